@@ -1,0 +1,120 @@
+/**
+ * The server's options with their defaults. Loading them from a file and from flags is `config/load.ts`.
+ */
+
+/** What a peer or a module may make grow. */
+export interface Limits {
+  /** Open connections in all. Default 10000, lowered to what the descriptor limit allows. */
+  maxConnections: number;
+  /** Open connections of one remote address. Default 1000. Loopback and unix clients are not counted, unless a number was configured. 0: no limit. */
+  maxConnectionsPerAddress: number;
+  /** Bytes of one raw message. Default 1048576. */
+  maxMessageBytes: number;
+  /** Bytes of an HTTP/1.1 request line and its headers together. Default 8192. */
+  maxHeaderBytes: number;
+  /** Header fields of one HTTP request. Default 100. */
+  maxHeaderFields: number;
+  /** Bytes of an HTTP request's body, after de-chunking. Default 1048576. */
+  maxBodyBytes: number;
+  /** Raw messages of one connection that wait for a reply, before the connection is no longer read. Default 64. */
+  maxPipelined: number;
+  /** Bytes waiting to be sent on a connection, above which it is no longer read and streams wait. Default 1048576. */
+  maxWriteBufferBytes: number;
+  /** Calls waiting for a pool thread, above which a caller is told "busy". Default 1024. */
+  maxQueued: number;
+  /** Versions of one module that may be in memory at once. Default 3. */
+  maxLiveGenerations: number;
+}
+
+/** In milliseconds each. 0 waits for ever. */
+export interface Timeouts {
+  /** A connection between messages. Default 300000. */
+  idleMs: number;
+  /** A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing. Default 100. */
+  prefixWaitMs: number;
+  /** From a message's first byte to its last. Default 30000. */
+  requestMs: number;
+  /** A handler's call. Default 30000. */
+  handlerMs: number;
+  /** A client that does not read what was written to it. Default 30000. */
+  writeMs: number;
+  /** What an old version's calls, or a shutdown, may still take. Default 30000. */
+  drainMs: number;
+  /** A module's load, setup and check together. Default 5000. */
+  loadMs: number;
+}
+
+/** Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. */
+export type CommandPolicy = "anyone" | "loopback" | "off";
+
+export interface ModuleSettings {
+  /** Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that ship with hrmr. */
+  enabled?: boolean;
+  /** Packages that must not be bundled: native addons, packages that read their own folder. */
+  external?: string[];
+  /** Anything else reaches the module as `context.config`. */
+  [key: string]: unknown;
+}
+
+export interface Options {
+  /** URLs: tcp://host:port, unix:///path, udp://host:port. */
+  listen: string[];
+  modulesDir: string;
+  /** What the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
+  staticDir: string | null;
+  /** Where bundles and module data are kept. null: `.hrmr` beside the modules folder. */
+  stateDir: string | null;
+  /** Threads of the pool. Default 4. They start when the first module needs them. */
+  threads: number;
+  /** Reload what changed on disk. Default false. */
+  watch: boolean;
+  commands: CommandPolicy;
+  /** GET /health. Default true. */
+  healthEndpoint: boolean;
+  limits: Limits;
+  timeouts: Timeouts;
+  modules: Record<string, ModuleSettings>;
+}
+
+export const DEFAULT_PORT = 8080;
+export const DEFAULT_HOST = "127.0.0.1";
+
+export const DEFAULT_LIMITS: Limits = {
+  maxConnections: 10_000,
+  maxConnectionsPerAddress: 1000,
+  maxMessageBytes: 1_048_576,
+  maxHeaderBytes: 8192,
+  maxHeaderFields: 100,
+  maxBodyBytes: 1_048_576,
+  maxPipelined: 64,
+  maxWriteBufferBytes: 1_048_576,
+  maxQueued: 1024,
+  maxLiveGenerations: 3,
+};
+
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  idleMs: 300_000,
+  prefixWaitMs: 100,
+  requestMs: 30_000,
+  handlerMs: 30_000,
+  writeMs: 30_000,
+  drainMs: 30_000,
+  loadMs: 5000,
+};
+
+/** @returns a fresh copy of all defaults; the caller may change it */
+export function defaultOptions(): Options {
+  return {
+    listen: [`tcp://${DEFAULT_HOST}:${DEFAULT_PORT}`],
+    modulesDir: "modules",
+    staticDir: null,
+    stateDir: null,
+    threads: 4,
+    watch: false,
+    commands: "loopback",
+    healthEndpoint: true,
+    limits: { ...DEFAULT_LIMITS },
+    timeouts: { ...DEFAULT_TIMEOUTS },
+    modules: {},
+  };
+}

@@ -1,0 +1,15 @@
+/** What a host needs to load one generation. Structured-cloneable: it crosses to the pool's threads. */
+export interface LoadSpec {
+  readonly name: string;
+  /** Unique among the loads of one server; `?v=` of the import. Calls name a generation by it. */
+  readonly id: number;
+  /** The generation number that people see: v1, v2, … */
+  readonly generation: number;
+  readonly hash: string;
+  /** The bundle, absolute path. */
+  readonly file: string;
+  /** The author's file, absolute path. */
+  readonly source: string;
+  readonly config: Record<string, unknown>;
+  readonly dataDir: string;
+}

@@ -1,0 +1,171 @@
+/**
+ * What a module's author sees: `import { defineModule } from "hrmr"`.
+ *
+ * This file is the whole public surface. `hrmr init` writes it beside the modules as hrmr.d.ts, and the server's own
+ * parts take their types from it, so the two cannot drift. It imports nothing.
+ */
+
+/** A framing function's answer while later bytes could still change it. */
+export const NEED_MORE: -1;
+
+/** The identity function, for the types: `export default defineModule({ ... })`. */
+export function defineModule<State = unknown>(definition: ModuleDefinition<State>): ModuleDefinition<State>;
+
+/** One module: what its file exports by default. An object with a `fetch` of its own (hono's app) is a module too. */
+export interface ModuleDefinition<State = unknown> {
+  /**
+   * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
+   * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method).
+   */
+  routes: Record<string, Route<State>>;
+  /** How a reload replaces this module. "swap" (default): nobody waits. "exclusive": the old one is gone before the new one's setup. */
+  reload?: "swap" | "exclusive";
+  /** What those who are no HTTP clients are told while the module is being replaced. Default: an HTTP 503 message. */
+  unavailable?: string | Uint8Array;
+  /** Runs once in each host that serves the module (the main thread; each pool thread), before any message. Its result is `context.state`. */
+  setup?(context: ModuleContext<State>, handoff: unknown): State | Promise<State>;
+  /** Runs after setup and before the first message. Throwing, or returning false, refuses this version: the old one goes on serving. */
+  check?(context: ModuleContext<State>): void | boolean | Promise<void | boolean>;
+  /** Called on the version that is about to leave. What it returns (structured-cloneable) is the next setup's second argument. */
+  handoff?(state: State): unknown;
+  /** Runs after the last message of this version. Timers, servers and sockets that the module opened are closed for it anyway. */
+  dispose?(state: State): void | Promise<void>;
+}
+
+/** A route: a function (the whole read is the message), or an object with exactly one of handle, fetch, connect and websocket. */
+export type Route<State = unknown> =
+  | Handle<State>
+  | HandleRoute<State>
+  | FetchRoute<State>
+  | ConnectRoute<State>
+  | WebSocketRoute<State>;
+
+interface RouteOptions {
+  /** Shown by HELP. */
+  description?: string;
+  /** How long a call may take. In milliseconds. Default: the server's handlerTimeoutMs, 30000. 0 waits for ever. */
+  timeoutMs?: number;
+}
+
+/** Message in, reply out. */
+export interface HandleRoute<State = unknown> extends RouteOptions {
+  handle: Handle<State>;
+  /** Where a message ends. Default "chunk": what one read delivered is the message. */
+  framing?: Framing;
+  /** Where the handler runs: "inline" (default) on the event loop, "pool" on a thread of the pool. */
+  run?: "inline" | "pool";
+}
+
+/** HTTP: a standard Request in, a standard Response out. */
+export interface FetchRoute<State = unknown> extends RouteOptions {
+  fetch(request: Request, context: RequestContext<State>): Response | Promise<Response>;
+}
+
+/** The connection itself, as sequential code. Runs inline; it waits without a thread or a stack. */
+export interface ConnectRoute<State = unknown> extends RouteOptions {
+  connect(connection: Connection, context: ModuleContext<State>): void | Promise<void>;
+}
+
+/** A WebSocket endpoint. */
+export interface WebSocketRoute<State = unknown> extends RouteOptions {
+  websocket: Record<string, unknown>;
+}
+
+export type Handle<State = unknown> = (message: Message, context: ModuleContext<State>) => Reply | Promise<Reply>;
+
+/**
+ * "chunk": what one read delivered. "line": up to LF; LF and a CR before it are stripped. Length prefix: an unsigned
+ * integer of `prefixBytes` stands at the start of the message (at `offset`, default 0) and counts the bytes behind it, or the whole message with
+ * `includesPrefix`. A function: the message's length in bytes, counted from its first byte, or NEED_MORE.
+ */
+export type Framing =
+  | "chunk"
+  | "line"
+  | { length: LengthPrefix }
+  | ((bytes: Uint8Array) => number);
+
+export interface LengthPrefix {
+  prefixBytes: 1 | 2 | 4 | 8;
+  /** Default "big". */
+  endian?: "big" | "little";
+  /** Whether the number counts the prefix (and what stands before it) too. Default false. */
+  includesPrefix?: boolean;
+  /** Bytes before the number, such as the route's own key. Default: the length of the route's key. */
+  offset?: number;
+}
+
+/** Text, bytes, a stream of either (sent as it comes, at the client's pace), or nothing. */
+export type Reply = string | Uint8Array | AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array> | void | null | undefined;
+
+export interface Message {
+  /** The whole message, the route's key included. Yours to keep. */
+  readonly bytes: Uint8Array;
+  /** The same, decoded as UTF-8. */
+  readonly text: string;
+  readonly client: Client;
+  /** Aborted when nobody waits for the reply any more: the client went away, or the time was up. */
+  readonly signal: AbortSignal;
+}
+
+/** Who sent it. A unix socket's client has the address "unix" and port 0. */
+export interface Client {
+  readonly address: string;
+  readonly port: number;
+  readonly transport: "tcp" | "unix" | "udp";
+  /** On the same machine: a loopback address or a unix socket. */
+  readonly isLocal: boolean;
+  /** The connection's number, as the log shows it. */
+  readonly connection: number;
+}
+
+export interface ModuleContext<State = unknown> {
+  /** The module's name, as in RELOAD name. */
+  readonly name: string;
+  /** 1 for the first loaded version, one more for each that was swapped in. */
+  readonly generation: number;
+  /** What setup returned in this host. */
+  readonly state: State;
+  /** The module's own settings: `modules.NAME` of hrmr.json. */
+  readonly config: Record<string, unknown>;
+  /** The folder of the module's source file. */
+  readonly dir: string;
+  /** A folder that is this module's own to write to. Made at the first use; it outlives reloads and restarts. */
+  readonly dataDir: string;
+  /** Where this copy runs: "main", or the number of its pool thread. */
+  readonly host: "main" | number;
+  readonly log: Log;
+}
+
+export interface RequestContext<State = unknown> extends ModuleContext<State> {
+  readonly client: Client;
+  /** What the `:name` segments of the route's key matched, percent-decoded. */
+  readonly params: Record<string, string>;
+}
+
+export interface Log {
+  debug(...values: unknown[]): void;
+  info(...values: unknown[]): void;
+  warn(...values: unknown[]): void;
+  error(...values: unknown[]): void;
+}
+
+/** A connection in a `connect` handler's hands. It is closed when the handler returns, unless the handler was asked to hand over. */
+export interface Connection extends AsyncIterable<Uint8Array> {
+  readonly client: Client;
+  /** Yours. Stays with the connection when a new version of the module takes it over. */
+  data: unknown;
+  /** True once a new version waits for this connection: the iterators have ended; return, and its `connect` goes on. */
+  readonly replaced: boolean;
+  /** Aborted when the client is gone, the server shuts down or the drain deadline has passed. */
+  readonly signal: AbortSignal;
+  /** `count` bytes, or null if the client ended first or a new version waits. Without `count`: what has arrived, at least one byte. */
+  read(count?: number): Promise<Uint8Array | null>;
+  /** Up to and with `delimiter`, or null as for read. Fails with a RangeError beyond maxMessageBytes. */
+  readUntil(delimiter: string | Uint8Array): Promise<Uint8Array | null>;
+  /** Lines as text, without their LF or CR LF. */
+  lines(): AsyncIterableIterator<string>;
+  /** Resolves when the bytes are accepted; under backpressure that is when there is room again. Rejects once the client is gone. */
+  write(data: string | Uint8Array): Promise<void>;
+  /** Sends what is queued, then closes. */
+  end(data?: string | Uint8Array): Promise<void>;
+}

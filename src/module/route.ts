@@ -1,0 +1,54 @@
+/**
+ * A route as the server holds it: one entry of a module's `routes`, checked and bound to the generation that owns it.
+ */
+import type { Framing } from "./contract";
+
+export type RouteKind = "handle" | "fetch" | "connect" | "command";
+
+/** What a module's `routes` entry says, without its functions: structured-cloneable, the same in every host. */
+export interface RouteSpec {
+  /** As the author wrote it. */
+  readonly key: string;
+  /** Position in the module's `routes`; hosts name a route by it. */
+  readonly index: number;
+  readonly kind: RouteKind;
+  readonly run: "inline" | "pool";
+  /** In milliseconds. undefined: the server's handlerMs. 0 waits for ever. */
+  readonly timeoutMs: number | undefined;
+  readonly description: string;
+}
+
+/** What stands in the routing table. */
+export interface BoundRoute extends RouteSpec {
+  readonly module: string;
+  readonly framing: Framing;
+  /** The author's function: handle, fetch or connect. Call it through `generation.run`, never directly. */
+  readonly handler: (...args: never[]) => unknown;
+  readonly generation: RouteOwner;
+  /** True while the module is being replaced (reload: "exclusive"): answer `generation.unavailable`, or a 503. */
+  readonly isUnavailable: boolean;
+}
+
+/** Something under way that keeps a generation alive: a call, a streamed reply, a connection. */
+export interface InFlight {
+  /** True for a reply that streams without end and for a connection: the drain deadline does not apply to it. */
+  readonly isEndless: boolean;
+  /** The generation is going: abort the signal, end the socket. `reason` is for the log. Must not throw. */
+  cut(reason: string): void;
+}
+
+/** The part of a generation that connections and protocols use. */
+export interface RouteOwner {
+  readonly name: string;
+  readonly number: number;
+  /** The second argument of `handle` and `connect`. `fetch` gets an object that inherits from it, with `client` and `params`. */
+  readonly context: object;
+  /** What non-HTTP clients get while the module is unavailable; null: the HTTP 503 message. */
+  readonly unavailable: string | Uint8Array | null;
+  /** Calls `fn` inside the module's graph, so that what it opens and throws is the module's. */
+  run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
+  /** Counts something asynchronous as under way. Nothing that ends within one synchronous call needs it. */
+  enter(call: InFlight): void;
+  /** The reply's last byte was accepted, or the client is gone. Idempotent. */
+  leave(call: InFlight): void;
+}

@@ -1,0 +1,78 @@
+/**
+ * The seam between a connection and the protocols spoken on it. `server/connection.ts` implements Wire; a protocol that
+ * needs more than one read (HTTP/1.1 in the middle of a message, a `connect` handler) implements Protocol.
+ */
+import type { Limits, Timeouts } from "../config/options";
+import type { Client } from "../module/contract";
+import type { BoundRoute } from "../module/route";
+import type { RouteTable } from "../router/table";
+
+/** What all connections of a server share. `table` is replaced as a whole by a reload; never keep it over an await. */
+export interface Dispatch {
+  table: RouteTable<BoundRoute>;
+  readonly limits: Limits;
+  readonly timeouts: Timeouts;
+  /** True once the server drains: HTTP/1.1 replies say `Connection: close`. */
+  isDraining: boolean;
+  /** The value of the Date header (RFC 9110 section 6.6.1), renewed each second. */
+  httpDate: string;
+  /** GET /health's body, or null when the endpoint is off. */
+  health(): string | null;
+  /** A handler failed: one log line with module, generation and connection. */
+  handlerFailed(route: BoundRoute, client: Client, error: unknown): void;
+  readonly counters: Counters;
+}
+
+export interface Counters {
+  messages: number;
+  httpRequests: number;
+  errors: number;
+}
+
+/** A connection as a protocol sees it. */
+export interface Wire {
+  readonly client: Client;
+  readonly dispatch: Dispatch;
+  /** True once the socket is gone; writes are dropped silently. */
+  readonly isClosed: boolean;
+  /** True once the peer sent FIN. Replies can still be written. */
+  readonly hasEnded: boolean;
+  /** Bytes that the kernel has not taken yet. */
+  readonly queuedBytes: number;
+  /**
+   * Sends, or queues behind what is queued. Strings go out as UTF-8. Writes within one `receive` leave in one system call.
+   * @returns false above maxWriteBufferBytes: wait for `Protocol.drained` (or `waitForDrain`) before writing more
+   */
+  write(data: string | Uint8Array): boolean;
+  /** Resolves when the queue is below its mark again, or when the socket is gone. */
+  waitForDrain(): Promise<void>;
+  /** Stops reading; the peer is pushed back by TCP. Idempotent. */
+  pause(): void;
+  resume(): void;
+  /** From now on bytes go to `protocol`, until `release`. */
+  take(protocol: Protocol): void;
+  /** The message is over and answered: what follows (`rest`, may be empty) is routed anew. Ends `take`. */
+  release(rest: Uint8Array): void;
+  /** Arms the one deadline of this connection; the protocol's `expired` is called. 0: none. Replaces the former one. */
+  armDeadline(ms: number): void;
+  /** Sends what is queued, then FIN; goes on discarding what the peer sends until its FIN, so that the reply is not lost to a reset. */
+  finish(): void;
+  /** Drops what is queued and resets the connection. */
+  abort(): void;
+}
+
+/** Takes a connection's bytes for as long as a message, or a handed-over connection, lasts. */
+export interface Protocol {
+  /** Bytes from the socket, in order. Not reused by anyone else: may be kept. */
+  receive(bytes: Uint8Array): void;
+  /** The peer's FIN. */
+  ended(): void;
+  /** The write queue is below its mark again. */
+  drained(): void;
+  /** The socket is gone. Called once, last. */
+  closed(): void;
+  /** The deadline of `armDeadline` has passed. */
+  expired(): void;
+  /** The server drains: finish what is under way, begin nothing new. */
+  draining(): void;
+}
