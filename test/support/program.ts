@@ -1,0 +1,159 @@
+/**
+ * Starts hrmr as a child process: from source, or the binary that HRMR_BIN names, so that one test covers both.
+ */
+import { resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dir, "..", "..");
+
+/** How long a program may take to begin listening, or to end after it was told to. In milliseconds. */
+const DEADLINE_MS = 10_000;
+
+export interface ProgramOptions {
+  /** The child's working directory. Default: the repository's root. */
+  cwd?: string;
+  /** Added to the environment. HRMR_* and NODE_ENV of the test run are not passed on. */
+  env?: Record<string, string>;
+  /** In milliseconds. Default 10000. */
+  deadlineMs?: number;
+}
+
+export interface RunOptions extends ProgramOptions {
+  /** What the program reads on stdin. Default: nothing, stdin is closed. */
+  stdin?: string;
+}
+
+export interface ProgramResult {
+  /** null when a signal ended it. */
+  exitCode: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface StartedProgram {
+  readonly pid: number;
+  /** Of the first TCP listener; 0 if there is none. */
+  readonly port: number;
+  /** What it says it listens on: `tcp://127.0.0.1:40001`, one for each listener. */
+  readonly listening: string[];
+  /** stdout and stderr so far, in the order of arrival. */
+  output(): string;
+  /** Resolves once `pattern` is in the output; fails with the output when the deadline passes or the program ends. */
+  waitFor(pattern: RegExp | string): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
+  /** How it ended: the exit code, or 128 and the signal's number. */
+  readonly exited: Promise<number>;
+  /** SIGTERM, then SIGKILL after the deadline. Resolves with how it ended; safe to call twice. */
+  stop(): Promise<number>;
+}
+
+/** @returns the argv prefix that runs hrmr: the interpreter and src/main.ts, or the binary in HRMR_BIN */
+export function program(): string[] {
+  const binary = process.env.HRMR_BIN;
+  return binary ? [resolve(ROOT, binary)] : [process.execPath, resolve(ROOT, "src/main.ts")];
+}
+
+/** Runs hrmr to its end. Fails when it does not end by the deadline. */
+export async function runProgram(args: string[], options: RunOptions = {}): Promise<ProgramResult> {
+  const child = Bun.spawn([...program(), ...args], {
+    cwd: options.cwd ?? ROOT,
+    env: childEnvironment(options.env),
+    stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    child.kill("SIGKILL");
+  }, options.deadlineMs ?? DEADLINE_MS);
+  try {
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    await child.exited;
+    if (isLate) throw new Error(`hrmr ${args.join(" ")} did not end in time.\n${stdout}${stderr}`);
+    return { exitCode: child.exitCode, stdout, stderr };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Starts hrmr and resolves once it says what it listens on; fails with its output when it ends before or takes too long. */
+export async function startProgram(args: string[], options: ProgramOptions = {}): Promise<StartedProgram> {
+  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+  const child = Bun.spawn([...program(), ...args], {
+    cwd: options.cwd ?? ROOT,
+    env: childEnvironment(options.env),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  let text = "";
+  let changed = Promise.withResolvers<void>();
+  const tell = () => {
+    changed.resolve();
+    changed = Promise.withResolvers<void>();
+  };
+  const gather = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      tell();
+    }
+  };
+  const drained = Promise.all([gather(child.stdout), gather(child.stderr)]);
+  let hasEnded = false;
+  const exited = Promise.all([child.exited, drained]).then(([code]) => {
+    hasEnded = true;
+    tell();
+    return code;
+  });
+
+  const waitFor = async (pattern: RegExp | string) => {
+    const isThere = () => (typeof pattern === "string" ? text.includes(pattern) : pattern.test(text));
+    const late = Promise.withResolvers<"late">();
+    const timer = setTimeout(() => late.resolve("late"), deadlineMs);
+    try {
+      while (!isThere()) {
+        if (hasEnded) throw new Error(`hrmr ${args.join(" ")} ended with ${await exited} before ${pattern} was seen.\n${text}`);
+        if ((await Promise.race([changed.promise, late.promise])) === "late" && !isThere()) {
+          throw new Error(`hrmr ${args.join(" ")}: ${pattern} was not seen in ${deadlineMs} ms.\n${text}`);
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  const stop = async () => {
+    if (!hasEnded) child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
+    try {
+      return await exited;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
+  try {
+    // The summary is on the line of the last listener.
+    await waitFor(/listening on .*ready in [\d.]+ ms\b/);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const listening = [...text.matchAll(/listening on (\S+)/g)].map((match) => match[1] ?? "");
+  const port = listening.map((url) => /^tcp:\/\/.*:(\d+)$/.exec(url)?.[1]).find((digits) => digits !== undefined);
+  return {
+    pid: child.pid,
+    port: Number(port ?? 0),
+    listening,
+    output: () => text,
+    waitFor,
+    signal: (signal) => child.kill(signal),
+    exited,
+    stop,
+  };
+}
+
+function childEnvironment(added: Record<string, string> = {}): Record<string, string> {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI");
+  return { ...(Object.fromEntries(kept) as Record<string, string>), NO_COLOR: "1", ...added };
+}
