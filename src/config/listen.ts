@@ -1,0 +1,36 @@
+/** Where the server listens, or a client connects. */
+export type ListenAddress =
+  | { readonly transport: "tcp" | "udp"; readonly host: string; readonly port: number }
+  | { readonly transport: "unix"; readonly path: string };
+
+/** What a listen URL may look like; ends the message about one that does not. */
+export const LISTEN_FORMS = "tcp://host:port, udp://host:port or unix:///path";
+
+/**
+ * Reads `tcp://127.0.0.1:8080`, `udp://[::1]:53` (an IPv6 host stands in brackets, which are removed) or `unix:///run/x.sock`.
+ *
+ * @returns null for anything else; the port is 0 to 65535, the path absolute
+ */
+export function parseListen(url: string): ListenAddress | null {
+  const unix = /^unix:\/\/(\/.+)$/.exec(url);
+  if (unix?.[1] !== undefined) return { transport: "unix", path: unix[1] };
+  const match = /^(tcp|udp):\/\/(.+)$/.exec(url);
+  const hostAndPort = parseHostPort(match?.[2] ?? "");
+  if (match === null || hostAndPort === null) return null;
+  return { transport: match[1] === "udp" ? "udp" : "tcp", ...hostAndPort };
+}
+
+/** Reads `host:port` or `[IPv6]:port`. @returns null for anything else */
+export function parseHostPort(text: string): { host: string; port: number } | null {
+  const match = /^(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:/[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host === undefined || port > 65_535 ? null : { host, port };
+}
+
+/** The URL that `parseListen` reads back to `address`. */
+export function formatListen(address: ListenAddress): string {
+  if (address.transport === "unix") return `unix://${address.path}`;
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return `${address.transport}://${host}:${address.port}`;
+}

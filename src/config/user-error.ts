@@ -1,0 +1,25 @@
+/** What a user can mend: shown as two lines, without a stack. Anything else that is thrown is our own bug. */
+export interface UserErrorOptions {
+  /** Stable, in capitals: MODULES_DIR_MISSING. Tests and scripts go by it. */
+  code: string;
+  /** The process's exit code, should the error end it. Default 1; 2 for wrong usage. */
+  exitCode?: number;
+  /** What to do about it, as one sentence. */
+  hint?: string;
+  cause?: unknown;
+}
+
+/** An error whose `message` says what happened and where, and whose `hint` says what to do. */
+export class UserError extends Error {
+  readonly code: string;
+  readonly exitCode: number;
+  readonly hint: string | undefined;
+
+  constructor(message: string, options: UserErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "UserError";
+    this.code = options.code;
+    this.exitCode = options.exitCode ?? 1;
+    this.hint = options.hint;
+  }
+}
