@@ -1,0 +1,152 @@
+import type { NEED_MORE, NO_MATCH } from "./match";
+import { PathTable } from "./paths";
+import type { HttpMatch, MethodMismatch, PathEntry } from "./paths";
+import { parsePattern } from "./pattern";
+import { PrefixTrie } from "./trie";
+import type { TrieEntry } from "./trie";
+
+/** What llhttp parses (RFC 9110 section 9.1, RFC 5789, WebDAV and kin). A key with any other word is no HTTP key. */
+const HTTP_METHODS: ReadonlySet<string> = new Set(
+  (
+    "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL " +
+    "MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
+  ).split(" "),
+);
+
+/**
+ * One route on its way into a table.
+ *
+ * - "raw": `key` is the first bytes of a message, as UTF-8.
+ * - "word": the same, but only as a whole word: the input ends behind it, or SP, CR or LF follows (the built-in commands).
+ * - "http": `key` is what `parseHttpKey` takes.
+ */
+export interface TableEntry<R> {
+  key: string;
+  kind: "raw" | "word" | "http";
+  /** The module's name, for messages. */
+  owner: string;
+  /** The module's file, for messages. */
+  file: string;
+  value: R;
+}
+
+/** `refused` is not in the table: `holder` has what it asks for. */
+export interface Conflict<R> {
+  refused: TableEntry<R>;
+  holder: TableEntry<R>;
+}
+
+/** An HTTP key's two halves. `method` null: every method. */
+export interface HttpKey {
+  method: string | null;
+  pattern: string;
+}
+
+/**
+ * @param key  "/x", "GET /x", or "GET " for every path of that method
+ * @returns null for what is no HTTP key, or one with a pattern that cannot match (see `parsePattern`)
+ */
+export function parseHttpKey(key: string): HttpKey | null {
+  const space = key.startsWith("/") ? -1 : key.indexOf(" ");
+  const method = space < 0 ? null : key.slice(0, space);
+  if (method !== null && !HTTP_METHODS.has(method)) return null;
+  const pattern = key.slice(space + 1) || (method === null ? "" : "/");
+  return parsePattern(pattern) === null ? null : { method, pattern };
+}
+
+/** A key as messages show it: quoted and escaped, and what it stands for. */
+export function describeKey(entry: Pick<TableEntry<unknown>, "key" | "kind">): string {
+  const key = JSON.stringify(entry.key);
+  if (entry.kind === "word") return `the command ${key}`;
+  return entry.kind === "http" ? `the HTTP route ${key}` : `the prefix ${key}`;
+}
+
+/** All routes at one time. Immutable: a reload builds the next one and puts it in this one's place. */
+export class RouteTable<R> {
+  readonly #raw: PrefixTrie<R>;
+  readonly #http: PathTable<R>;
+  readonly #entries: readonly TableEntry<R>[];
+
+  private constructor(entries: readonly TableEntry<R>[]) {
+    this.#entries = Object.freeze([...entries]);
+    this.#raw = PrefixTrie.build(entries.filter((entry) => entry.kind !== "http").map(trieEntry));
+    this.#http = PathTable.build(entries.filter((entry) => entry.kind === "http").map(pathEntry));
+  }
+
+  /** A table without routes. */
+  static empty<R>(): RouteTable<R> {
+    return new RouteTable<R>([]);
+  }
+
+  /**
+   * Of two entries that claim the same, the first holds and the second is left out: the same raw key; the same HTTP method and shape of
+   * pattern. Words hold before all raw keys, wherever they stand: neither a word nor the word and a space or line end can be claimed.
+   *
+   * @param entries  read and kept; must not be changed afterwards
+   * Throws a TypeError for an "http" entry whose key `parseHttpKey` refuses.
+   */
+  static build<R>(entries: readonly TableEntry<R>[]): { table: RouteTable<R>; conflicts: Conflict<R>[] } {
+    const words = entries.filter((entry) => entry.kind === "word");
+    const holders = new Map<string, TableEntry<R>>();
+    const kept: TableEntry<R>[] = [];
+    const conflicts: Conflict<R>[] = [];
+    for (const entry of entries) {
+      const claim = claimOf(entry);
+      const holder = holders.get(claim) ?? (entry.kind === "raw" ? words.find((word) => claimsWord(entry.key, word.key)) : undefined);
+      if (holder !== undefined) {
+        conflicts.push({ refused: entry, holder });
+        continue;
+      }
+      holders.set(claim, entry);
+      kept.push(entry);
+    }
+    return { table: new RouteTable(kept), conflicts };
+  }
+
+  /** Routes a message by its first bytes, "raw" and "word" entries alike. Answers as `PrefixTrie.match`; allocates nothing. */
+  matchBytes(bytes: Uint8Array, from: number, isFinal: boolean): R | typeof NO_MATCH | typeof NEED_MORE {
+    return this.#raw.match(bytes, from, isFinal);
+  }
+
+  /** False if `matchBytes` has a route for no message that begins with `byte`. */
+  mayStartWith(byte: number): boolean {
+    return this.#raw.mayStartWith(byte);
+  }
+
+  /** Routes an HTTP request. @param path  as `normalisePath` returns it */
+  matchHttp(method: string, path: string): HttpMatch<R> | MethodMismatch | typeof NO_MATCH {
+    return this.#http.match(method, path);
+  }
+
+  /** What is in the table, in the order given to `build`. Frozen. */
+  get entries(): readonly TableEntry<R>[] {
+    return this.#entries;
+  }
+}
+
+/** Equal for two entries that claim the same. */
+function claimOf(entry: TableEntry<unknown>): string {
+  // Lone surrogates all become the same three bytes.
+  if (entry.kind !== "http") return `${entry.kind} ${entry.key.toWellFormed()}`;
+  const { method, pattern } = httpKeyOf(entry);
+  return `http ${method ?? "*"} ${parsePattern(pattern)?.shape}`;
+}
+
+/** "RELOAD " would, as the longer key, take every RELOAD with an argument. */
+function claimsWord(key: string, word: string): boolean {
+  return key.startsWith(word) && (key.length === word.length || " \r\n".includes(key.charAt(word.length)));
+}
+
+function trieEntry<R>(entry: TableEntry<R>): TrieEntry<R> {
+  return { key: new TextEncoder().encode(entry.key), value: entry.value, isWord: entry.kind === "word" };
+}
+
+function pathEntry<R>(entry: TableEntry<R>): PathEntry<R> {
+  return { ...httpKeyOf(entry), value: entry.value };
+}
+
+function httpKeyOf(entry: TableEntry<unknown>): HttpKey {
+  const key = parseHttpKey(entry.key);
+  if (key !== null) return key;
+  throw new TypeError(`${entry.file}: "${entry.key}" is not an HTTP route. Write "/path", "GET /path", "/path/:name" or "/path/*".`);
+}
