@@ -1,0 +1,151 @@
+/** Makes one version of a module: one file with all that it imports, named by its content. */
+import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
+import { buildLogsError, wholeFileError } from "./describe-error";
+import type { ModuleFile } from "./discover";
+import { noteInputs, type BuildGraph, type InputSet } from "./inputs";
+
+export interface BuildOptions {
+  /** Absolute path of the state folder; bundles go to `bundles/MODULE/HASH.js` in it. */
+  readonly stateDir: string;
+  /** Packages that must not be bundled. */
+  readonly external: readonly string[];
+}
+
+export interface BuiltModule {
+  readonly name: string;
+  /** The author's file, absolute path. */
+  readonly source: string;
+  /** The bundle, absolute path. */
+  readonly file: string;
+  /** 12 hexadecimal digits of the bundle's content: the version's identity. */
+  readonly hash: string;
+  readonly inputs: InputSet;
+  readonly buildMs: number;
+}
+
+interface Bundle {
+  readonly text: string;
+  readonly graph: BuildGraph;
+  /** Files that the bundle imports by absolute path. */
+  readonly externals: readonly string[];
+}
+
+/**
+ * Builds `file` and all that it imports into one file in the state folder. A bundle that is there already is left as it is.
+ *
+ * @throws ModuleError for what is wrong with the module; a plain Error when the state folder cannot be written
+ */
+export async function buildModule(file: ModuleFile, options: BuildOptions): Promise<BuiltModule> {
+  const startedAt = Date.now();
+  const startedMs = performance.now();
+  const bundle = await bundleModule(file, options.external);
+  const hash = new Bun.CryptoHasher("sha256").update(bundle.text).digest("hex").slice(0, 12);
+  const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
+  await writeBundle(options.stateDir, path, bundle.text);
+  const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
+  return { name: file.name, source: file.file, file: path, hash, inputs, buildMs: performance.now() - startedMs };
+}
+
+/**
+ * Deletes the bundles of module `name` whose hashes are not in `keep`. Each import lists the bundle's folder anew and remembers it, so
+ * a folder of hundreds of bundles would cost hundreds of megabytes.
+ */
+export async function pruneBundles(stateDir: string, name: string, keep: ReadonlySet<string>): Promise<void> {
+  const folder = join(stateDir, "bundles", name);
+  for (const entry of await readdir(folder).catch(ifMissing<string[]>([]))) {
+    if (entry.endsWith(".js") && !keep.has(entry.slice(0, -3))) await rm(join(folder, entry), { force: true });
+  }
+}
+
+async function bundleModule(file: ModuleFile, external: readonly string[]): Promise<Bundle> {
+  const externals = new Set<string>();
+  const plugins = [externalPlugin(external, externals)];
+  let output = await runBuild(file, plugins);
+  if (needsImportMeta(await entryOf(output).text())) output = await runBuild(file, [...plugins, importMetaPlugin]);
+  const map = output.outputs.find((artifact) => artifact.kind === "sourcemap");
+  const code = stripComments(await entryOf(output).text());
+  const text = map === undefined ? code : code + inlineMap(await map.text());
+  return { text, graph: output.metafile ?? { inputs: {} }, externals: [...externals] };
+}
+
+async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
+  let output: Bun.BuildOutput;
+  try {
+    output = await Bun.build({
+      entrypoints: [file.file],
+      target: "bun",
+      format: "esm",
+      sourcemap: "external",
+      external: ["hrmr"],
+      throw: false,
+      metafile: true,
+      define: IMPORT_META_DEFINES,
+      // Files imported as files (images, .wasm) stay where they are: with this root their public path is their absolute path.
+      root: "/",
+      publicPath: "/",
+      naming: { asset: "[dir]/[name].[ext]" },
+      plugins,
+    });
+  } catch (cause) {
+    throw wholeFileError(file.name, file.file, `the build failed: ${cause instanceof Error ? cause.message : Bun.inspect(cause)}`, cause);
+  }
+  if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
+  return output;
+}
+
+function entryOf(output: Bun.BuildOutput): Bun.BuildArtifact {
+  const entry = output.outputs.find((artifact) => artifact.kind === "entry-point");
+  if (entry === undefined) throw new Error("Bun.build succeeded and gave no entry point");
+  return entry;
+}
+
+// The debug id names the map file, which is not kept.
+function stripComments(code: string): string {
+  return code.replace(/\n\/\/# (?:debugId|sourceMappingURL)=.*/g, "");
+}
+
+interface SourceMap {
+  sources: string[];
+  sourcesContent?: (string | null)[];
+  debugId?: string;
+}
+
+// Sources are relative to the working folder, but stacks would take them as relative to the bundle.
+function inlineMap(json: string): string {
+  const map: SourceMap = JSON.parse(json);
+  delete map.debugId;
+  map.sources = map.sources.map((source) => resolve(source));
+  map.sourcesContent = map.sourcesContent?.map((text, index) => {
+    // Code frames are shown for the author's files; the text of packages would double the bundle for nothing.
+    if (text === null || map.sources[index]?.includes("/node_modules/")) return null;
+    return withoutAddedImport(text);
+  });
+  return `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(JSON.stringify(map)).toString("base64")}\n`;
+}
+
+let temporaryFiles = 0;
+
+async function writeBundle(stateDir: string, path: string, text: string): Promise<void> {
+  const bytes = Buffer.from(text);
+  const existing = await stat(path).catch(ifMissing(null));
+  // A bundle is only ever put in place whole, so one of the same name and size is the same.
+  if (existing?.size === bytes.length) return;
+  await mkdir(resolve(path, ".."), { recursive: true });
+  const temporary = join(stateDir, "bundles", `.${process.pid}-${++temporaryFiles}.tmp`);
+  try {
+    await writeFile(temporary, bytes, { mode: 0o600 });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+function ifMissing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return value;
+    throw error;
+  };
+}

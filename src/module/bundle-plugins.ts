@@ -1,0 +1,103 @@
+/** What the bundler is told so that bundled code still knows the files it was written in. */
+import { statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+
+const META_KEYS = ["dir", "dirname", "path", "filename", "file", "url", "resolve"];
+const META_PREFIX = "__hrmr_meta_";
+const META_MODULE = "hrmr-meta:";
+
+/**
+ * Replacements for `import.meta.KEY`. Merged into one file, every input would be told the bundle's place; so each becomes a name that
+ * `importMetaPlugin` gives each file for itself. `import.meta.main` is false: a module is never what was started.
+ */
+export const IMPORT_META_DEFINES: Record<string, string> = {
+  ...Object.fromEntries(META_KEYS.map((key) => [`import.meta.${key}`, META_PREFIX + key])),
+  "import.meta.main": "false",
+};
+
+/** Whether a bundle made without `importMetaPlugin` needs it. Most do not, and are built without calls from the bundler's threads. */
+export function needsImportMeta(bundle: string): boolean {
+  return bundle.includes(META_PREFIX);
+}
+
+/** Imports the names of IMPORT_META_DEFINES into each file that says `import.meta`, behind its last line: no line or column moves. */
+export const importMetaPlugin: Bun.BunPlugin = {
+  name: "hrmr import.meta",
+  setup(build) {
+    build.onLoad({ filter: /\.[cm]?[jt]sx?$/ }, async ({ path, loader }) => {
+      const text = await Bun.file(path).text();
+      if (!text.includes("import.meta")) return undefined;
+      const names = META_KEYS.map((key) => META_PREFIX + key).join(", ");
+      return { loader, contents: `${text}${IMPORT_MARK}import { ${names} } from ${JSON.stringify(META_MODULE + path)};` };
+    });
+    build.onResolve({ filter: /^hrmr-meta:/ }, ({ path }) => ({ path, namespace: "hrmr-meta" }));
+    // The prefix stays part of the path: the bundler takes equal paths of two namespaces for one file.
+    build.onLoad({ filter: /^/, namespace: "hrmr-meta" }, ({ path }) => ({
+      loader: "js",
+      contents: metaModule(path.slice(META_MODULE.length)),
+    }));
+  },
+};
+
+const IMPORT_MARK = "\n/* hrmr */ ";
+
+/** @returns the text as the author wrote it */
+export function withoutAddedImport(text: string): string {
+  const at = text.lastIndexOf(IMPORT_MARK + "import { " + META_PREFIX);
+  return at < 0 ? text : text.slice(0, at);
+}
+
+function metaModule(path: string): string {
+  const values: Record<string, string> = {
+    dir: JSON.stringify(dirname(path)),
+    dirname: JSON.stringify(dirname(path)),
+    path: JSON.stringify(path),
+    filename: JSON.stringify(path),
+    file: JSON.stringify(basename(path)),
+    url: JSON.stringify(Bun.pathToFileURL(path).href),
+    resolve: `(specifier) => Bun.pathToFileURL(Bun.resolveSync(specifier, ${JSON.stringify(dirname(path))})).href`,
+  };
+  return META_KEYS.map((key) => `export const ${META_PREFIX}${key} = ${values[key]};`).join("\n");
+}
+
+/**
+ * Leaves packages and native addons out of the bundle, by absolute path: the bundle lies in the state folder, where their names would
+ * not resolve.
+ *
+ * @param external  package names; their subpaths are meant too
+ * @param used  gets the files of those that were imported, and the package.json of each
+ */
+export function externalPlugin(external: readonly string[], used: Set<string>): Bun.BunPlugin {
+  const names = external.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const filter = new RegExp([...names.map((name) => `^${name}(/|$)`), "\\.node$"].join("|"));
+  return {
+    name: "hrmr external",
+    setup(build) {
+      build.onResolve({ filter }, ({ path, importer }) => {
+        const file = resolveFrom(path, dirname(importer));
+        // Not found: the bundler says so itself, with file, line and column.
+        if (file === null) return undefined;
+        used.add(file);
+        const manifest = nearestManifest(file);
+        if (manifest !== null) used.add(manifest);
+        return { path: file, external: true };
+      });
+    },
+  };
+}
+
+function resolveFrom(specifier: string, folder: string): string | null {
+  try {
+    return Bun.resolveSync(specifier, folder);
+  } catch {
+    return null;
+  }
+}
+
+function nearestManifest(file: string): string | null {
+  for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) {
+    const manifest = join(folder, "package.json");
+    if (statSync(manifest, { throwIfNoEntry: false }) !== undefined) return manifest;
+  }
+  return null;
+}

@@ -1,0 +1,176 @@
+/** What a bundle was made from, so that a cheap look tells whether building it again could give anything else. */
+import { readdirSync, statSync } from "node:fs";
+import { basename, dirname, extname, join, parse, resolve } from "node:path";
+
+/** What was seen when a bundle was built. Not for other threads: `hasChanged` refreshes the folders' signatures. */
+export interface InputSet {
+  /** Path to what a stat of it said, "" for a file that was not there: the inputs, and files that would change how imports resolve. */
+  readonly files: ReadonlyMap<string, string>;
+  /** Folders of the author's own inputs, for new files that an import without extension would prefer. */
+  readonly folders: Map<string, FolderView>;
+  /** False when a file was written so shortly before the build that a later write may bear the same time: build once more. */
+  readonly isSettled: boolean;
+}
+
+interface FolderView {
+  signature: string;
+  /** The names an import could mean, as they were. */
+  readonly stems: Map<string, string>;
+}
+
+/** Signatures taken during one look at many modules, which share most of their inputs. Use a fresh one each time. */
+export type SignatureMemo = Map<string, string>;
+
+/** The part of a metafile that tells what was read and why. Paths are relative to `cwd`. */
+export interface BuildGraph {
+  readonly inputs: Record<string, { imports: { path: string; original?: string; external?: boolean }[] }>;
+}
+
+const RESOLVABLE = new Set([".ts", ".tsx", ".js", ".jsx", ".mjs", ".mts", ".cjs", ".cts", ".json"]);
+const CONFIG_FILES = ["package.json", "tsconfig.json", "jsconfig.json"];
+// A file's time comes from the kernel's tick: 10 ms at the slowest. Two writes within one tick look the same.
+const CLOCK_TICK_MS = 10;
+
+/**
+ * Notes the state of all that a build read.
+ *
+ * @param graph  the build's metafile
+ * @param entry  the module's file as it was named (the metafile has it with symbolic links resolved)
+ * @param extra  further files that matter: the bundle itself, files of external packages
+ * @param startedAt  Date.now() before the build: what changed since then counts as changed
+ */
+export function noteInputs(graph: BuildGraph, entry: string, extra: readonly string[], startedAt: number): InputSet {
+  const inputs = Object.keys(graph.inputs).filter((path) => !isVirtual(path));
+  const paths = new Set([entry, ...inputs.map((path) => resolve(path))]);
+  const own = [...paths].filter((path) => !path.includes("/node_modules/"));
+  addConfigFiles(paths, own);
+  addPackagePlaces(paths, graph, inputs);
+
+  const folders = viewFolders(own);
+  const files = new Map<string, string>();
+  for (const path of [...paths, ...extra]) files.set(path, currentSignature(path, new Map()));
+  return { files, folders, isSettled: newestChange([...paths, ...folders.keys()]) < startedAt - CLOCK_TICK_MS };
+}
+
+// In milliseconds since 1970. A time in the future (a wrong clock) says nothing about when it happened, and is left out.
+function newestChange(paths: readonly string[]): number {
+  const now = Date.now() + CLOCK_TICK_MS;
+  const times = paths.map((path) => statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? 0);
+  return Math.max(0, ...times.filter((time) => time <= now));
+}
+
+/**
+ * Whether a new build could give something else. Stats the inputs, builds nothing.
+ *
+ * @param memo  share one over the modules of one look; must not outlive it
+ */
+export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): boolean {
+  if (!inputs.isSettled) return true;
+  for (const [path, signature] of inputs.files) {
+    if (currentSignature(path, memo) !== signature) return true;
+  }
+  for (const [folder, view] of inputs.folders) {
+    const signature = currentSignature(folder, memo);
+    if (signature === view.signature) continue;
+    const names = resolvableNames(folder);
+    for (const [stem, seen] of view.stems) {
+      if (namesOf(names, stem) !== seen) return true;
+    }
+    // A save by rename touches the folder too. Nothing that an import could mean has come or gone.
+    view.signature = signature;
+  }
+  return false;
+}
+
+function currentSignature(path: string, memo: SignatureMemo): string {
+  let signature = memo.get(path);
+  if (signature === undefined) {
+    signature = signatureOf(statSync(path, { throwIfNoEntry: false }));
+    memo.set(path, signature);
+  }
+  return signature;
+}
+
+// The change time catches what keeps the modification time: copies that restore it, a rename over the file.
+function signatureOf(info: { ino: number; size: number; mtimeMs: number; ctimeMs: number } | undefined): string {
+  return info === undefined ? "" : `${info.ino}:${info.size}:${info.mtimeMs}:${info.ctimeMs}`;
+}
+
+function isVirtual(path: string): boolean {
+  return /^[\w-]{2,}:/.test(path);
+}
+
+// A package.json says how a folder's files are understood, a tsconfig.json how its imports resolve; both apply downward.
+function addConfigFiles(paths: Set<string>, own: readonly string[]): void {
+  for (const folder of new Set(own.flatMap((path) => foldersUpward(dirname(path))))) {
+    for (const name of CONFIG_FILES) paths.add(join(folder, name));
+  }
+}
+
+// Each folder up to the one where a package was found, since an installation nearer by would be taken instead.
+function addPackagePlaces(paths: Set<string>, graph: BuildGraph, inputs: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const importer of inputs) {
+    for (const { path, original } of graph.inputs[importer]?.imports ?? []) {
+      const name = packageName(original ?? path);
+      const folder = dirname(resolve(importer));
+      if (name === null || seen.has(`${folder}\0${name}`)) continue;
+      seen.add(`${folder}\0${name}`);
+      for (const place of foldersUpward(folder)) {
+        const manifest = join(place, "node_modules", name, "package.json");
+        paths.add(manifest);
+        if (statSync(manifest, { throwIfNoEntry: false }) !== undefined) break;
+      }
+    }
+  }
+}
+
+function packageName(specifier: string): string | null {
+  if (!/^[@a-z0-9]/i.test(specifier) || specifier.startsWith("node:") || specifier.startsWith("bun:") || specifier === "hrmr") return null;
+  return specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+}
+
+function foldersUpward(folder: string): string[] {
+  const { root } = parse(folder);
+  const folders = [folder];
+  for (let at = folder; at !== root; folders.push(at)) at = dirname(at);
+  return folders;
+}
+
+function viewFolders(own: readonly string[]): Map<string, FolderView> {
+  const folders = new Map<string, FolderView>();
+  for (const path of own) {
+    const stem = basename(path, extname(path));
+    viewStem(folders, dirname(path), stem);
+    // NAME/index.ts gives way to NAME.ts.
+    if (stem === "index") viewStem(folders, dirname(dirname(path)), basename(dirname(path)));
+  }
+  for (const [folder, view] of folders) {
+    view.signature = signatureOf(statSync(folder, { throwIfNoEntry: false }));
+    const names = resolvableNames(folder);
+    for (const stem of view.stems.keys()) view.stems.set(stem, namesOf(names, stem));
+  }
+  return folders;
+}
+
+function viewStem(folders: Map<string, FolderView>, folder: string, stem: string): void {
+  const view = folders.get(folder) ?? { signature: "", stems: new Map<string, string>() };
+  view.stems.set(stem, "");
+  folders.set(folder, view);
+}
+
+function resolvableNames(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => RESOLVABLE.has(extname(name)));
+  } catch {
+    // The folder is gone, and with it every name.
+    return [];
+  }
+}
+
+function namesOf(names: readonly string[], stem: string): string {
+  return names
+    .filter((name) => name.startsWith(stem) && basename(name, extname(name)) === stem)
+    .sort()
+    .join("/");
+}

@@ -1,0 +1,204 @@
+/** Loads one version of a module into a graph of its own, and ends it again. */
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import type { LoadSpec } from "../host/spec";
+import type { Log, ModuleContext } from "./contract";
+import { thrownError, wholeFileError, type ModuleError } from "./describe-error";
+import { globalNames, newGlobals, removeListenersOf, watchSharedObjects } from "./globals-watch";
+import { readShape, type ModuleShape } from "./shape";
+
+export interface LoadOptions {
+  /** Global names of the module that differ from the server's: Request, Response, fetch. */
+  readonly globals: Record<string, unknown>;
+  readonly host: "main" | number;
+  readonly log: Log;
+  /** An error or a rejection that module code left unhandled. */
+  readonly onError: (error: unknown, kind: string) => void;
+  /** For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever. */
+  readonly timeoutMs: number;
+}
+
+/** What `handoff` gave: data for the next setup, or why there is none. */
+export type Handoff = { readonly data: unknown } | { readonly error: string };
+
+/** One version of a module in one host. Drop all references to it, and to what came from it, after `dispose`. */
+export interface LoadedModule {
+  readonly graph: Bun.ModuleGraph;
+  readonly shape: ModuleShape;
+  /** The authors' context argument. `state` is undefined before `start`. */
+  readonly context: ModuleContext;
+  /** Calls `fn` inside the graph. @throws what `fn` throws; ERR_INVALID_STATE after `dispose` */
+  run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
+  /** Runs setup, then check. Rejects with a ModuleError; the caller then disposes. */
+  start(handoff: unknown): Promise<void>;
+  /** null: the module has no `handoff`. Never rejects. */
+  handoff(): Promise<Handoff | null>;
+  /** Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is logged. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Imports the bundle of `spec` into a new graph and checks its shape. Runs none of its lifecycle functions.
+ *
+ * @throws ModuleError for a throw at top level, a load that does not end in time, or a wrong shape; the graph is disposed then
+ */
+export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
+  watchSharedObjects();
+  const graph = new Bun.ModuleGraph({ globals: options.globals, onError: options.onError });
+  const before = globalNames();
+  try {
+    const late = "did not finish loading";
+    const exported = await inTime(
+      graph.import<{ default?: unknown }>(`${spec.file}?v=${spec.id}`),
+      options.timeoutMs,
+      spec,
+      late,
+      " (top-level await?)",
+    );
+    const shape = graph.run(readShapeOf, spec.name, exported);
+    warnOfGlobals(spec, options.log, newGlobals(before));
+    return new Loaded(spec, options, graph, shape);
+  } catch (error) {
+    end(graph);
+    throw thrownError(spec.name, spec.source, error, "");
+  }
+}
+
+function readShapeOf(name: string, exported: { default?: unknown }): ModuleShape {
+  return readShape(name, exported.default);
+}
+
+function end(graph: Bun.ModuleGraph): void {
+  graph.dispose();
+  removeListenersOf(graph);
+}
+
+function warnOfGlobals(spec: LoadSpec, log: Log, added: readonly string[]): void {
+  // Packages keep one thing for all their copies under such names (zod does). The author can do nothing about it.
+  const names = added.filter((name) => !name.startsWith("__"));
+  if (names.length === 0) return;
+  log.warn(
+    `Module "${spec.name}" set ${names.join(", ")} on globalThis: that is shared with all modules and outlives a reload. Export it, or keep it in the module.`,
+  );
+}
+
+class Loaded implements LoadedModule {
+  readonly graph: Bun.ModuleGraph;
+  readonly shape: ModuleShape;
+  readonly context: ModuleContext;
+  readonly #spec: LoadSpec;
+  readonly #options: LoadOptions;
+  #state: unknown = undefined;
+  #hasStarted = false;
+  #ending: Promise<void> | null = null;
+
+  constructor(spec: LoadSpec, options: LoadOptions, graph: Bun.ModuleGraph, shape: ModuleShape) {
+    this.#spec = spec;
+    this.#options = options;
+    this.graph = graph;
+    this.shape = shape;
+    this.context = makeContext(spec, options, () => this.#state);
+  }
+
+  run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+    return this.graph.run(fn, ...args);
+  }
+
+  async start(handoff: unknown): Promise<void> {
+    const { timeoutMs } = this.#options;
+    const startedMs = performance.now();
+    const { definition } = this.shape;
+    if (definition.setup !== undefined) {
+      this.#state = await this.#call("setup", timeoutMs, () => definition.setup?.(this.context, handoff));
+    }
+    this.#hasStarted = true;
+    if (definition.check === undefined) return;
+    const leftMs = timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - (performance.now() - startedMs));
+    const verdict = await this.#call("check", leftMs, () => definition.check?.(this.context));
+    if (verdict === false) throw wholeFileError(this.#spec.name, this.#spec.source, "check returned false");
+  }
+
+  async handoff(): Promise<Handoff | null> {
+    const { definition } = this.shape;
+    if (definition.handoff === undefined || !this.#hasStarted) return null;
+    try {
+      const data = await this.#call("handoff", this.#options.timeoutMs, () => definition.handoff?.(this.#state));
+      return { data: copyOf(data) };
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  dispose(): Promise<void> {
+    this.#ending ??= this.#dispose();
+    return this.#ending;
+  }
+
+  async #dispose(): Promise<void> {
+    const { definition } = this.shape;
+    try {
+      // What setup did not finish making, dispose must not be asked to undo.
+      if (definition.dispose !== undefined && this.#hasStarted) {
+        await this.#call("dispose", this.#options.timeoutMs, () => definition.dispose?.(this.#state));
+      }
+    } catch (error) {
+      const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
+      this.#options.log.warn(`Module "${this.#spec.name}" v${this.#spec.generation}: ${failed.message} (${failed.place})`);
+    }
+    end(this.graph);
+    this.#state = undefined;
+  }
+
+  // Rejects with a ModuleError. The deadline's timer is the host's: one of the graph's would end with it.
+  async #call<R>(what: string, timeoutMs: number, fn: () => R | Promise<R>): Promise<Awaited<R>> {
+    const { name, source } = this.#spec;
+    try {
+      return await inTime(Promise.resolve(this.graph.run(fn)), timeoutMs, this.#spec, `${what} did not finish`, "");
+    } catch (error) {
+      throw thrownError(name, source, error, `${what} failed`);
+    }
+  }
+}
+
+function copyOf(data: unknown): unknown {
+  try {
+    return structuredClone(data);
+  } catch (cause) {
+    throw new Error(`handoff returned what cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+function makeContext(spec: LoadSpec, options: LoadOptions, state: () => unknown): ModuleContext {
+  let dataDir: string | null = null;
+  return {
+    name: spec.name,
+    generation: spec.generation,
+    // The author may change it, and other hosts and versions must not notice.
+    config: structuredClone(spec.config),
+    dir: dirname(spec.source),
+    host: options.host,
+    log: options.log,
+    get state() {
+      return state();
+    },
+    get dataDir() {
+      if (dataDir === null) {
+        mkdirSync(spec.dataDir, { recursive: true });
+        dataDir = spec.dataDir;
+      }
+      return dataDir;
+    },
+  };
+}
+
+async function inTime<T>(promise: Promise<T>, timeoutMs: number, spec: LoadSpec, late: string, hint: string): Promise<T> {
+  if (timeoutMs === 0) return promise;
+  const deadline = Promise.withResolvers<never>();
+  const expired = (): ModuleError => wholeFileError(spec.name, spec.source, `${late} within ${Math.round(timeoutMs)} ms${hint}`);
+  const timer = setTimeout(() => deadline.reject(expired()), timeoutMs);
+  try {
+    return await Promise.race([promise, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

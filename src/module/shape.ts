@@ -1,0 +1,247 @@
+/** Checks what a module's file exports and puts it into one form. */
+import type { FetchRoute, Framing, ModuleDefinition } from "./contract";
+import type { RouteKind, RouteSpec } from "./route";
+
+/** A route with the author's functions. Call them through the graph's `run`. */
+export interface ShapedRoute {
+  readonly spec: RouteSpec;
+  /** handle, fetch or connect. */
+  readonly handler: (...args: never[]) => unknown;
+  /** "chunk" for fetch and connect, which have no messages of their own. */
+  readonly framing: Framing;
+}
+
+export interface ModuleShape {
+  readonly routes: readonly ShapedRoute[];
+  /** What the author exported; for an app, a definition with the app as its only route. Its functions are called as its methods. */
+  readonly definition: ModuleDefinition;
+  readonly reload: "swap" | "exclusive";
+  /** null: the HTTP 503 message. */
+  readonly unavailable: string | Uint8Array | null;
+}
+
+type Fields = Record<string, unknown>;
+
+const MAX_KEY_BYTES = 256;
+// What a timer can hold.
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "handoff", "dispose"];
+const HOOKS = ["setup", "check", "handoff", "dispose"];
+const KINDS = ["handle", "fetch", "connect", "websocket"];
+const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
+const ROUTE_OPTIONS: Record<string, string[]> = {
+  handle: ["handle", "framing", "run", ...COMMON_ROUTE_OPTIONS],
+  fetch: ["fetch", "run", ...COMMON_ROUTE_OPTIONS],
+  connect: ["connect", "run", ...COMMON_ROUTE_OPTIONS],
+};
+const LENGTH_OPTIONS = ["prefixBytes", "endian", "includesPrefix", "offset"];
+const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n" } })';
+
+/**
+ * Reads a module's default export. Touches getters of the author's: run it inside the module's graph.
+ *
+ * @throws Error whose message names the module and the key, and says what to write instead
+ */
+export function readShape(name: string, exported: unknown): ModuleShape {
+  if (exported === undefined) throw shapeError(name, `there is no default export. Write ${EXAMPLE}`);
+  if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
+  const definition = isApp(exported) ? appDefinition(name, exported) : exported;
+  checkDefinition(name, definition);
+  const routes = Object.entries(definition.routes as Fields).map(([key, route], index) => readRoute(name, key, route, index));
+  return {
+    routes,
+    definition: definition as unknown as ModuleDefinition,
+    reload: definition.reload === "exclusive" ? "exclusive" : "swap",
+    unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
+  };
+}
+
+// Before `routes` is looked at: hono's app has an array of that name.
+function isApp(exported: Fields): boolean {
+  return typeof exported.fetch === "function";
+}
+
+function appDefinition(name: string, app: Fields): Fields {
+  const lost = isPlain(app) ? Object.keys(app).find((key) => HOOKS.includes(key) || (key === "routes" && isObject(app[key]))) : undefined;
+  if (lost !== undefined) {
+    throw shapeError(
+      name,
+      `the default export has both "fetch" and "${lost}". Write { routes: { "/": { fetch } }, ... } and leave out the outer "fetch"`,
+    );
+  }
+  return { routes: { "/": { fetch: appFetch(app as unknown as FetchRoute) } } };
+}
+
+// As a method, since an app's fetch may use `this`. The second argument is what hono shows as `c.env`.
+function appFetch(app: FetchRoute): FetchRoute["fetch"] {
+  return (request, context) => app.fetch(request, context);
+}
+
+function checkDefinition(name: string, definition: Fields): void {
+  refuseUnknown(name, "the module", definition, MODULE_OPTIONS);
+  if (!isObject(definition.routes) || Array.isArray(definition.routes)) {
+    throw shapeError(name, `"routes" is ${kindOf(definition.routes)}. Write ${EXAMPLE}`);
+  }
+  if (Object.keys(definition.routes).length === 0) throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
+  for (const hook of HOOKS) {
+    const value = definition[hook];
+    if (value !== undefined && typeof value !== "function") throw shapeError(name, `"${hook}" is ${kindOf(value)}, and must be a function`);
+  }
+  const { reload, unavailable } = definition;
+  if (reload !== undefined && reload !== "swap" && reload !== "exclusive") {
+    throw shapeError(name, `"reload" is ${shown(reload)}, and must be "swap" or "exclusive"`);
+  }
+  if (unavailable !== undefined && typeof unavailable !== "string" && !(unavailable instanceof Uint8Array)) {
+    throw shapeError(name, `"unavailable" is ${kindOf(unavailable)}, and must be a string or a Uint8Array`);
+  }
+}
+
+function readRoute(name: string, key: string, route: unknown, index: number): ShapedRoute {
+  const where = `route ${shown(key)}`;
+  if (key === "") throw shapeError(name, 'a route has an empty key. A key is the first bytes of its messages, such as "PING"');
+  const keyBytes = Buffer.byteLength(key);
+  if (keyBytes > MAX_KEY_BYTES) {
+    throw shapeError(
+      name,
+      `the key of ${shown(`${key.slice(0, 24)}...`)} is ${keyBytes} bytes long; at most ${MAX_KEY_BYTES} are possible`,
+    );
+  }
+  const options = typeof route === "function" ? { handle: route } : route;
+  if (!isObject(options)) {
+    throw shapeError(name, `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch or connect`);
+  }
+  const kind = readKind(name, where, options);
+  if (isPlain(options)) refuseUnknown(name, where, options, ROUTE_OPTIONS[kind] ?? []);
+  checkKey(name, key, kind);
+  const isMounted = kind === "fetch" && !isPlain(options);
+  const handler = isMounted ? appFetch(options as unknown as FetchRoute) : (options[kind] as ShapedRoute["handler"]);
+  if (isMounted) return { spec: { key, index, kind, run: "inline", timeoutMs: undefined, description: "" }, handler, framing: "chunk" };
+  return {
+    spec: { key, index, kind, run: readRun(name, where, kind, options.run), ...readCommon(name, where, options) },
+    handler,
+    framing: readFraming(name, where, options.framing),
+  };
+}
+
+function readKind(name: string, where: string, options: Fields): RouteKind {
+  const kinds = KINDS.filter((kind) => options[kind] !== undefined);
+  const [kind] = kinds;
+  // An app mounted on a path has methods of its own, which may bear these names.
+  if (!isPlain(options) && typeof options.fetch === "function") return "fetch";
+  if (kinds.includes("websocket")) throw shapeError(name, `${where}: WebSocket routes are not served by this version`);
+  if (kind === undefined) {
+    const wrong = Object.keys(options).find((option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== undefined);
+    const hint = wrong === undefined ? "" : ` (it has "${wrong}": did you mean "${nearest(wrong, KINDS)}"?)`;
+    throw shapeError(name, `${where} has none of handle, fetch and connect${hint}`);
+  }
+  if (kinds.length > 1) throw shapeError(name, `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch and connect`);
+  if (typeof options[kind] !== "function")
+    throw shapeError(name, `${where}: "${kind}" is ${kindOf(options[kind])}, and must be a function`);
+  return kind as RouteKind;
+}
+
+function checkKey(name: string, key: string, kind: RouteKind): void {
+  if (kind !== "fetch") {
+    if (!key.startsWith("/")) return;
+    throw shapeError(name, `route ${shown(key)} is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`);
+  }
+  if (/^(?:[A-Z][A-Z-]* )?\//.test(key) || /^[A-Z][A-Z-]* $/.test(key)) return;
+  const method = /^[A-Za-z][A-Za-z-]*$/.test(key)
+    ? `. For every path of one method write "${key.toUpperCase()} ", with a space at its end`
+    : "";
+  throw shapeError(name, `route ${shown(key)} has a "fetch", so its key must be an HTTP path: "/path", "GET /path" or "GET "${method}`);
+}
+
+function readRun(name: string, where: string, kind: RouteKind, run: unknown): "inline" | "pool" {
+  if (run === undefined || run === "inline") return "inline";
+  if (run !== "pool") throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline" or "pool"`);
+  if (kind !== "handle") throw shapeError(name, `${where}: run: "pool" is possible with "handle" only. Leave out "run"`);
+  return "pool";
+}
+
+function readCommon(name: string, where: string, options: Fields): { timeoutMs: number | undefined; description: string } {
+  const { timeoutMs, description } = options;
+  const isTimeout = typeof timeoutMs === "number" && timeoutMs >= 0 && timeoutMs <= MAX_TIMEOUT_MS;
+  if (timeoutMs !== undefined && !isTimeout) {
+    throw shapeError(name, `${where}: "timeoutMs" is ${shown(timeoutMs)}, and must be a number from 0 (no limit) to ${MAX_TIMEOUT_MS}`);
+  }
+  if (description !== undefined && typeof description !== "string") {
+    throw shapeError(name, `${where}: "description" is ${kindOf(description)}, and must be a string`);
+  }
+  return { timeoutMs: isTimeout ? timeoutMs : undefined, description: description ?? "" };
+}
+
+function readFraming(name: string, where: string, framing: unknown): Framing {
+  if (framing === undefined) return "chunk";
+  if (framing === "chunk" || framing === "line" || typeof framing === "function") return framing as Framing;
+  if (!isObject(framing) || !isObject(framing.length)) {
+    const allowed = '"chunk", "line", { length: { prefixBytes: 4 } } or a function';
+    throw shapeError(name, `${where}: "framing" is ${shown(framing)}, and must be ${allowed}`);
+  }
+  refuseUnknown(name, `${where}: "framing"`, framing, ["length"]);
+  const prefix = framing.length;
+  refuseUnknown(name, `${where}: "framing.length"`, prefix, LENGTH_OPTIONS);
+  const bad = (option: string, rule: string): Error =>
+    shapeError(name, `${where}: "framing.length.${option}" is ${shown(prefix[option])}, and must be ${rule}`);
+  if (![1, 2, 4, 8].includes(prefix.prefixBytes as number)) throw bad("prefixBytes", "1, 2, 4 or 8");
+  if (![undefined, "big", "little"].includes(prefix.endian as undefined)) throw bad("endian", '"big" or "little"');
+  if (!["undefined", "boolean"].includes(typeof prefix.includesPrefix)) throw bad("includesPrefix", "true or false");
+  const { offset } = prefix;
+  if (offset !== undefined && !(Number.isInteger(offset) && (offset as number) >= 0))
+    throw bad("offset", "a whole number of bytes, 0 or more");
+  return framing as unknown as Framing;
+}
+
+function refuseUnknown(name: string, where: string, fields: Fields, known: readonly string[]): void {
+  const unknown = Object.keys(fields).find((field) => !known.includes(field));
+  if (unknown === undefined) return;
+  const similar = nearest(unknown, known);
+  const hint = similar === undefined ? `Known are ${known.join(", ")}` : `Did you mean "${similar}"?`;
+  throw shapeError(name, `${where} has the unknown option "${unknown}". ${hint}`);
+}
+
+/** The name that is meant by a misspelt one, or undefined when none is near. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }));
+  ranked.sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.candidate.length / 3)) ? best.candidate : undefined;
+}
+
+// Levenshtein, one row at a time.
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+function shapeError(name: string, problem: string): Error {
+  return new Error(`Module "${name}": ${problem}.`.replace(/([?)])\.$/, "$1"));
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null;
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  return /^[aeiou]/.test(typeof value) ? `an ${typeof value}` : `a ${typeof value}`;
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : Bun.inspect(value, { depth: 1 });
+}
