@@ -1,0 +1,83 @@
+/**
+ * State that survives reloads, and slow work that stops nobody.
+ *
+ *   printf 'COUNT\n' | nc localhost 8080             1, then 2, then 3; edit this file, RELOAD, and it goes on with 4
+ *   printf 'HASH hello\n' | nc localhost 8080        some 100 ms of work on a thread of the pool
+ *   printf 'PRIME 1000003\n' | nc localhost 8080
+ */
+import { defineModule } from "hrmr";
+
+interface State {
+  count: number;
+}
+
+/** So many that one HASH takes a moment: while it runs, everything else is answered as fast as ever. */
+const ROUNDS = 100_000;
+
+export default defineModule<State>({
+  // Runs once in each host: in the main thread and in each thread of the pool. These are separate worlds: a State each, and no
+  // variable is shared. `handoff` is what the version before left behind; it may be from an older shape of this file, so look first.
+  setup(context, handoff) {
+    const count = isState(handoff) ? handoff.count : 0;
+    context.log.debug(`counting on from ${count} in host ${context.host}`);
+    return { count };
+  },
+
+  // Called on the version that leaves. Return plain data (what structuredClone takes), never functions or class instances.
+  handoff: (state) => state,
+
+  // The last question before this version takes traffic. Throw, or return false, and the old one goes on serving.
+  check(context) {
+    if (!Number.isSafeInteger(context.state.count)) throw new Error(`the count is ${context.state.count}`);
+  },
+
+  routes: {
+    // Inline, the default: on the event loop. Right for whatever is quick, and one place only, so that counting is exact.
+    COUNT: {
+      description: "how many times COUNT was sent",
+      handle: (_message, { state }) => `${++state.count}\n`,
+    },
+
+    // On the pool: a loop like this would hold up every other connection of the event loop.
+    "HASH ": {
+      description: `HASH text: its SHA-256, ${ROUNDS} times over`,
+      framing: "line",
+      run: "pool",
+      timeoutMs: 5000,
+      handle: (message, context) => `${slowHash(message.text.slice("HASH ".length))} (thread ${context.host})\n`,
+    },
+
+    // A call that outlives its time is cut off with its thread, and the thread is replaced: even an endless loop harms only its own caller.
+    "PRIME ": {
+      description: "PRIME n: whether n is a prime number",
+      framing: "line",
+      run: "pool",
+      timeoutMs: 5000,
+      handle: (message) => describeNumber(message.text.slice("PRIME ".length).trim()),
+    },
+  },
+});
+
+function isState(value: unknown): value is State {
+  return typeof value === "object" && value !== null && Number.isSafeInteger((value as Partial<State>).count);
+}
+
+function slowHash(text: string): string {
+  let digest: string = text;
+  for (let round = 0; round < ROUNDS; round++) digest = new Bun.CryptoHasher("sha256").update(digest).digest("hex");
+  return digest;
+}
+
+function describeNumber(text: string): string {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) return `ERR "PRIME " takes a whole number up to ${Number.MAX_SAFE_INTEGER}\n`;
+  const divisor = smallestDivisor(number);
+  if (number < 2) return `${number} is not prime\n`;
+  return divisor === number ? `${number} is prime\n` : `${number} is not prime: ${divisor} divides it\n`;
+}
+
+function smallestDivisor(number: number): number {
+  if (number % 2 === 0) return 2;
+  for (let divisor = 3; divisor * divisor <= number; divisor += 2) if (number % divisor === 0) return divisor;
+  return number;
+}
