@@ -203,6 +203,14 @@ describe("HTTP routes", () => {
     expect(answer(table, "GET /api/x")).toBe("/api");
   });
 
+  test("a match with params has an object of its own each time", () => {
+    const table = tableOf("/users/:id");
+    const first = table.match("GET", "/users/7");
+    if (first === NO_MATCH || "allow" in first) throw new Error("no match");
+    first.params["id"] = "8";
+    expect(answer(table, "/users/7")).toEqual(["/users/:id", { id: "7" }]);
+  });
+
   test("more paths and methods than are remembered are matched all the same", () => {
     const table = tableOf("/a", "GET /b", `/${"l".repeat(300)}`);
     for (let round = 0; round < 2; round++) {

@@ -176,6 +176,12 @@ describe("what looks like HTTP", () => {
     expect(looksLikeHttp(bytesOf(text), 0, true)).toBe(false);
   });
 
+  test("is not told from what stands before the message", () => {
+    expect(looksLikeHttp(bytesOf("HTTP/\n"), 1, true)).toBe(false);
+    expect(looksLikeHttp(bytesOf("HTTP/\n"), 4, true)).toBe(false);
+    expect(looksLikeHttp(bytesOf("GET /\n"), 1, true)).toBe(false);
+  });
+
   test("is the same byte by byte as whole", () => {
     for (const text of [...HTTP, ...NOT_HTTP].filter((text) => text.length < 100)) {
       const bytes = bytesOf(text);

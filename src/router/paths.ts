@@ -12,8 +12,7 @@ const QUESTION = 0x3f;
 const IS_PLAIN = new Uint8Array(256);
 for (const char of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-~/.") IS_PLAIN[char.charCodeAt(0)] = 1;
 
-// A byte order mark is a character like any other here: dropping it would make two spellings of one path.
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * The path of a request target as routes are chosen by: no query, no fragment, percent-decoded once, no double slashes, no "." and ".."
