@@ -59,7 +59,8 @@ export interface ModuleSettings {
 export interface Options {
   /** URLs: tcp://host:port, unix:///path, udp://host:port. */
   listen: string[];
-  modulesDir: string;
+  /** null: `modules` in the working directory, which may be missing. A folder that was named must exist. */
+  modulesDir: string | null;
   /** What the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
   staticDir: string | null;
   /** Where bundles and module data are kept. null: `.hrmr` beside the modules folder. */
@@ -106,7 +107,7 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
 export function defaultOptions(): Options {
   return {
     listen: [`tcp://${DEFAULT_HOST}:${DEFAULT_PORT}`],
-    modulesDir: "modules",
+    modulesDir: null,
     staticDir: null,
     stateDir: null,
     threads: 4,

@@ -21,6 +21,8 @@ export interface RouteSpec {
 /** What stands in the routing table. */
 export interface BoundRoute extends RouteSpec {
   readonly module: string;
+  /** Length of the key in UTF-8 bytes. */
+  readonly keyBytes: number;
   readonly framing: Framing;
   /** The author's function: handle, fetch or connect. Call it through `generation.run`, never directly. */
   readonly handler: (...args: never[]) => unknown;
@@ -35,11 +37,16 @@ export interface InFlight {
   readonly isEndless: boolean;
   /** The generation is going: abort the signal, end the socket. `reason` is for the log. Must not throw. */
   cut(reason: string): void;
+  /** A newer generation serves from now on: whoever can go over to it between two steps (a `connect` handler) does. */
+  replaced?(): void;
 }
 
 /** The part of a generation that connections and protocols use. */
 export interface RouteOwner {
   readonly name: string;
+  /** Unique among all loads of this server; the hosts' name for this generation. */
+  readonly id: number;
+  /** What people see: v1, v2, … */
   readonly number: number;
   /** The second argument of `handle` and `connect`. `fetch` gets an object that inherits from it, with `client` and `params`. */
   readonly context: object;

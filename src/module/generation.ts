@@ -1,0 +1,129 @@
+/**
+ * A generation: one loaded version of one module in the main thread. It knows what is under way on it, so that it can
+ * leave when the last of that is done, or be made to.
+ */
+import type { LoadSpec } from "../host/spec";
+import type { LoadedModule } from "./load";
+import type { BoundRoute, InFlight, RouteOwner } from "./route";
+
+export class Generation implements RouteOwner {
+  readonly spec: LoadSpec;
+  readonly id: number;
+  readonly name: string;
+  readonly number: number;
+  readonly hash: string;
+  readonly loadedAt = new Date();
+  readonly context: object;
+  readonly unavailable: string | Uint8Array | null;
+  readonly reload: "swap" | "exclusive";
+  /** Some route runs in this thread, so setup does too. */
+  readonly needsMain: boolean;
+  /** Some route runs on the pool. */
+  readonly needsPool: boolean;
+  readonly routes: readonly BoundRoute[];
+  isDisposed = false;
+  readonly #module: LoadedModule;
+  readonly #inFlight = new Set<InFlight>();
+  #onIdle: (() => void) | null = null;
+
+  constructor(spec: LoadSpec, module: LoadedModule) {
+    this.spec = spec;
+    this.id = spec.id;
+    this.name = spec.name;
+    this.number = spec.generation;
+    this.hash = spec.hash;
+    this.#module = module;
+    this.context = module.context;
+    this.unavailable = module.shape.definition?.unavailable ?? null;
+    this.reload = module.shape.definition?.reload ?? "swap";
+    this.needsMain = module.shape.routes.some((route) => route.spec.run === "inline");
+    this.needsPool = module.shape.routes.some((route) => route.spec.run === "pool");
+    this.routes = module.shape.routes.map(({ spec: route, handler, framing }) => ({
+      ...route,
+      module: spec.name,
+      keyBytes: Buffer.byteLength(route.key),
+      framing,
+      handler,
+      generation: this,
+      isUnavailable: false,
+    }));
+  }
+
+  /** Calls, streams and connections under way. */
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+    return this.#module.run(fn, ...args);
+  }
+
+  enter(call: InFlight): void {
+    this.#inFlight.add(call);
+  }
+
+  leave(call: InFlight): void {
+    if (this.#inFlight.delete(call) && this.#inFlight.size === 0) this.#onIdle?.();
+  }
+
+  /** setup and check. @throws ModuleError */
+  start(handoff: unknown): Promise<void> {
+    return this.#module.start(handoff);
+  }
+
+  handoff(): ReturnType<LoadedModule["handoff"]> {
+    return this.#module.handoff();
+  }
+
+  /** The same routes, answering that the module is unavailable. */
+  unavailableRoutes(): BoundRoute[] {
+    return this.routes.map((route) => ({ ...route, isUnavailable: true }));
+  }
+
+  /** A newer version serves: whoever can go over to it does so now. */
+  announceReplacement(): void {
+    for (const call of this.#inFlight) call.replaced?.();
+  }
+
+  /**
+   * Waits until nothing is under way any more. At the deadline what is not endless is cut; endless streams are waited
+   * for without limit, unless `cutAll` ends them.
+   *
+   * @param drainMs in milliseconds; 0 waits for ever
+   * @param onCut   told how many were cut at the deadline, if any
+   */
+  async drain(drainMs: number, onCut: (count: number) => void): Promise<void> {
+    if (this.#inFlight.size === 0) return;
+    const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
+    const timer = drainMs > 0 ? setTimeout(() => this.#cutAtDeadline(drainMs, onCut), drainMs) : null;
+    await idle;
+    if (timer !== null) clearTimeout(timer);
+    this.#onIdle = null;
+  }
+
+  /** Cuts everything under way, endless or not. @returns how many */
+  cutAll(reason: string): number {
+    return this.#cut([...this.#inFlight], reason);
+  }
+
+  /** dispose(state) and the end of everything the module opened. Idempotent. */
+  async dispose(): Promise<void> {
+    if (this.isDisposed) return;
+    this.isDisposed = true;
+    await this.#module.dispose();
+  }
+
+  #cutAtDeadline(drainMs: number, onCut: (count: number) => void): void {
+    const late = [...this.#inFlight].filter((call) => !call.isEndless);
+    const count = this.#cut(late, `${this.name} v${this.number} was replaced, and ${drainMs} ms later this was still under way.`);
+    if (count > 0) onCut(count);
+  }
+
+  #cut(calls: InFlight[], reason: string): number {
+    for (const call of calls) {
+      call.cut(reason);
+      this.leave(call);
+    }
+    return calls.length;
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * All modules of a server: which version of each serves, and how the next set comes to serve (DESIGN section 5).
+ * One reload runs at a time; those asked for meanwhile become one more, and each caller gets the verdict of the reload
+ * that covered its wish.
+ */
+import type { ModuleSettings } from "../config/options";
+import type { LoadSpec } from "../host/spec";
+import type { BuiltModule } from "./build";
+import type { Log } from "./contract";
+import type { ModuleFile } from "./discover";
+import type { Generation } from "./generation";
+import { runReload } from "./reload";
+import type { BoundRoute } from "./route";
+import type { Verdict } from "./verdict";
+
+/** A module in memory, from its first sight to its removal. */
+export interface ModuleEntry {
+  readonly name: string;
+  source: string;
+  /** Ships with hrmr and is on without having been asked for: it gives way to whoever claims its routes. */
+  isImplicit: boolean;
+  /** The version that gets new messages. */
+  live: Generation | null;
+  /** What serves while there is no live version, because an exclusive reload failed: 503s. */
+  unavailable: readonly BoundRoute[];
+  /** Replaced versions that still have something under way, oldest first. */
+  readonly old: Set<Generation>;
+  built: BuiltModule | null;
+  /** Of the last reload that failed; null once one succeeded. */
+  error: string | null;
+  lastNumber: number;
+}
+
+/** Where else a generation is loaded: the pool; later, module processes. */
+export interface GenerationHost {
+  /** Loads in all of the host's threads, or in none. @param previousId the generation to hand over from, or null */
+  prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }>;
+  retire(id: number): Promise<void>;
+}
+
+/** A set of routes on its way into the routing table. */
+export interface RoutePlan {
+  /** Modules that claim what another has, with both files named. */
+  conflicts: { module: string; text: string }[];
+  /** Makes the set the routing table, in one assignment. */
+  commit(): void;
+}
+
+export interface RegistryOptions {
+  /** The modules folder; null: there is none. */
+  modulesDir: string | null;
+  stateDir: string;
+  settings: Record<string, ModuleSettings>;
+  /** Modules that ship with hrmr and are on; a file in the modules folder with the same name wins. */
+  shipped: (ModuleFile & { isImplicit: boolean })[];
+  drainMs: number;
+  loadMs: number;
+  maxLiveGenerations: number;
+  host: GenerationHost;
+  /** Loads a bundle for a trial where an endless loop hurts nobody. */
+  probe: { check(spec: LoadSpec): Promise<void> };
+  /** The standard classes that the modules of this thread get. */
+  globals: Record<string, unknown>;
+  /** @param modules in order of precedence */
+  plan(modules: { name: string; source: string; isImplicit: boolean; routes: readonly BoundRoute[] }[]): RoutePlan;
+  log: Log;
+}
+
+interface Waiting {
+  names: Set<string> | null;
+  readonly done: PromiseWithResolvers<Verdict>;
+}
+
+export class Registry {
+  readonly options: RegistryOptions;
+  readonly entries = new Map<string, ModuleEntry>();
+  lastVerdict: { verdict: Verdict; at: Date } | null = null;
+  /** Connections and streams cut since the start because their version had to go. */
+  cutCount = 0;
+  #lastId = 0;
+  #isRunning = false;
+  #next: Waiting | null = null;
+  #isClosed = false;
+  readonly #retiring = new Set<Promise<void>>();
+  #isGcDue = false;
+
+  constructor(options: RegistryOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Loads what is new or changed, unloads what is gone.
+   *
+   * @param names only these modules; null: all
+   * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
+   */
+  reload(names: readonly string[] | null = null): Promise<Verdict> {
+    if (this.#isRunning) return this.#queue(names).done.promise;
+    return this.#run(names === null ? null : new Set(names));
+  }
+
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  /** Lets a replaced version finish what is under way, then frees it. */
+  retire(entry: ModuleEntry, generation: Generation): Promise<void> {
+    entry.old.add(generation);
+    generation.announceReplacement();
+    this.#limitOld(entry);
+    const retired = this.#drainAndDispose(entry, generation);
+    this.#retiring.add(retired);
+    void retired.finally(() => this.#retiring.delete(retired));
+    return retired;
+  }
+
+  /** Disposes everything at once: the server has drained. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const entry of this.entries.values()) {
+      for (const generation of [...entry.old, ...(entry.live === null ? [] : [entry.live])]) {
+        generation.cutAll("The server shuts down.");
+        if (generation !== entry.live) continue;
+        entry.live = null;
+        await this.#dispose(generation);
+      }
+    }
+    await Promise.all(this.#retiring);
+  }
+
+  async #run(names: Set<string> | null): Promise<Verdict> {
+    this.#isRunning = true;
+    try {
+      const verdict = await runReload(this, names);
+      this.lastVerdict = { verdict, at: new Date() };
+      return verdict;
+    } finally {
+      this.#isRunning = false;
+      const next = this.#next;
+      this.#next = null;
+      if (next !== null) this.#run(next.names).then(next.done.resolve, next.done.reject);
+    }
+  }
+
+  #queue(names: readonly string[] | null): Waiting {
+    this.#next ??= { names: new Set(), done: Promise.withResolvers() };
+    if (names === null) this.#next.names = null;
+    else for (const name of names) this.#next.names?.add(name);
+    return this.#next;
+  }
+
+  /** A client that never leaves must not collect versions: beyond the limit the oldest is cut, endless or not. */
+  #limitOld(entry: ModuleEntry): void {
+    let surplus = entry.old.size + 1 - this.options.maxLiveGenerations;
+    for (const oldest of entry.old) {
+      if (surplus-- <= 0) return;
+      const count = oldest.cutAll(
+        `${oldest.name} v${oldest.number} was the oldest of more than ${this.options.maxLiveGenerations} versions.`,
+      );
+      this.cutCount += count;
+      if (count > 0) this.options.log.warn(`${oldest.name} v${oldest.number}: ${count} still under way cut, too many versions live`);
+    }
+  }
+
+  async #drainAndDispose(entry: ModuleEntry, generation: Generation): Promise<void> {
+    await generation.drain(this.options.drainMs, (count) => {
+      this.cutCount += count;
+      this.options.log.warn(`${generation.name} v${generation.number}: ${count} still under way after ${this.options.drainMs} ms were cut`);
+    });
+    await this.#dispose(generation);
+    entry.old.delete(generation);
+  }
+
+  async #dispose(generation: Generation): Promise<void> {
+    const { name, number } = generation;
+    try {
+      await generation.dispose();
+    } catch (error) {
+      this.options.log.warn(`${name} v${number}: dispose failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    if (generation.needsPool) await this.options.host.retire(generation.id);
+    this.#collectSoon();
+  }
+
+  /** An old graph is garbage only a full collection finds; without it memory grows four- to sevenfold between two. */
+  #collectSoon(): void {
+    if (this.#isGcDue || this.#isClosed) return;
+    this.#isGcDue = true;
+    setTimeout(() => {
+      this.#isGcDue = false;
+      Bun.gc(true);
+    }, 5);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * What a reload came to: the same text for RELOAD, the log and the command line.
+ */
+
+export type Outcome = "loaded" | "swapped" | "unchanged" | "unloaded" | "failed";
+
+export interface ModuleVerdict {
+  name: string;
+  outcome: Outcome;
+  /** The version that serves now; null: none. */
+  version: number | null;
+  /** The version that served before; null: none. */
+  previous: number | null;
+  /** When the version that serves was loaded; for a failed reload, whose last good copy goes on. */
+  servingSince: Date | null;
+  /** What else is worth a line: what was freed or still drains, state that was not handed over. */
+  notes: string[];
+  /** Cause, place and code frame of a failure. Several lines. */
+  error: string | null;
+}
+
+export interface Verdict {
+  ok: boolean;
+  modules: ModuleVerdict[];
+  elapsedMs: number;
+  /** Connections cut so that this reload could happen. */
+  dropped: number;
+}
+
+/** The first word is OK or ERR; one line a module that changed or failed; a failure's frame is indented below it. */
+export function verdictText(verdict: Verdict): string {
+  const told = verdict.modules.filter((module) => module.outcome !== "unchanged");
+  const unchanged = verdict.modules.length - told.length;
+  const time = `${formatMs(verdict.elapsedMs)} ms`;
+  const dropped = `${verdict.dropped} ${plural(verdict.dropped, "connection")} dropped`;
+  const rest = unchanged > 0 || told.length === 0 ? `${unchanged} ${plural(unchanged, "module")} unchanged` : null;
+  const first = told[0];
+  if (first === undefined) return `OK ${rest} (${time})\n`;
+  if (told.length === 1 && verdict.ok) {
+    const head = [`OK ${summarise(first)} in ${time}, ${dropped}`, ...first.notes, ...(rest === null ? [] : [rest])];
+    return `${head.join("; ")}\n`;
+  }
+  const failed = told.filter((module) => module.outcome === "failed").length;
+  const done = told.length - failed;
+  const counts = [
+    ...(failed > 0 ? [`${failed} ${plural(failed, "module")} failed`] : []),
+    ...(done > 0 ? [`${done} ${plural(done, "module")} changed`] : []),
+    ...(rest === null ? [] : [rest]),
+  ];
+  const lines = [`${verdict.ok ? "OK" : "ERR"} ${counts.join(", ")} in ${time}, ${dropped}`];
+  for (const module of told) lines.push(...moduleLines(module));
+  return `${lines.join("\n")}\n`;
+}
+
+function moduleLines(module: ModuleVerdict): string[] {
+  if (module.outcome !== "failed") return [`  ${[summarise(module), ...module.notes].join("; ")}`];
+  const stays =
+    module.version !== null && module.servingSince !== null
+      ? `v${module.version}, loaded at ${module.servingSince.toTimeString().slice(0, 8)}, goes on serving. Mend the file and send RELOAD again.`
+      : "Nothing of it is served. Mend the file and send RELOAD again.";
+  const [cause, ...frame] = (module.error ?? "unknown error").trimEnd().split("\n");
+  return [`  ${module.name} was not loaded: ${cause}`, ...frame.map((line) => `    ${line}`), `    ${stays}`];
+}
+
+function summarise(module: ModuleVerdict): string {
+  if (module.outcome === "unloaded") return `${module.name} unloaded (was v${module.previous})`;
+  if (module.outcome === "loaded") return `${module.name} v${module.version} loaded`;
+  return `${module.name} v${module.version} (was v${module.previous}) swapped`;
+}
+
+function formatMs(ms: number): string {
+  return ms < 10 ? ms.toFixed(1) : ms.toFixed(0);
+}
+
+function plural(count: number, noun: string): string {
+  return count === 1 ? noun : `${noun}s`;
+}

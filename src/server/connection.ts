@@ -1,0 +1,634 @@
+/**
+ * One client's connection: holds its bytes, has a route chosen for each message, hands the message to its handler and
+ * sends the replies in order. Start reading at `receive`.
+ */
+import type { Socket } from "bun";
+import { callInline } from "../host/inline";
+import type { Pool } from "../host/pool";
+import type { Client } from "../module/contract";
+import type { BoundRoute } from "../module/route";
+import { announcedLength, findMessageEnd, FramingError, messageBytes } from "../protocol/framing";
+import { HeldBytes } from "../protocol/held";
+import { beginHttp1 } from "../protocol/http1/http1";
+import { RawMessage } from "../protocol/message";
+import { isThenable } from "../protocol/reply";
+import { HandedConnection } from "../protocol/stream";
+import { unavailableReply } from "../protocol/unavailable";
+import type { Dispatch, Protocol, Wire } from "../protocol/wire";
+import { noModuleError } from "../router/escape";
+import { NEED_MORE, NO_MATCH } from "../router/match";
+import { looksLikeHttp, looksLikeTls, mayBecomeMethod } from "../router/sniff";
+import { clientOf, type Transport } from "./client";
+import type { Deadline, DeadlineWheel } from "./deadlines";
+import { Outbox } from "./outbox";
+import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "./replies";
+
+/** What all connections of a server share. */
+export interface ConnectionHome {
+  readonly dispatch: Dispatch;
+  readonly wheel: DeadlineWheel;
+  readonly pool: Pool;
+  connectionClosed(connection: ServerConnection): void;
+  /** Something in the server itself threw: logged as our bug, and the connection is cut. */
+  connectionBroke(connection: ServerConnection, error: unknown): void;
+}
+
+// What the connection's one deadline is for.
+const IDLE = 0;
+/** A shorter route matches and a longer one still could. */
+const PREFIX = 1;
+/** Nothing tells where the message ends but a pause: a command without a line end, a line that matches nothing. */
+const QUIET = 2;
+const MESSAGE = 3;
+const PROTOCOL = 4;
+/** Our FIN is sent, the peer's is awaited. */
+const LINGER = 5;
+/** A wait is over, what it was for is being routed. */
+const SETTLED = 6;
+
+/** How long a peer may go on sending after we said all we had to say. */
+const LINGER_MS = 5000;
+/** The same while the server shuts down: nobody's silence may hold it up. */
+const DRAIN_LINGER_MS = 300;
+/** A client that sends nothing that matches, this many times in a row, is not one of ours. */
+const MAX_MISSES = 16;
+/** An unfinished line that matches nothing and is longer than this cannot become HTTP either. */
+const MAX_UNMATCHED_BYTES = 8192;
+const NOTHING = new Uint8Array(0);
+
+const LF = 10;
+const CR = 13;
+
+/** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
+const STOP = -1;
+
+// Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
+// there is one at a time, and idle connections need no list of their own.
+let corked: ServerConnection | null = null;
+const corkedParts: (string | Uint8Array)[] = [];
+let corkedBytes = 0;
+/** Beyond this, one more system call costs less than the memory. */
+const MAX_CORKED_BYTES = 262_144;
+
+export class ServerConnection implements Wire, ReplyOwner, Deadline {
+  deadlineAt = 0;
+  isClosed = false;
+  hasEnded = false;
+  /** The remote address that this connection is counted under; "" if it is not. */
+  countedAddress = "";
+  readonly number: number;
+  readonly #home: ConnectionHome;
+  readonly #socket: Socket<ServerConnection>;
+  readonly #transport: Transport;
+  #protocol: Protocol | null = null;
+  #held: HeldBytes | null = null;
+  #slots: ReplySlot[] | null = null;
+  #outbox: Outbox | null = null;
+  #client: Client | null = null;
+  #waitKind = IDLE;
+  #lastActiveAt = 0;
+  #misses = 0;
+  #isFinishing = false;
+  #isPaused = false;
+  #drainWaiters: (() => void)[] | null = null;
+
+  constructor(home: ConnectionHome, socket: Socket<ServerConnection>, transport: Transport, number: number) {
+    this.#home = home;
+    this.#socket = socket;
+    this.#transport = transport;
+    this.number = number;
+    this.#lastActiveAt = home.wheel.now;
+    home.wheel.arm(this, home.dispatch.timeouts.idleMs);
+  }
+
+  get dispatch(): Dispatch {
+    return this.#home.dispatch;
+  }
+
+  get wheel(): DeadlineWheel {
+    return this.#home.wheel;
+  }
+
+  get client(): Client {
+    return (this.#client ??= clientOf(this.#socket, this.#transport, this.number));
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox === null ? 0 : this.#outbox.bytes;
+  }
+
+  // ---- what the socket tells ----
+
+  /** Bytes from the socket. */
+  receive(bytes: Uint8Array): void {
+    this.#lastActiveAt = this.#home.wheel.now;
+    if (this.#isFinishing) return;
+    const outer = this.#cork();
+    try {
+      if (this.#protocol !== null) this.#protocol.receive(bytes);
+      else if (this.#held === null) this.#route(bytes, false);
+      else this.#routeHeld(bytes);
+    } catch (error) {
+      this.#home.connectionBroke(this, error);
+    }
+    this.#uncork(outer);
+  }
+
+  /** The peer's FIN: no more messages, but replies still go out. */
+  ended(): void {
+    this.hasEnded = true;
+    const outer = this.#cork();
+    try {
+      if (this.#protocol !== null) this.#protocol.ended();
+      else if (this.#held !== null && !this.#isFinishing) this.#routeHeld(NOTHING);
+    } catch (error) {
+      this.#home.connectionBroke(this, error);
+    }
+    this.#uncork(outer);
+    this.#endIfDone();
+  }
+
+  /** The kernel has room again. */
+  drained(): void {
+    const outbox = this.#outbox;
+    if (outbox === null) return;
+    const taken = outbox.flush(this.#socket);
+    if (taken > 0) this.#home.wheel.arm(outbox, this.dispatch.timeouts.writeMs);
+    if (outbox.bytes === 0) {
+      this.#home.wheel.disarm(outbox);
+      this.#outbox = null;
+    }
+    if (this.queuedBytes > this.dispatch.limits.maxWriteBufferBytes) return;
+    this.#wakeWriters();
+    this.#protocol?.drained();
+    this.#resumeRouting();
+    this.#endIfDone();
+  }
+
+  /** The socket is gone. */
+  closed(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.#home.wheel.disarm(this);
+    if (this.#outbox !== null) this.#home.wheel.disarm(this.#outbox);
+    this.#outbox = null;
+    this.#held = null;
+    const slots = this.#slots;
+    this.#slots = null;
+    if (slots !== null) for (const slot of slots) slot.drop();
+    this.#wakeWriters();
+    const protocol = this.#protocol;
+    this.#protocol = null;
+    protocol?.closed();
+    this.#home.connectionClosed(this);
+  }
+
+  /** A handler of the socket's threw: our own bug. */
+  broke(error: unknown): void {
+    this.#home.connectionBroke(this, error);
+  }
+
+  /** The server shuts down: what is under way is finished, nothing new begins. */
+  draining(): void {
+    if (this.#protocol !== null) this.#protocol.draining();
+    else if (this.#slots === null) this.finish();
+  }
+
+  // ---- routing ----
+
+  #routeHeld(more: Uint8Array): void {
+    const held = this.#held as HeldBytes;
+    if (more.length > 0) held.append(more);
+    this.#route(held.view(), this.hasEnded);
+  }
+
+  /** Routes message after message. @param isFinal nothing will follow these bytes, or waiting for more is over */
+  #route(bytes: Uint8Array, isFinal: boolean): void {
+    let at = 0;
+    for (;;) {
+      if (this.#isFinishing || this.isClosed) return;
+      at = this.#skipLineEnds(bytes, at);
+      if (at >= bytes.length) return this.#holdNothing();
+      if (this.#isBlocked()) return this.#holdBlocked(bytes, at);
+      if (at > 0 && this.#held !== null) this.#held = null;
+      const behind = this.#routeOne(bytes, at, isFinal);
+      if (behind === STOP) return;
+      at = behind;
+      isFinal = this.hasEnded;
+    }
+  }
+
+  /** Too many replies are owed, or the client does not read those that it got. */
+  #isBlocked(): boolean {
+    const { limits } = this.dispatch;
+    return (this.#slots !== null && this.#slots.length >= limits.maxPipelined) || this.queuedBytes > limits.maxWriteBufferBytes;
+  }
+
+  /** CR and LF between messages are nobody's, unless a route's key begins with one. */
+  #skipLineEnds(bytes: Uint8Array, from: number): number {
+    let at = from;
+    while (at < bytes.length && (bytes[at] === LF || bytes[at] === CR) && !this.dispatch.table.mayStartWith(bytes[at] as number)) at++;
+    return at;
+  }
+
+  /** @returns the offset behind the message at `at`, or STOP when it is held, handed over or refused with the connection */
+  #routeOne(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    const table = this.dispatch.table;
+    const settled = this.#held === null ? 0 : this.#held.settledBytes;
+    const found = settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
+    if (found === NEED_MORE) {
+      const hasShorter = table.matchBytes(bytes, at, true) !== NO_MATCH;
+      return this.#hold(bytes, at, hasShorter ? PREFIX : MESSAGE);
+    }
+    if (found !== NO_MATCH) return this.#frame(found, bytes, at, isFinal);
+    const http = looksLikeHttp(bytes, at, isFinal);
+    if (http === NEED_MORE) return this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
+    if (http) return this.#routeHttp(bytes, at);
+    return this.#refuse(bytes, at);
+  }
+
+  #routeHttp(bytes: Uint8Array, at: number): number {
+    // HTTP writes its reply itself, so the raw replies before it must be out.
+    if (this.#slots !== null) {
+      this.#holdBlocked(bytes, at);
+      return STOP;
+    }
+    this.#misses = 0;
+    this.#heldIsOver();
+    const behind = beginHttp1(this, bytes, at);
+    return this.#protocol !== null || this.#isFinishing ? STOP : behind;
+  }
+
+  #frame(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {
+    if (route.kind === "connect") return this.#handOver(route, bytes, at);
+    const limit = this.dispatch.limits.maxMessageBytes;
+    const framing = route.kind === "command" ? "line" : route.framing;
+    let end: number | typeof NEED_MORE;
+    let announced = 0;
+    try {
+      end = findMessageEnd(framing, route.keyBytes, bytes, at, this.#held?.scanned ?? 0);
+      if (end === NEED_MORE) announced = announcedLength(framing, route.keyBytes, bytes, at);
+    } catch (error) {
+      this.dispatch.handlerFailed(route, this.client, error);
+      return this.#refuseMessage(error instanceof FramingError ? "ERR malformed message\n" : errorReply(route, error, this.dispatch));
+    }
+    // The end of input, or of waiting, ends a line too. Other framings can only be cut short by it.
+    if (end === NEED_MORE && framing === "line" && (this.hasEnded || (isFinal && route.kind === "command"))) end = bytes.length;
+    const length = end === NEED_MORE ? Math.max(bytes.length - at, announced) : end - at;
+    if (length > limit) return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
+    if (end === NEED_MORE) {
+      if (this.hasEnded) return this.#refuseMessage("ERR message incomplete\n");
+      this.#hold(bytes, at, route.kind === "command" ? QUIET : MESSAGE);
+      (this.#held as unknown as HeldBytes).scanned = bytes.length - at;
+      return STOP;
+    }
+    this.#misses = 0;
+    this.#heldIsOver();
+    this.#call(route, messageBytes(framing, bytes, at, end));
+    return end;
+  }
+
+  /** A `connect` route: the connection is the handler's from here on, the bytes so far included. */
+  #handOver(route: BoundRoute, bytes: Uint8Array, at: number): number {
+    if (this.#slots !== null) {
+      this.#holdBlocked(bytes, at);
+      return STOP;
+    }
+    if (route.isUnavailable) return this.#refuseMessage(unavailableReply(route));
+    this.#misses = 0;
+    this.#heldIsOver();
+    this.dispatch.counters.messages++;
+    HandedConnection.begin(this, route, bytes.subarray(at));
+    return STOP;
+  }
+
+  // ---- calling and answering ----
+
+  #call(route: BoundRoute, content: Uint8Array): void {
+    this.dispatch.counters.messages++;
+    if (route.isUnavailable) return this.#reply(route, unavailableReply(route));
+    const message = new RawMessage(content, this);
+    if (route.run === "pool") return this.#callPool(route, message);
+    let result: unknown;
+    try {
+      result = callInline(route, message);
+    } catch (error) {
+      this.dispatch.handlerFailed(route, this.client, error);
+      return this.#reply(route, errorReply(route, error, this.dispatch));
+    }
+    if (isThenable(result)) this.#await(route, message, result);
+    else this.#reply(route, result);
+  }
+
+  #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>): void {
+    const slot = this.#addSlot(route, message);
+    slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
+    result.then(
+      (value) => slot.resolve(value),
+      (error: unknown) => slot.reject(error),
+    );
+  }
+
+  #callPool(route: BoundRoute, message: RawMessage): void {
+    const slot = this.#addSlot(route, message);
+    slot.begin(0);
+    const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
+    const call = this.#home.pool.call(route.generation.id, route.index, message.bytes, this.client, timeoutMs, slot);
+    slot.onCancel = () => call.cancel();
+  }
+
+  /** Sends a reply that is there already, behind those that are still owed. */
+  #reply(route: BoundRoute, value: unknown): void {
+    if (this.#slots === null) {
+      if (typeof value === "string") {
+        if (value !== "") this.write(value);
+        return;
+      }
+      if (value === CLOSE_CONNECTION) return this.finish();
+    }
+    const slot = this.#addSlot(route, null);
+    slot.begin(0);
+    slot.resolve(value);
+  }
+
+  #addSlot(route: BoundRoute | null, message: RawMessage | null): ReplySlot {
+    const slot = new ReplySlot(this, route, message);
+    (this.#slots ??= []).push(slot);
+    return slot;
+  }
+
+  /** Sends what is ready, in order, and goes on with what waited for it. */
+  advance(): void {
+    const slots = this.#slots;
+    if (slots === null) return;
+    let sent = 0;
+    while (sent < slots.length && (slots[sent] as ReplySlot).send()) sent++;
+    if (this.#slots !== slots) return;
+    if (sent === slots.length) this.#slots = null;
+    else if (sent > 0) slots.splice(0, sent);
+    if (sent === 0) return;
+    if (this.#slots === null && this.dispatch.isDraining) return this.finish();
+    this.#resumeRouting();
+    this.#endIfDone();
+  }
+
+  // ---- refusing ----
+
+  /** Nothing is bound to these bytes: says so, and goes on behind the line. */
+  #refuse(bytes: Uint8Array, at: number): number {
+    // TLS is off: a client that speaks it cannot read an error in plain text.
+    if (looksLikeTls(bytes, at)) {
+      this.abort();
+      return STOP;
+    }
+    const lineEnd = bytes.indexOf(LF, at);
+    const end = lineEnd === -1 ? bytes.length : lineEnd + 1;
+    this.dispatch.counters.errors++;
+    const reply = noModuleError(bytes.subarray(at, lineEnd === -1 ? end : lineEnd));
+    if (++this.#misses >= MAX_MISSES || end - at > MAX_UNMATCHED_BYTES) return this.#refuseMessage(reply);
+    this.#heldIsOver();
+    this.#replyText(reply);
+    return end;
+  }
+
+  /** An error after which nobody can tell where the next message begins. */
+  #refuseMessage(reply: string | Uint8Array): number {
+    this.#held = null;
+    this.#replyText(reply);
+    if (this.#slots === null) this.finish();
+    else this.#addSlot(null, null).resolve(CLOSE_CONNECTION);
+    return STOP;
+  }
+
+  #replyText(reply: string | Uint8Array): void {
+    if (this.#slots === null) this.write(reply);
+    else this.#addSlot(null, null).resolve(reply);
+  }
+
+  // ---- holding and waiting ----
+
+  /** Keeps an unfinished message. @returns STOP */
+  #hold(bytes: Uint8Array, at: number, kind: number): number {
+    if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
+    const { timeouts } = this.dispatch;
+    if (kind === QUIET) this.#wait(QUIET, timeouts.prefixWaitMs);
+    else if (this.#waitKind !== kind) this.#wait(kind, kind === PREFIX ? timeouts.prefixWaitMs : timeouts.requestMs);
+    return STOP;
+  }
+
+  /** Keeps what cannot be routed before a reply is out; the peer is not read meanwhile. */
+  #holdBlocked(bytes: Uint8Array, at: number): void {
+    if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
+    this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    this.pause();
+  }
+
+  #holdNothing(): void {
+    this.#held = null;
+    if (this.#waitKind !== IDLE) this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+  }
+
+  /** A held message is complete; what is behind it in the same bytes is looked at afresh. */
+  #heldIsOver(): void {
+    if (this.#held === null) return;
+    this.#held = null;
+    if (this.#waitKind !== IDLE) this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+  }
+
+  #wait(kind: number, ms: number): void {
+    this.#waitKind = kind;
+    this.#home.wheel.arm(this, ms);
+  }
+
+  #resumeRouting(): void {
+    if (this.isClosed || this.#protocol !== null || this.#isFinishing) return;
+    if (this.queuedBytes > this.dispatch.limits.maxWriteBufferBytes) return;
+    if (this.#isPaused) {
+      this.resume();
+      if (this.#held !== null) this.#corkedly(() => this.#routeHeld(NOTHING));
+    }
+  }
+
+  /** The connection's deadline has passed. */
+  expired(): void {
+    this.#corkedly(() => {
+      if (this.#waitKind === PROTOCOL) this.#protocol?.expired();
+      else if (this.#waitKind === LINGER) this.abort();
+      else if (this.#waitKind === IDLE) this.#expiredIdle();
+      else if (this.#held !== null) this.#expiredHeld(this.#held);
+    });
+  }
+
+  #expiredIdle(): void {
+    const { idleMs } = this.dispatch.timeouts;
+    const remainingMs = this.#lastActiveAt + idleMs - this.#home.wheel.now;
+    if (this.#slots !== null || this.#held !== null || this.#outbox !== null) this.#wait(IDLE, idleMs);
+    else if (remainingMs > 0) this.#wait(IDLE, remainingMs);
+    else this.finish();
+  }
+
+  #expiredHeld(held: HeldBytes): void {
+    if (this.#waitKind === MESSAGE) {
+      const bytes = held.view();
+      const isBound = this.dispatch.table.matchBytes(bytes, 0, true) !== NO_MATCH;
+      this.dispatch.counters.errors++;
+      this.#refuseMessage(isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes));
+      return;
+    }
+    // What has come is all that counts now: the route is chosen, and a longer key that would fit later is too late.
+    held.settledBytes = held.length;
+    this.#waitKind = SETTLED;
+    this.#route(held.view(), true);
+  }
+
+  // ---- Wire: what protocols use ----
+
+  write(data: string | Uint8Array): boolean {
+    if (this.isClosed) return true;
+    if (corked === this) {
+      corkedParts.push(data);
+      corkedBytes += data.length;
+      if (corkedBytes > MAX_CORKED_BYTES) this.#flushCorked();
+      return this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes;
+    }
+    return this.#send(data);
+  }
+
+  waitForDrain(): Promise<void> {
+    if (this.isClosed || this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes) return Promise.resolve();
+    return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
+  }
+
+  pause(): void {
+    if (this.#isPaused || this.isClosed) return;
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.isClosed) return;
+    this.#isPaused = false;
+    this.#socket.resume();
+  }
+
+  take(protocol: Protocol): void {
+    this.#protocol = protocol;
+    this.#held = null;
+    this.#waitKind = PROTOCOL;
+    this.#home.wheel.disarm(this);
+  }
+
+  release(rest: Uint8Array): void {
+    this.#protocol = null;
+    if (this.isClosed || this.#isFinishing) return;
+    if (this.dispatch.isDraining) return this.finish();
+    this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    if (rest.length > 0) {
+      this.#held = new HeldBytes(rest);
+      this.#corkedly(() => this.#routeHeld(NOTHING));
+    }
+    if (this.#protocol === null && this.#held === null) this.resume();
+    this.#endIfDone();
+  }
+
+  armDeadline(ms: number): void {
+    if (this.isClosed) return;
+    this.#waitKind = PROTOCOL;
+    this.#home.wheel.arm(this, ms);
+  }
+
+  finish(): void {
+    if (this.#isFinishing || this.isClosed) return;
+    this.#isFinishing = true;
+    this.#held = null;
+    this.#endIfDone();
+  }
+
+  abort(): void {
+    if (this.isClosed) return;
+    if (corked === this) {
+      corkedParts.length = 0;
+      corkedBytes = 0;
+    }
+    this.#socket.terminate();
+    this.closed();
+  }
+
+  // ---- sending ----
+
+  #send(data: string | Uint8Array): boolean {
+    const outbox = this.#outbox;
+    if (outbox === null) {
+      const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
+      const taken = this.#socket.write(data);
+      // A closed socket (-1) tells itself by its close event.
+      if (taken === length || taken < 0) return true;
+      this.#outbox = new Outbox(() => this.abort());
+      this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
+      this.#home.wheel.arm(this.#outbox, this.dispatch.timeouts.writeMs);
+    } else outbox.push(data);
+    if (this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes) return true;
+    // A client that does not read its replies is not read either. A protocol decides for itself.
+    if (this.#protocol === null) this.pause();
+    return false;
+  }
+
+  #cork(): ServerConnection | null {
+    const outer = corked;
+    // Reading does not nest in practice; if it ever does, the inner connection writes directly.
+    if (outer === null) corked = this;
+    return outer;
+  }
+
+  #uncork(outer: ServerConnection | null): void {
+    if (outer !== null || corked !== this) return;
+    corked = null;
+    if (corkedParts.length > 0) this.#flushCorked();
+    if (this.#isFinishing) this.#endIfDone();
+  }
+
+  #flushCorked(): void {
+    const data = corkedParts.length === 1 ? (corkedParts[0] as string | Uint8Array) : joinParts(corkedParts);
+    corkedParts.length = 0;
+    corkedBytes = 0;
+    if (!this.isClosed) this.#send(data);
+  }
+
+  #corkedly(action: () => void): void {
+    const outer = this.#cork();
+    try {
+      action();
+    } catch (error) {
+      this.#home.connectionBroke(this, error);
+    }
+    this.#uncork(outer);
+  }
+
+  /** Sends FIN once nothing is owed: after `finish`, or when the peer has ended and all its messages are answered. */
+  #endIfDone(): void {
+    if (this.isClosed || corked === this || this.#outbox !== null) return;
+    if (this.#waitKind === LINGER && !this.hasEnded) return;
+    const isDone = this.hasEnded && this.#slots === null && this.#protocol === null && this.#held === null;
+    if (!isDone && !this.#isFinishing) return;
+    // end() is a close(2): with unread data in the kernel it would reset the connection and lose the reply.
+    if (this.hasEnded) {
+      this.#socket.end();
+      return;
+    }
+    this.#isFinishing = true;
+    this.resume();
+    this.#socket.shutdown();
+    this.#wait(LINGER, this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);
+  }
+
+  #wakeWriters(): void {
+    const waiters = this.#drainWaiters;
+    this.#drainWaiters = null;
+    if (waiters !== null) for (const wake of waiters) wake();
+  }
+}
+
+function joinParts(parts: (string | Uint8Array)[]): string | Uint8Array {
+  if (parts.every((part) => typeof part === "string")) return parts.join("");
+  return Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)));
+}

@@ -1,0 +1,154 @@
+/**
+ * UDP: each datagram is one message, its reply one datagram. There is no order to keep and no connection to hold.
+ */
+import { formatListen, type ListenAddress } from "../config/listen";
+import { callInline } from "../host/inline";
+import { HandlerTimeoutError } from "../host/pool";
+import type { Client } from "../module/contract";
+import type { BoundRoute, InFlight } from "../module/route";
+import { findMessageEnd, messageBytes } from "../protocol/framing";
+import { RawMessage } from "../protocol/message";
+import { checkReply, isStream, isThenable, type StreamReply } from "../protocol/reply";
+import { unavailableReply } from "../protocol/unavailable";
+import { noModuleError } from "../router/escape";
+import { NEED_MORE, NO_MATCH } from "../router/match";
+import { isLoopback } from "./client";
+import type { ConnectionHome } from "./connection";
+import type { Deadline } from "./deadlines";
+import { listenError, type Listener } from "./listeners";
+import { CLOSE_CONNECTION, errorReply } from "./replies";
+
+/** The largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
+const MAX_DATAGRAM_BYTES = 65_507;
+
+type Send = (reply: string | Uint8Array) => void;
+
+/** @throws UserError naming the address, if it is taken or not ours */
+export async function openDatagramListener(address: Extract<ListenAddress, { host: string }>, home: ConnectionHome): Promise<Listener> {
+  try {
+    const socket = await Bun.udpSocket({
+      hostname: address.host,
+      port: address.port,
+      socket: {
+        data(self, bytes, port, remoteAddress) {
+          const client: Client = { address: remoteAddress, port, transport: "udp", isLocal: isLoopback(remoteAddress), connection: 0 };
+          answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
+        },
+      },
+    });
+    return { url: formatListen({ ...address, port: socket.port }), stop: () => socket.close() };
+  } catch (error) {
+    throw listenError(address, error);
+  }
+}
+
+/** Routes and answers one datagram. Nothing is sent for an empty reply, nor for CLOSE. */
+export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
+  const { dispatch } = home;
+  const route = dispatch.table.matchBytes(bytes, 0, true);
+  // The symbols' types overlap, but a final match is never NEED_MORE.
+  if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return send(noModuleError(bytes));
+  dispatch.counters.messages++;
+  if (route.isUnavailable) return send(unavailableReply(route));
+  const call = new DatagramCall(home, route, client, send);
+  try {
+    const end = route.framing === "line" ? lineEnd(bytes) : findMessageEnd(route.framing, route.keyBytes, bytes, 0);
+    if (end === NEED_MORE || end !== bytes.length) return send("ERR a datagram must hold one whole message\n");
+    call.start(new RawMessage(messageBytes(route.framing, bytes, 0, end), { client }));
+  } catch (error) {
+    call.reject(error);
+  }
+}
+
+/** A datagram's end ends a line too. More than one line is more than one message. */
+function lineEnd(bytes: Uint8Array): number {
+  const at = bytes.indexOf(10);
+  return at === -1 ? bytes.length : at + 1;
+}
+
+/** One call on its way, on whatever host. */
+class DatagramCall implements InFlight, Deadline {
+  deadlineAt = 0;
+  readonly isEndless = false;
+  readonly #home: ConnectionHome;
+  readonly #route: BoundRoute;
+  readonly #client: Client;
+  readonly #send: Send;
+  #message: RawMessage | null = null;
+  #isDone = false;
+
+  constructor(home: ConnectionHome, route: BoundRoute, client: Client, send: Send) {
+    this.#home = home;
+    this.#route = route;
+    this.#client = client;
+    this.#send = send;
+  }
+
+  start(message: RawMessage): void {
+    this.#message = message;
+    const route = this.#route;
+    const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
+    route.generation.enter(this);
+    if (route.run === "pool") {
+      this.#home.pool.call(route.generation.id, route.index, message.bytes, this.#client, timeoutMs, this);
+      return;
+    }
+    const result: unknown = callInline(route, message);
+    if (!isThenable(result)) return this.resolve(result);
+    this.#home.wheel.arm(this, timeoutMs);
+    result.then(
+      (value) => this.resolve(value),
+      (error: unknown) => this.reject(error),
+    );
+  }
+
+  resolve(value: unknown): void {
+    if (this.#isDone) return;
+    try {
+      const reply = value === CLOSE_CONNECTION ? null : checkReply(value);
+      if (isStream(reply)) void this.#collect(reply);
+      else this.#finish(reply ?? "");
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  reject(error: unknown): void {
+    if (this.#isDone) return;
+    const { dispatch } = this.#home;
+    dispatch.handlerFailed(this.#route, this.#client, error);
+    this.#message?.abort(error instanceof Error ? error : new Error(String(error)));
+    this.#finish(errorReply(this.#route, error, dispatch));
+  }
+
+  expired(): void {
+    this.reject(new HandlerTimeoutError("The handler's time is up."));
+  }
+
+  cut(reason: string): void {
+    this.reject(new Error(reason));
+  }
+
+  async #collect(stream: StreamReply): Promise<void> {
+    try {
+      const pieces: Uint8Array[] = [];
+      let bytes = 0;
+      for await (const piece of stream as AsyncIterable<string | Uint8Array>) {
+        pieces.push(typeof piece === "string" ? Buffer.from(piece) : piece);
+        bytes += pieces.at(-1)?.length ?? 0;
+        if (bytes > MAX_DATAGRAM_BYTES) throw new RangeError(`A reply of over ${MAX_DATAGRAM_BYTES} bytes does not fit into a datagram.`);
+      }
+      this.#finish(Buffer.concat(pieces));
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  #finish(reply: string | Uint8Array): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    this.#home.wheel.disarm(this);
+    this.#route.generation.leave(this);
+    if (reply.length > 0) this.#send(reply);
+  }
+}

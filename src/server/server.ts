@@ -1,0 +1,369 @@
+/**
+ * The server: ties listeners, connections, the routing table, hosts and modules together, and takes them apart again.
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Socket } from "bun";
+import { version } from "../../package.json";
+import { parseListen, LISTEN_FORMS } from "../config/listen";
+import { DEFAULT_LIMITS, type Options } from "../config/options";
+import { UserError } from "../config/user-error";
+import { Pool } from "../host/pool";
+import { registerHrmrModule } from "../module/api";
+import { discoverModules } from "../module/discover";
+import { Probe } from "../module/probe";
+import { Registry } from "../module/registry";
+import type { BoundRoute } from "../module/route";
+import { verdictText, type Verdict } from "../module/verdict";
+import { watchModules, type Watcher } from "../module/watch";
+import type { Client } from "../module/contract";
+import { createLog, type ServerLog } from "../observe/log";
+import { moduleGlobals } from "../protocol/http1/globals";
+import type { Dispatch } from "../protocol/wire";
+import { escapeBytes } from "../router/escape";
+import { RouteTable } from "../router/table";
+import { isLoopback, type Transport } from "./client";
+import { commandRoutes, type CommandActions } from "./commands";
+import { ServerConnection, type ConnectionHome } from "./connection";
+import { openDatagramListener } from "./datagrams";
+import { DeadlineWheel } from "./deadlines";
+import { findFolders, type Folders } from "./folders";
+import { openStreamListener, type Acceptor, type Listener } from "./listeners";
+import { planRoutes } from "./routing";
+import { unpackModules, unpackPages } from "./shipped";
+import { helpText, statusText } from "./status";
+
+/** A server that listens. */
+export interface RunningServer {
+  /** URLs with the real ports. */
+  readonly listening: string[];
+  readonly summary: { modules: number; routes: number; readyMs: number; notes: string[] };
+  reload(names?: readonly string[]): Promise<{ ok: boolean; text: string }>;
+  /** Stops listening, finishes what is under way up to drainMs, then cuts. Resolves when all is closed. Idempotent. */
+  shutdown(reason: string): Promise<void>;
+  readonly closed: Promise<void>;
+}
+
+/** Descriptors kept free for files, pipes and module code: at the limit accept() fails in a busy loop. */
+const RESERVED_DESCRIPTORS = 100;
+
+/**
+ * Loads the modules, then listens.
+ *
+ * @throws UserError for what the user can mend: folders, addresses, two modules with one prefix. A module that is broken is
+ *         logged, and the others are served.
+ */
+export async function startServer(options: Options, log: ServerLog = createLog()): Promise<RunningServer> {
+  const startedAt = performance.now();
+  const addresses = options.listen.map(parseAddress);
+  const folders = findFolders(options);
+  const server = new HrmrServer(options, folders, log, startedAt);
+  try {
+    await server.load();
+    for (const address of addresses) await server.listen(address);
+  } catch (error) {
+    await server.shutdown("the start failed");
+    throw error;
+  }
+  server.ready();
+  return server;
+}
+
+function parseAddress(url: string): NonNullable<ReturnType<typeof parseListen>> {
+  const address = parseListen(url);
+  if (address !== null) return address;
+  throw new UserError(`Cannot listen on "${url}": this is not an address.`, {
+    code: "LISTEN_ADDRESS",
+    exitCode: 2,
+    hint: `Write ${LISTEN_FORMS}.`,
+  });
+}
+
+class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActions {
+  readonly listening: string[] = [];
+  readonly summary: RunningServer["summary"];
+  readonly dispatch: Dispatch;
+  readonly wheel: DeadlineWheel;
+  readonly pool: Pool;
+  readonly closed: Promise<void>;
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #options: Options;
+  readonly #folders: Folders;
+  readonly #log: ServerLog;
+  readonly #startedAt: number;
+  readonly #listeners: Listener[] = [];
+  readonly #connections = new Set<ServerConnection>();
+  readonly #perAddress = new Map<string, number>();
+  readonly #maxConnections: number;
+  readonly #probe: Probe;
+  #registry: Registry | null = null;
+  #watcher: Watcher | null = null;
+  #shutdown: Promise<void> | null = null;
+  #onLastClosed: (() => void) | null = null;
+  #lastNumber = 0;
+  #refused = 0;
+
+  constructor(options: Options, folders: Folders, log: ServerLog, startedAt: number) {
+    this.#options = options;
+    this.#folders = folders;
+    this.#log = log;
+    this.#startedAt = startedAt;
+    this.closed = this.#closed.promise;
+    this.summary = { modules: 0, routes: 0, readyMs: 0, notes: [...folders.notes] };
+    this.#maxConnections = maxConnectionsFor(options.limits.maxConnections, this.summary.notes);
+    this.wheel = new DeadlineWheel(() => this.#onSecond());
+    this.dispatch = {
+      table: RouteTable.empty<BoundRoute>(),
+      limits: options.limits,
+      timeouts: options.timeouts,
+      isDraining: false,
+      httpDate: new Date().toUTCString(),
+      counters: { messages: 0, httpRequests: 0, errors: 0 },
+      health: () => (options.healthEndpoint ? this.#health() : null),
+      handlerFailed: (route, client, error) => this.#handlerFailed(route, client.connection, error),
+    };
+    this.pool = new Pool({
+      threads: options.threads,
+      maxQueued: options.limits.maxQueued,
+      loadTimeoutMs: options.timeouts.loadMs,
+      onWorkerLost: (reason, worker) => log.warn(`pool thread ${worker}: ${reason}`),
+      log,
+    });
+    this.#probe = new Probe({ loadTimeoutMs: options.timeouts.loadMs });
+  }
+
+  // ---- starting ----
+
+  async load(): Promise<void> {
+    registerHrmrModule();
+    const options = this.#options;
+    const { modulesDir, stateDir } = this.#folders;
+    if (modulesDir !== null) await discoverModules(modulesDir);
+    const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
+    const settings = { ...options.modules, http: { root, ...options.modules.http } };
+    const commands = commandRoutes(options.commands, this);
+    this.#registry = new Registry({
+      modulesDir,
+      stateDir,
+      settings,
+      shipped: await unpackModules(stateDir, settings),
+      drainMs: options.timeouts.drainMs,
+      loadMs: options.timeouts.loadMs,
+      maxLiveGenerations: options.limits.maxLiveGenerations,
+      host: this.pool,
+      probe: this.#probe,
+      globals: moduleGlobals(),
+      plan: (modules) => planRoutes(this.dispatch, commands, modules),
+      log: this.#log,
+    });
+    const verdict = await this.#registry.reload();
+    if (!verdict.ok) this.#tellFailures(verdict);
+  }
+
+  async listen(address: ReturnType<typeof parseAddress>): Promise<void> {
+    const listener = address.transport === "udp" ? await openDatagramListener(address, this) : await openStreamListener(address, this);
+    this.#listeners.push(listener);
+    this.listening.push(listener.url);
+  }
+
+  ready(): void {
+    if (this.#options.watch && this.#folders.modulesDir !== null) {
+      this.#watcher = watchModules(
+        this.#folders.modulesDir,
+        () => void this.#reloadWatched(),
+        (error) => this.#log.error(`Cannot watch ${this.#folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
+      );
+    }
+    const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
+    this.summary.modules = entries.length;
+    this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
+    this.summary.readyMs = performance.now() - this.#startedAt;
+  }
+
+  get registry(): Registry {
+    if (this.#registry === null) throw new Error("The server has not loaded its modules yet.");
+    return this.#registry;
+  }
+
+  /** Two modules on one prefix cannot both be meant: that is for the user to mend before anything is served. Else the others serve. */
+  #tellFailures(verdict: Verdict): void {
+    for (const { name, error } of verdict.modules) {
+      if (error === null) continue;
+      if (error.includes(" claims ")) {
+        throw new UserError(`Module "${name}" cannot be served: ${error.split(". ")[0]}.`, {
+          code: "PREFIX_TAKEN",
+          hint: "Give one of them another key, or remove one.",
+        });
+      }
+      this.#log.error(`Module "${name}" was not loaded: ${error}`);
+    }
+  }
+
+  // ---- ConnectionHome and Acceptor ----
+
+  accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null {
+    const limit = this.#addressLimit(socket, transport);
+    const address = limit > 0 ? socket.remoteAddress : "";
+    const fromThere = this.#perAddress.get(address) ?? 0;
+    if (this.#connections.size >= this.#maxConnections || (limit > 0 && fromThere >= limit)) {
+      this.#refused++;
+      return null;
+    }
+    const connection = new ServerConnection(this, socket, transport, ++this.#lastNumber);
+    this.#connections.add(connection);
+    if (limit > 0) {
+      connection.countedAddress = address;
+      this.#perAddress.set(address, fromThere + 1);
+    }
+    return connection;
+  }
+
+  /** Programs of this machine share one address: unless a number was configured, they are not counted by it. */
+  #addressLimit(socket: Socket<ServerConnection>, transport: Transport): number {
+    const limit = this.#options.limits.maxConnectionsPerAddress;
+    if (transport !== "tcp" || limit === 0) return 0;
+    return limit === DEFAULT_LIMITS.maxConnectionsPerAddress && isLoopback(socket.remoteAddress) ? 0 : limit;
+  }
+
+  connectionClosed(connection: ServerConnection): void {
+    this.#connections.delete(connection);
+    const address = connection.countedAddress;
+    if (address !== "") {
+      const left = (this.#perAddress.get(address) ?? 1) - 1;
+      if (left > 0) this.#perAddress.set(address, left);
+      else this.#perAddress.delete(address);
+    }
+    if (this.#connections.size === 0) this.#onLastClosed?.();
+  }
+
+  connectionBroke(connection: ServerConnection, error: unknown): void {
+    this.#log.error(`#${connection.number} a bug in hrmr cut this connection; please report it:`, error);
+    connection.abort();
+  }
+
+  // ---- CommandActions ----
+
+  reload(names: readonly string[] | null = null): Promise<{ ok: boolean; text: string }> {
+    return this.#reloadVerdict(names);
+  }
+
+  async reloadModules(name: string | null): Promise<string> {
+    const { ok, text } = await this.#reloadVerdict(name === null ? null : [name]);
+    if (ok) this.#log.info(text);
+    else this.#log.error(text);
+    return text;
+  }
+
+  /** After the reply is written: the client that asked is told before its connection is closed. */
+  requestShutdown(client: Client): void {
+    this.#log.info(`SHUTDOWN by #${client.connection}`);
+    setImmediate(() => void this.shutdown("SHUTDOWN"));
+  }
+
+  help(): string {
+    return helpText(this.dispatch);
+  }
+
+  status(): string {
+    return statusText({
+      version,
+      startedAt: this.#startedAt,
+      listening: this.listening,
+      openConnections: this.#connections.size,
+      dispatch: this.dispatch,
+      registry: this.registry,
+      pool: this.pool,
+    });
+  }
+
+  async #reloadVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
+    try {
+      const verdict = await this.registry.reload(names);
+      return { ok: verdict.ok, text: verdictText(verdict) };
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      return { ok: false, text: `ERR ${error.message}\n  ${error.hint ?? ""}\n` };
+    }
+  }
+
+  async #reloadWatched(): Promise<void> {
+    const { ok, text } = await this.#reloadVerdict(null);
+    if (!ok) this.#log.error(text);
+    else if (!/^OK \d+ modules? unchanged/.test(text)) this.#log.info(text);
+  }
+
+  // ---- stopping ----
+
+  shutdown(reason: string): Promise<void> {
+    this.#shutdown ??= this.#stop(reason).finally(() => this.#closed.resolve());
+    return this.#shutdown;
+  }
+
+  async #stop(reason: string): Promise<void> {
+    this.dispatch.isDraining = true;
+    this.#watcher?.close();
+    for (const listener of this.#listeners) listener.stop();
+    for (const connection of [...this.#connections]) connection.draining();
+    await this.#waitForConnections(reason);
+    await this.#registry?.close();
+    await this.pool.close();
+    this.#probe.close();
+    this.wheel.close();
+  }
+
+  async #waitForConnections(reason: string): Promise<void> {
+    if (this.#connections.size === 0) return;
+    const { drainMs } = this.dispatch.timeouts;
+    const last = new Promise<void>((resolve) => (this.#onLastClosed = resolve));
+    const timer = new AbortController();
+    const late =
+      drainMs === 0 ? new Promise<never>(() => {}) : delay(drainMs, "late" as const, { signal: timer.signal }).catch(() => undefined);
+    if ((await Promise.race([last, late])) === "late") {
+      this.#log.warn(`${reason}: ${this.#connections.size} connections still open after ${drainMs} ms were cut`);
+      for (const connection of [...this.#connections]) connection.abort();
+    }
+    timer.abort();
+  }
+
+  // ---- telling ----
+
+  #onSecond(): void {
+    this.dispatch.httpDate = new Date().toUTCString();
+    if (this.#refused === 0) return;
+    this.#log.warn(
+      `${this.#refused} connections refused: ${this.#connections.size} of ${this.#maxConnections} are open, or one address has too many`,
+    );
+    this.#refused = 0;
+  }
+
+  #health(): string {
+    const uptimeSeconds = Math.floor((performance.now() - this.#startedAt) / 1000);
+    return `${JSON.stringify({ status: this.dispatch.isDraining ? "draining" : "ok", version, uptimeSeconds })}\n`;
+  }
+
+  #handlerFailed(route: BoundRoute, connection: number, error: unknown): void {
+    const key = escapeBytes(Buffer.from(route.key), 32);
+    this.#log.error(`${route.module} v${route.generation.number} #${connection} "${key}":`, error);
+  }
+}
+
+/** What the descriptor limit leaves. Bun raises the soft limit to the hard one by itself, so the hard one counts. */
+function maxConnectionsFor(wanted: number, notes: string[]): number {
+  const allowed = descriptorLimit() - RESERVED_DESCRIPTORS;
+  if (wanted <= allowed) return wanted;
+  const lowered = Math.max(allowed, 10);
+  notes.push(
+    `At most ${lowered} connections, not ${wanted}: the limit of open files allows no more (raise it: ulimit -n, or LimitNOFILE of systemd).`,
+  );
+  return lowered;
+}
+
+function descriptorLimit(): number {
+  try {
+    const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return line === undefined || line === "unlimited" ? Infinity : Number(line);
+  } catch {
+    // No /proc outside Linux: the smallest common default there is 256.
+    return 256 + RESERVED_DESCRIPTORS;
+  }
+}

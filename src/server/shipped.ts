@@ -1,0 +1,67 @@
+/**
+ * What the binary carries: the modules and the site that ship with hrmr, as text. They are written to the state folder
+ * and loaded from there like anybody's.
+ */
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { ModuleSettings } from "../config/options";
+import counterSource from "../../modules/counter.ts" with { type: "text" };
+import echoSource from "../../modules/echo.ts" with { type: "text" };
+import httpSource from "../../modules/http.ts" with { type: "text" };
+import notFoundPage from "../../static_html/404.html" with { type: "text" };
+import faviconImage from "../../static_html/favicon.svg" with { type: "text" };
+import indexPage from "../../static_html/index.html" with { type: "text" };
+import styleSheet from "../../static_html/style.css" with { type: "text" };
+
+/** The types of text imports follow the file's own kind; what arrives is its text. */
+const MODULES: Record<string, unknown> = { counter: counterSource, echo: echoSource, http: httpSource };
+const PAGES: Record<string, unknown> = {
+  "404.html": notFoundPage,
+  "favicon.svg": faviconImage,
+  "index.html": indexPage,
+  "style.css": styleSheet,
+};
+
+/** On without being asked for, and the first to give way. */
+const IMPLICIT = new Set(["http"]);
+
+/** A module that ships with hrmr and is on. */
+export interface ShippedModule {
+  name: string;
+  file: string;
+  isImplicit: boolean;
+}
+
+/**
+ * Writes those that are on to the state folder.
+ *
+ * @param settings `modules` of the config: naming one switches it on, `enabled: false` off
+ */
+export async function unpackModules(stateDir: string, settings: Record<string, ModuleSettings>): Promise<ShippedModule[]> {
+  const shipped: ShippedModule[] = [];
+  for (const [name, source] of Object.entries(MODULES)) {
+    const isOn = settings[name] === undefined ? IMPLICIT.has(name) : settings[name].enabled !== false;
+    if (!isOn) continue;
+    const file = join(stateDir, "shipped", `${name}.ts`);
+    await writeIfDifferent(file, String(source));
+    shipped.push({ name, file, isImplicit: IMPLICIT.has(name) });
+  }
+  return shipped;
+}
+
+/** @returns the folder with the embedded site */
+export async function unpackPages(stateDir: string): Promise<string> {
+  const dir = join(stateDir, "static_html");
+  for (const [name, text] of Object.entries(PAGES)) await writeIfDifferent(join(dir, name), String(text));
+  return dir;
+}
+
+/** Whole or not at all: another server may be starting from the same folder. */
+async function writeIfDifferent(file: string, text: string): Promise<void> {
+  const there = await readFile(file, "utf8").catch(() => null);
+  if (there === text) return;
+  await mkdir(dirname(file), { recursive: true });
+  const fresh = `${file}.${process.pid}`;
+  await writeFile(fresh, text);
+  await rename(fresh, file);
+}
