@@ -1,0 +1,50 @@
+/**
+ * A chat room in sequential code. Edit the file and RELOAD in the middle of a talk: nobody is disconnected, and names stay.
+ *
+ *   nc localhost 8080       in two terminals: type CHAT ada, CHAT bob, then talk; /who lists, /bye leaves
+ */
+import { defineModule, type Connection } from "hrmr";
+
+type Room = Map<Connection, string>;
+
+function say(room: Room, from: Connection, text: string): void {
+  // Each member is written to on its own: whoever reads slowly or is gone holds up nobody else.
+  for (const member of room.keys()) if (member !== from) member.write(text + "\n").catch(() => room.delete(member));
+}
+
+async function enter(connection: Connection, room: Room): Promise<string | null> {
+  const first = await connection.readUntil("\n");
+  if (first === null) return null;
+  const name = new TextDecoder().decode(first).slice("CHAT".length).trim() || `guest ${connection.client.connection}`;
+  say(room, connection, `* ${name} came in`);
+  await connection.write(`* hello ${name}, ${room.size} here\n`);
+  return name;
+}
+
+export default defineModule<Room>({
+  // Each version has a room of its own, and it fills by itself: `connect` runs anew for every connection that is handed over.
+  setup: () => new Map(),
+  routes: {
+    CHAT: {
+      description: "CHAT name: come into the room",
+      async connect(connection, { state: room }) {
+        // `data` stays with the connection over reloads, so a name that is there already means: this one was handed over.
+        const name = typeof connection.data === "string" ? connection.data : await enter(connection, room);
+        if (name === null) return;
+        connection.data = name;
+        room.set(connection, name);
+        try {
+          for await (const line of connection.lines()) {
+            if (line === "/bye") break;
+            if (line === "/who") await connection.write(`* ${[...room.values()].join(", ")}\n`);
+            else if (line !== "") say(room, connection, `${name}: ${line}`);
+          }
+        } finally {
+          room.delete(connection);
+          // When a new version takes over, the loop ends too, but nobody leaves.
+          if (!connection.replaced) say(room, connection, `* ${name} left`);
+        }
+      },
+    },
+  },
+});

@@ -1,0 +1,30 @@
+/**
+ * Binary messages with a length in front, as many device and database protocols have them: here the key "SUM!", a count of bytes
+ * as a 32-bit big-endian number, then that many bytes of 16-bit numbers. The reply is built alike.
+ *
+ *   printf 'SUM!\0\0\0\4\0\1\0\2' | nc localhost 8080 | xxd      5355 4d21 0000 0004 0000 0003
+ */
+import { defineModule } from "hrmr";
+
+const KEY = "SUM!";
+const HEADER_BYTES = KEY.length + 4;
+
+export default defineModule({
+  routes: {
+    [KEY]: {
+      // The length stands behind the key unless `offset` says otherwise. The handler runs once all of it has arrived.
+      framing: { length: { prefixBytes: 4, endian: "big" } },
+      description: "SUM! length numbers: their sum",
+      handle: ({ bytes }) => {
+        const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+        let sum = 0;
+        for (let at = HEADER_BYTES; at + 2 <= bytes.length; at += 2) sum += view.getUint16(at);
+        const reply = new Uint8Array(HEADER_BYTES + 4);
+        new TextEncoder().encodeInto(KEY, reply);
+        new DataView(reply.buffer).setUint32(KEY.length, 4);
+        new DataView(reply.buffer).setUint32(HEADER_BYTES, sum);
+        return reply;
+      },
+    },
+  },
+});
