@@ -8,9 +8,11 @@ import { loadModule } from "./load";
 
 /** The Worker's own side of its channel. */
 export interface ProbePort {
-  postMessage(message: ProbeAnswer): void;
+  postMessage(message: ProbeAnswer | typeof READY): void;
   addEventListener(type: "message", listener: (event: MessageEvent<ProbeRequest>) => void): void;
 }
+
+const READY = "ready";
 
 export interface ProbeRequest {
   readonly spec: LoadSpec;
@@ -26,7 +28,7 @@ export interface ProbeAnswer {
 export interface ProbeOptions {
   /** From the request to the answer, the thread's own start not counted. In milliseconds. Default 5000. 0 waits for ever. */
   readonly loadTimeoutMs?: number;
-  /** Default: probe-worker beside this file. */
+  /** Default: probe-worker beside this file; in the compiled binary all entries lie side by side (--entry-naming '[name].[ext]'). */
   readonly workerUrl?: string;
 }
 
@@ -94,7 +96,8 @@ class WorkerGone extends Error {}
 function startWorker(url: string): Promise<Worker> {
   const started = Promise.withResolvers<Worker>();
   const worker = new Worker(url, { name: "hrmr probe" });
-  worker.addEventListener("open", () => started.resolve(worker), { once: true });
+  // Not "open": that comes even when the file is not found.
+  worker.addEventListener("message", () => started.resolve(worker), { once: true });
   worker.addEventListener("error", (event) => started.reject(new Error(`Cannot start the probe thread: ${event.message}`)), { once: true });
   worker.addEventListener("close", () => started.reject(new Error("Cannot start the probe thread: it ended at once")), { once: true });
   return started.promise.finally(() => worker.unref());
@@ -105,6 +108,7 @@ function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<v
   const gone = (message: string): void =>
     answered.reject(new WorkerGone(message, { cause: wholeFileError(spec.name, spec.source, message) }));
   const onMessage = ({ data }: MessageEvent<ProbeAnswer>): void => {
+    // An answer to a check that was given up.
     if (data.id !== spec.id) return;
     if (data.error === null) answered.resolve();
     else answered.reject(new Verdict(data.error.message, { cause: ModuleError.fromData(data.error) }));
@@ -142,6 +146,7 @@ export function serveProbe(port: ProbePort, globals: Record<string, unknown>): v
     port.postMessage({ id: data.spec.id, error });
     idle = setTimeout(() => Bun.gc(true), IDLE_GC_MS);
   });
+  port.postMessage(READY);
 }
 
 /** Loads a version in this thread and drops it. @returns what is wrong with it, or null */
@@ -154,7 +159,8 @@ export async function probeLoad(
     if (stray === NOTHING) stray = error;
   };
   try {
-    const module = await loadModule(spec, { ...options, host: "main", log: SILENT, onError });
+    const globals = { console: SILENT_CONSOLE, ...options.globals };
+    const module = await loadModule(spec, { globals, timeoutMs: options.timeoutMs, host: "main", log: SILENT, onError });
     await module.dispose();
     return stray === NOTHING ? null : thrownError(spec.name, spec.source, stray, "while loading").toData();
   } catch (error) {
@@ -164,4 +170,6 @@ export async function probeLoad(
 
 const NOTHING = Symbol("nothing");
 const ignore = (): void => undefined;
+// What a module prints at top level is printed when it is loaded in earnest.
+const SILENT_CONSOLE = Object.fromEntries(Object.keys(console).map((name) => [name, ignore]));
 const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore };
