@@ -1,5 +1,6 @@
 /**
- * State that survives reloads, and slow work that stops nobody.
+ * State that survives reloads, and slow work that stops nobody. It ships with hrmr and is off until hrmr.json names it:
+ * "modules": { "counter": {} }
  *
  *   printf 'COUNT\n' | nc localhost 8080             1, then 2, then 3; edit this file, RELOAD, and it goes on with 4
  *   printf 'HASH hello\n' | nc localhost 8080        some 100 ms of work on a thread of the pool

@@ -1,5 +1,6 @@
 /**
- * What you send comes back, in three ways: a message, an HTTP request, a conversation.
+ * What you send comes back, in three ways: a message, an HTTP request, a conversation. It ships with hrmr and is off until
+ * hrmr.json names it: "modules": { "echo": {} }
  *
  *   printf 'ECHO hello\n' | nc localhost 8080
  *   curl --data-binary @picture.png localhost:8080/echo

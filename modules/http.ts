@@ -39,7 +39,7 @@ interface Page {
   readonly etag: string;
   readonly lastModified: string;
   /** Made once, so that a reply costs no more than its Response. Not to be changed. */
-  readonly init: { readonly headers: Record<string, string> };
+  readonly init: { readonly headers: Readonly<Record<string, string>> };
   /** null: streamed from the disk. Text is kept as a string, which the server can send in one write with the head. */
   readonly body: string | Buffer | null;
 }
@@ -179,14 +179,15 @@ function describe(site: Site, path: string, stats: Stats, type: string, body: Pa
   const etag = isSettled ? strong : `W/${strong}`;
   // Not later than now: RFC 9110 section 8.8.2.1.
   const lastModified = new Date(Math.min(stats.mtimeMs, Date.now())).toUTCString();
-  const headers = {
+  // Frozen, so that the server may remember what it made of them.
+  const headers = Object.freeze({
     "content-type": type,
     etag,
     "last-modified": lastModified,
     "accept-ranges": "bytes",
     "cache-control": site.cacheControl,
     "x-content-type-options": "nosniff",
-  };
+  });
   return { path, stats, etag, lastModified, init: { headers }, body };
 }
 
