@@ -1,0 +1,51 @@
+/**
+ * Builds the binary: `bun build.ts [--target bun-linux-arm64] [--outfile PATH]`. Default: dist/hrmr, for this machine.
+ *
+ * Workers: `new Worker(new URL("./worker.ts", import.meta.url).href)` works from source and in the binary alike, if the file
+ * that says so lies beside the worker's. In the binary all code is one file at the root, and `naming` puts each entry there too.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { ASSETS } from "./src/config/assets";
+import { VERSION } from "./src/cli/version";
+
+const ENTRIES = ["src/main.ts", "src/host/worker.ts", "src/module/probe-worker.ts"];
+
+const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });
+const { target } = values;
+const outfile = resolve(values.outfile ?? (target === undefined ? "dist/hrmr" : `dist/hrmr-${target.replace(/^bun-/, "")}`));
+const root = import.meta.dir;
+mkdirSync(dirname(outfile), { recursive: true });
+
+const startedAt = performance.now();
+const result = await Bun.build({
+  entrypoints: ENTRIES.map((entry) => join(root, entry)),
+  naming: { entry: "[name].[ext]" },
+  target: "bun",
+  format: "esm",
+  // Parsed ahead of time: a start costs less.
+  bytecode: true,
+  // Embedded, so that a stack shows the lines of the sources.
+  sourcemap: "inline",
+  compile: {
+    ...(target === undefined ? {} : { target: target as Bun.Build.CompileTarget }),
+    outfile,
+    assets: ASSETS.map((asset) => join(root, asset)),
+    // Without these two a module on disk finds neither its npm packages nor its tsconfig's `paths`.
+    autoloadPackageJson: true,
+    autoloadTsconfig: true,
+    // By default the binary would read .env and run what a bunfig.toml of its working directory preloads.
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+  },
+  throw: false,
+});
+for (const log of result.logs) console.error(log);
+if (!result.success) process.exit(1);
+
+// The maps are inside; what lies beside the binary is the same again.
+for (const output of result.outputs) if (output.kind === "sourcemap") rmSync(output.path, { force: true });
+console.log(
+  `${outfile}: hrmr ${VERSION}${target === undefined ? "" : ` for ${target}`}, in ${Math.round(performance.now() - startedAt)} ms`,
+);

@@ -1,0 +1,98 @@
+/**
+ * `hrmr init DIR`: writes a project to begin with. Its files are those of examples/init, and the types beside them.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { defineCommand } from "citty";
+import { assetPath } from "../config/assets";
+import { UserError } from "../config/user-error";
+import type { Flags } from "./flags";
+
+const args = {
+  dir: { type: "positional", required: true, description: "Folder of the project; made if missing. . is this one" },
+} as const satisfies Flags;
+
+export const initCommand = defineCommand({
+  meta: { name: "init", description: "Write a project to begin with; files that are there already are kept" },
+  args,
+  run({ args: { dir } }) {
+    const root = resolve(dir);
+    const { written, kept } = writeProject(root, projectFiles());
+    for (const path of written) console.log(`wrote  ${join(dir, path)}`);
+    for (const path of kept) console.log(`kept   ${join(dir, path)} (it was there already)`);
+    console.log(nextSteps(relative(process.cwd(), root)));
+  },
+});
+
+/** Each file's path in the project and its text, in the order of their names. */
+export function projectFiles(): [path: string, text: string][] {
+  const folder = assetPath("examples/init");
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = entries.map((entry): [string, string] => {
+    const path = join(entry.parentPath, entry.name);
+    // npm leaves a .gitignore out of a package, so it has no dot there.
+    return [entry.name === "gitignore" ? ".gitignore" : relative(folder, path), readFileSync(path, "utf8")];
+  });
+  files.push(["hrmr.d.ts", moduleTypes()]);
+  return files.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** The types of "hrmr". The project's tsconfig.json names this file under `paths`, so no package is needed. */
+function moduleTypes(): string {
+  const note = '// The types of "hrmr", written by `hrmr init`. After an update of hrmr: delete this file and run `hrmr init .` again.\n';
+  return note + readFileSync(assetPath("src/module/contract.d.ts"), "utf8");
+}
+
+function writeProject(root: string, files: [path: string, text: string][]): { written: string[]; kept: string[] } {
+  const written: string[] = [];
+  const kept: string[] = [];
+  for (const [path, text] of files) {
+    (writeNewFile(join(root, path), text) ? written : kept).push(path);
+  }
+  return { written, kept };
+}
+
+/**
+ * Writes a file, and its folders, unless it is there already.
+ *
+ * @returns false if it was there
+ * @throws UserError CANNOT_WRITE
+ */
+export function writeNewFile(path: string, text: string): boolean {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    // "wx" refuses what is there in the same step, so that not even a file made meanwhile is lost.
+    writeFileSync(path, text, { flag: "wx" });
+    return true;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "EEXIST" && isFile(path)) return false;
+    const hint = "Choose a folder that you may write to, and that no file stands in the way of.";
+    throw new UserError(`Cannot write ${path} (${code}).`, { code: "CANNOT_WRITE", hint, cause });
+  }
+}
+
+/** EEXIST is also what mkdir says of a file where a folder should be. */
+function isFile(path: string): boolean {
+  try {
+    readFileSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function nextSteps(dir: string): string {
+  const enter = dir === "" ? "" : `cd ${quoteForShell(dir)} && `;
+  const steps = [
+    [`${enter}hrmr`, "starts the server"],
+    ["hrmr send localhost:8080 HELLO", "asks it, from another terminal"],
+    ["hrmr new NAME", "adds a module"],
+  ] as const;
+  const width = Math.max(...steps.map(([command]) => command.length));
+  return ["", "Next:", ...steps.map(([command, what]) => `  ${command.padEnd(width)}  # ${what}`)].join("\n");
+}
+
+function quoteForShell(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,85 @@
+/**
+ * `hrmr new NAME`: adds a module to the project of the working directory.
+ */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join, parse, relative, resolve } from "node:path";
+import { defineCommand } from "citty";
+import { loadConfig } from "../config/load";
+import { UserError } from "../config/user-error";
+import { type Flags, usageError } from "./flags";
+import { writeNewFile } from "./init";
+
+const MAX_NAME_LENGTH = 64;
+const RESERVED_NAMES = ["lib", "node_modules"];
+
+const args = {
+  name: { type: "positional", required: true, description: "The module's name: letters, digits, - and _, a letter first" },
+  modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default: the project's" },
+} as const satisfies Flags;
+
+export const newCommand = defineCommand({
+  meta: { name: "new", description: "Add a module to the project" },
+  args,
+  async run({ args: { name, modules } }) {
+    checkName(name);
+    const folder = resolve(modules ?? (await loadConfig(process.cwd())).options.modulesDir ?? "modules");
+    checkFolder(folder);
+    const taken = readdirSync(folder).find((entry) => isModuleOf(name, entry));
+    const path = join(folder, `${name}.ts`);
+    if (taken !== undefined || !writeNewFile(path, moduleText(name))) {
+      const there = relative(process.cwd(), join(folder, taken ?? `${name}.ts`));
+      throw new UserError(`There is a module "${name}" already: ${there}.`, {
+        code: "MODULE_EXISTS",
+        hint: "Nothing was changed. Choose another name.",
+      });
+    }
+    console.log(`wrote  ${relative(process.cwd(), path)}`);
+    console.log(
+      `\nA running server takes it in with: hrmr send localhost:8080 RELOAD\nThen: hrmr send localhost:8080 '${routeKey(name)}bob'`,
+    );
+  },
+});
+
+function checkName(name: string): void {
+  const isGood = /^[a-z][a-z0-9_-]*$/i.test(name) && name.length <= MAX_NAME_LENGTH;
+  if (isGood && !RESERVED_NAMES.includes(name.toLowerCase())) return;
+  const why = isGood
+    ? "a folder of that name holds no modules"
+    : `letters, digits, - and _ make a name, a letter first, ${MAX_NAME_LENGTH} at most`;
+  throw usageError("BAD_NAME", `${JSON.stringify(name)} cannot be a module's name: ${why}.`, "Choose another name, such as greet.");
+}
+
+function checkFolder(folder: string): void {
+  if (existsSync(folder) && statSync(folder).isDirectory()) return;
+  throw new UserError(`There is no modules folder ${folder}.`, {
+    code: "NO_MODULES_DIR",
+    hint: "Run this in a project, pass --modules DIR, or make a project with `hrmr init DIR`.",
+  });
+}
+
+/** Whether a folder's entry is this module: NAME.ts and its like, or a folder NAME. File systems that fold case would mix up others too. */
+function isModuleOf(name: string, entry: string): boolean {
+  const { name: base, ext } = parse(entry);
+  return base.toLowerCase() === name.toLowerCase() && ["", ".ts", ".tsx", ".js", ".mjs", ".c"].includes(ext);
+}
+
+function routeKey(name: string): string {
+  return `${name.toUpperCase()} `;
+}
+
+function moduleText(name: string): string {
+  const key = routeKey(name);
+  return `import { defineModule } from "hrmr";
+
+export default defineModule({
+  routes: {
+    // A message that begins with "${key}" comes here; a line is a message.
+    "${key}": {
+      description: "Says hello",
+      framing: "line",
+      handle: (message) => \`Hello, \${message.text.slice(${key.length})}\\n\`,
+    },
+  },
+});
+`;
+}

@@ -1,0 +1,43 @@
+import { type CommandDef, runCommand, type SubCommandsDef } from "citty";
+import { checkArgs, type Flags } from "./flags";
+import { findCommand, helpCommand, showHelp } from "./help";
+import { versionCommand } from "./version";
+
+/** One file a command, loaded when it is used: `hrmr send` needs no server. */
+const COMMANDS: SubCommandsDef = {
+  start: () => import("./start").then((file) => file.startCommand),
+  init: () => import("./init").then((file) => file.initCommand),
+  new: () => import("./new").then((file) => file.newCommand),
+  send: () => import("./send").then((file) => file.sendCommand),
+  version: versionCommand,
+  help: helpCommand,
+};
+
+const HELP_FLAGS = ["--help", "-help", "-h"];
+const VERSION_FLAGS = ["--version", "-version", "-V"];
+
+/**
+ * Runs the command that `argv` (without the program's own name) asks for; none, or only flags, is `start`.
+ *
+ * @returns the exit code
+ * @throws UserError for whatever the user can mend, exit code 2 for a mistake in `argv`
+ */
+export async function runCli(argv: readonly string[]): Promise<number> {
+  const isNamed = argv[0] !== undefined && !argv[0].startsWith("-");
+  const name = isNamed ? String(argv[0]) : "start";
+  const raw = isNamed ? argv.slice(1) : argv;
+  const before = raw.includes("--") ? raw.slice(0, raw.indexOf("--")) : raw;
+  if (before.some((word) => VERSION_FLAGS.includes(word))) return await runCli(["version"]);
+  if (before.some((word) => HELP_FLAGS.includes(word))) {
+    await showHelp(COMMANDS, isNamed ? name : undefined);
+    return 0;
+  }
+  const command = (await findCommand(COMMANDS, name)) as CommandDef;
+  const rawArgs = checkArgs(name, raw, (command.args ?? {}) as Flags);
+  if (name === "help") {
+    await showHelp(COMMANDS, rawArgs[1]);
+    return 0;
+  }
+  const { result } = await runCommand(command, { rawArgs });
+  return typeof result === "number" ? result : 0;
+}

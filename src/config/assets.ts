@@ -1,0 +1,9 @@
+import { basename, join } from "node:path";
+
+/** Files and folders that the build embeds, by their path in the repository. Their last names must differ: the binary holds them by those. */
+export const ASSETS = ["examples/init", "src/module/contract.d.ts"] as const;
+
+/** Where an asset is: in the repository, or inside the binary. Read it with node:fs; it cannot be written to. */
+export function assetPath(asset: (typeof ASSETS)[number]): string {
+  return Bun.isStandaloneExecutable ? join(import.meta.dir, basename(asset)) : join(import.meta.dir, "..", "..", asset);
+}
