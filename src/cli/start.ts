@@ -5,7 +5,7 @@ import { defineCommand } from "citty";
 import { COMMAND_POLICIES, PORT_RANGE, THREADS_RANGE } from "../config/rules";
 import { DEFAULT_HOST, DEFAULT_PORT } from "../config/options";
 import { createLog, type ServerLog } from "../observe/log";
-import { type RunningServer, startServer } from "../server/server";
+import type { RunningServer } from "../server/server";
 import { onStray } from "./fail";
 import { type Flags, repeated } from "./flags";
 import { resolveOptions } from "./start-options";
@@ -61,6 +61,8 @@ export const startCommand = defineCommand({
   args,
   async run({ args: flags, rawArgs }) {
     const options = await resolveOptions({ ...flags, listen: repeated(rawArgs, "listen") }, process.env, process.cwd());
+    // Not before: help and wrong usage need no server.
+    const { startServer } = await import("../server/server");
     const log = createLog();
     let server: RunningServer | undefined;
     handleSignals(log, () => server);
