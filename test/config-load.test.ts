@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { resolveOptions, type StartFlags } from "../src/cli/start-options";
@@ -100,6 +100,13 @@ describe("the config file", () => {
     expect(Object.keys(CONFIG_RULES).sort()).toEqual(
       ["$schema", ...Object.keys(defaultOptions())].filter((key) => key !== "modules").sort(),
     );
+  });
+
+  test("what hrmr init shows in comments is every key, with its default", async () => {
+    const shown = readFileSync(join(import.meta.dir, "../examples/init/hrmr.json"), "utf8").replace(/^( *)\/\/ (?=")/gm, "$1");
+    const { options } = await loadConfig(root, configFile("shown", shown));
+    const { modules: _, ...defaults } = { ...defaultOptions(), modulesDir: join(root, "shown", "modules") };
+    expect(options).toEqual({ ...defaults, modules: expect.any(Object) });
   });
 
   test("the program refuses a bad file with exit 1, before it starts anything", async () => {
