@@ -412,6 +412,17 @@ describe("the cache", () => {
     unlinkSync(file);
   });
 
+  test("what may still change unseen, and what does not fit, is read each time", async () => {
+    put("young.txt", "y".repeat(5000), Date.now() / 1000);
+    put("kept.txt", "k".repeat(5000));
+    const young = await site();
+    const none = await site({ cacheBytes: 0 });
+    for (const read of [() => get(young, "/young.txt"), () => get(none, "/kept.txt")]) {
+      await read();
+      expect(await countReads(read)).toBeGreaterThan(4999);
+    }
+  });
+
   test("a small cache drops the oldest and stays right", async () => {
     const handler = await site({ cacheBytes: 4000 });
     for (let index = 0; index < 12; index++) put(`many/${index}.txt`, `file ${index}`);
