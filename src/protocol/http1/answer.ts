@@ -1,0 +1,140 @@
+/**
+ * From a request to its reply: finds the route, calls the handler, and sends what is at hand at once.
+ */
+import type { BoundRoute, RouteOwner } from "../../module/route";
+import { NO_MATCH } from "../../router/match";
+import { normalisePath } from "../../router/paths";
+import type { Wire } from "../wire";
+import type { IncomingBody } from "./body";
+import { Exchange } from "./exchange";
+import type { RequestHead } from "./head";
+import { plainReply } from "./refusal";
+import { composeReply, keepsAlive } from "./reply";
+import { LightRequest } from "./request";
+
+/** What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else the exchange that sees to it. */
+export const KEEP = 0;
+export const CLOSE = 1;
+export type Verdict = typeof KEEP | typeof CLOSE | Exchange;
+
+type FetchHandler = (request: LightRequest, context: object) => unknown;
+
+/** What OPTIONS * tells (RFC 9110 section 9.3.7): the methods of the server, not of a route. */
+const SERVER_METHODS = "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n";
+
+/**
+ * Answers one request.
+ *
+ * @param body  null when it has none; it may still be arriving, and then `exchange` is there
+ * @param exchange  the one in charge, if there is one already; else one is made when the reply has to be waited for
+ */
+export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null, exchange: Exchange | null): Verdict {
+  const { dispatch } = wire;
+  dispatch.counters.httpRequests++;
+  if (head.target === "*") return plain(wire, head, 200, "OK", SERVER_METHODS);
+  const path = normalisePath(head.path);
+  if (path === null) return plain(wire, head, 400, "The path is not properly encoded.");
+  if (path === "/health" && (head.method === "GET" || head.method === "HEAD")) {
+    const report = dispatch.health();
+    if (report !== null) return plain(wire, head, 200, report);
+  }
+  const match = dispatch.table.matchHttp(head.method, path);
+  if (match === NO_MATCH) return plain(wire, head, 404, "No module serves this path.");
+  if (!("value" in match)) return plain(wire, head, 405, "No module serves this method here.", `Allow: ${match.allow.join(", ")}\r\n`);
+  const route = match.value;
+  if (route.isUnavailable)
+    return plain(wire, head, 503, `The module "${route.module}" is being replaced. Try again.`, "Retry-After: 1\r\n");
+  // A WebSocket route would be taken here. Any other Upgrade may be ignored (RFC 9110 section 7.8).
+  return callHandler(wire, head, body, exchange, route, match.params);
+}
+
+function callHandler(
+  wire: Wire,
+  head: RequestHead,
+  body: IncomingBody | null,
+  exchange: Exchange | null,
+  route: BoundRoute,
+  params: Record<string, string>,
+): Verdict {
+  const request = new LightRequest(head, body);
+  let value: unknown;
+  try {
+    value = route.generation.run(route.handler as FetchHandler, request, makeContext(route.generation, wire, params));
+    if (!(value instanceof Response) && isThenable(value)) {
+      const promise = value instanceof Promise ? value : Promise.resolve(value);
+      // An async handler that never waited has its answer already.
+      if (Bun.peek.status(promise) !== "fulfilled") {
+        return (exchange ?? new Exchange(wire)).awaitHandler(head, route, request, promise);
+      }
+      value = Bun.peek(promise);
+    }
+    if (!(value instanceof Response)) throw noResponse(route, value);
+    const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
+    const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
+    if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value);
+    if (value.status >= 500) wire.dispatch.counters.errors++;
+    wire.write(reply);
+    return keepAlive ? KEEP : CLOSE;
+  } catch (error) {
+    wire.dispatch.handlerFailed(route, wire.client, error);
+    return plain(wire, head, 500, "Internal Server Error");
+  }
+}
+
+/** The error for a handler that returned something else. */
+export function noResponse(route: BoundRoute, value: unknown): TypeError {
+  const got = value === null ? "null" : typeof value;
+  return new TypeError(
+    `Module "${route.module}", route "${route.key}": fetch returned ${got}. It must return a Response, or a promise of one.`,
+  );
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+function plain(wire: Wire, head: RequestHead, status: number, text: string, extra = ""): Verdict {
+  const { dispatch } = wire;
+  const keepAlive = head.keepAlive && !dispatch.isDraining;
+  if (status >= 500) dispatch.counters.errors++;
+  const connection = keepAlive && !head.isHttp11 ? "Connection: keep-alive\r\n" : "";
+  wire.write(plainReply(dispatch.httpDate, status, text, keepAlive, extra + connection, head.method === "HEAD"));
+  return keepAlive ? KEEP : CLOSE;
+}
+
+type ContextClass = new (wire: Wire, params: Record<string, string>) => object;
+const contextClasses = new WeakMap<object, ContextClass>();
+let lastContext: object | null = null;
+let lastClass: ContextClass | null = null;
+
+/**
+ * `fetch`'s second argument: the module's context with the request's client and params. One class a generation, since
+ * an Object.create() a request costs more than the call itself.
+ */
+function makeContext(generation: RouteOwner, wire: Wire, params: Record<string, string>): object {
+  const { context } = generation;
+  if (lastContext !== context || lastClass === null) {
+    lastClass = contextClasses.get(context) ?? makeContextClass(context);
+    contextClasses.set(context, lastClass);
+    lastContext = context;
+  }
+  return new lastClass(wire, params);
+}
+
+function makeContextClass(context: object): ContextClass {
+  class RequestContext {
+    readonly #wire: Wire;
+    readonly params: Record<string, string>;
+
+    constructor(wire: Wire, params: Record<string, string>) {
+      this.#wire = wire;
+      this.params = params;
+    }
+
+    get client(): unknown {
+      return this.#wire.client;
+    }
+  }
+  Object.setPrototypeOf(RequestContext.prototype, context);
+  return RequestContext;
+}

@@ -1,0 +1,420 @@
+/**
+ * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
+ * that time. The plain case never makes one; see http1.ts.
+ */
+import type { BoundRoute, InFlight } from "../../module/route";
+import type { Protocol, Wire } from "../wire";
+import { answer, CLOSE, KEEP, noResponse } from "./answer";
+import { asBuffer, type BodySource, IncomingBody, joinBytes } from "./body";
+import { CHUNKED, RequestHead } from "./head";
+import { RequestParser } from "./parser";
+import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, plainReply, type Refusal, refuse, TOO_SLOW } from "./refusal";
+import { composeReply, keepsAlive } from "./reply";
+import { LightRequest } from "./request";
+import { ReplyStream } from "./stream";
+
+/** Bytes of requests that wait behind this one, above which the connection is no longer read. */
+const MAX_HELD_BYTES = 65_536;
+
+export class Exchange implements Protocol, InFlight, BodySource {
+  /** An event stream: the drain deadline does not apply to it. */
+  isEndless = false;
+  /** Answered and read, refused, cut, or the socket is gone: whatever still comes is ignored. */
+  isOver = false;
+
+  /** Reads the head or the chunked body, as long as one is arriving. */
+  private parser: RequestParser | null = null;
+  private head: RequestHead | null = null;
+  /** Arriving, until `isReceived`. */
+  private body: IncomingBody | null = null;
+  private isReceived = true;
+  private bodyBytes = 0;
+  private awaitsContinue = false;
+  private held: Uint8Array[] = [];
+  private heldBytes = 0;
+
+  private route: BoundRoute | null = null;
+  private request: LightRequest | null = null;
+  private stream: ReplyStream | null = null;
+  private isReplied = false;
+  private keepAlive = true;
+  /** Counted, and given to a handler if there is one. */
+  private isAnswered = false;
+  // By performance.now(), in milliseconds. 0: none.
+  private requestDeadline = 0;
+  private callDeadline = 0;
+
+  constructor(private readonly wire: Wire) {
+    wire.take(this);
+  }
+
+  /** The first read held a part of the head. */
+  awaitHead(parser: RequestParser): void {
+    this.parser = parser;
+    this.isReceived = false;
+    this.armRequestDeadline();
+  }
+
+  /**
+   * The head is complete, its body is not.
+   *
+   * @param bytes  what came behind the head, from `from` on
+   */
+  awaitBody(head: RequestHead, bytes: Buffer, from: number): void {
+    this.head = head;
+    this.isReceived = false;
+    this.awaitsContinue = head.expectsContinue && from >= bytes.length;
+    const body = new IncomingBody(this);
+    this.body = body;
+    this.armRequestDeadline();
+    if (head.bodyBytes === CHUNKED) {
+      this.parser = RequestParser.acquire(this.wire.dispatch.limits);
+      this.parser.beginChunked(this.wire.dispatch.limits);
+    }
+    this.receiveBody(bytes, from);
+    if (!this.isOver) this.answer(head, body);
+  }
+
+  /** The handler waits: its reply comes with `result`. */
+  awaitHandler(head: RequestHead, route: BoundRoute, request: LightRequest, result: Promise<unknown>): this {
+    this.enter(head, route, request);
+    this.armCallDeadline(route.timeoutMs ?? this.wire.dispatch.timeouts.handlerMs);
+    void this.settle(result);
+    return this;
+  }
+
+  /** The handler has answered with a body that is not at hand. */
+  sendStream(head: RequestHead, route: BoundRoute, request: LightRequest, response: Response): this {
+    if (this.route === null) this.enter(head, route, request);
+    this.stream = new ReplyStream(this.wire, head, response);
+    this.isEndless = this.stream.isEndless;
+    void this.pump(this.stream);
+    return this;
+  }
+
+  // ---- Protocol ----
+
+  receive(bytes: Uint8Array): void {
+    if (this.isOver) return;
+    const buffer = asBuffer(bytes);
+    if (this.isReceived) this.hold(buffer);
+    else if (this.head === null) this.receiveHead(buffer);
+    else this.receiveBody(buffer, 0);
+  }
+
+  ended(): void {
+    if (this.isOver || this.isReceived) return;
+    this.refuse(INCOMPLETE);
+  }
+
+  drained(): void {
+    // The stream waits by waitForDrain().
+  }
+
+  closed(): void {
+    if (!this.isOver) this.abandon(new DOMException("The client closed the connection.", "AbortError"));
+  }
+
+  expired(): void {
+    if (this.isOver) return;
+    const now = performance.now();
+    if (this.requestDeadline !== 0 && this.requestDeadline <= now) return this.refuse(TOO_SLOW);
+    if (this.callDeadline !== 0 && this.callDeadline <= now) return this.expireCall();
+    this.armDeadline();
+  }
+
+  draining(): void {
+    // What is under way is finished; `replied` then closes.
+  }
+
+  // ---- InFlight ----
+
+  cut(reason: string): void {
+    if (this.isOver) return;
+    const { wire } = this;
+    const hasBegun = this.stream !== null && this.stream.hasBegun;
+    const isReplied = this.isReplied;
+    this.abandon(new DOMException(`The module's version was ended: ${reason}.`, "AbortError"));
+    if (hasBegun) return wire.abort();
+    if (!isReplied) this.writePlain(503, "The module was replaced while it worked on this request. Try again.", "Retry-After: 1\r\n");
+    wire.finish();
+  }
+
+  // ---- BodySource ----
+
+  wanted(): void {
+    if (this.isOver || this.isReceived) return;
+    if (this.awaitsContinue && !this.isReplied) {
+      this.awaitsContinue = false;
+      // A final reply that has begun says all the client needs to know.
+      if (this.stream === null) this.wire.write("HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    this.wire.resume();
+  }
+
+  sated(): void {
+    if (!this.isReceived) this.wire.pause();
+  }
+
+  // ---- receiving ----
+
+  private receiveHead(bytes: Buffer): void {
+    const { wire, parser } = this;
+    if (parser === null) return;
+    const before = parser.consumed;
+    const head = parser.readHead(bytes, 0, wire.dispatch.limits);
+    if (head === null) return;
+    const end = parser.consumed - before;
+    this.releaseParser();
+    if (!(head instanceof RequestHead)) return this.refuse(head);
+    this.head = head;
+    if (head.bodyBytes !== 0) return this.awaitBody(head, bytes, end);
+    this.received(bytes, end);
+    this.answer(head, null);
+  }
+
+  private receiveBody(bytes: Buffer, from: number): void {
+    if (from < bytes.length) this.awaitsContinue = false;
+    const end = this.head?.bodyBytes === CHUNKED ? this.readChunks(bytes, from) : this.readCounted(bytes, from);
+    if (end < 0) return;
+    this.body?.complete();
+    this.body = null;
+    this.received(bytes, end);
+    if (this.isReplied) this.complete();
+  }
+
+  /** @returns the offset behind the body, or -1 when more is to come or it is refused */
+  private readCounted(bytes: Buffer, from: number): number {
+    const expected = this.head?.bodyBytes ?? 0;
+    const end = Math.min(bytes.length, from + expected - this.bodyBytes);
+    this.bodyBytes += end - from;
+    this.body?.push(bytes.subarray(from, end));
+    return this.bodyBytes === expected ? end : -1;
+  }
+
+  private readChunks(bytes: Buffer, from: number): number {
+    const { parser } = this;
+    if (parser === null) return -1;
+    const end = parser.readChunked(bytes, from);
+    if (end < 0) {
+      this.refuse(MALFORMED);
+      return -1;
+    }
+    const { chunks, isComplete } = parser;
+    parser.chunks = [];
+    for (const chunk of chunks) {
+      this.bodyBytes += chunk.length;
+      if (this.bodyBytes > this.wire.dispatch.limits.maxBodyBytes) {
+        this.refuse(BODY_TOO_LARGE);
+        return -1;
+      }
+      this.body?.push(chunk);
+    }
+    return isComplete ? end : -1;
+  }
+
+  /** The request is complete; what is behind it waits for the reply. */
+  private received(bytes: Buffer, end: number): void {
+    this.isReceived = true;
+    this.releaseParser();
+    if (this.requestDeadline !== 0) {
+      this.requestDeadline = 0;
+      this.armDeadline();
+    }
+    this.wire.resume();
+    if (end < bytes.length) this.hold(bytes.subarray(end));
+  }
+
+  /** Takes what came behind the request in the read that completed it. */
+  hold(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.held.push(bytes);
+    this.heldBytes += bytes.length;
+    if (this.heldBytes > MAX_HELD_BYTES) this.wire.pause();
+  }
+
+  // ---- answering ----
+
+  private answer(head: RequestHead, body: IncomingBody | null): void {
+    this.isAnswered = true;
+    const verdict = answer(this.wire, head, body, this);
+    if (verdict === KEEP || verdict === CLOSE) this.replied(verdict === KEEP);
+  }
+
+  private enter(head: RequestHead, route: BoundRoute, request: LightRequest): void {
+    this.head = head;
+    this.route = route;
+    this.request = request;
+    route.generation.enter(this);
+  }
+
+  private async settle(result: Promise<unknown>): Promise<void> {
+    let value: unknown;
+    try {
+      value = await result;
+    } catch (error) {
+      if (!this.isOver) this.failed(error);
+      return;
+    }
+    if (this.isOver) discard(value);
+    else this.respond(value);
+  }
+
+  private respond(value: unknown): void {
+    if (this.callDeadline !== 0) {
+      this.callDeadline = 0;
+      this.armDeadline();
+    }
+    const { wire, head, route, request } = this;
+    if (head === null || route === null || request === null) return;
+    try {
+      if (!(value instanceof Response)) throw noResponse(route, value);
+      const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
+      const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
+      if (reply === null) return void this.sendStream(head, route, request, value);
+      if (value.status >= 500) wire.dispatch.counters.errors++;
+      wire.write(reply);
+      this.replied(keepAlive);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  private async pump(stream: ReplyStream): Promise<void> {
+    try {
+      await stream.send();
+    } catch (error) {
+      if (this.isOver) return;
+      if (!stream.hasBegun) return this.failed(error);
+      // Half a reply is on its way. Only a reset tells the client that it is not whole.
+      if (this.route !== null) this.wire.dispatch.handlerFailed(this.route, this.wire.client, error);
+      this.wire.dispatch.counters.errors++;
+      this.abandon(error);
+      this.wire.abort();
+      return;
+    }
+    if (!this.isOver) this.replied(stream.keepAlive);
+  }
+
+  private failed(error: unknown): void {
+    const { wire, route, head } = this;
+    if (route !== null) wire.dispatch.handlerFailed(route, wire.client, error);
+    const keepAlive = head !== null && head.keepAlive && !wire.dispatch.isDraining;
+    this.stream = null;
+    this.writePlain(500, "Internal Server Error", "", keepAlive);
+    this.replied(keepAlive);
+  }
+
+  private writePlain(status: number, text: string, extra = "", keepAlive = false): void {
+    const { dispatch } = this.wire;
+    if (status >= 500) dispatch.counters.errors++;
+    this.wire.write(plainReply(dispatch.httpDate, status, text, keepAlive, extra, this.head?.method === "HEAD"));
+  }
+
+  /** The reply's last byte was accepted. */
+  replied(keepAlive: boolean): void {
+    this.isReplied = true;
+    this.keepAlive = keepAlive;
+    this.leave();
+    if (this.isReceived) return this.complete();
+    // A client that still waits for its 100 Continue may send the body or not: nobody knows what comes next.
+    if (!keepAlive || this.awaitsContinue) return this.end(false);
+    this.body?.discard();
+    this.wire.resume();
+  }
+
+  private complete(): void {
+    this.end(this.keepAlive && !this.wire.dispatch.isDraining);
+  }
+
+  private end(isReleased: boolean): void {
+    this.isOver = true;
+    this.releaseParser();
+    this.leave();
+    const { wire, held } = this;
+    if (!isReleased) return wire.finish();
+    this.held = [];
+    wire.release(held.length === 1 && held[0] !== undefined ? held[0] : joinBytes(held));
+  }
+
+  // ---- failing ----
+
+  /** Answers, unless a reply has begun, and ends the connection. */
+  private refuse(refusal: Refusal): void {
+    const { wire, stream, isReplied } = this;
+    this.abandon(new DOMException(refusal.text, refusal === TOO_SLOW ? "TimeoutError" : "AbortError"));
+    if (isReplied) return wire.finish();
+    if (stream !== null && stream.hasBegun) return wire.abort();
+    if (!this.isAnswered) return refuse(wire, refusal, this.head?.method === "HEAD");
+    this.writePlain(refusal.status, refusal.text);
+    wire.finish();
+  }
+
+  private expireCall(): void {
+    const { wire, route } = this;
+    const ms = route?.timeoutMs ?? wire.dispatch.timeouts.handlerMs;
+    const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
+    if (route !== null) wire.dispatch.handlerFailed(route, wire.client, error);
+    this.abandon(error);
+    this.writePlain(503, "The module did not answer in time.");
+    wire.finish();
+  }
+
+  /** Nobody waits for the reply any more. */
+  private abandon(reason: unknown): void {
+    this.isOver = true;
+    this.releaseParser();
+    this.held = [];
+    this.inGraph(() => {
+      this.body?.fail(reason);
+      this.stream?.cancel(reason);
+      if (this.request !== null) LightRequest.abort(this.request, reason);
+    });
+    this.leave();
+  }
+
+  /** Runs what calls the module's listeners, so that what they throw is the module's. */
+  private inGraph(action: () => void): void {
+    const { route } = this;
+    if (route === null) return action();
+    try {
+      route.generation.run(action);
+    } catch (error) {
+      this.wire.dispatch.handlerFailed(route, this.wire.client, error);
+    }
+  }
+
+  private leave(): void {
+    this.route?.generation.leave(this);
+  }
+
+  private releaseParser(): void {
+    this.parser?.release();
+    this.parser = null;
+  }
+
+  private armRequestDeadline(): void {
+    const { requestMs } = this.wire.dispatch.timeouts;
+    if (this.requestDeadline !== 0 || requestMs === 0) return;
+    this.requestDeadline = performance.now() + requestMs;
+    this.armDeadline();
+  }
+
+  private armCallDeadline(ms: number): void {
+    if (ms === 0) return;
+    this.callDeadline = performance.now() + ms;
+    this.armDeadline();
+  }
+
+  /** The connection has one deadline: the nearer of the two. */
+  private armDeadline(): void {
+    const { requestDeadline: request, callDeadline: call } = this;
+    const next = request === 0 || (call !== 0 && call < request) ? call : request;
+    this.wire.armDeadline(next === 0 ? 0 : Math.max(1, Math.ceil(next - performance.now())));
+  }
+}
+
+/** A reply that nobody waits for any more: its source is told. */
+function discard(value: unknown): void {
+  if (value instanceof Response && value.body !== null && !value.body.locked) value.body.cancel().catch(() => undefined);
+}

@@ -1,0 +1,141 @@
+/**
+ * A request's head: what it says once it was checked, and the checks that llhttp leaves to its user.
+ */
+import type { Limits } from "../../config/options";
+import { isValidHost, readTarget } from "./host";
+import { BAD_START_LINE, BODY_TOO_LARGE, MALFORMED, Refusal, TOO_MANY_FIELDS, WRONG_VERSION } from "./refusal";
+
+/** `bodyBytes` of a chunked body: its length shows at its end. */
+export const CHUNKED = -1;
+
+/** A checked request head. */
+export class RequestHead {
+  constructor(
+    readonly method: string,
+    /** Path and query as sent, without a fragment; "*" for OPTIONS of the whole server. */
+    readonly target: string,
+    /** The target without its query, not normalised. */
+    readonly path: string,
+    /** Host and port as sent. "" only on HTTP/1.0. */
+    readonly host: string,
+    /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. */
+    readonly fields: readonly string[] | string,
+    readonly isHttp11: boolean,
+    /** What the client asks for (RFC 9112 section 9.3). */
+    readonly keepAlive: boolean,
+    /** 0: none; CHUNKED. */
+    readonly bodyBytes: number,
+    readonly expectsContinue: boolean,
+  ) {}
+}
+
+/** The fields that decide how a request is framed and where it goes. */
+interface Framing {
+  hosts: number;
+  host: string;
+  contentLength: string | null;
+  transferEncoding: string | null;
+  expect: string | null;
+}
+
+const TWO_HOSTS = new Refusal(400, "There is more than one Host field.");
+const NO_HOST = new Refusal(400, "The Host field is missing.");
+const BAD_HOST = new Refusal(400, "The Host field is not a host name.");
+const BAD_TARGET = new Refusal(400, "The request target is neither a path nor an http URL.");
+const NO_CONNECT = new Refusal(501, "CONNECT is not supported: this server is no proxy.");
+const BAD_LENGTH = new Refusal(400, "The Content-Length is not a number.");
+const TWO_ENCODINGS = new Refusal(400, "Transfer-Encoding stands beside another framing field.");
+const OLD_ENCODING = new Refusal(400, "HTTP/1.0 has no Transfer-Encoding.");
+const BAD_ENCODING = new Refusal(400, "The last Transfer-Encoding is not chunked.");
+const UNKNOWN_ENCODING = new Refusal(501, "The only Transfer-Encoding supported is chunked.");
+const UNKNOWN_EXPECT = new Refusal(417, "The only Expect supported is 100-continue.");
+
+/**
+ * Checks what llhttp let through (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 10.1.1).
+ *
+ * @param fields  names and values in turn, kept
+ * @param minor  0 or 1, of HTTP/1.x
+ * @param keepAlive  as llhttp read the version and the Connection field
+ */
+export function checkHead(
+  method: string,
+  rawTarget: string,
+  fields: readonly string[],
+  minor: number,
+  keepAlive: boolean,
+  limits: Limits,
+): RequestHead | Refusal {
+  if (method === "CONNECT") return NO_CONNECT;
+  if (fields.length > 2 * limits.maxHeaderFields) return TOO_MANY_FIELDS;
+  const framing = readFraming(fields);
+  if (framing === null) return TWO_ENCODINGS;
+  if (framing.hosts > 1) return TWO_HOSTS;
+  if (framing.hosts === 0 && minor === 1) return NO_HOST;
+  if (framing.hosts === 1 && !isValidHost(framing.host)) return BAD_HOST;
+  const target = readTarget(method, rawTarget);
+  if (target === null) return BAD_TARGET;
+  const bodyBytes = readBodyLength(framing, minor, limits.maxBodyBytes);
+  if (bodyBytes instanceof Refusal) return bodyBytes;
+  // HTTP/1.0 clients cannot expect anything (RFC 9110 section 10.1.1): the field is ignored there.
+  const expects = minor === 1 && framing.expect !== null;
+  if (expects && framing.expect?.toLowerCase() !== "100-continue") return UNKNOWN_EXPECT;
+  // The authority of an absolute target replaces the Host field (RFC 9112 section 3.2.2).
+  const host = target.host === "" ? framing.host : target.host;
+  return new RequestHead(method, target.target, target.path, host, fields, minor === 1, keepAlive, bodyBytes, expects && bodyBytes !== 0);
+}
+
+/** @returns null when Content-Length or Transfer-Encoding stands there twice */
+function readFraming(fields: readonly string[]): Framing | null {
+  const found: Framing = { hosts: 0, host: "", contentLength: null, transferEncoding: null, expect: null };
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    const value = fields[i + 1] ?? "";
+    // Lower-casing each name costs more than the whole loop; the lengths of these four are rare among the others.
+    if (name.length === 4 && name.toLowerCase() === "host") {
+      found.hosts++;
+      found.host = value;
+    } else if (name.length === 6 && name.toLowerCase() === "expect") {
+      found.expect = value;
+    } else if (name.length === 14 && name.toLowerCase() === "content-length") {
+      if (found.contentLength !== null) return null;
+      found.contentLength = value;
+    } else if (name.length === 17 && name.toLowerCase() === "transfer-encoding") {
+      if (found.transferEncoding !== null) return null;
+      found.transferEncoding = value;
+    }
+  }
+  return found;
+}
+
+function readBodyLength(framing: Framing, minor: number, maxBodyBytes: number): number | Refusal {
+  const { contentLength, transferEncoding } = framing;
+  if (transferEncoding !== null) {
+    // A request with both is how requests are smuggled past a proxy (RFC 9112 section 6.1).
+    if (contentLength !== null) return TWO_ENCODINGS;
+    if (minor === 0) return OLD_ENCODING;
+    const coding = transferEncoding.toLowerCase();
+    if (coding === "chunked") return CHUNKED;
+    return /(?:^|[\t ,])chunked$/.test(coding) ? UNKNOWN_ENCODING : BAD_ENCODING;
+  }
+  if (contentLength === null) return 0;
+  if (!/^\d+$/.test(contentLength)) return BAD_LENGTH;
+  const length = Number(contentLength);
+  return length > maxBodyBytes ? BODY_TOO_LARGE : length;
+}
+
+const START_LINE = /^([A-Z-]+) [!-~]+ ([A-Z]+)\/(\d)\.(\d)\r$/;
+
+/**
+ * Judges the first line without its LF. llhttp lets other protocols (RTSP, ICE), other versions and runs of spaces
+ * pass, and reads a line without a version as HTTP/0.9.
+ *
+ * @returns null when it may go on
+ */
+export function checkStartLine(line: string): Refusal | null {
+  const parts = START_LINE.exec(line);
+  if (parts === null) return BAD_START_LINE;
+  const [, , protocol, major, minor] = parts;
+  if (protocol !== "HTTP") return MALFORMED;
+  // HTTP/2 would be taken here: its preface is `PRI * HTTP/2.0`, and nothing of the connection was consumed yet.
+  return major === "1" && (minor === "1" || minor === "0") ? null : WRONG_VERSION;
+}

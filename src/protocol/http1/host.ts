@@ -1,0 +1,53 @@
+/**
+ * The Host field and the request target (RFC 9112 section 3.2).
+ */
+
+// What a registered name, an IPv4 address or a bracketed IPv6 address may hold. Userinfo has no place in Host.
+const HOST = /^(?:[\w.~!$&'()*+,;=%-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i;
+const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
+
+let lastValid = "";
+
+/**
+ * Whether `host` is a host with an optional port that a URL can be built from: handlers do `new URL(request.url)`, and
+ * that must not fail for what the server let in.
+ */
+export function isValidHost(host: string): boolean {
+  if (host === lastValid) return true;
+  if (!HOST.test(host) || !URL.canParse(`http://${host}/`)) return false;
+  lastValid = host;
+  return true;
+}
+
+/** What a request target names. `path` is without the query; `target` is path and query as sent, without a fragment. */
+export interface Target {
+  /** From absolute-form, else "". */
+  readonly host: string;
+  readonly target: string;
+  readonly path: string;
+}
+
+/**
+ * Reads origin-form, absolute-form (only http and https) and, for OPTIONS, asterisk-form (path "*"). authority-form is
+ * CONNECT's, which is refused before this.
+ *
+ * @returns null for anything else
+ */
+export function readTarget(method: string, raw: string): Target | null {
+  if (raw.charCodeAt(0) === 0x2f) return splitTarget("", raw);
+  if (raw === "*") return method === "OPTIONS" ? { host: "", target: "*", path: "*" } : null;
+  const absolute = ABSOLUTE_FORM.exec(raw);
+  if (absolute === null) return null;
+  const [, host = "", rest = ""] = absolute;
+  if (!isValidHost(host)) return null;
+  // RFC 9112 section 3.2.4: OPTIONS for an absolute target without a path means the server as a whole.
+  if (rest === "" && method === "OPTIONS") return { host, target: "*", path: "*" };
+  return splitTarget(host, rest.startsWith("/") ? rest : `/${rest}`);
+}
+
+function splitTarget(host: string, raw: string): Target {
+  const fragment = raw.indexOf("#");
+  const target = fragment < 0 ? raw : raw.slice(0, fragment);
+  const query = target.indexOf("?");
+  return { host, target, path: query < 0 ? target : target.slice(0, query) };
+}

@@ -1,0 +1,100 @@
+/**
+ * HTTP/1.1 on a connection (RFC 9112): the way of a request through this folder begins here.
+ *
+ *   fast, parser -> head (checked) -> answer -> reply         the plain request: one read, one write, nothing kept
+ *                                  -> exchange -> stream      a body or a reply that has to be waited for
+ */
+import type { Wire } from "../wire";
+import { answer, CLOSE, KEEP, type Verdict } from "./answer";
+import { asBuffer, IncomingBody, joinBytes } from "./body";
+import { Exchange } from "./exchange";
+import { readPlainGet } from "./fast";
+import { CHUNKED, RequestHead } from "./head";
+import { RequestParser } from "./parser";
+import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, type Refusal, refuse } from "./refusal";
+
+const CR = 13;
+const LF = 10;
+
+/**
+ * Takes one request from a connection that is between messages. All earlier replies were written.
+ *
+ * @param bytes  what has arrived; the request begins at `from`
+ * @returns the offset behind the request, when it was complete and its reply was written entirely. Otherwise bytes.length: the
+ *   connection was taken by a protocol, which releases it behind the reply, or it is being finished.
+ */
+export function beginHttp1(wire: Wire, bytes: Uint8Array, from: number): number {
+  return beginRequest(wire, bytes, from, true);
+}
+
+/** @param mayBeFast  false: llhttp reads every request. For tests, which compare the two. */
+export function beginRequest(wire: Wire, bytes: Uint8Array, from: number, mayBeFast: boolean): number {
+  const buffer = asBuffer(bytes);
+  if (mayBeFast) {
+    const head = readPlainGet(buffer, from, wire.dispatch.limits);
+    if (head !== null) return conclude(wire, answer(wire, head, null, null), buffer, buffer.length);
+  }
+  return beginParsed(wire, buffer, from);
+}
+
+function beginParsed(wire: Wire, bytes: Buffer, from: number): number {
+  let at = from;
+  // Empty lines before a request are ignored (RFC 9112 section 2.2).
+  while (bytes[at] === CR || bytes[at] === LF) at++;
+  const { limits } = wire.dispatch;
+  const parser = RequestParser.acquire(limits);
+  const head = parser.readHead(bytes, at, limits);
+  if (head === null && !wire.hasEnded) {
+    new Exchange(wire).awaitHead(parser);
+    return bytes.length;
+  }
+  const end = at + parser.consumed;
+  if (head instanceof RequestHead) {
+    if (head.bodyBytes === CHUNKED) return beginChunked(wire, head, parser, bytes, end);
+    parser.release();
+    return beginCounted(wire, head, bytes, end);
+  }
+  parser.release();
+  refuse(wire, head ?? INCOMPLETE);
+  return bytes.length;
+}
+
+/** The body's length is known, and may be 0. */
+function beginCounted(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {
+  const end = from + head.bodyBytes;
+  if (end > bytes.length) return awaitBody(wire, head, bytes, from);
+  const body = head.bodyBytes === 0 ? null : new IncomingBody(null, bytes.subarray(from, end));
+  return conclude(wire, answer(wire, head, body, null), bytes, end);
+}
+
+function beginChunked(wire: Wire, head: RequestHead, parser: RequestParser, bytes: Buffer, from: number): number {
+  parser.beginChunked(wire.dispatch.limits);
+  const end = parser.readChunked(bytes, from);
+  const { chunks, isComplete } = parser;
+  parser.release();
+  if (end < 0) return refused(wire, MALFORMED, head, bytes);
+  // Most chunked bodies take several reads; the exchange decodes them from their start.
+  if (!isComplete) return awaitBody(wire, head, bytes, from);
+  const whole = joinBytes(chunks);
+  if (whole.length > wire.dispatch.limits.maxBodyBytes) return refused(wire, BODY_TOO_LARGE, head, bytes);
+  return conclude(wire, answer(wire, head, new IncomingBody(null, whole), null), bytes, end);
+}
+
+function awaitBody(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {
+  if (wire.hasEnded) return refused(wire, INCOMPLETE, head, bytes);
+  new Exchange(wire).awaitBody(head, bytes, from);
+  return bytes.length;
+}
+
+function refused(wire: Wire, refusal: Refusal, head: RequestHead, bytes: Buffer): number {
+  refuse(wire, refusal, head.method === "HEAD");
+  return bytes.length;
+}
+
+/** @param end  the offset behind the request */
+function conclude(wire: Wire, verdict: Verdict, bytes: Buffer, end: number): number {
+  if (verdict === KEEP) return end;
+  if (verdict === CLOSE) wire.finish();
+  else verdict.hold(bytes.subarray(end));
+  return bytes.length;
+}

@@ -1,0 +1,135 @@
+/**
+ * The Response of modules: the standard class, which remembers a string body. So the common reply is one synchronous
+ * write, where the standard one has to be asked for its body through a promise or a stream.
+ */
+const NativeResponse = Response;
+
+/** What a response's body was made of. */
+export type BodyKind = "none" | "text" | "static" | "blob" | "stream";
+
+/** Bodies of streams that a `body` getter made of a string, for `new Response(response.body, response)`: hono does that after each middleware. */
+const streamTexts = new WeakMap<ReadableStream, string>();
+
+const JSON_INIT: ResponseInit = { headers: { "Content-Type": "application/json;charset=utf-8" } };
+const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
+export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
+
+/** A response's body and head, as far as they are known without reading. */
+export class GraphResponse extends Response {
+  /** The body, when it was a string. */
+  #text: string | undefined;
+  /** All header lines, each with its CR LF; null when `headers` has to be asked. */
+  #lines: string | null;
+  #kind: BodyKind;
+  #blob: Blob | undefined;
+
+  constructor(body?: BodyInit | null, init?: ResponseInit) {
+    if (typeof body === "string") {
+      super(body, init);
+      this.#text = body;
+      this.#lines = init === undefined ? (body === "" ? "" : TEXT_LINES) : readLines(init, body);
+      this.#kind = "text";
+      return;
+    }
+    const text = body instanceof ReadableStream && !body.locked ? streamTexts.get(body) : undefined;
+    super(text ?? body, init);
+    this.#text = text;
+    this.#lines = null;
+    this.#kind = text === undefined ? kindOf(body) : "text";
+    if (this.#kind === "blob") this.#blob = body as Blob;
+  }
+
+  // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return this === GraphResponse ? value instanceof NativeResponse : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+
+  static override json(data: unknown, init?: ResponseInit | number): Response {
+    const text = JSON.stringify(data) as string | undefined;
+    // The standard one throws the right error for what has no JSON.
+    if (text === undefined || typeof init === "number") return NativeResponse.json(data, init as ResponseInit);
+    if (init === undefined) return new GraphResponse(text, JSON_INIT);
+    const headers = new Headers(init.headers);
+    if (!headers.has("content-type")) headers.set("content-type", "application/json;charset=utf-8");
+    return new GraphResponse(text, { status: init.status, statusText: init.statusText, headers });
+  }
+
+  /** The string body, unless it was read. undefined for all others, and for responses of the standard class. */
+  static textOf(response: Response): string | undefined {
+    return #text in response && response.#text !== undefined && !response.bodyUsed ? response.#text : undefined;
+  }
+
+  /** All header lines; null: ask `headers`. Only for a response with `textOf`. */
+  static linesOf(response: Response): string | null {
+    return #lines in response ? response.#lines : null;
+  }
+
+  /** "stream" for responses of the standard class with a body: what it was made of is not to be seen. */
+  static kindOf(response: Response): BodyKind {
+    if (#kind in response) return response.#kind;
+    return response.body === null ? "none" : "stream";
+  }
+
+  static blobOf(response: Response): Blob | undefined {
+    return #blob in response ? response.#blob : undefined;
+  }
+
+  override get headers(): Headers {
+    // Whoever holds them may change them.
+    this.#lines = null;
+    return super.headers;
+  }
+
+  override get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+    const stream = super.body;
+    if (this.#text !== undefined && stream !== null && !stream.locked) streamTexts.set(stream, this.#text);
+    this.#text = undefined;
+    if (stream !== null) this.#kind = "stream";
+    return stream;
+  }
+
+  override clone(): Response {
+    const text = this.#text;
+    if (text !== undefined && !this.bodyUsed) return new GraphResponse(text, this as ResponseInit);
+    return super.clone();
+  }
+}
+Object.defineProperty(GraphResponse, "name", { value: "Response" });
+
+/** The text of a stream that a response's `body` getter made, while nobody has read from it. */
+export function textOfStream(stream: ReadableStream): string | undefined {
+  return stream.locked ? undefined : streamTexts.get(stream);
+}
+
+function kindOf(body: unknown): BodyKind {
+  if (body === null || body === undefined) return "none";
+  if (body instanceof Blob) return "blob";
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body) || body instanceof FormData || body instanceof URLSearchParams)
+    return "static";
+  return "stream";
+}
+
+// Fields that the server writes itself, or that decide how the message is framed.
+const OWN_FIELDS = /^(?:connection|content-length|date|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i;
+const PLAIN_VALUE = /^[!-~]([ -~]*[!-~])?$/;
+
+/**
+ * The header lines of `new Response(text, init)` for the plain inits: a status, at most one header. Read at construction,
+ * since the object may be changed later; the standard constructor has validated it before.
+ */
+function readLines(init: ResponseInit, text: string): string | null {
+  if (init === JSON_INIT) return JSON_LINES;
+  if (init instanceof NativeResponse || init.statusText) return null;
+  const fields: unknown = init.headers;
+  const defaultLines = text === "" ? "" : TEXT_LINES;
+  if (fields === undefined) return defaultLines;
+  if (typeof fields !== "object" || fields === null || Object.getPrototypeOf(fields) !== Object.prototype) return null;
+  let lines: string | null = null;
+  for (const name in fields) {
+    const value = (fields as Record<string, unknown>)[name];
+    if (lines !== null || typeof value !== "string" || OWN_FIELDS.test(name) || !PLAIN_VALUE.test(value)) return null;
+    lines = `${name}: ${value}\r\n`;
+    if (!/^content-type$/i.test(name)) lines += defaultLines;
+  }
+  return lines ?? defaultLines;
+}

@@ -1,0 +1,138 @@
+/**
+ * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
+ */
+import type { Wire } from "../wire";
+import type { RequestHead } from "./head";
+import { type BodyFraming, checkUnread, composeBytes, composeHead, isBodiless, joinMessage, keepsAlive, MAX_WHOLE_BYTES } from "./reply";
+import { GraphResponse } from "./response";
+
+type Reader = ReadableStreamDefaultReader<unknown>;
+type Part = Awaited<ReturnType<Reader["read"]>>;
+
+const NOTHING = new Uint8Array(0);
+
+export class ReplyStream {
+  /** Something of the reply was written: an error can no longer become a 500. */
+  hasBegun = false;
+  /** Whether the connection goes on behind the reply. */
+  readonly keepAlive: boolean;
+  /** An event stream: it ends when the client or the server wants it. */
+  readonly isEndless: boolean;
+  private framing: BodyFraming;
+  private reader: Reader | null = null;
+  private isCancelled = false;
+  private sentBytes = 0;
+
+  constructor(
+    private readonly wire: Wire,
+    private readonly head: RequestHead,
+    private readonly response: Response,
+  ) {
+    const { size = NaN } = GraphResponse.blobOf(response) ?? {};
+    this.framing = Number.isSafeInteger(size) ? size : head.isHttp11 ? "chunked" : "until-close";
+    this.keepAlive = this.framing !== "until-close" && keepsAlive(head, response) && !wire.dispatch.isDraining;
+    this.isEndless = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
+  }
+
+  /** Resolves when the last byte was accepted, or after `cancel`. Rejects when the body fails, or is not as long as was said. */
+  async send(): Promise<void> {
+    const { head, response } = this;
+    if (isBodiless(head, response)) return this.sendHeadOnly();
+    const blob = GraphResponse.blobOf(response);
+    if (blob !== undefined && blob.size <= MAX_WHOLE_BYTES) return this.sendWhole(await blob.bytes());
+    checkUnread(response);
+    if (response.body === null) return this.sendWhole(NOTHING);
+    const reader: Reader = response.body.getReader();
+    this.reader = reader;
+    const first = settled(reader.read());
+    if (first instanceof Promise) {
+      // The head does not wait for the first part: an event stream's may be minutes away.
+      this.begin(NOTHING);
+      return this.pump(reader, first);
+    }
+    if (first.done) return this.sendWhole(NOTHING);
+    const second = settled(reader.read());
+    const bytes = toBytes(first.value);
+    // One part and the end: no different from bytes.
+    if (!(second instanceof Promise) && second.done && this.framing === "chunked") return this.sendWhole(bytes);
+    this.begin(bytes);
+    return this.pump(reader, second);
+  }
+
+  /** The reply is not wanted any more: tells the body's source. */
+  cancel(reason: unknown): void {
+    this.isCancelled = true;
+    this.reader?.cancel(reason).catch(() => undefined);
+  }
+
+  private async pump(reader: Reader, next: Part | Promise<Part>): Promise<void> {
+    for (let part = await next; !part.done; part = await reader.read()) {
+      if (this.isCancelled) return;
+      // Nothing is sent for an empty part: an empty chunk would be the last one.
+      const bytes = toBytes(part.value);
+      const isRoom = bytes.length === 0 || this.wire.write(this.frame(bytes));
+      if (!isRoom) await this.wire.waitForDrain();
+      if (this.isCancelled) return;
+    }
+    if (this.isCancelled) return;
+    if (typeof this.framing === "number" && this.sentBytes < this.framing) {
+      throw new Error(`The body ended after ${this.sentBytes} bytes of the ${this.framing} that its Content-Length says.`);
+    }
+    if (this.framing === "chunked") this.wire.write("0\r\n\r\n");
+  }
+
+  private sendHeadOnly(): void {
+    this.write(this.composeHead());
+    if (this.response.body !== null) this.response.body.cancel().catch(() => undefined);
+  }
+
+  private sendWhole(bytes: Uint8Array): void {
+    if (this.isCancelled) return;
+    const { head, response, keepAlive, wire } = this;
+    const defaultType = GraphResponse.blobOf(response) !== undefined;
+    this.write(composeBytes(head, response, bytes, defaultType, keepAlive, wire.dispatch.httpDate));
+  }
+
+  /** Sends the head, together with the first part. */
+  private begin(bytes: Uint8Array): void {
+    const message = this.composeHead();
+    this.write(bytes.length === 0 ? message : joinMessage(message, this.frame(bytes)));
+  }
+
+  private composeHead(): string | Uint8Array {
+    return composeHead(this.head, this.response, this.framing, "", this.keepAlive, this.wire.dispatch.httpDate);
+  }
+
+  private write(message: string | Uint8Array): void {
+    if (this.response.status >= 500) this.wire.dispatch.counters.errors++;
+    this.hasBegun = true;
+    this.wire.write(message);
+  }
+
+  private frame(bytes: Uint8Array): Uint8Array {
+    this.sentBytes += bytes.length;
+    if (typeof this.framing === "number" && this.sentBytes > this.framing) {
+      throw new Error(`The body is longer than the ${this.framing} bytes that its Content-Length says.`);
+    }
+    if (this.framing !== "chunked") return bytes;
+    const size = `${bytes.length.toString(16)}\r\n`;
+    const chunk = Buffer.allocUnsafe(size.length + bytes.length + 2);
+    chunk.latin1Write(size, 0);
+    chunk.set(bytes, size.length);
+    chunk.latin1Write("\r\n", size.length + bytes.length);
+    return chunk;
+  }
+}
+
+/** The part itself, where the read has it already. */
+function settled(reading: Promise<Part>): Part | Promise<Part> {
+  return Bun.peek.status(reading) === "fulfilled" ? (Bun.peek(reading) as Part) : reading;
+}
+
+function toBytes(part: unknown): Uint8Array {
+  if (part instanceof Uint8Array) return part;
+  if (typeof part === "string") return Buffer.from(part);
+  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+  if (part instanceof ArrayBuffer) return new Uint8Array(part);
+  throw new TypeError(`A Response's stream gave ${part === null ? "null" : typeof part}. Its parts must be bytes or strings.`);
+}
