@@ -2,6 +2,7 @@
  * One reload from start to end: build, load everywhere, check the routes, set up, swap, retire. Nothing that serves is
  * touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
  */
+import { authorStack } from "./author-stack";
 import { buildModule, pruneBundles } from "./build";
 import { describeError, ModuleError } from "./describe-error";
 import { discoverModules, type ModuleFile } from "./discover";
@@ -131,7 +132,7 @@ async function loadGeneration({ options }: Registry, spec: Generation["spec"]): 
     host: "main",
     log: options.log,
     timeoutMs: options.loadMs,
-    onError: (error, kind) => options.log.error(`${spec.name} v${spec.generation}: ${kind}: ${describeThrown(error)}`),
+    onError: (error, kind) => options.log.error(`${spec.name} v${spec.generation}: ${kind}: ${authorStack(error)}`),
   });
   return new Generation(spec, module);
 }
@@ -299,8 +300,4 @@ function oldNotes(entry: ModuleEntry): string[] {
 function describeFailure(error: unknown): string {
   if (error instanceof ModuleError || !(error instanceof Error)) return describeError(error);
   return "hint" in error && typeof error.hint === "string" ? `${error.message}\n${error.hint}` : describeError(error);
-}
-
-function describeThrown(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -24,9 +24,9 @@ export function checkReply(value: unknown): Exclude<Reply, void | undefined> {
   if (typeof value === "string" || value instanceof Uint8Array) return value;
   if (value === null || value === undefined) return null;
   if (isStream(value)) return value;
-  const kind = typeof value === "object" ? (value.constructor?.name ?? "object") : typeof value;
+  const kind = typeof value === "object" ? (value.constructor?.name ?? "Object") : typeof value;
   throw new TypeError(
-    `The handler returned ${kind === "object" ? "an object" : `a ${kind}`}. Return a string, bytes, an async iterable of either, or nothing.`,
+    `The handler returned ${kind === "Object" ? "an object" : `a ${kind}`}. Return a string, bytes, an async iterable of either, or nothing.`,
   );
 }
 

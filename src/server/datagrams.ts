@@ -3,7 +3,6 @@
  */
 import { formatListen, type ListenAddress } from "../config/listen";
 import { callInline } from "../host/inline";
-import { HandlerTimeoutError } from "../host/pool";
 import type { Client } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
 import { findMessageEnd, messageBytes } from "../protocol/framing";
@@ -16,7 +15,7 @@ import { isLoopback } from "./client";
 import type { ConnectionHome } from "./connection";
 import type { Deadline } from "./deadlines";
 import { listenError, type Listener } from "./listeners";
-import { CLOSE_CONNECTION, errorReply } from "./replies";
+import { CLOSE_CONNECTION, errorReply, timeoutError } from "./replies";
 
 /** The largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
 const MAX_DATAGRAM_BYTES = 65_507;
@@ -122,7 +121,7 @@ class DatagramCall implements InFlight, Deadline {
   }
 
   expired(): void {
-    this.reject(new HandlerTimeoutError("The handler's time is up."));
+    this.reject(timeoutError(this.#route, this.#home.dispatch));
   }
 
   cut(reason: string): void {

@@ -82,7 +82,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
 
   /** The handler's time is up. */
   expired(): void {
-    if (this.#state === WAITING) this.#fail(new HandlerTimeoutError("The handler's time is up."));
+    if (this.#state === WAITING) this.#fail(timeoutError(this.#route, this.#owner.dispatch));
     this.#leave();
   }
 
@@ -173,6 +173,11 @@ export function errorReply(route: BoundRoute, error: unknown, dispatch: Dispatch
   if (error instanceof PoolBusyError) return "ERR busy\n";
   if (error instanceof HandlerTimeoutError) return `ERR ${handlerTimeoutText(route, dispatch)}\n`;
   return `ERR ${quoteKey(route)} failed\n`;
+}
+
+/** For the log and for the caller alike. */
+export function timeoutError(route: BoundRoute | null, dispatch: Dispatch): HandlerTimeoutError {
+  return new HandlerTimeoutError(route === null ? "no answer in time" : handlerTimeoutText(route, dispatch));
 }
 
 function handlerTimeoutText(route: BoundRoute, dispatch: Dispatch): string {

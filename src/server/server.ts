@@ -10,6 +10,7 @@ import { DEFAULT_LIMITS, type Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { Pool } from "../host/pool";
 import { registerHrmrModule } from "../module/api";
+import { authorStack } from "../module/author-stack";
 import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
 import { Registry } from "../module/registry";
@@ -343,7 +344,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   #handlerFailed(route: BoundRoute, connection: number, error: unknown): void {
     const key = escapeBytes(Buffer.from(route.key), 32);
-    this.#log.error(`${route.module} v${route.generation.number} #${connection} "${key}":`, error);
+    this.#log.error(`${route.module} v${route.generation.number} #${connection} "${key}": ${authorStack(error)}`);
   }
 }
 

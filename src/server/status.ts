@@ -13,7 +13,7 @@ export interface StatusSources {
   readonly openConnections: number;
   readonly dispatch: Dispatch;
   readonly registry: Registry;
-  readonly pool: { readonly threads: number; readonly queued: number; status(): unknown[] };
+  readonly pool: { readonly threads: number; readonly queued: number; readonly status: unknown[] };
 }
 
 /** @returns STATUS's answer: JSON, one object, indented, with a line end */
@@ -29,7 +29,7 @@ export function statusText(sources: StatusSources): string {
     openConnections: sources.openConnections,
     ...dispatch.counters,
     memoryBytes: process.memoryUsage.rss(),
-    pool: { threads: pool.threads, queued: pool.queued, workers: pool.status() },
+    pool: { threads: pool.threads, queued: pool.queued, workers: pool.status },
     modules: [...registry.entries.values()].map(moduleStatus),
     lastReload:
       last === null

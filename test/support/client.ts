@@ -1,0 +1,144 @@
+/** A raw TCP or unix client that waits for what it expects, under a deadline. */
+
+const DEADLINE_MS = 8000;
+
+export class RawClient {
+  #received = Buffer.alloc(0);
+  #hasEnded = false;
+  #isClosed = false;
+  #changed = Promise.withResolvers<void>();
+  #opened: Bun.Socket | null = null;
+
+  private constructor() {}
+
+  get #socket(): Bun.Socket {
+    if (this.#opened === null) throw new Error("not connected");
+    return this.#opened;
+  }
+
+  /** @param address a port of 127.0.0.1, host and port, or the path of a unix socket */
+  static async connect(address: number | string | { hostname: string; port: number }): Promise<RawClient> {
+    const client = new RawClient();
+    const socket = {
+      data: (_: Bun.Socket, bytes: Uint8Array) => client.#note(() => (client.#received = Buffer.concat([client.#received, bytes]))),
+      end: () => client.#note(() => (client.#hasEnded = true)),
+      close: () => client.#note(() => (client.#isClosed = client.#hasEnded = true)),
+      error: () => {},
+      drain: () => client.#note(() => {}),
+    };
+    const opened =
+      typeof address === "string"
+        ? await Bun.connect({ unix: address, socket, allowHalfOpen: true })
+        : await Bun.connect({
+            ...(typeof address === "number" ? { hostname: "127.0.0.1", port: address } : address),
+            socket,
+            allowHalfOpen: true,
+          });
+    client.#opened = opened;
+    return client;
+  }
+
+  get text(): string {
+    return this.#received.toString();
+  }
+
+  get bytes(): Buffer {
+    return this.#received;
+  }
+
+  /** The server sent FIN or closed. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Writes all, waiting while the kernel is full. */
+  async send(data: string | Uint8Array): Promise<this> {
+    let rest: Uint8Array = typeof data === "string" ? Buffer.from(data) : data;
+    while (rest.length > 0) {
+      const taken = this.#socket.write(rest);
+      if (taken < 0) throw new Error("the server closed the connection while this client was sending");
+      rest = rest.subarray(taken);
+      if (rest.length > 0) await this.#wait(() => true, "room to send", true);
+    }
+    return this;
+  }
+
+  /** FIN: nothing more will be sent; replies are still read. */
+  finish(): this {
+    this.#socket.shutdown();
+    return this;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Resolves once what was received holds `pattern`; fails at the deadline with what there is. */
+  async waitFor(pattern: string | RegExp): Promise<string> {
+    await this.#wait(() => (typeof pattern === "string" ? this.text.includes(pattern) : pattern.test(this.text)), String(pattern));
+    return this.text;
+  }
+
+  async waitForBytes(count: number): Promise<Buffer> {
+    await this.#wait(() => this.#received.length >= count, `${count} bytes`);
+    return this.#received;
+  }
+
+  /** Resolves with all that was received once the server has ended the connection. */
+  async waitForEnd(): Promise<string> {
+    await this.#wait(() => this.#hasEnded, "the end of the connection");
+    return this.text;
+  }
+
+  /** Forgets what was received so far. */
+  clear(): this {
+    this.#received = Buffer.alloc(0);
+    return this;
+  }
+
+  close(): void {
+    this.#socket.terminate();
+  }
+
+  #note(change: () => void): void {
+    change();
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  async #wait(isThere: () => boolean, what: string, needsChange = false): Promise<void> {
+    const late = Promise.withResolvers<"late">();
+    const timer = setTimeout(() => late.resolve("late"), DEADLINE_MS);
+    try {
+      let changed = needsChange;
+      while (changed || !isThere()) {
+        changed = false;
+        if (this.#isClosed && !isThere()) throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
+        if ((await Promise.race([this.#changed.promise, late.promise])) === "late") {
+          throw new Error(`no ${what} within ${DEADLINE_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Sends all at once, ends the sending side, and returns all that comes back until the server closes. */
+export async function ask(address: number | string, data: string | Uint8Array): Promise<string> {
+  const client = await RawClient.connect(address);
+  try {
+    await client.send(data);
+    return await client.finish().waitForEnd();
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,108 @@
+/** A project folder with modules, and hrmr serving it: the source or the binary (see program.ts). */
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { ask, RawClient } from "./client";
+import { startProgram, type StartedProgram } from "./program";
+
+const PACKAGES = resolve(import.meta.dir, "..", "..", "node_modules");
+
+export class Hub {
+  readonly dir: string;
+  readonly program: StartedProgram;
+  readonly port: number;
+  readonly #clients: RawClient[] = [];
+
+  constructor(dir: string, program: StartedProgram) {
+    this.dir = dir;
+    this.program = program;
+    this.port = program.port;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** In place. `name` is relative to the project. */
+  write(name: string, text: string): void {
+    writeFile(this.dir, name, text);
+  }
+
+  remove(name: string): void {
+    rmSync(join(this.dir, name), { recursive: true });
+  }
+
+  /** @returns the reply to a message whose sender half-closes at once */
+  ask(data: string | Uint8Array): Promise<string> {
+    return ask(this.port, data);
+  }
+
+  /** A client that is closed when the test ends. */
+  async connect(address: number | string = this.port): Promise<RawClient> {
+    const client = await RawClient.connect(address);
+    this.#clients.push(client);
+    return client;
+  }
+
+  async status(): Promise<Status> {
+    return JSON.parse(await this.ask("STATUS\n")) as Status;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await this.program.stop();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export interface Status {
+  openConnections: number;
+  errors: number;
+  messages: number;
+  pool: { threads: number; queued: number; workers: { state: string; restarts: number }[] };
+  modules: {
+    name: string;
+    state: string;
+    generation: number | null;
+    inFlight: number;
+    draining: { generation: number; inFlight: number }[];
+  }[];
+}
+
+/**
+ * Makes a project, serves it on a free port, runs the test and cleans up.
+ *
+ * @param files by path in the project: "modules/greet.ts"
+ * @param args  further flags
+ */
+export async function withHub(files: Record<string, string>, args: string[], test: (hub: Hub) => Promise<void>): Promise<void> {
+  const dir = makeProject(files);
+  const hub = new Hub(dir, await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }));
+  try {
+    await test(hub);
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\n--- the server said:\n${hub.program.output()}`, {
+      cause: error,
+    });
+  } finally {
+    await hub.stop();
+  }
+}
+
+/** A project folder with the repository's packages in reach. The caller removes it. */
+export function makeProject(files: Record<string, string>): string {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), "hrmr-hub-")));
+  symlinkSync(PACKAGES, join(dir, "node_modules"));
+  for (const [name, text] of Object.entries(files)) writeFile(dir, name, text);
+  return dir;
+}
+
+function writeFile(dir: string, name: string, text: string): void {
+  mkdirSync(dirname(join(dir, name)), { recursive: true });
+  writeFileSync(join(dir, name), text);
+}
+
+/** A module's source around its definition. */
+export function moduleSource(definition: string): string {
+  return `import { defineModule, NEED_MORE } from "hrmr";\nexport default defineModule(${definition});\n`;
+}
