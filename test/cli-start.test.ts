@@ -17,7 +17,7 @@ beforeAll(() => {
 export default defineModule({
   routes: {
     PING: () => "PONG\\n",
-    HOLD: { async connect(connection) { await connection.write("held\\n"); await connection.read(); } },
+    HOLD: { async connect(connection) { await connection.write("held\\n"); await new Promise(() => {}); } },
   },
 });
 `;
