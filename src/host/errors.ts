@@ -1,0 +1,34 @@
+/** Why a call on the pool has no answer. */
+
+/** The pool has more calls under way than it may, or the call waited too long for a thread. It never began: it can be repeated. */
+export class PoolBusyError extends Error {
+  override readonly name = "PoolBusyError";
+}
+
+/** The handler began and did not answer within the call's `timeoutMs`. */
+export class HandlerTimeoutError extends Error {
+  override readonly name = "HandlerTimeoutError";
+}
+
+/**
+ * The handler threw or rejected, or answered with something that is no reply. `stack` is that of the thread, with the
+ * author's lines.
+ */
+export class HandlerError extends Error {
+  /** The name of what was thrown: "TypeError". */
+  override readonly name: string;
+
+  constructor(name: string, message: string, stack: string) {
+    super(message);
+    this.name = name;
+    this.stack = stack;
+  }
+}
+
+/**
+ * The call's thread was lost after the handler had begun, through no fault of this call. It is not repeated, because what
+ * the handler did so far may not bear repeating.
+ */
+export class HostLostError extends Error {
+  override readonly name = "HostLostError";
+}

@@ -1,0 +1,127 @@
+/**
+ * What crosses between the main thread and a thread of the pool.
+ *
+ * Calls and replies travel in flat arrays, one postMessage a tick each way: an array of primitives is cloned many times
+ * faster than objects, and a message costs more than what is in it. Bytes travel as latin1 strings: a Uint8Array in a
+ * message costs 27 times as much, a transferred buffer nine times, and a string can be sent again to another thread
+ * when the first is lost.
+ */
+import type { Client } from "../module/contract";
+import type { ModuleErrorData } from "../module/describe-error";
+import type { LoadSpec } from "./spec";
+
+/**
+ * Words of the Int32Array that a thread shares with the main thread.
+ *
+ * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the thread from n to n + 1 to
+ * begin call n, the main thread from where it stands to the end of what it sent, to take back all that has not begun.
+ * Whoever succeeds owns the call, so none runs twice and none is lost. Numbers wrap at 2^31.
+ */
+export const HEAD = 0;
+/** The call whose handler is on the stack now, in its first synchronous stretch; 0: none. */
+export const RUNNING = 1;
+export const SHARED_WORDS = 2;
+
+/** @returns whether call `seq` was begun (or taken back) where HEAD is `head` */
+export function isBefore(seq: number, head: number): boolean {
+  return ((head - seq) | 0) > 0;
+}
+
+/** First element: the first call's number; the others have the numbers after it. Then CALL_FIELDS elements a call. */
+export type CallBatch = (number | string)[];
+/** generation id, route index, bytes as latin1, client. */
+export const CALL_FIELDS = 4;
+
+/** First element: microseconds spent in handlers since the last batch, and the number of calls; then REPLY_FIELDS a reply. */
+export type ReplyBatch = (number | string | null | FailureData)[];
+export const REPLY_HEADER = 2;
+/** call number, one of REPLY, value. */
+export const REPLY_FIELDS = 3;
+
+/** What a reply, or a part of one, is. */
+export const REPLY = {
+  text: 0,
+  /** As latin1. */
+  bytes: 1,
+  nothing: 2,
+  /** FailureData. */
+  failed: 3,
+  /** The reply is a stream; its parts follow. */
+  streamOpen: 4,
+  streamText: 5,
+  /** As latin1. */
+  streamBytes: 6,
+  streamEnd: 7,
+  /** FailureData. */
+  streamFailed: 8,
+} as const;
+
+export interface FailureData {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+}
+
+export type CancelReason = "gone" | "timeout";
+
+/** Parts of a stream that may be on their way before the reader has taken one. */
+export const STREAM_WINDOW = 4;
+
+/** Main thread to pool thread, beside call batches. */
+export type ToWorker =
+  | { readonly type: "init"; readonly shared: Int32Array<SharedArrayBuffer>; readonly host: number; readonly loadTimeoutMs: number }
+  | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null }
+  | { readonly type: "retire"; readonly id: number }
+  | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
+  | { readonly type: "credit"; readonly seq: number }
+  | { readonly type: "ping"; readonly ping: number };
+
+/** Pool thread to main thread, beside reply batches. Loads and retirements are answered one by one, in their order. */
+export type ToMain =
+  | { readonly type: "stage" }
+  | { readonly type: "done"; readonly notes: readonly string[] }
+  | { readonly type: "failed"; readonly module: ModuleErrorData | null; readonly error: FailureData }
+  | { readonly type: "pong"; readonly ping: number }
+  | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly text: string };
+
+const encodedClients = new WeakMap<Client, string>();
+
+/** @returns the client as one string; made once a client */
+export function encodeClient(client: Client): string {
+  let text = encodedClients.get(client);
+  if (text === undefined) {
+    text = `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${client.address}`;
+    encodedClients.set(client, text);
+  }
+  return text;
+}
+
+export function decodeClient(text: string): Client {
+  const [connection, port, transport, isLocal, ...address] = text.split(" ");
+  return {
+    connection: Number(connection),
+    port: Number(port),
+    transport: transport as Client["transport"],
+    isLocal: isLocal === "1",
+    address: address.join(" "),
+  };
+}
+
+/** @returns the bytes as a string of the same length, one character a byte */
+export function toLatin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+}
+
+export function fromLatin1(text: string): Uint8Array {
+  // A buffer of its own and not a piece of Buffer's pool: authors may keep, transfer or resize it.
+  const bytes = new Uint8Array(text.length);
+  Buffer.from(bytes.buffer).latin1Write(text);
+  return bytes;
+}
+
+/** @param thrown anything a handler threw */
+export function failureOf(thrown: unknown): FailureData {
+  if (thrown instanceof Error) return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };
+  const text = `threw ${Bun.inspect(thrown)}, which is no Error`;
+  return { name: "Error", message: text, stack: text };
+}

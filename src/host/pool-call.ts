@@ -1,0 +1,90 @@
+/** One call on the pool, from the caller's wish to its answer. */
+import type { RemoteStream } from "./pool-stream";
+
+/** Takes a call's answer: exactly one of the two is called, once, and never after `PoolCall.cancel`. Must not throw. */
+export interface CallSink {
+  /** A stream is to be read to its end or left by `return`. It rejects if its source fails or its thread is lost. */
+  resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void;
+  /** PoolBusyError, HandlerTimeoutError, HandlerError or HostLostError. */
+  reject(error: Error): void;
+}
+
+/** In the caller's hand. */
+export interface PoolCall {
+  /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent. */
+  cancel(): void;
+}
+
+/** The thread that has the call. */
+export interface CallHolder {
+  cancel(call: PooledCall): void;
+}
+
+export class PooledCall implements PoolCall {
+  readonly generation: number;
+  readonly routeIndex: number;
+  /** The message, as latin1. */
+  readonly latin1: string;
+  readonly client: string;
+  /** 0: waits for ever. */
+  readonly timeoutMs: number;
+  /** When the caller asked. Of performance.now(). */
+  readonly askedAt: number;
+  /** The handler's time counts from here: the last moment at which the call was seen not to have begun. */
+  beganAt: number;
+  /** null: nobody waits any more. */
+  sink: CallSink | null;
+  holder: CallHolder | null = null;
+  seq = 0;
+  stream: RemoteStream | null = null;
+  #onOver: (() => void) | null;
+
+  /** @param onOver called once, when the call is answered or given up */
+  constructor(
+    generation: number,
+    routeIndex: number,
+    latin1: string,
+    client: string,
+    timeoutMs: number,
+    sink: CallSink,
+    onOver: () => void,
+  ) {
+    this.generation = generation;
+    this.routeIndex = routeIndex;
+    this.latin1 = latin1;
+    this.client = client;
+    this.timeoutMs = timeoutMs;
+    this.askedAt = this.beganAt = performance.now();
+    this.sink = sink;
+    this.#onOver = onOver;
+  }
+
+  resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void {
+    const { sink } = this;
+    this.sink = null;
+    this.over();
+    sink?.resolve(reply);
+  }
+
+  /** For a streamed reply that is open: its reader gets the error. */
+  fail(error: Error): void {
+    const { sink } = this;
+    this.sink = null;
+    this.over();
+    this.stream?.fail(error);
+    sink?.reject(error);
+  }
+
+  cancel(): void {
+    if (this.sink === null && this.stream === null) return;
+    this.sink = null;
+    this.stream?.end();
+    if (this.holder === null) this.over();
+    else this.holder.cancel(this);
+  }
+
+  over(): void {
+    this.#onOver?.();
+    this.#onOver = null;
+  }
+}

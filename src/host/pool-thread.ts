@@ -1,0 +1,345 @@
+/**
+ * One thread of the pool, as the main thread sees it: what was sent to it, what of that has begun, whether it is alive,
+ * and its replacement when it is not.
+ */
+import type { Log } from "../module/contract";
+import { HandlerError, HandlerTimeoutError, HostLostError } from "./errors";
+import {
+  type CallBatch,
+  type CancelReason,
+  type FailureData,
+  fromLatin1,
+  HEAD,
+  isBefore,
+  REPLY,
+  REPLY_FIELDS,
+  REPLY_HEADER,
+  type ReplyBatch,
+  RUNNING,
+  SHARED_WORDS,
+  type ToMain,
+  type ToWorker,
+} from "./messages";
+import type { CallHolder, PooledCall } from "./pool-call";
+import { RemoteStream } from "./pool-stream";
+import { ThreadTasks } from "./pool-tasks";
+import type { LoadSpec } from "./spec";
+
+export interface ThreadOwner {
+  readonly loadTimeoutMs: number;
+  readonly killGraceMs: number;
+  readonly log: Log;
+  /** What a thread that starts anew is to load, oldest first. */
+  generations(): Iterable<LoadSpec>;
+  /** Calls that had not begun, oldest first: for other threads. */
+  takeBack(calls: PooledCall[]): void;
+  /** The thread may have room for calls. */
+  hasRoom(): void;
+  /** Handlers took `us` microseconds for `calls` calls. */
+  noteCost(us: number, calls: number): void;
+  lost(reason: string, thread: number): void;
+}
+
+export type ThreadState = "idle" | "running" | "blocked" | "restarting" | "closed";
+
+/** Calls sent ahead of the running one. More would make larger batches, and more to take back from a slow handler. */
+const MAX_AHEAD = 64;
+/** A thread with calls waiting in it that begins none for this long is blocked by a slow handler: others get them. */
+const QUIET_MS = 50;
+const MAX_BACKOFF_MS = 5000;
+/** A thread that lived this long before it died starts its backoff anew. */
+const STABLE_MS = 10_000;
+
+export class Thread implements CallHolder {
+  readonly index: number;
+  readonly calls = new Map<number, PooledCall>();
+  readonly tasks: ThreadTasks;
+  state: ThreadState = "idle";
+  restarts = 0;
+  callCount = 0;
+  readonly #owner: ThreadOwner;
+  #worker: Worker | null = null;
+  #shared = new Int32Array(new SharedArrayBuffer(SHARED_WORDS * 4));
+  #nextSeq = 1;
+  #outgoing: CallBatch = [];
+  /** How many calls may wait in the thread; 1 after it was found blocked, doubled by each sign of life. */
+  #maxAhead = MAX_AHEAD;
+  #lastHead = 0;
+  #quietSince = 0;
+  #lastPing = 0;
+  #suspectUntil: number | null = null;
+  #failures = 0;
+  #startedAt = 0;
+  #restartTimer: Timer | null = null;
+  #lastError = "";
+
+  constructor(index: number, owner: ThreadOwner) {
+    this.index = index;
+    this.#owner = owner;
+    this.tasks = new ThreadTasks(index, owner, (message) => this.#worker?.postMessage(message));
+  }
+
+  /** Starts the thread and has it load all generations there are. Does nothing to one that has started. */
+  start(): void {
+    if (this.state === "idle") this.#spawn();
+  }
+
+  /** How many more calls of this generation can be sent now. */
+  room(generation: number): number {
+    if (this.state !== "running" || !this.tasks.loaded.has(generation)) return 0;
+    return this.#maxAhead - this.#waiting();
+  }
+
+  /** Takes the call over; `flush` sends it. */
+  add(call: PooledCall): void {
+    const seq = this.#nextSeq;
+    if (this.#waiting() === 0) this.#quietSince = call.beganAt;
+    if (this.#outgoing.length === 0) this.#outgoing.push(seq);
+    this.#outgoing.push(call.generation, call.routeIndex, call.latin1, call.client);
+    call.holder = this;
+    call.seq = seq;
+    this.calls.set(seq, call);
+    this.#nextSeq = (seq + 1) | 0;
+    this.callCount++;
+  }
+
+  flush(): void {
+    if (this.#outgoing.length === 0) return;
+    this.#worker?.postMessage(this.#outgoing);
+    this.#outgoing = [];
+  }
+
+  cancel(call: PooledCall): void {
+    this.#postCancel(call.seq, "gone");
+    // A handler that runs on is watched until its time is up. A stream ends at once.
+    if (call.stream !== null) this.calls.delete(call.seq);
+  }
+
+  /** Nothing is under way, and no sign of life is awaited: `scan` would find nothing. */
+  get isIdle(): boolean {
+    return this.calls.size === 0 && this.#suspectUntil === null && this.tasks.isIdle;
+  }
+
+  /** Looks at every deadline. To be called every few dozen milliseconds while there is something under way. */
+  scan(now: number): void {
+    if (this.#worker === null) return;
+    const head = Atomics.load(this.#shared, HEAD);
+    const running = Atomics.load(this.#shared, RUNNING);
+    if (head !== this.#lastHead) this.#quietSince = now;
+    this.#lastHead = head;
+    for (const call of this.calls.values()) {
+      if (!isBefore(call.seq, head)) call.beganAt = now;
+      else if (call.stream === null && call.timeoutMs > 0 && now - call.beganAt >= call.timeoutMs) this.#expire(call, now);
+    }
+    if (now - this.#quietSince >= QUIET_MS && (running !== 0 || head !== this.#nextSeq)) this.#block(now);
+    if (this.#isStuck(now, running)) return this.#lose("a handler did not give the thread back", "call");
+    if (this.tasks.isOverdue(now, running !== 0))
+      this.#lose("a module did not give the thread back while it was loaded or disposed", "task");
+  }
+
+  /** Ends the thread. Resolves when it is gone, or after `timeoutMs`: native code can't be interrupted. */
+  async close(timeoutMs: number, reason: HostLostError): Promise<void> {
+    const worker = this.#worker;
+    this.state = "closed";
+    this.#worker = null;
+    if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
+    this.tasks.close(reason);
+    const calls = [...this.calls.values()];
+    this.calls.clear();
+    for (const call of calls) call.fail(reason);
+    if (worker === null) return;
+    const closed = Promise.withResolvers<void>();
+    const timer = setTimeout(closed.resolve, timeoutMs);
+    worker.addEventListener("close", () => closed.resolve());
+    worker.terminate();
+    worker.unref();
+    await closed.promise;
+    clearTimeout(timer);
+  }
+
+  #waiting(): number {
+    return (this.#nextSeq - Atomics.load(this.#shared, HEAD)) | 0;
+  }
+
+  #spawn(): void {
+    // An own entry of the compiled binary: build.ts names it.
+    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    this.#worker = worker;
+    this.state = "running";
+    this.#startedAt = this.#quietSince = performance.now();
+    this.#shared = new Int32Array(new SharedArrayBuffer(SHARED_WORDS * 4));
+    // Numbers go on from the thread before, so that a late cancel of one of its calls means none of this one's.
+    this.#lastHead = this.#nextSeq;
+    Atomics.store(this.#shared, HEAD, this.#nextSeq);
+    this.#outgoing = [];
+    this.#maxAhead = MAX_AHEAD;
+    this.#suspectUntil = null;
+    this.#lastError = "";
+    worker.onmessage = ({ data }: { data: ReplyBatch | ToMain }) => {
+      if (this.#worker === worker) this.#receive(data);
+    };
+    worker.onerror = (event) => (this.#lastError = event.message.split("\n", 1)[0] ?? "");
+    worker.addEventListener("close", (event) => {
+      if (this.#worker === worker) this.#lose(describeExit(event, this.#lastError), "itself");
+    });
+    this.#post({ type: "init", shared: this.#shared, host: this.index, loadTimeoutMs: this.#owner.loadTimeoutMs });
+    this.tasks.restore();
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+
+  #receive(data: ReplyBatch | ToMain): void {
+    this.#quietSince = performance.now();
+    this.#maxAhead = Math.min(MAX_AHEAD, this.#maxAhead * 2);
+    if (this.state === "blocked") this.state = "running";
+    if (Array.isArray(data)) this.#receiveReplies(data);
+    else if (data.type === "log") this.#owner.log[data.level](data.text);
+    else if (data.type === "pong") this.#suspectUntil = data.ping === this.#lastPing ? null : this.#suspectUntil;
+    else this.tasks.receive(data);
+    this.#owner.hasRoom();
+  }
+
+  #receiveReplies(batch: ReplyBatch): void {
+    this.#owner.noteCost(batch[0] as number, batch[1] as number);
+    for (let at = REPLY_HEADER; at < batch.length; at += REPLY_FIELDS) {
+      const seq = batch[at] as number;
+      const kind = batch[at + 1] as number;
+      const call = this.calls.get(seq);
+      if (call !== undefined) this.#receiveReply(call, kind, batch[at + 2]);
+      else if (kind === REPLY.streamOpen) this.#postCancel(seq, "gone");
+    }
+  }
+
+  #receiveReply(call: PooledCall, kind: number, value: ReplyBatch[number] | undefined): void {
+    switch (kind) {
+      case REPLY.streamOpen:
+        return this.#openStream(call);
+      case REPLY.streamText:
+        return call.stream?.push(value as string);
+      case REPLY.streamBytes:
+        return call.stream?.push(fromLatin1(value as string));
+    }
+    this.calls.delete(call.seq);
+    switch (kind) {
+      case REPLY.text:
+        return call.resolve(value as string);
+      case REPLY.bytes:
+        return call.resolve(fromLatin1(value as string));
+      case REPLY.nothing:
+        return call.resolve(null);
+      case REPLY.streamEnd:
+        return call.stream?.end();
+      default: {
+        const { name, message, stack } = value as FailureData;
+        return call.fail(new HandlerError(name, message, stack));
+      }
+    }
+  }
+
+  #openStream(call: PooledCall): void {
+    if (call.sink === null) {
+      this.calls.delete(call.seq);
+      call.over();
+      return this.#postCancel(call.seq, "gone");
+    }
+    call.stream = new RemoteStream(
+      () => this.#post({ type: "credit", seq: call.seq }),
+      () => this.cancel(call),
+    );
+    call.resolve(call.stream);
+  }
+
+  #postCancel(seq: number, reason: CancelReason): void {
+    this.#post({ type: "cancel", seq, reason });
+  }
+
+  #expire(call: PooledCall, now: number): void {
+    this.calls.delete(call.seq);
+    this.#postCancel(call.seq, "timeout");
+    this.#suspect(now + this.#owner.killGraceMs);
+    call.fail(new HandlerTimeoutError(`The handler did not answer within ${call.timeoutMs} ms.`));
+  }
+
+  /** Asks for a sign of life: until then the thread has time to give it. The nearest deadline counts. */
+  #suspect(until: number): void {
+    if (this.#suspectUntil === null) this.#post({ type: "ping", ping: ++this.#lastPing });
+    this.#suspectUntil = Math.min(this.#suspectUntil ?? Infinity, until);
+  }
+
+  #isStuck(now: number, running: number): boolean {
+    if (this.#suspectUntil === null || now < this.#suspectUntil) return false;
+    // A handler that has its time still and keeps the thread for itself may do so; it is not the one that was suspected.
+    return running === 0 || !this.calls.has(running);
+  }
+
+  /** Something holds the thread. What waits behind it goes to other threads, and it gets nothing new until it shows life. */
+  #block(now: number): void {
+    if (this.state !== "running") return;
+    this.state = "blocked";
+    this.#maxAhead = 1;
+    const calls = this.#takeBack();
+    if (calls.length > 0) this.#owner.takeBack(calls);
+    // What holds it may be a stream, which has no deadline of its own: then the time of a call is the measure.
+    let longestMs = 0;
+    for (const call of this.calls.values()) longestMs = Math.max(longestMs, call.timeoutMs === 0 ? Infinity : call.timeoutMs);
+    this.#suspect(now + longestMs + this.#owner.killGraceMs);
+  }
+
+  /** @returns the calls that had not begun, which can't begin here any more */
+  #takeBack(): PooledCall[] {
+    let head = Atomics.load(this.#shared, HEAD);
+    for (;;) {
+      const seen = Atomics.compareExchange(this.#shared, HEAD, head, this.#nextSeq);
+      if (seen === head) break;
+      head = seen;
+    }
+    const calls: PooledCall[] = [];
+    for (let seq = head; seq !== this.#nextSeq; seq = (seq + 1) | 0) {
+      const call = this.calls.get(seq);
+      this.calls.delete(seq);
+      if (call === undefined) continue;
+      call.holder = null;
+      if (call.sink === null) call.over();
+      else calls.push(call);
+    }
+    this.callCount -= calls.length;
+    this.#lastHead = this.#nextSeq;
+    return calls;
+  }
+
+  /**
+   * @param blame what the thread was lost to: a call (the thread was killed, and starts anew at once), the task under way
+   *              (which fails), or the thread itself (which also fails the task under way, and waits before it starts anew)
+   */
+  #lose(reason: string, blame: "call" | "task" | "itself"): void {
+    const waiting = this.#takeBack();
+    const begun = [...this.calls.values()];
+    this.calls.clear();
+    const worker = this.#worker;
+    this.#worker = null;
+    worker?.terminate();
+    worker?.unref();
+    this.#suspectUntil = null;
+    this.state = "restarting";
+    this.restarts++;
+    this.tasks.interrupt(blame === "call" ? null : new HostLostError(`Pool thread ${this.index} was lost: ${reason}.`));
+    this.#restartTimer = setTimeout(() => this.#spawn(), blame === "call" ? 0 : this.#backoffMs());
+    const error = new HostLostError(`Pool thread ${this.index} was lost while this call ran on it: ${reason}.`);
+    this.#owner.takeBack(waiting);
+    for (const call of begun) call.fail(error);
+    this.#owner.lost(reason, this.index);
+  }
+
+  #backoffMs(): number {
+    if (performance.now() - this.#startedAt >= STABLE_MS) this.#failures = 0;
+    const failures = this.#failures++;
+    return failures === 0 ? 0 : Math.min(MAX_BACKOFF_MS, 100 * 2 ** (failures - 1));
+  }
+}
+
+function describeExit(event: Event, lastError: string): string {
+  const code = "code" in event ? String(event.code) : "unknown";
+  return lastError === "" ? `it exited with code ${code}` : lastError;
+}

@@ -1,0 +1,255 @@
+/**
+ * `run: "pool"`: handlers on threads of their own. A handler that loops for ever costs its own caller an error within its time, and
+ * nobody else anything, save those whose handlers had begun on the same thread and wait there: they can't be repeated safely.
+ */
+import type { Client, Log } from "../module/contract";
+import { HostLostError, PoolBusyError } from "./errors";
+import { encodeClient, toLatin1 } from "./messages";
+import { type CallSink, type PoolCall, PooledCall } from "./pool-call";
+import { Thread, type ThreadOwner, type ThreadState } from "./pool-thread";
+import type { LoadSpec } from "./spec";
+
+export { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError } from "./errors";
+export type { CallSink, PoolCall } from "./pool-call";
+
+export interface PoolOptions {
+  /** How many. At least 1. */
+  readonly threads: number;
+  /** Calls without an answer, waiting or running, above which a call is refused. Streams that have begun do not count. */
+  readonly maxQueued: number;
+  /** For each step of a module's load. In milliseconds. 0 waits for ever. */
+  readonly loadTimeoutMs: number;
+  /** How long a thread with a handler over its time may stay silent before it is killed. In milliseconds. Default 250. */
+  readonly killGraceMs?: number;
+  /** A thread died or was killed; its replacement is on its way. */
+  onWorkerLost(reason: string, worker: number): void;
+  readonly log: Log;
+}
+
+export interface ThreadStatus {
+  /** From 1: `context.host` of the modules in it. */
+  readonly worker: number;
+  readonly state: ThreadState;
+  /** Calls sent to it and streams open on it. */
+  readonly inFlight: number;
+  /** Calls sent to it since the start. */
+  readonly calls: number;
+  readonly restarts: number;
+}
+
+const SCAN_MS = 25;
+/** A batch should hold about this much work: cheap handlers share a message, dear ones spread over the threads. */
+const BATCH_US = 200;
+const MAX_BATCH = 32;
+const CLOSE_MS = 900;
+
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #killGraceMs: number;
+  readonly #threads: Thread[];
+  /** Loaded, or being loaded. */
+  readonly #generations = new Map<number, LoadSpec>();
+  #queue: PooledCall[] = [];
+  #pending = 0;
+  #averageUs = BATCH_US;
+  #isFlushScheduled = false;
+  #scanTimer: Timer | null = null;
+  #closed: HostLostError | null = null;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#killGraceMs = options.killGraceMs ?? 250;
+    const owner = this.#asOwner();
+    this.#threads = Array.from({ length: Math.max(1, options.threads) }, (_, index) => new Thread(index + 1, owner));
+  }
+
+  get threads(): number {
+    return this.#threads.length;
+  }
+
+  /** Calls that no thread has taken yet. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  get status(): ThreadStatus[] {
+    return this.#threads.map(({ index, state, calls, callCount, restarts }) => {
+      return { worker: index, state, inFlight: calls.size, calls: callCount, restarts };
+    });
+  }
+
+  /**
+   * Loads, sets up and checks a generation in every thread, in parallel; the first use starts the threads.
+   *
+   * @param previousId the generation whose `handoff` in each thread the new one's `setup` there gets; null: none
+   * @returns what the verdict should say besides. Rejects with the first failure, a ModuleError as a rule, when the generation
+   *          is gone from all threads again.
+   */
+  async prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }> {
+    if (this.#closed !== null) throw this.#closed;
+    for (const thread of this.#threads) thread.start();
+    this.#generations.set(spec.id, spec);
+    const failures: unknown[] = [];
+    const loads = this.#threads.map((thread) =>
+      thread.tasks.load(spec, previousId).catch((error: unknown) => {
+        failures.push(error);
+        return [];
+      }),
+    );
+    this.#watch();
+    const notes = (await Promise.all(loads)).flat();
+    if (failures.length === 0) return { notes: [...new Set(notes)] };
+    await this.retire(spec.id);
+    throw failures[0];
+  }
+
+  /** Disposes a generation in all threads. It has no calls under way, or they are given up. */
+  async retire(id: number): Promise<void> {
+    this.#generations.delete(id);
+    const retired = this.#threads.map((thread) => thread.tasks.retire(id));
+    this.#watch();
+    await Promise.all(retired);
+  }
+
+  /**
+   * Calls a route's handler on some thread.
+   *
+   * @param bytes     the message; copied before this returns
+   * @param timeoutMs for the handler, from its begin. A call that does not get to begin within twice this time, and the grace
+   *                  of a kill, is refused as busy. 0 waits for ever.
+   * @param sink      never called before this returns
+   */
+  call(id: number, routeIndex: number, bytes: Uint8Array, client: Client, timeoutMs: number, sink: CallSink): PoolCall {
+    const call = new PooledCall(id, routeIndex, toLatin1(bytes), encodeClient(client), timeoutMs, sink, this.#over);
+    this.#pending++;
+    if (this.#closed !== null) queueMicrotask(() => call.fail(this.#closed ?? lost()));
+    else if (this.#pending > this.#options.maxQueued)
+      queueMicrotask(() => call.fail(busy(`${this.#options.maxQueued} calls are under way`)));
+    else {
+      this.#queue.push(call);
+      this.#scheduleFlush();
+      this.#watch();
+    }
+    return call;
+  }
+
+  /** Fails what is under way and ends the threads, within a second whatever they do. */
+  async close(): Promise<void> {
+    const reason = (this.#closed ??= lost());
+    if (this.#scanTimer !== null) clearInterval(this.#scanTimer);
+    this.#scanTimer = null;
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const call of queue) call.fail(reason);
+    await Promise.all(this.#threads.map((thread) => thread.close(CLOSE_MS, reason)));
+  }
+
+  readonly #over = (): void => {
+    this.#pending--;
+  };
+
+  #asOwner(): ThreadOwner {
+    const { loadTimeoutMs, log } = this.#options;
+    return {
+      loadTimeoutMs,
+      killGraceMs: this.#killGraceMs,
+      log,
+      generations: () => this.#generations.values(),
+      takeBack: (calls) => {
+        this.#queue = [...calls, ...this.#queue];
+        this.#scheduleFlush();
+      },
+      hasRoom: () => {
+        if (this.#queue.length > 0) this.#scheduleFlush();
+      },
+      noteCost: (us, calls) => {
+        if (calls > 0) this.#averageUs = this.#averageUs * 0.8 + (us / calls) * 0.2;
+      },
+      lost: (reason, thread) => {
+        this.#watch();
+        this.#options.onWorkerLost(reason, thread);
+      },
+    };
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    // Behind all sockets that this turn of the loop reads: their calls share messages.
+    setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#isFlushScheduled = false;
+    const queue = this.#queue;
+    const batchSize = Math.max(1, Math.min(MAX_BATCH, Math.floor(BATCH_US / this.#averageUs)));
+    this.#queue = [];
+    let thread: Thread | null = null;
+    let left = 0;
+    let full = -1;
+    for (let at = 0; at < queue.length; at++) {
+      const call = queue[at] as PooledCall;
+      if (call.sink === null) continue;
+      if (call.generation === full) {
+        this.#queue.push(call);
+        continue;
+      }
+      if (thread === null || left === 0 || thread.room(call.generation) <= 0) {
+        thread = this.#leastLoaded(call.generation);
+        left = batchSize;
+      }
+      left--;
+      if (thread !== null) thread.add(call);
+      else if (this.#keep(call)) full = call.generation;
+    }
+    for (const each of this.#threads) each.flush();
+  };
+
+  #leastLoaded(generation: number): Thread | null {
+    let best: Thread | null = null;
+    for (const thread of this.#threads) {
+      if (thread.room(generation) > 0 && (best === null || thread.calls.size < best.calls.size)) best = thread;
+    }
+    return best;
+  }
+
+  /** @returns whether some thread will take the call later; it has failed if none can */
+  #keep(call: PooledCall): boolean {
+    const isServed = this.#generations.has(call.generation) && this.#threads.some((thread) => thread.tasks.mayServe(call.generation));
+    if (isServed) this.#queue.push(call);
+    else call.fail(new HostLostError(`Load ${call.generation} is on no pool thread any more.`));
+    return isServed;
+  }
+
+  /** One timer looks at all deadlines, as long as there are any. */
+  #watch(): void {
+    this.#scanTimer ??= this.#closed === null ? setInterval(this.#scan, SCAN_MS) : null;
+  }
+
+  readonly #scan = (): void => {
+    const now = performance.now();
+    for (const thread of this.#threads) thread.scan(now);
+    const kept: PooledCall[] = [];
+    const late: PooledCall[] = [];
+    for (const call of this.#queue) (this.#hasWaitedTooLong(call, now) ? late : kept).push(call);
+    this.#queue = kept;
+    for (const call of kept) call.beganAt = now;
+    for (const call of late) call.fail(busy(`no thread was free for ${Math.round(now - call.askedAt)} ms`));
+    const isIdle = kept.length === 0 && this.#threads.every((thread) => thread.isIdle);
+    if (!isIdle || this.#scanTimer === null) return;
+    clearInterval(this.#scanTimer);
+    this.#scanTimer = null;
+  };
+
+  #hasWaitedTooLong(call: PooledCall, now: number): boolean {
+    return call.timeoutMs > 0 && now - call.askedAt > 2 * (call.timeoutMs + this.#killGraceMs);
+  }
+}
+
+function busy(why: string): PoolBusyError {
+  return new PoolBusyError(`The pool is busy: ${why}. Try again later, or raise limits.maxQueued or threads.`);
+}
+
+function lost(): HostLostError {
+  return new HostLostError("The pool is closed: the server shuts down.");
+}

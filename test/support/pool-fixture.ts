@@ -1,0 +1,98 @@
+/** A pool with modules written for one test, and calls as promises. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type CallSink, Pool, type PoolCall, type PoolOptions } from "../../src/host/pool";
+import type { LoadSpec } from "../../src/host/spec";
+import type { Client } from "../../src/module/contract";
+
+export type Answer = Parameters<CallSink["resolve"]>[0];
+
+export interface Asked {
+  readonly call: PoolCall;
+  readonly answer: Promise<Answer>;
+}
+
+export const CLIENT: Client = { address: "127.0.0.1", port: 4711, transport: "tcp", isLocal: true, connection: 7 };
+
+export class PoolFixture {
+  readonly pool: Pool;
+  readonly dir = mkdtempSync(join(tmpdir(), "hrmr-pool-"));
+  readonly logged: string[] = [];
+  readonly lost: { reason: string; worker: number }[] = [];
+  #lastId = 0;
+  #onLost: (() => void)[] = [];
+
+  constructor(options: Partial<PoolOptions> = {}) {
+    const log = (...values: unknown[]): void => void this.logged.push(values.join(" "));
+    this.pool = new Pool({
+      threads: 2,
+      maxQueued: 2000,
+      loadTimeoutMs: 2000,
+      killGraceMs: 100,
+      log: { debug: log, info: log, warn: log, error: log },
+      onWorkerLost: (reason, worker) => {
+        this.lost.push({ reason, worker });
+        for (const resolve of this.#onLost.splice(0)) resolve();
+      },
+      ...options,
+    });
+  }
+
+  /** @param body of the module's file; `routes` all run on the pool */
+  module(body: string, generation = 1): LoadSpec {
+    const id = ++this.#lastId;
+    const file = join(this.dir, `m${id}.js`);
+    writeFileSync(file, body);
+    return { name: "demo", id, generation, hash: `h${id}`, file, source: file, config: {}, dataDir: join(this.dir, "data") };
+  }
+
+  /** @param handlers source text of each route's handler; the first is route 0 */
+  async load(handlers: string[], rest = "", before = ""): Promise<number> {
+    const routes = handlers.map((handler, index) => `"R${index} ": { run: "pool", handle: ${handler} }`).join(",\n");
+    const spec = this.module(`${before}\nexport default { routes: { ${routes} }, ${rest} };`);
+    await this.pool.prepare(spec, null);
+    return spec.id;
+  }
+
+  ask(id: number, message: string | Uint8Array, route = 0, timeoutMs = 5000): Asked {
+    const answer = Promise.withResolvers<Answer>();
+    // A test may look at a failure later than it happens.
+    answer.promise.catch(() => {});
+    const bytes = typeof message === "string" ? Buffer.from(message) : message;
+    return { call: this.pool.call(id, route, bytes, CLIENT, timeoutMs, answer), answer: answer.promise };
+  }
+
+  async text(id: number, message: string, route = 0, timeoutMs = 5000): Promise<Answer> {
+    return await this.ask(id, message, route, timeoutMs).answer;
+  }
+
+  /** Resolves at the next lost thread. */
+  nextLoss(): Promise<void> {
+    return new Promise((resolve) => this.#onLost.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Runs `use` with a pool, which is closed afterwards. */
+export async function withPool(options: Partial<PoolOptions>, use: (fixture: PoolFixture) => Promise<void>): Promise<void> {
+  const fixture = new PoolFixture(options);
+  try {
+    await use(fixture);
+  } finally {
+    await fixture.close();
+  }
+}
+
+/** Polls a condition under a deadline. */
+export async function until(what: string, isTrue: () => boolean, withinMs = 3000): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!isTrue()) {
+    if (performance.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${what}`);
+    await Bun.sleep(5);
+  }
+}
