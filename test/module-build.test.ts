@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pruneBundles } from "../src/module/build";
 import { describeError, ModuleError } from "../src/module/describe-error";
+import { hasChanged } from "../src/module/inputs";
 import { rejection, withFixture } from "./module-fixture";
 
 const failures: [
@@ -171,6 +172,50 @@ test("an external package is not bundled and loads from the state folder", async
     expect(text).toContain(`from "${path}"`);
     expect([...built.inputs.files.keys()]).toContain(path);
     expect(text).not.toContain("place =");
+  });
+});
+
+test("what comes or changes after a first build is seen by the next, without a restart", async () => {
+  const files = {
+    "m.ts": [
+      'import { v } from "./leaf";',
+      'import { p } from "@p/x";',
+      'import { k } from "late/sub";',
+      "export default { routes: { A: () => [v, p, k].join() } };",
+    ].join("\n"),
+    "leaf.ts": 'export const v = "leaf.ts";',
+    "one/x.ts": 'export const p = "one";',
+    "two/x.ts": 'export const p = "two";',
+    "tsconfig.json": '{ "compilerOptions": { "paths": { "@p/*": ["./one/*"] } } }',
+    "node_modules/other/package.json": "{}",
+  };
+  await withFixture(files, async (fixture) => {
+    const reply = async (): Promise<string> => {
+      const module = await fixture.load("m");
+      const text = module.run(module.shape.routes[0]?.handler as () => string);
+      await module.dispose();
+      return text;
+    };
+    expect(await rejection(reply())).toMatchObject({ message: expect.stringContaining('Cannot find package "late/sub"') });
+    const late = (file: string): string =>
+      fixture.write("node_modules/late/package.json", `{ "name": "late", "exports": { "./sub": "./${file}" } }`);
+    fixture.write("node_modules/late/a.js", 'exports.k = "a";');
+    fixture.write("node_modules/late/b.js", 'exports.k = "b";');
+    late("a.js");
+    expect(await reply()).toBe("leaf.ts,one,a");
+    late("b.js");
+    expect(await reply()).toBe("leaf.ts,one,b");
+    fixture.write("leaf.tsx", 'export const v = "leaf.tsx";');
+    expect(await reply()).toBe("leaf.tsx,one,b");
+    fixture.write("tsconfig.json", '{ "compilerOptions": { "paths": { "@p/*": ["./two/*"] } } }');
+    expect(await reply()).toBe("leaf.tsx,two,b");
+    fixture.write("base.json", '{ "compilerOptions": { "paths": { "@p/*": ["./one/*"] } } }');
+    fixture.write("tsconfig.json", '{ /* a comment */ "extends": "./base.json" }');
+    expect(await reply()).toBe("leaf.tsx,one,b");
+    const { inputs } = await fixture.buildSettled("m");
+    fixture.write("base.json", '{ "compilerOptions": { "paths": { "@p/*": ["./two/*"] } } }');
+    expect(hasChanged(inputs)).toBeTrue();
+    expect(await reply()).toBe("leaf.tsx,two,b");
   });
 });
 

@@ -2,9 +2,10 @@
 import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
-import { buildLogsError, wholeFileError } from "./describe-error";
+import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
 import type { ModuleFile } from "./discover";
 import { noteInputs, type BuildGraph, type InputSet } from "./inputs";
+import { forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
 
 export interface BuildOptions {
   /** Absolute path of the state folder; bundles go to `bundles/MODULE/HASH.js` in it. */
@@ -45,6 +46,7 @@ export async function buildModule(file: ModuleFile, options: BuildOptions): Prom
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   await writeBundle(options.stateDir, path, bundle.text);
   const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
+  rememberView(inputs, path);
   return { name: file.name, source: file.file, file: path, hash, inputs, buildMs: performance.now() - startedMs };
 }
 
@@ -62,6 +64,7 @@ export async function pruneBundles(stateDir: string, name: string, keep: Readonl
 async function bundleModule(file: ModuleFile, external: readonly string[]): Promise<Bundle> {
   const externals = new Set<string>();
   const plugins = [externalPlugin(external, externals)];
+  refreshView();
   let output = await runBuild(file, plugins);
   if (needsImportMeta(await entryOf(output).text())) output = await runBuild(file, [...plugins, importMetaPlugin]);
   const map = output.outputs.find((artifact) => artifact.kind === "sourcemap");
@@ -70,10 +73,35 @@ async function bundleModule(file: ModuleFile, external: readonly string[]): Prom
   return { text, graph: output.metafile ?? { inputs: {} }, externals: [...externals] };
 }
 
+// What was found at last may import what is found next; each round must get further than the one before.
+const MAX_ROUNDS = 5;
+
 async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
-  let output: Bun.BuildOutput;
+  let output = await callBundler(file, plugins);
+  for (let round = 1, missing = missingOf(output); missing !== "" && round < MAX_ROUNDS; round++) {
+    for (const { message, position } of output.logs) {
+      const specifier = unresolvedSpecifier(message);
+      if (specifier !== undefined) forgetPlacesOf(position?.file || file.file, specifier);
+    }
+    output = await callBundler(file, plugins);
+    const before = missing;
+    missing = missingOf(output);
+    if (missing === before) break;
+  }
+  if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
+  return output;
+}
+
+function missingOf(output: Bun.BuildOutput): string {
+  if (output.success) return "";
+  return output.logs
+    .map(({ message, position }) => (unresolvedSpecifier(message) === undefined ? "" : `${position?.file} ${message}\n`))
+    .join("");
+}
+
+async function callBundler(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
   try {
-    output = await Bun.build({
+    return await Bun.build({
       entrypoints: [file.file],
       target: "bun",
       format: "esm",
@@ -91,8 +119,6 @@ async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun
   } catch (cause) {
     throw wholeFileError(file.name, file.file, `the build failed: ${cause instanceof Error ? cause.message : Bun.inspect(cause)}`, cause);
   }
-  if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
-  return output;
 }
 
 function entryOf(output: Bun.BuildOutput): Bun.BuildArtifact {

@@ -118,8 +118,13 @@ function logPlace(source: string, log: BuildMessage | ResolveMessage): ModuleErr
   return placeAt(position.file, position.line, Math.max(1, position.column), position.lineText);
 }
 
+/** What a build's message says was not found, or undefined when it says something else. */
+export function unresolvedSpecifier(message: string): string | undefined {
+  return /^Could not resolve: "(.+?)"/.exec(message)?.[1];
+}
+
 function buildMessage(message: string): string {
-  const specifier = /^Could not resolve: "(.+?)"/.exec(message)?.[1];
+  const specifier = unresolvedSpecifier(message);
   if (specifier === undefined) return message;
   if (/^[./]/.test(specifier)) return `Cannot find "${specifier}"`;
   const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");

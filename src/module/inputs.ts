@@ -1,11 +1,14 @@
 /** What a bundle was made from, so that a cheap look tells whether building it again could give anything else. */
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { basename, dirname, extname, join, parse, resolve } from "node:path";
 
 /** What was seen when a bundle was built. Not for other threads: `hasChanged` refreshes the folders' signatures. */
 export interface InputSet {
   /** Path to what a stat of it said, "" for a file that was not there: the inputs, and files that would change how imports resolve. */
   readonly files: ReadonlyMap<string, string>;
+  /** The package.json and tsconfig.json among them, there or not, each with the folder that it is about. */
+  readonly configs: ReadonlyMap<string, string>;
   /** Folders of the author's own inputs, for new files that an import without extension would prefer. */
   readonly folders: Map<string, FolderView>;
   /** False when a file was written so shortly before the build that a later write may bear the same time: build once more. */
@@ -43,13 +46,16 @@ export function noteInputs(graph: BuildGraph, entry: string, extra: readonly str
   const inputs = Object.keys(graph.inputs).filter((path) => !isVirtual(path));
   const paths = new Set([entry, ...inputs.map((path) => resolve(path))]);
   const own = [...paths].filter((path) => !path.includes("/node_modules/"));
-  addConfigFiles(paths, own);
-  addPackagePlaces(paths, graph, inputs);
+  const configs = new Map<string, string>();
+  addConfigFiles(configs, own);
+  addPackagePlaces(configs, graph, inputs);
+  for (const path of extra) if (basename(path) === "package.json") configs.set(path, dirname(path));
 
   const folders = viewFolders(own);
   const files = new Map<string, string>();
-  for (const path of [...paths, ...extra]) files.set(path, currentSignature(path, new Map()));
-  return { files, folders, isSettled: newestChange([...paths, ...folders.keys()]) < startedAt - CLOCK_TICK_MS };
+  for (const path of [...paths, ...configs.keys(), ...extra]) files.set(path, signatureAt(path));
+  const newest = newestChange([...paths, ...configs.keys(), ...folders.keys()]);
+  return { files, configs, folders, isSettled: newest < startedAt - CLOCK_TICK_MS };
 }
 
 // In milliseconds since 1970. A time in the future (a wrong clock) says nothing about when it happened, and is left out.
@@ -85,14 +91,16 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
 function currentSignature(path: string, memo: SignatureMemo): string {
   let signature = memo.get(path);
   if (signature === undefined) {
-    signature = signatureOf(statSync(path, { throwIfNoEntry: false }));
+    signature = signatureAt(path);
     memo.set(path, signature);
   }
   return signature;
 }
 
-// The change time catches what keeps the modification time: copies that restore it, a rename over the file.
-function signatureOf(info: { ino: number; size: number; mtimeMs: number; ctimeMs: number } | undefined): string {
+/** What a stat of `path` says, "" when there is nothing. */
+export function signatureAt(path: string): string {
+  const info = statSync(path, { throwIfNoEntry: false });
+  // The change time catches what keeps the modification time: copies that restore it, a rename over the file.
   return info === undefined ? "" : `${info.ino}:${info.size}:${info.mtimeMs}:${info.ctimeMs}`;
 }
 
@@ -101,14 +109,39 @@ function isVirtual(path: string): boolean {
 }
 
 // A package.json says how a folder's files are understood, a tsconfig.json how its imports resolve; both apply downward.
-function addConfigFiles(paths: Set<string>, own: readonly string[]): void {
+function addConfigFiles(configs: Map<string, string>, own: readonly string[]): void {
   for (const folder of new Set(own.flatMap((path) => foldersUpward(dirname(path))))) {
-    for (const name of CONFIG_FILES) paths.add(join(folder, name));
+    for (const name of CONFIG_FILES) configs.set(join(folder, name), folder);
+    for (const name of ["tsconfig.json", "jsconfig.json"]) {
+      for (const base of basesOf(join(folder, name), 0)) configs.set(base, folder);
+    }
+  }
+}
+
+const MAX_EXTENDS = 8;
+
+// The files a tsconfig.json extends. Those in packages are left out: they change with their package.
+function basesOf(path: string, depth: number): string[] {
+  if (depth === MAX_EXTENDS || statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return [];
+  const bases = [readExtends(path)].flat().filter((base) => typeof base === "string" && /^[./]/.test(base));
+  return bases.flatMap((base) => {
+    const file = resolve(dirname(path), extname(String(base)) === ".json" ? String(base) : `${String(base)}.json`);
+    return [file, ...basesOf(file, depth + 1)];
+  });
+}
+
+function readExtends(path: string): unknown {
+  try {
+    const config: unknown = Bun.JSONC.parse(readFileSync(path, "utf8"));
+    return typeof config === "object" && config !== null && "extends" in config ? config.extends : undefined;
+  } catch {
+    // Being written, or broken: the bundler speaks of it, or passes it over.
+    return undefined;
   }
 }
 
 // Each folder up to the one where a package was found, since an installation nearer by would be taken instead.
-function addPackagePlaces(paths: Set<string>, graph: BuildGraph, inputs: readonly string[]): void {
+function addPackagePlaces(configs: Map<string, string>, graph: BuildGraph, inputs: readonly string[]): void {
   const seen = new Set<string>();
   for (const importer of inputs) {
     for (const { path, original } of graph.inputs[importer]?.imports ?? []) {
@@ -117,20 +150,25 @@ function addPackagePlaces(paths: Set<string>, graph: BuildGraph, inputs: readonl
       if (name === null || seen.has(`${folder}\0${name}`)) continue;
       seen.add(`${folder}\0${name}`);
       for (const place of foldersUpward(folder)) {
-        const manifest = join(place, "node_modules", name, "package.json");
-        paths.add(manifest);
-        if (statSync(manifest, { throwIfNoEntry: false }) !== undefined) break;
+        const home = join(place, "node_modules", name);
+        configs.set(join(home, "package.json"), home);
+        if (statSync(join(home, "package.json"), { throwIfNoEntry: false }) !== undefined) break;
       }
     }
   }
 }
 
-function packageName(specifier: string): string | null {
-  if (!/^[@a-z0-9]/i.test(specifier) || specifier.startsWith("node:") || specifier.startsWith("bun:") || specifier === "hrmr") return null;
-  return specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+/** The package that a specifier names, or null for paths and for what is built in. */
+export function packageName(specifier: string): string | null {
+  if (!/^[@a-z0-9]/i.test(specifier) || isBuiltin(specifier) || specifier.startsWith("bun:") || specifier === "hrmr") return null;
+  return specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
 }
 
-function foldersUpward(folder: string): string[] {
+/** `folder` and all above it, the nearest first. */
+export function foldersUpward(folder: string): string[] {
   const { root } = parse(folder);
   const folders = [folder];
   for (let at = folder; at !== root; folders.push(at)) at = dirname(at);
@@ -146,7 +184,7 @@ function viewFolders(own: readonly string[]): Map<string, FolderView> {
     if (stem === "index") viewStem(folders, dirname(dirname(path)), basename(dirname(path)));
   }
   for (const [folder, view] of folders) {
-    view.signature = signatureOf(statSync(folder, { throwIfNoEntry: false }));
+    view.signature = signatureAt(folder);
     const names = resolvableNames(folder);
     for (const stem of view.stems.keys()) view.stems.set(stem, namesOf(names, stem));
   }

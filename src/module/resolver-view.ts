@@ -1,0 +1,94 @@
+/**
+ * Makes the bundler look again. Bun remembers what it saw of a folder for the life of the process: its names, its package.json and
+ * tsconfig.json, also that something was not there (oven-sh/bun#40105, open in 1.4.4). A package installed after a failed build, or
+ * replaced by another version, would not be seen until a restart.
+ */
+import { readdirSync, statSync } from "node:fs";
+import { dirname, join, resolve, sep } from "node:path";
+import { foldersUpward, type InputSet, packageName, signatureAt } from "./inputs";
+
+// All of the process, as Bun's memory is.
+const configs = new Map<string, { governs: string; signature: string }>();
+const folders = new Map<string, { signature: string; names: string }>();
+
+/** Notes what a successful build looked at. @param bundle  the one input that is no source */
+export function rememberView(inputs: InputSet, bundle: string): void {
+  for (const [path, governs] of inputs.configs) configs.set(path, { governs, signature: inputs.files.get(path) ?? "" });
+  for (const path of inputs.files.keys()) if (path !== bundle && !inputs.configs.has(path)) rememberFolder(dirname(path));
+}
+
+function rememberFolder(folder: string): void {
+  if (!folders.has(folder)) folders.set(folder, { signature: signatureAt(folder), names: namesIn(folder) });
+}
+
+/** Before a build: forgets the folders in which names came or went, and all below a changed package.json or tsconfig.json. */
+export function refreshView(): void {
+  const stale = new Set<string>();
+  for (const [path, config] of configs) {
+    const signature = signatureAt(path);
+    if (signature === config.signature) continue;
+    config.signature = signature;
+    for (const folder of foldersBelow(config.governs)) stale.add(folder);
+    // A package that has just been installed: the folders above it must be listed again too.
+    for (const folder of foldersUpward(config.governs)) stale.add(folder);
+  }
+  for (const [folder, seen] of folders) {
+    const signature = signatureAt(folder);
+    if (signature === seen.signature) continue;
+    seen.signature = signature;
+    const names = namesIn(folder);
+    if (names !== seen.names) stale.add(folder);
+    seen.names = names;
+  }
+  forget(stale);
+}
+
+/**
+ * After a build that did not find an import: forgets every folder where it could be.
+ *
+ * @param importer  absolute path of the file with the import
+ */
+export function forgetPlacesOf(importer: string, specifier: string): void {
+  const from = dirname(importer);
+  const name = packageName(specifier);
+  const places = foldersUpward(from).flatMap((folder) => {
+    const packages = join(folder, "node_modules");
+    return name === null
+      ? [folder]
+      : [folder, packages, join(packages, name), join(packages, specifier), dirname(join(packages, specifier))];
+  });
+  const relative = resolve(from, specifier);
+  // Known ones too: the specifier may be an alias of tsconfig's `paths`.
+  forget(new Set([...places, relative, dirname(relative), ...folders.keys()]));
+}
+
+// From the top down, since a folder is looked at anew at once, and takes from the one above what that one knows.
+function forget(stale: ReadonlySet<string>): void {
+  for (const folder of [...stale].sort((a, b) => a.length - b.length)) {
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) continue;
+    try {
+      // When this fails, and it does, Bun drops what it remembers of the importer's folder and tries once more.
+      Bun.resolveSync("./.hrmr-no-such-file", folder);
+    } catch {
+      // Expected.
+    }
+  }
+}
+
+function foldersBelow(top: string): Set<string> {
+  const below = new Set<string>([top]);
+  const prefix = top.endsWith(sep) ? top : top + sep;
+  for (const folder of folders.keys()) {
+    for (let at = folder; at.startsWith(prefix); at = dirname(at)) below.add(at);
+  }
+  return below;
+}
+
+function namesIn(folder: string): string {
+  try {
+    return readdirSync(folder).sort().join("/");
+  } catch {
+    // Gone, and with it all names.
+    return "";
+  }
+}
