@@ -18,7 +18,7 @@ const READS = moduleSource(`{ routes: {
   "ECHO": { async connect(c) { for await (const bytes of c) await c.write(bytes); } },
   "TWICE": { async connect(c) { void c.read(1000); try { await c.read(1); } catch (error) { await c.end(error.message); } } },
   "BREAK": { async connect() { throw new Error("broken on purpose"); } },
-  "GONE": { async connect(c) { await c.readUntil("\\n"); c.signal.addEventListener("abort", () => console.log("signal aborted")); await c.read(1000); console.log("read ended"); } },
+  "GONE": { async connect(c) { await c.readUntil("\\n"); c.signal.addEventListener("abort", () => console.log("signal aborted")); await c.write("ready"); await c.read(1000); console.log("read ended"); } },
 } }`);
 
 test("lines are echoed as sequential code, the key's line first, a last line without its end included", () =>
@@ -90,7 +90,7 @@ test("a client that vanishes ends the pending read and aborts the signal", () =>
   withHub({ "modules/reads.ts": READS }, [], async (hub) => {
     const client = await hub.connect();
     await client.send("GONE\n");
-    await client.send("some");
+    await client.waitFor("ready");
     client.close();
     await hub.program.waitFor("read ended");
     await hub.program.waitFor("signal aborted");

@@ -32,9 +32,8 @@ const BUILT_IN: RouteOwner = {
   leave: () => {},
 };
 
-/** @returns one route a command; none with the policy "off" */
+/** @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their words */
 export function commandRoutes(policy: CommandPolicy, actions: CommandActions): BoundRoute[] {
-  if (policy === "off") return [];
   const commands: [string, string, boolean, Command][] = [
     [
       "RELOAD",
@@ -53,7 +52,7 @@ export function commandRoutes(policy: CommandPolicy, actions: CommandActions): B
     kind: "command",
     run: "inline",
     timeoutMs: 0,
-    description,
+    description: policy === "off" ? "" : description,
     module: BUILT_IN.name,
     keyBytes: key.length,
     framing: "line",
@@ -66,7 +65,7 @@ export function commandRoutes(policy: CommandPolicy, actions: CommandActions): B
 function runCommand(key: string, takesArgument: boolean, policy: CommandPolicy, run: Command, message: Message): unknown {
   const argument = message.text.slice(key.length).trim();
   // "HELP me" is somebody's text, not the command.
-  if (argument !== "" && !takesArgument) return noModuleError(message.bytes);
+  if (policy === "off" || (argument !== "" && !takesArgument)) return noModuleError(message.bytes);
   if (policy === "loopback" && !message.client.isLocal && key !== "CLOSE") {
     return `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
   }

@@ -69,7 +69,9 @@ function moduleStatus(entry: ModuleEntry): object {
 
 /** @returns HELP's answer: a line a route, with its module and description */
 export function helpText(dispatch: Dispatch): string {
-  const rows = dispatch.table.entries.map(({ value }) => [shownKey(value), value.module, value.description]);
+  // Commands that are off have no description, and are none of the client's business.
+  const entries = dispatch.table.entries.filter(({ value }) => value.kind !== "command" || value.description !== "");
+  const rows = entries.map(({ value }) => [shownKey(value), value.module, value.description]);
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)));
   const lines = rows.map(([key, module, text]) =>
     `${(key as string).padEnd(widths[0] as number)}  ${(module as string).padEnd(widths[1] as number)}  ${text}`.trimEnd(),
