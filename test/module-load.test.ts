@@ -92,6 +92,16 @@ test("the place is in the helper file where it happened, in lines of the version
   });
 });
 
+test("what a version opened before its load failed is closed", async () => {
+  const ticks: string[] = [];
+  await withFixture({ "m.ts": 'setTimeout(() => ticks.push("module"), 5);\nthrow new Error("no");\n' }, async (fixture) => {
+    await rejection(fixture.load("m", { globals: { ticks } }));
+    // A timer of the host's, due after the module's, marks the moment at which that one had its chance.
+    await new Promise<void>((done) => setTimeout(done, 20));
+    expect(ticks).toEqual([]);
+  });
+});
+
 test("a top-level await that never settles ends at the deadline", async () => {
   await withFixture({ "m.ts": "await new Promise(() => undefined);\n" }, async (fixture) => {
     expect(await rejection(fixture.load("m", { timeoutMs: 30 }))).toMatchObject({
