@@ -35,7 +35,9 @@ export interface ProbeOptions {
 const DEFAULT_TIMEOUT_MS = 5000;
 // The Worker's own deadline tells a top-level await with the module's name; this much later only a loop can be the reason.
 const GRACE_MS = 250;
+// A collection stops the thread for some milliseconds: after a burst of checks, or within a long one now and then.
 const IDLE_GC_MS = 200;
+const CHECKS_PER_GC = 20;
 
 /** Loads bundles in one Worker, one after another. The Worker starts with the first check, stays, and keeps no process alive. */
 export class Probe {
@@ -137,6 +139,7 @@ function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<v
  */
 export function serveProbe(port: ProbePort, globals: Record<string, unknown>): void {
   let idle: Timer | undefined;
+  let checks = 0;
   // What module code leaves behind (a rejection after its graph is gone) must not end the thread.
   process.on("uncaughtException", () => undefined);
   process.on("unhandledRejection", () => undefined);
@@ -144,7 +147,8 @@ export function serveProbe(port: ProbePort, globals: Record<string, unknown>): v
     clearTimeout(idle);
     const error = await probeLoad(data.spec, { globals, timeoutMs: data.timeoutMs });
     port.postMessage({ id: data.spec.id, error });
-    idle = setTimeout(() => Bun.gc(true), IDLE_GC_MS);
+    if (++checks % CHECKS_PER_GC === 0) Bun.gc(true);
+    else idle = setTimeout(() => Bun.gc(true), IDLE_GC_MS);
   });
   port.postMessage(READY);
 }
