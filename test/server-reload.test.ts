@@ -259,7 +259,7 @@ test("what a module opens is its own: timers of an old version no longer tick", 
     await hub.ask("RELOAD");
     expect(await hub.ask("TICKS")).toMatch(/^\d+\n$/);
     await until(async () => Number(await hub.ask("TICKS")) > 3);
-    const ticks = hub.program.output().match(/tick \w+/g) ?? [];
+    const ticks = [...hub.program.output().matchAll(/tick \w+/g)].map(String);
     expect(ticks.lastIndexOf("tick one")).toBeLessThan(ticks.indexOf("tick two"));
   }));
 

@@ -43,6 +43,10 @@ export class ThreadTasks {
     return this.#queue.length === 0;
   }
 
+  get isUnderWay(): boolean {
+    return this.#sentAt !== null;
+  }
+
   /** Whether the thread has the generation, or will have it. */
   mayServe(id: number): boolean {
     return !this.#refused.has(id);

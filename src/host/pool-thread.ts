@@ -270,6 +270,8 @@ export class Thread implements CallHolder {
 
   #isStuck(now: number, running: number): boolean {
     if (this.#suspectUntil === null || now < this.#suspectUntil) return false;
+    // A load may take the thread for longer than a handler that is over its time is given; it has a deadline of its own.
+    if (running === 0 && this.tasks.isUnderWay) return false;
     // A handler that has its time still and keeps the thread for itself may do so; it is not the one that was suspected.
     return running === 0 || !this.calls.has(running);
   }

@@ -40,7 +40,8 @@ export async function runReload(registry: Registry, names: Set<string> | null): 
     if (!registry.entries.has(name) && !run.failures.has(name)) run.failures.set(name, `there is no module "${name}"`);
   }
   refuseConflicts(run);
-  for (const candidate of [...run.candidates.values()]) await start(run, candidate);
+  // A copy: an exclusive start takes its candidate out and puts it in again.
+  for (const candidate of Array.from(run.candidates.values())) await start(run, candidate);
   refuseConflicts(run);
   commit(run);
   const modules = await settle(run, before, names);

@@ -64,9 +64,7 @@ const STOP = -1;
 
 // Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
 // there is one at a time, and idle connections need no list of their own.
-let corked: ServerConnection | null = null;
-const corkedParts: (string | Uint8Array)[] = [];
-let corkedBytes = 0;
+const cork: { owner: ServerConnection | null; readonly parts: (string | Uint8Array)[]; bytes: number } = { owner: null, parts: [], bytes: 0 };
 /** Beyond this, one more system call costs less than the memory. */
 const MAX_CORKED_BYTES = 262_144;
 
@@ -485,10 +483,10 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
 
   write(data: string | Uint8Array): boolean {
     if (this.isClosed) return true;
-    if (corked === this) {
-      corkedParts.push(data);
-      corkedBytes += data.length;
-      if (corkedBytes > MAX_CORKED_BYTES) this.#flushCorked();
+    if (cork.owner === this) {
+      cork.parts.push(data);
+      cork.bytes += data.length;
+      if (cork.bytes > MAX_CORKED_BYTES) this.#flushCorked();
       return this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes;
     }
     return this.#send(data);
@@ -546,9 +544,9 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
 
   abort(): void {
     if (this.isClosed) return;
-    if (corked === this) {
-      corkedParts.length = 0;
-      corkedBytes = 0;
+    if (cork.owner === this) {
+      cork.parts.length = 0;
+      cork.bytes = 0;
     }
     this.#socket.terminate();
     this.closed();
@@ -574,23 +572,23 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
   }
 
   #cork(): ServerConnection | null {
-    const outer = corked;
+    const outer = cork.owner;
     // Reading does not nest in practice; if it ever does, the inner connection writes directly.
-    if (outer === null) corked = this;
+    if (outer === null) cork.owner = this;
     return outer;
   }
 
   #uncork(outer: ServerConnection | null): void {
-    if (outer !== null || corked !== this) return;
-    corked = null;
-    if (corkedParts.length > 0) this.#flushCorked();
+    if (outer !== null || cork.owner !== this) return;
+    cork.owner = null;
+    if (cork.parts.length > 0) this.#flushCorked();
     if (this.#isFinishing) this.#endIfDone();
   }
 
   #flushCorked(): void {
-    const data = corkedParts.length === 1 ? (corkedParts[0] as string | Uint8Array) : joinParts(corkedParts);
-    corkedParts.length = 0;
-    corkedBytes = 0;
+    const data = cork.parts.length === 1 ? (cork.parts[0] as string | Uint8Array) : joinParts(cork.parts);
+    cork.parts.length = 0;
+    cork.bytes = 0;
     if (!this.isClosed) this.#send(data);
   }
 
@@ -606,7 +604,7 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
 
   /** Sends FIN once nothing is owed: after `finish`, or when the peer has ended and all its messages are answered. */
   #endIfDone(): void {
-    if (this.isClosed || corked === this || this.#outbox !== null) return;
+    if (this.isClosed || cork.owner === this || this.#outbox !== null) return;
     if (this.#waitKind === LINGER && !this.hasEnded) return;
     const isDone = this.hasEnded && this.#slots === null && this.#protocol === null && this.#held === null;
     if (!isDone && !this.#isFinishing) return;

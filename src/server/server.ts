@@ -304,7 +304,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.dispatch.isDraining = true;
     this.#watcher?.close();
     for (const listener of this.#listeners) listener.stop();
-    for (const connection of [...this.#connections]) connection.draining();
+    for (const connection of this.#connections) connection.draining();
     await this.#waitForConnections(reason);
     await this.#registry?.close();
     await this.pool.close();
@@ -321,7 +321,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       drainMs === 0 ? new Promise<never>(() => {}) : delay(drainMs, "late" as const, { signal: timer.signal }).catch(() => undefined);
     if ((await Promise.race([last, late])) === "late") {
       this.#log.warn(`${reason}: ${this.#connections.size} connections still open after ${drainMs} ms were cut`);
-      for (const connection of [...this.#connections]) connection.abort();
+      for (const connection of this.#connections) connection.abort();
     }
     timer.abort();
   }
