@@ -174,6 +174,31 @@ test("with one thread, calls behind an endless loop wait for the next thread and
   });
 });
 
+test("what was answered before an endless loop in the same batch is not lost with the thread", async () => {
+  await withPool({ threads: 1 }, async (f) => {
+    const id = await f.load([
+      "(m) => '€ ' + m.text",
+      "(m) => m.bytes",
+      "() => {}",
+      "() => { throw new RangeError('no'); }",
+      LOOP,
+      "async () => 'soon'",
+    ]);
+    // Warm: cheap handlers share a batch.
+    await Promise.all(Array.from({ length: 500 }, () => f.text(id, "x")));
+    const soon = f.text(id, "x", 5);
+    const answers = [f.text(id, "a", 0), f.text(id, "b", 1), f.text(id, "c", 2)];
+    const thrown = rejection(f.text(id, "d", 3));
+    const looper = rejection(f.text(id, "e", 4, 200));
+    expect(await looper).toBeInstanceOf(HandlerTimeoutError);
+    expect(await Promise.all(answers)).toEqual(["€ a", new Uint8Array([98]), null]);
+    expect(await thrown).toMatchObject({ name: "RangeError", message: "no" });
+    // It had begun, and what was left of it died with the thread.
+    expect(await rejection(soon)).toBeInstanceOf(HostLostError);
+    expect(f.lost).toHaveLength(1);
+  });
+});
+
 test("a loop after an await is killed too, and a call that had begun on the same thread fails as lost", async () => {
   await withPool({ threads: 1 }, async (f) => {
     const id = await f.load(["() => new Promise(() => {})", "async () => { await Bun.sleep(1); for (;;) {} }", ECHO]);

@@ -20,7 +20,9 @@ import type { LoadSpec } from "./spec";
 export const HEAD = 0;
 /** The call whose handler is on the stack now, in its first synchronous stretch; 0: none. */
 export const RUNNING = 1;
-export const SHARED_WORDS = 2;
+/** Bytes of replies saved behind the words: see saved-replies.ts. */
+export const SAVED = 2;
+export const SHARED_WORDS = 4;
 
 /** @returns whether call `seq` was begun (or taken back) where HEAD is `head` */
 export function isBefore(seq: number, head: number): boolean {

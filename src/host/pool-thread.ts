@@ -16,13 +16,13 @@ import {
   REPLY_HEADER,
   type ReplyBatch,
   RUNNING,
-  SHARED_WORDS,
   type ToMain,
   type ToWorker,
 } from "./messages";
 import type { CallHolder, PooledCall } from "./pool-call";
 import { RemoteStream } from "./pool-stream";
 import { ThreadTasks } from "./pool-tasks";
+import { createShared, readSaved } from "./saved-replies";
 import type { LoadSpec } from "./spec";
 
 export interface ThreadOwner {
@@ -59,7 +59,7 @@ export class Thread implements CallHolder {
   callCount = 0;
   readonly #owner: ThreadOwner;
   #worker: Worker | null = null;
-  #shared = new Int32Array(new SharedArrayBuffer(SHARED_WORDS * 4));
+  #shared = createShared();
   #nextSeq = 1;
   #outgoing: CallBatch = [];
   /** How many calls may wait in the thread; 1 after it was found blocked, doubled by each sign of life. */
@@ -167,7 +167,7 @@ export class Thread implements CallHolder {
     this.#worker = worker;
     this.state = "running";
     this.#startedAt = this.#quietSince = performance.now();
-    this.#shared = new Int32Array(new SharedArrayBuffer(SHARED_WORDS * 4));
+    this.#shared = createShared();
     // Numbers go on from the thread before, so that a late cancel of one of its calls means none of this one's.
     this.#lastHead = this.#nextSeq;
     Atomics.store(this.#shared, HEAD, this.#nextSeq);
@@ -317,6 +317,7 @@ export class Thread implements CallHolder {
    */
   #lose(reason: string, blame: "call" | "task" | "itself"): void {
     const waiting = this.#takeBack();
+    this.#receiveReplies(readSaved(this.#shared));
     const begun = [...this.calls.values()];
     this.calls.clear();
     const worker = this.#worker;

@@ -54,6 +54,7 @@ export class Pool {
   #averageUs = BATCH_US;
   #isFlushScheduled = false;
   #scanTimer: Timer | null = null;
+  #scannedAt = 0;
   #closed: HostLostError | null = null;
 
   constructor(options: PoolOptions) {
@@ -223,11 +224,17 @@ export class Pool {
 
   /** One timer looks at all deadlines, as long as there are any. */
   #watch(): void {
-    this.#scanTimer ??= this.#closed === null ? setInterval(this.#scan, SCAN_MS) : null;
+    if (this.#scanTimer !== null || this.#closed !== null) return;
+    this.#scannedAt = performance.now();
+    this.#scanTimer = setInterval(this.#scan, SCAN_MS);
   }
 
   readonly #scan = (): void => {
     const now = performance.now();
+    const isLate = now - this.#scannedAt > 3 * SCAN_MS;
+    // This thread was busy itself. Answers and signs of life may lie in its own queue: they are looked at first.
+    this.#scannedAt = isLate ? Infinity : now;
+    if (isLate) return;
     for (const thread of this.#threads) thread.scan(now);
     const kept: PooledCall[] = [];
     const late: PooledCall[] = [];

@@ -2,6 +2,7 @@
 import type { Handle, ModuleContext } from "../module/contract";
 import type { LoadedModule } from "../module/load";
 import { CALL_FIELDS, type CallBatch, type CancelReason, failureOf, HEAD, REPLY, type ReplyBatch, RUNNING, toLatin1 } from "./messages";
+import { SavedReplies } from "./saved-replies";
 import { PoolMessage } from "./worker-message";
 import { isSource, type Source, StreamSource } from "./worker-stream";
 
@@ -24,15 +25,17 @@ const MAX_REPLY_DELAY_MS = 1;
 
 export class WorkerCalls {
   readonly residents = new Map<number, Resident>();
-  readonly #shared: Int32Array;
+  readonly #shared: Int32Array<SharedArrayBuffer>;
+  readonly #saved: SavedReplies;
   readonly #post: (batch: ReplyBatch) => void;
   /** Calls that answered with a promise or a stream. */
   readonly #running = new Map<number, Running>();
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
-  constructor(shared: Int32Array, post: (batch: ReplyBatch) => void) {
+  constructor(shared: Int32Array<SharedArrayBuffer>, post: (batch: ReplyBatch) => void) {
     this.#shared = shared;
+    this.#saved = new SavedReplies(shared);
     this.#post = post;
   }
 
@@ -160,6 +163,7 @@ export class WorkerCalls {
 
   #reply(seq: number, kind: number, value: ReplyBatch[number]): void {
     this.#replies.push(seq, kind, value);
+    if (!this.#saved.add(seq, kind, value)) this.#flush();
   }
 
   #countTime(ms: number, calls: number): void {
@@ -181,6 +185,7 @@ export class WorkerCalls {
     if (replies.length === 2 && replies[1] === 0) return;
     this.#replies = [0, 0];
     this.#post(replies);
+    this.#saved.clear();
   }
 }
 

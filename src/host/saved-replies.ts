@@ -1,0 +1,65 @@
+/**
+ * Replies that a thread has but has not sent yet, in memory that the main thread shares: when the next handler of the batch never
+ * ends and the thread is killed, the answers of those before it are not lost with it.
+ */
+import { REPLY_HEADER, type ReplyBatch, SAVED, SHARED_WORDS } from "./messages";
+
+const SAVED_BYTES = 65_536;
+const START = SHARED_WORDS * 4;
+/** call number, kind, length in characters (-1: null). */
+const HEADER_BYTES = 12;
+/** In the length: the text is a FailureData as JSON. */
+const JSON_MARK = 1 << 30;
+
+export function createShared(): Int32Array<SharedArrayBuffer> {
+  return new Int32Array(new SharedArrayBuffer(START + SAVED_BYTES));
+}
+
+/** The thread's side. */
+export class SavedReplies {
+  readonly #shared: Int32Array<SharedArrayBuffer>;
+  readonly #text: Buffer<SharedArrayBuffer>;
+  #at = START;
+
+  constructor(shared: Int32Array<SharedArrayBuffer>) {
+    this.#shared = shared;
+    this.#text = Buffer.from(shared.buffer);
+  }
+
+  /** @returns false if there is no room: the caller sends what it has, now */
+  add(seq: number, kind: number, value: ReplyBatch[number]): boolean {
+    const text = typeof value === "string" ? value : value === null ? "" : JSON.stringify(value);
+    const end = this.#at + HEADER_BYTES + ((text.length * 2 + 3) & ~3);
+    if (end > this.#text.length) return false;
+    const word = this.#at >> 2;
+    this.#shared[word] = seq;
+    this.#shared[word + 1] = kind;
+    this.#shared[word + 2] = value === null ? -1 : typeof value === "string" ? text.length : text.length | JSON_MARK;
+    this.#text.ucs2Write(text, this.#at + HEADER_BYTES);
+    this.#at = end;
+    Atomics.store(this.#shared, SAVED, end - START);
+    return true;
+  }
+
+  /** They are sent. */
+  clear(): void {
+    this.#at = START;
+    Atomics.store(this.#shared, SAVED, 0);
+  }
+}
+
+/** The main thread's side, once the thread is lost. @returns the replies that it did not send */
+export function readSaved(shared: Int32Array<SharedArrayBuffer>): ReplyBatch {
+  const text = Buffer.from(shared.buffer);
+  const end = START + Atomics.load(shared, SAVED);
+  const batch: ReplyBatch = Array.from({ length: REPLY_HEADER }, () => 0);
+  for (let at = START; at < end;) {
+    const word = at >> 2;
+    const length = shared[word + 2] ?? -1;
+    const chars = length < 0 ? 0 : length & ~JSON_MARK;
+    const said = text.ucs2Slice(at + HEADER_BYTES, at + HEADER_BYTES + chars * 2);
+    batch.push(shared[word] ?? 0, shared[word + 1] ?? 0, length < 0 ? null : (length & JSON_MARK) === 0 ? said : JSON.parse(said));
+    at += HEADER_BYTES + ((chars * 2 + 3) & ~3);
+  }
+  return batch;
+}
