@@ -6,6 +6,8 @@ interface Buffer {
   utf8Slice(start?: number, end?: number): string;
   latin1Write(text: string, offset?: number, length?: number): number;
   utf8Write(text: string, offset?: number, length?: number): number;
+  ucs2Slice(start?: number, end?: number): string;
+  ucs2Write(text: string, offset?: number, length?: number): number;
 }
 
 /** Files embedded with `{ type: "text" }`. */

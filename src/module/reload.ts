@@ -25,13 +25,15 @@ interface Run {
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, string>;
   readonly removed: ModuleEntry[];
+  /** What the modules share, they look at once. */
+  readonly seen: Map<string, string>;
 }
 
 /** @param names only these modules; null: all that there are */
 export async function runReload(registry: Registry, names: Set<string> | null): Promise<Verdict> {
   const startedAt = performance.now();
   const cutBefore = registry.cutCount;
-  const run: Run = { registry, candidates: new Map(), failures: new Map(), removed: [] };
+  const run: Run = { registry, candidates: new Map(), failures: new Map(), removed: [], seen: new Map() };
   const before = new Map([...registry.entries].map(([name, entry]) => [name, entry.live?.number ?? null]));
   const files = await findFiles(registry);
   noteRemoved(run, files, names);
@@ -76,7 +78,7 @@ async function prepare(run: Run, file: FoundModule): Promise<void> {
   const entry = entryFor(registry, file);
   const isLive = entry.live !== null && entry.error === null && entry.source === file.file;
   try {
-    if (isLive && entry.built !== null && !(await hasChanged(entry.built.inputs))) return;
+    if (isLive && entry.built !== null && !hasChanged(entry.built.inputs, run.seen)) return;
     const external = registry.options.settings[file.name]?.external ?? [];
     const built = await buildModule(file, { stateDir: registry.options.stateDir, external });
     const isSame = entry.live !== null && entry.live.hash === built.hash && entry.source === file.file;
