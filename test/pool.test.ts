@@ -193,8 +193,7 @@ test("what was answered before an endless loop in the same batch is not lost wit
     expect(await looper).toBeInstanceOf(HandlerTimeoutError);
     expect(await Promise.all(answers)).toEqual(["€ a", new Uint8Array([98]), null]);
     expect(await thrown).toMatchObject({ name: "RangeError", message: "no" });
-    // It had begun, and what was left of it died with the thread.
-    expect(await rejection(soon)).toBeInstanceOf(HostLostError);
+    expect(await soon).toBe("soon");
     expect(f.lost).toHaveLength(1);
   });
 });

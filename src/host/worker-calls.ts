@@ -1,4 +1,5 @@
 /** The calls of one pool thread: begins what the main thread has not taken back, and sends the replies, one message a batch. */
+import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../module/contract";
 import type { LoadedModule } from "../module/load";
 import { CALL_FIELDS, type CallBatch, type CancelReason, failureOf, HEAD, REPLY, type ReplyBatch, RUNNING, toLatin1 } from "./messages";
@@ -94,8 +95,11 @@ export class WorkerCalls {
     try {
       const result = resident.module.run(handler, message, resident.context);
       if (typeof result === "string") this.#reply(seq, REPLY.text, result);
-      else if (isThenable(result)) this.#await(seq, result, { resident, message, stream: null });
-      else this.#answer(seq, result, { resident, message, stream: null });
+      else if (isThenable(result)) {
+        this.#await(seq, result, { resident, message, stream: null });
+        // An async function that does not really wait answers here and now, and not behind the batch's other calls.
+        drainMicrotasks();
+      } else this.#answer(seq, result, { resident, message, stream: null });
     } catch (error) {
       this.#fail(seq, error);
     }
