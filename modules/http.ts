@@ -277,7 +277,7 @@ function toBytes(body: string | Buffer): Buffer {
   return typeof body === "string" ? Buffer.from(body) : body;
 }
 
-function withLength(page: Page, body: BodyInit | null, status: number, length: number, more?: Record<string, string>): Response {
+function withLength(page: Page, body: ConstructorParameters<typeof Response>[0], status: number, length: number, more?: Record<string, string>): Response {
   return new Response(body, { status, headers: { ...page.init.headers, "content-length": String(length), ...more } });
 }
 

@@ -20,8 +20,8 @@ import { NEED_MORE, NO_MATCH } from "../router/match";
 import { looksLikeHttp, looksLikeTls, mayBecomeMethod } from "../router/sniff";
 import { clientOf, type Transport } from "./client";
 import type { Deadline, DeadlineWheel } from "./deadlines";
-import { Outbox } from "./outbox";
 import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "./replies";
+import { SendingConnection } from "./sending";
 
 /** What all connections of a server share. */
 export interface ConnectionHome {
@@ -62,102 +62,72 @@ const CR = 13;
 /** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
 const STOP = -1;
 
-// Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
-// there is one at a time, and idle connections need no list of their own.
-const cork: { owner: ServerConnection | null; readonly parts: (string | Uint8Array)[]; bytes: number } = { owner: null, parts: [], bytes: 0 };
-/** Beyond this, one more system call costs less than the memory. */
-const MAX_CORKED_BYTES = 262_144;
-
-export class ServerConnection implements Wire, ReplyOwner, Deadline {
+export class ServerConnection extends SendingConnection<ConnectionHome, ServerConnection> implements Wire, ReplyOwner, Deadline {
   deadlineAt = 0;
-  isClosed = false;
   hasEnded = false;
   /** The remote address that this connection is counted under; "" if it is not. */
   countedAddress = "";
   readonly number: number;
-  readonly #home: ConnectionHome;
-  readonly #socket: Socket<ServerConnection>;
   readonly #transport: Transport;
   #protocol: Protocol | null = null;
   #held: HeldBytes | null = null;
   #slots: ReplySlot[] | null = null;
-  #outbox: Outbox | null = null;
   #client: Client | null = null;
   #waitKind = IDLE;
   #lastActiveAt = 0;
   #misses = 0;
   #isFinishing = false;
-  #isPaused = false;
-  #drainWaiters: (() => void)[] | null = null;
 
   constructor(home: ConnectionHome, socket: Socket<ServerConnection>, transport: Transport, number: number) {
-    this.#home = home;
-    this.#socket = socket;
+    super(home, socket);
     this.#transport = transport;
     this.number = number;
     this.#lastActiveAt = home.wheel.now;
     home.wheel.arm(this, home.dispatch.timeouts.idleMs);
   }
 
-  get dispatch(): Dispatch {
-    return this.#home.dispatch;
-  }
-
-  get wheel(): DeadlineWheel {
-    return this.#home.wheel;
-  }
-
   get client(): Client {
-    return (this.#client ??= clientOf(this.#socket, this.#transport, this.number));
+    return (this.#client ??= clientOf(this.socket, this.#transport, this.number));
   }
 
-  get queuedBytes(): number {
-    return this.#outbox === null ? 0 : this.#outbox.bytes;
+  protected get isTaken(): boolean {
+    return this.#protocol !== null;
   }
 
   // ---- what the socket tells ----
 
   /** Bytes from the socket. */
   receive(bytes: Uint8Array): void {
-    this.#lastActiveAt = this.#home.wheel.now;
+    this.#lastActiveAt = this.home.wheel.now;
     if (this.#isFinishing) return;
-    const outer = this.#cork();
+    const isOurs = this.cork();
     try {
       if (this.#protocol !== null) this.#protocol.receive(bytes);
       else if (this.#held === null) this.#route(bytes, false);
       else this.#routeHeld(bytes);
     } catch (error) {
-      this.#home.connectionBroke(this, error);
+      this.home.connectionBroke(this, error);
     }
-    this.#uncork(outer);
+    this.uncork(isOurs);
   }
 
   /** The peer's FIN: no more messages, but replies still go out. */
   ended(): void {
     this.hasEnded = true;
-    const outer = this.#cork();
+    const isOurs = this.cork();
     try {
       if (this.#protocol !== null) this.#protocol.ended();
       else if (this.#held !== null && !this.#isFinishing) this.#routeHeld(NOTHING);
     } catch (error) {
-      this.#home.connectionBroke(this, error);
+      this.home.connectionBroke(this, error);
     }
-    this.#uncork(outer);
+    this.uncork(isOurs);
     this.#endIfDone();
   }
 
   /** The kernel has room again. */
   drained(): void {
-    const outbox = this.#outbox;
-    if (outbox === null) return;
-    const taken = outbox.flush(this.#socket);
-    if (taken > 0) this.#home.wheel.arm(outbox, this.dispatch.timeouts.writeMs);
-    if (outbox.bytes === 0) {
-      this.#home.wheel.disarm(outbox);
-      this.#outbox = null;
-    }
-    if (this.queuedBytes > this.dispatch.limits.maxWriteBufferBytes) return;
-    this.#wakeWriters();
+    if (!this.flushOutbox()) return;
     this.#protocol?.drained();
     this.#resumeRouting();
     this.#endIfDone();
@@ -166,24 +136,21 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
   /** The socket is gone. */
   closed(): void {
     if (this.isClosed) return;
-    this.isClosed = true;
-    this.#home.wheel.disarm(this);
-    if (this.#outbox !== null) this.#home.wheel.disarm(this.#outbox);
-    this.#outbox = null;
+    this.closeSending();
+    this.home.wheel.disarm(this);
     this.#held = null;
     const slots = this.#slots;
     this.#slots = null;
     if (slots !== null) for (const slot of slots) slot.drop();
-    this.#wakeWriters();
     const protocol = this.#protocol;
     this.#protocol = null;
     protocol?.closed();
-    this.#home.connectionClosed(this);
+    this.home.connectionClosed(this);
   }
 
   /** A handler of the socket's threw: our own bug. */
   broke(error: unknown): void {
-    this.#home.connectionBroke(this, error);
+    this.home.connectionBroke(this, error);
   }
 
   /** The server shuts down: what is under way is finished, nothing new begins. */
@@ -219,7 +186,7 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
   /** Too many replies are owed, or the client does not read those that it got. */
   #isBlocked(): boolean {
     const { limits } = this.dispatch;
-    return (this.#slots !== null && this.#slots.length >= limits.maxPipelined) || this.queuedBytes > limits.maxWriteBufferBytes;
+    return (this.#slots !== null && this.#slots.length >= limits.maxPipelined) || this.isOverfull;
   }
 
   /** CR and LF between messages are nobody's, unless a route's key begins with one. */
@@ -331,7 +298,7 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
     const slot = this.#addSlot(route, message);
     slot.begin(0);
     const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    const call = this.#home.pool.call(route.generation.id, route.index, message.bytes, this.client, timeoutMs, slot);
+    const call = this.home.pool.call(route.generation.id, route.index, message.bytes, this.client, timeoutMs, slot);
     slot.onCancel = () => call.cancel();
   }
 
@@ -435,13 +402,13 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
 
   #wait(kind: number, ms: number): void {
     this.#waitKind = kind;
-    this.#home.wheel.arm(this, ms);
+    this.home.wheel.arm(this, ms);
   }
 
   #resumeRouting(): void {
     if (this.isClosed || this.#protocol !== null || this.#isFinishing) return;
-    if (this.queuedBytes > this.dispatch.limits.maxWriteBufferBytes) return;
-    if (this.#isPaused) {
+    if (this.isOverfull) return;
+    if (this.isPaused) {
       this.resume();
       if (this.#held !== null) this.#corkedly(() => this.#routeHeld(NOTHING));
     }
@@ -459,8 +426,8 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
 
   #expiredIdle(): void {
     const { idleMs } = this.dispatch.timeouts;
-    const remainingMs = this.#lastActiveAt + idleMs - this.#home.wheel.now;
-    if (this.#slots !== null || this.#held !== null || this.#outbox !== null) this.#wait(IDLE, idleMs);
+    const remainingMs = this.#lastActiveAt + idleMs - this.home.wheel.now;
+    if (this.#slots !== null || this.#held !== null || this.queuedBytes > 0) this.#wait(IDLE, idleMs);
     else if (remainingMs > 0) this.#wait(IDLE, remainingMs);
     else this.finish();
   }
@@ -481,39 +448,11 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
 
   // ---- Wire: what protocols use ----
 
-  write(data: string | Uint8Array): boolean {
-    if (this.isClosed) return true;
-    if (cork.owner === this) {
-      cork.parts.push(data);
-      cork.bytes += data.length;
-      if (cork.bytes > MAX_CORKED_BYTES) this.#flushCorked();
-      return this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes;
-    }
-    return this.#send(data);
-  }
-
-  waitForDrain(): Promise<void> {
-    if (this.isClosed || this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes) return Promise.resolve();
-    return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
-  }
-
-  pause(): void {
-    if (this.#isPaused || this.isClosed) return;
-    this.#isPaused = true;
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    if (!this.#isPaused || this.isClosed) return;
-    this.#isPaused = false;
-    this.#socket.resume();
-  }
-
   take(protocol: Protocol): void {
     this.#protocol = protocol;
     this.#held = null;
     this.#waitKind = PROTOCOL;
-    this.#home.wheel.disarm(this);
+    this.home.wheel.disarm(this);
   }
 
   release(rest: Uint8Array): void {
@@ -532,7 +471,7 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
   armDeadline(ms: number): void {
     if (this.isClosed) return;
     this.#waitKind = PROTOCOL;
-    this.#home.wheel.arm(this, ms);
+    this.home.wheel.arm(this, ms);
   }
 
   finish(): void {
@@ -542,91 +481,42 @@ export class ServerConnection implements Wire, ReplyOwner, Deadline {
     this.#endIfDone();
   }
 
-  abort(): void {
+  override abort(): void {
     if (this.isClosed) return;
-    if (cork.owner === this) {
-      cork.parts.length = 0;
-      cork.bytes = 0;
-    }
-    this.#socket.terminate();
+    this.socket.terminate();
     this.closed();
   }
 
-  // ---- sending ----
+  // ---- ending ----
 
-  #send(data: string | Uint8Array): boolean {
-    const outbox = this.#outbox;
-    if (outbox === null) {
-      const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
-      const taken = this.#socket.write(data);
-      // A closed socket (-1) tells itself by its close event.
-      if (taken === length || taken < 0) return true;
-      this.#outbox = new Outbox(() => this.abort());
-      this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
-      this.#home.wheel.arm(this.#outbox, this.dispatch.timeouts.writeMs);
-    } else outbox.push(data);
-    if (this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes) return true;
-    // A client that does not read its replies is not read either. A protocol decides for itself.
-    if (this.#protocol === null) this.pause();
-    return false;
-  }
-
-  #cork(): ServerConnection | null {
-    const outer = cork.owner;
-    // Reading does not nest in practice; if it ever does, the inner connection writes directly.
-    if (outer === null) cork.owner = this;
-    return outer;
-  }
-
-  #uncork(outer: ServerConnection | null): void {
-    if (outer !== null || cork.owner !== this) return;
-    cork.owner = null;
-    if (cork.parts.length > 0) this.#flushCorked();
+  protected override flushed(): void {
     if (this.#isFinishing) this.#endIfDone();
   }
 
-  #flushCorked(): void {
-    const data = cork.parts.length === 1 ? (cork.parts[0] as string | Uint8Array) : joinParts(cork.parts);
-    cork.parts.length = 0;
-    cork.bytes = 0;
-    if (!this.isClosed) this.#send(data);
-  }
-
   #corkedly(action: () => void): void {
-    const outer = this.#cork();
+    const isOurs = this.cork();
     try {
       action();
     } catch (error) {
-      this.#home.connectionBroke(this, error);
+      this.home.connectionBroke(this, error);
     }
-    this.#uncork(outer);
+    this.uncork(isOurs);
   }
 
   /** Sends FIN once nothing is owed: after `finish`, or when the peer has ended and all its messages are answered. */
   #endIfDone(): void {
-    if (this.isClosed || cork.owner === this || this.#outbox !== null) return;
+    if (this.isClosed || this.isCorked || this.queuedBytes > 0) return;
     if (this.#waitKind === LINGER && !this.hasEnded) return;
     const isDone = this.hasEnded && this.#slots === null && this.#protocol === null && this.#held === null;
     if (!isDone && !this.#isFinishing) return;
     // end() is a close(2): with unread data in the kernel it would reset the connection and lose the reply.
     if (this.hasEnded) {
-      this.#socket.end();
+      this.socket.end();
       return;
     }
     this.#isFinishing = true;
     this.resume();
-    this.#socket.shutdown();
+    this.socket.shutdown();
     this.#wait(LINGER, this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);
   }
-
-  #wakeWriters(): void {
-    const waiters = this.#drainWaiters;
-    this.#drainWaiters = null;
-    if (waiters !== null) for (const wake of waiters) wake();
-  }
-}
-
-function joinParts(parts: (string | Uint8Array)[]): string | Uint8Array {
-  if (parts.every((part) => typeof part === "string")) return parts.join("");
-  return Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)));
 }

@@ -1,0 +1,175 @@
+/**
+ * The sending half of a connection: writes collected into one system call, what the kernel did not take kept in an
+ * outbox, and the peer pushed back while it does not read.
+ */
+import type { Socket } from "bun";
+import type { Dispatch } from "../protocol/wire";
+import type { DeadlineWheel } from "./deadlines";
+import { Outbox } from "./outbox";
+
+/** What sending needs of the server. */
+export interface SendingHome {
+  readonly dispatch: Dispatch;
+  readonly wheel: DeadlineWheel;
+}
+
+/** Beyond this, one more system call costs less than the memory. */
+const MAX_CORKED_BYTES = 262_144;
+
+// Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
+// there is one at a time, and idle connections need no list of their own.
+const cork: { owner: object | null; readonly parts: (string | Uint8Array)[]; bytes: number } = { owner: null, parts: [], bytes: 0 };
+
+export abstract class SendingConnection<Home extends SendingHome, Data> {
+  isClosed = false;
+  protected readonly home: Home;
+  protected readonly socket: Socket<Data>;
+  #outbox: Outbox | null = null;
+  #isPaused = false;
+  #drainWaiters: (() => void)[] | null = null;
+
+  constructor(home: Home, socket: Socket<Data>) {
+    this.home = home;
+    this.socket = socket;
+  }
+
+  /** A protocol has the connection, and decides itself when to stop reading. */
+  protected abstract get isTaken(): boolean;
+
+  /** Everything that was collected has been handed to the kernel or to the outbox. */
+  protected abstract flushed(): void;
+
+  /** Ends the connection without sending what is queued. */
+  abstract abort(): void;
+
+  get dispatch(): Dispatch {
+    return this.home.dispatch;
+  }
+
+  get wheel(): DeadlineWheel {
+    return this.home.wheel;
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox === null ? 0 : this.#outbox.bytes;
+  }
+
+  /** More is queued than the peer may leave unread. */
+  protected get isOverfull(): boolean {
+    return this.#outbox !== null && this.#outbox.bytes > this.home.dispatch.limits.maxWriteBufferBytes;
+  }
+
+  protected get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  write(data: string | Uint8Array): boolean {
+    if (this.isClosed) return true;
+    if (cork.owner !== this) return this.#send(data);
+    cork.parts.push(data);
+    cork.bytes += data.length;
+    if (cork.bytes > MAX_CORKED_BYTES) this.#sendCorked();
+    return !this.isOverfull;
+  }
+
+  waitForDrain(): Promise<void> {
+    if (this.isClosed || !this.isOverfull) return Promise.resolve();
+    return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
+  }
+
+  pause(): void {
+    if (this.#isPaused || this.isClosed) return;
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.isClosed) return;
+    this.#isPaused = false;
+    this.socket.resume();
+  }
+
+  /** From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at once */
+  protected cork(): boolean {
+    if (cork.owner !== null) return false;
+    cork.owner = this;
+    return true;
+  }
+
+  /** @param isOurs what `cork` answered */
+  protected uncork(isOurs: boolean): void {
+    if (!isOurs) return;
+    cork.owner = null;
+    if (cork.parts.length > 0) this.#sendCorked();
+    this.flushed();
+  }
+
+  protected get isCorked(): boolean {
+    return cork.owner === this;
+  }
+
+  /** The kernel has room again. @returns whether protocols and handlers may go on writing */
+  protected flushOutbox(): boolean {
+    const outbox = this.#outbox;
+    if (outbox === null) return true;
+    const taken = outbox.flush(this.socket);
+    if (taken > 0) this.home.wheel.arm(outbox, this.home.dispatch.timeouts.writeMs);
+    if (outbox.bytes === 0) this.dropUnsent();
+    if (this.isOverfull) return false;
+    this.#wakeWriters();
+    return true;
+  }
+
+  /** Forgets what was not sent. */
+  protected dropUnsent(): void {
+    if (this.isCorked) {
+      cork.parts.length = 0;
+      cork.bytes = 0;
+    }
+    if (this.#outbox !== null) this.home.wheel.disarm(this.#outbox);
+    this.#outbox = null;
+  }
+
+  /** The socket is gone: nobody need wait for room. */
+  protected closeSending(): void {
+    this.isClosed = true;
+    this.dropUnsent();
+    this.#wakeWriters();
+  }
+
+  #send(data: string | Uint8Array): boolean {
+    if (this.#outbox !== null) this.#outbox.push(data);
+    else {
+      const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
+      const taken = this.socket.write(data);
+      // A closed socket (-1) tells itself by its close event.
+      if (taken === length || taken < 0) return true;
+      this.#outbox = new Outbox(() => this.abort());
+      this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
+      this.home.wheel.arm(this.#outbox, this.home.dispatch.timeouts.writeMs);
+    }
+    if (!this.isOverfull) return true;
+    // A client that does not read its replies is not read either.
+    if (!this.isTaken) this.pause();
+    return false;
+  }
+
+  #sendCorked(): void {
+    const { parts } = cork;
+    const data = parts.length === 1 ? (parts[0] as string | Uint8Array) : joinParts(parts);
+    parts.length = 0;
+    cork.bytes = 0;
+    if (!this.isClosed) this.#send(data);
+  }
+
+  #wakeWriters(): void {
+    const waiters = this.#drainWaiters;
+    this.#drainWaiters = null;
+    if (waiters !== null) for (const wake of waiters) wake();
+  }
+}
+
+function joinParts(parts: (string | Uint8Array)[]): string | Uint8Array {
+  if (parts.every((part) => typeof part === "string")) return parts.join("");
+  return Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)));
+}
