@@ -1,0 +1,36 @@
+/** What a row is given, and what it gives back. */
+import type { Generator } from "./generator";
+import type { Program } from "./server";
+
+export interface Bench {
+  readonly generator: Generator;
+  /** hrmr: the binary or the source. */
+  readonly program: Program;
+  /** Rounds of a comparison. */
+  readonly rounds: number;
+  /** Also what takes minutes. */
+  readonly isFull: boolean;
+}
+
+/** One line of the table. */
+export interface Line {
+  readonly title: string;
+  /** What was measured of hrmr, and of what bounds it ("" if nothing does). */
+  readonly hrmr: string;
+  readonly bound: string;
+  /** The figure that has a target, its spread, and the target. */
+  readonly result: string;
+  readonly spread: string;
+  readonly target: string;
+  /** null: there is no target. */
+  readonly isMet: boolean | null;
+}
+
+export interface Row {
+  /** For --only. */
+  readonly name: string;
+  /** Only with --full, or when --only names it. Default false. */
+  readonly isExtra?: boolean;
+  /** @throws Error on a wrong reply: the whole run fails then */
+  run(bench: Bench): Promise<Line[]>;
+}

@@ -1,0 +1,266 @@
+/**
+ * The load generator, in a process of its own so that its CPU is not the server's. Takes orders by IPC (generator.ts sends them).
+ *
+ * A load is a number of connections with one request in flight each (or `pipeline` of them in one write). Its replies are all of one
+ * length, which the first reply shows. Each is compared byte for byte with the last one that was looked at in full; what differs from it
+ * (another Date, another version, a mistake) is looked at in full itself.
+ */
+import type { Socket } from "bun";
+import { checkReply, type Expectation } from "./reply";
+
+/** JSON. */
+export interface LoadSpec {
+  readonly port: number;
+  readonly connections: number;
+  readonly request: string;
+  readonly reply: Expectation;
+  /** Requests in one write. Default 1. */
+  readonly pipeline?: number;
+}
+
+/** What a load met. */
+export interface LoadResult {
+  requests: number;
+  elapsedMs: number;
+  /** Longest time from a request to its reply, in milliseconds. */
+  longestMs: number;
+  wrong: number;
+  /** Connections that the server closed. */
+  closed: number;
+  /** Requests that got no reply: the connection was closed, or the time was up. */
+  lost: number;
+  /** The first thing that went wrong, in words; null: nothing did. */
+  problem: string | null;
+}
+
+export type Order =
+  | { do: "open"; load: string; spec: LoadSpec }
+  | { do: "run"; load: string; ms: number }
+  | { do: "start"; load: string }
+  | { do: "stop"; load: string }
+  | { do: "hold"; port: number; connections: number }
+  | { do: "close" };
+
+/** How long the last replies may take once no more requests are sent, and the first ones. In milliseconds. */
+const REPLY_DEADLINE_MS = 5000;
+/** Fewer than the listen backlog of 512, so that no connect has to be tried again. */
+const CONNECTS_AT_ONCE = 200;
+
+class Client {
+  socket: Socket<Client> | null = null;
+  isWaiting = false;
+  sentAt = 0;
+  received = 0;
+  parts: Uint8Array[] = [];
+  constructor(readonly load: Load) {}
+}
+
+class Load {
+  readonly clients: Client[] = [];
+  readonly request: Uint8Array;
+  readonly pipeline: number;
+  result = emptyResult();
+  #startedAt = 0;
+  #isRunning = false;
+  #waiting = 0;
+  #idle = Promise.withResolvers<void>();
+  #replyBytes = 0;
+  /** The replies to one write that were last found right. Empty before the first. */
+  #known = Buffer.alloc(0);
+
+  constructor(readonly spec: LoadSpec) {
+    this.pipeline = spec.pipeline ?? 1;
+    this.request = Buffer.from(spec.request.repeat(this.pipeline));
+  }
+
+  async open(): Promise<void> {
+    for (let i = 0; i < this.spec.connections; i++) this.clients.push(new Client(this));
+    await inBatches(this.clients, (client) => connect(client, this.spec.port));
+    await this.#learn();
+  }
+
+  /** One request, to see how long a reply is. */
+  async #learn(): Promise<void> {
+    const client = this.clients[0] as Client;
+    const answered = Promise.withResolvers<void>();
+    this.#learnt = (text) => {
+      const problem = checkReply(text, this.spec.reply);
+      if (problem === "incomplete") return;
+      client.parts = [];
+      client.received = 0;
+      this.#learnt = null;
+      if (problem !== null) return answered.reject(new Error(`wrong reply (${problem}): ${JSON.stringify(text.slice(0, 400))}`));
+      this.#replyBytes = text.length;
+      this.#known = Buffer.from(text.repeat(this.pipeline), "latin1");
+      answered.resolve();
+    };
+    client.socket?.write(this.spec.request);
+    await withDeadline(
+      answered.promise,
+      () => `no right reply to ${JSON.stringify(this.spec.request)}; got ${JSON.stringify(textOf(client.parts).slice(0, 400))}`,
+    );
+  }
+  #learnt: ((text: string) => void) | null = null;
+
+  start(): void {
+    this.result = emptyResult();
+    this.#idle = Promise.withResolvers<void>();
+    this.#isRunning = true;
+    this.#startedAt = performance.now();
+    for (const client of this.clients) this.#send(client);
+  }
+
+  async stop(): Promise<LoadResult> {
+    this.#isRunning = false;
+    if (this.#waiting > 0) {
+      const late = () => `${this.#waiting} requests got no reply`;
+      await withDeadline(this.#idle.promise, late).catch((error: Error) => {
+        this.result.lost += this.#waiting;
+        this.result.problem ??= error.message;
+      });
+    }
+    this.result.elapsedMs = performance.now() - this.#startedAt;
+    return this.result;
+  }
+
+  #send(client: Client): void {
+    if (client.socket === null) return;
+    client.isWaiting = true;
+    client.sentAt = performance.now();
+    this.#waiting++;
+    if (client.socket.write(this.request) !== this.request.length) this.#fail("a request was not taken whole by the kernel");
+  }
+
+  receive(client: Client, bytes: Uint8Array): void {
+    const expected = this.#known.length;
+    if (client.received === 0 && bytes.length === expected && this.#learnt === null) return this.#finish(client, bytes);
+    client.parts.push(bytes);
+    client.received += bytes.length;
+    if (this.#learnt !== null) return this.#learnt(textOf(client.parts));
+    if (client.received < expected) return;
+    const whole = Buffer.concat(client.parts);
+    client.parts = [];
+    client.received = 0;
+    this.#finish(client, whole);
+  }
+
+  #finish(client: Client, bytes: Uint8Array): void {
+    if (!client.isWaiting) return this.#fail(`bytes that nobody asked for: ${JSON.stringify(textOf([bytes]).slice(0, 200))}`);
+    const { result } = this;
+    result.requests += this.pipeline;
+    if (!this.#known.equals(bytes)) this.#checkWhole(bytes);
+    const ms = performance.now() - client.sentAt;
+    if (ms > result.longestMs) result.longestMs = ms;
+    client.isWaiting = false;
+    this.#waiting--;
+    if (this.#isRunning) this.#send(client);
+    else if (this.#waiting === 0) this.#idle.resolve();
+  }
+
+  #checkWhole(bytes: Uint8Array): void {
+    const text = textOf([bytes]);
+    for (let i = 0; i < this.pipeline; i++) {
+      const isLast = i === this.pipeline - 1;
+      const one = text.slice(i * this.#replyBytes, isLast ? undefined : (i + 1) * this.#replyBytes);
+      const problem = checkReply(one, this.spec.reply);
+      if (problem !== null) return this.#fail(`wrong reply (${problem}): ${JSON.stringify(one.slice(0, 400))}`);
+    }
+    this.#known = Buffer.from(bytes);
+  }
+
+  #fail(problem: string): void {
+    this.result.wrong++;
+    this.result.problem ??= problem;
+  }
+
+  closed(client: Client): void {
+    if (client.socket === null) return;
+    client.socket = null;
+    this.result.closed++;
+    this.result.problem ??= "the server closed a connection";
+    if (!client.isWaiting) return;
+    client.isWaiting = false;
+    this.result.lost++;
+    if (--this.#waiting === 0 && !this.#isRunning) this.#idle.resolve();
+  }
+
+  close(): void {
+    for (const client of this.clients) {
+      const { socket } = client;
+      client.socket = null;
+      socket?.terminate();
+    }
+  }
+}
+
+function emptyResult(): LoadResult {
+  return { requests: 0, elapsedMs: 0, longestMs: 0, wrong: 0, closed: 0, lost: 0, problem: null };
+}
+
+function textOf(parts: Uint8Array[]): string {
+  return Buffer.concat(parts).toString("latin1");
+}
+
+async function connect(client: Client, port: number): Promise<void> {
+  client.socket = await Bun.connect<Client>({ hostname: "127.0.0.1", port, data: client, socket: handlers });
+}
+
+const handlers: Bun.SocketHandler<Client> = {
+  data: (socket, bytes) => socket.data.load.receive(socket.data, bytes),
+  close: (socket) => socket.data.load.closed(socket.data),
+  error: (socket) => socket.data.load.closed(socket.data),
+};
+
+async function inBatches<T>(items: T[], act: (item: T) => Promise<void>): Promise<void> {
+  for (let at = 0; at < items.length; at += CONNECTS_AT_ONCE) await Promise.all(items.slice(at, at + CONNECTS_AT_ONCE).map(act));
+}
+
+async function withDeadline(promise: Promise<void>, describe: () => string): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(describe())), REPLY_DEADLINE_MS);
+  await Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
+}
+
+const loads = new Map<string, Load>();
+
+function loadOf(name: string): Load {
+  const load = loads.get(name);
+  if (load === undefined) throw new Error(`there is no load "${name}"`);
+  return load;
+}
+
+async function obey(order: Order): Promise<LoadResult | null> {
+  if (order.do === "open") {
+    const load = new Load(order.spec);
+    loads.set(order.load, load);
+    await load.open();
+  } else if (order.do === "run") {
+    loadOf(order.load).start();
+    await Bun.sleep(order.ms);
+    return await loadOf(order.load).stop();
+  } else if (order.do === "start") loadOf(order.load).start();
+  else if (order.do === "stop") return await loadOf(order.load).stop();
+  else if (order.do === "hold") return await hold(order.port, order.connections);
+  else {
+    for (const load of loads.values()) load.close();
+    loads.clear();
+  }
+  return null;
+}
+
+/** Connections that say nothing, until "close". @returns how many the server has accepted and kept, as `requests` */
+async function hold(port: number, connections: number): Promise<LoadResult> {
+  const load = new Load({ port, connections: 0, request: "", reply: { pattern: "" } });
+  for (let i = 0; i < connections; i++) load.clients.push(new Client(load));
+  loads.set(`idle ${loads.size}`, load);
+  await inBatches(load.clients, (client) => connect(client, port));
+  return { ...load.result, requests: load.clients.filter(({ socket }) => socket !== null).length };
+}
+
+process.on("message", (message: { id: number; order: Order }) => {
+  obey(message.order).then(
+    (result) => process.send?.({ id: message.id, result, error: null }),
+    (error: Error) => process.send?.({ id: message.id, result: null, error: error.message }),
+  );
+});
+process.on("disconnect", () => process.exit(0));

@@ -1,0 +1,111 @@
+/**
+ * `bun run bench [--only NAME]... [--rounds N] [--full]`: starts each server itself, checks the replies while it measures, prints one table.
+ *
+ * A ratio compares the CPU time of the server's process for a request with that of the bare thing that bounds it, in the same minute on the same
+ * machine; requests a second are told too, but depend on who else uses the machine. Ends with 1 on a wrong reply, and with 0 when a target is
+ * missed: that is what the table is for.
+ */
+import { readFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { version } from "../package.json";
+import type { Bench, Row } from "./bench";
+import { Generator } from "./generator";
+import { removeProjects } from "./project";
+import { helloRow, honoJsonRow, honoTextRow, pipelinedRow, staticRow } from "./rows/http";
+import { idleRow, reloadMemoryRow } from "./rows/memory";
+import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
+import { startRow } from "./rows/start";
+import { chunkRow, lineRow, poolRow } from "./rows/text";
+import { trafficRow } from "./rows/traffic";
+import { findProgram, stopAll } from "./server";
+import { tableHead, tableLine } from "./table";
+
+const ROWS: readonly Row[] = [
+  chunkRow,
+  lineRow,
+  poolRow,
+  helloRow,
+  pipelinedRow,
+  honoTextRow,
+  honoJsonRow,
+  staticRow,
+  trafficRow,
+  reloadInlineRow,
+  reloadPoolRow,
+  reloadLoadRow,
+  reloadManyRow,
+  reloadMemoryRow,
+  idleRow,
+  startRow,
+];
+const DEFAULT_ROUNDS = 5;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { only: { type: "string", multiple: true }, rounds: { type: "string" }, full: { type: "boolean" } },
+  });
+  const rounds = Number(values.rounds ?? DEFAULT_ROUNDS);
+  const rows = ROWS.filter(({ name, isExtra }) =>
+    values.only === undefined ? values.full || !isExtra : values.only.some((part) => name.includes(part)),
+  );
+  if (rows.length === 0 || !Number.isInteger(rounds) || rounds < 1) {
+    console.error(
+      `Usage: bun run bench [--only NAME]... [--rounds N] [--full]\nNames, or parts of them: ${ROWS.map(({ name }) => name).join(", ")}`,
+    );
+    return 2;
+  }
+  if (process.platform !== "linux") {
+    console.error("The benchmark reads CPU time and memory from /proc, which only Linux has.");
+    return 2;
+  }
+  const program = await findProgram();
+  console.log(describe(program.description));
+  console.log(tableHead());
+  return await runRows({ generator: new Generator(), program, rounds, isFull: values.full ?? false }, rows);
+}
+
+async function runRows(bench: Bench, rows: readonly Row[]): Promise<number> {
+  const startedAt = performance.now();
+  let missed = 0;
+  try {
+    for (const row of rows) {
+      for (const line of await row.run(bench)) {
+        console.log(tableLine(line));
+        if (line.isMet === false) missed++;
+      }
+    }
+  } finally {
+    await bench.generator.end();
+  }
+  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  console.log(`\nAll replies were right. ${missed === 0 ? "Every target was met" : `${missed} missed`}; ${seconds} s.`);
+  return 0;
+}
+
+function describe(program: string): string {
+  const processor = /^model name\s*:\s*(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? process.arch;
+  const kernel = readFileSync("/proc/sys/kernel/osrelease", "utf8").trim();
+  const load = readFileSync("/proc/loadavg", "utf8").split(" ")[0];
+  return [
+    `hrmr ${version}: ${program}; bun ${Bun.version} (${Bun.revision.slice(0, 9)})`,
+    `${cpus().length} cores, ${processor}, Linux ${kernel}, load before the run ${load}`,
+    "us: CPU time of the server's process for a request; result: hrmr's over the bound's, median of the rounds; 64 connections.",
+    "",
+  ].join("\n");
+}
+
+async function cleanUp(): Promise<void> {
+  await stopAll();
+  removeProjects();
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void cleanUp().finally(() => process.exit(130)));
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`\nFAILED: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+} finally {
+  await cleanUp();
+}

@@ -1,0 +1,138 @@
+/** HTTP: the same handlers in hrmr and on Bun's own server. */
+import { utimesSync } from "node:fs";
+import { join } from "node:path";
+import type { Bench, Line, Row } from "../bench";
+import { compare } from "../compare";
+import { makeProject, moduleSource } from "../project";
+import { exactly } from "../reply";
+import { startBaseline, startProcess, type Started } from "../server";
+import { comparisonLine } from "../table";
+import { startArguments } from "./start-arguments";
+
+const CONNECTIONS = 64;
+const TEXT_TYPE = "text/plain;charset=utf-8";
+
+const HELLO = moduleSource(`{ routes: { "/": { fetch: () => new Response("Hello, World!") } } }`);
+
+const HONO = `import { Hono } from "hono";
+
+const app = new Hono();
+app.get("/text", (c) => c.text("Hello, World!"));
+app.get("/json", (c) => c.json({ message: "Hello, World!" }));
+export default app;
+`;
+
+/** As a plain client sends it. */
+export function httpRequest(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: hrmr-bench\r\nAccept: */*\r\n\r\n`;
+}
+
+interface Case {
+  title: string;
+  files: Record<string, string>;
+  baseline: [script: string, ...args: string[]];
+  path: string;
+  type: string;
+  body: string;
+  /** null: no target. */
+  most: number | null;
+  /** Requests in one write. Default 1. */
+  pipeline?: number;
+}
+
+async function againstServe(bench: Bench, { title, files, baseline, path, type, body, most, pipeline = 1 }: Case): Promise<Line[]> {
+  const server = await startProcess("hrmr", startArguments(bench), makeProject(files));
+  let bound: Started | null = null;
+  try {
+    bound = await startBaseline(...baseline);
+    const spec = { connections: CONNECTIONS, request: httpRequest(path), reply: { http: { type }, pattern: exactly(body) }, pipeline };
+    return [comparisonLine(title, await compare(bench, { server, spec }, { server: bound, spec }), most)];
+  } finally {
+    await Promise.all([server.stop(), bound?.stop()]);
+  }
+}
+
+export const helloRow: Row = {
+  name: "http-hello",
+  run: (bench) =>
+    againstServe(bench, {
+      title: "HTTP hello, fetch module : Bun.serve",
+      files: { "modules/hello.ts": HELLO },
+      baseline: ["hello.ts"],
+      path: "/",
+      type: TEXT_TYPE,
+      body: "Hello, World!",
+      most: 1,
+    }),
+};
+
+export const pipelinedRow: Row = {
+  name: "http-pipelined",
+  isExtra: true,
+  run: (bench) =>
+    againstServe(bench, {
+      title: "HTTP hello, 16 pipelined : Bun.serve",
+      files: { "modules/hello.ts": HELLO },
+      baseline: ["hello.ts"],
+      path: "/",
+      type: TEXT_TYPE,
+      body: "Hello, World!",
+      most: null,
+      pipeline: 16,
+    }),
+};
+
+export const honoTextRow: Row = {
+  name: "hono-text",
+  run: (bench) =>
+    againstServe(bench, {
+      title: "hono c.text : hono on Bun.serve",
+      files: { "modules/app.ts": HONO },
+      baseline: ["hono.ts"],
+      path: "/text",
+      type: TEXT_TYPE,
+      body: "Hello, World!",
+      most: 1.05,
+    }),
+};
+
+export const honoJsonRow: Row = {
+  name: "hono-json",
+  run: (bench) =>
+    againstServe(bench, {
+      title: "hono c.json : hono on Bun.serve",
+      files: { "modules/app.ts": HONO },
+      baseline: ["hono.ts"],
+      path: "/json",
+      type: "application/json",
+      body: '{"message":"Hello, World!"}',
+      most: 1.15,
+    }),
+};
+
+const FILE_TEXT = "0123456789abcde\n".repeat(64);
+
+export const staticRow: Row = {
+  name: "static",
+  async run(bench) {
+    const files = { "modules/other.ts": moduleSource(`{ routes: { PING: () => "PONG\\n" } }`), "static_html/file.txt": FILE_TEXT };
+    const dir = makeProject(files);
+    const path = join(dir, "static_html", "file.txt");
+    // A file that was written just now is not cached, for it may still be being written.
+    utimesSync(path, new Date("2026-01-01"), new Date("2026-01-01"));
+    const server = await startProcess("hrmr", startArguments(bench), dir);
+    let bound: Started | null = null;
+    try {
+      bound = await startBaseline("file.ts", path);
+      const spec = {
+        connections: CONNECTIONS,
+        request: httpRequest("/file.txt"),
+        reply: { http: { type: TEXT_TYPE }, pattern: FILE_TEXT },
+      };
+      const result = await compare(bench, { server, spec }, { server: bound, spec });
+      return [comparisonLine("static file of 1 KB : Bun.serve with Bun.file", result, 0.6)];
+    } finally {
+      await Promise.all([server.stop(), bound?.stop()]);
+    }
+  },
+};
