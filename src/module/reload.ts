@@ -20,10 +20,16 @@ interface Candidate {
   readonly notes: string[];
 }
 
+/** `text`: cause, place and code frame. */
+interface Failure {
+  readonly text: string;
+  readonly isConflict: boolean;
+}
+
 interface Run {
   readonly registry: Registry;
   readonly candidates: Map<string, Candidate>;
-  readonly failures: Map<string, string>;
+  readonly failures: Map<string, Failure>;
   readonly removed: ModuleEntry[];
   /** What the modules share, they look at once. */
   readonly seen: Map<string, string>;
@@ -39,7 +45,7 @@ export async function runReload(registry: Registry, names: Set<string> | null): 
   noteRemoved(run, files, names);
   for (const file of files) if (names === null || names.has(file.name)) await prepare(run, file);
   for (const name of names ?? []) {
-    if (!registry.entries.has(name) && !run.failures.has(name)) run.failures.set(name, `there is no module "${name}"`);
+    if (!registry.entries.has(name) && !run.failures.has(name)) run.failures.set(name, failure(`there is no module "${name}"`));
   }
   refuseConflicts(run);
   // A copy: an exclusive start takes its candidate out and puts it in again.
@@ -104,7 +110,7 @@ async function prepare(run: Run, file: FoundModule): Promise<void> {
     const generation = await loadGeneration(registry, spec);
     run.candidates.set(file.name, { entry, generation, isStarted: false, notes: [] });
   } catch (error) {
-    run.failures.set(file.name, describeFailure(error));
+    run.failures.set(file.name, failure(describeFailure(error)));
   }
 }
 
@@ -148,12 +154,12 @@ function refuseConflicts(run: Run): void {
     if (refused.length === 0) return;
     for (const { module, text } of refused) {
       const candidate = run.candidates.get(module);
-      if (candidate !== undefined) drop(run, candidate, text);
+      if (candidate !== undefined) drop(run, candidate, { text, isConflict: true });
     }
   }
 }
 
-function drop(run: Run, candidate: Candidate, reason: string): void {
+function drop(run: Run, candidate: Candidate, reason: Failure): void {
   const { generation, entry } = candidate;
   run.candidates.delete(entry.name);
   run.failures.set(entry.name, reason);
@@ -184,7 +190,7 @@ async function start(run: Run, candidate: Candidate): Promise<void> {
     else await startBeside(run, candidate, previous);
     candidate.isStarted = true;
   } catch (error) {
-    drop(run, candidate, describeFailure(error));
+    drop(run, candidate, failure(describeFailure(error)));
   }
 }
 
@@ -258,7 +264,7 @@ function commit(run: Run): void {
     if (previous !== null) void registry.retire(entry, previous);
     failures.delete(name);
   }
-  for (const [name, text] of failures) {
+  for (const [name, { text }] of failures) {
     const entry = registry.entries.get(name);
     if (entry !== undefined) entry.error = text;
   }
@@ -270,10 +276,11 @@ async function settle(run: Run, before: Map<string, number | null>, names: Set<s
   await new Promise((resolve) => setImmediate(resolve));
   const verdicts: ModuleVerdict[] = removed.map((entry) => verdictOf(entry, "unloaded", before.get(entry.name) ?? null, oldNotes(entry)));
   for (const [name, entry] of registry.entries) {
-    const error = failures.get(name);
+    const failed = failures.get(name);
     const candidate = candidates.get(name);
     const previous = before.get(name) ?? null;
-    if (error !== undefined) verdicts.push({ ...verdictOf(entry, "failed", previous, []), error });
+    if (failed !== undefined)
+      verdicts.push({ ...verdictOf(entry, "failed", previous, []), error: failed.text, isConflict: failed.isConflict });
     else if (candidate !== undefined) {
       const outcome = previous === null ? "loaded" : "swapped";
       verdicts.push(verdictOf(entry, outcome, previous, [...candidate.notes, ...oldNotes(entry)]));
@@ -281,17 +288,38 @@ async function settle(run: Run, before: Map<string, number | null>, names: Set<s
       void pruneBundles(registry.options.stateDir, name, new Set(keep)).catch((cause: Error) => registry.options.log.warn(cause.message));
     } else if (names === null || names.has(name)) verdicts.push(verdictOf(entry, "unchanged", previous, []));
   }
-  for (const [name, error] of failures) {
-    if (!registry.entries.has(name)) {
-      verdicts.push({ name, outcome: "failed", version: null, previous: null, servingSince: null, notes: [], error });
-    }
+  for (const [name, { text }] of failures) {
+    if (registry.entries.has(name)) continue;
+    verdicts.push({
+      name,
+      outcome: "failed",
+      version: null,
+      previous: null,
+      servingSince: null,
+      notes: [],
+      error: text,
+      isConflict: false,
+    });
   }
   return verdicts;
 }
 
 function verdictOf(entry: ModuleEntry, outcome: Outcome, previous: number | null, notes: string[]): ModuleVerdict {
   const { live } = entry;
-  return { name: entry.name, outcome, version: live?.number ?? null, previous, servingSince: live?.loadedAt ?? null, notes, error: null };
+  return {
+    name: entry.name,
+    outcome,
+    version: live?.number ?? null,
+    previous,
+    servingSince: live?.loadedAt ?? null,
+    notes,
+    error: null,
+    isConflict: false,
+  };
+}
+
+function failure(text: string): Failure {
+  return { text, isConflict: false };
 }
 
 function oldNotes(entry: ModuleEntry): string[] {

@@ -17,6 +17,8 @@ export interface ModuleVerdict {
   notes: string[];
   /** Cause, place and code frame of a failure. Several lines. */
   error: string | null;
+  /** It failed because another module has its key. */
+  isConflict: boolean;
 }
 
 export interface Verdict {

@@ -188,13 +188,11 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   /** Two modules on one prefix cannot both be meant: that is for the user to mend before anything is served. Else the others serve. */
   #tellFailures(verdict: Verdict): void {
-    for (const { name, error } of verdict.modules) {
+    for (const { name, error, isConflict } of verdict.modules) {
       if (error === null) continue;
-      if (error.includes(" claims ")) {
-        throw new UserError(`Module "${name}" cannot be served: ${error.split(". ")[0]}.`, {
-          code: "PREFIX_TAKEN",
-          hint: "Give one of them another key, or remove one.",
-        });
+      if (isConflict) {
+        const hint = "Start again when no two modules claim the same.";
+        throw new UserError(`Module "${name}" cannot be served: ${error}`, { code: "PREFIX_TAKEN", hint });
       }
       this.#log.error(`Module "${name}" was not loaded: ${error}`);
     }
