@@ -6,8 +6,9 @@ import type { BoundRoute, InFlight } from "../../module/route";
 import type { Protocol, Wire } from "../wire";
 import { answer, CLOSE, KEEP, noResponse } from "./answer";
 import { asBuffer, type BodySource, IncomingBody, joinBytes } from "./body";
+import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
-import { RequestParser } from "./parser";
+import type { RequestParser } from "./parser";
 import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, plainReply, type Refusal, refuse, TOO_SLOW } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
@@ -22,8 +23,10 @@ export class Exchange implements Protocol, InFlight, BodySource {
   /** Answered and read, refused, cut, or the socket is gone: whatever still comes is ignored. */
   isOver = false;
 
-  /** Reads the head or the chunked body, as long as one is arriving. */
+  /** Reads the head, as long as it is arriving. */
   private parser: RequestParser | null = null;
+  /** null for a body with a Content-Length. */
+  private decoder: ChunkedDecoder | null = null;
   private head: RequestHead | null = null;
   /** Arriving, until `isReceived`. */
   private body: IncomingBody | null = null;
@@ -67,10 +70,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const body = new IncomingBody(this);
     this.body = body;
     this.armRequestDeadline();
-    if (head.bodyBytes === CHUNKED) {
-      this.parser = RequestParser.acquire(this.wire.dispatch.limits);
-      this.parser.beginChunked(this.wire.dispatch.limits);
-    }
+    if (head.bodyBytes === CHUNKED) this.decoder = new ChunkedDecoder(this.wire.dispatch.limits.maxHeaderBytes);
     this.receiveBody(bytes, from);
     if (!this.isOver) this.answer(head, body);
   }
@@ -175,7 +175,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
 
   private receiveBody(bytes: Buffer, from: number): void {
     if (from < bytes.length) this.awaitsContinue = false;
-    const end = this.head?.bodyBytes === CHUNKED ? this.readChunks(bytes, from) : this.readCounted(bytes, from);
+    const end = this.decoder !== null ? this.readChunks(this.decoder, bytes, from) : this.readCounted(bytes, from);
     if (end < 0) return;
     this.body?.complete();
     this.body = null;
@@ -192,25 +192,18 @@ export class Exchange implements Protocol, InFlight, BodySource {
     return this.bodyBytes === expected ? end : -1;
   }
 
-  private readChunks(bytes: Buffer, from: number): number {
-    const { parser } = this;
-    if (parser === null) return -1;
-    const end = parser.readChunked(bytes, from);
-    if (end < 0) {
-      this.refuse(MALFORMED);
-      return -1;
-    }
-    const { chunks, isComplete } = parser;
-    parser.chunks = [];
-    for (const chunk of chunks) {
-      this.bodyBytes += chunk.length;
-      if (this.bodyBytes > this.wire.dispatch.limits.maxBodyBytes) {
-        this.refuse(BODY_TOO_LARGE);
-        return -1;
-      }
-      this.body?.push(chunk);
-    }
-    return isComplete ? end : -1;
+  private readChunks(decoder: ChunkedDecoder, bytes: Buffer, from: number): number {
+    const end = decoder.decode(bytes, from, (part) => this.takePart(part));
+    if (this.isOver) return -1;
+    if (end < 0) this.refuse(MALFORMED);
+    return decoder.isComplete && end >= 0 ? end : -1;
+  }
+
+  private takePart(part: Uint8Array): void {
+    this.bodyBytes += part.length;
+    if (this.isOver) return;
+    if (this.bodyBytes > this.wire.dispatch.limits.maxBodyBytes) this.refuse(BODY_TOO_LARGE);
+    else this.body?.push(part);
   }
 
   /** The request is complete; what is behind it waits for the reply. */

@@ -19,18 +19,29 @@ const PLAIN_GET = new RegExp(
 );
 const LINE_FEED = "\n";
 
+// Clients send the same head again and again, and those of one kind the same as each other.
+let lastText = "";
+let lastLimits: Limits | null = null;
+let lastHead: RequestHead | null = null;
+
 /** @returns null when llhttp has to look at it */
 export function readPlainGet(bytes: Buffer, from: number, limits: Limits): RequestHead | null {
   const length = bytes.length - from;
   if (length > limits.maxHeaderBytes) return null;
   const text = bytes.latin1Slice(from, bytes.length);
+  if (text === lastText && limits === lastLimits) return lastHead;
   const match = PLAIN_GET.exec(text);
-  if (match === null || !text.startsWith("GET ")) return null;
+  if (match === null) return null;
   const [, target = "", path = "", fields = "", host = ""] = match;
+  // Method and version are case-sensitive, as the regular expression is not.
+  if (!text.startsWith("GET ") || !text.startsWith(" HTTP/1.1", 4 + target.length)) return null;
   if (!isValidHost(host)) return null;
   // The shortest field takes 4 bytes, so that short heads need no count.
   if (length > 4 * limits.maxHeaderFields && countLines(fields) > limits.maxHeaderFields) return null;
-  return new RequestHead("GET", target, path, host, fields, true, true, 0, false);
+  lastHead = new RequestHead("GET", target, path, host, fields, true, true, 0, false);
+  lastText = text;
+  lastLimits = limits;
+  return lastHead;
 }
 
 function countLines(text: string): number {

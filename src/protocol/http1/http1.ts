@@ -7,14 +7,12 @@
 import type { Wire } from "../wire";
 import { answer, CLOSE, KEEP, type Verdict } from "./answer";
 import { asBuffer, IncomingBody, joinBytes } from "./body";
+import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
 import { readPlainGet } from "./fast";
 import { CHUNKED, RequestHead } from "./head";
 import { RequestParser } from "./parser";
 import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, type Refusal, refuse } from "./refusal";
-
-const CR = 13;
-const LF = 10;
 
 /**
  * Takes one request from a connection that is between messages. All earlier replies were written.
@@ -38,23 +36,18 @@ export function beginRequest(wire: Wire, bytes: Uint8Array, from: number, mayBeF
 }
 
 function beginParsed(wire: Wire, bytes: Buffer, from: number): number {
-  let at = from;
-  // Empty lines before a request are ignored (RFC 9112 section 2.2).
-  while (bytes[at] === CR || bytes[at] === LF) at++;
   const { limits } = wire.dispatch;
   const parser = RequestParser.acquire(limits);
-  const head = parser.readHead(bytes, at, limits);
+  const head = parser.readHead(bytes, from, limits);
   if (head === null && !wire.hasEnded) {
     new Exchange(wire).awaitHead(parser);
     return bytes.length;
   }
-  const end = at + parser.consumed;
-  if (head instanceof RequestHead) {
-    if (head.bodyBytes === CHUNKED) return beginChunked(wire, head, parser, bytes, end);
-    parser.release();
-    return beginCounted(wire, head, bytes, end);
-  }
+  const end = from + parser.consumed;
   parser.release();
+  if (head instanceof RequestHead) {
+    return head.bodyBytes === CHUNKED ? beginChunked(wire, head, bytes, end) : beginCounted(wire, head, bytes, end);
+  }
   refuse(wire, head ?? INCOMPLETE);
   return bytes.length;
 }
@@ -67,16 +60,16 @@ function beginCounted(wire: Wire, head: RequestHead, bytes: Buffer, from: number
   return conclude(wire, answer(wire, head, body, null), bytes, end);
 }
 
-function beginChunked(wire: Wire, head: RequestHead, parser: RequestParser, bytes: Buffer, from: number): number {
-  parser.beginChunked(wire.dispatch.limits);
-  const end = parser.readChunked(bytes, from);
-  const { chunks, isComplete } = parser;
-  parser.release();
+function beginChunked(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {
+  const { limits } = wire.dispatch;
+  const decoder = new ChunkedDecoder(limits.maxHeaderBytes);
+  const parts: Uint8Array[] = [];
+  const end = decoder.decode(bytes, from, (part) => parts.push(part));
   if (end < 0) return refused(wire, MALFORMED, head, bytes);
   // Most chunked bodies take several reads; the exchange decodes them from their start.
-  if (!isComplete) return awaitBody(wire, head, bytes, from);
-  const whole = joinBytes(chunks);
-  if (whole.length > wire.dispatch.limits.maxBodyBytes) return refused(wire, BODY_TOO_LARGE, head, bytes);
+  if (!decoder.isComplete) return awaitBody(wire, head, bytes, from);
+  const whole = joinBytes(parts);
+  if (whole.length > limits.maxBodyBytes) return refused(wire, BODY_TOO_LARGE, head, bytes);
   return conclude(wire, answer(wire, head, new IncomingBody(null, whole), null), bytes, end);
 }
 

@@ -124,12 +124,26 @@ function readLines(init: ResponseInit, text: string): string | null {
   const defaultLines = text === "" ? "" : TEXT_LINES;
   if (fields === undefined) return defaultLines;
   if (typeof fields !== "object" || fields === null || Object.getPrototypeOf(fields) !== Object.prototype) return null;
-  let lines: string | null = null;
+  let only: string | null = null;
   for (const name in fields) {
-    const value = (fields as Record<string, unknown>)[name];
-    if (lines !== null || typeof value !== "string" || OWN_FIELDS.test(name) || !PLAIN_VALUE.test(value)) return null;
-    lines = `${name}: ${value}\r\n`;
-    if (!/^content-type$/i.test(name)) lines += defaultLines;
+    if (only !== null) return null;
+    only = name;
   }
-  return lines ?? defaultLines;
+  if (only === null) return defaultLines;
+  const value = (fields as Record<string, unknown>)[only];
+  return typeof value === "string" ? readLine(only, value, defaultLines) : null;
+}
+
+/** The last line made for each header name: a module sends the same few over and over. */
+const lastLines = new Map<string, { value: string; defaultLines: string; lines: string }>();
+const MAX_LAST_LINES = 64;
+
+function readLine(name: string, value: string, defaultLines: string): string | null {
+  const last = lastLines.get(name);
+  if (last !== undefined && last.value === value && last.defaultLines === defaultLines) return last.lines;
+  if (OWN_FIELDS.test(name) || !PLAIN_VALUE.test(value)) return null;
+  const lines = `${name}: ${value}\r\n${/^content-type$/i.test(name) ? "" : defaultLines}`;
+  if (lastLines.size >= MAX_LAST_LINES) lastLines.clear();
+  lastLines.set(name, { value, defaultLines, lines });
+  return lines;
 }
