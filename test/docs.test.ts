@@ -1,0 +1,368 @@
+/** The pages say what is: facts that the code holds too are compared with it, and what is shown is run. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { defaultOptions } from "../src/config/options";
+import { CONFIG_RULES, MODULE_RULES, type Rule, violation } from "../src/config/rules";
+import { readShape } from "../src/module/shape";
+import { ask } from "./support/client";
+import { runProgram, startProgram } from "./support/program";
+
+const ROOT = resolve(import.meta.dir, "..");
+const PAGES = ["README.md", "CHANGELOG.md", ...[...new Bun.Glob("docs/**/*.md").scanSync(ROOT)].sort()];
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), "utf8");
+}
+
+const page = Object.fromEntries(PAGES.map((path) => [path, read(path)]));
+const configuration = page["docs/configuration.md"] ?? "";
+const errors = page["docs/errors.md"] ?? "";
+const modules = page["docs/modules.md"] ?? "";
+const readme = page["README.md"] ?? "";
+
+/** All rows of a page's tables whose first cell is code, cell by cell. */
+function rowsOf(text: string): string[][] {
+  return [...text.matchAll(/^\| (`.*) \|$/gm)].map((match) => (match[1] ?? "").split(" | ").map((cell) => cell.trim()));
+}
+
+/** The part of a page under one heading. */
+function section(text: string, heading: string): string {
+  const at = text.indexOf(`${heading}\n`);
+  if (at < 0) throw new Error(`There is no "${heading}".`);
+  const next = text.slice(at + heading.length).search(/^#{1,3} /m);
+  return next < 0 ? text.slice(at) : text.slice(at, at + heading.length + next);
+}
+
+function blocks(text: string, language: string): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map((match) => match[1] ?? "");
+}
+
+const sources = [...new Bun.Glob("src/**/*.ts").scanSync(ROOT)].map((path) => read(path));
+
+/** A template's text with … for what is put in. */
+function withoutValues(template: string): string {
+  return template.replace(/\$\{(?:[^{}]|\{[^{}]*\})*\}/g, "…");
+}
+
+describe("docs/configuration.md", () => {
+  const defaults = defaultOptions() as unknown as Record<string, unknown>;
+
+  /** What a key takes, as the code says it to who wrote something else. */
+  const takes = (rule: Rule): string => /^must be (.*), not /s.exec(violation(rule, undefined) ?? "")?.[1] ?? "";
+
+  function expectedRows(): Record<string, string[]> {
+    const rows: Record<string, string[]> = {};
+    const add = (key: string, rule: Rule, value: unknown): void => {
+      rows[key] = [
+        value === undefined ? "" : `\`${JSON.stringify(value)}\``,
+        key.endsWith("Ms") ? "ms" : key.endsWith("Bytes") ? "bytes" : "",
+        takes(rule),
+      ];
+    };
+    for (const [key, rule] of Object.entries(CONFIG_RULES)) {
+      if (rule.type !== "group") add(key, rule, defaults[key]);
+      else
+        for (const [name, inner] of Object.entries(rule.keys))
+          add(`${key}.${name}`, inner, (defaults[key] as Record<string, unknown>)[name]);
+    }
+    return rows;
+  }
+
+  test("has every key with its default, its unit and what it takes", () => {
+    const found: Record<string, string[]> = {};
+    for (const [key = "", value = "", unit = "", allowed = ""] of rowsOf(section(configuration, "## Keys of hrmr.json"))) {
+      const name = key.replaceAll("`", "");
+      if (!name.startsWith("modules.")) found[name] = [value, unit === "ms" || unit === "bytes" ? unit : "", allowed];
+    }
+    expect(found).toEqual(expectedRows());
+  });
+
+  test("has the keys of a module", () => {
+    const found = rowsOf(configuration).filter(([key]) => key?.startsWith("`modules.NAME."));
+    const expected = Object.entries(MODULE_RULES).map(([key, rule]) => [`\`modules.NAME.${key}\``, takes(rule)]);
+    expect(found.map(([key, , allowed]) => [key, allowed])).toEqual(expected);
+  });
+
+  test("has every environment variable, and no other", () => {
+    const read = sources.flatMap((source) => source.match(/\bHRMR_[A-Z_]+\b/g) ?? []);
+    const told = rowsOf(section(configuration, "## Environment")).map(([name]) => name?.replaceAll("`", "") ?? "");
+    expect(told.filter((name) => name.startsWith("HRMR_")).sort()).toEqual([...new Set(read)].sort());
+  });
+});
+
+describe("commands and flags", () => {
+  const flagsIn = (text: string): string[] => [...new Set(text.match(/--[a-z][a-z-]*[a-z]/g))].sort();
+  let commands: string[];
+  let flags: Record<string, string[]>;
+
+  beforeAll(async () => {
+    const { stdout } = await runProgram(["help"]);
+    commands = (/^USAGE hrmr (\S+)$/m.exec(stdout)?.[1] ?? "").split("|");
+    flags = {};
+    for (const command of commands) flags[command] = flagsIn((await runProgram(["help", command])).stdout);
+  });
+
+  test("the README has every command", () => {
+    const told = rowsOf(section(readme, "## Commands and flags")).flatMap(([cell = ""]) =>
+      [...cell.matchAll(/`hrmr (\w+)/g)].map((match) => match[1] ?? ""),
+    );
+    expect(told.sort()).toEqual([...commands].sort());
+  });
+
+  test.each([
+    ["README.md", "## Commands and flags"],
+    ["docs/configuration.md", "## Flags of hrmr start"],
+  ])("%s has every flag of start, in its table", (path, heading) => {
+    const rows = rowsOf(section(page[path] ?? "", heading)).filter(([first]) => first?.startsWith("`-"));
+    // What switches off stands beside what switches on.
+    expect(flagsIn(rows.flat().join(" ")).filter((flag) => flag !== "--no-watch")).toEqual(
+      (flags.start ?? []).filter((flag) => flag !== "--no-watch"),
+    );
+  });
+
+  test("no page names a flag that does not exist", () => {
+    const known = new Set([...Object.values(flags).flat(), "--help", "--version"]);
+    // Of bun test, in the page about modules.
+    known.add("--preload");
+    expect(
+      PAGES.flatMap((path) =>
+        flagsIn(page[path] ?? "")
+          .filter((flag) => !known.has(flag))
+          .map((flag) => `${path}: ${flag}`),
+      ),
+    ).toEqual([]);
+  });
+
+  test("every flag of every command is told in configuration.md", () => {
+    const told = new Set(flagsIn(configuration));
+    expect(
+      Object.values(flags)
+        .flat()
+        .filter((flag) => !told.has(flag)),
+    ).toEqual([]);
+  });
+});
+
+describe("set-up", () => {
+  const scripts = (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts;
+
+  test("the README's two commands stand alone in their blocks, and CI calls the second", () => {
+    const shown = blocks(section(readme, "## Set-up"), "sh").map((text) => text.trim());
+    expect(shown).toEqual(["npm install && npm start", "npm install && npm test"]);
+    expect(read(".ci/run")).toContain(shown[1] ?? "");
+  });
+
+  test("every npm script that is named exists", () => {
+    const texts = { ...page, ".ci/run": read(".ci/run") };
+    const missing = Object.entries(texts).flatMap(([path, text]) =>
+      [...text.matchAll(/\bnpm (?:run )?([a-z]+)\b/g)]
+        .map((match) => match[1] ?? "")
+        .filter((name) => name !== "install" && !(name in scripts))
+        .map((name) => `${path}: npm ${name}`),
+    );
+    expect(missing.filter((line) => !line.endsWith("npm run"))).toEqual([]);
+    expect(scripts.start).toBeDefined();
+  });
+
+  test("what the README shows in a minute is what a server in the checkout answers", async () => {
+    const state = mkdtempSync(join(tmpdir(), "hrmr-docs-"));
+    const server = await startProgram(["--port", "0", "--state", state], { cwd: ROOT });
+    try {
+      const lines = (blocks(section(readme, "## In a minute"), "sh")[0] ?? "").trim().split("\n");
+      expect(lines.length).toBeGreaterThanOrEqual(4);
+      for (const line of lines) {
+        const reply = (await perform(line, server.port)).trim();
+        const shown = /# (.*)$/.exec(line)?.[1] ?? "";
+        if (/^\w+$/.test(shown)) expect(reply).toBe(shown);
+        else if (/^\d+,/.test(shown)) expect(reply).toBe(shown.split(",")[0] ?? "");
+        else expect(reply.split("\n").length).toBeGreaterThan(5);
+      }
+    } finally {
+      await server.stop();
+      rmSync(state, { recursive: true, force: true });
+    }
+  });
+
+  /** Does what a line with curl or nc would, so that the test needs neither. */
+  async function perform(line: string, port: number): Promise<string> {
+    const raw = /^printf '(.*?)' \| nc -N localhost 8080\b/.exec(line)?.[1];
+    if (raw !== undefined) return ask(port, raw.replaceAll("\\n", "\n"));
+    const [, body, path] = /^curl (?:-d (\S+) )?http:\/\/localhost:8080(\S*)/.exec(line) ?? [];
+    if (path === undefined) throw new Error(`Not understood: ${line}`);
+    const reply = await fetch(`http://127.0.0.1:${port}${path}`, body === undefined ? {} : { method: "POST", body });
+    expect(reply.status).toBe(200);
+    return reply.text();
+  }
+});
+
+describe("docs/errors.md", () => {
+  const told = rowsOf(section(errors, "## To raw clients")).map(([line]) => line?.replaceAll("`", "") ?? "");
+  const code = withoutValues(sources.join("\n"));
+
+  /** A quoted key is put together elsewhere in the code. */
+  const unquoted = (line: string): string => line.replaceAll('"', "");
+
+  test("has every ERR line of the code", () => {
+    const given = [...code.matchAll(/(["`])(ERR (?:(?!\1)[^\n])*?)\\n/g)].map((match) => unquoted(match[2] ?? ""));
+    expect(given.length).toBeGreaterThan(9);
+    // "ERR …": the verdict of a reload, and the deadline's text, which the next test looks for.
+    const missing = given.filter((line) => line !== "ERR …" && !told.map(unquoted).includes(line));
+    expect([...new Set(missing)]).toEqual([]);
+  });
+
+  test("has no ERR line that the code does not give", () => {
+    const parts = (line: string): string[] => line.replace(/^ERR /, "").split(/["…]+/);
+    const unknown = told.filter((line) => parts(line).some((part) => part.trim().length > 3 && !code.includes(part.trim())));
+    expect(told.length).toBeGreaterThan(9);
+    expect(unknown).toEqual([]);
+  });
+
+  test("has every HTTP status with its text, and no other", () => {
+    const given = [...code.matchAll(/(?:Refusal\(|plain\(wire, head, |writePlain\()([45]\d\d), (?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g)].map(
+      ([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`,
+    );
+    const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) \| (.*?) \|/gm)].map(
+      ([, status, text]) => `${status} ${text}`,
+    );
+    expect(given.length).toBeGreaterThan(20);
+    expect([...new Set(rows)].sort()).toEqual([...new Set(given)].sort());
+  });
+});
+
+describe("docs/modules.md", () => {
+  /** The options that the code knows: it names them all to who writes an unknown one. */
+  function known(exported: unknown): string[] {
+    try {
+      readShape("x", exported);
+    } catch (error) {
+      return (/Known are (.*?)\.?$/.exec((error as Error).message)?.[1] ?? "").split(", ").sort();
+    }
+    return [];
+  }
+  const options = (heading: string): string[] => rowsOf(section(modules, heading)).map(([cell]) => /^`(\w+)/.exec(cell ?? "")?.[1] ?? "");
+  const handle = (): string => "";
+
+  test("has every option of a definition, and no other", () => {
+    expect(options("## Options of a definition").sort()).toEqual(known({ routes: { A: handle }, qqqqqqqq: 1 }));
+  });
+
+  test("has every option of a route, and no other", () => {
+    const kinds = ["handle", "fetch", "connect"].flatMap((kind) => known({ routes: { A: { [kind]: handle, qqqqqqqq: 1 } } }));
+    expect(options("## Options of a route").sort()).toEqual([...new Set(kinds)].sort());
+  });
+
+  test("has every module that ships with hrmr, with its keys", async () => {
+    const rows = rowsOf(section(modules, "## What ships with hrmr").replaceAll(/^\| \[(\w+)\]\([^)]*\)/gm, "| `$1`"));
+    const shipped = readdirSync(join(ROOT, "modules")).map((name) => name.replace(/\.ts$/, ""));
+    expect(rows.map(([name]) => name?.replaceAll("`", "")).sort()).toEqual(shipped.sort());
+    for (const [name = "", , routes = ""] of rows) {
+      const { default: module } = (await import(join(ROOT, "modules", `${name.replaceAll("`", "")}.ts`))) as {
+        default: { routes: object };
+      };
+      for (const key of Object.keys(module.routes)) expect(routes).toContain(`\`${key}\``);
+    }
+  });
+});
+
+describe("the examples of the pages", () => {
+  const examples = PAGES.flatMap((path) =>
+    blocks(page[path] ?? "", "ts").map((text, index) => ({ name: `${path.replaceAll(/\W/g, "-")}-${index}`, text })),
+  );
+  const dir = mkdtempSync(join(tmpdir(), "hrmr-docs-"));
+
+  beforeAll(() => {
+    cpSync(join(ROOT, "examples/init/tsconfig.json"), join(dir, "tsconfig.json"));
+    cpSync(join(ROOT, "src/module/contract.d.ts"), join(dir, "hrmr.d.ts"));
+    // `Bun` in an example: the project that init writes has no package for it either.
+    writeFileSync(
+      join(dir, "modules", "bun.d.ts"),
+      "declare const Bun: { sleep(ms: number): Promise<void>; hash(bytes: Uint8Array): bigint };\n",
+    );
+  });
+  mkdirSync(join(dir, "modules"));
+  symlinkSync(join(ROOT, "node_modules"), join(dir, "node_modules"));
+  for (const { name, text } of examples) writeFileSync(join(dir, "modules", `${name}.ts`), text);
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  test("are there", () => expect(examples.length).toBeGreaterThan(7));
+
+  test.each(examples.map(({ name }) => name))("%s is a module", async (name) => {
+    const exported = (await import(join(dir, "modules", `${name}.ts`))) as { default: unknown };
+    expect(readShape(name, exported.default).routes.length).toBeGreaterThan(0);
+  });
+
+  test("have no type errors", () => {
+    const { stdout, stderr } = Bun.spawnSync([process.execPath, "check"], { cwd: dir, env: { ...process.env, NO_COLOR: "1" } });
+    const output = `${stdout.toString()}${stderr.toString()}`;
+    expect(output).not.toContain("error TS");
+    expect(output).toContain("No type errors in");
+  });
+
+  test("of hrmr.json are valid", () => {
+    for (const text of blocks(configuration, "json"))
+      expect(Object.keys(Bun.JSONC.parse(text) as object).filter((key) => key !== "modules" && !(key in CONFIG_RULES))).toEqual([]);
+  });
+});
+
+describe("links and paths", () => {
+  test("every relative link leads somewhere, to a heading that is there", () => {
+    const broken = PAGES.flatMap((path) =>
+      [...(page[path] ?? "").replaceAll(/^```[\s\S]*?^```$/gm, "").matchAll(/\]\((?!https?:)([^)]+)\)/g)]
+        .map((match) => match[1] ?? "")
+        .filter((link) => !leadsSomewhere(path, link))
+        .map((link) => `${path}: ${link}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  function leadsSomewhere(from: string, link: string): boolean {
+    const [file = "", anchor] = link.split("#");
+    const target = file === "" ? from : join(dirname(from), file);
+    if (!existsSync(join(ROOT, target))) return false;
+    if (anchor === undefined) return true;
+    const headings = read(target).match(/^#+ .*$/gm) ?? [];
+    return headings.some(
+      (heading) =>
+        heading
+          .replace(/^#+ /, "")
+          .toLowerCase()
+          .replaceAll(/[^\w\s-]/g, "")
+          .replaceAll(" ", "-") === anchor,
+    );
+  }
+
+  test("every file and folder that a page names exists", () => {
+    const named = PAGES.flatMap((path) =>
+      [...(page[path] ?? "").matchAll(/`((?:src|test|modules|examples|docs|bench)\/[\w./-]+)`/g)].map((match) => [path, match[1] ?? ""]),
+    );
+    expect(named.length).toBeGreaterThan(40);
+    // Files of a reader's project, not of this one.
+    const theirs = new Set(["modules/NAME.ts", "modules/NAME/index.ts"]);
+    expect(named.filter(([, file = ""]) => !theirs.has(file) && !existsSync(join(ROOT, file))).map((pair) => pair.join(": "))).toEqual([]);
+  });
+
+  test("every folder of src is in the table of docs/architecture.md", () => {
+    const table = section(page["docs/architecture.md"] ?? "", "## The folders");
+    const folders = new Set([...new Bun.Glob("src/*/**/*.ts").scanSync(ROOT)].map((path) => path.split("/").slice(0, 2).join("/")));
+    expect([...folders].filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  test("the seams of docs/architecture.md are exported where it says", () => {
+    const rows = rowsOf(section(page["docs/architecture.md"] ?? "", "## The seams"));
+    expect(rows.length).toBeGreaterThan(5);
+    for (const [names = "", file = ""] of rows) {
+      for (const name of names.replaceAll("`", "").split(", ")) {
+        expect(read(file.replaceAll("`", ""))).toMatch(new RegExp(`export (?:interface|class|type) ${name}\\b`));
+      }
+    }
+  });
+
+  test("every page is linked from another", () => {
+    const linked = PAGES.flatMap((path) =>
+      [...(page[path] ?? "").matchAll(/\]\(([^)#]+)/g)].map((match) => join(dirname(path), match[1] ?? "")),
+    );
+    expect(PAGES.filter((path) => path !== "README.md" && !linked.includes(path))).toEqual([]);
+  });
+});
