@@ -3,7 +3,7 @@
  */
 import { STATUS_CODES } from "node:http";
 import type { RequestHead } from "./head";
-import { GraphResponse, TEXT_LINES, textOfStream } from "./response";
+import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "./response";
 
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
 export const MAX_WHOLE_BYTES = 262_144;
@@ -49,6 +49,8 @@ export function composeReply(head: RequestHead, response: Response, keepAlive: b
     return whole === undefined ? null : composeText(head, response, whole, keepAlive, date);
   }
   if (kind === "blob") return null;
+  // Asked for behind the body, the headers would lack the Content-Type that comes from it.
+  void response.headers;
   // Of such a body the bytes are there at once.
   const bytes = Bun.peek(response.bytes());
   return bytes instanceof Promise ? null : composeBytes(head, response, bytes, true, keepAlive, date);
@@ -99,7 +101,7 @@ export function composeHead(
 ): string | Uint8Array {
   const { status } = response;
   if (!(status >= 200 && status <= 999)) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
-  const lines = GraphResponse.linesOf(response) ?? fieldLines(response.headers, defaultType);
+  const lines = GraphResponse.linesOf(response) ?? fieldLines(response, defaultType);
   const connection = keepAlive ? (head.isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
   const message = `HTTP/1.1 ${status} ${reasonOf(response)}\r\n${lines}${connection}Date: ${date}\r\n${framingLine(status, framing)}\r\n`;
   return isAscii(lines) ? message : Buffer.from(message, "latin1");
@@ -128,9 +130,10 @@ function emptyFraming(head: RequestHead, response: Response): BodyFraming {
   return told !== null && /^\d{1,15}$/.test(told) ? Number(told) : 0;
 }
 
-function fieldLines(headers: Headers, defaultType: string): string {
+function fieldLines(response: Response, defaultType: string): string {
   // toJSON() keeps each Set-Cookie apart, in half the time of iterating.
-  const fields: Record<string, string | string[]> = headers.toJSON();
+  const fields: Record<string, string | string[]> = response.headers.toJSON();
+  if (decodedResponses.has(response)) delete fields["content-encoding"];
   let lines = fields["content-type"] === undefined ? defaultType : "";
   for (const name in fields) {
     const value = fields[name] ?? "";

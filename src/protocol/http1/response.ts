@@ -10,6 +10,9 @@ export type BodyKind = "none" | "text" | "static" | "blob" | "stream";
 /** Bodies of streams that a `body` getter made of a string, for `new Response(response.body, response)`: hono does that after each middleware. */
 const streamTexts = new WeakMap<ReadableStream, string>();
 
+/** Responses of `fetch` whose body was decoded, though their Content-Encoding still stands there. */
+export const decodedResponses = new WeakSet<Response>();
+
 const JSON_INIT: ResponseInit = { headers: { "Content-Type": "application/json;charset=utf-8" } };
 const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
 export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
