@@ -23,9 +23,8 @@ export interface CallHolder {
 export class PooledCall implements PoolCall {
   readonly generation: number;
   readonly routeIndex: number;
-  /** The message, as latin1. */
-  readonly latin1: string;
-  readonly client: string;
+  /** Client and message: see `parcelOf`. */
+  readonly parcel: string;
   /** 0: waits for ever. */
   readonly timeoutMs: number;
   /** When the caller asked. Of performance.now(). */
@@ -40,19 +39,10 @@ export class PooledCall implements PoolCall {
   #onOver: (() => void) | null;
 
   /** @param onOver called once, when the call is answered or given up */
-  constructor(
-    generation: number,
-    routeIndex: number,
-    latin1: string,
-    client: string,
-    timeoutMs: number,
-    sink: CallSink,
-    onOver: () => void,
-  ) {
+  constructor(generation: number, routeIndex: number, parcel: string, timeoutMs: number, sink: CallSink, onOver: () => void) {
     this.generation = generation;
     this.routeIndex = routeIndex;
-    this.latin1 = latin1;
-    this.client = client;
+    this.parcel = parcel;
     this.timeoutMs = timeoutMs;
     this.askedAt = this.beganAt = performance.now();
     this.sink = sink;

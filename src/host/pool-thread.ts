@@ -15,7 +15,10 @@ import {
   REPLY_FIELDS,
   REPLY_HEADER,
   type ReplyBatch,
+  kindOf,
   RUNNING,
+  seqOf,
+  targetOf,
   type ToMain,
   type ToWorker,
 } from "./messages";
@@ -95,7 +98,7 @@ export class Thread implements CallHolder {
     const seq = this.#nextSeq;
     if (this.#waiting() === 0) this.#quietSince = call.beganAt;
     if (this.#outgoing.length === 0) this.#outgoing.push(seq);
-    this.#outgoing.push(call.generation, call.routeIndex, call.latin1, call.client);
+    this.#outgoing.push(targetOf(call.generation, call.routeIndex), call.parcel);
     call.holder = this;
     call.seq = seq;
     this.calls.set(seq, call);
@@ -204,10 +207,11 @@ export class Thread implements CallHolder {
   #receiveReplies(batch: ReplyBatch): void {
     this.#owner.noteCost(batch[0] as number, batch[1] as number);
     for (let at = REPLY_HEADER; at < batch.length; at += REPLY_FIELDS) {
-      const seq = batch[at] as number;
-      const kind = batch[at + 1] as number;
+      const label = batch[at] as number;
+      const seq = seqOf(label);
+      const kind = kindOf(label);
       const call = this.calls.get(seq);
-      if (call !== undefined) this.#receiveReply(call, kind, batch[at + 2]);
+      if (call !== undefined) this.#receiveReply(call, kind, batch[at + 1]);
       else if (kind === REPLY.streamOpen) this.#postCancel(seq, "gone");
     }
   }

@@ -4,7 +4,7 @@
  */
 import type { Client, Log } from "../module/contract";
 import { HostLostError, PoolBusyError } from "./errors";
-import { encodeClient, toLatin1 } from "./messages";
+import { encodeClient, parcelOf } from "./messages";
 import { type CallSink, type PoolCall, PooledCall } from "./pool-call";
 import { Thread, type ThreadOwner, type ThreadState } from "./pool-thread";
 import type { LoadSpec } from "./spec";
@@ -115,13 +115,13 @@ export class Pool {
   /**
    * Calls a route's handler on some thread.
    *
-   * @param bytes     the message; copied before this returns
+   * @param latin1    the message, a character a byte
    * @param timeoutMs for the handler, from its begin. A call that does not get to begin within twice this time, and the grace
    *                  of a kill, is refused as busy. 0 waits for ever.
    * @param sink      never called before this returns
    */
-  call(id: number, routeIndex: number, bytes: Uint8Array, client: Client, timeoutMs: number, sink: CallSink): PoolCall {
-    const call = new PooledCall(id, routeIndex, toLatin1(bytes), encodeClient(client), timeoutMs, sink, this.#over);
+  call(id: number, routeIndex: number, latin1: string, client: Client, timeoutMs: number, sink: CallSink): PoolCall {
+    const call = new PooledCall(id, routeIndex, parcelOf(encodeClient(client), latin1), timeoutMs, sink, this.#over);
     this.#pending++;
     if (this.#closed !== null) queueMicrotask(() => call.fail(this.#closed ?? lost()));
     else if (this.#pending > this.#options.maxQueued)

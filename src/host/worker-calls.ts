@@ -2,7 +2,19 @@
 import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../module/contract";
 import type { LoadedModule } from "../module/load";
-import { CALL_FIELDS, type CallBatch, type CancelReason, failureOf, HEAD, REPLY, type ReplyBatch, RUNNING, toLatin1 } from "./messages";
+import {
+  CALL_FIELDS,
+  type CallBatch,
+  type CancelReason,
+  failureOf,
+  HEAD,
+  labelOf,
+  readTarget,
+  REPLY,
+  type ReplyBatch,
+  RUNNING,
+  toLatin1,
+} from "./messages";
 import { SavedReplies } from "./saved-replies";
 import { PoolMessage } from "./worker-message";
 import { isSource, type Source, StreamSource } from "./worker-stream";
@@ -77,12 +89,13 @@ export class WorkerCalls {
   #begin(seq: number, batch: CallBatch, at: number): boolean {
     if (Atomics.compareExchange(this.#shared, HEAD, seq, (seq + 1) | 0) !== seq) return false;
     Atomics.store(this.#shared, RUNNING, seq);
-    this.#run(seq, batch[at] as number, batch[at + 1] as number, batch[at + 2] as string, batch[at + 3] as string);
+    this.#run(seq, batch[at] as number, batch[at + 1] as string);
     Atomics.store(this.#shared, RUNNING, 0);
     return true;
   }
 
-  #run(seq: number, id: number, routeIndex: number, latin1: string, client: string): void {
+  #run(seq: number, target: number, parcel: string): void {
+    const { generation: id, routeIndex } = readTarget(target);
     const resident = this.residents.get(id);
     const handler = resident?.handlers[routeIndex];
     if (resident === undefined || handler === undefined) {
@@ -91,7 +104,7 @@ export class WorkerCalls {
         new Error(`Route ${routeIndex} of load ${id} is not on this thread. This is a bug in hrmr; please report it.`),
       );
     }
-    const message = new PoolMessage(latin1, client);
+    const message = new PoolMessage(parcel);
     try {
       const result = resident.module.run(handler, message, resident.context);
       if (typeof result === "string") this.#reply(seq, REPLY.text, result);
@@ -166,7 +179,7 @@ export class WorkerCalls {
   }
 
   #reply(seq: number, kind: number, value: ReplyBatch[number]): void {
-    this.#replies.push(seq, kind, value);
+    this.#replies.push(labelOf(seq, kind), value);
     if (!this.#saved.add(seq, kind, value)) this.#flush();
   }
 

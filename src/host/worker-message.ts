@@ -1,19 +1,22 @@
 /** A message as a handler on a pool thread sees it: everything but the bytes' string is made at its first use. */
 import type { Client, Message } from "../module/contract";
-import { type CancelReason, decodeClient, fromLatin1 } from "./messages";
+import { type CancelReason, decodeClient, fromLatin1, parcelMark } from "./messages";
 
 export class PoolMessage implements Message {
-  readonly #latin1: string;
-  readonly #encodedClient: string;
+  readonly #parcel: string;
   #bytes: Uint8Array | null = null;
   #text: string | null = null;
   #client: Client | null = null;
   #controller: AbortController | null = null;
   #cancelled: CancelReason | null = null;
 
-  constructor(latin1: string, encodedClient: string) {
-    this.#latin1 = latin1;
-    this.#encodedClient = encodedClient;
+  /** @param parcel see `parcelOf` */
+  constructor(parcel: string) {
+    this.#parcel = parcel;
+  }
+
+  get #latin1(): string {
+    return this.#parcel.slice(parcelMark(this.#parcel) + 1);
   }
 
   get bytes(): Uint8Array {
@@ -25,7 +28,7 @@ export class PoolMessage implements Message {
   }
 
   get client(): Client {
-    return (this.#client ??= decodeClient(this.#encodedClient));
+    return (this.#client ??= decodeClient(this.#parcel.slice(0, parcelMark(this.#parcel))));
   }
 
   get signal(): AbortSignal {

@@ -48,13 +48,10 @@ export function announcedLength(framing: Framing, keyBytes: number, bytes: Uint8
   return Math.max(0, readLength(framing.length, keyBytes, bytes, from));
 }
 
-/** @returns the message's bytes as the handler gets them: a line without its LF and the CR before it */
-export function messageBytes(framing: Framing, bytes: Uint8Array, from: number, end: number): Uint8Array {
-  let last = end;
-  if (framing === "line" && last > from && bytes[last - 1] === LF) {
-    last -= last - 1 > from && bytes[last - 2] === CR ? 2 : 1;
-  }
-  return from === 0 && last === bytes.length ? bytes : bytes.subarray(from, last);
+/** @returns where what the handler gets ends: a line is given without its LF and the CR before it */
+export function contentEnd(framing: Framing, bytes: Uint8Array, from: number, end: number): number {
+  if (framing !== "line" || end === from || bytes[end - 1] !== LF) return end;
+  return end - 1 > from && bytes[end - 2] === CR ? end - 2 : end - 1;
 }
 
 function callFraming(framing: (bytes: Uint8Array) => number, bytes: Uint8Array, from: number): number {

@@ -9,20 +9,29 @@ export interface Sender {
 }
 
 export class RawMessage implements Message {
-  readonly bytes: Uint8Array;
+  readonly #buffer: Buffer;
+  readonly #from: number;
+  readonly #end: number;
   readonly #sender: Sender;
+  #bytes: Uint8Array | undefined;
   #text: string | undefined;
   #controller: AbortController | undefined;
   #abortReason: Error | undefined;
 
-  /** @param bytes the whole message; handed over, not copied */
-  constructor(bytes: Uint8Array, sender: Sender) {
-    this.bytes = bytes;
+  /** @param buffer holds the message from `from` to before `end`; handed over, not copied: cutting it costs as much as many a handler */
+  constructor(buffer: Uint8Array, from: number, end: number, sender: Sender) {
+    this.#buffer = asBuffer(buffer);
+    this.#from = from;
+    this.#end = end;
     this.#sender = sender;
   }
 
+  get bytes(): Uint8Array {
+    return (this.#bytes ??= this.#buffer.subarray(this.#from, this.#end));
+  }
+
   get text(): string {
-    return (this.#text ??= decodeUtf8(this.bytes));
+    return (this.#text ??= this.#buffer.utf8Slice(this.#from, this.#end));
   }
 
   get client(): Client {
@@ -44,6 +53,7 @@ export class RawMessage implements Message {
   }
 }
 
-function decodeUtf8(bytes: Uint8Array): string {
-  return Buffer.isBuffer(bytes) ? bytes.utf8Slice(0, bytes.length) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+/** What comes from a socket is a Buffer already. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -7,10 +7,10 @@ import { callInline } from "../host/inline";
 import type { Pool } from "../host/pool";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import { announcedLength, findMessageEnd, FramingError, messageBytes } from "../protocol/framing";
+import { announcedLength, contentEnd, findMessageEnd, FramingError } from "../protocol/framing";
 import { HeldBytes } from "../protocol/held";
 import { beginHttp1 } from "../protocol/http1/http1";
-import { RawMessage } from "../protocol/message";
+import { asBuffer, RawMessage } from "../protocol/message";
 import { isThenable } from "../protocol/reply";
 import { HandedConnection } from "../protocol/stream";
 import { unavailableReply } from "../protocol/unavailable";
@@ -249,7 +249,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     }
     this.#misses = 0;
     this.#heldIsOver();
-    this.#call(route, messageBytes(framing, bytes, at, end));
+    this.#call(route, bytes, at, contentEnd(framing, bytes, at, end));
     return end;
   }
 
@@ -269,11 +269,12 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
 
   // ---- calling and answering ----
 
-  #call(route: BoundRoute, content: Uint8Array): void {
+  /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
+  #call(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
     this.dispatch.counters.messages++;
     if (route.isUnavailable) return this.#reply(route, unavailableReply(route));
-    const message = new RawMessage(content, this);
-    if (route.run === "pool") return this.#callPool(route, message);
+    if (route.run === "pool") return this.#callPool(route, asBuffer(bytes).latin1Slice(from, end));
+    const message = new RawMessage(bytes, from, end, this);
     let result: unknown;
     try {
       result = callInline(route, message);
@@ -294,12 +295,11 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     );
   }
 
-  #callPool(route: BoundRoute, message: RawMessage): void {
-    const slot = this.#addSlot(route, message);
+  #callPool(route: BoundRoute, latin1: string): void {
+    const slot = this.#addSlot(route, null);
     slot.begin(0);
     const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    const call = this.home.pool.call(route.generation.id, route.index, message.bytes, this.client, timeoutMs, slot);
-    slot.onCancel = () => call.cancel();
+    slot.pooled = this.home.pool.call(route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
   }
 
   /** Sends a reply that is there already, behind those that are still owed. */

@@ -3,9 +3,10 @@
  */
 import { formatListen, type ListenAddress } from "../config/listen";
 import { callInline } from "../host/inline";
+import { toLatin1 } from "../host/messages";
 import type { Client } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
-import { findMessageEnd, messageBytes } from "../protocol/framing";
+import { contentEnd, findMessageEnd } from "../protocol/framing";
 import { RawMessage } from "../protocol/message";
 import { checkReply, isStream, isThenable, type StreamReply } from "../protocol/reply";
 import { unavailableReply } from "../protocol/unavailable";
@@ -53,7 +54,7 @@ export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: 
   try {
     const end = route.framing === "line" ? lineEnd(bytes) : findMessageEnd(route.framing, route.keyBytes, bytes, 0);
     if (end === NEED_MORE || end !== bytes.length) return send("ERR a datagram must hold one whole message\n");
-    call.start(new RawMessage(messageBytes(route.framing, bytes, 0, end), { client }));
+    call.start(new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client }));
   } catch (error) {
     call.reject(error);
   }
@@ -89,7 +90,7 @@ class DatagramCall implements InFlight, Deadline {
     const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
     route.generation.enter(this);
     if (route.run === "pool") {
-      this.#home.pool.call(route.generation.id, route.index, message.bytes, this.#client, timeoutMs, this);
+      this.#home.pool.call(route.generation.id, route.index, toLatin1(message.bytes), this.#client, timeoutMs, this);
       return;
     }
     const result: unknown = callInline(route, message);

@@ -2,7 +2,7 @@
  * The replies that a connection still owes, in the order of their messages (DESIGN section 4). A slot is made only for
  * a reply that is not there at once, or that must wait for one before it.
  */
-import { HandlerTimeoutError, PoolBusyError, type CallSink } from "../host/pool";
+import { HandlerTimeoutError, PoolBusyError, type CallSink, type PoolCall } from "../host/pool";
 import type { Reply } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
 import type { RawMessage } from "../protocol/message";
@@ -41,8 +41,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   #reply: Exclude<Reply, void | undefined> | typeof CLOSE_CONNECTION = null;
   #pump: StreamPump | null = null;
   #isCounted = false;
-  /** Takes the call back from its host; set by the caller of a pool. */
-  onCancel: (() => void) | null = null;
+  /** The call on the pool that answers here. */
+  pooled: PoolCall | null = null;
 
   /** @param route null for a reply of the server's own, which no handler made */
   constructor(owner: ReplyOwner, route: BoundRoute | null, message: RawMessage | null) {
@@ -87,7 +87,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   }
 
   cut(reason: string): void {
-    this.onCancel?.();
+    this.pooled?.cancel();
     this.#message?.abort(new Error(reason));
     if (this.#state === WAITING) this.#fail(new Error(reason));
     else if (this.#state === STREAMING) {
@@ -103,8 +103,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     const wasWaiting = this.#state === WAITING;
     this.#state = SENT;
     this.#pump?.stop();
-    this.onCancel?.();
-    if (!wasWaiting || this.onCancel !== null) this.#leave();
+    this.pooled?.cancel();
+    if (!wasWaiting || this.pooled !== null) this.#leave();
   }
 
   /** Sends the reply if it is ready. Called for the head of the line only. @returns whether the next slot may go */

@@ -1,4 +1,5 @@
 /** A pool with modules written for one test, and calls as promises. */
+import { toLatin1 } from "../../src/host/messages";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,7 +61,7 @@ export class PoolFixture {
     // A test may look at a failure later than it happens.
     answer.promise.catch(() => {});
     const bytes = typeof message === "string" ? Buffer.from(message) : message;
-    return { call: this.pool.call(id, route, bytes, CLIENT, timeoutMs, answer), answer: answer.promise };
+    return { call: this.pool.call(id, route, toLatin1(bytes), CLIENT, timeoutMs, answer), answer: answer.promise };
   }
 
   async text(id: number, message: string, route = 0, timeoutMs = 5000): Promise<Answer> {
