@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { defaultOptions } from "../src/config/options";
+import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/options";
 import { CONFIG_RULES, MODULE_RULES, type Rule, violation } from "../src/config/rules";
 import { readShape } from "../src/module/shape";
 import { ask } from "./support/client";
@@ -122,6 +122,26 @@ describe("commands and flags", () => {
     );
   });
 
+  test("the defaults that the README tells are the code's", () => {
+    const { threads, commands: policy, limits, timeouts } = defaultOptions();
+    const defaults = Object.fromEntries(
+      rowsOf(section(readme, "## Commands and flags")).map(([flag = "", , value]) => [flag.split("`")[1] ?? "", value]),
+    );
+    expect(defaults).toMatchObject({
+      "--port": String(DEFAULT_PORT),
+      "--host": DEFAULT_HOST,
+      "--threads": String(threads),
+      "--commands": policy,
+    });
+    const told = section(readme, "## Limits and security").replaceAll(/\s+/g, " ");
+    expect(told).toContain(`It listens on ${DEFAULT_HOST} until told otherwise`);
+    expect(told).toContain(`${limits.maxConnections} connections, ${limits.maxConnectionsPerAddress} of one address`);
+    expect([limits.maxMessageBytes, limits.maxBodyBytes, limits.maxHeaderBytes]).toEqual([2 ** 20, 2 ** 20, 2 ** 13]);
+    expect(told).toContain("messages and HTTP bodies of 1 MiB, header fields of 8 KiB");
+    expect([timeouts.requestMs, timeouts.handlerMs, timeouts.writeMs, timeouts.idleMs]).toEqual([30_000, 30_000, 30_000, 300_000]);
+    expect(told).toContain("30 s for a message to arrive, for a handler and for a client to read, 5 min of silence");
+  });
+
   test("no page names a flag that does not exist", () => {
     const known = new Set([...Object.values(flags).flat(), "--help", "--version"]);
     // Of bun test, in the page about modules.
@@ -223,7 +243,7 @@ describe("docs/errors.md", () => {
     const given = [...code.matchAll(/(?:Refusal\(|plain\(wire, head, |writePlain\()([45]\d\d), (?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g)].map(
       ([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`,
     );
-    const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) \| (.*?) \|/gm)].map(
+    const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) +\| (.*?) +\|/gm)].map(
       ([, status, text]) => `${status} ${text}`,
     );
     expect(given.length).toBeGreaterThan(20);
