@@ -100,9 +100,16 @@ test("pipelined requests are answered in their order, however long each handler 
 
 test("a connection with more than 64 KB of waiting requests is read no further", async () => {
   const first = gate();
-  await serving({ routes: { "/slow": () => first.passed.then(() => text("slow")) } }, async (server) => {
-    const many = 3000;
-    const replies = talk(server.port, get("/slow") + get("/last").repeat(many) + LAST);
+  const routes: HarnessOptions["routes"] = {
+    "/slow": () => first.passed.then(() => text("slow")),
+    "/async": async () => {
+      await Promise.resolve();
+      return text("async");
+    },
+  };
+  await serving({ routes }, async (server) => {
+    const many = 5000;
+    const replies = talk(server.port, get("/slow") + (get("/last") + get("/async")).repeat(many / 2) + LAST);
     await until(() => server.pauses > 0, "the connection is paused");
     first.open();
     expect((await replies).length).toBe(many + 2);

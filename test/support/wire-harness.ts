@@ -189,8 +189,9 @@ class HarnessWire implements Wire {
   release(rest: Uint8Array): void {
     this.protocol = null;
     this.armDeadline(0);
-    this.resume();
     if (rest.length > 0) this.receive(rest);
+    // Whoever has taken the connection by now decides for himself.
+    if (this.protocol === null) this.resume();
     this.endIfDone();
   }
 

@@ -55,6 +55,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
   awaitHead(parser: RequestParser): void {
     this.parser = parser;
     this.isReceived = false;
+    // It may have been paused by the one before, for what waited behind that.
+    this.wire.resume();
     this.armRequestDeadline();
   }
 
@@ -66,6 +68,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   awaitBody(head: RequestHead, bytes: Buffer, from: number): void {
     this.head = head;
     this.isReceived = false;
+    this.wire.resume();
     this.awaitsContinue = head.expectsContinue && from >= bytes.length;
     const body = new IncomingBody(this);
     this.body = body;
