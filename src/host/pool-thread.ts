@@ -49,6 +49,8 @@ export type ThreadState = "idle" | "running" | "blocked" | "restarting" | "close
 const MAX_AHEAD = 64;
 /** A thread with calls waiting in it that begins none for this long is blocked by a slow handler: others get them. */
 const QUIET_MS = 50;
+/** How long a thread may be silent that has begun no call. */
+const STARVED_MS = 5000;
 const MAX_BACKOFF_MS = 5000;
 /** A thread that lived this long before it died starts its backoff anew. */
 const STABLE_MS = 10_000;
@@ -288,7 +290,8 @@ export class Thread implements CallHolder {
     const calls = this.#takeBack();
     if (calls.length > 0) this.#owner.takeBack(calls);
     // What holds it may be a stream, which has no deadline of its own: then the time of a call is the measure.
-    let longestMs = 0;
+    // With no call begun it may just be starved, on a machine that is too busy; it harms nobody meanwhile.
+    let longestMs = this.calls.size === 0 ? STARVED_MS : 0;
     for (const call of this.calls.values()) longestMs = Math.max(longestMs, call.timeoutMs === 0 ? Infinity : call.timeoutMs);
     this.#suspect(now + longestMs + this.#owner.killGraceMs);
   }
