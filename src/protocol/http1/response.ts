@@ -7,8 +7,15 @@ const NativeResponse = Response;
 /** What a response's body was made of. */
 export type BodyKind = "none" | "text" | "static" | "blob" | "stream";
 
-/** Bodies of streams that a `body` getter made of a string, for `new Response(response.body, response)`: hono does that after each middleware. */
-const streamTexts = new WeakMap<ReadableStream, string>();
+/**
+ * What a stream holds that a `body` getter made of a string, for `new Response(response.body, response)`: hono does that
+ * after each middleware. Kept on the stream itself: a WeakMap costs half as much again as making the stream.
+ */
+const TEXT = Symbol("text");
+
+interface TextStream extends ReadableStream {
+  [TEXT]?: string;
+}
 
 /** Responses of `fetch` whose body was decoded, though their Content-Encoding still stands there. */
 export const decodedResponses = new WeakSet<Response>();
@@ -34,7 +41,7 @@ export class GraphResponse extends Response {
       this.#kind = "text";
       return;
     }
-    const text = body instanceof ReadableStream && !body.locked ? streamTexts.get(body) : undefined;
+    const text = body instanceof ReadableStream ? textOfStream(body) : undefined;
     super(text ?? body, init);
     this.#text = text;
     this.#lines = null;
@@ -85,7 +92,7 @@ export class GraphResponse extends Response {
 
   override get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
     const stream = super.body;
-    if (this.#text !== undefined && stream !== null && !stream.locked) streamTexts.set(stream, this.#text);
+    if (this.#text !== undefined && stream !== null && !stream.locked) (stream as TextStream)[TEXT] = this.#text;
     this.#text = undefined;
     if (stream !== null) this.#kind = "stream";
     return stream;
@@ -101,7 +108,8 @@ Object.defineProperty(GraphResponse, "name", { value: "Response" });
 
 /** The text of a stream that a response's `body` getter made, while nobody has read from it. */
 export function textOfStream(stream: ReadableStream): string | undefined {
-  return stream.locked ? undefined : streamTexts.get(stream);
+  const text = (stream as TextStream)[TEXT];
+  return text === undefined || stream.locked ? undefined : text;
 }
 
 function kindOf(body: unknown): BodyKind {
