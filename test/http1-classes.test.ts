@@ -259,7 +259,7 @@ const replies: Record<string, [() => Response | Promise<Response>, number, Recor
     { "content-length": "1" },
     "x",
   ],
-  "a clone": [() => new globals.Response("x", { status: 201 }).clone(), 201, { "content-length": "1" }, "x"],
+  "a clone": [() => new globals.Response("x", { status: 201 }).clone() as Response, 201, { "content-length": "1" }, "x"],
   "a stream": [() => new globals.Response(new Blob(["a", "b"]).stream()), 200, { "content-type": undefined }, "ab"],
   "an async generator": [
     () =>

@@ -9,7 +9,7 @@ const { Response: ModuleResponse } = moduleGlobals() as { Response: typeof Respo
 const HOST = "Host: a.test\r\n";
 const LAST = `GET /last HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
 const last = () => new ModuleResponse("last");
-const text = (body: BodyInit | null, init?: ResponseInit) => new ModuleResponse(body, init);
+const text = (body: Bun.BodyInit | null, init?: ResponseInit) => new ModuleResponse(body, init);
 const get = (path: string, lines = "") => `GET ${path} HTTP/1.1\r\n${HOST}${lines}\r\n`;
 const post = (path: string, lines: string, body = "") => `POST ${path} HTTP/1.1\r\n${HOST}${lines}\r\n${body}`;
 

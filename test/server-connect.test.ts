@@ -56,19 +56,24 @@ test("500 open connections go over to each of 10 versions without a loss", () =>
   }));
 
 test("a handler whose route is gone ends, and its connection is closed after what it said", () =>
-  withHub({ "modules/chat.ts": chat("one"), "modules/other.ts": moduleSource(`{ routes: { "PING": () => "PONG\\n" } }`) }, [], async (hub) => {
-    const client = await hub.connect();
-    await client.send("CHAT\n");
-    await client.waitFor("one 1 CHAT\n");
-    hub.remove("modules/chat.ts");
-    expect(await hub.ask("RELOAD")).toStartWith("OK chat unloaded");
-    await client.waitForEnd();
-  }));
+  withHub(
+    { "modules/chat.ts": chat("one"), "modules/other.ts": moduleSource(`{ routes: { "PING": () => "PONG\\n" } }`) },
+    [],
+    async (hub) => {
+      const client = await hub.connect();
+      await client.send("CHAT\n");
+      await client.waitFor("one 1 CHAT\n");
+      hub.remove("modules/chat.ts");
+      expect(await hub.ask("RELOAD")).toStartWith("OK chat unloaded");
+      await client.waitForEnd();
+    },
+  ));
 
 test("read(n), readUntil and iteration give exact bytes however they arrive", () =>
   withHub({ "modules/reads.ts": READS }, [], async (hub) => {
     const client = await hub.connect();
-    for (const byte of Buffer.concat([Buffer.from("READ"), Buffer.from([1, 0]), Buffer.alloc(256, 7)])) await client.send(Buffer.from([byte]));
+    for (const byte of Buffer.concat([Buffer.from("READ"), Buffer.from([1, 0]), Buffer.alloc(256, 7)]))
+      await client.send(Buffer.from([byte]));
     expect(await client.waitForEnd()).toBe("got 256\n");
     expect(await hub.ask("UNTIL\na\r\nb\r\n\r\nignored")).toBe("a\r\nb\r\n\r\n");
     const big = Buffer.concat([Buffer.from("ECHO"), Buffer.alloc(3_000_000, "abcdefghij")]);
@@ -97,12 +102,26 @@ test("a client that vanishes ends the pending read and aborts the signal", () =>
   }));
 
 test("a connection whose handler never reads is pushed back, and others are served", () =>
-  withHub({ "modules/deaf.ts": moduleSource(`{ routes: { "DEAF": { connect: () => new Promise(() => {}) }, "PING": () => "PONG\\n" } }`) }, [], async (hub) => {
-    const client = await hub.connect();
-    await client.send("DEAF");
-    let sent = 0;
-    const piece = Buffer.alloc(1_000_000, 1);
-    while (sent < 64 && (await Promise.race([client.send(piece).then(() => true), hub.ask("PING").then(() => hub.ask("PING")).then(() => false)]))) sent++;
-    expect(sent).toBeLessThan(64);
-    expect(await hub.ask("PING")).toBe("PONG\n");
-  }));
+  withHub(
+    { "modules/deaf.ts": moduleSource(`{ routes: { "DEAF": { connect: () => new Promise(() => {}) }, "PING": () => "PONG\\n" } }`) },
+    [],
+    async (hub) => {
+      const client = await hub.connect();
+      await client.send("DEAF");
+      let sent = 0;
+      const piece = Buffer.alloc(1_000_000, 1);
+      while (
+        sent < 64 &&
+        (await Promise.race([
+          client.send(piece).then(() => true),
+          hub
+            .ask("PING")
+            .then(() => hub.ask("PING"))
+            .then(() => false),
+        ]))
+      )
+        sent++;
+      expect(sent).toBeLessThan(64);
+      expect(await hub.ask("PING")).toBe("PONG\n");
+    },
+  ));

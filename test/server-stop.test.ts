@@ -23,7 +23,9 @@ test("HELP lists every route with its module and description", () =>
 test("STATUS is JSON with the modules and their versions", () =>
   withHub(FILES, [], async (hub) => {
     const status = await hub.status();
-    expect(status.modules).toContainEqual(expect.objectContaining({ name: "slow", generation: 1, state: "serving", inFlight: 0, draining: [] }));
+    expect(status.modules).toContainEqual(
+      expect.objectContaining({ name: "slow", generation: 1, state: "serving", inFlight: 0, draining: [] }),
+    );
     expect(status.openConnections).toBe(1);
   }));
 

@@ -16,11 +16,16 @@ interface WorkerScope {
 const scope = globalThis as unknown as WorkerScope;
 const post = (message: ToMain): void => scope.postMessage(message);
 
-const say =
-  (level: "debug" | "info" | "warn" | "error") =>
-  (...values: unknown[]): void =>
-    post({ type: "log", level, text: values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" ") });
-const log: Log = { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+/** @param tag stands before each line: whose it is */
+function makeLog(tag: string): Log {
+  const say =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (...values: unknown[]): void =>
+      post({ type: "log", level, text: tag + values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" ") });
+  return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+}
+
+const log = makeLog("");
 
 let calls: WorkerCalls;
 let host: number;
@@ -62,10 +67,9 @@ function answer(work: Promise<string[]>): void {
 }
 
 async function load(spec: LoadSpec, previousId: number | null): Promise<string[]> {
-  const onError = (error: unknown, kind: string): void => {
-    log.error(`${spec.name} v${spec.generation} on pool thread ${host}: ${kind}: ${describeThrown(error)}`);
-  };
-  const module = await loadModule(spec, { globals: {}, host, log, onError, timeoutMs: loadTimeoutMs });
+  const own = makeLog(`${spec.name} v${spec.generation} on pool thread ${host}: `);
+  const onError = (error: unknown, kind: string): void => own.error(`${kind}: ${describeThrown(error)}`);
+  const module = await loadModule(spec, { globals: {}, host, log: own, onError, timeoutMs: loadTimeoutMs });
   try {
     const notes: string[] = [];
     const handed = await handoffFrom(previousId, notes);

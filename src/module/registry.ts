@@ -5,8 +5,8 @@
  */
 import type { ModuleSettings } from "../config/options";
 import type { LoadSpec } from "../host/spec";
+import type { ServerLog } from "../observe/log";
 import type { BuiltModule } from "./build";
-import type { Log } from "./contract";
 import type { ModuleFile } from "./discover";
 import type { Generation } from "./generation";
 import { runReload } from "./reload";
@@ -63,7 +63,7 @@ export interface RegistryOptions {
   globals: Record<string, unknown>;
   /** @param modules in order of precedence */
   plan(modules: { name: string; source: string; isImplicit: boolean; routes: readonly BoundRoute[] }[]): RoutePlan;
-  log: Log;
+  log: ServerLog;
 }
 
 interface Waiting {

@@ -136,12 +136,13 @@ function entryFor(registry: Registry, file: FoundModule): ModuleEntry {
 }
 
 async function loadGeneration({ options }: Registry, spec: Generation["spec"]): Promise<Generation> {
+  const log = options.log.withTag(`${spec.name} v${spec.generation}`);
   const module = await loadModule(spec, {
     globals: options.globals,
     host: "main",
-    log: options.log,
+    log,
     timeoutMs: options.loadMs,
-    onError: (error, kind) => options.log.error(`${spec.name} v${spec.generation}: ${kind}: ${authorStack(error)}`),
+    onError: (error, kind) => log.error(`${kind}: ${authorStack(error)}`),
   });
   return new Generation(spec, module);
 }

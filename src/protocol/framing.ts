@@ -18,34 +18,17 @@ export class FramingError extends Error {}
  * @param bytes    what has arrived
  * @param from     where the message begins
  * @param scanned  how many bytes from `from` on an earlier call has seen already; a line end is looked for behind them
- * @returns the offset behind the message's last byte, or NEED_MORE
+ * @returns the message's length in bytes, which may be more than has arrived; NEED_MORE if it cannot be told yet
  * @throws FramingError if the author's function or the length prefix gives no usable number
  */
-export function findMessageEnd(
-  framing: Framing,
-  keyBytes: number,
-  bytes: Uint8Array,
-  from: number,
-  scanned = 0,
-): number | typeof NEED_MORE {
-  if (framing === "chunk") return bytes.length;
+export function messageLength(framing: Framing, keyBytes: number, bytes: Uint8Array, from: number, scanned = 0): number | typeof NEED_MORE {
+  if (framing === "chunk") return bytes.length - from;
   if (framing === "line") {
     const lineEnd = bytes.indexOf(LF, from + scanned);
-    return lineEnd === -1 ? NEED_MORE : lineEnd + 1;
+    return lineEnd === -1 ? NEED_MORE : lineEnd + 1 - from;
   }
   const length = typeof framing === "function" ? callFraming(framing, bytes, from) : readLength(framing.length, keyBytes, bytes, from);
-  if (length === AUTHOR_NEED_MORE) return NEED_MORE;
-  return from + length <= bytes.length ? from + length : NEED_MORE;
-}
-
-/**
- * How long the message will be, as far as its framing can tell before it is complete.
- *
- * @returns bytes, or 0 if not known; lets a connection refuse an oversized message at its length prefix
- */
-export function announcedLength(framing: Framing, keyBytes: number, bytes: Uint8Array, from: number): number {
-  if (framing === "chunk" || framing === "line" || typeof framing === "function") return 0;
-  return Math.max(0, readLength(framing.length, keyBytes, bytes, from));
+  return length === AUTHOR_NEED_MORE ? NEED_MORE : length;
 }
 
 /** @returns where what the handler gets ends: a line is given without its LF and the CR before it */

@@ -7,7 +7,7 @@ import { callInline } from "../host/inline";
 import type { Pool } from "../host/pool";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import { announcedLength, contentEnd, findMessageEnd, FramingError } from "../protocol/framing";
+import { contentEnd, FramingError, messageLength } from "../protocol/framing";
 import { HeldBytes } from "../protocol/held";
 import { beginHttp1 } from "../protocol/http1/http1";
 import { asBuffer, RawMessage } from "../protocol/message";
@@ -228,25 +228,24 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     if (route.kind === "connect") return this.#handOver(route, bytes, at);
     const limit = this.dispatch.limits.maxMessageBytes;
     const framing = route.kind === "command" ? "line" : route.framing;
-    let end: number | typeof NEED_MORE;
-    let announced = 0;
+    let length: number | typeof NEED_MORE;
     try {
-      end = findMessageEnd(framing, route.keyBytes, bytes, at, this.#held?.scanned ?? 0);
-      if (end === NEED_MORE) announced = announcedLength(framing, route.keyBytes, bytes, at);
+      length = messageLength(framing, route.keyBytes, bytes, at, this.#held?.scanned ?? 0);
     } catch (error) {
       this.dispatch.handlerFailed(route, this.client, error);
       return this.#refuseMessage(error instanceof FramingError ? "ERR malformed message\n" : errorReply(route, error, this.dispatch));
     }
+    const arrived = bytes.length - at;
     // The end of input, or of waiting, ends a line too. Other framings can only be cut short by it.
-    if (end === NEED_MORE && framing === "line" && (this.hasEnded || (isFinal && route.kind === "command"))) end = bytes.length;
-    const length = end === NEED_MORE ? Math.max(bytes.length - at, announced) : end - at;
-    if (length > limit) return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
-    if (end === NEED_MORE) {
+    if (length === NEED_MORE && framing === "line" && (this.hasEnded || (isFinal && route.kind === "command"))) length = arrived;
+    if ((length === NEED_MORE ? arrived : length) > limit) return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
+    if (length === NEED_MORE || length > arrived) {
       if (this.hasEnded) return this.#refuseMessage("ERR message incomplete\n");
       this.#hold(bytes, at, route.kind === "command" ? QUIET : MESSAGE);
-      (this.#held as unknown as HeldBytes).scanned = bytes.length - at;
+      (this.#held as unknown as HeldBytes).scanned = arrived;
       return STOP;
     }
+    const end = at + length;
     this.#misses = 0;
     this.#heldIsOver();
     this.#call(route, bytes, at, contentEnd(framing, bytes, at, end));

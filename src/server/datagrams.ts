@@ -6,7 +6,7 @@ import { callInline } from "../host/inline";
 import { toLatin1 } from "../host/messages";
 import type { Client } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
-import { contentEnd, findMessageEnd } from "../protocol/framing";
+import { contentEnd, messageLength } from "../protocol/framing";
 import { RawMessage } from "../protocol/message";
 import { checkReply, isStream, isThenable, type StreamReply } from "../protocol/reply";
 import { unavailableReply } from "../protocol/unavailable";
@@ -52,7 +52,7 @@ export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: 
   if (route.isUnavailable) return send(unavailableReply(route));
   const call = new DatagramCall(home, route, client, send);
   try {
-    const end = route.framing === "line" ? lineEnd(bytes) : findMessageEnd(route.framing, route.keyBytes, bytes, 0);
+    const end = route.framing === "line" ? lineEnd(bytes) : messageLength(route.framing, route.keyBytes, bytes, 0);
     if (end === NEED_MORE || end !== bytes.length) return send("ERR a datagram must hold one whole message\n");
     call.start(new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client }));
   } catch (error) {

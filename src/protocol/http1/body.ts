@@ -129,7 +129,7 @@ export class IncomingBody {
           this.source?.wanted();
         },
       },
-      { highWaterMark: HIGH_WATER_BYTES, size: (part) => part.byteLength },
+      { highWaterMark: HIGH_WATER_BYTES, size: (part) => part?.byteLength ?? 0 },
     );
     return this.readable;
   }

@@ -8,7 +8,7 @@ const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
 
 /** The `fetch` of modules: takes a server's request where the standard one takes a Request. */
 export const graphFetch: typeof fetch = Object.assign(
-  async (input: RequestInfo | URL, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
+  async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
     const response = await (LightRequest.is(input) ? nativeFetch(...LightRequest.toNative(input, init)) : nativeFetch(input, init));
     // Passed on as it is, such a response would promise a coding that its body no longer has.
     if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? "")) decodedResponses.add(response);

@@ -33,7 +33,7 @@ export class RequestParser {
 
   private constructor() {
     this.llhttp[HTTPParser.kOnHeaders | 0] = (fields: string[], target: string) => this.onFields(fields, target);
-    this.llhttp[HTTPParser.kOnHeadersComplete | 0] = (...args) => this.onHead(...(args as HeadArguments));
+    this.llhttp[HTTPParser.kOnHeadersComplete | 0] = (...args: unknown[]) => this.onHead(...(args as unknown as HeadArguments));
   }
 
   /** A parser at the start of a request's head. Give it back with `release`. */

@@ -130,7 +130,8 @@ export class LightRequest {
 
   formData(): Promise<FormData> {
     const type = this.headers.get("content-type");
-    return this.#read((bytes) => new Response(ownBytes(bytes), { headers: type === null ? {} : { "content-type": type } }).formData());
+    const headers: Record<string, string> = type === null ? {} : { "content-type": type };
+    return this.#read((bytes) => new Response(ownBytes(bytes), { headers }).formData() as unknown as Promise<FormData>);
   }
 
   clone(): Request {
@@ -142,13 +143,13 @@ export class LightRequest {
     return copy as unknown as Request;
   }
 
-  get cache(): RequestCache {
+  get cache(): Request["cache"] {
     return "default";
   }
-  get credentials(): RequestCredentials {
+  get credentials(): Request["credentials"] {
     return "include";
   }
-  get destination(): RequestDestination {
+  get destination(): Request["destination"] {
     return "";
   }
   get integrity(): string {
@@ -157,16 +158,16 @@ export class LightRequest {
   get keepalive(): boolean {
     return false;
   }
-  get mode(): RequestMode {
+  get mode(): Request["mode"] {
     return "navigate";
   }
-  get redirect(): RequestRedirect {
+  get redirect(): Request["redirect"] {
     return "follow";
   }
   get referrer(): string {
     return "";
   }
-  get referrerPolicy(): ReferrerPolicy {
+  get referrerPolicy(): Request["referrerPolicy"] {
     return "";
   }
 
@@ -190,9 +191,9 @@ Object.setPrototypeOf(LightRequest.prototype, NativeRequest.prototype);
 
 /** The `Request` of modules: takes a server's request where the standard one takes a Request. */
 export class GraphRequest extends Request {
-  constructor(input: RequestInfo | URL, init?: RequestInit) {
+  constructor(input: string | URL | Request, init?: RequestInit) {
     if (LightRequest.is(input)) super(...LightRequest.toNative(input, init));
-    else super(input, init);
+    else super(input as Request, init);
   }
 
   // Requests made elsewhere are Requests too; only subclasses of the module's own keep the strict meaning.

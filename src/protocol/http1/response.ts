@@ -4,6 +4,17 @@
  */
 const NativeResponse = Response;
 
+/** The standard class's instances: an interface, so that its properties may be overridden by accessors. */
+interface StandardResponse extends Response {
+  readonly headers: Headers;
+  readonly body: Response["body"];
+}
+
+const StandardResponse = Response as unknown as {
+  new (body?: Bun.BodyInit | null, init?: ResponseInit): StandardResponse;
+  json(data: unknown, init?: ResponseInit | number): Response;
+};
+
 /** What a response's body was made of. */
 export type BodyKind = "none" | "text" | "static" | "blob" | "stream";
 
@@ -25,7 +36,7 @@ const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
 export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
 
 /** A response's body and head, as far as they are known without reading. */
-export class GraphResponse extends Response {
+export class GraphResponse extends StandardResponse {
   /** The body, when it was a string. */
   #text: string | undefined;
   /** All header lines, each with its CR LF; null when `headers` has to be asked. */
@@ -33,7 +44,7 @@ export class GraphResponse extends Response {
   #kind: BodyKind;
   #blob: Blob | undefined;
 
-  constructor(body?: BodyInit | null, init?: ResponseInit) {
+  constructor(body?: Bun.BodyInit | null, init?: ResponseInit) {
     if (typeof body === "string") {
       super(body, init);
       this.#text = body;
@@ -59,7 +70,7 @@ export class GraphResponse extends Response {
     // The standard one throws the right error for what has no JSON.
     if (text === undefined || typeof init === "number") return NativeResponse.json(data, init as ResponseInit);
     if (init === undefined) return new GraphResponse(text, JSON_INIT);
-    const headers = new Headers(init.headers);
+    const headers = new Headers(init.headers as Bun.HeadersInit | undefined);
     if (!headers.has("content-type")) headers.set("content-type", "application/json;charset=utf-8");
     return new GraphResponse(text, { status: init.status, statusText: init.statusText, headers });
   }
@@ -90,7 +101,7 @@ export class GraphResponse extends Response {
     return super.headers;
   }
 
-  override get body(): ReadableStream<Uint8Array<ArrayBuffer>> | null {
+  override get body(): Response["body"] {
     const stream = super.body;
     if (this.#text !== undefined && stream !== null && !stream.locked) (stream as TextStream)[TEXT] = this.#text;
     this.#text = undefined;
@@ -100,8 +111,8 @@ export class GraphResponse extends Response {
 
   override clone(): Response {
     const text = this.#text;
-    if (text !== undefined && !this.bodyUsed) return new GraphResponse(text, this as ResponseInit);
-    return super.clone();
+    if (text !== undefined && !this.bodyUsed) return new GraphResponse(text, this as unknown as ResponseInit);
+    return super.clone() as Response;
   }
 }
 Object.defineProperty(GraphResponse, "name", { value: "Response" });

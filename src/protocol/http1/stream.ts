@@ -42,7 +42,7 @@ export class ReplyStream {
     if (blob !== undefined && blob.size <= MAX_WHOLE_BYTES) return this.sendWhole(await blob.bytes());
     checkUnread(response);
     if (response.body === null) return this.sendWhole(NOTHING);
-    const reader: Reader = response.body.getReader();
+    const reader = response.body.getReader() as Reader;
     this.reader = reader;
     const first = settled(reader.read());
     if (first instanceof Promise) {
