@@ -1,5 +1,6 @@
 /** Makes one version of a module: one file with all that it imports, named by its content. */
-import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
@@ -44,7 +45,7 @@ export async function buildModule(file: ModuleFile, options: BuildOptions): Prom
   const bundle = await bundleModule(file, options.external);
   const hash = new Bun.CryptoHasher("sha256").update(bundle.text).digest("hex").slice(0, 12);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
-  await writeBundle(options.stateDir, path, bundle.text);
+  writeBundle(options.stateDir, path, bundle.text);
   const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
   rememberView(inputs, path);
   return { name: file.name, source: file.file, file: path, hash, inputs, buildMs: performance.now() - startedMs };
@@ -63,7 +64,8 @@ export async function pruneBundles(stateDir: string, name: string, keep: Readonl
 
 async function bundleModule(file: ModuleFile, external: readonly string[]): Promise<Bundle> {
   const externals = new Set<string>();
-  const plugins = [externalPlugin(external, externals)];
+  // A plugin costs a call from the bundler's threads for each import.
+  const plugins = external.length === 0 ? [] : [externalPlugin(external, externals)];
   refreshView();
   let output = await runBuild(file, plugins);
   if (needsImportMeta(await entryOf(output).text())) output = await runBuild(file, [...plugins, importMetaPlugin]);
@@ -153,18 +155,19 @@ function inlineMap(json: string): string {
 
 let temporaryFiles = 0;
 
-async function writeBundle(stateDir: string, path: string, text: string): Promise<void> {
+/** Written without waiting, like all that stands between a save and the swap: under load each wait is a turn of the loop. */
+function writeBundle(stateDir: string, path: string, text: string): void {
   const bytes = Buffer.from(text);
-  const existing = await stat(path).catch(ifMissing(null));
+  const existing = statSync(path, { throwIfNoEntry: false });
   // A bundle is only ever put in place whole, so one of the same name and size is the same.
   if (existing?.size === bytes.length) return;
-  await mkdir(resolve(path, ".."), { recursive: true });
+  mkdirSync(resolve(path, ".."), { recursive: true });
   const temporary = join(stateDir, "bundles", `.${process.pid}-${++temporaryFiles}.tmp`);
   try {
-    await writeFile(temporary, bytes, { mode: 0o600 });
-    await rename(temporary, path);
+    writeFileSync(temporary, bytes, { mode: 0o600 });
+    renameSync(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    rmSync(temporary, { force: true });
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /** Which modules a folder holds. */
-import { readdir, stat } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../config/user-error";
 import { displayPath } from "./describe-error";
@@ -18,12 +18,14 @@ const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
  * Lists the modules of `dir`: `NAME.{ts,tsx,js,mjs}` and `NAME/index.{ts,tsx,js,mjs}`, sorted by name. What begins with `_` or
  * `.`, `lib`, `node_modules`, type declarations and tests are no modules.
  *
+ * Reads without waiting: under load, each wait is a turn of the loop behind everybody's traffic, and a folder is read in microseconds.
+ *
  * @throws UserError when the folder cannot be read, or when two files claim one name
  */
 export async function discoverModules(dir: string): Promise<ModuleFile[]> {
   const found = new Map<string, string>();
-  for (const name of await readModulesDir(dir)) {
-    const module = await moduleAt(dir, name);
+  for (const name of readModulesDir(dir)) {
+    const module = moduleAt(dir, name);
     if (module === null) continue;
     const other = found.get(module.name);
     if (other !== undefined) throw twoFilesError(module.name, other, module.file);
@@ -32,29 +34,29 @@ export async function discoverModules(dir: string): Promise<ModuleFile[]> {
   return [...found].map(([name, file]) => ({ name, file })).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-async function readModulesDir(dir: string): Promise<string[]> {
+function readModulesDir(dir: string): string[] {
   try {
-    return (await readdir(dir)).sort();
+    return readdirSync(dir).sort();
   } catch (cause) {
     throw modulesDirError(dir, cause);
   }
 }
 
-async function moduleAt(dir: string, entry: string): Promise<ModuleFile | null> {
+function moduleAt(dir: string, entry: string): ModuleFile | null {
   if (entry.startsWith("_") || entry.startsWith(".") || NOT_A_MODULE.test(entry)) return null;
   const path = join(dir, entry);
   const name = MODULE_FILE.exec(entry)?.[1];
   if (SKIPPED_NAMES.has(name ?? entry)) return null;
   // A save by rename may take the file away between the listing and here; it is seen at the next look.
-  const info = await stat(path).catch(() => null);
+  const info = statSync(path, { throwIfNoEntry: false });
   if (info?.isFile()) return name === undefined ? null : { name, file: path };
   return info?.isDirectory() ? indexOf(path, entry) : null;
 }
 
-async function indexOf(folder: string, name: string): Promise<ModuleFile | null> {
+function indexOf(folder: string, name: string): ModuleFile | null {
   let entries: string[];
   try {
-    entries = await readdir(folder);
+    entries = readdirSync(folder);
   } catch (cause) {
     throw modulesDirError(folder, cause);
   }

@@ -66,6 +66,9 @@ export interface RegistryOptions {
   log: ServerLog;
 }
 
+const GC_QUIET_MS = 300;
+const DISPOSALS_PER_GC = 250;
+
 interface Waiting {
   names: Set<string> | null;
   readonly done: PromiseWithResolvers<Verdict>;
@@ -82,7 +85,8 @@ export class Registry {
   #next: Waiting | null = null;
   #isClosed = false;
   readonly #retiring = new Set<Promise<void>>();
-  #isGcDue = false;
+  #gcTimer: Timer | null = null;
+  #uncollected = 0;
 
   constructor(options: RegistryOptions) {
     this.options = options;
@@ -117,6 +121,7 @@ export class Registry {
   /** Disposes everything at once: the server has drained. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    if (this.#gcTimer !== null) clearTimeout(this.#gcTimer);
     for (const entry of this.entries.values()) {
       for (const generation of [...entry.old, ...(entry.live === null ? [] : [entry.live])]) {
         generation.cutAll("The server shuts down.");
@@ -182,13 +187,21 @@ export class Registry {
     this.#collectSoon();
   }
 
-  /** An old graph is garbage only a full collection finds; without it memory grows four- to sevenfold between two. */
+  /**
+   * An old graph is garbage that only a full collection finds; without one memory grows four- to sevenfold. A full one stops the
+   * loop for some 10 ms, so it waits until the reloads pause; within a long burst of them it comes now and then.
+   */
   #collectSoon(): void {
-    if (this.#isGcDue || this.#isClosed) return;
-    this.#isGcDue = true;
-    setTimeout(() => {
-      this.#isGcDue = false;
-      Bun.gc(true);
-    }, 5);
+    if (this.#isClosed) return;
+    if (this.#gcTimer !== null) clearTimeout(this.#gcTimer);
+    this.#gcTimer = setTimeout(() => this.#collect(), ++this.#uncollected >= DISPOSALS_PER_GC ? 0 : GC_QUIET_MS);
+    // The short, concurrent kind keeps a burst from piling up.
+    setTimeout(() => Bun.gc(false), 0);
+  }
+
+  #collect(): void {
+    this.#gcTimer = null;
+    this.#uncollected = 0;
+    Bun.gc(true);
   }
 }

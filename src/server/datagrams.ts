@@ -34,6 +34,8 @@ export async function openDatagramListener(address: Extract<ListenAddress, { hos
           const client: Client = { address: remoteAddress, port, transport: "udp", isLocal: isLoopback(remoteAddress), connection: 0 };
           answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
         },
+        // A client that did not wait for its reply: ICMP says so (RFC 1122 section 4.1.3.3), and there is nothing to be done.
+        error() {},
       },
     });
     return { url: formatListen({ ...address, port: socket.port }), stop: () => socket.close() };
