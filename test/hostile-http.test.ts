@@ -221,6 +221,28 @@ describe("a second request hidden in the first", () => {
   );
 });
 
+test("what stands behind a request that closes the connection is not dispatched", () =>
+  withHub(FILES, [], async (hub) => {
+    const behind = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\nSTATUS\n";
+    for (const last of [
+      "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+      "GET /last HTTP/1.1\r\nHost: x\r\nConnection: foo, CLOSE\r\n\r\n",
+      "GET /last HTTP/1.0\r\n\r\n",
+      "POST /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
+      "POST /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ]) {
+      for (const cut of [0, 1, last.length - 1, last.length, last.length + 5]) {
+        const client = await hub.connect();
+        await client.send(last.slice(0, cut));
+        await client.send((last + behind).slice(cut)).catch(() => undefined);
+        const reply = await client.finish().waitForEnd();
+        expect([last, reply.match(/HTTP\/1\.1 \d+/g), reply.includes("openConnections")]).toEqual([last, ["HTTP/1.1 200"], false]);
+        expect(await seen(hub)).toEqual([`${last.slice(0, last.indexOf(" HTTP"))}`]);
+      }
+    }
+    await alive(hub);
+  }));
+
 describe("what ends too late or never", () => {
   test("a head, a body and a chunk that stop halfway get a 408 and a close at requestMs", () =>
     withHub(LIMITS, [], async (hub) => {
