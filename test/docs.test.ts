@@ -278,7 +278,7 @@ describe("docs/modules.md", () => {
     const shipped = readdirSync(join(ROOT, "modules")).map((name) => name.replace(/\.ts$/, ""));
     expect(rows.map(([name]) => name?.replaceAll("`", "")).sort()).toEqual(shipped.sort());
     for (const [name = "", , routes = ""] of rows) {
-      const { default: module } = (await import(join(ROOT, "modules", `${name.replaceAll("`", "")}.ts`))) as {
+      const { default: module } = (await import(join(ROOT, "modules", name.replaceAll("`", "")))) as {
         default: { routes: object };
       };
       for (const key of Object.keys(module.routes)) expect(routes).toContain(`\`${key}\``);

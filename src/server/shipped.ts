@@ -7,20 +7,54 @@ import { dirname, join } from "node:path";
 import type { ModuleSettings } from "../config/options";
 import counterSource from "../../modules/counter.ts" with { type: "text" };
 import echoSource from "../../modules/echo.ts" with { type: "text" };
-import httpSource from "../../modules/http.ts" with { type: "text" };
+import * as httpDisk from "../../modules/http/disk.ts" with { type: "text" };
+import * as httpEncoding from "../../modules/http/encoding.ts" with { type: "text" };
+import * as httpFileBody from "../../modules/http/file-body.ts" with { type: "text" };
+import * as httpIndex from "../../modules/http/index.ts" with { type: "text" };
+import * as httpListing from "../../modules/http/listing.ts" with { type: "text" };
+import * as httpPaths from "../../modules/http/paths.ts" with { type: "text" };
+import * as httpRanges from "../../modules/http/ranges.ts" with { type: "text" };
+import * as httpReply from "../../modules/http/reply.ts" with { type: "text" };
+import * as httpSettings from "../../modules/http/settings.ts" with { type: "text" };
+import * as httpSite from "../../modules/http/site.ts" with { type: "text" };
+import * as httpTypes from "../../modules/http/types.ts" with { type: "text" };
 import notFoundPage from "../../static_html/404.html" with { type: "text" };
 import faviconImage from "../../static_html/favicon.svg" with { type: "text" };
 import indexPage from "../../static_html/index.html" with { type: "text" };
 import styleSheet from "../../static_html/style.css" with { type: "text" };
 
-/** The types of text imports follow the file's own kind; what arrives is its text. */
-const MODULES: Record<string, unknown> = { counter: counterSource, echo: echoSource, http: httpSource };
+/**
+ * By module, its files as they lie in a modules folder, the one to load first. The types of text imports follow the file's own
+ * kind; what arrives is its text.
+ */
+const MODULES: Record<string, Record<string, unknown>> = {
+  counter: { "counter.ts": counterSource },
+  echo: { "echo.ts": echoSource },
+  http: {
+    "http/index.ts": textOf(httpIndex),
+    "http/disk.ts": textOf(httpDisk),
+    "http/encoding.ts": textOf(httpEncoding),
+    "http/file-body.ts": textOf(httpFileBody),
+    "http/listing.ts": textOf(httpListing),
+    "http/paths.ts": textOf(httpPaths),
+    "http/ranges.ts": textOf(httpRanges),
+    "http/reply.ts": textOf(httpReply),
+    "http/settings.ts": textOf(httpSettings),
+    "http/site.ts": textOf(httpSite),
+    "http/types.ts": textOf(httpTypes),
+  },
+};
 const PAGES: Record<string, unknown> = {
   "404.html": notFoundPage,
   "favicon.svg": faviconImage,
   "index.html": indexPage,
   "style.css": styleSheet,
 };
+
+/** For files without a default export, of which the types do not know that their text is imported. */
+function textOf(imported: object): unknown {
+  return (imported as { default?: unknown }).default;
+}
 
 /** On without being asked for, and the first to give way. */
 const IMPLICIT = new Set(["http"]);
@@ -39,12 +73,12 @@ export interface ShippedModule {
  */
 export async function unpackModules(stateDir: string, settings: Record<string, ModuleSettings>): Promise<ShippedModule[]> {
   const shipped: ShippedModule[] = [];
-  for (const [name, source] of Object.entries(MODULES)) {
+  for (const [name, files] of Object.entries(MODULES)) {
     const isOn = settings[name] === undefined ? IMPLICIT.has(name) : settings[name].enabled !== false;
     if (!isOn) continue;
-    const file = join(stateDir, "shipped", `${name}.ts`);
-    await writeIfDifferent(file, String(source));
-    shipped.push({ name, file, isImplicit: IMPLICIT.has(name) });
+    const paths = Object.keys(files).map((path) => join(stateDir, "shipped", path));
+    for (const [index, source] of Object.values(files).entries()) await writeIfDifferent(paths[index] ?? "", String(source));
+    shipped.push({ name, file: paths[0] ?? "", isImplicit: IMPLICIT.has(name) });
   }
   return shipped;
 }

@@ -1,0 +1,241 @@
+/** The folder and what of it is kept ready in memory. */
+import { isUtf8 } from "node:buffer";
+import type { Stats } from "node:fs";
+import { factsOf, isInside, isReadable, isSame, read, stat, type FileFacts } from "./disk";
+import { meansFolder, segments } from "./paths";
+import { cacheControlOf, type Settings } from "./settings";
+import { contentType, isCompressible } from "./types";
+
+/** Content codings that are spoken (RFC 9110 section 8.4.1, RFC 7932, RFC 8878). */
+export type Coding = "br" | "zstd" | "gzip";
+
+export interface Site {
+  readonly settings: Settings;
+  /** By decoded path, oldest first. */
+  readonly cache: Map<string, Page>;
+  cachedBytes: number;
+}
+
+/** One representation of a file: as it is, or in one coding. */
+export interface Form {
+  /** The file that holds its bytes; for what was compressed here, the file it was made of. */
+  readonly path: string;
+  /** That file, as one stat saw it. */
+  readonly facts: FileFacts;
+  /** The length of its bytes. */
+  readonly bytes: number;
+  readonly type: string;
+  /** RFC 9110 section 8.8.3: strong (size and mtime), weak while the file is so young that a second edit could have the same mtime. */
+  readonly etag: string;
+  readonly lastModified: string;
+  /** Made once and frozen, so that the server may remember what it made of them: a reply costs no more than its Response. */
+  readonly init: { readonly headers: Readonly<Record<string, string>> };
+  /** null: streamed from the disk. Text is kept as a string, which the server can send in one write with the head. */
+  readonly body: string | Buffer | null;
+}
+
+/** A file with all the forms it can be sent in. */
+export interface Page {
+  /** In the cache; null for one that is not kept. */
+  readonly key: string | null;
+  /** Below the root, with its slash: "/assets/app.js". */
+  readonly name: string;
+  plain: Form;
+  /** What a reply depends on besides the path: "" for nothing. */
+  vary: string;
+  readonly isCompressible: boolean;
+  /** Files beside it that hold it compressed, as the last look found them. */
+  siblings: ReadonlyMap<Coding, FileFacts>;
+  /** Date.now() of that look. */
+  siblingsSeenAt: number;
+  /** Of the siblings, those that were asked for. */
+  readonly siblingForms: Map<Coding, Form>;
+  /** Compressed here. null: not worth it. */
+  readonly packed: Map<Coding, Form | null | Promise<Form | null>>;
+  /** Memory that it is counted with. In bytes. */
+  cost: number;
+}
+
+/** Younger than this, a file may change again without a new mtime (clocks of file systems tick at up to 2 s; 10 ms here). */
+const SETTLE_MS = 1000;
+/** What a page takes besides its bodies, roughly: without it a million empty files would count as nothing. */
+const PAGE_OVERHEAD_BYTES = 1024;
+const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
+const FALLBACK_KEY = "\0fallback";
+
+export function openSite(settings: Settings): Site {
+  if (!stat(settings.root)?.isDirectory()) {
+    throw new Error(`The http module's folder ${settings.root} does not exist.\nCreate it, or set modules.http.root in hrmr.json.`);
+  }
+  return { settings, cache: new Map(), cachedBytes: 0 };
+}
+
+/** @returns the page that is kept for a path, if it still is what is on the disk */
+export function cachedPage(site: Site, key: string): Page | undefined {
+  const page = site.cache.get(key);
+  if (page === undefined || isSame(page.plain.facts, stat(page.plain.path))) return page;
+  forget(site, page);
+  return undefined;
+}
+
+/** What a path leads to. `folder` is there, and has no index. */
+export type Found = { page: Page } | { redirect: string } | { folder: string; name: string } | null;
+
+/** @param path  decoded; its spelling does not matter */
+export function find(site: Site, path: string): Found {
+  const names = segments(path);
+  if (names === null) return null;
+  const { root, index } = site.settings;
+  const name = `/${names.join("/")}`;
+  if (!meansFolder(path)) {
+    const file = root + name;
+    const stats = stat(file);
+    // The path is built anew from its segments: "//evil.example" could not leave this host (CWE-601).
+    if (stats?.isDirectory()) return isInside(root, file) ? { redirect: `/${names.map(encodeURIComponent).join("/")}/` } : null;
+    return pageAt(site, name, name, file, stats);
+  }
+  const folder = names.length === 0 ? "/" : `${name}/`;
+  const file = root + folder + index;
+  const found = pageAt(site, folder, folder + index, file, stat(file));
+  if (found !== null) return found;
+  return stat(root + folder)?.isDirectory() && isInside(root, root + folder) ? { folder: root + folder, name: folder } : null;
+}
+
+/** The page that `fallback` names, kept apart from the same file under its own path: its replies depend on Accept. */
+export function fallbackPage(site: Site): Page | null {
+  const kept = cachedPage(site, FALLBACK_KEY);
+  if (kept !== undefined) return kept;
+  const names = segments(site.settings.fallback);
+  if (names === null) return null;
+  const name = `/${names.join("/")}`;
+  return load(site, FALLBACK_KEY, name, site.settings.root + name, stat(site.settings.root + name), "Accept");
+}
+
+function pageAt(site: Site, key: string, name: string, file: string, stats: Stats | undefined): Found {
+  // Another spelling of a path that is kept: it gets that page, so that spellings cannot fill the cache.
+  const kept = site.cache.get(key);
+  if (kept !== undefined && isSame(kept.plain.facts, stats)) return { page: kept };
+  const page = load(site, key, name, file, stats, "");
+  return page === null ? null : { page };
+}
+
+function load(site: Site, key: string, name: string, path: string, stats: Stats | undefined, vary: string): Page | null {
+  const { settings } = site;
+  // Pipes and devices would block the reader.
+  if (!stats?.isFile() || !isInside(settings.root, path)) return null;
+  const type = contentType(path);
+  const body = readBody(settings, path, stats, type);
+  if (body === undefined) return null;
+  const mayPack = settings.compress === true && isCompressible(type);
+  const isWorthIt = mayPack && stats.size >= settings.compressMinBytes && stats.size <= settings.compressMaxBytes;
+  const dependsOn = isWorthIt ? joinNames(vary, "Accept-Encoding") : vary;
+  const facts = factsOf(stats);
+  const plain = describe(settings, { path, facts, name, type, body, vary: dependsOn, coding: null });
+  const isKept = isSettled(facts) && PAGE_OVERHEAD_BYTES + sizeInMemory(body) <= settings.cacheBytes;
+  const page: Page = {
+    key: isKept ? key : null,
+    name,
+    plain,
+    vary: dependsOn,
+    isCompressible: isWorthIt,
+    siblings: NO_SIBLINGS,
+    siblingsSeenAt: 0,
+    siblingForms: new Map(),
+    packed: new Map(),
+    cost: 0,
+  };
+  if (isKept) keep(site, key, page);
+  return page;
+}
+
+/** @returns null for what is streamed; undefined for what cannot be read */
+export function readBody(settings: Settings, path: string, { size }: { size: number }, type: string): Form["body"] | undefined {
+  if (size > settings.cacheFileBytes) return isReadable(path) ? null : undefined;
+  const body = read(path);
+  if (body === null) return undefined;
+  return type.endsWith("charset=utf-8") && isUtf8(body) ? body.toString() : body;
+}
+
+/** What a form is made of. */
+interface FormSource {
+  readonly path: string;
+  readonly facts: FileFacts;
+  /** Of the page: it decides about Cache-Control, whatever the form. */
+  readonly name: string;
+  readonly type: string;
+  readonly body: Form["body"];
+  readonly vary: string;
+  readonly coding: Coding | null;
+  /** Default: the file's size. */
+  readonly bytes?: number;
+}
+
+export function describe(settings: Settings, source: FormSource): Form {
+  const { path, facts, name, type, body, vary, coding } = source;
+  const etag = etagOf(facts, coding);
+  // Not later than now: RFC 9110 section 8.8.2.1.
+  const lastModified = new Date(Math.min(facts.mtimeMs, Date.now())).toUTCString();
+  const headers: Record<string, string> = { "content-type": type, etag, "last-modified": lastModified };
+  headers["cache-control"] = cacheControlOf(settings, name);
+  headers["x-content-type-options"] = "nosniff";
+  if (vary !== "") headers["vary"] = vary;
+  // Ranges are cut from the plain form only, so that a client that puts parts together never mixes two codings.
+  if (coding === null) headers["accept-ranges"] = "bytes";
+  else headers["content-encoding"] = coding;
+  const bytes = source.bytes ?? facts.size;
+  return { path, facts, bytes, type, etag, lastModified, init: Object.freeze({ headers: Object.freeze(headers) }), body };
+}
+
+function etagOf(facts: FileFacts, coding: Coding | null): string {
+  const version = `${facts.size.toString(16)}-${Math.round(facts.mtimeMs * 1000).toString(16)}`;
+  const strong = coding === null ? `"${version}"` : `"${version}-${coding}"`;
+  return isSettled(facts) ? strong : `W/${strong}`;
+}
+
+/** From now on replies depend on Accept-Encoding: a compressed file has appeared beside it. */
+export function makeNegotiated(site: Site, page: Page): void {
+  if (page.vary.includes("Accept-Encoding")) return;
+  page.vary = joinNames(page.vary, "Accept-Encoding");
+  const { path, facts, type, body } = page.plain;
+  page.plain = describe(site.settings, { path, facts, name: page.name, type, body, vary: page.vary, coding: null });
+}
+
+function joinNames(first: string, second: string): string {
+  return first === "" ? second : `${first}, ${second}`;
+}
+
+function isSettled(facts: FileFacts): boolean {
+  return Date.now() - facts.mtimeMs > SETTLE_MS;
+}
+
+export function isKept(site: Site, page: Page): boolean {
+  return page.key !== null && site.cache.get(page.key) === page;
+}
+
+/** Counts more memory for a page that is kept, and makes room for it. @returns false if the whole cache is too small for it */
+export function charge(site: Site, page: Page, bytes: number): boolean {
+  if (page.cost + bytes > site.settings.cacheBytes) return false;
+  for (const oldest of site.cache.values()) {
+    if (site.cachedBytes + bytes <= site.settings.cacheBytes) break;
+    if (oldest !== page) forget(site, oldest);
+  }
+  page.cost += bytes;
+  site.cachedBytes += bytes;
+  return true;
+}
+
+function keep(site: Site, key: string, page: Page): void {
+  const former = site.cache.get(key);
+  if (former !== undefined) forget(site, former);
+  if (charge(site, page, PAGE_OVERHEAD_BYTES + sizeInMemory(page.plain.body))) site.cache.set(key, page);
+}
+
+function forget(site: Site, page: Page): void {
+  if (page.key !== null && site.cache.delete(page.key)) site.cachedBytes -= page.cost;
+}
+
+/** In bytes. A string with letters beyond Latin-1 takes two a letter. */
+export function sizeInMemory(body: Form["body"]): number {
+  if (typeof body !== "string") return body?.length ?? 0;
+  return 2 * body.length;
+}
