@@ -4,18 +4,21 @@
 import type { BoundRoute, RouteOwner } from "../../module/route";
 import { NO_MATCH } from "../../router/match";
 import { normalisePath } from "../../router/paths";
+import type { HostSocket } from "../websocket/connection";
+import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
+import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
 import { Exchange } from "./exchange";
 import type { RequestHead } from "./head";
-import { plainReply } from "./refusal";
+import { plainReply, Refusal } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
 
-/** What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else the exchange that sees to it. */
+/** What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else who sees to it and to what follows. */
 export const KEEP = 0;
 export const CLOSE = 1;
-export type Verdict = typeof KEEP | typeof CLOSE | Exchange;
+export type Verdict = typeof KEEP | typeof CLOSE | Exchange | HostSocket;
 
 type FetchHandler = (request: LightRequest, context: object) => unknown;
 
@@ -44,7 +47,11 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   const route = match.value;
   if (route.isUnavailable)
     return plain(wire, head, 503, `The module "${route.module}" is being replaced. Try again.`, "Retry-After: 1\r\n");
-  // A WebSocket route would be taken here. Any other Upgrade may be ignored (RFC 9110 section 7.8).
+  if (route.kind === "websocket") {
+    const handshake = readHandshake(head);
+    if (handshake instanceof Refusal) return refuseUpgrade(wire, head, handshake);
+  }
+  // Any other Upgrade may be ignored (RFC 9110 section 7.8).
   return callHandler(wire, head, body, exchange, route, match.params);
 }
 
@@ -68,6 +75,10 @@ function callHandler(
       }
       value = Bun.peek(promise);
     }
+    if (route.kind === "websocket" && !(value instanceof Response)) {
+      const socket = switchProtocols(wire, head, route, value);
+      return socket instanceof Refusal ? refuseUpgrade(wire, head, socket) : socket;
+    }
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
     const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
@@ -79,6 +90,10 @@ function callHandler(
     wire.dispatch.handlerFailed(route, wire.client, error);
     return plain(wire, head, 500, "Internal Server Error");
   }
+}
+
+function refuseUpgrade(wire: Wire, head: RequestHead, { status, text }: Refusal): Verdict {
+  return plain(wire, head, status, text, REFUSAL_LINES[status]);
 }
 
 /** The error for a handler that returned something else. */

@@ -3,13 +3,15 @@
  * that time. The plain case never makes one; see http1.ts.
  */
 import type { BoundRoute, InFlight } from "../../module/route";
+import { REFUSAL_LINES } from "../websocket/handshake";
+import { switchProtocols } from "../websocket/upgrade";
 import type { Protocol, Wire } from "../wire";
 import { answer, CLOSE, KEEP, noResponse } from "./answer";
 import { asBuffer, type BodySource, IncomingBody, joinBytes } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
 import type { RequestParser } from "./parser";
-import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, plainReply, type Refusal, refuse, TOO_SLOW } from "./refusal";
+import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, plainReply, Refusal, refuse, TOO_SLOW } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
 import { ReplyStream } from "./stream";
@@ -235,6 +237,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.isAnswered = true;
     const verdict = answer(this.wire, head, body, this);
     if (verdict === KEEP || verdict === CLOSE) this.replied(verdict === KEEP);
+    else if (verdict !== this) this.handOver(verdict);
   }
 
   private enter(head: RequestHead, route: BoundRoute, request: LightRequest): void {
@@ -264,6 +267,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const { wire, head, route, request } = this;
     if (head === null || route === null || request === null) return;
     try {
+      if (route.kind === "websocket" && !(value instanceof Response)) return this.upgrade(head, route, value);
       if (!(value instanceof Response)) throw noResponse(route, value);
       const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
       const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
@@ -274,6 +278,24 @@ export class Exchange implements Protocol, InFlight, BodySource {
     } catch (error) {
       this.failed(error);
     }
+  }
+
+  private upgrade(head: RequestHead, route: BoundRoute, answer: unknown): void {
+    const socket = switchProtocols(this.wire, head, route, answer);
+    if (!(socket instanceof Refusal)) return this.handOver(socket);
+    this.writePlain(socket.status, socket.text, REFUSAL_LINES[socket.status]);
+    this.replied(false);
+  }
+
+  /** The connection is another protocol's from here on, with what came behind the request. */
+  private handOver(next: { hold(bytes: Uint8Array): void }): void {
+    this.isOver = true;
+    this.releaseParser();
+    this.leave();
+    const { held } = this;
+    this.held = [];
+    this.wire.resume();
+    next.hold(joinBytes(held));
   }
 
   private async pump(stream: ReplyStream): Promise<void> {

@@ -50,7 +50,7 @@ export function composeReply(head: RequestHead, response: Response, keepAlive: b
   }
   if (kind === "blob") return null;
   // Asked for behind the body, the headers would lack the Content-Type that comes from it.
-  void response.headers;
+  if (GraphResponse.linesOf(response) === null) void response.headers;
   // Of such a body the bytes are there at once.
   const bytes = Bun.peek(response.bytes());
   return bytes instanceof Promise ? null : composeBytes(head, response, bytes, true, keepAlive, date);

@@ -4,6 +4,7 @@
  */
 import { type IncomingBody, ownBytes } from "./body";
 import type { RequestHead } from "./head";
+import { LightHeaders } from "./request-headers";
 
 const NativeRequest = Request;
 
@@ -12,24 +13,6 @@ const utf8 = new TextDecoder();
 
 function decodeText(bytes: Uint8Array): string {
   return bytes.length === 0 ? "" : utf8.decode(bytes);
-}
-
-/** @param fields  names and values in turn, or header lines */
-function makeHeaders(fields: readonly string[] | string): Headers {
-  const headers = new Headers();
-  if (typeof fields !== "string") {
-    for (let i = 0; i + 1 < fields.length; i += 2) headers.append(fields[i] ?? "", fields[i + 1] ?? "");
-    return headers;
-  }
-  let at = 0;
-  while (at < fields.length) {
-    const colon = fields.indexOf(":", at);
-    const end = fields.indexOf("\r\n", colon);
-    // append() strips the white space around the value.
-    headers.append(fields.slice(at, colon), fields.slice(colon + 1, end));
-    at = end + 2;
-  }
-  return headers;
 }
 
 async function attempt<T>(convert: (bytes: Uint8Array) => T | Promise<T>, bytes: Uint8Array): Promise<T> {
@@ -93,7 +76,7 @@ export class LightRequest {
   }
 
   get headers(): Headers {
-    return (this.#headers ??= makeHeaders(this.#head.fields));
+    return (this.#headers ??= new LightHeaders(this.#head.fields) as unknown as Headers);
   }
 
   get signal(): AbortSignal {

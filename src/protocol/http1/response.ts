@@ -55,7 +55,7 @@ export class GraphResponse extends StandardResponse {
     const text = body instanceof ReadableStream ? textOfStream(body) : undefined;
     super(text ?? body, init);
     this.#text = text;
-    this.#lines = null;
+    this.#lines = init === undefined ? null : frozenLines(init.headers);
     this.#kind = text === undefined ? kindOf(body) : "text";
     if (this.#kind === "blob") this.#blob = body as Blob;
   }
@@ -143,6 +143,8 @@ function readLines(init: ResponseInit, text: string): string | null {
   if (init === JSON_INIT) return JSON_LINES;
   if (init instanceof NativeResponse || init.statusText) return null;
   const fields: unknown = init.headers;
+  const frozen = frozenLines(fields);
+  if (frozen !== null) return frozen;
   const defaultLines = text === "" ? "" : TEXT_LINES;
   if (fields === undefined) return defaultLines;
   if (typeof fields !== "object" || fields === null || Object.getPrototypeOf(fields) !== Object.prototype) return null;
@@ -154,6 +156,31 @@ function readLines(init: ResponseInit, text: string): string | null {
   if (only === null) return defaultLines;
   const value = (fields as Record<string, unknown>)[only];
   return typeof value === "string" ? readLine(only, value, defaultLines) : null;
+}
+
+/** The lines of header objects that can't change any more: a module that sends the same fields again and again may freeze them. */
+const linesOfFrozen = new WeakMap<object, { lines: string | null }>();
+
+/** @returns the lines of a frozen record with a Content-Type and plain values; null for anything else */
+function frozenLines(fields: unknown): string | null {
+  if (typeof fields !== "object" || fields === null || !Object.isFrozen(fields)) return null;
+  const known = linesOfFrozen.get(fields);
+  if (known !== undefined) return known.lines;
+  if (Object.getPrototypeOf(fields) !== Object.prototype) return null;
+  const lines = joinLines(Object.entries(fields));
+  linesOfFrozen.set(fields, { lines });
+  return lines;
+}
+
+function joinLines(fields: [string, unknown][]): string | null {
+  let lines = "";
+  let isTyped = false;
+  for (const [name, value] of fields) {
+    if (OWN_FIELDS.test(name) || typeof value !== "string" || !PLAIN_VALUE.test(value)) return null;
+    isTyped ||= /^content-type$/i.test(name);
+    lines += `${name}: ${value}\r\n`;
+  }
+  return isTyped ? lines : null;
 }
 
 /** The last line made for each header name: a module sends the same few over and over. */
