@@ -44,16 +44,50 @@ const refused: [string, unknown, string][] = [
   [
     "a route that is a string",
     { routes: { A: "PONG" } },
-    'route "A" is a string. Write a function, or an object with handle, fetch or connect.',
+    'route "A" is a string. Write a function, or an object with handle, fetch, connect or websocket.',
   ],
-  ["no kind", { routes: { A: { framing: "line" } } }, 'route "A" has none of handle, fetch and connect.'],
+  ["no kind", { routes: { A: { framing: "line" } } }, 'route "A" has none of handle, fetch, connect and websocket.'],
   ["a misspelt kind", { routes: { A: { handel: handle } } }, 'it has "handel": did you mean "handle"?'],
   ["two kinds", { routes: { A: { handle, connect: handle } } }, 'route "A" has handle and connect. Write exactly one'],
   ["a kind that is no function", { routes: { A: { handle: "x" } } }, 'route "A": "handle" is a string, and must be a function.'],
+  ["a websocket that is no object", { routes: { "/live": { websocket: handle } } }, 'route "/live": "websocket" is a function. Write {'],
+  ["a websocket on no path", { routes: { LIVE: { websocket: {} } } }, 'route "LIVE" has a "websocket", so its key must be an HTTP path'],
+  ["a websocket on POST", { routes: { "POST /live": { websocket: {} } } }, 'route "POST /live": a WebSocket begins with a GET.'],
+  ["a websocket on the pool", { routes: { "/live": { websocket: {}, run: "pool" } } }, 'run: "pool" is possible with "handle" only.'],
   [
-    "a WebSocket route",
-    { routes: { "GET /live": { websocket: {} } } },
-    'route "GET /live": WebSocket routes are not served by this version.',
+    "a websocket beside fetch",
+    { routes: { "/live": { websocket: {}, fetch } } },
+    'route "/live" has fetch and websocket. Write exactly one',
+  ],
+  [
+    "a misspelt WebSocket event",
+    { routes: { "/live": { websocket: { mesage: handle } } } },
+    'route "/live": "websocket" has the unknown option "mesage". Did you mean "message"?',
+  ],
+  [
+    "a WebSocket event that is no function",
+    { routes: { "/live": { websocket: { open: 1 } } } },
+    '"websocket.open" is a number, and must be a function.',
+  ],
+  [
+    "a WebSocket limit that is none",
+    { routes: { "/live": { websocket: { maxMessageBytes: 0 } } } },
+    '"websocket.maxMessageBytes" is 0, and must be a number from 1',
+  ],
+  [
+    "a negative idle time",
+    { routes: { "/live": { websocket: { idleTimeoutMs: -1 } } } },
+    '"websocket.idleTimeoutMs" is -1, and must be a number from 0',
+  ],
+  [
+    "another perMessageDeflate",
+    { routes: { "/live": { websocket: { perMessageDeflate: {} } } } },
+    '"websocket.perMessageDeflate" is {}, and must be true or false.',
+  ],
+  [
+    "protocols that are no names",
+    { routes: { "/live": { websocket: { protocols: ["a b"] } } } },
+    '"websocket.protocols" is [ "a b" ], and must be a list of names such as ["chat.v2"].',
   ],
   [
     "a misspelt route option",
@@ -146,6 +180,32 @@ test("all options of a definition are read", () => {
   ]);
   expect(shape.routes[0]?.spec).toMatchObject({ timeoutMs: 0, description: "hashes" });
   expect(shape.routes[1]?.framing).toEqual(framing as never);
+});
+
+test("a WebSocket route has all its options, and its upgrade is called as a method", () => {
+  const handlers = {
+    name: "these",
+    upgrade(): object {
+      return { data: this.name };
+    },
+  };
+  const [given, bare] = readShape("m", {
+    routes: {
+      "/a": { websocket: { protocols: ["v2"], maxMessageBytes: 5, maxQueuedBytes: 6, idleTimeoutMs: 0, perMessageDeflate: false } },
+      "GET /b": { websocket: Object.create(handlers) as object },
+    },
+  }).routes;
+  expect(given?.spec).toMatchObject({ key: "/a", kind: "websocket", run: "inline" });
+  const { handlers: _, ...options } = given?.websocket ?? {};
+  expect(options).toEqual({
+    protocols: ["v2"],
+    maxMessageBytes: 5,
+    maxQueuedBytes: 6,
+    idleTimeoutMs: 0,
+    perMessageDeflate: false,
+  });
+  expect(bare?.websocket).toMatchObject({ protocols: [], maxMessageBytes: 16_777_216, idleTimeoutMs: 120_000, perMessageDeflate: true });
+  expect((bare?.handler as () => unknown)()).toEqual({ data: "these" });
 });
 
 test("an app is bound to every path, is called as a method and gets the context as its environment", async () => {

@@ -33,12 +33,7 @@ export interface ModuleDefinition<State = unknown> {
 }
 
 /** A route: a function (the whole read is the message), or an object with exactly one of handle, fetch, connect and websocket. */
-export type Route<State = unknown> =
-  | Handle<State>
-  | HandleRoute<State>
-  | FetchRoute<State>
-  | ConnectRoute<State>
-  | WebSocketRoute<State>;
+export type Route<State = unknown> = Handle<State> | HandleRoute<State> | FetchRoute<State> | ConnectRoute<State> | WebSocketRoute<State>;
 
 interface RouteOptions {
   /** Shown by HELP. */
@@ -66,9 +61,101 @@ export interface ConnectRoute<State = unknown> extends RouteOptions {
   connect(connection: Connection, context: ModuleContext<State>): void | Promise<void>;
 }
 
-/** A WebSocket endpoint. */
+/**
+ * A WebSocket endpoint (RFC 6455). Sockets stay open when the module is reloaded: each event goes to the newest version's
+ * handlers, and `socket.data` stays.
+ */
 export interface WebSocketRoute<State = unknown> extends RouteOptions {
-  websocket: Record<string, unknown>;
+  websocket: WebSocketHandlers<State>;
+}
+
+/** All are optional. A handler may be async: the version is kept until its promise settles. One that fails closes the socket with 1011. */
+export interface WebSocketHandlers<State = unknown> {
+  /**
+   * Before the socket is opened. A Response refuses; an object says more about the socket to be; nothing accepts. May take
+   * as long as the route's timeoutMs.
+   */
+  upgrade?(
+    request: Request,
+    context: RequestContext<State>,
+  ): WebSocketUpgrade | Response | void | Promise<WebSocketUpgrade | Response | void>;
+  open?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
+  /** One whole message: a string for text, bytes (yours to keep) for binary. */
+  message?(socket: ServerWebSocket, data: string | Buffer, context: ModuleContext<State>): unknown;
+  /** The pong is sent already. */
+  ping?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State>): unknown;
+  pong?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State>): unknown;
+  /** After a send that returned -1 or 0: everything was taken by the network, send on. */
+  drain?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
+  /**
+   * Once, when the socket is over. `code` is the client's, or the one that it was told; 1005: the client gave none; 1006: the
+   * connection ended without a closing handshake.
+   */
+  close?(socket: ServerWebSocket, code: number, reason: string, context: ModuleContext<State>): unknown;
+  /** The longest message, after decompression too; a longer one closes the socket with 1009. In bytes. Default 16777216. */
+  maxMessageBytes?: number;
+  /** A socket that says nothing for that long is closed. It is pinged after half of it. In milliseconds. Default 120000. 0 waits for ever. */
+  idleTimeoutMs?: number;
+  /** Whether to compress with clients that can (RFC 7692): texts from 1 KB on, and what `send` is told to. Default true. */
+  perMessageDeflate?: boolean;
+  /** Subprotocols that are spoken: the first of the client's that stands here is chosen. Default: none. */
+  protocols?: string[];
+  /** What may wait to be sent to one client; what is over it is dropped, and `send` returns 0. In bytes. Default 16777216. */
+  maxQueuedBytes?: number;
+}
+
+/** What `upgrade` may say about a socket. */
+export interface WebSocketUpgrade {
+  /** `socket.data` from the start. */
+  data?: unknown;
+  /** Further header fields of the 101: cookies. */
+  headers?: ConstructorParameters<typeof Headers>[0];
+  /** The subprotocol: one of those that the client offers. */
+  protocol?: string;
+}
+
+/**
+ * One client's socket, as Bun.serve has it. The same object in every event of a connection, in every version of the module.
+ * Sending to a socket that is closed does nothing and returns 0.
+ */
+export interface ServerWebSocket<Data = unknown> {
+  /** Yours. Stays over reloads. Write `socket: ServerWebSocket<MyData>` in a handler to give it a type. */
+  data: Data;
+  /** 1: open; 2: closing; 3: closed. */
+  readonly readyState: 1 | 2 | 3;
+  readonly client: Client;
+  readonly remoteAddress: string;
+  /** The topics it is subscribed to. */
+  readonly subscriptions: string[];
+  /**
+   * Sends one message: text for a string, else binary.
+   *
+   * @param compress  true: from 64 bytes on; false: never; default: text from 1 KB on
+   * @returns how many bytes were taken (1 for an empty message); -1 when they wait for the client to read, and `drain` will
+   *   be called; 0 when they were dropped
+   */
+  send(data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
+  sendText(data: string, compress?: boolean): number;
+  sendBinary(data: ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
+  /** At most 125 bytes. */
+  ping(data?: string | ArrayBufferLike | ArrayBufferView): number;
+  pong(data?: string | ArrayBufferLike | ArrayBufferView): number;
+  /** Begins the closing handshake. `code` is 1000 (default) to 1003, 1007 to 1014 or 3000 to 4999; `reason` at most 123 bytes. */
+  close(code?: number, reason?: string): void;
+  /** Cuts the connection. */
+  terminate(): void;
+  /** Topics belong to the module: sockets of all its routes and versions share them. @returns false if it was subscribed */
+  subscribe(topic: string): boolean;
+  unsubscribe(topic: string): boolean;
+  isSubscribed(topic: string): boolean;
+  /** Sends to all that are subscribed to the topic but this one. @returns as `send`; 0 also when there is none */
+  publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
+  publishText(topic: string, data: string, compress?: boolean): number;
+  publishBinary(topic: string, data: ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
+  /** What waits to be sent. In bytes. */
+  getBufferedAmount(): number;
+  /** What is sent within `fn` leaves in one piece. Within a handler of an arriving message that is so anyway. */
+  cork<R>(fn: (socket: this) => R): R;
 }
 
 export type Handle<State = unknown> = (message: Message, context: ModuleContext<State>) => Reply | Promise<Reply>;
@@ -78,11 +165,7 @@ export type Handle<State = unknown> = (message: Message, context: ModuleContext<
  * integer of `prefixBytes` stands at the start of the message (at `offset`, default 0) and counts the bytes behind it, or the whole message with
  * `includesPrefix`. A function: the message's length in bytes, counted from its first byte, or NEED_MORE.
  */
-export type Framing =
-  | "chunk"
-  | "line"
-  | { length: LengthPrefix }
-  | ((bytes: Uint8Array) => number);
+export type Framing = "chunk" | "line" | { length: LengthPrefix } | ((bytes: Uint8Array) => number);
 
 export interface LengthPrefix {
   prefixBytes: 1 | 2 | 4 | 8;
@@ -95,7 +178,8 @@ export interface LengthPrefix {
 }
 
 /** Text, bytes, a stream of either (sent as it comes, at the client's pace), or nothing. */
-export type Reply = string | Uint8Array | AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array> | void | null | undefined;
+export type Reply =
+  string | Uint8Array | AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array> | void | null | undefined;
 
 export interface Message {
   /** The whole message, the route's key included. Yours to keep. */
@@ -134,6 +218,12 @@ export interface ModuleContext<State = unknown> {
   /** Where this copy runs: "main", or the number of its pool thread. */
   readonly host: "main" | number;
   readonly log: Log;
+  /**
+   * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
+   *
+   * @returns bytes taken; -1 when some wait for their client to read; 0 when nobody is subscribed, or all dropped it
+   */
+  publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView): number;
 }
 
 export interface RequestContext<State = unknown> extends ModuleContext<State> {

@@ -38,12 +38,13 @@ export class Generation implements RouteOwner {
     this.reload = module.shape.definition?.reload ?? "swap";
     this.needsMain = module.shape.routes.some((route) => route.spec.run === "inline");
     this.needsPool = module.shape.routes.some((route) => route.spec.run === "pool");
-    this.routes = module.shape.routes.map(({ spec: route, handler, framing }) => ({
+    this.routes = module.shape.routes.map(({ spec: route, handler, framing, websocket }) => ({
       ...route,
       module: spec.name,
       keyBytes: Buffer.byteLength(route.key),
       framing,
       handler,
+      ...(websocket === undefined ? null : { websocket }),
       generation: this,
       isUnavailable: false,
     }));

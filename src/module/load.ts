@@ -12,11 +12,16 @@ export interface LoadOptions {
   readonly globals: Record<string, unknown>;
   readonly host: "main" | number;
   readonly log: Log;
+  /** Sends to a module's WebSockets. Default: none can be reached from here. */
+  readonly publish?: Publish;
   /** An error or a rejection that module code left unhandled. */
   readonly onError: (error: unknown, kind: string) => void;
   /** For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever. */
   readonly timeoutMs: number;
 }
+
+/** As ModuleContext.publish, for the module of that name. */
+export type Publish = (module: string, topic: string, data: unknown) => number;
 
 /** What `handoff` gave: data for the next setup, or why there is none. */
 export type Handoff = { readonly data: unknown } | { readonly error: string };
@@ -178,6 +183,12 @@ function makeContext(spec: LoadSpec, options: LoadOptions, state: () => unknown)
     dir: dirname(spec.source),
     host: options.host,
     log: options.log,
+    publish(topic, data) {
+      if (options.publish !== undefined) return options.publish(spec.name, topic, data);
+      throw new Error(
+        `context.publish reaches WebSockets from the main thread only: leave out run: "pool", or publish what the route returns.`,
+      );
+    },
     get state() {
       return state();
     },

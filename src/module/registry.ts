@@ -9,6 +9,7 @@ import type { ServerLog } from "../observe/log";
 import type { BuiltModule } from "./build";
 import type { ModuleFile } from "./discover";
 import type { Generation } from "./generation";
+import type { Publish } from "./load";
 import { runReload } from "./reload";
 import type { BoundRoute } from "./route";
 import type { Verdict } from "./verdict";
@@ -61,6 +62,8 @@ export interface RegistryOptions {
   probe: { check(spec: LoadSpec): Promise<void> };
   /** The standard classes that the modules of this thread get. */
   globals: Record<string, unknown>;
+  /** Sends to a module's WebSockets. */
+  publish?: Publish;
   /** @param modules in order of precedence */
   plan(modules: { name: string; source: string; isImplicit: boolean; routes: readonly BoundRoute[] }[]): RoutePlan;
   log: ServerLog;

@@ -139,6 +139,7 @@ async function loadGeneration({ options }: Registry, spec: Generation["spec"]): 
   const log = options.log.withTag(`${spec.name} v${spec.generation}`);
   const module = await loadModule(spec, {
     globals: options.globals,
+    publish: options.publish,
     host: "main",
     log,
     timeoutMs: options.loadMs,

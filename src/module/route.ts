@@ -1,9 +1,9 @@
 /**
  * A route as the server holds it: one entry of a module's `routes`, checked and bound to the generation that owns it.
  */
-import type { Framing } from "./contract";
+import type { Framing, WebSocketHandlers } from "./contract";
 
-export type RouteKind = "handle" | "fetch" | "connect" | "command";
+export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command";
 
 /** What a module's `routes` entry says, without its functions: structured-cloneable, the same in every host. */
 export interface RouteSpec {
@@ -18,14 +18,27 @@ export interface RouteSpec {
   readonly description: string;
 }
 
+/** A WebSocket route's options, none missing. Call the handlers through `generation.run`, as methods. */
+export interface WebSocketSpec {
+  readonly handlers: WebSocketHandlers;
+  readonly maxMessageBytes: number;
+  /** In milliseconds. 0 waits for ever. */
+  readonly idleTimeoutMs: number;
+  readonly perMessageDeflate: boolean;
+  readonly protocols: readonly string[];
+  readonly maxQueuedBytes: number;
+}
+
 /** What stands in the routing table. */
 export interface BoundRoute extends RouteSpec {
   readonly module: string;
   /** Length of the key in UTF-8 bytes. */
   readonly keyBytes: number;
   readonly framing: Framing;
-  /** The author's function: handle, fetch or connect. Call it through `generation.run`, never directly. */
+  /** The author's function: handle, fetch or connect; of a WebSocket route, its `upgrade`. Call it through `generation.run`, never directly. */
   readonly handler: (...args: never[]) => unknown;
+  /** Of a WebSocket route only. */
+  readonly websocket?: WebSocketSpec;
   readonly generation: RouteOwner;
   /** True while the module is being replaced (reload: "exclusive"): answer `generation.unavailable`, or a 503. */
   readonly isUnavailable: boolean;

@@ -1,14 +1,18 @@
 /** Checks what a module's file exports and puts it into one form. */
 import type { FetchRoute, Framing, ModuleDefinition } from "./contract";
-import type { RouteKind, RouteSpec } from "./route";
+import type { RouteKind, RouteSpec, WebSocketSpec } from "./route";
+import { type Fields, isObject, isPlain, kindOf, nearest, refuseUnknown, shapeError, shown } from "./shape-errors";
+import { readWebSocket } from "./shape-websocket";
 
 /** A route with the author's functions. Call them through the graph's `run`. */
 export interface ShapedRoute {
   readonly spec: RouteSpec;
-  /** handle, fetch or connect. */
+  /** handle, fetch or connect; of a WebSocket route, its `upgrade`. */
   readonly handler: (...args: never[]) => unknown;
-  /** "chunk" for fetch and connect, which have no messages of their own. */
+  /** "chunk" for those that have no messages of their own. */
   readonly framing: Framing;
+  /** Of a WebSocket route only. */
+  readonly websocket?: WebSocketSpec;
 }
 
 export interface ModuleShape {
@@ -19,8 +23,6 @@ export interface ModuleShape {
   /** null: the HTTP 503 message. */
   readonly unavailable: string | Uint8Array | null;
 }
-
-type Fields = Record<string, unknown>;
 
 const MAX_KEY_BYTES = 256;
 // What a timer can hold.
@@ -33,6 +35,7 @@ const ROUTE_OPTIONS: Record<string, string[]> = {
   handle: ["handle", "framing", "run", ...COMMON_ROUTE_OPTIONS],
   fetch: ["fetch", "run", ...COMMON_ROUTE_OPTIONS],
   connect: ["connect", "run", ...COMMON_ROUTE_OPTIONS],
+  websocket: ["websocket", "run", ...COMMON_ROUTE_OPTIONS],
 };
 const LENGTH_OPTIONS = ["prefixBytes", "endian", "includesPrefix", "offset"];
 const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n" } })';
@@ -108,11 +111,16 @@ function readRoute(name: string, key: string, route: unknown, index: number): Sh
   }
   const options = typeof route === "function" ? { handle: route } : route;
   if (!isObject(options)) {
-    throw shapeError(name, `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch or connect`);
+    throw shapeError(name, `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch, connect or websocket`);
   }
   const kind = readKind(name, where, options);
   if (isPlain(options)) refuseUnknown(name, where, options, ROUTE_OPTIONS[kind] ?? []);
   checkKey(name, key, kind);
+  if (kind === "websocket") {
+    const websocket = readWebSocket(name, where, options.websocket);
+    const spec = { key, index, kind, run: readRun(name, where, kind, options.run), ...readCommon(name, where, options) };
+    return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
+  }
   const isMounted = kind === "fetch" && !isPlain(options);
   const handler = isMounted ? appFetch(options as unknown as FetchRoute) : (options[kind] as ShapedRoute["handler"]);
   if (isMounted) return { spec: { key, index, kind, run: "inline", timeoutMs: undefined, description: "" }, handler, framing: "chunk" };
@@ -123,33 +131,41 @@ function readRoute(name: string, key: string, route: unknown, index: number): Sh
   };
 }
 
+// As a method, since handlers may use `this`.
+function upgradeOf({ handlers }: WebSocketSpec): ShapedRoute["handler"] {
+  return (...[request, context]: Parameters<NonNullable<typeof handlers.upgrade>>) => handlers.upgrade?.(request, context);
+}
+
 function readKind(name: string, where: string, options: Fields): RouteKind {
   const kinds = KINDS.filter((kind) => options[kind] !== undefined);
   const [kind] = kinds;
   // An app mounted on a path has methods of its own, which may bear these names.
   if (!isPlain(options) && typeof options.fetch === "function") return "fetch";
-  if (kinds.includes("websocket")) throw shapeError(name, `${where}: WebSocket routes are not served by this version`);
   if (kind === undefined) {
     const wrong = Object.keys(options).find((option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== undefined);
     const hint = wrong === undefined ? "" : ` (it has "${wrong}": did you mean "${nearest(wrong, KINDS)}"?)`;
-    throw shapeError(name, `${where} has none of handle, fetch and connect${hint}`);
+    throw shapeError(name, `${where} has none of handle, fetch, connect and websocket${hint}`);
   }
-  if (kinds.length > 1) throw shapeError(name, `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch and connect`);
-  if (typeof options[kind] !== "function")
+  if (kinds.length > 1)
+    throw shapeError(name, `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch, connect and websocket`);
+  if (kind !== "websocket" && typeof options[kind] !== "function")
     throw shapeError(name, `${where}: "${kind}" is ${kindOf(options[kind])}, and must be a function`);
   return kind as RouteKind;
 }
 
 function checkKey(name: string, key: string, kind: RouteKind): void {
-  if (kind !== "fetch") {
+  if (kind !== "fetch" && kind !== "websocket") {
     if (!key.startsWith("/")) return;
     throw shapeError(name, `route ${shown(key)} is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`);
   }
+  const method = /^([A-Z][A-Z-]*) (?:$|\/)/.exec(key)?.[1];
+  if (kind === "websocket" && method !== undefined && method !== "GET")
+    throw shapeError(name, `route ${shown(key)}: a WebSocket begins with a GET. Write "/path" or "GET /path"`);
   if (/^(?:[A-Z][A-Z-]* )?\//.test(key) || /^[A-Z][A-Z-]* $/.test(key)) return;
-  const method = /^[A-Za-z][A-Za-z-]*$/.test(key)
+  const hint = /^[A-Za-z][A-Za-z-]*$/.test(key)
     ? `. For every path of one method write "${key.toUpperCase()} ", with a space at its end`
     : "";
-  throw shapeError(name, `route ${shown(key)} has a "fetch", so its key must be an HTTP path: "/path", "GET /path" or "GET "${method}`);
+  throw shapeError(name, `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`);
 }
 
 function readRun(name: string, where: string, kind: RouteKind, run: unknown): "inline" | "pool" {
@@ -190,58 +206,4 @@ function readFraming(name: string, where: string, framing: unknown): Framing {
   if (offset !== undefined && !(Number.isInteger(offset) && (offset as number) >= 0))
     throw bad("offset", "a whole number of bytes, 0 or more");
   return framing as unknown as Framing;
-}
-
-function refuseUnknown(name: string, where: string, fields: Fields, known: readonly string[]): void {
-  const unknown = Object.keys(fields).find((field) => !known.includes(field));
-  if (unknown === undefined) return;
-  const similar = nearest(unknown, known);
-  const hint = similar === undefined ? `Known are ${known.join(", ")}` : `Did you mean "${similar}"?`;
-  throw shapeError(name, `${where} has the unknown option "${unknown}". ${hint}`);
-}
-
-/** The name that is meant by a misspelt one, or undefined when none is near. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  const ranked = known.map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }));
-  ranked.sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.candidate.length / 3)) ? best.candidate : undefined;
-}
-
-// Levenshtein, one row at a time.
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
-
-function shapeError(name: string, problem: string): Error {
-  return new Error(`Module "${name}": ${problem}.`.replace(/([?)])\.$/, "$1"));
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null;
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
-function kindOf(value: unknown): string {
-  if (value === undefined) return "missing";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
-  return /^[aeiou]/.test(typeof value) ? `an ${typeof value}` : `a ${typeof value}`;
-}
-
-function shown(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : Bun.inspect(value, { depth: 1 });
 }

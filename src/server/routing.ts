@@ -4,6 +4,7 @@
 import { displayPath } from "../module/describe-error";
 import type { RegistryOptions, RoutePlan } from "../module/registry";
 import type { BoundRoute } from "../module/route";
+import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 
@@ -27,7 +28,7 @@ export function planRoutes(dispatch: Dispatch, commands: readonly BoundRoute[], 
   for (const module of modules) {
     if (module.isImplicit) implicit.add(module.name);
     for (const value of module.routes) {
-      entries.push({ key: value.key, kind: value.kind === "fetch" ? "http" : "raw", owner: module.name, file: module.source, value });
+      entries.push({ key: value.key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
     }
   }
   const { table, conflicts } = RouteTable.build(entries);
@@ -37,8 +38,13 @@ export function planRoutes(dispatch: Dispatch, commands: readonly BoundRoute[], 
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
     commit: () => {
       dispatch.table = table;
+      SocketHub.of(dispatch).follow(table);
     },
   };
+}
+
+function isHttp({ kind }: BoundRoute): boolean {
+  return kind === "fetch" || kind === "websocket";
 }
 
 function conflictText({ refused, holder }: Conflict<BoundRoute>): string {

@@ -20,6 +20,7 @@ import { watchModules, type Watcher } from "../module/watch";
 import type { Client } from "../module/contract";
 import { createLog, type ServerLog } from "../observe/log";
 import { moduleGlobals } from "../protocol/http1/globals";
+import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
 import { escapeBytes } from "../router/escape";
 import { RouteTable } from "../router/table";
@@ -154,6 +155,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       host: this.pool,
       probe: this.#probe,
       globals: moduleGlobals(),
+      publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
       plan: (modules) => planRoutes(this.dispatch, commands, modules),
       log: this.#log,
     });

@@ -1,0 +1,124 @@
+/**
+ * permessage-deflate (RFC 7692) without context takeover: each message stands alone, so an idle socket holds no window.
+ */
+import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
+
+/** What the peers agreed on. */
+export interface Deflate {
+  /** The window our messages may use: 9 to 15; 0: none that zlib can make, so ours go out uncompressed. */
+  readonly windowBits: number;
+  /** The value of the reply's Sec-WebSocket-Extensions. */
+  readonly header: string;
+}
+
+interface Offer {
+  readonly name: string;
+  readonly parameters: Map<string, string | null>;
+}
+
+/** What stands at the end of each message and is left out of it (section 7.2.1). */
+const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+const EMPTY = Buffer.alloc(0);
+/** Under this many bytes a text is not worth the time. */
+const MIN_TEXT_BYTES = 1024;
+/** Under this many bytes nothing becomes smaller. */
+const MIN_WANTED_BYTES = 64;
+/** On the event loop, where everyone waits: half the time of zlib's default for a tenth more bytes. */
+const LEVEL = 1;
+const ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+const WINDOW = /^(?:[89]|1[0-5])$/;
+const OFFER_PART = /[ \t]*([!#$%&'*+.^_`|~\w-]+)(?:[ \t]*=[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*([,;]|$)/y;
+
+/**
+ * Chooses the first offer that can be accepted (section 5.1).
+ *
+ * @param header  the value of Sec-WebSocket-Extensions, several joined by commas
+ * @returns null when there is none; "malformed" when the field breaks its grammar (RFC 6455 section 9.1)
+ */
+export function negotiate(header: string): Deflate | null | "malformed" {
+  const offers = parseOffers(header);
+  if (offers === null) return "malformed";
+  for (const { name, parameters } of offers) {
+    const deflate = name === "permessage-deflate" ? accept(parameters) : null;
+    if (deflate !== null) return deflate;
+  }
+  return null;
+}
+
+/** @returns null for parameters that the extension does not have, that stand there twice or have values out of their range */
+function accept(parameters: Offer["parameters"]): Deflate | null {
+  let windowBits = 15;
+  let header = ANSWER;
+  for (const [name, value] of parameters) {
+    if (name === "server_no_context_takeover" || name === "client_no_context_takeover") {
+      if (value !== null) return null;
+    } else if (name === "client_max_window_bits") {
+      // Without a value it only says that the client would follow a limit of ours. Any window of its can be read.
+      if (value !== null && !WINDOW.test(value)) return null;
+    } else if (name === "server_max_window_bits") {
+      if (value === null || !WINDOW.test(value)) return null;
+      windowBits = Number(value);
+      header = `${ANSWER}; server_max_window_bits=${value}`;
+    } else return null;
+  }
+  // zlib makes 9 of 8, which the client could not read.
+  return { windowBits: windowBits === 8 ? 0 : windowBits, header };
+}
+
+function parseOffers(header: string): Offer[] | null {
+  const offers: Offer[] = [];
+  let offer: Offer | null = null;
+  OFFER_PART.lastIndex = 0;
+  while (OFFER_PART.lastIndex < header.length) {
+    // Empty elements of a list are ignored (RFC 9110 section 5.6.1).
+    if (offer === null && /^[ \t]*(?:,|$)/.test(header.slice(OFFER_PART.lastIndex))) {
+      const comma = header.indexOf(",", OFFER_PART.lastIndex);
+      if (comma < 0) break;
+      OFFER_PART.lastIndex = comma + 1;
+      continue;
+    }
+    const match = OFFER_PART.exec(header);
+    if (match === null) return null;
+    const [, name = "", token, quoted, end] = match;
+    const value = token ?? quoted?.replace(/\\(.)/g, "$1") ?? null;
+    if (offer === null) {
+      if (value !== null) return null;
+      offer = { name: name.toLowerCase(), parameters: new Map() };
+      offers.push(offer);
+    } else if (offer.parameters.has(name)) offer.parameters.set(TWICE, null);
+    else offer.parameters.set(name, value);
+    if (end === ",") offer = null;
+    else if (end === ";" && OFFER_PART.lastIndex >= header.length) return null;
+  }
+  return offers;
+}
+
+// No parameter's name, so that the offer is declined and the next one looked at.
+const TWICE = "=";
+
+/**
+ * @param payload  a message's, without the tail
+ * @returns the message; "invalid" when it is no DEFLATE; "too big" above `maxBytes`, where inflating stopped
+ */
+export function inflate(payload: Uint8Array, maxBytes: number): Buffer | "invalid" | "too big" {
+  if (payload.length === 0) return EMPTY;
+  try {
+    const whole = Buffer.concat([payload, TAIL]);
+    return inflateRawSync(whole, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: Math.max(1, maxBytes) });
+  } catch (error) {
+    return (error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE" ? "too big" : "invalid";
+  }
+}
+
+/** Whether a message is to be compressed. @param wanted  what the author said; undefined: text from 1 KB on */
+export function isWorthIt(isText: boolean, bytes: number, wanted: boolean | undefined): boolean {
+  if (wanted === undefined) return isText && bytes >= MIN_TEXT_BYTES;
+  return wanted && bytes >= MIN_WANTED_BYTES;
+}
+
+/** @returns the payload of a compressed message; null when it would not be smaller */
+export function deflate(payload: Uint8Array, windowBits: number): Buffer | null {
+  const packed = deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH, level: LEVEL, windowBits });
+  const bytes = packed.length - TAIL.length;
+  return bytes < payload.length ? packed.subarray(0, bytes) : null;
+}

@@ -1,0 +1,120 @@
+/**
+ * The opening handshake (RFC 6455 section 4.2): what a client must ask for, and the 101 that it gets.
+ */
+import type { WebSocketUpgrade } from "../../module/contract";
+import type { RequestHead } from "../http1/head";
+import { Refusal } from "../http1/refusal";
+import { type Deflate, negotiate } from "./deflate";
+
+/** A request to speak WebSocket that is in order. */
+export interface Handshake {
+  readonly key: string;
+  /** What the client speaks, in its order of preference. */
+  readonly protocols: readonly string[];
+  readonly deflate: Deflate | null;
+}
+
+/** Header lines that go with a refusal's status. */
+export const REFUSAL_LINES: Readonly<Record<number, string>> = {
+  400: "Sec-WebSocket-Version: 13\r\n",
+  426: "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+};
+
+const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
+/** 16 bytes in base64: the last of 22 characters has 4 bits to spare, which are 0. */
+const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
+/** What a module cannot say of itself: the handshake has these. */
+const OWN_FIELDS = new Set([
+  "connection",
+  "content-length",
+  "sec-websocket-accept",
+  "sec-websocket-extensions",
+  "sec-websocket-protocol",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+const NO_UPGRADE = new Refusal(426, "This path speaks WebSocket: the request must ask for an upgrade to it.");
+const NOT_GET = new Refusal(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.");
+const NO_CONNECTION = new Refusal(400, "The Connection field does not list upgrade.");
+const BAD_KEY = new Refusal(400, "There is not exactly one Sec-WebSocket-Key with 16 bytes in base64.");
+const NO_VERSION = new Refusal(400, "There is not exactly one Sec-WebSocket-Version.");
+const WRONG_VERSION = new Refusal(426, "The only Sec-WebSocket-Version supported is 13.");
+const BAD_PROTOCOLS = new Refusal(400, "Sec-WebSocket-Protocol is not a list of different names.");
+const BAD_EXTENSIONS = new Refusal(400, "Sec-WebSocket-Extensions is malformed.");
+
+/** @returns why not, when the request is no proper one */
+export function readHandshake(head: RequestHead): Handshake | Refusal {
+  // The fast path takes no request with Upgrade, and is the only one that leaves the fields as text.
+  if (typeof head.fields === "string") return NO_UPGRADE;
+  if (!listHas(valuesOf(head.fields, "upgrade"), "websocket")) return NO_UPGRADE;
+  // Upgrade means nothing on HTTP/1.0 (RFC 9110 section 7.8).
+  if (!head.isHttp11) return NO_UPGRADE;
+  if (head.method !== "GET" || head.bodyBytes !== 0) return NOT_GET;
+  if (!listHas(valuesOf(head.fields, "connection"), "upgrade")) return NO_CONNECTION;
+  const [version, ...otherVersions] = valuesOf(head.fields, "sec-websocket-version");
+  if (version === undefined || otherVersions.length > 0) return NO_VERSION;
+  if (version !== "13") return WRONG_VERSION;
+  const [key, ...otherKeys] = valuesOf(head.fields, "sec-websocket-key");
+  if (key === undefined || otherKeys.length > 0 || !KEY.test(key)) return BAD_KEY;
+  const protocols = readProtocols(valuesOf(head.fields, "sec-websocket-protocol"));
+  if (protocols === null) return BAD_PROTOCOLS;
+  const deflate = negotiate(valuesOf(head.fields, "sec-websocket-extensions").join(","));
+  if (deflate === "malformed") return BAD_EXTENSIONS;
+  return { key, protocols, deflate };
+}
+
+/**
+ * The 101, complete.
+ *
+ * @param answer  what the module's `upgrade` returned, if anything
+ * @param listed  the route's `protocols`
+ * @throws TypeError for a protocol that the client does not speak, and for header fields that are none
+ */
+export function composeSwitch(
+  handshake: Handshake,
+  answer: WebSocketUpgrade | null,
+  listed: readonly string[],
+  isDeflating: boolean,
+): string {
+  const protocol = chooseProtocol(handshake, answer?.protocol, listed);
+  let lines = `Sec-WebSocket-Accept: ${acceptOf(handshake.key)}\r\n`;
+  if (protocol !== null) lines += `Sec-WebSocket-Protocol: ${protocol}\r\n`;
+  if (isDeflating && handshake.deflate !== null) lines += `Sec-WebSocket-Extensions: ${handshake.deflate.header}\r\n`;
+  if (answer?.headers !== undefined) lines += moduleLines(new Headers(answer.headers));
+  return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${lines}\r\n`;
+}
+
+/** @returns the value of Sec-WebSocket-Accept for a key */
+export function acceptOf(key: string): string {
+  return new Bun.CryptoHasher("sha1").update(key + GUID).digest("base64");
+}
+
+function chooseProtocol({ protocols }: Handshake, named: string | undefined, listed: readonly string[]): string | null {
+  if (named === undefined) return protocols.find((protocol) => listed.includes(protocol)) ?? null;
+  if (protocols.includes(named)) return named;
+  throw new TypeError(`upgrade chose the protocol ${JSON.stringify(named)}, but the client offers [${protocols.join(", ")}].`);
+}
+
+function moduleLines(headers: Headers): string {
+  let lines = "";
+  for (const [name, value] of headers) if (!OWN_FIELDS.has(name)) lines += `${name}: ${value}\r\n`;
+  return lines;
+}
+
+function valuesOf(fields: readonly string[], name: string): string[] {
+  const values: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i]?.toLowerCase() === name) values.push(fields[i + 1] ?? "");
+  return values;
+}
+
+function listHas(values: string[], token: string): boolean {
+  return values.some((value) => value.split(",").some((part) => part.trim().toLowerCase() === token));
+}
+
+/** @returns null for what is no token, or stands there twice (section 4.1, item 10) */
+function readProtocols(values: string[]): string[] | null {
+  const names = values.flatMap((value) => value.split(",").map((part) => part.trim())).filter((name) => name !== "");
+  return names.every((name) => TOKEN.test(name)) && new Set(names).size === names.length ? names : null;
+}

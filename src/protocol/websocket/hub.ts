@@ -1,0 +1,155 @@
+/**
+ * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the handlers of
+ * now at its endpoint, which follows the routing table, so that no socket keeps an old version in memory.
+ */
+import type { BoundRoute, WebSocketSpec } from "../../module/route";
+import type { RouteTable } from "../../router/table";
+import type { Dispatch } from "../wire";
+import type { HostSocket } from "./connection";
+import { type Outgoing, prepare } from "./outgoing";
+
+/** A route of kind "websocket". */
+export type WebSocketBound = BoundRoute & { readonly websocket: WebSocketSpec };
+
+export function isWebSocketRoute(route: BoundRoute): route is WebSocketBound {
+  return route.websocket !== undefined;
+}
+
+/** One module's sockets: what its topics reach. */
+class ModuleSockets {
+  readonly endpoints = new Map<string, Endpoint>();
+  readonly #topics = new Map<string, Set<HostSocket>>();
+
+  subscribe(topic: string, socket: HostSocket): void {
+    const subscribers = this.#topics.get(topic);
+    if (subscribers === undefined) this.#topics.set(topic, new Set([socket]));
+    else subscribers.add(socket);
+  }
+
+  unsubscribe(topic: string, socket: HostSocket): void {
+    const subscribers = this.#topics.get(topic);
+    if (subscribers?.delete(socket) && subscribers.size === 0) this.#topics.delete(topic);
+  }
+
+  /** @returns as ServerWebSocket.publish */
+  publish(topic: string, message: Outgoing, except: HostSocket | null): number {
+    const subscribers = this.#topics.get(topic);
+    if (subscribers === undefined) return 0;
+    let result = 0;
+    for (const socket of subscribers) {
+      if (socket === except) continue;
+      const sent = socket.sendMessage(message);
+      if (sent < 0 || result < 0) result = -1;
+      else result = Math.max(result, sent);
+    }
+    return result;
+  }
+}
+
+/** The sockets of one module and key. There is one only while there are such sockets. */
+export class Endpoint {
+  /** Of the version that serves now; null once the module has no such route. */
+  route: WebSocketBound | null;
+  /** What happens meanwhile waits. */
+  isUnavailable = false;
+  readonly module: ModuleSockets;
+  readonly #sockets = new Set<HostSocket>();
+  readonly #remove: () => void;
+  #waiting: (() => void)[] = [];
+
+  constructor(route: WebSocketBound, module: ModuleSockets, remove: () => void) {
+    this.route = route;
+    this.module = module;
+    this.#remove = remove;
+  }
+
+  add(socket: HostSocket): void {
+    this.#sockets.add(socket);
+  }
+
+  delete(socket: HostSocket): void {
+    this.#sockets.delete(socket);
+    if (this.#sockets.size === 0 && this.#waiting.length === 0) this.#remove();
+  }
+
+  /** Runs `action` once the module is there again; never, if it does not come back. */
+  whenAvailable(action: () => void): void {
+    this.#waiting.push(action);
+  }
+
+  follow(next: WebSocketBound | null): void {
+    if (next === null) {
+      // While the old handlers can still be called; those of a module that was being replaced cannot.
+      if (this.isUnavailable) this.route = null;
+      this.isUnavailable = false;
+      for (const socket of Array.from(this.#sockets)) socket.moduleGone();
+      this.route = null;
+      this.#waiting = [];
+      return this.#remove();
+    }
+    this.route = next;
+    const wasUnavailable = this.isUnavailable;
+    this.isUnavailable = next.isUnavailable;
+    if (this.isUnavailable) for (const socket of this.#sockets) socket.stopReading();
+    // Not within the swap: handlers must not run before it is complete.
+    else if (wasUnavailable) setImmediate(() => this.#goOn());
+  }
+
+  #goOn(): void {
+    if (this.isUnavailable) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const action of waiting) action();
+    for (const socket of Array.from(this.#sockets)) socket.goOn();
+    if (this.#sockets.size === 0) this.#remove();
+  }
+}
+
+const hubs = new WeakMap<Dispatch, SocketHub>();
+
+export class SocketHub {
+  readonly #modules = new Map<string, ModuleSockets>();
+
+  /** A server's one. */
+  static of(dispatch: Dispatch): SocketHub {
+    let hub = hubs.get(dispatch);
+    if (hub === undefined) hubs.set(dispatch, (hub = new SocketHub()));
+    return hub;
+  }
+
+  /** The endpoint of a route that is in the table of now. Add a socket to it, or it stays for ever. */
+  endpointOf(route: WebSocketBound): Endpoint {
+    let module = this.#modules.get(route.module);
+    if (module === undefined) this.#modules.set(route.module, (module = new ModuleSockets()));
+    const { endpoints } = module;
+    let endpoint = endpoints.get(route.key);
+    if (endpoint === undefined) {
+      endpoint = new Endpoint(route, module, () => {
+        if (endpoints.get(route.key) === endpoint) endpoints.delete(route.key);
+        if (endpoints.size === 0 && this.#modules.get(route.module) === module) this.#modules.delete(route.module);
+      });
+      endpoints.set(route.key, endpoint);
+    }
+    return endpoint;
+  }
+
+  /** The table was replaced. Call it in the same turn. */
+  follow(table: RouteTable<BoundRoute>): void {
+    for (const [name, { endpoints }] of Array.from(this.#modules)) {
+      for (const [key, endpoint] of Array.from(endpoints)) endpoint.follow(findRoute(table, name, key));
+    }
+  }
+
+  /** @returns as ModuleContext.publish */
+  publish(module: string, topic: string, data: unknown): number {
+    return this.#modules.get(module)?.publish(topic, prepare(data, undefined), null) ?? 0;
+  }
+}
+
+/** @returns null when the module has no WebSocket route of that key (any more) */
+export function findRoute(table: RouteTable<BoundRoute>, module: string, key: string): WebSocketBound | null {
+  for (const { value } of table.entries) {
+    if (value.module === module && value.key === key && isWebSocketRoute(value)) return value;
+  }
+  return null;
+}

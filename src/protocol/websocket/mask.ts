@@ -1,0 +1,51 @@
+/**
+ * Unmasking (RFC 6455 section 5.3), in place and by 32-bit words: the one thing done to each byte that a client sends.
+ */
+
+/** Below this, making the view of words costs more than it saves. In bytes. */
+const MIN_WORD_BYTES = 64;
+
+/** The masking key as one number, its first byte in the lowest bits. */
+export function readKey(bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
+}
+
+/** The key for what follows `count` bytes of a frame. */
+export function rotateKey(key: number, count: number): number {
+  const bits = (count & 3) * 8;
+  return bits === 0 ? key : (key >>> bits) | (key << (32 - bits));
+}
+
+/**
+ * Unmasks `bytes` from `from` to `to`.
+ *
+ * @param key  whose lowest byte is for the byte at `from`
+ * @returns bits of which 0x80808080 is clear when all the bytes are ASCII
+ */
+export function unmask(bytes: Uint8Array, from: number, to: number, key: number): number {
+  if (to - from < MIN_WORD_BYTES) return unmaskBytes(bytes, from, to, key);
+  const lead = -(bytes.byteOffset + from) & 3;
+  let seen = unmaskBytes(bytes, from, from + lead, key);
+  const begin = from + lead;
+  const rotated = rotateKey(key, lead);
+  // Little-endian, as everything that Bun runs on.
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset + begin, (to - begin) >>> 2);
+  for (let i = 0; i < words.length; i++) {
+    const word = (words[i] as number) ^ rotated;
+    words[i] = word;
+    seen |= word;
+  }
+  return seen | unmaskBytes(bytes, begin + words.length * 4, to, rotated);
+}
+
+function unmaskBytes(bytes: Uint8Array, from: number, to: number, key: number): number {
+  let seen = 0;
+  let rest = key;
+  for (let i = from; i < to; i++) {
+    const byte = (bytes[i] as number) ^ (rest & 0xff);
+    bytes[i] = byte;
+    seen |= byte;
+    rest = (rest >>> 8) | (rest << 24);
+  }
+  return seen;
+}

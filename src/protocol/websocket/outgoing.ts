@@ -1,0 +1,71 @@
+/**
+ * A message on its way out: its frame is made once, compressed at most once for each window, however many sockets get it.
+ */
+import { deflate, isWorthIt } from "./deflate";
+import { BINARY, encodeFrame, encodeText, FIN, RSV1, TEXT } from "./frames";
+
+export class Outgoing {
+  /** Of the message, not of its frame. */
+  readonly bytes: number;
+  readonly #data: string | Uint8Array;
+  readonly #isWorthIt: boolean;
+  #plain: Buffer | null = null;
+  #packed: Buffer | null = null;
+  #packedBits = 0;
+
+  /** @param compress  as `send` takes it */
+  constructor(data: string | Uint8Array, compress: boolean | undefined) {
+    const isText = typeof data === "string";
+    this.#data = data;
+    this.bytes = isText ? Buffer.byteLength(data) : data.length;
+    this.#isWorthIt = isWorthIt(isText, this.bytes, compress);
+  }
+
+  /** @param windowBits  0: the peer does not inflate */
+  frame(windowBits: number): Buffer {
+    if (windowBits === 0 || !this.#isWorthIt) return (this.#plain ??= plainFrame(this.#data));
+    if (this.#packed === null || this.#packedBits !== windowBits) {
+      this.#packed = this.#pack(windowBits);
+      this.#packedBits = windowBits;
+    }
+    return this.#packed;
+  }
+
+  #pack(windowBits: number): Buffer {
+    const isText = typeof this.#data === "string";
+    const payload = deflate(typeof this.#data === "string" ? Buffer.from(this.#data) : this.#data, windowBits);
+    if (payload === null) return (this.#plain ??= plainFrame(this.#data));
+    return encodeFrame(FIN | RSV1 | (isText ? TEXT : BINARY), payload);
+  }
+}
+
+/** A message's frame, uncompressed. */
+export function plainFrame(data: string | Uint8Array): Buffer {
+  return typeof data === "string" ? encodeText(data) : encodeFrame(FIN | BINARY, data);
+}
+
+/** @throws TypeError for what is neither text nor bytes */
+export function prepare(data: unknown, compress: boolean | undefined): Outgoing {
+  return new Outgoing(toData(data), compress);
+}
+
+/** @returns text, or a view of the same bytes. Throws a TypeError for anything else. */
+export function toData(data: unknown): string | Uint8Array {
+  if (typeof data === "string" || data instanceof Uint8Array) return data;
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data);
+  throw new TypeError(`A WebSocket sends strings and bytes, not ${data === null ? "null" : typeof data}. Use JSON.stringify for objects.`);
+}
+
+/** Only text, for `sendText`. */
+export function toText(data: unknown): string {
+  if (typeof data === "string") return data;
+  throw new TypeError(`sendText and publishText take a string, not ${data === null ? "null" : typeof data}.`);
+}
+
+/** Only bytes, for `sendBinary` and control frames. */
+export function toBytes(data: unknown): Uint8Array {
+  const read = toData(data);
+  if (typeof read !== "string") return read;
+  throw new TypeError("sendBinary and publishBinary take bytes, not a string.");
+}

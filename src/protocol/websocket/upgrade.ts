@@ -1,0 +1,44 @@
+/**
+ * From an HTTP request to a WebSocket: what `protocol/http1` calls for a route of kind "websocket".
+ */
+import type { WebSocketUpgrade } from "../../module/contract";
+import type { BoundRoute } from "../../module/route";
+import type { RequestHead } from "../http1/head";
+import { Refusal } from "../http1/refusal";
+import type { Wire } from "../wire";
+import { HostSocket } from "./connection";
+import { composeSwitch, readHandshake } from "./handshake";
+import { findRoute, SocketHub } from "./hub";
+
+const GONE = new Refusal(503, "The module was replaced meanwhile. Try again.");
+
+/**
+ * Answers 101 and makes the connection a WebSocket.
+ *
+ * @param answer  what the module's `upgrade` returned, if it is no Response
+ * @returns the socket, which wants what came behind the request; or why there is none: the route may be gone by now
+ * @throws TypeError for an answer that cannot be sent
+ */
+export function switchProtocols(wire: Wire, head: RequestHead, route: BoundRoute, answer: unknown): HostSocket | Refusal {
+  const { dispatch } = wire;
+  const handshake = readHandshake(head);
+  if (handshake instanceof Refusal) return handshake;
+  const current = findRoute(dispatch.table, route.module, route.key);
+  if (current === null || current.isUnavailable || dispatch.isDraining) return GONE;
+  const { protocols, perMessageDeflate } = current.websocket;
+  const upgrade = checkAnswer(answer, route);
+  const reply = composeSwitch(handshake, upgrade, protocols, perMessageDeflate);
+  // Header values are Latin-1 on the wire, and a string would leave as UTF-8.
+  wire.write(Buffer.from(reply, "latin1"));
+  const endpoint = SocketHub.of(dispatch).endpointOf(current);
+  return HostSocket.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
+}
+
+function checkAnswer(answer: unknown, route: BoundRoute): WebSocketUpgrade | null {
+  if (answer === undefined) return null;
+  if (typeof answer === "object" && answer !== null) return answer;
+  throw new TypeError(
+    `Module "${route.module}", route "${route.key}": upgrade returned ${answer === null ? "null" : typeof answer}. ` +
+      "Return nothing, { data, headers, protocol }, or a Response that refuses.",
+  );
+}
