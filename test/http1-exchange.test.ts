@@ -523,7 +523,7 @@ test("a module that is being replaced is a 503 with Retry-After", async () => {
 test("a path without a route is a 404, a method without one a 405 with Allow", async () => {
   await serving({ routes: { "GET /only-get": last } }, async (server) => {
     const [none, put, head] = await talk(server.port, get("/none") + `PUT /only-get HTTP/1.1\r\n${HOST}\r\n` + LAST);
-    expect([none?.status, put?.status, put?.headers.allow, head?.status]).toEqual([404, 405, "GET, HEAD", 200]);
+    expect([none?.status, put?.status, put?.headers.allow, head?.status]).toEqual([404, 405, "GET, HEAD, OPTIONS", 200]);
   });
 });
 

@@ -230,6 +230,11 @@ export interface RequestContext<State = unknown> extends ModuleContext<State> {
   readonly client: Client;
   /** What the `:name` segments of the route's key matched, percent-decoded. */
   readonly params: Record<string, string>;
+  /**
+   * For logs, and for the reply's X-Request-Id: that of the request's own X-Request-Id if it is sane (at most 128 letters, digits and
+   * -_.:;,@+/=~), else a new one. The same in every middleware and handler of the request.
+   */
+  readonly requestId: string;
 }
 
 export interface Log {

@@ -10,6 +10,11 @@ import type { RouteTable } from "../router/table";
 /** What all connections of a server share. `table` is replaced as a whole by a reload; never keep it over an await. */
 export interface Dispatch {
   table: RouteTable<BoundRoute>;
+  /**
+   * With `http.use`: where HTTP requests go that no route takes; its handler runs the middleware, then answers with 404, 405 or
+   * the 204 of OPTIONS. Replaced together with the table. null or not there: the protocol answers by `describeMismatch`.
+   */
+  unmatched?: BoundRoute | null;
   readonly limits: Limits;
   readonly timeouts: Timeouts;
   /** True once the server drains: HTTP/1.1 replies say `Connection: close`. */

@@ -105,6 +105,21 @@ export interface MethodMismatch {
   readonly allow: string[];
 }
 
+/**
+ * What a request gets that no route takes: 404; 204 for OPTIONS of a path that has routes (RFC 9110 section 9.3.7); else 405.
+ *
+ * @returns `allow`: the value of the Allow header, which 204 and 405 must have; "" for 404
+ */
+export function describeMismatch(
+  method: string,
+  mismatch: MethodMismatch | typeof NO_MATCH,
+): { status: 204 | 404 | 405; text: string; allow: string } {
+  if (mismatch === NO_MATCH) return { status: 404, text: "No module serves this path.", allow: "" };
+  const allow = [...new Set([...mismatch.allow, "OPTIONS"])].sort().join(", ");
+  if (method === "OPTIONS") return { status: 204, text: "", allow };
+  return { status: 405, text: "No module serves this method here.", allow };
+}
+
 const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
 
 const MAX_CACHED = 1024;

@@ -1,9 +1,10 @@
 /**
  * From a request to its reply: finds the route, calls the handler, and sends what is at hand at once.
  */
-import type { BoundRoute, RouteOwner } from "../../module/route";
+import { requestContext } from "../../module/request-context";
+import type { BoundRoute } from "../../module/route";
 import { NO_MATCH } from "../../router/match";
-import { normalisePath } from "../../router/paths";
+import { describeMismatch, normalisePath } from "../../router/paths";
 import type { HostSocket } from "../websocket/connection";
 import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
@@ -42,8 +43,12 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
     if (report !== null) return plain(wire, head, 200, report);
   }
   const match = dispatch.table.matchHttp(head.method, path);
-  if (match === NO_MATCH) return plain(wire, head, 404, "No module serves this path.");
-  if (!("value" in match)) return plain(wire, head, 405, "No module serves this method here.", `Allow: ${match.allow.join(", ")}\r\n`);
+  if (match === NO_MATCH || !("value" in match)) {
+    // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from strangers.
+    if (dispatch.unmatched != null) return callHandler(wire, head, body, exchange, dispatch.unmatched, {});
+    const { status, text, allow } = describeMismatch(head.method, match);
+    return status === 204 ? empty(wire, head, allow) : plain(wire, head, status, text, allow === "" ? "" : `Allow: ${allow}\r\n`);
+  }
   const route = match.value;
   if (route.isUnavailable)
     return plain(wire, head, 503, `The module "${route.module}" is being replaced. Try again.`, "Retry-After: 1\r\n");
@@ -64,9 +69,10 @@ function callHandler(
   params: Record<string, string>,
 ): Verdict {
   const request = new LightRequest(head, body);
+  const context = requestContext(route.generation.context, wire, params, request);
   let value: unknown;
   try {
-    value = route.generation.run(route.handler as FetchHandler, request, makeContext(route.generation, wire, params));
+    value = route.generation.run(route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
@@ -92,6 +98,14 @@ function callHandler(
   }
 }
 
+/** The answer to OPTIONS where no route has it (RFC 9110 section 9.3.7). */
+function empty(wire: Wire, head: RequestHead, allow: string): Verdict {
+  const keepAlive = head.keepAlive && !wire.dispatch.isDraining;
+  const connection = keepAlive ? (head.isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
+  wire.write(`HTTP/1.1 204 No Content\r\nAllow: ${allow}\r\n${connection}Date: ${wire.dispatch.httpDate}\r\n\r\n`);
+  return keepAlive ? KEEP : CLOSE;
+}
+
 function refuseUpgrade(wire: Wire, head: RequestHead, { status, text }: Refusal): Verdict {
   return plain(wire, head, status, text, REFUSAL_LINES[status]);
 }
@@ -115,41 +129,4 @@ function plain(wire: Wire, head: RequestHead, status: number, text: string, extr
   const connection = keepAlive && !head.isHttp11 ? "Connection: keep-alive\r\n" : "";
   wire.write(plainReply(dispatch.httpDate, status, text, keepAlive, extra + connection, head.method === "HEAD"));
   return keepAlive ? KEEP : CLOSE;
-}
-
-type ContextClass = new (wire: Wire, params: Record<string, string>) => object;
-const contextClasses = new WeakMap<object, ContextClass>();
-let lastContext: object | null = null;
-let lastClass: ContextClass | null = null;
-
-/**
- * `fetch`'s second argument: the module's context with the request's client and params. One class a generation, since
- * an Object.create() a request costs more than the call itself.
- */
-function makeContext(generation: RouteOwner, wire: Wire, params: Record<string, string>): object {
-  const { context } = generation;
-  if (lastContext !== context || lastClass === null) {
-    lastClass = contextClasses.get(context) ?? makeContextClass(context);
-    contextClasses.set(context, lastClass);
-    lastContext = context;
-  }
-  return new lastClass(wire, params);
-}
-
-function makeContextClass(context: object): ContextClass {
-  class RequestContext {
-    readonly #wire: Wire;
-    readonly params: Record<string, string>;
-
-    constructor(wire: Wire, params: Record<string, string>) {
-      this.#wire = wire;
-      this.params = params;
-    }
-
-    get client(): unknown {
-      return this.#wire.client;
-    }
-  }
-  Object.setPrototypeOf(RequestContext.prototype, context);
-  return RequestContext;
 }
