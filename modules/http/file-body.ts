@@ -1,5 +1,5 @@
 /** A file, or a piece of one, as the body of a reply. */
-import { fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { isSame, type FileFacts } from "./disk";
 
@@ -20,13 +20,26 @@ export class FilePiece {
   /** @returns a descriptor, which the caller closes. Throws when the file is gone, or is another by now. */
   open(): number {
     const fd = openSync(this.path, "r");
-    this.check(fd);
+    try {
+      this.checkOpened(fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
     return fd;
   }
 
-  /** Throws when the file has changed: bytes that were read since may belong to another version. */
-  check(fd: number): void {
+  checkOpened(fd: number): void {
     if (!isSame(this.facts, fstatSync(fd))) throw this.changed();
+  }
+
+  /**
+   * Throws when the file was written to since: bytes read before this call may belong to another version. Being deleted, or
+   * replaced by a rename as a careful deployment does it, is no change: the descriptor still leads to the old file.
+   */
+  check(fd: number): void {
+    const { size, mtimeMs } = fstatSync(fd);
+    if (size !== this.facts.size || mtimeMs !== this.facts.mtimeMs) throw this.changed();
   }
 
   changed(): Error {
@@ -43,7 +56,7 @@ export class FilePiece {
   async *read(): AsyncGenerator<Uint8Array, void> {
     const file = await open(this.path);
     try {
-      this.check(file.fd);
+      this.checkOpened(file.fd);
       for (let position = this.start; position < this.end;) {
         // A new buffer each time: the one before may still wait to be sent.
         const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, this.end - position));
