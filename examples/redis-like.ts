@@ -6,8 +6,10 @@
  */
 import { NEED_MORE, defineModule } from "hrmr";
 
+/** Words are latin1, a character a byte: Redis's values are any bytes. */
 type State = Map<string, string>;
-const utf8 = new TextDecoder();
+const toWord = (bytes: Uint8Array) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+const toBytes = (text: string) => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
 /** Splits *2\r\n$3\r\nGET\r\n$1\r\na\r\n, an array of bulk strings. Lengths count bytes. null: it is not complete yet. */
 function parse(bytes: Uint8Array): { words: string[]; end: number } | null {
@@ -15,7 +17,7 @@ function parse(bytes: Uint8Array): { words: string[]; end: number } | null {
   const length = (mark: string) => {
     const end = bytes.indexOf(13, at);
     if (end === -1 || end + 1 >= bytes.length) return null;
-    const line = utf8.decode(bytes.subarray(at, end));
+    const line = toWord(bytes.subarray(at, end));
     // Throwing ends the connection: behind broken framing nobody knows where the next message begins.
     if (line[0] !== mark || !/^\d{1,7}$/.test(line.slice(1))) throw new Error(`expected ${mark} and a length`);
     at = end + 2;
@@ -26,13 +28,13 @@ function parse(bytes: Uint8Array): { words: string[]; end: number } | null {
   while (count !== null && words.length < count) {
     const size = length("$");
     if (size === null || at + size + 2 > bytes.length) return null;
-    words.push(utf8.decode(bytes.subarray(at, at + size)));
+    words.push(toWord(bytes.subarray(at, at + size)));
     at += size + 2;
   }
   return count === null ? null : { words, end: at };
 }
 
-const bulk = (text: string | undefined) => (text === undefined ? "$-1\r\n" : `$${new TextEncoder().encode(text).length}\r\n${text}\r\n`);
+const bulk = (word: string | undefined) => (word === undefined ? "$-1\r\n" : `$${word.length}\r\n${word}\r\n`);
 
 function run([command = "", key, value]: string[], data: State): string {
   const name = command.toUpperCase();
@@ -50,7 +52,7 @@ export default defineModule<State>({
   routes: {
     "*": {
       framing: (bytes) => parse(bytes)?.end ?? NEED_MORE,
-      handle: (message, { state }) => run(parse(message.bytes)?.words ?? [], state),
+      handle: (message, { state }) => toBytes(run(parse(message.bytes)?.words ?? [], state)),
     },
   },
 });

@@ -16,10 +16,7 @@ const MODULE = moduleSource(`{
 function deeper(): Response { throw new RangeError("deeper down"); }
 export const unused = (undefined`);
 
-// In the binary the server's frames are named src/…, which src/module/author-stack.ts does not know as its own.
-const inSource = process.env.HRMR_BIN ? test.failing : test;
-
-inSource("the log shows the lines of the module, none of the server's own", () =>
+test("the log shows the lines of the module, none of the server's own", () =>
   withHub({ "modules/faulty.ts": MODULE }, [], async (hub) => {
     expect(await hub.ask("THROW")).toBe('ERR "THROW" failed\n');
     for (const path of ["throw", "late", "nothing", "file"]) {
@@ -45,5 +42,4 @@ inSource("the log shows the lines of the module, none of the server's own", () =
     expect(frames.length).toBeGreaterThanOrEqual(4);
     expect(frames.filter((frame) => !frame.includes("modules/faulty.ts"))).toEqual([]);
     expect(output).toMatch(/at deeper \(.*modules\/faulty\.ts:\d+:\d+\)/);
-  }),
-);
+  }));

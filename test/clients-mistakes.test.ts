@@ -65,10 +65,9 @@ test("a broken module is told with file and line, and the others are served", ()
     },
   ));
 
-test.failing("a project made while the server runs is taken in by RELOAD (it says OK and does not look for a modules folder)", () =>
+test("a project made while the server runs is taken in by RELOAD", () =>
   withHub({}, [], async (hub) => {
     await runProgram(["init", "."], { cwd: hub.dir });
     expect(await hub.ask("RELOAD")).toStartWith("OK ");
     expect(await hub.ask("HELLO")).toBe("Hello from hrmr\n");
-  }),
-);
+  }));

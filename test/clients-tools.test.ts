@@ -99,16 +99,13 @@ describe.skipIf(REDIS === null)("redis-cli", () => {
       expect(out).toBe(Array.from({ length: 500 }, (_, at) => `OK\nv${at}\n`).join(""));
     }));
 
-  test.failing(
-    "--pipe, which ends with an ECHO of random bytes, gets them back (redis-like decodes words as UTF-8 and so changes bytes)",
-    () =>
-      withHub({ "modules/redis.ts": example("redis-like.ts") }, [], async (hub) => {
-        const raw = Array.from({ length: 20_000 }, (_, at) => `*3\r\n$3\r\nSET\r\n$6\r\n${100_000 + at}\r\n$1\r\nx\r\n`).join("");
-        const { out } = await run(["redis-cli", "-p", String(hub.port), "--pipe", "--pipe-timeout", "2"], raw, hub);
-        expect(out).toContain("errors: 0, replies: 20000");
-        expect((await cli(hub, "GET", "119999")).out).toBe("x\n");
-      }),
-  );
+  test("--pipe, which ends with an ECHO of random bytes, gets them back", () =>
+    withHub({ "modules/redis.ts": example("redis-like.ts") }, [], async (hub) => {
+      const raw = Array.from({ length: 20_000 }, (_, at) => `*3\r\n$3\r\nSET\r\n$6\r\n${100_000 + at}\r\n$1\r\nx\r\n`).join("");
+      const { out } = await run(["redis-cli", "-p", String(hub.port), "--pipe", "--pipe-timeout", "2"], raw, hub);
+      expect(out).toContain("errors: 0, replies: 20000");
+      expect((await cli(hub, "GET", "119999")).out).toBe("x\n");
+    }));
 });
 
 describe("hrmr send", () => {

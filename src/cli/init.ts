@@ -9,7 +9,7 @@ import { UserError } from "../config/user-error";
 import type { Flags } from "./flags";
 
 const args = {
-  dir: { type: "positional", required: true, description: "Folder of the project; made if missing. . is this one" },
+  dir: { type: "positional", required: true, description: "Folder of the project; made if it is missing; `.` for this one" },
 } as const satisfies Flags;
 
 export const initCommand = defineCommand({

@@ -18,7 +18,7 @@ export interface Limits {
   maxBodyBytes: number;
   /** Raw messages of one connection that wait for a reply, before the connection is no longer read. Default 64. */
   maxPipelined: number;
-  /** Bytes waiting to be sent on a connection, above which it is no longer read and streams wait. Default 1048576. */
+  /** Bytes waiting to be sent on a connection, above which it is no longer read and streams wait. Default 262144. */
   maxWriteBufferBytes: number;
   /** Calls waiting for a pool thread, above which a caller is told "busy". Default 1024. */
   maxQueued: number;
@@ -32,8 +32,12 @@ export interface Timeouts {
   idleMs: number;
   /** A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing. Default 100. */
   prefixWaitMs: number;
-  /** From a message's first byte to its last. Default 30000. */
+  /** From a raw message's first byte to its last. Default 30000. */
   requestMs: number;
+  /** From an HTTP request's first byte to the end of its header. Default 30000. */
+  headMs: number;
+  /** An HTTP request's body of which nothing arrives, while the handler wants it. Default 30000. */
+  bodyMs: number;
   /** A handler's call. Default 30000. */
   handlerMs: number;
   /** A client that does not read what was written to it. Default 30000. */
@@ -44,8 +48,47 @@ export interface Timeouts {
   loadMs: number;
 }
 
+export const TLS_VERSIONS = ["1.2", "1.3"] as const;
+export type TlsVersion = (typeof TLS_VERSIONS)[number];
+
+/** "request": a client without a certificate, or with one of another authority, is served too; `client.tls` tells them apart. */
+export const CLIENT_CERT_POLICIES = ["none", "request", "require"] as const;
+export type ClientCertPolicy = (typeof CLIENT_CERT_POLICIES)[number];
+
+/** A certificate for clients that ask for one of its names (SNI, RFC 6066 section 3). */
+export interface SniOptions {
+  /** "a.example" or "*.b.example", which stands for one label. An exact name goes before. */
+  serverNames: string[];
+  certFile: string;
+  keyFile: string;
+  /** Default: that of `tls`. */
+  minVersion?: TlsVersion;
+}
+
+/** Paths are absolute. The files are read anew at each reload, the settings only at the start. */
+export interface TlsOptions {
+  /** PEM: the certificate, then those between it and its authority. null: no TLS. */
+  certFile: string | null;
+  /** PEM, not encrypted. */
+  keyFile: string | null;
+  /** The oldest version that is spoken. Default "1.2". */
+  minVersion: TlsVersion;
+  sni: SniOptions[];
+  /** PEM: the authorities that clients' certificates must come from. */
+  clientCaFile: string | null;
+  /** Whether clients are asked for a certificate. Default "none". */
+  clientCert: ClientCertPolicy;
+  /** From the first byte (on tls:// from the connection) to the end of the handshake. In milliseconds. Default 10000. 0 waits for ever. */
+  handshakeTimeoutMs: number;
+}
+
 /** Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. */
 export type CommandPolicy = "anyone" | "loopback" | "off";
+
+export interface HttpOptions {
+  /** Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there. Default: none. */
+  use: string[];
+}
 
 export interface ModuleSettings {
   /** Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that ship with hrmr. */
@@ -57,7 +100,7 @@ export interface ModuleSettings {
 }
 
 export interface Options {
-  /** URLs: tcp://host:port, unix:///path, udp://host:port. */
+  /** URLs: tcp://host:port, tls://host:port, unix:///path, udp://host:port. */
   listen: string[];
   /** null: `modules` in the working directory, which may be missing. A folder that was named must exist. */
   modulesDir: string | null;
@@ -74,6 +117,9 @@ export interface Options {
   healthEndpoint: boolean;
   limits: Limits;
   timeouts: Timeouts;
+  /** With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones take TLS by its first byte. */
+  tls: TlsOptions;
+  http: HttpOptions;
   modules: Record<string, ModuleSettings>;
 }
 
@@ -88,7 +134,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxHeaderFields: 100,
   maxBodyBytes: 1_048_576,
   maxPipelined: 64,
-  maxWriteBufferBytes: 1_048_576,
+  maxWriteBufferBytes: 262_144,
   maxQueued: 1024,
   maxLiveGenerations: 3,
 };
@@ -97,10 +143,22 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
   idleMs: 300_000,
   prefixWaitMs: 100,
   requestMs: 30_000,
+  headMs: 30_000,
+  bodyMs: 30_000,
   handlerMs: 30_000,
   writeMs: 30_000,
   drainMs: 30_000,
   loadMs: 5000,
+};
+
+export const DEFAULT_TLS: TlsOptions = {
+  certFile: null,
+  keyFile: null,
+  minVersion: "1.2",
+  sni: [],
+  clientCaFile: null,
+  clientCert: "none",
+  handshakeTimeoutMs: 10_000,
 };
 
 /** @returns a fresh copy of all defaults; the caller may change it */
@@ -116,6 +174,8 @@ export function defaultOptions(): Options {
     healthEndpoint: true,
     limits: { ...DEFAULT_LIMITS },
     timeouts: { ...DEFAULT_TIMEOUTS },
+    tls: { ...DEFAULT_TLS, sni: [] },
+    http: { use: [] },
     modules: {},
   };
 }

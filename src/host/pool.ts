@@ -2,6 +2,8 @@
  * `run: "pool"`: handlers on threads of their own. A handler that loops for ever costs its own caller an error within its time, and
  * nobody else anything, save those whose handlers had begun on the same thread and wait there: they can't be repeated safely.
  */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { HostLostError, PoolBusyError } from "./errors";
 import { encodeClient, parcelOf } from "./messages";
@@ -43,12 +45,26 @@ const BATCH_US = 200;
 const MAX_BATCH = 32;
 const CLOSE_MS = 900;
 
+interface Loaded {
+  readonly spec: LoadSpec;
+  /** A thread may have to load it again when its file is long gone: the state folder cleared, or pruned by another server. */
+  readonly bundle: Uint8Array;
+}
+
+function restoreBundle({ spec, bundle }: Loaded): LoadSpec {
+  if (!existsSync(spec.file)) {
+    mkdirSync(dirname(spec.file), { recursive: true });
+    writeFileSync(spec.file, bundle, { mode: 0o600 });
+  }
+  return spec;
+}
+
 export class Pool {
   readonly #options: PoolOptions;
   readonly #killGraceMs: number;
   readonly #threads: Thread[];
   /** Loaded, or being loaded. */
-  readonly #generations = new Map<number, LoadSpec>();
+  readonly #generations = new Map<number, Loaded>();
   #queue: PooledCall[] = [];
   #pending = 0;
   #averageUs = BATCH_US;
@@ -89,7 +105,7 @@ export class Pool {
   async prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }> {
     if (this.#closed !== null) throw this.#closed;
     for (const thread of this.#threads) thread.start();
-    this.#generations.set(spec.id, spec);
+    this.#generations.set(spec.id, { spec, bundle: readFileSync(spec.file) });
     const failures: unknown[] = [];
     const loads = this.#threads.map((thread) =>
       thread.tasks.load(spec, previousId).catch((error: unknown) => {
@@ -155,7 +171,7 @@ export class Pool {
       loadTimeoutMs,
       killGraceMs: this.#killGraceMs,
       log,
-      generations: () => this.#generations.values(),
+      generations: () => [...this.#generations.values()].map(restoreBundle),
       takeBack: (calls) => {
         this.#queue = [...calls, ...this.#queue];
         this.#scheduleFlush();

@@ -1,10 +1,11 @@
 /**
  * What a module threw, as its author wants to see it: the reason and the lines of their own code, not the server's.
  */
-import { dirname } from "node:path";
+import { dirname, sep } from "node:path";
 
-/** The server's own source, or the binary's inside. */
-const SERVER_ROOT = dirname(import.meta.dir);
+/** The server's own source. In the binary its frames have relative paths, or ones within the binary. */
+const SERVER_ROOT = dirname(import.meta.dir) + sep;
+const FRAME_PATH = /(?:\(|at )((?:file:\/\/)?\/[^()]*:\d+)/;
 
 /**
  * @param thrown anything
@@ -21,5 +22,6 @@ export function authorStack(thrown: unknown): string {
 }
 
 function isServers(frame: string): boolean {
-  return frame.includes(SERVER_ROOT) || frame.includes("/$bunfs/root") || frame.includes("(unknown)") || frame.includes("native:");
+  const path = FRAME_PATH.exec(frame)?.[1];
+  return path === undefined || path.includes(SERVER_ROOT) || path.includes("/$bunfs/");
 }

@@ -39,6 +39,16 @@ export interface GenerationHost {
   retire(id: number): Promise<void>;
 }
 
+/** What one module brings into the routing table. */
+export interface PlannedModule {
+  name: string;
+  source: string;
+  isImplicit: boolean;
+  routes: readonly BoundRoute[];
+  /** null: it has none, or is unavailable. */
+  middleware: BoundRoute | null;
+}
+
 /** A set of routes on its way into the routing table. */
 export interface RoutePlan {
   /** Modules that claim what another has, with both files named. */
@@ -48,8 +58,9 @@ export interface RoutePlan {
 }
 
 export interface RegistryOptions {
-  /** The modules folder; null: there is none. */
-  modulesDir: string | null;
+  modulesDir: string;
+  /** It is the default folder, and was not there so far. */
+  mayLackModulesDir: boolean;
   stateDir: string;
   settings: Record<string, ModuleSettings>;
   /** Modules that ship with hrmr and are on; a file in the modules folder with the same name wins. */
@@ -64,8 +75,10 @@ export interface RegistryOptions {
   globals: Record<string, unknown>;
   /** Sends to a module's WebSockets. */
   publish?: Publish;
+  /** `http.use`: modules that every HTTP request passes. Without one of them no table is served. Default: none. */
+  use?: readonly string[];
   /** @param modules in order of precedence */
-  plan(modules: { name: string; source: string; isImplicit: boolean; routes: readonly BoundRoute[] }[]): RoutePlan;
+  plan(modules: PlannedModule[]): RoutePlan;
   log: ServerLog;
 }
 

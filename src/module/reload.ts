@@ -2,14 +2,15 @@
  * One reload from start to end: build, load everywhere, check the routes, set up, swap, retire. Nothing that serves is
  * touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
  */
+import { existsSync } from "node:fs";
 import { authorStack } from "./author-stack";
 import { buildModule, pruneBundles } from "./build";
-import { describeError, ModuleError } from "./describe-error";
+import { describeError, ModuleError, wholeFileError } from "./describe-error";
 import { discoverModules, type ModuleFile } from "./discover";
 import { Generation } from "./generation";
 import { hasChanged } from "./inputs";
 import { loadModule } from "./load";
-import type { ModuleEntry, Registry } from "./registry";
+import type { ModuleEntry, PlannedModule, Registry } from "./registry";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict";
 
 /** A version on its way in. */
@@ -64,18 +65,35 @@ export async function runReload(registry: Registry, names: Set<string> | null): 
 type FoundModule = ModuleFile & { isImplicit: boolean };
 
 async function findFiles({ options }: Registry): Promise<FoundModule[]> {
-  const own = options.modulesDir === null ? [] : await discoverModules(options.modulesDir);
+  const own = isAwaited(options) ? [] : await discoverModules(options.modulesDir);
+  options.mayLackModulesDir &&= own.length === 0;
   const isOn = (name: string) => options.settings[name]?.enabled !== false;
   const found: FoundModule[] = own.filter(({ name }) => isOn(name)).map((file) => ({ ...file, isImplicit: false }));
   const names = new Set(own.map((file) => file.name));
   return [...found, ...options.shipped.filter(({ name }) => isOn(name) && !names.has(name))];
 }
 
-function noteRemoved({ registry, removed }: Run, files: FoundModule[], names: Set<string> | null): void {
+/** The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing. */
+function isAwaited({ modulesDir, mayLackModulesDir }: Registry["options"]): boolean {
+  return mayLackModulesDir && !existsSync(modulesDir);
+}
+
+function noteRemoved({ registry, removed, failures }: Run, files: FoundModule[], names: Set<string> | null): void {
   const there = new Set(files.map((file) => file.name));
   for (const [name, entry] of registry.entries) {
-    if (!there.has(name) && (names === null || names.has(name))) removed.push(entry);
+    if (there.has(name) || (names !== null && !names.has(name))) continue;
+    // Taking a guard away by deleting its file would open every door.
+    if (isUsed(registry, name))
+      failures.set(name, failure(`its file is gone, and http.use names it. Put it back, or take it out of http.use and start again.`));
+    else removed.push(entry);
   }
+  for (const name of registry.options.use ?? []) {
+    if (!there.has(name) && !registry.entries.has(name)) failures.set(name, failure("there is no such module, and http.use names it"));
+  }
+}
+
+function isUsed({ options }: Registry, name: string): boolean {
+  return options.use?.includes(name) === true;
 }
 
 /** Build and first load. Leaves a candidate, a failure, or nothing if the module is the same as before. */
@@ -108,6 +126,14 @@ async function prepare(run: Run, file: FoundModule): Promise<void> {
     // What ships with hrmr is trusted to come back from its own loading.
     if (!file.isImplicit) await registry.options.probe.check(spec);
     const generation = await loadGeneration(registry, spec);
+    if (isUsed(registry, file.name) && generation.middleware === null) {
+      await generation.dispose();
+      throw wholeFileError(
+        file.name,
+        file.file,
+        "http.use names it, and it has no middleware. Write export const middleware = (request, context, next) => next()",
+      );
+    }
     run.candidates.set(file.name, { entry, generation, isStarted: false, notes: [] });
   } catch (error) {
     run.failures.set(file.name, failure(describeFailure(error)));
@@ -170,15 +196,16 @@ function drop(run: Run, candidate: Candidate, reason: Failure): void {
 }
 
 /** What would serve if the reload ended now: those that serve already first, so that a newcomer is the one refused. */
-function plannedModules({ registry, candidates, removed }: Run): Parameters<Registry["options"]["plan"]>[0] {
+function plannedModules({ registry, candidates, removed }: Run): PlannedModule[] {
   const planned = [...registry.entries.values()]
     .filter((entry) => !removed.includes(entry))
     .map((entry) => {
       const candidate = candidates.get(entry.name);
       const routes = candidate?.generation.routes ?? entry.live?.routes ?? entry.unavailable;
       const source = candidate?.generation.spec.source ?? entry.live?.spec.source ?? entry.source;
+      const middleware = candidate?.generation.middleware ?? entry.live?.middleware ?? null;
       const rank = entry.isImplicit ? 2 : candidate === undefined ? 0 : 1;
-      return { name: entry.name, source, isImplicit: entry.isImplicit, routes, rank };
+      return { name: entry.name, source, isImplicit: entry.isImplicit, routes, middleware, rank };
     });
   return planned.sort((a, b) => a.rank - b.rank);
 }
@@ -300,6 +327,7 @@ async function settle(run: Run, before: Map<string, number | null>, names: Set<s
       servingSince: null,
       notes: [],
       error: text,
+      isKnown: false,
       isConflict: false,
     });
   }
@@ -316,6 +344,7 @@ function verdictOf(entry: ModuleEntry, outcome: Outcome, previous: number | null
     servingSince: live?.loadedAt ?? null,
     notes,
     error: null,
+    isKnown: true,
     isConflict: false,
   };
 }

@@ -17,6 +17,8 @@ export interface ModuleVerdict {
   notes: string[];
   /** Cause, place and code frame of a failure. Several lines. */
   error: string | null;
+  /** False for a name in RELOAD NAME that no module has. */
+  isKnown: boolean;
   /** It failed because another module has its key. */
   isConflict: boolean;
 }
@@ -59,7 +61,9 @@ function moduleLines(module: ModuleVerdict): string[] {
   const stays =
     module.version !== null && module.servingSince !== null
       ? `v${module.version}, loaded at ${module.servingSince.toTimeString().slice(0, 8)}, goes on serving. Mend the file and send RELOAD again.`
-      : "Nothing of it is served. Mend the file and send RELOAD again.";
+      : module.isKnown
+        ? "Nothing of it is served. Mend the file and send RELOAD again."
+        : "HELP lists the modules that there are.";
   const [cause, ...frame] = (module.error ?? "unknown error").trimEnd().split("\n");
   return [`  ${module.name} was not loaded: ${cause}`, ...frame.map((line) => `    ${line}`), `    ${stays}`];
 }

@@ -41,6 +41,8 @@ export class HandedConnection implements Protocol, InFlight {
   static begin(wire: Wire, route: BoundRoute, bytes: Uint8Array): void {
     const handed = new HandedConnection(wire, route, bytes);
     wire.take(handed);
+    // Its handler may wait for ever; only the kernel can tell that nobody is there any more.
+    wire.probePeer();
     handed.#start();
   }
 

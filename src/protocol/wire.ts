@@ -38,6 +38,8 @@ export interface Counters {
 export interface Wire {
   readonly client: Client;
   readonly dispatch: Dispatch;
+  /** The peer speaks TLS: URLs are https, and its socket must be written to by `write` alone. */
+  readonly isSecure: boolean;
   /** True once the socket is gone; writes are dropped silently. */
   readonly isClosed: boolean;
   /** True once the peer sent FIN. Replies can still be written. */
@@ -54,6 +56,8 @@ export interface Wire {
   /** Stops reading; the peer is pushed back by TCP. Idempotent. */
   pause(): void;
   resume(): void;
+  /** Has the kernel probe a peer that is silent for a minute, so that one that vanished is noticed. For connections that have no deadline. */
+  probePeer(): void;
   /** From now on bytes go to `protocol`, until `release`. */
   take(protocol: Protocol): void;
   /** The message is over and answered: what follows (`rest`, may be empty) is routed anew. Ends `take`. */

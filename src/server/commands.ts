@@ -66,6 +66,8 @@ function runCommand(key: string, takesArgument: boolean, policy: CommandPolicy, 
   const argument = message.text.slice(key.length).trim();
   // "HELP me" is somebody's text, not the command.
   if (policy === "off" || (argument !== "" && !takesArgument)) return noModuleError(message.bytes);
+  // A datagram's sender can be forged, and a small question gets a large answer.
+  if (message.client.transport === "udp") return `ERR ${key} is not taken over UDP\n`;
   if (policy === "loopback" && !message.client.isLocal && key !== "CLOSE") {
     return `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
   }

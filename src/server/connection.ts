@@ -22,12 +22,17 @@ import { clientOf, type Transport } from "./client";
 import type { Deadline, DeadlineWheel } from "./deadlines";
 import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "./replies";
 import { SendingConnection } from "./sending";
+import { tlsOf } from "./tls-client";
+import type { TlsContexts } from "./tls-contexts";
+import { TlsOpening } from "./tls-upgrade";
 
 /** What all connections of a server share. */
 export interface ConnectionHome {
   readonly dispatch: Dispatch;
   readonly wheel: DeadlineWheel;
   readonly pool: Pool;
+  /** null: TLS is off. */
+  readonly tls: TlsContexts | null;
   connectionClosed(connection: ServerConnection): void;
   /** Something in the server itself threw: logged as our bug, and the connection is cut. */
   connectionBroke(connection: ServerConnection, error: unknown): void;
@@ -65,6 +70,7 @@ const STOP = -1;
 export class ServerConnection extends SendingConnection<ConnectionHome, ServerConnection> implements Wire, ReplyOwner, Deadline {
   deadlineAt = 0;
   hasEnded = false;
+  isSecure = false;
   /** The remote address that this connection is counted under; "" if it is not. */
   countedAddress = "";
   readonly number: number;
@@ -77,6 +83,8 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   #lastActiveAt = 0;
   #misses = 0;
   #isFinishing = false;
+  /** No message has come: what looks like TLS is TLS. */
+  #isFresh = true;
 
   constructor(home: ConnectionHome, socket: Socket<ServerConnection>, transport: Transport, number: number) {
     super(home, socket);
@@ -87,7 +95,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   }
 
   get client(): Client {
-    return (this.#client ??= clientOf(this.socket, this.#transport, this.number));
+    return (this.#client ??= clientOf(this.socket, this.#transport, this.number, this.isSecure ? tlsOf(this.socket) : null));
   }
 
   protected get isTaken(): boolean {
@@ -159,6 +167,29 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     else if (this.#slots === null) this.finish();
   }
 
+  // ---- TLS ----
+
+  /** A client that must speak TLS, from its first byte on. */
+  expectTls(): void {
+    if (this.home.tls !== null) TlsOpening.begin(this, this.home.tls, NOTHING);
+  }
+
+  /** Hands the raw socket to whoever makes a TLS socket of it. It is of no use to anyone afterwards. */
+  upgrade(start: (raw: Socket<ServerConnection>) => void): void {
+    start(this.socket);
+  }
+
+  /** The TLS socket is there; its handshake may still fail. */
+  secured(socket: Socket<ServerConnection>): void {
+    this.socket = socket;
+    this.isSecure = true;
+  }
+
+  /** The TLS handshake is over. */
+  shook(socket: Socket<ServerConnection>, isGood: boolean): void {
+    if (this.#protocol instanceof TlsOpening) this.#protocol.shook(socket, isGood);
+  }
+
   // ---- routing ----
 
   #routeHeld(more: Uint8Array): void {
@@ -206,10 +237,18 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
       return this.#hold(bytes, at, hasShorter ? PREFIX : MESSAGE);
     }
     if (found !== NO_MATCH) return this.#frame(found, bytes, at, isFinal);
+    // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its way.
+    if (this.#isFresh && this.home.tls !== null && looksLikeTls(bytes, at)) return this.#beginTls(this.home.tls, bytes, at);
     const http = looksLikeHttp(bytes, at, isFinal);
     if (http === NEED_MORE) return this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
     if (http) return this.#routeHttp(bytes, at);
     return this.#refuse(bytes, at);
+  }
+
+  #beginTls(tls: TlsContexts, bytes: Uint8Array, at: number): number {
+    this.#isFresh = false;
+    TlsOpening.begin(this, tls, bytes.subarray(at));
+    return STOP;
   }
 
   #routeHttp(bytes: Uint8Array, at: number): number {
@@ -348,7 +387,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     const lineEnd = bytes.indexOf(LF, at);
     const end = lineEnd === -1 ? bytes.length : lineEnd + 1;
     this.dispatch.counters.errors++;
-    const reply = noModuleError(bytes.subarray(at, lineEnd === -1 ? end : lineEnd));
+    const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
     if (++this.#misses >= MAX_MISSES || end - at > MAX_UNMATCHED_BYTES) return this.#refuseMessage(reply);
     this.#heldIsOver();
     this.#replyText(reply);
@@ -375,6 +414,8 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   #hold(bytes: Uint8Array, at: number, kind: number): number {
     if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
     const { timeouts } = this.dispatch;
+    // Only what is blocked stays paused: this message cannot get on without more bytes.
+    this.resume();
     if (kind === QUIET) this.#wait(QUIET, timeouts.prefixWaitMs);
     else if (this.#waitKind !== kind) this.#wait(kind, kind === PREFIX ? timeouts.prefixWaitMs : timeouts.requestMs);
     return STOP;
@@ -394,6 +435,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
 
   /** A held message is complete; what is behind it in the same bytes is looked at afresh. */
   #heldIsOver(): void {
+    this.#isFresh = false;
     if (this.#held === null) return;
     this.#held = null;
     if (this.#waitKind !== IDLE) this.#wait(IDLE, this.dispatch.timeouts.idleMs);

@@ -2,15 +2,16 @@
  * Which folders a server works with, from its options and from what is there.
  */
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 
 export interface Folders {
-  /** null: the default folder, and it is not there. */
-  modulesDir: string | null;
+  modulesDir: string;
+  /** False: it is the default folder, and it is not there. */
+  hasModulesDir: boolean;
   stateDir: string;
   /** null: serve the embedded pages. */
   staticDir: string | null;
@@ -22,27 +23,36 @@ export interface Folders {
 export function findFolders(options: Options): Folders {
   const notes: string[] = [];
   const base = options.modulesDir === null ? process.cwd() : dirname(resolve(options.modulesDir));
-  const modulesDir = findModules(options.modulesDir, notes);
-  return { modulesDir, stateDir: makeStateDir(options.stateDir, base, notes), staticDir: findStatic(options.staticDir, base), notes };
+  const modulesDir = resolve(options.modulesDir ?? "modules");
+  const hasModulesDir = hasModules(modulesDir, options.modulesDir !== null, notes);
+  return {
+    modulesDir,
+    hasModulesDir,
+    stateDir: makeStateDir(options.stateDir, base, notes),
+    staticDir: findStatic(options.staticDir, base),
+    notes,
+  };
 }
 
-function findModules(named: string | null, notes: string[]): string | null {
-  const dir = resolve(named ?? "modules");
-  if (named === null && !existsSync(dir)) {
+function hasModules(dir: string, isNamed: boolean, notes: string[]): boolean {
+  if (!isNamed && !existsSync(dir)) {
     notes.push(
       "There is no modules folder here, so this serves the page that comes with hrmr.",
       "`hrmr init hub` makes a project to go on with.",
     );
-    return null;
+    return false;
   }
   mustBeFolder(dir, "modules", "Name an existing one with --modules DIR, or make a project with `hrmr init DIR`.");
-  if (named !== null && readdirSync(dir).length === 0) {
-    throw new UserError(`The modules folder ${dir} is empty.`, {
-      code: "MODULES_EMPTY",
-      hint: "Add a module with `hrmr new NAME`, or make a project with `hrmr init DIR`.",
-    });
-  }
-  return dir;
+  return true;
+}
+
+/** @throws UserError for a folder that was named and holds no module */
+export function mustHaveModules(options: Options, count: number): void {
+  if (options.modulesDir === null || count > 0) return;
+  throw new UserError(`The modules folder ${resolve(options.modulesDir)} is empty: it holds no module.`, {
+    code: "MODULES_EMPTY",
+    hint: "Add a module with `hrmr new NAME`, or make a project with `hrmr init DIR`.",
+  });
 }
 
 function findStatic(named: string | null, base: string): string | null {

@@ -13,6 +13,7 @@ export interface SendingHome {
   readonly wheel: DeadlineWheel;
 }
 
+const KEEP_ALIVE_DELAY_MS = 60_000;
 /** Beyond this, one more system call costs less than the memory. */
 const MAX_CORKED_BYTES = 262_144;
 
@@ -23,7 +24,8 @@ const cork: { owner: object | null; readonly parts: (string | Uint8Array)[]; byt
 export abstract class SendingConnection<Home extends SendingHome, Data> {
   isClosed = false;
   protected readonly home: Home;
-  protected readonly socket: Socket<Data>;
+  /** With TLS, its socket takes the raw one's place. */
+  protected socket: Socket<Data>;
   #outbox: Outbox | null = null;
   #isPaused = false;
   #drainWaiters: (() => void)[] | null = null;
@@ -87,6 +89,11 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     if (!this.#isPaused || this.isClosed) return;
     this.#isPaused = false;
     this.socket.resume();
+  }
+
+  /** TCP keep-alive (RFC 9293 section 3.8.4); a unix socket's peer cannot vanish unnoticed, and has none. */
+  probePeer(): void {
+    if (!this.isClosed) this.socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
   }
 
   /** From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at once */

@@ -29,7 +29,7 @@ import { commandRoutes, type CommandActions } from "./commands";
 import { ServerConnection, type ConnectionHome } from "./connection";
 import { openDatagramListener } from "./datagrams";
 import { DeadlineWheel } from "./deadlines";
-import { findFolders, type Folders } from "./folders";
+import { findFolders, mustHaveModules, type Folders } from "./folders";
 import { openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { planRoutes } from "./routing";
 import { unpackModules, unpackPages } from "./shipped";
@@ -139,13 +139,14 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   async load(): Promise<void> {
     registerHrmrModule();
     const options = this.#options;
-    const { modulesDir, stateDir } = this.#folders;
-    if (modulesDir !== null) await discoverModules(modulesDir);
+    const { modulesDir, hasModulesDir, stateDir } = this.#folders;
+    if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
     const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
     const settings = { ...options.modules, http: { root, ...options.modules.http } };
     const commands = commandRoutes(options.commands, this);
     this.#registry = new Registry({
       modulesDir,
+      mayLackModulesDir: !hasModulesDir,
       stateDir,
       settings,
       shipped: await unpackModules(stateDir, settings),
@@ -170,7 +171,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   ready(): void {
-    if (this.#options.watch && this.#folders.modulesDir !== null) {
+    if (this.#options.watch && this.#folders.hasModulesDir) {
       this.#watcher = watchModules(
         this.#folders.modulesDir,
         () => void this.#reloadWatched(),
@@ -193,7 +194,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     for (const { name, error, isConflict } of verdict.modules) {
       if (error === null) continue;
       if (isConflict) {
-        const hint = "Start again when no two modules claim the same.";
+        const hint = "Mend that and start again.";
         throw new UserError(`Module "${name}" cannot be served: ${error}`, { code: "PREFIX_TAKEN", hint });
       }
       this.#log.error(`Module "${name}" was not loaded: ${error}`);

@@ -168,6 +168,8 @@ class HarnessWire implements Wire {
     if (this.queue.length === 0) this.endIfDone();
   }
 
+  probePeer(): void {}
+
   waitForDrain(): Promise<void> {
     if (this.isClosed || this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes) return Promise.resolve();
     return new Promise((resolve) => this.waiting.push(resolve));
