@@ -184,12 +184,15 @@ export class Registry {
   }
 
   async #drainAndDispose(entry: ModuleEntry, generation: Generation): Promise<void> {
+    const startedAt = performance.now();
     await generation.drain(this.options.drainMs, (count) => {
       this.cutCount += count;
       this.options.log.warn(`${generation.name} v${generation.number}: ${count} still under way after ${this.options.drainMs} ms were cut`);
     });
+    const hadToWait = performance.now() - startedAt > 1;
     await this.#dispose(generation);
     entry.old.delete(generation);
+    if (hadToWait) this.options.log.info(`${generation.name} v${generation.number} has drained and is freed`);
   }
 
   async #dispose(generation: Generation): Promise<void> {

@@ -75,7 +75,7 @@ function summarise(module: ModuleVerdict): string {
 }
 
 function formatMs(ms: number): string {
-  return ms < 10 ? ms.toFixed(1) : ms.toFixed(0);
+  return String(Math.max(1, Math.round(ms)));
 }
 
 function plural(count: number, noun: string): string {
