@@ -11,7 +11,10 @@ const RECORDER = moduleSource(`{
   },
 }`);
 const FILES = { "modules/recorder.ts": RECORDER };
-const LIMITS = { ...FILES, "hrmr.json": '{ "limits": { "maxBodyBytes": 1000 }, "timeouts": { "requestMs": 300 } }' };
+const LIMITS = {
+  ...FILES,
+  "hrmr.json": '{ "limits": { "maxBodyBytes": 1000 }, "timeouts": { "requestMs": 300, "headMs": 300, "bodyMs": 300 } }',
+};
 
 const seen = async (hub: Hub): Promise<string[]> => JSON.parse(await hub.ask("SEEN\n")) as string[];
 /** Latin-1, so that a test can hold any byte. */
@@ -244,7 +247,7 @@ test("what stands behind a request that closes the connection is not dispatched"
   }));
 
 describe("what ends too late or never", () => {
-  test("a head, a body and a chunk that stop halfway get a 408 and a close at requestMs", () =>
+  test("a head, a body and a chunk that stop halfway get a 408 and a close at headMs or bodyMs", () =>
     withHub(LIMITS, [], async (hub) => {
       const openings = [
         "GET /",
@@ -333,7 +336,7 @@ describe("a flood of good requests", () => {
         "GET /later/:n": { fetch: async (request, { params }) => { await 1; return new Response(params.n + ";"); } },
       },
     }`),
-    "hrmr.json": '{ "timeouts": { "requestMs": 2000 } }',
+    "hrmr.json": '{ "timeouts": { "requestMs": 2000, "headMs": 2000, "bodyMs": 2000 } }',
   };
   const pipelined = async (hub: Hub, path: string) => {
     const before = await memory(hub);

@@ -427,7 +427,7 @@ for (const [name, request] of Object.entries({
   });
 
   test(`${name} that does not arrive in time gets a 408`, async () => {
-    await serving({ routes, timeouts: { requestMs: 30 } }, async (server) => {
+    await serving({ routes, timeouts: { headMs: 30, bodyMs: 30 } }, async (server) => {
       const replies = await talk(server.port, request);
       expect(replies.map((reply) => reply.status)).toEqual([408]);
       expect(replies[0]?.headers.connection).toBe("close");

@@ -5,14 +5,18 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { suggest } from "./nearest";
-import type { Limits, Options, Timeouts } from "./options";
+import type { HttpOptions, Limits, Options, Timeouts } from "./options";
 import { CONFIG_RULES, isGroup, MODULE_RULES, type Rule, violation } from "./rules";
 import { UserError } from "./user-error";
 
 export const CONFIG_FILE = "hrmr.json";
 
 /** What a config file said; what it left out is not there. Paths are absolute. */
-export type FileOptions = Partial<Omit<Options, "limits" | "timeouts">> & { limits?: Partial<Limits>; timeouts?: Partial<Timeouts> };
+export type FileOptions = Partial<Omit<Options, "limits" | "timeouts" | "http">> & {
+  limits?: Partial<Limits>;
+  timeouts?: Partial<Timeouts>;
+  http?: Partial<HttpOptions>;
+};
 
 export interface LoadedConfig {
   /** The file's absolute path; null when there is none. */
@@ -41,10 +45,11 @@ export async function loadConfig(cwd: string, file?: string): Promise<LoadedConf
 
 /** Puts what a file said over `base`, group by group. `base` is changed and returned. */
 export function applyConfig(base: Options, file: FileOptions): Options {
-  const { limits, timeouts, modules, ...rest } = file;
+  const { limits, timeouts, http, modules, ...rest } = file;
   Object.assign(base, rest);
   Object.assign(base.limits, limits);
   Object.assign(base.timeouts, timeouts);
+  Object.assign(base.http, http);
   Object.assign(base.modules, modules);
   return base;
 }

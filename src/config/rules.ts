@@ -39,6 +39,7 @@ export const CONFIG_RULES: Record<string, Rule> = {
   healthEndpoint: { type: "boolean" },
   limits: { type: "group", keys: Object.fromEntries(limits) },
   timeouts: { type: "group", keys: Object.fromEntries(timeouts) },
+  http: { type: "group", keys: { use: { type: "strings" } } },
 };
 
 /** The keys of `modules.NAME` that are the server's; the rest is the module's own. */

@@ -15,9 +15,16 @@ export function defineModule<State = unknown>(definition: ModuleDefinition<State
 export interface ModuleDefinition<State = unknown> {
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
-   * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method).
+   * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be empty beside `middleware`.
    */
   routes: Record<string, Route<State>>;
+  /** What stands before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
+  use?: Middleware<State>[];
+  /**
+   * Where the config's `http.use` names this module: stands before every HTTP route and WebSocket upgrade of every module. A named export,
+   * `export const middleware = ...`, is the same. Runs inline.
+   */
+  middleware?: Middleware<State>;
   /** How a reload replaces this module. "swap" (default): nobody waits. "exclusive": the old one is gone before the new one's setup. */
   reload?: "swap" | "exclusive";
   /** What those who are no HTTP clients are told while the module is being replaced. Default: an HTTP 503 message. */
@@ -157,6 +164,25 @@ export interface ServerWebSocket<Data = unknown> {
   /** What is sent within `fn` leaves in one piece. Within a handler of an arriving message that is so anyway. */
   cork<R>(fn: (socket: this) => R): R;
 }
+
+/**
+ * Stands before HTTP routes: answers by itself, hands the request on, changed or not, or changes the Response that comes back.
+ *
+ * @param context  as for `fetch`; in `middleware` that of the module with the middleware, with the client, params and id of the request
+ */
+export type Middleware<State = unknown> = (
+  request: Request,
+  context: RequestContext<State>,
+  next: Next,
+) => Response | Promise<Response>;
+
+/**
+ * Calls what stands behind: the next middleware, or the route. Once at most: the second call fails. Rejects with what that threw.
+ * Of a WebSocket upgrade that is accepted, the Response has the status 101: return that one.
+ *
+ * @param request  default: the one that this middleware got
+ */
+export type Next = (request?: Request) => Promise<Response>;
 
 export type Handle<State = unknown> = (message: Message, context: ModuleContext<State>) => Reply | Promise<Reply>;
 

@@ -3,6 +3,7 @@
  * leave when the last of that is done, or be made to.
  */
 import type { LoadSpec } from "../host/spec";
+import type { Middleware } from "./contract";
 import type { LoadedModule } from "./load";
 import type { BoundRoute, InFlight, RouteOwner } from "./route";
 
@@ -21,6 +22,8 @@ export class Generation implements RouteOwner {
   /** Some route runs on the pool. */
   readonly needsPool: boolean;
   readonly routes: readonly BoundRoute[];
+  /** For `http.use`: its handler is a Middleware. null: the module has none. */
+  readonly middleware: BoundRoute | null;
   isDisposed = false;
   readonly #module: LoadedModule;
   readonly #inFlight = new Set<InFlight>();
@@ -36,7 +39,8 @@ export class Generation implements RouteOwner {
     this.context = module.context;
     this.unavailable = module.shape.definition?.unavailable ?? null;
     this.reload = module.shape.definition?.reload ?? "swap";
-    this.needsMain = module.shape.routes.some((route) => route.spec.run === "inline");
+    const middleware = module.shape.middleware ?? null;
+    this.needsMain = middleware !== null || module.shape.routes.some((route) => route.spec.run === "inline");
     this.needsPool = module.shape.routes.some((route) => route.spec.run === "pool");
     this.routes = module.shape.routes.map(({ spec: route, handler, framing, websocket }) => ({
       ...route,
@@ -48,6 +52,7 @@ export class Generation implements RouteOwner {
       generation: this,
       isUnavailable: false,
     }));
+    this.middleware = middleware === null ? null : this.#bindMiddleware(middleware);
   }
 
   /** Calls, streams and connections under way. */
@@ -112,6 +117,23 @@ export class Generation implements RouteOwner {
     if (this.isDisposed) return;
     this.isDisposed = true;
     await this.#module.dispose();
+  }
+
+  #bindMiddleware(middleware: Middleware): BoundRoute {
+    return {
+      key: "middleware",
+      index: -1,
+      kind: "fetch",
+      run: "inline",
+      timeoutMs: undefined,
+      description: "",
+      module: this.name,
+      keyBytes: 0,
+      framing: "chunk",
+      handler: middleware,
+      generation: this,
+      isUnavailable: false,
+    };
   }
 
   #cutAtDeadline(drainMs: number, onCut: (count: number) => void): void {

@@ -54,7 +54,7 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
   try {
     const late = "did not finish loading";
     const exported = await inTime(
-      graph.import<{ default?: unknown }>(`${spec.file}?v=${spec.id}`),
+      graph.import<ModuleExports>(`${spec.file}?v=${spec.id}`),
       options.timeoutMs,
       spec,
       late,
@@ -69,8 +69,14 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
   }
 }
 
-function readShapeOf(name: string, exported: { default?: unknown }): ModuleShape {
-  return readShape(name, exported.default);
+/** What is looked at of a module's exports. */
+interface ModuleExports {
+  readonly default?: unknown;
+  readonly middleware?: unknown;
+}
+
+function readShapeOf(name: string, exported: ModuleExports): ModuleShape {
+  return readShape(name, exported.default, exported.middleware);
 }
 
 function end(graph: Bun.ModuleGraph): void {

@@ -1,5 +1,6 @@
 /** Checks what a module's file exports and puts it into one form. */
-import type { FetchRoute, Framing, ModuleDefinition } from "./contract";
+import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "./contract";
+import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, WebSocketSpec } from "./route";
 import { type Fields, isObject, isPlain, kindOf, nearest, refuseUnknown, shapeError, shown } from "./shape-errors";
 import { readWebSocket } from "./shape-websocket";
@@ -22,12 +23,14 @@ export interface ModuleShape {
   readonly reload: "swap" | "exclusive";
   /** null: the HTTP 503 message. */
   readonly unavailable: string | Uint8Array | null;
+  /** For the modules that `http.use` names. null: the module has none. */
+  readonly middleware: Middleware | null;
 }
 
 const MAX_KEY_BYTES = 256;
 // What a timer can hold.
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "handoff", "dispose"];
+const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "handoff", "dispose", "use", "middleware"];
 const HOOKS = ["setup", "check", "handoff", "dispose"];
 const KINDS = ["handle", "fetch", "connect", "websocket"];
 const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
@@ -43,20 +46,51 @@ const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n"
 /**
  * Reads a module's default export. Touches getters of the author's: run it inside the module's graph.
  *
+ * @param named  the module's export `middleware`, which stands for that of a definition
  * @throws Error whose message names the module and the key, and says what to write instead
  */
-export function readShape(name: string, exported: unknown): ModuleShape {
+export function readShape(name: string, exported: unknown, named?: unknown): ModuleShape {
+  if (exported === undefined && typeof named === "function") return readShape(name, { routes: {}, middleware: named });
   if (exported === undefined) throw shapeError(name, `there is no default export. Write ${EXAMPLE}`);
   if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
   const definition = isApp(exported) ? appDefinition(name, exported) : exported;
-  checkDefinition(name, definition);
-  const routes = Object.entries(definition.routes as Fields).map(([key, route], index) => readRoute(name, key, route, index));
+  const middleware = readMiddleware(name, definition, named);
+  checkDefinition(name, definition, middleware !== null);
+  const use = readUse(name, definition.use);
+  const routes = Object.entries(definition.routes as Fields).map(([key, route], index) =>
+    behindUse(use, readRoute(name, key, route, index)),
+  );
   return {
     routes,
     definition: definition as unknown as ModuleDefinition,
     reload: definition.reload === "exclusive" ? "exclusive" : "swap",
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
+    middleware,
   };
+}
+
+/** As a method of its definition, since it may use `this`. */
+function readMiddleware(name: string, definition: Fields, named: unknown): Middleware | null {
+  const { middleware } = definition;
+  if (middleware === undefined) return typeof named === "function" ? (named as Middleware) : null;
+  if (typeof middleware !== "function") throw shapeError(name, `"middleware" is ${kindOf(middleware)}, and must be a function`);
+  return (...args) => (definition as { middleware: Middleware }).middleware(...args);
+}
+
+function readUse(name: string, use: unknown): Middleware[] {
+  if (use === undefined) return [];
+  if (!Array.isArray(use)) throw shapeError(name, `"use" is ${kindOf(use)}. Write use: [(request, context, next) => next()]`);
+  const wrong: unknown = use.find((middleware) => typeof middleware !== "function");
+  if (wrong !== undefined || use.includes(undefined)) throw shapeError(name, `"use" holds ${kindOf(wrong)}, and must hold functions only`);
+  return [...(use as Middleware[])];
+}
+
+/** Once a version, so that hosts and protocols find one handler as ever. */
+function behindUse(use: readonly Middleware[], route: ShapedRoute): ShapedRoute {
+  const { kind } = route.spec;
+  if (use.length === 0 || (kind !== "fetch" && kind !== "websocket")) return route;
+  const handler = composeUse(use, route.handler as Parameters<typeof composeUse>[1], kind);
+  return { ...route, handler: handler as unknown as ShapedRoute["handler"] };
 }
 
 // Before `routes` is looked at: hono's app has an array of that name.
@@ -80,12 +114,12 @@ function appFetch(app: FetchRoute): FetchRoute["fetch"] {
   return (request, context) => app.fetch(request, context);
 }
 
-function checkDefinition(name: string, definition: Fields): void {
+function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean): void {
   refuseUnknown(name, "the module", definition, MODULE_OPTIONS);
   if (!isObject(definition.routes) || Array.isArray(definition.routes)) {
     throw shapeError(name, `"routes" is ${kindOf(definition.routes)}. Write ${EXAMPLE}`);
   }
-  if (Object.keys(definition.routes).length === 0) throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
+  if (Object.keys(definition.routes).length === 0 && !mayBeEmpty) throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
   for (const hook of HOOKS) {
     const value = definition[hook];
     if (value !== undefined && typeof value !== "function") throw shapeError(name, `"${hook}" is ${kindOf(value)}, and must be a function`);
@@ -171,7 +205,8 @@ function checkKey(name: string, key: string, kind: RouteKind): void {
 function readRun(name: string, where: string, kind: RouteKind, run: unknown): "inline" | "pool" {
   if (run === undefined || run === "inline") return "inline";
   if (run !== "pool") throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline" or "pool"`);
-  if (kind !== "handle") throw shapeError(name, `${where}: run: "pool" is possible with "handle" only. Leave out "run"`);
+  if (kind !== "handle" && kind !== "fetch")
+    throw shapeError(name, `${where}: run: "pool" is possible with "handle" and "fetch" only. Leave out "run"`);
   return "pool";
 }
 

@@ -20,8 +20,8 @@ export interface CommandActions {
 
 type Command = (argument: string, client: Client) => unknown;
 
-/** Nothing of a built-in command is ever replaced or unloaded. */
-const BUILT_IN: RouteOwner = {
+/** Owns what is the server's own: nothing of it is ever replaced or unloaded. */
+export const BUILT_IN: RouteOwner = {
   name: "hrmr",
   id: 0,
   number: 0,

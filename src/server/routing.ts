@@ -2,21 +2,28 @@
  * From modules to a routing table: built-in commands first, then modules in order of precedence.
  */
 import { displayPath } from "../module/describe-error";
-import type { RegistryOptions, RoutePlan } from "../module/registry";
+import type { PlannedModule, RoutePlan } from "../module/registry";
 import type { BoundRoute } from "../module/route";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
-
-type Planned = Parameters<RegistryOptions["plan"]>[0];
+import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
 
 /**
  * Builds the next table without touching the one in use.
  *
  * @param modules in order of precedence; of two that claim the same, the later one is refused, a module that is on only
  *                by default without a word
+ * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
  */
-export function planRoutes(dispatch: Dispatch, commands: readonly BoundRoute[], modules: Planned): RoutePlan {
+export function planRoutes(
+  dispatch: Dispatch,
+  commands: readonly BoundRoute[],
+  modules: readonly PlannedModule[],
+  use: readonly string[] = [],
+): RoutePlan {
+  const links = use.map((name): Link => ({ name, route: modules.find((module) => module.name === name)?.middleware ?? null }));
+  const failed: Dispatch["handlerFailed"] = (route, client, error) => dispatch.handlerFailed(route, client, error);
   const entries: TableEntry<BoundRoute>[] = commands.map((value) => ({
     key: value.key,
     kind: "word",
@@ -25,10 +32,15 @@ export function planRoutes(dispatch: Dispatch, commands: readonly BoundRoute[], 
     value,
   }));
   const implicit = new Set<string>();
+  // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no other route
+  // has the method for, and a POST to a GET route would end there instead of as a 405.
+  const hasApp = modules.some(({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"));
   for (const module of modules) {
     if (module.isImplicit) implicit.add(module.name);
-    for (const value of module.routes) {
-      entries.push({ key: value.key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
+    for (const route of module.routes) {
+      const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, failed) : route;
+      const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
+      entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
     }
   }
   const { table, conflicts } = RouteTable.build(entries);
@@ -38,6 +50,7 @@ export function planRoutes(dispatch: Dispatch, commands: readonly BoundRoute[], 
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
     commit: () => {
       dispatch.table = table;
+      dispatch.unmatched = links.length === 0 ? null : unmatchedBehind(links, table, failed);
       SocketHub.of(dispatch).follow(table);
     },
   };

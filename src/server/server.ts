@@ -157,7 +157,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       probe: this.#probe,
       globals: moduleGlobals(),
       publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
-      plan: (modules) => planRoutes(this.dispatch, commands, modules),
+      use: options.http.use,
+      plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use),
       log: this.#log,
     });
     const verdict = await this.#registry.reload();
@@ -193,6 +194,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   #tellFailures(verdict: Verdict): void {
     for (const { name, error, isConflict } of verdict.modules) {
       if (error === null) continue;
+      if (this.#options.http.use.includes(name)) {
+        const hint = "Every HTTP request was to pass it, so nothing is served. Mend it, or take it out of http.use.";
+        throw new UserError(`Module "${name}" cannot be used: ${error}`, { code: "MIDDLEWARE_MISSING", hint });
+      }
       if (isConflict) {
         const hint = "Mend that and start again.";
         throw new UserError(`Module "${name}" cannot be served: ${error}`, { code: "PREFIX_TAKEN", hint });

@@ -5,6 +5,7 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ModuleSettings } from "../config/options";
+import accessSource from "../../modules/access.ts" with { type: "text" };
 import counterSource from "../../modules/counter.ts" with { type: "text" };
 import echoSource from "../../modules/echo.ts" with { type: "text" };
 import * as httpDisk from "../../modules/http/disk.ts" with { type: "text" };
@@ -28,6 +29,7 @@ import styleSheet from "../../static_html/style.css" with { type: "text" };
  * kind; what arrives is its text.
  */
 const MODULES: Record<string, Record<string, unknown>> = {
+  access: { "access.ts": accessSource },
   counter: { "counter.ts": counterSource },
   echo: { "echo.ts": echoSource },
   http: {

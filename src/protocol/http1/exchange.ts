@@ -18,6 +18,8 @@ import { ReplyStream } from "./stream";
 
 /** Bytes of requests that wait behind this one, above which the connection is no longer read. */
 const MAX_HELD_BYTES = 65_536;
+/** So much of a body must come within bodyMs, or its end. */
+const MIN_PROGRESS_BYTES = 1024;
 
 export class Exchange implements Protocol, InFlight, BodySource {
   /** An event stream: the drain deadline does not apply to it. */
@@ -34,7 +36,11 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private body: IncomingBody | null = null;
   private isReceived = true;
   private bodyBytes = 0;
+  /** `bodyBytes` when the deadline was last put off. */
+  private progressBytes = 0;
   private awaitsContinue = false;
+  /** Read no further, since the handler has more than it takes. */
+  private isSated = false;
   private held: Uint8Array[] = [];
   private heldBytes = 0;
 
@@ -59,7 +65,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.isReceived = false;
     // It may have been paused by the one before, for what waited behind that.
     this.wire.resume();
-    this.armRequestDeadline();
+    this.armRequestDeadline(this.wire.dispatch.timeouts.headMs);
   }
 
   /**
@@ -74,7 +80,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.awaitsContinue = head.expectsContinue && from >= bytes.length;
     const body = new IncomingBody(this);
     this.body = body;
-    this.armRequestDeadline();
+    this.armRequestDeadline(this.wire.dispatch.timeouts.bodyMs);
     if (head.bodyBytes === CHUNKED) this.decoder = new ChunkedDecoder(this.wire.dispatch.limits.maxHeaderBytes);
     this.receiveBody(bytes, from);
     if (!this.isOver) this.answer(head, body);
@@ -154,11 +160,19 @@ export class Exchange implements Protocol, InFlight, BodySource {
       // A final reply that has begun says all the client needs to know.
       if (this.stream === null) this.wire.write("HTTP/1.1 100 Continue\r\n\r\n");
     }
+    if (this.isSated) {
+      this.isSated = false;
+      this.armRequestDeadline(this.wire.dispatch.timeouts.bodyMs);
+    }
     this.wire.resume();
   }
 
   sated(): void {
-    if (!this.isReceived) this.wire.pause();
+    if (this.isReceived) return;
+    // It is the handler that is slow now, and has a deadline of its own.
+    this.isSated = true;
+    this.armRequestDeadline(0);
+    this.wire.pause();
   }
 
   // ---- receiving ----
@@ -181,11 +195,18 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private receiveBody(bytes: Buffer, from: number): void {
     if (from < bytes.length) this.awaitsContinue = false;
     const end = this.decoder !== null ? this.readChunks(this.decoder, bytes, from) : this.readCounted(bytes, from);
-    if (end < 0) return;
+    if (end < 0) return this.noteProgress();
     this.body?.complete();
     this.body = null;
     this.received(bytes, end);
     if (this.isReplied) this.complete();
+  }
+
+  /** A byte now and then is no progress. The wheel is not armed anew: `expired` looks again. */
+  private noteProgress(): void {
+    if (this.requestDeadline === 0 || this.bodyBytes - this.progressBytes < MIN_PROGRESS_BYTES) return;
+    this.progressBytes = this.bodyBytes;
+    this.requestDeadline = performance.now() + this.wire.dispatch.timeouts.bodyMs;
   }
 
   /** @returns the offset behind the body, or -1 when more is to come or it is refused */
@@ -411,10 +432,10 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.parser = null;
   }
 
-  private armRequestDeadline(): void {
-    const { requestMs } = this.wire.dispatch.timeouts;
-    if (this.requestDeadline !== 0 || requestMs === 0) return;
-    this.requestDeadline = performance.now() + requestMs;
+  /** @param ms  0: none */
+  private armRequestDeadline(ms: number): void {
+    if (ms === 0 && this.requestDeadline === 0) return;
+    this.requestDeadline = ms === 0 ? 0 : performance.now() + ms;
     this.armDeadline();
   }
 

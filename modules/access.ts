@@ -1,0 +1,60 @@
+/**
+ * Who may come in: every HTTP request to every module must bring a token, and gets an id that logs and other services can share.
+ * It ships with hrmr and guards nothing by being there; hrmr.json says that every request passes it, and which tokens are good:
+ *
+ *   "http": { "use": ["access"] },
+ *   "modules": { "access": { "tokens": ["a long random text"], "open": ["/favicon.svg"] } }
+ *
+ *   curl -i localhost:8080/                                            401
+ *   curl -i -H 'Authorization: Bearer a long random text' localhost:8080/
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { defineModule } from "hrmr";
+
+interface State {
+  /** Hashes, so that all that is compared has one length: a comparison that ends early would tell how long a token is. */
+  readonly tokens: readonly Buffer[];
+  /** Paths that need no token. */
+  readonly open: ReadonlySet<string>;
+}
+
+function hashOf(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}
+
+function textsOf(value: unknown, name: string): string[] {
+  if (Array.isArray(value) && value.every((text) => typeof text === "string" && text !== "")) return value as string[];
+  throw new Error(`modules.access.${name} must be a list of texts`);
+}
+
+function isKnown(authorization: string | null, tokens: readonly Buffer[]): boolean {
+  const token = /^Bearer +(\S.*)$/i.exec(authorization ?? "")?.[1];
+  if (token === undefined) return false;
+  const hash = hashOf(token.trimEnd());
+  // All of them are looked at, whichever fits.
+  return tokens.filter((known) => timingSafeEqual(known, hash)).length > 0;
+}
+
+export default defineModule<State>({
+  routes: {},
+  setup({ config, log }) {
+    const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
+    if (tokens.length === 0) log.warn("access: modules.access.tokens of hrmr.json is empty, so no token is good");
+    return { tokens, open: new Set(textsOf(config.open ?? [], "open")) };
+  },
+  async middleware(request, context, next) {
+    const { tokens, open } = context.state;
+    const isAllowed = open.has(new URL(request.url).pathname) || isKnown(request.headers.get("authorization"), tokens);
+    const response = isAllowed ? await next() : refusal();
+    if (!isAllowed) context.log.warn(`${context.requestId}: ${context.client.address} came without a good token`);
+    // A WebSocket's 101 has no headers to add to: they are made by the module that takes it.
+    if (response.status !== 101) response.headers.set("x-request-id", context.requestId);
+    return response;
+  },
+});
+
+function refusal(): Response {
+  // RFC 6750 section 3: the challenge, and nothing about why.
+  const headers = { "www-authenticate": 'Bearer realm="hrmr"', "cache-control": "no-store" };
+  return new Response("A token is needed: Authorization: Bearer ...\n", { status: 401, headers });
+}
