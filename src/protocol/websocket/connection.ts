@@ -22,7 +22,8 @@ import {
   SERVER_ERROR,
 } from "./frames";
 import type { Endpoint, WebSocketBound } from "./hub";
-import type { Outgoing } from "./outgoing";
+import { reuseFrameMemory } from "./memory";
+import { type Outgoing, plainFrame } from "./outgoing";
 import { type FrameSink, FrameReader } from "./reader";
 import { AuthorSocket } from "./socket";
 
@@ -82,12 +83,17 @@ export class HostSocket implements Protocol, FrameSink {
 
   /** Bytes that came behind the request. */
   hold(bytes: Uint8Array): void {
-    if (bytes.length > 0) this.receive(bytes);
+    if (bytes.length > 0) this.#read(bytes);
   }
 
   // ---- Protocol ----
 
   receive(bytes: Uint8Array): void {
+    reuseFrameMemory();
+    this.#read(bytes);
+  }
+
+  #read(bytes: Uint8Array): void {
     this.#isHeard = true;
     if (this.readyState === CLOSED) return;
     this.#reader.read(asBuffer(bytes));
@@ -204,6 +210,14 @@ export class HostSocket implements Protocol, FrameSink {
   /** Whether a frame made without regard to compression would do. */
   get isPlain(): boolean {
     return this.#windowBits === 0;
+  }
+
+  /** The same for a message that only this socket gets, uncompressed. */
+  sendPlain(data: string | Uint8Array): number {
+    if (this.readyState !== OPEN) return 0;
+    // What is corked is kept for a while; all else is written now.
+    const frame = plainFrame(data, this.#corked === null ? this.wire : null);
+    return this.sendFrame(frame, typeof data === "string" ? payloadBytes(frame) : data.length);
   }
 
   sendFrame(frame: Buffer, bytes: number): number {
@@ -393,6 +407,11 @@ export class HostSocket implements Protocol, FrameSink {
     dispatch.handlerFailed(route, client, error);
     this.beginClose(SERVER_ERROR, "");
   }
+}
+
+/** Of an uncompressed frame, which knows better than its text how many bytes it became. */
+function payloadBytes(frame: Buffer): number {
+  return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
 }
 
 /** An async handler under way: it keeps its version, and is cut with it. */

@@ -2,6 +2,9 @@
  * Frames on the wire (RFC 6455 section 5): what the two directions share, and the writing of them.
  */
 
+import type { Wire } from "../wire";
+import { frameMemory } from "./memory";
+
 // Opcodes (section 5.2). From 8 on they are control frames.
 export const CONTINUATION = 0;
 export const TEXT = 1;
@@ -40,18 +43,21 @@ export function isSendable(code: number): boolean {
   return isValidFromClient(code) || (code >= 1012 && code <= 1014);
 }
 
-/** @param flags  the first byte: FIN, RSV1 and the opcode */
-export function encodeFrame(flags: number, payload: Uint8Array): Buffer {
+/**
+ * @param flags  the first byte: FIN, RSV1 and the opcode
+ * @param wire   the one that the frame is written to at once, and nobody keeps it; null: the frame may be kept
+ */
+export function encodeFrame(flags: number, payload: Uint8Array, wire: Wire | null = null): Buffer {
   const length = payload.length;
-  const frame = Buffer.allocUnsafe(headerBytes(length) + length);
+  const frame = allocate(wire, headerBytes(length) + length);
   frame.set(payload, writeHeader(frame, flags, length));
   return frame;
 }
 
-/** A whole, uncompressed text message, written into its frame without a copy in between. */
-export function encodeText(text: string): Buffer {
+/** A whole, uncompressed text message, written into its frame without a copy in between. @param wire  as for `encodeFrame` */
+export function encodeText(text: string, wire: Wire | null = null): Buffer {
   const length = Buffer.byteLength(text);
-  const frame = Buffer.allocUnsafe(headerBytes(length) + length);
+  const frame = allocate(wire, headerBytes(length) + length);
   const at = writeHeader(frame, FIN | TEXT, length);
   // As many bytes as characters: all of them are ASCII.
   if (length === text.length) frame.latin1Write(text, at);
@@ -71,6 +77,10 @@ export function encodeClose(code: number, reason: string): Buffer {
   payload.writeUInt16BE(code, 0);
   payload.set(text, 2);
   return encodeFrame(FIN | CLOSE, payload);
+}
+
+function allocate(wire: Wire | null, bytes: number): Buffer {
+  return wire === null ? Buffer.allocUnsafe(bytes) : frameMemory(wire, bytes);
 }
 
 function headerBytes(length: number): number {

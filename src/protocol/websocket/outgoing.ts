@@ -1,6 +1,7 @@
 /**
  * A message on its way out: its frame is made once, compressed at most once for each window, however many sockets get it.
  */
+import type { Wire } from "../wire";
 import { deflate, isWorthIt } from "./deflate";
 import { BINARY, encodeFrame, encodeText, FIN, RSV1, TEXT } from "./frames";
 
@@ -39,9 +40,9 @@ export class Outgoing {
   }
 }
 
-/** A message's frame, uncompressed. */
-export function plainFrame(data: string | Uint8Array): Buffer {
-  return typeof data === "string" ? encodeText(data) : encodeFrame(FIN | BINARY, data);
+/** A message's frame, uncompressed. @param wire  as for `encodeFrame` */
+export function plainFrame(data: string | Uint8Array, wire: Wire | null = null): Buffer {
+  return typeof data === "string" ? encodeText(data, wire) : encodeFrame(FIN | BINARY, data, wire);
 }
 
 /** @throws TypeError for what is neither text nor bytes */

@@ -217,7 +217,8 @@ export class FrameReader {
         this.#opcode = opcode;
         this.#isCompressed = (flags & RSV1) !== 0;
       }
-      if (!this.#isDiscarding) this.#makeRoom(length);
+      // What a peer only announces costs no memory beyond a first piece.
+      if (!this.#isDiscarding) this.#makeRoom(Math.min(length, MAX_TRUSTED_BYTES));
     }
     // Also for an empty frame, which has nothing more to come.
     return this.#readPayload(bytes, at);
@@ -245,10 +246,9 @@ export class FrameReader {
     this.#messageBytes += count;
   }
 
-  /** What a peer only announces costs no memory beyond a first piece. */
   #makeRoom(bytes: number): void {
     const have = this.#message.length;
-    const needed = this.#messageBytes + Math.min(bytes, MAX_TRUSTED_BYTES);
+    const needed = this.#messageBytes + bytes;
     if (needed <= have) return;
     const grown = Buffer.allocUnsafeSlow(have === 0 ? needed : Math.max(needed, have * 2));
     grown.set(this.#message.subarray(0, this.#messageBytes));

@@ -2,7 +2,7 @@
 import type { Client, ServerWebSocket } from "../../module/contract";
 import type { HostSocket } from "./connection";
 import { NORMAL, PING, PONG } from "./frames";
-import { plainFrame, prepare, toBytes, toData, toText } from "./outgoing";
+import { prepare, toBytes, toData, toText } from "./outgoing";
 
 const EMPTY = Buffer.alloc(0);
 
@@ -28,10 +28,7 @@ export class AuthorSocket implements ServerWebSocket {
   }
 
   send(data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number {
-    if (!this.#host.isPlain) return this.#host.sendMessage(prepare(data, compress));
-    const message = toData(data);
-    const frame = plainFrame(message);
-    return this.#host.sendFrame(frame, typeof message === "string" ? payloadBytes(frame) : message.length);
+    return this.#host.isPlain ? this.#host.sendPlain(toData(data)) : this.#host.sendMessage(prepare(data, compress));
   }
 
   sendText(data: string, compress?: boolean): number {
@@ -89,11 +86,6 @@ export class AuthorSocket implements ServerWebSocket {
   cork<R>(fn: (socket: this) => R): R {
     return this.#host.cork(() => fn(this));
   }
-}
-
-/** Of an uncompressed frame, which knows better than its text how many bytes it became. */
-function payloadBytes(frame: Buffer): number {
-  return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
 }
 
 function controlBytes(data: unknown): Uint8Array {
