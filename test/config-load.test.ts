@@ -71,7 +71,7 @@ describe("the config file", () => {
     expect(findMistakes(value)).toEqual([
       "listn: there is no such key. Did you mean listen?",
       "threads must be a whole number from 1 to 256, not 0",
-      'listen must be a list of tcp://host:port, udp://host:port or unix:///path, not ["http://x:1"]',
+      'listen must be a list of tcp://host:port, tls://host:port, udp://host:port or unix:///path, not ["http://x:1"]',
       'watch must be true or false, not "yes"',
       'commands must be one of "anyone", "loopback", "off", not "everyone"',
       'modulesDir must be a path, not ""',

@@ -8,6 +8,7 @@ const COMMANDS: SubCommandsDef = {
   start: () => import("./start").then((file) => file.startCommand),
   init: () => import("./init").then((file) => file.initCommand),
   new: () => import("./new").then((file) => file.newCommand),
+  cert: () => import("./cert").then((file) => file.certCommand),
   send: () => import("./send").then((file) => file.sendCommand),
   version: versionCommand,
   help: helpCommand,

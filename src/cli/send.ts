@@ -35,7 +35,7 @@ export const sendCommand = defineCommand({
 function parseTarget(text: string): ListenAddress {
   const hostAndPort = parseHostPort(text);
   const target: ListenAddress | null = hostAndPort === null ? parseListen(text) : { transport: "tcp", ...hostAndPort };
-  if (target === null || target.transport === "udp") {
+  if (target === null || target.transport === "udp" || target.transport === "tls") {
     throw usageError("BAD_VALUE", `hrmr send cannot reach ${JSON.stringify(text)}.`, "Write HOST:PORT, [IPv6]:PORT or unix:///path.");
   }
   return target;

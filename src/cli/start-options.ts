@@ -20,6 +20,8 @@ export interface StartFlags {
   watch?: boolean;
   commands?: string;
   "health-endpoint"?: boolean;
+  "tls-cert"?: string;
+  "tls-key"?: string;
 }
 
 /**
@@ -83,6 +85,18 @@ function applyFlags(options: Options, flags: StartFlags, cwd: string): void {
   options.watch = flags.watch ?? options.watch;
   options.commands = (flags.commands as CommandPolicy | undefined) ?? options.commands;
   options.healthEndpoint = flags["health-endpoint"] ?? options.healthEndpoint;
+  applyTlsFlags(options, flags["tls-cert"], flags["tls-key"], cwd);
+}
+
+/** Both or neither: the file's key would fit a certificate from a flag by accident only. */
+function applyTlsFlags(options: Options, cert: string | undefined, key: string | undefined, cwd: string): void {
+  if (cert === undefined && key === undefined) return;
+  if (cert === undefined || key === undefined) {
+    const [given, missing] = cert === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
+    throw usageError("BAD_VALUE", `${given} needs ${missing} beside it.`, "`hrmr cert` writes both files for development.");
+  }
+  options.tls.certFile = resolve(cwd, cert);
+  options.tls.keyFile = resolve(cwd, key);
 }
 
 /** Changes host and port of the first tcp:// listener; puts one in front if there is none. */

@@ -27,7 +27,7 @@ const args = {
     type: "string",
     valueHint: "url",
     canRepeat: true,
-    description: "tcp://host:port, unix:///path or udp://host:port, instead of --port and --host. May be repeated",
+    description: "tcp://host:port, tls://host:port, unix:///path or udp://host:port, instead of --port and --host. May be repeated",
   },
   threads: {
     type: "string",
@@ -54,6 +54,8 @@ const args = {
     description: "Answer GET /health. The default",
     negativeDescription: "Leave GET /health to the modules",
   },
+  "tls-cert": { type: "string", valueHint: "file", description: "Certificate (PEM): also take TLS, on every TCP and unix listener" },
+  "tls-key": { type: "string", valueHint: "file", description: "Its private key (PEM)" },
 } as const satisfies Flags;
 
 export const startCommand = defineCommand({

@@ -1,10 +1,10 @@
 /** Where the server listens, or a client connects. */
 export type ListenAddress =
-  | { readonly transport: "tcp" | "udp"; readonly host: string; readonly port: number }
+  | { readonly transport: "tcp" | "tls" | "udp"; readonly host: string; readonly port: number }
   | { readonly transport: "unix"; readonly path: string };
 
 /** What a listen URL may look like; ends the message about one that does not. */
-export const LISTEN_FORMS = "tcp://host:port, udp://host:port or unix:///path";
+export const LISTEN_FORMS = "tcp://host:port, tls://host:port, udp://host:port or unix:///path";
 
 /**
  * Reads `tcp://127.0.0.1:8080`, `udp://[::1]:53` (an IPv6 host stands in brackets, which are removed) or `unix:///run/x.sock`.
@@ -14,10 +14,10 @@ export const LISTEN_FORMS = "tcp://host:port, udp://host:port or unix:///path";
 export function parseListen(url: string): ListenAddress | null {
   const unix = /^unix:\/\/(\/.+)$/.exec(url);
   if (unix?.[1] !== undefined) return { transport: "unix", path: unix[1] };
-  const match = /^(tcp|udp):\/\/(.+)$/.exec(url);
+  const match = /^(tcp|tls|udp):\/\/(.+)$/.exec(url);
   const hostAndPort = parseHostPort(match?.[2] ?? "");
   if (match === null || hostAndPort === null) return null;
-  return { transport: match[1] === "udp" ? "udp" : "tcp", ...hostAndPort };
+  return { transport: match[1] as "tcp" | "tls" | "udp", ...hostAndPort };
 }
 
 /** Reads `host:port` or `[IPv6]:port`. @returns null for anything else */

@@ -5,17 +5,19 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { suggest } from "./nearest";
-import type { HttpOptions, Limits, Options, Timeouts } from "./options";
+import type { Http2Options, HttpOptions, Limits, Options, Timeouts, TlsOptions } from "./options";
 import { CONFIG_RULES, isGroup, MODULE_RULES, type Rule, violation } from "./rules";
 import { UserError } from "./user-error";
 
 export const CONFIG_FILE = "hrmr.json";
 
 /** What a config file said; what it left out is not there. Paths are absolute. */
-export type FileOptions = Partial<Omit<Options, "limits" | "timeouts" | "http">> & {
+export type FileOptions = Partial<Omit<Options, "limits" | "timeouts" | "http" | "http2" | "tls">> & {
   limits?: Partial<Limits>;
   timeouts?: Partial<Timeouts>;
   http?: Partial<HttpOptions>;
+  http2?: Partial<Http2Options>;
+  tls?: Partial<TlsOptions>;
 };
 
 export interface LoadedConfig {
@@ -45,11 +47,13 @@ export async function loadConfig(cwd: string, file?: string): Promise<LoadedConf
 
 /** Puts what a file said over `base`, group by group. `base` is changed and returned. */
 export function applyConfig(base: Options, file: FileOptions): Options {
-  const { limits, timeouts, http, modules, ...rest } = file;
+  const { limits, timeouts, http, http2, tls, modules, ...rest } = file;
   Object.assign(base, rest);
   Object.assign(base.limits, limits);
   Object.assign(base.timeouts, timeouts);
   Object.assign(base.http, http);
+  Object.assign(base.http2, http2);
+  Object.assign(base.tls, tls);
   Object.assign(base.modules, modules);
   return base;
 }
@@ -106,8 +110,14 @@ function groupMistakes(prefix: string, group: Record<string, unknown>, rules: Re
       return [`${path}: there is no such key. ${suggest(name, [...Object.keys(rules), ...alsoKnown], prefix)}`.trim()];
     const wrong = violation(rule, value);
     if (wrong !== null) return [`${path} ${wrong}`];
+    if (rule.type === "groups" && Array.isArray(value)) return value.flatMap((item, at) => itemMistakes(`${path}[${at}]`, item, rule));
     return rule.type === "group" && isGroup(value) ? groupMistakes(`${path}.`, value, rule.keys) : [];
   });
+}
+
+function itemMistakes(path: string, item: Record<string, unknown>, rule: Extract<Rule, { type: "groups" }>): string[] {
+  const missing = rule.required.filter((name) => item[name] === undefined);
+  return [...missing.map((name) => `${path}.${name} is missing`), ...groupMistakes(`${path}.`, item, rule.keys)];
 }
 
 function moduleMistakes(modules: unknown): string[] {
@@ -124,9 +134,16 @@ function moduleMistakes(modules: unknown): string[] {
 /** `value` has no mistakes. Paths are relative to the file, so that it means the same from every working directory. */
 function toOptions(value: Record<string, unknown>, folder: string): FileOptions {
   const { $schema: _, ...options } = value;
-  for (const [name, rule] of Object.entries(CONFIG_RULES)) {
-    const path = options[name];
-    if (rule.type === "path" && typeof path === "string") options[name] = resolve(folder, path);
-  }
-  return options;
+  return withAbsolutePaths(options, CONFIG_RULES, folder);
+}
+
+/** @returns a copy in which every path, also one in a group, starts at the root */
+function withAbsolutePaths(group: Record<string, unknown>, rules: Record<string, Rule>, folder: string): Record<string, unknown> {
+  const absolute = (value: unknown, rule: Rule | undefined): unknown => {
+    if (rule?.type === "path" && typeof value === "string") return resolve(folder, value);
+    if (rule?.type === "group" && isGroup(value)) return withAbsolutePaths(value, rule.keys, folder);
+    if (rule?.type === "groups" && Array.isArray(value)) return value.map((item) => withAbsolutePaths(item, rule.keys, folder));
+    return value;
+  };
+  return Object.fromEntries(Object.entries(group).map(([name, value]) => [name, absolute(value, rules[name])]));
 }

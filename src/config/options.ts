@@ -90,6 +90,19 @@ export interface HttpOptions {
   use: string[];
 }
 
+/** HTTP/2, with prior knowledge and, under TLS, by ALPN. Its streams share the limits and timeouts of HTTP/1.1. */
+export interface Http2Options {
+  /** Default true. */
+  enabled: boolean;
+  /**
+   * Frames of one connection within a second that carry nothing: window updates, priorities, pings, settings, empty DATA. Above it
+   * the client is cut; what its requests and replies need comes on top. Default 10000. 0: no limit.
+   */
+  maxControlFramesPerSecond: number;
+  /** Streams that one connection may reset within a second. Default 1000. 0: no limit. */
+  maxResetsPerSecond: number;
+}
+
 export interface ModuleSettings {
   /** Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that ship with hrmr. */
   enabled?: boolean;
@@ -120,6 +133,7 @@ export interface Options {
   /** With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones take TLS by its first byte. */
   tls: TlsOptions;
   http: HttpOptions;
+  http2: Http2Options;
   modules: Record<string, ModuleSettings>;
 }
 
@@ -161,6 +175,12 @@ export const DEFAULT_TLS: TlsOptions = {
   handshakeTimeoutMs: 10_000,
 };
 
+export const DEFAULT_HTTP2: Http2Options = {
+  enabled: true,
+  maxControlFramesPerSecond: 10_000,
+  maxResetsPerSecond: 1000,
+};
+
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {
   return {
@@ -176,6 +196,7 @@ export function defaultOptions(): Options {
     timeouts: { ...DEFAULT_TIMEOUTS },
     tls: { ...DEFAULT_TLS, sni: [] },
     http: { use: [] },
+    http2: { ...DEFAULT_HTTP2 },
     modules: {},
   };
 }

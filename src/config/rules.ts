@@ -1,5 +1,6 @@
 import { LISTEN_FORMS, parseListen } from "./listen";
-import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS } from "./options";
+import { CLIENT_CERT_POLICIES, DEFAULT_LIMITS, DEFAULT_TIMEOUTS, TLS_VERSIONS } from "./options";
+import { isServerName } from "./server-name";
 
 /** Numbers that flags and the config file share: smallest and largest. */
 export const PORT_RANGE = { min: 0, max: 65_535 } as const;
@@ -11,11 +12,13 @@ const MAX_TIMEOUT_MS = 2_147_483_647;
 
 /** What one key of the config file may hold. `path` is made absolute, from the file's folder. */
 export type Rule =
-  | { type: "string" | "boolean" | "listen" | "strings" }
+  | { type: "string" | "boolean" | "listen" | "strings" | "serverNames" }
   | { type: "path"; nullable?: boolean }
   | { type: "integer"; min: number; max: number }
   | { type: "choice"; choices: readonly string[] }
-  | { type: "group"; keys: Record<string, Rule> };
+  | { type: "group"; keys: Record<string, Rule> }
+  /** A list of groups; none may lack a key of `required`. */
+  | { type: "groups"; keys: Record<string, Rule>; required: readonly string[] };
 
 /** Limits of which 0 means "none"; the others must leave room for one. */
 const ZERO_LIMITS = ["maxConnectionsPerAddress"];
@@ -25,6 +28,27 @@ const limits = Object.keys(DEFAULT_LIMITS).map((name): [string, Rule] => [
   { type: "integer", min: ZERO_LIMITS.includes(name) ? 0 : 1, max: Number.MAX_SAFE_INTEGER },
 ]);
 const timeouts = Object.keys(DEFAULT_TIMEOUTS).map((name): [string, Rule] => [name, { type: "integer", min: 0, max: MAX_TIMEOUT_MS }]);
+
+const minVersion: Rule = { type: "choice", choices: TLS_VERSIONS };
+const tls: Record<string, Rule> = {
+  certFile: { type: "path", nullable: true },
+  keyFile: { type: "path", nullable: true },
+  minVersion,
+  sni: {
+    type: "groups",
+    keys: { serverNames: { type: "serverNames" }, certFile: { type: "path" }, keyFile: { type: "path" }, minVersion },
+    required: ["serverNames", "certFile", "keyFile"],
+  },
+  clientCaFile: { type: "path", nullable: true },
+  clientCert: { type: "choice", choices: CLIENT_CERT_POLICIES },
+  handshakeTimeoutMs: { type: "integer", min: 0, max: MAX_TIMEOUT_MS },
+};
+
+const http2: Record<string, Rule> = {
+  enabled: { type: "boolean" },
+  maxControlFramesPerSecond: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER },
+  maxResetsPerSecond: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER },
+};
 
 /** The config file, key by key. `modules.NAME` is checked by MODULE_RULES. */
 export const CONFIG_RULES: Record<string, Rule> = {
@@ -40,6 +64,8 @@ export const CONFIG_RULES: Record<string, Rule> = {
   limits: { type: "group", keys: Object.fromEntries(limits) },
   timeouts: { type: "group", keys: Object.fromEntries(timeouts) },
   http: { type: "group", keys: { use: { type: "strings" } } },
+  tls: { type: "group", keys: tls },
+  http2: { type: "group", keys: http2 },
 };
 
 /** The keys of `modules.NAME` that are the server's; the rest is the module's own. */
@@ -65,10 +91,14 @@ function isValid(rule: Rule, value: unknown): boolean {
       return typeof value === "string" && rule.choices.includes(value);
     case "strings":
       return Array.isArray(value) && value.every((item) => typeof item === "string");
+    case "serverNames":
+      return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string" && isServerName(item));
     case "listen":
       return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string" && parseListen(item) !== null);
     case "group":
       return isGroup(value);
+    case "groups":
+      return Array.isArray(value) && value.every(isGroup);
   }
 }
 
@@ -91,10 +121,14 @@ function expectation(rule: Rule): string {
       return `one of ${rule.choices.map((choice) => `"${choice}"`).join(", ")}`;
     case "strings":
       return "a list of texts";
+    case "serverNames":
+      return 'a list of lower-case host names, like "a.example" or "*.b.example"';
     case "listen":
       return `a list of ${LISTEN_FORMS}`;
     case "group":
       return "an object";
+    case "groups":
+      return "a list of objects";
   }
 }
 

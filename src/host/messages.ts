@@ -131,20 +131,22 @@ const encodedClients = new WeakMap<Client, string>();
 export function encodeClient(client: Client): string {
   let text = encodedClients.get(client);
   if (text === undefined) {
-    text = `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${client.address}`;
+    const tls = client.tls == null ? "" : encodeURIComponent(JSON.stringify(client.tls));
+    text = `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${tls} ${client.address}`;
     encodedClients.set(client, text);
   }
   return text;
 }
 
 export function decodeClient(text: string): Client {
-  const [connection, port, transport, isLocal, ...address] = text.split(" ");
+  const [connection, port, transport, isLocal, tls, ...address] = text.split(" ");
   return {
     connection: Number(connection),
     port: Number(port),
     transport: transport as Client["transport"],
     isLocal: isLocal === "1",
     address: address.join(" "),
+    tls: tls === "" || tls === undefined ? null : (JSON.parse(decodeURIComponent(tls)) as Client["tls"]),
   };
 }
 

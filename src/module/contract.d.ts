@@ -226,6 +226,36 @@ export interface Client {
   readonly isLocal: boolean;
   /** The connection's number, as the log shows it. */
   readonly connection: number;
+  /** What the TLS handshake found out; null (or not there) for a client that speaks plain text. */
+  readonly tls?: ClientTls | null;
+}
+
+export interface ClientTls {
+  /** "TLSv1.2" or "TLSv1.3". */
+  readonly version: string;
+  /** The protocol agreed on by ALPN: "http/1.1"; null if the client offered none. */
+  readonly alpn: string | null;
+  /** The name the client asked for (SNI), in lower case. Its word only: it chose the certificate, and proves nothing. */
+  readonly serverName: string | null;
+  /** Whether the client showed a certificate of one of the authorities in tls.clientCaFile. Check this before `peer`. */
+  readonly authorized: boolean;
+  /** The client's certificate, whoever signed it; null if it showed none or was not asked for one. */
+  readonly peer: ClientCertificate | null;
+}
+
+export interface ClientCertificate {
+  /** By short name: { CN: "bob", O: "Example" }. Of a name that occurs more than once, the values joined by ", ". */
+  readonly subject: Record<string, string>;
+  readonly issuer: Record<string, string>;
+  /** "DNS:a.example, IP Address:10.0.0.1"; "" if it has none. */
+  readonly subjectAltName: string;
+  /** Hexadecimal. */
+  readonly serialNumber: string;
+  /** SHA-256 of the whole certificate: pairs of hexadecimal digits with ":" between. */
+  readonly fingerprint: string;
+  /** "Nov 20 12:00:00 2026 GMT". */
+  readonly validFrom: string;
+  readonly validTo: string;
 }
 
 export interface ModuleContext<State = unknown> {

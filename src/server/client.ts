@@ -1,7 +1,7 @@
 /**
  * Who is at the other end of a socket.
  */
-import type { Client } from "../module/contract";
+import type { Client, ClientTls } from "../module/contract";
 
 export type Transport = Client["transport"];
 
@@ -13,9 +13,15 @@ export function isLoopback(address: string): boolean {
 /**
  * @param socket only its remote address and port are read; both are gone once it is closed
  * @param connection the connection's number
+ * @param tls null: plain text
  */
-export function clientOf(socket: { remoteAddress?: string; remotePort?: number }, transport: Transport, connection: number): Client {
-  if (transport === "unix") return { address: "unix", port: 0, transport, isLocal: true, connection };
+export function clientOf(
+  socket: { remoteAddress?: string; remotePort?: number },
+  transport: Transport,
+  connection: number,
+  tls: ClientTls | null = null,
+): Client {
+  if (transport === "unix") return { address: "unix", port: 0, transport, isLocal: true, connection, tls };
   const address = socket.remoteAddress ?? "";
-  return { address, port: socket.remotePort ?? 0, transport, isLocal: isLoopback(address), connection };
+  return { address, port: socket.remotePort ?? 0, transport, isLocal: isLoopback(address), connection, tls };
 }

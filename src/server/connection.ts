@@ -187,6 +187,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
 
   /** The TLS handshake is over. */
   shook(socket: Socket<ServerConnection>, isGood: boolean): void {
+    this.#isFresh = false;
     if (this.#protocol instanceof TlsOpening) this.#protocol.shook(socket, isGood);
   }
 
@@ -246,7 +247,6 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   }
 
   #beginTls(tls: TlsContexts, bytes: Uint8Array, at: number): number {
-    this.#isFresh = false;
     TlsOpening.begin(this, tls, bytes.subarray(at));
     return STOP;
   }

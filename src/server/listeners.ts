@@ -1,5 +1,5 @@
 /**
- * Where clients come in: TCP and unix stream sockets. Datagrams are `datagrams.ts`.
+ * Where clients come in: TCP (with or without TLS) and unix stream sockets. Datagrams are `datagrams.ts`.
  */
 import { existsSync, lstatSync, unlinkSync } from "node:fs";
 import type { Socket } from "bun";
@@ -28,7 +28,7 @@ export interface Listener {
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
 export async function openStreamListener(address: ListenAddress, acceptor: Acceptor): Promise<Listener> {
-  const socket = socketHandlers(acceptor, address.transport);
+  const socket = socketHandlers(acceptor, address.transport === "unix" ? "unix" : "tcp", address.transport === "tls");
   try {
     if (address.transport === "unix") {
       await removeStaleSocket(address.path);
@@ -42,15 +42,20 @@ export async function openStreamListener(address: ListenAddress, acceptor: Accep
   }
 }
 
-function socketHandlers(acceptor: Acceptor, transport: Transport): Bun.SocketHandler<ServerConnection> {
+/** @param isTls whether clients must speak TLS; else they may, by their first byte */
+function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean): Bun.SocketHandler<ServerConnection> {
   return {
     open(socket) {
       const connection = acceptor.accept(socket, transport);
       if (connection === null) socket.terminate();
-      else socket.data = connection;
+      else {
+        socket.data = connection;
+        if (isTls) connection.expectTls();
+      }
     },
     data(socket, bytes) {
-      socket.data.receive(bytes);
+      // None: a TLS socket has taken this one's place, and these bytes are ciphertext.
+      socket.data?.receive(bytes);
     },
     end(socket) {
       socket.data?.ended();

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Socket } from "bun";
 import { version } from "../../package.json";
-import { parseListen, LISTEN_FORMS } from "../config/listen";
+import { formatListen, LISTEN_FORMS, type ListenAddress, parseListen } from "../config/listen";
 import { DEFAULT_LIMITS, type Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { Pool } from "../host/pool";
@@ -35,6 +35,8 @@ import { planRoutes } from "./routing";
 import { unpackModules, unpackPages } from "./shipped";
 import { helpText, statusText } from "./status";
 
+import { TlsContexts } from "./tls-contexts";
+import { withCertificates } from "./tls-reload";
 /** A server that listens. */
 export interface RunningServer {
   /** URLs with the real ports. */
@@ -62,6 +64,7 @@ export async function startServer(options: Options, log: ServerLog = createLog()
   const server = new HrmrServer(options, folders, log, startedAt);
   try {
     await server.load();
+    await server.loadTls(addresses);
     for (const address of addresses) await server.listen(address);
   } catch (error) {
     await server.shutdown("the start failed");
@@ -71,7 +74,7 @@ export async function startServer(options: Options, log: ServerLog = createLog()
   return server;
 }
 
-function parseAddress(url: string): NonNullable<ReturnType<typeof parseListen>> {
+function parseAddress(url: string): ListenAddress {
   const address = parseListen(url);
   if (address !== null) return address;
   throw new UserError(`Cannot listen on "${url}": this is not an address.`, {
@@ -90,6 +93,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly closed: Promise<void>;
   readonly #closed = Promise.withResolvers<void>();
   readonly #options: Options;
+  tls: TlsContexts | null = null;
   readonly #folders: Folders;
   readonly #log: ServerLog;
   readonly #startedAt: number;
@@ -145,6 +149,19 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const settings = { ...options.modules, http: { root, ...options.modules.http } };
     const commands = commandRoutes(options.commands, this);
     this.#registry = new Registry({
+  /** @throws UserError for certificates that cannot be used, and for a tls:// listener without any */
+  async loadTls(addresses: readonly ListenAddress[]): Promise<void> {
+    this.tls = await TlsContexts.load(this.#options.tls);
+    const needy = addresses.find((address) => address.transport === "tls");
+    if (needy !== undefined && this.tls === null) {
+      throw new UserError(`Cannot listen on ${formatListen(needy)}: there is no certificate.`, {
+        code: "TLS_CONFIG",
+        hint: "Pass --tls-cert FILE --tls-key FILE; `hrmr cert` writes both for development.",
+      });
+    }
+    if (this.tls?.expiryNote != null) this.summary.notes.push(this.tls.expiryNote);
+  }
+
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
@@ -165,7 +182,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (!verdict.ok) this.#tellFailures(verdict);
   }
 
-  async listen(address: ReturnType<typeof parseAddress>): Promise<void> {
+  async listen(address: ListenAddress): Promise<void> {
     const listener = address.transport === "udp" ? await openDatagramListener(address, this) : await openStreamListener(address, this);
     this.#listeners.push(listener);
     this.listening.push(listener.url);
@@ -296,7 +313,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   async #reloadWatched(): Promise<void> {
     const { ok, text } = await this.#reloadVerdict(null);
     if (!ok) this.#log.error(text);
-    else if (!/^OK \d+ modules? unchanged/.test(text)) this.#log.info(text);
+    else if (!/^OK \d+ modules? unchanged.*\n$/.test(text)) this.#log.info(text);
+    const modules = await this.#modulesVerdict(names);
+    // RELOAD NAME is about that module only.
+    return names === null && this.tls !== null ? withCertificates(modules, this.tls) : modules;
+  }
+
+  async #modulesVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
   }
 
   // ---- stopping ----

@@ -100,6 +100,7 @@ function buildTable(routes: HarnessOptions["routes"], inFlight: Set<InFlight>): 
 }
 
 class HarnessWire implements Wire {
+  readonly isSecure = false;
   isClosed = false;
   hasEnded = false;
   queuedBytes = 0;

@@ -68,7 +68,7 @@ function callHandler(
   route: BoundRoute,
   params: Record<string, string>,
 ): Verdict {
-  const request = new LightRequest(head, body);
+  const request = new LightRequest(head, body, wire.isSecure);
   const context = requestContext(route.generation.context, wire, params, request);
   let value: unknown;
   try {

@@ -27,11 +27,16 @@ export class LightRequest {
   #headers: Headers | null = null;
   #abortion: AbortController | null = null;
   #abortReason: unknown = undefined;
+  readonly #isSecure: boolean;
 
-  /** @param body  null when the request has none */
-  constructor(head: RequestHead, body: IncomingBody | null) {
+  /**
+   * @param body  null when the request has none
+   * @param isSecure  whether it came over TLS: `url` says https
+   */
+  constructor(head: RequestHead, body: IncomingBody | null, isSecure = false) {
     this.#head = head;
     this.#body = body;
+    this.#isSecure = isSecure;
   }
 
   /** Whether `value` is one of these, and not a native Request. */
@@ -72,7 +77,8 @@ export class LightRequest {
 
   /** Absolute. An HTTP/1.0 request without Host gets "localhost". */
   get url(): string {
-    return (this.#url ??= `http://${this.#head.host || "localhost"}${this.#head.target === "*" ? "/*" : this.#head.target}`);
+    const scheme = this.#isSecure ? "https" : "http";
+    return (this.#url ??= `${scheme}://${this.#head.host || "localhost"}${this.#head.target === "*" ? "/*" : this.#head.target}`);
   }
 
   get headers(): Headers {
@@ -119,7 +125,7 @@ export class LightRequest {
 
   clone(): Request {
     if (this.bodyUsed) throw new TypeError("The request's body was read already; clone it before reading.");
-    const copy = new LightRequest(this.#head, this.#body?.fork() ?? null);
+    const copy = new LightRequest(this.#head, this.#body?.fork() ?? null, this.#isSecure);
     copy.#headers = this.#headers === null ? null : new Headers(this.#headers);
     // One signal for both: the client that vanishes is the same.
     copy.#abortion = this.#abortionController();
