@@ -124,7 +124,6 @@ describe("a file that is being sent", () => {
     change(file);
     try {
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
-        expect(part.value.indexOf(1)).toBe(-1);
         bytes += part.value.length;
       }
     } catch (error) {

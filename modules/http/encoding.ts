@@ -177,14 +177,15 @@ function pack(site: Site, page: Page, coding: Coding, isTheOnlyWay: boolean): Fo
 async function makePacked(site: Site, page: Page, coding: Coding, isTheOnlyWay: boolean): Promise<Form | null> {
   try {
     const { path, facts, type, body: plainBody } = page.plain;
-    const bytes = plainBody === null ? await readUnchanged(path, facts) : Buffer.from(plainBody);
-    const body = await COMPRESSORS[coding](bytes);
-    const isSmaller = body.length < bytes.length;
+    const bytes = plainBody === null ? await readUnchanged(path, facts) : await new Response(plainBody).bytes();
+    const packed = await COMPRESSORS[coding](bytes);
+    const isSmaller = packed.length < bytes.length;
     if (!isSmaller && !isTheOnlyWay) return remember(page, coding, null);
     const { name, vary } = page;
-    const form = describe(site.settings, { path, facts, name, type, body, vary, coding, bytes: body.length });
+    const body = new Blob([packed as Buffer<ArrayBuffer>]);
+    const form = describe(site.settings, { path, facts, name, type, body, vary, coding, bytes: body.size });
     // What the cache has no room for would be made again and again.
-    const isRoom = isKept(site, page) && charge(site, page, body.length);
+    const isRoom = isKept(site, page) && charge(site, page, sizeInMemory(body));
     remember(page, coding, isRoom ? form : null);
     return form;
   } catch {

@@ -69,12 +69,10 @@ function contentRange(range: Range, bytes: number): string {
   return `bytes ${range.start}-${range.end - 1}/${bytes}`;
 }
 
-function cut(form: Form, { start, end }: Range): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> {
-  return form.body === null ? new FilePiece(form.path, form.facts, start, end).stream() : bytesOf(form.body).subarray(start, end);
-}
-
-function bytesOf(body: string | Buffer): Buffer<ArrayBuffer> {
-  return typeof body === "string" ? Buffer.from(body) : (body as Buffer<ArrayBuffer>);
+function cut({ body, path, facts }: Form, { start, end }: Range): Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array> {
+  if (body === null) return new FilePiece(path, facts, start, end).stream();
+  // A range of a text counts bytes, not letters.
+  return typeof body === "string" ? Buffer.from(body).subarray(start, end) : body.slice(start, end);
 }
 
 /** RFC 9110 section 14.6. */
@@ -96,7 +94,7 @@ async function* parts(form: Form, ranges: readonly Range[], heads: readonly Buff
     const head = heads[index];
     if (head !== undefined) yield head;
     if (form.body === null) yield* new FilePiece(form.path, form.facts, range.start, range.end).read();
-    else yield bytesOf(form.body).subarray(range.start, range.end);
+    else yield await new Response(cut(form, range)).bytes();
   }
   yield tail;
 }

@@ -30,8 +30,8 @@ export interface Form {
   readonly lastModified: string;
   /** Made once and frozen, so that the server may remember what it made of them: a reply costs no more than its Response. */
   readonly init: { readonly headers: Readonly<Record<string, string>> };
-  /** null: streamed from the disk. Text is kept as a string, which the server can send in one write with the head. */
-  readonly body: string | Buffer | null;
+  /** null: streamed from the disk. Short text is a string, which the server sends in one write with the head; a Blob's bytes are never copied. */
+  readonly body: string | Blob | null;
 }
 
 /** A file with all the forms it can be sent in. */
@@ -61,6 +61,8 @@ const SETTLE_MS = 1000;
 /** What a page takes besides its bodies, roughly: without it a million empty files would count as nothing. */
 const PAGE_OVERHEAD_BYTES = 1024;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
+/** Longer texts cost less as a Blob: a Response copies its string. */
+const MAX_STRING_BYTES = 16_384;
 const FALLBACK_KEY = "\0fallback";
 
 export function openSite(settings: Settings): Site {
@@ -153,7 +155,7 @@ export function readBody(settings: Settings, path: string, { size }: { size: num
   if (size > settings.cacheFileBytes) return isReadable(path) ? null : undefined;
   const body = read(path);
   if (body === null) return undefined;
-  return type.endsWith("charset=utf-8") && isUtf8(body) ? body.toString() : body;
+  return size <= MAX_STRING_BYTES && type.endsWith("charset=utf-8") && isUtf8(body) ? body.toString() : new Blob([body]);
 }
 
 /** What a form is made of. */
@@ -234,8 +236,8 @@ function forget(site: Site, page: Page): void {
   if (page.key !== null && site.cache.delete(page.key)) site.cachedBytes -= page.cost;
 }
 
-/** In bytes. A string with letters beyond Latin-1 takes two a letter. */
+/** In bytes. Twice its length: the server keeps what it sends often as one message, and letters of a string may take two. */
 export function sizeInMemory(body: Form["body"]): number {
-  if (typeof body !== "string") return body?.length ?? 0;
-  return 2 * body.length;
+  if (body === null) return 0;
+  return 2 * (typeof body === "string" ? body.length : body.size);
 }
