@@ -1,9 +1,12 @@
 /** A WebSocket client that sends frames as they are told, right or wrong, and reads what comes back frame by frame. */
 import { expect } from "bun:test";
+import { constants, inflateRawSync } from "node:zlib";
 import { RawClient } from "./client";
 
 export const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 export const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+const TAIL = Buffer.from([0, 0, 255, 255]);
 
 export interface FrameOptions {
   fin?: boolean;
@@ -187,7 +190,8 @@ export function upgradeRequest(path: string, extra = ""): string {
   );
 }
 
-function showFrame({ opcode, payload }: ServerFrame): string {
+function showFrame({ opcode, rsv, payload: sent }: ServerFrame): string {
+  const payload = rsv === 4 ? inflateRawSync(Buffer.concat([sent, TAIL]), { finishFlush: constants.Z_SYNC_FLUSH }) : sent;
   if (opcode === 1) return `text:${new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload)}`;
   if (opcode === 2) return `binary:${payload.toString("hex")}`;
   return `${opcode === 9 ? "ping" : opcode === 10 ? "pong" : `opcode ${opcode}`}:${payload.toString("latin1")}`;
