@@ -183,11 +183,11 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   secured(socket: Socket<ServerConnection>): void {
     this.socket = socket;
     this.isSecure = true;
+    this.#isFresh = false;
   }
 
   /** The TLS handshake is over. */
   shook(socket: Socket<ServerConnection>, isGood: boolean): void {
-    this.#isFresh = false;
     if (this.#protocol instanceof TlsOpening) this.#protocol.shook(socket, isGood);
   }
 

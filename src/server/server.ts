@@ -34,9 +34,9 @@ import { openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { planRoutes } from "./routing";
 import { unpackModules, unpackPages } from "./shipped";
 import { helpText, statusText } from "./status";
-
 import { TlsContexts } from "./tls-contexts";
 import { withCertificates } from "./tls-reload";
+
 /** A server that listens. */
 export interface RunningServer {
   /** URLs with the real ports. */
@@ -63,8 +63,8 @@ export async function startServer(options: Options, log: ServerLog = createLog()
   const folders = findFolders(options);
   const server = new HrmrServer(options, folders, log, startedAt);
   try {
-    await server.load();
     await server.loadTls(addresses);
+    await server.load();
     for (const address of addresses) await server.listen(address);
   } catch (error) {
     await server.shutdown("the start failed");
@@ -91,9 +91,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly wheel: DeadlineWheel;
   readonly pool: Pool;
   readonly closed: Promise<void>;
+  tls: TlsContexts | null = null;
   readonly #closed = Promise.withResolvers<void>();
   readonly #options: Options;
-  tls: TlsContexts | null = null;
   readonly #folders: Folders;
   readonly #log: ServerLog;
   readonly #startedAt: number;
@@ -140,15 +140,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   // ---- starting ----
 
-  async load(): Promise<void> {
-    registerHrmrModule();
-    const options = this.#options;
-    const { modulesDir, hasModulesDir, stateDir } = this.#folders;
-    if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
-    const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
-    const settings = { ...options.modules, http: { root, ...options.modules.http } };
-    const commands = commandRoutes(options.commands, this);
-    this.#registry = new Registry({
   /** @throws UserError for certificates that cannot be used, and for a tls:// listener without any */
   async loadTls(addresses: readonly ListenAddress[]): Promise<void> {
     this.tls = await TlsContexts.load(this.#options.tls);
@@ -162,6 +153,15 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (this.tls?.expiryNote != null) this.summary.notes.push(this.tls.expiryNote);
   }
 
+  async load(): Promise<void> {
+    registerHrmrModule();
+    const options = this.#options;
+    const { modulesDir, hasModulesDir, stateDir } = this.#folders;
+    if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
+    const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
+    const settings = { ...options.modules, http: { root, ...options.modules.http } };
+    const commands = commandRoutes(options.commands, this);
+    this.#registry = new Registry({
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
@@ -301,6 +301,12 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   async #reloadVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
+    const modules = await this.#modulesVerdict(names);
+    // RELOAD NAME is about that module only.
+    return names === null && this.tls !== null ? withCertificates(modules, this.tls) : modules;
+  }
+
+  async #modulesVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
     try {
       const verdict = await this.registry.reload(names);
       return { ok: verdict.ok, text: verdictText(verdict) };
@@ -314,12 +320,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const { ok, text } = await this.#reloadVerdict(null);
     if (!ok) this.#log.error(text);
     else if (!/^OK \d+ modules? unchanged.*\n$/.test(text)) this.#log.info(text);
-    const modules = await this.#modulesVerdict(names);
-    // RELOAD NAME is about that module only.
-    return names === null && this.tls !== null ? withCertificates(modules, this.tls) : modules;
-  }
-
-  async #modulesVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
   }
 
   // ---- stopping ----
