@@ -10,7 +10,7 @@ import { discoverModules, type ModuleFile } from "./discover";
 import { Generation } from "./generation";
 import { hasChanged } from "./inputs";
 import { loadModule } from "./load";
-import type { ModuleEntry, PlannedModule, Registry } from "./registry";
+import type { ModuleEntry, ModuleSet, PlannedModule } from "./module-set";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict";
 
 /** A version on its way in. */
@@ -28,7 +28,7 @@ interface Failure {
 }
 
 interface Run {
-  readonly registry: Registry;
+  readonly registry: ModuleSet;
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: ModuleEntry[];
@@ -37,7 +37,7 @@ interface Run {
 }
 
 /** @param names only these modules; null: all that there are */
-export async function runReload(registry: Registry, names: Set<string> | null): Promise<Verdict> {
+export async function runReload(registry: ModuleSet, names: Set<string> | null): Promise<Verdict> {
   const startedAt = performance.now();
   const cutBefore = registry.cutCount;
   const run: Run = { registry, candidates: new Map(), failures: new Map(), removed: [], seen: new Map() };
@@ -64,7 +64,7 @@ export async function runReload(registry: Registry, names: Set<string> | null): 
 
 type FoundModule = ModuleFile & { isImplicit: boolean };
 
-async function findFiles({ options }: Registry): Promise<FoundModule[]> {
+async function findFiles({ options }: ModuleSet): Promise<FoundModule[]> {
   const own = isAwaited(options) ? [] : await discoverModules(options.modulesDir);
   options.mayLackModulesDir &&= own.length === 0;
   const isOn = (name: string) => options.settings[name]?.enabled !== false;
@@ -74,7 +74,7 @@ async function findFiles({ options }: Registry): Promise<FoundModule[]> {
 }
 
 /** The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing. */
-function isAwaited({ modulesDir, mayLackModulesDir }: Registry["options"]): boolean {
+function isAwaited({ modulesDir, mayLackModulesDir }: ModuleSet["options"]): boolean {
   return mayLackModulesDir && !existsSync(modulesDir);
 }
 
@@ -92,7 +92,7 @@ function noteRemoved({ registry, removed, failures }: Run, files: FoundModule[],
   }
 }
 
-function isUsed({ options }: Registry, name: string): boolean {
+function isUsed({ options }: ModuleSet, name: string): boolean {
   return options.use?.includes(name) === true;
 }
 
@@ -140,7 +140,7 @@ async function prepare(run: Run, file: FoundModule): Promise<void> {
   }
 }
 
-function entryFor(registry: Registry, file: FoundModule): ModuleEntry {
+function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
   const known = registry.entries.get(file.name);
   if (known !== undefined) {
     known.isImplicit = file.isImplicit;
@@ -161,7 +161,7 @@ function entryFor(registry: Registry, file: FoundModule): ModuleEntry {
   return entry;
 }
 
-async function loadGeneration({ options }: Registry, spec: Generation["spec"]): Promise<Generation> {
+async function loadGeneration({ options }: ModuleSet, spec: Generation["spec"]): Promise<Generation> {
   const log = options.log.withTag(`${spec.name} v${spec.generation}`);
   const module = await loadModule(spec, {
     globals: options.globals,

@@ -1,13 +1,15 @@
 /**
  * From modules to a routing table: built-in commands first, then modules in order of precedence.
  */
+import type { Pool } from "../host/pool";
 import { displayPath } from "../module/describe-error";
-import type { PlannedModule, RoutePlan } from "../module/registry";
+import type { PlannedModule, RoutePlan } from "../module/module-set";
 import type { BoundRoute } from "../module/route";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
+import { onPool } from "./pool-fetch";
 
 /**
  * Builds the next table without touching the one in use.
@@ -15,12 +17,14 @@ import { behindMiddleware, unmatchedBehind, type Link } from "./global-middlewar
  * @param modules in order of precedence; of two that claim the same, the later one is refused, a module that is on only
  *                by default without a word
  * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
+ * @param pool    where `fetch` routes with run: "pool" are called
  */
 export function planRoutes(
   dispatch: Dispatch,
   commands: readonly BoundRoute[],
   modules: readonly PlannedModule[],
-  use: readonly string[] = [],
+  use: readonly string[],
+  pool: Pool,
 ): RoutePlan {
   const links = use.map((name): Link => ({ name, route: modules.find((module) => module.name === name)?.middleware ?? null }));
   const failed: Dispatch["handlerFailed"] = (route, client, error) => dispatch.handlerFailed(route, client, error);
@@ -37,7 +41,8 @@ export function planRoutes(
   const hasApp = modules.some(({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"));
   for (const module of modules) {
     if (module.isImplicit) implicit.add(module.name);
-    for (const route of module.routes) {
+    for (const own of module.routes) {
+      const route = own.kind === "fetch" && own.run === "pool" ? onPool(pool, own, dispatch) : own;
       const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, failed) : route;
       const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
       entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });

@@ -1,7 +1,8 @@
 /**
  * What STATUS and HELP tell.
  */
-import type { ModuleEntry, Registry } from "../module/registry";
+import type { ModuleEntry } from "../module/module-set";
+import type { Registry } from "../module/registry";
 import type { BoundRoute } from "../module/route";
 import type { Dispatch } from "../protocol/wire";
 import { escapeBytes } from "../router/escape";
