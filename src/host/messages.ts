@@ -105,6 +105,14 @@ export interface FailureData {
 
 export type CancelReason = "gone" | "timeout";
 
+/** Of a request's body, main thread to pool thread. */
+export interface BodyPart {
+  /** As latin1. null: there are no more. */
+  readonly text: string | null;
+  /** With null: the body broke off, and why. */
+  readonly error?: string;
+}
+
 /** Parts of a stream that may be on their way before the reader has taken one. */
 export const STREAM_WINDOW = 4;
 
@@ -115,6 +123,7 @@ export type ToWorker =
   | { readonly type: "retire"; readonly id: number }
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
   | { readonly type: "credit"; readonly seq: number }
+  | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
   | { readonly type: "ping"; readonly ping: number };
 
 /** Pool thread to main thread, beside reply batches. Loads and retirements are answered one by one, in their order. */
@@ -123,6 +132,8 @@ export type ToMain =
   | { readonly type: "done"; readonly notes: readonly string[] }
   | { readonly type: "failed"; readonly module: ModuleErrorData | null; readonly error: FailureData }
   | { readonly type: "pong"; readonly ping: number }
+  /** A handler reads its request's body. 0: it wants no more of it. */
+  | { readonly type: "want"; readonly seq: number; readonly parts: number }
   | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly text: string };
 
 const encodedClients = new WeakMap<Client, string>();

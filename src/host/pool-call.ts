@@ -1,4 +1,5 @@
 /** One call on the pool, from the caller's wish to its answer. */
+import type { PoolBody } from "./pool-body";
 import type { RemoteStream } from "./pool-stream";
 
 /** Takes a call's answer: exactly one of the two is called, once, and never after `PoolCall.cancel`. Must not throw. */
@@ -36,10 +37,21 @@ export class PooledCall implements PoolCall {
   holder: CallHolder | null = null;
   seq = 0;
   stream: RemoteStream | null = null;
+  /** What the handler may ask for besides the parcel. */
+  readonly body: PoolBody | null;
   #onOver: (() => void) | null;
 
   /** @param onOver called once, when the call is answered or given up */
-  constructor(generation: number, routeIndex: number, parcel: string, timeoutMs: number, sink: CallSink, onOver: () => void) {
+  constructor(
+    generation: number,
+    routeIndex: number,
+    parcel: string,
+    timeoutMs: number,
+    sink: CallSink,
+    onOver: () => void,
+    body: PoolBody | null,
+  ) {
+    this.body = body;
     this.generation = generation;
     this.routeIndex = routeIndex;
     this.parcel = parcel;
@@ -53,7 +65,15 @@ export class PooledCall implements PoolCall {
     const { sink } = this;
     this.sink = null;
     this.over();
+    // A stream may go on reading the request while it answers.
+    if (this.stream === null) this.body?.cancel();
     sink?.resolve(reply);
+  }
+
+  /** The streamed reply has ended. */
+  streamEnded(): void {
+    this.body?.cancel();
+    this.stream?.end();
   }
 
   /** For a streamed reply that is open: its reader gets the error. */
@@ -61,6 +81,7 @@ export class PooledCall implements PoolCall {
     const { sink } = this;
     this.sink = null;
     this.over();
+    this.body?.cancel();
     this.stream?.fail(error);
     sink?.reject(error);
   }
@@ -68,7 +89,7 @@ export class PooledCall implements PoolCall {
   cancel(): void {
     if (this.sink === null && this.stream === null) return;
     this.sink = null;
-    this.stream?.end();
+    this.streamEnded();
     if (this.holder === null) this.over();
     else this.holder.cancel(this);
   }

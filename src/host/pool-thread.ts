@@ -201,7 +201,10 @@ export class Thread implements CallHolder {
     if (this.state === "blocked") this.state = "running";
     if (Array.isArray(data)) this.#receiveReplies(data);
     else if (data.type === "log") this.#owner.log[data.level](data.text);
-    else if (data.type === "pong") this.#suspectUntil = data.ping === this.#lastPing ? null : this.#suspectUntil;
+    else if (data.type === "want") {
+      const { seq, parts } = data;
+      this.calls.get(seq)?.body?.want(parts, (part) => this.#post({ type: "part", seq, part }));
+    } else if (data.type === "pong") this.#suspectUntil = data.ping === this.#lastPing ? null : this.#suspectUntil;
     else this.tasks.receive(data);
     this.#owner.hasRoom();
   }
@@ -236,7 +239,7 @@ export class Thread implements CallHolder {
       case REPLY.nothing:
         return call.resolve(null);
       case REPLY.streamEnd:
-        return call.stream?.end();
+        return call.streamEnded();
       default: {
         const { name, message, stack } = value as FailureData;
         return call.fail(new HandlerError(name, message, stack));

@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { HostLostError, PoolBusyError } from "./errors";
 import { encodeClient, parcelOf } from "./messages";
+import { PoolBody } from "./pool-body";
 import { type CallSink, type PoolCall, PooledCall } from "./pool-call";
 import { Thread, type ThreadOwner, type ThreadState } from "./pool-thread";
 import type { LoadSpec } from "./spec";
@@ -135,9 +136,19 @@ export class Pool {
    * @param timeoutMs for the handler, from its begin. A call that does not get to begin within twice this time, and the grace
    *                  of a kill, is refused as busy. 0 waits for ever.
    * @param sink      never called before this returns
+   * @param body      what the handler may ask for besides: taken, and read only as it is asked for
    */
-  call(id: number, routeIndex: number, latin1: string, client: Client, timeoutMs: number, sink: CallSink): PoolCall {
-    const call = new PooledCall(id, routeIndex, parcelOf(encodeClient(client), latin1), timeoutMs, sink, this.#over);
+  call(
+    id: number,
+    routeIndex: number,
+    latin1: string,
+    client: Client,
+    timeoutMs: number,
+    sink: CallSink,
+    body: ReadableStream<Uint8Array> | null = null,
+  ): PoolCall {
+    const carried = body === null ? null : new PoolBody(body);
+    const call = new PooledCall(id, routeIndex, parcelOf(encodeClient(client), latin1), timeoutMs, sink, this.#over, carried);
     this.#pending++;
     if (this.#closed !== null) queueMicrotask(() => call.fail(this.#closed ?? lost()));
     else if (this.#pending > this.#options.maxQueued)

@@ -3,6 +3,7 @@ import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../module/contract";
 import type { LoadedModule } from "../module/load";
 import {
+  type BodyPart,
   CALL_FIELDS,
   type CallBatch,
   type CancelReason,
@@ -16,7 +17,7 @@ import {
   toLatin1,
 } from "./messages";
 import { SavedReplies } from "./saved-replies";
-import { PoolMessage } from "./worker-message";
+import { PoolMessage, type WantBody } from "./worker-message";
 import { isSource, type Source, StreamSource } from "./worker-stream";
 
 /** One generation in this thread. */
@@ -41,12 +42,14 @@ export class WorkerCalls {
   readonly #shared: Int32Array<SharedArrayBuffer>;
   readonly #saved: SavedReplies;
   readonly #post: (batch: ReplyBatch) => void;
+  readonly #wantBody: WantBody;
   /** Calls that answered with a promise or a stream. */
   readonly #running = new Map<number, Running>();
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
-  constructor(shared: Int32Array<SharedArrayBuffer>, post: (batch: ReplyBatch) => void) {
+  constructor(shared: Int32Array<SharedArrayBuffer>, post: (batch: ReplyBatch) => void, wantBody: WantBody) {
+    this.#wantBody = wantBody;
     this.#shared = shared;
     this.#saved = new SavedReplies(shared);
     this.#post = post;
@@ -86,6 +89,10 @@ export class WorkerCalls {
     this.#running.get(seq)?.stream?.addCredit();
   }
 
+  receiveBody(seq: number, part: BodyPart): void {
+    this.#running.get(seq)?.message.receiveBody(part);
+  }
+
   #begin(seq: number, batch: CallBatch, at: number): boolean {
     if (Atomics.compareExchange(this.#shared, HEAD, seq, (seq + 1) | 0) !== seq) return false;
     Atomics.store(this.#shared, RUNNING, seq);
@@ -104,7 +111,7 @@ export class WorkerCalls {
         new Error(`Route ${routeIndex} of load ${id} is not on this thread. This is a bug in hrmr; please report it.`),
       );
     }
-    const message = new PoolMessage(parcel);
+    const message = new PoolMessage(parcel, seq, this.#wantBody);
     try {
       const result = resident.module.run(handler, message, resident.context);
       if (typeof result === "string") this.#reply(seq, REPLY.text, result);
@@ -136,6 +143,7 @@ export class WorkerCalls {
   #answer(seq: number, value: unknown, running: Running): void {
     if (isSource(value)) return this.#open(seq, value, running);
     this.#running.delete(seq);
+    running.message.over();
     if (typeof value === "string") this.#reply(seq, REPLY.text, value);
     else if (value === undefined || value === null) this.#reply(seq, REPLY.nothing, null);
     else if (value instanceof Uint8Array) this.#reply(seq, REPLY.bytes, toLatin1(value));
@@ -169,6 +177,7 @@ export class WorkerCalls {
   }
 
   #closeStream(seq: number, kind: number, value: ReplyBatch[number]): void {
+    this.#running.get(seq)?.message.over();
     this.#running.delete(seq);
     this.#reply(seq, kind, value);
     this.#scheduleFlush();

@@ -1,9 +1,16 @@
 /** A message as a handler on a pool thread sees it: everything but the bytes' string is made at its first use. */
 import type { Client, Message } from "../module/contract";
-import { type CancelReason, decodeClient, fromLatin1, parcelMark } from "./messages";
+import { type BodyPart, type CancelReason, decodeClient, fromLatin1, parcelMark } from "./messages";
+import { WorkerBody } from "./worker-body";
+
+/** Asks the main thread for parts of a call's body; 0: no more are wanted. */
+export type WantBody = (seq: number, parts: number) => void;
 
 export class PoolMessage implements Message {
   readonly #parcel: string;
+  readonly #seq: number;
+  readonly #wantBody: WantBody;
+  #body: WorkerBody | null = null;
   #bytes: Uint8Array | null = null;
   #text: string | null = null;
   #client: Client | null = null;
@@ -11,20 +18,23 @@ export class PoolMessage implements Message {
   #cancelled: CancelReason | null = null;
 
   /** @param parcel see `parcelOf` */
-  constructor(parcel: string) {
+  constructor(parcel: string, seq: number, wantBody: WantBody) {
     this.#parcel = parcel;
+    this.#seq = seq;
+    this.#wantBody = wantBody;
   }
 
-  get #latin1(): string {
+  /** The message, a character a byte. */
+  get latin1(): string {
     return this.#parcel.slice(parcelMark(this.#parcel) + 1);
   }
 
   get bytes(): Uint8Array {
-    return (this.#bytes ??= fromLatin1(this.#latin1));
+    return (this.#bytes ??= fromLatin1(this.latin1));
   }
 
   get text(): string {
-    return (this.#text ??= decodeText(this.#latin1));
+    return (this.#text ??= decodeText(this.latin1));
   }
 
   get client(): Client {
@@ -42,7 +52,23 @@ export class PoolMessage implements Message {
   /** Nobody waits for the reply any more. Runs the module's abort listeners: call it inside the module's graph. */
   cancel(reason: CancelReason): void {
     this.#cancelled ??= reason;
+    this.#body?.fail(abortReason(reason));
     this.#controller?.abort(abortReason(reason));
+  }
+
+  /** The body of an HTTP request that does not come with the call. Once. */
+  openBody(): ReadableStream<Uint8Array> {
+    this.#body = new WorkerBody((parts) => this.#wantBody(this.#seq, parts));
+    return this.#body.stream;
+  }
+
+  receiveBody(part: BodyPart): void {
+    this.#body?.receive(part);
+  }
+
+  /** The reply is complete, and with it the call: a body that is still read breaks off. */
+  over(): void {
+    this.#body?.fail(new Error("The request is over: its reply was sent."));
   }
 }
 

@@ -6,6 +6,8 @@ import { type LoadedModule, loadModule } from "../module/load";
 import type { LoadSpec } from "./spec";
 import { type CallBatch, failureOf, type ReplyBatch, type ToMain, type ToWorker } from "./messages";
 import { type Resident, WorkerCalls } from "./worker-calls";
+import { fetchHandler } from "./worker-fetch";
+import { PoolResponse } from "./worker-response";
 
 /** The part of a Worker's global scope that is used here; the DOM's types are not loaded. */
 interface WorkerScope {
@@ -27,6 +29,8 @@ function makeLog(tag: string): Log {
 
 const log = makeLog("");
 
+const GLOBALS = { Response: PoolResponse };
+
 let calls: WorkerCalls;
 let host: number;
 let loadTimeoutMs: number;
@@ -44,7 +48,11 @@ function obey(message: ToWorker): void {
   switch (message.type) {
     case "init":
       ({ host, loadTimeoutMs } = message);
-      calls = new WorkerCalls(message.shared, (batch) => scope.postMessage(batch));
+      calls = new WorkerCalls(
+        message.shared,
+        (batch) => scope.postMessage(batch),
+        (seq, parts) => post({ type: "want", seq, parts }),
+      );
       return registerHrmrModule();
     case "load":
       return answer(load(message.spec, message.previousId));
@@ -54,6 +62,8 @@ function obey(message: ToWorker): void {
       return calls.cancel(message.seq, message.reason);
     case "credit":
       return calls.addCredit(message.seq);
+    case "part":
+      return calls.receiveBody(message.seq, message.part);
     case "ping":
       return post({ type: "pong", ping: message.ping });
   }
@@ -69,7 +79,7 @@ function answer(work: Promise<string[]>): void {
 async function load(spec: LoadSpec, previousId: number | null): Promise<string[]> {
   const own = makeLog(`${spec.name} v${spec.generation} on pool thread ${host}: `);
   const onError = (error: unknown, kind: string): void => own.error(`${kind}: ${describeThrown(error)}`);
-  const module = await loadModule(spec, { globals: {}, host, log: own, onError, timeoutMs: loadTimeoutMs });
+  const module = await loadModule(spec, { globals: GLOBALS, host, log: own, onError, timeoutMs: loadTimeoutMs });
   try {
     const notes: string[] = [];
     const handed = await handoffFrom(previousId, notes);
@@ -118,7 +128,9 @@ function residentOf(module: LoadedModule): Resident {
   const handlers: (Handle | undefined)[] = [];
   for (const { spec, handler } of module.shape.routes) {
     // A "handle" route holds a Handle: readShape checked it.
-    if (spec.run === "pool" && spec.kind === "handle") handlers[spec.index] = handler as unknown as Handle;
+    if (spec.run !== "pool") continue;
+    if (spec.kind === "handle") handlers[spec.index] = handler as unknown as Handle;
+    else if (spec.kind === "fetch") handlers[spec.index] = fetchHandler(spec.key, handler as unknown as Parameters<typeof fetchHandler>[1]);
   }
   return { module, handlers, context: module.context };
 }

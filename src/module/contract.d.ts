@@ -61,6 +61,11 @@ export interface HandleRoute<State = unknown> extends RouteOptions {
 /** HTTP: a standard Request in, a standard Response out. */
 export interface FetchRoute<State = unknown> extends RouteOptions {
   fetch(request: Request, context: RequestContext<State>): Response | Promise<Response>;
+  /**
+   * Where it runs: "inline" (default) on the event loop, "pool" on a thread of the pool, `use` with it. Bodies cross as they are read; small
+   * ones with the call.
+   */
+  run?: "inline" | "pool";
 }
 
 /** The connection itself, as sequential code. Runs inline; it waits without a thread or a stack. */
@@ -170,11 +175,7 @@ export interface ServerWebSocket<Data = unknown> {
  *
  * @param context  as for `fetch`; in `middleware` that of the module with the middleware, with the client, params and id of the request
  */
-export type Middleware<State = unknown> = (
-  request: Request,
-  context: RequestContext<State>,
-  next: Next,
-) => Response | Promise<Response>;
+export type Middleware<State = unknown> = (request: Request, context: RequestContext<State>, next: Next) => Response | Promise<Response>;
 
 /**
  * Calls what stands behind: the next middleware, or the route. Once at most: the second call fails. Rejects with what that threw.

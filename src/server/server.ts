@@ -175,7 +175,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       globals: moduleGlobals(),
       publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
       use: options.http.use,
-      plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use),
+      plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use, this.pool),
       log: this.#log,
     });
     const verdict = await this.#registry.reload();

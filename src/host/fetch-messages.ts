@@ -1,0 +1,121 @@
+/**
+ * HTTP requests and responses as they cross between the main thread and a thread of the pool: a head in lines, an empty
+ * line, and the body behind it when it is small or at hand.
+ */
+import { failureOf } from "./messages";
+
+/** Request bodies up to this travel with their call. In bytes. */
+export const WHOLE_REQUEST_BYTES = 65_536;
+/** Response bodies that are at hand travel whole up to this, and so keep their Content-Length. In bytes. */
+export const WHOLE_RESPONSE_BYTES = 1_048_576;
+/** Larger ones travel in parts of at most this. In bytes. */
+export const PART_BYTES = 262_144;
+
+/** How a message's body travels. */
+export const BODY = {
+  none: "n",
+  /** Of a response: behind the head, as it is. */
+  text: "t",
+  /** Behind the head, as latin1. */
+  bytes: "b",
+  /** Of a request: its parts come when they are asked for. Of a response: they follow in the reply's stream. */
+  stream: "s",
+} as const;
+export type BodyWay = (typeof BODY)[keyof typeof BODY];
+
+/** A head's fields, in order; Set-Cookie may occur more than once. */
+export type Fields = [name: string, value: string][];
+
+export interface CarriedRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly requestId: string;
+  readonly params: Record<string, string>;
+  readonly fields: Fields;
+  readonly way: BodyWay;
+  /** As latin1; "" unless `way` says that it is here. */
+  readonly body: string;
+}
+
+export interface CarriedResponse {
+  readonly status: number;
+  readonly statusText: string;
+  readonly fields: Fields;
+  readonly way: BodyWay;
+  readonly body: string;
+}
+
+export function encodeRequest({ method, url, requestId, params, fields, way, body }: CarriedRequest): string {
+  return `${way}${method}\n${url}\n${requestId}\n${JSON.stringify(params)}\n${linesOf(fields)}\n${body}`;
+}
+
+export function decodeRequest(text: string): CarriedRequest {
+  const [start, url, requestId, params, end] = splitLines(text, 4);
+  const { fields, body } = splitFields(text, end);
+  return {
+    way: start.charAt(0) as BodyWay,
+    method: start.slice(1),
+    url,
+    requestId,
+    // As the router makes them: without a prototype.
+    params: Object.assign(Object.create(null), JSON.parse(params)) as Record<string, string>,
+    fields,
+    body,
+  };
+}
+
+export function encodeResponse({ status, statusText, fields, way, body }: CarriedResponse): string {
+  // The standard class lets any text pass for a reason, line ends included.
+  const reason = /^[ -~]*$/.test(statusText) ? statusText : "";
+  return `${way}${status} ${reason}\n${linesOf(fields)}\n${body}`;
+}
+
+export function decodeResponse(text: string): CarriedResponse {
+  const [start, , , , end] = splitLines(text, 1);
+  const space = start.indexOf(" ");
+  const { fields, body } = splitFields(text, end);
+  return { way: start.charAt(0) as BodyWay, status: Number(start.slice(1, space)), statusText: start.slice(space + 1), fields, body };
+}
+
+export function fieldsOf(headers: Headers): Fields {
+  // toJSON() keeps each Set-Cookie apart, in half the time of iterating.
+  const named: Record<string, string | string[]> = headers.toJSON();
+  return Object.entries(named).flatMap(([name, value]): Fields =>
+    typeof value === "string" ? [[name, value]] : value.map((one) => [name, one]),
+  );
+}
+
+/** A body's failure on its way to the thread that reads it. */
+export function failureText(error: unknown): string {
+  return failureOf(error).message;
+}
+
+function linesOf(fields: Fields): string {
+  let lines = "";
+  for (const [name, value] of fields) lines += `${name}:${value}\n`;
+  return lines;
+}
+
+/** @returns the first `count` lines (at most 4), and where the next one begins */
+function splitLines(text: string, count: number): [string, string, string, string, number] {
+  const lines: [string, string, string, string] = ["", "", "", ""];
+  let at = 0;
+  for (let line = 0; line < count; line++) {
+    const end = text.indexOf("\n", at);
+    lines[line] = text.slice(at, end);
+    at = end + 1;
+  }
+  return [...lines, at];
+}
+
+function splitFields(text: string, from: number): { fields: Fields; body: string } {
+  const fields: Fields = [];
+  let at = from;
+  while (text.charAt(at) !== "\n") {
+    const colon = text.indexOf(":", at);
+    const end = text.indexOf("\n", colon);
+    fields.push([text.slice(at, colon), text.slice(colon + 1, end)]);
+    at = end + 1;
+  }
+  return { fields, body: text.slice(at + 1) };
+}

@@ -1,0 +1,65 @@
+/** A request's body on its way to a thread of the pool: read no faster than the handler there asks for it. */
+import { failureText, PART_BYTES } from "./fetch-messages";
+import { toLatin1, type BodyPart } from "./messages";
+
+export class PoolBody {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  #credit = 0;
+  #isPumping = false;
+  #isOver = false;
+  /** What was read and is not sent yet. */
+  #rest: Uint8Array | null = null;
+
+  /** @param stream taken: it is read to its end, or cancelled */
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.#reader = stream.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+  }
+
+  /**
+   * The handler asks for more.
+   *
+   * @param parts how many; 0: it wants no more at all
+   * @param send  takes one part to the thread that asked
+   */
+  want(parts: number, send: (part: BodyPart) => void): void {
+    if (parts === 0) return this.cancel();
+    this.#credit += parts;
+    if (!this.#isPumping && !this.#isOver) void this.#pump(send);
+  }
+
+  /** Nobody reads on. Idempotent. */
+  cancel(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#rest = null;
+    this.#reader.cancel().catch(() => undefined);
+  }
+
+  async #pump(send: (part: BodyPart) => void): Promise<void> {
+    this.#isPumping = true;
+    try {
+      while (this.#credit > 0 && !this.#isOver) {
+        const part = this.#rest ?? (await this.#read());
+        if (this.#isOver) return;
+        if (part === null) {
+          this.#isOver = true;
+          return send({ text: null });
+        }
+        this.#rest = part.length > PART_BYTES ? part.subarray(PART_BYTES) : null;
+        this.#credit--;
+        send({ text: toLatin1(part.subarray(0, PART_BYTES)) });
+      }
+    } catch (error) {
+      this.#isOver = true;
+      send({ text: null, error: failureText(error) });
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  /** @returns null at the end */
+  async #read(): Promise<Uint8Array | null> {
+    const { done, value } = await this.#reader.read();
+    return done ? null : value;
+  }
+}

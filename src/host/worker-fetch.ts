@@ -1,0 +1,98 @@
+/** `fetch` routes on a pool thread: the message becomes a Request, and the Response a reply, whole or as a stream. */
+import type { Message, ModuleContext, Reply, RequestContext } from "../module/contract";
+import { requestContext } from "../module/request-context";
+import { BODY, decodeRequest, encodeResponse, type Fields, fieldsOf, PART_BYTES, WHOLE_RESPONSE_BYTES } from "./fetch-messages";
+import { fromLatin1, toLatin1 } from "./messages";
+import type { PoolMessage } from "./worker-message";
+import { PoolResponse } from "./worker-response";
+
+type Fetch = (request: Request, context: RequestContext) => unknown;
+
+/** @returns the handler that the pool calls in place of the module's `fetch` */
+export function fetchHandler(key: string, fetch: Fetch): (message: Message, context: ModuleContext) => Reply | Promise<Reply> {
+  return (message, context) => {
+    const value = callFetch(fetch, message as PoolMessage, context);
+    if (value instanceof Response) return replyOf(value);
+    if (value instanceof Promise) return value.then((settled) => replyOf(checked(key, settled)));
+    return replyOf(checked(key, value));
+  };
+}
+
+function callFetch(fetch: Fetch, message: PoolMessage, context: ModuleContext): unknown {
+  const { url, method, fields, way, body, params, requestId } = decodeRequest(message.latin1);
+  const mayHaveBody = method !== "GET" && method !== "HEAD";
+  const init: RequestInit & { duplex?: "half" } = { method, headers: fields, signal: message.signal };
+  if (mayHaveBody && way === BODY.bytes) init.body = fromLatin1(body) as Uint8Array<ArrayBuffer>;
+  if (mayHaveBody && way === BODY.stream) {
+    init.body = message.openBody();
+    init.duplex = "half";
+  }
+  return fetch(new Request(url, init), requestContext(context, message, params, { requestId }));
+}
+
+function checked(key: string, value: unknown): Response {
+  if (value instanceof Response) return value;
+  const got = value === null ? "null" : typeof value;
+  throw new TypeError(`Route "${key}": fetch returned ${got}. It must return a Response, or a promise of one.`);
+}
+
+function replyOf(response: Response): string | ResponseParts {
+  if (response.bodyUsed)
+    throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
+  // Before the body is looked at: behind it they would lack the Content-Type that comes from it.
+  const fields = fieldsOf(response.headers);
+  const body = PoolResponse.bodyOf(response);
+  if (typeof body === "string") return encode(response, fields, BODY.text, body);
+  if (body !== undefined && body.length <= WHOLE_RESPONSE_BYTES) return encode(response, fields, BODY.bytes, toLatin1(body));
+  if (response.body === null) return encode(response, fields, BODY.none, "");
+  return new ResponseParts(encode(response, fields, BODY.stream, ""), response.body);
+}
+
+function encode({ status, statusText }: Response, fields: Fields, way: (typeof BODY)[keyof typeof BODY], body: string): string {
+  return encodeResponse({ status, statusText, fields, way, body });
+}
+
+/** A reply that streams: the head, then the body's parts. */
+class ResponseParts implements AsyncIterableIterator<string | Uint8Array> {
+  readonly #reader: ReadableStreamDefaultReader<unknown>;
+  #head: string | null;
+  /** Of a part that was too large for one message. */
+  #rest: Uint8Array | null = null;
+
+  constructor(head: string, body: ReadableStream) {
+    this.#head = head;
+    this.#reader = body.getReader() as ReadableStreamDefaultReader<unknown>;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<string | Uint8Array>> {
+    const head = this.#head;
+    this.#head = null;
+    if (head !== null) return { done: false, value: head };
+    let bytes = this.#rest;
+    if (bytes === null) {
+      const { done, value } = await this.#reader.read();
+      if (done) return { done: true, value: undefined };
+      bytes = toBytes(value);
+    }
+    this.#rest = bytes.length > PART_BYTES ? bytes.subarray(PART_BYTES) : null;
+    return { done: false, value: bytes.subarray(0, PART_BYTES) };
+  }
+
+  /** A reader's `cancel` ends a read that is pending, where an iterator's `return` would wait behind it. */
+  async return(): Promise<IteratorResult<string | Uint8Array>> {
+    await this.#reader.cancel();
+    return { done: true, value: undefined };
+  }
+}
+
+function toBytes(part: unknown): Uint8Array {
+  if (part instanceof Uint8Array) return part;
+  if (typeof part === "string") return Buffer.from(part);
+  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+  if (part instanceof ArrayBuffer) return new Uint8Array(part);
+  throw new TypeError(`A Response's stream gave ${part === null ? "null" : typeof part}. Its parts must be bytes or strings.`);
+}
