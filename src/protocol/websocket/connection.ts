@@ -405,7 +405,7 @@ export class HostSocket implements Protocol, FrameSink {
     const { dispatch, client } = this.wire;
     dispatch.counters.errors++;
     dispatch.handlerFailed(route, client, error);
-    this.beginClose(SERVER_ERROR, "");
+    this.beginClose(SERVER_ERROR, "internal error");
   }
 }
 
