@@ -1,6 +1,6 @@
 /** The owner's side of the load generator's process. */
 import { join } from "node:path";
-import type { LoadResult, LoadSpec, Order } from "./load";
+import type { LoadResult, LoadSpec, Opening, Order } from "./load";
 
 export class Generator {
   readonly #child: Bun.Subprocess;
@@ -44,9 +44,9 @@ export class Generator {
     return (await this.#order({ do: "stop", load })) as LoadResult;
   }
 
-  /** Connections that say nothing. @returns how many are open */
-  async hold(port: number, connections: number): Promise<number> {
-    return ((await this.#order({ do: "hold", port, connections })) as LoadResult).requests;
+  /** Connections that say nothing, or nothing more than `opening`. @returns how many are open */
+  async hold(port: number, connections: number, opening?: Opening): Promise<number> {
+    return ((await this.#order({ do: "hold", port, connections, opening })) as LoadResult).requests;
   }
 
   /** Closes all connections. */

@@ -16,6 +16,15 @@ export interface LoadSpec {
   readonly reply: Expectation;
   /** Requests in one write. Default 1. */
   readonly pipeline?: number;
+  /** What each connection sends first, and the status of the HTTP reply that it waits for. */
+  readonly opening?: Opening;
+  /** `request` is bytes, a character each; else text. */
+  readonly isBinary?: boolean;
+}
+
+export interface Opening {
+  readonly request: string;
+  readonly status: number;
 }
 
 /** What a load met. */
@@ -38,7 +47,7 @@ export type Order =
   | { do: "run"; load: string; ms: number }
   | { do: "start"; load: string }
   | { do: "stop"; load: string }
-  | { do: "hold"; port: number; connections: number }
+  | { do: "hold"; port: number; connections: number; opening?: Opening }
   | { do: "close" };
 
 /** How long the last replies may take once no more requests are sent, and the first ones. In milliseconds. */
@@ -52,6 +61,8 @@ class Client {
   sentAt = 0;
   received = 0;
   parts: Uint8Array[] = [];
+  /** Waits for the reply to the opening. */
+  opening: PromiseWithResolvers<void> | null = null;
   constructor(readonly load: Load) {}
 }
 
@@ -70,7 +81,7 @@ class Load {
 
   constructor(readonly spec: LoadSpec) {
     this.pipeline = spec.pipeline ?? 1;
-    this.request = Buffer.from(spec.request.repeat(this.pipeline));
+    this.request = Buffer.from(spec.request.repeat(this.pipeline), spec.isBinary ? "latin1" : "utf8");
   }
 
   async open(): Promise<void> {
@@ -94,7 +105,7 @@ class Load {
       this.#known = Buffer.from(text.repeat(this.pipeline), "latin1");
       answered.resolve();
     };
-    client.socket?.write(this.spec.request);
+    client.socket?.write(this.request.subarray(0, this.request.length / this.pipeline));
     await withDeadline(
       answered.promise,
       () => `no right reply to ${JSON.stringify(this.spec.request)}; got ${JSON.stringify(textOf(client.parts).slice(0, 400))}`,
@@ -132,6 +143,7 @@ class Load {
   }
 
   receive(client: Client, bytes: Uint8Array): void {
+    if (client.opening !== null) return this.#open(client, client.opening, bytes);
     const expected = this.#known.length;
     if (client.received === 0 && bytes.length === expected && this.#learnt === null) return this.#finish(client, bytes);
     client.parts.push(bytes);
@@ -142,6 +154,16 @@ class Load {
     client.parts = [];
     client.received = 0;
     this.#finish(client, whole);
+  }
+
+  #open(client: Client, opening: PromiseWithResolvers<void>, bytes: Uint8Array): void {
+    client.parts.push(bytes);
+    const text = textOf(client.parts);
+    if (!text.includes("\r\n\r\n")) return;
+    client.parts = [];
+    client.opening = null;
+    if (text.startsWith(`HTTP/1.1 ${this.spec.opening?.status} `) && text.endsWith("\r\n\r\n")) opening.resolve();
+    else opening.reject(new Error(`wrong reply to the opening: ${JSON.stringify(text.slice(0, 400))}`));
   }
 
   #finish(client: Client, bytes: Uint8Array): void {
@@ -202,7 +224,12 @@ function textOf(parts: Uint8Array[]): string {
 }
 
 async function connect(client: Client, port: number): Promise<void> {
+  const { opening } = client.load.spec;
+  if (opening !== undefined) client.opening = Promise.withResolvers();
   client.socket = await Bun.connect<Client>({ hostname: "127.0.0.1", port, data: client, socket: handlers });
+  if (opening === undefined || client.opening === null) return;
+  client.socket.write(opening.request);
+  await withDeadline(client.opening.promise, () => "no reply to the opening");
 }
 
 const handlers: Bun.SocketHandler<Client> = {
@@ -240,7 +267,7 @@ async function obey(order: Order): Promise<LoadResult | null> {
     return await loadOf(order.load).stop();
   } else if (order.do === "start") loadOf(order.load).start();
   else if (order.do === "stop") return await loadOf(order.load).stop();
-  else if (order.do === "hold") return await hold(order.port, order.connections);
+  else if (order.do === "hold") return await hold(order);
   else {
     for (const load of loads.values()) load.close();
     loads.clear();
@@ -249,8 +276,8 @@ async function obey(order: Order): Promise<LoadResult | null> {
 }
 
 /** Connections that say nothing, until "close". @returns how many the server has accepted and kept, as `requests` */
-async function hold(port: number, connections: number): Promise<LoadResult> {
-  const load = new Load({ port, connections: 0, request: "", reply: { pattern: "" } });
+async function hold({ port, connections, opening }: Extract<Order, { do: "hold" }>): Promise<LoadResult> {
+  const load = new Load({ port, connections: 0, request: "", reply: { pattern: "" }, opening });
   for (let i = 0; i < connections; i++) load.clients.push(new Client(load));
   loads.set(`idle ${loads.size}`, load);
   await inBatches(load.clients, (client) => connect(client, port));

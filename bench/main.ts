@@ -18,6 +18,7 @@ import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./
 import { startRow } from "./rows/start";
 import { chunkRow, lineRow, poolRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
+import { websocketBinaryRow, websocketIdleRow, websocketLongTextRow, websocketReloadRow, websocketTextRow } from "./rows/websocket";
 import { findProgram, stopAll } from "./server";
 import { tableHead, tableLine } from "./table";
 
@@ -30,6 +31,9 @@ const ROWS: readonly Row[] = [
   honoTextRow,
   honoJsonRow,
   staticRow,
+  websocketTextRow,
+  websocketBinaryRow,
+  websocketLongTextRow,
   trafficRow,
   reloadInlineRow,
   reloadPoolRow,
@@ -37,6 +41,8 @@ const ROWS: readonly Row[] = [
   reloadManyRow,
   reloadMemoryRow,
   idleRow,
+  websocketReloadRow,
+  websocketIdleRow,
   startRow,
 ];
 const DEFAULT_ROUNDS = 5;
