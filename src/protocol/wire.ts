@@ -51,6 +51,10 @@ export interface Wire {
    * @returns false above maxWriteBufferBytes: wait for `Protocol.drained` (or `waitForDrain`) before writing more
    */
   write(data: string | Uint8Array): boolean;
+  /** Whether `sendFile` can be used. */
+  readonly canSendFile: boolean;
+  /** Sends a piece of an open file without reading it. `check` is called before its last bytes; what it throws is thrown. */
+  sendFile(fd: number, start: number, end: number, check: () => void): Promise<void>;
   /** Resolves when the queue is below its mark again, or when the socket is gone. */
   waitForDrain(): Promise<void>;
   /** Stops reading; the peer is pushed back by TCP. Idempotent. */

@@ -3,9 +3,11 @@
  * outbox, and the peer pushed back while it does not read.
  */
 import type { Socket } from "bun";
+import { readSync } from "node:fs";
 import type { Dispatch } from "../protocol/wire";
 import type { DeadlineWheel } from "./deadlines";
 import { Outbox } from "./outbox";
+import { sendFileTo } from "./send-file";
 
 /** What sending needs of the server. */
 export interface SendingHome {
@@ -14,6 +16,12 @@ export interface SendingHome {
 }
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
+/** What of a file is moved before other connections get their turn. In bytes. */
+const FILE_TURN_BYTES = 1_048_576;
+/** A file's last bytes are read and checked before they are sent: a reply that is whole is of one version. */
+const FILE_TAIL_BYTES = 65_536;
+/** Enough to overfill a socket that has just been full: the short write makes Bun tell when there is room. */
+const FILE_WAKE_BYTES = 16_384;
 /** Beyond this, one more system call costs less than the memory. */
 const MAX_CORKED_BYTES = 262_144;
 
@@ -29,11 +37,15 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   #outbox: Outbox | null = null;
   #isPaused = false;
   #drainWaiters: (() => void)[] | null = null;
+  #emptyWaiters: (() => void)[] | null = null;
 
   constructor(home: Home, socket: Socket<Data>) {
     this.home = home;
     this.socket = socket;
   }
+
+  /** Bytes are encrypted on their way to the socket. */
+  abstract isSecure: boolean;
 
   /** A protocol has the connection, and decides itself when to stop reading. */
   protected abstract get isTaken(): boolean;
@@ -72,6 +84,68 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     cork.bytes += data.length;
     if (cork.bytes > MAX_CORKED_BYTES) this.#sendCorked();
     return !this.isOverfull;
+  }
+
+  /** sendfile(2) needs the bare socket. A connection that encrypts says no. */
+  get canSendFile(): boolean {
+    return sendFileTo !== null && !this.isSecure;
+  }
+
+  /**
+   * Sends bytes `start` to before `end` of an open file, at the peer's pace. Resolves when the last was accepted, or the socket is gone.
+   *
+   * @param check  called before the last bytes go out; throws when the file is not what it was
+   */
+  async sendFile(fd: number, start: number, end: number, check: () => void): Promise<void> {
+    // The head must not stay behind.
+    if (this.isCorked && cork.parts.length > 0) this.#sendCorked();
+    const offset = new BigInt64Array([BigInt(start)]);
+    const tail = Math.max(start, end - FILE_TAIL_BYTES);
+    let position = start;
+    let turn = 0;
+    while (position < tail && !this.isClosed) {
+      if (this.#outbox !== null) {
+        await this.#waitUntilEmpty();
+        continue;
+      }
+      const count = Math.min(tail - position, FILE_TURN_BYTES);
+      const sent = sendFileTo === null ? -1 : sendFileTo((this.socket as unknown as { fd: number }).fd, fd, offset, count);
+      if (sent > 0) {
+        position += sent;
+        turn += sent;
+        if (turn >= FILE_TURN_BYTES) {
+          turn = 0;
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        }
+        if (sent === count) continue;
+        // Less than asked for: the socket is full. Trying on at once would move a few pages a call.
+      }
+      if (position >= tail) break;
+      turn = 0;
+      position += this.#sendRead(check, fd, position, Math.min(FILE_WAKE_BYTES, tail - position));
+      offset[0] = BigInt(position);
+    }
+    if (this.isClosed) return;
+    await this.#waitUntilEmpty();
+    const last = Buffer.allocUnsafe(end - position);
+    const count = readSync(fd, last, 0, last.length, position);
+    check();
+    if (count < last.length) throw new CutShortError();
+    this.write(last);
+  }
+
+  #sendRead(check: () => void, fd: number, position: number, length: number): number {
+    const bytes = Buffer.allocUnsafe(length);
+    const count = readSync(fd, bytes, 0, length, position);
+    if (count === 0) check();
+    if (count === 0) throw new CutShortError();
+    this.write(bytes.subarray(0, count));
+    return count;
+  }
+
+  #waitUntilEmpty(): Promise<void> {
+    if (this.isClosed || this.#outbox === null) return Promise.resolve();
+    return new Promise((resolve) => (this.#emptyWaiters ??= []).push(resolve));
   }
 
   waitForDrain(): Promise<void> {
@@ -135,6 +209,9 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     }
     if (this.#outbox !== null) this.home.wheel.disarm(this.#outbox);
     this.#outbox = null;
+    const waiters = this.#emptyWaiters;
+    this.#emptyWaiters = null;
+    if (waiters !== null) for (const wake of waiters) wake();
   }
 
   /** The socket is gone: nobody need wait for room. */
@@ -173,6 +250,12 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     const waiters = this.#drainWaiters;
     this.#drainWaiters = null;
     if (waiters !== null) for (const wake of waiters) wake();
+  }
+}
+
+class CutShortError extends Error {
+  constructor() {
+    super("The file was cut short while it was being sent.");
   }
 }
 

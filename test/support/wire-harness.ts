@@ -101,6 +101,7 @@ function buildTable(routes: HarnessOptions["routes"], inFlight: Set<InFlight>): 
 
 class HarnessWire implements Wire {
   readonly isSecure = false;
+  readonly canSendFile = false;
   isClosed = false;
   hasEnded = false;
   queuedBytes = 0;
@@ -121,6 +122,10 @@ class HarnessWire implements Wire {
 
   get dispatch(): Dispatch {
     return this.harness.dispatch;
+  }
+
+  sendFile(): Promise<void> {
+    return Promise.reject(new Error("Files are read here, and not sent."));
   }
 
   receive(bytes: Uint8Array): void {

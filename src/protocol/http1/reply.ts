@@ -27,8 +27,8 @@ const OWN_FIELDS = new Set([
 /** Whether the connection goes on behind this reply, as far as the request and the handler's own Connection field go. */
 export function keepsAlive(head: RequestHead, response: Response): boolean {
   if (!head.keepAlive) return false;
-  if (GraphResponse.linesOf(response) !== null) return true;
-  return !/(?:^|[\s,])close(?:$|[\s,])/i.test(response.headers.get("connection") ?? "");
+  if (GraphResponse.linesOf(response) !== null || GraphResponse.readyOf(response) !== undefined) return true;
+  return !/(?:^|[\s,])close(?:$|[\s,])/i.test(GraphResponse.headersOf(response).get("connection") ?? "");
 }
 
 /**
@@ -38,19 +38,24 @@ export function keepsAlive(head: RequestHead, response: Response): boolean {
  * Throws for what cannot be sent: a body that was read already, a status that is no final one.
  */
 export function composeReply(head: RequestHead, response: Response, keepAlive: boolean, date: string): string | Uint8Array | null {
+  if (keepAlive && head.isHttp11 && head.method !== "HEAD") {
+    const ready = GraphResponse.readyOf(response);
+    if (ready !== undefined) return ready.message(date);
+  }
   const text = GraphResponse.textOf(response);
   if (text !== undefined) return composeText(head, response, text, keepAlive, date);
   const kind = GraphResponse.kindOf(response);
   if (kind === "none") return composeHead(head, response, emptyFraming(head, response), "", keepAlive, date);
   checkUnread(response);
   if (kind === "stream") {
+    if (GraphResponse.fileOf(response) !== undefined) return null;
     // hono makes a response of another's body; as long as nobody has read that, it is the same string.
     const whole = response.body === null ? undefined : textOfStream(response.body);
     return whole === undefined ? null : composeText(head, response, whole, keepAlive, date);
   }
   if (kind === "blob") return null;
   // Asked for behind the body, the headers would lack the Content-Type that comes from it.
-  if (GraphResponse.linesOf(response) === null) void response.headers;
+  if (GraphResponse.linesOf(response) === null) void GraphResponse.headersOf(response);
   // Of such a body the bytes are there at once.
   const bytes = Bun.peek(response.bytes());
   return bytes instanceof Promise ? null : composeBytes(head, response, bytes, true, keepAlive, date);
@@ -126,13 +131,14 @@ function framingLine(status: number, framing: BodyFraming): string {
 
 /** A reply to HEAD may tell the length of a body that it does not have (RFC 9110 section 8.6). */
 function emptyFraming(head: RequestHead, response: Response): BodyFraming {
-  const told = head.method === "HEAD" && GraphResponse.linesOf(response) === null ? response.headers.get("content-length") : null;
+  const told =
+    head.method === "HEAD" && GraphResponse.linesOf(response) === null ? GraphResponse.headersOf(response).get("content-length") : null;
   return told !== null && /^\d{1,15}$/.test(told) ? Number(told) : 0;
 }
 
 function fieldLines(response: Response, defaultType: string): string {
   // toJSON() keeps each Set-Cookie apart, in half the time of iterating.
-  const fields: Record<string, string | string[]> = response.headers.toJSON();
+  const fields: Record<string, string | string[]> = GraphResponse.headersOf(response).toJSON();
   if (decodedResponses.has(response)) delete fields["content-encoding"];
   let lines = fields["content-type"] === undefined ? defaultType : "";
   for (const name in fields) {

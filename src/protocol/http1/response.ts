@@ -2,6 +2,8 @@
  * The Response of modules: the standard class, which remembers a string body. So the common reply is one synchronous
  * write, where the standard one has to be asked for its body through a promise or a stream.
  */
+import { STATUS_CODES } from "node:http";
+
 const NativeResponse = Response;
 
 /** The standard class's instances: an interface, so that its properties may be overridden by accessors. */
@@ -35,6 +37,54 @@ const JSON_INIT: ResponseInit = { headers: { "Content-Type": "application/json;c
 const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
 export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
 
+/** A stream that is a piece of a file, as its maker says by a property of this name. */
+export const FILE = Symbol.for("hrmr.file");
+
+export interface FilePiece {
+  readonly start: number;
+  readonly end: number;
+  /** @returns a descriptor, which the caller closes. Throws when the file is gone, or another by now. */
+  open(): number;
+  /** Throws when the file was written to since. */
+  check(fd: number): void;
+}
+
+/** What is sent again and again: one frozen init, one body. */
+class ReadyReply {
+  #message: Buffer;
+  #date = "";
+  readonly #dateAt: number;
+
+  constructor(
+    readonly body: string | Blob,
+    lines: string,
+    status: number,
+    bytes: Uint8Array,
+  ) {
+    const before = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines}Date: `;
+    this.#dateAt = before.length;
+    const head = `${before}${" ".repeat(29)}\r\nContent-Length: ${bytes.length}\r\n\r\n`;
+    this.#message = Buffer.concat([Buffer.from(head, "latin1"), bytes]);
+  }
+
+  /** @param date  29 characters */
+  message(date: string): Buffer {
+    if (date !== this.#date) {
+      // A copy: bytes of the old one may still wait to be sent.
+      this.#message = Buffer.from(this.#message);
+      this.#message.latin1Write(date, this.#dateAt);
+      this.#date = date;
+    }
+    return this.#message;
+  }
+}
+const readyReplies = new WeakMap<object, ReadyReply | null>();
+const MAX_READY_BYTES = 262_144;
+
+function isDeeplyFrozen(init: ResponseInit | undefined): init is ResponseInit {
+  return init !== undefined && Object.isFrozen(init) && typeof init.headers === "object" && Object.isFrozen(init.headers);
+}
+
 /** A response's body and head, as far as they are known without reading. */
 export class GraphResponse extends StandardResponse {
   /** The body, when it was a string. */
@@ -43,12 +93,18 @@ export class GraphResponse extends StandardResponse {
   #lines: string | null;
   #kind: BodyKind;
   #blob: Blob | undefined;
+  /** Its init, when that is frozen and nobody has asked for the headers or the body. */
+  #init: object | null = null;
+  #file: FilePiece | undefined;
 
   constructor(body?: Bun.BodyInit | null, init?: ResponseInit) {
     if (typeof body === "string") {
       super(body, init);
       this.#text = body;
-      this.#lines = init === undefined ? (body === "" ? "" : TEXT_LINES) : readLines(init, body);
+      if (isDeeplyFrozen(init)) {
+        this.#init = init;
+        this.#lines = null;
+      } else this.#lines = init === undefined ? (body === "" ? "" : TEXT_LINES) : readLines(init, body);
       this.#kind = "text";
       return;
     }
@@ -57,7 +113,10 @@ export class GraphResponse extends StandardResponse {
     this.#text = text;
     this.#lines = init === undefined ? null : frozenLines(init.headers);
     this.#kind = text === undefined ? kindOf(body) : "text";
-    if (this.#kind === "blob") this.#blob = body as Blob;
+    if (this.#kind === "blob") {
+      this.#blob = body as Blob;
+      if (isDeeplyFrozen(init)) this.#init = init;
+    } else if (this.#kind === "stream" && text === undefined) this.#file = (body as { [FILE]?: FilePiece })[FILE];
   }
 
   // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
@@ -91,6 +150,44 @@ export class GraphResponse extends StandardResponse {
     return response.body === null ? "none" : "stream";
   }
 
+  /** The reply that was made ready for this init and body, if there is one. */
+  static readyOf(response: Response): ReadyReply | undefined {
+    if (!(#init in response) || response.#init === null || response.bodyUsed) return undefined;
+    const ready = readyReplies.get(response.#init);
+    if (ready === null) return undefined;
+    if (ready === undefined) return response.#text === undefined ? undefined : response.#makeReady(Buffer.from(response.#text));
+    return ready.body === (response.#text ?? response.#blob) ? ready : undefined;
+  }
+
+  /** Remembers the bytes of a Blob that was sent with a frozen init. */
+  static keepReady(response: Response, bytes: Uint8Array): void {
+    if (#init in response && response.#init !== null) response.#makeReady(bytes);
+  }
+
+  #makeReady(bytes: Uint8Array): ReadyReply | undefined {
+    const init = this.#init as ResponseInit;
+    const body = this.#text ?? this.#blob;
+    const lines = bytes.length > MAX_READY_BYTES || body === undefined ? null : allLines(init.headers as Record<string, unknown>);
+    const status = init.status ?? 200;
+    const isPlain = lines !== null && body !== undefined && !init.statusText && status !== 204 && status !== 304;
+    const ready = isPlain ? new ReadyReply(body, lines, status, bytes) : null;
+    readyReplies.set(init, ready);
+    return ready ?? undefined;
+  }
+
+  /** To look at, not to change: what was remembered of the response stays true. */
+  static headersOf(response: Response): Headers {
+    return #lines in response ? response.#ownHeaders() : response.headers;
+  }
+
+  #ownHeaders(): Headers {
+    return super.headers;
+  }
+
+  static fileOf(response: Response): FilePiece | undefined {
+    return #file in response ? response.#file : undefined;
+  }
+
   static blobOf(response: Response): Blob | undefined {
     return #blob in response ? response.#blob : undefined;
   }
@@ -98,6 +195,7 @@ export class GraphResponse extends StandardResponse {
   override get headers(): Headers {
     // Whoever holds them may change them.
     this.#lines = null;
+    this.#init = null;
     return super.headers;
   }
 
@@ -105,6 +203,8 @@ export class GraphResponse extends StandardResponse {
     const stream = super.body;
     if (this.#text !== undefined && stream !== null && !stream.locked) (stream as TextStream)[TEXT] = this.#text;
     this.#text = undefined;
+    this.#init = null;
+    this.#file = undefined;
     if (stream !== null) this.#kind = "stream";
     return stream;
   }
@@ -178,6 +278,19 @@ function joinLines(fields: [string, unknown][]): string | null {
   for (const [name, value] of fields) {
     if (OWN_FIELDS.test(name) || typeof value !== "string" || !PLAIN_VALUE.test(value)) return null;
     isTyped ||= /^content-type$/i.test(name);
+    lines += `${name}: ${value}\r\n`;
+  }
+  return isTyped ? lines : null;
+}
+
+/** @returns null when one of them is the server's own, or is no plain text */
+function allLines(fields: Record<string, unknown>): string | null {
+  let lines = "";
+  let isTyped = false;
+  for (const name of Object.keys(fields)) {
+    const value = fields[name];
+    if (typeof value !== "string" || OWN_FIELDS.test(name) || !PLAIN_VALUE.test(value)) return null;
+    if (/^content-type$/i.test(name)) isTyped = true;
     lines += `${name}: ${value}\r\n`;
   }
   return isTyped ? lines : null;

@@ -1,15 +1,22 @@
 /**
  * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
  */
+import { closeSync } from "node:fs";
 import type { Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { type BodyFraming, checkUnread, composeBytes, composeHead, isBodiless, joinMessage, keepsAlive, MAX_WHOLE_BYTES } from "./reply";
-import { GraphResponse } from "./response";
+import { decodedResponses, type FilePiece, GraphResponse } from "./response";
 
 type Reader = ReadableStreamDefaultReader<unknown>;
 type Part = Awaited<ReturnType<Reader["read"]>>;
 
 const NOTHING = new Uint8Array(0);
+
+/** @returns the length that the handler gave its stream, which is then held to it; NaN for none, and for one that was of another body */
+function toldLength(response: Response): number {
+  const told = GraphResponse.headersOf(response).get("content-length") ?? "";
+  return /^\d{1,15}$/.test(told) && !decodedResponses.has(response) ? Number(told) : NaN;
+}
 
 export class ReplyStream {
   /** Something of the reply was written: an error can no longer become a 500. */
@@ -21,6 +28,7 @@ export class ReplyStream {
   private framing: BodyFraming;
   private reader: Reader | null = null;
   private isCancelled = false;
+  private readonly file: FilePiece | undefined;
   private sentBytes = 0;
 
   constructor(
@@ -28,18 +36,24 @@ export class ReplyStream {
     private readonly head: RequestHead,
     private readonly response: Response,
   ) {
-    const { size = NaN } = GraphResponse.blobOf(response) ?? {};
+    this.file = wire.canSendFile ? GraphResponse.fileOf(response) : undefined;
+    const size = this.file === undefined ? (GraphResponse.blobOf(response)?.size ?? toldLength(response)) : this.file.end - this.file.start;
     this.framing = Number.isSafeInteger(size) ? size : head.isHttp11 ? "chunked" : "until-close";
+    this.isEndless = this.file === undefined && /^text\/event-stream\b/i.test(GraphResponse.headersOf(response).get("content-type") ?? "");
     this.keepAlive = this.framing !== "until-close" && keepsAlive(head, response) && !wire.dispatch.isDraining;
-    this.isEndless = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
   }
 
   /** Resolves when the last byte was accepted, or after `cancel`. Rejects when the body fails, or is not as long as was said. */
   async send(): Promise<void> {
     const { head, response } = this;
     if (isBodiless(head, response)) return this.sendHeadOnly();
+    if (this.file !== undefined) return this.sendFile(this.file);
     const blob = GraphResponse.blobOf(response);
-    if (blob !== undefined && blob.size <= MAX_WHOLE_BYTES) return this.sendWhole(await blob.bytes());
+    if (blob !== undefined && blob.size <= MAX_WHOLE_BYTES) {
+      const bytes = await blob.bytes();
+      GraphResponse.keepReady(response, bytes);
+      return this.sendWhole(bytes);
+    }
     checkUnread(response);
     if (response.body === null) return this.sendWhole(NOTHING);
     const reader = response.body.getReader() as Reader;
@@ -57,6 +71,16 @@ export class ReplyStream {
     if (!(second instanceof Promise) && second.done && this.framing === "chunked") return this.sendWhole(bytes);
     this.begin(bytes);
     return this.pump(reader, second);
+  }
+
+  private async sendFile(file: FilePiece): Promise<void> {
+    const fd = file.open();
+    try {
+      this.begin(NOTHING);
+      await this.wire.sendFile(fd, file.start, file.end, () => file.check(fd));
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** The reply is not wanted any more: tells the body's source. */
