@@ -142,7 +142,7 @@ const encodedClients = new WeakMap<Client, string>();
 export function encodeClient(client: Client): string {
   let text = encodedClients.get(client);
   if (text === undefined) {
-    const tls = client.tls == null ? "" : encodeURIComponent(JSON.stringify(client.tls));
+    const tls = client.tls === undefined ? "" : encodeURIComponent(JSON.stringify(client.tls));
     text = `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${tls} ${client.address}`;
     encodedClients.set(client, text);
   }
@@ -157,7 +157,7 @@ export function decodeClient(text: string): Client {
     transport: transport as Client["transport"],
     isLocal: isLocal === "1",
     address: address.join(" "),
-    tls: tls === "" || tls === undefined ? null : (JSON.parse(decodeURIComponent(tls)) as Client["tls"]),
+    tls: tls === "" || tls === undefined ? undefined : (JSON.parse(decodeURIComponent(tls)) as Client["tls"]),
   };
 }
 
