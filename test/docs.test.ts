@@ -240,9 +240,11 @@ describe("docs/errors.md", () => {
   });
 
   test("has every HTTP status with its text, and no other", () => {
-    const given = [...code.matchAll(/(?:Refusal\(|plain\(wire, head, |writePlain\()([45]\d\d), (?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g)].map(
-      ([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`,
-    );
+    const given = [
+      ...code.matchAll(
+        /(?:Refusal\(|plain\(wire, head, |writePlain\(|plainResponse\(|\{ status: )([45]\d\d), (?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
+      ),
+    ].map(([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`);
     const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) +\| (.*?) +\|/gm)].map(
       ([, status, text]) => `${status} ${text}`,
     );

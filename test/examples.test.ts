@@ -308,7 +308,7 @@ describe("what hrmr init writes", () => {
 
   test("hrmr.json is valid as it is, and shows every option with its default", () => {
     const text = readFileSync(join(ROOT, "examples/init/hrmr.json"), "utf8");
-    expect(Bun.JSONC.parse(text)).toEqual({ limits: {}, timeouts: {}, tls: {}, modules: {} });
+    expect(Bun.JSONC.parse(text)).toEqual({ limits: {}, timeouts: {}, tls: {}, http: {}, http2: {}, modules: {} });
     const { modules, ...shown } = Bun.JSONC.parse(text.replaceAll(/^(\s*)\/\/ (?=")/gm, "$1")) as Record<string, unknown>;
     const { modules: _, ...defaults } = defaultOptions();
     // Shown by name: the default means the folder `modules` beside this file.

@@ -8,12 +8,12 @@ import { Acceptance, checkResponse, isThenable, makeNext } from "../module/middl
 import { requestContext } from "../module/request-context";
 import type { BoundRoute, InFlight } from "../module/route";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/http1/response";
-import { RETRY_AFTER_SECONDS } from "../protocol/unavailable";
 import type { Dispatch } from "../protocol/wire";
 import { NO_MATCH } from "../router/match";
 import { describeMismatch, normalisePath } from "../router/paths";
 import type { RouteTable } from "../router/table";
 import { BUILT_IN } from "./commands";
+import { plainResponse } from "./plain-response";
 
 /** What no route takes, behind the chain: the handler for `Dispatch.unmatched`. */
 export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundRoute>, failed: Dispatch["handlerFailed"]): BoundRoute {
@@ -262,9 +262,4 @@ class PinnedBody implements InFlight {
 
 function unavailable(name: string): Response {
   return plainResponse(503, `The module "${name}" is being replaced. Try again.`, true);
-}
-
-function plainResponse(status: number, text: string, isRetried = false): Response {
-  const headers = isRetried ? { "Retry-After": String(RETRY_AFTER_SECONDS) } : undefined;
-  return new GraphResponse(`${text}\n`, { status, ...(headers === undefined ? {} : { headers }) });
 }

@@ -9,8 +9,8 @@ import { HandlerError, PoolBusyError, type CallSink, type Pool } from "../host/p
 import type { RequestContext } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import { GraphResponse } from "../protocol/http1/response";
-import { RETRY_AFTER_SECONDS } from "../protocol/unavailable";
 import type { Dispatch } from "../protocol/wire";
+import { plainResponse } from "./plain-response";
 
 type Reply = Parameters<CallSink["resolve"]>[0];
 type Parts = AsyncIterator<string | Uint8Array>;
@@ -78,13 +78,9 @@ function refuse(
   answered: PromiseWithResolvers<Response>,
 ): void {
   if (error instanceof HandlerError) return answered.reject(error);
-  if (error instanceof PoolBusyError) return answered.resolve(unavailable("The server is busy. Try again."));
+  if (error instanceof PoolBusyError) return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
   dispatch.handlerFailed(route, client, error);
-  answered.resolve(unavailable("The module did not answer in time."));
-}
-
-function unavailable(text: string): Response {
-  return new GraphResponse(`${text}\n`, { status: 503, headers: { "Retry-After": String(RETRY_AFTER_SECONDS) } });
+  answered.resolve(plainResponse(503, "The module did not answer in time.", true));
 }
 
 async function readReply(reply: Reply): Promise<Response> {
