@@ -10,12 +10,16 @@ const TLS_MAJOR_VERSION = 0x03;
 const MAX_FIRST_LINE_BYTES = 8192;
 
 /** RFC 9110 section 9.1 and PATCH of RFC 5789. Other methods are known by their first line. */
-const METHODS = PrefixTrie.build(
-  ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"].map((method) => ({
-    key: new TextEncoder().encode(`${method} `),
-    value: true,
-  })),
-);
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"].map((method) => `${method} `);
+/** As far as the preface of HTTP/2 (RFC 9113 section 3.4) has to come to be told by its first line. */
+const HTTP2_PREFACE = "PRI * HTTP/";
+
+const METHOD_TRIE = trieOf(METHODS);
+const OPENING_TRIE = trieOf([...METHODS, HTTP2_PREFACE]);
+
+function trieOf(keys: readonly string[]): PrefixTrie<true> {
+  return PrefixTrie.build(keys.map((key) => ({ key: new TextEncoder().encode(key), value: true as const })));
+}
 
 /**
  * Tells whether a message is meant as HTTP: it begins with a known method and a space, or its first line holds "HTTP/". The second rule
@@ -25,7 +29,7 @@ const METHODS = PrefixTrie.build(
  * @returns NEED_MORE (never with isFinal) while there is no line end and "HTTP/" could still come; false after 8192 bytes without either
  */
 export function looksLikeHttp(bytes: Uint8Array, from: number, isFinal: boolean): boolean | typeof NEED_MORE {
-  if (METHODS.match(bytes, from, true) !== NO_MATCH) return true;
+  if (METHOD_TRIE.match(bytes, from, true) !== NO_MATCH) return true;
   const end = Math.min(bytes.length, from + MAX_FIRST_LINE_BYTES);
   for (let at = from; at < end; at++) {
     if (bytes[at] === LF) return false;
@@ -34,9 +38,9 @@ export function looksLikeHttp(bytes: Uint8Array, from: number, isFinal: boolean)
   return isFinal || end === from + MAX_FIRST_LINE_BYTES ? false : NEED_MORE;
 }
 
-/** True while the bytes, at least one, could grow into a known method and a space; false once they are one. */
+/** True while the bytes, at least one, could grow into a known method and a space, or the preface of HTTP/2; false once they are one. */
 export function mayBecomeMethod(bytes: Uint8Array, from: number): boolean {
-  return from < bytes.length && METHODS.match(bytes, from, false) === NEED_MORE;
+  return from < bytes.length && OPENING_TRIE.match(bytes, from, false) === NEED_MORE;
 }
 
 function spellsHttp(bytes: Uint8Array, at: number): boolean {

@@ -10,6 +10,8 @@ import type { BoundRoute } from "../module/route";
 import { contentEnd, FramingError, messageLength } from "../protocol/framing";
 import { HeldBytes } from "../protocol/held";
 import { beginHttp1 } from "../protocol/http1/http1";
+import type { Http2Front } from "../protocol/http2/front";
+import { matchPreface } from "../protocol/http2/preface";
 import { asBuffer, RawMessage } from "../protocol/message";
 import { isThenable } from "../protocol/reply";
 import { HandedConnection } from "../protocol/stream";
@@ -29,6 +31,8 @@ import { TlsOpening } from "./tls-upgrade";
 /** What all connections of a server share. */
 export interface ConnectionHome {
   readonly dispatch: Dispatch;
+  /** null: HTTP/2 is off. */
+  readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
   readonly pool: Pool;
   /** null: TLS is off. */
@@ -257,10 +261,22 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
       this.#holdBlocked(bytes, at);
       return STOP;
     }
+    const http2 = this.home.http2;
+    if (http2 !== null && !this.hasEnded) {
+      const preface = matchPreface(bytes, at);
+      if (preface === NEED_MORE) return this.#hold(bytes, at, MESSAGE);
+      if (preface) return this.#beginHttp2(http2, bytes, at);
+    }
     this.#misses = 0;
     this.#heldIsOver();
     const behind = beginHttp1(this, bytes, at);
     return this.#protocol !== null || this.#isFinishing ? STOP : behind;
+  }
+
+  #beginHttp2(http2: Http2Front, bytes: Uint8Array, at: number): number {
+    this.#heldIsOver();
+    http2.begin(this, bytes.subarray(at));
+    return STOP;
   }
 
   #frame(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {

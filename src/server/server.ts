@@ -21,6 +21,7 @@ import type { Client } from "../module/contract";
 import { createLog, type ServerLog } from "../observe/log";
 import { moduleGlobals } from "../protocol/http1/globals";
 import { SocketHub } from "../protocol/websocket/hub";
+import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
 import type { Dispatch } from "../protocol/wire";
 import { escapeBytes } from "../router/escape";
 import { RouteTable } from "../router/table";
@@ -88,6 +89,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly listening: string[] = [];
   readonly summary: RunningServer["summary"];
   readonly dispatch: Dispatch;
+  readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
   readonly pool: Pool;
   readonly closed: Promise<void>;
@@ -101,6 +103,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #connections = new Set<ServerConnection>();
   readonly #perAddress = new Map<string, number>();
   readonly #maxConnections: number;
+  /** What connections may have of them: one each, and with HTTP/2 some more. */
+  readonly #maxDescriptors: number;
   readonly #probe: Probe;
   #registry: Registry | null = null;
   #watcher: Watcher | null = null;
@@ -116,7 +120,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#startedAt = startedAt;
     this.closed = this.#closed.promise;
     this.summary = { modules: 0, routes: 0, readyMs: 0, notes: [...folders.notes] };
-    this.#maxConnections = maxConnectionsFor(options.limits.maxConnections, this.summary.notes);
+    const descriptors = descriptorLimit() - RESERVED_DESCRIPTORS;
+    this.#maxConnections = maxConnectionsFor(options.limits.maxConnections, descriptors, this.summary.notes);
+    this.#maxDescriptors = Math.max(descriptors, this.#maxConnections);
     this.wheel = new DeadlineWheel(() => this.#onSecond());
     this.dispatch = {
       table: RouteTable.empty<BoundRoute>(),
@@ -128,6 +134,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       health: () => (options.healthEndpoint ? this.#health() : null),
       handlerFailed: (route, client, error) => this.#handlerFailed(route, client.connection, error),
     };
+    this.http2 = options.http2.enabled
+      ? new Http2Front(options.http2, {
+          dispatch: this.dispatch,
+          mayOpen: (count) => this.#maySpareDescriptors(count),
+          warn: (text) => log.warn(text),
+        })
+      : null;
     this.pool = new Pool({
       threads: options.threads,
       maxQueued: options.limits.maxQueued,
@@ -229,7 +242,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const limit = this.#addressLimit(socket, transport);
     const address = limit > 0 ? socket.remoteAddress : "";
     const fromThere = this.#perAddress.get(address) ?? 0;
-    if (this.#connections.size >= this.#maxConnections || (limit > 0 && fromThere >= limit)) {
+    if (this.#connections.size >= this.#maxConnections || !this.#maySpareDescriptors(1) || (limit > 0 && fromThere >= limit)) {
       this.#refused++;
       return null;
     }
@@ -240,6 +253,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       this.#perAddress.set(address, fromThere + 1);
     }
     return connection;
+  }
+
+  #maySpareDescriptors(count: number): boolean {
+    return this.#connections.size + EXTRA_DESCRIPTORS * (this.http2?.openSplices ?? 0) + count <= this.#maxDescriptors;
   }
 
   /** Programs of this machine share one address: unless a number was configured, they are not counted by it. */
@@ -335,6 +352,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     for (const listener of this.#listeners) listener.stop();
     for (const connection of this.#connections) connection.draining();
     await this.#waitForConnections(reason);
+    await this.http2?.close();
     await this.#registry?.close();
     await this.pool.close();
     this.#probe.close();
@@ -378,8 +396,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 }
 
 /** What the descriptor limit leaves. Bun raises the soft limit to the hard one by itself, so the hard one counts. */
-function maxConnectionsFor(wanted: number, notes: string[]): number {
-  const allowed = descriptorLimit() - RESERVED_DESCRIPTORS;
+function maxConnectionsFor(wanted: number, allowed: number, notes: string[]): number {
   if (wanted <= allowed) return wanted;
   const lowered = Math.max(allowed, 10);
   notes.push(

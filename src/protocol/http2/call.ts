@@ -1,0 +1,207 @@
+/**
+ * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
+ * the reply's last byte is with the engine.
+ */
+import type { BoundRoute, InFlight } from "../../module/route";
+import { decodedResponses } from "../http1/response";
+import type { Wire } from "../wire";
+import { abortRequest } from "./request";
+import { checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
+
+/** What a call needs of its connection. */
+export interface CallOwner {
+  readonly wire: Wire;
+  /** A call is under way: it keeps the connection from being idle, and its deadline is watched. */
+  callBegan(call: Call): void;
+  callEnded(call: Call): void;
+}
+
+type Reader = ReadableStreamDefaultReader<unknown>;
+
+export class Call implements InFlight {
+  /** An event stream: the drain deadline does not apply to it. */
+  isEndless = false;
+  /** By performance.now(). 0: none. */
+  deadlineAt = 0;
+  private isOver = false;
+  private isCounted = false;
+  private waiting: ((response: Response) => void) | null = null;
+  private reader: Reader | null = null;
+  private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+
+  constructor(
+    private readonly owner: CallOwner,
+    private readonly route: BoundRoute,
+    private readonly request: Request,
+  ) {}
+
+  /** @returns the reply, once the handler has one or its time is up; never rejects */
+  awaitHandler(result: Promise<unknown>): Promise<Response> {
+    const ms = this.route.timeoutMs ?? this.owner.wire.dispatch.timeouts.handlerMs;
+    if (ms > 0) this.deadlineAt = performance.now() + ms;
+    this.enter();
+    result.then(
+      (value) => this.settle(value),
+      (error: unknown) => this.fail(error),
+    );
+    return new Promise((resolve) => (this.waiting = resolve));
+  }
+
+  /** @returns the same reply, with a body that tells when it has ended */
+  stream(response: Response): Response {
+    const { body } = response;
+    if (body === null) return response;
+    const headers = new Headers(response.headers);
+    // The engine frames the body, and would cut or miss what is not as long as was said.
+    headers.delete("content-length");
+    if (decodedResponses.has(response)) headers.delete("content-encoding");
+    const { status, statusText } = response;
+    if (this.request.method === "HEAD") {
+      body.cancel().catch(() => undefined);
+      this.leave();
+      return new Response("", { status, statusText, headers });
+    }
+    this.isEndless = /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
+    this.reader = body.getReader() as Reader;
+    this.enter();
+    const counted = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => void (this.controller = controller),
+        pull: () => this.pull(),
+        cancel: (reason) => this.end(reason),
+      },
+      { highWaterMark: 0 },
+    );
+    return new Response(counted, { status, statusText, headers });
+  }
+
+  /** The handler's time is up. */
+  expired(): void {
+    const { route, owner } = this;
+    const ms = route.timeoutMs ?? owner.wire.dispatch.timeouts.handlerMs;
+    const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
+    owner.wire.dispatch.handlerFailed(route, owner.wire.client, error);
+    this.abandon(error, plainResponse(owner.wire.dispatch, 503, "The module did not answer in time."));
+  }
+
+  /** The generation is going. */
+  cut(reason: string): void {
+    const text = "The module was replaced while it worked on this request. Try again.";
+    const error = new DOMException(`The module's version was ended: ${reason}.`, "AbortError");
+    this.abandon(error, plainResponse(this.owner.wire.dispatch, 503, text, { "Retry-After": "1" }));
+  }
+
+  /** The connection is gone. */
+  dropped(): void {
+    this.abandon(new DOMException("The client closed the connection.", "AbortError"), new Response(null, { status: 204 }));
+  }
+
+  private settle(value: unknown): void {
+    if (this.isOver) return discard(value);
+    this.deadlineAt = 0;
+    try {
+      const response = checkedResponse(this.owner.wire.dispatch, this.route, value);
+      if (isStreamed(response)) return this.reply(this.stream(response));
+      this.leave();
+      this.reply(response);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private fail(error: unknown): void {
+    if (this.isOver) return;
+    const { dispatch, client } = this.owner.wire;
+    this.leave();
+    if (isBodyTooLarge(error)) return this.reply(plainResponse(dispatch, 413, "The body is larger than this server accepts."));
+    dispatch.handlerFailed(this.route, client, error);
+    this.reply(plainResponse(dispatch, 500, "Internal Server Error"));
+  }
+
+  private reply(response: Response): void {
+    const resolve = this.waiting;
+    this.waiting = null;
+    resolve?.(response);
+  }
+
+  private async pull(): Promise<void> {
+    const { reader, controller } = this;
+    if (reader === null || controller === null) return;
+    try {
+      for (;;) {
+        // Inside the graph: what the source opens while it is pulled is the module's.
+        const part = await this.route.generation.run(() => reader.read());
+        if (this.isOver) return;
+        if (part.done) {
+          controller.close();
+          return this.leave();
+        }
+        const bytes = toBytes(part.value);
+        if (bytes.length > 0) return controller.enqueue(bytes);
+      }
+    } catch (error) {
+      if (this.isOver) return;
+      const { dispatch, client } = this.owner.wire;
+      dispatch.counters.errors++;
+      dispatch.handlerFailed(this.route, client, error);
+      this.end(error);
+      // Resets the stream: the client must not take what it has for the whole.
+      controller.error(error);
+    }
+  }
+
+  /** The client has reset the stream, or it failed. */
+  private end(reason: unknown): void {
+    this.leave();
+    this.inGraph(() => void this.reader?.cancel(reason).catch(() => undefined));
+  }
+
+  /** Nobody waits for the handler, or the rest of its reply, any more. */
+  private abandon(reason: unknown, response: Response): void {
+    if (this.isOver) return;
+    this.leave();
+    this.inGraph(() => {
+      abortRequest(this.request, reason);
+      this.reader?.cancel(reason).catch(() => undefined);
+    });
+    if (this.waiting === null) this.controller?.error(reason);
+    else this.reply(response);
+  }
+
+  private enter(): void {
+    if (this.isCounted) return;
+    this.isCounted = true;
+    this.route.generation.enter(this);
+    this.owner.callBegan(this);
+  }
+
+  private leave(): void {
+    this.isOver = true;
+    if (!this.isCounted) return;
+    this.isCounted = false;
+    this.route.generation.leave(this);
+    this.owner.callEnded(this);
+  }
+
+  /** Runs what calls the module's listeners, so that what they throw is the module's. */
+  private inGraph(action: () => void): void {
+    try {
+      this.route.generation.run(action);
+    } catch (error) {
+      this.owner.wire.dispatch.handlerFailed(this.route, this.owner.wire.client, error);
+    }
+  }
+}
+
+/** A reply that nobody waits for any more: its source is told. */
+function discard(value: unknown): void {
+  if (value instanceof Response && value.body !== null && !value.body.locked) value.body.cancel().catch(() => undefined);
+}
+
+function toBytes(part: unknown): Uint8Array {
+  if (part instanceof Uint8Array) return part;
+  if (typeof part === "string") return Buffer.from(part);
+  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+  if (part instanceof ArrayBuffer) return new Uint8Array(part);
+  throw new TypeError(`A Response's stream gave ${part === null ? "null" : typeof part}. Its parts must be bytes or strings.`);
+}

@@ -1,0 +1,170 @@
+/**
+ * The engines: Bun's own HTTP/2 on sockets that only this process connects to.
+ *
+ * To ask whose connection a request came by (`requestIP`) costs a third of a request. So the first connections get an
+ * engine each, which has one client and need not ask; those above that share one.
+ */
+import { mkdtempSync, rmdirSync, rmSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Server } from "bun";
+import type { Dispatch } from "../wire";
+import { answer } from "./answer";
+import type { CallOwner } from "./call";
+
+/** Where an engine is reached. */
+export type EngineAddress = { unix: string } | { hostname: string; port: number };
+
+export interface Engine {
+  readonly address: EngineAddress;
+  /** Before the first byte is written to it. @param port  the local port of the connection to it, where it has one */
+  connected(owner: CallOwner, port: number): void;
+  /** The connection is closed, or never was there. */
+  left(owner: CallOwner, port: number): void;
+  /** Sends GOAWAY, and ends each connection behind the streams that are under way. */
+  drain(): void;
+  close(): Promise<void>;
+}
+
+/** What engines need of the server. */
+export interface EngineHost {
+  readonly dispatch: Dispatch;
+  /** One line for the log. */
+  warn(text: string): void;
+}
+
+type Fetch = (request: Request, server: Server<undefined>) => Response | Promise<Response>;
+
+function serve(host: EngineHost, where: { unix: string } | { hostname: string; port: number }, fetch: Fetch): Server<undefined> {
+  return Bun.serve({
+    ...where,
+    http2: true,
+    // Deadlines are the splice's.
+    idleTimeout: 0,
+    maxRequestBodySize: host.dispatch.limits.maxBodyBytes,
+    development: false,
+    fetch,
+    error: (error) => {
+      host.warn(`An HTTP/2 reply could not be sent: ${error.stack ?? error.message}`);
+      return new Response("Internal Server Error\n", { status: 500 });
+    },
+  } as Parameters<typeof Bun.serve<undefined>>[0]);
+}
+
+/** For one connection. Its socket lies in a folder of this process's own, and is removed as soon as it is connected to. */
+class OwnEngine implements Engine {
+  private readonly server: Server<undefined>;
+
+  constructor(
+    host: EngineHost,
+    owner: CallOwner,
+    private readonly path: string,
+  ) {
+    this.server = serve(host, { unix: path }, (request) => answer(owner, request));
+  }
+
+  get address(): EngineAddress {
+    return { unix: this.path };
+  }
+
+  connected(): void {
+    unlinkSync(this.path);
+  }
+
+  left(): void {
+    void this.close();
+  }
+
+  drain(): void {
+    void this.server.stop();
+  }
+
+  async close(): Promise<void> {
+    await this.server.stop(true);
+    rmSync(this.path, { force: true });
+  }
+}
+
+/** For many connections, told apart by their ports. */
+class SharedEngine implements Engine {
+  readonly address: EngineAddress;
+  private readonly server: Server<undefined>;
+  private readonly owners = new Map<number, CallOwner>();
+
+  constructor(host: EngineHost) {
+    this.server = serve(host, { hostname: "127.0.0.1", port: 0 }, (request, server) => {
+      const owner = this.owners.get(server.requestIP(request)?.port ?? 0);
+      // Any program of this machine can connect to a loopback port.
+      return owner === undefined ? new Response(null, { status: 403 }) : answer(owner, request);
+    });
+    this.address = { hostname: "127.0.0.1", port: this.server.port as number };
+  }
+
+  connected(owner: CallOwner, port: number): void {
+    this.owners.set(port, owner);
+  }
+
+  left(owner: CallOwner, port: number): void {
+    if (this.owners.get(port) === owner) this.owners.delete(port);
+  }
+
+  drain(): void {
+    void this.server.stop();
+  }
+
+  async close(): Promise<void> {
+    await this.server.stop(true);
+  }
+}
+
+/** All engines of a server. They start with the first client. */
+export class Engines {
+  private readonly own = new Map<CallOwner, OwnEngine>();
+  private shared: SharedEngine | null = null;
+  private dir: string | null = null;
+  private lastNumber = 0;
+
+  /** @param maxOwn  how many connections get an engine each */
+  constructor(
+    private readonly host: EngineHost,
+    private readonly maxOwn: number,
+  ) {}
+
+  /** @throws when there is no port, or no descriptor, left */
+  engineFor(owner: CallOwner): Engine {
+    if (this.own.size < this.maxOwn) {
+      const engine = this.tryOwn(owner);
+      if (engine !== null) return engine;
+    }
+    return (this.shared ??= new SharedEngine(this.host));
+  }
+
+  left(engine: Engine, owner: CallOwner, port: number): void {
+    this.own.delete(owner);
+    engine.left(owner, port);
+  }
+
+  drain(): void {
+    for (const engine of this.own.values()) engine.drain();
+    this.shared?.drain();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.own.values(), ...(this.shared === null ? [] : [this.shared])].map((engine) => engine.close()));
+    if (this.dir !== null) rmdirSync(this.dir);
+    this.dir = null;
+  }
+
+  private tryOwn(owner: CallOwner): OwnEngine | null {
+    try {
+      // mkdtemp's folders are closed to all other users.
+      this.dir ??= mkdtempSync(join(tmpdir(), "hrmr-h2-"));
+      const engine = new OwnEngine(this.host, owner, join(this.dir, String(++this.lastNumber)));
+      this.own.set(owner, engine);
+      return engine;
+    } catch {
+      // No such folder, or a path that is too long for a socket: the shared engine does it too.
+      return null;
+    }
+  }
+}

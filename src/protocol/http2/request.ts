@@ -1,0 +1,49 @@
+/**
+ * The engine's Request with what the engine cannot know: the client spoke TLS; the handler's time is up. Everything else
+ * of it stays native.
+ */
+const nativeSignal = getterOf<AbortSignal>("signal");
+const nativeUrl = getterOf<string>("url");
+
+/** Of the requests whose signal was asked for, or aborted. */
+const abortions = new WeakMap<object, AbortController>();
+
+function getterOf<T>(name: "signal" | "url"): (this: unknown) => T {
+  const getter = Object.getOwnPropertyDescriptor(Request.prototype, name)?.get;
+  if (getter === undefined) throw new Error(`Request.prototype.${name} is no getter in this version of Bun.`);
+  return getter as () => T;
+}
+
+class Http2Request {
+  get signal(): AbortSignal {
+    return (abortions.get(this) ?? followNative(this)).signal;
+  }
+}
+Object.setPrototypeOf(Http2Request.prototype, Request.prototype);
+
+class SecureHttp2Request extends Http2Request {
+  get url(): string {
+    return nativeUrl.call(this).replace(/^http:/, "https:");
+  }
+}
+
+/** Makes an engine's request one of ours, in place. */
+export function adoptRequest(request: Request, isSecure: boolean): void {
+  Object.setPrototypeOf(request, isSecure ? SecureHttp2Request.prototype : Http2Request.prototype);
+}
+
+/** Aborts `request.signal`, now or when it is first asked for. */
+export function abortRequest(request: Request, reason: unknown): void {
+  let abortion = abortions.get(request);
+  if (abortion === undefined) abortions.set(request, (abortion = new AbortController()));
+  abortion.abort(reason);
+}
+
+function followNative(request: object): AbortController {
+  const abortion = new AbortController();
+  abortions.set(request, abortion);
+  const native = nativeSignal.call(request);
+  if (native.aborted) abortion.abort(native.reason);
+  else native.addEventListener("abort", () => abortion.abort(native.reason), { once: true });
+  return abortion;
+}

@@ -1,0 +1,38 @@
+/**
+ * Responses on their way to the engine: what may not be sent is found here, where the handler can still be blamed for it.
+ */
+import type { BoundRoute } from "../../module/route";
+import { noResponse } from "../http1/answer";
+import { GraphResponse } from "../http1/response";
+import type { Dispatch } from "../wire";
+
+/**
+ * What a handler returned, if the engine can send it.
+ *
+ * @throws TypeError for what is no Response, or was read already; RangeError for a status that is no final one
+ */
+export function checkedResponse(dispatch: Dispatch, route: BoundRoute, value: unknown): Response {
+  if (!(value instanceof Response)) throw noResponse(route, value);
+  const { status } = value;
+  if (status < 200) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
+  if (value.bodyUsed)
+    throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
+  if (status >= 500) dispatch.counters.errors++;
+  return value;
+}
+
+/** Whether the body is made while it is sent. */
+export function isStreamed(response: Response): boolean {
+  return GraphResponse.textOf(response) === undefined && GraphResponse.kindOf(response) === "stream";
+}
+
+/** An answer of the server's own. */
+export function plainResponse(dispatch: Dispatch, status: number, text: string, headers: Record<string, string> = {}): Response {
+  if (status >= 500) dispatch.counters.errors++;
+  return new Response(`${text}\n`, { status, headers: { "Content-Type": "text/plain;charset=utf-8", ...headers } });
+}
+
+/** Whether a handler failed since the engine refused to read on in a body above maxBodyBytes: the client is to blame. */
+export function isBodyTooLarge(error: unknown): boolean {
+  return error instanceof Error && error.message === "Request body exceeded maxRequestBodySize";
+}

@@ -1,0 +1,232 @@
+/**
+ * One HTTP/2 connection: its bytes, untouched, to the engine and back. What it does itself: it pushes back either side
+ * when the other does not read, watches deadlines, and cuts floods.
+ */
+import type { Socket } from "bun";
+import type { Http2Options } from "../../config/options";
+import type { Protocol, Wire } from "../wire";
+import type { Call, CallOwner } from "./call";
+import type { Engine } from "./engine";
+import { ReceivedFrames } from "./floods";
+import { EMPTY_SETTINGS, ErrorCode, goawayFrame, SentFrames } from "./frames";
+
+/** What a splice needs of the front. */
+export interface SpliceHome {
+  readonly settings: Http2Options;
+  /** The engine is to end: with GOAWAY, behind the streams that are under way. */
+  drain(): void;
+  spliceClosed(splice: Splice): void;
+  /** Something of our own threw. */
+  spliceBroke(splice: Splice, error: Error): void;
+  /** A client was cut for what it sent. */
+  floodCut(splice: Splice, what: string): void;
+}
+
+/** How long a client that was cut for a flood has to take note of it; it is not read meanwhile. */
+const GOODBYE_MS = 200;
+
+export class Splice implements Protocol, CallOwner {
+  /** Chosen by the front, before it connects. */
+  engine: Engine | null = null;
+  /** The local port of the connection to the engine. 0: there is none yet, or it has no ports. */
+  port = 0;
+  isOver = false;
+  readonly wire: Wire;
+  private readonly home: SpliceHome;
+  private readonly sent = new SentFrames();
+  private readonly received: ReceivedFrames;
+  private readonly calls = new Set<Call>();
+  private socket: Socket<Splice> | null = null;
+  /** What the engine's socket has not taken yet; all there is, before it is connected. */
+  private unsent: Uint8Array[];
+  private isEnginePaused = false;
+  private lastActiveAt = performance.now();
+  /** When the wire's deadline is armed for, by performance.now(). 0: it is not. */
+  private armedFor = 0;
+
+  /** @param bytes  what has arrived, from the preface on */
+  constructor(home: SpliceHome, wire: Wire, bytes: Uint8Array) {
+    this.home = home;
+    this.wire = wire;
+    this.received = new ReceivedFrames(home.settings, this.sent);
+    this.unsent = [bytes];
+    wire.take(this);
+    // What follows waits in the kernel until the engine is there.
+    wire.pause();
+    this.arm(this.idleDeadline());
+    const excess = this.received.excess(bytes, this.lastActiveAt);
+    if (excess !== null) this.cutFlood(excess);
+  }
+
+  // ---- the engine's side ----
+
+  /** The connection to the engine is there. */
+  connected(socket: Socket<Splice>): void {
+    if (this.isOver) return void socket.end();
+    this.socket = socket;
+    this.port = socket.localPort ?? 0;
+    this.engine?.connected(this, this.port);
+    this.flush();
+  }
+
+  broke(error: Error): void {
+    this.home.spliceBroke(this, error);
+    this.leave();
+    this.wire.abort();
+  }
+
+  /** There is no engine to be reached. */
+  failed(): void {
+    this.sayGoodbye(ErrorCode.internal);
+    this.end();
+  }
+
+  /** Bytes from the engine. */
+  fromEngine(bytes: Uint8Array): void {
+    if (this.isOver) return;
+    this.sent.read(bytes);
+    if (this.wire.write(bytes) || this.socket === null) return;
+    this.isEnginePaused = true;
+    this.socket.pause();
+  }
+
+  /** The engine's socket has room again. */
+  flush(): void {
+    const { socket, unsent } = this;
+    if (socket === null || this.isOver) return;
+    let at = 0;
+    for (; at < unsent.length; at++) {
+      const bytes = unsent[at] as Uint8Array;
+      const taken = socket.write(bytes);
+      if (taken < 0) return;
+      if (taken < bytes.length) {
+        unsent[at] = bytes.subarray(taken);
+        break;
+      }
+    }
+    if (at > 0) unsent.splice(0, at);
+    if (unsent.length > 0) return;
+    this.wire.resume();
+    if (this.wire.hasEnded) socket.shutdown();
+  }
+
+  /** The engine has closed the connection: behind a GOAWAY, or since the client did. */
+  engineEnded(): void {
+    if (!this.isOver) this.end();
+  }
+
+  // ---- Protocol ----
+
+  receive(bytes: Uint8Array): void {
+    if (this.isOver) return;
+    const now = performance.now();
+    this.lastActiveAt = now;
+    const excess = this.received.excess(bytes, now);
+    if (excess !== null) return this.cutFlood(excess);
+    const { socket, unsent } = this;
+    if (socket !== null && unsent.length === 0) {
+      const taken = socket.write(bytes);
+      if (taken === bytes.length || taken < 0) return;
+      unsent.push(bytes.subarray(taken));
+    } else unsent.push(bytes);
+    this.wire.pause();
+  }
+
+  /** The engine takes it as the end of the connection, with streams under way too: a client that has gone looks the same. */
+  ended(): void {
+    if (!this.isOver && this.unsent.length === 0) this.socket?.shutdown();
+  }
+
+  drained(): void {
+    if (!this.isEnginePaused) return;
+    this.isEnginePaused = false;
+    this.socket?.resume();
+  }
+
+  closed(): void {
+    this.leave();
+  }
+
+  expired(): void {
+    if (this.isOver) return;
+    this.armedFor = 0;
+    const now = performance.now();
+    // The wheel fires on whole milliseconds.
+    for (const call of this.calls) if (call.deadlineAt !== 0 && call.deadlineAt <= now + 1) call.expired();
+    const idleAt = this.idleDeadline();
+    if (this.calls.size === 0 && idleAt !== 0 && idleAt <= now + 1) {
+      this.sayGoodbye(ErrorCode.none);
+      return this.end();
+    }
+    // As long as there are calls the connection is not idle.
+    let next = this.calls.size === 0 || idleAt === 0 ? idleAt : now + this.wire.dispatch.timeouts.idleMs;
+    for (const { deadlineAt } of this.calls) if (deadlineAt !== 0 && (next === 0 || deadlineAt < next)) next = deadlineAt;
+    this.arm(next);
+  }
+
+  draining(): void {
+    // One that is not connected yet has nothing under way.
+    if (this.socket === null) {
+      this.sayGoodbye(ErrorCode.none);
+      this.end();
+    } else this.home.drain();
+  }
+
+  // ---- CallOwner ----
+
+  callBegan(call: Call): void {
+    this.calls.add(call);
+    if (this.isOver) return;
+    this.arm(call.deadlineAt);
+  }
+
+  callEnded(call: Call): void {
+    this.calls.delete(call);
+    this.lastActiveAt = performance.now();
+  }
+
+  // ---- ending ----
+
+  private idleDeadline(): number {
+    const { idleMs } = this.wire.dispatch.timeouts;
+    return idleMs === 0 ? 0 : this.lastActiveAt + idleMs;
+  }
+
+  /** Sees to it that `expired` is called at `at` at the latest. Most requests cost no more than the comparison. */
+  private arm(at: number): void {
+    if (at === 0 || (this.armedFor !== 0 && this.armedFor <= at)) return;
+    this.armedFor = at;
+    this.wire.armDeadline(Math.max(1, Math.ceil(at - performance.now())));
+  }
+
+  private cutFlood(excess: string): void {
+    this.home.floodCut(this, excess);
+    this.sayGoodbye(ErrorCode.calm);
+    this.end();
+    const { wire } = this;
+    // Whoever sends without end must not be read for as long as a client that listens: not a byte more, and not for long.
+    queueMicrotask(() => wire.pause());
+    setTimeout(() => wire.abort(), GOODBYE_MS);
+  }
+
+  /** GOAWAY, if the client can tell it from what came before. */
+  private sayGoodbye(code: number): void {
+    if (!this.sent.isBetweenFrames) return;
+    if (!this.sent.hasBegun) this.wire.write(EMPTY_SETTINGS);
+    this.wire.write(goawayFrame(this.received.lastStream, code));
+  }
+
+  private end(): void {
+    this.leave();
+    this.wire.finish();
+  }
+
+  private leave(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.unsent = [];
+    this.socket?.end();
+    for (const call of this.calls) call.dropped();
+    this.home.spliceClosed(this);
+  }
+}
