@@ -45,7 +45,7 @@ test("300 sockets stay open through 50 reloads, and each is answered by the newe
           sockets.map(async (socket, i) => {
             await socket.send(text("who"));
             await socket.client.waitFor(`v${version} s${i} ${version}`);
-            socket.client.clear();
+            socket.clear();
           }),
         );
       }
@@ -184,7 +184,7 @@ test("an async handler finishes on the version it began on; one that outlives th
       await late.client.waitFor("the module was replaced");
       await late.send(close(1001));
       expect(await late.outcome()).toMatchObject({ code: 1001 });
-      quick.client.clear();
+      quick.clear();
       await quick.send(text("again"));
       await quick.client.waitFor("v2 again");
     } finally {

@@ -61,6 +61,24 @@ const MODULE = moduleSource(`{
         drain(socket, { log }) { log.info("drained " + socket.getBufferedAmount()); socket.send("drained"); },
       },
     },
+    "/numbered": {
+      websocket: {
+        message(socket, count) {
+          let n = 0;
+          // Outside of a read nothing is collected: each frame goes to the connection by itself.
+          const timer = setInterval(() => {
+            for (let i = 0; i < 5; i++) socket.send(String(n++).padStart(9000, "."));
+            if (n >= Number(count)) clearInterval(timer);
+          }, 1);
+        },
+      },
+    },
+    "/keep": {
+      websocket: {
+        upgrade: () => ({ data: [] }),
+        message(socket, data) { if (data === "all") socket.send(Buffer.concat(socket.data)); else socket.data.push(data); },
+      },
+    },
     "/room": {
       websocket: {
         open: (socket) => void socket.subscribe("room"),
@@ -278,6 +296,35 @@ test("a client that never reads: send says -1, then 0, memory is bounded, and dr
     await hub.program.waitFor("drained 0");
     const whole = socket.frames.filter((frame) => frame.length > 100_000);
     expect(whole.length).toBe((sent ?? 0) + (queued ?? 0));
+  });
+});
+
+test("what waits for a slow client is not overwritten by what others are sent meanwhile", async () => {
+  await withSocket("/numbered", (slow) =>
+    withSocket("/echo", async (busy) => {
+      slow.client.pause();
+      await slow.send(text("1200"));
+      for (let round = 0; round < 300; round++) {
+        await busy.send(text("y".repeat(20_000)));
+        await busy.sync();
+        busy.clear();
+      }
+      slow.client.resume();
+      const frames = await slow.waitForFrames(1200);
+      expect(frames.map((frame) => Number(frame.slice(5).replaceAll(".", "")))).toEqual(Array.from({ length: 1200 }, (_, i) => i));
+    }),
+  );
+});
+
+test("bytes that a module keeps stay as they were", async () => {
+  await withSocket("/keep", async (socket) => {
+    const parts = Array.from({ length: 40 }, (_, i) => Buffer.alloc(10_000 + i, i));
+    for (const part of parts) await socket.send(Buffer.concat([binary(part), ping("x".repeat(100))]));
+    await socket.send(binary(Buffer.alloc(5, 200)));
+    await socket.send(text("all"));
+    const frames = await socket.waitForFrames(41);
+    const whole = Buffer.concat([...parts, Buffer.alloc(5, 200)]);
+    expect(frames.at(-1) === `binary:${whole.toString("hex")}`).toBe(true);
   });
 });
 

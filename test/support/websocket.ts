@@ -97,10 +97,12 @@ export interface Outcome {
 export class RawWebSocket {
   readonly client: RawClient;
   readonly head: string;
+  #headBytes: number;
 
   private constructor(client: RawClient, head: string) {
     this.client = client;
     this.head = head;
+    this.#headBytes = head.length;
   }
 
   /** Opens a socket, or fails with the server's answer. @param extra  further header lines, each with its CR LF */
@@ -119,7 +121,13 @@ export class RawWebSocket {
   }
 
   get #frames(): ServerFrame[] {
-    return parseFrames(this.client.bytes.subarray(this.head.length)).frames;
+    return parseFrames(this.client.bytes.subarray(this.#headBytes)).frames;
+  }
+
+  /** Forgets the frames so far. */
+  clear(): void {
+    this.client.clear();
+    this.#headBytes = 0;
   }
 
   /** All frames so far, as text. */
@@ -164,7 +172,7 @@ export class RawWebSocket {
   /** Waits until the server has ended the connection. */
   async outcome(): Promise<Outcome> {
     await this.client.waitForEnd();
-    const { frames, rest } = parseFrames(this.client.bytes.subarray(this.head.length));
+    const { frames, rest } = parseFrames(this.client.bytes.subarray(this.#headBytes));
     expect(rest.length).toBe(0);
     const at = frames.findIndex(({ opcode }) => opcode === 8);
     const closing = frames[at];

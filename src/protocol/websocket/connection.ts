@@ -22,7 +22,7 @@ import {
   SERVER_ERROR,
 } from "./frames";
 import type { Endpoint, WebSocketBound } from "./hub";
-import { reuseFrameMemory } from "./memory";
+import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
 import { type Outgoing, plainFrame } from "./outgoing";
 import { type FrameSink, FrameReader } from "./reader";
 import { AuthorSocket } from "./socket";
@@ -90,14 +90,17 @@ export class HostSocket implements Protocol, FrameSink {
 
   receive(bytes: Uint8Array): void {
     reuseFrameMemory();
-    this.#read(bytes);
+    const isKept = this.#read(bytes);
+    if (!isKept && bytes.length >= MIN_FREED_BYTES) freeRead(bytes);
   }
 
-  #read(bytes: Uint8Array): void {
+  /** @returns whether anyone keeps the bytes */
+  #read(bytes: Uint8Array): boolean {
     this.#isHeard = true;
-    if (this.readyState === CLOSED) return;
-    this.#reader.read(asBuffer(bytes));
+    if (this.readyState === CLOSED) return false;
+    const isKept = this.#reader.read(asBuffer(bytes));
     if (this.wire.queuedBytes > this.wire.dispatch.limits.maxWriteBufferBytes) this.stopReading();
+    return isKept;
   }
 
   ended(): void {

@@ -54,6 +54,7 @@ export class FrameReader {
   #isDiscarding = false;
   /** What came while the sink was not reading. */
   #unread: Buffer[] | null = null;
+  #isKept = false;
 
   // A header that is cut in two.
   #header: Buffer | null = null;
@@ -77,10 +78,18 @@ export class FrameReader {
     this.#sink = sink;
   }
 
-  /** @param bytes  changed in place, and kept by whoever gets the message */
-  read(bytes: Buffer): void {
-    if (this.#unread !== null) this.#unread.push(bytes);
-    else this.#readFrom(bytes, 0);
+  /**
+   * @param bytes  changed in place, and kept by whoever gets the message
+   * @returns whether anyone keeps them
+   */
+  read(bytes: Buffer): boolean {
+    if (this.#unread !== null) {
+      this.#unread.push(bytes);
+      return true;
+    }
+    this.#isKept = false;
+    this.#readFrom(bytes, 0);
+    return this.#isKept;
   }
 
   /** Goes on with what was left when the sink stopped reading. */
@@ -110,6 +119,7 @@ export class FrameReader {
     while (at < bytes.length) {
       if (!this.#sink.isReading) {
         this.#unread = [at === 0 ? bytes : bytes.subarray(at)];
+        this.#isKept = true;
         return;
       }
       if (this.#left > 0) at = this.#readPayload(bytes, at);
@@ -284,6 +294,7 @@ export class FrameReader {
     if (isCompressed) return this.#takeCompressed(opcode, bytes.subarray(from, to));
     if (opcode === TEXT) return this.#takeText(bytes, from, to, (seenBits & HIGH_BITS) === 0);
     const message = bytes.subarray(from, to);
+    this.#isKept = true;
     // The author may give the memory away, and then what stands behind it would be gone.
     this.#sink.binary(to === bytes.length ? message : Buffer.from(message));
     return true;
