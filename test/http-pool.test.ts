@@ -71,6 +71,11 @@ test("a request's method, url, headers, params, client and id reach the thread, 
     const echo = await fetch(`${hub.url}/echo`, { method: "PATCH", body: "x" });
     expect(echo.headers.get("x-method")).toBe("PATCH");
     expect((await fetch(`${hub.url}/echo`, { method: "DELETE" })).status).toBe(200);
+    const rare = await hub.connect();
+    await rare.send("QUERY /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc");
+    const text = await rare.waitForEnd();
+    expect(text).toContain("x-method: QUERY\r\n");
+    expect(text).toContain("abc");
   }));
 
 test("bodies have the default types of inline routes: text, bytes, none", () =>

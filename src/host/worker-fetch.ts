@@ -27,7 +27,13 @@ function callFetch(fetch: Fetch, message: PoolMessage, context: ModuleContext): 
     init.body = message.openBody();
     init.duplex = "half";
   }
-  return fetch(new Request(url, init), requestContext(context, message, params, { requestId }));
+  return fetch(makeRequest(url, init, method), requestContext(context, message, params, { requestId }));
+}
+
+/** Of a method that it does not know (QUERY, say) the standard class silently makes GET. */
+function makeRequest(url: string, init: RequestInit, method: string): Request {
+  const request = new Request(url, init);
+  return request.method === method ? request : Object.defineProperty(request, "method", { value: method });
 }
 
 function checked(key: string, value: unknown): Response {

@@ -13,6 +13,4 @@ declare module "node:_http_common" {
     execute(bytes: Buffer): number | (Error & { code: string; reason: string; bytesParsed: number });
     [callback: number]: ((...args: never[]) => unknown) | undefined;
   }
-  /** A method's name by the index that kOnHeadersComplete gets. */
-  export const methods: readonly string[];
 }

@@ -1,7 +1,7 @@
 /**
  * llhttp, pooled: reads a request's head, to the exact byte where it ends.
  */
-import { HTTPParser, methods } from "node:_http_common";
+import { HTTPParser } from "node:_http_common";
 import type { Limits } from "../../config/options";
 import { checkHead, checkStartLine, type RequestHead } from "./head";
 import { HEAD_TOO_LARGE, MALFORMED, type Refusal, TARGET_TOO_LONG } from "./refusal";
@@ -88,6 +88,8 @@ export class RequestParser {
       return null;
     }
     this.startLine = null;
+    // Not by llhttp's number: node's list of names has a gap, and gives none for QUERY.
+    this.method = line.slice(0, line.indexOf(" "));
     if (begun !== "") {
       this.headBytes = begun.length;
       this.llhttp.execute(Buffer.from(begun, "latin1"));
@@ -101,10 +103,9 @@ export class RequestParser {
     if (target !== "") this.rawTarget = target;
   }
 
-  private onHead(...[, minor, fields, method, target, , , , keepAlive]: HeadArguments): number {
+  private onHead(...[, minor, fields, , target, , , , keepAlive]: HeadArguments): number {
     if (fields !== undefined) this.fields = fields;
     if (target !== undefined) this.rawTarget = target;
-    this.method = methods[method] ?? "";
     this.minor = minor;
     this.keepAlive = keepAlive;
     this.isComplete = true;
