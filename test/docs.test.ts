@@ -242,7 +242,7 @@ describe("docs/errors.md", () => {
   test("has every HTTP status with its text, and no other", () => {
     const given = [
       ...code.matchAll(
-        /(?:Refusal\(|plain\(wire, head, |writePlain\(|plainResponse\(|\{ status: )([45]\d\d), (?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
+        /(?:Refusal\(|plain\(wire, head, |writePlain\(|plainResponse\((?:[\w.]*dispatch, )?|\{ status: )([45]\d\d), (?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
       ),
     ].map(([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`);
     const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) +\| (.*?) +\|/gm)].map(
@@ -250,6 +250,26 @@ describe("docs/errors.md", () => {
     );
     expect(given.length).toBeGreaterThan(20);
     expect([...new Set(rows)].sort()).toEqual([...new Set(given)].sort());
+  });
+});
+
+describe("docs/errors.md, WebSocket", () => {
+  const rows = new Map(
+    rowsOf(section(errors, "## To WebSocket clients")).map(([code = "", text = ""]) => [code.replaceAll("`", ""), text]),
+  );
+  const codec = [...new Bun.Glob("src/protocol/websocket/*.ts").scanSync(ROOT)].map((path) => read(path)).join("\n");
+  const codes = new Map([...codec.matchAll(/^export const ([A-Z_]+) = (1\d{3});/gm)].map(([, name = "", code = ""]) => [name, code]));
+  const given = [...codec.matchAll(/(?:#violate|beginClose|encodeClose)\(([A-Z_]+), (?:"([^"\n]*)")?/g)];
+
+  test("has every close code that the server gives, and no other", () => {
+    expect(given.length).toBeGreaterThan(9);
+    expect([...rows.keys()].sort()).toEqual([...new Set(given.map(([, name = ""]) => codes.get(name) ?? name))].sort());
+  });
+
+  test("has the reasons for which the server closes what is in order", () => {
+    const reasons = given.filter(([call, , reason]) => !call.startsWith("#violate") && reason !== undefined);
+    expect(reasons.length).toBeGreaterThan(3);
+    for (const [, name = "", reason] of reasons) expect(rows.get(codes.get(name) ?? "")).toContain(`"${reason}"`);
   });
 });
 
@@ -271,7 +291,7 @@ describe("docs/modules.md", () => {
   });
 
   test("has every option of a route, and no other", () => {
-    const kinds = ["handle", "fetch", "connect"].flatMap((kind) => known({ routes: { A: { [kind]: handle, qqqqqqqq: 1 } } }));
+    const kinds = ["handle", "fetch", "connect", "websocket"].flatMap((kind) => known({ routes: { A: { [kind]: handle, qqqqqqqq: 1 } } }));
     expect(options("## Options of a route").sort()).toEqual([...new Set(kinds)].sort());
   });
 
