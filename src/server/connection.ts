@@ -167,7 +167,8 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
 
   /** The server shuts down: what is under way is finished, nothing new begins. */
   draining(): void {
-    if (this.#protocol !== null) this.#protocol.draining();
+    if (this.#waitKind === LINGER) this.#wait(LINGER, DRAIN_LINGER_MS);
+    else if (this.#protocol !== null) this.#protocol.draining();
     else if (this.#slots === null) this.finish();
   }
 
