@@ -1,6 +1,6 @@
 /** hrmr against what bounds it: short rounds in turn, so that a noisy machine disturbs both alike, and the median of the rounds' ratios. */
 import type { Bench } from "./bench";
-import type { LoadSpec } from "./load";
+import type { LoadResult, LoadSpec } from "./load";
 import { cpuMicros, type Started } from "./server";
 import { median } from "./table";
 
@@ -28,37 +28,51 @@ export interface Comparison {
 const ROUND_MS = 700;
 const WARM_UP_MS = 900;
 
+/** A side whose load is not the generator's. */
+export interface Loaded {
+  readonly server: Started;
+  /** Full speed for about that long; all replies are in when this resolves. @throws Error on a wrong or missing reply */
+  run(ms: number): Promise<Pick<LoadResult, "requests" | "elapsedMs">>;
+}
+
 /** @throws Error on a wrong reply of either side */
-export async function compare(bench: Bench, hrmr: Side, bound: Side): Promise<Comparison> {
-  const { generator } = bench;
+export async function compare({ generator, rounds }: Bench, hrmr: Side, bound: Side): Promise<Comparison> {
   try {
     await generator.open("hrmr", { ...hrmr.spec, port: hrmr.server.port });
     await generator.open("the bound", { ...bound.spec, port: bound.server.port });
-    await generator.run("hrmr", WARM_UP_MS);
-    await generator.run("the bound", WARM_UP_MS);
-    const rounds: [SideResult, SideResult][] = [];
-    for (let round = 0; round < bench.rounds; round++) {
-      // Each goes first in turn.
-      const first = round % 2 === 0 ? await measure(bench, "hrmr", hrmr) : null;
-      const second = await measure(bench, "the bound", bound);
-      rounds.push([first ?? (await measure(bench, "hrmr", hrmr)), second]);
-    }
-    const ratios = rounds.map(([a, b]) => a.cpuMicros / b.cpuMicros);
-    return {
-      hrmr: middle(rounds.map(([a]) => a)),
-      bound: middle(rounds.map(([, b]) => b)),
-      ratio: median(ratios),
-      lowest: Math.min(...ratios),
-      highest: Math.max(...ratios),
-    };
+    return await compareLoads(
+      rounds,
+      { server: hrmr.server, run: (ms) => generator.run("hrmr", ms) },
+      { server: bound.server, run: (ms) => generator.run("the bound", ms) },
+    );
   } finally {
     await generator.close();
   }
 }
 
-async function measure(bench: Bench, load: string, { server }: Side): Promise<SideResult> {
+/** @throws Error on a wrong reply of either side */
+export async function compareLoads(rounds: number, hrmr: Loaded, bound: Loaded): Promise<Comparison> {
+  for (const side of [hrmr, bound]) await side.run(WARM_UP_MS);
+  const results: [SideResult, SideResult][] = [];
+  for (let round = 0; round < rounds; round++) {
+    // Each goes first in turn.
+    const first = round % 2 === 0 ? await measure(hrmr) : null;
+    const second = await measure(bound);
+    results.push([first ?? (await measure(hrmr)), second]);
+  }
+  const ratios = results.map(([a, b]) => a.cpuMicros / b.cpuMicros);
+  return {
+    hrmr: middle(results.map(([a]) => a)),
+    bound: middle(results.map(([, b]) => b)),
+    ratio: median(ratios),
+    lowest: Math.min(...ratios),
+    highest: Math.max(...ratios),
+  };
+}
+
+async function measure({ server, run }: Loaded): Promise<SideResult> {
   const before = cpuMicros(server.pid);
-  const { requests, elapsedMs } = await bench.generator.run(load, ROUND_MS);
+  const { requests, elapsedMs } = await run(ROUND_MS);
   const used = cpuMicros(server.pid) - before;
   return { requestsPerSecond: (requests / elapsedMs) * 1000, cpuMicros: used / requests };
 }

@@ -9,6 +9,8 @@ export class Control {
 
   private constructor(socket: Bun.Socket) {
     this.#socket = socket;
+    // Nobody waits yet: closed before the first question is no failure.
+    this.#changed.promise.catch(() => {});
   }
 
   static async connect(port: number): Promise<Control> {

@@ -5,7 +5,9 @@
  * length, which the first reply shows. Each is compared byte for byte with the last one that was looked at in full; what differs from it
  * (another Date, another version, a mistake) is looked at in full itself.
  */
+import { readFileSync } from "node:fs";
 import type { Socket } from "bun";
+import { LargeReply } from "./large";
 import { checkReply, type Expectation } from "./reply";
 
 /** JSON. */
@@ -20,6 +22,8 @@ export interface LoadSpec {
   readonly opening?: Opening;
   /** `request` is bytes, a character each; else text. */
   readonly isBinary?: boolean;
+  /** Speaks TLS, and takes any certificate. */
+  readonly isTls?: boolean;
 }
 
 export interface Opening {
@@ -63,6 +67,10 @@ class Client {
   parts: Uint8Array[] = [];
   /** Waits for the reply to the opening. */
   opening: PromiseWithResolvers<void> | null = null;
+  /** Waits for the end of the TLS handshake. */
+  handshake: PromiseWithResolvers<void> | null = null;
+  /** For what is compared as it comes; null: a reply is compared when it is whole. */
+  large: LargeReply | null = null;
   constructor(readonly load: Load) {}
 }
 
@@ -87,7 +95,18 @@ class Load {
   async open(): Promise<void> {
     for (let i = 0; i < this.spec.connections; i++) this.clients.push(new Client(this));
     await inBatches(this.clients, (client) => connect(client, this.spec.port));
-    await this.#learn();
+    const { file, http } = this.spec.reply;
+    if (file === undefined || http === undefined) return await this.#learn();
+    const body = readFileSync(file);
+    for (const client of this.clients) client.large = new LargeReply(body, http);
+    await this.#tryOnce();
+  }
+
+  /** One request, before there are many. */
+  async #tryOnce(): Promise<void> {
+    this.#send(this.clients[0] as Client);
+    const { problem } = await this.stop();
+    if (problem !== null) throw new Error(problem);
   }
 
   /** One request, to see how long a reply is. */
@@ -144,6 +163,7 @@ class Load {
 
   receive(client: Client, bytes: Uint8Array): void {
     if (client.opening !== null) return this.#open(client, client.opening, bytes);
+    if (client.large !== null) return this.#compare(client, client.large, bytes);
     const expected = this.#known.length;
     if (client.received === 0 && bytes.length === expected && this.#learnt === null) return this.#finish(client, bytes);
     client.parts.push(bytes);
@@ -166,11 +186,23 @@ class Load {
     else opening.reject(new Error(`wrong reply to the opening: ${JSON.stringify(text.slice(0, 400))}`));
   }
 
+  #compare(client: Client, large: LargeReply, bytes: Uint8Array): void {
+    if (!client.isWaiting) return this.#fail("bytes that nobody asked for");
+    const problem = large.receive(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+    if (problem === "incomplete") return;
+    if (problem !== null) this.#fail(`wrong reply (${problem})`);
+    this.#next(client);
+  }
+
   #finish(client: Client, bytes: Uint8Array): void {
     if (!client.isWaiting) return this.#fail(`bytes that nobody asked for: ${JSON.stringify(textOf([bytes]).slice(0, 200))}`);
+    if (!this.#known.equals(bytes)) this.#checkWhole(bytes);
+    this.#next(client);
+  }
+
+  #next(client: Client): void {
     const { result } = this;
     result.requests += this.pipeline;
-    if (!this.#known.equals(bytes)) this.#checkWhole(bytes);
     const ms = performance.now() - client.sentAt;
     if (ms > result.longestMs) result.longestMs = ms;
     client.isWaiting = false;
@@ -224,15 +256,20 @@ function textOf(parts: Uint8Array[]): string {
 }
 
 async function connect(client: Client, port: number): Promise<void> {
-  const { opening } = client.load.spec;
+  const { opening, isTls = false } = client.load.spec;
+  if (isTls) client.handshake = Promise.withResolvers();
   if (opening !== undefined) client.opening = Promise.withResolvers();
-  client.socket = await Bun.connect<Client>({ hostname: "127.0.0.1", port, data: client, socket: handlers });
+  client.socket = await Bun.connect<Client>({ hostname: "127.0.0.1", port, data: client, socket: handlers, ...(isTls && ANY_CERTIFICATE) });
+  if (client.handshake !== null) await withDeadline(client.handshake.promise, () => "no TLS handshake");
   if (opening === undefined || client.opening === null) return;
   client.socket.write(opening.request);
   await withDeadline(client.opening.promise, () => "no reply to the opening");
 }
 
+const ANY_CERTIFICATE = { tls: { rejectUnauthorized: false } };
+
 const handlers: Bun.SocketHandler<Client> = {
+  handshake: (socket) => socket.data.handshake?.resolve(),
   data: (socket, bytes) => socket.data.load.receive(socket.data, bytes),
   close: (socket) => socket.data.load.closed(socket.data),
   error: (socket) => socket.data.load.closed(socket.data),

@@ -2,8 +2,8 @@
  * `bun run bench [--only NAME]... [--rounds N] [--full]`: starts each server itself, checks the replies while it measures, prints one table.
  *
  * A ratio compares the CPU time of the server's process for a request with that of the bare thing that bounds it, in the same minute on the same
- * machine; requests a second are told too, but depend on who else uses the machine. Ends with 1 on a wrong reply, and with 0 when a target is
- * missed: that is what the table is for.
+ * machine; requests a second are told too, but depend on who else uses the machine. Ends with 1 if a row met a wrong reply (the others still run), and
+ * with 0 when a target is missed: that is what the table is for.
  */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -12,15 +12,18 @@ import { version } from "../package.json";
 import type { Bench, Row } from "./bench";
 import { Generator } from "./generator";
 import { removeProjects } from "./project";
+import { http2PlainRow, http2TlsRow, httpsRow } from "./rows/encrypted";
 import { helloRow, honoJsonRow, honoTextRow, pipelinedRow, staticRow } from "./rows/http";
 import { idleRow, reloadMemoryRow } from "./rows/memory";
+import { nginxLargeRow, nginxMiddleRow, nginxSmallRow } from "./rows/nginx";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { startRow } from "./rows/start";
+import { streamsRow } from "./rows/streams";
 import { chunkRow, lineRow, poolRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
-import { websocketBinaryRow, websocketIdleRow, websocketLongTextRow, websocketReloadRow, websocketTextRow } from "./rows/websocket";
+import { websocketBinaryRow, websocketIdleRow, websocketLongTextRow, websocketTextRow } from "./rows/websocket";
 import { findProgram, stopAll } from "./server";
-import { tableHead, tableLine } from "./table";
+import { failedLine, tableHead, tableLine } from "./table";
 
 const ROWS: readonly Row[] = [
   chunkRow,
@@ -31,6 +34,12 @@ const ROWS: readonly Row[] = [
   honoTextRow,
   honoJsonRow,
   staticRow,
+  nginxSmallRow,
+  nginxMiddleRow,
+  nginxLargeRow,
+  httpsRow,
+  http2PlainRow,
+  http2TlsRow,
   websocketTextRow,
   websocketBinaryRow,
   websocketLongTextRow,
@@ -41,7 +50,7 @@ const ROWS: readonly Row[] = [
   reloadManyRow,
   reloadMemoryRow,
   idleRow,
-  websocketReloadRow,
+  streamsRow,
   websocketIdleRow,
   startRow,
 ];
@@ -73,10 +82,15 @@ async function main(): Promise<number> {
 
 async function runRows(bench: Bench, rows: readonly Row[]): Promise<number> {
   const startedAt = performance.now();
+  const failures: string[] = [];
   let missed = 0;
   try {
     for (const row of rows) {
-      for (const line of await row.run(bench)) {
+      const lines = await row.run(bench).catch((error: unknown) => {
+        failures.push(`${row.name}: ${error instanceof Error ? error.message : String(error)}`);
+        return [failedLine(row.name)];
+      });
+      for (const line of lines) {
         console.log(tableLine(line));
         if (line.isMet === false) missed++;
       }
@@ -85,8 +99,10 @@ async function runRows(bench: Bench, rows: readonly Row[]): Promise<number> {
     await bench.generator.end();
   }
   const seconds = Math.round((performance.now() - startedAt) / 1000);
-  console.log(`\nAll replies were right. ${missed === 0 ? "Every target was met" : `${missed} missed`}; ${seconds} s.`);
-  return 0;
+  const targets = missed === 0 ? "Every target was met" : `${missed} missed`;
+  if (failures.length === 0) console.log(`\nAll replies were right. ${targets}; ${seconds} s.`);
+  else console.error(`\nFAILED, ${failures.length} of ${rows.length} (of the others: ${targets}; ${seconds} s):\n${failures.join("\n")}`);
+  return failures.length === 0 ? 0 : 1;
 }
 
 function describe(program: string): string {

@@ -45,6 +45,16 @@ export function comparisonLine(title: string, { hrmr, bound, ratio, lowest, high
   };
 }
 
+/** A row that this machine cannot run. @param reason in words */
+export function skippedLine(title: string, reason: string): Line {
+  return { title, hrmr: `not run: ${reason}`, bound: "", result: "", spread: "", target: "", isMet: null };
+}
+
+/** A row that met a wrong reply, or none. */
+export function failedLine(title: string): Line {
+  return { title, hrmr: "FAILED: see below", bound: "", result: "", spread: "", target: "", isMet: null };
+}
+
 function sideText({ requestsPerSecond, cpuMicros }: SideResult): string {
   return `${Math.round(requestsPerSecond)}/s ${cpuMicros.toFixed(2)} us`;
 }

@@ -10,9 +10,12 @@ import { comparisonLine } from "../table";
 import { startArguments } from "./start-arguments";
 
 const CONNECTIONS = 64;
-const TEXT_TYPE = "text/plain;charset=utf-8";
+/** Of what a handler makes of a string. */
+export const TEXT_TYPE = "text/plain;charset=utf-8";
 
-const HELLO = moduleSource(`{ routes: { "/": { fetch: () => new Response("Hello, World!") } } }`);
+export const HELLO_TEXT = "Hello, World!";
+/** A module, and what it replies to every path. */
+export const HELLO = moduleSource(`{ routes: { "/": { fetch: () => new Response("${HELLO_TEXT}") } } }`);
 
 const HONO = `import { Hono } from "hono";
 
@@ -61,7 +64,7 @@ export const helloRow: Row = {
       baseline: ["hello.ts"],
       path: "/",
       type: TEXT_TYPE,
-      body: "Hello, World!",
+      body: HELLO_TEXT,
       most: 1,
     }),
 };
@@ -76,7 +79,7 @@ export const pipelinedRow: Row = {
       baseline: ["hello.ts"],
       path: "/",
       type: TEXT_TYPE,
-      body: "Hello, World!",
+      body: HELLO_TEXT,
       most: null,
       pipeline: 16,
     }),
@@ -91,7 +94,7 @@ export const honoTextRow: Row = {
       baseline: ["hono.ts"],
       path: "/text",
       type: TEXT_TYPE,
-      body: "Hello, World!",
+      body: HELLO_TEXT,
       most: 1.05,
     }),
 };

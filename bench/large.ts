@@ -1,0 +1,40 @@
+/** A reply that is too large to be kept whole: its head is looked at, and each byte of its body is compared when it comes. */
+import { type HttpExpectation, headProblem, splitHead } from "./reply";
+
+export class LargeReply {
+  readonly #file: Buffer;
+  readonly #expected: HttpExpectation;
+  #head = "";
+  /** Bytes of the body so far; -1: in the head. */
+  #at = -1;
+
+  /** @param file the body that is expected */
+  constructor(file: Buffer, expected: HttpExpectation) {
+    this.#file = file;
+    this.#expected = expected;
+  }
+
+  /** @returns "incomplete", null after the last byte of a right reply (the next one may follow), else what is wrong */
+  receive(bytes: Buffer): string | null {
+    if (this.#at !== -1) return this.#compare(bytes);
+    this.#head += bytes.toString("latin1");
+    const head = splitHead(this.#head);
+    if (head === null) return "incomplete";
+    const problem = headProblem(head, this.#expected);
+    if (problem !== null) return problem;
+    if (head.length !== this.#file.length) return `Content-Length ${head.length}, not ${this.#file.length}`;
+    const body = Buffer.from(this.#head.slice(head.end), "latin1");
+    this.#head = "";
+    this.#at = 0;
+    return this.#compare(body);
+  }
+
+  #compare(bytes: Buffer): string | null {
+    if (!this.#file.subarray(this.#at, this.#at + bytes.length).equals(bytes))
+      return `${bytes.length} bytes from ${this.#at} on of a body of ${this.#file.length}`;
+    this.#at += bytes.length;
+    if (this.#at < this.#file.length) return "incomplete";
+    this.#at = -1;
+    return null;
+  }
+}
