@@ -219,7 +219,7 @@ test("a WebSocket route has all its options, and its upgrade is called as a meth
     perMessageDeflate: false,
   });
   expect(bare?.websocket).toMatchObject({ protocols: [], maxMessageBytes: 16_777_216, idleTimeoutMs: 120_000, perMessageDeflate: true });
-  expect((bare?.handler as () => unknown)()).toEqual({ data: "these" });
+  expect((bare!.handler as () => unknown)()).toEqual({ data: "these" });
 });
 
 test("an app is bound to every path, is called as a method and gets the context as its environment", async () => {
