@@ -193,3 +193,17 @@ test("an async handler finishes on the version it began on; one that outlives th
     }
   });
 });
+
+test("a version that wants silent clients to be pinged pings those that the version before let be silent", async () => {
+  const source = (idleTimeoutMs: number): string =>
+    moduleSource(`{ routes: { "/idle": { websocket: { idleTimeoutMs: ${idleTimeoutMs} } } } }`);
+  await withHub({ "modules/live.ts": source(0) }, [], async (hub) => {
+    const socket = await RawWebSocket.open(hub.port, "/idle");
+    try {
+      expect(await reload(hub, source(100))).toStartWith("OK");
+      expect(await socket.waitForFrames(1)).toEqual(["ping:"]);
+    } finally {
+      socket.close();
+    }
+  });
+});

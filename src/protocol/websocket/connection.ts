@@ -357,6 +357,11 @@ export class HostSocket implements Protocol, FrameSink {
 
   // ---- the idle clock: half the time without a word brings a ping, another half the end ----
 
+  /** The new version has another idleTimeoutMs. */
+  restartIdle(): void {
+    if (this.readyState === OPEN) this.#armIdle();
+  }
+
   #armIdle(): void {
     const ms = this.endpoint.route?.websocket.idleTimeoutMs ?? 0;
     this.wire.armDeadline(ms === 0 ? 0 : Math.max(1, Math.ceil(ms / 2)));

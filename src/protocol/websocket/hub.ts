@@ -87,7 +87,9 @@ export class Endpoint {
       this.#waiting = [];
       return this.#remove();
     }
+    const hasOtherClock = this.route?.websocket.idleTimeoutMs !== next.websocket.idleTimeoutMs;
     this.route = next;
+    if (hasOtherClock) for (const socket of this.#sockets) socket.restartIdle();
     const wasUnavailable = this.isUnavailable;
     this.isUnavailable = next.isUnavailable;
     if (this.isUnavailable) for (const socket of this.#sockets) socket.stopReading();
