@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/options";
 import { CONFIG_RULES, MODULE_RULES, type Rule, violation } from "../src/config/rules";
+import { readSettings } from "../modules/http/settings";
 import { readShape } from "../src/module/shape";
 import { ask } from "./support/client";
 import { runProgram, startProgram } from "./support/program";
@@ -295,6 +296,66 @@ describe("docs/modules.md", () => {
     expect(options("## Options of a route").sort()).toEqual([...new Set(kinds)].sort());
   });
 
+  const contract = read("src/module/contract.d.ts");
+
+  /** The members of an interface of the contract, each once. */
+  function membersOf(name: string): string[] {
+    const body = new RegExp(`^export interface ${name}\\b[^{]*\\{\\n([\\s\\S]*?)^\\}`, "m").exec(contract)?.[1] ?? "";
+    return [...new Set([...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[(<:]/gm)].map((match) => match[1] ?? ""))].sort();
+  }
+
+  /** The members that a table's first column names: several may stand in one cell. */
+  function named(text: string): string[] {
+    return rowsOf(text)
+      .flatMap(([cell = ""]) => [...cell.matchAll(/`(\w+)/g)].map((match) => match[1] ?? ""))
+      .sort();
+  }
+
+  /** One table of several under a heading, by the first cell of its head. */
+  function table(heading: string, head: string): string {
+    const text = section(modules, heading);
+    const at = text.search(new RegExp(`^\\| ${head} +\\|`, "m"));
+    if (at < 0) throw new Error(`There is no table "${head}" under "${heading}".`);
+    return /^(?:\|.*\n)+/.exec(text.slice(at))?.[0] ?? "";
+  }
+
+  test("has every property of the context and of the client", () => {
+    const context = new Set([...membersOf("ModuleContext"), ...membersOf("RequestContext")]);
+    expect(named(section(modules, "### The context"))).toEqual([...context].sort());
+    expect(membersOf("RequestContext").length).toBeGreaterThan(2);
+    expect(named(table("### The client", "Property"))).toEqual(membersOf("Client"));
+    expect(named(table("### The client", "Property of `tls`"))).toEqual(membersOf("ClientTls"));
+    const peer = rowsOf(section(modules, "### The client")).find(([name]) => name === "`peer`")?.[1] ?? "";
+    for (const member of membersOf("ClientCertificate")) expect(peer).toContain(`\`${member}\``);
+  });
+
+  test("has every handler and option of a WebSocket route with its default, and every member of a socket", () => {
+    const { websocket } = readShape("x", { routes: { "/": { websocket: {} } } }).routes[0] ?? {};
+    const handlers = named(table("## WebSocket routes", "Handler"));
+    const told = rowsOf(table("## WebSocket routes", "Option")).map(([name = "", value = ""]) => [name, value.replaceAll("`", "")]);
+    expect([...handlers, ...told.map(([name = ""]) => name.replaceAll("`", ""))].sort()).toEqual(
+      known({ routes: { "/": { websocket: { qqqqqqqq: 1 } } } }),
+    );
+    const { handlers: _, ...defaults } = websocket ?? { handlers: {} };
+    expect(Object.fromEntries(told)).toEqual(
+      Object.fromEntries(Object.entries(defaults).map(([name, value]) => [`\`${name}\``, JSON.stringify(value)])),
+    );
+    expect(named(table("## WebSocket routes", "Member"))).toEqual(membersOf("ServerWebSocket"));
+    expect(membersOf("ServerWebSocket").length).toBeGreaterThan(15);
+  });
+
+  test("has every setting of the static site with its default", () => {
+    const { root, cacheControl, fallback, ...plain } = readSettings({});
+    const told = Object.fromEntries(rowsOf(section(modules, "### The static site")).map(([name = "", value = ""]) => [name, value]));
+    expect(told).toEqual({
+      ...Object.fromEntries(Object.entries(plain).map(([name, value]) => [`\`${name}\``, `\`${JSON.stringify(value)}\``])),
+      "`root`": "set by the server",
+      "`cacheControl`": `\`"${cacheControl[0]?.value}"\``,
+      "`fallback`": fallback === "" ? "none" : fallback,
+    });
+    expect(root).toBeString();
+  });
+
   test("has every module that ships with hrmr, with its keys", async () => {
     const rows = rowsOf(section(modules, "## What ships with hrmr").replaceAll(/^\| \[(\w+)\]\([^)]*\)/gm, "| `$1`"));
     const shipped = readdirSync(join(ROOT, "modules")).map((name) => name.replace(/\.ts$/, ""));
@@ -343,8 +404,17 @@ describe("the examples of the pages", () => {
   });
 
   test("of hrmr.json are valid", () => {
-    for (const text of blocks(configuration, "json"))
-      expect(Object.keys(Bun.JSONC.parse(text) as object).filter((key) => key !== "modules" && !(key in CONFIG_RULES))).toEqual([]);
+    const found = PAGES.flatMap((path) => blocks(page[path] ?? "", "json"));
+    expect(found.length).toBeGreaterThan(2);
+    for (const text of found) {
+      const { modules: _, ...config } = Bun.JSONC.parse(text) as Record<string, unknown>;
+      for (const [key, value] of Object.entries(config)) {
+        const rule = CONFIG_RULES[key];
+        if (rule === undefined) throw new Error(`There is no key "${key}".`);
+        expect(violation(rule, value)).toBeNull();
+        if (rule.type === "group") expect(Object.keys(rule.keys)).toEqual(expect.arrayContaining(Object.keys(value as object)));
+      }
+    }
   });
 });
 
