@@ -31,6 +31,8 @@ const WEB = moduleSource(`{
     "/wait": { fetch: (request, { state }) => { console.log("waiting"); return new Promise((resolve) => request.signal.addEventListener("abort", () => { state.aborted.push(request.signal.reason.name); console.log("aborted"); resolve(new Response("")); })); } },
     "/pour": { fetch: (request, { state }) => new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(65536)); }, cancel() { state.aborted.push("cancelled"); console.log("cancelled"); } })) },
     "/aborted": { fetch: (request, { state }) => Response.json(state.aborted) },
+    "/listens": { timeoutMs: 30, fetch: (request) => { request.signal.addEventListener("abort", () => { throw new Error("my listener"); }); return new Promise(() => {}); } },
+    "/timer": { fetch: () => new Response(new ReadableStream({ async pull(c) { setTimeout(() => { throw new Error("my timer"); }); await Bun.sleep(5); c.enqueue("x"); c.close(); } })) },
     "GET /live": { websocket: {} },
   },
 }`);
@@ -215,6 +217,17 @@ test("a reply that breaks off is reset, logged with its module, and costs nothin
       await expect(readReply(broken)).rejects.toThrow();
       expect(broken.rstCode).toBe(2);
       await hub.program.waitFor(/web v1 #\d+ "\/breaks": Error: broke/);
+      expect(await text(client, "/hello")).toBe("hello");
+    }),
+  ));
+
+test("what a handler's abort listener, or a timer of its stream, throws is the module's, and ends nothing", () =>
+  withHub(FILES, [], (hub) =>
+    withHttp2(hub.url, async (client) => {
+      expect((await client.ask("/listens")).status).toBe(503);
+      await hub.program.waitFor("web v1 uncaughtException: Error: my listener");
+      expect(await text(client, "/timer")).toBe("x");
+      await hub.program.waitFor("web v1 uncaughtException: Error: my timer");
       expect(await text(client, "/hello")).toBe("hello");
     }),
   ));

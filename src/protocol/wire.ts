@@ -17,6 +17,8 @@ export interface Dispatch {
   unmatched?: BoundRoute | null;
   readonly limits: Limits;
   readonly timeouts: Timeouts;
+  /** Whether TLS clients are offered HTTP/2. Default false. */
+  readonly offersHttp2?: boolean;
   /** True once the server drains: HTTP/1.1 replies say `Connection: close`. */
   isDraining: boolean;
   /** The value of the Date header (RFC 9110 section 6.6.1), renewed each second. */

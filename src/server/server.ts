@@ -128,6 +128,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       table: RouteTable.empty<BoundRoute>(),
       limits: options.limits,
       timeouts: options.timeouts,
+      offersHttp2: options.http2.enabled,
       isDraining: false,
       httpDate: new Date().toUTCString(),
       counters: { messages: 0, httpRequests: 0, errors: 0 },

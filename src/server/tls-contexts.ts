@@ -36,10 +36,11 @@ const PROTOCOL_NAMES = { "1.2": "TLSv1.2", "1.3": "TLSv1.3" } as const;
 const CERTIFICATE_BLOCK = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 /** ALPN protocol names in wire format (RFC 7301 section 3.1): Bun takes a list for an error and a text for something else. */
 const HTTP1_ONLY = Buffer.from("\x08http/1.1", "latin1");
+const HTTP2_FIRST = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
 /** What is offered by ALPN, in the order of preference. The one place that decides it. */
-export function alpnProtocols(_dispatch: Dispatch): Buffer {
-  return HTTP1_ONLY;
+export function alpnProtocols(dispatch: Dispatch): Buffer {
+  return dispatch.offersHttp2 === true ? HTTP2_FIRST : HTTP1_ONLY;
 }
 
 type MakeContext = typeof createSecureContext;

@@ -4,6 +4,7 @@
  */
 const nativeSignal = getterOf<AbortSignal>("signal");
 const nativeUrl = getterOf<string>("url");
+const nativeClone = Request.prototype.clone;
 
 /** Of the requests whose signal was asked for, or aborted. */
 const abortions = new WeakMap<object, AbortController>();
@@ -17,6 +18,14 @@ function getterOf<T>(name: "signal" | "url"): (this: unknown) => T {
 class Http2Request {
   get signal(): AbortSignal {
     return (abortions.get(this) ?? followNative(this)).signal;
+  }
+
+  clone(): Request {
+    const copy = nativeClone.call(this as unknown as Request) as unknown as Request;
+    // One signal for both: the client that vanishes is the same.
+    abortions.set(copy, abortions.get(this) ?? followNative(this));
+    Object.setPrototypeOf(copy, Object.getPrototypeOf(this) as object);
+    return copy;
   }
 }
 Object.setPrototypeOf(Http2Request.prototype, Request.prototype);
