@@ -6,6 +6,7 @@ import type { BoundRoute } from "../../module/route";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
 import { Call, type CallOwner } from "./call";
+import { knownRoute, rememberRoute } from "./known-urls";
 import { adoptRequest } from "./request";
 import { checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
@@ -14,6 +15,7 @@ type Answer = Response | Promise<Response>;
 
 /** What OPTIONS * tells (RFC 9110 section 9.3.7): the methods of the server, not of a route. */
 const SERVER_METHODS = { Allow: "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT" };
+const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
 /** Behind "https://" and a host of one letter the path may begin. */
 const SHORTEST_ORIGIN = 8;
 
@@ -22,6 +24,10 @@ export function answer(owner: CallOwner, request: Request): Answer {
   const { dispatch } = owner.wire;
   dispatch.counters.httpRequests++;
   const { url, method } = request;
+  if (method === "GET") {
+    const known = knownRoute(dispatch.table, url);
+    if (known !== undefined) return answerRoute(owner, request, known, NO_PARAMS);
+  }
   if (url === "*") return plainResponse(dispatch, 200, "OK", SERVER_METHODS);
   const pathStart = url.indexOf("/", SHORTEST_ORIGIN);
   const path = normalisePath(pathStart < 0 ? "/" : url.slice(pathStart));
@@ -37,13 +43,18 @@ export function answer(owner: CallOwner, request: Request): Answer {
     if (status === 204) return new Response(null, { status, headers: { Allow: allow } });
     return plainResponse(dispatch, status, text, allow === "" ? {} : { Allow: allow });
   }
-  const route = match.value;
+  if (method === "GET") rememberRoute(dispatch.table, url, match);
+  return answerRoute(owner, request, match.value, match.params);
+}
+
+function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
+  const { dispatch } = owner.wire;
   if (route.isUnavailable) {
     return plainResponse(dispatch, 503, `The module "${route.module}" is being replaced. Try again.`, { "Retry-After": "1" });
   }
   // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
   if (route.kind === "websocket") return plainResponse(dispatch, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.");
-  return callHandler(owner, request, route, match.params);
+  return callHandler(owner, request, route, params);
 }
 
 function callHandler(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
