@@ -350,3 +350,25 @@ async function until(isTrue: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 8000;
   while (!(await isTrue())) if (performance.now() > deadline) throw new Error("did not come true in time");
 }
+
+test("deadlines go on after the version whose handler was on the stack when the first of them was armed is gone", () =>
+  withHub({ "modules/big.ts": big(1), "hrmr.json": '{ "timeouts": { "writeMs": 500, "requestMs": 300 } }' }, [], async (hub) => {
+    // The write that does not fit into the kernel arms a near deadline from within the module's code.
+    const deaf = await hub.connect();
+    deaf.pause();
+    await deaf.send("BIG\n");
+    await hub.program.waitFor("wrote");
+    hub.write("modules/big.ts", big(2));
+    expect(await hub.ask("RELOAD")).toStartWith("OK big v2");
+    await until(async () => (await hub.status()).modules.find((m) => m.name === "big")?.draining.length === 0);
+    const partial = await hub.connect();
+    await partial.send("LINE without an end");
+    expect(await partial.waitForEnd()).toBe("ERR message incomplete after 300 ms\n");
+  }));
+
+function big(version: number): string {
+  return moduleSource(`{ routes: {
+    "BIG": { async connect(c) { await c.readUntil("\\n"); void c.write("x".repeat(8_000_000)).catch(() => {}); console.log("wrote ${version}"); await c.readUntil("never"); } },
+    "LINE ": { framing: "line", handle: () => "line\\n" },
+  } }`);
+}

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
+import { asHost } from "../module/host-context";
 import { HostLostError, PoolBusyError } from "./errors";
 import { encodeClient, parcelOf } from "./messages";
 import { PoolBody } from "./pool-body";
@@ -204,7 +205,7 @@ export class Pool {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
     // Behind all sockets that this turn of the loop reads: their calls share messages.
-    setImmediate(this.#flush);
+    asHost(() => setImmediate(this.#flush));
   }
 
   readonly #flush = (): void => {
@@ -253,7 +254,7 @@ export class Pool {
   #watch(): void {
     if (this.#scanTimer !== null || this.#closed !== null) return;
     this.#scannedAt = performance.now();
-    this.#scanTimer = setInterval(this.#scan, SCAN_MS);
+    this.#scanTimer = asHost(() => setInterval(this.#scan, SCAN_MS));
   }
 
   readonly #scan = (): void => {

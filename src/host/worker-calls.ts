@@ -1,6 +1,7 @@
 /** The calls of one pool thread: begins what the main thread has not taken back, and sends the replies, one message a batch. */
 import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../module/contract";
+import { asHost } from "../module/host-context";
 import type { LoadedModule } from "../module/load";
 import {
   type BodyPart,
@@ -200,10 +201,13 @@ export class WorkerCalls {
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    setImmediate(() => {
-      this.#isFlushScheduled = false;
-      this.#flush();
-    });
+    // A module's stream may be on the stack.
+    asHost(() =>
+      setImmediate(() => {
+        this.#isFlushScheduled = false;
+        this.#flush();
+      }),
+    );
   }
 
   #flush(): void {

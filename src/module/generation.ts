@@ -60,6 +60,12 @@ export class Generation implements RouteOwner {
     return this.#inFlight.size;
   }
 
+  /** Nothing is under way but what may go on without end. */
+  get isAllEndless(): boolean {
+    for (const call of this.#inFlight) if (!call.isEndless) return false;
+    return true;
+  }
+
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     return this.#module.run(fn, ...args);
   }

@@ -86,6 +86,8 @@ export interface ModuleSet {
   readonly cutCount: number;
   /** @returns an id that no load of this server has had */
   nextId(): number;
+  /** Waits for the oldest versions of a module to be gone, or cuts them, so that one more may be loaded. */
+  makeRoom(entry: ModuleEntry): Promise<void>;
   /** Lets a replaced version finish what is under way, then frees it. */
   retire(entry: ModuleEntry, generation: Generation): Promise<void>;
 }

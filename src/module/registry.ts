@@ -10,6 +10,7 @@ import type { Verdict } from "./verdict";
 
 const GC_QUIET_MS = 300;
 const DISPOSALS_PER_GC = 250;
+const ROOM_WAIT_MS = 1000;
 
 interface Waiting {
   names: Set<string> | null;
@@ -26,7 +27,7 @@ export class Registry implements ModuleSet {
   #isRunning = false;
   #next: Waiting | null = null;
   #isClosed = false;
-  readonly #retiring = new Set<Promise<void>>();
+  readonly #retiring = new Map<Generation, Promise<void>>();
   #gcTimer: Timer | null = null;
   #uncollected = 0;
 
@@ -53,10 +54,9 @@ export class Registry implements ModuleSet {
   retire(entry: ModuleEntry, generation: Generation): Promise<void> {
     entry.old.add(generation);
     generation.announceReplacement();
-    this.#limitOld(entry);
     const retired = this.#drainAndDispose(entry, generation);
-    this.#retiring.add(retired);
-    void retired.finally(() => this.#retiring.delete(retired));
+    this.#retiring.set(generation, retired);
+    void retired.finally(() => this.#retiring.delete(generation));
     return retired;
   }
 
@@ -72,7 +72,7 @@ export class Registry implements ModuleSet {
         await this.#dispose(generation);
       }
     }
-    await Promise.all(this.#retiring);
+    await Promise.all(this.#retiring.values());
   }
 
   async #run(names: Set<string> | null): Promise<Verdict> {
@@ -96,16 +96,22 @@ export class Registry implements ModuleSet {
     return this.#next;
   }
 
-  /** A client that never leaves must not collect versions: beyond the limit the oldest is cut, endless or not. */
-  #limitOld(entry: ModuleEntry): void {
-    let surplus = entry.old.size + 1 - this.options.maxLiveGenerations;
+  /**
+   * Sees to it that one more version may come: a client that never leaves must not collect versions. The oldest gets a moment to
+   * finish what has an end, so that reloads in quick succession fail no request; then it is cut.
+   */
+  async makeRoom(entry: ModuleEntry): Promise<void> {
+    const { maxLiveGenerations, log } = this.options;
     for (const oldest of entry.old) {
-      if (surplus-- <= 0) return;
-      const count = oldest.cutAll(
-        `${oldest.name} v${oldest.number} was the oldest of more than ${this.options.maxLiveGenerations} versions.`,
-      );
+      // The live version becomes an old one, and the next one comes.
+      if (entry.old.size + 2 <= maxLiveGenerations) return;
+      const retired = this.#retiring.get(oldest) ?? Promise.resolve();
+      if (!oldest.isAllEndless) await Promise.race([retired, Bun.sleep(ROOM_WAIT_MS)]);
+      if (oldest.isDisposed) continue;
+      const count = oldest.cutAll(`${oldest.name} v${oldest.number} was the oldest of more than ${maxLiveGenerations} versions.`);
       this.cutCount += count;
-      if (count > 0) this.options.log.warn(`${oldest.name} v${oldest.number}: ${count} still under way cut, too many versions live`);
+      if (count > 0) log.warn(`${oldest.name} v${oldest.number}: ${count} still under way cut, too many versions live`);
+      await retired;
     }
   }
 

@@ -213,6 +213,7 @@ function plannedModules({ registry, candidates, removed }: Run): PlannedModule[]
 /** setup and check, in this thread and then on the pool. */
 async function start(run: Run, candidate: Candidate): Promise<void> {
   const { entry, generation } = candidate;
+  await run.registry.makeRoom(entry);
   const previous = entry.live;
   try {
     if (generation.reload === "exclusive" && previous !== null) await startExclusive(run, candidate, previous);

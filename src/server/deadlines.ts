@@ -3,6 +3,8 @@
  * no timer; far deadlines are looked at once a second, near ones every 20 ms and only while there are any.
  */
 
+import { asHost } from "../module/host-context";
+
 /** Something that can be late. The wheel owns `deadlineAt`. */
 export interface Deadline {
   /** On the wheel's clock, in milliseconds; 0: not armed. */
@@ -63,7 +65,8 @@ export class DeadlineWheel {
   #addNear(deadline: Deadline): void {
     this.#far.delete(deadline);
     this.#near.add(deadline);
-    this.#nearTimer ??= setInterval(() => this.#tickNear(), NEAR_TICK_MS);
+    // A handler that writes may be on the stack: the timer must not be its module's.
+    this.#nearTimer ??= asHost(() => setInterval(() => this.#tickNear(), NEAR_TICK_MS));
   }
 
   #tickFar(): void {

@@ -2,8 +2,8 @@
  * The modules that the config's `http.use` names: their `middleware` stands before every HTTP route of every module.
  * Composed when a routing table is planned, so that a reload of such a module is a swap like any other.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import type { Middleware, RequestContext } from "../module/contract";
+import { asHost } from "../module/host-context";
 import { Acceptance, checkResponse, isThenable, makeNext } from "../module/middleware";
 import { requestContext } from "../module/request-context";
 import type { BoundRoute, InFlight } from "../module/route";
@@ -51,9 +51,6 @@ export interface Link {
 }
 
 type Handler = (request: Request, context: RequestContext) => unknown;
-
-/** Out of the graph of the route, which the protocols have entered: the chain is the server's, and enters each graph for itself. */
-const asHost = AsyncLocalStorage.snapshot();
 
 /**
  * The route behind the chain.

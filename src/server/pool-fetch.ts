@@ -2,11 +2,11 @@
  * `fetch` routes with `run: "pool"`, on the main thread's side: to the protocols they are handlers like any other, which
  * answer with a promise.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { BODY, type CarriedResponse, decodeResponse, encodeRequest, fieldsOf, WHOLE_REQUEST_BYTES } from "../host/fetch-messages";
 import { fromLatin1, toLatin1 } from "../host/messages";
 import { HandlerError, PoolBusyError, type CallSink, type Pool } from "../host/pool";
 import type { RequestContext } from "../module/contract";
+import { asHost } from "../module/host-context";
 import type { BoundRoute } from "../module/route";
 import { GraphResponse } from "../protocol/http1/response";
 import type { Dispatch } from "../protocol/wire";
@@ -14,9 +14,6 @@ import { plainResponse } from "./plain-response";
 
 type Reply = Parameters<CallSink["resolve"]>[0];
 type Parts = AsyncIterator<string | Uint8Array>;
-
-/** Out of the graph of the module, which the protocols have entered, and whose code runs elsewhere. */
-const asHost = AsyncLocalStorage.snapshot();
 
 /**
  * The route as the routing table has it.
