@@ -37,16 +37,18 @@ function isKnown(authorization: string | null, tokens: readonly Buffer[]): boole
 
 export default defineModule<State>({
   routes: {},
-  setup({ config, log }) {
+  setup({ config }) {
     const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
-    if (tokens.length === 0) log.warn("access: modules.access.tokens of hrmr.json is empty, so no token is good");
     return { tokens, open: new Set(textsOf(config.open ?? [], "open")) };
   },
   async middleware(request, context, next) {
     const { tokens, open } = context.state;
     const isAllowed = open.has(new URL(request.url).pathname) || isKnown(request.headers.get("authorization"), tokens);
     const response = isAllowed ? await next() : refusal();
-    if (!isAllowed) context.log.warn(`${context.requestId}: ${context.client.address} came without a good token`);
+    if (!isAllowed) {
+      const why = tokens.length === 0 ? "no token is good, since modules.access.tokens of hrmr.json is empty" : "it had no good token";
+      context.log.warn(`${context.requestId}: ${context.client.address} was refused: ${why}`);
+    }
     // A WebSocket's 101 has no headers to add to: they are made by the module that takes it.
     if (response.status !== 101) response.headers.set("x-request-id", context.requestId);
     return response;
