@@ -4,7 +4,7 @@
  * To ask whose connection a request came by (`requestIP`) costs a third of a request. So the first connections get an
  * engine each, which has one client and need not ask; those above that share one.
  */
-import { mkdtempSync, rmdirSync, rmSync, unlinkSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Server } from "bun";
@@ -68,7 +68,7 @@ class OwnEngine implements Engine {
   }
 
   connected(): void {
-    unlinkSync(this.path);
+    rmSync(this.path, { force: true });
   }
 
   left(): void {
@@ -151,7 +151,7 @@ export class Engines {
 
   async close(): Promise<void> {
     await Promise.all([...this.own.values(), ...(this.shared === null ? [] : [this.shared])].map((engine) => engine.close()));
-    if (this.dir !== null) rmdirSync(this.dir);
+    if (this.dir !== null) rmSync(this.dir, { recursive: true, force: true });
     this.dir = null;
   }
 
