@@ -1,10 +1,13 @@
 /** A reply that is too large to be kept whole: its head is looked at, and each byte of its body is compared when it comes. */
 import { type HttpExpectation, headProblem, splitHead } from "./reply";
 
+const NONE: Buffer = Buffer.alloc(0);
+
 export class LargeReply {
   readonly #file: Buffer;
   readonly #expected: HttpExpectation;
-  #head = "";
+  /** Of a head that is not whole. */
+  #held: Buffer = NONE;
   /** Bytes of the body so far; -1: in the head. */
   #at = -1;
 
@@ -16,17 +19,19 @@ export class LargeReply {
 
   /** @returns "incomplete", null after the last byte of a right reply (the next one may follow), else what is wrong */
   receive(bytes: Buffer): string | null {
-    if (this.#at !== -1) return this.#compare(bytes);
-    this.#head += bytes.toString("latin1");
-    const head = splitHead(this.#head);
+    return this.#at === -1 ? this.#readHead(this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes])) : this.#compare(bytes);
+  }
+
+  #readHead(bytes: Buffer): string | null {
+    const end = bytes.indexOf("\r\n\r\n");
+    const head = splitHead(bytes.latin1Slice(0, end + 4));
+    this.#held = head === null ? bytes : NONE;
     if (head === null) return "incomplete";
     const problem = headProblem(head, this.#expected);
     if (problem !== null) return problem;
     if (head.length !== this.#file.length) return `Content-Length ${head.length}, not ${this.#file.length}`;
-    const body = Buffer.from(this.#head.slice(head.end), "latin1");
-    this.#head = "";
     this.#at = 0;
-    return this.#compare(body);
+    return this.#compare(bytes.subarray(head.end));
   }
 
   #compare(bytes: Buffer): string | null {

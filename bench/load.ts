@@ -3,7 +3,7 @@
  *
  * A load is a number of connections with one request in flight each (or `pipeline` of them in one write). Its replies are all of one
  * length, which the first reply shows. Each is compared byte for byte with the last one that was looked at in full; what differs from it
- * (another Date, another version, a mistake) is looked at in full itself.
+ * (another Date, another version, a mistake) is looked at in full itself. Long ones are compared with a file as they come.
  */
 import { readFileSync } from "node:fs";
 import type { Socket } from "bun";

@@ -77,7 +77,10 @@ async function main(): Promise<number> {
   const program = await findProgram();
   console.log(describe(program.description));
   console.log(tableHead());
-  return await runRows({ generator: new Generator(), program, rounds, isFull: values.full ?? false }, rows);
+  const code = await runRows({ generator: new Generator(), program, rounds, isFull: values.full ?? false }, rows);
+  const left = ROWS.filter((row) => row.isExtra && !rows.includes(row)).map(({ name }) => name);
+  if (values.only === undefined && left.length > 0) console.log(`Left out without --full: ${left.join(", ")}.`);
+  return code;
 }
 
 async function runRows(bench: Bench, rows: readonly Row[]): Promise<number> {

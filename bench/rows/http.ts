@@ -87,6 +87,7 @@ export const pipelinedRow: Row = {
 
 export const honoTextRow: Row = {
   name: "hono-text",
+  isExtra: true,
   run: (bench) =>
     againstServe(bench, {
       title: "hono c.text : hono on Bun.serve",

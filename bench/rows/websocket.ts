@@ -55,7 +55,11 @@ async function echo(bench: Bench, title: string, first: number, bytes: number, m
 }
 
 export const websocketTextRow: Row = { name: "websocket-text", run: (bench) => echo(bench, "32 B text", TEXT, 32, 1.15) };
-export const websocketBinaryRow: Row = { name: "websocket-binary", run: (bench) => echo(bench, "16 KB binary", BINARY, 16_384, 1.15) };
+export const websocketBinaryRow: Row = {
+  name: "websocket-binary",
+  isExtra: true,
+  run: (bench) => echo(bench, "16 KB binary", BINARY, 16_384, 1.15),
+};
 export const websocketLongTextRow: Row = { name: "websocket-long-text", run: (bench) => echo(bench, "16 KB text", TEXT, 16_384, 1.5) };
 
 export const websocketIdleRow: Row = {
