@@ -5,6 +5,7 @@
 import type { Log } from "../module/contract";
 import { HandlerError, HandlerTimeoutError, HostLostError } from "./errors";
 import {
+  CALL_FIELDS,
   type CallBatch,
   type CancelReason,
   type FailureData,
@@ -51,6 +52,7 @@ const MAX_AHEAD = 64;
 const QUIET_MS = 50;
 /** How long a thread may be silent that has begun no call. */
 const STARVED_MS = 5000;
+const PROMPT_MS = 1;
 const MAX_BACKOFF_MS = 5000;
 /** A thread that lived this long before it died starts its backoff anew. */
 const STABLE_MS = 10_000;
@@ -69,6 +71,8 @@ export class Thread implements CallHolder {
   #outgoing: CallBatch = [];
   /** How many calls may wait in the thread; 1 after it was found blocked, doubled by each sign of life. */
   #maxAhead = MAX_AHEAD;
+  /** The last answer, or the first call since there was nothing to answer. */
+  #promptSince = 0;
   #lastHead = 0;
   #quietSince = 0;
   #lastPing = 0;
@@ -108,8 +112,14 @@ export class Thread implements CallHolder {
     this.callCount++;
   }
 
+  /** Nothing waits in the thread, or it has answered within the last millisecond. */
+  isPrompt(now: number): boolean {
+    return this.calls.size === 0 || now - this.#promptSince < PROMPT_MS;
+  }
+
   flush(): void {
     if (this.#outgoing.length === 0) return;
+    if ((this.#outgoing.length - 1) / CALL_FIELDS === this.calls.size) this.#promptSince = performance.now();
     this.#worker?.postMessage(this.#outgoing);
     this.#outgoing = [];
   }
@@ -199,6 +209,7 @@ export class Thread implements CallHolder {
     this.#quietSince = performance.now();
     this.#maxAhead = Math.min(MAX_AHEAD, this.#maxAhead * 2);
     if (this.state === "blocked") this.state = "running";
+    this.#promptSince = this.#quietSince;
     if (Array.isArray(data)) this.#receiveReplies(data);
     else if (data.type === "log") this.#owner.log[data.level](data.text);
     else if (data.type === "want") {

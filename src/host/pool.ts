@@ -71,6 +71,7 @@ export class Pool {
   #pending = 0;
   #averageUs = BATCH_US;
   #isFlushScheduled = false;
+  #last: Thread | null = null;
   #scanTimer: Timer | null = null;
   #scannedAt = 0;
   #closed: HostLostError | null = null;
@@ -224,7 +225,7 @@ export class Pool {
         continue;
       }
       if (thread === null || left === 0 || thread.room(call.generation) <= 0) {
-        thread = this.#leastLoaded(call.generation);
+        thread = this.#choose(call.generation, batchSize);
         left = batchSize;
       }
       left--;
@@ -233,6 +234,18 @@ export class Pool {
     }
     for (const each of this.#threads) each.flush();
   };
+
+  /**
+   * Cheap calls stay with the thread that had the last ones, as long as it answers promptly: another one would have to be woken, and
+   * that costs as much as many of them. All others go where the least is under way.
+   */
+  #choose(generation: number, batchSize: number): Thread | null {
+    const last = this.#last;
+    const isCheap = batchSize === MAX_BATCH;
+    if (isCheap && last !== null && last.room(generation) > 0 && last.isPrompt(performance.now())) return last;
+    this.#last = this.#leastLoaded(generation);
+    return this.#last;
+  }
 
   #leastLoaded(generation: number): Thread | null {
     let best: Thread | null = null;
