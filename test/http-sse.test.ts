@@ -80,3 +80,26 @@ async function drained(hub: Hub): Promise<void> {
     if (performance.now() > deadline) throw new Error(`still draining: ${JSON.stringify(draining)}`);
   }
 }
+
+test("a shutdown ends event streams whole and at once, over HTTP/1.1 and HTTP/2, and does not wait for drainMs", () =>
+  withHub({ "modules/events.ts": SSE }, [], async (hub) => {
+    const [client] = await openStreams(hub, 1);
+    const child = Bun.spawn(["curl", "-sN", "--http2-prior-knowledge", `${hub.url}/events`], { stdout: "pipe", stderr: "ignore" });
+    try {
+      const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      for (let text = ""; !text.includes("id: 1\n");) {
+        const part = await reader.read();
+        if (part.done) throw new Error(`curl ended before an event came: ${text}`);
+        text += part.value;
+      }
+      const stoppedAt = performance.now();
+      hub.program.signal("SIGTERM");
+      expect(await client?.waitForEnd()).toEndWith("\r\n0\r\n\r\n");
+      expect(await child.exited).toBe(0);
+      expect(await hub.program.exited).toBe(0);
+      // The default drainMs is 30 s.
+      expect(performance.now() - stoppedAt).toBeLessThan(15_000);
+    } finally {
+      child.kill();
+    }
+  }));

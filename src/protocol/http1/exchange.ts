@@ -135,7 +135,11 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   draining(): void {
-    // What is under way is finished; `replied` then closes.
+    // What is under way is finished; `replied` then closes. An event stream never is: its client comes back by itself.
+    if (this.isOver || !this.isEndless || this.stream === null || !this.stream.hasBegun) return;
+    this.stream.endNow();
+    this.abandon(new DOMException("The server shuts down.", "AbortError"));
+    this.wire.finish();
   }
 
   // ---- InFlight ----

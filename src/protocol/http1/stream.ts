@@ -89,6 +89,11 @@ export class ReplyStream {
     this.reader?.cancel(reason).catch(() => undefined);
   }
 
+  /** Ends the body where it is, as if its source had. */
+  endNow(): void {
+    if (this.framing === "chunked") this.wire.write("0\r\n\r\n");
+  }
+
   private async pump(reader: Reader, next: Part | Promise<Part>): Promise<void> {
     for (let part = await next; !part.done; part = await reader.read()) {
       if (this.isCancelled) return;

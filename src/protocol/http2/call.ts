@@ -84,6 +84,13 @@ export class Call implements InFlight {
     this.abandon(error, plainResponse(owner.wire.dispatch, 503, "The module did not answer in time."));
   }
 
+  /** The server shuts down: an event stream ends where it is, and its client comes back by itself. */
+  draining(): void {
+    if (this.isOver || !this.isEndless || this.reader === null) return;
+    this.controller?.close();
+    this.end(new DOMException("The server shuts down.", "AbortError"));
+  }
+
   /** The generation is going. */
   cut(reason: string): void {
     const text = "The module was replaced while it worked on this request. Try again.";

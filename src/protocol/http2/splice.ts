@@ -169,7 +169,10 @@ export class Splice implements Protocol, CallOwner {
     if (this.socket === null) {
       this.sayGoodbye(ErrorCode.none);
       this.end();
-    } else this.home.drain();
+      return;
+    }
+    this.home.drain();
+    for (const call of Array.from(this.calls)) call.draining();
   }
 
   // ---- CallOwner ----
