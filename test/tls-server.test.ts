@@ -44,9 +44,9 @@ describe("TLS", () => {
   test.skipIf(NO_CURL !== "")("curl checks the certificate and is served on a tls:// listener and, by its first byte, on a plain one", () =>
     withHub(FILES, BOTH, async (hub) => {
       for (const port of [hub.port, tlsPort(hub)]) {
-        expect((await curl(hub, "--http1.1", "-w", " %{http_version} %{ssl_verify_result}", `https://localhost:${port}/hello`)).stdout).toBe(
-          "hello 1.1 0",
-        );
+        expect(
+          (await curl(hub, "--http1.1", "-w", " %{http_version} %{ssl_verify_result}", `https://localhost:${port}/hello`)).stdout,
+        ).toBe("hello 1.1 0");
         expect(JSON.parse((await curl(hub, "--http1.1", `https://127.0.0.1:${port}/url?a=1`)).stdout)).toMatchObject({
           url: `https://127.0.0.1:${port}/url?a=1`,
           clone: `https://127.0.0.1:${port}/url?a=1`,
