@@ -3,7 +3,6 @@
  * sends the replies in order. Start reading at `receive`.
  */
 import type { Socket } from "bun";
-import { callInline } from "../host/inline";
 import type { Pool } from "../host/pool";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
@@ -12,18 +11,16 @@ import { HeldBytes } from "../protocol/held";
 import { beginHttp1 } from "../protocol/http1/http1";
 import type { Http2Front } from "../protocol/http2/front";
 import { matchPreface } from "../protocol/http2/preface";
-import { asBuffer, RawMessage } from "../protocol/message";
-import { isThenable } from "../protocol/reply";
 import { HandedConnection } from "../protocol/stream";
 import { unavailableReply } from "../protocol/unavailable";
 import type { Dispatch, Protocol, Wire } from "../protocol/wire";
 import { noModuleError } from "../router/escape";
 import { NEED_MORE, NO_MATCH } from "../router/match";
 import { looksLikeHttp, looksLikeTls, mayBecomeMethod } from "../router/sniff";
+import { AnsweringConnection } from "./answering";
 import { clientOf, type Transport } from "./client";
 import type { Deadline, DeadlineWheel } from "./deadlines";
-import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "./replies";
-import { SendingConnection } from "./sending";
+import { errorReply } from "./replies";
 import { tlsOf } from "./tls-client";
 import type { TlsContexts } from "./tls-contexts";
 import { TlsOpening } from "./tls-upgrade";
@@ -71,7 +68,7 @@ const CR = 13;
 /** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
 const STOP = -1;
 
-export class ServerConnection extends SendingConnection<ConnectionHome, ServerConnection> implements Wire, ReplyOwner, Deadline {
+export class ServerConnection extends AnsweringConnection<ConnectionHome, ServerConnection> implements Wire, Deadline {
   deadlineAt = 0;
   hasEnded = false;
   isSecure = false;
@@ -81,7 +78,6 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   readonly #transport: Transport;
   #protocol: Protocol | null = null;
   #held: HeldBytes | null = null;
-  #slots: ReplySlot[] | null = null;
   #client: Client | null = null;
   #waitKind = IDLE;
   #lastActiveAt = 0;
@@ -151,9 +147,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     this.closeSending();
     this.home.wheel.disarm(this);
     this.#held = null;
-    const slots = this.#slots;
-    this.#slots = null;
-    if (slots !== null) for (const slot of slots) slot.drop();
+    this.dropReplies();
     const protocol = this.#protocol;
     this.#protocol = null;
     protocol?.closed();
@@ -169,7 +163,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   draining(): void {
     if (this.#waitKind === LINGER) this.#wait(LINGER, DRAIN_LINGER_MS);
     else if (this.#protocol !== null) this.#protocol.draining();
-    else if (this.#slots === null) this.finish();
+    else if (!this.owesReplies) this.finish();
   }
 
   // ---- TLS ----
@@ -223,7 +217,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   /** Too many replies are owed, or the client does not read those that it got. */
   #isBlocked(): boolean {
     const { limits } = this.dispatch;
-    return (this.#slots !== null && this.#slots.length >= limits.maxPipelined) || this.isOverfull;
+    return this.owedReplies >= limits.maxPipelined || this.isOverfull;
   }
 
   /** CR and LF between messages are nobody's, unless a route's key begins with one. */
@@ -258,7 +252,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
 
   #routeHttp(bytes: Uint8Array, at: number): number {
     // HTTP writes its reply itself, so the raw replies before it must be out.
-    if (this.#slots !== null) {
+    if (this.owesReplies) {
       this.#holdBlocked(bytes, at);
       return STOP;
     }
@@ -304,13 +298,13 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     const end = at + length;
     this.#misses = 0;
     this.#heldIsOver();
-    this.#call(route, bytes, at, contentEnd(framing, bytes, at, end));
+    this.answer(route, bytes, at, contentEnd(framing, bytes, at, end));
     return end;
   }
 
   /** A `connect` route: the connection is the handler's from here on, the bytes so far included. */
   #handOver(route: BoundRoute, bytes: Uint8Array, at: number): number {
-    if (this.#slots !== null) {
+    if (this.owesReplies) {
       this.#holdBlocked(bytes, at);
       return STOP;
     }
@@ -320,76 +314,6 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     this.dispatch.counters.messages++;
     HandedConnection.begin(this, route, bytes.subarray(at));
     return STOP;
-  }
-
-  // ---- calling and answering ----
-
-  /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
-  #call(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
-    this.dispatch.counters.messages++;
-    if (route.isUnavailable) return this.#reply(route, unavailableReply(route));
-    if (route.run === "pool") return this.#callPool(route, asBuffer(bytes).latin1Slice(from, end));
-    const message = new RawMessage(bytes, from, end, this);
-    let result: unknown;
-    try {
-      result = callInline(route, message);
-    } catch (error) {
-      this.dispatch.handlerFailed(route, this.client, error);
-      return this.#reply(route, errorReply(route, error, this.dispatch));
-    }
-    if (isThenable(result)) this.#await(route, message, result);
-    else this.#reply(route, result);
-  }
-
-  #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>): void {
-    const slot = this.#addSlot(route, message);
-    slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
-    result.then(
-      (value) => slot.resolve(value),
-      (error: unknown) => slot.reject(error),
-    );
-  }
-
-  #callPool(route: BoundRoute, latin1: string): void {
-    const slot = this.#addSlot(route, null);
-    slot.begin(0);
-    const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    slot.pooled = this.home.pool.call(route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
-  }
-
-  /** Sends a reply that is there already, behind those that are still owed. */
-  #reply(route: BoundRoute, value: unknown): void {
-    if (this.#slots === null) {
-      if (typeof value === "string") {
-        if (value !== "") this.write(value);
-        return;
-      }
-      if (value === CLOSE_CONNECTION) return this.finish();
-    }
-    const slot = this.#addSlot(route, null);
-    slot.begin(0);
-    slot.resolve(value);
-  }
-
-  #addSlot(route: BoundRoute | null, message: RawMessage | null): ReplySlot {
-    const slot = new ReplySlot(this, route, message);
-    (this.#slots ??= []).push(slot);
-    return slot;
-  }
-
-  /** Sends what is ready, in order, and goes on with what waited for it. */
-  advance(): void {
-    const slots = this.#slots;
-    if (slots === null) return;
-    let sent = 0;
-    while (sent < slots.length && (slots[sent] as ReplySlot).send()) sent++;
-    if (this.#slots !== slots) return;
-    if (sent === slots.length) this.#slots = null;
-    else if (sent > 0) slots.splice(0, sent);
-    if (sent === 0) return;
-    if (this.#slots === null && this.dispatch.isDraining) return this.finish();
-    this.#resumeRouting();
-    this.#endIfDone();
   }
 
   // ---- refusing ----
@@ -407,22 +331,16 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
     const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
     if (++this.#misses >= MAX_MISSES || end - at > MAX_UNMATCHED_BYTES) return this.#refuseMessage(reply);
     this.#heldIsOver();
-    this.#replyText(reply);
+    this.say(reply);
     return end;
   }
 
   /** An error after which nobody can tell where the next message begins. */
   #refuseMessage(reply: string | Uint8Array): number {
     this.#held = null;
-    this.#replyText(reply);
-    if (this.#slots === null) this.finish();
-    else this.#addSlot(null, null).resolve(CLOSE_CONNECTION);
+    this.say(reply);
+    this.finishInTurn();
     return STOP;
-  }
-
-  #replyText(reply: string | Uint8Array): void {
-    if (this.#slots === null) this.write(reply);
-    else this.#addSlot(null, null).resolve(reply);
   }
 
   // ---- holding and waiting ----
@@ -485,7 +403,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   #expiredIdle(): void {
     const { idleMs } = this.dispatch.timeouts;
     const remainingMs = this.#lastActiveAt + idleMs - this.home.wheel.now;
-    if (this.#slots !== null || this.#held !== null || this.queuedBytes > 0) this.#wait(IDLE, idleMs);
+    if (this.owesReplies || this.#held !== null || this.queuedBytes > 0) this.#wait(IDLE, idleMs);
     else if (remainingMs > 0) this.#wait(IDLE, remainingMs);
     else this.finish();
   }
@@ -547,6 +465,11 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
 
   // ---- ending ----
 
+  protected override answered(): void {
+    this.#resumeRouting();
+    this.#endIfDone();
+  }
+
   protected override flushed(): void {
     if (this.#isFinishing) this.#endIfDone();
   }
@@ -565,7 +488,7 @@ export class ServerConnection extends SendingConnection<ConnectionHome, ServerCo
   #endIfDone(): void {
     if (this.isClosed || this.isCorked || this.queuedBytes > 0) return;
     if (this.#waitKind === LINGER && !this.hasEnded) return;
-    const isDone = this.hasEnded && this.#slots === null && this.#protocol === null && this.#held === null;
+    const isDone = this.hasEnded && !this.owesReplies && this.#protocol === null && this.#held === null;
     if (!isDone && !this.#isFinishing) return;
     // end() is a close(2): with unread data in the kernel it would reset the connection and lose the reply.
     if (this.hasEnded) {

@@ -1,0 +1,125 @@
+/**
+ * The answering part of a connection: has a message handled, here or on the pool, and sends the replies in the order of
+ * their messages.
+ */
+import { callInline } from "../host/inline";
+import type { Pool } from "../host/pool";
+import type { Client } from "../module/contract";
+import type { BoundRoute } from "../module/route";
+import { asBuffer, RawMessage } from "../protocol/message";
+import { isThenable } from "../protocol/reply";
+import { unavailableReply } from "../protocol/unavailable";
+import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "./replies";
+import { SendingConnection, type SendingHome } from "./sending";
+
+/** What answering needs of the server. */
+export interface AnsweringHome extends SendingHome {
+  readonly pool: Pool;
+}
+
+export abstract class AnsweringConnection<Home extends AnsweringHome, Data> extends SendingConnection<Home, Data> implements ReplyOwner {
+  /** Replies that are owed, oldest first; null: none. */
+  #slots: ReplySlot[] | null = null;
+
+  abstract get client(): Client;
+
+  /** Sends what is queued and ends the connection. */
+  abstract finish(): void;
+
+  /** Replies have left: what waited for them may go on. */
+  protected abstract answered(): void;
+
+  protected get owesReplies(): boolean {
+    return this.#slots !== null;
+  }
+
+  protected get owedReplies(): number {
+    return this.#slots === null ? 0 : this.#slots.length;
+  }
+
+  /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
+  protected answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
+    this.dispatch.counters.messages++;
+    if (route.isUnavailable) return this.#reply(route, unavailableReply(route));
+    if (route.run === "pool") return this.#callPool(route, asBuffer(bytes).latin1Slice(from, end));
+    const message = new RawMessage(bytes, from, end, this);
+    let result: unknown;
+    try {
+      result = callInline(route, message);
+    } catch (error) {
+      this.dispatch.handlerFailed(route, this.client, error);
+      return this.#reply(route, errorReply(route, error, this.dispatch));
+    }
+    if (isThenable(result)) this.#await(route, message, result);
+    else this.#reply(route, result);
+  }
+
+  /** Says something of the server's own, behind the replies that are owed. */
+  protected say(reply: string | Uint8Array): void {
+    if (this.#slots === null) this.write(reply);
+    else this.#addSlot(null, null).resolve(reply);
+  }
+
+  /** Ends the connection behind the replies that are owed. */
+  protected finishInTurn(): void {
+    if (this.#slots === null) this.finish();
+    else this.#addSlot(null, null).resolve(CLOSE_CONNECTION);
+  }
+
+  /** The client is gone: nobody waits for what is owed. */
+  protected dropReplies(): void {
+    const slots = this.#slots;
+    this.#slots = null;
+    if (slots !== null) for (const slot of slots) slot.drop();
+  }
+
+  /** Sends what is ready, in order, and goes on with what waited for it. */
+  advance(): void {
+    const slots = this.#slots;
+    if (slots === null) return;
+    let sent = 0;
+    while (sent < slots.length && (slots[sent] as ReplySlot).send()) sent++;
+    // Sending may have ended the connection, and dropped them all.
+    if (this.#slots !== slots || sent === 0) return;
+    if (sent === slots.length) this.#slots = null;
+    else slots.splice(0, sent);
+    if (this.#slots === null && this.dispatch.isDraining) this.finish();
+    else this.answered();
+  }
+
+  #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>): void {
+    const slot = this.#addSlot(route, message);
+    slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
+    result.then(
+      (value) => slot.resolve(value),
+      (error: unknown) => slot.reject(error),
+    );
+  }
+
+  #callPool(route: BoundRoute, latin1: string): void {
+    const slot = this.#addSlot(route, null);
+    slot.begin(0);
+    const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
+    slot.pooled = this.home.pool.call(route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
+  }
+
+  /** Sends a reply that is there already, behind those that are still owed. */
+  #reply(route: BoundRoute, value: unknown): void {
+    if (this.#slots === null) {
+      if (typeof value === "string") {
+        if (value !== "") this.write(value);
+        return;
+      }
+      if (value === CLOSE_CONNECTION) return this.finish();
+    }
+    const slot = this.#addSlot(route, null);
+    slot.begin(0);
+    slot.resolve(value);
+  }
+
+  #addSlot(route: BoundRoute | null, message: RawMessage | null): ReplySlot {
+    const slot = new ReplySlot(this, route, message);
+    (this.#slots ??= []).push(slot);
+    return slot;
+  }
+}
