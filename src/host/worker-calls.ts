@@ -1,4 +1,5 @@
 /** The calls of one pool thread: begins what the main thread has not taken back, and sends the replies, one message a batch. */
+import { isThenable } from "../module/returned";
 import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../module/contract";
 import { asHost } from "../module/host-context";
@@ -217,8 +218,4 @@ export class WorkerCalls {
     this.#post(replies);
     this.#saved.clear();
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }

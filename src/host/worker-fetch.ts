@@ -1,4 +1,5 @@
 /** `fetch` routes on a pool thread: the message becomes a Request, and the Response a reply, whole or as a stream. */
+import { toBytes } from "../module/returned";
 import type { Message, ModuleContext, Reply, RequestContext } from "../module/contract";
 import { requestContext } from "../module/request-context";
 import { BODY, decodeRequest, encodeResponse, type Fields, fieldsOf, PART_BYTES, WHOLE_RESPONSE_BYTES } from "./fetch-messages";
@@ -93,12 +94,4 @@ class ResponseParts implements AsyncIterableIterator<string | Uint8Array> {
     await this.#reader.cancel();
     return { done: true, value: undefined };
   }
-}
-
-function toBytes(part: unknown): Uint8Array {
-  if (part instanceof Uint8Array) return part;
-  if (typeof part === "string") return Buffer.from(part);
-  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-  if (part instanceof ArrayBuffer) return new Uint8Array(part);
-  throw new TypeError(`A Response's stream gave ${part === null ? "null" : typeof part}. Its parts must be bytes or strings.`);
 }

@@ -1,4 +1,5 @@
 /** Functions before a route's own: `use` of a definition, and what the `middleware` of other modules shares with it. */
+import { isThenable } from "./returned";
 import type { Middleware, Next, RequestContext } from "./contract";
 
 type Upgrade = (request: Request, context: RequestContext) => unknown;
@@ -59,10 +60,6 @@ export function checkResponse(value: unknown, who: () => string): Response | Pro
 function noResponse(value: unknown, who: () => string): TypeError {
   const got = value === null ? "null" : typeof value;
   return new TypeError(`The middleware ${who()} returned ${got}. Return a Response: one of your own, or what next() gave.`);
-}
-
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
 /**

@@ -10,10 +10,6 @@ export function isStream(value: unknown): value is StreamReply {
   return typeof value === "object" && value !== null && (Symbol.asyncIterator in value || value instanceof ReadableStream);
 }
 
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
-}
-
 /**
  * Checks what an author's handler returned.
  *

@@ -2,6 +2,7 @@
  * `connect`: a connection in a handler's hands, as sequential code (DESIGN section 4). It costs a few objects while it
  * waits, no thread and no stack, and it outlives the module's version: a reload asks the handler to hand over.
  */
+import { asBuffer } from "./message";
 import type { Client, Connection } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
 import { HeldBytes } from "./held";
@@ -292,10 +293,6 @@ class AuthorConnection implements Connection {
   end(data?: string | Uint8Array): Promise<void> {
     return this.#handed.end(data);
   }
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function tooLong(maxBytes: number): RangeError {

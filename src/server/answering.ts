@@ -7,7 +7,7 @@ import type { Pool } from "../host/pool";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import { asBuffer, RawMessage } from "../protocol/message";
-import { isThenable } from "../protocol/reply";
+import { isThenable } from "../module/returned";
 import { unavailableReply } from "../protocol/unavailable";
 import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "./replies";
 import { SendingConnection, type SendingHome } from "./sending";

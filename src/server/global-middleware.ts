@@ -4,7 +4,8 @@
  */
 import type { Middleware, RequestContext } from "../module/contract";
 import { asHost } from "../module/host-context";
-import { Acceptance, checkResponse, isThenable, makeNext } from "../module/middleware";
+import { Acceptance, checkResponse, makeNext } from "../module/middleware";
+import { isThenable } from "../module/returned";
 import { requestContext } from "../module/request-context";
 import type { BoundRoute, InFlight } from "../module/route";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/http1/response";

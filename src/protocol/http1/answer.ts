@@ -1,6 +1,7 @@
 /**
  * From a request to its reply: finds the route, calls the handler, and sends what is at hand at once.
  */
+import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
 import { NO_MATCH } from "../../router/match";
@@ -116,10 +117,6 @@ export function noResponse(route: BoundRoute, value: unknown): TypeError {
   return new TypeError(
     `Module "${route.module}", route "${route.key}": fetch returned ${got}. It must return a Response, or a promise of one.`,
   );
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }
 
 function plain(wire: Wire, head: RequestHead, status: number, text: string, extra = ""): Verdict {

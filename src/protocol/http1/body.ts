@@ -24,11 +24,6 @@ export function ownBytes(part: Uint8Array): Uint8Array<ArrayBuffer> {
   return isOwn ? (part as Uint8Array<ArrayBuffer>) : new Uint8Array(part);
 }
 
-/** The same memory as a Buffer. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
 /** One array of several, with a buffer of its own. */
 export function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0;

@@ -2,12 +2,14 @@
  * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
  * that time. The plain case never makes one; see http1.ts.
  */
+import { discard } from "../../module/returned";
 import type { BoundRoute, InFlight } from "../../module/route";
 import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Protocol, Wire } from "../wire";
 import { answer, CLOSE, KEEP, noResponse } from "./answer";
-import { asBuffer, type BodySource, IncomingBody, joinBytes } from "./body";
+import { asBuffer } from "../message";
+import { type BodySource, IncomingBody, joinBytes } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
 import type { RequestParser } from "./parser";
@@ -455,9 +457,4 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const next = request === 0 || (call !== 0 && call < request) ? call : request;
     this.wire.armDeadline(next === 0 ? 0 : Math.max(1, Math.ceil(next - performance.now())));
   }
-}
-
-/** A reply that nobody waits for any more: its source is told. */
-function discard(value: unknown): void {
-  if (value instanceof Response && value.body !== null && !value.body.locked) value.body.cancel().catch(() => undefined);
 }

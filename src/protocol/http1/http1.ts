@@ -6,7 +6,8 @@
  */
 import type { Wire } from "../wire";
 import { answer, CLOSE, KEEP, type Verdict } from "./answer";
-import { asBuffer, IncomingBody, joinBytes } from "./body";
+import { asBuffer } from "../message";
+import { IncomingBody, joinBytes } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
 import { readPlainGet } from "./fast";

@@ -1,6 +1,7 @@
 /**
  * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
  */
+import { toBytes } from "../../module/returned";
 import { closeSync } from "node:fs";
 import type { Wire } from "../wire";
 import type { RequestHead } from "./head";
@@ -156,12 +157,4 @@ export class ReplyStream {
 /** The part itself, where the read has it already. */
 function settled(reading: Promise<Part>): Part | Promise<Part> {
   return Bun.peek.status(reading) === "fulfilled" ? (Bun.peek(reading) as Part) : reading;
-}
-
-function toBytes(part: unknown): Uint8Array {
-  if (part instanceof Uint8Array) return part;
-  if (typeof part === "string") return Buffer.from(part);
-  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-  if (part instanceof ArrayBuffer) return new Uint8Array(part);
-  throw new TypeError(`A Response's stream gave ${part === null ? "null" : typeof part}. Its parts must be bytes or strings.`);
 }

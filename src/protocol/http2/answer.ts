@@ -1,6 +1,7 @@
 /**
  * From an HTTP/2 request to its reply: the same table, the same handlers and the same words as in HTTP/1.1.
  */
+import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
 import { NO_MATCH } from "../../router/match";
@@ -76,8 +77,4 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, para
     wire.dispatch.handlerFailed(route, wire.client, error);
     return plainResponse(wire.dispatch, 500, "Internal Server Error");
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }

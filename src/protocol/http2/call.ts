@@ -2,6 +2,7 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
+import { discard, toBytes } from "../../module/returned";
 import type { BoundRoute, InFlight } from "../../module/route";
 import { decodedResponses } from "../http1/response";
 import type { Wire } from "../wire";
@@ -198,17 +199,4 @@ export class Call implements InFlight {
       this.owner.wire.dispatch.handlerFailed(this.route, this.owner.wire.client, error);
     }
   }
-}
-
-/** A reply that nobody waits for any more: its source is told. */
-function discard(value: unknown): void {
-  if (value instanceof Response && value.body !== null && !value.body.locked) value.body.cancel().catch(() => undefined);
-}
-
-function toBytes(part: unknown): Uint8Array {
-  if (part instanceof Uint8Array) return part;
-  if (typeof part === "string") return Buffer.from(part);
-  if (ArrayBuffer.isView(part)) return new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-  if (part instanceof ArrayBuffer) return new Uint8Array(part);
-  throw new TypeError(`A Response's stream gave ${part === null ? "null" : typeof part}. Its parts must be bytes or strings.`);
 }

@@ -3,8 +3,8 @@
  * newest version's handlers. The author's side is socket.ts.
  */
 import type { BoundRoute, InFlight } from "../../module/route";
-import { asBuffer } from "../http1/body";
-import { isThenable } from "../reply";
+import { asBuffer } from "../message";
+import { isThenable } from "../../module/returned";
 import type { Protocol, Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {
