@@ -83,8 +83,8 @@ function applyFlags(options: Options, flags: StartFlags, cwd: string): void {
   if (flags.static !== undefined) options.staticDir = resolve(cwd, flags.static);
   if (flags.state !== undefined) options.stateDir = resolve(cwd, flags.state);
   options.watch = flags.watch ?? options.watch;
-  options.commands = (flags.commands as CommandPolicy | undefined) ?? options.commands;
-  options.healthEndpoint = flags["health-endpoint"] ?? options.healthEndpoint;
+  options.control.commands = (flags.commands as CommandPolicy | undefined) ?? options.control.commands;
+  if (flags["health-endpoint"] !== undefined) options.http.health = flags["health-endpoint"] ? "anyone" : "off";
   applyTlsFlags(options, flags["tls-cert"], flags["tls-key"], cwd);
 }
 

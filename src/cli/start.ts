@@ -2,8 +2,8 @@
  * `hrmr start`, also `hrmr` alone: starts the server, says where it listens, and hands it the signals.
  */
 import { defineCommand } from "citty";
-import { COMMAND_POLICIES, PORT_RANGE, THREADS_RANGE } from "../config/rules";
-import { DEFAULT_HOST, DEFAULT_PORT } from "../config/options";
+import { PORT_RANGE, THREADS_RANGE } from "../config/rules";
+import { COMMAND_POLICIES, DEFAULT_HOST, DEFAULT_PORT } from "../config/options";
 import { createLog, type ServerLog } from "../observe/log";
 import type { RunningServer } from "../server/server";
 import { onStray } from "./fail";

@@ -5,14 +5,16 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { suggest } from "./nearest";
-import type { Http2Options, HttpOptions, Limits, Options, Timeouts, TlsOptions } from "./options";
+import type { ControlOptions, Http2Options, HttpOptions, Limits, LogOptions, Options, Timeouts, TlsOptions } from "./options";
 import { CONFIG_RULES, isGroup, MODULE_RULES, type Rule, violation } from "./rules";
 import { UserError } from "./user-error";
 
 export const CONFIG_FILE = "hrmr.json";
 
 /** What a config file said; what it left out is not there. Paths are absolute. */
-export type FileOptions = Partial<Omit<Options, "limits" | "timeouts" | "http" | "http2" | "tls">> & {
+export type FileOptions = Partial<Omit<Options, "limits" | "timeouts" | "http" | "http2" | "tls" | "log" | "control">> & {
+  log?: Partial<LogOptions>;
+  control?: Partial<ControlOptions>;
   limits?: Partial<Limits>;
   timeouts?: Partial<Timeouts>;
   http?: Partial<HttpOptions>;
@@ -47,13 +49,15 @@ export async function loadConfig(cwd: string, file?: string): Promise<LoadedConf
 
 /** Puts what a file said over `base`, group by group. `base` is changed and returned. */
 export function applyConfig(base: Options, file: FileOptions): Options {
-  const { limits, timeouts, http, http2, tls, modules, ...rest } = file;
+  const { limits, timeouts, http, http2, tls, log, control, modules, ...rest } = file;
   Object.assign(base, rest);
   Object.assign(base.limits, limits);
   Object.assign(base.timeouts, timeouts);
   Object.assign(base.http, http);
   Object.assign(base.http2, http2);
   Object.assign(base.tls, tls);
+  Object.assign(base.log, log);
+  Object.assign(base.control, control);
   Object.assign(base.modules, modules);
   return base;
 }

@@ -8,6 +8,14 @@ export interface Limits {
   maxConnections: number;
   /** Open connections of one remote address. Default 1000. Loopback and unix clients are not counted, unless a number was configured. 0: no limit. */
   maxConnectionsPerAddress: number;
+  /** New connections of one remote address within a second; loopback and unix clients are not counted. Default 0: no limit. */
+  maxNewConnectionsPerSecond: number;
+  /** Raw messages and HTTP/1.1 requests of one connection within a second; above it the connection is read again in the next one. Default 0: no limit. */
+  maxMessagesPerSecond: number;
+  /** First bytes that match nothing and are kept to see whether they will. Default 8192. */
+  maxPrefixBytes: number;
+  /** Bytes of one WebSocket message, after decompression, where a route does not say it. Default 16777216. */
+  maxWebSocketMessageBytes: number;
   /** Bytes of one raw message. Default 1048576. */
   maxMessageBytes: number;
   /** Bytes of an HTTP/1.1 request line and its headers together. Default 8192. */
@@ -82,10 +90,23 @@ export interface TlsOptions {
   handshakeTimeoutMs: number;
 }
 
-/** Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. */
-export type CommandPolicy = "anyone" | "loopback" | "off";
+/** Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. "token": clients of this machine, and whoever ends the command with `token:` and the token. */
+export const COMMAND_POLICIES = ["anyone", "loopback", "token", "off"] as const;
+export type CommandPolicy = (typeof COMMAND_POLICIES)[number];
+
+/** Who may see an endpoint: "local" is this machine, by loopback or a unix socket. */
+export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
+export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
 export interface HttpOptions {
+  /** GET /health: the server lives. Default "anyone". */
+  health: EndpointPolicy;
+  /** GET /ready: every module is loaded, and the server does not drain. Default "anyone"; names are told to this machine only. */
+  ready: EndpointPolicy;
+  /** GET /stats: figures as JSON. Default "local". */
+  stats: EndpointPolicy;
+  /** GET /metrics: figures for Prometheus. Default "local". */
+  metrics: EndpointPolicy;
   /** Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there. Default: none. */
   use: string[];
 }
@@ -103,11 +124,57 @@ export interface Http2Options {
   maxResetsPerSecond: number;
 }
 
+export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** "text" is one line an event for people, "json" one object a line for machines. */
+export const LOG_FORMATS = ["text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+/** When a new log file is begun, besides at `maxFileBytes`. */
+export const LOG_ROTATIONS = ["never", "hourly", "daily"] as const;
+export type LogRotation = (typeof LOG_ROTATIONS)[number];
+
+export interface LogOptions {
+  /** The least that is told. Default "info". */
+  level: LogLevel;
+  /** Default "text". */
+  format: LogFormat;
+  /** null: stderr. */
+  file: string | null;
+  /** A log file of this size is put aside and a new one begun. Default 10485760. 0: never. */
+  maxFileBytes: number;
+  /** Files put aside that are kept. Default 3. */
+  maxFiles: number;
+  /** Default "never". */
+  rotate: LogRotation;
+  /** Whether each answered message and request is told, with status, bytes and time. Default false. */
+  access: boolean;
+  /** Of how many of them one is told. Default 1: each. */
+  accessSample: number;
+}
+
+/** How a running server is told what to do. */
+export interface ControlOptions {
+  /** The commands on the server's own listeners. Default "loopback". */
+  commands: CommandPolicy;
+  /** Holds the token of the policy "token": one line, at least 16 characters. */
+  tokenFile: string | null;
+  /** The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY) or else in the state folder. */
+  socket: string | null;
+}
+
 export interface ModuleSettings {
   /** Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that ship with hrmr. */
   enabled?: boolean;
   /** Packages that must not be bundled: native addons, packages that read their own folder. */
   external?: string[];
+  /** Where those routes run that do not say it themselves. Default "inline". */
+  run?: "inline" | "pool";
+  /** Instead of the module's own `reload`. */
+  reload?: "swap" | "exclusive";
+  /** Instead of the server's, for this module. */
+  timeouts?: { handlerMs?: number; loadMs?: number; drainMs?: number };
   /** Anything else reaches the module as `context.config`. */
   [key: string]: unknown;
 }
@@ -125,9 +192,12 @@ export interface Options {
   threads: number;
   /** Reload what changed on disk. Default false. */
   watch: boolean;
-  commands: CommandPolicy;
-  /** GET /health. Default true. */
-  healthEndpoint: boolean;
+  /** Server processes on the same listeners. Default 1; 0: one a core. */
+  processes: number;
+  /** Where the process id is written; the file is locked while the server runs. null: nowhere. */
+  pidFile: string | null;
+  log: LogOptions;
+  control: ControlOptions;
   limits: Limits;
   timeouts: Timeouts;
   /** With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones take TLS by its first byte. */
@@ -143,6 +213,10 @@ export const DEFAULT_HOST = "127.0.0.1";
 export const DEFAULT_LIMITS: Limits = {
   maxConnections: 10_000,
   maxConnectionsPerAddress: 1000,
+  maxNewConnectionsPerSecond: 0,
+  maxMessagesPerSecond: 0,
+  maxPrefixBytes: 8192,
+  maxWebSocketMessageBytes: 16_777_216,
   maxMessageBytes: 1_048_576,
   maxHeaderBytes: 8192,
   maxHeaderFields: 100,
@@ -181,6 +255,21 @@ export const DEFAULT_HTTP2: Http2Options = {
   maxResetsPerSecond: 1000,
 };
 
+export const DEFAULT_HTTP: HttpOptions = { health: "anyone", ready: "anyone", stats: "local", metrics: "local", use: [] };
+
+export const DEFAULT_LOG: LogOptions = {
+  level: "info",
+  format: "text",
+  file: null,
+  maxFileBytes: 10_485_760,
+  maxFiles: 3,
+  rotate: "never",
+  access: false,
+  accessSample: 1,
+};
+
+export const DEFAULT_CONTROL: ControlOptions = { commands: "loopback", tokenFile: null, socket: null };
+
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {
   return {
@@ -190,12 +279,14 @@ export function defaultOptions(): Options {
     stateDir: null,
     threads: 4,
     watch: false,
-    commands: "loopback",
-    healthEndpoint: true,
+    processes: 1,
+    pidFile: null,
+    log: { ...DEFAULT_LOG },
+    control: { ...DEFAULT_CONTROL },
     limits: { ...DEFAULT_LIMITS },
     timeouts: { ...DEFAULT_TIMEOUTS },
     tls: { ...DEFAULT_TLS, sni: [] },
-    http: { use: [] },
+    http: { ...DEFAULT_HTTP, use: [] },
     http2: { ...DEFAULT_HTTP2 },
     modules: {},
   };

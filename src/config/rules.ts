@@ -1,11 +1,20 @@
 import { LISTEN_FORMS, parseListen } from "./listen";
-import { CLIENT_CERT_POLICIES, DEFAULT_LIMITS, DEFAULT_TIMEOUTS, TLS_VERSIONS } from "./options";
+import {
+  CLIENT_CERT_POLICIES,
+  COMMAND_POLICIES,
+  DEFAULT_LIMITS,
+  DEFAULT_TIMEOUTS,
+  ENDPOINT_POLICIES,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  LOG_ROTATIONS,
+  TLS_VERSIONS,
+} from "./options";
 import { isServerName } from "./server-name";
 
 /** Numbers that flags and the config file share: smallest and largest. */
 export const PORT_RANGE = { min: 0, max: 65_535 } as const;
 export const THREADS_RANGE = { min: 1, max: 256 } as const;
-export const COMMAND_POLICIES = ["anyone", "loopback", "off"] as const;
 
 /** Timers of more than 2^31 - 1 ms would fire at once. */
 const MAX_TIMEOUT_MS = 2_147_483_647;
@@ -21,7 +30,7 @@ export type Rule =
   | { type: "groups"; keys: Record<string, Rule>; required: readonly string[] };
 
 /** Limits of which 0 means "none"; the others must leave room for one. */
-const ZERO_LIMITS = ["maxConnectionsPerAddress"];
+const ZERO_LIMITS = ["maxConnectionsPerAddress", "maxNewConnectionsPerSecond", "maxMessagesPerSecond"];
 
 const limits = Object.keys(DEFAULT_LIMITS).map((name): [string, Rule] => [
   name,
@@ -59,11 +68,41 @@ export const CONFIG_RULES: Record<string, Rule> = {
   stateDir: { type: "path", nullable: true },
   threads: { type: "integer", ...THREADS_RANGE },
   watch: { type: "boolean" },
-  commands: { type: "choice", choices: COMMAND_POLICIES },
-  healthEndpoint: { type: "boolean" },
+  processes: { type: "integer", min: 0, max: 256 },
+  pidFile: { type: "path", nullable: true },
+  log: {
+    type: "group",
+    keys: {
+      level: { type: "choice", choices: LOG_LEVELS },
+      format: { type: "choice", choices: LOG_FORMATS },
+      file: { type: "path", nullable: true },
+      maxFileBytes: { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER },
+      maxFiles: { type: "integer", min: 0, max: 1000 },
+      rotate: { type: "choice", choices: LOG_ROTATIONS },
+      access: { type: "boolean" },
+      accessSample: { type: "integer", min: 1, max: Number.MAX_SAFE_INTEGER },
+    },
+  },
+  control: {
+    type: "group",
+    keys: {
+      commands: { type: "choice", choices: COMMAND_POLICIES },
+      tokenFile: { type: "path", nullable: true },
+      socket: { type: "path", nullable: true },
+    },
+  },
   limits: { type: "group", keys: Object.fromEntries(limits) },
   timeouts: { type: "group", keys: Object.fromEntries(timeouts) },
-  http: { type: "group", keys: { use: { type: "strings" } } },
+  http: {
+    type: "group",
+    keys: {
+      health: { type: "choice", choices: ENDPOINT_POLICIES },
+      ready: { type: "choice", choices: ENDPOINT_POLICIES },
+      stats: { type: "choice", choices: ENDPOINT_POLICIES },
+      metrics: { type: "choice", choices: ENDPOINT_POLICIES },
+      use: { type: "strings" },
+    },
+  },
   tls: { type: "group", keys: tls },
   http2: { type: "group", keys: http2 },
 };

@@ -132,7 +132,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       isDraining: false,
       httpDate: new Date().toUTCString(),
       counters: { messages: 0, httpRequests: 0, errors: 0 },
-      health: () => (options.healthEndpoint ? this.#health() : null),
+      health: () => (options.http.health !== "off" ? this.#health() : null),
       handlerFailed: (route, client, error) => this.#handlerFailed(route, client.connection, error),
     };
     this.http2 = options.http2.enabled
@@ -174,7 +174,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
     const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
     const settings = { ...options.modules, http: { root, ...options.modules.http } };
-    const commands = commandRoutes(options.commands, this);
+    const commands = commandRoutes(options.control.commands, this);
     this.#registry = new Registry({
       modulesDir,
       mayLackModulesDir: !hasModulesDir,

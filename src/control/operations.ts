@@ -1,0 +1,51 @@
+/**
+ * What an operator can have a running hrmr do, whether it is one process or many: the control socket, signals and systemd all
+ * act through this.
+ */
+import type { ServerStatus } from "../observe/snapshot";
+
+/** What RELOAD, `hrmr reload`, SIGHUP and POST /v1/reload answer. */
+export interface ReloadReport {
+  readonly ok: boolean;
+  /** First word OK or ERR, then a line a module; ends with a line end. */
+  readonly text: string;
+  /** Modules that changed or failed. */
+  readonly modules: readonly {
+    readonly name: string;
+    readonly outcome: "loaded" | "swapped" | "unchanged" | "unloaded" | "failed";
+    readonly version: number | null;
+    readonly previous: number | null;
+    readonly notes: readonly string[];
+    readonly error: string | null;
+  }[];
+  readonly elapsedMs: number;
+  /** Connections cut for it. */
+  readonly dropped: number;
+}
+
+/** What restart and upgrade answer. */
+export interface RestartReport {
+  readonly ok: boolean;
+  /** One line, first word OK or ERR; ends with a line end. */
+  readonly text: string;
+  /** Of the process in charge from now on. */
+  readonly pid: number;
+}
+
+export interface Operations {
+  status(): Promise<ServerStatus>;
+  /** @param names only these modules; null: all, the config file, the certificates and the log files too. Never rejects for what the user can mend. */
+  reload(names: readonly string[] | null): Promise<ReloadReport>;
+  /** Begins the drain and returns; the process ends when it is done. `force` cuts at once what is under way. */
+  stop(reason: string, force: boolean): void;
+  /** Replaces every process, one after another, without a refused connection. */
+  restart(): Promise<RestartReport>;
+  /** Starts the binary anew, hands it the listeners, and drains this one once that serves. */
+  upgrade(): Promise<RestartReport>;
+  /** The effective configuration with the origin of each value, secrets masked: what `hrmr config --json` prints. */
+  config(): unknown;
+  /** GET /metrics' body. */
+  metrics(): Promise<string>;
+  /** GET /ready's body. */
+  readiness(): Promise<import("../observe/snapshot").Readiness>;
+}

@@ -1,0 +1,153 @@
+/**
+ * What one server process knows about itself, as plain data: it crosses processes as a message, and several of them add up
+ * (`observe/report.ts`).
+ */
+
+/** Calls of one generation: how many, how they ended, how long they took. */
+export interface CallSnapshot {
+  readonly calls: number;
+  readonly errors: number;
+  /** Of all calls together, in seconds. */
+  readonly totalSeconds: number;
+  /** Calls by latency: as many numbers as `LATENCY_BOUNDS` has, and one more for what took longer. */
+  readonly buckets: readonly number[];
+}
+
+export interface GenerationSnapshot {
+  readonly number: number;
+  readonly hash: string;
+  /** ISO 8601. */
+  readonly loadedAt: string;
+  readonly inFlight: number;
+  /** What is under way on it, by kind: { "call": 2, "stream": 1, "connection": 3, "websocket": 5 }. Tells what pins an old version. */
+  readonly pinnedBy: Readonly<Record<string, number>>;
+  readonly figures: CallSnapshot;
+}
+
+export type ModuleState = "serving" | "degraded" | "failed" | "unavailable";
+
+export interface ModuleSnapshot {
+  readonly name: string;
+  readonly source: string;
+  /** degraded: an older version serves, because the newest failed. failed: nothing of it serves. unavailable: it answers 503. */
+  readonly state: ModuleState;
+  readonly live: GenerationSnapshot | null;
+  /** Replaced versions with something still under way, oldest first. */
+  readonly old: readonly GenerationSnapshot[];
+  readonly routes: readonly { readonly key: string; readonly kind: string; readonly run: string }[];
+  /** Of the last reload that failed; null once one succeeded. */
+  readonly error: string | null;
+}
+
+export interface ReloadSnapshot {
+  readonly ok: number;
+  readonly failed: number;
+  readonly last: {
+    /** ISO 8601. */
+    readonly at: string;
+    readonly ok: boolean;
+    readonly elapsedMs: number;
+    readonly dropped: number;
+    /** RELOAD's answer. */
+    readonly text: string;
+    /** In milliseconds, by phase: build, load, start, agree, swap. */
+    readonly phases: Readonly<Record<string, number>>;
+  } | null;
+  /** ISO 8601; null: none has succeeded. */
+  readonly lastSuccessAt: string | null;
+  /** In seconds, over all reloads, by phase. */
+  readonly phaseSeconds: Readonly<Record<string, number>>;
+}
+
+export interface ProcessSnapshot {
+  /** 0 in a server of one process; else 1 to N. */
+  readonly slot: number;
+  readonly pid: number;
+  /** Milliseconds since 1970. */
+  readonly startedAtMs: number;
+  readonly isDraining: boolean;
+  readonly connections: {
+    readonly open: number;
+    readonly accepted: number;
+    readonly refused: number;
+    /** Open ones: "raw", "http1", "http2", "websocket", "connect", "tls" (not yet anything else). */
+    readonly byProtocol: Readonly<Record<string, number>>;
+  };
+  readonly counters: { readonly messages: number; readonly httpRequests: number; readonly errors: number };
+  readonly memoryBytes: number;
+  readonly cpuSeconds: number;
+  readonly openDescriptors: number;
+  readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
+  readonly modules: readonly ModuleSnapshot[];
+  readonly reloads: ReloadSnapshot;
+}
+
+/** What is known of the whole server beside its processes' snapshots. */
+export interface ServerInfo {
+  readonly version: string;
+  /** Of the process that is in charge: the supervisor, or the one server. */
+  readonly pid: number;
+  readonly startedAtMs: number;
+  readonly listening: readonly string[];
+  /** The processes that there should be. */
+  readonly wantedProcesses: number;
+  /** Processes started in place of lost ones. */
+  readonly restarts: number;
+}
+
+/** `hrmr status --json`, /stats and STATUS: the whole server. */
+export interface ServerStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly state: "serving" | "degraded" | "draining";
+  readonly uptimeSeconds: number;
+  readonly listening: readonly string[];
+  readonly processes: readonly {
+    readonly slot: number;
+    readonly pid: number;
+    readonly uptimeSeconds: number;
+    readonly connections: number;
+    readonly requests: number;
+    readonly memoryBytes: number;
+    readonly isDraining: boolean;
+  }[];
+  readonly wantedProcesses: number;
+  readonly restarts: number;
+  readonly connections: ProcessSnapshot["connections"];
+  /** Messages and HTTP requests answered. */
+  readonly requests: number;
+  readonly messages: number;
+  readonly httpRequests: number;
+  readonly errors: number;
+  readonly memoryBytes: number;
+  readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
+  readonly modules: readonly ModuleStatus[];
+  readonly reloads: ReloadSnapshot;
+}
+
+export interface ModuleStatus {
+  readonly name: string;
+  readonly source: string;
+  readonly state: ModuleState;
+  readonly generation: number | null;
+  readonly hash: string | null;
+  /** ISO 8601. */
+  readonly loadedAt: string | null;
+  readonly routes: readonly string[];
+  readonly inFlight: number;
+  readonly calls: number;
+  readonly errors: number;
+  /** In milliseconds; null: no call yet. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly old: readonly { readonly generation: number; readonly inFlight: number; readonly pinnedBy: Readonly<Record<string, number>> }[];
+  readonly error: string | null;
+}
+
+/** GET /ready. */
+export interface Readiness {
+  readonly isReady: boolean;
+  /** Why not: "draining", or a line for each module that failed to load. Empty when ready. */
+  readonly reasons: readonly string[];
+  readonly modules: readonly { readonly name: string; readonly state: ModuleState; readonly generation: number | null }[];
+}
