@@ -124,7 +124,7 @@ describe("commands and flags", () => {
   });
 
   test("the defaults that the README tells are the code's", () => {
-    const { threads, commands: policy, limits, timeouts } = defaultOptions();
+    const { threads, control, limits, timeouts } = defaultOptions();
     const defaults = Object.fromEntries(
       rowsOf(section(readme, "## Commands and flags")).map(([flag = "", , value]) => [flag.split("`")[1] ?? "", value]),
     );
@@ -132,7 +132,7 @@ describe("commands and flags", () => {
       "--port": String(DEFAULT_PORT),
       "--host": DEFAULT_HOST,
       "--threads": String(threads),
-      "--commands": policy,
+      "--commands": control.commands,
     });
     const told = section(readme, "## Limits and security").replaceAll(/\s+/g, " ");
     expect(told).toContain(`It listens on ${DEFAULT_HOST} until told otherwise`);
