@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { resolveOptions, type StartFlags } from "../src/cli/start-options";
+import type { StartFlags } from "../src/cli/start-flags";
+import { resolveConfig } from "../src/cli/start-options";
 import { formatListen, parseListen } from "../src/config/listen";
 import { findMistakes, loadConfig } from "../src/config/load";
 import { nearest } from "../src/config/nearest";
@@ -35,6 +36,10 @@ async function failureOf(promise: Promise<unknown>): Promise<UserError> {
 }
 
 const NO_FLAGS: StartFlags = { listen: [] };
+
+async function resolveOptions(...input: Parameters<typeof resolveConfig>) {
+  return (await resolveConfig(...input)).options;
+}
 
 describe("the config file", () => {
   test("may have comments and trailing commas; its paths start at its own folder", async () => {

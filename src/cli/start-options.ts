@@ -4,25 +4,9 @@ import { formatListen, type ListenAddress, LISTEN_FORMS, parseListen } from "../
 import { applyConfig, loadConfig } from "../config/load";
 import { type CommandPolicy, DEFAULT_HOST, DEFAULT_PORT, defaultOptions, type Options } from "../config/options";
 import { PORT_RANGE, THREADS_RANGE } from "../config/rules";
+import type { ResolvedConfig } from "../config/resolved";
 import { isInteger, usageError } from "./flags";
-
-/** The flags of `hrmr start` as citty gives them: checked, undefined where not given. */
-export interface StartFlags {
-  port?: string;
-  host?: string;
-  /** Every --listen, in order. */
-  listen: string[];
-  threads?: string;
-  modules?: string;
-  static?: string;
-  state?: string;
-  config?: string;
-  watch?: boolean;
-  commands?: string;
-  "health-endpoint"?: boolean;
-  "tls-cert"?: string;
-  "tls-key"?: string;
-}
+import type { StartFlags } from "./start-flags";
 
 /**
  * The server's options: defaults, over them the config file, over it HRMR_PORT, HRMR_HOST and HRMR_THREADS of the environment
@@ -31,13 +15,13 @@ export interface StartFlags {
  * Relative paths of flags start at `cwd`, those of the file, and `modules` if nothing names another, at the file's folder.
  * @throws UserError for a bad file, environment or flag
  */
-export async function resolveOptions(flags: StartFlags, env: Record<string, string | undefined>, cwd: string): Promise<Options> {
+export async function resolveConfig(flags: StartFlags, env: Record<string, string | undefined>, cwd: string): Promise<ResolvedConfig> {
   const config = await loadConfig(cwd, flags.config);
   const options = applyConfig(defaultOptions(), config.options);
   options.modulesDir ??= modulesBeside(config.file);
   applyEnvironment(options, env);
   applyFlags(options, flags, cwd);
-  return options;
+  return { options, file: config.file, origins: new Map(), notes: [] };
 }
 
 /** The `modules` folder of the project whose config file was named from elsewhere; null if it has none. */

@@ -2,67 +2,21 @@
  * `hrmr start`, also `hrmr` alone: starts the server, says where it listens, and hands it the signals.
  */
 import { defineCommand } from "citty";
-import { PORT_RANGE, THREADS_RANGE } from "../config/rules";
-import { COMMAND_POLICIES, DEFAULT_HOST, DEFAULT_PORT } from "../config/options";
 import { createLog, type ServerLog } from "../observe/log";
 import type { RunningServer } from "../server/server";
 import { onStray } from "./fail";
-import { type Flags, repeated } from "./flags";
-import { resolveOptions } from "./start-options";
+import { readStartFlags, START_ARGS } from "./start-flags";
+import { resolveConfig } from "./start-options";
 import { VERSION } from "./version";
 
 /** 128 and the signal's number, as a shell tells it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-const args = {
-  port: {
-    type: "string",
-    alias: "p",
-    valueHint: "number",
-    integer: PORT_RANGE,
-    description: `TCP port; 0 takes any free one. Default HRMR_PORT or ${DEFAULT_PORT}. Also -port`,
-  },
-  host: { type: "string", alias: "H", valueHint: "address", description: `Address to listen on. Default HRMR_HOST or ${DEFAULT_HOST}` },
-  listen: {
-    type: "string",
-    valueHint: "url",
-    canRepeat: true,
-    description: "tcp://host:port, tls://host:port, unix:///path or udp://host:port, instead of --port and --host. May be repeated",
-  },
-  threads: {
-    type: "string",
-    valueHint: "number",
-    integer: THREADS_RANGE,
-    description: 'Threads for handlers with run: "pool". Default HRMR_THREADS or 4',
-  },
-  modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default modules" },
-  static: { type: "string", valueHint: "dir", description: "Folder served over HTTP. Default static_html beside the modules folder" },
-  state: { type: "string", valueHint: "dir", description: "Folder for bundles and module data. Default .hrmr beside the modules folder" },
-  config: { type: "string", alias: "c", valueHint: "file", description: "Config file. Default hrmr.json, if there is one" },
-  watch: {
-    type: "boolean",
-    description: "Reload modules when their files change",
-    negativeDescription: "Do not, whatever the config file says",
-  },
-  commands: {
-    type: "enum",
-    options: [...COMMAND_POLICIES],
-    description: "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. Default loopback",
-  },
-  "health-endpoint": {
-    type: "boolean",
-    description: "Answer GET /health. The default",
-    negativeDescription: "Leave GET /health to the modules",
-  },
-  "tls-cert": { type: "string", valueHint: "file", description: "Certificate (PEM): also take TLS, on every TCP and unix listener" },
-  "tls-key": { type: "string", valueHint: "file", description: "Its private key (PEM)" },
-} as const satisfies Flags;
-
 export const startCommand = defineCommand({
   meta: { name: "start", description: "Start the server" },
-  args,
+  args: START_ARGS,
   async run({ args: flags, rawArgs }) {
-    const options = await resolveOptions({ ...flags, listen: repeated(rawArgs, "listen") }, process.env, process.cwd());
+    const { options } = await resolveConfig(readStartFlags(flags, rawArgs), process.env, process.cwd());
     // Not before: help and wrong usage need no server.
     const { startServer } = await import("../server/server");
     const log = createLog();
