@@ -104,7 +104,7 @@ export interface WebSocketHandlers<State = unknown> {
    * connection ended without a closing handshake.
    */
   close?(socket: ServerWebSocket, code: number, reason: string, context: ModuleContext<State>): unknown;
-  /** The longest message, after decompression too; a longer one closes the socket with 1009. In bytes. Default 16777216. */
+  /** The longest message, after decompression too; a longer one closes the socket with 1009. In bytes. Default: `limits.maxWebSocketMessageBytes`, which is 16777216. */
   maxMessageBytes?: number;
   /** A socket that says nothing for that long is closed. It is pinged after half of it. In milliseconds. Default 120000. 0 waits for ever. */
   idleTimeoutMs?: number;

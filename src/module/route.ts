@@ -21,7 +21,8 @@ export interface RouteSpec {
 /** A WebSocket route's options, none missing. Call the handlers through `generation.run`, as methods. */
 export interface WebSocketSpec {
   readonly handlers: WebSocketHandlers;
-  readonly maxMessageBytes: number;
+  /** undefined: the server's maxWebSocketMessageBytes. */
+  readonly maxMessageBytes: number | undefined;
   /** In milliseconds. 0 waits for ever. */
   readonly idleTimeoutMs: number;
   readonly perMessageDeflate: boolean;

@@ -5,7 +5,6 @@ import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, show
 
 const EVENTS = ["upgrade", "open", "message", "ping", "pong", "drain", "close"];
 const OPTIONS = [...EVENTS, "maxMessageBytes", "idleTimeoutMs", "perMessageDeflate", "protocols", "maxQueuedBytes"];
-const DEFAULT_MAX_MESSAGE_BYTES = 16_777_216;
 const DEFAULT_MAX_QUEUED_BYTES = 16_777_216;
 const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
 /** What one buffer can surely hold. */
@@ -34,7 +33,7 @@ export function readWebSocket(name: string, where: string, websocket: unknown): 
     throw shapeError(name, `${where}: "websocket.perMessageDeflate" is ${shown(perMessageDeflate)}, and must be true or false`);
   return {
     handlers: websocket as WebSocketHandlers,
-    maxMessageBytes: readNumber(name, where, websocket, "maxMessageBytes", 1, MAX_BYTES) ?? DEFAULT_MAX_MESSAGE_BYTES,
+    maxMessageBytes: readNumber(name, where, websocket, "maxMessageBytes", 1, MAX_BYTES),
     maxQueuedBytes: readNumber(name, where, websocket, "maxQueuedBytes", 1, MAX_BYTES) ?? DEFAULT_MAX_QUEUED_BYTES,
     idleTimeoutMs: readNumber(name, where, websocket, "idleTimeoutMs", 0, MAX_TIMEOUT_MS) ?? DEFAULT_IDLE_TIMEOUT_MS,
     perMessageDeflate: perMessageDeflate ?? true,

@@ -6,7 +6,7 @@ const SLASH = 0x2f;
 const TLS_HANDSHAKE = 0x16;
 const TLS_MAJOR_VERSION = 0x03;
 
-/** How far a first line is searched for "HTTP/". In bytes. The default of `maxHeaderBytes`: a longer request line is refused anyway. */
+/** The default of `limits.maxPrefixBytes`, and of `maxHeaderBytes`: a longer request line is refused anyway. */
 const MAX_FIRST_LINE_BYTES = 8192;
 
 /** RFC 9110 section 9.1 and PATCH of RFC 5789. Other methods are known by their first line. */
@@ -25,17 +25,23 @@ function trieOf(keys: readonly string[]): PrefixTrie<true> {
  * Tells whether a message is meant as HTTP: it begins with a known method and a space, or its first line holds "HTTP/". The second rule
  * takes in the HTTP/2 preface (RFC 9113 section 3.4) and malformed requests, which so get a 400 and not an unknown command's answer.
  *
- * @param isFinal  true when nothing more will come: decided on what is there
- * @returns NEED_MORE (never with isFinal) while there is no line end and "HTTP/" could still come; false after 8192 bytes without either
+ * @param isFinal   true when nothing more will come: decided on what is there
+ * @param maxBytes  how far a first line is searched for "HTTP/". Default 8192.
+ * @returns NEED_MORE (never with isFinal) while there is no line end and "HTTP/" could still come; false after `maxBytes` without either
  */
-export function looksLikeHttp(bytes: Uint8Array, from: number, isFinal: boolean): boolean | typeof NEED_MORE {
+export function looksLikeHttp(
+  bytes: Uint8Array,
+  from: number,
+  isFinal: boolean,
+  maxBytes = MAX_FIRST_LINE_BYTES,
+): boolean | typeof NEED_MORE {
   if (METHOD_TRIE.match(bytes, from, true) !== NO_MATCH) return true;
-  const end = Math.min(bytes.length, from + MAX_FIRST_LINE_BYTES);
+  const end = Math.min(bytes.length, from + maxBytes);
   for (let at = from; at < end; at++) {
     if (bytes[at] === LF) return false;
     if (bytes[at] === SLASH && at - from >= 4 && spellsHttp(bytes, at - 4)) return true;
   }
-  return isFinal || end === from + MAX_FIRST_LINE_BYTES ? false : NEED_MORE;
+  return isFinal || end === from + maxBytes ? false : NEED_MORE;
 }
 
 /** True while the bytes, at least one, could grow into a known method and a space, or the preface of HTTP/2; false once they are one. */

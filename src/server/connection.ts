@@ -11,6 +11,7 @@ import { HeldBytes } from "../protocol/held";
 import { beginHttp1 } from "../protocol/http1/http1";
 import type { Http2Front } from "../protocol/http2/front";
 import { matchPreface } from "../protocol/http2/preface";
+import { SecondWindow } from "../protocol/rates";
 import { HandedConnection } from "../protocol/stream";
 import { unavailableReply } from "../protocol/unavailable";
 import type { Dispatch, Protocol, Wire } from "../protocol/wire";
@@ -51,6 +52,8 @@ const PROTOCOL = 4;
 const LINGER = 5;
 /** A wait is over, what it was for is being routed. */
 const SETTLED = 6;
+/** Too many messages came within this second: the next one is answered in the one that follows. */
+const RATE = 7;
 
 /** How long a peer may go on sending after we said all we had to say. */
 const LINGER_MS = 5000;
@@ -58,8 +61,6 @@ const LINGER_MS = 5000;
 const DRAIN_LINGER_MS = 300;
 /** A client that sends nothing that matches, this many times in a row, is not one of ours. */
 const MAX_MISSES = 16;
-/** An unfinished line that matches nothing and is longer than this cannot become HTTP either. */
-const MAX_UNMATCHED_BYTES = 8192;
 const NOTHING = new Uint8Array(0);
 
 const LF = 10;
@@ -82,6 +83,8 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   #waitKind = IDLE;
   #lastActiveAt = 0;
   #misses = 0;
+  /** null: no limit was asked for so far. */
+  #messageRate: SecondWindow | null = null;
   #isFinishing = false;
   /** No message has come: what looks like TLS is TLS. */
   #isFresh = true;
@@ -163,7 +166,10 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   draining(): void {
     if (this.#waitKind === LINGER) this.#wait(LINGER, DRAIN_LINGER_MS);
     else if (this.#protocol !== null) this.#protocol.draining();
-    else if (!this.owesReplies) this.finish();
+    else {
+      if (this.#waitKind === RATE) this.#expiredRate();
+      if (!this.owesReplies && this.#protocol === null) this.finish();
+    }
   }
 
   // ---- TLS ----
@@ -239,7 +245,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (found !== NO_MATCH) return this.#frame(found, bytes, at, isFinal);
     // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its way.
     if (this.#isFresh && this.home.tls !== null && looksLikeTls(bytes, at)) return this.#beginTls(this.home.tls, bytes, at);
-    const http = looksLikeHttp(bytes, at, isFinal);
+    const http = looksLikeHttp(bytes, at, isFinal, this.dispatch.limits.maxPrefixBytes);
     if (http === NEED_MORE) return this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
     if (http) return this.#routeHttp(bytes, at);
     return this.#refuse(bytes, at);
@@ -262,6 +268,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       if (preface === NEED_MORE) return this.#hold(bytes, at, MESSAGE);
       if (preface) return this.#beginHttp2(http2, bytes, at);
     }
+    if (this.#isTooFast(bytes, at)) return STOP;
     this.#misses = 0;
     this.#heldIsOver();
     const behind = beginHttp1(this, bytes, at);
@@ -295,6 +302,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       (this.#held as unknown as HeldBytes).scanned = arrived;
       return STOP;
     }
+    if (this.#isTooFast(bytes, at)) return STOP;
     const end = at + length;
     this.#misses = 0;
     this.#heldIsOver();
@@ -309,11 +317,28 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       return STOP;
     }
     if (route.isUnavailable) return this.#refuseMessage(unavailableReply(route));
+    if (this.#isTooFast(bytes, at)) return STOP;
     this.#misses = 0;
     this.#heldIsOver();
     this.dispatch.counters.messages++;
     HandedConnection.begin(this, route, bytes.subarray(at));
     return STOP;
+  }
+
+  /**
+   * Whether the message at `at`, which is complete, must wait for the next second. Then it is held and the peer is not read: TCP
+   * pushes it back, and nothing is lost.
+   */
+  #isTooFast(bytes: Uint8Array, at: number): boolean {
+    const limit = this.dispatch.limits.maxMessagesPerSecond;
+    // What a shutdown finds here it must not lose.
+    if (limit === 0 || this.dispatch.isDraining) return false;
+    // The wheel's own clock is up to a second old.
+    const waitMs = (this.#messageRate ??= new SecondWindow()).take(limit, performance.now());
+    if (waitMs === 0) return false;
+    this.#holdBlocked(bytes, at);
+    this.#wait(RATE, waitMs);
+    return true;
   }
 
   // ---- refusing ----
@@ -325,11 +350,13 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       this.abort();
       return STOP;
     }
+    if (this.#isTooFast(bytes, at)) return STOP;
     const lineEnd = bytes.indexOf(LF, at);
     const end = lineEnd === -1 ? bytes.length : lineEnd + 1;
     this.dispatch.counters.errors++;
     const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
-    if (++this.#misses >= MAX_MISSES || end - at > MAX_UNMATCHED_BYTES) return this.#refuseMessage(reply);
+    // So long a beginning cannot become HTTP either, and where it ends nobody knows.
+    if (++this.#misses >= MAX_MISSES || end - at > this.dispatch.limits.maxPrefixBytes) return this.#refuseMessage(reply);
     this.#heldIsOver();
     this.say(reply);
     return end;
@@ -395,9 +422,16 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     this.#corkedly(() => {
       if (this.#waitKind === PROTOCOL) this.#protocol?.expired();
       else if (this.#waitKind === LINGER) this.abort();
+      else if (this.#waitKind === RATE) this.#expiredRate();
       else if (this.#waitKind === IDLE) this.#expiredIdle();
       else if (this.#held !== null) this.#expiredHeld(this.#held);
     });
+  }
+
+  #expiredRate(): void {
+    this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    this.#resumeRouting();
+    this.#endIfDone();
   }
 
   #expiredIdle(): void {

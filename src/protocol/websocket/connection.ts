@@ -3,6 +3,7 @@
  * newest version's handlers. The author's side is socket.ts.
  */
 import type { BoundRoute, InFlight } from "../../module/route";
+import { asHost } from "../../module/host-context";
 import { asBuffer } from "../message";
 import { isThenable } from "../../module/returned";
 import type { Protocol, Wire } from "../wire";
@@ -24,6 +25,7 @@ import {
 import type { Endpoint, WebSocketBound } from "./hub";
 import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
 import { type Outgoing, plainFrame } from "./outgoing";
+import { SecondWindow } from "../rates";
 import { type FrameSink, FrameReader } from "./reader";
 import { AuthorSocket } from "./socket";
 
@@ -55,6 +57,9 @@ export class HostSocket implements Protocol, FrameSink {
   /** A send said -1 or 0: `drain` is due. */
   #owesDrain = false;
   #isStopped = false;
+  /** It sent as many messages as it may within a second, and is not read until the next. */
+  #isHeldBack = false;
+  #messageRate: SecondWindow | null = null;
   /** Something came since the last tick of the idle clock. */
   #isHeard = true;
   #isPinged = false;
@@ -140,11 +145,12 @@ export class HostSocket implements Protocol, FrameSink {
   // ---- reading ----
 
   get isReading(): boolean {
-    return !this.#isStopped && this.readyState !== CLOSED;
+    return !this.#isStopped && !this.#isHeldBack && this.readyState !== CLOSED;
   }
 
   get maxMessageBytes(): number {
-    return this.endpoint.route?.websocket.maxMessageBytes ?? 0;
+    const { route } = this.endpoint;
+    return route === null ? 0 : (route.websocket.maxMessageBytes ?? this.wire.dispatch.limits.maxWebSocketMessageBytes);
   }
 
   /** The module is being replaced, or the peer does not read what it is sent: nothing more is taken from it until `goOn`. */
@@ -173,8 +179,28 @@ export class HostSocket implements Protocol, FrameSink {
   #message(data: string | Buffer): void {
     const route = this.endpoint.route;
     if (route === null || this.readyState !== OPEN) return;
-    this.wire.dispatch.counters.messages++;
+    const { counters, limits } = this.wire.dispatch;
+    counters.messages++;
+    if (limits.maxMessagesPerSecond !== 0) this.#countMessage(limits.maxMessagesPerSecond);
     if (route.websocket.handlers.message !== undefined) this.#call(route, callMessage, data);
+  }
+
+  #countMessage(limit: number): void {
+    const rate = (this.#messageRate ??= new SecondWindow());
+    const now = performance.now();
+    rate.take(limit, now);
+    const waitMs = rate.waitMs(limit, now);
+    if (waitMs === 0 || this.#isHeldBack) return;
+    this.#isHeldBack = true;
+    this.wire.pause();
+    asHost(() => setTimeout(() => this.#letOn(), waitMs));
+  }
+
+  #letOn(): void {
+    this.#isHeldBack = false;
+    if (this.#isStopped) return;
+    this.#reader.resume();
+    if (this.isReading) this.wire.resume();
   }
 
   ping(payload: Buffer): void {
@@ -315,8 +341,9 @@ export class HostSocket implements Protocol, FrameSink {
     this.#reader.discardMessages();
     this.wire.armDeadline(this.wire.dispatch.isDraining ? DRAIN_CLOSE_MS : CLOSE_MS);
     // The peer's answer must be read, whatever reading was stopped for.
-    if (!this.#isStopped) return;
+    if (!this.#isStopped && !this.#isHeldBack) return;
     this.#isStopped = false;
+    this.#isHeldBack = false;
     this.#reader.resume();
     if (this.isReading) this.wire.resume();
   }
@@ -369,7 +396,7 @@ export class HostSocket implements Protocol, FrameSink {
 
   #tickIdle(): void {
     // A peer that is not read cannot be heard.
-    if (this.#isHeard || this.#isStopped) this.#isPinged = false;
+    if (this.#isHeard || this.#isStopped || this.#isHeldBack) this.#isPinged = false;
     else if (this.#isPinged) {
       this.wire.write(encodeClose(GOING_AWAY, "idle for too long"));
       this.#end(ABNORMAL, "");
