@@ -16,7 +16,8 @@ import { NEED_MORE, NO_MATCH } from "../router/match";
 import { isLoopback } from "./client";
 import type { ConnectionHome } from "./connection";
 import type { Deadline } from "./deadlines";
-import { listenError, type Listener } from "./listeners";
+import { listenError } from "./listen-error";
+import type { Listener } from "./listeners";
 import { CLOSE_CONNECTION, errorReply, timeoutError } from "./replies";
 
 /** The largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
@@ -24,12 +25,18 @@ const MAX_DATAGRAM_BYTES = 65_507;
 
 type Send = (reply: string | Uint8Array) => void;
 
-/** @throws UserError naming the address, if it is taken or not ours */
-export async function openDatagramListener(address: Extract<ListenAddress, { host: string }>, home: ConnectionHome): Promise<Listener> {
+type DatagramAddress = Extract<ListenAddress, { host: string }>;
+
+/**
+ * @param fd a socket that is bound to `address`, closed by `stop`; null: one is opened
+ * @throws UserError naming the address, if it is taken or not ours
+ */
+export async function openDatagramListener(address: DatagramAddress, home: ConnectionHome, fd: number | null): Promise<Listener> {
+  // Bun.udpSocket takes a bound descriptor too, though its types don't say so.
+  const where: { hostname: string; port: number } = fd === null ? { hostname: address.host, port: address.port } : ({ fd } as never);
   try {
     const socket = await Bun.udpSocket({
-      hostname: address.host,
-      port: address.port,
+      ...where,
       socket: {
         data(self, bytes, port, remoteAddress) {
           const client: Client = { address: remoteAddress, port, transport: "udp", isLocal: isLoopback(remoteAddress), connection: 0 };
@@ -39,7 +46,7 @@ export async function openDatagramListener(address: Extract<ListenAddress, { hos
         error() {},
       },
     });
-    return { url: formatListen({ ...address, port: socket.port }), stop: () => socket.close() };
+    return { url: formatListen(fd === null ? { ...address, port: socket.port } : address), stop: () => socket.close() };
   } catch (error) {
     throw listenError(address, error);
   }

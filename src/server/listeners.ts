@@ -1,12 +1,14 @@
 /**
  * Where clients come in: TCP (with or without TLS) and unix stream sockets. Datagrams are `datagrams.ts`.
  */
-import { existsSync, lstatSync, unlinkSync } from "node:fs";
 import type { Socket } from "bun";
-import { formatListen, type ListenAddress } from "../config/listen";
+import { formatListen, LISTEN_FORMS, type ListenAddress, parseListen } from "../config/listen";
+import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { ServerConnection } from "./connection";
+import { removeStaleSocket } from "./bind";
 import type { Transport } from "./client";
+import { listenError } from "./listen-error";
 
 /** Accepts connections; decides about each before it costs anything. */
 export interface Acceptor {
@@ -22,14 +24,39 @@ export interface Listener {
   stop(): void;
 }
 
+/** @throws UserError for a URL that is none */
+export function listenAddresses({ listen }: Options): ListenAddress[] {
+  return listen.map((url) => {
+    const address = parseListen(url);
+    if (address !== null) return address;
+    throw new UserError(`Cannot listen on "${url}": this is not an address.`, {
+      code: "LISTEN_ADDRESS",
+      exitCode: 2,
+      hint: `Write ${LISTEN_FORMS}.`,
+    });
+  });
+}
+
+/** Bun.listen takes a bound descriptor too, though its types don't say so. */
+type ListenOnDescriptor = (options: {
+  fd: number;
+  socket: Bun.SocketHandler<ServerConnection>;
+  allowHalfOpen: true;
+}) => Bun.SocketListener<ServerConnection>;
+
 /**
  * Opens a stream listener.
  *
+ * @param fd a socket that is bound to `address` and listens, closed by `stop`; null: one is opened
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
-export async function openStreamListener(address: ListenAddress, acceptor: Acceptor): Promise<Listener> {
+export async function openStreamListener(address: ListenAddress, acceptor: Acceptor, fd: number | null): Promise<Listener> {
   const socket = socketHandlers(acceptor, address.transport === "unix" ? "unix" : "tcp", address.transport === "tls");
   try {
+    if (fd !== null) {
+      const listener = (Bun.listen as unknown as ListenOnDescriptor)({ fd, socket, allowHalfOpen: true });
+      return { url: formatListen(address), stop: () => listener.stop(false) };
+    }
     if (address.transport === "unix") {
       await removeStaleSocket(address.path);
       const listener = Bun.listen<ServerConnection>({ unix: address.path, socket, allowHalfOpen: true });
@@ -70,45 +97,4 @@ function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean
       socket.data?.broke(error);
     },
   };
-}
-
-/** A server that was killed leaves its socket's file behind, and listening on it would fail. One that answers is in use. */
-async function removeStaleSocket(path: string): Promise<void> {
-  if (!existsSync(path) || !lstatSync(path).isSocket()) return;
-  const isUsed = await new Promise<boolean>((resolve) => {
-    Bun.connect({
-      unix: path,
-      socket: {
-        open: (socket) => (socket.terminate(), resolve(true)),
-        connectError: () => resolve(false),
-        data: () => {},
-        error: () => resolve(false),
-      },
-    }).catch(() => resolve(false));
-  });
-  if (!isUsed) unlinkSync(path);
-}
-
-/** @returns two lines for the user: what happened where, and what to do */
-export function listenError(address: ListenAddress, error: unknown): Error {
-  const isUnix = address.transport === "unix";
-  const code = (error as { code?: string }).code ?? "";
-  const reasons: Record<string, [string, string]> = {
-    EADDRINUSE: [
-      `the ${isUnix ? "socket" : "port"} is in use`,
-      isUnix ? "Stop the other program, or choose another path." : "Stop the other program, or pass --port 0 to take any free port.",
-    ],
-    EACCES: [
-      "permission denied",
-      isUnix ? "Choose a folder that you may write to." : "Ports below 1024 need privileges: choose a higher one.",
-    ],
-    EADDRNOTAVAIL: ["this machine has no such address", "Use 127.0.0.1, ::1, 0.0.0.0 or one of the machine's own addresses."],
-    ENOENT: ["there is no such folder", "Make the folder first, or choose another path."],
-  };
-  const [reason, hint] = reasons[code] ?? [error instanceof Error ? error.message : String(error), "Check the address."];
-  return new UserError(`Cannot listen on ${formatListen(address)}: ${reason}${code === "" ? "" : ` (${code})`}.`, {
-    code: "LISTEN_FAILED",
-    hint,
-    cause: error,
-  });
 }

@@ -1,12 +1,11 @@
 /**
  * The server: ties listeners, connections, the routing table, hosts and modules together, and takes them apart again.
  */
-import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Socket } from "bun";
 import { version } from "../../package.json";
-import { formatListen, LISTEN_FORMS, type ListenAddress, parseListen } from "../config/listen";
-import { DEFAULT_LIMITS, type Options } from "../config/options";
+import { formatListen, type ListenAddress } from "../config/listen";
+import type { Options, TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
 import { Pool } from "../host/pool";
 import { registerHrmrModule } from "../module/api";
@@ -15,58 +14,77 @@ import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
 import { Registry } from "../module/registry";
 import type { BoundRoute } from "../module/route";
-import { verdictText, type Verdict } from "../module/verdict";
-import { watchModules, type Watcher } from "../module/watch";
+import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
-import { createLog, type ServerLog } from "../observe/log";
+import type { ServerLog } from "../observe/log";
 import { moduleGlobals } from "../protocol/http1/globals";
 import { SocketHub } from "../protocol/websocket/hub";
 import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
 import type { Dispatch } from "../protocol/wire";
 import { escapeBytes } from "../router/escape";
 import { RouteTable } from "../router/table";
-import { isLoopback, type Transport } from "./client";
+import { Admission } from "./admission";
+import type { BoundSocket } from "./bind";
+import type { Transport } from "./client";
 import { commandRoutes, type CommandActions } from "./commands";
 import { ServerConnection, type ConnectionHome } from "./connection";
 import { openDatagramListener } from "./datagrams";
 import { DeadlineWheel } from "./deadlines";
-import { findFolders, mustHaveModules, type Folders } from "./folders";
-import { openStreamListener, type Acceptor, type Listener } from "./listeners";
+import { mustHaveModules, type Folders } from "./folders";
+import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listeners";
+import { applyOptions } from "./reconfigure";
+import type { ReloadOutcome } from "./reload-outcome";
 import { planRoutes } from "./routing";
 import { unpackModules, unpackPages } from "./shipped";
 import { helpText, statusText } from "./status";
 import { TlsContexts } from "./tls-contexts";
-import { withCertificates } from "./tls-reload";
+import { reloadCertificates } from "./tls-reload";
+import type { Uplink } from "./uplink";
+
+/** What a server is made of. */
+export interface ServerSetup {
+  readonly options: Options;
+  readonly folders: Folders;
+  readonly log: ServerLog;
+  /** Bound beforehand, the server's own from here on: it closes them. null: it opens its listeners itself. */
+  readonly sockets: readonly BoundSocket[] | null;
+  /** 0 for a server alone, 1 to N for one process of many. */
+  readonly slot: number;
+  readonly uplink: Uplink;
+}
 
 /** A server that listens. */
 export interface RunningServer {
   /** URLs with the real ports. */
   readonly listening: string[];
   readonly summary: { modules: number; routes: number; readyMs: number; notes: string[] };
-  reload(names?: readonly string[]): Promise<{ ok: boolean; text: string }>;
+  /**
+   * Loads what changed.
+   *
+   * @param names only these modules; null: all, and the certificates
+   * @param next  the configuration from here on; null: as before. What needs a restart must be the same in it.
+   */
+  reload(names: readonly string[] | null, next: Options | null): Promise<ReloadOutcome>;
   /** Stops listening, finishes what is under way up to drainMs, then cuts. Resolves when all is closed. Idempotent. */
   shutdown(reason: string): Promise<void>;
+  /** Cuts what is still under way after `shutdown`. */
+  cutAll(reason: string): void;
   readonly closed: Promise<void>;
 }
 
-/** Descriptors kept free for files, pipes and module code: at the limit accept() fails in a busy loop. */
-const RESERVED_DESCRIPTORS = 100;
-
 /**
- * Loads the modules, then listens.
+ * Loads the modules, then accepts.
  *
- * @throws UserError for what the user can mend: folders, addresses, two modules with one prefix. A module that is broken is
+ * @throws UserError for what the user can mend: addresses, certificates, two modules with one prefix. A module that is broken is
  *         logged, and the others are served.
  */
-export async function startServer(options: Options, log: ServerLog = createLog()): Promise<RunningServer> {
-  const startedAt = performance.now();
-  const addresses = options.listen.map(parseAddress);
-  const folders = findFolders(options);
-  const server = new HrmrServer(options, folders, log, startedAt);
+export async function startServer(setup: ServerSetup): Promise<RunningServer> {
+  const server = new HrmrServer(setup, performance.now());
+  const sockets = setup.sockets ?? listenAddresses(setup.options).map((address) => ({ address, fd: null }));
   try {
-    await server.loadTls(addresses);
+    await server.loadTls(sockets.map(({ address }) => address));
     await server.load();
-    for (const address of addresses) await server.listen(address);
+    for (const { address, fd } of sockets) await server.listen(address, fd);
   } catch (error) {
     await server.shutdown("the start failed");
     throw error;
@@ -75,15 +93,8 @@ export async function startServer(options: Options, log: ServerLog = createLog()
   return server;
 }
 
-function parseAddress(url: string): ListenAddress {
-  const address = parseListen(url);
-  if (address !== null) return address;
-  throw new UserError(`Cannot listen on "${url}": this is not an address.`, {
-    code: "LISTEN_ADDRESS",
-    exitCode: 2,
-    hint: `Write ${LISTEN_FORMS}.`,
-  });
-}
+/** Of the connections that a shutdown cuts, as many are named in the log. */
+const MAX_NAMED = 10;
 
 class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActions {
   readonly listening: string[] = [];
@@ -95,34 +106,31 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly closed: Promise<void>;
   tls: TlsContexts | null = null;
   readonly #closed = Promise.withResolvers<void>();
+  readonly #setup: ServerSetup;
   readonly #options: Options;
   readonly #folders: Folders;
   readonly #log: ServerLog;
   readonly #startedAt: number;
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<ServerConnection>();
-  readonly #perAddress = new Map<string, number>();
-  readonly #maxConnections: number;
-  /** What connections may have of them: one each, and with HTTP/2 some more. */
-  readonly #maxDescriptors: number;
+  readonly #admission: Admission;
   readonly #probe: Probe;
   #registry: Registry | null = null;
-  #watcher: Watcher | null = null;
   #shutdown: Promise<void> | null = null;
   #onLastClosed: (() => void) | null = null;
   #lastNumber = 0;
-  #refused = 0;
 
-  constructor(options: Options, folders: Folders, log: ServerLog, startedAt: number) {
+  constructor(setup: ServerSetup, startedAt: number) {
+    const { options, folders, log } = setup;
+    this.#setup = setup;
     this.#options = options;
     this.#folders = folders;
     this.#log = log;
     this.#startedAt = startedAt;
     this.closed = this.#closed.promise;
     this.summary = { modules: 0, routes: 0, readyMs: 0, notes: [...folders.notes] };
-    const descriptors = descriptorLimit() - RESERVED_DESCRIPTORS;
-    this.#maxConnections = maxConnectionsFor(options.limits.maxConnections, descriptors, this.summary.notes);
-    this.#maxDescriptors = Math.max(descriptors, this.#maxConnections);
+    this.#admission = new Admission(options.limits);
+    if (this.#admission.note !== null) this.summary.notes.push(this.#admission.note);
     this.wheel = new DeadlineWheel(() => this.#onSecond());
     this.dispatch = {
       table: RouteTable.empty<BoundRoute>(),
@@ -138,13 +146,15 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.http2 = options.http2.enabled
       ? new Http2Front(options.http2, {
           dispatch: this.dispatch,
-          mayOpen: (count) => this.#maySpareDescriptors(count),
+          mayOpen: (count) => this.#admission.maySpare(count, this.#spliceDescriptors),
           warn: (text) => log.warn(text),
         })
       : null;
     this.pool = new Pool({
       threads: options.threads,
-      maxQueued: options.limits.maxQueued,
+      get maxQueued() {
+        return options.limits.maxQueued;
+      },
       loadTimeoutMs: options.timeouts.loadMs,
       onWorkerLost: (reason, worker) => log.warn(`pool thread ${worker}: ${reason}`),
       log,
@@ -196,20 +206,15 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (!verdict.ok) this.#tellFailures(verdict);
   }
 
-  async listen(address: ListenAddress): Promise<void> {
-    const listener = address.transport === "udp" ? await openDatagramListener(address, this) : await openStreamListener(address, this);
+  /** @param fd a socket bound to it; null: the listener binds one */
+  async listen(address: ListenAddress, fd: number | null): Promise<void> {
+    const listener =
+      address.transport === "udp" ? await openDatagramListener(address, this, fd) : await openStreamListener(address, this, fd);
     this.#listeners.push(listener);
     this.listening.push(listener.url);
   }
 
   ready(): void {
-    if (this.#options.watch && this.#folders.hasModulesDir) {
-      this.#watcher = watchModules(
-        this.#folders.modulesDir,
-        () => void this.#reloadWatched(),
-        (error) => this.#log.error(`Cannot watch ${this.#folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
-      );
-    }
     const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
     this.summary.modules = entries.length;
     this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
@@ -240,41 +245,22 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   // ---- ConnectionHome and Acceptor ----
 
   accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null {
-    const limit = this.#addressLimit(socket, transport);
-    const address = limit > 0 ? socket.remoteAddress : "";
-    const fromThere = this.#perAddress.get(address) ?? 0;
-    if (this.#connections.size >= this.#maxConnections || !this.#maySpareDescriptors(1) || (limit > 0 && fromThere >= limit)) {
-      this.#refused++;
-      return null;
-    }
+    const address = this.#admission.enter(socket.remoteAddress, transport, this.#spliceDescriptors);
+    if (address === null) return null;
     const connection = new ServerConnection(this, socket, transport, ++this.#lastNumber);
+    connection.countedAddress = address;
     this.#connections.add(connection);
-    if (limit > 0) {
-      connection.countedAddress = address;
-      this.#perAddress.set(address, fromThere + 1);
-    }
     return connection;
   }
 
-  #maySpareDescriptors(count: number): boolean {
-    return this.#connections.size + EXTRA_DESCRIPTORS * (this.http2?.openSplices ?? 0) + count <= this.#maxDescriptors;
-  }
-
-  /** Programs of this machine share one address: unless a number was configured, they are not counted by it. */
-  #addressLimit(socket: Socket<ServerConnection>, transport: Transport): number {
-    const limit = this.#options.limits.maxConnectionsPerAddress;
-    if (transport !== "tcp" || limit === 0) return 0;
-    return limit === DEFAULT_LIMITS.maxConnectionsPerAddress && isLoopback(socket.remoteAddress) ? 0 : limit;
+  /** What HTTP/2 connections hold beside their clients' sockets. */
+  get #spliceDescriptors(): number {
+    return EXTRA_DESCRIPTORS * (this.http2?.openSplices ?? 0);
   }
 
   connectionClosed(connection: ServerConnection): void {
     this.#connections.delete(connection);
-    const address = connection.countedAddress;
-    if (address !== "") {
-      const left = (this.#perAddress.get(address) ?? 1) - 1;
-      if (left > 0) this.#perAddress.set(address, left);
-      else this.#perAddress.delete(address);
-    }
+    this.#admission.leave(connection.countedAddress);
     if (this.#connections.size === 0) this.#onLastClosed?.();
   }
 
@@ -285,21 +271,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   // ---- CommandActions ----
 
-  reload(names: readonly string[] | null = null): Promise<{ ok: boolean; text: string }> {
-    return this.#reloadVerdict(names);
-  }
-
   async reloadModules(name: string | null): Promise<string> {
-    const { ok, text } = await this.#reloadVerdict(name === null ? null : [name]);
-    if (ok) this.#log.info(text);
-    else this.#log.error(text);
-    return text;
+    return (await this.#setup.uplink.reload(name === null ? null : [name])).text;
   }
 
   /** After the reply is written: the client that asked is told before its connection is closed. */
   requestShutdown(client: Client): void {
-    this.#log.info(`SHUTDOWN by #${client.connection}`);
-    setImmediate(() => void this.shutdown("SHUTDOWN"));
+    setImmediate(() => this.#setup.uplink.stop(`SHUTDOWN by #${client.connection}`));
   }
 
   help(): string {
@@ -318,26 +296,33 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     });
   }
 
-  async #reloadVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
-    const modules = await this.#modulesVerdict(names);
-    // RELOAD NAME is about that module only.
-    return names === null && this.tls !== null ? withCertificates(modules, this.tls) : modules;
+  // ---- reloading ----
+
+  async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadOutcome> {
+    const certificates = names === null ? await this.#reloadTls(next?.tls ?? this.#options.tls) : null;
+    if (next !== null) applyOptions(this.#options, next);
+    return { verdict: await this.registry.reload(names), certificates };
   }
 
-  async #modulesVerdict(names: readonly string[] | null): Promise<{ ok: boolean; text: string }> {
-    try {
-      const verdict = await this.registry.reload(names);
-      return { ok: verdict.ok, text: verdictText(verdict) };
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      return { ok: false, text: `ERR ${error.message}\n  ${error.hint ?? ""}\n` };
+  /** @returns null without any certificates */
+  async #reloadTls(settings: TlsOptions): Promise<ReloadOutcome["certificates"]> {
+    if (this.tls !== null && Bun.deepEquals(settings, this.#options.tls)) return reloadCertificates(this.tls);
+    if (this.tls === null && settings.certFile === null) return null;
+    // Listeners that take TLS only would be mute without.
+    if (settings.certFile === null && this.listening.some((url) => url.startsWith("tls:"))) {
+      return { error: "there are none any more, and a tls:// listener needs one", hint: "Name them in tls.certFile and tls.keyFile." };
     }
+    return await this.#replaceTls(settings);
   }
 
-  async #reloadWatched(): Promise<void> {
-    const { ok, text } = await this.#reloadVerdict(null);
-    if (!ok) this.#log.error(text);
-    else if (!/^OK \d+ modules? unchanged.*\n$/.test(text)) this.#log.info(text);
+  async #replaceTls(settings: TlsOptions): Promise<ReloadOutcome["certificates"]> {
+    try {
+      this.tls = await TlsContexts.load({ ...settings });
+      return "reloaded";
+    } catch (error) {
+      if (error instanceof UserError) return { error: error.message, hint: error.hint ?? "" };
+      throw error;
+    }
   }
 
   // ---- stopping ----
@@ -349,7 +334,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   async #stop(reason: string): Promise<void> {
     this.dispatch.isDraining = true;
-    this.#watcher?.close();
     for (const listener of this.#listeners) listener.stop();
     for (const connection of this.#connections) connection.draining();
     await this.#waitForConnections(reason);
@@ -368,21 +352,28 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const late =
       drainMs === 0 ? new Promise<never>(() => {}) : delay(drainMs, "late" as const, { signal: timer.signal }).catch(() => undefined);
     if ((await Promise.race([last, late])) === "late") {
-      this.#log.warn(`${reason}: ${this.#connections.size} connections still open after ${drainMs} ms were cut`);
-      for (const connection of this.#connections) connection.abort();
+      this.cutAll(`${reason}, and ${drainMs} ms later`);
     }
     timer.abort();
+  }
+
+  cutAll(reason: string): void {
+    const cut = [...this.#connections];
+    if (cut.length === 0) return;
+    const named = cut.slice(0, MAX_NAMED).map(({ number, client }) => `#${number} ${client.address}:${client.port}`);
+    const more = cut.length > named.length ? ` and ${cut.length - named.length} more` : "";
+    this.#log.warn(`${reason}: ${cut.length} open connections were cut: ${named.join(", ")}${more}`);
+    for (const connection of cut) connection.abort();
   }
 
   // ---- telling ----
 
   #onSecond(): void {
     this.dispatch.httpDate = new Date().toUTCString();
-    if (this.#refused === 0) return;
-    this.#log.warn(
-      `${this.#refused} connections refused: ${this.#connections.size} of ${this.#maxConnections} are open, or one address has too many`,
-    );
-    this.#refused = 0;
+    const refused = this.#admission.takeRefused();
+    if (refused === 0) return;
+    const { open, maxConnections } = this.#admission;
+    this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open, or one address has too many`);
   }
 
   #health(): string {
@@ -393,25 +384,5 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   #handlerFailed(route: BoundRoute, connection: number, error: unknown): void {
     const key = escapeBytes(Buffer.from(route.key), 32);
     this.#log.error(`${route.module} v${route.generation.number} #${connection} "${key}": ${authorStack(error)}`);
-  }
-}
-
-/** What the descriptor limit leaves. Bun raises the soft limit to the hard one by itself, so the hard one counts. */
-function maxConnectionsFor(wanted: number, allowed: number, notes: string[]): number {
-  if (wanted <= allowed) return wanted;
-  const lowered = Math.max(allowed, 10);
-  notes.push(
-    `At most ${lowered} connections, not ${wanted}: the limit of open files allows no more (raise it: ulimit -n, or LimitNOFILE of systemd).`,
-  );
-  return lowered;
-}
-
-function descriptorLimit(): number {
-  try {
-    const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return line === undefined || line === "unlimited" ? Infinity : Number(line);
-  } catch {
-    // No /proc outside Linux: the smallest common default there is 256.
-    return 256 + RESERVED_DESCRIPTORS;
   }
 }

@@ -1,0 +1,207 @@
+/**
+ * Sockets bound by our own system calls, apart from who accepts on them: several processes can serve one, and a new process
+ * can take it over without a moment in which clients are refused.
+ */
+import { ptr } from "bun:ffi";
+import { closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import type { ListenAddress } from "../config/listen";
+import { openLibc } from "../supervise/libc";
+import { listenError } from "./listen-error";
+
+/** A bound socket; of a stream one, it listens. Its descriptor is closed on exec, unless it is handed to a child as one of its own. */
+export interface BoundSocket {
+  /** With the real port. */
+  readonly address: ListenAddress;
+  readonly fd: number;
+}
+
+// Of Linux, on all architectures that Bun runs on.
+const AF_UNIX = 1;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+
+/** Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn. */
+const BACKLOG = 4096;
+/** sizeof(sockaddr_un.sun_path), with its NUL. */
+const UNIX_PATH_BYTES = 108;
+
+const SYMBOLS = {
+  socket: { args: ["i32", "i32", "i32"], returns: "i32" },
+  setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
+  bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  listen: { args: ["i32", "i32"], returns: "i32" },
+  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+} as const;
+
+type Libc = NonNullable<ReturnType<typeof openSymbols>>;
+let libc: Libc | null | undefined;
+
+function openSymbols() {
+  return openLibc(SYMBOLS);
+}
+
+/** Whether this platform has what `bindSocket` needs. Else listeners are opened by Bun.listen, for one process alone. */
+export function canBind(): boolean {
+  if (process.platform !== "linux") return false;
+  libc ??= openSymbols();
+  return libc !== null;
+}
+
+/**
+ * Binds all of `addresses`, or none.
+ *
+ * @throws UserError naming the address, if it is taken, not ours or not permitted
+ */
+export async function bindSockets(addresses: readonly ListenAddress[]): Promise<BoundSocket[]> {
+  const bound: BoundSocket[] = [];
+  try {
+    for (const address of addresses) bound.push(await bindSocket(address));
+    return bound;
+  } catch (error) {
+    bound.forEach(closeSocket);
+    throw error;
+  }
+}
+
+/** Closes this process's descriptor, and removes the file of a unix socket. For a socket that nobody else serves. */
+export function closeSocket({ address, fd }: BoundSocket): void {
+  closeSync(fd);
+  if (address.transport === "unix" && existsSync(address.path)) unlinkSync(address.path);
+}
+
+async function bindSocket(address: ListenAddress): Promise<BoundSocket> {
+  const c = libc;
+  if (c == null) throw new Error("bindSockets needs canBind().");
+  if (address.transport === "unix") await removeStaleSocket(address.path);
+  const name = await socketName(address);
+  const type = (address.transport === "udp" ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const fd = name === null ? -1 : c.socket(name.family, type, 0);
+  if (fd < 0 || name === null) return await refused(address);
+  const on = new Int32Array([1]);
+  // A server that restarts must get its port while old connections linger in TIME_WAIT. Of UDP it would let two servers share one.
+  if (name.family !== AF_UNIX && type & SOCK_STREAM) c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(on), 4);
+  const isBound = c.bind(fd, ptr(name.bytes), name.bytes.length) === 0 && (address.transport === "udp" || c.listen(fd, BACKLOG) === 0);
+  if (isBound) return { fd, address: address.transport === "unix" ? address : { ...address, port: portOf(c, fd) } };
+  closeSync(fd);
+  return await refused(address);
+}
+
+/**
+ * errno is gone by the time that JavaScript could read it: Bun's own call fails for the same reason, and says which.
+ *
+ * @throws UserError always
+ */
+async function refused(address: ListenAddress): Promise<never> {
+  try {
+    const socket = { data() {} };
+    if (address.transport === "udp") (await Bun.udpSocket({ hostname: address.host, port: address.port })).close();
+    else if (address.transport === "unix") Bun.listen({ unix: address.path, socket }).stop(true);
+    else Bun.listen({ hostname: address.host, port: address.port, socket }).stop(true);
+  } catch (error) {
+    throw listenError(address, error);
+  }
+  throw listenError(address, new Error("the address could not be bound"));
+}
+
+interface SocketName {
+  readonly family: number;
+  /** struct sockaddr_in, sockaddr_in6 or sockaddr_un. */
+  readonly bytes: Uint8Array;
+}
+
+/** @returns null for a name that cannot be resolved, or a path that is too long */
+async function socketName(address: ListenAddress): Promise<SocketName | null> {
+  if (address.transport === "unix") return unixName(address.path);
+  const host = await resolveHost(address.host);
+  if (host === null) return null;
+  return isIP(host) === 6 ? name6(host, address.port) : name4(host, address.port);
+}
+
+async function resolveHost(host: string): Promise<string | null> {
+  if (isIP(host) !== 0) return host;
+  try {
+    return (await lookup(host)).address;
+  } catch {
+    // Told by `refused`, with the reason.
+    return null;
+  }
+}
+
+function unixName(path: string): SocketName | null {
+  const bytes = Buffer.alloc(2 + UNIX_PATH_BYTES);
+  bytes.writeUInt16LE(AF_UNIX, 0);
+  if (Buffer.byteLength(path) >= UNIX_PATH_BYTES) return null;
+  bytes.write(path, 2);
+  return { family: AF_UNIX, bytes };
+}
+
+function name4(host: string, port: number): SocketName {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt16BE(port, 2);
+  host.split(".").forEach((part, at) => bytes.writeUInt8(Number(part), 4 + at));
+  return { family: AF_INET, bytes };
+}
+
+function name6(host: string, port: number): SocketName {
+  const bytes = Buffer.alloc(28);
+  const [plain = "", scope = ""] = host.split("%");
+  bytes.writeUInt16LE(AF_INET6, 0);
+  bytes.writeUInt16BE(port, 2);
+  groupsOf(plain).forEach((group, at) => bytes.writeUInt16BE(group, 8 + 2 * at));
+  bytes.writeUInt32LE(scopeId(scope), 24);
+  return { family: AF_INET6, bytes };
+}
+
+/** The eight numbers of an IPv6 address (RFC 4291 section 2.2). `text` is one. */
+function groupsOf(text: string): number[] {
+  // The last four bytes may be written as an IPv4 address.
+  const plain = text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a, b, c, d) =>
+    [Number(a) * 256 + Number(b), Number(c) * 256 + Number(d)].map((group) => group.toString(16)).join(":"),
+  );
+  const [front = "", back] = plain.split("::");
+  const read = (part: string) => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)));
+  const head = read(front);
+  const tail = back === undefined ? [] : read(back);
+  return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail];
+}
+
+/** A link-local address is one of an interface's, named behind the "%" (RFC 4007 section 11). */
+function scopeId(scope: string): number {
+  if (scope === "" || /^\d+$/.test(scope)) return Number(scope);
+  const path = `/sys/class/net/${scope}/ifindex`;
+  return existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
+}
+
+function portOf(c: Libc, fd: number): number {
+  const name = Buffer.alloc(28);
+  const length = new Uint32Array([name.length]);
+  c.getsockname(fd, ptr(name), ptr(length));
+  // At the same place in sockaddr_in and sockaddr_in6.
+  return name.readUInt16BE(2);
+}
+
+/** A server that was killed leaves its socket's file behind, and binding to it would fail. One that answers is in use. */
+export async function removeStaleSocket(path: string): Promise<void> {
+  if (!existsSync(path) || !lstatSync(path).isSocket()) return;
+  const isUsed = await new Promise<boolean>((resolve) => {
+    Bun.connect({
+      unix: path,
+      socket: {
+        open: (socket) => (socket.terminate(), resolve(true)),
+        connectError: () => resolve(false),
+        data: () => {},
+        error: () => resolve(false),
+      },
+    }).catch(() => resolve(false));
+  });
+  if (!isUsed) unlinkSync(path);
+}

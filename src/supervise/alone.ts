@@ -1,0 +1,52 @@
+/**
+ * A server of one process: this one.
+ */
+import type { Options } from "../config/options";
+import { UserError } from "../config/user-error";
+import type { ReloadReport } from "../control/operations";
+import { refusedReport, reportOf } from "../server/reload-outcome";
+import { type RunningServer, type ServerSetup, startServer } from "../server/server";
+import type { Group, StartSummary } from "./group";
+
+export class Alone implements Group {
+  readonly wantedProcesses = 1;
+  readonly restarts = 0;
+  readonly restart = null;
+  readonly #setup: ServerSetup;
+  #server: RunningServer | null = null;
+
+  constructor(setup: ServerSetup) {
+    this.#setup = setup;
+  }
+
+  async start(): Promise<StartSummary> {
+    this.#server = await startServer(this.#setup);
+    return { listening: this.#server.listening, ...this.#server.summary, failed: [] };
+  }
+
+  async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadReport> {
+    try {
+      return reportOf(await this.#running.reload(names, next));
+    } catch (error) {
+      if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
+      throw error;
+    }
+  }
+
+  async drain(reason: string): Promise<void> {
+    await this.#server?.shutdown(reason);
+  }
+
+  cut(reason: string): void {
+    this.#server?.cutAll(reason);
+  }
+
+  reopenLogs(): void {
+    // The master's log is this process's.
+  }
+
+  get #running(): RunningServer {
+    if (this.#server === null) throw new Error("The server has not been started yet.");
+    return this.#server;
+  }
+}
