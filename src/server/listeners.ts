@@ -24,16 +24,24 @@ export interface Listener {
   stop(): void;
 }
 
-/** @throws UserError for a URL that is none */
-export function listenAddresses({ listen }: Options): ListenAddress[] {
+/** @throws UserError for a URL that is none, and for a tls:// listener without a certificate */
+export function listenAddresses({ listen, tls }: Options): ListenAddress[] {
   return listen.map((url) => {
     const address = parseListen(url);
-    if (address !== null) return address;
-    throw new UserError(`Cannot listen on "${url}": this is not an address.`, {
-      code: "LISTEN_ADDRESS",
-      exitCode: 2,
-      hint: `Write ${LISTEN_FORMS}.`,
-    });
+    if (address === null) {
+      throw new UserError(`Cannot listen on "${url}": this is not an address.`, {
+        code: "LISTEN_ADDRESS",
+        exitCode: 2,
+        hint: `Write ${LISTEN_FORMS}.`,
+      });
+    }
+    if (address.transport === "tls" && tls.certFile === null) {
+      throw new UserError(`Cannot listen on ${url}: there is no certificate.`, {
+        code: "TLS_CONFIG",
+        hint: "Pass --tls-cert FILE --tls-key FILE; `hrmr cert` writes both for development.",
+      });
+    }
+    return address;
   });
 }
 

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Socket } from "bun";
 import { version } from "../../package.json";
-import { formatListen, type ListenAddress } from "../config/listen";
+import type { ListenAddress } from "../config/listen";
 import type { Options, TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
 import { Pool } from "../host/pool";
@@ -82,7 +82,7 @@ export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   const server = new HrmrServer(setup, performance.now());
   const sockets = setup.sockets ?? listenAddresses(setup.options).map((address) => ({ address, fd: null }));
   try {
-    await server.loadTls(sockets.map(({ address }) => address));
+    await server.loadTls();
     await server.load();
     for (const { address, fd } of sockets) await server.listen(address, fd);
   } catch (error) {
@@ -164,16 +164,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   // ---- starting ----
 
-  /** @throws UserError for certificates that cannot be used, and for a tls:// listener without any */
-  async loadTls(addresses: readonly ListenAddress[]): Promise<void> {
+  /** @throws UserError for certificates that cannot be used */
+  async loadTls(): Promise<void> {
     this.tls = await TlsContexts.load(this.#options.tls);
-    const needy = addresses.find((address) => address.transport === "tls");
-    if (needy !== undefined && this.tls === null) {
-      throw new UserError(`Cannot listen on ${formatListen(needy)}: there is no certificate.`, {
-        code: "TLS_CONFIG",
-        hint: "Pass --tls-cert FILE --tls-key FILE; `hrmr cert` writes both for development.",
-      });
-    }
     if (this.tls?.expiryNote != null) this.summary.notes.push(this.tls.expiryNote);
   }
 
