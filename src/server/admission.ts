@@ -3,6 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import { DEFAULT_LIMITS, type Limits } from "../config/options";
+import { AddressRates } from "../protocol/rates";
 import { isLoopback, type Transport } from "./client";
 
 /** Descriptors kept free for files, pipes and module code: at the limit accept() fails in a busy loop. */
@@ -12,6 +13,7 @@ export class Admission {
   readonly #limits: Limits;
   readonly #descriptors: number;
   readonly #perAddress = new Map<string, number>();
+  readonly #rates = new AddressRates();
   /** Connections refused since `takeRefused` was called last. */
   #refused = 0;
   open = 0;
@@ -46,7 +48,8 @@ export class Admission {
     const limit = this.#addressLimit(remoteAddress, transport);
     const address = limit > 0 ? remoteAddress : "";
     const fromThere = this.#perAddress.get(address) ?? 0;
-    if (this.open >= this.maxConnections || !this.maySpare(1, extraDescriptors) || (limit > 0 && fromThere >= limit)) {
+    const isFull = this.open >= this.maxConnections || !this.maySpare(1, extraDescriptors) || (limit > 0 && fromThere >= limit);
+    if (isFull || this.#isTooFast(remoteAddress, transport)) {
       this.#refused++;
       this.refused++;
       return null;
@@ -76,6 +79,13 @@ export class Admission {
     const refused = this.#refused;
     this.#refused = 0;
     return refused;
+  }
+
+  /** What was refused for another reason is not counted. */
+  #isTooFast(remoteAddress: string, transport: Transport): boolean {
+    const limit = this.#limits.maxNewConnectionsPerSecond;
+    if (limit === 0 || transport !== "tcp" || isLoopback(remoteAddress)) return false;
+    return !this.#rates.take(remoteAddress, limit, performance.now());
   }
 
   /** Programs of this machine share one address: unless a number was configured, they are not counted by it. */

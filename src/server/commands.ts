@@ -2,11 +2,12 @@
  * The built-in commands RELOAD, CLOSE, SHUTDOWN, HELP and STATUS, as routes like any other: words at the beginning of a
  * message, with or without a line end.
  */
-import type { CommandPolicy } from "../config/options";
+import type { ControlOptions } from "../config/options";
 import type { Client, Message } from "../module/contract";
 import type { BoundRoute, RouteOwner } from "../module/route";
 import { escapeBytes, noModuleError } from "../router/escape";
 import { CLOSE_CONNECTION } from "./replies";
+import { type CommandToken, splitToken } from "./token";
 
 /** What the commands act on. */
 export interface CommandActions {
@@ -32,8 +33,13 @@ export const BUILT_IN: RouteOwner = {
   leave: () => {},
 };
 
-/** @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their words */
-export function commandRoutes(policy: CommandPolicy, actions: CommandActions): BoundRoute[] {
+/**
+ * @param control  asked at each call: a reload may change it in place
+ * @param token    of the policy "token"; as long as it is not set, that is "loopback"
+ * @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their words
+ */
+export function commandRoutes(control: ControlOptions, actions: CommandActions, token: CommandToken): BoundRoute[] {
+  const gate: Gate = { control, token };
   const commands: [string, string, boolean, Command][] = [
     [
       "RELOAD",
@@ -52,27 +58,48 @@ export function commandRoutes(policy: CommandPolicy, actions: CommandActions): B
     kind: "command",
     run: "inline",
     timeoutMs: 0,
-    description: policy === "off" ? "" : description,
+    get description() {
+      return control.commands === "off" ? "" : description;
+    },
     module: BUILT_IN.name,
     keyBytes: key.length,
     framing: "line",
-    handler: (message: Message) => runCommand(key, takesArgument, policy, run, message),
+    handler: (message: Message) => runCommand(key, takesArgument, gate, run, message),
     generation: BUILT_IN,
     isUnavailable: false,
   }));
 }
 
-function runCommand(key: string, takesArgument: boolean, policy: CommandPolicy, run: Command, message: Message): unknown {
-  const argument = message.text.slice(key.length).trim();
+/** Who may. */
+interface Gate {
+  readonly control: ControlOptions;
+  readonly token: CommandToken;
+}
+
+function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Command, message: Message): unknown {
+  // Whatever the policy: a token must not be taken for a module's name, and be repeated in the log.
+  const { rest: argument, token } = splitToken(message.text.slice(key.length).trim());
   // "HELP me" is somebody's text, not the command.
-  if (policy === "off" || (argument !== "" && !takesArgument)) return noModuleError(message.bytes);
-  // A datagram's sender can be forged, and a small question gets a large answer.
-  if (message.client.transport === "udp") return `ERR ${key} is not taken over UDP\n`;
-  if (policy === "loopback" && !message.client.isLocal && key !== "CLOSE") {
-    return `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
-  }
+  if (gate.control.commands === "off" || (argument !== "" && !takesArgument))
+    return noModuleError(token === null ? message.bytes : Buffer.from(`${key} ${argument}`));
+  const refusal = refusalFor(key, gate, token, message.client);
+  if (refusal !== null) return refusal;
   if (/\s/.test(argument)) return `ERR RELOAD takes one module's name, not "${escapeBytes(Buffer.from(argument), 64)}"\n`;
   return run(argument, message.client);
+}
+
+/** @returns null: the client may */
+function refusalFor(key: string, { control: { commands: policy }, token }: Gate, given: string | null, client: Client): string | null {
+  const needsToken = policy === "token" && token.isSet;
+  // A datagram's sender can be forged, and a small question gets a large answer.
+  if (client.transport === "udp") return `ERR ${key} is not taken over UDP\n`;
+  if (policy === "anyone" || key === "CLOSE") return null;
+  // Also to clients of this machine: who tries a token must not think that it works when it does not.
+  if (needsToken && given !== null) return token.isRight(given) ? null : "ERR the token is wrong\n";
+  if (client.isLocal) return null;
+  return needsToken
+    ? `ERR ${key} is for clients on this machine, and for those that end it with token: and the server's token\n`
+    : `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
 }
 
 function shutdown(actions: CommandActions, client: Client): string {

@@ -9,14 +9,16 @@ export interface ReloadOutcome {
   readonly verdict: Verdict;
   /** null: none are in use, or they were not looked at. */
   readonly certificates: CertificateOutcome | null;
+  /** Of the policy "token"; null: it was not looked at. */
+  readonly token: CertificateOutcome | null;
 }
 
 export type CertificateOutcome = "unchanged" | "reloaded" | { readonly error: string; readonly hint: string };
 
 /** @returns the report; the first word of its text is OK or ERR */
-export function reportOf({ verdict, certificates }: ReloadOutcome): ReloadReport {
+export function reportOf({ verdict, certificates, token }: ReloadOutcome): ReloadReport {
   const modules = verdictText(verdict);
-  const report = {
+  const report: ReloadReport = {
     ok: verdict.ok,
     text: modules,
     modules: verdict.modules
@@ -25,13 +27,16 @@ export function reportOf({ verdict, certificates }: ReloadOutcome): ReloadReport
     elapsedMs: Math.round(verdict.elapsedMs * 10) / 10,
     dropped: verdict.dropped,
   };
-  if (certificates === null || certificates === "unchanged") return report;
-  if (certificates === "reloaded") return { ...report, text: `${modules}  certificates reloaded\n` };
-  const lines = [
-    `ERR certificates were not reloaded: ${certificates.error}`,
-    `    The old ones stay in use. ${certificates.hint}`.trimEnd(),
-  ];
-  return { ...report, ok: false, text: `${lines.join("\n")}\n${modules.replace(/^(?=.)/gm, "  ")}` };
+  const withCertificates = told(report, certificates, "certificates", "were not reloaded", "The old ones stay in use.");
+  return told(withCertificates, token, "the token of the commands", "was not reloaded", "The old one stays in use.");
+}
+
+/** The report, with what there is to tell about one thing more. */
+function told(report: ReloadReport, outcome: CertificateOutcome | null, what: string, wasNot: string, stays: string): ReloadReport {
+  if (outcome === null || outcome === "unchanged") return report;
+  if (outcome === "reloaded") return { ...report, text: `${report.text}  ${what} reloaded\n` };
+  const lines = [`ERR ${what} ${wasNot}: ${outcome.error}`, `    ${stays} ${outcome.hint}`.trimEnd()];
+  return { ...report, ok: false, text: `${lines.join("\n")}\n${report.text.replace(/^(?=.)/gm, "  ")}` };
 }
 
 /** @returns the report of a reload that was refused before anything was touched */

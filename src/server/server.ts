@@ -37,6 +37,7 @@ import type { ReloadOutcome } from "./reload-outcome";
 import { planRoutes } from "./routing";
 import { unpackModules, unpackPages } from "./shipped";
 import { helpText, statusText } from "./status";
+import { CommandToken, reloadToken } from "./token";
 import { TlsContexts } from "./tls-contexts";
 import { reloadCertificates } from "./tls-reload";
 import type { Uplink } from "./uplink";
@@ -115,6 +116,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #connections = new Set<ServerConnection>();
   readonly #admission: Admission;
   readonly #probe: Probe;
+  readonly #token = new CommandToken();
   #registry: Registry | null = null;
   #shutdown: Promise<void> | null = null;
   #onLastClosed: (() => void) | null = null;
@@ -177,7 +179,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
     const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
     const settings = { ...options.modules, http: { root, ...options.modules.http } };
-    const commands = commandRoutes(options.control.commands, this);
+    this.#token.load(options.control);
+    const commands = commandRoutes(options.control, this, this.#token);
     this.#registry = new Registry({
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
@@ -293,8 +296,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadOutcome> {
     const certificates = names === null ? await this.#reloadTls(next?.tls ?? this.#options.tls) : null;
+    const token = names === null ? reloadToken(this.#token, next?.control ?? this.#options.control) : null;
     if (next !== null) applyOptions(this.#options, next);
-    return { verdict: await this.registry.reload(names), certificates };
+    return { verdict: await this.registry.reload(names), certificates, token };
   }
 
   /** @returns null without any certificates */
@@ -366,7 +370,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const refused = this.#admission.takeRefused();
     if (refused === 0) return;
     const { open, maxConnections } = this.#admission;
-    this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open, or one address has too many`);
+    this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open, or one address has or makes too many`);
   }
 
   #health(): string {

@@ -1,0 +1,127 @@
+/**
+ * The secret by which a client from elsewhere may send the built-in commands (control.commands "token"): its file, and the comparison.
+ * The token itself is in no message, log line or error; what is kept of it is its digest.
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import type { ControlOptions } from "../config/options";
+import { UserError } from "../config/user-error";
+import type { CertificateOutcome } from "./reload-outcome";
+
+const MIN_TOKEN_CHARS = 16;
+/** Whatever is longer was not meant to be a token. */
+const MAX_FILE_BYTES = 4096;
+/** What rights of the group and of others a token's file must not have. */
+const OTHERS_MAY = 0o077;
+/** Printable, and without spaces: it ends a command's line. */
+const TOKEN = /^[\x21-\x7e]+$/;
+const GIVEN_TOKEN = /(?:^|\s)token:(\S*)$/;
+
+const HOW_TO_MAKE = "Make one: (umask 077 && openssl rand -hex 24 > FILE).";
+
+/** A server's token; none until `load`, and none while the policy is another. */
+export class CommandToken {
+  #digest: Buffer | null = null;
+
+  get isSet(): boolean {
+    return this.#digest !== null;
+  }
+
+  /**
+   * Reads the file that `control` names, if its policy is "token".
+   *
+   * @returns whether anything is different now
+   * @throws UserError as `findToken`; then the old token stays
+   */
+  load(control: ControlOptions): boolean {
+    const token = findToken(control);
+    const digest = token === null ? null : digestOf(token);
+    const hasChanged = digest === null || this.#digest === null ? digest !== this.#digest : !digest.equals(this.#digest);
+    this.#digest = digest;
+    return hasChanged;
+  }
+
+  /** Takes the same time for every wrong one: digests are of one length, whatever was given. */
+  isRight(given: string): boolean {
+    return this.#digest !== null && timingSafeEqual(digestOf(given), this.#digest);
+  }
+}
+
+/**
+ * @returns the token; null unless the policy is "token"
+ * @throws UserError TOKEN_MISSING if no file is named; TOKEN_FILE as `readToken`
+ */
+export function findToken({ commands, tokenFile }: ControlOptions): string | null {
+  if (commands !== "token") return null;
+  if (tokenFile !== null) return readToken(tokenFile);
+  throw new UserError('control.commands is "token", and control.tokenFile is not set.', {
+    code: "TOKEN_MISSING",
+    hint: `Name the file that holds the token. ${HOW_TO_MAKE}`,
+  });
+}
+
+/** @returns what the reload of the token came to; never throws */
+export function reloadToken(token: CommandToken, control: ControlOptions): CertificateOutcome {
+  try {
+    return token.load(control) ? "reloaded" : "unchanged";
+  } catch (error) {
+    return error instanceof UserError ? { error: error.message, hint: error.hint ?? "" } : { error: String(error), hint: "" };
+  }
+}
+
+/**
+ * Reads a token's file: one line of at least 16 printable characters without spaces, which nobody but its owner may read.
+ *
+ * @throws UserError TOKEN_FILE naming the file, and never what is in it
+ */
+export function readToken(file: string): string {
+  const token = readPrivateFile(file).replace(/\r?\n$/, "");
+  if (token.includes("\n")) throw tokenError(file, "holds more than one line", "Leave the token alone in its file.");
+  if (!TOKEN.test(token) && token !== "")
+    throw tokenError(file, "holds a space, or a character that cannot be printed", `Choose another token. ${HOW_TO_MAKE}`);
+  if (token.length < MIN_TOKEN_CHARS)
+    throw tokenError(file, `holds ${token.length} characters, and a token has at least ${MIN_TOKEN_CHARS}`, HOW_TO_MAKE);
+  return token;
+}
+
+/** Cuts `token:SECRET` off a command's end. @returns what stands before it, trimmed; `token` is null if there is none */
+export function splitToken(argument: string): { rest: string; token: string | null } {
+  const given = GIVEN_TOKEN.exec(argument);
+  return given === null ? { rest: argument, token: null } : { rest: argument.slice(0, given.index).trim(), token: given[1] ?? "" };
+}
+
+/** What is opened is what is checked: another file may have that name a moment later. */
+function readPrivateFile(file: string): string {
+  let fd: number;
+  try {
+    // A pipe that nobody writes to would hang the start.
+    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const hint = code === "ENOENT" ? `Check the path. ${HOW_TO_MAKE}` : "Give this user the right to read it, and nobody else.";
+    throw tokenError(file, `cannot be read (${code})`, hint, cause);
+  }
+  try {
+    const { mode, size, isFile } = statOf(fd);
+    if (!isFile) throw tokenError(file, "is not a file", "Name the file that holds the token.");
+    if ((mode & OTHERS_MAY) !== 0)
+      throw tokenError(file, `may be read or written by others than its owner (mode ${mode.toString(8)})`, `Do: chmod 600 ${file}`);
+    if (size > MAX_FILE_BYTES) throw tokenError(file, `is ${size} bytes long, which no token is`, "Name the file that holds the token.");
+    return readFileSync(fd, "latin1");
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function statOf(fd: number): { mode: number; size: number; isFile: boolean } {
+  const stat = fstatSync(fd);
+  return { mode: stat.mode & 0o777, size: stat.size, isFile: stat.isFile() };
+}
+
+function tokenError(file: string, what: string, hint: string, cause?: unknown): UserError {
+  return new UserError(`The token file ${file} ${what}.`, { code: "TOKEN_FILE", hint, cause });
+}
+
+function digestOf(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
