@@ -96,7 +96,7 @@ function makeStateDir(named: string | null, base: string, notes: string[]): stri
     }
   }
   const user = process.getuid?.() ?? 0;
-  const fallback = join(tmpdir(), `hrmr-${user}-${createHash("sha256").update(base).digest("hex").slice(0, 8)}`);
+  const fallback = fallbackStateDir(base);
   mkdirSync(fallback, { recursive: true, mode: 0o700 });
   // Somebody else may have made it first, to have their code run as this user.
   if (statSync(fallback).uid !== user) {
@@ -107,4 +107,10 @@ function makeStateDir(named: string | null, base: string, notes: string[]): stri
   }
   notes.push(`${dir} cannot be written, so state is kept in ${fallback} (--state DIR names another).`);
   return fallback;
+}
+
+/** @returns the state folder of a project that cannot be written: in the temporary folder, of this user's. @param base  what the modules folder is in */
+export function fallbackStateDir(base: string): string {
+  const user = process.getuid?.() ?? 0;
+  return join(tmpdir(), `hrmr-${user}-${createHash("sha256").update(base).digest("hex").slice(0, 8)}`);
 }

@@ -1,0 +1,59 @@
+/**
+ * Where the control socket of a server is: the server and those that talk to it must come to the same answer.
+ */
+import { createHash } from "node:crypto";
+import { join, resolve } from "node:path";
+import { UserError } from "../config/user-error";
+
+const SOCKET_NAME = "control.sock";
+
+/** sizeof(sockaddr_un.sun_path) of macOS without its NUL; Linux has 4 more. In bytes. */
+export const MAX_SOCKET_PATH_BYTES = 103;
+
+/** What `temporaryPath` may add to the folder, its slash included. In bytes. */
+const MAX_TEMPORARY_BYTES = "/.ctl-zzzzzz".length;
+
+/**
+ * `configured`, or control.sock in the runtime directory that systemd made, or in the state folder; where that would be longer
+ * than a socket's path can be, a short one in /tmp/hrmr-UID.
+ *
+ * @param runtimeDir  $RUNTIME_DIRECTORY: of several folders, apart by colons, the first; empty or undefined: none
+ * @param configured  `control.socket`; null or undefined: none
+ * @param user  whose server it is. Default: this process's
+ * @throws UserError CONTROL_PATH_LONG for a configured one that is too long: who names a path wants it and no other
+ */
+export function controlPath(stateDir: string, runtimeDir?: string, configured?: string | null, user: number = currentUser()): string {
+  if (configured !== undefined && configured !== null) {
+    const path = resolve(configured);
+    if (fits(path)) return path;
+    throw new UserError(`The control socket's path ${path} is too long: a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes.`, {
+      code: "CONTROL_PATH_LONG",
+      hint: "Name a shorter one as control.socket, or leave it out.",
+    });
+  }
+  const folder = runtimeDir?.split(":")[0] || stateDir;
+  const path = resolve(folder, SOCKET_NAME);
+  if (fits(path)) return path;
+  const name = createHash("sha256").update(path).digest("hex").slice(0, 16);
+  return join(shortFolder(user), `${name}.sock`);
+}
+
+/** The folder for sockets whose own would be too long; `user` must own it, and nobody else may enter. */
+export function shortFolder(user: number = currentUser()): string {
+  return `/tmp/hrmr-${user}`;
+}
+
+/** @returns a name in the same folder for a socket that is renamed to `path` as soon as it listens */
+export function temporaryPath(path: string): string {
+  return join(resolve(path, ".."), `.ctl-${process.pid.toString(36)}`);
+}
+
+/** 0 where there are no user ids. */
+export function currentUser(): number {
+  return process.getuid?.() ?? 0;
+}
+
+function fits(path: string): boolean {
+  const folderBytes = Buffer.byteLength(resolve(path, ".."));
+  return Math.max(Buffer.byteLength(path), folderBytes + MAX_TEMPORARY_BYTES) <= MAX_SOCKET_PATH_BYTES;
+}

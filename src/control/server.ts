@@ -1,0 +1,126 @@
+/**
+ * The control socket: HTTP on a unix socket that only its owner may open, for `hrmr status`, `hrmr reload` and the like.
+ */
+import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync } from "node:fs";
+import { dirname } from "node:path";
+import { UserError } from "../config/user-error";
+import type { ServerLog } from "../observe/log";
+import { answerControl, MAX_BODY_BYTES } from "./api";
+import type { Operations } from "./operations";
+import { currentUser, shortFolder, temporaryPath } from "./paths";
+
+export interface ControlOptions {
+  /** From `controlPath`. Its folder must be there. */
+  readonly path: string;
+  readonly operations: Operations;
+  readonly log: Pick<ServerLog, "error">;
+}
+
+export interface ControlServer {
+  readonly path: string;
+  /**
+   * Takes no more requests, lets those under way end (for a second at most), and removes the socket's file unless another
+   * server has put its own there by now. Safe to call twice.
+   */
+  close(): Promise<void>;
+}
+
+const OWNER_ONLY = 0o600;
+/** Not 0o177: another thread that makes a folder in that instant must be able to enter it. */
+const OWNER_UMASK = 0o077;
+/**
+ * A reload may take longer than any; and `Server.timeout`, which could tell requests apart, does nothing on unix sockets.
+ * Typed as nothing: Bun has the option there too, and its types do not.
+ */
+const NO_IDLE_TIMEOUT: object = { idleTimeout: 0 };
+/** What is under way when the server ends. In milliseconds. */
+const CLOSE_DEADLINE_MS = 1000;
+
+/**
+ * Opens the control socket. It is bound beside `path` and renamed to it: a file that a killed server left there is no
+ * obstacle, and where a server takes over from another one there is no moment without a socket. Whether another server
+ * *may* be there is for the state folder's lock to say, not for this.
+ *
+ * Access: the file is 0600 from its first instant, so the kernel lets connect only the server's user and root. That is the
+ * protection; the peer's credentials are not asked for again, since they could only be the same two.
+ * @throws UserError CANNOT_CONTROL when the socket cannot be made
+ */
+export async function openControlSocket({ path, operations, log }: ControlOptions): Promise<ControlServer> {
+  const report = (error: unknown) => log.error("control socket:", error);
+  const server = bindOwnerOnly(path, () =>
+    Bun.serve({
+      unix: temporaryPath(path),
+      // A little above our own limit, so that it is ours that answers.
+      maxRequestBodySize: MAX_BODY_BYTES * 2,
+      development: false,
+      fetch: (request) => answerControl(request, operations, report),
+      ...NO_IDLE_TIMEOUT,
+    }),
+  );
+  const inode = lstatSync(path).ino;
+  let closed: Promise<void> | undefined;
+  const close = async () => {
+    // Before it stops: while the socket is open, nobody else's can have its inode.
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === inode) unlinkSync(path);
+    await Promise.race([server.stop(), Bun.sleep(CLOSE_DEADLINE_MS)]);
+    await server.stop(true);
+  };
+  return { path, close: () => (closed ??= close()) };
+}
+
+/** Runs `bind`, which makes a socket at `temporaryPath(path)`, and puts it at `path`, never readable for anybody else. */
+function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }>(path: string, bind: () => Server): Server {
+  const temporary = temporaryPath(path);
+  const umask = process.umask(OWNER_UMASK);
+  let server: Server | undefined;
+  try {
+    if (dirname(path) === shortFolder()) makeShortFolder(shortFolder());
+    mustBeFree(path);
+    // Of a process with this very id that died in between.
+    rmSync(temporary, { force: true });
+    server = bind();
+    chmodSync(temporary, OWNER_ONLY);
+    renameSync(temporary, path);
+    return server;
+  } catch (cause) {
+    void server?.stop(true);
+    rmSync(temporary, { force: true });
+    throw cause instanceof UserError ? cause : cannotControl(path, cause as NodeJS.ErrnoException);
+  } finally {
+    process.umask(umask);
+  }
+}
+
+/** A socket may be replaced, a file that somebody named by mistake must not be. */
+function mustBeFree(path: string): void {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there === undefined || there.isSocket()) return;
+  throw new UserError(`Cannot open the control socket ${path}: there is something else, which is not a socket.`, {
+    code: "CANNOT_CONTROL",
+    hint: "Remove it, or name another path as control.socket.",
+  });
+}
+
+/** In a folder that everybody may write to: somebody else may have made it first, to have their socket taken for ours. */
+function makeShortFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const found = lstatSync(folder);
+  if (found.isDirectory() && found.uid === currentUser()) return chmodSync(folder, 0o700);
+  throw new UserError(`Cannot open the control socket: ${folder} is not a folder of this user.`, {
+    code: "CANNOT_CONTROL",
+    hint: "Remove it, or name a short path for the socket as control.socket.",
+  });
+}
+
+function cannotControl(path: string, cause: NodeJS.ErrnoException): UserError {
+  const folder = dirname(path);
+  const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
+  const why = !isThere ? `there is no folder ${folder}` : `${cause.code ?? cause.message}`;
+  return new UserError(`Cannot open the control socket ${path}: ${why}.`, {
+    code: "CANNOT_CONTROL",
+    hint: isThere
+      ? "Give this user the right to write to its folder, or name another as control.socket."
+      : "Make the folder, or name another socket as control.socket.",
+    cause,
+  });
+}
