@@ -31,15 +31,10 @@ const ATTEMPT_PAUSE_MS = 10;
 const LOCK_SHARED = 1;
 const LOCK_EXCLUSIVE = 2;
 const LOCK_NOT_WAITING = 4;
-const SET_DESCRIPTOR_FLAGS = 2;
-const CLOSE_ON_EXEC = 1;
 /** A lock file is a few lines. */
 const MAX_CONTENT_BYTES = 256;
 
 const libc = openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } });
-// Called with its third argument always given. On other systems than Linux a variadic call is not like a plain one.
-const control = process.platform === "linux" ? openLibc({ fcntl: { args: ["i32", "i32", "i32"], returns: "i32" } }) : null;
-
 /** @returns what a lock file holds: the process id, and since when (ISO 8601); a line each */
 export function lockText(): string {
   return `${pidText()}${new Date().toISOString()}\n`;
@@ -78,8 +73,6 @@ export function adoptLock(fd: number, path: string, text: string = lockText()): 
   if (!isAt(fd, path)) throw new Error(`Descriptor ${fd} is not ${path}.`);
   // The same open file, so this succeeds exactly if it holds the lock, or nobody does.
   if (!tryLock(fd, LOCK_EXCLUSIVE)) throw new Error(`Descriptor ${fd} does not hold the lock of ${path}.`);
-  // It came as one of the standard descriptors, which children inherit.
-  control?.fcntl(fd, SET_DESCRIPTOR_FLAGS, CLOSE_ON_EXEC);
   return holdFile(fd, path, text);
 }
 
@@ -124,7 +117,7 @@ function openPlain(path: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   let fd: number;
   try {
-    // Bun opens everything with O_CLOEXEC. O_NONBLOCK: a pipe in its place must not make us wait for its other end.
+    // Bun opens everything with O_CLOEXEC, and a child gets no descriptor that it was not given. O_NONBLOCK: a pipe in its place must not make us wait for its other end.
     fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644);
   } catch (cause) {
     throw cannotLock(path, cause as NodeJS.ErrnoException);
