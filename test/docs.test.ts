@@ -337,7 +337,9 @@ describe("docs/modules.md", () => {
     expect([...handlers, ...told.map(([name = ""]) => name.replaceAll("`", ""))].sort()).toEqual(
       known({ routes: { "/": { websocket: { qqqqqqqq: 1 } } } }),
     );
-    const { handlers: _, ...defaults } = websocket ?? { handlers: {} };
+    const { handlers: _, maxMessageBytes, ...rest } = websocket ?? { handlers: {}, maxMessageBytes: 0 };
+    expect(maxMessageBytes).toBeUndefined();
+    const defaults = { maxMessageBytes: defaultOptions().limits.maxWebSocketMessageBytes, ...rest };
     expect(Object.fromEntries(told)).toEqual(
       Object.fromEntries(Object.entries(defaults).map(([name, value]) => [`\`${name}\``, JSON.stringify(value)])),
     );

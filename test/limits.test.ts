@@ -85,14 +85,8 @@ describe("limits.maxMessagesPerSecond", () => {
       const post = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
       const ms = await timeOf(async () => {
         const replies = await hub.ask(get.repeat(4) + post.repeat(4) + get.repeat(4));
-        expect(replies.match(/(?<=\r\n\r\n)(?:page|body)/g)).toEqual(
-          [..."gggg"]
-            .map(() => "page")
-            .concat(
-              [..."pppp"].map(() => "body"),
-              [..."gggg"].map(() => "page"),
-            ),
-        );
+        const bodies = [...replies.matchAll(/(?<=\r\n\r\n)(page|body)/g)].map(([, body]) => body);
+        expect(bodies.join(" ")).toBe(`${"page ".repeat(4)}${"body ".repeat(4)}${"page ".repeat(4)}`.trim());
       });
       expect(ms).toBeGreaterThan(1900);
       await proveLife(hub);

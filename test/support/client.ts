@@ -133,7 +133,7 @@ export class RawClient {
 }
 
 /** Sends all at once, ends the sending side, and returns all that comes back until the server closes. */
-export async function ask(address: number | string, data: string | Uint8Array): Promise<string> {
+export async function ask(address: number | string | { hostname: string; port: number }, data: string | Uint8Array): Promise<string> {
   const client = await RawClient.connect(address);
   try {
     await client.send(data);
