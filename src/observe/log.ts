@@ -1,25 +1,57 @@
 /**
- * The log: one event, one line, to stderr: `2026-11-20T12:00:00.000Z warn  greet v2 #17 message`.
+ * The log: one event, one line: `2026-11-20T12:00:00.000Z warn  greet v2 #17 message`, or an object in JSON.
  *
- * What does not fit on one line (a stack, a code frame) follows indented, so that no line but an event's first begins with a time.
- * Bytes of peers are escaped by whoever logs them.
+ * In text, what does not fit on one line (a stack, a code frame) follows indented, so that no line but an event's first begins with a
+ * time. Control characters are escaped here, whoever's they are.
  */
-import { inspect } from "node:util";
 import { createConsola, type ConsolaInstance, type LogObject } from "consola/core";
+import { DEFAULT_LOG, type LogFormat, type LogLevel, type LogOptions } from "../config/options";
 import type { Log } from "../module/contract";
+import { type LogFields, tagsOf } from "./log-fields";
+import { LogFile, type LogFileRole } from "./log-file";
+import { formatEvent, type LogEvent } from "./log-format";
+import { stderrSink } from "./log-stderr";
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
+export type { LogFormat, LogLevel } from "../config/options";
+export type { LogFields } from "./log-fields";
 
 /** The server's log. Values are joined by a space: text as it is, errors with their stack and cause, the rest as in a console. */
 export interface ServerLog extends Log {
-  /** A log whose lines carry `tag` behind this one's own: a module's name and version, a connection's number. */
+  /** A log whose events are about this too: `log.withFields({ module: "greet", generation: 2 })`. */
+  withFields(fields: LogFields): ServerLog;
+  /** A log whose lines carry `tag` behind this one's own: what no field is made for. In JSON it is the field `tag`. */
   withTag(tag: string): ServerLog;
+  /** Whether events of this level are told: for those that cost something to put together. */
+  shows(level: LogLevel): boolean;
 }
 
-export interface LogOptions {
-  /** The least that is shown. Default "info". */
-  level?: LogLevel;
-  /** Whether to use colours. Default: stderr is a terminal. NO_COLOR (any text but the empty one) wins. */
+/** The one log of a process: what the others are made from, with its destination. */
+export interface ProcessLog extends ServerLog {
+  setLevel(level: LogLevel): void;
+  /**
+   * Takes over new settings; what is not named gets its default. Fields and tags stay.
+   *
+   * @throws UserError LOG_FILE when the new file cannot be opened; then nothing has changed
+   */
+  reconfigure(options: Partial<LogSettings>): void;
+  /** Opens the log file anew: SIGHUP, after logrotate has renamed it, and in the others when one process has put it aside. */
+  reopen(): void;
+  /** @param callback called each time after this process has put the log file aside */
+  onRotate(callback: () => void): void;
+  /** Closes the file; what is logged from then on goes to stderr. Nothing waits to be written to a file. */
+  close(): void;
+}
+
+/** The `log` group of the options, and what is not for the user to say. */
+export interface LogSettings extends Omit<LogOptions, "access" | "accessSample"> {
+  /** Who puts the file aside: among several processes that write to it, one. Default "owner". */
+  role: LogFileRole;
+}
+
+export interface LogSetup extends Partial<LogSettings> {
+  /** On all events: the number of this process among several. */
+  fields?: LogFields;
+  /** Whether to use colours on stderr. Default: it is a terminal. NO_COLOR (any text but the empty one) wins. */
   isTty?: boolean;
   /** Takes each event's text, with its newline. Default: stderr. */
   write?: (text: string) => void;
@@ -28,51 +60,127 @@ export interface LogOptions {
 /** consola's numbers for the levels. */
 const LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
 
-const COLOURS: Record<LogLevel, number> = { error: 31, warn: 33, info: 36, debug: 90 };
-
-/** Makes the one log of a process; the others are made from it by `withTag`. */
-export function createLog({ level = "info", isTty = process.stderr.isTTY === true, write = writeStderr }: LogOptions = {}): ServerLog {
-  const hasColours = isTty && !process.env.NO_COLOR;
-  const reporter = { log: (entry: LogObject) => write(formatEntry(entry, hasColours)) };
-  // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one through.
-  return toServerLog(createConsola({ level: LEVELS[level], reporters: [reporter], throttle: 0 }));
-}
-
-function toServerLog(consola: ConsolaInstance, tags = ""): ServerLog {
+/**
+ * Makes the one log of a process; the others are made from it by `withFields`.
+ *
+ * @throws UserError LOG_FILE when the file cannot be opened
+ */
+export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup = {}): ProcessLog {
+  const output = new LogOutput(
+    isTty ?? (write === undefined && process.stderr.isTTY === true),
+    write ?? ((text) => stderrSink().write(text)),
+  );
+  output.reconfigure(settings);
   return {
-    debug: (...values) => print(consola, "debug", tags, values),
-    info: (...values) => print(consola, "info", tags, values),
-    warn: (...values) => print(consola, "warn", tags, values),
-    error: (...values) => print(consola, "error", tags, values),
-    withTag: (tag) => toServerLog(consola, tags === "" ? tag : `${tags} ${tag}`),
+    ...boundLog(output, { fields, tags: tagsOf(fields), tag: "" }),
+    setLevel: (level) => output.setLevel(level),
+    reconfigure: (options) => output.reconfigure(options),
+    reopen: () => output.reopen(),
+    onRotate: (callback) => output.rotateCallbacks.push(callback),
+    close: () => output.close(),
   };
 }
 
-/** Handed over as one object: consola would take a module's `{ message, args }` apart as if it were an entry of its own. */
-function print(consola: ConsolaInstance, type: LogLevel, tag: string, values: unknown[]): void {
-  if (LEVELS[type] <= consola.level) consola[type]({ tag, args: values });
-}
+type Binding = Pick<LogEvent, "fields" | "tags" | "tag">;
 
-function formatEntry(entry: LogObject, hasColours: boolean): string {
-  const type = entry.type as LogLevel;
-  const label = hasColours ? `\u001b[${COLOURS[type]}m${type.padEnd(5)}\u001b[39m` : type.padEnd(5);
-  const text = entry.args.map((value: unknown) => formatValue(value, hasColours)).join(" ");
-  const tag = entry.tag === "" ? "" : `${entry.tag} `;
-  return `${entry.date.toISOString()} ${label} ${tag}${text.trimEnd().replace(/\r?\n/g, "\n    ")}\n`;
-}
+/** Where the events of a process go, and in which form. */
+class LogOutput {
+  readonly rotateCallbacks: (() => void)[] = [];
+  readonly #consola: ConsolaInstance;
+  readonly #isTty: boolean;
+  readonly #write: (text: string) => void;
+  #format: LogFormat = "text";
+  #file: LogFile | null = null;
 
-/** Objects on one line; errors with their stack and causes. */
-function formatValue(value: unknown, colors: boolean): string {
-  return typeof value === "string" ? value : inspect(value, { colors, breakLength: Infinity, compact: true, depth: 4 });
-}
-
-let hasErrorListener = false;
-
-/** A log that nobody reads any more (a closed pipe) must not end the server. */
-function writeStderr(text: string): void {
-  if (!hasErrorListener) {
-    hasErrorListener = true;
-    process.stderr.on("error", () => {});
+  constructor(isTty: boolean, write: (text: string) => void) {
+    this.#isTty = isTty;
+    this.#write = write;
+    // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one through.
+    this.#consola = createConsola({ reporters: [{ log: (entry: LogObject) => this.#report(entry) }], throttle: 0, throttleMin: Infinity });
   }
-  process.stderr.write(text);
+
+  reconfigure({ level, format, file, maxFileBytes, maxFiles, rotate, role = "owner" }: Partial<LogSettings>): void {
+    const path = file ?? null;
+    const settings = {
+      path: path ?? "",
+      role,
+      maxFileBytes: maxFileBytes ?? DEFAULT_LOG.maxFileBytes,
+      maxFiles: maxFiles ?? DEFAULT_LOG.maxFiles,
+      rotate: rotate ?? DEFAULT_LOG.rotate,
+    };
+    if (path !== null && path === this.#file?.path) this.#file.configure(settings);
+    else {
+      const next = path === null ? null : new LogFile(settings, this);
+      this.#file?.close();
+      this.#file = next;
+    }
+    this.#format = format ?? DEFAULT_LOG.format;
+    this.setLevel(level ?? DEFAULT_LOG.level);
+  }
+
+  setLevel(level: LogLevel): void {
+    this.#consola.level = LEVELS[level];
+  }
+
+  shows(level: LogLevel): boolean {
+    return LEVELS[level] <= this.#consola.level;
+  }
+
+  /** Handed over as one object: consola would take a module's `{ message, args }` apart as if it were an entry of its own. */
+  print(level: LogLevel, binding: Binding, values: readonly unknown[]): void {
+    if (this.shows(level)) this.#consola[level]({ ...binding, args: [values] });
+  }
+
+  reopen(): void {
+    this.#file?.reopen();
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = null;
+  }
+
+  // ---- LogFileHome ----
+
+  fallback(text: string): void {
+    this.#write(text);
+  }
+
+  tell(level: "warn" | "info", text: string): void {
+    const event: LogEvent = { time: new Date(), level, tags: "", tag: "", fields: {}, values: [text] };
+    this.#write(formatEvent(event, this.#format, this.#hasColours));
+  }
+
+  rotated(): void {
+    for (const callback of this.rotateCallbacks) callback();
+  }
+
+  get #hasColours(): boolean {
+    return this.#isTty && !process.env.NO_COLOR;
+  }
+
+  #report(entry: LogObject): void {
+    const { fields, tags, tag } = entry as unknown as Binding;
+    const event: LogEvent = { time: entry.date, level: entry.type as LogLevel, fields, tags, tag, values: entry.args[0] as unknown[] };
+    if (this.#file === null) this.#write(formatEvent(event, this.#format, this.#hasColours));
+    else this.#file.write(formatEvent(event, this.#format, false));
+  }
+}
+
+function boundLog(output: LogOutput, binding: Binding): ServerLog {
+  return {
+    debug: (...values) => output.print("debug", binding, values),
+    info: (...values) => output.print("info", binding, values),
+    warn: (...values) => output.print("warn", binding, values),
+    error: (...values) => output.print("error", binding, values),
+    withFields: (fields) =>
+      boundLog(output, { ...binding, fields: { ...binding.fields, ...fields }, tags: joined(binding.tags, tagsOf(fields)) }),
+    withTag: (tag) => boundLog(output, { ...binding, tags: joined(binding.tags, tag), tag: joined(binding.tag, tag) }),
+    shows: (level) => output.shows(level),
+  };
+}
+
+function joined(tags: string, more: string): string {
+  if (more === "") return tags;
+  return tags === "" ? more : `${tags} ${more}`;
 }

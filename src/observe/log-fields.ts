@@ -1,0 +1,63 @@
+/**
+ * What an event is about: fields in JSON, tags before the message in text.
+ */
+import type { Log } from "../module/contract";
+import type { AccessEntry } from "./access-log";
+
+export interface LogFields {
+  /** A module's name. Text: `greet`. */
+  readonly module?: string;
+  /** Its version. Text: `v2`. */
+  readonly generation?: number;
+  /** A connection's number. Text: `#17`. */
+  readonly connection?: number;
+  /** A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`, nothing for 0. */
+  readonly slot?: number;
+  /** What was thrown, where the message tells it in other words. JSON only: an object beside the message's first line. */
+  readonly error?: unknown;
+  /** An answered request. JSON only. */
+  readonly access?: Omit<AccessEntry, "module" | "generation" | "connection">;
+}
+
+/** An error as JSON has it. */
+export interface ErrorData {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+  readonly cause?: ErrorData;
+}
+
+/** Causes of causes that are told. */
+const MAX_CAUSES = 4;
+
+/** @returns the fields' tags as they stand before a message: "greet v2 #17"; "" for none */
+export function tagsOf({ slot, module, generation, connection }: LogFields): string {
+  const tags: string[] = [];
+  if (slot !== undefined && slot > 0) tags.push(`[${slot}]`);
+  if (module !== undefined) tags.push(module);
+  if (generation !== undefined) tags.push(`v${generation}`);
+  if (connection !== undefined) tags.push(`#${connection}`);
+  return tags.join(" ");
+}
+
+/** @returns a log whose events carry the fields, if `log` is the server's; else `log` itself, as tests hand it in */
+export function logWith(log: Log, fields: LogFields): Log {
+  return "withFields" in log && typeof log.withFields === "function" ? (log.withFields(fields) as Log) : log;
+}
+
+/** Never throws, whatever was thrown. */
+export function errorData(thrown: unknown, depth = 0): ErrorData {
+  try {
+    if (!isErrorLike(thrown)) return { name: typeof thrown, message: String(thrown), stack: "" };
+    const { name, message, stack, cause } = thrown;
+    const data = { name: String(name), message: String(message), stack: String(stack ?? "") };
+    return cause === undefined || depth >= MAX_CAUSES ? data : { ...data, cause: errorData(cause, depth + 1) };
+  } catch {
+    return { name: "unknown", message: "It cannot be shown: reading it throws.", stack: "" };
+  }
+}
+
+/** Errors of another realm, and those that were copied between threads, are no instances. */
+function isErrorLike(value: unknown): value is Error {
+  return value instanceof Error || (typeof value === "object" && value !== null && "message" in value && "stack" in value);
+}
