@@ -17,13 +17,16 @@ export const startCommand = defineCommand({
     const cwd = process.cwd();
     // Not before: help and wrong usage need no server.
     const { runMaster } = await import("../supervise/master");
-    const log = createLog();
     return await runMaster({
       resolve: () => resolveConfig(startFlags, process.env, cwd),
-      log,
-      ready(summary, readyMs) {
+      makeLog(options) {
+        const log = createLog(options.log);
         // One stray failure must not cost the others' connections; modules' own go to their module before they get here.
         onStray((error) => log.error("a bug in hrmr; the server goes on. Please report it with these lines:", error));
+        return log;
+      },
+      args: process.argv.slice(2),
+      ready(summary, readyMs) {
         console.log(summarize(summary, readyMs));
       },
     });

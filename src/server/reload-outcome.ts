@@ -43,3 +43,10 @@ function told(report: ReloadReport, outcome: CertificateOutcome | null, what: st
 export function refusedReport(message: string, hint: string): ReloadReport {
   return { ok: false, text: `ERR ${message}\n  ${hint}\n`, modules: [], elapsedMs: 0, dropped: 0 };
 }
+
+/** @returns what the outcomes of several processes, by number, come to together. At least one. */
+export function mergeOutcomes(bySlot: ReadonlyMap<number, ReloadOutcome>): ReloadOutcome {
+  const outcomes = [...bySlot.values()];
+  const failed = outcomes.find(({ certificates }) => typeof certificates === "object" && certificates !== null);
+  return { verdict: (outcomes[0] as ReloadOutcome).verdict, certificates: (failed ?? outcomes[0])?.certificates ?? null };
+}

@@ -18,6 +18,9 @@ import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
 import type { ServerLog } from "../observe/log";
 import { moduleGlobals } from "../protocol/http1/globals";
+import type { ProcessSnapshot } from "../observe/snapshot";
+import type { Agreement, Proposal } from "../module/agree";
+import type { ApprovedModule } from "../supervise/pending";
 import { SocketHub } from "../protocol/websocket/hub";
 import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
 import type { Dispatch } from "../protocol/wire";
@@ -52,13 +55,32 @@ export interface ServerSetup {
   /** 0 for a server alone, 1 to N for one process of many. */
   readonly slot: number;
   readonly uplink: Uplink;
+  /** What the other processes serve, to be served here too. null: what is in the modules folder. */
+  readonly approved: readonly ApprovedModule[] | null;
+  /** The vote before a swap, where there are other processes. */
+  readonly agree?: (proposal: Proposal) => Promise<Agreement>;
+}
+
+export interface ServerSummary {
+  /** URLs with the real ports. */
+  readonly listening: string[];
+  modules: number;
+  routes: number;
+  /** Modules that should be served and are not. */
+  failed: string[];
+  /** For the person who started the server. */
+  readonly notes: string[];
 }
 
 /** A server that listens. */
 export interface RunningServer {
-  /** URLs with the real ports. */
-  readonly listening: string[];
-  readonly summary: { modules: number; routes: number; readyMs: number; notes: string[] };
+  readonly summary: ServerSummary;
+  /** What this process knows about itself. */
+  snapshot(): ProcessSnapshot;
+  /** What serves now, for a process that is to serve the same. */
+  approved(): ApprovedModule[];
+  /** A module told its WebSockets something in another process: those of this one get it too. */
+  publish(module: string, topic: string, data: unknown): void;
   /**
    * Loads what changed.
    *
@@ -99,7 +121,7 @@ const MAX_NAMED = 10;
 
 class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActions {
   readonly listening: string[] = [];
-  readonly summary: RunningServer["summary"];
+  readonly summary: ServerSummary;
   readonly dispatch: Dispatch;
   readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
@@ -130,7 +152,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#log = log;
     this.#startedAt = startedAt;
     this.closed = this.#closed.promise;
-    this.summary = { modules: 0, routes: 0, readyMs: 0, notes: [...folders.notes] };
+    this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
     if (this.#admission.note !== null) this.summary.notes.push(this.#admission.note);
     this.wheel = new DeadlineWheel(() => this.#onSecond());
@@ -193,7 +215,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       host: this.pool,
       probe: this.#probe,
       globals: moduleGlobals(),
-      publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
+      publish: (module, topic, data) => {
+        this.#setup.uplink.publish(module, topic, data);
+        return SocketHub.of(this.dispatch).publish(module, topic, data);
+      },
       use: options.http.use,
       plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use, this.pool),
       log: this.#log,
@@ -214,7 +239,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
     this.summary.modules = entries.length;
     this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
-    this.summary.readyMs = performance.now() - this.#startedAt;
+    this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
   }
 
   get registry(): Registry {
@@ -290,6 +315,18 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       registry: this.registry,
       pool: this.pool,
     });
+  }
+
+  snapshot(): ProcessSnapshot {
+    throw new UserError("This is not there yet.", { code: "PENDING" });
+  }
+
+  approved(): ApprovedModule[] {
+    return [];
+  }
+
+  publish(module: string, topic: string, data: unknown): void {
+    SocketHub.of(this.dispatch).publish(module, topic, data);
   }
 
   // ---- reloading ----

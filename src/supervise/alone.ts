@@ -3,6 +3,7 @@
  */
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
+import type { ProcessSnapshot } from "../observe/snapshot";
 import type { ReloadReport } from "../control/operations";
 import { refusedReport, reportOf } from "../server/reload-outcome";
 import { type RunningServer, type ServerSetup, startServer } from "../server/server";
@@ -21,7 +22,7 @@ export class Alone implements Group {
 
   async start(): Promise<StartSummary> {
     this.#server = await startServer(this.#setup);
-    return { listening: this.#server.listening, ...this.#server.summary, failed: [] };
+    return this.#server.summary;
   }
 
   async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadReport> {
@@ -33,12 +34,20 @@ export class Alone implements Group {
     }
   }
 
+  async snapshots(): Promise<ProcessSnapshot[]> {
+    return [this.#running.snapshot()];
+  }
+
   async drain(reason: string): Promise<void> {
     await this.#server?.shutdown(reason);
   }
 
   cut(reason: string): void {
     this.#server?.cutAll(reason);
+  }
+
+  kill(): void {
+    // There are no others.
   }
 
   reopenLogs(): void {

@@ -3,6 +3,7 @@
  */
 import type { ReloadReport, RestartReport } from "../control/operations";
 import type { Options } from "../config/options";
+import type { ProcessSnapshot } from "../observe/snapshot";
 
 export interface StartSummary {
   /** URLs with the real ports. */
@@ -25,12 +26,15 @@ export interface Group {
    * @param next  the configuration from here on; null: as before. What needs a restart must be the same in it.
    */
   reload(names: readonly string[] | null, next: Options | null): Promise<ReloadReport>;
+  snapshots(): Promise<ProcessSnapshot[]>;
   /** Replaces each process in turn. null: there is only this one, which cannot replace itself. */
   readonly restart: (() => Promise<RestartReport>) | null;
   /** Stops accepting, finishes what is under way up to drainMs, then cuts. Resolves when all is over. Idempotent. */
   drain(reason: string): Promise<void>;
   /** Cuts at once what is still under way. */
   cut(reason: string): void;
+  /** Ends other processes without further ado: this one is about to end. */
+  kill(): void;
   /** Log files were put aside, or the level changed: whoever writes a file of its own opens it anew. */
   reopenLogs(): void;
   readonly wantedProcesses: number;

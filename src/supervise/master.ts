@@ -2,27 +2,44 @@
  * The process in charge: it opens the listeners, serves or has others serve, and is who signals, the control socket and systemd
  * talk to.
  */
+import { availableParallelism } from "node:os";
+import { version } from "../../package.json";
+import type { Options } from "../config/options";
 import type { ResolvedConfig } from "../config/resolved";
 import { UserError } from "../config/user-error";
-import type { ReloadReport } from "../control/operations";
+import type { Operations, ReloadReport, RestartReport } from "../control/operations";
+import { controlPath } from "../control/paths";
+import { type ControlServer, openControlSocket } from "../control/server";
+import { SingleFlight } from "../module/single-flight";
+import { watchModules, type Watcher } from "../module/watch";
 import type { ServerLog } from "../observe/log";
-import { bindSockets, canBind } from "../server/bind";
-import { findFolders } from "../server/folders";
-import { listenAddresses } from "../server/listeners";
+import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
+import { findFolders, type Folders } from "../server/folders";
 import { refusedReport } from "../server/reload-outcome";
+import type { Uplink } from "../server/uplink";
 import { Alone } from "./alone";
 import type { Group, StartSummary } from "./group";
+import { Holdings } from "./holdings";
+import { Notifier } from "./notify";
+import { effectiveConfig, metricsText, readinessOf, restartOnlyChanges, statusOf } from "./pending";
+import { Prefork } from "./prefork";
+import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
 
 export interface MasterSetup {
   /** Reads the configuration; at each reload again. */
   resolve(): Promise<ResolvedConfig>;
-  readonly log: ServerLog;
+  /** Makes the log that the configuration asks for. */
+  makeLog(options: Options): ServerLog;
+  /** Of the command line, for a successor. */
+  readonly args: readonly string[];
   /** Told once it serves. */
   ready(summary: StartSummary, readyMs: number): void;
 }
 
 /** 128 and the signal's number, as a shell tells it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+/** While a drain lasts, systemd is asked for this much more time, again and again. */
+const EXTEND_MS = 10_000;
 
 /**
  * Starts the server and stays until it has stopped.
@@ -36,84 +53,317 @@ export async function runMaster(setup: MasterSetup): Promise<number> {
   return await master.ended;
 }
 
-class Master {
+/** What there is once the configuration has been read. */
+interface Running {
+  config: ResolvedConfig;
+  readonly log: ServerLog;
+  readonly folders: Folders;
+  readonly holdings: Holdings;
+  readonly group: Group;
+  listening: readonly string[];
+}
+
+class Master implements Operations {
   readonly ended: Promise<number>;
   readonly #setup: MasterSetup;
-  readonly #log: ServerLog;
   readonly #ended = Promise.withResolvers<number>();
-  #group: Group | null = null;
+  readonly #startedAtMs = Date.now();
+  readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
+  readonly #reloads = new SingleFlight((wish: ReloadWish) => this.#reload(wish), joinWishes);
+  #running: Running | null = null;
+  #control: ControlServer | null = null;
+  #watcher: Watcher | null = null;
   #isStopping = false;
+  #isHandingOver = false;
 
   constructor(setup: MasterSetup) {
     this.#setup = setup;
-    this.#log = setup.log;
     this.ended = this.#ended.promise;
   }
 
+  // ---- starting ----
+
   async start(): Promise<void> {
     const startedAt = performance.now();
+    const estate = takeEstate(process.env);
     this.#handleSignals();
-    const config = await this.#setup.resolve();
-    const { options } = config;
-    const addresses = listenAddresses(options);
-    const folders = findFolders(options);
-    const sockets = canBind() ? await bindSockets(addresses) : null;
-    this.#group = new Alone({
-      options,
-      folders,
-      log: this.#log,
-      sockets,
-      slot: 0,
-      uplink: { reload: (names) => this.reload(names), stop: (reason) => this.stop(reason), publish: () => {} },
-    });
-    const summary = await this.#group.start();
-    this.#setup.ready(summary, performance.now() - startedAt);
+    try {
+      const running = await this.#open(await this.#setup.resolve(), estate);
+      const summary = await this.#serve(running, estate);
+      this.#running = running;
+      this.#watch(running);
+      this.#notifier.ready(statusLine(summary));
+      this.#notifier.startWatchdog(() => true);
+      this.#setup.ready(summary, performance.now() - startedAt);
+      tellOld({ type: "serving" });
+    } catch (error) {
+      tellOld({ type: "failed", message: error instanceof Error ? error.message : String(error) });
+      throw error;
+    }
   }
 
-  // ---- Operations ----
+  async #open(config: ResolvedConfig, estate: Estate | null): Promise<Running> {
+    const { options } = config;
+    const log = this.#setup.makeLog(options);
+    const folders = findFolders(options);
+    folders.notes.push(...config.notes);
+    const holdings = await Holdings.take(options, folders, estate);
+    return { config, log, folders, holdings, group: this.#makeGroup(config, log, folders, holdings), listening: [] };
+  }
 
-  /** @param source begins the log line */
-  async reload(names: readonly string[] | null, source = ""): Promise<ReloadReport> {
-    const group = this.#group;
-    if (group === null) return refusedReport("The server is starting.", "Try again.");
-    const report = await this.#reloadGroup(group, names);
+  #makeGroup({ options }: ResolvedConfig, log: ServerLog, folders: Folders, { sockets }: Holdings): Group {
+    const processes = options.processes === 0 ? availableParallelism() : options.processes;
+    const common = { options, folders, log };
+    if (processes === 1) return new Alone({ ...common, sockets, slot: 0, uplink: this.#uplink, approved: null });
+    if (sockets !== null) {
+      const { reload, stop } = this.#uplink;
+      return new Prefork({ ...common, processes, sockets, reload, stop, info: () => this.#info() });
+    }
+    throw new UserError(`Cannot start ${processes} processes: this platform does not let them share a listener.`, {
+      code: "NO_PREFORK",
+      hint: 'Leave out --processes, and give slow handlers run: "pool".',
+    });
+  }
+
+  async #serve(running: Running, estate: Estate | null): Promise<StartSummary> {
+    const { group, holdings, config, folders } = running;
+    try {
+      const summary = await group.start();
+      running.listening = summary.listening;
+      if (estate !== null) mustServeAsMuch(summary, estate.failing);
+      holdings.takeLocks();
+      const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
+      this.#control = await openControlSocket({ path, operations: this, log: running.log });
+      return summary;
+    } catch (error) {
+      await group.drain("the start failed");
+      holdings.abandon();
+      throw error;
+    }
+  }
+
+  /** What the server, or each of its processes, turns to. */
+  readonly #uplink: Uplink = {
+    reload: (names) => this.reload(names),
+    stop: (reason) => this.stop(reason, false),
+    snapshots: async () => ({ info: this.#info(), processes: await this.#snapshots() }),
+    publish: () => {},
+  };
+
+  #watch({ config, folders, log }: Running): void {
+    const isWanted = config.options.watch && folders.hasModulesDir;
+    if (!isWanted) this.#watcher?.close();
+    if (isWanted && this.#watcher !== null) return;
+    this.#watcher = isWanted
+      ? watchModules(
+          folders.modulesDir,
+          () => void this.#reloads.request({ names: null, source: "", isWatched: true }),
+          (error) => log.error(`Cannot watch ${folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
+        )
+      : null;
+  }
+
+  // ---- Operations: telling ----
+
+  async status(): Promise<ServerStatus> {
+    return statusOf(this.#info(), await this.#snapshots());
+  }
+
+  async metrics(): Promise<string> {
+    return metricsText(this.#info(), await this.#snapshots());
+  }
+
+  async readiness(): Promise<Readiness> {
+    return readinessOf(await this.#snapshots());
+  }
+
+  config(): unknown {
+    return this.#running === null ? null : effectiveConfig(this.#running.config);
+  }
+
+  async #snapshots(): Promise<ProcessSnapshot[]> {
+    return (await this.#running?.group.snapshots()) ?? [];
+  }
+
+  #info(): ServerInfo {
+    const { group, listening } = this.#running ?? {};
+    return {
+      version,
+      pid: process.pid,
+      startedAtMs: this.#startedAtMs,
+      listening: listening ?? [],
+      wantedProcesses: group?.wantedProcesses ?? 1,
+      restarts: group?.restarts ?? 0,
+    };
+  }
+
+  // ---- Operations: reloading ----
+
+  reload(names: readonly string[] | null, source = ""): Promise<ReloadReport> {
+    return this.#reloads.request({ names: names === null ? null : new Set(names), source, isWatched: false });
+  }
+
+  async #reload({ names, source, isWatched }: ReloadWish): Promise<ReloadReport> {
+    const running = this.#running;
+    if (running === null) return refusedReport("The server is starting.", "Try again.");
+    if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
+    this.#notifier.reloading();
+    const report = await this.#reloadRunning(running, names === null ? null : [...names], isWatched);
+    this.#notifier.ready(report.text.split("\n", 1)[0] ?? "");
+    if (isWatched && report.ok && report.modules.length === 0) return report;
     const text = source === "" ? report.text : `${source}: ${report.text}`;
-    if (report.ok) this.#log.info(text);
-    else this.#log.error(text);
+    if (report.ok) running.log.info(text);
+    else running.log.error(text);
     return report;
   }
 
-  async #reloadGroup(group: Group, names: readonly string[] | null): Promise<ReloadReport> {
+  async #reloadRunning(running: Running, names: readonly string[] | null, isWatched: boolean): Promise<ReloadReport> {
     try {
-      return await group.reload(names, null);
+      // What is saved in the modules folder is about modules only.
+      const next = names === null && !isWatched ? await this.#setup.resolve() : null;
+      const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
+      if (refused.length > 0) return cannotChange(refused);
+      const report = await running.group.reload(names, next?.options ?? null);
+      if (next !== null) this.#reconfigured(running, next);
+      return report;
     } catch (error) {
       if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
       throw error;
     }
   }
 
-  stop(reason: string): void {
-    if (this.#isStopping) return;
-    this.#isStopping = true;
-    this.#log.info(`${reason}: finishing what is under way; a second one ends at once`);
-    void this.#drain(reason);
+  /** The group has put the new values into the options that everybody reads from. */
+  #reconfigured(running: Running, next: ResolvedConfig): void {
+    running.config = { ...next, options: running.config.options };
+    running.group.reopenLogs();
+    this.#watch(running);
   }
 
-  async #drain(reason: string): Promise<void> {
-    await this.#group?.drain(reason);
+  // ---- Operations: replacing ----
+
+  async restart(): Promise<RestartReport> {
+    return (await this.#running?.group.restart?.()) ?? (await this.upgrade());
+  }
+
+  async upgrade(): Promise<RestartReport> {
+    const running = this.#running;
+    if (running === null || this.#isStopping || this.#isHandingOver) {
+      return { ok: false, pid: process.pid, text: "ERR the server is starting, stopping or being replaced already\n" };
+    }
+    this.#isHandingOver = true;
+    try {
+      return await this.#upgrade(running);
+    } catch (error) {
+      running.holdings.reclaim();
+      const { message, hint } = error instanceof UserError ? error : { message: Bun.inspect(error), hint: "" };
+      running.log.error(`${message} ${hint ?? ""}`);
+      return { ok: false, pid: process.pid, text: `ERR ${message} ${hint ?? ""}\n` };
+    } finally {
+      this.#isHandingOver = false;
+    }
+  }
+
+  async #upgrade({ holdings, log }: Running): Promise<RestartReport> {
+    if (holdings.sockets === null) {
+      throw new UserError("This platform does not let a new process take over the listeners.", {
+        code: "NO_TAKEOVER",
+        hint: "Stop the server and start it again.",
+      });
+    }
+    const { modules } = await this.status();
+    const failing = modules.filter(({ state }) => state === "failed").map(({ name }) => name);
+    log.info("starting a new process to take over");
+    const pid = await handOver(holdings.estate(failing), this.#setup.args);
+    this.#notifier.mainPid(pid);
+    log.info(`pid ${pid} has taken over; this process finishes what is under way`);
+    this.#isStopping = true;
+    void this.#drain("upgrade", pid);
+    return { ok: true, pid, text: `OK pid ${pid} serves, and pid ${process.pid} finishes what is under way\n` };
+  }
+
+  // ---- Operations: stopping ----
+
+  stop(reason: string, force: boolean): void {
+    if (this.#running === null) return;
+    if (!this.#isStopping) {
+      this.#isStopping = true;
+      this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
+      this.#notifier.stopping(reason);
+      this.#running.holdings.removeSocketFiles();
+      void this.#drain(reason, null);
+    }
+    if (force) this.#running.group.cut(reason);
+  }
+
+  /** @param successor the process that has taken over; null: none */
+  async #drain(reason: string, successor: number | null): Promise<void> {
+    const running = this.#running;
+    if (running === null) return;
+    this.#watcher?.close();
+    const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
+    await running.group.drain(reason);
+    clearInterval(extending);
+    await this.#control?.close();
+    if (successor === null) running.holdings.release();
+    this.#notifier.close();
     this.#ended.resolve(0);
   }
 
   // ---- signals ----
 
-  /** The first SIGTERM or SIGINT drains, the second ends at once; so does the first before the server is up. SIGHUP reloads. */
+  /** The first SIGTERM or SIGINT drains, the second ends at once; so does the first before the server is up. */
   #handleSignals(): void {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
-        if (this.#isStopping || this.#group === null) process.exit(EXIT_CODES[signal]);
-        this.stop(signal);
+        if (this.#isStopping || this.#running === null) this.#endNow(EXIT_CODES[signal]);
+        else this.stop(signal, false);
       });
     }
     process.on("SIGHUP", () => void this.reload(null, "SIGHUP"));
+    process.on("SIGUSR2", () => void this.upgrade());
   }
+
+  #endNow(exitCode: number): never {
+    this.#running?.group.kill();
+    this.#running?.holdings.release();
+    process.exit(exitCode);
+  }
+}
+
+interface ReloadWish {
+  /** null: all. */
+  readonly names: ReadonlySet<string> | null;
+  /** Begins the log line; "": the verdict alone. */
+  readonly source: string;
+  /** Nobody asked: a file was saved. */
+  readonly isWatched: boolean;
+}
+
+/** What covers both. */
+function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
+  const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
+  return { names, source: earlier.source || later.source, isWatched: earlier.isWatched && later.isWatched };
+}
+
+/** A process that takes over must be no worse than the one it replaces. */
+function mustServeAsMuch({ failed }: StartSummary, failing: readonly string[]): void {
+  const worse = failed.filter((name) => !failing.includes(name));
+  if (worse.length === 0) return;
+  throw new UserError(`the new process cannot load what the old one serves: ${worse.join(", ")}.`, {
+    code: "TAKEOVER_WORSE",
+    hint: "Mend it first; the log tells what is wrong.",
+  });
+}
+
+function cannotChange(keys: readonly string[]): ReloadReport {
+  const names = keys.join(", ");
+  return refusedReport(
+    `the configuration was not reloaded: ${names} cannot change while the server runs, and nothing was changed.`,
+    `Put ${keys.length === 1 ? "it" : "them"} back, or stop the server and start it again.`,
+  );
+}
+
+/** What `systemctl status` shows. */
+function statusLine({ modules, routes, listening }: StartSummary): string {
+  return `${modules} modules, ${routes} routes on ${listening.join(", ")}`;
 }

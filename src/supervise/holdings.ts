@@ -1,0 +1,133 @@
+/**
+ * What the process in charge holds: the locks on its state folder and its pid file, and the listening sockets. All of it is
+ * given back at the end, or handed over to a successor.
+ */
+import { existsSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { formatListen } from "../config/listen";
+import type { Options } from "../config/options";
+import { UserError } from "../config/user-error";
+import { type BoundSocket, bindSockets, canBind } from "../server/bind";
+import type { Folders } from "../server/folders";
+import { listenAddresses } from "../server/listeners";
+import { adoptLock, type FileLock, lockFile, lockText, pidText } from "./lock";
+import { closeUnused, type Estate, takeSocket } from "./takeover";
+
+type HeldSocket = BoundSocket & { readonly asked: string };
+
+interface WantedLock {
+  readonly path: string;
+  readonly text: string;
+  /** Who has it must be told what to do. */
+  readonly refused: (holder: string) => UserError;
+}
+
+export class Holdings {
+  /** null: this platform cannot bind apart from listening. */
+  readonly sockets: readonly HeldSocket[] | null;
+  readonly #locks: FileLock[];
+  /** Still the old process's: taken once this one serves. */
+  readonly #promised: { path: string; fd: number; text: string }[];
+
+  private constructor(sockets: readonly HeldSocket[] | null, locks: FileLock[], promised: { path: string; fd: number; text: string }[]) {
+    this.sockets = sockets;
+    this.#locks = locks;
+    this.#promised = promised;
+  }
+
+  /**
+   * Locks and binds, or goes on with what `estate` has of it.
+   *
+   * @throws UserError for a lock that another server holds, or an address that cannot be listened on; nothing is held then
+   */
+  static async take(options: Options, folders: Folders, estate: Estate | null): Promise<Holdings> {
+    const locks: FileLock[] = [];
+    const promised: { path: string; fd: number; text: string }[] = [];
+    try {
+      for (const wanted of wantedLocks(options, folders)) {
+        const held = estate?.locks.find(({ path }) => path === wanted.path);
+        if (held !== undefined) promised.push({ ...held, text: wanted.text });
+        else locks.push(lock(wanted));
+      }
+      return new Holdings(canBind() ? await openSockets(options, estate) : null, locks, promised);
+    } catch (error) {
+      for (const held of locks) held.release();
+      throw error;
+    }
+  }
+
+  /** This process serves now: what was promised to it is its own. */
+  takeLocks(): void {
+    for (const { path, fd, text } of this.#promised) this.#locks.push(adoptLock(fd, path, text));
+    this.#promised.length = 0;
+  }
+
+  /** For a successor. @param failing modules that are not served */
+  estate(failing: readonly string[]): Estate {
+    return { failing, locks: this.#locks.map(({ path, fd }) => ({ path, fd })), sockets: this.sockets ?? [] };
+  }
+
+  /** A successor that had begun to take over is gone: the files name this process again. */
+  reclaim(): void {
+    for (const held of this.#locks) held.rewrite(held.path.endsWith(LOCK_FILE) ? lockText() : pidText());
+  }
+
+  /** No client shall find a unix socket whose server is about to end. */
+  removeSocketFiles(): void {
+    for (const { address } of this.sockets ?? []) {
+      if (address.transport === "unix" && existsSync(address.path)) unlinkSync(address.path);
+    }
+  }
+
+  /** The last act: the files are removed, unless a successor has made them its own. */
+  release(): void {
+    for (const held of this.#locks) held.release();
+  }
+
+  /** The start has failed. */
+  abandon(): void {
+    if (this.#promised.length === 0) this.removeSocketFiles();
+    this.release();
+  }
+}
+
+const LOCK_FILE = "lock";
+
+function wantedLocks({ pidFile }: Options, { stateDir }: Folders): WantedLock[] {
+  const state: WantedLock = {
+    path: join(stateDir, LOCK_FILE),
+    text: lockText(),
+    refused: (holder) =>
+      new UserError(`Cannot start: a server (${holder}) runs with the state folder ${stateDir} already.`, {
+        code: "STATE_LOCKED",
+        hint: "Stop it with `hrmr stop`, or keep this one's state elsewhere with --state DIR.",
+      }),
+  };
+  if (pidFile === null) return [state];
+  const pid: WantedLock = {
+    path: pidFile,
+    text: pidText(),
+    refused: (holder) =>
+      new UserError(`Cannot start: a server (${holder}) holds the pid file ${pidFile} already.`, {
+        code: "PID_FILE_LOCKED",
+        hint: "Stop it first, or name another file with --pid-file.",
+      }),
+  };
+  return [state, pid];
+}
+
+function lock({ path, text, refused }: WantedLock): FileLock {
+  const held = lockFile(path, text);
+  if ("holder" in held) throw refused(held.holder);
+  return held;
+}
+
+async function openSockets(options: Options, estate: Estate | null): Promise<HeldSocket[]> {
+  const inherited = [...(estate?.sockets ?? [])];
+  const wanted = listenAddresses(options).map((address) => ({ address, asked: formatListen(address) }));
+  const found = wanted.map(({ asked }) => takeSocket(inherited, asked));
+  closeUnused(inherited);
+  const missing = wanted.filter((_, at) => found[at] === null);
+  const bound = await bindSockets(missing.map(({ address }) => address));
+  return wanted.map(({ asked }, at) => ({ ...((found[at] ?? bound.shift()) as BoundSocket), asked }));
+}

@@ -1,0 +1,72 @@
+/**
+ * What the supervisor and its server processes say to each other: plain data, structured-cloned over Bun's IPC.
+ */
+import type { ListenAddress } from "../config/listen";
+import type { Options } from "../config/options";
+import type { ReloadReport } from "../control/operations";
+import type { Agreement, Proposal } from "../module/agree";
+import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
+import type { Folders } from "../server/folders";
+import type { ReloadOutcome } from "../server/reload-outcome";
+import type { StartSummary } from "./group";
+import type { ApprovedModule } from "./pending";
+
+/** A process that is to serve; it says `begun`, and gets this. */
+export interface ChildStart {
+  /** 1 to N. */
+  readonly slot: number;
+  readonly options: Options;
+  readonly folders: Folders;
+  /** The descriptors that it was born with. */
+  readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
+  /** What the others serve. null: it is the first, and looks at the modules folder. */
+  readonly approved: readonly ApprovedModule[] | null;
+}
+
+/** Asked of a process, by number; answered by `answer`. */
+export interface ChildCalls {
+  reload(names: readonly string[] | null, next: Options | null): { outcome: ReloadOutcome; approved: ApprovedModule[] };
+  snapshot(): ProcessSnapshot;
+}
+
+/** Asked of the supervisor. */
+export interface MasterCalls {
+  reload(names: readonly string[] | null): ReloadReport;
+  snapshots(): { info: ServerInfo; processes: ProcessSnapshot[] };
+  /** The middle of a reload: what this process could load. The answer is what it must not swap to. */
+  agree(proposal: Proposal): Agreement;
+}
+
+export type Answer = { readonly value: unknown } | { readonly error: { readonly message: string; readonly hint: string | null } };
+
+export type ToChild =
+  | { readonly type: "start"; readonly start: ChildStart }
+  | { readonly type: "ask"; readonly id: number; readonly what: keyof ChildCalls; readonly args: readonly unknown[] }
+  | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
+  | { readonly type: "drain"; readonly reason: string }
+  | { readonly type: "cut"; readonly reason: string }
+  | { readonly type: "reopenLogs" }
+  | Published;
+
+export type ToMaster =
+  | { readonly type: "begun" }
+  | { readonly type: "ready"; readonly summary: StartSummary; readonly approved: ApprovedModule[] }
+  | {
+      readonly type: "failed";
+      readonly message: string;
+      readonly hint: string | null;
+      readonly code: string | null;
+      readonly exitCode: number;
+    }
+  | { readonly type: "ask"; readonly id: number; readonly what: keyof MasterCalls; readonly args: readonly unknown[] }
+  | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
+  | { readonly type: "stop"; readonly reason: string }
+  | Published;
+
+/** What a module told its WebSockets, on its way to those of the other processes. */
+export interface Published {
+  readonly type: "published";
+  readonly module: string;
+  readonly topic: string;
+  readonly data: unknown;
+}
