@@ -11,7 +11,7 @@ import { UserError } from "../config/user-error";
 export type Flag = ArgDef & {
   /** The value is a whole number in this range. */
   integer?: { readonly min: number; readonly max: number };
-  /** May be given more than once: read with `repeated`. Of any other flag the last one counts. */
+  /** May be given more than once: read with `repeated`, or of the last argument with `positionals`. Of any other flag the last one counts. */
   canRepeat?: boolean;
 };
 
@@ -57,6 +57,11 @@ export function repeated(checked: readonly string[], name: string): string[] {
   const start = `--${name}=`;
   const end = checked.indexOf("--");
   return checked.slice(0, end).flatMap((word) => (word.startsWith(start) ? [word.slice(start.length)] : []));
+}
+
+/** All arguments that are no flags, in order. `checked` comes from `checkArgs`. */
+export function positionals(checked: readonly string[]): string[] {
+  return checked.slice(checked.indexOf("--") + 1);
 }
 
 function readFlag(command: string, word: string, flags: Flags): { name: string; isNegated: boolean; value: string | undefined } {
@@ -123,7 +128,7 @@ function checkCount(command: string, given: string[], flags: Flags): void {
   if (missing !== undefined) {
     throw usageError("MISSING_ARGUMENT", `hrmr ${command} needs ${missing[0].toUpperCase()}: ${missing[1].description}`, seeHelp(command));
   }
-  if (given.length > wanted.length) {
+  if (given.length > wanted.length && wanted.at(-1)?.[1].canRepeat !== true) {
     const surplus = JSON.stringify(given[wanted.length]);
     const takes = wanted.length === 0 ? "no arguments" : wanted.map(([name]) => name.toUpperCase()).join(" ");
     throw usageError("SURPLUS_ARGUMENT", `hrmr ${command} takes ${takes}, and ${surplus} is one too many.`, seeHelp(command));

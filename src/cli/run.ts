@@ -6,6 +6,12 @@ import { versionCommand } from "./version";
 /** One file a command, loaded when it is used: `hrmr send` needs no server. */
 const COMMANDS: SubCommandsDef = {
   start: () => import("./start").then((file) => file.startCommand),
+  stop: () => import("./stop").then((file) => file.stopCommand),
+  reload: () => import("./reload").then((file) => file.reloadCommand),
+  restart: () => import("./restart").then((file) => file.restartCommand),
+  upgrade: () => import("./upgrade").then((file) => file.upgradeCommand),
+  status: () => import("./status").then((file) => file.statusCommand),
+  modules: () => import("./modules").then((file) => file.modulesCommand),
   init: () => import("./init").then((file) => file.initCommand),
   new: () => import("./new").then((file) => file.newCommand),
   cert: () => import("./cert").then((file) => file.certCommand),

@@ -1,0 +1,97 @@
+/**
+ * `hrmr stop`: has the server finish what is under way and end, and waits until it has.
+ */
+import { readFileSync } from "node:fs";
+import { defineCommand } from "citty";
+import { UserError } from "../config/user-error";
+import { controlRequest } from "../control/client";
+import type { ServerStatus } from "../observe/snapshot";
+import { isAlive } from "../supervise/lock";
+import { CONTROL_ARGS, findServer } from "./control-target";
+import type { Flags } from "./flags";
+import { printJson } from "./terminal";
+
+const POLL_MS = 25;
+/** After that a person is told what is waited for. */
+const PATIENCE_MS = 1000;
+const MAX_TIMEOUT_S = 86_400;
+
+const args = {
+  ...CONTROL_ARGS,
+  force: { type: "boolean", description: "Cut what is under way" },
+  timeout: {
+    type: "string",
+    valueHint: "seconds",
+    integer: { min: 0, max: MAX_TIMEOUT_S },
+    description: "Fail if the server has not ended by then; it goes on ending. Default 0: wait as long as it takes",
+  },
+} as const satisfies Flags;
+
+export const stopCommand = defineCommand({
+  meta: { name: "stop", description: "Stop the server: it finishes what is under way" },
+  args,
+  async run({ args: flags }) {
+    const startedAt = performance.now();
+    const path = await findServer(flags);
+    const pid = await beginStop(path, flags.force === true);
+    await waitUntilGone(path, pid, Number(flags.timeout ?? 0) * 1000);
+    if (flags.json === true) printJson({ ok: true, pid, elapsedMs: Math.round(performance.now() - startedAt) });
+    else console.log(`hrmr has stopped${pid === null ? "" : ` (pid ${pid})`}.`);
+  },
+});
+
+/** @returns the server's process id; null if it ended before it could tell */
+async function beginStop(path: string, force: boolean): Promise<number | null> {
+  try {
+    const { body } = await controlRequest<{ pid: number }>(path, "POST", "/v1/stop", { force }, { timeoutMs: 15_000 });
+    return body.pid;
+  } catch (error) {
+    if (error instanceof UserError && error.code === "CONTROL_LOST") return null;
+    throw error;
+  }
+}
+
+/** @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT */
+async function waitUntilGone(path: string, pid: number | null, timeoutMs: number): Promise<void> {
+  const startedAt = performance.now();
+  let isPatient = process.stderr.isTTY === true;
+  while ((pid !== null && isRunning(pid)) || (await isServing(path, pid))) {
+    const waitedMs = performance.now() - startedAt;
+    if (timeoutMs > 0 && waitedMs >= timeoutMs) {
+      throw new UserError(
+        `The server${pid === null ? "" : `, pid ${pid},`} still finishes what is under way, after ${timeoutMs / 1000} s.`,
+        {
+          code: "STOP_TIMEOUT",
+          hint: "`hrmr status` shows what that is; `hrmr stop --force` cuts it.",
+        },
+      );
+    }
+    if (isPatient && waitedMs > PATIENCE_MS) {
+      isPatient = false;
+      console.error("It finishes what is under way. Ctrl-C stops waiting; `hrmr stop --force` cuts it.");
+    }
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+/** A process that has ended and that its parent has not asked about yet does not run. */
+function isRunning(pid: number): boolean {
+  if (!isAlive(pid)) return false;
+  try {
+    // Behind the name, which may hold anything and stands in brackets.
+    return !/\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    // No /proc: what the signal said counts, and what has ended since shows the next time.
+    return true;
+  }
+}
+
+/** Whether the server still answers: its process cannot be seen from another container. One that has taken its place is not it. */
+async function isServing(path: string, pid: number | null): Promise<boolean> {
+  try {
+    const { body } = await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: 1000 });
+    return pid === null || body.pid === pid;
+  } catch (error) {
+    return error instanceof UserError && error.code === "CONTROL_TIMEOUT";
+  }
+}

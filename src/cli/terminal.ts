@@ -1,0 +1,120 @@
+/**
+ * What the commands print: tables, colours, numbers and times, for people; and JSON for programs.
+ */
+
+export type Colour = "bold" | "dim" | "red" | "green" | "yellow";
+export type Paint = (text: string, colour: Colour) => string;
+
+const CODES: Record<Colour, readonly [number, number]> = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39] };
+
+/** @returns what colours text for a stream: nothing unless that is a terminal, and NO_COLOR empty or not set */
+export function paintFor(stream: { readonly isTTY?: boolean }): Paint {
+  if (stream.isTTY !== true || process.env.NO_COLOR) return (text) => text;
+  return (text, colour) => `\u001b[${CODES[colour][0]}m${text}\u001b[${CODES[colour][1]}m`;
+}
+
+/** Columns that fit on a line of stdout; Infinity when it is no terminal: then nothing needs to be cut. */
+export function lineWidth(): number {
+  return process.stdout.isTTY === true ? process.stdout.columns || 80 : Infinity;
+}
+
+/** JSON on stdout, indented if a person looks. */
+export function printJson(value: unknown): void {
+  console.log(JSON.stringify(value, null, process.stdout.isTTY === true ? 2 : undefined));
+}
+
+/** @returns `text` without escape sequences and control characters other than line ends: a module's error may hold anything */
+export function cleanText(text: string): string {
+  // Controls are what this looks for.
+  // oxlint-disable-next-line no-control-regex
+  return Bun.stripANSI(text).replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, (char) =>
+    char === "\t" ? "  " : char === "\r" ? "" : "?",
+  );
+}
+
+export interface Column {
+  readonly title: string;
+  /** Default "left". */
+  readonly align?: "left" | "right";
+  /** Its cells, which have no colours, may be cut where the line is too short. */
+  readonly canShrink?: boolean;
+}
+
+/** A column is cut no further. */
+const MIN_SHRUNK_WIDTH = 8;
+const GAP = "  ";
+
+/**
+ * @param rows  a cell for each column; cells may be coloured
+ * @param width  of a line, in columns of the terminal; longer lines are made where nothing can shrink
+ * @returns the lines: the titles, then a row each
+ */
+export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[], width: number, paint: Paint): string[] {
+  const widths = columns.map((column, at) =>
+    Math.max(...[column.title, ...rows.map((row) => row[at] ?? "")].map((cell) => Bun.stringWidth(cell))),
+  );
+  let surplus = widths.reduce((sum, each) => sum + each, GAP.length * (columns.length - 1)) - width;
+  for (const [at, column] of columns.entries()) {
+    const full = widths[at] as number;
+    if (column.canShrink !== true || surplus <= 0) continue;
+    widths[at] = Math.max(full - surplus, Math.min(full, MIN_SHRUNK_WIDTH));
+    surplus -= full - widths[at];
+  }
+  const line = (cells: readonly string[]) =>
+    columns
+      .map((column, at) => fitCell(cells[at] ?? "", widths[at] as number, column.align))
+      .join(GAP)
+      .trimEnd();
+  return [paint(line(columns.map(({ title }) => title)), "dim"), ...rows.map(line)];
+}
+
+function fitCell(cell: string, width: number, align: Column["align"]): string {
+  const shown = Bun.stringWidth(cell) > width ? `${cutToWidth(cell, width - 1)}…` : cell;
+  const padding = " ".repeat(Math.max(0, width - Bun.stringWidth(shown)));
+  return align === "right" ? padding + shown : shown + padding;
+}
+
+function cutToWidth(text: string, width: number): string {
+  let cut = "";
+  for (const char of text) {
+    if (Bun.stringWidth(cut + char) > width) break;
+    cut += char;
+  }
+  return cut;
+}
+
+/** `1 call`, `2 calls` */
+export function plural(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `99999`, `123k`, `1.23M`, `4.56G`: three digits at least. */
+export function formatCount(count: number): string {
+  if (count < 100_000) return String(count);
+  const [divisor, unit] = count < 999_500 ? [1e3, "k"] : count < 999_500_000 ? [1e6, "M"] : [1e9, "G"];
+  return `${(count / divisor).toPrecision(Math.max(3, String(Math.floor(count / divisor)).length))}${unit}`;
+}
+
+/** `512 B`, `61 MB`, `1.2 GB`, in powers of 1000. */
+export function formatBytes(bytes: number): string {
+  const [divisor, unit] = bytes < 1e3 ? [1, "B"] : bytes < 1e6 ? [1e3, "kB"] : bytes < 1e9 ? [1e6, "MB"] : [1e9, "GB"];
+  const value = bytes / divisor;
+  return `${divisor === 1e9 ? value.toFixed(1) : Math.round(value)} ${unit}`;
+}
+
+/** `42 s`, `12 min 5 s`, `4 h 12 min`, `3 d 4 h` */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [days, hours, minutes] = [Math.floor(whole / 86_400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
+  if (days > 0) return `${days} d ${hours} h`;
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+}
+
+/** `<0.1 ms`, `0.4 ms`, `31 ms`, `1.2 s`; `-` for null. */
+export function formatLatency(ms: number | null): string {
+  if (ms === null) return "-";
+  if (ms < 0.1) return "<0.1 ms";
+  if (ms < 9.95) return `${ms.toFixed(1)} ms`;
+  return ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
