@@ -181,4 +181,5 @@ test("the process that takes over may speak to systemd, and owns no inherited de
     NOTIFY_SOCKET: "/run/systemd/notify",
     WATCHDOG_USEC: "30000000",
   });
+  expect(Object.keys(systemdForSuccessor({ HOME: "/" }))).toEqual(["HOME"]);
 });

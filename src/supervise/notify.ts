@@ -56,7 +56,9 @@ export function withoutSystemd(env: Environment): Record<string, string | undefi
  * process's id is taken out, WATCHDOG_PID too, without which the watchdog's interval is meant for whoever reads it.
  */
 export function systemdForSuccessor(env: Environment): Record<string, string | undefined> {
-  return { ...withoutSystemd(env), NOTIFY_SOCKET: env["NOTIFY_SOCKET"], WATCHDOG_USEC: env["WATCHDOG_USEC"] };
+  const kept = withoutSystemd(env);
+  for (const name of ["NOTIFY_SOCKET", "WATCHDOG_USEC"]) if (env[name] !== undefined) kept[name] = env[name];
+  return kept;
 }
 
 /** The line to systemd. Without one (`isActive` false) every method does nothing, so that nobody has to ask. Never throws. */

@@ -1,0 +1,152 @@
+/**
+ * `hrmr start -d`: a server of its own session that survives its terminal, started by a launcher that stays until it serves.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Readable } from "node:stream";
+import { UserError } from "../config/user-error";
+
+/** Tells the server who launched it, by process id: what inherits the variable from the server has another parent. */
+const LAUNCHER_VARIABLE = "HRMR_INTERNAL_LAUNCHER";
+/** The server's end of the pipe to its launcher. */
+const LAUNCHER_FD = 3;
+/** Of the log, when the server ends without a word. */
+const MAX_TAIL_BYTES = 16_384;
+const MAX_TAIL_LINES = 20;
+/** As a shell tells it. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** What the server says to its launcher, once. */
+export type LauncherMessage =
+  /** It serves; `summary` is what a start in the foreground prints. */
+  | { readonly type: "ready"; readonly summary: string }
+  /** It does not, and ends. The fields are a `UserError`'s. */
+  | { readonly type: "failed"; readonly message: string; readonly hint?: string; readonly code: string; readonly exitCode: number };
+
+export interface DaemonOptions {
+  /** Takes what the server writes to stdout and stderr; appended to, and made with its folder where it is missing. */
+  readonly logFile: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Starts `command` in a session of its own, without a terminal and in this working directory, and waits until it says that it
+ * serves. There is no deadline: SIGINT and SIGTERM give up, and end it.
+ *
+ * @param command  the program and its arguments, without -d
+ * @throws UserError what the server said; DAEMON_ENDED with the end of its log when it said nothing; CANNOT_WRITE the log file
+ */
+export async function daemonize(command: readonly string[], options: DaemonOptions): Promise<{ pid: number; summary: string }> {
+  const log = openLog(options.logFile);
+  const startedAtBytes = fstatSync(log).size;
+  try {
+    const child = launch(command, options.env, log);
+    const answer = await waitForAnswer(child);
+    if (answer === null) throw endedSilently(child, options.logFile, readTail(log, startedAtBytes));
+    if (answer.type === "failed") throw new UserError(answer.message, answer);
+    child.unref();
+    return { pid: child.pid ?? 0, summary: answer.summary };
+  } finally {
+    closeSync(log);
+  }
+}
+
+/**
+ * Tells the launcher, if this process was started by one and has not told it anything yet. At once: the process may end right after.
+ */
+export function tellLauncher(message: LauncherMessage): void {
+  const launcher = process.env[LAUNCHER_VARIABLE];
+  delete process.env[LAUNCHER_VARIABLE];
+  if (launcher !== String(process.ppid)) return;
+  try {
+    const bytes = Buffer.from(`${JSON.stringify(message)}\n`);
+    for (let sent = 0; sent < bytes.length;) sent += writeSync(LAUNCHER_FD, bytes, sent);
+    closeSync(LAUNCHER_FD);
+  } catch {
+    // The launcher is gone: the server goes on, and nobody asks for the answer.
+  }
+}
+
+function openLog(path: string): number {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    return openSync(path, "a+", 0o640);
+  } catch (cause) {
+    throw new UserError(`Cannot write the log file ${path} (${(cause as NodeJS.ErrnoException).code}).`, {
+      code: "CANNOT_WRITE",
+      hint: "A server in the background needs one: name a file in a folder that you may write to.",
+      cause,
+    });
+  }
+}
+
+function launch([program = "", ...args]: readonly string[], env: DaemonOptions["env"], log: number): ChildProcess {
+  const own: Record<string, string | undefined> = { ...env, [LAUNCHER_VARIABLE]: String(process.pid) };
+  // It would have the server end with its launcher.
+  delete own["BUN_FEATURE_FLAG_NO_ORPHANS"];
+  return spawn(program, args, { detached: true, stdio: ["ignore", log, log, "pipe"], env: own });
+}
+
+/** @returns null when the server ended and had said nothing */
+async function waitForAnswer(child: ChildProcess): Promise<LauncherMessage | null> {
+  let interrupted: keyof typeof EXIT_CODES | null = null;
+  const giveUp = (signal: keyof typeof EXIT_CODES) => {
+    interrupted = signal;
+    child.kill("SIGTERM");
+  };
+  const ended = once(child, "exit");
+  process.on("SIGINT", giveUp).on("SIGTERM", giveUp);
+  try {
+    const line = await firstLine(child.stdio[LAUNCHER_FD] as Readable);
+    const answer = line === null ? null : (JSON.parse(line) as LauncherMessage);
+    if (answer?.type === "ready" && interrupted === null) return answer;
+    // What it held (locks, ports) is free when this returns.
+    await ended;
+    if (interrupted !== null) throw gaveUp(interrupted);
+    return answer;
+  } finally {
+    process.off("SIGINT", giveUp).off("SIGTERM", giveUp);
+    ended.catch(() => {});
+  }
+}
+
+/** @returns null if the pipe ends before a line does, which it also does with the process */
+async function firstLine(pipe: Readable): Promise<string | null> {
+  let text = "";
+  try {
+    for await (const piece of pipe.setEncoding("utf8")) {
+      text += piece;
+      const end = text.indexOf("\n");
+      if (end !== -1) return text.slice(0, end);
+    }
+    return null;
+  } finally {
+    pipe.destroy();
+  }
+}
+
+function gaveUp(signal: keyof typeof EXIT_CODES): UserError {
+  return new UserError(`${signal}: the server was ended before it was ready.`, { code: "INTERRUPTED", exitCode: EXIT_CODES[signal] });
+}
+
+function endedSilently(child: ChildProcess, logFile: string, tail: string): UserError {
+  const how = child.signalCode ?? `exit code ${child.exitCode}`;
+  const lines = tail === "" ? "It wrote nothing" : `The end of what it wrote:\n${tail}\nThis is`;
+  return new UserError(`The server ended before it was ready (${how}).`, {
+    code: "DAEMON_ENDED",
+    hint: `${lines} to ${logFile}. Start it without -d to see more.`,
+    exitCode: child.exitCode || 1,
+  });
+}
+
+/** The last lines that were written behind `fromBytes`, indented. */
+function readTail(log: number, fromBytes: number): string {
+  const size = fstatSync(log).size;
+  const from = Math.max(fromBytes, size - MAX_TAIL_BYTES);
+  const bytes = Buffer.alloc(Math.max(0, size - from));
+  const count = readSync(log, bytes, 0, bytes.length, from);
+  const lines = bytes.subarray(0, count).toString().trimEnd().split("\n");
+  return lines[0] === "" && lines.length === 1 ? "" : lines.slice(-MAX_TAIL_LINES).join("\n    ").replace(/^/, "    ");
+}
