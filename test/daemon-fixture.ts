@@ -28,11 +28,12 @@ const kinds: Record<string, () => unknown> = {
   serves: () => {
     console.log(`on stdout ${JSON.stringify({ ...session(), cwd: process.cwd(), isTty: process.stdin.isTTY === true })}`);
     console.error("on stderr");
-    tellLauncher({ type: "ready", summary: 'up:\n"two lines"' });
-    tellLauncher({ type: "failed", message: "never heard", code: "X", exitCode: 9 });
     process.on("SIGHUP", () => console.log("got SIGHUP"));
     process.on("SIGTERM", () => process.exit(0));
     stay();
+    // Last: from here on it is sent signals.
+    tellLauncher({ type: "ready", summary: 'up:\n"two lines"' });
+    tellLauncher({ type: "failed", message: "never heard", code: "X", exitCode: 9 });
   },
   refuses: () => {
     tellLauncher({ type: "failed", message: "The port is taken.", hint: "Take another.", code: "PORT_TAKEN", exitCode: 1 });
