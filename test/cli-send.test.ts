@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runProgram } from "./support/program";
+import { serverCertificate } from "./support/tls";
 
 /** Answers at the client's FIN with what it got, then closes. */
 const echo: Bun.SocketHandler<{ held: string }> = {
@@ -87,4 +88,145 @@ describe("hrmr send", () => {
     expect(stderr).toContain("Cannot connect to unix://");
     expect(exitCode).toBe(1);
   });
+
+  test("unix:PATH may be relative", async () => {
+    const listener = Bun.listen({ unix: join(folder, "near.sock"), allowHalfOpen: true, socket: echo });
+    try {
+      const { stdout } = await runProgram(["send", "unix:near.sock", "PING", "--wait", "0"], { cwd: folder });
+      expect(stdout).toBe("you said: PING");
+    } finally {
+      listener.stop(true);
+    }
+  });
 });
+
+describe("hrmr send with TLS", () => {
+  const certificate = serverCertificate("a.example");
+  const stranger = serverCertificate("b.example");
+  let ca: string;
+  let otherCa: string;
+  beforeAll(() => {
+    ca = join(folder, "ca.pem");
+    otherCa = join(folder, "other.pem");
+    writeFileSync(ca, certificate.certificatePem);
+    writeFileSync(otherCa, stranger.certificatePem);
+  });
+
+  /** Runs `hrmr send` against a TLS server that notes what it is sent. */
+  async function sendTls(flags: string[], { address = "127.0.0.1", names = certificate } = {}) {
+    let received = "";
+    const listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      allowHalfOpen: true,
+      tls: { key: names.keyPem, cert: names.certificatePem },
+      socket: { ...echo, data: (socket, bytes) => ((received += bytes.toString()), echo.data?.(socket, bytes)) },
+    });
+    try {
+      const result = await runProgram(["send", `${address}:${listener.port}`, "PING", "--wait", "0", ...flags]);
+      return { ...result, received, stderr: result.stderr.replaceAll(String(listener.port), "PORT") };
+    } finally {
+      listener.stop(true);
+    }
+  }
+
+  const ANSWERED = { exitCode: 0, stdout: "you said: PING", stderr: "", received: "PING" };
+
+  test("--tls-ca trusts a certificate of its own, and ends its side as without TLS", async () => {
+    expect(await sendTls(["--tls-ca", ca])).toEqual(ANSWERED);
+    expect(await sendTls(["--tls-ca", ca], { address: "tls://localhost" })).toEqual(ANSWERED);
+  });
+
+  test("--tls-insecure trusts anybody", async () => {
+    expect(await sendTls(["--tls-insecure"])).toEqual(ANSWERED);
+    expect(await sendTls(["--tls-insecure"], { names: stranger })).toEqual(ANSWERED);
+  });
+
+  test.each([
+    ["of nobody it knows", ["--tls"], "127.0.0.1", "unable to verify the first certificate"],
+    ["of nobody it knows, by its address", [], "tls://127.0.0.1", "unable to verify the first certificate"],
+  ])("a certificate %s gets not a byte", async (_, flags, address, reason) => {
+    const { exitCode, stdout, stderr, received } = await sendTls(flags, { address });
+    expect(stderr).toBe(
+      `tcp://127.0.0.1:PORT is not trusted: ${reason}.\n`.replace("tcp", address.startsWith("tls") ? "tls" : "tcp") +
+        "Pass --tls-ca FILE with the certificate of its authority, or its own, or --tls-insecure to trust anybody.\n",
+    );
+    expect([exitCode, stdout, received]).toEqual([1, "", ""]);
+  });
+
+  test("a certificate of another authority, or for another name, gets not a byte", async () => {
+    const wrongCa = await sendTls(["--tls-ca", otherCa]);
+    expect([wrongCa.exitCode, wrongCa.received]).toEqual([1, ""]);
+    const { authority, issued } = await foreignName();
+    writeFileSync(join(folder, "authority.pem"), authority);
+    const wrongName = await sendTls(["--tls-ca", join(folder, "authority.pem")], { names: issued });
+    expect(wrongName.stderr).toContain("127.0.0.1 is not in the cert's list");
+    expect([wrongName.exitCode, wrongName.received]).toEqual([1, ""]);
+  });
+
+  test.each([
+    ["speaks no TLS", { data: (socket: Bun.Socket) => void socket.end("ERR what\n") }],
+    ["closes at once", { open: (socket: Bun.Socket) => void socket.end() }],
+  ])("a server that %s is told to have none", async (_, handlers) => {
+    const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {}, ...handlers } });
+    try {
+      const { exitCode, stdout, stderr } = await runProgram(["send", `127.0.0.1:${listener.port}`, "PING", "--tls-insecure"]);
+      expect(stderr).toBe(
+        `There is no TLS with tcp://127.0.0.1:${listener.port}: the handshake failed.\nDoes the server have a certificate? Without one, leave out --tls.\n`,
+      );
+      expect([exitCode, stdout]).toEqual([1, ""]);
+    } finally {
+      listener.stop(true);
+    }
+  });
+
+  test.each([
+    [["--tls-ca", "/nowhere.pem"], 1, "The TLS file /nowhere.pem cannot be read (ENOENT)."],
+    [["--tls-ca", "/dev/null"], 1, "The TLS file /dev/null holds no certificate."],
+    [["--tls-ca", "/dev/null", "--tls-insecure"], 2, "--tls-ca and --tls-insecure say different things."],
+  ])("%j exits with %i", async (flags, code, message) => {
+    const { exitCode, stderr } = await runProgram(["send", "127.0.0.1:1", "PING", ...flags]);
+    expect(stderr).toStartWith(`${message}\n`);
+    expect(exitCode).toBe(code);
+  });
+});
+
+describe("hrmr send --token-file", () => {
+  const token = "0123456789abcdef-token";
+  let file: string;
+  beforeAll(() => {
+    file = join(folder, "token");
+    writeFileSync(file, `${token}\n`, { mode: 0o600 });
+  });
+
+  test.each([
+    ["RELOAD greet", `RELOAD greet token:${token}`],
+    ["RELOAD\n", `RELOAD token:${token}\n`],
+    ["RELOAD\r\n", `RELOAD token:${token}\r\n`],
+  ])("ends %j with the token, before its line end", async (text, sent) => {
+    expect((await sendTo(echo, [text, "--token-file", file, "--wait", "0"])).stdout).toBe(`you said: ${sent}`);
+    expect((await sendTo(echo, ["-", "--token-file", file, "--wait", "0"], text)).stdout).toBe(`you said: ${sent}`);
+  });
+
+  test("a file that others may read is refused, and nothing is sent", async () => {
+    const open = join(folder, "open-token");
+    writeFileSync(open, token, { mode: 0o644 });
+    const { exitCode, stdout, stderr } = await sendTo(echo, ["RELOAD", "--token-file", open]);
+    expect(stderr).toBe(`The token file ${open} may be read or written by others than its owner (mode 644).\nDo: chmod 600 ${open}\n`);
+    expect([exitCode, stdout]).toEqual([1, ""]);
+  });
+
+  test("to another machine without TLS it says that anybody on the way can read it", async () => {
+    const { stderr } = await runProgram(["send", "example.invalid:1", "RELOAD", "--token-file", file]);
+    expect(stderr).toStartWith("The token goes to tcp://example.invalid:1 unencrypted: --tls encrypts it.\n");
+    expect(stderr).not.toContain(token);
+  });
+});
+
+/** A certificate for another name, of an authority that is trusted. */
+async function foreignName() {
+  const { issueCertificate } = await import("../src/cli/x509");
+  const authority = issueCertificate({ commonName: "authority", names: [], days: 2, purpose: "authority" });
+  const issued = issueCertificate({ commonName: "c.example", names: ["c.example"], days: 2, issuer: authority });
+  return { authority: authority.certificatePem, issued };
+}
