@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { assetPath } from "../config/assets";
+import { JSON_SCHEMA_FILE, jsonSchema } from "../config/json-schema";
 import { UserError } from "../config/user-error";
 import type { Flags } from "./flags";
 
@@ -33,7 +34,7 @@ export function projectFiles(): [path: string, text: string][] {
     // npm leaves a .gitignore out of a package, so it has no dot there.
     return [entry.name === "gitignore" ? ".gitignore" : relative(folder, path), readFileSync(path, "utf8")];
   });
-  files.push(["hrmr.d.ts", moduleTypes()]);
+  files.push(["hrmr.d.ts", moduleTypes()], [JSON_SCHEMA_FILE, `${JSON.stringify(jsonSchema(), null, 2)}\n`]);
   return files.sort(([a], [b]) => (a < b ? -1 : 1));
 }
 

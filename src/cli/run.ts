@@ -12,6 +12,7 @@ const COMMANDS: SubCommandsDef = {
   upgrade: () => import("./upgrade").then((file) => file.upgradeCommand),
   status: () => import("./status").then((file) => file.statusCommand),
   modules: () => import("./modules").then((file) => file.modulesCommand),
+  config: () => import("./config").then((file) => file.configCommand),
   init: () => import("./init").then((file) => file.initCommand),
   new: () => import("./new").then((file) => file.newCommand),
   cert: () => import("./cert").then((file) => file.certCommand),

@@ -1,91 +1,141 @@
+/**
+ * The configuration of `hrmr start`: defaults, over them the config file, over it the environment, over it the flags.
+ */
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { ConfigDraft } from "../config/draft";
+import { type Environment, readEnvironment } from "../config/environment";
+import { CONFIG_KEYS, type ConfigKey } from "../config/key-list";
 import { formatListen, type ListenAddress, LISTEN_FORMS, parseListen } from "../config/listen";
-import { applyConfig, loadConfig } from "../config/load";
-import { type CommandPolicy, DEFAULT_HOST, DEFAULT_PORT, defaultOptions, type Options } from "../config/options";
-import { PORT_RANGE, THREADS_RANGE } from "../config/rules";
+import { readConfigFile } from "../config/load";
+import { violation } from "../config/mistakes";
+import { DEFAULT_HOST, DEFAULT_HTTP, DEFAULT_PORT, defaultOptions, type HttpOptions } from "../config/options";
+import { withAbsolutePaths } from "../config/paths";
+import { PORT_RANGE } from "../config/ranges";
 import type { ResolvedConfig } from "../config/resolved";
+import { fromText } from "../config/text-values";
+import { UserError } from "../config/user-error";
 import { isInteger, usageError } from "./flags";
+import { applySet } from "./set-flag";
 import type { StartFlags } from "./start-flags";
 
+/** Flags that are one key each. */
+const KEY_FLAGS = {
+  processes: "processes",
+  threads: "threads",
+  modules: "modulesDir",
+  static: "staticDir",
+  state: "stateDir",
+  watch: "watch",
+  "pid-file": "pidFile",
+  control: "control.socket",
+  commands: "control.commands",
+  "log-level": "log.level",
+  "log-format": "log.format",
+  "log-file": "log.file",
+  "access-log": "log.access",
+  "tls-cert": "tls.certFile",
+  "tls-key": "tls.keyFile",
+} as const satisfies { [Name in keyof StartFlags]?: string };
+
+const ENDPOINT_FLAGS = {
+  "health-endpoint": "health",
+  "ready-endpoint": "ready",
+  "stats-endpoint": "stats",
+  "metrics-endpoint": "metrics",
+} as const;
+
 /**
- * The server's options: defaults, over them the config file, over it HRMR_PORT, HRMR_HOST and HRMR_THREADS of the environment
- * (an empty one is none), over them the flags.
+ * The server's configuration. May be called again, for a reload: it reads the file anew.
  *
- * Relative paths of flags start at `cwd`, those of the file, and `modules` if nothing names another, at the file's folder.
- * @throws UserError for a bad file, environment or flag
+ * Relative paths of flags and variables start at `cwd`, those of the file, and `modules` if nothing names another, at the file's folder.
+ * @throws UserError for a bad file, environment or flag, with all of its mistakes
  */
-export async function resolveConfig(flags: StartFlags, env: Record<string, string | undefined>, cwd: string): Promise<ResolvedConfig> {
-  const config = await loadConfig(cwd, flags.config);
-  const options = applyConfig(defaultOptions(), config.options);
-  options.modulesDir ??= modulesBeside(config.file);
-  applyEnvironment(options, env);
-  applyFlags(options, flags, cwd);
-  return { options, file: config.file, origins: new Map(), notes: [] };
+export async function resolveConfig(flags: StartFlags, env: Environment, cwd: string): Promise<ResolvedConfig> {
+  checkListenFlags(flags);
+  checkTlsFlags(flags);
+  const environment = readEnvironment(env, cwd);
+  const mistakes = [...environment.mistakes, ...portMistakes(env)];
+  if (mistakes.length > 0) throw environmentError(mistakes);
+  const file = await readConfigFile(cwd, flags.config ?? (env["HRMR_CONFIG"] || undefined));
+  const draft = new ConfigDraft(file);
+  for (const { variable, key, value } of environment.values) draft.set(key.path, value, variable);
+  setAddress(draft, env["HRMR_HOST"] || undefined, env["HRMR_PORT"] || undefined, ["HRMR_HOST", "HRMR_PORT"]);
+  applyFlags(draft, flags, cwd);
+  draft.notes.push(...environment.notes);
+  setProjectModules(draft, file?.path ?? null);
+  return draft.finish();
 }
 
-/** The `modules` folder of the project whose config file was named from elsewhere; null if it has none. */
-function modulesBeside(configFile: string | null): string | null {
-  const folder = configFile === null ? null : join(dirname(configFile), "modules");
-  return folder !== null && existsSync(folder) ? folder : null;
+function environmentError(mistakes: string[]): UserError {
+  const hint = mistakes.length === 1 ? "Correct the variable, or unset it." : "Correct these variables, or unset them.";
+  return usageError("BAD_ENVIRONMENT", mistakes.join("\n"), hint);
 }
 
-function applyEnvironment(options: Options, env: Record<string, string | undefined>): void {
-  const port = environmentInteger("HRMR_PORT", env, PORT_RANGE);
-  options.listen = withAddress(options.listen, env.HRMR_HOST || undefined, port, "HRMR_HOST");
-  options.threads = environmentInteger("HRMR_THREADS", env, THREADS_RANGE) ?? options.threads;
+/** HRMR_PORT is no key of its own: it changes a listener. */
+function portMistakes(env: Environment): string[] {
+  const port = env["HRMR_PORT"];
+  if (!port || isInteger(port, PORT_RANGE)) return [];
+  const { min, max } = PORT_RANGE;
+  return [`HRMR_PORT in the environment must be a whole number from ${min} to ${max}, not ${JSON.stringify(port)}.`];
 }
 
-function environmentInteger(
-  name: string,
-  env: Record<string, string | undefined>,
-  range: { min: number; max: number },
-): number | undefined {
-  const text = env[name];
-  if (text === undefined || text === "") return undefined;
-  if (isInteger(text, range)) return Number(text);
-  throw usageError(
-    "BAD_ENVIRONMENT",
-    `${name} in the environment must be a whole number from ${range.min} to ${range.max}, not ${JSON.stringify(text)}.`,
-    `Correct it, or unset ${name}.`,
-  );
+/** The `modules` folder of the project whose config file was named from elsewhere. */
+function setProjectModules(draft: ConfigDraft, file: string | null): void {
+  if (file === null) return;
+  const folder = join(dirname(file), "modules");
+  if ((draft.get("modulesDir") ?? null) !== null || !existsSync(folder)) return;
+  draft.set(["modulesDir"], folder, `default, beside ${basename(file)}`);
 }
 
-function applyFlags(options: Options, flags: StartFlags, cwd: string): void {
+function applyFlags(draft: ConfigDraft, flags: StartFlags, cwd: string): void {
+  if (flags.listen.length > 0) draft.set(["listen"], flags.listen, "--listen");
+  for (const [flag, name] of Object.entries(KEY_FLAGS) as [keyof typeof KEY_FLAGS, string][]) {
+    const given = flags[flag];
+    if (given !== undefined) setKey(draft, CONFIG_KEYS.get(name) as ConfigKey, flag, given, cwd);
+  }
+  for (const [flag, name] of Object.entries(ENDPOINT_FLAGS) as [keyof typeof ENDPOINT_FLAGS, keyof HttpOptions][]) {
+    const policy = flags[flag] === false ? "off" : DEFAULT_HTTP[name];
+    // What the file lets somebody see is on already.
+    const isOff = (draft.get(`http.${name}`) ?? DEFAULT_HTTP[name]) === "off";
+    if (flags[flag] === false || (flags[flag] === true && isOff)) draft.set(["http", name], policy, spelled(flag, flags[flag]));
+  }
+  applySet(draft, flags.set ?? [], cwd);
+  setAddress(draft, flags.host, flags.port, ["--host", "--port"]);
+}
+
+function setKey(draft: ConfigDraft, key: ConfigKey, flag: string, given: string | boolean, cwd: string): void {
+  const value = typeof given === "string" ? fromText(key.schema, given) : given;
+  const wrong = violation(key.schema, value);
+  if (wrong !== null) throw usageError("BAD_VALUE", `--${flag} ${wrong}.`, "`hrmr help start` shows how it is used.");
+  draft.set(key.path, withAbsolutePaths(value, key.schema, cwd), spelled(flag, given));
+}
+
+function spelled(flag: string, given: string | boolean): string {
+  return given === false ? `--no-${flag}` : `--${flag}`;
+}
+
+function checkListenFlags(flags: StartFlags): void {
   for (const url of flags.listen) {
     if (parseListen(url) === null) throw usageError("BAD_VALUE", `--listen cannot take ${JSON.stringify(url)}.`, `Write ${LISTEN_FORMS}.`);
   }
-  if (flags.listen.length > 0) {
-    const other = flags.port === undefined ? (flags.host === undefined ? null : "--host") : "--port";
-    if (other !== null)
-      throw usageError("BAD_VALUE", `${other} and --listen say different things.`, `Put it into the URL: ${LISTEN_FORMS}.`);
-    options.listen = flags.listen;
-  }
-  options.listen = withAddress(options.listen, flags.host, flags.port === undefined ? undefined : Number(flags.port), "--host");
-  if (flags.threads !== undefined) options.threads = Number(flags.threads);
-  if (flags.modules !== undefined) options.modulesDir = resolve(cwd, flags.modules);
-  if (flags.static !== undefined) options.staticDir = resolve(cwd, flags.static);
-  if (flags.state !== undefined) options.stateDir = resolve(cwd, flags.state);
-  options.watch = flags.watch ?? options.watch;
-  options.control.commands = (flags.commands as CommandPolicy | undefined) ?? options.control.commands;
-  if (flags["health-endpoint"] !== undefined) options.http.health = flags["health-endpoint"] ? "anyone" : "off";
-  applyTlsFlags(options, flags["tls-cert"], flags["tls-key"], cwd);
+  const other = flags.port === undefined ? (flags.host === undefined ? null : "--host") : "--port";
+  if (flags.listen.length > 0 && other !== null)
+    throw usageError("BAD_VALUE", `${other} and --listen say different things.`, `Put it into the URL: ${LISTEN_FORMS}.`);
 }
 
 /** Both or neither: the file's key would fit a certificate from a flag by accident only. */
-function applyTlsFlags(options: Options, cert: string | undefined, key: string | undefined, cwd: string): void {
-  if (cert === undefined && key === undefined) return;
-  if (cert === undefined || key === undefined) {
-    const [given, missing] = cert === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
-    throw usageError("BAD_VALUE", `${given} needs ${missing} beside it.`, "`hrmr cert` writes both files for development.");
-  }
-  options.tls.certFile = resolve(cwd, cert);
-  options.tls.keyFile = resolve(cwd, key);
+function checkTlsFlags({ "tls-cert": cert, "tls-key": key }: StartFlags): void {
+  if ((cert === undefined) === (key === undefined)) return;
+  const [given, missing] = cert === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
+  throw usageError("BAD_VALUE", `${given} needs ${missing} beside it.`, "`hrmr cert` writes both files for development.");
 }
 
-/** Changes host and port of the first tcp:// listener; puts one in front if there is none. */
-function withAddress(listen: string[], host: string | undefined, port: number | undefined, hostName: string): string[] {
-  if (host === undefined && port === undefined) return listen;
+/** Changes host and port of the first tcp:// listener; puts one in front if there is none. `names` are who says so, for people. */
+function setAddress(draft: ConfigDraft, host: string | undefined, port: string | undefined, names: [host: string, port: string]): void {
+  if (host === undefined && port === undefined) return;
+  const said = draft.get("listen");
+  const listen = Array.isArray(said) ? (said as unknown[]).filter((url) => typeof url === "string") : defaultOptions().listen;
   const addresses = listen.map((url) => parseListen(url));
   const at = addresses.findIndex((address) => address?.transport === "tcp");
   const old = addresses[at] as Extract<ListenAddress, { host: string }> | undefined;
@@ -93,9 +143,9 @@ function withAddress(listen: string[], host: string | undefined, port: number | 
     transport: "tcp",
     // An IPv6 host is taken with and without brackets.
     host: host?.replace(/^\[(.*)\]$/, "$1") ?? old?.host ?? DEFAULT_HOST,
-    port: port ?? old?.port ?? DEFAULT_PORT,
+    port: port === undefined ? (old?.port ?? DEFAULT_PORT) : Number(port),
   });
   if (parseListen(url) === null)
-    throw usageError("BAD_VALUE", `${hostName} cannot take ${JSON.stringify(host)}.`, "Pass a name or an IP address.");
-  return at === -1 ? [url, ...listen] : listen.with(at, url);
+    throw usageError("BAD_VALUE", `${names[0]} cannot take ${JSON.stringify(host)}.`, "Pass a name or an IP address.");
+  draft.set(["listen"], at === -1 ? [url, ...listen] : listen.with(at, url), port === undefined ? names[0] : names[1]);
 }

@@ -1,68 +1,106 @@
 /**
- * The config file: hrmr.json, JSON with comments and trailing commas. Finds it, reads it, checks it against `rules.ts`.
+ * The config file: finds it, reads it, checks it against the schema.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { suggest } from "./nearest";
-import type { ControlOptions, Http2Options, HttpOptions, Limits, LogOptions, Options, Timeouts, TlsOptions } from "./options";
-import { CONFIG_RULES, isGroup, MODULE_RULES, type Rule, violation } from "./rules";
+import { basename, dirname, join, resolve } from "node:path";
+import { formatOf, parseText } from "./formats";
+import { CONFIG_KEYS, formatPath, isGroup, type KeyPath, modulePaths, valueAt } from "./key-list";
+import { findMistakes, type Mistake } from "./mistakes";
+import type { Options } from "./options";
+import { withAbsolutePaths } from "./paths";
+import type { Positions } from "./positions";
+import { KEY_SCHEMA } from "./schema";
 import { UserError } from "./user-error";
 
-export const CONFIG_FILE = "hrmr.json";
+/** The names under which a config file is found in the working directory, the first one first. */
+export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] as const;
 
-/** What a config file said; what it left out is not there. Paths are absolute. */
-export type FileOptions = Partial<Omit<Options, "limits" | "timeouts" | "http" | "http2" | "tls" | "log" | "control">> & {
-  log?: Partial<LogOptions>;
-  control?: Partial<ControlOptions>;
-  limits?: Partial<Limits>;
-  timeouts?: Partial<Timeouts>;
-  http?: Partial<HttpOptions>;
-  http2?: Partial<Http2Options>;
-  tls?: Partial<TlsOptions>;
-};
-
-export interface LoadedConfig {
-  /** The file's absolute path; null when there is none. */
-  file: string | null;
-  options: FileOptions;
+/** A file that was read. It may have mistakes: `value` is then what it says all the same. */
+export interface ConfigFile {
+  /** Absolute. */
+  path: string;
+  /** The keys that it sets, in groups, without `$schema`. Paths are absolute: relative ones start at the file's folder. */
+  value: Record<string, unknown>;
+  mistakes: Mistake[];
+  /** `hrmr.json:12`, or `hrmr.json` if the line is not known. */
+  lineOf(path: KeyPath): string;
+  /** `hrmr.json:12:5`, or `hrmr.json`. */
+  placeOf(path: KeyPath): string;
 }
 
 /**
- * Loads the config file: `file` (relative to `cwd`; it must exist), or hrmr.json in `cwd` if there is one.
+ * Reads the config file: `file` (relative to `cwd`; it must exist), or the one of CONFIG_FILES that is in `cwd`.
  *
- * @throws UserError NO_CONFIG, BAD_CONFIG_SYNTAX (with line and column) or BAD_CONFIG (all mistakes at once, each with its key)
+ * @returns null if none was named and there is none
+ * @throws UserError NO_CONFIG, TWO_CONFIGS or BAD_CONFIG_SYNTAX (with line and column)
  */
-export async function loadConfig(cwd: string, file?: string): Promise<LoadedConfig> {
-  const path = resolve(cwd, file ?? CONFIG_FILE);
-  if (file === undefined && !existsSync(path)) return { file: null, options: {} };
-  const value = await parseConfig(path, readConfig(path));
-  const mistakes = findMistakes(value);
-  if (mistakes.length > 0) {
-    throw new UserError(`${path} has ${mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`}:\n  ${mistakes.join("\n  ")}`, {
-      code: "BAD_CONFIG",
-      hint: "Nothing was started. Correct the file and start again.",
+export async function readConfigFile(cwd: string, file?: string): Promise<ConfigFile | null> {
+  const path = file === undefined ? findConfigFile(cwd) : resolve(cwd, file);
+  if (path === null) return null;
+  const text = readText(path);
+  const value = await parseText(path, text);
+  const positions = formatOf(path).locate(text);
+  const place = (at: KeyPath, withColumn: boolean): string => {
+    const found = positions.find(at);
+    if (found === null) return basename(path);
+    return `${basename(path)}:${found.line}${withColumn ? `:${found.column}` : ""}`;
+  };
+  const { $schema: _, ...keys } = isGroup(value) ? (withAbsolutePaths(value, KEY_SCHEMA, dirname(path)) as Record<string, unknown>) : {};
+  return {
+    path,
+    value: keys,
+    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byLine(positions)),
+    lineOf: (at) => place(at, false),
+    placeOf: (at) => place(at, true),
+  };
+}
+
+/** What the config file says over the defaults. For commands that need no more than one or two keys of it. */
+export async function loadConfig(cwd: string, file?: string): Promise<{ file: string | null; options: Partial<Options> }> {
+  const config = await readConfigFile(cwd, file);
+  if (config === null) return { file: null, options: {} };
+  if (config.mistakes.length > 0) throw mistakesError(placed(config, config.mistakes), config.path);
+  return { file: config.path, options: config.value };
+}
+
+/** Mistakes of a file with their places. */
+export function placed(file: ConfigFile, mistakes: readonly Mistake[]): { place: string; message: string }[] {
+  return mistakes.map(({ path, message }) => ({ place: file.placeOf(path), message }));
+}
+
+/** The paths of all keys with a value that a file, or any other part of a configuration, sets. */
+export function setPaths(value: Record<string, unknown>): KeyPath[] {
+  const own = [...CONFIG_KEYS.values()].map(({ path }) => path).filter((path) => valueAt(value, path) !== undefined);
+  return [...own, ...modulePaths(value["modules"])];
+}
+
+/**
+ * All mistakes as one error, a line each.
+ *
+ * @param mistakes  each with its place, "hrmr.json:12:5" or "--tls-cert"; null: it has none
+ * @param file  the path of the file that they are in; null: they are not in a file
+ */
+export function mistakesError(mistakes: readonly { place: string | null; message: string }[], file: string | null): UserError {
+  const lines = mistakes.map(({ place, message }) => `\n  ${place === null ? "" : `${place}: `}${message}`);
+  const count = mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`;
+  return new UserError(`${file ?? "The configuration"} has ${count}:${lines.join("")}`, {
+    code: "BAD_CONFIG",
+    hint: "Correct it and try again; `hrmr config --schema` tells what each key takes.",
+  });
+}
+
+function findConfigFile(cwd: string): string | null {
+  const [first, second] = CONFIG_FILES.filter((name) => existsSync(join(cwd, name)));
+  if (first !== undefined && second !== undefined) {
+    throw new UserError(`There are two config files in ${cwd}: ${first} and ${second}.`, {
+      code: "TWO_CONFIGS",
+      hint: "Keep one of them, or name the one that is meant with --config.",
     });
   }
-  return { file: path, options: toOptions(value as Record<string, unknown>, dirname(path)) };
+  return first === undefined ? null : join(cwd, first);
 }
 
-/** Puts what a file said over `base`, group by group. `base` is changed and returned. */
-export function applyConfig(base: Options, file: FileOptions): Options {
-  const { limits, timeouts, http, http2, tls, log, control, modules, ...rest } = file;
-  Object.assign(base, rest);
-  Object.assign(base.limits, limits);
-  Object.assign(base.timeouts, timeouts);
-  Object.assign(base.http, http);
-  Object.assign(base.http2, http2);
-  Object.assign(base.tls, tls);
-  Object.assign(base.log, log);
-  Object.assign(base.control, control);
-  Object.assign(base.modules, modules);
-  return base;
-}
-
-function readConfig(path: string): string {
+function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
@@ -74,80 +112,20 @@ function readConfig(path: string): string {
   }
 }
 
-async function parseConfig(path: string, text: string): Promise<unknown> {
-  try {
-    return Bun.JSONC.parse(text);
-  } catch (cause) {
-    const where = await findSyntaxError(path);
-    throw new UserError(`${path}${where?.place ?? ""}: ${where?.message ?? "this is not JSON"}.`, {
-      code: "BAD_CONFIG_SYNTAX",
-      hint: where?.lineText === undefined ? "Correct the file and start again." : `There: ${where.lineText.trim().slice(0, 100)}`,
-      cause,
-    });
-  }
-}
-
-/** JSONC.parse does not say where; the module loader does (as a module of type jsonc, whatever the file's name). */
-async function findSyntaxError(path: string): Promise<{ place: string; message: string; lineText?: string } | null> {
-  try {
-    // The query keeps a second look at the same path from meeting the first one's cached failure.
-    await import(`${pathToFileURL(path).href}?at=${performance.now()}`, { with: { type: "jsonc" } });
-    return null;
-  } catch (error) {
-    const { message, position } = error as BuildMessage;
-    return position ? { place: `:${position.line}:${position.column}`, message, lineText: position.lineText } : null;
-  }
-}
-
-/** @returns one line for each mistake, beginning with its key's path; empty when there is none */
-export function findMistakes(value: unknown): string[] {
-  if (!isGroup(value)) return [`the file must hold an object, { ... }, and nothing else`];
-  const { modules, ...rest } = value;
-  return [...groupMistakes("", rest, CONFIG_RULES, ["modules"]), ...(modules === undefined ? [] : moduleMistakes(modules))];
-}
-
-function groupMistakes(prefix: string, group: Record<string, unknown>, rules: Record<string, Rule>, alsoKnown: string[] = []): string[] {
-  return Object.entries(group).flatMap(([name, value]) => {
-    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    const path = prefix + name;
-    if (rule === undefined)
-      return [`${path}: there is no such key. ${suggest(name, [...Object.keys(rules), ...alsoKnown], prefix)}`.trim()];
-    const wrong = violation(rule, value);
-    if (wrong !== null) return [`${path} ${wrong}`];
-    if (rule.type === "groups" && Array.isArray(value)) return value.flatMap((item, at) => itemMistakes(`${path}[${at}]`, item, rule));
-    return rule.type === "group" && isGroup(value) ? groupMistakes(`${path}.`, value, rule.keys) : [];
+/** Of a key that stands twice the last one would count; and nobody sees what stands behind the closing brace. */
+function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
+  const found = duplicates.map(({ path, first, second }) => {
+    const lines = first.line === second.line ? "in one line" : `in line ${first.line} and in line ${second.line}`;
+    return { path, message: `${formatPath(path)} stands twice, ${lines}` };
   });
+  const behind = trailing === null ? [] : [{ path: [], message: `line ${trailing.line} has something behind the end of the object` }];
+  return [...found, ...behind];
 }
 
-function itemMistakes(path: string, item: Record<string, unknown>, rule: Extract<Rule, { type: "groups" }>): string[] {
-  const missing = rule.required.filter((name) => item[name] === undefined);
-  return [...missing.map((name) => `${path}.${name} is missing`), ...groupMistakes(`${path}.`, item, rule.keys)];
-}
-
-function moduleMistakes(modules: unknown): string[] {
-  if (!isGroup(modules)) return ["modules must be an object: a module's name, then its settings"];
-  return Object.entries(modules).flatMap(([name, settings]) => {
-    if (!isGroup(settings)) return [`modules.${name} must be an object`];
-    return Object.entries(MODULE_RULES).flatMap(([key, rule]) => {
-      const wrong = settings[key] === undefined ? null : violation(rule, settings[key]);
-      return wrong === null ? [] : [`modules.${name}.${key} ${wrong}`];
-    });
-  });
-}
-
-/** `value` has no mistakes. Paths are relative to the file, so that it means the same from every working directory. */
-function toOptions(value: Record<string, unknown>, folder: string): FileOptions {
-  const { $schema: _, ...options } = value;
-  return withAbsolutePaths(options, CONFIG_RULES, folder);
-}
-
-/** @returns a copy in which every path, also one in a group, starts at the root */
-function withAbsolutePaths(group: Record<string, unknown>, rules: Record<string, Rule>, folder: string): Record<string, unknown> {
-  const absolute = (value: unknown, rule: Rule | undefined): unknown => {
-    if (rule?.type === "path" && typeof value === "string") return resolve(folder, value);
-    if (rule?.type === "group" && isGroup(value)) return withAbsolutePaths(value, rule.keys, folder);
-    if (rule?.type === "groups" && Array.isArray(value)) return value.map((item) => withAbsolutePaths(item, rule.keys, folder));
-    return value;
+function byLine(positions: Positions): (a: Mistake, b: Mistake) => number {
+  const lineOf = ({ path }: Mistake) => positions.find(path)?.line ?? Infinity;
+  return (a, b) => {
+    const [lineA, lineB] = [lineOf(a), lineOf(b)];
+    return lineA === lineB ? 0 : lineA - lineB;
   };
-  return Object.fromEntries(Object.entries(group).map(([name, value]) => [name, absolute(value, rules[name])]));
 }

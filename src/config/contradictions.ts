@@ -1,0 +1,50 @@
+/**
+ * What two keys of the configuration must agree on.
+ */
+
+export interface Contradiction {
+  /** The key that asks for the other one. */
+  path: readonly (string | number)[];
+  /** Begins with the key. */
+  message: string;
+}
+
+/** @param options  defaults, file, environment and flags put together; a value may still be of the wrong type, and is then left alone */
+export function findContradictions(options: unknown): Contradiction[] {
+  const { tls, control } = (options ?? {}) as { tls?: unknown; control?: unknown };
+  return [...tlsContradictions(fieldsOf(tls)), ...controlContradictions(fieldsOf(control))];
+}
+
+function tlsContradictions(tls: Record<string, unknown>): Contradiction[] {
+  const found: Contradiction[] = [];
+  const say = (name: string, message: string) => found.push({ path: ["tls", name], message });
+  const { certFile, keyFile, sni, clientCert, clientCaFile } = tls;
+  if (isSet(certFile) && !isSet(keyFile)) say("certFile", "tls.certFile is set, and tls.keyFile is not. Name both files, or neither");
+  if (isSet(keyFile) && !isSet(certFile)) say("keyFile", "tls.keyFile is set, and tls.certFile is not. Name both files, or neither");
+  if (Array.isArray(sni) && sni.length > 0 && !isSet(certFile))
+    say("sni", "tls.sni has certificates, and tls.certFile names none for all other clients");
+  if ((clientCert === "request" || clientCert === "require") && !isSet(clientCaFile))
+    say(
+      "clientCert",
+      `tls.clientCert is "${clientCert}", and tls.clientCaFile is not set. Name the file with the authorities of the clients`,
+    );
+  return found;
+}
+
+function controlContradictions({ commands, tokenFile }: Record<string, unknown>): Contradiction[] {
+  if (commands !== "token" || isSet(tokenFile)) return [];
+  return [
+    {
+      path: ["control", "commands"],
+      message: 'control.commands is "token", and control.tokenFile is not set. Name the file with the token',
+    },
+  ];
+}
+
+function isSet(path: unknown): boolean {
+  return path !== null && path !== undefined;
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}

@@ -1,0 +1,70 @@
+/**
+ * What is wrong with a configuration, in words: each mistake with its key, and the nearest name for one that does not exist.
+ */
+import { CONFIG_KEYS, fieldsOf, formatPath, type KeyPath, schemaAt, valueAt, valueFacts } from "./key-list";
+import { nearest } from "./nearest";
+import { KEY_SCHEMA } from "./schema";
+import type { Schema } from "./schema-parts";
+
+export interface Mistake {
+  path: KeyPath;
+  /** Begins with the key. */
+  message: string;
+}
+
+/** Names from which no likeness leads to the right one: of earlier versions, and of flags. */
+const ALIASES: Record<string, string> = { healthEndpoint: "http.health", port: "listen", host: "listen" };
+
+/** @returns each mistake of what a file holds; of a key only the first one */
+export function findMistakes(value: unknown): Mistake[] {
+  const issues = KEY_SCHEMA.safeParse(value).error?.issues ?? [];
+  const found = new Map<string, Mistake>();
+  for (const issue of issues) {
+    const path = issue.path as KeyPath;
+    const mistakes = issue.code === "unrecognized_keys" ? issue.keys.map((name) => unknownKey(path, name)) : [wrongValue(path, value)];
+    for (const mistake of mistakes) {
+      const key = formatPath(mistake.path);
+      if (!found.has(key)) found.set(key, mistake);
+    }
+  }
+  return [...found.values()];
+}
+
+/** @returns what is wrong with the value of a key, as the end of a sentence ("must be ..., not ..."); null if it fits */
+export function violation(schema: Schema, value: unknown): string | null {
+  return schema.safeParse(value).success ? null : `must be ${valueFacts(schema).takes}, not ${shown(value)}`;
+}
+
+function wrongValue(path: KeyPath, root: unknown): Mistake {
+  if (path.length === 0) return { path, message: "the file must hold an object, { ... }, and nothing else" };
+  const value = valueAt(root, path);
+  const schema = schemaAt(path);
+  const what =
+    value === undefined ? "is missing" : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${shown(value)}`;
+  return { path, message: `${formatPath(path)} ${what}` };
+}
+
+function unknownKey(group: KeyPath, name: string): Mistake {
+  const path = [...group, name];
+  return { path, message: `${formatPath(path)}: there is no such key. ${suggestKey(group, name)}`.trim() };
+}
+
+/** `Did you mean limits.maxBodyBytes?`: the nearest name beside it, or else one of the same name elsewhere; empty if there is none. */
+export function suggestKey(group: KeyPath, name: string): string {
+  const schema = schemaAt(group);
+  const beside = nearest(name, Object.keys((schema === null ? null : fieldsOf(schema)) ?? {}));
+  const meant = beside === null ? (ALIASES[name] ?? sameNameElsewhere(name)) : formatPath([...group, beside]);
+  return meant === null ? "" : `Did you mean ${meant}?`;
+}
+
+function sameNameElsewhere(name: string): string | null {
+  const wanted = name.toLowerCase();
+  const found = [...CONFIG_KEYS.values()].filter(({ path }) => path.at(-1)?.toLowerCase() === wanted);
+  return found[0]?.name ?? null;
+}
+
+/** The value as JSON, cut so that a mistake stays one line. */
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}

@@ -1,0 +1,241 @@
+/**
+ * The one schema of the configuration: every key with its type, range, default, unit and meaning. The config file, HRMR_ variables,
+ * `--set`, `hrmr config --schema` and docs/configuration.md go by it.
+ */
+import * as z from "zod/mini";
+import { findContradictions } from "./contradictions";
+import {
+  CLIENT_CERT_POLICIES,
+  COMMAND_POLICIES,
+  DEFAULT_CONTROL,
+  DEFAULT_HTTP,
+  DEFAULT_HTTP2,
+  DEFAULT_LIMITS,
+  DEFAULT_LOG,
+  DEFAULT_TIMEOUTS,
+  DEFAULT_TLS,
+  defaultOptions,
+  ENDPOINT_POLICIES,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  LOG_ROTATIONS,
+  TLS_VERSIONS,
+} from "./options";
+import { PROCESSES_RANGE, THREADS_RANGE, TIMEOUT_RANGE } from "./ranges";
+import * as part from "./schema-parts";
+import { choice, flag, group, integer, key, path, pathOrNull, texts } from "./schema-parts";
+
+const restart = { restart: true };
+const ms = { unit: "ms" };
+const bytes = { unit: "bytes" };
+const timeout = (description: string) => key(integer(TIMEOUT_RANGE), description, ms);
+const most = (unit: string, description: string) => key(integer({ min: 1 }), description, { unit });
+/** Of these 0 means "no limit"; the others must leave room for one. */
+const mostOrNoLimit = (unit: string, description: string) => key(integer({ min: 0 }), `${description}. 0: no limit`, { unit });
+
+const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
+  maxConnections: most(
+    "connections",
+    "Open connections in all. Lowered at the start to what the limit of open files leaves; one too many is closed at once",
+  ),
+  maxConnectionsPerAddress: mostOrNoLimit(
+    "connections",
+    "Open connections of one remote address. Unless another number than the default is set, loopback clients are not counted; unix clients never are",
+  ),
+  maxNewConnectionsPerSecond: mostOrNoLimit(
+    "connections",
+    "New connections of one remote address within a second. Loopback and unix clients are not counted",
+  ),
+  maxMessagesPerSecond: mostOrNoLimit(
+    "messages",
+    "Raw messages and HTTP/1.1 requests of one connection within a second. Above it the connection is read again in the next one",
+  ),
+  maxPrefixBytes: most("bytes", "First bytes that match no route and are kept to see whether they will"),
+  maxWebSocketMessageBytes: most("bytes", "One WebSocket message, after decompression. A route's `maxMessageBytes` goes before it"),
+  maxMessageBytes: most("bytes", "One raw message; also what a `connect` handler's read may wait for"),
+  maxHeaderBytes: most("bytes", "An HTTP request line and its headers together"),
+  maxHeaderFields: most("fields", "Header fields of one HTTP request"),
+  maxBodyBytes: most("bytes", "An HTTP request's body, after de-chunking"),
+  maxPipelined: most("messages", "Raw messages of one connection that wait for a reply, before it is no longer read"),
+  maxWriteBufferBytes: most("bytes", "Waiting to be sent on one connection, above which it is no longer read and streams wait"),
+  maxQueued: most("calls", "Calls on the pool without an answer, above which a caller gets `ERR busy`"),
+  maxLiveGenerations: most("versions", "Versions of one module in memory at once; the oldest is cut"),
+});
+
+const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ever", {
+  idleMs: timeout("A connection between messages, before it is closed"),
+  prefixWaitMs: timeout(
+    "A complete short key while a longer one still could match; a command, or what matches nothing, without a line end",
+  ),
+  requestMs: timeout("From a raw message's first byte to its last"),
+  headMs: timeout("From an HTTP request's first byte to the end of its header"),
+  bodyMs: timeout("For each KB of an HTTP request's body, or its rest, while the handler wants it"),
+  handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` goes before it"),
+  writeMs: timeout("A client that takes nothing of what was written to it, before it is cut"),
+  drainMs: timeout("What is still under way on a replaced version, or at a shutdown, before it is cut"),
+  loadMs: timeout("A module's import; its setup and check together; handoff and dispose each"),
+});
+
+const log = group(DEFAULT_LOG, "What the server tells of itself, and where", {
+  level: key(choice(LOG_LEVELS), "The least that is told. Flag `--log-level`"),
+  format: key(choice(LOG_FORMATS), "`text`: one line an event for people. `json`: one object a line for machines. Flag `--log-format`"),
+  file: key(pathOrNull(), "The log file; it is opened anew by SIGHUP. `null`: stderr. Flag `--log-file`"),
+  maxFileBytes: key(integer({ min: 0 }), "A log file of this size is put aside and a new one begun. 0: never", bytes),
+  maxFiles: key(integer({ min: 0, max: 1000 }), "Log files put aside that are kept", { unit: "files" }),
+  rotate: key(choice(LOG_ROTATIONS), "When a new log file is begun, besides at `log.maxFileBytes`"),
+  access: key(flag(), "Tell of each answered message and request, with status, bytes and time. Flag `--access-log`"),
+  accessSample: key(integer({ min: 1 }), "Of how many of them one is told", { unit: "answers" }),
+});
+
+const control = group(DEFAULT_CONTROL, "How a running server is told what to do", {
+  commands: key(
+    choice(COMMAND_POLICIES),
+    "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: clients of this machine. `token`: they, and whoever ends the command with `token:` and the token. `off`: nobody, and their words stay reserved. Flag `--commands`",
+  ),
+  tokenFile: key(pathOrNull(), 'File with the token: one line, at least 16 characters. Needed by `commands: "token"`'),
+  socket: key(
+    pathOrNull(),
+    "The control socket. `null`: `control.sock` in $RUNTIME_DIRECTORY or else in the state folder. Flag `--control`",
+    restart,
+  ),
+});
+
+const endpoint = (description: string) => key(choice(ENDPOINT_POLICIES), description);
+
+const http = group(DEFAULT_HTTP, "Endpoints of the server itself, asked before any module, and what stands before all modules", {
+  health: endpoint("Who sees GET /health: the server lives. `local`: clients of this machine. `off`: it is left to the modules"),
+  ready: endpoint("Who sees GET /ready: every module is loaded, and the server does not drain. Names are told to this machine only"),
+  stats: endpoint("Who sees GET /stats: figures as JSON"),
+  metrics: endpoint("Who sees GET /metrics: figures for Prometheus"),
+  use: key(
+    texts(),
+    "Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there: without one of them the server does not start",
+  ),
+});
+
+const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and timeouts of HTTP/1.1", {
+  enabled: key(flag(), "Speak HTTP/2 with clients that begin with its preface, and offer it to those that speak TLS", restart),
+  maxControlFramesPerSecond: key(
+    integer({ min: 0 }),
+    "Frames of one connection that carry nothing (pings, window updates, priorities, empty DATA), beyond those that belong to its requests. 0: no limit",
+    { unit: "frames", ...restart },
+  ),
+  maxResetsPerSecond: key(integer({ min: 0 }), "Streams of one HTTP/2 connection that its client resets, before it is cut. 0: no limit", {
+    unit: "streams",
+    ...restart,
+  }),
+});
+
+const sniItem = part.object(
+  z.strictObject({
+    serverNames: key(part.serverNames(), '`"a.example"`, or `"*.b.example"` for one label in its place. An exact name goes before'),
+    certFile: key(path(), "The certificate for these names (PEM)"),
+    keyFile: key(path(), "Its private key (PEM, not encrypted)"),
+    minVersion: key(z.optional(choice(TLS_VERSIONS)), "Default: `tls.minVersion`"),
+  }),
+);
+
+const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
+  certFile: key(pathOrNull(), "The certificate (PEM), then those between it and its authority. `null`: no TLS. Flag `--tls-cert`"),
+  keyFile: key(pathOrNull(), "Its private key (PEM, not encrypted). Both or neither. Flag `--tls-key`"),
+  minVersion: key(choice(TLS_VERSIONS), "The oldest version that is spoken"),
+  sni: key(part.listOf(sniItem), "Further certificates, by the name that the client asks for (see [TLS](#tls))"),
+  clientCaFile: key(pathOrNull(), "The authorities that clients' certificates must come from (PEM)"),
+  clientCert: key(
+    choice(CLIENT_CERT_POLICIES),
+    "Whether clients are asked for a certificate. `request` serves the others too; modules see in `client.tls` who is who. `require` cuts them",
+  ),
+  handshakeTimeoutMs: timeout(
+    "From the first byte (on `tls://` from the connection) to the end of the handshake, before the client is cut. 0 waits for ever",
+  ),
+});
+
+const moduleTimeout = (name: string) => z.optional(timeout(`Instead of \`timeouts.${name}\`, for this module`));
+
+const moduleSettings = part.object(
+  z.looseObject({
+    enabled: z.optional(
+      key(
+        flag(),
+        "Whether the module is served. Default `true`. A module that ships with hrmr and is off is switched on by being named at all (see [modules.md](modules.md#what-ships-with-hrmr))",
+      ),
+    ),
+    external: z.optional(key(texts(), "Packages that are not bundled: native addons, packages that read files of their own folder")),
+    run: z.optional(key(choice(["inline", "pool"]), 'Where those routes run that do not say it themselves. Default `"inline"`')),
+    reload: z.optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
+    timeouts: z.optional(
+      part.object(
+        z.strictObject({ handlerMs: moduleTimeout("handlerMs"), loadMs: moduleTimeout("loadMs"), drainMs: moduleTimeout("drainMs") }),
+      ),
+    ),
+  }),
+);
+
+const {
+  log: _log,
+  control: _control,
+  limits: _limits,
+  timeouts: _timeouts,
+  tls: _tls,
+  http: _http,
+  http2: _http2,
+  ...single
+} = defaultOptions();
+
+/** Without what two keys must agree on: for one file or one layer of the configuration alone. */
+export const KEY_SCHEMA = part.object(
+  z.strictObject({
+    $schema: z.optional(key(part.text(), "Ignored. For editors: `hrmr init` writes the schema beside the file")),
+    ...part.withDefaults(single, {
+      listen: key(
+        part.listenUrls(),
+        "Where to listen; several are possible. `tls://` takes TLS only, the other streams take it too once there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. Flags `--listen`, `--port`, `--host`",
+        restart,
+      ),
+      modulesDir: key(
+        pathOrNull(),
+        "Folder of the modules. `null`: `modules` beside the config file or in the working directory, which may be missing, and come later. A folder that is named must exist; that one, and one beside the config file, must not be empty. Flag `--modules`",
+        restart,
+      ),
+      staticDir: key(
+        pathOrNull(),
+        "What the http module serves. `null`: `static_html` beside the modules folder if there is one, else the pages in the binary. Flag `--static`",
+        restart,
+      ),
+      stateDir: key(
+        pathOrNull(),
+        "Bundles, modules' data, unpacked modules. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
+        restart,
+      ),
+      threads: key(integer(THREADS_RANGE), "Threads of the pool. They start when the first module needs them. Flag `--threads`", {
+        unit: "threads",
+        ...restart,
+      }),
+      watch: key(flag(), "Reload what changed on disk, 50 ms after the last change. Flag `--watch`"),
+      processes: key(integer(PROCESSES_RANGE), "Server processes on the same listeners. 0: one a core. Flag `--processes`", {
+        unit: "processes",
+        ...restart,
+      }),
+      pidFile: key(
+        pathOrNull(),
+        "Where the process id is written; the file is locked while the server runs. `null`: nowhere. Flag `--pid-file`",
+        restart,
+      ),
+      modules: key(part.object(z.record(z.string(), moduleSettings)), "Settings of a module, by its name"),
+    }),
+    limits,
+    timeouts,
+    log,
+    control,
+    http,
+    http2,
+    tls,
+  }),
+);
+
+/** The whole configuration. Parsing {} gives the defaults; the output is an `Options`. */
+export const CONFIG_SCHEMA = KEY_SCHEMA.check(
+  z.superRefine((options, context) => {
+    for (const { path: at, message } of findContradictions(options)) context.addIssue({ code: "custom", path: [...at], message });
+  }),
+);
