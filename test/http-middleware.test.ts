@@ -281,7 +281,7 @@ describe("a module that http.use names", () => {
         expect(await hub.ask("RELOAD")).toContain("v1 drains, 1 under way");
         const reply = await hanging;
         expect([reply.status, reply.headers.get("retry-after")]).toEqual([503, "1"]);
-        await hub.program.waitFor("guard v1: 1 still under way after 200 ms were cut");
+        await hub.program.waitFor("guard v1 1 still under way after 200 ms were cut");
       },
     ));
 

@@ -146,7 +146,7 @@ test("what is still under way at drainMs is cut by name, and the old version is 
     hub.write("modules/slow.ts", slow("two"));
     await hub.ask("RELOAD");
     expect(await client.waitFor("\n")).toBe('ERR "SLOW" failed\n');
-    await hub.program.waitFor("slow v1: 1 still under way after 200 ms were cut");
+    await hub.program.waitFor("slow v1 1 still under way after 200 ms were cut");
     await freed(hub, "slow");
   }));
 

@@ -8,6 +8,7 @@
  */
 import type { Client } from "../module/contract";
 import type { ModuleErrorData } from "../module/describe-error";
+import type { LogFields } from "../observe/log-fields";
 import type { LoadSpec } from "./spec";
 
 /**
@@ -134,7 +135,7 @@ export type ToMain =
   | { readonly type: "pong"; readonly ping: number }
   /** A handler reads its request's body. 0: it wants no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
-  | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly text: string };
+  | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly text: string; readonly fields: LogFields };
 
 const encodedClients = new WeakMap<Client, string>();
 

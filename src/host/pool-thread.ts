@@ -3,6 +3,7 @@
  * and its replacement when it is not.
  */
 import type { Log } from "../module/contract";
+import { logWith } from "../observe/log-fields";
 import { HandlerError, HandlerTimeoutError, HostLostError } from "./errors";
 import {
   CALL_FIELDS,
@@ -211,7 +212,7 @@ export class Thread implements CallHolder {
     if (this.state === "blocked") this.state = "running";
     this.#promptSince = this.#quietSince;
     if (Array.isArray(data)) this.#receiveReplies(data);
-    else if (data.type === "log") this.#owner.log[data.level](data.text);
+    else if (data.type === "log") logWith(this.#owner.log, data.fields)[data.level](data.text);
     else if (data.type === "want") {
       const { seq, parts } = data;
       this.calls.get(seq)?.body?.want(parts, (part) => this.#post({ type: "part", seq, part }));

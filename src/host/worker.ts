@@ -3,6 +3,8 @@ import { registerHrmrModule } from "../module/api";
 import type { Handle, Log } from "../module/contract";
 import { describeError, ModuleError } from "../module/describe-error";
 import { type LoadedModule, loadModule } from "../module/load";
+import { errorData, type LogFields } from "../observe/log-fields";
+import { showValue } from "../observe/log-format";
 import type { LoadSpec } from "./spec";
 import { type CallBatch, failureOf, type ReplyBatch, type ToMain, type ToWorker } from "./messages";
 import { type Resident, WorkerCalls } from "./worker-calls";
@@ -18,16 +20,30 @@ interface WorkerScope {
 const scope = globalThis as unknown as WorkerScope;
 const post = (message: ToMain): void => scope.postMessage(message);
 
-/** @param tag stands before each line: whose it is */
-function makeLog(tag: string): Log {
-  const say =
-    (level: "debug" | "info" | "warn" | "error") =>
-    (...values: unknown[]): void =>
-      post({ type: "log", level, text: tag + values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" ") });
-  return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+interface ThreadLog extends Log {
+  withFields(fields: LogFields): ThreadLog;
 }
 
-const log = makeLog("");
+/** @param place stands before each message */
+function makeLog(fields: LogFields, place: string): ThreadLog {
+  const say =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (...values: unknown[]): void => {
+      const thrown = fields.error ?? values.find((value) => value instanceof Error);
+      // Copied here: on its way to the main thread an error would lose what it has of its own.
+      const error = thrown === undefined ? {} : { error: errorData(thrown) };
+      post({ type: "log", level, text: place + values.map((value) => showValue(value, false)).join(" "), fields: { ...fields, ...error } });
+    };
+  return {
+    debug: say("debug"),
+    info: say("info"),
+    warn: say("warn"),
+    error: say("error"),
+    withFields: (more) => makeLog({ ...fields, ...more }, place),
+  };
+}
+
+const log = makeLog({}, "");
 
 const GLOBALS = { Response: PoolResponse };
 
@@ -77,8 +93,8 @@ function answer(work: Promise<string[]>): void {
 }
 
 async function load(spec: LoadSpec, previousId: number | null): Promise<string[]> {
-  const own = makeLog(`${spec.name} v${spec.generation} on pool thread ${host}: `);
-  const onError = (error: unknown, kind: string): void => own.error(`${kind}: ${describeThrown(error)}`);
+  const own = makeLog({ module: spec.name, generation: spec.generation }, `on pool thread ${host}: `);
+  const onError = (error: unknown, kind: string): void => own.withFields({ error }).error(`${kind}: ${describeThrown(error)}`);
   const module = await loadModule(spec, { globals: GLOBALS, host, log: own, onError, timeoutMs: loadTimeoutMs });
   try {
     const notes: string[] = [];

@@ -154,7 +154,7 @@ class Loaded implements LoadedModule {
       }
     } catch (error) {
       const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
-      this.#options.log.warn(`Module "${this.#spec.name}" v${this.#spec.generation}: ${failed.message} (${failed.place})`);
+      this.#options.log.warn(`${failed.message} (${failed.place})`);
     }
     end(this.graph);
     this.#state = undefined;

@@ -3,6 +3,7 @@
  * One reload runs at a time; those asked for meanwhile become one more, and each caller gets the verdict of the reload
  * that covered its wish.
  */
+import type { ServerLog } from "../observe/log";
 import type { Generation } from "./generation";
 import type { ModuleEntry, ModuleSet, RegistryOptions } from "./module-set";
 import { runReload } from "./reload";
@@ -101,7 +102,7 @@ export class Registry implements ModuleSet {
    * finish what has an end, so that reloads in quick succession fail no request; then it is cut.
    */
   async makeRoom(entry: ModuleEntry): Promise<void> {
-    const { maxLiveGenerations, log } = this.options;
+    const { maxLiveGenerations } = this.options;
     for (const oldest of entry.old) {
       // The live version becomes an old one, and the next one comes.
       if (entry.old.size + 2 <= maxLiveGenerations) return;
@@ -110,7 +111,7 @@ export class Registry implements ModuleSet {
       if (oldest.isDisposed) continue;
       const count = oldest.cutAll(`${oldest.name} v${oldest.number} was the oldest of more than ${maxLiveGenerations} versions.`);
       this.cutCount += count;
-      if (count > 0) log.warn(`${oldest.name} v${oldest.number}: ${count} still under way cut, too many versions live`);
+      if (count > 0) this.#logOf(oldest).warn(`${count} still under way cut, too many versions live`);
       await retired;
     }
   }
@@ -119,20 +120,23 @@ export class Registry implements ModuleSet {
     const startedAt = performance.now();
     await generation.drain(this.options.drainMs, (count) => {
       this.cutCount += count;
-      this.options.log.warn(`${generation.name} v${generation.number}: ${count} still under way after ${this.options.drainMs} ms were cut`);
+      this.#logOf(generation).warn(`${count} still under way after ${this.options.drainMs} ms were cut`);
     });
     const hadToWait = performance.now() - startedAt > 1;
     await this.#dispose(generation);
     entry.old.delete(generation);
-    if (hadToWait) this.options.log.info(`${generation.name} v${generation.number} has drained and is freed`);
+    if (hadToWait) this.#logOf(generation).info("has drained and is freed");
+  }
+
+  #logOf({ name, number }: Generation): ServerLog {
+    return this.options.log.withFields({ module: name, generation: number });
   }
 
   async #dispose(generation: Generation): Promise<void> {
-    const { name, number } = generation;
     try {
       await generation.dispose();
     } catch (error) {
-      this.options.log.warn(`${name} v${number}: dispose failed: ${error instanceof Error ? error.message : String(error)}`);
+      this.#logOf(generation).warn(`dispose failed: ${error instanceof Error ? error.message : String(error)}`);
     }
     if (generation.needsPool) await this.options.host.retire(generation.id);
     this.#collectSoon();

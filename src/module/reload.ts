@@ -162,14 +162,14 @@ function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
 }
 
 async function loadGeneration({ options }: ModuleSet, spec: Generation["spec"]): Promise<Generation> {
-  const log = options.log.withTag(`${spec.name} v${spec.generation}`);
+  const log = options.log.withFields({ module: spec.name, generation: spec.generation });
   const module = await loadModule(spec, {
     globals: options.globals,
     publish: options.publish,
     host: "main",
     log,
     timeoutMs: options.loadMs,
-    onError: (error, kind) => log.error(`${kind}: ${authorStack(error)}`),
+    onError: (error, kind) => log.withFields({ error }).error(`${kind}: ${authorStack(error)}`),
   });
   return new Generation(spec, module);
 }
@@ -263,7 +263,8 @@ async function bringBack({ registry }: Run, entry: ModuleEntry, previous: Genera
     entry.live = again;
     entry.unavailable = [];
   } catch (error) {
-    registry.options.log.error(`${entry.name} v${previous.number} could not be put back and answers 503: ${describeFailure(error)}`);
+    const log = registry.options.log.withFields({ module: entry.name, generation: previous.number, error });
+    log.error(`could not be put back and answers 503: ${describeFailure(error)}`);
   }
 }
 

@@ -2,7 +2,8 @@
  * `fetch`'s second argument: the module's context, with what belongs to one request. The same for every version of HTTP,
  * and on the pool.
  */
-import type { Client, RequestContext } from "./contract";
+import { logWith } from "../observe/log-fields";
+import type { Client, Log, RequestContext } from "./contract";
 
 /** What a client or a proxy may give as X-Request-Id: printable, without spaces, at most 128 characters. It ends up in logs. */
 const SANE_ID = /^[\w.:;,@+/=~-]{1,128}$/;
@@ -53,6 +54,7 @@ export function requestContext(
 }
 
 function makeContextClass(context: object): ContextClass {
+  const log = (context as { readonly log?: Log }).log;
   class RequestContextOfModule {
     readonly params: Record<string, string>;
     readonly #wire: { readonly client: Client };
@@ -66,6 +68,11 @@ function makeContextClass(context: object): ContextClass {
 
     get client(): Client {
       return this.#wire.client;
+    }
+
+    /** What is logged while a request is answered tells its connection. */
+    get log(): Log | undefined {
+      return log && logWith(log, { connection: this.#wire.client.connection });
     }
 
     get requestId(): string {

@@ -63,8 +63,8 @@ function nameOf(error: Error): string {
   return `${name}: ${message}`;
 }
 
-/** Text as it is, objects on one line, errors with their stack and causes. */
-function showValue(value: unknown, colors: boolean): string {
+/** What an event shows of a value: text as it is, objects on one line, errors with their stack and causes. */
+export function showValue(value: unknown, colors: boolean): string {
   if (typeof value === "string") return value;
   try {
     return inspect(value, { colors, breakLength: Infinity, compact: true, depth: 4 });

@@ -62,11 +62,14 @@ export class LogThrottle {
     return true;
   }
 
-  /** @returns what was left out of the seconds that are over; each is returned once, and then told anew */
-  flush(nowMs: number): SuppressedFailures[] {
+  /**
+   * @param isEnd there is no next second: those that are not over count too
+   * @returns what was left out of the seconds that are over; each is returned once, and then told anew
+   */
+  flush(nowMs: number, isEnd = false): SuppressedFailures[] {
     const suppressed: SuppressedFailures[] = [];
     for (const [key, { failure, startedAtMs, count }] of this.#kinds) {
-      if (nowMs - startedAtMs < WINDOW_MS) break;
+      if (!isEnd && nowMs - startedAtMs < WINDOW_MS) break;
       this.#kinds.delete(key);
       if (count > this.#perSecond) suppressed.push({ count: count - this.#perSecond, overMs: nowMs - startedAtMs, failure });
     }

@@ -29,7 +29,7 @@ export interface ServerLog extends Log {
 export interface ProcessLog extends ServerLog {
   setLevel(level: LogLevel): void;
   /**
-   * Takes over new settings; what is not named gets its default. Fields and tags stay.
+   * Takes over new settings; what is not named gets its default. Fields and tags stay, and the role unless it is named.
    *
    * @throws UserError LOG_FILE when the new file cannot be opened; then nothing has changed
    */
@@ -91,6 +91,7 @@ class LogOutput {
   readonly #write: (text: string) => void;
   #format: LogFormat = "text";
   #file: LogFile | null = null;
+  #role: LogFileRole = "owner";
 
   constructor(isTty: boolean, write: (text: string) => void) {
     this.#isTty = isTty;
@@ -99,7 +100,7 @@ class LogOutput {
     this.#consola = createConsola({ reporters: [{ log: (entry: LogObject) => this.#report(entry) }], throttle: 0, throttleMin: Infinity });
   }
 
-  reconfigure({ level, format, file, maxFileBytes, maxFiles, rotate, role = "owner" }: Partial<LogSettings>): void {
+  reconfigure({ level, format, file, maxFileBytes, maxFiles, rotate, role = this.#role }: Partial<LogSettings>): void {
     const path = file ?? null;
     const settings = {
       path: path ?? "",
@@ -114,6 +115,7 @@ class LogOutput {
       this.#file?.close();
       this.#file = next;
     }
+    this.#role = role;
     this.#format = format ?? DEFAULT_LOG.format;
     this.setLevel(level ?? DEFAULT_LOG.level);
   }
