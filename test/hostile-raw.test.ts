@@ -28,22 +28,12 @@ const QUICK = {
   "hrmr.json": '{ "limits": { "maxMessageBytes": 5000 }, "timeouts": { "requestMs": 300, "idleMs": 1500, "writeMs": 400 } }',
 };
 
-interface FullStatus {
-  pid: number;
-  openConnections: number;
-  memoryBytes: number;
-}
-
-async function status(hub: Hub): Promise<FullStatus> {
-  return JSON.parse(await hub.ask("STATUS\n")) as FullStatus;
-}
-
 /** A fresh client is served, by the same process, which found no mistake of its own. */
 async function alive(hub: Hub): Promise<void> {
   expect(await hub.ask("PING")).toBe("PONG\n");
   // Not by fetch, whose connection would stay open and be counted.
   expect(await hub.ask("GET /page HTTP/1.0\r\n\r\n")).toEndWith("\r\n\r\npage");
-  expect((await status(hub)).pid).toBe(hub.program.pid);
+  expect((await hub.status()).pid).toBe(hub.program.pid);
   expect(hub.program.output()).not.toContain("bug in hrmr");
 }
 
@@ -95,7 +85,7 @@ describe("garbage", () => {
           );
         }
         await alive(hub);
-        await until("all connections closed", async () => (await status(hub)).openConnections <= 2);
+        await until("all connections closed", async () => (await hub.status()).openConnections <= 2);
       }),
     30_000,
   );
@@ -218,14 +208,14 @@ describe("messages that do not end as they should", () => {
         for (let at = 1; at <= message.length; at++) await throwAt(hub, Buffer.from(message.slice(0, at), "latin1"));
       }
       await alive(hub);
-      expect((await status(hub)).openConnections).toBeLessThanOrEqual(2);
+      expect((await hub.status()).openConnections).toBeLessThanOrEqual(2);
     }));
 });
 
 describe("clients that do not read, do not speak or do not stay", () => {
   test("who never reads replies is pushed back, costs little memory and is cut at writeMs", () =>
     withHub(QUICK, [], async (hub) => {
-      const before = (await status(hub)).memoryBytes;
+      const before = (await hub.status()).memoryBytes;
       const deaf = await Promise.all(
         Array.from({ length: 20 }, async () => {
           const client = await hub.connect();
@@ -236,7 +226,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
       );
       let peak = 0;
       await until("the deaf are cut", async () => {
-        const { openConnections, memoryBytes } = await status(hub);
+        const { openConnections, memoryBytes } = await hub.status();
         peak = Math.max(peak, memoryBytes);
         return openConnections === 1;
       });
@@ -267,7 +257,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
           }),
         );
       }
-      await until("all are gone", async () => (await status(hub)).openConnections === 1);
+      await until("all are gone", async () => (await hub.status()).openConnections === 1);
       await alive(hub);
     }));
 
@@ -275,7 +265,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
     "thousands that connect and say nothing leave room for one more, and none of them stays after",
     () =>
       withHub({ ...FILES, "hrmr.json": '{ "limits": { "maxConnections": 20000 } }' }, [], async (hub) => {
-        const before = await status(hub);
+        const before = await hub.status();
         // This process and the server need a descriptor each for every one.
         const count = Math.min(10_000, descriptorLimit() - 500);
         const silent: Bun.Socket[] = [];
@@ -288,12 +278,12 @@ describe("clients that do not read, do not speak or do not stay", () => {
             )),
           );
         }
-        await until("all are accepted", async () => (await status(hub)).openConnections === count + 1);
+        await until("all are accepted", async () => (await hub.status()).openConnections === count + 1);
         await alive(hub);
-        const { memoryBytes } = await status(hub);
+        const { memoryBytes } = await hub.status();
         expect((memoryBytes - before.memoryBytes) / count).toBeLessThan(6000);
         for (const socket of silent) socket.terminate();
-        await until("all are gone", async () => (await status(hub)).openConnections === 1);
+        await until("all are gone", async () => (await hub.status()).openConnections === 1);
         await alive(hub);
       }),
     40_000,

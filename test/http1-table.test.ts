@@ -112,7 +112,7 @@ const accepted: Record<string, Case> = {
     echo: { body: "hi" },
   },
   "Expect: 100-continue without a body": { request: get(`${HOST}Expect: 100-continue\r\n`), status: 200 },
-  "/health": { request: get(HOST, "/health"), status: 200, reply: (reply) => expect(reply.body).toBe("fine\n") },
+  "/health": { request: get(HOST, "/health"), status: 200, reply: (reply) => expect(reply.body).toBe("fine") },
   "a path with a broken percent sequence": { request: get(HOST, "/a%zz"), status: 400, reply: keepsAlive },
 };
 
@@ -241,7 +241,7 @@ function echo(request: Request): Response | Promise<Response> {
 
 function start(mayBeFast: boolean): Harness {
   const routes = { "/": echo, "GET /last": () => new GraphResponse("last") };
-  return startHarness({ routes, limits: { maxBodyBytes: 1000 }, health: "fine", mayBeFast });
+  return startHarness({ routes, limits: { maxBodyBytes: 1000 }, endpoints: { "/health": () => new Response("fine") }, mayBeFast });
 }
 
 for (const mayBeFast of [true, false]) {

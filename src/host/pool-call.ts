@@ -12,6 +12,8 @@ export interface CallSink {
 
 /** In the caller's hand. */
 export interface PoolCall {
+  /** By performance.now(). */
+  readonly askedAt: number;
   /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent. */
   cancel(): void;
 }

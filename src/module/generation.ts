@@ -3,9 +3,10 @@
  * leave when the last of that is done, or be made to.
  */
 import type { LoadSpec } from "../host/spec";
+import { CallFigures } from "../observe/figures";
 import type { Middleware } from "./contract";
 import type { LoadedModule } from "./load";
-import type { BoundRoute, InFlight, RouteOwner } from "./route";
+import type { BoundRoute, InFlight, InFlightKind, RouteOwner } from "./route";
 
 export class Generation implements RouteOwner {
   readonly spec: LoadSpec;
@@ -22,6 +23,7 @@ export class Generation implements RouteOwner {
   /** Some route runs on the pool. */
   readonly needsPool: boolean;
   readonly routes: readonly BoundRoute[];
+  readonly figures = new CallFigures();
   /** For `http.use`: its handler is a Middleware. null: the module has none. */
   readonly middleware: BoundRoute | null;
   isDisposed = false;
@@ -38,7 +40,7 @@ export class Generation implements RouteOwner {
     this.#module = module;
     this.context = module.context;
     this.unavailable = module.shape.definition?.unavailable ?? null;
-    this.reload = module.shape.definition?.reload ?? "swap";
+    this.reload = module.shape.reload;
     const middleware = module.shape.middleware ?? null;
     this.needsMain = middleware !== null || module.shape.routes.some((route) => route.spec.run === "inline");
     this.needsPool = module.shape.routes.some((route) => route.spec.run === "pool");
@@ -58,6 +60,13 @@ export class Generation implements RouteOwner {
   /** Calls, streams and connections under way. */
   get inFlight(): number {
     return this.#inFlight.size;
+  }
+
+  /** What is under way, counted by kind. */
+  get pinnedBy(): Partial<Record<InFlightKind, number>> {
+    const counts: Partial<Record<InFlightKind, number>> = {};
+    for (const { kind } of this.#inFlight) counts[kind] = (counts[kind] ?? 0) + 1;
+    return counts;
   }
 
   /** Nothing is under way but what may go on without end. */

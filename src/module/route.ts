@@ -45,14 +45,26 @@ export interface BoundRoute extends RouteSpec {
   readonly isUnavailable: boolean;
 }
 
-/** Something under way that keeps a generation alive: a call, a streamed reply, a connection. */
+/** What keeps a generation alive: a call without its reply, a reply that streams, a connection in a `connect` handler, a WebSocket's handler. */
+export type InFlightKind = "call" | "stream" | "connection" | "websocket";
+
+/** Something under way that keeps a generation alive. */
 export interface InFlight {
+  readonly kind: InFlightKind;
   /** True for a reply that streams without end and for a connection: the drain deadline does not apply to it. */
   readonly isEndless: boolean;
   /** The generation is going: abort the signal, end the socket. `reason` is for the log. Must not throw. */
   cut(reason: string): void;
   /** A newer generation serves from now on: whoever can go over to it between two steps (a `connect` handler) does. */
   replaced?(): void;
+}
+
+/** Counts a generation's calls. It is used for every message, and must cost next to nothing. */
+export interface CallCounter {
+  /** A call is over, however it ended. @param elapsedMs from the message to its reply, in milliseconds */
+  record(elapsedMs: number): void;
+  /** It ended badly: the handler threw, was too late or cut, or the reply is a 5xx. Comes besides `record`. */
+  fail(): void;
 }
 
 /** The part of a generation that connections and protocols use. */
@@ -66,6 +78,7 @@ export interface RouteOwner {
   readonly context: object;
   /** What non-HTTP clients get while the module is unavailable; null: the HTTP 503 message. */
   readonly unavailable: string | Uint8Array | null;
+  readonly figures: CallCounter;
   /** Calls `fn` inside the module's graph, so that what it opens and throws is the module's. */
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
   /** Counts something asynchronous as under way. Nothing that ends within one synchronous call needs it. */

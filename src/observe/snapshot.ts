@@ -34,6 +34,8 @@ export interface ModuleSnapshot {
   readonly live: GenerationSnapshot | null;
   /** Replaced versions with something still under way, oldest first. */
   readonly old: readonly GenerationSnapshot[];
+  /** Calls of versions that are gone. */
+  readonly gone: CallSnapshot;
   readonly routes: readonly { readonly key: string; readonly kind: string; readonly run: string }[];
   /** Of the last reload that failed; null once one succeeded. */
   readonly error: string | null;
@@ -70,7 +72,7 @@ export interface ProcessSnapshot {
     readonly open: number;
     readonly accepted: number;
     readonly refused: number;
-    /** Open ones: "raw", "http1", "http2", "websocket", "connect", "tls" (not yet anything else). */
+    /** Open ones, by what they spoke last: "raw", "http1", "http2", "websocket", "connect"; "tls" and "new" have not said anything yet. */
     readonly byProtocol: Readonly<Record<string, number>>;
   };
   readonly counters: { readonly messages: number; readonly httpRequests: number; readonly errors: number };
@@ -135,9 +137,10 @@ export interface ModuleStatus {
   readonly loadedAt: string | null;
   readonly routes: readonly string[];
   readonly inFlight: number;
+  /** Of all versions since the start. */
   readonly calls: number;
   readonly errors: number;
-  /** In milliseconds; null: no call yet. */
+  /** Of the version that serves. In milliseconds; null: no call yet. */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly old: readonly { readonly generation: number; readonly inFlight: number; readonly pinnedBy: Readonly<Record<string, number>> }[];

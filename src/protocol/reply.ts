@@ -37,6 +37,8 @@ export interface StreamTarget {
 export class StreamPump {
   readonly #iterator: AsyncIterator<string | Uint8Array>;
   #isStopped = false;
+  /** Of all pieces so far. */
+  sentBytes = 0;
 
   constructor(source: StreamReply) {
     this.#iterator = (source as AsyncIterable<string | Uint8Array>)[Symbol.asyncIterator]();
@@ -55,6 +57,7 @@ export class StreamPump {
         this.stop();
         throw new TypeError(`A streamed reply may yield strings and bytes only, not ${typeof value}.`);
       }
+      this.sentBytes += typeof value === "string" ? Buffer.byteLength(value) : value.length;
       if (!target.write(value)) await target.waitForDrain();
       if (target.isClosed) {
         this.stop();

@@ -22,6 +22,8 @@ interface Waiter {
 
 /** The host's side: stays with the connection over reloads. One author-facing `Connection` is made per handler call. */
 export class HandedConnection implements Protocol, InFlight {
+  readonly speaks = "connect";
+  readonly kind = "connection";
   readonly isEndless = false;
   readonly wire: Wire;
   data: unknown = undefined;
@@ -219,6 +221,7 @@ export class HandedConnection implements Protocol, InFlight {
     // A write that fails because the client left is the end of most handlers, not an error of the module.
     if (this.wire.isClosed) return;
     this.wire.dispatch.counters.errors++;
+    route.generation.figures.fail();
     this.wire.dispatch.handlerFailed(route, this.wire.client, error);
     this.wire.finish();
   }

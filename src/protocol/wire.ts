@@ -5,6 +5,7 @@
 import type { Limits, Timeouts } from "../config/options";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
+import type { AccessLog } from "../observe/access-log";
 import type { RouteTable } from "../router/table";
 
 /** What all connections of a server share. `table` is replaced as a whole by a reload; never keep it over an await. */
@@ -23,17 +24,37 @@ export interface Dispatch {
   isDraining: boolean;
   /** The value of the Date header (RFC 9110 section 6.6.1), renewed each second. */
   httpDate: string;
-  /** GET /health's body, or null when the endpoint is off. */
-  health(): string | null;
+  /** The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the table. */
+  endpoints: ReadonlyMap<string, Endpoint>;
   /** A handler failed: one log line with module, generation and connection. */
   handlerFailed(route: BoundRoute, client: Client, error: unknown): void;
   readonly counters: Counters;
+  /** Told of each reply when it has ended. null: nobody wants to know. */
+  access: AccessLog | null;
 }
+
+/** One of the server's own HTTP endpoints. */
+export interface Endpoint {
+  readonly route: BoundRoute;
+  /** For all others it is as if it were not there. */
+  isFor(client: Client): boolean;
+}
+
+/** By what it spoke last, which for a connection may change. "new" and "tls" have not said anything yet. */
+export const CONNECTION_KINDS = ["new", "tls", "raw", "http1", "http2", "websocket", "connect"] as const;
+export type ConnectionKind = (typeof CONNECTION_KINDS)[number];
 
 export interface Counters {
   messages: number;
   httpRequests: number;
   errors: number;
+  /** Open connections. */
+  readonly open: Record<ConnectionKind, number>;
+}
+
+export function newCounters(): Counters {
+  const open = { new: 0, tls: 0, raw: 0, http1: 0, http2: 0, websocket: 0, connect: 0 };
+  return { messages: 0, httpRequests: 0, errors: 0, open };
 }
 
 /** A connection as a protocol sees it. */
@@ -78,6 +99,7 @@ export interface Wire {
 
 /** Takes a connection's bytes for as long as a message, or a handed-over connection, lasts. */
 export interface Protocol {
+  readonly speaks: ConnectionKind;
   /** Bytes from the socket, in order. Not reused by anyone else: may be kept. */
   receive(bytes: Uint8Array): void;
   /** The peer's FIN. */

@@ -6,6 +6,8 @@ import { callInline } from "../host/inline";
 import type { Pool } from "../host/pool";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
+import { callBegins, callEnds } from "../observe/call-clock";
+import { byteLength, tellRaw } from "../protocol/access";
 import { asBuffer, RawMessage } from "../protocol/message";
 import { isThenable } from "../module/returned";
 import { unavailableReply } from "../protocol/unavailable";
@@ -16,6 +18,9 @@ import { SendingConnection, type SendingHome } from "./sending";
 export interface AnsweringHome extends SendingHome {
   readonly pool: Pool;
 }
+
+/** Of a reply that no handler made: it is not timed. */
+const NO_CALL = 0;
 
 export abstract class AnsweringConnection<Home extends AnsweringHome, Data> extends SendingConnection<Home, Data> implements ReplyOwner {
   /** Replies that are owed, oldest first; null: none. */
@@ -40,30 +45,32 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
   protected answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
     this.dispatch.counters.messages++;
-    if (route.isUnavailable) return this.#reply(route, unavailableReply(route));
+    if (route.isUnavailable) return void this.#send(route, unavailableReply(route), NO_CALL);
     if (route.run === "pool") return this.#callPool(route, asBuffer(bytes).latin1Slice(from, end));
     const message = new RawMessage(bytes, from, end, this);
+    const startedAt = callBegins();
     let result: unknown;
     try {
       result = callInline(route, message);
     } catch (error) {
       this.dispatch.handlerFailed(route, this.client, error);
-      return this.#reply(route, errorReply(route, error, this.dispatch));
+      return this.#reply(route, errorReply(route, error, this.dispatch), startedAt);
     }
-    if (isThenable(result)) this.#await(route, message, result);
-    else this.#reply(route, result);
+    if (isThenable(result)) this.#await(route, message, result, startedAt);
+    else this.#reply(route, result, startedAt);
   }
 
   /** Says something of the server's own, behind the replies that are owed. */
   protected say(reply: string | Uint8Array): void {
+    if (this.dispatch.access !== null) tellRaw(this.dispatch.access, this.client, null, byteLength(reply), NO_CALL);
     if (this.#slots === null) this.write(reply);
-    else this.#addSlot(null, null).resolve(reply);
+    else this.#addSlot(null, null, NO_CALL).resolve(reply);
   }
 
   /** Ends the connection behind the replies that are owed. */
   protected finishInTurn(): void {
     if (this.#slots === null) this.finish();
-    else this.#addSlot(null, null).resolve(CLOSE_CONNECTION);
+    else this.#addSlot(null, null, NO_CALL).resolve(CLOSE_CONNECTION);
   }
 
   /** The client is gone: nobody waits for what is owed. */
@@ -87,8 +94,8 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
     else this.answered();
   }
 
-  #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>): void {
-    const slot = this.#addSlot(route, message);
+  #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {
+    const slot = this.#addSlot(route, message, startedAt);
     slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
     result.then(
       (value) => slot.resolve(value),
@@ -97,28 +104,40 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   }
 
   #callPool(route: BoundRoute, latin1: string): void {
-    const slot = this.#addSlot(route, null);
+    const slot = this.#addSlot(route, null, NO_CALL);
     slot.begin(0);
     const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    slot.pooled = this.home.pool.call(route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
+    const call = this.home.pool.call(route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
+    slot.pooled = call;
+    slot.startedAt = call.askedAt;
   }
 
-  /** Sends a reply that is there already, behind those that are still owed. */
-  #reply(route: BoundRoute, value: unknown): void {
+  /** Sends a reply that is there already. */
+  #reply(route: BoundRoute, value: unknown, startedAt: number): void {
+    if (this.#send(route, value, startedAt)) route.generation.figures.record(callEnds() - startedAt);
+  }
+
+  /** @returns false when it waits behind those that are still owed, or is a stream: its slot sees to the rest */
+  #send(route: BoundRoute, value: unknown, startedAt: number): boolean {
     if (this.#slots === null) {
       if (typeof value === "string") {
         if (value !== "") this.write(value);
-        return;
+        if (this.dispatch.access !== null) tellRaw(this.dispatch.access, this.client, route, byteLength(value), startedAt);
+        return true;
       }
-      if (value === CLOSE_CONNECTION) return this.finish();
+      if (value === CLOSE_CONNECTION) {
+        this.finish();
+        return true;
+      }
     }
-    const slot = this.#addSlot(route, null);
+    const slot = this.#addSlot(route, null, startedAt);
     slot.begin(0);
     slot.resolve(value);
+    return false;
   }
 
-  #addSlot(route: BoundRoute | null, message: RawMessage | null): ReplySlot {
-    const slot = new ReplySlot(this, route, message);
+  #addSlot(route: BoundRoute | null, message: RawMessage | null, startedAt: number): ReplySlot {
+    const slot = new ReplySlot(this, route, message, startedAt);
     (this.#slots ??= []).push(slot);
     return slot;
   }

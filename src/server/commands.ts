@@ -5,6 +5,7 @@
 import type { ControlOptions } from "../config/options";
 import type { Client, Message } from "../module/contract";
 import type { BoundRoute, RouteOwner } from "../module/route";
+import { CallFigures } from "../observe/figures";
 import { escapeBytes, noModuleError } from "../router/escape";
 import { CLOSE_CONNECTION } from "./replies";
 import { type CommandToken, splitToken } from "./token";
@@ -16,7 +17,7 @@ export interface CommandActions {
   /** Begins the shutdown and returns at once. */
   requestShutdown(client: Client): void;
   help(): string;
-  status(): string;
+  status(): Promise<string>;
 }
 
 type Command = (argument: string, client: Client) => unknown;
@@ -28,6 +29,7 @@ export const BUILT_IN: RouteOwner = {
   number: 0,
   context: {},
   unavailable: null,
+  figures: new CallFigures(),
   run: (fn, ...args) => fn(...args),
   enter: () => {},
   leave: () => {},

@@ -14,7 +14,7 @@ import { matchPreface } from "../protocol/http2/preface";
 import { SecondWindow } from "../protocol/rates";
 import { HandedConnection } from "../protocol/stream";
 import { unavailableReply } from "../protocol/unavailable";
-import type { Dispatch, Protocol, Wire } from "../protocol/wire";
+import type { ConnectionKind, Dispatch, Protocol, Wire } from "../protocol/wire";
 import { noModuleError } from "../router/escape";
 import { NEED_MORE, NO_MATCH } from "../router/match";
 import { looksLikeHttp, looksLikeTls, mayBecomeMethod } from "../router/sniff";
@@ -78,6 +78,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   readonly number: number;
   readonly #transport: Transport;
   #protocol: Protocol | null = null;
+  #kind: ConnectionKind = "new";
   #held: HeldBytes | null = null;
   #client: Client | null = null;
   #waitKind = IDLE;
@@ -93,6 +94,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     super(home, socket);
     this.#transport = transport;
     this.number = number;
+    home.dispatch.counters.open.new++;
     this.#lastActiveAt = home.wheel.now;
     home.wheel.arm(this, home.dispatch.timeouts.idleMs);
   }
@@ -149,6 +151,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (this.isClosed) return;
     this.closeSending();
     this.home.wheel.disarm(this);
+    this.dispatch.counters.open[this.#kind]--;
     this.#held = null;
     this.dropReplies();
     const protocol = this.#protocol;
@@ -269,6 +272,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       if (preface) return this.#beginHttp2(http2, bytes, at);
     }
     if (this.#isTooFast(bytes, at)) return STOP;
+    if (this.#kind !== "http1") this.#become("http1");
     this.#misses = 0;
     this.#heldIsOver();
     const behind = beginHttp1(this, bytes, at);
@@ -303,6 +307,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       return STOP;
     }
     if (this.#isTooFast(bytes, at)) return STOP;
+    if (this.#kind !== "raw") this.#become("raw");
     const end = at + length;
     this.#misses = 0;
     this.#heldIsOver();
@@ -341,6 +346,14 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     return true;
   }
 
+  /** What is spoken from here on, for the figures. */
+  #become(kind: ConnectionKind): void {
+    const { open } = this.dispatch.counters;
+    open[this.#kind]--;
+    open[kind]++;
+    this.#kind = kind;
+  }
+
   // ---- refusing ----
 
   /** Nothing is bound to these bytes: says so, and goes on behind the line. */
@@ -351,6 +364,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       return STOP;
     }
     if (this.#isTooFast(bytes, at)) return STOP;
+    if (this.#kind !== "raw") this.#become("raw");
     const lineEnd = bytes.indexOf(LF, at);
     const end = lineEnd === -1 ? bytes.length : lineEnd + 1;
     this.dispatch.counters.errors++;
@@ -459,6 +473,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   // ---- Wire: what protocols use ----
 
   take(protocol: Protocol): void {
+    if (this.#kind !== protocol.speaks) this.#become(protocol.speaks);
     this.#protocol = protocol;
     this.#held = null;
     this.#waitKind = PROTOCOL;

@@ -7,6 +7,8 @@ import { toLatin1 } from "../host/messages";
 import type { Client } from "../module/contract";
 import { isThenable } from "../module/returned";
 import type { BoundRoute, InFlight } from "../module/route";
+import { callBegins, callEnds } from "../observe/call-clock";
+import { byteLength, tellRaw } from "../protocol/access";
 import { contentEnd, messageLength } from "../protocol/framing";
 import { RawMessage } from "../protocol/message";
 import { checkReply, isStream, type StreamReply } from "../protocol/reply";
@@ -79,7 +81,9 @@ function lineEnd(bytes: Uint8Array): number {
 /** One call on its way, on whatever host. */
 class DatagramCall implements InFlight, Deadline {
   deadlineAt = 0;
+  readonly kind = "call";
   readonly isEndless = false;
+  readonly #startedAt = callBegins();
   readonly #home: ConnectionHome;
   readonly #route: BoundRoute;
   readonly #client: Client;
@@ -160,5 +164,8 @@ class DatagramCall implements InFlight, Deadline {
     this.#home.wheel.disarm(this);
     this.#route.generation.leave(this);
     if (reply.length > 0) this.#send(reply);
+    this.#route.generation.figures.record(callEnds() - this.#startedAt);
+    const { access } = this.#home.dispatch;
+    if (access !== null) tellRaw(access, this.#client, this.#route, byteLength(reply), this.#startedAt);
   }
 }

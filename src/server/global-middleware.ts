@@ -109,6 +109,7 @@ class Passage {
   #fail(error: unknown): Response {
     const culprit = this.#error === error ? this.#culprit : null;
     if (culprit === null || culprit === this.#route) throw error;
+    culprit.generation.figures.fail();
     this.#failed(culprit, this.#context.client, error);
     return plainResponse(500, "Internal Server Error");
   }
@@ -155,6 +156,7 @@ class Passage {
 
 /** A middleware that waits: counted on its own generation, and answered for if that has to go before it is done. */
 class PendingCall implements InFlight {
+  readonly kind = "call";
   readonly isEndless = false;
   readonly answer: Promise<Response>;
   readonly #answered = Promise.withResolvers<Response>();
@@ -208,6 +210,7 @@ function pinUnless(given: unknown, response: Response, route: BoundRoute): Respo
 
 /** A stream that may need the module that made it, to its end. */
 class PinnedBody implements InFlight {
+  readonly kind = "stream";
   readonly isEndless: boolean;
   readonly #route: BoundRoute;
   readonly #reader: ReadableStreamDefaultReader<unknown>;

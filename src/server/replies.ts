@@ -4,7 +4,9 @@
  */
 import { HandlerTimeoutError, PoolBusyError, type CallSink, type PoolCall } from "../host/pool";
 import type { Reply } from "../module/contract";
-import type { BoundRoute, InFlight } from "../module/route";
+import type { BoundRoute, InFlight, InFlightKind } from "../module/route";
+import { callEnds } from "../observe/call-clock";
+import { byteLength, tellRaw } from "../protocol/access";
 import type { RawMessage } from "../protocol/message";
 import { checkReply, isStream, StreamPump, type StreamReply, type StreamTarget } from "../protocol/reply";
 import type { Dispatch } from "../protocol/wire";
@@ -43,12 +45,21 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   #isCounted = false;
   /** The call on the pool that answers here. */
   pooled: PoolCall | null = null;
+  /** Of the handler's call, by performance.now(). 0: there is none. */
+  startedAt: number;
+  #isTimed = false;
+  #sentBytes = 0;
 
   /** @param route null for a reply of the server's own, which no handler made */
-  constructor(owner: ReplyOwner, route: BoundRoute | null, message: RawMessage | null) {
+  constructor(owner: ReplyOwner, route: BoundRoute | null, message: RawMessage | null, startedAt: number) {
     this.#owner = owner;
     this.#route = route;
     this.#message = message;
+    this.startedAt = startedAt;
+  }
+
+  get kind(): InFlightKind {
+    return this.isEndless ? "stream" : "call";
   }
 
   get isSent(): boolean {
@@ -100,6 +111,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   /** The client is gone. A handler that still runs stays counted until it ends or its time is up. */
   drop(): void {
     this.#message?.abort(new Error("The client closed the connection."));
+    this.#time();
     const wasWaiting = this.#state === WAITING;
     this.#state = SENT;
     this.#pump?.stop();
@@ -119,11 +131,29 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     this.#state = SENT;
     if (reply === CLOSE_CONNECTION) this.#owner.finish();
     else if (reply !== null) this.#owner.write(reply as string | Uint8Array);
+    if (this.#owner.dispatch.access !== null) {
+      this.#sentBytes = reply === CLOSE_CONNECTION || reply === null ? 0 : byteLength(reply as string | Uint8Array);
+      this.#tell();
+    }
     this.#leave();
     return true;
   }
 
+  /** The handler has answered, or nobody waits for it any more. */
+  #time(): void {
+    if (this.#isTimed || this.startedAt === 0) return;
+    this.#isTimed = true;
+    this.#route?.generation.figures.record(callEnds() - this.startedAt);
+  }
+
+  /** The reply has ended. */
+  #tell(): void {
+    const { access } = this.#owner.dispatch;
+    if (access !== null && this.#route !== null) tellRaw(access, this.#owner.client, this.#route, this.#sentBytes, this.startedAt);
+  }
+
   #ready(reply: Exclude<Reply, void | undefined> | typeof CLOSE_CONNECTION): void {
+    this.#time();
     this.#reply = reply;
     this.#state = READY;
     // A stream may wait in line; from here on it is its source that keeps the generation, not a deadline.
@@ -149,11 +179,14 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
       });
     } catch (error) {
       if (!this.#owner.isClosed) {
+        route.generation.figures.fail();
         this.#owner.dispatch.handlerFailed(route, this.#owner.client, error);
         // Half a reply is out: the client must not take what follows for the rest of it.
         this.#owner.abort();
       }
     }
+    this.#sentBytes = this.#pump?.sentBytes ?? 0;
+    this.#tell();
     this.#state = SENT;
     this.#leave();
     this.#owner.advance();
@@ -170,6 +203,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
 /** @returns the line that a caller gets instead of its reply; never what the handler threw, which is for the log */
 export function errorReply(route: BoundRoute, error: unknown, dispatch: Dispatch): string {
   dispatch.counters.errors++;
+  route.generation.figures.fail();
   if (error instanceof PoolBusyError) return "ERR busy\n";
   if (error instanceof HandlerTimeoutError) return `ERR ${handlerTimeoutText(route, dispatch)}\n`;
   return `ERR ${quoteKey(route)} failed\n`;

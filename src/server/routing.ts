@@ -7,6 +7,7 @@ import type { PlannedModule, RoutePlan } from "../module/module-set";
 import type { BoundRoute } from "../module/route";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
+import type { Endpoints } from "./endpoints";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
 import { onPool } from "./pool-fetch";
@@ -18,6 +19,7 @@ import { onPool } from "./pool-fetch";
  *                by default without a word
  * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
  * @param pool    where `fetch` routes with run: "pool" are called
+ * @param endpoints the server's own, which give way to modules that claim their paths
  */
 export function planRoutes(
   dispatch: Dispatch,
@@ -25,6 +27,7 @@ export function planRoutes(
   modules: readonly PlannedModule[],
   use: readonly string[],
   pool: Pool,
+  endpoints: Endpoints,
 ): RoutePlan {
   const links = use.map((name): Link => ({ name, route: modules.find((module) => module.name === name)?.middleware ?? null }));
   const failed: Dispatch["handlerFailed"] = (route, client, error) => dispatch.handlerFailed(route, client, error);
@@ -55,6 +58,7 @@ export function planRoutes(
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
     commit: () => {
       dispatch.table = table;
+      dispatch.endpoints = endpoints.beside(table.entries.map(({ value }) => value));
       dispatch.unmatched = links.length === 0 ? null : unmatchedBehind(links, table, failed);
       SocketHub.of(dispatch).follow(table);
     },

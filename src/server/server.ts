@@ -9,7 +9,6 @@ import type { Options, TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
 import { Pool } from "../host/pool";
 import { registerHrmrModule } from "../module/api";
-import { authorStack } from "../module/author-stack";
 import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
 import { Registry } from "../module/registry";
@@ -23,8 +22,7 @@ import type { Agreement, Proposal } from "../module/agree";
 import type { ApprovedModule } from "../supervise/pending";
 import { SocketHub } from "../protocol/websocket/hub";
 import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
-import type { Dispatch } from "../protocol/wire";
-import { escapeBytes } from "../router/escape";
+import { newCounters, type Dispatch } from "../protocol/wire";
 import { RouteTable } from "../router/table";
 import { Admission } from "./admission";
 import type { BoundSocket } from "./bind";
@@ -33,12 +31,15 @@ import { commandRoutes, type CommandActions } from "./commands";
 import { ServerConnection, type ConnectionHome } from "./connection";
 import { openDatagramListener } from "./datagrams";
 import { DeadlineWheel } from "./deadlines";
+import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
+import { HandlerFailures } from "./handler-failures";
 import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { applyOptions } from "./reconfigure";
 import type { ReloadOutcome } from "./reload-outcome";
 import { planRoutes } from "./routing";
 import { unpackModules, unpackPages } from "./shipped";
+import { takeSnapshot } from "./snapshot";
 import { helpText, statusText } from "./status";
 import { CommandToken, reloadToken } from "./token";
 import { TlsContexts } from "./tls-contexts";
@@ -102,7 +103,7 @@ export interface RunningServer {
  *         logged, and the others are served.
  */
 export async function startServer(setup: ServerSetup): Promise<RunningServer> {
-  const server = new HrmrServer(setup, performance.now());
+  const server = new HrmrServer(setup);
   const sockets = setup.sockets ?? listenAddresses(setup.options).map((address) => ({ address, fd: null }));
   try {
     await server.loadTls();
@@ -133,7 +134,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #options: Options;
   readonly #folders: Folders;
   readonly #log: ServerLog;
-  readonly #startedAt: number;
+  readonly #failures: HandlerFailures;
+  readonly #startedAtMs = Date.now();
+  readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<ServerConnection>();
   readonly #admission: Admission;
@@ -144,13 +147,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   #onLastClosed: (() => void) | null = null;
   #lastNumber = 0;
 
-  constructor(setup: ServerSetup, startedAt: number) {
+  constructor(setup: ServerSetup) {
     const { options, folders, log } = setup;
     this.#setup = setup;
     this.#options = options;
     this.#folders = folders;
     this.#log = log;
-    this.#startedAt = startedAt;
+    this.#failures = new HandlerFailures(log);
     this.closed = this.#closed.promise;
     this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
@@ -163,10 +166,19 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       offersHttp2: options.http2.enabled,
       isDraining: false,
       httpDate: new Date().toUTCString(),
-      counters: { messages: 0, httpRequests: 0, errors: 0 },
-      health: () => (options.http.health !== "off" ? this.#health() : null),
-      handlerFailed: (route, client, error) => this.#handlerFailed(route, client.connection, error),
+      endpoints: new Map(),
+      counters: newCounters(),
+      access: null,
+      handlerFailed: (route, client, error) => this.#failures.tell(route, client.connection, error),
     };
+    this.#endpoints = new Endpoints({
+      policies: options.http,
+      version,
+      isDraining: () => this.dispatch.isDraining,
+      uptimeSeconds: () => Math.floor((Date.now() - this.#startedAtMs) / 1000),
+      snapshots: () => setup.uplink.snapshots(),
+      note: (text) => log.info(text),
+    });
     this.http2 = options.http2.enabled
       ? new Http2Front(options.http2, {
           dispatch: this.dispatch,
@@ -220,7 +232,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
         return SocketHub.of(this.dispatch).publish(module, topic, data);
       },
       use: options.http.use,
-      plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use, this.pool),
+      plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use, this.pool, this.#endpoints),
       log: this.#log,
     });
     const verdict = await this.#registry.reload();
@@ -286,7 +298,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   connectionBroke(connection: ServerConnection, error: unknown): void {
-    this.#log.error(`#${connection.number} a bug in hrmr cut this connection; please report it:`, error);
+    this.#log.withFields({ connection: connection.number }).error("a bug in hrmr cut this connection; please report it:", error);
     connection.abort();
   }
 
@@ -305,20 +317,20 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     return helpText(this.dispatch);
   }
 
-  status(): string {
-    return statusText({
-      version,
-      startedAt: this.#startedAt,
-      listening: this.listening,
-      openConnections: this.#connections.size,
-      dispatch: this.dispatch,
-      registry: this.registry,
-      pool: this.pool,
-    });
+  async status(): Promise<string> {
+    const { info, processes } = await this.#setup.uplink.snapshots();
+    return statusText(info, processes);
   }
 
   snapshot(): ProcessSnapshot {
-    throw new UserError("This is not there yet.", { code: "PENDING" });
+    return takeSnapshot({
+      slot: this.#setup.slot,
+      startedAtMs: this.#startedAtMs,
+      dispatch: this.dispatch,
+      admission: this.#admission,
+      registry: this.registry,
+      pool: this.pool,
+    });
   }
 
   approved(): ApprovedModule[] {
@@ -376,6 +388,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     await this.pool.close();
     this.#probe.close();
     this.wheel.close();
+    this.#failures.flush(true);
   }
 
   async #waitForConnections(reason: string): Promise<void> {
@@ -404,19 +417,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   #onSecond(): void {
     this.dispatch.httpDate = new Date().toUTCString();
+    this.#failures.flush();
     const refused = this.#admission.takeRefused();
     if (refused === 0) return;
     const { open, maxConnections } = this.#admission;
     this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open, or one address has or makes too many`);
-  }
-
-  #health(): string {
-    const uptimeSeconds = Math.floor((performance.now() - this.#startedAt) / 1000);
-    return `${JSON.stringify({ status: this.dispatch.isDraining ? "draining" : "ok", version, uptimeSeconds })}\n`;
-  }
-
-  #handlerFailed(route: BoundRoute, connection: number, error: unknown): void {
-    const key = escapeBytes(Buffer.from(route.key), 32);
-    this.#log.error(`${route.module} v${route.generation.number} #${connection} "${key}": ${authorStack(error)}`);
   }
 }

@@ -17,6 +17,7 @@ const TLS_HANDSHAKE = 22;
 
 /** A connection between its first byte and the end of the TLS handshake. */
 export class TlsOpening implements Protocol {
+  readonly speaks = "tls";
   readonly #connection: ServerConnection;
   readonly #contexts: TlsContexts;
   #held: HeldBytes | null = null;

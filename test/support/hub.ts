@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import type { ModuleStatus, ServerStatus } from "../../src/observe/snapshot";
 import { ask, RawClient } from "./client";
 import { startProgram, type StartedProgram } from "./program";
 
@@ -45,7 +46,9 @@ export class Hub {
   }
 
   async status(): Promise<Status> {
-    return JSON.parse(await this.ask("STATUS\n")) as Status;
+    const status = JSON.parse(await this.ask("STATUS\n")) as ServerStatus;
+    const modules = status.modules.map((module) => ({ ...module, draining: module.old }));
+    return { ...status, openConnections: status.connections.open, modules };
   }
 
   async stop(): Promise<void> {
@@ -55,18 +58,10 @@ export class Hub {
   }
 }
 
-export interface Status {
+/** What STATUS tells, with short names for what tests ask for most. */
+export interface Status extends Omit<ServerStatus, "modules"> {
   openConnections: number;
-  errors: number;
-  messages: number;
-  pool: { threads: number; queued: number; workers: { state: string; restarts: number }[] };
-  modules: {
-    name: string;
-    state: string;
-    generation: number | null;
-    inFlight: number;
-    draining: { generation: number; inFlight: number }[];
-  }[];
+  modules: (ModuleStatus & { draining: ModuleStatus["old"] })[];
 }
 
 /**

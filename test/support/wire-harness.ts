@@ -3,10 +3,11 @@
  * answers, holds and counts can be looked at from the test.
  */
 import type { Socket } from "bun";
+import { CallFigures } from "../../src/observe/figures";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from "../../src/config/options";
 import type { BoundRoute, InFlight, RouteOwner } from "../../src/module/route";
 import { beginRequest } from "../../src/protocol/http1/http1";
-import type { Dispatch, Protocol, Wire } from "../../src/protocol/wire";
+import { newCounters, type Dispatch, type Protocol, type Wire } from "../../src/protocol/wire";
 import { RouteTable } from "../../src/router/table";
 
 export type FetchHandler = (request: Request, context: { client: { port: number }; params: Record<string, string> }) => unknown;
@@ -17,7 +18,8 @@ export interface HarnessOptions {
   timeouts?: Partial<Timeouts>;
   /** false: every request is read by llhttp. Default true. */
   mayBeFast?: boolean;
-  health?: string | null;
+  /** The server's own endpoints, by path, for every client. */
+  endpoints?: Record<string, FetchHandler>;
 }
 
 export interface Harness {
@@ -42,9 +44,10 @@ export function startHarness(options: HarnessOptions): Harness {
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     isDraining: false,
     httpDate: "Sun, 06 Nov 1994 08:49:37 GMT",
-    health: () => options.health ?? null,
+    endpoints: buildEndpoints(options.endpoints ?? {}, inFlight),
     handlerFailed: (_route, _client, error) => void failures.push(error),
-    counters: { messages: 0, httpRequests: 0, errors: 0 },
+    counters: newCounters(),
+    access: null,
   };
   const harness = { port: 0, dispatch, failures, inFlight, pauses: 0, stop: () => listener.stop(true) };
   const listener = Bun.listen<HarnessWire>({
@@ -68,35 +71,45 @@ export function startHarness(options: HarnessOptions): Harness {
 }
 
 function buildTable(routes: HarnessOptions["routes"], inFlight: Set<InFlight>): RouteTable<BoundRoute> {
+  const entries = Object.entries(routes).map(([key, route], index) => {
+    return { key, kind: "http" as const, owner: "test", file: "test.ts", value: buildRoute(key, route, index, inFlight) };
+  });
+  return RouteTable.build(entries).table;
+}
+
+function buildEndpoints(handlers: Record<string, FetchHandler>, inFlight: Set<InFlight>): Dispatch["endpoints"] {
+  return new Map(
+    Object.entries(handlers).map(([path, fetch]) => [path, { route: buildRoute(path, fetch, 0, inFlight), isFor: () => true }]),
+  );
+}
+
+function buildRoute(key: string, route: HarnessOptions["routes"][string], index: number, inFlight: Set<InFlight>): BoundRoute {
+  const { fetch, timeoutMs = undefined, isUnavailable = false } = typeof route === "function" ? { fetch: route } : route;
   const owner: RouteOwner = {
     name: "test",
     id: 1,
     number: 1,
     context: { name: "test", generation: 1 },
     unavailable: null,
+    figures: new CallFigures(),
     run: (fn, ...args) => fn(...args),
     enter: (call) => void inFlight.add(call),
     leave: (call) => void inFlight.delete(call),
   };
-  const entries = Object.entries(routes).map(([key, route], index) => {
-    const { fetch, timeoutMs = undefined, isUnavailable = false } = typeof route === "function" ? { fetch: route } : route;
-    const value: BoundRoute = {
-      key,
-      index,
-      kind: "fetch",
-      run: "inline",
-      timeoutMs,
-      description: "",
-      module: "test",
-      keyBytes: key.length,
-      framing: "chunk",
-      handler: fetch as BoundRoute["handler"],
-      generation: owner,
-      isUnavailable,
-    };
-    return { key, kind: "http" as const, owner: "test", file: "test.ts", value };
-  });
-  return RouteTable.build(entries).table;
+  return {
+    key,
+    index,
+    kind: "fetch",
+    run: "inline",
+    timeoutMs,
+    description: "",
+    module: "test",
+    keyBytes: key.length,
+    framing: "chunk",
+    handler: fetch as BoundRoute["handler"],
+    generation: owner,
+    isUnavailable,
+  };
 }
 
 class HarnessWire implements Wire {

@@ -4,8 +4,11 @@
 import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
+import { callBegins, callEnds } from "../../observe/call-clock";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
+import { byteLength, tellHttp } from "../access";
+import { endpointFor } from "../endpoints";
 import type { HostSocket } from "../websocket/connection";
 import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
@@ -39,10 +42,8 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   if (head.target === "*") return plain(wire, head, 200, "OK", SERVER_METHODS);
   const path = normalisePath(head.path);
   if (path === null) return plain(wire, head, 400, "The path is not properly encoded.");
-  if (path === "/health" && (head.method === "GET" || head.method === "HEAD")) {
-    const report = dispatch.health();
-    if (report !== null) return plain(wire, head, 200, report);
-  }
+  const endpoint = endpointFor(wire, head.method, path);
+  if (endpoint !== null) return callHandler(wire, head, body, exchange, endpoint, {});
   const match = dispatch.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
     // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from strangers.
@@ -52,10 +53,10 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   }
   const route = match.value;
   if (route.isUnavailable)
-    return plain(wire, head, 503, `The module "${route.module}" is being replaced. Try again.`, "Retry-After: 1\r\n");
+    return plain(wire, head, 503, `The module "${route.module}" is being replaced. Try again.`, "Retry-After: 1\r\n", route);
   if (route.kind === "websocket") {
     const handshake = readHandshake(head);
-    if (handshake instanceof Refusal) return refuseUpgrade(wire, head, handshake);
+    if (handshake instanceof Refusal) return refuseUpgrade(wire, head, handshake, route);
   }
   // Any other Upgrade may be ignored (RFC 9110 section 7.8).
   return callHandler(wire, head, body, exchange, route, match.params);
@@ -69,6 +70,7 @@ function callHandler(
   route: BoundRoute,
   params: Record<string, string>,
 ): Verdict {
+  const startedAt = callBegins();
   const request = new LightRequest(head, body, wire.isSecure);
   const context = requestContext(route.generation.context, wire, params, request);
   let value: unknown;
@@ -78,37 +80,55 @@ function callHandler(
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
       if (Bun.peek.status(promise) !== "fulfilled") {
-        return (exchange ?? new Exchange(wire)).awaitHandler(head, route, request, promise);
+        return (exchange ?? new Exchange(wire)).awaitHandler(head, route, request, promise, startedAt);
       }
       value = Bun.peek(promise);
     }
     if (route.kind === "websocket" && !(value instanceof Response)) {
-      const socket = switchProtocols(wire, head, route, value);
-      return socket instanceof Refusal ? refuseUpgrade(wire, head, socket) : socket;
+      const socket = switchProtocols(wire, head, route, value, startedAt);
+      route.generation.figures.record(callEnds() - startedAt);
+      return socket instanceof Refusal ? refuseUpgrade(wire, head, socket, route) : socket;
     }
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
     const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
-    if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value);
-    if (value.status >= 500) wire.dispatch.counters.errors++;
+    if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt);
     wire.write(reply);
+    noteReply(wire, head, route, value.status, reply, startedAt);
     return keepAlive ? KEEP : CLOSE;
   } catch (error) {
+    route.generation.figures.record(callEnds() - startedAt);
+    route.generation.figures.fail();
     wire.dispatch.handlerFailed(route, wire.client, error);
-    return plain(wire, head, 500, "Internal Server Error");
+    return plain(wire, head, 500, "Internal Server Error", "", route, startedAt);
   }
+}
+
+/** The handler's reply was written. */
+function noteReply(wire: Wire, head: RequestHead, route: BoundRoute, status: number, reply: string | Uint8Array, startedAt: number): void {
+  const { dispatch } = wire;
+  const { figures } = route.generation;
+  figures.record(callEnds() - startedAt);
+  if (status >= 500) {
+    dispatch.counters.errors++;
+    figures.fail();
+  }
+  if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
 }
 
 /** The answer to OPTIONS where no route has it (RFC 9110 section 9.3.7). */
 function empty(wire: Wire, head: RequestHead, allow: string): Verdict {
   const keepAlive = head.keepAlive && !wire.dispatch.isDraining;
   const connection = keepAlive ? (head.isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
-  wire.write(`HTTP/1.1 204 No Content\r\nAllow: ${allow}\r\n${connection}Date: ${wire.dispatch.httpDate}\r\n\r\n`);
+  const reply = `HTTP/1.1 204 No Content\r\nAllow: ${allow}\r\n${connection}Date: ${wire.dispatch.httpDate}\r\n\r\n`;
+  wire.write(reply);
+  const { access } = wire.dispatch;
+  if (access !== null) tellHttp(access, "http/1.1", wire.client, head, null, 204, reply.length, 0);
   return keepAlive ? KEEP : CLOSE;
 }
 
-function refuseUpgrade(wire: Wire, head: RequestHead, { status, text }: Refusal): Verdict {
-  return plain(wire, head, status, text, REFUSAL_LINES[status]);
+function refuseUpgrade(wire: Wire, head: RequestHead, { status, text }: Refusal, route: BoundRoute): Verdict {
+  return plain(wire, head, status, text, REFUSAL_LINES[status], route);
 }
 
 /** The error for a handler that returned something else. */
@@ -119,11 +139,22 @@ export function noResponse(route: BoundRoute, value: unknown): TypeError {
   );
 }
 
-function plain(wire: Wire, head: RequestHead, status: number, text: string, extra = ""): Verdict {
+/** @param route null: none took it; @param startedAt 0: no handler was called */
+function plain(
+  wire: Wire,
+  head: RequestHead,
+  status: number,
+  text: string,
+  extra = "",
+  route: BoundRoute | null = null,
+  startedAt = 0,
+): Verdict {
   const { dispatch } = wire;
   const keepAlive = head.keepAlive && !dispatch.isDraining;
   if (status >= 500) dispatch.counters.errors++;
   const connection = keepAlive && !head.isHttp11 ? "Connection: keep-alive\r\n" : "";
-  wire.write(plainReply(dispatch.httpDate, status, text, keepAlive, extra + connection, head.method === "HEAD"));
+  const reply = plainReply(dispatch.httpDate, status, text, keepAlive, extra + connection, head.method === "HEAD");
+  wire.write(reply);
+  if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
   return keepAlive ? KEEP : CLOSE;
 }

@@ -3,7 +3,9 @@
  * that time. The plain case never makes one; see http1.ts.
  */
 import { discard } from "../../module/returned";
-import type { BoundRoute, InFlight } from "../../module/route";
+import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
+import { callEnds } from "../../observe/call-clock";
+import { byteLength, tellHttp } from "../access";
 import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Protocol, Wire } from "../wire";
@@ -24,6 +26,7 @@ const MAX_HELD_BYTES = 65_536;
 const MIN_PROGRESS_BYTES = 1024;
 
 export class Exchange implements Protocol, InFlight, BodySource {
+  readonly speaks = "http1";
   /** An event stream: the drain deadline does not apply to it. */
   isEndless = false;
   /** Answered and read, refused, cut, or the socket is gone: whatever still comes is ignored. */
@@ -53,6 +56,13 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private keepAlive = true;
   /** Counted, and given to a handler if there is one. */
   private isAnswered = false;
+  /** When the handler was called, by performance.now(). 0: it was not. */
+  private startedAt = 0;
+  private isTimed = false;
+  /** Of the reply, as far as it has been written. */
+  private status = 0;
+  private writtenBytes = 0;
+  private isTold = false;
   // By performance.now(), in milliseconds. 0: none.
   private requestDeadline = 0;
   private callDeadline = 0;
@@ -89,17 +99,18 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   /** The handler waits: its reply comes with `result`. */
-  awaitHandler(head: RequestHead, route: BoundRoute, request: LightRequest, result: Promise<unknown>): this {
-    this.enter(head, route, request);
+  awaitHandler(head: RequestHead, route: BoundRoute, request: LightRequest, result: Promise<unknown>, startedAt: number): this {
+    this.enter(head, route, request, startedAt);
     this.armCallDeadline(route.timeoutMs ?? this.wire.dispatch.timeouts.handlerMs);
     void this.settle(result);
     return this;
   }
 
   /** The handler has answered with a body that is not at hand. */
-  sendStream(head: RequestHead, route: BoundRoute, request: LightRequest, response: Response): this {
-    if (this.route === null) this.enter(head, route, request);
+  sendStream(head: RequestHead, route: BoundRoute, request: LightRequest, response: Response, startedAt: number): this {
+    if (this.route === null) this.enter(head, route, request, startedAt);
     this.stream = new ReplyStream(this.wire, head, response);
+    this.time();
     this.isEndless = this.stream.isEndless;
     void this.pump(this.stream);
     return this;
@@ -125,7 +136,9 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   closed(): void {
-    if (!this.isOver) this.abandon(new DOMException("The client closed the connection.", "AbortError"));
+    if (this.isOver) return;
+    this.abandon(new DOMException("The client closed the connection.", "AbortError"));
+    this.tell();
   }
 
   expired(): void {
@@ -141,10 +154,15 @@ export class Exchange implements Protocol, InFlight, BodySource {
     if (this.isOver || !this.isEndless || this.stream === null || !this.stream.hasBegun) return;
     this.stream.endNow();
     this.abandon(new DOMException("The server shuts down.", "AbortError"));
+    this.tell();
     this.wire.finish();
   }
 
   // ---- InFlight ----
+
+  get kind(): InFlightKind {
+    return this.stream === null ? "call" : "stream";
+  }
 
   cut(reason: string): void {
     if (this.isOver) return;
@@ -152,8 +170,13 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const hasBegun = this.stream !== null && this.stream.hasBegun;
     const isReplied = this.isReplied;
     this.abandon(new DOMException(`The module's version was ended: ${reason}.`, "AbortError"));
-    if (hasBegun) return wire.abort();
+    this.fail();
+    if (hasBegun) {
+      this.tell();
+      return wire.abort();
+    }
     if (!isReplied) this.writePlain(503, "The module was replaced while it worked on this request. Try again.", "Retry-After: 1\r\n");
+    this.tell();
     wire.finish();
   }
 
@@ -267,7 +290,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
     else if (verdict !== this) this.handOver(verdict);
   }
 
-  private enter(head: RequestHead, route: BoundRoute, request: LightRequest): void {
+  private enter(head: RequestHead, route: BoundRoute, request: LightRequest, startedAt: number): void {
+    this.startedAt = startedAt;
     this.head = head;
     this.route = route;
     this.request = request;
@@ -287,6 +311,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   private respond(value: unknown): void {
+    this.time();
     if (this.callDeadline !== 0) {
       this.callDeadline = 0;
       this.armDeadline();
@@ -298,9 +323,14 @@ export class Exchange implements Protocol, InFlight, BodySource {
       if (!(value instanceof Response)) throw noResponse(route, value);
       const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
       const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
-      if (reply === null) return void this.sendStream(head, route, request, value);
-      if (value.status >= 500) wire.dispatch.counters.errors++;
+      if (reply === null) return void this.sendStream(head, route, request, value, this.startedAt);
+      if (value.status >= 500) {
+        wire.dispatch.counters.errors++;
+        this.fail();
+      }
       wire.write(reply);
+      this.status = value.status;
+      if (wire.dispatch.access !== null) this.writtenBytes = byteLength(reply);
       this.replied(keepAlive);
     } catch (error) {
       this.failed(error);
@@ -308,7 +338,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   private upgrade(head: RequestHead, route: BoundRoute, answer: unknown): void {
-    const socket = switchProtocols(this.wire, head, route, answer);
+    const socket = switchProtocols(this.wire, head, route, answer, this.startedAt);
     if (!(socket instanceof Refusal)) return this.handOver(socket);
     this.writePlain(socket.status, socket.text, REFUSAL_LINES[socket.status]);
     this.replied(false);
@@ -334,15 +364,20 @@ export class Exchange implements Protocol, InFlight, BodySource {
       // Half a reply is on its way. Only a reset tells the client that it is not whole.
       if (this.route !== null) this.wire.dispatch.handlerFailed(this.route, this.wire.client, error);
       this.wire.dispatch.counters.errors++;
+      this.fail();
       this.abandon(error);
+      this.tell();
       this.wire.abort();
       return;
     }
+    if (stream.status >= 500) this.fail();
     if (!this.isOver) this.replied(stream.keepAlive);
   }
 
   private failed(error: unknown): void {
     const { wire, route, head } = this;
+    this.time();
+    this.fail();
     if (route !== null) wire.dispatch.handlerFailed(route, wire.client, error);
     const keepAlive = head !== null && head.keepAlive && !wire.dispatch.isDraining;
     this.stream = null;
@@ -353,13 +388,17 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private writePlain(status: number, text: string, extra = "", keepAlive = false): void {
     const { dispatch } = this.wire;
     if (status >= 500) dispatch.counters.errors++;
-    this.wire.write(plainReply(dispatch.httpDate, status, text, keepAlive, extra, this.head?.method === "HEAD"));
+    const reply = plainReply(dispatch.httpDate, status, text, keepAlive, extra, this.head?.method === "HEAD");
+    this.wire.write(reply);
+    this.status = status;
+    this.writtenBytes = byteLength(reply);
   }
 
   /** The reply's last byte was accepted. */
   replied(keepAlive: boolean): void {
     this.isReplied = true;
     this.keepAlive = keepAlive;
+    this.tell();
     this.leave();
     if (this.isReceived) return this.complete();
     // A client that still waits for its 100 Continue may send the body or not: nobody knows what comes next.
@@ -389,9 +428,13 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const { wire, stream, isReplied } = this;
     this.abandon(new DOMException(refusal.text, refusal === TOO_SLOW ? "TimeoutError" : "AbortError"));
     if (isReplied) return wire.finish();
-    if (stream !== null && stream.hasBegun) return wire.abort();
+    if (stream !== null && stream.hasBegun) {
+      this.tell();
+      return wire.abort();
+    }
     if (!this.isAnswered) return refuse(wire, refusal, this.head?.method === "HEAD");
     this.writePlain(refusal.status, refusal.text);
+    this.tell();
     wire.finish();
   }
 
@@ -400,14 +443,17 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const ms = route?.timeoutMs ?? wire.dispatch.timeouts.handlerMs;
     const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
     if (route !== null) wire.dispatch.handlerFailed(route, wire.client, error);
+    this.fail();
     this.abandon(error);
     this.writePlain(503, "The module did not answer in time.");
+    this.tell();
     wire.finish();
   }
 
   /** Nobody waits for the reply any more. */
   private abandon(reason: unknown): void {
     this.isOver = true;
+    this.time();
     this.releaseParser();
     this.held = [];
     this.inGraph(() => {
@@ -429,6 +475,31 @@ export class Exchange implements Protocol, InFlight, BodySource {
     }
   }
 
+  // ---- figures ----
+
+  /** The handler has answered, or nobody waits for it any more. */
+  private time(): void {
+    if (this.isTimed || this.startedAt === 0) return;
+    this.isTimed = true;
+    this.route?.generation.figures.record(callEnds() - this.startedAt);
+  }
+
+  private fail(): void {
+    this.route?.generation.figures.fail();
+  }
+
+  /** The reply has ended, whole or not. What was answered without being waited for is told where it was written. */
+  private tell(): void {
+    const { access } = this.wire.dispatch;
+    const { stream, head, route } = this;
+    if (access === null || this.isTold || route === null) return;
+    this.isTold = true;
+    const hasStream = stream !== null && stream.hasBegun;
+    const status = hasStream ? stream.status : this.status;
+    const bytes = hasStream ? stream.writtenBytes : this.writtenBytes;
+    tellHttp(access, "http/1.1", this.wire.client, head, route, status, bytes, this.startedAt);
+  }
+
   private leave(): void {
     this.route?.generation.leave(this);
   }
@@ -447,7 +518,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
 
   private armCallDeadline(ms: number): void {
     if (ms === 0) return;
-    this.callDeadline = performance.now() + ms;
+    this.callDeadline = this.startedAt + ms;
     this.armDeadline();
   }
 

@@ -2,6 +2,7 @@
  * The answers the server gives by itself: to requests it refuses, and where no module has one.
  */
 import { STATUS_CODES } from "node:http";
+import { byteLength, tellHttp } from "../access";
 import type { Wire } from "../wire";
 
 /** A request that is not served: its status and one line for whoever reads the reply. */
@@ -42,6 +43,8 @@ export function refuse(wire: Wire, refusal: Refusal, isHead = false): void {
   const { dispatch } = wire;
   dispatch.counters.httpRequests++;
   if (refusal.status >= 500) dispatch.counters.errors++;
-  wire.write(plainReply(dispatch.httpDate, refusal.status, refusal.text, false, "", isHead));
+  const reply = plainReply(dispatch.httpDate, refusal.status, refusal.text, false, "", isHead);
+  wire.write(reply);
+  if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, null, null, refusal.status, byteLength(reply), 0);
   wire.finish();
 }

@@ -31,6 +31,7 @@ export class ReplyStream {
   private isCancelled = false;
   private readonly file: FilePiece | undefined;
   private sentBytes = 0;
+  private headBytes = 0;
 
   constructor(
     private readonly wire: Wire,
@@ -42,6 +43,15 @@ export class ReplyStream {
     this.framing = Number.isSafeInteger(size) ? size : head.isHttp11 ? "chunked" : "until-close";
     this.isEndless = this.file === undefined && /^text\/event-stream\b/i.test(GraphResponse.headersOf(response).get("content-type") ?? "");
     this.keepAlive = this.framing !== "until-close" && keepsAlive(head, response) && !wire.dispatch.isDraining;
+  }
+
+  get status(): number {
+    return this.response.status;
+  }
+
+  /** So far, without the framing of chunks. */
+  get writtenBytes(): number {
+    return this.headBytes + this.sentBytes;
   }
 
   /** Resolves when the last byte was accepted, or after `cancel`. Rejects when the body fails, or is not as long as was said. */
@@ -79,6 +89,7 @@ export class ReplyStream {
     try {
       this.begin(NOTHING);
       await this.wire.sendFile(fd, file.start, file.end, () => file.check(fd));
+      this.sentBytes = file.end - file.start;
     } finally {
       closeSync(fd);
     }
@@ -127,6 +138,8 @@ export class ReplyStream {
   private begin(bytes: Uint8Array): void {
     const message = this.composeHead();
     this.write(bytes.length === 0 ? message : joinMessage(message, this.frame(bytes)));
+    // Told apart from the parts, of which this one is counted already.
+    this.headBytes = message.length;
   }
 
   private composeHead(): string | Uint8Array {
@@ -136,6 +149,7 @@ export class ReplyStream {
   private write(message: string | Uint8Array): void {
     if (this.response.status >= 500) this.wire.dispatch.counters.errors++;
     this.hasBegun = true;
+    this.headBytes += message.length;
     this.wire.write(message);
   }
 

@@ -4,12 +4,15 @@
 import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
+import { callBegins, callEnds } from "../../observe/call-clock";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
+import { tellHttp } from "../access";
+import { endpointFor } from "../endpoints";
 import { Call, type CallOwner } from "./call";
 import { knownRoute, rememberRoute } from "./known-urls";
-import { adoptRequest } from "./request";
-import { checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
+import { adoptRequest, askedOf } from "./request";
+import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
 type FetchHandler = (request: Request, context: object) => unknown;
 type Answer = Response | Promise<Response>;
@@ -29,37 +32,36 @@ export function answer(owner: CallOwner, request: Request): Answer {
     const known = knownRoute(dispatch.table, url);
     if (known !== undefined) return answerRoute(owner, request, known, NO_PARAMS);
   }
-  if (url === "*") return plainResponse(dispatch, 200, "OK", SERVER_METHODS);
+  if (url === "*") return plain(owner, request, 200, "OK", SERVER_METHODS);
   const pathStart = url.indexOf("/", SHORTEST_ORIGIN);
   const path = normalisePath(pathStart < 0 ? "/" : url.slice(pathStart));
-  if (path === null) return plainResponse(dispatch, 400, "The path is not properly encoded.");
-  if (path === "/health" && (method === "GET" || method === "HEAD")) {
-    const report = dispatch.health();
-    if (report !== null) return plainResponse(dispatch, 200, report);
-  }
+  if (path === null) return plain(owner, request, 400, "The path is not properly encoded.");
+  const endpoint = endpointFor(owner.wire, method, path);
+  if (endpoint !== null) return callHandler(owner, request, endpoint, NO_PARAMS);
   const match = dispatch.table.matchHttp(method, path);
   if (match === NO_MATCH || !("value" in match)) {
     if (dispatch.unmatched != null) return callHandler(owner, request, dispatch.unmatched, {});
     const { status, text, allow } = describeMismatch(method, match);
-    if (status === 204) return new Response(null, { status, headers: { Allow: allow } });
-    return plainResponse(dispatch, status, text, allow === "" ? {} : { Allow: allow });
+    if (status === 204) return told(owner, request, null, new Response(null, { status, headers: { Allow: allow } }));
+    return plain(owner, request, status, text, allow === "" ? {} : { Allow: allow });
   }
-  if (method === "GET") rememberRoute(dispatch.table, url, match);
+  // What an endpoint has for some clients depends on more than the URL.
+  if (method === "GET" && !dispatch.endpoints.has(path)) rememberRoute(dispatch.table, url, match);
   return answerRoute(owner, request, match.value, match.params);
 }
 
 function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
-  const { dispatch } = owner.wire;
   if (route.isUnavailable) {
-    return plainResponse(dispatch, 503, `The module "${route.module}" is being replaced. Try again.`, { "Retry-After": "1" });
+    return plain(owner, request, 503, `The module "${route.module}" is being replaced. Try again.`, { "Retry-After": "1" }, route);
   }
   // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
-  if (route.kind === "websocket") return plainResponse(dispatch, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.");
+  if (route.kind === "websocket") return plain(owner, request, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.", {}, route);
   return callHandler(owner, request, route, params);
 }
 
 function callHandler(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
   const { wire } = owner;
+  const startedAt = callBegins();
   adoptRequest(request, wire.isSecure);
   const context = requestContext(route.generation.context, wire, params, request);
   try {
@@ -67,14 +69,39 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, para
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
-      if (Bun.peek.status(promise) !== "fulfilled") return new Call(owner, route, request).awaitHandler(promise);
+      if (Bun.peek.status(promise) !== "fulfilled") return new Call(owner, route, request, startedAt).awaitHandler(promise);
       value = Bun.peek(promise);
     }
     const response = checkedResponse(wire.dispatch, route, value);
-    return isStreamed(response) ? new Call(owner, route, request).stream(response) : response;
+    if (isStreamed(response)) return new Call(owner, route, request, startedAt).stream(response);
+    route.generation.figures.record(callEnds() - startedAt);
+    return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
   } catch (error) {
-    if (isBodyTooLarge(error)) return plainResponse(wire.dispatch, 413, "The body is larger than this server accepts.");
+    route.generation.figures.record(callEnds() - startedAt);
+    if (isBodyTooLarge(error)) return plain(owner, request, 413, "The body is larger than this server accepts.", {}, route, startedAt);
+    route.generation.figures.fail();
     wire.dispatch.handlerFailed(route, wire.client, error);
-    return plainResponse(wire.dispatch, 500, "Internal Server Error");
+    return plain(owner, request, 500, "Internal Server Error", {}, route, startedAt);
   }
+}
+
+/** An answer of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called */
+function plain(
+  owner: CallOwner,
+  request: Request,
+  status: number,
+  text: string,
+  headers: Record<string, string> = {},
+  route: BoundRoute | null = null,
+  startedAt = 0,
+): Response {
+  return told(owner, request, route, plainResponse(owner.wire.dispatch, status, text, headers), startedAt);
+}
+
+/** @returns the same response, once the access log knows of it */
+function told({ wire }: CallOwner, request: Request, route: BoundRoute | null, response: Response, startedAt = 0): Response {
+  const { access } = wire.dispatch;
+  if (access === null) return response;
+  tellHttp(access, "h2", wire.client, askedOf(request), route, response.status, bodyBytes(response), startedAt);
+  return response;
 }

@@ -3,11 +3,13 @@
  * the reply's last byte is with the engine.
  */
 import { discard, toBytes } from "../../module/returned";
-import type { BoundRoute, InFlight } from "../../module/route";
+import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
+import { callEnds } from "../../observe/call-clock";
+import { tellHttp } from "../access";
 import { decodedResponses } from "../http1/response";
 import type { Wire } from "../wire";
-import { abortRequest } from "./request";
-import { checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
+import { abortRequest, askedOf } from "./request";
+import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
 /** What a call needs of its connection. */
 export interface CallOwner {
@@ -29,17 +31,27 @@ export class Call implements InFlight {
   private waiting: ((response: Response) => void) | null = null;
   private reader: Reader | null = null;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  private isTimed = false;
+  private isTold = false;
+  private status = 0;
+  private sentBytes = 0;
 
+  /** @param startedAt  when the handler was called, by performance.now() */
   constructor(
     private readonly owner: CallOwner,
     private readonly route: BoundRoute,
     private readonly request: Request,
+    private readonly startedAt: number,
   ) {}
+
+  get kind(): InFlightKind {
+    return this.reader === null ? "call" : "stream";
+  }
 
   /** @returns the reply, once the handler has one or its time is up; never rejects */
   awaitHandler(result: Promise<unknown>): Promise<Response> {
     const ms = this.route.timeoutMs ?? this.owner.wire.dispatch.timeouts.handlerMs;
-    if (ms > 0) this.deadlineAt = performance.now() + ms;
+    if (ms > 0) this.deadlineAt = this.startedAt + ms;
     this.enter();
     result.then(
       (value) => this.settle(value),
@@ -50,8 +62,13 @@ export class Call implements InFlight {
 
   /** @returns the same reply, with a body that tells when it has ended */
   stream(response: Response): Response {
+    this.time();
     const { body } = response;
-    if (body === null) return response;
+    this.status = response.status;
+    if (body === null) {
+      this.tell();
+      return response;
+    }
     const headers = new Headers(response.headers);
     // The engine frames the body, and would cut or miss what is not as long as was said.
     headers.delete("content-length");
@@ -59,6 +76,7 @@ export class Call implements InFlight {
     const { status, statusText } = response;
     if (this.request.method === "HEAD") {
       body.cancel().catch(() => undefined);
+      this.tell();
       this.leave();
       return new Response("", { status, statusText, headers });
     }
@@ -79,6 +97,7 @@ export class Call implements InFlight {
   /** The handler's time is up. */
   expired(): void {
     const { route, owner } = this;
+    route.generation.figures.fail();
     const ms = route.timeoutMs ?? owner.wire.dispatch.timeouts.handlerMs;
     const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
     owner.wire.dispatch.handlerFailed(route, owner.wire.client, error);
@@ -94,6 +113,7 @@ export class Call implements InFlight {
 
   /** The generation is going. */
   cut(reason: string): void {
+    this.route.generation.figures.fail();
     const text = "The module was replaced while it worked on this request. Try again.";
     const error = new DOMException(`The module's version was ended: ${reason}.`, "AbortError");
     this.abandon(error, plainResponse(this.owner.wire.dispatch, 503, text, { "Retry-After": "1" }));
@@ -107,6 +127,7 @@ export class Call implements InFlight {
   private settle(value: unknown): void {
     if (this.isOver) return discard(value);
     this.deadlineAt = 0;
+    this.time();
     try {
       const response = checkedResponse(this.owner.wire.dispatch, this.route, value);
       if (isStreamed(response)) return this.reply(this.stream(response));
@@ -120,8 +141,10 @@ export class Call implements InFlight {
   private fail(error: unknown): void {
     if (this.isOver) return;
     const { dispatch, client } = this.owner.wire;
+    this.time();
     this.leave();
     if (isBodyTooLarge(error)) return this.reply(plainResponse(dispatch, 413, "The body is larger than this server accepts."));
+    this.route.generation.figures.fail();
     dispatch.handlerFailed(this.route, client, error);
     this.reply(plainResponse(dispatch, 500, "Internal Server Error"));
   }
@@ -129,6 +152,11 @@ export class Call implements InFlight {
   private reply(response: Response): void {
     const resolve = this.waiting;
     this.waiting = null;
+    if (this.reader === null) {
+      this.status = response.status;
+      if (this.owner.wire.dispatch.access !== null) this.sentBytes = bodyBytes(response);
+      this.tell();
+    }
     resolve?.(response);
   }
 
@@ -142,15 +170,18 @@ export class Call implements InFlight {
         if (this.isOver) return;
         if (part.done) {
           controller.close();
+          this.tell();
           return this.leave();
         }
         const bytes = toBytes(part.value);
+        this.sentBytes += bytes.length;
         if (bytes.length > 0) return controller.enqueue(bytes);
       }
     } catch (error) {
       if (this.isOver) return;
       const { dispatch, client } = this.owner.wire;
       dispatch.counters.errors++;
+      this.route.generation.figures.fail();
       dispatch.handlerFailed(this.route, client, error);
       this.end(error);
       // Resets the stream: the client must not take what it has for the whole.
@@ -160,6 +191,7 @@ export class Call implements InFlight {
 
   /** The client has reset the stream, or it failed. */
   private end(reason: unknown): void {
+    this.tell();
     this.leave();
     this.inGraph(() => void this.reader?.cancel(reason).catch(() => undefined));
   }
@@ -167,6 +199,8 @@ export class Call implements InFlight {
   /** Nobody waits for the handler, or the rest of its reply, any more. */
   private abandon(reason: unknown, response: Response): void {
     if (this.isOver) return;
+    this.time();
+    if (this.waiting === null) this.tell();
     this.leave();
     this.inGraph(() => {
       abortRequest(this.request, reason);
@@ -174,6 +208,22 @@ export class Call implements InFlight {
     });
     if (this.waiting === null) this.controller?.error(reason);
     else this.reply(response);
+  }
+
+  /** The handler has answered, or nobody waits for it any more. */
+  private time(): void {
+    if (this.isTimed) return;
+    this.isTimed = true;
+    this.route.generation.figures.record(callEnds() - this.startedAt);
+  }
+
+  /** The reply has ended, whole or not. */
+  private tell(): void {
+    const { wire } = this.owner;
+    const { access } = wire.dispatch;
+    if (access === null || this.isTold) return;
+    this.isTold = true;
+    tellHttp(access, "h2", wire.client, askedOf(this.request), this.route, this.status, this.sentBytes, this.startedAt);
   }
 
   private enter(): void {

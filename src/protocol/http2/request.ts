@@ -41,6 +41,14 @@ export function adoptRequest(request: Request, isSecure: boolean): void {
   Object.setPrototypeOf(request, isSecure ? SecureHttp2Request.prototype : Http2Request.prototype);
 }
 
+/** What the access log tells of a request. */
+export function askedOf(request: Request): { method: string; target: string } {
+  const url = nativeUrl.call(request);
+  // Behind "http://" and the host.
+  const at = url.indexOf("/", url.indexOf("//") + 2);
+  return { method: request.method, target: at < 0 ? url : url.slice(at) };
+}
+
 /** Aborts `request.signal`, now or when it is first asked for. */
 export function abortRequest(request: Request, reason: unknown): void {
   let abortion = abortions.get(request);

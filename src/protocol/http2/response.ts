@@ -17,8 +17,18 @@ export function checkedResponse(dispatch: Dispatch, route: BoundRoute, value: un
   if (status < 200) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
   if (value.bodyUsed)
     throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
-  if (status >= 500) dispatch.counters.errors++;
+  if (status >= 500) {
+    dispatch.counters.errors++;
+    route.generation.figures.fail();
+  }
   return value;
+}
+
+/** Of a body that is at hand, for the access log; what the handler said of others, else 0. */
+export function bodyBytes(response: Response): number {
+  const text = GraphResponse.textOf(response);
+  if (text !== undefined) return Buffer.byteLength(text);
+  return GraphResponse.blobOf(response)?.size ?? (Number(GraphResponse.headersOf(response).get("content-length")) || 0);
 }
 
 /** Whether the body is made while it is sent. */

@@ -26,6 +26,7 @@ export interface SpliceHome {
 const GOODBYE_MS = 200;
 
 export class Splice implements Protocol, CallOwner {
+  readonly speaks = "http2";
   /** Chosen by the front, before it connects. */
   engine: Engine | null = null;
   /** The local port of the connection to the engine. 0: there is none yet, or it has no ports. */

@@ -3,6 +3,7 @@
  * newest version's handlers. The author's side is socket.ts.
  */
 import type { BoundRoute, InFlight } from "../../module/route";
+import { callBegins, callEnds } from "../../observe/call-clock";
 import { asHost } from "../../module/host-context";
 import { asBuffer } from "../message";
 import { isThenable } from "../../module/returned";
@@ -42,6 +43,7 @@ const MAX_BEFORE_PONG_BYTES = 65_536;
 const EMPTY = Buffer.alloc(0);
 
 export class HostSocket implements Protocol, FrameSink {
+  readonly speaks = "websocket";
   readyState: 1 | 2 | 3 = OPEN;
   readonly wire: Wire;
   readonly endpoint: Endpoint;
@@ -182,7 +184,7 @@ export class HostSocket implements Protocol, FrameSink {
     const { counters, limits } = this.wire.dispatch;
     counters.messages++;
     if (limits.maxMessagesPerSecond !== 0) this.#countMessage(limits.maxMessagesPerSecond);
-    if (route.websocket.handlers.message !== undefined) this.#call(route, callMessage, data);
+    if (route.websocket.handlers.message !== undefined) this.#callTimed(route, data);
   }
 
   #countMessage(limit: number): void {
@@ -412,33 +414,47 @@ export class HostSocket implements Protocol, FrameSink {
 
   // ---- calling the module ----
 
-  #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A): void {
+  /** A message: the one event that counts as a call. */
+  #callTimed(route: WebSocketBound, data: string | Buffer): void {
+    const startedAt = callBegins();
+    const isOver = this.#call(route, callMessage, data, startedAt);
+    if (isOver) route.generation.figures.record(callEnds() - startedAt);
+  }
+
+  /** @param startedAt of what is timed. @returns whether the handler is done; else it is timed when it is */
+  #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = 0): boolean {
     let result: unknown;
     try {
       result = route.generation.run(call, route, this.author, argument);
     } catch (error) {
-      return this.#failed(route, error);
+      this.#failed(route, error);
+      return true;
     }
-    if (typeof result === "object" && isThenable(result)) this.#await(route, result);
+    return typeof result !== "object" || !isThenable(result) || !this.#await(route, result, startedAt);
   }
 
-  #await(route: WebSocketBound, result: PromiseLike<unknown>): void {
+  /** @returns whether there is something to wait for */
+  #await(route: WebSocketBound, result: PromiseLike<unknown>, startedAt: number): boolean {
     // An async handler that never waited is done.
-    if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") return;
+    if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") return false;
+    const { generation } = route;
     const pending = new PendingHandler(this);
-    route.generation.enter(pending);
-    result.then(
-      () => route.generation.leave(pending),
-      (error: unknown) => {
-        route.generation.leave(pending);
-        this.#failed(route, error);
-      },
-    );
+    generation.enter(pending);
+    const end = (): void => {
+      if (startedAt !== 0) generation.figures.record(callEnds() - startedAt);
+      generation.leave(pending);
+    };
+    result.then(end, (error: unknown) => {
+      end();
+      this.#failed(route, error);
+    });
+    return true;
   }
 
   #failed(route: BoundRoute, error: unknown): void {
     const { dispatch, client } = this.wire;
     dispatch.counters.errors++;
+    route.generation.figures.fail();
     dispatch.handlerFailed(route, client, error);
     this.beginClose(SERVER_ERROR, "internal error");
   }
@@ -451,6 +467,7 @@ function payloadBytes(frame: Buffer): number {
 
 /** An async handler under way: it keeps its version, and is cut with it. */
 class PendingHandler implements InFlight {
+  readonly kind = "websocket";
   readonly isEndless = false;
   readonly #socket: HostSocket;
 

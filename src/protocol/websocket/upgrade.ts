@@ -3,6 +3,7 @@
  */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
+import { tellHttp } from "../access";
 import type { RequestHead } from "../http1/head";
 import { Refusal } from "../http1/refusal";
 import type { Wire } from "../wire";
@@ -16,10 +17,17 @@ const GONE = new Refusal(503, "The module was replaced meanwhile. Try again.");
  * Answers 101 and makes the connection a WebSocket.
  *
  * @param answer  what the module's `upgrade` returned, if it is no Response
+ * @param startedAt  of the call of `upgrade`, by performance.now()
  * @returns the socket, which wants what came behind the request; or why there is none: the route may be gone by now
  * @throws TypeError for an answer that cannot be sent
  */
-export function switchProtocols(wire: Wire, head: RequestHead, route: BoundRoute, answer: unknown): HostSocket | Refusal {
+export function switchProtocols(
+  wire: Wire,
+  head: RequestHead,
+  route: BoundRoute,
+  answer: unknown,
+  startedAt: number,
+): HostSocket | Refusal {
   const { dispatch } = wire;
   const handshake = readHandshake(head);
   if (handshake instanceof Refusal) return handshake;
@@ -30,6 +38,7 @@ export function switchProtocols(wire: Wire, head: RequestHead, route: BoundRoute
   const reply = composeSwitch(handshake, upgrade, protocols, perMessageDeflate);
   // Header values are Latin-1 on the wire, and a string would leave as UTF-8.
   wire.write(Buffer.from(reply, "latin1"));
+  if (dispatch.access !== null) tellHttp(dispatch.access, "websocket", wire.client, head, route, 101, reply.length, startedAt);
   const endpoint = SocketHub.of(dispatch).endpointOf(current);
   return HostSocket.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
 }

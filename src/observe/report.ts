@@ -1,0 +1,199 @@
+/**
+ * From the snapshots of all processes to what an operator asks for: the state of the whole server, and whether it is ready. Pure.
+ */
+import { addCalls, percentileMs } from "./figures";
+import type {
+  CallSnapshot,
+  ModuleSnapshot,
+  ModuleState,
+  ModuleStatus,
+  ProcessSnapshot,
+  Readiness,
+  ReloadSnapshot,
+  ServerInfo,
+  ServerStatus,
+} from "./snapshot";
+
+/** From best to worst: what one process cannot serve, the server does not. */
+const STATES: readonly ModuleState[] = ["serving", "degraded", "unavailable", "failed"];
+/** Characters of a failure's first line that /ready tells. */
+const MAX_REASON = 200;
+
+/** @param processes those that answered, in order of their slots */
+export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]): ServerStatus {
+  const modules = mergeModules(processes).map(moduleStatus);
+  const counters = sumEach(processes.map(({ counters: each }) => ({ ...each })));
+  const { messages = 0, httpRequests = 0, errors = 0 } = counters;
+  const isWhole = processes.length >= info.wantedProcesses && modules.every(({ state }) => state === "serving");
+  return {
+    version: info.version,
+    pid: info.pid,
+    state: isDraining(processes) ? "draining" : isWhole ? "serving" : "degraded",
+    uptimeSeconds: secondsSince(info.startedAtMs),
+    listening: info.listening,
+    processes: processes.map((each) => ({
+      slot: each.slot,
+      pid: each.pid,
+      uptimeSeconds: secondsSince(each.startedAtMs),
+      connections: each.connections.open,
+      requests: each.counters.messages + each.counters.httpRequests,
+      memoryBytes: each.memoryBytes,
+      isDraining: each.isDraining,
+    })),
+    wantedProcesses: info.wantedProcesses,
+    restarts: info.restarts,
+    connections: addConnections(processes),
+    requests: messages + httpRequests,
+    messages,
+    httpRequests,
+    errors,
+    memoryBytes: sum(processes.map(({ memoryBytes }) => memoryBytes)),
+    pool: addPools(processes),
+    modules,
+    reloads: mergeReloads(processes),
+  };
+}
+
+/** @param processes those that answered */
+export function readinessOf(processes: readonly ProcessSnapshot[]): Readiness {
+  const merged = mergeModules(processes);
+  const reasons = merged.filter(({ state }) => state === "failed" || state === "unavailable").map(reasonOf);
+  if (processes.length === 0) reasons.unshift("no server process answers");
+  else if (isDraining(processes)) reasons.unshift("draining");
+  const modules = merged.map(({ name, state, live }) => ({ name, state, generation: live?.number ?? null }));
+  return { isReady: reasons.length === 0, reasons, modules };
+}
+
+/** One module as all processes have it. Of figures with one number for all, the first process's count. */
+export interface MergedModule {
+  readonly name: string;
+  readonly source: string;
+  readonly state: ModuleState;
+  readonly live: ModuleSnapshot["live"];
+  readonly old: ModuleSnapshot["old"];
+  readonly gone: CallSnapshot;
+  readonly routes: ModuleSnapshot["routes"];
+  readonly error: string | null;
+}
+
+/** @returns the modules of all processes, each once, in the order of the first process that has them */
+export function mergeModules(processes: readonly ProcessSnapshot[]): MergedModule[] {
+  const byName = new Map<string, ModuleSnapshot[]>();
+  for (const { modules } of processes) {
+    for (const module of modules) {
+      const same = byName.get(module.name);
+      if (same === undefined) byName.set(module.name, [module]);
+      else same.push(module);
+    }
+  }
+  return [...byName.values()].map(mergeModule);
+}
+
+function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
+  const first = same[0] as ModuleSnapshot;
+  // While a reload goes from process to process, the newest version is the one that is coming to serve.
+  const newest = Math.max(...same.map(({ live }) => live?.number ?? 0));
+  const generations = mergeGenerations(same.flatMap(({ live, old }) => (live === null ? old : [...old, live])));
+  return {
+    name: first.name,
+    source: first.source,
+    state: STATES[Math.max(...same.map(({ state }) => STATES.indexOf(state)))] ?? "failed",
+    live: generations.find(({ number }) => number === newest) ?? null,
+    old: generations.filter(({ number }) => number !== newest),
+    gone: addCalls(same.map(({ gone }) => gone)),
+    routes: first.routes,
+    error: same.find(({ error }) => error !== null)?.error ?? null,
+  };
+}
+
+type Generations = ModuleSnapshot["old"];
+
+/** Those of one number become one, oldest first. */
+function mergeGenerations(all: Generations): Generations {
+  const byNumber = Map.groupBy(all, ({ number }) => number);
+  return [...byNumber.values()]
+    .map((same) => ({
+      ...(same[0] as Generations[number]),
+      inFlight: sum(same.map(({ inFlight }) => inFlight)),
+      pinnedBy: sumEach(same.map(({ pinnedBy }) => pinnedBy)),
+      figures: addCalls(same.map(({ figures }) => figures)),
+    }))
+    .sort((a, b) => a.number - b.number);
+}
+
+function moduleStatus({ live, old, gone, ...module }: MergedModule): ModuleStatus {
+  const all = addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])]);
+  return {
+    name: module.name,
+    source: module.source,
+    state: module.state,
+    generation: live?.number ?? null,
+    hash: live?.hash ?? null,
+    loadedAt: live?.loadedAt ?? null,
+    routes: module.routes.map(({ key }) => key),
+    inFlight: live?.inFlight ?? 0,
+    calls: all.calls,
+    errors: all.errors,
+    p50Ms: live === null ? null : rounded(percentileMs(live.figures, 0.5)),
+    p99Ms: live === null ? null : rounded(percentileMs(live.figures, 0.99)),
+    old: old.map(({ number, inFlight, pinnedBy }) => ({ generation: number, inFlight, pinnedBy })),
+    error: module.error,
+  };
+}
+
+/** A reload runs in all processes: the one that has seen the most of them speaks for all. */
+export function mergeReloads(processes: readonly ProcessSnapshot[]): ReloadSnapshot {
+  const none: ReloadSnapshot = { ok: 0, failed: 0, last: null, lastSuccessAt: null, phaseSeconds: {} };
+  return processes
+    .map(({ reloads }) => reloads)
+    .reduce((most, each) => (each.ok + each.failed > most.ok + most.failed ? each : most), none);
+}
+
+export function addConnections(processes: readonly ProcessSnapshot[]): ProcessSnapshot["connections"] {
+  const all = processes.map(({ connections }) => connections);
+  return {
+    open: sum(all.map(({ open }) => open)),
+    accepted: sum(all.map(({ accepted }) => accepted)),
+    refused: sum(all.map(({ refused }) => refused)),
+    byProtocol: sumEach(all.map(({ byProtocol }) => byProtocol)),
+  };
+}
+
+export function addPools(processes: readonly ProcessSnapshot[]): ProcessSnapshot["pool"] {
+  const all = processes.map(({ pool }) => pool);
+  return {
+    threads: sum(all.map(({ threads }) => threads)),
+    busy: sum(all.map(({ busy }) => busy)),
+    queued: sum(all.map(({ queued }) => queued)),
+    workers: all.flatMap(({ workers }) => workers),
+  };
+}
+
+/** A process that drains while others serve is being replaced: the server goes on. */
+function isDraining(processes: readonly ProcessSnapshot[]): boolean {
+  return processes.length > 0 && processes.every((each) => each.isDraining);
+}
+
+function reasonOf({ name, state, error }: MergedModule): string {
+  const [first = ""] = (error ?? "").split("\n");
+  if (state === "unavailable") return `module "${name}" is unavailable${first === "" ? "" : `: ${first.slice(0, MAX_REASON)}`}`;
+  return `module "${name}" failed to load: ${first === "" ? "nothing of it serves" : first.slice(0, MAX_REASON)}`;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
+}
+
+function sumEach(records: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const total: Record<string, number> = {};
+  for (const record of records) for (const [name, count] of Object.entries(record)) total[name] = (total[name] ?? 0) + count;
+  return total;
+}
+
+function secondsSince(startedAtMs: number): number {
+  return Math.max(0, Math.floor((Date.now() - startedAtMs) / 1000));
+}
+
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 1000) / 1000;
+}

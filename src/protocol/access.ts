@@ -1,0 +1,63 @@
+/**
+ * What the access log is told of a reply that has ended. Called only while somebody listens: `dispatch.access` is looked at before.
+ */
+import type { BoundRoute } from "../module/route";
+import type { AccessEntry, AccessLog, AccessProtocol } from "../observe/access-log";
+import type { Client } from "../module/contract";
+
+/** A route of the server's own stands for no module. */
+const BUILT_IN = "hrmr";
+
+/** What an HTTP request asked for. */
+interface Asked {
+  readonly method: string;
+  readonly target: string;
+}
+
+/**
+ * @param bytes     of the reply
+ * @param startedAt by performance.now(); 0: nothing was called
+ */
+export function tellRaw(log: AccessLog, client: Client, route: BoundRoute | null, bytes: number, startedAt: number): void {
+  log(commonEntry(client, route, "raw", bytes, startedAt));
+}
+
+/**
+ * @param asked  null when the request could not be read that far
+ * @param status 0 when there is no reply: the client had gone
+ */
+export function tellHttp(
+  log: AccessLog,
+  protocol: AccessProtocol,
+  client: Client,
+  asked: Asked | null,
+  route: BoundRoute | null,
+  status: number,
+  bytes: number,
+  startedAt: number,
+): void {
+  log({
+    ...commonEntry(client, route, protocol, bytes, startedAt),
+    ...(asked === null ? null : { method: asked.method, path: asked.target }),
+    ...(status === 0 ? null : { status }),
+  });
+}
+
+function commonEntry(client: Client, route: BoundRoute | null, protocol: AccessProtocol, bytes: number, startedAt: number): AccessEntry {
+  const owner = route === null || route.module === BUILT_IN ? null : route.generation;
+  return {
+    address: client.transport === "unix" ? "unix" : client.address,
+    connection: client.connection,
+    module: owner?.name ?? null,
+    generation: owner?.number ?? null,
+    key: route?.key || null,
+    protocol,
+    bytes,
+    ms: startedAt === 0 ? 0 : performance.now() - startedAt,
+  };
+}
+
+/** @returns the bytes that a reply's text or bytes take on the wire */
+export function byteLength(data: string | Uint8Array): number {
+  return typeof data === "string" ? Buffer.byteLength(data) : data.length;
+}

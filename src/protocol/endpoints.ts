@@ -1,0 +1,20 @@
+/**
+ * The server's own HTTP endpoints, as the protocols find them: /health, /ready, /stats and /metrics stand before the modules.
+ */
+import type { BoundRoute } from "../module/route";
+import type { Wire } from "./wire";
+
+export const ENDPOINT_PATHS = ["/health", "/ready", "/stats", "/metrics"] as const;
+export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
+
+// Nearly all other paths are told by their length, for next to nothing.
+const SHORTEST = Math.min(...ENDPOINT_PATHS.map((path) => path.length));
+const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
+
+/** @param path as `normalisePath` returns it. @returns null where there is none, for this client at least */
+export function endpointFor(wire: Wire, method: string, path: string): BoundRoute | null {
+  if (path.length > LONGEST || path.length < SHORTEST) return null;
+  if (method !== "GET" && method !== "HEAD") return null;
+  const endpoint = wire.dispatch.endpoints.get(path);
+  return endpoint !== undefined && endpoint.isFor(wire.client) ? endpoint.route : null;
+}

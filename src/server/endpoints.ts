@@ -1,0 +1,155 @@
+/**
+ * The server's own HTTP endpoints: /health, /ready, /stats and /metrics. To the protocols they are fetch routes that stand before
+ * the modules; a module that claims exactly one of their paths has it.
+ */
+import type { EndpointPolicy, HttpOptions } from "../config/options";
+import type { Client, RequestContext } from "../module/contract";
+import type { BoundRoute } from "../module/route";
+import { EXPOSITION_TYPE } from "../observe/exposition";
+import { metricsText } from "../observe/metrics";
+import { readinessOf, statusOf } from "../observe/report";
+import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
+import { ENDPOINT_PATHS, type EndpointPath } from "../protocol/endpoints";
+import { GraphResponse } from "../protocol/http1/response";
+import type { Endpoint } from "../protocol/wire";
+import { BUILT_IN } from "./commands";
+
+export interface EndpointSources {
+  /** Read at each request: a reload may change it in place. */
+  readonly policies: Pick<HttpOptions, "health" | "ready" | "stats" | "metrics">;
+  readonly version: string;
+  isDraining(): boolean;
+  uptimeSeconds(): number;
+  /** Of all processes. */
+  snapshots(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }>;
+  note(text: string): void;
+}
+
+/** How long the other processes may take to answer. In milliseconds. */
+const TIMEOUT_MS = 5000;
+const JSON_TYPE = "application/json;charset=utf-8";
+
+type Answer = (client: Client) => Response | Promise<Response>;
+
+/** A server's endpoints, over all its reloads. */
+export class Endpoints {
+  readonly #sources: EndpointSources;
+  readonly #all: ReadonlyMap<EndpointPath, Endpoint>;
+  /** Modules that were told of, with the path they have. */
+  readonly #noted = new Set<string>();
+
+  constructor(sources: EndpointSources) {
+    this.#sources = sources;
+    const { policies } = sources;
+    this.#all = new Map([
+      [
+        "/health",
+        endpoint(
+          "/health",
+          () => policies.health,
+          () => this.#health(),
+        ),
+      ],
+      [
+        "/ready",
+        endpoint(
+          "/ready",
+          () => policies.ready,
+          (client) => this.#ready(client),
+        ),
+      ],
+      [
+        "/stats",
+        endpoint(
+          "/stats",
+          () => policies.stats,
+          () => this.#stats(),
+        ),
+      ],
+      [
+        "/metrics",
+        endpoint(
+          "/metrics",
+          () => policies.metrics,
+          () => this.#metrics(),
+        ),
+      ],
+    ]);
+  }
+
+  /** @returns those whose path no module claims as its own key. @param routes of the table that is about to serve */
+  beside(routes: Iterable<BoundRoute>): ReadonlyMap<string, Endpoint> {
+    const left = new Map<string, Endpoint>(this.#all);
+    for (const { key, kind, module } of routes) {
+      const path = kind === "fetch" || kind === "websocket" ? claimedPath(key) : null;
+      if (path === null || !left.delete(path)) continue;
+      const text = `${path} is answered by the module "${module}", and not by the server`;
+      if (!this.#noted.has(text)) this.#sources.note(text);
+      this.#noted.add(text);
+    }
+    return left;
+  }
+
+  #health(): Response {
+    const { version } = this.#sources;
+    const status = this.#sources.isDraining() ? "draining" : "ok";
+    return reply(200, JSON_TYPE, toJson({ status, version, uptimeSeconds: this.#sources.uptimeSeconds() }));
+  }
+
+  async #ready({ isLocal }: Client): Promise<Response> {
+    // This process takes nothing new any more, whatever the others do.
+    const processes = this.#sources.isDraining() ? null : await this.#processes();
+    const readiness = processes === null ? { isReady: false, reasons: ["draining"], modules: [] } : readinessOf(processes);
+    // Names of modules, and why they failed, are none of a stranger's business.
+    const told = { status: readiness.isReady ? "ready" : "not ready", ...(isLocal ? readiness : null) };
+    return reply(readiness.isReady ? 200 : 503, JSON_TYPE, toJson(told));
+  }
+
+  async #stats(): Promise<Response> {
+    const { info, processes } = await this.#sources.snapshots();
+    return reply(200, JSON_TYPE, toJson(statusOf(info, processes)));
+  }
+
+  async #metrics(): Promise<Response> {
+    const { info, processes } = await this.#sources.snapshots();
+    return reply(200, EXPOSITION_TYPE, metricsText(info, processes));
+  }
+
+  /** A supervisor that does not answer is no reason to be called broken: there is nobody who knows better than "not ready". */
+  async #processes(): Promise<ProcessSnapshot[]> {
+    return (await this.#sources.snapshots().catch(() => ({ processes: [] }))).processes;
+  }
+}
+
+function endpoint(path: EndpointPath, policy: () => EndpointPolicy, answer: Answer): Endpoint {
+  const handler = (_: Request, { client }: RequestContext): Response | Promise<Response> => answer(client);
+  const route: BoundRoute = {
+    key: path,
+    index: 0,
+    kind: "fetch",
+    run: "inline",
+    timeoutMs: TIMEOUT_MS,
+    description: "",
+    module: BUILT_IN.name,
+    keyBytes: path.length,
+    framing: "chunk",
+    handler: handler as unknown as BoundRoute["handler"],
+    generation: BUILT_IN,
+    isUnavailable: false,
+  };
+  return { route, isFor: ({ isLocal }) => policy() === "anyone" || (policy() === "local" && isLocal) };
+}
+
+/** @returns the endpoint's path that a key stands for by itself: "/metrics" or "GET /metrics", but not "/*" */
+function claimedPath(key: string): EndpointPath | null {
+  const path = key.startsWith("GET ") ? key.slice("GET ".length) : key;
+  return ENDPOINT_PATHS.find((each) => each === path) ?? null;
+}
+
+function reply(status: number, type: string, text: string): Response {
+  return new GraphResponse(text, { status, headers: { "Content-Type": type, "Cache-Control": "no-store" } });
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
