@@ -118,7 +118,7 @@ test("pruning keeps the named versions and deletes the others of that module", a
     const first = await fixture.build("m");
     fixture.write("m.ts", "export default 2;\n");
     const second = await fixture.build("m");
-    await pruneBundles(fixture.stateDir, "m", new Set([second.hash]));
+    await pruneBundles(fixture.stateDir, "m", new Set([second.hash]), 0);
     expect(readdirSync(join(fixture.stateDir, "bundles", "m"))).toEqual([`${second.hash}.js`]);
     expect(first.hash).not.toBe(second.hash);
     expect(statSync(other.file).isFile()).toBeTrue();

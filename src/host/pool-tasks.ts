@@ -30,6 +30,8 @@ export class ThreadTasks {
   #sentAt: number | null = null;
   /** What failed to load here; a thread that starts anew does not try again. */
   readonly #refused = new Set<number>();
+  /** What a step of these generations may take, where they say it. In milliseconds. */
+  readonly #loadMs = new Map<number, number>();
   #isUp = false;
   #closed: Error | null = null;
 
@@ -67,6 +69,7 @@ export class ThreadTasks {
       if (!(error instanceof HostLostError)) throw error;
     } finally {
       this.#refused.delete(id);
+      this.#loadMs.delete(id);
     }
   }
 
@@ -99,10 +102,17 @@ export class ThreadTasks {
 
   /** @param isCallRunning a handler is on the thread's stack, so that the task had no chance yet */
   isOverdue(now: number, isCallRunning: boolean): boolean {
-    if (this.#sentAt === null || this.#owner.loadTimeoutMs === 0) return false;
+    const task = this.#queue[0];
+    if (this.#sentAt === null || task === undefined) return false;
     if (isCallRunning) this.#sentAt = now;
     // The thread keeps the deadline itself, as long as it is not stuck.
-    return now - this.#sentAt >= this.#owner.loadTimeoutMs + 2 * this.#owner.killGraceMs;
+    return now - this.#sentAt >= this.#limitMs(task) + 2 * this.#owner.killGraceMs;
+  }
+
+  /** For each of a task's steps: the version before hands over in its own time. */
+  #limitMs({ message, id }: Task): number {
+    const ids = message.type === "load" && message.previousId !== null ? [id, message.previousId] : [id];
+    return Math.max(...ids.map((each) => this.#loadMs.get(each) ?? this.#owner.loadTimeoutMs).map((ms) => (ms === 0 ? Infinity : ms)));
   }
 
   /**
@@ -151,8 +161,10 @@ export class ThreadTasks {
   #next(): void {
     const task = this.#queue[0];
     if (task === undefined || this.#sentAt !== null || !this.#isUp) return;
+    const { message } = task;
+    if (message.type === "load" && message.spec.loadMs !== undefined) this.#loadMs.set(task.id, message.spec.loadMs);
     this.#sentAt = performance.now();
-    this.#post(task.message);
+    this.#post(message);
   }
 
   #succeed(task: Task, notes: readonly string[]): void {

@@ -1,6 +1,6 @@
 /** Makes one version of a module: one file with all that it imports, named by its content. */
-import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { readdir, rm } from "node:fs/promises";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
@@ -43,7 +43,7 @@ export async function buildModule(file: ModuleFile, options: BuildOptions): Prom
   const startedAt = Date.now();
   const startedMs = performance.now();
   const bundle = await bundleModule(file, options.external);
-  const hash = new Bun.CryptoHasher("sha256").update(bundle.text).digest("hex").slice(0, 12);
+  const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);
   const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
@@ -51,14 +51,37 @@ export async function buildModule(file: ModuleFile, options: BuildOptions): Prom
   return { name: file.name, source: file.file, file: path, hash, inputs, buildMs: performance.now() - startedMs };
 }
 
+function hashOf(text: string | Uint8Array): string {
+  return new Bun.CryptoHasher("sha256").update(text).digest("hex").slice(0, 12);
+}
+
+/** Whether the bundle is there and holds what its hash says. */
+export function isBundleWhole(path: string, hash: string): boolean {
+  try {
+    return hashOf(readFileSync(path)) === hash;
+  } catch {
+    // Pruned, or its folder was cleared: it can be built anew.
+    return false;
+  }
+}
+
+/** Enough for what the server's other processes still load, and for a few steps back. */
+const KEPT_BUNDLES = 5;
+
 /**
- * Deletes the bundles of module `name` whose hashes are not in `keep`. Each import lists the bundle's folder anew and remembers it, so
- * a folder of hundreds of bundles would cost hundreds of megabytes.
+ * Deletes old bundles of module `name`, but for the newest ones and those whose hashes are in `keep`. Each import lists the bundle's
+ * folder anew and remembers it, so a folder of hundreds of bundles would cost hundreds of megabytes. Several processes may do it at once.
  */
-export async function pruneBundles(stateDir: string, name: string, keep: ReadonlySet<string>): Promise<void> {
+export async function pruneBundles(stateDir: string, name: string, keep: ReadonlySet<string>, newest = KEPT_BUNDLES): Promise<void> {
   const folder = join(stateDir, "bundles", name);
-  for (const entry of await readdir(folder).catch(ifMissing<string[]>([]))) {
-    if (entry.endsWith(".js") && !keep.has(entry.slice(0, -3))) await rm(join(folder, entry), { force: true });
+  const entries = (await readdir(folder).catch(ifMissing<string[]>([]))).filter((entry) => entry.endsWith(".js"));
+  if (entries.length <= newest) return;
+  const bundles = await Promise.all(
+    entries.map(async (entry) => ({ entry, madeMs: (await stat(join(folder, entry)).catch(ifMissing(null)))?.mtimeMs ?? 0 })),
+  );
+  bundles.sort((a, b) => b.madeMs - a.madeMs);
+  for (const { entry } of bundles.slice(newest)) {
+    if (!keep.has(entry.slice(0, -3))) await rm(join(folder, entry), { force: true });
   }
 }
 

@@ -60,7 +60,7 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
       late,
       " (top-level await?)",
     );
-    const shape = graph.run(readShapeOf, spec.name, exported);
+    const shape = graph.run(readShapeOf, spec, exported);
     warnOfGlobals(spec, options.log, newGlobals(before));
     return new Loaded(spec, options, graph, shape);
   } catch (error) {
@@ -75,8 +75,8 @@ interface ModuleExports {
   readonly middleware?: unknown;
 }
 
-function readShapeOf(name: string, exported: ModuleExports): ModuleShape {
-  return readShape(name, exported.default, exported.middleware);
+function readShapeOf({ name, config }: LoadSpec, exported: ModuleExports): ModuleShape {
+  return readShape(name, exported.default, exported.middleware, config);
 }
 
 function end(graph: Bun.ModuleGraph): void {

@@ -3,7 +3,9 @@
  */
 import type { ModuleSettings } from "../config/options";
 import type { LoadSpec } from "../host/spec";
+import type { CallFigures } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
+import type { Agreement, Proposal } from "./agree";
 import type { BuiltModule } from "./build";
 import type { ModuleFile } from "./discover";
 import type { Generation } from "./generation";
@@ -22,6 +24,8 @@ export interface ModuleEntry {
   unavailable: readonly BoundRoute[];
   /** Replaced versions that still have something under way, oldest first. */
   readonly old: Set<Generation>;
+  /** Calls of its versions that are gone. */
+  readonly gone: CallFigures;
   built: BuiltModule | null;
   /** Of the last reload that failed; null once one succeeded. */
   error: string | null;
@@ -53,17 +57,27 @@ export interface RoutePlan {
   commit(): void;
 }
 
-export interface RegistryOptions {
+/** What a reload of the config may change. */
+export interface ReloadSettings {
+  /** `modules` of the config. */
+  readonly settings: Readonly<Record<string, ModuleSettings>>;
+  /** Modules that ship with hrmr and are on by these settings; a file in the modules folder with the same name wins. */
+  readonly shipped: readonly (ModuleFile & { readonly isImplicit: boolean })[];
+  /** `http.use`: modules that every HTTP request passes. Without one of them no table is served. Default: none. */
+  readonly use?: readonly string[];
+  /** Of modules whose settings don't say it. In milliseconds. 0 waits for ever. */
+  readonly drainMs: number;
+  /** Of modules whose settings don't say it. In milliseconds. 0 waits for ever. */
+  readonly loadMs: number;
+  readonly maxLiveGenerations: number;
+}
+
+/** The settings are those at the start. */
+export interface RegistryOptions extends ReloadSettings {
   modulesDir: string;
   /** It is the default folder, and was not there so far. */
   mayLackModulesDir: boolean;
   stateDir: string;
-  settings: Record<string, ModuleSettings>;
-  /** Modules that ship with hrmr and are on; a file in the modules folder with the same name wins. */
-  shipped: (ModuleFile & { isImplicit: boolean })[];
-  drainMs: number;
-  loadMs: number;
-  maxLiveGenerations: number;
   host: GenerationHost;
   /** Loads a bundle for a trial where an endless loop hurts nobody. */
   probe: { check(spec: LoadSpec): Promise<void> };
@@ -71,16 +85,24 @@ export interface RegistryOptions {
   globals: Record<string, unknown>;
   /** Sends to a module's WebSockets. */
   publish?: Publish;
-  /** `http.use`: modules that every HTTP request passes. Without one of them no table is served. Default: none. */
-  use?: readonly string[];
-  /** @param modules in order of precedence */
-  plan(modules: PlannedModule[]): RoutePlan;
+  /**
+   * @param modules in order of precedence
+   * @param use     `http.use`
+   */
+  plan(modules: PlannedModule[], use: readonly string[]): RoutePlan;
+  /**
+   * Asks the server's other processes, once each reload: when all candidates here are started, and before anything is swapped. If it
+   * rejects, nothing is changed. It keeps its own deadline: until it settles, what serves goes on. Default: this process is alone.
+   */
+  agree?: (proposal: Proposal) => Promise<Agreement>;
   log: ServerLog;
 }
 
 /** All modules of a server, as one reload sees and changes them. `Registry` is the one there is. */
 export interface ModuleSet {
   readonly options: RegistryOptions;
+  /** What serves was loaded with these, but for modules that failed with them: those keep theirs (`live.spec.config`). */
+  current: ReloadSettings;
   readonly entries: Map<string, ModuleEntry>;
   /** Connections and streams cut since the start because their version had to go. */
   readonly cutCount: number;

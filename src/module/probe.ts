@@ -75,7 +75,7 @@ export class Probe {
     this.#worker ??= startWorker(this.#workerUrl);
     const starting = this.#worker;
     try {
-      await askWorker(await starting, spec, this.#timeoutMs);
+      await askWorker(await starting, spec, spec.loadMs ?? this.#timeoutMs);
     } catch (error) {
       // The Worker outlives its own verdicts, and nothing else.
       if (!(error instanceof Verdict)) await this.#discard(starting);

@@ -5,46 +5,75 @@
  */
 import type { ServerLog } from "../observe/log";
 import type { Generation } from "./generation";
-import type { ModuleEntry, ModuleSet, RegistryOptions } from "./module-set";
+import { type ApprovedModule, approvedModules, loadApproved } from "./approved";
+import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
 import { runReload } from "./reload";
+import { ReloadTotals } from "./reload-totals";
+import { describeFailure, type ReloadWish } from "./run";
+import { hostSettings } from "./settings";
+import { SingleFlight } from "./single-flight";
 import type { Verdict } from "./verdict";
 
 const GC_QUIET_MS = 300;
 const DISPOSALS_PER_GC = 250;
 const ROOM_WAIT_MS = 1000;
 
-interface Waiting {
-  names: Set<string> | null;
-  readonly done: PromiseWithResolvers<Verdict>;
+/** The later settings are those that hold; with new ones, all modules are looked at. */
+function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
+  const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
+  return { names, next: later.next ?? earlier.next };
 }
 
 export class Registry implements ModuleSet {
   readonly options: RegistryOptions;
   readonly entries = new Map<string, ModuleEntry>();
+  readonly totals = new ReloadTotals();
+  current: ReloadSettings;
   lastVerdict: { verdict: Verdict; at: Date } | null = null;
   /** Connections and streams cut since the start because their version had to go. */
   cutCount = 0;
   #lastId = 0;
-  #isRunning = false;
-  #next: Waiting | null = null;
   #isClosed = false;
+  readonly #flight = new SingleFlight<ReloadWish, Verdict>((wish) => this.#run(wish), joinWishes);
   readonly #retiring = new Map<Generation, Promise<void>>();
   #gcTimer: Timer | null = null;
   #uncollected = 0;
 
   constructor(options: RegistryOptions) {
     this.options = options;
+    const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
+    this.current = { settings, shipped, ...(use === undefined ? null : { use }), drainMs, loadMs, maxLiveGenerations };
   }
 
   /**
    * Loads what is new or changed, unloads what is gone.
    *
    * @param names only these modules; null: all
+   * @param next  the settings from then on, each module's taken over by the version that is loaded with them: one that fails keeps its
+   *              old version and settings, and is tried again at the next reload. null: as they are. With new ones, all modules are
+   *              looked at.
    * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
+   * @throws UserError when the modules folder cannot be read, `next.use` names a module without middleware, or another process refuses
+   *         the whole: nothing has changed then, the settings included
    */
-  reload(names: readonly string[] | null = null): Promise<Verdict> {
-    if (this.#isRunning) return this.#queue(names).done.promise;
-    return this.#run(names === null ? null : new Set(names));
+  reload(names: readonly string[] | null = null, next: ReloadSettings | null = null): Promise<Verdict> {
+    return this.#flight.request({ names: names === null || next !== null ? null : new Set(names), next });
+  }
+
+  /**
+   * Instead of the first reload: serves exactly these versions, whatever lies on the disk, without asking the other processes. What is
+   * on the disk is looked at by the next reload.
+   *
+   * @param approved what another process of this server told by `approved`
+   * @returns the verdict; not ok if a version that serves elsewhere could not be started here
+   */
+  load(approved: readonly ApprovedModule[]): Promise<Verdict> {
+    return loadApproved(this, approved);
+  }
+
+  /** What serves now, for a process that is to serve the same. Plain data. */
+  approved(): ApprovedModule[] {
+    return approvedModules(this);
   }
 
   nextId(): number {
@@ -76,25 +105,17 @@ export class Registry implements ModuleSet {
     await Promise.all(this.#retiring.values());
   }
 
-  async #run(names: Set<string> | null): Promise<Verdict> {
-    this.#isRunning = true;
+  async #run(wish: ReloadWish): Promise<Verdict> {
+    const startedMs = performance.now();
     try {
-      const verdict = await runReload(this, names);
+      const verdict = await runReload(this, wish);
       this.lastVerdict = { verdict, at: new Date() };
+      this.totals.note(verdict);
       return verdict;
-    } finally {
-      this.#isRunning = false;
-      const next = this.#next;
-      this.#next = null;
-      if (next !== null) this.#run(next.names).then(next.done.resolve, next.done.reject);
+    } catch (error) {
+      this.totals.noteRefused(`ERR ${describeFailure(error)}\n`, performance.now() - startedMs);
+      throw error;
     }
-  }
-
-  #queue(names: readonly string[] | null): Waiting {
-    this.#next ??= { names: new Set(), done: Promise.withResolvers() };
-    if (names === null) this.#next.names = null;
-    else for (const name of names) this.#next.names?.add(name);
-    return this.#next;
   }
 
   /**
@@ -102,7 +123,7 @@ export class Registry implements ModuleSet {
    * finish what has an end, so that reloads in quick succession fail no request; then it is cut.
    */
   async makeRoom(entry: ModuleEntry): Promise<void> {
-    const { maxLiveGenerations } = this.options;
+    const { maxLiveGenerations } = this.current;
     for (const oldest of entry.old) {
       // The live version becomes an old one, and the next one comes.
       if (entry.old.size + 2 <= maxLiveGenerations) return;
@@ -118,13 +139,15 @@ export class Registry implements ModuleSet {
 
   async #drainAndDispose(entry: ModuleEntry, generation: Generation): Promise<void> {
     const startedAt = performance.now();
-    await generation.drain(this.options.drainMs, (count) => {
+    const drainMs = hostSettings(generation.spec.config).drainMs ?? this.current.drainMs;
+    await generation.drain(drainMs, (count) => {
       this.cutCount += count;
-      this.#logOf(generation).warn(`${count} still under way after ${this.options.drainMs} ms were cut`);
+      this.#logOf(generation).warn(`${count} still under way after ${drainMs} ms were cut`);
     });
     const hadToWait = performance.now() - startedAt > 1;
     await this.#dispose(generation);
     entry.old.delete(generation);
+    entry.gone.add(generation.figures);
     if (hadToWait) this.#logOf(generation).info("has drained and is freed");
   }
 

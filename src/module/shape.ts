@@ -3,6 +3,7 @@ import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "./contra
 import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, WebSocketSpec } from "./route";
 import { type Fields, isObject, isPlain, kindOf, nearest, refuseUnknown, shapeError, shown } from "./shape-errors";
+import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
 import { readWebSocket } from "./shape-websocket";
 
 /** A route with the author's functions. Call them through the graph's `run`. */
@@ -46,24 +47,26 @@ const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n"
 /**
  * Reads a module's default export. Touches getters of the author's: run it inside the module's graph.
  *
- * @param named  the module's export `middleware`, which stands for that of a definition
+ * @param named   the module's export `middleware`, which stands for that of a definition
+ * @param config  the module's settings: where routes run, and how long their calls may take, that don't say it; how it is reloaded
  * @throws Error whose message names the module and the key, and says what to write instead
  */
-export function readShape(name: string, exported: unknown, named?: unknown): ModuleShape {
-  if (exported === undefined && typeof named === "function") return readShape(name, { routes: {}, middleware: named });
+export function readShape(name: string, exported: unknown, named?: unknown, config: Record<string, unknown> = NO_SETTINGS): ModuleShape {
+  if (exported === undefined && typeof named === "function") return readShape(name, { routes: {}, middleware: named }, undefined, config);
   if (exported === undefined) throw shapeError(name, `there is no default export. Write ${EXAMPLE}`);
   if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
   const definition = isApp(exported) ? appDefinition(name, exported) : exported;
   const middleware = readMiddleware(name, definition, named);
   checkDefinition(name, definition, middleware !== null);
   const use = readUse(name, definition.use);
+  const settings = hostSettings(config);
   const routes = Object.entries(definition.routes as Fields).map(([key, route], index) =>
-    behindUse(use, readRoute(name, key, route, index)),
+    behindUse(use, readRoute(name, key, route, index, settings)),
   );
   return {
     routes,
     definition: definition as unknown as ModuleDefinition,
-    reload: definition.reload === "exclusive" ? "exclusive" : "swap",
+    reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
     middleware,
   };
@@ -133,7 +136,7 @@ function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean):
   }
 }
 
-function readRoute(name: string, key: string, route: unknown, index: number): ShapedRoute {
+function readRoute(name: string, key: string, route: unknown, index: number, settings: HostSettings): ShapedRoute {
   const where = `route ${shown(key)}`;
   if (key === "") throw shapeError(name, 'a route has an empty key. A key is the first bytes of its messages, such as "PING"');
   const keyBytes = Buffer.byteLength(key);
@@ -150,19 +153,17 @@ function readRoute(name: string, key: string, route: unknown, index: number): Sh
   const kind = readKind(name, where, options);
   if (isPlain(options)) refuseUnknown(name, where, options, ROUTE_OPTIONS[kind] ?? []);
   checkKey(name, key, kind);
+  const isMounted = kind === "fetch" && !isPlain(options);
+  const said = isMounted ? {} : options;
+  const run = readRun(name, where, kind, said.run) ?? (mayPool(kind) ? settings.run : undefined) ?? "inline";
+  const { timeoutMs = settings.handlerMs, description } = readCommon(name, where, said);
+  const spec: RouteSpec = { key, index, kind, run, timeoutMs, description };
   if (kind === "websocket") {
     const websocket = readWebSocket(name, where, options.websocket);
-    const spec = { key, index, kind, run: readRun(name, where, kind, options.run), ...readCommon(name, where, options) };
     return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
   }
-  const isMounted = kind === "fetch" && !isPlain(options);
-  const handler = isMounted ? appFetch(options as unknown as FetchRoute) : (options[kind] as ShapedRoute["handler"]);
-  if (isMounted) return { spec: { key, index, kind, run: "inline", timeoutMs: undefined, description: "" }, handler, framing: "chunk" };
-  return {
-    spec: { key, index, kind, run: readRun(name, where, kind, options.run), ...readCommon(name, where, options) },
-    handler,
-    framing: readFraming(name, where, options.framing),
-  };
+  if (isMounted) return { spec, handler: appFetch(options as unknown as FetchRoute), framing: "chunk" };
+  return { spec, handler: options[kind] as ShapedRoute["handler"], framing: readFraming(name, where, options.framing) };
 }
 
 // As a method, since handlers may use `this`.
@@ -202,11 +203,14 @@ function checkKey(name: string, key: string, kind: RouteKind): void {
   throw shapeError(name, `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`);
 }
 
-function readRun(name: string, where: string, kind: RouteKind, run: unknown): "inline" | "pool" {
-  if (run === undefined || run === "inline") return "inline";
+function mayPool(kind: RouteKind): boolean {
+  return kind === "handle" || kind === "fetch";
+}
+
+function readRun(name: string, where: string, kind: RouteKind, run: unknown): "inline" | "pool" | undefined {
+  if (run === undefined || run === "inline") return run;
   if (run !== "pool") throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline" or "pool"`);
-  if (kind !== "handle" && kind !== "fetch")
-    throw shapeError(name, `${where}: run: "pool" is possible with "handle" and "fetch" only. Leave out "run"`);
+  if (!mayPool(kind)) throw shapeError(name, `${where}: run: "pool" is possible with "handle" and "fetch" only. Leave out "run"`);
   return "pool";
 }
 

@@ -1,9 +1,11 @@
 /**
  * What a reload came to: the same text for RELOAD, the log and the command line.
  */
+import type { PhaseTimes } from "./phases";
 
 export type Outcome = "loaded" | "swapped" | "unchanged" | "unloaded" | "failed";
 
+/** Plain data, dates included: it crosses processes by structured clone. */
 export interface ModuleVerdict {
   name: string;
   outcome: Outcome;
@@ -13,14 +15,18 @@ export interface ModuleVerdict {
   previous: number | null;
   /** When the version that serves was loaded; for a failed reload, whose last good copy goes on. */
   servingSince: Date | null;
-  /** What else is worth a line: what was freed or still drains, state that was not handed over. */
+  /** What else is worth a line, such as state that was not handed over. */
   notes: string[];
+  /** Replaced versions that are not gone yet. */
+  draining: { version: number; inFlight: number }[];
   /** Cause, place and code frame of a failure. Several lines. */
   error: string | null;
   /** False for a name in RELOAD NAME that no module has. */
   isKnown: boolean;
   /** It failed because another module has its key. */
   isConflict: boolean;
+  /** It failed in another process of the server, and could have been swapped in this one. */
+  isRefused: boolean;
 }
 
 export interface Verdict {
@@ -29,19 +35,22 @@ export interface Verdict {
   elapsedMs: number;
   /** Connections cut so that this reload could happen. */
   dropped: number;
+  phases: PhaseTimes;
+  /** How many processes it is the verdict of. */
+  processes: number;
 }
 
 /** The first word is OK or ERR; one line a module that changed or failed; a failure's frame is indented below it. */
 export function verdictText(verdict: Verdict): string {
   const told = verdict.modules.filter((module) => module.outcome !== "unchanged");
   const unchanged = verdict.modules.length - told.length;
-  const time = `${formatMs(verdict.elapsedMs)} ms`;
+  const time = `${formatMs(verdict.elapsedMs)} ms${verdict.processes > 1 ? ` in ${verdict.processes} processes` : ""}`;
   const dropped = `${verdict.dropped} ${plural(verdict.dropped, "connection")} dropped`;
   const rest = unchanged > 0 || told.length === 0 ? `${unchanged} ${plural(unchanged, "module")} unchanged` : null;
   const first = told[0];
   if (first === undefined) return `OK ${rest} (${time})\n`;
   if (told.length === 1 && verdict.ok) {
-    const head = [`OK ${summarise(first)} in ${time}, ${dropped}`, ...first.notes, ...(rest === null ? [] : [rest])];
+    const head = [`OK ${summarise(first)} in ${time}, ${dropped}`, ...notesOf(first), ...(rest === null ? [] : [rest])];
     return `${head.join("; ")}\n`;
   }
   const failed = told.filter((module) => module.outcome === "failed").length;
@@ -56,8 +65,13 @@ export function verdictText(verdict: Verdict): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** What stands behind a module's line, each in a few words: its notes, and the old versions that still have something under way. */
+export function notesOf({ notes, draining }: ModuleVerdict): string[] {
+  return [...notes, ...draining.map(({ version, inFlight }) => `v${version} drains, ${inFlight} under way`)];
+}
+
 function moduleLines(module: ModuleVerdict): string[] {
-  if (module.outcome !== "failed") return [`  ${[summarise(module), ...module.notes].join("; ")}`];
+  if (module.outcome !== "failed") return [`  ${[summarise(module), ...notesOf(module)].join("; ")}`];
   const stays =
     module.version !== null && module.servingSince !== null
       ? `v${module.version}, loaded at ${module.servingSince.toTimeString().slice(0, 8)}, goes on serving. Mend the file and send RELOAD again.`

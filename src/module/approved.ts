@@ -1,0 +1,94 @@
+/**
+ * What one process of a server serves, told so that another can serve the same: for a process that is started in place of a lost
+ * one, and must not be the only one with a newer version, or without a module that is broken on the disk by now.
+ */
+import { rmSync } from "node:fs";
+import { buildModule, isBundleWhole } from "./build";
+import { refuseConflicts } from "./drop";
+import type { ModuleEntry, ModuleSet } from "./module-set";
+import { timed } from "./phases";
+import { entryFor, loadGeneration, specOf, type Version } from "./prepare";
+import { finish } from "./reload";
+import { beginRun, describeFailure, failure, type Run } from "./run";
+import { startAll } from "./start";
+import type { Verdict } from "./verdict";
+
+/** Plain data: it crosses processes, and may be kept as JSON. */
+export interface ApprovedModule {
+  readonly name: string;
+  /** The author's file, absolute path. */
+  readonly source: string;
+  /** Ships with hrmr and is on without having been asked for. */
+  readonly isImplicit: boolean;
+  /** null: nothing of it serves. */
+  readonly version: {
+    readonly number: number;
+    readonly hash: string;
+    /** The bundle, absolute path. */
+    readonly file: string;
+    /** The settings it was loaded with. */
+    readonly config: Readonly<Record<string, unknown>>;
+  } | null;
+  /** The last number that served: the next version's is one more. */
+  readonly lastNumber: number;
+  /** Why the newest version does not serve; null: it does. */
+  readonly error: string | null;
+}
+
+/** In the order in which they came. */
+export function approvedModules({ entries }: ModuleSet): ApprovedModule[] {
+  return [...entries.values()].map(({ name, source, isImplicit, live, lastNumber, error }) => ({
+    name,
+    source: live?.spec.source ?? source,
+    isImplicit,
+    version: live === null ? null : { number: live.number, hash: live.hash, file: live.spec.file, config: live.spec.config },
+    lastNumber,
+    error,
+  }));
+}
+
+/**
+ * Loads these versions as they are: no look at the modules folder, no build, no trial, no new numbers. A bundle that is gone or
+ * damaged is built from the author's file, and the verdict says so.
+ */
+export async function loadApproved(registry: ModuleSet, approved: readonly ApprovedModule[]): Promise<Verdict> {
+  const run = beginRun(registry, { names: new Set(approved.map(({ name }) => name)), next: null });
+  for (const module of approved) await timed(run.phases, "load", () => takeOver(run, module));
+  await refuseConflicts(run);
+  await timed(run.phases, "start", () => startAll(run));
+  const verdict = await finish(run);
+  for (const { name, error, lastNumber } of approved) {
+    const entry = registry.entries.get(name);
+    if (entry === undefined) continue;
+    entry.error ??= error;
+    entry.lastNumber = Math.max(entry.lastNumber, lastNumber);
+  }
+  return verdict;
+}
+
+async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
+  const { name, source, version, isImplicit } = module;
+  const entry = entryFor(run.registry, { name, file: source, isImplicit });
+  if (version === null) return;
+  const notes: string[] = [];
+  try {
+    const { file, hash, number, config } = version;
+    const found: Version = { name, source, file, hash, number, config: { ...config } };
+    const spec = specOf(run, isBundleWhole(file, hash) ? found : await buildAgain(run, entry, found, notes));
+    const generation = await loadGeneration(run.registry, spec);
+    run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, notes });
+  } catch (error) {
+    run.failures.set(name, failure(describeFailure(error)));
+  }
+}
+
+async function buildAgain({ registry: { options } }: Run, entry: ModuleEntry, version: Version, notes: string[]): Promise<Version> {
+  const { name, source, config, number } = version;
+  // A damaged one of the right size would be taken for the real one.
+  rmSync(version.file, { force: true });
+  const external = Array.isArray(config["external"]) ? config["external"].map(String) : [];
+  entry.built = await buildModule({ name, file: source }, { stateDir: options.stateDir, external });
+  const isSame = entry.built.hash === version.hash;
+  notes.push(`its bundle was gone and was built again${isSame ? "" : ", from files that have changed since"}`);
+  return { ...version, ...entry.built, number: isSame ? number : number + 1 };
+}

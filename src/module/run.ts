@@ -1,0 +1,110 @@
+/**
+ * A reload on its way: what it found, what it has made of that so far, and what would serve if it ended now.
+ */
+import type { FoundModule } from "./find";
+import type { Generation } from "./generation";
+import { describeError, ModuleError } from "./describe-error";
+import type { ModuleEntry, ModuleSet, PlannedModule, ReloadSettings } from "./module-set";
+import { noTimes, type PhaseTimes } from "./phases";
+
+/** What a reload is asked for. */
+export interface ReloadWish {
+  /** Only these modules; null: all that there are. */
+  readonly names: ReadonlySet<string> | null;
+  /** The settings from then on; null: as they are. A reload with new ones looks at all modules. */
+  readonly next: ReloadSettings | null;
+}
+
+/** A version on its way in. */
+export interface Candidate {
+  readonly entry: ModuleEntry;
+  readonly generation: Generation;
+  isStarted: boolean;
+  /** Of an exclusive one that was begun: the version that was ended for it, and what that handed over. */
+  replaced: { readonly generation: Generation; readonly handoff: unknown } | null;
+  readonly notes: string[];
+}
+
+/** `text`: cause, place and code frame. */
+export interface Failure {
+  readonly text: string;
+  readonly isConflict: boolean;
+  /** Another process could not prepare the module. */
+  readonly isRefused: boolean;
+}
+
+export interface Run {
+  readonly registry: ModuleSet;
+  readonly names: ReadonlySet<string> | null;
+  /** What the candidates are loaded with, and what holds from the swap on. */
+  readonly wanted: ReloadSettings;
+  readonly hasNewSettings: boolean;
+  files: readonly FoundModule[];
+  readonly candidates: Map<string, Candidate>;
+  readonly failures: Map<string, Failure>;
+  readonly removed: Set<ModuleEntry>;
+  /** The versions that served, by module. */
+  readonly before: ReadonlyMap<string, number | null>;
+  /** What the modules share, they look at once. */
+  readonly seen: Map<string, string>;
+  readonly startedMs: number;
+  readonly cutBefore: number;
+  readonly phases: PhaseTimes;
+}
+
+export function beginRun(registry: ModuleSet, { names, next }: ReloadWish): Run {
+  return {
+    registry,
+    names: next === null ? names : null,
+    wanted: next ?? registry.current,
+    hasNewSettings: next !== null,
+    files: [],
+    candidates: new Map(),
+    failures: new Map(),
+    removed: new Set(),
+    before: new Map([...registry.entries].map(([name, entry]) => [name, entry.live?.number ?? null])),
+    seen: new Map(),
+    startedMs: performance.now(),
+    cutBefore: registry.cutCount,
+    phases: noTimes(),
+  };
+}
+
+/** Whether the reload looks at the module of this name. */
+export function isAsked({ names }: Run, name: string): boolean {
+  return names === null || names.has(name);
+}
+
+export function isUsed({ wanted }: Run, name: string): boolean {
+  return wanted.use?.includes(name) === true;
+}
+
+export function failure(text: string): Failure {
+  return { text, isConflict: false, isRefused: false };
+}
+
+export function describeFailure(error: unknown): string {
+  if (error instanceof ModuleError || !(error instanceof Error)) return describeError(error);
+  return "hint" in error && typeof error.hint === "string" ? `${error.message}\n${error.hint}` : describeError(error);
+}
+
+/** What would serve if the reload ended now: those that serve already first, so that a newcomer is the one refused. */
+export function plannedModules({ registry, candidates, removed }: Pick<Run, "registry" | "candidates" | "removed">): PlannedModule[] {
+  const planned = [...registry.entries.values()]
+    .filter((entry) => !removed.has(entry))
+    .map((entry) => {
+      const candidate = candidates.get(entry.name);
+      const routes = candidate?.generation.routes ?? entry.live?.routes ?? entry.unavailable;
+      const source = candidate?.generation.spec.source ?? entry.live?.spec.source ?? entry.source;
+      const middleware = candidate?.generation.middleware ?? entry.live?.middleware ?? null;
+      const rank = entry.isImplicit ? 2 : candidate === undefined ? 0 : 1;
+      return { name: entry.name, source, isImplicit: entry.isImplicit, routes, middleware, rank };
+    });
+  return planned.sort((a, b) => a.rank - b.rank);
+}
+
+/** Puts what serves without the reload into the routing table, while a module has no version or when the reload is given up. */
+export function planWithout({ registry }: Run): void {
+  const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
+  registry.options.plan(modules, registry.current.use ?? []).commit();
+}

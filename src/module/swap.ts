@@ -1,0 +1,97 @@
+/** The end of a reload: the swap, and the verdict. */
+import { pruneBundles } from "./build";
+import type { ModuleEntry } from "./module-set";
+import { isAsked, plannedModules, type Failure, type Run } from "./run";
+import type { ModuleVerdict, Outcome, Verdict } from "./verdict";
+
+/** The next table in one assignment, then the bookkeeping. Synchronous, so that no message falls between. */
+export function commit(run: Run): void {
+  const { registry, candidates, removed, failures, wanted } = run;
+  registry.options.plan(plannedModules(run), wanted.use ?? []).commit();
+  registry.current = wanted;
+  for (const entry of removed) {
+    registry.entries.delete(entry.name);
+    if (entry.live !== null) void registry.retire(entry, entry.live);
+    entry.live = null;
+  }
+  for (const [name, { entry, generation }] of candidates) {
+    const previous = entry.live;
+    entry.live = generation;
+    entry.unavailable = [];
+    entry.lastNumber = generation.number;
+    entry.error = null;
+    if (previous !== null) void registry.retire(entry, previous);
+    failures.delete(name);
+  }
+  for (const [name, { text }] of failures) {
+    const entry = registry.entries.get(name);
+    if (entry !== undefined) entry.error = text;
+  }
+}
+
+/** Tells what the reload came to, a turn of the loop after the swap: a version that had nothing under way is freed by then. */
+export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
+  await new Promise((resolve) => setImmediate(resolve));
+  pruneAll(run);
+  return {
+    ok: run.failures.size === 0,
+    modules: verdicts(run),
+    dropped: run.registry.cutCount - run.cutBefore,
+    phases: run.phases,
+    processes: 1,
+  };
+}
+
+function verdicts(run: Run): ModuleVerdict[] {
+  const { registry, candidates, failures, before } = run;
+  const gone = [...run.removed].map((entry) => verdictOf(entry, "unloaded", before, []));
+  const there = [...registry.entries].flatMap(([name, entry]) => {
+    const failed = failures.get(name);
+    if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", before, []), failed)];
+    const candidate = candidates.get(name);
+    if (candidate !== undefined)
+      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", before, candidate.notes)];
+    return isAsked(run, name) ? [verdictOf(entry, "unchanged", before, [])] : [];
+  });
+  const unknown = [...failures].filter(([name]) => !registry.entries.has(name)).map(([name, failed]) => unknownVerdict(name, failed));
+  return [...gone, ...there, ...unknown];
+}
+
+function verdictOf(entry: ModuleEntry, outcome: Outcome, before: Run["before"], notes: string[]): ModuleVerdict {
+  const { live, name } = entry;
+  const hasChanged = outcome !== "unchanged" && outcome !== "failed";
+  return {
+    name,
+    outcome,
+    version: live?.number ?? null,
+    previous: before.get(name) ?? null,
+    servingSince: live?.loadedAt ?? null,
+    notes,
+    draining: hasChanged ? drainingOf(entry) : [],
+    error: null,
+    isKnown: true,
+    isConflict: false,
+    isRefused: false,
+  };
+}
+
+function failedVerdict(verdict: ModuleVerdict, { text, isConflict, isRefused }: Failure): ModuleVerdict {
+  return { ...verdict, error: text, isConflict, isRefused };
+}
+
+function unknownVerdict(name: string, failed: Failure): ModuleVerdict {
+  const nothing = { outcome: "failed", version: null, previous: null, servingSince: null, notes: [], draining: [], error: null } as const;
+  return failedVerdict({ name, ...nothing, notes: [], draining: [], isKnown: false, isConflict: false, isRefused: false }, failed);
+}
+
+function drainingOf({ old }: ModuleEntry): ModuleVerdict["draining"] {
+  return [...old].filter(({ inFlight }) => inFlight > 0).map(({ number, inFlight }) => ({ version: number, inFlight }));
+}
+
+/** Behind everybody's back: nobody waits for it. */
+function pruneAll({ registry: { options }, candidates }: Run): void {
+  for (const [name, { entry }] of candidates) {
+    const keep = [...entry.old, ...(entry.live === null ? [] : [entry.live])].map(({ hash }) => hash);
+    void pruneBundles(options.stateDir, name, new Set(keep)).catch((cause: Error) => options.log.warn(cause.message));
+  }
+}
