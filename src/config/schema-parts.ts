@@ -29,18 +29,34 @@ export interface KeyFacts {
 export const VALUES = z.registry<ValueFacts>();
 export const KEYS = z.registry<KeyFacts>();
 
+/** A schema and what it is used for. */
+export interface Key<S extends Schema> {
+  readonly schema: S;
+  readonly facts: KeyFacts;
+}
+
 function value<S extends Schema>(schema: S, takes: string, isPath = false): S {
   VALUES.add(schema, { takes, isPath });
   return schema;
 }
 
-export const text = () => value(z.string(), "a text");
-export const flag = () => value(z.boolean(), "true or false");
-export const path = () => value(z.string().check(z.minLength(1)), "a path", true);
-export const pathOrNull = () => value(z.nullable(z.string().check(z.minLength(1))), "a path or null", true);
+// Made once and shared by all keys that take the same: making them is what costs time at a start.
+export const TEXT = value(z.string(), "a text");
+export const TEXTS = value(z.array(TEXT), "a list of texts");
+export const FLAG = value(z.boolean(), "true or false");
+export const PATH = value(z.string().check(z.minLength(1)), "a path", true);
+export const PATH_OR_NULL = value(z.nullable(PATH), "a path or null", true);
+export const LISTEN_URLS = listOf(
+  value(z.string().check(z.refine((item: string) => parseListen(item) !== null)), LISTEN_FORMS),
+  `a list of ${LISTEN_FORMS}`,
+);
+export const SERVER_NAMES = listOf(
+  value(z.string().check(z.refine((item: string) => isServerName(item))), "a lower-case host name"),
+  'a list of lower-case host names, like "a.example" or "*.b.example"',
+);
 
 /** A whole number. Without a `max`: up to 2^53 - 1. */
-export function integer({ min, max = Number.MAX_SAFE_INTEGER }: { min: number; max?: number } & Partial<Range>) {
+export function integer({ min, max = Number.MAX_SAFE_INTEGER }: Pick<Range, "min"> & Partial<Range>) {
   const takes = max === Number.MAX_SAFE_INTEGER ? `a whole number from ${min}` : `a whole number from ${min} to ${max}`;
   return value(z.int().check(z.gte(min), z.lte(max)), takes);
 }
@@ -49,60 +65,64 @@ export function choice<const Choices extends readonly string[]>(choices: Choices
   return value(z.enum(choices), `one of ${choices.map((each) => `"${each}"`).join(", ")}`);
 }
 
-export const texts = () => value(z.array(text()), "a list of texts");
-
-export function listenUrls() {
-  const url = z.string().check(z.refine((item: string) => parseListen(item) !== null));
-  return value(z.array(value(url, LISTEN_FORMS)).check(z.minLength(1)), `a list of ${LISTEN_FORMS}`);
+/** A list that is not empty. */
+function listOf<S extends Schema>(item: S, takes: string) {
+  return value(z.array(item).check(z.minLength(1)), takes);
 }
 
-export function serverNames() {
-  const takes = 'lower-case host names, like "a.example" or "*.b.example"';
-  const name = z.string().check(z.refine((item: string) => isServerName(item)));
-  return value(z.array(value(name, "a lower-case host name")).check(z.minLength(1)), `a list of ${takes}`);
-}
-
-export function listOf<S extends Schema>(item: S) {
+/** A list of objects; it may be empty. */
+export function objects<S extends Schema>(item: S) {
   return value(z.array(item), "a list of objects");
 }
 
-/** Any object: what is in it is somebody else's to judge. */
-export const object = <S extends Schema>(schema: S): S => value(schema, "an object");
-
-/** Says what a key means: `key(integer({ min: 1 }), "Open connections in all", { unit: "connections" })`. */
-export function key<S extends Schema>(schema: S, description: string, facts: Omit<KeyFacts, "description"> = {}): S {
-  KEYS.add(schema, { description, ...facts });
-  return schema;
+/** Says in a message what an object schema takes. */
+export function object<S extends Schema>(schema: S): S {
+  return value(schema, "an object");
 }
 
-type Defaulted<Shape> = { [Name in keyof Shape]: Shape[Name] extends Schema ? z.ZodMiniDefault<Shape[Name]> : never };
+/** Says what a key means: `key(COUNT, "Open connections in all", { unit: "connections" })`. */
+export function key<S extends Schema>(schema: S, description: string, facts: Omit<KeyFacts, "description"> = {}): Key<S> {
+  return { schema, facts: { description, ...facts } };
+}
+
+/** A key that may be left out, and then has no value. */
+export function optional<S extends Schema>({ schema, facts }: Key<S>) {
+  const wrapped = z.optional(schema);
+  KEYS.add(wrapped, facts);
+  return wrapped;
+}
+
+/** A key that must be there. */
+export function required<S extends Schema>({ schema, facts }: Key<S>): S {
+  // A copy: the schema may be shared with other keys.
+  const copy = schema.clone();
+  VALUES.add(copy, VALUES.get(schema) as ValueFacts);
+  KEYS.add(copy, facts);
+  return copy;
+}
+
+type Shape<Defaults> = { [Name in keyof Defaults]: Key<z.ZodMiniType<Defaults[Name]>> };
+type Defaulted<Keys> = { [Name in keyof Keys]: Keys[Name] extends Key<infer S> ? z.ZodMiniDefault<S> : never };
 
 /**
- * Gives each key of `shape` its default from `defaults`.
+ * Gives each key of `keys` its default from `defaults`.
  * A key that one of the two lacks, or whose value does not fit its schema, is an error of types.
  */
-export function withDefaults<Defaults extends object, Shape extends { [Name in keyof Defaults]: z.ZodMiniType<Defaults[Name]> }>(
-  defaults: Defaults,
-  shape: Shape,
-): Defaulted<Shape> {
-  const entries = Object.entries(shape as Record<string, Schema>).map(([name, schema]): [string, Schema] => {
+export function withDefaults<Defaults extends object, Keys extends Shape<Defaults>>(defaults: Defaults, keys: Keys): Defaulted<Keys> {
+  const entries = Object.entries(keys as Record<string, Key<Schema>>).map(([name, { schema, facts }]): [string, Schema] => {
     const initial = (defaults as Record<string, unknown>)[name];
-    const optional = z._default(schema, () => structuredClone(initial) as object);
-    const facts = KEYS.get(schema);
-    if (facts !== undefined) KEYS.add(optional, facts);
-    return [name, optional];
+    const wrapped = z._default(schema, () => structuredClone(initial) as object);
+    KEYS.add(wrapped, facts);
+    return [name, wrapped];
   });
-  return Object.fromEntries(entries) as Defaulted<Shape>;
+  return Object.fromEntries(entries) as Defaulted<Keys>;
 }
 
 /** An object of keys with defaults, which may be left out as a whole. It takes no other key. */
-export function group<Defaults extends object, Shape extends { [Name in keyof Defaults]: z.ZodMiniType<Defaults[Name]> }>(
-  defaults: Defaults,
-  description: string,
-  shape: Shape,
-) {
-  const keys = withDefaults(defaults, shape);
-  const schema = object(z.strictObject(keys));
-  // A type that still depends on `Shape` cannot be seen to take {}, although each of its keys has a default.
-  return key(z.prefault(schema, {} as z.input<typeof schema>), description);
+export function group<Defaults extends object, Keys extends Shape<Defaults>>(defaults: Defaults, description: string, keys: Keys) {
+  const schema = object(z.strictObject(withDefaults(defaults, keys)));
+  // A type that still depends on `Keys` cannot be seen to take {}, although each of its keys has a default.
+  const wrapped = z.prefault(schema, {} as z.input<typeof schema>);
+  KEYS.add(wrapped, { description });
+  return wrapped;
 }

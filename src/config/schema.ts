@@ -23,15 +23,21 @@ import {
 } from "./options";
 import { PROCESSES_RANGE, THREADS_RANGE, TIMEOUT_RANGE } from "./ranges";
 import * as part from "./schema-parts";
-import { choice, flag, group, integer, key, path, pathOrNull, texts } from "./schema-parts";
+import { choice, FLAG, group, integer, key, optional, PATH, PATH_OR_NULL, required, TEXTS } from "./schema-parts";
 
 const restart = { restart: true };
 const ms = { unit: "ms" };
 const bytes = { unit: "bytes" };
-const timeout = (description: string) => key(integer(TIMEOUT_RANGE), description, ms);
-const most = (unit: string, description: string) => key(integer({ min: 1 }), description, { unit });
+const TIMEOUT = integer(TIMEOUT_RANGE);
+const COUNT = integer({ min: 1 });
+const COUNT_OR_NONE = integer({ min: 0 });
+const TLS_VERSION = choice(TLS_VERSIONS);
+const ENDPOINT = choice(ENDPOINT_POLICIES);
+
+const timeout = (description: string) => key(TIMEOUT, description, ms);
+const most = (unit: string, description: string) => key(COUNT, description, { unit });
 /** Of these 0 means "no limit"; the others must leave room for one. */
-const mostOrNoLimit = (unit: string, description: string) => key(integer({ min: 0 }), `${description}. 0: no limit`, { unit });
+const mostOrNoLimit = (unit: string, description: string) => key(COUNT_OR_NONE, `${description}. 0: no limit`, { unit });
 
 const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   maxConnections: most(
@@ -79,12 +85,12 @@ const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ev
 const log = group(DEFAULT_LOG, "What the server tells of itself, and where", {
   level: key(choice(LOG_LEVELS), "The least that is told. Flag `--log-level`"),
   format: key(choice(LOG_FORMATS), "`text`: one line an event for people. `json`: one object a line for machines. Flag `--log-format`"),
-  file: key(pathOrNull(), "The log file; it is opened anew by SIGHUP. `null`: stderr. Flag `--log-file`"),
-  maxFileBytes: key(integer({ min: 0 }), "A log file of this size is put aside and a new one begun. 0: never", bytes),
+  file: key(PATH_OR_NULL, "The log file; it is opened anew by SIGHUP. `null`: stderr. Flag `--log-file`"),
+  maxFileBytes: key(COUNT_OR_NONE, "A log file of this size is put aside and a new one begun. 0: never", bytes),
   maxFiles: key(integer({ min: 0, max: 1000 }), "Log files put aside that are kept", { unit: "files" }),
   rotate: key(choice(LOG_ROTATIONS), "When a new log file is begun, besides at `log.maxFileBytes`"),
-  access: key(flag(), "Tell of each answered message and request, with status, bytes and time. Flag `--access-log`"),
-  accessSample: key(integer({ min: 1 }), "Of how many of them one is told", { unit: "answers" }),
+  access: key(FLAG, "Tell of each answered message and request, with status, bytes and time. Flag `--access-log`"),
+  accessSample: key(COUNT, "Of how many of them one is told", { unit: "answers" }),
 });
 
 const control = group(DEFAULT_CONTROL, "How a running server is told what to do", {
@@ -92,15 +98,15 @@ const control = group(DEFAULT_CONTROL, "How a running server is told what to do"
     choice(COMMAND_POLICIES),
     "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: clients of this machine. `token`: they, and whoever ends the command with `token:` and the token. `off`: nobody, and their words stay reserved. Flag `--commands`",
   ),
-  tokenFile: key(pathOrNull(), 'File with the token: one line, at least 16 characters. Needed by `commands: "token"`'),
+  tokenFile: key(PATH_OR_NULL, 'File with the token: one line, at least 16 characters. Needed by `commands: "token"`'),
   socket: key(
-    pathOrNull(),
+    PATH_OR_NULL,
     "The control socket. `null`: `control.sock` in $RUNTIME_DIRECTORY or else in the state folder. Flag `--control`",
     restart,
   ),
 });
 
-const endpoint = (description: string) => key(choice(ENDPOINT_POLICIES), description);
+const endpoint = (description: string) => key(ENDPOINT, description);
 
 const http = group(DEFAULT_HTTP, "Endpoints of the server itself, asked before any module, and what stands before all modules", {
   health: endpoint("Who sees GET /health: the server lives. `local`: clients of this machine. `off`: it is left to the modules"),
@@ -108,19 +114,19 @@ const http = group(DEFAULT_HTTP, "Endpoints of the server itself, asked before a
   stats: endpoint("Who sees GET /stats: figures as JSON"),
   metrics: endpoint("Who sees GET /metrics: figures for Prometheus"),
   use: key(
-    texts(),
+    TEXTS,
     "Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there: without one of them the server does not start",
   ),
 });
 
 const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and timeouts of HTTP/1.1", {
-  enabled: key(flag(), "Speak HTTP/2 with clients that begin with its preface, and offer it to those that speak TLS", restart),
+  enabled: key(FLAG, "Speak HTTP/2 with clients that begin with its preface, and offer it to those that speak TLS", restart),
   maxControlFramesPerSecond: key(
-    integer({ min: 0 }),
+    COUNT_OR_NONE,
     "Frames of one connection that carry nothing (pings, window updates, priorities, empty DATA), beyond those that belong to its requests. 0: no limit",
     { unit: "frames", ...restart },
   ),
-  maxResetsPerSecond: key(integer({ min: 0 }), "Streams of one HTTP/2 connection that its client resets, before it is cut. 0: no limit", {
+  maxResetsPerSecond: key(COUNT_OR_NONE, "Streams of one HTTP/2 connection that its client resets, before it is cut. 0: no limit", {
     unit: "streams",
     ...restart,
   }),
@@ -128,19 +134,21 @@ const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and tim
 
 const sniItem = part.object(
   z.strictObject({
-    serverNames: key(part.serverNames(), '`"a.example"`, or `"*.b.example"` for one label in its place. An exact name goes before'),
-    certFile: key(path(), "The certificate for these names (PEM)"),
-    keyFile: key(path(), "Its private key (PEM, not encrypted)"),
-    minVersion: key(z.optional(choice(TLS_VERSIONS)), "Default: `tls.minVersion`"),
+    serverNames: required(
+      key(part.SERVER_NAMES, '`"a.example"`, or `"*.b.example"` for one label in its place. An exact name goes before'),
+    ),
+    certFile: required(key(PATH, "The certificate for these names (PEM)")),
+    keyFile: required(key(PATH, "Its private key (PEM, not encrypted)")),
+    minVersion: optional(key(TLS_VERSION, "Default: `tls.minVersion`")),
   }),
 );
 
 const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
-  certFile: key(pathOrNull(), "The certificate (PEM), then those between it and its authority. `null`: no TLS. Flag `--tls-cert`"),
-  keyFile: key(pathOrNull(), "Its private key (PEM, not encrypted). Both or neither. Flag `--tls-key`"),
-  minVersion: key(choice(TLS_VERSIONS), "The oldest version that is spoken"),
-  sni: key(part.listOf(sniItem), "Further certificates, by the name that the client asks for (see [TLS](#tls))"),
-  clientCaFile: key(pathOrNull(), "The authorities that clients' certificates must come from (PEM)"),
+  certFile: key(PATH_OR_NULL, "The certificate (PEM), then those between it and its authority. `null`: no TLS. Flag `--tls-cert`"),
+  keyFile: key(PATH_OR_NULL, "Its private key (PEM, not encrypted). Both or neither. Flag `--tls-key`"),
+  minVersion: key(TLS_VERSION, "The oldest version that is spoken"),
+  sni: key(part.objects(sniItem), "Further certificates, by the name that the client asks for (see [TLS](#tls))"),
+  clientCaFile: key(PATH_OR_NULL, "The authorities that clients' certificates must come from (PEM)"),
   clientCert: key(
     choice(CLIENT_CERT_POLICIES),
     "Whether clients are asked for a certificate. `request` serves the others too; modules see in `client.tls` who is who. `require` cuts them",
@@ -150,24 +158,24 @@ const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
   ),
 });
 
-const moduleTimeout = (name: string) => z.optional(timeout(`Instead of \`timeouts.${name}\`, for this module`));
+const moduleTimeout = (name: string) => optional(timeout(`Instead of \`timeouts.${name}\`, for this module`));
+
+const moduleTimeouts = part.object(
+  z.strictObject({ handlerMs: moduleTimeout("handlerMs"), loadMs: moduleTimeout("loadMs"), drainMs: moduleTimeout("drainMs") }),
+);
 
 const moduleSettings = part.object(
   z.looseObject({
-    enabled: z.optional(
+    enabled: optional(
       key(
-        flag(),
+        FLAG,
         "Whether the module is served. Default `true`. A module that ships with hrmr and is off is switched on by being named at all (see [modules.md](modules.md#what-ships-with-hrmr))",
       ),
     ),
-    external: z.optional(key(texts(), "Packages that are not bundled: native addons, packages that read files of their own folder")),
-    run: z.optional(key(choice(["inline", "pool"]), 'Where those routes run that do not say it themselves. Default `"inline"`')),
-    reload: z.optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
-    timeouts: z.optional(
-      part.object(
-        z.strictObject({ handlerMs: moduleTimeout("handlerMs"), loadMs: moduleTimeout("loadMs"), drainMs: moduleTimeout("drainMs") }),
-      ),
-    ),
+    external: optional(key(TEXTS, "Packages that are not bundled: native addons, packages that read files of their own folder")),
+    run: optional(key(choice(["inline", "pool"]), 'Where those routes run that do not say it themselves. Default `"inline"`')),
+    reload: optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
+    timeouts: optional(key(moduleTimeouts, "Instead of the server's")),
   }),
 );
 
@@ -185,25 +193,25 @@ const {
 /** Without what two keys must agree on: for one file or one layer of the configuration alone. */
 export const KEY_SCHEMA = part.object(
   z.strictObject({
-    $schema: z.optional(key(part.text(), "Ignored. For editors: `hrmr init` writes the schema beside the file")),
+    $schema: optional(key(part.TEXT, "Ignored. For editors: `hrmr init` writes the schema beside the file")),
     ...part.withDefaults(single, {
       listen: key(
-        part.listenUrls(),
+        part.LISTEN_URLS,
         "Where to listen; several are possible. `tls://` takes TLS only, the other streams take it too once there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. Flags `--listen`, `--port`, `--host`",
         restart,
       ),
       modulesDir: key(
-        pathOrNull(),
+        PATH_OR_NULL,
         "Folder of the modules. `null`: `modules` beside the config file or in the working directory, which may be missing, and come later. A folder that is named must exist; that one, and one beside the config file, must not be empty. Flag `--modules`",
         restart,
       ),
       staticDir: key(
-        pathOrNull(),
+        PATH_OR_NULL,
         "What the http module serves. `null`: `static_html` beside the modules folder if there is one, else the pages in the binary. Flag `--static`",
         restart,
       ),
       stateDir: key(
-        pathOrNull(),
+        PATH_OR_NULL,
         "Bundles, modules' data, unpacked modules. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
         restart,
       ),
@@ -211,13 +219,13 @@ export const KEY_SCHEMA = part.object(
         unit: "threads",
         ...restart,
       }),
-      watch: key(flag(), "Reload what changed on disk, 50 ms after the last change. Flag `--watch`"),
+      watch: key(FLAG, "Reload what changed on disk, 50 ms after the last change. Flag `--watch`"),
       processes: key(integer(PROCESSES_RANGE), "Server processes on the same listeners. 0: one a core. Flag `--processes`", {
         unit: "processes",
         ...restart,
       }),
       pidFile: key(
-        pathOrNull(),
+        PATH_OR_NULL,
         "Where the process id is written; the file is locked while the server runs. `null`: nowhere. Flag `--pid-file`",
         restart,
       ),
