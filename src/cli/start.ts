@@ -1,9 +1,14 @@
 /**
  * `hrmr start`, also `hrmr` alone: starts the server and says where it listens.
  */
+import { join } from "node:path";
 import { defineCommand } from "citty";
+import type { ResolvedConfig } from "../config/resolved";
+import { UserError } from "../config/user-error";
 import { createLog } from "../observe/log";
+import { tellLauncher } from "../supervise/daemon";
 import type { StartSummary } from "../supervise/group";
+import { selfCommand } from "../supervise/self";
 import { onStray } from "./fail";
 import { readStartFlags, START_ARGS } from "./start-flags";
 import { resolveConfig } from "./start-options";
@@ -15,23 +20,59 @@ export const startCommand = defineCommand({
   async run({ args: flags, rawArgs }) {
     const startFlags = readStartFlags(flags, rawArgs);
     const cwd = process.cwd();
+    const resolve = () => resolveConfig(startFlags, process.env, cwd);
+    const args = ["start", ...rawArgs.filter((word) => !DAEMON_WORDS.includes(word))];
+    if (startFlags.daemonize === true) return await startDaemon(await resolve(), args);
     // Not before: help and wrong usage need no server.
     const { runMaster } = await import("../supervise/master");
-    return await runMaster({
-      resolve: () => resolveConfig(startFlags, process.env, cwd),
+    const started = runMaster({
+      resolve,
       makeLog(options) {
         const log = createLog(options.log);
         // One stray failure must not cost the others' connections; modules' own go to their module before they get here.
         onStray((error) => log.error("a bug in hrmr; the server goes on. Please report it with these lines:", error));
         return log;
       },
-      args: process.argv.slice(2),
+      args,
       ready(summary, readyMs) {
-        console.log(summarize(summary, readyMs));
+        const text = summarize(summary, readyMs);
+        console.log(text);
+        tellLauncher({ type: "ready", summary: text });
       },
+    });
+    return await started.catch((error: unknown) => {
+      tellLauncher({ type: "failed", ...failureOf(error) });
+      throw error;
     });
   },
 });
+
+/** As `checkArgs` has brought them into one form. */
+const DAEMON_WORDS = ["--daemonize", "--no-daemonize"];
+
+/** `-d`: the launcher's part. */
+async function startDaemon({ options }: ResolvedConfig, args: readonly string[]): Promise<number> {
+  const { findFolders } = await import("../server/folders");
+  const { daemonize } = await import("../supervise/daemon");
+  const { stateDir } = findFolders(options);
+  const logFile = options.log.file ?? join(stateDir, "hrmr.log");
+  // Nobody reads its stderr: without a file of its own the log could not be put aside when it grows.
+  const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
+  const end = args.indexOf("--");
+  const { pid, summary } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), { logFile, env: process.env });
+  console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
+  return 0;
+}
+
+function failureOf(error: unknown): { message: string; hint: string; code: string; exitCode: number } {
+  if (error instanceof UserError) return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
+  return {
+    message: `This is a bug in hrmr. Please report it with these lines:\n${Bun.inspect(error)}`,
+    hint: "",
+    code: "BUG",
+    exitCode: 70,
+  };
+}
 
 /** `hrmr 1.0.0  listening on tcp://127.0.0.1:8080   4 modules, 9 routes, ready in 41 ms`: a line a listener, the rest on the last, then notes. */
 function summarize({ listening, modules, routes, notes }: StartSummary, readyMs: number): string {

@@ -31,6 +31,9 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   /** Sends what is queued and ends the connection. */
   abstract finish(): void;
 
+  /** Nothing is owed any more, and the server shuts down. */
+  protected abstract finishSoon(): void;
+
   /** Replies have left: what waited for them may go on. */
   protected abstract answered(): void;
 
@@ -90,8 +93,8 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
     if (this.#slots !== slots || sent === 0) return;
     if (sent === slots.length) this.#slots = null;
     else slots.splice(0, sent);
-    if (this.#slots === null && this.dispatch.isDraining) this.finish();
-    else this.answered();
+    if (this.#slots === null && this.dispatch.isDraining) this.finishSoon();
+    this.answered();
   }
 
   #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {

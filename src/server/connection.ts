@@ -54,7 +54,11 @@ const LINGER = 5;
 const SETTLED = 6;
 /** Too many messages came within this second: the next one is answered in the one that follows. */
 const RATE = 7;
+/** The server shuts down, and nothing is under way. */
+const LAST_CALL = 8;
 
+/** A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once would lose it. */
+const LAST_CALL_MS = 300;
 /** How long a peer may go on sending after we said all we had to say. */
 const LINGER_MS = 5000;
 /** The same while the server shuts down: nobody's silence may hold it up. */
@@ -171,7 +175,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     else if (this.#protocol !== null) this.#protocol.draining();
     else {
       if (this.#waitKind === RATE) this.#expiredRate();
-      if (!this.owesReplies && this.#protocol === null) this.finish();
+      if (!this.owesReplies && this.#protocol === null) this.#waitIdle();
     }
   }
 
@@ -393,20 +397,21 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     // Only what is blocked stays paused: this message cannot get on without more bytes.
     this.resume();
     if (kind === QUIET) this.#wait(QUIET, timeouts.prefixWaitMs);
-    else if (this.#waitKind !== kind) this.#wait(kind, kind === PREFIX ? timeouts.prefixWaitMs : timeouts.requestMs);
+    else if (this.#waitKind !== kind && (kind !== MESSAGE || this.#waitKind !== LAST_CALL))
+      this.#wait(kind, kind === PREFIX ? timeouts.prefixWaitMs : timeouts.requestMs);
     return STOP;
   }
 
   /** Keeps what cannot be routed before a reply is out; the peer is not read meanwhile. */
   #holdBlocked(bytes: Uint8Array, at: number): void {
     if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
-    this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    this.#waitIdle();
     this.pause();
   }
 
   #holdNothing(): void {
     this.#held = null;
-    if (this.#waitKind !== IDLE) this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    if (this.#waitKind !== IDLE && this.#waitKind !== LAST_CALL) this.#waitIdle();
   }
 
   /** A held message is complete; what is behind it in the same bytes is looked at afresh. */
@@ -414,7 +419,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     this.#isFresh = false;
     if (this.#held === null) return;
     this.#held = null;
-    if (this.#waitKind !== IDLE) this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    if (this.#waitKind !== IDLE && this.#waitKind !== LAST_CALL) this.#waitIdle();
   }
 
   #wait(kind: number, ms: number): void {
@@ -438,14 +443,26 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       else if (this.#waitKind === LINGER) this.abort();
       else if (this.#waitKind === RATE) this.#expiredRate();
       else if (this.#waitKind === IDLE) this.#expiredIdle();
+      else if (this.#waitKind === LAST_CALL) this.#expiredLastCall();
       else if (this.#held !== null) this.#expiredHeld(this.#held);
     });
   }
 
   #expiredRate(): void {
-    this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    this.#waitIdle();
     this.#resumeRouting();
     this.#endIfDone();
+  }
+
+  /** Nothing under way: waits for the next message, during a shutdown only for one that the client may have sent already. */
+  #waitIdle(): void {
+    if (this.dispatch.isDraining) this.#wait(LAST_CALL, LAST_CALL_MS);
+    else this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+  }
+
+  #expiredLastCall(): void {
+    if (this.owesReplies || this.queuedBytes > 0) this.#waitIdle();
+    else this.finish();
   }
 
   #expiredIdle(): void {
@@ -483,8 +500,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   release(rest: Uint8Array): void {
     this.#protocol = null;
     if (this.isClosed || this.#isFinishing) return;
-    if (this.dispatch.isDraining) return this.finish();
-    this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    this.#waitIdle();
     if (rest.length > 0) {
       this.#held = new HeldBytes(rest);
       this.#corkedly(() => this.#routeHeld(NOTHING));
@@ -513,6 +529,10 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   }
 
   // ---- ending ----
+
+  protected override finishSoon(): void {
+    this.#waitIdle();
+  }
 
   protected override answered(): void {
     this.#resumeRouting();

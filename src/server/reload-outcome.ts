@@ -2,7 +2,7 @@
  * What a reload of one server process, or of all of them, came to, and how it is told.
  */
 import type { ReloadReport } from "../control/operations";
-import { type Verdict, verdictText } from "../module/verdict";
+import { notesOf, type Verdict, verdictText } from "../module/verdict";
 
 /** Plain data: it crosses processes. */
 export interface ReloadOutcome {
@@ -23,7 +23,10 @@ export function reportOf({ verdict, certificates, token }: ReloadOutcome): Reloa
     text: modules,
     modules: verdict.modules
       .filter(({ outcome }) => outcome !== "unchanged")
-      .map(({ name, outcome, version, previous, notes, error }) => ({ name, outcome, version, previous, notes, error })),
+      .map((module) => {
+        const { name, outcome, version, previous, error } = module;
+        return { name, outcome, version, previous, notes: notesOf(module), error };
+      }),
     elapsedMs: Math.round(verdict.elapsedMs * 10) / 10,
     dropped: verdict.dropped,
   };
@@ -47,6 +50,10 @@ export function refusedReport(message: string, hint: string): ReloadReport {
 /** @returns what the outcomes of several processes, by number, come to together. At least one. */
 export function mergeOutcomes(bySlot: ReadonlyMap<number, ReloadOutcome>): ReloadOutcome {
   const outcomes = [...bySlot.values()];
-  const failed = outcomes.find(({ certificates }) => typeof certificates === "object" && certificates !== null);
-  return { verdict: (outcomes[0] as ReloadOutcome).verdict, certificates: (failed ?? outcomes[0])?.certificates ?? null };
+  const worst = <T>(values: readonly T[]): T => (values.find((value) => typeof value === "object" && value !== null) ?? values[0]) as T;
+  return {
+    verdict: (outcomes[0] as ReloadOutcome).verdict,
+    certificates: worst(outcomes.map(({ certificates }) => certificates)),
+    token: worst(outcomes.map(({ token }) => token)),
+  };
 }

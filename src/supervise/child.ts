@@ -2,7 +2,7 @@
  * A server process of many: its whole life is what the supervisor tells it.
  */
 import { UserError } from "../config/user-error";
-import { createLog } from "../observe/log";
+import { createLog, type ProcessLog } from "../observe/log";
 import { type RunningServer, startServer } from "../server/server";
 import type { Uplink } from "../server/uplink";
 import { answerOf, Asking } from "./asking";
@@ -21,6 +21,7 @@ class Child {
   readonly #onStray: (handler: (error: unknown) => void) => void;
   readonly #master: Asking<MasterCalls>;
   #server: RunningServer | null = null;
+  #log: ProcessLog | null = null;
 
   constructor(onStray: (handler: (error: unknown) => void) => void) {
     this.#onStray = onStray;
@@ -51,7 +52,7 @@ class Child {
       case "cut":
         return this.#server?.cutAll(message.reason);
       case "reopenLogs":
-        return;
+        return this.#log?.reopen();
       case "published":
         this.#server?.publish(message.module, message.topic, message.data);
     }
@@ -60,13 +61,15 @@ class Child {
   readonly #calls: { [K in keyof ChildCalls]: (...args: Parameters<ChildCalls[K]>) => unknown } = {
     reload: async (names, next) => {
       const outcome = await this.#running.reload(names, next);
+      if (next !== null) this.#log?.reconfigure({ ...next.log, role: "shared" });
       return { outcome, approved: this.#running.approved() };
     },
     snapshot: () => this.#running.snapshot(),
   };
 
   async #start({ slot, options, folders, sockets, approved }: ChildStart): Promise<void> {
-    const log = createLog().withTag(`process ${slot}`);
+    const log = createLog({ ...options.log, role: "shared", fields: { slot } });
+    this.#log = log;
     try {
       const server = await startServer({
         options,

@@ -5,15 +5,14 @@
 import { existsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { formatListen } from "../config/listen";
-import type { Options } from "../config/options";
+import { defaultOptions, type Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { type BoundSocket, bindSockets, canBind } from "../server/bind";
 import type { Folders } from "../server/folders";
 import { listenAddresses } from "../server/listeners";
+import { type DescribedListener, describeListeners, inheritedListeners, matchDescriptors } from "./activation";
 import { adoptLock, type FileLock, lockFile, lockText, pidText } from "./lock";
-import { closeUnused, type Estate, takeSocket } from "./takeover";
-
-type HeldSocket = BoundSocket & { readonly asked: string };
+import { closeUnused, type Estate, type HeldSocket, takeSocket } from "./takeover";
 
 interface WantedLock {
   readonly path: string;
@@ -74,8 +73,8 @@ export class Holdings {
 
   /** No client shall find a unix socket whose server is about to end. */
   removeSocketFiles(): void {
-    for (const { address } of this.sockets ?? []) {
-      if (address.transport === "unix" && existsSync(address.path)) unlinkSync(address.path);
+    for (const { address, isForeign } of this.sockets ?? []) {
+      if (address.transport === "unix" && !isForeign && existsSync(address.path)) unlinkSync(address.path);
     }
   }
 
@@ -123,11 +122,29 @@ function lock({ path, text, refused }: WantedLock): FileLock {
 }
 
 async function openSockets(options: Options, estate: Estate | null): Promise<HeldSocket[]> {
+  const addresses = listenAddresses(options);
+  // Who takes over got what systemd once handed to the first one.
+  if (estate === null) {
+    const activated = describeListeners(inheritedListeners(process.env, process.pid));
+    if (activated.length > 0) return await openActivated(options, activated);
+  }
   const inherited = [...(estate?.sockets ?? [])];
-  const wanted = listenAddresses(options).map((address) => ({ address, asked: formatListen(address) }));
+  const wanted = addresses.map((address) => ({ address, asked: formatListen(address) }));
   const found = wanted.map(({ asked }) => takeSocket(inherited, asked));
   closeUnused(inherited);
   const missing = wanted.filter((_, at) => found[at] === null);
   const bound = await bindSockets(missing.map(({ address }) => address));
-  return wanted.map(({ asked }, at) => ({ ...((found[at] ?? bound.shift()) as BoundSocket), asked }));
+  return wanted.map(({ asked }, at) => found[at] ?? { ...(bound.shift() as BoundSocket), asked, isForeign: false });
+}
+
+/** What systemd opened, and what else is configured. */
+async function openActivated(options: Options, activated: readonly DescribedListener[]): Promise<HeldSocket[]> {
+  const isDefault = Bun.deepEquals(options.listen, defaultOptions().listen);
+  const planned = matchDescriptors(isDefault ? [] : options.listen, activated);
+  const addresses = listenAddresses({ ...options, listen: planned.map(({ url }) => url) });
+  const missing = await bindSockets(addresses.filter((_, at) => planned[at]?.fd === null));
+  return planned.map(({ url, fd }, at) => {
+    const socket = fd === null ? missing.shift() : { address: addresses[at], fd };
+    return { ...(socket as BoundSocket), asked: url, isForeign: fd !== null };
+  });
 }

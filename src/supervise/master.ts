@@ -5,14 +5,16 @@
 import { availableParallelism } from "node:os";
 import { version } from "../../package.json";
 import type { Options } from "../config/options";
-import type { ResolvedConfig } from "../config/resolved";
+import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
 import { UserError } from "../config/user-error";
 import type { Operations, ReloadReport, RestartReport } from "../control/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
 import { SingleFlight } from "../module/single-flight";
 import { watchModules, type Watcher } from "../module/watch";
-import type { ServerLog } from "../observe/log";
+import type { ProcessLog } from "../observe/log";
+import { metricsText } from "../observe/metrics";
+import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
 import { findFolders, type Folders } from "../server/folders";
 import { refusedReport } from "../server/reload-outcome";
@@ -21,7 +23,6 @@ import { Alone } from "./alone";
 import type { Group, StartSummary } from "./group";
 import { Holdings } from "./holdings";
 import { Notifier } from "./notify";
-import { effectiveConfig, metricsText, readinessOf, restartOnlyChanges, statusOf } from "./pending";
 import { Prefork } from "./prefork";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
 
@@ -29,7 +30,7 @@ export interface MasterSetup {
   /** Reads the configuration; at each reload again. */
   resolve(): Promise<ResolvedConfig>;
   /** Makes the log that the configuration asks for. */
-  makeLog(options: Options): ServerLog;
+  makeLog(options: Options): ProcessLog;
   /** Of the command line, for a successor. */
   readonly args: readonly string[];
   /** Told once it serves. */
@@ -56,7 +57,7 @@ export async function runMaster(setup: MasterSetup): Promise<number> {
 /** What there is once the configuration has been read. */
 interface Running {
   config: ResolvedConfig;
-  readonly log: ServerLog;
+  readonly log: ProcessLog;
   readonly folders: Folders;
   readonly holdings: Holdings;
   readonly group: Group;
@@ -91,6 +92,7 @@ class Master implements Operations {
       const running = await this.#open(await this.#setup.resolve(), estate);
       const summary = await this.#serve(running, estate);
       this.#running = running;
+      running.log.onRotate(() => running.group.reopenLogs());
       this.#watch(running);
       this.#notifier.ready(statusLine(summary));
       this.#notifier.startWatchdog(() => true);
@@ -111,7 +113,7 @@ class Master implements Operations {
     return { config, log, folders, holdings, group: this.#makeGroup(config, log, folders, holdings), listening: [] };
   }
 
-  #makeGroup({ options }: ResolvedConfig, log: ServerLog, folders: Folders, { sockets }: Holdings): Group {
+  #makeGroup({ options }: ResolvedConfig, log: ProcessLog, folders: Folders, { sockets }: Holdings): Group {
     const processes = options.processes === 0 ? availableParallelism() : options.processes;
     const common = { options, folders, log };
     if (processes === 1) return new Alone({ ...common, sockets, slot: 0, uplink: this.#uplink, approved: null });
@@ -235,7 +237,10 @@ class Master implements Operations {
   /** The group has put the new values into the options that everybody reads from. */
   #reconfigured(running: Running, next: ResolvedConfig): void {
     running.config = { ...next, options: running.config.options };
-    running.group.reopenLogs();
+    const { log, group, config } = running;
+    log.reconfigure(config.options.log);
+    log.reopen();
+    group.reopenLogs();
     this.#watch(running);
   }
 

@@ -13,12 +13,18 @@ import { selfCommand } from "./self";
 /** Tells a new process what it was born with, as JSON. */
 export const TAKEOVER_VARIABLE = "HRMR_INTERNAL_TAKEOVER";
 
+export interface HeldSocket extends BoundSocket {
+  /** The URL as it was configured, which a port of 0 differs from. */
+  readonly asked: string;
+  /** systemd's: the file of a unix one is not ours to remove. */
+  readonly isForeign: boolean;
+}
+
 /** What is handed over: descriptors, and what was wrong with the modules already. Of `fds`, each is one of the new process's own. */
 export interface Estate {
   /** Lock files by path. */
   readonly locks: readonly { readonly path: string; readonly fd: number }[];
-  /** `asked`: the URL as it was configured, which a port of 0 differs from. */
-  readonly sockets: readonly (BoundSocket & { readonly asked: string })[];
+  readonly sockets: readonly HeldSocket[];
   /** Modules that the old one does not serve either. */
   readonly failing: readonly string[];
 }
@@ -80,7 +86,7 @@ export function tellOld(message: ToOld): void {
 }
 
 /** The inherited socket for a configured URL, taken out of `sockets`. */
-export function takeSocket(sockets: Estate["sockets"][number][], asked: string): BoundSocket | null {
+export function takeSocket(sockets: HeldSocket[], asked: string): HeldSocket | null {
   const at = sockets.findIndex((socket) => socket.asked === asked);
   return at === -1 ? null : (sockets.splice(at, 1)[0] ?? null);
 }
