@@ -91,8 +91,8 @@ function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }
   }
 }
 
-/** A socket may be replaced, a file that somebody named by mistake must not be. */
-function mustBeFree(path: string): void {
+/** A socket may be replaced, a file that somebody named by mistake must not be. @throws UserError CANNOT_CONTROL */
+export function mustBeFree(path: string): void {
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (there === undefined || there.isSocket()) return;
   throw new UserError(`Cannot open the control socket ${path}: there is something else, which is not a socket.`, {
@@ -112,7 +112,8 @@ function makeShortFolder(folder: string): void {
   });
 }
 
-function cannotControl(path: string, cause: NodeJS.ErrnoException): UserError {
+/** @param cause  of the attempt to open it */
+export function cannotControl(path: string, cause: NodeJS.ErrnoException): UserError {
   const folder = dirname(path);
   const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
   const why = !isThere ? `there is no folder ${folder}` : `${cause.code ?? cause.message}`;

@@ -72,11 +72,7 @@ export class LogFile {
     try {
       this.#open();
     } catch (error) {
-      throw new UserError(`Cannot open the log file ${this.path}: ${reasonOf(error)}.`, {
-        code: "LOG_FILE",
-        hint: "Set log.file to a path that this user may write to, or leave it out: the log then goes to stderr.",
-        cause: error,
-      });
+      throw logFileError(this.path, error);
     }
     this.configure(settings);
   }
@@ -213,6 +209,15 @@ export class LogFile {
       this.#isRotating = false;
     }
   }
+}
+
+/** @param error  of the attempt to open it */
+export function logFileError(path: string, error: unknown): UserError {
+  return new UserError(`Cannot open the log file ${path}: ${reasonOf(error)}.`, {
+    code: "LOG_FILE",
+    hint: "Set log.file to a path that this user may write to, or leave it out: the log then goes to stderr.",
+    cause: error,
+  });
 }
 
 /** A module can close any descriptor of its process. */

@@ -19,19 +19,25 @@ export interface Folders {
   notes: string[];
 }
 
-/** @throws UserError for a named folder that is missing, unreadable, no folder, or a modules folder that is empty */
+/**
+ * Finds the folders, and makes that of the state.
+ *
+ * @throws UserError for a named folder that is missing, unreadable or no folder, and for a state folder that cannot be written
+ */
 export function findFolders(options: Options): Folders {
   const notes: string[] = [];
-  const base = options.modulesDir === null ? process.cwd() : dirname(resolve(options.modulesDir));
+  return { ...findModules(options, notes), stateDir: findState(options, notes), staticDir: findStatic(options), notes };
+}
+
+/** What the modules folder is in: what is not named lies there too. */
+function baseOf({ modulesDir }: Options): string {
+  return modulesDir === null ? process.cwd() : dirname(resolve(modulesDir));
+}
+
+/** @throws UserError for a named folder that is missing, unreadable or no folder */
+export function findModules(options: Options, notes: string[]): Pick<Folders, "modulesDir" | "hasModulesDir"> {
   const modulesDir = resolve(options.modulesDir ?? "modules");
-  const hasModulesDir = hasModules(modulesDir, options.modulesDir !== null, notes);
-  return {
-    modulesDir,
-    hasModulesDir,
-    stateDir: makeStateDir(options.stateDir, base, notes),
-    staticDir: findStatic(options.staticDir, base),
-    notes,
-  };
+  return { modulesDir, hasModulesDir: hasModules(modulesDir, options.modulesDir !== null, notes) };
 }
 
 function hasModules(dir: string, isNamed: boolean, notes: string[]): boolean {
@@ -55,12 +61,14 @@ export function mustHaveModules(options: Options, count: number): void {
   });
 }
 
-function findStatic(named: string | null, base: string): string | null {
-  if (named !== null) {
-    mustBeFolder(resolve(named), "static", "Name an existing one with --static DIR.");
-    return resolve(named);
+/** @returns null: the embedded pages @throws UserError for a named folder that is missing, unreadable or no folder */
+export function findStatic(options: Options): string | null {
+  const { staticDir } = options;
+  if (staticDir !== null) {
+    mustBeFolder(resolve(staticDir), "static", "Name an existing one with --static DIR.");
+    return resolve(staticDir);
   }
-  const dir = join(base, "static_html");
+  const dir = join(baseOf(options), "static_html");
   return existsSync(dir) ? dir : null;
 }
 
@@ -79,15 +87,20 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
   }
 }
 
-/** `.hrmr` beside the modules; where that cannot be written and nobody named one, a folder of this user's in the temporary folder. */
-function makeStateDir(named: string | null, base: string, notes: string[]): string {
-  const dir = resolve(named ?? join(base, ".hrmr"));
+/**
+ * `.hrmr` beside the modules; where that cannot be written and nobody named one, a folder of this user's in the temporary folder.
+ *
+ * @param make  sees to a folder that is there and can be written, or throws. Default: makes what is missing.
+ * @throws UserError STATE_UNWRITABLE or STATE_FOREIGN
+ */
+export function findState(options: Options, notes: string[], make: (dir: string, mode?: number) => void = makeFolder): string {
+  const base = baseOf(options);
+  const dir = resolve(options.stateDir ?? join(base, ".hrmr"));
   try {
-    mkdirSync(dir, { recursive: true });
-    accessSync(dir, constants.W_OK);
+    make(dir);
     return dir;
   } catch (cause) {
-    if (named !== null) {
+    if (options.stateDir !== null) {
       throw new UserError(`The state folder ${dir} cannot be written.`, {
         code: "STATE_UNWRITABLE",
         hint: "Give this user the right to write to it, or name another with --state DIR.",
@@ -97,9 +110,9 @@ function makeStateDir(named: string | null, base: string, notes: string[]): stri
   }
   const user = process.getuid?.() ?? 0;
   const fallback = fallbackStateDir(base);
-  mkdirSync(fallback, { recursive: true, mode: 0o700 });
+  make(fallback, 0o700);
   // Somebody else may have made it first, to have their code run as this user.
-  if (statSync(fallback).uid !== user) {
+  if ((statSync(fallback, { throwIfNoEntry: false })?.uid ?? user) !== user) {
     throw new UserError(`The state folder ${fallback} belongs to another user.`, {
       code: "STATE_FOREIGN",
       hint: "Name another with --state DIR.",
@@ -107,6 +120,19 @@ function makeStateDir(named: string | null, base: string, notes: string[]): stri
   }
   notes.push(`${dir} cannot be written, so state is kept in ${fallback} (--state DIR names another).`);
   return fallback;
+}
+
+function makeFolder(dir: string, mode?: number): void {
+  mkdirSync(dir, { recursive: true, mode });
+  accessSync(dir, constants.W_OK);
+}
+
+/** For `findState`: makes nothing, and throws if it could not be made or written. */
+export function couldMakeFolder(dir: string): void {
+  const stat = statSync(dir, { throwIfNoEntry: false });
+  if (stat === undefined) return couldMakeFolder(dirname(dir));
+  if (!stat.isDirectory()) throw new Error(`${dir} is not a folder`);
+  accessSync(dir, constants.W_OK | constants.X_OK);
 }
 
 /** @returns the state folder of a project that cannot be written: in the temporary folder, of this user's. @param base  what the modules folder is in */

@@ -12,6 +12,7 @@ import { registerHrmrModule } from "../module/api";
 import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
 import { Registry } from "../module/registry";
+import { rehearse, type RehearsedModule } from "../module/rehearse";
 import type { BoundRoute } from "../module/route";
 import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
@@ -117,6 +118,21 @@ export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   return server;
 }
 
+/**
+ * Builds and loads the modules as a start would, and starts none of them: no setup runs, and nothing is listened on.
+ *
+ * @param setup  its state folder is written to: name a temporary one
+ * @throws UserError when there are no modules where some were named, or their folder cannot be read
+ */
+export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModule[]> {
+  const server = new HrmrServer(setup);
+  try {
+    return await server.rehearse();
+  } finally {
+    await server.shutdown("the rehearsal is over");
+  }
+}
+
 /** Of the connections that a shutdown cuts, as many are named in the log. */
 const MAX_NAMED = 10;
 
@@ -207,15 +223,28 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   async load(): Promise<void> {
+    this.#token.load(this.#options.control);
+    this.#registry = await this.#openRegistry(moduleGlobals());
+    const verdict = await this.#registry.reload();
+    if (!verdict.ok) this.#tellFailures(verdict);
+  }
+
+  /** What a module prints at top level is printed when it is loaded in earnest. */
+  async rehearse(): Promise<RehearsedModule[]> {
+    const silent = Object.fromEntries(Object.keys(console).map((name) => [name, () => undefined]));
+    this.#registry = await this.#openRegistry({ ...moduleGlobals(), console: silent });
+    return await rehearse(this.#registry);
+  }
+
+  async #openRegistry(globals: Record<string, unknown>): Promise<Registry> {
     registerHrmrModule();
     const options = this.#options;
     const { modulesDir, hasModulesDir, stateDir } = this.#folders;
     if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
     const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
     const settings = { ...options.modules, http: { root, ...options.modules.http } };
-    this.#token.load(options.control);
     const commands = commandRoutes(options.control, this, this.#token);
-    this.#registry = new Registry({
+    return new Registry({
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
@@ -226,17 +255,15 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       maxLiveGenerations: options.limits.maxLiveGenerations,
       host: this.pool,
       probe: this.#probe,
-      globals: moduleGlobals(),
+      globals,
       publish: (module, topic, data) => {
         this.#setup.uplink.publish(module, topic, data);
         return SocketHub.of(this.dispatch).publish(module, topic, data);
       },
       use: options.http.use,
-      plan: (modules) => planRoutes(this.dispatch, commands, modules, options.http.use, this.pool, this.#endpoints),
+      plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.pool, this.#endpoints),
       log: this.#log,
     });
-    const verdict = await this.#registry.reload();
-    if (!verdict.ok) this.#tellFailures(verdict);
   }
 
   /** @param fd a socket bound to it; null: the listener binds one */

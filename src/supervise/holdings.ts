@@ -14,7 +14,7 @@ import { type DescribedListener, describeListeners, inheritedListeners, matchDes
 import { adoptLock, type FileLock, lockFile, lockText, pidText } from "./lock";
 import { closeUnused, type Estate, type HeldSocket, takeSocket } from "./takeover";
 
-interface WantedLock {
+export interface WantedLock {
   readonly path: string;
   readonly text: string;
   /** Who has it must be told what to do. */
@@ -92,7 +92,8 @@ export class Holdings {
 
 const LOCK_FILE = "lock";
 
-function wantedLocks({ pidFile }: Options, { stateDir }: Folders): WantedLock[] {
+/** What a server of these options locks. Makes nothing. */
+export function wantedLocks({ pidFile }: Options, { stateDir }: Folders): WantedLock[] {
   const state: WantedLock = {
     path: join(stateDir, LOCK_FILE),
     text: lockText(),

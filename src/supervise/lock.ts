@@ -124,10 +124,16 @@ function openPlain(path: string): number {
   }
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
-  throw new UserError(`Cannot lock ${path}: it is not a plain file.`, { code: "CANNOT_LOCK", hint: "Remove it, or name another file." });
+  throw notPlain(path);
 }
 
-function cannotLock(path: string, cause: NodeJS.ErrnoException): UserError {
+/** A pipe, a socket or a device. */
+export function notPlain(path: string): UserError {
+  return new UserError(`Cannot lock ${path}: it is not a plain file.`, { code: "CANNOT_LOCK", hint: "Remove it, or name another file." });
+}
+
+/** @param cause  of which only the code is looked at */
+export function cannotLock(path: string, cause: NodeJS.ErrnoException): UserError {
   const [what, hint] = {
     ELOOP: ["it is a symbolic link", "Remove it, or name the file that it points to."],
     EISDIR: ["it is a folder", "Remove it, or name another file."],
