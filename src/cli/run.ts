@@ -17,6 +17,7 @@ const COMMANDS: SubCommandsDef = {
   new: () => import("./new").then((file) => file.newCommand),
   cert: () => import("./cert").then((file) => file.certCommand),
   send: () => import("./send").then((file) => file.sendCommand),
+  completion: () => import("./completion").then((file) => file.completionCommand),
   version: versionCommand,
   help: helpCommand,
 };
@@ -44,6 +45,11 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   const rawArgs = checkArgs(name, raw, (command.args ?? {}) as Flags);
   if (name === "help") {
     await showHelp(COMMANDS, rawArgs[1]);
+    return 0;
+  }
+  if (name === "completion") {
+    const { renderCompletion } = await import("./completion");
+    console.log(await renderCompletion(COMMANDS, rawArgs[1] ?? ""));
     return 0;
   }
   const { result } = await runCommand(command, { rawArgs });
