@@ -2,6 +2,7 @@
  * What a reload of one server process, or of all of them, came to, and how it is told.
  */
 import type { ReloadReport } from "../control/operations";
+import { mergeVerdicts } from "../module/merge-verdicts";
 import { notesOf, type Verdict, verdictText } from "../module/verdict";
 
 /** Plain data: it crosses processes. */
@@ -52,7 +53,7 @@ export function mergeOutcomes(bySlot: ReadonlyMap<number, ReloadOutcome>): Reloa
   const outcomes = [...bySlot.values()];
   const worst = <T>(values: readonly T[]): T => (values.find((value) => typeof value === "object" && value !== null) ?? values[0]) as T;
   return {
-    verdict: (outcomes[0] as ReloadOutcome).verdict,
+    verdict: mergeVerdicts(new Map([...bySlot].map(([slot, { verdict }]) => [slot, verdict]))),
     certificates: worst(outcomes.map(({ certificates }) => certificates)),
     token: worst(outcomes.map(({ token }) => token)),
   };

@@ -20,7 +20,9 @@ import type { ServerLog } from "../observe/log";
 import { moduleGlobals } from "../protocol/http1/globals";
 import type { ProcessSnapshot } from "../observe/snapshot";
 import type { Agreement, Proposal } from "../module/agree";
-import type { ApprovedModule } from "../supervise/pending";
+import type { ApprovedModule } from "../module/approved";
+import type { ReloadSettings } from "../module/module-set";
+import { type AccessLog, createAccessLog } from "../observe/access-log";
 import { SocketHub } from "../protocol/websocket/hub";
 import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
 import { newCounters, type Dispatch } from "../protocol/wire";
@@ -184,7 +186,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       httpDate: new Date().toUTCString(),
       endpoints: new Map(),
       counters: newCounters(),
-      access: null,
+      access: this.#accessLog(),
       handlerFailed: (route, client, error) => this.#failures.tell(route, client.connection, error),
     };
     this.#endpoints = new Endpoints({
@@ -225,7 +227,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   async load(): Promise<void> {
     this.#token.load(this.#options.control);
     this.#registry = await this.#openRegistry(moduleGlobals());
-    const verdict = await this.#registry.reload();
+    const { approved } = this.#setup;
+    const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved));
     if (!verdict.ok) this.#tellFailures(verdict);
   }
 
@@ -241,18 +244,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const options = this.#options;
     const { modulesDir, hasModulesDir, stateDir } = this.#folders;
     if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
-    const root = this.#folders.staticDir ?? (await unpackPages(stateDir));
-    const settings = { ...options.modules, http: { root, ...options.modules.http } };
     const commands = commandRoutes(options.control, this, this.#token);
+    const { agree } = this.#setup;
     return new Registry({
+      ...(await this.#reloadSettings(options)),
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
-      settings,
-      shipped: await unpackModules(stateDir, settings),
-      drainMs: options.timeouts.drainMs,
-      loadMs: options.timeouts.loadMs,
-      maxLiveGenerations: options.limits.maxLiveGenerations,
       host: this.pool,
       probe: this.#probe,
       globals,
@@ -260,10 +258,25 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
         this.#setup.uplink.publish(module, topic, data);
         return SocketHub.of(this.dispatch).publish(module, topic, data);
       },
-      use: options.http.use,
+      ...(agree === undefined ? null : { agree }),
       plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.pool, this.#endpoints),
       log: this.#log,
     });
+  }
+
+  /** What of the configuration the modules are loaded with. */
+  async #reloadSettings({ modules, http, timeouts, limits }: Options): Promise<ReloadSettings> {
+    const { staticDir, stateDir } = this.#folders;
+    const root = staticDir ?? (await unpackPages(stateDir));
+    const settings = { ...modules, http: { root, ...modules.http } };
+    return {
+      settings,
+      shipped: await unpackModules(stateDir, settings),
+      use: [...http.use],
+      drainMs: timeouts.drainMs,
+      loadMs: timeouts.loadMs,
+      maxLiveGenerations: limits.maxLiveGenerations,
+    };
   }
 
   /** @param fd a socket bound to it; null: the listener binds one */
@@ -361,7 +374,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   approved(): ApprovedModule[] {
-    return [];
+    return this.registry.approved();
   }
 
   publish(module: string, topic: string, data: unknown): void {
@@ -371,10 +384,20 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   // ---- reloading ----
 
   async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadOutcome> {
-    const certificates = names === null ? await this.#reloadTls(next?.tls ?? this.#options.tls) : null;
-    const token = names === null ? reloadToken(this.#token, next?.control ?? this.#options.control) : null;
+    // What refuses the reload as a whole throws here, before anything else is touched.
+    const verdict = await this.registry.reload(names, next === null ? null : await this.#reloadSettings(next));
+    if (names !== null) return { verdict, certificates: null, token: null };
+    const certificates = await this.#reloadTls(next?.tls ?? this.#options.tls);
+    const token = reloadToken(this.#token, next?.control ?? this.#options.control);
     if (next !== null) applyOptions(this.#options, next);
-    return { verdict: await this.registry.reload(names), certificates, token };
+    this.dispatch.access = this.#accessLog();
+    return { verdict, certificates, token };
+  }
+
+  /** @returns null: answers are not told */
+  #accessLog(): AccessLog | null {
+    const { access, accessSample } = this.#options.log;
+    return access ? createAccessLog(this.#log, { sample: accessSample }) : null;
   }
 
   /** @returns null without any certificates */

@@ -1,6 +1,7 @@
 /**
  * One server process, as its supervisor sees it.
  */
+import type { ApprovedModule } from "../module/approved";
 import type { Subprocess } from "bun";
 import { UserError } from "../config/user-error";
 import { withoutSystemd } from "./notify";
@@ -8,7 +9,6 @@ import { answerOf, Asking } from "./asking";
 import type { StartSummary } from "./group";
 import type { ChildCalls, ChildStart, MasterCalls, Published, ToChild, ToMaster } from "./messages";
 import { ROLE_VARIABLE, selfCommand } from "./self";
-import type { ApprovedModule } from "./pending";
 
 /** What a process may turn to its supervisor for. */
 export interface ChildOwner {

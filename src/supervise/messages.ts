@@ -1,6 +1,7 @@
 /**
  * What the supervisor and its server processes say to each other: plain data, structured-cloned over Bun's IPC.
  */
+import type { ApprovedModule } from "../module/approved";
 import type { ListenAddress } from "../config/listen";
 import type { Options } from "../config/options";
 import type { ReloadReport } from "../control/operations";
@@ -9,7 +10,6 @@ import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import type { Folders } from "../server/folders";
 import type { ReloadOutcome } from "../server/reload-outcome";
 import type { StartSummary } from "./group";
-import type { ApprovedModule } from "./pending";
 
 /** A process that is to serve; it says `begun`, and gets this. */
 export interface ChildStart {

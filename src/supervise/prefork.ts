@@ -2,6 +2,7 @@
  * A server of many processes on the same listening descriptors: a lost one is replaced, and all of them change to a new version
  * together or not at all.
  */
+import type { ApprovedModule } from "../module/approved";
 import { closeSync } from "node:fs";
 import type { Options } from "../config/options";
 import type { ReloadReport, RestartReport } from "../control/operations";
@@ -15,7 +16,6 @@ import { type Begun, type ChildOwner, ServerProcess } from "./child-process";
 import type { Group, StartSummary } from "./group";
 import type { Published } from "./messages";
 import { Round } from "./round";
-import type { ApprovedModule } from "./pending";
 
 export interface PreforkSetup {
   readonly processes: number;

@@ -1,3 +1,0 @@
-export interface ApprovedModule {
-  readonly name: string;
-}

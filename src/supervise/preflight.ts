@@ -1,0 +1,123 @@
+/**
+ * What `hrmr start` would come to with a configuration, without starting: every mistake at once. Nothing is made, locked or left open.
+ */
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { parseListen } from "../config/listen";
+import type { Options } from "../config/options";
+import type { ResolvedConfig } from "../config/resolved";
+import { controlRequest } from "../control/client";
+import { controlPath } from "../control/paths";
+import type { ServerStatus } from "../observe/snapshot";
+import { Admission } from "../server/admission";
+import { canBind } from "../server/bind";
+import { isLoopback } from "../server/client";
+import { couldMakeFolder, findModules, findState, findStatic, type Folders } from "../server/folders";
+import { TlsContexts } from "../server/tls-contexts";
+import { findToken } from "../server/token";
+import { Findings } from "./findings";
+import { wantedLocks } from "./holdings";
+import { lookAtControl, lookAtLock, lookAtLogFile } from "./preflight-files";
+import { checkListeners, type RunningServer } from "./preflight-listeners";
+import { checkModules } from "./preflight-modules";
+import { noPrefork } from "./prefork";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A server that does not answer by then is busy, and its listeners are not asked about. */
+const STATUS_TIMEOUT_MS = 2000;
+
+/** @param env  of the server: RUNTIME_DIRECTORY */
+export async function preflight({ options, file, notes }: ResolvedConfig, env: Environment): Promise<Findings> {
+  const findings = new Findings();
+  findings.ok("configuration", file ?? "there is no config file: defaults, environment and flags");
+  for (const note of notes) findings.warn("configuration", note);
+  const folders = await checkFolders(findings, options);
+  await checkSecrets(findings, options);
+  const running = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
+  await checkListeners(findings, options, running);
+  checkSizes(findings, options);
+  if (folders.modulesDir !== undefined) {
+    const { modulesDir, hasModulesDir = false, staticDir = null } = folders;
+    await checkModules(findings, options, { modulesDir, hasModulesDir, staticDir, stateDir: "", notes: [] });
+  }
+  return findings;
+}
+
+/** @returns those that are in order */
+async function checkFolders(findings: Findings, options: Options): Promise<Partial<Folders>> {
+  const found: Partial<Folders> = {};
+  const notes: string[] = [];
+  await findings.look("modules folder", () => {
+    Object.assign(found, findModules(options, []));
+    return found.hasModulesDir === true ? (found.modulesDir ?? "") : "there is none: the page that comes with hrmr is served";
+  });
+  await findings.look("static folder", () => {
+    found.staticDir = findStatic(options);
+    return found.staticDir ?? "there is none: the pages that come with hrmr are served";
+  });
+  await findings.look("state folder", () => {
+    const dir = findState(options, notes, couldMakeFolder);
+    found.stateDir = dir;
+    return existsSync(dir) ? dir : `${dir}, which a start makes`;
+  });
+  for (const note of notes) findings.warn("state folder", note);
+  return found;
+}
+
+async function checkSecrets(findings: Findings, options: Options): Promise<void> {
+  const { control, listen, tls } = options;
+  await findings.look("certificates", async () => {
+    const contexts = await TlsContexts.load(tls);
+    if (contexts?.expiryNote != null) findings.warn("certificates", contexts.expiryNote);
+    return contexts === null ? "there are none: TLS is off" : (tls.certFile ?? "");
+  });
+  await findings.look("commands", () => (findToken(control) === null ? "" : `a token is in ${control.tokenFile}`));
+  if (control.commands === "anyone" && listen.some(isOpen)) {
+    findings.warn("commands", "whoever reaches a listener can stop the server", 'Set control.commands to "loopback" or "token".');
+  }
+}
+
+/** Whether clients of other machines can come in there. */
+function isOpen(url: string): boolean {
+  const address = parseListen(url);
+  return address !== null && address.transport !== "unix" && address.host !== "localhost" && !isLoopback(address.host);
+}
+
+/** @returns the server that has this state folder already */
+async function checkHoldings(findings: Findings, options: Options, stateDir: string, env: Environment): Promise<RunningServer | null> {
+  const { control, log } = options;
+  const logFile = log.file;
+  if (logFile !== null) await findings.look("log file", () => (lookAtLogFile(logFile), logFile));
+  await findings.look("control socket", () => lookAtControl(stateDir, env["RUNTIME_DIRECTORY"], control.socket));
+  let pid: number | null = null;
+  for (const { path, refused } of wantedLocks(options, stateDir)) {
+    await findings.look(path === options.pidFile ? "pid file" : "lock", () => {
+      if (!existsSync(stateDir) && path !== options.pidFile) return "";
+      const holder = lookAtLock(path);
+      if (path !== options.pidFile) pid = holder;
+      if (holder === null) return path === options.pidFile ? path : "";
+      if (holder !== pid) throw refused(`pid ${holder}`);
+      return `a server (pid ${holder}) runs with this state folder: it could be reloaded, and not be started again`;
+    });
+  }
+  if (pid === null) return null;
+  return { pid, listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)) };
+}
+
+async function listeningOf(path: string): Promise<readonly string[] | null> {
+  try {
+    return (await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: STATUS_TIMEOUT_MS })).body.listening;
+  } catch {
+    // It is starting or ending, or another user's: whatever is busy is taken for its own.
+    return null;
+  }
+}
+
+function checkSizes(findings: Findings, { limits, processes }: Options): void {
+  const { note } = new Admission(limits);
+  if (note !== null) findings.warn("descriptors", note);
+  else findings.ok("descriptors", `enough for ${limits.maxConnections} connections`);
+  const count = processes === 0 ? availableParallelism() : processes;
+  if (count > 1 && !canBind()) findings.error("processes", noPrefork(count));
+}
