@@ -1,0 +1,133 @@
+/** A registry as one process of a server has it, with the modules of a fixture; and several that agree on their reloads. */
+import { type Agreement, decide, type Proposal } from "../../src/module/agree";
+import type { PlannedModule, RegistryOptions, ReloadSettings } from "../../src/module/module-set";
+import { Registry } from "../../src/module/registry";
+import type { BoundRoute } from "../../src/module/route";
+import type { Verdict } from "../../src/module/verdict";
+import { createLog } from "../../src/observe/log";
+import type { Fixture } from "../module-fixture";
+
+export const DEFAULT_SETTINGS: ReloadSettings = { settings: {}, shipped: [], drainMs: 1000, loadMs: 2000, maxLiveGenerations: 3 };
+
+export class TestProcess {
+  readonly registry: Registry;
+  /** What was logged. */
+  readonly logged: string[] = [];
+  /** Modules in the routing table, by the middleware they offer there. */
+  table: readonly PlannedModule[] = [];
+  use: readonly string[] = [];
+
+  constructor(fixture: Fixture, options: Partial<RegistryOptions> = {}) {
+    this.registry = new Registry({
+      ...DEFAULT_SETTINGS,
+      modulesDir: fixture.modules,
+      mayLackModulesDir: false,
+      stateDir: fixture.stateDir,
+      host: { prepare: () => Promise.resolve({ notes: [] }), retire: () => Promise.resolve() },
+      probe: { check: () => Promise.resolve() },
+      globals: {},
+      plan: (modules, use) => this.#plan(modules, use),
+      log: createLog({ write: (text) => this.logged.push(text), isTty: false, level: "debug" }),
+      ...options,
+    });
+  }
+
+  /** What a client of this process gets; null: nobody has the key; 503 while the module is unavailable. */
+  ask(key: string): string | number | null {
+    const route = this.#route(key);
+    if (route === undefined) return null;
+    if (route.isUnavailable) return 503;
+    return String(
+      route.generation.run(route.handler as unknown as (message: unknown, context: object) => unknown, {}, route.generation.context),
+    );
+  }
+
+  /** Versions that serve, by module: "greet v2". */
+  get versions(): string[] {
+    return [...this.registry.entries.values()].map(({ name, live }) => (live === null ? `${name} -` : `${name} v${live.number}`)).sort();
+  }
+
+  #route(key: string): BoundRoute | undefined {
+    return this.table.flatMap(({ routes }) => routes).find((route) => route.key === key);
+  }
+
+  #plan(modules: PlannedModule[], use: readonly string[]): ReturnType<RegistryOptions["plan"]> {
+    const owners = new Map<string, string>();
+    const conflicts: { module: string; text: string }[] = [];
+    for (const { name, routes } of modules) {
+      for (const { key } of routes) {
+        const owner = owners.get(key);
+        if (owner === undefined) owners.set(key, name);
+        else conflicts.push({ module: name, text: `${owner} has ${key}` });
+      }
+    }
+    const commit = (): void => {
+      this.table = modules;
+      this.use = use;
+    };
+    return { conflicts, commit };
+  }
+}
+
+/** The lead's part: collects what all say of one reload, and answers with what is decided. */
+export class TestRound {
+  readonly proposals = new Map<number, Proposal>();
+  readonly #first = Promise.withResolvers<void>();
+  readonly #decided = Promise.withResolvers<Agreement>();
+  readonly #slots: number;
+  /** Resolves when some process has proposed. */
+  readonly first = this.#first.promise;
+
+  constructor(slots: number) {
+    this.#slots = slots;
+  }
+
+  propose(slot: number, proposal: Proposal): Promise<Agreement> {
+    this.proposals.set(slot, structuredClone(proposal));
+    this.#first.resolve();
+    if (this.proposals.size === this.#slots) this.#decided.resolve(decide(this.proposals));
+    return this.#decided.promise;
+  }
+}
+
+/** Several processes of one server, numbered from 1. They share the modules folder and the state folder. */
+export class TestServer {
+  readonly processes: readonly TestProcess[];
+  round: TestRound;
+  readonly #fixture: Fixture;
+
+  constructor(fixture: Fixture, count: number, options: (slot: number) => Partial<RegistryOptions> = () => ({})) {
+    this.#fixture = fixture;
+    this.round = new TestRound(count);
+    this.processes = Array.from({ length: count }, (_, at) => this.#make(at + 1, options(at + 1)));
+  }
+
+  /** @returns each process's verdict, or why it refused the whole */
+  async reload(names: readonly string[] | null = null, next: ReloadSettings | null = null): Promise<(Verdict | string)[]> {
+    this.round = new TestRound(this.processes.length);
+    const reloads = this.processes.map(({ registry }) => registry.reload(names, next));
+    const settled = await Promise.allSettled(reloads);
+    return settled.map((result) => (result.status === "fulfilled" ? result.value : String((result.reason as Error).message)));
+  }
+
+  async close(): Promise<void> {
+    for (const { registry } of this.processes) await registry.close();
+  }
+
+  #make(slot: number, options: Partial<RegistryOptions>): TestProcess {
+    return new TestProcess(this.#fixture, { agree: (proposal) => this.round.propose(slot, proposal), ...options });
+  }
+}
+
+/** "greet swapped v2", "greet failed v1: process 2: ..." for each module of a verdict. */
+export function told(verdict: Verdict | string | undefined): string[] {
+  if (typeof verdict !== "object") return [`refused: ${verdict}`];
+  return verdict.modules
+    .map(({ name, outcome, version, error }) => `${name} ${outcome} v${version}${error === null ? "" : `: ${error.split("\n")[0]}`}`)
+    .sort();
+}
+
+/** A module that answers `key` with `reply`. */
+export function answering(reply: string, rest = "", key = reply.split(" ")[0]?.toUpperCase() ?? ""): string {
+  return `export default { ${rest} routes: { "${key}": () => "${reply}" } };\n`;
+}
