@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { version } from "../package.json";
 import { runProgram } from "./support/program";
 
-const COMMANDS = ["start", "init", "new", "send", "version", "help"];
+const COMMANDS = ["start", "config", "init", "new", "send", "version", "help"];
 
 /** Arguments, then what stderr must say: the mistake with the flag's name, and what to do. */
 const REFUSED: [args: string[], what: string, todo: string][] = [
@@ -20,9 +20,25 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
   [["--port="], "--port needs a value.", ""],
   [["--modules", "--watch"], "--modules needs a value, and --watch is a flag.", ""],
   [["--watch=yes"], '--watch takes no value, and was given "yes".', ""],
-  [["--commands", "lopback"], "--commands takes anyone, loopback, off", "Did you mean loopback?"],
+  [["--commands", "lopback"], "--commands takes anyone, loopback, token, off", "Did you mean loopback?"],
   [["--listen", "http://x:1"], '--listen cannot take "http://x:1".', "unix:///path"],
   [["--listen", "tcp://127.0.0.1:0", "--port", "1"], "--port and --listen say different things.", ""],
+  [["-w", "many"], '-w takes a whole number from 0 to 256, not "many".', "`hrmr help start`"],
+  [["-l", "loud"], '-l takes error, warn, info, debug, not "loud".', ""],
+  [["--no-daemonise"], "hrmr start has no flag --no-daemonise.", "Did you mean --no-daemonize?"],
+  [["-d=yes"], '-d takes no value, and was given "yes".', ""],
+  [["--set"], "--set needs a value.", ""],
+  [["--set", "threads"], '--set takes KEY=VALUE, such as limits.maxBodyBytes=5000, not "threads".', "`hrmr config`"],
+  [["--set", "limits.headerBytes=1"], "--set limits.headerBytes: there is no such key. Did you mean limits.maxHeaderBytes?", ""],
+  [["--set", "threads=x"], '--set threads must be a whole number from 1 to 256, not "x".', ""],
+  [["--set", "limits=1"], "--set limits: this is a group of keys. Name one of them, such as limits.maxConnections.", ""],
+  [["--set", "modules.a.run=poll"], '--set modules.a.run must be one of "inline", "pool", not "poll".', ""],
+  [
+    ["--set", "modules.a.timeouts.load=1"],
+    "--set modules.a.timeouts.load: there is no such key. Did you mean modules.a.timeouts.loadMs?",
+    "",
+  ],
+  [["config", "--set", "http.uses=a"], "--set http.uses: there is no such key. Did you mean http.use?", ""],
   [["--host", "a b"], '--host cannot take "a b".', "an IP address"],
   [["start", "now"], 'hrmr start takes no arguments, and "now" is one too many.', ""],
   [["strat"], 'hrmr has no command "strat".', "Did you mean hrmr start?"],
@@ -70,8 +86,21 @@ describe("help and version", () => {
 
   test("the help of start tells of each of its flags", async () => {
     const { stdout } = await runProgram(["help", "start"]);
-    const flags = ["-p, --port", "-H, --host", "-c, --config", "--listen", "--threads", "--modules", "--static", "--state", "--watch"];
-    for (const flag of [...flags, "--commands", "--no-health-endpoint"]) expect(stdout).toContain(flag);
+    const short = ["-p, --port", "-H, --host", "-c, --config", "-w, --processes", "-l, --log-level", "-P, --pid-file", "-d, --daemonize"];
+    const long = [
+      "--listen",
+      "--threads",
+      "--modules",
+      "--static",
+      "--state",
+      "--watch",
+      "--commands",
+      "--set",
+      "--control",
+      "--access-log",
+    ];
+    const endpoints = ["health", "ready", "stats", "metrics"].map((name) => `--no-${name}-endpoint`);
+    for (const flag of [...short, ...long, ...endpoints]) expect(stdout).toContain(flag);
   });
 
   test.each([["version"], ["-V"], ["--version"]])("hrmr %s prints the version of package.json", async (word) => {

@@ -308,8 +308,9 @@ describe("what hrmr init writes", () => {
 
   test("hrmr.json is valid as it is, and shows every option with its default", () => {
     const text = readFileSync(join(ROOT, "examples/init/hrmr.json"), "utf8");
-    expect(Bun.JSONC.parse(text)).toEqual({ limits: {}, timeouts: {}, tls: {}, http: {}, http2: {}, modules: {} });
-    const { modules, ...shown } = Bun.JSONC.parse(text.replaceAll(/^(\s*)\/\/ (?=")/gm, "$1")) as Record<string, unknown>;
+    const groups = { limits: {}, timeouts: {}, log: {}, control: {}, tls: {}, http: {}, http2: {}, modules: {} };
+    expect(Bun.JSONC.parse(text)).toEqual({ $schema: "./hrmr.schema.json", ...groups });
+    const { modules, $schema: _schema, ...shown } = Bun.JSONC.parse(text.replaceAll(/^(\s*)\/\/ (?=")/gm, "$1")) as Record<string, unknown>;
     const { modules: _, ...defaults } = defaultOptions();
     // Shown by name: the default means the folder `modules` beside this file.
     expect(shown).toEqual({ ...defaults, modulesDir: "modules" });

@@ -49,7 +49,7 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
   return {
     path,
     value: keys,
-    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byLine(positions)),
+    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byPlace(positions)),
     lineOf: (at) => place(at, false),
     placeOf: (at) => place(at, true),
   };
@@ -122,10 +122,11 @@ function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
   return [...found, ...behind];
 }
 
-function byLine(positions: Positions): (a: Mistake, b: Mistake) => number {
-  const lineOf = ({ path }: Mistake) => positions.find(path)?.line ?? Infinity;
+function byPlace(positions: Positions): (a: Mistake, b: Mistake) => number {
+  const placeOf = ({ path }: Mistake) => positions.find(path) ?? { line: Infinity, column: 0 };
   return (a, b) => {
-    const [lineA, lineB] = [lineOf(a), lineOf(b)];
-    return lineA === lineB ? 0 : lineA - lineB;
+    const [first, second] = [placeOf(a), placeOf(b)];
+    // Not by subtraction alone: two without a place are Infinity apart from nothing.
+    return first.line === second.line ? first.column - second.column : first.line - second.line;
   };
 }

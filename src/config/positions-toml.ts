@@ -48,11 +48,11 @@ class TomlScanner {
     const names = this.#dottedKey();
     if (names === null || this.#take(isList ? /[ \t]*\]\]/y : /[ \t]*\]/y) === null) return null;
     let path: KeyPath = [];
-    for (const [at, { name }] of names.entries()) {
+    for (const [at, { name, offset }] of names.entries()) {
       path = [...path, name];
       const key = path.join("\0");
       const isLast = at === names.length - 1;
-      this.#positions.note(path, start, true);
+      this.#positions.note(path, offset, true);
       if (isList && isLast) this.#tables.set(key, (this.#tables.get(key) ?? 0) + 1);
       const count = this.#tables.get(key);
       if (count !== undefined) path = [...path, count - 1];
