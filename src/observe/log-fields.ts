@@ -40,9 +40,17 @@ export function tagsOf({ slot, module, generation, connection }: LogFields): str
   return tags.join(" ");
 }
 
-/** @returns a log whose events carry the fields, if `log` is the server's; else `log` itself, as tests hand it in */
+/** @returns a log whose events carry the fields, if `log` is the server's; else one that says them before its messages */
 export function logWith(log: Log, fields: LogFields): Log {
-  return "withFields" in log && typeof log.withFields === "function" ? (log.withFields(fields) as Log) : log;
+  if ("withFields" in log && typeof log.withFields === "function") return log.withFields(fields) as Log;
+  const tags = tagsOf(fields);
+  if (tags === "") return log;
+  return {
+    debug: (...values) => log.debug(tags, ...values),
+    info: (...values) => log.info(tags, ...values),
+    warn: (...values) => log.warn(tags, ...values),
+    error: (...values) => log.error(tags, ...values),
+  };
 }
 
 /** Never throws, whatever was thrown. */

@@ -84,7 +84,9 @@ export function suppressedText({ count, overMs, failure }: SuppressedFailures): 
   const seconds = Math.round(overMs / 1000);
   const during = `in the last ${seconds > 1 ? `${seconds} seconds` : "second"}`;
   const number = count.toLocaleString("en-US");
-  return failure === null ? `… ${number} more failures, of many kinds, ${during}` : `… ${number} more like it ${during}: ${failure.text}`;
+  return failure === null
+    ? `… ${number} more failure${count === 1 ? "" : "s"}, of many kinds, ${during}`
+    : `… ${number} more like it ${during}: ${failure.text}`;
 }
 
 function firstLine(text: string): string {
