@@ -1,0 +1,83 @@
+/** `hrmr config`: what a user sees of it. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CONFIG_KEYS } from "../src/config/key-list";
+import { version } from "../package.json";
+import { runProgram } from "./support/program";
+
+interface JsonSchema {
+  properties: Record<string, JsonSchema>;
+  additionalProperties: unknown;
+  [keyword: string]: unknown;
+}
+
+let cwd: string;
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), "hrmr-config-"));
+  writeFileSync(join(cwd, "hrmr.toml"), 'threads = 2\n[limits]\nmaxQueued = 7\n[modules.mail]\npassword = "s3cret"\nfrom = "x"\n');
+});
+afterAll(() => rmSync(cwd, { recursive: true, force: true }));
+
+describe("hrmr config", () => {
+  test("shows every key with its value and origin, marks what differs, and keeps secrets", async () => {
+    const { exitCode, stdout, stderr } = await runProgram(["config", "-w", "0", "--set", "timeouts.idleMs=5"], {
+      cwd,
+      env: { HRMR_WATCH: "true" },
+    });
+    expect(stderr).toBe("");
+    expect(stdout).toStartWith(`config file ${join(cwd, "hrmr.toml")}\n`);
+    expect(stdout).toMatch(/^\* threads +2 +hrmr\.toml:1$/m);
+    expect(stdout).toMatch(/^\* maxQueued +7 +hrmr\.toml:3$/m);
+    expect(stdout).toMatch(/^\* processes +0 +--processes$/m);
+    expect(stdout).toMatch(/^\* watch +true +HRMR_WATCH$/m);
+    expect(stdout).toMatch(/^\* idleMs +5 +--set$/m);
+    expect(stdout).toMatch(/^ {2}maxPipelined +64 +default$/m);
+    expect(stdout).toMatch(/\n\nmodules\.mail\n\* password +"\*\*\*" +hrmr\.toml:5\n/);
+    expect(stdout).not.toContain("s3cret");
+    const names = new Set([...stdout.matchAll(/^[* ] (\S+) +\S/gm)].map(([, name]) => name));
+    for (const key of CONFIG_KEYS.values()) expect(names).toContain(key.path.at(-1));
+    expect(exitCode).toBe(0);
+  });
+
+  test("--json has the same for machines", async () => {
+    const { stdout } = await runProgram(["config", "--json", "-p", "81"], { cwd });
+    const { file, values } = JSON.parse(stdout) as { file: string; values: Record<string, { value: unknown; origin: string }> };
+    expect(file).toBe(join(cwd, "hrmr.toml"));
+    expect(Object.keys(values)).toEqual([...CONFIG_KEYS.keys(), "modules.mail.password", "modules.mail.from"]);
+    expect(values["listen"]).toEqual({ value: ["tcp://127.0.0.1:81"], origin: "--port" });
+    expect(values["limits.maxQueued"]).toEqual({ value: 7, origin: "hrmr.toml:3" });
+    expect(values["modules.mail.password"]).toEqual({ value: "***", origin: "hrmr.toml:5" });
+  });
+
+  test("--schema is the JSON Schema that init writes: closed, with texts and defaults", async () => {
+    const { stdout } = await runProgram(["config", "--schema"], { cwd });
+    const schema = JSON.parse(stdout) as JsonSchema;
+    expect(schema["$schema"]).toBe("https://json-schema.org/draft/2020-12/schema");
+    expect(schema.additionalProperties).toBe(false);
+    for (const { path, default: initial } of CONFIG_KEYS.values()) {
+      const found = path.reduce((at, name) => at.properties[name] as JsonSchema, schema);
+      expect([path, found["default"], found["description"]]).toEqual([path, initial, expect.stringMatching(/^[\s\S]*[^.]\.$/)]);
+      expect(Object.keys(found)).not.toContain("restart");
+    }
+    const { limits, modules } = schema.properties;
+    expect(limits?.additionalProperties).toBe(false);
+    expect(limits?.properties["maxQueued"]).toMatchObject({ type: "integer", minimum: 1 });
+    // A module's own settings are not the server's to judge.
+    expect((modules?.additionalProperties as JsonSchema).additionalProperties).toEqual({});
+    await runProgram(["init", "project"], { cwd });
+    expect(readFileSync(join(cwd, "project/hrmr.schema.json"), "utf8")).toBe(stdout);
+    expect(readFileSync(join(cwd, "project/hrmr.json"), "utf8")).toContain('"$schema": "./hrmr.schema.json"');
+  });
+
+  test("tells mistakes as start does, and odd variables on stderr", async () => {
+    const set = ["--set", "control.commands=token"];
+    const [shown, started] = await Promise.all([runProgram(["config", ...set], { cwd }), runProgram(["start", ...set], { cwd })]);
+    expect(shown.stderr).toContain('--set: control.commands is "token", and control.tokenFile is not set.');
+    expect([shown.exitCode, shown.stdout, shown.stderr]).toEqual([1, "", started.stderr]);
+    const odd = await runProgram(["config"], { cwd, env: { HRMR_THREAD: "2" } });
+    expect(odd.stderr).toBe("HRMR_THREAD in the environment is no setting of hrmr, and is ignored. Did you mean HRMR_THREADS?\n");
+    expect([odd.exitCode, (await runProgram(["version"])).stdout]).toEqual([0, `hrmr ${version}\n`]);
+  });
+});
