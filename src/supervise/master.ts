@@ -16,6 +16,7 @@ import type { ProcessLog } from "../observe/log";
 import { metricsText } from "../observe/metrics";
 import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
+import { noPrefork } from "../server/bind";
 import { findFolders, type Folders } from "../server/folders";
 import { refusedReport } from "../server/reload-outcome";
 import type { Uplink } from "../server/uplink";
@@ -121,10 +122,7 @@ class Master implements Operations {
       const { reload, stop } = this.#uplink;
       return new Prefork({ ...common, processes, sockets, reload, stop, info: () => this.#info() });
     }
-    throw new UserError(`Cannot start ${processes} processes: this platform does not let them share a listener.`, {
-      code: "NO_PREFORK",
-      hint: 'Leave out --processes, and give slow handlers run: "pool".',
-    });
+    throw noPrefork(processes);
   }
 
   async #serve(running: Running, estate: Estate | null): Promise<StartSummary> {
@@ -133,9 +131,10 @@ class Master implements Operations {
       const summary = await group.start();
       running.listening = summary.listening;
       if (estate !== null) mustServeAsMuch(summary, estate.failing);
-      holdings.takeLocks();
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
       this.#control = await openControlSocket({ path, operations: this, log: running.log });
+      // The last step that is taken from the old process: nothing fails behind it.
+      holdings.takeLocks();
       return summary;
     } catch (error) {
       await group.drain("the start failed");
