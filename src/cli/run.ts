@@ -13,6 +13,7 @@ const COMMANDS: SubCommandsDef = {
   status: () => import("./status").then((file) => file.statusCommand),
   modules: () => import("./modules").then((file) => file.modulesCommand),
   config: () => import("./config").then((file) => file.configCommand),
+  validate: () => import("./validate").then((file) => file.validateCommand),
   init: () => import("./init").then((file) => file.initCommand),
   new: () => import("./new").then((file) => file.newCommand),
   cert: () => import("./cert").then((file) => file.certCommand),

@@ -8,6 +8,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { ListenAddress } from "../config/listen";
 import { openLibc } from "../supervise/libc";
+import { UserError } from "../config/user-error";
 import { listenError } from "./listen-error";
 
 /** A bound socket; of a stream one, it listens. Its descriptor is closed on exec, unless it is handed to a child as one of its own. */
@@ -53,6 +54,14 @@ export function canBind(): boolean {
   if (process.platform !== "linux") return false;
   libc ??= openSymbols();
   return libc !== null;
+}
+
+/** Several processes need listeners that they can share. */
+export function noPrefork(processes: number): UserError {
+  return new UserError(`Cannot start ${processes} processes: this platform does not let them share a listener.`, {
+    code: "NO_PREFORK",
+    hint: 'Leave out --processes, and give slow handlers run: "pool".',
+  });
 }
 
 /**
@@ -192,7 +201,12 @@ function portOf(c: Libc, fd: number): number {
 /** A server that was killed leaves its socket's file behind, and binding to it would fail. One that answers is in use. */
 export async function removeStaleSocket(path: string): Promise<void> {
   if (!existsSync(path) || !lstatSync(path).isSocket()) return;
-  const isUsed = await new Promise<boolean>((resolve) => {
+  if (!(await isSocketUsed(path))) unlinkSync(path);
+}
+
+/** Whether somebody accepts at a unix socket. */
+export function isSocketUsed(path: string): Promise<boolean> {
+  return new Promise<boolean>((resolve) => {
     Bun.connect({
       unix: path,
       socket: {
@@ -203,5 +217,4 @@ export async function removeStaleSocket(path: string): Promise<void> {
       },
     }).catch(() => resolve(false));
   });
-  if (!isUsed) unlinkSync(path);
 }

@@ -93,7 +93,7 @@ export class Holdings {
 const LOCK_FILE = "lock";
 
 /** What a server of these options locks. Makes nothing. */
-export function wantedLocks({ pidFile }: Options, { stateDir }: Folders): WantedLock[] {
+export function wantedLocks({ pidFile }: Options, { stateDir }: Pick<Folders, "stateDir">): [state: WantedLock, ...pidFile: WantedLock[]] {
   const state: WantedLock = {
     path: join(stateDir, LOCK_FILE),
     text: lockText(),

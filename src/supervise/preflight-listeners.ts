@@ -32,7 +32,8 @@ export async function checkListeners(findings: Findings, options: Options, runni
         try {
           return address.transport === "unix" ? await lookAtUnix(address, paths) : await tryBinding(address, bound);
         } catch (error) {
-          if (running !== null && isBusy(error) && isOf(running, address)) return `in use by the server with pid ${running.pid}, which is this one's`;
+          if (running !== null && isBusy(error) && isOf(running, address))
+            return `in use by the server with pid ${running.pid}, which is this one's`;
           throw error;
         }
       });

@@ -26,8 +26,8 @@ const NOBODY: Uplink = {
 export async function checkModules(findings: Findings, options: Options, folders: Folders): Promise<void> {
   await findings.look("modules", async () => {
     const warnings: string[] = [];
-    const modules = await inTemporaryFolder((stateDir) =>
-      rehearseServer({
+    const modules = await inTemporaryFolder(async (stateDir) => {
+      const found = await rehearseServer({
         options: structuredClone(options),
         folders: { ...folders, stateDir, notes: [] },
         log: collectingLog(warnings),
@@ -35,8 +35,9 @@ export async function checkModules(findings: Findings, options: Options, folders
         slot: 0,
         uplink: NOBODY,
         approved: null,
-      }),
-    );
+      });
+      return found.map((module) => ({ ...module, isShipped: module.source?.startsWith(stateDir) === true }));
+    });
     for (const module of modules) tell(findings, module, options.http.use);
     for (const text of warnings) findings.warn("modules", text);
     tellUnknown(findings, modules, options);
@@ -69,9 +70,12 @@ function makeTemporaryFolder(): string {
   }
 }
 
-function tell(findings: Findings, { name, source, routes, error, isConflict }: RehearsedModule, use: readonly string[]): void {
+type FoundModule = RehearsedModule & { readonly isShipped: boolean };
+
+function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
+  const { name, source, isShipped, routes, error, isConflict } = module;
   const check = `module ${name}`;
-  const from = source === null ? "" : `, ${displayPath(source)}`;
+  const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
   const hint = code === "MODULE_FAILED" ? "A start would leave it out and serve the others." : "A start would be refused.";
@@ -82,13 +86,23 @@ function tell(findings: Findings, { name, source, routes, error, isConflict }: R
 function tellUnknown(findings: Findings, modules: readonly RehearsedModule[], { modules: settings }: Options): void {
   const known = new Set(modules.map(({ name }) => name));
   for (const [name, { enabled }] of Object.entries(settings)) {
-    if (!known.has(name) && enabled !== false) findings.warn(`module ${name}`, "there is no such module, and the configuration has settings for it");
+    if (!known.has(name) && enabled !== false)
+      findings.warn(`module ${name}`, "there is no such module, and the configuration has settings for it");
   }
 }
 
 function collectingLog(into: string[]): ServerLog {
-  const note = (...values: unknown[]): void => void into.push(values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" "));
+  const note = (...values: unknown[]): void =>
+    void into.push(values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" "));
   const ignore = (): void => undefined;
-  const log: ServerLog = { debug: ignore, info: ignore, warn: note, error: note, withFields: () => log, withTag: () => log, shows: () => false };
+  const log: ServerLog = {
+    debug: ignore,
+    info: ignore,
+    warn: note,
+    error: note,
+    withFields: () => log,
+    withTag: () => log,
+    shows: () => false,
+  };
   return log;
 }

@@ -10,7 +10,7 @@ import { controlRequest } from "../control/client";
 import { controlPath } from "../control/paths";
 import type { ServerStatus } from "../observe/snapshot";
 import { Admission } from "../server/admission";
-import { canBind } from "../server/bind";
+import { canBind, noPrefork } from "../server/bind";
 import { isLoopback } from "../server/client";
 import { couldMakeFolder, findModules, findState, findStatic, type Folders } from "../server/folders";
 import { TlsContexts } from "../server/tls-contexts";
@@ -20,7 +20,6 @@ import { wantedLocks } from "./holdings";
 import { lookAtControl, lookAtLock, lookAtLogFile } from "./preflight-files";
 import { checkListeners, type RunningServer } from "./preflight-listeners";
 import { checkModules } from "./preflight-modules";
-import { noPrefork } from "./prefork";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -86,23 +85,25 @@ function isOpen(url: string): boolean {
 
 /** @returns the server that has this state folder already */
 async function checkHoldings(findings: Findings, options: Options, stateDir: string, env: Environment): Promise<RunningServer | null> {
-  const { control, log } = options;
+  const { control, log, pidFile } = options;
   const logFile = log.file;
   if (logFile !== null) await findings.look("log file", () => (lookAtLogFile(logFile), logFile));
   await findings.look("control socket", () => lookAtControl(stateDir, env["RUNTIME_DIRECTORY"], control.socket));
-  let pid: number | null = null;
-  for (const { path, refused } of wantedLocks(options, stateDir)) {
-    await findings.look(path === options.pidFile ? "pid file" : "lock", () => {
-      if (!existsSync(stateDir) && path !== options.pidFile) return "";
-      const holder = lookAtLock(path);
-      if (path !== options.pidFile) pid = holder;
-      if (holder === null) return path === options.pidFile ? path : "";
-      if (holder !== pid) throw refused(`pid ${holder}`);
-      return `a server (pid ${holder}) runs with this state folder: it could be reloaded, and not be started again`;
+  const [state, pid] = wantedLocks(options, { stateDir });
+  let running: number | null = null;
+  await findings.look("state folder", () => {
+    running = existsSync(stateDir) ? lookAtLock(state.path) : null;
+    return running === null ? "" : `a server (pid ${running}) runs with it: that one can be reloaded, and no second one be started`;
+  });
+  if (pidFile !== null) {
+    await findings.look("pid file", () => {
+      const holder = lookAtLock(pidFile);
+      if (holder !== null && holder !== running) throw pid?.refused(`pid ${holder}`);
+      return pidFile;
     });
   }
-  if (pid === null) return null;
-  return { pid, listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)) };
+  if (running === null) return null;
+  return { pid: running, listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)) };
 }
 
 async function listeningOf(path: string): Promise<readonly string[] | null> {
