@@ -82,7 +82,9 @@ function defaultPlaces({ config, modules, state }: ControlFlags, env: Environmen
 }
 
 function placesOf(stateDir: string | null, base: string, env: Environment, configured: string | null, isProject: boolean): Places {
-  const stateDirs = stateDir === null ? [join(base, ".hrmr"), fallbackStateDir(base)] : [stateDir];
+  // Where the project's own folder cannot be written, the server has one elsewhere.
+  const fallback = fallbackStateDir(base);
+  const stateDirs = stateDir !== null ? [stateDir] : [join(base, ".hrmr"), ...(existsSync(fallback) ? [fallback] : [])];
   const first = stateDirs[0] as string;
   const sockets = configured === null ? stateDirs.flatMap((dir) => socketsIn(dir)) : [controlPath(first, undefined, configured)];
   const runtime = configured === null && env.RUNTIME_DIRECTORY ? [controlPath(first, env.RUNTIME_DIRECTORY)] : [];

@@ -80,10 +80,11 @@ export function statusScreen(status: ServerStatus, width: number, paint: Paint, 
 function figureLines(status: ServerStatus, paint: Paint): string[] {
   const { connections, pool, listening } = status;
   const kinds = Object.entries(connections.byProtocol).filter(([, count]) => count > 0);
-  const open = [`${formatCount(connections.open)} open`, ...kinds.map(([kind, count]) => `${formatCount(count)} ${kind}`)].join(", ");
+  const counted = `${formatCount(connections.accepted)} accepted, ${formatCount(connections.refused)} refused`;
+  const byKind = kinds.length === 0 ? "" : ` (${kinds.map(([kind, count]) => `${formatCount(count)} ${kind}`).join(", ")})`;
   return [
     ...listening.map((url, at) => labelled(at === 0 ? "listening" : "", url, paint)),
-    labelled("connections", `${open}; ${formatCount(connections.accepted)} accepted, ${formatCount(connections.refused)} refused`, paint),
+    labelled("connections", `${formatCount(connections.open)} open${byKind}, ${counted}`, paint),
     labelled("requests", requestsText(status, paint), paint),
     labelled("pool", `${plural(pool.threads, "thread")}, ${pool.busy} busy, ${pool.queued} queued`, paint),
     labelled("memory", formatBytes(status.memoryBytes), paint),
@@ -92,7 +93,7 @@ function figureLines(status: ServerStatus, paint: Paint): string[] {
 
 function requestsText({ requests, httpRequests, messages, errors }: ServerStatus, paint: Paint): string {
   const failed = plural(errors, "error");
-  return `${formatCount(requests)}: ${formatCount(httpRequests)} HTTP, ${formatCount(messages)} raw; ${errors > 0 ? paint(failed, "yellow") : failed}`;
+  return `${formatCount(requests)} (${formatCount(httpRequests)} HTTP, ${formatCount(messages)} raw), ${errors > 0 ? paint(failed, "yellow") : failed}`;
 }
 
 function labelled(label: string, text: string, paint: Paint): string {

@@ -68,7 +68,7 @@ async function waitUntilGone(path: string, pid: number | null, timeoutMs: number
     }
     if (isPatient && waitedMs > PATIENCE_MS) {
       isPatient = false;
-      console.error("It finishes what is under way. Ctrl-C stops waiting; `hrmr stop --force` cuts it.");
+      console.error("Waiting for what is under way. Ctrl-C stops waiting, `hrmr stop --force` cuts it.");
     }
     await Bun.sleep(POLL_MS);
   }

@@ -102,13 +102,19 @@ export function formatBytes(bytes: number): string {
   return `${divisor === 1e9 ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
 
-/** `42 s`, `12 min 5 s`, `4 h 12 min`, `3 d 4 h` */
+/** `42 s`, `12 min 5 s`, `4 h`, `3 d 4 h`: the two largest units, without zeros. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));
-  const [days, hours, minutes] = [Math.floor(whole / 86_400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
-  if (days > 0) return `${days} d ${hours} h`;
-  if (hours > 0) return `${hours} h ${minutes} min`;
-  return minutes > 0 ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+  const parts = [
+    [Math.floor(whole / 86_400), "d"],
+    [Math.floor(whole / 3600) % 24, "h"],
+    [Math.floor(whole / 60) % 60, "min"],
+    [whole % 60, "s"],
+  ] as const;
+  const first = parts.findIndex(([count]) => count > 0);
+  if (first === -1) return "0 s";
+  const told = parts.slice(first, first + 2).filter(([count]) => count > 0);
+  return told.map(([count, unit]) => `${count} ${unit}`).join(" ");
 }
 
 /** `<0.1 ms`, `0.4 ms`, `31 ms`, `1.2 s`; `-` for null. */
