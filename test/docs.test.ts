@@ -4,7 +4,9 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/options";
-import { CONFIG_RULES, MODULE_RULES, type Rule, violation } from "../src/config/rules";
+import { readEnvironment, VARIABLES } from "../src/config/environment";
+import { type ConfigKey, CONFIG_KEYS, MODULE_KEYS } from "../src/config/key-list";
+import { findMistakes } from "../src/config/mistakes";
 import { readSettings } from "../modules/http/settings";
 import { readShape } from "../src/module/shape";
 import { ask } from "./support/client";
@@ -48,48 +50,51 @@ function withoutValues(template: string): string {
 }
 
 describe("docs/configuration.md", () => {
-  const defaults = defaultOptions() as unknown as Record<string, unknown>;
+  const cells = (key: ConfigKey) => ({ unit: key.unit ?? "", takes: key.takes, meaning: key.description });
 
-  /** What a key takes, as the code says it to who wrote something else. */
-  const takes = (rule: Rule): string => /^must be (.*), not /s.exec(violation(rule, undefined) ?? "")?.[1] ?? "";
-
-  function expectedRows(): Record<string, string[]> {
-    const rows: Record<string, string[]> = {};
-    const add = (key: string, rule: Rule, value: unknown): void => {
-      rows[key] = [
-        value === undefined ? "" : `\`${JSON.stringify(value)}\``,
-        key.endsWith("Ms") ? "ms" : key.endsWith("Bytes") ? "bytes" : "",
-        takes(rule),
-      ];
-    };
-    for (const [key, rule] of Object.entries(CONFIG_RULES)) {
-      if (rule.type !== "group") add(key, rule, defaults[key]);
-      else
-        for (const [name, inner] of Object.entries(rule.keys))
-          add(`${key}.${name}`, inner, (defaults[key] as Record<string, unknown>)[name]);
-    }
-    return rows;
-  }
-
-  test("has every key with its default, its unit and what it takes", () => {
-    const found: Record<string, string[]> = {};
-    for (const [key = "", value = "", unit = "", allowed = ""] of rowsOf(section(configuration, "## Keys of hrmr.json"))) {
-      const name = key.replaceAll("`", "");
-      if (!name.startsWith("modules.")) found[name] = [value, unit === "ms" || unit === "bytes" ? unit : "", allowed];
-    }
-    expect(found).toEqual(expectedRows());
+  test("has every key with its default, unit, range and meaning, and whether a reload changes it", () => {
+    const told = rowsOf(section(configuration, "## Keys")).map(([name = "", initial, unit, takes, reloads, meaning]) => {
+      return { name: name.replaceAll("`", ""), initial, unit, takes, reloads, meaning };
+    });
+    const expected = [...CONFIG_KEYS.values()].map((key) => {
+      return { name: key.name, initial: `\`${JSON.stringify(key.default)}\``, reloads: key.restart === true ? "no" : "yes", ...cells(key) };
+    });
+    expect(told).toEqual(expected);
   });
 
   test("has the keys of a module", () => {
-    const found = rowsOf(configuration).filter(([key]) => key?.startsWith("`modules.NAME."));
-    const expected = Object.entries(MODULE_RULES).map(([key, rule]) => [`\`modules.NAME.${key}\``, takes(rule)]);
-    expect(found.map(([key, , allowed]) => [key, allowed])).toEqual(expected);
+    const told = rowsOf(section(configuration, "### Settings of a module")).map(([name, unit, takes, meaning]) => {
+      return { name, unit, takes, meaning };
+    });
+    expect(told).toEqual([...MODULE_KEYS.values()].map((key) => ({ name: `\`modules.NAME.${key.name}\``, ...cells(key) })));
   });
 
-  test("has every environment variable, and no other", () => {
-    const read = sources.flatMap((source) => source.match(/\bHRMR_[A-Z_]+\b/g) ?? []);
-    const told = rowsOf(section(configuration, "## Environment")).map(([name]) => name?.replaceAll("`", "") ?? "");
-    expect(told.filter((name) => name.startsWith("HRMR_")).sort()).toEqual([...new Set(read)].sort());
+  test("has every environment variable with its key, and no other", () => {
+    const rows = rowsOf(section(configuration, "## Environment")).map((row) => row.map((cell) => cell.replaceAll("`", "")));
+    const ofKeys = [...VARIABLES].map(([variable, { name }]) => [variable, name]);
+    const [config, port, host, color, ...rest] = rows;
+    expect([config?.[0], port?.[0], host?.[0], color?.[0]]).toEqual(["HRMR_CONFIG", "HRMR_PORT", "HRMR_HOST", "NO_COLOR"]);
+    expect(rest).toEqual(ofKeys);
+  });
+
+  test("no source reads a variable of hrmr that the environment would be told not to know", () => {
+    const read = new Set(sources.flatMap((source) => source.match(/\bHRMR_[A-Z0-9_]*[A-Z0-9]\b/g) ?? []));
+    expect(readEnvironment(Object.fromEntries([...read].map((name) => [name, "1"])), "/").notes).toEqual([]);
+  });
+
+  test("shows the same configuration in each of the three formats", () => {
+    const shown = { json: Bun.JSONC, toml: Bun.TOML, yaml: Bun.YAML };
+    const values = Object.entries(shown).map(([name, format]) => {
+      const { $schema: _, ...value } = format.parse(blocks(section(configuration, "## The config file"), name)[0] ?? "") as Record<
+        string,
+        unknown
+      >;
+      expect(findMistakes(value)).toEqual([]);
+      return value;
+    });
+    const [json = {}, toml, yaml] = values;
+    expect(Object.keys(json)).toHaveLength(4);
+    expect([toml, yaml]).toEqual([json, json]);
   });
 });
 
@@ -118,8 +123,8 @@ describe("commands and flags", () => {
   ])("%s has every flag of start, in its table", (path, heading) => {
     const rows = rowsOf(section(page[path] ?? "", heading)).filter(([first]) => first?.startsWith("`-"));
     // What switches off stands beside what switches on.
-    expect(flagsIn(rows.flat().join(" ")).filter((flag) => flag !== "--no-watch")).toEqual(
-      (flags.start ?? []).filter((flag) => flag !== "--no-watch"),
+    expect(flagsIn(rows.flat().join(" ")).filter((flag) => !flag.startsWith("--no-"))).toEqual(
+      (flags.start ?? []).filter((flag) => !flag.startsWith("--no-")),
     );
   });
 
@@ -157,13 +162,10 @@ describe("commands and flags", () => {
     ).toEqual([]);
   });
 
-  test("every flag of every command is told in configuration.md", () => {
-    const told = new Set(flagsIn(configuration));
-    expect(
-      Object.values(flags)
-        .flat()
-        .filter((flag) => !told.has(flag)),
-    ).toEqual([]);
+  test("every flag of every command is told on a page", () => {
+    const told = new Set(PAGES.flatMap((path) => flagsIn(page[path] ?? "")));
+    const all = Object.entries(flags).flatMap(([command, names]) => names.map((name) => [command, name]));
+    expect(all.filter(([, name = ""]) => !told.has(name))).toEqual([]);
   });
 });
 
@@ -409,15 +411,7 @@ describe("the examples of the pages", () => {
   test("of hrmr.json are valid", () => {
     const found = PAGES.flatMap((path) => blocks(page[path] ?? "", "json"));
     expect(found.length).toBeGreaterThan(2);
-    for (const text of found) {
-      const { modules: _, ...config } = Bun.JSONC.parse(text) as Record<string, unknown>;
-      for (const [key, value] of Object.entries(config)) {
-        const rule = CONFIG_RULES[key];
-        if (rule === undefined) throw new Error(`There is no key "${key}".`);
-        expect(violation(rule, value)).toBeNull();
-        if (rule.type === "group") expect(Object.keys(rule.keys)).toEqual(expect.arrayContaining(Object.keys(value as object)));
-      }
-    }
+    for (const text of found) expect(findMistakes(Bun.JSONC.parse(text))).toEqual([]);
   });
 });
 
