@@ -111,6 +111,18 @@ describe("the config file", () => {
     expect(findMistakes({ [old]: 1 }).map(({ message }) => message)).toEqual([`${old}: there is no such key. Did you mean ${now}?`]);
   });
 
+  test("a name that every object has is a key no more than others", async () => {
+    const file = configFile(
+      "proto",
+      '{ "__proto__": { "x": 1 }, "constructor": 1, "limits": { "__proto__": 1 }, "modules": { "toString": {} } }',
+    );
+    expect((await failureOf(loadConfig(root, file))).message.split("\n").slice(1)).toEqual([
+      "  hrmr.json:1:3: __proto__: there is no such key.",
+      "  hrmr.json:1:28: constructor: there is no such key.",
+      "  hrmr.json:1:58: limits.__proto__: there is no such key.",
+    ]);
+  });
+
   test("a module's own settings are not the server's to judge", () => {
     expect(findMistakes({ $schema: "x", modules: { greet: { enabled: false, external: ["sharp"], anything: { at: ["all"] } } } })).toEqual(
       [],

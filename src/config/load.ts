@@ -106,7 +106,7 @@ function readText(path: string): string {
   } catch (cause) {
     throw new UserError(`Cannot read the config file ${path} (${(cause as NodeJS.ErrnoException).code}).`, {
       code: "NO_CONFIG",
-      hint: "Check the path after --config; `hrmr init .` writes an hrmr.json.",
+      hint: "Check the path in --config or HRMR_CONFIG; `hrmr init .` writes an hrmr.json.",
       cause,
     });
   }

@@ -13,7 +13,11 @@ export interface Mistake {
 }
 
 /** Names from which no likeness leads to the right one: of earlier versions, and of flags. */
-const ALIASES: Record<string, string> = { healthEndpoint: "http.health", port: "listen", host: "listen" };
+const ALIASES = new Map([
+  ["healthEndpoint", "http.health"],
+  ["port", "listen"],
+  ["host", "listen"],
+]);
 
 /** @returns each mistake of what a file holds; of a key only the first one */
 export function findMistakes(value: unknown): Mistake[] {
@@ -53,7 +57,7 @@ function unknownKey(group: KeyPath, name: string): Mistake {
 export function suggestKey(group: KeyPath, name: string): string {
   const schema = schemaAt(group);
   const beside = nearest(name, Object.keys((schema === null ? null : fieldsOf(schema)) ?? {}));
-  const meant = beside === null ? (ALIASES[name] ?? sameNameElsewhere(name)) : formatPath([...group, beside]);
+  const meant = beside === null ? (ALIASES.get(name) ?? sameNameElsewhere(name)) : formatPath([...group, beside]);
   return meant === null ? "" : `Did you mean ${meant}?`;
 }
 
