@@ -53,7 +53,7 @@ test(
         }
         await goOn(clients);
         const sse = (await hub.status()).modules.find((module) => module.name === "sse");
-        expect(sse?.draining).toEqual([{ generation: 1, inFlight: STREAMS }]);
+        expect(sse?.draining).toEqual([{ generation: 1, inFlight: STREAMS, pinnedBy: { stream: STREAMS } }]);
         // New ones come from the newest version; those that leave free the old one.
         const [late] = await openStreams(hub, 1);
         for (const client of clients) client.close();

@@ -70,7 +70,7 @@ export interface CallCounter {
 /** The part of a generation that connections and protocols use. */
 export interface RouteOwner {
   readonly name: string;
-  /** Unique among all loads of this server; the hosts' name for this generation. */
+  /** Unique among all loads of this server; the hosts' name for this generation. 0: the server's own routes. */
   readonly id: number;
   /** What people see: v1, v2, … */
   readonly number: number;

@@ -5,8 +5,8 @@ import type { BoundRoute } from "../module/route";
 import type { AccessEntry, AccessLog, AccessProtocol } from "../observe/access-log";
 import type { Client } from "../module/contract";
 
-/** A route of the server's own stands for no module. */
-const BUILT_IN = "hrmr";
+/** The server's own routes (`RouteOwner.id`) stand for no module. */
+const BUILT_IN_ID = 0;
 
 /** What an HTTP request asked for. */
 interface Asked {
@@ -44,7 +44,7 @@ export function tellHttp(
 }
 
 function commonEntry(client: Client, route: BoundRoute | null, protocol: AccessProtocol, bytes: number, startedAt: number): AccessEntry {
-  const owner = route === null || route.module === BUILT_IN ? null : route.generation;
+  const owner = route === null || route.generation.id === BUILT_IN_ID ? null : route.generation;
   return {
     address: client.transport === "unix" ? "unix" : client.address,
     connection: client.connection,

@@ -8,6 +8,7 @@ import { callBegins, callEnds } from "../../observe/call-clock";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
+import { countStatus } from "../count-status";
 import { endpointFor } from "../endpoints";
 import type { HostSocket } from "../websocket/connection";
 import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
@@ -107,12 +108,8 @@ function callHandler(
 /** The handler's reply was written. */
 function noteReply(wire: Wire, head: RequestHead, route: BoundRoute, status: number, reply: string | Uint8Array, startedAt: number): void {
   const { dispatch } = wire;
-  const { figures } = route.generation;
-  figures.record(callEnds() - startedAt);
-  if (status >= 500) {
-    dispatch.counters.errors++;
-    figures.fail();
-  }
+  route.generation.figures.record(callEnds() - startedAt);
+  countStatus(dispatch, route, status);
   if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
 }
 

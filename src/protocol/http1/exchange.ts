@@ -6,6 +6,7 @@ import { discard } from "../../module/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { callEnds } from "../../observe/call-clock";
 import { byteLength, tellHttp } from "../access";
+import { countStatus } from "../count-status";
 import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Protocol, Wire } from "../wire";
@@ -324,10 +325,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
       const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
       const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
       if (reply === null) return void this.sendStream(head, route, request, value, this.startedAt);
-      if (value.status >= 500) {
-        wire.dispatch.counters.errors++;
-        this.fail();
-      }
+      countStatus(wire.dispatch, route, value.status);
       wire.write(reply);
       this.status = value.status;
       if (wire.dispatch.access !== null) this.writtenBytes = byteLength(reply);

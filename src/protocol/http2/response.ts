@@ -4,6 +4,7 @@
 import type { BoundRoute } from "../../module/route";
 import { noResponse } from "../http1/answer";
 import { GraphResponse } from "../http1/response";
+import { countStatus } from "../count-status";
 import type { Dispatch } from "../wire";
 
 /**
@@ -17,10 +18,7 @@ export function checkedResponse(dispatch: Dispatch, route: BoundRoute, value: un
   if (status < 200) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
   if (value.bodyUsed)
     throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
-  if (status >= 500) {
-    dispatch.counters.errors++;
-    route.generation.figures.fail();
-  }
+  countStatus(dispatch, route, status);
   return value;
 }
 

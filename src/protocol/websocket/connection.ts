@@ -325,7 +325,7 @@ export class HostSocket implements Protocol, FrameSink {
   }
 
   publish(topic: string, message: Outgoing): number {
-    return this.readyState === CLOSED ? 0 : this.endpoint.module.publish(topic, message, this);
+    return this.readyState === CLOSED ? 0 : this.endpoint.module.publishFrom(this, topic, message);
   }
 
   // ---- ending ----

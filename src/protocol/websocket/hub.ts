@@ -19,6 +19,11 @@ export function isWebSocketRoute(route: BoundRoute): route is WebSocketBound {
 class ModuleSockets {
   readonly endpoints = new Map<string, Endpoint>();
   readonly #topics = new Map<string, Set<HostSocket>>();
+  readonly #tellOthers: (topic: string, data: string | Uint8Array) => void;
+
+  constructor(tellOthers: (topic: string, data: string | Uint8Array) => void) {
+    this.#tellOthers = tellOthers;
+  }
 
   subscribe(topic: string, socket: HostSocket): void {
     const subscribers = this.#topics.get(topic);
@@ -32,6 +37,12 @@ class ModuleSockets {
   }
 
   /** @returns as ServerWebSocket.publish */
+  publishFrom(socket: HostSocket, topic: string, message: Outgoing): number {
+    this.#tellOthers(topic, message.data);
+    return this.publish(topic, message, socket);
+  }
+
+  /** To those of this process. @returns as ServerWebSocket.publish */
   publish(topic: string, message: Outgoing, except: HostSocket | null): number {
     const subscribers = this.#topics.get(topic);
     if (subscribers === undefined) return 0;
@@ -110,6 +121,8 @@ export class Endpoint {
 const hubs = new WeakMap<Dispatch, SocketHub>();
 
 export class SocketHub {
+  /** Has the server's other processes publish the same. Default: there are none. */
+  tellOthers: (module: string, topic: string, data: string | Uint8Array) => void = () => {};
   readonly #modules = new Map<string, ModuleSockets>();
 
   /** A server's one. */
@@ -122,7 +135,10 @@ export class SocketHub {
   /** The endpoint of a route that is in the table of now. Add a socket to it, or it stays for ever. */
   endpointOf(route: WebSocketBound): Endpoint {
     let module = this.#modules.get(route.module);
-    if (module === undefined) this.#modules.set(route.module, (module = new ModuleSockets()));
+    if (module === undefined) {
+      module = new ModuleSockets((topic, data) => this.tellOthers(route.module, topic, data));
+      this.#modules.set(route.module, module);
+    }
     const { endpoints } = module;
     let endpoint = endpoints.get(route.key);
     if (endpoint === undefined) {
@@ -144,7 +160,14 @@ export class SocketHub {
 
   /** @returns as ModuleContext.publish */
   publish(module: string, topic: string, data: unknown): number {
-    return this.#modules.get(module)?.publish(topic, prepare(data, undefined), null) ?? 0;
+    const message = prepare(data, undefined);
+    this.tellOthers(module, topic, message.data);
+    return this.#modules.get(module)?.publish(topic, message, null) ?? 0;
+  }
+
+  /** What another process of the server has published, for the sockets of this one. */
+  deliver(module: string, topic: string, data: unknown): void {
+    this.#modules.get(module)?.publish(topic, prepare(data, undefined), null);
   }
 }
 

@@ -8,7 +8,7 @@ import { BINARY, encodeFrame, encodeText, FIN, RSV1, TEXT } from "./frames";
 export class Outgoing {
   /** Of the message, not of its frame. */
   readonly bytes: number;
-  readonly #data: string | Uint8Array;
+  readonly data: string | Uint8Array;
   readonly #isWorthIt: boolean;
   #plain: Buffer | null = null;
   #packed: Buffer | null = null;
@@ -17,14 +17,14 @@ export class Outgoing {
   /** @param compress  as `send` takes it */
   constructor(data: string | Uint8Array, compress: boolean | undefined) {
     const isText = typeof data === "string";
-    this.#data = data;
+    this.data = data;
     this.bytes = isText ? Buffer.byteLength(data) : data.length;
     this.#isWorthIt = isWorthIt(isText, this.bytes, compress);
   }
 
   /** @param windowBits  0: the peer does not inflate */
   frame(windowBits: number): Buffer {
-    if (windowBits === 0 || !this.#isWorthIt) return (this.#plain ??= plainFrame(this.#data));
+    if (windowBits === 0 || !this.#isWorthIt) return (this.#plain ??= plainFrame(this.data));
     if (this.#packed === null || this.#packedBits !== windowBits) {
       this.#packed = this.#pack(windowBits);
       this.#packedBits = windowBits;
@@ -33,9 +33,9 @@ export class Outgoing {
   }
 
   #pack(windowBits: number): Buffer {
-    const isText = typeof this.#data === "string";
-    const payload = deflate(typeof this.#data === "string" ? Buffer.from(this.#data) : this.#data, windowBits);
-    if (payload === null) return (this.#plain ??= plainFrame(this.#data));
+    const isText = typeof this.data === "string";
+    const payload = deflate(typeof this.data === "string" ? Buffer.from(this.data) : this.data, windowBits);
+    if (payload === null) return (this.#plain ??= plainFrame(this.data));
     return encodeFrame(FIN | RSV1 | (isText ? TEXT : BINARY), payload);
   }
 }

@@ -1,0 +1,13 @@
+/** Replies that count as errors, in the same way for all versions of HTTP. */
+import type { BoundRoute } from "../module/route";
+import type { Dispatch } from "./wire";
+
+/** Of the server's own routes (`RouteOwner.id`). */
+const BUILT_IN_ID = 0;
+
+/** A handler answered. What the server's own endpoints say with a 503 (/ready) is an answer, and no error. */
+export function countStatus(dispatch: Dispatch, { generation }: BoundRoute, status: number): void {
+  if (status < 500 || generation.id === BUILT_IN_ID) return;
+  dispatch.counters.errors++;
+  generation.figures.fail();
+}
