@@ -1,5 +1,6 @@
 /** New settings in a running registry: who is loaded anew for them, and what stays where they don't work. */
 import { expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import type { ReloadSettings } from "../src/module/module-set";
 import { identityOf, isSameSettings } from "../src/module/settings";
 import { rejection, withFixture, type Fixture } from "./module-fixture";
@@ -145,6 +146,21 @@ test.each<[string, string[], ReloadSettings["settings"], string]>([
       }),
   ),
 );
+
+test("a guard that is taken away while http.use still names it stays, and the other modules are reloaded", () =>
+  withFixture({ "guard.ts": GUARD, "ping.ts": answering("ping 1") }, (fixture) =>
+    withProcess(fixture, async (process) => {
+      await process.registry.reload(null, settings({}, { use: ["guard"] }));
+      fixture.write("ping.ts", answering("ping 2"));
+      rmSync(`${fixture.modules}/guard.ts`);
+      const gone = await process.registry.reload(null, settings({}, { use: ["guard"] }));
+      expect(told(gone)).toEqual([expect.stringMatching(/^guard failed v1: its file is gone/), "ping swapped v2"]);
+      fixture.write("guard.ts", GUARD);
+      const off = await process.registry.reload(null, settings({ guard: { enabled: false } }, { use: ["guard"] }));
+      expect(told(off)).toEqual([expect.stringMatching(/^guard failed v1: modules.guard.enabled is false/), "ping unchanged v2"]);
+      expect(process.table.find(({ name }) => name === "guard")?.middleware?.key).toBe("middleware");
+    }),
+  ));
 
 // ---- several processes ----
 

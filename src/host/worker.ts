@@ -95,7 +95,7 @@ function answer(work: Promise<string[]>): void {
 async function load(spec: LoadSpec, previousId: number | null): Promise<string[]> {
   const own = makeLog({ module: spec.name, generation: spec.generation }, `on pool thread ${host}: `);
   const onError = (error: unknown, kind: string): void => own.withFields({ error }).error(`${kind}: ${describeThrown(error)}`);
-  const module = await loadModule(spec, { globals: GLOBALS, host, log: own, onError, timeoutMs: loadTimeoutMs });
+  const module = await loadModule(spec, { globals: GLOBALS, host, log: own, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   try {
     const notes: string[] = [];
     const handed = await handoffFrom(previousId, notes);

@@ -53,7 +53,7 @@ export class Registry implements ModuleSet {
    *              old version and settings, and is tried again at the next reload. null: as they are. With new ones, all modules are
    *              looked at.
    * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
-   * @throws UserError when the modules folder cannot be read, `next.use` names a module without middleware, or another process refuses
+   * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no middleware, or another process refuses
    *         the whole: nothing has changed then, the settings included
    */
   reload(names: readonly string[] | null = null, next: ReloadSettings | null = null): Promise<Verdict> {

@@ -57,12 +57,15 @@ async function prepareAll(run: Run): Promise<void> {
   mustHaveMiddleware(run);
 }
 
-/** New settings that name a module which every request must pass are refused if it cannot stand there, as they would be at the start. */
+/** A module that new settings put before all requests is refused with them if it cannot stand there, as it would be at the start. */
 function mustHaveMiddleware(run: Run): void {
-  if (!run.hasNewSettings) return;
+  const { use = [] } = run.registry.current;
+  // One that stands there already fails for itself, and its old version goes on.
+  const added = run.wanted.use?.filter((name) => !use.includes(name)) ?? [];
+  if (added.length === 0) return;
   const there = new Set(run.files.map(({ name }) => name));
   const able = new Set(plannedModules(run).flatMap(({ name, middleware }) => (middleware === null ? [] : [name])));
-  const missing = run.wanted.use?.find((name) => !there.has(name) || !able.has(name));
+  const missing = added.find((name) => !there.has(name) || !able.has(name));
   if (missing === undefined) return;
   const reason = run.failures.get(missing)?.text ?? "it has no middleware";
   throw new UserError(`Module "${missing}" cannot be used: ${reason}`, {

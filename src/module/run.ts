@@ -38,7 +38,6 @@ export interface Run {
   readonly names: ReadonlySet<string> | null;
   /** What the candidates are loaded with, and what holds from the swap on. */
   readonly wanted: ReloadSettings;
-  readonly hasNewSettings: boolean;
   files: readonly FoundModule[];
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
@@ -57,7 +56,6 @@ export function beginRun(registry: ModuleSet, { names, next }: ReloadWish): Run 
     registry,
     names: next === null ? names : null,
     wanted: next ?? registry.current,
-    hasNewSettings: next !== null,
     files: [],
     candidates: new Map(),
     failures: new Map(),
