@@ -14,6 +14,8 @@ const RETRY_MS = 10;
 const EXIT_WAIT_MS = 1000;
 
 export class StderrSink {
+  /** The event that tells of others which were left out. */
+  describeDropped = (count: number): string => `${count} events were left out here: nobody read stderr\n`;
   readonly #fd: number;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
@@ -74,7 +76,7 @@ export class StderrSink {
   }
 
   #tellDropped(): void {
-    const text = `… ${this.#dropped} events were left out here: nobody read stderr\n`;
+    const text = this.describeDropped(this.#dropped);
     this.#dropped = 0;
     this.write(text);
   }

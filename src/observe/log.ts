@@ -70,6 +70,9 @@ export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup =
     isTty ?? (write === undefined && process.stderr.isTTY === true),
     write ?? ((text) => stderrSink().write(text)),
   );
+  if (write === undefined) {
+    stderrSink().describeDropped = (count) => output.event("warn", `${count} events were left out here: nobody read stderr`);
+  }
   output.reconfigure(settings);
   return {
     ...boundLog(output, { fields, tags: tagsOf(fields), tag: "" }),
@@ -142,6 +145,11 @@ class LogOutput {
     this.#file = null;
   }
 
+  /** @returns an event about the log itself, as it goes to stderr */
+  event(level: "warn" | "info", text: string): string {
+    return formatEvent({ time: new Date(), level, tags: "", tag: "", fields: {}, values: [text] }, this.#format, this.#hasColours);
+  }
+
   // ---- LogFileHome ----
 
   fallback(text: string): void {
@@ -149,8 +157,7 @@ class LogOutput {
   }
 
   tell(level: "warn" | "info", text: string): void {
-    const event: LogEvent = { time: new Date(), level, tags: "", tag: "", fields: {}, values: [text] };
-    this.#write(formatEvent(event, this.#format, this.#hasColours));
+    this.#write(this.event(level, text));
   }
 
   rotated(): void {

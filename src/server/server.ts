@@ -201,7 +201,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       ? new Http2Front(options.http2, {
           dispatch: this.dispatch,
           mayOpen: (count) => this.#admission.maySpare(count, this.#spliceDescriptors),
-          warn: (text) => log.warn(text),
+          warn: (text, connection) => (connection === undefined ? log : log.withFields({ connection })).warn(text),
         })
       : null;
     this.pool = new Pool({

@@ -30,7 +30,8 @@ export interface Engine {
 export interface EngineHost {
   readonly dispatch: Dispatch;
   /** One line for the log. */
-  warn(text: string): void;
+  /** @param connection whose number the event is about */
+  warn(text: string, connection?: number): void;
 }
 
 type Fetch = (request: Request, server: Server<undefined>) => Response | Promise<Response>;

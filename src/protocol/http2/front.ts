@@ -91,13 +91,12 @@ export class Http2Front implements SpliceHome {
 
   floodCut(splice: Splice, what: string): void {
     const { address, connection } = splice.wire.client;
-    this.host.warn(`#${connection} ${address}: this HTTP/2 client was cut: ${what}`);
+    this.host.warn(`${address}: this HTTP/2 client was cut: ${what}`, connection);
   }
 
   spliceBroke(splice: Splice, error: Error): void {
-    this.host.warn(
-      `#${splice.wire.client.connection} a bug in hrmr cut this connection; please report it: ${error.stack ?? error.message}`,
-    );
+    const { connection } = splice.wire.client;
+    this.host.warn(`a bug in hrmr cut this connection; please report it: ${error.stack ?? error.message}`, connection);
   }
 
   // ---- connecting ----
