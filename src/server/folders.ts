@@ -2,7 +2,7 @@
  * Which folders a server works with, from its options and from what is there.
  */
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
@@ -17,6 +17,8 @@ export interface Folders {
   staticDir: string | null;
   /** For the person who started the server. */
   notes: string[];
+  /** The outermost folder that had to be made for the state. Default: none, it was there. */
+  madeDir?: string;
 }
 
 /**
@@ -26,7 +28,32 @@ export interface Folders {
  */
 export function findFolders(options: Options): Folders {
   const notes: string[] = [];
-  return { ...findModules(options, notes), stateDir: findState(options, notes), staticDir: findStatic(options), notes };
+  const found = { ...findModules(options, notes), staticDir: findStatic(options) };
+  let madeDir: string | undefined;
+  const stateDir = findState(options, notes, (dir, mode) => {
+    madeDir = mkdirSync(dir, { recursive: true, mode }) ?? madeDir;
+    accessSync(dir, constants.W_OK);
+  });
+  return { ...found, stateDir, notes, ...(madeDir === undefined ? null : { madeDir }) };
+}
+
+/** What a server writes anew whenever it needs it. */
+const REPLACEABLE = ["bundles", "shipped", "static_html"];
+
+/** After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what modules put there. */
+export function emptyMadeFolder({ stateDir, madeDir }: Folders): void {
+  if (madeDir === undefined) return;
+  for (const name of REPLACEABLE) rmSync(join(stateDir, name), { recursive: true, force: true });
+}
+
+/** The same once the lock is gone: removes what was made, as far as it is empty. Another server may have come to use it by now. */
+export function removeMadeFolder({ stateDir, madeDir }: Folders): void {
+  if (madeDir === undefined) return;
+  try {
+    for (let dir = stateDir; dir.length >= madeDir.length; dir = dirname(dir)) rmdirSync(dir);
+  } catch {
+    // Somebody's file is in it, and stays.
+  }
 }
 
 /** What the modules folder is in: what is not named lies there too. */
@@ -90,10 +117,10 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
 /**
  * `.hrmr` beside the modules; where that cannot be written and nobody named one, a folder of this user's in the temporary folder.
  *
- * @param make  sees to a folder that is there and can be written, or throws. Default: makes what is missing.
+ * @param make  sees to a folder that is there and can be written, or throws
  * @throws UserError STATE_UNWRITABLE or STATE_FOREIGN
  */
-export function findState(options: Options, notes: string[], make: (dir: string, mode?: number) => void = makeFolder): string {
+export function findState(options: Options, notes: string[], make: (dir: string, mode?: number) => void): string {
   const base = baseOf(options);
   const dir = resolve(options.stateDir ?? join(base, ".hrmr"));
   try {
@@ -120,11 +147,6 @@ export function findState(options: Options, notes: string[], make: (dir: string,
   }
   notes.push(`${dir} cannot be written, so state is kept in ${fallback} (--state DIR names another).`);
   return fallback;
-}
-
-function makeFolder(dir: string, mode?: number): void {
-  mkdirSync(dir, { recursive: true, mode });
-  accessSync(dir, constants.W_OK);
 }
 
 /** For `findState`: makes nothing, and throws if it could not be made or written. */

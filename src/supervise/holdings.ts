@@ -8,7 +8,7 @@ import { formatListen } from "../config/listen";
 import { defaultOptions, type Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { type BoundSocket, bindSockets, canBind } from "../server/bind";
-import type { Folders } from "../server/folders";
+import { emptyMadeFolder, type Folders, removeMadeFolder } from "../server/folders";
 import { listenAddresses } from "../server/listeners";
 import { type DescribedListener, describeListeners, inheritedListeners, matchDescriptors } from "./activation";
 import { adoptLock, type FileLock, lockFile, lockText, pidText } from "./lock";
@@ -24,12 +24,19 @@ export interface WantedLock {
 export class Holdings {
   /** null: this platform cannot bind apart from listening. */
   readonly sockets: readonly HeldSocket[] | null;
+  readonly #folders: Folders;
   readonly #locks: FileLock[];
   /** Still the old process's: taken once this one serves. */
   readonly #promised: { path: string; fd: number; text: string }[];
 
-  private constructor(sockets: readonly HeldSocket[] | null, locks: FileLock[], promised: { path: string; fd: number; text: string }[]) {
+  private constructor(
+    sockets: readonly HeldSocket[] | null,
+    folders: Folders,
+    locks: FileLock[],
+    promised: { path: string; fd: number; text: string }[],
+  ) {
     this.sockets = sockets;
+    this.#folders = folders;
     this.#locks = locks;
     this.#promised = promised;
   }
@@ -48,9 +55,10 @@ export class Holdings {
         if (held !== undefined) promised.push({ ...held, text: wanted.text });
         else locks.push(lock(wanted));
       }
-      return new Holdings(canBind() ? await openSockets(options, estate) : null, locks, promised);
+      return new Holdings(canBind() ? await openSockets(options, estate) : null, folders, locks, promised);
     } catch (error) {
       for (const held of locks) held.release();
+      removeMadeFolder(folders);
       throw error;
     }
   }
@@ -86,7 +94,9 @@ export class Holdings {
   /** The start has failed. */
   abandon(): void {
     if (this.#promised.length === 0) this.removeSocketFiles();
+    emptyMadeFolder(this.#folders);
     this.release();
+    removeMadeFolder(this.#folders);
   }
 }
 
