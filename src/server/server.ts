@@ -241,6 +241,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   async #openRegistry(globals: Record<string, unknown>): Promise<Registry> {
     registerHrmrModule();
+    SocketHub.of(this.dispatch).tellOthers = (module, topic, data) => this.#setup.uplink.publish(module, topic, data);
     const options = this.#options;
     const { modulesDir, hasModulesDir, stateDir } = this.#folders;
     if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
@@ -254,10 +255,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       host: this.pool,
       probe: this.#probe,
       globals,
-      publish: (module, topic, data) => {
-        this.#setup.uplink.publish(module, topic, data);
-        return SocketHub.of(this.dispatch).publish(module, topic, data);
-      },
+      publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.pool, this.#endpoints),
       log: this.#log,
@@ -378,7 +376,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   publish(module: string, topic: string, data: unknown): void {
-    SocketHub.of(this.dispatch).publish(module, topic, data);
+    SocketHub.of(this.dispatch).deliver(module, topic, data);
   }
 
   // ---- reloading ----

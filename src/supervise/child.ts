@@ -96,7 +96,9 @@ class Child {
     reload: (names) => this.#master.ask("reload", names),
     stop: (reason) => send({ type: "stop", reason }),
     snapshots: () => this.#master.ask("snapshots"),
-    publish: (module, topic, data) => send({ type: "published", module, topic, data }),
+    // Of a view the whole buffer behind it would be sent.
+    publish: (module, topic, data) =>
+      send({ type: "published", module, topic, data: data instanceof Uint8Array ? new Uint8Array(data) : data }),
   };
 
   async #drain(reason: string): Promise<void> {

@@ -1,0 +1,218 @@
+/**
+ * A server of several processes, and clients that ask it without a pause while it is killed, restarted, upgraded or stopped.
+ */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { RawClient } from "./client";
+import { type Hub, moduleSource, withHub } from "./hub";
+
+const DEADLINE_MS = 10_000;
+const POLL_MS = 5;
+
+/** Answers WHO and /who with its version and its process: "v1 4711". SLOW and /slow do so after 300 ms, and say first that they began. */
+export function whoModule(version: number): string {
+  return moduleSource(`{ routes: {
+    "WHO": { framing: "line", handle: () => "v${version} " + process.pid + "\\n" },
+    "/who": { fetch: () => new Response("v${version} " + process.pid + "\\n") },
+    "SLOW": { framing: "line", handle: async () => { console.log("began"); await Bun.sleep(300); return "v${version} " + process.pid + "\\n"; } },
+    "/slow": { fetch: async () => { console.log("began"); await Bun.sleep(300); return new Response("v${version} " + process.pid + "\\n"); } },
+    "NEVER": { framing: "line", handle: () => { console.log("began"); return new Promise(() => {}); } },
+  } }`);
+}
+
+/**
+ * `withHub`, and at the end nothing of it lives on: a server that has taken over is nobody's child.
+ *
+ * @param files beside `whoModule(1)` as modules/who.ts
+ */
+export function withProcesses(
+  processes: number,
+  test: (hub: Hub) => Promise<void>,
+  files: Record<string, string> = {},
+  args: string[] = [],
+) {
+  return withHub({ "modules/who.ts": whoModule(1), ...files }, ["--processes", String(processes), ...args], async (hub) => {
+    try {
+      await test(hub);
+    } finally {
+      const left = processesIn(hub.dir).filter((pid) => pid !== hub.program.pid);
+      // Of a supervisor that lives, the processes are its own to end.
+      if (!lives(hub.program.pid)) for (const pid of left) process.kill(pid, "SIGKILL");
+    }
+  });
+}
+
+/** What `whoModule` answers. */
+export interface Who {
+  readonly version: number;
+  readonly pid: number;
+}
+
+export function readWho(text: string): Who {
+  const match = /^v(\d+) (\d+)\n?$/.exec(text);
+  if (match === null) throw new Error(`This is no answer of whoModule: ${JSON.stringify(text)}`);
+  return { version: Number(match[1]), pid: Number(match[2]) };
+}
+
+/** One question on an open connection. */
+export async function askWho(client: RawClient, question = "WHO"): Promise<Who> {
+  await client.clear().send(`${question}\n`);
+  await client.waitFor("\n");
+  return readWho(client.text);
+}
+
+/** Process ids of those that serve. */
+export async function servingPids(hub: Hub): Promise<number[]> {
+  const { processes } = await hub.status();
+  return processes.filter(({ isDraining }) => !isDraining).map(({ pid }) => pid);
+}
+
+/** Opens connections until each of `pids` has one; the others are closed. */
+export async function connectToEach(hub: Hub, pids: readonly number[]): Promise<Map<number, RawClient>> {
+  const found = new Map<number, RawClient>();
+  const spare: RawClient[] = [];
+  const end = performance.now() + DEADLINE_MS;
+  while (found.size < pids.length) {
+    if (performance.now() > end) throw new Error(`Of the processes ${pids.join(", ")} only ${[...found.keys()].join(", ")} answered.`);
+    // At once: whoever is busy accepting one leaves the next to another.
+    const clients = await Promise.all(Array.from({ length: 8 }, () => hub.connect()));
+    for (const client of clients) {
+      const { pid } = await askWho(client);
+      if (found.has(pid) || !pids.includes(pid)) spare.push(client);
+      else found.set(pid, client);
+    }
+  }
+  for (const client of spare) client.close();
+  return found;
+}
+
+/** Waits until `isThere`, under a deadline. For what sends no event: another process's end, or a figure. */
+export async function until(isThere: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + DEADLINE_MS;
+  while (!(await isThere())) {
+    if (performance.now() > end) throw new Error(`${what} did not come within ${DEADLINE_MS} ms`);
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+/** Whether there is such a process, and it has not ended. */
+export function lives(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
+/** The processes that were started in this folder, by their working directory. */
+export function processesIn(dir: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => lives(pid) && workingDirectory(pid) === dir);
+}
+
+function workingDirectory(pid: number): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return null;
+  }
+}
+
+/** What clients met that asked without a pause. */
+export interface Tally {
+  answered: number;
+  /** Connects that were refused: fresh ones, each for itself. */
+  refused: number;
+  /**
+   * Raw lines that met the end of their connection: without a protocol nobody can be told beforehand. They are not handled, and asked
+   * again.
+   */
+  cutOff: number;
+  /** Asked and not answered as it should be, in words. */
+  readonly failures: string[];
+  readonly pids: Set<number>;
+  readonly versions: Set<number>;
+}
+
+/** "http": one connection for as long as the server keeps it. "fresh": one for each request. "line": raw lines on one connection. */
+export type AskingKind = "http" | "fresh" | "line";
+
+const HTTP_REQUEST = "GET /who HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const LAST_REQUEST = HTTP_REQUEST.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+
+/** Clients that ask who answers, each as soon as it has its answer, until `stop` or until nobody listens any more. */
+export class Askers {
+  readonly tally: Tally = { answered: 0, refused: 0, cutOff: 0, failures: [], pids: new Set(), versions: new Set() };
+  readonly #address: number | string;
+  readonly #loops: Promise<void>[];
+  #isStopped = false;
+
+  /** @param count clients of each kind */
+  constructor(address: number | string, count: number, kinds: readonly AskingKind[]) {
+    this.#address = address;
+    this.#loops = kinds.flatMap((kind) => Array.from({ length: count }, () => this.#loop(kind)));
+  }
+
+  /** Resolves once there are so many answers, from now on. */
+  async answers(count: number): Promise<void> {
+    const from = this.tally.answered;
+    await until(() => this.tally.answered >= from + count || this.tally.failures.length > 0, `${count} answers`);
+  }
+
+  /** Resolves once all clients have their last answer. */
+  async stop(): Promise<Tally> {
+    this.#isStopped = true;
+    return await this.ended();
+  }
+
+  /** Resolves once nobody listens any more. */
+  async ended(): Promise<Tally> {
+    await Promise.all(this.#loops);
+    return this.tally;
+  }
+
+  async #loop(kind: AskingKind): Promise<void> {
+    let client: RawClient | null = null;
+    while (!this.#isStopped) {
+      // Between two messages the server may end a connection: nothing is lost with it.
+      if (client?.hasEnded) client = closed(client);
+      client ??= await this.#connect();
+      if (client === null) return;
+      if (!(await this.#ask(client, kind))) client = closed(client);
+    }
+    client?.close();
+  }
+
+  /** @returns null: nobody listens */
+  async #connect(): Promise<RawClient | null> {
+    try {
+      return await RawClient.connect(this.#address);
+    } catch {
+      this.tally.refused++;
+      return null;
+    }
+  }
+
+  /** @returns whether the connection can take another question */
+  async #ask(client: RawClient, kind: AskingKind): Promise<boolean> {
+    try {
+      await client.clear().send(kind === "line" ? "WHO\n" : kind === "http" ? HTTP_REQUEST : LAST_REQUEST);
+      const text = await client.waitFor(kind === "line" ? /\n$/ : /\r\n\r\nv\d+ \d+\n$/);
+      const { pid, version } = readWho(text.slice(kind === "line" ? 0 : text.indexOf("\r\n\r\n") + 4));
+      this.tally.answered++;
+      this.tally.pids.add(pid);
+      this.tally.versions.add(version);
+      return kind === "line" || !/^connection: close\r$/im.test(text);
+    } catch (error) {
+      if (kind === "line" && client.hasEnded && client.text === "") this.tally.cutOff++;
+      else this.tally.failures.push(`${kind}: ${error instanceof Error ? error.message : String(error)}`);
+      return false;
+    }
+  }
+}
+
+function closed(client: RawClient): null {
+  client.close();
+  return null;
+}
