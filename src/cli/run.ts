@@ -18,6 +18,7 @@ const COMMANDS: SubCommandsDef = {
   new: () => import("./new").then((file) => file.newCommand),
   cert: () => import("./cert").then((file) => file.certCommand),
   send: () => import("./send").then((file) => file.sendCommand),
+  service: () => import("./service").then((file) => file.serviceCommand),
   completion: () => import("./completion").then((file) => file.completionCommand),
   version: versionCommand,
   help: helpCommand,
