@@ -267,7 +267,7 @@ class Master implements Operations {
     }
   }
 
-  async #upgrade({ holdings, log }: Running): Promise<RestartReport> {
+  async #upgrade({ holdings, log, config }: Running): Promise<RestartReport> {
     if (holdings.sockets === null) {
       throw new UserError("This platform does not let a new process take over the listeners.", {
         code: "NO_TAKEOVER",
@@ -279,6 +279,8 @@ class Master implements Operations {
     log.info("starting a new process to take over");
     const pid = await handOver(holdings.estate(failing), this.#setup.args);
     this.#notifier.mainPid(pid);
+    // The log file is the new process's to put aside.
+    log.reconfigure({ ...config.options.log, role: "shared" });
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
     this.#isStopping = true;
     void this.#drain("upgrade", pid);
