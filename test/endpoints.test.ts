@@ -1,0 +1,151 @@
+/** /health, /ready, /stats and /metrics: what they answer, to whom, and before which modules. */
+import { expect, test } from "bun:test";
+import { networkInterfaces } from "node:os";
+import type { BoundRoute } from "../src/module/route";
+import type { Readiness, ServerStatus } from "../src/observe/snapshot";
+import { Endpoints, type EndpointSources } from "../src/server/endpoints";
+import { readExposition } from "./support/exposition";
+import { withHttp2 } from "./support/http2";
+import { type Hub, moduleSource, withHub } from "./support/hub";
+
+const GREET = moduleSource(`{ routes: { "GET /page": { fetch: () => new Response("page") }, "GREET": () => "hello" } }`);
+const FILES = { "modules/greet.ts": GREET };
+const PATHS = ["/health", "/ready", "/stats", "/metrics"];
+const http = (policies: Record<string, string>): string => JSON.stringify({ http: policies });
+const everything = (policy: string): string => http(Object.fromEntries(PATHS.map((path) => [path.slice(1), policy])));
+
+const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+const outer = addresses.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "";
+/** By loopback everybody is of this machine: where there is no other address, nobody can come from elsewhere. */
+const fromElsewhere = test.skipIf(outer === "");
+
+async function bodyOf<T>(hub: Hub, path: string): Promise<T> {
+  return (await (await fetch(hub.url + path)).json()) as T;
+}
+
+test("each answers GET and HEAD, over HTTP/1.1 and HTTP/2, and is not to be stored", () =>
+  withHub(FILES, [], async (hub) => {
+    for (const path of PATHS) {
+      const [get, head] = await Promise.all([fetch(hub.url + path), fetch(hub.url + path, { method: "HEAD" })]);
+      expect([path, get.status, get.headers.get("cache-control")]).toEqual([path, 200, "no-store"]);
+      expect(get.headers.get("content-type")).toBe(
+        path === "/metrics" ? "text/plain; version=0.0.4; charset=utf-8" : "application/json;charset=utf-8",
+      );
+      expect([path, head.status, await head.text()]).toEqual([path, 200, ""]);
+      expect((await fetch(`${hub.url + path}?x=1`)).status).toBe(200);
+      expect((await fetch(hub.url + path, { method: "POST", body: "x" })).status).not.toBe(200);
+    }
+    await withHttp2(hub.url, async (client) => {
+      for (const path of PATHS) {
+        const reply = await client.ask(path);
+        expect([path, reply.status, reply.headers["cache-control"], reply.body.length > 0]).toEqual([path, 200, "no-store", true]);
+        expect((await client.ask(path, { method: "HEAD" })).body.length).toBe(0);
+      }
+    });
+  }));
+
+test("/health says that the server lives, /stats is what STATUS tells, /metrics is what Prometheus reads", () =>
+  withHub(FILES, [], async (hub) => {
+    expect(await bodyOf<object>(hub, "/health")).toMatchObject({ status: "ok" });
+    const stats = await bodyOf<ServerStatus>(hub, "/stats");
+    expect(Object.keys(stats)).toEqual(Object.keys(JSON.parse(await hub.ask("STATUS\n")) as ServerStatus));
+    expect(stats).toMatchObject({ state: "serving", wantedProcesses: 1, pid: hub.program.pid });
+    expect(stats.processes).toHaveLength(1);
+    expect(stats.processes[0]?.memoryBytes).toBeGreaterThan(1e6);
+    const metrics = readExposition(await (await fetch(`${hub.url}/metrics`)).text());
+    expect(metrics.get("hrmr_process_open_fds")?.samples[0]?.value).toBeGreaterThan(5);
+    expect(metrics.get("hrmr_process_cpu_seconds_total")?.samples[0]?.value).toBeGreaterThan(0);
+    expect(metrics.get("hrmr_ready")?.samples[0]?.value).toBe(1);
+  }));
+
+test("/ready refuses while a module has never loaded, naming it, and not while an older version serves", () =>
+  withHub({ ...FILES, "modules/chat.ts": "export default 1 +;" }, [], async (hub) => {
+    const first = await fetch(`${hub.url}/ready`);
+    expect(first.status).toBe(503);
+    const readiness = (await first.json()) as Readiness;
+    expect(readiness.reasons).toHaveLength(1);
+    expect(readiness.reasons[0]).toStartWith('module "chat" failed to load: modules/chat.ts:1:');
+    expect((await bodyOf<ServerStatus>(hub, "/stats")).state).toBe("degraded");
+    // What it says is no error of the server's.
+    expect((await hub.status()).errors).toBe(0);
+    hub.write("modules/chat.ts", moduleSource(`{ routes: { "CHAT": () => "" } }`));
+    await hub.ask("RELOAD\n");
+    expect((await fetch(`${hub.url}/ready`)).status).toBe(200);
+    hub.write("modules/chat.ts", "export default 2 +;");
+    await hub.ask("RELOAD\n");
+    const degraded = await fetch(`${hub.url}/ready`);
+    expect(degraded.status).toBe(200);
+    expect(((await degraded.json()) as Readiness).modules).toContainEqual({ name: "chat", state: "degraded", generation: 1 });
+  }));
+
+test("what is off is as if it were not there, and a reload of the config changes it", () =>
+  withHub({ ...FILES, "hrmr.json": everything("off") }, [], async (hub) => {
+    for (const path of PATHS) expect([path, (await fetch(hub.url + path)).status]).toEqual([path, 404]);
+    hub.write("hrmr.json", http({ health: "off", ready: "local" }));
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK ");
+    expect((await fetch(`${hub.url}/health`)).status).toBe(404);
+    for (const path of PATHS.slice(1)) expect([path, (await fetch(hub.url + path)).status]).toEqual([path, 200]);
+  }));
+
+test("a module that claims exactly such a path has it, told once; one that takes all paths has none", () => {
+  const own = moduleSource(`{ routes: {
+    "GET /metrics": { fetch: () => new Response("mine") },
+    "/stats": { fetch: ({ method }) => new Response("all of " + method) },
+    "POST /ready": { fetch: () => new Response("posted") },
+    "GET /*": { fetch: () => new Response("any") },
+  } }`);
+  return withHub({ "modules/own.ts": own }, [], async (hub) => {
+    const told = /\/metrics is answered by the module "own", and not by the server/g;
+    const text = async (path: string, method = "GET"): Promise<string> => (await fetch(hub.url + path, { method })).text();
+    expect([await text("/metrics"), await text("/stats"), await text("/stats", "PUT")]).toEqual(["mine", "all of GET", "all of PUT"]);
+    expect([await text("/ready", "POST"), await text("/other")]).toEqual(["posted", "any"]);
+    expect(JSON.parse(await text("/ready"))).toMatchObject({ isReady: true });
+    expect(JSON.parse(await text("/health"))).toMatchObject({ status: "ok" });
+    hub.write("modules/own.ts", `${own}\nexport const more = 1;\n`);
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK ");
+    expect(hub.program.output().match(told)).toHaveLength(1);
+    // It is the server's again when nobody else wants it.
+    hub.write("modules/own.ts", GREET);
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK ");
+    expect(readExposition(await text("/metrics")).has("hrmr_up")).toBe(true);
+  });
+});
+
+fromElsewhere("strangers see what is for anyone, and of /ready no more than the answer", () => {
+  const any = moduleSource(`{ routes: { "GET /*": { fetch: () => new Response("any") } } }`);
+  const files = { "modules/any.ts": any, "modules/chat.ts": "export default 1 +;" };
+  return withHub(files, ["--listen", "tcp://0.0.0.0:0"], async (hub) => {
+    const there = `http://${outer}:${hub.port}`;
+    const text = async (url: string): Promise<string> => (await fetch(url)).text();
+    for (const path of ["/stats", "/metrics"]) expect(await text(there + path)).toBe("any");
+    expect(JSON.parse(await text(`${there}/health`))).toMatchObject({ status: "ok" });
+    const ready = await fetch(`${there}/ready`);
+    expect([ready.status, await ready.json()]).toEqual([503, { status: "not ready" }]);
+    // The same URL for another client, over one table of known URLs.
+    await withHttp2(there, async (client) => expect((await client.ask("/stats", { headers: { host: "x" } })).body.toString()).toBe("any"));
+    await withHttp2(hub.url, async (client) => {
+      expect(JSON.parse((await client.ask("/stats", { headers: { host: "x" } })).body.toString())).toHaveProperty("pid");
+    });
+  });
+});
+
+function readyOf(sources: Partial<EndpointSources>): Promise<Response> {
+  const endpoints = new Endpoints({
+    policies: { health: "anyone", ready: "anyone", stats: "off", metrics: "off" },
+    version: "1",
+    isDraining: () => false,
+    uptimeSeconds: () => 1,
+    snapshots: () => Promise.reject(new Error("nobody there")),
+    note: () => {},
+    ...sources,
+  });
+  const route = endpoints.beside([]).get("/ready")?.route as BoundRoute;
+  const handler = route.handler as unknown as (request: Request, context: object) => Promise<Response>;
+  return handler(new Request("http://x/ready"), { client: { isLocal: true } });
+}
+
+test("/ready refuses during a drain, and when the supervisor does not answer", async () => {
+  const [drains, alone] = await Promise.all([readyOf({ isDraining: () => true }), readyOf({})]);
+  expect([drains.status, ((await drains.json()) as Readiness).reasons]).toEqual([503, ["draining"]]);
+  expect([alone.status, ((await alone.json()) as Readiness).reasons]).toEqual([503, ["no server process answers"]]);
+});
