@@ -1,0 +1,114 @@
+/** A control socket with operations that answer what a test wants, and note what they were asked. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Operations } from "../src/control/operations";
+import { type ControlServer, openControlSocket } from "../src/control/server";
+import type { ModuleStatus, ServerStatus } from "../src/observe/snapshot";
+
+/** Longer than any name that is given here, and shorter than a socket's path may be. */
+const PREFIX = "hrmr-ctl-";
+
+export interface Fixture {
+  /** A folder of the test's own. */
+  readonly dir: string;
+  readonly path: string;
+  /** What the operations were asked, in order: "reload greet", "stop hrmr stop force". */
+  readonly asked: string[];
+  /** What the server logged. */
+  readonly logged: unknown[];
+  readonly server: ControlServer;
+}
+
+/** Opens a control socket at `.hrmr/control.sock` of a new folder, runs the test and cleans up. @param name  of the socket */
+export async function withControl(
+  operations: Partial<Operations>,
+  test: (fixture: Fixture) => Promise<void>,
+  name = "control.sock",
+): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), PREFIX));
+  const asked: string[] = [];
+  const logged: unknown[] = [];
+  const path = join(dir, name);
+  const log = { error: (...values: unknown[]) => void logged.push(...values) };
+  const server = await openControlSocket({ path, operations: fakeOperations(operations, asked), log });
+  try {
+    await test({ dir, path, asked, logged, server });
+  } finally {
+    await server.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+export function fakeOperations(given: Partial<Operations>, asked: string[] = []): Operations {
+  const report = { ok: true, text: "OK 1 module unchanged (1 ms)\n", modules: [], elapsedMs: 1, dropped: 0 };
+  const operations: Operations = {
+    status: async () => STATUS,
+    reload: async () => report,
+    stop: () => {},
+    restart: async () => ({ ok: true, text: "OK 2 processes replaced\n", pid: process.pid }),
+    upgrade: async () => ({ ok: false, text: "ERR the new process did not start\n", pid: process.pid }),
+    config: () => ({ limits: { maxBodyBytes: 1 } }),
+    metrics: async () => "# TYPE hrmr_up gauge\nhrmr_up 1\n",
+    readiness: async () => ({ isReady: true, reasons: [], modules: [] }),
+    ...given,
+  };
+  return {
+    ...operations,
+    reload: (names) => {
+      asked.push(`reload ${names === null ? "all" : names.join(" ")}`);
+      return operations.reload(names);
+    },
+    stop: (reason, force) => {
+      asked.push(`stop ${reason}${force ? ", force" : ""}`);
+      operations.stop(reason, force);
+    },
+    restart: () => {
+      asked.push("restart");
+      return operations.restart();
+    },
+    upgrade: () => {
+      asked.push("upgrade");
+      return operations.upgrade();
+    },
+  };
+}
+
+export const MODULE: ModuleStatus = {
+  name: "greet",
+  source: "/srv/modules/greet.ts",
+  state: "serving",
+  generation: 12,
+  hash: "3f2a9c1deadbeef0",
+  loadedAt: "2026-01-02T03:04:05.000Z",
+  routes: ["GET /greet", "GREET\n"],
+  inFlight: 0,
+  calls: 1_234_567,
+  errors: 0,
+  p50Ms: 0.4,
+  p99Ms: 3.14,
+  old: [],
+  error: null,
+};
+
+export const STATUS: ServerStatus = {
+  version: "1.0.0",
+  pid: process.pid,
+  state: "serving",
+  uptimeSeconds: 273_600,
+  listening: ["tcp://127.0.0.1:8080", "unix:///run/x.sock"],
+  processes: [
+    { slot: 0, pid: process.pid, uptimeSeconds: 273_600, connections: 23, requests: 1_234_567, memoryBytes: 61_300_000, isDraining: false },
+  ],
+  wantedProcesses: 1,
+  restarts: 0,
+  connections: { open: 23, accepted: 1204, refused: 3, byProtocol: { raw: 2, http1: 12, http2: 0, websocket: 9 } },
+  requests: 1_234_567,
+  messages: 34_567,
+  httpRequests: 1_200_000,
+  errors: 12,
+  memoryBytes: 61_300_000,
+  pool: { threads: 4, busy: 1, queued: 0, workers: [] },
+  modules: [MODULE],
+  reloads: { ok: 1, failed: 0, last: null, lastSuccessAt: null, phaseSeconds: {} },
+};
