@@ -61,6 +61,8 @@ export interface ServerSetup {
   readonly uplink: Uplink;
   /** What the other processes serve, to be served here too. null: what is in the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
+  /** Modules that may fail to load; another one that does fails the start before anything is served. Default: all may. */
+  readonly mayFail?: readonly string[] | undefined;
   /** The vote before a swap, where there are other processes. */
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
 }
@@ -111,6 +113,7 @@ export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   try {
     await server.loadTls();
     await server.load();
+    mustServeAsMuch(server.summary.failed, setup.mayFail);
     for (const { address, fd } of sockets) await server.listen(address, fd);
   } catch (error) {
     await server.shutdown("the start failed");
@@ -118,6 +121,16 @@ export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   }
   server.ready();
   return server;
+}
+
+/** A process that takes over must be no worse than the one it replaces, and no client may find out that it is. */
+function mustServeAsMuch(failed: readonly string[], mayFail: readonly string[] | undefined): void {
+  const worse = mayFail === undefined ? [] : failed.filter((name) => !mayFail.includes(name));
+  if (worse.length === 0) return;
+  throw new UserError(`the new process cannot load what the old one serves: ${worse.join(", ")}.`, {
+    code: "TAKEOVER_WORSE",
+    hint: "Mend it first; the log tells what is wrong.",
+  });
 }
 
 /**
@@ -230,6 +243,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const { approved } = this.#setup;
     const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved));
     if (!verdict.ok) this.#tellFailures(verdict);
+    this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
   }
 
   /** What a module prints at top level is printed when it is loaded in earnest. */
@@ -289,7 +303,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
     this.summary.modules = entries.length;
     this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
-    this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
   }
 
   get registry(): Registry {

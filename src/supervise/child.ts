@@ -67,7 +67,7 @@ class Child {
     snapshot: () => this.#running.snapshot(),
   };
 
-  async #start({ slot, options, folders, sockets, approved }: ChildStart): Promise<void> {
+  async #start({ slot, options, folders, sockets, approved, mayFail }: ChildStart): Promise<void> {
     const log = createLog({ ...options.log, role: "shared", fields: { slot } });
     this.#log = log;
     try {
@@ -79,6 +79,7 @@ class Child {
         slot,
         uplink: this.#uplink,
         approved,
+        mayFail,
         agree: (proposal) => this.#master.ask("agree", proposal),
       });
       this.#server = server;

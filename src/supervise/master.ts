@@ -91,7 +91,7 @@ class Master implements Operations {
     this.#handleSignals();
     try {
       const running = await this.#open(await this.#setup.resolve(), estate);
-      const summary = await this.#serve(running, estate);
+      const summary = await this.#serve(running);
       this.#running = running;
       running.log.onRotate(() => running.group.reopenLogs());
       this.#watch(running);
@@ -111,12 +111,19 @@ class Master implements Operations {
     const folders = findFolders(options);
     folders.notes.push(...config.notes);
     const holdings = await Holdings.take(options, folders, estate);
-    return { config, log, folders, holdings, group: this.#makeGroup(config, log, folders, holdings), listening: [] };
+    return { config, log, folders, holdings, group: this.#makeGroup(config, log, folders, holdings, estate?.failing), listening: [] };
   }
 
-  #makeGroup({ options }: ResolvedConfig, log: ProcessLog, folders: Folders, { sockets }: Holdings): Group {
+  /** @param mayFail for who takes over: what the old server does not serve either */
+  #makeGroup(
+    { options }: ResolvedConfig,
+    log: ProcessLog,
+    folders: Folders,
+    { sockets }: Holdings,
+    mayFail: readonly string[] | undefined,
+  ): Group {
     const processes = options.processes === 0 ? availableParallelism() : options.processes;
-    const common = { options, folders, log };
+    const common = { options, folders, log, mayFail };
     if (processes === 1) return new Alone({ ...common, sockets, slot: 0, uplink: this.#uplink, approved: null });
     if (sockets !== null) {
       const { reload, stop } = this.#uplink;
@@ -125,12 +132,11 @@ class Master implements Operations {
     throw noPrefork(processes);
   }
 
-  async #serve(running: Running, estate: Estate | null): Promise<StartSummary> {
+  async #serve(running: Running): Promise<StartSummary> {
     const { group, holdings, config, folders } = running;
     try {
       const summary = await group.start();
       running.listening = summary.listening;
-      if (estate !== null) mustServeAsMuch(summary, estate.failing);
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
       this.#control = await openControlSocket({ path, operations: this, log: running.log });
       // The last step that is taken from the old process: nothing fails behind it.
@@ -349,16 +355,6 @@ interface ReloadWish {
 function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
   const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
   return { names, source: earlier.source || later.source, isWatched: earlier.isWatched && later.isWatched };
-}
-
-/** A process that takes over must be no worse than the one it replaces. */
-function mustServeAsMuch({ failed }: StartSummary, failing: readonly string[]): void {
-  const worse = failed.filter((name) => !failing.includes(name));
-  if (worse.length === 0) return;
-  throw new UserError(`the new process cannot load what the old one serves: ${worse.join(", ")}.`, {
-    code: "TAKEOVER_WORSE",
-    hint: "Mend it first; the log tells what is wrong.",
-  });
 }
 
 function cannotChange(keys: readonly string[]): ReloadReport {

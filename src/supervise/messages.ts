@@ -21,6 +21,8 @@ export interface ChildStart {
   readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
   /** What the others serve. null: it is the first, and looks at the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
+  /** As ServerSetup has it. */
+  readonly mayFail: readonly string[] | undefined;
 }
 
 /** Asked of a process, by number; answered by `answer`. */

@@ -24,6 +24,8 @@ export interface PreforkSetup {
   /** Kept open here for those that come later; the processes get copies. */
   readonly sockets: readonly BoundSocket[];
   readonly log: ServerLog;
+  /** As ServerSetup has it, for the first process. */
+  readonly mayFail: readonly string[] | undefined;
   /** Of the master: what a process asks for on behalf of its clients. */
   reload(names: readonly string[] | null): Promise<ReloadReport>;
   stop(reason: string): void;
@@ -80,9 +82,16 @@ export class Prefork implements Group, ChildOwner {
   }
 
   async #begin(slot: number): Promise<Begun> {
-    const { options, folders, sockets } = this.#setup;
+    const { options, folders, sockets, mayFail } = this.#setup;
     const given = sockets.map(({ address }, at) => ({ address, fd: FIRST_FD + at }));
-    const start = { slot, options, folders, sockets: given, approved: this.#approved };
+    const start = {
+      slot,
+      options,
+      folders,
+      sockets: given,
+      approved: this.#approved,
+      mayFail: this.#approved === null ? mayFail : undefined,
+    };
     const child = new ServerProcess(
       start,
       sockets.map(({ fd }) => fd),

@@ -121,7 +121,9 @@ export class RawClient {
       let changed = needsChange;
       while (changed || !isThere()) {
         changed = false;
-        if (this.#isClosed && !isThere()) throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
+        // Nothing follows a FIN, but it keeps nobody from sending.
+        if ((this.#isClosed || (this.#hasEnded && !needsChange)) && !isThere())
+          throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
         if ((await Promise.race([this.#changed.promise, late.promise])) === "late") {
           throw new Error(`no ${what} within ${DEADLINE_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
         }
