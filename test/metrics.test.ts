@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { Departed } from "../src/observe/departed";
 import { addCalls, CallFigures, LATENCY_BOUNDS, NO_CALLS, percentileMs } from "../src/observe/figures";
 import { metricsText } from "../src/observe/metrics";
 import { readinessOf, statusOf } from "../src/observe/report";
@@ -180,6 +181,32 @@ describe("the text for Prometheus", () => {
     );
     expect(labelled(then ?? [])).toEqual({ "greet 1": 1, "greet 2": 2, "greet old": 0 });
     expect(labelled(now ?? [])).toEqual({ "greet 3": 1, "greet old": 3 });
+  });
+
+  test("nor does it fall when a process dies, is late with its answer, or many have died", () => {
+    const departed = new Departed();
+    const read = (processes: ProcessSnapshot[]): [calls: number, requests: number, accepted: number] => {
+      const info = { ...INFO, departed: departed.behind(processes) };
+      const text = metricsText(info, processes);
+      const total = (name: string): number => samplesOf(text, name).reduce((sum, { value }) => sum + value, 0);
+      expect(statusOf(info, processes).modules[0]?.calls).toBe(total("hrmr_requests_total"));
+      return [total("hrmr_requests_total"), total("hrmr_http_requests_total"), total("hrmr_connections_accepted_total")];
+    };
+    const [one, two] = [11, 12].map((pid) => processOf({ pid, modules: [moduleOf("greet", { live: generation(1, counted(1, 2)) })] }));
+    if (one === undefined || two === undefined) throw new Error("there are two");
+    expect(read([one, two])).toEqual([4, 8, 10]);
+    expect(read([two])).toEqual([4, 8, 10]);
+    expect(read([one, two])).toEqual([4, 8, 10]);
+    for (let pid = 100; pid < 300; pid++) read([one, { ...two, pid }]);
+    expect(read([one])).toEqual([2 + 2 * 201, 4 + 4 * 201, 5 + 5 * 201]);
+  });
+
+  test("has one process a slot while it is being replaced", () => {
+    const [old, young] = [
+      processOf({ slot: 1, memoryBytes: 7, isDraining: true }),
+      processOf({ slot: 1, pid: 12, startedAtMs: 2000, memoryBytes: 8 }),
+    ];
+    expect(labelled(samplesOf(metricsText(INFO, [young, old]), "hrmr_process_resident_memory_bytes"))).toEqual({ 1: 8 });
   });
 
   test("modules above 200 share one name", () => {

@@ -3,7 +3,7 @@
  */
 import { Exposition } from "./exposition";
 import { addCalls, LATENCY_BOUNDS } from "./figures";
-import { addConnections, addPools, mergeModules, mergeReloads, type MergedModule, readinessOf } from "./report";
+import { addConnections, addCounters, addPools, mergeModules, mergeReloads, type MergedModule, readinessOf } from "./report";
 import type { CallSnapshot, ProcessSnapshot, ServerInfo } from "./snapshot";
 
 /** Modules with series of their own. Those above it share the module "other". */
@@ -22,12 +22,12 @@ interface Series {
 /** @returns the text, format 0.0.4 */
 export function metricsText(info: ServerInfo, processes: readonly ProcessSnapshot[]): string {
   const out = new Exposition();
-  const modules = mergeModules(processes);
+  const modules = mergeModules(processes, info.departed);
   writeServer(out, info, processes);
   writeCalls(out, modules);
   writeGenerations(out, modules);
   writeReloads(out, processes);
-  writeConnections(out, processes);
+  writeConnections(out, info, processes);
   writePool(out, processes);
   writeProcesses(out, processes);
   return out.text;
@@ -41,9 +41,7 @@ function writeServer(out: Exposition, info: ServerInfo, processes: readonly Proc
   out.single("hrmr_processes", "gauge", "Server processes that answer.", processes.length);
   out.single("hrmr_processes_wanted", "gauge", "Server processes that there should be.", info.wantedProcesses);
   out.single("hrmr_process_restarts_total", "counter", "Server processes started in place of lost ones.", info.restarts);
-  const counters = processes.map((each) => each.counters);
-  const messages = counters.reduce((sum, each) => sum + each.messages, 0);
-  const httpRequests = counters.reduce((sum, each) => sum + each.httpRequests, 0);
+  const { messages, httpRequests } = addCounters(info, processes);
   out.single("hrmr_messages_total", "counter", "Raw and WebSocket messages, and datagrams, whoever took them.", messages);
   out.single("hrmr_http_requests_total", "counter", "HTTP requests, whoever answered them.", httpRequests);
 }
@@ -118,8 +116,8 @@ function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): v
   out.single("hrmr_last_reload_success_timestamp_seconds", "gauge", help, Date.parse(lastSuccessAt) / 1000);
 }
 
-function writeConnections(out: Exposition, processes: readonly ProcessSnapshot[]): void {
-  const { accepted, refused, byProtocol } = addConnections(processes);
+function writeConnections(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {
+  const { accepted, refused, byProtocol } = addConnections(info, processes);
   out.begin("hrmr_connections", "gauge", "Open connections by what they spoke last.");
   for (const protocol of PROTOCOLS) out.sample("hrmr_connections", { protocol }, byProtocol[protocol] ?? 0);
   out.single("hrmr_connections_accepted_total", "counter", "Connections accepted.", accepted);
@@ -134,9 +132,12 @@ function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void
 }
 
 function writeProcesses(out: Exposition, processes: readonly ProcessSnapshot[]): void {
+  // While a process is being replaced there are two in its slot, and a series must not stand there twice: the newer one has it.
+  const byAge = processes.toSorted((a, b) => a.startedAtMs - b.startedAtMs);
+  const inSlots = new Map(byAge.map((each) => [each.slot, each]));
   const write = (name: string, type: "gauge" | "counter", help: string, of: (each: ProcessSnapshot) => number): void => {
     out.begin(name, type, help);
-    for (const each of processes) out.sample(name, { slot: each.slot }, of(each));
+    for (const each of inSlots.values()) out.sample(name, { slot: each.slot }, of(each));
   };
   write("hrmr_process_resident_memory_bytes", "gauge", "Memory in use.", ({ memoryBytes }) => memoryBytes);
   write("hrmr_process_cpu_seconds_total", "counter", "CPU time used.", ({ cpuSeconds }) => cpuSeconds);

@@ -4,6 +4,7 @@
 import { addCalls, percentileMs } from "./figures";
 import type {
   CallSnapshot,
+  DepartedCounts,
   ModuleSnapshot,
   ModuleState,
   ModuleStatus,
@@ -21,9 +22,8 @@ const MAX_REASON = 200;
 
 /** @param processes those that answered, in order of their slots */
 export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]): ServerStatus {
-  const modules = mergeModules(processes).map(moduleStatus);
-  const counters = sumEach(processes.map(({ counters: each }) => ({ ...each })));
-  const { messages = 0, httpRequests = 0, errors = 0 } = counters;
+  const modules = mergeModules(processes, info.departed).map(moduleStatus);
+  const { messages, httpRequests, errors } = addCounters(info, processes);
   const isWhole = processes.length >= info.wantedProcesses && modules.every(({ state }) => state === "serving");
   return {
     version: info.version,
@@ -42,7 +42,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     })),
     wantedProcesses: info.wantedProcesses,
     restarts: info.restarts,
-    connections: addConnections(processes),
+    connections: addConnections(info, processes),
     requests: messages + httpRequests,
     messages,
     httpRequests,
@@ -76,8 +76,11 @@ export interface MergedModule {
   readonly error: string | null;
 }
 
-/** @returns the modules of all processes, each once, in the order of the first process that has them */
-export function mergeModules(processes: readonly ProcessSnapshot[]): MergedModule[] {
+/**
+ * @param departed calls to be added to those of versions that are gone
+ * @returns the modules of all processes, each once, in the order of the first process that has them
+ */
+export function mergeModules(processes: readonly ProcessSnapshot[], departed?: DepartedCounts): MergedModule[] {
   const byName = new Map<string, ModuleSnapshot[]>();
   for (const { modules } of processes) {
     for (const module of modules) {
@@ -86,7 +89,11 @@ export function mergeModules(processes: readonly ProcessSnapshot[]): MergedModul
       else same.push(module);
     }
   }
-  return [...byName.values()].map(mergeModule);
+  return [...byName.values()].map((same) => {
+    const module = mergeModule(same);
+    const calls = departed?.calls[module.name];
+    return calls === undefined ? module : { ...module, gone: addCalls([module.gone, calls]) };
+  });
 }
 
 function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
@@ -149,12 +156,21 @@ export function mergeReloads(processes: readonly ProcessSnapshot[]): ReloadSnaps
     .reduce((most, each) => (each.ok + each.failed > most.ok + most.failed ? each : most), none);
 }
 
-export function addConnections(processes: readonly ProcessSnapshot[]): ProcessSnapshot["connections"] {
+export function addCounters({ departed }: ServerInfo, processes: readonly ProcessSnapshot[]): ProcessSnapshot["counters"] {
+  const all = [...processes.map(({ counters }) => counters), ...(departed === undefined ? [] : [departed.counters])];
+  return {
+    messages: sum(all.map(({ messages }) => messages)),
+    httpRequests: sum(all.map(({ httpRequests }) => httpRequests)),
+    errors: sum(all.map(({ errors }) => errors)),
+  };
+}
+
+export function addConnections({ departed }: ServerInfo, processes: readonly ProcessSnapshot[]): ProcessSnapshot["connections"] {
   const all = processes.map(({ connections }) => connections);
   return {
     open: sum(all.map(({ open }) => open)),
-    accepted: sum(all.map(({ accepted }) => accepted)),
-    refused: sum(all.map(({ refused }) => refused)),
+    accepted: sum(all.map(({ accepted }) => accepted)) + (departed?.accepted ?? 0),
+    refused: sum(all.map(({ refused }) => refused)) + (departed?.refused ?? 0),
     byProtocol: sumEach(all.map(({ byProtocol }) => byProtocol)),
   };
 }

@@ -95,6 +95,17 @@ export interface ServerInfo {
   readonly wantedProcesses: number;
   /** Processes started in place of lost ones. */
   readonly restarts: number;
+  /** What processes had counted that are gone (`observe/departed.ts`). Default: there were none. */
+  readonly departed?: DepartedCounts;
+}
+
+/** Counters of processes that are gone, together. */
+export interface DepartedCounts {
+  readonly counters: ProcessSnapshot["counters"];
+  readonly accepted: number;
+  readonly refused: number;
+  /** By module. */
+  readonly calls: Readonly<Record<string, CallSnapshot>>;
 }
 
 /** `hrmr status --json`, /stats and STATUS: the whole server. */

@@ -1,0 +1,63 @@
+/**
+ * What processes had counted that are gone, or don't answer just now: counters of the whole server must never go back, or
+ * Prometheus would take it for a restart and count everything twice.
+ */
+import { addCalls } from "./figures";
+import type { CallSnapshot, DepartedCounts, ProcessSnapshot } from "./snapshot";
+
+/** Processes that are remembered one by one: those that died of late, and those that are too busy to answer. */
+const MAX_REMEMBERED = 64;
+
+const NOBODY: DepartedCounts = { counters: { messages: 0, httpRequests: 0, errors: 0 }, accepted: 0, refused: 0, calls: {} };
+
+/** Remembers each process's last snapshot. Whoever is in charge has one, and asks it whenever it has asked the processes. */
+export class Departed {
+  /** By process, the one that was seen last at the end. */
+  readonly #last = new Map<string, ProcessSnapshot>();
+  /** Of processes that are long gone. */
+  #folded = NOBODY;
+
+  /** @param processes those that answer now. @returns what the others had counted when they answered last */
+  behind(processes: readonly ProcessSnapshot[]): DepartedCounts {
+    const present = new Set(processes.map(identityOf));
+    for (const snapshot of processes) {
+      this.#last.delete(identityOf(snapshot));
+      this.#last.set(identityOf(snapshot), snapshot);
+    }
+    for (const [identity, snapshot] of this.#last) {
+      if (this.#last.size - present.size <= MAX_REMEMBERED) break;
+      if (present.has(identity)) continue;
+      this.#last.delete(identity);
+      this.#folded = addCounts(this.#folded, countsOf(snapshot));
+    }
+    const absent = [...this.#last].filter(([identity]) => !present.has(identity)).map(([, snapshot]) => countsOf(snapshot));
+    return absent.reduce(addCounts, this.#folded);
+  }
+}
+
+/** A process id comes again some day. */
+function identityOf({ pid, startedAtMs }: ProcessSnapshot): string {
+  return `${pid} ${startedAtMs}`;
+}
+
+function countsOf({ counters, connections, modules }: ProcessSnapshot): DepartedCounts {
+  const calls = modules.map(({ name, live, old, gone }): [string, CallSnapshot] => {
+    return [name, addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])])];
+  });
+  return { counters, accepted: connections.accepted, refused: connections.refused, calls: Object.fromEntries(calls) };
+}
+
+function addCounts(a: DepartedCounts, b: DepartedCounts): DepartedCounts {
+  const calls: Record<string, CallSnapshot> = { ...a.calls };
+  for (const [name, each] of Object.entries(b.calls)) calls[name] = calls[name] === undefined ? each : addCalls([calls[name], each]);
+  return {
+    counters: {
+      messages: a.counters.messages + b.counters.messages,
+      httpRequests: a.counters.httpRequests + b.counters.httpRequests,
+      errors: a.counters.errors + b.counters.errors,
+    },
+    accepted: a.accepted + b.accepted,
+    refused: a.refused + b.refused,
+    calls,
+  };
+}
