@@ -6,7 +6,7 @@ import { UserError } from "../src/config/user-error";
 import { controlRequest } from "../src/control/client";
 import { controlPath, shortFolder, temporaryPath } from "../src/control/paths";
 import { openControlSocket } from "../src/control/server";
-import { fakeOperations, STATUS, withControl } from "./control-fixture";
+import { fakeOperations, MODULE, STATUS, withControl } from "./control-fixture";
 import { RawClient } from "./support/client";
 
 interface Reply {
@@ -401,6 +401,33 @@ describe("a request to the control socket", () => {
     withControl({}, async ({ path }) => {
       expect((await controlRequest<string>(path, "GET", "/v1/metrics")).body).toStartWith("# TYPE");
     }));
+});
+
+describe("docs/control.md", () => {
+  const page = readFileSync(join(import.meta.dir, "../docs/control.md"), "utf8");
+
+  /** The first cells of the table under a heading. */
+  const keysOf = (heading: string): string[] => {
+    const rest = page.slice(page.indexOf(`\n${heading}\n`) + heading.length + 2);
+    const end = rest.search(/^##/m);
+    return [...(end < 0 ? rest : rest.slice(0, end)).matchAll(/^\| `([^`]+)`/gm)].map(([, key = ""]) => key);
+  };
+
+  test("has every path of the API, and shows requests to no other", () =>
+    withControl({}, async ({ path }) => {
+      const { hint } = JSON.parse((await ask(path, "GET", "/")).body) as { hint: string };
+      const paths: string[] = hint.match(/\/v1\/\w+/g) ?? [];
+      expect(keysOf("## Requests")).toEqual(paths);
+      const shown = [...page.matchAll(/^curl .* http:\/\/hrmr(\S+)$/gm)].map(([, route = ""]) => route);
+      expect(shown.length).toBeGreaterThan(2);
+      expect(shown.filter((route) => !paths.includes(route))).toEqual([]);
+    }));
+
+  test("has every key of the status, of a module and of a report", async () => {
+    expect(keysOf("## The status").sort()).toEqual(Object.keys(STATUS).sort());
+    expect(keysOf("### A module").sort()).toEqual(Object.keys(MODULE).sort());
+    expect(keysOf("## Reports").sort()).toEqual(Object.keys(await fakeOperations({}).reload(null)).sort());
+  });
 });
 
 const CANNOT_SWITCH = process.getuid?.() !== 0 || Bun.which("setpriv") === null;
