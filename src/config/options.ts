@@ -10,7 +10,7 @@ export interface Limits {
   maxConnectionsPerAddress: number;
   /** New connections of one remote address within a second; loopback and unix clients are not counted. Default 0: no limit. */
   maxNewConnectionsPerSecond: number;
-  /** Raw messages and HTTP/1.1 requests of one connection within a second; above it the connection is read again in the next one. Default 0: no limit. */
+  /** Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second; above it the connection is read again in the next one. Default 0: no limit. */
   maxMessagesPerSecond: number;
   /** First bytes that match nothing and are kept to see whether they will. Default 8192. */
   maxPrefixBytes: number;

@@ -54,7 +54,7 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   ),
   maxMessagesPerSecond: mostOrNoLimit(
     "messages",
-    "Raw messages and HTTP/1.1 requests of one connection within a second. Above it the connection is read again in the next one",
+    "Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second. Above it the connection is read again in the next one",
   ),
   maxPrefixBytes: most("bytes", "First bytes that match no route and are kept to see whether they will"),
   maxWebSocketMessageBytes: most("bytes", "One WebSocket message, after decompression. A route's `maxMessageBytes` goes before it"),
