@@ -13,6 +13,7 @@ import { type ControlServer, openControlSocket } from "../control/server";
 import { SingleFlight } from "../module/single-flight";
 import { watchModules, type Watcher } from "../module/watch";
 import type { ProcessLog } from "../observe/log";
+import { Departed } from "../observe/departed";
 import { metricsText } from "../observe/metrics";
 import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
@@ -72,6 +73,7 @@ class Master implements Operations {
   readonly #startedAtMs = Date.now();
   readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
   readonly #reloads = new SingleFlight((wish: ReloadWish) => this.#reload(wish), joinWishes);
+  readonly #departed = new Departed();
   #running: Running | null = null;
   #control: ControlServer | null = null;
   #watcher: Watcher | null = null;
@@ -127,7 +129,7 @@ class Master implements Operations {
     if (processes === 1) return new Alone({ ...common, sockets, slot: 0, uplink: this.#uplink, approved: null });
     if (sockets !== null) {
       const { reload, stop } = this.#uplink;
-      return new Prefork({ ...common, processes, sockets, reload, stop, info: () => this.#info() });
+      return new Prefork({ ...common, processes, sockets, reload, stop, info: (all) => this.#info(all) });
     }
     throw noPrefork(processes);
   }
@@ -153,7 +155,7 @@ class Master implements Operations {
   readonly #uplink: Uplink = {
     reload: (names) => this.reload(names),
     stop: (reason) => this.stop(reason, false),
-    snapshots: async () => ({ info: this.#info(), processes: await this.#snapshots() }),
+    snapshots: async () => await this.#everything(),
     publish: () => {},
   };
 
@@ -173,11 +175,13 @@ class Master implements Operations {
   // ---- Operations: telling ----
 
   async status(): Promise<ServerStatus> {
-    return statusOf(this.#info(), await this.#snapshots());
+    const { info, processes } = await this.#everything();
+    return statusOf(info, processes);
   }
 
   async metrics(): Promise<string> {
-    return metricsText(this.#info(), await this.#snapshots());
+    const { info, processes } = await this.#everything();
+    return metricsText(info, processes);
   }
 
   async readiness(): Promise<Readiness> {
@@ -192,7 +196,12 @@ class Master implements Operations {
     return (await this.#running?.group.snapshots()) ?? [];
   }
 
-  #info(): ServerInfo {
+  async #everything(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }> {
+    const processes = await this.#snapshots();
+    return { info: this.#info(processes), processes };
+  }
+
+  #info(processes: readonly ProcessSnapshot[]): ServerInfo {
     const { group, listening } = this.#running ?? {};
     return {
       version,
@@ -201,6 +210,7 @@ class Master implements Operations {
       listening: listening ?? [],
       wantedProcesses: group?.wantedProcesses ?? 1,
       restarts: group?.restarts ?? 0,
+      departed: this.#departed.behind(processes),
     };
   }
 

@@ -29,7 +29,7 @@ export interface PreforkSetup {
   /** Of the master: what a process asks for on behalf of its clients. */
   reload(names: readonly string[] | null): Promise<ReloadReport>;
   stop(reason: string): void;
-  info(): ServerInfo;
+  info(processes: readonly ProcessSnapshot[]): ServerInfo;
 }
 
 /** After the first three descriptors. */
@@ -185,7 +185,10 @@ export class Prefork implements Group, ChildOwner {
 
   readonly calls: ChildOwner["calls"] = {
     reload: (_, names) => this.#setup.reload(names),
-    snapshots: async () => ({ info: this.#setup.info(), processes: await this.snapshots() }),
+    snapshots: async () => {
+      const processes = await this.snapshots();
+      return { info: this.#setup.info(processes), processes };
+    },
     agree: (child, proposal) => this.#round?.propose(child.slot, proposal) ?? { error: null, refused: {} },
   };
 
