@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Departed } from "../src/observe/departed";
 import { addCalls, CallFigures, LATENCY_BOUNDS, NO_CALLS, percentileMs } from "../src/observe/figures";
 import { metricsText } from "../src/observe/metrics";
@@ -217,5 +219,22 @@ describe("the text for Prometheus", () => {
     expect(labelled(samples)["other all"]).toBe(50);
     expect(samples.reduce((sum, { value }) => sum + value, 0)).toBe(250);
     expect(labelled(samplesOf(text, "hrmr_live_generations"))["other"]).toBe(50);
+  });
+
+  test("is what docs/metrics.md says: each metric, its type and its labels", () => {
+    const last = { at: "2026-01-01T00:00:01.000Z", ok: true, elapsedMs: 5, dropped: 0, text: "OK\n", phases: {} };
+    const reloads = { ok: 1, failed: 0, last, lastSuccessAt: last.at, phaseSeconds: { build: 1 } };
+    const metrics = readExposition(metricsText(INFO, [processOf({ reloads })]));
+    const told = [...metrics].map(([name, { type, samples }]) => {
+      const labels = new Set(samples.flatMap((sample) => Object.keys(sample.labels)));
+      return [name, type, [...labels].join(", ")];
+    });
+    const page = readFileSync(join(import.meta.dir, "../docs/metrics.md"), "utf8");
+    const rows = [...page.matchAll(/^\| `(hrmr_\w+)` +\| (\w+) +\| ([\w, ]*?) +\|/gm)].map(([, name, type, labels]) => [
+      name,
+      type,
+      labels,
+    ]);
+    expect(rows).toEqual(told);
   });
 });
