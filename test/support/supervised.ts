@@ -22,15 +22,17 @@ export function whoModule(version: number): string {
 /**
  * `withHub`, and at the end nothing of it lives on: a server that has taken over is nobody's child.
  *
+ * @param processes null: the config file says it
  * @param files beside `whoModule(1)` as modules/who.ts
  */
 export function withProcesses(
-  processes: number,
+  processes: number | null,
   test: (hub: Hub) => Promise<void>,
   files: Record<string, string> = {},
   args: string[] = [],
 ) {
-  return withHub({ "modules/who.ts": whoModule(1), ...files }, ["--processes", String(processes), ...args], async (hub) => {
+  const flags = processes === null ? [] : ["--processes", String(processes)];
+  return withHub({ "modules/who.ts": whoModule(1), ...files }, [...flags, ...args], async (hub) => {
     try {
       await test(hub);
     } finally {
