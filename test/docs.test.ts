@@ -246,7 +246,7 @@ describe("docs/errors.md", () => {
   test("has every HTTP status with its text, and no other", () => {
     const given = [
       ...code.matchAll(
-        /(?:Refusal\(|plain\(wire, head, |writePlain\(|plainResponse\((?:[\w.]*dispatch, )?|\{ status: )([45]\d\d), (?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
+        /(?:Refusal\(|plain\((?:wire, head|owner, request), |writePlain\(|plainResponse\((?:[\w.]*dispatch, )?|\{ status: )([45]\d\d), (?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
       ),
     ].map(([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`);
     const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) +\| (.*?) +\|/gm)].map(
