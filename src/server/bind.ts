@@ -28,6 +28,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_ATTACH_FILTER = 26;
 
 /** Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn. */
 const BACKLOG = 4096;
@@ -78,6 +79,35 @@ export async function bindSockets(addresses: readonly ListenAddress[]): Promise<
     bound.forEach(closeSocket);
     throw error;
   }
+}
+
+/** A classic BPF program (linux/filter.h): loads the flags of the TCP header, and drops what carries SYN. */
+const DROP_SYN = [
+  { code: 0x30, jt: 0, jf: 0, k: 13 },
+  { code: 0x45, jt: 0, jf: 1, k: 0x02 },
+  { code: 0x06, jt: 0, jf: 0, k: 0 },
+  { code: 0x06, jt: 0, jf: 0, k: 0xffff_ffff },
+];
+
+/**
+ * Lets no more clients into the queue of a listening TCP socket, whichever processes have it open: so it can be accepted empty and
+ * closed, and nobody in it is lost. Who tries to connect meanwhile is not heard, tries again, and is refused once all have closed it.
+ */
+export function stopArrivals({ address, fd }: BoundSocket): void {
+  if (address.transport !== "tcp" && address.transport !== "tls") return;
+  const filter = Buffer.alloc(8 * DROP_SYN.length);
+  for (const [at, { code, jt, jf, k }] of DROP_SYN.entries()) {
+    filter.writeUInt16LE(code, 8 * at);
+    filter[8 * at + 2] = jt;
+    filter[8 * at + 3] = jf;
+    filter.writeUInt32LE(k, 8 * at + 4);
+  }
+  // struct sock_fprog: the number of instructions, and where they are.
+  const program = Buffer.alloc(16);
+  program.writeUInt16LE(DROP_SYN.length);
+  program.writeBigUInt64LE(BigInt(ptr(filter)), 8);
+  // Where it is not allowed, who connects at the very moment of the end is cut off.
+  libc?.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(program), program.length);
 }
 
 /** Closes this process's descriptor, and removes the file of a unix socket. For a socket that nobody else serves. */

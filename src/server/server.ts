@@ -1,7 +1,7 @@
 /**
  * The server: ties listeners, connections, the routing table, hosts and modules together, and takes them apart again.
  */
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
 import type { Socket } from "bun";
 import { version } from "../../package.json";
 import type { ListenAddress } from "../config/listen";
@@ -148,6 +148,8 @@ export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModul
   }
 }
 
+/** Of the event loop, each of which accepts all that wait; the first may be half over. */
+const ACCEPTING_TURNS = 2;
 /** Of the connections that a shutdown cuts, as many are named in the log. */
 const MAX_NAMED = 10;
 
@@ -440,8 +442,11 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   async #stop(reason: string): Promise<void> {
-    this.dispatch.isDraining = true;
+    // Whoever is in the queue already is let in: it would be cut off with it.
+    if (this.#listeners.length > 0) for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
     for (const listener of this.#listeners) listener.stop();
+    // Not before: whoever is told to close asks on another connection, and must find out at once that nobody listens.
+    this.dispatch.isDraining = true;
     for (const connection of this.#connections) connection.draining();
     await this.#waitForConnections(reason);
     await this.http2?.close();
