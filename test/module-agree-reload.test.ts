@@ -27,7 +27,7 @@ const EXCLUSIVE = (word: string): string =>
     `reload: "exclusive",
      setup() { (globalThis.testOwners ??= []).push("${word} in"); },
      handoff: () => "${word}",
-     dispose() { globalThis.testOwners.push("${word} out"); },`,
+     async dispose() { await Bun.sleep(25); globalThis.testOwners.push("${word} out"); },`,
   );
 
 /** What EXCLUSIVE modules did since the last look. */
@@ -186,6 +186,8 @@ test.each<[string, () => Promise<Agreement>, string]>([
         await process.registry.reload();
         fixture.write("greet.ts", answering("greet 2"));
         fixture.write("own.ts", EXCLUSIVE("two"));
+        // So that the next reload could take the refused version for one that it knows.
+        await fixture.buildSettled("greet");
         agree = agreeing;
         expect(String(await rejection(process.registry.reload()))).toContain(reason);
         expect([process.ask("GREET"), process.ask("OWN")]).toEqual(["greet 1", "own one"]);
@@ -220,6 +222,22 @@ test("a refused exclusive module's old version comes back after the new one has 
     await process.registry.close();
     ownersSeen();
   }));
+
+test("an exclusive module is taken down after the other modules have started, so that it is away for a short time", () =>
+  withFixture({ "own.ts": EXCLUSIVE("one"), "zed.ts": answering("zed 1") }, (fixture) =>
+    withProcess(
+      fixture,
+      () => Promise.resolve(AGREED),
+      async (process) => {
+        await process.registry.reload();
+        ownersSeen();
+        fixture.write("own.ts", EXCLUSIVE("two"));
+        fixture.write("zed.ts", answering("zed 2", 'setup() { globalThis.testOwners.push("zed in"); },'));
+        expect(told(await process.registry.reload())).toEqual(["own swapped v2", "zed swapped v2"]);
+        expect(ownersSeen()).toEqual(["zed in", "one out", "two in"]);
+      },
+    ),
+  ));
 
 test("a process that cannot look at its modules says so to the others", () =>
   withFixture({ "greet.ts": answering("greet 1") }, async (fixture) => {

@@ -1,6 +1,6 @@
 /** A process that is started in place of a lost one serves what the others serve, whatever lies on the disk. */
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pruneBundles } from "../src/module/build";
 import { withFixture, type Fixture } from "./module-fixture";
@@ -95,6 +95,7 @@ test("a version is started with the settings that it serves with elsewhere", () 
 test.each<[string, (file: string) => void]>([
   ["gone", (file) => rmSync(file)],
   ["damaged", (file) => writeFileSync(file, "export default 7;")],
+  ["damaged and of the right size", (file) => writeFileSync(file, "x".repeat(statSync(file).size))],
 ])("a bundle that is %s is built again from the file, and the verdict says so", (_, spoil) =>
   withFixture({ "greet.ts": answering("greet 1") }, (fixture) =>
     withPair(fixture, async (old, fresh) => {

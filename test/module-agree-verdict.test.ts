@@ -63,6 +63,12 @@ test("the worst outcome of a module wins, and a failure in one process is told w
   );
 });
 
+test("a failure of the first process is told with its number, too", () => {
+  const own = verdict([moduleVerdict("failed", { error: "no port" })]);
+  const refused = verdict([moduleVerdict("failed", { error: "process 1: no port", isRefused: true })]);
+  expect(merged(own, refused).modules[0]?.error).toBe("process 1: no port");
+});
+
 test("a failure that all processes have alike is told as it is", () => {
   const own = verdict([moduleVerdict("failed", { error: "Unexpected }", isConflict: true })]);
   const all = merged(own, own);

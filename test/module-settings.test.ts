@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import type { ReloadSettings } from "../src/module/module-set";
+import { readShape } from "../src/module/shape";
 import { identityOf, isSameSettings } from "../src/module/settings";
 import { rejection, withFixture, type Fixture } from "./module-fixture";
 import { answering, DEFAULT_SETTINGS, TestProcess, TestRound, TestServer, told } from "./support/registry";
@@ -90,6 +91,25 @@ test("enabled switches a module off and on, also one that ships with hrmr", () =
       expect([process.ask("WORD"), process.ask("SHIP")]).toEqual(["back", null]);
     }),
   ));
+
+test("settings say what the routes don't, where it is possible at all", () => {
+  const nothing = (): void => undefined;
+  const routes = { A: nothing, B: { run: "inline", timeoutMs: 5, handle: nothing }, C: { connect: nothing }, "/d": { fetch: nothing } };
+  const app = new (class App {
+    fetch(): Response {
+      return new Response("");
+    }
+  })();
+  const definition = { routes: { ...routes, "/e": { websocket: {} }, "/f": app } };
+  const config = { run: "pool", timeouts: { handlerMs: 9 } };
+  const specs = readShape("m", definition, undefined, config).routes.map(({ spec }) => `${spec.key} ${spec.run} ${spec.timeoutMs}`);
+  expect(specs).toEqual(["A pool 9", "B inline 5", "C inline 9", "/d pool 9", "/e inline 9", "/f pool 9"]);
+  const unsaid = readShape("m", definition).routes.map(({ spec }) => `${spec.run} ${spec.timeoutMs}`);
+  expect(unsaid).toEqual(["inline undefined", "inline 5", ...Array<string>(4).fill("inline undefined")]);
+  expect(readShape("m", { routes, reload: "exclusive" }, undefined, { reload: "swap" }).reload).toBe("swap");
+  // What the config's own check would not have let through counts as not said.
+  expect(readShape("m", { routes }, undefined, { run: "pond", reload: 1, timeouts: { handlerMs: "9" } })).toMatchObject({ reload: "swap" });
+});
 
 test("times and the number of versions are the new ones from then on", () =>
   withFixture({ "word.ts": WORDY }, (fixture) =>

@@ -53,7 +53,6 @@ async function bringBack({ registry }: Run, { entry }: Candidate, replaced: NonN
 /** Gives the reload up as a whole: everything serves as before it. */
 export async function dropAll(run: Run, reason: string): Promise<void> {
   const candidates = [...run.candidates.values()];
-  run.removed.clear();
   for (const candidate of candidates) await drop(run, candidate, { text: reason, isConflict: false, isRefused: true });
   if (candidates.some(({ replaced }) => replaced !== null)) planWithout(run);
 }

@@ -31,7 +31,9 @@ async function buildIfChanged(run: Run, entry: ModuleEntry, file: FoundModule): 
   const { live } = entry;
   const settings = settingsOf(run, file.name);
   const isSame = live !== null && live.spec.source === file.file && isSameSettings(live.spec.config, settings);
-  if (isSame && entry.error === null && entry.built !== null && !hasChanged(entry.built.inputs, run.seen)) return null;
+  // A build whose version never came to serve (the reload was refused) says nothing about the one that does.
+  const known = entry.built?.hash === live?.hash && entry.error === null ? entry.built : null;
+  if (isSame && known !== null && !hasChanged(known.inputs, run.seen)) return null;
   entry.built = await buildModule(file, { stateDir: registry.options.stateDir, external: settings.external ?? [] });
   if (isSame && live.hash === entry.built.hash) {
     // Back to what serves: a failed edit was undone.
