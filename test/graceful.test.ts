@@ -25,7 +25,7 @@ for (const processes of [1, 2]) {
     test(`${signal} to ${server} under keep-alive load: no request fails`, () =>
       withProcesses(processes, async (hub) => {
         const pids = await allPids(hub);
-        const askers = new Askers(hub.port, 8, ["http"]);
+        const askers = new Askers(hub.port, 4, ["http", "fresh"]);
         await askers.answers(200);
         hub.program.signal(signal);
         const { failures, refused } = await askers.ended();

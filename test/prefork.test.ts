@@ -314,3 +314,35 @@ test("hrmr restart replaces every process, and no client loses a request", () =>
     expect(tally.refused).toBe(0);
     expect((await hub.status()).pid).toBe(hub.program.pid);
   }));
+
+for (const [what, text] of [
+  ["broken", "export default {"],
+  ["newer", whoModule(7)],
+  ["gone", null],
+] as const) {
+  test(`what replaces a lost process serves what the others serve, though the file is ${what} by then`, () =>
+    withProcesses(3, async (hub) => {
+      const [, victim = 0] = await servingPids(hub);
+      if (text === null) hub.remove("modules/who.ts");
+      else hub.write("modules/who.ts", text);
+      process.kill(victim, "SIGKILL");
+      await hub.program.waitFor(/process 2 \(pid \d+\) serves in its place/);
+      const clients = await connectToEach(hub, await servingPids(hub));
+      expect(clients.size).toBe(3);
+      for (const client of clients.values()) expect((await askWho(client)).version).toBe(1);
+      const { modules, state } = await hub.status();
+      expect(modules.find(({ name }) => name === "who")).toMatchObject({ state: "serving" });
+      expect(state).toBe("serving");
+      // And it takes part in what comes next.
+      hub.write("modules/who.ts", whoModule(8));
+      expect(await hub.ask("RELOAD\n")).toMatch(/^OK who v\d+ \(was v\d+\)/);
+      for (const client of clients.values()) expect((await askWho(client)).version).toBe(8);
+    }));
+}
+
+test("a restart of the processes serves what was served, though the file is broken by then", () =>
+  withProcesses(2, async (hub) => {
+    hub.write("modules/who.ts", "export default {");
+    expect(await runProgram(["restart"], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });
+    for (const client of (await connectToEach(hub, await servingPids(hub))).values()) expect((await askWho(client)).version).toBe(1);
+  }));
