@@ -37,7 +37,7 @@ export function isStreamed(response: Response): boolean {
 /** An answer of the server's own. */
 export function plainResponse(dispatch: Dispatch, status: number, text: string, headers: Record<string, string> = {}): Response {
   if (status >= 500) dispatch.counters.errors++;
-  return new Response(`${text}\n`, { status, headers: { "Content-Type": "text/plain;charset=utf-8", ...headers } });
+  return new GraphResponse(`${text}\n`, { status, headers: { "Content-Type": "text/plain;charset=utf-8", ...headers } });
 }
 
 /** Whether a handler failed since the engine refused to read on in a body above maxBodyBytes: the client is to blame. */
