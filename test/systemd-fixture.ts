@@ -34,8 +34,10 @@ export const noLibc = process.platform === "linux" && libc !== null ? null : "ne
 export interface NotifySocket {
   /** For NOTIFY_SOCKET. */
   readonly name: string;
-  /** The next message, as it came. Fails when none comes within 10 s. */
+  /** The next message, as it came. Fails when none comes within 10 s, and once the socket is closed. */
   next(): Promise<string>;
+  /** What is there already. */
+  takeAll(): string[];
   /** The next message that `pattern` is in; those before it are dropped. */
   waitFor(pattern: RegExp): Promise<string>;
   close(): void;
@@ -48,12 +50,19 @@ export function openNotifySocket({ isAbstract = false }: { isAbstract?: boolean 
   const fd = call((c) => c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const address = unixAddress(path, isAbstract);
   call((c) => c.bind(fd, address, address.length));
+  let isClosed = false;
+  const take = (): string | null => {
+    // The descriptor's number may be another socket's by now.
+    if (isClosed) throw new Error("The notify socket is closed.");
+    const bytes = new Uint8Array(MAX_MESSAGE_BYTES);
+    const count = Number(libc?.recv(fd, bytes, bytes.length, MSG_DONTWAIT) ?? -1);
+    return count < 0 ? null : new TextDecoder().decode(bytes.subarray(0, count));
+  };
   const next = async () => {
     const deadline = Date.now() + DEADLINE_MS;
-    const bytes = new Uint8Array(MAX_MESSAGE_BYTES);
     while (Date.now() < deadline) {
-      const count = Number(libc?.recv(fd, bytes, bytes.length, MSG_DONTWAIT) ?? -1);
-      if (count >= 0) return new TextDecoder().decode(bytes.subarray(0, count));
+      const message = take();
+      if (message !== null) return message;
       await Bun.sleep(2);
     }
     throw new Error(`No message came to the notify socket within ${DEADLINE_MS} ms.`);
@@ -61,6 +70,11 @@ export function openNotifySocket({ isAbstract = false }: { isAbstract?: boolean 
   return {
     name: isAbstract ? `@${path}` : path,
     next,
+    takeAll: () => {
+      const messages: string[] = [];
+      for (let message = take(); message !== null; message = take()) messages.push(message);
+      return messages;
+    },
     waitFor: async (pattern) => {
       for (;;) {
         const message = await next();
@@ -68,6 +82,7 @@ export function openNotifySocket({ isAbstract = false }: { isAbstract?: boolean 
       }
     },
     close: () => {
+      isClosed = true;
       libc?.close(fd);
       rmSync(dir, { recursive: true, force: true });
     },

@@ -10,7 +10,7 @@ const FIRST_FD = 3;
 /** More are a mistake in the environment, and no unit's. */
 const MAX_DESCRIPTORS = 4096;
 /** FileDescriptorName= of a stream socket that takes TLS only. */
-const TLS_NAME = "tls";
+export const TLS_NAME = "tls";
 
 // Linux, all architectures that Bun runs on.
 const AF_UNIX = 1;
@@ -132,6 +132,8 @@ function option(fd: number, level: number, name: number): number | null {
 /** A listener of the server: `fd` is the descriptor that serves it, null if it has yet to be opened. */
 export interface PlannedListener {
   readonly url: string;
+  /** null for a configured URL that is none. */
+  readonly address: ListenAddress | null;
   readonly fd: number | null;
 }
 
@@ -146,15 +148,15 @@ export function matchDescriptors(listen: readonly string[], found: readonly Desc
   const configured = listen.map((url) => ({ url, address: parseListen(url) }));
   const inherited = found.map((listener) => {
     const isTls = configured.some(({ address }) => address?.transport === "tls" && isHeldBy(address, listener));
-    return { url: urlOf(listener, isTls), fd: listener.fd };
+    const address = servedAs(listener, isTls);
+    return { url: formatListen(address), address, fd: listener.fd };
   });
   const missing = configured.filter(({ address }) => address === null || !found.some((listener) => isHeldBy(address, listener)));
-  return [...inherited, ...missing.map(({ url }) => ({ url, fd: null }))];
+  return [...inherited, ...missing.map((listener) => ({ ...listener, fd: null }))];
 }
 
-function urlOf({ address, name }: DescribedListener, isTls: boolean): string {
-  const takesTls = address.transport === "tcp" && (isTls || name === TLS_NAME);
-  return formatListen(takesTls ? { ...address, transport: "tls" } : address);
+function servedAs({ address, name }: DescribedListener, isTls: boolean): ListenAddress {
+  return address.transport === "tcp" && (isTls || name === TLS_NAME) ? { ...address, transport: "tls" } : address;
 }
 
 /** Whether opening `wanted` would fail, because `listener` has its address. */

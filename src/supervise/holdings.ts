@@ -4,13 +4,20 @@
  */
 import { existsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { formatListen } from "../config/listen";
+import { formatListen, type ListenAddress } from "../config/listen";
 import { defaultOptions, type Options } from "../config/options";
 import { UserError } from "../config/user-error";
-import { type BoundSocket, bindSockets, canBind } from "../server/bind";
+import { type BoundSocket, bindSockets, canBind, stopArrivals } from "../server/bind";
 import { emptyMadeFolder, type Folders, removeMadeFolder } from "../server/folders";
 import { listenAddresses } from "../server/listeners";
-import { type DescribedListener, describeListeners, inheritedListeners, matchDescriptors } from "./activation";
+import {
+  describeListeners,
+  type InheritedListener,
+  inheritedListeners,
+  matchDescriptors,
+  type PlannedListener,
+  TLS_NAME,
+} from "./activation";
 import { adoptLock, type FileLock, lockFile, lockText, pidText } from "./lock";
 import { closeUnused, type Estate, type HeldSocket, takeSocket } from "./takeover";
 
@@ -79,9 +86,11 @@ export class Holdings {
     for (const held of this.#locks) held.rewrite(held.path.endsWith(LOCK_FILE) ? lockText() : pidText());
   }
 
-  /** No client shall find a unix socket whose server is about to end. */
-  removeSocketFiles(): void {
-    for (const { address, isForeign } of this.sockets ?? []) {
+  /** No client shall find a server that is about to end. What systemd listens on stays open: it starts another one. */
+  closeDoors(): void {
+    for (const socket of this.sockets ?? []) {
+      const { address, isForeign } = socket;
+      if (!isForeign) stopArrivals(socket);
       if (address.transport === "unix" && !isForeign && existsSync(address.path)) unlinkSync(address.path);
     }
   }
@@ -93,7 +102,7 @@ export class Holdings {
 
   /** The start has failed. */
   abandon(): void {
-    if (this.#promised.length === 0) this.removeSocketFiles();
+    if (this.#promised.length === 0) this.closeDoors();
     emptyMadeFolder(this.#folders);
     this.release();
     removeMadeFolder(this.#folders);
@@ -132,30 +141,34 @@ function lock({ path, text, refused }: WantedLock): FileLock {
   return held;
 }
 
+/** What systemd opened, what a predecessor leaves, and what else is configured. */
 async function openSockets(options: Options, estate: Estate | null): Promise<HeldSocket[]> {
-  const addresses = listenAddresses(options);
-  // Who takes over got what systemd once handed to the first one.
-  if (estate === null) {
-    const activated = describeListeners(inheritedListeners(process.env, process.pid));
-    if (activated.length > 0) return await openActivated(options, activated);
-  }
-  const inherited = [...(estate?.sockets ?? [])];
-  const wanted = addresses.map((address) => ({ address, asked: formatListen(address) }));
-  const found = wanted.map(({ asked }) => takeSocket(inherited, asked));
-  closeUnused(inherited);
-  const missing = wanted.filter((_, at) => found[at] === null);
-  const bound = await bindSockets(missing.map(({ address }) => address));
+  const left = estate?.sockets ?? [];
+  // Who takes over got what systemd once handed to the first one: it is served on, configured or not.
+  const activated = describeListeners(estate === null ? inheritedListeners(process.env, process.pid) : foreignOf(left));
+  const isDefault = activated.length > 0 && Bun.deepEquals(options.listen, defaultOptions().listen);
+  const planned = matchDescriptors(isDefault ? [] : options.listen, activated);
+  const wanted = planned.map((listener) => {
+    const address = addressOf(listener, options);
+    return { address, fd: listener.fd, asked: formatListen(address) };
+  });
+  const own = left.filter(({ isForeign }) => !isForeign);
+  const found = wanted.map(({ address, fd, asked }): HeldSocket | null =>
+    fd === null ? takeSocket(own, asked) : { address, fd, asked, isForeign: true },
+  );
+  closeUnused(own);
+  const bound = await bindSockets(wanted.filter((_, at) => found[at] === null).map(({ address }) => address));
   return wanted.map(({ asked }, at) => found[at] ?? { ...(bound.shift() as BoundSocket), asked, isForeign: false });
 }
 
-/** What systemd opened, and what else is configured. */
-async function openActivated(options: Options, activated: readonly DescribedListener[]): Promise<HeldSocket[]> {
-  const isDefault = Bun.deepEquals(options.listen, defaultOptions().listen);
-  const planned = matchDescriptors(isDefault ? [] : options.listen, activated);
-  const addresses = listenAddresses({ ...options, listen: planned.map(({ url }) => url) });
-  const missing = await bindSockets(addresses.filter((_, at) => planned[at]?.fd === null));
-  return planned.map(({ url, fd }, at) => {
-    const socket = fd === null ? missing.shift() : { address: addresses[at], fd };
-    return { ...(socket as BoundSocket), asked: url, isForeign: fd !== null };
-  });
+/** The sockets that systemd opened, as it described them. */
+function foreignOf(sockets: readonly HeldSocket[]): InheritedListener[] {
+  return sockets.filter(({ isForeign }) => isForeign).map(({ fd, asked }) => ({ fd, name: asked.startsWith("tls:") ? TLS_NAME : "" }));
+}
+
+/** @throws UserError for a URL that is none, and for a tls:// listener without a certificate */
+function addressOf({ url, address, fd }: PlannedListener, options: Options): ListenAddress {
+  // An abstract unix socket can be inherited, and has no URL that could be configured.
+  if (fd !== null && address?.transport === "unix") return address;
+  return listenAddresses({ ...options, listen: [url] })[0] as ListenAddress;
 }
