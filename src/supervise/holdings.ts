@@ -33,6 +33,7 @@ export class Holdings {
   readonly sockets: readonly HeldSocket[] | null;
   readonly #folders: Folders;
   readonly #locks: FileLock[];
+  readonly #isSuccessor: boolean;
   /** Still the old process's: taken once this one serves. */
   readonly #promised: { path: string; fd: number; text: string }[];
 
@@ -41,11 +42,13 @@ export class Holdings {
     folders: Folders,
     locks: FileLock[],
     promised: { path: string; fd: number; text: string }[],
+    isSuccessor: boolean,
   ) {
     this.sockets = sockets;
     this.#folders = folders;
     this.#locks = locks;
     this.#promised = promised;
+    this.#isSuccessor = isSuccessor;
   }
 
   /**
@@ -62,7 +65,7 @@ export class Holdings {
         if (held !== undefined) promised.push({ ...held, text: wanted.text });
         else locks.push(lock(wanted));
       }
-      return new Holdings(canBind() ? await openSockets(options, estate) : null, folders, locks, promised);
+      return new Holdings(canBind() ? await openSockets(options, estate) : null, folders, locks, promised, estate !== null);
     } catch (error) {
       for (const held of locks) held.release();
       removeMadeFolder(folders);
@@ -102,7 +105,8 @@ export class Holdings {
 
   /** The start has failed. */
   abandon(): void {
-    if (this.#promised.length === 0) this.closeDoors();
+    // What the old server listens on is its own again.
+    if (!this.#isSuccessor) this.closeDoors();
     emptyMadeFolder(this.#folders);
     this.release();
     removeMadeFolder(this.#folders);

@@ -240,7 +240,9 @@ class Master implements Operations {
       const next = names === null && !isWatched ? await this.#setup.resolve() : null;
       const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
       if (refused.length > 0) return cannotChange(refused);
-      const report = await running.group.reload(names, next?.options ?? null);
+      // The modules need not be looked at with new eyes when nothing is new.
+      const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
+      const report = await running.group.reload(names, isNew ? next.options : null);
       if (next !== null) this.#reconfigured(running, next);
       return report;
     } catch (error) {
@@ -311,7 +313,7 @@ class Master implements Operations {
       this.#isStopping = true;
       this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
       this.#notifier.stopping(reason);
-      this.#running.holdings.removeSocketFiles();
+      this.#running.holdings.closeDoors();
       void this.#drain(reason, null);
     }
     if (force) this.#running.group.cut(reason);
