@@ -8,6 +8,7 @@ import { UserError } from "../config/user-error";
 import { createLog } from "../observe/log";
 import { tellLauncher } from "../supervise/daemon";
 import type { StartSummary } from "../supervise/group";
+import { reapOrphans } from "../supervise/reaper";
 import { selfCommand } from "../supervise/self";
 import { onStray } from "./fail";
 import { readStartFlags, START_ARGS } from "./start-flags";
@@ -25,6 +26,7 @@ export const startCommand = defineCommand({
     if (startFlags.daemonize === true) return await startDaemon(await resolve(), args);
     // Not before: help and wrong usage need no server.
     const { runMaster } = await import("../supervise/master");
+    reapOrphans();
     const started = runMaster({
       resolve,
       makeLog(options) {
