@@ -121,6 +121,8 @@ export class Call implements InFlight {
 
   /** The connection is gone. */
   dropped(): void {
+    // Before the reply that nobody gets.
+    this.tell();
     this.abandon(new DOMException("The client closed the connection.", "AbortError"), new Response(null, { status: 204 }));
   }
 
