@@ -21,7 +21,7 @@ async function startFirst(...args: string[]) {
   const dir = mkdtempSync(join(tmpdir(), "hrmr-pid1-"));
   cleanups.push(() => rmSync(dir, { recursive: true, force: true }));
   mkdirSync(join(dir, "modules"));
-  const leave = 'Bun.spawn(["sh", "-c", "(exit 3) >&- & echo $!"]).stdout.text()';
+  const leave = 'Bun.spawn(["sh", "-c", "(sleep 0.1; exit 3) >&- & echo $!"]).stdout.text()';
   const slow = 'new Promise((resolve) => setTimeout(() => resolve("done\\n"), 500))';
   const routes = `{ "ORPHAN": () => ${leave}, "SLOW": () => ${slow} }`;
   writeFileSync(
@@ -30,7 +30,7 @@ async function startFirst(...args: string[]) {
   );
   const child = Bun.spawn([...NAMESPACE, ...program(), "start", "--port", "0", ...args], {
     cwd: dir,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "ignore"],
   });
   cleanups.push(async () => {
     for (const pid of childrenOf(child.pid)) process.kill(pid, "SIGKILL");
