@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { program, runProgram, startProgram } from "./support/program";
 
-const FILES = [".gitignore", "hrmr.d.ts", "hrmr.json", "hrmr.schema.json", "modules", "static_html", "tsconfig.json"];
+const FILES = [".gitignore", "hrmr-test.d.ts", "hrmr.d.ts", "hrmr.json", "hrmr.schema.json", "modules", "static_html", "tsconfig.json"];
 
 let root: string;
 beforeAll(() => {

@@ -34,7 +34,11 @@ export function projectFiles(): [path: string, text: string][] {
     // npm leaves a .gitignore out of a package, so it has no dot there.
     return [entry.name === "gitignore" ? ".gitignore" : relative(folder, path), readFileSync(path, "utf8")];
   });
-  files.push(["hrmr.d.ts", moduleTypes()], [JSON_SCHEMA_FILE, `${JSON.stringify(jsonSchema(), null, 2)}\n`]);
+  files.push(
+    ["hrmr.d.ts", moduleTypes()],
+    ["hrmr-test.d.ts", readFileSync(assetPath("src/cli/test-contract.d.ts"), "utf8")],
+    [JSON_SCHEMA_FILE, `${JSON.stringify(jsonSchema(), null, 2)}\n`],
+  );
   return files.sort(([a], [b]) => (a < b ? -1 : 1));
 }
 

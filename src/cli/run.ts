@@ -16,6 +16,8 @@ const COMMANDS: SubCommandsDef = {
   validate: () => import("./validate").then((file) => file.validateCommand),
   init: () => import("./init").then((file) => file.initCommand),
   new: () => import("./new").then((file) => file.newCommand),
+  add: () => import("./add").then((file) => file.addCommand),
+  test: () => import("./test").then((file) => file.testCommand),
   cert: () => import("./cert").then((file) => file.certCommand),
   send: () => import("./send").then((file) => file.sendCommand),
   service: () => import("./service").then((file) => file.serviceCommand),
