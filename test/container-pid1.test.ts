@@ -45,7 +45,7 @@ async function startFirst(...args: string[]) {
   }
   const pid = childrenOf(child.pid)[0] ?? 0;
   expect(idInNamespace(pid)).toBe("1");
-  return { pid, address: `127.0.0.1:${/:(\d+)\b/.exec(text.slice(text.indexOf("tcp:")))?.[1]}`, exited: child.exited };
+  return { dir, pid, address: `127.0.0.1:${/:(\d+)\b/.exec(text.slice(text.indexOf("tcp:")))?.[1]}`, exited: child.exited };
 }
 
 function statOf(pid: number | string): { state: string; parent: number } | null {
@@ -86,6 +86,14 @@ describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not 
     process.kill(pid, signal);
     expect((await slow).stdout).toBe("done\n");
     expect(await exited).toBe(0);
+  });
+
+  test("an upgrade is refused, which the container would end with", async () => {
+    const { dir, address } = await startFirst();
+    const { exitCode, stderr } = await runProgram(["upgrade"], { cwd: dir });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("Process 1 cannot be replaced: a container ends with it");
+    expect((await runProgram(["send", address, "SLOW"])).stdout).toBe("done\n");
   });
 
   test.each([1, 2])("orphans that end do not stay in the process table (%p processes)", async (processes) => {

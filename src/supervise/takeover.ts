@@ -35,15 +35,22 @@ type ToOld = { readonly type: "serving" } | { readonly type: "failed"; readonly 
 /** A module may take its time to load, and there may be many. */
 const TAKEOVER_MS = 120_000;
 const FIRST_FD = 3;
+const FIRST_PROCESS = 1;
 
 /**
  * Starts the new process and waits until it serves.
  *
  * @param args  of the command line
  * @returns its process id
- * @throws UserError TAKEOVER_FAILED with its reason; it is gone then, and this process serves on
+ * @throws UserError FIRST_PROCESS, or TAKEOVER_FAILED with its reason; it is gone then, and this process serves on
  */
 export async function handOver(estate: Estate, args: readonly string[]): Promise<number> {
+  if (process.pid === FIRST_PROCESS) {
+    throw new UserError("Process 1 cannot be replaced: a container ends with it, and the new process would end too.", {
+      code: "FIRST_PROCESS",
+      hint: "Start a new container instead; nothing was changed.",
+    });
+  }
   const fds = [...estate.locks, ...estate.sockets].map(({ fd }) => fd);
   const renumbered: Estate = {
     failing: estate.failing,
