@@ -1,27 +1,36 @@
 #!/usr/bin/env bun
 /**
- * The entry: starts the command line and turns its end into an exit code.
+ * The entry: starts the command line and turns its end into an exit code. Or it is one of the server's processes: then it loads what
+ * that needs, and nothing else.
  */
-import { catchStrays, fail, onStray } from "./cli/fail";
-import { runCli } from "./cli/run";
 import { ROLE_VARIABLE } from "./supervise/self";
 
+const role = takeRole();
+if (role === "module") {
+  const { runModuleProcess } = await import("./host/process-main");
+  await runModuleProcess();
+}
+const { catchStrays, fail } = await import("./cli/fail");
 catchStrays();
 try {
-  process.exit(await play(takeRole()));
+  process.exit(await play());
 } catch (error) {
   fail(error);
 }
 
 /** Processes that module code starts must not take themselves for one of the server's. */
 function takeRole(): string | undefined {
-  const role = process.env[ROLE_VARIABLE];
+  const taken = process.env[ROLE_VARIABLE];
   delete process.env[ROLE_VARIABLE];
-  return role;
+  return taken;
 }
 
-async function play(role: string | undefined): Promise<number> {
-  if (role !== "server") return await runCli(process.argv.slice(2));
-  const { runChild } = await import("./supervise/child");
-  return await runChild(onStray);
+async function play(): Promise<number> {
+  if (role === "server") {
+    const { runChild } = await import("./supervise/child");
+    const { onStray } = await import("./cli/fail");
+    return await runChild(onStray);
+  }
+  const { runCli } = await import("./cli/run");
+  return await runCli(process.argv.slice(2));
 }

@@ -106,7 +106,7 @@ const refused: [string, unknown, string][] = [
     'route "A" has the unknown option "timeoutMS". Did you mean "timeoutMs"?',
   ],
   ["framing on fetch", { routes: { "/": { fetch, framing: "line" } } }, 'route "/" has the unknown option "framing".'],
-  ["another run", { routes: { A: { handle, run: "process" } } }, 'route "A": "run" is "process", and must be "inline" or "pool".'],
+  ["another run", { routes: { A: { handle, run: "thread" } } }, 'route "A": "run" is "thread", and must be "inline", "pool" or "process".'],
   [
     "a connect on the pool",
     { routes: { A: { connect: handle, run: "pool" } } },

@@ -49,6 +49,7 @@ const STATE_COLOURS: Record<ModuleState | ServerStatus["state"], Colour> = {
   draining: "yellow",
   failed: "red",
   unavailable: "red",
+  quarantined: "red",
 };
 
 /** @returns the state's name in its colour */

@@ -32,3 +32,15 @@ export class HandlerError extends Error {
 export class HostLostError extends Error {
   override readonly name = "HostLostError";
 }
+
+/** The module is in quarantine: its code ended its host again and again, and gets no calls for a while. It never began. */
+export class UnavailableError extends Error {
+  override readonly name = "UnavailableError";
+  /** Until the next try. At least 1. */
+  readonly retryAfterSeconds: number;
+
+  constructor(message: string, retryAfterSeconds: number) {
+    super(message);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}

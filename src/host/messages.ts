@@ -1,5 +1,6 @@
 /**
- * What crosses between the main thread and a thread of the pool.
+ * What crosses between the main thread and a thread of the pool, and in the same way between the server and a module's process, which
+ * is a thread with walls around it: what is said of threads here holds for both.
  *
  * Calls and replies travel in flat arrays, one postMessage a tick each way: an array of primitives is cloned many times
  * faster than objects, and a message costs more than what is in it. Bytes travel as latin1 strings: a Uint8Array in a
@@ -8,11 +9,16 @@
  */
 import type { Client } from "../module/contract";
 import type { ModuleErrorData } from "../module/describe-error";
+import type { Handoff } from "../module/load";
+import type { RemoteShape } from "../module/remote";
 import type { LogFields } from "../observe/log-fields";
 import type { LoadSpec } from "./spec";
 
+/** Memory that both sides see: a SharedArrayBuffer, or the same pages mapped into two processes. */
+export type SharedMemory = Int32Array<ArrayBufferLike>;
+
 /**
- * Words of the Int32Array that a thread shares with the main thread.
+ * Words of the SharedMemory of a thread and the main thread.
  *
  * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the thread from n to n + 1 to
  * begin call n, the main thread from where it stands to the end of what it sent, to take back all that has not begun.
@@ -119,18 +125,39 @@ export const STREAM_WINDOW = 4;
 
 /** Main thread to pool thread, beside call batches. */
 export type ToWorker =
-  | { readonly type: "init"; readonly shared: Int32Array<SharedArrayBuffer>; readonly host: number; readonly loadTimeoutMs: number }
-  | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null }
+  | {
+      readonly type: "init";
+      readonly shared: SharedMemory | null;
+      readonly host: number | "process";
+      readonly loadTimeoutMs: number;
+      readonly maxMemoryMb?: number;
+    }
+  /** The import alone: nothing of the module runs but its top level. The "load" that follows goes on with it. */
+  | { readonly type: "import"; readonly spec: LoadSpec }
+  /** `previousId`: hands over from this generation, in the same thread. `handed`: what one in another process gave. */
+  | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null; readonly handed?: { readonly data: unknown } }
+  | { readonly type: "handoff"; readonly id: number }
   | { readonly type: "retire"; readonly id: number }
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
   | { readonly type: "credit"; readonly seq: number }
   | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
   | { readonly type: "ping"; readonly ping: number };
 
-/** Pool thread to main thread, beside reply batches. Loads and retirements are answered one by one, in their order. */
+/** What a task came to. */
+export interface TaskDone {
+  readonly type: "done";
+  /** For the verdict. */
+  readonly notes: readonly string[];
+  /** Of an import. */
+  readonly shape?: RemoteShape;
+  /** Of a handoff; null: the module has none. */
+  readonly handoff?: Handoff | null;
+}
+
+/** Pool thread to main thread, beside reply batches. Imports, loads, handoffs and retirements are answered one by one, in their order. */
 export type ToMain =
   | { readonly type: "stage" }
-  | { readonly type: "done"; readonly notes: readonly string[] }
+  | TaskDone
   | { readonly type: "failed"; readonly module: ModuleErrorData | null; readonly error: FailureData }
   | { readonly type: "pong"; readonly ping: number }
   /** A handler reads its request's body. 0: it wants no more of it. */

@@ -1,42 +1,46 @@
 /** Loading into and retiring from one thread, one after another: which generations it has, and how that survives its replacement. */
-import type { Log } from "../module/contract";
 import { ModuleError } from "../module/describe-error";
+import type { Handoff } from "../module/load";
+import type { RemoteShape } from "../module/remote";
 import { HandlerError, HostLostError } from "./errors";
-import type { ToMain, ToWorker } from "./messages";
+import type { TaskDone, ToMain, ToWorker } from "./messages";
 import type { LoadSpec } from "./spec";
 
 interface Task {
-  readonly message: Extract<ToWorker, { type: "load" | "retire" }>;
+  readonly message: Extract<ToWorker, { type: "import" | "load" | "handoff" | "retire" }>;
   readonly id: number;
   /** null: the thread starts anew and loads what it had. */
-  readonly done: PromiseWithResolvers<readonly string[]> | null;
+  readonly done: PromiseWithResolvers<TaskDone> | null;
 }
 
 interface TasksOwner {
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
-  readonly log: Log;
   generations(): Iterable<LoadSpec>;
+  /** What was loaded before could not be loaded again. */
+  notRestored(id: number, error: Error): void;
+  /** It is loaded again. */
+  restored(id: number): void;
 }
+
+const NOTHING: TaskDone = { type: "done", notes: [] };
 
 export class ThreadTasks {
   /** Ids of the generations that the thread can run. */
   readonly loaded = new Set<number>();
-  readonly #thread: number;
   readonly #owner: TasksOwner;
   readonly #post: (message: ToWorker) => void;
   /** The first one is under way if `#sentAt` is set. */
   #queue: Task[] = [];
   #sentAt: number | null = null;
-  /** What failed to load here; a thread that starts anew does not try again. */
+  /** What failed to load here; a thread that starts anew does not try again, unless it is asked to. */
   readonly #refused = new Set<number>();
   /** What a step of these generations may take, where they say it. In milliseconds. */
   readonly #loadMs = new Map<number, number>();
   #isUp = false;
   #closed: Error | null = null;
 
-  constructor(thread: number, owner: TasksOwner, post: (message: ToWorker) => void) {
-    this.#thread = thread;
+  constructor(owner: TasksOwner, post: (message: ToWorker) => void) {
     this.#owner = owner;
     this.#post = post;
   }
@@ -49,14 +53,40 @@ export class ThreadTasks {
     return this.#sentAt !== null;
   }
 
+  /** What could not be loaded is to be tried again by the next thread. */
+  forgive(id: number): void {
+    this.#refused.delete(id);
+  }
+
   /** Whether the thread has the generation, or will have it. */
   mayServe(id: number): boolean {
     return !this.#refused.has(id);
   }
 
-  /** @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its life. */
-  load(spec: LoadSpec, previousId: number | null): Promise<readonly string[]> {
-    return this.#add({ type: "load", spec, previousId }, spec.id);
+  /** @returns its shape. Rejects as `load`. */
+  async import(spec: LoadSpec): Promise<RemoteShape> {
+    const { shape } = await this.#add({ type: "import", spec }, spec.id);
+    if (shape === undefined) throw new Error("An import was answered without a shape. This is a bug in hrmr; please report it.");
+    return shape;
+  }
+
+  /**
+   * @param handed what the version before gave, in another process; undefined: nothing
+   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its life.
+   */
+  async load(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<readonly string[]> {
+    const message = { type: "load", spec, previousId, ...(handed === undefined ? null : { handed }) } as const;
+    return (await this.#add(message, spec.id)).notes;
+  }
+
+  /** @returns null: the module has no handoff. Never rejects. */
+  async handoff(id: number): Promise<Handoff | null> {
+    if (!this.loaded.has(id)) return { error: "it was not loaded" };
+    try {
+      return (await this.#add({ type: "handoff", id }, id)).handoff ?? null;
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
   }
 
   /** Resolves when the generation is gone from the thread. */
@@ -94,7 +124,7 @@ export class ThreadTasks {
     const task = this.#queue.shift();
     this.#sentAt = null;
     if (task !== undefined) {
-      if (message.type === "done") this.#succeed(task, message.notes);
+      if (message.type === "done") this.#succeed(task, message);
       else this.#fail(task, errorOf(message));
     }
     this.#next();
@@ -129,9 +159,12 @@ export class ThreadTasks {
       this.#queue.shift();
       this.#fail(current, blame);
     }
-    const gone = this.#queue.filter((task) => task.message.type === "retire");
-    this.#queue = this.#queue.filter((task) => task.message.type === "load" && task.done !== null);
-    for (const task of gone) task.done?.resolve([]);
+    const gone = this.#queue.filter(({ message }) => message.type === "retire" || message.type === "handoff");
+    this.#queue = this.#queue.filter((task) => !gone.includes(task) && task.done !== null);
+    for (const { message, done } of gone) {
+      if (message.type === "retire") done?.resolve(NOTHING);
+      else done?.reject(new HostLostError("its state was lost"));
+    }
   }
 
   close(reason: Error): void {
@@ -142,11 +175,11 @@ export class ThreadTasks {
     for (const task of queue) task.done?.reject(reason);
   }
 
-  #add(message: Task["message"], id: number): Promise<readonly string[]> {
+  #add(message: Task["message"], id: number): Promise<TaskDone> {
     if (this.#closed !== null) return Promise.reject(this.#closed);
     if (message.type === "retire") this.#dropUnsent(id);
-    const done = Promise.withResolvers<readonly string[]>();
-    if (message.type === "retire" && !this.#isUp) done.resolve([]);
+    const done = Promise.withResolvers<TaskDone>();
+    if (message.type === "retire" && !this.#isUp) done.resolve(NOTHING);
     else this.#queue.push({ message, id, done });
     this.#next();
     return done.promise;
@@ -162,22 +195,29 @@ export class ThreadTasks {
     const task = this.#queue[0];
     if (task === undefined || this.#sentAt !== null || !this.#isUp) return;
     const { message } = task;
-    if (message.type === "load" && message.spec.loadMs !== undefined) this.#loadMs.set(task.id, message.spec.loadMs);
+    if ("spec" in message && message.spec.loadMs !== undefined) this.#loadMs.set(task.id, message.spec.loadMs);
     this.#sentAt = performance.now();
-    this.#post(message);
+    try {
+      this.#post(message);
+    } catch (error) {
+      // It cannot be sent, to anybody.
+      this.#sentAt = null;
+      this.#queue.shift();
+      this.#fail(task, error instanceof Error ? error : new Error(String(error)));
+      this.#next();
+    }
   }
 
-  #succeed(task: Task, notes: readonly string[]): void {
-    if (task.message.type === "load") this.loaded.add(task.id);
-    task.done?.resolve(notes);
+  #succeed({ message, id, done }: Task, result: TaskDone): void {
+    if (message.type === "load") this.loaded.add(id);
+    if (done !== null) done.resolve(result);
+    else this.#owner.restored(id);
   }
 
-  #fail(task: Task, error: Error): void {
-    if (task.message.type === "load") this.#refused.add(task.id);
-    if (task.done !== null) return task.done.reject(error);
-    this.#owner.log.error(
-      `Load ${task.id} could not be put back into pool thread ${this.#thread}, and runs on the others: ${error.message}`,
-    );
+  #fail({ message, id, done }: Task, error: Error): void {
+    if (message.type === "load") this.#refused.add(id);
+    if (done !== null) done.reject(error);
+    else this.#owner.notRestored(id, error);
   }
 }
 

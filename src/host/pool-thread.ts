@@ -1,8 +1,9 @@
 /**
- * One thread of the pool, as the main thread sees it: what was sent to it, what of that has begun, whether it is alive,
- * and its replacement when it is not.
+ * One thread of the pool, or one module's process, as the main thread sees it: what was sent to it, what of that has begun, whether it
+ * is alive, and its replacement when it is not.
  */
 import type { Log } from "../module/contract";
+import { asHost } from "../module/host-context";
 import { logWith } from "../observe/log-fields";
 import { HandlerError, HandlerTimeoutError, HostLostError } from "./errors";
 import {
@@ -20,17 +21,25 @@ import {
   kindOf,
   RUNNING,
   seqOf,
+  SHARED_WORDS,
+  type SharedMemory,
   targetOf,
   type ToMain,
   type ToWorker,
 } from "./messages";
 import type { CallHolder, PooledCall } from "./pool-call";
+import type { OpenPlace, Place, PlaceFacts } from "./place";
 import { RemoteStream } from "./pool-stream";
 import { ThreadTasks } from "./pool-tasks";
-import { createShared, readSaved } from "./saved-replies";
+import { readSaved } from "./saved-replies";
 import type { LoadSpec } from "./spec";
 
 export interface ThreadOwner {
+  /** For messages: "pool thread 3". */
+  nameOf(index: number): string;
+  readonly open: OpenPlace;
+  /** Its places are processes: what they say and write may be anything. */
+  readonly isApart: boolean;
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
   readonly log: Log;
@@ -42,13 +51,23 @@ export interface ThreadOwner {
   hasRoom(): void;
   /** Handlers took `us` microseconds for `calls` calls. */
   noteCost(us: number, calls: number): void;
-  lost(reason: string, thread: number): void;
+  /**
+   * @param culprit the generation whose code the thread was lost to, as far as that can be told; null: it cannot
+   * @returns whether the thread is to start anew; else it waits for `resume`
+   */
+  lost(reason: string, thread: Thread, culprit: number | null): boolean;
+  /** A generation could not be loaded into a thread that had started anew. */
+  notRestored(id: number, error: Error, thread: Thread): void;
+  restored(id: number): void;
 }
 
-export type ThreadState = "idle" | "running" | "blocked" | "restarting" | "closed";
+export type ThreadState = "idle" | "running" | "blocked" | "restarting" | "stopped" | "closed";
 
+const NO_MEMORY: SharedMemory = new Int32Array(SHARED_WORDS);
 /** Calls sent ahead of the running one. More would make larger batches, and more to take back from a slow handler. */
 const MAX_AHEAD = 64;
+/** More than ever wait in a thread. */
+const MOST_AHEAD = 65_536;
 /** A thread with calls waiting in it that begins none for this long is blocked by a slow handler: others get them. */
 const QUIET_MS = 50;
 /** How long a thread may be silent that has begun no call. */
@@ -66,8 +85,10 @@ export class Thread implements CallHolder {
   restarts = 0;
   callCount = 0;
   readonly #owner: ThreadOwner;
-  #worker: Worker | null = null;
-  #shared = createShared();
+  #place: Place | null = null;
+  #shared: SharedMemory = NO_MEMORY;
+  /** Sent calls whose time ran out while the thread showed no life: one of them may hold it. Generations by call. */
+  readonly #overdue = new Map<number, number>();
   #nextSeq = 1;
   #outgoing: CallBatch = [];
   /** How many calls may wait in the thread; 1 after it was found blocked, doubled by each sign of life. */
@@ -81,17 +102,39 @@ export class Thread implements CallHolder {
   #failures = 0;
   #startedAt = 0;
   #restartTimer: Timer | null = null;
-  #lastError = "";
 
   constructor(index: number, owner: ThreadOwner) {
     this.index = index;
     this.#owner = owner;
-    this.tasks = new ThreadTasks(index, owner, (message) => this.#worker?.postMessage(message));
+    this.tasks = new ThreadTasks(
+      {
+        loadTimeoutMs: owner.loadTimeoutMs,
+        killGraceMs: owner.killGraceMs,
+        generations: () => owner.generations(),
+        notRestored: (id, error) => owner.notRestored(id, error, this),
+        restored: (id) => owner.restored(id),
+      },
+      (message) => this.#post(message),
+    );
+  }
+
+  get facts(): PlaceFacts | null {
+    return this.#place?.facts() ?? null;
   }
 
   /** Starts the thread and has it load all generations there are. Does nothing to one that has started. */
   start(): void {
     if (this.state === "idle") this.#spawn();
+  }
+
+  /** Starts it again after `lost` said that it was not to. */
+  resume(): void {
+    if (this.state === "stopped") this.#spawn();
+  }
+
+  /** What it has is of no use: it counts as dead. */
+  giveUp(reason: string): void {
+    if (this.#place !== null) this.#lose(reason, "itself");
   }
 
   /** How many more calls of this generation can be sent now. */
@@ -121,7 +164,7 @@ export class Thread implements CallHolder {
   flush(): void {
     if (this.#outgoing.length === 0) return;
     if ((this.#outgoing.length - 1) / CALL_FIELDS === this.calls.size) this.#promptSince = performance.now();
-    this.#worker?.postMessage(this.#outgoing);
+    this.#place?.post(this.#outgoing);
     this.#outgoing = [];
   }
 
@@ -138,8 +181,8 @@ export class Thread implements CallHolder {
 
   /** Looks at every deadline. To be called every few dozen milliseconds while there is something under way. */
   scan(now: number): void {
-    if (this.#worker === null) return;
-    const head = Atomics.load(this.#shared, HEAD);
+    if (this.#place === null) return;
+    const head = this.#head();
     const running = Atomics.load(this.#shared, RUNNING);
     if (head !== this.#lastHead) this.#quietSince = now;
     this.#lastHead = head;
@@ -155,55 +198,69 @@ export class Thread implements CallHolder {
 
   /** Ends the thread. Resolves when it is gone, or after `timeoutMs`: native code can't be interrupted. */
   async close(timeoutMs: number, reason: HostLostError): Promise<void> {
-    const worker = this.#worker;
+    const place = this.#place;
     this.state = "closed";
-    this.#worker = null;
+    this.#place = null;
     if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
     this.tasks.close(reason);
     const calls = [...this.calls.values()];
     this.calls.clear();
     for (const call of calls) call.fail(reason);
-    if (worker === null) return;
-    const closed = Promise.withResolvers<void>();
-    const timer = setTimeout(closed.resolve, timeoutMs);
-    worker.addEventListener("close", () => closed.resolve());
-    worker.terminate();
-    worker.unref();
-    await closed.promise;
+    if (place === null) return;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, timeoutMs);
+    await Promise.race([place.end(), late.promise]);
     clearTimeout(timer);
   }
 
   #waiting(): number {
-    return (this.#nextSeq - Atomics.load(this.#shared, HEAD)) | 0;
+    return (this.#nextSeq - this.#head()) | 0;
+  }
+
+  /** A process that went astray may write anything there: what no head can be means that everything has begun. */
+  #head(): number {
+    const head = Atomics.load(this.#shared, HEAD);
+    const ahead = (this.#nextSeq - head) | 0;
+    return ahead >= 0 && ahead <= MOST_AHEAD ? head : this.#nextSeq;
   }
 
   #spawn(): void {
-    // An own entry of the compiled binary: build.ts names it.
-    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
-    this.#worker = worker;
+    const { open, loadTimeoutMs } = this.#owner;
+    const place = open(this.index, loadTimeoutMs, {
+      received: (data) => {
+        if (this.#place === place) this.#receiveFrom(data);
+      },
+      ended: (reason) => {
+        if (this.#place === place) this.#lose(reason, "itself");
+      },
+    });
+    this.#place = place;
     this.state = "running";
     this.#startedAt = this.#quietSince = performance.now();
-    this.#shared = createShared();
+    this.#shared = place.shared;
     // Numbers go on from the thread before, so that a late cancel of one of its calls means none of this one's.
     this.#lastHead = this.#nextSeq;
     Atomics.store(this.#shared, HEAD, this.#nextSeq);
     this.#outgoing = [];
     this.#maxAhead = MAX_AHEAD;
     this.#suspectUntil = null;
-    this.#lastError = "";
-    worker.onmessage = ({ data }: { data: ReplyBatch | ToMain }) => {
-      if (this.#worker === worker) this.#receive(data);
-    };
-    worker.onerror = (event) => (this.#lastError = event.message.split("\n", 1)[0] ?? "");
-    worker.addEventListener("close", (event) => {
-      if (this.#worker === worker) this.#lose(describeExit(event, this.#lastError), "itself");
+    place.whenReady(() => {
+      if (this.#place === place) this.tasks.restore();
     });
-    this.#post({ type: "init", shared: this.#shared, host: this.index, loadTimeoutMs: this.#owner.loadTimeoutMs });
-    this.tasks.restore();
   }
 
   #post(message: ToWorker): void {
-    this.#worker?.postMessage(message);
+    this.#place?.post(message);
+  }
+
+  /** What a thread says is well formed; a process can say anything, and must not harm this one with it. */
+  #receiveFrom(data: ReplyBatch | ToMain): void {
+    try {
+      this.#receive(data);
+    } catch (error) {
+      if (!this.#owner.isApart) throw error;
+      this.#lose(`it said what cannot be understood (${error instanceof Error ? error.message : String(error)})`, "itself");
+    }
   }
 
   #receive(data: ReplyBatch | ToMain): void {
@@ -216,7 +273,7 @@ export class Thread implements CallHolder {
     else if (data.type === "want") {
       const { seq, parts } = data;
       this.calls.get(seq)?.body?.want(parts, (part) => this.#post({ type: "part", seq, part }));
-    } else if (data.type === "pong") this.#suspectUntil = data.ping === this.#lastPing ? null : this.#suspectUntil;
+    } else if (data.type === "pong") this.#clear(data.ping);
     else this.tasks.receive(data);
     this.#owner.hasRoom();
   }
@@ -272,12 +329,20 @@ export class Thread implements CallHolder {
     call.resolve(call.stream);
   }
 
+  /** A sign of life, if it answers the last question. */
+  #clear(ping: number): void {
+    if (ping !== this.#lastPing) return;
+    this.#suspectUntil = null;
+    this.#overdue.clear();
+  }
+
   #postCancel(seq: number, reason: CancelReason): void {
     this.#post({ type: "cancel", seq, reason });
   }
 
   #expire(call: PooledCall, now: number): void {
     this.calls.delete(call.seq);
+    this.#overdue.set(call.seq, call.generation);
     this.#postCancel(call.seq, "timeout");
     this.#suspect(now + this.#owner.killGraceMs);
     call.fail(new HandlerTimeoutError(`The handler did not answer within ${call.timeoutMs} ms.`));
@@ -313,11 +378,12 @@ export class Thread implements CallHolder {
 
   /** @returns the calls that had not begun, which can't begin here any more */
   #takeBack(): PooledCall[] {
-    let head = Atomics.load(this.#shared, HEAD);
-    for (;;) {
+    let head = this.#head();
+    // What is no head has no calls behind it that could be taken back.
+    while (head !== this.#nextSeq) {
       const seen = Atomics.compareExchange(this.#shared, HEAD, head, this.#nextSeq);
       if (seen === head) break;
-      head = seen;
+      head = this.#head();
     }
     const calls: PooledCall[] = [];
     for (let seq = head; seq !== this.#nextSeq; seq = (seq + 1) | 0) {
@@ -338,23 +404,45 @@ export class Thread implements CallHolder {
    *              (which fails), or the thread itself (which also fails the task under way, and waits before it starts anew)
    */
   #lose(reason: string, blame: "call" | "task" | "itself"): void {
+    const culprit = this.#culprit();
     const waiting = this.#takeBack();
-    this.#receiveReplies(readSaved(this.#shared));
+    this.#receiveSaved();
     const begun = [...this.calls.values()];
     this.calls.clear();
-    const worker = this.#worker;
-    this.#worker = null;
-    worker?.terminate();
-    worker?.unref();
+    this.#overdue.clear();
+    const place = this.#place;
+    this.#place = null;
+    void place?.end();
     this.#suspectUntil = null;
     this.state = "restarting";
     this.restarts++;
-    this.tasks.interrupt(blame === "call" ? null : new HostLostError(`Pool thread ${this.index} was lost: ${reason}.`));
-    this.#restartTimer = setTimeout(() => this.#spawn(), blame === "call" ? 0 : this.#backoffMs());
-    const error = new HostLostError(`Pool thread ${this.index} was lost while this call ran on it: ${reason}.`);
+    const name = capitalised(this.#owner.nameOf(this.index));
+    this.tasks.interrupt(blame === "call" ? null : new HostLostError(`${name} was lost: ${reason}.`));
     this.#owner.takeBack(waiting);
+    if (!this.#owner.lost(reason, this, culprit)) this.state = "stopped";
+    else this.#restartTimer = asHost(() => setTimeout(() => this.#spawn(), blame === "call" ? 0 : this.#backoffMs()));
+    const error = new HostLostError(`${name} was lost while this call ran on it: ${reason}.`);
     for (const call of begun) call.fail(error);
-    this.#owner.lost(reason, this.index);
+  }
+
+  #receiveSaved(): void {
+    try {
+      this.#receiveReplies(readSaved(this.#shared));
+    } catch (error) {
+      if (!this.#owner.isApart) throw error;
+    }
+  }
+
+  /** The generation whose handler is on the stack; with none there, the only one that has anything under way. */
+  #culprit(): number | null {
+    const running = Atomics.load(this.#shared, RUNNING);
+    const called = this.calls.get(running)?.generation ?? this.#overdue.get(running);
+    if (running !== 0 && called !== undefined) return called;
+    const head = this.#head();
+    const begun = [...this.calls.values()].filter(({ seq }) => isBefore(seq, head)).map(({ generation }) => generation);
+    const suspects = new Set([...begun, ...this.#overdue.values()]);
+    const [only] = suspects;
+    return suspects.size === 1 ? (only ?? null) : null;
   }
 
   #backoffMs(): number {
@@ -364,7 +452,6 @@ export class Thread implements CallHolder {
   }
 }
 
-function describeExit(event: Event, lastError: string): string {
-  const code = "code" in event ? String(event.code) : "unknown";
-  return lastError === "" ? `it exited with code ${code}` : lastError;
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -6,14 +6,18 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { asHost } from "../module/host-context";
+import type { Handoff } from "../module/load";
+import type { RemoteShape } from "../module/remote";
 import { HostLostError, PoolBusyError } from "./errors";
 import { encodeClient, parcelOf } from "./messages";
+import { type OpenPlace, openWorker, type PlaceFacts } from "./place";
 import { PoolBody } from "./pool-body";
 import { type CallSink, type PoolCall, PooledCall } from "./pool-call";
 import { Thread, type ThreadOwner, type ThreadState } from "./pool-thread";
+import { Quarantine, type QuarantineFacts, type QuarantineOptions } from "./quarantine";
 import type { LoadSpec } from "./spec";
 
-export { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError } from "./errors";
+export { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError, UnavailableError } from "./errors";
 export type { CallSink, PoolCall } from "./pool-call";
 
 export interface PoolOptions {
@@ -28,6 +32,12 @@ export interface PoolOptions {
   /** A thread died or was killed; its replacement is on its way. */
   onWorkerLost(reason: string, worker: number): void;
   readonly log: Log;
+  /** A process instead of threads: one, with one generation, which it is not started without. */
+  readonly apart?: { readonly open: OpenPlace; readonly name: string };
+  /** See `QuarantineOptions`. Default: no other version is looked for. */
+  readonly onCrashLoop?: QuarantineOptions["onCrashLoop"];
+  /** See `QuarantineOptions`. */
+  readonly firstQuarantineMs?: number;
 }
 
 export interface ThreadStatus {
@@ -39,6 +49,8 @@ export interface ThreadStatus {
   /** Calls sent to it since the start. */
   readonly calls: number;
   readonly restarts: number;
+  /** Of a process. */
+  readonly facts: PlaceFacts | null;
 }
 
 const SCAN_MS = 25;
@@ -75,10 +87,18 @@ export class Pool {
   #scanTimer: Timer | null = null;
   #scannedAt = 0;
   #closed: HostLostError | null = null;
+  readonly #quarantine: Quarantine;
 
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#killGraceMs = options.killGraceMs ?? 250;
+    this.#quarantine = new Quarantine({
+      onCrashLoop: options.onCrashLoop ?? (() => Promise.resolve(false)),
+      began: (id) => this.#refuse(id),
+      try: (id) => this.#try(id),
+      log: options.log,
+      ...(options.firstQuarantineMs === undefined ? null : { firstWaitMs: options.firstQuarantineMs }),
+    });
     const owner = this.#asOwner();
     this.#threads = Array.from({ length: Math.max(1, options.threads) }, (_, index) => new Thread(index + 1, owner));
   }
@@ -93,25 +113,47 @@ export class Pool {
   }
 
   get status(): ThreadStatus[] {
-    return this.#threads.map(({ index, state, calls, callCount, restarts }) => {
-      return { worker: index, state, inFlight: calls.size, calls: callCount, restarts };
+    return this.#threads.map(({ index, state, calls, callCount, restarts, facts }) => {
+      return { worker: index, state, inFlight: calls.size, calls: callCount, restarts, facts };
     });
+  }
+
+  /** null: calls of this generation are taken. */
+  quarantineOf(id: number): QuarantineFacts | null {
+    return this.#quarantine.facts(id);
+  }
+
+  /** Imports a generation and runs nothing of it but its top level; `prepare` goes on from there. Rejects as that. */
+  async import(spec: LoadSpec): Promise<RemoteShape> {
+    if (this.#closed !== null) throw this.#closed;
+    const [thread] = this.#threads;
+    if (thread === undefined) throw new Error("A pool has at least one thread.");
+    thread.start();
+    this.#watch();
+    return await thread.tasks.import(spec);
+  }
+
+  /** @returns what the generation's `handoff` gives in the first thread; null: it has none. Never rejects. */
+  async handoff(id: number): Promise<Handoff | null> {
+    this.#watch();
+    return (await this.#threads[0]?.tasks.handoff(id)) ?? null;
   }
 
   /**
    * Loads, sets up and checks a generation in every thread, in parallel; the first use starts the threads.
    *
    * @param previousId the generation whose `handoff` in each thread the new one's `setup` there gets; null: none
+   * @param handed     what the `setup`s get in its stead; undefined: nothing
    * @returns what the verdict should say besides. Rejects with the first failure, a ModuleError as a rule, when the generation
    *          is gone from all threads again.
    */
-  async prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }> {
+  async prepare(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<{ notes: string[] }> {
     if (this.#closed !== null) throw this.#closed;
     for (const thread of this.#threads) thread.start();
     this.#generations.set(spec.id, { spec, bundle: readFileSync(spec.file) });
     const failures: unknown[] = [];
     const loads = this.#threads.map((thread) =>
-      thread.tasks.load(spec, previousId).catch((error: unknown) => {
+      thread.tasks.load(spec, previousId, handed).catch((error: unknown) => {
         failures.push(error);
         return [];
       }),
@@ -125,6 +167,7 @@ export class Pool {
 
   /** Disposes a generation in all threads. It has no calls under way, or they are given up. */
   async retire(id: number): Promise<void> {
+    this.#quarantine.forget(id);
     this.#generations.delete(id);
     const retired = this.#threads.map((thread) => thread.tasks.retire(id));
     this.#watch();
@@ -153,6 +196,8 @@ export class Pool {
     const call = new PooledCall(id, routeIndex, parcelOf(encodeClient(client), latin1), timeoutMs, sink, this.#over, carried);
     this.#pending++;
     if (this.#closed !== null) queueMicrotask(() => call.fail(this.#closed ?? lost()));
+    else if (!this.#quarantine.isEmpty && this.#quarantine.refusal(id) !== null)
+      queueMicrotask(() => call.fail(this.#quarantine.refusal(id) ?? gone(id)));
     else if (this.#pending > this.#options.maxQueued)
       queueMicrotask(() => call.fail(busy(`${this.#options.maxQueued} calls are under way`)));
     else {
@@ -166,6 +211,7 @@ export class Pool {
   /** Fails what is under way and ends the threads, within a second whatever they do. */
   async close(): Promise<void> {
     const reason = (this.#closed ??= lost());
+    this.#quarantine.close();
     if (this.#scanTimer !== null) clearInterval(this.#scanTimer);
     this.#scanTimer = null;
     const queue = this.#queue;
@@ -179,8 +225,11 @@ export class Pool {
   };
 
   #asOwner(): ThreadOwner {
-    const { loadTimeoutMs, log } = this.#options;
+    const { loadTimeoutMs, log, apart } = this.#options;
     return {
+      open: apart?.open ?? openWorker,
+      isApart: apart !== undefined,
+      nameOf: (index) => apart?.name ?? `pool thread ${index}`,
       loadTimeoutMs,
       killGraceMs: this.#killGraceMs,
       log,
@@ -195,11 +244,45 @@ export class Pool {
       noteCost: (us, calls) => {
         if (calls > 0) this.#averageUs = this.#averageUs * 0.8 + (us / calls) * 0.2;
       },
-      lost: (reason, thread) => {
+      lost: (reason, thread, culprit) => {
         this.#watch();
-        this.#options.onWorkerLost(reason, thread);
+        this.#options.onWorkerLost(reason, thread.index);
+        return this.#noteCrash(reason, culprit) || apart === undefined;
+      },
+      restored: (id) => {
+        if (apart !== undefined) this.#quarantine.lift(id);
+      },
+      notRestored: (id, error, thread) => {
+        if (apart === undefined) {
+          return log.error(`Load ${id} could not be put back into pool thread ${thread.index}, and runs on the others: ${error.message}`);
+        }
+        thread.tasks.forgive(id);
+        thread.giveUp(`it could not be loaded again: ${error.message}`);
       },
     };
+  }
+
+  /** @returns whether what is to be loaded may be loaded again, now */
+  #noteCrash(reason: string, culprit: number | null): boolean {
+    // A process has nobody else to blame.
+    const id = this.#options.apart === undefined ? culprit : [...this.#generations.keys()][0];
+    const loaded = this.#generations.get(id ?? -1);
+    return loaded === undefined || this.#closed !== null || !this.#quarantine.noteCrash(loaded.spec, reason);
+  }
+
+  /** The generation is in quarantine from now on. */
+  #refuse(id: number): void {
+    const refused = this.#queue.filter((call) => call.generation === id);
+    this.#queue = this.#queue.filter((call) => call.generation !== id);
+    for (const call of refused) call.fail(this.#quarantine.refusal(id) ?? gone(id));
+  }
+
+  #try(id: number): boolean {
+    if (!this.#generations.has(id)) return false;
+    if (this.#options.apart === undefined) return true;
+    for (const thread of this.#threads) thread.resume();
+    this.#watch();
+    return false;
   }
 
   #scheduleFlush(): void {
@@ -259,7 +342,7 @@ export class Pool {
   #keep(call: PooledCall): boolean {
     const isServed = this.#generations.has(call.generation) && this.#threads.some((thread) => thread.tasks.mayServe(call.generation));
     if (isServed) this.#queue.push(call);
-    else call.fail(new HostLostError(`Load ${call.generation} is on no pool thread any more.`));
+    else call.fail(gone(call.generation));
     return isServed;
   }
 
@@ -292,6 +375,10 @@ export class Pool {
   #hasWaitedTooLong(call: PooledCall, now: number): boolean {
     return call.timeoutMs > 0 && now - call.askedAt > 2 * (call.timeoutMs + this.#killGraceMs);
   }
+}
+
+function gone(id: number): HostLostError {
+  return new HostLostError(`Load ${id} is on no pool thread any more.`);
 }
 
 function busy(why: string): PoolBusyError {

@@ -2,7 +2,7 @@
  * Replies that a thread has but has not sent yet, in memory that the main thread shares: when the next handler of the batch never
  * ends and the thread is killed, the answers of those before it are not lost with it.
  */
-import { labelOf, REPLY_HEADER, type ReplyBatch, SAVED, SHARED_WORDS } from "./messages";
+import { labelOf, REPLY_HEADER, type ReplyBatch, SAVED, SHARED_WORDS, type SharedMemory } from "./messages";
 
 const SAVED_BYTES = 65_536;
 const START = SHARED_WORDS * 4;
@@ -11,19 +11,22 @@ const HEADER_BYTES = 12;
 /** In the length: the text is a FailureData as JSON. */
 const JSON_MARK = 1 << 30;
 
-export function createShared(): Int32Array<SharedArrayBuffer> {
-  return new Int32Array(new SharedArrayBuffer(START + SAVED_BYTES));
+/** Of a thread's shared memory. */
+export const SHARED_BYTES = START + SAVED_BYTES;
+
+export function createShared(): SharedMemory {
+  return new Int32Array(new SharedArrayBuffer(SHARED_BYTES));
 }
 
 /** The thread's side. */
 export class SavedReplies {
-  readonly #shared: Int32Array<SharedArrayBuffer>;
-  readonly #text: Buffer<SharedArrayBuffer>;
+  readonly #shared: SharedMemory;
+  readonly #text: Buffer<ArrayBufferLike>;
   #at = START;
 
-  constructor(shared: Int32Array<SharedArrayBuffer>) {
+  constructor(shared: SharedMemory) {
     this.#shared = shared;
-    this.#text = Buffer.from(shared.buffer);
+    this.#text = textOf(shared);
   }
 
   /** @returns false if there is no room: the caller sends what it has, now */
@@ -48,10 +51,19 @@ export class SavedReplies {
   }
 }
 
-/** The main thread's side, once the thread is lost. @returns the replies that it did not send */
-export function readSaved(shared: Int32Array<SharedArrayBuffer>): ReplyBatch {
-  const text = Buffer.from(shared.buffer);
-  const end = START + Atomics.load(shared, SAVED);
+function textOf({ buffer, byteOffset, byteLength }: SharedMemory): Buffer<ArrayBufferLike> {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/**
+ * The main thread's side, once the thread is lost.
+ *
+ * @returns the replies that it did not send
+ * @throws Error when a process that went astray has written something else there
+ */
+export function readSaved(shared: SharedMemory): ReplyBatch {
+  const text = textOf(shared);
+  const end = Math.min(START + Atomics.load(shared, SAVED), text.length);
   const batch: ReplyBatch = Array.from({ length: REPLY_HEADER }, () => 0);
   for (let at = START; at < end;) {
     const word = at >> 2;

@@ -16,6 +16,7 @@ import {
   REPLY,
   type ReplyBatch,
   RUNNING,
+  type SharedMemory,
   toLatin1,
 } from "./messages";
 import { SavedReplies } from "./saved-replies";
@@ -41,7 +42,7 @@ const MAX_REPLY_DELAY_MS = 1;
 
 export class WorkerCalls {
   readonly residents = new Map<number, Resident>();
-  readonly #shared: Int32Array<SharedArrayBuffer>;
+  readonly #shared: SharedMemory;
   readonly #saved: SavedReplies;
   readonly #post: (batch: ReplyBatch) => void;
   readonly #wantBody: WantBody;
@@ -50,7 +51,7 @@ export class WorkerCalls {
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
-  constructor(shared: Int32Array<SharedArrayBuffer>, post: (batch: ReplyBatch) => void, wantBody: WantBody) {
+  constructor(shared: SharedMemory, post: (batch: ReplyBatch) => void, wantBody: WantBody) {
     this.#wantBody = wantBody;
     this.#shared = shared;
     this.#saved = new SavedReplies(shared);

@@ -29,7 +29,7 @@ export interface ModuleDefinition<State = unknown> {
   reload?: "swap" | "exclusive";
   /** What those who are no HTTP clients are told while the module is being replaced. Default: an HTTP 503 message. */
   unavailable?: string | Uint8Array;
-  /** Runs once in each host that serves the module (the main thread; each pool thread), before any message. Its result is `context.state`. */
+  /** Runs once in each host that serves the module (the main thread; each pool thread; its process), before any message. Its result is `context.state`. */
   setup?(context: ModuleContext<State>, handoff: unknown): State | Promise<State>;
   /** Runs after setup and before the first message. Throwing, or returning false, refuses this version: the old one goes on serving. */
   check?(context: ModuleContext<State>): void | boolean | Promise<void | boolean>;
@@ -54,18 +54,18 @@ export interface HandleRoute<State = unknown> extends RouteOptions {
   handle: Handle<State>;
   /** Where a message ends. Default "chunk": what one read delivered is the message. */
   framing?: Framing;
-  /** Where the handler runs: "inline" (default) on the event loop, "pool" on a thread of the pool. */
-  run?: "inline" | "pool";
+  /** Where the handler runs: "inline" (default) on the event loop, "pool" on a thread of the pool, "process" in a process of the module's own. */
+  run?: "inline" | "pool" | "process";
 }
 
 /** HTTP: a standard Request in, a standard Response out. */
 export interface FetchRoute<State = unknown> extends RouteOptions {
   fetch(request: Request, context: RequestContext<State>): Response | Promise<Response>;
   /**
-   * Where it runs: "inline" (default) on the event loop, "pool" on a thread of the pool, `use` with it. Bodies cross as they are read; small
-   * ones with the call.
+   * Where it runs: "inline" (default) on the event loop, "pool" on a thread of the pool, "process" in a process of the module's own, `use`
+   * with it. Bodies cross as they are read; small ones with the call.
    */
-  run?: "inline" | "pool";
+  run?: "inline" | "pool" | "process";
 }
 
 /** The connection itself, as sequential code. Runs inline; it waits without a thread or a stack. */
@@ -272,8 +272,8 @@ export interface ModuleContext<State = unknown> {
   readonly dir: string;
   /** A folder that is this module's own to write to. Made at the first use; it outlives reloads and restarts. */
   readonly dataDir: string;
-  /** Where this copy runs: "main", or the number of its pool thread. */
-  readonly host: "main" | number;
+  /** Where this copy runs: "main", "process", or the number of its pool thread. */
+  readonly host: "main" | "process" | number;
   readonly log: Log;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.

@@ -26,10 +26,10 @@ export async function drop(run: Run, candidate: Candidate, reason: Failure): Pro
   await bringBack(run, candidate, candidate.replaced);
 }
 
-async function end({ registry }: Run, { generation, isStarted, entry }: Candidate): Promise<void> {
+async function end({ registry }: Run, { generation, entry }: Candidate): Promise<void> {
   try {
     await generation.dispose();
-    if (isStarted && generation.needsPool) await registry.options.host.retire(generation.id);
+    if (generation.needsHost) await registry.options.host.retire(generation.id);
   } catch (error) {
     registry.options.log.warn(`${entry.name} v${generation.number}: ${describeFailure(error)}`);
   }
@@ -41,7 +41,7 @@ async function bringBack({ registry }: Run, { entry }: Candidate, replaced: NonN
   try {
     const again = await loadGeneration(registry, spec);
     if (again.needsMain) await again.start(handoff);
-    if (again.needsPool) await registry.options.host.prepare(spec, null);
+    if (again.needsHost) await registry.options.host.prepare(spec, null, again);
     entry.live = again;
     entry.unavailable = [];
   } catch (error) {

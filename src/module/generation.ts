@@ -22,6 +22,8 @@ export class Generation implements RouteOwner {
   readonly needsMain: boolean;
   /** Some route runs on the pool. */
   readonly needsPool: boolean;
+  /** Some route runs in a process of the module's own. */
+  readonly needsProcess: boolean;
   readonly routes: readonly BoundRoute[];
   readonly figures = new CallFigures();
   /** For `http.use`: its handler is a Middleware. null: the module has none. */
@@ -44,6 +46,7 @@ export class Generation implements RouteOwner {
     const middleware = module.shape.middleware ?? null;
     this.needsMain = middleware !== null || module.shape.routes.some((route) => route.spec.run === "inline");
     this.needsPool = module.shape.routes.some((route) => route.spec.run === "pool");
+    this.needsProcess = module.shape.routes.some((route) => route.spec.run === "process");
     this.routes = module.shape.routes.map(({ spec: route, handler, framing, websocket }) => ({
       ...route,
       module: spec.name,
@@ -55,6 +58,11 @@ export class Generation implements RouteOwner {
       isUnavailable: false,
     }));
     this.middleware = middleware === null ? null : this.#bindMiddleware(middleware);
+  }
+
+  /** It is loaded elsewhere too: see GenerationHost. */
+  get needsHost(): boolean {
+    return this.needsPool || this.needsProcess;
   }
 
   /** Calls, streams and connections under way. */

@@ -10,7 +10,7 @@ import { readShape, type ModuleShape } from "./shape";
 export interface LoadOptions {
   /** Global names of the module that differ from the server's: Request, Response, fetch. */
   readonly globals: Record<string, unknown>;
-  readonly host: "main" | number;
+  readonly host: "main" | "process" | number;
   readonly log: Log;
   /** Sends to a module's WebSockets. Default: none can be reached from here. */
   readonly publish?: Publish;
@@ -28,7 +28,6 @@ export type Handoff = { readonly data: unknown } | { readonly error: string };
 
 /** One version of a module in one host. Drop all references to it, and to what came from it, after `dispose`. */
 export interface LoadedModule {
-  readonly graph: Bun.ModuleGraph;
   readonly shape: ModuleShape;
   /** The authors' context argument. `state` is undefined before `start`. */
   readonly context: ModuleContext;
@@ -94,9 +93,9 @@ function warnOfGlobals(spec: LoadSpec, log: Log, added: readonly string[]): void
 }
 
 class Loaded implements LoadedModule {
-  readonly graph: Bun.ModuleGraph;
   readonly shape: ModuleShape;
   readonly context: ModuleContext;
+  readonly #graph: Bun.ModuleGraph;
   readonly #spec: LoadSpec;
   readonly #options: LoadOptions;
   #state: unknown = undefined;
@@ -106,13 +105,13 @@ class Loaded implements LoadedModule {
   constructor(spec: LoadSpec, options: LoadOptions, graph: Bun.ModuleGraph, shape: ModuleShape) {
     this.#spec = spec;
     this.#options = options;
-    this.graph = graph;
+    this.#graph = graph;
     this.shape = shape;
     this.context = makeContext(spec, options, () => this.#state);
   }
 
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
-    return this.graph.run(fn, ...args);
+    return this.#graph.run(fn, ...args);
   }
 
   async start(handoff: unknown): Promise<void> {
@@ -156,7 +155,7 @@ class Loaded implements LoadedModule {
       const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
       this.#options.log.warn(`${failed.message} (${failed.place})`);
     }
-    end(this.graph);
+    end(this.#graph);
     this.#state = undefined;
   }
 
@@ -164,7 +163,7 @@ class Loaded implements LoadedModule {
   async #call<R>(what: string, timeoutMs: number, fn: () => R | Promise<R>): Promise<Awaited<R>> {
     const { name, source } = this.#spec;
     try {
-      return await inTime(Promise.resolve(this.graph.run(fn)), timeoutMs, this.#spec, `${what} did not finish`, "");
+      return await inTime(Promise.resolve(this.#graph.run(fn)), timeoutMs, this.#spec, `${what} did not finish`, "");
     } catch (error) {
       throw thrownError(name, source, error, `${what} failed`);
     }
@@ -179,7 +178,8 @@ function copyOf(data: unknown): unknown {
   }
 }
 
-function makeContext(spec: LoadSpec, options: LoadOptions, state: () => unknown): ModuleContext {
+/** @param state what setup returned, once it has */
+export function makeContext(spec: LoadSpec, options: Pick<LoadOptions, "host" | "log" | "publish">, state: () => unknown): ModuleContext {
   let dataDir: string | null = null;
   return {
     name: spec.name,
@@ -192,7 +192,7 @@ function makeContext(spec: LoadSpec, options: LoadOptions, state: () => unknown)
     publish(topic, data) {
       if (options.publish !== undefined) return options.publish(spec.name, topic, data);
       throw new Error(
-        `context.publish reaches WebSockets from the main thread only: leave out run: "pool", or publish what the route returns.`,
+        `context.publish reaches WebSockets from the main thread only: leave out run: "${options.host === "process" ? "process" : "pool"}", or publish what the route returns.`,
       );
     },
     get state() {

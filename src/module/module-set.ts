@@ -10,6 +10,7 @@ import type { BuiltModule } from "./build";
 import type { ModuleFile } from "./discover";
 import type { Generation } from "./generation";
 import type { Publish } from "./load";
+import type { RemoteShape } from "./remote";
 import type { BoundRoute } from "./route";
 
 /** A module in memory, from its first sight to its removal. */
@@ -32,10 +33,25 @@ export interface ModuleEntry {
   lastNumber: number;
 }
 
-/** Where else a generation is loaded: the pool; later, module processes. */
+/** Where else a generation is loaded: the pool, a process of its own. */
 export interface GenerationHost {
-  /** Loads in all of the host's threads, or in none. @param previousId the generation to hand over from, or null */
-  prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }>;
+  /**
+   * Loads a version in a process of its own, if it is meant for one, and runs nothing of it but its top level.
+   *
+   * @returns null: it is not meant for one. Else its shape; if that is whole, the main thread must not load it
+   */
+  import?(spec: LoadSpec): Promise<RemoteShape | null>;
+  /**
+   * Loads everywhere where the generation's routes run, or nowhere.
+   *
+   * @param previousId the generation to hand over from, or null
+   */
+  prepare(
+    spec: LoadSpec,
+    previousId: number | null,
+    needs: { readonly needsPool: boolean; readonly needsProcess: boolean },
+  ): Promise<{ notes: string[] }>;
+  /** Also of what is nowhere, or was imported only. */
   retire(id: number): Promise<void>;
 }
 

@@ -1,5 +1,6 @@
 /** The first half of a version's way in: build, trial, and the import in this thread. Nothing of it runs yet. */
 import { CallFigures } from "../observe/figures";
+import type { ServerLog } from "../observe/log";
 import { authorStack } from "./author-stack";
 import { type BuiltModule, buildModule } from "./build";
 import { wholeFileError } from "./describe-error";
@@ -9,6 +10,7 @@ import { hasChanged } from "./inputs";
 import { loadModule } from "./load";
 import type { ModuleEntry, ModuleSet } from "./module-set";
 import { timed } from "./phases";
+import { remoteModule } from "./remote";
 import { describeFailure, failure, isUsed, type Run } from "./run";
 import { hostSettings, isSameSettings, NO_SETTINGS } from "./settings";
 
@@ -49,10 +51,10 @@ async function loadBuilt(run: Run, entry: ModuleEntry, built: BuiltModule): Prom
   const { name } = entry;
   const spec = specOf(run, { ...built, number: entry.lastNumber + 1, config: settingsOf(run, name) });
   // What ships with hrmr is trusted to come back from its own loading.
-  if (!entry.isImplicit) await registry.options.probe.check(spec);
-  const generation = await loadGeneration(registry, spec);
+  const generation = await loadGeneration(registry, spec, entry.isImplicit);
   if (isUsed(run, name) && generation.middleware === null) {
     await generation.dispose();
+    if (generation.needsHost) await registry.options.host.retire(spec.id);
     throw wholeFileError(
       name,
       built.source,
@@ -111,9 +113,33 @@ export function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
   return entry;
 }
 
-/** Imports a version in this thread. @throws ModuleError */
-export async function loadGeneration({ options, current }: ModuleSet, spec: Generation["spec"]): Promise<Generation> {
-  const log = options.log.withFields({ module: spec.name, generation: spec.generation });
+/**
+ * Imports a version: in its process, if it is meant for one, and in this thread unless all of it is there.
+ *
+ * @param isTrusted false: it is tried where an endless loop hurts nobody before this thread imports it
+ * @throws ModuleError
+ */
+export async function loadGeneration(registry: ModuleSet, spec: Generation["spec"], isTrusted = true): Promise<Generation> {
+  const { host, probe } = registry.options;
+  const remote = (await host.import?.(spec)) ?? null;
+  try {
+    if (remote?.isWhole === true)
+      return new Generation(spec, remoteModule(spec, remote, { ...registry.options, log: logOf(registry, spec) }));
+    if (!isTrusted) await probe.check(spec);
+    return await loadHere(registry, spec);
+  } catch (error) {
+    if (remote !== null) await host.retire(spec.id);
+    throw error;
+  }
+}
+
+function logOf({ options }: ModuleSet, { name, generation }: Generation["spec"]): ServerLog {
+  return options.log.withFields({ module: name, generation });
+}
+
+async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<Generation> {
+  const { options, current } = registry;
+  const log = logOf(registry, spec);
   const module = await loadModule(spec, {
     globals: options.globals,
     publish: options.publish,

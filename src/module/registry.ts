@@ -161,7 +161,7 @@ export class Registry implements ModuleSet {
     } catch (error) {
       this.#logOf(generation).warn(`dispose failed: ${error instanceof Error ? error.message : String(error)}`);
     }
-    if (generation.needsPool) await this.options.host.retire(generation.id);
+    if (generation.needsHost) await this.options.host.retire(generation.id);
     this.#collectSoon();
   }
 

@@ -29,7 +29,10 @@ export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> 
     await refuseConflicts(run);
     return listModules(run);
   } finally {
-    for (const { generation } of run.candidates.values()) await generation.dispose();
+    for (const { generation } of run.candidates.values()) {
+      await generation.dispose();
+      if (generation.needsHost) await registry.options.host.retire(generation.id);
+    }
   }
 }
 

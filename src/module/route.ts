@@ -5,6 +5,9 @@ import type { Framing, WebSocketHandlers } from "./contract";
 
 export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command";
 
+/** Where a route's handler runs: on the event loop, on a thread of the pool, in a process of its module's own. */
+export type RunsOn = "inline" | "pool" | "process";
+
 /** What a module's `routes` entry says, without its functions: structured-cloneable, the same in every host. */
 export interface RouteSpec {
   /** As the author wrote it. */
@@ -12,7 +15,7 @@ export interface RouteSpec {
   /** Position in the module's `routes`; hosts name a route by it. */
   readonly index: number;
   readonly kind: RouteKind;
-  readonly run: "inline" | "pool";
+  readonly run: RunsOn;
   /** In milliseconds. undefined: the server's handlerMs. 0 waits for ever. */
   readonly timeoutMs: number | undefined;
   readonly description: string;

@@ -2,14 +2,15 @@
  * `modules.NAME` of the config as loading looks at it: what of it is the server's, and whether two of them are the same.
  */
 import type { ModuleSettings } from "../config/options";
+import type { RunsOn } from "./route";
 
 /** Of a module that the config does not name. */
 export const NO_SETTINGS: ModuleSettings = Object.freeze({});
 
 /** The server's part of a module's settings. undefined: they don't say it. */
 export interface HostSettings {
-  /** Of routes that can run on the pool and don't say where they run. */
-  readonly run: "inline" | "pool" | undefined;
+  /** Of routes that can run elsewhere and don't say where they run. */
+  readonly run: RunsOn | undefined;
   /** Instead of the module's own. */
   readonly reload: "swap" | "exclusive" | undefined;
   /** Of routes without a `timeoutMs`. In milliseconds. 0 waits for ever. */
@@ -18,6 +19,12 @@ export interface HostSettings {
   readonly loadMs: number | undefined;
   /** In milliseconds. 0 waits for ever. */
   readonly drainMs: number | undefined;
+  /** Of its process. 0: no limit. */
+  readonly maxMemoryMb: number | undefined;
+  /** Within `crashWindowMs`, before it is put in quarantine. 0: it never is. */
+  readonly maxCrashes: number | undefined;
+  /** In milliseconds. */
+  readonly crashWindowMs: number | undefined;
 }
 
 /**
@@ -29,11 +36,14 @@ export function hostSettings(config: Readonly<Record<string, unknown>>): HostSet
   const { run, reload, timeouts } = config;
   const times: object = typeof timeouts === "object" && timeouts !== null ? timeouts : {};
   return {
-    run: run === "inline" || run === "pool" ? run : undefined,
+    run: run === "inline" || run === "pool" || run === "process" ? run : undefined,
     reload: reload === "swap" || reload === "exclusive" ? reload : undefined,
     handlerMs: numberIn(times, "handlerMs"),
     loadMs: numberIn(times, "loadMs"),
     drainMs: numberIn(times, "drainMs"),
+    maxMemoryMb: numberIn(config, "maxMemoryMb"),
+    maxCrashes: numberIn(config, "maxCrashes"),
+    crashWindowMs: numberIn(config, "crashWindowMs"),
   };
 }
 

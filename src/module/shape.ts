@@ -1,7 +1,7 @@
 /** Checks what a module's file exports and puts it into one form. */
 import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "./contract";
 import { composeUse } from "./middleware";
-import type { RouteKind, RouteSpec, WebSocketSpec } from "./route";
+import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "./route";
 import { type Fields, isObject, isPlain, kindOf, nearest, refuseUnknown, shapeError, shown } from "./shape-errors";
 import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
 import { readWebSocket } from "./shape-websocket";
@@ -155,7 +155,7 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   checkKey(name, key, kind);
   const isMounted = kind === "fetch" && !isPlain(options);
   const said = isMounted ? {} : options;
-  const run = readRun(name, where, kind, said.run) ?? (mayPool(kind) ? settings.run : undefined) ?? "inline";
+  const run = readRun(name, where, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
   const { timeoutMs = settings.handlerMs, description } = readCommon(name, where, said);
   const spec: RouteSpec = { key, index, kind, run, timeoutMs, description };
   if (kind === "websocket") {
@@ -203,15 +203,17 @@ function checkKey(name: string, key: string, kind: RouteKind): void {
   throw shapeError(name, `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`);
 }
 
-function mayPool(kind: RouteKind): boolean {
+function mayRunElsewhere(kind: RouteKind): boolean {
   return kind === "handle" || kind === "fetch";
 }
 
-function readRun(name: string, where: string, kind: RouteKind, run: unknown): "inline" | "pool" | undefined {
+function readRun(name: string, where: string, kind: RouteKind, run: unknown): RunsOn | undefined {
   if (run === undefined || run === "inline") return run;
-  if (run !== "pool") throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline" or "pool"`);
-  if (!mayPool(kind)) throw shapeError(name, `${where}: run: "pool" is possible with "handle" and "fetch" only. Leave out "run"`);
-  return "pool";
+  if (run !== "pool" && run !== "process") {
+    throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline", "pool" or "process"`);
+  }
+  if (!mayRunElsewhere(kind)) throw shapeError(name, `${where}: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
+  return run;
 }
 
 function readCommon(name: string, where: string, options: Fields): { timeoutMs: number | undefined; description: string } {

@@ -1,4 +1,4 @@
-/** The second half of a version's way in: setup and check, in this thread and then on the pool. */
+/** The second half of a version's way in: setup and check, in this thread and then on the pool and in its process. */
 import { drop } from "./drop";
 import type { Generation } from "./generation";
 import { type Candidate, describeFailure, failure, planWithout, type Run } from "./run";
@@ -31,9 +31,9 @@ async function start(run: Run, candidate: Candidate): Promise<void> {
 async function startBeside({ registry }: Run, candidate: Candidate, previous: Generation | null): Promise<void> {
   const { generation, notes } = candidate;
   if (generation.needsMain) await generation.start(await handoffOf(previous, notes));
-  if (generation.needsPool) {
-    const previousId = previous?.needsPool ? previous.id : null;
-    notes.push(...(await registry.options.host.prepare(generation.spec, previousId)).notes);
+  if (generation.needsHost) {
+    const previousId = previous?.needsHost ? previous.id : null;
+    notes.push(...(await registry.options.host.prepare(generation.spec, previousId, generation)).notes);
   }
 }
 
@@ -48,7 +48,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   candidate.replaced = { generation: previous, handoff };
   await registry.retire(entry, previous);
   if (generation.needsMain) await generation.start(handoff);
-  if (generation.needsPool) await registry.options.host.prepare(generation.spec, null);
+  if (generation.needsHost) await registry.options.host.prepare(generation.spec, null, generation);
 }
 
 async function handoffOf(previous: Generation | null, notes: string[]): Promise<unknown> {

@@ -5,10 +5,12 @@ import { addCalls, percentileMs } from "./figures";
 import type {
   CallSnapshot,
   DepartedCounts,
+  ModuleProcessSnapshot,
   ModuleSnapshot,
   ModuleState,
   ModuleStatus,
   ProcessSnapshot,
+  QuarantineSnapshot,
   Readiness,
   ReloadSnapshot,
   ServerInfo,
@@ -16,7 +18,7 @@ import type {
 } from "./snapshot";
 
 /** From best to worst: what one process cannot serve, the server does not. */
-const STATES: readonly ModuleState[] = ["serving", "degraded", "unavailable", "failed"];
+const STATES: readonly ModuleState[] = ["serving", "degraded", "unavailable", "quarantined", "failed"];
 /** Characters of a failure's first line that /ready tells. */
 const MAX_REASON = 200;
 
@@ -57,7 +59,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
 /** @param processes those that answered */
 export function readinessOf(processes: readonly ProcessSnapshot[]): Readiness {
   const merged = mergeModules(processes);
-  const reasons = merged.filter(({ state }) => state === "failed" || state === "unavailable").map(reasonOf);
+  const reasons = merged.filter(({ state }) => state !== "serving" && state !== "degraded").map(reasonOf);
   if (processes.length === 0) reasons.unshift("no server process answers");
   else if (isDraining(processes)) reasons.unshift("draining");
   const modules = merged.map(({ name, state, live }) => ({ name, state, generation: live?.number ?? null }));
@@ -74,6 +76,8 @@ export interface MergedModule {
   readonly gone: CallSnapshot;
   readonly routes: ModuleSnapshot["routes"];
   readonly error: string | null;
+  readonly processes: readonly ModuleProcessSnapshot[];
+  readonly quarantine: QuarantineSnapshot | null;
 }
 
 /**
@@ -110,6 +114,8 @@ function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
     gone: addCalls(same.map(({ gone }) => gone)),
     routes: first.routes,
     error: same.find(({ error }) => error !== null)?.error ?? null,
+    processes: same.flatMap((module) => module.process ?? []),
+    quarantine: same.find((module) => module.quarantine)?.quarantine ?? null,
   };
 }
 
@@ -145,6 +151,8 @@ function moduleStatus({ live, old, gone, ...module }: MergedModule): ModuleStatu
     p99Ms: live === null ? null : rounded(percentileMs(live.figures, 0.99)),
     old: old.map(({ number, inFlight, pinnedBy }) => ({ generation: number, inFlight, pinnedBy })),
     error: module.error,
+    processes: module.processes,
+    quarantine: module.quarantine,
   };
 }
 
@@ -190,7 +198,8 @@ function isDraining(processes: readonly ProcessSnapshot[]): boolean {
   return processes.length > 0 && processes.every((each) => each.isDraining);
 }
 
-function reasonOf({ name, state, error }: MergedModule): string {
+function reasonOf({ name, state, error, quarantine }: MergedModule): string {
+  if (state === "quarantined") return `module "${name}" is in quarantine: ${(quarantine?.reason ?? "").slice(0, MAX_REASON)}`;
   const [first = ""] = (error ?? "").split("\n");
   if (state === "unavailable") return `module "${name}" is unavailable${first === "" ? "" : `: ${first.slice(0, MAX_REASON)}`}`;
   return `module "${name}" failed to load: ${first === "" ? "nothing of it serves" : first.slice(0, MAX_REASON)}`;

@@ -24,7 +24,25 @@ export interface GenerationSnapshot {
   readonly figures: CallSnapshot;
 }
 
-export type ModuleState = "serving" | "degraded" | "failed" | "unavailable";
+/** quarantined: its code ended its thread or process again and again, and what runs there answers 503 for a while. */
+export type ModuleState = "serving" | "degraded" | "failed" | "unavailable" | "quarantined";
+
+/** A process of a module's own. */
+export interface ModuleProcessSnapshot {
+  /** 0 while there is none. */
+  readonly pid: number;
+  readonly memoryBytes: number;
+  /** Processes started in place of lost ones. */
+  readonly restarts: number;
+  /** "running", "blocked" by a slow handler, "restarting", "stopped" in quarantine. */
+  readonly state: string;
+}
+
+export interface QuarantineSnapshot {
+  readonly reason: string;
+  /** ISO 8601; null: it is under way. */
+  readonly nextTryAt: string | null;
+}
 
 export interface ModuleSnapshot {
   readonly name: string;
@@ -39,6 +57,10 @@ export interface ModuleSnapshot {
   readonly routes: readonly { readonly key: string; readonly kind: string; readonly run: string }[];
   /** Of the last reload that failed; null once one succeeded. */
   readonly error: string | null;
+  /** null or not there: it has none. */
+  readonly process?: ModuleProcessSnapshot | null;
+  /** null or not there: it is in none. */
+  readonly quarantine?: QuarantineSnapshot | null;
 }
 
 export interface ReloadSnapshot {
@@ -156,6 +178,9 @@ export interface ModuleStatus {
   readonly p99Ms: number | null;
   readonly old: readonly { readonly generation: number; readonly inFlight: number; readonly pinnedBy: Readonly<Record<string, number>> }[];
   readonly error: string | null;
+  /** Of the version that serves, one for each server process. Empty: it has none. */
+  readonly processes: readonly ModuleProcessSnapshot[];
+  readonly quarantine: QuarantineSnapshot | null;
 }
 
 /** GET /ready. */

@@ -1,9 +1,9 @@
 /**
- * The answering part of a connection: has a message handled, here or on the pool, and sends the replies in the order of
+ * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
  * their messages.
  */
 import { callInline } from "../host/inline";
-import type { Pool } from "../host/pool";
+import type { Hosts } from "../host/hosts";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import { callBegins, callEnds } from "../observe/call-clock";
@@ -16,7 +16,7 @@ import { SendingConnection, type SendingHome } from "./sending";
 
 /** What answering needs of the server. */
 export interface AnsweringHome extends SendingHome {
-  readonly pool: Pool;
+  readonly hosts: Hosts;
 }
 
 /** Of a reply that no handler made: it is not timed. */
@@ -49,7 +49,7 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   protected answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
     this.dispatch.counters.messages++;
     if (route.isUnavailable) return void this.#send(route, unavailableReply(route), NO_CALL);
-    if (route.run === "pool") return this.#callPool(route, asBuffer(bytes).latin1Slice(from, end));
+    if (route.run !== "inline") return this.#callElsewhere(route, asBuffer(bytes).latin1Slice(from, end));
     const message = new RawMessage(bytes, from, end, this);
     const startedAt = callBegins();
     let result: unknown;
@@ -106,11 +106,11 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
     );
   }
 
-  #callPool(route: BoundRoute, latin1: string): void {
+  #callElsewhere(route: BoundRoute, latin1: string): void {
     const slot = this.#addSlot(route, null, NO_CALL);
     slot.begin(0);
     const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    const call = this.home.pool.call(route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
+    const call = this.home.hosts.call(route.run, route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
     slot.pooled = call;
     slot.startedAt = call.askedAt;
   }

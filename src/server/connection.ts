@@ -3,7 +3,7 @@
  * sends the replies in order. Start reading at `receive`.
  */
 import type { Socket } from "bun";
-import type { Pool } from "../host/pool";
+import type { Hosts } from "../host/hosts";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import { contentEnd, FramingError, messageLength } from "../protocol/framing";
@@ -32,7 +32,7 @@ export interface ConnectionHome {
   /** null: HTTP/2 is off. */
   readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
-  readonly pool: Pool;
+  readonly hosts: Hosts;
   /** null: TLS is off. */
   readonly tls: TlsContexts | null;
   connectionClosed(connection: ServerConnection): void;

@@ -4,6 +4,7 @@
 import { formatListen, type ListenAddress } from "../config/listen";
 import { callInline } from "../host/inline";
 import { toLatin1 } from "../host/messages";
+import { UnavailableError } from "../host/pool";
 import type { Client } from "../module/contract";
 import { isThenable } from "../module/returned";
 import type { BoundRoute, InFlight } from "../module/route";
@@ -103,8 +104,8 @@ class DatagramCall implements InFlight, Deadline {
     const route = this.#route;
     const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
     route.generation.enter(this);
-    if (route.run === "pool") {
-      this.#home.pool.call(route.generation.id, route.index, toLatin1(message.bytes), this.#client, timeoutMs, this);
+    if (route.run !== "inline") {
+      this.#home.hosts.call(route.run, route.generation.id, route.index, toLatin1(message.bytes), this.#client, timeoutMs, this);
       return;
     }
     const result: unknown = callInline(route, message);
@@ -130,7 +131,7 @@ class DatagramCall implements InFlight, Deadline {
   reject(error: unknown): void {
     if (this.#isDone) return;
     const { dispatch } = this.#home;
-    dispatch.handlerFailed(this.#route, this.#client, error);
+    if (!(error instanceof UnavailableError)) dispatch.handlerFailed(this.#route, this.#client, error);
     this.#message?.abort(error instanceof Error ? error : new Error(String(error)));
     this.#finish(errorReply(this.#route, error, dispatch));
   }

@@ -1,14 +1,16 @@
 /**
- * `fetch` routes with `run: "pool"`, on the main thread's side: to the protocols they are handlers like any other, which
+ * `fetch` routes with `run: "pool"` or `run: "process"`, on the main thread's side: to the protocols they are handlers like any other, which
  * answer with a promise.
  */
 import { BODY, type CarriedResponse, decodeResponse, encodeRequest, fieldsOf, WHOLE_REQUEST_BYTES } from "../host/fetch-messages";
+import type { Hosts } from "../host/hosts";
 import { fromLatin1, toLatin1 } from "../host/messages";
-import { HandlerError, PoolBusyError, type CallSink, type Pool } from "../host/pool";
+import { HandlerError, HostLostError, PoolBusyError, UnavailableError, type CallSink } from "../host/pool";
 import type { RequestContext } from "../module/contract";
 import { asHost } from "../module/host-context";
 import type { BoundRoute } from "../module/route";
 import { GraphResponse } from "../protocol/http1/response";
+import { quarantineText } from "../protocol/unavailable";
 import type { Dispatch } from "../protocol/wire";
 import { plainResponse } from "./plain-response";
 
@@ -18,18 +20,24 @@ type Parts = AsyncIterator<string | Uint8Array>;
 /**
  * The route as the routing table has it.
  *
- * @param pool     asked for with the call
+ * @param hosts    asked with the call
  * @param dispatch its `timeouts.handlerMs` and `handlerFailed` are used
  */
-export function onPool(pool: Pool, route: BoundRoute, dispatch: Dispatch): BoundRoute {
+export function onHost(hosts: Hosts, route: BoundRoute, dispatch: Dispatch): BoundRoute {
   const handler = (request: Request, context: RequestContext): Promise<Response> =>
-    asHost(() => callFetch(pool, route, dispatch, request, context));
+    asHost(() => callFetch(hosts, route, dispatch, request, context));
   return { ...route, handler: handler as unknown as BoundRoute["handler"] };
 }
 
-async function callFetch(pool: Pool, route: BoundRoute, dispatch: Dispatch, request: Request, context: RequestContext): Promise<Response> {
+async function callFetch(
+  hosts: Hosts,
+  route: BoundRoute,
+  dispatch: Dispatch,
+  request: Request,
+  context: RequestContext,
+): Promise<Response> {
   if (request.bodyUsed) {
-    throw new TypeError("The request's body was read before it reached the pool. Read request.clone() in the middleware instead.");
+    throw new TypeError("The request's body was read before it reached its thread. Read request.clone() in the middleware instead.");
   }
   const whole = isSmall(request) ? await request.bytes() : null;
   const body = whole === null ? request.body : null;
@@ -51,7 +59,7 @@ async function callFetch(pool: Pool, route: BoundRoute, dispatch: Dispatch, requ
     resolve: (reply) => void readReply(reply).then(answered.resolve, answered.reject),
     reject: (error) => refuse(route, dispatch, context, error, answered),
   };
-  const call = pool.call(route.generation.id, route.index, text, client, timeoutMs, sink, body);
+  const call = hosts.call(route.run, route.generation.id, route.index, text, client, timeoutMs, sink, body);
   const giveUp = (): void => {
     call.cancel();
     answered.reject(signal.reason);
@@ -66,7 +74,7 @@ function isSmall({ headers }: Request): boolean {
   return length > 0 && length <= WHOLE_REQUEST_BYTES;
 }
 
-/** What a thread threw is the route's own failure; that there was no answer is told here. */
+/** What the handler threw, or cost its thread its life, is the route's own failure; that there was no answer is told here. */
 function refuse(
   route: BoundRoute,
   dispatch: Dispatch,
@@ -74,10 +82,16 @@ function refuse(
   error: Error,
   answered: PromiseWithResolvers<Response>,
 ): void {
-  if (error instanceof HandlerError) return answered.reject(error);
+  if (error instanceof HandlerError || error instanceof HostLostError) return answered.reject(error);
+  if (error instanceof UnavailableError) return answered.resolve(shutOut(route, error));
   if (error instanceof PoolBusyError) return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
   dispatch.handlerFailed(route, client, error);
   answered.resolve(plainResponse(503, "The module did not answer in time.", true));
+}
+
+/** As `plainResponse`, with the time of the next try. */
+function shutOut({ module }: BoundRoute, { retryAfterSeconds }: UnavailableError): Response {
+  return new GraphResponse(quarantineText(module), { status: 503, headers: { "Retry-After": String(retryAfterSeconds) } });
 }
 
 async function readReply(reply: Reply): Promise<Response> {

@@ -2,13 +2,14 @@
  * The replies that a connection still owes, in the order of their messages (DESIGN section 4). A slot is made only for
  * a reply that is not there at once, or that must wait for one before it.
  */
-import { HandlerTimeoutError, PoolBusyError, type CallSink, type PoolCall } from "../host/pool";
+import { HandlerTimeoutError, PoolBusyError, UnavailableError, type CallSink, type PoolCall } from "../host/pool";
 import type { Reply } from "../module/contract";
 import type { BoundRoute, InFlight, InFlightKind } from "../module/route";
 import { callEnds } from "../observe/call-clock";
 import { byteLength, tellRaw } from "../protocol/access";
 import type { RawMessage } from "../protocol/message";
 import { checkReply, isStream, StreamPump, type StreamReply, type StreamTarget } from "../protocol/reply";
+import { unavailableReply } from "../protocol/unavailable";
 import type { Dispatch } from "../protocol/wire";
 import { escapeBytes } from "../router/escape";
 import type { Deadline, DeadlineWheel } from "./deadlines";
@@ -165,7 +166,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     this.#message?.abort(error instanceof Error ? error : new Error(String(error)));
     const route = this.#route;
     if (route === null) return this.#ready("ERR internal error\n");
-    if (!(error instanceof PoolBusyError)) this.#owner.dispatch.handlerFailed(route, this.#owner.client, error);
+    const isRefused = error instanceof PoolBusyError || error instanceof UnavailableError;
+    if (!isRefused) this.#owner.dispatch.handlerFailed(route, this.#owner.client, error);
     this.#ready(errorReply(route, error, this.#owner.dispatch));
   }
 
@@ -200,10 +202,11 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   }
 }
 
-/** @returns the line that a caller gets instead of its reply; never what the handler threw, which is for the log */
-export function errorReply(route: BoundRoute, error: unknown, dispatch: Dispatch): string {
+/** @returns what a caller gets instead of its reply: a line, or what a module in quarantine says; never what the handler threw, which is for the log */
+export function errorReply(route: BoundRoute, error: unknown, dispatch: Dispatch): string | Uint8Array {
   dispatch.counters.errors++;
   route.generation.figures.fail();
+  if (error instanceof UnavailableError) return unavailableReply(route, error.retryAfterSeconds);
   if (error instanceof PoolBusyError) return "ERR busy\n";
   if (error instanceof HandlerTimeoutError) return `ERR ${handlerTimeoutText(route, dispatch)}\n`;
   return `ERR ${quoteKey(route)} failed\n`;

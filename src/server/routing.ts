@@ -1,7 +1,7 @@
 /**
  * From modules to a routing table: built-in commands first, then modules in order of precedence.
  */
-import type { Pool } from "../host/pool";
+import type { Hosts } from "../host/hosts";
 import { displayPath } from "../module/describe-error";
 import type { PlannedModule, RoutePlan } from "../module/module-set";
 import type { BoundRoute } from "../module/route";
@@ -10,7 +10,7 @@ import type { Dispatch } from "../protocol/wire";
 import type { Endpoints } from "./endpoints";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
-import { onPool } from "./pool-fetch";
+import { onHost } from "./pool-fetch";
 
 /**
  * Builds the next table without touching the one in use.
@@ -18,7 +18,7 @@ import { onPool } from "./pool-fetch";
  * @param modules in order of precedence; of two that claim the same, the later one is refused, a module that is on only
  *                by default without a word
  * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
- * @param pool    where `fetch` routes with run: "pool" are called
+ * @param hosts   where `fetch` routes that do not run inline are called
  * @param endpoints the server's own, which give way to modules that claim their paths
  */
 export function planRoutes(
@@ -26,7 +26,7 @@ export function planRoutes(
   commands: readonly BoundRoute[],
   modules: readonly PlannedModule[],
   use: readonly string[],
-  pool: Pool,
+  hosts: Hosts,
   endpoints: Endpoints,
 ): RoutePlan {
   const links = use.map((name): Link => ({ name, route: modules.find((module) => module.name === name)?.middleware ?? null }));
@@ -45,7 +45,7 @@ export function planRoutes(
   for (const module of modules) {
     if (module.isImplicit) implicit.add(module.name);
     for (const own of module.routes) {
-      const route = own.kind === "fetch" && own.run === "pool" ? onPool(pool, own, dispatch) : own;
+      const route = own.kind === "fetch" && own.run !== "inline" ? onHost(hosts, own, dispatch) : own;
       const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, failed) : route;
       const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
       entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });

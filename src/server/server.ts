@@ -7,7 +7,10 @@ import { version } from "../../package.json";
 import type { ListenAddress } from "../config/listen";
 import type { Options, TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
+import { Hosts } from "../host/hosts";
 import { Pool } from "../host/pool";
+import { Processes } from "../host/processes";
+import type { LoadSpec } from "../host/spec";
 import { registerHrmrModule } from "../module/api";
 import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
@@ -27,6 +30,7 @@ import { SocketHub } from "../protocol/websocket/hub";
 import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
 import { newCounters, type Dispatch } from "../protocol/wire";
 import { RouteTable } from "../router/table";
+import { ROLE_VARIABLE, selfCommand } from "../supervise/self";
 import { Admission } from "./admission";
 import type { BoundSocket } from "./bind";
 import type { Transport } from "./client";
@@ -65,6 +69,13 @@ export interface ServerSetup {
   readonly mayFail?: readonly string[] | undefined;
   /** The vote before a swap, where there are other processes. */
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
+  /**
+   * A module's code ends its thread or process again and again, and is about to be put in quarantine: another version of it may be
+   * brought in its place first, in all processes.
+   *
+   * @returns whether that was done. Never rejects. Default: no other version is looked for.
+   */
+  readonly onCrashLoop?: (spec: LoadSpec, reason: string) => Promise<boolean>;
 }
 
 export interface ServerSummary {
@@ -159,7 +170,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly dispatch: Dispatch;
   readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
-  readonly pool: Pool;
+  readonly hosts: Hosts;
   readonly closed: Promise<void>;
   tls: TlsContexts | null = null;
   readonly #closed = Promise.withResolvers<void>();
@@ -219,16 +230,29 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
           warn: (text, connection) => (connection === undefined ? log : log.withFields({ connection })).warn(text),
         })
       : null;
-    this.pool = new Pool({
+    this.hosts = this.#openHosts();
+    this.#probe = new Probe({ loadTimeoutMs: options.timeouts.loadMs });
+  }
+
+  #openHosts(): Hosts {
+    const { options, log, onCrashLoop = () => Promise.resolve(false) } = this.#setup;
+    const shared = { loadTimeoutMs: options.timeouts.loadMs, onCrashLoop, log };
+    const pool = new Pool({
+      ...shared,
       threads: options.threads,
       get maxQueued() {
         return options.limits.maxQueued;
       },
-      loadTimeoutMs: options.timeouts.loadMs,
       onWorkerLost: (reason, worker) => log.warn(`pool thread ${worker}: ${reason}`),
-      log,
     });
-    this.#probe = new Probe({ loadTimeoutMs: options.timeouts.loadMs });
+    const processes = new Processes({
+      ...shared,
+      get maxQueued() {
+        return options.limits.maxQueued;
+      },
+      start: { command: selfCommand([]), env: { [ROLE_VARIABLE]: "module" } },
+    });
+    return new Hosts(pool, processes);
   }
 
   // ---- starting ----
@@ -268,12 +292,12 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
-      host: this.pool,
+      host: this.hosts,
       probe: this.#probe,
       globals,
       publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
-      plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.pool, this.#endpoints),
+      plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.hosts, this.#endpoints),
       log: this.#log,
     });
   }
@@ -382,7 +406,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       dispatch: this.dispatch,
       admission: this.#admission,
       registry: this.registry,
-      pool: this.pool,
+      hosts: this.hosts,
     });
   }
 
@@ -451,7 +475,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     await this.#waitForConnections(reason);
     await this.http2?.close();
     await this.#registry?.close();
-    await this.pool.close();
+    await this.hosts.close();
     this.#probe.close();
     this.wheel.close();
     this.#failures.flush(true);

@@ -2,7 +2,9 @@
  * What this process knows about itself, as plain data for `observe/report.ts` and the processes beside it.
  */
 import { readdirSync, statSync } from "node:fs";
-import type { Pool } from "../host/pool";
+import type { Hosts } from "../host/hosts";
+import type { ProcessStatus } from "../host/processes";
+import type { QuarantineFacts } from "../host/quarantine";
 import type { Generation } from "../module/generation";
 import type { ModuleEntry } from "../module/module-set";
 import type { Registry } from "../module/registry";
@@ -18,13 +20,14 @@ export interface SnapshotSources {
   readonly dispatch: Dispatch;
   readonly admission: { readonly open: number; readonly accepted: number; readonly refused: number };
   readonly registry: Registry;
-  readonly pool: Pool;
+  readonly hosts: Hosts;
 }
 
-export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry, pool }: SnapshotSources): ProcessSnapshot {
+export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry, hosts }: SnapshotSources): ProcessSnapshot {
   const { open, messages, httpRequests, errors } = dispatch.counters;
   const { user, system } = process.cpuUsage();
-  const workers = pool.status;
+  const { pool } = hosts;
+  const workers = pool.status.map(({ facts: _facts, ...worker }) => worker);
   return {
     slot,
     pid: process.pid,
@@ -36,24 +39,37 @@ export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry,
     cpuSeconds: (user + system) / 1e6,
     openDescriptors: countDescriptors(),
     pool: { threads: pool.threads, busy: workers.filter(({ inFlight }) => inFlight > 0).length, queued: pool.queued, workers },
-    modules: [...registry.entries.values()].map(moduleSnapshot),
+    modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
     reloads: registry.totals.snapshot(),
   };
 }
 
-function moduleSnapshot(entry: ModuleEntry): ModuleSnapshot {
+function moduleSnapshot(entry: ModuleEntry, hosts: Hosts): ModuleSnapshot {
   const { live } = entry;
+  const quarantine = live === null ? null : hosts.quarantineOf(live.id);
   const routes = live?.routes ?? entry.unavailable;
   return {
     name: entry.name,
     source: entry.source,
-    state: stateOf(entry),
+    state: quarantine === null ? stateOf(entry) : "quarantined",
     live: live === null ? null : generationSnapshot(live),
     old: [...entry.old].map(generationSnapshot),
     gone: entry.gone.snapshot(),
     routes: routes.map(({ key, kind, run }: BoundRoute) => ({ key, kind, run })),
     error: entry.error,
+    process: live === null ? null : processSnapshot(hosts.processOf(live.id)),
+    quarantine: quarantine === null ? null : quarantineSnapshot(quarantine),
   };
+}
+
+function processSnapshot(status: ProcessStatus | null): ModuleSnapshot["process"] {
+  if (status === null) return null;
+  const { pid, memoryBytes, restarts, state } = status;
+  return { pid, memoryBytes, restarts, state };
+}
+
+function quarantineSnapshot({ reason, nextTryAtMs }: QuarantineFacts): ModuleSnapshot["quarantine"] {
+  return { reason, nextTryAt: nextTryAtMs === null ? null : new Date(nextTryAtMs).toISOString() };
 }
 
 function stateOf({ live, unavailable, error }: ModuleEntry): ModuleState {

@@ -1,0 +1,196 @@
+/** What a pool thread and a module's process do: they load generations and run their handlers, as the main thread says. */
+import { registerHrmrModule } from "../module/api";
+import type { Handle, Log } from "../module/contract";
+import { describeError, ModuleError } from "../module/describe-error";
+import { type LoadedModule, loadModule } from "../module/load";
+import { remoteShapeOf } from "../module/remote";
+import { errorData, type LogFields } from "../observe/log-fields";
+import { showValue } from "../observe/log-format";
+import { LineBudget } from "./process-output";
+import type { LoadSpec } from "./spec";
+import { type CallBatch, failureOf, type ReplyBatch, type SharedMemory, type TaskDone, type ToMain, type ToWorker } from "./messages";
+import { type Resident, WorkerCalls } from "./worker-calls";
+import { fetchHandler } from "./worker-fetch";
+import { PoolResponse } from "./worker-response";
+
+/** The way to the main thread. What comes from there goes to `HostedModules.receive`. */
+export type PostToMain = (data: ReplyBatch | ToMain) => void;
+
+export interface HostedPlace {
+  readonly shared: SharedMemory;
+  readonly host: number | "process";
+  readonly loadTimeoutMs: number;
+  readonly post: PostToMain;
+}
+
+interface ThreadLog extends Log {
+  withFields(fields: LogFields): ThreadLog;
+}
+
+/**
+ * @param place  stands before each message
+ * @param budget of lines; null: each is sent
+ */
+function makeLog(post: PostToMain, fields: LogFields, place: string, budget: LineBudget | null): ThreadLog {
+  const say =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (...values: unknown[]): void => {
+      if (budget !== null && !budget.take()) return;
+      const thrown = fields.error ?? values.find((value) => value instanceof Error);
+      // Copied here: on its way to the main thread an error would lose what it has of its own.
+      const error = thrown === undefined ? {} : { error: errorData(thrown) };
+      post({ type: "log", level, text: place + values.map((value) => showValue(value, false)).join(" "), fields: { ...fields, ...error } });
+    };
+  return {
+    debug: say("debug"),
+    info: say("info"),
+    warn: say("warn"),
+    error: say("error"),
+    withFields: (more) => makeLog(post, { ...fields, ...more }, place, budget),
+  };
+}
+
+const GLOBALS = { Response: PoolResponse };
+
+export class HostedModules {
+  readonly #place: HostedPlace;
+  readonly #where: string;
+  readonly #calls: WorkerCalls;
+  /** Their imports are done, and nothing else of them. */
+  readonly #imported = new Map<number, LoadedModule>();
+  /** A process that logs without end must not keep its server busy with that. */
+  readonly #budget: LineBudget | null;
+  #isCollectDue = false;
+
+  constructor(place: HostedPlace) {
+    const { shared, host, post } = place;
+    this.#place = place;
+    this.#where = host === "process" ? "in its process" : `on pool thread ${host}`;
+    this.#calls = new WorkerCalls(shared, post, (seq, parts) => post({ type: "want", seq, parts }));
+    const tooMuch = (count: number): void => log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
+    this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
+    registerHrmrModule();
+    // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls with it.
+    const log = makeLog(post, {}, "", null);
+    process.on("uncaughtException", (error) => log.error(`uncaught ${this.#where}: ${describeThrown(error)}`));
+    process.on("unhandledRejection", (error) => log.error(`unhandled rejection ${this.#where}: ${describeThrown(error)}`));
+  }
+
+  receive(data: CallBatch | ToWorker): void {
+    if (Array.isArray(data)) this.#calls.receive(data);
+    else this.#obey(data);
+  }
+
+  #obey(message: ToWorker): void {
+    const { post } = this.#place;
+    switch (message.type) {
+      case "init":
+        return;
+      case "import":
+        return this.#answer(this.#import(message.spec));
+      case "load":
+        return this.#answer(this.#load(message.spec, message.previousId, message.handed));
+      case "handoff":
+        return this.#answer(this.#handoff(message.id));
+      case "retire":
+        return this.#answer(this.#retire(message.id));
+      case "cancel":
+        return this.#calls.cancel(message.seq, message.reason);
+      case "credit":
+        return this.#calls.addCredit(message.seq);
+      case "part":
+        return this.#calls.receiveBody(message.seq, message.part);
+      case "ping":
+        return post({ type: "pong", ping: message.ping });
+    }
+  }
+
+  #answer(work: Promise<Omit<TaskDone, "type">>): void {
+    const { post } = this.#place;
+    work
+      .then((done) => post({ type: "done", ...done }))
+      .catch((error) => post({ type: "failed", module: error instanceof ModuleError ? error.toData() : null, error: failureOf(error) }));
+  }
+
+  async #import(spec: LoadSpec): Promise<Omit<TaskDone, "type">> {
+    const module = await this.#open(spec);
+    this.#imported.set(spec.id, module);
+    return { notes: [], shape: remoteShapeOf(module.shape) };
+  }
+
+  #open(spec: LoadSpec): Promise<LoadedModule> {
+    const { host, loadTimeoutMs, post } = this.#place;
+    const log = makeLog(post, { module: spec.name, generation: spec.generation }, `${this.#where}: `, this.#budget);
+    const onError = (error: unknown, kind: string): void => log.withFields({ error }).error(`${kind}: ${describeThrown(error)}`);
+    return loadModule(spec, { globals: GLOBALS, host, log, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
+  }
+
+  async #load(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<Omit<TaskDone, "type">> {
+    const module = this.#imported.get(spec.id) ?? (await this.#open(spec));
+    this.#imported.delete(spec.id);
+    const { post } = this.#place;
+    try {
+      const notes: string[] = [];
+      const data = handed === undefined ? await this.#handoffFrom(previousId, notes) : handed.data;
+      post({ type: "stage" });
+      await module.start(data);
+      this.#calls.residents.set(spec.id, this.#residentOf(module));
+      return { notes };
+    } catch (error) {
+      await module.dispose();
+      throw error;
+    }
+  }
+
+  async #handoffFrom(previousId: number | null, notes: string[]): Promise<unknown> {
+    const previous = previousId === null ? undefined : this.#calls.residents.get(previousId);
+    if (previous === undefined) return undefined;
+    this.#place.post({ type: "stage" });
+    const handed = await previous.module.handoff();
+    if (handed === null) return undefined;
+    if ("data" in handed) return handed.data;
+    notes.push(`its state was not handed over ${this.#where}: ${handed.error}`);
+    return undefined;
+  }
+
+  async #handoff(id: number): Promise<Omit<TaskDone, "type">> {
+    return { notes: [], handoff: (await this.#calls.residents.get(id)?.module.handoff()) ?? null };
+  }
+
+  async #retire(id: number): Promise<Omit<TaskDone, "type">> {
+    const { residents } = this.#calls;
+    const module = residents.get(id)?.module ?? this.#imported.get(id);
+    residents.delete(id);
+    this.#imported.delete(id);
+    await module?.dispose();
+    this.#collectSoon();
+    return { notes: [] };
+  }
+
+  /** An old graph is garbage that only a full collection finds. It waits a little, so that a reload of many modules pays for one. */
+  #collectSoon(): void {
+    if (this.#isCollectDue) return;
+    this.#isCollectDue = true;
+    setTimeout(() => {
+      this.#isCollectDue = false;
+      Bun.gc(true);
+    }, 20);
+  }
+
+  #residentOf(module: LoadedModule): Resident {
+    const run = this.#place.host === "process" ? "process" : "pool";
+    const handlers: (Handle | undefined)[] = [];
+    for (const { spec, handler } of module.shape.routes) {
+      // A "handle" route holds a Handle: readShape checked it.
+      if (spec.run !== run) continue;
+      if (spec.kind === "handle") handlers[spec.index] = handler as unknown as Handle;
+      else if (spec.kind === "fetch")
+        handlers[spec.index] = fetchHandler(spec.key, handler as unknown as Parameters<typeof fetchHandler>[1]);
+    }
+    return { module, handlers, context: module.context };
+  }
+}
+
+function describeThrown(error: unknown): string {
+  return error instanceof Error ? String(error.stack) : describeError(error);
+}

@@ -1,0 +1,39 @@
+/** A limit that the kernel keeps, for the moments in which the server is too busy to look at its processes' memory. */
+import { dlopen, type Library, ptr } from "bun:ffi";
+import { readFileSync } from "node:fs";
+
+/** Of setrlimit: private memory that can be written to. What is only reserved for addresses does not count. */
+const RLIMIT_DATA = 2;
+const SYMBOLS = { setrlimit: { args: ["i32", "ptr"], returns: "i32" } } as const;
+const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
+
+/**
+ * This process may take twice that much beyond what it has by now: less would refuse memory that is asked for and never used. An
+ * allocation beyond it fails, as an error of JavaScript or by the end of the process. Does nothing where the kernel is not Linux.
+ */
+export function limitOwnMemory(maxMemoryMb: number): void {
+  const hasKb = Number(/^VmData:\s+(\d+) kB/m.exec(readStatus())?.[1] ?? Number.NaN);
+  const libc = Number.isNaN(hasKb) ? null : openLibc();
+  if (libc === null) return;
+  const bytes = BigInt(hasKb) * 1024n + BigInt(Math.round(maxMemoryMb)) * 2n * 1_048_576n;
+  libc.setrlimit(RLIMIT_DATA, ptr(new BigUint64Array([bytes, bytes])));
+}
+
+function readStatus(): string {
+  try {
+    return readFileSync("/proc/self/status", "latin1");
+  } catch {
+    return "";
+  }
+}
+
+function openLibc(): Library<typeof SYMBOLS>["symbols"] | null {
+  for (const name of LIBRARIES) {
+    try {
+      return dlopen(name, SYMBOLS).symbols;
+    } catch {
+      // The other one, then.
+    }
+  }
+  return null;
+}

@@ -1,0 +1,168 @@
+/**
+ * A process of a module's own, as the server sees it: this program once more, in its role "module" (process-main.ts). A crash, an
+ * endless loop or all memory taken there end that process and nothing else.
+ */
+import { closeSync } from "node:fs";
+import type { Subprocess } from "bun";
+import type { Log } from "../module/contract";
+import { asHost } from "../module/host-context";
+import { hostSettings } from "../module/settings";
+import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "./messages";
+import type { OpenPlace, Place, PlaceEvents, PlaceFacts } from "./place";
+import { MAX_MEMORY_MB, MemoryWatch } from "./process-memory";
+import { LineBudget, readLines } from "./process-output";
+import type { LoadSpec } from "./spec";
+import { mapShared, openSharedFile } from "./shared-file";
+
+/** How a process of this program is started that is to play this part. */
+export interface ProcessStart {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The first message of the process: it listens. */
+export const READY = "ready";
+/** The descriptor of the shared memory there: the one behind stdin, stdout and stderr. */
+export const SHARED_FD = 3;
+/** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
+const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
+const MB = 1_048_576;
+
+type Posted = CallBatch | ToWorker;
+
+/** @param log with the module's fields: it gets what the process prints */
+export function processPlaces(spec: LoadSpec, start: ProcessStart, log: Log): OpenPlace {
+  const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
+  return (_index, loadTimeoutMs, events) => new ProcessPlace({ start, log, loadTimeoutMs, maxMemoryMb, events });
+}
+
+interface ProcessPlaceOptions {
+  readonly start: ProcessStart;
+  readonly log: Log;
+  readonly loadTimeoutMs: number;
+  /** 0: no limit. */
+  readonly maxMemoryMb: number;
+  readonly events: PlaceEvents;
+}
+
+class ProcessPlace implements Place {
+  readonly shared: Place["shared"];
+  readonly #options: ProcessPlaceOptions;
+  readonly #process: Subprocess<"ignore", "pipe", "pipe">;
+  readonly #memory: MemoryWatch;
+  readonly #budget: LineBudget;
+  readonly #ended: Promise<void>;
+  /** Posted before it listened; null: it listens. */
+  #waiting: Posted[] | null = [];
+  #onReady: (() => void) | null = null;
+  #isGone = false;
+  /** Why it was ended from here; null: it was not. */
+  #verdict: string | null = null;
+
+  constructor(options: ProcessPlaceOptions) {
+    const { start, log, loadTimeoutMs, maxMemoryMb } = options;
+    this.#options = options;
+    this.#budget = new LineBudget((count) => log.warn(`${count} lines that its process printed were left out: it says too much`));
+    const fd = openSharedFile();
+    try {
+      this.shared = mapShared(fd);
+      this.#process = asHost(() => this.#spawn(start, fd));
+    } finally {
+      closeSync(fd);
+    }
+    this.#post({ type: "init", shared: null, host: "process", loadTimeoutMs, maxMemoryMb });
+    this.#memory = new MemoryWatch(this.#process.pid, maxMemoryMb * MB, (bytes) => {
+      this.#kill(`it was over its memory limit: ${Math.round(bytes / MB)} MB, and maxMemoryMb is ${maxMemoryMb}`);
+    });
+    this.#ended = this.#follow();
+  }
+
+  post(data: Posted): void {
+    this.#memory.noteWork();
+    this.#post(data);
+  }
+
+  whenReady(fn: () => void): void {
+    if (this.#waiting === null) fn();
+    else this.#onReady = fn;
+  }
+
+  end(): Promise<void> {
+    this.#kill("it was ended");
+    return this.#ended;
+  }
+
+  facts(): PlaceFacts {
+    return { pid: this.#process.pid, memoryBytes: this.#memory.bytes };
+  }
+
+  #spawn({ command, env }: ProcessStart, fd: number): Subprocess<"ignore", "pipe", "pipe"> {
+    const passed = Object.entries({ ...process.env, ...env }).filter(([name]) => !NOT_PASSED.test(name));
+    return Bun.spawn([...command], {
+      // It ends with this process, whatever ends that.
+      env: { ...Object.fromEntries(passed), BUN_FEATURE_FLAG_NO_ORPHANS: "1" },
+      stdio: ["ignore", "pipe", "pipe", fd],
+      // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed with what it started.
+      detached: true,
+      serialization: "advanced",
+      ipc: (message: ReplyBatch | ToMain | typeof READY) => this.#receive(message),
+    }) as Subprocess<"ignore", "pipe", "pipe">;
+  }
+
+  #receive(message: ReplyBatch | ToMain | typeof READY): void {
+    if (message === READY) this.#listens();
+    else this.#options.events.received(message);
+  }
+
+  #listens(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = null;
+    for (const data of waiting) this.#post(data);
+    this.#onReady?.();
+    this.#onReady = null;
+  }
+
+  #post(data: Posted): void {
+    if (this.#waiting !== null) return void this.#waiting.push(data);
+    try {
+      this.#process.send(data);
+    } catch (error) {
+      // This cannot be sent to anybody, and whoever wanted it must know. Else the process has just ended, and `#follow` tells.
+      if (error instanceof Error && error.name === "DataCloneError") throw error;
+    }
+  }
+
+  #kill(verdict: string): void {
+    if (this.#isGone) return;
+    this.#verdict ??= verdict;
+    try {
+      process.kill(-this.#process.pid, "SIGKILL");
+    } catch {
+      // It has no group yet, or is gone.
+      this.#process.kill("SIGKILL");
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const { stdout, stderr, exited } = this.#process;
+    const { log, events } = this.#options;
+    const read = Promise.all([
+      readLines(stdout, this.#budget, (line) => log.info(line)),
+      readLines(stderr, this.#budget, (line) => log.warn(line)),
+    ]);
+    await exited;
+    this.#isGone = true;
+    this.#memory.stop();
+    events.ended(this.#verdict ?? this.#exitText());
+    await read;
+    this.#budget.flush();
+  }
+
+  #exitText(): string {
+    const { exitCode, signalCode } = this.#process;
+    const { maxMemoryMb } = this.#options;
+    const how = signalCode === null ? `it exited with code ${exitCode}` : `it was ended by ${signalCode}`;
+    const megabytes = Math.round(this.#memory.bytes / MB);
+    return maxMemoryMb > 0 && megabytes > maxMemoryMb / 2 ? `${how}, with ${megabytes} of its ${maxMemoryMb} MB in use` : how;
+  }
+}

@@ -1,0 +1,166 @@
+/** `run: "process"`: each generation that has such routes has a process, which is a pool of one thread with walls around it. */
+import type { Client, Log } from "../module/contract";
+import { wholeFileError } from "../module/describe-error";
+import type { RemoteShape } from "../module/remote";
+import { logWith } from "../observe/log-fields";
+import { HostLostError } from "./errors";
+import { type CallSink, Pool, type PoolCall, type ThreadStatus } from "./pool";
+import { type ProcessStart, processPlaces } from "./process-place";
+import type { QuarantineFacts, QuarantineOptions } from "./quarantine";
+import type { LoadSpec } from "./spec";
+
+export interface ProcessesOptions {
+  /** How this program is started as a module's process. */
+  readonly start: ProcessStart;
+  /** Calls without an answer on one process, above which a call is refused. */
+  readonly maxQueued: number;
+  /** For each step of a module's load. In milliseconds. 0 waits for ever. */
+  readonly loadTimeoutMs: number;
+  /** See PoolOptions. */
+  readonly killGraceMs?: number;
+  readonly onCrashLoop?: QuarantineOptions["onCrashLoop"];
+  readonly firstQuarantineMs?: number;
+  readonly log: Log;
+}
+
+/** For status: a generation's process. */
+export interface ProcessStatus extends Omit<ThreadStatus, "worker" | "facts"> {
+  /** 0 while there is none. */
+  readonly pid: number;
+  readonly memoryBytes: number;
+  readonly quarantine: QuarantineFacts | null;
+}
+
+interface Home {
+  readonly spec: LoadSpec;
+  readonly pool: Pool;
+}
+
+export class Processes {
+  readonly #options: ProcessesOptions;
+  readonly #homes = new Map<number, Home>();
+  #isClosed = false;
+
+  constructor(options: ProcessesOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the generation's process and imports it there. Rejects with a ModuleError; the process is gone then. */
+  async import(spec: LoadSpec): Promise<RemoteShape> {
+    return await this.#orRetire(spec, "while it was loaded", (pool) => pool.import(spec));
+  }
+
+  /**
+   * Sets up and checks a generation in its process, which is started if it is not there yet.
+   *
+   * @param previousId the generation whose process hands over to this one; null, or one that has none: nobody does
+   * @returns what the verdict should say besides. Rejects with a ModuleError; the process is gone then.
+   */
+  async prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }> {
+    const notes: string[] = [];
+    const handed = await this.#handoffFrom(previousId, notes);
+    const prepared = await this.#orRetire(spec, "while it was set up", (pool) => pool.prepare(spec, null, handed));
+    return { notes: [...notes, ...prepared.notes] };
+  }
+
+  /** Disposes a generation and ends its process. Does nothing for one that has none. */
+  async retire(id: number): Promise<void> {
+    const home = this.#homes.get(id);
+    if (home === undefined) return;
+    await home.pool.retire(id);
+    this.#homes.delete(id);
+    await home.pool.close();
+  }
+
+  /** As `Pool.call`. */
+  call(
+    id: number,
+    routeIndex: number,
+    latin1: string,
+    client: Client,
+    timeoutMs: number,
+    sink: CallSink,
+    body: ReadableStream<Uint8Array> | null = null,
+  ): PoolCall {
+    const home = this.#homes.get(id);
+    if (home !== undefined) return home.pool.call(id, routeIndex, latin1, client, timeoutMs, sink, body);
+    queueMicrotask(() => sink.reject(new HostLostError(`Load ${id} has no process any more.`)));
+    void body?.cancel();
+    return { askedAt: performance.now(), cancel: () => {} };
+  }
+
+  /** null: the generation has no process, and needs none. */
+  statusOf(id: number): ProcessStatus | null {
+    const pool = this.#homes.get(id)?.pool;
+    const status = pool?.status[0];
+    if (pool === undefined || status === undefined) return null;
+    const { worker: _worker, facts, ...rest } = status;
+    return { ...rest, pid: facts?.pid ?? 0, memoryBytes: facts?.memoryBytes ?? 0, quarantine: pool.quarantineOf(id) };
+  }
+
+  quarantineOf(id: number): QuarantineFacts | null {
+    return this.#homes.get(id)?.pool.quarantineOf(id) ?? null;
+  }
+
+  /** Fails what is under way and ends all processes. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const homes = [...this.#homes.values()];
+    this.#homes.clear();
+    await Promise.all(homes.map(({ pool }) => pool.close()));
+  }
+
+  async #handoffFrom(previousId: number | null, notes: string[]): Promise<{ readonly data: unknown } | undefined> {
+    const previous = previousId === null ? undefined : this.#homes.get(previousId);
+    if (previous === undefined || previousId === null) return undefined;
+    const handed = await previous.pool.handoff(previousId);
+    if (handed === null || "data" in handed) return handed ?? undefined;
+    notes.push(`its state was not handed over: ${handed.error}`);
+    return undefined;
+  }
+
+  /** What costs a process its life on its way in is its module's fault. */
+  async #orRetire<T>(spec: LoadSpec, when: string, work: (pool: Pool) => Promise<T>): Promise<T> {
+    const home = this.#homes.get(spec.id) ?? this.#open(spec);
+    try {
+      return await work(home.pool);
+    } catch (error) {
+      this.#homes.delete(spec.id);
+      await home.pool.close();
+      if (!(error instanceof HostLostError) || this.#isClosed) throw error;
+      throw wholeFileError(spec.name, spec.source, `${reasonOf(error)} ${when}`);
+    }
+  }
+
+  #open(spec: LoadSpec): Home {
+    const options = this.#options;
+    const log = logWith(options.log, { module: spec.name, generation: spec.generation });
+    const { loadTimeoutMs, killGraceMs, onCrashLoop, firstQuarantineMs } = options;
+    const pool = new Pool({
+      loadTimeoutMs,
+      ...(killGraceMs === undefined ? null : { killGraceMs }),
+      ...(onCrashLoop === undefined ? null : { onCrashLoop }),
+      ...(firstQuarantineMs === undefined ? null : { firstQuarantineMs }),
+      get maxQueued() {
+        return options.maxQueued;
+      },
+      threads: 1,
+      log: options.log,
+      onWorkerLost: (reason) => log.warn(`its process was lost: ${reason}`),
+      apart: { open: processPlaces(spec, options.start, log), name: nameOf(spec) },
+    });
+    const home = { spec, pool };
+    this.#homes.set(spec.id, home);
+    return home;
+  }
+}
+
+function nameOf({ name }: LoadSpec): string {
+  return `the process of module "${name}"`;
+}
+
+/** "it was ended by SIGSEGV" */
+function reasonOf({ message }: HostLostError): string {
+  const [, reason] = message.split("was lost: ");
+  return reason === undefined ? message : `its process was lost (${reason.replace(/\.$/, "")})`;
+}

@@ -1,0 +1,46 @@
+/** Memory that two processes share: a file without a name, so that nothing is left of it, however they end. */
+import { closeSync, constants, ftruncateSync, openSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { SharedMemory } from "./messages";
+import { SHARED_BYTES } from "./saved-replies";
+
+/** Of Linux; node:fs has no name for it. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+/** A file of the right size that no folder lists, in memory where there is a folder for that. @returns its descriptor: close it */
+export function openSharedFile(): number {
+  const fd = process.platform === "linux" ? (openUnnamed("/dev/shm") ?? openUnnamed(tmpdir()) ?? openUnlinked()) : openUnlinked();
+  ftruncateSync(fd, SHARED_BYTES);
+  return fd;
+}
+
+/** @param fd of `openSharedFile`, or the same in another process. It may be closed then. */
+export function mapShared(fd: number): SharedMemory {
+  const folder = process.platform === "linux" ? "/proc/self/fd" : "/dev/fd";
+  const { buffer, byteOffset, byteLength } = Bun.mmap(`${folder}/${fd}`, { shared: true });
+  return new Int32Array(buffer, byteOffset, byteLength >> 2);
+}
+
+function openUnnamed(folder: string): number | null {
+  try {
+    return openSync(folder, O_TMPFILE | constants.O_RDWR, 0o600);
+  } catch {
+    // No such folder, or a file system that has only files with names.
+    return null;
+  }
+}
+
+function openUnlinked(): number {
+  const path = join(tmpdir(), `hrmr-${process.pid}-${crypto.randomUUID()}`);
+  const fd = openSync(path, "wx+", 0o600);
+  unlinkSync(path);
+  return fd;
+}
+
+/** For the side that needs it no more once it is mapped. */
+export function mapAndClose(fd: number): SharedMemory {
+  const shared = mapShared(fd);
+  closeSync(fd);
+  return shared;
+}
