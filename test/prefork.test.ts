@@ -20,6 +20,14 @@ test("all processes answer, and STATUS, /stats and hrmr status tell of each", ()
     expect(JSON.parse(stdout)).toMatchObject({ pid: hub.program.pid, wantedProcesses: 3, restarts: 0, state: "serving" });
   }));
 
+test("connections that come all at once are shared out among the processes", () =>
+  withProcesses(2, async (hub) => {
+    const pids = await servingPids(hub);
+    const clients = await Promise.all(Array.from({ length: 60 }, () => hub.connect()));
+    const answers = await Promise.all(clients.map((client) => askWho(client)));
+    for (const each of pids) expect(answers.filter(({ pid }) => pid === each).length).toBeGreaterThanOrEqual(10);
+  }));
+
 test("a process that is killed loses what it held and nothing else, and is replaced", () =>
   withProcesses(3, async (hub) => {
     const pids = await servingPids(hub);

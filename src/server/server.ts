@@ -40,6 +40,7 @@ import { openDatagramListener } from "./datagrams";
 import { DeadlineWheel } from "./deadlines";
 import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
+import { FairShare } from "./fair-share";
 import { HandlerFailures } from "./handler-failures";
 import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { applyOptions } from "./reconfigure";
@@ -184,6 +185,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<ServerConnection>();
   readonly #admission: Admission;
+  /** null: there are no other processes. */
+  readonly #fairShare: FairShare | null;
   readonly #probe: Probe;
   readonly #token = new CommandToken();
   #registry: Registry | null = null;
@@ -201,6 +204,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.closed = this.#closed.promise;
     this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
+    this.#fairShare = setup.slot === 0 ? null : new FairShare();
     if (this.#admission.note !== null) this.summary.notes.push(this.#admission.note);
     this.wheel = new DeadlineWheel(() => this.#onSecond());
     this.dispatch = {
@@ -360,6 +364,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const connection = new ServerConnection(this, socket, transport, ++this.#lastNumber);
     connection.countedAddress = address;
     this.#connections.add(connection);
+    this.#fairShare?.grew(this.#connections.size);
     return connection;
   }
 
@@ -507,7 +512,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   #onSecond(): void {
     this.dispatch.httpDate = new Date().toUTCString();
+    nextSecond();
     this.#failures.flush();
+    this.#fairShare?.forget(this.#connections.size);
     const refused = this.#admission.takeRefused();
     if (refused === 0) return;
     const { open, maxConnections } = this.#admission;
