@@ -275,12 +275,34 @@ export interface ModuleContext<State = unknown> {
   /** Where this copy runs: "main", "process", or the number of its pool thread. */
   readonly host: "main" | "process" | number;
   readonly log: Log;
+  /** What outlives this version: a database, a cache, a connection. */
+  readonly shared: SharedResources;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *
    * @returns bytes taken; -1 when some wait for their client to read; 0 when nobody is subscribed, or all dropped it
    */
   publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView): number;
+}
+
+/** Things that the host keeps open over all versions of a module, and closes when the server ends. One store a host: each pool thread has its own. */
+export interface SharedResources extends SharedScope {
+  /** The same for all modules of this host: whoever opens a name first, opens it for all. */
+  readonly global: SharedScope;
+}
+
+export interface SharedScope {
+  /**
+   * @param name  yours to choose
+   * @param open  called if nothing of that name is open in this host. What it opens belongs to the host: a reload does not close it. If it
+   *              fails, so does this call, and the next one tries again
+   * @param close called with the value when the server ends, after the last call; the last opened first. The newest one that was given counts
+   * @returns what `open` returned, the same for every version. A database, a Map or a plain object is fine; a function, or an object of a
+   *          class of yours, keeps the version that made it in memory
+   */
+  open<T>(name: string, open: () => T | Promise<T>, close?: (value: T) => void | Promise<void>): Promise<T>;
+  /** Closes it now; the next `open` opens it anew. @returns false: there was none */
+  close(name: string): Promise<boolean>;
 }
 
 export interface RequestContext<State = unknown> extends ModuleContext<State> {

@@ -28,7 +28,7 @@ export async function drop(run: Run, candidate: Candidate, reason: Failure): Pro
 
 async function end({ registry }: Run, { generation, entry }: Candidate): Promise<void> {
   try {
-    await generation.dispose();
+    registry.disposed(generation, await generation.dispose());
     if (generation.needsHost) await registry.options.host.retire(generation.id);
   } catch (error) {
     registry.options.log.warn(`${entry.name} v${generation.number}: ${describeFailure(error)}`);

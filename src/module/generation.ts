@@ -5,6 +5,7 @@
 import type { LoadSpec } from "../host/spec";
 import { CallFigures } from "../observe/figures";
 import type { Middleware } from "./contract";
+import type { LeftBehind } from "./leaks";
 import type { LoadedModule } from "./load";
 import type { BoundRoute, InFlight, InFlightKind, RouteOwner } from "./route";
 
@@ -89,10 +90,13 @@ export class Generation implements RouteOwner {
 
   enter(call: InFlight): void {
     this.#inFlight.add(call);
+    this.#module.noteUnderWay(this.#inFlight.size);
   }
 
   leave(call: InFlight): void {
-    if (this.#inFlight.delete(call) && this.#inFlight.size === 0) this.#onIdle?.();
+    if (!this.#inFlight.delete(call)) return;
+    this.#module.noteUnderWay(this.#inFlight.size);
+    if (this.#inFlight.size === 0) this.#onIdle?.();
   }
 
   /** setup and check. @throws ModuleError */
@@ -135,11 +139,15 @@ export class Generation implements RouteOwner {
     return this.#cut([...this.#inFlight], reason);
   }
 
-  /** dispose(state) and the end of everything the module opened. Idempotent. */
-  async dispose(): Promise<void> {
-    if (this.isDisposed) return;
+  /** dispose(state) and the end of everything the module opened. Idempotent. @returns what dispose had not put away */
+  dispose(): Promise<LeftBehind> {
     this.isDisposed = true;
-    await this.#module.dispose();
+    return this.#module.dispose();
+  }
+
+  /** Gone as soon as its code is. null: its code is not in this process. */
+  get remains(): WeakRef<object> | null {
+    return this.#module.remains;
   }
 
   #bindMiddleware(middleware: Middleware): BoundRoute {

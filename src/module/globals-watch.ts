@@ -15,6 +15,7 @@ let isWatching = false;
 export function watchSharedObjects(): void {
   if (isWatching) return;
   isWatching = true;
+  globalsNow();
   process.on("newListener", noteListener);
   refuse("exit");
   refuse("reallyExit");
@@ -39,20 +40,81 @@ function refuse(name: "exit" | "reallyExit" | "abort"): void {
   });
 }
 
-/** Takes the graph's listeners off `process`. Without it they would go on being called, and keep the graph in memory. */
-export function removeListenersOf(graph: Bun.ModuleGraph): void {
-  for (const { event, listener } of listeners.get(graph) ?? []) process.off(event, listener);
+/**
+ * Takes the graph's listeners off `process`. Without it they would go on being called, and keep the graph in memory.
+ *
+ * @returns the events that they were there for, one a listener; those that the module took off itself are not among them
+ */
+export function removeListenersOf(graph: Bun.ModuleGraph): string[] {
+  const left: string[] = [];
+  for (const { event, listener } of listeners.get(graph) ?? []) {
+    const countBefore = process.listenerCount(event);
+    process.off(event, listener);
+    if (process.listenerCount(event) < countBefore) left.push(String(event));
+  }
   listeners.delete(graph);
+  return left;
 }
 
-/** The names on the global object now; hand them to `newGlobals` later. */
-export function globalNames(): ReadonlySet<string | symbol> {
-  return new Set(Reflect.ownKeys(globalThis));
+/** What the global object has beside the standard things, as far as it can be looked at without running code of others. */
+export type GlobalsSeen = ReadonlyMap<string | symbol, unknown>;
+
+// What was there before any module.
+let standard: ReadonlySet<string | symbol> | null = null;
+/** By name: which load set it last, and to what. Objects weakly: a note must not be what keeps them. */
+const owners = new Map<string | symbol, { readonly owner: number; readonly value: unknown }>();
+
+export function globalsNow(): GlobalsSeen {
+  standard ??= new Set(Reflect.ownKeys(globalThis));
+  const seen = new Map<string | symbol, unknown>();
+  for (const name of Reflect.ownKeys(globalThis)) if (!standard.has(name)) seen.set(name, valueOf(name));
+  return seen;
 }
 
-/** Names on the global object that were not in `before`. What they refer to is never freed. */
-export function newGlobals(before: ReadonlySet<string | symbol>): string[] {
-  return Reflect.ownKeys(globalThis)
-    .filter((name) => !before.has(name))
-    .map(String);
+/**
+ * Takes down what has changed on the global object since `before` as that load's doing.
+ *
+ * @param owner the load's number
+ * @returns names that were not there before
+ */
+export function claimGlobals(owner: number, before: GlobalsSeen): string[] {
+  const added: string[] = [];
+  for (const [name, value] of globalsNow()) {
+    if (before.has(name) && before.get(name) === value) continue;
+    owners.set(name, { owner, value: weakly(value) });
+    if (!before.has(name)) added.push(String(name));
+  }
+  return added.filter(isAuthors);
+}
+
+/**
+ * Names on the global object that still have what this load set there, for a version that goes. What nobody is known to have set is put
+ * down to it too.
+ */
+export function globalsOf(owner: number): string[] {
+  const left: string[] = [];
+  for (const [name, value] of globalsNow()) {
+    const known = owners.get(name) ?? { owner, value: weakly(value) };
+    owners.set(name, known);
+    if (known.owner === owner && strongly(known.value) === value) left.push(String(name));
+  }
+  return left.filter(isAuthors);
+}
+
+/** Packages keep one thing for all their copies under such names (zod does). The author can do nothing about it. */
+function isAuthors(name: string): boolean {
+  return !name.startsWith("__");
+}
+
+function valueOf(name: string | symbol): unknown {
+  const { value, get } = Reflect.getOwnPropertyDescriptor(globalThis, name) ?? {};
+  return get ?? value;
+}
+
+function weakly(value: unknown): unknown {
+  return (typeof value === "object" && value !== null) || typeof value === "function" ? new WeakRef(value) : value;
+}
+
+function strongly(value: unknown): unknown {
+  return value instanceof WeakRef ? value.deref() : value;
 }

@@ -4,7 +4,12 @@ import { dirname } from "node:path";
 import type { LoadSpec } from "../host/spec";
 import type { Log, ModuleContext } from "./contract";
 import { thrownError, wholeFileError, type ModuleError } from "./describe-error";
-import { globalNames, newGlobals, removeListenersOf, watchSharedObjects } from "./globals-watch";
+import { endGraph } from "./ending";
+import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
+import { GraphTimers } from "./graph-timers";
+import type { LeftBehind } from "./leaks";
+import { Mark, NO_ROUTE, RUNNING, MODULE, ROUTE } from "./running";
+import { SharedStore } from "./shared";
 import { readShape, type ModuleShape } from "./shape";
 
 export interface LoadOptions {
@@ -14,6 +19,8 @@ export interface LoadOptions {
   readonly log: Log;
   /** Sends to a module's WebSockets. Default: none can be reached from here. */
   readonly publish?: Publish;
+  /** What `context.shared` opens. Default: a store that nobody else has, and nobody closes. */
+  readonly shared?: SharedStore;
   /** An error or a rejection that module code left unhandled. */
   readonly onError: (error: unknown, kind: string) => void;
   /** For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever. */
@@ -37,8 +44,16 @@ export interface LoadedModule {
   start(handoff: unknown): Promise<void>;
   /** null: the module has no `handoff`. Never rejects. */
   handoff(): Promise<Handoff | null>;
-  /** Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is logged. */
-  dispose(): Promise<void>;
+  /**
+   * Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is logged.
+   *
+   * @returns what dispose had not put away
+   */
+  dispose(): Promise<LeftBehind>;
+  /** Gone as soon as nothing of the module's code is in memory any more. null: its code is not in this process. */
+  readonly remains: WeakRef<object> | null;
+  /** @param count of calls that have not answered yet, for who looks at this thread from another one (`running.ts`) */
+  noteUnderWay(count: number): void;
 }
 
 /**
@@ -48,24 +63,30 @@ export interface LoadedModule {
  */
 export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
   watchSharedObjects();
-  const graph = new Bun.ModuleGraph({ globals: options.globals, onError: options.onError });
-  const before = globalNames();
+  const mark = new Mark({ module: spec.name, generation: spec.generation });
+  const timers = new GraphTimers(mark);
+  const graph = new Bun.ModuleGraph({ globals: { ...timers.globals, ...options.globals }, onError: options.onError });
+  const before = globalsNow();
   try {
-    const late = "did not finish loading";
-    const exported = await inTime(
-      graph.import<ModuleExports>(`${spec.file}?v=${spec.id}`),
-      options.timeoutMs,
-      spec,
-      late,
-      " (top-level await?)",
-    );
-    const shape = graph.run(readShapeOf, spec, exported);
-    warnOfGlobals(spec, options.log, newGlobals(before));
-    return new Loaded(spec, options, graph, shape);
+    const imported = mark.during(() => graph.import<ModuleExports>(`${spec.file}?v=${spec.id}`));
+    const exported = await inTime(imported, options.timeoutMs, spec, "did not finish loading", " (top-level await?)");
+    const shape = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
+    warnOfGlobals(spec, options.log, claimGlobals(mark.number, before));
+    mark.nameRoutes(shape.routes.map((route) => route.spec.key));
+    return new Loaded(spec, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
   } catch (error) {
-    end(graph);
+    endGraph(graph, mark, timers);
     throw thrownError(spec.name, spec.source, error, "");
   }
+}
+
+/** What a load came to. */
+interface Parts {
+  readonly graph: Bun.ModuleGraph;
+  readonly mark: Mark;
+  readonly timers: GraphTimers;
+  readonly shape: ModuleShape;
+  readonly remains: WeakRef<object>;
 }
 
 /** What is looked at of a module's exports. */
@@ -78,14 +99,7 @@ function readShapeOf({ name, config }: LoadSpec, exported: ModuleExports): Modul
   return readShape(name, exported.default, exported.middleware, config);
 }
 
-function end(graph: Bun.ModuleGraph): void {
-  graph.dispose();
-  removeListenersOf(graph);
-}
-
-function warnOfGlobals(spec: LoadSpec, log: Log, added: readonly string[]): void {
-  // Packages keep one thing for all their copies under such names (zod does). The author can do nothing about it.
-  const names = added.filter((name) => !name.startsWith("__"));
+function warnOfGlobals(spec: LoadSpec, log: Log, names: readonly string[]): void {
   if (names.length === 0) return;
   log.warn(
     `Module "${spec.name}" set ${names.join(", ")} on globalThis: that is shared with all modules and outlives a reload. Export it, or keep it in the module.`,
@@ -95,23 +109,43 @@ function warnOfGlobals(spec: LoadSpec, log: Log, added: readonly string[]): void
 class Loaded implements LoadedModule {
   readonly shape: ModuleShape;
   readonly context: ModuleContext;
+  readonly remains: WeakRef<object>;
   readonly #graph: Bun.ModuleGraph;
+  readonly #mark: Mark;
+  readonly #number: number;
+  readonly #timers: GraphTimers;
   readonly #spec: LoadSpec;
   readonly #options: LoadOptions;
   #state: unknown = undefined;
   #hasStarted = false;
-  #ending: Promise<void> | null = null;
+  #ending: Promise<LeftBehind> | null = null;
 
-  constructor(spec: LoadSpec, options: LoadOptions, graph: Bun.ModuleGraph, shape: ModuleShape) {
+  constructor(spec: LoadSpec, options: LoadOptions, { graph, mark, timers, shape, remains }: Parts) {
     this.#spec = spec;
     this.#options = options;
     this.#graph = graph;
+    this.#mark = mark;
+    this.#number = mark.number;
+    this.#timers = timers;
     this.shape = shape;
+    this.remains = remains;
     this.context = makeContext(spec, options, () => this.#state);
   }
 
+  /** Every call of every message: `Mark.run`, written out, with the route that the caller has noted. */
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
-    return this.#graph.run(fn, ...args);
+    const before = RUNNING[MODULE] as number;
+    RUNNING[MODULE] = this.#number;
+    try {
+      return this.#graph.run(fn, ...args);
+    } finally {
+      RUNNING[MODULE] = before;
+      RUNNING[ROUTE] = NO_ROUTE;
+    }
+  }
+
+  noteUnderWay(count: number): void {
+    this.#mark.noteUnderWay(count);
   }
 
   async start(handoff: unknown): Promise<void> {
@@ -139,12 +173,12 @@ class Loaded implements LoadedModule {
     }
   }
 
-  dispose(): Promise<void> {
+  dispose(): Promise<LeftBehind> {
     this.#ending ??= this.#dispose();
     return this.#ending;
   }
 
-  async #dispose(): Promise<void> {
+  async #dispose(): Promise<LeftBehind> {
     const { definition } = this.shape;
     try {
       // What setup did not finish making, dispose must not be asked to undo.
@@ -155,17 +189,23 @@ class Loaded implements LoadedModule {
       const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
       this.#options.log.warn(`${failed.message} (${failed.place})`);
     }
-    end(this.#graph);
+    this.#options.shared?.leave(this.#spec.id);
+    const left = endGraph(this.#graph, this.#mark, this.#timers);
     this.#state = undefined;
+    return left;
   }
 
   // Rejects with a ModuleError. The deadline's timer is the host's: one of the graph's would end with it.
   async #call<R>(what: string, timeoutMs: number, fn: () => R | Promise<R>): Promise<Awaited<R>> {
     const { name, source } = this.#spec;
+    const before = globalsNow();
     try {
-      return await inTime(Promise.resolve(this.#graph.run(fn)), timeoutMs, this.#spec, `${what} did not finish`, "");
+      const running = this.#mark.during(async () => this.run(fn));
+      return await inTime(running, timeoutMs, this.#spec, `${what} did not finish`, "");
     } catch (error) {
       throw thrownError(name, source, error, `${what} failed`);
+    } finally {
+      claimGlobals(this.#mark.number, before);
     }
   }
 }
@@ -179,7 +219,11 @@ function copyOf(data: unknown): unknown {
 }
 
 /** @param state what setup returned, once it has */
-export function makeContext(spec: LoadSpec, options: Pick<LoadOptions, "host" | "log" | "publish">, state: () => unknown): ModuleContext {
+export function makeContext(
+  spec: LoadSpec,
+  options: Pick<LoadOptions, "host" | "log" | "publish" | "shared">,
+  state: () => unknown,
+): ModuleContext {
   let dataDir: string | null = null;
   return {
     name: spec.name,
@@ -189,6 +233,7 @@ export function makeContext(spec: LoadSpec, options: Pick<LoadOptions, "host" | 
     dir: dirname(spec.source),
     host: options.host,
     log: options.log,
+    shared: (options.shared ?? new SharedStore(options.log)).for(spec),
     publish(topic, data) {
       if (options.publish !== undefined) return options.publish(spec.name, topic, data);
       throw new Error(

@@ -9,9 +9,11 @@ import type { Agreement, Proposal } from "./agree";
 import type { BuiltModule } from "./build";
 import type { ModuleFile } from "./discover";
 import type { Generation } from "./generation";
+import type { LeftBehind } from "./leaks";
 import type { Publish } from "./load";
 import type { RemoteShape } from "./remote";
 import type { BoundRoute } from "./route";
+import type { SharedStore } from "./shared";
 
 /** A module in memory, from its first sight to its removal. */
 export interface ModuleEntry {
@@ -126,6 +128,12 @@ export interface ModuleSet {
   nextId(): number;
   /** Waits for the oldest versions of a module to be gone, or cuts them, so that one more may be loaded. */
   makeRoom(entry: ModuleEntry): Promise<void>;
+  /** What modules keep open over their versions. */
+  readonly shared: SharedStore;
+  /** A version was disposed. */
+  disposed(generation: Generation, left: LeftBehind): void;
+  /** What versions of the module have left behind since this was last asked, for a verdict: "v1 left 2 timers (stopped)". */
+  takeLeftBehind(name: string): string[];
   /** Lets a replaced version finish what is under way, then frees it. */
   retire(entry: ModuleEntry, generation: Generation): Promise<void>;
 }

@@ -6,16 +6,17 @@
 import type { ServerLog } from "../observe/log";
 import type { Generation } from "./generation";
 import { type ApprovedModule, approvedModules, loadApproved } from "./approved";
+import { Collector } from "./collector";
+import { type LeakSnapshot, type LeftBehind, leftBehindText } from "./leaks";
 import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
 import { runReload } from "./reload";
 import { ReloadTotals } from "./reload-totals";
 import { describeFailure, type ReloadWish } from "./run";
 import { hostSettings } from "./settings";
+import { SharedStore } from "./shared";
 import { SingleFlight } from "./single-flight";
 import type { Verdict } from "./verdict";
 
-const GC_QUIET_MS = 300;
-const DISPOSALS_PER_GC = 250;
 const ROOM_WAIT_MS = 1000;
 
 /** The later settings are those that hold; with new ones, all modules are looked at. */
@@ -36,11 +37,18 @@ export class Registry implements ModuleSet {
   #isClosed = false;
   readonly #flight = new SingleFlight<ReloadWish, Verdict>((wish) => this.#run(wish), joinWishes);
   readonly #retiring = new Map<Generation, Promise<void>>();
-  #gcTimer: Timer | null = null;
-  #uncollected = 0;
+  readonly shared: SharedStore;
+  readonly #collector: Collector;
+  /** What versions left behind that no verdict has told yet, by module. */
+  readonly #left = new Map<string, string[]>();
 
   constructor(options: RegistryOptions) {
     this.options = options;
+    this.shared = new SharedStore(options.log);
+    this.#collector = new Collector({
+      leaked: (leak) => this.#tellLeak(leak),
+      holders: (id) => this.shared.heldFrom(id),
+    });
     const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
     this.current = { settings, shipped, ...(use === undefined ? null : { use }), drainMs, loadMs, maxLiveGenerations };
   }
@@ -93,7 +101,7 @@ export class Registry implements ModuleSet {
   /** Disposes everything at once: the server has drained. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    if (this.#gcTimer !== null) clearTimeout(this.#gcTimer);
+    this.#collector.close();
     for (const entry of this.entries.values()) {
       for (const generation of [...entry.old, ...(entry.live === null ? [] : [entry.live])]) {
         generation.cutAll("The server shuts down.");
@@ -103,6 +111,27 @@ export class Registry implements ModuleSet {
       }
     }
     await Promise.all(this.#retiring.values());
+    await this.shared.close(this.current.loadMs);
+  }
+
+  /** Versions that were disposed and are still in memory, oldest first. */
+  leaks(): LeakSnapshot[] {
+    return this.#collector.leaks();
+  }
+
+  disposed(generation: Generation, left: LeftBehind): void {
+    if (this.#isClosed) return;
+    const { name, number, id, remains } = generation;
+    this.#collector.disposed({ module: name, generation: number, id, remains, left });
+    const text = leftBehindText(left);
+    if (text !== null) this.#left.set(name, [...(this.#left.get(name) ?? []), `v${number} left ${text}`]);
+    if (!this.#flight.isRunning) this.#tellLeft();
+  }
+
+  takeLeftBehind(name: string): string[] {
+    const notes = this.#left.get(name) ?? [];
+    this.#left.delete(name);
+    return notes;
   }
 
   async #run(wish: ReloadWish): Promise<Verdict> {
@@ -115,7 +144,19 @@ export class Registry implements ModuleSet {
     } catch (error) {
       this.totals.noteRefused(`ERR ${describeFailure(error)}\n`, performance.now() - startedMs);
       throw error;
+    } finally {
+      this.#tellLeft();
     }
+  }
+
+  /** What a version left whose reload has been told already. */
+  #tellLeft(): void {
+    for (const [name, notes] of this.#left) this.options.log.withFields({ module: name }).warn(notes.join("; "));
+    this.#left.clear();
+  }
+
+  #tellLeak({ module, generation, why }: LeakSnapshot): void {
+    this.options.log.withFields({ module, generation }).warn(`was disposed and cannot be freed: ${why}`);
   }
 
   /**
@@ -157,29 +198,10 @@ export class Registry implements ModuleSet {
 
   async #dispose(generation: Generation): Promise<void> {
     try {
-      await generation.dispose();
+      this.disposed(generation, await generation.dispose());
     } catch (error) {
       this.#logOf(generation).warn(`dispose failed: ${error instanceof Error ? error.message : String(error)}`);
     }
     if (generation.needsHost) await this.options.host.retire(generation.id);
-    this.#collectSoon();
-  }
-
-  /**
-   * An old graph is garbage that only a full collection finds; without one memory grows four- to sevenfold. A full one stops the
-   * loop for some 10 ms, so it waits until the reloads pause; within a long burst of them it comes now and then.
-   */
-  #collectSoon(): void {
-    if (this.#isClosed) return;
-    if (this.#gcTimer !== null) clearTimeout(this.#gcTimer);
-    this.#gcTimer = setTimeout(() => this.#collect(), ++this.#uncollected >= DISPOSALS_PER_GC ? 0 : GC_QUIET_MS);
-    // The short, concurrent kind keeps a burst from piling up.
-    setTimeout(() => Bun.gc(false), 0);
-  }
-
-  #collect(): void {
-    this.#gcTimer = null;
-    this.#uncollected = 0;
-    Bun.gc(true);
   }
 }

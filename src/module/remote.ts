@@ -1,6 +1,7 @@
 /** A version of a module that the main thread knows by its shape only: its code is in another process, and never comes here. */
 import type { LoadSpec } from "../host/spec";
 import type { Framing, Log } from "./contract";
+import { NOTHING_LEFT } from "./leaks";
 import { makeContext, type LoadedModule, type Publish } from "./load";
 import type { RouteSpec } from "./route";
 import type { ModuleShape } from "./shape";
@@ -38,7 +39,9 @@ export function remoteModule(spec: LoadSpec, shape: RemoteShape, { log, publish 
     run: (fn, ...args) => fn(...args),
     start: () => Promise.resolve(),
     handoff: () => Promise.resolve(null),
-    dispose: () => Promise.resolve(),
+    dispose: () => Promise.resolve(NOTHING_LEFT),
+    remains: null,
+    noteUnderWay: () => {},
   };
 }
 

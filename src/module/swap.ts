@@ -44,20 +44,20 @@ export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
 
 function verdicts(run: Run): ModuleVerdict[] {
   const { registry, candidates, failures, before } = run;
-  const gone = [...run.removed].map((entry) => verdictOf(entry, "unloaded", before, []));
+  const gone = [...run.removed].map((entry) => verdictOf(entry, "unloaded", run, []));
   const there = [...registry.entries].flatMap(([name, entry]) => {
     const failed = failures.get(name);
-    if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", before, []), failed)];
+    if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", run, []), failed)];
     const candidate = candidates.get(name);
     if (candidate !== undefined)
-      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", before, candidate.notes)];
-    return isAsked(run, name) ? [verdictOf(entry, "unchanged", before, [])] : [];
+      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, candidate.notes)];
+    return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, [])] : [];
   });
   const unknown = [...failures].filter(([name]) => !registry.entries.has(name)).map(([name, failed]) => unknownVerdict(name, failed));
   return [...gone, ...there, ...unknown];
 }
 
-function verdictOf(entry: ModuleEntry, outcome: Outcome, before: Run["before"], notes: string[]): ModuleVerdict {
+function verdictOf(entry: ModuleEntry, outcome: Outcome, { before, registry }: Run, notes: readonly string[]): ModuleVerdict {
   const { live, name } = entry;
   const hasChanged = outcome !== "unchanged" && outcome !== "failed";
   return {
@@ -66,7 +66,7 @@ function verdictOf(entry: ModuleEntry, outcome: Outcome, before: Run["before"], 
     version: live?.number ?? null,
     previous: before.get(name) ?? null,
     servingSince: live?.loadedAt ?? null,
-    notes,
+    notes: [...notes, ...registry.takeLeftBehind(name)],
     draining: hasChanged ? drainingOf(entry) : [],
     error: null,
     isKnown: true,

@@ -1,0 +1,118 @@
+/**
+ * Which module's code this thread is in the middle of, in memory that another thread can read while this one is blocked. Written with
+ * every call of a module: plain stores, so that it costs about a nanosecond. The watchdog reads it.
+ */
+
+// Words of `RUNNING`.
+/** The number of the module whose code is on the stack; 0: none. */
+export const MODULE = 0;
+/** Which of its routes, if it is one. */
+export const ROUTE = 1;
+/** The module that is being loaded, started or disposed, whose code may go on after an await; 0: none. */
+export const WORK = 2;
+const HEADER_WORDS = 3;
+
+/** `RUNNING[ROUTE]`, where it is no index in the module's `routes`. */
+export const NO_ROUTE = -1;
+export const TIMER = -2;
+
+/** Modules whose calls under way are told. Those above it are not. */
+const SEATS = 256;
+/** Behind the header, for each seat: the module's number, and how many calls of it are under way. */
+const SEAT_WORDS = 2;
+
+export const RUNNING = new Int32Array(new SharedArrayBuffer(4 * (HEADER_WORDS + SEATS * SEAT_WORDS)));
+RUNNING[ROUTE] = NO_ROUTE;
+
+/** What a number stands for. Structured-cloneable. */
+export interface MarkedModule {
+  readonly module: string;
+  readonly generation: number;
+  /** Keys of its routes, by index. Empty until it is loaded. */
+  readonly routes: readonly string[];
+}
+
+/** Told of each module of this thread: when it is about to be loaded, when its routes are known, and (null) when it is gone. */
+export type MarkListener = (number: number, marked: MarkedModule | null) => void;
+
+const known = new Map<number, MarkedModule>();
+const listeners = new Set<MarkListener>();
+const freeSeats = Array.from({ length: SEATS }, (_, seat) => HEADER_WORDS + (SEATS - 1 - seat) * SEAT_WORDS);
+let lastNumber = 0;
+
+/** One load of a module in this thread. */
+export class Mark {
+  /** No other load of this thread has had it. */
+  readonly number = ++lastNumber;
+  readonly #seat = freeSeats.pop();
+  readonly #module: Omit<MarkedModule, "routes">;
+
+  constructor({ module, generation }: Omit<MarkedModule, "routes">) {
+    this.#module = { module, generation };
+    if (this.#seat !== undefined) RUNNING[this.#seat] = this.number;
+    this.nameRoutes([]);
+  }
+
+  nameRoutes(routes: readonly string[]): void {
+    tell(this.number, { ...this.#module, routes });
+  }
+
+  /** @param count of calls that have not answered yet: their code may go on at any time */
+  noteUnderWay(count: number): void {
+    if (this.#seat !== undefined) RUNNING[this.#seat + 1] = count;
+  }
+
+  /** Calls `fn`, some code of the module. @param route an index in its routes, or NO_ROUTE or TIMER */
+  run<A extends unknown[], R>(route: number, fn: (...args: A) => R, args: A): R {
+    const before = RUNNING[MODULE] as number;
+    RUNNING[ROUTE] = route;
+    RUNNING[MODULE] = this.number;
+    try {
+      return fn(...args);
+    } finally {
+      RUNNING[MODULE] = before;
+      RUNNING[ROUTE] = NO_ROUTE;
+    }
+  }
+
+  /** Marks work of the module that may wait in between; such works come one after another. */
+  async during<R>(work: () => Promise<R>): Promise<R> {
+    const before = RUNNING[WORK] as number;
+    RUNNING[WORK] = this.number;
+    try {
+      return await work();
+    } finally {
+      // Others may have begun meanwhile.
+      if (RUNNING[WORK] === this.number) RUNNING[WORK] = before;
+    }
+  }
+
+  /** The module is gone. Once. */
+  drop(): void {
+    if (this.#seat !== undefined) {
+      RUNNING.fill(0, this.#seat, this.#seat + SEAT_WORDS);
+      freeSeats.push(this.#seat);
+    }
+    tell(this.number, null);
+  }
+}
+
+/** Numbers of the modules with calls under way. */
+export function underWay(running: Int32Array): number[] {
+  const numbers: number[] = [];
+  for (let at = HEADER_WORDS; at < running.length; at += SEAT_WORDS) if (running[at + 1] !== 0) numbers.push(running[at] as number);
+  return numbers;
+}
+
+/** Tells of all that there are, then of each change. @returns ends it */
+export function watchMarks(listener: MarkListener): () => void {
+  for (const [number, marked] of known) listener(number, marked);
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
+}
+
+function tell(number: number, marked: MarkedModule | null): void {
+  if (marked === null) known.delete(number);
+  else known.set(number, marked);
+  for (const listener of listeners) listener(number, marked);
+}
