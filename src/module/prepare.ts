@@ -143,6 +143,7 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
   const module = await loadModule(spec, {
     globals: options.globals,
     publish: options.publish,
+    shared: registry.shared,
     host: "main",
     log,
     timeoutMs: spec.loadMs ?? current.loadMs,
