@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Departed } from "../src/observe/departed";
-import { addCalls, CallFigures, LATENCY_BOUNDS, NO_CALLS, percentileMs } from "../src/observe/figures";
+import { addCalls, CallFigures, LATENCY_BOUNDS, nextSecond, NO_CALLS, percentileMs } from "../src/observe/figures";
 import { metricsText } from "../src/observe/metrics";
 import { readinessOf, statusOf } from "../src/observe/report";
 import type { CallSnapshot, GenerationSnapshot, ModuleSnapshot, ProcessSnapshot, ServerInfo } from "../src/observe/snapshot";
@@ -72,6 +72,42 @@ describe("figures", () => {
     expect(calls).toBe(bounds.length + 3);
     expect(buckets).toEqual([2, ...bounds.slice(1).map(() => 1), 2]);
     expect(totalSeconds).toBeCloseTo((bounds.reduce((sum, ms) => sum + ms, 0) + 30_001 + 1e9) / 1000, 6);
+  });
+
+  test("of many calls within a second every eighth is timed, and stands for those before it; each counts", () => {
+    const figures = new CallFigures();
+    let timed = 0;
+    const call = (): void => {
+      const startedAt = figures.begins(false);
+      if (startedAt !== 0) timed++;
+      figures.ended(startedAt);
+    };
+    for (let count = 0; count < 100; count++) call();
+    expect([timed, figures.snapshot().calls]).toEqual([100, 100]);
+    for (let count = 0; count < 800; count++) call();
+    expect([timed, figures.snapshot().calls]).toEqual([200, 900]);
+    for (let count = 0; count < 3; count++) call();
+    expect([timed, figures.snapshot().calls, figures.snapshot().calls]).toEqual([200, 903, 903]);
+    expect(figures.begins(true)).toBeGreaterThan(0);
+    nextSecond();
+    for (let count = 0; count < 100; count++) call();
+    expect([timed, figures.snapshot().calls]).toEqual([300, 1003]);
+  });
+
+  test("where one call is slow the next ones are timed, each of them", () => {
+    const figures = new CallFigures();
+    const call = (elapsedMs: number): number => {
+      const startedAt = figures.begins(false);
+      figures.ended(startedAt === 0 ? 0 : startedAt - elapsedMs);
+      return startedAt;
+    };
+    for (let count = 0; count < 107; count++) call(0);
+    expect(call(60)).not.toBe(0);
+    // Eight, for seven were not looked at.
+    expect(figures.snapshot().buckets[LATENCY_BOUNDS.indexOf(0.1)]).toBe(8);
+    for (let count = 0; count < 100; count++) expect(call(60)).not.toBe(0);
+    expect(figures.snapshot()).toMatchObject({ calls: 208 });
+    expect(figures.snapshot().buckets[LATENCY_BOUNDS.indexOf(0.1)]).toBe(108);
   });
 
   test("percentiles lie in the bucket of the call they stand for, however it is spread", () => {

@@ -64,9 +64,18 @@ export interface InFlight {
 
 /** Counts a generation's calls. It is used for every message, and must cost next to nothing. */
 export interface CallCounter {
-  /** A call is over, however it ended. @param elapsedMs from the message to its reply, in milliseconds */
+  /**
+   * A call begins. Comes before `ended` or `record`.
+   *
+   * @param isWanted somebody wants to know when, whatever it costs
+   * @returns by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to be waited for
+   */
+  begins(isWanted: boolean): number;
+  /** A call is over that ended at once, well or not. @param startedAt what `begins` answered */
+  ended(startedAt: number): void;
+  /** A call is over that was waited for. @param elapsedMs from the message to its reply, in milliseconds */
   record(elapsedMs: number): void;
-  /** It ended badly: the handler threw, was too late or cut, or the reply is a 5xx. Comes besides `record`. */
+  /** It ended badly: the handler threw, was too late or cut, or the reply is a 5xx. Comes besides the other two. */
   fail(): void;
 }
 

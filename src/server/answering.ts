@@ -6,7 +6,6 @@ import { callInline } from "../host/inline";
 import type { Hosts } from "../host/hosts";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import { callBegins, callEnds } from "../observe/call-clock";
 import { byteLength, tellRaw } from "../protocol/access";
 import { asBuffer, RawMessage } from "../protocol/message";
 import { isThenable } from "../module/returned";
@@ -48,10 +47,10 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
   protected answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
     this.dispatch.counters.messages++;
-    if (route.isUnavailable) return void this.#send(route, unavailableReply(route), NO_CALL);
+    if (route.isUnavailable) return this.#send(route, unavailableReply(route), NO_CALL);
     if (route.run !== "inline") return this.#callElsewhere(route, asBuffer(bytes).latin1Slice(from, end));
     const message = new RawMessage(bytes, from, end, this);
-    const startedAt = callBegins();
+    const startedAt = route.generation.figures.begins(this.dispatch.access !== null);
     let result: unknown;
     try {
       result = callInline(route, message);
@@ -98,7 +97,7 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   }
 
   #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {
-    const slot = this.#addSlot(route, message, startedAt);
+    const slot = this.#addSlot(route, message, startedAt || performance.now());
     slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
     result.then(
       (value) => slot.resolve(value),
@@ -115,28 +114,25 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
     slot.startedAt = call.askedAt;
   }
 
-  /** Sends a reply that is there already. */
+  /** Sends a reply that is there already, or has it wait behind those that are still owed. */
   #reply(route: BoundRoute, value: unknown, startedAt: number): void {
-    if (this.#send(route, value, startedAt)) route.generation.figures.record(callEnds() - startedAt);
+    this.#send(route, value, startedAt);
+    route.generation.figures.ended(startedAt);
   }
 
-  /** @returns false when it waits behind those that are still owed, or is a stream: its slot sees to the rest */
-  #send(route: BoundRoute, value: unknown, startedAt: number): boolean {
+  #send(route: BoundRoute, value: unknown, startedAt: number): void {
     if (this.#slots === null) {
       if (typeof value === "string") {
         if (value !== "") this.write(value);
         if (this.dispatch.access !== null) tellRaw(this.dispatch.access, this.client, route, byteLength(value), startedAt);
-        return true;
+        return;
       }
-      if (value === CLOSE_CONNECTION) {
-        this.finish();
-        return true;
-      }
+      if (value === CLOSE_CONNECTION) return this.finish();
     }
     const slot = this.#addSlot(route, null, startedAt);
+    slot.isTimed = true;
     slot.begin(0);
     slot.resolve(value);
-    return false;
   }
 
   #addSlot(route: BoundRoute | null, message: RawMessage | null, startedAt: number): ReplySlot {

@@ -8,7 +8,6 @@ import { UnavailableError } from "../host/pool";
 import type { Client } from "../module/contract";
 import { isThenable } from "../module/returned";
 import type { BoundRoute, InFlight } from "../module/route";
-import { callBegins, callEnds } from "../observe/call-clock";
 import { byteLength, tellRaw } from "../protocol/access";
 import { contentEnd, messageLength } from "../protocol/framing";
 import { RawMessage } from "../protocol/message";
@@ -84,7 +83,7 @@ class DatagramCall implements InFlight, Deadline {
   deadlineAt = 0;
   readonly kind = "call";
   readonly isEndless = false;
-  readonly #startedAt = callBegins();
+  readonly #startedAt = performance.now();
   readonly #home: ConnectionHome;
   readonly #route: BoundRoute;
   readonly #client: Client;
@@ -165,7 +164,7 @@ class DatagramCall implements InFlight, Deadline {
     this.#home.wheel.disarm(this);
     this.#route.generation.leave(this);
     if (reply.length > 0) this.#send(reply);
-    this.#route.generation.figures.record(callEnds() - this.#startedAt);
+    this.#route.generation.figures.record(performance.now() - this.#startedAt);
     const { access } = this.#home.dispatch;
     if (access !== null) tellRaw(access, this.#client, this.#route, byteLength(reply), this.#startedAt);
   }

@@ -5,7 +5,6 @@
 import { HandlerTimeoutError, PoolBusyError, UnavailableError, type CallSink, type PoolCall } from "../host/pool";
 import type { Reply } from "../module/contract";
 import type { BoundRoute, InFlight, InFlightKind } from "../module/route";
-import { callEnds } from "../observe/call-clock";
 import { byteLength, tellRaw } from "../protocol/access";
 import type { RawMessage } from "../protocol/message";
 import { checkReply, isStream, StreamPump, type StreamReply, type StreamTarget } from "../protocol/reply";
@@ -48,7 +47,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   pooled: PoolCall | null = null;
   /** Of the handler's call, by performance.now(). 0: there is none. */
   startedAt: number;
-  #isTimed = false;
+  /** The call is counted: it was over before there was a slot. */
+  isTimed = false;
   #sentBytes = 0;
 
   /** @param route null for a reply of the server's own, which no handler made */
@@ -142,9 +142,9 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
 
   /** The handler has answered, or nobody waits for it any more. */
   #time(): void {
-    if (this.#isTimed || this.startedAt === 0) return;
-    this.#isTimed = true;
-    this.#route?.generation.figures.record(callEnds() - this.startedAt);
+    if (this.isTimed || this.startedAt === 0) return;
+    this.isTimed = true;
+    this.#route?.generation.figures.record(performance.now() - this.startedAt);
   }
 
   /** The reply has ended. */

@@ -4,7 +4,6 @@
  */
 import type { Socket } from "bun";
 import { readSync } from "node:fs";
-import { shareClock, unshareClock } from "../observe/call-clock";
 import type { Dispatch } from "../protocol/wire";
 import type { DeadlineWheel } from "./deadlines";
 import { Outbox } from "./outbox";
@@ -175,14 +174,12 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   protected cork(): boolean {
     if (cork.owner !== null) return false;
     cork.owner = this;
-    shareClock();
     return true;
   }
 
   /** @param isOurs what `cork` answered */
   protected uncork(isOurs: boolean): void {
     if (!isOurs) return;
-    unshareClock();
     cork.owner = null;
     if (cork.parts.length > 0) this.#sendCorked();
     this.flushed();

@@ -4,7 +4,6 @@
 import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
-import { callBegins, callEnds } from "../../observe/call-clock";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
@@ -71,7 +70,8 @@ function callHandler(
   route: BoundRoute,
   params: Record<string, string>,
 ): Verdict {
-  const startedAt = callBegins();
+  const { figures } = route.generation;
+  const startedAt = figures.begins(wire.dispatch.access !== null);
   const request = new LightRequest(head, body, wire.isSecure);
   const context = requestContext(route.generation.context, wire, params, request);
   let value: unknown;
@@ -81,25 +81,25 @@ function callHandler(
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
       if (Bun.peek.status(promise) !== "fulfilled") {
-        return (exchange ?? new Exchange(wire)).awaitHandler(head, route, request, promise, startedAt);
+        return (exchange ?? new Exchange(wire)).awaitHandler(head, route, request, promise, startedAt || performance.now());
       }
       value = Bun.peek(promise);
     }
     if (route.kind === "websocket" && !(value instanceof Response)) {
       const socket = switchProtocols(wire, head, route, value, startedAt);
-      route.generation.figures.record(callEnds() - startedAt);
+      figures.ended(startedAt);
       return socket instanceof Refusal ? refuseUpgrade(wire, head, socket, route) : socket;
     }
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
     const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
-    if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt);
+    if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt || performance.now());
     wire.write(reply);
     noteReply(wire, head, route, value.status, reply, startedAt);
     return keepAlive ? KEEP : CLOSE;
   } catch (error) {
-    route.generation.figures.record(callEnds() - startedAt);
-    route.generation.figures.fail();
+    figures.ended(startedAt);
+    figures.fail();
     wire.dispatch.handlerFailed(route, wire.client, error);
     return plain(wire, head, 500, "Internal Server Error", "", route, startedAt);
   }
@@ -108,7 +108,7 @@ function callHandler(
 /** The handler's reply was written. */
 function noteReply(wire: Wire, head: RequestHead, route: BoundRoute, status: number, reply: string | Uint8Array, startedAt: number): void {
   const { dispatch } = wire;
-  route.generation.figures.record(callEnds() - startedAt);
+  route.generation.figures.ended(startedAt);
   countStatus(dispatch, route, status);
   if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
 }

@@ -4,7 +4,6 @@
  */
 import { discard } from "../../module/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
-import { callEnds } from "../../observe/call-clock";
 import { byteLength, tellHttp } from "../access";
 import { countStatus } from "../count-status";
 import { REFUSAL_LINES } from "../websocket/handshake";
@@ -479,7 +478,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private time(): void {
     if (this.isTimed || this.startedAt === 0) return;
     this.isTimed = true;
-    this.route?.generation.figures.record(callEnds() - this.startedAt);
+    this.route?.generation.figures.record(performance.now() - this.startedAt);
   }
 
   private fail(): void {

@@ -4,7 +4,6 @@
 import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
-import { callBegins, callEnds } from "../../observe/call-clock";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
 import { tellHttp } from "../access";
@@ -61,7 +60,8 @@ function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, para
 
 function callHandler(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
   const { wire } = owner;
-  const startedAt = callBegins();
+  const { figures } = route.generation;
+  const startedAt = figures.begins(wire.dispatch.access !== null);
   adoptRequest(request, wire.isSecure);
   const context = requestContext(route.generation.context, wire, params, request);
   try {
@@ -69,17 +69,18 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, para
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
-      if (Bun.peek.status(promise) !== "fulfilled") return new Call(owner, route, request, startedAt).awaitHandler(promise);
+      if (Bun.peek.status(promise) !== "fulfilled")
+        return new Call(owner, route, request, startedAt || performance.now()).awaitHandler(promise);
       value = Bun.peek(promise);
     }
     const response = checkedResponse(wire.dispatch, route, value);
-    if (isStreamed(response)) return new Call(owner, route, request, startedAt).stream(response);
-    route.generation.figures.record(callEnds() - startedAt);
+    if (isStreamed(response)) return new Call(owner, route, request, startedAt || performance.now()).stream(response);
+    figures.ended(startedAt);
     return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
   } catch (error) {
-    route.generation.figures.record(callEnds() - startedAt);
+    figures.ended(startedAt);
     if (isBodyTooLarge(error)) return plain(owner, request, 413, "The body is larger than this server accepts.", {}, route, startedAt);
-    route.generation.figures.fail();
+    figures.fail();
     wire.dispatch.handlerFailed(route, wire.client, error);
     return plain(owner, request, 500, "Internal Server Error", {}, route, startedAt);
   }

@@ -4,7 +4,6 @@
  */
 import { discard, toBytes } from "../../module/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
-import { callEnds } from "../../observe/call-clock";
 import { tellHttp } from "../access";
 import { decodedResponses } from "../http1/response";
 import type { Wire } from "../wire";
@@ -216,7 +215,7 @@ export class Call implements InFlight {
   private time(): void {
     if (this.isTimed) return;
     this.isTimed = true;
-    this.route.generation.figures.record(callEnds() - this.startedAt);
+    this.route.generation.figures.record(performance.now() - this.startedAt);
   }
 
   /** The reply has ended, whole or not. */

@@ -3,7 +3,6 @@
  * newest version's handlers. The author's side is socket.ts.
  */
 import type { BoundRoute, InFlight } from "../../module/route";
-import { callBegins, callEnds } from "../../observe/call-clock";
 import { asHost } from "../../module/host-context";
 import { asBuffer } from "../message";
 import { isThenable } from "../../module/returned";
@@ -41,6 +40,8 @@ const DRAIN_CLOSE_MS = 1000;
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
 const EMPTY = Buffer.alloc(0);
+/** Instead of when it began: a handler that is no call, but for a message. */
+const NOT_COUNTED = -1;
 
 export class HostSocket implements Protocol, FrameSink {
   readonly speaks = "websocket";
@@ -416,13 +417,13 @@ export class HostSocket implements Protocol, FrameSink {
 
   /** A message: the one event that counts as a call. */
   #callTimed(route: WebSocketBound, data: string | Buffer): void {
-    const startedAt = callBegins();
-    const isOver = this.#call(route, callMessage, data, startedAt);
-    if (isOver) route.generation.figures.record(callEnds() - startedAt);
+    const { figures } = route.generation;
+    const startedAt = figures.begins(false);
+    if (this.#call(route, callMessage, data, startedAt)) figures.ended(startedAt);
   }
 
-  /** @param startedAt of what is timed. @returns whether the handler is done; else it is timed when it is */
-  #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = 0): boolean {
+  /** @param startedAt of what is counted, may be 0. @returns whether the handler is done; else it is counted when it is */
+  #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = NOT_COUNTED): boolean {
     let result: unknown;
     try {
       result = route.generation.run(call, route, this.author, argument);
@@ -438,10 +439,11 @@ export class HostSocket implements Protocol, FrameSink {
     // An async handler that never waited is done.
     if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") return false;
     const { generation } = route;
+    const beganAt = startedAt || performance.now();
     const pending = new PendingHandler(this);
     generation.enter(pending);
     const end = (): void => {
-      if (startedAt !== 0) generation.figures.record(callEnds() - startedAt);
+      if (startedAt !== NOT_COUNTED) generation.figures.record(performance.now() - beganAt);
       generation.leave(pending);
     };
     result.then(end, (error: unknown) => {
