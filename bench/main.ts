@@ -16,6 +16,8 @@ import { http2PlainRow, http2TlsRow, httpsRow } from "./rows/encrypted";
 import { helloRow, honoJsonRow, honoTextRow, pipelinedRow, staticRow } from "./rows/http";
 import { idleRow, reloadMemoryRow } from "./rows/memory";
 import { nginxLargeRow, nginxMiddleRow, nginxSmallRow } from "./rows/nginx";
+import { drainRow, killRow, upgradeRow } from "./rows/operations";
+import { figuresRow, processesRow } from "./rows/processes";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
@@ -53,6 +55,11 @@ const ROWS: readonly Row[] = [
   streamsRow,
   websocketIdleRow,
   startRow,
+  killRow,
+  drainRow,
+  upgradeRow,
+  processesRow,
+  figuresRow,
 ];
 const DEFAULT_ROUNDS = 5;
 
