@@ -19,6 +19,7 @@ import { rehearse, type RehearsedModule } from "../module/rehearse";
 import type { BoundRoute } from "../module/route";
 import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
+import { nextSecond } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
 import { moduleGlobals } from "../protocol/http1/globals";
 import type { ProcessSnapshot } from "../observe/snapshot";
