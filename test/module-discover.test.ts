@@ -6,13 +6,22 @@ import { discoverModules } from "../src/module/discover";
 import { rejection, withFixture } from "./module-fixture";
 
 test("modules are files and folders with an index, sorted by name", async () => {
-  const files = { "zeta.ts": "", "alpha.js": "", "mid.tsx": "", "folder/index.mjs": "", "folder/other.ts": "", "b.min.js": "" };
+  const files = {
+    "zeta.ts": "",
+    "alpha.js": "",
+    "mid.tsx": "",
+    "folder/index.mjs": "",
+    "folder/other.ts": "",
+    "b.min.js": "",
+    "native.c": "",
+  };
   await withFixture(files, async ({ modules }) => {
     expect(await discoverModules(modules)).toEqual([
       { name: "alpha", file: join(modules, "alpha.js") },
       { name: "b.min", file: join(modules, "b.min.js") },
       { name: "folder", file: join(modules, "folder", "index.mjs") },
       { name: "mid", file: join(modules, "mid.tsx") },
+      { name: "native", file: join(modules, "native.c") },
       { name: "zeta", file: join(modules, "zeta.ts") },
     ]);
   });
@@ -20,7 +29,18 @@ test("modules are files and folders with an index, sorted by name", async () => 
 
 test("helpers, types, tests, packages and other files are no modules", async () => {
   const names = ["_helper.ts", ".hidden.ts", "types.d.ts", "a.test.ts", "lib.ts", "lib/index.ts", "node_modules/index.ts"];
-  const more = ["_folder/index.ts", ".git/index.ts", "readme.md", "data.json", "page.html", "native.c", "noindex/main.ts", ".ts"];
+  const more = [
+    "_folder/index.ts",
+    ".git/index.ts",
+    "readme.md",
+    "data.json",
+    "page.html",
+    "native.h",
+    "_part.c",
+    "lib.c",
+    "noindex/main.ts",
+    ".ts",
+  ];
   await withFixture(Object.fromEntries([...names, ...more].map((name) => [name, ""])), async ({ modules }) => {
     mkdirSync(join(modules, "folder.ts"));
     expect(await discoverModules(modules)).toEqual([]);

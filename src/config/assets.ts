@@ -1,7 +1,14 @@
 import { basename, join } from "node:path";
 
 /** Files and folders that the build embeds, by their path in the repository. Their last names must differ: the binary holds them by those. */
-export const ASSETS = ["examples/init", "src/module/contract.d.ts", "src/cli/test-contract.d.ts", "src/cli/test-kit.ts"] as const;
+export const ASSETS = [
+  "examples/init",
+  "src/module/contract.d.ts",
+  "src/module/hrmr.h",
+  "src/module/c/bridge.c",
+  "src/cli/test-contract.d.ts",
+  "src/cli/test-kit.ts",
+] as const;
 
 /** Where an asset is: in the repository, or inside the binary. Read it with node:fs; it cannot be written to. */
 export function assetPath(asset: (typeof ASSETS)[number]): string {

@@ -169,6 +169,10 @@ export interface ModuleSettings {
   enabled?: boolean;
   /** Packages that must not be bundled: native addons, packages that read their own folder. */
   external?: string[];
+  /** Of a module in C: libraries to link, by name ("z") or path. Default: those that its files name. */
+  libs?: string[];
+  /** Of a module in C: folders with headers. Default: those that its files name. */
+  include?: string[];
   /** Where those routes run that do not say it themselves. Default "inline". */
   run?: "inline" | "pool";
   /** Instead of the module's own `reload`. */

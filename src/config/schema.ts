@@ -173,6 +173,8 @@ const moduleSettings = part.object(
       ),
     ),
     external: optional(key(TEXTS, "Packages that are not bundled: native addons, packages that read files of their own folder")),
+    libs: optional(key(TEXTS, "Of a module in C: libraries to link, by name (`z`) or by path. Default: those that its files name")),
+    include: optional(key(TEXTS, "Of a module in C: folders with headers. Default: those that its files name")),
     run: optional(key(choice(["inline", "pool"]), 'Where those routes run that do not say it themselves. Default `"inline"`')),
     reload: optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
     timeouts: optional(key(moduleTimeouts, "Instead of the server's")),

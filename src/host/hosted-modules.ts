@@ -1,5 +1,6 @@
 /** What a pool thread and a module's process do: they load generations and run their handlers, as the main thread says. */
 import { registerHrmrModule } from "../module/api";
+import { allowNativeModules } from "../module/c/native";
 import type { Handle, Log } from "../module/contract";
 import { describeError, ModuleError } from "../module/describe-error";
 import { type LoadedModule, loadModule } from "../module/load";
@@ -70,6 +71,7 @@ export class HostedModules {
     const tooMuch = (count: number): void => log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
     registerHrmrModule();
+    if (host === "process") allowNativeModules();
     // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls with it.
     const log = makeLog(post, {}, "", null);
     process.on("uncaughtException", (error) => log.error(`uncaught ${this.#where}: ${describeThrown(error)}`));

@@ -1,5 +1,6 @@
 /** Where routes run that do not run in the main thread: the pool's threads and the modules' processes, behind one face. */
 import { readFileSync } from "node:fs";
+import { isC } from "../module/c/sources";
 import type { Client } from "../module/contract";
 import type { RemoteShape } from "../module/remote";
 import type { RunsOn } from "../module/route";
@@ -92,6 +93,6 @@ export class Hosts {
   }
 }
 
-function isForProcess({ config, file }: LoadSpec): boolean {
-  return hostSettings(config).run === "process" || NAMES_PROCESS.test(readFileSync(file, "utf8"));
+function isForProcess({ config, file, source }: LoadSpec): boolean {
+  return isC(source) || hostSettings(config).run === "process" || NAMES_PROCESS.test(readFileSync(file, "utf8"));
 }

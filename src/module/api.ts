@@ -1,4 +1,5 @@
 /** What `import ... from "hrmr"` gives at run time. */
+import { nativeModule } from "./c/native";
 
 /** A framing function's answer while later bytes could still change it. */
 export const NEED_MORE = -1;
@@ -23,6 +24,8 @@ export function registerHrmrModule(): void {
     name: "hrmr",
     setup(build) {
       build.module("hrmr", () => ({ loader: "object", exports }));
+      // For the bundles of modules in C, which are the only ones to import it.
+      build.module("hrmr/native", () => ({ loader: "object", exports: { nativeModule } }));
     },
   });
 }

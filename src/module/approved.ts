@@ -3,7 +3,7 @@
  * one, and must not be the only one with a newer version, or without a module that is broken on the disk by now.
  */
 import { rmSync } from "node:fs";
-import { buildModule, isBundleWhole } from "./build";
+import { buildModule, buildOptions, isBundleWhole } from "./build";
 import { refuseConflicts } from "./drop";
 import type { ModuleEntry, ModuleSet } from "./module-set";
 import { timed } from "./phases";
@@ -86,8 +86,7 @@ async function buildAgain({ registry: { options } }: Run, entry: ModuleEntry, ve
   const { name, source, config, number } = version;
   // A damaged one of the right size would be taken for the real one.
   rmSync(version.file, { force: true });
-  const external = Array.isArray(config["external"]) ? config["external"].map(String) : [];
-  entry.built = await buildModule({ name, file: source }, { stateDir: options.stateDir, external });
+  entry.built = await buildModule({ name, file: source }, buildOptions(options.stateDir, config));
   const isSame = entry.built.hash === version.hash;
   notes.push(`its bundle was gone and was built again${isSame ? "" : ", from files that have changed since"}`);
   return { ...version, ...entry.built, number: isSame ? number : number + 1 };

@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } 
 import { readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
+import { bundleC } from "./c/build";
+import { isC } from "./c/sources";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
 import type { ModuleFile } from "./discover";
 import { noteInputs, type BuildGraph, type InputSet } from "./inputs";
@@ -13,6 +15,19 @@ export interface BuildOptions {
   readonly stateDir: string;
   /** Packages that must not be bundled. */
   readonly external: readonly string[];
+  /** Of a module in C: libraries to link, by name or path. Default: none but those that its files name. */
+  readonly libs?: readonly string[];
+  /** Of a module in C: folders with headers. Default: none but those that its files name. */
+  readonly include?: readonly string[];
+}
+
+/** @param config  a module's settings, checked where the config was read: what has the wrong type counts as not said */
+export function buildOptions(stateDir: string, { external, libs, include }: Readonly<Record<string, unknown>>): BuildOptions {
+  return { stateDir, external: texts(external), libs: texts(libs), include: texts(include) };
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 }
 
 export interface BuiltModule {
@@ -30,7 +45,7 @@ export interface BuiltModule {
 interface Bundle {
   readonly text: string;
   readonly graph: BuildGraph;
-  /** Files that the bundle imports by absolute path. */
+  /** Further files that the bundle is made from, by absolute path: those it imports, those that would be taken if they were there. */
   readonly externals: readonly string[];
 }
 
@@ -42,7 +57,7 @@ interface Bundle {
 export async function buildModule(file: ModuleFile, options: BuildOptions): Promise<BuiltModule> {
   const startedAt = Date.now();
   const startedMs = performance.now();
-  const bundle = await bundleModule(file, options.external);
+  const bundle = isC(file.file) ? bundleC(file, options) : await bundleModule(file, options.external);
   const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);

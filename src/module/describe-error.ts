@@ -155,21 +155,35 @@ function placeAt(path: string, line: number, column: number, lineText?: string):
   return { file: displayPath(path), line, column, frame: codeFrame(path, line, column, lineText) };
 }
 
-const MAX_FRAME_COLUMNS = 120;
+/**
+ * A place in a file as it was when it was read.
+ *
+ * @param column  undefined: not known; the frame has no caret then
+ */
+export function placeInText(path: string, text: string, line: number, column: number | undefined): ModuleErrorPlace {
+  const lines = text.split(/\r?\n/);
+  return { file: displayPath(path), line, column, frame: frameOf(lines, lines[line - 1], line, column) };
+}
 
 function codeFrame(path: string, line: number, column: number, lineText: string | undefined): string {
   const lines = readLines(path);
-  const text = lineText ?? lines[line - 1];
+  return frameOf(lines, lineText ?? lines[line - 1], line, column);
+}
+
+const MAX_FRAME_COLUMNS = 120;
+
+function frameOf(lines: readonly string[], text: string | undefined, line: number, column = 0): string {
   if (text === undefined) return "";
   // A minified line would fill the screen: show the part around the column.
   const start = column > MAX_FRAME_COLUMNS - 20 ? column - MAX_FRAME_COLUMNS / 2 : 0;
   const cut = (full: string): string => full.slice(start, start + MAX_FRAME_COLUMNS).replace(/[^\P{Cc}\t]/gu, "\uFFFD");
   const width = String(line).length;
   const caret = cut(text)
-    .slice(0, column - 1 - start)
+    .slice(0, Math.max(0, column - 1 - start))
     .replace(/[^\t]/g, " ");
   const before = line > 1 && lines[line - 2]?.trim() ? [`${String(line - 1).padStart(width)} | ${cut(lines[line - 2] ?? "")}`] : [];
-  return [...before, `${line} | ${cut(text)}`, `${" ".repeat(width)} | ${caret}^`].join("\n");
+  const marked = column === 0 ? [] : [`${" ".repeat(width)} | ${caret}^`];
+  return [...before, `${line} | ${cut(text)}`, ...marked].join("\n");
 }
 
 function readLines(path: string): string[] {

@@ -10,12 +10,12 @@ export interface ModuleFile {
   readonly file: string;
 }
 
-const MODULE_FILE = /^(.+)\.(?:ts|tsx|js|mjs)$/;
+const MODULE_FILE = /^(.+)\.(?:ts|tsx|js|mjs|c)$/;
 const NOT_A_MODULE = /\.d\.ts$|\.test\.[^.]+$/;
 const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
 
 /**
- * Lists the modules of `dir`: `NAME.{ts,tsx,js,mjs}` and `NAME/index.{ts,tsx,js,mjs}`, sorted by name. What begins with `_` or
+ * Lists the modules of `dir`: `NAME.{ts,tsx,js,mjs,c}` and `NAME/index.{ts,tsx,js,mjs,c}`, sorted by name. What begins with `_` or
  * `.`, `lib`, `node_modules`, type declarations and tests are no modules.
  *
  * Reads without waiting: under load, each wait is a turn of the loop behind everybody's traffic, and a folder is read in microseconds.
@@ -32,6 +32,18 @@ export async function discoverModules(dir: string): Promise<ModuleFile[]> {
     found.set(module.name, module.file);
   }
   return [...found].map(([name, file]) => ({ name, file })).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** @returns the name of the module that a file of this name would be in a modules folder; null: it would be none */
+export function moduleNameOf(file: string): string | null {
+  if (file.startsWith("_") || file.startsWith(".") || NOT_A_MODULE.test(file)) return null;
+  const name = MODULE_FILE.exec(file)?.[1] ?? null;
+  return name === null || SKIPPED_NAMES.has(name) ? null : name;
+}
+
+/** Whether a folder of this name could be a module. */
+export function isModuleFolder(name: string): boolean {
+  return !name.startsWith("_") && !name.startsWith(".") && !SKIPPED_NAMES.has(name);
 }
 
 function readModulesDir(dir: string): string[] {

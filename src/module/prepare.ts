@@ -2,7 +2,7 @@
 import { CallFigures } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
 import { authorStack } from "./author-stack";
-import { type BuiltModule, buildModule } from "./build";
+import { type BuiltModule, buildModule, buildOptions } from "./build";
 import { wholeFileError } from "./describe-error";
 import type { FoundModule } from "./find";
 import { Generation } from "./generation";
@@ -36,7 +36,7 @@ async function buildIfChanged(run: Run, entry: ModuleEntry, file: FoundModule): 
   // A build whose version never came to serve (the reload was refused) says nothing about the one that does.
   const known = entry.built?.hash === live?.hash && entry.error === null ? entry.built : null;
   if (isSame && known !== null && !hasChanged(known.inputs, run.seen)) return null;
-  entry.built = await buildModule(file, { stateDir: registry.options.stateDir, external: settings.external ?? [] });
+  entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings));
   if (isSame && live.hash === entry.built.hash) {
     // Back to what serves: a failed edit was undone.
     entry.error = null;

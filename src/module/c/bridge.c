@@ -1,0 +1,281 @@
+/*
+ * The C side of the way between a module in C and its process: compiled with each module, behind hrmr.h and before the author's file.
+ * Its own names begin with hrmr__. The other side is calls.ts.
+ */
+
+/* ---- What the other side is asked ---- */
+
+enum { HRMR__HEADER, HRMR__PARAM, HRMR__QUERY_PARAM, HRMR__CLIENT, HRMR__CLIENT_PORT, HRMR__CONFIG, HRMR__DATA_DIR };
+
+/* Gives a string that ends with a 0 byte, or NULL. */
+static const char *(*hrmr__ask)(int what, const char *name);
+static void (*hrmr__say)(int level, const char *text);
+
+/* Shared with the other side, which reads it after a call. Doubles, because that is what it has numbers in. */
+static struct {
+  double reply, moves, reply_room, head_length, status, failure;
+} hrmr__shared;
+
+/* ---- Memory that grows ---- */
+
+/* More is refused: lengths cross as 32-bit numbers. */
+#define HRMR__MAX_BYTES ((size_t)1 << 30)
+/* What a large reply leaves behind is given back. */
+#define HRMR__KEPT_BYTES ((size_t)1 << 20)
+
+typedef struct {
+  char *bytes;
+  size_t length, capacity;
+} hrmr__buffer;
+
+/* Fields of the reply's head wait apart until the reply is complete. */
+static hrmr__buffer hrmr__reply, hrmr__head;
+static char hrmr__failure[512];
+
+static void hrmr__fail(const char *reason) {
+  if (hrmr__shared.failure != 0) return;
+  snprintf(hrmr__failure, sizeof hrmr__failure, "%s", reason == NULL || *reason == 0 ? "the handler failed" : reason);
+  hrmr__shared.failure = (double)(size_t)hrmr__failure;
+}
+
+/* One more byte than asked for, for a 0 byte that nobody counts. */
+static char *hrmr__room(hrmr__buffer *buffer, size_t length) {
+  size_t capacity = buffer->capacity == 0 ? 4096 : buffer->capacity;
+  char *bytes;
+  if (length > HRMR__MAX_BYTES || buffer->length + length > HRMR__MAX_BYTES) {
+    hrmr__fail("the reply is larger than 1 GB");
+    return NULL;
+  }
+  while (capacity <= buffer->length + length) capacity *= 2;
+  if (capacity != buffer->capacity) {
+    bytes = realloc(buffer->bytes, capacity);
+    if (bytes == NULL) {
+      hrmr__fail("out of memory");
+      return NULL;
+    }
+    buffer->bytes = bytes;
+    buffer->capacity = capacity;
+  }
+  return buffer->bytes + buffer->length;
+}
+
+static void hrmr__add(hrmr__buffer *buffer, const void *bytes, size_t length) {
+  char *to = hrmr__room(buffer, length);
+  if (to == NULL || length == 0) return;
+  memcpy(to, bytes, length);
+  buffer->length += length;
+}
+
+static void hrmr__reset(hrmr__buffer *buffer) {
+  buffer->length = 0;
+  if (buffer->capacity <= HRMR__KEPT_BYTES) return;
+  free(buffer->bytes);
+  buffer->bytes = NULL;
+  buffer->capacity = 0;
+}
+
+/* ---- hrmr.h ---- */
+
+void hrmr_reply(hrmr_request *request, const void *bytes, size_t length) { hrmr__add(&hrmr__reply, bytes, length); }
+
+void hrmr_reply_text(hrmr_request *request, const char *text) {
+  if (text != NULL) hrmr__add(&hrmr__reply, text, strlen(text));
+}
+
+void hrmr_reply_format(hrmr_request *request, const char *format, ...) {
+  va_list values;
+  char *to = hrmr__room(&hrmr__reply, 128);
+  size_t room = hrmr__reply.capacity - hrmr__reply.length;
+  int length;
+  if (to == NULL) return;
+  va_start(values, format);
+  length = vsnprintf(to, room, format, values);
+  va_end(values);
+  if (length >= 0 && (size_t)length >= room) {
+    to = hrmr__room(&hrmr__reply, length);
+    if (to == NULL) return;
+    va_start(values, format);
+    vsnprintf(to, (size_t)length + 1, format, values);
+    va_end(values);
+  }
+  if (length < 0) hrmr__fail("hrmr_reply_format: the format cannot be printed");
+  else hrmr__reply.length += length;
+}
+
+void hrmr_status(hrmr_request *request, int status) { hrmr__shared.status = status; }
+
+void hrmr_set_header(hrmr_request *request, const char *name, const char *value) {
+  if (name == NULL || value == NULL) return;
+  /* With their 0 bytes: name, value, name, value. */
+  hrmr__add(&hrmr__head, name, strlen(name) + 1);
+  hrmr__add(&hrmr__head, value, strlen(value) + 1);
+}
+
+void hrmr_fail(hrmr_request *request, const char *reason) { hrmr__fail(reason); }
+
+const char *hrmr_header(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__HEADER, name); }
+const char *hrmr_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__PARAM, name); }
+const char *hrmr_query_param(hrmr_request *request, const char *name) { return hrmr__ask(HRMR__QUERY_PARAM, name); }
+const char *hrmr_client(hrmr_request *request) { return hrmr__ask(HRMR__CLIENT, NULL); }
+const char *hrmr_config(const char *key) { return hrmr__ask(HRMR__CONFIG, key); }
+const char *hrmr_data_dir(void) { return hrmr__ask(HRMR__DATA_DIR, NULL); }
+
+int hrmr_client_port(hrmr_request *request) {
+  const char *port = hrmr__ask(HRMR__CLIENT_PORT, NULL);
+  return port == NULL ? 0 : atoi(port);
+}
+
+void hrmr_log(int level, const char *text) { hrmr__say(level, text); }
+
+void hrmr_log_format(int level, const char *format, ...) {
+  char line[2048];
+  va_list values;
+  va_start(values, format);
+  vsnprintf(line, sizeof line, format, values);
+  va_end(values);
+  hrmr__say(level, line);
+}
+
+/* ---- Declarations ---- */
+
+struct hrmr_route {
+  hrmr_handler *handler;
+  char *key;
+  char *description;
+  int is_http, framing, timeout_ms, prefix_offset;
+};
+
+struct hrmr_setup {
+  hrmr_route **routes;
+  int count;
+  const char *(*start)(const void *handed, size_t length);
+  void (*handoff)(hrmr_request *next);
+  void (*stop)(void);
+};
+
+static hrmr_setup hrmr__setup;
+/* What is declared beyond memory's end, or by a caller that passed NULL. */
+static hrmr_route hrmr__nowhere;
+
+static char *hrmr__copy(const char *text) { return strdup(text == NULL ? "" : text); }
+
+static hrmr_route *hrmr__declare(hrmr_setup *setup, const char *key, int is_http, int framing, hrmr_handler *handler) {
+  hrmr_route *route = calloc(1, sizeof *route);
+  hrmr_route **routes = realloc(setup->routes, (setup->count + 1) * sizeof *routes);
+  if (route == NULL || routes == NULL) return &hrmr__nowhere;
+  setup->routes = routes;
+  routes[setup->count++] = route;
+  route->handler = handler;
+  route->key = hrmr__copy(key);
+  route->description = hrmr__copy("");
+  route->is_http = is_http;
+  route->framing = framing;
+  route->timeout_ms = -1;
+  route->prefix_offset = -1;
+  return route;
+}
+
+hrmr_route *hrmr_command(hrmr_setup *setup, const char *key, int framing, hrmr_handler *handler) {
+  return hrmr__declare(setup, key, 0, framing, handler);
+}
+
+hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler) { return hrmr__declare(setup, key, 1, 0, handler); }
+
+void hrmr_describe(hrmr_route *route, const char *description) { route->description = hrmr__copy(description); }
+void hrmr_timeout(hrmr_route *route, int milliseconds) { route->timeout_ms = milliseconds < 0 ? 0 : milliseconds; }
+void hrmr_prefix_offset(hrmr_route *route, int bytes) { route->prefix_offset = bytes; }
+
+void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, size_t length)) { setup->start = start; }
+void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next)) { setup->handoff = handoff; }
+void hrmr_on_stop(hrmr_setup *setup, void (*stop)(void)) { setup->stop = stop; }
+
+/* ---- What the other side calls ---- */
+
+static void hrmr__begin(void) {
+  hrmr__reset(&hrmr__reply);
+  hrmr__reset(&hrmr__head);
+  hrmr__shared.status = 200;
+  hrmr__shared.failure = 0;
+}
+
+/*
+ * The reply's length; -1: it failed. The head's fields stand behind the reply. `moves` is another number when the bytes are elsewhere,
+ * or have more room, than at the last call.
+ */
+static int hrmr__end(void) {
+  static char *bytes;
+  static size_t room;
+  size_t length = hrmr__reply.length;
+  hrmr__add(&hrmr__reply, hrmr__head.bytes, hrmr__head.length);
+  if (bytes != hrmr__reply.bytes || room != hrmr__reply.capacity) {
+    bytes = hrmr__reply.bytes;
+    room = hrmr__reply.capacity;
+    hrmr__shared.reply = (double)(size_t)bytes;
+    hrmr__shared.reply_room = room;
+    hrmr__shared.moves++;
+  }
+  hrmr__shared.head_length = hrmr__head.length;
+  return hrmr__shared.failure == 0 ? (int)length : -1;
+}
+
+void *hrmr__open(void *ask, void *say) {
+  hrmr__ask = ask;
+  hrmr__say = say;
+  return &hrmr__shared;
+}
+
+/* Runs hrmr_module. The reply: for each route its seven parts, each ended by a 0 byte. */
+int hrmr__declared(void) {
+  int at;
+  hrmr__begin();
+  hrmr_module(&hrmr__setup);
+  for (at = 0; at < hrmr__setup.count; at++) {
+    hrmr_route *route = hrmr__setup.routes[at];
+    hrmr_reply_format(NULL, "%d%c%d%c%d%c%d%c", route->is_http, 0, route->framing, 0, route->timeout_ms, 0, route->prefix_offset, 0);
+    hrmr_reply_format(NULL, "%d%c", route->handler == NULL ? 0 : 1, 0);
+    hrmr__add(&hrmr__reply, route->key, strlen(route->key) + 1);
+    hrmr__add(&hrmr__reply, route->description, strlen(route->description) + 1);
+  }
+  return hrmr__end();
+}
+
+/* 1: handoff. */
+int hrmr__hooks(void) { return hrmr__setup.handoff == NULL ? 0 : 1; }
+
+/* `input` holds `length` bytes and a 0 byte. */
+int hrmr__call(int route, const char *input, int length) {
+  hrmr_request request = {input, length, "", "", ""};
+  hrmr__begin();
+  hrmr__setup.routes[route]->handler(&request);
+  return hrmr__end();
+}
+
+/* `input`: method, path and query, each ended by a 0 byte, then the body at `body`. */
+int hrmr__fetch(int route, const char *input, int path, int query, int body, int length) {
+  hrmr_request request = {input + body, length, input, input + path, input + query};
+  hrmr__begin();
+  hrmr__setup.routes[route]->handler(&request);
+  return hrmr__end();
+}
+
+/* `length` -1: nothing was handed over. */
+int hrmr__start(const char *handed, int length) {
+  const char *refusal;
+  hrmr__begin();
+  if (hrmr__setup.start != NULL) {
+    refusal = hrmr__setup.start(length < 0 ? NULL : handed, length < 0 ? 0 : length);
+    if (refusal != NULL) hrmr__fail(refusal);
+  }
+  return hrmr__end();
+}
+
+int hrmr__handoff(void) {
+  hrmr_request next = {"", 0, "", "", ""};
+  hrmr__begin();
+  if (hrmr__setup.handoff != NULL) hrmr__setup.handoff(&next);
+  return hrmr__end();
+}
+
+void hrmr__stop(void) {
+  if (hrmr__setup.stop != NULL) hrmr__setup.stop();
+}

@@ -1,0 +1,96 @@
+/** What the compiler said, as errors of the author's files. */
+import { ModuleError, type ModuleErrorPlace, placeInText, wholeFileError } from "../describe-error";
+import { authorsPath, type CSources } from "./sources";
+
+/** One thing that the compiler said. */
+export interface Finding {
+  readonly message: string;
+  /** By its path in the sources' root. null: none of the author's. */
+  readonly file: string | null;
+  readonly line: number;
+  readonly isError: boolean;
+}
+
+// Such a function is taken to return an int: half of a pointer, and the first use of it ends the process.
+const FATAL_WARNING = /^implicit declaration of function '(\w+)'/;
+const UNRESOLVED = /^unresolved reference to '(\w+)'/;
+
+/**
+ * @param text    an error's message, as `cc` gives it: lines like "FILE:3: error: why"
+ * @param folder  where the sources were put for the compiler
+ */
+export function readFindings(text: string, folder: string): Finding[] {
+  const findings: Finding[] = [];
+  for (const [, place = "", line, kind, message = ""] of text.matchAll(/^(.*?):(?:(\d+):)? (error|warning): (.*)$/gm)) {
+    const isAuthors = line !== undefined && place.startsWith(`${folder}/`);
+    const file = isAuthors ? place.slice(folder.length + 1) : null;
+    findings.push({ message: explain(message), file, line: Number(line ?? 0), isError: kind === "error" || FATAL_WARNING.test(message) });
+  }
+  return findings;
+}
+
+/** The compiler's words where they say enough. */
+function explain(message: string): string {
+  const [, undeclared] = FATAL_WARNING.exec(message) ?? [];
+  if (undeclared !== undefined) return `${undeclared} is not declared. Write its prototype, or include the header that has it`;
+  const [, unresolved] = UNRESOLVED.exec(message) ?? [];
+  if (unresolved === "hrmr_module") return "there is no hrmr_module. Write void hrmr_module(hrmr_setup *setup) { ... }";
+  if (unresolved !== undefined) return `${unresolved} is declared and nowhere defined. Is it in a library? Write #pragma hrmr link "NAME"`;
+  return message;
+}
+
+/** @returns the first error, placed, with the others behind it; null if there is none */
+export function compileError(sources: CSources, text: string, folder: string): ModuleError | null {
+  const errors = readFindings(text, folder).filter((finding) => finding.isError);
+  // What stands in no line was often foretold by what stands in one.
+  const [first, ...rest] = [...errors.filter(({ file }) => file !== null), ...errors.filter(({ file }) => file === null)];
+  if (first === undefined) return null;
+  const others = rest.map((finding) => `${placeText(placeOf(sources, finding))}: ${finding.message}`);
+  return new ModuleError(sources.name, first.message, placeOf(sources, first), others);
+}
+
+/** @returns what is no error, one line each: "hello.c:3: why" */
+export function warnings(sources: CSources, text: string, folder: string): string[] {
+  return readFindings(text, folder)
+    .filter(({ isError, file }) => !isError && file !== null)
+    .map((finding) => `${placeText(placeOf(sources, finding))}: ${finding.message}`);
+}
+
+export function libraryError(sources: CSources, { name, place }: CSources["libs"][number], reason: string): ModuleError {
+  const message = `cannot link "${name}": ${reason}`;
+  if (place === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  return new ModuleError(sources.name, message, placeAt(sources, place.file, place.line, name));
+}
+
+function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErrorPlace {
+  const found = file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
+  if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  // The compiler tells no column, but often the name that it stumbled over.
+  const [, name] = /.*'(\w+)'/.exec(message) ?? /^(\w+) is declared?/.exec(message) ?? /^(\w+) is not declared/.exec(message) ?? [];
+  return placeAt(sources, found.file, found.line, name);
+}
+
+/** @param name the word to point at, if it is in the line */
+function placeAt(sources: CSources, file: string, line: number, name: string | undefined): ModuleErrorPlace {
+  // Of the version at hand: the file may have changed since.
+  const text = Buffer.from(sources.files[file] ?? "", "latin1").toString();
+  const at = name === undefined ? -1 : (text.split("\n")[line - 1] ?? "").search(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`));
+  return placeInText(authorsPath(sources, file), text, line, at < 0 ? undefined : at + 1);
+}
+
+/** Where a name that the linker misses is called; else where it is declared. */
+function findName({ files, entry }: CSources, name: string | undefined): { file: string; line: number } | null {
+  if (name === undefined) return null;
+  const ordered = [entry, ...Object.keys(files).filter((file) => file !== entry)];
+  for (const pattern of [new RegExp(`[=(,;{!&|?:+-]\\s*${name}\\s*\\(|return\\s+${name}\\s*\\(`), new RegExp(`\\b${name}\\b`)]) {
+    for (const file of ordered) {
+      const line = (files[file] ?? "").split("\n").findIndex((text) => pattern.test(text));
+      if (line >= 0) return { file, line: line + 1 };
+    }
+  }
+  return null;
+}
+
+function placeText({ file, line }: ModuleErrorPlace): string {
+  return line === undefined ? file : `${file}:${line}`;
+}

@@ -1,0 +1,96 @@
+/** From the sources of a module to functions that can be called: TinyCC by `cc` of bun:ffi. Only ever in the module's own process. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { cc, type Library } from "bun:ffi";
+import { assetPath } from "../../config/assets";
+import { ModuleError, wholeFileError } from "../describe-error";
+import { compileError, warnings } from "./compile-errors";
+import { linkLibraries } from "./libraries";
+import { authorsPath, type CSources } from "./sources";
+
+/** What bridge.c has for this side. */
+const SYMBOLS = {
+  hrmr__open: { args: ["ptr", "ptr"], returns: "ptr" },
+  hrmr__declared: { args: [], returns: "int" },
+  hrmr__hooks: { args: [], returns: "int" },
+  hrmr__call: { args: ["int", "ptr", "int"], returns: "int" },
+  hrmr__fetch: { args: ["int", "ptr", "int", "int", "int", "int"], returns: "int" },
+  hrmr__start: { args: ["ptr", "int"], returns: "int" },
+  hrmr__handoff: { args: [], returns: "int" },
+  hrmr__stop: { args: [], returns: "void" },
+} as const;
+
+/** Of the C library, where the machine has none: with what hrmr.h declares of them. */
+const STANDARD_HEADERS = ["ctype.h", "math.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "strings.h"];
+
+export interface Compiled {
+  readonly lib: Library<typeof SYMBOLS>;
+  /** What the compiler finds odd, one line each. */
+  readonly warnings: readonly string[];
+}
+
+/** @throws ModuleError for what is wrong with the sources, and for a library that cannot be linked */
+export function compileSources(sources: CSources): Compiled {
+  const folder = writeUnit(sources);
+  try {
+    linkLibraries(sources, folder);
+    return compileUnit(sources, folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The unit and the sources beside it, in a folder of their own: the compiler reads nothing but files. @returns the folder */
+function writeUnit(sources: CSources): string {
+  let folder: string | null = null;
+  try {
+    folder = mkdtempSync(join(tmpdir(), "hrmr-c-"));
+    const own = { "hrmr.h": readFileSync(assetPath("src/module/hrmr.h")), "bridge.c": readFileSync(assetPath("src/module/c/bridge.c")) };
+    for (const [name, text] of Object.entries(own)) writeFileSync(join(folder, name), text);
+    mkdirSync(join(folder, "standard"));
+    for (const name of STANDARD_HEADERS) writeFileSync(join(folder, "standard", name), '#include "hrmr.h"\n');
+    for (const [name, text] of Object.entries(sources.files)) {
+      const path = join(folder, "src", name);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text, "latin1");
+    }
+    // The bridge goes first, where the author's macros do not reach.
+    writeFileSync(join(folder, "unit.c"), `#include "hrmr.h"\n#include "bridge.c"\n#include "src/${sources.entry}"\n`);
+    return folder;
+  } catch (cause) {
+    if (folder !== null) rmSync(folder, { recursive: true, force: true });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw wholeFileError(sources.name, authorsPath(sources, sources.entry), `the compiler needs a temporary folder: ${reason}`, cause);
+  }
+}
+
+function compileUnit(sources: CSources, folder: string): Compiled {
+  try {
+    return { lib: callCompiler(sources, folder, []), warnings: [] };
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const error = compileError(sources, text, join(folder, "src"));
+    if (error !== null) throw error;
+    const odd = warnings(sources, text, join(folder, "src"));
+    // A warning fails a compilation, unless it is told not to warn at all.
+    return { lib: callQuietly(sources, folder), warnings: odd };
+  }
+}
+
+function callQuietly(sources: CSources, folder: string): Library<typeof SYMBOLS> {
+  try {
+    return callCompiler(sources, folder, ["-w"]);
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const whole = (): ModuleError => wholeFileError(sources.name, authorsPath(sources, sources.entry), text, cause);
+    throw compileError(sources, text, join(folder, "src")) ?? whole();
+  }
+}
+
+function callCompiler({ include, root }: CSources, folder: string, flags: string[]): Library<typeof SYMBOLS> {
+  // First the files as they were read, then what else lies in those folders.
+  const copies = include.map((path) => join(folder, "src", relative(root, path)));
+  const standard = existsSync("/usr/include/stdio.h") ? [] : [join(folder, "standard")];
+  return cc({ source: join(folder, "unit.c"), symbols: SYMBOLS, include: [folder, ...copies, ...include, ...standard], flags });
+}

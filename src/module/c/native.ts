@@ -1,0 +1,72 @@
+/** A module in C as any other module: what a bundle of C sources exports by default. */
+import type { ModuleDefinition, Route } from "../contract";
+import { ModuleError, wholeFileError } from "../describe-error";
+import { compileSources } from "./compile";
+import { CRuntime, type Respond } from "./runtime";
+import type { CRoute } from "./routes";
+import { authorsPath, type CSources } from "./sources";
+
+let isAllowed = false;
+
+/** Nothing stops a loop in C, and a wrong pointer ends its process: only a process that serves nothing else may run it. */
+export function allowNativeModules(): void {
+  isAllowed = true;
+}
+
+/**
+ * Compiles the sources and asks what they declare.
+ *
+ * @throws ModuleError for what is wrong with them; a plain Error where native code must not run
+ */
+export function nativeModule(sources: CSources, respond: Respond): ModuleDefinition {
+  if (!isAllowed) throw new Error("A module in C was loaded outside of a process of its own. This is a bug in hrmr; please report it.");
+  const compiled = compileSources(sources);
+  const runtime = new CRuntime(compiled);
+  try {
+    return definitionOf(sources, runtime, compiled.warnings, respond);
+  } catch (error) {
+    runtime.close();
+    throw error;
+  }
+}
+
+function definitionOf(sources: CSources, runtime: CRuntime, warnings: readonly string[], respond: Respond): ModuleDefinition {
+  const wrong = (message: string): ModuleError => wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  const routes: Record<string, Route> = {};
+  for (const [index, route] of runtime.declare().entries()) {
+    if (Object.hasOwn(routes, route.key)) throw wrong(`two routes have the key "${route.key}"`);
+    if (!route.hasHandler) throw wrong(`the route "${route.key}" has NULL for a handler`);
+    routes[route.key] = routeOf(runtime, index, route, respond);
+  }
+  if (Object.keys(routes).length === 0)
+    throw wrong('hrmr_module declares no route. Write hrmr_http(setup, "GET /hello", hello), or hrmr_command');
+  return {
+    routes,
+    setup(context, handed) {
+      for (const warning of warnings) context.log.warn(warning);
+      try {
+        runtime.start(context, handed);
+      } catch (error) {
+        throw wrong(`refused to start: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    },
+    ...(runtime.hasHandoff ? { handoff: () => runtime.handoff() } : null),
+    dispose() {
+      runtime.stop();
+      runtime.close();
+    },
+  };
+}
+
+function routeOf(runtime: CRuntime, index: number, { isHttp, framing, timeoutMs, description }: CRoute, respond: Respond): Route {
+  const common = { run: "process" as const, description, ...(timeoutMs === undefined ? null : { timeoutMs }) };
+  if (!isHttp) return { ...common, framing, handle: (message) => runtime.call(index, message) };
+  return {
+    ...common,
+    fetch: (request, context) => {
+      const mayHaveBody = request.method !== "GET" && request.method !== "HEAD" && request.body !== null;
+      if (!mayHaveBody) return runtime.fetch(index, request, null, context, respond);
+      return request.bytes().then((body) => runtime.fetch(index, request, body, context, respond));
+    },
+  };
+}

@@ -1,0 +1,249 @@
+/** Calls of a compiled module: what crosses between JavaScript and C, and how. The other side is bridge.c. */
+import { isAscii } from "node:buffer";
+import { CString, JSCallback, ptr, toArrayBuffer, type Pointer } from "bun:ffi";
+import type { Client, Log, Message, ModuleContext, RequestContext } from "../contract";
+import type { Compiled } from "./compile";
+import { type CRoute, readRoutes } from "./routes";
+
+/** Makes a Response of the module's own kind: hosts have shortcuts for that. */
+export type Respond = (body: string | Uint8Array<ArrayBuffer> | null, init: { status: number; headers: [string, string][] }) => Response;
+
+/** `hrmr__shared`, in its order. */
+const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5 } as const;
+const SHARED_BYTES = 6 * 8;
+
+/** What `hrmr__ask` may ask for, in the order of its enum. */
+const ASKS = ["header", "param", "queryParam", "client", "clientPort", "config", "dataDir"] as const;
+const LEVELS = ["debug", "info", "warn", "error"] as const satisfies (keyof Log)[];
+
+const INPUT_BYTES = 65_536;
+/** A buffer that grew larger for one message is given back. In bytes. */
+const KEPT_INPUT_BYTES = 1_048_576;
+/** From here on a look at the bytes is cheaper than one at the text. */
+const LONG_REPLY_BYTES = 256;
+
+/** What the call that runs now was made with. Read when C asks for it, which is seldom. */
+interface Current {
+  readonly client: Client;
+  readonly request?: Request;
+  readonly params?: Readonly<Record<string, string>>;
+}
+
+export class CRuntime {
+  readonly #lib: Compiled["lib"];
+  readonly #symbols: Compiled["lib"]["symbols"];
+  readonly #shared: Float64Array;
+  readonly #ask: JSCallback;
+  readonly #say: JSCallback;
+  #context: ModuleContext | null = null;
+  #current: Current | null = null;
+  /** Texts that C was given until the end of its call. */
+  #lent: Buffer[] = [];
+  /** Texts that C was given for good, by what it asked for. */
+  readonly #given = new Map<string, Buffer>();
+  #input = Buffer.allocUnsafeSlow(INPUT_BYTES);
+  #inputAt = ptr(this.#input);
+  /** C's memory, as long as it is where it was: see `moves`. */
+  #reply = Buffer.alloc(0);
+  #moves = -1;
+
+  constructor({ lib }: Compiled) {
+    this.#lib = lib;
+    this.#symbols = lib.symbols;
+    this.#ask = new JSCallback((what: number, name: Pointer | null) => this.#answer(what, name), { args: ["i32", "ptr"], returns: "ptr" });
+    this.#say = new JSCallback((level: number, text: Pointer | null) => this.#log(level, text), { args: ["i32", "ptr"], returns: "void" });
+    const shared = lib.symbols.hrmr__open(this.#ask.ptr, this.#say.ptr) as Pointer;
+    this.#shared = new Float64Array(toArrayBuffer(shared, 0, SHARED_BYTES));
+  }
+
+  get hasHandoff(): boolean {
+    return this.#symbols.hrmr__hooks() !== 0;
+  }
+
+  /** Runs `hrmr_module`. Once. */
+  declare(): CRoute[] {
+    return readRoutes(this.#bytes(this.#end(this.#symbols.hrmr__declared())).toString());
+  }
+
+  /**
+   * @param handed  what `handoff` of another version gave; anything else: nothing was handed over
+   * @throws Error with the module's reason, when it refuses to start
+   */
+  start(context: ModuleContext, handed: unknown): void {
+    this.#context = context;
+    const bytes = handed instanceof Uint8Array ? handed : null;
+    if (bytes !== null) {
+      this.#makeRoom(bytes.length);
+      this.#input.set(bytes);
+    }
+    this.#end(this.#symbols.hrmr__start(this.#inputAt, bytes?.length ?? -1));
+  }
+
+  /** @throws Error when the handler called hrmr_fail */
+  call(route: number, message: Message): string | Uint8Array | undefined {
+    const latin1 = latin1Of(message);
+    const { length } = latin1;
+    this.#makeRoom(length);
+    this.#input.latin1Write(latin1, 0);
+    this.#input[length] = 0;
+    this.#current = message;
+    const replied = this.#end(this.#symbols.hrmr__call(route, this.#inputAt, length));
+    return replied === 0 ? undefined : this.#value(replied);
+  }
+
+  /** @param body  null: none */
+  fetch(route: number, request: Request, body: Uint8Array | null, { client, params }: RequestContext, respond: Respond): Response {
+    const { path, query } = targetOf(request.url);
+    const head = `${request.method}\0${path}\0${query}\0`;
+    const queryAt = head.length - query.length - 1;
+    const length = body?.length ?? 0;
+    this.#makeRoom(head.length + length);
+    this.#input.latin1Write(head, 0);
+    if (body !== null) this.#input.set(body, head.length);
+    this.#input[head.length + length] = 0;
+    this.#current = { client, request, params };
+    const pathAt = request.method.length + 1;
+    const replied = this.#end(this.#symbols.hrmr__fetch(route, this.#inputAt, pathAt, queryAt, head.length, length));
+    return this.#response(replied, respond);
+  }
+
+  handoff(): Uint8Array {
+    return new Uint8Array(this.#bytes(this.#end(this.#symbols.hrmr__handoff())));
+  }
+
+  stop(): void {
+    this.#symbols.hrmr__stop();
+  }
+
+  /** Nothing may be called any more. */
+  close(): void {
+    this.#lib.close();
+    this.#ask.close();
+    this.#say.close();
+  }
+
+  #makeRoom(length: number): void {
+    // One more for the 0 byte behind it.
+    const isTooSmall = length >= this.#input.length;
+    if (!isTooSmall && this.#input.length <= KEPT_INPUT_BYTES) return;
+    // Not of Buffer's pool: C is told where it is once, so nothing else may lie in it, and it must not move.
+    this.#input = Buffer.allocUnsafeSlow(Math.max(INPUT_BYTES, length + 1));
+    this.#inputAt = ptr(this.#input);
+  }
+
+  /** @param result  of a function of bridge.c: the reply's length, or -1. @throws Error */
+  #end(result: number): number {
+    this.#current = null;
+    if (this.#lent.length > 0) this.#lent = [];
+    if (result < 0) throw new Error(new CString(this.#shared[SHARED.failure] as Pointer).toString());
+    return result;
+  }
+
+  /** The first bytes of the reply, in C's memory: gone with the next call. */
+  #bytes(length: number, from = 0): Buffer {
+    const moves = this.#shared[SHARED.moves] as number;
+    if (moves !== this.#moves) {
+      this.#moves = moves;
+      const room = this.#shared[SHARED.replyRoom] as number;
+      this.#reply = room === 0 ? Buffer.alloc(0) : Buffer.from(toArrayBuffer(this.#shared[SHARED.reply] as Pointer, 0, room));
+    }
+    return this.#reply.subarray(from, from + length);
+  }
+
+  /** Text crosses to the server faster than bytes, and ASCII is the same as either. */
+  #value(length: number): string | Uint8Array<ArrayBuffer> {
+    const bytes = this.#bytes(length);
+    if (length >= LONG_REPLY_BYTES) return isAscii(bytes) ? bytes.latin1Slice() : new Uint8Array(bytes);
+    const text = bytes.latin1Slice();
+    return /[\x80-\xff]/.test(text) ? new Uint8Array(bytes) : text;
+  }
+
+  #response(length: number, respond: Respond): Response {
+    const status = this.#shared[SHARED.status] as number;
+    const headers = this.#headers(length);
+    const value = length === 0 ? null : this.#value(length);
+    if (value instanceof Uint8Array && !headers.some(([name]) => name.toLowerCase() === "content-type")) {
+      headers.push(["Content-Type", "text/plain;charset=utf-8"]);
+    }
+    return respond(value, { status, headers });
+  }
+
+  /** They stand behind the reply: name, value, name, value, each ended by a 0 byte. */
+  #headers(replyLength: number): [string, string][] {
+    const headLength = this.#shared[SHARED.headLength] as number;
+    if (headLength === 0) return [];
+    const texts = this.#bytes(headLength, replyLength).latin1Slice().split("\0");
+    const pairs: [string, string][] = [];
+    for (let at = 0; at + 1 < texts.length; at += 2) pairs.push([texts[at] ?? "", texts[at + 1] ?? ""]);
+    return pairs;
+  }
+
+  #answer(what: number, name: Pointer | null): Pointer | null {
+    const ask = ASKS[what];
+    const named = name === null ? "" : new CString(name).toString();
+    if (ask === "config" || ask === "dataDir") return this.#give(ask, named);
+    const text = ask === undefined || this.#current === null ? null : valueOf(this.#current, ask, named);
+    if (text === null) return null;
+    const buffer = Buffer.from(`${text}\0`);
+    this.#lent.push(buffer);
+    return ptr(buffer);
+  }
+
+  #give(ask: "config" | "dataDir", name: string): Pointer | null {
+    if (this.#context === null) return null;
+    const key = `${ask} ${name}`;
+    const known = this.#given.get(key);
+    if (known !== undefined) return ptr(known);
+    const value = ask === "dataDir" ? this.#context.dataDir : this.#context.config[name];
+    if (value === undefined) return null;
+    const buffer = Buffer.from(`${typeof value === "string" ? value : JSON.stringify(value)}\0`);
+    this.#given.set(key, buffer);
+    return ptr(buffer);
+  }
+
+  #log(level: number, text: Pointer | null): void {
+    const line = text === null ? "" : new CString(text).toString();
+    const name = LEVELS[level] ?? "info";
+    // hrmr_module runs before there is a context; what it prints goes where printf does.
+    if (this.#context === null) console.log(line);
+    else this.#context.log[name](line);
+  }
+}
+
+function valueOf(
+  { client, request, params }: Current,
+  ask: "header" | "param" | "queryParam" | "client" | "clientPort",
+  name: string,
+): string | null {
+  switch (ask) {
+    case "header":
+      return isToken(name) ? (request?.headers.get(name) ?? null) : null;
+    case "param":
+      return params?.[name] ?? null;
+    case "queryParam":
+      return request === undefined ? null : new URLSearchParams(targetOf(request.url).query).get(name);
+    case "client":
+      return client.address;
+    case "clientPort":
+      return String(client.port);
+  }
+}
+
+/** Asked for what cannot be a field's name, Headers throws. */
+function isToken(name: string): boolean {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(name);
+}
+
+function targetOf(url: string): { path: string; query: string } {
+  // Behind "http://" and the host.
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  const end = url.indexOf("?", start);
+  return end < 0 ? { path: url.slice(start), query: "" } : { path: url.slice(start, end), query: url.slice(end + 1) };
+}
+
+/** A message from another process is one already, and makes its bytes of it. */
+function latin1Of(message: Message): string {
+  if ("latin1" in message && typeof message.latin1 === "string") return message.latin1;
+  const { bytes } = message;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).latin1Slice();
+}

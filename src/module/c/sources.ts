@@ -1,0 +1,157 @@
+/** What a module in C is made of: its file, the files that it includes, and the libraries that it names. */
+import { readFileSync, statSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { wholeFileError } from "../describe-error";
+import type { ModuleFile } from "../discover";
+
+/** Plain data: it is a bundle's content. */
+export interface CSources {
+  readonly name: string;
+  /** The folder that all files lie in, absolute. */
+  readonly root: string;
+  /** The module's own file, by its path in `root`. */
+  readonly entry: string;
+  /** By their paths in `root`. As latin1, so that every byte is kept, whatever the text's encoding. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly libs: readonly LinkedLibrary[];
+  /** Folders with headers, absolute, the first one looked at first. */
+  readonly include: readonly string[];
+}
+
+export interface LinkedLibrary {
+  /** "z", or the absolute path of a file. */
+  readonly name: string;
+  /** Where a `#pragma` asked for it: the file by its path in `root`, and the line. null: the config did. */
+  readonly place: { readonly file: string; readonly line: number } | null;
+}
+
+export interface CSettings {
+  /** Names of libraries, or paths: relative ones from the module's folder. */
+  readonly libs: readonly string[];
+  /** Folders with headers; relative ones from the module's folder. */
+  readonly include: readonly string[];
+}
+
+export interface ReadSources {
+  readonly sources: CSources;
+  /** Absolute paths of what was read. */
+  readonly inputs: readonly string[];
+  /** Absolute paths of what was looked for in vain: were it there, the sources were others. */
+  readonly missing: readonly string[];
+}
+
+/** The server's own, wherever one of that name lies. */
+const OWN_HEADER = "hrmr.h";
+const INCLUDE = /^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)/gm;
+const PRAGMA = /^[ \t]*#[ \t]*pragma[ \t]+hrmr[ \t]+(link|include)[ \t]+"([^"\n]+)"/gm;
+
+/** Whether a module's file is in C. */
+export function isC(file: string): boolean {
+  return file.endsWith(".c");
+}
+
+/**
+ * Reads a module's file and all that it includes by name. What the system has (`<stdio.h>`) is left to the compiler.
+ *
+ * @throws ModuleError when the file itself cannot be read
+ */
+export function readSources({ name, file }: ModuleFile, settings: CSettings): ReadSources {
+  const reader = new SourceReader(dirname(file), settings);
+  const text = readText(file);
+  if (text === null) throw wholeFileError(name, file, "the file cannot be read");
+  reader.take(file, text);
+  return reader.finish(name, file);
+}
+
+class SourceReader {
+  readonly #texts = new Map<string, string>();
+  readonly #missing = new Set<string>();
+  /** Their places with absolute paths. */
+  readonly #libs: LinkedLibrary[];
+  readonly #include: string[];
+
+  constructor(folder: string, { libs, include }: CSettings) {
+    this.#libs = libs.map((lib) => ({ name: libraryName(folder, lib), place: null }));
+    this.#include = include.map((dir) => resolve(folder, dir));
+  }
+
+  take(file: string, text: string): void {
+    this.#texts.set(file, text);
+    const code = withoutComments(text);
+    // Before the includes: they may be found by it.
+    for (const match of code.matchAll(PRAGMA)) this.#obey(file, code, match);
+    for (const [, quoted, angled] of code.matchAll(INCLUDE)) this.#follow(file, quoted, angled);
+  }
+
+  finish(name: string, file: string): ReadSources {
+    const inputs = [...this.#texts.keys()];
+    // The folders with headers too: files lie to each other as they did, and "../x.h" finds what it did.
+    const root = commonFolder([...inputs.map((path) => dirname(path)), ...this.#include.filter((dir) => !isSystems(dir))]);
+    const inRoot = (path: string): string => relative(root, path);
+    const files = inputs.map((path): [string, string] => [inRoot(path), this.#texts.get(path) ?? ""]);
+    const libs = this.#libs.map((lib) => ({ ...lib, place: lib.place === null ? null : { ...lib.place, file: inRoot(lib.place.file) } }));
+    const sources = { name, root, entry: inRoot(file), files: Object.fromEntries(files), libs, include: this.#include };
+    return { sources, inputs, missing: [...this.#missing] };
+  }
+
+  #obey(file: string, code: string, { 1: what, 2: value = "", index }: RegExpExecArray): void {
+    if (what === "include") this.#include.push(resolve(dirname(file), value));
+    else this.#libs.push({ name: libraryName(dirname(file), value), place: { file, line: lineAt(code, index) } });
+  }
+
+  #follow(file: string, quoted: string | undefined, angled: string | undefined): void {
+    const named = quoted ?? angled ?? "";
+    if (named === OWN_HEADER) return;
+    const folders = [...(quoted === undefined ? [] : [dirname(file)]), ...this.#include.filter((dir) => !isSystems(dir))];
+    for (const folder of folders) {
+      const path = resolve(folder, named);
+      if (this.#texts.has(path)) return;
+      const text = readText(path);
+      if (text !== null) return this.take(path, text);
+      this.#missing.add(path);
+    }
+  }
+}
+
+/** What the system's packages own changes with them, and is theirs to keep. */
+function isSystems(folder: string): boolean {
+  return /^\/(?:usr|Library)\//.test(`${folder}/`);
+}
+
+function libraryName(folder: string, named: string): string {
+  return named.includes("/") ? resolve(folder, named) : named;
+}
+
+/** @returns as latin1; null if it is not there, or no file */
+function readText(path: string): string | null {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return null;
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    // Taken away in between, or not to be read: the compiler says which line wants it.
+    return null;
+  }
+}
+
+/** Of the same length, its lines where they were. */
+function withoutComments(code: string): string {
+  return code.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/g, (part) =>
+    part.startsWith("/") ? part.replace(/[^\n]/g, " ") : part,
+  );
+}
+
+function lineAt(text: string, index: number): number {
+  return text.slice(0, index).split("\n").length;
+}
+
+function commonFolder(folders: readonly string[]): string {
+  const [first = "/", ...rest] = folders;
+  let common = first;
+  for (const folder of rest) while (!`${folder}/`.startsWith(common === "/" ? "/" : `${common}/`)) common = dirname(common);
+  return common;
+}
+
+/** @returns absolute path of one of the sources */
+export function authorsPath({ root }: Pick<CSources, "root">, file: string): string {
+  return join(root, file);
+}
