@@ -88,6 +88,8 @@ export const MODULE: ModuleStatus = {
   p50Ms: 0.4,
   p99Ms: 3.14,
   old: [],
+  processes: [],
+  quarantine: null,
   error: null,
 };
 

@@ -174,11 +174,17 @@ export interface ModuleSettings {
   /** Of a module in C: folders with headers. Default: those that its files name. */
   include?: string[];
   /** Where those routes run that do not say it themselves. Default "inline". */
-  run?: "inline" | "pool";
+  run?: "inline" | "pool" | "process";
   /** Instead of the module's own `reload`. */
   reload?: "swap" | "exclusive";
   /** Instead of the server's, for this module. */
   timeouts?: { handlerMs?: number; loadMs?: number; drainMs?: number };
+  /** Memory of its process, above which that is ended. In MB. Default 512. 0: no limit. */
+  maxMemoryMb?: number;
+  /** How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine. Default 5. 0: it never is. */
+  maxCrashes?: number;
+  /** In milliseconds. Default 60000. */
+  crashWindowMs?: number;
   /** Anything else reaches the module as `context.config`. */
   [key: string]: unknown;
 }

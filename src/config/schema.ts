@@ -175,9 +175,19 @@ const moduleSettings = part.object(
     external: optional(key(TEXTS, "Packages that are not bundled: native addons, packages that read files of their own folder")),
     libs: optional(key(TEXTS, "Of a module in C: libraries to link, by name (`z`) or by path. Default: those that its files name")),
     include: optional(key(TEXTS, "Of a module in C: folders with headers. Default: those that its files name")),
-    run: optional(key(choice(["inline", "pool"]), 'Where those routes run that do not say it themselves. Default `"inline"`')),
+    run: optional(key(choice(["inline", "pool", "process"]), 'Where those routes run that do not say it themselves. Default `"inline"`')),
     reload: optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
     timeouts: optional(key(moduleTimeouts, "Instead of the server's")),
+    maxMemoryMb: optional(
+      key(COUNT_OR_NONE, "Memory of its process, above which that is ended and started anew. Default 512. 0: no limit", { unit: "MB" }),
+    ),
+    maxCrashes: optional(
+      key(
+        COUNT_OR_NONE,
+        "How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine. Default 5. 0: it never is",
+      ),
+    ),
+    crashWindowMs: optional(timeout("See `maxCrashes`. Default 60000")),
   }),
 );
 
