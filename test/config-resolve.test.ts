@@ -79,6 +79,7 @@ describe("the environment", () => {
     const text = (name: string, initial: unknown) => {
       if (name === "listen") return "tcp://a:1, unix:///b";
       if (name === "http.use") return "a,b";
+      if (name === "control.listen") return "tcp://a:1";
       if (typeof initial === "boolean") return String(!initial);
       if (typeof initial === "number") return String(initial + 1);
       const choices = /^one of (.*)$/.exec(CONFIG_KEYS.get(name)?.takes ?? "")?.[1];
@@ -148,7 +149,7 @@ describe("flags", () => {
       processes: 0,
       pidFile: join(cwd, "h.pid"),
       log: { ...defaultOptions().log, level: "debug", format: "json", file: join(cwd, "h.log"), access: true },
-      control: { commands: "off", tokenFile: null, socket: join(cwd, "c.sock") },
+      control: { ...defaultOptions().control, commands: "off", socket: join(cwd, "c.sock") },
       http: { health: "off", ready: "off", stats: "off", metrics: "off", use: [] },
     });
     expect([origins.get("processes"), origins.get("http.stats"), origins.get("log.access")]).toEqual([
@@ -276,6 +277,7 @@ describe("at a reload", () => {
     const restart = [...CONFIG_KEYS.values()].filter((key) => key.restart === true).map(({ name }) => name);
     expect(restart).toEqual(
       ["listen", "modulesDir", "staticDir", "stateDir", "threads", "processes", "pidFile", "control.socket"].concat([
+        "control.listen",
         "http2.enabled",
         "http2.maxControlFramesPerSecond",
         "http2.maxResetsPerSecond",

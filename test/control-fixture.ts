@@ -51,6 +51,12 @@ export function fakeOperations(given: Partial<Operations>, asked: string[] = [])
     config: () => ({ limits: { maxBodyBytes: 1 } }),
     metrics: async () => "# TYPE hrmr_up gauge\nhrmr_up 1\n",
     readiness: async () => ({ isReady: true, reasons: [], modules: [] }),
+    uploads: {
+      limits: () => ({ maxBytes: 8_388_608, maxFiles: 500 }),
+      push: async () => ({ ...report, hash: null, sha256: null }),
+      remove: async () => ({ ...report, hash: null, sha256: null }),
+      pull: async (module) => ({ module, files: [], skipped: [] }),
+    },
     ...given,
   };
   return {

@@ -80,8 +80,8 @@ describe("a token's file", () => {
   });
 
   test("is asked for by the policy, and by no other", () => {
-    expect(findToken({ commands: "loopback", tokenFile: "/nowhere", socket: null })).toBeNull();
-    expect(() => findToken({ commands: "token", tokenFile: null, socket: null })).toThrow("control.tokenFile is not set");
+    expect(findToken({ commands: "loopback", tokenFile: "/nowhere" })).toBeNull();
+    expect(() => findToken({ commands: "token", tokenFile: null })).toThrow("control.tokenFile is not set");
   });
 });
 
@@ -97,7 +97,7 @@ test("a token stands at a command's end, behind a space", () => {
 test("the right token is told from every other, whatever its length", () => {
   const token = new CommandToken();
   expect(token.isRight(TOKEN)).toBe(false);
-  expect(token.load({ commands: "token", tokenFile: tokenFile(TOKEN), socket: null })).toBe(true);
+  expect(token.load({ commands: "token", tokenFile: tokenFile(TOKEN) })).toBe(true);
   for (const wrong of ["", TOKEN.slice(1), TOKEN.slice(0, -1), `${TOKEN}x`, TOKEN.toLowerCase(), "x".repeat(1_000_000)]) {
     expect(token.isRight(wrong)).toBe(false);
   }

@@ -12,7 +12,11 @@ export interface Contradiction {
 /** @param options  defaults, file, environment and flags put together; a value may still be of the wrong type, and is then left alone */
 export function findContradictions(options: unknown): Contradiction[] {
   const { tls, control } = (options ?? {}) as { tls?: unknown; control?: unknown };
-  return [...tlsContradictions(fieldsOf(tls)), ...controlContradictions(fieldsOf(control))];
+  return [
+    ...tlsContradictions(fieldsOf(tls)),
+    ...controlContradictions(fieldsOf(control)),
+    ...listenContradictions(fieldsOf(control), fieldsOf(tls)),
+  ];
 }
 
 function tlsContradictions(tls: Record<string, unknown>): Contradiction[] {
@@ -39,6 +43,15 @@ function controlContradictions({ commands, tokenFile }: Record<string, unknown>)
       message: 'control.commands is "token", and control.tokenFile is not set. Name the file with the token',
     },
   ];
+}
+
+function listenContradictions({ listen, tokenFile }: Record<string, unknown>, { certFile }: Record<string, unknown>): Contradiction[] {
+  if (typeof listen !== "string") return [];
+  const found: Contradiction[] = [];
+  const say = (message: string) => found.push({ path: ["control", "listen"], message });
+  if (!isSet(tokenFile)) say("control.listen is set, and control.tokenFile is not. Name the file with the token that clients must have");
+  if (listen.startsWith("tls:") && !isSet(certFile)) say("control.listen is a tls:// URL, and tls.certFile is not set. Name a certificate");
+  return found;
 }
 
 function isSet(path: unknown): boolean {

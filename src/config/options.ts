@@ -162,6 +162,12 @@ export interface ControlOptions {
   tokenFile: string | null;
   /** The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY) or else in the state folder. */
   socket: string | null;
+  /** A port of its own for the same API, for clients that have the token: tcp://host:port or tls://host:port. null: none. */
+  listen: string | null;
+  /** All files of one upload together. Default 8388608. */
+  maxUploadBytes: number;
+  /** Files of one upload. Default 500. */
+  maxUploadFiles: number;
 }
 
 export interface ModuleSettings {
@@ -278,7 +284,14 @@ export const DEFAULT_LOG: LogOptions = {
   accessSample: 1,
 };
 
-export const DEFAULT_CONTROL: ControlOptions = { commands: "loopback", tokenFile: null, socket: null };
+export const DEFAULT_CONTROL: ControlOptions = {
+  commands: "loopback",
+  tokenFile: null,
+  socket: null,
+  listen: null,
+  maxUploadBytes: 8_388_608,
+  maxUploadFiles: 500,
+};
 
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {

@@ -50,6 +50,10 @@ export const LISTEN_URLS = listOf(
   value(z.string().check(z.refine((item: string) => parseListen(item) !== null)), LISTEN_FORMS),
   `a list of ${LISTEN_FORMS}`,
 );
+export const CONTROL_URL_OR_NULL = value(
+  z.nullable(z.string().check(z.refine((item: string) => /^(?:tcp|tls):/.test(item) && parseListen(item) !== null))),
+  '"tcp://host:port", "tls://host:port" or null',
+);
 export const SERVER_NAMES = listOf(
   value(z.string().check(z.refine((item: string) => isServerName(item))), "a lower-case host name"),
   'a list of lower-case host names, like "a.example" or "*.b.example"',

@@ -98,12 +98,22 @@ const control = group(DEFAULT_CONTROL, "How a running server is told what to do"
     choice(COMMAND_POLICIES),
     "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: clients of this machine. `token`: they, and whoever ends the command with `token:` and the token. `off`: nobody, and their words stay reserved. Flag `--commands`",
   ),
-  tokenFile: key(PATH_OR_NULL, 'File with the token: one line, at least 16 characters. Needed by `commands: "token"`'),
+  tokenFile: key(
+    PATH_OR_NULL,
+    'File with the token: one line, at least 16 characters. Needed by `commands: "token"` and by `control.listen`',
+  ),
   socket: key(
     PATH_OR_NULL,
     "The control socket. `null`: `control.sock` in $RUNTIME_DIRECTORY or else in the state folder. Flag `--control`",
     restart,
   ),
+  listen: key(
+    part.CONTROL_URL_OR_NULL,
+    "The control socket's API on a port of its own, for clients that have the token (see [upload.md](upload.md)). `null`: on no port",
+    restart,
+  ),
+  maxUploadBytes: most("bytes", "All files of one `hrmr push` to a module together"),
+  maxUploadFiles: most("files", "Files of one `hrmr push` to a module"),
 });
 
 const endpoint = (description: string) => key(ENDPOINT, description);

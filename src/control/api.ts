@@ -3,41 +3,43 @@
  */
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
+import type { Audit, AuditEntry } from "./audit";
+import { type Body, readJson } from "./body";
+import { MODULE_ROUTES } from "./modules-api";
 import type { Operations } from "./operations";
-
-/** Replies carry it as `Server`: whoever looks for hrmr behind a socket goes by it. */
-export const SERVER_NAME = "hrmr";
-
-/** Bytes of a request's body. */
-export const MAX_BODY_BYTES = 65_536;
+import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } from "./reply";
 
 /** What only looks at the server has this long: a process that hangs must not make its operator hang too. In milliseconds. */
 const LOOK_DEADLINE_MS = 10_000;
-/** In milliseconds. */
-const BODY_DEADLINE_MS = 10_000;
 
-/** What went wrong with a request, as the reply tells it. */
-class Refused extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-    readonly hint: string,
-    readonly headers: Record<string, string> = {},
-  ) {
-    super(message);
-  }
+/** A request and what it came with. */
+export interface ControlCall {
+  readonly request: Request;
+  /** Who asks, for the audit log. */
+  readonly by: string;
+  /** The NAME of the path, decoded; "": it has none. */
+  readonly module: string;
 }
 
-type Body = Readonly<Record<string, unknown>>;
-
-interface Route {
-  readonly method: "GET" | "POST";
-  /** Keys that the body may have. Default: none. */
-  readonly keys?: readonly string[];
-  answer(operations: Operations, body: Body): Promise<Response> | Response;
+/** What answers requests, wherever they come from. */
+export interface ControlApi {
+  readonly operations: Operations;
+  readonly audit: Audit;
+  /** Is told what is a bug in hrmr. */
+  report(error: unknown): void;
 }
 
-const ROUTES: Readonly<Record<string, Route>> = {
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Keys that the JSON body may have. Default: none. null: the route reads the body itself. */
+  readonly keys?: readonly string[] | null;
+  /** What the audit log calls it. Default: it is not told there. */
+  readonly action?: string;
+  answer(operations: Operations, body: Body, call: ControlCall): Promise<Response> | Response;
+}
+
+/** By path; NAME stands for a module's name. */
+const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
   "/v1/status": look(async (operations) => reply(200, await operations.status())),
   "/v1/modules": look(async (operations) => reply(200, (await operations.status()).modules)),
   "/v1/ready": look(async (operations) => {
@@ -52,11 +54,13 @@ const ROUTES: Readonly<Record<string, Route>> = {
   "/v1/config": look((operations) => reply(200, operations.config())),
   "/v1/reload": {
     method: "POST",
+    action: "reload",
     keys: ["modules"],
     answer: async (operations, { modules }) => replyReport(await operations.reload(readNames(modules))),
   },
   "/v1/stop": {
     method: "POST",
+    action: "stop",
     keys: ["force"],
     answer: (operations, { force = false }) => {
       if (typeof force !== "boolean") throw new Refused(400, '"force" is neither true nor false.', "Leave it out to drain.");
@@ -64,93 +68,70 @@ const ROUTES: Readonly<Record<string, Route>> = {
       return reply(202, { ok: true, pid: process.pid });
     },
   },
-  "/v1/restart": { method: "POST", answer: async (operations) => replyReport(await operations.restart()) },
-  "/v1/upgrade": { method: "POST", answer: async (operations) => replyReport(await operations.upgrade()) },
+  "/v1/restart": { method: "POST", action: "restart", answer: async (operations) => replyReport(await operations.restart()) },
+  "/v1/upgrade": { method: "POST", action: "upgrade", answer: async (operations) => replyReport(await operations.upgrade()) },
+  ...MODULE_ROUTES,
 };
 
-/** Of every reply. A connection carries one request, so that none is left open when the server ends. */
-const HEADERS = { Server: SERVER_NAME, Connection: "close" } as const;
+/** Statuses of what the user can mend and is not 422. */
+const STATUS_OF: Readonly<Record<string, number>> = {
+  UPLOAD_NAME: 400,
+  UPLOAD_PATH: 400,
+  UPLOAD_SHAPE: 400,
+  NO_SUCH_MODULE: 404,
+  UPLOAD_BUSY: 503,
+};
 
 /**
  * Answers one request. Never rejects: what the client did wrong, and what the operation throws, becomes a reply of `{ error, hint }`.
  *
- * @param report  is told what is a bug in hrmr
+ * @param by  who asks, for the audit log
  */
-export async function answerControl(request: Request, operations: Operations, report: (error: unknown) => void): Promise<Response> {
+export async function answerControl(request: Request, by: string, api: ControlApi): Promise<Response> {
+  let action: string | undefined;
+  let modules: readonly string[] | null = null;
   try {
-    const route = findRoute(request);
-    const body = route.method === "POST" ? await readBody(request, route.keys ?? []) : {};
-    return await route.answer(operations, body);
+    const { route, module } = findRoute(request);
+    const { keys = [] } = route;
+    const body = route.method === "POST" && keys !== null ? await readJson(request, keys) : {};
+    ({ action } = route);
+    modules = module !== "" ? [module] : Array.isArray(body["modules"]) ? body["modules"].map(String) : null;
+    const answer = await route.answer(api.operations, body, { request, by, module });
+    if (action !== undefined) note(api.audit, { by, action, modules }, (await answer.clone().json()) as Answered);
+    return answer;
   } catch (error) {
-    if (error instanceof Refused) return reply(error.status, { error: error.message, hint: error.hint }, error.headers);
-    if (error instanceof UserError) return reply(422, { error: error.message, hint: error.hint ?? "" });
-    report(error);
-    return reply(500, { error: "This is a bug in hrmr.", hint: "Please report it with the lines in the server's log." });
+    const refused = refusalOf(error, api.report);
+    if (action !== undefined) note(api.audit, { by, action, modules }, { ok: false, text: refused.message });
+    return replyRefused(refused);
   }
+}
+
+/** What an operation answered: a report, or only that it was begun. */
+interface Answered {
+  readonly ok: boolean;
+  readonly text?: string;
+  readonly modules?: readonly { readonly error: string | null }[];
+  readonly hash?: string | null;
+  readonly sha256?: string | null;
+}
+
+function note(audit: Audit, what: Pick<AuditEntry, "by" | "action" | "modules">, answered: Answered): void {
+  const { ok, text = "begun", modules = [], hash = null, sha256 = null } = answered;
+  const error = modules.map((module) => module.error).find((each) => each !== null);
+  audit.note({ ...what, ok, verdict: error ?? text, hash, upload: sha256 });
+}
+
+function refusalOf(error: unknown, report: ControlApi["report"]): Refused {
+  if (error instanceof Refused) return error;
+  if (error instanceof UserError) return new Refused(STATUS_OF[error.code] ?? 422, error.message, error.hint ?? "");
+  report(error);
+  return new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log.");
 }
 
 /** A route that changes nothing, under a deadline. */
 function look(answer: (operations: Operations) => Promise<Response> | Response): Route {
   const late = new Refused(504, `The server's processes did not answer in ${LOOK_DEADLINE_MS / 1000} s.`, "Its log may tell why.");
   return { method: "GET", answer: (operations) => underDeadline(answer(operations), LOOK_DEADLINE_MS, late) };
-}
-
-async function underDeadline<Value>(work: Promise<Value> | Value, deadlineMs: number, late: Refused): Promise<Value> {
-  const passed = Promise.withResolvers<never>();
-  const timer = setTimeout(() => passed.reject(late), deadlineMs);
-  try {
-    return await Promise.race([work, passed.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function findRoute(request: Request): Route {
-  const { pathname } = new URL(request.url);
-  const route = Object.hasOwn(ROUTES, pathname) ? ROUTES[pathname] : undefined;
-  if (route === undefined) {
-    const paths = Object.keys(ROUTES);
-    throw new Refused(404, `There is no ${pathname}.`, suggest(pathname, paths) || `There are ${paths.join(", ")}.`);
-  }
-  const allowed = route.method === "GET" ? ["GET", "HEAD"] : ["POST"];
-  if (allowed.includes(request.method)) return route;
-  throw new Refused(405, `${pathname} does not take ${request.method}.`, `Send ${route.method}.`, { Allow: allowed.join(", ") });
-}
-
-/** An empty body is `{}`. */
-async function readBody(request: Request, keys: readonly string[]): Promise<Body> {
-  const late = new Refused(408, `The body did not arrive in ${BODY_DEADLINE_MS / 1000} s.`, "Send it in one piece.");
-  const text = await underDeadline(readText(request), BODY_DEADLINE_MS, late);
-  if (text.trim() === "") return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new Refused(400, `The body is not JSON: ${(cause as Error).message}.`, 'Send an object like {"modules": ["greet"]}, or nothing.');
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new Refused(400, "The body is not a JSON object.", 'Send an object like {"modules": ["greet"]}, or nothing.');
-  }
-  const unknown = Object.keys(value).find((key) => !keys.includes(key));
-  if (unknown === undefined) return value as Body;
-  const known = keys.length === 0 ? "It takes none." : `It takes ${keys.map((key) => `"${key}"`).join(", ")}.`;
-  throw new Refused(400, `The body has a key that is not known, ${JSON.stringify(unknown)}.`, suggest(unknown, keys) || known);
-}
-
-/** Reads no more than may be read: a chunked body does not say its length. */
-async function readText(request: Request): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let length = Number(request.headers.get("Content-Length") ?? 0);
-  if (length <= MAX_BODY_BYTES && request.body !== null) {
-    length = 0;
-    for await (const piece of request.body as unknown as AsyncIterable<Uint8Array>) {
-      pieces.push(piece);
-      length += piece.length;
-      if (length > MAX_BODY_BYTES) break;
-    }
-  }
-  if (length <= MAX_BODY_BYTES) return Buffer.concat(pieces).toString();
-  throw new Refused(413, `The body is larger than ${MAX_BODY_BYTES} bytes.`, "Name fewer modules, or leave them out to reload all.");
 }
 
 function readNames(modules: unknown): string[] | null {
@@ -160,12 +141,32 @@ function readNames(modules: unknown): string[] | null {
   throw new Refused(400, '"modules" is not a list of names.', 'Write {"modules": ["greet"]}, or leave it out to reload all.');
 }
 
-/** 422: the request was understood, and what it asked for failed. */
-function replyReport(report: { readonly ok: boolean }): Response {
-  return reply(report.ok ? 200 : 422, report);
+/** @throws Refused 404 or 405, or 400 for a name that is not encoded well */
+function findRoute(request: Request): { route: Route; module: string } {
+  const { pathname } = new URL(request.url);
+  const named = /^\/v1\/modules\/([^/]+)(\/[a-z]+)?$/.exec(pathname);
+  const path = named === null ? pathname : `/v1/modules/NAME${named[2] ?? ""}`;
+  const found = Object.hasOwn(ROUTES, path) && (named !== null || !path.includes("NAME")) ? ROUTES[path] : undefined;
+  if (found === undefined) {
+    const paths = Object.keys(ROUTES);
+    throw new Refused(404, `There is no ${pathname}.`, suggest(pathname, paths) || `There are ${paths.join(", ")}.`);
+  }
+  const routes = Array.isArray(found) ? (found as readonly Route[]) : [found as Route];
+  const route = routes.find(({ method }) => method === request.method || (method === "GET" && request.method === "HEAD"));
+  if (route !== undefined) return { route, module: decodeName(named?.[1] ?? "") };
+  const allowed = routes.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
+  const wanted = routes.map(({ method }) => method).join(" or ");
+  throw new Refused(405, `${pathname} does not take ${request.method}.`, `Send ${wanted}.`, { Allow: allowed.join(", ") });
 }
 
-function reply(status: number, body: unknown, headers: Record<string, string> = {}): Response {
-  const type = { "Content-Type": "application/json; charset=utf-8" };
-  return new Response(`${JSON.stringify(body)}\n`, { status, headers: { ...HEADERS, ...type, ...headers } });
+function decodeName(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    throw new Refused(
+      400,
+      "The module's name in the path is not encoded well.",
+      "Write it as in `hrmr modules`, each byte but letters as %XX.",
+    );
+  }
 }

@@ -3,7 +3,7 @@
  */
 import { accessSync, constants, statSync } from "node:fs";
 import { UserError } from "../config/user-error";
-import { SERVER_NAME } from "./api";
+import { SERVER_NAME } from "./reply";
 
 export interface ControlReply<Body> {
   readonly status: number;

@@ -2,6 +2,7 @@
  * What an operator can have a running hrmr do, whether it is one process or many: the control socket, signals and systemd all
  * act through this.
  */
+import type { ModuleContent } from "../module/upload-names";
 import type { ServerStatus } from "../observe/snapshot";
 
 /** What RELOAD, `hrmr reload`, SIGHUP and POST /v1/reload answer. */
@@ -32,7 +33,50 @@ export interface RestartReport {
   readonly pid: number;
 }
 
+/** What `hrmr push` and `hrmr remove` answer. */
+export interface PushReport extends ReloadReport {
+  /** Of the version that serves now, as the status has it; null: none. */
+  readonly hash: string | null;
+  /** SHA-256 of the files that were sent; null: none were. */
+  readonly sha256: string | null;
+}
+
+/** What `hrmr pull` asks for. */
+export interface ModuleFiles {
+  readonly module: string;
+  readonly files: readonly {
+    /** From the modules folder: "greet.ts", "chat/lib/words.json". */
+    readonly path: string;
+    readonly encoding: "utf8" | "base64";
+    readonly content: string;
+  }[];
+  /** What is there and is not told: node_modules, what begins with a dot, what is no plain file. */
+  readonly skipped: readonly string[];
+}
+
+export interface UploadLimits {
+  /** Of all files of one upload together. */
+  readonly maxBytes: number;
+  readonly maxFiles: number;
+}
+
+/** Modules' files over the wire. Whatever fails leaves files and versions as they were. */
+export interface UploadOperations {
+  limits(): UploadLimits;
+  /**
+   * Puts the files in the place of the module's, and loads it.
+   *
+   * @throws UserError for names and paths that are not taken, a place that cannot be written, and a server that starts or stops
+   */
+  push(module: string, files: readonly ModuleContent[]): Promise<PushReport>;
+  /** Takes the module's files away, and unloads it. @throws UserError NO_SUCH_MODULE and as `push` */
+  remove(module: string): Promise<PushReport>;
+  /** @throws UserError NO_SUCH_MODULE, UPLOAD_TARGET */
+  pull(module: string): Promise<ModuleFiles>;
+}
+
 export interface Operations {
+  readonly uploads: UploadOperations;
   status(): Promise<ServerStatus>;
   /** @param names only these modules; null: all, the config file, the certificates and the log files too. Never rejects for what the user can mend. */
   reload(names: readonly string[] | null): Promise<ReloadReport>;

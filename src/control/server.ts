@@ -5,16 +5,25 @@ import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, unlinkSy
 import { dirname } from "node:path";
 import { UserError } from "../config/user-error";
 import type { ServerLog } from "../observe/log";
-import { answerControl, MAX_BODY_BYTES } from "./api";
+import { answerControl } from "./api";
+import type { Audit } from "./audit";
 import type { Operations } from "./operations";
 import { currentUser, shortFolder, temporaryPath } from "./paths";
+import { peerOf } from "./peer";
 
 export interface ControlOptions {
   /** From `controlPath`. Its folder must be there. */
   readonly path: string;
   readonly operations: Operations;
   readonly log: Pick<ServerLog, "error">;
+  /** Default: nothing is kept. */
+  readonly audit?: Audit;
 }
+
+export const NO_AUDIT: Audit = { note: () => {} };
+
+/** `readBytes` is what limits a body: one that nobody reads stays where it is. */
+export const NO_BODY_LIMIT: number = 2 ** 40;
 
 export interface ControlServer {
   readonly path: string;
@@ -45,15 +54,15 @@ const CLOSE_DEADLINE_MS = 1000;
  * protection; the peer's credentials are not asked for again, since they could only be the same two.
  * @throws UserError CANNOT_CONTROL when the socket cannot be made
  */
-export async function openControlSocket({ path, operations, log }: ControlOptions): Promise<ControlServer> {
-  const report = (error: unknown) => log.error("control socket:", error);
+export async function openControlSocket({ path, operations, log, audit = NO_AUDIT }: ControlOptions): Promise<ControlServer> {
+  const api = { operations, audit, report: (error: unknown) => log.error("control socket:", error) };
+  const bound = temporaryPath(path);
   const server = bindOwnerOnly(path, () =>
     Bun.serve({
-      unix: temporaryPath(path),
-      // A little above our own limit, so that it is ours that answers.
-      maxRequestBodySize: MAX_BODY_BYTES * 2,
+      unix: bound,
+      maxRequestBodySize: NO_BODY_LIMIT,
       development: false,
-      fetch: (request) => answerControl(request, operations, report),
+      fetch: (request) => answerControl(request, peerOf(bound), api),
       ...NO_IDLE_TIMEOUT,
     }),
   );

@@ -13,8 +13,8 @@ export function applyOptions(options: Options, next: Options): void {
   Object.assign(options.http, next.http);
   Object.assign(options.log, next.log);
   Object.assign(options.tls, next.tls);
-  const { commands, tokenFile } = next.control;
-  Object.assign(options.control, { commands, tokenFile });
+  const { commands, tokenFile, maxUploadBytes, maxUploadFiles } = next.control;
+  Object.assign(options.control, { commands, tokenFile, maxUploadBytes, maxUploadFiles });
   options.watch = next.watch;
   for (const name of Object.keys(options.modules)) delete options.modules[name];
   Object.assign(options.modules, next.modules);

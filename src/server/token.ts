@@ -8,6 +8,8 @@ import type { ControlOptions } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { CertificateOutcome } from "./reload-outcome";
 
+type TokenOptions = Pick<ControlOptions, "commands" | "tokenFile">;
+
 const MIN_TOKEN_CHARS = 16;
 /** Whatever is longer was not meant to be a token. */
 const MAX_FILE_BYTES = 4096;
@@ -33,7 +35,7 @@ export class CommandToken {
    * @returns whether anything is different now
    * @throws UserError as `findToken`; then the old token stays
    */
-  load(control: ControlOptions): boolean {
+  load(control: TokenOptions): boolean {
     const token = findToken(control);
     const digest = token === null ? null : digestOf(token);
     const hasChanged = digest === null || this.#digest === null ? digest !== this.#digest : !digest.equals(this.#digest);
@@ -51,7 +53,7 @@ export class CommandToken {
  * @returns the token; null unless the policy is "token"
  * @throws UserError TOKEN_MISSING if no file is named; TOKEN_FILE as `readToken`
  */
-export function findToken({ commands, tokenFile }: ControlOptions): string | null {
+export function findToken({ commands, tokenFile }: TokenOptions): string | null {
   if (commands !== "token") return null;
   if (tokenFile !== null) return readToken(tokenFile);
   throw new UserError('control.commands is "token", and control.tokenFile is not set.', {
@@ -61,7 +63,7 @@ export function findToken({ commands, tokenFile }: ControlOptions): string | nul
 }
 
 /** @returns what the reload of the token came to; never throws */
-export function reloadToken(token: CommandToken, control: ControlOptions): CertificateOutcome {
+export function reloadToken(token: CommandToken, control: TokenOptions): CertificateOutcome {
   try {
     return token.load(control) ? "reloaded" : "unchanged";
   } catch (error) {

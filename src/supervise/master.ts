@@ -4,13 +4,17 @@
  */
 import { availableParallelism } from "node:os";
 import { version } from "../../package.json";
-import type { Options } from "../config/options";
+import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
 import { UserError } from "../config/user-error";
+import { AuditLog } from "../control/audit";
 import type { Operations, ReloadReport, RestartReport } from "../control/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
+import { Uploads } from "../control/uploads";
 import { SingleFlight } from "../module/single-flight";
+import { recoverExchange } from "../module/staging";
+import { Turn } from "../module/turn";
 import { watchModules, type Watcher } from "../module/watch";
 import type { ProcessLog } from "../observe/log";
 import { Departed } from "../observe/departed";
@@ -72,7 +76,9 @@ class Master implements Operations {
   readonly #ended = Promise.withResolvers<number>();
   readonly #startedAtMs = Date.now();
   readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
-  readonly #reloads = new SingleFlight((wish: ReloadWish) => this.#reload(wish), joinWishes);
+  /** Reloads, uploads and take-overs: none of them may see half of what another one does. */
+  readonly #turn = new Turn();
+  readonly #reloads = new SingleFlight((wish: ReloadWish) => this.#turn.run(() => this.#reload(wish)), joinWishes);
   readonly #departed = new Departed();
   #running: Running | null = null;
   #control: ControlServer | null = null;
@@ -113,6 +119,8 @@ class Master implements Operations {
     const folders = findFolders(options);
     folders.notes.push(...config.notes);
     const holdings = await Holdings.take(options, folders, estate);
+    // Who takes over has a living predecessor, whose files these are.
+    if (estate === null) recoverUpload(folders, log);
     return { config, log, folders, holdings, group: this.#makeGroup(config, log, folders, holdings, estate?.failing), listening: [] };
   }
 
@@ -140,7 +148,8 @@ class Master implements Operations {
       const summary = await group.start();
       running.listening = summary.listening;
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
-      this.#control = await openControlSocket({ path, operations: this, log: running.log });
+      const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
+      this.#control = await openControlSocket({ path, operations: this, log: running.log, audit });
       // The last step that is taken from the old process: nothing fails behind it.
       holdings.takeLocks();
       return summary;
@@ -261,6 +270,16 @@ class Master implements Operations {
     this.#watch(running);
   }
 
+  // ---- Operations: modules over the wire ----
+
+  readonly uploads: Uploads = new Uploads({
+    turn: this.#turn,
+    folders: () => (this.#isStopping ? null : (this.#running?.folders ?? null)),
+    options: () => this.#running?.config.options ?? defaultOptions(),
+    reload: (names, source) => this.#reload({ names: new Set(names), source, isWatched: false }),
+    hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
+  });
+
   // ---- Operations: replacing ----
 
   async restart(): Promise<RestartReport> {
@@ -274,7 +293,7 @@ class Master implements Operations {
     }
     this.#isHandingOver = true;
     try {
-      return await this.#upgrade(running);
+      return await this.#turn.run(() => this.#upgrade(running));
     } catch (error) {
       running.holdings.reclaim();
       const { message, hint } = error instanceof UserError ? error : { message: Bun.inspect(error), hint: "" };
@@ -375,6 +394,12 @@ function cannotChange(keys: readonly string[]): ReloadReport {
     `the configuration was not reloaded: ${names} cannot change while the server runs, and nothing was changed.`,
     `Put ${keys.length === 1 ? "it" : "them"} back, or stop the server and start it again.`,
   );
+}
+
+/** @throws UserError UPLOAD_STUCK when it cannot be put back */
+function recoverUpload(folders: Folders, log: ProcessLog): void {
+  const module = recoverExchange(folders);
+  if (module !== null) log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
 }
 
 /** What `systemctl status` shows. */

@@ -1,0 +1,64 @@
+/**
+ * Reading what a request of the control API carries: no more than may be read, and not for ever.
+ */
+import { suggest } from "../config/nearest";
+import { Refused, underDeadline } from "./reply";
+
+/** Bytes of a request's body, but for an upload's. */
+export const MAX_BODY_BYTES = 65_536;
+
+/** In milliseconds. */
+const BODY_DEADLINE_MS = 10_000;
+
+export type Body = Readonly<Record<string, unknown>>;
+
+/** @returns the JSON object; an empty body is `{}`. @throws Refused */
+export async function readJson(request: Request, keys: readonly string[]): Promise<Body> {
+  const late = new Refused(408, `The body did not arrive in ${BODY_DEADLINE_MS / 1000} s.`, "Send it in one piece.");
+  const tooLarge = new Refused(
+    413,
+    `The body is larger than ${MAX_BODY_BYTES} bytes.`,
+    "Name fewer modules, or leave them out to reload all.",
+  );
+  const text = (await underDeadline(readBytes(request, MAX_BODY_BYTES, tooLarge), BODY_DEADLINE_MS, late)).toString();
+  if (text.trim() === "") return {};
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new Refused(400, `The body is not JSON: ${(cause as Error).message}.`, 'Send an object like {"modules": ["greet"]}, or nothing.');
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new Refused(400, "The body is not a JSON object.", 'Send an object like {"modules": ["greet"]}, or nothing.');
+  }
+  const unknown = Object.keys(value).find((key) => !keys.includes(key));
+  if (unknown === undefined) return value as Body;
+  const known = keys.length === 0 ? "It takes none." : `It takes ${keys.map((key) => `"${key}"`).join(", ")}.`;
+  throw new Refused(400, `The body has a key that is not known, ${JSON.stringify(unknown)}.`, suggest(unknown, keys) || known);
+}
+
+/**
+ * Reads no more than may be read: a chunked body does not say its length.
+ *
+ * @param pauseMs  no byte for so long ends it. 0: it may pause for ever
+ * @throws Refused `tooLarge`, or 408
+ */
+export async function readBytes(request: Request, maxBytes: number, tooLarge: Refused, pauseMs = 0): Promise<Buffer> {
+  if (Number(request.headers.get("Content-Length") ?? 0) > maxBytes) throw tooLarge;
+  if (request.body === null) return Buffer.alloc(0);
+  const pieces: Uint8Array[] = [];
+  const reader = request.body.getReader();
+  const late = new Refused(408, `Nothing of the body came for ${pauseMs / 1000} s.`, "Send it again.");
+  try {
+    for (let length = 0; ;) {
+      const { done, value } = await (pauseMs === 0 ? reader.read() : underDeadline(reader.read(), pauseMs, late));
+      if (done) return Buffer.concat(pieces);
+      pieces.push(value);
+      length += value.length;
+      if (length > maxBytes) throw tooLarge;
+    }
+  } finally {
+    // What has come since is not wanted.
+    reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Who is at the other end of the control socket, for the audit log.
+ */
+import { ptr } from "bun:ffi";
+import { readdirSync } from "node:fs";
+import { openLibc } from "../supervise/libc";
+
+/** When it cannot be told. */
+const UNKNOWN = "control socket";
+
+/** Of Linux, <sys/socket.h>. */
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const SO_ACCEPTCONN = 30;
+const AF_UNIX = 1;
+/** sizeof(sockaddr_un). */
+const ADDRESS_BYTES = 110;
+
+const libc =
+  process.platform === "linux"
+    ? openLibc({
+        getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+        getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
+      })
+    : null;
+
+/**
+ * Asks the kernel whose the open connections to a socket are. Bun does not tell which of them a request came by, so the answer is
+ * there when all are of one user, as they nearly always are: the file's mode lets in the server's user and root.
+ *
+ * @param bound  the path that the socket was bound at
+ * @returns "uid 1000 by the control socket", or "control socket"
+ */
+export function peerOf(bound: string): string {
+  if (libc === null) return UNKNOWN;
+  const users = new Set<number>();
+  for (const fd of openDescriptors()) {
+    const user = userOf(fd, bound);
+    if (user !== null) users.add(user);
+  }
+  const [user] = users;
+  return users.size === 1 ? `uid ${user} by the control socket` : UNKNOWN;
+}
+
+function openDescriptors(): number[] {
+  try {
+    return readdirSync("/proc/self/fd").map(Number);
+  } catch {
+    // No /proc here.
+    return [];
+  }
+}
+
+/** @returns whose connection to the socket this descriptor is; null: it is none */
+function userOf(fd: number, bound: string): number | null {
+  const address = new Uint8Array(ADDRESS_BYTES);
+  const length = new Uint32Array([ADDRESS_BYTES]);
+  if (libc?.getsockname(fd, ptr(address), ptr(length)) !== 0 || new Uint16Array(address.buffer, 0, 1)[0] !== AF_UNIX) return null;
+  const path = Buffer.from(address.subarray(2, length[0])).toString().replace(/\0.*$/s, "");
+  if (path !== bound || option(fd, SO_ACCEPTCONN, 1)?.[0] !== 0) return null;
+  // struct ucred: process, user, group.
+  return option(fd, SO_PEERCRED, 3)?.[1] ?? null;
+}
+
+function option(fd: number, name: number, words: number): Uint32Array | null {
+  const value = new Uint32Array(words);
+  const length = new Uint32Array([value.byteLength]);
+  return libc?.getsockopt(fd, SOL_SOCKET, name, ptr(value), ptr(length)) === 0 ? value : null;
+}

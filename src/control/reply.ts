@@ -1,0 +1,47 @@
+/**
+ * How the control API answers.
+ */
+
+/** Replies carry it as `Server`: whoever looks for hrmr behind a socket goes by it. */
+export const SERVER_NAME = "hrmr";
+
+/** Of every reply. A connection carries one request, so that none is left open when the server ends. */
+export const HEADERS = { Server: SERVER_NAME, Connection: "close" } as const;
+
+/** What went wrong with a request, as the reply tells it. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly hint: string,
+    readonly headers: Record<string, string> = {},
+  ) {
+    super(message);
+  }
+}
+
+/** JSON, a line of it. */
+export function reply(status: number, body: unknown, headers: Record<string, string> = {}): Response {
+  const type = { "Content-Type": "application/json; charset=utf-8" };
+  return new Response(`${JSON.stringify(body)}\n`, { status, headers: { ...HEADERS, ...type, ...headers } });
+}
+
+/** 422: the request was understood, and what it asked for failed. */
+export function replyReport(report: { readonly ok: boolean }): Response {
+  return reply(report.ok ? 200 : 422, report);
+}
+
+export function replyRefused({ status, message, hint, headers }: Refused): Response {
+  return reply(status, { error: message, hint }, headers);
+}
+
+/** @returns what `work` gives; throws `late` if that takes longer */
+export async function underDeadline<Value>(work: Promise<Value> | Value, deadlineMs: number, late: Refused): Promise<Value> {
+  const passed = Promise.withResolvers<never>();
+  const timer = setTimeout(() => passed.reject(late), deadlineMs);
+  try {
+    return await Promise.race([work, passed.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
