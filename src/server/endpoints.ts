@@ -93,13 +93,16 @@ export class Endpoints {
   #health(): Response {
     const { version } = this.#sources;
     const status = this.#sources.isDraining() ? "draining" : "ok";
-    return reply(200, JSON_TYPE, toJson({ status, version, uptimeSeconds: this.#sources.uptimeSeconds() }));
+    // One line, for whoever looks for a text in it.
+    const text = JSON.stringify({ status, version, uptimeSeconds: this.#sources.uptimeSeconds() });
+    return reply(200, JSON_TYPE, `${text}\n`);
   }
 
   async #ready({ isLocal }: Client): Promise<Response> {
     // This process takes nothing new any more, whatever the others do.
-    const processes = this.#sources.isDraining() ? null : await this.#processes();
-    const readiness = processes === null ? { isReady: false, reasons: ["draining"], modules: [] } : readinessOf(processes);
+    const processes = this.#sources.isDraining() ? [] : await this.#processes();
+    // The drain may have begun meanwhile.
+    const readiness = this.#sources.isDraining() ? { isReady: false, reasons: ["draining"], modules: [] } : readinessOf(processes);
     // Names of modules, and why they failed, are none of a stranger's business.
     const told = { status: readiness.isReady ? "ready" : "not ready", ...(isLocal ? readiness : null) };
     return reply(readiness.isReady ? 200 : 503, JSON_TYPE, toJson(told));
