@@ -63,7 +63,7 @@ export async function resolveConfig(flags: StartFlags, env: Environment, cwd: st
   setAddress(draft, env["HRMR_HOST"] || undefined, env["HRMR_PORT"] || undefined, ["HRMR_HOST", "HRMR_PORT"]);
   applyFlags(draft, flags, cwd);
   draft.notes.push(...environment.notes);
-  setProjectModules(draft, file?.path ?? null);
+  setProjectModules(draft, file?.path ?? null, cwd);
   return draft.finish();
 }
 
@@ -81,10 +81,11 @@ function portMistakes(env: Environment): string[] {
 }
 
 /** The `modules` folder of the project whose config file was named from elsewhere. */
-function setProjectModules(draft: ConfigDraft, file: string | null): void {
+function setProjectModules(draft: ConfigDraft, file: string | null, cwd: string): void {
   if (file === null) return;
   const folder = join(dirname(file), "modules");
-  if ((draft.get("modulesDir") ?? null) !== null || !existsSync(folder)) return;
+  // That of the working directory is the default: nobody has named it, and it may be empty, or come later.
+  if ((draft.get("modulesDir") ?? null) !== null || folder === join(cwd, "modules") || !existsSync(folder)) return;
   draft.set(["modulesDir"], folder, `default, beside ${basename(file)}`);
 }
 
