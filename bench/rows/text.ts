@@ -14,6 +14,7 @@ const MODULE = moduleSource(`{
     PING: () => "PONG\\n",
     LINE: { framing: "line", handle: () => "PONG\\n" },
     POOL: { framing: "line", run: "pool", handle: () => "PONG\\n" },
+    AWAY: { framing: "line", run: "process", handle: () => "PONG\\n" },
   },
 }`);
 
@@ -53,6 +54,19 @@ export const poolRow: Row = {
     try {
       const result = await compare(bench, side(server, "POOL\n"), side(server, "LINE\n"));
       return [comparisonLine("text on the pool, 4 threads : the same inline", result, 1.6)];
+    } finally {
+      await server.stop();
+    }
+  },
+};
+
+export const processRow: Row = {
+  name: "text-process",
+  async run(bench) {
+    const server = await startText(bench);
+    try {
+      const result = await compare(bench, side(server, "AWAY\n"), side(server, "POOL\n"));
+      return [comparisonLine("text in the module's process : on the pool", result, 2.5)];
     } finally {
       await server.stop();
     }
