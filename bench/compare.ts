@@ -1,7 +1,7 @@
 /** hrmr against what bounds it: short rounds in turn, so that a noisy machine disturbs both alike, and the median of the rounds' ratios. */
 import type { Bench } from "./bench";
 import type { LoadResult, LoadSpec } from "./load";
-import { cpuMicros, type Started } from "./server";
+import { familyCpuMicros, type Started } from "./server";
 import { median } from "./table";
 
 /** One side of a comparison. */
@@ -12,7 +12,7 @@ export interface Side {
 
 export interface SideResult {
   requestsPerSecond: number;
-  /** CPU time of the server's process (all threads, user and system) for each request, in microseconds. */
+  /** CPU time of the server's process and its modules' (all threads, user and system) for each request, in microseconds. */
   cpuMicros: number;
 }
 
@@ -71,9 +71,9 @@ export async function compareLoads(rounds: number, hrmr: Loaded, bound: Loaded):
 }
 
 async function measure({ server, run }: Loaded): Promise<SideResult> {
-  const before = cpuMicros(server.pid);
+  const before = familyCpuMicros(server.pid);
   const { requests, elapsedMs } = await run(ROUND_MS);
-  const used = cpuMicros(server.pid) - before;
+  const used = familyCpuMicros(server.pid) - before;
   return { requestsPerSecond: (requests / elapsedMs) * 1000, cpuMicros: used / requests };
 }
 

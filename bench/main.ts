@@ -12,6 +12,7 @@ import { version } from "../package.json";
 import type { Bench, Row } from "./bench";
 import { Generator } from "./generator";
 import { removeProjects } from "./project";
+import { cRow } from "./rows/c";
 import { http2PlainRow, http2TlsRow, httpsRow } from "./rows/encrypted";
 import { helloRow, honoJsonRow, honoTextRow, pipelinedRow, staticRow } from "./rows/http";
 import { idleRow, reloadMemoryRow } from "./rows/memory";
@@ -31,6 +32,7 @@ const ROWS: readonly Row[] = [
   chunkRow,
   lineRow,
   poolRow,
+  cRow,
   helloRow,
   pipelinedRow,
   honoTextRow,

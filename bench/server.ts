@@ -1,5 +1,5 @@
 /** The processes that are measured: starting and stopping them, their CPU time and their memory. */
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
@@ -137,6 +137,16 @@ export function cpuMicros(pid: number): number {
   // The second field is the program's name and may hold spaces; utime and stime are the 14th and 15th.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * TICK_MICROS;
+}
+
+/** The same of a process and of those that it has started, with theirs: what a module's process uses is used for its server. */
+export function familyCpuMicros(pid: number): number {
+  return childrenOf(pid).reduce((sum, child) => sum + familyCpuMicros(child), cpuMicros(pid));
+}
+
+function childrenOf(pid: number): number[] {
+  const lists = readdirSync(`/proc/${pid}/task`).map((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1"));
+  return lists.flatMap((list) => list.split(" ").filter(Boolean).map(Number));
 }
 
 export function residentBytes(pid: number): number {

@@ -65,17 +65,24 @@ export function libraryError(sources: CSources, { name, place }: CSources["libs"
 function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErrorPlace {
   const found = file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
   if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
-  // The compiler tells no column, but often the name that it stumbled over.
-  const [, name] = /.*'(\w+)'/.exec(message) ?? /^(\w+) is declared?/.exec(message) ?? /^(\w+) is not declared/.exec(message) ?? [];
+  // The compiler tells no column, but often what it stumbled over.
+  const [, name] = /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared/.exec(message) ?? [];
   return placeAt(sources, found.file, found.line, name);
 }
 
-/** @param name the word to point at, if it is in the line */
+/** @param name a word or a sign of the line to point at */
 function placeAt(sources: CSources, file: string, line: number, name: string | undefined): ModuleErrorPlace {
   // Of the version at hand: the file may have changed since.
   const text = Buffer.from(sources.files[file] ?? "", "latin1").toString();
-  const at = name === undefined ? -1 : (text.split("\n")[line - 1] ?? "").search(new RegExp(`(?<!\\w)${RegExp.escape(name)}(?!\\w)`));
-  return placeInText(authorsPath(sources, file), text, line, at < 0 ? undefined : at + 1);
+  return placeInText(authorsPath(sources, file), text, line, columnOf(name, text.split("\n")[line - 1] ?? ""));
+}
+
+/** From 1. undefined: it is not there, or a sign that is there more than once. */
+function columnOf(name: string | undefined, text: string): number | undefined {
+  if (name === undefined) return undefined;
+  const isWord = /^\w+$/.test(name);
+  const at = isWord ? text.search(new RegExp(`(?<!\\w)${name}(?!\\w)`)) : text.indexOf(name);
+  return at < 0 || (!isWord && at !== text.lastIndexOf(name)) ? undefined : at + 1;
 }
 
 /** Where a name that the linker misses is called; else where it is declared. */
