@@ -80,6 +80,7 @@ describe("the environment", () => {
       if (name === "listen") return "tcp://a:1, unix:///b";
       if (name === "http.use") return "a,b";
       if (name === "control.listen") return "tcp://a:1";
+      if (name === "versions.maxErrorShare") return "0.25";
       if (typeof initial === "boolean") return String(!initial);
       if (typeof initial === "number") return String(initial + 1);
       const choices = /^one of (.*)$/.exec(CONFIG_KEYS.get(name)?.takes ?? "")?.[1];
@@ -276,7 +277,7 @@ describe("at a reload", () => {
   test("those that need a restart are told apart", () => {
     const restart = [...CONFIG_KEYS.values()].filter((key) => key.restart === true).map(({ name }) => name);
     expect(restart).toEqual(
-      ["listen", "modulesDir", "staticDir", "stateDir", "threads", "processes", "pidFile", "control.socket"].concat([
+      ["listen", "modulesDir", "staticDir", "stateDir", "threads", "processes", "pidFile", "resume", "control.socket"].concat([
         "control.listen",
         "http2.enabled",
         "http2.maxControlFramesPerSecond",

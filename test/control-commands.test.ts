@@ -207,7 +207,7 @@ describe("a command without its server exits with 1 and one clear message", () =
     [["stop", "now"], 'hrmr stop takes no arguments, and "now" is one too many.'],
     [["stop", "--timeout", "soon"], '--timeout takes a whole number from 0 to 86400, not "soon".'],
     [["status", "--jsno"], "hrmr status has no flag --jsno."],
-    [["reload", "--force"], "hrmr reload has no flag --force."],
+    [["reload", "--hard"], "hrmr reload has no flag --hard."],
     [["stpo"], 'hrmr has no command "stpo".'],
   ])("wrong usage exits with 2: hrmr %j", async (args, message) => {
     const { exitCode, stdout, stderr } = await runProgram(args);

@@ -48,6 +48,8 @@ export function fakeOperations(given: Partial<Operations>, asked: string[] = [])
     stop: () => {},
     restart: async () => ({ ok: true, text: "OK 2 processes replaced\n", pid: process.pid }),
     upgrade: async () => ({ ok: false, text: "ERR the new process did not start\n", pid: process.pid }),
+    versions: async () => ({}),
+    rollback: async () => report,
     config: () => ({ limits: { maxBodyBytes: 1 } }),
     metrics: async () => "# TYPE hrmr_up gauge\nhrmr_up 1\n",
     readiness: async () => ({ isReady: true, reasons: [], modules: [] }),
@@ -61,9 +63,9 @@ export function fakeOperations(given: Partial<Operations>, asked: string[] = [])
   };
   return {
     ...operations,
-    reload: (names) => {
-      asked.push(`reload ${names === null ? "all" : names.join(" ")}`);
-      return operations.reload(names);
+    reload: (names, request) => {
+      asked.push(`reload ${names === null ? "all" : names.join(" ")}${request?.force === true ? ", force" : ""}`);
+      return operations.reload(names, request);
     },
     stop: (reason, force) => {
       asked.push(`stop ${reason}${force ? ", force" : ""}`);

@@ -15,6 +15,7 @@ const args = {
     canRepeat: true,
     description: "Only these modules. Default: all that changed, and the config file, certificates and log files",
   },
+  force: { type: "boolean", description: "Load also what was rolled back from, which is held back else" },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
@@ -24,7 +25,8 @@ export const reloadCommand = defineCommand({
   async run({ args: flags, rawArgs }) {
     const modules = positionals(rawArgs);
     const path = await findServer(flags);
-    const { body } = await controlRequest<ReloadReport>(path, "POST", "/v1/reload", modules.length === 0 ? {} : { modules });
+    const wish = { ...(modules.length === 0 ? null : { modules }), ...(flags.force === true ? { force: true } : null) };
+    const { body } = await controlRequest<ReloadReport>(path, "POST", "/v1/reload", wish);
     return tellReport(body, flags.json === true);
   },
 });

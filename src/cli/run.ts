@@ -12,6 +12,8 @@ const COMMANDS: SubCommandsDef = {
   upgrade: () => import("./upgrade").then((file) => file.upgradeCommand),
   status: () => import("./status").then((file) => file.statusCommand),
   modules: () => import("./modules").then((file) => file.modulesCommand),
+  versions: () => import("./versions").then((file) => file.versionsCommand),
+  rollback: () => import("./rollback").then((file) => file.rollbackCommand),
   config: () => import("./config").then((file) => file.configCommand),
   validate: () => import("./validate").then((file) => file.validateCommand),
   init: () => import("./init").then((file) => file.initCommand),

@@ -54,6 +54,11 @@ export const START_ARGS = {
     description: "Reload modules when their files change",
     negativeDescription: "Do not, whatever the config file says",
   },
+  resume: {
+    type: "boolean",
+    description: "Start with the versions that served last, whatever the files are now",
+    negativeDescription: "Do not, whatever the config file says",
+  },
   daemonize: { type: "boolean", alias: "d", description: "Go on in the background, once the server is ready" },
   "pid-file": { type: "string", alias: "P", valueHint: "file", description: "Write the process id there" },
   control: { type: "string", valueHint: "path", description: "Control socket. Default control.sock in the state folder" },
@@ -97,6 +102,7 @@ export interface StartFlags {
   state?: string;
   config?: string;
   watch?: boolean;
+  resume?: boolean;
   /** Not a setting: the server goes into the background. */
   daemonize?: boolean;
   "pid-file"?: string;

@@ -27,6 +27,7 @@ const KEY_FLAGS = {
   static: "staticDir",
   state: "stateDir",
   watch: "watch",
+  resume: "resume",
   "pid-file": "pidFile",
   control: "control.socket",
   commands: "control.commands",

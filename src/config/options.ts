@@ -170,6 +170,20 @@ export interface ControlOptions {
   maxUploadFiles: number;
 }
 
+/** What is kept of modules' versions, and when one that fails gives way to the one before it. */
+export interface VersionOptions {
+  /** Versions of each module that are kept to go back to. Default 10. */
+  keep: number;
+  /** How long a version is on trial after its swap. In milliseconds. Default 30000. 0: not at all, nothing is rolled back by itself. */
+  probationMs: number;
+  /** Share of a version's calls that may fail while it is on trial, from 0 to 1. Default 0.5. */
+  maxErrorShare: number;
+  /** Calls below which nothing is said about the share. Default 20. */
+  minCalls: number;
+  /** Crashes of its host, while it is on trial, at which it goes. Default 3. */
+  maxCrashes: number;
+}
+
 export interface ModuleSettings {
   /** Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that ship with hrmr. */
   enabled?: boolean;
@@ -212,6 +226,8 @@ export interface Options {
   processes: number;
   /** Where the process id is written; the file is locked while the server runs. null: nowhere. */
   pidFile: string | null;
+  /** Start with the versions that served last, whatever is in the modules folder. Default false. */
+  resume: boolean;
   log: LogOptions;
   control: ControlOptions;
   limits: Limits;
@@ -220,6 +236,7 @@ export interface Options {
   tls: TlsOptions;
   http: HttpOptions;
   http2: Http2Options;
+  versions: VersionOptions;
   modules: Record<string, ModuleSettings>;
 }
 
@@ -293,6 +310,8 @@ export const DEFAULT_CONTROL: ControlOptions = {
   maxUploadFiles: 500,
 };
 
+export const DEFAULT_VERSIONS: VersionOptions = { keep: 10, probationMs: 30_000, maxErrorShare: 0.5, minCalls: 20, maxCrashes: 3 };
+
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {
   return {
@@ -304,6 +323,7 @@ export function defaultOptions(): Options {
     watch: false,
     processes: 1,
     pidFile: null,
+    resume: false,
     log: { ...DEFAULT_LOG },
     control: { ...DEFAULT_CONTROL },
     limits: { ...DEFAULT_LIMITS },
@@ -311,6 +331,7 @@ export function defaultOptions(): Options {
     tls: { ...DEFAULT_TLS, sni: [] },
     http: { ...DEFAULT_HTTP, use: [] },
     http2: { ...DEFAULT_HTTP2 },
+    versions: { ...DEFAULT_VERSIONS },
     modules: {},
   };
 }

@@ -65,6 +65,9 @@ export function integer({ min, max = Number.MAX_SAFE_INTEGER }: Pick<Range, "min
   return value(z.int().check(z.gte(min), z.lte(max)), takes);
 }
 
+/** A share of a whole. */
+export const SHARE = value(z.number().check(z.gte(0), z.lte(1)), "a number from 0 to 1");
+
 export function choice<const Choices extends readonly string[]>(choices: Choices) {
   return value(z.enum(choices), `one of ${choices.map((each) => `"${each}"`).join(", ")}`);
 }

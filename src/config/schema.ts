@@ -14,6 +14,7 @@ import {
   DEFAULT_LOG,
   DEFAULT_TIMEOUTS,
   DEFAULT_TLS,
+  DEFAULT_VERSIONS,
   defaultOptions,
   ENDPOINT_POLICIES,
   LOG_FORMATS,
@@ -142,6 +143,20 @@ const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and tim
   }),
 });
 
+const versions = group(DEFAULT_VERSIONS, "Which versions of modules are kept, and when one that fails is rolled back", {
+  keep: key(integer({ min: 2, max: 100 }), "Versions of each module that are kept, to go back to with `hrmr rollback`", {
+    unit: "versions",
+  }),
+  probationMs: key(
+    TIMEOUT,
+    "How long a new version is on trial: if it fails, the one before it comes back by itself. 0: none is rolled back by itself",
+    ms,
+  ),
+  maxErrorShare: key(part.SHARE, "Share of a version's calls that may fail while it is on trial, unless the one before failed alike"),
+  minCalls: key(COUNT, "Calls below which nothing is said about that share", { unit: "calls" }),
+  maxCrashes: key(COUNT, "Crashes of its threads or its process while it is on trial, at which it is rolled back", { unit: "crashes" }),
+});
+
 const sniItem = part.object(
   z.strictObject({
     serverNames: required(
@@ -209,6 +224,7 @@ const {
   tls: _tls,
   http: _http,
   http2: _http2,
+  versions: _versions,
   ...single
 } = defaultOptions();
 
@@ -251,6 +267,11 @@ export const KEY_SCHEMA = part.object(
         "Where the process id is written; the file is locked while the server runs. `null`: nowhere. Flag `--pid-file`",
         restart,
       ),
+      resume: key(
+        FLAG,
+        "Start with the versions that served last, even if the files have changed or are broken. A reload then goes by the files. Flag `--resume`",
+        restart,
+      ),
       modules: key(part.object(z.record(z.string(), moduleSettings)), "Settings of a module, by its name"),
     }),
     limits,
@@ -259,6 +280,7 @@ export const KEY_SCHEMA = part.object(
     control,
     http,
     http2,
+    versions,
     tls,
   }),
 );

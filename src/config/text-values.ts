@@ -15,7 +15,7 @@ export function fromText(schema: Schema, text: string): unknown {
   const bare = bareSchema(schema);
   switch (bare.type) {
     case "number":
-      return /^-?\d{1,16}$/.test(text) ? Number(text) : text;
+      return /^-?\d{1,16}(?:\.\d{1,16})?$/.test(text) ? Number(text) : text;
     case "boolean":
       return text === "true" ? true : text === "false" ? false : text;
     case "array":

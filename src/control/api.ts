@@ -7,6 +7,7 @@ import type { Audit, AuditEntry } from "./audit";
 import { type Body, readJson } from "./body";
 import { MODULE_ROUTES } from "./modules-api";
 import type { Operations } from "./operations";
+import { VERSION_ROUTES } from "./versions-api";
 import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } from "./reply";
 
 /** What only looks at the server has this long: a process that hangs must not make its operator hang too. In milliseconds. */
@@ -55,8 +56,13 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
   "/v1/reload": {
     method: "POST",
     action: "reload",
-    keys: ["modules"],
-    answer: async (operations, { modules }) => replyReport(await operations.reload(readNames(modules))),
+    keys: ["modules", "force"],
+    answer: async (operations, { modules, force = false }) => {
+      if (typeof force !== "boolean") {
+        throw new Refused(400, '"force" is neither true nor false.', "Leave it out to keep to what is held back.");
+      }
+      return replyReport(await operations.reload(readNames(modules), { force }));
+    },
   },
   "/v1/stop": {
     method: "POST",
@@ -71,6 +77,7 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
   "/v1/restart": { method: "POST", action: "restart", answer: async (operations) => replyReport(await operations.restart()) },
   "/v1/upgrade": { method: "POST", action: "upgrade", answer: async (operations) => replyReport(await operations.upgrade()) },
   ...MODULE_ROUTES,
+  ...VERSION_ROUTES,
 };
 
 /** Statuses of what the user can mend and is not 422. */

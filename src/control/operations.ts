@@ -75,11 +75,49 @@ export interface UploadOperations {
   pull(module: string): Promise<ModuleFiles>;
 }
 
+/** A version that has served. */
+export interface VersionReport {
+  readonly number: number;
+  /** Of its bundle. */
+  readonly hash: string;
+  /** ISO 8601: when it came to serve. */
+  readonly at: string;
+  /** How it came: from the modules folder, by `hrmr push`, by a rollback, or built anew by a start with --resume. */
+  readonly from: "disk" | "push" | "rollback" | "resume";
+  /** Of a rollback: the version that it is again; else null. */
+  readonly of: number | null;
+  /** The author's file. */
+  readonly source: string;
+  readonly verdict: "good" | "probation" | "rolled back" | "crashed";
+  /** Of a verdict that is not good. */
+  readonly reason: string | null;
+  /** It serves. */
+  readonly isLive: boolean;
+  /** Its bundle is there: it can be gone back to without its files. */
+  readonly isKept: boolean;
+}
+
+/** How a reload differs from one that goes by the disk. */
+export interface ReloadRequest {
+  /** Loads also what was rolled back from. Default false. */
+  readonly force?: boolean;
+  /** Where the files come from, for `hrmr versions`. Default "disk". */
+  readonly from?: "disk" | "push";
+}
+
 export interface Operations {
   readonly uploads: UploadOperations;
   status(): Promise<ServerStatus>;
   /** @param names only these modules; null: all, the config file, the certificates and the log files too. Never rejects for what the user can mend. */
-  reload(names: readonly string[] | null): Promise<ReloadReport>;
+  reload(names: readonly string[] | null, request?: ReloadRequest): Promise<ReloadReport>;
+  /** Versions that have served, oldest first, by module. @param name null: of all modules @throws UserError for a module of which there are none */
+  versions(name: string | null): Promise<Readonly<Record<string, readonly VersionReport[]>>>;
+  /**
+   * Has an earlier version serve again, in all processes or in none. What it replaces is held back until its files change.
+   *
+   * @param version a number or a hash; null: the last good one before what serves. Never rejects for what the user can mend.
+   */
+  rollback(name: string, version: string | null): Promise<ReloadReport>;
   /** Begins the drain and returns; the process ends when it is done. `force` cuts at once what is under way. */
   stop(reason: string, force: boolean): void;
   /** Replaces every process, one after another, without a refused connection. */

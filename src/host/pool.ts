@@ -37,6 +37,8 @@ export interface PoolOptions {
   /** See `QuarantineOptions`. Default: no other version is looked for. */
   readonly onCrashLoop?: QuarantineOptions["onCrashLoop"];
   /** See `QuarantineOptions`. */
+  readonly onCrash?: NonNullable<QuarantineOptions["onCrash"]>;
+  /** See `QuarantineOptions`. */
   readonly firstQuarantineMs?: number;
 }
 
@@ -94,6 +96,7 @@ export class Pool {
     this.#killGraceMs = options.killGraceMs ?? 250;
     this.#quarantine = new Quarantine({
       onCrashLoop: options.onCrashLoop ?? (() => Promise.resolve(false)),
+      ...(options.onCrash === undefined ? null : { onCrash: options.onCrash }),
       began: (id) => this.#refuse(id),
       try: (id) => this.#try(id),
       log: options.log,

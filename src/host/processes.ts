@@ -19,6 +19,7 @@ export interface ProcessesOptions {
   /** See PoolOptions. */
   readonly killGraceMs?: number;
   readonly onCrashLoop?: QuarantineOptions["onCrashLoop"];
+  readonly onCrash?: NonNullable<QuarantineOptions["onCrash"]>;
   readonly firstQuarantineMs?: number;
   readonly log: Log;
 }
@@ -135,11 +136,12 @@ export class Processes {
   #open(spec: LoadSpec): Home {
     const options = this.#options;
     const log = logWith(options.log, { module: spec.name, generation: spec.generation });
-    const { loadTimeoutMs, killGraceMs, onCrashLoop, firstQuarantineMs } = options;
+    const { loadTimeoutMs, killGraceMs, onCrashLoop, onCrash, firstQuarantineMs } = options;
     const pool = new Pool({
       loadTimeoutMs,
       ...(killGraceMs === undefined ? null : { killGraceMs }),
       ...(onCrashLoop === undefined ? null : { onCrashLoop }),
+      ...(onCrash === undefined ? null : { onCrash }),
       ...(firstQuarantineMs === undefined ? null : { firstQuarantineMs }),
       get maxQueued() {
         return options.maxQueued;

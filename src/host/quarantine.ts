@@ -30,6 +30,8 @@ export interface QuarantineOptions {
    * @returns whether that was done. Must not reject.
    */
   readonly onCrashLoop: (spec: LoadSpec, reason: string) => Promise<boolean>;
+  /** A generation has ended its host, whether that is too often or not. Default: nobody is told. */
+  readonly onCrash?: (spec: LoadSpec, reason: string) => void;
   /** Calls of this generation are refused from now on. */
   began(id: number): void;
   /** The time is up. @returns true: it is free again; false: it is being tried, and `lift` or `noteCrash` tells how that went */
@@ -80,6 +82,7 @@ export class Quarantine {
 
   /** The generation has ended its host. @returns whether it is shut out from now on */
   noteCrash(spec: LoadSpec, reason: string): boolean {
+    this.#options.onCrash?.(spec, reason);
     const now = performance.now();
     const { maxCrashes = MAX_CRASHES, crashWindowMs = CRASH_WINDOW_MS } = hostSettings(spec.config);
     if (maxCrashes === 0) return false;

@@ -3,15 +3,17 @@
  * one, and must not be the only one with a newer version, or without a module that is broken on the disk by now.
  */
 import { rmSync } from "node:fs";
-import { buildModule, buildOptions, isBundleWhole } from "./build";
+import { buildModule, buildOptions } from "./build";
 import { refuseConflicts } from "./drop";
+import type { Hold } from "./hold";
 import type { ModuleEntry, ModuleSet } from "./module-set";
 import { timed } from "./phases";
-import { entryFor, loadGeneration, specOf, type Version } from "./prepare";
+import { entryFor, loadGeneration, prepare, specOf, type Version } from "./prepare";
 import { finish } from "./reload";
-import { beginRun, describeFailure, failure, type Run } from "./run";
+import { beginRun, describeFailure, failure, NO_ORDER, type Run } from "./run";
 import { startAll } from "./start";
 import type { Verdict } from "./verdict";
+import { findBundle } from "./version-files";
 
 /** Plain data: it crosses processes, and may be kept as JSON. */
 export interface ApprovedModule {
@@ -33,27 +35,32 @@ export interface ApprovedModule {
   readonly lastNumber: number;
   /** Why the newest version does not serve; null: it does. */
   readonly error: string | null;
+  /** What was rolled back from; null: nothing is held back. */
+  readonly hold: Hold | null;
 }
 
 /** In the order in which they came. */
 export function approvedModules({ entries }: ModuleSet): ApprovedModule[] {
-  return [...entries.values()].map(({ name, source, isImplicit, live, lastNumber, error }) => ({
-    name,
-    source: live?.spec.source ?? source,
-    isImplicit,
-    version: live === null ? null : { number: live.number, hash: live.hash, file: live.spec.file, config: live.spec.config },
-    lastNumber,
-    error,
-  }));
+  return [...entries.values()].map(approvedModule);
+}
+
+export function approvedModule({ name, source, isImplicit, live, lastNumber, error, hold }: ModuleEntry): ApprovedModule {
+  const version = live === null ? null : { number: live.number, hash: live.hash, file: live.spec.file, config: live.spec.config };
+  return { name, source: live?.spec.source ?? source, isImplicit, version, lastNumber, error, hold };
 }
 
 /**
  * Loads these versions as they are: no look at the modules folder, no build, no trial, no new numbers. A bundle that is gone or
  * damaged is built from the author's file, and the verdict says so.
  */
-export async function loadApproved(registry: ModuleSet, approved: readonly ApprovedModule[]): Promise<Verdict> {
-  const run = beginRun(registry, { names: new Set(approved.map(({ name }) => name)), next: null });
-  for (const module of approved) await timed(run.phases, "load", () => takeOver(run, module));
+export async function loadApproved(registry: ModuleSet, approved: readonly ApprovedModule[], isResumed: boolean): Promise<Verdict> {
+  const run = beginRun(registry, { names: new Set(approved.map(({ name }) => name)), next: null, order: NO_ORDER });
+  for (const module of approved) {
+    // Another hrmr than the one that served last has another version of what ships with it.
+    const shipped = isResumed ? run.wanted.shipped.find(({ name, file }) => name === module.name && file === module.source) : undefined;
+    if (shipped === undefined) await timed(run.phases, "load", () => takeOver(run, module));
+    else await prepare(run, shipped);
+  }
   await refuseConflicts(run);
   await timed(run.phases, "start", () => startAll(run));
   const verdict = await finish(run);
@@ -67,16 +74,17 @@ export async function loadApproved(registry: ModuleSet, approved: readonly Appro
 }
 
 async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
-  const { name, source, version, isImplicit } = module;
+  const { name, source, version, isImplicit, hold } = module;
   const entry = entryFor(run.registry, { name, file: source, isImplicit });
   if (version === null) return;
   const notes: string[] = [];
   try {
     const { file, hash, number, config } = version;
     const found: Version = { name, source, file, hash, number, config: { ...config } };
-    const spec = specOf(run, isBundleWhole(file, hash) ? found : await buildAgain(run, entry, found, notes));
+    const bundle = findBundle(run.registry.options.stateDir, name, hash, file);
+    const spec = specOf(run, bundle === null ? await buildAgain(run, entry, found, notes) : { ...found, file: bundle });
     const generation = await loadGeneration(run.registry, spec);
-    run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, notes });
+    run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, hold, notes });
   } catch (error) {
     run.failures.set(name, failure(describeFailure(error)));
   }

@@ -31,7 +31,8 @@ function noteRemoved(run: Run): void {
   const { registry, removed, failures, files } = run;
   const there = new Set(files.map((file) => file.name));
   for (const [name, entry] of registry.entries) {
-    if (there.has(name) || !isAsked(run, name)) continue;
+    // One that gets a stored version does not go by its file.
+    if (there.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name)) continue;
     // Taking a guard away by deleting its file would open every door.
     if (isUsed(run, name)) failures.set(name, failure(goneText(run, name)));
     else removed.add(entry);

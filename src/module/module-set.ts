@@ -6,9 +6,11 @@ import type { LoadSpec } from "../host/spec";
 import type { CallFigures } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
 import type { Agreement, Proposal } from "./agree";
+import type { ApprovedModule } from "./approved";
 import type { BuiltModule } from "./build";
 import type { ModuleFile } from "./discover";
 import type { Generation } from "./generation";
+import type { Hold } from "./hold";
 import type { LeftBehind } from "./leaks";
 import type { Publish } from "./load";
 import type { RemoteShape } from "./remote";
@@ -33,6 +35,12 @@ export interface ModuleEntry {
   /** Of the last reload that failed; null once one succeeded. */
   error: string | null;
   lastNumber: number;
+  /** What was rolled back from and must not come back by itself; null: nothing. */
+  hold: Hold | null;
+  /** What served last before the module was in memory; null: nothing is known of that. */
+  readonly past: ApprovedModule["version"];
+  /** What served before `live`, whose figures go on with what is under way on it; null: nothing. */
+  former: { readonly number: number; readonly figures: CallFigures } | null;
 }
 
 /** Where else a generation is loaded: the pool, a process of its own. */
@@ -113,6 +121,8 @@ export interface RegistryOptions extends ReloadSettings {
    * rejects, nothing is changed. It keeps its own deadline: until it settles, what serves goes on. Default: this process is alone.
    */
   agree?: (proposal: Proposal) => Promise<Agreement>;
+  /** What is known of modules that have served before this start, by name. Default: nothing. */
+  remembered?: Readonly<Record<string, ApprovedModule>>;
   log: ServerLog;
 }
 
@@ -122,6 +132,8 @@ export interface ModuleSet {
   /** What serves was loaded with these, but for modules that failed with them: those keep theirs (`live.spec.config`). */
   current: ReloadSettings;
   readonly entries: Map<string, ModuleEntry>;
+  /** Modules that are not in memory and have served: their numbers go on. */
+  readonly remembered: Map<string, ApprovedModule>;
   /** Connections and streams cut since the start because their version had to go. */
   readonly cutCount: number;
   /** @returns an id that no load of this server has had */

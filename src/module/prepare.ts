@@ -6,63 +6,111 @@ import { type BuiltModule, buildModule, buildOptions } from "./build";
 import { wholeFileError } from "./describe-error";
 import type { FoundModule } from "./find";
 import { Generation } from "./generation";
+import { type Hold, isHeldBack } from "./hold";
 import { hasChanged } from "./inputs";
 import { loadModule } from "./load";
 import type { ModuleEntry, ModuleSet } from "./module-set";
 import { timed } from "./phases";
 import { remoteModule } from "./remote";
-import { describeFailure, failure, isUsed, type Run } from "./run";
-import { hostSettings, isSameSettings, NO_SETTINGS } from "./settings";
+import { type Candidate, describeFailure, failure, isUsed, type Run } from "./run";
+import { hostSettings, identityOf, isSameSettings, NO_SETTINGS } from "./settings";
+import { findBundle } from "./version-files";
 
 /** Build and first load. Leaves a candidate, a failure, or nothing if the module is the same as before. */
 export async function prepare(run: Run, file: FoundModule): Promise<void> {
   const entry = entryFor(run.registry, file);
   try {
-    const built = await timed(run.phases, "build", () => buildIfChanged(run, entry, file));
-    if (built === null) return;
-    const { generation, notes } = await timed(run.phases, "load", () => loadBuilt(run, entry, built));
-    run.candidates.set(file.name, { entry, generation, isStarted: false, replaced: null, notes });
+    const next = await timed(run.phases, "build", () => findNext(run, entry, file));
+    if (next === null) return;
+    const notes = entry.live === null || isSameSettings(entry.live.spec.config, next.version.config) ? [] : ["its settings changed"];
+    await loadVersion(run, entry, next.version, { hold: next.hold, notes });
   } catch (error) {
     run.failures.set(file.name, failure(describeFailure(error)));
   }
 }
 
-/** @returns null: what serves is what a build would give */
-async function buildIfChanged(run: Run, entry: ModuleEntry, file: FoundModule): Promise<BuiltModule | null> {
-  const { registry } = run;
-  const { live } = entry;
-  const settings = settingsOf(run, file.name);
+/** The version that is to serve, and what is held back beside it. */
+interface Next {
+  readonly version: Version;
+  readonly hold: Hold | null;
+}
+
+/** @returns null: what serves is what a build would give, or what a build would give is held back */
+async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promise<Next | null> {
+  const { name } = file;
+  const { live, hold } = entry;
+  const settings = settingsOf(run, name);
   const isSame = live !== null && live.spec.source === file.file && isSameSettings(live.spec.config, settings);
-  // A build whose version never came to serve (the reload was refused) says nothing about the one that does.
-  const known = entry.built?.hash === live?.hash && entry.error === null ? entry.built : null;
-  if (isSame && known !== null && !hasChanged(known.inputs, run.seen)) return null;
-  entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings));
-  if (isSame && live.hash === entry.built.hash) {
+  const built = await buildIfChanged(run, entry, file, isSame);
+  if (isSame && live.hash === built.hash) {
     // Back to what serves: a failed edit was undone.
     entry.error = null;
     return null;
   }
+  const isForced = run.order.forced === null || run.order.forced.includes(name);
+  if (!isForced && isHeldBack(hold, built.hash, settings)) {
+    if (live !== null) {
+      run.heldBack.add(name);
+      entry.error = null;
+      return null;
+    }
+    const past = pastVersion(run, entry);
+    if (past !== null) {
+      run.heldBack.add(name);
+      return { version: past, hold };
+    }
+  }
   entry.source = file.file;
+  return { version: { ...built, number: numberFor(entry, built.hash, settings), config: settings }, hold: null };
+}
+
+async function buildIfChanged(
+  { registry, seen, wanted }: Run,
+  entry: ModuleEntry,
+  file: FoundModule,
+  isSame: boolean,
+): Promise<BuiltModule> {
+  if (isSame && entry.error === null && entry.built !== null && !hasChanged(entry.built.inputs, seen)) return entry.built;
+  const settings = wanted.settings[file.name] ?? NO_SETTINGS;
+  entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings));
   return entry.built;
 }
 
-async function loadBuilt(run: Run, entry: ModuleEntry, built: BuiltModule): Promise<{ generation: Generation; notes: string[] }> {
+/** What served before the start, if its bundle is still there. */
+function pastVersion({ registry: { options } }: Run, { name, source, past }: ModuleEntry): Version | null {
+  const file = past === null ? null : findBundle(options.stateDir, name, past.hash, past.file);
+  if (past === null || file === null) return null;
+  return { name, source, file, hash: past.hash, number: past.number, config: { ...past.config } };
+}
+
+/** The next one; that of the last version if the server was started anew with the very same. */
+function numberFor({ live, past, lastNumber }: ModuleEntry, hash: string, config: Readonly<Record<string, unknown>>): number {
+  const isAgain = live === null && past?.number === lastNumber && identityOf(past.hash, past.config) === identityOf(hash, config);
+  return isAgain ? lastNumber : lastNumber + 1;
+}
+
+/** Trial and import of a version in this thread: it is a candidate from then on. @throws ModuleError */
+export async function loadVersion(
+  run: Run,
+  entry: ModuleEntry,
+  version: Version,
+  beside: Pick<Candidate, "hold" | "notes">,
+): Promise<void> {
   const { registry } = run;
   const { name } = entry;
-  const spec = specOf(run, { ...built, number: entry.lastNumber + 1, config: settingsOf(run, name) });
+  const spec = specOf(run, version);
   // What ships with hrmr is trusted to come back from its own loading.
-  const generation = await loadGeneration(registry, spec, entry.isImplicit);
+  const generation = await timed(run.phases, "load", () => loadGeneration(registry, spec, entry.isImplicit));
   if (isUsed(run, name) && generation.middleware === null) {
     await generation.dispose();
     if (generation.needsHost) await registry.options.host.retire(spec.id);
     throw wholeFileError(
       name,
-      built.source,
+      version.source,
       "http.use names it, and it has no middleware. Write export const middleware = (request, context, next) => next()",
     );
   }
-  const hasOtherSettings = entry.live !== null && !isSameSettings(entry.live.spec.config, spec.config);
-  return { generation, notes: hasOtherSettings ? ["its settings changed"] : [] };
+  run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, ...beside });
 }
 
 function settingsOf({ wanted }: Run, name: string): NonNullable<Run["wanted"]["settings"][string]> {
@@ -97,6 +145,7 @@ export function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
     known.isImplicit = file.isImplicit;
     return known;
   }
+  const remembered = registry.remembered.get(file.name);
   const entry: ModuleEntry = {
     name: file.name,
     source: file.file,
@@ -107,7 +156,10 @@ export function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
     gone: new CallFigures(),
     built: null,
     error: null,
-    lastNumber: 0,
+    lastNumber: remembered?.lastNumber ?? 0,
+    hold: remembered?.hold ?? null,
+    past: remembered?.version ?? null,
+    former: null,
   };
   registry.entries.set(file.name, entry);
   return entry;

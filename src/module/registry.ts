@@ -11,7 +11,7 @@ import { type LeakSnapshot, type LeftBehind, leftBehindText } from "./leaks";
 import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
 import { runReload } from "./reload";
 import { ReloadTotals } from "./reload-totals";
-import { describeFailure, type ReloadWish } from "./run";
+import { describeFailure, NO_ORDER, type ReloadOrder, type ReloadWish } from "./run";
 import { hostSettings } from "./settings";
 import { SharedStore } from "./shared";
 import { SingleFlight } from "./single-flight";
@@ -22,12 +22,14 @@ const ROOM_WAIT_MS = 1000;
 /** The later settings are those that hold; with new ones, all modules are looked at. */
 function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
   const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
-  return { names, next: later.next ?? earlier.next };
+  const forced = earlier.order.forced === null || later.order.forced === null ? null : [...earlier.order.forced, ...later.order.forced];
+  return { names, next: later.next ?? earlier.next, order: { versions: { ...earlier.order.versions, ...later.order.versions }, forced } };
 }
 
 export class Registry implements ModuleSet {
   readonly options: RegistryOptions;
   readonly entries = new Map<string, ModuleEntry>();
+  readonly remembered: Map<string, ApprovedModule>;
   readonly totals = new ReloadTotals();
   current: ReloadSettings;
   lastVerdict: { verdict: Verdict; at: Date } | null = null;
@@ -49,6 +51,7 @@ export class Registry implements ModuleSet {
       leaked: (leak) => this.#tellLeak(leak),
       holders: (id) => this.shared.heldFrom(id),
     });
+    this.remembered = new Map(Object.entries(options.remembered ?? {}));
     const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
     this.current = { settings, shipped, ...(use === undefined ? null : { use }), drainMs, loadMs, maxLiveGenerations };
   }
@@ -60,23 +63,25 @@ export class Registry implements ModuleSet {
    * @param next  the settings from then on, each module's taken over by the version that is loaded with them: one that fails keeps its
    *              old version and settings, and is tried again at the next reload. null: as they are. With new ones, all modules are
    *              looked at.
+   * @param order modules that get a stored version, and those whose files are loaded although they are held back. Default: none
    * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
    * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no middleware, or another process refuses
    *         the whole: nothing has changed then, the settings included
    */
-  reload(names: readonly string[] | null = null, next: ReloadSettings | null = null): Promise<Verdict> {
-    return this.#flight.request({ names: names === null || next !== null ? null : new Set(names), next });
+  reload(names: readonly string[] | null = null, next: ReloadSettings | null = null, order: ReloadOrder = NO_ORDER): Promise<Verdict> {
+    return this.#flight.request({ names: names === null || next !== null ? null : new Set(names), next, order });
   }
 
   /**
    * Instead of the first reload: serves exactly these versions, whatever lies on the disk, without asking the other processes. What is
    * on the disk is looked at by the next reload.
    *
-   * @param approved what another process of this server told by `approved`
+   * @param approved what another process of this server told by `approved`, or the server itself before it was started anew
+   * @param isResumed it was the server itself: what ships with hrmr is taken from this hrmr
    * @returns the verdict; not ok if a version that serves elsewhere could not be started here
    */
-  load(approved: readonly ApprovedModule[]): Promise<Verdict> {
-    return loadApproved(this, approved);
+  load(approved: readonly ApprovedModule[], isResumed = false): Promise<Verdict> {
+    return loadApproved(this, approved, isResumed);
   }
 
   /** What serves now, for a process that is to serve the same. Plain data. */

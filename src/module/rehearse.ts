@@ -6,7 +6,7 @@ import { refuseConflicts } from "./drop";
 import { look } from "./find";
 import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
-import { beginRun, type Failure, type Run } from "./run";
+import { beginRun, type Failure, NO_ORDER, type Run } from "./run";
 
 /** A module that a start would load, or that it would miss. */
 export interface RehearsedModule {
@@ -22,7 +22,7 @@ export interface RehearsedModule {
 
 /** @throws UserError when the modules folder cannot be read, or two files claim one name */
 export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> {
-  const run = beginRun(registry, { names: null, next: null });
+  const run = beginRun(registry, { names: null, next: null, order: NO_ORDER });
   try {
     await look(run);
     for (const file of run.files) await prepare(run, file);

@@ -11,6 +11,7 @@ import { prepare } from "./prepare";
 import { agreeWithOthers, tellRefusal } from "./proposal";
 import { beginRun, describeFailure, isAsked, plannedModules, type ReloadWish, type Run } from "./run";
 import { startAll } from "./start";
+import { prepareStored } from "./stored";
 import { commit, settle } from "./swap";
 import type { Verdict } from "./verdict";
 
@@ -49,7 +50,9 @@ export async function finish(run: Run): Promise<Verdict> {
 
 async function prepareAll(run: Run): Promise<void> {
   await timed(run.phases, "build", () => look(run));
-  for (const file of run.files) if (isAsked(run, file.name)) await prepare(run, file);
+  for (const version of Object.values(run.order.versions)) await prepareStored(run, version);
+  const byDisk = run.files.filter(({ name }) => isAsked(run, name) && !Object.hasOwn(run.order.versions, name));
+  for (const file of byDisk) await prepare(run, file);
   await refuseConflicts(run);
   mustHaveMiddleware(run);
   await timed(run.phases, "start", () => startAll(run));

@@ -3,9 +3,22 @@
  */
 import type { FoundModule } from "./find";
 import type { Generation } from "./generation";
+import type { Hold } from "./hold";
 import { describeError, ModuleError } from "./describe-error";
 import type { ModuleEntry, ModuleSet, PlannedModule, ReloadSettings } from "./module-set";
 import { noTimes, type PhaseTimes } from "./phases";
+import type { StoredVersion } from "./versions";
+
+/** What a reload does but for loading what lies on the disk. Plain data: it crosses processes. */
+export interface ReloadOrder {
+  /** By module: loaded in place of what is on the disk, and that is held back from then on. */
+  readonly versions: Readonly<Record<string, StoredVersion>>;
+  /** Modules whose files are loaded even if that version is held back; null: all. */
+  readonly forced: readonly string[] | null;
+}
+
+/** A reload that goes by the disk and by what is held back. */
+export const NO_ORDER: ReloadOrder = { versions: {}, forced: [] };
 
 /** What a reload is asked for. */
 export interface ReloadWish {
@@ -13,6 +26,7 @@ export interface ReloadWish {
   readonly names: ReadonlySet<string> | null;
   /** The settings from then on; null: as they are. A reload with new ones looks at all modules. */
   readonly next: ReloadSettings | null;
+  readonly order: ReloadOrder;
 }
 
 /** A version on its way in. */
@@ -22,6 +36,8 @@ export interface Candidate {
   isStarted: boolean;
   /** Of an exclusive one that was begun: the version that was ended for it, and what that handed over. */
   replaced: { readonly generation: Generation; readonly handoff: unknown } | null;
+  /** What the module holds back once this serves; null: nothing. */
+  readonly hold: Hold | null;
   readonly notes: string[];
 }
 
@@ -38,6 +54,9 @@ export interface Run {
   readonly names: ReadonlySet<string> | null;
   /** What the candidates are loaded with, and what holds from the swap on. */
   readonly wanted: ReloadSettings;
+  readonly order: ReloadOrder;
+  /** Modules whose files would have given what is held back. */
+  readonly heldBack: Set<string>;
   files: readonly FoundModule[];
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
@@ -51,11 +70,13 @@ export interface Run {
   readonly phases: PhaseTimes;
 }
 
-export function beginRun(registry: ModuleSet, { names, next }: ReloadWish): Run {
+export function beginRun(registry: ModuleSet, { names, next, order }: ReloadWish): Run {
   return {
     registry,
     names: next === null ? names : null,
     wanted: next ?? registry.current,
+    order,
+    heldBack: new Set(),
     files: [],
     candidates: new Map(),
     failures: new Map(),

@@ -1,5 +1,7 @@
 /** The end of a reload: the swap, and the verdict. */
+import { approvedModule } from "./approved";
 import { pruneBundles } from "./build";
+import { holdText } from "./hold";
 import type { ModuleEntry } from "./module-set";
 import { isAsked, plannedModules, type Failure, type Run } from "./run";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict";
@@ -11,12 +13,17 @@ export function commit(run: Run): void {
   registry.current = wanted;
   for (const entry of removed) {
     registry.entries.delete(entry.name);
+    // A file that is put back was put there by somebody: it is tried.
+    registry.remembered.set(entry.name, { ...approvedModule(entry), hold: null });
     if (entry.live !== null) void registry.retire(entry, entry.live);
     entry.live = null;
   }
-  for (const [name, { entry, generation }] of candidates) {
+  for (const [name, { entry, generation, replaced, hold }] of candidates) {
     const previous = entry.live;
+    const former = previous ?? replaced?.generation ?? null;
     entry.live = generation;
+    entry.hold = hold;
+    entry.former = former === null ? null : { number: former.number, figures: former.figures };
     entry.unavailable = [];
     entry.lastNumber = generation.number;
     entry.error = null;
@@ -43,15 +50,16 @@ export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
 }
 
 function verdicts(run: Run): ModuleVerdict[] {
-  const { registry, candidates, failures, before } = run;
+  const { registry, candidates, failures, before, heldBack } = run;
   const gone = [...run.removed].map((entry) => verdictOf(entry, "unloaded", run, []));
   const there = [...registry.entries].flatMap(([name, entry]) => {
     const failed = failures.get(name);
     if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", run, []), failed)];
     const candidate = candidates.get(name);
+    const notes = heldBack.has(name) && entry.hold !== null ? [holdText(name, entry.hold)] : [];
     if (candidate !== undefined)
-      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, candidate.notes)];
-    return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, [])] : [];
+      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, [...candidate.notes, ...notes])];
+    return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, notes)] : [];
   });
   const unknown = [...failures].filter(([name]) => !registry.entries.has(name)).map(([name, failed]) => unknownVerdict(name, failed));
   return [...gone, ...there, ...unknown];

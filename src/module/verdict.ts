@@ -42,19 +42,21 @@ export interface Verdict {
 
 /** The first word is OK or ERR; one line a module that changed or failed; a failure's frame is indented below it. */
 export function verdictText(verdict: Verdict): string {
-  const told = verdict.modules.filter((module) => module.outcome !== "unchanged");
-  const unchanged = verdict.modules.length - told.length;
+  const told = verdict.modules.filter(isTold);
+  const isSingle = told.length === 1 && verdict.ok;
+  // A line of its own says it of one that there is something to say of, but not of many.
+  const unchanged = isSingle ? verdict.modules.length - 1 : verdict.modules.filter(({ outcome }) => outcome === "unchanged").length;
   const time = `${formatMs(verdict.elapsedMs)} ms${verdict.processes > 1 ? ` in ${verdict.processes} processes` : ""}`;
   const dropped = `${verdict.dropped} ${plural(verdict.dropped, "connection")} dropped`;
   const rest = unchanged > 0 || told.length === 0 ? `${unchanged} ${plural(unchanged, "module")} unchanged` : null;
   const first = told[0];
   if (first === undefined) return `OK ${rest} (${time})\n`;
-  if (told.length === 1 && verdict.ok) {
+  if (isSingle) {
     const head = [`OK ${summarise(first)} in ${time}, ${dropped}`, ...notesOf(first), ...(rest === null ? [] : [rest])];
     return `${head.join("; ")}\n`;
   }
   const failed = told.filter((module) => module.outcome === "failed").length;
-  const done = told.length - failed;
+  const done = told.filter(({ outcome }) => outcome !== "failed" && outcome !== "unchanged").length;
   const counts = [
     ...(failed > 0 ? [`${failed} ${plural(failed, "module")} failed`] : []),
     ...(done > 0 ? [`${done} ${plural(done, "module")} changed`] : []),
@@ -63,6 +65,11 @@ export function verdictText(verdict: Verdict): string {
   const lines = [`${verdict.ok ? "OK" : "ERR"} ${counts.join(", ")} in ${time}, ${dropped}`];
   for (const module of told) lines.push(...moduleLines(module));
   return `${lines.join("\n")}\n`;
+}
+
+/** Of what has not changed, only what there is something to say of. */
+export function isTold({ outcome, notes }: ModuleVerdict): boolean {
+  return outcome !== "unchanged" || notes.length > 0;
 }
 
 /** What stands behind a module's line, each in a few words: its notes, and the old versions that still have something under way. */
@@ -84,6 +91,7 @@ function moduleLines(module: ModuleVerdict): string[] {
 
 function summarise(module: ModuleVerdict): string {
   if (module.outcome === "unloaded") return `${module.name} unloaded (was v${module.previous})`;
+  if (module.outcome === "unchanged") return `${module.name} v${module.version} unchanged`;
   if (module.outcome === "loaded") return `${module.name} v${module.version} loaded`;
   return `${module.name} v${module.version} (was v${module.previous}) swapped`;
 }

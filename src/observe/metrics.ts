@@ -27,6 +27,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeCalls(out, modules);
   writeGenerations(out, modules);
   writeReloads(out, processes);
+  writeRollbacks(out, info);
   writeConnections(out, info, processes);
   writePool(out, processes);
   writeProcesses(out, processes);
@@ -114,6 +115,12 @@ function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): v
   if (lastSuccessAt === null) return;
   const help = "When a reload last succeeded, in seconds since 1970.";
   out.single("hrmr_last_reload_success_timestamp_seconds", "gauge", help, Date.parse(lastSuccessAt) / 1000);
+}
+
+function writeRollbacks(out: Exposition, { rollbacks }: ServerInfo): void {
+  out.begin("hrmr_rollbacks_total", "counter", "Versions brought back: asked for by hand, or automatic because a new one failed.");
+  out.sample("hrmr_rollbacks_total", { kind: "asked" }, rollbacks?.asked ?? 0);
+  out.sample("hrmr_rollbacks_total", { kind: "automatic" }, rollbacks?.automatic ?? 0);
 }
 
 function writeConnections(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {

@@ -24,7 +24,9 @@ const MAX_REASON = 200;
 
 /** @param processes those that answered, in order of their slots */
 export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]): ServerStatus {
-  const modules = mergeModules(processes, info.departed).map(moduleStatus);
+  const modules = mergeModules(processes, info.departed).map((module) => {
+    return moduleStatus(module, info.versionNotes?.[module.name] ?? []);
+  });
   const { messages, httpRequests, errors } = addCounters(info, processes);
   const isWhole = processes.length >= info.wantedProcesses && modules.every(({ state }) => state === "serving");
   return {
@@ -44,6 +46,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     })),
     wantedProcesses: info.wantedProcesses,
     restarts: info.restarts,
+    ...(info.rollbacks === undefined ? null : { rollbacks: info.rollbacks }),
     connections: addConnections(info, processes),
     requests: messages + httpRequests,
     messages,
@@ -74,6 +77,8 @@ export interface MergedModule {
   readonly live: ModuleSnapshot["live"];
   readonly old: ModuleSnapshot["old"];
   readonly gone: CallSnapshot;
+  /** Of all processes that had the same before. */
+  readonly former: ModuleSnapshot["former"] | null;
   readonly routes: ModuleSnapshot["routes"];
   readonly error: string | null;
   readonly processes: readonly ModuleProcessSnapshot[];
@@ -112,11 +117,19 @@ function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
     live: generations.find(({ number }) => number === newest) ?? null,
     old: generations.filter(({ number }) => number !== newest),
     gone: addCalls(same.map(({ gone }) => gone)),
+    former: mergeFormer(same),
     routes: first.routes,
     error: same.find(({ error }) => error !== null)?.error ?? null,
     processes: same.flatMap((module) => module.process ?? []),
     quarantine: same.find((module) => module.quarantine)?.quarantine ?? null,
   };
+}
+
+function mergeFormer(same: readonly ModuleSnapshot[]): MergedModule["former"] {
+  const all = same.flatMap(({ former }) => (former === undefined ? [] : [former]));
+  const number = Math.max(...all.map((each) => each.number));
+  const alike = all.filter((each) => each.number === number);
+  return all.length === 0 ? null : { number, calls: sum(alike.map(({ calls }) => calls)), errors: sum(alike.map(({ errors }) => errors)) };
 }
 
 type Generations = ModuleSnapshot["old"];
@@ -134,7 +147,7 @@ function mergeGenerations(all: Generations): Generations {
     .sort((a, b) => a.number - b.number);
 }
 
-function moduleStatus({ live, old, gone, ...module }: MergedModule): ModuleStatus {
+function moduleStatus({ live, old, gone, ...module }: MergedModule, notes: readonly string[]): ModuleStatus {
   const all = addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])]);
   return {
     name: module.name,
@@ -153,6 +166,7 @@ function moduleStatus({ live, old, gone, ...module }: MergedModule): ModuleStatu
     error: module.error,
     processes: module.processes,
     quarantine: module.quarantine,
+    ...(notes.length === 0 ? null : { notes }),
   };
 }
 

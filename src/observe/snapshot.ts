@@ -52,6 +52,8 @@ export interface ModuleSnapshot {
   readonly live: GenerationSnapshot | null;
   /** Replaced versions with something still under way, oldest first. */
   readonly old: readonly GenerationSnapshot[];
+  /** What served before `live`, with its calls up to now. Default: nothing did. */
+  readonly former?: { readonly number: number; readonly calls: number; readonly errors: number };
   /** Calls of versions that are gone. */
   readonly gone: CallSnapshot;
   readonly routes: readonly { readonly key: string; readonly kind: string; readonly run: string }[];
@@ -119,6 +121,17 @@ export interface ServerInfo {
   readonly restarts: number;
   /** What processes had counted that are gone (`observe/departed.ts`). Default: there were none. */
   readonly departed?: DepartedCounts;
+  /** What is to be said of modules' versions, by module: held back, on trial. Default: nothing. */
+  readonly versionNotes?: Readonly<Record<string, readonly string[]>>;
+  /** Versions brought back since the start. Default: none. */
+  readonly rollbacks?: RollbackCounts;
+}
+
+export interface RollbackCounts {
+  /** By hand. */
+  readonly asked: number;
+  /** Because a version failed. */
+  readonly automatic: number;
 }
 
 /** Counters of processes that are gone, together. */
@@ -148,6 +161,8 @@ export interface ServerStatus {
   }[];
   readonly wantedProcesses: number;
   readonly restarts: number;
+  /** Default: not known. */
+  readonly rollbacks?: RollbackCounts;
   readonly connections: ProcessSnapshot["connections"];
   /** Messages and HTTP requests answered. */
   readonly requests: number;
@@ -181,6 +196,8 @@ export interface ModuleStatus {
   /** Of the version that serves, one for each server process. Empty: it has none. */
   readonly processes: readonly ModuleProcessSnapshot[];
   readonly quarantine: QuarantineSnapshot | null;
+  /** What else is to be said of its version: it is on trial, what is on the disk is held back. Default: nothing. */
+  readonly notes?: readonly string[];
 }
 
 /** GET /ready. */

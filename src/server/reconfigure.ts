@@ -13,6 +13,7 @@ export function applyOptions(options: Options, next: Options): void {
   Object.assign(options.http, next.http);
   Object.assign(options.log, next.log);
   Object.assign(options.tls, next.tls);
+  Object.assign(options.versions, next.versions);
   const { commands, tokenFile, maxUploadBytes, maxUploadFiles } = next.control;
   Object.assign(options.control, { commands, tokenFile, maxUploadBytes, maxUploadFiles });
   options.watch = next.watch;

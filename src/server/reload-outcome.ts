@@ -3,7 +3,7 @@
  */
 import type { ReloadReport } from "../control/operations";
 import { mergeVerdicts } from "../module/merge-verdicts";
-import { notesOf, type Verdict, verdictText } from "../module/verdict";
+import { isTold, notesOf, type Verdict, verdictText } from "../module/verdict";
 
 /** Plain data: it crosses processes. */
 export interface ReloadOutcome {
@@ -22,12 +22,10 @@ export function reportOf({ verdict, certificates, token }: ReloadOutcome): Reloa
   const report: ReloadReport = {
     ok: verdict.ok,
     text: modules,
-    modules: verdict.modules
-      .filter(({ outcome }) => outcome !== "unchanged")
-      .map((module) => {
-        const { name, outcome, version, previous, error } = module;
-        return { name, outcome, version, previous, notes: notesOf(module), error };
-      }),
+    modules: verdict.modules.filter(isTold).map((module) => {
+      const { name, outcome, version, previous, error } = module;
+      return { name, outcome, version, previous, notes: notesOf(module), error };
+    }),
     elapsedMs: Math.round(verdict.elapsedMs * 10) / 10,
     dropped: verdict.dropped,
   };

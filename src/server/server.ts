@@ -26,6 +26,7 @@ import type { ProcessSnapshot } from "../observe/snapshot";
 import type { Agreement, Proposal } from "../module/agree";
 import type { ApprovedModule } from "../module/approved";
 import type { ReloadSettings } from "../module/module-set";
+import type { ReloadOrder } from "../module/run";
 import { type AccessLog, createAccessLog } from "../observe/access-log";
 import { SocketHub } from "../protocol/websocket/hub";
 import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
@@ -65,19 +66,16 @@ export interface ServerSetup {
   /** 0 for a server alone, 1 to N for one process of many. */
   readonly slot: number;
   readonly uplink: Uplink;
-  /** What the other processes serve, to be served here too. null: what is in the modules folder. */
+  /** What the other processes serve, to be served here too, or what the server served before it ended. null: what is in the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
+  /** `approved` is what the server served before it ended. Default false. */
+  readonly isResumed?: boolean;
+  /** What is known of modules that have served before, by name. Default: nothing. */
+  readonly remembered?: Readonly<Record<string, ApprovedModule>>;
   /** Modules that may fail to load; another one that does fails the start before anything is served. Default: all may. */
   readonly mayFail?: readonly string[] | undefined;
   /** The vote before a swap, where there are other processes. */
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
-  /**
-   * A module's code ends its thread or process again and again, and is about to be put in quarantine: another version of it may be
-   * brought in its place first, in all processes.
-   *
-   * @returns whether that was done. Never rejects. Default: no other version is looked for.
-   */
-  readonly onCrashLoop?: (spec: LoadSpec, reason: string) => Promise<boolean>;
 }
 
 export interface ServerSummary {
@@ -105,8 +103,9 @@ export interface RunningServer {
    *
    * @param names only these modules; null: all, and the certificates
    * @param next  the configuration from here on; null: as before. What needs a restart must be the same in it.
+   * @param order what does not go by the disk. Default: nothing
    */
-  reload(names: readonly string[] | null, next: Options | null): Promise<ReloadOutcome>;
+  reload(names: readonly string[] | null, next: Options | null, order?: ReloadOrder): Promise<ReloadOutcome>;
   /** Stops listening, finishes what is under way up to drainMs, then cuts. Resolves when all is closed. Idempotent. */
   shutdown(reason: string): Promise<void>;
   /** Cuts what is still under way after `shutdown`. */
@@ -240,8 +239,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   #openHosts(): Hosts {
-    const { options, log, onCrashLoop = () => Promise.resolve(false) } = this.#setup;
-    const shared = { loadTimeoutMs: options.timeouts.loadMs, onCrashLoop, log };
+    const { options, log } = this.#setup;
+    const shared = {
+      loadTimeoutMs: options.timeouts.loadMs,
+      log,
+      onCrash: (spec: LoadSpec, reason: string) => void this.#crashed(spec, reason, false),
+      onCrashLoop: (spec: LoadSpec, reason: string) => this.#crashed(spec, reason, true),
+    };
     const pool = new Pool({
       ...shared,
       threads: options.threads,
@@ -271,8 +275,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   async load(): Promise<void> {
     this.#token.load(this.#options.control);
     this.#registry = await this.#openRegistry(moduleGlobals());
-    const { approved } = this.#setup;
-    const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved));
+    const { approved, isResumed } = this.#setup;
+    const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved, isResumed));
     if (!verdict.ok) this.#tellFailures(verdict);
     this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
   }
@@ -289,9 +293,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     SocketHub.of(this.dispatch).tellOthers = (module, topic, data) => this.#setup.uplink.publish(module, topic, data);
     const options = this.#options;
     const { modulesDir, hasModulesDir, stateDir } = this.#folders;
-    if (hasModulesDir) mustHaveModules(options, (await discoverModules(modulesDir)).length);
+    if (hasModulesDir && this.#setup.approved === null) mustHaveModules(options, (await discoverModules(modulesDir)).length);
     const commands = commandRoutes(options.control, this, this.#token);
-    const { agree } = this.#setup;
+    const { agree, remembered } = this.#setup;
     return new Registry({
       ...(await this.#reloadSettings(options)),
       modulesDir,
@@ -302,6 +306,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       globals,
       publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
+      ...(remembered === undefined ? null : { remembered }),
       plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.hosts, this.#endpoints),
       log: this.#log,
     });
@@ -380,6 +385,16 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (this.#connections.size === 0) this.#onLastClosed?.();
   }
 
+  /** Another version of the module may be brought in its place, in all processes. @returns whether that was done. Never rejects. */
+  async #crashed({ name, generation }: LoadSpec, reason: string, isLoop: boolean): Promise<boolean> {
+    try {
+      return await this.#setup.uplink.crashed(name, generation, reason, isLoop);
+    } catch (error) {
+      this.#log.withFields({ module: name, generation, error }).warn(`no other version could be asked for: ${String(error)}`);
+      return false;
+    }
+  }
+
   connectionBroke(connection: ServerConnection, error: unknown): void {
     this.#log.withFields({ connection: connection.number }).error("a bug in hrmr cut this connection; please report it:", error);
     connection.abort();
@@ -426,9 +441,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   // ---- reloading ----
 
-  async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadOutcome> {
+  async reload(names: readonly string[] | null, next: Options | null, order?: ReloadOrder): Promise<ReloadOutcome> {
     // What refuses the reload as a whole throws here, before anything else is touched.
-    const verdict = await this.registry.reload(names, next === null ? null : await this.#reloadSettings(next));
+    const verdict = await this.registry.reload(names, next === null ? null : await this.#reloadSettings(next), order);
     if (names !== null) return { verdict, certificates: null, token: null };
     const certificates = await this.#reloadTls(next?.tls ?? this.#options.tls);
     const token = reloadToken(this.#token, next?.control ?? this.#options.control);

@@ -54,6 +54,7 @@ function moduleSnapshot(entry: ModuleEntry, hosts: Hosts): ModuleSnapshot {
     state: quarantine === null ? stateOf(entry) : "quarantined",
     live: live === null ? null : generationSnapshot(live),
     old: [...entry.old].map(generationSnapshot),
+    ...(entry.former === null ? null : { former: formerSnapshot(entry.former) }),
     gone: entry.gone.snapshot(),
     routes: routes.map(({ key, kind, run }: BoundRoute) => ({ key, kind, run })),
     error: entry.error,
@@ -70,6 +71,11 @@ function processSnapshot(status: ProcessStatus | null): ModuleSnapshot["process"
 
 function quarantineSnapshot({ reason, nextTryAtMs }: QuarantineFacts): ModuleSnapshot["quarantine"] {
   return { reason, nextTryAt: nextTryAtMs === null ? null : new Date(nextTryAtMs).toISOString() };
+}
+
+function formerSnapshot({ number, figures }: NonNullable<ModuleEntry["former"]>): NonNullable<ModuleSnapshot["former"]> {
+  const { calls, errors } = figures.snapshot();
+  return { number, calls, errors };
 }
 
 function stateOf({ live, unavailable, error }: ModuleEntry): ModuleState {

@@ -8,6 +8,13 @@ import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 export interface Uplink {
   /** RELOAD, on all processes. */
   reload(names: readonly string[] | null): Promise<ReloadReport>;
+  /**
+   * The host of a module's version has died: a thread, or its process.
+   *
+   * @param isLoop  again and again: the version is to go, if there is one before it
+   * @returns whether another version serves in its place now
+   */
+  crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean>;
   /** SHUTDOWN: begins the drain of all processes and returns at once. */
   stop(reason: string): void;
   /** Of all processes, this one included. */

@@ -3,6 +3,8 @@
  */
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
+import type { ApprovedModule } from "../module/approved";
+import type { ReloadOrder } from "../module/run";
 import type { ProcessSnapshot } from "../observe/snapshot";
 import type { ReloadReport } from "../control/operations";
 import { refusedReport, reportOf } from "../server/reload-outcome";
@@ -25,13 +27,17 @@ export class Alone implements Group {
     return this.#server.summary;
   }
 
-  async reload(names: readonly string[] | null, next: Options | null): Promise<ReloadReport> {
+  async reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
     try {
-      return reportOf(await this.#running.reload(names, next));
+      return reportOf(await this.#running.reload(names, next, order));
     } catch (error) {
       if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
       throw error;
     }
+  }
+
+  approved(): ApprovedModule[] {
+    return this.#running.approved();
   }
 
   async snapshots(): Promise<ProcessSnapshot[]> {

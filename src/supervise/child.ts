@@ -59,15 +59,15 @@ class Child {
   }
 
   readonly #calls: { [K in keyof ChildCalls]: (...args: Parameters<ChildCalls[K]>) => unknown } = {
-    reload: async (names, next) => {
-      const outcome = await this.#running.reload(names, next);
+    reload: async (names, next, order) => {
+      const outcome = await this.#running.reload(names, next, order);
       if (next !== null) this.#log?.reconfigure({ ...next.log, role: "shared" });
       return { outcome, approved: this.#running.approved() };
     },
     snapshot: () => this.#running.snapshot(),
   };
 
-  async #start({ slot, options, folders, sockets, approved, mayFail }: ChildStart): Promise<void> {
+  async #start({ slot, options, folders, sockets, approved, isResumed, remembered, mayFail }: ChildStart): Promise<void> {
     const log = createLog({ ...options.log, role: "shared", fields: { slot } });
     this.#log = log;
     try {
@@ -79,6 +79,8 @@ class Child {
         slot,
         uplink: this.#uplink,
         approved,
+        isResumed,
+        remembered,
         mayFail,
         agree: (proposal) => this.#master.ask("agree", proposal),
       });
@@ -95,6 +97,7 @@ class Child {
 
   readonly #uplink: Uplink = {
     reload: (names) => this.#master.ask("reload", names),
+    crashed: (...crash) => this.#master.ask("crashed", ...crash),
     stop: (reason) => send({ type: "stop", reason }),
     snapshots: () => this.#master.ask("snapshots"),
     // Of a view the whole buffer behind it would be sent.

@@ -3,6 +3,8 @@
  */
 import type { ReloadReport, RestartReport } from "../control/operations";
 import type { Options } from "../config/options";
+import type { ApprovedModule } from "../module/approved";
+import type { ReloadOrder } from "../module/run";
 import type { ProcessSnapshot } from "../observe/snapshot";
 
 export interface StartSummary {
@@ -24,8 +26,11 @@ export interface Group {
    *
    * @param names only these modules; null: all, and the certificates
    * @param next  the configuration from here on; null: as before. What needs a restart must be the same in it.
+   * @param order what does not go by the disk
    */
-  reload(names: readonly string[] | null, next: Options | null): Promise<ReloadReport>;
+  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport>;
+  /** What serves now, in all processes alike. */
+  approved(): readonly ApprovedModule[];
   snapshots(): Promise<ProcessSnapshot[]>;
   /** Replaces each process in turn. null: there is only this one, which cannot replace itself. */
   readonly restart: (() => Promise<RestartReport>) | null;

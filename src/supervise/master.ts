@@ -8,7 +8,7 @@ import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
 import { UserError } from "../config/user-error";
 import { AuditLog } from "../control/audit";
-import type { Operations, ReloadReport, RestartReport } from "../control/operations";
+import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../control/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
 import { Uploads } from "../control/uploads";
@@ -27,10 +27,12 @@ import { refusedReport } from "../server/reload-outcome";
 import type { Uplink } from "../server/uplink";
 import { Alone } from "./alone";
 import type { Group, StartSummary } from "./group";
+import { type Condemned, History } from "./history";
 import { Holdings } from "./holdings";
 import { Notifier } from "./notify";
 import { Prefork } from "./prefork";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
+import { joinWishes, type ReloadWish, rollbackWish, WATCHED, wishFor } from "./wish";
 
 export interface MasterSetup {
   /** Reads the configuration; at each reload again. */
@@ -67,6 +69,7 @@ interface Running {
   readonly folders: Folders;
   readonly holdings: Holdings;
   readonly group: Group;
+  readonly history: History;
   listening: readonly string[];
 }
 
@@ -101,6 +104,7 @@ class Master implements Operations {
       const running = await this.#open(await this.#setup.resolve(), estate);
       const summary = await this.#serve(running);
       this.#running = running;
+      await running.history.begin(running.group.approved());
       running.log.onRotate(() => running.group.reopenLogs());
       this.#watch(running);
       this.#notifier.ready(statusLine(summary));
@@ -121,7 +125,16 @@ class Master implements Operations {
     const holdings = await Holdings.take(options, folders, estate);
     // Who takes over has a living predecessor, whose files these are.
     if (estate === null) recoverUpload(folders, log);
-    return { config, log, folders, holdings, group: this.#makeGroup(config, log, folders, holdings, estate?.failing), listening: [] };
+    const history = await History.open({
+      options,
+      stateDir: folders.stateDir,
+      log,
+      snapshots: () => this.#snapshots(),
+      bringBack: (condemned) => this.#bringBack(condemned),
+    });
+    if (options.resume && history.resumed === null) folders.notes.push("There is nothing to resume: the modules folder is loaded.");
+    const group = this.#makeGroup(config, log, folders, holdings, history, estate?.failing);
+    return { config, log, folders, holdings, history, group, listening: [] };
   }
 
   /** @param mayFail for who takes over: what the old server does not serve either */
@@ -130,14 +143,20 @@ class Master implements Operations {
     log: ProcessLog,
     folders: Folders,
     { sockets }: Holdings,
+    history: History,
     mayFail: readonly string[] | undefined,
   ): Group {
     const processes = options.processes === 0 ? availableParallelism() : options.processes;
     const common = { options, folders, log, mayFail };
-    if (processes === 1) return new Alone({ ...common, sockets, slot: 0, uplink: this.#uplink, approved: null });
+    const { resumed } = history;
+    if (processes === 1) {
+      const past = { approved: resumed, isResumed: resumed !== null, remembered: history.remembered() };
+      return new Alone({ ...common, ...past, sockets, slot: 0, uplink: this.#uplink });
+    }
     if (sockets !== null) {
-      const { reload, stop } = this.#uplink;
-      return new Prefork({ ...common, processes, sockets, reload, stop, info: (all) => this.#info(all) });
+      const { reload, crashed, stop } = this.#uplink;
+      const past = { resumed, remembered: () => history.remembered() };
+      return new Prefork({ ...common, ...past, processes, sockets, reload, crashed, stop, info: (all) => this.#info(all) });
     }
     throw noPrefork(processes);
   }
@@ -163,6 +182,7 @@ class Master implements Operations {
   /** What the server, or each of its processes, turns to. */
   readonly #uplink: Uplink = {
     reload: (names) => this.reload(names),
+    crashed: async (name, number, reason, isLoop) => (await this.#running?.history.crashed(name, number, reason, isLoop)) ?? false,
     stop: (reason) => this.stop(reason, false),
     snapshots: async () => await this.#everything(),
     publish: () => {},
@@ -175,7 +195,7 @@ class Master implements Operations {
     this.#watcher = isWanted
       ? watchModules(
           folders.modulesDir,
-          () => void this.#reloads.request({ names: null, source: "", isWatched: true }),
+          () => void this.#reloads.request(WATCHED),
           (error) => log.error(`Cannot watch ${folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
         )
       : null;
@@ -211,7 +231,7 @@ class Master implements Operations {
   }
 
   #info(processes: readonly ProcessSnapshot[]): ServerInfo {
-    const { group, listening } = this.#running ?? {};
+    const { group, history, listening } = this.#running ?? {};
     return {
       version,
       pid: process.pid,
@@ -220,21 +240,24 @@ class Master implements Operations {
       wantedProcesses: group?.wantedProcesses ?? 1,
       restarts: group?.restarts ?? 0,
       departed: this.#departed.behind(processes),
+      ...(history === undefined ? null : { versionNotes: history.notes(), rollbacks: history.rollbacks }),
     };
   }
 
   // ---- Operations: reloading ----
 
-  reload(names: readonly string[] | null, source = ""): Promise<ReloadReport> {
-    return this.#reloads.request({ names: names === null ? null : new Set(names), source, isWatched: false });
+  reload(names: readonly string[] | null, request: ReloadRequest = {}, source = ""): Promise<ReloadReport> {
+    return this.#reloads.request(wishFor(names, source, request));
   }
 
-  async #reload({ names, source, isWatched }: ReloadWish): Promise<ReloadReport> {
+  async #reload(wish: ReloadWish): Promise<ReloadReport> {
+    const { source, isWatched } = wish;
     const running = this.#running;
     if (running === null) return refusedReport("The server is starting.", "Try again.");
     if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
     this.#notifier.reloading();
-    const report = await this.#reloadRunning(running, names === null ? null : [...names], isWatched);
+    const report = await this.#reloadRunning(running, wish);
+    await running.history.note(running.group.approved(), wish);
     this.#notifier.ready(report.text.split("\n", 1)[0] ?? "");
     if (isWatched && report.ok && report.modules.length === 0) return report;
     const text = source === "" ? report.text : `${source}: ${report.text}`;
@@ -243,7 +266,7 @@ class Master implements Operations {
     return report;
   }
 
-  async #reloadRunning(running: Running, names: readonly string[] | null, isWatched: boolean): Promise<ReloadReport> {
+  async #reloadRunning(running: Running, { names, isWatched, order }: ReloadWish): Promise<ReloadReport> {
     try {
       // What is saved in the modules folder is about modules only.
       const next = names === null && !isWatched ? await this.#setup.resolve() : null;
@@ -251,7 +274,7 @@ class Master implements Operations {
       if (refused.length > 0) return cannotChange(refused);
       // The modules need not be looked at with new eyes when nothing is new.
       const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
-      const report = await running.group.reload(names, isNew ? next.options : null);
+      const report = await running.group.reload(names === null ? null : [...names], isNew ? next.options : null, order);
       if (next !== null) this.#reconfigured(running, next);
       return report;
     } catch (error) {
@@ -276,9 +299,44 @@ class Master implements Operations {
     turn: this.#turn,
     folders: () => (this.#isStopping ? null : (this.#running?.folders ?? null)),
     options: () => this.#running?.config.options ?? defaultOptions(),
-    reload: (names, source) => this.#reload({ names: new Set(names), source, isWatched: false }),
+    reload: (names, source) => this.#reload(wishFor([...names], source, { from: "push", force: true })),
     hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
   });
+
+  // ---- Operations: going back ----
+
+  async versions(name: string | null): Promise<Record<string, VersionReport[]>> {
+    return this.#running?.history.versions(name) ?? {};
+  }
+
+  rollback(name: string, version: string | null): Promise<ReloadReport> {
+    return this.#turn.run(async () => {
+      try {
+        const stored = this.#running?.history.choose(name, version);
+        if (stored === undefined) return refusedReport("The server is starting.", "Try again.");
+        return await this.#reload(rollbackWish(stored, null));
+      } catch (error) {
+        if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
+        throw error;
+      }
+    });
+  }
+
+  /** A version has failed. @returns whether another one serves in its place */
+  #bringBack(condemned: Condemned): Promise<boolean> {
+    return this.#turn.run(async () => {
+      const { log, history } = this.#running as Running;
+      const { name, number, reason } = condemned;
+      const stored = history.chooseFor(condemned);
+      const about = log.withFields({ module: name, generation: number });
+      if (stored === null) {
+        if (history.serves(name, number)) about.error(`${reason}; there is no version to go back to`);
+        return !history.serves(name, number);
+      }
+      about.error(`${reason}: v${stored.of} comes back`);
+      return (await this.#reload(rollbackWish(stored, condemned))).ok;
+    });
+  }
 
   // ---- Operations: replacing ----
 
@@ -343,6 +401,7 @@ class Master implements Operations {
     const running = this.#running;
     if (running === null) return;
     this.#watcher?.close();
+    running.history.close();
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
     await running.group.drain(reason);
     clearInterval(extending);
@@ -362,7 +421,7 @@ class Master implements Operations {
         else this.stop(signal, false);
       });
     }
-    process.on("SIGHUP", () => void this.reload(null, "SIGHUP"));
+    process.on("SIGHUP", () => void this.reload(null, {}, "SIGHUP"));
     process.on("SIGUSR2", () => void this.upgrade());
   }
 
@@ -371,21 +430,6 @@ class Master implements Operations {
     this.#running?.holdings.release();
     process.exit(exitCode);
   }
-}
-
-interface ReloadWish {
-  /** null: all. */
-  readonly names: ReadonlySet<string> | null;
-  /** Begins the log line; "": the verdict alone. */
-  readonly source: string;
-  /** Nobody asked: a file was saved. */
-  readonly isWatched: boolean;
-}
-
-/** What covers both. */
-function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
-  const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
-  return { names, source: earlier.source || later.source, isWatched: earlier.isWatched && later.isWatched };
 }
 
 function cannotChange(keys: readonly string[]): ReloadReport {

@@ -6,6 +6,7 @@ import type { ListenAddress } from "../config/listen";
 import type { Options } from "../config/options";
 import type { ReloadReport } from "../control/operations";
 import type { Agreement, Proposal } from "../module/agree";
+import type { ReloadOrder } from "../module/run";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import type { Folders } from "../server/folders";
 import type { ReloadOutcome } from "../server/reload-outcome";
@@ -21,19 +22,24 @@ export interface ChildStart {
   readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
   /** What the others serve. null: it is the first, and looks at the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
+  /** `approved` is what the server served before it was started anew: this is its first process. */
+  readonly isResumed: boolean;
+  /** What is known of modules that have served before, by name. */
+  readonly remembered: Readonly<Record<string, ApprovedModule>>;
   /** As ServerSetup has it. */
   readonly mayFail: readonly string[] | undefined;
 }
 
 /** Asked of a process, by number; answered by `answer`. */
 export interface ChildCalls {
-  reload(names: readonly string[] | null, next: Options | null): { outcome: ReloadOutcome; approved: ApprovedModule[] };
+  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): { outcome: ReloadOutcome; approved: ApprovedModule[] };
   snapshot(): ProcessSnapshot;
 }
 
 /** Asked of the supervisor. */
 export interface MasterCalls {
   reload(names: readonly string[] | null): ReloadReport;
+  crashed(name: string, number: number, reason: string, isLoop: boolean): boolean;
   snapshots(): { info: ServerInfo; processes: ProcessSnapshot[] };
   /** The middle of a reload: what this process could load. The answer is what it must not swap to. */
   agree(proposal: Proposal): Agreement;

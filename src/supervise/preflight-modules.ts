@@ -17,6 +17,7 @@ import type { Findings } from "./findings";
 /** Nobody connects to a rehearsal. */
 const NOBODY: Uplink = {
   reload: () => Promise.reject(new Error("a rehearsal is not reloaded")),
+  crashed: () => Promise.resolve(false),
   stop: () => undefined,
   snapshots: () => Promise.reject(new Error("a rehearsal has no figures")),
   publish: () => undefined,

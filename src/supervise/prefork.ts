@@ -3,6 +3,7 @@
  * together or not at all.
  */
 import type { ApprovedModule } from "../module/approved";
+import type { ReloadOrder } from "../module/run";
 import { closeSync } from "node:fs";
 import type { Options } from "../config/options";
 import type { ReloadReport, RestartReport } from "../control/operations";
@@ -10,6 +11,7 @@ import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import type { ServerLog } from "../observe/log";
 import type { BoundSocket } from "../server/bind";
 import type { Folders } from "../server/folders";
+import type { Uplink } from "../server/uplink";
 import { mergeOutcomes, refusedReport, reportOf } from "../server/reload-outcome";
 import { Backoff } from "./backoff";
 import { type Begun, type ChildOwner, ServerProcess } from "./child-process";
@@ -26,8 +28,13 @@ export interface PreforkSetup {
   readonly log: ServerLog;
   /** As ServerSetup has it, for the first process. */
   readonly mayFail: readonly string[] | undefined;
+  /** What the server served before it was started anew, for the first process. null: that goes by the modules folder. */
+  readonly resumed: readonly ApprovedModule[] | null;
+  /** What is known of modules that have served before, by name. */
+  remembered(): Record<string, ApprovedModule>;
   /** Of the master: what a process asks for on behalf of its clients. */
   reload(names: readonly string[] | null): Promise<ReloadReport>;
+  readonly crashed: Uplink["crashed"];
   stop(reason: string): void;
   info(processes: readonly ProcessSnapshot[]): ServerInfo;
 }
@@ -82,14 +89,16 @@ export class Prefork implements Group, ChildOwner {
   }
 
   async #begin(slot: number): Promise<Begun> {
-    const { options, folders, sockets, mayFail } = this.#setup;
+    const { options, folders, sockets, mayFail, resumed, remembered } = this.#setup;
     const given = sockets.map(({ address }, at) => ({ address, fd: FIRST_FD + at }));
     const start = {
       slot,
       options,
       folders,
       sockets: given,
-      approved: this.#approved,
+      approved: this.#approved ?? resumed,
+      isResumed: this.#approved === null && resumed !== null,
+      remembered: remembered(),
       mayFail: this.#approved === null ? mayFail : undefined,
     };
     const child = new ServerProcess(
@@ -146,13 +155,17 @@ export class Prefork implements Group, ChildOwner {
 
   // ---- reloading ----
 
-  reload(names: readonly string[] | null, next: Options | null): Promise<ReloadReport> {
+  approved(): readonly ApprovedModule[] {
+    return this.#approved ?? [];
+  }
+
+  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
     return this.#inTurn(async () => {
       const children = [...this.#serving.values()];
       if (children.length === 0) return refusedReport("No process serves at the moment.", "Try again; the log tells why they ended.");
       this.#round = new Round(children.map(({ slot }) => slot));
       try {
-        return await this.#reloadAll(children, this.#round, names, next);
+        return await this.#reloadAll(children, this.#round, names, next, order);
       } finally {
         this.#round = null;
       }
@@ -164,10 +177,11 @@ export class Prefork implements Group, ChildOwner {
     round: Round,
     names: readonly string[] | null,
     next: Options | null,
+    order: ReloadOrder,
   ): Promise<ReloadReport> {
     const asked = children.map(async (child) => {
       try {
-        return await child.ask("reload", names, next);
+        return await child.ask("reload", names, next, order);
       } finally {
         // Whoever has answered without having proposed anything must not be waited for.
         round.lost(child.slot);
@@ -185,6 +199,7 @@ export class Prefork implements Group, ChildOwner {
 
   readonly calls: ChildOwner["calls"] = {
     reload: (_, names) => this.#setup.reload(names),
+    crashed: (_, ...crash) => this.#setup.crashed(...crash),
     snapshots: async () => {
       const processes = await this.snapshots();
       return { info: this.#setup.info(processes), processes };
