@@ -1,5 +1,5 @@
 /** The processes that are measured: starting and stopping them, their CPU time and their memory. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
@@ -145,8 +145,9 @@ export function familyCpuMicros(pid: number): number {
 }
 
 function childrenOf(pid: number): number[] {
-  const lists = readdirSync(`/proc/${pid}/task`).map((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1"));
-  return lists.flatMap((list) => list.split(" ").filter(Boolean).map(Number));
+  // Only the main thread starts processes; those of a Worker's would be its own.
+  const list = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1");
+  return list.split(" ").filter(Boolean).map(Number);
 }
 
 export function residentBytes(pid: number): number {

@@ -70,7 +70,7 @@ function readFlag(command: string, word: string, flags: Flags): { name: string; 
   const value = equals === -1 ? undefined : word.slice(equals + 1);
   const bare = spelled.replace(/^--?/, "");
   const isNamed = (name: string) => Object.hasOwn(flags, name) && flags[name]?.type !== "positional";
-  if (bare.length > 1 && isNamed(bare)) return { name: bare, isNegated: false, value };
+  if ((bare.length > 1 || spelled.startsWith("--")) && isNamed(bare)) return { name: bare, isNegated: false, value };
   const positive = bare.replace(/^no-/, "");
   if (positive !== bare && isNamed(positive) && flags[positive]?.type === "boolean") return { name: positive, isNegated: true, value };
   const short = /^-([a-zA-Z])(\d+)?$/.exec(spelled);

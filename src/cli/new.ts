@@ -1,9 +1,10 @@
 /**
  * `hrmr new NAME`: adds a module to the project of the working directory.
  */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, parse, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
+import { assetPath } from "../config/assets";
 import { loadConfig } from "../config/load";
 import { UserError } from "../config/user-error";
 import { type Flags, usageError } from "./flags";
@@ -15,25 +16,28 @@ const RESERVED_NAMES = ["lib", "node_modules"];
 const args = {
   name: { type: "positional", required: true, description: "The module's name: letters, digits, - and _, a letter first" },
   modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default: the project's" },
+  c: { type: "boolean", description: "A module in C, and hrmr.h for editors. Default: in TypeScript" },
 } as const satisfies Flags;
 
 export const newCommand = defineCommand({
   meta: { name: "new", description: "Add a module to the project" },
   args,
-  async run({ args: { name, modules } }) {
+  async run({ args: { name, modules, c } }) {
     checkName(name);
     const folder = resolve(modules ?? (await loadConfig(process.cwd())).options.modulesDir ?? "modules");
     checkFolder(folder);
     const taken = readdirSync(folder).find((entry) => isModuleOf(name, entry));
-    const path = join(folder, `${name}.ts`);
-    if (taken !== undefined || !writeNewFile(path, moduleText(name))) {
-      const there = relative(process.cwd(), join(folder, taken ?? `${name}.ts`));
+    const file = `${name}${c === true ? ".c" : ".ts"}`;
+    const path = join(folder, file);
+    if (taken !== undefined || !writeNewFile(path, c === true ? moduleInC(name) : moduleText(name))) {
+      const there = relative(process.cwd(), join(folder, taken ?? file));
       throw new UserError(`There is a module "${name}" already: ${there}.`, {
         code: "MODULE_EXISTS",
         hint: "Nothing was changed. Choose another name.",
       });
     }
-    console.log(`wrote  ${relative(process.cwd(), path)}`);
+    const written = c === true && writeNewFile(join(folder, HEADER), readFileSync(assetPath("src/module/hrmr.h"), "utf8")) ? [HEADER] : [];
+    for (const name of [file, ...written]) console.log(`wrote  ${relative(process.cwd(), join(folder, name))}`);
     console.log(
       `\nA running server takes it in with: hrmr send localhost:8080 RELOAD\nThen: hrmr send localhost:8080 '${routeKey(name)}bob'`,
     );
@@ -65,6 +69,13 @@ function isModuleOf(name: string, entry: string): boolean {
 
 function routeKey(name: string): string {
   return `${name.toUpperCase()} `;
+}
+
+/** The server takes its own; this one is for those who write. */
+const HEADER = "hrmr.h";
+
+function moduleInC(name: string): string {
+  return readFileSync(assetPath("src/cli/new.c"), "utf8").replaceAll("KEY ", routeKey(name));
 }
 
 function moduleText(name: string): string {

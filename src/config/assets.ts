@@ -6,6 +6,7 @@ export const ASSETS = [
   "src/module/contract.d.ts",
   "src/module/hrmr.h",
   "src/module/c/bridge.c",
+  "src/cli/new.c",
   "src/cli/test-contract.d.ts",
   "src/cli/test-kit.ts",
 ] as const;
