@@ -26,6 +26,7 @@ export class Chaos {
   readonly counts = new Map<string, number>();
   /** What did not come out as it should. */
   readonly problems: string[] = [];
+  kills = 0;
   /** From a kill to the full number of processes, in milliseconds. */
   readonly recoveriesMs: number[] = [];
   readonly #setup: ChaosSetup;
@@ -140,6 +141,7 @@ export class Chaos {
     const { server, world, random, processes } = this.#setup;
     const victim = random.pick((await server.pids()).serving);
     world.fates.kill(victim);
+    this.kills++;
     const killedAt = performance.now();
     process.kill(victim, "SIGKILL");
     await until(async () => {

@@ -6,7 +6,7 @@ import { OUTCOMES, type Tally } from "./tally";
 
 export interface Findings {
   readonly tally: Tally;
-  readonly chaos: Pick<Chaos, "counts" | "problems" | "recoveriesMs">;
+  readonly chaos: Pick<Chaos, "counts" | "problems" | "recoveriesMs" | "kills">;
   readonly log: LogCounts;
   readonly slopes: readonly Slope[];
   /** Of all processes together, without clients. */
@@ -27,6 +27,7 @@ export function verdictOf({ tally, chaos, log, slopes, descriptors, leftOpen }: 
   say(tally.total("wrong") > 0, `${tally.total("wrong")} wrong answers`);
   say(tally.total("lost") > 0, `${tally.total("lost")} lost without an excuse`);
   for (const [protocol, counts] of tally.counts) say(counts.right === 0, `${protocol}: no right answer at all`);
+  say(log.deaths !== chaos.kills, `${log.deaths} processes ended unasked, of which ${chaos.kills} were killed here`);
   for (const problem of chaos.problems) off.push(problem);
   for (const [line, count] of log.strange) off.push(`${count} times in the log: ${line.slice(0, 300)}`);
   for (const { pid, mbPerMinute } of slopes)

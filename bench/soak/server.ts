@@ -15,10 +15,12 @@ export interface LogCounts {
   readonly levels: Map<string, number>;
   /** Lines of level error that nothing here has brought about, and what is no line of the log: how often, by text. */
   readonly strange: Map<string, number>;
+  /** Processes that ended and were not told to. */
+  deaths: number;
 }
 
 export class SoakServer {
-  readonly log: LogCounts = { levels: new Map(), strange: new Map() };
+  readonly log: LogCounts = { levels: new Map(), strange: new Map(), deaths: 0 };
   readonly #child: Bun.Subprocess<"ignore", "pipe", "pipe">;
   readonly #control: string;
   readonly #expected: RegExp[] = [];
@@ -113,6 +115,7 @@ export class SoakServer {
     const told = /listening on|ready in|^WARNING|certificate/.test(line) ? { level: "start", msg: line } : parseLine(line);
     if (/listening on/.test(line)) this.#listening += `${line}\n`;
     this.log.levels.set(told.level, (this.log.levels.get(told.level) ?? 0) + 1);
+    if (/^process \d+ \(pid \d+\) ended: /.test(told.msg)) this.log.deaths++;
     const isStrange = told.level === "strange" || (told.level === "error" && !this.#expected.some((pattern) => pattern.test(told.msg)));
     if (isStrange) this.log.strange.set(told.msg, (this.log.strange.get(told.msg) ?? 0) + 1);
     const waiting = this.#waiting.filter(({ pattern }) => pattern.test(told.msg));
