@@ -128,7 +128,7 @@ for (const shell of SHELLS) {
     const complete = (line: string) => completers[shell](line.split(" "));
 
     test("completes commands", async () => {
-      expect(await complete("hrmr re")).toEqual(["reload", "restart"]);
+      expect(await complete("hrmr re")).toEqual(["reload", "remove", "restart"]);
       expect(await complete("hrmr comp")).toEqual(["completion"]);
     });
 

@@ -4,11 +4,12 @@
 import { existsSync, lstatSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../config/user-error";
-import { noServer } from "../control/client";
+import { type ControlTarget, noServer } from "../control/client";
 import { controlPath } from "../control/paths";
 import { fallbackStateDir } from "../server/folders";
 import { readHolder } from "../supervise/lock";
-import type { Flags } from "./flags";
+import { type Flags, usageError } from "./flags";
+import { readServer, type RemoteFlags, REMOTE_ARGS } from "./remote";
 import { resolveConfig } from "./start-options";
 
 /** The flags of every command that talks to a running server. */
@@ -21,10 +22,11 @@ export const CONTROL_ARGS = {
   config: { type: "string", alias: "c", valueHint: "file", description: "Config file of the server. Default hrmr.json, if there is one" },
   modules: { type: "string", valueHint: "dir", description: "Folder of the server's modules. Default modules" },
   state: { type: "string", valueHint: "dir", description: "Folder of the server's state. Default .hrmr beside the modules folder" },
+  ...REMOTE_ARGS,
   json: { type: "boolean", description: "Print JSON: what the control socket answers" },
 } as const satisfies Flags;
 
-export interface ControlFlags {
+export interface ControlFlags extends RemoteFlags {
   control?: string;
   config?: string;
   modules?: string;
@@ -46,13 +48,19 @@ interface Places {
 }
 
 /**
- * Finds the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the same config file and flags here;
+ * Finds the server: --server, or the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the same config file and flags here;
  * where nothing looks like a server's folder, that of the system's server.
  *
  * A mistake in the config file must not keep anybody from stopping a server: it is told only if the default place has no socket.
- * @throws UserError NO_SERVER naming the paths that were looked at, SERVER_UNREACHABLE, or what is wrong with the config file
+ * @throws UserError NO_SERVER naming the paths that were looked at, SERVER_UNREACHABLE, or what is wrong with the config file; as
+ *         `readServer`; BAD_VALUE for flags that name two servers
  */
-export async function findServer(flags: ControlFlags, env: Environment = process.env, cwd: string = process.cwd()): Promise<string> {
+export async function findServer(flags: ControlFlags, env: Environment = process.env, cwd: string = process.cwd()): Promise<ControlTarget> {
+  const remote = readServer(flags, cwd);
+  if (remote !== null && flags.control !== undefined) {
+    throw usageError("BAD_VALUE", "--server and --control name two servers.", "Pass one of them.");
+  }
+  if (remote !== null) return remote;
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
   if (named !== undefined) return resolve(cwd, named);
   let mistake: UserError | null = null;

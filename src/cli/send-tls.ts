@@ -40,7 +40,8 @@ export function readTlsFlags(flags: TlsFlags, isTlsAddress: boolean): ClientTls 
   return isInsecure || isTlsAddress || flags.tls === true ? { rejectUnauthorized: !isInsecure } : null;
 }
 
-function readAuthorities(file: string): string {
+/** @returns PEM. @throws UserError TLS_FILE */
+export function readAuthorities(file: string): string {
   const hint = "Name the PEM file of the authority that the server's certificate comes from.";
   let pem: string;
   try {

@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { UserError } from "../config/user-error";
-import { controlRequest } from "../control/client";
+import { type ControlTarget, controlRequest } from "../control/client";
 import type { ServerStatus } from "../observe/snapshot";
 import { isAlive } from "../supervise/lock";
 import { CONTROL_ARGS, findServer } from "./control-target";
@@ -41,7 +41,7 @@ export const stopCommand = defineCommand({
 });
 
 /** @returns the server's process id; null if it ended before it could tell */
-async function beginStop(path: string, force: boolean): Promise<number | null> {
+async function beginStop(path: ControlTarget, force: boolean): Promise<number | null> {
   try {
     const { body } = await controlRequest<{ pid: number }>(path, "POST", "/v1/stop", { force }, { timeoutMs: 15_000 });
     return body.pid;
@@ -52,10 +52,12 @@ async function beginStop(path: string, force: boolean): Promise<number | null> {
 }
 
 /** @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT */
-async function waitUntilGone(path: string, pid: number | null, timeoutMs: number): Promise<void> {
+async function waitUntilGone(path: ControlTarget, pid: number | null, timeoutMs: number): Promise<void> {
   const startedAt = performance.now();
   let isPatient = process.stderr.isTTY === true;
-  while ((pid !== null && isRunning(pid)) || (await isServing(path, pid))) {
+  // Of a server elsewhere the number means nothing here.
+  const isHere = typeof path === "string";
+  while ((isHere && pid !== null && isRunning(pid)) || (await isServing(path, pid))) {
     const waitedMs = performance.now() - startedAt;
     if (timeoutMs > 0 && waitedMs >= timeoutMs) {
       throw new UserError(
@@ -87,7 +89,7 @@ function isRunning(pid: number): boolean {
 }
 
 /** Whether the server still answers: its process cannot be seen from another container. One that has taken its place is not it. */
-async function isServing(path: string, pid: number | null): Promise<boolean> {
+async function isServing(path: ControlTarget, pid: number | null): Promise<boolean> {
   try {
     const { body } = await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: 1000 });
     return pid === null || body.pid === pid;

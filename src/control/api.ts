@@ -3,7 +3,7 @@
  */
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
-import type { Audit, AuditEntry } from "./audit";
+import { type Audit, type AuditEntry, verdictLine } from "./audit";
 import { type Body, readJson } from "./body";
 import { MODULE_ROUTES } from "./modules-api";
 import type { Operations } from "./operations";
@@ -124,8 +124,7 @@ interface Answered {
 
 function note(audit: Audit, what: Pick<AuditEntry, "by" | "action" | "modules">, answered: Answered): void {
   const { ok, text = "begun", modules = [], hash = null, sha256 = null } = answered;
-  const error = modules.map((module) => module.error).find((each) => each !== null);
-  audit.note({ ...what, ok, verdict: error ?? text, hash, upload: sha256 });
+  audit.note({ ...what, ok, verdict: verdictLine({ text, modules }), hash, upload: sha256 });
 }
 
 function refusalOf(error: unknown, report: ControlApi["report"]): Refused {

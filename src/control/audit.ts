@@ -53,6 +53,17 @@ export class AuditLog implements Audit {
   }
 }
 
+/** @returns the verdict of a report, in a line: of what failed, the first reason */
+export function verdictLine({
+  text,
+  modules,
+}: {
+  readonly text: string;
+  readonly modules: readonly { readonly error: string | null }[];
+}): string {
+  return modules.map(({ error }) => error).find((error) => error !== null) ?? text;
+}
+
 function append(path: string, line: string): void {
   const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, OWNER_ONLY);

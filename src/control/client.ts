@@ -1,9 +1,21 @@
 /**
- * Requests to a running server's control socket.
+ * Requests to a running server's control API: by its socket, or over TCP.
  */
 import { accessSync, constants, statSync } from "node:fs";
 import { UserError } from "../config/user-error";
 import { SERVER_NAME } from "./reply";
+
+/** A server elsewhere (`control.listen`). */
+export interface RemoteServer {
+  /** http://HOST:PORT or https://HOST:PORT */
+  readonly url: string;
+  readonly token: string;
+  /** PEM: what its certificate must come from. Default: what this system trusts. */
+  readonly ca?: string;
+}
+
+/** The path of a control socket, or a server elsewhere. */
+export type ControlTarget = string | RemoteServer;
 
 export interface ControlReply<Body> {
   readonly status: number;
@@ -22,36 +34,56 @@ const MAX_PATH_BYTES = 107;
 /**
  * Sends one request and reads the reply: JSON, or else its text.
  *
- * @param path  of the socket
  * @param route  with its version: "/v1/status"
+ * @param body   JSON, or files
  * @returns also a report of what failed (422) and a server that is not ready (503)
- * @throws UserError NO_SERVER, SERVER_DEAD, CONTROL_DENIED, NOT_HRMR, CONTROL_LOST, CONTROL_TIMEOUT; CONTROL_REFUSED with the server's words
+ * @throws UserError NO_SERVER, SERVER_DEAD, CONTROL_DENIED, NOT_HRMR, CONTROL_LOST, CONTROL_TIMEOUT, TLS_UNTRUSTED; CONTROL_REFUSED with
+ *         the server's words
  */
 export async function controlRequest<Body>(
-  path: string,
-  method: "GET" | "POST",
+  target: ControlTarget,
+  method: "GET" | "POST" | "DELETE",
   route: string,
   body?: object,
   { timeoutMs = method === "GET" ? LOOK_TIMEOUT_MS : 0 }: RequestOptions = {},
 ): Promise<ControlReply<Body>> {
-  mustBeSocket(path);
-  const response = await fetch(`http://hrmr${route}`, {
-    unix: path,
+  const { url, init } = reach(target);
+  const response = await fetch(`${url}${route}`, {
+    ...init,
     method,
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body: body instanceof FormData ? body : JSON.stringify(body) }),
     ...(timeoutMs > 0 ? { signal: AbortSignal.timeout(timeoutMs) } : {}),
+    // Of somebody else's: the token is for this server alone.
+    redirect: "manual",
     // Bun's own ends a request after 5 minutes; a reload may take as long as it takes.
     timeout: false,
   } as RequestInit).catch((cause: unknown) => {
-    throw unanswered(path, cause as NodeJS.ErrnoException, timeoutMs);
+    throw unanswered(target, cause as NodeJS.ErrnoException, timeoutMs);
   });
-  if (response.headers.get("Server") !== SERVER_NAME) throw notHrmr(path);
-  return { status: response.status, body: (await readReply(response, path)) as Body };
+  if (response.headers.get("Server") !== SERVER_NAME) throw notHrmr(target);
+  return { status: response.status, body: (await readReply(response, target)) as Body };
 }
 
-async function readReply(response: Response, path: string): Promise<unknown> {
+/** What fetch is called with. @throws UserError as `mustBeSocket` */
+function reach(target: ControlTarget): { url: string; init: object } {
+  if (typeof target === "string") {
+    mustBeSocket(target);
+    return { url: "http://hrmr", init: { unix: target } };
+  }
+  const { url, token, ca } = target;
+  // Bun sends what is not encrypted by way of $HTTP_PROXY, the token with it, and no option of a request keeps it from that.
+  if (url.startsWith("http:")) process.env["NO_PROXY"] = "*";
+  return { url, init: { headers: { Authorization: `Bearer ${token}` }, ...(ca === undefined ? {} : { tls: { ca } }) } };
+}
+
+/** For messages. */
+function nameOf(target: ControlTarget): string {
+  return typeof target === "string" ? target : target.url;
+}
+
+async function readReply(response: Response, target: ControlTarget): Promise<unknown> {
   const text = await response.text().catch((cause: unknown) => {
-    throw unanswered(path, cause as NodeJS.ErrnoException, 0);
+    throw unanswered(target, cause as NodeJS.ErrnoException, 0);
   });
   if (!response.headers.get("Content-Type")?.startsWith("application/json")) return text;
   const body: unknown = JSON.parse(text);
@@ -96,37 +128,65 @@ function denied(path: string, cause: unknown): UserError {
   });
 }
 
-function notHrmr(path: string): UserError {
-  return new UserError(`What is at ${path} is not the control socket of hrmr.`, {
+function notHrmr(target: ControlTarget): UserError {
+  if (typeof target !== "string") {
+    return new UserError(`What answers at ${target.url} is not the control port of hrmr.`, {
+      code: "NOT_HRMR",
+      hint: "Name the address that control.listen has in the server's configuration; its ordinary listeners don't take this.",
+    });
+  }
+  return new UserError(`What is at ${target} is not the control socket of hrmr.`, {
     code: "NOT_HRMR",
     hint: "Check the path; `hrmr status` in the server's folder finds it by itself.",
   });
 }
 
-function unanswered(path: string, cause: NodeJS.ErrnoException, timeoutMs: number): UserError {
+function unanswered(target: ControlTarget, cause: NodeJS.ErrnoException, timeoutMs: number): UserError {
   const { code, name } = cause;
   if (name === "TimeoutError") {
-    return new UserError(`The server at ${path} did not answer in ${timeoutMs / 1000} s.`, {
+    return new UserError(`The server at ${nameOf(target)} did not answer in ${timeoutMs / 1000} s.`, {
       code: "CONTROL_TIMEOUT",
       hint: "It hangs, or is very busy: its log may tell why. SIGKILL ends it in any case.",
       cause,
     });
   }
-  if (code === "ENOENT") return noServer([path], cause);
-  if (code === "EACCES" || code === "EPERM") return denied(path, cause);
+  if (code === "ECONNRESET" || code === "ConnectionClosed") return lost(target, cause);
+  if (typeof target !== "string") return unreached(target, cause);
+  if (code === "ENOENT") return noServer([target], cause);
+  if (code === "EACCES" || code === "EPERM") return denied(target, cause);
   if (code === "ECONNREFUSED") {
-    return new UserError(`No hrmr server runs here: nobody answers at ${path}, which a server that was killed left behind.`, {
+    return new UserError(`No hrmr server runs here: nobody answers at ${target}, which a server that was killed left behind.`, {
       code: "SERVER_DEAD",
       hint: "`hrmr start` starts one; the file that is left is no obstacle.",
       cause,
     });
   }
-  if (code === "ECONNRESET" || code === "ConnectionClosed") {
-    return new UserError(`The server at ${path} ended the connection before it had answered.`, {
-      code: "CONTROL_LOST",
-      hint: "It stopped, or is not hrmr: `hrmr status` shows whether it runs.",
+  return notHrmr(target);
+}
+
+function lost(target: ControlTarget, cause: NodeJS.ErrnoException): UserError {
+  return new UserError(`The server at ${nameOf(target)} ended the connection before it had answered.`, {
+    code: "CONTROL_LOST",
+    hint: "It stopped, or is not hrmr: `hrmr status` shows whether it runs.",
+    cause,
+  });
+}
+
+/** What a certificate is refused for. */
+const UNTRUSTED = /CERT|VERIFY|SELF_SIGNED|ISSUER/;
+
+function unreached({ url }: RemoteServer, cause: NodeJS.ErrnoException): UserError {
+  const reason = cause.code ?? cause.message;
+  if (UNTRUSTED.test(reason)) {
+    return new UserError(`${url} is not trusted: ${cause.message}.`, {
+      code: "TLS_UNTRUSTED",
+      hint: "Pass --tls-ca FILE with the certificate of its authority, or its own.",
       cause,
     });
   }
-  return notHrmr(path);
+  const hint =
+    reason === "EPROTO"
+      ? "It speaks no TLS, it seems: write tcp:// instead of tls://."
+      : "Is the server running, and is control.listen set?";
+  return new UserError(`Cannot reach the server at ${url} (${reason}).`, { code: "CANNOT_CONNECT", hint, cause });
 }

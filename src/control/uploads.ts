@@ -10,7 +10,7 @@ import { type ReadFiles, readFiles } from "../module/read-files";
 import { Exchange, type StagingFolders } from "../module/staging";
 import type { Turn } from "../module/turn";
 import { layOut, type ModuleContent } from "../module/upload-names";
-import type { ModuleFiles, PushReport, ReloadReport, UploadLimits, UploadOperations } from "./operations";
+import type { ModuleFiles, PushReport, ReloadReport, ReloadRequest, UploadLimits, UploadOperations } from "./operations";
 
 export interface UploadHost {
   /** null: nothing may be changed now, since the server starts, stops or is being replaced. */
@@ -20,7 +20,7 @@ export interface UploadHost {
   /** Of all that reads modules' files or changes them. */
   readonly turn: Turn;
   /** Loads these modules, in the caller's turn. @param source  begins the log line */
-  reload(names: readonly string[], source: string): Promise<ReloadReport>;
+  reload(names: readonly string[], source: string, request: ReloadRequest): Promise<ReloadReport>;
   /** Of the version that serves; null: none does. */
   hashOf(module: string): Promise<string | null>;
 }
@@ -77,13 +77,14 @@ export class Uploads implements UploadOperations {
   async #load(exchange: Exchange, module: string, what: string): Promise<ReloadReport> {
     let report: ReloadReport | null = null;
     try {
-      report = await this.#host.reload([module], what);
+      // What was rolled back from before may be sent again: somebody wants it.
+      report = await this.#host.reload([module], what, what === "push" ? { from: "push", force: true } : {});
       if (report.ok) return report;
     } finally {
       if (report?.ok !== true) {
         exchange.undo();
         // What serves is what is on the disk again, and nothing has failed.
-        await this.#host.reload([module], `${what} undone`);
+        await this.#host.reload([module], `${what} undone`, {});
       }
     }
     return { ...report, text: toldUndone(report.text, what) };

@@ -7,10 +7,12 @@ import { version } from "../../package.json";
 import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
 import { UserError } from "../config/user-error";
-import { AuditLog } from "../control/audit";
+import type { ControlApi } from "../control/api";
+import { AuditLog, verdictLine } from "../control/audit";
 import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../control/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
+import { ControlPort } from "../control/tcp";
 import { Uploads } from "../control/uploads";
 import { SingleFlight } from "../module/single-flight";
 import { recoverExchange } from "../module/staging";
@@ -85,6 +87,8 @@ class Master implements Operations {
   readonly #departed = new Departed();
   #running: Running | null = null;
   #control: ControlServer | null = null;
+  #controlPort: ControlPort | null = null;
+  #audit: AuditLog | null = null;
   #watcher: Watcher | null = null;
   #isStopping = false;
   #isHandingOver = false;
@@ -102,7 +106,7 @@ class Master implements Operations {
     this.#handleSignals();
     try {
       const running = await this.#open(await this.#setup.resolve(), estate);
-      const summary = await this.#serve(running);
+      const summary = withControlPort(await this.#serve(running, estate), this.#controlPort);
       this.#running = running;
       await running.history.begin(running.group.approved());
       running.log.onRotate(() => running.group.reopenLogs());
@@ -161,7 +165,7 @@ class Master implements Operations {
     throw noPrefork(processes);
   }
 
-  async #serve(running: Running): Promise<StartSummary> {
+  async #serve(running: Running, estate: Estate | null): Promise<StartSummary> {
     const { group, holdings, config, folders } = running;
     try {
       const summary = await group.start();
@@ -170,20 +174,26 @@ class Master implements Operations {
       const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
       this.#control = await openControlSocket({ path, operations: this, log: running.log, audit });
       // The last step that is taken from the old process: nothing fails behind it.
+      this.#audit = audit;
+      this.#controlPort = openControlPort(running, estate !== null, { operations: this, audit, report: reportTo(running.log) });
       holdings.takeLocks();
       return summary;
     } catch (error) {
       await group.drain("the start failed");
       holdings.abandon();
+      await this.#controlPort?.close();
       throw error;
     }
   }
 
   /** What the server, or each of its processes, turns to. */
   readonly #uplink: Uplink = {
-    reload: (names) => this.reload(names),
+    reload: (names) => this.#audited("RELOAD of a client", names, this.reload(names)),
+    stop: (reason) => {
+      this.#auditStop(reason);
+      this.stop(reason, false);
+    },
     crashed: async (name, number, reason, isLoop) => (await this.#running?.history.crashed(name, number, reason, isLoop)) ?? false,
-    stop: (reason) => this.stop(reason, false),
     snapshots: async () => await this.#everything(),
     publish: () => {},
   };
@@ -299,7 +309,8 @@ class Master implements Operations {
     turn: this.#turn,
     folders: () => (this.#isStopping ? null : (this.#running?.folders ?? null)),
     options: () => this.#running?.config.options ?? defaultOptions(),
-    reload: (names, source) => this.#reload(wishFor([...names], source, { from: "push", force: true })),
+    this.#controlPort?.refresh();
+    reload: (names, source, request) => this.#reload(wishFor([...names], source, request)),
     hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
   });
 
@@ -387,6 +398,8 @@ class Master implements Operations {
   stop(reason: string, force: boolean): void {
     if (this.#running === null) return;
     if (!this.#isStopping) {
+    // Of the two that share it, only the successor shall be asked.
+    void this.#controlPort?.close();
       this.#isStopping = true;
       this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
       this.#notifier.stopping(reason);
@@ -405,7 +418,7 @@ class Master implements Operations {
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
     await running.group.drain(reason);
     clearInterval(extending);
-    await this.#control?.close();
+    await Promise.all([this.#control?.close(), this.#controlPort?.close()]);
     if (successor === null) running.holdings.release();
     this.#notifier.close();
     this.#ended.resolve(0);
@@ -418,10 +431,13 @@ class Master implements Operations {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
         if (this.#isStopping || this.#running === null) this.#endNow(EXIT_CODES[signal]);
-        else this.stop(signal, false);
+        else {
+          this.#auditStop(signal);
+          this.stop(signal, false);
+        }
       });
     }
-    process.on("SIGHUP", () => void this.reload(null, {}, "SIGHUP"));
+    process.on("SIGHUP", () => void this.#audited("SIGHUP", null, this.reload(null, {}, "SIGHUP")));
     process.on("SIGUSR2", () => void this.upgrade());
   }
 
@@ -434,6 +450,18 @@ class Master implements Operations {
 
 function cannotChange(keys: readonly string[]): ReloadReport {
   const names = keys.join(", ");
+  // ---- the audit log: what does not come by the control API, which keeps its own ----
+
+  async #audited(by: string, modules: readonly string[] | null, reload: Promise<ReloadReport>): Promise<ReloadReport> {
+    const report = await reload;
+    this.#audit?.note({ by, action: "reload", modules, ok: report.ok, verdict: verdictLine(report), hash: null, upload: null });
+    return report;
+  }
+
+  #auditStop(by: string): void {
+    this.#audit?.note({ by, action: "stop", modules: null, ok: true, verdict: "begun", hash: null, upload: null });
+  }
+
   return refusedReport(
     `the configuration was not reloaded: ${names} cannot change while the server runs, and nothing was changed.`,
     `Put ${keys.length === 1 ? "it" : "them"} back, or stop the server and start it again.`,
@@ -449,4 +477,22 @@ function recoverUpload(folders: Folders, log: ProcessLog): void {
 /** What `systemctl status` shows. */
 function statusLine({ modules, routes, listening }: StartSummary): string {
   return `${modules} modules, ${routes} routes on ${listening.join(", ")}`;
+/** @param isTakeover  the predecessor listens there still */
+function openControlPort({ config, log }: Running, isTakeover: boolean, api: ControlApi): ControlPort | null {
+  const { control, tls } = config.options;
+  if (control.listen === null || control.tokenFile === null) return null;
+  return new ControlPort({ url: control.listen, tokenFile: control.tokenFile, tls, isTakeover, api, log });
+}
+
+function reportTo(log: ProcessLog): (error: unknown) => void {
+  return (error) => log.error("control.listen:", error);
+}
+
+/** The person who starts the server is told of the port. */
+function withControlPort(summary: StartSummary, port: ControlPort | null): StartSummary {
+  if (port === null) return summary;
+  const risk = port.isRisky ? ", without TLS: whoever is on the way can read the token" : "";
+  return { ...summary, notes: [...summary.notes, `control on ${port.url} for who has the token${risk}`] };
+}
+
 }

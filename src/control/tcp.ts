@@ -1,0 +1,167 @@
+/**
+ * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by default.
+ */
+import { readFileSync } from "node:fs";
+import { formatListen, parseListen } from "../config/listen";
+import type { TlsOptions } from "../config/options";
+import { UserError } from "../config/user-error";
+import type { ServerLog } from "../observe/log";
+import { isLoopback } from "../server/client";
+import { listenError } from "../server/listen-error";
+import { answerControl, type ControlApi } from "./api";
+import { Bearer, mustNotBeBrowser } from "./bearer";
+import { Refused, replyRefused } from "./reply";
+import { NO_BODY_LIMIT } from "./server";
+
+export interface ControlPortOptions {
+  /** `control.listen`. */
+  readonly url: string;
+  /** `control.tokenFile`. */
+  readonly tokenFile: string;
+  /** Read at each `refresh`. */
+  readonly tls: TlsOptions;
+  /** Another process of this server may still listen there, and is about to end. */
+  readonly isTakeover: boolean;
+  readonly api: ControlApi;
+  readonly log: Pick<ServerLog, "warn" | "error">;
+}
+
+/** What may be open without having shown a token. In seconds. */
+const IDLE_S = 30;
+/** What is under way when the port is closed. In milliseconds. */
+const CLOSE_DEADLINE_MS = 1000;
+
+type Server = Bun.Server<undefined>;
+type Pair = { readonly cert: string; readonly key: string };
+
+export class ControlPort {
+  readonly #options: ControlPortOptions;
+  readonly #bearer: Bearer;
+  readonly #host: string;
+  readonly #isTls: boolean;
+  #pair: Pair | null;
+  #server: Server;
+
+  /**
+   * Reads the token, and listens.
+   *
+   * @throws UserError TOKEN_FILE, TLS_FILE or LISTEN_FAILED
+   */
+  constructor(options: ControlPortOptions) {
+    const address = addressOf(options.url);
+    this.#options = options;
+    this.#host = address.host;
+    this.#isTls = address.transport === "tls";
+    this.#bearer = new Bearer(options.tokenFile, options.log);
+    this.#pair = this.#isTls ? readPair(options.tls) : null;
+    if (!options.isTakeover) mustBeFree(options.url);
+    this.#server = this.#listen(address.port);
+  }
+
+  /** With the real port. */
+  get url(): string {
+    return formatListen({ transport: this.#isTls ? "tls" : "tcp", host: this.#host, port: this.#server.port ?? 0 });
+  }
+
+  /** A person should know that whoever listens in on the way has the token. */
+  get isRisky(): boolean {
+    return !this.#isTls && this.#host !== "localhost" && !isLoopback(this.#host);
+  }
+
+  /** Reads the token and the certificate anew. What fails is logged, and the old one stays. */
+  refresh(): void {
+    try {
+      this.#bearer.refresh();
+      if (this.#isTls) this.#refreshPair();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      this.#options.log.error(`control.listen: ${error.message} The old one stays in use. ${error.hint ?? ""}`.trimEnd());
+    }
+  }
+
+  /** Takes no more requests, and lets those under way end, for a second at most. */
+  async close(): Promise<void> {
+    this.#bearer.close();
+    await end(this.#server);
+  }
+
+  /** Bun has no way to exchange a certificate: another server takes the port over, beside the old one for an instant. */
+  #refreshPair(): void {
+    const pair = readPair(this.#options.tls);
+    if (pair.cert === this.#pair?.cert && pair.key === this.#pair.key) return;
+    this.#pair = pair;
+    const old = this.#server;
+    this.#server = this.#listen(old.port ?? 0);
+    void end(old);
+  }
+
+  #listen(port: number): Server {
+    const { url } = this.#options;
+    try {
+      return Bun.serve({
+        hostname: this.#host,
+        port,
+        // A successor binds it before this one lets go.
+        reusePort: true,
+        idleTimeout: IDLE_S,
+        maxRequestBodySize: NO_BODY_LIMIT,
+        development: false,
+        ...(this.#pair === null ? {} : { tls: this.#pair }),
+        fetch: (request, server) => this.#answer(request, server),
+      });
+    } catch (cause) {
+      throw listenError(addressOf(url), cause);
+    }
+  }
+
+  async #answer(request: Request, server: Server): Promise<Response> {
+    const address = (server.requestIP(request)?.address ?? "unknown").replace(/^::ffff:(?=\d+\.)/, "");
+    try {
+      mustNotBeBrowser(request, this.#host, this.#isTls);
+      await this.#bearer.check(request, address);
+    } catch (error) {
+      if (error instanceof Refused) return replyRefused(error);
+      throw error;
+    }
+    // A reload may take longer than any.
+    server.timeout(request, 0);
+    return await answerControl(request, address, this.#options.api);
+  }
+}
+
+function addressOf(url: string): { transport: "tcp" | "tls"; host: string; port: number } {
+  const address = parseListen(url);
+  if (address?.transport === "tcp" || address?.transport === "tls") return { ...address, transport: address.transport };
+  throw new Error(`${url} is no tcp:// or tls:// URL.`);
+}
+
+/** The port can be bound beside another one that shares it: whether that is somebody else's is found out before. */
+function mustBeFree(url: string): void {
+  const address = addressOf(url);
+  try {
+    Bun.listen({ hostname: address.host, port: address.port, socket: { data: () => {} } }).stop(true);
+  } catch (cause) {
+    throw listenError(address, cause);
+  }
+}
+
+function readPair({ certFile, keyFile }: TlsOptions): Pair {
+  return { cert: readPem(certFile), key: readPem(keyFile) };
+}
+
+function readPem(file: string | null): string {
+  try {
+    return readFileSync(file ?? "", "latin1");
+  } catch (cause) {
+    throw new UserError(`The TLS file ${file} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, {
+      code: "TLS_FILE",
+      hint: "Check the path in tls.certFile and tls.keyFile, and who may read it.",
+      cause,
+    });
+  }
+}
+
+async function end(server: Server): Promise<void> {
+  await Promise.race([server.stop(), Bun.sleep(CLOSE_DEADLINE_MS)]);
+  await server.stop(true);
+}
