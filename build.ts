@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { ASSETS } from "./src/config/assets";
 import { VERSION } from "./src/cli/version";
 
-const ENTRIES = ["src/main.ts", "src/host/worker.ts", "src/module/probe-worker.ts"];
+const ENTRIES = ["src/main.ts", "src/host/worker.ts", "src/host/watchdog-worker.ts", "src/module/probe-worker.ts"];
 
 const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });
 const { target } = values;

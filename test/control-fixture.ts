@@ -91,6 +91,8 @@ export const MODULE: ModuleStatus = {
   loadedAt: "2026-01-02T03:04:05.000Z",
   routes: ["GET /greet", "GREET\n"],
   inFlight: 0,
+  blockedCount: 0,
+  longestBlockedMs: 0,
   calls: 1_234_567,
   errors: 0,
   p50Ms: 0.4,
@@ -121,4 +123,7 @@ export const STATUS: ServerStatus = {
   pool: { threads: 4, busy: 1, queued: 0, workers: [] },
   modules: [MODULE],
   reloads: { ok: 1, failed: 0, last: null, lastSuccessAt: null, phaseSeconds: {} },
+  blocked: [],
+  leaked: [],
+  shared: [],
 };

@@ -54,6 +54,8 @@ export interface Timeouts {
   drainMs: number;
   /** A module's load, setup and check together. Default 5000. */
   loadMs: number;
+  /** How long inline code may keep the event loop for itself before that is told in the log, while it lasts. Default 1000. 0: nobody looks. */
+  blockedMs: number;
 }
 
 export const TLS_VERSIONS = ["1.2", "1.3"] as const;
@@ -270,6 +272,7 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
   writeMs: 30_000,
   drainMs: 30_000,
   loadMs: 5000,
+  blockedMs: 1000,
 };
 
 export const DEFAULT_TLS: TlsOptions = {

@@ -81,6 +81,7 @@ const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ev
   writeMs: timeout("A client that takes nothing of what was written to it, before it is cut"),
   drainMs: timeout("What is still under way on a replaced version, or at a shutdown, before it is cut"),
   loadMs: timeout("A module's import; its setup and check together; handoff and dispose each"),
+  blockedMs: timeout("Inline code that keeps the event loop for itself, before the log says who it is. 0: nobody looks"),
 });
 
 const log = group(DEFAULT_LOG, "What the server tells of itself, and where", {

@@ -4,7 +4,8 @@
  * and then.
  */
 import { asHost } from "./host-context";
-import { type DisposedVersion, type LeakSnapshot, LeakWatch } from "./leaks";
+import type { LeakSnapshot } from "../observe/snapshot";
+import { type DisposedVersion, LeakWatch } from "./leaks";
 
 const QUIET_MS = 300;
 const DISPOSALS_PER_GC = 250;

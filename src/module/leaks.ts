@@ -2,6 +2,7 @@
  * What a version leaves behind when it goes: what the host had to take away, and versions that stay in memory because something else
  * still refers to them.
  */
+import type { LeakSnapshot } from "../observe/snapshot";
 
 /** What a version had not put away itself. */
 export interface LeftBehind {
@@ -25,15 +26,6 @@ export function leftBehindText({ listeners, globals, timers, descriptors }: Left
   if (descriptors > 0) parts.push(`${counted(descriptors, "open socket or file", "open sockets or files")} (closed)`);
   if (globals.length > 0) parts.push(`${globals.map((name) => `globalThis.${name}`).join(", ")} (stays)`);
   return parts.length === 0 ? null : parts.join(", ");
-}
-
-/** A version that is disposed, and still in memory. */
-export interface LeakSnapshot {
-  readonly module: string;
-  readonly generation: number;
-  /** When it was disposed. ISO 8601. */
-  readonly since: string;
-  readonly why: string;
 }
 
 /** A version that was disposed. */

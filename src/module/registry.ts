@@ -4,10 +4,11 @@
  * that covered its wish.
  */
 import type { ServerLog } from "../observe/log";
+import type { LeakSnapshot } from "../observe/snapshot";
 import type { Generation } from "./generation";
 import { type ApprovedModule, approvedModules, loadApproved } from "./approved";
 import { Collector } from "./collector";
-import { type LeakSnapshot, type LeftBehind, leftBehindText } from "./leaks";
+import { type LeftBehind, leftBehindText } from "./leaks";
 import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
 import { runReload } from "./reload";
 import { ReloadTotals } from "./reload-totals";

@@ -3,6 +3,7 @@
  * when the version that asked for it goes, and is closed when the server ends.
  */
 import type { LoadSpec } from "../host/spec";
+import type { SharedSnapshot } from "../observe/snapshot";
 import type { Log, SharedResources, SharedScope } from "./contract";
 import { asHost } from "./host-context";
 
@@ -10,17 +11,6 @@ type Close = (value: unknown) => unknown;
 
 /** Who opens: a load of a module. */
 type SharedUser = Pick<LoadSpec, "name" | "generation" | "id">;
-
-/** For status. */
-export interface SharedSnapshot {
-  readonly name: string;
-  /** null: all modules share it. */
-  readonly module: string | null;
-  readonly openedBy: { readonly module: string; readonly generation: number };
-  /** ISO 8601. */
-  readonly since: string;
-  readonly isOpen: boolean;
-}
 
 interface Resource {
   readonly name: string;

@@ -1,6 +1,7 @@
 /**
  * GET /metrics: the figures of all processes for Prometheus. Pure. docs/metrics.md tells what each one means.
  */
+import { writeBlocked } from "./conduct";
 import { Exposition } from "./exposition";
 import { addCalls, LATENCY_BOUNDS } from "./figures";
 import { addConnections, addCounters, addPools, mergeModules, mergeReloads, type MergedModule, readinessOf } from "./report";
@@ -149,4 +150,5 @@ function writeProcesses(out: Exposition, processes: readonly ProcessSnapshot[]):
   write("hrmr_process_resident_memory_bytes", "gauge", "Memory in use.", ({ memoryBytes }) => memoryBytes);
   write("hrmr_process_cpu_seconds_total", "counter", "CPU time used.", ({ cpuSeconds }) => cpuSeconds);
   write("hrmr_process_open_fds", "gauge", "Open file descriptors.", ({ openDescriptors }) => openDescriptors);
+  writeBlocked(out, inSlots.values());
 }

@@ -1,8 +1,10 @@
 /**
  * From the snapshots of all processes to what an operator asks for: the state of the whole server, and whether it is ready. Pure.
  */
+import { mergeBlocked, mergeLeaked, mergeShared } from "./conduct";
 import { addCalls, percentileMs } from "./figures";
 import type {
+  BlockedSnapshot,
   CallSnapshot,
   DepartedCounts,
   ModuleProcessSnapshot,
@@ -24,8 +26,9 @@ const MAX_REASON = 200;
 
 /** @param processes those that answered, in order of their slots */
 export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]): ServerStatus {
+  const blocked = mergeBlocked(processes);
   const modules = mergeModules(processes, info.departed).map((module) => {
-    return moduleStatus(module, info.versionNotes?.[module.name] ?? []);
+    return moduleStatus(module, blocked, info.versionNotes?.[module.name] ?? []);
   });
   const { messages, httpRequests, errors } = addCounters(info, processes);
   const isWhole = processes.length >= info.wantedProcesses && modules.every(({ state }) => state === "serving");
@@ -56,6 +59,9 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     pool: addPools(processes),
     modules,
     reloads: mergeReloads(processes),
+    blocked,
+    leaked: mergeLeaked(processes),
+    shared: mergeShared(processes),
   };
 }
 
@@ -147,7 +153,12 @@ function mergeGenerations(all: Generations): Generations {
     .sort((a, b) => a.number - b.number);
 }
 
-function moduleStatus({ live, old, gone, ...module }: MergedModule, notes: readonly string[]): ModuleStatus {
+function moduleStatus(
+  { live, old, gone, ...module }: MergedModule,
+  blocked: readonly BlockedSnapshot[],
+  notes: readonly string[],
+): ModuleStatus {
+  const block = blocked.find((each) => each.module === module.name);
   const all = addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])]);
   return {
     name: module.name,
@@ -158,6 +169,8 @@ function moduleStatus({ live, old, gone, ...module }: MergedModule, notes: reado
     loadedAt: live?.loadedAt ?? null,
     routes: module.routes.map(({ key }) => key),
     inFlight: live?.inFlight ?? 0,
+    blockedCount: block?.count ?? 0,
+    longestBlockedMs: block?.longestMs ?? 0,
     calls: all.calls,
     errors: all.errors,
     p50Ms: live === null ? null : rounded(percentileMs(live.figures, 0.5)),

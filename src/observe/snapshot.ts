@@ -65,6 +65,36 @@ export interface ModuleSnapshot {
   readonly quarantine?: QuarantineSnapshot | null;
 }
 
+/** How often and how long one module has blocked the event loop of a process. */
+export interface BlockedSnapshot {
+  /** null: nobody knows who it was. */
+  readonly module: string | null;
+  readonly count: number;
+  readonly longestMs: number;
+  readonly totalMs: number;
+}
+
+/** A version that is disposed, and still in memory: something outside of it refers to it. */
+export interface LeakSnapshot {
+  readonly module: string;
+  readonly generation: number;
+  /** When it was disposed. ISO 8601. */
+  readonly since: string;
+  readonly why: string;
+}
+
+/** Something that modules have had opened by `context.shared`. */
+export interface SharedSnapshot {
+  readonly name: string;
+  /** null: all modules share it. */
+  readonly module: string | null;
+  readonly openedBy: { readonly module: string; readonly generation: number };
+  /** ISO 8601. */
+  readonly since: string;
+  /** false: it is being opened. */
+  readonly isOpen: boolean;
+}
+
 export interface ReloadSnapshot {
   readonly ok: number;
   readonly failed: number;
@@ -106,6 +136,12 @@ export interface ProcessSnapshot {
   readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
   readonly modules: readonly ModuleSnapshot[];
   readonly reloads: ReloadSnapshot;
+  /** Of its event loop, by module. Not there: none. */
+  readonly blocked?: readonly BlockedSnapshot[];
+  /** Of its main thread. Not there: none. */
+  readonly leaked?: readonly LeakSnapshot[];
+  /** Of its main thread. Not there: none. */
+  readonly shared?: readonly SharedSnapshot[];
 }
 
 /** What is known of the whole server beside its processes' snapshots. */
@@ -173,6 +209,11 @@ export interface ServerStatus {
   readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
   readonly modules: readonly ModuleStatus[];
   readonly reloads: ReloadSnapshot;
+  /** Who has kept an event loop for longer than timeouts.blockedMs. */
+  readonly blocked: readonly BlockedSnapshot[];
+  /** Versions that are disposed and still in memory. */
+  readonly leaked: readonly LeakSnapshot[];
+  readonly shared: readonly SharedSnapshot[];
 }
 
 export interface ModuleStatus {
@@ -185,6 +226,9 @@ export interface ModuleStatus {
   readonly loadedAt: string | null;
   readonly routes: readonly string[];
   readonly inFlight: number;
+  /** How often it kept an event loop for longer than timeouts.blockedMs, and for how long at most. */
+  readonly blockedCount: number;
+  readonly longestBlockedMs: number;
   /** Of all versions since the start. */
   readonly calls: number;
   readonly errors: number;

@@ -5,6 +5,7 @@
 import { asBuffer } from "./message";
 import type { Client, Connection } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
+import { ROUTE, RUNNING } from "../module/running";
 import { HeldBytes } from "./held";
 import type { Protocol, Wire } from "./wire";
 
@@ -193,6 +194,7 @@ export class HandedConnection implements Protocol, InFlight {
     route.generation.enter(this);
     let running: unknown;
     try {
+      RUNNING[ROUTE] = route.index;
       running = route.generation.run(
         route.handler as (...args: unknown[]) => unknown,
         new AuthorConnection(this),

@@ -8,6 +8,7 @@ import { Acceptance, checkResponse, makeNext } from "../module/middleware";
 import { isThenable } from "../module/returned";
 import { requestContext } from "../module/request-context";
 import type { BoundRoute, InFlight } from "../module/route";
+import { ROUTE, RUNNING } from "../module/running";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/http1/response";
 import type { Dispatch } from "../protocol/wire";
 import { NO_MATCH } from "../router/match";
@@ -136,6 +137,7 @@ class Passage {
   #callRoute(request: Request): unknown {
     const route = this.#route;
     try {
+      RUNNING[ROUTE] = route.index;
       const result = route.generation.run(route.handler as unknown as Handler, request, this.#context);
       if (!isThenable(result)) return result;
       return Promise.resolve(result).then(undefined, (error: unknown) => {

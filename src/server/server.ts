@@ -11,6 +11,7 @@ import { Hosts } from "../host/hosts";
 import { Pool } from "../host/pool";
 import { Processes } from "../host/processes";
 import type { LoadSpec } from "../host/spec";
+import { Watchdog } from "../host/watchdog";
 import { registerHrmrModule } from "../module/api";
 import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
@@ -189,6 +190,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #fairShare: FairShare | null;
   readonly #probe: Probe;
   readonly #token = new CommandToken();
+  readonly #watchdog: Watchdog;
   #registry: Registry | null = null;
   #shutdown: Promise<void> | null = null;
   #onLastClosed: (() => void) | null = null;
@@ -236,6 +238,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       : null;
     this.hosts = this.#openHosts();
     this.#probe = new Probe({ loadTimeoutMs: options.timeouts.loadMs });
+    this.#watchdog = new Watchdog({
+      settings: () => ({ blockedMs: options.timeouts.blockedMs, format: options.log.format, file: options.log.file, slot: setup.slot }),
+      log,
+    });
   }
 
   #openHosts(): Hosts {
@@ -274,6 +280,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   async load(): Promise<void> {
     this.#token.load(this.#options.control);
+    this.#watchdog.configure();
     this.#registry = await this.#openRegistry(moduleGlobals());
     const { approved, isResumed } = this.#setup;
     const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved, isResumed));
@@ -428,6 +435,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       admission: this.#admission,
       registry: this.registry,
       hosts: this.hosts,
+      watchdog: this.#watchdog,
     });
   }
 
@@ -448,6 +456,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const certificates = await this.#reloadTls(next?.tls ?? this.#options.tls);
     const token = reloadToken(this.#token, next?.control ?? this.#options.control);
     if (next !== null) applyOptions(this.#options, next);
+    this.#watchdog.configure();
     this.dispatch.access = this.#accessLog();
     return { verdict, certificates, token };
   }
@@ -498,6 +507,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     await this.#registry?.close();
     await this.hosts.close();
     this.#probe.close();
+    this.#watchdog.close();
     this.wheel.close();
     this.#failures.flush(true);
   }

@@ -5,6 +5,7 @@ import { readdirSync, statSync } from "node:fs";
 import type { Hosts } from "../host/hosts";
 import type { ProcessStatus } from "../host/processes";
 import type { QuarantineFacts } from "../host/quarantine";
+import type { Watchdog } from "../host/watchdog";
 import type { Generation } from "../module/generation";
 import type { ModuleEntry } from "../module/module-set";
 import type { Registry } from "../module/registry";
@@ -21,9 +22,10 @@ export interface SnapshotSources {
   readonly admission: { readonly open: number; readonly accepted: number; readonly refused: number };
   readonly registry: Registry;
   readonly hosts: Hosts;
+  readonly watchdog: Watchdog;
 }
 
-export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry, hosts }: SnapshotSources): ProcessSnapshot {
+export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry, hosts, watchdog }: SnapshotSources): ProcessSnapshot {
   const { open, messages, httpRequests, errors } = dispatch.counters;
   const { user, system } = process.cpuUsage();
   const { pool } = hosts;
@@ -41,6 +43,9 @@ export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry,
     pool: { threads: pool.threads, busy: workers.filter(({ inFlight }) => inFlight > 0).length, queued: pool.queued, workers },
     modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
     reloads: registry.totals.snapshot(),
+    blocked: watchdog.snapshot(),
+    leaked: registry.leaks(),
+    shared: registry.shared.snapshot(),
   };
 }
 

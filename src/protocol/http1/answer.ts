@@ -4,6 +4,7 @@
 import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
+import { ROUTE, RUNNING } from "../../module/running";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
@@ -76,6 +77,7 @@ function callHandler(
   const context = requestContext(route.generation.context, wire, params, request);
   let value: unknown;
   try {
+    RUNNING[ROUTE] = route.index;
     value = route.generation.run(route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);

@@ -4,6 +4,7 @@
 import { isThenable } from "../../module/returned";
 import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
+import { ROUTE, RUNNING } from "../../module/running";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, normalisePath } from "../../router/paths";
 import { tellHttp } from "../access";
@@ -65,6 +66,7 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, para
   adoptRequest(request, wire.isSecure);
   const context = requestContext(route.generation.context, wire, params, request);
   try {
+    RUNNING[ROUTE] = route.index;
     let value = route.generation.run(route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);

@@ -6,6 +6,7 @@ import type { BoundRoute, InFlight } from "../../module/route";
 import { asHost } from "../../module/host-context";
 import { asBuffer } from "../message";
 import { isThenable } from "../../module/returned";
+import { ROUTE, RUNNING } from "../../module/running";
 import type { Protocol, Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {
@@ -426,6 +427,7 @@ export class HostSocket implements Protocol, FrameSink {
   #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = NOT_COUNTED): boolean {
     let result: unknown;
     try {
+      RUNNING[ROUTE] = route.index;
       result = route.generation.run(call, route, this.author, argument);
     } catch (error) {
       this.#failed(route, error);
