@@ -30,7 +30,7 @@ export interface ModuleDefinition<State = unknown> {
   /** What those who are no HTTP clients are told while the module is being replaced. Default: an HTTP 503 message. */
   unavailable?: string | Uint8Array;
   /** Runs once in each host that serves the module (the main thread; each pool thread; its process), before any message. Its result is `context.state`. */
-  setup?(context: ModuleContext<State>, handoff: unknown): State | Promise<State>;
+  setup?(context: ModuleContext, handoff: unknown): State | Promise<State>;
   /** Runs after setup and before the first message. Throwing, or returning false, refuses this version: the old one goes on serving. */
   check?(context: ModuleContext<State>): void | boolean | Promise<void | boolean>;
   /** Called on the version that is about to leave. What it returns (structured-cloneable) is the next setup's second argument. */
