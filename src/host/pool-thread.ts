@@ -192,8 +192,7 @@ export class Thread implements CallHolder {
     }
     if (now - this.#quietSince >= QUIET_MS && (running !== 0 || head !== this.#nextSeq)) this.#block(now);
     if (this.#isStuck(now, running)) return this.#lose("a handler did not give the thread back", "call");
-    if (this.tasks.isOverdue(now, running !== 0))
-      this.#lose("a module did not give the thread back while it was loaded or disposed", "task");
+    if (this.tasks.isOverdue(now, running !== 0)) this.#lose("a module's load or dispose did not give the thread back", "task");
   }
 
   /** Ends the thread. Resolves when it is gone, or after `timeoutMs`: native code can't be interrupted. */

@@ -129,7 +129,7 @@ export class Processes {
       this.#homes.delete(spec.id);
       await home.pool.close();
       if (!(error instanceof HostLostError) || this.#isClosed) throw error;
-      throw wholeFileError(spec.name, spec.source, `${reasonOf(error)} ${when}`);
+      throw wholeFileError(spec.name, spec.source, `its process was lost ${when}: ${reasonOf(error)}`);
     }
   }
 
@@ -163,6 +163,6 @@ function nameOf({ name }: LoadSpec): string {
 
 /** "it was ended by SIGSEGV" */
 function reasonOf({ message }: HostLostError): string {
-  const [, reason] = message.split("was lost: ");
-  return reason === undefined ? message : `its process was lost (${reason.replace(/\.$/, "")})`;
+  const [, reason = message] = message.split("was lost: ");
+  return reason.replace(/\.$/, "");
 }
