@@ -112,6 +112,8 @@ class Master implements Operations {
       running.log.onRotate(() => running.group.reopenLogs());
       this.#watch(running);
       this.#notifier.ready(statusLine(summary));
+      // Until the old process is gone systemd shows its last word, or hears none but its.
+      if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
       this.#notifier.startWatchdog(() => true);
       this.#setup.ready(summary, performance.now() - startedAt);
       tellOld({ type: "serving" });
@@ -172,16 +174,16 @@ class Master implements Operations {
       running.listening = summary.listening;
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
       const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
-      this.#control = await openControlSocket({ path, operations: this, log: running.log, audit });
-      // The last step that is taken from the old process: nothing fails behind it.
       this.#audit = audit;
       this.#controlPort = openControlPort(running, estate !== null, { operations: this, audit, report: reportTo(running.log) });
+      this.#control = await openControlSocket({ path, operations: this, log: running.log, audit });
+      // The last step that is taken from the old process: nothing fails behind it.
       holdings.takeLocks();
       return summary;
     } catch (error) {
+      await this.#controlPort?.close();
       await group.drain("the start failed");
       holdings.abandon();
-      await this.#controlPort?.close();
       throw error;
     }
   }
@@ -266,9 +268,16 @@ class Master implements Operations {
     if (running === null) return refusedReport("The server is starting.", "Try again.");
     if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
     this.#notifier.reloading();
-    const report = await this.#reloadRunning(running, wish);
-    await running.history.note(running.group.approved(), wish);
-    this.#notifier.ready(report.text.split("\n", 1)[0] ?? "");
+    let told = "ERR the reload failed by a bug in hrmr; the log has it";
+    let report: ReloadReport;
+    try {
+      report = await this.#reloadRunning(running, wish);
+      await running.history.note(running.group.approved(), wish);
+      told = report.text.split("\n", 1)[0] ?? "";
+    } finally {
+      // Whatever came of it: else systemd waits for its end for ever.
+      this.#notifier.ready(told);
+    }
     if (isWatched && report.ok && report.modules.length === 0) return report;
     const text = source === "" ? report.text : `${source}: ${report.text}`;
     if (report.ok) running.log.info(text);
@@ -300,6 +309,7 @@ class Master implements Operations {
     log.reconfigure(config.options.log);
     log.reopen();
     group.reopenLogs();
+    this.#controlPort?.refresh();
     this.#watch(running);
   }
 
@@ -309,7 +319,6 @@ class Master implements Operations {
     turn: this.#turn,
     folders: () => (this.#isStopping ? null : (this.#running?.folders ?? null)),
     options: () => this.#running?.config.options ?? defaultOptions(),
-    this.#controlPort?.refresh();
     reload: (names, source, request) => this.#reload(wishFor([...names], source, request)),
     hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
   });
@@ -389,6 +398,8 @@ class Master implements Operations {
     log.reconfigure({ ...config.options.log, role: "shared" });
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
     this.#isStopping = true;
+    // Of the two that share it, only the successor shall be asked.
+    void this.#controlPort?.close();
     void this.#drain("upgrade", pid);
     return { ok: true, pid, text: `OK pid ${pid} serves, and pid ${process.pid} finishes what is under way\n` };
   }
@@ -398,8 +409,6 @@ class Master implements Operations {
   stop(reason: string, force: boolean): void {
     if (this.#running === null) return;
     if (!this.#isStopping) {
-    // Of the two that share it, only the successor shall be asked.
-    void this.#controlPort?.close();
       this.#isStopping = true;
       this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
       this.#notifier.stopping(reason);
@@ -441,15 +450,6 @@ class Master implements Operations {
     process.on("SIGUSR2", () => void this.upgrade());
   }
 
-  #endNow(exitCode: number): never {
-    this.#running?.group.kill();
-    this.#running?.holdings.release();
-    process.exit(exitCode);
-  }
-}
-
-function cannotChange(keys: readonly string[]): ReloadReport {
-  const names = keys.join(", ");
   // ---- the audit log: what does not come by the control API, which keeps its own ----
 
   async #audited(by: string, modules: readonly string[] | null, reload: Promise<ReloadReport>): Promise<ReloadReport> {
@@ -462,21 +462,21 @@ function cannotChange(keys: readonly string[]): ReloadReport {
     this.#audit?.note({ by, action: "stop", modules: null, ok: true, verdict: "begun", hash: null, upload: null });
   }
 
+  #endNow(exitCode: number): never {
+    this.#running?.group.kill();
+    this.#running?.holdings.release();
+    process.exit(exitCode);
+  }
+}
+
+function cannotChange(keys: readonly string[]): ReloadReport {
+  const names = keys.join(", ");
   return refusedReport(
     `the configuration was not reloaded: ${names} cannot change while the server runs, and nothing was changed.`,
     `Put ${keys.length === 1 ? "it" : "them"} back, or stop the server and start it again.`,
   );
 }
 
-/** @throws UserError UPLOAD_STUCK when it cannot be put back */
-function recoverUpload(folders: Folders, log: ProcessLog): void {
-  const module = recoverExchange(folders);
-  if (module !== null) log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
-}
-
-/** What `systemctl status` shows. */
-function statusLine({ modules, routes, listening }: StartSummary): string {
-  return `${modules} modules, ${routes} routes on ${listening.join(", ")}`;
 /** @param isTakeover  the predecessor listens there still */
 function openControlPort({ config, log }: Running, isTakeover: boolean, api: ControlApi): ControlPort | null {
   const { control, tls } = config.options;
@@ -495,4 +495,13 @@ function withControlPort(summary: StartSummary, port: ControlPort | null): Start
   return { ...summary, notes: [...summary.notes, `control on ${port.url} for who has the token${risk}`] };
 }
 
+/** @throws UserError UPLOAD_STUCK when it cannot be put back */
+function recoverUpload(folders: Folders, log: ProcessLog): void {
+  const module = recoverExchange(folders);
+  if (module !== null) log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
+}
+
+/** What `systemctl status` shows. */
+function statusLine({ modules, routes, listening }: StartSummary): string {
+  return `${modules} modules, ${routes} routes on ${listening.join(", ")}`;
 }
