@@ -49,7 +49,8 @@ function readEntries(modulesDir: string): string[] {
 
 /** The module that an entry is, or could be. */
 function nameOf(entry: string, info: Stats): string | null {
-  if (info.isDirectory()) return isModuleFolder(entry) ? entry : null;
+  // A folder `greet.ts` is where a file of that name has to go.
+  if (info.isDirectory()) return moduleNameOf(entry) ?? (isModuleFolder(entry) ? entry : null);
   return moduleNameOf(entry) ?? (isModuleFolder(entry) && !entry.includes(".") ? entry : null);
 }
 
@@ -57,6 +58,8 @@ function placeAt(modulesDir: string, entry: string, info: Stats, next: Layout | 
   if (info.isSymbolicLink())
     throw inTheWay(modulesDir, entry, "it is a symbolic link, and what it points to is not the server's to replace");
   if (info.isDirectory()) {
+    if (entry !== next?.entry && moduleNameOf(entry) !== null) return null;
+    if (next?.isFolder !== true && entry === next?.entry) throw inTheWay(modulesDir, entry, "it is a folder");
     const isModule = readdirSync(join(modulesDir, entry)).some((file) => moduleNameOf(file) === "index");
     if (isModule) return { entry, isFolder: true, times: [info.atimeMs / 1000, info.mtimeMs / 1000] };
     // What a module in a file keeps beside itself.
