@@ -66,7 +66,7 @@ function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErr
   const found = file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
   if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
   // The compiler tells no column, but often what it stumbled over.
-  const [, name] = /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared/.exec(message) ?? [];
+  const [, name] = /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared|: (\w+)$/.exec(message)?.filter(Boolean) ?? [];
   return placeAt(sources, found.file, found.line, name);
 }
 
