@@ -7,7 +7,7 @@ import { makeProject, withHub } from "./support/hub";
 import { program } from "./support/program";
 
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"];
-const hasZlib = LIBRARY_FOLDERS.some((folder) => namesIn(folder).some((name) => /^libz\.so/.test(name)));
+const hasZlib = LIBRARY_FOLDERS.some((folder) => namesIn(folder).some((name) => name.startsWith("libz.so")));
 
 function namesIn(folder: string): string[] {
   try {

@@ -1,6 +1,8 @@
 /** Modules in C, as a client sees them: served, reloaded, broken, crashed. Also run against the binary (HRMR_BIN). */
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { type Hub, withHub } from "./support/hub";
+import { runProgram } from "./support/program";
 
 /** A module whose handler says its version, and one that TypeScript serves beside it. */
 function versionModule(version: string, more = ""): string {
@@ -164,6 +166,9 @@ test("a segfault, and a loop that never ends, cost their own callers only", asyn
     expect(await hub.ask("VERSION\n")).toBe("one 1\n");
     expect(await hub.ask("LOOP\n")).toContain("ERR");
     expect(await hub.ask("NEIGHBOUR\nVERSION\n")).toBe("here\none 1\n");
+    expect(hub.program.output()).toContain("its process was lost: it was ended by SIGSEGV");
+    // What the runtime says of its own crashes would send authors to the wrong people.
+    expect(hub.program.output()).not.toContain("crashed");
     expect(hub.program.pid).toBe(pid);
   });
 });
@@ -178,5 +183,20 @@ test.each([
     hub.write("modules/v.c", versionModule("two", `static void more(hrmr_setup *setup) { ${code} }`));
     expect(await reloadUntil(hub, /^ERR/)).toMatch(reason);
     expect(await hub.ask("VERSION\nNEIGHBOUR\n")).toBe("one 1\nhere\n");
+  });
+});
+
+test("a module in C is sent to a running server, refused with its error, and rolled back", async () => {
+  await withHub({ "modules/v.c": versionModule("one"), "work/v.c": versionModule("two") }, [], async (hub) => {
+    const run = (...args: string[]) => runProgram(args, { cwd: hub.dir });
+    expect((await run("push", "work/v.c")).exitCode).toBe(0);
+    expect(await hub.ask("VERSION\n")).toBe("two 1\n");
+    expect(await Bun.file(join(hub.dir, "modules/v.c")).text()).toBe(versionModule("two"));
+    hub.write("work/v.c", versionModule("three").replace("++calls", "++called"));
+    const { exitCode, stdout, stderr } = await run("push", "work/v.c");
+    expect([exitCode, stdout + stderr]).toEqual([1, expect.stringContaining("modules/v.c:3:89: 'called' undeclared")]);
+    expect(await hub.ask("VERSION\n")).toBe("two 2\n");
+    expect((await run("rollback", "v")).exitCode).toBe(0);
+    expect(await hub.ask("VERSION\n")).toBe("one 1\n");
   });
 });
