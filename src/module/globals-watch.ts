@@ -98,11 +98,11 @@ export function globalsOf(owner: number): string[] {
     owners.set(name, known);
     if (known.owner === owner && strongly(known.value) === value) left.push(String(name));
   }
-  return left.filter(isAuthors);
+  return left;
 }
 
-/** Packages keep one thing for all their copies under such names (zod does). The author can do nothing about it. */
-function isAuthors(name: string): boolean {
+/** Packages keep one thing for all their copies under names with "__" (zod does). The author can do nothing about it. */
+export function isAuthors(name: string): boolean {
   return !name.startsWith("__");
 }
 

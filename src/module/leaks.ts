@@ -3,6 +3,7 @@
  * still refers to them.
  */
 import type { LeakSnapshot } from "../observe/snapshot";
+import { isAuthors } from "./globals-watch";
 
 /** What a version had not put away itself. */
 export interface LeftBehind {
@@ -24,7 +25,8 @@ export function leftBehindText({ listeners, globals, timers, descriptors }: Left
   if (listeners.length > 0) parts.push(`${counted(listeners.length, "listener")} on process (${unique(listeners)}; removed)`);
   if (timers > 0) parts.push(`${counted(timers, "timer")} (stopped)`);
   if (descriptors > 0) parts.push(`${counted(descriptors, "open socket or file", "open sockets or files")} (closed)`);
-  if (globals.length > 0) parts.push(`${globals.map((name) => `globalThis.${name}`).join(", ")} (stays)`);
+  const own = globals.filter(isAuthors);
+  if (own.length > 0) parts.push(`${own.map((name) => `globalThis.${name}`).join(", ")} (stays)`);
   return parts.length === 0 ? null : parts.join(", ");
 }
 

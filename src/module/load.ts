@@ -116,7 +116,8 @@ class Loaded implements LoadedModule {
   readonly #timers: GraphTimers;
   readonly #spec: LoadSpec;
   readonly #options: LoadOptions;
-  #state: unknown = undefined;
+  /** What the context knows of this load. It may be kept for long after it, and must not keep the module's code. */
+  readonly #cell: { state: unknown } = { state: undefined };
   #hasStarted = false;
   #ending: Promise<LeftBehind> | null = null;
 
@@ -129,7 +130,8 @@ class Loaded implements LoadedModule {
     this.#timers = timers;
     this.shape = shape;
     this.remains = remains;
-    this.context = makeContext(spec, options, () => this.#state);
+    const cell = this.#cell;
+    this.context = makeContext(spec, options, () => cell.state);
   }
 
   /** Every call of every message: `Mark.run`, written out, with the route that the caller has noted. */
@@ -153,7 +155,7 @@ class Loaded implements LoadedModule {
     const startedMs = performance.now();
     const { definition } = this.shape;
     if (definition.setup !== undefined) {
-      this.#state = await this.#call("setup", timeoutMs, () => definition.setup?.(this.context, handoff));
+      this.#cell.state = await this.#call("setup", timeoutMs, () => definition.setup?.(this.context, handoff));
     }
     this.#hasStarted = true;
     if (definition.check === undefined) return;
@@ -166,7 +168,7 @@ class Loaded implements LoadedModule {
     const { definition } = this.shape;
     if (definition.handoff === undefined || !this.#hasStarted) return null;
     try {
-      const data = await this.#call("handoff", this.#options.timeoutMs, () => definition.handoff?.(this.#state));
+      const data = await this.#call("handoff", this.#options.timeoutMs, () => definition.handoff?.(this.#cell.state));
       return { data: copyOf(data) };
     } catch (error) {
       return { error: error instanceof Error ? error.message : String(error) };
@@ -183,7 +185,7 @@ class Loaded implements LoadedModule {
     try {
       // What setup did not finish making, dispose must not be asked to undo.
       if (definition.dispose !== undefined && this.#hasStarted) {
-        await this.#call("dispose", this.#options.timeoutMs, () => definition.dispose?.(this.#state));
+        await this.#call("dispose", this.#options.timeoutMs, () => definition.dispose?.(this.#cell.state));
       }
     } catch (error) {
       const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
@@ -191,7 +193,7 @@ class Loaded implements LoadedModule {
     }
     this.#options.shared?.leave(this.#spec.id);
     const left = endGraph(this.#graph, this.#mark, this.#timers);
-    this.#state = undefined;
+    this.#cell.state = undefined;
     return left;
   }
 

@@ -65,10 +65,10 @@ export class Endpoint {
   isUnavailable = false;
   readonly module: ModuleSockets;
   readonly #sockets = new Set<HostSocket>();
-  readonly #remove: () => void;
+  readonly #remove: (endpoint: Endpoint) => void;
   #waiting: (() => void)[] = [];
 
-  constructor(route: WebSocketBound, module: ModuleSockets, remove: () => void) {
+  constructor(route: WebSocketBound, module: ModuleSockets, remove: (endpoint: Endpoint) => void) {
     this.route = route;
     this.module = module;
     this.#remove = remove;
@@ -80,7 +80,7 @@ export class Endpoint {
 
   delete(socket: HostSocket): void {
     this.#sockets.delete(socket);
-    if (this.#sockets.size === 0 && this.#waiting.length === 0) this.#remove();
+    if (this.#sockets.size === 0 && this.#waiting.length === 0) this.#remove(this);
   }
 
   /** Runs `action` once the module is there again; never, if it does not come back. */
@@ -96,7 +96,7 @@ export class Endpoint {
       for (const socket of Array.from(this.#sockets)) socket.moduleGone();
       this.route = null;
       this.#waiting = [];
-      return this.#remove();
+      return this.#remove(this);
     }
     const hasOtherClock = this.route?.websocket.idleTimeoutMs !== next.websocket.idleTimeoutMs;
     this.route = next;
@@ -114,7 +114,7 @@ export class Endpoint {
     this.#waiting = [];
     for (const action of waiting) action();
     for (const socket of Array.from(this.#sockets)) socket.goOn();
-    if (this.#sockets.size === 0) this.#remove();
+    if (this.#sockets.size === 0) this.#remove(this);
   }
 }
 
@@ -134,21 +134,30 @@ export class SocketHub {
 
   /** The endpoint of a route that is in the table of now. Add a socket to it, or it stays for ever. */
   endpointOf(route: WebSocketBound): Endpoint {
-    let module = this.#modules.get(route.module);
-    if (module === undefined) {
-      module = new ModuleSockets((topic, data) => this.tellOthers(route.module, topic, data));
-      this.#modules.set(route.module, module);
-    }
-    const { endpoints } = module;
-    let endpoint = endpoints.get(route.key);
-    if (endpoint === undefined) {
-      endpoint = new Endpoint(route, module, () => {
-        if (endpoints.get(route.key) === endpoint) endpoints.delete(route.key);
-        if (endpoints.size === 0 && this.#modules.get(route.module) === module) this.#modules.delete(route.module);
-      });
-      endpoints.set(route.key, endpoint);
-    }
+    const module = this.#moduleOf(route.module);
+    const known = module.endpoints.get(route.key);
+    if (known !== undefined) return known;
+    const endpoint = new Endpoint(route, module, this.#remover(module, route.module, route.key));
+    module.endpoints.set(route.key, endpoint);
     return endpoint;
+  }
+
+  #moduleOf(name: string): ModuleSockets {
+    let module = this.#modules.get(name);
+    if (module === undefined) {
+      module = new ModuleSockets((topic, data) => this.tellOthers(name, topic, data));
+      this.#modules.set(name, module);
+    }
+    return module;
+  }
+
+  /** Knows names only: the endpoint outlives the version with whose route it was made, and must not keep it in memory. */
+  #remover(module: ModuleSockets, name: string, key: string): (endpoint: Endpoint) => void {
+    const { endpoints } = module;
+    return (endpoint) => {
+      if (endpoints.get(key) === endpoint) endpoints.delete(key);
+      if (endpoints.size === 0 && this.#modules.get(name) === module) this.#modules.delete(name);
+    };
   }
 
   /** The table was replaced. Call it in the same turn. */
