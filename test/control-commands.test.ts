@@ -343,6 +343,26 @@ last reload  none yet
 `);
   });
 
+  test("shows the processes of modules, and who is in quarantine", async () => {
+    const modules: ServerStatus["modules"] = [
+      {
+        ...MODULE,
+        state: "quarantined",
+        processes: [
+          { pid: 51, memoryBytes: 40_000_000, restarts: 0, state: "running" },
+          { pid: 0, memoryBytes: 0, restarts: 5, state: "stopped" },
+        ],
+        quarantine: { reason: "it crashed 5 times within 60 s", nextTryAt: new Date(Date.now() - 1000).toISOString() },
+      },
+    ];
+    const { stdout } = await run(["status"], { status: async () => ({ ...STATUS, modules }) });
+    expect(stdout).toContain(`
+greet has a process of its own: pid 51, running, 40 MB
+greet has a process of its own: stopped, 5 lost and replaced
+greet is in quarantine, and is tried again in 0 s: it crashed 5 times within 60 s
+`);
+  });
+
   test("shows lost processes, what failed, what keeps old versions, and the last reload; and exits with 0", async () => {
     const { exitCode, stdout } = await run(["status"], { status: async () => TROUBLED });
     expect(exitCode).toBe(0);

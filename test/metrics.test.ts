@@ -260,8 +260,12 @@ describe("the text for Prometheus", () => {
   test("is what docs/metrics.md says: each metric, its type and its labels", () => {
     const last = { at: "2026-01-01T00:00:01.000Z", ok: true, elapsedMs: 5, dropped: 0, text: "OK\n", phases: {} };
     const reloads = { ok: 1, failed: 0, last, lastSuccessAt: last.at, phaseSeconds: { build: 1 } };
+    const apart = moduleOf("greet", {
+      live: generation(1, counted(1)),
+      process: { pid: 3, memoryBytes: 40_000_000, restarts: 0, state: "running" },
+    });
     const metrics = readExposition(
-      metricsText(INFO, [processOf({ reloads, blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }] })]),
+      metricsText(INFO, [processOf({ modules: [apart], reloads, blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }] })]),
     );
     const told = [...metrics].map(([name, { type, samples }]) => {
       const labels = new Set(samples.flatMap((sample) => Object.keys(sample.labels)));

@@ -69,7 +69,11 @@ export function statusScreen(status: ServerStatus, width: number, paint: Paint, 
     [head, ...figureLines(status, paint)],
     processLines(status, width, paint),
     moduleTable(status.modules, width, paint),
-    status.modules.flatMap((module) => troubleLines(module, paint)),
+    status.modules.flatMap((module) => [
+      ...apartLines(module, paint),
+      ...quarantineLines(module, paint, nowMs),
+      ...troubleLines(module, paint),
+    ]),
     [lastReloadLine(status, paint, nowMs)],
   ];
   return blocks
@@ -133,6 +137,23 @@ function moduleTable(modules: readonly ModuleStatus[], width: number, paint: Pai
     formatLatency(module.p99Ms),
   ]);
   return tableLines(MODULE_COLUMNS, rows, width, paint);
+}
+
+/** Of a module in a process of its own, one a server process. */
+function apartLines({ name, processes }: ModuleStatus, paint: Paint): string[] {
+  return processes.map(({ pid, state, memoryBytes, restarts }) => {
+    const lost = restarts === 0 ? "" : paint(`, ${formatCount(restarts)} lost and replaced`, "yellow");
+    const now = pid === 0 ? state : `pid ${pid}, ${state}, ${formatBytes(memoryBytes)}`;
+    return `${cleanText(name)} has a process of its own: ${now}${lost}`;
+  });
+}
+
+function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs: number): string[] {
+  if (quarantine === null) return [];
+  const { reason, nextTryAt } = quarantine;
+  const next =
+    nextTryAt === null ? "is being tried" : `is tried again in ${formatDuration(Math.max(0, (Date.parse(nextTryAt) - nowMs) / 1000))}`;
+  return [`${paint(`${cleanText(name)} is in quarantine`, "red")}, and ${next}: ${cleanText(reason)}`];
 }
 
 /** What an operator should know of a module besides its figures: old versions and what keeps them, and why the newest failed. */

@@ -27,6 +27,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeServer(out, info, processes);
   writeCalls(out, modules);
   writeGenerations(out, modules);
+  writeModuleProcesses(out, modules);
   writeReloads(out, processes);
   writeRollbacks(out, info);
   writeConnections(out, info, processes);
@@ -99,6 +100,16 @@ function writeGenerations(out: Exposition, modules: readonly MergedModule[]): vo
     { module: OTHER },
     rest.reduce((sum, each) => sum + count(each), 0),
   );
+}
+
+function writeModuleProcesses(out: Exposition, modules: readonly MergedModule[]): void {
+  const apart = modules.filter(({ processes }) => processes.length > 0);
+  const name = "hrmr_module_process_memory_bytes";
+  const bytes = (some: readonly MergedModule[]): number =>
+    some.flatMap(({ processes }) => processes).reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  out.begin(name, "gauge", "Resident memory of a module's own processes, of the version that serves.");
+  for (const module of apart.slice(0, MAX_MODULES)) out.sample(name, { module: module.name }, bytes([module]));
+  if (apart.length > MAX_MODULES) out.sample(name, { module: OTHER }, bytes(apart.slice(MAX_MODULES)));
 }
 
 function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): void {
