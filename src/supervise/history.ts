@@ -37,6 +37,8 @@ export interface Condemned {
 export type Occasion = Pick<ReloadWish, "order" | "pushed" | "condemned">;
 
 export class History {
+  /** What the start begins with; null: with the modules folder. */
+  readonly resumed: readonly ApprovedModule[] | null;
   readonly #setup: HistorySetup;
   readonly #store: VersionStore;
   readonly #trials: Trials;
@@ -47,6 +49,7 @@ export class History {
   private constructor(setup: HistorySetup, store: VersionStore) {
     this.#setup = setup;
     this.#store = store;
+    this.resumed = setup.options.resume ? store.approved : null;
     this.#trials = new Trials({
       limits: () => setup.options.versions,
       snapshots: setup.snapshots,
@@ -60,10 +63,6 @@ export class History {
     return new History(setup, await VersionStore.open(setup.stateDir, (text) => setup.log.warn(text)));
   }
 
-  /** What a start with --resume begins with; null: with the modules folder. */
-  get resumed(): readonly ApprovedModule[] | null {
-    return this.#setup.options.resume ? this.#store.approved : null;
-  }
 
   /** What a process that starts must know of modules that have served before: their numbers, and what is held back. */
   remembered(): Record<string, ApprovedModule> {
@@ -82,9 +81,14 @@ export class History {
 
   // ---- writing down ----
 
-  /** Notes what a start came to. */
-  begin(approved: readonly ApprovedModule[]): Promise<void> {
-    return this.note(approved, NO_OCCASION);
+  /** Notes what a start came to. What was on trial when the server ended is so again, if it serves. */
+  async begin(approved: readonly ApprovedModule[]): Promise<void> {
+    await this.note(approved, NO_OCCASION);
+    if (this.#setup.options.versions.probationMs === 0) return;
+    for (const [name, number] of this.#serving) {
+      const record = this.#store.records(name).find((each) => each.number === number);
+      if (record?.verdict === "probation") this.#trials.begin(name, number);
+    }
   }
 
   /** Notes what serves. When this resolves, a crash cannot lose it. Never rejects: a disk that is full stops no reload. */
@@ -114,7 +118,7 @@ export class History {
     const { keep, probationMs } = this.#setup.options.versions;
     const former = this.#serving.get(name) ?? null;
     const again = order.versions[name];
-    const isResume = this.#serving.size === 0 && this.#setup.options.resume;
+    const isResume = this.#serving.size === 0 && this.resumed !== null;
     const isOnTrial = former !== null && again === undefined && probationMs > 0;
     const record: VersionRecord = {
       number: version.number,

@@ -1,0 +1,83 @@
+/**
+ * A project whose server is started, killed and started again in the same folder.
+ */
+import { rmSync } from "node:fs";
+import type { VersionReport } from "../../src/control/operations";
+import { Hub, makeProject } from "./hub";
+import { runProgram, startProgram } from "./program";
+import { lives, processesIn, until } from "./supervised";
+
+export class Project {
+  readonly dir: string;
+  #hub: Hub | null = null;
+
+  constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  get hub(): Hub {
+    if (this.#hub === null) throw new Error("The project's server has not been started.");
+    return this.#hub;
+  }
+
+  async start(...args: string[]): Promise<Hub> {
+    this.#hub = new Hub(this.dir, await startProgram(["--port", "0", ...args], { cwd: this.dir }));
+    return this.#hub;
+  }
+
+  /** As a crash or a power cut would end it, its processes with it. */
+  async kill(): Promise<void> {
+    this.hub.program.signal("SIGKILL");
+    await this.hub.program.exited;
+    await until(() => processesIn(this.dir).length === 0, "the end of the server's processes");
+  }
+
+  async restart(...args: string[]): Promise<Hub> {
+    await this.hub.program.stop();
+    return await this.start(...args);
+  }
+
+  async end(): Promise<void> {
+    if (this.#hub !== null) await this.#hub.program.stop();
+    for (const pid of processesIn(this.dir)) if (lives(pid)) process.kill(pid, "SIGKILL");
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** @param files by path in the project */
+export async function withProject(files: Record<string, string>, test: (project: Project) => Promise<void>): Promise<void> {
+  const project = new Project(makeProject(files));
+  try {
+    await test(project);
+  } catch (error) {
+    const told = error instanceof Error ? error.message : String(error);
+    throw new Error(`${told}\n--- the server said:\n${project.hub.program.output()}`, { cause: error });
+  } finally {
+    await project.end();
+  }
+}
+
+/** Answers PING with `text`, and /ping too. */
+export function pong(text: string): string {
+  return `export default { routes: { "PING": () => "${text}\\n", "/ping": { fetch: () => new Response("${text}\\n") } } };\n`;
+}
+
+/** `hrmr versions NAME --json`, oldest first. */
+export async function versionsOf(dir: string, name: string): Promise<VersionReport[]> {
+  const { stdout, stderr } = await runProgram(["versions", name, "--json"], { cwd: dir });
+  if (stdout === "") throw new Error(stderr);
+  return (JSON.parse(stdout) as Record<string, VersionReport[]>)[name] ?? [];
+}
+
+/** A line a version: "v3 rollback of v1 good, live". */
+export async function historyOf(dir: string, name: string): Promise<string[]> {
+  return (await versionsOf(dir, name)).map(({ number, from, of, verdict, isLive }) => {
+    return `v${number} ${from}${of === null ? "" : ` of v${of}`} ${verdict}${isLive ? ", live" : ""}`;
+  });
+}
+
+/** `hrmr rollback …`. @returns its exit code and what it printed */
+export async function rollback(dir: string, ...args: string[]): Promise<{ exitCode: number | null; text: string }> {
+  const { exitCode, stdout, stderr } = await runProgram(["rollback", ...args], { cwd: dir });
+  return { exitCode, text: stdout + stderr };
+}
