@@ -1,10 +1,13 @@
 /** What a pool thread and a module's process do: they load generations and run their handlers, as the main thread says. */
 import { registerHrmrModule } from "../module/api";
 import { allowNativeModules } from "../module/c/native";
+import { Collector } from "../module/collector";
 import type { Handle, Log } from "../module/contract";
 import { describeError, ModuleError } from "../module/describe-error";
+import { leftBehindText } from "../module/leaks";
 import { type LoadedModule, loadModule } from "../module/load";
 import { remoteShapeOf } from "../module/remote";
+import { SharedStore } from "../module/shared";
 import { errorData, type LogFields } from "../observe/log-fields";
 import { showValue } from "../observe/log-format";
 import { LineBudget } from "./process-output";
@@ -53,6 +56,9 @@ function makeLog(post: PostToMain, fields: LogFields, place: string, budget: Lin
 
 const GLOBALS = { Response: PoolResponse };
 
+/** So that a reload of many modules pays for one collection. */
+const COLLECT_AFTER_MS = 20;
+
 export class HostedModules {
   readonly #place: HostedPlace;
   readonly #where: string;
@@ -61,7 +67,8 @@ export class HostedModules {
   readonly #imported = new Map<number, LoadedModule>();
   /** A process that logs without end must not keep its server busy with that. */
   readonly #budget: LineBudget | null;
-  #isCollectDue = false;
+  readonly #shared: SharedStore;
+  readonly #collector: Collector;
 
   constructor(place: HostedPlace) {
     const { shared, host, post } = place;
@@ -71,6 +78,12 @@ export class HostedModules {
     const tooMuch = (count: number): void => log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
     registerHrmrModule();
+    this.#shared = new SharedStore(makeLog(post, {}, `${this.#where}: `, null));
+    this.#collector = new Collector({
+      leaked: ({ module, generation, why }) => this.#warn(module, generation, `was disposed and cannot be freed: ${why}`),
+      holders: (id) => this.#shared.heldFrom(id),
+      quietMs: COLLECT_AFTER_MS,
+    });
     if (host === "process") allowNativeModules();
     // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls with it.
     const log = makeLog(post, {}, "", null);
@@ -124,7 +137,8 @@ export class HostedModules {
     const { host, loadTimeoutMs, post } = this.#place;
     const log = makeLog(post, { module: spec.name, generation: spec.generation }, `${this.#where}: `, this.#budget);
     const onError = (error: unknown, kind: string): void => log.withFields({ error }).error(`${kind}: ${describeThrown(error)}`);
-    return loadModule(spec, { globals: GLOBALS, host, log, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
+    const shared = this.#shared;
+    return loadModule(spec, { globals: GLOBALS, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   }
 
   async #load(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<Omit<TaskDone, "type">> {
@@ -164,19 +178,19 @@ export class HostedModules {
     const module = residents.get(id)?.module ?? this.#imported.get(id);
     residents.delete(id);
     this.#imported.delete(id);
-    await module?.dispose();
-    this.#collectSoon();
+    if (module === undefined) return { notes: [] };
+    const left = await module.dispose();
+    const { name, generation } = module.context;
+    this.#collector.disposed({ module: name, generation, id, remains: module.remains, left });
+    const text = leftBehindText(left);
+    if (text !== null) this.#warn(name, generation, `it left ${text}`);
     return { notes: [] };
   }
 
-  /** An old graph is garbage that only a full collection finds. It waits a little, so that a reload of many modules pays for one. */
-  #collectSoon(): void {
-    if (this.#isCollectDue) return;
-    this.#isCollectDue = true;
-    setTimeout(() => {
-      this.#isCollectDue = false;
-      Bun.gc(true);
-    }, 20);
+  /** What is the same on all threads is told by the first. Of a process nothing stays. */
+  #warn(module: string, generation: number, text: string): void {
+    const { host, post } = this.#place;
+    if (host === 1) makeLog(post, { module, generation }, `${this.#where}: `, null).warn(text);
   }
 
   #residentOf(module: LoadedModule): Resident {

@@ -5,13 +5,20 @@ import type { GraphTimers } from "./graph-timers";
 import type { LeftBehind } from "./leaks";
 import type { Mark } from "./running";
 
-/** @param timers of the same graph */
-export function endGraph(graph: Bun.ModuleGraph, mark: Mark, timers: GraphTimers): LeftBehind {
+/** A graph, and what is kept about it. */
+export interface GraphParts {
+  readonly graph: Bun.ModuleGraph;
+  readonly mark: Mark;
+  readonly timers: GraphTimers;
+}
+
+/** @param ownsProcess it is on the process's main thread: beside a busy one, who closes what cannot be told */
+export function endGraph({ graph, mark, timers }: GraphParts, ownsProcess: boolean): LeftBehind {
   const armed = timers.armed;
-  const before = countDescriptors();
-  // All within this call: nobody else opens or closes anything between the two looks.
+  const before = ownsProcess ? countDescriptors() : 0;
+  // All within this call: this thread opens and closes nothing else between the two looks.
   graph.dispose();
-  const descriptors = Math.max(0, before - countDescriptors());
+  const descriptors = ownsProcess ? Math.max(0, before - countDescriptors()) : 0;
   timers.forget();
   mark.drop();
   return { listeners: removeListenersOf(graph), globals: globalsOf(mark.number), timers: armed, descriptors };

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import type { LoadSpec } from "../host/spec";
 import type { Log, ModuleContext } from "./contract";
 import { thrownError, wholeFileError, type ModuleError } from "./describe-error";
-import { endGraph } from "./ending";
+import { endGraph, type GraphParts } from "./ending";
 import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./graph-timers";
 import type { LeftBehind } from "./leaks";
@@ -75,16 +75,13 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
     mark.nameRoutes(shape.routes.map((route) => route.spec.key));
     return new Loaded(spec, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
   } catch (error) {
-    endGraph(graph, mark, timers);
+    endGraph({ graph, mark, timers }, false);
     throw thrownError(spec.name, spec.source, error, "");
   }
 }
 
 /** What a load came to. */
-interface Parts {
-  readonly graph: Bun.ModuleGraph;
-  readonly mark: Mark;
-  readonly timers: GraphTimers;
+interface Parts extends GraphParts {
   readonly shape: ModuleShape;
   readonly remains: WeakRef<object>;
 }
@@ -110,10 +107,10 @@ class Loaded implements LoadedModule {
   readonly shape: ModuleShape;
   readonly context: ModuleContext;
   readonly remains: WeakRef<object>;
+  readonly #parts: GraphParts;
+  /** Out of `#parts`, for `run`. */
   readonly #graph: Bun.ModuleGraph;
-  readonly #mark: Mark;
   readonly #number: number;
-  readonly #timers: GraphTimers;
   readonly #spec: LoadSpec;
   readonly #options: LoadOptions;
   /** What the context knows of this load. It may be kept for long after it, and must not keep the module's code. */
@@ -121,13 +118,12 @@ class Loaded implements LoadedModule {
   #hasStarted = false;
   #ending: Promise<LeftBehind> | null = null;
 
-  constructor(spec: LoadSpec, options: LoadOptions, { graph, mark, timers, shape, remains }: Parts) {
+  constructor(spec: LoadSpec, options: LoadOptions, { shape, remains, ...parts }: Parts) {
     this.#spec = spec;
     this.#options = options;
-    this.#graph = graph;
-    this.#mark = mark;
-    this.#number = mark.number;
-    this.#timers = timers;
+    this.#parts = parts;
+    this.#graph = parts.graph;
+    this.#number = parts.mark.number;
     this.shape = shape;
     this.remains = remains;
     const cell = this.#cell;
@@ -147,7 +143,7 @@ class Loaded implements LoadedModule {
   }
 
   noteUnderWay(count: number): void {
-    this.#mark.noteUnderWay(count);
+    this.#parts.mark.noteUnderWay(count);
   }
 
   async start(handoff: unknown): Promise<void> {
@@ -192,7 +188,7 @@ class Loaded implements LoadedModule {
       this.#options.log.warn(`${failed.message} (${failed.place})`);
     }
     this.#options.shared?.leave(this.#spec.id);
-    const left = endGraph(this.#graph, this.#mark, this.#timers);
+    const left = endGraph(this.#parts, typeof this.#options.host === "string");
     this.#cell.state = undefined;
     return left;
   }
@@ -202,12 +198,12 @@ class Loaded implements LoadedModule {
     const { name, source } = this.#spec;
     const before = globalsNow();
     try {
-      const running = this.#mark.during(async () => this.run(fn));
+      const running = this.#parts.mark.during(async () => this.run(fn));
       return await inTime(running, timeoutMs, this.#spec, `${what} did not finish`, "");
     } catch (error) {
       throw thrownError(name, source, error, `${what} failed`);
     } finally {
-      claimGlobals(this.#mark.number, before);
+      claimGlobals(this.#parts.mark.number, before);
     }
   }
 }
