@@ -1,7 +1,7 @@
 /** Calls of a compiled module: what crosses between JavaScript and C, and how. The other side is bridge.c. */
 import { isAscii } from "node:buffer";
 import { CString, JSCallback, ptr, toArrayBuffer, type Pointer } from "bun:ffi";
-import type { Client, Log, Message, ModuleContext, RequestContext } from "../contract";
+import type { Log, Message, ModuleContext, RequestContext } from "../contract";
 import type { Compiled } from "./compile";
 import { type CRoute, readRoutes } from "./routes";
 
@@ -22,12 +22,8 @@ const KEPT_INPUT_BYTES = 1_048_576;
 /** From here on a look at the bytes is cheaper than one at the text. */
 const LONG_REPLY_BYTES = 256;
 
-/** What the call that runs now was made with. Read when C asks for it, which is seldom. */
-interface Current {
-  readonly client: Client;
-  readonly request?: Request;
-  readonly params?: Readonly<Record<string, string>>;
-}
+/** What the call that runs now was made with. Read when C asks for it, which is seldom: these are made then. */
+type Current = Message | RequestContext;
 
 export class CRuntime {
   readonly #lib: Compiled["lib"];
@@ -37,6 +33,8 @@ export class CRuntime {
   readonly #say: JSCallback;
   #context: ModuleContext | null = null;
   #current: Current | null = null;
+  /** Of a call by HTTP. */
+  #request: Request | null = null;
   /** Texts that C was given until the end of its call. */
   #lent: Buffer[] = [];
   /** Texts that C was given for good, by what it asked for. */
@@ -92,7 +90,7 @@ export class CRuntime {
   }
 
   /** @param body  null: none */
-  fetch(route: number, request: Request, body: Uint8Array | null, { client, params }: RequestContext, respond: Respond): Response {
+  fetch(route: number, request: Request, body: Uint8Array | null, context: RequestContext, respond: Respond): Response {
     const { path, query } = targetOf(request.url);
     const head = `${request.method}\0${path}\0${query}\0`;
     const queryAt = head.length - query.length - 1;
@@ -101,7 +99,8 @@ export class CRuntime {
     this.#input.latin1Write(head, 0);
     if (body !== null) this.#input.set(body, head.length);
     this.#input[head.length + length] = 0;
-    this.#current = { client, request, params };
+    this.#current = context;
+    this.#request = request;
     const pathAt = request.method.length + 1;
     const replied = this.#end(this.#symbols.hrmr__fetch(route, this.#inputAt, pathAt, queryAt, head.length, length));
     return this.#response(replied, respond);
@@ -134,6 +133,7 @@ export class CRuntime {
   /** @param result  of a function of bridge.c: the reply's length, or -1. @throws Error */
   #end(result: number): number {
     this.#current = null;
+    this.#request = null;
     if (this.#lent.length > 0) this.#lent = [];
     if (result < 0) throw new Error(new CString(this.#shared[SHARED.failure] as Pointer).toString());
     return result;
@@ -183,7 +183,7 @@ export class CRuntime {
     const ask = ASKS[what];
     const named = name === null ? "" : new CString(name).toString();
     if (ask === "config" || ask === "dataDir") return this.#give(ask, named);
-    const text = ask === undefined || this.#current === null ? null : valueOf(this.#current, ask, named);
+    const text = ask === undefined || this.#current === null ? null : valueOf(this.#current, this.#request, ask, named);
     if (text === null) return null;
     const buffer = Buffer.from(`${text}\0`);
     this.#lent.push(buffer);
@@ -212,7 +212,8 @@ export class CRuntime {
 }
 
 function valueOf(
-  { client, request, params }: Current,
+  current: Current,
+  request: Request | null,
   ask: "header" | "param" | "queryParam" | "client" | "clientPort",
   name: string,
 ): string | null {
@@ -220,13 +221,13 @@ function valueOf(
     case "header":
       return isToken(name) ? (request?.headers.get(name) ?? null) : null;
     case "param":
-      return params?.[name] ?? null;
+      return "params" in current ? (current.params[name] ?? null) : null;
     case "queryParam":
-      return request === undefined ? null : new URLSearchParams(targetOf(request.url).query).get(name);
+      return request === null ? null : new URLSearchParams(targetOf(request.url).query).get(name);
     case "client":
-      return client.address;
+      return current.client.address;
     case "clientPort":
-      return String(client.port);
+      return String(current.client.port);
   }
 }
 
