@@ -1,0 +1,295 @@
+/** What a version leaves behind is named: in the answer to the reload where it is known by then, else in the log and in the status. */
+import { expect, test } from "bun:test";
+import { type LeftBehind, leftBehindText } from "../src/module/leaks";
+import type { LeakSnapshot } from "../src/observe/snapshot";
+import { type Hub, withHub } from "./support/hub";
+
+/** Changes what is loaded with each number, so that each is another version. */
+const numbered = (number: number, code: string, definition: string): string =>
+  `const number = ${number};\n${code}\nexport default ${definition};\n`;
+
+/** Keeps a function of its own in the table of another module: nothing can free it. */
+const marker = (number: number): string =>
+  numbered(
+    number,
+    "",
+    `{
+      async setup({ shared }) { (await shared.global.open("kept", () => [])).push(() => number); },
+      routes: { "MARKER": () => "" },
+    }`,
+  );
+
+async function reload(hub: Hub, files: Record<string, string>): Promise<string> {
+  for (const [name, text] of Object.entries(files)) hub.write(`modules/${name}.ts`, text);
+  return hub.ask("RELOAD\n");
+}
+
+async function leaked(hub: Hub): Promise<readonly LeakSnapshot[]> {
+  return (await hub.status()).leaked;
+}
+
+/** Waits until a version that cannot be freed is known to be one: whatever was disposed before it has been looked at as often. */
+async function leaksOnceKnown(hub: Hub, module: string, generation: number): Promise<readonly LeakSnapshot[]> {
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await Bun.sleep(50)) {
+    const found = await leaked(hub);
+    if (found.some((leak) => leak.module === module && leak.generation === generation)) return found;
+  }
+  throw new Error(`${module} v${generation} was not told within 10 s`);
+}
+
+const LEAVING: [string, string, RegExp][] = [
+  ["a listener on process", `process.on("SIGUSR1", () => number);`, /left 1 listener on process \(SIGUSR1; removed\)/],
+  [
+    "two listeners by node:process",
+    `import p from "node:process"; p.on("SIGWINCH", () => number); p.once("SIGWINCH", () => number);`,
+    /left 2 listeners on process \(SIGWINCH; removed\)/,
+  ],
+  ["an interval", `setInterval(() => number, 1000);`, /left 1 timer \(stopped\)/],
+  ["a timeout that would come in an hour", `setTimeout(() => number, 3_600_000);`, /left 1 timer \(stopped\)/],
+  ["a server", `Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });`, /left 1 open socket or file \(closed\)/],
+  ["a socket", `Bun.listen({ port: 0, hostname: "127.0.0.1", socket: { data() {} } });`, /left 1 open socket or file \(closed\)/],
+  ["a name on globalThis", `globalThis.leftByTest = number;`, /left globalThis\.leftByTest \(stays\)/],
+];
+
+test.each(LEAVING)("the verdict tells of %s", (_what, code, told) =>
+  withHub({ "modules/bad.ts": numbered(1, code, `{ routes: { "BAD": () => "1" } }`) }, [], async (hub) => {
+    expect(await reload(hub, { bad: numbered(2, "", `{ routes: { "BAD": () => "2" } }`) })).toMatch(told);
+    expect(await reload(hub, { bad: numbered(3, "", `{ routes: { "BAD": () => "3" } }`) })).not.toContain(" left ");
+  }),
+);
+
+test("what setup and a handler open is told as what the top level does, and of a module that is taken away too", () =>
+  withHub(
+    {
+      "modules/bad.ts": numbered(
+        1,
+        "",
+        `{
+          setup() { setInterval(() => number, 1000); globalThis.setBySetup = {}; },
+          routes: { "BAD": () => { setInterval(() => number, 1000); process.on("SIGUSR1", () => number); return "done"; } },
+        }`,
+      ),
+    },
+    [],
+    async (hub) => {
+      expect(await hub.ask("BAD")).toBe("done");
+      hub.remove("modules/bad.ts");
+      const answer = await hub.ask("RELOAD\n");
+      expect(answer).toStartWith("OK bad unloaded (was v1)");
+      expect(answer).toContain("v1 left 1 listener on process (SIGUSR1; removed), 2 timers (stopped), globalThis.setBySetup (stays)");
+    },
+  ));
+
+test("what dispose puts away is not told", () =>
+  withHub({ "modules/tidy.ts": tidy(1) }, [], async (hub) => {
+    expect(await reload(hub, { tidy: tidy(2) })).toMatch(
+      /^OK tidy v2 \(was v1\) swapped in \d+ ms, 0 connections dropped; 1 module unchanged\n$/,
+    );
+  }));
+
+function tidy(number: number): string {
+  return numbered(
+    number,
+    `const listener = () => number;`,
+    `{
+      setup() {
+        process.on("SIGUSR1", listener);
+        globalThis.tidy = number;
+        return { timer: setInterval(listener, 1000), server: Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() }) };
+      },
+      async dispose({ timer, server }) {
+        clearInterval(timer);
+        process.off("SIGUSR1", listener);
+        delete globalThis.tidy;
+        await server.stop(true);
+      },
+      routes: { "TIDY": async () => { await new Promise((done) => setTimeout(done, 1)); return String(number); } },
+    }`,
+  );
+}
+
+test("what a version leaves that had to drain first is in the log", () =>
+  withHub({ "modules/slow.ts": waiting(1) }, [], async (hub) => {
+    const slow = hub.ask("SLOW");
+    await hub.program.waitFor("slow v1 begun");
+    expect(await reload(hub, { slow: waiting(2) })).toContain("v1 drains, 1 under way");
+    expect(await hub.ask("GO")).toBe("gone");
+    expect(await slow).toBe("1");
+    await hub.program.waitFor(/warn +slow v1 left 1 timer \(stopped\)/);
+  }));
+
+function waiting(number: number): string {
+  return numbered(
+    number,
+    `const key = "waiting";`,
+    `{
+      setup: async ({ shared }) => { setInterval(() => number, 1000); return shared.open(key, () => Promise.withResolvers()); },
+      routes: {
+        "SLOW": async (_message, { state, log }) => { log.info("begun"); await state.promise; return String(number); },
+        "GO": (_message, { state }) => { state.resolve(); return "gone"; },
+      },
+    }`,
+  );
+}
+
+test("a version that another module keeps a function of is told in the log and in the status, with what may hold it", () =>
+  withHub(
+    { "modules/marker.ts": marker(1), "modules/clean.ts": `export default { routes: { "CLEAN": () => "" } };\n` },
+    [],
+    async (hub) => {
+      await reload(hub, { marker: marker(2) });
+      const [leak, ...others] = await leaksOnceKnown(hub, "marker", 1);
+      expect(others).toEqual([]);
+      expect(leak?.why).toBe('context.shared.global "kept" may hold something of it');
+      expect(Math.abs(Date.parse(leak?.since ?? "") - Date.now())).toBeLessThan(15_000);
+      await hub.program.waitFor(/warn +marker v1 was disposed and cannot be freed: context\.shared\.global "kept" may hold/);
+    },
+  ));
+
+test("a version that is let go of later is no longer told", () =>
+  withHub({ "modules/marker.ts": marker(1) }, [], async (hub) => {
+    await reload(hub, { marker: marker(2) });
+    await leaksOnceKnown(hub, "marker", 1);
+    const forgets = numbered(3, "", `{ async setup({ shared }) { await shared.global.close("kept"); }, routes: { "FORGET": () => "" } }`);
+    await reload(hub, { marker: forgets });
+    for (const deadline = Date.now() + 10_000; (await leaked(hub)).length > 0; await Bun.sleep(50))
+      expect(Date.now()).toBeLessThan(deadline);
+  }));
+
+test("a global that holds a function of a version is what is named", () =>
+  withHub(
+    { "modules/glob.ts": numbered(1, `globalThis.heldByTest = () => number;`, `{ routes: { "GLOB": () => "" } }`) },
+    [],
+    async (hub) => {
+      await reload(hub, { glob: numbered(2, "", `{ routes: { "GLOB": () => "" } }`) });
+      const [leak] = await leaksOnceKnown(hub, "glob", 1);
+      expect(leak?.why).toBe("globalThis.heldByTest may hold something of it");
+    },
+  ));
+
+/** Of each kind of route and library. */
+const CLEAN: Record<string, (number: number) => string> = {
+  text: (number) =>
+    numbered(number, "", `{ routes: { "TEXT": async (_m, { log }) => { await Bun.sleep(1); log.debug("x"); return "t" + number; } } }`),
+  web: (number) =>
+    numbered(
+      number,
+      "",
+      `{
+        setup: () => ({ a: 1 }),
+        use: [async (request, context, next) => next()],
+        routes: {
+          "GET /web": { fetch: async (_request, { requestId }) => { await Bun.sleep(1); return new Response("w" + number + requestId); } },
+          "POST /web": { fetch: async (request) => new Response(await request.text()) },
+          "GET /stream": { fetch: () => new Response(new ReadableStream({ async start(c) { c.enqueue("a"); await Bun.sleep(2); c.close(); } })) },
+        },
+      }`,
+    ),
+  hono: (number) =>
+    `import { Hono } from "hono";\nconst app = new Hono();\napp.get("/hono", (c) => c.text("h${number}"));\nexport default app;\n`,
+  socket: (number) =>
+    numbered(
+      number,
+      "",
+      `{ routes: { "GET /ws": { websocket: { open(s) { s.subscribe("x"); }, message(s) { s.send(String(number)); } } } } }`,
+    ),
+  connect: (number) =>
+    numbered(
+      number,
+      "",
+      `{ routes: { "CONN": { async connect(c) { for await (const line of c.lines()) await c.write(line + number + "\\n"); } } } }`,
+    ),
+  failing: (number) =>
+    numbered(
+      number,
+      "",
+      `{ routes: { "THROW": () => { throw new Error("x" + number); }, "REJECT": async () => { await 1; throw new Error("y" + number); } } }`,
+    ),
+  pooled: (number) =>
+    numbered(number, "", `{ setup: () => ({ a: [number] }), routes: { "POOL": { run: "pool", handle: () => "p" + number } } }`),
+  opener: (number) =>
+    numbered(
+      number,
+      `import { Database } from "bun:sqlite";`,
+      `{
+        async setup({ shared }) {
+          const db = await shared.open("db", () => new Database(":memory:"), (open) => open.close());
+          return { db, cache: await shared.open("cache", async () => new Map([[number, { deep: [number] }]])) };
+        },
+        routes: { "OPENER": (_m, { state }) => { state.cache.set(number, { number }); return JSON.stringify(state.db.query("SELECT 1 AS one").get()); } },
+      }`,
+    ),
+  tidy,
+};
+
+const sources = (number: number): Record<string, string> =>
+  Object.fromEntries(Object.entries(CLEAN).map(([name, make]) => [name, make(number)]));
+
+test(
+  "20 reloads of modules that put away what they open leave nothing behind, also with connections that stay open over all of them",
+  () =>
+    withHub(
+      Object.fromEntries(Object.entries({ ...sources(0), marker: marker(0) }).map(([name, text]) => [`modules/${name}.ts`, text])),
+      [],
+      async (hub) => {
+        const socket = new WebSocket(`ws://127.0.0.1:${hub.port}/ws`);
+        await new Promise((resolve) => (socket.onopen = resolve));
+        const connection = await hub.connect();
+        connection.send("CONN\n");
+        const keepAlive = await hub.connect();
+        try {
+          for (let number = 1; number <= 20; number++) {
+            for (const key of ["TEXT", "THROW", "REJECT", "POOL", "OPENER", "TIDY"]) await hub.ask(key);
+            for (const path of ["/web", "/stream", "/hono"]) await (await fetch(hub.url + path)).text();
+            await (await fetch(`${hub.url}/web`, { method: "POST", body: "x".repeat(100) })).text();
+            keepAlive.send("GET /web HTTP/1.1\r\nHost: x\r\n\r\n");
+            const echoed = new Promise((resolve) => (socket.onmessage = resolve));
+            socket.send("x");
+            await echoed;
+            const answer = await reload(hub, sources(number));
+            expect(answer).toStartWith("OK");
+            expect(answer).not.toContain(" left ");
+          }
+          await reload(hub, { marker: marker(1) });
+          expect((await leaksOnceKnown(hub, "marker", 1)).map(({ module, generation }) => `${module} v${generation}`)).toEqual([
+            "marker v1",
+          ]);
+          expect(hub.program.output()).not.toMatch(/cannot be freed(?!.*"kept")/);
+        } finally {
+          socket.close();
+        }
+      },
+    ),
+  60_000,
+);
+
+test("a module on the pool is told of by the first thread", () =>
+  withHub({ "modules/pooled.ts": pooled(1) }, [], async (hub) => {
+    await reload(hub, { pooled: pooled(2) });
+    await hub.program.waitFor(/warn +pooled v1 on pool thread 1: it left 1 timer \(stopped\)/);
+    await hub.program.waitFor(
+      /warn +pooled v1 on pool thread 1: was disposed and cannot be freed: context\.shared "kept" of pooled may hold/,
+    );
+    expect(hub.program.output()).not.toContain("on pool thread 2");
+  }));
+
+function pooled(number: number): string {
+  return numbered(
+    number,
+    "",
+    `{
+      async setup({ shared }) { setInterval(() => number, 1000); (await shared.open("kept", () => [])).push(() => number); },
+      routes: { "POOL": { run: "pool", handle: () => "p" + number } },
+    }`,
+  );
+}
+
+test("what is left is told in a few words, and nothing as nothing", () => {
+  const left = (given: Partial<LeftBehind>): string | null =>
+    leftBehindText({ listeners: [], globals: [], timers: 0, descriptors: 0, ...given });
+  expect(left({})).toBeNull();
+  expect(left({ globals: ["__zod_globalRegistry"] })).toBeNull();
+  expect(left({ timers: 2, descriptors: 3, listeners: ["exit", "exit"], globals: ["a", "b"] })).toBe(
+    "2 listeners on process (exit; removed), 2 timers (stopped), 3 open sockets or files (closed), globalThis.a, globalThis.b (stays)",
+  );
+});
