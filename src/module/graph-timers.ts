@@ -37,7 +37,8 @@ export class GraphTimers {
     const wrapped = (callback: unknown, ...rest: unknown[]): NodeJS.Timeout => {
       // What is no function is for the original to refuse.
       const timer = typeof callback === "function" ? make(this.#marked(callback as Callback), ...rest) : make(callback, ...rest);
-      this.#keep(timer);
+      // One that is made in the host's context, for `context.shared`, does not go with the version.
+      if (Bun.ModuleGraph.current !== undefined) this.#keep(timer);
       return timer;
     };
     // Its name, and what util.promisify makes of it.
