@@ -259,6 +259,28 @@ describe("a reload", () => {
       expect(await hub.ask("SHOW\n")).toBe("three \n");
     }));
 
+  test("hands over what is large and what is no JSON, and tells what cannot be copied", () =>
+    withHub({ "modules/near.ts": NEAR, "hrmr.json": '{ "timeouts": { "loadMs": 15000 } }' }, [], async (hub) => {
+      const holder = (version: string, state: string): string =>
+        moduleSource(`{
+          setup: (context, handed) => handed ?? ${state},
+          handoff: (state) => state,
+          routes: { "SHOW": { framing: "line", run: "process", handle: (m, { state }) =>
+            "${version} " + state.bytes?.length + " " + state.bytes?.at(-1) + " " + state.when?.getTime() + " " + state.map?.get("a") + "\\n" } },
+        }`);
+      const large = "{ bytes: new Uint8Array(40_000_000).fill(7), when: new Date(5), map: new Map([['a', 1n]]) }";
+      hub.write("modules/hold.ts", holder("one", large));
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      hub.write("modules/hold.ts", holder("two", "{}"));
+      expect(await hub.ask("RELOAD\n")).toContain("hold v2 (was v1) swapped");
+      expect(await hub.ask("SHOW\n")).toBe("two 40000000 7 5 1\n");
+      hub.write("modules/hold.ts", holder("three", "{}").replace("(state) => state,", "() => () => 1,"));
+      expect(await hub.ask("RELOAD\n")).toContain("hold v3 (was v2) swapped");
+      hub.write("modules/hold.ts", holder("four", "{ map: new Map([['a', 'new']]) }"));
+      expect(await hub.ask("RELOAD\n")).toContain("its state was not handed over: handoff returned what cannot be copied");
+      expect(await hub.ask("SHOW\n")).toBe("four undefined undefined undefined new\n");
+    }));
+
   test("of an exclusive module ends the old process before the new one's setup", () =>
     withHub({ "modules/keep.ts": keeper("one", 'reload: "exclusive",') }, [], async (hub) => {
       const old = Number(await hub.ask("PID\n"));

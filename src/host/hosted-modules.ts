@@ -12,6 +12,7 @@ import { errorData, type LogFields } from "../observe/log-fields";
 import { showValue } from "../observe/log-format";
 import { LineBudget } from "./process-output";
 import type { LoadSpec } from "./spec";
+import type { HandoffFile, StoredState } from "./handoff-file";
 import { type CallBatch, failureOf, type ReplyBatch, type SharedMemory, type TaskDone, type ToMain, type ToWorker } from "./messages";
 import { type Resident, WorkerCalls } from "./worker-calls";
 import { fetchHandler } from "./worker-fetch";
@@ -25,6 +26,8 @@ export interface HostedPlace {
   readonly host: number | "process";
   readonly loadTimeoutMs: number;
   readonly post: PostToMain;
+  /** Between processes. null: in a thread, versions hand over among themselves. */
+  readonly handoffs: HandoffFile | null;
 }
 
 interface ThreadLog extends Log {
@@ -141,13 +144,13 @@ export class HostedModules {
     return loadModule(spec, { globals: GLOBALS, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   }
 
-  async #load(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<Omit<TaskDone, "type">> {
+  async #load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<Omit<TaskDone, "type">> {
     const module = this.#imported.get(spec.id) ?? (await this.#open(spec));
     this.#imported.delete(spec.id);
     const { post } = this.#place;
     try {
       const notes: string[] = [];
-      const data = handed === undefined ? await this.#handoffFrom(previousId, notes) : handed.data;
+      const data = handed === undefined ? await this.#handoffFrom(previousId, notes) : this.#place.handoffs?.load(handed);
       post({ type: "stage" });
       await module.start(data);
       this.#calls.residents.set(spec.id, this.#residentOf(module));
@@ -170,7 +173,15 @@ export class HostedModules {
   }
 
   async #handoff(id: number): Promise<Omit<TaskDone, "type">> {
-    return { notes: [], handoff: (await this.#calls.residents.get(id)?.module.handoff()) ?? null };
+    const handed = (await this.#calls.residents.get(id)?.module.handoff()) ?? null;
+    const { handoffs } = this.#place;
+    if (handed === null || "error" in handed || handoffs === null)
+      return { notes: [], handoff: handed === null || "data" in handed ? null : handed };
+    try {
+      return { notes: [], handoff: handoffs.store(handed.data) };
+    } catch (error) {
+      return { notes: [], handoff: { error: `handoff returned what cannot be stored: ${describeError(error)}` } };
+    }
   }
 
   async #retire(id: number): Promise<Omit<TaskDone, "type">> {

@@ -9,9 +9,9 @@
  */
 import type { Client } from "../module/contract";
 import type { ModuleErrorData } from "../module/describe-error";
-import type { Handoff } from "../module/load";
 import type { RemoteShape } from "../module/remote";
 import type { LogFields } from "../observe/log-fields";
+import type { StoredState } from "./handoff-file";
 import type { LoadSpec } from "./spec";
 
 /** Memory that both sides see: a SharedArrayBuffer, or the same pages mapped into two processes. */
@@ -135,7 +135,7 @@ export type ToWorker =
   /** The import alone: nothing of the module runs but its top level. The "load" that follows goes on with it. */
   | { readonly type: "import"; readonly spec: LoadSpec }
   /** `previousId`: hands over from this generation, in the same thread. `handed`: what one in another process gave. */
-  | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null; readonly handed?: { readonly data: unknown } }
+  | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null; readonly handed?: StoredState }
   | { readonly type: "handoff"; readonly id: number }
   | { readonly type: "retire"; readonly id: number }
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
@@ -150,8 +150,8 @@ export interface TaskDone {
   readonly notes: readonly string[];
   /** Of an import. */
   readonly shape?: RemoteShape;
-  /** Of a handoff; null: the module has none. */
-  readonly handoff?: Handoff | null;
+  /** Of a handoff: what is in the file for that, or why nothing is. null: the module has none. */
+  readonly handoff?: StoredState | { readonly error: string } | null;
 }
 
 /** Pool thread to main thread, beside reply batches. Imports, loads, handoffs and retirements are answered one by one, in their order. */

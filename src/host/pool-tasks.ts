@@ -1,8 +1,8 @@
 /** Loading into and retiring from one thread, one after another: which generations it has, and how that survives its replacement. */
 import { ModuleError } from "../module/describe-error";
-import type { Handoff } from "../module/load";
 import type { RemoteShape } from "../module/remote";
 import { HandlerError, HostLostError } from "./errors";
+import type { StoredState } from "./handoff-file";
 import type { TaskDone, ToMain, ToWorker } from "./messages";
 import type { LoadSpec } from "./spec";
 
@@ -74,13 +74,13 @@ export class ThreadTasks {
    * @param handed what the version before gave, in another process; undefined: nothing
    * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its life.
    */
-  async load(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<readonly string[]> {
+  async load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<readonly string[]> {
     const message = { type: "load", spec, previousId, ...(handed === undefined ? null : { handed }) } as const;
     return (await this.#add(message, spec.id)).notes;
   }
 
   /** @returns null: the module has no handoff. Never rejects. */
-  async handoff(id: number): Promise<Handoff | null> {
+  async handoff(id: number): Promise<NonNullable<TaskDone["handoff"]> | null> {
     if (!this.loaded.has(id)) return { error: "it was not loaded" };
     try {
       return (await this.#add({ type: "handoff", id }, id)).handoff ?? null;

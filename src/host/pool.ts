@@ -6,10 +6,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { asHost } from "../module/host-context";
-import type { Handoff } from "../module/load";
 import type { RemoteShape } from "../module/remote";
 import { HostLostError, PoolBusyError } from "./errors";
-import { encodeClient, parcelOf } from "./messages";
+import type { StoredState } from "./handoff-file";
+import { encodeClient, parcelOf, type TaskDone } from "./messages";
 import { type OpenPlace, openWorker, type PlaceFacts } from "./place";
 import { PoolBody } from "./pool-body";
 import { type CallSink, type PoolCall, PooledCall } from "./pool-call";
@@ -136,8 +136,8 @@ export class Pool {
     return await thread.tasks.import(spec);
   }
 
-  /** @returns what the generation's `handoff` gives in the first thread; null: it has none. Never rejects. */
-  async handoff(id: number): Promise<Handoff | null> {
+  /** Has the generation's process store what its `handoff` gives. @returns null: it has none. Never rejects. */
+  async handoff(id: number): Promise<NonNullable<TaskDone["handoff"]> | null> {
     this.#watch();
     return (await this.#threads[0]?.tasks.handoff(id)) ?? null;
   }
@@ -146,11 +146,11 @@ export class Pool {
    * Loads, sets up and checks a generation in every thread, in parallel; the first use starts the threads.
    *
    * @param previousId the generation whose `handoff` in each thread the new one's `setup` there gets; null: none
-   * @param handed     what the `setup`s get in its stead; undefined: nothing
+   * @param handed     what a process before it has stored for the `setup`; undefined: nothing
    * @returns what the verdict should say besides. Rejects with the first failure, a ModuleError as a rule, when the generation
    *          is gone from all threads again.
    */
-  async prepare(spec: LoadSpec, previousId: number | null, handed?: { readonly data: unknown }): Promise<{ notes: string[] }> {
+  async prepare(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<{ notes: string[] }> {
     if (this.#closed !== null) throw this.#closed;
     for (const thread of this.#threads) thread.start();
     this.#generations.set(spec.id, { spec, bundle: readFileSync(spec.file) });

@@ -1,9 +1,10 @@
 /** What this program does as a module's process (role "module"): the same as a pool thread, with its server behind a pipe. */
 import { writeFileSync } from "node:fs";
+import { HandoffFile } from "./handoff-file";
 import { HostedModules } from "./hosted-modules";
 import { limitOwnMemory } from "./memory-limit";
 import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "./messages";
-import { READY, SHARED_FD } from "./process-place";
+import { HANDOFF_FD, READY, SHARED_FD } from "./process-place";
 import { mapAndClose } from "./shared-file";
 
 /** What a module and the processes that it starts must not take for their own. */
@@ -27,7 +28,7 @@ export function runModuleProcess(): Promise<never> {
     if (Array.isArray(data) || data.type !== "init") throw new Error("The first message to a process is no init.");
     const { host, loadTimeoutMs, maxMemoryMb = 0 } = data;
     if (maxMemoryMb > 0) limitOwnMemory(maxMemoryMb);
-    modules = new HostedModules({ shared, host, loadTimeoutMs, post });
+    modules = new HostedModules({ shared, host, loadTimeoutMs, post, handoffs: new HandoffFile(HANDOFF_FD) });
   });
   post(READY);
   return new Promise(() => {});

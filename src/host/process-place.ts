@@ -24,20 +24,26 @@ export interface ProcessStart {
 export const READY = "ready";
 /** The descriptor of the shared memory there: the one behind stdin, stdout and stderr. */
 export const SHARED_FD = 3;
+/** The file by which its module's versions hand over. */
+export const HANDOFF_FD = 4;
 /** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
 const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
 const MB = 1_048_576;
 
 type Posted = CallBatch | ToWorker;
 
-/** @param log with the module's fields: it gets what the process prints */
-export function processPlaces(spec: LoadSpec, start: ProcessStart, log: Log): OpenPlace {
+/**
+ * @param handoffFd see HandoffFile; the caller's, and open as long as there are places
+ * @param log       with the module's fields: it gets what the process prints
+ */
+export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: number, log: Log): OpenPlace {
   const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
-  return (_index, loadTimeoutMs, events) => new ProcessPlace({ start, log, loadTimeoutMs, maxMemoryMb, events });
+  return (_index, loadTimeoutMs, events) => new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, events });
 }
 
 interface ProcessPlaceOptions {
   readonly start: ProcessStart;
+  readonly handoffFd: number;
   readonly log: Log;
   readonly loadTimeoutMs: number;
   /** 0: no limit. */
@@ -101,7 +107,7 @@ class ProcessPlace implements Place {
     return Bun.spawn([...command], {
       // It ends with this process, whatever ends that.
       env: { ...Object.fromEntries(passed), BUN_FEATURE_FLAG_NO_ORPHANS: "1" },
-      stdio: ["ignore", "pipe", "pipe", fd],
+      stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd],
       // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed with what it started.
       detached: true,
       serialization: "advanced",

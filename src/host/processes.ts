@@ -1,12 +1,16 @@
 /** `run: "process"`: each generation that has such routes has a process, which is a pool of one thread with walls around it. */
+import { closeSync, ftruncateSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { wholeFileError } from "../module/describe-error";
 import type { RemoteShape } from "../module/remote";
 import { logWith } from "../observe/log-fields";
 import { HostLostError } from "./errors";
+import type { StoredState } from "./handoff-file";
 import { type CallSink, Pool, type PoolCall, type ThreadStatus } from "./pool";
 import { type ProcessStart, processPlaces } from "./process-place";
 import type { QuarantineFacts, QuarantineOptions } from "./quarantine";
+import { openNameless } from "./shared-file";
 import type { LoadSpec } from "./spec";
 
 export interface ProcessesOptions {
@@ -40,6 +44,8 @@ interface Home {
 export class Processes {
   readonly #options: ProcessesOptions;
   readonly #homes = new Map<number, Home>();
+  /** Descriptors of files by which versions hand over, by module. */
+  readonly #handoffFds = new Map<string, number>();
   #isClosed = false;
 
   constructor(options: ProcessesOptions) {
@@ -60,8 +66,13 @@ export class Processes {
   async prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }> {
     const notes: string[] = [];
     const handed = await this.#handoffFrom(previousId, notes);
-    const prepared = await this.#orRetire(spec, "while it was set up", (pool) => pool.prepare(spec, null, handed));
-    return { notes: [...notes, ...prepared.notes] };
+    try {
+      const prepared = await this.#orRetire(spec, "while it was set up", (pool) => pool.prepare(spec, null, handed));
+      return { notes: [...notes, ...prepared.notes] };
+    } finally {
+      const fd = this.#handoffFds.get(spec.name);
+      if (handed !== undefined && fd !== undefined) ftruncateSync(fd, 0);
+    }
   }
 
   /** Disposes a generation and ends its process. Does nothing for one that has none. */
@@ -69,8 +80,7 @@ export class Processes {
     const home = this.#homes.get(id);
     if (home === undefined) return;
     await home.pool.retire(id);
-    this.#homes.delete(id);
-    await home.pool.close();
+    await this.#leave(home);
   }
 
   /** As `Pool.call`. */
@@ -108,14 +118,32 @@ export class Processes {
     this.#isClosed = true;
     const homes = [...this.#homes.values()];
     this.#homes.clear();
-    await Promise.all(homes.map(({ pool }) => pool.close()));
+    await Promise.all(homes.map((home) => this.#leave(home)));
   }
 
-  async #handoffFrom(previousId: number | null, notes: string[]): Promise<{ readonly data: unknown } | undefined> {
+  async #leave({ spec, pool }: Home): Promise<void> {
+    this.#homes.delete(spec.id);
+    await pool.close();
+    const fd = this.#handoffFds.get(spec.name);
+    if (fd === undefined || [...this.#homes.values()].some((other) => other.spec.name === spec.name)) return;
+    this.#handoffFds.delete(spec.name);
+    closeSync(fd);
+  }
+
+  #handoffFd({ name, file }: LoadSpec): number {
+    const known = this.#handoffFds.get(name);
+    if (known !== undefined) return known;
+    // Where the bundle is there is room for more than in memory.
+    const fd = openNameless(dirname(file));
+    this.#handoffFds.set(name, fd);
+    return fd;
+  }
+
+  async #handoffFrom(previousId: number | null, notes: string[]): Promise<StoredState | undefined> {
     const previous = previousId === null ? undefined : this.#homes.get(previousId);
     if (previous === undefined || previousId === null) return undefined;
     const handed = await previous.pool.handoff(previousId);
-    if (handed === null || "data" in handed) return handed ?? undefined;
+    if (handed === null || "bytes" in handed) return handed ?? undefined;
     notes.push(`its state was not handed over: ${handed.error}`);
     return undefined;
   }
@@ -126,8 +154,7 @@ export class Processes {
     try {
       return await work(home.pool);
     } catch (error) {
-      this.#homes.delete(spec.id);
-      await home.pool.close();
+      await this.#leave(home);
       if (!(error instanceof HostLostError) || this.#isClosed) throw error;
       throw wholeFileError(spec.name, spec.source, `its process was lost ${when}: ${reasonOf(error)}`);
     }
@@ -149,7 +176,7 @@ export class Processes {
       threads: 1,
       log: options.log,
       onWorkerLost: (reason) => log.warn(`its process was lost: ${reason}`),
-      apart: { open: processPlaces(spec, options.start, log), name: nameOf(spec) },
+      apart: { open: processPlaces(spec, options.start, this.#handoffFd(spec), log), name: nameOf(spec) },
     });
     const home = { spec, pool };
     this.#homes.set(spec.id, home);

@@ -1,5 +1,5 @@
-/** Memory that two processes share: a file without a name, so that nothing is left of it, however they end. */
-import { closeSync, constants, ftruncateSync, openSync, unlinkSync } from "node:fs";
+/** Files that processes share: without a name, so that nothing is left of them, however the processes end. */
+import { closeSync, constants, openSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SharedMemory } from "./messages";
@@ -8,11 +8,17 @@ import { SHARED_BYTES } from "./saved-replies";
 /** Of Linux; node:fs has no name for it. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
-/** A file of the right size that no folder lists, in memory where there is a folder for that. @returns its descriptor: close it */
+/** For a thread's shared memory: in memory, where there is a folder for that. @returns its descriptor: close it */
 export function openSharedFile(): number {
-  const fd = process.platform === "linux" ? (openUnnamed("/dev/shm") ?? openUnnamed(tmpdir()) ?? openUnlinked()) : openUnlinked();
-  ftruncateSync(fd, SHARED_BYTES);
+  const fd = openNameless("/dev/shm");
+  // Written and not just made that long: room that is missing is an error here, and a crash at the first use of a page.
+  writeSync(fd, Buffer.alloc(SHARED_BYTES));
   return fd;
+}
+
+/** An empty file that no folder lists. @param folder the first choice; else the temporary folder. @returns its descriptor: close it */
+export function openNameless(folder: string): number {
+  return (process.platform === "linux" ? (openUnnamed(folder) ?? openUnnamed(tmpdir())) : null) ?? openUnlinked();
 }
 
 /** @param fd of `openSharedFile`, or the same in another process. It may be closed then. */
