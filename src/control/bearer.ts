@@ -83,7 +83,7 @@ export class Bearer {
  */
 export function mustNotBeBrowser(request: Request, ownHost: string, isTls: boolean): void {
   if (request.headers.has("Origin")) throw new Refused(403, "Pages in browsers may not use this.", "Use `hrmr`, or curl.");
-  const { hostname } = new URL(`http://${request.headers.get("Host") ?? ""}`);
+  const hostname = URL.parse(`http://${request.headers.get("Host") ?? ""}`)?.hostname ?? "";
   const bare = hostname.replace(/^\[|\]$/g, "");
   if (isTls || isIP(bare) !== 0 || bare === "localhost" || bare === ownHost.toLowerCase()) return;
   throw new Refused(403, `This server is not called ${JSON.stringify(hostname)}.`, "Use its address, or the name in control.listen.");

@@ -121,7 +121,8 @@ export class ControlPort {
       await this.#bearer.check(request, address);
     } catch (error) {
       if (error instanceof Refused) return replyRefused(error);
-      throw error;
+      this.#options.api.report(error);
+      return replyRefused(new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log."));
     }
     // A reload may take longer than any.
     server.timeout(request, 0);

@@ -73,7 +73,8 @@ export class Exchange {
       await writeJournal(folders, journal);
       return new Exchange(folders, journal);
     } catch (cause) {
-      await clear(folders);
+      // What it leaves is cleared by the next one; what is told is the first failure.
+      await clear(folders).catch(() => {});
       throw cause instanceof UserError ? cause : unwritable(modulesDir, cause as NodeJS.ErrnoException);
     }
   }
@@ -205,7 +206,12 @@ function move(from: string, to: string): void {
 }
 
 function isThere(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return false;
+    throw error;
+  }
 }
 
 /** On the disk before anything is moved. */

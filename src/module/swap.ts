@@ -51,7 +51,9 @@ export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
 
 function verdicts(run: Run): ModuleVerdict[] {
   const { registry, candidates, failures, before, heldBack } = run;
-  const gone = [...run.removed].map((entry) => verdictOf(entry, "unloaded", run, []));
+  // Of what never served nobody needs to hear that it is gone.
+  const served = [...run.removed].filter(({ name }) => (before.get(name) ?? null) !== null);
+  const gone = served.map((entry) => verdictOf(entry, "unloaded", run, []));
   const there = [...registry.entries].flatMap(([name, entry]) => {
     const failed = failures.get(name);
     if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", run, []), failed)];
