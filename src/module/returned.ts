@@ -3,9 +3,13 @@
  * of HTTP.
  */
 
-/** Whether it has to be waited for. */
+/** Whether it has to be waited for. What throws when it is looked at counts: waiting for it rejects with that. Never throws. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  try {
+    return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  } catch {
+    return true;
+  }
 }
 
 /** @returns a part of a Response's body stream as bytes. Throws a TypeError for what is neither bytes nor text. */

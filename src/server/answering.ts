@@ -99,7 +99,7 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
   #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {
     const slot = this.#addSlot(route, message, startedAt || performance.now());
     slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
-    result.then(
+    Promise.resolve(result).then(
       (value) => slot.resolve(value),
       (error: unknown) => slot.reject(error),
     );

@@ -110,7 +110,7 @@ class DatagramCall implements InFlight, Deadline {
     const result: unknown = callInline(route, message);
     if (!isThenable(result)) return this.resolve(result);
     this.#home.wheel.arm(this, timeoutMs);
-    result.then(
+    Promise.resolve(result).then(
       (value) => this.resolve(value),
       (error: unknown) => this.reject(error),
     );
@@ -131,7 +131,7 @@ class DatagramCall implements InFlight, Deadline {
     if (this.#isDone) return;
     const { dispatch } = this.#home;
     if (!(error instanceof UnavailableError)) dispatch.handlerFailed(this.#route, this.#client, error);
-    this.#message?.abort(error instanceof Error ? error : new Error(String(error)));
+    this.#message?.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
     this.#finish(errorReply(this.#route, error, dispatch));
   }
 

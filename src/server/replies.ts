@@ -163,7 +163,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   }
 
   #fail(error: unknown): void {
-    this.#message?.abort(error instanceof Error ? error : new Error(String(error)));
+    this.#message?.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
     const route = this.#route;
     if (route === null) return this.#ready("ERR internal error\n");
     const isRefused = error instanceof PoolBusyError || error instanceof UnavailableError;
