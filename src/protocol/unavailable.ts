@@ -13,7 +13,7 @@ export function unavailableText(moduleName: string): string {
 
 /** @returns the text of a 503 that names a module in quarantine */
 export function quarantineText(moduleName: string): string {
-  return `Module "${moduleName}" failed again and again, and is out of service for a while.\n`;
+  return `The module "${moduleName}" failed again and again, and is out of service for a while.\n`;
 }
 
 /**

@@ -2,8 +2,9 @@
 import { GraphResponse } from "../protocol/http1/response";
 import { RETRY_AFTER_SECONDS } from "../protocol/unavailable";
 
-/** @param isRetried the client may ask again soon: with Retry-After */
-export function plainResponse(status: number, text: string, isRetried = false): Response {
-  const headers = isRetried ? { "Retry-After": String(RETRY_AFTER_SECONDS) } : undefined;
+/** @param retryAfter the client may ask again: after so many seconds, or soon. Default: nothing is said about it. */
+export function plainResponse(status: number, text: string, retryAfter: boolean | number = false): Response {
+  const seconds = retryAfter === true ? RETRY_AFTER_SECONDS : retryAfter;
+  const headers = seconds === false ? undefined : { "Retry-After": String(seconds) };
   return new GraphResponse(`${text}\n`, { status, ...(headers === undefined ? {} : { headers }) });
 }

@@ -10,7 +10,6 @@ import type { RequestContext } from "../module/contract";
 import { asHost } from "../module/host-context";
 import type { BoundRoute } from "../module/route";
 import { GraphResponse } from "../protocol/http1/response";
-import { quarantineText } from "../protocol/unavailable";
 import type { Dispatch } from "../protocol/wire";
 import { plainResponse } from "./plain-response";
 
@@ -89,9 +88,8 @@ function refuse(
   answered.resolve(plainResponse(503, "The module did not answer in time.", true));
 }
 
-/** As `plainResponse`, with the time of the next try. */
 function shutOut({ module }: BoundRoute, { retryAfterSeconds }: UnavailableError): Response {
-  return new GraphResponse(quarantineText(module), { status: 503, headers: { "Retry-After": String(retryAfterSeconds) } });
+  return plainResponse(503, `The module "${module}" failed again and again, and is out of service for a while.`, retryAfterSeconds);
 }
 
 async function readReply(reply: Reply): Promise<Response> {
