@@ -22,7 +22,7 @@ import { figuresRow, processesRow } from "./rows/processes";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
-import { chunkRow, lineRow, poolRow } from "./rows/text";
+import { chunkRow, lineRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
 import { websocketBinaryRow, websocketIdleRow, websocketLongTextRow, websocketTextRow } from "./rows/websocket";
 import { findProgram, stopAll } from "./server";
@@ -32,6 +32,7 @@ const ROWS: readonly Row[] = [
   chunkRow,
   lineRow,
   poolRow,
+  processRow,
   cRow,
   helloRow,
   pipelinedRow,
