@@ -320,3 +320,20 @@ describe("--server", () => {
       }
     }));
 });
+
+test("hrmr validate looks at the token, and warns where it would travel in the clear", async () => {
+  const dir = makeProject({ "modules/greet.ts": greet("v1"), right: TOKEN, short: "short" });
+  const validate = async (listen: string, tokenFile: string) => {
+    writeFileSync(join(dir, "hrmr.json"), JSON.stringify({ listen: ["tcp://127.0.0.1:0"], control: { listen, tokenFile } }));
+    const { exitCode, stdout, stderr } = await runProgram(["validate"], { cwd: dir });
+    return [exitCode, stdout + stderr];
+  };
+  try {
+    for (const name of ["right", "short"]) chmodSync(join(dir, name), 0o600);
+    expect(await validate("tcp://127.0.0.1:0", "right")).toEqual([0, expect.not.stringContaining("on the way")]);
+    expect(await validate("tcp://0.0.0.0:0", "right")).toEqual([0, expect.stringContaining("whoever is on the way can read the token")]);
+    expect(await validate("tcp://127.0.0.1:0", "short")).toEqual([1, expect.stringContaining("a token has at least 16")]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});

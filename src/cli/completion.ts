@@ -102,6 +102,7 @@ function offerForFlag(flag: Flag): Offer {
 function offerForArgument(command: string, name: string, { valueHint }: Flag, commandNames: readonly string[]): Offer {
   if (name === "module") return { kind: "modules" };
   if (name === "shell") return { kind: "words", words: SHELLS };
+  if (name === "file") return { kind: "file" };
   if (command === "help") return { kind: "words", words: commandNames };
   return name === "dir" || valueHint === "dir" ? { kind: "dir" } : { kind: "any" };
 }

@@ -49,6 +49,8 @@ export interface MasterSetup {
 
 /** 128 and the signal's number, as a shell tells it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+/** In the audit log. */
+const WATCHER = "--watch";
 /** While a drain lasts, systemd is asked for this much more time, again and again. */
 const EXTEND_MS = 10_000;
 
@@ -207,7 +209,7 @@ class Master implements Operations {
     this.#watcher = isWanted
       ? watchModules(
           folders.modulesDir,
-          () => void this.#reloads.request(WATCHED),
+          () => void this.#audited(WATCHER, null, this.#reloads.request(WATCHED)),
           (error) => log.error(`Cannot watch ${folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
         )
       : null;
@@ -354,7 +356,7 @@ class Master implements Operations {
         return !history.serves(name, number);
       }
       about.error(`${reason}: v${stored.of} comes back`);
-      return (await this.#reload(rollbackWish(stored, condemned))).ok;
+      return (await this.#audited("probation", [name], this.#reload(rollbackWish(stored, condemned)), "rollback")).ok;
     });
   }
 
@@ -452,9 +454,13 @@ class Master implements Operations {
 
   // ---- the audit log: what does not come by the control API, which keeps its own ----
 
-  async #audited(by: string, modules: readonly string[] | null, reload: Promise<ReloadReport>): Promise<ReloadReport> {
+  async #audited(by: string, modules: readonly string[] | null, reload: Promise<ReloadReport>, action = "reload"): Promise<ReloadReport> {
     const report = await reload;
-    this.#audit?.note({ by, action: "reload", modules, ok: report.ok, verdict: verdictLine(report), hash: null, upload: null });
+    const hasChanged = !report.ok || report.modules.length > 0;
+    // Nobody asked for a look that finds nothing.
+    if (hasChanged || by !== WATCHER) {
+      this.#audit?.note({ by, action, modules, ok: report.ok, verdict: verdictLine(report), hash: null, upload: null });
+    }
     return report;
   }
 

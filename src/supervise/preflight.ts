@@ -14,7 +14,7 @@ import { canBind, noPrefork } from "../server/bind";
 import { isLoopback } from "../server/client";
 import { couldMakeFolder, findModules, findState, findStatic, type Folders } from "../server/folders";
 import { TlsContexts } from "../server/tls-contexts";
-import { findToken } from "../server/token";
+import { findToken, readToken } from "../server/token";
 import { Findings } from "./findings";
 import { wantedLocks } from "./holdings";
 import { lookAtControl, lookAtLock, lookAtLogFile } from "./preflight-files";
@@ -72,6 +72,13 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
     return contexts === null ? "there are none: TLS is off" : (tls.certFile ?? "");
   });
   await findings.look("commands", () => (findToken(control) === null ? "" : `a token is in ${control.tokenFile}`));
+  const { listen: controlListen, tokenFile } = control;
+  if (controlListen !== null && tokenFile !== null) {
+    await findings.look("control port", () => (readToken(tokenFile), `a token is in ${tokenFile}`));
+    if (controlListen.startsWith("tcp:") && isOpen(controlListen)) {
+      findings.warn("control port", "whoever is on the way can read the token", "Make control.listen a tls:// URL.");
+    }
+  }
   if (control.commands === "anyone" && listen.some(isOpen)) {
     findings.warn("commands", "whoever reaches a listener can stop the server", 'Set control.commands to "loopback" or "token".');
   }
