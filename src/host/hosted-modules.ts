@@ -5,7 +5,7 @@ import { Collector } from "../module/collector";
 import type { Handle, Log } from "../module/contract";
 import { describeError, ModuleError } from "../module/describe-error";
 import { leftBehindText } from "../module/leaks";
-import { type LoadedModule, loadModule } from "../module/load";
+import { type Handoff, type LoadedModule, loadModule } from "../module/load";
 import { remoteShapeOf } from "../module/remote";
 import { SharedStore } from "../module/shared";
 import { errorData, type LogFields } from "../observe/log-fields";
@@ -68,6 +68,8 @@ export class HostedModules {
   readonly #calls: WorkerCalls;
   /** Their imports are done, and nothing else of them. */
   readonly #imported = new Map<number, LoadedModule>();
+  /** What versions have handed over before they were retired, by their id; until someone has started with it. */
+  readonly #kept = new Map<number, Handoff>();
   /** A process that logs without end must not keep its server busy with that. */
   readonly #budget: LineBudget | null;
   readonly #shared: SharedStore;
@@ -153,6 +155,7 @@ export class HostedModules {
       const data = handed === undefined ? await this.#handoffFrom(previousId, notes) : this.#place.handoffs?.load(handed);
       post({ type: "stage" });
       await module.start(data);
+      if (previousId !== null) this.#kept.delete(previousId);
       this.#calls.residents.set(spec.id, this.#residentOf(module));
       return { notes };
     } catch (error) {
@@ -162,10 +165,9 @@ export class HostedModules {
   }
 
   async #handoffFrom(previousId: number | null, notes: string[]): Promise<unknown> {
-    const previous = previousId === null ? undefined : this.#calls.residents.get(previousId);
-    if (previous === undefined) return undefined;
+    if (previousId === null) return undefined;
     this.#place.post({ type: "stage" });
-    const handed = await previous.module.handoff();
+    const handed = this.#kept.get(previousId) ?? (await this.#calls.residents.get(previousId)?.module.handoff()) ?? null;
     if (handed === null) return undefined;
     if ("data" in handed) return handed.data;
     notes.push(`its state was not handed over ${this.#where}: ${handed.error}`);
@@ -175,8 +177,13 @@ export class HostedModules {
   async #handoff(id: number): Promise<Omit<TaskDone, "type">> {
     const handed = (await this.#calls.residents.get(id)?.module.handoff()) ?? null;
     const { handoffs } = this.#place;
-    if (handed === null || "error" in handed || handoffs === null)
-      return { notes: [], handoff: handed === null || "data" in handed ? null : handed };
+    if (handed === null) return { notes: [], handoff: null };
+    if (handoffs === null) {
+      // A thread, which will have the next version too.
+      this.#kept.set(id, handed);
+      return { notes: [], handoff: null };
+    }
+    if ("error" in handed) return { notes: [], handoff: handed };
     try {
       return { notes: [], handoff: handoffs.store(handed.data) };
     } catch (error) {

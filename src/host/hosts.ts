@@ -57,6 +57,11 @@ export class Hosts {
     return { notes };
   }
 
+  /** Has a generation hand over before it is retired, to whoever is prepared with its id later. Never rejects. */
+  async handOver(id: number): Promise<void> {
+    await Promise.all([this.pool.handOver(id), this.processes.handOver(id)]);
+  }
+
   /** Disposes a generation wherever it is; it need not be anywhere. */
   async retire(id: number): Promise<void> {
     await Promise.all([this.pool.retire(id), this.processes.retire(id)]);

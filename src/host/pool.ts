@@ -142,6 +142,14 @@ export class Pool {
     return (await this.#threads[0]?.tasks.handoff(id)) ?? null;
   }
 
+  /** Has each thread keep what the generation's `handoff` gives there, for a `prepare` with its id after it is retired. Never rejects. */
+  async handOver(id: number): Promise<void> {
+    if (!this.#generations.has(id)) return;
+    const kept = this.#threads.map((thread) => thread.tasks.handoff(id));
+    this.#watch();
+    await Promise.all(kept);
+  }
+
   /**
    * Loads, sets up and checks a generation in every thread, in parallel; the first use starts the threads.
    *

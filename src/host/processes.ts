@@ -41,11 +41,15 @@ interface Home {
   readonly pool: Pool;
 }
 
+type Handed = Awaited<ReturnType<Pool["handoff"]>>;
+
 export class Processes {
   readonly #options: ProcessesOptions;
   readonly #homes = new Map<number, Home>();
   /** Descriptors of files by which versions hand over, by module. */
   readonly #handoffFds = new Map<string, number>();
+  /** What generations have handed over before they were retired, by their id; until someone has started with it. */
+  readonly #kept = new Map<number, { readonly name: string; readonly handed: Handed }>();
   #isClosed = false;
 
   constructor(options: ProcessesOptions) {
@@ -68,11 +72,20 @@ export class Processes {
     const handed = await this.#handoffFrom(previousId, notes);
     try {
       const prepared = await this.#orRetire(spec, "while it was set up", (pool) => pool.prepare(spec, null, handed));
+      if (previousId !== null) this.#kept.delete(previousId);
       return { notes: [...notes, ...prepared.notes] };
     } finally {
       const fd = this.#handoffFds.get(spec.name);
-      if (handed !== undefined && fd !== undefined) ftruncateSync(fd, 0);
+      if (handed !== undefined && fd !== undefined && !this.#isKept(spec.name)) ftruncateSync(fd, 0);
     }
+  }
+
+  /** Has a generation's process hand over now: for a `prepare` with its id after it is retired. Never rejects. */
+  async handOver(id: number): Promise<void> {
+    const home = this.#homes.get(id);
+    if (home === undefined) return;
+    const handed = await home.pool.handoff(id);
+    this.#kept.set(id, { name: home.spec.name, handed });
   }
 
   /** Disposes a generation and ends its process. Does nothing for one that has none. */
@@ -116,6 +129,7 @@ export class Processes {
   /** Fails what is under way and ends all processes. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#kept.clear();
     const homes = [...this.#homes.values()];
     this.#homes.clear();
     await Promise.all(homes.map((home) => this.#leave(home)));
@@ -125,7 +139,7 @@ export class Processes {
     this.#homes.delete(spec.id);
     await pool.close();
     const fd = this.#handoffFds.get(spec.name);
-    if (fd === undefined || [...this.#homes.values()].some((other) => other.spec.name === spec.name)) return;
+    if (fd === undefined || this.#isKept(spec.name) || [...this.#homes.values()].some((other) => other.spec.name === spec.name)) return;
     this.#handoffFds.delete(spec.name);
     closeSync(fd);
   }
@@ -140,12 +154,15 @@ export class Processes {
   }
 
   async #handoffFrom(previousId: number | null, notes: string[]): Promise<StoredState | undefined> {
-    const previous = previousId === null ? undefined : this.#homes.get(previousId);
-    if (previous === undefined || previousId === null) return undefined;
-    const handed = await previous.pool.handoff(previousId);
+    if (previousId === null) return undefined;
+    const handed = this.#kept.get(previousId)?.handed ?? (await this.#homes.get(previousId)?.pool.handoff(previousId)) ?? null;
     if (handed === null || "bytes" in handed) return handed ?? undefined;
     notes.push(`its state was not handed over: ${handed.error}`);
     return undefined;
+  }
+
+  #isKept(name: string): boolean {
+    return [...this.#kept.values()].some((kept) => kept.name === name);
   }
 
   /** What costs a process its life on its way in is its module's fault. */

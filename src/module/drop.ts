@@ -41,7 +41,7 @@ async function bringBack({ registry }: Run, { entry }: Candidate, replaced: NonN
   try {
     const again = await loadGeneration(registry, spec);
     if (again.needsMain) await again.start(handoff);
-    if (again.needsHost) await registry.options.host.prepare(spec, null, again);
+    if (again.needsHost) await registry.options.host.prepare(spec, previous.needsHost ? previous.id : null, again);
     entry.live = again;
     entry.unavailable = [];
   } catch (error) {

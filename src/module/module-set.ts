@@ -61,6 +61,11 @@ export interface GenerationHost {
     previousId: number | null,
     needs: { readonly needsPool: boolean; readonly needsProcess: boolean },
   ): Promise<{ notes: string[] }>;
+  /**
+   * Has a generation that is to be retired before the next one is prepared hand over now: `prepare` with its id, as often as it takes to
+   * succeed, gives what it gave. Never rejects.
+   */
+  handOver?(id: number): Promise<void>;
   /** Also of what is nowhere, or was imported only. */
   retire(id: number): Promise<void>;
 }

@@ -1,6 +1,7 @@
 /** The second half of a version's way in: setup and check, in this thread and then on the pool and in its process. */
 import { drop } from "./drop";
 import type { Generation } from "./generation";
+import type { ModuleSet } from "./module-set";
 import { type Candidate, describeFailure, failure, planWithout, type Run } from "./run";
 
 /** Starts the candidates, one after another; those that fail are left out. */
@@ -31,10 +32,7 @@ async function start(run: Run, candidate: Candidate): Promise<void> {
 async function startBeside({ registry }: Run, candidate: Candidate, previous: Generation | null): Promise<void> {
   const { generation, notes } = candidate;
   if (generation.needsMain) await generation.start(await handoffOf(previous, notes));
-  if (generation.needsHost) {
-    const previousId = previous?.needsHost ? previous.id : null;
-    notes.push(...(await registry.options.host.prepare(generation.spec, previousId, generation)).notes);
-  }
+  if (generation.needsHost) await prepareInHost(registry, candidate, previous);
 }
 
 /** The old version is gone before the new one's setup; whoever asks meanwhile gets a 503. If the new one is dropped, the old one comes back. */
@@ -46,9 +44,16 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   planWithout(run);
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;
   candidate.replaced = { generation: previous, handoff };
+  if (previous.needsHost) await registry.options.host.handOver?.(previous.id);
   await registry.retire(entry, previous);
   if (generation.needsMain) await generation.start(handoff);
-  if (generation.needsHost) await registry.options.host.prepare(generation.spec, null, generation);
+  if (generation.needsHost) await prepareInHost(registry, candidate, previous);
+}
+
+/** Where both run elsewhere, the state goes from one to the other there. */
+async function prepareInHost({ options }: ModuleSet, { generation, notes }: Candidate, previous: Generation | null): Promise<void> {
+  const previousId = previous?.needsHost === true ? previous.id : null;
+  notes.push(...(await options.host.prepare(generation.spec, previousId, generation)).notes);
 }
 
 async function handoffOf(previous: Generation | null, notes: string[]): Promise<unknown> {
