@@ -34,7 +34,7 @@ test("the version before serves again, and a reload does not undo that until the
     expect(reload).toContain(held);
     expect(await hub.ask("PING\n")).toBe("2\n");
     expect((await hub.status()).modules.find(({ name }) => name === "greet")).toMatchObject({ state: "serving", notes: [held] });
-    expect((await runProgram(["status"], { cwd: hub.dir })).stdout).toContain(held);
+    expect((await runProgram(["status"], { cwd: hub.dir })).stdout).toContain(`\ngreet: ${held}\n`);
 
     hub.write(GREET, pong("4"));
     expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v5 (was v4) swapped");

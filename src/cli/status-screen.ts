@@ -156,10 +156,11 @@ function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs
   return [`${paint(`${cleanText(name)} is in quarantine`, "red")}, and ${next}: ${cleanText(reason)}`];
 }
 
-/** What an operator should know of a module besides its figures: old versions and what keeps them, and why the newest failed. */
-function troubleLines({ name, generation, old, error }: ModuleStatus, paint: Paint): string[] {
+/** What an operator should know of a module besides its figures: notes on its version, old ones and what keeps them, and why the newest failed. */
+function troubleLines({ name, generation, old, error, notes = [] }: ModuleStatus, paint: Paint): string[] {
   const shown = cleanText(name);
-  const pinned = old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`);
+  const noted = notes.map((note) => `${shown}: ${cleanText(note)}`);
+  const pinned = [...noted, ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`)];
   if (error === null) return pinned;
   const rest = generation === null ? "nothing of it is served" : `v${generation} goes on serving`;
   const [cause = "", ...frame] = cleanText(error).trimEnd().split("\n");

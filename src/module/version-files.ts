@@ -1,6 +1,6 @@
 /** The files of the version store: where they are, and how they are written so that a crash leaves the old or the new whole. */
-import { existsSync } from "node:fs";
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isBundleWhole } from "./build";
 
@@ -57,42 +57,51 @@ function replace(this: Record<string, unknown>, key: string, value: unknown): un
 
 let temporaryFiles = 0;
 
-/** Puts `value` at `path` whole, on the disk and not only on its way there when this resolves. Readable for this user only. */
-export async function writeJson(path: string, value: unknown): Promise<void> {
+/**
+ * Puts `value` at `path` whole. Readable for this user only.
+ *
+ * @param behind  what must be on the disk before the file is at its place; the file itself is then on the disk too, and not only on its
+ *                way there, when this resolves. null: a power cut may lose it, and leaves the one before
+ */
+export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
-  await mkdir(dirname(path), { recursive: true });
   try {
-    const file = await open(temporary, "w", 0o600);
-    try {
-      await file.writeFile(`${JSON.stringify(value, replace, 1)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(temporary, `${JSON.stringify(value, replace, 1)}\n`, { mode: 0o600 });
+    if (behind !== null) await Promise.all([syncFile(temporary), behind]);
+    renameSync(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    rmSync(temporary, { force: true });
     throw error;
   }
 }
 
-/** Keeps a bundle beyond the pruning of its folder. Costs no space where the file system has links. */
-export async function keepBundle(stateDir: string, name: string, hash: string, file: string): Promise<void> {
+/** Keeps a bundle beyond the pruning of its folder. Costs no space where the file system has links. @returns where */
+export function keepBundle(stateDir: string, name: string, hash: string, file: string): string {
   const kept = keptPath(stateDir, name, hash);
-  if (file === kept || isBundleWhole(kept, hash)) return;
-  await mkdir(dirname(kept), { recursive: true });
-  await rm(kept, { force: true });
-  await link(file, kept).catch(() => copyFile(file, kept));
-  const handle = await open(kept, "r");
+  if (file === kept || isBundleWhole(kept, hash)) return kept;
+  mkdirSync(dirname(kept), { recursive: true });
+  rmSync(kept, { force: true });
+  try {
+    linkSync(file, kept);
+  } catch {
+    // Not every file system has links.
+    copyFileSync(file, kept);
+  }
+  return kept;
+}
+
+/** Resolves once what was written to the file is on the disk. The one thing here that may take long: the rest is done without waiting. */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, "r");
   await handle.sync().finally(() => handle.close());
 }
 
 /** Deletes the kept bundles of a module but for those of these hashes, and what a crash has left. */
-export async function pruneKept(stateDir: string, name: string, hashes: ReadonlySet<string>): Promise<void> {
+export function pruneKept(stateDir: string, name: string, hashes: ReadonlySet<string>): void {
   const folder = join(versionsDir(stateDir), name);
-  if (!existsSync(folder)) return;
-  for (const entry of await readdir(folder)) {
+  for (const entry of existsSync(folder) ? readdirSync(folder) : []) {
     const isKept = entry === "index.json" || (entry.endsWith(".js") && hashes.has(entry.slice(0, -3)));
-    if (!isKept) await rm(join(folder, entry), { force: true });
+    if (!isKept) rmSync(join(folder, entry), { force: true });
   }
 }

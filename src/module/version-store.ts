@@ -5,7 +5,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import type { ApprovedModule } from "./approved";
 import type { VersionRecord } from "./versions";
-import { approvedPath, indexPath, keepBundle, keptPath, pruneKept, readJson, versionsDir, writeJson } from "./version-files";
+import { approvedPath, indexPath, keepBundle, keptPath, pruneKept, readJson, syncFile, versionsDir, writeJson } from "./version-files";
 
 /** Of the files. Another one is not read: numbers begin anew, and everything else goes by the disk. */
 const FORMAT = 1;
@@ -28,6 +28,8 @@ export class VersionStore {
   approved: readonly ApprovedModule[] | null = null;
   readonly #indexes = new Map<string, Index>();
   #written: readonly ApprovedModule[] | null = null;
+  /** Bundles that may be on their way to the disk still. */
+  readonly #fresh = new Set<string>();
 
   private constructor(stateDir: string) {
     this.stateDir = stateDir;
@@ -70,20 +72,25 @@ export class VersionStore {
     const versions = records.slice(-keep);
     for (const { hash } of versions) {
       const file = bundles[hash];
-      if (file !== undefined) await keepBundle(this.stateDir, name, hash, file);
+      if (file !== undefined) this.#fresh.add(keepBundle(this.stateDir, name, hash, file));
     }
     const lastNumber = Math.max(this.lastNumber(name), ...versions.map(({ number }) => number));
     const index = { format: FORMAT, lastNumber, versions };
     this.#indexes.set(name, index);
-    await writeJson(indexPath(this.stateDir, name), index);
-    await pruneKept(this.stateDir, name, new Set(versions.map(({ hash }) => hash)));
+    // Without it the numbers still go on: `approved.json` has the last one too.
+    await writeJson(indexPath(this.stateDir, name), index, null);
+    pruneKept(this.stateDir, name, new Set(versions.map(({ hash }) => hash)));
   }
 
   /** Notes what serves from now on. When this resolves, a start with --resume begins with it. */
   async approve(approved: readonly ApprovedModule[]): Promise<void> {
     this.approved = approved;
     if (Bun.deepEquals(approved, this.#written, true)) return;
-    await writeJson(approvedPath(this.stateDir), { format: FORMAT, modules: approved });
+    const synced = Promise.all([...this.#fresh].map(syncFile));
+    // Told by the write that waits for it, unless that fails before.
+    synced.catch(() => {});
+    this.#fresh.clear();
+    await writeJson(approvedPath(this.stateDir), { format: FORMAT, modules: approved }, synced);
     this.#written = approved;
   }
 

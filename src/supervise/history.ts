@@ -63,7 +63,6 @@ export class History {
     return new History(setup, await VersionStore.open(setup.stateDir, (text) => setup.log.warn(text)));
   }
 
-
   /** What a process that starts must know of modules that have served before: their numbers, and what is held back. */
   remembered(): Record<string, ApprovedModule> {
     const approved = new Map(this.#store.approved?.map((module) => [module.name, module]));
