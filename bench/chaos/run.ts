@@ -212,17 +212,22 @@ class Chaos {
   }
 
   async #killHost(): Promise<void> {
-    const { modules } = await this.#status();
-    const pids = modules.find(({ name }) => name === "beta")?.processes.map(({ pid }) => pid) ?? [];
-    if (pids.length < this.processes) throw new Error(`beta has ${pids.length} processes`);
+    let pids: number[] = [];
+    await until("a process of beta in each server process", async () => (pids = await this.#hostPids()).length === this.processes);
+    const killed = this.random.pick(pids);
     const restored = this.#truth.lose("beta");
-    const killed = this.random.pick(pids) ?? 0;
     process.kill(killed, "SIGKILL");
     await until("a new process of beta", async () => {
-      const now = (await this.#status()).modules.find(({ name }) => name === "beta")?.processes ?? [];
-      return now.length === this.processes && now.every(({ pid, state }) => pid !== killed && state === "running");
+      const now = await this.#hostPids();
+      return now.length === this.processes && !now.includes(killed);
     });
     restored();
+  }
+
+  /** Of beta's processes that run. One that is starting has no number yet, and 0 would be this script's own group. */
+  async #hostPids(): Promise<number[]> {
+    const processes = (await this.#status()).modules.find(({ name }) => name === "beta")?.processes ?? [];
+    return processes.flatMap(({ pid, state }) => (state === "running" && pid !== null && pid > 1 ? [pid] : []));
   }
 
   async #killChild(): Promise<void> {
