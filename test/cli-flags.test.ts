@@ -32,7 +32,7 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
   [["--set", "limits.headerBytes=1"], "--set limits.headerBytes: there is no such key. Did you mean limits.maxHeaderBytes?", ""],
   [["--set", "threads=x"], '--set threads must be a whole number from 1 to 256, not "x".', ""],
   [["--set", "limits=1"], "--set limits: this is a group of keys. Name one of them, such as limits.maxConnections.", ""],
-  [["--set", "modules.a.run=poll"], '--set modules.a.run must be one of "inline", "pool", not "poll".', ""],
+  [["--set", "modules.a.run=poll"], '--set modules.a.run must be one of "inline", "pool", "process", not "poll".', ""],
   [
     ["--set", "modules.a.timeouts.load=1"],
     "--set modules.a.timeouts.load: there is no such key. Did you mean modules.a.timeouts.loadMs?",
