@@ -308,7 +308,7 @@ describe("what hrmr init writes", () => {
 
   test("hrmr.json is valid as it is, and shows every option with its default", () => {
     const text = readFileSync(join(ROOT, "examples/init/hrmr.json"), "utf8");
-    const groups = { limits: {}, timeouts: {}, log: {}, control: {}, tls: {}, http: {}, http2: {}, modules: {} };
+    const groups = { limits: {}, timeouts: {}, log: {}, control: {}, tls: {}, http: {}, http2: {}, versions: {}, modules: {} };
     expect(Bun.JSONC.parse(text)).toEqual({ $schema: "./hrmr.schema.json", ...groups });
     const { modules, $schema: _schema, ...shown } = Bun.JSONC.parse(text.replaceAll(/^(\s*)\/\/ (?=")/gm, "$1")) as Record<string, unknown>;
     const { modules: _, ...defaults } = defaultOptions();
