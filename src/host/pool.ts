@@ -29,8 +29,12 @@ export interface PoolOptions {
   readonly loadTimeoutMs: number;
   /** How long a thread with a handler over its time may stay silent before it is killed. In milliseconds. Default 250. */
   readonly killGraceMs?: number;
-  /** A thread died or was killed; its replacement is on its way. */
-  onWorkerLost(reason: string, worker: number): void;
+  /**
+   * A thread died or was killed; its replacement is on its way.
+   *
+   * @param culprit whose code it was lost to, as far as that can be told; null: it cannot
+   */
+  onWorkerLost(reason: string, worker: number, culprit: LoadSpec | null): void;
   readonly log: Log;
   /** A process instead of threads: one, with one generation, which it is not started without. */
   readonly apart?: { readonly open: OpenPlace; readonly name: string };
@@ -257,7 +261,7 @@ export class Pool {
       },
       lost: (reason, thread, culprit) => {
         this.#watch();
-        this.#options.onWorkerLost(reason, thread.index);
+        this.#options.onWorkerLost(reason, thread.index, this.#generations.get(culprit ?? -1)?.spec ?? null);
         return this.#noteCrash(reason, culprit) || apart === undefined;
       },
       restored: (id) => {

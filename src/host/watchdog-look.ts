@@ -93,7 +93,7 @@ export function unblockedText(culprit: Culprit, ms: number): string {
 }
 
 function unknownText({ candidates }: Culprit): string {
-  if (candidates.length === 0) return "something that is no handler (a listener of a module, or the server itself)";
+  if (candidates.length === 0) return "something that is no handler (a framing function or a listener of a module, or the server itself)";
   return `a handler that went on after an await, of ${candidates.join(" or ")}, it seems,`;
 }
 

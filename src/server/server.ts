@@ -258,7 +258,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       get maxQueued() {
         return options.limits.maxQueued;
       },
-      onWorkerLost: (reason, worker) => log.warn(`pool thread ${worker}: ${reason}`),
+      onWorkerLost: (reason, worker, culprit) =>
+        log
+          .withFields(culprit === null ? {} : { module: culprit.name, generation: culprit.generation })
+          .warn(`pool thread ${worker}: ${reason}`),
     });
     const processes = new Processes({
       ...shared,
