@@ -2,6 +2,8 @@
 import { expect, test } from "bun:test";
 import { type LeftBehind, leftBehindText } from "../src/module/leaks";
 import type { LeakSnapshot } from "../src/observe/snapshot";
+import { conductLines } from "../src/cli/conduct-lines";
+import { STATUS } from "./control-fixture";
 import { type Hub, withHub } from "./support/hub";
 
 /** Changes what is loaded with each number, so that each is another version. */
@@ -292,4 +294,28 @@ test("what is left is told in a few words, and nothing as nothing", () => {
   expect(left({ timers: 2, descriptors: 3, listeners: ["exit", "exit"], globals: ["a", "b"] })).toBe(
     "2 listeners on process (exit; removed), 2 timers (stopped), 3 open sockets or files (closed), globalThis.a, globalThis.b (stays)",
   );
+});
+
+test("hrmr status tells of blocks, of versions that stay and of what is kept open", () => {
+  const since = "2026-01-01T00:00:00.000Z";
+  const status = {
+    ...STATUS,
+    blocked: [
+      { module: "slow", count: 2, longestMs: 4210, totalMs: 5000 },
+      { module: null, count: 1, longestMs: 1000, totalMs: 1000 },
+    ],
+    leaked: [{ module: "chat", generation: 3, since, why: "globalThis.rooms may hold something of it" }],
+    shared: [
+      { name: "db", module: "guests", openedBy: { module: "guests", generation: 1 }, since, isOpen: true },
+      { name: "bus", module: null, openedBy: { module: "chat", generation: 2 }, since, isOpen: false },
+    ],
+  };
+  expect(conductLines(status, (text) => text, Date.parse(since) + 90_000)).toEqual([
+    "slow blocked the event loop 2 times, for 4.2 s at most",
+    "something blocked the event loop 1 time, for 1.0 s at most",
+    "chat v3 was disposed 1 min 30 s ago and is still in memory: globalThis.rooms may hold something of it",
+    'guests: "db" is open, by guests v1, 1 min 30 s ago',
+    'all modules: "bus" is being opened, by chat v2, 1 min 30 s ago',
+  ]);
+  expect(conductLines(STATUS, (text) => text, 0)).toEqual([]);
 });

@@ -2,6 +2,7 @@
  * What `hrmr status` shows of a server's status.
  */
 import type { ModuleState, ModuleStatus, ServerStatus } from "../observe/snapshot";
+import { conductLines } from "./conduct-lines";
 import {
   cleanText,
   type Colour,
@@ -74,6 +75,7 @@ export function statusScreen(status: ServerStatus, width: number, paint: Paint, 
       ...quarantineLines(module, paint, nowMs),
       ...troubleLines(module, paint),
     ]),
+    conductLines(status, paint, nowMs),
     [lastReloadLine(status, paint, nowMs)],
   ];
   return blocks
