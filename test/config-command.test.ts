@@ -65,7 +65,7 @@ describe("hrmr config", () => {
     expect(limits?.additionalProperties).toBe(false);
     expect(limits?.properties["maxQueued"]).toMatchObject({ type: "integer", minimum: 1 });
     // A module's own settings are not the server's to judge.
-    expect((modules?.additionalProperties as JsonSchema).additionalProperties).toEqual({});
+    expect((modules?.additionalProperties as JsonSchema | undefined)?.additionalProperties).toEqual({});
     await runProgram(["init", "project"], { cwd });
     expect(readFileSync(join(cwd, "project/hrmr.schema.json"), "utf8")).toBe(stdout);
     expect(readFileSync(join(cwd, "project/hrmr.json"), "utf8")).toContain('"$schema": "./hrmr.schema.json"');

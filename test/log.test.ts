@@ -170,8 +170,11 @@ describe("hostile text", () => {
 
   test("a module's own colours stay on a terminal, where they end with the event, and are taken out elsewhere", () => {
     const coloured = "\u001b[31mred\u001b[0;1;38;5;208m and bold";
+    const { NO_COLOR } = process.env;
+    delete process.env["NO_COLOR"];
     const onTerminal = capture({ isTty: true });
     onTerminal.log.info(coloured);
+    if (NO_COLOR !== undefined) process.env["NO_COLOR"] = NO_COLOR;
     expect(onTerminal.lines[0]).toEndWith(`${coloured}\u001b[0m\n`);
     const inFile = capture();
     inFile.log.info(coloured);
