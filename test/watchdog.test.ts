@@ -7,8 +7,8 @@ import { NO_ROUTE, ROUTE, RUNNING } from "../src/module/running";
 import { type Hub, withHub } from "./support/hub";
 
 /** How long what blocks does so, and what is configured. */
-const SPIN_MS = 700;
-const BLOCKED_MS = 150;
+const SPIN_MS = 1000;
+const BLOCKED_MS = 350;
 const ARGS = ["--set", `timeouts.blockedMs=${BLOCKED_MS}`];
 
 const SPIN = `const spin = (ms = ${SPIN_MS}) => { for (const end = performance.now() + ms; performance.now() < end;); };\n`;

@@ -1,34 +1,23 @@
 /** Loads one version of a module into a graph of its own, and ends it again. */
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import type { LoadSpec } from "../host/spec";
-import type { Log, ModuleContext } from "./contract";
+import type { ModuleContext } from "./contract";
+import { makeContext, type ContextSources } from "./context";
 import { thrownError, wholeFileError, type ModuleError } from "./describe-error";
 import { endGraph, type GraphParts } from "./ending";
 import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./graph-timers";
 import type { LeftBehind } from "./leaks";
 import { Mark, NO_ROUTE, RUNNING, MODULE, ROUTE } from "./running";
-import { SharedStore } from "./shared";
 import { readShape, type ModuleShape } from "./shape";
 
-export interface LoadOptions {
+export interface LoadOptions extends ContextSources {
   /** Global names of the module that differ from the server's: Request, Response, fetch. */
   readonly globals: Record<string, unknown>;
-  readonly host: "main" | "process" | number;
-  readonly log: Log;
-  /** Sends to a module's WebSockets. Default: none can be reached from here. */
-  readonly publish?: Publish;
-  /** What `context.shared` opens. Default: a store that nobody else has, and nobody closes. */
-  readonly shared?: SharedStore;
   /** An error or a rejection that module code left unhandled. */
   readonly onError: (error: unknown, kind: string) => void;
   /** For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever. */
   readonly timeoutMs: number;
 }
-
-/** As ModuleContext.publish, for the module of that name. */
-export type Publish = (module: string, topic: string, data: unknown) => number;
 
 /** What `handoff` gave: data for the next setup, or why there is none. */
 export type Handoff = { readonly data: unknown } | { readonly error: string };
@@ -96,7 +85,7 @@ function readShapeOf({ name, config }: LoadSpec, exported: ModuleExports): Modul
   return readShape(name, exported.default, exported.middleware, config);
 }
 
-function warnOfGlobals(spec: LoadSpec, log: Log, names: readonly string[]): void {
+function warnOfGlobals(spec: LoadSpec, log: ContextSources["log"], names: readonly string[]): void {
   if (names.length === 0) return;
   log.warn(
     `Module "${spec.name}" set ${names.join(", ")} on globalThis: that is shared with all modules and outlives a reload. Export it, or keep it in the module.`,
@@ -214,41 +203,6 @@ function copyOf(data: unknown): unknown {
   } catch (cause) {
     throw new Error(`handoff returned what cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
-}
-
-/** @param state what setup returned, once it has */
-export function makeContext(
-  spec: LoadSpec,
-  options: Pick<LoadOptions, "host" | "log" | "publish" | "shared">,
-  state: () => unknown,
-): ModuleContext {
-  let dataDir: string | null = null;
-  return {
-    name: spec.name,
-    generation: spec.generation,
-    // The author may change it, and other hosts and versions must not notice.
-    config: structuredClone(spec.config),
-    dir: dirname(spec.source),
-    host: options.host,
-    log: options.log,
-    shared: (options.shared ?? new SharedStore(options.log)).for(spec),
-    publish(topic, data) {
-      if (options.publish !== undefined) return options.publish(spec.name, topic, data);
-      throw new Error(
-        `context.publish reaches WebSockets from the main thread only: leave out run: "${options.host === "process" ? "process" : "pool"}", or publish what the route returns.`,
-      );
-    },
-    get state() {
-      return state();
-    },
-    get dataDir() {
-      if (dataDir === null) {
-        mkdirSync(spec.dataDir, { recursive: true });
-        dataDir = spec.dataDir;
-      }
-      return dataDir;
-    },
-  };
 }
 
 async function inTime<T>(promise: Promise<T>, timeoutMs: number, spec: LoadSpec, late: string, hint: string): Promise<T> {

@@ -1,8 +1,9 @@
 /** A version of a module that the main thread knows by its shape only: its code is in another process, and never comes here. */
 import type { LoadSpec } from "../host/spec";
+import { makeContext, type Publish } from "./context";
 import type { Framing, Log } from "./contract";
 import { NOTHING_LEFT } from "./leaks";
-import { makeContext, type LoadedModule, type Publish } from "./load";
+import type { LoadedModule } from "./load";
 import type { RouteSpec } from "./route";
 import type { ModuleShape } from "./shape";
 

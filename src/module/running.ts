@@ -1,6 +1,6 @@
 /**
  * Which module's code this thread is in the middle of, in memory that another thread can read while this one is blocked. Written with
- * every call of a module: plain stores, so that it costs about a nanosecond. The watchdog reads it.
+ * every call of a module: plain stores, so that it costs some 3 ns. The watchdog reads it.
  */
 
 // Words of `RUNNING`.
