@@ -111,7 +111,6 @@ export interface RunningServer {
   shutdown(reason: string): Promise<void>;
   /** Cuts what is still under way after `shutdown`. */
   cutAll(reason: string): void;
-  readonly closed: Promise<void>;
 }
 
 /**
@@ -173,9 +172,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
   readonly hosts: Hosts;
-  readonly closed: Promise<void>;
   tls: TlsContexts | null = null;
-  readonly #closed = Promise.withResolvers<void>();
   readonly #setup: ServerSetup;
   readonly #options: Options;
   readonly #folders: Folders;
@@ -203,7 +200,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#folders = folders;
     this.#log = log;
     this.#failures = new HandlerFailures(log);
-    this.closed = this.#closed.promise;
     this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
     this.#fairShare = setup.slot === 0 ? null : new FairShare();
@@ -494,7 +490,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   // ---- stopping ----
 
   shutdown(reason: string): Promise<void> {
-    this.#shutdown ??= this.#stop(reason).finally(() => this.#closed.resolve());
+    this.#shutdown ??= this.#stop(reason);
     return this.#shutdown;
   }
 
