@@ -1,0 +1,22 @@
+/** The one wait of the tests: for something to become true, never for a time to pass. */
+
+/** How long a test waits before it says what did not come. Long, for a loaded machine: no test passes or fails by it otherwise. */
+export const UNTIL_MS = 20_000;
+const POLL_MS = 10;
+
+/**
+ * Waits until `isTrue` answers with something truthy, and gives that back.
+ *
+ * @param what   names what is waited for, in the error: "the old version to drain"
+ * @param isTrue asked every 10 ms; may be asynchronous. What it throws ends the wait
+ * @throws Error when it did not come true within 20 s
+ */
+export async function until<T>(what: string, isTrue: () => T | Promise<T>): Promise<NonNullable<T>> {
+  const deadline = performance.now() + UNTIL_MS;
+  for (;;) {
+    const value = await isTrue();
+    if (value) return value;
+    if (performance.now() > deadline) throw new Error(`Waited ${UNTIL_MS / 1000} s in vain for ${what}.`);
+    await Bun.sleep(POLL_MS);
+  }
+}
