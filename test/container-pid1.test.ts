@@ -6,8 +6,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { program, runProgram } from "./support/program";
+import { until } from "./support/until";
 
-const DEADLINE_MS = 10_000;
 const NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"];
 const isRefused = Bun.which("unshare") === null || Bun.spawnSync([...NAMESPACE, "true"]).exitCode !== 0;
 
@@ -68,14 +68,6 @@ function childrenOf(parent: number): number[] {
     .map(Number);
 }
 
-async function until(isTrue: () => boolean): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!isTrue()) {
-    if (Date.now() > deadline) throw new Error(`not true within ${DEADLINE_MS} ms: ${isTrue}`);
-    await Bun.sleep(10);
-  }
-}
-
 describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not permitted here)" : ""}`, () => {
   test.each(["SIGTERM", "SIGINT"] as const)("%s has what is under way finished, and ends with 0", async (signal) => {
     const { pid, address, exited } = await startFirst();
@@ -102,6 +94,6 @@ describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not 
     for (let count = 0; count < 3; count++) orphans.push((await runProgram(["send", address, "ORPHAN"])).stdout.trim());
     expect(orphans.join(" ")).toMatch(/^\d+ \d+ \d+$/);
     // One that has ended is a child of the first process, until it is waited for.
-    await until(() => !childrenOf(pid).some((child) => orphans.includes(idInNamespace(child))));
+    await until("the orphans are reaped", () => !childrenOf(pid).some((child) => orphans.includes(idInNamespace(child))));
   });
 });

@@ -8,7 +8,7 @@ import type { Operations, ReloadReport } from "../src/control/operations";
 import { openControlSocket } from "../src/control/server";
 import type { ServerStatus } from "../src/observe/snapshot";
 import { lockFile } from "../src/supervise/lock";
-import { fakeOperations, MODULE, STATUS, withControl } from "./control-fixture";
+import { fakeOperations, MODULE, STATUS, withControl } from "./support/control-fixture";
 import { runProgram, type ProgramOptions, type ProgramResult } from "./support/program";
 
 let root: string;

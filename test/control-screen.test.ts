@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { statusScreen } from "../src/cli/status-screen";
 import { cleanText, formatBytes, formatCount, formatDuration, formatLatency, type Paint, paintFor, tableLines } from "../src/cli/terminal";
-import { MODULE, STATUS } from "./control-fixture";
+import { MODULE, STATUS } from "./support/control-fixture";
 
 const plain: Paint = (text) => text;
 

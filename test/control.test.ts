@@ -6,7 +6,7 @@ import { UserError } from "../src/config/user-error";
 import { controlRequest } from "../src/control/client";
 import { controlPath, shortFolder, temporaryPath } from "../src/control/paths";
 import { openControlSocket } from "../src/control/server";
-import { fakeOperations, MODULE, STATUS, withControl } from "./control-fixture";
+import { fakeOperations, MODULE, STATUS, withControl } from "./support/control-fixture";
 import { RawClient } from "./support/client";
 
 interface Reply {

@@ -3,9 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { tellLauncher } from "../src/supervise/daemon";
+import { until } from "./support/until";
 
-const FIXTURE = join(import.meta.dir, "daemon-fixture.ts");
-const DEADLINE_MS = 10_000;
+const FIXTURE = join(import.meta.dir, "support", "daemon-fixture.ts");
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {
@@ -49,14 +49,6 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function until(isTrue: () => boolean): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!isTrue()) {
-    if (Date.now() > deadline) throw new Error(`not true within ${DEADLINE_MS} ms: ${isTrue}`);
-    await Bun.sleep(5);
-  }
-}
-
 describe.skipIf(process.platform !== "linux")("a server in the background (reads /proc)", () => {
   test("prints what a start in the foreground prints, and outlives its launcher", async () => {
     const { outcome, log } = startLauncher("serves");
@@ -65,9 +57,9 @@ describe.skipIf(process.platform !== "linux")("a server in the background (reads
     expect({ stdout, stderr, exitCode }).toEqual({ stdout: `up:\n"two lines"\npid ${pid}\n`, stderr: "", exitCode: 0 });
     expect(isAlive(pid)).toBe(true);
     process.kill(pid, "SIGHUP");
-    await until(() => log().includes("got SIGHUP"));
+    await until("the log tells of SIGHUP", () => log().includes("got SIGHUP"));
     process.kill(pid, "SIGTERM");
-    await until(() => !isAlive(pid));
+    await until(`process ${pid} is gone`, () => !isAlive(pid));
   });
 
   test("has a session and group of its own, no terminal, and its launcher's working directory", async () => {
@@ -113,7 +105,7 @@ describe.skipIf(process.platform !== "linux")("a server in the background (reads
     ["SIGTERM", 143],
   ] as const)("that takes too long is ended with its launcher by %s", async (signal, code) => {
     const { child, outcome, log } = startLauncher("hangs");
-    await until(() => log().includes("hanging"));
+    await until("the handler hangs", () => log().includes("hanging"));
     child.kill(signal);
     const { stderr, exitCode } = await outcome;
     expect({ stderr, exitCode }).toEqual({ stderr: `${signal}: the server was ended before it was ready.\n`, exitCode: code });

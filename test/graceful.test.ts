@@ -3,8 +3,9 @@ import { expect, test } from "bun:test";
 import { moduleSource, type Hub } from "./support/hub";
 import { ask, RawClient } from "./support/client";
 import { withHttp2 } from "./support/http2";
-import { Askers, askWho, connectToEach, lives, servingPids, until, whoModule, withProcesses } from "./support/supervised";
+import { Askers, askWho, connectToEach, lives, servingPids, whoModule, withProcesses } from "./support/supervised";
 import { RawWebSocket } from "./support/websocket";
+import { until } from "./support/until";
 
 const TALK = moduleSource(`{ routes: {
   "/socket": { websocket: { message(socket, data) { socket.send(data); } } },
@@ -121,7 +122,7 @@ for (const processes of [1, 2]) {
       await hub.program.waitFor("a second one ends at once");
       hub.program.signal("SIGTERM");
       expect(await hub.program.exited).toBe(143);
-      await until(() => !pids.some(lives), "the end of all processes");
+      await until("the end of all processes", () => !pids.some(lives));
     }));
 
   test(`during the drain of ${server} /ready is false, and new connections are refused`, () =>
@@ -130,10 +131,10 @@ for (const processes of [1, 2]) {
       const slow = fetch(`${hub.url}/slow`);
       await hub.program.waitFor("began");
       hub.program.signal("SIGTERM");
-      await until(async () => {
+      await until("503", async () => {
         await client.clear().send("GET /ready HTTP/1.1\r\nHost: a\r\n\r\n");
         return (await client.waitFor(/\r\n\r\n[\s\S]+/)).startsWith("HTTP/1.1 503 ");
-      }, "503");
+      });
       expect(client.text).toContain("draining");
       expect(client.text).toMatch(/^connection: close\r$/im);
       await expect(RawClient.connect(hub.port)).rejects.toThrow();

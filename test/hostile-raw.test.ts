@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { Random } from "./support/random";
 import { RawClient } from "./support/client";
+import { until } from "./support/until";
 
 const MODULE = moduleSource(`{
   routes: {
@@ -35,11 +36,6 @@ async function alive(hub: Hub): Promise<void> {
   expect(await hub.ask("GET /page HTTP/1.0\r\n\r\n")).toEndWith("\r\n\r\npage");
   expect((await hub.status()).pid).toBe(hub.program.pid);
   expect(hub.program.output()).not.toContain("bug in hrmr");
-}
-
-async function until(what: string, isTrue: () => Promise<boolean>, withinMs = 8000): Promise<void> {
-  const deadline = performance.now() + withinMs;
-  while (!(await isTrue())) if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`);
 }
 
 /** Ends when the server closes; a reset while sending is an answer too. */
@@ -339,7 +335,7 @@ test("a pool thread is replaced also when its modules' bundles are gone from the
     // By hand, by `git clean`, or by a second server in the same folder, which prunes what it does not use.
     hub.remove(".hrmr");
     expect(await hub.ask("LOOP\n")).toStartWith('ERR "LOOP" did not answer within');
-    await until("the thread is back", async () => (await hub.ask("POOL 2\n")) === "pool 2\n", 3000);
+    await until("the thread is back", async () => (await hub.ask("POOL 2\n")) === "pool 2\n");
     await alive(hub);
   }));
 

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { moduleGlobals } from "../src/protocol/http1/globals";
 import { connectRaw, nextTurn, parseReplies, type RawClient, talk, within } from "./support/raw-client";
 import { type FetchHandler, type Harness, type HarnessOptions, startHarness } from "./support/wire-harness";
+import { until } from "./support/until";
 
 const { Response: ModuleResponse } = moduleGlobals() as { Response: typeof Response };
 
@@ -34,15 +35,6 @@ async function connected(server: Harness, check: (client: RawClient) => Promise<
   }
 }
 
-/** Resolves once `condition` holds; looks each turn of the event loop, for 5 s. */
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const endAt = performance.now() + 5000;
-  while (!condition()) {
-    if (performance.now() > endAt) throw new Error(`Waited 5 s until ${what}.`);
-    await nextTurn();
-  }
-}
-
 function gate(): { open: () => void; passed: Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { open: resolve, passed: promise };
@@ -54,7 +46,7 @@ test("requests on one connection are answered one after the other", async () => 
       for (const path of ["/a", "/b", "/a"]) {
         const before = client.received.length;
         client.write(get(path));
-        await until(() => client.received.length > before, `${path} is answered`);
+        await until(`${path} is answered`, () => client.received.length > before);
         expect(parseReplies(client.received.slice(before)).map((reply) => reply.body)).toEqual([path.slice(1)]);
       }
     }),
@@ -88,7 +80,7 @@ test("pipelined requests are answered in their order, however long each handler 
     await serving({ routes }, async (server) => {
       const request = get("/slow") + post("/echo", "Content-Length: 4\r\n", "body") + get("/fast") + get("/async") + get("/fast") + LAST;
       const replies = talk(server.port, request, pieceBytes);
-      await until(() => order.length > 0, "the first handler runs");
+      await until("the first handler runs", () => order.length > 0);
       for (let turn = 0; turn < 20; turn++) await nextTurn();
       // One at a time: the next is not begun before the reply to this one is out.
       expect(order).toEqual(["/slow"]);
@@ -110,7 +102,7 @@ test("a connection with more than 64 KB of waiting requests is read no further",
   await serving({ routes }, async (server) => {
     const many = 5000;
     const replies = talk(server.port, get("/slow") + (get("/last") + get("/async")).repeat(many / 2) + LAST);
-    await until(() => server.pauses > 0, "the connection is paused");
+    await until("the connection is paused", () => server.pauses > 0);
     first.open();
     expect((await replies).length).toBe(many + 2);
   });
@@ -195,7 +187,7 @@ test("a body that nobody reads holds the peer back", async () => {
   await serving({ routes: { "/wait": () => done.passed.then(() => text("done")) } }, (server) =>
     connected(server, async (client) => {
       client.write(post("/wait", "Content-Length: 1000000\r\n", "a".repeat(1_000_000)));
-      await until(() => server.pauses > 0, "the connection is paused");
+      await until("the connection is paused", () => server.pauses > 0);
       done.open();
       await client.waitFor("done");
       client.write(LAST);
@@ -220,9 +212,9 @@ test("a body's stream arrives as it is sent, at the handler's pace", async () =>
     connected(server, async (client) => {
       client.write(post("/stream", "Transfer-Encoding: chunked\r\n"));
       client.write("3\r\nabc\r\n");
-      await until(() => seen.length === 1, "the first part is read");
+      await until("the first part is read", () => seen.length === 1);
       client.write("3\r\ndef\r\n");
-      await until(() => seen.length === 2, "the second part is read");
+      await until("the second part is read", () => seen.length === 2);
       client.write(`c3500\r\n${"x".repeat(800_000)}\r\n0\r\n\r\n${LAST}`);
       await client.ended;
       expect(seen).toEqual(["abc", "def"]);
@@ -323,7 +315,7 @@ test("a stream waits for a client that does not read, and is cancelled when that
       client.pause();
       client.write(get("/endless"));
       let before = -1;
-      await until(() => pulled > 0, "the stream is pulled");
+      await until("the stream is pulled", () => pulled > 0);
       // It stands still once the kernel's buffers and ours are full.
       for (let still = 0; still < 50; still = pulled === before ? still + 1 : 0) {
         before = pulled;
@@ -347,7 +339,7 @@ test("an event stream's head is there before its first event, and it counts as e
       await client.waitFor("text/event-stream");
       expect([...server.inFlight].map((call) => call.isEndless)).toEqual([true]);
     });
-    await until(() => server.inFlight.size === 0, "the stream is let go");
+    await until("the stream is let go", () => server.inFlight.size === 0);
   });
 });
 
@@ -459,7 +451,7 @@ test("a cut before the reply answers 503, aborts the signal and ends the connect
   await serving({ routes: { "/wait": wait } }, (server) =>
     connected(server, async (client) => {
       client.write(get("/wait"));
-      await until(() => server.inFlight.size === 1, "the call is counted");
+      await until("the call is counted", () => server.inFlight.size === 1);
       for (const call of server.inFlight) call.cut("replaced");
       await client.ended;
       expect(parseReplies(client.received).map((reply) => reply.status)).toEqual([503]);
@@ -531,7 +523,7 @@ test("a server that drains closes behind the reply", async () => {
   const done = gate();
   await serving({ routes: { "/wait": () => done.passed.then(() => text("done")) } }, async (server) => {
     const pending = talk(server.port, get("/wait") + get("/last"));
-    await until(() => server.inFlight.size === 1, "the call is counted");
+    await until("the call is counted", () => server.inFlight.size === 1);
     server.dispatch.isDraining = true;
     done.open();
     const replies = await pending;

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { type LeftBehind, leftBehindText } from "../src/module/leaks";
 import type { LeakSnapshot } from "../src/observe/snapshot";
 import { conductLines } from "../src/cli/conduct-lines";
-import { STATUS } from "./control-fixture";
+import { STATUS } from "./support/control-fixture";
 import { type Hub, withHub } from "./support/hub";
 
 /** Changes what is loaded with each number, so that each is another version. */

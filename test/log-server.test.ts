@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { type Hub, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const MODULE = `export default {
   routes: {
@@ -37,17 +38,6 @@ const events = (hub: Hub): Event[] =>
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => JSON.parse(line) as Event);
-
-/** Waits until the log holds what is looked for: some of it is told after the reply. */
-async function until<T>(what: string, look: () => T | undefined | false): Promise<T> {
-  const deadline = performance.now() + 5000;
-  for (;;) {
-    const found = look();
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > deadline) throw new Error(`Not in the log within 5 s: ${what}`);
-    await Bun.sleep(5);
-  }
-}
 
 test("events of a request tell module, version and connection, from the main thread and from the pool", () =>
   withHub({ "modules/m.ts": MODULE, "hrmr.json": config({ format: "json" }) }, [], async (hub) => {

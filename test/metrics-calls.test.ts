@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { Http2Client, withHttp2 } from "./support/http2";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { readExposition } from "./support/exposition";
+import { until } from "./support/until";
 
 const WAIT = `(ms) => new Promise((done) => setTimeout(done, ms))`;
 const ALL = `const wait = ${WAIT};\n${moduleSource(`{ routes: {
@@ -173,12 +174,6 @@ test("open connections are counted by what they speak, until they are gone", () 
     client.close();
     http2.destroy();
     const alone = { new: 0, tls: 0, raw: 1, http1: 0, http2: 0, websocket: 0, connect: 0 };
-    await until(async () => Bun.deepEquals(await counts(), alone));
+    await until("the figures are those of the test's calls alone", async () => Bun.deepEquals(await counts(), alone));
     expect((await hub.status()).connections).toMatchObject({ open: 1, refused: 0 });
   }));
-
-/** The server learns of a closed connection when it learns of it. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const deadlineAt = performance.now() + 5000;
-  while (!(await isSo())) if (performance.now() > deadlineAt) throw new Error("it did not come to be within 5 s");
-}

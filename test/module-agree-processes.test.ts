@@ -1,7 +1,7 @@
 /** Reloads of several processes on one modules folder: a module is swapped in all of them or in none. */
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import { withFixture, type Fixture } from "./module-fixture";
+import { withFixture, type Fixture } from "./support/module-fixture";
 import { answering, told, type TestProcess, TestRound, TestServer } from "./support/registry";
 
 async function withServer(fixture: Fixture, count: number, test: (server: TestServer) => Promise<void>): Promise<void> {

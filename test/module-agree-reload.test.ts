@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import type { Agreement, Proposal } from "../src/module/agree";
-import { rejection, withFixture, type Fixture } from "./module-fixture";
+import { rejection, withFixture, type Fixture } from "./support/module-fixture";
 import { answering, told, TestProcess } from "./support/registry";
 
 const AGREED: Agreement = { error: null, refused: {} };

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pruneBundles } from "../src/module/build";
-import { withFixture, type Fixture } from "./module-fixture";
+import { withFixture, type Fixture } from "./support/module-fixture";
 import { answering, DEFAULT_SETTINGS, TestProcess, told } from "./support/registry";
 
 /** A process that serves, and one that is to take the place of another. */

@@ -4,7 +4,7 @@ import { mergeVerdicts } from "../src/module/merge-verdicts";
 import { noTimes } from "../src/module/phases";
 import { SingleFlight } from "../src/module/single-flight";
 import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../src/module/verdict";
-import { rejection } from "./module-fixture";
+import { rejection } from "./support/module-fixture";
 
 const SINCE = new Date(2026, 10, 20, 10, 42, 7);
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pruneBundles } from "../src/module/build";
 import { describeError, ModuleError } from "../src/module/describe-error";
 import { hasChanged } from "../src/module/inputs";
-import { rejection, withFixture } from "./module-fixture";
+import { rejection, withFixture } from "./support/module-fixture";
 
 const failures: [
   string,

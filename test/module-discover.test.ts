@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../src/config/user-error";
 import { discoverModules } from "../src/module/discover";
-import { rejection, withFixture } from "./module-fixture";
+import { rejection, withFixture } from "./support/module-fixture";
 
 test("modules are files and folders with an index, sorted by name", async () => {
   const files = {

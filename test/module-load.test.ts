@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ModuleError } from "../src/module/describe-error";
-import { rejection, SILENT_LOG, withFixture, type Fixture } from "./module-fixture";
+import { rejection, SILENT_LOG, withFixture, type Fixture } from "./support/module-fixture";
 
 type Call = (...args: unknown[]) => unknown;
 

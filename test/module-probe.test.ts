@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { Probe } from "../src/module/probe";
-import { rejection, withFixture } from "./module-fixture";
+import { rejection, withFixture } from "./support/module-fixture";
 
 const GOOD = 'export default { routes: { A: () => "a" }, setup() { throw new Error("setup must not run in the probe"); } };\n';
 

@@ -1,6 +1,7 @@
 /** The server's part of `modules.NAME` in hrmr.json, where the modules run: in the main thread and on the pool. */
 import { describe, expect, test } from "bun:test";
 import { moduleSource, withHub, type Hub } from "./support/hub";
+import { until } from "./support/until";
 
 /** A hub whose hrmr.json has these settings for its modules. */
 function withSettings(files: Record<string, string>, modules: object, test: (hub: Hub) => Promise<void>): Promise<void> {
@@ -11,11 +12,6 @@ function withSettings(files: Record<string, string>, modules: object, test: (hub
 async function get(hub: Hub, path: string): Promise<string> {
   const response = await fetch(hub.url + path);
   return `${response.status} ${await response.text()}`;
-}
-
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 8000;
-  while (!(await isTrue())) if (performance.now() > deadline) throw new Error("did not come true in time");
 }
 
 describe("run", () => {
@@ -152,7 +148,7 @@ describe("timeouts", () => {
       expect(await hub.ask("RELOAD")).toStartWith("OK slow v2");
       expect(await client.waitFor("\n")).toBe('ERR "SLOW" failed\n');
       await hub.program.waitFor("still under way after 150 ms were cut");
-      await until(async () => (await hub.ask("NOW")) === "two\n");
+      await until("the new version serves", async () => (await hub.ask("NOW")) === "two\n");
     });
   });
 });

@@ -4,7 +4,7 @@ import { rmSync } from "node:fs";
 import type { ReloadSettings } from "../src/module/module-set";
 import { readShape } from "../src/module/shape";
 import { identityOf, isSameSettings } from "../src/module/settings";
-import { rejection, withFixture, type Fixture } from "./module-fixture";
+import { rejection, withFixture, type Fixture } from "./support/module-fixture";
 import { answering, DEFAULT_SETTINGS, TestProcess, TestRound, TestServer, told } from "./support/registry";
 
 /** Answers with the word of its settings, and refuses the word "bad". */

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError } from "../src/host/pool";
 import { ModuleError } from "../src/module/describe-error";
-import { type Answer, until, withPool } from "./support/pool-fixture";
+import { type Answer, withPool } from "./support/pool-fixture";
+import { until } from "./support/until";
 
 const ECHO = "(message) => 'echo ' + message.text";
 const LOOP = "() => { for (;;) {} }";

@@ -4,7 +4,8 @@ import { rmSync } from "node:fs";
 import { makeProject, moduleSource } from "./support/hub";
 import { runProgram, startProgram } from "./support/program";
 import { within } from "./support/raw-client";
-import { askWho, Askers, connectToEach, lives, processesIn, servingPids, until, whoModule, withProcesses } from "./support/supervised";
+import { askWho, Askers, connectToEach, lives, processesIn, servingPids, whoModule, withProcesses } from "./support/supervised";
+import { until } from "./support/until";
 
 test("all processes answer, and STATUS, /stats and hrmr status tell of each", () =>
   withProcesses(3, async (hub) => {
@@ -58,7 +59,7 @@ test("while a process is killed again and again, the others answer every request
     for (const victim of victims.slice(1)) {
       process.kill(victim, "SIGKILL");
       await hub.program.waitFor(`(pid ${victim}) ended: SIGKILL`);
-      await until(async () => (await servingPids(hub)).length === 3, "three processes");
+      await until("three processes", async () => (await servingPids(hub)).length === 3);
     }
     await askers.answers(50);
     const { refused, failures } = await askers.stop();
@@ -90,7 +91,7 @@ test("two modules with one key stop the start with the reason, and no process is
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain('"WHO"');
     expect(result.stdout).not.toContain("listening on");
-    await until(() => processesIn(dir).length === 0, "the end of all its processes");
+    await until("the end of all its processes", () => processesIn(dir).length === 0);
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -264,7 +265,7 @@ test("a supervisor that is killed leaves no process and no port behind, and what
     const next = await startProgram(["--port", String(hub.port), "--processes", "2"], { cwd: hub.dir });
     try {
       for (const [pid, client] of clients) expect(await client.waitForEnd()).toBe(`v1 ${pid}\n`);
-      await until(() => !pids.some(lives), "the end of the old processes");
+      await until("the end of the old processes", () => !pids.some(lives));
       const now = await servingPids(hub);
       expect(now).toHaveLength(2);
       expect((await hub.status()).pid).toBe(next.pid);
@@ -315,7 +316,7 @@ test("hrmr restart replaces every process, and no client loses a request", () =>
     const after = await servingPids(hub);
     expect(after).toHaveLength(3);
     expect(after.filter((pid) => before.includes(pid))).toEqual([]);
-    await until(() => !before.some(lives), "the end of the old processes");
+    await until("the end of the old processes", () => !before.some(lives));
     await askers.answers(50);
     const tally = await askers.stop();
     expect(tally.failures).toEqual([]);

@@ -3,6 +3,7 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const APART = `import { defineModule } from "hrmr";
 import { read } from "bun:ffi";
@@ -335,12 +336,4 @@ async function untilGone(pid: number): Promise<void> {
       return true;
     }
   });
-}
-
-async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 8000;
-  while (!(await isTrue())) {
-    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
-    await Bun.sleep(10);
-  }
 }

@@ -4,7 +4,8 @@ import { HostLostError, UnavailableError } from "../src/host/pool";
 import { Quarantine, type QuarantineOptions } from "../src/host/quarantine";
 import type { LoadSpec } from "../src/host/spec";
 import { type Hub, moduleSource, withHub } from "./support/hub";
-import { until, withPool } from "./support/pool-fixture";
+import { withPool } from "./support/pool-fixture";
+import { until } from "./support/until";
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 

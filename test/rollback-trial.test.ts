@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource } from "./support/hub";
 import { historyOf, versionsOf, withProject } from "./support/restarts";
-import { connectToEach, servingPids, until, whoModule } from "./support/supervised";
+import { connectToEach, servingPids, whoModule } from "./support/supervised";
+import { until } from "./support/until";
 
 const GREET = "modules/greet.ts";
 /** The promise is five seconds, from the first failures on. */
@@ -90,7 +91,7 @@ test(
       hub.write(GREET, failing("two", 0.7));
       await hub.ask("RELOAD\n");
       await askTimes(hub, 100);
-      await until(async () => (await historyOf(hub.dir, "greet"))[1] === "v2 disk good, live", "the verdict");
+      await until("the verdict", async () => (await historyOf(hub.dir, "greet"))[1] === "v2 disk good, live");
       expect((await askTimes(hub, 10))["200 two"]).toBe(3);
     }),
   30_000,
@@ -120,7 +121,7 @@ test(
       await hub.ask("RELOAD\n");
       hub.write("modules/who.ts", whoModule(2));
       await hub.ask("RELOAD\n");
-      await until(async () => (await historyOf(hub.dir, "who"))[1] === "v2 disk good, live", "the verdict on the other");
+      await until("the verdict on the other", async () => (await historyOf(hub.dir, "who"))[1] === "v2 disk good, live");
       expect((await historyOf(hub.dir, "greet")).slice(2)).toEqual(["v3 disk rolled back", "v4 rollback of v2 good, live"]);
       expect((await hub.status()).rollbacks).toEqual({ asked: 0, automatic: 1 });
     }),

@@ -1,6 +1,7 @@
 /** Handlers on the pool, seen by clients of the server. */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const POOL = moduleSource(`{ routes: {
   "UP ": { framing: "line", run: "pool", handle: (m) => m.text.slice(3).toUpperCase() + "\\n" },
@@ -76,14 +77,12 @@ test("a pool module reloads in all threads or in none", () =>
 test("calls under way on the pool finish on the version that they began on", () =>
   withHub({ "modules/pool.ts": POOL }, ["--threads", "1"], async (hub) => {
     const slow = hub.ask("WAIT 400\n");
-    await until(async () => (await hub.status()).modules.find((m) => m.name === "pool")?.inFlight === 1);
+    await until(
+      "the call is under way on the pool",
+      async () => (await hub.status()).modules.find((m) => m.name === "pool")?.inFlight === 1,
+    );
     hub.write("modules/pool.ts", POOL.replace(`return m.text + "\\n"`, `return "new\\n"`));
     expect(await hub.ask("RELOAD")).toContain("v1 drains, 1 under way");
     expect(await hub.ask("WAIT 1\n")).toBe("new\n");
     expect(await slow).toBe("WAIT 400\n");
   }));
-
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 8000;
-  while (!(await isTrue())) if (performance.now() > deadline) throw new Error("did not come true in time");
-}

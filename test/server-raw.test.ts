@@ -1,6 +1,7 @@
 /** Raw messages over real sockets: routing, framing, order, limits. */
 import { expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const TEXT = {
   "modules/text.ts": moduleSource(`{
@@ -150,7 +151,7 @@ test("a client that never reads is cut at writeMs while others are served", () =
     const deaf = await hub.connect();
     deaf.pause();
     await deaf.send("BIG 30000000\n");
-    await until(async () => (await hub.status()).openConnections === 1);
+    await until("the other connections are closed", async () => (await hub.status()).openConnections === 1);
     expect(await hub.ask("PING")).toBe("PONG\n");
   }));
 
@@ -169,7 +170,7 @@ test("connections over the cap are closed, those below it are served", () =>
     }
     await refused(hub);
     open[0]?.close();
-    await until(async () => (await hub.ask("PING").catch(() => "")) === "PONG\n");
+    await until("there is room again", async () => (await hub.ask("PING").catch(() => "")) === "PONG\n");
   }));
 
 test("connections of one address over its cap are closed", () =>
@@ -181,7 +182,7 @@ test("connections of one address over its cap are closed", () =>
     }
     await refused(hub);
     open[1]?.close();
-    await until(async () => (await hub.ask("PING").catch(() => "")) === "PONG\n");
+    await until("there is room again", async () => (await hub.ask("PING").catch(() => "")) === "PONG\n");
   }));
 
 test("a TLS client is dropped without a word while TLS is off", () =>
@@ -208,9 +209,4 @@ test("several listeners serve the same routes: two TCP ports, IPv6, a unix socke
 async function refused(hub: Hub): Promise<void> {
   const surplus = await hub.connect().catch((error: NodeJS.ErrnoException) => expect(error.code).toBe("ECONNRESET"));
   await surplus?.waitForEnd();
-}
-
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 8000;
-  while (!(await isTrue())) if (performance.now() > deadline) throw new Error("did not come true in time");
 }

@@ -1,6 +1,7 @@
 /** Reload over real sockets: what changes, what stays, what is refused. */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub, type Hub } from "./support/hub";
+import { until } from "./support/until";
 
 const greet = (word: string) =>
   moduleSource(`{ routes: { "GREET ": { framing: "line", handle: (m) => "${word}, " + m.text.slice(6) + "\\n" } } }`);
@@ -209,7 +210,7 @@ test("who asks while an exclusive module is replaced gets a 503 over HTTP, else 
         ["plain", "/plain/hold", "PLAIN", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"],
       ] as const) {
         const under = fetch(hub.url + path);
-        await until(async () => (await hub.status()).modules.find((m) => m.name === name)?.inFlight === 1);
+        await until(`${name} has a call under way`, async () => (await hub.status()).modules.find((m) => m.name === name)?.inFlight === 1);
         hub.write(
           `modules/${name}.ts`,
           held("two", name === "owner" ? "back soon\\n" : "")
@@ -217,7 +218,7 @@ test("who asks while an exclusive module is replaced gets a 503 over HTTP, else 
             .replaceAll('"/', name === "owner" ? '"/' : '"/plain/'),
         );
         const reloading = hub.ask(`RELOAD ${name}\n`);
-        await until(async () => (await hub.ask(key)) !== "one\n");
+        await until("a reload has swapped", async () => (await hub.ask(key)) !== "one\n");
         expect(await hub.ask(key)).toStartWith(reply);
         const refused = await fetch(hub.url + path);
         expect(refused.status).toBe(503);
@@ -254,11 +255,11 @@ test("--watch reloads what was saved, in place or by rename", () =>
 
 test("what a module opens is its own: timers of an old version no longer tick", () =>
   withHub({ "modules/ticker.ts": ticker("one") }, [], async (hub) => {
-    await until(async () => Number(await hub.ask("TICKS")) > 0);
+    await until("the timer ticks", async () => Number(await hub.ask("TICKS")) > 0);
     hub.write("modules/ticker.ts", ticker("two"));
     await hub.ask("RELOAD");
     expect(await hub.ask("TICKS")).toMatch(/^\d+\n$/);
-    await until(async () => Number(await hub.ask("TICKS")) > 3);
+    await until("the timer goes on ticking", async () => Number(await hub.ask("TICKS")) > 3);
     const ticks = [...hub.program.output().matchAll(/tick \w+/g)].map(String);
     expect(ticks.lastIndexOf("tick one")).toBeLessThan(ticks.indexOf("tick two"));
   }));
@@ -295,11 +296,14 @@ ${moduleSource(`{
 }
 
 async function started(hub: Hub): Promise<void> {
-  await until(async () => (await hub.ask("STARTED\n")) === "1\n");
+  await until("the handler has begun", async () => (await hub.ask("STARTED\n")) === "1\n");
 }
 
 async function freed(hub: Hub, name: string): Promise<void> {
-  await until(async () => (await hub.status()).modules.find((m) => m.name === name)?.draining.length === 0);
+  await until(
+    `the old version of ${name} has drained`,
+    async () => (await hub.status()).modules.find((m) => m.name === name)?.draining.length === 0,
+  );
 }
 
 function endless(version: number): string {
@@ -346,11 +350,6 @@ function ticker(word: string): string {
   }`);
 }
 
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 8000;
-  while (!(await isTrue())) if (performance.now() > deadline) throw new Error("did not come true in time");
-}
-
 test("deadlines go on after the version whose handler was on the stack when the first of them was armed is gone", () =>
   withHub({ "modules/big.ts": big(1), "hrmr.json": '{ "timeouts": { "writeMs": 500, "requestMs": 300 } }' }, [], async (hub) => {
     // The write that does not fit into the kernel arms a near deadline from within the module's code.
@@ -360,7 +359,10 @@ test("deadlines go on after the version whose handler was on the stack when the 
     await hub.program.waitFor("wrote");
     hub.write("modules/big.ts", big(2));
     expect(await hub.ask("RELOAD")).toStartWith("OK big v2");
-    await until(async () => (await hub.status()).modules.find((m) => m.name === "big")?.draining.length === 0);
+    await until(
+      "the old version has drained",
+      async () => (await hub.status()).modules.find((m) => m.name === "big")?.draining.length === 0,
+    );
     const partial = await hub.connect();
     await partial.send("LINE without an end");
     expect(await partial.waitForEnd()).toBe("ERR message incomplete after 300 ms\n");

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
-import { OLD_SECONDS, StaticFolder } from "./static-fixture";
+import { OLD_SECONDS, StaticFolder } from "./support/static-fixture";
 
 const TEXT = "All work and no play makes Jack a dull boy.\n".repeat(100);
 

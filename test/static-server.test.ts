@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const OLD_SECONDS = 1_600_000_000;
 const LARGE_BYTES = 3_000_000;
@@ -40,12 +41,6 @@ function openFiles(hub: Hub, name: string): number {
       return false;
     }
   }).length;
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5000;
-  while (!isSo() && Date.now() < deadline) await Bun.sleep(5);
-  expect(isSo()).toBe(true);
 }
 
 describe("over hrmr", () => {
@@ -140,7 +135,7 @@ describe("a file that is being sent", () => {
       const { bytes, error } = await readAcross(hub, change);
       expect(error).not.toBeNull();
       expect(bytes).toBeLessThan(HUGE_BYTES);
-      await until(() => openFiles(hub, "huge.bin") === 0);
+      await until("the huge file is closed again", () => openFiles(hub, "huge.bin") === 0);
       await hub.program.waitFor("was changed while it was being sent");
       expect((await curl(`${hub.url}/`)).toString()).toBe("home");
     });
@@ -169,7 +164,7 @@ describe("a file that is being sent", () => {
       // Eight times forty megabytes are under way; a few hundred kilobytes of each may wait in the server.
       expect(resident() - before).toBeLessThan(80_000_000);
       leave.abort();
-      await until(() => openFiles(hub, "huge.bin") === 0);
+      await until("the huge file is closed again", () => openFiles(hub, "huge.bin") === 0);
     });
   });
 });

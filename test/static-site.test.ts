@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { StaticFolder } from "./static-fixture";
+import { StaticFolder } from "./support/static-fixture";
 
 const YEAR = "public, max-age=31536000, immutable";
 

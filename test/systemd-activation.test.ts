@@ -10,7 +10,7 @@ import {
   inheritedListeners,
   matchDescriptors,
 } from "../src/supervise/activation";
-import { isInheritable, noLibc, openDescriptor } from "./systemd-fixture";
+import { isInheritable, noLibc, openDescriptor } from "./support/systemd-fixture";
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { Notifier, systemdForSuccessor, withoutSystemd } from "../src/supervise/notify";
-import { noLibc, type NotifySocket, openNotifySocket } from "./systemd-fixture";
+import { noLibc, type NotifySocket, openNotifySocket } from "./support/systemd-fixture";
 
 const UNIT_ENVIRONMENT = {
   HOME: "/home/hrmr",

@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeDescriptor } from "../src/supervise/activation";
 import { program, runProgram, startProgram } from "./support/program";
-import { noLibc, openDescriptor, openNotifySocket } from "./systemd-fixture";
+import { noLibc, openDescriptor, openNotifySocket } from "./support/systemd-fixture";
+import { until } from "./support/until";
 
-const DEADLINE_MS = 10_000;
 const GREETING = 'import { defineModule } from "hrmr";\nexport default defineModule({ routes: { "HI": () => "hello\\n" } });\n';
 
 const cleanups: (() => unknown)[] = [];
@@ -73,7 +73,7 @@ describe.skipIf(noLibc !== null)(`systemd${noLibc === null ? "" : ` (${noLibc})`
     await socket.waitFor(/^WATCHDOG=1$/);
     await socket.waitFor(/^WATCHDOG=1$/);
     server.signal("SIGSTOP");
-    await until(async () => /^State:\s+T/m.test(readFileSync(`/proc/${server.pid}/status`, "utf8")));
+    await until("the server is stopped by its signal", async () => /^State:\s+T/m.test(readFileSync(`/proc/${server.pid}/status`, "utf8")));
     socket.takeAll();
     // Four times it would have said so.
     await Bun.sleep(200);
@@ -89,7 +89,7 @@ describe.skipIf(noLibc !== null)(`systemd${noLibc === null ? "" : ` (${noLibc})`
     const pid = Number(/^MAINPID=(\d+)/.exec(await socket.waitFor(/^MAINPID=/))?.[1]);
     expect(pid).not.toBe(server.pid);
     cleanups.push(() => endProcess(pid));
-    await until(async () => !isAlive(server.pid));
+    await until("the killed server is gone", async () => !isAlive(server.pid));
     process.kill(pid, "SIGHUP");
     expect(await socket.waitFor(/^RELOADING=1/)).toContain("MONOTONIC_USEC=");
     expect(await socket.waitFor(/^READY=1/)).toContain("STATUS=OK");
@@ -179,7 +179,7 @@ describe.skipIf(noLibc !== null)(`inherited listeners${noLibc === null ? "" : ` 
       child.kill("SIGTERM");
       await child.exited;
     });
-    await until(async () => (await ask(port).catch(() => "")) === "hello\n");
+    await until("the server answers again", async () => (await ask(port).catch(() => "")) === "hello\n");
     expect(await ask(port)).toBe("hello\n");
   });
 });
@@ -198,14 +198,6 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!(await isTrue())) {
-    if (Date.now() > deadline) throw new Error(`not true within ${DEADLINE_MS} ms`);
-    await Bun.sleep(10);
-  }
-}
-
 /** Whether a process is there, and not merely its exit code. */
 function isAlive(pid: number): boolean {
   try {
@@ -218,5 +210,5 @@ function isAlive(pid: number): boolean {
 /** Of a process that is not this one's child. */
 async function endProcess(pid: number): Promise<void> {
   if (isAlive(pid)) process.kill(pid, "SIGTERM");
-  await until(async () => !isAlive(pid));
+  await until(`process ${pid} is gone`, async () => !isAlive(pid));
 }

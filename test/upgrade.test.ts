@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { moduleSource, type Hub } from "./support/hub";
 import { runProgram } from "./support/program";
-import { Askers, askWho, connectToEach, lives, processesIn, servingPids, until, whoModule, withProcesses } from "./support/supervised";
+import { Askers, askWho, connectToEach, lives, processesIn, servingPids, whoModule, withProcesses } from "./support/supervised";
 import { RawWebSocket } from "./support/websocket";
+import { until } from "./support/until";
 
 /** The process in charge, as the control socket tells it. */
 async function pidInCharge(hub: Hub): Promise<number> {
@@ -18,7 +19,7 @@ async function pidInCharge(hub: Hub): Promise<number> {
 /** SIGTERM to the one that has taken over, and nothing is left of it. */
 async function stopSuccessor(hub: Hub, pid: number): Promise<void> {
   process.kill(pid, "SIGTERM");
-  await until(() => processesIn(hub.dir).length === 0, "the end of the new server");
+  await until("the end of the new server", () => processesIn(hub.dir).length === 0);
 }
 
 const SOCKET = join(tmpdir(), `hrmr-upgrade-${process.pid}.sock`);
@@ -36,7 +37,7 @@ for (const processes of [1, 3]) {
         const inode = statSync(SOCKET).ino;
         await tcp.answers(100);
         hub.program.signal("SIGUSR2");
-        await until(() => !lives(hub.program.pid), "the end of the old process");
+        await until("the end of the old process", () => !lives(hub.program.pid));
         await tcp.answers(100);
         await unix.answers(20);
         const after = await servingPids(hub);
@@ -66,7 +67,7 @@ for (const processes of [1, 3]) {
         expect(exitCode).toBe(0);
         const { pid } = JSON.parse(stdout) as { pid: number };
         expect(pid).not.toBe(hub.program.pid);
-        await until(() => !lives(hub.program.pid), "the end of the old process");
+        await until("the end of the old process", () => !lives(hub.program.pid));
         expect(readFileSync(pidFile, "utf8")).toBe(`${pid}\n`);
         expect(readFileSync(lock, "utf8")).toStartWith(`${pid}\n`);
         expect(await pidInCharge(hub)).toBe(pid);
@@ -104,7 +105,7 @@ for (const processes of [1, 3]) {
         expect(await chat.waitForEnd()).toBe("CHAT\nbye\n");
         expect(await (await slow).text()).toStartWith("v1 ");
         expect(await line.waitForEnd()).toStartWith("v1 ");
-        await until(() => !lives(hub.program.pid), "the end of the old process");
+        await until("the end of the old process", () => !lives(hub.program.pid));
         await stopSuccessor(hub, await pidInCharge(hub));
       },
       { "modules/talk.ts": TALK },
@@ -127,7 +128,7 @@ for (const processes of [1, 3]) {
       // Nothing of the attempt is in the way of the next one.
       hub.write("modules/who.ts", whoModule(2));
       expect(await runProgram(["upgrade"], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });
-      await until(() => !lives(hub.program.pid), "the end of the old process");
+      await until("the end of the old process", () => !lives(hub.program.pid));
       expect(await hub.ask("WHO\n")).toStartWith("v2 ");
       await stopSuccessor(hub, await pidInCharge(hub));
     }));
@@ -148,7 +149,7 @@ test("an upgrade reads the config file anew: the number of processes and the lis
       const askers = new Askers(hub.port, 2, ["http", "fresh"]);
       await askers.answers(10);
       expect(await runProgram(["upgrade"], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });
-      await until(() => !lives(hub.program.pid), "the end of the old process");
+      await until("the end of the old process", () => !lives(hub.program.pid));
       expect(await servingPids(hub)).toHaveLength(2);
       await new Askers(join(hub.dir, "added.sock"), 1, ["fresh"]).answers(1);
       expect(await askers.stop()).toMatchObject({ failures: [], refused: 0 });
@@ -169,7 +170,7 @@ test("upgrades follow one another, and one at a time", () =>
       const reports = [first, second].map(({ stdout }) => JSON.parse(stdout) as { ok: boolean; pid: number });
       expect(reports.some(({ ok }) => ok)).toBe(true);
       const old = pid;
-      await until(() => !lives(old), "the end of the old process");
+      await until("the end of the old process", () => !lives(old));
       pid = await pidInCharge(hub);
       expect(pid).not.toBe(old);
     }

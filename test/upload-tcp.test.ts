@@ -4,7 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { join } from "node:path";
 import { RawClient } from "./support/client";
 import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
-import { until } from "./support/pool-fixture";
+import { until } from "./support/until";
+
 import { type ProgramResult, runProgram, startProgram } from "./support/program";
 import { lives } from "./support/supervised";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";

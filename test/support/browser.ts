@@ -2,9 +2,9 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { UNTIL_MS } from "./until";
 
 const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
-const DEADLINE_MS = 15_000;
 
 /** Why there is no browser here; null if there is one. */
 export const NO_BROWSER: string | null = CHROMIUM === undefined ? "no chromium in /usr/bin (apt-get install chromium)" : null;
@@ -148,7 +148,7 @@ async function debuggingUrl(stderr: ReadableStream<Uint8Array<ArrayBuffer>>): Pr
 
 async function within<T>(what: string, promise: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`${what}: not within ${DEADLINE_MS} ms`)), DEADLINE_MS);
+  const timer = setTimeout(() => late.reject(new Error(`${what}: not within ${UNTIL_MS} ms`)), UNTIL_MS);
   try {
     return await Promise.race([promise, late.promise]);
   } finally {

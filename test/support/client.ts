@@ -1,6 +1,5 @@
 /** A raw TCP or unix client that waits for what it expects, under a deadline. */
-
-const DEADLINE_MS = 8000;
+import { UNTIL_MS } from "./until";
 
 export class RawClient {
   #received = Buffer.alloc(0);
@@ -116,7 +115,7 @@ export class RawClient {
 
   async #wait(isThere: () => boolean, what: string, needsChange = false): Promise<void> {
     const late = Promise.withResolvers<"late">();
-    const timer = setTimeout(() => late.resolve("late"), DEADLINE_MS);
+    const timer = setTimeout(() => late.resolve("late"), UNTIL_MS);
     try {
       let changed = needsChange;
       while (changed || !isThere()) {
@@ -125,7 +124,7 @@ export class RawClient {
         if ((this.#isClosed || (this.#hasEnded && !needsChange)) && !isThere())
           throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
         if ((await Promise.race([this.#changed.promise, late.promise])) === "late") {
-          throw new Error(`no ${what} within ${DEADLINE_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
+          throw new Error(`no ${what} within ${UNTIL_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
         }
       }
     } finally {

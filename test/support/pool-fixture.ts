@@ -88,12 +88,3 @@ export async function withPool(options: Partial<PoolOptions>, use: (fixture: Poo
     await fixture.close();
   }
 }
-
-/** Polls a condition under a deadline. */
-export async function until(what: string, isTrue: () => boolean, withinMs = 3000): Promise<void> {
-  const deadline = performance.now() + withinMs;
-  while (!isTrue()) {
-    if (performance.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${what}`);
-    await Bun.sleep(5);
-  }
-}

@@ -2,11 +2,9 @@
  * Starts hrmr as a child process: from source, or the binary that HRMR_BIN names, so that one test covers both.
  */
 import { resolve } from "node:path";
+import { UNTIL_MS } from "./until";
 
 const ROOT = resolve(import.meta.dir, "..", "..");
-
-/** How long a program may take to begin listening, or to end after it was told to. In milliseconds. */
-const DEADLINE_MS = 10_000;
 
 export interface ProgramOptions {
   /** The child's working directory. Default: the repository's root. */
@@ -65,7 +63,7 @@ export async function runProgram(args: string[], options: RunOptions = {}): Prom
   const timer = setTimeout(() => {
     isLate = true;
     child.kill("SIGKILL");
-  }, options.deadlineMs ?? DEADLINE_MS);
+  }, options.deadlineMs ?? UNTIL_MS);
   try {
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     await child.exited;
@@ -78,7 +76,7 @@ export async function runProgram(args: string[], options: RunOptions = {}): Prom
 
 /** Starts hrmr and resolves once it says what it listens on; fails with its output when it ends before or takes too long. */
 export async function startProgram(args: string[], options: ProgramOptions = {}): Promise<StartedProgram> {
-  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+  const deadlineMs = options.deadlineMs ?? UNTIL_MS;
   const child = Bun.spawn([...program(), ...args], {
     cwd: options.cwd ?? ROOT,
     env: childEnvironment(options.env),

@@ -1,4 +1,5 @@
 /** A client that sends bytes as they are and reads what comes back: for requests that no HTTP library would send. */
+import { UNTIL_MS } from "./until";
 
 export interface RawReply {
   readonly status: number;
@@ -22,8 +23,6 @@ export interface RawClient {
   /** Resets the connection. */
   terminate(): void;
 }
-
-const DEADLINE_MS = 5000;
 
 /** Connects to 127.0.0.1. `terminate` it in `finally`. */
 export async function connectRaw(port: number): Promise<RawClient> {
@@ -104,7 +103,7 @@ export async function connectRaw(port: number): Promise<RawClient> {
 export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: Timer | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited ${DEADLINE_MS} ms for ${what}.`)), DEADLINE_MS);
+    timer = setTimeout(() => reject(new Error(`Waited ${UNTIL_MS} ms for ${what}.`)), UNTIL_MS);
   });
   try {
     return await Promise.race([promise, late]);

@@ -5,7 +5,7 @@ import { Registry } from "../../src/module/registry";
 import type { BoundRoute } from "../../src/module/route";
 import type { Verdict } from "../../src/module/verdict";
 import { createLog } from "../../src/observe/log";
-import type { Fixture } from "../module-fixture";
+import type { Fixture } from "./module-fixture";
 
 export const DEFAULT_SETTINGS: ReloadSettings = { settings: {}, shipped: [], drainMs: 1000, loadMs: 2000, maxLiveGenerations: 3 };
 

@@ -5,7 +5,8 @@ import { rmSync } from "node:fs";
 import type { VersionReport } from "../../src/control/operations";
 import { Hub, makeProject } from "./hub";
 import { runProgram, startProgram } from "./program";
-import { lives, processesIn, until } from "./supervised";
+import { lives, processesIn } from "./supervised";
+import { until } from "./until";
 
 export class Project {
   readonly dir: string;
@@ -29,7 +30,7 @@ export class Project {
   async kill(): Promise<void> {
     this.hub.program.signal("SIGKILL");
     await this.hub.program.exited;
-    await until(() => processesIn(this.dir).length === 0, "the end of the server's processes");
+    await until("the server's processes have ended", () => processesIn(this.dir).length === 0);
   }
 
   async restart(...args: string[]): Promise<Hub> {

@@ -4,9 +4,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { RawClient } from "./client";
 import { type Hub, moduleSource, withHub } from "./hub";
-
-const DEADLINE_MS = 10_000;
-const POLL_MS = 5;
+import { until, UNTIL_MS } from "./until";
 
 /** Answers WHO and /who with its version and its process: "v1 4711". SLOW and /slow do so after 300 ms, and say first that they began. */
 export function whoModule(version: number): string {
@@ -72,7 +70,7 @@ export async function servingPids(hub: Hub): Promise<number[]> {
 export async function connectToEach(hub: Hub, pids: readonly number[]): Promise<Map<number, RawClient>> {
   const found = new Map<number, RawClient>();
   const spare: RawClient[] = [];
-  const end = performance.now() + DEADLINE_MS;
+  const end = performance.now() + UNTIL_MS;
   while (found.size < pids.length) {
     if (performance.now() > end) throw new Error(`Of the processes ${pids.join(", ")} only ${[...found.keys()].join(", ")} answered.`);
     // At once: whoever is busy accepting one leaves the next to another.
@@ -85,15 +83,6 @@ export async function connectToEach(hub: Hub, pids: readonly number[]): Promise<
   }
   for (const client of spare) client.close();
   return found;
-}
-
-/** Waits until `isThere`, under a deadline. For what sends no event: another process's end, or a figure. */
-export async function until(isThere: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + DEADLINE_MS;
-  while (!(await isThere())) {
-    if (performance.now() > end) throw new Error(`${what} did not come within ${DEADLINE_MS} ms`);
-    await Bun.sleep(POLL_MS);
-  }
 }
 
 /** Whether there is such a process, and it has not ended. */
@@ -159,7 +148,7 @@ export class Askers {
   /** Resolves once there are so many answers, from now on. */
   async answers(count: number): Promise<void> {
     const from = this.tally.answered;
-    await until(() => this.tally.answered >= from + count || this.tally.failures.length > 0, `${count} answers`);
+    await until(`${count} answers have come`, () => this.tally.answered >= from + count || this.tally.failures.length > 0);
   }
 
   /** Resolves once all clients have their last answer. */

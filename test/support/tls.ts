@@ -1,8 +1,7 @@
 /** Certificates made at test time, TLS clients, and the bytes that a TLS client begins with. */
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { issueCertificate, type Issued } from "../../src/cli/x509";
-
-const DEADLINE_MS = 8000;
+import { UNTIL_MS } from "./until";
 
 /** A self-signed certificate for these names and for 127.0.0.1. */
 export function serverCertificate(...names: string[]): Issued {
@@ -136,13 +135,13 @@ export class TlsClient {
 
   async #wait(isThere: () => boolean, what: string): Promise<void> {
     const late = Promise.withResolvers<"late">();
-    const timer = setTimeout(() => late.resolve("late"), DEADLINE_MS);
+    const timer = setTimeout(() => late.resolve("late"), UNTIL_MS);
     try {
       while (!isThere()) {
         if (this.#error !== null) throw this.#error;
         if (this.#isEnded) throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
         if ((await Promise.race([this.#changed.promise, late.promise])) === "late") {
-          throw new Error(`no ${what} within ${DEADLINE_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
+          throw new Error(`no ${what} within ${UNTIL_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
         }
       }
     } finally {

@@ -7,16 +7,16 @@ const POLL_MS = 10;
 /**
  * Waits until `isTrue` answers with something truthy, and gives that back.
  *
- * @param what   names what is waited for, in the error: "the old version to drain"
+ * @param what   what is waited for, as a sentence for the error: "the old version has drained"
  * @param isTrue asked every 10 ms; may be asynchronous. What it throws ends the wait
  * @throws Error when it did not come true within 20 s
  */
-export async function until<T>(what: string, isTrue: () => T | Promise<T>): Promise<NonNullable<T>> {
+export async function until<T>(what: string, isTrue: () => T | Promise<T>): Promise<Exclude<T, false | null | undefined>> {
   const deadline = performance.now() + UNTIL_MS;
   for (;;) {
     const value = await isTrue();
-    if (value) return value;
-    if (performance.now() > deadline) throw new Error(`Waited ${UNTIL_MS / 1000} s in vain for ${what}.`);
+    if (value) return value as Exclude<T, false | null | undefined>;
+    if (performance.now() > deadline) throw new Error(`Waited ${UNTIL_MS / 1000} s in vain: ${what}`);
     await Bun.sleep(POLL_MS);
   }
 }

@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Operations } from "../src/control/operations";
-import { type ControlServer, openControlSocket } from "../src/control/server";
-import type { ModuleStatus, ServerStatus } from "../src/observe/snapshot";
+import type { Operations } from "../../src/control/operations";
+import { type ControlServer, openControlSocket } from "../../src/control/server";
+import type { ModuleStatus, ServerStatus } from "../../src/observe/snapshot";
 
 /** Longer than any name that is given here, and shorter than a socket's path may be. */
 const PREFIX = "hrmr-ctl-";

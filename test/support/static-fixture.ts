@@ -2,8 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import http from "../modules/http";
-import type { FetchRoute, ModuleContext, RequestContext } from "../src/module/contract";
+import http from "../../modules/http";
+import type { FetchRoute, ModuleContext, RequestContext } from "../../src/module/contract";
 
 /** When a file was last changed unless a test says otherwise: long ago, so that it has a strong tag and may be kept. */
 export const OLD_SECONDS = 1_600_000_000;

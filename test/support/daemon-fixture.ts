@@ -3,8 +3,8 @@
  * `daemon-fixture.ts KIND` in the background.
  */
 import { readFileSync } from "node:fs";
-import { fail } from "../src/cli/fail";
-import { daemonize, tellLauncher } from "../src/supervise/daemon";
+import { fail } from "../../src/cli/fail";
+import { daemonize, tellLauncher } from "../../src/supervise/daemon";
 
 const [kind = "", logFile = "", ...rest] = process.argv.slice(2);
 

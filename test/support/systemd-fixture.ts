@@ -4,7 +4,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openLibc } from "../src/supervise/libc";
+import { openLibc } from "../../src/supervise/libc";
+import { until } from "./until";
 
 const AF_UNIX = 1;
 const AF_INET = 2;
@@ -16,7 +17,6 @@ const MSG_DONTWAIT = 0x40;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 const MAX_MESSAGE_BYTES = 4096;
-const DEADLINE_MS = 10_000;
 
 const libc = openLibc({
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -58,15 +58,7 @@ export function openNotifySocket({ isAbstract = false }: { isAbstract?: boolean 
     const count = Number(libc?.recv(fd, bytes, bytes.length, MSG_DONTWAIT) ?? -1);
     return count < 0 ? null : new TextDecoder().decode(bytes.subarray(0, count));
   };
-  const next = async () => {
-    const deadline = Date.now() + DEADLINE_MS;
-    while (Date.now() < deadline) {
-      const message = take();
-      if (message !== null) return message;
-      await Bun.sleep(2);
-    }
-    throw new Error(`No message came to the notify socket within ${DEADLINE_MS} ms.`);
-  };
+  const next = () => until("a message has come to the notify socket", take);
   return {
     name: isAbstract ? `@${path}` : path,
     next,

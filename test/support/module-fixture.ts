@@ -2,13 +2,13 @@
 import { mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { LoadSpec } from "../src/host/spec";
-import { buildModule, type BuiltModule } from "../src/module/build";
-import type { Log } from "../src/module/contract";
-import { hasChanged } from "../src/module/inputs";
-import { loadModule, type LoadedModule, type LoadOptions } from "../src/module/load";
+import type { LoadSpec } from "../../src/host/spec";
+import { buildModule, type BuiltModule } from "../../src/module/build";
+import type { Log } from "../../src/module/contract";
+import { hasChanged } from "../../src/module/inputs";
+import { loadModule, type LoadedModule, type LoadOptions } from "../../src/module/load";
 
-const PACKAGES = join(import.meta.dir, "..", "node_modules");
+const PACKAGES = join(import.meta.dir, "..", "..", "node_modules");
 let lastId = 0;
 
 export class Fixture {
