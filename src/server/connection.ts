@@ -59,6 +59,8 @@ const LAST_CALL = 8;
 
 /** A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once would lose it. */
 const LAST_CALL_MS = 300;
+/** The same for a client that has just shaken hands: its first message comes after a round trip, and it did all that to send it. */
+const FIRST_CALL_MS = 2000;
 /** How long a peer may go on sending after we said all we had to say. */
 const LINGER_MS = 5000;
 /** The same while the server shuts down: nobody's silence may hold it up. */
@@ -355,7 +357,9 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     const { open } = this.dispatch.counters;
     open[this.#kind]--;
     open[kind]++;
+    const isFirstCall = this.#kind === "tls" && this.#waitKind === LAST_CALL;
     this.#kind = kind;
+    if (isFirstCall) this.#waitIdle();
   }
 
   // ---- refusing ----
@@ -456,8 +460,14 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
 
   /** Nothing under way: waits for the next message, during a shutdown only for one that the client may have sent already. */
   #waitIdle(): void {
-    if (this.dispatch.isDraining) this.#wait(LAST_CALL, LAST_CALL_MS);
+    if (this.dispatch.isDraining) this.#wait(LAST_CALL, this.#lastCallMs);
     else this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+  }
+
+  get #lastCallMs(): number {
+    // The kind is that of the handshake until the first message.
+    if (this.#kind !== "tls") return LAST_CALL_MS;
+    return Math.max(LAST_CALL_MS, this.#lastActiveAt + FIRST_CALL_MS - this.home.wheel.now);
   }
 
   #expiredLastCall(): void {

@@ -38,9 +38,12 @@ const CERTIFICATE_BLOCK = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICA
 const HTTP1_ONLY = Buffer.from("\x08http/1.1", "latin1");
 const HTTP2_FIRST = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
-/** What is offered by ALPN, in the order of preference. The one place that decides it. */
-export function alpnProtocols(dispatch: Dispatch): Buffer {
-  return dispatch.offersHttp2 === true ? HTTP2_FIRST : HTTP1_ONLY;
+/**
+ * What is offered by ALPN, in the order of preference. The one place that decides it. While the server shuts down no HTTP/2 connection
+ * begins, so that it is not offered: HTTP/1.1 answers one more request.
+ */
+export function alpnProtocols({ offersHttp2, isDraining }: Dispatch): Buffer {
+  return offersHttp2 === true && !isDraining ? HTTP2_FIRST : HTTP1_ONLY;
 }
 
 type MakeContext = typeof createSecureContext;

@@ -14,6 +14,8 @@ const NOTHING = new Uint8Array(0);
 /** A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that it was its ClientHello. */
 const DECODE_ERROR = new Uint8Array([21, 3, 1, 0, 2, 2, 50]);
 const TLS_HANDSHAKE = 22;
+/** A client of a tls:// listener that is silent when the server shuts down gets so long for its ClientHello: it may be on its way. */
+const SILENT_MS = 300;
 
 /** A connection between its first byte and the end of the TLS handshake. */
 export class TlsOpening implements Protocol {
@@ -86,12 +88,18 @@ export class TlsOpening implements Protocol {
   }
 
   expired(): void {
-    this.#fail();
+    // Silence is no error while the server shuts down.
+    if (this.#hasBegun || !this.#connection.dispatch.isDraining) this.#fail();
     this.#connection.abort();
   }
 
+  /** A handshake that has begun is finished, and its client's message is answered: handshakeTimeoutMs and drainMs bound it. */
   draining(): void {
-    this.#connection.abort();
+    if (!this.#hasBegun) this.#connection.armDeadline(SILENT_MS);
+  }
+
+  get #hasBegun(): boolean {
+    return this.#held !== null || this.#isUpgraded;
   }
 }
 
