@@ -23,8 +23,10 @@ function offence({ file, target, isType }: Import): string | null {
   if (file === "main" || from === folderOf(target ?? "")) return null;
   if (from === "router") return "router imports nothing of the rest";
   if (target === null) return null;
-  if (CONTRACT.has(file)) return "what everybody imports, imports nothing of the rest";
   const to = folderOf(target);
+  if (to === "system" && from !== "system") return CONTRACT.has(file) ? "what everybody imports, imports nothing of the rest" : null;
+  if (from === "system") return "system imports nothing of the rest";
+  if (CONTRACT.has(file)) return "what everybody imports, imports nothing of the rest";
   if (from === "config" || from === "observe") {
     if (to === "config" || to === "observe" || (isType && target === "module/contract")) return null;
     return `${from} imports nothing but config, observe and types of module/contract`;
@@ -104,6 +106,8 @@ describe("the rule", () => {
     ["module/registry", "module/build"],
     ["module/build", "observe/log"],
     ["config/load", "observe/log"],
+    ["observe/log", "system/private-files"],
+    ["module/build", "system/private-files"],
     ["router/table", "router/trie"],
     ["main", "cli/main"],
     ["cli/version", null],
@@ -128,6 +132,9 @@ describe("the rule", () => {
     ["config/load", "module/route"],
     ["config/load", "server/server"],
     ["observe/log", "module/generation"],
+    ["system/private-files", "config/options"],
+    ["router/table", "system/private-files"],
+    ["module/route", "system/private-files"],
     ["server/server", "main"],
     ["server/server", "utils/strings"],
     ["utils/strings", "module/build"],

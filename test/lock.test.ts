@@ -1,8 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../src/config/user-error";
+import { openLibc } from "../src/supervise/libc";
 import { adoptLock, type FileLock, lockFile, lockText, pidText, readHolder } from "../src/supervise/lock";
 
 const LOCK_MODULE = join(import.meta.dir, "../src/supervise/lock.ts");
@@ -30,6 +42,22 @@ function codeOf(act: () => unknown): string {
     throw error;
   }
   return "nothing thrown";
+}
+
+/** As a user can who may read the file and nothing else: flock(2) on a descriptor for reading. */
+function holdShared(path: string): number {
+  const fd = openSync(path, "r");
+  expect(openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } })?.flock(fd, LOCK_SHARED_AT_ONCE)).toBe(0);
+  return fd;
+}
+
+const LOCK_SHARED_AT_ONCE = 5;
+
+/** @returns the id of a process that has ended */
+async function endedPid(): Promise<number> {
+  const child = Bun.spawn(["true"]);
+  await child.exited;
+  return child.pid;
 }
 
 interface Holder {
@@ -96,17 +124,51 @@ describe("a lock file", () => {
     const path = freshPath();
     const lock = take(path, `${process.pid}\nmine\n`);
     try {
-      expect(lockFile(path)).toEqual({ holder: `pid ${process.pid}` });
+      expect(lockFile(path)).toMatchObject({ holder: `pid ${process.pid}`, endedPid: null });
       expect(readFileSync(path, "utf8")).toBe(`${process.pid}\nmine\n`);
     } finally {
       lock.release();
     }
   });
 
+  test("is readable for nobody else, and a public one not before it names its holder", () => {
+    const path = freshPath();
+    writeFileSync(path, "", { mode: 0o644 });
+    const lock = take(path);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    lock.release();
+    const open = freshPath();
+    const other = lockFile(open, pidText(), "public");
+    expect(statSync(open).mode & 0o777).toBe(0o644 & ~process.umask());
+    if (!("holder" in other)) other.release();
+  });
+
+  test("that somebody else holds, though the server that it names has ended, is told apart", async () => {
+    const path = freshPath();
+    const dead = await endedPid();
+    writeFileSync(path, `${dead}\n`, { mode: 0o600 });
+    const stranger = holdShared(path);
+    expect(lockFile(path)).toEqual({ holder: `pid ${dead}`, endedPid: dead });
+    closeSync(stranger);
+    take(path).release();
+  });
+
+  test("of a pid file is not kept by another user's lock once its server has ended", async () => {
+    const path = freshPath();
+    writeFileSync(path, `${await endedPid()}\n`, { mode: 0o644 });
+    const stranger = holdShared(path);
+    const lock = lockFile(path, pidText(), "public");
+    if ("holder" in lock) throw new Error(`${path} is held by ${lock.holder}`);
+    expect(readFileSync(path, "utf8")).toBe(pidText());
+    expect(readHolder(path)).toBe(process.pid);
+    closeSync(stranger);
+    lock.release();
+  });
+
   test("of another process names that process", async () => {
     const path = freshPath();
     const holder = await startHolder(path, HOLD, "held.release();");
-    expect(lockFile(path)).toEqual({ holder: `pid ${holder.pid}` });
+    expect(lockFile(path)).toMatchObject({ holder: `pid ${holder.pid}`, endedPid: null });
     expect(readHolder(path)).toBe(holder.pid);
     await holder.finish();
     expect(existsSync(path)).toBe(false);
@@ -191,7 +253,7 @@ describe("a lock that is handed over", () => {
     );
     expect(readHolder(path)).toBe(heir.pid);
     lock.release();
-    expect(lockFile(path)).toEqual({ holder: `pid ${heir.pid}` });
+    expect(lockFile(path)).toMatchObject({ holder: `pid ${heir.pid}`, endedPid: null });
     expect(await heir.finish()).toBe("false");
     take(path).release();
   });
@@ -223,7 +285,7 @@ console.log(child.pid);`,
     await heir.kill();
     expect(readFileSync(path, "utf8")).toContain(String(heir.pid));
     lock.rewrite(lockText());
-    expect(lockFile(path)).toEqual({ holder: `pid ${process.pid}` });
+    expect(lockFile(path)).toMatchObject({ holder: `pid ${process.pid}`, endedPid: null });
     lock.release();
     expect(existsSync(path)).toBe(false);
   });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   appendFileSync,
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -15,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { UserError } from "../src/config/user-error";
 import { createLog, type ProcessLog } from "../src/observe/log";
 import { LogFile, type LogFileHome, type LogFileSettings } from "../src/observe/log-file";
@@ -83,12 +84,16 @@ const NOON = Date.UTC(2026, 10, 20, 12, 0, 0);
 const HOUR_MS = 3_600_000;
 
 describe("a log file", () => {
-  test("is appended to, and readable by nobody but its user and group", () => {
+  test("is appended to, and readable by its user and group; in a folder that nobody else may enter, by its user alone", () => {
     writeFileSync(path, "2026-01-01T00:00:00.000Z info  from before\n");
     open().info("here");
     expect(messages()).toEqual(["from before", "here"]);
     rmSync(path);
     open().info("new");
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    rmSync(path);
+    chmodSync(dirname(path), 0o750);
+    open().info("for the group");
     expect(statSync(path).mode & 0o777).toBe(0o640);
   });
 

@@ -99,7 +99,7 @@ function folders({ name, user }: UnitSettings): string[] {
     `StateDirectory=${name}`,
     `RuntimeDirectory=${name}`,
     `LogsDirectory=${name}`,
-    "StateDirectoryMode=0750",
+    "StateDirectoryMode=0700",
     "RuntimeDirectoryMode=0750",
     "LogsDirectoryMode=0750",
     "UMask=0027",

@@ -56,12 +56,14 @@ const DAEMON_WORDS = ["--daemonize", "--no-daemonize"];
 async function startDaemon({ options }: ResolvedConfig, args: readonly string[]): Promise<number> {
   const { findFolders } = await import("../server/folders");
   const { daemonize } = await import("../supervise/daemon");
-  const { stateDir } = findFolders(options);
+  const { stateDir, notes } = findFolders(options);
   const logFile = options.log.file ?? join(stateDir, "hrmr.log");
   // Nobody reads its stderr: without a file of its own the log could not be put aside when it grows.
   const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
   const end = args.indexOf("--");
   const { pid, summary } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), { logFile, env: process.env });
+  // What was only to be told once, and is in order by the time the server looks.
+  for (const note of notes.filter((each) => !summary.includes(each))) console.log(note);
   console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
   return 0;
 }

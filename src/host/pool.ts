@@ -2,11 +2,12 @@
  * `run: "pool"`: handlers on threads of their own. A handler that loops for ever costs its own caller an error within its time, and
  * nobody else anything, save those whose handlers had begun on the same thread and wait there: they can't be repeated safely.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { asHost } from "../module/host-context";
 import type { RemoteShape } from "../module/remote";
+import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import { HostLostError, PoolBusyError } from "./errors";
 import type { StoredState } from "./handoff-file";
 import { encodeClient, parcelOf, type TaskDone } from "./messages";
@@ -73,8 +74,8 @@ interface Loaded {
 
 function restoreBundle({ spec, bundle }: Loaded): LoadSpec {
   if (!existsSync(spec.file)) {
-    mkdirSync(dirname(spec.file), { recursive: true });
-    writeFileSync(spec.file, bundle, { mode: 0o600 });
+    makePrivateFolder(dirname(spec.file));
+    writeFileSync(spec.file, bundle, { mode: PRIVATE_FILE });
   }
   return spec;
 }

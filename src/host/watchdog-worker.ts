@@ -6,7 +6,7 @@ import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { MarkedModule } from "../module/running";
 import { tagsOf } from "../observe/log-fields";
 import { formatEvent } from "../observe/log-format";
-import { LOG_FILE_MODE } from "../observe/log-rotate";
+import { logFileMode } from "../system/private-files";
 import { blockedText, fieldsOf, StallClock, Suspects } from "./watchdog-look";
 import { type Culprit, stepOf, type ToWatchdog, type Unblocked, type WatchdogSettings } from "./watchdog-messages";
 
@@ -78,7 +78,7 @@ function write(line: string, file: string | null): void {
   if (file === null) return writeAll(2, line);
   try {
     // The name, and not what is open under it: the main thread may have put that aside.
-    const fd = openSync(file, FLAGS, LOG_FILE_MODE);
+    const fd = openSync(file, FLAGS, logFileMode(file));
     try {
       writeAll(fd, line);
     } finally {

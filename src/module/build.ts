@@ -1,8 +1,9 @@
 /** Makes one version of a module: one file with all that it imports, named by its content. */
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
+import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import { bundleC } from "./c/build";
 import { isC } from "./c/sources";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
@@ -199,10 +200,10 @@ function writeBundle(stateDir: string, path: string, text: string): void {
   const existing = statSync(path, { throwIfNoEntry: false });
   // A bundle is only ever put in place whole, so one of the same name and size is the same.
   if (existing?.size === bytes.length) return;
-  mkdirSync(resolve(path, ".."), { recursive: true });
+  makePrivateFolder(resolve(path, ".."));
   const temporary = join(stateDir, "bundles", `.${process.pid}-${++temporaryFiles}.tmp`);
   try {
-    writeFileSync(temporary, bytes, { mode: 0o600 });
+    writeFileSync(temporary, bytes, { mode: PRIVATE_FILE });
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });

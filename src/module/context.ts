@@ -1,7 +1,7 @@
 /** The context that a module's functions get: the same for one version in one host. */
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { LoadSpec } from "../host/spec";
+import { makePrivateFolder } from "../system/private-files";
 import type { Log, ModuleContext } from "./contract";
 import { SharedStore } from "./shared";
 
@@ -41,7 +41,7 @@ export function makeContext(spec: LoadSpec, options: ContextSources, state: () =
     },
     get dataDir() {
       if (dataDir === null) {
-        mkdirSync(spec.dataDir, { recursive: true });
+        makePrivateFolder(spec.dataDir);
         dataDir = spec.dataDir;
       }
       return dataDir;

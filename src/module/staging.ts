@@ -8,6 +8,7 @@ import { chown, mkdir, open, rename, rm } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { UserError } from "../config/user-error";
+import { makePrivateFolder } from "../system/private-files";
 import { findPlaces, type Place } from "./places";
 import type { Layout, ModuleContent } from "./upload-names";
 
@@ -66,8 +67,8 @@ export class Exchange {
     try {
       await mkdir(modulesDir, { recursive: true });
       const slots = slotsFor(findPlaces(modulesDir, module, layout), layout);
-      await mkdir(join(staging, "old"), { recursive: true, mode: 0o700 });
-      await mkdir(join(staging, "new"));
+      makePrivateFolder(join(staging, "old"));
+      makePrivateFolder(join(staging, "new"));
       for (const file of layout?.files ?? []) await writeNew(folders, staging, file);
       const journal = { module, modulesDir, staging, slots };
       await writeJournal(folders, journal);

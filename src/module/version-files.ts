@@ -1,7 +1,8 @@
 /** The files of the version store: where they are, and how they are written so that a crash leaves the old or the new whole. */
-import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import { isBundleWhole } from "./build";
 
 /** What served last, of all modules. */
@@ -66,8 +67,8 @@ let temporaryFiles = 0;
 export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
   try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(temporary, `${JSON.stringify(value, replace, 1)}\n`, { mode: 0o600 });
+    makePrivateFolder(dirname(path));
+    writeFileSync(temporary, `${JSON.stringify(value, replace, 1)}\n`, { mode: PRIVATE_FILE });
     if (behind !== null) await Promise.all([syncFile(temporary), behind]);
     renameSync(temporary, path);
   } catch (error) {
@@ -80,7 +81,7 @@ export async function writeJson(path: string, value: unknown, behind: Promise<un
 export function keepBundle(stateDir: string, name: string, hash: string, file: string): string {
   const kept = keptPath(stateDir, name, hash);
   if (file === kept || isBundleWhole(kept, hash)) return kept;
-  mkdirSync(dirname(kept), { recursive: true });
+  makePrivateFolder(dirname(kept));
   rmSync(kept, { force: true });
   try {
     linkSync(file, kept);

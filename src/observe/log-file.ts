@@ -4,8 +4,9 @@
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync, type Stats } from "node:fs";
 import { UserError } from "../config/user-error";
+import { logFileMode, PRIVATE_FILE, setFileMode } from "../system/private-files";
 import { outsideModules } from "./log-context";
-import { isRotationDue, LOG_FILE_MODE, periodOf, putAside, type RotationRules } from "./log-rotate";
+import { isRotationDue, periodOf, putAside, type RotationRules } from "./log-rotate";
 
 /** "owner" puts the file aside when that is due; "shared" follows who does. One owner a file. */
 export type LogFileRole = "owner" | "shared";
@@ -138,12 +139,14 @@ export class LogFile {
 
   /** The old descriptor is closed only when there is a new one. */
   #open(): void {
-    const fd = openSync(this.path, FLAGS, LOG_FILE_MODE);
+    const mode = logFileMode(this.path);
+    const fd = openSync(this.path, FLAGS, mode);
     const stats = fstatSync(fd);
     if (!stats.isFile()) {
       closeSync(fd);
       throw Object.assign(new Error("not a regular file"), { code: "ENXIO" });
     }
+    if (mode === PRIVATE_FILE) setFileMode(fd, mode);
     closeQuietly(this.#fd);
     this.#fd = fd;
     this.#identity = identityOf(stats);

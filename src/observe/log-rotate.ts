@@ -1,13 +1,10 @@
 /**
  * When a log file is put aside, and how: FILE.1 is the newest of those, FILE.2 the one before.
  */
-import { realpathSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { createStream } from "rotating-file-stream";
 import type { LogRotation } from "../config/options";
-
-/** Readable by the group, as log collectors are members of one; never by everybody. */
-export const LOG_FILE_MODE = 0o640;
 
 export interface RotationRules {
   /** 0: never for its size. */
@@ -31,7 +28,7 @@ export function isRotationDue(bytes: number, period: string, nowMs: number, { ma
 
 /**
  * Renames the file to FILE.1, and those that are there already to one more each, keeping `maxFiles`; then a new file stands at its place.
- * Who has the old one open goes on writing to it.
+ * Who has the old one open goes on writing to it. The new one has the rights of the old one.
  *
  * The library's stream only does the renaming: it writes when the event loop comes to it, so that a crash would lose the last lines,
  * which are those that tell why.
@@ -44,7 +41,7 @@ export function putAside(path: string, maxFiles: number): Promise<void> {
   const folder = dirname(file);
   return new Promise((resolve, reject) => {
     // A size of one byte: whatever is in the file, it is put aside when the stream opens it.
-    const stream = createStream(basename(file), { path: folder, rotate: maxFiles, size: "1B", mode: LOG_FILE_MODE });
+    const stream = createStream(basename(file), { path: folder, rotate: maxFiles, size: "1B", mode: statSync(file).mode & 0o777 });
     stream.once("error", reject);
     stream.once("open", () => stream.end(() => resolve()));
   });

@@ -2,11 +2,12 @@
  * Which folders a server works with, from its options and from what is there.
  */
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, mkdirSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
+import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
 export interface Folders {
   modulesDir: string;
@@ -30,10 +31,11 @@ export function findFolders(options: Options): Folders {
   const notes: string[] = [];
   const found = { ...findModules(options, notes), staticDir: findStatic(options) };
   let madeDir: string | undefined;
-  const stateDir = findState(options, notes, (dir, mode) => {
-    madeDir = mkdirSync(dir, { recursive: true, mode }) ?? madeDir;
-    accessSync(dir, constants.W_OK);
+  const stateDir = findState(options, notes, (dir) => {
+    madeDir = makePrivateFolder(dir) ?? madeDir;
+    accessSync(dir, constants.W_OK | constants.X_OK);
   });
+  closeState(stateDir, notes);
   return { ...found, stateDir, notes, ...(madeDir === undefined ? null : { madeDir }) };
 }
 
@@ -120,13 +122,15 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
  * @param make  sees to a folder that is there and can be written, or throws
  * @throws UserError STATE_UNWRITABLE or STATE_FOREIGN
  */
-export function findState(options: Options, notes: string[], make: (dir: string, mode?: number) => void): string {
+export function findState(options: Options, notes: string[], make: (dir: string) => void): string {
   const base = baseOf(options);
   const dir = resolve(options.stateDir ?? join(base, ".hrmr"));
+  mustNotBeShared(dir);
   try {
     make(dir);
     return dir;
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOSPC") throw diskFull(dir, cause);
     if (options.stateDir !== null) {
       throw new UserError(`The state folder ${dir} cannot be written.`, {
         code: "STATE_UNWRITABLE",
@@ -135,18 +139,85 @@ export function findState(options: Options, notes: string[], make: (dir: string,
       });
     }
   }
-  const user = process.getuid?.() ?? 0;
   const fallback = fallbackStateDir(base);
-  make(fallback, 0o700);
-  // Somebody else may have made it first, to have their code run as this user.
-  if ((statSync(fallback, { throwIfNoEntry: false })?.uid ?? user) !== user) {
-    throw new UserError(`The state folder ${fallback} belongs to another user.`, {
-      code: "STATE_FOREIGN",
-      hint: "Name another with --state DIR.",
-    });
-  }
+  mustBeOwn(fallback);
+  make(fallback);
+  mustBeOwn(fallback);
   notes.push(`${dir} cannot be written, so state is kept in ${fallback} (--state DIR names another).`);
   return fallback;
+}
+
+/**
+ * In the temporary folder anybody may have made it first, or put a link there, to have their code run as this user or their files written
+ * over. hrmr itself makes it 0700.
+ *
+ * @throws UserError STATE_FOREIGN for what is there and is not this user's own folder, closed to all others
+ */
+function mustBeOwn(folder: string): void {
+  const stats = lstatSync(folder, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  const user = process.getuid?.() ?? stats.uid;
+  const why = stats.isSymbolicLink()
+    ? "is a symbolic link"
+    : !stats.isDirectory()
+      ? "is not a folder"
+      : stats.uid !== user
+        ? "belongs to another user"
+        : isOpenToOthers(folder)
+          ? `is open to other users (its mode is ${modeText(stats.mode)})`
+          : null;
+  if (why === null) return;
+  throw new UserError(`The state folder ${folder} ${why}.`, {
+    code: "STATE_FOREIGN",
+    hint: "Remove it, or name another folder with --state DIR.",
+  });
+}
+
+/** @throws UserError STATE_SHARED for /tmp and its like: it cannot be closed to others, and must not be left open */
+function mustNotBeShared(dir: string): void {
+  const stats = statSync(dir, { throwIfNoEntry: false });
+  const isShared = stats !== undefined && (stats.mode & STICKY) !== 0 && (stats.mode & EVERYBODY_WRITES) !== 0;
+  if (!isShared) return;
+  throw new UserError(`The state folder ${dir} is one that every user may write to.`, {
+    code: "STATE_SHARED",
+    hint: `Name a folder of this server's own: --state ${join(dir, "hrmr")}`,
+  });
+}
+
+const STICKY = 0o1000;
+const EVERYBODY_WRITES = 0o002;
+/** What hrmr itself keeps in the state folder, and older versions left open to others. */
+const OWN_ENTRIES = /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|upload\.json)$/;
+
+/** A state folder that others may enter, as older versions made it: closed, with a line that says so. */
+function closeState(dir: string, notes: string[]): void {
+  const { mode, uid } = statSync(dir);
+  if ((mode & 0o077) === 0) return;
+  try {
+    if (isMine(uid)) {
+      chmodSync(dir, PRIVATE_FOLDER);
+      for (const name of readdirSync(dir)) if (OWN_ENTRIES.test(name)) closeToOthers(join(dir, name));
+      notes.push(`${dir} was open to other users (its mode was ${modeText(mode)}): it is closed to them now.`);
+      return;
+    }
+  } catch {
+    // A file system without rights, or one that lets only root change them: told below.
+  }
+  notes.push(
+    `${dir} is open to other users (its mode is ${modeText(mode)}) and cannot be closed by this one: run \`chmod 700\` as its owner.`,
+  );
+}
+
+function modeText(mode: number): string {
+  return (mode & 0o7777).toString(8).padStart(4, "0");
+}
+
+function diskFull(dir: string, cause: unknown): UserError {
+  return new UserError(`The state folder ${dir} cannot be written: the disk is full (ENOSPC).`, {
+    code: "STATE_UNWRITABLE",
+    hint: "Make room on it, or name a folder on another disk with --state DIR.",
+    cause,
+  });
 }
 
 /** For `findState`: makes nothing, and throws if it could not be made or written. */

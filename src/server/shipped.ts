@@ -2,9 +2,10 @@
  * What the binary carries: the modules and the site that ship with hrmr, as text. They are written to the state folder
  * and loaded from there like anybody's.
  */
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ModuleSettings } from "../config/options";
+import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import accessSource from "../../modules/access.ts" with { type: "text" };
 import counterSource from "../../modules/counter.ts" with { type: "text" };
 import echoSource from "../../modules/echo.ts" with { type: "text" };
@@ -96,8 +97,8 @@ export async function unpackPages(stateDir: string): Promise<string> {
 async function writeIfDifferent(file: string, text: string): Promise<void> {
   const there = await readFile(file, "utf8").catch(() => null);
   if (there === text) return;
-  await mkdir(dirname(file), { recursive: true });
+  makePrivateFolder(dirname(file));
   const fresh = `${file}.${process.pid}`;
-  await writeFile(fresh, text);
+  await writeFile(fresh, text, { mode: PRIVATE_FILE });
   await rename(fresh, file);
 }

@@ -7,6 +7,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, readSync, writeSync } from "
 import { dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { UserError } from "../config/user-error";
+import { logFileMode, PRIVATE_FILE, setFileMode } from "../system/private-files";
 
 /** Tells the server who launched it, by process id: what inherits the variable from the server has another parent. */
 const LAUNCHER_VARIABLE = "HRMR_INTERNAL_LAUNCHER";
@@ -72,7 +73,10 @@ export function tellLauncher(message: LauncherMessage): void {
 function openLog(path: string): number {
   try {
     mkdirSync(dirname(path), { recursive: true });
-    return openSync(path, "a+", 0o640);
+    const mode = logFileMode(path);
+    const fd = openSync(path, "a+", mode);
+    if (mode === PRIVATE_FILE) setFileMode(fd, mode);
+    return fd;
   } catch (cause) {
     throw new UserError(`Cannot write the log file ${path} (${(cause as NodeJS.ErrnoException).code}).`, {
       code: "CANNOT_WRITE",

@@ -18,14 +18,15 @@ import {
   type PlannedListener,
   TLS_NAME,
 } from "./activation";
-import { adoptLock, type FileLock, lockFile, lockText, pidText } from "./lock";
+import { adoptLock, type FileLock, type HeldLock, lockFile, type LockKind, lockText, pidText } from "./lock";
 import { closeUnused, type Estate, type HeldSocket, takeSocket } from "./takeover";
 
 export interface WantedLock {
   readonly path: string;
   readonly text: string;
-  /** Who has it must be told what to do. */
-  readonly refused: (holder: string) => UserError;
+  readonly kind: LockKind;
+  /** Somebody has it: what to do. */
+  readonly refused: (held: Pick<HeldLock, "holder"> & Partial<HeldLock>) => UserError;
 }
 
 export class Holdings {
@@ -120,17 +121,15 @@ export function wantedLocks({ pidFile }: Options, { stateDir }: Pick<Folders, "s
   const state: WantedLock = {
     path: join(stateDir, LOCK_FILE),
     text: lockText(),
-    refused: (holder) =>
-      new UserError(`Cannot start: a server (${holder}) runs with the state folder ${stateDir} already.`, {
-        code: "STATE_LOCKED",
-        hint: "Stop it with `hrmr stop`, or keep this one's state elsewhere with --state DIR.",
-      }),
+    kind: "private",
+    refused: ({ holder, endedPid = null }) => (endedPid === null ? stateLocked(stateDir, holder) : stateHeld(stateDir, endedPid)),
   };
   if (pidFile === null) return [state];
   const pid: WantedLock = {
     path: pidFile,
     text: pidText(),
-    refused: (holder) =>
+    kind: "public",
+    refused: ({ holder }) =>
       new UserError(`Cannot start: a server (${holder}) holds the pid file ${pidFile} already.`, {
         code: "PID_FILE_LOCKED",
         hint: "Stop it first, or name another file with --pid-file.",
@@ -139,9 +138,28 @@ export function wantedLocks({ pidFile }: Options, { stateDir }: Pick<Folders, "s
   return [state, pid];
 }
 
-function lock({ path, text, refused }: WantedLock): FileLock {
-  const held = lockFile(path, text);
-  if ("holder" in held) throw refused(held.holder);
+function stateLocked(stateDir: string, holder: string): UserError {
+  return new UserError(`Cannot start: a server (${holder}) runs with the state folder ${stateDir} already.`, {
+    code: "STATE_LOCKED",
+    hint: "Stop it with `hrmr stop`, or keep this one's state elsewhere with --state DIR.",
+  });
+}
+
+/** A server in another container; or a lock from the time when other users could open the file. */
+function stateHeld(stateDir: string, endedPid: number): UserError {
+  const path = join(stateDir, LOCK_FILE);
+  return new UserError(
+    `Cannot start: the lock of the state folder ${stateDir} is held, and pid ${endedPid}, which it names, does not run here.`,
+    {
+      code: "STATE_LOCKED",
+      hint: `\`fuser ${path}\` names the process that holds it. If that is no hrmr server, remove ${path} and start again.`,
+    },
+  );
+}
+
+function lock({ path, text, kind, refused }: WantedLock): FileLock {
+  const held = lockFile(path, text, kind);
+  if ("holder" in held) throw refused(held);
   return held;
 }
 

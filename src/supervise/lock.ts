@@ -7,6 +7,7 @@
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { UserError } from "../config/user-error";
+import { PRIVATE_FILE, setFileMode } from "../system/private-files";
 import { openLibc } from "./libc";
 
 export interface FileLock {
@@ -23,11 +24,20 @@ export interface FileLock {
 export interface HeldLock {
   /** "pid 123", or "another process" where the file does not say which. */
   readonly holder: string;
+  /** The process that the file names: it has ended, and somebody else holds the lock. null: it lives, or none is named. */
+  readonly endedPid: number | null;
 }
+
+/**
+ * "private": nobody else may open the file, so nobody else can hold it. "public": others may read it (0644 less the umask), and since
+ * flock(2) asks for no more, a lock of theirs is no obstacle once the process that the file names has ended.
+ */
+export type LockKind = "private" | "public";
 
 /** `flock` looks once; someone who only asks for the holder (`readHolder`) may be in the way for an instant. */
 const ATTEMPTS = 5;
 const ATTEMPT_PAUSE_MS = 10;
+const PUBLIC_FILE = 0o644;
 const LOCK_SHARED = 1;
 const LOCK_EXCLUSIVE = 2;
 const LOCK_NOT_WAITING = 4;
@@ -49,17 +59,26 @@ export function pidText(): string {
  * Takes the file, which is made if it is missing, and writes `text` into it. Its folder must be there.
  *
  * @param text  its first line must be this process's id
+ * @param kind  who may read the file. Default "private"
  * @returns who holds it, if somebody does: then nothing was changed
  * @throws UserError CANNOT_LOCK when the file cannot be opened or is no plain file
  */
-export function lockFile(path: string, text: string = lockText()): FileLock | HeldLock {
+export function lockFile(path: string, text: string = lockText(), kind: LockKind = "private"): FileLock | HeldLock {
   for (let attempt = 1; ; attempt++) {
     const fd = openPlain(path);
     // A holder removes its file before it lets go: a lock on a file that is no longer at its path keeps nobody out.
-    if (tryLock(fd, LOCK_EXCLUSIVE) && isAt(fd, path)) return holdFile(fd, path, text);
-    const holder = readPid(fd);
+    if (tryLock(fd, LOCK_EXCLUSIVE) && isAt(fd, path)) {
+      const held = holdFile(fd, path, text);
+      // Not before it is locked and names this process: until then nobody else can open it.
+      setFileMode(fd, kind === "private" ? PRIVATE_FILE : PUBLIC_FILE & ~process.umask());
+      return held;
+    }
+    const pid = readPid(fd);
+    const endedPid = pid !== null && !isAlive(pid) ? pid : null;
+    // Another user's lock on the file of a server that has ended: they keep the old file, and this server makes a new one.
+    if (kind === "public" && endedPid !== null && isAt(fd, path)) unlinkSync(path);
     closeSync(fd);
-    if (attempt === ATTEMPTS) return { holder: holder === null ? "another process" : `pid ${holder}` };
+    if (attempt === ATTEMPTS) return { holder: pid === null ? "another process" : `pid ${pid}`, endedPid };
     Bun.sleepSync(ATTEMPT_PAUSE_MS);
   }
 }
@@ -118,7 +137,7 @@ function openPlain(path: string): number {
   let fd: number;
   try {
     // Bun opens everything with O_CLOEXEC, and a child gets no descriptor that it was not given. O_NONBLOCK: a pipe in its place must not make us wait for its other end.
-    fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644);
+    fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, PRIVATE_FILE);
   } catch (cause) {
     throw cannotLock(path, cause as NodeJS.ErrnoException);
   }

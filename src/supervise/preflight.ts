@@ -105,7 +105,7 @@ async function checkHoldings(findings: Findings, options: Options, stateDir: str
   if (pidFile !== null) {
     await findings.look("pid file", () => {
       const holder = lookAtLock(pidFile);
-      if (holder !== null && holder !== running) throw pid?.refused(`pid ${holder}`);
+      if (holder !== null && holder !== running) throw pid?.refused({ holder: `pid ${holder}` });
       return pidFile;
     });
   }

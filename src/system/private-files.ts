@@ -1,0 +1,81 @@
+/**
+ * Folders and files of this user alone. The umask is not asked: what other users may read depends on nobody's login shell.
+ */
+import { chmodSync, existsSync, fchmodSync, fstatSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+/** Of a folder that only its owner may enter. */
+export const PRIVATE_FOLDER = 0o700;
+/** Of a file that only its owner may read. */
+export const PRIVATE_FILE = 0o600;
+/** Of a file that its owner's group may read too, as the collectors of logs do. */
+const GROUP_FILE = 0o640;
+const OTHERS = 0o077;
+
+/**
+ * Makes a folder and those that it lies in, each 0700. A folder that is there stays as it is.
+ *
+ * @returns the outermost folder that was made; undefined: it was there
+ * @throws Error as mkdir
+ */
+export function makePrivateFolder(folder: string): string | undefined {
+  if (isFolder(folder)) return undefined;
+  const parent = dirname(folder);
+  const outermost = parent === folder ? undefined : makePrivateFolder(parent);
+  try {
+    mkdirSync(folder, { mode: PRIVATE_FOLDER });
+  } catch (error) {
+    // Another process has made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code === "EEXIST" && isFolder(folder)) return outermost;
+    throw error;
+  }
+  // The umask may have taken the owner's own rights.
+  chmodSync(folder, PRIVATE_FOLDER);
+  return outermost ?? folder;
+}
+
+/** Whether other users than the owner may do something with a folder or file. A symbolic link is not followed. Never throws. */
+export function isOpenToOthers(path: string): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats !== undefined && !stats.isSymbolicLink() && (stats.mode & OTHERS) !== 0;
+}
+
+/**
+ * Takes the rights of all others from a folder or file, and from what lies in it. Links are neither followed nor changed; what belongs
+ * to another user is left.
+ *
+ * @returns how many entries were changed
+ */
+export function closeToOthers(path: string): number {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined || !(stats.isDirectory() || stats.isFile())) return 0;
+  let changed = 0;
+  if ((stats.mode & OTHERS) !== 0 && isMine(stats.uid)) {
+    chmodSync(path, stats.mode & 0o700);
+    changed++;
+  }
+  if (stats.isDirectory()) for (const name of readdirSync(path)) changed += closeToOthers(join(path, name));
+  return changed;
+}
+
+/** Whether this process may change the rights of what belongs to that user. */
+export function isMine(uid: number): boolean {
+  const user = process.getuid?.() ?? 0;
+  return user === 0 || uid === user;
+}
+
+/** @returns the mode of a new log file: 0600 in a folder that nobody else may enter, else 0640 */
+export function logFileMode(path: string): number {
+  const folder = statSync(dirname(path), { throwIfNoEntry: false });
+  return folder !== undefined && (folder.mode & OTHERS) === 0 ? PRIVATE_FILE : GROUP_FILE;
+}
+
+/** Gives an open file this mode, if it has another and belongs to this user. For a file that an older version made, or the umask shaped. */
+export function setFileMode(fd: number, mode: number): void {
+  const stats = fstatSync(fd);
+  if (stats.isFile() && (stats.mode & 0o777) !== mode && isMine(stats.uid)) fchmodSync(fd, mode);
+}
+
+function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
