@@ -39,14 +39,37 @@ test.skipIf(process.getuid?.() === 0)("a modules folder that may not be read (ro
   expectTwoLines(await start({ "modules/ping.ts": PING }, [], (dir) => chmodSync(join(dir, "modules"), 0)), /modules/, /EACCES|permission/);
 });
 
-test("two modules that claim one prefix: both files are named, and nothing is served", async () => {
-  const result = await start({ "modules/a.ts": PING, "modules/b.ts": PING }, []);
-  expectTwoLines(result, /modules\/a\.ts/, /modules\/b\.ts/, /"PING"/);
-});
+const LEFT_OUT: [string, Record<string, string>, string, RegExp][] = [
+  [
+    "two modules on one prefix",
+    { "modules/apple.ts": PING },
+    "ping",
+    /modules\/ping\.ts claims .*"PING.*which modules\/apple\.ts has already/,
+  ],
+  ["a key that is a command", { "modules/reload.ts": moduleSource('{ routes: { "RELOAD ": () => "" } }') }, "reload", /built-in command/],
+  [
+    "two files with one name",
+    { "modules/a.ts": PING, "modules/a/index.ts": PING },
+    "a",
+    /Two files claim .*modules\/a\/index\.ts and modules\/a\.ts/,
+  ],
+];
 
-test("two modules with one name", async () => {
-  expectTwoLines(await start({ "modules/a.ts": PING, "modules/a/index.ts": PING }, []), /modules\/a\.ts/, /modules\/a\/index\.ts/);
-});
+test.each(LEFT_OUT)("%s: that module is left out by name, at the start and at a RELOAD, and the others serve", (_, files, name, reason) =>
+  withHub({ "modules/ping.ts": PING, ...files }, [], async (hub) => {
+    expect(await hub.ask("PING")).toBe("PONG\n");
+    await hub.program.waitFor(new RegExp(`Module "${name}" was not loaded: .*${reason.source}`));
+    const ready = await fetch(`${hub.url}/ready`);
+    expect(ready.status).toBe(503);
+    expect(await ready.text()).toMatch(reason);
+    const validated = await runProgram(["validate"], { cwd: hub.dir });
+    expect(validated.exitCode).toBe(1);
+    expect(validated.stdout + validated.stderr).toMatch(reason);
+    expect(validated.stdout + validated.stderr).toContain("A start would leave it out and serve the others.");
+    expect(await hub.ask("RELOAD")).toMatch(new RegExp(`^ERR 1 module failed[^]*${name} was not loaded: .*${reason.source}`));
+    expect(await hub.ask("PING")).toBe("PONG\n");
+  }),
+);
 
 test("a static folder that was named and is not there", async () => {
   expectTwoLines(await start({ "modules/a.ts": PING }, ["--static", "nowhere"]), /nowhere/);

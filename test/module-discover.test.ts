@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { UserError } from "../src/config/user-error";
 import { discoverModules } from "../src/module/discover";
 import { rejection, withFixture } from "./support/module-fixture";
+
+const namesIn = async (dir: string): Promise<string[]> => (await discoverModules(dir)).modules.map(({ name }) => name);
 
 test("modules are files and folders with an index, sorted by name", async () => {
   const files = {
@@ -16,7 +17,7 @@ test("modules are files and folders with an index, sorted by name", async () => 
     "native.c": "",
   };
   await withFixture(files, async ({ modules }) => {
-    expect(await discoverModules(modules)).toEqual([
+    expect((await discoverModules(modules)).modules).toEqual([
       { name: "alpha", file: join(modules, "alpha.js") },
       { name: "b.min", file: join(modules, "b.min.js") },
       { name: "folder", file: join(modules, "folder", "index.mjs") },
@@ -43,7 +44,14 @@ test("helpers, types, tests, packages and other files are no modules", async () 
   ];
   await withFixture(Object.fromEntries([...names, ...more].map((name) => [name, ""])), async ({ modules }) => {
     mkdirSync(join(modules, "folder.ts"));
-    expect(await discoverModules(modules)).toEqual([]);
+    expect(await discoverModules(modules)).toEqual({ modules: [], refused: [], overlooked: [] });
+  });
+});
+
+test("every suffix of TypeScript and JavaScript makes a module", async () => {
+  const names = ["a.ts", "b.tsx", "c.mts", "d.cts", "e.js", "f.jsx", "g.mjs", "h.cjs", "i/index.cts", "j/index.jsx", "k.c"];
+  await withFixture(Object.fromEntries(names.map((name) => [name, ""])), async ({ modules }) => {
+    expect(await namesIn(modules)).toEqual([..."abcdefghijk"]);
   });
 });
 
@@ -51,12 +59,23 @@ test.each([
   ["two suffixes", ["chat.ts", "chat.js"], ["chat.js", "chat.ts"]],
   ["a file and a folder", ["chat.ts", "chat/index.ts"], ["chat.ts", "chat/index.ts"]],
   ["two indexes", ["chat/index.js", "chat/index.ts"], ["chat/index.js", "chat/index.ts"]],
-])("two files for one name are refused, naming both: %s", async (_, names, shown) => {
-  await withFixture(Object.fromEntries(names.map((name) => [name, ""])), async ({ modules }) => {
-    const error = await rejection(discoverModules(modules));
-    expect(error).toBeInstanceOf(UserError);
-    expect(error).toMatchObject({ code: "MODULE_NAME_TWICE", exitCode: 1 });
+])("two files for one name: that module is refused, naming both, and the others are found: %s", async (_, names, shown) => {
+  await withFixture(Object.fromEntries(["other.ts", ...names].map((name) => [name, ""])), async ({ modules }) => {
+    const found = await discoverModules(modules);
+    expect(found.modules.map(({ name }) => name)).toEqual(["other"]);
+    expect(found.refused.map(({ name }) => name)).toEqual(["chat"]);
+    const error = found.refused[0]?.error;
+    expect(error).toMatchObject({ name: "UserError", code: "MODULE_NAME_TWICE", exitCode: 1 });
     for (const name of shown) expect(String(error)).toContain(join(modules, name));
+  });
+});
+
+test("C++ and libraries are no modules, and are told with the way: all but those that a module in C links", async () => {
+  const files = { "a.ts": "", "fast.cpp": "", "libfast.so.2": "", "x.dll": "", "_y.cpp": "", "used.cc": "", "libused.so": "" };
+  await withFixture({ ...files, "u.c": '#pragma hrmr link "./libused.so"\n' }, async ({ modules }) => {
+    const { overlooked } = await discoverModules(modules);
+    expect(overlooked.map((text) => text.split(" ")[0])).toEqual(["fast.cpp", "libfast.so.2", "x.dll"].map((name) => join(modules, name)));
+    for (const text of overlooked) expect(text).toMatch(/extern "C".*#pragma hrmr link "/);
   });
 });
 

@@ -371,34 +371,14 @@ const PLACES: [string, Row][] = [
 
 const MODULES: [string, Row][] = [
   [
-    "two modules with one prefix",
+    "http.use of a module whose key another one has",
     {
-      files: { ...GREET, "modules/other.ts": GREET["modules/greet.ts"] },
-      says: 'Module "other" cannot be served: modules/other.ts claims the prefix "GREET", which modules/greet.ts has already. Give one of them another key.\nMend that and start again.\n',
-    },
-  ],
-  [
-    "two modules with one prefix in two processes",
-    {
-      files: { ...GREET, "modules/other.ts": GREET["modules/greet.ts"] },
-      args: start("-w", "2"),
-      says: /^Module "other" cannot be served: .* claims the prefix "GREET"/,
-    },
-  ],
-  [
-    "two modules with one prefix in the background",
-    {
-      files: { ...GREET, "modules/other.ts": GREET["modules/greet.ts"] },
-      args: start("-d"),
-      says: /^Module "other" cannot be served: .* claims the prefix "GREET"/,
-      leaves: [".hrmr", ".hrmr/"],
-    },
-  ],
-  [
-    "two files of one name",
-    {
-      files: { ...GREET, "modules/greet/index.ts": "" },
-      says: /^Two files claim the module name "greet": modules\/greet\S* and modules\/greet\S*\.\n/,
+      files: {
+        ...GREET,
+        "modules/other.ts": moduleSource(`{ routes: { "GREET": () => "" }, middleware: (request, _, next) => next(request) }`),
+        ...config({ http: { use: ["other"] } }),
+      },
+      says: /^Module "other" cannot be used: modules\/other\.ts claims the prefix "GREET"/,
     },
   ],
   [

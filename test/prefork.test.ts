@@ -1,10 +1,9 @@
 /** Several processes on the same listeners, and what becomes of them. */
 import { expect, test } from "bun:test";
-import { rmSync } from "node:fs";
-import { makeProject, moduleSource } from "./support/hub";
+import { moduleSource } from "./support/hub";
 import { runProgram, startProgram } from "./support/program";
 import { within } from "./support/raw-client";
-import { askWho, Askers, connectToEach, lives, processesIn, servingPids, whoModule, withProcesses } from "./support/supervised";
+import { askWho, Askers, connectToEach, lives, servingPids, whoModule, withProcesses } from "./support/supervised";
 import { until } from "./support/until";
 
 test("all processes answer, and STATUS, /stats and hrmr status tell of each", () =>
@@ -84,18 +83,18 @@ test("a process that is told to end by SIGTERM finishes what is under way, and i
     expect(now).not.toContain(leaves);
   }));
 
-test("two modules with one key stop the start with the reason, and no process is left", async () => {
-  const dir = makeProject({ "modules/who.ts": whoModule(1), "modules/zwei.ts": moduleSource(`{ routes: { "WHO": () => "twice" } }`) });
-  try {
-    const result = await runProgram(["start", "--port", "0", "--processes", "2"], { cwd: dir });
-    expect(result.exitCode).toBe(1);
-    expect(result.stderr).toContain('"WHO"');
-    expect(result.stdout).not.toContain("listening on");
-    await until("the end of all its processes", () => processesIn(dir).length === 0);
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-});
+test("of two modules with one key the later one is left out by every process", () =>
+  withProcesses(
+    2,
+    async (hub) => {
+      const clients = await connectToEach(hub, await servingPids(hub));
+      expect(clients.size).toBe(2);
+      const { modules } = await hub.status();
+      expect(modules.find(({ name }) => name === "zwei")).toMatchObject({ state: "failed", error: expect.stringContaining('"WHO"') });
+      expect(hub.program.output().match(/"zwei" was not loaded/g)).toHaveLength(1);
+    },
+    { "modules/zwei.ts": moduleSource(`{ routes: { "WHO": () => "twice" } }`) },
+  ));
 
 test("a module that is broken from the start is told once, and the others are served by all processes", () =>
   withProcesses(

@@ -140,10 +140,6 @@ describe("what is a mistake for validate is none less for start", () => {
       { files: { "mods/README": "" }, args: [...FREE, "--modules", "mods"], mistake: /^modules: The modules folder .*mods is empty/ },
     ],
     [
-      "two files with one name",
-      { files: { ...GREET, "modules/greet/index.ts": "" }, mistake: /^modules: Two files claim the module name "greet"/ },
-    ],
-    [
       "a static folder that is a file",
       { files: { ...GREET, page: "" }, args: [...FREE, "--static", "page"], mistake: /^static folder: .*page is not a folder/ },
     ],
@@ -229,17 +225,6 @@ describe("what is a mistake for validate is none less for start", () => {
         args: ["--listen", "unix://DIR/s.sock"],
         prepare: (dir) => busySocket(join(dir, "s.sock")),
         mistake: /^listener .*: the socket is in use/,
-      },
-    ],
-    [
-      "a prefix twice",
-      { files: { ...GREET, "modules/other.ts": GREET["modules/greet.ts"] }, mistake: /^module other: .* claims the prefix "GREET"/ },
-    ],
-    [
-      "a built-in command's name",
-      {
-        files: { "modules/other.ts": moduleSource(`{ routes: { "STATUS": () => "" } }`) },
-        mistake: /^module other: .* which is a built-in command/,
       },
     ],
     [

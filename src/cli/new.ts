@@ -2,11 +2,12 @@
  * `hrmr new NAME`: adds a module to the project of the working directory.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join, parse, relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { assetPath } from "../config/assets";
 import { loadConfig } from "../config/load";
 import { UserError } from "../config/user-error";
+import { moduleNameOf } from "../module/discover";
 import { type Flags, usageError } from "./flags";
 import { writeNewFile } from "./init";
 
@@ -63,8 +64,7 @@ function checkFolder(folder: string): void {
 
 /** Whether a folder's entry is this module: NAME.ts and its like, or a folder NAME. File systems that fold case would mix up others too. */
 function isModuleOf(name: string, entry: string): boolean {
-  const { name: base, ext } = parse(entry);
-  return base.toLowerCase() === name.toLowerCase() && ["", ".ts", ".tsx", ".js", ".mjs", ".c"].includes(ext);
+  return (moduleNameOf(entry) ?? entry).toLowerCase() === name.toLowerCase();
 }
 
 function routeKey(name: string): string {

@@ -70,7 +70,8 @@ async function modulesAt(path: string, given: string): Promise<{ module: string;
       throw usageError("BAD_VALUE", `${given} is a part of the module ${basename(dirname(path))}.`, "Push its folder.");
     return [{ module, path }];
   }
-  const found = await discoverModules(path);
+  const { modules: found, refused } = await discoverModules(path);
+  if (refused[0] !== undefined) throw refused[0].error;
   if (found.some((module) => module.name === "index")) return [{ module: name, path }];
   if (found.length === 0) throw notModule(given, "it holds no index.ts and no modules");
   return found.map((module) => ({ module: module.name, path: dirname(module.file) === path ? module.file : dirname(module.file) }));

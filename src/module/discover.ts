@@ -1,6 +1,6 @@
 /** Which modules a folder holds. */
-import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join, parse } from "node:path";
 import { UserError } from "../config/user-error";
 import { displayPath } from "./describe-error";
 
@@ -10,28 +10,62 @@ export interface ModuleFile {
   readonly file: string;
 }
 
-const MODULE_FILE = /^(.+)\.(?:ts|tsx|js|mjs|c)$/;
-const NOT_A_MODULE = /\.d\.ts$|\.test\.[^.]+$/;
+/** A module that cannot be loaded whatever its file holds, and why. The others can. */
+export interface RefusedModule extends ModuleFile {
+  readonly error: UserError;
+}
+
+/** What lies in a modules folder. Each list is sorted by name. */
+export interface Discovered {
+  readonly modules: readonly ModuleFile[];
+  readonly refused: readonly RefusedModule[];
+  /** One sentence for each file that its author may take for a module, and that is none: C++ and libraries. */
+  readonly overlooked: readonly string[];
+}
+
+const MODULE_FILE = /^(.+)\.(?:[cm]?[jt]s|[jt]sx|c)$/s;
+const NOT_A_MODULE = /\.d\.[cm]?ts$|\.test\.[^.]+$/;
 const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
+const CPP_FILE = /\.(?:cc|cpp|cxx|c\+\+)$/i;
+const LIBRARY_FILE = /\.(?:so|dylib|dll)(?:\.\d+)*$/i;
 
 /**
- * Lists the modules of `dir`: `NAME.{ts,tsx,js,mjs,c}` and `NAME/index.{ts,tsx,js,mjs,c}`, sorted by name. What begins with `_` or
- * `.`, `lib`, `node_modules`, type declarations and tests are no modules.
+ * Lists the modules of `dir`: `NAME.{ts,tsx,mts,cts,js,jsx,mjs,cjs,c}` and `NAME/index.*` with one of these endings. Names that begin with
+ * `_` or `.`, `lib`, `node_modules`, type declarations and tests are no modules.
  *
  * Reads without waiting: under load, each wait is a turn of the loop behind everybody's traffic, and a folder is read in microseconds.
  *
- * @throws UserError when the folder cannot be read, or when two files claim one name
+ * @throws UserError when the folder itself cannot be read
  */
-export async function discoverModules(dir: string): Promise<ModuleFile[]> {
-  const found = new Map<string, string>();
-  for (const name of readModulesDir(dir)) {
-    const module = moduleAt(dir, name);
-    if (module === null) continue;
-    const other = found.get(module.name);
-    if (other !== undefined) throw twoFilesError(module.name, other, module.file);
-    found.set(module.name, module.file);
+export async function discoverModules(dir: string): Promise<Discovered> {
+  const found = new Map<string, string[]>();
+  const unreadable: RefusedModule[] = [];
+  const overlooked: string[] = [];
+  const entries = readModulesDir(dir);
+  let linking: string | null = null;
+  for (const entry of entries) {
+    const sentence = overlookedText(dir, entry, () => (linking ??= linkingModules(dir, entries)));
+    if (sentence !== null) overlooked.push(sentence);
+    const name = nameOfEntry(entry);
+    if (name === null) continue;
+    try {
+      for (const file of moduleFilesAt(dir, entry)) found.set(name, [...(found.get(name) ?? []), file]);
+    } catch (cause) {
+      const file = join(dir, entry);
+      unreadable.push({ name, file, error: modulesDirError(file, cause) });
+    }
   }
-  return [...found].map(([name, file]) => ({ name, file })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const modules: ModuleFile[] = [];
+  const refused = unreadable;
+  for (const [name, [file = "", other]] of found) {
+    if (other === undefined) modules.push({ name, file });
+    else refused.push({ name, file, error: twoFilesError(name, file, other) });
+  }
+  return { modules: modules.sort(byName), refused: refused.sort(byName), overlooked };
+}
+
+function byName(a: ModuleFile, b: ModuleFile): number {
+  return a.name < b.name ? -1 : 1;
 }
 
 /** @returns the name of the module that a file of this name would be in a modules folder; null: it would be none */
@@ -54,32 +88,47 @@ function readModulesDir(dir: string): string[] {
   }
 }
 
-function moduleAt(dir: string, entry: string): ModuleFile | null {
-  if (entry.startsWith("_") || entry.startsWith(".") || NOT_A_MODULE.test(entry)) return null;
-  const path = join(dir, entry);
-  const name = MODULE_FILE.exec(entry)?.[1];
-  if (SKIPPED_NAMES.has(name ?? entry)) return null;
-  // A save by rename may take the file away between the listing and here; it is seen at the next look.
-  const info = statSync(path, { throwIfNoEntry: false });
-  if (info?.isFile()) return name === undefined ? null : { name, file: path };
-  return info?.isDirectory() ? indexOf(path, entry) : null;
+function nameOfEntry(entry: string): string | null {
+  return MODULE_FILE.test(entry) || NOT_A_MODULE.test(entry) ? moduleNameOf(entry) : isModuleFolder(entry) ? entry : null;
 }
 
-function indexOf(folder: string, name: string): ModuleFile | null {
-  let entries: string[];
-  try {
-    entries = readdirSync(folder);
-  } catch (cause) {
-    throw modulesDirError(folder, cause);
-  }
-  const files = entries
-    .filter((entry) => MODULE_FILE.exec(entry)?.[1] === "index")
+/** The file itself, or the index files of a folder. */
+function moduleFilesAt(dir: string, entry: string): string[] {
+  const path = join(dir, entry);
+  // A save by rename may take the file away between the listing and here; it is seen at the next look.
+  const info = statSync(path, { throwIfNoEntry: false });
+  if (info?.isFile()) return MODULE_FILE.test(entry) ? [path] : [];
+  if (info?.isDirectory() !== true || MODULE_FILE.test(entry)) return [];
+  return readdirSync(path)
+    .filter((each) => MODULE_FILE.exec(each)?.[1] === "index" && !NOT_A_MODULE.test(each))
     .sort()
-    .map((entry) => join(folder, entry));
-  const [file, other] = files;
-  if (file === undefined) return null;
-  if (other !== undefined) throw twoFilesError(name, file, other);
-  return { name, file };
+    .map((each) => join(path, each));
+}
+
+/** What a module in C links is no module, and in its place. So is the source of such a library. */
+function overlookedText(dir: string, entry: string, linking: () => string): string | null {
+  const isCpp = CPP_FILE.test(entry);
+  if (!isModuleFolder(entry) || (!isCpp && !LIBRARY_FILE.test(entry))) return null;
+  if (linking().includes(isCpp ? parse(entry).name : entry)) return null;
+  const shown = displayPath(join(dir, entry));
+  const way = `write a module in C that declares those functions and names it: #pragma hrmr link "${isCpp ? `lib${parse(entry).name}.so` : `./${entry}`}"`;
+  if (isCpp) return `${shown} is C++, which hrmr does not compile. Build a library of it with extern "C" functions, and ${way}`;
+  return `${shown} is a library, and no module by itself. Give it extern "C" functions, and ${way}`;
+}
+
+/** The texts of the modules in C that link something. */
+function linkingModules(dir: string, entries: readonly string[]): string {
+  const texts = entries.filter((entry) => entry.endsWith(".c")).map((entry) => readIfThere(join(dir, entry)));
+  return texts.filter((text) => /#[ \t]*pragma[ \t]+hrmr[ \t]+link/.test(text)).join("\n");
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    // Gone by now, or not to be read: its build says so.
+    return "";
+  }
 }
 
 function twoFilesError(name: string, one: string, other: string): UserError {

@@ -1,25 +1,40 @@
 /** Which modules there are to load, by the modules folder and the settings, and which are gone. */
 import { existsSync } from "node:fs";
-import { discoverModules, type ModuleFile } from "./discover";
+import { type Discovered, discoverModules, type ModuleFile } from "./discover";
 import type { ModuleSet } from "./module-set";
-import { failure, isAsked, isUsed, type Run } from "./run";
+import { entryFor } from "./prepare";
+import { describeFailure, failure, isAsked, isUsed, type Run } from "./run";
 
 export type FoundModule = ModuleFile & { readonly isImplicit: boolean };
 
 /** Notes what is there in `run.files`, and what is not any more. @throws UserError as `discoverModules` */
 export async function look(run: Run): Promise<void> {
-  run.files = await findFiles(run);
+  const { options } = run.registry;
+  const own = isAwaited(options) ? NOTHING : await discoverModules(options.modulesDir);
+  options.mayLackModulesDir &&= own.modules.length === 0;
+  run.files = filesOf(run, own);
+  noteRefused(run, own);
   noteRemoved(run);
   noteUnknown(run);
+  run.registry.overlooked(own.overlooked);
 }
 
-async function findFiles({ registry: { options }, wanted }: Run): Promise<FoundModule[]> {
-  const own = isAwaited(options) ? [] : await discoverModules(options.modulesDir);
-  options.mayLackModulesDir &&= own.length === 0;
+const NOTHING: Discovered = { modules: [], refused: [], overlooked: [] };
+
+function filesOf({ wanted }: Run, { modules, refused }: Discovered): FoundModule[] {
   const isOn = (name: string): boolean => wanted.settings[name]?.enabled !== false;
-  const found: FoundModule[] = own.filter(({ name }) => isOn(name)).map((file) => ({ ...file, isImplicit: false }));
-  const names = new Set(own.map((file) => file.name));
+  const found: FoundModule[] = modules.filter(({ name }) => isOn(name)).map((file) => ({ ...file, isImplicit: false }));
+  const names = new Set([...modules, ...refused].map((file) => file.name));
   return [...found, ...wanted.shipped.filter(({ name }) => isOn(name) && !names.has(name))];
+}
+
+/** One that cannot be told from another, or not be read, fails by itself: what served of it goes on. */
+function noteRefused(run: Run, { refused }: Discovered): void {
+  for (const { name, file, error } of refused) {
+    if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name)) continue;
+    entryFor(run.registry, { name, file, isImplicit: false });
+    run.failures.set(name, { text: describeFailure(error), isConflict: true, isRefused: false });
+  }
 }
 
 /** The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing. */
@@ -32,7 +47,7 @@ function noteRemoved(run: Run): void {
   const there = new Set(files.map((file) => file.name));
   for (const [name, entry] of registry.entries) {
     // One that gets a stored version does not go by its file.
-    if (there.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name)) continue;
+    if (there.has(name) || failures.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name)) continue;
     // Taking a guard away by deleting its file would open every door.
     if (isUsed(run, name)) failures.set(name, failure(goneText(run, name)));
     else removed.add(entry);

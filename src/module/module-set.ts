@@ -141,6 +141,8 @@ export interface ModuleSet {
   readonly remembered: Map<string, ApprovedModule>;
   /** Connections and streams cut since the start because their version had to go. */
   readonly cutCount: number;
+  /** Tells of files that are no modules and may be taken for some, once each. @param sentences  all that there are now */
+  overlooked(sentences: readonly string[]): void;
   /** @returns an id that no load of this server has had */
   nextId(): number;
   /** Waits for the oldest versions of a module to be gone, or cuts them, so that one more may be loaded. */

@@ -37,6 +37,7 @@ export class Registry implements ModuleSet {
   /** Connections and streams cut since the start because their version had to go. */
   cutCount = 0;
   #lastId = 0;
+  #overlooked: ReadonlySet<string> = new Set();
   #isClosed = false;
   readonly #flight = new SingleFlight<ReloadWish, Verdict>((wish) => this.#run(wish), joinWishes);
   readonly #retiring = new Map<Generation, Promise<void>>();
@@ -92,6 +93,11 @@ export class Registry implements ModuleSet {
 
   nextId(): number {
     return ++this.#lastId;
+  }
+
+  overlooked(sentences: readonly string[]): void {
+    for (const sentence of sentences) if (!this.#overlooked.has(sentence)) this.options.log.warn(sentence);
+    this.#overlooked = new Set(sentences);
   }
 
   /** Lets a replaced version finish what is under way, then frees it. */

@@ -20,7 +20,7 @@ export interface RehearsedModule {
   readonly isConflict: boolean;
 }
 
-/** @throws UserError when the modules folder cannot be read, or two files claim one name */
+/** @throws UserError when the modules folder cannot be read */
 export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> {
   const run = beginRun(registry, { names: null, next: null, order: NO_ORDER });
   try {

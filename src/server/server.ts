@@ -116,7 +116,7 @@ export interface RunningServer {
 /**
  * Loads the modules, then accepts.
  *
- * @throws UserError for what the user can mend: addresses, certificates, two modules with one prefix. A module that is broken is
+ * @throws UserError for what the user can mend: addresses, certificates. A module that is broken, or claims what another one has, is
  *         logged, and the others are served.
  */
 export async function startServer(setup: ServerSetup): Promise<RunningServer> {
@@ -299,7 +299,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     SocketHub.of(this.dispatch).tellOthers = (module, topic, data) => this.#setup.uplink.publish(module, topic, data);
     const options = this.#options;
     const { modulesDir, hasModulesDir, stateDir } = this.#folders;
-    if (hasModulesDir && this.#setup.approved === null) mustHaveModules(options, (await discoverModules(modulesDir)).length);
+    if (hasModulesDir && this.#setup.approved === null) {
+      const { modules, refused } = await discoverModules(modulesDir);
+      mustHaveModules(options, modules.length + refused.length);
+    }
     const commands = commandRoutes(options.control, this, this.#token);
     const { agree, remembered } = this.#setup;
     return new Registry({
@@ -352,17 +355,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     return this.#registry;
   }
 
-  /** Two modules on one prefix cannot both be meant: that is for the user to mend before anything is served. Else the others serve. */
+  /** A module that fails is left out, and the others serve: all but one that every HTTP request was to pass. */
   #tellFailures(verdict: Verdict): void {
-    for (const { name, error, isConflict } of verdict.modules) {
+    for (const { name, error } of verdict.modules) {
       if (error === null) continue;
       if (this.#options.http.use.includes(name)) {
         const hint = "Every HTTP request was to pass it, so nothing is served. Mend it, or take it out of http.use.";
         throw new UserError(`Module "${name}" cannot be used: ${error}`, { code: "MIDDLEWARE_MISSING", hint });
-      }
-      if (isConflict) {
-        const hint = "Mend that and start again.";
-        throw new UserError(`Module "${name}" cannot be served: ${error}`, { code: "PREFIX_TAKEN", hint });
       }
       this.#log.error(`Module "${name}" was not loaded: ${error}`);
     }

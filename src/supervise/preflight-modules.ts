@@ -79,7 +79,7 @@ function tell(findings: Findings, module: FoundModule, use: readonly string[]): 
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
   if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
-  const hint = code === "MODULE_FAILED" ? "A start would leave it out and serve the others." : "A start would be refused.";
+  const hint = code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
   findings.error(check, { message: error, hint, code });
 }
 
