@@ -1,5 +1,6 @@
-/** Looking at the disk: what a file is, and whether it is in the folder. Nothing here throws. */
-import { accessSync, constants, readFileSync, realpathSync, statSync, type Stats } from "node:fs";
+/** Looking at the disk: what a file is, and whether it is in the folder. */
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, realpathSync, statSync, type Stats } from "node:fs";
+import { diskPath } from "./names";
 
 /** What tells one state of a file from another. ctime as well: mtime can be set back. Inode and device: a link may point elsewhere now. */
 export interface FileFacts {
@@ -15,7 +16,7 @@ const STAT_OPTIONS = { throwIfNoEntry: false } as const;
 /** undefined for whatever cannot be had: absent, a file in place of a folder, a name that is too long, no permission. */
 export function stat(path: string): Stats | undefined {
   try {
-    return statSync(path, STAT_OPTIONS);
+    return statSync(diskPath(path), STAT_OPTIONS);
   } catch {
     return undefined;
   }
@@ -36,31 +37,131 @@ export function isSame(known: FileFacts, now: FileFacts | undefined): boolean {
   );
 }
 
-/** Whether `path` is in the folder once all links are resolved. The folder is resolved too, each time: it may be a link to the current release. */
-export function isInside(root: string, path: string): boolean {
-  try {
-    const folder = realpathSync(root);
-    const real = realpathSync(path);
-    return real === folder || real.startsWith(folder.endsWith("/") ? folder : folder + "/");
-  } catch {
-    return false;
+// ---- opened first, looked at then ----
+
+/** Finds a file or folder and opens nothing: a pipe is not waited for, and no right to read is needed. Of Linux; node:fs has no name for it. */
+const O_PATH = 0o10000000;
+/** Fails where any part of the path is a link. Of macOS; node:fs has no name for it. */
+const O_NOFOLLOW_ANY = 0x20000000;
+/** For a file to read. A pipe that has taken its place since must not block whoever opens it. */
+export const READ_FLAGS: number = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+const isLinux = process.platform === "linux";
+
+/**
+ * A file or folder that lies in the site's folder, whatever becomes of its name from now on. It is opened first and looked at
+ * then: between a look at a name and an open of it, the name may be exchanged for a link to the outside.
+ */
+export class Entry implements Disposable {
+  readonly stats: Stats;
+  readonly #fd: number;
+  /** The path that leads to it as long as it is open. */
+  readonly path: string;
+
+  constructor(fd: number, path: string) {
+    this.#fd = fd;
+    this.path = isLinux ? `/proc/self/fd/${fd}` : path;
+    this.stats = fstatSync(fd);
+  }
+
+  /** Another one that is at the path below this folder. @returns null where `openInside` says so */
+  below(root: string, name: string): Entry | null {
+    return openInside(root, `${this.path}/${name}`);
+  }
+
+  /** @returns null when it cannot be read. Throws OutOfDescriptors. */
+  read(): Buffer | null {
+    const fd = this.open();
+    if (fd === null) return null;
+    try {
+      return readFileSync(fd);
+    } catch {
+      return null;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  isReadable(): boolean {
+    const fd = this.open();
+    if (fd !== null) closeSync(fd);
+    return fd !== null;
+  }
+
+  /** For a file: a descriptor to read from, which the caller closes. null: no permission. Throws OutOfDescriptors. */
+  open(): number | null {
+    return tryOpen(this.path, READ_FLAGS | (isLinux ? 0 : O_NOFOLLOW_ANY));
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#fd);
   }
 }
 
-/** @returns null when it cannot be read */
-export function read(path: string): Buffer | null {
+/** This process, or the whole system, has no descriptor left: nothing is known about the file. */
+export class OutOfDescriptors extends Error {
+  constructor(cause: unknown) {
+    super("There is no descriptor left to open a file with: too many files are open.", { cause });
+  }
+}
+
+/**
+ * @param root  the site's folder. It may be a link to the current release, so it is resolved each time.
+ * @returns null for what is not there, or not in the folder once all links are resolved. Throws OutOfDescriptors.
+ */
+export function openInside(root: string, path: string): Entry | null {
+  return isLinux ? openOnLinux(root, path) : openElsewhere(root, path);
+}
+
+function openOnLinux(root: string, path: string): Entry | null {
+  const fd = tryOpen(path, O_PATH);
+  if (fd === null) return null;
+  let isKept = false;
   try {
-    return readFileSync(path);
+    // The kernel's own word for where the opened file lies now. Bytes, a letter each: names need not be UTF-8.
+    const real = readlinkSync(`/proc/self/fd/${fd}`, "latin1");
+    isKept = isBelow(realRoot(root), real);
+    return isKept ? new Entry(fd, path) : null;
+  } catch {
+    isKept = false;
+    return null;
+  } finally {
+    if (!isKept) closeSync(fd);
+  }
+}
+
+function openElsewhere(root: string, path: string): Entry | null {
+  let real: string;
+  try {
+    real = realpathSync(path);
+    if (!isBelow(realpathSync(root), real)) return null;
   } catch {
     return null;
   }
+  // The path without links is the one that is opened, and the system follows none that was put into it since.
+  const fd = tryOpen(real, READ_FLAGS | O_NOFOLLOW_ANY);
+  return fd === null ? null : new Entry(fd, real);
 }
 
-export function isReadable(path: string): boolean {
+/** @returns a descriptor, which the caller closes. Throws what node:fs throws */
+export function openToRead(path: string): number {
+  return openSync(diskPath(path), READ_FLAGS);
+}
+
+function realRoot(root: string): string {
+  return realpathSync(root, "buffer").toString("latin1");
+}
+
+function isBelow(folder: string, path: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
+}
+
+/** @returns null for what cannot be had. Throws OutOfDescriptors. */
+function tryOpen(path: string, flags: number): number | null {
   try {
-    accessSync(path, constants.R_OK);
-    return true;
-  } catch {
-    return false;
+    return openSync(diskPath(path), flags);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EMFILE" || code === "ENFILE") throw new OutOfDescriptors(error);
+    return null;
   }
 }

@@ -1,7 +1,8 @@
 /** A file, or a piece of one, as the body of a reply. */
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { isSame, type FileFacts } from "./disk";
+import { isSame, openToRead, READ_FLAGS, type FileFacts } from "./disk";
+import { diskPath } from "./names";
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -17,9 +18,12 @@ export class FilePiece {
     readonly end: number,
   ) {}
 
-  /** @returns a descriptor, which the caller closes. Throws when the file is gone, or is another by now. */
+  /**
+   * @returns a descriptor, which the caller closes. Throws when the file is gone, or is another by now: the name may have become a
+   * link to the outside.
+   */
   open(): number {
-    const fd = openSync(this.path, "r");
+    const fd = openToRead(this.path);
     try {
       this.checkOpened(fd);
     } catch (error) {
@@ -54,7 +58,7 @@ export class FilePiece {
   }
 
   async *read(): AsyncGenerator<Uint8Array, void> {
-    const file = await open(this.path);
+    const file = await open(diskPath(this.path), READ_FLAGS);
     try {
       this.checkOpened(file.fd);
       for (let position = this.start; position < this.end;) {

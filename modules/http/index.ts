@@ -25,6 +25,7 @@
  */
 import { defineModule } from "hrmr";
 import { chooseForm, readWeights } from "./encoding";
+import { OutOfDescriptors } from "./disk";
 import { listFolder } from "./listing";
 import { decodePath } from "./paths";
 import { plainReply, replyWith, wholeBody } from "./reply";
@@ -34,9 +35,19 @@ import { cachedPage, fallbackPage, find, openSite, type Form, type Page, type Si
 export default defineModule<Site>({
   setup: (context) => openSite(readSettings(context.config)),
   routes: {
-    "/": { description: "the files of static_html", fetch: (request, context) => answer(context.state, request) },
+    "/": { description: "the files of static_html", fetch: (request, context) => answerOrRefuse(context.state, request) },
   },
 });
+
+/** Without a descriptor nobody knows whether the file is there: a 404 would be a lie, and caches would keep it. */
+function answerOrRefuse(site: Site, request: Request): Response | Promise<Response> {
+  try {
+    return answer(site, request);
+  } catch (error) {
+    if (!(error instanceof OutOfDescriptors)) throw error;
+    return plainReply(503, "Too many files are open. Try again\n", { "retry-after": "1", "cache-control": "no-store" });
+  }
+}
 
 function answer(site: Site, request: Request): Response | Promise<Response> {
   const { method, url } = request;

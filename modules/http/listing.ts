@@ -1,7 +1,7 @@
 /** A page that lists a folder, for `listing: true`. */
-import { readdirSync, type Dirent } from "node:fs";
-import { join } from "node:path";
-import { isInside, stat } from "./disk";
+import { readdirSync } from "node:fs";
+import { openInside, type Entry } from "./disk";
+import { encodeName, nameOf, shownName } from "./names";
 import { isHidden } from "./paths";
 import { plainReply } from "./reply";
 import { ASK_EACH_TIME } from "./settings";
@@ -10,7 +10,7 @@ import type { Site } from "./site";
 /** Each entry costs a look at the disk. Beyond this the page says that there are more. */
 const MAX_ENTRIES = 2000;
 
-interface Entry {
+interface Row {
   readonly name: string;
   readonly isFolder: boolean;
   readonly bytes: number;
@@ -21,16 +21,14 @@ interface Entry {
  * @param name  its path in URLs, decoded: "/docs/"
  */
 export function listFolder(site: Site, folder: string, name: string, method: string): Response {
-  let dirents: Dirent[];
-  try {
-    dirents = readdirSync(folder, { withFileTypes: true });
-  } catch {
-    return plainReply(403, "This folder cannot be read\n");
-  }
-  const shown = dirents.filter((dirent) => !isHidden(dirent.name) && !dirent.name.startsWith("."));
-  shown.sort((a, b) => (a.name < b.name ? -1 : 1));
-  const entries = shown.slice(0, MAX_ENTRIES).flatMap((dirent) => look(site, folder, dirent));
-  const html = render(name, entries, shown.length - MAX_ENTRIES);
+  const { root } = site.settings;
+  using opened = openInside(root, folder);
+  const names = opened === null ? null : namesIn(opened);
+  if (opened === null || names === null) return plainReply(403, "This folder cannot be read\n");
+  const shown = names.filter((each) => !isHidden(each) && !each.startsWith("."));
+  shown.sort((a, b) => (a < b ? -1 : 1));
+  const rows = shown.slice(0, MAX_ENTRIES).flatMap((each) => look(root, opened, each));
+  const html = render(name, rows, shown.length - MAX_ENTRIES);
   const headers = {
     "content-type": "text/html; charset=utf-8",
     "content-length": String(Buffer.byteLength(html)),
@@ -42,24 +40,31 @@ export function listFolder(site: Site, folder: string, name: string, method: str
   return new Response(method === "HEAD" ? null : html, { headers });
 }
 
-/** @returns nothing for what would not be served: pipes, devices, links that lead out of the root */
-function look(site: Site, folder: string, dirent: Dirent): Entry[] {
-  const path = join(folder, dirent.name);
-  if (dirent.isSymbolicLink() && !isInside(site.settings.root, path)) return [];
-  const stats = stat(path);
-  if (stats === undefined || !(stats.isFile() || stats.isDirectory())) return [];
-  return [{ name: dirent.name, isFolder: stats.isDirectory(), bytes: stats.size }];
+/** @returns null when it is no folder, or cannot be read */
+function namesIn(folder: Entry): string[] | null {
+  try {
+    return readdirSync(folder.path, { encoding: "buffer" }).map(nameOf);
+  } catch {
+    return null;
+  }
 }
 
-function render(name: string, entries: readonly Entry[], missing: number): string {
-  const title = `Index of ${Bun.escapeHTML(name)}`;
+/** @returns nothing for what would not be served: pipes, devices, links that lead out of the root */
+function look(root: string, folder: Entry, name: string): Row[] {
+  using entry = folder.below(root, name);
+  if (entry === null || !(entry.stats.isFile() || entry.stats.isDirectory())) return [];
+  return [{ name, isFolder: entry.stats.isDirectory(), bytes: entry.stats.size }];
+}
+
+function render(name: string, entries: readonly Row[], missing: number): string {
+  const title = `Index of ${Bun.escapeHTML(shownName(name))}`;
   const up = name === "/" ? "" : row("../", "../", "");
   const rows = entries.map((entry) => {
     const slash = entry.isFolder ? "/" : "";
     // "./" keeps a name like "a:b" from being read as a URL of its own.
     return row(
-      `./${encodeURIComponent(entry.name)}${slash}`,
-      Bun.escapeHTML(entry.name) + slash,
+      `./${encodeName(entry.name)}${slash}`,
+      Bun.escapeHTML(shownName(entry.name)) + slash,
       entry.isFolder ? "" : String(entry.bytes),
     );
   });

@@ -1,7 +1,8 @@
 /** From a request's URL to names below the folder. */
+import { nameOf } from "./names";
 
 /**
- * Decodes once: what was encoded twice stays a literal "%2e".
+ * Decodes once: what was encoded twice stays a literal "%2e". What is no UTF-8 becomes the text of such a name, see `nameOf`.
  *
  * @returns null for bad encoding, and for an encoded separator, which is no separator (RFC 3986 section 2.2): such a name cannot exist
  */
@@ -10,8 +11,17 @@ export function decodePath(path: string): string | null {
   try {
     return decodeURIComponent(path);
   } catch {
-    return null;
+    return decodeBytes(path);
   }
+}
+
+/** @returns null for a percent sign without two hexadecimal digits */
+function decodeBytes(path: string): string | null {
+  if (/%(?![\da-f]{2})/i.test(path)) return null;
+  const pieces = path.split(/((?:%[\da-f]{2})+)/i);
+  return nameOf(
+    Buffer.concat(pieces.map((piece) => (piece.startsWith("%") ? Buffer.from(piece.replaceAll("%", ""), "hex") : Buffer.from(piece)))),
+  );
 }
 
 /** Resolves dot segments without ever rising above the root. null: a name that is never served. */

@@ -1,5 +1,7 @@
 /** What `modules.http` of hrmr.json says, checked. The list of all settings stands in index.ts. */
 
+import { shownName } from "./names";
+
 /** What compression may do: everything, only send the files beside a file, or nothing. */
 export type Compress = true | false | "siblings";
 
@@ -46,7 +48,7 @@ export function readSettings(config: Record<string, unknown>): Settings {
 
 /** @param path  of the file below the root: "/assets/app.js" */
 export function cacheControlOf(settings: Settings, path: string): string {
-  return settings.cacheControl.find((rule) => rule.glob.match(path))?.value ?? ASK_EACH_TIME;
+  return settings.cacheControl.find((rule) => rule.glob.match(shownName(path)))?.value ?? ASK_EACH_TIME;
 }
 
 function refused(name: string, value: unknown, what: string, example: unknown): Error {

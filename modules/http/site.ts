@@ -1,10 +1,11 @@
 /** The folder and what of it is kept ready in memory. */
 import { isUtf8 } from "node:buffer";
 import type { Stats } from "node:fs";
-import { factsOf, isInside, isReadable, isSame, read, stat, type FileFacts } from "./disk";
+import { type Entry, factsOf, isSame, openInside, stat, type FileFacts } from "./disk";
+import { encodeName } from "./names";
 import { meansFolder, segments } from "./paths";
 import { cacheControlOf, type Settings } from "./settings";
-import { contentType, isCompressible } from "./types";
+import { contentCoding, contentType, isCompressible } from "./types";
 
 /** Content codings that are spoken (RFC 9110 section 8.4.1, RFC 7932, RFC 8878). */
 export type Coding = "br" | "zstd" | "gzip";
@@ -93,14 +94,19 @@ export function find(site: Site, path: string): Found {
     const file = root + name;
     const stats = stat(file);
     // The path is built anew from its segments: "//evil.example" could not leave this host (CWE-601).
-    if (stats?.isDirectory()) return isInside(root, file) ? { redirect: `/${names.map(encodeURIComponent).join("/")}/` } : null;
+    if (stats?.isDirectory()) return isFolder(root, file) ? { redirect: `/${names.map(encodeName).join("/")}/` } : null;
     return pageAt(site, name, name, file, stats);
   }
   const folder = names.length === 0 ? "/" : `${name}/`;
   const file = root + folder + index;
   const found = pageAt(site, folder, folder + index, file, stat(file));
   if (found !== null) return found;
-  return stat(root + folder)?.isDirectory() && isInside(root, root + folder) ? { folder: root + folder, name: folder } : null;
+  return isFolder(root, root + folder) ? { folder: root + folder, name: folder } : null;
+}
+
+function isFolder(root: string, path: string): boolean {
+  using entry = openInside(root, path);
+  return entry !== null && entry.stats.isDirectory();
 }
 
 /** The page that `fallback` names, kept apart from the same file under its own path: its replies depend on Accept. */
@@ -121,14 +127,18 @@ function pageAt(site: Site, key: string, name: string, file: string, stats: Stat
   return page === null ? null : { page };
 }
 
-function load(site: Site, key: string, name: string, path: string, stats: Stats | undefined, vary: string): Page | null {
+/** @param seen  what a look at the path has found: undefined, there is nothing. It may be something else by now. */
+function load(site: Site, key: string, name: string, path: string, seen: Stats | undefined, vary: string): Page | null {
   const { settings } = site;
+  if (!seen?.isFile()) return null;
+  using entry = openInside(settings.root, path);
   // Pipes and devices would block the reader.
-  if (!stats?.isFile() || !isInside(settings.root, path)) return null;
+  if (entry === null || !entry.stats.isFile()) return null;
+  const { stats } = entry;
   const type = contentType(path);
-  const body = readBody(settings, path, stats, type);
+  const body = readBody(settings, entry, type);
   if (body === undefined) return null;
-  const mayPack = settings.compress === true && isCompressible(type);
+  const mayPack = settings.compress === true && contentCoding(path) === null && isCompressible(type);
   const isWorthIt = mayPack && stats.size >= settings.compressMinBytes && stats.size <= settings.compressMaxBytes;
   const dependsOn = isWorthIt ? joinNames(vary, "Accept-Encoding") : vary;
   const facts = factsOf(stats);
@@ -151,9 +161,10 @@ function load(site: Site, key: string, name: string, path: string, stats: Stats 
 }
 
 /** @returns null for what is streamed; undefined for what cannot be read */
-export function readBody(settings: Settings, path: string, { size }: { size: number }, type: string): Form["body"] | undefined {
-  if (size > settings.cacheFileBytes) return isReadable(path) ? null : undefined;
-  const body = read(path);
+export function readBody(settings: Settings, entry: Entry, type: string): Form["body"] | undefined {
+  const { size } = entry.stats;
+  if (size > settings.cacheFileBytes) return entry.isReadable() ? null : undefined;
+  const body = entry.read();
   if (body === null) return undefined;
   return size <= MAX_STRING_BYTES && type.endsWith("charset=utf-8") && isUtf8(body) ? body.toString() : new Blob([body]);
 }
@@ -167,6 +178,7 @@ interface FormSource {
   readonly type: string;
   readonly body: Form["body"];
   readonly vary: string;
+  /** That it was negotiated in; null: it is the file as it is. */
   readonly coding: Coding | null;
   /** Default: the file's size. */
   readonly bytes?: number;
@@ -183,7 +195,8 @@ export function describe(settings: Settings, source: FormSource): Form {
   if (vary !== "") headers["vary"] = vary;
   // Ranges are cut from the plain form only, so that a client that puts parts together never mixes two codings.
   if (coding === null) headers["accept-ranges"] = "bytes";
-  else headers["content-encoding"] = coding;
+  const sentAs = coding ?? contentCoding(path);
+  if (sentAs !== null) headers["content-encoding"] = sentAs;
   const bytes = source.bytes ?? facts.size;
   return { path, facts, bytes, type, etag, lastModified, init: Object.freeze({ headers: Object.freeze(headers) }), body };
 }

@@ -14,6 +14,7 @@ import * as httpEncoding from "../../modules/http/encoding.ts" with { type: "tex
 import * as httpFileBody from "../../modules/http/file-body.ts" with { type: "text" };
 import * as httpIndex from "../../modules/http/index.ts" with { type: "text" };
 import * as httpListing from "../../modules/http/listing.ts" with { type: "text" };
+import * as httpNames from "../../modules/http/names.ts" with { type: "text" };
 import * as httpPaths from "../../modules/http/paths.ts" with { type: "text" };
 import * as httpRanges from "../../modules/http/ranges.ts" with { type: "text" };
 import * as httpReply from "../../modules/http/reply.ts" with { type: "text" };
@@ -39,6 +40,7 @@ const MODULES: Record<string, Record<string, unknown>> = {
     "http/encoding.ts": textOf(httpEncoding),
     "http/file-body.ts": textOf(httpFileBody),
     "http/listing.ts": textOf(httpListing),
+    "http/names.ts": textOf(httpNames),
     "http/paths.ts": textOf(httpPaths),
     "http/ranges.ts": textOf(httpRanges),
     "http/reply.ts": textOf(httpReply),
