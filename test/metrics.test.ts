@@ -50,7 +50,7 @@ function processOf(given: Partial<ProcessSnapshot> = {}): ProcessSnapshot {
     startedAtMs: 1000,
     isDraining: false,
     connections: { open: 2, accepted: 5, refused: 1, byProtocol: { raw: 1, http1: 1 } },
-    counters: { messages: 3, httpRequests: 4, errors: 1 },
+    counters: { messages: 3, httpRequests: 4, errors: 1, datagramsDropped: 5, datagramsIgnored: 6 },
     memoryBytes: 1000,
     cpuSeconds: 1.5,
     openDescriptors: 20,

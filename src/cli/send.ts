@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { defineCommand } from "citty";
 import { formatListen, type ListenAddress, parseHostPort, parseListen } from "../config/listen";
 import { UserError } from "../config/user-error";
-import { isLoopback } from "../server/client";
+import { isLoopback } from "../server/address";
 import { readToken } from "../server/token";
 import { type Flags, usageError } from "./flags";
 import { type ClientTls, handshakeError, noTlsError, readTlsFlags, TLS_ARGS } from "./send-tls";

@@ -6,9 +6,9 @@
 export interface Limits {
   /** Open connections in all. Default 10000, lowered to what the descriptor limit allows. */
   maxConnections: number;
-  /** Open connections of one remote address. Default 1000. Loopback and unix clients are not counted, unless a number was configured. 0: no limit. */
+  /** Open connections of one remote address, of IPv6 one /64. Default 1000. Loopback and unix clients are not counted, unless a number was configured. 0: no limit. */
   maxConnectionsPerAddress: number;
-  /** New connections of one remote address within a second; loopback and unix clients are not counted. Default 0: no limit. */
+  /** New connections of one remote address, of IPv6 one /64, within a second; loopback and unix clients are not counted. Default 0: no limit. */
   maxNewConnectionsPerSecond: number;
   /** Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second; above it the connection is read again in the next one. Default 0: no limit. */
   maxMessagesPerSecond: number;
@@ -30,6 +30,8 @@ export interface Limits {
   maxWriteBufferBytes: number;
   /** Calls waiting for a pool thread, above which a caller is told "busy". Default 1024. */
   maxQueued: number;
+  /** Calls for UDP datagrams under way, above which datagrams are dropped. Default 1024. */
+  maxDatagramCalls: number;
   /** Versions of one module that may be in memory at once. Default 3. */
   maxLiveGenerations: number;
 }
@@ -259,6 +261,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxPipelined: 64,
   maxWriteBufferBytes: 262_144,
   maxQueued: 1024,
+  maxDatagramCalls: 1024,
   maxLiveGenerations: 3,
 };
 

@@ -47,11 +47,11 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   ),
   maxConnectionsPerAddress: mostOrNoLimit(
     "connections",
-    "Open connections of one remote address. Unless another number than the default is set, loopback clients are not counted; unix clients never are",
+    "Open connections of one remote address, of IPv6 one /64. Unless another number than the default is set, loopback clients are not counted; unix clients never are",
   ),
   maxNewConnectionsPerSecond: mostOrNoLimit(
     "connections",
-    "New connections of one remote address within a second. Loopback and unix clients are not counted",
+    "New connections of one remote address, of IPv6 one /64, within a second. Loopback and unix clients are not counted",
   ),
   maxMessagesPerSecond: mostOrNoLimit(
     "messages",
@@ -66,6 +66,7 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   maxPipelined: most("messages", "Raw messages of one connection that wait for a reply, before it is no longer read"),
   maxWriteBufferBytes: most("bytes", "Waiting to be sent on one connection, above which it is no longer read and streams wait"),
   maxQueued: most("calls", "Calls on the pool without an answer, above which a caller gets `ERR busy`"),
+  maxDatagramCalls: most("calls", "Calls for UDP datagrams under way in one process, above which datagrams are dropped and counted"),
   maxLiveGenerations: most("versions", "Versions of one module in memory at once; the oldest is cut"),
 });
 

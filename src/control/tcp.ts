@@ -6,7 +6,7 @@ import { formatListen, parseListen } from "../config/listen";
 import type { TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { ServerLog } from "../observe/log";
-import { isLoopback } from "../server/client";
+import { isLoopback, plainAddress } from "../server/address";
 import { listenError } from "../server/listen-error";
 import { answerControl, type ControlApi } from "./api";
 import { Bearer, mustNotBeBrowser } from "./bearer";
@@ -115,7 +115,7 @@ export class ControlPort {
   }
 
   async #answer(request: Request, server: Server): Promise<Response> {
-    const address = (server.requestIP(request)?.address ?? "unknown").replace(/^::ffff:(?=\d+\.)/, "");
+    const address = plainAddress(server.requestIP(request)?.address ?? "unknown");
     try {
       mustNotBeBrowser(request, this.#host, this.#isTls);
       await this.#bearer.check(request, address);

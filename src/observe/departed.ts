@@ -8,7 +8,12 @@ import type { CallSnapshot, DepartedCounts, ProcessSnapshot } from "./snapshot";
 /** Processes that are remembered one by one: those that died of late, and those that are too busy to answer. */
 const MAX_REMEMBERED = 64;
 
-const NOBODY: DepartedCounts = { counters: { messages: 0, httpRequests: 0, errors: 0 }, accepted: 0, refused: 0, calls: {} };
+const NOBODY: DepartedCounts = {
+  counters: { messages: 0, httpRequests: 0, errors: 0, datagramsDropped: 0, datagramsIgnored: 0 },
+  accepted: 0,
+  refused: 0,
+  calls: {},
+};
 
 /** Remembers each process's last snapshot. Whoever is in charge has one, and asks it whenever it has asked the processes. */
 export class Departed {
@@ -55,6 +60,8 @@ function addCounts(a: DepartedCounts, b: DepartedCounts): DepartedCounts {
       messages: a.counters.messages + b.counters.messages,
       httpRequests: a.counters.httpRequests + b.counters.httpRequests,
       errors: a.counters.errors + b.counters.errors,
+      datagramsDropped: a.counters.datagramsDropped + b.counters.datagramsDropped,
+      datagramsIgnored: a.counters.datagramsIgnored + b.counters.datagramsIgnored,
     },
     accepted: a.accepted + b.accepted,
     refused: a.refused + b.refused,

@@ -44,9 +44,16 @@ function writeServer(out: Exposition, info: ServerInfo, processes: readonly Proc
   out.single("hrmr_processes", "gauge", "Server processes that answer.", processes.length);
   out.single("hrmr_processes_wanted", "gauge", "Server processes that there should be.", info.wantedProcesses);
   out.single("hrmr_process_restarts_total", "counter", "Server processes started in place of lost ones.", info.restarts);
-  const { messages, httpRequests } = addCounters(info, processes);
+  const { messages, httpRequests, datagramsDropped, datagramsIgnored } = addCounters(info, processes);
   out.single("hrmr_messages_total", "counter", "Raw and WebSocket messages, and datagrams, whoever took them.", messages);
   out.single("hrmr_http_requests_total", "counter", "HTTP requests, whoever answered them.", httpRequests);
+  out.begin(
+    "hrmr_datagrams_dropped_total",
+    "counter",
+    "Datagrams without an answer: too many calls were under way, or they were no message.",
+  );
+  out.sample("hrmr_datagrams_dropped_total", { reason: "busy" }, datagramsDropped);
+  out.sample("hrmr_datagrams_dropped_total", { reason: "no message" }, datagramsIgnored);
 }
 
 function writeCalls(out: Exposition, modules: readonly MergedModule[]): void {

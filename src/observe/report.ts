@@ -30,7 +30,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
   const modules = mergeModules(processes, info.departed).map((module) => {
     return moduleStatus(module, blocked, info.versionNotes?.[module.name] ?? []);
   });
-  const { messages, httpRequests, errors } = addCounters(info, processes);
+  const { messages, httpRequests, errors, datagramsDropped, datagramsIgnored } = addCounters(info, processes);
   const isWhole = processes.length >= info.wantedProcesses && modules.every(({ state }) => state === "serving");
   return {
     version: info.version,
@@ -55,6 +55,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     messages,
     httpRequests,
     errors,
+    datagrams: { dropped: datagramsDropped, ignored: datagramsIgnored },
     memoryBytes: sum(processes.map(({ memoryBytes }) => memoryBytes)),
     pool: addPools(processes),
     modules,
@@ -197,6 +198,8 @@ export function addCounters({ departed }: ServerInfo, processes: readonly Proces
     messages: sum(all.map(({ messages }) => messages)),
     httpRequests: sum(all.map(({ httpRequests }) => httpRequests)),
     errors: sum(all.map(({ errors }) => errors)),
+    datagramsDropped: sum(all.map((each) => each.datagramsDropped)),
+    datagramsIgnored: sum(all.map((each) => each.datagramsIgnored)),
   };
 }
 

@@ -129,7 +129,15 @@ export interface ProcessSnapshot {
     /** Open ones, by what they spoke last: "raw", "http1", "http2", "websocket", "connect"; "tls" and "new" have not said anything yet. */
     readonly byProtocol: Readonly<Record<string, number>>;
   };
-  readonly counters: { readonly messages: number; readonly httpRequests: number; readonly errors: number };
+  readonly counters: {
+    readonly messages: number;
+    readonly httpRequests: number;
+    readonly errors: number;
+    /** Since limits.maxDatagramCalls were under way. */
+    readonly datagramsDropped: number;
+    /** For they matched nothing, or held no message or more than one. */
+    readonly datagramsIgnored: number;
+  };
   readonly memoryBytes: number;
   readonly cpuSeconds: number;
   readonly openDescriptors: number;
@@ -205,6 +213,8 @@ export interface ServerStatus {
   readonly messages: number;
   readonly httpRequests: number;
   readonly errors: number;
+  /** As ProcessSnapshot has them. */
+  readonly datagrams: { readonly dropped: number; readonly ignored: number };
   readonly memoryBytes: number;
   readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
   readonly modules: readonly ModuleStatus[];

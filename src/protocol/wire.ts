@@ -48,13 +48,19 @@ export interface Counters {
   messages: number;
   httpRequests: number;
   errors: number;
+  /** Calls for datagrams under way. */
+  openDatagrams: number;
+  /** Datagrams that were one too many of those. */
+  datagramsDropped: number;
+  /** Datagrams that matched nothing, or held no message or more than one: they get no answer. */
+  datagramsIgnored: number;
   /** Open connections. */
   readonly open: Record<ConnectionKind, number>;
 }
 
 export function newCounters(): Counters {
   const open = { new: 0, tls: 0, raw: 0, http1: 0, http2: 0, websocket: 0, connect: 0 };
-  return { messages: 0, httpRequests: 0, errors: 0, open };
+  return { messages: 0, httpRequests: 0, errors: 0, openDatagrams: 0, datagramsDropped: 0, datagramsIgnored: 0, open };
 }
 
 /** A connection as a protocol sees it. */

@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs";
 import { DEFAULT_LIMITS, type Limits } from "../config/options";
 import { AddressRates } from "../protocol/rates";
-import { isLoopback, type Transport } from "./client";
+import { isLoopback, networkOf } from "./address";
+import type { Transport } from "./client";
 
 /** Descriptors kept free for files, pipes and module code: at the limit accept() fails in a busy loop. */
 const RESERVED_DESCRIPTORS = 100;
@@ -41,12 +42,13 @@ export class Admission {
   /**
    * Counts a connection in, or refuses it.
    *
+   * @param remoteAddress as Bun tells it
    * @param extraDescriptors those in use beside one a connection
-   * @returns the address it is counted under ("": none), for `leave`; null when it is one too many
+   * @returns the network it is counted under ("": none), for `leave`; null when it is one too many
    */
   enter(remoteAddress: string, transport: Transport, extraDescriptors: number): string | null {
     const limit = this.#addressLimit(remoteAddress, transport);
-    const address = limit > 0 ? remoteAddress : "";
+    const address = limit > 0 ? networkOf(remoteAddress) : "";
     const fromThere = this.#perAddress.get(address) ?? 0;
     const isFull = this.open >= this.maxConnections || !this.maySpare(1, extraDescriptors) || (limit > 0 && fromThere >= limit);
     if (isFull || this.#isTooFast(remoteAddress, transport)) {
@@ -85,7 +87,7 @@ export class Admission {
   #isTooFast(remoteAddress: string, transport: Transport): boolean {
     const limit = this.#limits.maxNewConnectionsPerSecond;
     if (limit === 0 || transport !== "tcp" || isLoopback(remoteAddress)) return false;
-    return !this.#rates.take(remoteAddress, limit, performance.now());
+    return !this.#rates.take(networkOf(remoteAddress), limit, performance.now());
   }
 
   /** Programs of this machine share one address: unless a number was configured, they are not counted by it. */

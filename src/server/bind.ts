@@ -9,6 +9,7 @@ import { isIP } from "node:net";
 import type { ListenAddress } from "../config/listen";
 import { openLibc } from "../supervise/libc";
 import { UserError } from "../config/user-error";
+import { groupsOf } from "./address";
 import { listenError } from "./listen-error";
 
 /** A bound socket; of a stream one, it listens. Its descriptor is closed on exec, unless it is handed to a child as one of its own. */
@@ -198,19 +199,6 @@ function name6(host: string, port: number): SocketName {
   groupsOf(plain).forEach((group, at) => bytes.writeUInt16BE(group, 8 + 2 * at));
   bytes.writeUInt32LE(scopeId(scope), 24);
   return { family: AF_INET6, bytes };
-}
-
-/** The eight numbers of an IPv6 address (RFC 4291 section 2.2). `text` is one. */
-function groupsOf(text: string): number[] {
-  // The last four bytes may be written as an IPv4 address.
-  const plain = text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a, b, c, d) =>
-    [Number(a) * 256 + Number(b), Number(c) * 256 + Number(d)].map((group) => group.toString(16)).join(":"),
-  );
-  const [front = "", back] = plain.split("::");
-  const read = (part: string) => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)));
-  const head = read(front);
-  const tail = back === undefined ? [] : read(back);
-  return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail];
 }
 
 /** A link-local address is one of an interface's, named behind the "%" (RFC 4007 section 11). */

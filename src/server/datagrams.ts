@@ -13,9 +13,9 @@ import { contentEnd, messageLength } from "../protocol/framing";
 import { RawMessage } from "../protocol/message";
 import { checkReply, isStream, type StreamReply } from "../protocol/reply";
 import { unavailableReply } from "../protocol/unavailable";
-import { noModuleError } from "../router/escape";
+import type { Dispatch } from "../protocol/wire";
 import { NEED_MORE, NO_MATCH } from "../router/match";
-import { isLoopback } from "./client";
+import { isLoopback, plainAddress } from "./address";
 import type { ConnectionHome } from "./connection";
 import type { Deadline } from "./deadlines";
 import { listenError } from "./listen-error";
@@ -41,7 +41,8 @@ export async function openDatagramListener(address: DatagramAddress, home: Conne
       ...where,
       socket: {
         data(self, bytes, port, remoteAddress) {
-          const client: Client = { address: remoteAddress, port, transport: "udp", isLocal: isLoopback(remoteAddress), connection: 0 };
+          const address = plainAddress(remoteAddress);
+          const client: Client = { address, port, transport: "udp", isLocal: isLoopback(address), connection: 0 };
           answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
         },
         // A client that did not wait for its reply: ICMP says so (RFC 1122 section 4.1.3.3), and there is nothing to be done.
@@ -54,21 +55,37 @@ export async function openDatagramListener(address: DatagramAddress, home: Conne
   }
 }
 
-/** Routes and answers one datagram. Nothing is sent for an empty reply, nor for CLOSE. */
+/**
+ * Routes and answers one datagram. Nothing is sent for an empty reply, nor for CLOSE. What matches nothing, or is not one whole
+ * message, gets no answer: its sender may be forged, and two servers would answer each other's errors for ever.
+ */
 export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
   const { dispatch } = home;
+  const { counters } = dispatch;
   const route = dispatch.table.matchBytes(bytes, 0, true);
   // The symbols' types overlap, but a final match is never NEED_MORE.
-  if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return send(noModuleError(bytes));
-  dispatch.counters.messages++;
+  if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return void counters.datagramsIgnored++;
+  const end = wholeMessage(dispatch, route, bytes, client);
+  if (end === null) return void counters.datagramsIgnored++;
+  if (counters.openDatagrams >= dispatch.limits.maxDatagramCalls) return void counters.datagramsDropped++;
+  counters.messages++;
   if (route.isUnavailable) return send(unavailableReply(route));
   const call = new DatagramCall(home, route, client, send);
   try {
-    const end = route.framing === "line" ? lineEnd(bytes) : messageLength(route.framing, route.keyBytes, bytes, 0);
-    if (end === NEED_MORE || end !== bytes.length) return send("ERR a datagram must hold one whole message\n");
     call.start(new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client }));
   } catch (error) {
     call.reject(error);
+  }
+}
+
+/** @returns the message's length; null: the datagram holds less or more than one */
+function wholeMessage(dispatch: Dispatch, route: BoundRoute, bytes: Uint8Array, client: Client): number | null {
+  try {
+    const end = route.framing === "line" ? lineEnd(bytes) : messageLength(route.framing, route.keyBytes, bytes, 0);
+    return end === bytes.length ? end : null;
+  } catch (error) {
+    dispatch.handlerFailed(route, client, error);
+    return null;
   }
 }
 
@@ -101,6 +118,7 @@ class DatagramCall implements InFlight, Deadline {
   start(message: RawMessage): void {
     this.#message = message;
     const route = this.#route;
+    this.#home.dispatch.counters.openDatagrams++;
     const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
     route.generation.enter(this);
     if (route.run !== "inline") {
@@ -161,6 +179,7 @@ class DatagramCall implements InFlight, Deadline {
   #finish(reply: string | Uint8Array): void {
     if (this.#isDone) return;
     this.#isDone = true;
+    this.#home.dispatch.counters.openDatagrams--;
     this.#home.wheel.disarm(this);
     this.#route.generation.leave(this);
     if (reply.length > 0) this.#send(reply);

@@ -192,6 +192,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   #shutdown: Promise<void> | null = null;
   #onLastClosed: (() => void) | null = null;
   #lastNumber = 0;
+  #droppedBefore = 0;
 
   constructor(setup: ServerSetup) {
     const { options, folders, log } = setup;
@@ -539,9 +540,18 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     nextSecond();
     this.#failures.flush();
     this.#fairShare?.forget(this.#connections.size);
+    this.#tellDropped();
     const refused = this.#admission.takeRefused();
     if (refused === 0) return;
     const { open, maxConnections } = this.#admission;
     this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open, or one address has or makes too many`);
+  }
+
+  #tellDropped(): void {
+    const { datagramsDropped } = this.dispatch.counters;
+    const dropped = datagramsDropped - this.#droppedBefore;
+    this.#droppedBefore = datagramsDropped;
+    if (dropped === 0) return;
+    this.#log.warn(`${dropped} datagrams dropped: ${this.#options.limits.maxDatagramCalls} calls are under way (limits.maxDatagramCalls)`);
   }
 }

@@ -26,7 +26,7 @@ export interface SnapshotSources {
 }
 
 export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry, hosts, watchdog }: SnapshotSources): ProcessSnapshot {
-  const { open, messages, httpRequests, errors } = dispatch.counters;
+  const { open, messages, httpRequests, errors, datagramsDropped, datagramsIgnored } = dispatch.counters;
   const { user, system } = process.cpuUsage();
   const { pool } = hosts;
   const workers = pool.status.map(({ facts: _facts, ...worker }) => worker);
@@ -36,7 +36,7 @@ export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry,
     startedAtMs,
     isDraining: dispatch.isDraining,
     connections: { open: admission.open, accepted: admission.accepted, refused: admission.refused, byProtocol: { ...open } },
-    counters: { messages, httpRequests, errors },
+    counters: { messages, httpRequests, errors, datagramsDropped, datagramsIgnored },
     memoryBytes: process.memoryUsage.rss(),
     cpuSeconds: (user + system) / 1e6,
     openDescriptors: countDescriptors(),

@@ -11,7 +11,7 @@ import { controlPath } from "../control/paths";
 import type { ServerStatus } from "../observe/snapshot";
 import { Admission } from "../server/admission";
 import { canBind, noPrefork } from "../server/bind";
-import { isLoopback } from "../server/client";
+import { isLoopback } from "../server/address";
 import { couldMakeFolder, findModules, findState, findStatic, type Folders } from "../server/folders";
 import { TlsContexts } from "../server/tls-contexts";
 import { findToken, readToken } from "../server/token";

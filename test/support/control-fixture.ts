@@ -119,6 +119,7 @@ export const STATUS: ServerStatus = {
   messages: 34_567,
   httpRequests: 1_200_000,
   errors: 12,
+  datagrams: { dropped: 0, ignored: 0 },
   memoryBytes: 61_300_000,
   pool: { threads: 4, busy: 1, queued: 0, workers: [] },
   modules: [MODULE],

@@ -1,0 +1,46 @@
+/**
+ * Addresses as text: pure functions over what Bun tells, or a user has written.
+ */
+
+const MAPPED = "::ffff:";
+/** Groups of an IPv6 address that name a network; the rest is its owner's to choose from (RFC 4291 section 2.5.4, RFC 7934). */
+const NETWORK_GROUPS = 4;
+
+/** An IPv4 client of an IPv6 socket comes as `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2). @returns `192.0.2.1`, others as they are */
+export function plainAddress(address: string): string {
+  return address.startsWith(MAPPED) && address.includes(".") ? address.slice(MAPPED.length) : address;
+}
+
+/** @returns whether an address is a loopback one (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3) */
+export function isLoopback(address: string): boolean {
+  return address === "::1" || address.startsWith("127.") || address.startsWith(`${MAPPED}127.`);
+}
+
+/**
+ * What limits of one client count by: an IPv4 address, or the /64 of an IPv6 one, since whoever has one of its addresses has them all.
+ *
+ * @param address as Bun tells it
+ * @returns `192.0.2.1`, `2001:db8:0:1::/64`
+ */
+export function networkOf(address: string): string {
+  const plain = plainAddress(address);
+  if (!plain.includes(":")) return plain;
+  const groups = groupsOf(plain.split("%", 1)[0] as string);
+  return `${groups
+    .slice(0, NETWORK_GROUPS)
+    .map((group) => group.toString(16))
+    .join(":")}::/64`;
+}
+
+/** The eight numbers of an IPv6 address (RFC 4291 section 2.2). `text` is one. */
+export function groupsOf(text: string): number[] {
+  // The last four bytes may be written as an IPv4 address.
+  const plain = text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a, b, c, d) =>
+    [Number(a) * 256 + Number(b), Number(c) * 256 + Number(d)].map((group) => group.toString(16)).join(":"),
+  );
+  const [front = "", back] = plain.split("::");
+  const read = (part: string) => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)));
+  const head = read(front);
+  const tail = back === undefined ? [] : read(back);
+  return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail];
+}
