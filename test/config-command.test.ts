@@ -41,14 +41,69 @@ describe("hrmr config", () => {
     expect(exitCode).toBe(0);
   });
 
-  test("--json has the same for machines", async () => {
-    const { stdout } = await runProgram(["config", "--json", "-p", "81"], { cwd });
+  test("--json is a config file that start takes; what may be a secret is in it only when asked for", async () => {
+    const { stdout, stderr } = await runProgram(["config", "--json", "-p", "81"], { cwd });
+    expect(stdout).not.toContain("s3cret");
+    expect(stderr).toBe(
+      "Left out, since they may be secret: modules.mail.password, modules.mail.from.\nWith --show-secrets they are in it.\n",
+    );
+    const whole = await runProgram(["config", "--json", "--show-secrets", "-p", "81"], { cwd });
+    expect(whole.stderr).toBe("");
+    for (const [text, modules] of [
+      [stdout, { mail: {} }],
+      [whole.stdout, { mail: { password: "s3cret", from: "x" } }],
+    ] as const) {
+      const config = JSON.parse(text) as Record<string, unknown>;
+      expect(config).toMatchObject({ listen: ["tcp://127.0.0.1:81"], threads: 2, limits: { maxQueued: 7 } });
+      expect(config["modules"]).toEqual(modules);
+      writeFileSync(join(cwd, "again.json"), text);
+      const again = await runProgram(["config", "--json", "--show-secrets", "--config", "again.json"], { cwd });
+      expect([again.exitCode, again.stderr, again.stdout]).toEqual([0, "", text]);
+      expect((await runProgram(["validate", "--config", "again.json", "-p", "0"], { cwd })).stdout).toContain("0 errors");
+    }
+  });
+
+  test("--origins --json has the origins of the values too", async () => {
+    const args = ["config", "--origins", "--json", "-p", "81"];
+    const { stdout } = await runProgram(args, { cwd });
     const { file, values } = JSON.parse(stdout) as { file: string; values: Record<string, { value: unknown; origin: string }> };
     expect(file).toBe(join(cwd, "hrmr.toml"));
     expect(Object.keys(values)).toEqual([...CONFIG_KEYS.keys(), "modules.mail.password", "modules.mail.from"]);
     expect(values["listen"]).toEqual({ value: ["tcp://127.0.0.1:81"], origin: "--port" });
     expect(values["limits.maxQueued"]).toEqual({ value: 7, origin: "hrmr.toml:3" });
     expect(values["modules.mail.password"]).toEqual({ value: "***", origin: "hrmr.toml:5" });
+    expect((await runProgram([...args, "--show-secrets"], { cwd })).stdout).toContain('"s3cret"');
+    expect((await runProgram(["config", "--origins"], { cwd })).stderr).toStartWith("--origins goes with --json.\n");
+  });
+
+  test.each([
+    ["start", ["--set", "modules.app.password:s3cret"]],
+    ["start", ["--set", 'modules.app={"run": "s3cret"}']],
+    ["start", ["--listen", "tcp://u:s3cret@h:1"]],
+    ["send", ["tcp://u:s3cret@h:1", "x"]],
+    ["status", ["--server", "https://u:s3cret@h:1"]],
+    ["status", ["--server", "https://h/?token=s3cret"]],
+    ["start", ["--config", "broken.json"]],
+    ["validate", ["--config", "broken.json"]],
+    ["config", ["--config", "broken.toml"]],
+    ["config", ["--config", "wrong.json"]],
+    ["validate", ["--config", "wrong.json"]],
+  ])("a mistake is told without quoting a secret: %s %p", async (command, args) => {
+    writeFileSync(join(cwd, "broken.json"), '{"modules": {"app": {"password": s3cret}}}');
+    writeFileSync(join(cwd, "broken.toml"), "[modules.app]\npassword = s3cret\n");
+    const wrong = { app: "s3cret", b: { timeouts: "s3cret", enabled: "https://h/?api_key=s3cret", external: [{ a: "s3cret" }] } };
+    writeFileSync(join(cwd, "wrong.json"), JSON.stringify({ modules: wrong, threads: { password: "s3cret" } }));
+    const { stdout, stderr, exitCode } = await runProgram([command, ...args], { cwd });
+    expect(exitCode).toBeGreaterThan(0);
+    expect(stdout + stderr).not.toContain("s3cret");
+    expect((stdout + stderr).length).toBeGreaterThan(40);
+  });
+
+  test("HRMR_ variables with a mistake are told without their secrets", async () => {
+    const { stderr } = await runProgram(["config"], { cwd, env: { HRMR_LISTEN: "tcp://u:s3cret@h:1", HRMR_THREADS: "http://u:s3cret@h" } });
+    expect(stderr).toContain("HRMR_LISTEN");
+    expect(stderr).toContain("HRMR_THREADS");
+    expect(stderr).not.toContain("s3cret");
   });
 
   test("--schema is the JSON Schema that init writes: closed, with texts and defaults", async () => {

@@ -9,7 +9,9 @@ import { readEnvironment, VARIABLES, variableOf } from "../src/config/environmen
 import { CONFIG_KEYS } from "../src/config/key-list";
 import { defaultOptions, type Options } from "../src/config/options";
 import { changedKeys, effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../src/config/resolved";
-import { isSecretName } from "../src/config/secrets";
+import { maskUrls, quoted } from "../src/config/quoted";
+import { HARMLESS_SETTINGS, maskLine, maskSetting } from "../src/config/secrets";
+import { readSettings } from "../modules/http/settings";
 import type { UserError } from "../src/config/user-error";
 
 let root: string;
@@ -302,24 +304,82 @@ describe("at a reload", () => {
 });
 
 describe("secrets", () => {
-  test.each(["token", "apiKey", "API_KEY", "dbPassword", "clientSecret", "tokens", "passphrase", "db.password"])("%s is one", (name) => {
-    expect(isSecretName(name)).toBe(true);
+  // Names that tell, and names that do not.
+  const SECRET_NAMES =
+    "password pass PASS auth jwt bearer authorization dsn accessKeyId webhook url salt private cookie redis name greeting db.password".split(
+      " ",
+    );
+  const shownOf = (settings: Record<string, unknown>, module = "app") =>
+    Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, maskSetting(["modules", module, key], value)]));
+
+  test.each(SECRET_NAMES)("a module's own setting %s is not shown, whatever it is", (name) => {
+    for (const value of ["s3cret", 1234, ["s3cret"], { s3cret: "s3cret" }, [{ a: ["s3cret"] }]])
+      expect(shownOf({ [name]: value })).toEqual({ [name]: "***" });
   });
 
-  test.each(["tokenFile", "keyFile", "monkey", "keyboard", "name", "secretPath", "passed"])("%s is none", (name) => {
-    expect(isSecretName(name)).toBe(false);
+  test("settings of which it is known that they are harmless are shown", () => {
+    const ofServer = { enabled: true, external: ["pg"], libs: ["z"], run: "pool", reload: "swap", maxMemoryMb: 64 };
+    expect(shownOf(ofServer)).toEqual(ofServer);
+    expect(maskSetting(["modules", "app", "timeouts", "handlerMs"], 5)).toBe(5);
+    const blank = { on: true, none: null, empty: "", list: [], object: {} };
+    expect(shownOf(blank)).toEqual(blank);
+    // Of the modules that ship with hrmr, all but the tokens.
+    const { root, ...ofSite } = readSettings({});
+    expect(HARMLESS_SETTINGS["http"]).toEqual(["root", ...Object.keys(ofSite)]);
+    expect(shownOf({ root, cacheControl: { "*.css": "no-store" } }, "http")).toEqual({ root, cacheControl: { "*.css": "no-store" } });
+    expect(shownOf({ tokens: ["s3cret"], open: ["/a"] }, "access")).toEqual({ tokens: "***", open: ["/a"] });
+    // Own modules of those names have own settings.
+    expect(shownOf({ password: "s3cret" }, "http")).toEqual({ password: "***" });
+    expect(shownOf({ root: "/x" }, "app")).toEqual({ root: "***" });
   });
 
-  test("are masked in what is shown, also deep in a module's settings, in lists and in URLs; paths are not", async () => {
+  test.each([
+    ["postgres://ada:s3@db/x", "postgres://***@db/x"],
+    ["redis://:s3@h", "redis://***@h"],
+    ["https://s3@h/", "https://***@h/"],
+    ["amqp://u:s3/@s3@h/v", "amqp://***@h/v"],
+    ["see mongodb+srv://u:s3@h and http://u:s3@i/", "see mongodb+srv://***@h and http://***@i/"],
+    ["https://h/?api_key=s3&page=s3#access_token=s3", "https://h/?api_key=***&page=***#access_token=***"],
+    ["unix:///run/x.sock?mode=0660", "unix:///run/x.sock?mode=0660"],
+    ["tcp://127.0.0.1:80", "tcp://127.0.0.1:80"],
+    ["me@example.org", "me@example.org"],
+  ])("of the URL %s all is shown but user info and parameters", (url, shown) => {
+    expect(maskUrls({ a: [url] })).toEqual({ a: [shown] });
+    expect(quoted(url)).toBe(JSON.stringify(shown));
+  });
+
+  test.each([
+    ['{"modules": {"app": {"password": "s3cret" "x": 1}}}', '{"modules": {"app": {"password": *** ***: ***}}}'],
+    ['"password": s3cret,', '"password": ***,'],
+    ['"password": "s3cret', '"password": ***'],
+    ['"auth": "Bearer s3cret: x",', '"auth": ***,'],
+    ["password = s3cret", "password = ***"],
+    ["auth: Bearer s3cret: x", "auth: *** ***: ***"],
+    ["- s3cret: x", "- s3cret: ***"],
+    ["MIIEs3cret/+=", ""],
+    ["MIIEs3cret==", ""],
+    ['"watch" true,', '"watch" true,'],
+    ['"pass" s3cret,', ""],
+    ["s3cret", ""],
+    ["[modules.app]", "[modules.app]"],
+    ['  "threads": 2 2,', '"threads": 2 2,'],
+    ["listen = tcp://u:p@h", "listen = tcp://***@h"],
+    ["}}", "}}"],
+  ])("of the line %s of a broken config file no value is shown that may be a secret", (line, shown) => {
+    expect(maskLine(line)).toBe(shown);
+  });
+
+  test("a configuration is shown with its modules' secrets only when asked for", async () => {
     const cwd = folder();
     mkdirSync(join(cwd, "k"));
-    const settings = { apiKey: "s3", users: [{ password: "s3", name: "ada" }], tokens: ["s3"], url: "postgres://ada:s3@db/x", on: true };
+    const settings = { apiKey: "s3", users: [{ password: "s3", name: "ada" }], url: "postgres://ada:s3@db/x", on: true };
     writeFileSync(join(cwd, "hrmr.json"), JSON.stringify({ control: { tokenFile: "k/t" }, modules: { a: settings } }));
-    const config = effectiveConfig(await resolve({}, {}, cwd));
+    const resolved = await resolve({}, {}, cwd);
+    const config = effectiveConfig(resolved);
     expect(JSON.stringify(config)).not.toContain("s3");
     expect(config.values["control.tokenFile"]?.value).toBe(join(cwd, "k/t"));
-    expect(config.values["modules.a.users"]?.value).toEqual([{ password: "***", name: "ada" }]);
-    expect(config.values["modules.a.url"]?.value).toBe("postgres://ada:***@db/x");
+    expect(config.values["modules.a.users"]).toEqual({ value: "***", origin: "hrmr.json:1" });
     expect(config.values["modules.a.on"]?.value).toBe(true);
+    expect(effectiveConfig(resolved, true).values["modules.a.users"]?.value).toEqual(settings.users);
   });
 });

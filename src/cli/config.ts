@@ -4,13 +4,16 @@
 import { defineCommand } from "citty";
 import { jsonSchema } from "../config/json-schema";
 import { CONFIG_KEYS } from "../config/key-list";
-import { effectiveConfig, type EffectiveConfig } from "../config/resolved";
-import type { Flags } from "./flags";
+import { configFileOf, effectiveConfig, type EffectiveConfig, type ResolvedConfig } from "../config/resolved";
+import { MASK } from "../config/quoted";
+import { type Flags, usageError } from "./flags";
 import { readStartFlags, START_ARGS } from "./start-flags";
 import { resolveConfig } from "./start-options";
 
 const args = {
-  json: { type: "boolean", description: "Print it as JSON: file, and values by key with value and origin" },
+  json: { type: "boolean", description: "Print it as JSON, in the form of hrmr.json; without settings of modules that may be secret" },
+  origins: { type: "boolean", description: "With --json: print each key with its value and origin instead" },
+  "show-secrets": { type: "boolean", description: "Show also those settings of modules that may be secret" },
   schema: { type: "boolean", description: "Print the JSON Schema of the config file, for editors" },
   ...START_ARGS,
 } as const satisfies Flags;
@@ -18,17 +21,27 @@ const args = {
 export const configCommand = defineCommand({
   meta: { name: "config", description: "Show the configuration that start would have, and where each value comes from" },
   args,
-  async run({ args: { json, schema, ...flags }, rawArgs }) {
+  async run({ args: { json, origins, schema, "show-secrets": showSecrets = false, ...flags }, rawArgs }) {
+    if (origins === true && json !== true)
+      throw usageError("BAD_VALUE", "--origins goes with --json.", "Without --json the origins are shown anyway.");
     if (schema === true) {
       console.log(JSON.stringify(jsonSchema(), null, 2));
       return;
     }
     const resolved = await resolveConfig(readStartFlags(flags, rawArgs), process.env, process.cwd());
     for (const note of resolved.notes) console.error(note);
-    const config = effectiveConfig(resolved);
+    if (json === true && origins !== true) return printConfigFile(resolved, showSecrets);
+    const config = effectiveConfig(resolved, showSecrets);
     console.log(json === true ? JSON.stringify(config, null, 2) : configTable(config));
   },
 });
+
+/** stdout is a config file; what it lacks is told on stderr. */
+function printConfigFile(resolved: ResolvedConfig, showSecrets: boolean): void {
+  const { config, leftOut } = configFileOf(resolved, showSecrets);
+  console.log(JSON.stringify(config, null, 2));
+  if (leftOut.length > 0) console.error(`Left out, since they may be secret: ${leftOut.join(", ")}.\nWith --show-secrets they are in it.`);
+}
 
 /** One line a key, under its group; what differs from the default has a * in front. */
 function configTable({ file, values }: EffectiveConfig): string {
@@ -43,7 +56,9 @@ function configTable({ file, values }: EffectiveConfig): string {
     const head = group === rows[at - 1]?.group || group === "" ? [] : ["", group];
     return [...head, `${mark} ${name.padEnd(nameWidth)}  ${value.padEnd(valueWidth)}  ${origin}`];
   });
-  return [file === null ? "no config file" : `config file ${file}`, "* differs from the default", "", ...lines].join("\n");
+  const isMasked = Object.values(values).some(({ value }) => value === MASK);
+  const notes = ["* differs from the default", ...(isMasked ? [`${MASK} may be a secret; --show-secrets shows it`] : [])];
+  return [file === null ? "no config file" : `config file ${file}`, ...notes, "", ...lines].join("\n");
 }
 
 /** "limits", "modules.greet"; "" for the keys that stand alone. */

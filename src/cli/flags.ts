@@ -5,6 +5,7 @@
  */
 import type { ArgDef } from "citty";
 import { suggest } from "../config/nearest";
+import { quoted } from "../config/quoted";
 import { UserError } from "../config/user-error";
 
 /** One flag, or one argument (`type: "positional"`). `alias` is its single letter. */
@@ -104,16 +105,16 @@ function checkValue(command: string, word: string, flag: Flag, value: string | u
   const spelled = word.replace(/=.*$/s, "");
   if (flag.type === "boolean") {
     if (value === undefined) return;
-    throw usageError("BAD_VALUE", `${spelled} takes no value, and was given ${JSON.stringify(value)}.`, seeHelp(command));
+    throw usageError("BAD_VALUE", `${spelled} takes no value, and was given ${quoted(value)}.`, seeHelp(command));
   }
   if (value === "") throw usageError("MISSING_VALUE", `${spelled} needs a value.`, seeHelp(command));
   if (flag.integer !== undefined && !isInteger(value, flag.integer)) {
     const { min, max } = flag.integer;
-    throw usageError("BAD_VALUE", `${spelled} takes a whole number from ${min} to ${max}, not ${JSON.stringify(value)}.`, seeHelp(command));
+    throw usageError("BAD_VALUE", `${spelled} takes a whole number from ${min} to ${max}, not ${quoted(value)}.`, seeHelp(command));
   }
   if (flag.type === "enum" && value !== undefined && !flag.options?.includes(value)) {
     const near = suggest(value, flag.options ?? []);
-    throw usageError("BAD_VALUE", `${spelled} takes ${flag.options?.join(", ")}, not ${JSON.stringify(value)}.`, near || seeHelp(command));
+    throw usageError("BAD_VALUE", `${spelled} takes ${flag.options?.join(", ")}, not ${quoted(value)}.`, near || seeHelp(command));
   }
 }
 
@@ -129,7 +130,7 @@ function checkCount(command: string, given: string[], flags: Flags): void {
     throw usageError("MISSING_ARGUMENT", `hrmr ${command} needs ${missing[0].toUpperCase()}: ${missing[1].description}`, seeHelp(command));
   }
   if (given.length > wanted.length && wanted.at(-1)?.[1].canRepeat !== true) {
-    const surplus = JSON.stringify(given[wanted.length]);
+    const surplus = quoted(given[wanted.length]);
     const takes = wanted.length === 0 ? "no arguments" : wanted.map(([name]) => name.toUpperCase()).join(" ");
     throw usageError("SURPLUS_ARGUMENT", `hrmr ${command} takes ${takes}, and ${surplus} is one too many.`, seeHelp(command));
   }

@@ -3,6 +3,7 @@
  */
 import { resolve } from "node:path";
 import { parseHostPort } from "../config/listen";
+import { maskUrls, quoted } from "../config/quoted";
 import type { ControlTarget } from "../control/client";
 import { readToken } from "../server/token";
 import { type Flags, usageError } from "./flags";
@@ -46,17 +47,21 @@ export function readServer(flags: RemoteFlags, cwd: string): ControlTarget | nul
   const [, scheme = "tcp", rest = ""] = /^(?:(tcp|tls|https?):\/\/)?(.*?)\/?$/.exec(server) ?? [];
   const address = parseHostPort(rest);
   if (address === null || address.port === 0) {
-    throw usageError(
-      "BAD_VALUE",
-      `--server takes ${FORMS}, not ${JSON.stringify(server)}.`,
-      "It is what control.listen has on the server.",
-    );
+    throw usageError("BAD_VALUE", `--server takes ${FORMS}, not ${quoted(server)}.`, "It is what control.listen has on the server.");
   }
   if (tokenFile === undefined)
-    throw usageError("BAD_VALUE", `--server ${server} needs --token-file FILE.`, "The file holds what control.tokenFile has there.");
+    throw usageError(
+      "BAD_VALUE",
+      `--server ${maskUrls(server)} needs --token-file FILE.`,
+      "The file holds what control.tokenFile has there.",
+    );
   const isTls = scheme === "tls" || scheme === "https" || caFile !== undefined;
   if (isTls && (scheme === "http" || (scheme === "tcp" && server.includes("://")))) {
-    throw usageError("BAD_VALUE", `--tls-ca and --server ${server} say different things.`, "Write tls:// for a server that speaks TLS.");
+    throw usageError(
+      "BAD_VALUE",
+      `--tls-ca and --server ${maskUrls(server)} say different things.`,
+      "Write tls:// for a server that speaks TLS.",
+    );
   }
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   const url = `${isTls ? "https" : "http"}://${host}:${address.port}`;

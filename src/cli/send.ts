@@ -4,6 +4,7 @@
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
 import { formatListen, type ListenAddress, parseHostPort, parseListen } from "../config/listen";
+import { quoted } from "../config/quoted";
 import { UserError } from "../config/user-error";
 import { isLoopback } from "../server/address";
 import { readToken } from "../server/token";
@@ -75,7 +76,7 @@ function parseTarget(text: string): ListenAddress {
   const target: ListenAddress | null = hostAndPort === null ? parseListen(text) : { transport: "tcp", ...hostAndPort };
   if (target === null || target.transport === "udp") {
     const hint = "Write HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH.";
-    throw usageError("BAD_VALUE", `hrmr send cannot reach ${JSON.stringify(text)}.`, hint);
+    throw usageError("BAD_VALUE", `hrmr send cannot reach ${quoted(text)}.`, hint);
   }
   return target;
 }

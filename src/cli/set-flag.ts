@@ -6,6 +6,7 @@ import { CONFIG_KEYS, fieldsOf, isGroup, MODULE_KEYS, modulePaths, schemaAt, val
 import { suggestKey, violation } from "../config/mistakes";
 import { nearest } from "../config/nearest";
 import { withAbsolutePaths } from "../config/paths";
+import { quoted } from "../config/quoted";
 import { fromText, jsonOrText } from "../config/text-values";
 import { usageError } from "./flags";
 
@@ -25,7 +26,7 @@ export function applySet(draft: ConfigDraft, given: readonly string[], cwd: stri
 /** @returns what is wrong with it; null: nothing, and it was set */
 function setOne(draft: ConfigDraft, given: string, cwd: string): string | null {
   const equals = given.indexOf("=");
-  if (equals < 1) return `--set takes KEY=VALUE, such as limits.maxBodyBytes=5000, not ${JSON.stringify(given)}.`;
+  if (equals < 1) return `--set takes KEY=VALUE, such as limits.maxBodyBytes=5000, not ${quoted(given.replace(/[:= ].*$/s, "..."))}.`;
   const name = given.slice(0, equals);
   const text = given.slice(equals + 1);
   const path = name.split(".");

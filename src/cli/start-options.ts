@@ -13,6 +13,7 @@ import { DEFAULT_HOST, DEFAULT_HTTP, DEFAULT_PORT, defaultOptions, type HttpOpti
 import { withAbsolutePaths } from "../config/paths";
 import { PORT_RANGE } from "../config/ranges";
 import type { ResolvedConfig } from "../config/resolved";
+import { quoted } from "../config/quoted";
 import { fromText } from "../config/text-values";
 import { UserError } from "../config/user-error";
 import { isInteger, usageError } from "./flags";
@@ -78,7 +79,7 @@ function portMistakes(env: Environment): string[] {
   const port = env["HRMR_PORT"];
   if (!port || isInteger(port, PORT_RANGE)) return [];
   const { min, max } = PORT_RANGE;
-  return [`HRMR_PORT in the environment must be a whole number from ${min} to ${max}, not ${JSON.stringify(port)}.`];
+  return [`HRMR_PORT in the environment must be a whole number from ${min} to ${max}, not ${quoted(port)}.`];
 }
 
 /** The `modules` folder of the project whose config file was named from elsewhere. */
@@ -119,7 +120,7 @@ function spelled(flag: string, given: string | boolean): string {
 
 function checkListenFlags(flags: StartFlags): void {
   for (const url of flags.listen) {
-    if (parseListen(url) === null) throw usageError("BAD_VALUE", `--listen cannot take ${JSON.stringify(url)}.`, `Write ${LISTEN_FORMS}.`);
+    if (parseListen(url) === null) throw usageError("BAD_VALUE", `--listen cannot take ${quoted(url)}.`, `Write ${LISTEN_FORMS}.`);
   }
   const other = flags.port === undefined ? (flags.host === undefined ? null : "--host") : "--port";
   if (flags.listen.length > 0 && other !== null)
@@ -147,7 +148,6 @@ function setAddress(draft: ConfigDraft, host: string | undefined, port: string |
     host: host?.replace(/^\[(.*)\]$/, "$1") ?? old?.host ?? DEFAULT_HOST,
     port: port === undefined ? (old?.port ?? DEFAULT_PORT) : Number(port),
   });
-  if (parseListen(url) === null)
-    throw usageError("BAD_VALUE", `${names[0]} cannot take ${JSON.stringify(host)}.`, "Pass a name or an IP address.");
+  if (parseListen(url) === null) throw usageError("BAD_VALUE", `${names[0]} cannot take ${quoted(host)}.`, "Pass a name or an IP address.");
   draft.set(["listen"], at === -1 ? [url, ...listen] : listen.with(at, url), port === undefined ? names[0] : names[1]);
 }

@@ -7,6 +7,7 @@ import type { Positions } from "./positions";
 import { locateJson } from "./positions-json";
 import { locateToml } from "./positions-toml";
 import { locateYaml } from "./positions-yaml";
+import { maskLine, maskParserMessage } from "./secrets";
 import { UserError } from "./user-error";
 
 export interface Format {
@@ -38,9 +39,11 @@ export async function parseText(path: string, text: string): Promise<unknown> {
     return format.parse(text);
   } catch (cause) {
     const where = await findSyntaxError(path, format);
-    throw new UserError(`${path}${where?.place ?? ""}: ${where?.message ?? `this is not ${format.name}`}.`, {
+    const line = maskLine(where?.lineText ?? "");
+    const message = where === null ? `this is not ${format.name}` : maskParserMessage(where.message);
+    throw new UserError(`${path}${where?.place ?? ""}: ${message}.`, {
       code: "BAD_CONFIG_SYNTAX",
-      hint: where?.lineText === undefined ? "Correct the file and try again." : `There: ${where.lineText.trim().slice(0, 100)}`,
+      hint: line === "" ? "Correct the file and try again." : `There: ${line}`,
       cause,
     });
   }

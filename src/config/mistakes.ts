@@ -1,10 +1,11 @@
 /**
  * What is wrong with a configuration, in words: each mistake with its key, and the nearest name for one that does not exist.
  */
-import { CONFIG_KEYS, fieldsOf, formatPath, type KeyPath, schemaAt, valueAt, valueFacts } from "./key-list";
+import { bareSchema, CONFIG_KEYS, fieldsOf, formatPath, type KeyPath, schemaAt, valueAt, valueFacts } from "./key-list";
 import { nearest } from "./nearest";
 import { KEY_SCHEMA } from "./schema";
 import type { Schema } from "./schema-parts";
+import { quoted } from "./quoted";
 
 export interface Mistake {
   path: KeyPath;
@@ -36,7 +37,7 @@ export function findMistakes(value: unknown): Mistake[] {
 
 /** @returns what is wrong with the value of a key, as the end of a sentence ("must be ..., not ..."); null if it fits */
 export function violation(schema: Schema, value: unknown): string | null {
-  return schema.safeParse(value).success ? null : `must be ${valueFacts(schema).takes}, not ${shown(value)}`;
+  return schema.safeParse(value).success ? null : `must be ${valueFacts(schema).takes}, not ${shown(schema, value)}`;
 }
 
 function wrongValue(path: KeyPath, root: unknown): Mistake {
@@ -44,7 +45,7 @@ function wrongValue(path: KeyPath, root: unknown): Mistake {
   const value = valueAt(root, path);
   const schema = schemaAt(path);
   const what =
-    value === undefined ? "is missing" : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${shown(value)}`;
+    value === undefined ? "is missing" : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${shown(schema, value)}`;
   return { path, message: `${formatPath(path)} ${what}` };
 }
 
@@ -67,8 +68,8 @@ function sameNameElsewhere(name: string): string | null {
   return found[0]?.name ?? null;
 }
 
-/** The value as JSON, cut so that a mistake stays one line. */
-function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+/** A text in place of a whole group of keys may be anything, such as the only secret of a module. */
+function shown(schema: Schema | null, value: unknown): string {
+  const isGroupWanted = schema === null || ["object", "record"].includes(bareSchema(schema).type);
+  return isGroupWanted && typeof value === "string" ? "a text" : quoted(value);
 }

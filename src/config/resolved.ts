@@ -1,9 +1,10 @@
 /**
  * The configuration of a server: defaults, config file, environment and flags put together. What is compared at a reload, and shown.
  */
-import { CONFIG_KEYS, flattenOptions } from "./key-list";
+import { CONFIG_KEYS, flattenOptions, formatPath, modulePaths, valueAt } from "./key-list";
 import type { Options } from "./options";
-import { maskSecrets } from "./secrets";
+import { maskUrls } from "./quoted";
+import { maskSetting } from "./secrets";
 
 export interface ResolvedConfig {
   readonly options: Options;
@@ -15,20 +16,48 @@ export interface ResolvedConfig {
   readonly notes: readonly string[];
 }
 
-/** What `hrmr config --json` prints. */
+/** What `hrmr config --origins --json` prints. */
 export interface EffectiveConfig {
   file: string | null;
-  /** By key, in the order of the schema, modules last. Secrets are "***". */
+  /** By key, in the order of the schema, modules last. What may be a secret is "***". */
   values: Record<string, { value: unknown; origin: string }>;
 }
 
-/** All values with their origins; secrets masked. */
-export function effectiveConfig({ options, file, origins }: ResolvedConfig): EffectiveConfig {
-  const entries = [...flattenOptions(options)].map(([name, value]): [string, { value: unknown; origin: string }] => {
-    const shown = CONFIG_KEYS.has(name) ? value : maskSecrets(name.slice(name.lastIndexOf(".") + 1), value);
-    return [name, { value: shown, origin: origins.get(name) ?? "default" }];
+/**
+ * All values with their origins.
+ *
+ * @param withSecrets  false: of modules' settings only those are shown that are known to be harmless
+ */
+export function effectiveConfig({ options, file, origins }: ResolvedConfig, withSecrets = false): EffectiveConfig {
+  const shown = (path: readonly string[], value: unknown): unknown => {
+    if (withSecrets) return value;
+    return path[0] === "modules" ? maskSetting(path, value) : maskUrls(value);
+  };
+  const paths = [...[...CONFIG_KEYS.values()].map(({ path }) => path), ...modulePaths(options.modules)];
+  const entries = paths.map((path): [string, { value: unknown; origin: string }] => {
+    const name = formatPath(path);
+    return [name, { value: shown(path, valueAt(options, path)), origin: origins.get(name) ?? "default" }];
   });
   return { file, values: Object.fromEntries(entries) };
+}
+
+/**
+ * The configuration in the form of a config file: what `hrmr config --json` prints. `hrmr start --config` of it gives the same configuration.
+ *
+ * @param withSecrets  false: settings of modules that may be a secret are left out. Masked ones would be taken for values by whoever reads the file.
+ * @returns the file, and the names of the settings that are left out: `modules.mail.password`
+ */
+export function configFileOf({ options }: ResolvedConfig, withSecrets: boolean): { config: Options; leftOut: string[] } {
+  const config = structuredClone(options);
+  const leftOut: string[] = [];
+  if (withSecrets) return { config, leftOut };
+  for (const path of modulePaths(config.modules)) {
+    const value = valueAt(config, path);
+    if (path.length < 3 || Bun.deepEquals(maskSetting(path, value), value, true)) continue;
+    delete (valueAt(config, path.slice(0, -1)) as Record<string, unknown>)[path.at(-1) ?? ""];
+    leftOut.push(formatPath(path));
+  }
+  return { config, leftOut };
 }
 
 /** The keys whose values differ: `limits.maxBodyBytes`, `modules.greet.greeting`. */

@@ -1,31 +1,91 @@
 /**
- * What must not be shown of a configuration.
+ * What must not be shown of a configuration: in `hrmr config`, in GET /v1/config, and in messages that quote a value.
  */
-import { isGroup } from "./key-list";
+import { CONFIG_KEYS, MODULE_KEYS } from "./key-list";
+import { MASK, maskUrls } from "./quoted";
 
-const MASK = "***";
-const SECRET_WORDS = new Set(
-  "token tokens secret secrets password passwords passwd passphrase pwd key keys apikey credential credentials".split(" "),
-);
-/** `keyFile` is a path: that may be seen. */
-const PATH_WORDS = new Set(["file", "files", "path", "dir", "folder"]);
-/** The password of a URL: `postgres://user:password@host`. */
-const URL_PASSWORD = /(?<=^[a-z][a-z0-9+.-]*:\/\/[^\s/@:]*:)[^\s/]+(?=@)/i;
+/** Settings of the modules that ship with hrmr. Those that hold a secret, such as `access.tokens`, are not here. */
+export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
+  http: [
+    "root",
+    "index",
+    "notFound",
+    "fallback",
+    "listing",
+    "cacheControl",
+    "cacheBytes",
+    "cacheFileBytes",
+    "compress",
+    "compressMinBytes",
+    "compressMaxBytes",
+  ],
+  access: ["open"],
+};
 
-/** @returns `value` with *** in place of what the names in it, or its own, tell to be a secret */
-export function maskSecrets(name: string, value: unknown): unknown {
-  if (value === null || typeof value === "boolean") return value;
-  if (isSecretName(name)) return MASK;
-  if (Array.isArray(value)) return value.map((item) => maskSecrets("", item));
-  if (isGroup(value)) return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, maskSecrets(key, inner)]));
-  return typeof value === "string" ? value.replace(URL_PASSWORD, MASK) : value;
+/**
+ * What is shown of a module's setting. Nobody but the module's author knows which of its own settings are secret, and names such as `auth` or `dsn` do not
+ * tell. So only those that are known to be harmless are shown: the server's own (`run`, `timeouts`), those of the modules that ship with hrmr, and a value
+ * that is true, false, null or empty.
+ *
+ * @param path  `["modules", NAME, KEY]`, or deeper
+ * @returns `value`, or *** in place of all of it
+ */
+export function maskSetting(path: readonly string[], value: unknown): unknown {
+  const [, module = "", ...rest] = path;
+  const isHarmless = rest.length === 0 || MODULE_KEYS.has(rest.join(".")) || isShipped(module, rest[0] ?? "");
+  return isHarmless || isBlank(value) ? maskUrls(value) : MASK;
 }
 
-/** Whether `apiKey`, `API_KEY` or `db.password` names a secret. */
-export function isSecretName(name: string): boolean {
-  const words = name
-    .replaceAll(/(?<=[a-z0-9])[A-Z]/g, " $&")
-    .toLowerCase()
-    .split(/[^a-z0-9]+/);
-  return words.some((word) => SECRET_WORDS.has(word)) && !PATH_WORDS.has(words.at(-1) ?? "");
+function isShipped(module: string, key: string): boolean {
+  return Object.hasOwn(HARMLESS_SETTINGS, module) && (HARMLESS_SETTINGS[module] ?? []).includes(key);
+}
+
+function isBlank(value: unknown): boolean {
+  if (value === null || typeof value === "boolean" || value === "") return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}
+
+/** Their values may be seen in a line of the config file. */
+const KNOWN_NAMES = new Set([...CONFIG_KEYS.values(), ...MODULE_KEYS.values()].map(({ path }) => path.at(-1)));
+/** A quoted text, which may lack its end; a mark; a word. */
+const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{}[\],:=]|[^\s"'{}[\],:=]+/g;
+
+/**
+ * A line of a config file that could not be read, as its message shows it: keys, marks, and the values of keys that are the server's own. The file was not
+ * understood, so nobody knows which group a line belongs to.
+ *
+ * @returns "" if nothing of it can be shown
+ */
+export function maskLine(line: string): string {
+  const text = line.trim().slice(0, 100);
+  // A table of TOML, which has no value.
+  if (/^\[[\w."-]+\]$/.test(text)) return text;
+  let before = "";
+  let key = "";
+  let isInObject = false;
+  const shown = text.replaceAll(TOKEN, (token, at: number) => {
+    const last = before;
+    before = token;
+    if (/^[{}[\],:=]$/.test(token)) {
+      isInObject ||= token === "{";
+      return token;
+    }
+    const mayBeKey = last === "" || last === "-" || last === "{" || (last === "," && isInObject);
+    const name = token.replaceAll(/["']/g, "");
+    // The = that ends base64 makes no key of it.
+    const isKey = KNOWN_NAMES.has(name) || (/^[\w.$@-]+$/.test(name) && /^\s*(?::|=\s*[^\s=])/.test(text.slice(at + token.length)));
+    if (mayBeKey && isKey) {
+      key = name;
+      return token;
+    }
+    return KNOWN_NAMES.has(key) || (token === "-" && last === "") ? token : MASK;
+  });
+  return /[\w{}[\]]/.test(shown) ? maskUrls(shown) : "";
+}
+
+/** What a parser says, without the words of the file that it quotes. */
+export function maskParserMessage(message: string): string {
+  return message
+    .replaceAll(/"+[^"]*"+/g, (quotedText) => (/\w/.test(quotedText) ? MASK : quotedText))
+    .replaceAll(/(?<=Unexpected )(?!token\b|end\b|EOF\b|identifier\b|string\b|number\b)\S*\w\S*/g, MASK);
 }

@@ -124,7 +124,7 @@ export interface Operations {
   restart(): Promise<RestartReport>;
   /** Starts the binary anew, hands it the listeners, and drains this one once that serves. */
   upgrade(): Promise<RestartReport>;
-  /** The effective configuration with the origin of each value, secrets masked: what `hrmr config --json` prints. */
+  /** The effective configuration with the origin of each value, secrets masked: what `hrmr config --json --origins` prints. */
   config(): unknown;
   /** GET /metrics' body. */
   metrics(): Promise<string>;

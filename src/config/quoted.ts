@@ -1,0 +1,46 @@
+/**
+ * Values in messages: quoted, cut, and without the secrets that a URL may hold.
+ */
+
+/** Stands in place of what is not shown. */
+export const MASK = "***";
+
+/** Parameters of a URL that are hrmr's own: the mode of `unix:///run/x.sock?mode=0660`. */
+const HARMLESS_PARAMETERS = new Set(["mode"]);
+/** User and password of a URL: `postgres://user:password@host`. Up to the last @, since not everybody encodes the @ and / of a password. */
+const USER_INFO = /(?<=\b[a-z][a-z0-9+.-]*:\/\/)[^\s"']+(?=@)/gi;
+/** `?api_key=x`, `&sig=x`, `#access_token=x`. */
+const PARAMETER = /([?&#;])([\w.~%[\]-]+)=([^\s&#;"']+)/g;
+
+/** Characters of a quoted value. */
+const MAX_QUOTED = 60;
+
+/** @returns a copy of `value` without user info and parameters in the URLs of its texts */
+export function maskUrls<Value>(value: Value): Value;
+export function maskUrls(value: unknown): unknown {
+  if (typeof value === "string") return maskUrl(value);
+  if (Array.isArray(value)) return value.map(maskUrls);
+  return isGroup(value) ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, maskUrls(inner)])) : value;
+}
+
+/**
+ * A value as a message quotes it: JSON, cut so that the message stays one line, without secrets of URLs. An object is named only: a message is about one
+ * that is in the wrong place, and it may hold anything.
+ */
+export function quoted(value: unknown): string {
+  if (isGroup(value)) return "an object";
+  const items = Array.isArray(value) ? value.map((item: unknown) => (isGroup(item) ? "an object" : item)) : value;
+  const text = JSON.stringify(maskUrls(items)) ?? String(value);
+  return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED - 3)}...` : text;
+}
+
+function maskUrl(text: string): string {
+  return text
+    .replaceAll(USER_INFO, MASK)
+    .replaceAll(PARAMETER, (all, mark: string, name: string) => (HARMLESS_PARAMETERS.has(name) ? all : `${mark}${name}=${MASK}`));
+}
+
+/** As `isGroup` of the key list, which a command without a configuration need not load. */
+function isGroup(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
