@@ -2,6 +2,8 @@
  * Reading what a request of the control API carries: no more than may be read, and not for ever.
  */
 import { suggest } from "../config/nearest";
+import { GatheredBytes } from "../protocol/http1/gathered";
+import { asBuffer } from "../protocol/message";
 import { Refused, underDeadline } from "./reply";
 
 /** Bytes of a request's body, but for an upload's. */
@@ -46,16 +48,15 @@ export async function readJson(request: Request, keys: readonly string[]): Promi
 export async function readBytes(request: Request, maxBytes: number, tooLarge: Refused, pauseMs = 0): Promise<Buffer> {
   if (Number(request.headers.get("Content-Length") ?? 0) > maxBytes) throw tooLarge;
   if (request.body === null) return Buffer.alloc(0);
-  const pieces: Uint8Array[] = [];
+  const gathered = new GatheredBytes();
   const reader = request.body.getReader();
   const late = new Refused(408, `Nothing of the body came for ${pauseMs / 1000} s.`, "Send it again.");
   try {
-    for (let length = 0; ;) {
+    for (;;) {
       const { done, value } = await (pauseMs === 0 ? reader.read() : underDeadline(reader.read(), pauseMs, late));
-      if (done) return Buffer.concat(pieces);
-      pieces.push(value);
-      length += value.length;
-      if (length > maxBytes) throw tooLarge;
+      if (done) return asBuffer(gathered.take());
+      gathered.add(value);
+      if (gathered.length > maxBytes) throw tooLarge;
     }
   } finally {
     // What has come since is not wanted.

@@ -2,11 +2,18 @@
 import { failureText, PART_BYTES } from "./fetch-messages";
 import { toLatin1, type BodyPart } from "./messages";
 
+/** A part below this is small: what carries it costs more than it. In bytes. */
+const SMALL_BYTES = 1024;
+/** So many small parts in a row go on their way as they come. Behind them, more is collected first. */
+const MAX_SMALL_PARTS = 64;
+const COLLECT_MS = 5;
+
 export class PoolBody {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #credit = 0;
   #isPumping = false;
   #isOver = false;
+  #smallParts = 0;
   /** What was read and is not sent yet. */
   #rest: Uint8Array | null = null;
 
@@ -48,6 +55,7 @@ export class PoolBody {
         this.#rest = part.length > PART_BYTES ? part.subarray(PART_BYTES) : null;
         this.#credit--;
         send({ text: toLatin1(part.subarray(0, PART_BYTES)) });
+        await this.#collectMore(part.length);
       }
     } catch (error) {
       this.#isOver = true;
@@ -55,6 +63,12 @@ export class PoolBody {
     } finally {
       this.#isPumping = false;
     }
+  }
+
+  /** A peer that cuts its body into bytes must not make the thread keep an object for each: while nobody reads, they become one part. */
+  async #collectMore(partBytes: number): Promise<void> {
+    this.#smallParts = partBytes < SMALL_BYTES ? this.#smallParts + 1 : 0;
+    if (this.#smallParts > MAX_SMALL_PARTS) await Bun.sleep(COLLECT_MS);
   }
 
   /** @returns null at the end */

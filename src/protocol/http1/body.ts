@@ -1,6 +1,7 @@
 /**
  * A request's body on its way from the connection to the handler, with the handler's pace carried back to the peer.
  */
+import { GatheredBytes } from "./gathered";
 
 /** What a body asks of the exchange it belongs to. */
 export interface BodySource {
@@ -13,8 +14,6 @@ export interface BodySource {
 /** Bytes held for a handler that does not read yet, above which the peer is no longer read. */
 const HIGH_WATER_BYTES = 65_536;
 
-const EMPTY = new Uint8Array(0);
-
 /**
  * The same bytes as a plain Uint8Array with a buffer of its own, copied unless it has one: a read's buffer also holds what
  * stands behind the body, and a handler may transfer or change what it is given.
@@ -24,31 +23,22 @@ export function ownBytes(part: Uint8Array): Uint8Array<ArrayBuffer> {
   return isOwn ? (part as Uint8Array<ArrayBuffer>) : new Uint8Array(part);
 }
 
-/** One array of several, with a buffer of its own. */
-export function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  let length = 0;
-  for (const part of parts) length += part.length;
-  const joined = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
-}
-
 /** One body. Complete from the start when the read that brought the head brought all of it; else parts are pushed as they come. */
 export class IncomingBody {
   /** Taken by a reader or a stream: `bodyUsed`. */
   isUsed = false;
-  private parts: Uint8Array[] = [];
-  private heldBytes = 0;
+  /** What nobody has taken yet. */
+  private readonly held = new GatheredBytes();
   private isComplete: boolean;
   private failure: unknown = null;
   private collecting: PromiseWithResolvers<Uint8Array> | null = null;
   private readable: ReadableStream<Uint8Array> | null = null;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  /** A reader of the stream waits. */
+  private isPulled = false;
   private isDiscarded = false;
+  /** The bodies of the request's clones, which get what this one gets. */
+  private copies: IncomingBody[] | null = null;
 
   /** @param source  null: `whole` is all of it */
   constructor(
@@ -56,27 +46,22 @@ export class IncomingBody {
     whole: Uint8Array | null = null,
   ) {
     this.isComplete = source === null;
-    if (whole !== null && whole.length > 0) this.hold(whole);
+    if (whole !== null && whole.length > 0) this.held.keep(whole);
   }
 
-  /** A part of the body, in order; kept. */
+  /** A part of the body, in order; kept, or copied. */
   push(part: Uint8Array): void {
-    if (this.isDiscarded || part.length === 0) return;
-    if (this.controller !== null) {
-      this.controller.enqueue(ownBytes(part));
-      if ((this.controller.desiredSize ?? 0) <= 0) this.source?.sated();
-      return;
-    }
-    this.hold(part);
-    if (this.collecting === null && this.heldBytes > HIGH_WATER_BYTES) this.source?.sated();
+    if (part.length === 0) return;
+    this.take(part);
+    if (this.isSated) this.source?.sated();
   }
 
   /** All parts were pushed. */
   complete(): void {
     this.isComplete = true;
-    this.collecting?.resolve(this.takeHeld());
-    this.controller?.close();
-    this.controller = null;
+    this.collecting?.resolve(this.held.take());
+    this.feed();
+    for (const copy of this.copies ?? []) copy.complete();
   }
 
   /** The rest will not come: readers reject with `reason`. */
@@ -85,15 +70,15 @@ export class IncomingBody {
     this.isComplete = true;
     this.failure = reason;
     this.collecting?.reject(reason);
-    this.controller?.error(reason);
-    this.controller = null;
+    this.feed();
+    for (const copy of this.copies ?? []) copy.fail(reason);
   }
 
   /** Nobody will read it: what still comes is dropped. */
   discard(): void {
     this.isDiscarded = true;
-    this.parts = [];
-    this.heldBytes = 0;
+    this.held.clear();
+    for (const copy of this.copies ?? []) copy.discard();
   }
 
   /**
@@ -104,9 +89,9 @@ export class IncomingBody {
    */
   collect(): Uint8Array | Promise<Uint8Array> {
     this.isUsed = true;
-    if (this.readable !== null) return new Response(this.readable).bytes();
+    if (this.readable !== null) return gather(this.readable);
     if (this.failure !== null) return Promise.reject(this.failure);
-    if (this.isComplete) return this.takeHeld();
+    if (this.isComplete) return this.held.take();
     this.collecting = Promise.withResolvers<Uint8Array>();
     this.source?.wanted();
     return this.collecting.promise;
@@ -116,15 +101,24 @@ export class IncomingBody {
   stream(): ReadableStream<Uint8Array> {
     this.readable ??= new ReadableStream<Uint8Array>(
       {
-        start: (controller) => this.startStream(controller),
-        pull: () => this.source?.wanted(),
+        start: (controller) => {
+          this.controller = controller;
+          this.feed();
+        },
+        pull: () => {
+          this.isPulled = true;
+          this.feed();
+          if (!this.isComplete) this.source?.wanted();
+        },
         cancel: () => {
           this.controller = null;
-          this.discard();
+          this.isDiscarded = true;
+          this.held.clear();
           this.source?.wanted();
         },
       },
-      { highWaterMark: HIGH_WATER_BYTES, size: (part) => part?.byteLength ?? 0 },
+      // What nobody has asked for is held here, where small parts become one.
+      { highWaterMark: 0 },
     );
     return this.readable;
   }
@@ -136,37 +130,64 @@ export class IncomingBody {
 
   /** A second body with the same content; both can be read. */
   fork(): IncomingBody {
-    if (this.readable === null && this.isComplete && this.failure === null) {
-      const whole = this.takeHeld();
-      this.hold(whole);
-      return new IncomingBody(null, whole);
+    const copy = new IncomingBody(this.source);
+    const held = this.held.take();
+    if (held.length > 0) {
+      this.held.keep(held);
+      // Whoever reads one of them may change what it gets.
+      copy.held.keep(new Uint8Array(held));
     }
-    const [mine, other] = this.stream().tee();
-    this.readable = mine;
-    const copy = new IncomingBody(null);
-    copy.readable = other;
+    copy.isComplete = this.isComplete;
+    copy.failure = this.failure;
+    if (!this.isComplete) (this.copies ??= []).push(copy);
     return copy;
   }
 
-  private hold(part: Uint8Array): void {
-    this.parts.push(part);
-    this.heldBytes += part.length;
+  /** One of the body and its copies holds as much as it may, and none wants more. */
+  private get isSated(): boolean {
+    const { copies } = this;
+    if (copies === null) return this.isFull;
+    return (this.isFull || copies.some((copy) => copy.isSated)) && !this.isHungry && !copies.some((copy) => copy.isHungry);
   }
 
-  private takeHeld(): Uint8Array {
-    const parts = this.parts;
-    this.parts = [];
-    this.heldBytes = 0;
-    if (parts.length === 1) return parts[0] ?? EMPTY;
-    return parts.length === 0 ? EMPTY : joinBytes(parts);
+  private get isFull(): boolean {
+    return this.collecting === null && this.held.length > HIGH_WATER_BYTES;
   }
 
-  private startStream(controller: ReadableStreamDefaultController<Uint8Array>): void {
-    for (const part of this.parts) controller.enqueue(ownBytes(part));
-    this.parts = [];
-    this.heldBytes = 0;
-    if (this.failure !== null) controller.error(this.failure);
-    else if (this.isComplete) controller.close();
-    else this.controller = controller;
+  private get isHungry(): boolean {
+    return !this.isDiscarded && !this.isFull;
+  }
+
+  private take(part: Uint8Array): void {
+    if (this.copies !== null) for (const copy of this.copies) copy.take(part);
+    if (this.isDiscarded) return;
+    this.held.add(part);
+    this.feed();
+  }
+
+  /** Gives a waiting reader what is held, or the end. */
+  private feed(): void {
+    const { controller } = this;
+    if (controller === null) return;
+    if (this.held.length > 0 && this.failure === null) {
+      if (!this.isPulled) return;
+      this.isPulled = false;
+      controller.enqueue(ownBytes(this.held.take()));
+    }
+    if (!this.isComplete) return;
+    this.controller = null;
+    if (this.failure === null) controller.close();
+    else controller.error(this.failure);
+  }
+}
+
+/** Reads a stream to its end. The standard way keeps each part apart, however small it is. */
+async function gather(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const reader = stream.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+  const gathered = new GatheredBytes();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return gathered.take();
+    gathered.add(value);
   }
 }

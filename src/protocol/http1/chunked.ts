@@ -27,6 +27,8 @@ const DONE = 12;
 
 /** A size of more digits than this would lose precision; the body limit is far below. */
 const MAX_SIZE = 0xff_ffff_ffff;
+/** Zeros in front of a size have no end of themselves. */
+const MAX_SIZE_DIGITS = 16;
 
 /** 1 for the characters of a field's name (RFC 9110 section 5.6.2). */
 const IS_TOKEN = new Uint8Array(256);
@@ -41,6 +43,7 @@ export class ChunkedDecoder {
   private state = SIZE_START;
   /** Of the current chunk: its size while that is read, then what is missing of it. */
   private remaining = 0;
+  private sizeDigits = 0;
   private overheadBytes = 0;
   private trailerName = "";
 
@@ -55,20 +58,23 @@ export class ChunkedDecoder {
   /**
    * Reads on at `from`, to the body's end or that of the bytes.
    *
-   * @param push  gets the decoded parts, views of `bytes`
+   * @param push  gets what these bytes hold of the body, as one part: a view of `bytes` where it is of one chunk. Not called for nothing
    * @returns the offset behind what belongs to the body; -1 if it is malformed, or its extensions and trailers too large
    */
   decode(bytes: Uint8Array, from: number, push: (part: Uint8Array) => void): number {
+    const pieces = new Pieces(bytes);
     let at = from;
     while (at < bytes.length && this.state !== DONE) {
       if (this.state === DATA) {
         const end = Math.min(bytes.length, at + this.remaining);
-        push(bytes.subarray(at, end));
+        pieces.add(at, end);
         this.remaining -= end - at;
         at = end;
         if (this.remaining === 0) this.state = DATA_CR;
       } else if (!this.step(bytes[at++] as number)) return -1;
     }
+    const part = pieces.joined();
+    if (part.length > 0) push(part);
     return at;
   }
 
@@ -76,7 +82,7 @@ export class ChunkedDecoder {
   private step(byte: number): boolean {
     switch (this.state) {
       case SIZE_START:
-        this.remaining = 0;
+        this.remaining = this.sizeDigits = 0;
         this.state = SIZE;
         return this.addDigit(byte);
       case SIZE:
@@ -114,7 +120,7 @@ export class ChunkedDecoder {
   private addDigit(byte: number): boolean {
     const digit = hexValue(byte);
     this.remaining = this.remaining * 16 + digit;
-    return digit >= 0 && this.remaining <= MAX_SIZE;
+    return digit >= 0 && this.remaining <= MAX_SIZE && ++this.sizeDigits <= MAX_SIZE_DIGITS;
   }
 
   private addToName(byte: number): boolean {
@@ -124,6 +130,36 @@ export class ChunkedDecoder {
 
   private addOverhead(): boolean {
     return ++this.overheadBytes <= this.maxOverheadBytes;
+  }
+}
+
+/** What one read holds of a body. A peer may cut it into single bytes: an object for each would cost a hundred times as much. */
+class Pieces {
+  private start = 0;
+  private end = 0;
+  private joint: Uint8Array | null = null;
+  private jointBytes = 0;
+
+  constructor(private readonly bytes: Uint8Array) {}
+
+  add(from: number, to: number): void {
+    if (this.joint !== null) this.append(this.joint, from, to);
+    else if (this.end === 0) [this.start, this.end] = [from, to];
+    else {
+      this.joint = new Uint8Array(this.end - this.start + this.bytes.length - from);
+      this.append(this.joint, this.start, this.end);
+      this.append(this.joint, from, to);
+    }
+  }
+
+  joined(): Uint8Array {
+    return this.joint === null ? this.bytes.subarray(this.start, this.end) : this.joint.subarray(0, this.jointBytes);
+  }
+
+  private append(joint: Uint8Array, from: number, to: number): void {
+    if (to - from === 1) joint[this.jointBytes] = this.bytes[from] as number;
+    else joint.set(this.bytes.subarray(from, to), this.jointBytes);
+    this.jointBytes += to - from;
   }
 }
 

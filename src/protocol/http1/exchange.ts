@@ -10,8 +10,9 @@ import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Protocol, Wire } from "../wire";
 import { answer, CLOSE, KEEP, noResponse } from "./answer";
+import { HeldBytes } from "../held";
 import { asBuffer } from "../message";
-import { type BodySource, IncomingBody, joinBytes } from "./body";
+import { type BodySource, IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
 import type { RequestParser } from "./parser";
@@ -24,6 +25,7 @@ import { ReplyStream } from "./stream";
 const MAX_HELD_BYTES = 65_536;
 /** So much of a body must come within bodyMs, or its end. */
 const MIN_PROGRESS_BYTES = 1024;
+const NOTHING = new Uint8Array(0);
 
 export class Exchange implements Protocol, InFlight, BodySource {
   readonly speaks = "http1";
@@ -46,8 +48,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private awaitsContinue = false;
   /** Read no further, since the handler has more than it takes. */
   private isSated = false;
-  private held: Uint8Array[] = [];
-  private heldBytes = 0;
+  /** Requests behind this one. One buffer: a peer may send them byte by byte. */
+  private held: HeldBytes | null = null;
 
   private route: BoundRoute | null = null;
   private request: LightRequest | null = null;
@@ -276,9 +278,9 @@ export class Exchange implements Protocol, InFlight, BodySource {
   /** Takes what came behind the request in the read that completed it. */
   hold(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    this.held.push(bytes);
-    this.heldBytes += bytes.length;
-    if (this.heldBytes > MAX_HELD_BYTES) this.wire.pause();
+    if (this.held === null) this.held = new HeldBytes(bytes);
+    else this.held.append(bytes);
+    if (this.held.length > MAX_HELD_BYTES) this.wire.pause();
   }
 
   // ---- answering ----
@@ -347,9 +349,9 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.releaseParser();
     this.leave();
     const { held } = this;
-    this.held = [];
+    this.held = null;
     this.wire.resume();
-    next.hold(joinBytes(held));
+    next.hold(held === null ? NOTHING : held.view());
   }
 
   private async pump(stream: ReplyStream): Promise<void> {
@@ -414,8 +416,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.leave();
     const { wire, held } = this;
     if (!isReleased) return wire.finish();
-    this.held = [];
-    wire.release(held.length === 1 && held[0] !== undefined ? held[0] : joinBytes(held));
+    this.held = null;
+    wire.release(held === null ? NOTHING : held.view());
   }
 
   // ---- failing ----
@@ -452,7 +454,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.isOver = true;
     this.time();
     this.releaseParser();
-    this.held = [];
+    this.held = null;
     this.inGraph(() => {
       this.body?.fail(reason);
       this.stream?.cancel(reason);

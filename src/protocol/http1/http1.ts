@@ -7,7 +7,7 @@
 import type { Wire } from "../wire";
 import { answer, CLOSE, KEEP, type Verdict } from "./answer";
 import { asBuffer } from "../message";
-import { IncomingBody, joinBytes } from "./body";
+import { IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
 import { readPlainGet } from "./fast";
@@ -64,12 +64,11 @@ function beginCounted(wire: Wire, head: RequestHead, bytes: Buffer, from: number
 function beginChunked(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {
   const { limits } = wire.dispatch;
   const decoder = new ChunkedDecoder(limits.maxHeaderBytes);
-  const parts: Uint8Array[] = [];
-  const end = decoder.decode(bytes, from, (part) => parts.push(part));
+  let whole = bytes.subarray(0, 0) as Uint8Array;
+  const end = decoder.decode(bytes, from, (part) => void (whole = part));
   if (end < 0) return refused(wire, MALFORMED, head, bytes);
   // Most chunked bodies take several reads; the exchange decodes them from their start.
   if (!decoder.isComplete) return awaitBody(wire, head, bytes, from);
-  const whole = joinBytes(parts);
   if (whole.length > limits.maxBodyBytes) return refused(wire, BODY_TOO_LARGE, head, bytes);
   return conclude(wire, answer(wire, head, new IncomingBody(null, whole), null), bytes, end);
 }
