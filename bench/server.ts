@@ -66,7 +66,7 @@ async function newestSource(): Promise<number> {
 
 const running = new Set<Started>();
 
-/** Starts a program and resolves once it says `listening on ...:PORT`; fails with its output otherwise. */
+/** Starts a program and resolves once it says where it listens, `http://127.0.0.1:PORT/` or `listening on ...:PORT`; fails with its output otherwise. */
 export async function startProcess(name: string, argv: string[], cwd: string): Promise<Started> {
   const startedAt = performance.now();
   const child = Bun.spawn(argv, { cwd, env: environment(), stdin: "ignore", stdout: "pipe", stderr: "pipe" });
@@ -76,7 +76,7 @@ export async function startProcess(name: string, argv: string[], cwd: string): P
     for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
       // hrmr logs a line a reload: only the end is of interest.
       text = (text + piece).slice(-20_000);
-      const port = /listening on \S+?:(\d+)\b/.exec(text)?.[1];
+      const port = /(?:listening on |^hrmr \S+ {2})\S+?:(\d+)\b/m.exec(text)?.[1];
       if (port !== undefined) listening.resolve(Number(port));
     }
   };

@@ -119,9 +119,9 @@ test.skipIf(!mayUnshare)(`modules are compiled without compiler and headers${may
     let text = "";
     for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
       text += piece;
-      if (/listening on \S+:\d+/.test(text)) break;
+      if (/http:\S+:\d+\//.test(text)) break;
     }
-    expect(await ask(Number(/listening on \S+:(\d+)/.exec(text)?.[1]), "ROOT 2\n")).toBe("1.414\n");
+    expect(await ask(Number(/http:\S+:(\d+)\//.exec(text)?.[1]), "ROOT 2\n")).toBe("1.414\n");
   } finally {
     child.kill();
     await child.exited;

@@ -31,7 +31,7 @@ describe("hrmr start", () => {
     try {
       const [line] = server.output().split("\n");
       expect(line).toMatch(
-        new RegExp(`^hrmr ${version}  listening on tcp://127\\.0\\.0\\.1:${server.port}   \\d+ modules?, \\d+ routes?, ready in \\d+ ms$`),
+        new RegExp(`^hrmr ${version}  http://127\\.0\\.0\\.1:${server.port}/   \\d+ modules?, \\d+ routes?, ready in \\d+ ms$`),
       );
       expect((await runProgram(["send", `127.0.0.1:${server.port}`, "PING"])).stdout).toBe("PONG\n");
     } finally {

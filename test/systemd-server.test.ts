@@ -7,7 +7,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeDescriptor } from "../src/supervise/activation";
-import { program, runProgram, startProgram } from "./support/program";
+import { listenersIn, program, runProgram, startProgram } from "./support/program";
 import { noLibc, openDescriptor, openNotifySocket } from "./support/systemd-fixture";
 import { until } from "./support/until";
 
@@ -119,7 +119,7 @@ describe.skipIf(noLibc !== null)(`inherited listeners${noLibc === null ? "" : ` 
       if (done) throw new Error(`The server ended with ${await child.exited}: ${output}`);
       output += value;
     }
-    return [...output.matchAll(/listening on (\S+)/g)].map((match) => match[1]);
+    return listenersIn(output);
   }
 
   const open = (kind: Parameters<typeof openDescriptor>[0]) => {

@@ -57,7 +57,7 @@ export class SoakServer {
 
   /** Of a listener, as the server told it. */
   portOf(transport: "tcp" | "udp"): number {
-    return Number(new RegExp(`listening on ${transport}://[^:]+:(\\d+)`).exec(this.#listening)?.[1]);
+    return Number(new RegExp(` ${transport === "tcp" ? "http" : transport}://[^:]+:(\\d+)`).exec(this.#listening)?.[1]);
   }
 
   async status(): Promise<ServerStatus> {
@@ -112,8 +112,8 @@ export class SoakServer {
 
   #note(line: string): void {
     if (line.trim() === "") return;
-    const told = /listening on|ready in|^WARNING|certificate/.test(line) ? { level: "start", msg: line } : parseLine(line);
-    if (/listening on/.test(line)) this.#listening += `${line}\n`;
+    const told = /^(?:hrmr \S+| +) {2}\w+:\/\/|ready in|^WARNING|certificate/.test(line) ? { level: "start", msg: line } : parseLine(line);
+    if (/^(?:hrmr \S+| +) {2}\w+:\/\//.test(line)) this.#listening += `${line}\n`;
     this.log.levels.set(told.level, (this.log.levels.get(told.level) ?? 0) + 1);
     if (/^process \d+ \(pid \d+\) ended: /.test(told.msg)) this.log.deaths++;
     const isStrange = told.level === "strange" || (told.level === "error" && !this.#expected.some((pattern) => pattern.test(told.msg)));

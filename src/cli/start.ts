@@ -78,12 +78,18 @@ function failureOf(error: unknown): { message: string; hint: string; code: strin
   };
 }
 
-/** `hrmr 1.0.0  listening on tcp://127.0.0.1:8080   4 modules, 9 routes, ready in 41 ms`: a line a listener, the rest on the last, then notes. */
+/** `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: a line a listener, the rest on the last, then notes. */
 function summarize({ listening, modules, routes, notes }: StartSummary, readyMs: number): string {
   const name = `hrmr ${VERSION}`;
-  const lines = listening.map((url, at) => `${at === 0 ? name : " ".repeat(name.length)}  listening on ${url}`);
+  const lines = listening.map((url, at) => `${at === 0 ? name : " ".repeat(name.length)}  ${webUrl(url)}`);
   lines.push(`${lines.pop() ?? name}   ${plural(modules, "module")}, ${plural(routes, "route")}, ready in ${Math.round(readyMs)} ms`);
   return [...lines, ...notes].join("\n");
+}
+
+/** A listener as a URL that a browser takes: a TCP port speaks HTTP too. */
+function webUrl(url: string): string {
+  const scheme = { "tcp:": "http:", "tls:": "https:" }[url.slice(0, 4)];
+  return scheme === undefined ? url : `${scheme}${url.slice(4)}/`;
 }
 
 function plural(count: number, noun: string): string {

@@ -54,7 +54,7 @@ async function start(folder: string, modulesDir: string, config: object, args: r
   const gather = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> => {
     for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
       output += piece;
-      const port = /listening on tcp:\/\/[^\n]*:(\d+)[\s\S]*ready in/.exec(output)?.[1];
+      const port = /^hrmr \S+ {2}http:\/\/[^\n]*:(\d+)\/[\s\S]*ready in/m.exec(output)?.[1];
       if (port !== undefined) ready.resolve(Number(port));
     }
   };

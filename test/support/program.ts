@@ -132,12 +132,12 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
 
   try {
     // The summary is on the line of the last listener.
-    await waitFor(/listening on .*ready in [\d.]+ ms\b/);
+    await waitFor(/^(?:hrmr \S+| +) {2}\S+:\/\/.*ready in [\d.]+ ms\b/m);
   } catch (error) {
     await stop();
     throw error;
   }
-  const listening = [...text.matchAll(/listening on (\S+)/g)].map((match) => match[1] ?? "");
+  const listening = listenersIn(text);
   const port = listening.map((url) => /^tcp:\/\/.*:(\d+)$/.exec(url)?.[1]).find((digits) => digits !== undefined);
   return {
     pid: child.pid,
@@ -149,6 +149,12 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
     exited,
     stop,
   };
+}
+
+/** The listeners that a start has told of, as `listen` of hrmr.json names them: `tcp://127.0.0.1:8080` for `http://127.0.0.1:8080/`. */
+export function listenersIn(output: string): string[] {
+  const urls = [...output.matchAll(/^(?:hrmr \S+| +) {2}(\w+:\/\/\S+?)\/?(?=\s|$)/gm)].map((match) => match[1] ?? "");
+  return urls.map((url) => url.replace(/^http:/, "tcp:").replace(/^https:/, "tls:"));
 }
 
 function childEnvironment(added: Record<string, string> = {}): Record<string, string> {
