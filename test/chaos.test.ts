@@ -12,4 +12,4 @@ test("random operations and kills under load: what runs is what was acknowledged
   expect(load.wrong).toEqual([]);
   expect([...operations.values()].reduce((sum, { count }) => sum + count, 0)).toBe(OPERATIONS);
   expect(load.answered).toBeGreaterThan(OPERATIONS);
-}, 60_000);
+});

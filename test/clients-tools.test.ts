@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { program } from "./support/program";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { UNTIL_MS } from "./support/until";
 
 const ROOT = resolve(import.meta.dir, "..");
 const example = (name: string) => readFileSync(join(ROOT, "examples", name), "utf8");
@@ -24,7 +25,7 @@ async function run(command: string[], stdin: string | null, hub: Hub): Promise<{
     stdin: stdin === null ? "ignore" : new Blob([stdin]),
     stdout: "pipe",
     stderr: "pipe",
-    timeout: 10_000,
+    timeout: UNTIL_MS,
   });
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { out: out + err, code: await child.exited };

@@ -3,10 +3,10 @@ import { describe, expect, test } from "bun:test";
 import { join, resolve } from "node:path";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
+import { UNTIL_MS } from "./support/until";
 
 const SCRIPT = resolve(import.meta.dir, "support", "undici.mjs");
 const NODE = Bun.which("node");
-const DEADLINE_MS = 15_000;
 
 const APP = moduleSource(`{
   routes: {
@@ -30,7 +30,7 @@ const version = (name: string) => APP.replaceAll("VERSION", name);
 /** Runs a scene of undici.mjs. `answer` is called for each of its questions before it goes on. @returns what the scene saw */
 async function scene(hub: Hub, name: string, url: string, answer: (question: string) => Promise<void> = noQuestion): Promise<unknown> {
   const command = [NODE ?? "node", SCRIPT, name, url, join(hub.dir, "cert.pem")];
-  const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: DEADLINE_MS });
+  const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: UNTIL_MS });
   const errors = child.stderr.text();
   try {
     let rest = "";

@@ -5,6 +5,7 @@ import type { LeakSnapshot } from "../src/observe/snapshot";
 import { conductLines } from "../src/cli/conduct-lines";
 import { STATUS } from "./support/control-fixture";
 import { type Hub, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 /** Changes what is loaded with each number, so that each is another version. */
 const numbered = (number: number, code: string, definition: string): string =>
@@ -32,11 +33,10 @@ async function leaked(hub: Hub): Promise<readonly LeakSnapshot[]> {
 
 /** Waits until a version that cannot be freed is known to be one: whatever was disposed before it has been looked at as often. */
 async function leaksOnceKnown(hub: Hub, module: string, generation: number): Promise<readonly LeakSnapshot[]> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await Bun.sleep(50)) {
+  return await until(`${module} v${generation} is told`, async () => {
     const found = await leaked(hub);
-    if (found.some((leak) => leak.module === module && leak.generation === generation)) return found;
-  }
-  throw new Error(`${module} v${generation} was not told within 10 s`);
+    return found.some((leak) => leak.module === module && leak.generation === generation) ? found : null;
+  });
 }
 
 const LEAVING: [string, string, RegExp][] = [
@@ -154,8 +154,7 @@ test("a version that is let go of later is no longer told", () =>
     await leaksOnceKnown(hub, "marker", 1);
     const forgets = numbered(3, "", `{ async setup({ shared }) { await shared.global.close("kept"); }, routes: { "FORGET": () => "" } }`);
     await reload(hub, { marker: forgets });
-    for (const deadline = Date.now() + 10_000; (await leaked(hub)).length > 0; await Bun.sleep(50))
-      expect(Date.now()).toBeLessThan(deadline);
+    await until("no version is told any more", async () => (await leaked(hub)).length === 0);
   }));
 
 test("a global that holds a function of a version is what is named", () =>

@@ -56,7 +56,8 @@ describe("a quarantine", () => {
     expect(new Set(crash(50, specOf({ maxCrashes: 0 }, 2)))).toEqual(new Set([false]));
     const short = specOf({ maxCrashes: 2, crashWindowMs: 1 }, 3);
     expect(crash(1, short)).toEqual([false]);
-    await Bun.sleep(3);
+    const crashedAt = Date.now();
+    await until("the window has passed", () => Date.now() > crashedAt + 2);
     expect(crash(1, short)).toEqual([false]);
     quarantine.close();
   });
@@ -69,7 +70,7 @@ describe("a quarantine", () => {
     expect(crash(1)).toEqual([true]);
     await until("the next try is known", () => quarantine.facts(1)?.nextTryAtMs != null);
     const waitMs = (quarantine.facts(1)?.nextTryAtMs ?? 0) - Date.now();
-    expect(waitMs).toBeGreaterThan(20);
+    // The first wait is 20 ms, the second 40: what is left of it lies between them only if nothing holds this test up.
     expect(waitMs).toBeLessThanOrEqual(40);
     await until("a second try", () => events.filter((event) => event === "try 1").length === 2);
     quarantine.close();
@@ -100,7 +101,8 @@ describe("a quarantine", () => {
     expect(quarantine.facts(1)).toMatchObject({ nextTryAtMs: null });
     quarantine.forget(1);
     answer.resolve(true);
-    await Bun.sleep(50);
+    // What the answer sets going is a chain of promises: it has run when the event loop turns.
+    await new Promise((resolve) => setImmediate(resolve));
     expect(events).toEqual(["began 1"]);
     expect(quarantine.isEmpty).toBe(true);
   });
@@ -127,7 +129,7 @@ test("a module that ends the pool's threads again and again gets no more calls, 
     await until("it is tried again", () => f.pool.quarantineOf(bad) === null);
     expect(await f.text(bad, "ok")).toBe("fine");
   });
-}, 20_000);
+});
 
 test("a thread that is lost while calls of two modules have begun on it is put down to the one whose handler holds it", async () => {
   await withPool({ threads: 1 }, async (f) => {
@@ -142,7 +144,7 @@ test("a thread that is lost while calls of two modules have begun on it is put d
     expect(f.pool.quarantineOf(bad)).not.toBeNull();
     expect(f.pool.quarantineOf(good)).toBeNull();
   });
-}, 20_000);
+});
 
 describe("a module in a process", () => {
   const source = (version: string, more = ""): string =>

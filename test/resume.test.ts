@@ -13,73 +13,65 @@ const BROKEN = "export default {";
 describe.each([1, 2])("with %d processes", (processes) => {
   const args = ["--processes", String(processes), "--resume"];
 
-  test(
-    "what served when the server was killed serves again, with its numbers, though every file is broken by then",
-    () =>
-      withProject(
-        {
-          [GREET]: pong("1"),
-          "modules/who.ts": whoModule(1),
-          "modules/gone.ts": pong("x").replace("PING", "GONE").replace("/ping", "/gone"),
-        },
-        async (project) => {
-          const hub = await project.start(...args);
-          hub.write(GREET, pong("2"));
-          expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v2");
-          hub.write(GREET, BROKEN);
-          hub.write("modules/who.ts", BROKEN);
-          hub.remove("modules/gone.ts");
-          hub.write("modules/new.ts", pong("new").replace("PING", "NEW").replace("/ping", "/new"));
-          await project.kill();
-
-          const again = await project.start(...args);
-          expect(again.program.output()).not.toContain("error");
-          expect(await again.ask("PING\n")).toBe("2\n");
-          expect(await again.ask("GONE\n")).toBe("x\n");
-          expect(await again.ask("NEW\n")).toStartWith("ERR no module is bound");
-          for (const client of (await connectToEach(again, await servingPids(again))).values())
-            expect((await askWho(client)).version).toBe(1);
-          const { modules } = await again.status();
-          expect(modules.map(({ name, state, generation }) => `${name} ${state} v${generation}`).sort()).toEqual([
-            "gone serving v1",
-            "greet serving v2",
-            "http serving v1",
-            "who serving v1",
-          ]);
-          expect(await historyOf(again.dir, "greet")).toEqual(["v1 disk good", "v2 disk probation, live"]);
-
-          const verdict = await again.ask("RELOAD\n");
-          expect(verdict).toStartWith("ERR");
-          expect(verdict).toMatch(/gone unloaded[\s\S]*greet was not loaded[\s\S]*who was not loaded/);
-          expect(await again.ask("PING\n")).toBe("2\n");
-          again.write(GREET, pong("3"));
-          again.write("modules/who.ts", whoModule(2));
-          expect(await again.ask("RELOAD\n")).toMatch(/^OK[\s\S]*greet v3 \(was v2\)/);
-        },
-      ),
-    30_000,
-  );
-
-  test(
-    "what was rolled back from stays out, with --resume and without",
-    () =>
-      withProject({ [GREET]: pong("1") }, async (project) => {
-        const hub = await project.start("--processes", String(processes));
+  test("what served when the server was killed serves again, with its numbers, though every file is broken by then", () =>
+    withProject(
+      {
+        [GREET]: pong("1"),
+        "modules/who.ts": whoModule(1),
+        "modules/gone.ts": pong("x").replace("PING", "GONE").replace("/ping", "/gone"),
+      },
+      async (project) => {
+        const hub = await project.start(...args);
         hub.write(GREET, pong("2"));
-        await hub.ask("RELOAD\n");
-        expect((await rollback(hub.dir, "greet")).exitCode).toBe(0);
-        for (const more of [["--resume"], []]) {
-          await project.kill();
-          const again = await project.start("--processes", String(processes), ...more);
-          expect(await again.ask("PING\n")).toBe("1\n");
-          expect(await again.ask("RELOAD\n")).toContain("held back: rolled back from v2");
-          expect(await historyOf(again.dir, "greet")).toEqual(["v1 disk good", "v2 disk rolled back", "v3 rollback of v1 good, live"]);
-        }
-        project.hub.write(GREET, pong("3"));
-        expect(await project.hub.ask("RELOAD\n")).toStartWith("OK greet v4 (was v3)");
-      }),
-    30_000,
-  );
+        expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v2");
+        hub.write(GREET, BROKEN);
+        hub.write("modules/who.ts", BROKEN);
+        hub.remove("modules/gone.ts");
+        hub.write("modules/new.ts", pong("new").replace("PING", "NEW").replace("/ping", "/new"));
+        await project.kill();
+
+        const again = await project.start(...args);
+        expect(again.program.output()).not.toContain("error");
+        expect(await again.ask("PING\n")).toBe("2\n");
+        expect(await again.ask("GONE\n")).toBe("x\n");
+        expect(await again.ask("NEW\n")).toStartWith("ERR no module is bound");
+        for (const client of (await connectToEach(again, await servingPids(again))).values())
+          expect((await askWho(client)).version).toBe(1);
+        const { modules } = await again.status();
+        expect(modules.map(({ name, state, generation }) => `${name} ${state} v${generation}`).sort()).toEqual([
+          "gone serving v1",
+          "greet serving v2",
+          "http serving v1",
+          "who serving v1",
+        ]);
+        expect(await historyOf(again.dir, "greet")).toEqual(["v1 disk good", "v2 disk probation, live"]);
+
+        const verdict = await again.ask("RELOAD\n");
+        expect(verdict).toStartWith("ERR");
+        expect(verdict).toMatch(/gone unloaded[\s\S]*greet was not loaded[\s\S]*who was not loaded/);
+        expect(await again.ask("PING\n")).toBe("2\n");
+        again.write(GREET, pong("3"));
+        again.write("modules/who.ts", whoModule(2));
+        expect(await again.ask("RELOAD\n")).toMatch(/^OK[\s\S]*greet v3 \(was v2\)/);
+      },
+    ));
+
+  test("what was rolled back from stays out, with --resume and without", () =>
+    withProject({ [GREET]: pong("1") }, async (project) => {
+      const hub = await project.start("--processes", String(processes));
+      hub.write(GREET, pong("2"));
+      await hub.ask("RELOAD\n");
+      expect((await rollback(hub.dir, "greet")).exitCode).toBe(0);
+      for (const more of [["--resume"], []]) {
+        await project.kill();
+        const again = await project.start("--processes", String(processes), ...more);
+        expect(await again.ask("PING\n")).toBe("1\n");
+        expect(await again.ask("RELOAD\n")).toContain("held back: rolled back from v2");
+        expect(await historyOf(again.dir, "greet")).toEqual(["v1 disk good", "v2 disk rolled back", "v3 rollback of v1 good, live"]);
+      }
+      project.hub.write(GREET, pong("3"));
+      expect(await project.hub.ask("RELOAD\n")).toStartWith("OK greet v4 (was v3)");
+    }));
 });
 
 test("without --resume the files count, and --resume says so where there is nothing to resume", () =>

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { SharedStore } from "../src/module/shared";
 import { type Hub, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 /** A module of its own for each number. */
 const versionOf = (number: number, definition: string, code = ""): string =>
@@ -78,10 +79,7 @@ test("a server and a timer that are opened so outlive their version", () =>
     expect(await reload(hub, "server", serving(2))).not.toContain(" left ");
     expect(await hub.ask("PORT")).toBe(port);
     const ticks = Number(await (await fetch(`http://127.0.0.1:${port}`)).text());
-    for (const deadline = Date.now() + 5000; Date.now() < deadline; await Bun.sleep(10)) {
-      if (Number(await (await fetch(`http://127.0.0.1:${port}`)).text()) > ticks + 2) return;
-    }
-    throw new Error("the timer has stopped");
+    await until("the timer goes on", async () => Number(await (await fetch(`http://127.0.0.1:${port}`)).text()) > ticks + 2);
   }));
 
 function serving(number: number): string {
