@@ -83,6 +83,8 @@ const accepted: Record<string, Case> = {
     status: 200,
     reply: (reply) => expect(Number(reply.headers["content-length"])).toBeGreaterThan(40),
   },
+  "HTTP/1.2": { request: `GET /x HTTP/1.2\r\n${HOST}\r\n`, status: 200, echo: { method: "GET", ...url("/x") } },
+  "HTTP/1.9 with a body": { request: `POST / HTTP/1.9\r\n${HOST}Content-Length: 2\r\n\r\nhi`, status: 200, echo: { body: "hi" } },
   DELETE: { request: `DELETE / HTTP/1.1\r\n${HOST}\r\n`, status: 200, echo: { method: "DELETE" } },
   "M-SEARCH": { request: `M-SEARCH / HTTP/1.1\r\n${HOST}\r\n`, status: 200, echo: { method: "M-SEARCH" } },
   "a body with its length": { request: post("Content-Length: 5\r\n", "hello"), status: 200, echo: { method: "POST", body: "hello" } },
@@ -134,9 +136,9 @@ const refused: Record<string, Case> = {
   "a Host with a port beyond 65535": { request: get("Host: a.test:65536\r\n"), status: 400 },
   "a Host with an open bracket": { request: get("Host: [::1\r\n"), status: 400 },
   "a Host that is no IPv4 address": { request: get("Host: 999.999.999.999\r\n"), status: 400 },
-  "a lower-case method": { request: `get / HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
-  "a method with one small letter": { request: `GeT / HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
-  "an unknown method": { request: `FOO / HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
+  "a lower-case method": { request: `get / HTTP/1.1\r\n${HOST}\r\n`, status: 501 },
+  "a method with one small letter": { request: `GeT / HTTP/1.1\r\n${HOST}\r\n`, status: 501 },
+  "an unknown method": { request: `FOO / HTTP/1.1\r\n${HOST}\r\n`, status: 501 },
   "a space before the method": { request: ` GET / HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
   "two spaces before the target": { request: `GET  / HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
   "two spaces behind the target": { request: `GET /  HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
@@ -155,7 +157,7 @@ const refused: Record<string, Case> = {
   CONNECT: { request: `CONNECT a.test:443 HTTP/1.1\r\n${HOST}\r\n`, status: 501 },
   "no version": { request: "GET /\r\n", status: 400 },
   "HTTP/0.9": { request: `GET / HTTP/0.9\r\n${HOST}\r\n`, status: 505 },
-  "HTTP/1.2": { request: `GET / HTTP/1.2\r\n${HOST}\r\n`, status: 505 },
+  "an unknown method with digits": { request: `F00! / HTTP/1.1\r\n${HOST}\r\n`, status: 501 },
   "HTTP/2.0": { request: `GET / HTTP/2.0\r\n${HOST}\r\n`, status: 505 },
   "HTTP/2's preface": { request: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", status: 505 },
   "HTTP/1.10": { request: `GET / HTTP/1.10\r\n${HOST}\r\n`, status: 400 },
@@ -285,6 +287,31 @@ for (const mayBeFast of [true, false]) {
     });
   }
 }
+
+test("a target with a high byte is told what to do about it, by both readers", async () => {
+  for (const mayBeFast of [true, false]) {
+    const server = start(mayBeFast);
+    try {
+      const [reply] = await talk(server.port, `GET /caf\xc3\xa9 HTTP/1.1\r\n${HOST}\r\n`);
+      expect(reply?.body).toBe("The request target holds bytes over 0x7f. Percent-encode them.\n");
+    } finally {
+      server.stop();
+    }
+  }
+});
+
+test("a head of HTTP/1.2 of exactly the limit is answered, and one byte more is refused", async () => {
+  const server = start(true);
+  try {
+    for (const pieceBytes of [1_000_000, 4000]) {
+      const head = headOf(8192).replace("HTTP/1.1", "HTTP/1.2");
+      expect((await talk(server.port, head + LAST, pieceBytes)).map((one) => one.status)).toEqual([200, 200]);
+      expect((await talk(server.port, headOf(8193).replace("HTTP/1.1", "HTTP/1.2"), pieceBytes)).map((one) => one.status)).toEqual([431]);
+    }
+  } finally {
+    server.stop();
+  }
+});
 
 test("a head of exactly the limit is answered, by both readers", async () => {
   for (const mayBeFast of [true, false]) {

@@ -217,10 +217,11 @@ describe("limits.maxPrefixBytes", () => {
       await proveLife(hub);
     }));
 
-  test("a request whose method nobody knows must show that it is one within them", () =>
+  test("a request is one whatever its method, however long its target", () =>
     withHub(limited({ maxPrefixBytes: 64 }), [], async (hub) => {
       expect(await hub.ask("PROPFIND /page HTTP/1.1\r\nHost: a\r\n\r\n")).toStartWith("HTTP/1.1 ");
-      expect(await hub.ask(`PROPFIND /${"a".repeat(80)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toStartWith("ERR no module");
+      expect(await hub.ask(`PROPFIND /${"a".repeat(80)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toStartWith("HTTP/1.1 ");
+      expect(await hub.ask(`PLAY /${"a".repeat(80)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toStartWith("HTTP/1.1 501 ");
       expect(await hub.ask(`GET /page?${"a".repeat(800)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).toStartWith("HTTP/1.1 200");
     }));
 

@@ -1,7 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import { escapeBytes, noModuleError } from "../src/router/escape";
 import { NEED_MORE, NO_MATCH } from "../src/router/match";
-import { looksLikeHttp, looksLikeTls, mayBecomeMethod } from "../src/router/sniff";
+import {
+  beginsWithMethod,
+  HTTP,
+  LINE_PENDING,
+  looksLikeField,
+  looksLikeTls,
+  mayBecomeAnyMethod,
+  mayBecomeMethod,
+  NOT_HTTP,
+  type Opening,
+  readOpening,
+  UNDECIDED,
+} from "../src/router/sniff";
 import { PrefixTrie } from "../src/router/trie";
 import { bytesOf, forSeeds, type Random } from "./support/random";
 
@@ -139,63 +151,100 @@ describe("the prefix trie", () => {
   });
 });
 
-describe("what looks like HTTP", () => {
-  const HTTP = [
-    ..."GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split(" ").map((method) => `${method} /`),
-    "GET \n",
-    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "get / HTTP/1.1\r\n",
-    "PROPFIND /dav HTTP/1.1",
-    "\x00\xffHTTP/",
-    `${"x".repeat(8187)}HTTP/`,
-  ];
-  const NOT_HTTP = [
-    "PING\n",
-    "GETS\n",
-    "GET\n",
-    "GET\t/\n",
-    "HTTP\n/",
-    "http/1.1\n",
-    "PING\nGET / HTTP/1.1\n",
-    `${"x".repeat(8188)}HTTP/`,
-    "\n",
-  ];
+describe("the opening of a message", () => {
+  const OPENINGS: Record<string, Opening> = {
+    "GET / HTTP/1.1\r\n": HTTP,
+    "STATUS / HTTP/1.1\r\n": HTTP,
+    "STATUS / HTTP/1.1\n": HTTP,
+    "SAY /a b c HTTP/1.0\r\nHost: x": HTTP,
+    "say http://x/ HTTP/1.1\r\n": HTTP,
+    "SAY x-1+a.b:c HTTP/9.9\n": HTTP,
+    "SAY * HTTP/1.1\r\n": HTTP,
+    "SAY  \t/ HTTP/1.1 \r\n": HTTP,
+    "!#$%&'*+-.^_`|~0 / HTTP/1.1\r\n": HTTP,
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": HTTP,
+    "CONNECT a:1 HTTP/1.1\r\n": HTTP,
+    "CONNECT no target HTTP/\n": HTTP,
+    "GET x HTTP/": HTTP,
+    "GET x HTTP/ y\n": HTTP,
+    "GET / HTTP/1.1": HTTP,
+    "SAY I like HTTP/2\n": NOT_HTTP,
+    "SAY HTTP/1.1\n": NOT_HTTP,
+    "SAY x HTTP/1.1\n": NOT_HTTP,
+    "SAY : HTTP/1.1\n": NOT_HTTP,
+    "SAY ?q HTTP/1.1\n": NOT_HTTP,
+    "SAY / HTTP/1.11\n": NOT_HTTP,
+    "SAY / HTTP/1\n": NOT_HTTP,
+    "SAY / HTTP/11.1\n": NOT_HTTP,
+    "SAY /HTTP/1.1\n": NOT_HTTP,
+    "SAY / http/1.1\n": NOT_HTTP,
+    "SAY /x\nSAY / HTTP/1.1\n": NOT_HTTP,
+    "GET x\n HTTP/1.1": NOT_HTTP,
+    "GET HTTP/1.1\n": HTTP,
+    "PING\n": NOT_HTTP,
+    "PING\r\nGET / HTTP/1.1\r\n": NOT_HTTP,
+    "*2\r\n$4\r\n": NOT_HTTP,
+    '{"jsonrpc": "2.0"}\n': NOT_HTTP,
+    " / HTTP/1.1\n": NOT_HTTP,
+    "\x16\x03\x01": NOT_HTTP,
+    "SAY\t/ HTTP/1.1\n": NOT_HTTP,
+    "SAY (": NOT_HTTP,
+    "SAY hello there": NOT_HTTP,
+    "SAY /": LINE_PENDING,
+    "SAY / HTTP/1.1": LINE_PENDING,
+    "SAY / HTTP/1.1\r": LINE_PENDING,
+    "SAY *": LINE_PENDING,
+    "SAY a:": LINE_PENDING,
+    "CONNECT ": LINE_PENDING,
+    "CONNECT x y": LINE_PENDING,
+    "GET ": LINE_PENDING,
+    "GET /x": LINE_PENDING,
+    "": UNDECIDED,
+    PING: UNDECIDED,
+    "SAY ": UNDECIDED,
+    "SAY hello": UNDECIDED,
+    "GET hello there": UNDECIDED,
+  };
 
-  test.each(HTTP)("%j does", (text) => {
-    expect(looksLikeHttp(bytesOf(text), 0, false)).toBe(true);
-    expect(looksLikeHttp(bytesOf(`HTTP/${text}`), 5, true)).toBe(true);
+  test.each(Object.entries(OPENINGS))("%j is told by its first line", (text, opening) => {
+    expect(readOpening(bytesOf(text), 0)).toBe(opening);
+    expect(readOpening(bytesOf(`/ HTTP/1.1 ${text}`), 11)).toBe(opening);
   });
 
-  test.each(NOT_HTTP)("%j does not", (text) => {
-    expect(looksLikeHttp(bytesOf(text), 0, false)).toBe(false);
-    expect(looksLikeHttp(bytesOf(`GET ${text}`), 4, true)).toBe(false);
-  });
-
-  test.each(["", "G", "GET", "PRI * HTTP", "PING", "x".repeat(8191)])("%j may yet", (text) => {
-    expect(looksLikeHttp(bytesOf(text), 0, false)).toBe(NEED_MORE);
-    expect(looksLikeHttp(bytesOf(text), 0, true)).toBe(false);
-  });
-
-  test("is not told from what stands before the message", () => {
-    expect(looksLikeHttp(bytesOf("HTTP/\n"), 1, true)).toBe(false);
-    expect(looksLikeHttp(bytesOf("HTTP/\n"), 4, true)).toBe(false);
-    expect(looksLikeHttp(bytesOf("GET /\n"), 1, true)).toBe(false);
-  });
-
-  test("is the same byte by byte as whole", () => {
-    for (const text of [...HTTP, ...NOT_HTTP].filter((text) => text.length < 100)) {
+  test("is judged the same byte by byte, once it is judged at all", () => {
+    for (const [text, whole] of Object.entries(OPENINGS)) {
       const bytes = bytesOf(text);
-      let answer: boolean | typeof NEED_MORE = NEED_MORE;
-      for (let end = 0; end <= bytes.length && answer === NEED_MORE; end++) answer = looksLikeHttp(bytes.subarray(0, end), 0, false);
-      expect(answer).toBe(HTTP.includes(text));
+      let judged: Opening = UNDECIDED;
+      for (let end = 0; end <= bytes.length && judged !== HTTP && judged !== NOT_HTTP; end++)
+        judged = readOpening(bytes.subarray(0, end), 0);
+      expect([text, judged]).toEqual([text, whole]);
     }
+  });
+
+  test("skips what is known to hold no line end", () => {
+    const bytes = bytesOf("SAY /a HTTP/1.1\r\n");
+    for (let scanned = 0; scanned < bytes.length; scanned++) expect(readOpening(bytes, 0, scanned)).toBe(HTTP);
+  });
+
+  test("is HTTP by one of nine methods alone where no raw key fits", () => {
+    for (const method of "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split(" "))
+      expect(beginsWithMethod(bytesOf(`${method} x`), 0)).toBe(true);
+    for (const text of ["GET", "GETS ", "get ", "SUBSCRIBE ", "PROPFIND ", "PING "]) expect(beginsWithMethod(bytesOf(text), 0)).toBe(false);
+    expect(beginsWithMethod(bytesOf("xxGET "), 2)).toBe(true);
   });
 
   test("a method and a space that have begun are told from what can no longer be one", () => {
     for (const text of ["G", "GET", "P", "OPTIONS"]) expect(mayBecomeMethod(bytesOf(text), 0)).toBe(true);
-    for (const text of ["", "GET ", "g", "GREET", "PING"]) expect(mayBecomeMethod(bytesOf(text), 0)).toBe(false);
+    for (const text of ["", "GET ", "g", "GREET", "PING", "PROPF"]) expect(mayBecomeMethod(bytesOf(text), 0)).toBe(false);
     expect(mayBecomeMethod(bytesOf("xxPU"), 2)).toBe(true);
+    for (const text of ["G", "PROPF", "M-SEARCH"]) expect(mayBecomeAnyMethod(bytesOf(text), 0)).toBe(true);
+    for (const text of ["", "GET ", "STAT", "PING"]) expect(mayBecomeAnyMethod(bytesOf(text), 0)).toBe(false);
   });
+});
+
+test("a line that reads like a header field is told by its name and colon", () => {
+  for (const text of ["Host: x\n", "Content-Length:5", "x:"]) expect(looksLikeField(bytesOf(text), 0)).toBe(true);
+  for (const text of ["", ":", "Host", "Host : x", "a b:", '{"a": 1}']) expect(looksLikeField(bytesOf(text), 0)).toBe(false);
 });
 
 test("a TLS record is told by its first byte, and by its second if that has come", () => {

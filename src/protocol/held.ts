@@ -9,6 +9,8 @@ export class HeldBytes {
   scanned = 0;
   /** Not 0: the route was chosen by these many bytes when waiting for a longer key was over. */
   settledBytes = 0;
+  /** The first line was judged: the message is not HTTP, whatever follows. */
+  isNotHttp = false;
 
   /** @param bytes not copied until more arrives */
   constructor(bytes: Uint8Array) {

@@ -1,47 +1,130 @@
+/**
+ * Tells HTTP and TLS from other messages by their first bytes (DESIGN section 3, "What is HTTP stays HTTP"). Pure: bytes in, an answer out.
+ */
 import { NEED_MORE, NO_MATCH } from "./match";
+import { HTTP_METHODS } from "./methods";
 import { PrefixTrie } from "./trie";
 
+const HTAB = 0x09;
 const LF = 0x0a;
+const CR = 0x0d;
+const SP = 0x20;
+const ASTERISK = 0x2a;
 const SLASH = 0x2f;
+const COLON = 0x3a;
 const TLS_HANDSHAKE = 0x16;
 const TLS_MAJOR_VERSION = 0x03;
 
-/** The default of `limits.maxPrefixBytes`, and of `maxHeaderBytes`: a longer request line is refused anyway. */
-const MAX_FIRST_LINE_BYTES = 8192;
-
 /** RFC 9110 section 9.1 and PATCH of RFC 5789. Other methods are known by their first line. */
-const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"].map((method) => `${method} `);
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 /** As far as the preface of HTTP/2 (RFC 9113 section 3.4) has to come to be told by its first line. */
 const HTTP2_PREFACE = "PRI * HTTP/";
 
-const METHOD_TRIE = trieOf(METHODS);
-const OPENING_TRIE = trieOf([...METHODS, HTTP2_PREFACE]);
+const METHOD_TRIE = trieOf(METHODS.map((method) => `${method} `));
+const OPENING_TRIE = trieOf([...METHODS.map((method) => `${method} `), HTTP2_PREFACE]);
+const ANY_METHOD_TRIE = trieOf([...HTTP_METHODS].map((method) => `${method} `));
+const CONNECT_TRIE = trieOf(["CONNECT "]);
+const VERSION = bytesOf(" HTTP/");
 
-function trieOf(keys: readonly string[]): PrefixTrie<true> {
-  return PrefixTrie.build(keys.map((key) => ({ key: new TextEncoder().encode(key), value: true as const })));
+/** 1 for what a token holds (RFC 9110 section 5.6.2): a method is one, and a field's name. */
+const IS_TOKEN = new Uint8Array(256);
+for (const byte of bytesOf("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_TOKEN[byte] = 1;
+/** 1 for what a URL's scheme holds (RFC 3986 section 3.1). */
+const IS_SCHEME = new Uint8Array(256);
+for (const byte of bytesOf("+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_SCHEME[byte] = 1;
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
 }
 
+function trieOf(keys: readonly string[]): PrefixTrie<true> {
+  return PrefixTrie.build(keys.map((key) => ({ key: bytesOf(key), value: true as const })));
+}
+
+/** The message is meant as HTTP, right or wrong. */
+export const HTTP = 1;
+/** The message is not HTTP, whatever follows. */
+export const NOT_HTTP = 2;
+/** The message begins like a request and its line end has not come: wait for it, for a while. */
+export const LINE_PENDING = 3;
+/** What has come does not tell, and is not enough to wait for more. */
+export const UNDECIDED = 4;
+export type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | typeof UNDECIDED;
+
 /**
- * Tells whether a message is meant as HTTP: it begins with a known method and a space, or its first line holds "HTTP/". The second rule
- * takes in the HTTP/2 preface (RFC 9113 section 3.4) and malformed requests, which so get a 400 and not an unknown command's answer.
+ * Tells whether a message is HTTP although a raw key matches it, by its first line:
  *
- * @param isFinal   true when nothing more will come: decided on what is there
- * @param maxBytes  how far a first line is searched for "HTTP/". Default 8192.
- * @returns NEED_MORE (never with isFinal) while there is no line end and "HTTP/" could still come; false after `maxBytes` without either
+ * - HTTP: `token SP target ... HTTP/d.d` where the target begins with `/`, `*` or `scheme:`; also a known method, a space, and " HTTP/"
+ *   anywhere in the line. So a browser's request is never taken for a command, whatever its method. The preface of HTTP/2 is the first form.
+ * - LINE_PENDING: `token SP`, then `/`, `*` or `scheme:` (after CONNECT anything), and no LF. A known method and its space alone, too.
+ * - NOT_HTTP: a line that merely speaks of it (`SAY I like HTTP/2`), and all that does not begin with a word and a space.
+ *
+ * @param scanned  so many bytes from `from` on are known to hold no LF
+ * Looks at the first word and what stands behind it, and further only if that looks like a request. Allocates nothing. Never throws.
  */
-export function looksLikeHttp(
-  bytes: Uint8Array,
-  from: number,
-  isFinal: boolean,
-  maxBytes = MAX_FIRST_LINE_BYTES,
-): boolean | typeof NEED_MORE {
-  if (METHOD_TRIE.match(bytes, from, true) !== NO_MATCH) return true;
-  const end = Math.min(bytes.length, from + maxBytes);
-  for (let at = from; at < end; at++) {
-    if (bytes[at] === LF) return false;
-    if (bytes[at] === SLASH && at - from >= 4 && spellsHttp(bytes, at - 4)) return true;
+export function readOpening(bytes: Uint8Array, from: number, scanned = 0): Opening {
+  let at = from;
+  while (at < bytes.length && IS_TOKEN[bytes[at] as number] === 1) at++;
+  if (at === bytes.length) return UNDECIDED;
+  if (at === from || bytes[at] !== SP) return NOT_HTTP;
+  // A run of spaces is wrong in a request line, and still one (RFC 9112 section 3).
+  while (at < bytes.length && (bytes[at] === SP || bytes[at] === HTAB)) at++;
+  const target = readTargetStart(bytes, at);
+  if (target === HTTP) return readFirstLine(bytes, from, scanned);
+  if (METHOD_TRIE.match(bytes, from, true) === NO_MATCH) return target;
+  const opening = readFirstLine(bytes, from, scanned);
+  const isAlone = at === bytes.length || CONNECT_TRIE.match(bytes, from, true) !== NO_MATCH;
+  return opening === LINE_PENDING && !isAlone ? UNDECIDED : opening;
+}
+
+/** @returns HTTP for what begins as a request's target does; UNDECIDED while it could */
+function readTargetStart(bytes: Uint8Array, from: number): typeof HTTP | typeof NOT_HTTP | typeof UNDECIDED {
+  let at = from;
+  if (at < bytes.length && (bytes[at] === SLASH || bytes[at] === ASTERISK)) return HTTP;
+  while (at < bytes.length && IS_SCHEME[bytes[at] as number] === 1) at++;
+  if (at === bytes.length) return UNDECIDED;
+  return at > from && bytes[at] === COLON ? HTTP : NOT_HTTP;
+}
+
+/** Judges a line whose beginning looks like a request's. */
+function readFirstLine(bytes: Uint8Array, from: number, scanned: number): typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING {
+  const lineEnd = bytes.indexOf(LF, from + scanned);
+  const end = lineEnd === -1 ? bytes.length : lineEnd;
+  if (lineEnd !== -1 && endsInVersion(bytes, from, end)) return HTTP;
+  if (METHOD_TRIE.match(bytes, from, true) !== NO_MATCH && holdsVersion(bytes, from, end)) return HTTP;
+  return lineEnd === -1 ? LINE_PENDING : NOT_HTTP;
+}
+
+/** Whether " HTTP/d.d" ends what stands before `end`, but for CR and spaces. */
+function endsInVersion(bytes: Uint8Array, from: number, end: number): boolean {
+  let last = end;
+  while (last > from && (bytes[last - 1] === CR || bytes[last - 1] === SP || bytes[last - 1] === HTAB)) last--;
+  const start = last - VERSION.length - 3;
+  if (start < from || !spellsVersion(bytes, start)) return false;
+  return isDigit(bytes[last - 3]) && bytes[last - 2] === 0x2e && isDigit(bytes[last - 1]);
+}
+
+function holdsVersion(bytes: Uint8Array, from: number, end: number): boolean {
+  for (let at = bytes.indexOf(SP, from); at !== -1 && at < end; at = bytes.indexOf(SP, at + 1)) {
+    if (at + VERSION.length <= end && spellsVersion(bytes, at)) return true;
   }
-  return isFinal || end === from + maxBytes ? false : NEED_MORE;
+  return false;
+}
+
+/** Whether " HTTP/" stands at `at`. */
+function spellsVersion(bytes: Uint8Array, at: number): boolean {
+  if (bytes[at] !== SP && bytes[at] !== HTAB) return false;
+  for (let i = 1; i < VERSION.length; i++) if (bytes[at + i] !== VERSION[i]) return false;
+  return true;
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39;
+}
+
+/** Whether a message begins with one of the nine methods of RFC 9110 and RFC 5789, and a space. What no raw key matches is HTTP by this alone. */
+export function beginsWithMethod(bytes: Uint8Array, from: number): boolean {
+  return METHOD_TRIE.match(bytes, from, true) !== NO_MATCH;
 }
 
 /** True while the bytes, at least one, could grow into a known method and a space, or the preface of HTTP/2; false once they are one. */
@@ -49,8 +132,16 @@ export function mayBecomeMethod(bytes: Uint8Array, from: number): boolean {
   return from < bytes.length && OPENING_TRIE.match(bytes, from, false) === NEED_MORE;
 }
 
-function spellsHttp(bytes: Uint8Array, at: number): boolean {
-  return bytes[at] === 0x48 && bytes[at + 1] === 0x54 && bytes[at + 2] === 0x54 && bytes[at + 3] === 0x50;
+/** The same for every method that is served, WebDAV's too: for connections on which HTTP was spoken. */
+export function mayBecomeAnyMethod(bytes: Uint8Array, from: number): boolean {
+  return from < bytes.length && ANY_METHOD_TRIE.match(bytes, from, false) === NEED_MORE;
+}
+
+/** Whether an unmatched line reads like a header field (`Host: x`): the first line before it was then not taken for HTTP. */
+export function looksLikeField(bytes: Uint8Array, from: number): boolean {
+  let at = from;
+  while (at < bytes.length && IS_TOKEN[bytes[at] as number] === 1) at++;
+  return at > from && bytes[at] === COLON;
 }
 
 /** True for the beginning of a TLS handshake record (RFC 8446 section 5.1), on its first byte already; two tell it better. */

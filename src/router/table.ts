@@ -1,17 +1,10 @@
 import type { NEED_MORE, NO_MATCH } from "./match";
+import { HTTP_METHODS } from "./methods";
 import { PathTable } from "./paths";
 import type { HttpMatch, MethodMismatch, PathEntry } from "./paths";
 import { parsePattern } from "./pattern";
 import { PrefixTrie } from "./trie";
 import type { TrieEntry } from "./trie";
-
-/** What llhttp parses (RFC 9110 section 9.1, RFC 5789, WebDAV and kin). A key with any other word is no HTTP key. */
-const HTTP_METHODS: ReadonlySet<string> = new Set(
-  (
-    "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL " +
-    "MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
-  ).split(" "),
-);
 
 /**
  * One route on its way into a table.

@@ -9,6 +9,8 @@ import type { BoundRoute } from "../module/route";
 import { contentEnd, FramingError, messageLength } from "../protocol/framing";
 import { HeldBytes } from "../protocol/held";
 import { beginHttp1 } from "../protocol/http1/http1";
+import { type Refusal, refuse, TOO_SLOW } from "../protocol/http1/refusal";
+import { BAD_START_LINE } from "../protocol/http1/start-line";
 import type { Http2Front } from "../protocol/http2/front";
 import { matchPreface } from "../protocol/http2/preface";
 import { SecondWindow } from "../protocol/rates";
@@ -17,7 +19,17 @@ import { unavailableReply } from "../protocol/unavailable";
 import type { ConnectionKind, Dispatch, Protocol, Wire } from "../protocol/wire";
 import { noModuleError } from "../router/escape";
 import { NEED_MORE, NO_MATCH } from "../router/match";
-import { looksLikeHttp, looksLikeTls, mayBecomeMethod } from "../router/sniff";
+import {
+  beginsWithMethod,
+  HTTP,
+  LINE_PENDING,
+  looksLikeField,
+  looksLikeTls,
+  mayBecomeAnyMethod,
+  mayBecomeMethod,
+  NOT_HTTP,
+  readOpening,
+} from "../router/sniff";
 import { AnsweringConnection } from "./answering";
 import { clientOf, type Transport } from "./client";
 import type { Deadline, DeadlineWheel } from "./deadlines";
@@ -44,7 +56,7 @@ export interface ConnectionHome {
 const IDLE = 0;
 /** A shorter route matches and a longer one still could. */
 const PREFIX = 1;
-/** Nothing tells where the message ends but a pause: a command without a line end, a line that matches nothing. */
+/** Nothing tells where the message ends but a pause: a command without a line end, a line that matches nothing, a line that may be a request's. */
 const QUIET = 2;
 const MESSAGE = 3;
 const PROTOCOL = 4;
@@ -65,7 +77,7 @@ const FIRST_CALL_MS = 2000;
 const LINGER_MS = 5000;
 /** The same while the server shuts down: nobody's silence may hold it up. */
 const DRAIN_LINGER_MS = 300;
-/** A client that sends nothing that matches, this many times in a row, is not one of ours. */
+/** A connection on which this many messages matched nothing is ended: its client speaks something else. */
 const MAX_MISSES = 16;
 const NOTHING = new Uint8Array(0);
 
@@ -90,6 +102,8 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   #waitKind = IDLE;
   #lastActiveAt = 0;
   #misses = 0;
+  /** A request of HTTP/1 came. From then on all that comes is HTTP: a request's body must never be taken for messages. */
+  #speaksHttp = false;
   /** null: no limit was asked for so far. */
   #messageRate: SecondWindow | null = null;
   #isFinishing = false;
@@ -238,12 +252,17 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   /** CR and LF between messages are nobody's, unless a route's key begins with one. */
   #skipLineEnds(bytes: Uint8Array, from: number): number {
     let at = from;
-    while (at < bytes.length && (bytes[at] === LF || bytes[at] === CR) && !this.dispatch.table.mayStartWith(bytes[at] as number)) at++;
+    while (at < bytes.length && (bytes[at] === LF || bytes[at] === CR) && this.#isNobodys(bytes[at] as number)) at++;
     return at;
+  }
+
+  #isNobodys(byte: number): boolean {
+    return this.#speaksHttp || !this.dispatch.table.mayStartWith(byte);
   }
 
   /** @returns the offset behind the message at `at`, or STOP when it is held, handed over or refused with the connection */
   #routeOne(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    if (this.#speaksHttp) return this.#routeRequest(bytes, at, isFinal);
     const table = this.dispatch.table;
     const settled = this.#held === null ? 0 : this.#held.settledBytes;
     const found = settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
@@ -251,13 +270,55 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       const hasShorter = table.matchBytes(bytes, at, true) !== NO_MATCH;
       return this.#hold(bytes, at, hasShorter ? PREFIX : MESSAGE);
     }
-    if (found !== NO_MATCH) return this.#frame(found, bytes, at, isFinal);
+    if (found !== NO_MATCH) return this.#routeMatched(found, bytes, at, isFinal);
     // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its way.
     if (this.#isFresh && this.home.tls !== null && looksLikeTls(bytes, at)) return this.#beginTls(this.home.tls, bytes, at);
-    const http = looksLikeHttp(bytes, at, isFinal, this.dispatch.limits.maxPrefixBytes);
-    if (http === NEED_MORE) return this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
-    if (http) return this.#routeHttp(bytes, at);
-    return this.#refuse(bytes, at);
+    return this.#routeUnmatched(bytes, at, isFinal);
+  }
+
+  /** A raw route's key fits. What is HTTP stays HTTP all the same, unless the route asks for it (DESIGN section 3). */
+  #routeMatched(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {
+    const held = this.#held;
+    if (route.takesHttp === true || (held !== null && held.isNotHttp)) return this.#frame(route, bytes, at, isFinal);
+    const opening = readOpening(bytes, at, held === null ? 0 : held.scanned);
+    if (opening === HTTP) return this.#routeHttp(bytes, at);
+    // Once the wait is over the route gets what has come. A route that waits for its line end still asks again when that is there.
+    if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0)) return this.#awaitLine(bytes, at);
+    const behind = this.#frame(route, bytes, at, isFinal);
+    if (behind === STOP && opening === NOT_HTTP && this.#held !== null) (this.#held as HeldBytes).isNotHttp = true;
+    return behind;
+  }
+
+  #routeUnmatched(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    if (beginsWithMethod(bytes, at)) return this.#routeHttp(bytes, at);
+    if (bytes.length - at > 1 && looksLikeTls(bytes, at)) return this.#drop();
+    const opening = readOpening(bytes, at);
+    if (opening === HTTP) return this.#routeHttp(bytes, at);
+    if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at);
+    // An error is told once a line, so a line is waited for.
+    const isWhole = isFinal || bytes.length - at >= this.dispatch.limits.maxPrefixBytes || bytes.indexOf(LF, at) !== -1;
+    return isWhole ? this.#refuse(bytes, at) : this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
+  }
+
+  /** The message begins like a request. It is one if its line says so; beyond maxHeaderBytes the answer is a 414. */
+  #awaitLine(bytes: Uint8Array, at: number): number {
+    if (bytes.length - at > this.dispatch.limits.maxHeaderBytes) return this.#routeHttp(bytes, at);
+    return this.#hold(bytes, at, QUIET);
+  }
+
+  /** HTTP was spoken on this connection: the next message is a request, or ends it. */
+  #routeRequest(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    const opening = beginsWithMethod(bytes, at) ? HTTP : readOpening(bytes, at);
+    if (opening === HTTP) {
+      const found = this.dispatch.table.matchBytes(bytes, at, true);
+      if (found !== NO_MATCH && found !== NEED_MORE && found.takesHttp === true) return this.#frame(found, bytes, at, isFinal);
+      return this.#routeHttp(bytes, at);
+    }
+    if (opening === LINE_PENDING) return this.#routeHttp(bytes, at);
+    if (looksLikeTls(bytes, at)) return this.#drop();
+    if (opening !== NOT_HTTP && !isFinal && bytes.length - at <= this.dispatch.limits.maxHeaderBytes)
+      return this.#hold(bytes, at, mayBecomeAnyMethod(bytes, at) ? MESSAGE : QUIET);
+    return this.#refuseRequest(BAD_START_LINE, bytes, at);
   }
 
   #beginTls(tls: TlsContexts, bytes: Uint8Array, at: number): number {
@@ -279,7 +340,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     }
     if (this.#isTooFast(bytes, at)) return STOP;
     if (this.#kind !== "http1") this.#become("http1");
-    this.#misses = 0;
+    this.#speaksHttp = true;
     this.#heldIsOver();
     const behind = beginHttp1(this, bytes, at);
     return this.#protocol !== null || this.#isFinishing ? STOP : behind;
@@ -315,7 +376,6 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (this.#isTooFast(bytes, at)) return STOP;
     if (this.#kind !== "raw") this.#become("raw");
     const end = at + length;
-    this.#misses = 0;
     this.#heldIsOver();
     this.answer(route, bytes, at, contentEnd(framing, bytes, at, end));
     return end;
@@ -329,7 +389,6 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     }
     if (route.isUnavailable) return this.#refuseMessage(unavailableReply(route));
     if (this.#isTooFast(bytes, at)) return STOP;
-    this.#misses = 0;
     this.#heldIsOver();
     this.dispatch.counters.messages++;
     HandedConnection.begin(this, route, bytes.subarray(at));
@@ -366,22 +425,32 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
 
   /** Nothing is bound to these bytes: says so, and goes on behind the line. */
   #refuse(bytes: Uint8Array, at: number): number {
-    // TLS is off: a client that speaks it cannot read an error in plain text.
-    if (looksLikeTls(bytes, at)) {
-      this.abort();
-      return STOP;
-    }
+    if (looksLikeTls(bytes, at)) return this.#drop();
     if (this.#isTooFast(bytes, at)) return STOP;
     if (this.#kind !== "raw") this.#become("raw");
     const lineEnd = bytes.indexOf(LF, at);
     const end = lineEnd === -1 ? bytes.length : lineEnd + 1;
     this.dispatch.counters.errors++;
     const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
-    // So long a beginning cannot become HTTP either, and where it ends nobody knows.
-    if (++this.#misses >= MAX_MISSES || end - at > this.dispatch.limits.maxPrefixBytes) return this.#refuseMessage(reply);
+    const { maxPrefixBytes } = this.dispatch.limits;
+    // Where so long a beginning ends nobody knows. Behind a header field stand others, and a body that must not be taken for messages.
+    if (++this.#misses >= MAX_MISSES || end - at > maxPrefixBytes || looksLikeField(bytes, at)) return this.#refuseMessage(reply);
     this.#heldIsOver();
     this.say(reply);
     return end;
+  }
+
+  /** TLS that is off, or does not come first: a client that speaks it cannot read an error in plain text. @returns STOP */
+  #drop(): number {
+    this.abort();
+    return STOP;
+  }
+
+  /** Refuses what stands where a request of HTTP must stand, and ends the connection. @returns STOP */
+  #refuseRequest(refusal: Refusal, bytes: Uint8Array, at: number): number {
+    if (this.owesReplies) this.#holdBlocked(bytes, at);
+    else refuse(this, refusal);
+    return STOP;
   }
 
   /** An error after which nobody can tell where the next message begins. */
@@ -486,6 +555,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   #expiredHeld(held: HeldBytes): void {
     if (this.#waitKind === MESSAGE) {
       const bytes = held.view();
+      if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
       const isBound = this.dispatch.table.matchBytes(bytes, 0, true) !== NO_MATCH;
       this.dispatch.counters.errors++;
       this.#refuseMessage(isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes));

@@ -3,7 +3,7 @@
  */
 import type { Limits } from "../../config/options";
 import { isValidHost, readTarget } from "./host";
-import { BAD_START_LINE, BODY_TOO_LARGE, MALFORMED, Refusal, TOO_MANY_FIELDS, WRONG_VERSION } from "./refusal";
+import { BODY_TOO_LARGE, Refusal, TOO_MANY_FIELDS } from "./refusal";
 
 /** `bodyBytes` of a chunked body: its length shows at its end. */
 export const CHUNKED = -1;
@@ -121,21 +121,4 @@ function readBodyLength(framing: Framing, minor: number, maxBodyBytes: number): 
   if (!/^\d+$/.test(contentLength)) return BAD_LENGTH;
   const length = Number(contentLength);
   return length > maxBodyBytes ? BODY_TOO_LARGE : length;
-}
-
-const START_LINE = /^([A-Z-]+) [!-~]+ ([A-Z]+)\/(\d)\.(\d)\r$/;
-
-/**
- * Judges the first line without its LF. llhttp lets other protocols (RTSP, ICE), other versions and runs of spaces
- * pass, and reads a line without a version as HTTP/0.9.
- *
- * @returns null when it may go on
- */
-export function checkStartLine(line: string): Refusal | null {
-  const parts = START_LINE.exec(line);
-  if (parts === null) return BAD_START_LINE;
-  const [, , protocol, major, minor] = parts;
-  if (protocol !== "HTTP") return MALFORMED;
-  // HTTP/2 would be taken here: its preface is `PRI * HTTP/2.0`, and nothing of the connection was consumed yet.
-  return major === "1" && (minor === "1" || minor === "0") ? null : WRONG_VERSION;
 }

@@ -3,8 +3,9 @@
  */
 import { HTTPParser } from "node:_http_common";
 import type { Limits } from "../../config/options";
-import { checkHead, checkStartLine, type RequestHead } from "./head";
-import { HEAD_TOO_LARGE, MALFORMED, type Refusal, TARGET_TOO_LONG } from "./refusal";
+import { checkHead, type RequestHead } from "./head";
+import { HEAD_TOO_LARGE, MALFORMED, Refusal, TARGET_TOO_LONG } from "./refusal";
+import { readStartLine } from "./start-line";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -65,8 +66,10 @@ export class RequestParser {
       // Empty lines before a request are ignored (RFC 9112 section 2.2).
       while (this.startLine === "" && (bytes[at] === CR || bytes[at] === LF)) at++;
       this.consumed += at - from;
-      const refusal = this.readStartLine(this.startLine, bytes, at, limits);
-      if (refusal !== null || this.startLine !== null) return refusal;
+      const behind = this.readStartLine(this.startLine, bytes, at, limits);
+      if (behind instanceof Refusal || this.startLine !== null) return behind instanceof Refusal ? behind : null;
+      this.consumed += behind - at;
+      at = behind;
     }
     const result = this.llhttp.execute(at === 0 ? bytes : bytes.subarray(at));
     if (typeof result !== "number") return result.code === "HPE_HEADER_OVERFLOW" ? HEAD_TOO_LARGE : MALFORMED;
@@ -77,24 +80,31 @@ export class RequestParser {
     return checkHead(this.method, this.rawTarget, this.fields, this.minor, this.keepAlive, limits);
   }
 
-  /** Gives llhttp nothing before the first line is there and was judged: its own errors say less, and depend on how the line was split. */
-  private readStartLine(begun: string, bytes: Buffer, from: number, limits: Limits): Refusal | null {
+  /**
+   * Gives llhttp nothing before the first line is there and was judged: its own errors say less, and depend on how the line was split.
+   *
+   * @returns where llhttp reads on
+   */
+  private readStartLine(begun: string, bytes: Buffer, from: number, limits: Limits): Refusal | number {
     const end = bytes.indexOf(LF, from);
     const line = begun + bytes.latin1Slice(from, end < 0 ? bytes.length : end);
     if (line.length > limits.maxHeaderBytes) return TARGET_TOO_LONG;
     if (end < 0) {
       this.startLine = line;
       this.consumed += bytes.length - from;
-      return null;
+      return bytes.length;
     }
     this.startLine = null;
     // Not by llhttp's number: node's list of names has a gap, and gives none for QUERY.
     this.method = line.slice(0, line.indexOf(" "));
-    if (begun !== "") {
-      this.headBytes = begun.length;
-      this.llhttp.execute(Buffer.from(begun, "latin1"));
-    }
-    return checkStartLine(line);
+    const minor = readStartLine(line);
+    if (minor instanceof Refusal) return minor;
+    if (begun === "" && minor <= 1) return from;
+    // llhttp knows no HTTP/1.2 (RFC 9110 section 2.5): it is told of 1.1.
+    const known = minor <= 1 ? line : line.replace(/\d\r$/, "1\r");
+    this.headBytes = line.length + 1;
+    this.llhttp.execute(Buffer.from(`${known}\n`, "latin1"));
+    return end + 1;
   }
 
   // From 32 fields on they come in batches, and the head's own callback has none.

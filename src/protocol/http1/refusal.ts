@@ -13,7 +13,6 @@ export class Refusal {
   ) {}
 }
 
-export const BAD_START_LINE = new Refusal(400, "The first line is not `METHOD target HTTP/1.1`.");
 export const MALFORMED = new Refusal(400, "The request is malformed.");
 export const INCOMPLETE = new Refusal(400, "The connection was ended in the middle of the request.");
 export const TOO_SLOW = new Refusal(408, "The request did not arrive in time.");
@@ -21,7 +20,6 @@ export const BODY_TOO_LARGE = new Refusal(413, "The body is larger than this ser
 export const TARGET_TOO_LONG = new Refusal(414, "The request target is longer than this server accepts.");
 export const HEAD_TOO_LARGE = new Refusal(431, "The header fields are larger than this server accepts.");
 export const TOO_MANY_FIELDS = new Refusal(431, "There are more header fields than this server accepts.");
-export const WRONG_VERSION = new Refusal(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
 
 /**
  * A complete reply with a short text body, as one string.
