@@ -1,6 +1,6 @@
 /** Modules in C that call libraries, and machines that have neither a compiler nor headers. Also run against the binary (HRMR_BIN). */
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ask } from "./support/client";
 import { makeProject, withHub } from "./support/hub";
@@ -86,8 +86,31 @@ void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "ODD", HRMR_LINE, odd)
   });
 });
 
-/** In a namespace of its own, where an empty folder lies over the headers, and with an empty PATH. */
-const HIDE_HEADERS = 'mount --bind "$0" /usr/include && export PATH=/nowhere && exec "$@"';
+/**
+ * In a namespace of its own, as on a machine without libc6-dev: an empty folder lies over the headers, and over each folder of
+ * libraries another one that links to all but what only compilers want. With an empty PATH.
+ */
+const HIDE_DEVELOPMENT_FILES = `
+set -e
+dir=$0
+mkdir "$dir/empty"
+mount --bind "$dir/empty" /usr/include
+count=0
+for folder in ${LIBRARY_FOLDERS.join(" ")}; do
+  folder=$(readlink -f "$folder" || true)
+  [ -e "$folder/libc.so" ] || continue
+  count=$((count + 1))
+  real=$dir/real$count shown=$dir/shown$count
+  mkdir "$real" "$shown"
+  mount --bind "$folder" "$real"
+  ln -s "$real"/* "$shown/"
+  rm -f "$shown"/libc.so "$shown"/libm.so "$shown"/*.a "$shown"/*crt?.o
+  mount --bind "$shown" "$folder"
+  ! [ -e "$folder/libc.so" ]
+done
+! [ -e /usr/include/stdio.h ]
+export PATH=/nowhere
+exec "$@"`;
 const mayUnshare = Bun.spawnSync(["unshare", "-m", "true"]).exitCode === 0;
 
 const STANDARD = `#include <stdint.h>
@@ -106,12 +129,43 @@ test("standard headers may be included beside hrmr.h", async () => {
   });
 });
 
-test.skipIf(!mayUnshare)(`modules are compiled without compiler and headers${mayUnshare ? "" : " (no namespaces here)"}`, async () => {
-  const dir = makeProject({ "modules/root.c": STANDARD });
-  const empty = join(dir, "empty");
-  mkdirSync(empty);
-  const child = Bun.spawn(["unshare", "-m", "sh", "-c", HIDE_HEADERS, empty, ...program(), "--port", "0"], {
+/** Memory that the C library has allocated is the C library's to free. */
+const BORROWED = `#include "hrmr.h"
+static void copy(hrmr_request *request) {
+  int at;
+  for (at = 0; at < 1000; at++) {
+    char *text = strdup(request->bytes);
+    char *more = realloc(text, 5000);
+    free(more);
+    free(calloc(3, 5));
+    free(malloc(at));
+  }
+  void (*release)(void *) = free;
+  release(strdup("a"));
+  hrmr_reply_text(request, "copied\\n");
+}
+void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "COPY", HRMR_LINE, copy); }
+`;
+
+test("what the C library has allocated may be freed, with its headers and without", async () => {
+  const files = {
+    "modules/own.c": BORROWED,
+    "modules/std.c": `#include <stdlib.h>\n#include <string.h>\n${BORROWED.replace('"COPY"', '"STD"')}`,
+  };
+  await withHub(files, [], async (hub) => {
+    expect(await hub.ask("COPY\n")).toBe("copied\n");
+    expect(await hub.ask("STD\n")).toBe("copied\n");
+  });
+});
+
+/** Of a hub under `HIDE_DEVELOPMENT_FILES`; ended with it. */
+async function withHiddenFiles(files: Record<string, string>, work: (port: number) => Promise<void>): Promise<void> {
+  // A blank in the path of what the compiler reads.
+  const dir = makeProject({ ...files, "hidden files/tmp/.keep": "" });
+  const hidden = join(dir, "hidden files");
+  const child = Bun.spawn(["unshare", "-m", "sh", "-c", HIDE_DEVELOPMENT_FILES, hidden, ...program(), "--port", "0"], {
     cwd: dir,
+    env: { ...process.env, TMPDIR: join(hidden, "tmp") },
     stdout: "pipe",
     stderr: "inherit",
   });
@@ -121,9 +175,22 @@ test.skipIf(!mayUnshare)(`modules are compiled without compiler and headers${may
       text += piece;
       if (/http:\S+:\d+\//.test(text)) break;
     }
-    expect(await ask(Number(/http:\S+:(\d+)\//.exec(text)?.[1]), "ROOT 2\n")).toBe("1.414\n");
+    await work(Number(/http:\S+:(\d+)\//.exec(text)?.[1]));
   } finally {
     child.kill();
     await child.exited;
   }
-});
+}
+
+test.skipIf(!mayUnshare)(
+  `modules are compiled without compiler, headers and libc.so${mayUnshare ? "" : " (no namespaces here)"}`,
+  async () => {
+    const files: Record<string, string> = { "modules/root.c": STANDARD, "modules/own.c": BORROWED };
+    if (hasZlib) files["modules/crc.c"] = crcModule('#pragma hrmr link "z"');
+    await withHiddenFiles(files, async (port) => {
+      expect(await ask(port, "ROOT 2\n")).toBe("1.414\n");
+      expect(await ask(port, "COPY\n")).toBe("copied\n");
+      if (hasZlib) expect(await ask(port, "CRC 123456789\n")).toBe("cbf43926\n");
+    });
+  },
+);

@@ -3,6 +3,50 @@
  * Its own names begin with hrmr__. The other side is calls.ts.
  */
 
+/* ---- Memory ---- */
+
+/* Before hrmr.h, malloc and its like were given these names: see MEMORY in compile.ts. dlsym finds the C library's own. */
+void *dlsym(void *handle, const char *name);
+#ifdef __APPLE__
+#define HRMR__DEFAULT ((void *)-2)
+#else
+#define HRMR__DEFAULT ((void *)0)
+#endif
+
+/* Asked for at the first call, which may come before `hrmr__open`: from what runs when the code is loaded. */
+#define HRMR__LIBRARYS(own, name) \
+  if (own == NULL) own = dlsym(HRMR__DEFAULT, name)
+
+void *hrmr__malloc(size_t size) {
+  static void *(*own)(size_t);
+  HRMR__LIBRARYS(own, "malloc");
+  return own(size);
+}
+
+void *hrmr__calloc(size_t count, size_t size) {
+  static void *(*own)(size_t, size_t);
+  HRMR__LIBRARYS(own, "calloc");
+  return own(count, size);
+}
+
+void *hrmr__realloc(void *block, size_t size) {
+  static void *(*own)(void *, size_t);
+  HRMR__LIBRARYS(own, "realloc");
+  return own(block, size);
+}
+
+int hrmr__posix_memalign(void **block, size_t alignment, size_t size) {
+  static int (*own)(void **, size_t, size_t);
+  HRMR__LIBRARYS(own, "posix_memalign");
+  return own(block, alignment, size);
+}
+
+void hrmr__free(void *block) {
+  static void (*own)(void *);
+  HRMR__LIBRARYS(own, "free");
+  own(block);
+}
+
 /* ---- What the other side is asked ---- */
 
 enum { HRMR__HEADER, HRMR__PARAM, HRMR__QUERY_PARAM, HRMR__CLIENT, HRMR__CLIENT_PORT, HRMR__CONFIG, HRMR__DATA_DIR };

@@ -6,7 +6,7 @@ import { cc, type Library } from "bun:ffi";
 import { assetPath } from "../../config/assets";
 import { ModuleError, wholeFileError } from "../describe-error";
 import { compileError, warnings } from "./compile-errors";
-import { linkLibraries } from "./libraries";
+import { linkLibraries, withCLibrary } from "./libraries";
 import { authorsPath, type CSources } from "./sources";
 
 /** What bridge.c has for this side. */
@@ -20,6 +20,22 @@ const SYMBOLS = {
   hrmr__handoff: { args: [], returns: "int" },
   hrmr__stop: { args: [], returns: "void" },
 } as const;
+
+/**
+ * Before all headers: memory is the C library's own. Left to itself, the compiler's `malloc` and `free` are those of the JavaScript
+ * engine, and to free what the library has allocated (strdup, getline, a call of any library) ends the process. bridge.c has the other half.
+ */
+const MEMORY = `#ifdef __APPLE__
+#define hrmr__named(name) __asm__("_hrmr__" name)
+#else
+#define hrmr__named(name) __asm__("hrmr__" name)
+#endif
+void *malloc(__SIZE_TYPE__ size) hrmr__named("malloc");
+void *calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size) hrmr__named("calloc");
+void *realloc(void *block, __SIZE_TYPE__ size) hrmr__named("realloc");
+void free(void *block) hrmr__named("free");
+int posix_memalign(void **block, __SIZE_TYPE__ alignment, __SIZE_TYPE__ size) hrmr__named("posix_memalign");
+`;
 
 /** Of the C library, where the machine has none: with what hrmr.h declares of them. */
 const STANDARD_HEADERS = ["ctype.h", "math.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "strings.h"];
@@ -56,7 +72,7 @@ function writeUnit(sources: CSources): string {
       writeFileSync(path, text, "latin1");
     }
     // The bridge goes first, where the author's macros do not reach.
-    writeFileSync(join(folder, "unit.c"), `#include "hrmr.h"\n#include "bridge.c"\n#include "src/${sources.entry}"\n`);
+    writeFileSync(join(folder, "unit.c"), `${MEMORY}#include "hrmr.h"\n#include "bridge.c"\n#include "src/${sources.entry}"\n`);
     return folder;
   } catch (cause) {
     if (folder !== null) rmSync(folder, { recursive: true, force: true });
@@ -92,5 +108,7 @@ function callCompiler({ include, root }: CSources, folder: string, flags: string
   // First the files as they were read, then what else lies in those folders.
   const copies = include.map((path) => join(folder, "src", relative(root, path)));
   const standard = existsSync("/usr/include/stdio.h") ? [] : [join(folder, "standard")];
-  return cc({ source: join(folder, "unit.c"), symbols: SYMBOLS, include: [folder, ...copies, ...include, ...standard], flags });
+  const source = join(folder, "unit.c");
+  const searched = [folder, ...copies, ...include, ...standard];
+  return withCLibrary(folder, (linking) => cc({ source, symbols: SYMBOLS, include: searched, flags: [...flags, ...linking] }));
 }

@@ -1,5 +1,5 @@
 /** Libraries of the system that a module in C calls. */
-import { readdirSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cc, CString, type Pointer } from "bun:ffi";
 import { libraryError } from "./compile-errors";
@@ -9,6 +9,31 @@ import type { CSources } from "./sources";
 const ALWAYS_THERE = new Set(["c", "m", "pthread", "dl", "rt"]);
 
 const FOLDERS: Partial<Record<NodeJS.Architecture, string>> = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" };
+
+/**
+ * What the compiler finds when it looks for the C library: a script for linkers that names nothing. The real one is libc.so.6, and this
+ * process has it; the file "libc.so", without which the compiler gives up, comes with libc6-dev alone. It is the same on every
+ * machine, so that a module which is compiled on one is compiled on all.
+ */
+const NO_LIBRARY = "GROUP ( )\n";
+
+/**
+ * Calls the compiler, on a machine with or without the C library's development files.
+ *
+ * @param folder   for a file of the compiler's
+ * @param compile  is given flags for `cc`
+ */
+export function withCLibrary<T>(folder: string, compile: (flags: string[]) => T): T {
+  if (process.platform !== "linux") return compile([]);
+  writeFileSync(join(folder, "libc.so"), NO_LIBRARY);
+  // A path without blanks, which would end the flag: the temporary folder may have some.
+  const fd = openSync(folder, "r");
+  try {
+    return compile([`-L/proc/self/fd/${fd}`]);
+  } finally {
+    closeSync(fd);
+  }
+}
 
 /**
  * Loads the libraries that the sources name, for all that is compiled from now on in this process. The compiler's own search wants
@@ -79,7 +104,8 @@ const RTLD_NOW_GLOBAL = process.platform === "darwin" ? 0x0a : 0x102;
 function openLoader(folder: string): { open: (path: string) => string | null; close: () => void } {
   const source = join(folder, "loader.c");
   writeFileSync(source, LOADER);
-  const lib = cc({ source, symbols: { hrmr__load: { args: ["buffer", "int"], returns: "ptr" } } });
+  const symbols = { hrmr__load: { args: ["buffer", "int"], returns: "ptr" } } as const;
+  const lib = withCLibrary(folder, (flags) => cc({ source, symbols, flags }));
   return {
     open: (path) => {
       const reason = lib.symbols.hrmr__load(Buffer.from(`${path}\0`), RTLD_NOW_GLOBAL);
