@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { defineCommand } from "citty";
 import type { ResolvedConfig } from "../config/resolved";
 import { UserError } from "../config/user-error";
+import { workingFolder } from "../config/working-folder";
 import { createLog } from "../observe/log";
 import { tellLauncher } from "../supervise/daemon";
 import type { StartSummary } from "../supervise/group";
@@ -20,7 +21,7 @@ export const startCommand = defineCommand({
   args: START_ARGS,
   async run({ args: flags, rawArgs }) {
     const startFlags = readStartFlags(flags, rawArgs);
-    const cwd = process.cwd();
+    const cwd = workingFolder();
     const resolve = () => resolveConfig(startFlags, process.env, cwd);
     const args = ["start", ...rawArgs.filter((word) => !DAEMON_WORDS.includes(word))];
     if (startFlags.daemonize === true) return await startDaemon(await resolve(), args);

@@ -8,8 +8,9 @@ import { bundleC } from "./c/build";
 import { isC } from "./c/sources";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
 import type { ModuleFile } from "./discover";
-import { noteInputs, type BuildGraph, type InputSet } from "./inputs";
-import { forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
+import { linksOfBuild, noteInputs, type BuildGraph, type InputSet } from "./inputs";
+import { type Import, leadsTo } from "./links";
+import { followAgain, forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
 
 export interface BuildOptions {
   /** Absolute path of the state folder; bundles go to `bundles/MODULE/HASH.js` in it. */
@@ -129,8 +130,26 @@ async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun
     missing = missingOf(output);
     if (missing === before) break;
   }
+  // A build that failed tells nothing of its imports: one of them may have led through a link that Bun followed before it was switched.
+  if (!output.success && followAgain(linksOfBuild(await importsOf(file, plugins), []).values())) output = await callBundler(file, plugins);
   if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
   return output;
+}
+
+/** What the module's files import, as far as a build comes. */
+async function importsOf(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Import[]> {
+  const imports: Import[] = [{ importer: file.file, specifier: file.file, target: null }];
+  const noting: Bun.BunPlugin = {
+    name: "hrmr imports",
+    setup(build) {
+      build.onResolve({ filter: /^/ }, ({ path, importer }) => {
+        if (importer !== "" && !importer.includes("/node_modules/")) imports.push({ importer, specifier: path, target: null });
+        return undefined;
+      });
+    },
+  };
+  await callBundler(file, [noting, ...plugins]);
+  return imports;
 }
 
 function missingOf(output: Bun.BuildOutput): string {
@@ -143,7 +162,8 @@ function missingOf(output: Bun.BuildOutput): string {
 async function callBundler(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
   try {
     return await Bun.build({
-      entrypoints: [file.file],
+      // Without links: where one led to is remembered for the life of the process.
+      entrypoints: [leadsTo(file.file) || file.file],
       target: "bun",
       format: "esm",
       sourcemap: "external",

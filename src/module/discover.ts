@@ -1,5 +1,5 @@
 /** Which modules a folder holds. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join, parse } from "node:path";
 import { UserError } from "../config/user-error";
 import { displayPath } from "./describe-error";
@@ -52,7 +52,7 @@ export async function discoverModules(dir: string): Promise<Discovered> {
       for (const file of moduleFilesAt(dir, entry)) found.set(name, [...(found.get(name) ?? []), file]);
     } catch (cause) {
       const file = join(dir, entry);
-      unreadable.push({ name, file, error: modulesDirError(file, cause) });
+      unreadable.push({ name, file, error: cause instanceof UserError ? cause : modulesDirError(file, cause) });
     }
   }
   const modules: ModuleFile[] = [];
@@ -97,6 +97,7 @@ function moduleFilesAt(dir: string, entry: string): string[] {
   const path = join(dir, entry);
   // A save by rename may take the file away between the listing and here; it is seen at the next look.
   const info = statSync(path, { throwIfNoEntry: false });
+  if (info === undefined && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true) throw deadLinkError(path);
   if (info?.isFile()) return MODULE_FILE.test(entry) ? [path] : [];
   if (info?.isDirectory() !== true || MODULE_FILE.test(entry)) return [];
   return readdirSync(path)
@@ -135,6 +136,14 @@ function twoFilesError(name: string, one: string, other: string): UserError {
   return new UserError(`Two files claim the module name "${name}": ${displayPath(one)} and ${displayPath(other)}.`, {
     code: "MODULE_NAME_TWICE",
     hint: "Rename or remove one of them. A name that begins with _ is no module.",
+  });
+}
+
+/** A module whose release was deleted is not one that was taken away. */
+function deadLinkError(path: string): UserError {
+  return new UserError(`${displayPath(path)} is a link to ${readlinkSync(path)}, which is not there.`, {
+    code: "MODULE_LINK_DEAD",
+    hint: "Point it to what there is, or remove it.",
   });
 }
 

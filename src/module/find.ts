@@ -1,6 +1,7 @@
 /** Which modules there are to load, by the modules folder and the settings, and which are gone. */
 import { existsSync } from "node:fs";
 import { type Discovered, discoverModules, type ModuleFile } from "./discover";
+import { leadsTo } from "./links";
 import type { ModuleSet } from "./module-set";
 import { entryFor } from "./prepare";
 import { describeFailure, failure, isAsked, isUsed, type Run } from "./run";
@@ -10,7 +11,8 @@ export type FoundModule = ModuleFile & { readonly isImplicit: boolean };
 /** Notes what is there in `run.files`, and what is not any more. @throws UserError as `discoverModules` */
 export async function look(run: Run): Promise<void> {
   const { options } = run.registry;
-  const own = isAwaited(options) ? NOTHING : await discoverModules(options.modulesDir);
+  // What the folder's path leads to now: a link on it may have been switched to another release.
+  const own = isAwaited(options) ? NOTHING : await discoverModules(leadsTo(options.modulesDir) || options.modulesDir);
   options.mayLackModulesDir &&= own.modules.length === 0;
   run.files = filesOf(run, own);
   noteRefused(run, own);
@@ -33,7 +35,7 @@ function noteRefused(run: Run, { refused }: Discovered): void {
   for (const { name, file, error } of refused) {
     if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name)) continue;
     entryFor(run.registry, { name, file, isImplicit: false });
-    run.failures.set(name, { text: describeFailure(error), isConflict: true, isRefused: false });
+    run.failures.set(name, { text: describeFailure(error), isConflict: error.code === "MODULE_NAME_TWICE", isRefused: false });
   }
 }
 

@@ -1,7 +1,8 @@
 /** What a bundle was made from, so that a cheap look tells whether building it again could give anything else. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { basename, dirname, extname, join, parse, resolve } from "node:path";
+import { aliasFolders, findLinks, type Import, leadsTo, type Link, linksOn } from "./links";
 
 /** What was seen when a bundle was built. Not for other threads: `hasChanged` refreshes the folders' signatures. */
 export interface InputSet {
@@ -9,6 +10,8 @@ export interface InputSet {
   readonly files: ReadonlyMap<string, string>;
   /** The package.json and tsconfig.json among them, there or not, each with the folder that it is about. */
   readonly configs: ReadonlyMap<string, string>;
+  /** The symbolic links on the way to the module's file and to what it imports. */
+  readonly links: ReadonlyMap<string, Link>;
   /** Folders of the author's own inputs, for new files that an import without extension would prefer. */
   readonly folders: Map<string, FolderView>;
   /** False when a file was written so shortly before the build that a later write may bear the same time: build once more. */
@@ -51,11 +54,13 @@ export function noteInputs(graph: BuildGraph, entry: string, extra: readonly str
   addPackagePlaces(configs, graph, inputs);
   for (const path of extra) if (basename(path) === "package.json") configs.set(path, dirname(path));
 
+  const links = linksOfBuild(importsOf(graph, inputs), configs.keys());
+  for (const link of linksOn(entry)) links.set(link.path, link);
   const folders = viewFolders(own);
   const files = new Map<string, string>();
   for (const path of [...paths, ...configs.keys(), ...extra]) files.set(path, signatureAt(path));
   const newest = newestChange([...paths, ...configs.keys(), ...folders.keys()]);
-  return { files, configs, folders, isSettled: newest < startedAt - CLOCK_TICK_MS };
+  return { files, configs, links, folders, isSettled: newest < startedAt - CLOCK_TICK_MS };
 }
 
 // In milliseconds since 1970. A time in the future (a wrong clock) says nothing about when it happened, and is left out.
@@ -75,6 +80,7 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
   for (const [path, signature] of inputs.files) {
     if (currentSignature(path, memo) !== signature) return true;
   }
+  for (const { path, leadsTo: before } of inputs.links.values()) if (leadsTo(path) !== before) return true;
   for (const [folder, view] of inputs.folders) {
     const signature = currentSignature(folder, memo);
     if (signature === view.signature) continue;
@@ -138,6 +144,35 @@ function readExtends(path: string): unknown {
     // Being written, or broken: the bundler speaks of it, or passes it over.
     return undefined;
   }
+}
+
+function importsOf(graph: BuildGraph, inputs: readonly string[]): Import[] {
+  return inputs.flatMap((importer) => {
+    const from = resolve(importer);
+    const imports = (graph.inputs[importer]?.imports ?? []).filter(
+      ({ path, original }) => !isVirtual(original ?? path) && !isVirtual(path),
+    );
+    return imports.map(({ path, original }) => ({ importer: from, specifier: original ?? path, target: resolve(path) }));
+  });
+}
+
+/** @param configFiles  those that may name other folders to look in are read */
+export function linksOfBuild(imports: readonly Import[], configFiles: Iterable<string>): Map<string, Link> {
+  const homes = new Map<string, string | null>();
+  const homeOf = (specifier: string, folder: string): string | null => {
+    const name = packageName(specifier);
+    if (name === null) return null;
+    const key = `${folder}\0${name}`;
+    const known = homes.get(key);
+    if (known !== undefined) return known;
+    const home = foldersUpward(folder)
+      .map((place) => join(place, "node_modules", name))
+      .find((place) => lstatSync(place, { throwIfNoEntry: false }) !== undefined);
+    homes.set(key, home ?? null);
+    return home ?? null;
+  };
+  const tsconfigs = [...configFiles].filter((path) => path.endsWith(".json") && basename(path) !== "package.json");
+  return findLinks(imports, homeOf, tsconfigs.flatMap(aliasFolders));
 }
 
 // Each folder up to the one where a package was found, since an installation nearer by would be taken instead.

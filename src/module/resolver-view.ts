@@ -6,22 +6,47 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { foldersUpward, type InputSet, packageName, signatureAt } from "./inputs";
+import { leadsTo, type Link } from "./links";
 
 // All of the process, as Bun's memory is.
 const configs = new Map<string, { governs: string; signature: string }>();
 const folders = new Map<string, { signature: string; names: string }>();
+const links = new Map<string, { leadsTo: string; behind: Set<string> }>();
 
 /** Notes what a successful build looked at. @param bundle  the one input that is no source */
 export function rememberView(inputs: InputSet, bundle: string): void {
   for (const [path, governs] of inputs.configs) configs.set(path, { governs, signature: inputs.files.get(path) ?? "" });
+  rememberLinks(inputs.links.values());
   for (const path of inputs.files.keys()) if (path !== bundle && !inputs.configs.has(path)) rememberFolder(dirname(path));
+}
+
+/** @returns those that were not known before, or led elsewhere */
+function rememberLinks(found: Iterable<Link>): Link[] {
+  const news: Link[] = [];
+  for (const link of found) {
+    const known = links.get(link.path);
+    if (known?.leadsTo !== link.leadsTo) news.push(link);
+    links.set(link.path, { leadsTo: link.leadsTo, behind: new Set([...(known?.behind ?? []), ...link.behind]) });
+  }
+  return news;
+}
+
+/**
+ * Has Bun follow these links anew if they are new here, or lead elsewhere than they did.
+ *
+ * @returns whether a build could give something else now
+ */
+export function followAgain(found: Iterable<Link>): boolean {
+  const news = rememberLinks(found);
+  forget(new Set(news.flatMap(({ path, behind }) => [dirname(path), path, ...behind])));
+  return news.length > 0;
 }
 
 function rememberFolder(folder: string): void {
   if (!folders.has(folder)) folders.set(folder, { signature: signatureAt(folder), names: namesIn(folder) });
 }
 
-/** Before a build: forgets the folders in which names came or went, and all below a changed package.json or tsconfig.json. */
+/** Before a build: forgets the folders in which names came or went, all below a changed package.json or tsconfig.json, and all behind a switched link. */
 export function refreshView(): void {
   const stale = new Set<string>();
   for (const [path, config] of configs) {
@@ -39,6 +64,12 @@ export function refreshView(): void {
     const names = namesIn(folder);
     if (names !== seen.names) stale.add(folder);
     seen.names = names;
+  }
+  for (const [path, link] of links) {
+    const now = leadsTo(path);
+    if (now === link.leadsTo) continue;
+    link.leadsTo = now;
+    for (const folder of [dirname(path), path, ...link.behind]) stale.add(folder);
   }
   forget(stale);
 }
@@ -59,7 +90,7 @@ export function forgetPlacesOf(importer: string, specifier: string): void {
   });
   const relative = resolve(from, specifier);
   // Known ones too: the specifier may be an alias of tsconfig's `paths`.
-  forget(new Set([...places, relative, dirname(relative), ...folders.keys()]));
+  forget(new Set([...places, relative, ...foldersUpward(dirname(relative)), ...folders.keys()]));
 }
 
 // From the top down, since a folder is looked at anew at once, and takes from the one above what that one knows.

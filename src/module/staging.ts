@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { UserError } from "../config/user-error";
 import { makePrivateFolder } from "../system/private-files";
+import { leadsTo } from "./links";
 import { findPlaces, type Place } from "./places";
 import type { Layout, ModuleContent } from "./upload-names";
 
@@ -59,11 +60,13 @@ export class Exchange {
    * @param layout  null: the module is to be taken away
    * @throws UserError UPLOAD_TARGET for a place that must not be replaced; UPLOAD_UNWRITABLE
    */
-  static async prepare(folders: StagingFolders, module: string, layout: Layout | null): Promise<Exchange> {
-    const { modulesDir } = folders;
-    const staging = stagingOf(folders);
+  static async prepare({ modulesDir: named, stateDir }: StagingFolders, module: string, layout: Layout | null): Promise<Exchange> {
     // Of one that could not be undone: its old files must not be lost.
-    recoverExchange(folders);
+    recoverExchange({ modulesDir: named, stateDir });
+    // The folder that a link leads to now: what is put back must not land in another release.
+    const modulesDir = leadsTo(named) || named;
+    const folders = { modulesDir, stateDir };
+    const staging = stagingOf(folders);
     try {
       await mkdir(modulesDir, { recursive: true });
       const slots = slotsFor(findPlaces(modulesDir, module, layout), layout);
@@ -118,7 +121,7 @@ export function recoverExchange(folders: StagingFolders): string | null {
   if (journal === null && !isThere(stagingOf(folders))) return null;
   try {
     if (journal !== null) putBack(journal);
-    clearNow(folders);
+    clearNow(folders, journal?.staging ?? stagingOf(folders));
   } catch (cause) {
     throw stuck(journal ?? { module: "", staging: stagingOf(folders) }, cause as NodeJS.ErrnoException);
   }
@@ -246,8 +249,7 @@ async function clear(folders: StagingFolders): Promise<void> {
   removeIfEmpty(dirname(staging));
 }
 
-function clearNow(folders: StagingFolders): void {
-  const staging = stagingOf(folders);
+function clearNow(folders: StagingFolders, staging: string): void {
   rmSync(join(folders.stateDir, JOURNAL), { force: true });
   rmSync(staging, { recursive: true, force: true });
   removeIfEmpty(dirname(staging));

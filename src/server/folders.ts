@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
+import { workingFolder } from "../config/working-folder";
 import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
 export interface Folders {
@@ -60,12 +61,18 @@ export function removeMadeFolder({ stateDir, madeDir }: Folders): void {
 
 /** What the modules folder is in: what is not named lies there too. */
 function baseOf({ modulesDir }: Options): string {
-  return modulesDir === null ? process.cwd() : dirname(resolve(modulesDir));
+  return modulesDir === null ? workingFolder() : dirname(resolve(modulesDir));
+}
+
+/** The state of a server lies where it was started, also when a link on the way there is switched later. */
+function stateBaseOf(options: Options): string {
+  const base = baseOf(options);
+  return base === workingFolder() ? process.cwd() : base;
 }
 
 /** @throws UserError for a named folder that is missing, unreadable or no folder */
 export function findModules(options: Options, notes: string[]): Pick<Folders, "modulesDir" | "hasModulesDir"> {
-  const modulesDir = resolve(options.modulesDir ?? "modules");
+  const modulesDir = resolve(workingFolder(), options.modulesDir ?? "modules");
   return { modulesDir, hasModulesDir: hasModules(modulesDir, options.modulesDir !== null, notes) };
 }
 
@@ -123,7 +130,7 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
  * @throws UserError STATE_UNWRITABLE or STATE_FOREIGN
  */
 export function findState(options: Options, notes: string[], make: (dir: string) => void): string {
-  const base = baseOf(options);
+  const base = stateBaseOf(options);
   const dir = resolve(options.stateDir ?? join(base, ".hrmr"));
   mustNotBeShared(dir);
   try {

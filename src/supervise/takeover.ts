@@ -6,6 +6,7 @@
  */
 import { closeSync } from "node:fs";
 import { UserError } from "../config/user-error";
+import { FOLDER_VARIABLE, workingFolder } from "../config/working-folder";
 import type { BoundSocket } from "../server/bind";
 import { systemdForSuccessor } from "./notify";
 import { selfCommand } from "./self";
@@ -59,7 +60,7 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
   };
   const told = Promise.withResolvers<ToOld>();
   const child = Bun.spawn(selfCommand(args), {
-    env: { ...systemdForSuccessor(process.env), [TAKEOVER_VARIABLE]: JSON.stringify(renumbered) },
+    env: { ...systemdForSuccessor(process.env), [TAKEOVER_VARIABLE]: JSON.stringify(renumbered), [FOLDER_VARIABLE]: workingFolder() },
     stdio: ["inherit", "inherit", "inherit", ...fds],
     ipc: (message: ToOld) => told.resolve(message),
   });

@@ -1,0 +1,121 @@
+/**
+ * The symbolic links that a module's imports pass through. A link that is switched to another release changes what a build gives, though
+ * no file has changed; and Bun follows a link once and remembers where it led for the life of the process.
+ */
+import { lstatSync, readFileSync, realpathSync } from "node:fs";
+import { dirname, extname, join, parse, resolve, sep } from "node:path";
+
+/** One import as its author wrote it. */
+export interface Import {
+  /** Absolute path of the file with the import. */
+  readonly importer: string;
+  readonly specifier: string;
+  /** Absolute path of what Bun took for it; null: not known, or nothing. */
+  readonly target: string | null;
+}
+
+/** A link, and where it leads. */
+export interface Link {
+  /** Absolute path of the link, by the names that the import went through. */
+  readonly path: string;
+  /** Absolute path without links; "" where it leads to nothing. */
+  readonly leadsTo: string;
+  /** Folders behind the link, by the same names, the outermost first. */
+  readonly behind: readonly string[];
+}
+
+/** What an import without an ending may mean, the first one first. */
+const ENDINGS = ["", ".ts", ".tsx", ".js", ".jsx", ".mts", ".cts", ".mjs", ".cjs", ".json"];
+
+/**
+ * Finds the links among imports. An import whose target lies where its specifier says passes through none, and costs nothing.
+ *
+ * @param homeOf  the folder of the package that a specifier names, seen from a folder; null: it names none, or it is nowhere
+ * @param aliases  folders that tsconfig.json's `paths` and `baseUrl` name
+ */
+export function findLinks(
+  imports: Iterable<Import>,
+  homeOf: (specifier: string, folder: string) => string | null,
+  aliases: Iterable<string>,
+): Map<string, Link> {
+  const links = new Map<string, Link>();
+  const seen = new Set<string>();
+  const add = (path: string): void => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const link of linksOn(path)) {
+      const known = links.get(link.path);
+      links.set(link.path, known === undefined ? link : { ...known, behind: [...new Set([...known.behind, ...link.behind])] });
+    }
+  };
+  for (const { importer, specifier, target } of imports) {
+    if (/^\.{0,2}\//.test(specifier) || specifier === "." || specifier === "..") {
+      const named = resolve(dirname(importer), specifier);
+      if (target === null || !isPlainly(named, target)) for (const ending of ENDINGS) add(named + ending);
+    } else {
+      const home = homeOf(specifier, dirname(importer));
+      if (home !== null && target?.startsWith(home + sep) !== true) add(behindHome(home, target));
+    }
+  }
+  for (const folder of aliases) add(folder);
+  return links;
+}
+
+/** `./words` and `./words.js` for words.ts, `./words` for words/index.ts: no link has led elsewhere. */
+function isPlainly(named: string, target: string): boolean {
+  if (target.startsWith(named)) return [undefined, ".", sep].includes(target[named.length]);
+  const ending = extname(named);
+  return ending !== "" && target.startsWith(named.slice(0, -ending.length) + ".");
+}
+
+/** @returns the target by the names that lead through the package's folder, as far as that is known */
+function behindHome(home: string, target: string | null): string {
+  const real = leadsTo(home);
+  return real !== "" && target?.startsWith(real + sep) === true ? home + target.slice(real.length) : home;
+}
+
+/** The links on a path: all of its folders, and itself. */
+export function linksOn(path: string): Link[] {
+  const { root } = parse(path);
+  const names = path.slice(root.length).split(sep);
+  const found: Link[] = [];
+  let at = root;
+  for (const [index, name] of names.entries()) {
+    at = join(at, name);
+    let isLink: boolean | undefined;
+    try {
+      isLink = lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink();
+    } catch {
+      // A file where a folder was expected, or a folder that may not be looked into: the build tells.
+    }
+    if (isLink === undefined) break;
+    if (!isLink) continue;
+    const behind = names.slice(index + 1, -1).map((_, count) => join(at, ...names.slice(index + 1, index + 2 + count)));
+    found.push({ path: at, leadsTo: leadsTo(at), behind });
+  }
+  return found;
+}
+
+/** @returns the path without links; "" where there is nothing */
+export function leadsTo(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return "";
+  }
+}
+
+/** The folders that a tsconfig.json has imports looked for in. @param text  of the file; what cannot be read names none */
+export function aliasFolders(file: string): string[] {
+  try {
+    const config = Bun.JSONC.parse(readFileSync(file, "utf8")) as { compilerOptions?: { baseUrl?: unknown; paths?: unknown } } | null;
+    const { baseUrl, paths } = config?.compilerOptions ?? {};
+    const base = resolve(dirname(file), typeof baseUrl === "string" ? baseUrl : ".");
+    const targets = Object.values(typeof paths === "object" && paths !== null ? paths : {}).flat();
+    const named = targets.filter((target) => typeof target === "string").map((target) => resolve(base, target.split("*", 1)[0] ?? ""));
+    return [...(typeof baseUrl === "string" ? [base] : []), ...named];
+  } catch {
+    // Being written, or broken: the bundler speaks of it, or passes it over.
+    return [];
+  }
+}

@@ -1,0 +1,170 @@
+/** Folders and files behind symbolic links that are switched: what the path leads to now is what is loaded. */
+import { expect, test } from "bun:test";
+import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Hub, makeProject } from "./support/hub";
+import { runProgram, startProgram } from "./support/program";
+import { until } from "./support/until";
+
+/** As a deployment does it: in one step, so that the path never leads to nothing. */
+function point(link: string, target: string): void {
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync(target, `${link}.new`);
+  renameSync(`${link}.new`, link);
+}
+
+const answering = (path: string, expression: string, rest = ""): string =>
+  `export default { routes: { "GET ${path}": { ${rest} fetch: () => new Response(${expression}) } } };\n`;
+
+/** Release `n`: modules of its own, and what others import. */
+function writeRelease(dir: string, n: number): void {
+  const files = {
+    "modules/plain.ts": answering("/plain", `"plain ${n}"`),
+    "modules/helped.ts": `import { said } from "./lib/said";\n${answering("/helped", `"helped " + said`)}`,
+    "modules/lib/said.ts": `export const said = ${n};\n`,
+    "static_html/index.html": `page ${n}`,
+    "app/index.ts": `import { said } from "../shared/said";\n${answering("/app", `"app " + said`)}`,
+    "single.ts": answering("/single", `"single ${n}"`),
+    "shared/said.ts": `export const said = ${n};\n`,
+    "package/package.json": `{ "name": "linked", "exports": { "./deep/*": "./src/*.ts" } }`,
+    "package/src/said.ts": `export const said = ${n};\n`,
+  };
+  for (const [name, text] of Object.entries(files)) {
+    const path = join(dir, "releases", String(n), name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+}
+
+interface Deployment {
+  readonly hub: Hub;
+  /** Asks on fresh connections until every process has answered some. @returns the distinct answers */
+  get(path: string): Promise<string[]>;
+  release(n: number): void;
+}
+
+async function withReleases(
+  place: { args?: string[]; cwd?: string; processes: number; prepare?: (dir: string) => void },
+  use: (deployment: Deployment) => Promise<void>,
+): Promise<void> {
+  const dir = makeProject({});
+  rmSync(join(dir, "node_modules"));
+  for (const n of [1, 2]) writeRelease(dir, n);
+  point(join(dir, "current"), "releases/1");
+  place.prepare?.(dir);
+  const cwd = join(dir, place.cwd ?? ".");
+  const args = ["--port", "0", "--state", join(dir, "state"), "--processes", String(place.processes), ...(place.args ?? [])];
+  const hub = new Hub(dir, await startProgram(args, { cwd, env: { PWD: cwd } }));
+  const get = async (path: string): Promise<string[]> => {
+    const answers = new Set<string>();
+    for (let round = 0; round < 8 * place.processes; round++) {
+      const response = await fetch(hub.url + path, { headers: { connection: "close" } });
+      answers.add(await response.text());
+    }
+    return [...answers];
+  };
+  try {
+    await use({ hub, get, release: (n) => point(join(dir, "current"), `releases/${n}`) });
+  } catch (error) {
+    throw new Error(`${String(error)}\n--- the server said:\n${hub.program.output()}`, { cause: error });
+  } finally {
+    await hub.stop();
+  }
+}
+
+const PLACES: [string, string[], string | undefined][] = [
+  ["above the modules folder, named with --modules", ["--modules", "current/modules"], undefined],
+  ["that is the modules folder", ["--modules", "linked"], undefined],
+  ["on the way to the working directory", [], "current"],
+];
+
+for (const processes of [1, 2]) {
+  test.each(PLACES)(`a switched link %s: RELOAD loads what it leads to, in ${processes} processes`, async (_, args, cwd) => {
+    const prepare = (dir: string): void => symlinkSync("current/modules", join(dir, "linked"));
+    const place = { args, processes, prepare, ...(cwd === undefined ? null : { cwd }) };
+    await withReleases(place, async ({ hub, get, release }) => {
+      expect(await get("/plain")).toEqual(["plain 1"]);
+      release(2);
+      expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules changed/);
+      expect(await get("/plain")).toEqual(["plain 2"]);
+      expect(await get("/helped")).toEqual(["helped 2"]);
+      if (!args.includes("linked")) expect(await get("/")).toEqual(["page 2"]);
+      rmSync(join(hub.dir, "releases", "1"), { recursive: true });
+      expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
+      writeRelease(hub.dir, 3);
+      release(3);
+      expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules changed/);
+      expect(await get("/helped")).toEqual(["helped 3"]);
+      release(9);
+      expect(await hub.ask("RELOAD")).toMatch(/^ERR .*there is no such folder/);
+      expect(await get("/plain")).toEqual(["plain 3"]);
+    });
+  });
+
+  test(`switched links among modules and imports: RELOAD loads what they lead to, in ${processes} processes`, () => {
+    const prepare = (dir: string): void => {
+      const own = {
+        "modules/imports.ts": `import { said } from "../current/shared/said";\n${answering("/imports", `"imports " + said`)}`,
+        "modules/pool.ts": `import { said } from "../current/shared/said.ts";\n${answering("/pool", `"pool " + said`, 'run: "pool",')}`,
+        "modules/process.ts": `import { said } from "./lib/said";\n${answering("/process", `"process " + said`, 'run: "process",')}`,
+        "modules/package.ts": `import { said } from "linked/deep/said";\n${answering("/package", `"package " + said`)}`,
+        "modules/alias.ts": `import { said } from "@current/said";\n${answering("/alias", `"alias " + said`)}`,
+        "tsconfig.json": `{ "compilerOptions": { "paths": { "@current/*": ["./current/shared/*"] } } }`,
+      };
+      for (const [name, text] of Object.entries(own)) {
+        mkdirSync(dirname(join(dir, name)), { recursive: true });
+        writeFileSync(join(dir, name), text);
+      }
+      point(join(dir, "modules", "app"), "../current/app");
+      point(join(dir, "modules", "single.ts"), "../current/single.ts");
+      point(join(dir, "modules", "lib"), "../current/shared");
+      point(join(dir, "node_modules", "linked"), "../current/package");
+    };
+    const names = ["app", "single", "imports", "pool", "process", "package", "alias"];
+    return withReleases({ processes, prepare }, async ({ hub, get, release }) => {
+      const answers = async (): Promise<string[]> => (await Promise.all(names.map((name) => get(`/${name}`)))).flat();
+      expect(await answers()).toEqual(names.map((name) => `${name} 1`));
+      release(2);
+      expect(await hub.ask("RELOAD")).toMatch(/^OK 7 modules changed/);
+      expect(await answers()).toEqual(names.map((name) => `${name} 2`));
+      rmSync(join(hub.dir, "releases", "1"), { recursive: true });
+      expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
+      release(9);
+      const verdict = await hub.ask("RELOAD");
+      expect(verdict).toMatch(/^ERR 7 modules failed/);
+      expect(verdict).toContain("modules/app is a link to ../current/app, which is not there");
+      expect(await answers()).toEqual(names.map((name) => `${name} 2`));
+      release(2);
+      expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
+    });
+  });
+}
+
+test("a release that does not build is left by switching the link, though nothing of it was ever built", () => {
+  const prepare = (dir: string): void => {
+    writeFileSync(join(dir, "releases", "1", "shared", "said.ts"), "export const said = = 1;\n");
+    mkdirSync(join(dir, "modules"));
+    writeFileSync(join(dir, "modules", "imports.ts"), `import { said } from "../current/shared/said";\n${answering("/x", `"x " + said`)}`);
+  };
+  return withReleases({ processes: 1, prepare }, async ({ hub, get, release }) => {
+    expect(hub.program.output()).toContain('"imports" was not loaded: releases/1/shared/said.ts:1');
+    release(2);
+    await until("the other release to serve", async () => (await hub.ask("RELOAD")).startsWith("OK"));
+    expect(await get("/x")).toEqual(["x 2"]);
+  });
+});
+
+test("a push goes into the release that the link leads to, and a removal takes it away there", () =>
+  withReleases({ args: ["--modules", "current/modules"], processes: 1 }, async ({ hub, get, release }) => {
+    release(2);
+    expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+    hub.write("pushed/fresh.ts", answering("/fresh", '"pushed"'));
+    const where = ["--state", join(hub.dir, "state")];
+    const pushed = await runProgram(["push", "pushed/fresh.ts", ...where], { cwd: hub.dir });
+    expect(pushed.stdout + pushed.stderr).toContain("OK");
+    expect(await get("/fresh")).toEqual(["pushed"]);
+    expect(readFileSync(join(hub.dir, "releases/2/modules/fresh.ts"), "utf8")).toContain("pushed");
+    expect((await runProgram(["remove", "fresh", ...where], { cwd: hub.dir })).exitCode).toBe(0);
+    expect(realpathSync(join(hub.dir, "current"))).toBe(join(hub.dir, "releases", "2"));
+    expect(await get("/plain")).toEqual(["plain 2"]);
+  }));
