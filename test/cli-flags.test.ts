@@ -1,7 +1,8 @@
 /** The command line, as a user meets it: each test starts the program and looks at exit code, stdout and stderr. */
 import { describe, expect, test } from "bun:test";
 import { version } from "../package.json";
-import { runProgram } from "./support/program";
+import { START_ARGS } from "../src/cli/start-flags";
+import { program, runProgram } from "./support/program";
 
 const COMMANDS = ["start", "config", "init", "new", "send", "version", "help"];
 
@@ -84,6 +85,46 @@ describe("help and version", () => {
     expect([asked.exitCode, flagged.exitCode]).toEqual([0, 0]);
   });
 
+  test("no help is wider than 80 columns, and its words are whole", async () => {
+    const all = (await runProgram(["help"])).stdout;
+    const commands = [...section(all, "COMMANDS").matchAll(/^ {2}(\w+)/gm)].map((match) => match[1] ?? "");
+    expect(commands.length).toBeGreaterThan(20);
+    const helps: string[] = [];
+    for (const command of commands) helps.push((await runProgram(["help", command])).stdout);
+    for (const help of [all, ...helps]) {
+      expect(help.split("\n").filter((line) => line.length > 80)).toEqual([]);
+      expect(help).toMatch(/^USAGE hrmr \S/m);
+    }
+    // What stands in the table of flags is there word for word, wherever the lines break.
+    const start = helps[commands.indexOf("start")]?.replaceAll(/\s+/g, " ");
+    for (const flag of Object.values(START_ARGS)) expect(start).toContain(flag.description);
+    expect(helps[commands.indexOf("send")]).toContain("USAGE hrmr send [OPTIONS] [ADDRESS] TEXT\n");
+  });
+
+  test.each([
+    ["dev", "hrmr start --watch"],
+    ["ps", "hrmr status"],
+    ["list", "hrmr modules"],
+    ["ls", "hrmr modules"],
+    ["serve", "hrmr start"],
+    ["deploy", "hrmr push"],
+    ["stauts", "hrmr status"],
+    ["realod", "hrmr reload"],
+    ["STOP", "hrmr stop"],
+  ])("hrmr %s is answered with the command that was meant: %s", async (word, meant) => {
+    for (const args of [[word], ["help", word]]) {
+      const { exitCode, stderr } = await runProgram(args);
+      expect(stderr).toBe(`hrmr has no command ${JSON.stringify(word)}.\nDid you mean ${meant}?\n`);
+      expect(exitCode).toBe(2);
+    }
+  });
+
+  test.each(["run", "logs"])("hrmr %s, which is to come, is told so in one line", async (word) => {
+    const { exitCode, stderr } = await runProgram([word, "-x"]);
+    expect(stderr).toMatch(new RegExp(`^\\S*hrmr ${word}\\S* comes with a later version; .*\n$`));
+    expect(exitCode).toBe(2);
+  });
+
   test("the help of start tells of each of its flags", async () => {
     const { stdout } = await runProgram(["help", "start"]);
     const short = ["-p, --port", "-H, --host", "-c, --config", "-w, --processes", "-l, --log-level", "-P, --pid-file", "-d, --daemonize"];
@@ -103,9 +144,32 @@ describe("help and version", () => {
     for (const flag of [...short, ...long, ...endpoints]) expect(stdout).toContain(flag);
   });
 
-  test.each([["version"], ["-V"], ["--version"]])("hrmr %s prints the version of package.json", async (word) => {
-    const { exitCode, stdout } = await runProgram([word]);
+  test("hrmr -V, version --verbose and version --json tell the build", async () => {
+    const [short, long, json] = await Promise.all(["-V", "version --verbose", "version --json"].map((line) => runProgram(line.split(" "))));
+    expect(short?.stdout).toBe(long?.stdout ?? "");
+    const details = JSON.parse(json?.stdout ?? "") as Record<string, unknown>;
+    expect(details).toMatchObject({
+      version,
+      bun: Bun.version,
+      target: `${process.platform}-${process.arch}`,
+      binary: program().length === 1,
+    });
+    const { commit, bun, target, path } = details;
+    // A checkout without its history has none.
+    expect(commit ?? "0123456789ab").toMatch(/^[0-9a-f]{12}(-dirty)?$/);
+    expect(long?.stdout).toStartWith(`hrmr ${version}\ncommit  ${(commit as string | null) ?? "unknown"}\nbun     ${bun as string} (`);
+    expect(long?.stdout).toContain(`\ntarget  ${target as string}\n`);
+    expect(long?.stdout).toEndWith(` ${path as string}\n`);
+  });
+
+  test.each(["version", "-v", "--version", "start -v"])("hrmr %s prints the version of package.json", async (words) => {
+    const { exitCode, stdout } = await runProgram(words.split(" "));
     expect(stdout).toBe(`hrmr ${version}\n`);
     expect(exitCode).toBe(0);
   });
 });
+
+/** The lines below a heading of the help, to its next one. */
+function section(help: string, heading: string): string {
+  return help.split(`\n${heading}\n`)[1]?.split("\n\n")[0] ?? "";
+}

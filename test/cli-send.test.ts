@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { runProgram } from "./support/program";
+import { moduleSource, withHub } from "./support/hub";
+import { runProgram, startProgram } from "./support/program";
 import { serverCertificate } from "./support/tls";
 
 /** Answers at the client's FIN with what it got, then closes. */
@@ -230,3 +231,49 @@ async function foreignName() {
   const issued = issueCertificate({ commonName: "c.example", names: ["c.example"], days: 2, issuer: authority });
   return { authority: authority.certificatePem, issued };
 }
+
+describe("hrmr send without an address", () => {
+  const MODULES = { "modules/wave.ts": moduleSource('{ routes: { WAVE: () => "waved\\n" } }') };
+
+  test("sends to the server of the folder, whichever port it has", () =>
+    withHub(MODULES, [], async (hub) => {
+      expect(await runProgram(["send", "WAVE"], { cwd: hub.dir })).toEqual({ exitCode: 0, stdout: "waved\n", stderr: "" });
+      expect((await runProgram(["send", "-"], { cwd: hub.dir, stdin: "WAVE" })).stdout).toBe("waved\n");
+      expect((await runProgram(["send", "--modules", join(hub.dir, "modules"), "WAVE"], { cwd: folder })).stdout).toBe("waved\n");
+    }));
+
+  test.each([
+    ["a unix socket", ["--listen", "udp://127.0.0.1:0", "--listen", "unix://DIR/s.sock"], []],
+    ["all addresses", ["--listen", "tcp://0.0.0.0:0"], []],
+    [
+      "TLS only, with a certificate of its own",
+      ["--listen", "tls://127.0.0.1:0", "--tls-cert", "DIR/cert.pem", "--tls-key", "DIR/key.pem"],
+      [],
+    ],
+    ["TLS when asked for", ["--port", "0", "--tls-cert", "DIR/cert.pem", "--tls-key", "DIR/key.pem"], ["--tls"]],
+  ])("reaches a server that listens on %s", async (_, flags, extra) => {
+    const cwd = mkdtempSync(join(folder, "hub-"));
+    mkdirSync(join(cwd, "modules"));
+    writeFileSync(join(cwd, "modules/wave.ts"), MODULES["modules/wave.ts"]);
+    expect((await runProgram(["cert"], { cwd })).exitCode).toBe(0);
+    const server = await startProgram(["start", ...flags.map((flag) => flag.replace("DIR", cwd))], { cwd });
+    try {
+      expect(await runProgram(["send", ...extra, "WAVE"], { cwd })).toEqual({ exitCode: 0, stdout: "waved\n", stderr: "" });
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test("says that there is none, and that an address alone is no text", async () => {
+    const cwd = mkdtempSync(join(folder, "none-"));
+    mkdirSync(join(cwd, "modules"));
+    const none = await runProgram(["send", "WAVE"], { cwd });
+    expect(none.stderr).toStartWith("No hrmr server runs here: ");
+    expect(none.exitCode).toBe(1);
+    for (const address of ["localhost:8080", "tls://a:1", "unix:x"]) {
+      const alone = await runProgram(["send", address], { cwd });
+      expect(alone.stderr).toStartWith("hrmr send needs TEXT: ");
+      expect(alone.exitCode).toBe(2);
+    }
+  });
+});

@@ -105,7 +105,8 @@ describe("commands and flags", () => {
 
   beforeAll(async () => {
     const { stdout } = await runProgram(["help"]);
-    commands = (/^USAGE hrmr (\S+)$/m.exec(stdout)?.[1] ?? "").split("|");
+    const listed = /\nCOMMANDS\n([\s\S]*?)\n\n/.exec(stdout)?.[1] ?? "";
+    commands = [...listed.matchAll(/^ {2}(\w+)/gm)].map((match) => match[1] ?? "");
     flags = {};
     for (const command of commands) flags[command] = flagsIn((await runProgram(["help", command])).stdout);
   });

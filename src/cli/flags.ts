@@ -14,6 +14,8 @@ export type Flag = ArgDef & {
   integer?: { readonly min: number; readonly max: number };
   /** May be given more than once: read with `repeated`, or of the last argument with `positionals`. Of any other flag the last one counts. */
   canRepeat?: boolean;
+  /** An argument that must be there, behind one that may be left out. citty cannot count such: to it this one is not required. */
+  isNeeded?: boolean;
 };
 
 export type Flags = Readonly<Record<string, Flag>>;
@@ -125,7 +127,7 @@ export function isInteger(text: string | undefined, { min, max }: { readonly min
 
 function checkCount(command: string, given: string[], flags: Flags): void {
   const wanted = Object.entries(flags).filter(([, flag]) => flag.type === "positional");
-  const missing = wanted.slice(given.length).find(([, flag]) => flag.required !== false);
+  const missing = wanted.filter(([, flag]) => isRequired(flag))[given.length];
   if (missing !== undefined) {
     throw usageError("MISSING_ARGUMENT", `hrmr ${command} needs ${missing[0].toUpperCase()}: ${missing[1].description}`, seeHelp(command));
   }
@@ -134,6 +136,11 @@ function checkCount(command: string, given: string[], flags: Flags): void {
     const takes = wanted.length === 0 ? "no arguments" : wanted.map(([name]) => name.toUpperCase()).join(" ");
     throw usageError("SURPLUS_ARGUMENT", `hrmr ${command} takes ${takes}, and ${surplus} is one too many.`, seeHelp(command));
   }
+}
+
+/** Whether an argument must be there. */
+export function isRequired(flag: Flag): boolean {
+  return flag.required !== false || flag.isNeeded === true;
 }
 
 function seeHelp(command: string): string {

@@ -32,7 +32,8 @@ const COMMANDS: SubCommandsDef = {
 };
 
 const HELP_FLAGS = ["--help", "-help", "-h"];
-const VERSION_FLAGS = ["--version", "-version", "-V"];
+const VERSION_FLAGS = ["--version", "-version", "-v"];
+const BUILD_FLAG = "-V";
 
 /**
  * Runs the command that `argv` (without the program's own name) asks for; none, or only flags, is `start`.
@@ -45,6 +46,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   const name = isNamed ? String(argv[0]) : "start";
   const raw = isNamed ? argv.slice(1) : argv;
   const before = raw.includes("--") ? raw.slice(0, raw.indexOf("--")) : raw;
+  if (before.includes(BUILD_FLAG)) return await runCli(["version", "--verbose"]);
   if (before.some((word) => VERSION_FLAGS.includes(word))) return await runCli(["version"]);
   if (before.some((word) => HELP_FLAGS.includes(word))) {
     await showHelp(COMMANDS, isNamed ? name : undefined);

@@ -1,24 +1,36 @@
 /**
- * `hrmr send HOST:PORT TEXT`: a raw client for trying things out, where there is no nc.
+ * `hrmr send [ADDRESS] TEXT`: a raw client for trying things out, where there is no nc.
  */
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
 import { formatListen, type ListenAddress, parseHostPort, parseListen } from "../config/listen";
 import { quoted } from "../config/quoted";
+import type { EffectiveConfig } from "../config/resolved";
 import { UserError } from "../config/user-error";
+import { controlRequest, type ControlTarget } from "../control/client";
+import type { ServerStatus } from "../observe/snapshot";
 import { isLoopback } from "../server/address";
 import { readToken } from "../server/token";
-import { type Flags, usageError } from "./flags";
-import { type ClientTls, handshakeError, noTlsError, readTlsFlags, TLS_ARGS } from "./send-tls";
+import { CONTROL_ARGS, type ControlFlags, findServer } from "./control-target";
+import { type Flags, positionals, usageError } from "./flags";
+import { type ClientTls, handshakeError, noTlsError, readAuthorities, readTlsFlags, TLS_ARGS, type TlsFlags } from "./send-tls";
 
 const DEFAULT_WAIT_MS = 2000;
 /** Longer timers would fire at once. */
 const MAX_WAIT_MS = 2_147_483_647;
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** Which server is that of this folder. */
+const { control, config, modules, state } = CONTROL_ARGS;
+const PROJECT_ARGS = { control, config, modules, state };
+
 const args = {
-  address: { type: "positional", required: true, description: "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH" },
-  text: { type: "positional", required: true, description: "What to send, as it is; - sends what comes on stdin" },
+  address: {
+    type: "positional",
+    required: false,
+    description: "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
+  },
+  text: { type: "positional", required: false, isNeeded: true, description: "What to send, as it is; - sends what comes on stdin" },
   wait: {
     type: "string",
     valueHint: "ms",
@@ -31,14 +43,15 @@ const args = {
     description: "End the text with the token that this file holds: for the built-in commands of a server elsewhere",
   },
   ...TLS_ARGS,
+  ...PROJECT_ARGS,
 } as const satisfies Flags;
 
 export const sendCommand = defineCommand({
   meta: { name: "send", description: "Send bytes to a server and print its reply" },
   args,
-  async run({ args: { address, text, wait, "token-file": tokenFile, ...flags } }) {
-    const target = parseTarget(address);
-    const tls = readTlsFlags(flags, target.transport === "tls");
+  async run({ args: { wait, "token-file": tokenFile, ...flags }, rawArgs }) {
+    const { address, text } = readWords(positionals(rawArgs));
+    const { target, tls } = address === null ? await findPeer(flags) : peerAt(address, flags);
     const token = tokenFile === undefined ? null : readToken(resolve(tokenFile));
     if (token !== null && tls === null && isElsewhere(target)) {
       console.error(`The token goes to ${formatListen(target)} unencrypted: --tls encrypts it.`);
@@ -67,6 +80,53 @@ function withToken(bytes: Uint8Array, token: string): Uint8Array {
 
 function isElsewhere(target: ListenAddress): boolean {
   return target.transport !== "unix" && target.host !== "localhost" && !isLoopback(target.host);
+}
+
+/** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone: it was hardly meant to be sent */
+function readWords([first = "", second]: readonly string[]): { address: string | null; text: string } {
+  if (second !== undefined) return { address: first, text: second };
+  if (parseHostPort(first) === null && !/^(?:tcp|tls|udp|unix):./.test(first)) return { address: null, text: first };
+  throw usageError("MISSING_ARGUMENT", `hrmr send needs TEXT: ${args.text.description}`, "`hrmr help send` shows how it is used.");
+}
+
+function peerAt(address: string, flags: TlsFlags): Peer {
+  const target = parseTarget(address);
+  return { target, tls: readTlsFlags(flags, target.transport === "tls") };
+}
+
+/**
+ * The server of this folder: its first listener that takes what the flags ask for, TCP before a unix socket, plain text before TLS. Over TLS its own
+ * certificate is trusted, since its control socket told which one it has.
+ *
+ * @throws UserError NO_SERVER and its like, as `findServer`; NO_LISTENER if it has none for this
+ */
+async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
+  const control = await findServer({ control: flags.control, config: flags.config, modules: flags.modules, state: flags.state });
+  const { body } = await controlRequest<ServerStatus>(control, "GET", "/v1/status");
+  const addresses = body.listening.map(parseListen).filter((address) => address !== null);
+  const wanted = ["tcp", "unix", "tls"].flatMap((transport) => addresses.filter((address) => address.transport === transport));
+  const target = wanted[0];
+  if (target === undefined) {
+    const message = `The server of this folder has no listener that takes text: it listens on ${body.listening.join(", ") || "nothing"}.`;
+    throw new UserError(message, { code: "NO_LISTENER", hint: "Name another server: hrmr send HOST:PORT TEXT." });
+  }
+  const tls = readTlsFlags(flags, target.transport === "tls");
+  const isOwnTrusted = tls !== null && tls.ca === undefined && tls.rejectUnauthorized;
+  return { target: nearAddress(target), tls: isOwnTrusted ? { ...tls, ca: await ownCertificate(control) } : tls };
+}
+
+/** Where all addresses of a machine are listened on, this machine is reached by loopback. */
+function nearAddress(address: ListenAddress): ListenAddress {
+  if (address.transport === "unix") return address;
+  const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[address.host] ?? address.host;
+  return { ...address, host };
+}
+
+async function ownCertificate(control: ControlTarget): Promise<string> {
+  const { body } = await controlRequest<EffectiveConfig>(control, "GET", "/v1/config");
+  const file = body.values["tls.certFile"]?.value;
+  if (typeof file === "string") return readAuthorities(file);
+  throw new UserError("The server of this folder has no certificate.", { code: "TLS_FAILED", hint: "Leave out --tls." });
 }
 
 function parseTarget(text: string): ListenAddress {
