@@ -11,7 +11,7 @@ RUN npm ci
 COPY . .
 RUN npm run build
 # Neither the image below nor its user can make folders of their own.
-RUN mkdir -p /empty/hub /empty/state
+RUN mkdir -p /empty/hub && mkdir -m 700 /empty/state
 
 # glibc and nothing else: no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
@@ -22,6 +22,7 @@ COPY --from=build --chown=nonroot:nonroot /empty/state /var/lib/hrmr
 # The default, 127.0.0.1, is reached from inside the container only.
 ENV HRMR_HOST=0.0.0.0
 ENV HRMR_STATE_DIR=/var/lib/hrmr
+ENV HRMR_DATA_DIR=/var/lib/hrmr/data
 WORKDIR /srv/hub
 VOLUME /var/lib/hrmr
 USER nonroot

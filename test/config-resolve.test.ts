@@ -279,7 +279,7 @@ describe("at a reload", () => {
   test("those that need a restart are told apart", () => {
     const restart = [...CONFIG_KEYS.values()].filter((key) => key.restart === true).map(({ name }) => name);
     expect(restart).toEqual(
-      ["listen", "modulesDir", "staticDir", "stateDir", "threads", "processes", "pidFile", "resume", "control.socket"].concat([
+      ["listen", "modulesDir", "staticDir", "stateDir", "dataDir", "threads", "processes", "pidFile", "resume", "control.socket"].concat([
         "control.listen",
         "http2.enabled",
         "http2.maxControlFramesPerSecond",

@@ -27,6 +27,7 @@ const KEY_FLAGS = {
   modules: "modulesDir",
   static: "staticDir",
   state: "stateDir",
+  data: "dataDir",
   watch: "watch",
   resume: "resume",
   "pid-file": "pidFile",

@@ -43,7 +43,7 @@ async function start(folder: string, modulesDir: string, config: object, args: r
   const configFile = join(folder, "hrmr.json");
   writeFileSync(configFile, JSON.stringify(config));
   const { BUN_BE_BUN: _, [SELF_VARIABLE]: self = "[]", ...env } = process.env;
-  const where = ["--config", configFile, "--state", join(folder, "state"), "--modules", modulesDir];
+  const where = ["--config", configFile, "--state", join(folder, "state"), "--data", join(folder, "data"), "--modules", modulesDir];
   const child = Bun.spawn([...(JSON.parse(self) as string[]), "start", "--port", "0", ...where, ...args], {
     // It must not outlive the tests, however they end.
     env: { ...env, BUN_FEATURE_FLAG_NO_ORPHANS: "1" },

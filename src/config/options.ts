@@ -220,8 +220,10 @@ export interface Options {
   modulesDir: string | null;
   /** What the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
   staticDir: string | null;
-  /** Where bundles and module data are kept. null: `.hrmr` beside the modules folder. */
+  /** What hrmr can make anew: bundles, versions, the lock, the control socket. null: `.hrmr` beside the modules folder. */
   stateDir: string | null;
+  /** What must be kept: a folder for each module's data. null: $STATE_DIRECTORY/data in a systemd unit, else `data` beside the modules folder. */
+  dataDir: string | null;
   /** Threads of the pool. Default 4. They start when the first module needs them. */
   threads: number;
   /** Reload what changed on disk. Default false. */
@@ -325,6 +327,7 @@ export function defaultOptions(): Options {
     modulesDir: null,
     staticDir: null,
     stateDir: null,
+    dataDir: null,
     threads: 4,
     watch: false,
     processes: 1,

@@ -252,7 +252,12 @@ export const KEY_SCHEMA = part.object(
       ),
       stateDir: key(
         PATH_OR_NULL,
-        "Bundles, modules' data, unpacked modules. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
+        "What hrmr can make anew, 0700: bundles, versions, unpacked modules, the lock and the control socket. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
+        restart,
+      ),
+      dataDir: key(
+        PATH_OR_NULL,
+        "What must be kept, 0700: a folder for each module's data, `context.dataDir`. `null`: in a systemd unit `$STATE_DIRECTORY/data`, else `data` beside the modules folder; if that cannot be written, `data` in the state folder. Flag `--data`",
         restart,
       ),
       threads: key(integer(THREADS_RANGE), "Threads of the pool. They start when the first module needs them. Flag `--threads`", {

@@ -32,6 +32,10 @@ export interface ControlServer {
    * server has put its own there by now. Safe to call twice.
    */
   close(): Promise<void>;
+  /** Whether its file is where clients look for it. */
+  isInPlace(): boolean;
+  /** Another socket is in its place: takes no more requests, and lets those under way end. */
+  retire(): void;
 }
 
 const OWNER_ONLY = 0o600;
@@ -67,14 +71,15 @@ export async function openControlSocket({ path, operations, log, audit = NO_AUDI
     }),
   );
   const inode = lstatSync(path).ino;
+  const isInPlace = () => lstatSync(path, { throwIfNoEntry: false })?.ino === inode;
   let closed: Promise<void> | undefined;
   const close = async () => {
     // Before it stops: while the socket is open, nobody else's can have its inode.
-    if (lstatSync(path, { throwIfNoEntry: false })?.ino === inode) unlinkSync(path);
+    if (isInPlace()) unlinkSync(path);
     await Promise.race([server.stop(), Bun.sleep(CLOSE_DEADLINE_MS)]);
     await server.stop(true);
   };
-  return { path, close: () => (closed ??= close()) };
+  return { path, close: () => (closed ??= close()), isInPlace, retire: () => void server.stop() };
 }
 
 /** Runs `bind`, which makes a socket at `temporaryPath(path)`, and puts it at `path`, never readable for anybody else. */

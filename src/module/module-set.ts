@@ -109,6 +109,8 @@ export interface RegistryOptions extends ReloadSettings {
   /** It is the default folder, and was not there so far. */
   mayLackModulesDir: boolean;
   stateDir: string;
+  /** Each module's data is in a folder of its name in it. */
+  dataDir: string;
   host: GenerationHost;
   /** Loads a bundle for a trial where an endless loop hurts nobody. */
   probe: { check(spec: LoadSpec): Promise<void> };

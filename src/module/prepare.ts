@@ -133,7 +133,7 @@ export function specOf({ registry, wanted }: Run, { name, source, file, hash, nu
     file,
     source,
     config,
-    dataDir: `${registry.options.stateDir}/data/${name}`,
+    dataDir: `${registry.options.dataDir}/${name}`,
     loadMs: hostSettings(config).loadMs ?? wanted.loadMs,
   };
 }

@@ -94,6 +94,13 @@ export class VersionStore {
     this.#written = approved;
   }
 
+  /** The folder was deleted: what is known is written anew. The bundles are gone, but for those that serve. */
+  async rewrite(): Promise<void> {
+    for (const [name, index] of this.#indexes) await writeJson(indexPath(this.stateDir, name), index, null);
+    this.#written = null;
+    if (this.approved !== null) await this.approve(this.approved);
+  }
+
   /** Whether the version's bundle is kept. */
   isKept(name: string, hash: string): boolean {
     return existsSync(keptPath(this.stateDir, name, hash));

@@ -2,7 +2,7 @@
  * Which folders a server works with, from its options and from what is there.
  */
 import { createHash } from "node:crypto";
-import { accessSync, chmodSync, constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync, type Stats, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
@@ -10,11 +10,16 @@ import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
 import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
+/** In the state folder: what the folder is. */
+export const STATE_README = "README";
+
 export interface Folders {
   modulesDir: string;
   /** False: it is the default folder, and it is not there. */
   hasModulesDir: boolean;
   stateDir: string;
+  /** Of modules' data; made when a module first asks for its own folder in it. */
+  dataDir: string;
   /** null: serve the embedded pages. */
   staticDir: string | null;
   /** For the person who started the server. */
@@ -28,7 +33,7 @@ export interface Folders {
  *
  * @throws UserError for a named folder that is missing, unreadable or no folder, and for a state folder that cannot be written
  */
-export function findFolders(options: Options): Folders {
+export function findFolders(options: Options, env: Environment = process.env): Folders {
   const notes: string[] = [];
   const found = { ...findModules(options, notes), staticDir: findStatic(options) };
   let madeDir: string | undefined;
@@ -36,12 +41,16 @@ export function findFolders(options: Options): Folders {
     madeDir = makePrivateFolder(dir) ?? madeDir;
     accessSync(dir, constants.W_OK | constants.X_OK);
   });
-  closeState(stateDir, notes);
-  return { ...found, stateDir, notes, ...(madeDir === undefined ? null : { madeDir }) };
+  closeFolder(stateDir, OWN_ENTRIES, notes);
+  const dataDir = findData(options, stateDir, notes, env);
+  if (existsSync(dataDir)) closeFolder(dataDir, null, notes);
+  return { ...found, stateDir, dataDir, notes, ...(madeDir === undefined ? null : { madeDir }) };
 }
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** What a server writes anew whenever it needs it. */
-const REPLACEABLE = ["bundles", "shipped", "static_html"];
+const REPLACEABLE = ["bundles", "shipped", "static_html", STATE_README];
 
 /** After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what modules put there. */
 export function emptyMadeFolder({ stateDir, madeDir }: Folders): void {
@@ -109,7 +118,13 @@ export function findStatic(options: Options): string | null {
 }
 
 function mustBeFolder(dir: string, what: string, hint: string): void {
-  const stat = statSync(dir, { throwIfNoEntry: false });
+  const stat = statOf(dir, (cause) => {
+    throw new UserError(`The ${what} folder ${dir} cannot be looked at (${cause.code ?? cause.message}).`, {
+      code: "FOLDER_UNREADABLE",
+      hint,
+      cause,
+    });
+  });
   if (stat === undefined) throw new UserError(`The ${what} folder ${dir} does not exist.`, { code: "FOLDER_MISSING", hint });
   if (!stat.isDirectory()) throw new UserError(`The ${what} folder ${dir} is not a folder.`, { code: "FOLDER_WRONG", hint });
   try {
@@ -155,6 +170,36 @@ export function findState(options: Options, notes: string[], make: (dir: string)
 }
 
 /**
+ * The folder of modules' data: the one that is named, else that of the systemd unit, else `data` beside the modules. Makes nothing.
+ *
+ * @param env  STATE_DIRECTORY: of several folders, apart by colons, the first
+ * @throws UserError DATA_UNWRITABLE for one that was named and cannot be made or written
+ */
+export function findData(options: Options, stateDir: string, notes: string[], env: Environment): string {
+  const unitDir = env["STATE_DIRECTORY"]?.split(":")[0] || null;
+  const named = options.dataDir ?? (unitDir === null ? null : join(unitDir, "data"));
+  const dir = resolve(named ?? join(baseOf(options), "data"));
+  try {
+    couldMakeFolder(dir);
+    return dir;
+  } catch (cause) {
+    const inState = join(stateDir, "data");
+    if (dir === inState) return dir;
+    if (named !== null) {
+      throw new UserError(`The data folder ${dir} cannot be written.`, {
+        code: "DATA_UNWRITABLE",
+        hint: "Give this user the right to write to it, or name another with --data DIR.",
+        cause,
+      });
+    }
+    // A named state folder is there to stay; one in the temporary folder is not.
+    if (options.stateDir === null)
+      notes.push(`${dir} cannot be written, so modules' data is kept in ${inState} (--data DIR names another).`);
+    return inState;
+  }
+}
+
+/**
  * In the temporary folder anybody may have made it first, or put a link there, to have their code run as this user or their files written
  * over. hrmr itself makes it 0700.
  *
@@ -182,7 +227,7 @@ function mustBeOwn(folder: string): void {
 
 /** @throws UserError STATE_SHARED for /tmp and its like: it cannot be closed to others, and must not be left open */
 function mustNotBeShared(dir: string): void {
-  const stats = statSync(dir, { throwIfNoEntry: false });
+  const stats = statOf(dir);
   const isShared = stats !== undefined && (stats.mode & STICKY) !== 0 && (stats.mode & EVERYBODY_WRITES) !== 0;
   if (!isShared) return;
   throw new UserError(`The state folder ${dir} is one that every user may write to.`, {
@@ -191,19 +236,33 @@ function mustNotBeShared(dir: string): void {
   });
 }
 
+/** @param unseen  told of what keeps the path from being looked at (ENOTDIR, ENAMETOOLONG, EACCES). Default: it counts as missing */
+function statOf(path: string, unseen: (cause: NodeJS.ErrnoException) => void = () => {}): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOTDIR") unseen(error as NodeJS.ErrnoException);
+    return undefined;
+  }
+}
+
 const STICKY = 0o1000;
 const EVERYBODY_WRITES = 0o002;
 /** What hrmr itself keeps in the state folder, and older versions left open to others. */
 const OWN_ENTRIES = /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|upload\.json)$/;
 
-/** A state folder that others may enter, as older versions made it: closed, with a line that says so. */
-function closeState(dir: string, notes: string[]): void {
+/**
+ * A folder that others may enter, as older versions made it: closed, with a line that says so.
+ *
+ * @param entries  what in it is closed too; null: nothing, since nobody gets there any more
+ */
+function closeFolder(dir: string, entries: RegExp | null, notes: string[]): void {
   const { mode, uid } = statSync(dir);
   if ((mode & 0o077) === 0) return;
   try {
     if (isMine(uid)) {
       chmodSync(dir, PRIVATE_FOLDER);
-      for (const name of readdirSync(dir)) if (OWN_ENTRIES.test(name)) closeToOthers(join(dir, name));
+      for (const name of readdirSync(dir)) if (entries?.test(name) === true) closeToOthers(join(dir, name));
       notes.push(`${dir} was open to other users (its mode was ${modeText(mode)}): it is closed to them now.`);
       return;
     }

@@ -299,7 +299,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     registerHrmrModule();
     SocketHub.of(this.dispatch).tellOthers = (module, topic, data) => this.#setup.uplink.publish(module, topic, data);
     const options = this.#options;
-    const { modulesDir, hasModulesDir, stateDir } = this.#folders;
+    const { modulesDir, hasModulesDir, stateDir, dataDir } = this.#folders;
     if (hasModulesDir && this.#setup.approved === null) {
       const { modules, refused } = await discoverModules(modulesDir);
       mustHaveModules(options, modules.length + refused.length);
@@ -311,6 +311,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
+      dataDir,
       host: this.hosts,
       probe: this.#probe,
       globals,

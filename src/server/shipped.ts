@@ -2,6 +2,7 @@
  * What the binary carries: the modules and the site that ship with hrmr, as text. They are written to the state folder
  * and loaded from there like anybody's.
  */
+import { existsSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ModuleSettings } from "../config/options";
@@ -79,13 +80,24 @@ export interface ShippedModule {
 export async function unpackModules(stateDir: string, settings: Record<string, ModuleSettings>): Promise<ShippedModule[]> {
   const shipped: ShippedModule[] = [];
   for (const [name, files] of Object.entries(MODULES)) {
-    const isOn = settings[name] === undefined ? IMPLICIT.has(name) : settings[name].enabled !== false;
-    if (!isOn) continue;
+    if (!isOn(name, settings)) continue;
     const paths = Object.keys(files).map((path) => join(stateDir, "shipped", path));
     for (const [index, source] of Object.values(files).entries()) await writeIfDifferent(paths[index] ?? "", String(source));
     shipped.push({ name, file: paths[0] ?? "", isImplicit: IMPLICIT.has(name) });
   }
   return shipped;
+}
+
+/** @returns whether all that `unpackModules` and, with `hasPages`, `unpackPages` write is there */
+export function isUnpacked(stateDir: string, settings: Record<string, ModuleSettings>, hasPages: boolean): boolean {
+  const modules = Object.entries(MODULES).filter(([name]) => isOn(name, settings));
+  const paths = modules.flatMap(([, files]) => Object.keys(files).map((path) => join(stateDir, "shipped", path)));
+  if (hasPages) paths.push(...Object.keys(PAGES).map((name) => join(stateDir, "static_html", name)));
+  return paths.every((path) => existsSync(path));
+}
+
+function isOn(name: string, settings: Record<string, ModuleSettings>): boolean {
+  return settings[name] === undefined ? IMPLICIT.has(name) : settings[name].enabled !== false;
 }
 
 /** @returns the folder with the embedded site */

@@ -106,6 +106,11 @@ export class History {
     for (const { name, version } of approved) if (version !== null) this.#serving.set(name, version.number);
   }
 
+  /** The state folder was deleted. @throws Error as writing does */
+  async renew(): Promise<void> {
+    await this.#store.rewrite();
+  }
+
   #forget(name: string): void {
     this.#serving.delete(name);
     this.#trials.end(name);

@@ -34,6 +34,7 @@ export class Holdings {
   readonly sockets: readonly HeldSocket[] | null;
   readonly #folders: Folders;
   readonly #locks: FileLock[];
+  readonly #wanted: readonly WantedLock[];
   readonly #isSuccessor: boolean;
   /** Still the old process's: taken once this one serves. */
   readonly #promised: { path: string; fd: number; text: string }[];
@@ -44,7 +45,9 @@ export class Holdings {
     locks: FileLock[],
     promised: { path: string; fd: number; text: string }[],
     isSuccessor: boolean,
+    wanted: readonly WantedLock[],
   ) {
+    this.#wanted = wanted;
     this.sockets = sockets;
     this.#folders = folders;
     this.#locks = locks;
@@ -60,13 +63,14 @@ export class Holdings {
   static async take(options: Options, folders: Folders, estate: Estate | null): Promise<Holdings> {
     const locks: FileLock[] = [];
     const promised: { path: string; fd: number; text: string }[] = [];
+    const all = wantedLocks(options, folders);
     try {
-      for (const wanted of wantedLocks(options, folders)) {
+      for (const wanted of all) {
         const held = estate?.locks.find(({ path }) => path === wanted.path);
         if (held !== undefined) promised.push({ ...held, text: wanted.text });
         else locks.push(lock(wanted));
       }
-      return new Holdings(canBind() ? await openSockets(options, estate) : null, folders, locks, promised, estate !== null);
+      return new Holdings(canBind() ? await openSockets(options, estate) : null, folders, locks, promised, estate !== null, all);
     } catch (error) {
       for (const held of locks) held.release();
       removeMadeFolder(folders);
@@ -88,6 +92,22 @@ export class Holdings {
   /** A successor that had begun to take over is gone: the files name this process again. */
   reclaim(): void {
     for (const held of this.#locks) held.rewrite(held.path.endsWith(LOCK_FILE) ? lockText() : pidText());
+  }
+
+  /** Whether the lock files are where other servers look for them. */
+  areLocksInPlace(): boolean {
+    return this.#locks.every((held) => held.isInPlace());
+  }
+
+  /** Locks anew what was deleted. @throws UserError when another server has come meanwhile, or there is no such folder any more */
+  renewLocks(): void {
+    for (const [at, held] of this.#locks.entries()) {
+      if (held.isInPlace()) continue;
+      const wanted = this.#wanted.find(({ path }) => path === held.path);
+      if (wanted !== undefined) this.#locks[at] = lock(wanted);
+      // Only the descriptor: the file at the path is the new lock's.
+      held.release();
+    }
   }
 
   /** No client shall find a server that is about to end. What systemd listens on stays open: it starts another one. */

@@ -14,6 +14,8 @@ export interface FileLock {
   readonly path: string;
   /** The lock belongs to the open file, not to this process: a child that gets this descriptor as one of its own holds it too. */
   readonly fd: number;
+  /** Whether the file is still at its path: a lock on one that was deleted keeps nobody out. */
+  isInPlace(): boolean;
   /** Writes other content: after a take-over that came to nothing. Its first line must be this process's id. */
   rewrite(text: string): void;
   /** Removes the file and lets go. Once another process has adopted the lock, only this process's descriptor is closed. Safe to call twice. */
@@ -120,6 +122,7 @@ function holdFile(fd: number, path: string, text: string): FileLock {
   return {
     path,
     fd,
+    isInPlace: () => isAt(fd, path),
     rewrite,
     release: () => {
       if (!isHeld) return;

@@ -3,6 +3,7 @@
  * talk to.
  */
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { version } from "../../package.json";
 import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
@@ -30,9 +31,11 @@ import type { Uplink } from "../server/uplink";
 import { Alone } from "./alone";
 import type { Group, StartSummary } from "./group";
 import { type Condemned, History } from "./history";
+import { dataIn, moveData } from "./data-move";
 import { Holdings } from "./holdings";
 import { Notifier } from "./notify";
 import { Prefork } from "./prefork";
+import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
 import { joinWishes, type ReloadWish, rollbackWish, WATCHED, wishFor } from "./wish";
 
@@ -89,9 +92,11 @@ class Master implements Operations {
   readonly #departed = new Departed();
   #running: Running | null = null;
   #control: ControlServer | null = null;
+  #openControl: (() => Promise<ControlServer>) | null = null;
   #controlPort: ControlPort | null = null;
   #audit: AuditLog | null = null;
   #watcher: Watcher | null = null;
+  #keeper: StateKeeper | null = null;
   #isStopping = false;
   #isHandingOver = false;
 
@@ -113,6 +118,7 @@ class Master implements Operations {
       await running.history.begin(running.group.approved());
       running.log.onRotate(() => running.group.reopenLogs());
       this.#watch(running);
+      this.#keeper = this.#keepState(running);
       this.#notifier.ready(statusLine(summary));
       // Until the old process is gone systemd shows its last word, or hears none but its.
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
@@ -133,6 +139,13 @@ class Master implements Operations {
     const holdings = await Holdings.take(options, folders, estate);
     // Who takes over has a living predecessor, whose files these are.
     if (estate === null) recoverUpload(folders, log);
+    try {
+      writeStateReadme(folders.stateDir);
+      bringData(folders, estate !== null);
+    } catch (error) {
+      holdings.abandon();
+      throw error;
+    }
     const history = await History.open({
       options,
       stateDir: folders.stateDir,
@@ -178,7 +191,8 @@ class Master implements Operations {
       const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
       this.#audit = audit;
       this.#controlPort = openControlPort(running, estate !== null, { operations: this, audit, report: reportTo(running.log) });
-      this.#control = await openControlSocket({ path, operations: this, log: running.log, audit });
+      this.#openControl = () => openControlSocket({ path, operations: this, log: running.log, audit });
+      this.#control = await this.#openControl();
       // The last step that is taken from the old process: nothing fails behind it.
       holdings.takeLocks();
       return summary;
@@ -213,6 +227,28 @@ class Master implements Operations {
           (error) => log.error(`Cannot watch ${folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
         )
       : null;
+  }
+
+  #keepState({ folders, holdings, config, log, group, history }: Running): StateKeeper {
+    const keeper = new StateKeeper({
+      folders,
+      options: config.options,
+      holdings,
+      log,
+      control: () => this.#control,
+      openControl: async () => {
+        const before = this.#control;
+        this.#control = (await this.#openControl?.()) ?? null;
+        before?.retire();
+      },
+      renewed: async () => {
+        log.reopen();
+        group.reopenLogs();
+        await history.renew();
+      },
+    });
+    keeper.begin();
+    return keeper;
   }
 
   // ---- Operations: telling ----
@@ -269,6 +305,8 @@ class Master implements Operations {
     const running = this.#running;
     if (running === null) return refusedReport("The server is starting.", "Try again.");
     if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
+    // Modules that ship with hrmr are files there: one that is gone would be taken for a module that was removed.
+    await this.#keeper?.look();
     this.#notifier.reloading();
     let told = "ERR the reload failed by a bug in hrmr; the log has it";
     let report: ReloadReport;
@@ -400,6 +438,7 @@ class Master implements Operations {
     log.reconfigure({ ...config.options.log, role: "shared" });
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
     this.#isStopping = true;
+    this.#keeper?.close();
     // Of the two that share it, only the successor shall be asked.
     void this.#controlPort?.close();
     void this.#drain("upgrade", pid);
@@ -412,6 +451,7 @@ class Master implements Operations {
     if (this.#running === null) return;
     if (!this.#isStopping) {
       this.#isStopping = true;
+      this.#keeper?.close();
       this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
       this.#notifier.stopping(reason);
       this.#running.holdings.closeDoors();
@@ -505,6 +545,29 @@ function withControlPort(summary: StartSummary, port: ControlPort | null): Start
 function recoverUpload(folders: Folders, log: ProcessLog): void {
   const module = recoverExchange(folders);
   if (module !== null) log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
+}
+
+/**
+ * Modules' data that an older version kept in the state folder goes to the data folder, with a line that says so.
+ *
+ * @param isTakeover  the predecessor's modules have it open: it stays until the next start
+ * @throws UserError DATA_NOT_MOVED
+ */
+function bringData(folders: Folders, isTakeover: boolean): void {
+  const { stateDir, dataDir, notes } = folders;
+  const old = join(stateDir, "data");
+  if (old === dataDir || dataIn(old).length === 0) return;
+  if (isTakeover) {
+    folders.dataDir = old;
+    return;
+  }
+  const { moved, left } = moveData(old, dataDir);
+  if (moved.length > 0) notes.push(`The data of ${moved.join(", ")} was moved from ${old} to ${dataDir}, where it is kept from now on.`);
+  if (left.length > 0) {
+    notes.push(
+      `${old} still holds data of ${left.join(", ")}: ${dataDir} has folders of that name, which are used. Name another with --data DIR.`,
+    );
+  }
 }
 
 /** What `systemctl status` shows. */

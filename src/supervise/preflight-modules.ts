@@ -30,7 +30,7 @@ export async function checkModules(findings: Findings, options: Options, folders
     const modules = await inTemporaryFolder(async (stateDir) => {
       const found = await rehearseServer({
         options: structuredClone(options),
-        folders: { ...folders, stateDir, notes: [] },
+        folders: { ...folders, stateDir, dataDir: join(stateDir, "data"), notes: [] },
         log: collectingLog(warnings),
         sockets: [],
         slot: 0,

@@ -12,7 +12,7 @@ import type { ServerStatus } from "../observe/snapshot";
 import { Admission } from "../server/admission";
 import { canBind, noPrefork } from "../server/bind";
 import { isLoopback } from "../server/address";
-import { couldMakeFolder, findModules, findState, findStatic, type Folders } from "../server/folders";
+import { couldMakeFolder, findData, findModules, findState, findStatic, type Folders } from "../server/folders";
 import { TlsContexts } from "../server/tls-contexts";
 import { findToken, readToken } from "../server/token";
 import { Findings } from "./findings";
@@ -31,20 +31,20 @@ export async function preflight({ options, file, notes }: ResolvedConfig, env: E
   const findings = new Findings();
   findings.ok("configuration", file ?? "there is no config file: defaults, environment and flags");
   for (const note of notes) findings.warn("configuration", note);
-  const folders = await checkFolders(findings, options);
+  const folders = await checkFolders(findings, options, env);
   await checkSecrets(findings, options);
   const running = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
   await checkListeners(findings, options, running);
   checkSizes(findings, options);
   if (folders.modulesDir !== undefined) {
     const { modulesDir, hasModulesDir = false, staticDir = null } = folders;
-    await checkModules(findings, options, { modulesDir, hasModulesDir, staticDir, stateDir: "", notes: [] });
+    await checkModules(findings, options, { modulesDir, hasModulesDir, staticDir, stateDir: "", dataDir: "", notes: [] });
   }
   return findings;
 }
 
 /** @returns those that are in order */
-async function checkFolders(findings: Findings, options: Options): Promise<Partial<Folders>> {
+async function checkFolders(findings: Findings, options: Options, env: Environment): Promise<Partial<Folders>> {
   const found: Partial<Folders> = {};
   const notes: string[] = [];
   await findings.look("modules folder", () => {
@@ -60,6 +60,7 @@ async function checkFolders(findings: Findings, options: Options): Promise<Parti
     found.stateDir = dir;
     return existsSync(dir) ? dir : `${dir}, which a start makes`;
   });
+  await findings.look("data folder", () => findData(options, found.stateDir ?? "", [], env));
   for (const note of notes) findings.warn("state folder", note);
   return found;
 }

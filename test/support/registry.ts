@@ -23,6 +23,7 @@ export class TestProcess {
       modulesDir: fixture.modules,
       mayLackModulesDir: false,
       stateDir: fixture.stateDir,
+      dataDir: `${fixture.stateDir}/data`,
       host: { prepare: () => Promise.resolve({ notes: [] }), retire: () => Promise.resolve() },
       probe: { check: () => Promise.resolve() },
       globals: {},

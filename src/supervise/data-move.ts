@@ -1,0 +1,73 @@
+/** Modules' data that an older version kept in the state folder, on its way to the data folder. Once. */
+import { cpSync, existsSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../config/user-error";
+import { syncFolder, syncTree } from "../system/durable";
+import { makePrivateFolder } from "../system/private-files";
+
+/** What became of it. Names of modules. */
+export interface MovedData {
+  readonly moved: readonly string[];
+  /** Their folder is in the data folder already: the old one was left where it is. */
+  readonly left: readonly string[];
+}
+
+/** @returns the names of the folders in `from`; none if it is no folder */
+export function dataIn(from: string): string[] {
+  try {
+    return readdirSync(from)
+      .filter((name) => !name.endsWith(HALF))
+      .sort();
+  } catch {
+    return [];
+  }
+}
+
+/** A copy that is not whole. */
+const HALF = ".hrmr-copy";
+
+/**
+ * Moves each folder in `from` to `to`, with the state folder's lock held and no module loaded. When it returns, it is on the disk.
+ *
+ * @throws UserError DATA_NOT_MOVED; what was not moved is where it was
+ */
+export function moveData(from: string, to: string): MovedData {
+  const names = from === to ? [] : dataIn(from);
+  const left = names.filter((name) => existsSync(join(to, name)));
+  const moved = names.filter((name) => !left.includes(name));
+  if (moved.length === 0) return { moved, left };
+  try {
+    makePrivateFolder(to);
+    for (const name of moved) moveOne(join(from, name), join(to, name));
+    syncFolder(to);
+    syncFolder(join(to, ".."));
+    syncFolder(from);
+    if (readdirSync(from).length === 0) rmdirSync(from);
+  } catch (cause) {
+    throw new UserError(
+      `Modules' data could not be moved from ${from} to ${to} (${(cause as NodeJS.ErrnoException).code ?? String(cause)}).`,
+      {
+        code: "DATA_NOT_MOVED",
+        hint: `Move it yourself, or have it stay with --data ${from}`,
+        cause,
+      },
+    );
+  }
+  return { moved, left };
+}
+
+/** To another file system by a copy that takes its name only once it is whole. */
+function moveOne(from: string, to: string): void {
+  try {
+    return renameSync(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EXDEV") throw error;
+  }
+  const half = `${to}${HALF}`;
+  rmSync(half, { recursive: true, force: true });
+  cpSync(from, half, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
+  syncTree(half);
+  renameSync(half, to);
+  syncFolder(join(to, ".."));
+  rmSync(from, { recursive: true });
+}
