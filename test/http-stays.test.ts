@@ -287,3 +287,64 @@ describe("what matches nothing", () => {
       expect(await hub.ask("PING")).toBe("PONG\n");
     }));
 });
+
+describe("a raw route with a method for its key", () => {
+  const routes = (options: string) => `{ routes: {
+    "GET ": { ${options} description: "All of it", handle: (message) => "raw " + message.text.split("\\r\\n")[0] + "\\n" },
+    "POST /chat": { ${options} async connect(connection) { await connection.write("chat\\n"); } },
+    "PUT ": { ${options} run: "pool", framing: "line", handle: (message) => "pooled " + message.text + "\\n" },
+    "/page": { fetch: () => new Response("page") },
+  } }`;
+  const request = (line: string) => `${line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+
+  test("gets no requests, and what is none it does get", () =>
+    withHub({ "modules/raw.ts": moduleSource(routes("")) }, [], async (hub) => {
+      expect(hub.program.output()).not.toContain("HTTP requests");
+      expect(await hub.ask(request("GET /page"))).toMatch(/^HTTP\/1\.1 200 [^]*page$/);
+      expect(await hub.ask(request("GET /health"))).toStartWith("HTTP/1.1 200 ");
+      expect(await hub.ask(request("PUT /page"))).toMatch(/^HTTP\/1\.1 200 [^]*page$/);
+      expect(await hub.ask(request("POST /chat"))).toStartWith("HTTP/1.1 ");
+      expect(await hub.ask("GET key")).toBe("raw GET key\n");
+      expect(await hub.ask("PUT key\n")).toBe("pooled PUT key\n");
+      expect(await hub.ask("HELP\n")).not.toContain("HTTP requests");
+    }));
+
+  test("gets them with takesHttp: true, first or behind others, and the start, HELP and the verdict tell so", () =>
+    withHub({ "modules/raw.ts": moduleSource(routes("takesHttp: true,")) }, [], async (hub) => {
+      const told = '"GET " and "POST /chat" and "PUT " take HTTP requests';
+      expect(hub.program.output()).toContain(`module raw: ${told}`);
+      expect(await hub.ask("HELP\n")).toMatch(/"GET " +raw +All of it \(takes HTTP requests\)\n/);
+      for (const path of ["/page", "/health", "*"]) expect(await hub.ask(request(`GET ${path}`))).toBe(`raw GET ${path} HTTP/1.1\n`);
+      expect(await hub.ask(request("POST /chat"))).toBe("chat\n");
+      expect(await hub.ask("PUT /x HTTP/1.1\n")).toBe("pooled PUT /x HTTP/1.1\n");
+      // A connection that has spoken HTTP goes on with these routes too, and with no other raw one.
+      const client = await hub.connect();
+      await client.send("DELETE /page HTTP/1.1\r\nHost: a\r\n\r\n");
+      await client.waitFor("page");
+      await client.clear().send("GET /page HTTP/1.1\r\n\r\n");
+      expect(await client.waitFor("\n")).toBe("raw GET /page HTTP/1.1\n");
+      await client.clear().send("HELP\n");
+      expect(await client.waitForEnd()).toStartWith("HTTP/1.1 400 ");
+      hub.write("modules/raw.ts", `${moduleSource(routes("takesHttp: true,"))}// changed\nconsole.debug;\n`);
+      expect(await hub.ask("RELOAD\n")).toContain(`; ${told}`);
+    }));
+
+  test("may be in C", () =>
+    withHub(
+      {
+        "modules/raw.c": `#include "hrmr.h"
+          static void taken(hrmr_request *request) { hrmr_reply_format(request, "C: %s\\n", request->bytes); }
+          void hrmr_module(hrmr_setup *setup) {
+            hrmr_takes_http(hrmr_command(setup, "PATCH ", HRMR_LINE, taken));
+            hrmr_command(setup, "TRACE ", HRMR_LINE, taken);
+          }`,
+      },
+      [],
+      async (hub) => {
+        expect(hub.program.output()).toContain('module raw: "PATCH " takes HTTP requests');
+        expect(await hub.ask("PATCH /x HTTP/1.1\n")).toBe("C: PATCH /x HTTP/1.1\n");
+        expect(await hub.ask(request("TRACE /x"))).toStartWith("HTTP/1.1 ");
+        expect(await hub.ask("TRACE x\n")).toBe("C: TRACE x\n");
+      },
+    ));
+});

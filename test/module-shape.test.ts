@@ -112,6 +112,8 @@ const refused: [string, unknown, string][] = [
     { routes: { A: { connect: handle, run: "pool" } } },
     'route "A": run: "pool" is possible with "handle" and "fetch" only.',
   ],
+  ["takesHttp that is no boolean", { routes: { A: { handle, takesHttp: 1 } } }, 'route "A": "takesHttp" is 1, and must be true or false'],
+  ["takesHttp of an HTTP route", { routes: { "/a": { fetch: handle, takesHttp: true } } }, "takesHttp"],
   ["a negative time", { routes: { A: { handle, timeoutMs: -1 } } }, 'route "A": "timeoutMs" is -1, and must be a number from 0'],
   ["a time that is no number", { routes: { A: { handle, timeoutMs: "5s" } } }, '"timeoutMs" is "5s"'],
   ["an endless time", { routes: { A: { handle, timeoutMs: Infinity } } }, '"timeoutMs" is Infinity'],

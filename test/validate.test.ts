@@ -385,6 +385,17 @@ test("what the running server of this folder holds is no mistake, and another's 
   });
 });
 
+test("a raw route that takes HTTP requests is told of", async () => {
+  const take = moduleSource(`{ routes: { "GET ": { takesHttp: true, handle: () => "mine\\n" }, "PUT ": () => "plain\\n" } }`);
+  await inProject({ files: { "modules/take.ts": take } }, async (dir, args) => {
+    const { ok, findings } = await validate(dir, args);
+    expect(ok).toBe(true);
+    expect(findings.filter(({ state }) => state === "warning")).toContainEqual(
+      expect.objectContaining({ check: "module take", text: '"GET " takes HTTP requests' }),
+    );
+  });
+});
+
 test("warnings do not make it invalid", async () => {
   const files = { ...GREET, ...config({ modules: { late: { a: 1 } } }), ...pairFiles(expired()) };
   const args = ["--listen", "tcp://0.0.0.0:0", "--commands", "anyone", "--set", "limits.maxConnections=100000000", ...TLS_FLAGS];

@@ -13,6 +13,9 @@ import { writeNewFile } from "./init";
 
 const MAX_NAME_LENGTH = 64;
 const RESERVED_NAMES = ["lib", "node_modules"];
+/** What is HTTP stays HTTP: a key `GET ` would hardly get a message. */
+const METHODS = ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"];
+const COMMANDS = ["reload", "close", "shutdown", "help", "status"];
 
 const args = {
   name: { type: "positional", required: true, description: "The module's name: letters, digits, - and _, a letter first" },
@@ -46,12 +49,19 @@ export const newCommand = defineCommand({
 });
 
 function checkName(name: string): void {
-  const isGood = /^[a-z][a-z0-9_-]*$/i.test(name) && name.length <= MAX_NAME_LENGTH;
-  if (isGood && !RESERVED_NAMES.includes(name.toLowerCase())) return;
-  const why = isGood
-    ? "a folder of that name holds no modules"
-    : `letters, digits, - and _ make a name, a letter first, ${MAX_NAME_LENGTH} at most`;
+  const why = whyNot(name);
+  if (why === null) return;
   throw usageError("BAD_NAME", `${JSON.stringify(name)} cannot be a module's name: ${why}.`, "Choose another name, such as greet.");
+}
+
+function whyNot(name: string): string | null {
+  if (!/^[a-z][a-z0-9_-]*$/i.test(name) || name.length > MAX_NAME_LENGTH)
+    return `letters, digits, - and _ make a name, a letter first, ${MAX_NAME_LENGTH} at most`;
+  const folded = name.toLowerCase();
+  if (RESERVED_NAMES.includes(folded)) return "a folder of that name holds no modules";
+  if (METHODS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, and what begins so is HTTP`;
+  if (COMMANDS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, which is a built-in command's`;
+  return null;
 }
 
 function checkFolder(folder: string): void {

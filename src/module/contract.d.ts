@@ -49,8 +49,16 @@ interface RouteOptions {
   timeoutMs?: number;
 }
 
+interface RawRouteOptions extends RouteOptions {
+  /**
+   * Whether HTTP/1 requests that begin with the key are messages too, with their header lines and what stands behind them: `"GET "` with it
+   * takes every GET. The start, the verdict of a reload, `hrmr validate` and HELP tell of it. Default false: what is HTTP stays HTTP.
+   */
+  takesHttp?: boolean;
+}
+
 /** Message in, reply out. */
-export interface HandleRoute<State = unknown> extends RouteOptions {
+export interface HandleRoute<State = unknown> extends RawRouteOptions {
   handle: Handle<State>;
   /** Where a message ends. Default "chunk": what one read delivered is the message. */
   framing?: Framing;
@@ -69,7 +77,7 @@ export interface FetchRoute<State = unknown> extends RouteOptions {
 }
 
 /** The connection itself, as sequential code. Runs inline; it waits without a thread or a stack. */
-export interface ConnectRoute<State = unknown> extends RouteOptions {
+export interface ConnectRoute<State = unknown> extends RawRouteOptions {
   connect(connection: Connection, context: ModuleContext<State>): void | Promise<void>;
 }
 

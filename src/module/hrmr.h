@@ -56,6 +56,12 @@ void hrmr_timeout(hrmr_route *route, int milliseconds);
 /* With HRMR_LENGTH: how many bytes stand before the number. Default: the key's length. */
 void hrmr_prefix_offset(hrmr_route *route, int bytes);
 
+/*
+ * Of hrmr_command: HTTP/1 requests that begin with the key are its messages too, with their header lines and what stands behind them.
+ * Default: what is HTTP stays HTTP, whatever the key.
+ */
+void hrmr_takes_http(hrmr_route *route);
+
 /* ---- Hooks; all are optional ---- */
 
 /*

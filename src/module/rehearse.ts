@@ -7,6 +7,7 @@ import { look } from "./find";
 import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
 import { beginRun, type Failure, NO_ORDER, type Run } from "./run";
+import { takesHttpText } from "./takes-http";
 
 /** A module that a start would load, or that it would miss. */
 export interface RehearsedModule {
@@ -14,6 +15,8 @@ export interface RehearsedModule {
   /** The author's file; null: there is none. */
   readonly source: string | null;
   readonly routes: number;
+  /** As `takesHttpText`. */
+  readonly takesHttp: string;
   /** Why it cannot be loaded: cause, place and code frame, in several lines. null: it can. */
   readonly error: string | null;
   /** It claims what another module has. */
@@ -38,11 +41,11 @@ export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> 
 
 function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
   const found = files.map(({ name, file }) => {
-    const routes = candidates.get(name)?.generation.routes.length ?? 0;
-    return { name, source: file, routes, ...reasonOf(failures.get(name)) };
+    const routes = candidates.get(name)?.generation.routes ?? [];
+    return { name, source: file, routes: routes.length, takesHttp: takesHttpText(routes), ...reasonOf(failures.get(name)) };
   });
   const missing = [...failures].filter(([name]) => !files.some((file) => file.name === name));
-  return [...found, ...missing.map(([name, failure]) => ({ name, source: null, routes: 0, ...reasonOf(failure) }))];
+  return [...found, ...missing.map(([name, failure]) => ({ name, source: null, routes: 0, takesHttp: "", ...reasonOf(failure) }))];
 }
 
 function reasonOf(failure: Failure | undefined): Pick<RehearsedModule, "error" | "isConflict"> {

@@ -35,10 +35,12 @@ const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "ha
 const HOOKS = ["setup", "check", "handoff", "dispose"];
 const KINDS = ["handle", "fetch", "connect", "websocket"];
 const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
+/** Of routes whose key is first bytes. */
+const RAW_ROUTE_OPTIONS = ["takesHttp", ...COMMON_ROUTE_OPTIONS];
 const ROUTE_OPTIONS: Record<string, string[]> = {
-  handle: ["handle", "framing", "run", ...COMMON_ROUTE_OPTIONS],
+  handle: ["handle", "framing", "run", ...RAW_ROUTE_OPTIONS],
   fetch: ["fetch", "run", ...COMMON_ROUTE_OPTIONS],
-  connect: ["connect", "run", ...COMMON_ROUTE_OPTIONS],
+  connect: ["connect", "run", ...RAW_ROUTE_OPTIONS],
   websocket: ["websocket", "run", ...COMMON_ROUTE_OPTIONS],
 };
 const LENGTH_OPTIONS = ["prefixBytes", "endian", "includesPrefix", "offset"];
@@ -157,7 +159,7 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   const said = isMounted ? {} : options;
   const run = readRun(name, where, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
   const { timeoutMs = settings.handlerMs, description } = readCommon(name, where, said);
-  const spec: RouteSpec = { key, index, kind, run, timeoutMs, description };
+  const spec: RouteSpec = { key, index, kind, run, timeoutMs, description, ...readTakesHttp(name, where, said.takesHttp) };
   if (kind === "websocket") {
     const websocket = readWebSocket(name, where, options.websocket);
     return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
@@ -226,6 +228,12 @@ function readCommon(name: string, where: string, options: Fields): { timeoutMs: 
     throw shapeError(name, `${where}: "description" is ${kindOf(description)}, and must be a string`);
   }
   return { timeoutMs: isTimeout ? timeoutMs : undefined, description: description ?? "" };
+}
+
+function readTakesHttp(name: string, where: string, takesHttp: unknown): Pick<RouteSpec, "takesHttp"> {
+  if (takesHttp === undefined || takesHttp === false) return {};
+  if (takesHttp === true) return { takesHttp };
+  throw shapeError(name, `${where}: "takesHttp" is ${shown(takesHttp)}, and must be true or false`);
 }
 
 function readFraming(name: string, where: string, framing: unknown): Framing {

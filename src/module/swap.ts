@@ -4,6 +4,7 @@ import { pruneBundles } from "./build";
 import { holdText } from "./hold";
 import type { ModuleEntry } from "./module-set";
 import { isAsked, plannedModules, type Failure, type Run } from "./run";
+import { takesHttpText } from "./takes-http";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict";
 
 /** The next table in one assignment, then the bookkeeping. Synchronous, so that no message falls between. */
@@ -59,8 +60,11 @@ function verdicts(run: Run): ModuleVerdict[] {
     if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", run, []), failed)];
     const candidate = candidates.get(name);
     const notes = heldBack.has(name) && entry.hold !== null ? [holdText(name, entry.hold)] : [];
-    if (candidate !== undefined)
-      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, [...candidate.notes, ...notes])];
+    if (candidate !== undefined) {
+      const taken = takesHttpText(candidate.generation.routes);
+      const said = [...candidate.notes, ...notes, ...(taken === "" ? [] : [taken])];
+      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, said)];
+    }
     return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, notes)] : [];
   });
   const unknown = [...failures].filter(([name]) => !registry.entries.has(name)).map(([name, failed]) => unknownVerdict(name, failed));

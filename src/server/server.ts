@@ -18,6 +18,7 @@ import { Probe } from "../module/probe";
 import { Registry } from "../module/registry";
 import { rehearse, type RehearsedModule } from "../module/rehearse";
 import type { BoundRoute } from "../module/route";
+import { takesHttpText } from "../module/takes-http";
 import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
 import { nextSecond } from "../observe/figures";
@@ -285,6 +286,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const { approved, isResumed } = this.#setup;
     const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved, isResumed));
     if (!verdict.ok) this.#tellFailures(verdict);
+    for (const { name, live } of this.registry.entries.values()) {
+      const taken = live === null ? "" : takesHttpText(live.routes);
+      if (taken !== "") this.summary.notes.push(`module ${name}: ${taken}`);
+    }
     this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
   }
 

@@ -16,12 +16,16 @@ export function statusText(info: ServerInfo, processes: readonly ProcessSnapshot
 export function helpText(dispatch: Dispatch): string {
   // Commands that are off have no description, and are none of the client's business.
   const entries = dispatch.table.entries.filter(({ value }) => value.kind !== "command" || value.description !== "");
-  const rows = entries.map(({ value }) => [shownKey(value), value.module, value.description]);
+  const rows = entries.map(({ value }) => [shownKey(value), value.module, shownText(value)]);
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)));
   const lines = rows.map(([key, module, text]) =>
     `${(key as string).padEnd(widths[0] as number)}  ${(module as string).padEnd(widths[1] as number)}  ${text}`.trimEnd(),
   );
   return `${lines.join("\n")}\n`;
+}
+
+function shownText({ description, takesHttp }: BoundRoute): string {
+  return takesHttp === true ? `${description} (takes HTTP requests)`.trimStart() : description;
 }
 
 function shownKey(route: BoundRoute): string {

@@ -74,9 +74,10 @@ function makeTemporaryFolder(): string {
 type FoundModule = RehearsedModule & { readonly isShipped: boolean };
 
 function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
-  const { name, source, isShipped, routes, error, isConflict } = module;
+  const { name, source, isShipped, routes, takesHttp, error, isConflict } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
+  if (takesHttp !== "") findings.warn(check, takesHttp, "They never reach HTTP routes, its limits and its middleware.");
   if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
   const hint = code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";

@@ -186,7 +186,7 @@ struct hrmr_route {
   hrmr_handler *handler;
   char *key;
   char *description;
-  int is_http, framing, timeout_ms, prefix_offset;
+  int is_http, framing, timeout_ms, prefix_offset, takes_http;
 };
 
 struct hrmr_setup {
@@ -228,6 +228,7 @@ hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler)
 void hrmr_describe(hrmr_route *route, const char *description) { route->description = hrmr__copy(description); }
 void hrmr_timeout(hrmr_route *route, int milliseconds) { route->timeout_ms = milliseconds < 0 ? 0 : milliseconds; }
 void hrmr_prefix_offset(hrmr_route *route, int bytes) { route->prefix_offset = bytes; }
+void hrmr_takes_http(hrmr_route *route) { route->takes_http = 1; }
 
 void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, size_t length)) { setup->start = start; }
 void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next)) { setup->handoff = handoff; }
@@ -280,7 +281,7 @@ void *hrmr__open(void *ask, void *say) {
   return &hrmr__shared;
 }
 
-/* Runs hrmr_module. The reply: for each route its seven parts, each ended by a 0 byte. */
+/* Runs hrmr_module. The reply: for each route its eight parts, each ended by a 0 byte. */
 int hrmr__declared(void) {
   int at;
   hrmr__begin();
@@ -288,7 +289,7 @@ int hrmr__declared(void) {
   for (at = 0; at < hrmr__setup.count; at++) {
     hrmr_route *route = hrmr__setup.routes[at];
     hrmr_reply_format(NULL, "%d%c%d%c%d%c%d%c", route->is_http, 0, route->framing, 0, route->timeout_ms, 0, route->prefix_offset, 0);
-    hrmr_reply_format(NULL, "%d%c", route->handler == NULL ? 0 : 1, 0);
+    hrmr_reply_format(NULL, "%d%c%d%c", route->handler == NULL ? 0 : 1, 0, route->takes_http, 0);
     hrmr__add(&hrmr__reply, route->key, strlen(route->key) + 1);
     hrmr__add(&hrmr__reply, route->description, strlen(route->description) + 1);
   }

@@ -58,9 +58,14 @@ function definitionOf(sources: CSources, runtime: CRuntime, warnings: readonly s
   };
 }
 
-function routeOf(runtime: CRuntime, index: number, { isHttp, framing, timeoutMs, description }: CRoute, respond: Respond): Route {
+function routeOf(
+  runtime: CRuntime,
+  index: number,
+  { isHttp, framing, timeoutMs, description, takesHttp }: CRoute,
+  respond: Respond,
+): Route {
   const common = { run: "process" as const, description, ...(timeoutMs === undefined ? null : { timeoutMs }) };
-  if (!isHttp) return { ...common, framing, handle: (message) => runtime.call(index, message) };
+  if (!isHttp) return { ...common, framing, takesHttp, handle: (message) => runtime.call(index, message) };
   return {
     ...common,
     fetch: (request, context) => {

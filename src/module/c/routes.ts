@@ -9,16 +9,17 @@ export interface CRoute {
   readonly timeoutMs: number | undefined;
   readonly description: string;
   readonly hasHandler: boolean;
+  readonly takesHttp: boolean;
 }
 
-const PARTS = 7;
+const PARTS = 8;
 
 /** @param text  for each route its parts, each ended by a 0 byte: see `hrmr__declared` */
 export function readRoutes(text: string): CRoute[] {
   const parts = text.split("\0");
   const routes: CRoute[] = [];
   for (let at = 0; at + PARTS < parts.length; at += PARTS) {
-    const [isHttp, framing, timeoutMs, offset, hasHandler, key = "", description = ""] = parts.slice(at, at + PARTS);
+    const [isHttp, framing, timeoutMs, offset, hasHandler, takesHttp, key = "", description = ""] = parts.slice(at, at + PARTS);
     routes.push({
       key,
       isHttp: isHttp === "1",
@@ -26,6 +27,7 @@ export function readRoutes(text: string): CRoute[] {
       timeoutMs: Number(timeoutMs) < 0 ? undefined : Number(timeoutMs),
       description,
       hasHandler: hasHandler === "1",
+      takesHttp: takesHttp === "1",
     });
   }
   return routes;
