@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { NEED_MORE } from "../src/router/match";
-import { MALFORMED, MAX_HELLO_BYTES, readServerName } from "../src/server/tls-hello";
+import { HelloReader, MALFORMED, MAX_HELLO_BYTES, MAX_RECORDS, readServerName } from "../src/server/tls-hello";
 import { buildHello, captureHello, extension, inRecords, serverNameExtension, uint16 } from "./support/tls";
 
 const NAMED = buildHello({
@@ -21,12 +21,55 @@ describe("the server name of a ClientHello", () => {
     expect(readServerName(bytes)).toBe("a.example");
   });
 
-  test("is the same in records of any size", () => {
+  test("is the same in records of any size, of which there are 16 at most", () => {
     for (let size = 1; size <= NAMED.length; size++) {
       const bytes = inRecords(NAMED, size);
-      expect(readServerName(bytes)).toBe("a.example");
-      expect(readServerName(bytes.subarray(0, -1))).toBe(NEED_MORE);
+      const isTooMany = Math.ceil(NAMED.length / size) > MAX_RECORDS;
+      expect(readServerName(bytes)).toBe(isTooMany ? MALFORMED : "a.example");
+      if (!isTooMany) expect(readServerName(bytes.subarray(0, -1))).toBe(NEED_MORE);
     }
+  });
+
+  test("is refused as soon as one record too many is whole", () => {
+    const bytes = inRecords(buildHello({ extensions: [extension(21, Buffer.alloc(1000))] }), 1);
+    const recordBytes = 6;
+    expect(readServerName(bytes.subarray(0, MAX_RECORDS * recordBytes - 1))).toBe(NEED_MORE);
+    expect(readServerName(bytes.subarray(0, MAX_RECORDS * recordBytes))).toBe(MALFORMED);
+  });
+
+  test("is read alike from pieces, wherever they are cut and however many", () => {
+    for (const size of [7, 13, NAMED.length]) {
+      const bytes = inRecords(NAMED, size);
+      for (let cut = 1; cut < bytes.length; cut++) {
+        const reader = new HelloReader();
+        expect(reader.read(bytes.subarray(0, cut))).toBe(NEED_MORE);
+        // Another buffer, as when what is held has grown.
+        expect(reader.read(Buffer.from(bytes))).toBe("a.example");
+      }
+      const reader = new HelloReader();
+      const answers = Array.from(bytes, (_, at) => reader.read(Buffer.from(bytes.subarray(0, at + 1))));
+      expect(answers.pop()).toBe("a.example");
+      expect(new Set(answers)).toEqual(new Set([NEED_MORE]));
+    }
+  });
+
+  test("costs a client that sends byte by byte no more than its bytes", () => {
+    const bytes = inRecords(buildHello({ extensions: [extension(21, Buffer.alloc(15_000))] }), 1100);
+    let touched = 0;
+    const reader = new HelloReader();
+    for (let length = 1; length < bytes.length; length++) {
+      const counted = countingReads(bytes.subarray(0, length), (count) => (touched += count));
+      expect(reader.read(counted)).toBe(NEED_MORE);
+    }
+    // Each record's header is looked at again while its body comes, and its body copied once.
+    expect(touched).toBeLessThan(8 * bytes.length);
+  });
+
+  test("has no dot at its end", () => {
+    const named = (name: string) => readServerName(inRecords(buildHello({ extensions: [serverNameExtension(name)] })));
+    expect(named("A.example.")).toBe("a.example");
+    expect(named(".")).toBe("");
+    expect(named("a.example..")).toBe("a.example.");
   });
 
   test("is not looked for behind the ClientHello", () => {
@@ -70,7 +113,7 @@ describe("the server name of a ClientHello", () => {
   });
 
   test("does not let a client have more held than the limit, in however small records", () => {
-    const endless = inRecords(buildHello({ extensions: [extension(21, Buffer.alloc(15_000))] }), 1);
+    const endless = inRecords(Buffer.concat([Buffer.from([1, 0, 0x3f, 0xf0]), Buffer.alloc(17_000)]), 16_384);
     expect(readServerName(endless.subarray(0, MAX_HELLO_BYTES - 1))).toBe(NEED_MORE);
     expect(readServerName(endless.subarray(0, MAX_HELLO_BYTES))).toBe(MALFORMED);
   });
@@ -86,6 +129,22 @@ describe("the server name of a ClientHello", () => {
     }
   });
 });
+
+/** @param touch  told of each byte that is read, and of each that is copied */
+function countingReads(bytes: Uint8Array, touch: (count: number) => void): Uint8Array {
+  return new Proxy(bytes, {
+    get(target, name) {
+      if (typeof name === "string" && /^\d+$/.test(name)) touch(1);
+      const value = Reflect.get(target, name) as unknown;
+      if (typeof value !== "function") return value;
+      return (...args: number[]) => {
+        const result = (value as (...args: number[]) => Uint8Array).apply(target, args);
+        touch(result.length);
+        return result;
+      };
+    },
+  });
+}
 
 /** A ClientHello of this body, whatever it is. */
 function withLength(body: Uint8Array): Buffer {

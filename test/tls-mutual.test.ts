@@ -1,7 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
+import { RawClient } from "./support/client";
 import { Hub, moduleSource, withHub } from "./support/hub";
+import { runProgram } from "./support/program";
 import { clientAuthority, pairFiles, serverCertificate, TlsClient } from "./support/tls";
 
 const MODULE = moduleSource(`{
@@ -20,15 +24,17 @@ const CERTIFICATES: [name: string, options: ConnectionOptions][] = [
 ];
 const VERSIONS = ["TLSv1.2", "TLSv1.3"] as const;
 
-function withPolicy(clientCert: string, run: (hub: Hub) => Promise<void>): Promise<void> {
-  const tls = { certFile: "cert.pem", keyFile: "key.pem", clientCaFile: "ca.pem", clientCert };
+const TLS = { certFile: "cert.pem", keyFile: "key.pem", clientCaFile: "ca.pem" };
+
+function withPolicy(clientCert: string, run: (hub: Hub) => Promise<void>, args: string[] = []): Promise<void> {
+  const tls = { ...TLS, clientCert };
   const files = {
     "modules/m.ts": MODULE,
     ...pairFiles(serverCertificate("first.example")),
     "ca.pem": GOOD.authority.certificatePem,
     "hrmr.json": JSON.stringify({ tls }),
   };
-  return withHub(files, ["--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0"], run);
+  return withHub(files, ["--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", ...args], run);
 }
 
 /** What the server knows of the client; null if it cut the connection, in the handshake or behind it, without an answer. */
@@ -89,6 +95,51 @@ describe("client certificates", () => {
       // Two versions with one good client each came before.
       expect(await last.send("COUNT\n").waitFor("\n")).toBe("3\n");
       last.close();
+    }));
+
+  test('"require" is a gate: no listener takes plain text, and no byte of it reaches a module', async () => {
+    const unix = join(tmpdir(), `hrmr-gate-${process.pid}.sock`);
+    await withPolicy(
+      "require",
+      async (hub) => {
+        expect(hub.program.output()).toContain('tls.clientCert is "require": every listener takes TLS only');
+        const tlsPort = Number(/tls:\/\/[^ ]+:(\d+)/.exec(hub.program.listening.join(" "))?.[1]);
+        for (const address of [hub.port, tlsPort, unix]) {
+          for (const text of [
+            "COUNT\n",
+            "WHO\n",
+            "STATUS\n",
+            "GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "C",
+          ]) {
+            const client = await RawClient.connect(address);
+            await client.send(text);
+            expect([text, await client.waitForEnd()]).toEqual([text, ""]);
+            client.close();
+          }
+        }
+        const { cert, key } = CERTIFICATES[1]?.[1] ?? {};
+        for (const options of [{ port: hub.port }, { port: tlsPort }, { path: unix, host: undefined, port: undefined }]) {
+          const client = await TlsClient.connect(0, { cert, key, ...options } as ConnectionOptions);
+          expect(await client.send("COUNT\n").waitFor("\n")).toMatch(/^[123]\n$/);
+          client.close();
+        }
+      },
+      ["--listen", `unix://${unix}`],
+    );
+  });
+
+  test("the gate is closed, and opened again, by a reload", () =>
+    withPolicy("none", async (hub) => {
+      const config = (clientCert: string) => JSON.stringify({ tls: { ...TLS, clientCert } });
+      expect(await hub.ask("COUNT\n")).toBe("1\n");
+      hub.write("hrmr.json", config("require"));
+      expect((await runProgram(["reload"], { cwd: hub.dir })).exitCode).toBe(0);
+      expect(await hub.ask("COUNT\n")).toBe("");
+      hub.write("hrmr.json", config("request"));
+      expect((await runProgram(["reload"], { cwd: hub.dir })).exitCode).toBe(0);
+      expect(await hub.ask("COUNT\n")).toBe("2\n");
     }));
 
   test('"none" asks nobody, and a certificate that was sent unasked would be nobody\'s', () =>

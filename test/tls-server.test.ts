@@ -318,6 +318,30 @@ describe("versions and names", () => {
       },
     ));
 
+  test("tls.ciphers says which ciphers of TLS 1.2 are spoken, and a reload changes them", () => {
+    const tls = { certFile: "cert.pem", keyFile: "key.pem" };
+    const config = (ciphers: string | null) => JSON.stringify({ tls: { ...tls, ciphers } });
+    const [strong, other] = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"] as const;
+    const spoken = async (port: number, ciphers: string) => {
+      const client = await TlsClient.connect(port, { maxVersion: "TLSv1.2", ciphers }).catch(() => null);
+      const { name = null } = client?.socket.getCipher() ?? {};
+      client?.close();
+      return name;
+    };
+    const both = `${other}:${strong}`;
+    return withHub({ ...FILES, "hrmr.json": config(strong) }, ["--port", "0"], async (hub) => {
+      expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([strong, strong, null]);
+      hub.write("hrmr.json", config(other));
+      expect(await hub.ask("RELOAD\n")).toStartWith("OK");
+      expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([other, null, other]);
+      hub.write("hrmr.json", config("nonsense"));
+      expect(await hub.ask("RELOAD\n")).toStartWith("ERR");
+      expect(await spoken(hub.port, both)).toBe(other);
+      // Nothing of it holds for TLS 1.3.
+      expect(await askTls(hub.port, "PING")).toBe("PONG\n");
+    });
+  });
+
   test("TLS 1.1 is never spoken", () =>
     withHub(FILES, BOTH, async (hub) => {
       await expect(TlsClient.connect(hub.port, { minVersion: "TLSv1", maxVersion: "TLSv1.1" })).rejects.toThrow();
@@ -359,9 +383,14 @@ describe("versions and names", () => {
         "x.y.b.example": "first.example",
         "xb.example": "first.example",
         "other.example": "first.example",
+        "a.example.": "a.example",
+        "X.B.example.": "wild.example",
       };
       for (const [name, expected] of Object.entries(cases)) expect(`${name} ${await served(name)}`).toBe(`${name} ${expected}`);
       expect(await served(undefined)).toBe("first.example");
+      const dotted = await TlsClient.connect(hub.port, { servername: "A.example." });
+      expect(JSON.parse((await dotted.send("WHO\n").waitFor("}\n")).trim())).toMatchObject({ tls: { serverName: "a.example" } });
+      dotted.close();
     });
   });
 

@@ -2,13 +2,14 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { ConnectionOptions } from "node:tls";
 import { RawClient } from "./support/client";
 import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
 import { until } from "./support/until";
 
 import { type ProgramResult, runProgram, startProgram } from "./support/program";
 import { lives } from "./support/supervised";
-import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
+import { clientAuthority, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
 
 const TOKEN = "0123456789abcdef-the-right-one";
 const WRONG = "0123456789abcdef-the-wrong-one";
@@ -20,16 +21,21 @@ function controlPort(hub: Hub): number {
 }
 
 /** A server with control.listen on a free port, and token files `right` and `wrong` in the project. */
-async function withPort(scheme: "tcp" | "tls", test: (hub: Hub, port: number) => Promise<void>, args: string[] = []): Promise<void> {
+async function withPort(
+  scheme: "tcp" | "tls",
+  test: (hub: Hub, port: number) => Promise<void>,
+  args: string[] = [],
+  more: { files?: Record<string, string>; config?: object } = {},
+): Promise<void> {
   const certificate = pairFiles(serverCertificate("localhost"));
   const config = { control: { listen: `${scheme}://127.0.0.1:0`, tokenFile: "right" } };
-  const files = { "modules/greet.ts": greet("v1"), right: `${TOKEN}\n`, wrong: `${WRONG}\n`, ...certificate };
+  const files = { "modules/greet.ts": greet("v1"), right: `${TOKEN}\n`, wrong: `${WRONG}\n`, ...certificate, ...more.files };
   const project = makeProject({});
   try {
     // Before the server looks at them.
     const tokens = { right: join(project, "right"), wrong: join(project, "wrong") };
     for (const [name, path] of Object.entries(tokens)) writeFileSync(path, files[name as keyof typeof files] as string, { mode: 0o600 });
-    const text = JSON.stringify({ control: { ...config.control, tokenFile: tokens.right } });
+    const text = JSON.stringify({ ...more.config, control: { ...config.control, tokenFile: tokens.right } });
     await withHub({ ...files, "hrmr.json": text }, [...(scheme === "tls" ? TLS_FLAGS : []), ...args], async (hub) => {
       for (const name of ["right", "wrong"]) chmodSync(join(hub.dir, name), 0o600);
       const port = controlPort(hub);
@@ -107,6 +113,57 @@ describe("the control port", () => {
       const plain = await run(hub, "status", "--server", `127.0.0.1:${port}`, "--token-file", "right");
       expect(plain.exitCode).toBe(1);
     }));
+
+  test("follows the policy of tls: its oldest version, its ciphers, and clients' certificates", async () => {
+    const { authority, client } = clientAuthority("operator");
+    const rogue = clientAuthority("rogue").client;
+    const tls = {
+      certFile: "cert.pem",
+      keyFile: "key.pem",
+      clientCaFile: "ca.pem",
+      clientCert: "require",
+      ciphers: "ECDHE-ECDSA-AES256-GCM-SHA384",
+    };
+    const files = { "ca.pem": authority.certificatePem, ...pairFiles(client, "client-"), ...pairFiles(rogue, "rogue-") };
+    await withPort(
+      "tls",
+      async (hub, port) => {
+        const shakes = async (options: ConnectionOptions): Promise<boolean> => {
+          const made = await TlsClient.connect(port, options).catch(() => null);
+          // Of TLS 1.3 the server's refusal comes behind the handshake.
+          const text = await made
+            ?.send(`GET /v1/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`)
+            .waitForEnd()
+            .catch(() => "");
+          made?.close();
+          return text?.startsWith("HTTP/1.1 401") === true;
+        };
+        const shown = { cert: client.certificatePem, key: client.keyPem };
+        const foreign = { cert: rogue.certificatePem, key: rogue.keyPem };
+        const old = { maxVersion: "TLSv1.2" } as const;
+        for (const version of [{}, old]) {
+          expect([await shakes({ ...shown, ...version }), await shakes(version), await shakes({ ...foreign, ...version })]).toEqual([
+            true,
+            false,
+            false,
+          ]);
+        }
+        expect(await shakes({ ...shown, ...old, ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256" })).toBe(false);
+        const remote = ["--server", `tls://127.0.0.1:${port}`, "--token-file", "right", "--tls-ca", "cert.pem"];
+        expect((await run(hub, "status", ...remote)).exitCode).toBe(1);
+        const operator = [...remote, "--client-cert", "client-cert.pem", "--client-key", "client-key.pem"];
+        expect(await run(hub, "status", ...operator)).toMatchObject({ exitCode: 0 });
+        // A reload changes the policy as it does that of the other listeners.
+        const config = JSON.parse(readFileSync(join(hub.dir, "hrmr.json"), "utf8")) as { tls: object };
+        hub.write("hrmr.json", JSON.stringify({ ...config, tls: { ...tls, minVersion: "1.3", clientCert: "none" } }));
+        expect(await run(hub, "reload", ...operator)).toMatchObject({ exitCode: 0 });
+        await until("the new policy", () => shakes({}));
+        expect(await shakes(old)).toBe(false);
+      },
+      [],
+      { files, config: { tls } },
+    );
+  });
 
   test("answers 401 to who has no token, or a wrong one, and does nothing", () =>
     withPort("tcp", async (hub, port) => {

@@ -43,9 +43,15 @@ export function readTlsFlags(flags: TlsFlags, isTlsAddress: boolean): ClientTls 
 /** @returns PEM. @throws UserError TLS_FILE */
 export function readAuthorities(file: string): string {
   const hint = "Name the PEM file of the authority that the server's certificate comes from.";
-  let pem: string;
+  const pem = readTlsFile(file, hint);
+  if (pem.includes("-----BEGIN CERTIFICATE-----")) return pem;
+  throw new UserError(`The TLS file ${file} holds no certificate.`, { code: "TLS_FILE", hint });
+}
+
+/** @throws UserError TLS_FILE */
+export function readTlsFile(file: string, hint = "Check the path, and who may read it."): string {
   try {
-    pem = readFileSync(file, "latin1");
+    return readFileSync(file, "latin1");
   } catch (cause) {
     throw new UserError(`The TLS file ${file} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, {
       code: "TLS_FILE",
@@ -53,8 +59,6 @@ export function readAuthorities(file: string): string {
       cause,
     });
   }
-  if (pem.includes("-----BEGIN CERTIFICATE-----")) return pem;
-  throw new UserError(`The TLS file ${file} holds no certificate.`, { code: "TLS_FILE", hint });
 }
 
 /** The handshake came to nothing. */

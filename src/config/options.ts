@@ -85,6 +85,8 @@ export interface TlsOptions {
   keyFile: string | null;
   /** The oldest version that is spoken. Default "1.2". */
   minVersion: TlsVersion;
+  /** Those of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the engine's. */
+  ciphers: string | null;
   sni: SniOptions[];
   /** PEM: the authorities that clients' certificates must come from. */
   clientCaFile: string | null;
@@ -284,6 +286,7 @@ export const DEFAULT_TLS: TlsOptions = {
   certFile: null,
   keyFile: null,
   minVersion: "1.2",
+  ciphers: null,
   sni: [],
   clientCaFile: null,
   clientCert: "none",

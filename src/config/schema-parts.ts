@@ -45,6 +45,10 @@ export const TEXT = value(z.string(), "a text");
 export const TEXTS = value(z.array(TEXT), "a list of texts");
 export const FLAG = value(z.boolean(), "true or false");
 export const PATH = value(z.string().check(z.minLength(1)), "a path", true);
+export const CIPHERS_OR_NULL = value(
+  z.nullable(z.string().check(z.minLength(1))),
+  "OpenSSL cipher names with a colon between them, or null",
+);
 export const PATH_OR_NULL = value(z.nullable(PATH), "a path or null", true);
 export const LISTEN_URLS = listOf(
   value(z.string().check(z.refine((item: string) => parseListen(item) !== null)), LISTEN_FORMS),

@@ -24,7 +24,7 @@ import {
 } from "./options";
 import { PROCESSES_RANGE, THREADS_RANGE, TIMEOUT_RANGE } from "./ranges";
 import * as part from "./schema-parts";
-import { choice, FLAG, group, integer, key, optional, PATH, PATH_OR_NULL, required, TEXTS } from "./schema-parts";
+import { choice, CIPHERS_OR_NULL, FLAG, group, integer, key, optional, PATH, PATH_OR_NULL, required, TEXTS } from "./schema-parts";
 
 const restart = { restart: true };
 const ms = { unit: "ms" };
@@ -174,11 +174,12 @@ const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
   certFile: key(PATH_OR_NULL, "The certificate (PEM), then those between it and its authority. `null`: no TLS. Flag `--tls-cert`"),
   keyFile: key(PATH_OR_NULL, "Its private key (PEM, not encrypted). Both or neither. Flag `--tls-key`"),
   minVersion: key(TLS_VERSION, "The oldest version that is spoken"),
+  ciphers: key(CIPHERS_OR_NULL, "The ciphers of TLS 1.2, best first; those of TLS 1.3 cannot be chosen. `null`: the engine's choice"),
   sni: key(part.objects(sniItem), "Further certificates, by the name that the client asks for (see [TLS](#tls))"),
   clientCaFile: key(PATH_OR_NULL, "The authorities that clients' certificates must come from (PEM)"),
   clientCert: key(
     choice(CLIENT_CERT_POLICIES),
-    "Whether clients are asked for a certificate. `request` serves the others too; modules see in `client.tls` who is who. `require` cuts them",
+    "Whether clients are asked for a certificate. `request` serves the others too; modules see in `client.tls` who is who. `require` cuts them, and plain text with them: every listener but `udp://` takes TLS only then",
   ),
   handshakeTimeoutMs: timeout(
     "From the first byte (on `tls://` from the connection) to the end of the handshake, before the client is cut. 0 waits for ever",

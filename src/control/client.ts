@@ -12,6 +12,9 @@ export interface RemoteServer {
   readonly token: string;
   /** PEM: what its certificate must come from. Default: what this system trusts. */
   readonly ca?: string;
+  /** PEM: the client's certificate and its key, for a server that wants one. Default: none is shown. */
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** The path of a control socket, or a server elsewhere. */
@@ -70,10 +73,11 @@ function reach(target: ControlTarget): { url: string; init: object } {
     mustBeSocket(target);
     return { url: "http://hrmr", init: { unix: target } };
   }
-  const { url, token, ca } = target;
+  const { url, token, ca, cert, key } = target;
   // Bun sends what is not encrypted by way of $HTTP_PROXY, the token with it, and no option of a request keeps it from that.
   if (url.startsWith("http:")) process.env["NO_PROXY"] = "*";
-  return { url, init: { headers: { Authorization: `Bearer ${token}` }, ...(ca === undefined ? {} : { tls: { ca } }) } };
+  const tls = { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }) };
+  return { url, init: { headers: { Authorization: `Bearer ${token}` }, ...(Object.keys(tls).length === 0 ? {} : { tls }) } };
 }
 
 /** For messages. */

@@ -32,14 +32,27 @@ const IDLE_S = 30;
 const CLOSE_DEADLINE_MS = 1000;
 
 type Server = Bun.Server<undefined>;
-type Pair = { readonly cert: string; readonly key: string };
+
+/** What of `tls` holds here, as Bun.serve takes it. Certificates by name are for the ordinary listeners. */
+interface ServeTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: number;
+  readonly ciphers?: string;
+  readonly ca?: string;
+  readonly requestCert: boolean;
+  readonly rejectUnauthorized: boolean;
+}
+
+/** As they stand in a record (RFC 8446 section 4.2.1): Bun.serve takes no names. */
+const PROTOCOL_NUMBERS = { "1.2": 0x0303, "1.3": 0x0304 } as const;
 
 export class ControlPort {
   readonly #options: ControlPortOptions;
   readonly #bearer: Bearer;
   readonly #host: string;
   readonly #isTls: boolean;
-  #pair: Pair | null;
+  #tls: ServeTls | null;
   #server: Server;
 
   /**
@@ -53,7 +66,7 @@ export class ControlPort {
     this.#host = address.host;
     this.#isTls = address.transport === "tls";
     this.#bearer = new Bearer(options.tokenFile, options.log);
-    this.#pair = this.#isTls ? readPair(options.tls) : null;
+    this.#tls = this.#isTls ? readPolicy(options.tls) : null;
     if (!options.isTakeover) mustBeFree(options.url);
     this.#server = this.#listen(address.port);
   }
@@ -68,11 +81,11 @@ export class ControlPort {
     return !this.#isTls && this.#host !== "localhost" && !isLoopback(this.#host);
   }
 
-  /** Reads the token and the certificate anew. What fails is logged, and the old one stays. */
+  /** Reads the token, the certificate and what else of `tls` holds here anew. What fails is logged, and the old one stays. */
   refresh(): void {
     try {
       this.#bearer.refresh();
-      if (this.#isTls) this.#refreshPair();
+      if (this.#isTls) this.#refreshTls();
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       this.#options.log.error(`control.listen: ${error.message} The old one stays in use. ${error.hint ?? ""}`.trimEnd());
@@ -86,10 +99,10 @@ export class ControlPort {
   }
 
   /** Bun has no way to exchange a certificate: another server takes the port over, beside the old one for an instant. */
-  #refreshPair(): void {
-    const pair = readPair(this.#options.tls);
-    if (pair.cert === this.#pair?.cert && pair.key === this.#pair.key) return;
-    this.#pair = pair;
+  #refreshTls(): void {
+    const tls = readPolicy(this.#options.tls);
+    if (Bun.deepEquals(tls, this.#tls)) return;
+    this.#tls = tls;
     const old = this.#server;
     this.#server = this.#listen(old.port ?? 0);
     void end(old);
@@ -106,7 +119,7 @@ export class ControlPort {
         idleTimeout: IDLE_S,
         maxRequestBodySize: NO_BODY_LIMIT,
         development: false,
-        ...(this.#pair === null ? {} : { tls: this.#pair }),
+        ...(this.#tls === null ? {} : { tls: this.#tls as object }),
         fetch: (request, server) => this.#answer(request, server),
       });
     } catch (cause) {
@@ -146,8 +159,16 @@ function mustBeFree(url: string): void {
   }
 }
 
-function readPair({ certFile, keyFile }: TlsOptions): Pair {
-  return { cert: readPem(certFile), key: readPem(keyFile) };
+function readPolicy({ certFile, keyFile, minVersion, ciphers, clientCert, clientCaFile }: TlsOptions): ServeTls {
+  return {
+    cert: readPem(certFile),
+    key: readPem(keyFile),
+    minVersion: PROTOCOL_NUMBERS[minVersion],
+    ...(ciphers === null ? {} : { ciphers }),
+    ...(clientCert === "none" ? {} : { ca: readPem(clientCaFile) }),
+    requestCert: clientCert !== "none",
+    rejectUnauthorized: clientCert === "require",
+  };
 }
 
 function readPem(file: string | null): string {
@@ -156,7 +177,7 @@ function readPem(file: string | null): string {
   } catch (cause) {
     throw new UserError(`The TLS file ${file} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, {
       code: "TLS_FILE",
-      hint: "Check the path in tls.certFile and tls.keyFile, and who may read it.",
+      hint: "Check the path in tls.certFile, tls.keyFile and tls.clientCaFile, and who may read it.",
       cause,
     });
   }

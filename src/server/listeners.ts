@@ -12,6 +12,8 @@ import { listenError } from "./listen-error";
 
 /** Accepts connections; decides about each before it costs anything. */
 export interface Acceptor {
+  /** null: TLS is off. Asked at each connection, since a reload may change it. */
+  readonly tls: { readonly isGate: boolean } | null;
   /** @returns the connection, or null if it is one too many: the socket is then closed */
   accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null;
 }
@@ -77,7 +79,7 @@ export async function openStreamListener(address: ListenAddress, acceptor: Accep
   }
 }
 
-/** @param isTls whether clients must speak TLS; else they may, by their first byte */
+/** @param isTls whether clients must speak TLS; else they may, by their first byte, unless they must have a certificate */
 function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean): Bun.SocketHandler<ServerConnection> {
   return {
     open(socket) {
@@ -85,7 +87,7 @@ function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean
       if (connection === null) socket.terminate();
       else {
         socket.data = connection;
-        if (isTls) connection.expectTls();
+        if (isTls || acceptor.tls?.isGate === true) connection.expectTls();
       }
     },
     data(socket, bytes) {

@@ -54,7 +54,7 @@ import { unpackModules, unpackPages } from "./shipped";
 import { takeSnapshot } from "./snapshot";
 import { helpText, statusText } from "./status";
 import { CommandToken, reloadToken } from "./token";
-import { TlsContexts } from "./tls-contexts";
+import { TlsContexts, tlsNotes } from "./tls-contexts";
 import { reloadCertificates } from "./tls-reload";
 import type { Uplink } from "./uplink";
 
@@ -276,7 +276,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   /** @throws UserError for certificates that cannot be used */
   async loadTls(): Promise<void> {
     this.tls = await TlsContexts.load(this.#options.tls);
-    if (this.tls?.expiryNote != null) this.summary.notes.push(this.tls.expiryNote);
+    if (this.tls !== null) this.summary.notes.push(...tlsNotes(this.tls, this.#options.listen));
   }
 
   async load(): Promise<void> {

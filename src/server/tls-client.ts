@@ -9,16 +9,17 @@ export function tlsOf(socket: Socket<unknown>): ClientTls {
   return {
     version: socket.getTLSVersion(),
     alpn: socket.alpnProtocol || null,
-    serverName: serverNameOf(socket)?.toLowerCase() ?? null,
+    serverName: serverNameOf(socket),
     // Also true of a resumed session: the engine keeps with it what it found.
     authorized: socket.authorized,
     peer: peerOf(socket),
   };
 }
 
-function serverNameOf(socket: Socket<unknown>): string | undefined {
+/** As the certificate was picked by it. */
+function serverNameOf(socket: Socket<unknown>): string | null {
   const name: unknown = socket.getServername();
-  return typeof name === "string" && name !== "" ? name : undefined;
+  return typeof name === "string" && name !== "" ? name.toLowerCase().replace(/\.$/, "") : null;
 }
 
 /** A name of which there is more than one is joined with ", ". */

@@ -66,10 +66,17 @@ export class TlsContexts {
    */
   static async load(settings: TlsOptions): Promise<TlsContexts | null> {
     checkSettings(settings);
-    if (settings.certFile === null) return null;
+    if (settings.certFile === null && settings.ciphers === null) return null;
     // Not before: loading node:tls takes longer than all else that a start without TLS does here.
     const { createSecureContext } = await import("node:tls");
+    if (settings.ciphers !== null) checkCiphers(settings.ciphers, createSecureContext);
+    if (settings.certFile === null) return null;
     return new TlsContexts(settings, createSecureContext);
+  }
+
+  /** Whether every stream listener takes TLS only, as a tls:// one does: who has no certificate is not served at all. */
+  get isGate(): boolean {
+    return this.settings.clientCert === "require";
   }
 
   /** @param serverName in lower case, "" for none */
@@ -101,6 +108,16 @@ export class TlsContexts {
   }
 }
 
+/** For the person who starts the server, or validates. @param listen listen URLs */
+export function tlsNotes({ expiryNote, isGate }: TlsContexts, listen: readonly string[]): string[] {
+  const notes = expiryNote === null ? [] : [expiryNote];
+  if (!isGate) return notes;
+  if (listen.some((url) => /^(tcp|unix):/.test(url)))
+    notes.push('tls.clientCert is "require": every listener takes TLS only, and cuts clients without a certificate.');
+  if (listen.some((url) => url.startsWith("udp:"))) notes.push('udp:// takes no TLS: tls.clientCert "require" does not guard it.');
+  return notes;
+}
+
 function checkSettings({ certFile, keyFile, sni, clientCert, clientCaFile }: TlsOptions): void {
   const say = (message: string, hint: string) => new UserError(message, { code: "TLS_CONFIG", hint });
   if ((certFile === null) !== (keyFile === null)) {
@@ -117,9 +134,35 @@ function checkSettings({ certFile, keyFile, sni, clientCert, clientCaFile }: Tls
   }
 }
 
+/**
+ * The engine takes a list with one good name in it, and forgets the others: a name with a mistake in it would be a cipher less.
+ *
+ * @throws UserError TLS_CONFIG naming the first that is none
+ */
+function checkCiphers(ciphers: string, make: MakeContext): void {
+  const say = (message: string, hint: string) => new UserError(message, { code: "TLS_CONFIG", hint });
+  for (const part of ciphers.split(/[:, |[\]]+/).filter((text) => text !== "" && text !== "@STRENGTH")) {
+    const name = part.replace(/^[!+-]/, "");
+    if (name.startsWith("TLS_"))
+      throw say(`tls.ciphers names ${name}: the ciphers of TLS 1.3 cannot be chosen.`, "Leave it out: TLS 1.3 has no weak ones.");
+    if (!isUsable(name, make))
+      throw say(`tls.ciphers names ${name}, and there is no such cipher.`, "Write names as OpenSSL has them: ECDHE-RSA-AES128-GCM-SHA256.");
+  }
+  if (!isUsable(ciphers, make)) throw say(`tls.ciphers (${ciphers}) leaves no cipher.`, "Name at least one, or leave it out.");
+}
+
+function isUsable(ciphers: string, make: MakeContext): boolean {
+  try {
+    make({ ciphers });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** @param old returned as it is when every file still holds the same */
 function buildSet(settings: TlsOptions, make: MakeContext, old?: ContextSet): ContextSet {
-  const { clientCert, clientCaFile } = settings;
+  const { clientCert, clientCaFile, ciphers } = settings;
   const read = new Map<string, string>();
   const ca = clientCert === "none" || clientCaFile === null ? null : readPem(clientCaFile, "file of authorities", read);
   const files = listFiles(settings);
@@ -130,7 +173,8 @@ function buildSet(settings: TlsOptions, make: MakeContext, old?: ContextSet): Co
   const contents = JSON.stringify([...read]);
   if (old?.contents === contents) return old;
   if (ca !== null) checkAuthorities(ca, clientCaFile as string);
-  return { ...buildContexts(files, read, ca, make), contents };
+  const common = { ca: ca ?? undefined, ciphers: ciphers ?? undefined };
+  return { ...buildContexts(files, read, (options) => make({ ...common, ...options })), contents };
 }
 
 /** The one for all others first. */
@@ -139,12 +183,7 @@ function listFiles({ certFile, keyFile, minVersion, sni }: TlsOptions): Certific
   return [first, ...sni.map((one) => ({ minVersion, ...one }))];
 }
 
-function buildContexts(
-  files: CertificateFiles[],
-  read: ReadonlyMap<string, string>,
-  ca: string | null,
-  make: MakeContext,
-): Omit<ContextSet, "contents"> {
+function buildContexts(files: CertificateFiles[], read: ReadonlyMap<string, string>, make: MakeContext): Omit<ContextSet, "contents"> {
   const byName = new Map<string, SecureContext>();
   let fallback: SecureContext | null = null;
   let expiresAt = new Date(8.64e15);
@@ -153,7 +192,7 @@ function buildContexts(
     const cert = read.get(one.certFile) as string;
     const key = read.get(one.keyFile) as string;
     const certificate = checkPair(one, cert, key);
-    const context = makeContext(one, () => make({ cert, key, ca: ca ?? undefined, minVersion: PROTOCOL_NAMES[one.minVersion] }));
+    const context = makeContext(one, () => make({ cert, key, minVersion: PROTOCOL_NAMES[one.minVersion] }));
     fallback ??= context;
     // Of two that claim one name the first has it, as with modules.
     for (const name of one.serverNames ?? []) {

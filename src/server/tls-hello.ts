@@ -10,6 +10,9 @@ export const MALFORMED: unique symbol = Symbol("MALFORMED");
 /** A ClientHello with its record headers may be this long. In bytes; real ones have 200 to 2000. */
 export const MAX_HELLO_BYTES = 16_384;
 
+/** It may be cut into so many records. Clients that cut it at all, to get by a middlebox, make a few. */
+export const MAX_RECORDS = 16;
+
 const HANDSHAKE_RECORD = 22;
 const MAJOR_VERSION = 3;
 const RECORD_HEADER_BYTES = 5;
@@ -26,35 +29,73 @@ const PRINTABLE = /^[\x21-\x7e]{1,255}$/;
 
 /**
  * @param bytes  from the first byte of the connection; what follows the ClientHello is not looked at
- * @returns the name in lower case, "" if the client sent none; NEED_MORE until the ClientHello is whole; MALFORMED
+ * @returns the name in lower case, without a dot at its end, "" if the client sent none; NEED_MORE until the ClientHello is whole; MALFORMED
  */
 export function readServerName(bytes: Uint8Array): string | typeof NEED_MORE | typeof MALFORMED {
-  const message = joinFragments(bytes);
-  return message instanceof Uint8Array ? parseClientHello(message) : message;
+  return new HelloReader().read(bytes);
 }
 
-/** A handshake message may be cut into any number of records. @returns the ClientHello without its header */
-function joinFragments(bytes: Uint8Array): Uint8Array | typeof NEED_MORE | typeof MALFORMED {
-  let message: Uint8Array = new Uint8Array(0);
-  for (let at = 0; ;) {
-    if (isWrongStart(bytes, at)) return MALFORMED;
-    if (at + RECORD_HEADER_BYTES > bytes.length) return atMost(bytes);
-    const length = uint16(bytes, at + 3);
-    if (length === 0 || length > MAX_FRAGMENT_BYTES) return MALFORMED;
-    const fragment = bytes.subarray(at + RECORD_HEADER_BYTES, at + RECORD_HEADER_BYTES + length);
-    // The common one is a single record: nothing is copied.
-    message = message.length === 0 ? fragment : Buffer.concat([message, fragment]);
-    if (message.length > 0 && message[0] !== CLIENT_HELLO) return MALFORMED;
-    if (message.length >= HANDSHAKE_HEADER_BYTES) {
-      const end = HANDSHAKE_HEADER_BYTES + ((message[1] as number) << 16) + uint16(message, 2);
-      if (end > MAX_HELLO_BYTES) return MALFORMED;
-      // A client says nothing behind its ClientHello in the same record: the server's turn is next.
-      if (message.length > end) return MALFORMED;
-      if (message.length === end) return message.subarray(HANDSHAKE_HEADER_BYTES);
+/**
+ * Reads a ClientHello that comes in pieces. Each record is looked at once, when it is whole: a client that sends byte by byte costs
+ * no more than its bytes.
+ */
+export class HelloReader {
+  /** Where the next record begins. */
+  #at = 0;
+  /** What whole records hold of the handshake message (RFC 8446 section 5.1: it may be cut into several). */
+  readonly #fragments: Uint8Array[] = [];
+  #messageBytes = 0;
+
+  /**
+   * @param bytes  from the first byte of the connection, each time: what was there before must be the same
+   * @returns as `readServerName`
+   */
+  read(bytes: Uint8Array): string | typeof NEED_MORE | typeof MALFORMED {
+    for (;;) {
+      const at = this.#at;
+      if (isWrongStart(bytes, at)) return MALFORMED;
+      if (at + RECORD_HEADER_BYTES > bytes.length) return atMost(bytes);
+      const length = uint16(bytes, at + 3);
+      if (length === 0 || length > MAX_FRAGMENT_BYTES) return MALFORMED;
+      const end = at + RECORD_HEADER_BYTES + length;
+      if (end > bytes.length) return this.#isRefusable(bytes, at) ? MALFORMED : atMost(bytes);
+      this.#at = end;
+      // A copy: the buffer behind `bytes` may be another one at the next call.
+      this.#fragments.push(bytes.slice(at + RECORD_HEADER_BYTES, end));
+      this.#messageBytes += length;
+      const state = this.#messageState();
+      if (state === MALFORMED) return MALFORMED;
+      if (state === "whole") return parseClientHello(Buffer.concat(this.#fragments).subarray(HANDSHAKE_HEADER_BYTES));
+      if (this.#fragments.length >= MAX_RECORDS) return MALFORMED;
     }
-    if (fragment.length < length) return atMost(bytes);
-    at += RECORD_HEADER_BYTES + length;
   }
+
+  /** The message's type and length are its first bytes: nobody needs to wait for the first record's end to refuse it. */
+  #isRefusable(bytes: Uint8Array, at: number): boolean {
+    if (this.#messageBytes > 0) return false;
+    const first = at + RECORD_HEADER_BYTES;
+    if (bytes.length > first && bytes[first] !== CLIENT_HELLO) return true;
+    return bytes.length >= first + HANDSHAKE_HEADER_BYTES && endOf(bytes, first) > MAX_HELLO_BYTES;
+  }
+
+  #messageState(): "whole" | typeof NEED_MORE | typeof MALFORMED {
+    if ((this.#fragments[0] as Uint8Array)[0] !== CLIENT_HELLO) return MALFORMED;
+    if (this.#messageBytes < HANDSHAKE_HEADER_BYTES) return NEED_MORE;
+    const end = endOf(this.#header(), 0);
+    // A client says nothing behind its ClientHello in the same record: the server's turn is next.
+    if (end > MAX_HELLO_BYTES || this.#messageBytes > end) return MALFORMED;
+    return this.#messageBytes === end ? "whole" : NEED_MORE;
+  }
+
+  #header(): Uint8Array {
+    const [first] = this.#fragments as [Uint8Array];
+    return first.length >= HANDSHAKE_HEADER_BYTES ? first : Buffer.concat(this.#fragments.slice(0, HANDSHAKE_HEADER_BYTES));
+  }
+}
+
+/** @param at where the handshake message begins, whose header is there. @returns its length, with the header */
+function endOf(bytes: Uint8Array, at: number): number {
+  return HANDSHAKE_HEADER_BYTES + ((bytes[at + 1] as number) << 16) + uint16(bytes, at + 2);
 }
 
 /** Judges a record's first two bytes as soon as they are there. */
@@ -62,7 +103,7 @@ function isWrongStart(bytes: Uint8Array, at: number): boolean {
   return (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD) || (bytes.length > at + 1 && bytes[at + 1] !== MAJOR_VERSION);
 }
 
-/** Records of one byte each are legal, so that the message alone would not bound what is held. */
+/** The length of a record says nothing about how much is held before it is whole. */
 function atMost(bytes: Uint8Array): typeof NEED_MORE | typeof MALFORMED {
   return bytes.length >= MAX_HELLO_BYTES ? MALFORMED : NEED_MORE;
 }
@@ -108,7 +149,8 @@ function readNameList(bytes: Uint8Array): string | null {
   const name = vector16(list.bytes, 1);
   if (name === null || name.end !== list.bytes.length) return null;
   const text = Buffer.from(name.bytes).latin1Slice();
-  return PRINTABLE.test(text) ? text.toLowerCase() : null;
+  // RFC 6066 section 3: without the dot that ends an absolute name. Some clients send what their user typed.
+  return PRINTABLE.test(text) ? text.toLowerCase().replace(/\.$/, "") : null;
 }
 
 interface Vector {

@@ -8,7 +8,7 @@ import type { Protocol } from "../protocol/wire";
 import { NEED_MORE } from "../router/match";
 import type { ServerConnection } from "./connection";
 import { alpnProtocols, type TlsContexts } from "./tls-contexts";
-import { MALFORMED, readServerName } from "./tls-hello";
+import { HelloReader, MALFORMED } from "./tls-hello";
 
 const NOTHING = new Uint8Array(0);
 /** A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that it was its ClientHello. */
@@ -22,6 +22,7 @@ export class TlsOpening implements Protocol {
   readonly speaks = "tls";
   readonly #connection: ServerConnection;
   readonly #contexts: TlsContexts;
+  readonly #reader = new HelloReader();
   #held: HeldBytes | null = null;
   #isUpgraded = false;
 
@@ -46,7 +47,7 @@ export class TlsOpening implements Protocol {
     const hello = this.#held.view();
     // Plain text on a tls:// listener: whoever sent it can make nothing of an alert.
     if (hello[0] !== TLS_HANDSHAKE) return this.#connection.abort();
-    const serverName = readServerName(hello);
+    const serverName = this.#reader.read(hello);
     if (serverName === NEED_MORE) return;
     if (serverName === MALFORMED) return this.#refuse();
     this.#held = null;

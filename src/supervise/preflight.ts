@@ -13,7 +13,7 @@ import { Admission } from "../server/admission";
 import { canBind, noPrefork } from "../server/bind";
 import { isLoopback } from "../server/address";
 import { couldMakeFolder, findData, findModules, findState, findStatic, type Folders } from "../server/folders";
-import { TlsContexts } from "../server/tls-contexts";
+import { TlsContexts, tlsNotes } from "../server/tls-contexts";
 import { findToken, readToken } from "../server/token";
 import { Findings } from "./findings";
 import { wantedLocks } from "./holdings";
@@ -69,7 +69,7 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
   const { control, listen, tls } = options;
   await findings.look("certificates", async () => {
     const contexts = await TlsContexts.load(tls);
-    if (contexts?.expiryNote != null) findings.warn("certificates", contexts.expiryNote);
+    if (contexts !== null) for (const note of tlsNotes(contexts, listen)) findings.warn("certificates", note);
     return contexts === null ? "there are none: TLS is off" : (tls.certFile ?? "");
   });
   await findings.look("commands", () => (findToken(control) === null ? "" : `a token is in ${control.tokenFile}`));
