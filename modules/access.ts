@@ -9,13 +9,59 @@
  *   curl -i -H 'Authorization: Bearer a long random text' localhost:8080/
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { defineModule } from "hrmr";
+import { defineModule, type Log } from "hrmr";
 
 interface State {
   /** Hashes, so that all that is compared has one length: a comparison that ends early would tell how long a token is. */
   readonly tokens: readonly Buffer[];
-  /** Paths that need no token. */
+  /** Paths that need no token, as context.path spells them. */
   readonly open: ReadonlySet<string>;
+  readonly refusals: Refusals;
+}
+
+/** The first refusal is a line in the log at once, those that follow are a number each second: strangers must not be able to fill the log. */
+class Refusals {
+  readonly #log: Log;
+  #untold = 0;
+  #last = "";
+  #timer: Timer | null = null;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  note(text: string): void {
+    if (this.#timer === null) {
+      this.#log.warn(text);
+      this.#wait();
+      return;
+    }
+    this.#untold++;
+    this.#last = text;
+  }
+
+  /** Tells what was not told yet. Nothing is left behind. */
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#tellUntold();
+  }
+
+  #wait(): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      if (this.#tellUntold()) this.#wait();
+    }, 1000);
+    this.#timer.unref();
+  }
+
+  #tellUntold(): boolean {
+    const count = this.#untold;
+    if (count === 0) return false;
+    this.#untold = 0;
+    this.#log.warn(`${count} more ${count === 1 ? "request was" : "requests were"} refused within a second, the last: ${this.#last}`);
+    return true;
+  }
 }
 
 function hashOf(token: string): Buffer {
@@ -37,17 +83,20 @@ function isKnown(authorization: string | null, tokens: readonly Buffer[]): boole
 
 export default defineModule<State>({
   routes: {},
-  setup({ config }) {
+  setup({ config, log }) {
     const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
-    return { tokens, open: new Set(textsOf(config.open ?? [], "open")) };
+    // Written as a person writes them: "/café" is "/caf%C3%A9" in a request.
+    const open = textsOf(config.open ?? [], "open").map((path) => new URL(path, "http://localhost").pathname);
+    return { tokens, open: new Set(open), refusals: new Refusals(log) };
   },
+  dispose: ({ refusals }) => refusals.close(),
   async middleware(request, context, next) {
-    const { tokens, open } = context.state;
-    const isAllowed = open.has(new URL(request.url).pathname) || isKnown(request.headers.get("authorization"), tokens);
+    const { tokens, open, refusals } = context.state;
+    const isAllowed = open.has(context.path) || isKnown(request.headers.get("authorization"), tokens);
     const response = isAllowed ? await next() : refusal();
     if (!isAllowed) {
       const why = tokens.length === 0 ? "no token is good, since modules.access.tokens of hrmr.json is empty" : "it had no good token";
-      context.log.warn(`${context.requestId}: ${context.client.address} was refused: ${why}`);
+      refusals.note(`${context.requestId}: ${context.client.address} was refused: ${why}`);
     }
     // A WebSocket's 101 has no headers to add to: they are made by the module that takes it.
     if (response.status !== 101) response.headers.set("x-request-id", context.requestId);

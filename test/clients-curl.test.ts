@@ -137,11 +137,11 @@ test("no spelling of a path leaves the site's folder, nor does a link", () =>
     paths.push("/digits.txt/../../secret.txt", "/sub/../../secret.txt?/..", `${hub.dir}/secret.txt`, `/${hub.dir}/secret.txt`);
     for (let at = 0; at < paths.length; at += 40) {
       const urls = paths.slice(at, at + 40).map((path) => `URL${path}`);
-      const { out } = await curl(hub, ["--path-as-is", "-g", "-w", "\n[%{http_code}]\n", ...urls]);
+      const { out } = await curl(hub, ["--path-as-is", "-g", "-L", "-w", "\n[%{http_code}]\n", ...urls]);
       expect(out).not.toContain("SECRET");
       const codes = [...out.matchAll(/\[(\d+)\]/g)].map(([, code]) => code);
       expect(codes.length).toBe(urls.length);
       expect(codes.filter((code) => code !== "404" && code !== "400")).toEqual([]);
     }
-    expect((await curl(hub, ["URL/sub/%69n.txt"])).out).toBe("inside");
+    expect((await curl(hub, ["-L", "URL/sub/%69n.txt"])).out).toBe("inside");
   }));

@@ -35,9 +35,19 @@ const accepted: Record<string, Case> = {
   "a query with question marks": { request: get(HOST, "/a?b?c"), status: 200, echo: url("/a?b?c") },
   "a fragment, which is cut": { request: get(HOST, "/a?b#c?d"), status: 200, echo: url("/a?b") },
   "all visible characters in a path": { request: get(HOST, "/!$&'()*+,-.:;=@_~"), status: 200, echo: url("/!$&'()*+,-.:;=@_~") },
-  "characters that a URL escapes": { request: get(HOST, '/"<>\\^`{|}'), status: 200, echo: url('/"<>\\^`{|}') },
+  "characters that a URL escapes": { request: get(HOST, '/"<>^`{|}'), status: 200, echo: url("/%22%3C%3E%5E%60%7B%7C%7D") },
+  "such characters in a query": { request: get(HOST, '/?"<>^`{|}'), status: 200, echo: url('/?"<>^`{|}') },
   "percent-encoding, kept in the URL": { request: get(HOST, "/a%20b"), status: 200, echo: url("/a%20b") },
-  "a double slash": { request: get(HOST, "//a//b"), status: 200, echo: url("//a//b") },
+  "an escape in lower case": { request: get(HOST, "/%c3%a9%2f?%c3"), status: 200, echo: url("/%C3%A9%2F?%c3") },
+  "a double slash": { request: get(HOST, "//a//b?//c"), status: 308, reply: leadsTo("/a/b?//c") },
+  "a double slash before another host": { request: get(HOST, "//evil.test/%2e"), status: 400, reply: keepsAlive },
+  "a dot segment": { request: get(HOST, "/a/../b/./c/..?d"), status: 308, reply: leadsTo("/b/?d") },
+  "a letter that is encoded": { request: get(HOST, "/%61b"), status: 308, reply: leadsTo("/ab") },
+  "HEAD of a dot segment": { request: `HEAD /a/../b HTTP/1.1\r\n${HOST}\r\n`, status: 308, reply: leadsTo("/b") },
+  "POST to a double slash": { request: `POST //a HTTP/1.1\r\n${HOST}Content-Length: 2\r\n\r\nhi`, status: 400, reply: keepsAlive },
+  "an absolute target with a double slash": { request: get(HOST, "http://b.test//a"), status: 308, reply: leadsTo("/a") },
+  "a backslash": { request: get(HOST, "/a\\..\\b"), status: 400, reply: keepsAlive },
+  "an encoded dot segment": { request: get(HOST, "/a/..%2fb"), status: 400, reply: keepsAlive },
   "a host with a port": { request: get("Host: a.test:8080\r\n"), status: 200, echo: { url: "http://a.test:8080/", host: "a.test:8080" } },
   "an IPv6 host": { request: get("Host: [::1]:80\r\n"), status: 200, echo: { url: "http://[::1]:80/" } },
   "an IPv4 host": { request: get("Host: 127.0.0.1\r\n"), status: 200, echo: { url: "http://127.0.0.1/" } },
@@ -67,7 +77,7 @@ const accepted: Record<string, Case> = {
   "empty lines before the request": { request: `\r\n\r\n${get(HOST)}`, status: 200, echo: url("/") },
   "99 fields beside the host": { request: get(HOST + "X-Extra: 1\r\n".repeat(99)), status: 200 },
   "40 fields": { request: get(HOST + Array.from({ length: 39 }, (_, i) => `F${i}: v\r\n`).join("")), status: 200 },
-  "absolute-form": { request: get(HOST, "http://b.test/x?y"), status: 200, echo: { url: "http://b.test/x?y" } },
+  "absolute-form": { request: get(HOST, "http://b.test/x?y#z"), status: 200, echo: { url: "http://b.test/x?y", host: "b.test" } },
   "absolute-form with a port": { request: get(HOST, "http://b.test:81/x"), status: 200, echo: { url: "http://b.test:81/x" } },
   "absolute-form without a path": { request: get(HOST, "http://b.test"), status: 200, echo: { url: "http://b.test/" } },
   "absolute-form with a query only": { request: get(HOST, "http://b.test?q"), status: 200, echo: { url: "http://b.test/?q" } },
@@ -117,6 +127,13 @@ const accepted: Record<string, Case> = {
   "/health": { request: get(HOST, "/health"), status: 200, reply: (reply) => expect(reply.body).toBe("fine") },
   "a path with a broken percent sequence": { request: get(HOST, "/a%zz"), status: 400, reply: keepsAlive },
 };
+
+function leadsTo(location: string): (reply: RawReply) => void {
+  return (reply) => {
+    expect(reply.headers.location).toBe(location);
+    keepsAlive(reply);
+  };
+}
 
 function keepsAlive(reply: RawReply): void {
   expect(reply.headers.connection).toBeUndefined();

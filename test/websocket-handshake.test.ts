@@ -136,7 +136,7 @@ test("an upgrade request on a fetch route stays a plain request", async () => {
 });
 
 test("an upgrade request where nothing is bound gets a 404", async () => {
-  expect((await statusOf(upgradeRequest("/GET/../none"))).status).toBe(404);
+  expect((await statusOf(upgradeRequest("/none"))).status).toBe(404);
 });
 
 test("a WebSocket behind pipelined requests is opened", async () => {

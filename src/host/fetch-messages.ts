@@ -30,6 +30,8 @@ export interface CarriedRequest {
   readonly method: string;
   readonly url: string;
   readonly requestId: string;
+  /** As it was routed: a middleware may have changed the URL since. */
+  readonly path: string;
   readonly params: Record<string, string>;
   readonly fields: Fields;
   readonly way: BodyWay;
@@ -45,18 +47,19 @@ export interface CarriedResponse {
   readonly body: string;
 }
 
-export function encodeRequest({ method, url, requestId, params, fields, way, body }: CarriedRequest): string {
-  return `${way}${method}\n${url}\n${requestId}\n${JSON.stringify(params)}\n${linesOf(fields)}\n${body}`;
+export function encodeRequest({ method, url, requestId, path, params, fields, way, body }: CarriedRequest): string {
+  return `${way}${method}\n${url}\n${requestId}\n${path}\n${JSON.stringify(params)}\n${linesOf(fields)}\n${body}`;
 }
 
 export function decodeRequest(text: string): CarriedRequest {
-  const [start, url, requestId, params, end] = splitLines(text, 4);
+  const [start, url, requestId, path, params, end] = splitLines(text, 5);
   const { fields, body } = splitFields(text, end);
   return {
     way: start.charAt(0) as BodyWay,
     method: start.slice(1),
     url,
     requestId,
+    path,
     // As the router makes them: without a prototype.
     params: Object.assign(Object.create(null), JSON.parse(params)) as Record<string, string>,
     fields,
@@ -71,7 +74,7 @@ export function encodeResponse({ status, statusText, fields, way, body }: Carrie
 }
 
 export function decodeResponse(text: string): CarriedResponse {
-  const [start, , , , end] = splitLines(text, 1);
+  const [start, , , , , end] = splitLines(text, 1);
   const space = start.indexOf(" ");
   const { fields, body } = splitFields(text, end);
   return { way: start.charAt(0) as BodyWay, status: Number(start.slice(1, space)), statusText: start.slice(space + 1), fields, body };
@@ -96,9 +99,11 @@ function linesOf(fields: Fields): string {
   return lines;
 }
 
-/** @returns the first `count` lines (at most 4), and where the next one begins */
-function splitLines(text: string, count: number): [string, string, string, string, number] {
-  const lines: [string, string, string, string] = ["", "", "", ""];
+type Lines = [string, string, string, string, string];
+
+/** @returns the first `count` lines (at most 5), and where the next one begins */
+function splitLines(text: string, count: number): [...Lines, number] {
+  const lines: Lines = ["", "", "", "", ""];
   let at = 0;
   for (let line = 0; line < count; line++) {
     const end = text.indexOf("\n", at);

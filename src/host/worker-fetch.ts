@@ -12,15 +12,15 @@ type Fetch = (request: Request, context: RequestContext) => unknown;
 /** @returns the handler that the pool calls in place of the module's `fetch` */
 export function fetchHandler(key: string, fetch: Fetch): (message: Message, context: ModuleContext) => Reply | Promise<Reply> {
   return (message, context) => {
-    const value = callFetch(fetch, message as PoolMessage, context);
+    const value = callFetch(key, fetch, message as PoolMessage, context);
     if (value instanceof Response) return replyOf(value);
     if (value instanceof Promise) return value.then((settled) => replyOf(checked(key, settled)));
     return replyOf(checked(key, value));
   };
 }
 
-function callFetch(fetch: Fetch, message: PoolMessage, context: ModuleContext): unknown {
-  const { url, method, fields, way, body, params, requestId } = decodeRequest(message.latin1);
+function callFetch(key: string, fetch: Fetch, message: PoolMessage, context: ModuleContext): unknown {
+  const { url, method, fields, way, body, path, params, requestId } = decodeRequest(message.latin1);
   const mayHaveBody = method !== "GET" && method !== "HEAD";
   const init: RequestInit & { duplex?: "half" } = { method, headers: fields, signal: message.signal };
   if (mayHaveBody && way === BODY.bytes) init.body = fromLatin1(body) as Uint8Array<ArrayBuffer>;
@@ -28,7 +28,7 @@ function callFetch(fetch: Fetch, message: PoolMessage, context: ModuleContext): 
     init.body = message.openBody();
     init.duplex = "half";
   }
-  return fetch(makeRequest(url, init, method), requestContext(context, message, params, { requestId }));
+  return fetch(makeRequest(url, init, method), requestContext(context, message, { path, route: key, params }, { requestId }));
 }
 
 /** Of a method that it does not know (QUERY, say) the standard class silently makes GET. */

@@ -315,7 +315,17 @@ export interface SharedScope {
 
 export interface RequestContext<State = unknown> extends ModuleContext<State> {
   readonly client: Client;
-  /** What the `:name` segments of the route's key matched, percent-decoded. */
+  /**
+   * The path that was routed, percent-encoded as in `request.url`, in its one spelling: no "//", "." or "..", no escapes of letters, digits
+   * and -._~, others in upper case. Where access is decided, look at this or at `route`.
+   */
+  readonly path: string;
+  /** The key of the route that takes the request, as its module wrote it: "GET /users/:id". "" in middleware, where none takes it. */
+  readonly route: string;
+  /**
+   * What the `:name` segments and `*` of the route's key matched, percent-decoded. A `:name` may hold "/", which came as %2F; no part
+   * between slashes is "." or "..".
+   */
   readonly params: Record<string, string>;
   /**
    * For logs, and for the reply's X-Request-Id: that of the request's own X-Request-Id if it is sane (at most 128 letters, digits and

@@ -25,7 +25,16 @@ export function requestIdFrom(given: string | null): string {
 /** Where a request's id comes from: its X-Request-Id, or who has decided already. */
 type IdSource = { readonly headers: Headers } | { readonly requestId: string };
 
-type ContextClass = new (wire: { readonly client: Client }, params: Record<string, string>, id: IdSource) => RequestContext;
+/** How a request was routed: what middleware and handlers see of it, in every host. */
+export interface Routing {
+  /** As the router read it. */
+  readonly path: string;
+  /** The route's key; "": none took the request. */
+  readonly route: string;
+  readonly params: Record<string, string>;
+}
+
+type ContextClass = new (wire: { readonly client: Client }, routing: Routing, id: IdSource) => RequestContext;
 
 // One class a generation: an Object.create() a request costs more than the call itself.
 const contextClasses = new WeakMap<object, ContextClass>();
@@ -37,31 +46,31 @@ let lastClass: ContextClass | null = null;
  *
  * @param context the module's own, which it inherits from
  * @param wire    its client is asked for when the module asks, since making it costs
+ * @param routing may be another context of the same request
  * @param id      the request, or another context of the same request; asked likewise
  */
-export function requestContext(
-  context: object,
-  wire: { readonly client: Client },
-  params: Record<string, string>,
-  id: IdSource,
-): RequestContext {
+export function requestContext(context: object, wire: { readonly client: Client }, routing: Routing, id: IdSource): RequestContext {
   if (lastContext !== context || lastClass === null) {
     lastClass = contextClasses.get(context) ?? makeContextClass(context);
     contextClasses.set(context, lastClass);
     lastContext = context;
   }
-  return new lastClass(wire, params, id);
+  return new lastClass(wire, routing, id);
 }
 
 function makeContextClass(context: object): ContextClass {
   const log = (context as { readonly log?: Log }).log;
   class RequestContextOfModule {
+    readonly path: string;
+    readonly route: string;
     readonly params: Record<string, string>;
     readonly #wire: { readonly client: Client };
     #id: IdSource | string;
 
-    constructor(wire: { readonly client: Client }, params: Record<string, string>, id: IdSource) {
+    constructor(wire: { readonly client: Client }, { path, route, params }: Routing, id: IdSource) {
       this.#wire = wire;
+      this.path = path;
+      this.route = route;
       this.params = params;
       this.#id = id;
     }

@@ -11,7 +11,7 @@ export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
 const SHORTEST = Math.min(...ENDPOINT_PATHS.map((path) => path.length));
 const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
 
-/** @param path as `normalisePath` returns it. @returns null where there is none, for this client at least */
+/** @param path as `readPath` returns it. @returns null where there is none, for this client at least */
 export function endpointFor(wire: Wire, method: string, path: string): BoundRoute | null {
   if (path.length > LONGEST || path.length < SHORTEST) return null;
   if (method !== "GET" && method !== "HEAD") return null;

@@ -1,90 +1,99 @@
 import { NO_MATCH } from "./match";
 import { parsePattern } from "./pattern";
 import type { Pattern } from "./pattern";
+import { decodeSegment, IS_PLAIN, readSegment } from "./segment";
 
 const SLASH = 0x2f;
-const PERCENT = 0x25;
 const DOT = 0x2e;
-const HASH = 0x23;
-const QUESTION = 0x3f;
 
-/** 1 for each character that a plain path may hold. */
-const IS_PLAIN = new Uint8Array(256);
-for (const char of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-~/.") IS_PLAIN[char.charCodeAt(0)] = 1;
+/** A path that is not served as it is written. */
+export class PathFault {
+  /**
+   * @param why        "spelling": there is another one, which is served; the others are bad requests in any
+   * @param canonical  of "spelling" the canonical form; else ""
+   */
+  constructor(
+    readonly why: "encoding" | "unsafe" | "spelling",
+    readonly canonical = "",
+  ) {}
+}
 
-const utf8 = new TextDecoder("utf-8", { fatal: true });
+const BAD_ENCODING = new PathFault("encoding");
+const UNSAFE = new PathFault("unsafe");
 
 /**
- * The path of a request target as routes are chosen by: no query, no fragment, percent-decoded once, no double slashes, no "." and ".."
- * segments (".." of the root is the root), a trailing slash kept. Decoding comes first, so "%2e%2e" and "%2F" are what they decode to;
- * then slashes are joined, then dot segments resolved: "/a//../b" is "/b".
+ * Reads the path of a request: one reading for all versions of HTTP and for everybody who looks at the request, which are the routes,
+ * the middleware and the handlers in every host.
  *
- * @param target  an origin-form target (RFC 9112 section 3.2.1), each character one byte as in the request line
- * @returns null (a bad request) if it has no leading slash, an invalid percent sequence, a NUL, or bytes that are not UTF-8
+ * What it returns is still encoded: segments are split first, and decoded by `PathTable` then, so that "%2F" belongs to its segment
+ * (RFC 3986 section 2.2). It is spelled so that `new URL()` changes nothing in it.
+ *
+ * @param path  without query and fragment, each character one byte as in the request line
+ * @returns the path, with escapes in upper case (RFC 3986 section 6.2.2.1) and an escape for what must have one;
+ *   a PathFault "spelling" if it has empty segments, plain "." or ".." segments (".." of the root is the root), or escapes
+ *   for unreserved characters (sections 6.2.2.2, 6.2.2.3);
+ *   a PathFault "unsafe" if it has a backslash in any spelling, or "." or ".." as a segment that is escaped or stands beside "%2F";
+ *   a PathFault "encoding" if it lacks the leading slash, or has an invalid escape, a NUL or bytes that are not UTF-8. Never throws.
  */
-export function normalisePath(target: string): string | null {
-  const end = plainPathEnd(target);
-  if (end === target.length) return target;
-  if (end > 0) return target.slice(0, end);
-  const bytes = target.charCodeAt(0) === SLASH ? decodePercent(target) : null;
-  if (bytes === null) return null;
-  try {
-    return resolveSegments(utf8.decode(bytes));
-  } catch {
-    return null;
-  }
-}
-
-/** @returns where the path ends (at the query, the fragment or the target's end); -1 if the path needs more than cutting there */
-function plainPathEnd(target: string): number {
-  if (target.charCodeAt(0) !== SLASH) return -1;
-  let before = 0;
-  for (let at = 0; at < target.length; at++) {
-    const code = target.charCodeAt(at);
-    if (code === QUESTION || code === HASH) return at;
-    if (IS_PLAIN[code] !== 1 || (before === SLASH && (code === SLASH || code === DOT))) return -1;
-    before = code;
-  }
-  return target.length;
-}
-
-function decodePercent(target: string): Uint8Array | null {
-  const bytes = new Uint8Array(target.length);
-  let count = 0;
-  for (let at = 0; at < target.length; at++) {
-    let code = target.charCodeAt(at);
-    if (code === QUESTION || code === HASH) break;
-    if (code === PERCENT) {
-      const high = hexDigit(target.charCodeAt(at + 1));
-      const low = hexDigit(target.charCodeAt(at + 2));
-      if (high < 0 || low < 0) return null;
-      code = high * 16 + low;
-      at += 2;
-    }
-    if (code === 0 || code > 0xff) return null;
-    bytes[count++] = code;
-  }
-  return bytes.subarray(0, count);
-}
-
-/** @returns -1 for what is no hexadecimal digit, NaN included */
-function hexDigit(code: number): number {
-  if (code >= 0x30 && code <= 0x39) return code - 0x30;
-  const lower = code | 0x20;
-  return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
-}
-
-function resolveSegments(path: string): string {
-  const written = path.split("/");
+export function readPath(path: string): string | PathFault {
+  if (isPlain(path)) return path;
+  if (path.charCodeAt(0) !== SLASH) return BAD_ENCODING;
+  const written = path.slice(1).split("/");
+  const last = written.length - 1;
   const kept: string[] = [];
-  for (const segment of written) {
-    if (segment === "..") kept.pop();
-    else if (segment !== "" && segment !== ".") kept.push(segment);
+  let isCanonical = true;
+  for (let at = 0; at <= last; at++) {
+    const segment = written[at] ?? "";
+    if (segment === "" || segment === "." || segment === "..") {
+      if (segment === "..") kept.pop();
+      // The empty segment behind the last slash belongs there.
+      if (segment !== "" || at < last) isCanonical = false;
+      continue;
+    }
+    const read = readSegment(segment);
+    if (read === null) return BAD_ENCODING;
+    if (read.isUnsafe) return UNSAFE;
+    if (read.hadNeedlessEscape) isCanonical = false;
+    kept.push(read.text);
   }
   // "/a/.", "/a/b/.." and "/a/" name a folder alike (RFC 3986 section 5.2.4).
-  const last = written.at(-1) ?? "";
-  const isFolder = last === "" || last === "." || last === "..";
-  return kept.length === 0 ? "/" : `/${kept.join("/")}${isFolder ? "/" : ""}`;
+  const isFolder = /(?:^|\/)\.{0,2}$/.test(path);
+  const canonical = kept.length === 0 ? "/" : `/${kept.join("/")}${isFolder ? "/" : ""}`;
+  return isCanonical ? canonical : new PathFault("spelling", canonical);
+}
+
+/** Whether a path is its own canonical form, told by its characters alone. */
+function isPlain(path: string): boolean {
+  if (path.charCodeAt(0) !== SLASH) return false;
+  let before = 0;
+  for (let at = 0; at < path.length; at++) {
+    const code = path.charCodeAt(at);
+    if (code === SLASH ? before === SLASH : IS_PLAIN[code] !== 1 || (code === DOT && before === SLASH)) return false;
+    before = code;
+  }
+  return true;
+}
+
+/** A target's parts. `query` begins with "?" or is empty. */
+export interface TargetParts {
+  readonly path: string;
+  readonly query: string;
+}
+
+/** @param url  absolute, as a Request has it; its fragment is left out. @returns `origin`: scheme and authority */
+export function splitUrl(url: string): TargetParts & { readonly origin: string } {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  return start < 0 ? { origin: url, path: "/", query: "" } : { origin: url.slice(0, start), ...splitTarget(url.slice(start)) };
+}
+
+/** @param target  in origin-form; a fragment is left out */
+export function splitTarget(target: string): TargetParts {
+  const fragment = target.indexOf("#");
+  const end = fragment < 0 ? target.length : fragment;
+  const query = target.indexOf("?");
+  return query < 0 || query > end
+    ? { path: target.slice(0, end), query: "" }
+    : { path: target.slice(0, query), query: target.slice(query, end) };
 }
 
 /** One HTTP route. `method` null: every method. */
@@ -94,7 +103,7 @@ export interface PathEntry<T> {
   value: T;
 }
 
-/** `params`: what the `:name` segments matched and, under "*", the rest. Without a prototype; frozen and shared where it is empty. */
+/** `params`: what the `:name` segments matched and, under "*", the rest, decoded. Without a prototype; frozen and shared where it is empty. */
 export interface HttpMatch<T> {
   readonly value: T;
   readonly params: Record<string, string>;
@@ -156,7 +165,8 @@ interface Search {
  *
  * - A plain pattern is a subtree: "/api" and "/api/" match "/api" and "/api/…", never "/apiary". "/" matches everything.
  * - A pattern with `:name` segments (none of them empty) or a final `*` matches the whole path, its trailing slash included; `*` is
- *   the rest behind a slash and may be empty.
+ *   the rest behind a slash and may be empty. Decoded it never begins with a slash, so that it cannot become an absolute path.
+ * - Segments are compared in their canonical spelling, and decoded for `params`: "a%2Fb" is one segment, and "a/b" for a `:name`.
  * - The most specific wins, segment by segment from the left: static, then `:name`, then `*`, then a subtree that ends earlier.
  * - Where that one has another method, the next specific with the right method wins. HEAD goes to a pattern's GET route if it has none
  *   of its own (RFC 9110 section 9.3.2); a route for the method goes before one for every method.
@@ -191,7 +201,7 @@ export class PathTable<T> {
     if (!leaves.has(entry.method)) leaves.set(entry.method, { value: entry.value, names: pattern.names });
   }
 
-  /** @param path  as `normalisePath` returns it */
+  /** @param path  as `readPath` returns it */
   match(method: string, path: string): HttpMatch<T> | MethodMismatch | typeof NO_MATCH {
     const cached = path.length <= MAX_CACHED_PATH ? this.#cache.get(method)?.get(path) : undefined;
     if (cached !== undefined) return cached;
@@ -227,7 +237,8 @@ function find<T>(node: PathNode<T>, depth: number, search: Search): HttpMatch<T>
     found = find(node.any, depth + 1, search);
     search.captured.pop();
   }
-  return found ?? takeLeaf(anything, depth, search, true) ?? takeLeaf(subtree, depth, search);
+  if (found === null && !segment.startsWith("%2F")) found = takeLeaf(anything, depth, search, true);
+  return found ?? takeLeaf(subtree, depth, search);
 }
 
 function takeLeaf<T>(leaves: Leaves<T> | undefined, depth: number, search: Search, hasRest = false): HttpMatch<T> | null {
@@ -245,7 +256,12 @@ function paramsOf<T>(leaf: Leaf<T>, depth: number, search: Search, hasRest: bool
   if (leaf.names.length === 0 && !hasRest) return NO_PARAMS;
   // Without a prototype "__proto__" is a name like any other.
   const params = Object.create(null) as Record<string, string>;
-  leaf.names.forEach((name, index) => (params[name] = search.captured[index] ?? ""));
-  if (hasRest) params["*"] = search.segments.slice(depth).join("/");
+  leaf.names.forEach((name, index) => (params[name] = decoded(search.captured[index] ?? "")));
+  if (hasRest) params["*"] = search.segments.slice(depth).map(decoded).join("/");
   return params;
+}
+
+/** `readPath` lets no segment pass that cannot be decoded. */
+function decoded(segment: string): string {
+  return decodeSegment(segment) ?? segment;
 }

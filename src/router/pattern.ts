@@ -1,10 +1,12 @@
+import { decodeSegment, encodeSegment, readSegment } from "./segment";
+
 /**
  * An HTTP route's path pattern, taken apart. How patterns match is told at `PathTable`.
  */
 export interface Pattern {
   /** The same for all patterns that match the same paths: "/a/:x" and "/a/:y"; "/api" and "/api/". */
   readonly shape: string;
-  /** A static segment's text, percent-decoded; null: any one segment that is not empty. */
+  /** A static segment in its canonical spelling; null: any one segment that is not empty. */
   readonly segments: readonly (string | null)[];
   /** The names of the null segments, in order. */
   readonly names: readonly string[];
@@ -20,7 +22,7 @@ const ANYTHING = "\0*";
 /**
  * @param pattern  "/api", "/users/:id", "/files/*"; a static segment may be written percent-encoded; double slashes count as one
  * @returns null if no request could ever match, or the pattern says something that is not supported: no leading slash, a `?` or `#`,
- *   a "." or ".." segment, `*` before the end, a name other than letters, digits, `_` and `-`, the same name twice
+ *   a "." or ".." segment, a backslash, `*` before the end, a name other than letters, digits, `_` and `-`, the same name twice
  */
 export function parsePattern(pattern: string): Pattern | null {
   if (!/^\/[^?#]*$/.test(pattern)) return null;
@@ -47,18 +49,10 @@ function shapeOf(segments: readonly (string | null)[], tail: Pattern["tail"]): s
   return `/${(tail === "anything" ? [...parts, ANYTHING] : parts).join("/")}`;
 }
 
-/** @returns undefined for what no normalised path can hold */
+/** @returns undefined for what no path can hold */
 function staticSegment(part: string): string | undefined {
-  const text = decoded(part);
-  if (part === "*" || text === "." || text === ".." || /[/\0]/.test(text)) return undefined;
-  return text;
-}
-
-function decoded(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    // A lone "%" is itself: paths are matched as decoded text, where it may well stand ("/100%25" is "/100%").
-    return part;
-  }
+  // A lone "%" is itself: "/100%" is the path "/100%25".
+  const segment = encodeSegment(decodeSegment(part) ?? part);
+  const read = readSegment(segment);
+  return part === "*" || read === null || read.isUnsafe ? undefined : segment;
 }

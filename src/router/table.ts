@@ -106,7 +106,7 @@ export class RouteTable<R> {
     return this.#raw.mayStartWith(byte);
   }
 
-  /** Routes an HTTP request. @param path  as `normalisePath` returns it */
+  /** Routes an HTTP request. @param path  as `readPath` returns it */
   matchHttp(method: string, path: string): HttpMatch<R> | MethodMismatch | typeof NO_MATCH {
     return this.#http.match(method, path);
   }

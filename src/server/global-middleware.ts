@@ -12,7 +12,7 @@ import { ROUTE, RUNNING } from "../module/running";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/http1/response";
 import type { Dispatch } from "../protocol/wire";
 import { NO_MATCH } from "../router/match";
-import { describeMismatch, normalisePath } from "../router/paths";
+import { describeMismatch, readPath, splitUrl } from "../router/paths";
 import type { RouteTable } from "../router/table";
 import { BUILT_IN } from "./commands";
 import { plainResponse } from "./plain-response";
@@ -20,8 +20,8 @@ import { plainResponse } from "./plain-response";
 /** What no route takes, behind the chain: the handler for `Dispatch.unmatched`. */
 export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundRoute>, failed: Dispatch["handlerFailed"]): BoundRoute {
   const handler = ({ method, url }: Request): Response => {
-    const path = normalisePath(url.slice(url.indexOf("/", url.indexOf("//") + 2)));
-    const match = path === null ? NO_MATCH : table.matchHttp(method, path);
+    const path = readPath(splitUrl(url).path);
+    const match = typeof path === "string" ? table.matchHttp(method, path) : NO_MATCH;
     // A middleware may have changed the path to one that a route takes; it is not routed anew.
     const { status, text, allow } = describeMismatch(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match);
     const headers: Record<string, string> = allow === "" ? {} : { Allow: allow };
@@ -125,7 +125,7 @@ class Passage {
     const finish = (response: Response): Response => pinUnless(given, response, route);
     try {
       const { generation } = route;
-      const context = requestContext(generation.context, this.#context, this.#context.params, this.#context);
+      const context = requestContext(generation.context, this.#context, this.#context, this.#context);
       const result = checkResponse(generation.run(route.handler as unknown as Middleware, request, context, next), () => link.name);
       if (!(result instanceof Promise)) return finish(result);
       return new PendingCall(route, result, finish, (error) => this.#blame(error, route)).answer;

@@ -40,13 +40,14 @@ async function callFetch(
   }
   const whole = isSmall(request) ? await request.bytes() : null;
   const body = whole === null ? request.body : null;
-  const { client, params, requestId } = context;
+  const { client, path, params, requestId } = context;
   const way = whole !== null ? BODY.bytes : body !== null ? BODY.stream : BODY.none;
   const { method, url, headers, signal } = request;
   const text = encodeRequest({
     method,
     url,
     requestId,
+    path,
     params,
     fields: fieldsOf(headers),
     way,

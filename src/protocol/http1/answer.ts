@@ -6,10 +6,11 @@ import { requestContext } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
 import { ROUTE, RUNNING } from "../../module/running";
 import { NO_MATCH } from "../../router/match";
-import { describeMismatch, normalisePath } from "../../router/paths";
+import { describeMismatch, type PathFault, splitTarget } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
 import { countStatus } from "../count-status";
 import { endpointFor } from "../endpoints";
+import { describeFault } from "../paths";
 import type { HostSocket } from "../websocket/connection";
 import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
@@ -41,14 +42,14 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   const { dispatch } = wire;
   dispatch.counters.httpRequests++;
   if (head.target === "*") return plain(wire, head, 200, "OK", SERVER_METHODS);
-  const path = normalisePath(head.path);
-  if (path === null) return plain(wire, head, 400, "The path is not properly encoded.");
+  const { path } = head;
+  if (typeof path !== "string") return misspelled(wire, head, path);
   const endpoint = endpointFor(wire, head.method, path);
-  if (endpoint !== null) return callHandler(wire, head, body, exchange, endpoint, {});
+  if (endpoint !== null) return callHandler(wire, head, path, body, exchange, endpoint, {});
   const match = dispatch.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
     // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from strangers.
-    if (dispatch.unmatched != null) return callHandler(wire, head, body, exchange, dispatch.unmatched, {});
+    if (dispatch.unmatched != null) return callHandler(wire, head, path, body, exchange, dispatch.unmatched, {});
     const { status, text, allow } = describeMismatch(head.method, match);
     return status === 204 ? empty(wire, head, allow) : plain(wire, head, status, text, allow === "" ? "" : `Allow: ${allow}\r\n`);
   }
@@ -60,12 +61,13 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
     if (handshake instanceof Refusal) return refuseUpgrade(wire, head, handshake, route);
   }
   // Any other Upgrade may be ignored (RFC 9110 section 7.8).
-  return callHandler(wire, head, body, exchange, route, match.params);
+  return callHandler(wire, head, path, body, exchange, route, match.params);
 }
 
 function callHandler(
   wire: Wire,
   head: RequestHead,
+  path: string,
   body: IncomingBody | null,
   exchange: Exchange | null,
   route: BoundRoute,
@@ -74,7 +76,7 @@ function callHandler(
   const { figures } = route.generation;
   const startedAt = figures.begins(wire.dispatch.access !== null);
   const request = new LightRequest(head, body, wire.isSecure);
-  const context = requestContext(route.generation.context, wire, params, request);
+  const context = requestContext(route.generation.context, wire, { path, route: route.key, params }, request);
   let value: unknown;
   try {
     RUNNING[ROUTE] = route.index;
@@ -113,6 +115,11 @@ function noteReply(wire: Wire, head: RequestHead, route: BoundRoute, status: num
   route.generation.figures.ended(startedAt);
   countStatus(dispatch, route, status);
   if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
+}
+
+function misspelled(wire: Wire, head: RequestHead, fault: PathFault): Verdict {
+  const { status, text, location } = describeFault(head.method, fault, splitTarget(head.target).query);
+  return plain(wire, head, status, text, location === "" ? "" : `Location: ${location}\r\n`);
 }
 
 /** The answer to OPTIONS where no route has it (RFC 9110 section 9.3.7). */

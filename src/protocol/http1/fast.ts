@@ -5,11 +5,11 @@
  */
 import type { Limits } from "../../config/options";
 import { RequestHead } from "./head";
-import { isValidHost } from "./host";
+import { isValidHost, readOrigin } from "./host";
 
 // Host must come first, as all common clients send it: so no second look is needed for it. The fields in the lookahead
 // change framing, routing or the connection, and go to llhttp; `Connection: keep-alive` says what HTTP/1.1 means anyway.
-const TARGET = /(\/[!"$->@-~]*)(?:\?[!"$-~]*)?/.source;
+const TARGET = /\/[!"$-~]*/.source;
 const HOST = /Host: ?([\w.:[\]-]+)/.source;
 const NOT_PLAIN = /(?!(?:Host|Connection|Content-Length|Transfer-Encoding|Upgrade|Expect):)/.source;
 const FIELD = /[!#$%&'*+.^`|~\w-]+:[\t -~\x80-\xff]*/.source;
@@ -32,12 +32,13 @@ export function readPlainGet(bytes: Buffer, from: number, limits: Limits): Reque
   if (text === lastText && limits === lastLimits) return lastHead;
   const match = PLAIN_GET.exec(text);
   if (match === null) return null;
-  const [, target = "", path = "", fields = "", host = ""] = match;
+  const [, written = "", fields = "", host = ""] = match;
   // Method and version are case-sensitive, as the regular expression is not.
-  if (!text.startsWith("GET ") || !text.startsWith(" HTTP/1.1", 4 + target.length)) return null;
+  if (!text.startsWith("GET ") || !text.startsWith(" HTTP/1.1", 4 + written.length)) return null;
   if (!isValidHost(host)) return null;
   // The shortest field takes 4 bytes, so that short heads need no count.
   if (length > 4 * limits.maxHeaderFields && countLines(fields) > limits.maxHeaderFields) return null;
+  const { target, path } = readOrigin("", written);
   lastHead = new RequestHead("GET", target, path, host, fields, true, true, 0, false);
   lastText = text;
   lastLimits = limits;

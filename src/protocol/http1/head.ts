@@ -2,6 +2,7 @@
  * A request's head: what it says once it was checked, and the checks that llhttp leaves to its user.
  */
 import type { Limits } from "../../config/options";
+import type { PathFault } from "../../router/paths";
 import { isValidHost, readTarget } from "./host";
 import { BODY_TOO_LARGE, Refusal, TOO_MANY_FIELDS } from "./refusal";
 
@@ -12,13 +13,13 @@ export const CHUNKED = -1;
 export class RequestHead {
   constructor(
     readonly method: string,
-    /** Path and query as sent, without a fragment; "*" for OPTIONS of the whole server. */
+    /** Path and query, without a fragment; "*" for OPTIONS of the whole server. */
     readonly target: string,
-    /** The target without its query, not normalised. */
-    readonly path: string,
-    /** Host and port as sent. "" only on HTTP/1.0. */
+    /** The target without its query, as `readPath` returns it: it is routed by this. */
+    readonly path: string | PathFault,
+    /** Host and port as sent, of an absolute target its own. "" only on HTTP/1.0. */
     readonly host: string,
-    /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. */
+    /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. Host is `host`. */
     readonly fields: readonly string[] | string,
     readonly isHttp11: boolean,
     /** What the client asks for (RFC 9112 section 9.3). */
@@ -79,9 +80,15 @@ export function checkHead(
   // HTTP/1.0 clients cannot expect anything (RFC 9110 section 10.1.1): the field is ignored there.
   const expects = minor === 1 && framing.expect !== null;
   if (expects && framing.expect?.toLowerCase() !== "100-continue") return UNKNOWN_EXPECT;
-  // The authority of an absolute target replaces the Host field (RFC 9112 section 3.2.2).
   const host = target.host === "" ? framing.host : target.host;
-  return new RequestHead(method, target.target, target.path, host, fields, minor === 1, keepAlive, bodyBytes, expects && bodyBytes !== 0);
+  const said = host === framing.host ? fields : withHost(fields, host);
+  return new RequestHead(method, target.target, target.path, host, said, minor === 1, keepAlive, bodyBytes, expects && bodyBytes !== 0);
+}
+
+/** The authority of an absolute target replaces the Host field, for whoever reads the fields too (RFC 9112 section 3.2.2). */
+function withHost(fields: readonly string[], host: string): string[] {
+  const others = fields.filter((_, at) => fields[at - (at % 2)]?.toLowerCase() !== "host");
+  return ["Host", host, ...others];
 }
 
 /** @returns null when Content-Length or Transfer-Encoding stands there twice */

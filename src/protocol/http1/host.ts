@@ -2,6 +2,8 @@
  * The Host field and the request target (RFC 9112 section 3.2).
  */
 
+import { type PathFault, readPath, splitTarget } from "../../router/paths";
+
 // What a registered name, an IPv4 address or a bracketed IPv6 address may hold. Userinfo has no place in Host.
 const HOST = /^(?:[\w.~!$&'()*+,;=%-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i;
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
@@ -19,12 +21,14 @@ export function isValidHost(host: string): boolean {
   return true;
 }
 
-/** What a request target names. `path` is without the query; `target` is path and query as sent, without a fragment. */
+/** What a request target names. */
 export interface Target {
   /** From absolute-form, else "". */
   readonly host: string;
+  /** Path and query without a fragment: the path as it was read, or as sent if it is a PathFault. */
   readonly target: string;
-  readonly path: string;
+  /** As `readPath` returns it; "*". */
+  readonly path: string | PathFault;
 }
 
 /**
@@ -34,7 +38,7 @@ export interface Target {
  * @returns null for anything else
  */
 export function readTarget(method: string, raw: string): Target | null {
-  if (raw.charCodeAt(0) === 0x2f) return splitTarget("", raw);
+  if (raw.charCodeAt(0) === 0x2f) return readOrigin("", raw);
   if (raw === "*") return method === "OPTIONS" ? { host: "", target: "*", path: "*" } : null;
   const absolute = ABSOLUTE_FORM.exec(raw);
   if (absolute === null) return null;
@@ -42,12 +46,16 @@ export function readTarget(method: string, raw: string): Target | null {
   if (!isValidHost(host)) return null;
   // RFC 9112 section 3.2.4: OPTIONS for an absolute target without a path means the server as a whole.
   if (rest === "" && method === "OPTIONS") return { host, target: "*", path: "*" };
-  return splitTarget(host, rest.startsWith("/") ? rest : `/${rest}`);
+  return readOrigin(host, rest.startsWith("/") ? rest : `/${rest}`);
 }
 
-function splitTarget(host: string, raw: string): Target {
-  const fragment = raw.indexOf("#");
-  const target = fragment < 0 ? raw : raw.slice(0, fragment);
-  const query = target.indexOf("?");
-  return { host, target, path: query < 0 ? target : target.slice(0, query) };
+/**
+ * Reads a target in origin-form.
+ *
+ * @param host  what the target named before it; ""
+ */
+export function readOrigin(host: string, raw: string): Target {
+  const { path, query } = splitTarget(raw);
+  const read = readPath(path);
+  return { host, target: (typeof read === "string" ? read : path) + query, path: read };
 }

@@ -2,16 +2,17 @@
  * From an HTTP/2 request to its reply: the same table, the same handlers and the same words as in HTTP/1.1.
  */
 import { isThenable } from "../../module/returned";
-import { requestContext } from "../../module/request-context";
+import { requestContext, type Routing } from "../../module/request-context";
 import type { BoundRoute } from "../../module/route";
 import { ROUTE, RUNNING } from "../../module/running";
 import { NO_MATCH } from "../../router/match";
-import { describeMismatch, normalisePath } from "../../router/paths";
+import { describeMismatch, type PathFault, readPath, splitUrl } from "../../router/paths";
 import { tellHttp } from "../access";
 import { endpointFor } from "../endpoints";
+import { describeFault } from "../paths";
 import { Call, type CallOwner } from "./call";
 import { knownRoute, rememberRoute } from "./known-urls";
-import { adoptRequest, askedOf } from "./request";
+import { adoptRequest, askedOf, restateUrl } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
 type FetchHandler = (request: Request, context: object) => unknown;
@@ -20,8 +21,6 @@ type Answer = Response | Promise<Response>;
 /** What OPTIONS * tells (RFC 9110 section 9.3.7): the methods of the server, not of a route. */
 const SERVER_METHODS = { Allow: "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT" };
 const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
-/** Behind "https://" and a host of one letter the path may begin. */
-const SHORTEST_ORIGIN = 8;
 
 /** Answers one request of the connection `owner`. Never throws or rejects. */
 export function answer(owner: CallOwner, request: Request): Answer {
@@ -30,41 +29,50 @@ export function answer(owner: CallOwner, request: Request): Answer {
   const { url, method } = request;
   if (method === "GET") {
     const known = knownRoute(dispatch.table, url);
-    if (known !== undefined) return answerRoute(owner, request, known, NO_PARAMS);
+    if (known !== undefined) return answerRoute(owner, request, known.route, known.path, NO_PARAMS);
   }
   if (url === "*") return plain(owner, request, 200, "OK", SERVER_METHODS);
-  const pathStart = url.indexOf("/", SHORTEST_ORIGIN);
-  const path = normalisePath(pathStart < 0 ? "/" : url.slice(pathStart));
-  if (path === null) return plain(owner, request, 400, "The path is not properly encoded.");
+  const { origin, path: written, query } = splitUrl(url);
+  const path = readPath(written);
+  if (typeof path !== "string") return misspelled(owner, request, path, query);
+  const routed = origin + path + query;
+  if (routed !== url) restateUrl(request, routed, owner.wire.isSecure);
   const endpoint = endpointFor(owner.wire, method, path);
-  if (endpoint !== null) return callHandler(owner, request, endpoint, NO_PARAMS);
+  if (endpoint !== null) return callHandler(owner, request, endpoint, path, NO_PARAMS);
   const match = dispatch.table.matchHttp(method, path);
   if (match === NO_MATCH || !("value" in match)) {
-    if (dispatch.unmatched != null) return callHandler(owner, request, dispatch.unmatched, {});
+    if (dispatch.unmatched != null) return callHandler(owner, request, dispatch.unmatched, path, NO_PARAMS);
     const { status, text, allow } = describeMismatch(method, match);
     if (status === 204) return told(owner, request, null, new Response(null, { status, headers: { Allow: allow } }));
     return plain(owner, request, status, text, allow === "" ? {} : { Allow: allow });
   }
   // What an endpoint has for some clients depends on more than the URL.
-  if (method === "GET" && !dispatch.endpoints.has(path)) rememberRoute(dispatch.table, url, match);
-  return answerRoute(owner, request, match.value, match.params);
+  if (method === "GET" && routed === url && !dispatch.endpoints.has(path)) rememberRoute(dispatch.table, url, path, match);
+  return answerRoute(owner, request, match.value, path, match.params);
 }
 
-function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
+function misspelled(owner: CallOwner, request: Request, fault: PathFault, query: string): Response {
+  const { status, text, location } = describeFault(request.method, fault, query);
+  return plain(owner, request, status, text, location === "" ? {} : { Location: location });
+}
+
+type Params = Routing["params"];
+
+function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   if (route.isUnavailable) {
     return plain(owner, request, 503, `The module "${route.module}" is being replaced. Try again.`, { "Retry-After": "1" }, route);
   }
   // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
   if (route.kind === "websocket") return plain(owner, request, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.", {}, route);
-  return callHandler(owner, request, route, params);
+  return callHandler(owner, request, route, path, params);
 }
 
-function callHandler(owner: CallOwner, request: Request, route: BoundRoute, params: Record<string, string>): Answer {
+function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   const { wire } = owner;
   const { figures } = route.generation;
   const startedAt = figures.begins(wire.dispatch.access !== null);
   adoptRequest(request, wire.isSecure);
-  const context = requestContext(route.generation.context, wire, params, request);
+  const context = requestContext(route.generation.context, wire, { path, route: route.key, params }, request);
   try {
     RUNNING[ROUTE] = route.index;
     let value = route.generation.run(route.handler as FetchHandler, request, context);

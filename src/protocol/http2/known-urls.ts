@@ -10,20 +10,26 @@ const MAX_URLS = 1024;
 /** In characters. Strangers' URLs must not fill the memory. */
 const MAX_URL = 256;
 
-const known = new Map<string, BoundRoute>();
+/** Where a URL goes. Without params. */
+export interface KnownUrl {
+  readonly route: BoundRoute;
+  readonly path: string;
+}
+
+const known = new Map<string, KnownUrl>();
 /** The one that `known` holds for; a reload brings another. */
 let table: RouteTable<BoundRoute> | null = null;
 
 /** @returns where GET of this URL goes, if that is remembered */
-export function knownRoute(current: RouteTable<BoundRoute>, url: string): BoundRoute | undefined {
+export function knownRoute(current: RouteTable<BoundRoute>, url: string): KnownUrl | undefined {
   return table === current ? known.get(url) : undefined;
 }
 
 /** Remembers where GET of this URL goes, unless that depends on more than its path, or has params. */
-export function rememberRoute(current: RouteTable<BoundRoute>, url: string, match: HttpMatch<BoundRoute>): void {
+export function rememberRoute(current: RouteTable<BoundRoute>, url: string, path: string, match: HttpMatch<BoundRoute>): void {
   // Params that are not frozen were made for one request. URLs with a query seldom come again.
   if (!Object.isFrozen(match.params) || url.length > MAX_URL || url.includes("?")) return;
   if (table !== current || known.size >= MAX_URLS) known.clear();
   table = current;
-  known.set(url, match.value);
+  known.set(url, { route: match.value, path });
 }

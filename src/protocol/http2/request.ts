@@ -22,6 +22,8 @@ class Http2Request {
 
   clone(): Request {
     const copy = nativeClone.call(this as unknown as Request) as unknown as Request;
+    const url = Object.getOwnPropertyDescriptor(this, "url");
+    if (url !== undefined) Object.defineProperty(copy, "url", url);
     // One signal for both: the client that vanishes is the same.
     abortions.set(copy, abortions.get(this) ?? followNative(this));
     Object.setPrototypeOf(copy, Object.getPrototypeOf(this) as object);
@@ -39,6 +41,13 @@ class SecureHttp2Request extends Http2Request {
 /** Makes an engine's request one of ours, in place. */
 export function adoptRequest(request: Request, isSecure: boolean): void {
   Object.setPrototypeOf(request, isSecure ? SecureHttp2Request.prototype : Http2Request.prototype);
+}
+
+/**
+ * Gives a request the URL that it was routed by, where the engine has another spelling of it.
+ */
+export function restateUrl(request: Request, url: string, isSecure: boolean): void {
+  Object.defineProperty(request, "url", { value: isSecure ? url.replace(/^http:/, "https:") : url });
 }
 
 /** What the access log tells of a request. */

@@ -1,0 +1,25 @@
+/**
+ * What a request gets whose path is not served as it is written, the same in all versions of HTTP.
+ */
+import type { PathFault } from "../router/paths";
+
+/** `location`: of a 308, relative to the request; "" for a 400. */
+export interface FaultReply {
+  readonly status: 308 | 400;
+  readonly text: string;
+  readonly location: string;
+}
+
+/**
+ * GET and HEAD are led to the canonical form (RFC 9110 section 15.4.9). Other methods are refused: a client that sends them builds its
+ * paths by itself, and a body need not travel twice to learn of a mistake.
+ *
+ * @param query  as it came, with its "?"; "" for none
+ */
+export function describeFault(method: string, { why, canonical }: PathFault, query: string): FaultReply {
+  if (why === "encoding") return { status: 400, text: "The path is not properly encoded.", location: "" };
+  if (why === "unsafe") return { status: 400, text: "The path has a backslash or an encoded dot segment.", location: "" };
+  if (method === "GET" || method === "HEAD")
+    return { status: 308, text: "The path is served in its canonical form.", location: canonical + query };
+  return { status: 400, text: `The path is not in its canonical form. Ask for ${canonical}`, location: "" };
+}
