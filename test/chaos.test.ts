@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { runChaos } from "../bench/chaos/run";
 import { Random } from "./support/random";
 
-const OPERATIONS = 25;
+/** `npm run test:long` makes more of them. */
+const OPERATIONS = Number(process.env["HRMR_TEST_OPERATIONS"] ?? 20);
 const SEED = 5;
 
 test("random operations and kills under load: what runs is what was acknowledged last, and no answer is wrong", async () => {

@@ -1,6 +1,7 @@
 /** State from one version to the next, in every host: what is handed over arrives, and what cannot be is told in the verdict and is not there. */
-import { describe, expect, test } from "bun:test";
-import { type Hub, withHub } from "./support/hub";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Hub, makeProject, withHub } from "./support/hub";
+import { startProgram } from "./support/program";
 
 const HOSTS = ["inline", "pool", "process"] as const;
 /** As long as `handoff` may take in these tests. */
@@ -37,14 +38,29 @@ export default {
 };\n`;
 }
 
+/** One server for all of them: each hands over a module of its own. */
+let hub: Hub;
+let modules = 0;
+
+beforeAll(async () => {
+  const dir = makeProject({ "modules/other.ts": giver("inline", "").replace("GOT", "OTHER") });
+  const args = ["--port", "0", "--threads", "1", "--set", `timeouts.loadMs=${LOAD_MS}`];
+  hub = new Hub(dir, await startProgram(args, { cwd: dir }));
+});
+afterAll(() => hub.stop());
+
+/** @returns the verdict as of a module named "hand", and what the second version says it got */
 async function handOver(run: string, gives: string, rest = ""): Promise<{ verdict: string; got: string }> {
-  let result = { verdict: "", got: "" };
-  const args = ["--threads", "1", "--set", `timeouts.loadMs=${LOAD_MS}`];
-  await withHub({ "modules/hand.ts": giver(run, gives, rest) }, args, async (hub: Hub) => {
-    expect(await hub.ask("GOT")).toBe("first");
-    hub.write("modules/hand.ts", taker(run, rest));
-    result = { verdict: await hub.ask("RELOAD\n"), got: await hub.ask("GOT") };
-  });
+  const name = `hand${++modules}`;
+  const file = `modules/${name}.ts`;
+  const key = `GOT${modules}.`;
+  hub.write(file, giver(run, gives, rest).replace('"GOT"', `"${key}"`));
+  expect(await hub.ask(`RELOAD ${name}\n`)).toStartWith(`OK ${name} v1`);
+  expect(await hub.ask(key)).toBe("first");
+  hub.write(file, taker(run, rest).replace('"GOT"', `"${key}"`));
+  const result = { verdict: (await hub.ask(`RELOAD ${name}\n`)).replaceAll(name, "hand"), got: await hub.ask(key) };
+  hub.remove(file);
+  expect(await hub.ask("RELOAD\n")).toStartWith("OK");
   return result;
 }
 

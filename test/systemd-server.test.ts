@@ -2,11 +2,12 @@
  * The server as systemd sees it: its messages, and the listeners that it is given.
  */
 import { afterEach, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeDescriptor } from "../src/supervise/activation";
+import { ask as askRaw } from "./support/client";
 import { listenersIn, program, runProgram, startProgram } from "./support/program";
 import { noLibc, openDescriptor, openNotifySocket } from "./support/systemd-fixture";
 import { until } from "./support/until";
@@ -69,16 +70,28 @@ describe.skipIf(noLibc !== null)(`systemd${noLibc === null ? "" : ` (${noLibc})`
 
   test("is told that the server lives until its event loop hangs", async () => {
     const [dir, socket] = [project(), notifySocket()];
+    // It says so before it goes on for ten times as long as systemd would wait, and then until it is released.
+    const hang = `import { existsSync, writeFileSync } from "node:fs";
+      const spin = (isOver) => { while (!isOver()); };
+      export default { routes: { "HANG": () => {
+        writeFileSync("hanging", "");
+        const end = performance.now() + 1000;
+        spin(() => performance.now() > end);
+        writeFileSync("long", "");
+        spin(() => existsSync("release"));
+        return "over";
+      } } };\n`;
+    writeFileSync(join(dir, "modules/hang.ts"), hang);
     const server = await start(dir, { NOTIFY_SOCKET: socket.name, WATCHDOG_USEC: "100000" });
     await socket.waitFor(/^WATCHDOG=1$/);
     await socket.waitFor(/^WATCHDOG=1$/);
-    server.signal("SIGSTOP");
-    await until("the server is stopped by its signal", async () => /^State:\s+T/m.test(readFileSync(`/proc/${server.pid}/status`, "utf8")));
+    const answer = askRaw(server.port, "HANG");
+    await until("the event loop hangs", () => existsSync(join(dir, "hanging")));
     socket.takeAll();
-    // Four times it would have said so.
-    await Bun.sleep(200);
+    await until("it has hung for long", () => existsSync(join(dir, "long")));
     expect(socket.takeAll()).toEqual([]);
-    server.signal("SIGCONT");
+    writeFileSync(join(dir, "release"), "");
+    expect(await answer).toBe("over");
     await socket.waitFor(/^WATCHDOG=1$/);
   });
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { StallClock } from "../src/host/watchdog-look";
 import { NO_ROUTE, ROUTE, RUNNING } from "../src/module/running";
 import { type Hub, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 /** How long what blocks does so, and what is configured. */
 const SPIN_MS = 1000;
@@ -12,44 +13,52 @@ const BLOCKED_MS = 350;
 const ARGS = ["--set", `timeouts.blockedMs=${BLOCKED_MS}`];
 
 const SPIN = `const spin = (ms = ${SPIN_MS}) => { for (const end = performance.now() + ms; performance.now() < end;); };\n`;
-const LONG_ENOUGH = /for (0\.[5-9]|[1-3]\.\d) s/;
+const LONG_ENOUGH = /for (0\.[5-9]|[1-9]\d*\.\d) s/;
 
-const slow = (routes: string, rest = ""): string => `${SPIN}export default { ${rest} routes: { ${routes} } };\n`;
+const FS = 'import { existsSync } from "node:fs";\n';
 
-async function logged(hub: Hub, text: string): Promise<string> {
-  await hub.program.waitFor(text);
-  return (
+const slow = (routes: string, rest = "", imports = ""): string => `${imports}${SPIN}export default { ${rest} routes: { ${routes} } };\n`;
+
+/** @returns the first line of the log that `pattern` is in. Others may come before: on a busy machine the server itself is told, too. */
+async function logged(hub: Hub, pattern: RegExp): Promise<string> {
+  return await until(`the log says ${pattern}`, () =>
     hub.program
       .output()
       .split("\n")
-      .find((line) => line.includes(text)) ?? ""
+      .find((line) => pattern.test(line)),
   );
 }
 
+/** Of the tests' modules alone: on a busy machine others are told, too. */
+async function blockedModules(hub: Hub) {
+  return (await hub.status()).blocked.filter(({ module }) => module === "slow" || module === "stuck");
+}
+
 test("while a handler blocks, the log says which, and that it cannot be stopped; then how long it took, and status counts it", () =>
-  withHub({ "modules/slow.ts": slow(`"SLOW ": () => { spin(1500); return "done"; }`) }, ARGS, async (hub) => {
+  withHub({ "modules/slow.ts": slow(`"SLOW ": () => { while (!existsSync("release")); return "done"; }`, "", FS) }, ARGS, async (hub) => {
     let isAnswered = false;
     const answer = hub.ask("SLOW 1").then((text) => {
       isAnswered = true;
       return text;
     });
-    const line = await logged(hub, "has been blocking");
+    const line = await logged(hub, /slow v1 .* has been blocking/);
     expect(isAnswered).toBe(false);
     expect(line).toMatch(
-      /^\S+Z error slow v1 "SLOW " has been blocking the event loop for 0\.[1-9] s, and nobody is answered meanwhile\. It cannot be stopped here: /,
+      /^\S+Z error slow v1 "SLOW " has been blocking the event loop for \d+\.\d s, and nobody is answered meanwhile\. It cannot be stopped here: /,
     );
     expect(line).toContain('run: "pool" or run: "process"');
+    hub.write("release", "");
     expect(await answer).toBe("done");
-    expect(await logged(hub, "blocked the event loop for")).toMatch(/warn +slow v1 "SLOW " blocked the event loop for 1\.[4-9] s$/);
-    const { modules, blocked } = await hub.status();
+    await logged(hub, /warn +slow v1 "SLOW " blocked the event loop for \d+\.\d s$/);
+    const { modules } = await hub.status();
     const module = modules.find(({ name }) => name === "slow");
     expect(module?.blockedCount).toBe(1);
-    expect(module?.longestBlockedMs).toBeWithin(1300, 2500);
-    expect(blocked).toEqual([
+    expect(module?.longestBlockedMs).toBeGreaterThan(BLOCKED_MS);
+    expect(await blockedModules(hub)).toEqual([
       { module: "slow", count: 1, longestMs: module?.longestBlockedMs ?? 0, totalMs: module?.longestBlockedMs ?? 0 },
     ]);
     const metrics = await (await fetch(`${hub.url}/metrics`)).text();
-    expect(metrics).toMatch(/^hrmr_event_loop_blocked_seconds_total\{module="slow",slot="0"\} [12]\.\d+$/m);
+    expect(metrics).toMatch(/^hrmr_event_loop_blocked_seconds_total\{module="slow",slot="0"\} \d+\.\d+$/m);
   }));
 
 const OTHERS: [string, string, (hub: Hub) => Promise<unknown>, string][] = [
@@ -100,10 +109,8 @@ describe.each(OTHERS)("%s", (_what, source, ask, named) => {
   test("that blocks is named", () =>
     withHub({ "modules/slow.ts": source }, ARGS, async (hub) => {
       await ask(hub);
-      expect(await logged(hub, "has been blocking")).toContain(` error slow v1 ${named} has been blocking`);
-      const over = await logged(hub, "blocked the event loop for");
-      expect(over).toContain(` slow v1 ${named} blocked`);
-      expect(over).toMatch(LONG_ENOUGH);
+      await logged(hub, new RegExp(` error slow v1 ${RegExp.escape(named)} has been blocking`));
+      expect(await logged(hub, new RegExp(` slow v1 ${RegExp.escape(named)} blocked`))).toMatch(LONG_ENOUGH);
     }));
 });
 
@@ -118,9 +125,7 @@ test.each([
       hub.write("modules/slow.ts", slow(`"X": () => "y"`));
       await hub.ask("RELOAD\n");
     }
-    expect(await logged(hub, "has been blocking")).toMatch(
-      / error slow v1 its (code|top level, setup, check, handoff or dispose) has been blocking/,
-    );
+    await logged(hub, / error slow v1 its (code|top level, setup, check, handoff or dispose) has been blocking/);
   }),
 );
 
@@ -130,11 +135,9 @@ test("what runs without a handler on the stack is told, with what it may be", ()
     ARGS,
     async (hub) => {
       await hub.ask("FRAMED");
-      await logged(hub, "blocked the event loop for");
-      expect(await logged(hub, "has been blocking")).toContain(
-        " error something that is no handler (a framing function or a listener of a module, or",
-      );
-      expect((await hub.status()).blocked).toMatchObject([{ module: null, count: 1 }]);
+      await logged(hub, / error something that is no handler \(a framing function or a listener of a module, or.* has been blocking/);
+      await logged(hub, /something that is no handler.* blocked the event loop for/);
+      expect((await hub.status()).blocked).toContainEqual(expect.objectContaining({ module: null }));
     },
   ));
 
@@ -143,13 +146,11 @@ test("of several that may have gone on after an await, all are named, and none i
   return withHub({ "modules/a.ts": later("AAA", "spin();"), "modules/b.ts": later("BBB", "await Bun.sleep(2000);") }, ARGS, async (hub) => {
     const waiting = hub.ask("BBB");
     await hub.ask("AAA");
-    expect(await logged(hub, "has been blocking")).toMatch(
-      / error a handler that went on after an await, of a v1 or b v1, it seems, has been blocking/,
-    );
+    await logged(hub, / error a handler that went on after an await, of a v1 or b v1, it seems, has been blocking/);
     await waiting;
     const { modules, blocked } = await hub.status();
-    expect(modules.map(({ blockedCount }) => blockedCount)).toEqual(modules.map(() => 0));
-    expect(blocked).toMatchObject([{ module: null, count: 1 }]);
+    expect(modules.filter(({ name }) => name === "a" || name === "b")).toMatchObject([{ blockedCount: 0 }, { blockedCount: 0 }]);
+    expect(blocked).toContainEqual(expect.objectContaining({ module: null }));
   });
 });
 
@@ -189,27 +190,29 @@ test("what blocks for less is not told, 0 switches it off, and a reload changes 
       expect(await hub.ask("RELOAD\n")).toStartWith("OK");
       await hub.ask("SLOW 60");
       await hub.ask(`SLOW ${SPIN_MS}`);
-      expect(await logged(hub, "blocked the event loop for")).toMatch(LONG_ENOUGH);
-      expect((await hub.status()).blocked).toMatchObject([{ module: "slow", count: 1 }]);
+      expect(await logged(hub, /slow v1 .* blocked the event loop for/)).toMatch(LONG_ENOUGH);
+      expect(await blockedModules(hub)).toMatchObject([{ module: "slow", count: 1 }]);
     },
   ));
 
 test("a process that was stopped and goes on has not been blocked by anybody", () =>
   withHub({ "modules/slow.ts": slow(`"SLOW": () => { spin(); return "done"; }`) }, ARGS, async (hub) => {
     hub.program.signal("SIGSTOP");
-    await Bun.sleep(1200);
+    // The time is what this test is about: it is longer than a handler may block, by far.
+    const stoppedAt = performance.now();
+    await until("it was stopped for a while", () => performance.now() - stoppedAt > 3 * BLOCKED_MS);
     hub.program.signal("SIGCONT");
     await hub.ask("STATUS\n");
     await hub.ask("SLOW");
-    expect(await logged(hub, "blocked the event loop for")).toContain('"SLOW"');
-    expect((await hub.status()).blocked).toMatchObject([{ count: 1 }]);
+    await logged(hub, /"SLOW" blocked the event loop for/);
+    expect(await blockedModules(hub)).toMatchObject([{ count: 1 }]);
   }));
 
 test("each of several processes is watched by itself, and its lines have its number", () =>
   withHub({ "modules/slow.ts": slow(`"SLOW": () => { spin(); return "done"; }`) }, [...ARGS, "--processes", "2"], async (hub) => {
     await hub.ask("SLOW");
-    expect(await logged(hub, "has been blocking")).toMatch(/ error \[[12]\] slow v1 "SLOW" has been blocking/);
-    expect(await logged(hub, "blocked the event loop for")).toMatch(/ warn +\[[12]\] slow v1 "SLOW" blocked/);
+    await logged(hub, / error \[[12]\] slow v1 "SLOW" has been blocking/);
+    await logged(hub, / warn +\[[12]\] slow v1 "SLOW" blocked/);
   }));
 
 test("who blocks a thread of the pool or a process of its own blocks nobody else, and is no block of the event loop", () => {
@@ -221,7 +224,7 @@ test("who blocks a thread of the pool or a process of its own blocks nobody else
       const slowOnes = [hub.ask("POOL"), hub.ask("PROC")];
       expect(await hub.ask("HI")).toBe("hi");
       expect(await Promise.all(slowOnes)).toEqual(["done", "done"]);
-      expect((await hub.status()).blocked).toEqual([]);
+      expect(await blockedModules(hub)).toEqual([]);
     },
   );
 });
@@ -233,10 +236,10 @@ test("who is killed at the deadline is named in the log, on the pool and in a pr
     expect(await hub.ask("PROC")).toStartWith('ERR "PROC" did not answer within 200 ms');
     await hub.program.waitFor(/ warn +stuck v1 pool thread 1: a handler did not give the thread back/);
     await hub.program.waitFor(/ warn +stuck v1 its process was lost: a handler did not give the thread back/);
-    const { modules, pool, blocked } = await hub.status();
+    const { modules, pool } = await hub.status();
     expect(modules.find(({ name }) => name === "stuck")).toMatchObject({ errors: 2, processes: [{ restarts: 1 }] });
     expect(pool.workers).toMatchObject([{ restarts: 1 }]);
-    expect(blocked).toEqual([]);
+    expect(await blockedModules(hub)).toEqual([]);
   });
 });
 
