@@ -73,7 +73,7 @@ export function statusScreen(status: ServerStatus, width: number, paint: Paint, 
     status.modules.flatMap((module) => [
       ...apartLines(module, paint),
       ...quarantineLines(module, paint, nowMs),
-      ...troubleLines(module, paint),
+      ...troubleLines(module, paint, nowMs),
     ]),
     conductLines(status, paint, nowMs),
     [lastReloadLine(status, paint, nowMs)],
@@ -159,12 +159,13 @@ function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs
 }
 
 /** What an operator should know of a module besides its figures: notes on its version, old ones and what keeps them, and why the newest failed. */
-function troubleLines({ name, generation, old, error, notes = [] }: ModuleStatus, paint: Paint): string[] {
+function troubleLines({ name, generation, old, error, nextTryAt, notes = [] }: ModuleStatus, paint: Paint, nowMs: number): string[] {
   const shown = cleanText(name);
   const noted = notes.map((note) => `${shown}: ${cleanText(note)}`);
   const pinned = [...noted, ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`)];
   if (error === null) return pinned;
-  const rest = generation === null ? "nothing of it is served" : `v${generation} goes on serving`;
+  const next = nextTryAt === undefined ? "" : `, tried again in ${formatDuration(Math.max(0, (Date.parse(nextTryAt) - nowMs) / 1000))}`;
+  const rest = generation === null ? `nothing of it is served${next}` : `v${generation} goes on serving`;
   const [cause = "", ...frame] = cleanText(error).trimEnd().split("\n");
   const cut = frame.length >= MAX_ERROR_LINES ? [...frame.slice(0, MAX_ERROR_LINES - 2), "…"] : frame;
   return [...pinned, `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`, ...cut.map((line) => `  ${line}`)];

@@ -88,6 +88,8 @@ async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
   } catch (error) {
     run.failures.set(name, failure(describeFailure(error)));
   }
+  // If it is started later, it is the version that the others serve, under the same number.
+  entry.past = version;
 }
 
 async function buildAgain({ registry: { options } }: Run, entry: ModuleEntry, version: Version, notes: string[]): Promise<Version> {

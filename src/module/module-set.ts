@@ -38,7 +38,7 @@ export interface ModuleEntry {
   /** What was rolled back from and must not come back by itself; null: nothing. */
   hold: Hold | null;
   /** What served last before the module was in memory; null: nothing is known of that. */
-  readonly past: ApprovedModule["version"];
+  past: ApprovedModule["version"];
   /** What served before `live`, whose figures go on with what is under way on it; null: nothing. */
   former: { readonly number: number; readonly figures: CallFigures } | null;
 }

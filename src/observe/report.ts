@@ -28,7 +28,7 @@ const MAX_REASON = 200;
 export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]): ServerStatus {
   const blocked = mergeBlocked(processes);
   const modules = mergeModules(processes, info.departed).map((module) => {
-    return moduleStatus(module, blocked, info.versionNotes?.[module.name] ?? []);
+    return moduleStatus(module, blocked, own(info.versionNotes, module.name) ?? [], own(info.nextTries, module.name));
   });
   const { messages, httpRequests, errors, datagramsDropped, datagramsIgnored } = addCounters(info, processes);
   const isWhole = processes.length >= info.wantedProcesses && modules.every(({ state }) => state === "serving");
@@ -66,13 +66,35 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
   };
 }
 
-/** @param processes those that answered */
-export function readinessOf(processes: readonly ProcessSnapshot[]): Readiness {
+/** Of names that clients and authors choose: "constructor" is one of them. */
+function own<T>(record: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
+  return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
+}
+
+/** Modules of which nothing serves in some process, each with the first line of the reason. */
+export function failingModules(processes: readonly ProcessSnapshot[]): Map<string, string> {
+  const failing = mergeModules(processes).filter(({ state }) => state === "failed");
+  return new Map(failing.map(({ name, error }) => [name, (error ?? "").split("\n", 1)[0] ?? ""]));
+}
+
+/**
+ * @param processes those that answered
+ * @param nextTries when modules that failed at the start are tried again, ISO 8601, by module
+ */
+export function readinessOf(processes: readonly ProcessSnapshot[], nextTries: Readonly<Record<string, string>> = {}): Readiness {
   const merged = mergeModules(processes);
-  const reasons = merged.filter(({ state }) => state !== "serving" && state !== "degraded").map(reasonOf);
+  const reasons = merged
+    .filter(({ state }) => state !== "serving" && state !== "degraded")
+    .map((module) => {
+      const nextTryAt = own(nextTries, module.name);
+      return nextTryAt === undefined ? reasonOf(module) : `${reasonOf(module)} (the next try is at ${nextTryAt})`;
+    });
   if (processes.length === 0) reasons.unshift("no server process answers");
   else if (isDraining(processes)) reasons.unshift("draining");
-  const modules = merged.map(({ name, state, live }) => ({ name, state, generation: live?.number ?? null }));
+  const modules = merged.map(({ name, state, live }) => {
+    const nextTryAt = own(nextTries, name);
+    return { name, state, generation: live?.number ?? null, ...(nextTryAt === undefined ? null : { nextTryAt }) };
+  });
   return { isReady: reasons.length === 0, reasons, modules };
 }
 
@@ -158,6 +180,7 @@ function moduleStatus(
   { live, old, gone, ...module }: MergedModule,
   blocked: readonly BlockedSnapshot[],
   notes: readonly string[],
+  nextTryAt: string | undefined,
 ): ModuleStatus {
   const block = blocked.find((each) => each.module === module.name);
   const all = addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])]);
@@ -180,6 +203,7 @@ function moduleStatus(
     error: module.error,
     processes: module.processes,
     quarantine: module.quarantine,
+    ...(nextTryAt === undefined ? null : { nextTryAt }),
     ...(notes.length === 0 ? null : { notes }),
   };
 }

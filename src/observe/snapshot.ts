@@ -167,6 +167,8 @@ export interface ServerInfo {
   readonly departed?: DepartedCounts;
   /** What is to be said of modules' versions, by module: held back, on trial. Default: nothing. */
   readonly versionNotes?: Readonly<Record<string, readonly string[]>>;
+  /** When modules that failed at the start are tried again, ISO 8601, by module. Default: none has. */
+  readonly nextTries?: Readonly<Record<string, string>>;
   /** Versions brought back since the start. Default: none. */
   readonly rollbacks?: RollbackCounts;
 }
@@ -250,6 +252,8 @@ export interface ModuleStatus {
   /** Of the version that serves, one for each server process. Empty: it has none. */
   readonly processes: readonly ModuleProcessSnapshot[];
   readonly quarantine: QuarantineSnapshot | null;
+  /** When a module that failed at the start is tried again: ISO 8601. Not there: it is not. */
+  readonly nextTryAt?: string;
   /** What else is to be said of its version: it is on trial, what is on the disk is held back. Default: nothing. */
   readonly notes?: readonly string[];
 }
@@ -259,5 +263,10 @@ export interface Readiness {
   readonly isReady: boolean;
   /** Why not: "draining", or a line for each module that failed to load. Empty when ready. */
   readonly reasons: readonly string[];
-  readonly modules: readonly { readonly name: string; readonly state: ModuleState; readonly generation: number | null }[];
+  readonly modules: readonly {
+    readonly name: string;
+    readonly state: ModuleState;
+    readonly generation: number | null;
+    readonly nextTryAt?: string;
+  }[];
 }

@@ -100,9 +100,11 @@ export class Endpoints {
 
   async #ready({ isLocal }: Client): Promise<Response> {
     // This process takes nothing new any more, whatever the others do.
-    const processes = this.#sources.isDraining() ? [] : await this.#processes();
+    const { processes, nextTries } = this.#sources.isDraining() ? NOBODY : await this.#told();
     // The drain may have begun meanwhile.
-    const readiness = this.#sources.isDraining() ? { isReady: false, reasons: ["draining"], modules: [] } : readinessOf(processes);
+    const readiness = this.#sources.isDraining()
+      ? { isReady: false, reasons: ["draining"], modules: [] }
+      : readinessOf(processes, nextTries);
     // Names of modules, and why they failed, are none of a stranger's business.
     const told = { status: readiness.isReady ? "ready" : "not ready", ...(isLocal ? readiness : null) };
     return reply(readiness.isReady ? 200 : 503, JSON_TYPE, toJson(told));
@@ -119,10 +121,17 @@ export class Endpoints {
   }
 
   /** A supervisor that does not answer is no reason to be called broken: there is nobody who knows better than "not ready". */
-  async #processes(): Promise<ProcessSnapshot[]> {
-    return (await this.#sources.snapshots().catch(() => ({ processes: [] }))).processes;
+  async #told(): Promise<typeof NOBODY> {
+    try {
+      const { info, processes } = await this.#sources.snapshots();
+      return { processes, nextTries: info.nextTries ?? {} };
+    } catch {
+      return NOBODY;
+    }
   }
 }
+
+const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Record<string, string>> } = { processes: [], nextTries: {} };
 
 function endpoint(path: EndpointPath, policy: () => EndpointPolicy, answer: Answer): Endpoint {
   const handler = (_: Request, { client }: RequestContext): Response | Promise<Response> => answer(client);

@@ -87,6 +87,8 @@ export interface ServerSummary {
   routes: number;
   /** Modules that should be served and are not. */
   failed: string[];
+  /** Those among them that may stand later without anybody's doing: not what claims a key that is taken. */
+  retried: string[];
   /** For the person who started the server. */
   readonly notes: string[];
 }
@@ -202,7 +204,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#folders = folders;
     this.#log = log;
     this.#failures = new HandlerFailures(log);
-    this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], notes: [...folders.notes] };
+    this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], retried: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
     this.#fairShare = setup.slot === 0 ? null : new FairShare();
     if (this.#admission.note !== null) this.summary.notes.push(this.#admission.note);
@@ -291,6 +293,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       if (taken !== "") this.summary.notes.push(`module ${name}: ${taken}`);
     }
     this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
+    // What serves nowhere is for the process to tell that looked at its file.
+    const elsewhere = isResumed ? [] : (approved ?? []).filter(({ version }) => version === null);
+    const others = [...verdict.modules.filter(({ isConflict }) => isConflict), ...elsewhere].map(({ name }) => name);
+    this.summary.retried = this.summary.failed.filter((name) => !others.includes(name));
   }
 
   /** What a module prints at top level is printed when it is loaded in earnest. */

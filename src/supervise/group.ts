@@ -16,6 +16,8 @@ export interface StartSummary {
   readonly notes: readonly string[];
   /** Modules that should be served and are not. */
   readonly failed: readonly string[];
+  /** Those among them that may stand later without anybody's doing: not what claims a key that is taken. */
+  readonly retried: readonly string[];
 }
 
 export interface Group {

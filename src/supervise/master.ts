@@ -22,7 +22,7 @@ import { watchModules, type Watcher } from "../module/watch";
 import type { ProcessLog } from "../observe/log";
 import { Departed } from "../observe/departed";
 import { metricsText } from "../observe/metrics";
-import { readinessOf, statusOf } from "../observe/report";
+import { failingModules, readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
 import { noPrefork } from "../server/bind";
 import { findFolders, type Folders } from "../server/folders";
@@ -37,7 +37,8 @@ import { Notifier } from "./notify";
 import { Prefork } from "./prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
-import { joinWishes, type ReloadWish, rollbackWish, WATCHED, wishFor } from "./wish";
+import { Retries } from "./retries";
+import { joinWishes, type ReloadWish, retryWish, rollbackWish, WATCHED, wishFor } from "./wish";
 
 export interface MasterSetup {
   /** Reads the configuration; at each reload again. */
@@ -77,6 +78,7 @@ interface Running {
   readonly holdings: Holdings;
   readonly group: Group;
   readonly history: History;
+  readonly retries: Retries;
   listening: readonly string[];
 }
 
@@ -116,6 +118,7 @@ class Master implements Operations {
       const summary = withControlPort(await this.#serve(running, estate), this.#controlPort);
       this.#running = running;
       await running.history.begin(running.group.approved());
+      running.retries.add(summary.retried);
       running.log.onRotate(() => running.group.reopenLogs());
       this.#watch(running);
       this.#keeper = this.#keepState(running);
@@ -155,7 +158,12 @@ class Master implements Operations {
     });
     if (options.resume && history.resumed === null) folders.notes.push("There is nothing to resume: the modules folder is loaded.");
     const group = this.#makeGroup(config, log, folders, holdings, history, estate?.failing);
-    return { config, log, folders, holdings, history, group, listening: [] };
+    const retries = new Retries({
+      tryAgain: async (names) => void (await this.#reloads.request(retryWish(names))),
+      failing: async () => failingModules(await this.#snapshots()),
+      log,
+    });
+    return { config, log, folders, holdings, history, group, retries, listening: [] };
   }
 
   /** @param mayFail for who takes over: what the old server does not serve either */
@@ -177,7 +185,17 @@ class Master implements Operations {
     if (sockets !== null) {
       const { reload, crashed, stop } = this.#uplink;
       const past = { resumed, remembered: () => history.remembered() };
-      return new Prefork({ ...common, ...past, processes, sockets, reload, crashed, stop, info: (all) => this.#info(all) });
+      return new Prefork({
+        ...common,
+        ...past,
+        processes,
+        sockets,
+        reload,
+        crashed,
+        stop,
+        info: (all) => this.#info(all),
+        failed: (names) => this.#running?.retries.add(names),
+      });
     }
     throw noPrefork(processes);
   }
@@ -264,7 +282,7 @@ class Master implements Operations {
   }
 
   async readiness(): Promise<Readiness> {
-    return readinessOf(await this.#snapshots());
+    return readinessOf(await this.#snapshots(), this.#running?.retries.nextTries());
   }
 
   config(): unknown {
@@ -281,7 +299,7 @@ class Master implements Operations {
   }
 
   #info(processes: readonly ProcessSnapshot[]): ServerInfo {
-    const { group, history, listening } = this.#running ?? {};
+    const { group, history, listening, retries } = this.#running ?? {};
     return {
       version,
       pid: process.pid,
@@ -290,6 +308,7 @@ class Master implements Operations {
       wantedProcesses: group?.wantedProcesses ?? 1,
       restarts: group?.restarts ?? 0,
       departed: this.#departed.behind(processes),
+      ...(retries === undefined ? null : { nextTries: retries.nextTries() }),
       ...(history === undefined ? null : { versionNotes: history.notes(), rollbacks: history.rollbacks }),
     };
   }
@@ -301,13 +320,13 @@ class Master implements Operations {
   }
 
   async #reload(wish: ReloadWish): Promise<ReloadReport> {
-    const { source, isWatched } = wish;
+    const { source, isWatched, isRetry } = wish;
     const running = this.#running;
     if (running === null) return refusedReport("The server is starting.", "Try again.");
     if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
     // Modules that ship with hrmr are files there: one that is gone would be taken for a module that was removed.
     await this.#keeper?.look();
-    this.#notifier.reloading();
+    if (!isRetry) this.#notifier.reloading();
     let told = "ERR the reload failed by a bug in hrmr; the log has it";
     let report: ReloadReport;
     try {
@@ -316,8 +335,11 @@ class Master implements Operations {
       told = report.text.split("\n", 1)[0] ?? "";
     } finally {
       // Whatever came of it: else systemd waits for its end for ever.
-      this.#notifier.ready(told);
+      if (!isRetry) this.#notifier.ready(told);
     }
+    await running.retries.reloaded();
+    // Of a try that failed the retries tell in one line.
+    if (isRetry && !report.ok) return report;
     if (isWatched && report.ok && report.modules.length === 0) return report;
     const text = source === "" ? report.text : `${source}: ${report.text}`;
     if (report.ok) running.log.info(text);
@@ -439,6 +461,7 @@ class Master implements Operations {
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
     this.#isStopping = true;
     this.#keeper?.close();
+    this.#running?.retries.close();
     // Of the two that share it, only the successor shall be asked.
     void this.#controlPort?.close();
     void this.#drain("upgrade", pid);
@@ -452,6 +475,7 @@ class Master implements Operations {
     if (!this.#isStopping) {
       this.#isStopping = true;
       this.#keeper?.close();
+      this.#running.retries.close();
       this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
       this.#notifier.stopping(reason);
       this.#running.holdings.closeDoors();

@@ -37,6 +37,8 @@ export interface PreforkSetup {
   readonly crashed: Uplink["crashed"];
   stop(reason: string): void;
   info(processes: readonly ProcessSnapshot[]): ServerInfo;
+  /** A process that came in place of a lost one could not start these modules. */
+  failed(names: readonly string[]): void;
 }
 
 /** After the first three descriptors. */
@@ -79,8 +81,9 @@ export class Prefork implements Group, ChildOwner {
       const { summary, approved } = await this.#begin(1);
       this.#approved = approved;
       const others = Array.from({ length: this.#setup.processes - 1 }, (_, at) => this.#begin(at + 2));
-      await Promise.all(others);
-      return summary;
+      const all = [summary, ...(await Promise.all(others)).map((begun) => begun.summary)];
+      const union = (key: "failed" | "retried"): string[] => [...new Set(all.flatMap((each) => each[key]))];
+      return { ...summary, failed: union("failed"), retried: union("retried") };
     } catch (error) {
       this.#draining = Promise.resolve();
       for (const child of this.#alive) child.kill();
@@ -141,7 +144,8 @@ export class Prefork implements Group, ChildOwner {
     if (this.#draining !== null || this.#serving.has(slot)) return;
     const startedAt = performance.now();
     try {
-      await this.#begin(slot);
+      const { summary } = await this.#begin(slot);
+      this.#setup.failed(summary.retried);
       this.restarts++;
       this.#log.info(
         `process ${slot} (pid ${this.#serving.get(slot)?.pid}) serves in its place, ${Math.round(performance.now() - startedAt)} ms later`,
@@ -229,7 +233,8 @@ export class Prefork implements Group, ChildOwner {
       for (const slot of slots) {
         const old = this.#serving.get(slot);
         try {
-          await this.#begin(slot);
+          const { summary } = await this.#begin(slot);
+          this.#setup.failed(summary.retried);
         } catch (error) {
           const reason = error instanceof Error ? error.message : String(error);
           return { ok: false, pid: process.pid, text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n` };

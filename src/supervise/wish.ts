@@ -12,6 +12,8 @@ export interface ReloadWish {
   readonly source: string;
   /** Nobody asked: a file was saved. */
   readonly isWatched: boolean;
+  /** Nobody asked: what failed at the start is tried again. */
+  readonly isRetry: boolean;
   readonly order: ReloadOrder;
   /** Modules whose files were sent to the server. */
   readonly pushed: readonly string[];
@@ -19,10 +21,15 @@ export interface ReloadWish {
   readonly condemned: Condemned | null;
 }
 
-const WISH: ReloadWish = { names: null, source: "", isWatched: false, order: NO_ORDER, pushed: [], condemned: null };
+const WISH: ReloadWish = { names: null, source: "", isWatched: false, isRetry: false, order: NO_ORDER, pushed: [], condemned: null };
 
 /** What was saved in the modules folder is loaded. */
 export const WATCHED: ReloadWish = { ...WISH, isWatched: true };
+
+/** Modules that failed at the start. */
+export function retryWish(names: readonly string[]): ReloadWish {
+  return { ...WISH, names: new Set(names), source: "tried again", isRetry: true };
+}
 
 /** @param names null: all */
 export function wishFor(
@@ -54,6 +61,7 @@ export function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
     names,
     source: earlier.source || later.source,
     isWatched: earlier.isWatched && later.isWatched,
+    isRetry: earlier.isRetry && later.isRetry,
     order: { ...NO_ORDER, forced },
     pushed: [...earlier.pushed, ...later.pushed],
   };

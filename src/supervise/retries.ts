@@ -1,0 +1,104 @@
+/**
+ * Modules that failed at a start are tried again until they stand: the database that a module's `setup` asks for may come up after the
+ * server. At a reload nobody has to wait: it tries at once.
+ */
+import type { Log } from "../module/contract";
+
+/** From one try to the next; the last one stays. In milliseconds. */
+const DELAYS_MS = [1000, 2000, 5000, 10_000, 30_000] as const;
+/** Tries that are due within that time are one reload. */
+const TOGETHER_MS = 200;
+
+interface Waiting {
+  /** Tries so far, the start not among them. */
+  tries: number;
+  nextTryAtMs: number;
+  /** The last reason that was logged. */
+  told: string | null;
+}
+
+export interface RetriesSetup {
+  /** Reloads these modules, in all processes. Never rejects. */
+  tryAgain(names: readonly string[]): Promise<void>;
+  /** Modules of which nothing serves in some process, with the reason. */
+  failing(): Promise<ReadonlyMap<string, string>>;
+  readonly log: Log;
+}
+
+export class Retries {
+  readonly #setup: RetriesSetup;
+  readonly #waiting = new Map<string, Waiting>();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #isClosed = false;
+
+  constructor(setup: RetriesSetup) {
+    this.#setup = setup;
+  }
+
+  /** These could not be started, here or in a process that came in place of a lost one. */
+  add(names: readonly string[]): void {
+    const added = names.filter((name) => !this.#waiting.has(name));
+    for (const name of added) this.#waiting.set(name, { tries: 0, nextTryAtMs: Date.now() + DELAYS_MS[0], told: null });
+    if (added.length > 0) this.#setup.log.info(`tried again in ${DELAYS_MS[0] / 1000} s, then later each time: ${added.join(", ")}`);
+    this.#arm();
+  }
+
+  /** To be called after every reload, whoever asked for it: who serves is not waited for any more. Never rejects. */
+  async reloaded(): Promise<void> {
+    if (this.#waiting.size === 0) return;
+    const failing = await this.#setup.failing();
+    for (const [name, waiting] of this.#waiting) {
+      const reason = failing.get(name);
+      if (reason === undefined) this.#waiting.delete(name);
+      else this.#wait(name, waiting, reason);
+    }
+    this.#arm();
+  }
+
+  /** By module, when it is tried next: ISO 8601. */
+  nextTries(): Record<string, string> {
+    return Object.fromEntries([...this.#waiting].map(([name, { nextTryAtMs }]) => [name, new Date(nextTryAtMs).toISOString()]));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#waiting.clear();
+    this.#arm();
+  }
+
+  #wait(name: string, waiting: Waiting, reason: string): void {
+    waiting.tries++;
+    const delayMs = delayAfter(waiting.tries);
+    waiting.nextTryAtMs = Date.now() + delayMs;
+    // Once the waits are long, a module that fails for the same reason for days says nothing new.
+    if (waiting.tries >= DELAYS_MS.length && reason === waiting.told) return;
+    waiting.told = reason;
+    this.#setup.log.warn(`Module "${name}" was tried again and failed, the next try is in ${delayMs / 1000} s: ${reason}`);
+  }
+
+  #arm(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#isClosed || this.#waiting.size === 0) return;
+    const first = Math.min(...[...this.#waiting.values()].map(({ nextTryAtMs }) => nextTryAtMs));
+    this.#timer = setTimeout(() => void this.#tryDue(), Math.max(0, first - Date.now()));
+  }
+
+  async #tryDue(): Promise<void> {
+    const until = Date.now() + TOGETHER_MS;
+    const due = [...this.#waiting].filter(([, { nextTryAtMs }]) => nextTryAtMs <= until).map(([name]) => name);
+    // A try that comes to nothing (the server is being stopped, say) is no reason to try at once.
+    for (const name of due) this.#postpone(name);
+    if (due.length > 0) await this.#setup.tryAgain(due);
+    this.#arm();
+  }
+
+  #postpone(name: string): void {
+    const waiting = this.#waiting.get(name);
+    if (waiting !== undefined) waiting.nextTryAtMs = Date.now() + delayAfter(waiting.tries);
+  }
+}
+
+function delayAfter(tries: number): number {
+  return DELAYS_MS[Math.min(tries, DELAYS_MS.length - 1)] ?? 0;
+}
