@@ -83,8 +83,8 @@ const REFUSED: [string, string, number][] = [
   ["a high byte in a name", get("\xe4: b\r\n"), 400],
   ["a parenthesis in a name", get("(a): b\r\n"), 400],
   // The request line.
-  ["a lower-case method", "get /bad HTTP/1.1\r\nHost: x\r\n\r\n", 400],
-  ["an unknown method", "BREW /bad HTTP/1.1\r\nHost: x\r\n\r\n", 400],
+  ["a lower-case method", "get /bad HTTP/1.1\r\nHost: x\r\n\r\n", 501],
+  ["an unknown method", "BREW /bad HTTP/1.1\r\nHost: x\r\n\r\n", 501],
   ["a space before the method", " GET /bad HTTP/1.1\r\nHost: x\r\n\r\n", 400],
   ["a tab for a space", "GET\t/bad\tHTTP/1.1\r\nHost: x\r\n\r\n", 400],
   ["two spaces behind the method", "GET  /bad HTTP/1.1\r\nHost: x\r\n\r\n", 400],
@@ -94,7 +94,6 @@ const REFUSED: [string, string, number][] = [
   ["a lower-case version", "GET /bad http/1.1\r\nHost: x\r\n\r\n", 400],
   ["no version", "GET /bad\r\nHost: x\r\n\r\n", 400],
   ["HTTP/0.9", "GET /bad HTTP/0.9\r\nHost: x\r\n\r\n", 505],
-  ["HTTP/1.2", "GET /bad HTTP/1.2\r\nHost: x\r\n\r\n", 505],
   ["HTTP/2.0", "GET /bad HTTP/2.0\r\nHost: x\r\n\r\n", 505],
   ["HTTP/11", "GET /bad HTTP/11\r\nHost: x\r\n\r\n", 400],
   ["RTSP/1.0", "GET /bad RTSP/1.0\r\nHost: x\r\n\r\n", 400],

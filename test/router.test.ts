@@ -3,6 +3,7 @@ import { escapeBytes, noModuleError } from "../src/router/escape";
 import { NEED_MORE, NO_MATCH } from "../src/router/match";
 import {
   beginsWithMethod,
+  endsLikeRequest,
   HTTP,
   LINE_PENDING,
   looksLikeField,
@@ -240,6 +241,13 @@ describe("the opening of a message", () => {
     for (const text of ["G", "PROPF", "M-SEARCH"]) expect(mayBecomeAnyMethod(bytesOf(text), 0)).toBe(true);
     for (const text of ["", "GET ", "STAT", "PING"]) expect(mayBecomeAnyMethod(bytesOf(text), 0)).toBe(false);
   });
+});
+
+test("a malformed request is told by the end of its line", () => {
+  for (const text of [" GET / HTTP/1.1\r\n", "GET\t/\tHTTP/1.1\n", "hello HTTP/1.1 \r\nHost"])
+    expect(endsLikeRequest(bytesOf(text), 0)).toBe(true);
+  for (const text of ["", "hello HTTP/1.1", "I like HTTP/2\n", "HTTP/1.1\n", "a\nb HTTP/1.1\n", "a http/1.1\n"])
+    expect(endsLikeRequest(bytesOf(text), 0)).toBe(false);
 });
 
 test("a line that reads like a header field is told by its name and colon", () => {

@@ -137,6 +137,12 @@ export function mayBecomeAnyMethod(bytes: Uint8Array, from: number): boolean {
   return from < bytes.length && ANY_METHOD_TRIE.match(bytes, from, false) === NEED_MORE;
 }
 
+/** Whether a first line that has come whole ends in " HTTP/d.d", whatever stands before it: a malformed request, if no raw key fits. */
+export function endsLikeRequest(bytes: Uint8Array, from: number): boolean {
+  const lineEnd = bytes.indexOf(LF, from);
+  return lineEnd !== -1 && endsInVersion(bytes, from, lineEnd);
+}
+
 /** Whether an unmatched line reads like a header field (`Host: x`): the first line before it was then not taken for HTTP. */
 export function looksLikeField(bytes: Uint8Array, from: number): boolean {
   let at = from;

@@ -21,6 +21,7 @@ import { noModuleError } from "../router/escape";
 import { NEED_MORE, NO_MATCH } from "../router/match";
 import {
   beginsWithMethod,
+  endsLikeRequest,
   HTTP,
   LINE_PENDING,
   looksLikeField,
@@ -297,7 +298,9 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at);
     // An error is told once a line, so a line is waited for.
     const isWhole = isFinal || bytes.length - at >= this.dispatch.limits.maxPrefixBytes || bytes.indexOf(LF, at) !== -1;
-    return isWhole ? this.#refuse(bytes, at) : this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
+    if (!isWhole) return this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
+    // A request that is too wrong to be told from a message is still better told so in HTTP where no module has a word in it.
+    return endsLikeRequest(bytes, at) ? this.#routeHttp(bytes, at) : this.#refuse(bytes, at);
   }
 
   /** The message begins like a request. It is one if its line says so; beyond maxHeaderBytes the answer is a 414. */
