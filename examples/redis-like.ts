@@ -1,5 +1,7 @@
 /**
- * A protocol of one's own by a framing function: the part of Redis's RESP that its clients use. The data survives a reload.
+ * A framing function for a protocol that exists: RESP, as clients of Redis speak it. A message is an array of words, each with its length
+ * in front: `*2\r\n$3\r\nGET\r\n$5\r\ncolor\r\n`. It has four commands, and Redis's own errors for all others: most clients that begin with
+ * HELLO, CLIENT or INFO then go on without them (node-redis with RESP: 2). The data survives a reload.
  *
  *   redis-cli -p 8080 set color blue
  *   redis-cli -p 8080 get color
@@ -7,11 +9,10 @@
 import { NEED_MORE, defineModule } from "hrmr";
 
 /** Words are latin1, a character a byte: Redis's values are any bytes. */
-type State = Map<string, string>;
 const toWord = (bytes: Uint8Array) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
 const toBytes = (text: string) => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
-/** Splits *2\r\n$3\r\nGET\r\n$1\r\na\r\n, an array of bulk strings. Lengths count bytes. null: it is not complete yet. */
+/** @returns the words, and where the message ends; null: it is not complete yet */
 function parse(bytes: Uint8Array): { words: string[]; end: number } | null {
   let at = 0;
   const length = (mark: string) => {
@@ -35,24 +36,36 @@ function parse(bytes: Uint8Array): { words: string[]; end: number } | null {
 }
 
 const bulk = (word: string | undefined) => (word === undefined ? "$-1\r\n" : `$${word.length}\r\n${word}\r\n`);
+/** An error is one line, whatever the client sent. */
+const error = (text: string) => `-ERR ${text.replace(/[\r\n]/g, " ")}\r\n`;
 
-function run([command = "", key, value]: string[], data: State): string {
-  const name = command.toUpperCase();
-  if (name === "PING") return key === undefined ? "+PONG\r\n" : bulk(key);
-  if (name === "COMMAND") return "*0\r\n";
-  if (name === "ECHO" && key !== undefined) return bulk(key);
-  if (name === "GET" && key !== undefined) return bulk(data.get(key));
-  if (name === "SET" && key !== undefined && value !== undefined) return data.set(key, value) && "+OK\r\n";
-  return `-ERR unknown command or too few arguments: ${JSON.stringify(command)}\r\n`;
+/** By name: how many words it takes, its name among them, and what it answers. */
+const COMMANDS: Record<string, { min: number; max: number; run: (words: string[], data: Map<string, string>) => string }> = {
+  PING: { min: 1, max: 2, run: ([, text]) => (text === undefined ? "+PONG\r\n" : bulk(text)) },
+  ECHO: { min: 2, max: 2, run: ([, text]) => bulk(text) },
+  GET: { min: 2, max: 2, run: ([, key = ""], data) => bulk(data.get(key)) },
+  SET: { min: 3, max: 3, run: ([, key = "", value = ""], data) => (data.set(key, value), "+OK\r\n") },
+};
+
+function answer(words: string[], data: Map<string, string>): string {
+  const [name = "", ...rest] = words;
+  const command = Object.hasOwn(COMMANDS, name.toUpperCase()) ? COMMANDS[name.toUpperCase()] : undefined;
+  if (words.length === 0) return "";
+  const given = rest.map((word) => `'${word.slice(0, 128)}' `).join("");
+  // ioredis begins with INFO, and goes on without it where the error says NOPERM.
+  if (name.toUpperCase() === "INFO") return error("unknown command 'INFO' (NOPERM)");
+  if (command === undefined) return error(`unknown command '${name.slice(0, 128)}', with args beginning with: ${given.slice(0, 128)}`);
+  if (words.length < command.min) return error(`wrong number of arguments for '${name.toLowerCase()}' command`);
+  return words.length > command.max ? error("syntax error") : command.run(words, data);
 }
 
-export default defineModule<State>({
+export default defineModule<Map<string, string>>({
   setup: (_context, handoff) => new Map(handoff instanceof Map ? handoff : []),
   handoff: (data) => data,
   routes: {
     "*": {
       framing: (bytes) => parse(bytes)?.end ?? NEED_MORE,
-      handle: (message, { state }) => toBytes(run(parse(message.bytes)?.words ?? [], state)),
+      handle: (message, { state }) => toBytes(answer(parse(message.bytes)?.words ?? [], state)),
     },
   },
 });

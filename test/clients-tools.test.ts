@@ -11,6 +11,11 @@ const example = (name: string) => readFileSync(join(ROOT, "examples", name), "ut
 const NC = Bun.which("nc");
 const REDIS = Bun.which("redis-cli");
 const NODE = Bun.which("node");
+/** A Python that has the package redis. The system's comes first: a shim of a version manager knows nothing of Debian's packages. */
+const PYTHON = ["/usr/bin/python3", "python3"].find((path) => {
+  const found = Bun.which(path);
+  return found !== null && Bun.spawnSync([found, "-c", "import redis"], { stdout: "ignore", stderr: "ignore" }).success;
+});
 const HTTP = moduleSource(`{
   routes: {
     "GET /n/:n": { fetch: (request, context) => new Response("n" + context.params.n) },
@@ -106,6 +111,33 @@ describe.skipIf(REDIS === null)("redis-cli", () => {
       const { out } = await run(["redis-cli", "-p", String(hub.port), "--pipe", "--pipe-timeout", "2"], raw, hub);
       expect(out).toContain("errors: 0, replies: 20000");
       expect((await cli(hub, "GET", "119999")).out).toBe("x\n");
+    }));
+});
+
+describe.skipIf(PYTHON === undefined)("redis-py", () => {
+  test("speaks with examples/redis-like.ts, and gets Redis's errors for the rest", () =>
+    withHub({ "modules/redis.ts": example("redis-like.ts") }, [], async (hub) => {
+      const script = `
+import redis
+r = redis.Redis(host="127.0.0.1", port=${hub.port})
+print(r.ping(), r.set("k", b"\\xff\\r\\n"), r.get("k"), r.get("none"), r.echo("x"))
+for ask in (r.info, r.client_list, lambda: r.execute_command("HELLO", 3), lambda: r.execute_command("NONSENSE", "x")):
+    try: ask()
+    except redis.ResponseError as error: print(str(error).split(",")[0])
+pipe = r.pipeline(transaction=False)
+for n in range(100): pipe.set(f"n{n}", n)
+print(pipe.execute() == [True] * 100, r.get("n99"))
+`;
+      const { out } = await run([PYTHON as string, "-c", script], null, hub);
+      expect(out.split("\n")).toEqual([
+        "True True b'\\xff\\r\\n' None b'x'",
+        "unknown command 'INFO' (NOPERM)",
+        "unknown command 'CLIENT'",
+        "unknown command 'HELLO'",
+        "unknown command 'NONSENSE'",
+        "True b'99'",
+        "",
+      ]);
     }));
 });
 

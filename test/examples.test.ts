@@ -208,10 +208,22 @@ describe("examples", () => {
     expect(await ask("get", "color")).toBe("$-1\r\n");
     expect(await ask("SET", "color", "b\r\nlue")).toBe("+OK\r\n");
     expect(await ask("GET", "color")).toBe("$6\r\nb\r\nlue\r\n");
-    expect(await ask("COMMAND", "DOCS")).toBe("*0\r\n");
-    expect(await ask("SET", "color")).toStartWith("-ERR ");
+    expect(await ask("SET", "color")).toBe("-ERR wrong number of arguments for 'set' command\r\n");
+    expect(await ask("SET", "color", "red", "NX")).toBe("-ERR syntax error\r\n");
+    expect(await ask()).toBe("");
     const next = await start("examples/redis-like.ts", redis.handoff());
     expect(Buffer.from((await next.say("*", resp(["GET", "color"]))) as unknown as Uint8Array).toString()).toBe("$6\r\nb\r\nlue\r\n");
+  });
+
+  test("redis-like refuses the commands that it has not as Redis does, in one line", async () => {
+    const redis = await start("examples/redis-like.ts");
+    const ask = async (...words: string[]) => Buffer.from((await redis.say("*", resp(words))) as unknown as Uint8Array).toString("latin1");
+    expect(await ask("HELLO", "3")).toBe("-ERR unknown command 'HELLO', with args beginning with: '3' \r\n");
+    expect(await ask("client", "SETNAME", "me")).toBe("-ERR unknown command 'client', with args beginning with: 'SETNAME' 'me' \r\n");
+    expect(await ask("INFO")).toMatch(/^-ERR unknown command 'INFO'.*NOPERM.*\r\n$/);
+    expect(await ask("NO\r\n+OK", "\r\n")).toBe("-ERR unknown command 'NO  +OK', with args beginning with: '  ' \r\n");
+    for (const name of ["constructor", "__proto__", ""])
+      expect(await ask(name, "x".repeat(9999))).toMatch(/^-ERR unknown command [^\r\n]{3,300}\r\n$/);
   });
 
   test("redis-like's framing waits at every split, and refuses what is no command", async () => {
