@@ -1,13 +1,14 @@
 /**
  * `hrmr cert`: writes a self-signed certificate for development, and its key.
  */
-import { existsSync, mkdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { isIP } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { domainToASCII } from "node:url";
 import { defineCommand } from "citty";
 import { isServerName } from "../config/server-name";
 import { UserError } from "../config/user-error";
+import { createFile } from "../system/durable";
 import { type Flags, repeated, usageError } from "./flags";
 import { issueCertificate } from "./x509";
 
@@ -81,7 +82,7 @@ function writePair(dir: string, certificatePem: string, keyPem: string): void {
 function writeNew(path: string, text: string, mode: number): void {
   try {
     mkdirSync(resolve(path, ".."), { recursive: true });
-    writeFileSync(path, text, { flag: "wx", mode });
+    createFile(path, text, mode);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "EEXIST" && existsSync(path)) throw fileExists(path);

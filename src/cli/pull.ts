@@ -1,10 +1,11 @@
 /**
  * `hrmr pull MODULE [DIR]`: fetches a module's files from a running server.
  */
-import { lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../config/user-error";
+import { replaceFile } from "../system/durable";
 import { controlRequest } from "../control/client";
 import type { ModuleFiles } from "../control/operations";
 import { checkPath } from "../module/upload-names";
@@ -41,7 +42,7 @@ export const pullCommand = defineCommand({
     for (const arrival of arrivals) mustBeWritable(arrival, flags.force === true);
     for (const { file, bytes } of arrivals) {
       mkdirSync(dirname(resolve(file)), { recursive: true });
-      writeFileSync(file, bytes);
+      replaceFile(file, bytes, 0o666 & ~process.umask());
       console.log(cleanText(file));
     }
     if (body.skipped.length > 0) console.error(`not fetched: ${cleanText(body.skipped.join(", "))}`);

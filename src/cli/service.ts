@@ -1,10 +1,11 @@
 /**
  * `hrmr service`: prints or installs the systemd unit that runs the project of a folder.
  */
-import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../config/user-error";
+import { replaceFile } from "../system/durable";
 import { selfCommand } from "../supervise/self";
 import { type Flags, usageError } from "./flags";
 import { NOTIFY_RELOAD_VERSION, serviceUnit, socketUnit, type UnitSettings } from "./service-unit";
@@ -112,7 +113,7 @@ function read(path: string): string {
 
 function write(path: string, text: string): void {
   try {
-    writeFileSync(path, text, { mode: 0o644 });
+    replaceFile(path, text, 0o644);
   } catch (cause) {
     throw cannot("write", path, cause);
   }

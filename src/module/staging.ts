@@ -8,6 +8,7 @@ import { chown, mkdir, open, rename, rm } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { UserError } from "../config/user-error";
+import { syncFolder, syncFolderLater } from "../system/durable";
 import { makePrivateFolder } from "../system/private-files";
 import { leadsTo } from "./links";
 import { findPlaces, type Place } from "./places";
@@ -73,6 +74,7 @@ export class Exchange {
       makePrivateFolder(join(staging, "old"));
       makePrivateFolder(join(staging, "new"));
       for (const file of layout?.files ?? []) await writeNew(folders, staging, file);
+      await syncStaged(modulesDir, staging);
       const journal = { module, modulesDir, staging, slots };
       await writeJournal(folders, journal);
       return new Exchange(folders, journal);
@@ -105,7 +107,10 @@ export class Exchange {
 
   /** The end of it, whichever way: what is in place stays. Not where old files wait to be put back. */
   async close(): Promise<void> {
-    if (!this.#isStuck) await clear(this.#folders);
+    if (this.#isStuck) return;
+    // Before the journal goes: without it nothing puts the old files back.
+    for (const folder of touchedBy(this.#journal)) await syncFolderLater(folder);
+    await clear(this.#folders);
   }
 }
 
@@ -120,7 +125,10 @@ export function recoverExchange(folders: StagingFolders): string | null {
   const journal = readJournal(folders);
   if (journal === null && !isThere(stagingOf(folders))) return null;
   try {
-    if (journal !== null) putBack(journal);
+    if (journal !== null) {
+      putBack(journal);
+      for (const folder of touchedBy(journal)) syncFolder(folder);
+    }
     clearNow(folders, journal?.staging ?? stagingOf(folders));
   } catch (cause) {
     throw stuck(journal ?? { module: "", staging: stagingOf(folders) }, cause as NodeJS.ErrnoException);
@@ -221,6 +229,7 @@ function isThere(path: string): boolean {
 /** On the disk before anything is moved. */
 async function writeJournal({ stateDir }: StagingFolders, journal: Journal): Promise<void> {
   const path = join(stateDir, JOURNAL);
+  makePrivateFolder(stateDir);
   const file = await open(`${path}.new`, "w", 0o600);
   try {
     await file.writeFile(JSON.stringify(journal));
@@ -229,6 +238,22 @@ async function writeJournal({ stateDir }: StagingFolders, journal: Journal): Pro
     await file.close();
   }
   await rename(`${path}.new`, path);
+  await syncFolderLater(stateDir);
+}
+
+/** The names of the files that wait to be put in place, up to the folder of the modules: their bytes are on the disk already. */
+async function syncStaged(modulesDir: string, staging: string): Promise<void> {
+  const within = readdirSync(join(staging, "new"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const folders = within.map(({ parentPath, name }) => join(parentPath, name)).reverse();
+  for (const folder of [...folders, join(staging, "new"), staging, dirname(staging), modulesDir, dirname(modulesDir)]) {
+    await syncFolderLater(folder);
+  }
+}
+
+/** The folders in which an exchange, or its undoing, has made, moved or removed something. */
+function touchedBy({ modulesDir, staging, slots }: Journal): string[] {
+  const packages = slots.filter(({ isFolder }) => isFolder).flatMap(({ entry }) => [join(modulesDir, entry), join(staging, "old", entry)]);
+  return [modulesDir, join(staging, "old"), join(staging, "new"), ...packages].filter((folder) => isThere(folder));
 }
 
 /** It is this user's own, and whole or not there. */
@@ -245,12 +270,14 @@ function readJournal({ stateDir }: StagingFolders): Journal | null {
 async function clear(folders: StagingFolders): Promise<void> {
   const staging = stagingOf(folders);
   await rm(join(folders.stateDir, JOURNAL), { force: true });
+  await syncFolderLater(folders.stateDir);
   await rm(staging, { recursive: true, force: true });
   removeIfEmpty(dirname(staging));
 }
 
 function clearNow(folders: StagingFolders, staging: string): void {
   rmSync(join(folders.stateDir, JOURNAL), { force: true });
+  syncFolder(folders.stateDir);
   rmSync(staging, { recursive: true, force: true });
   removeIfEmpty(dirname(staging));
 }

@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { syncFolderLater } from "../system/durable";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import { isBundleWhole } from "./build";
 
@@ -62,7 +63,7 @@ let temporaryFiles = 0;
  * Puts `value` at `path` whole. Readable for this user only.
  *
  * @param behind  what must be on the disk before the file is at its place; the file itself is then on the disk too, and not only on its
- *                way there, when this resolves. null: a power cut may lose it, and leaves the one before
+ *                way there, with its name, when this resolves. null: a power cut may lose it, and leaves the one before
  */
 export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
@@ -71,6 +72,7 @@ export async function writeJson(path: string, value: unknown, behind: Promise<un
     writeFileSync(temporary, `${JSON.stringify(value, replace, 1)}\n`, { mode: PRIVATE_FILE });
     if (behind !== null) await Promise.all([syncFile(temporary), behind]);
     renameSync(temporary, path);
+    if (behind !== null) await syncFolderLater(dirname(path));
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;

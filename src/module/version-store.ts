@@ -3,6 +3,8 @@
  * One process of a server writes it; the others are told what they need.
  */
 import { existsSync, readdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { syncFolderLater } from "../system/durable";
 import type { ApprovedModule } from "./approved";
 import type { VersionRecord } from "./versions";
 import { approvedPath, indexPath, keepBundle, keptPath, pruneKept, readJson, syncFile, versionsDir, writeJson } from "./version-files";
@@ -28,7 +30,7 @@ export class VersionStore {
   approved: readonly ApprovedModule[] | null = null;
   readonly #indexes = new Map<string, Index>();
   #written: readonly ApprovedModule[] | null = null;
-  /** Bundles that may be on their way to the disk still. */
+  /** Bundles and indexes that may be on their way to the disk still. */
   readonly #fresh = new Set<string>();
 
   private constructor(stateDir: string) {
@@ -79,6 +81,7 @@ export class VersionStore {
     this.#indexes.set(name, index);
     // Without it the numbers still go on: `approved.json` has the last one too.
     await writeJson(indexPath(this.stateDir, name), index, null);
+    this.#fresh.add(indexPath(this.stateDir, name));
     pruneKept(this.stateDir, name, new Set(versions.map(({ hash }) => hash)));
   }
 
@@ -86,7 +89,7 @@ export class VersionStore {
   async approve(approved: readonly ApprovedModule[]): Promise<void> {
     this.approved = approved;
     if (Bun.deepEquals(approved, this.#written, true)) return;
-    const synced = Promise.all([...this.#fresh].map(syncFile));
+    const synced = syncAll([...this.#fresh], versionsDir(this.stateDir));
     // Told by the write that waits for it, unless that fails before.
     synced.catch(() => {});
     this.#fresh.clear();
@@ -105,6 +108,13 @@ export class VersionStore {
   isKept(name: string, hash: string): boolean {
     return existsSync(keptPath(this.stateDir, name, hash));
   }
+}
+
+/** The files, and their names: a folder of theirs may be new, and so may the folder of all of them. */
+async function syncAll(files: readonly string[], home: string): Promise<void> {
+  if (files.length === 0) return;
+  const folders = new Set([...files.map((file) => dirname(file)), home]);
+  await Promise.all([...files.map(syncFile), ...[...folders].map(syncFolderLater)]);
 }
 
 async function readWhole<T>(path: string, isWhole: (value: unknown) => value is T, warn: (text: string) => void): Promise<T | null> {

@@ -8,6 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
+import { syncFolder } from "../system/durable";
 import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
 /** In the state folder: what the folder is. */
@@ -41,10 +42,16 @@ export function findFolders(options: Options, env: Environment = process.env): F
     madeDir = makePrivateFolder(dir) ?? madeDir;
     accessSync(dir, constants.W_OK | constants.X_OK);
   });
+  if (madeDir !== undefined) syncMade(stateDir, madeDir);
   closeFolder(stateDir, OWN_ENTRIES, notes);
   const dataDir = findData(options, stateDir, notes, env);
   if (existsSync(dataDir)) closeFolder(dataDir, null, notes);
   return { ...found, stateDir, dataDir, notes, ...(madeDir === undefined ? null : { madeDir }) };
+}
+
+/** What is promised to be kept in the folder is kept only with the folder's own name. */
+function syncMade(dir: string, outermost: string): void {
+  for (let made = dir; made.length >= outermost.length; made = dirname(made)) syncFolder(dirname(made));
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
