@@ -1,6 +1,6 @@
 # hrmr in a container. docs/systemd.md tells how to run it.
 #
-#   docker build -t hrmr .
+#   docker build --build-arg GIT_COMMIT=$(git rev-parse --short=12 HEAD) -t hrmr .
 #   docker run --rm -p 8080:8080 -v ./hub:/srv/hub:ro hrmr
 
 FROM node:24-bookworm-slim AS build
@@ -9,6 +9,8 @@ COPY package.json package-lock.json ./
 # Bun itself comes from npm, in the version that the tests ran with.
 RUN npm ci
 COPY . .
+# The history is not copied: `hrmr version --verbose` tells the commit by this.
+ARG GIT_COMMIT=
 RUN npm run build
 # Neither the image below nor its user can make folders of their own.
 RUN mkdir -p /empty/hub && mkdir -m 700 /empty/state
