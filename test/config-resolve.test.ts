@@ -80,7 +80,7 @@ describe("the environment", () => {
     expect([...CONFIG_KEYS.keys()].filter((name) => !VARIABLES.has(variableOf(name)))).toEqual(["tls.sni"]);
     const text = (name: string, initial: unknown) => {
       if (name === "listen") return "tcp://a:1, unix:///b";
-      if (name === "http.use") return "a,b";
+      if (name === "http.use" || name === "http.localNames") return "a,b";
       if (name === "control.listen") return "tcp://a:1";
       if (name === "versions.maxErrorShare") return "0.25";
       if (typeof initial === "boolean") return String(!initial);
@@ -153,7 +153,7 @@ describe("flags", () => {
       pidFile: join(cwd, "h.pid"),
       log: { ...defaultOptions().log, level: "debug", format: "json", file: join(cwd, "h.log"), access: true },
       control: { ...defaultOptions().control, commands: "off", socket: join(cwd, "c.sock") },
-      http: { health: "off", ready: "off", stats: "off", metrics: "off", use: [] },
+      http: { health: "off", ready: "off", stats: "off", metrics: "off", localNames: [], use: [] },
     });
     expect([origins.get("processes"), origins.get("http.stats"), origins.get("log.access")]).toEqual([
       "--processes",

@@ -1,12 +1,15 @@
 /** /health, /ready, /stats and /metrics: what they answer, to whom, and before which modules. */
 import { expect, test } from "bun:test";
-import { networkInterfaces } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
 import type { BoundRoute } from "../src/module/route";
 import type { Readiness, ServerStatus } from "../src/observe/snapshot";
 import { Endpoints, type EndpointSources } from "../src/server/endpoints";
 import { readExposition } from "./support/exposition";
 import { withHttp2 } from "./support/http2";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { talk } from "./support/raw-client";
 
 const GREET = moduleSource(`{ routes: { "GET /page": { fetch: () => new Response("page") }, "GREET": () => "hello" } }`);
 const FILES = { "modules/greet.ts": GREET };
@@ -122,16 +125,112 @@ fromElsewhere("strangers see what is for anyone, and of /ready no more than the 
     const ready = await fetch(`${there}/ready`);
     expect([ready.status, await ready.json()]).toEqual([503, { status: "not ready" }]);
     // The same URL for another client, over one table of known URLs.
-    await withHttp2(there, async (client) => expect((await client.ask("/stats", { headers: { host: "x" } })).body.toString()).toBe("any"));
+    await withHttp2(there, async (client) =>
+      expect((await client.ask("/stats", { headers: { host: "localhost" } })).body.toString()).toBe("any"),
+    );
     await withHttp2(hub.url, async (client) => {
-      expect(JSON.parse((await client.ask("/stats", { headers: { host: "x" } })).body.toString())).toHaveProperty("pid");
+      expect(JSON.parse((await client.ask("/stats", { headers: { host: "localhost" } })).body.toString())).toHaveProperty("pid");
     });
   });
 });
 
+const NAMED = {
+  "modules/any.ts": moduleSource(`{ routes: { "GET /*": { fetch: () => new Response("any") } } }`),
+  "modules/chat.ts": "export default 1 +;",
+  "hrmr.json": JSON.stringify({ http: { localNames: ["Hub.Example", "[fd00::1]"] } }),
+};
+
+const LOCAL = [
+  "localhost",
+  "localhost:8080",
+  "LOCALHOST.",
+  "a.b.localhost:1",
+  "127.0.0.1:80",
+  "127.255.3.4",
+  "[::1]:9",
+  "hub.example",
+  "hub.example.:81",
+  "[fd00::1]:8",
+];
+const FOREIGN = [
+  "rebind.example:8080",
+  "localhost.example",
+  "localhost.example:8080",
+  "xlocalhost",
+  "127.0.0.1.example",
+  "128.0.0.1",
+  "10.0.0.1:8080",
+  "0.0.0.0:8080",
+  "[::]",
+  "[::2]:80",
+  "2130706433",
+  "a.hub.example",
+  "hub.example.evil",
+];
+
+test("what is for local clients is there under local names only, and for no page of another site", () =>
+  withHub(NAMED, [], async (hub) => {
+    const ask = async (path: string, lines: string): Promise<string> => {
+      const [reply] = await talk(hub.port, `GET ${path} HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`);
+      return reply?.body ?? "";
+    };
+    const isThere = async (path: string, lines: string): Promise<boolean> => (await ask(path, lines)) !== "any";
+    for (const path of ["/stats", "/metrics"]) {
+      for (const host of LOCAL) expect([path, host, await isThere(path, `Host: ${host}\r\n`)]).toEqual([path, host, true]);
+      for (const host of FOREIGN) expect([path, host, await isThere(path, `Host: ${host}\r\n`)]).toEqual([path, host, false]);
+      for (const origin of ["http://localhost:8080", "https://LOCALHOST:8080"]) {
+        expect([origin, await isThere(path, `Host: localhost:8080\r\nOrigin: ${origin}\r\n`)]).toEqual([origin, true]);
+      }
+      for (const origin of [
+        "http://evil.example",
+        "null",
+        "http://localhost",
+        "http://localhost:3000",
+        "file://localhost:8080",
+        "http://localhost:8080.evil.example",
+      ]) {
+        expect([origin, await isThere(path, `Host: localhost:8080\r\nOrigin: ${origin}\r\n`)]).toEqual([origin, false]);
+      }
+      expect(await isThere(path, "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n")).toBe(false);
+    }
+    // An absolute target's authority is the Host (RFC 9112 section 3.2.2), whatever the field says.
+    expect(await isThere("http://rebind.example/stats", "Host: localhost\r\n")).toBe(false);
+    expect(await isThere("http://localhost/stats", "Host: rebind.example\r\n")).toBe(true);
+    expect(await (await fetch(`${hub.url}/stats`)).json()).toHaveProperty("pid");
+    await withHttp2(hub.url, async (client) => {
+      const there = async (headers: Record<string, string>) => (await client.ask("/stats", { headers })).body.toString() !== "any";
+      expect(await there({ ":authority": "rebind.example" })).toBe(false);
+      expect(await there({ ":authority": "a.localhost:81" })).toBe(true);
+      expect(await there({ ":authority": "localhost", origin: "http://evil.example" })).toBe(false);
+    });
+  }));
+
+test("/health and /ready answer any Host; names of modules are told under local names only", () =>
+  withHub(NAMED, [], async (hub) => {
+    const ask = async (path: string, host: string): Promise<unknown> => {
+      const [reply] = await talk(hub.port, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      return JSON.parse(reply?.body ?? "");
+    };
+    for (const host of [...LOCAL, ...FOREIGN]) expect([host, await ask("/health", host)]).toMatchObject([host, { status: "ok" }]);
+    for (const host of LOCAL) expect(await ask("/ready", host)).toHaveProperty("reasons");
+    for (const host of FOREIGN) expect([host, await ask("/ready", host)]).toEqual([host, { status: "not ready" }]);
+  }));
+
+test("what is for anyone is there under any name, and a unix socket is no way round the names", () => {
+  const files = { ...NAMED, "hrmr.json": http({ stats: "anyone", metrics: "local" }) };
+  const folder = mkdtempSync(join(tmpdir(), "hrmr-endpoints-"));
+  const unix = join(folder, "hub.sock");
+  return withHub(files, ["--listen", "tcp://127.0.0.1:0", "--listen", `unix://${unix}`], async () => {
+    const ask = (path: string, host: string) => fetch(`http://${host}${path}`, { unix });
+    expect(await (await ask("/stats", "rebind.example")).json()).toHaveProperty("pid");
+    expect(await (await ask("/metrics", "rebind.example")).text()).toBe("any");
+    expect(readExposition(await (await ask("/metrics", "localhost")).text()).has("hrmr_up")).toBe(true);
+  }).finally(() => rmSync(folder, { recursive: true }));
+});
+
 function readyOf(sources: Partial<EndpointSources>): Promise<Response> {
   const endpoints = new Endpoints({
-    policies: { health: "anyone", ready: "anyone", stats: "off", metrics: "off" },
+    policies: { health: "anyone", ready: "anyone", stats: "off", metrics: "off", localNames: [] },
     version: "1",
     isDraining: () => false,
     uptimeSeconds: () => 1,
@@ -141,7 +240,7 @@ function readyOf(sources: Partial<EndpointSources>): Promise<Response> {
   });
   const route = endpoints.beside([]).get("/ready")?.route as BoundRoute;
   const handler = route.handler as unknown as (request: Request, context: object) => Promise<Response>;
-  return handler(new Request("http://x/ready"), { client: { isLocal: true } });
+  return handler(new Request("http://localhost/ready"), { client: { isLocal: true } });
 }
 
 test("/ready refuses during a drain, and when the supervisor does not answer", async () => {

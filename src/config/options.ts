@@ -100,7 +100,7 @@ export interface TlsOptions {
 export const COMMAND_POLICIES = ["anyone", "loopback", "token", "off"] as const;
 export type CommandPolicy = (typeof COMMAND_POLICIES)[number];
 
-/** Who may see an endpoint: "local" is this machine, by loopback or a unix socket. */
+/** Who may see an endpoint: "local" is this machine, by loopback or a unix socket; /stats and /metrics then want a local Host too. */
 export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
 export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
@@ -113,6 +113,11 @@ export interface HttpOptions {
   stats: EndpointPolicy;
   /** GET /metrics: figures for Prometheus. Default "local". */
   metrics: EndpointPolicy;
+  /**
+   * Names of this machine, without a port, by which /stats and /metrics may be asked for beside localhost, *.localhost, 127.0.0.0/8 and
+   * [::1], while they are "local". Default: none.
+   */
+  localNames: string[];
   /** Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there. Default: none. */
   use: string[];
 }
@@ -299,7 +304,7 @@ export const DEFAULT_HTTP2: Http2Options = {
   maxResetsPerSecond: 1000,
 };
 
-export const DEFAULT_HTTP: HttpOptions = { health: "anyone", ready: "anyone", stats: "local", metrics: "local", use: [] };
+export const DEFAULT_HTTP: HttpOptions = { health: "anyone", ready: "anyone", stats: "local", metrics: "local", localNames: [], use: [] };
 
 export const DEFAULT_LOG: LogOptions = {
   level: "info",
@@ -341,7 +346,7 @@ export function defaultOptions(): Options {
     limits: { ...DEFAULT_LIMITS },
     timeouts: { ...DEFAULT_TIMEOUTS },
     tls: { ...DEFAULT_TLS, sni: [] },
-    http: { ...DEFAULT_HTTP, use: [] },
+    http: { ...DEFAULT_HTTP, localNames: [], use: [] },
     http2: { ...DEFAULT_HTTP2 },
     versions: { ...DEFAULT_VERSIONS },
     modules: {},

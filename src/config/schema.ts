@@ -126,6 +126,10 @@ const http = group(DEFAULT_HTTP, "Endpoints of the server itself, asked before a
   ready: endpoint("Who sees GET /ready: every module is loaded, and the server does not drain. Names are told to this machine only"),
   stats: endpoint("Who sees GET /stats: figures as JSON"),
   metrics: endpoint("Who sees GET /metrics: figures for Prometheus"),
+  localNames: key(
+    TEXTS,
+    "Names of this machine, without a port, by which /stats and /metrics may be asked for while they are `local`. Always: localhost, names below it, 127.0.0.0/8 and [::1]",
+  ),
   use: key(
     TEXTS,
     "Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there: without one of them the server does not start",

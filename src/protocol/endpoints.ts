@@ -1,8 +1,7 @@
 /**
  * The server's own HTTP endpoints, as the protocols find them: /health, /ready, /stats and /metrics stand before the modules.
  */
-import type { BoundRoute } from "../module/route";
-import type { Wire } from "./wire";
+import type { Endpoint, Wire } from "./wire";
 
 export const ENDPOINT_PATHS = ["/health", "/ready", "/stats", "/metrics"] as const;
 export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
@@ -11,10 +10,12 @@ export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
 const SHORTEST = Math.min(...ENDPOINT_PATHS.map((path) => path.length));
 const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
 
-/** @param path as `readPath` returns it. @returns null where there is none, for this client at least */
-export function endpointFor(wire: Wire, method: string, path: string): BoundRoute | null {
+/**
+ * @param path as `readPath` returns it
+ * @returns null where there is none. Ask `isFor` whether it is there for this request
+ */
+export function endpointAt(wire: Wire, method: string, path: string): Endpoint | null {
   if (path.length > LONGEST || path.length < SHORTEST) return null;
   if (method !== "GET" && method !== "HEAD") return null;
-  const endpoint = wire.dispatch.endpoints.get(path);
-  return endpoint !== undefined && endpoint.isFor(wire.client) ? endpoint.route : null;
+  return wire.dispatch.endpoints.get(path) ?? null;
 }

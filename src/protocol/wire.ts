@@ -36,8 +36,13 @@ export interface Dispatch {
 /** One of the server's own HTTP endpoints. */
 export interface Endpoint {
   readonly route: BoundRoute;
-  /** For all others it is as if it were not there. */
-  isFor(client: Client): boolean;
+  /**
+   * For all others it is as if it were not there.
+   *
+   * @param host    that the request names, with its port
+   * @param origin  its Origin field, if it has one
+   */
+  isFor(client: Client, host: string, origin: string | null): boolean;
 }
 
 /** By what it spoke last, which for a connection may change. "new" and "tls" have not said anything yet. */

@@ -3,7 +3,7 @@
  * the modules; a module that claims exactly one of their paths has it.
  */
 import type { EndpointPolicy, HttpOptions } from "../config/options";
-import type { Client, RequestContext } from "../module/contract";
+import type { RequestContext } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import { EXPOSITION_TYPE } from "../observe/exposition";
 import { metricsText } from "../observe/metrics";
@@ -11,12 +11,14 @@ import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import { ENDPOINT_PATHS, type EndpointPath } from "../protocol/endpoints";
 import { GraphResponse } from "../protocol/http1/response";
+import { isForeignOrigin, isLocalHost } from "../protocol/origin";
 import type { Endpoint } from "../protocol/wire";
+import { splitUrl } from "../router/paths";
 import { BUILT_IN } from "./commands";
 
 export interface EndpointSources {
   /** Read at each request: a reload may change it in place. */
-  readonly policies: Pick<HttpOptions, "health" | "ready" | "stats" | "metrics">;
+  readonly policies: Pick<HttpOptions, "health" | "ready" | "stats" | "metrics" | "localNames">;
   readonly version: string;
   isDraining(): boolean;
   uptimeSeconds(): number;
@@ -29,7 +31,8 @@ export interface EndpointSources {
 const TIMEOUT_MS = 5000;
 const JSON_TYPE = "application/json;charset=utf-8";
 
-type Answer = (client: Client) => Response | Promise<Response>;
+/** @param isLocal  the request is one of this machine's own, and no page of another site made it */
+type Answer = (isLocal: boolean) => Response | Promise<Response>;
 
 /** A server's endpoints, over all its reloads. */
 export class Endpoints {
@@ -42,39 +45,60 @@ export class Endpoints {
     this.#sources = sources;
     const { policies } = sources;
     this.#all = new Map([
+      // Balancers ask these two by whatever name they have.
       [
         "/health",
-        endpoint(
+        this.#endpoint(
           "/health",
           () => policies.health,
+          true,
           () => this.#health(),
         ),
       ],
       [
         "/ready",
-        endpoint(
+        this.#endpoint(
           "/ready",
           () => policies.ready,
-          (client) => this.#ready(client),
+          true,
+          (isLocal) => this.#ready(isLocal),
         ),
       ],
       [
         "/stats",
-        endpoint(
+        this.#endpoint(
           "/stats",
           () => policies.stats,
+          false,
           () => this.#stats(),
         ),
       ],
       [
         "/metrics",
-        endpoint(
+        this.#endpoint(
           "/metrics",
           () => policies.metrics,
+          false,
           () => this.#metrics(),
         ),
       ],
     ]);
+  }
+
+  /** @param takesAnyHost  the policy "local" looks at the client's address alone */
+  #endpoint(path: EndpointPath, policy: () => EndpointPolicy, takesAnyHost: boolean, answer: Answer): Endpoint {
+    const handler = (request: Request, { client }: RequestContext): Response | Promise<Response> => {
+      const { origin } = splitUrl(request.url);
+      return answer(client.isLocal && this.#isOwn(origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")));
+    };
+    const isFor: Endpoint["isFor"] = ({ isLocal }, host, origin) =>
+      policy() === "anyone" || (policy() === "local" && isLocal && (takesAnyHost || this.#isOwn(host, origin)));
+    return { route: endpointRoute(path, handler), isFor };
+  }
+
+  /** Behind a browser or a proxy of this machine there may be anybody. */
+  #isOwn(host: string, origin: string | null): boolean {
+    return isLocalHost(host, this.#sources.policies.localNames) && !isForeignOrigin(origin, host);
   }
 
   /** @returns those whose path no module claims as its own key. @param routes of the table that is about to serve */
@@ -98,7 +122,7 @@ export class Endpoints {
     return reply(200, JSON_TYPE, `${text}\n`);
   }
 
-  async #ready({ isLocal }: Client): Promise<Response> {
+  async #ready(isLocal: boolean): Promise<Response> {
     // This process takes nothing new any more, whatever the others do.
     const { processes, nextTries } = this.#sources.isDraining() ? NOBODY : await this.#told();
     // The drain may have begun meanwhile.
@@ -133,9 +157,8 @@ export class Endpoints {
 
 const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Record<string, string>> } = { processes: [], nextTries: {} };
 
-function endpoint(path: EndpointPath, policy: () => EndpointPolicy, answer: Answer): Endpoint {
-  const handler = (_: Request, { client }: RequestContext): Response | Promise<Response> => answer(client);
-  const route: BoundRoute = {
+function endpointRoute(path: EndpointPath, handler: (request: Request, context: RequestContext) => unknown): BoundRoute {
+  return {
     key: path,
     index: 0,
     kind: "fetch",
@@ -149,7 +172,6 @@ function endpoint(path: EndpointPath, policy: () => EndpointPolicy, answer: Answ
     generation: BUILT_IN,
     isUnavailable: false,
   };
-  return { route, isFor: ({ isLocal }) => policy() === "anyone" || (policy() === "local" && isLocal) };
 }
 
 /** @returns the endpoint's path that a key stands for by itself: "/metrics" or "GET /metrics", but not "/*" */

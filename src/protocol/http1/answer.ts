@@ -9,7 +9,7 @@ import { NO_MATCH } from "../../router/match";
 import { describeMismatch, type PathFault, splitTarget } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
 import { countStatus } from "../count-status";
-import { endpointFor } from "../endpoints";
+import { endpointAt } from "../endpoints";
 import { describeFault } from "../paths";
 import type { HostSocket } from "../websocket/connection";
 import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
@@ -21,6 +21,7 @@ import type { RequestHead } from "./head";
 import { plainReply, Refusal } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
+import { LightHeaders } from "./request-headers";
 
 /** What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else who sees to it and to what follows. */
 export const KEEP = 0;
@@ -44,8 +45,9 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   if (head.target === "*") return plain(wire, head, 200, "OK", SERVER_METHODS);
   const { path } = head;
   if (typeof path !== "string") return misspelled(wire, head, path);
-  const endpoint = endpointFor(wire, head.method, path);
-  if (endpoint !== null) return callHandler(wire, head, path, body, exchange, endpoint, {});
+  const endpoint = endpointAt(wire, head.method, path);
+  if (endpoint?.isFor(wire.client, head.host, new LightHeaders(head.fields).get("origin")))
+    return callHandler(wire, head, path, body, exchange, endpoint.route, {});
   const match = dispatch.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
     // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from strangers.

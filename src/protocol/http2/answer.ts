@@ -8,7 +8,7 @@ import { ROUTE, RUNNING } from "../../module/running";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, type PathFault, readPath, splitUrl } from "../../router/paths";
 import { tellHttp } from "../access";
-import { endpointFor } from "../endpoints";
+import { endpointAt } from "../endpoints";
 import { describeFault } from "../paths";
 import { Call, type CallOwner } from "./call";
 import { knownRoute, rememberRoute } from "./known-urls";
@@ -37,8 +37,9 @@ export function answer(owner: CallOwner, request: Request): Answer {
   if (typeof path !== "string") return misspelled(owner, request, path, query);
   const routed = origin + path + query;
   if (routed !== url) restateUrl(request, routed, owner.wire.isSecure);
-  const endpoint = endpointFor(owner.wire, method, path);
-  if (endpoint !== null) return callHandler(owner, request, endpoint, path, NO_PARAMS);
+  const endpoint = endpointAt(owner.wire, method, path);
+  if (endpoint?.isFor(owner.wire.client, origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")))
+    return callHandler(owner, request, endpoint.route, path, NO_PARAMS);
   const match = dispatch.table.matchHttp(method, path);
   if (match === NO_MATCH || !("value" in match)) {
     if (dispatch.unmatched != null) return callHandler(owner, request, dispatch.unmatched, path, NO_PARAMS);
