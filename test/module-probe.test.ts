@@ -90,6 +90,24 @@ test("a thread that ends by itself is the module's error, and is replaced", asyn
   });
 });
 
+test("a thread that never begins is given up, each time it is wanted", async () => {
+  await withFixture({ "m.ts": GOOD }, async (fixture) => {
+    const worker = fixture.write("_worker.js", "onmessage = () => {};\n");
+    const probe = new Probe({ startMs: 200, workerUrl: Bun.pathToFileURL(worker).href });
+    try {
+      const spec = fixture.spec(await fixture.build("m"));
+      for (let time = 0; time < 2; time++) {
+        expect(await rejection(probe.check(spec))).toMatchObject({
+          name: "Error",
+          message: "Cannot start the probe thread: it did not begin within 200 ms",
+        });
+      }
+    } finally {
+      probe.close();
+    }
+  });
+});
+
 test("a thread that cannot start, and a closed probe, are not the module's fault", async () => {
   await withFixture({ "m.ts": GOOD }, async (fixture) => {
     const spec = fixture.spec(await fixture.build("m"));

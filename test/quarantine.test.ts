@@ -30,7 +30,7 @@ class Watched {
   }
 
   crash(times: number, spec = specOf()): boolean[] {
-    return Array.from({ length: times }, () => this.quarantine.noteCrash(spec, "it fell"));
+    return Array.from({ length: times }, () => this.quarantine.noteCrash(spec, "it fell", true));
   }
 }
 
@@ -113,7 +113,7 @@ function bound(watched: Watched) {
 }
 
 test("a module that ends the pool's threads again and again gets no more calls, and the others on the pool go on", async () => {
-  await withPool({ threads: 2, firstQuarantineMs: 300 }, async (f) => {
+  await withPool({ threads: 2, firstQuarantineMs: 2000 }, async (f) => {
     const bad = await f.load(["(m) => { if (m.text === 'ok') return 'fine'; for (;;); }"]);
     const good = await f.load(["(m) => 'echo ' + m.text"]);
     for (let n = 0; n < 5; n++) {

@@ -148,16 +148,25 @@ export class ThreadTasks {
   /**
    * The thread is gone.
    *
-   * @param blame what the task under way fails with; null: it was not its fault, and the next thread does it again
+   * @param blame what the task under way fails with, and, if the thread had not begun yet, all that waits for it; null: it was not
+   *              their fault, and the next thread does it again
    */
   interrupt(blame: HostLostError | null): void {
     const current = this.#sentAt === null ? undefined : this.#queue[0];
+    const waiting = this.#isUp || blame === null ? [] : this.#queue.filter((task) => task !== current && task.done !== null);
     this.loaded.clear();
     this.#isUp = false;
     this.#sentAt = null;
     if (current !== undefined && blame !== null) {
       this.#queue.shift();
       this.#fail(current, blame);
+    }
+    if (blame !== null && waiting.length > 0) {
+      this.#queue = this.#queue.filter((task) => !waiting.includes(task));
+      for (const task of waiting) {
+        if (task.message.type === "retire") task.done?.resolve(NOTHING);
+        else this.#fail(task, blame);
+      }
     }
     const gone = this.#queue.filter(({ message }) => message.type === "retire" || message.type === "handoff");
     this.#queue = this.#queue.filter((task) => !gone.includes(task) && task.done !== null);

@@ -53,9 +53,10 @@ export interface ThreadOwner {
   noteCost(us: number, calls: number): void;
   /**
    * @param culprit the generation whose code the thread was lost to, as far as that can be told; null: it cannot
+   * @param hadBegun whether any module's code can have run there
    * @returns whether the thread is to start anew; else it waits for `resume`
    */
-  lost(reason: string, thread: Thread, culprit: number | null): boolean;
+  lost(reason: string, thread: Thread, culprit: number | null, hadBegun: boolean): boolean;
   /** A generation could not be loaded into a thread that had started anew. */
   notRestored(id: number, error: Error, thread: Thread): void;
   restored(id: number): void;
@@ -102,6 +103,8 @@ export class Thread implements CallHolder {
   #failures = 0;
   #startedAt = 0;
   #restartTimer: Timer | null = null;
+  /** What is posted to it is read. A process has to start for that. */
+  #isReady = false;
 
   constructor(index: number, owner: ThreadOwner) {
     this.index = index;
@@ -176,12 +179,14 @@ export class Thread implements CallHolder {
 
   /** Nothing is under way, and no sign of life is awaited: `scan` would find nothing. */
   get isIdle(): boolean {
-    return this.calls.size === 0 && this.#suspectUntil === null && this.tasks.isIdle;
+    const isStarting = this.state === "restarting" || (this.#place !== null && !this.#isReady);
+    return this.calls.size === 0 && this.#suspectUntil === null && this.tasks.isIdle && !isStarting;
   }
 
   /** Looks at every deadline. To be called every few dozen milliseconds while there is something under way. */
   scan(now: number): void {
     if (this.#place === null) return;
+    if (this.#isLateToStart(now)) return this.#lose(`it did not begin within ${Math.round(now - this.#startedAt)} ms`, "itself");
     const head = this.#head();
     const running = Atomics.load(this.#shared, RUNNING);
     if (head !== this.#lastHead) this.#quietSince = now;
@@ -224,18 +229,12 @@ export class Thread implements CallHolder {
   }
 
   #spawn(): void {
-    const { open, loadTimeoutMs } = this.#owner;
-    const place = open(this.index, loadTimeoutMs, {
-      received: (data) => {
-        if (this.#place === place) this.#receiveFrom(data);
-      },
-      ended: (reason) => {
-        if (this.#place === place) this.#lose(reason, "itself");
-      },
-    });
-    this.#place = place;
-    this.state = "running";
     this.#startedAt = this.#quietSince = performance.now();
+    this.#isReady = false;
+    const place = this.#open();
+    this.#place = place;
+    if (place === null) return;
+    this.state = "running";
     this.#shared = place.shared;
     // Numbers go on from the thread before, so that a late cancel of one of its calls means none of this one's.
     this.#lastHead = this.#nextSeq;
@@ -244,8 +243,42 @@ export class Thread implements CallHolder {
     this.#maxAhead = MAX_AHEAD;
     this.#suspectUntil = null;
     place.whenReady(() => {
-      if (this.#place === place) this.tasks.restore();
+      if (this.#place !== place) return;
+      this.#isReady = true;
+      this.tasks.restore();
     });
+  }
+
+  /** @returns null when the system gives none: its program is gone, or memory, processes or descriptors are all taken. It counts as lost. */
+  #open(): Place | null {
+    const { open, loadTimeoutMs } = this.#owner;
+    try {
+      const place: Place = open(this.index, loadTimeoutMs, {
+        received: (data) => {
+          if (this.#place === place) this.#receiveFrom(data);
+        },
+        ended: (reason) => {
+          if (this.#place === place) this.#lose(reason, "itself");
+        },
+      });
+      return place;
+    } catch (error) {
+      const reason = `it cannot be started: ${error instanceof Error ? error.message : String(error)}`;
+      this.state = "restarting";
+      // Whoever has just asked for it to start has something to ask of it yet, which fails then.
+      asHost(() =>
+        setImmediate(() => {
+          if (this.#place === null && this.state === "restarting") this.#lose(reason, "itself");
+        }),
+      );
+      return null;
+    }
+  }
+
+  /** It has as long for its own start as a module has for a step of its load. */
+  #isLateToStart(now: number): boolean {
+    const { loadTimeoutMs, killGraceMs } = this.#owner;
+    return !this.#isReady && loadTimeoutMs > 0 && now - this.#startedAt >= loadTimeoutMs + 2 * killGraceMs;
   }
 
   #post(message: ToWorker): void {
@@ -418,7 +451,7 @@ export class Thread implements CallHolder {
     const name = capitalised(this.#owner.nameOf(this.index));
     this.tasks.interrupt(blame === "call" ? null : new HostLostError(`${name} was lost: ${reason}.`));
     this.#owner.takeBack(waiting);
-    if (!this.#owner.lost(reason, this, culprit)) this.state = "stopped";
+    if (!this.#owner.lost(reason, this, culprit, this.#isReady)) this.state = "stopped";
     else this.#restartTimer = asHost(() => setTimeout(() => this.#spawn(), blame === "call" ? 0 : this.#backoffMs()));
     const error = new HostLostError(`${name} was lost while this call ran on it: ${reason}.`);
     for (const call of begun) call.fail(error);

@@ -260,10 +260,10 @@ export class Pool {
       noteCost: (us, calls) => {
         if (calls > 0) this.#averageUs = this.#averageUs * 0.8 + (us / calls) * 0.2;
       },
-      lost: (reason, thread, culprit) => {
+      lost: (reason, thread, culprit, hadBegun) => {
         this.#watch();
         this.#options.onWorkerLost(reason, thread.index, this.#generations.get(culprit ?? -1)?.spec ?? null);
-        return this.#noteCrash(reason, culprit) || apart === undefined;
+        return this.#noteCrash(reason, culprit, hadBegun) || apart === undefined;
       },
       restored: (id) => {
         if (apart !== undefined) this.#quarantine.lift(id);
@@ -279,11 +279,11 @@ export class Pool {
   }
 
   /** @returns whether what is to be loaded may be loaded again, now */
-  #noteCrash(reason: string, culprit: number | null): boolean {
+  #noteCrash(reason: string, culprit: number | null, hadBegun: boolean): boolean {
     // A process has nobody else to blame.
     const id = this.#options.apart === undefined ? culprit : [...this.#generations.keys()][0];
     const loaded = this.#generations.get(id ?? -1);
-    return loaded === undefined || this.#closed !== null || !this.#quarantine.noteCrash(loaded.spec, reason);
+    return loaded === undefined || this.#closed !== null || !this.#quarantine.noteCrash(loaded.spec, reason, hadBegun);
   }
 
   /** The generation is in quarantine from now on. */

@@ -167,13 +167,22 @@ export class Processes {
 
   /** What costs a process its life on its way in is its module's fault. */
   async #orRetire<T>(spec: LoadSpec, when: string, work: (pool: Pool) => Promise<T>): Promise<T> {
-    const home = this.#homes.get(spec.id) ?? this.#open(spec);
+    const home = this.#homes.get(spec.id) ?? this.#openFor(spec);
     try {
       return await work(home.pool);
     } catch (error) {
       await this.#leave(home);
       if (!(error instanceof HostLostError) || this.#isClosed) throw error;
       throw wholeFileError(spec.name, spec.source, `its process was lost ${when}: ${reasonOf(error)}`);
+    }
+  }
+
+  #openFor(spec: LoadSpec): Home {
+    try {
+      return this.#open(spec);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw wholeFileError(spec.name, spec.source, `its process cannot be started: ${reason}`, error);
     }
   }
 

@@ -80,9 +80,14 @@ export class Quarantine {
     return shut === null ? null : { reason: shut.reason, nextTryAtMs: shut.nextTryAtMs };
   }
 
-  /** The generation has ended its host. @returns whether it is shut out from now on */
-  noteCrash(spec: LoadSpec, reason: string): boolean {
-    this.#options.onCrash?.(spec, reason);
+  /**
+   * The generation has ended its host, or was without one again.
+   *
+   * @param isItsFault  false: nothing of it had run there, so no other version would fare better
+   * @returns whether it is shut out from now on
+   */
+  noteCrash(spec: LoadSpec, reason: string, isItsFault: boolean): boolean {
+    if (isItsFault) this.#options.onCrash?.(spec, reason);
     const now = performance.now();
     const { maxCrashes = MAX_CRASHES, crashWindowMs = CRASH_WINDOW_MS } = hostSettings(spec.config);
     if (maxCrashes === 0) return false;
@@ -95,7 +100,7 @@ export class Quarantine {
     }
     const often =
       patient.crashes.length === 1 ? "once more" : `${patient.crashes.length} times within ${Math.ceil(crashWindowMs / 1000)} s`;
-    void this.#shut(patient, `it crashed ${often}, the last time because ${reason}`, !isShut && patient.stays === 0);
+    void this.#shut(patient, `it crashed ${often}, the last time because ${reason}`, isItsFault && !isShut && patient.stays === 0);
     return true;
   }
 

@@ -30,9 +30,13 @@ export interface ProbeOptions {
   readonly loadTimeoutMs?: number;
   /** Default: probe-worker beside this file; in the compiled binary all entries lie side by side (--entry-naming '[name].[ext]'). */
   readonly workerUrl?: string;
+  /** How long the thread may take to begin. In milliseconds. Default 10000. */
+  readonly startMs?: number;
 }
 
 const DEFAULT_TIMEOUT_MS = 5000;
+/** For the thread's own start, which runs nobody's code but ours. In milliseconds. */
+const START_MS = 10_000;
 // The Worker's own deadline tells a top-level await with the module's name; this much later only a loop can be the reason.
 const GRACE_MS = 250;
 // A collection stops the thread for some milliseconds: after a burst of checks, or within a long one now and then.
@@ -43,6 +47,7 @@ const CHECKS_PER_GC = 20;
 export class Probe {
   readonly #timeoutMs: number;
   readonly #workerUrl: string;
+  readonly #startMs: number;
   #worker: Promise<Worker> | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -50,6 +55,7 @@ export class Probe {
   constructor(options: ProbeOptions = {}) {
     this.#timeoutMs = options.loadTimeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#workerUrl = options.workerUrl ?? new URL("./probe-worker.ts", import.meta.url).href;
+    this.#startMs = options.startMs ?? START_MS;
   }
 
   /**
@@ -72,7 +78,7 @@ export class Probe {
 
   async #check(spec: LoadSpec): Promise<void> {
     if (this.#isClosed) throw new Error("The probe is closed");
-    this.#worker ??= startWorker(this.#workerUrl);
+    this.#worker ??= startWorker(this.#workerUrl, this.#startMs);
     const starting = this.#worker;
     try {
       await askWorker(await starting, spec, spec.loadMs ?? this.#timeoutMs);
@@ -95,14 +101,23 @@ class Verdict extends Error {}
 /** The Worker gave no answer; what that says about the version is the cause. */
 class WorkerGone extends Error {}
 
-function startWorker(url: string): Promise<Worker> {
+async function startWorker(url: string, startMs: number): Promise<Worker> {
   const started = Promise.withResolvers<Worker>();
   const worker = new Worker(url, { name: "hrmr probe" });
+  const timer = setTimeout(() => {
+    started.reject(new Error(`Cannot start the probe thread: it did not begin within ${startMs} ms`));
+    worker.terminate();
+  }, startMs);
   // Not "open": that comes even when the file is not found.
   worker.addEventListener("message", () => started.resolve(worker), { once: true });
   worker.addEventListener("error", (event) => started.reject(new Error(`Cannot start the probe thread: ${event.message}`)), { once: true });
   worker.addEventListener("close", () => started.reject(new Error("Cannot start the probe thread: it ended at once")), { once: true });
-  return started.promise.finally(() => worker.unref());
+  try {
+    return await started.promise;
+  } finally {
+    clearTimeout(timer);
+    worker.unref();
+  }
 }
 
 function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<void> {

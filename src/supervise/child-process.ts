@@ -25,6 +25,10 @@ export interface Begun {
   readonly approved: readonly ApprovedModule[];
 }
 
+/** For its first word, before which it runs nobody's code but ours: reloads and restarts wait for a process that is being started. In milliseconds. */
+const HELLO_MS = 20_000;
+const SELF = { command: selfCommand([]), helloMs: HELLO_MS };
+
 export class ServerProcess {
   readonly slot: number;
   readonly startedAt = performance.now();
@@ -38,20 +42,27 @@ export class ServerProcess {
   readonly #ready = Promise.withResolvers<Begun>();
   readonly #asking: Asking<ChildCalls>;
   readonly #process: Subprocess;
+  /** Until it has said its first word. */
+  #helloTimer: Timer | null;
 
-  constructor(start: ChildStart, fds: readonly number[], owner: ChildOwner) {
+  /** @param program  for tests: another program, and how long it has for its first word */
+  constructor(start: ChildStart, fds: readonly number[], owner: ChildOwner, program: { command: string[]; helloMs: number } = SELF) {
     this.slot = start.slot;
     this.#owner = owner;
     this.ready = this.#ready.promise;
     this.ready.catch(() => {});
     this.#asking = new Asking((id, what, args) => this.#send({ type: "ask", id, what, args }));
-    this.#process = Bun.spawn(selfCommand([]), {
+    this.#process = Bun.spawn(program.command, {
       env: { ...withoutSystemd(process.env), [ROLE_VARIABLE]: "server" },
       stdio: ["ignore", "inherit", "inherit", ...fds],
       serialization: "advanced",
       ipc: (message: ToMaster) => void this.#receive(message, start),
     });
     this.exited = this.#process.exited.then(() => this.#ended());
+    this.#helloTimer = setTimeout(() => {
+      this.#ready.reject(new Error(`process ${this.slot} (pid ${this.pid}) did not begin within ${program.helloMs} ms`));
+      this.kill();
+    }, program.helloMs);
   }
 
   get pid(): number {
@@ -86,6 +97,7 @@ export class ServerProcess {
   async #receive(message: ToMaster, start: ChildStart): Promise<void> {
     switch (message.type) {
       case "begun":
+        this.#heard();
         return this.#send({ type: "start", start });
       case "ready":
         this.isReady = true;
@@ -118,7 +130,13 @@ export class ServerProcess {
     }
   }
 
+  #heard(): void {
+    if (this.#helloTimer !== null) clearTimeout(this.#helloTimer);
+    this.#helloTimer = null;
+  }
+
   #ended(): void {
+    this.#heard();
     const { exitCode, signalCode } = this.#process;
     const how = signalCode === null ? `exit code ${exitCode}` : String(signalCode);
     const error = new Error(`process ${this.slot} (pid ${this.pid}) ended: ${how}`);

@@ -5,6 +5,7 @@
  * both accept on the same sockets, so that at no moment a client is refused.
  */
 import { closeSync } from "node:fs";
+import type { Subprocess } from "bun";
 import { UserError } from "../config/user-error";
 import { FOLDER_VARIABLE, workingFolder } from "../config/working-folder";
 import type { BoundSocket } from "../server/bind";
@@ -59,11 +60,7 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
     sockets: estate.sockets.map((socket, at) => ({ ...socket, fd: FIRST_FD + estate.locks.length + at })),
   };
   const told = Promise.withResolvers<ToOld>();
-  const child = Bun.spawn(selfCommand(args), {
-    env: { ...systemdForSuccessor(process.env), [TAKEOVER_VARIABLE]: JSON.stringify(renumbered), [FOLDER_VARIABLE]: workingFolder() },
-    stdio: ["inherit", "inherit", "inherit", ...fds],
-    ipc: (message: ToOld) => told.resolve(message),
-  });
+  const child = spawnSuccessor(args, renumbered, fds, (message) => told.resolve(message));
   const timer = setTimeout(() => told.resolve({ type: "failed", message: `it did not serve within ${TAKEOVER_MS / 1000} s` }), TAKEOVER_MS);
   void child.exited.then(() => told.resolve({ type: "failed", message: `it ended: ${child.signalCode ?? `exit code ${child.exitCode}`}` }));
   const answer = await told.promise;
@@ -75,9 +72,27 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
   }
   child.kill("SIGKILL");
   await child.exited;
-  throw new UserError(`The new process did not take over: ${answer.message}`, {
+  throw takeoverFailed(answer.message);
+}
+
+/** @throws UserError TAKEOVER_FAILED when the program's file is gone, or is no program */
+function spawnSuccessor(args: readonly string[], estate: Estate, fds: readonly number[], told: (message: ToOld) => void): Subprocess {
+  try {
+    return Bun.spawn(selfCommand(args), {
+      env: { ...systemdForSuccessor(process.env), [TAKEOVER_VARIABLE]: JSON.stringify(estate), [FOLDER_VARIABLE]: workingFolder() },
+      stdio: ["inherit", "inherit", "inherit", ...fds],
+      ipc: told,
+    });
+  } catch (cause) {
+    throw takeoverFailed(`it cannot be started: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+  }
+}
+
+function takeoverFailed(reason: string, cause?: unknown): UserError {
+  return new UserError(`The new process did not take over: ${reason}`, {
     code: "TAKEOVER_FAILED",
     hint: "The old one goes on serving; nothing was changed.",
+    cause,
   });
 }
 

@@ -13,6 +13,8 @@ export interface ProgramOptions {
   env?: Record<string, string>;
   /** In milliseconds. Default 10000. */
   deadlineMs?: number;
+  /** What runs hrmr. Default: `program()`. */
+  command?: string[];
 }
 
 export interface RunOptions extends ProgramOptions {
@@ -77,7 +79,7 @@ export async function runProgram(args: string[], options: RunOptions = {}): Prom
 /** Starts hrmr and resolves once it says what it listens on; fails with its output when it ends before or takes too long. */
 export async function startProgram(args: string[], options: ProgramOptions = {}): Promise<StartedProgram> {
   const deadlineMs = options.deadlineMs ?? UNTIL_MS;
-  const child = Bun.spawn([...program(), ...args], {
+  const child = Bun.spawn([...(options.command ?? program()), ...args], {
     cwd: options.cwd ?? ROOT,
     env: childEnvironment(options.env),
     stdin: "ignore",
