@@ -110,7 +110,8 @@ export interface FailureData {
   readonly stack: string;
 }
 
-export type CancelReason = "gone" | "timeout";
+/** "ended": the client has sent its FIN; the reply is still wanted. */
+export type CancelReason = "gone" | "timeout" | "ended";
 
 /** Of a request's body, main thread to pool thread. */
 export interface BodyPart {

@@ -16,11 +16,14 @@ export interface PoolCall {
   readonly askedAt: number;
   /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent. */
   cancel(): void;
+  /** The caller's client has sent its FIN: `signal` aborts, and the answer is still wanted. */
+  clientEnded(): void;
 }
 
 /** The thread that has the call. */
 export interface CallHolder {
   cancel(call: PooledCall): void;
+  clientEnded(call: PooledCall): void;
 }
 
 export class PooledCall implements PoolCall {
@@ -38,6 +41,8 @@ export class PooledCall implements PoolCall {
   sink: CallSink | null;
   holder: CallHolder | null = null;
   seq = 0;
+  /** To be told to the thread that gets the call. */
+  hasClientEnded = false;
   stream: RemoteStream | null = null;
   /** What the handler may ask for besides the parcel. */
   readonly body: PoolBody | null;
@@ -94,6 +99,11 @@ export class PooledCall implements PoolCall {
     this.streamEnded();
     if (this.holder === null) this.over();
     else this.holder.cancel(this);
+  }
+
+  clientEnded(): void {
+    this.hasClientEnded = true;
+    this.holder?.clientEnded(this);
   }
 
   over(): void {

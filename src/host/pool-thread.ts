@@ -167,14 +167,24 @@ export class Thread implements CallHolder {
   flush(): void {
     if (this.#outgoing.length === 0) return;
     if ((this.#outgoing.length - 1) / CALL_FIELDS === this.calls.size) this.#promptSince = performance.now();
+    const first = this.#outgoing[0] as number;
+    const count = (this.#outgoing.length - 1) / CALL_FIELDS;
     this.#place?.post(this.#outgoing);
     this.#outgoing = [];
+    for (let nth = 0; nth < count; nth++) {
+      const call = this.calls.get((first + nth) | 0);
+      if (call?.hasClientEnded === true) this.clientEnded(call);
+    }
   }
 
   cancel(call: PooledCall): void {
     this.#postCancel(call.seq, "gone");
     // A handler that runs on is watched until its time is up. A stream ends at once.
     if (call.stream !== null) this.calls.delete(call.seq);
+  }
+
+  clientEnded(call: PooledCall): void {
+    if (this.calls.has(call.seq)) this.#postCancel(call.seq, "ended");
   }
 
   /** Nothing is under way, and no sign of life is awaited: `scan` would find nothing. */

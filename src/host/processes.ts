@@ -110,7 +110,7 @@ export class Processes {
     if (home !== undefined) return home.pool.call(id, routeIndex, latin1, client, timeoutMs, sink, body);
     queueMicrotask(() => sink.reject(new HostLostError(`Load ${id} has no process any more.`)));
     void body?.cancel();
-    return { askedAt: performance.now(), cancel: () => {} };
+    return { askedAt: performance.now(), cancel: () => {}, clientEnded: () => {} };
   }
 
   /** null: the generation has no process, and needs none. */

@@ -83,6 +83,7 @@ export class WorkerCalls {
   cancel(seq: number, reason: CancelReason): void {
     const running = this.#running.get(seq);
     if (running === undefined) return;
+    if (reason === "ended") return running.resident.module.run(() => running.message.cancel(reason));
     if (reason === "timeout" || running.stream !== null) this.#running.delete(seq);
     running.stream?.cancel();
     running.resident.module.run(() => running.message.cancel(reason));

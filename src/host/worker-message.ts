@@ -52,7 +52,8 @@ export class PoolMessage implements Message {
   /** Nobody waits for the reply any more. Runs the module's abort listeners: call it inside the module's graph. */
   cancel(reason: CancelReason): void {
     this.#cancelled ??= reason;
-    this.#body?.fail(abortReason(reason));
+    // A client that has ended has sent its body before.
+    if (reason !== "ended") this.#body?.fail(abortReason(reason));
     this.#controller?.abort(abortReason(reason));
   }
 
@@ -78,7 +79,7 @@ function decodeText(latin1: string): string {
 }
 
 function abortReason(reason: CancelReason): DOMException {
-  return reason === "gone"
+  return reason !== "timeout"
     ? new DOMException("The client went away.", "AbortError")
     : new DOMException("The handler's time was up.", "TimeoutError");
 }

@@ -26,8 +26,12 @@ export interface Dispatch {
   httpDate: string;
   /** The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the table. */
   endpoints: ReadonlyMap<string, Endpoint>;
-  /** A handler failed: one log line with module, generation and connection. */
-  handlerFailed(route: BoundRoute, client: Client, error: unknown): void;
+  /**
+   * A handler failed: one log line with module, generation and connection.
+   *
+   * @param hasLeft  its client had left before: no error, and no line at all for what the abort of `request.signal` threw
+   */
+  handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
   readonly counters: Counters;
   /** Told of each reply when it has ended. null: nobody wants to know. */
   access: AccessLog | null;

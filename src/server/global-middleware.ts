@@ -9,6 +9,7 @@ import { isThenable } from "../module/returned";
 import { requestContext } from "../module/request-context";
 import type { BoundRoute, InFlight } from "../module/route";
 import { ROUTE, RUNNING } from "../module/running";
+import { hasClientLeft } from "../protocol/client-left";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/http1/response";
 import type { Dispatch } from "../protocol/wire";
 import { NO_MATCH } from "../router/match";
@@ -64,7 +65,7 @@ export function behindMiddleware(links: readonly Link[], route: BoundRoute, fail
   const isUpgrade = route.kind === "websocket";
   const handler: Handler = (request, context) =>
     asHost(() => {
-      const passage = new Passage(links, route, failed, context);
+      const passage = new Passage(links, route, failed, request, context);
       return isUpgrade ? passage.upgrade(request) : passage.fetch(request);
     });
   return { ...route, handler: handler as unknown as BoundRoute["handler"] };
@@ -76,11 +77,13 @@ class Passage {
   readonly #route: BoundRoute;
   readonly #failed: Dispatch["handlerFailed"];
   readonly #context: RequestContext;
+  readonly #request: Request;
   /** The last error that came up, and whose it was: it may pass through middleware in front of its maker. */
   #error: unknown = this;
   #culprit: BoundRoute | null = null;
 
-  constructor(links: readonly Link[], route: BoundRoute, failed: Dispatch["handlerFailed"], context: RequestContext) {
+  constructor(links: readonly Link[], route: BoundRoute, failed: Dispatch["handlerFailed"], request: Request, context: RequestContext) {
+    this.#request = request;
     this.#links = links;
     this.#route = route;
     this.#failed = failed;
@@ -110,8 +113,9 @@ class Passage {
   #fail(error: unknown): Response {
     const culprit = this.#error === error ? this.#culprit : null;
     if (culprit === null || culprit === this.#route) throw error;
-    culprit.generation.figures.fail();
-    this.#failed(culprit, this.#context.client, error);
+    const hasLeft = hasClientLeft(this.#request);
+    if (!hasLeft) culprit.generation.figures.fail();
+    this.#failed(culprit, this.#context.client, error, hasLeft);
     return plainResponse(500, "Internal Server Error");
   }
 

@@ -3,33 +3,45 @@
  */
 import { authorStack } from "../module/author-stack";
 import type { BoundRoute } from "../module/route";
-import { LogThrottle, suppressedText } from "../observe/log-throttle";
+import { LogThrottle, suppressedText, type SuppressedFailures } from "../observe/log-throttle";
 import type { ServerLog } from "../observe/log";
 import { escapeBytes } from "../router/escape";
+
+/** What the abort of a signal throws, and what time ends when nobody waits. */
+const LEFT_ALONE = /^(?:AbortError|TimeoutError|HandlerTimeoutError)$/;
 
 export class HandlerFailures {
   readonly #log: ServerLog;
   readonly #throttle = new LogThrottle();
+  /** Clients leave as often as they like: one line a second and kind. */
+  readonly #leftThrottle = new LogThrottle({ perSecond: 1 });
 
   constructor(log: ServerLog) {
     this.#log = log;
   }
 
-  tell(route: BoundRoute, connection: number, error: unknown): void {
+  /** @param hasLeft its client had left before, and may be the cause: no error, and told only where the handler threw something of its own */
+  tell(route: BoundRoute, connection: number, error: unknown, hasLeft: boolean): void {
     const { module } = route;
     const generation = route.generation.number;
-    if (!this.#throttle.admit({ module, generation, text: summaryOf(error) }, performance.now())) return;
+    if (hasLeft && error instanceof Error && LEFT_ALONE.test(error.name)) return;
+    const throttle = hasLeft ? this.#leftThrottle : this.#throttle;
+    if (!throttle.admit({ module, generation, text: summaryOf(error) }, performance.now())) return;
     const key = escapeBytes(Buffer.from(route.key), 32);
-    this.#log.withFields({ module, generation, connection, error }).error(`"${key}": ${authorStack(error)}`);
+    const log = this.#log.withFields({ module, generation, connection, error });
+    if (hasLeft) log.info(`"${key}": failed after its client had left: ${authorStack(error)}`);
+    else log.error(`"${key}": ${authorStack(error)}`);
   }
 
   /** Each second, and at the end: tells how many were left out. */
   flush(isEnd = false): void {
-    for (const suppressed of this.#throttle.flush(performance.now(), isEnd)) {
-      const { failure } = suppressed;
-      const log = failure === null ? this.#log : this.#log.withFields({ module: failure.module, generation: failure.generation });
-      log.error(suppressedText(suppressed));
-    }
+    const now = performance.now();
+    for (const suppressed of this.#throttle.flush(now, isEnd)) this.#logFor(suppressed).error(suppressedText(suppressed));
+    for (const suppressed of this.#leftThrottle.flush(now, isEnd)) this.#logFor(suppressed).info(suppressedText(suppressed));
+  }
+
+  #logFor({ failure }: SuppressedFailures): ServerLog {
+    return failure === null ? this.#log : this.#log.withFields({ module: failure.module, generation: failure.generation });
   }
 }
 

@@ -9,6 +9,7 @@ import { HandlerError, HostLostError, PoolBusyError, UnavailableError, type Call
 import type { RequestContext } from "../module/contract";
 import { asHost } from "../module/host-context";
 import type { BoundRoute } from "../module/route";
+import { hasClientLeft, mayStillRead } from "../protocol/client-left";
 import { GraphResponse } from "../protocol/http1/response";
 import type { Dispatch } from "../protocol/wire";
 import { plainResponse } from "./plain-response";
@@ -57,10 +58,11 @@ async function callFetch(
   const answered = Promise.withResolvers<Response>();
   const sink: CallSink = {
     resolve: (reply) => void readReply(reply).then(answered.resolve, answered.reject),
-    reject: (error) => refuse(route, dispatch, context, error, answered),
+    reject: (error) => refuse(route, dispatch, request, context, error, answered),
   };
   const call = hosts.call(route.run, route.generation.id, route.index, text, client, timeoutMs, sink, body);
   const giveUp = (): void => {
+    if (mayStillRead(signal.reason)) return call.clientEnded();
     call.cancel();
     answered.reject(signal.reason);
   };
@@ -78,6 +80,7 @@ function isSmall({ headers }: Request): boolean {
 function refuse(
   route: BoundRoute,
   dispatch: Dispatch,
+  request: Request,
   { client }: RequestContext,
   error: Error,
   answered: PromiseWithResolvers<Response>,
@@ -85,7 +88,7 @@ function refuse(
   if (error instanceof HandlerError || error instanceof HostLostError) return answered.reject(error);
   if (error instanceof UnavailableError) return answered.resolve(shutOut(route, error));
   if (error instanceof PoolBusyError) return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
-  dispatch.handlerFailed(route, client, error);
+  dispatch.handlerFailed(route, client, error, hasClientLeft(request));
   answered.resolve(plainResponse(503, "The module did not answer in time.", true));
 }
 

@@ -30,7 +30,7 @@ export function planRoutes(
   endpoints: Endpoints,
 ): RoutePlan {
   const links = use.map((name): Link => ({ name, route: modules.find((module) => module.name === name)?.middleware ?? null }));
-  const failed: Dispatch["handlerFailed"] = (route, client, error) => dispatch.handlerFailed(route, client, error);
+  const failed: Dispatch["handlerFailed"] = (route, client, error, hasLeft) => dispatch.handlerFailed(route, client, error, hasLeft);
   const entries: TableEntry<BoundRoute>[] = commands.map((value) => ({
     key: value.key,
     kind: "word",

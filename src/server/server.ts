@@ -219,7 +219,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       endpoints: new Map(),
       counters: newCounters(),
       access: this.#accessLog(),
-      handlerFailed: (route, client, error) => this.#failures.tell(route, client.connection, error),
+      handlerFailed: (route, client, error, hasLeft = false) => this.#failures.tell(route, client.connection, error, hasLeft),
     };
     this.#endpoints = new Endpoints({
       policies: options.http,

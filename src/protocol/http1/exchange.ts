@@ -2,9 +2,11 @@
  * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
  * that time. The plain case never makes one; see http1.ts.
  */
+import { asHost } from "../../module/host-context";
 import { discard } from "../../module/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { byteLength, tellHttp } from "../access";
+import { clientEnded, clientGone } from "../client-left";
 import { countStatus } from "../count-status";
 import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
@@ -105,6 +107,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.enter(head, route, request, startedAt);
     this.armCallDeadline(route.timeoutMs ?? this.wire.dispatch.timeouts.handlerMs);
     void this.settle(result);
+    if (this.wire.hasEnded) this.clientEnded();
     return this;
   }
 
@@ -114,7 +117,11 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.stream = new ReplyStream(this.wire, head, response);
     this.time();
     this.isEndless = this.stream.isEndless;
+    // Only the kernel can tell that nobody reads a stream that says nothing for hours.
+    if (this.isEndless) this.wire.probePeer();
     void this.pump(this.stream);
+    // What is at hand has gone out by then.
+    if (this.wire.hasEnded) asHost(() => setImmediate(() => this.clientEnded()));
     return this;
   }
 
@@ -129,8 +136,9 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   ended(): void {
-    if (this.isOver || this.isReceived) return;
-    this.refuse(INCOMPLETE);
+    if (this.isOver) return;
+    if (this.isReceived) this.clientEnded();
+    else this.refuse(INCOMPLETE);
   }
 
   drained(): void {
@@ -139,7 +147,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
 
   closed(): void {
     if (this.isOver) return;
-    this.abandon(new DOMException("The client closed the connection.", "AbortError"));
+    this.abandon(clientGone());
     this.tell();
   }
 
@@ -172,7 +180,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const hasBegun = this.stream !== null && this.stream.hasBegun;
     const isReplied = this.isReplied;
     this.abandon(new DOMException(`The module's version was ended: ${reason}.`, "AbortError"));
-    this.fail();
+    if (!wire.hasEnded) this.route?.generation.figures.fail();
     if (hasBegun) {
       this.tell();
       return wire.abort();
@@ -321,12 +329,15 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const { wire, head, route, request } = this;
     if (head === null || route === null || request === null) return;
     try {
-      if (route.kind === "websocket" && !(value instanceof Response)) return this.upgrade(head, route, value);
+      if (route.kind === "websocket" && !(value instanceof Response)) {
+        if (wire.hasEnded) return this.leaveUnanswered();
+        return this.upgrade(head, route, value);
+      }
       if (!(value instanceof Response)) throw noResponse(route, value);
       const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
       const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
       if (reply === null) return void this.sendStream(head, route, request, value, this.startedAt);
-      countStatus(wire.dispatch, route, value.status);
+      countStatus(wire.dispatch, route, value.status, wire.hasEnded);
       wire.write(reply);
       this.status = value.status;
       if (wire.dispatch.access !== null) this.writtenBytes = byteLength(reply);
@@ -341,6 +352,22 @@ export class Exchange implements Protocol, InFlight, BodySource {
     if (!(socket instanceof Refusal)) return this.handOver(socket);
     this.writePlain(socket.status, socket.text, REFUSAL_LINES[socket.status]);
     this.replied(false);
+  }
+
+  /**
+   * The client's FIN behind its request. It has gone, or it has only half-closed and reads on: that cannot be told. So the handler is
+   * told that it left, and what has an end is still sent; what may go on for ever is not.
+   */
+  private clientEnded(): void {
+    const { request, stream } = this;
+    if (this.isOver) return;
+    const reason = clientEnded();
+    if (stream !== null && !stream.hasKnownLength) {
+      this.abandon(reason);
+      this.tell();
+      return this.wire.finish();
+    }
+    if (request !== null) this.inGraph(() => LightRequest.abort(request, reason));
   }
 
   /** The connection is another protocol's from here on, with what came behind the request. */
@@ -361,23 +388,21 @@ export class Exchange implements Protocol, InFlight, BodySource {
       if (this.isOver) return;
       if (!stream.hasBegun) return this.failed(error);
       // Half a reply is on its way. Only a reset tells the client that it is not whole.
-      if (this.route !== null) this.wire.dispatch.handlerFailed(this.route, this.wire.client, error);
-      this.wire.dispatch.counters.errors++;
-      this.fail();
+      if (!this.wire.hasEnded) this.wire.dispatch.counters.errors++;
+      this.fail(error);
       this.abandon(error);
       this.tell();
       this.wire.abort();
       return;
     }
-    if (stream.status >= 500) this.fail();
+    if (stream.status >= 500 && !this.wire.hasEnded) this.route?.generation.figures.fail();
     if (!this.isOver) this.replied(stream.keepAlive);
   }
 
   private failed(error: unknown): void {
-    const { wire, route, head } = this;
+    const { wire, head } = this;
     this.time();
-    this.fail();
-    if (route !== null) wire.dispatch.handlerFailed(route, wire.client, error);
+    this.fail(error);
     const keepAlive = head !== null && head.keepAlive && !wire.dispatch.isDraining;
     this.stream = null;
     this.writePlain(500, "Internal Server Error", "", keepAlive);
@@ -385,8 +410,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   private writePlain(status: number, text: string, extra = "", keepAlive = false): void {
-    const { dispatch } = this.wire;
-    if (status >= 500) dispatch.counters.errors++;
+    const { dispatch, hasEnded } = this.wire;
+    if (status >= 500 && !hasEnded) dispatch.counters.errors++;
     const reply = plainReply(dispatch.httpDate, status, text, keepAlive, extra, this.head?.method === "HEAD");
     this.wire.write(reply);
     this.status = status;
@@ -441,12 +466,18 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const { wire, route } = this;
     const ms = route?.timeoutMs ?? wire.dispatch.timeouts.handlerMs;
     const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
-    if (route !== null) wire.dispatch.handlerFailed(route, wire.client, error);
-    this.fail();
+    this.fail(error);
     this.abandon(error);
     this.writePlain(503, "The module did not answer in time.");
     this.tell();
     wire.finish();
+  }
+
+  /** There is nothing to say to a client that has ended. */
+  private leaveUnanswered(): void {
+    this.abandon(clientGone());
+    this.tell();
+    this.wire.finish();
   }
 
   /** Nobody waits for the reply any more. */
@@ -483,8 +514,12 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.route?.generation.figures.record(performance.now() - this.startedAt);
   }
 
-  private fail(): void {
-    this.route?.generation.figures.fail();
+  /** A call whose client left before is no failure. */
+  private fail(error: unknown): void {
+    const { wire, route } = this;
+    if (route === null) return;
+    if (!wire.hasEnded) route.generation.figures.fail();
+    wire.dispatch.handlerFailed(route, wire.client, error, wire.hasEnded);
   }
 
   /** The reply has ended, whole or not. What was answered without being waited for is told where it was written. */

@@ -51,6 +51,11 @@ export class LightRequest {
     request.#abortion?.abort(reason);
   }
 
+  /** What its signal was, or would be, aborted with; undefined: nothing has ended it. */
+  static abortReasonOf(request: LightRequest): unknown {
+    return request.#abortReason;
+  }
+
   /** Whether anyone asked for the signal: aborting runs listeners of the module then, and must happen inside its graph. */
   static hasSignal(request: LightRequest): boolean {
     return request.#abortion !== null;

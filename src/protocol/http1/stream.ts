@@ -45,6 +45,11 @@ export class ReplyStream {
     this.keepAlive = this.framing !== "until-close" && keepsAlive(head, response) && !wire.dispatch.isDraining;
   }
 
+  /** Whether the client was, or will be, told how long the body is: then it has an end. */
+  get hasKnownLength(): boolean {
+    return typeof this.framing === "number";
+  }
+
   get status(): number {
     return this.response.status;
   }
@@ -147,7 +152,7 @@ export class ReplyStream {
   }
 
   private write(message: string | Uint8Array): void {
-    if (this.response.status >= 500) this.wire.dispatch.counters.errors++;
+    if (this.response.status >= 500 && !this.wire.hasEnded) this.wire.dispatch.counters.errors++;
     this.hasBegun = true;
     this.headBytes += message.length;
     this.wire.write(message);

@@ -12,7 +12,7 @@ import { endpointAt } from "../endpoints";
 import { describeFault } from "../paths";
 import { Call, type CallOwner } from "./call";
 import { knownRoute, rememberRoute } from "./known-urls";
-import { adoptRequest, askedOf, restateUrl } from "./request";
+import { adoptRequest, askedOf, hasBeenReset, restateUrl } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
 type FetchHandler = (request: Request, context: object) => unknown;
@@ -84,13 +84,17 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
         return new Call(owner, route, request, startedAt || performance.now()).awaitHandler(promise);
       value = Bun.peek(promise);
     }
-    const response = checkedResponse(wire.dispatch, route, value);
+    const response = checkedResponse(wire.dispatch, route, request, value);
     if (isStreamed(response)) return new Call(owner, route, request, startedAt || performance.now()).stream(response);
     figures.ended(startedAt);
     return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
   } catch (error) {
     figures.ended(startedAt);
     if (isBodyTooLarge(error)) return plain(owner, request, 413, "The body is larger than this server accepts.", {}, route, startedAt);
+    if (hasBeenReset(request)) {
+      wire.dispatch.handlerFailed(route, wire.client, error, true);
+      return new Response(null, { status: 204 });
+    }
     figures.fail();
     wire.dispatch.handlerFailed(route, wire.client, error);
     return plain(owner, request, 500, "Internal Server Error", {}, route, startedAt);

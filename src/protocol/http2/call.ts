@@ -5,9 +5,10 @@
 import { discard, toBytes } from "../../module/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { tellHttp } from "../access";
+import { clientGone } from "../client-left";
 import { decodedResponses } from "../http1/response";
 import type { Wire } from "../wire";
-import { abortRequest, askedOf } from "./request";
+import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
 /** What a call needs of its connection. */
@@ -95,6 +96,7 @@ export class Call implements InFlight {
 
   /** The handler's time is up. */
   expired(): void {
+    if (this.hasClientLeft) return this.leaveUnanswered();
     const { route, owner } = this;
     route.generation.figures.fail();
     const ms = route.timeoutMs ?? owner.wire.dispatch.timeouts.handlerMs;
@@ -112,6 +114,7 @@ export class Call implements InFlight {
 
   /** The generation is going. */
   cut(reason: string): void {
+    if (this.hasClientLeft) return this.leaveUnanswered();
     this.route.generation.figures.fail();
     const text = "The module was replaced while it worked on this request. Try again.";
     const error = new DOMException(`The module's version was ended: ${reason}.`, "AbortError");
@@ -120,9 +123,19 @@ export class Call implements InFlight {
 
   /** The connection is gone. */
   dropped(): void {
+    noteReset(this.request);
+    this.leaveUnanswered();
+  }
+
+  /** The client has reset the stream, or its connection is gone: no failure of the module, whatever becomes of the handler. */
+  private get hasClientLeft(): boolean {
+    return hasBeenReset(this.request);
+  }
+
+  private leaveUnanswered(): void {
     // Before the reply that nobody gets.
     this.tell();
-    this.abandon(new DOMException("The client closed the connection.", "AbortError"), new Response(null, { status: 204 }));
+    this.abandon(clientGone(), new Response(null, { status: 204 }));
   }
 
   private settle(value: unknown): void {
@@ -130,7 +143,7 @@ export class Call implements InFlight {
     this.deadlineAt = 0;
     this.time();
     try {
-      const response = checkedResponse(this.owner.wire.dispatch, this.route, value);
+      const response = checkedResponse(this.owner.wire.dispatch, this.route, this.request, value);
       if (isStreamed(response)) return this.reply(this.stream(response));
       this.leave();
       this.reply(response);
@@ -142,6 +155,10 @@ export class Call implements InFlight {
   private fail(error: unknown): void {
     if (this.isOver) return;
     const { dispatch, client } = this.owner.wire;
+    if (this.hasClientLeft) {
+      dispatch.handlerFailed(this.route, client, error, true);
+      return this.leaveUnanswered();
+    }
     this.time();
     this.leave();
     if (isBodyTooLarge(error)) return this.reply(plainResponse(dispatch, 413, "The body is larger than this server accepts."));
@@ -181,9 +198,12 @@ export class Call implements InFlight {
     } catch (error) {
       if (this.isOver) return;
       const { dispatch, client } = this.owner.wire;
-      dispatch.counters.errors++;
-      this.route.generation.figures.fail();
-      dispatch.handlerFailed(this.route, client, error);
+      const hasLeft = this.hasClientLeft;
+      if (!hasLeft) {
+        dispatch.counters.errors++;
+        this.route.generation.figures.fail();
+      }
+      dispatch.handlerFailed(this.route, client, error, hasLeft);
       this.end(error);
       // Resets the stream: the client must not take what it has for the whole.
       controller.error(error);

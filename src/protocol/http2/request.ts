@@ -9,6 +9,9 @@ const nativeClone = Request.prototype.clone;
 /** Of the requests whose signal was asked for, or aborted. */
 const abortions = new WeakMap<object, AbortController>();
 
+/** Those of connections that are gone: the engine may hear of it later. */
+const resets = new WeakSet<object>();
+
 function getterOf<T>(name: "signal" | "url"): (this: unknown) => T {
   const getter = Object.getOwnPropertyDescriptor(Request.prototype, name)?.get;
   if (getter === undefined) throw new Error(`Request.prototype.${name} is no getter in this version of Bun.`);
@@ -58,11 +61,21 @@ export function askedOf(request: Request): { method: string; target: string } {
   return { method: request.method, target: at < 0 ? url : url.slice(at) };
 }
 
+/** The connection of a request is gone. */
+export function noteReset(request: Request): void {
+  resets.add(request);
+}
+
 /** Aborts `request.signal`, now or when it is first asked for. */
 export function abortRequest(request: Request, reason: unknown): void {
   let abortion = abortions.get(request);
   if (abortion === undefined) abortions.set(request, (abortion = new AbortController()));
   abortion.abort(reason);
+}
+
+/** Whether the client has reset the request's stream, or closed its connection. False once the server itself has ended the request. */
+export function hasBeenReset(request: Request): boolean {
+  return resets.has(request) || nativeSignal.call(request).aborted;
 }
 
 function followNative(request: object): AbortController {

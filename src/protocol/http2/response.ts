@@ -6,19 +6,20 @@ import { noResponse } from "../http1/answer";
 import { GraphResponse } from "../http1/response";
 import { countStatus } from "../count-status";
 import type { Dispatch } from "../wire";
+import { hasBeenReset } from "./request";
 
 /**
  * What a handler returned, if the engine can send it.
  *
  * @throws TypeError for what is no Response, or was read already; RangeError for a status that is no final one
  */
-export function checkedResponse(dispatch: Dispatch, route: BoundRoute, value: unknown): Response {
+export function checkedResponse(dispatch: Dispatch, route: BoundRoute, request: Request, value: unknown): Response {
   if (!(value instanceof Response)) throw noResponse(route, value);
   const { status } = value;
   if (status < 200) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
   if (value.bodyUsed)
     throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
-  countStatus(dispatch, route, status);
+  countStatus(dispatch, route, status, status >= 500 && hasBeenReset(request));
   return value;
 }
 
