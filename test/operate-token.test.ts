@@ -4,10 +4,12 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../src/config/user-error";
+import { Guesses } from "../src/server/guesses";
 import { CommandToken, findToken, readToken, splitToken } from "../src/server/token";
 import { ask } from "./support/client";
 import { Hub, makeProject, moduleSource } from "./support/hub";
 import { startProgram } from "./support/program";
+import { until } from "./support/until";
 
 const TOKEN = "S3cret-0123456789abcdef";
 const OTHER = "another-0123456789abcdef";
@@ -104,6 +106,22 @@ test("the right token is told from every other, whatever its length", () => {
   expect(token.isRight(TOKEN)).toBe(true);
 });
 
+test("wrong tokens of one network are no reason not to look at another's, and the log has them in a line or two", async () => {
+  const lines: string[] = [];
+  const guesses = new Guesses("a test: a command", { warn: (line: string) => void lines.push(line) } as never);
+  const waiting = Array.from({ length: 32 }, (_, at) => guesses.wrong(`2001:db8::${at}`));
+  expect(guesses.mayLook("2001:db8::ffff")).toBe(false);
+  expect(guesses.mayLook("2001:db8:0:1::1")).toBe(true);
+  expect(guesses.mayLook("192.0.2.1")).toBe(true);
+  await Promise.all(waiting);
+  expect(guesses.mayLook("2001:db8::ffff")).toBe(true);
+  guesses.close();
+  expect(lines).toEqual([
+    "a test: a command with a wrong token, the last from 2001:db8::0",
+    "a test: a command with a wrong token, 32 times, the last from 2001:db8::ffff",
+  ]);
+});
+
 const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
 const outer = addresses.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "";
 /** By loopback everybody is of this machine: where there is no other address, nobody can come from elsewhere. */
@@ -150,6 +168,28 @@ describe("a server with the policy token", () => {
     expect(await hub.ask(`RELOAD greet token:${TOKEN}\n`)).toStartWith("OK ");
     expect(await hub.ask(`RELOAD token:${OTHER}\n`)).toBe("ERR the token is wrong\n");
     expect(await hub.ask(`CLOSE token:${OTHER}\n`)).toBe("");
+  });
+
+  test("answers a wrong one late and ends the connection, whatever was sent behind it, and looks at no further one on it", async () => {
+    const client = await hub.connect();
+    const startedAt = performance.now();
+    const guesses = Array.from({ length: 50 }, (_, at) => `HELP token:guess-${String(at).padStart(16, "0")}\n`);
+    await client.send(`${guesses.join("")}HELP token:${TOKEN}\n`);
+    expect(await client.waitForEnd()).toBe("ERR the token is wrong\n");
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(400);
+    await hub.program.waitFor(/control\.commands: a command with a wrong token.*, the last from/);
+    expect(hub.program.output()).not.toContain("guess-");
+    // The right one is not kept waiting on another connection.
+    await until("the guesses to be over", async () => (await hub.ask(`HELP token:${TOKEN}\n`)).includes('"RELOAD"'));
+  });
+
+  test("looks at none of an address that has many wrong ones waiting, and then again", async () => {
+    const wrong = await Promise.all(Array.from({ length: 40 }, () => hub.ask(`HELP token:${OTHER}\n`)));
+    const refused = "ERR there were many wrong tokens: try again in a moment\n";
+    expect(wrong.filter((text) => text === "ERR the token is wrong\n").length).toBeGreaterThanOrEqual(32);
+    expect(new Set(wrong)).toEqual(new Set(["ERR the token is wrong\n", ...(wrong.includes(refused) ? [refused] : [])]));
+    expect(await hub.ask(`HELP token:${TOKEN}\n`)).toContain('"RELOAD"');
+    expect(await hub.ask("GREET")).toBe("hello\n");
   });
 
   test("takes none over UDP, token or not", async () => {

@@ -94,7 +94,7 @@ describe("the control port", () => {
       expect(await run(hub, "stop", ...remote)).toMatchObject({ exitCode: 0 });
       const lines = readFileSync(join(hub.dir, ".hrmr/audit.log"), "utf8").trim().split("\n");
       const told = lines.map((line) => JSON.parse(line) as { by: string; action: string });
-      expect(told.map(({ action }) => action)).toEqual(["push", "push", "reload", "remove", "stop"]);
+      expect(told.map(({ action }) => action)).toEqual(["push", "push", "remove", "stop"]);
       expect(new Set(told.map(({ by }) => by))).toEqual(new Set(["127.0.0.1"]));
       expect(lines.join("") + hub.program.output()).not.toContain(TOKEN);
     }));

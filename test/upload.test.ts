@@ -553,7 +553,12 @@ describe("the audit log", () => {
       await ask(hub, "POST", "/v1/modules/greet", { body: BROKEN });
       await ask(hub, "POST", "/v1/modules/lib", { body: "x" });
       await ask(hub, "GET", "/v1/status");
+      // Neither finds anything new, and both are left out.
       await run(hub, "reload");
+      await hub.ask("RELOAD\n");
+      hub.write("modules/greet.ts", greet("v3"));
+      await run(hub, "reload");
+      hub.write("modules/greet.ts", greet("v4"));
       await hub.ask("RELOAD\n");
       await ask(hub, "DELETE", "/v1/modules/greet");
       await run(hub, "stop");
@@ -568,7 +573,7 @@ describe("the audit log", () => {
         ["stop", null, true],
       ]);
       const who = process.platform === "linux" ? `uid ${process.getuid?.()} by the control socket` : "control socket";
-      expect(lines.map(({ by }) => by)).toEqual([who, who, who, who, "RELOAD of a client", who, who]);
+      expect(lines.map(({ by }) => by)).toEqual([who, who, who, who, expect.stringMatching(/^RELOAD of 127\.0\.0\.1 \(#\d+\)$/), who, who]);
       expect(lines[0]).toMatchObject({
         hash: pushed.body.hash,
         upload: pushed.body.sha256,

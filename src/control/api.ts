@@ -114,16 +114,23 @@ export async function answerControl(request: Request, by: string, api: ControlAp
 }
 
 /** What an operation answered: a report, or only that it was begun. */
-interface Answered {
+export interface Answered {
   readonly ok: boolean;
   readonly text?: string;
   readonly modules?: readonly { readonly error: string | null }[];
+  readonly hasChanged?: boolean;
   readonly hash?: string | null;
   readonly sha256?: string | null;
 }
 
+/** Whether a reload failed, or made anything different. */
+export function isWorthNoting({ ok, modules = [], hasChanged = modules.length > 0 }: Answered): boolean {
+  return !ok || hasChanged;
+}
+
 function note(audit: Audit, what: Pick<AuditEntry, "by" | "action" | "modules">, answered: Answered): void {
   const { ok, text = "begun", modules = [], hash = null, sha256 = null } = answered;
+  if (what.action === "reload" && !isWorthNoting(answered)) return;
   audit.note({ ...what, ok, verdict: verdictLine({ text, modules }), hash, upload: sha256 });
 }
 

@@ -22,6 +22,8 @@ export interface ReloadReport {
   readonly elapsedMs: number;
   /** Connections cut for it. */
   readonly dropped: number;
+  /** Whether anything is different now: modules, certificates, the configuration. Default: as `modules` tells. */
+  readonly hasChanged?: boolean;
 }
 
 /** What restart and upgrade answer. */

@@ -237,6 +237,8 @@ export interface Client {
   readonly connection: number;
   /** What the TLS handshake found out; null (or not there) for a client that speaks plain text. */
   readonly tls?: ClientTls | null;
+  /** Of a unix socket: whose it is, as the kernel knows it (Linux). Not there for others. */
+  readonly uid?: number;
 }
 
 export interface ClientTls {

@@ -7,13 +7,14 @@ import type { Client, Message } from "../module/contract";
 import type { BoundRoute, RouteOwner } from "../module/route";
 import { CallFigures } from "../observe/figures";
 import { escapeBytes, noModuleError } from "../router/escape";
-import { CLOSE_CONNECTION } from "./replies";
+import type { Guesses } from "./guesses";
+import { CLOSE_CONNECTION, LastReply } from "./replies";
 import { type CommandToken, splitToken } from "./token";
 
 /** What the commands act on. */
 export interface CommandActions {
-  /** @param name one module; null: all. @returns the verdict's text */
-  reloadModules(name: string | null): Promise<string>;
+  /** @param name one module; null: all. @param client who asks. @returns the verdict's text */
+  reloadModules(name: string | null, client: Client): Promise<string>;
   /** Begins the shutdown and returns at once. */
   requestShutdown(client: Client): void;
   help(): string;
@@ -38,16 +39,17 @@ export const BUILT_IN: RouteOwner = {
 /**
  * @param control  asked at each call: a reload may change it in place
  * @param token    of the policy "token"; as long as it is not set, that is "loopback"
+ * @param guesses  told of wrong tokens
  * @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their words
  */
-export function commandRoutes(control: ControlOptions, actions: CommandActions, token: CommandToken): BoundRoute[] {
-  const gate: Gate = { control, token };
+export function commandRoutes(control: ControlOptions, actions: CommandActions, token: CommandToken, guesses: Guesses): BoundRoute[] {
+  const gate: Gate = { control, token, guesses, guessers: new WeakSet() };
   const commands: [string, string, boolean, Command][] = [
     [
       "RELOAD",
       "Load what changed in the modules folder; RELOAD NAME: only that module",
       true,
-      (name) => actions.reloadModules(name === "" ? null : name),
+      (name, client) => actions.reloadModules(name === "" ? null : name, client),
     ],
     ["CLOSE", "Close this connection", false, () => CLOSE_CONNECTION],
     ["SHUTDOWN", "Finish what is under way and stop the server", false, (_, client) => shutdown(actions, client)],
@@ -76,6 +78,9 @@ export function commandRoutes(control: ControlOptions, actions: CommandActions, 
 interface Gate {
   readonly control: ControlOptions;
   readonly token: CommandToken;
+  readonly guesses: Guesses;
+  /** Whose connection is about to end for a wrong token: no further one on it is compared. */
+  readonly guessers: WeakSet<Client>;
 }
 
 function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Command, message: Message): unknown {
@@ -91,17 +96,31 @@ function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Comman
 }
 
 /** @returns null: the client may */
-function refusalFor(key: string, { control: { commands: policy }, token }: Gate, given: string | null, client: Client): string | null {
+function refusalFor(key: string, gate: Gate, given: string | null, client: Client): string | Promise<LastReply> | null {
+  const { control, token } = gate;
+  const { commands: policy } = control;
   const needsToken = policy === "token" && token.isSet;
   // A datagram's sender can be forged, and a small question gets a large answer.
   if (client.transport === "udp") return `ERR ${key} is not taken over UDP\n`;
   if (policy === "anyone" || key === "CLOSE") return null;
   // Also to clients of this machine: who tries a token must not think that it works when it does not.
-  if (needsToken && given !== null) return token.isRight(given) ? null : "ERR the token is wrong\n";
+  if (needsToken && given !== null) return judgeToken(gate, given, client);
   if (client.isLocal) return null;
   return needsToken
     ? `ERR ${key} is for clients on this machine, and for those that end it with token: and the server's token\n`
     : `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
+}
+
+/** A wrong one is answered late, and ends the connection: guessing is slow, and the log tells of it. */
+function judgeToken({ token, guesses, guessers }: Gate, given: string, client: Client): Promise<LastReply> | null {
+  const wrong = new LastReply("ERR the token is wrong\n");
+  // In line behind the reply that ends the connection: nobody gets it.
+  if (guessers.has(client)) return Promise.resolve(wrong);
+  const mayLook = guesses.mayLook(client.address);
+  if (mayLook && token.isRight(given)) return null;
+  guessers.add(client);
+  if (!mayLook) return Promise.resolve(new LastReply("ERR there were many wrong tokens: try again in a moment\n"));
+  return guesses.wrong(client.address).then(() => wrong);
 }
 
 function shutdown(actions: CommandActions, client: Client): string {

@@ -36,7 +36,7 @@ export function reportOf({ verdict, certificates, token }: ReloadOutcome): Reloa
 /** The report, with what there is to tell about one thing more. */
 function told(report: ReloadReport, outcome: CertificateOutcome | null, what: string, wasNot: string, stays: string): ReloadReport {
   if (outcome === null || outcome === "unchanged") return report;
-  if (outcome === "reloaded") return { ...report, text: `${report.text}  ${what} reloaded\n` };
+  if (outcome === "reloaded") return { ...report, text: `${report.text}  ${what} reloaded\n`, hasChanged: true };
   const lines = [`ERR ${what} ${wasNot}: ${outcome.error}`, `    ${stays} ${outcome.hint}`.trimEnd()];
   return { ...report, ok: false, text: `${lines.join("\n")}\n${report.text.replace(/^(?=.)/gm, "  ")}` };
 }

@@ -13,6 +13,11 @@ import type { Dispatch } from "../protocol/wire";
 import { escapeBytes } from "../router/escape";
 import type { Deadline, DeadlineWheel } from "./deadlines";
 
+/** A command's reply that closes the connection once it is sent. */
+export class LastReply {
+  constructor(readonly text: string) {}
+}
+
 /** A command's reply that closes the connection once everything before it is sent. */
 export const CLOSE_CONNECTION: unique symbol = Symbol("close the connection");
 
@@ -40,6 +45,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   readonly #route: BoundRoute | null;
   readonly #message: RawMessage | null;
   #state = WAITING;
+  #isLast = false;
   #reply: Exclude<Reply, void | undefined> | typeof CLOSE_CONNECTION = null;
   #pump: StreamPump | null = null;
   #isCounted = false;
@@ -79,6 +85,10 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     if (this.#state !== WAITING) return this.#leave();
     this.#owner.wheel.disarm(this);
     if (value === CLOSE_CONNECTION) return this.#ready(CLOSE_CONNECTION);
+    if (value instanceof LastReply) {
+      this.#isLast = true;
+      return this.#ready(value.text);
+    }
     try {
       this.#ready(checkReply(value));
     } catch (error) {
@@ -132,6 +142,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     this.#state = SENT;
     if (reply === CLOSE_CONNECTION) this.#owner.finish();
     else if (reply !== null) this.#owner.write(reply as string | Uint8Array);
+    if (this.#isLast) this.#owner.finish();
     if (this.#owner.dispatch.access !== null) {
       this.#sentBytes = reply === CLOSE_CONNECTION || reply === null ? 0 : byteLength(reply as string | Uint8Array);
       this.#tell();

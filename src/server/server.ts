@@ -37,7 +37,7 @@ import { RouteTable } from "../router/table";
 import { ROLE_VARIABLE, selfCommand } from "../supervise/self";
 import { Admission } from "./admission";
 import type { BoundSocket } from "./bind";
-import type { Transport } from "./client";
+import { type Transport, whoIs } from "./client";
 import { commandRoutes, type CommandActions } from "./commands";
 import { ServerConnection, type ConnectionHome } from "./connection";
 import { openDatagramListener } from "./datagrams";
@@ -45,6 +45,7 @@ import { DeadlineWheel } from "./deadlines";
 import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
 import { FairShare } from "./fair-share";
+import { Guesses } from "./guesses";
 import { HandlerFailures } from "./handler-failures";
 import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { applyOptions } from "./reconfigure";
@@ -190,6 +191,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #fairShare: FairShare | null;
   readonly #probe: Probe;
   readonly #token = new CommandToken();
+  readonly #guesses: Guesses;
   readonly #watchdog: Watchdog;
   #registry: Registry | null = null;
   #shutdown: Promise<void> | null = null;
@@ -204,6 +206,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#folders = folders;
     this.#log = log;
     this.#failures = new HandlerFailures(log);
+    this.#guesses = new Guesses("control.commands: a command", log);
     this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], retried: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
     this.#fairShare = setup.slot === 0 ? null : new FairShare();
@@ -315,7 +318,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       const { modules, refused } = await discoverModules(modulesDir);
       mustHaveModules(options, modules.length + refused.length);
     }
-    const commands = commandRoutes(options.control, this, this.#token);
+    const commands = commandRoutes(options.control, this, this.#token, this.#guesses);
     const { agree, remembered } = this.#setup;
     return new Registry({
       ...(await this.#reloadSettings(options)),
@@ -420,13 +423,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   // ---- CommandActions ----
 
-  async reloadModules(name: string | null): Promise<string> {
-    return (await this.#setup.uplink.reload(name === null ? null : [name])).text;
+  async reloadModules(name: string | null, client: Client): Promise<string> {
+    return (await this.#setup.uplink.reload(name === null ? null : [name], `RELOAD of ${whoIs(client)}`)).text;
   }
 
   /** After the reply is written: the client that asked is told before its connection is closed. */
   requestShutdown(client: Client): void {
-    setImmediate(() => this.#setup.uplink.stop(`SHUTDOWN by #${client.connection}`));
+    setImmediate(() => this.#setup.uplink.stop(`SHUTDOWN of ${whoIs(client)}`));
   }
 
   help(): string {
@@ -521,6 +524,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#watchdog.close();
     this.wheel.close();
     this.#failures.flush(true);
+    this.#guesses.close();
   }
 
   async #waitForConnections(reason: string): Promise<void> {

@@ -96,7 +96,7 @@ class Child {
   }
 
   readonly #uplink: Uplink = {
-    reload: (names) => this.#master.ask("reload", names),
+    reload: (names, by) => this.#master.ask("reload", names, by),
     crashed: (...crash) => this.#master.ask("crashed", ...crash),
     stop: (reason) => send({ type: "stop", reason }),
     snapshots: () => this.#master.ask("snapshots"),

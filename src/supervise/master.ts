@@ -8,7 +8,7 @@ import { version } from "../../package.json";
 import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
 import { UserError } from "../config/user-error";
-import type { ControlApi } from "../control/api";
+import { type ControlApi, isWorthNoting } from "../control/api";
 import { AuditLog, verdictLine } from "../control/audit";
 import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../control/operations";
 import { controlPath } from "../control/paths";
@@ -224,7 +224,7 @@ class Master implements Operations {
 
   /** What the server, or each of its processes, turns to. */
   readonly #uplink: Uplink = {
-    reload: (names) => this.#audited("RELOAD of a client", names, this.reload(names)),
+    reload: (names, by) => this.#audited(by, names, this.reload(names)),
     stop: (reason) => {
       this.#auditStop(reason);
       this.stop(reason, false);
@@ -357,7 +357,7 @@ class Master implements Operations {
       const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
       const report = await running.group.reload(names === null ? null : [...names], isNew ? next.options : null, order);
       if (next !== null) this.#reconfigured(running, next);
-      return report;
+      return isNew ? { ...report, hasChanged: true } : report;
     } catch (error) {
       if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
       throw error;
@@ -494,6 +494,7 @@ class Master implements Operations {
     await running.group.drain(reason);
     clearInterval(extending);
     await Promise.all([this.#control?.close(), this.#controlPort?.close()]);
+    this.#audit?.close();
     if (successor === null) running.holdings.release();
     this.#notifier.close();
     this.#ended.resolve(0);
@@ -513,19 +514,22 @@ class Master implements Operations {
       });
     }
     process.on("SIGHUP", () => void this.#audited("SIGHUP", null, this.reload(null, {}, "SIGHUP")));
-    process.on("SIGUSR2", () => void this.upgrade());
+    process.on("SIGUSR2", () => void this.#upgradeBySignal());
   }
 
   // ---- the audit log: what does not come by the control API, which keeps its own ----
 
   async #audited(by: string, modules: readonly string[] | null, reload: Promise<ReloadReport>, action = "reload"): Promise<ReloadReport> {
     const report = await reload;
-    const hasChanged = !report.ok || report.modules.length > 0;
-    // Nobody asked for a look that finds nothing.
-    if (hasChanged || by !== WATCHER) {
+    if (isWorthNoting(report)) {
       this.#audit?.note({ by, action, modules, ok: report.ok, verdict: verdictLine(report), hash: null, upload: null });
     }
     return report;
+  }
+
+  async #upgradeBySignal(): Promise<void> {
+    const { ok, text } = await this.upgrade();
+    this.#audit?.note({ by: "SIGUSR2", action: "upgrade", modules: null, ok, verdict: text, hash: null, upload: null });
   }
 
   #auditStop(by: string): void {

@@ -38,7 +38,7 @@ export interface ChildCalls {
 
 /** Asked of the supervisor. */
 export interface MasterCalls {
-  reload(names: readonly string[] | null): ReloadReport;
+  reload(names: readonly string[] | null, by: string): ReloadReport;
   crashed(name: string, number: number, reason: string, isLoop: boolean): boolean;
   snapshots(): { info: ServerInfo; processes: ProcessSnapshot[] };
   /** The middle of a reload: what this process could load. The answer is what it must not swap to. */

@@ -33,7 +33,7 @@ export interface PreforkSetup {
   /** What is known of modules that have served before, by name. */
   remembered(): Record<string, ApprovedModule>;
   /** Of the master: what a process asks for on behalf of its clients. */
-  reload(names: readonly string[] | null): Promise<ReloadReport>;
+  reload(names: readonly string[] | null, by: string): Promise<ReloadReport>;
   readonly crashed: Uplink["crashed"];
   stop(reason: string): void;
   info(processes: readonly ProcessSnapshot[]): ServerInfo;
@@ -202,7 +202,7 @@ export class Prefork implements Group, ChildOwner {
   // ---- what processes ask ----
 
   readonly calls: ChildOwner["calls"] = {
-    reload: (_, names) => this.#setup.reload(names),
+    reload: (_, names, by) => this.#setup.reload(names, by),
     crashed: (_, ...crash) => this.#setup.crashed(...crash),
     snapshots: async () => {
       const processes = await this.snapshots();
