@@ -94,6 +94,23 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
   return false;
 }
 
+/**
+ * What is to be watched for a change: the author's own files, and the links on the way to what is imported.
+ *
+ * @param stateDir  what lies there is the server's own
+ * @param into  names in a folder, by its absolute path
+ */
+export function addWatched({ files, links }: InputSet, stateDir: string, into: Record<string, string[]>): void {
+  const add = (path: string): void => {
+    const names = (into[dirname(path)] ??= []);
+    if (!names.includes(basename(path))) names.push(basename(path));
+  };
+  for (const [path, signature] of files) {
+    if (signature !== "" && !path.includes("/node_modules/") && !path.startsWith(`${stateDir}/`)) add(path);
+  }
+  for (const path of links.keys()) add(path);
+}
+
 function currentSignature(path: string, memo: SignatureMemo): string {
   let signature = memo.get(path);
   if (signature === undefined) {

@@ -8,6 +8,7 @@ import type { LeakSnapshot } from "../observe/snapshot";
 import type { Generation } from "./generation";
 import { type ApprovedModule, approvedModules, loadApproved } from "./approved";
 import { Collector } from "./collector";
+import { addWatched } from "./inputs";
 import { type LeftBehind, leftBehindText } from "./leaks";
 import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
 import { runReload } from "./reload";
@@ -89,6 +90,13 @@ export class Registry implements ModuleSet {
   /** What serves now, for a process that is to serve the same. Plain data. */
   approved(): ApprovedModule[] {
     return approvedModules(this);
+  }
+
+  /** What the modules were made from, for `--watch`: names in a folder, by its absolute path. Plain data. */
+  inputs(): Record<string, string[]> {
+    const watched: Record<string, string[]> = {};
+    for (const { built } of this.entries.values()) if (built !== null) addWatched(built.inputs, this.options.stateDir, watched);
+    return watched;
   }
 
   nextId(): number {

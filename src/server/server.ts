@@ -101,6 +101,8 @@ export interface RunningServer {
   snapshot(): ProcessSnapshot;
   /** What serves now, for a process that is to serve the same. */
   approved(): ApprovedModule[];
+  /** What its modules were made from, for `--watch`: names in a folder, by its absolute path. Plain data. */
+  inputs(): Record<string, string[]>;
   /** A module told its WebSockets something in another process: those of this one get it too. */
   publish(module: string, topic: string, data: unknown): void;
   /**
@@ -455,6 +457,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   approved(): ApprovedModule[] {
     return this.registry.approved();
+  }
+
+  inputs(): Record<string, string[]> {
+    return this.registry.inputs();
   }
 
   publish(module: string, topic: string, data: unknown): void {

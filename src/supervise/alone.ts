@@ -40,6 +40,10 @@ export class Alone implements Group {
     return this.#running.approved();
   }
 
+  inputs(): Record<string, string[]> {
+    return this.#running.inputs();
+  }
+
   async snapshots(): Promise<ProcessSnapshot[]> {
     return [this.#running.snapshot()];
   }

@@ -23,6 +23,7 @@ export interface ChildOwner {
 export interface Begun {
   readonly summary: StartSummary;
   readonly approved: readonly ApprovedModule[];
+  readonly inputs: Readonly<Record<string, readonly string[]>>;
 }
 
 /** For its first word, before which it runs nobody's code but ours: reloads and restarts wait for a process that is being started. In milliseconds. */

@@ -62,7 +62,7 @@ class Child {
     reload: async (names, next, order) => {
       const outcome = await this.#running.reload(names, next, order);
       if (next !== null) this.#log?.reconfigure({ ...next.log, role: "shared" });
-      return { outcome, approved: this.#running.approved() };
+      return { outcome, approved: this.#running.approved(), inputs: this.#running.inputs() };
     },
     snapshot: () => this.#running.snapshot(),
   };
@@ -87,7 +87,7 @@ class Child {
       this.#server = server;
       this.#onStray((error) => log.error("a bug in hrmr; the server goes on. Please report it with these lines:", error));
       armDeadman(options);
-      send({ type: "ready", summary: server.summary, approved: server.approved() });
+      send({ type: "ready", summary: server.summary, approved: server.approved(), inputs: server.inputs() });
     } catch (error) {
       send(failure(error));
       // The message leaves before the process does.

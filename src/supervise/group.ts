@@ -33,6 +33,8 @@ export interface Group {
   reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport>;
   /** What serves now, in all processes alike. */
   approved(): readonly ApprovedModule[];
+  /** What the modules were made from at the last reload: names in a folder, by its absolute path. */
+  inputs(): Readonly<Record<string, readonly string[]>>;
   snapshots(): Promise<ProcessSnapshot[]>;
   /** Replaces each process in turn. null: there is only this one, which cannot replace itself. */
   readonly restart: (() => Promise<RestartReport>) | null;

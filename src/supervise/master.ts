@@ -9,6 +9,8 @@ import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
 import { UserError } from "../config/user-error";
 import { type ControlApi, isWorthNoting } from "../control/api";
+import { CONFIG_FILES } from "../config/load";
+import { workingFolder } from "../config/working-folder";
 import { AuditLog, verdictLine } from "../control/audit";
 import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../control/operations";
 import { controlPath } from "../control/paths";
@@ -18,7 +20,6 @@ import { Uploads } from "../control/uploads";
 import { SingleFlight } from "../module/single-flight";
 import { recoverExchange } from "../module/staging";
 import { Turn } from "../module/turn";
-import { watchModules, type Watcher } from "../module/watch";
 import type { ProcessLog } from "../observe/log";
 import { Departed } from "../observe/departed";
 import { metricsText } from "../observe/metrics";
@@ -38,7 +39,8 @@ import { Prefork } from "./prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
 import { Retries } from "./retries";
-import { joinWishes, type ReloadWish, retryWish, rollbackWish, WATCHED, wishFor } from "./wish";
+import { Watch, watchedConfigFiles } from "./watch";
+import { joinWishes, type ReloadWish, retryWish, rollbackWish, WATCHED, WATCHED_CONFIG, wishFor } from "./wish";
 
 export interface MasterSetup {
   /** Reads the configuration; at each reload again. */
@@ -97,7 +99,7 @@ class Master implements Operations {
   #openControl: (() => Promise<ControlServer>) | null = null;
   #controlPort: ControlPort | null = null;
   #audit: AuditLog | null = null;
-  #watcher: Watcher | null = null;
+  #watch: Watch | null = null;
   #keeper: StateKeeper | null = null;
   #isStopping = false;
   #isHandingOver = false;
@@ -120,7 +122,7 @@ class Master implements Operations {
       await running.history.begin(running.group.approved());
       running.retries.add(summary.retried);
       running.log.onRotate(() => running.group.reopenLogs());
-      this.#watch(running);
+      this.#watchIfWanted(running);
       this.#keeper = this.#keepState(running);
       this.#notifier.ready(statusLine(summary));
       // Until the old process is gone systemd shows its last word, or hears none but its.
@@ -234,17 +236,25 @@ class Master implements Operations {
     publish: () => {},
   };
 
-  #watch({ config, folders, log }: Running): void {
-    const isWanted = config.options.watch && folders.hasModulesDir;
-    if (!isWanted) this.#watcher?.close();
-    if (isWanted && this.#watcher !== null) return;
-    this.#watcher = isWanted
-      ? watchModules(
-          folders.modulesDir,
-          () => void this.#audited(WATCHER, null, this.#reloads.request(WATCHED)),
-          (error) => log.error(`Cannot watch ${folders.modulesDir}: ${error.message}. Send RELOAD after a change.`),
-        )
-      : null;
+  #watchIfWanted(running: Running): void {
+    const isWanted = running.config.options.watch && !this.#isStopping;
+    if (!isWanted) this.#watch?.close();
+    if (isWanted && this.#watch !== null) return;
+    this.#watch = isWanted ? this.#beginWatch(running) : null;
+  }
+
+  #beginWatch(running: Running): Watch {
+    const { folders, group, log } = running;
+    const reload = (wish: ReloadWish): void => void this.#audited(WATCHER, null, this.#reloads.request(wish));
+    const cwd = workingFolder();
+    return new Watch({
+      modulesDir: folders.modulesDir,
+      inputs: () => group.inputs(),
+      configFiles: () => watchedConfigFiles(running.config.file, cwd, CONFIG_FILES),
+      modulesChanged: () => reload(WATCHED),
+      configChanged: () => reload(WATCHED_CONFIG),
+      failed: (folder, error) => log.error(`Cannot watch ${folder}: ${error.message}. Send RELOAD after a change.`),
+    });
   }
 
   #keepState({ folders, holdings, config, log, group, history }: Running): StateKeeper {
@@ -338,6 +348,7 @@ class Master implements Operations {
       if (!isRetry) this.#notifier.ready(told);
     }
     await running.retries.reloaded();
+    this.#watch?.reloaded();
     // Of a try that failed the retries tell in one line.
     if (isRetry && !report.ok) return report;
     if (isWatched && report.ok && report.modules.length === 0) return report;
@@ -372,7 +383,7 @@ class Master implements Operations {
     log.reopen();
     group.reopenLogs();
     this.#controlPort?.refresh();
-    this.#watch(running);
+    this.#watchIfWanted(running);
   }
 
   // ---- Operations: modules over the wire ----
@@ -488,7 +499,7 @@ class Master implements Operations {
   async #drain(reason: string, successor: number | null): Promise<void> {
     const running = this.#running;
     if (running === null) return;
-    this.#watcher?.close();
+    this.#watch?.close();
     running.history.close();
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
     await running.group.drain(reason);

@@ -30,9 +30,15 @@ export interface ChildStart {
   readonly mayFail: readonly string[] | undefined;
 }
 
+/** What a process serves, and what that was made from (`RunningServer`). */
+export interface Served {
+  readonly approved: ApprovedModule[];
+  readonly inputs: Record<string, string[]>;
+}
+
 /** Asked of a process, by number; answered by `answer`. */
 export interface ChildCalls {
-  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): { outcome: ReloadOutcome; approved: ApprovedModule[] };
+  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): { outcome: ReloadOutcome } & Served;
   snapshot(): ProcessSnapshot;
 }
 
@@ -58,7 +64,7 @@ export type ToChild =
 
 export type ToMaster =
   | { readonly type: "begun" }
-  | { readonly type: "ready"; readonly summary: StartSummary; readonly approved: ApprovedModule[] }
+  | ({ readonly type: "ready"; readonly summary: StartSummary } & Served)
   | {
       readonly type: "failed";
       readonly message: string;

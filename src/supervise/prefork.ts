@@ -59,6 +59,7 @@ export class Prefork implements Group, ChildOwner {
   readonly #backoff = new Map<number, Backoff>();
   readonly #timers = new Set<Timer>();
   #approved: readonly ApprovedModule[] | null = null;
+  #inputs: Readonly<Record<string, readonly string[]>> = {};
   #round: Round | null = null;
   /** Starts, reloads and restarts come one after another: each must know who there is. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -78,8 +79,9 @@ export class Prefork implements Group, ChildOwner {
   async start(): Promise<StartSummary> {
     try {
       // The first one builds; the others load what it has built, so that all serve the same.
-      const { summary, approved } = await this.#begin(1);
+      const { summary, approved, inputs } = await this.#begin(1);
       this.#approved = approved;
+      this.#inputs = inputs;
       const others = Array.from({ length: this.#setup.processes - 1 }, (_, at) => this.#begin(at + 2));
       const all = [summary, ...(await Promise.all(others)).map((begun) => begun.summary)];
       const union = (key: "failed" | "retried"): string[] => [...new Set(all.flatMap((each) => each[key]))];
@@ -163,6 +165,10 @@ export class Prefork implements Group, ChildOwner {
     return this.#approved ?? [];
   }
 
+  inputs(): Readonly<Record<string, readonly string[]>> {
+    return this.#inputs;
+  }
+
   reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
     return this.#inTurn(async () => {
       const children = [...this.#serving.values()];
@@ -196,6 +202,10 @@ export class Prefork implements Group, ChildOwner {
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
     if (next !== null) Object.assign(this.#setup.options, next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
+    // One that came in place of a lost one has built nothing yet.
+    this.#inputs = [...answers.values()]
+      .map(({ inputs }) => inputs)
+      .reduce((most, each) => (sizeOf(each) > sizeOf(most) ? each : most), {});
     return reportOf(mergeOutcomes(new Map([...answers].map(([slot, { outcome }]) => [slot, outcome]))));
   }
 
@@ -286,4 +296,8 @@ export class Prefork implements Group, ChildOwner {
     this.#turn = done.catch(() => {});
     return done;
   }
+}
+
+function sizeOf(record: Readonly<Record<string, readonly string[]>>): number {
+  return Object.keys(record).length;
 }

@@ -26,6 +26,9 @@ const WISH: ReloadWish = { names: null, source: "", isWatched: false, isRetry: f
 /** What was saved in the modules folder is loaded. */
 export const WATCHED: ReloadWish = { ...WISH, isWatched: true };
 
+/** The config file was saved. */
+export const WATCHED_CONFIG: ReloadWish = { ...WISH, source: "--watch" };
+
 /** Modules that failed at the start. */
 export function retryWish(names: readonly string[]): ReloadWish {
   return { ...WISH, names: new Set(names), source: "tried again", isRetry: true };

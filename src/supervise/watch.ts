@@ -1,0 +1,178 @@
+/**
+ * `--watch`: reloads when something changed that the modules were made from, once things are quiet again.
+ */
+import { type FSWatcher, statSync, watch } from "node:fs";
+import { basename, dirname, join, sep } from "node:path";
+import { leadsTo, linksOn } from "../module/links";
+
+/** An editor truncates and writes, or writes beside and renames: one save is several events within a few milliseconds. */
+const QUIET_MS = 50;
+/** A folder that changes all the time (a log in it, say) is still reloaded now and then. */
+const MAX_WAIT_MS = 1000;
+/** How often each folder is looked at for whether it is another one by now: the kernel tells of a folder, and not of its name. */
+const LOOK_MS = 1000;
+
+export interface WatchSetup {
+  /** By the name that the user gave it. It need not be there. */
+  readonly modulesDir: string;
+  /** What the modules were made from outside of it. Asked anew after each reload: names in a folder, by its absolute path. */
+  inputs(): Readonly<Record<string, readonly string[]>>;
+  /** The config file, or the names where one would be found. Absolute. */
+  configFiles(): readonly string[];
+  modulesChanged(): void;
+  configChanged(): void;
+  /** A folder cannot be watched. Told once for each folder and reason. */
+  failed(folder: string, error: Error): void;
+}
+
+/** Names that matter in a folder; null: all that is in it, and in its folders. */
+interface Wanted {
+  readonly names: Set<string> | null;
+  readonly isConfig: Set<string>;
+}
+
+interface Watched {
+  /** Of the folder that is watched. */
+  readonly identity: string;
+  readonly watcher: FSWatcher;
+  wanted: Wanted;
+}
+
+/** The folder, never a single file: a watch on a file ends with the first save by rename. */
+export class Watch {
+  readonly #setup: WatchSetup;
+  readonly #watched = new Map<string, Watched>();
+  readonly #told = new Set<string>();
+  readonly #looks: ReturnType<typeof setInterval>;
+  #quiet: ReturnType<typeof setTimeout> | null = null;
+  #firstAtMs = 0;
+  #isConfigDue = false;
+
+  constructor(setup: WatchSetup) {
+    this.#setup = setup;
+    this.#follow();
+    this.#looks = setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  /** After a reload: what was imported anew is watched from here on. What changed in it since it was read is looked for once. */
+  reloaded(): void {
+    this.#look();
+  }
+
+  close(): void {
+    clearInterval(this.#looks);
+    if (this.#quiet !== null) clearTimeout(this.#quiet);
+    for (const { watcher } of this.#watched.values()) watcher.close();
+    this.#watched.clear();
+  }
+
+  #look(): void {
+    if (this.#follow()) this.#touched(false);
+  }
+
+  /** @returns whether a folder is watched that was not, or that is another one by now */
+  #follow(): boolean {
+    const wanted = this.#wanted();
+    for (const [folder, { watcher }] of this.#watched) {
+      if (wanted.has(folder)) continue;
+      watcher.close();
+      this.#watched.delete(folder);
+    }
+    let isNew = false;
+    for (const [folder, each] of wanted) isNew = this.#watch(folder, each) || isNew;
+    return isNew;
+  }
+
+  #wanted(): Map<string, Wanted> {
+    const { modulesDir, inputs, configFiles } = this.#setup;
+    const wanted = new Map<string, Wanted>();
+    const add = (folder: string, name: string, isConfig = false): void => {
+      const each = wanted.get(folder) ?? { names: new Set(), isConfig: new Set() };
+      wanted.set(folder, each);
+      each.names?.add(name);
+      if (isConfig) each.isConfig.add(name);
+    };
+    const real = leadsTo(modulesDir) || modulesDir;
+    wanted.set(real, { names: null, isConfig: new Set() });
+    add(dirname(modulesDir), basename(modulesDir));
+    for (const { path } of linksOn(modulesDir)) add(dirname(path), basename(path));
+    for (const [folder, names] of Object.entries(inputs())) {
+      if (folder !== real && !folder.startsWith(real + sep)) for (const name of names) add(folder, name);
+    }
+    for (const file of configFiles()) add(dirname(file), basename(file), true);
+    return wanted;
+  }
+
+  #watch(folder: string, wanted: Wanted): boolean {
+    const identity = identityOf(folder);
+    const before = this.#watched.get(folder);
+    if (before !== undefined) {
+      before.wanted = wanted;
+      if (before.identity === identity) return false;
+      before.watcher.close();
+      this.#watched.delete(folder);
+    }
+    // Gone, or not there yet: the folder above tells when it comes.
+    if (identity === "") return before !== undefined;
+    try {
+      const watcher = watch(folder, { recursive: wanted.names === null }, (_, name) => this.#heard(folder, name));
+      watcher.on("error", (error) => this.#failed(folder, error));
+      this.#watched.set(folder, { identity, watcher, wanted });
+      return true;
+    } catch (error) {
+      this.#failed(folder, error as Error);
+      return false;
+    }
+  }
+
+  #failed(folder: string, error: Error): void {
+    const key = `${folder}: ${error.message}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    this.#setup.failed(folder, error);
+  }
+
+  #heard(folder: string, name: string | null): void {
+    const wanted = this.#watched.get(folder)?.wanted;
+    if (wanted === undefined) return;
+    if (name === null) return this.#touched(false);
+    if (wanted.names === null ? isIgnored(name) : !wanted.names.has(name)) return;
+    this.#touched(wanted.isConfig.has(name));
+  }
+
+  #touched(isConfig: boolean): void {
+    // A reload of the configuration looks at all modules, too.
+    this.#isConfigDue ||= isConfig;
+    const now = performance.now();
+    if (this.#quiet === null) this.#firstAtMs = now;
+    else clearTimeout(this.#quiet);
+    this.#quiet = setTimeout(() => this.#fire(), now - this.#firstAtMs > MAX_WAIT_MS ? 0 : QUIET_MS);
+  }
+
+  #fire(): void {
+    this.#quiet = null;
+    const { modulesChanged, configChanged } = this.#setup;
+    const change = this.#isConfigDue ? configChanged : modulesChanged;
+    this.#isConfigDue = false;
+    this.#follow();
+    change();
+  }
+}
+
+/** "" when there is no such folder. */
+function identityOf(folder: string): string {
+  const info = statSync(folder, { throwIfNoEntry: false });
+  return info?.isDirectory() === true ? `${info.dev}:${info.ino}` : "";
+}
+
+/** What an editor or a package manager writes beside the modules is no change of a module. */
+function isIgnored(path: string): boolean {
+  const parts = path.split(sep);
+  const name = parts.at(-1) ?? "";
+  return parts.includes(".hrmr") || parts.includes("node_modules") || parts.includes(".git") || name.endsWith("~") || name.endsWith(".swp");
+}
+
+/** The config file that was read, or all names under which one would be found. */
+export function watchedConfigFiles(file: string | null, folder: string, names: readonly string[]): string[] {
+  return file === null ? names.map((name) => join(folder, name)) : [file];
+}
