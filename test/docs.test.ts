@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/options";
+import { messageLength } from "../src/protocol/framing";
 import { readEnvironment, VARIABLES } from "../src/config/environment";
 import { type ConfigKey, CONFIG_KEYS, MODULE_KEYS } from "../src/config/key-list";
 import { findMistakes } from "../src/config/mistakes";
@@ -75,6 +76,34 @@ describe("docs/configuration.md", () => {
     const [config, port, host, color, ...rest] = rows;
     expect([config?.[0], port?.[0], host?.[0], color?.[0]]).toEqual(["HRMR_CONFIG", "HRMR_PORT", "HRMR_HOST", "NO_COLOR"]);
     expect(rest).toEqual(ofKeys);
+  });
+
+  test("no page, type or header names a key that does not exist", () => {
+    const texts = { ...page, "contract.d.ts": read("src/module/contract.d.ts"), "hrmr.h": read("src/module/hrmr.h") };
+    const known = new Set([...CONFIG_KEYS.keys(), "limits.maxBodyByts", "log.info"]);
+    const named = Object.entries(texts).flatMap(([path, text]) =>
+      [...text.matchAll(/\b(?:timeouts|limits|log|control|http|http2|versions|tls)\.[a-z][A-Za-z]+\b(?!\.|\()/g)].map(([key]) => ({
+        path,
+        key,
+      })),
+    );
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter(({ key }) => !known.has(key) && !/\.(?:md|sock|ts)$/.test(key))).toEqual([]);
+    // By its bare name a timeout is found in no table.
+    const bare = texts["contract.d.ts"].match(/(?<!`|\.)\b[a-z]\w*TimeoutMs\b(?!\??:)/g);
+    expect(bare ?? []).toEqual([]);
+  });
+
+  test("the defaults that the types of modules tell are the code's", () => {
+    const types = read("src/module/contract.d.ts");
+    const { timeouts, log } = defaultOptions();
+    expect(types).toContain(`Default: \`timeouts.handlerMs\` of the configuration, ${timeouts.handlerMs}.`);
+    // The number stands behind the route's key, is big-endian, and counts the bytes behind it.
+    expect(types).toMatch(/Default: the length of the route's key\. \*\/\s+offset\?/);
+    expect(types).toMatch(/Default "big"\. \*\/\s+endian\?/);
+    expect(types).toMatch(/Default false\. \*\/\s+includesPrefix\?/);
+    expect(messageLength({ length: { prefixBytes: 2 } }, 4, Buffer.from("BIN!\0\x05hello"), 0)).toBe(11);
+    expect(page["docs/modules.md"]).toContain(`what is below \`log.level\`, ${log.level} by default, is not shown`);
   });
 
   test("no source reads a variable of hrmr that the environment would be told not to know", () => {

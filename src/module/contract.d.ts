@@ -45,7 +45,7 @@ export type Route<State = unknown> = Handle<State> | HandleRoute<State> | FetchR
 interface RouteOptions {
   /** Shown by HELP. */
   description?: string;
-  /** How long a call may take. In milliseconds. Default: the server's handlerTimeoutMs, 30000. 0 waits for ever. */
+  /** How long a call may take. In milliseconds. Default: `timeouts.handlerMs` of the configuration, 30000. 0 waits for ever. */
   timeoutMs?: number;
 }
 
@@ -197,7 +197,7 @@ export type Handle<State = unknown> = (message: Message, context: ModuleContext<
 
 /**
  * "chunk": what one read delivered. "line": up to LF; LF and a CR before it are stripped. Length prefix: an unsigned
- * integer of `prefixBytes` stands at the start of the message (at `offset`, default 0) and counts the bytes behind it, or the whole message with
+ * integer of `prefixBytes` stands at the start of the message (at `offset`) and counts the bytes behind it, or the whole message with
  * `includesPrefix`. A function: the message's length in bytes, counted from its first byte, or NEED_MORE.
  */
 export type Framing = "chunk" | "line" | { length: LengthPrefix } | ((bytes: Uint8Array) => number);
