@@ -215,6 +215,7 @@ test("a WebSocket route has all its options, and its upgrade is called as a meth
   const { handlers: _, ...options } = given?.websocket ?? {};
   expect(options).toEqual({
     protocols: ["v2"],
+    origins: [],
     maxMessageBytes: 5,
     maxQueuedBytes: 6,
     idleTimeoutMs: 0,

@@ -338,9 +338,9 @@ test("a client that sends pings and never reads is not remembered for each", asy
     await sending;
     const rss = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${hub.program.pid}/status`, "utf8"))?.[1]);
     expect(rss).toBeLessThan(300_000);
-    socket.client.resume();
-    await socket.sync();
   });
+  // The client above has megabytes of pongs before it, if it reads at all: a fresh one shows that others are served.
+  await withSocket("/quiet", async (socket) => void (await socket.sync()));
 });
 
 test("publish reaches all but the one who publishes, and nobody who left", async () => {

@@ -46,7 +46,7 @@ export interface Timeouts {
   requestMs: number;
   /** From an HTTP request's first byte to the end of its header. Default 30000. */
   headMs: number;
-  /** For each KB of an HTTP request's body, or what is left of it, while the handler wants it. Default 30000. */
+  /** For each KB of an HTTP request's body, or what is left of it, while the handler wants it; also of a WebSocket message that has begun. Default 30000. */
   bodyMs: number;
   /** A handler's call. Default 30000. */
   handlerMs: number;

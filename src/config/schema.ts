@@ -77,7 +77,9 @@ const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ev
   ),
   requestMs: timeout("From a raw message's first byte to its last"),
   headMs: timeout("From an HTTP request's first byte to the end of its header"),
-  bodyMs: timeout("For each KB of an HTTP request's body, or its rest, while the handler wants it"),
+  bodyMs: timeout(
+    "For each KB of an HTTP request's body, or its rest, while the handler wants it; also of a WebSocket message that has begun",
+  ),
   handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` goes before it"),
   writeMs: timeout("A client that takes nothing of what was written to it, before it is cut"),
   drainMs: timeout("What is still under way on a replaced version, or at a shutdown, before it is cut"),

@@ -120,6 +120,12 @@ export interface WebSocketHandlers<State = unknown> {
   perMessageDeflate?: boolean;
   /** Subprotocols that are spoken: the first of the client's that stands here is chosen. Default: none. */
   protocols?: string[];
+  /**
+   * Whose pages may open a socket here, beside those of this server's own origin: what a browser sends as Origin, such as
+   * "https://app.example.com" ("null" for pages without an origin), or "*" for all. Others get 403. Clients that send no Origin, as
+   * programs do, are not asked. Default: none.
+   */
+  origins?: "*" | string[];
   /** What may wait to be sent to one client; what is over it is dropped, and `send` returns 0. In bytes. Default 16777216. */
   maxQueuedBytes?: number;
 }

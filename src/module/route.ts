@@ -31,6 +31,8 @@ export interface WebSocketSpec {
   /** In milliseconds. 0 waits for ever. */
   readonly idleTimeoutMs: number;
   readonly perMessageDeflate: boolean;
+  /** As browsers write them: in lower case, without a default port. "*": all. */
+  readonly origins: "*" | readonly string[];
   readonly protocols: readonly string[];
   readonly maxQueuedBytes: number;
 }

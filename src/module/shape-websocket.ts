@@ -4,7 +4,7 @@ import type { WebSocketSpec } from "./route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown } from "./shape-errors";
 
 const EVENTS = ["upgrade", "open", "message", "ping", "pong", "drain", "close"];
-const OPTIONS = [...EVENTS, "maxMessageBytes", "idleTimeoutMs", "perMessageDeflate", "protocols", "maxQueuedBytes"];
+const OPTIONS = [...EVENTS, "maxMessageBytes", "idleTimeoutMs", "perMessageDeflate", "protocols", "origins", "maxQueuedBytes"];
 const DEFAULT_MAX_QUEUED_BYTES = 16_777_216;
 const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
 /** What one buffer can surely hold. */
@@ -38,6 +38,7 @@ export function readWebSocket(name: string, where: string, websocket: unknown): 
     idleTimeoutMs: readNumber(name, where, websocket, "idleTimeoutMs", 0, MAX_TIMEOUT_MS) ?? DEFAULT_IDLE_TIMEOUT_MS,
     perMessageDeflate: perMessageDeflate ?? true,
     protocols: readProtocols(name, where, websocket.protocols),
+    origins: readOrigins(name, where, websocket.origins),
   };
 }
 
@@ -46,6 +47,32 @@ function readNumber(name: string, where: string, websocket: Fields, option: stri
   if (value === undefined) return undefined;
   if (typeof value === "number" && value >= least && value <= most) return value;
   throw shapeError(name, `${where}: "websocket.${option}" is ${shown(value)}, and must be a number from ${least} to ${most}`);
+}
+
+function readOrigins(name: string, where: string, origins: unknown): "*" | readonly string[] {
+  if (origins === undefined) return [];
+  if (origins === "*") return origins;
+  if (!Array.isArray(origins)) {
+    throw shapeError(
+      name,
+      `${where}: "websocket.origins" is ${shown(origins)}, and must be a list such as ["https://app.example.com"], or "*"`,
+    );
+  }
+  return origins.map((origin: unknown) => {
+    const read = typeof origin === "string" ? readOrigin(origin) : null;
+    if (read !== null) return read;
+    throw shapeError(
+      name,
+      `${where}: "websocket.origins" holds ${shown(origin)}, which is no origin. Write it as "https://app.example.com"`,
+    );
+  });
+}
+
+/** @returns null for what no browser sends: an origin has no path (RFC 6454 section 6.2) */
+function readOrigin(text: string): string | null {
+  if (text === "null") return text;
+  const url = URL.parse(text);
+  return url !== null && /^[a-z][a-z\d+.-]*:\/\/[^/?#@\s]+$/i.test(text) ? `${url.protocol}//${url.host}` : null;
 }
 
 function readProtocols(name: string, where: string, protocols: unknown): readonly string[] {

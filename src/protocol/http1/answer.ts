@@ -12,7 +12,7 @@ import { countStatus } from "../count-status";
 import { endpointAt } from "../endpoints";
 import { describeFault } from "../paths";
 import type { HostSocket } from "../websocket/connection";
-import { readHandshake, REFUSAL_LINES } from "../websocket/handshake";
+import { readHandshake, refuseOrigin, REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
@@ -61,6 +61,8 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   if (route.kind === "websocket") {
     const handshake = readHandshake(head);
     if (handshake instanceof Refusal) return refuseUpgrade(wire, head, handshake, route);
+    const foreign = refuseOrigin(head, route.websocket?.origins ?? []);
+    if (foreign !== null) return refuseUpgrade(wire, head, foreign, route);
   }
   // Any other Upgrade may be ignored (RFC 9110 section 7.8).
   return callHandler(wire, head, path, body, exchange, route, match.params);

@@ -20,6 +20,7 @@ import {
   MAX_REASON_BYTES,
   NO_STATUS,
   PING,
+  POLICY,
   PONG,
   SERVER_ERROR,
 } from "./frames";
@@ -40,6 +41,8 @@ const CLOSE_MS = 5000;
 const DRAIN_CLOSE_MS = 1000;
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
+/** So much of a begun message must come within bodyMs, or its end: a byte now and then is none. */
+const MIN_PROGRESS_BYTES = 1024;
 const EMPTY = Buffer.alloc(0);
 /** Instead of when it began: a handler that is no call, but for a message. */
 const NOT_COUNTED = -1;
@@ -64,6 +67,12 @@ export class HostSocket implements Protocol, FrameSink {
   /** It sent as many messages as it may within a second, and is not read until the next. */
   #isHeldBack = false;
   #messageRate: SecondWindow | null = null;
+  /** Of the idle clock, by performance.now(), in milliseconds. 0: there is none. */
+  #idleAt = 0;
+  /** When more of a message that has begun is to be there. 0: none has. */
+  #messageAt = 0;
+  /** What had come of it when that was set. In bytes. */
+  #seenBytes = 0;
   /** Something came since the last tick of the idle clock. */
   #isHeard = true;
   #isPinged = false;
@@ -108,6 +117,7 @@ export class HostSocket implements Protocol, FrameSink {
     this.#isHeard = true;
     if (this.readyState === CLOSED) return false;
     const isKept = this.#reader.read(asBuffer(bytes));
+    if (this.#reader.isInside || this.#messageAt !== 0) this.#noteMessage();
     if (this.wire.queuedBytes > this.wire.dispatch.limits.maxWriteBufferBytes) this.stopReading();
     return isKept;
   }
@@ -136,7 +146,7 @@ export class HostSocket implements Protocol, FrameSink {
   }
 
   expired(): void {
-    if (this.readyState === OPEN) return this.#tickIdle();
+    if (this.readyState === OPEN) return this.#tick(performance.now());
     // The peer does not answer our close frame.
     this.#end(ABNORMAL, "");
     this.wire.finish();
@@ -182,6 +192,8 @@ export class HostSocket implements Protocol, FrameSink {
 
   #message(data: string | Buffer): void {
     const route = this.endpoint.route;
+    // Another may begin in the same read.
+    this.#messageAt = 0;
     if (route === null || this.readyState !== OPEN) return;
     const { counters, limits } = this.wire.dispatch;
     counters.messages++;
@@ -386,6 +398,43 @@ export class HostSocket implements Protocol, FrameSink {
     this.#topics = null;
   }
 
+  // ---- the deadline of a message that has begun: so much of it, or its end, within bodyMs ----
+
+  #noteMessage(): void {
+    const reader = this.#reader;
+    if (!reader.isInside || this.readyState !== OPEN) {
+      this.#messageAt = 0;
+      return;
+    }
+    const isNew = this.#messageAt === 0;
+    if (!isNew && reader.messageBytes - this.#seenBytes < MIN_PROGRESS_BYTES) return;
+    const { bodyMs } = this.wire.dispatch.timeouts;
+    this.#seenBytes = reader.messageBytes;
+    if (bodyMs === 0) return;
+    this.#messageAt = performance.now() + bodyMs;
+    // One that is put off needs no new alarm: `#tick` looks again.
+    if (isNew) this.#arm();
+  }
+
+  #tick(now: number): void {
+    // Nothing can come from a peer that is not read.
+    if (this.#messageAt !== 0 && this.#messageAt <= now && !this.isReading) this.#messageAt = now + this.wire.dispatch.timeouts.bodyMs;
+    if (this.#messageAt !== 0 && this.#messageAt <= now) {
+      this.wire.write(encodeClose(POLICY, "the message did not arrive in time"));
+      this.#end(ABNORMAL, "");
+      return this.wire.finish();
+    }
+    if (this.#idleAt !== 0 && this.#idleAt <= now) this.#tickIdle();
+    else this.#arm();
+  }
+
+  /** The connection has one deadline: the nearer of the two. */
+  #arm(): void {
+    const { wire } = this;
+    const next = this.#messageAt === 0 || (this.#idleAt !== 0 && this.#idleAt < this.#messageAt) ? this.#idleAt : this.#messageAt;
+    wire.armDeadline(next === 0 ? 0 : Math.max(1, Math.ceil(next - performance.now())));
+  }
+
   // ---- the idle clock: half the time without a word brings a ping, another half the end ----
 
   /** The new version has another idleTimeoutMs. */
@@ -395,7 +444,8 @@ export class HostSocket implements Protocol, FrameSink {
 
   #armIdle(): void {
     const ms = this.endpoint.route?.websocket.idleTimeoutMs ?? 0;
-    this.wire.armDeadline(ms === 0 ? 0 : Math.max(1, Math.ceil(ms / 2)));
+    this.#idleAt = ms === 0 ? 0 : performance.now() + ms / 2;
+    this.#arm();
   }
 
   #tickIdle(): void {
@@ -448,9 +498,12 @@ export class HostSocket implements Protocol, FrameSink {
       if (startedAt !== NOT_COUNTED) generation.figures.record(performance.now() - beganAt);
       generation.leave(pending);
     };
+    const wasOpen = this.readyState !== CLOSED;
     result.then(end, (error: unknown) => {
       end();
-      this.#failed(route, error);
+      // The call of a client that left meanwhile is no failure; a `close` that fails is one.
+      if (wasOpen && this.readyState === CLOSED) this.wire.dispatch.handlerFailed(route, this.wire.client, error, true);
+      else this.#failed(route, error);
     });
     return true;
   }

@@ -30,6 +30,7 @@ export const NO_STATUS = 1005;
 /** Never on the wire: the connection ended without a close frame. */
 export const ABNORMAL = 1006;
 export const INVALID_DATA = 1007;
+export const POLICY = 1008;
 export const TOO_BIG = 1009;
 export const SERVER_ERROR = 1011;
 

@@ -35,6 +35,7 @@ const OWN_FIELDS = new Set([
   "upgrade",
 ]);
 
+const FOREIGN_ORIGIN = new Refusal(403, "Pages of this Origin may not open a WebSocket here.");
 const NO_UPGRADE = new Refusal(426, "This path speaks WebSocket: the request must ask for an upgrade to it.");
 const NOT_GET = new Refusal(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.");
 const NO_CONNECTION = new Refusal(400, "The Connection field does not list upgrade.");
@@ -63,6 +64,30 @@ export function readHandshake(head: RequestHead): Handshake | Refusal {
   const deflate = negotiate(valuesOf(head.fields, "sec-websocket-extensions").join(","));
   if (deflate === "malformed") return BAD_EXTENSIONS;
   return { key, protocols, deflate };
+}
+
+/**
+ * Whose page asks (RFC 6455 section 10.2). A browser lets every page open a socket to every server, with the user's cookies; its Origin
+ * is all that tells a foreign page from one's own.
+ *
+ * @param allowed  the route's `origins`
+ * @returns why not
+ */
+export function refuseOrigin(head: RequestHead, allowed: "*" | readonly string[]): Refusal | null {
+  if (allowed === "*" || typeof head.fields === "string") return null;
+  const origins = valuesOf(head.fields, "origin");
+  const [origin] = origins;
+  if (origin === undefined) return null;
+  if (origins.length > 1) return FOREIGN_ORIGIN;
+  const asked = origin.toLowerCase();
+  return allowed.includes(asked) || isOwnOrigin(asked, head.host) ? null : FOREIGN_ORIGIN;
+}
+
+/** The scheme may differ: in front of this server there may be one that ends TLS. A default port is that of the page's scheme. */
+function isOwnOrigin(origin: string, host: string): boolean {
+  const page = /^https?:\/\/[^/?#@\s]+$/.test(origin) ? URL.parse(origin) : null;
+  if (page === null) return false;
+  return URL.parse(`${page.protocol}//${host}`)?.host === page.host;
 }
 
 /**

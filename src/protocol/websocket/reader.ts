@@ -92,6 +92,16 @@ export class FrameReader {
     return this.#isKept;
   }
 
+  /** Of the message that has begun, what has come of its content. In bytes. */
+  get messageBytes(): number {
+    return this.#messageBytes;
+  }
+
+  /** A frame, or a message in fragments, has begun, and its end has not come. */
+  get isInside(): boolean {
+    return this.#opcode !== CONTINUATION || this.#left > 0 || this.#header !== null;
+  }
+
   /** Goes on with what was left when the sink stopped reading. */
   resume(): void {
     while (this.#unread !== null && this.#sink.isReading) {
