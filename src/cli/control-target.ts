@@ -75,6 +75,24 @@ export async function findServer(flags: ControlFlags, env: Environment = process
   throw mistake ?? notFound(places, sockets);
 }
 
+/** The process that holds the lock of this folder's server, whether it answers or not. */
+export interface Holder {
+  readonly pid: number;
+  readonly stateDir: string;
+}
+
+/** @returns null: nobody holds it, or --server names one elsewhere. Of --control the folder that the socket is in counts. Never throws */
+export async function findHolder(flags: ControlFlags, env: Environment = process.env, cwd: string = process.cwd()): Promise<Holder | null> {
+  const named = flags.control ?? (env.HRMR_CONTROL || undefined);
+  const find = (): Promise<Places> => findPlaces(flags, env, cwd).catch(() => defaultPlaces(flags, env, cwd));
+  const stateDirs = flags.server !== undefined ? [] : named === undefined ? (await find()).stateDirs : [dirname(resolve(cwd, named))];
+  for (const stateDir of stateDirs) {
+    const pid = readHolder(join(stateDir, "lock"));
+    if (pid !== null) return { pid, stateDir };
+  }
+  return null;
+}
+
 async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): Promise<Places> {
   const { config, modules, state } = flags;
   const { options, file } = await resolveConfig({ config, modules, state, listen: [] }, env, cwd);

@@ -14,6 +14,7 @@ import { selfCommand } from "../supervise/self";
 import { onStray } from "./fail";
 import { readStartFlags, START_ARGS } from "./start-flags";
 import { resolveConfig } from "./start-options";
+import { cleanText } from "./terminal";
 import { VERSION } from "./version";
 
 export const startCommand = defineCommand({
@@ -37,10 +38,10 @@ export const startCommand = defineCommand({
         return log;
       },
       args,
-      ready(summary, readyMs) {
+      ready(summary, readyMs, failures) {
         const text = summarize(summary, readyMs);
         console.log(text);
-        tellLauncher({ type: "ready", summary: text });
+        tellLauncher({ type: "ready", summary: text, failures });
       },
     });
     return await started.catch((error: unknown) => {
@@ -62,9 +63,10 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   // Nobody reads its stderr: without a file of its own the log could not be put aside when it grows.
   const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
   const end = args.indexOf("--");
-  const { pid, summary } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), { logFile, env: process.env });
+  const { pid, summary, failures } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), { logFile, env: process.env });
   // What was only to be told once, and is in order by the time the server looks.
   for (const note of notes.filter((each) => !summary.includes(each))) console.log(note);
+  for (const failure of failures) console.error(cleanText(failure));
   console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
   return 0;
 }

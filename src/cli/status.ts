@@ -2,9 +2,8 @@
  * `hrmr status`: how the server is doing, on one screen.
  */
 import { defineCommand } from "citty";
-import { controlRequest } from "../control/client";
-import type { ServerStatus } from "../observe/snapshot";
 import { CONTROL_ARGS, findServer } from "./control-target";
+import { askStatus } from "./silent-server";
 import { statusScreen } from "./status-screen";
 import { lineWidth, paintFor, printJson } from "./terminal";
 
@@ -12,7 +11,7 @@ export const statusCommand = defineCommand({
   meta: { name: "status", description: "Show how the server is doing: processes, connections, modules, the last reload" },
   args: CONTROL_ARGS,
   async run({ args: flags }) {
-    const { body } = await controlRequest<ServerStatus>(await findServer(flags), "GET", "/v1/status");
+    const body = await askStatus(await findServer(flags), flags);
     if (flags.json === true) printJson(body);
     else console.log(statusScreen(body, lineWidth(), paintFor(process.stdout), Date.now()));
   },

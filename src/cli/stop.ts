@@ -7,18 +7,22 @@ import { UserError } from "../config/user-error";
 import { type ControlTarget, controlRequest } from "../control/client";
 import type { ServerStatus } from "../observe/snapshot";
 import { isAlive } from "../supervise/lock";
-import { CONTROL_ARGS, findServer } from "./control-target";
+import { CONTROL_ARGS, type ControlFlags, findServer } from "./control-target";
 import type { Flags } from "./flags";
+import { killHolder } from "./silent-server";
 import { printJson } from "./terminal";
 
 const POLL_MS = 25;
+/** How long the server may take to hear of it. In milliseconds. */
+const STOP_TIMEOUT_MS = 15_000;
+const FORCE_TIMEOUT_MS = 2000;
 /** After that a person is told what is waited for. */
 const PATIENCE_MS = 1000;
 const MAX_TIMEOUT_S = 86_400;
 
 const args = {
   ...CONTROL_ARGS,
-  force: { type: "boolean", description: "Cut what is under way" },
+  force: { type: "boolean", description: "Cut what is under way; kill a server that does not answer" },
   timeout: {
     type: "string",
     valueHint: "seconds",
@@ -33,7 +37,7 @@ export const stopCommand = defineCommand({
   async run({ args: flags }) {
     const startedAt = performance.now();
     const path = await findServer(flags);
-    const pid = await beginStop(path, flags.force === true);
+    const pid = await beginStop(path, flags, flags.force === true);
     await waitUntilGone(path, pid, Number(flags.timeout ?? 0) * 1000);
     if (flags.json === true) printJson({ ok: true, pid, elapsedMs: Math.round(performance.now() - startedAt) });
     else console.log(`hrmr has stopped${pid === null ? "" : ` (pid ${pid})`}.`);
@@ -41,13 +45,18 @@ export const stopCommand = defineCommand({
 });
 
 /** @returns the server's process id; null if it ended before it could tell */
-async function beginStop(path: ControlTarget, force: boolean): Promise<number | null> {
+async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolean): Promise<number | null> {
   try {
-    const { body } = await controlRequest<{ pid: number }>(path, "POST", "/v1/stop", { force }, { timeoutMs: 15_000 });
+    const timeoutMs = force ? FORCE_TIMEOUT_MS : STOP_TIMEOUT_MS;
+    const { body } = await controlRequest<{ pid: number }>(path, "POST", "/v1/stop", { force }, { timeoutMs });
     return body.pid;
   } catch (error) {
-    if (error instanceof UserError && error.code === "CONTROL_LOST") return null;
-    throw error;
+    if (!(error instanceof UserError)) throw error;
+    if (error.code === "CONTROL_LOST") return null;
+    const killed = force && error.code === "CONTROL_TIMEOUT" ? await killHolder(flags) : null;
+    if (killed === null) throw error;
+    console.error(`The server, pid ${killed}, did not answer within ${FORCE_TIMEOUT_MS / 1000} s, and was killed.`);
+    return killed;
   }
 }
 

@@ -150,7 +150,7 @@ function unanswered(target: ControlTarget, cause: NodeJS.ErrnoException, timeout
   if (name === "TimeoutError") {
     return new UserError(`The server at ${nameOf(target)} did not answer in ${timeoutMs / 1000} s.`, {
       code: "CONTROL_TIMEOUT",
-      hint: "It hangs, or is very busy: its log may tell why. SIGKILL ends it in any case.",
+      hint: "It hangs, or is very busy: its log may tell why. `hrmr stop --force` ends it in any case.",
       cause,
     });
   }

@@ -79,7 +79,7 @@ export function fieldsOf({ module, generation }: Culprit): LogFields {
 /** @returns the event while it lasts */
 export function blockedText(culprit: Culprit, ms: number): string {
   const { module } = culprit;
-  const what = module === null ? unknownText(culprit) : culprit.what;
+  const what = whatBlocks(culprit);
   const remedy =
     module === null
       ? ""
@@ -87,9 +87,14 @@ export function blockedText(culprit: Culprit, ms: number): string {
   return `${what} has been blocking the event loop for ${seconds(ms)} s, and nobody is answered meanwhile${remedy}`;
 }
 
+/** @returns what is in the middle of its work: `"SLOW "`, a timer, or what it may be */
+export function whatBlocks(culprit: Culprit): string {
+  return culprit.module === null ? unknownText(culprit) : culprit.what;
+}
+
 /** @returns the event when it is over */
 export function unblockedText(culprit: Culprit, ms: number): string {
-  return `${culprit.module === null ? unknownText(culprit) : culprit.what} blocked the event loop for ${seconds(ms)} s`;
+  return `${whatBlocks(culprit)} blocked the event loop for ${seconds(ms)} s`;
 }
 
 function unknownText({ candidates }: Culprit): string {

@@ -10,6 +10,8 @@ export interface WatchdogSettings {
   readonly file: string | null;
   /** Of this process among several; 0: it is alone. */
   readonly slot: number;
+  /** Where a block is noted for `hrmr status`; null: nowhere, since the control socket is another process's. */
+  readonly blockedFile: string | null;
 }
 
 export type ToWatchdog =

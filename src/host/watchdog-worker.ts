@@ -4,10 +4,11 @@
  */
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import type { MarkedModule } from "../module/running";
+import { removeBlocked, writeBlocked } from "../observe/blocked-file";
 import { tagsOf } from "../observe/log-fields";
 import { formatEvent } from "../observe/log-format";
 import { logFileMode } from "../system/private-files";
-import { blockedText, fieldsOf, StallClock, Suspects } from "./watchdog-look";
+import { blockedText, fieldsOf, StallClock, Suspects, whatBlocks } from "./watchdog-look";
 import { type Culprit, stepOf, type ToWatchdog, type Unblocked, type WatchdogSettings } from "./watchdog-messages";
 
 /** The part of a Worker's global scope that is used here; the DOM's types are not loaded. */
@@ -58,6 +59,7 @@ function look(): void {
   else if (stalledMs >= settings.blockedMs * 0.98) {
     blocked = { culprit: suspects.culprit(running, modules), ms: stalledMs };
     tell(settings, blocked.culprit, stalledMs);
+    note(settings.blockedFile, blocked.culprit, stalledMs);
   }
 }
 
@@ -66,6 +68,13 @@ function over(): void {
   if (blocked === null) return;
   scope.postMessage(blocked);
   blocked = null;
+  if (settings?.blockedFile != null) removeBlocked(settings.blockedFile);
+}
+
+function note(file: string | null, culprit: Culprit, ms: number): void {
+  if (file === null) return;
+  const { module, generation } = culprit;
+  writeBlocked(file, { pid: process.pid, sinceMs: Date.now() - ms, module, generation, what: whatBlocks(culprit) });
 }
 
 function tell({ format, file, slot }: WatchdogSettings, culprit: Culprit, ms: number): void {

@@ -256,7 +256,7 @@ function statOf(path: string, unseen: (cause: NodeJS.ErrnoException) => void = (
 const STICKY = 0o1000;
 const EVERYBODY_WRITES = 0o002;
 /** What hrmr itself keeps in the state folder, and older versions left open to others. */
-const OWN_ENTRIES = /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|upload\.json)$/;
+const OWN_ENTRIES = /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|blocked\.json|upload\.json)$/;
 
 /**
  * A folder that others may enter, as older versions made it: closed, with a line that says so.

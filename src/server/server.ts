@@ -23,6 +23,7 @@ import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
 import { nextSecond } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
+import { blockedPath } from "../observe/blocked-file";
 import { moduleGlobals } from "../protocol/http1/globals";
 import type { ProcessSnapshot } from "../observe/snapshot";
 import type { Agreement, Proposal } from "../module/agree";
@@ -244,7 +245,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.hosts = this.#openHosts();
     this.#probe = new Probe({ loadTimeoutMs: options.timeouts.loadMs });
     this.#watchdog = new Watchdog({
-      settings: () => ({ blockedMs: options.timeouts.blockedMs, format: options.log.format, file: options.log.file, slot: setup.slot }),
+      settings: () => ({
+        blockedMs: options.timeouts.blockedMs,
+        format: options.log.format,
+        file: options.log.file,
+        slot: setup.slot,
+        blockedFile: setup.slot === 0 ? blockedPath(folders.stateDir) : null,
+      }),
       log,
     });
   }

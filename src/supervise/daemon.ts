@@ -21,10 +21,17 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** What the server says to its launcher, once. */
 export type LauncherMessage =
-  /** It serves; `summary` is what a start in the foreground prints. */
-  | { readonly type: "ready"; readonly summary: string }
+  /** It serves; `summary` is what a start in the foreground prints, `failures` what it logs of modules that do not serve. */
+  | { readonly type: "ready"; readonly summary: string; readonly failures?: readonly string[] }
   /** It does not, and ends. The fields are a `UserError`'s. */
   | { readonly type: "failed"; readonly message: string; readonly hint?: string; readonly code: string; readonly exitCode: number };
+
+/** A server in the background. */
+export interface Launched {
+  readonly pid: number;
+  readonly summary: string;
+  readonly failures: readonly string[];
+}
 
 export interface DaemonOptions {
   /** Takes what the server writes to stdout and stderr; appended to, and made with its folder where it is missing. */
@@ -39,7 +46,7 @@ export interface DaemonOptions {
  * @param command  the program and its arguments, without -d
  * @throws UserError what the server said; DAEMON_ENDED with the end of its log when it said nothing; CANNOT_WRITE the log file
  */
-export async function daemonize(command: readonly string[], options: DaemonOptions): Promise<{ pid: number; summary: string }> {
+export async function daemonize(command: readonly string[], options: DaemonOptions): Promise<Launched> {
   const log = openLog(options.logFile);
   const startedAtBytes = fstatSync(log).size;
   try {
@@ -48,7 +55,7 @@ export async function daemonize(command: readonly string[], options: DaemonOptio
     if (answer === null) throw endedSilently(child, options.logFile, readTail(log, startedAtBytes));
     if (answer.type === "failed") throw new UserError(answer.message, answer);
     child.unref();
-    return { pid: child.pid ?? 0, summary: answer.summary };
+    return { pid: child.pid ?? 0, summary: answer.summary, failures: answer.failures ?? [] };
   } finally {
     closeSync(log);
   }

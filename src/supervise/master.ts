@@ -35,6 +35,7 @@ import { type Condemned, History } from "./history";
 import { dataIn, moveData } from "./data-move";
 import { Holdings } from "./holdings";
 import { Notifier } from "./notify";
+import { letSecondSignalEnd } from "./last-signal";
 import { Prefork } from "./prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
@@ -49,8 +50,8 @@ export interface MasterSetup {
   makeLog(options: Options): ProcessLog;
   /** Of the command line, for a successor. */
   readonly args: readonly string[];
-  /** Told once it serves. */
-  ready(summary: StartSummary, readyMs: number): void;
+  /** Told once it serves. @param failures  of modules that do not, a text each */
+  ready(summary: StartSummary, readyMs: number, failures: readonly string[]): void;
 }
 
 /** 128 and the signal's number, as a shell tells it. */
@@ -128,12 +129,18 @@ class Master implements Operations {
       // Until the old process is gone systemd shows its last word, or hears none but its.
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
       this.#notifier.startWatchdog(() => true);
-      this.#setup.ready(summary, performance.now() - startedAt);
+      const readyMs = performance.now() - startedAt;
+      this.#setup.ready(summary, readyMs, await this.#failures());
       tellOld({ type: "serving" });
     } catch (error) {
       tellOld({ type: "failed", message: error instanceof Error ? error.message : String(error) });
       throw error;
     }
+  }
+
+  async #failures(): Promise<string[]> {
+    const { modules } = await this.status();
+    return modules.flatMap(({ name, error }) => (error === null ? [] : [`Module "${name}" was not loaded: ${error}`]));
   }
 
   async #open(config: ResolvedConfig, estate: Estate | null): Promise<Running> {
@@ -517,12 +524,14 @@ class Master implements Operations {
   #handleSignals(): void {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
+        letSecondSignalEnd(signal);
         if (this.#isStopping || this.#running === null) this.#endNow(EXIT_CODES[signal]);
         else {
           this.#auditStop(signal);
           this.stop(signal, false);
         }
       });
+      letSecondSignalEnd(signal);
     }
     process.on("SIGHUP", () => void this.#audited("SIGHUP", null, this.reload(null, {}, "SIGHUP")));
     process.on("SIGUSR2", () => void this.#upgradeBySignal());

@@ -45,6 +45,8 @@ export interface PreforkSetup {
 const FIRST_FD = 3;
 /** A process that does not tell its figures in that time is left out of them. */
 const SNAPSHOT_MS = 1000;
+/** How long a process may take to end once all that was under way is cut. */
+const CUT_MS = 2000;
 /** Over drainMs: a process that has not ended by then will not. */
 const DRAIN_GRACE_MS = 5000;
 
@@ -285,6 +287,8 @@ export class Prefork implements Group, ChildOwner {
 
   cut(reason: string): void {
     for (const child of this.#alive) child.cut(reason);
+    // One whose event loop is blocked does not hear of it.
+    setTimeout(() => this.kill(), CUT_MS).unref();
   }
 
   reopenLogs(): void {
