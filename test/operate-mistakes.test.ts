@@ -364,7 +364,7 @@ const PLACES: [string, Row][] = [
     "a unix socket where a file is",
     {
       args: ["start", "--listen", "unix://DIR/modules/greet.ts"],
-      says: /^Cannot listen on unix:\/\/DIR\/modules\/greet\.ts: the socket is in use/,
+      says: /^Cannot listen on unix:\/\/DIR\/modules\/greet\.ts: there is a file that is no socket of that name\./,
     },
   ],
 ];

@@ -99,7 +99,7 @@ describe("what is inherited", () => {
     const sockets = [open({ type: "stream", host: "127.0.0.1" }), open({ type: "datagram", host: "127.0.0.1" })];
     const script = `
       import { inheritedListeners, describeListeners } from "${join(import.meta.dir, "../src/supervise/activation")}";
-      import { isInheritable } from "${join(import.meta.dir, "systemd-fixture")}";
+      import { isInheritable } from "${join(import.meta.dir, "support/systemd-fixture")}";
       const env = { LISTEN_PID: String(process.pid), LISTEN_FDS: "2", LISTEN_FDNAMES: "web" };
       const before = isInheritable(3);
       const found = describeListeners(inheritedListeners(env, process.pid));

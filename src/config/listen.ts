@@ -1,19 +1,26 @@
 /** Where the server listens, or a client connects. */
 export type ListenAddress =
   | { readonly transport: "tcp" | "tls" | "udp"; readonly host: string; readonly port: number }
-  | { readonly transport: "unix"; readonly path: string };
+  | {
+      readonly transport: "unix";
+      readonly path: string;
+      /** Who may connect: the rights of the socket's file, as `?mode=0660` says. Default 0600. */
+      readonly mode?: number;
+    };
 
 /** What a listen URL may look like; ends the message about one that does not. */
 export const LISTEN_FORMS = "tcp://host:port, tls://host:port, udp://host:port or unix:///path";
 
 /**
- * Reads `tcp://127.0.0.1:8080`, `udp://[::1]:53` (an IPv6 host stands in brackets, which are removed) or `unix:///run/x.sock`.
+ * Reads `tcp://127.0.0.1:8080`, `udp://[::1]:53` (an IPv6 host stands in brackets, which are removed), `unix:///run/x.sock` or
+ * `unix:///run/x.sock?mode=0660`.
  *
- * @returns null for anything else; the port is 0 to 65535, the path absolute
+ * @returns null for anything else; the port is 0 to 65535, the path absolute, the mode octal, 0 to 777
  */
 export function parseListen(url: string): ListenAddress | null {
-  const unix = /^unix:\/\/(\/.+)$/.exec(url);
-  if (unix?.[1] !== undefined) return { transport: "unix", path: unix[1] };
+  const unix = /^unix:\/\/(\/[^?]*[^?/])(?:\?mode=(0?[0-7]{3}))?$/.exec(url);
+  if (unix?.[1] !== undefined)
+    return { transport: "unix", path: unix[1], ...(unix[2] === undefined ? null : { mode: Number.parseInt(unix[2], 8) }) };
   const match = /^(tcp|tls|udp):\/\/(.+)$/.exec(url);
   const hostAndPort = parseHostPort(match?.[2] ?? "");
   if (match === null || hostAndPort === null) return null;
@@ -30,7 +37,8 @@ export function parseHostPort(text: string): { host: string; port: number } | nu
 
 /** The URL that `parseListen` reads back to `address`. */
 export function formatListen(address: ListenAddress): string {
-  if (address.transport === "unix") return `unix://${address.path}`;
+  if (address.transport === "unix")
+    return `unix://${address.path}${address.mode === undefined ? "" : `?mode=${address.mode.toString(8).padStart(4, "0")}`}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${address.transport}://${host}:${address.port}`;
 }

@@ -244,7 +244,7 @@ export const KEY_SCHEMA = part.object(
     ...part.withDefaults(single, {
       listen: key(
         part.LISTEN_URLS,
-        "Where to listen; several are possible. `tls://` takes TLS only, the other streams take it too once there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. Flags `--listen`, `--port`, `--host`",
+        "Where to listen; several are possible. `tls://` takes TLS only, the other streams take it too once there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. See [addresses](#addresses). Flags `--listen`, `--port`, `--host`",
         restart,
       ),
       modulesDir: key(

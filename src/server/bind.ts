@@ -3,10 +3,10 @@
  * can take it over without a moment in which clients are refused.
  */
 import { ptr } from "bun:ffi";
-import { closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import type { ListenAddress } from "../config/listen";
+import { formatListen, type ListenAddress } from "../config/listen";
 import { openLibc } from "../supervise/libc";
 import { UserError } from "../config/user-error";
 import { groupsOf } from "./address";
@@ -30,11 +30,15 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ATTACH_FILTER = 26;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
 
 /** Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn. */
 const BACKLOG = 4096;
 /** sizeof(sockaddr_un.sun_path), with its NUL. */
 const UNIX_PATH_BYTES = 108;
+/** Of a unix socket that says nothing else: only its owner may connect (and root). */
+const OWNER_ONLY = 0o600;
 
 const SYMBOLS = {
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -69,12 +73,14 @@ export function noPrefork(processes: number): UserError {
 /**
  * Binds all of `addresses`, or none.
  *
+ * @param beside all addresses that the server listens on: `[::]` takes IPv4 clients too, but where one of these does on the same port.
+ *        Default: `addresses`
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
-export async function bindSockets(addresses: readonly ListenAddress[]): Promise<BoundSocket[]> {
+export async function bindSockets(addresses: readonly ListenAddress[], beside = addresses): Promise<BoundSocket[]> {
   const bound: BoundSocket[] = [];
   try {
-    for (const address of addresses) bound.push(await bindSocket(address));
+    for (const address of addresses) bound.push(await bindSocket(address, beside));
     return bound;
   } catch (error) {
     bound.forEach(closeSocket);
@@ -117,7 +123,7 @@ export function closeSocket({ address, fd }: BoundSocket): void {
   if (address.transport === "unix" && existsSync(address.path)) unlinkSync(address.path);
 }
 
-async function bindSocket(address: ListenAddress): Promise<BoundSocket> {
+async function bindSocket(address: ListenAddress, beside: readonly ListenAddress[]): Promise<BoundSocket> {
   const c = libc;
   if (c == null) throw new Error("bindSockets needs canBind().");
   if (address.transport === "unix") await removeStaleSocket(address.path);
@@ -128,10 +134,33 @@ async function bindSocket(address: ListenAddress): Promise<BoundSocket> {
   const on = new Int32Array([1]);
   // A server that restarts must get its port while old connections linger in TIME_WAIT. Of UDP it would let two servers share one.
   if (name.family !== AF_UNIX && type & SOCK_STREAM) c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(on), 4);
-  const isBound = c.bind(fd, ptr(name.bytes), name.bytes.length) === 0 && (address.transport === "udp" || c.listen(fd, BACKLOG) === 0);
+  if (name.family === AF_INET6 && isWildcard6(address))
+    c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, ptr(new Int32Array([hasIpv4Beside(address, beside) ? 1 : 0])), 4);
+  const isNamed = c.bind(fd, ptr(name.bytes), name.bytes.length) === 0;
+  // Before it listens: until then nobody can connect, whatever the umask has made of the file's rights.
+  if (isNamed && address.transport === "unix") setMode(address);
+  const isBound = isNamed && (address.transport === "udp" || c.listen(fd, BACKLOG) === 0);
   if (isBound) return { fd, address: address.transport === "unix" ? address : { ...address, port: portOf(c, fd) } };
   closeSync(fd);
   return await refused(address);
+}
+
+/** Lets those connect that the URL names. */
+export function setMode({ path, mode = OWNER_ONLY }: Extract<ListenAddress, { path: string }>): void {
+  chmodSync(path, mode);
+}
+
+function isWildcard6(address: ListenAddress): boolean {
+  return address.transport !== "unix" && address.host.includes(":") && groupsOf(address.host).every((group) => group === 0);
+}
+
+/** Whether another listener has IPv4 clients of this port: the kernel gives them to one of the two only (RFC 3493 section 5.3). */
+function hasIpv4Beside(address: ListenAddress, beside: readonly ListenAddress[]): boolean {
+  if (address.transport === "unix" || address.port === 0) return false;
+  return beside.some((other) => {
+    if (other.transport === "unix" || (other.transport === "udp") !== (address.transport === "udp")) return false;
+    return other.port === address.port && isIP(other.host) === 4;
+  });
 }
 
 /**
@@ -216,10 +245,26 @@ function portOf(c: Libc, fd: number): number {
   return name.readUInt16BE(2);
 }
 
-/** A server that was killed leaves its socket's file behind, and binding to it would fail. One that answers is in use. */
+/**
+ * A server that was killed leaves its socket's file behind, and binding to it would fail. One that answers is in use.
+ *
+ * @throws UserError LISTEN_FAILED for something else that is there, which is never removed
+ */
 export async function removeStaleSocket(path: string): Promise<void> {
-  if (!existsSync(path) || !lstatSync(path).isSocket()) return;
+  if (!lstatSync(path, { throwIfNoEntry: false })) return;
+  mustBeSocket(path);
   if (!(await isSocketUsed(path))) unlinkSync(path);
+}
+
+/** @throws UserError LISTEN_FAILED, naming what is there instead */
+export function mustBeSocket(path: string): void {
+  const found = lstatSync(path);
+  if (found.isSocket()) return;
+  const what = found.isDirectory() ? "a folder" : found.isSymbolicLink() ? "a symbolic link" : "a file that is no socket";
+  throw new UserError(`Cannot listen on ${formatListen({ transport: "unix", path })}: there is ${what} of that name.`, {
+    code: "LISTEN_FAILED",
+    hint: "Choose another path, or move away what is there: hrmr removes sockets only.",
+  });
 }
 
 /** Whether somebody accepts at a unix socket. */

@@ -6,7 +6,7 @@ import { formatListen, LISTEN_FORMS, type ListenAddress, parseListen } from "../
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { ServerConnection } from "./connection";
-import { removeStaleSocket } from "./bind";
+import { removeStaleSocket, setMode } from "./bind";
 import type { Transport } from "./client";
 import { listenError } from "./listen-error";
 
@@ -70,12 +70,13 @@ export async function openStreamListener(address: ListenAddress, acceptor: Accep
     if (address.transport === "unix") {
       await removeStaleSocket(address.path);
       const listener = Bun.listen<ServerConnection>({ unix: address.path, socket, allowHalfOpen: true });
+      setMode(address);
       return { url: formatListen(address), stop: () => listener.stop(false) };
     }
     const listener = Bun.listen<ServerConnection>({ hostname: address.host, port: address.port, socket, allowHalfOpen: true });
     return { url: formatListen({ ...address, port: listener.port }), stop: () => listener.stop(false) };
   } catch (error) {
-    throw listenError(address, error);
+    throw error instanceof UserError ? error : listenError(address, error);
   }
 }
 

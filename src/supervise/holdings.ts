@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { formatListen, type ListenAddress } from "../config/listen";
 import { defaultOptions, type Options } from "../config/options";
 import { UserError } from "../config/user-error";
-import { type BoundSocket, bindSockets, canBind, stopArrivals } from "../server/bind";
+import { type BoundSocket, bindSockets, canBind, setMode, stopArrivals } from "../server/bind";
 import { emptyMadeFolder, type Folders, removeMadeFolder } from "../server/folders";
 import { listenAddresses } from "../server/listeners";
 import {
@@ -196,11 +196,25 @@ async function openSockets(options: Options, estate: Estate | null): Promise<Hel
   });
   const own = left.filter(({ isForeign }) => !isForeign);
   const found = wanted.map(({ address, fd, asked }): HeldSocket | null =>
-    fd === null ? takeSocket(own, asked) : { address, fd, asked, isForeign: true },
+    fd === null ? takeOwn(own, address, asked) : { address, fd, asked, isForeign: true },
   );
   closeUnused(own);
-  const bound = await bindSockets(wanted.filter((_, at) => found[at] === null).map(({ address }) => address));
+  const addresses = wanted.map(({ address }) => address);
+  const bound = await bindSockets(
+    addresses.filter((_, at) => found[at] === null),
+    addresses,
+  );
   return wanted.map(({ asked }, at) => found[at] ?? { ...(bound.shift() as BoundSocket), asked, isForeign: false });
+}
+
+/** A unix socket is the same one whatever its mode is to be. */
+function takeOwn(own: HeldSocket[], address: ListenAddress, asked: string): HeldSocket | null {
+  if (address.transport !== "unix") return takeSocket(own, asked);
+  const before = own.find((socket) => socket.address.transport === "unix" && socket.address.path === address.path);
+  const taken = before === undefined ? null : takeSocket(own, before.asked);
+  if (taken === null) return null;
+  if (existsSync(address.path)) setMode(address);
+  return { ...taken, address, asked };
 }
 
 /** The sockets that systemd opened, as it described them. */

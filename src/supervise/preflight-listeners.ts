@@ -4,10 +4,10 @@
  */
 import { existsSync, lstatSync } from "node:fs";
 import { dirname } from "node:path";
-import { formatListen, type ListenAddress, parseListen } from "../config/listen";
+import { type ListenAddress, parseListen } from "../config/listen";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
-import { type BoundSocket, bindSockets, canBind, closeSocket, isSocketUsed } from "../server/bind";
+import { type BoundSocket, bindSockets, canBind, closeSocket, isSocketUsed, mustBeSocket } from "../server/bind";
 import { listenError } from "../server/listen-error";
 import { listenAddresses } from "../server/listeners";
 import type { Findings } from "./findings";
@@ -24,13 +24,14 @@ export interface RunningServer {
 export async function checkListeners(findings: Findings, options: Options, running: RunningServer | null): Promise<void> {
   const bound: BoundSocket[] = [];
   const paths = new Set<string>();
+  const all = options.listen.map(parseListen).filter((address) => address !== null);
   try {
     for (const url of options.listen) {
       await findings.look(`listener ${url}`, async () => {
         const [address] = listenAddresses({ ...options, listen: [url] });
         if (address === undefined) return "";
         try {
-          return address.transport === "unix" ? await lookAtUnix(address, paths) : await tryBinding(address, bound);
+          return address.transport === "unix" ? await lookAtUnix(address, paths) : await tryBinding(address, all, bound);
         } catch (error) {
           if (running !== null && isBusy(error) && isOf(running, address))
             return `in use by the server with pid ${running.pid}, which is this one's`;
@@ -43,15 +44,17 @@ export async function checkListeners(findings: Findings, options: Options, runni
   }
 }
 
-async function tryBinding(address: ListenAddress, bound: BoundSocket[]): Promise<string> {
+async function tryBinding(address: ListenAddress, all: readonly ListenAddress[], bound: BoundSocket[]): Promise<string> {
   if (!canBind()) return "was not tried: on this platform it cannot be without accepting clients";
-  bound.push(...(await bindSockets([address])));
+  bound.push(...(await bindSockets([address], all)));
   return "can be listened on";
 }
 
 async function lookAtUnix(address: Extract<ListenAddress, { path: string }>, seen: Set<string>): Promise<string> {
   const { path } = address;
-  const isTaken = seen.has(path) || (existsSync(path) && (!lstatSync(path).isSocket() || (await isSocketUsed(path))));
+  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  if (isThere) mustBeSocket(path);
+  const isTaken = seen.has(path) || (isThere && (await isSocketUsed(path)));
   if (isTaken) throw listenError(address, Object.assign(new Error("in use"), { code: "EADDRINUSE" }));
   seen.add(path);
   try {
@@ -71,7 +74,8 @@ function isOf({ listening }: RunningServer, wanted: ListenAddress): boolean {
   if (listening === null) return true;
   return listening.map(parseListen).some((address) => {
     if (address === null) return false;
-    if (address.transport === "unix" || wanted.transport === "unix") return formatListen(address) === formatListen(wanted);
+    if (address.transport === "unix" || wanted.transport === "unix")
+      return address.transport === wanted.transport && "path" in address && "path" in wanted && address.path === wanted.path;
     return (address.transport === "udp") === (wanted.transport === "udp") && address.port === wanted.port;
   });
 }
