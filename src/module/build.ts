@@ -7,6 +7,7 @@ import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import { bundleC } from "./c/build";
 import { isC } from "./c/sources";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "./describe-error";
+import { rebaseImports } from "./computed-imports";
 import type { ModuleFile } from "./discover";
 import { linksOfBuild, noteInputs, type BuildGraph, type InputSet } from "./inputs";
 import { type Import, leadsTo } from "./links";
@@ -110,9 +111,11 @@ async function bundleModule(file: ModuleFile, external: readonly string[]): Prom
   let output = await runBuild(file, plugins);
   if (needsImportMeta(await entryOf(output).text())) output = await runBuild(file, [...plugins, importMetaPlugin]);
   const map = output.outputs.find((artifact) => artifact.kind === "sourcemap");
-  const code = stripComments(await entryOf(output).text());
-  const text = map === undefined ? code : code + inlineMap(await map.text());
-  return { text, graph: output.metafile ?? { inputs: {} }, externals: [...externals] };
+  const mapText = map === undefined ? null : await map.text();
+  const bundled = await entryOf(output).text();
+  const { code, files } = mapText === null ? { code: bundled, files: [] } : rebaseImports(bundled, mapText);
+  const text = stripComments(code) + (mapText === null ? "" : inlineMap(mapText));
+  return { text, graph: output.metafile ?? { inputs: {} }, externals: [...externals, ...files] };
 }
 
 // What was found at last may import what is found next; each round must get further than the one before.
