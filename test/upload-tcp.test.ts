@@ -3,9 +3,13 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
+import { DEFAULT_TLS } from "../src/config/options";
+import { NO_AUDIT } from "../src/control/server";
+import { ControlPort } from "../src/control/tcp";
 import { RawClient } from "./support/client";
+import { fakeOperations } from "./support/control-fixture";
 import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
-import { until } from "./support/until";
+import { until, UNTIL_MS } from "./support/until";
 
 import { type ProgramResult, runProgram, startProgram } from "./support/program";
 import { lives } from "./support/supervised";
@@ -273,6 +277,75 @@ describe("the control port", () => {
         await server.stop();
       }
     }));
+});
+
+describe("of two servers on the control port", () => {
+  const CLIENTS = 64;
+  /** As many clients at once, each of which prints what it was answered, or why it was not. `sent` is made when all have sent. */
+  const ASKERS = `const [port, sent] = process.argv.slice(-2);
+    let open = 0;
+    for (let count = 0; count < ${CLIENTS}; count++) {
+      let text = "";
+      const socket = require("node:net").connect({ port: Number(port), host: "127.0.0.1" });
+      socket.on("connect", () => socket.write("GET /v1/config HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nAuthorization: Bearer ${TOKEN}\\r\\n\\r\\n", () => {
+        if (++open === ${CLIENTS}) require("node:fs").writeFileSync(sent, "");
+      }));
+      socket.on("data", (bytes) => (text += bytes));
+      socket.on("error", (error) => (text += error.code));
+      socket.on("close", () => console.log(/"who":"(\\w+)"/.exec(text)?.[1] ?? "cut: " + JSON.stringify(text)));
+    }`;
+
+  async function withTwo(
+    test: (servers: { first: ControlPort; second: ControlPort; askers(): () => Promise<string[]> }) => Promise<void>,
+  ): Promise<void> {
+    const dir = makeProject({ token: `${TOKEN}\n` });
+    chmodSync(join(dir, "token"), 0o600);
+    const open = (who: string, port: number, isTakeover: boolean) =>
+      new ControlPort({
+        url: `tcp://127.0.0.1:${port}`,
+        tokenFile: join(dir, "token"),
+        tls: DEFAULT_TLS,
+        isTakeover,
+        api: { operations: fakeOperations({ config: () => ({ who }) }), audit: NO_AUDIT, report: () => {} },
+        log: { warn: () => {}, error: () => {} } as never,
+      });
+    const first = open("first", 0, false);
+    const port = Number(/:(\d+)$/.exec(first.url)?.[1]);
+    const second = open("second", port, true);
+    /** The clients wait in the kernel's queues: this process does nothing meanwhile. */
+    const askers = () => {
+      const sent = join(dir, `sent-${Math.random()}`);
+      const child = Bun.spawn([process.execPath, "-e", ASKERS, String(port), sent], { stdio: ["ignore", "pipe", "inherit"] });
+      for (const deadline = performance.now() + UNTIL_MS; !existsSync(sent); Bun.sleepSync(5)) {
+        if (performance.now() > deadline) throw new Error("the clients did not get as far as to send");
+      }
+      return async () => (await child.stdout.text()).trim().split("\n");
+    };
+    try {
+      await test({ first, second, askers });
+    } finally {
+      await Promise.all([first.close(), second.close()]);
+      rmSync(dir, { recursive: true, force: true });
+    }
+  }
+  const count = (answers: string[], who: string) => answers.filter((answer) => answer === who).length;
+
+  test.skipIf(process.platform !== "linux")("the first one that hands on answers who waits with it, and gets nobody new", () =>
+    withTwo(async ({ first, askers }) => {
+      const before = askers();
+      const handedOn = first.handOn();
+      const after = askers();
+      expect(count(await after(), "second")).toBe(CLIENTS);
+      const answers = await before();
+      expect([answers.length, count(answers, "first") + count(answers, "second"), count(answers, "first") > 0]).toEqual([
+        CLIENTS,
+        CLIENTS,
+        true,
+      ]);
+      await handedOn;
+      expect(count(await askers()(), "second")).toBe(CLIENTS);
+    }),
+  );
 });
 
 async function freePort(): Promise<number> {

@@ -2,12 +2,14 @@
  * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by default.
  */
 import { readFileSync } from "node:fs";
+import { setImmediate as immediate } from "node:timers/promises";
 import { formatListen, parseListen } from "../config/listen";
 import type { TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { ServerLog } from "../observe/log";
 import { isLoopback, plainAddress } from "../server/address";
 import { listenError } from "../server/listen-error";
+import { listenersOn, passArrivalsOn } from "../server/reuse-port";
 import { answerControl, type ControlApi } from "./api";
 import { Bearer, mustNotBeBrowser } from "./bearer";
 import { Refused, replyRefused } from "./reply";
@@ -30,8 +32,18 @@ export interface ControlPortOptions {
 const IDLE_S = 30;
 /** What is under way when the port is closed. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
+/** The same where another server has the port already, and nobody waits for this one's end. */
+const HAND_ON_DEADLINE_MS = 30_000;
+/** How long a server goes on accepting when new clients are another's: for handshakes that have begun with it. */
+const LAST_ARRIVALS_MS = 1000;
+/** Of the event loop, each of which accepts all that wait; the first may be half over. */
+const ACCEPTING_TURNS = 2;
 
-type Server = Bun.Server<undefined>;
+interface Server {
+  readonly http: Bun.Server<undefined>;
+  /** Its listening socket; null where it cannot be told. */
+  readonly fd: number | null;
+}
 
 /** What of `tls` holds here, as Bun.serve takes it. Certificates by name are for the ordinary listeners. */
 interface ServeTls {
@@ -54,6 +66,7 @@ export class ControlPort {
   readonly #isTls: boolean;
   #tls: ServeTls | null;
   #server: Server;
+  #handedOn: Promise<void> | null = null;
 
   /**
    * Reads the token, and listens.
@@ -73,7 +86,11 @@ export class ControlPort {
 
   /** With the real port. */
   get url(): string {
-    return formatListen({ transport: this.#isTls ? "tls" : "tcp", host: this.#host, port: this.#server.port ?? 0 });
+    return formatListen({ transport: this.#isTls ? "tls" : "tcp", host: this.#host, port: this.#port });
+  }
+
+  get #port(): number {
+    return this.#server.http.port ?? 0;
   }
 
   /** A person should know that whoever listens in on the way has the token. */
@@ -95,7 +112,12 @@ export class ControlPort {
   /** Takes no more requests, and lets those under way end, for a second at most. */
   async close(): Promise<void> {
     this.#bearer.close();
-    await end(this.#server);
+    await (this.#handedOn ?? end(this.#server, CLOSE_DEADLINE_MS));
+  }
+
+  /** Another process listens on the port too: it gets the clients that come, and those that are here already are answered. Idempotent. */
+  handOn(): Promise<void> {
+    return (this.#handedOn ??= handOn(this.#server));
   }
 
   /** Bun has no way to exchange a certificate: another server takes the port over, beside the old one for an instant. */
@@ -104,14 +126,15 @@ export class ControlPort {
     if (Bun.deepEquals(tls, this.#tls)) return;
     this.#tls = tls;
     const old = this.#server;
-    this.#server = this.#listen(old.port ?? 0);
-    void end(old);
+    this.#server = this.#listen(this.#port);
+    void handOn(old);
   }
 
   #listen(port: number): Server {
     const { url } = this.#options;
+    const others = listenersOn(port);
     try {
-      return Bun.serve({
+      const http = Bun.serve({
         hostname: this.#host,
         port,
         // A successor binds it before this one lets go.
@@ -122,12 +145,14 @@ export class ControlPort {
         ...(this.#tls === null ? {} : { tls: this.#tls as object }),
         fetch: (request, server) => this.#answer(request, server),
       });
+      const fd = listenersOn(http.port ?? 0).find((each) => !others.includes(each)) ?? null;
+      return { http, fd };
     } catch (cause) {
       throw listenError(addressOf(url), cause);
     }
   }
 
-  async #answer(request: Request, server: Server): Promise<Response> {
+  async #answer(request: Request, server: Server["http"]): Promise<Response> {
     const address = plainAddress(server.requestIP(request)?.address ?? "unknown");
     try {
       mustNotBeBrowser(request, this.#host, this.#isTls);
@@ -183,7 +208,16 @@ function readPem(file: string | null): string {
   }
 }
 
-async function end(server: Server): Promise<void> {
-  await Promise.race([server.stop(), Bun.sleep(CLOSE_DEADLINE_MS)]);
-  await server.stop(true);
+async function end({ http }: Server, deadlineMs: number): Promise<void> {
+  await Promise.race([http.stop(), Bun.sleep(deadlineMs)]);
+  await http.stop(true);
+}
+
+/** Closing a socket cuts off whoever waits in its queue, so that nobody may wait there. */
+async function handOn(server: Server): Promise<void> {
+  if (server.fd !== null) passArrivalsOn(server.fd);
+  await Bun.sleep(LAST_ARRIVALS_MS);
+  // On a loop that was busy the timer may come before the clients that have waited as long.
+  for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
+  await end(server, HAND_ON_DEADLINE_MS);
 }

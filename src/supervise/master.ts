@@ -481,7 +481,7 @@ class Master implements Operations {
     this.#keeper?.close();
     this.#running?.retries.close();
     // Of the two that share it, only the successor shall be asked.
-    void this.#controlPort?.close();
+    void this.#controlPort?.handOn();
     void this.#drain("upgrade", pid);
     return { ok: true, pid, text: `OK pid ${pid} serves, and pid ${process.pid} finishes what is under way\n` };
   }
