@@ -53,6 +53,34 @@ test("takes modules as text, and a server that does not start says why", async (
     },
   ));
 
+test("hrmr test is red over a module that does not load, with the place and the reason, unless the test says that it may fail", () =>
+  withProject(
+    {
+      "modules/greet.ts": GREET,
+      "modules/broken.ts": "export default {\n  routes: { X: () => , },\n};\n",
+      "modules/greet.test.ts": `import { expect, test } from "bun:test";
+import { startTestServer } from "hrmr/test";
+test("greets", async () => {
+  await using server = await startTestServer();
+  expect(await server.send("GREET bob\\n")).toBe("Hello, bob\\n");
+});
+test("greets beside a broken one", async () => {
+  await using server = await startTestServer({ mayFail: true });
+  expect(await server.send("GREET bob\\n")).toBe("Hello, bob\\n");
+});
+`,
+    },
+    async (folder) => {
+      const { exitCode, stdout, stderr } = await runProgram(["test"], { cwd: folder });
+      expect(stdout + stderr).toContain(" 1 pass");
+      expect(stdout + stderr).toContain(" 1 fail");
+      expect(stdout + stderr).toMatch(/Module "broken" was not loaded: .*broken\.ts:2:/);
+      expect(exitCode).toBe(1);
+      // The modules run in another process: there would be nothing of them in it.
+      expect((await runProgram(["test", "--coverage"], { cwd: folder })).exitCode).toBe(2);
+    },
+  ));
+
 test("hrmr test exits with 1 when a test fails, and when there is none", () =>
   withProject(
     { "modules/greet.ts": GREET, "bad.test.ts": `import { expect, test } from "bun:test";\ntest("fails", () => expect(1).toBe(2));\n` },

@@ -6,6 +6,8 @@ export interface TestServerOptions {
   config?: object;
   /** More flags of `hrmr start`. */
   args?: readonly string[];
+  /** true: a module that fails is left out, as at any start. Default false: the start rejects with the reasons. */
+  mayFail?: boolean;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -24,5 +26,5 @@ export interface TestServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts a server of its own on a free port: the program itself, as its users run it. Rejects with its output when it does not serve. */
+/** Starts a server of its own on a free port: the program itself, as its users run it. Rejects with its output when it does not serve, or a module was not loaded. */
 export declare function startTestServer(options?: TestServerOptions): Promise<TestServer>;

@@ -11,16 +11,24 @@ import type { TestServer, TestServerOptions } from "./test-contract";
 /** How the program is started, as JSON. Tells too that this file is meant to be a preload, and no import of another's. */
 export const SELF_VARIABLE = "HRMR_INTERNAL_SELF";
 
+/** Has a module that fails end the start; src/server knows it by the same name. */
+const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
+
 /** How long a server may take to serve, and to answer `send`. In milliseconds. */
 const DEADLINE_MS = 20_000;
 
 const running = new Set<TestServer>();
 
 /** Starts a server of its own on a free port. @throws Error with its output when it does not serve */
-export async function startTestServer({ modules = "modules", config = {}, args = [] }: TestServerOptions = {}): Promise<TestServer> {
+export async function startTestServer({
+  modules = "modules",
+  config = {},
+  args = [],
+  mayFail = false,
+}: TestServerOptions = {}): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), "hrmr-server-"));
   try {
-    const server = await start(folder, modulesFolder(folder, modules), config, args);
+    const server = await start(folder, modulesFolder(folder, modules), config, args, mayFail);
     running.add(server);
     return server;
   } catch (error) {
@@ -39,14 +47,14 @@ function modulesFolder(folder: string, modules: string | Readonly<Record<string,
   return join(folder, "modules");
 }
 
-async function start(folder: string, modulesDir: string, config: object, args: readonly string[]): Promise<TestServer> {
+async function start(folder: string, modulesDir: string, config: object, args: readonly string[], mayFail: boolean): Promise<TestServer> {
   const configFile = join(folder, "hrmr.json");
   writeFileSync(configFile, JSON.stringify(config));
   const { BUN_BE_BUN: _, [SELF_VARIABLE]: self = "[]", ...env } = process.env;
   const where = ["--config", configFile, "--state", join(folder, "state"), "--data", join(folder, "data"), "--modules", modulesDir];
   const child = Bun.spawn([...(JSON.parse(self) as string[]), "start", "--port", "0", ...where, ...args], {
     // It must not outlive the tests, however they end.
-    env: { ...env, BUN_FEATURE_FLAG_NO_ORPHANS: "1" },
+    env: { ...env, BUN_FEATURE_FLAG_NO_ORPHANS: "1", ...(mayFail ? null : { [STRICT_VARIABLE]: "1" }) },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -134,7 +142,9 @@ if (process.env[SELF_VARIABLE] !== undefined) {
       build.module("hrmr/test", () => ({ loader: "object", exports: { startTestServer } }));
     },
   });
-  const { afterAll } = await import("bun:test");
+  const { afterAll, setDefaultTimeout } = await import("bun:test");
+  // Bun's 5 s may be over before a server has started on a busy machine, and what it would say is lost then. A test's own counts.
+  setDefaultTimeout(2 * DEADLINE_MS);
   afterAll(async () => {
     await Promise.all([...running].map((server) => server.stop()));
   });

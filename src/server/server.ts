@@ -60,6 +60,9 @@ import { TlsContexts, tlsNotes } from "./tls-contexts";
 import { reloadCertificates } from "./tls-reload";
 import type { Uplink } from "./uplink";
 
+/** A module that fails ends the start: a test's server must not be green over a module that is not there. */
+export const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
+
 /** What a server is made of. */
 export interface ServerSetup {
   readonly options: Options;
@@ -390,6 +393,12 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       }
       this.#log.error(`Module "${name}" was not loaded: ${error}`);
     }
+    const failed = verdict.modules.filter(({ error }) => error !== null).map(({ name }) => name);
+    if (process.env[STRICT_VARIABLE] === undefined || failed.length === 0) return;
+    throw new UserError(`Not all modules were loaded: ${failed.join(", ")}.`, {
+      code: "MODULE_FAILED",
+      hint: "Mend them. A test that wants a module to fail starts its server with mayFail: true.",
+    });
   }
 
   // ---- ConnectionHome and Acceptor ----
