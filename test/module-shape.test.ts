@@ -26,6 +26,16 @@ const refused: [string, unknown, string][] = [
   ["a dispose that is no function", { routes: { A: handle }, dispose: "x" }, '"dispose" is a string'],
   ["another reload", { routes: { A: handle }, reload: "fast" }, '"reload" is "fast", and must be "swap" or "exclusive".'],
   ["another unavailable", { routes: { A: handle }, unavailable: 503 }, '"unavailable" is a number, and must be a string or a Uint8Array.'],
+  [
+    "an app with a websocket beside it",
+    { fetch, websocket: { message: handle } },
+    'has both "fetch" and "websocket", as Bun.serve takes them.',
+  ],
+  [
+    "an app of a class with a websocket",
+    Object.assign(Object.create({ fetch }) as object, { websocket: {} }),
+    'Here a WebSocket is a route: write { routes: { "/": { fetch }, "GET /live": { websocket:',
+  ],
   ["an app with a setup beside it", { fetch, setup: handle }, 'has both "fetch" and "setup". Write { routes: { "/": { fetch } }'],
   [
     "a use that is no list",

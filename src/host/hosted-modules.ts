@@ -16,7 +16,7 @@ import type { HandoffFile, StoredState } from "./handoff-file";
 import { type CallBatch, failureOf, type ReplyBatch, type SharedMemory, type TaskDone, type ToMain, type ToWorker } from "./messages";
 import { type Resident, WorkerCalls } from "./worker-calls";
 import { fetchHandler } from "./worker-fetch";
-import { PoolResponse } from "./worker-response";
+import { poolFetch, PoolResponse } from "./worker-response";
 
 /** The way to the main thread. What comes from there goes to `HostedModules.receive`. */
 export type PostToMain = (data: ReplyBatch | ToMain) => void;
@@ -57,7 +57,7 @@ function makeLog(post: PostToMain, fields: LogFields, place: string, budget: Lin
   };
 }
 
-const GLOBALS = { Response: PoolResponse };
+const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
 
 /** So that a reload of many modules pays for one collection. */
 const COLLECT_AFTER_MS = 20;

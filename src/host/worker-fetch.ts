@@ -52,7 +52,14 @@ function replyOf(response: Response): string | ResponseParts {
   if (typeof body === "string") return encode(response, fields, BODY.text, body);
   if (body !== undefined && body.length <= WHOLE_RESPONSE_BYTES) return encode(response, fields, BODY.bytes, toLatin1(body));
   if (response.body === null) return encode(response, fields, BODY.none, "");
-  return new ResponseParts(encode(response, fields, BODY.stream, ""), response.body);
+  return new ResponseParts(encode(response, framed(response, fields), BODY.stream, ""), response.body);
+}
+
+/** What is known of a body's length goes with the head, so that it need not be sent in chunks. */
+function framed(response: Response, fields: Fields): Fields {
+  const size = PoolResponse.sizeOf(response);
+  if (PoolResponse.isDecoded(response)) return fields.filter(([name]) => name !== "content-length" && name !== "content-encoding");
+  return size === undefined ? fields : [...fields.filter(([name]) => name !== "content-length"), ["content-length", String(size)]];
 }
 
 function encode({ status, statusText }: Response, fields: Fields, way: (typeof BODY)[keyof typeof BODY], body: string): string {

@@ -1,15 +1,62 @@
 /** The Response of modules on a pool thread: the standard class, which remembers what its body was made of, if that is at hand. */
 const NativeResponse = Response;
 
-export class PoolResponse extends Response {
+/** The standard class's instances: an interface, so that its properties may be overridden by accessors. */
+interface StandardResponse extends Response {
+  readonly headers: Headers;
+  readonly body: Response["body"];
+}
+
+const StandardResponse = Response as unknown as {
+  new (body?: Bun.BodyInit | null, init?: ResponseInit): StandardResponse;
+  json(data: unknown, init?: ResponseInit | number): Response;
+};
+
+/** On a stream that a `body` getter made of something at hand, for `new Response(response.body, response)`: hono does that after each middleware. */
+const WHOLE = Symbol("whole");
+
+type AtHand = string | Uint8Array<ArrayBuffer>;
+
+interface WholeStream extends ReadableStream {
+  [WHOLE]?: AtHand;
+}
+
+/** Responses of `fetch` whose body was decoded, though their Content-Encoding and Content-Length still stand there. */
+const decoded = new WeakSet<Response>();
+const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
+const nativeFetch = fetch;
+
+/** The `fetch` of modules there. */
+export const poolFetch: typeof fetch = Object.assign(
+  async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
+    const response = await nativeFetch(input, init);
+    if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? "")) decoded.add(response);
+    return response;
+  },
+  { preconnect: nativeFetch.preconnect },
+);
+Object.defineProperty(poolFetch, "name", { value: "fetch" });
+
+export class PoolResponse extends StandardResponse {
   /** undefined: it has to be read as a stream. */
-  #body: string | Uint8Array | undefined;
+  #body: AtHand | undefined;
+  #blob: Blob | undefined;
 
   constructor(body?: Bun.BodyInit | null, init?: ResponseInit) {
-    super(body, init);
-    if (typeof body === "string") this.#body = body;
+    const whole = body instanceof ReadableStream ? wholeOf(body) : undefined;
+    super(whole ?? body, init);
+    if (whole !== undefined) this.#body = whole;
+    else if (typeof body === "string") this.#body = body;
     // A copy, as the standard class makes one: the module may change its own.
-    else if (body instanceof Uint8Array || body instanceof ArrayBuffer) this.#body = new Uint8Array(body);
+    else if (body instanceof ArrayBuffer) this.#body = new Uint8Array(body.slice(0));
+    else if (ArrayBuffer.isView(body)) this.#body = new Uint8Array(new Uint8Array(body.buffer, body.byteOffset, body.byteLength));
+    else if (body instanceof Blob) this.#blob = body;
+    else if (body instanceof URLSearchParams || body instanceof FormData) {
+      // Their bytes are there at once; asked for behind the body, the headers would lack the type that comes from it.
+      void super.headers;
+      const bytes = Bun.peek(super.clone().bytes());
+      if (!(bytes instanceof Promise)) this.#body = bytes as Uint8Array<ArrayBuffer>;
+    }
   }
 
   // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
@@ -35,10 +82,32 @@ export class PoolResponse extends Response {
     return #body in response ? response.#body : undefined;
   }
 
+  /** The length of a body that is read as a stream, as far as the server knows it; undefined: it does not. In bytes. */
+  static sizeOf(response: Response): number | undefined {
+    if (!(#body in response)) return undefined;
+    const size = typeof response.#body === "string" ? undefined : (response.#body?.length ?? response.#blob?.size);
+    return Number.isSafeInteger(size) ? size : undefined;
+  }
+
+  /** Whether its Content-Encoding and Content-Length are those of another body. */
+  static isDecoded(response: Response): boolean {
+    return decoded.has(response);
+  }
+
+  override get body(): Response["body"] {
+    const stream = super.body;
+    if (stream !== null && this.#body !== undefined && !stream.locked) (stream as WholeStream)[WHOLE] = this.#body;
+    return stream;
+  }
+
   override clone(): Response {
-    return this.#body === undefined || this.bodyUsed
-      ? (super.clone() as Response)
-      : new PoolResponse(this.#body, this as unknown as ResponseInit);
+    const whole = this.#body ?? this.#blob;
+    return whole === undefined || this.bodyUsed ? (super.clone() as Response) : new PoolResponse(whole, this as unknown as ResponseInit);
   }
 }
+
+function wholeOf(stream: ReadableStream): AtHand | undefined {
+  return stream.locked ? undefined : (stream as WholeStream)[WHOLE];
+}
+
 Object.defineProperty(PoolResponse, "name", { value: "Response" });

@@ -104,6 +104,14 @@ function isApp(exported: Fields): boolean {
 }
 
 function appDefinition(name: string, app: Fields): Fields {
+  // Of an app of any kind: sockets that are never opened must not look as if they were served.
+  if (app.websocket !== undefined) {
+    throw shapeError(
+      name,
+      'the default export has both "fetch" and "websocket", as Bun.serve takes them. Here a WebSocket is a route: write ' +
+        '{ routes: { "/": { fetch }, "GET /live": { websocket: { message(socket, data) { socket.send(data); } } } } }',
+    );
+  }
   const lost = isPlain(app) ? Object.keys(app).find((key) => HOOKS.includes(key) || (key === "routes" && isObject(app[key]))) : undefined;
   if (lost !== undefined) {
     throw shapeError(
