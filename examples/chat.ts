@@ -1,7 +1,7 @@
 /**
  * A chat room in sequential code. Edit the file and RELOAD in the middle of a talk: nobody is disconnected, and names stay.
  *
- *   nc localhost 8080       in two terminals: type CHAT ada, CHAT bob, then talk; /who lists, /bye leaves
+ *   nc -N localhost 8080       # in two terminals: type CHAT ada, CHAT bob, then talk; /who lists, /bye leaves
  */
 import { defineModule, type Connection } from "hrmr";
 

@@ -1,8 +1,8 @@
 /**
  * Text commands: the shortest module there is.
  *
- *   printf 'PING' | nc localhost 8080             PONG
- *   printf 'GREET bob\n' | nc localhost 8080      Hello, bob
+ *   printf 'PING' | nc -N localhost 8080             # PONG
+ *   printf 'GREET bob\n' | nc -N localhost 8080      # -> Hello, bob
  */
 import { defineModule } from "hrmr";
 

@@ -3,8 +3,8 @@
  * in front: `*2\r\n$3\r\nGET\r\n$5\r\ncolor\r\n`. It has four commands, and Redis's own errors for all others: most clients that begin with
  * HELLO, CLIENT or INFO then go on without them (node-redis with RESP: 2). The data survives a reload.
  *
- *   redis-cli -p 8080 set color blue
- *   redis-cli -p 8080 get color
+ *   redis-cli -p 8080 set color blue      # OK
+ *   redis-cli -p 8080 get color           # blue
  */
 import { NEED_MORE, defineModule } from "hrmr";
 

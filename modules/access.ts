@@ -5,8 +5,8 @@
  *   "http": { "use": ["access"] },
  *   "modules": { "access": { "tokens": ["a long random text"], "open": ["/favicon.svg"] } }
  *
- *   curl -i localhost:8080/                                            401
- *   curl -i -H 'Authorization: Bearer a long random text' localhost:8080/
+ *   curl -i localhost:8080/                                                  # 401
+ *   curl -i -H 'Authorization: Bearer a long random text' localhost:8080/    # 200
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { defineModule, type Log } from "hrmr";

@@ -2,9 +2,9 @@
  * State that survives reloads, and slow work that stops nobody. It ships with hrmr and is off until hrmr.json names it:
  * "modules": { "counter": {} }
  *
- *   printf 'COUNT\n' | nc localhost 8080             1, then 2, then 3; edit this file, RELOAD, and it goes on with 4
- *   printf 'HASH hello\n' | nc localhost 8080        some 100 ms of work on a thread of the pool
- *   printf 'PRIME 1000003\n' | nc localhost 8080
+ *   printf 'COUNT\n' | nc -N localhost 8080          # 1, then 2, then 3; edit this file, RELOAD, and it goes on with 4
+ *   printf 'HASH hello\n' | nc -N localhost 8080     # some 100 ms of work on a thread of the pool
+ *   printf 'PRIME 1000003\n' | nc -N localhost 8080
  */
 import { defineModule } from "hrmr";
 

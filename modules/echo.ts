@@ -2,9 +2,9 @@
  * What you send comes back, in three ways: a message, an HTTP request, a conversation. It ships with hrmr and is off until
  * hrmr.json names it: "modules": { "echo": {} }
  *
- *   printf 'ECHO hello\n' | nc localhost 8080
- *   curl --data-binary @picture.png localhost:8080/echo
- *   nc localhost 8080          then type TALK, and a few lines; BYE ends it
+ *   printf 'ECHO hello\n' | nc -N localhost 8080     # hello
+ *   curl -d hello localhost:8080/echo                # hello
+ *   printf 'TALK\nhi\nBYE\n' | nc -N localhost 8080  # or without printf: type TALK and a few lines; BYE ends it
  */
 import { defineModule } from "hrmr";
 

@@ -1,7 +1,7 @@
 /*
  * Work for a core: how many primes there are up to a number, by a sieve.
  *
- *     $ hrmr send localhost:8080 'PRIMES 1000000'
+ *     $ hrmr send 'PRIMES 1000000'
  *     78498 primes up to 1000000
  *
  * One call runs at a time in a module's process, and the server goes on with everything else meanwhile.

@@ -1,7 +1,7 @@
 /*
  * A text command with state: adds numbers, and knows how many sums it has made, over reloads too.
  *
- *     $ hrmr send localhost:8080 'SUM 1 2 39'
+ *     $ hrmr send 'SUM 1 2 39'
  *     42 (sum 1)
  */
 #include "hrmr.h"

@@ -6,7 +6,9 @@ import { dirname, join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { assetPath } from "../config/assets";
 import { JSON_SCHEMA_FILE, jsonSchema } from "../config/json-schema";
+import { DEFAULT_HOST, DEFAULT_PORT } from "../config/options";
 import { UserError } from "../config/user-error";
+import { selfCommand } from "../supervise/self";
 import type { Flags } from "./flags";
 
 const args = {
@@ -87,15 +89,38 @@ function isFile(path: string): boolean {
   }
 }
 
+/** A port for the first start: the default one, or the next that is free. @returns null: the default */
+function otherPort(): number | null {
+  const isFree = (port: number): boolean => {
+    try {
+      Bun.listen({ hostname: DEFAULT_HOST, port, socket: { data() {} } }).stop(true);
+      return true;
+    } catch {
+      // In use, or not allowed: the next one then.
+      return false;
+    }
+  };
+  if (isFree(DEFAULT_PORT)) return null;
+  const others = Array.from({ length: 20 }, (_, at) => DEFAULT_PORT + 1 + at);
+  return others.find(isFree) ?? 0;
+}
+
 function nextSteps(dir: string): string {
-  const enter = dir === "" ? "" : `cd ${quoteForShell(dir)} && `;
+  const port = otherPort();
+  const start = port === null ? ["hrmr", "starts the server"] : [`hrmr -p ${port}`, `starts the server; port ${DEFAULT_PORT} is taken`];
   const steps = [
-    [`${enter}hrmr`, "starts the server"],
-    ["hrmr send localhost:8080 HELLO", "asks it, from another terminal"],
+    ...(Bun.which("hrmr") === null ? [[`alias hrmr=${quoteForShell(ownCommand())}`, "hrmr is not on the PATH"]] : []),
+    ...(dir === "" ? [start] : [[`cd ${quoteForShell(dir)} && ${start[0]}`, start[1]]]),
+    ["hrmr send HELLO", `asks it, from another terminal${dir === "" ? "" : " in the same folder"}`],
     ["hrmr new NAME", "adds a module"],
-  ] as const;
-  const width = Math.max(...steps.map(([command]) => command.length));
-  return ["", "Next:", ...steps.map(([command, what]) => `  ${command.padEnd(width)}  # ${what}`)].join("\n");
+  ];
+  const width = Math.max(...steps.map(([command = ""]) => command.length));
+  return ["", "Next:", ...steps.map(([command = "", what]) => `  ${command.padEnd(width)}  # ${what}`)].join("\n");
+}
+
+/** What starts this very program. */
+function ownCommand(): string {
+  return selfCommand([]).map(quoteForShell).join(" ");
 }
 
 function quoteForShell(path: string): string {

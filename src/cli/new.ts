@@ -42,9 +42,7 @@ export const newCommand = defineCommand({
     }
     const written = c === true && writeNewFile(join(folder, HEADER), readFileSync(assetPath("src/module/hrmr.h"), "utf8")) ? [HEADER] : [];
     for (const name of [file, ...written]) console.log(`wrote  ${relative(process.cwd(), join(folder, name))}`);
-    console.log(
-      `\nA running server takes it in with: hrmr send localhost:8080 RELOAD\nThen: hrmr send localhost:8080 '${routeKey(name)}bob'`,
-    );
+    console.log(`\nNext:\n  hrmr reload             # a running server takes it in\n  hrmr send '${routeKey(name)}bob'`);
   },
 });
 

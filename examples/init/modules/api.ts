@@ -3,7 +3,9 @@
  *
  *   curl localhost:8080/api/notes
  *   curl -d 'buy milk' localhost:8080/api/notes
- *   curl localhost:8080/api/notes/1
+ *   curl localhost:8080/api/notes/1                 # -> buy milk
+ *
+ * 8080 is the default; `hrmr` says at its start where it listens.
  */
 import { defineModule } from "hrmr";
 

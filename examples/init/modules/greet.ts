@@ -1,8 +1,8 @@
 /**
  * Lines, a number that survives reloads, and slow work on the pool's threads.
  *
- *   printf 'GREET ada\nGREET bob\n' | nc localhost 8080
- *   printf 'FIB 35\n' | nc localhost 8080
+ *   hrmr send 'GREET ada'        # -> Hello, ada. You are number 1.
+ *   hrmr send 'FIB 30'           # 832040
  */
 import { defineModule } from "hrmr";
 

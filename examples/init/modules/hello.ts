@@ -1,9 +1,13 @@
 /**
  * The smallest module: a text command.
  *
- *   printf 'HELLO' | nc localhost 8080
+ *   hrmr send HELLO              # -> Hello from hrmr
  *
- * Change the text, then: printf 'RELOAD' | nc localhost 8080
+ * Change the text, then:
+ *
+ *   hrmr reload
+ *
+ * Any other client does too: printf HELLO | nc -N localhost 8080
  */
 import { defineModule } from "hrmr";
 

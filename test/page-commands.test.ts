@@ -1,0 +1,224 @@
+/**
+ * Every command that a page, a comment of a module or the program itself tells a reader to type is typed here, as it stands, in a project of its own. Only
+ * the port is another one.
+ */
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import {
+  commentCommands,
+  fencedCommands,
+  htmlCommands,
+  type PageCommand,
+  PageShell,
+  printedCommands,
+  quotedCommands,
+} from "./support/page-commands";
+import { runProgram } from "./support/program";
+
+const ROOT = resolve(import.meta.dir, "..");
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+const filesIn = (folder: string, ending: RegExp): string[] =>
+  readdirSync(join(ROOT, folder))
+    .filter((name) => ending.test(name))
+    .map((name) => `${folder}/${name}`);
+
+/** Commands that no test types, each with its reason. A command that stands on no page any more must go from here. */
+const NOT_TYPED = new Map<string, string>(
+  Object.entries({
+    "npm install && npm start": "test/docs.test.ts asks the server of the checkout, and CI installs",
+    "npm install && npm test": "it is what runs this test",
+    "npm run build": "CI builds the program that this test types",
+    "docker build": "there is no Docker in CI; test/container-image.test.ts looks at what the image would hold",
+    "docker run": "as above",
+    "install -m 755 hrmr /usr/local/bin/hrmr": "it needs root, and changes the machine",
+    "hrmr init /srv/hub && cd /srv/hub": "as above",
+    "hrmr service --user hrmr --install": "as above; test/systemd-service.test.ts installs into a folder of its own",
+    "hrmr service --install": "as above",
+    systemctl: "there is no systemd in CI",
+    "hrmr push greet.ts --server tls://hub.example": "the host is an example; test/upload-tcp.test.ts pushes over TLS",
+    "hrmr status --server tls://hub.example": "as above",
+    'curl -H "Authorization: Bearer $(cat token)" -F file=@greet.ts https://hub.example': "as above",
+    "hrmr rollback greet v5": "the number is an example; test/rollback.test.ts goes back to one",
+    "hrmr reload --json | jq": "jq may be missing; test/control-cli.test.ts looks at the JSON",
+    "hrmr status --json | jq": "as above",
+    "nc -N localhost 8080 # in two terminals": "it waits for a person; test/examples.test.ts talks in this room",
+  }),
+);
+
+function reasonNot(text: string): string | undefined {
+  const plain = text.replaceAll(/\s+/g, " ");
+  const key = [...NOT_TYPED.keys()].find((each) => plain.startsWith(each));
+  return key === undefined ? undefined : NOT_TYPED.get(key);
+}
+
+/** Types all of them in order; what a command says its reply is must be in what it prints. */
+async function typeAll(shell: PageShell, commands: readonly PageCommand[]): Promise<void> {
+  for (const { text, reply } of commands) {
+    if (reasonNot(text) !== undefined) continue;
+    const output = await shell.type(text);
+    if (reply !== null) expect(`${text}\n${withoutNumbers(output)}`).toContain(withoutNumbers(reply));
+  }
+}
+
+/** Times and counts are others each time; those of a reply that is all number are looked at. */
+function withoutNumbers(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ");
+  return /^(?:OK|ERR) /.test(line) ? line.replaceAll(/\d+/g, "N").replaceAll("modules", "module") : line;
+}
+
+async function withShell(files: Record<string, string>, start: string | null, run: (shell: PageShell) => Promise<void>): Promise<void> {
+  const shell = new PageShell(files);
+  try {
+    if (start !== null) await shell.type(start);
+    await run(shell);
+  } finally {
+    await shell.close();
+  }
+}
+
+const SHIPPED = Object.fromEntries(
+  [...filesIn("modules", /\.ts$/), ...filesIn("static_html", /./)].map((path): [string, string] => [path, read(path)]),
+);
+const GREET = { "modules/greet.ts": read("examples/init/modules/greet.ts") };
+const VERSION_2 = GREET["modules/greet.ts"].replace("Hello,", "Good day,");
+
+describe("the commands of", () => {
+  test("README.md, up to a project of one's own", () =>
+    withShell(SHIPPED, "hrmr start", async (shell) => {
+      const [, , minute = [], reload = [], own = []] = fencedCommands(read("README.md"));
+      expect(minute.length).toBeGreaterThan(4);
+      await typeAll(shell, [...minute, ...reload]);
+      await typeAll(
+        shell,
+        quotedCommands("`hrmr send RELOAD`").map((text) => ({ text, reply: "OK" })),
+      );
+      expect(own.length).toBeGreaterThan(1);
+      await shell.type("hrmr stop");
+      await typeAll(shell, own);
+    }));
+
+  test("README.md, about TLS and operating it", () =>
+    withShell({}, null, async (shell) => {
+      await shell.type("hrmr init .");
+      const [, , , , , tls = [], operating = []] = fencedCommands(read("README.md"));
+      expect(tls.map(({ text }) => text.split(" ")[0])).toEqual(["hrmr", "hrmr", "curl"]);
+      await typeAll(shell, tls);
+      await shell.type("hrmr stop");
+      expect(operating.length).toBeGreaterThan(5);
+      await typeAll(shell, operating);
+    }));
+
+  test.each([...filesIn("modules", /\.ts$/), ...filesIn("examples", /\.ts$/), ...filesIn("examples/c", /\.c$/)])("%s", async (path) => {
+    const source = read(path);
+    const commands = commentCommands(source);
+    expect(commands.map(({ text }) => text)).not.toEqual([]);
+    // The settings that the comment tells of.
+    const settings = [...source.slice(0, source.indexOf("*/")).matchAll(/^ \*\s+("(?:http|modules)": \{.*\}),?$/gm)].map(
+      (match) => match[1],
+    );
+    await withShell({ [`modules/${basename(path)}`]: source, "hrmr.json": `{ ${settings.join(", ")} }` }, "hrmr start", (shell) =>
+      typeAll(shell, commands),
+    );
+  });
+
+  test("hrmr init, its modules, its page and hrmr new", () =>
+    withShell({}, null, async (shell) => {
+      const [start, ...next] = printedCommands(await shell.type("hrmr init 'my hub'"));
+      expect(start?.text).toStartWith("cd 'my hub' && hrmr ");
+      expect(next.map(({ text }) => text.split(" # ")[0]?.trim())).toEqual(["hrmr send HELLO", "hrmr new NAME"]);
+      await shell.type("cd 'my hub'");
+      await shell.type(start?.text.replace("cd 'my hub' && ", "") ?? "");
+      await typeAll(shell, next);
+      for (const path of filesIn("examples/init/modules", /\.ts$/)) await typeAll(shell, commentCommands(read(path)));
+      const page = htmlCommands(read("examples/init/static_html/index.html"));
+      expect(page.length).toBeGreaterThan(3);
+      await typeAll(shell, page);
+      const added = printedCommands(await shell.type("hrmr new wave"));
+      expect(added.map(({ text }) => text.split(" # ")[0]?.trim())).toEqual(["hrmr reload", "hrmr send 'WAVE bob'"]);
+      await typeAll(shell, added);
+      await typeAll(shell, printedCommands(await shell.type("hrmr new sea --c")));
+    }));
+
+  test("static_html/index.html", () =>
+    withShell(SHIPPED, "hrmr start", async (shell) => {
+      const commands = htmlCommands(read("static_html/index.html"));
+      expect(commands.map(({ text }) => text)).toContain("cd hub && hrmr --port 8081");
+      await typeAll(
+        shell,
+        commands.filter(({ text }) => !text.includes("cd hub")),
+      );
+      // The second server, beside the first one.
+      const second = new PageShell();
+      try {
+        await typeAll(
+          second,
+          commands.filter(({ text }) => /init|cd hub/.test(text)),
+        );
+      } finally {
+        await second.close();
+      }
+    }));
+
+  /** What a reader has done before a block, by the block's number. */
+  type Before = Record<number, (shell: PageShell) => Promise<unknown>>;
+  const CHAT = VERSION_2.replaceAll("GREET ", "CHAT ").replaceAll("FIB ", "CHATFIB ");
+  const PAGES: [page: string, files: Record<string, string>, before: Before][] = [
+    [
+      "docs/c-modules.md",
+      {},
+      // The mistake that the page shows.
+      { 1: async (shell) => shell.write("modules/hello.c", shell.read("modules/hello.c").replace("request->bytes", "request->byte")) },
+    ],
+    ["docs/control.md", GREET, { 1: (shell) => shell.ended().then(() => shell.type("hrmr start")) }],
+    ["docs/operating.md", GREET, {}],
+    ["docs/systemd.md", GREET, {}],
+    ["docs/upload.md", { ...GREET, "greet.ts": VERSION_2, "index.ts": CHAT, "lib/words.json": "{}", "chat/index.ts": CHAT }, {}],
+    ["docs/versions.md", { ...GREET, "greet.ts": VERSION_2 }, { 0: (shell) => shell.type("hrmr push greet.ts") }],
+  ];
+
+  test.each(PAGES)("%s", async (page, files, before) => {
+    const blocks = fencedCommands(read(page));
+    expect(blocks.flat().length).toBeGreaterThan(1);
+    await withShell({ ...files, "modules/_lib.ts": "" }, "hrmr start", async (shell) => {
+      for (const [at, block] of blocks.entries()) {
+        await before[at]?.(shell);
+        await typeAll(shell, block);
+      }
+    });
+  });
+
+  test("every page that has commands is above", () => {
+    const withCommands = filesIn("docs", /\.md$/).filter((path) => fencedCommands(read(path)).flat().length > 0);
+    expect(withCommands.sort()).toEqual(PAGES.map(([page]) => page));
+  });
+
+  test("the helps of all commands are commands that there are", async () => {
+    const all = (await runProgram(["help"])).stdout;
+    const names = [...(all.split("COMMANDS")[1] ?? "").matchAll(/^ {2}(\w+) /gm)].map((match) => match[1] ?? "");
+    for (const name of names) {
+      const quoted = quotedCommands((await runProgram(["help", name])).stdout.replaceAll(/\s+/g, " "));
+      expect(quoted.filter((text) => !names.includes(text.split(" ")[1] ?? "start"))).toEqual([]);
+    }
+  });
+
+  test("the list of what is not typed has nothing else in it", () => {
+    const onPages = ["README.md", ...filesIn("docs", /\.md$/)].flatMap((path) => fencedCommands(read(path)).flat());
+    const inComments = [...filesIn("examples", /\.ts$/), ...filesIn("modules", /\.ts$/)].flatMap((path) => commentCommands(read(path)));
+    const plain = [...onPages, ...inComments].map(({ text }) => text.replaceAll(/\s+/g, " "));
+    expect([...NOT_TYPED.keys()].filter((key) => !plain.some((text) => text.startsWith(key)))).toEqual([]);
+  });
+});
+
+test("no page and no comment tells nc without -N, which waits for ever on Debian", () => {
+  const paths = ["README.md", "src/module/hrmr.h", ...filesIn("docs", /\.md$/), ...filesIn("static_html", /\.html$/)];
+  for (const folder of ["modules", "examples", "examples/c", "examples/init/modules", "examples/init/static_html"]) {
+    paths.push(...filesIn(folder, /\.(?:ts|c|html)$/));
+  }
+  const wrong = paths.flatMap((path) =>
+    [...read(path).matchAll(/(?:\||^|\s)nc +(?!.*-N)[\w<-].*/gm)]
+      .filter(([line]) => /\d{4}|data-port/.test(line))
+      .map(([line]) => `${path}: ${line}`),
+  );
+  expect(wrong).toEqual([]);
+});
