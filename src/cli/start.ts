@@ -6,7 +6,7 @@ import { defineCommand } from "citty";
 import type { ResolvedConfig } from "../config/resolved";
 import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
-import { createLog } from "../observe/log";
+import { createLog, tellStray } from "../observe/log";
 import { tellLauncher } from "../supervise/daemon";
 import type { StartSummary } from "../supervise/group";
 import { reapOrphans } from "../supervise/reaper";
@@ -34,7 +34,7 @@ export const startCommand = defineCommand({
       makeLog(options) {
         const log = createLog(options.log);
         // One stray failure must not cost the others' connections; modules' own go to their module before they get here.
-        onStray((error) => log.error("a bug in hrmr; the server goes on. Please report it with these lines:", error));
+        onStray((error) => tellStray(log, error));
         return log;
       },
       args,

@@ -8,7 +8,7 @@ import { leftBehindText } from "../module/leaks";
 import { type Handoff, type LoadedModule, loadModule } from "../module/load";
 import { remoteShapeOf } from "../module/remote";
 import { SharedStore } from "../module/shared";
-import { errorData, type LogFields } from "../observe/log-fields";
+import { errorData, kindOfError, type LogFields } from "../observe/log-fields";
 import { showValue } from "../observe/log-format";
 import { LineBudget } from "./process-output";
 import type { LoadSpec } from "./spec";
@@ -32,6 +32,8 @@ export interface HostedPlace {
 
 interface ThreadLog extends Log {
   withFields(fields: LogFields): ThreadLog;
+  /** An error that nobody caught. */
+  stray(text: string, error: unknown): void;
 }
 
 /**
@@ -54,6 +56,11 @@ function makeLog(post: PostToMain, fields: LogFields, place: string, budget: Lin
     warn: say("warn"),
     error: say("error"),
     withFields: (more) => makeLog(post, { ...fields, ...more }, place, budget),
+    stray: (text, error) => {
+      if (budget !== null && !budget.take()) return;
+      const kind = `${text.slice(0, text.indexOf(":"))}: ${kindOfError(error)}`;
+      post({ type: "log", level: "error", text: place + text, fields: { ...fields, error: errorData(error) }, kind });
+    },
   };
 }
 
@@ -92,8 +99,8 @@ export class HostedModules {
     if (host === "process") allowNativeModules();
     // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls with it.
     const log = makeLog(post, {}, "", null);
-    process.on("uncaughtException", (error) => log.error(`uncaught ${this.#where}: ${describeThrown(error)}`));
-    process.on("unhandledRejection", (error) => log.error(`unhandled rejection ${this.#where}: ${describeThrown(error)}`));
+    process.on("uncaughtException", (error) => log.stray(`uncaught ${this.#where}: ${describeThrown(error)}`, error));
+    process.on("unhandledRejection", (error) => log.stray(`unhandled rejection ${this.#where}: ${describeThrown(error)}`, error));
   }
 
   receive(data: CallBatch | ToWorker): void {
@@ -141,7 +148,7 @@ export class HostedModules {
   #open(spec: LoadSpec): Promise<LoadedModule> {
     const { host, loadTimeoutMs, post } = this.#place;
     const log = makeLog(post, { module: spec.name, generation: spec.generation }, `${this.#where}: `, this.#budget);
-    const onError = (error: unknown, kind: string): void => log.withFields({ error }).error(`${kind}: ${describeThrown(error)}`);
+    const onError = (error: unknown, kind: string): void => log.stray(`${kind}: ${describeThrown(error)}`, error);
     const shared = this.#shared;
     return loadModule(spec, { globals: GLOBALS, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   }

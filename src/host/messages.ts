@@ -163,7 +163,14 @@ export type ToMain =
   | { readonly type: "pong"; readonly ping: number }
   /** A handler reads its request's body. 0: it wants no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
-  | { readonly type: "log"; readonly level: "debug" | "info" | "warn" | "error"; readonly text: string; readonly fields: LogFields };
+  | {
+      readonly type: "log";
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly text: string;
+      readonly fields: LogFields;
+      /** Of what a peer may have caused, and the author did not say: what makes such events equal (see `ServerLog.bounded`). */
+      readonly kind?: string;
+    };
 
 const encodedClients = new WeakMap<Client, string>();
 

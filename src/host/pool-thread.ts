@@ -4,7 +4,7 @@
  */
 import type { Log } from "../module/contract";
 import { asHost } from "../module/host-context";
-import { logWith } from "../observe/log-fields";
+import { boundedWith, logWith } from "../observe/log-fields";
 import { HandlerError, HandlerTimeoutError, HostLostError } from "./errors";
 import {
   CALL_FIELDS,
@@ -305,13 +305,18 @@ export class Thread implements CallHolder {
     }
   }
 
+  #tell({ level, text, fields, kind }: Extract<ToMain, { type: "log" }>): void {
+    if (kind === undefined || level === "debug") logWith(this.#owner.log, fields)[level](text);
+    else boundedWith(this.#owner.log, fields, level, kind)?.(text);
+  }
+
   #receive(data: ReplyBatch | ToMain): void {
     this.#quietSince = performance.now();
     this.#maxAhead = Math.min(MAX_AHEAD, this.#maxAhead * 2);
     if (this.state === "blocked") this.state = "running";
     this.#promptSince = this.#quietSince;
     if (Array.isArray(data)) this.#receiveReplies(data);
-    else if (data.type === "log") logWith(this.#owner.log, data.fields)[data.level](data.text);
+    else if (data.type === "log") this.#tell(data);
     else if (data.type === "want") {
       const { seq, parts } = data;
       this.calls.get(seq)?.body?.want(parts, (part) => this.#post({ type: "part", seq, part }));

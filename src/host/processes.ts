@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
 import { wholeFileError } from "../module/describe-error";
 import type { RemoteShape } from "../module/remote";
-import { logWith } from "../observe/log-fields";
+import { boundedWith, logWith } from "../observe/log-fields";
 import { HostLostError } from "./errors";
 import type { StoredState } from "./handoff-file";
 import { type CallSink, Pool, type PoolCall, type ThreadStatus } from "./pool";
@@ -201,7 +201,7 @@ export class Processes {
       },
       threads: 1,
       log: options.log,
-      onWorkerLost: (reason) => log.warn(`its process was lost: ${reason}`),
+      onWorkerLost: (reason) => boundedWith(log, {}, "warn", `its process was lost: ${reason}`)?.(`its process was lost: ${reason}`),
       apart: { open: processPlaces(spec, options.start, this.#handoffFd(spec), log), name: nameOf(spec) },
     });
     const home = { spec, pool };

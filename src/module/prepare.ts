@@ -1,6 +1,7 @@
 /** The first half of a version's way in: build, trial, and the import in this thread. Nothing of it runs yet. */
 import { CallFigures } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
+import { kindOfError } from "../observe/log-fields";
 import { authorStack } from "./author-stack";
 import { type BuiltModule, buildModule, buildOptions } from "./build";
 import { wholeFileError } from "./describe-error";
@@ -199,7 +200,8 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
     host: "main",
     log,
     timeoutMs: spec.loadMs ?? current.loadMs,
-    onError: (error, kind) => log.withFields({ error }).error(`${kind}: ${authorStack(error)}`),
+    onError: (error, kind) =>
+      log.withFields({ error }).bounded("error", `${kind}: ${kindOfError(error)}`)?.(`${kind}: ${authorStack(error)}`),
   });
   return new Generation(spec, module);
 }

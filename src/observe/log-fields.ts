@@ -53,6 +53,30 @@ export function logWith(log: Log, fields: LogFields): Log {
   };
 }
 
+/** @returns what tells an event that a peer can cause; null if it was counted (see `ServerLog.bounded`). A log that does not count tells all */
+export function boundedWith(
+  log: Log,
+  fields: LogFields,
+  level: "info" | "warn" | "error",
+  kind: string,
+): ((...values: unknown[]) => void) | null {
+  const own = logWith(log, fields);
+  if (!("bounded" in own) || typeof own.bounded !== "function") return own[level];
+  return own.bounded(level, kind) as ((...values: unknown[]) => void) | null;
+}
+
+/**
+ * The kind of a failure, for `ServerLog.bounded`. The stack is not looked at: at thousands a second it would cost more than what failed.
+ * Never throws.
+ */
+export function kindOfError(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : `threw ${typeof thrown}`;
+  } catch {
+    return "threw what cannot be shown";
+  }
+}
+
 /** Never throws, whatever was thrown. */
 export function errorData(thrown: unknown, depth = 0): ErrorData {
   try {

@@ -4,13 +4,15 @@
  * In text, what does not fit on one line (a stack, a code frame) follows indented, so that no line but an event's first begins with a
  * time. Control characters are escaped here, whoever's they are.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { createConsola, type ConsolaInstance, type LogObject } from "consola/core";
 import { DEFAULT_LOG, type LogFormat, type LogLevel, type LogOptions } from "../config/options";
 import type { Log } from "../module/contract";
-import { type LogFields, tagsOf } from "./log-fields";
+import { kindOfError, type LogFields, tagsOf } from "./log-fields";
 import { LogFile, type LogFileRole } from "./log-file";
 import { formatEvent, type LogEvent } from "./log-format";
 import { stderrSink } from "./log-stderr";
+import { LogThrottle, suppressedText } from "./log-throttle";
 
 export type { LogFormat, LogLevel } from "../config/options";
 export type { LogFields } from "./log-fields";
@@ -21,6 +23,16 @@ export interface ServerLog extends Log {
   withFields(fields: LogFields): ServerLog;
   /** A log whose lines carry `tag` behind this one's own: what no field is made for. In JSON it is the field `tag`. */
   withTag(tag: string): ServerLog;
+  /**
+   * For events that a peer can cause as often as it likes. The first of a kind are told, those that follow are counted, and the number is
+   * told once a second (see log-throttle).
+   *
+   * @param kind what makes events equal, beside the level, the module and its version; only its first line counts
+   * @returns what tells the event; null if it was counted
+   */
+  bounded(level: LogLevel, kind: string): ((...values: unknown[]) => void) | null;
+  /** Tells at once what was counted, and not told yet. */
+  flush(): void;
   /** Whether events of this level are told: for those that cost something to put together. */
   shows(level: LogLevel): boolean;
 }
@@ -69,6 +81,7 @@ export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup =
   const output = new LogOutput(
     isTty ?? (write === undefined && process.stderr.isTTY === true),
     write ?? ((text) => stderrSink().write(text)),
+    fields,
   );
   if (write === undefined) {
     stderrSink().describeDropped = (count) => output.event("warn", `${count} events were left out here: nobody read stderr`);
@@ -84,19 +97,34 @@ export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup =
   };
 }
 
+/** Tells what nobody caught. */
+export function tellStray(log: ServerLog, error: unknown): void {
+  log.bounded("error", kindOfError(error))?.("a bug in hrmr; the server goes on. Please report it with these lines:", error);
+}
+
 type Binding = Pick<LogEvent, "fields" | "tags" | "tag">;
+
+/** A little more than a second, so that one is over. In milliseconds. */
+const FLUSH_MS = 1010;
+/** A timer that is made while a module's code is on the stack would end with that module. */
+const asHost = AsyncLocalStorage.snapshot();
 
 /** Where the events of a process go, and in which form. */
 class LogOutput {
   readonly rotateCallbacks: (() => void)[] = [];
   readonly #consola: ConsolaInstance;
+  readonly #fields: LogFields;
   readonly #isTty: boolean;
   readonly #write: (text: string) => void;
   #format: LogFormat = "text";
   #file: LogFile | null = null;
   #role: LogFileRole = "owner";
+  readonly #throttle = new LogThrottle();
+  #timer: Timer | null = null;
 
-  constructor(isTty: boolean, write: (text: string) => void) {
+  /** @param fields of all events */
+  constructor(isTty: boolean, write: (text: string) => void, fields: LogFields) {
+    this.#fields = fields;
     this.#isTty = isTty;
     this.#write = write;
     // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one through.
@@ -136,11 +164,36 @@ class LogOutput {
     if (this.shows(level)) this.#consola[level]({ ...binding, args: [values] });
   }
 
+  /** @returns whether to tell an event of this kind */
+  admits(level: LogLevel, { module, generation }: LogFields, kind: string): boolean {
+    if (!this.shows(level)) return false;
+    const isTold = this.#throttle.admit({ level, module, generation, text: kind }, performance.now());
+    this.#timer ??= asHost(() => setTimeout(() => this.flush(false), FLUSH_MS)).unref();
+    return isTold;
+  }
+
+  /** Tells what was counted. @param isEnd also of a second that is not over */
+  flush(isEnd: boolean): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    for (const suppressed of this.#throttle.flush(performance.now(), isEnd)) {
+      const { level, module, generation } = suppressed.event;
+      const fields = {
+        ...this.#fields,
+        ...(module === undefined ? null : { module }),
+        ...(generation === undefined ? null : { generation }),
+      };
+      this.print(level, { fields, tags: tagsOf(fields), tag: "" }, [suppressedText(suppressed)]);
+    }
+    if (!this.#throttle.isIdle) this.#timer = asHost(() => setTimeout(() => this.flush(false), FLUSH_MS)).unref();
+  }
+
   reopen(): void {
     this.#file?.reopen();
   }
 
   close(): void {
+    this.flush(true);
     this.#file?.close();
     this.#file = null;
   }
@@ -185,6 +238,8 @@ function boundLog(output: LogOutput, binding: Binding): ServerLog {
     withFields: (fields) =>
       boundLog(output, { ...binding, fields: { ...binding.fields, ...fields }, tags: joined(binding.tags, tagsOf(fields)) }),
     withTag: (tag) => boundLog(output, { ...binding, tags: joined(binding.tags, tag), tag: joined(binding.tag, tag) }),
+    bounded: (level, kind) => (output.admits(level, binding.fields, kind) ? (...values) => output.print(level, binding, values) : null),
+    flush: () => output.flush(true),
     shows: (level) => output.shows(level),
   };
 }

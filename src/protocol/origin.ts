@@ -26,10 +26,10 @@ function bareName(name: string): string {
  * Whether a request was made by a page of another origin (RFC 6454 section 7). "null", which sandboxed pages send, is another one.
  *
  * @param origin  the Origin field; null: there is none, as with all programs that are no browser, and with a page's own plain GET
- * @param host    the request's own host and port. Its scheme is not compared: who ends TLS in front of this server changes it
+ * @param host    the request's own host and port. Its scheme is not compared: who ends TLS in front of this server changes it. A default port is that of the page's scheme
  */
 export function isForeignOrigin(origin: string | null, host: string): boolean {
   if (origin === null) return false;
-  const [, authority] = /^https?:\/\/([^/?#]+)$/i.exec(origin) ?? [];
-  return authority === undefined || authority.toLowerCase() !== host.toLowerCase();
+  const page = /^https?:\/\/[^/?#@\s]+$/i.test(origin) ? URL.parse(origin) : null;
+  return page === null || URL.parse(`${page.protocol}//${host}`)?.host !== page.host;
 }

@@ -23,6 +23,7 @@ import type { Verdict } from "../module/verdict";
 import type { Client } from "../module/contract";
 import { nextSecond } from "../observe/figures";
 import type { ServerLog } from "../observe/log";
+import { kindOfError } from "../observe/log-fields";
 import { blockedPath } from "../observe/blocked-file";
 import { moduleGlobals } from "../protocol/http1/globals";
 import type { ProcessSnapshot } from "../observe/snapshot";
@@ -47,7 +48,7 @@ import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
 import { FairShare } from "./fair-share";
 import { Guesses } from "./guesses";
-import { HandlerFailures } from "./handler-failures";
+import { tellFailure } from "./handler-failures";
 import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { applyOptions } from "./reconfigure";
 import type { ReloadOutcome } from "./reload-outcome";
@@ -187,7 +188,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #options: Options;
   readonly #folders: Folders;
   readonly #log: ServerLog;
-  readonly #failures: HandlerFailures;
   readonly #startedAtMs = Date.now();
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
@@ -211,7 +211,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#options = options;
     this.#folders = folders;
     this.#log = log;
-    this.#failures = new HandlerFailures(log);
     this.#guesses = new Guesses("control.commands: a command", log);
     this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], retried: [], notes: [...folders.notes] };
     this.#admission = new Admission(options.limits);
@@ -228,7 +227,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       endpoints: new Map(),
       counters: newCounters(),
       access: this.#accessLog(),
-      handlerFailed: (route, client, error, hasLeft = false) => this.#failures.tell(route, client.connection, error, hasLeft),
+      handlerFailed: (route, client, error, hasLeft = false) => tellFailure(log, route, client.connection, error, hasLeft),
     };
     this.#endpoints = new Endpoints({
       policies: options.http,
@@ -242,7 +241,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       ? new Http2Front(options.http2, {
           dispatch: this.dispatch,
           mayOpen: (count) => this.#admission.maySpare(count, this.#spliceDescriptors),
-          warn: (text, connection) => (connection === undefined ? log : log.withFields({ connection })).warn(text),
+          warn: (kind, text, connection) => (connection === undefined ? log : log.withFields({ connection })).bounded("warn", kind)?.(text),
         })
       : null;
     this.hosts = this.#openHosts();
@@ -276,7 +275,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       onWorkerLost: (reason, worker, culprit) =>
         log
           .withFields(culprit === null ? {} : { module: culprit.name, generation: culprit.generation })
-          .warn(`pool thread ${worker}: ${reason}`),
+          .bounded(
+            "warn",
+            `pool thread: ${reason}`,
+          )?.(`pool thread ${worker}: ${reason}`),
     });
     const processes = new Processes({
       ...shared,
@@ -435,7 +437,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   connectionBroke(connection: ServerConnection, error: unknown): void {
-    this.#log.withFields({ connection: connection.number }).error("a bug in hrmr cut this connection; please report it:", error);
+    const text = "a bug in hrmr cut this connection; please report it:";
+    this.#log.withFields({ connection: connection.number }).bounded("error", `${text} ${kindOfError(error)}`)?.(text, error);
     connection.abort();
   }
 
@@ -545,7 +548,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#probe.close();
     this.#watchdog.close();
     this.wheel.close();
-    this.#failures.flush(true);
+    this.#log.flush();
     this.#guesses.close();
   }
 
@@ -576,7 +579,6 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   #onSecond(): void {
     this.dispatch.httpDate = new Date().toUTCString();
     nextSecond();
-    this.#failures.flush();
     this.#fairShare?.forget(this.#connections.size);
     this.#tellDropped();
     const refused = this.#admission.takeRefused();

@@ -2,7 +2,7 @@
  * A server process of many: its whole life is what the supervisor tells it.
  */
 import { UserError } from "../config/user-error";
-import { createLog, type ProcessLog } from "../observe/log";
+import { createLog, type ProcessLog, tellStray } from "../observe/log";
 import { type RunningServer, startServer } from "../server/server";
 import type { Uplink } from "../server/uplink";
 import { answerOf, Asking } from "./asking";
@@ -85,7 +85,7 @@ class Child {
         agree: (proposal) => this.#master.ask("agree", proposal),
       });
       this.#server = server;
-      this.#onStray((error) => log.error("a bug in hrmr; the server goes on. Please report it with these lines:", error));
+      this.#onStray((error) => tellStray(log, error));
       armDeadman(options);
       send({ type: "ready", summary: server.summary, approved: server.approved(), inputs: server.inputs() });
     } catch (error) {

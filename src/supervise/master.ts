@@ -360,8 +360,9 @@ class Master implements Operations {
     if (isRetry && !report.ok) return report;
     if (isWatched && report.ok && report.modules.length === 0) return report;
     const text = source === "" ? report.text : `${source}: ${report.text}`;
-    if (report.ok) running.log.info(text);
-    else running.log.error(text);
+    if (report.ok && report.modules.length > 0) running.log.info(text);
+    // Whoever may send RELOAD may do so as often as it likes. Numbers of connections and milliseconds make no kinds of their own.
+    else running.log.bounded(report.ok ? "info" : "error", text.replaceAll(/\d+/g, "N"))?.(text);
     return report;
   }
 

@@ -104,6 +104,8 @@ function collectingLog(into: string[]): ServerLog {
     error: note,
     withFields: () => log,
     withTag: () => log,
+    bounded: (level) => log[level],
+    flush: ignore,
     shows: () => false,
   };
   return log;

@@ -29,9 +29,13 @@ export interface Engine {
 /** What engines need of the server. */
 export interface EngineHost {
   readonly dispatch: Dispatch;
-  /** One line for the log. */
-  /** @param connection whose number the event is about */
-  warn(text: string, connection?: number): void;
+  /**
+   * One line for the log.
+   *
+   * @param kind       what makes events equal, of which not all are told
+   * @param connection whose number the event is about
+   */
+  warn(kind: string, text: string, connection?: number): void;
 }
 
 type Fetch = (request: Request, server: Server<undefined>) => Response | Promise<Response>;
@@ -46,7 +50,7 @@ function serve(host: EngineHost, where: { unix: string } | { hostname: string; p
     development: false,
     fetch,
     error: (error) => {
-      host.warn(`An HTTP/2 reply could not be sent: ${error.stack ?? error.message}`);
+      host.warn("An HTTP/2 reply could not be sent", `An HTTP/2 reply could not be sent: ${error.stack ?? error.message}`);
       return new Response("Internal Server Error\n", { status: 500 });
     },
   } as Parameters<typeof Bun.serve<undefined>>[0]);

@@ -91,12 +91,13 @@ export class Http2Front implements SpliceHome {
 
   floodCut(splice: Splice, what: string): void {
     const { address, connection } = splice.wire.client;
-    this.host.warn(`${address}: this HTTP/2 client was cut: ${what}`, connection);
+    this.host.warn(`HTTP/2 clients were cut: ${what}`, `${address}: this HTTP/2 client was cut: ${what}`, connection);
   }
 
   spliceBroke(splice: Splice, error: Error): void {
     const { connection } = splice.wire.client;
-    this.host.warn(`a bug in hrmr cut this connection; please report it: ${error.stack ?? error.message}`, connection);
+    const text = "a bug in hrmr cut this connection; please report it";
+    this.host.warn(text, `${text}: ${error.stack ?? error.message}`, connection);
   }
 
   // ---- connecting ----
@@ -127,9 +128,10 @@ export class Http2Front implements SpliceHome {
         await Bun.sleep(RETRY_MS * (1 + Math.random()));
         if (splice.isOver || this.isDraining) return false;
       }
-      this.host.warn("HTTP/2: the engine accepts no connections.");
+      this.host.warn("HTTP/2: no connections", "HTTP/2: the engine accepts no connections.");
     } catch (error) {
-      this.host.warn(`HTTP/2 cannot be served: its engine does not start (${error instanceof Error ? error.message : String(error)}).`);
+      const why = error instanceof Error ? error.message : String(error);
+      this.host.warn("HTTP/2 cannot be served", `HTTP/2 cannot be served: its engine does not start (${why}).`);
     }
     return false;
   }

@@ -4,6 +4,7 @@
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { RequestHead } from "../http1/head";
 import { Refusal } from "../http1/refusal";
+import { isForeignOrigin } from "../origin";
 import { type Deflate, negotiate } from "./deflate";
 
 /** A request to speak WebSocket that is in order. */
@@ -80,14 +81,7 @@ export function refuseOrigin(head: RequestHead, allowed: "*" | readonly string[]
   if (origin === undefined) return null;
   if (origins.length > 1) return FOREIGN_ORIGIN;
   const asked = origin.toLowerCase();
-  return allowed.includes(asked) || isOwnOrigin(asked, head.host) ? null : FOREIGN_ORIGIN;
-}
-
-/** The scheme may differ: in front of this server there may be one that ends TLS. A default port is that of the page's scheme. */
-function isOwnOrigin(origin: string, host: string): boolean {
-  const page = /^https?:\/\/[^/?#@\s]+$/.test(origin) ? URL.parse(origin) : null;
-  if (page === null) return false;
-  return URL.parse(`${page.protocol}//${host}`)?.host === page.host;
+  return allowed.includes(asked) || !isForeignOrigin(asked, head.host) ? null : FOREIGN_ORIGIN;
 }
 
 /**
