@@ -115,7 +115,7 @@ describe("hrmr stop", () => {
   async function withServer(afterMs: number, test: (path: string, exited: Promise<number>) => Promise<void>): Promise<void> {
     const path = join(freshDir(), "c.sock");
     const source = `import { openControlSocket } from ${JSON.stringify(join(import.meta.dir, "../src/control/server.ts"))};
-import { fakeOperations } from ${JSON.stringify(join(import.meta.dir, "control-fixture.ts"))};
+import { fakeOperations } from ${JSON.stringify(join(import.meta.dir, "support", "control-fixture.ts"))};
 const end = async () => { await server.close(); process.exit(0); };
 const stop = (_, force) => void (force ? process.exit(0) : setTimeout(end, ${afterMs}));
 const server = await openControlSocket({ path: ${JSON.stringify(path)}, operations: fakeOperations({ stop }), log: console });

@@ -6,8 +6,8 @@ import { defineCommand } from "citty";
 import type { ResolvedConfig } from "../config/resolved";
 import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
-import { createLog, tellStray } from "../observe/log";
-import { tellLauncher } from "../supervise/daemon";
+import { createLog, type ProcessLog, tellStray } from "../observe/log";
+import { hasLauncher, tellLauncher } from "../supervise/daemon";
 import type { StartSummary } from "../supervise/group";
 import { reapOrphans } from "../supervise/reaper";
 import { selfCommand } from "../supervise/self";
@@ -29,10 +29,12 @@ export const startCommand = defineCommand({
     // Not before: help and wrong usage need no server.
     const { runMaster } = await import("../supervise/master");
     reapOrphans();
+    let serverLog: ProcessLog | null = null;
     const started = runMaster({
       resolve,
       makeLog(options) {
         const log = createLog(options.log);
+        serverLog = log;
         // One stray failure must not cost the others' connections; modules' own go to their module before they get here.
         onStray((error) => tellStray(log, error));
         return log;
@@ -40,7 +42,9 @@ export const startCommand = defineCommand({
       args,
       ready(summary, readyMs, failures) {
         const text = summarize(summary, readyMs);
-        console.log(text);
+        // In the background stdout is the log, which may be one for machines.
+        if (hasLauncher()) serverLog?.info(text);
+        else console.log(text);
         tellLauncher({ type: "ready", summary: text, failures });
       },
     });

@@ -7,6 +7,7 @@ import { describeError, ModuleError } from "../module/describe-error";
 import { leftBehindText } from "../module/leaks";
 import { type Handoff, type LoadedModule, loadModule } from "../module/load";
 import { remoteShapeOf } from "../module/remote";
+import { catchPrints, moduleConsole } from "../module/module-console";
 import { SharedStore } from "../module/shared";
 import { errorData, kindOfError, type LogFields } from "../observe/log-fields";
 import { showValue } from "../observe/log-format";
@@ -90,6 +91,7 @@ export class HostedModules {
     const tooMuch = (count: number): void => log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
     registerHrmrModule();
+    if (host !== "process") catchPrints(makeLog(post, {}, `${this.#where}: `, null));
     this.#shared = new SharedStore(makeLog(post, {}, `${this.#where}: `, null));
     this.#collector = new Collector({
       leaked: ({ module, generation, why }) => this.#warn(module, generation, `was disposed and cannot be freed: ${why}`),
@@ -150,7 +152,9 @@ export class HostedModules {
     const log = makeLog(post, { module: spec.name, generation: spec.generation }, `${this.#where}: `, this.#budget);
     const onError = (error: unknown, kind: string): void => log.stray(`${kind}: ${describeThrown(error)}`, error);
     const shared = this.#shared;
-    return loadModule(spec, { globals: GLOBALS, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
+    // What a process of its own prints is read from its pipe, whoever prints it there.
+    const globals = host === "process" ? GLOBALS : { ...GLOBALS, console: moduleConsole(log) };
+    return loadModule(spec, { globals, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   }
 
   async #load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<Omit<TaskDone, "type">> {

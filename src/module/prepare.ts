@@ -11,6 +11,7 @@ import { type Hold, isHeldBack } from "./hold";
 import { hasChanged } from "./inputs";
 import { loadModule } from "./load";
 import type { ModuleEntry, ModuleSet } from "./module-set";
+import { moduleConsole } from "./module-console";
 import { timed } from "./phases";
 import { remoteModule } from "./remote";
 import { type Candidate, describeFailure, failure, isUsed, type Run } from "./run";
@@ -194,7 +195,7 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
   const { options, current } = registry;
   const log = logOf(registry, spec);
   const module = await loadModule(spec, {
-    globals: options.globals,
+    globals: { console: moduleConsole(log), ...options.globals },
     publish: options.publish,
     shared: registry.shared,
     host: "main",

@@ -97,6 +97,12 @@ export class Mark {
   }
 }
 
+/** The module of this thread whose code is on the stack. null: none, or one that goes on after an await. */
+export function runningModule(): Omit<MarkedModule, "routes"> | null {
+  const marked = known.get((RUNNING[MODULE] as number) || (RUNNING[WORK] as number));
+  return marked === undefined ? null : { module: marked.module, generation: marked.generation };
+}
+
 /** Numbers of the modules with calls under way. */
 export function underWay(running: Int32Array): number[] {
   const numbers: number[] = [];

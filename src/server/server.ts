@@ -15,6 +15,7 @@ import { Watchdog } from "../host/watchdog";
 import { registerHrmrModule } from "../module/api";
 import { discoverModules } from "../module/discover";
 import { Probe } from "../module/probe";
+import { catchPrints } from "../module/module-console";
 import { Registry } from "../module/registry";
 import { rehearse, type RehearsedModule } from "../module/rehearse";
 import type { BoundRoute } from "../module/route";
@@ -325,6 +326,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   async #openRegistry(globals: Record<string, unknown>): Promise<Registry> {
     registerHrmrModule();
+    catchPrints(this.#log);
     SocketHub.of(this.dispatch).tellOthers = (module, topic, data) => this.#setup.uplink.publish(module, topic, data);
     const options = this.#options;
     const { modulesDir, hasModulesDir, stateDir, dataDir } = this.#folders;

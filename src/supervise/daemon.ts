@@ -61,6 +61,11 @@ export async function daemonize(command: readonly string[], options: DaemonOptio
   }
 }
 
+/** Whether this process was started by a launcher that has not been told anything yet: it tells the person what there is to tell. */
+export function hasLauncher(): boolean {
+  return process.env[LAUNCHER_VARIABLE] === String(process.ppid);
+}
+
 /**
  * Tells the launcher, if this process was started by one and has not told it anything yet. At once: the process may end right after.
  */
