@@ -12,6 +12,7 @@ const INFO: ServerInfo = {
   version: "1.2.3",
   pid: 10,
   startedAtMs: 1000,
+  uptimeMs: 5000,
   listening: ["tcp://127.0.0.1:1"],
   wantedProcesses: 1,
   restarts: 0,
@@ -48,6 +49,7 @@ function processOf(given: Partial<ProcessSnapshot> = {}): ProcessSnapshot {
     slot: 0,
     pid: 11,
     startedAtMs: 1000,
+    uptimeMs: 5000,
     isDraining: false,
     connections: { open: 2, accepted: 5, refused: 1, byProtocol: { raw: 1, http1: 1 } },
     counters: { messages: 3, httpRequests: 4, errors: 1, datagramsDropped: 5, datagramsIgnored: 6 },
@@ -282,4 +284,10 @@ describe("the text for Prometheus", () => {
     ]);
     expect(rows).toEqual(told);
   });
+});
+
+test("uptime goes by a clock that nobody sets: a start that lies in the future by the other one changes nothing", () => {
+  const future = Date.now() + 86_400_000;
+  const status = statusOf({ ...INFO, startedAtMs: future, uptimeMs: 61_999 }, [processOf({ startedAtMs: future, uptimeMs: 60_000 })]);
+  expect([status.uptimeSeconds, status.processes[0]?.uptimeSeconds]).toEqual([61, 60]);
 });

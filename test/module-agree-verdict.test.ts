@@ -6,7 +6,7 @@ import { SingleFlight } from "../src/module/single-flight";
 import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../src/module/verdict";
 import { rejection } from "./support/module-fixture";
 
-const SINCE = new Date(2026, 10, 20, 10, 42, 7);
+const SINCE = new Date("2026-11-20T10:42:07Z");
 
 function moduleVerdict(outcome: ModuleVerdict["outcome"], rest: Partial<ModuleVerdict> = {}): ModuleVerdict {
   const flags = { error: null, isKnown: true, isConflict: false, isRefused: false };
@@ -57,7 +57,7 @@ test("the worst outcome of a module wins, and a failure in one process is told w
     `ERR 1 module failed, 1 module changed in 5 ms in 3 processes, 0 connections dropped
   greet was not loaded: process 2: setup failed: no port
       1 | frame
-    v1, loaded at 10:42:07, goes on serving. Mend the file and send RELOAD again.
+    v1, loaded at 10:42:07 UTC, goes on serving. Mend the file and send RELOAD again.
   ping v2 (was v1) swapped
 `,
   );

@@ -178,7 +178,7 @@ function pinsText({ inFlight, pinnedBy }: ModuleStatus["old"][number]): string {
 
 function lastReloadLine({ reloads: { last } }: ServerStatus, paint: Paint, nowMs: number): string {
   if (last === null) return labelled("last reload", "none yet", paint);
-  const age = formatDuration((nowMs - Date.parse(last.at)) / 1000);
+  const age = formatDuration(Math.max(0, nowMs - Date.parse(last.at)) / 1000);
   const [verdict = ""] = cleanText(last.text).split("\n");
   return labelled("last reload", `${age} ago: ${paint(verdict, last.ok ? "green" : "red")}`, paint);
 }

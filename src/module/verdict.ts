@@ -81,7 +81,7 @@ function moduleLines(module: ModuleVerdict): string[] {
   if (module.outcome !== "failed") return [`  ${[summarise(module), ...notesOf(module)].join("; ")}`];
   const stays =
     module.version !== null && module.servingSince !== null
-      ? `v${module.version}, loaded at ${module.servingSince.toTimeString().slice(0, 8)}, goes on serving. Mend the file and send RELOAD again.`
+      ? `v${module.version}, loaded at ${module.servingSince.toISOString().slice(11, 19)} UTC, goes on serving. Mend the file and send RELOAD again.`
       : module.isKnown
         ? "Nothing of it is served. Mend the file and send RELOAD again."
         : "HELP lists the modules that there are.";

@@ -36,12 +36,12 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     version: info.version,
     pid: info.pid,
     state: isDraining(processes) ? "draining" : isWhole ? "serving" : "degraded",
-    uptimeSeconds: secondsSince(info.startedAtMs),
+    uptimeSeconds: wholeSeconds(info.uptimeMs),
     listening: info.listening,
     processes: processes.map((each) => ({
       slot: each.slot,
       pid: each.pid,
-      uptimeSeconds: secondsSince(each.startedAtMs),
+      uptimeSeconds: wholeSeconds(each.uptimeMs),
       connections: each.connections.open,
       requests: each.counters.messages + each.counters.httpRequests,
       memoryBytes: each.memoryBytes,
@@ -269,8 +269,8 @@ function sumEach(records: readonly Readonly<Record<string, number>>[]): Record<s
   return total;
 }
 
-function secondsSince(startedAtMs: number): number {
-  return Math.max(0, Math.floor((Date.now() - startedAtMs) / 1000));
+function wholeSeconds(ms: number): number {
+  return Math.floor(ms / 1000);
 }
 
 function rounded(ms: number | null): number | null {

@@ -121,6 +121,8 @@ export interface ProcessSnapshot {
   readonly pid: number;
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
+  /** Since then, by a clock that nobody sets. In milliseconds. */
+  readonly uptimeMs: number;
   readonly isDraining: boolean;
   readonly connections: {
     readonly open: number;
@@ -158,6 +160,8 @@ export interface ServerInfo {
   /** Of the process that is in charge: the supervisor, or the one server. */
   readonly pid: number;
   readonly startedAtMs: number;
+  /** Since then, by a clock that nobody sets. In milliseconds. */
+  readonly uptimeMs: number;
   readonly listening: readonly string[];
   /** The processes that there should be. */
   readonly wantedProcesses: number;

@@ -190,6 +190,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #folders: Folders;
   readonly #log: ServerLog;
   readonly #startedAtMs = Date.now();
+  /** By the clock of `performance.now()`, which goes on when the other one is set. */
+  readonly #beganAt = performance.now();
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<ServerConnection>();
@@ -234,7 +236,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       policies: options.http,
       version,
       isDraining: () => this.dispatch.isDraining,
-      uptimeSeconds: () => Math.floor((Date.now() - this.#startedAtMs) / 1000),
+      uptimeSeconds: () => Math.floor((performance.now() - this.#beganAt) / 1000),
       snapshots: () => setup.uplink.snapshots(),
       note: (text) => log.info(text),
     });
@@ -468,6 +470,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     return takeSnapshot({
       slot: this.#setup.slot,
       startedAtMs: this.#startedAtMs,
+      uptimeMs: performance.now() - this.#beganAt,
       dispatch: this.dispatch,
       admission: this.#admission,
       registry: this.registry,

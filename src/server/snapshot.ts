@@ -18,6 +18,7 @@ export interface SnapshotSources {
   readonly slot: number;
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
+  readonly uptimeMs: number;
   readonly dispatch: Dispatch;
   readonly admission: { readonly open: number; readonly accepted: number; readonly refused: number };
   readonly registry: Registry;
@@ -25,7 +26,16 @@ export interface SnapshotSources {
   readonly watchdog: Watchdog;
 }
 
-export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry, hosts, watchdog }: SnapshotSources): ProcessSnapshot {
+export function takeSnapshot({
+  slot,
+  startedAtMs,
+  uptimeMs,
+  dispatch,
+  admission,
+  registry,
+  hosts,
+  watchdog,
+}: SnapshotSources): ProcessSnapshot {
   const { open, messages, httpRequests, errors, datagramsDropped, datagramsIgnored } = dispatch.counters;
   const { user, system } = process.cpuUsage();
   const { pool } = hosts;
@@ -34,6 +44,7 @@ export function takeSnapshot({ slot, startedAtMs, dispatch, admission, registry,
     slot,
     pid: process.pid,
     startedAtMs,
+    uptimeMs,
     isDraining: dispatch.isDraining,
     connections: { open: admission.open, accepted: admission.accepted, refused: admission.refused, byProtocol: { ...open } },
     counters: { messages, httpRequests, errors, datagramsDropped, datagramsIgnored },

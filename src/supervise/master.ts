@@ -90,6 +90,7 @@ class Master implements Operations {
   readonly #setup: MasterSetup;
   readonly #ended = Promise.withResolvers<number>();
   readonly #startedAtMs = Date.now();
+  readonly #beganAt = performance.now();
   readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
   /** Reloads, uploads and take-overs: none of them may see half of what another one does. */
   readonly #turn = new Turn();
@@ -321,6 +322,7 @@ class Master implements Operations {
       version,
       pid: process.pid,
       startedAtMs: this.#startedAtMs,
+      uptimeMs: performance.now() - this.#beganAt,
       listening: listening ?? [],
       wantedProcesses: group?.wantedProcesses ?? 1,
       restarts: group?.restarts ?? 0,
