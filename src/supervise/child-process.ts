@@ -37,6 +37,7 @@ export class ServerProcess {
   readonly ready: Promise<Begun>;
   readonly exited: Promise<void>;
   isReady = false;
+  #readyAt = 0;
   /** It was told to end. */
   isLeaving = false;
   readonly #owner: ChildOwner;
@@ -64,6 +65,11 @@ export class ServerProcess {
       this.#ready.reject(new Error(`process ${this.slot} (pid ${this.pid}) did not begin within ${program.helloMs} ms`));
       this.kill();
     }, program.helloMs);
+  }
+
+  /** How long it has served. 0: it does not yet. In milliseconds. */
+  get servedMs(): number {
+    return this.isReady ? performance.now() - this.#readyAt : 0;
   }
 
   get pid(): number {
@@ -102,6 +108,7 @@ export class ServerProcess {
         return this.#send({ type: "start", start });
       case "ready":
         this.isReady = true;
+        this.#readyAt = performance.now();
         return this.#ready.resolve(message);
       case "failed": {
         const { message: text, hint, code, exitCode } = message;

@@ -129,13 +129,13 @@ export class Prefork implements Group, ChildOwner {
     if (this.#draining !== null || child.isLeaving) return;
     const livedMs = performance.now() - child.startedAt;
     this.#log.error(`process ${child.slot} (pid ${child.pid}) ended: ${how}, ${Math.round(livedMs)} ms after its start`);
-    this.#replaceSoon(child.slot, livedMs);
+    this.#replaceSoon(child.slot, child.servedMs);
   }
 
-  #replaceSoon(slot: number, livedMs: number): void {
+  #replaceSoon(slot: number, servedMs: number): void {
     const backoff = this.#backoff.get(slot) ?? new Backoff();
     this.#backoff.set(slot, backoff);
-    const delayMs = backoff.next(livedMs);
+    const delayMs = backoff.next(servedMs);
     if (delayMs > 0) this.#log.warn(`process ${slot} is started again in ${delayMs} ms`);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
@@ -157,7 +157,7 @@ export class Prefork implements Group, ChildOwner {
     } catch (error) {
       if (this.#draining !== null) return;
       this.#log.error(`process ${slot} could not be started: ${error instanceof Error ? error.message : String(error)}`);
-      this.#replaceSoon(slot, performance.now() - startedAt);
+      this.#replaceSoon(slot, 0);
     }
   }
 
