@@ -4,10 +4,12 @@
  * Workers: `new Worker(new URL("./worker.ts", import.meta.url).href)` works from source and in the binary alike, if the file
  * that says so lies beside the worker's. In the binary all code is one file at the root, and `naming` puts each entry there too.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ASSETS } from "./src/config/assets";
+import { BUN_TYPES_FILE, packBunTypes } from "./src/cli/bun-types";
 import { commitOf, VERSION } from "./src/cli/version";
 
 const ENTRIES = ["src/main.ts", "src/host/worker.ts", "src/host/watchdog-worker.ts", "src/module/probe-worker.ts"];
@@ -21,6 +23,9 @@ mkdirSync(dirname(outfile), { recursive: true });
 // A checkout without its history, as in a container, is told the commit from outside.
 const commit = process.env["GIT_COMMIT"] || (commitOf(root) ?? "");
 const startedAt = performance.now();
+const made = mkdtempSync(join(tmpdir(), "hrmr-build-"));
+process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+writeFileSync(join(made, BUN_TYPES_FILE), packBunTypes());
 const result = await Bun.build({
   entrypoints: ENTRIES.map((entry) => join(root, entry)),
   naming: { entry: "[name].[ext]" },
@@ -34,7 +39,7 @@ const result = await Bun.build({
   compile: {
     ...(target === undefined ? {} : { target: target as Bun.Build.CompileTarget }),
     outfile,
-    assets: ASSETS.map((asset) => join(root, asset)),
+    assets: [...ASSETS.map((asset) => join(root, asset)), join(made, BUN_TYPES_FILE)],
     // Without these two a module on disk finds neither its npm packages nor its tsconfig's `paths`.
     autoloadPackageJson: true,
     autoloadTsconfig: true,

@@ -4,7 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { program, runProgram, startProgram } from "./support/program";
 
-const FILES = [".gitignore", "hrmr-test.d.ts", "hrmr.d.ts", "hrmr.json", "hrmr.schema.json", "modules", "static_html", "tsconfig.json"];
+const FILES = [
+  ".gitignore",
+  "hrmr-test.d.ts",
+  "hrmr.d.ts",
+  "hrmr.json",
+  "hrmr.schema.json",
+  "modules",
+  "static_html",
+  "tsconfig.json",
+  "types",
+];
 
 let root: string;
 beforeAll(() => {
@@ -48,6 +58,37 @@ describe("hrmr init", () => {
     );
     const bad = checkTypes(cwd);
     expect(bad.output).toContain("modules/wrong.ts(2,");
+    expect(bad.exitCode).toBe(1);
+  });
+
+  test("the README's own module checks, and so does what Bun and Node have, with nothing fetched", async () => {
+    const cwd = emptyFolder();
+    await runProgram(["init", "."], { cwd });
+    const readme = readFileSync(join(import.meta.dir, "../README.md"), "utf8");
+    const sample = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+    expect(sample).toContain("Bun.hash(");
+    writeFileSync(join(cwd, "modules/sample.ts"), sample);
+    const uses = `import { readFileSync } from "node:fs";
+import { $ } from "bun";
+import { Database } from "bun:sqlite";
+import { defineModule } from "hrmr";
+const db = new Database(":memory:");
+export default defineModule({
+  routes: {
+    DB: async () => Buffer.from(readFileSync("/x", "utf8") + process.version + String(db.query("select 1").get()) + (await $\`ls\`.text())),
+    "/w": { fetch: async () => new Response((await fetch("http://x/")).body) },
+  },
+});
+`;
+    writeFileSync(join(cwd, "modules/uses.ts"), uses);
+    expect(checkTypes(cwd)).toEqual({ exitCode: 0, output: expect.stringContaining("No type errors in") });
+    // They are types, and not `any`.
+    writeFileSync(
+      join(cwd, "modules/uses.ts"),
+      `${uses}export const n: number = readFileSync("/x", "utf8");\nexport const m: string = Bun.hash("x");\n`,
+    );
+    const bad = checkTypes(cwd);
+    expect(bad.output.match(/modules\/uses\.ts\(\d+,\d+\): error TS2322/g)).toHaveLength(2);
     expect(bad.exitCode).toBe(1);
   });
 

@@ -8,6 +8,7 @@ import { messageLength } from "../src/protocol/framing";
 import { readEnvironment, VARIABLES } from "../src/config/environment";
 import { type ConfigKey, CONFIG_KEYS, MODULE_KEYS } from "../src/config/key-list";
 import { findMistakes } from "../src/config/mistakes";
+import { bunTypeFiles } from "../src/cli/bun-types";
 import { readSettings } from "../modules/http/settings";
 import { readShape } from "../src/module/shape";
 import { ask } from "./support/client";
@@ -413,11 +414,10 @@ describe("the examples of the pages", () => {
   beforeAll(() => {
     cpSync(join(ROOT, "examples/init/tsconfig.json"), join(dir, "tsconfig.json"));
     cpSync(join(ROOT, "src/module/contract.d.ts"), join(dir, "hrmr.d.ts"));
-    // `Bun` in an example: the project that init writes has no package for it either.
-    writeFileSync(
-      join(dir, "modules", "bun.d.ts"),
-      "declare const Bun: { sleep(ms: number): Promise<void>; hash(bytes: Uint8Array): bigint };\n",
-    );
+    for (const [path, text] of bunTypeFiles()) {
+      mkdirSync(dirname(join(dir, path)), { recursive: true });
+      writeFileSync(join(dir, path), text);
+    }
   });
   mkdirSync(join(dir, "modules"));
   symlinkSync(join(ROOT, "node_modules"), join(dir, "node_modules"));

@@ -9,6 +9,7 @@ import { JSON_SCHEMA_FILE, jsonSchema } from "../config/json-schema";
 import { DEFAULT_HOST, DEFAULT_PORT } from "../config/options";
 import { UserError } from "../config/user-error";
 import { selfCommand } from "../supervise/self";
+import { bunTypeFiles } from "./bun-types";
 import type { Flags } from "./flags";
 
 const args = {
@@ -22,6 +23,8 @@ export const initCommand = defineCommand({
     const root = resolve(dir);
     const { written, kept } = writeProject(root, projectFiles());
     for (const path of written) console.log(`wrote  ${join(dir, path)}`);
+    const types = writeProject(root, bunTypeFiles()).written.length;
+    if (types > 0) console.log(`wrote  ${join(dir, "types")} (${types} files: the types of Bun and Node)`);
     for (const path of kept) console.log(`kept   ${join(dir, path)} (it was there already)`);
     console.log(nextSteps(relative(process.cwd(), root)));
   },
@@ -46,7 +49,8 @@ export function projectFiles(): [path: string, text: string][] {
 
 /** The types of "hrmr". The project's tsconfig.json names this file under `paths`, so no package is needed. */
 function moduleTypes(): string {
-  const note = '// The types of "hrmr", written by `hrmr init`. After an update of hrmr: delete this file and run `hrmr init .` again.\n';
+  const note =
+    '// The types of "hrmr", written by `hrmr init`. After an update of hrmr: delete this file and the folder types, and run `hrmr init .` again.\n';
   return note + readFileSync(assetPath("src/module/contract.d.ts"), "utf8");
 }
 
