@@ -24,6 +24,11 @@ export interface Dispatch {
   isDraining: boolean;
   /** The value of the Date header (RFC 9110 section 6.6.1), renewed each second. */
   httpDate: string;
+  /**
+   * The same for a reply behind which an HTTP/1.1 connection goes on: where `timeouts.idleMs` is short, with the line
+   * `Keep-Alive: timeout=N` behind it, so that clients do not send into a connection that is being closed. Default: `httpDate`.
+   */
+  keepAliveDate?: string;
   /** The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the table. */
   endpoints: ReadonlyMap<string, Endpoint>;
   /**

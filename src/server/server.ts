@@ -50,6 +50,7 @@ import { mustHaveModules, type Folders } from "./folders";
 import { FairShare } from "./fair-share";
 import { Guesses } from "./guesses";
 import { tellFailure } from "./handler-failures";
+import { renewDate } from "./http-date";
 import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listeners";
 import { applyOptions } from "./reconfigure";
 import type { ReloadOutcome } from "./reload-outcome";
@@ -226,12 +227,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       timeouts: options.timeouts,
       offersHttp2: options.http2.enabled,
       isDraining: false,
-      httpDate: new Date().toUTCString(),
+      httpDate: "",
       endpoints: new Map(),
       counters: newCounters(),
       access: this.#accessLog(),
       handlerFailed: (route, client, error, hasLeft = false) => tellFailure(log, route, client.connection, error, hasLeft),
     };
+    renewDate(this.dispatch);
     this.#endpoints = new Endpoints({
       policies: options.http,
       version,
@@ -582,7 +584,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   // ---- telling ----
 
   #onSecond(): void {
-    this.dispatch.httpDate = new Date().toUTCString();
+    renewDate(this.dispatch);
     nextSecond();
     this.#fairShare?.forget(this.#connections.size);
     this.#tellDropped();

@@ -18,7 +18,7 @@ import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
 import { Exchange } from "./exchange";
 import type { RequestHead } from "./head";
-import { plainReply, Refusal } from "./refusal";
+import { dateOf, plainReply, Refusal } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
 import { LightHeaders } from "./request-headers";
@@ -100,7 +100,7 @@ function callHandler(
     }
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
-    const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
+    const reply = composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive));
     if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt || performance.now());
     wire.write(reply);
     noteReply(wire, head, route, value.status, reply, startedAt);
@@ -130,7 +130,7 @@ function misspelled(wire: Wire, head: RequestHead, fault: PathFault): Verdict {
 function empty(wire: Wire, head: RequestHead, allow: string): Verdict {
   const keepAlive = head.keepAlive && !wire.dispatch.isDraining;
   const connection = keepAlive ? (head.isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
-  const reply = `HTTP/1.1 204 No Content\r\nAllow: ${allow}\r\n${connection}Date: ${wire.dispatch.httpDate}\r\n\r\n`;
+  const reply = `HTTP/1.1 204 No Content\r\nAllow: ${allow}\r\n${connection}Date: ${dateOf(wire.dispatch, keepAlive)}\r\n\r\n`;
   wire.write(reply);
   const { access } = wire.dispatch;
   if (access !== null) tellHttp(access, "http/1.1", wire.client, head, null, 204, reply.length, 0);
@@ -163,7 +163,7 @@ function plain(
   const keepAlive = head.keepAlive && !dispatch.isDraining;
   if (status >= 500) dispatch.counters.errors++;
   const connection = keepAlive && !head.isHttp11 ? "Connection: keep-alive\r\n" : "";
-  const reply = plainReply(dispatch.httpDate, status, text, keepAlive, extra + connection, head.method === "HEAD");
+  const reply = plainReply(dateOf(dispatch, keepAlive), status, text, keepAlive, extra + connection, head.method === "HEAD");
   wire.write(reply);
   if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
   return keepAlive ? KEEP : CLOSE;

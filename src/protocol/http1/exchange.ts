@@ -18,7 +18,7 @@ import { type BodySource, IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
 import type { RequestParser } from "./parser";
-import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, plainReply, Refusal, refuse, TOO_SLOW } from "./refusal";
+import { BODY_TOO_LARGE, dateOf, INCOMPLETE, MALFORMED, plainReply, Refusal, refuse, TOO_SLOW } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
 import { ReplyStream } from "./stream";
@@ -223,8 +223,9 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const head = parser.readHead(bytes, 0, wire.dispatch.limits);
     if (head === null) return;
     const end = parser.consumed - before;
+    const { isHead } = parser;
     this.releaseParser();
-    if (!(head instanceof RequestHead)) return this.refuse(head);
+    if (!(head instanceof RequestHead)) return this.refuse(head, isHead);
     this.head = head;
     if (head.bodyBytes !== 0) return this.awaitBody(head, bytes, end);
     this.received(bytes, end);
@@ -335,7 +336,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
       }
       if (!(value instanceof Response)) throw noResponse(route, value);
       const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
-      const reply = composeReply(head, value, keepAlive, wire.dispatch.httpDate);
+      const reply = composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive));
       if (reply === null) return void this.sendStream(head, route, request, value, this.startedAt);
       countStatus(wire.dispatch, route, value.status, wire.hasEnded);
       wire.write(reply);
@@ -412,7 +413,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private writePlain(status: number, text: string, extra = "", keepAlive = false): void {
     const { dispatch, hasEnded } = this.wire;
     if (status >= 500 && !hasEnded) dispatch.counters.errors++;
-    const reply = plainReply(dispatch.httpDate, status, text, keepAlive, extra, this.head?.method === "HEAD");
+    const reply = plainReply(dateOf(dispatch, keepAlive), status, text, keepAlive, extra, this.head?.method === "HEAD");
     this.wire.write(reply);
     this.status = status;
     this.writtenBytes = byteLength(reply);
@@ -448,7 +449,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   // ---- failing ----
 
   /** Answers, unless a reply has begun, and ends the connection. */
-  private refuse(refusal: Refusal): void {
+  private refuse(refusal: Refusal, isHead = this.parser?.isHead ?? this.head?.method === "HEAD"): void {
     const { wire, stream, isReplied } = this;
     this.abandon(new DOMException(refusal.text, refusal === TOO_SLOW ? "TimeoutError" : "AbortError"));
     if (isReplied) return wire.finish();
@@ -456,7 +457,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
       this.tell();
       return wire.abort();
     }
-    if (!this.isAnswered) return refuse(wire, refusal, this.head?.method === "HEAD");
+    if (!this.isAnswered) return refuse(wire, refusal, isHead);
     this.writePlain(refusal.status, refusal.text);
     this.tell();
     wire.finish();

@@ -49,7 +49,7 @@ function beginParsed(wire: Wire, bytes: Buffer, from: number): number {
   if (head instanceof RequestHead) {
     return head.bodyBytes === CHUNKED ? beginChunked(wire, head, bytes, end) : beginCounted(wire, head, bytes, end);
   }
-  refuse(wire, head ?? INCOMPLETE);
+  refuse(wire, head ?? INCOMPLETE, parser.isHead);
   return bytes.length;
 }
 

@@ -47,7 +47,13 @@ export class RequestParser {
     parser.isComplete = false;
     parser.startLine = "";
     parser.rawTarget = "";
+    parser.method = "";
     return parser;
+  }
+
+  /** As far as the first line has come: a reply to HEAD has no body, one that refuses it neither. */
+  get isHead(): boolean {
+    return this.method === "HEAD";
   }
 
   release(): void {

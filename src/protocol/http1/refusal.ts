@@ -3,7 +3,7 @@
  */
 import { STATUS_CODES } from "node:http";
 import { byteLength, tellHttp } from "../access";
-import type { Wire } from "../wire";
+import type { Dispatch, Wire } from "../wire";
 
 /** A request that is not served: its status and one line for whoever reads the reply. */
 export class Refusal {
@@ -21,9 +21,15 @@ export const TARGET_TOO_LONG = new Refusal(414, "The request target is longer th
 export const HEAD_TOO_LARGE = new Refusal(431, "The header fields are larger than this server accepts.");
 export const TOO_MANY_FIELDS = new Refusal(431, "There are more header fields than this server accepts.");
 
+/** @returns what stands behind `Date: ` in a reply */
+export function dateOf({ httpDate, keepAliveDate }: Dispatch, keepAlive: boolean): string {
+  return keepAlive ? (keepAliveDate ?? httpDate) : httpDate;
+}
+
 /**
  * A complete reply with a short text body, as one string.
  *
+ * @param date  see `dateOf`
  * @param extra  further header lines, each with its CR LF
  * @param isHead  the reply to HEAD: as it would be to GET, without the body
  */

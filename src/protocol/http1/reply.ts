@@ -8,6 +8,9 @@ import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "./res
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
 export const MAX_WHOLE_BYTES = 262_144;
 
+/** Of the Date field's value. A longer one has a line behind it, for which a reply that is kept ready has no room. */
+const DATE_LENGTH = 29;
+
 /** How a body is framed. "none": there is none, and no length of one. */
 export type BodyFraming = number | "chunked" | "until-close" | "none";
 
@@ -38,7 +41,7 @@ export function keepsAlive(head: RequestHead, response: Response): boolean {
  * Throws for what cannot be sent: a body that was read already, a status that is no final one.
  */
 export function composeReply(head: RequestHead, response: Response, keepAlive: boolean, date: string): string | Uint8Array | null {
-  if (keepAlive && head.isHttp11 && head.method !== "HEAD") {
+  if (keepAlive && head.isHttp11 && head.method !== "HEAD" && date.length === DATE_LENGTH) {
     const ready = GraphResponse.readyOf(response);
     if (ready !== undefined) return ready.message(date);
   }
@@ -133,7 +136,9 @@ function framingLine(status: number, framing: BodyFraming): string {
 function emptyFraming(head: RequestHead, response: Response): BodyFraming {
   const told =
     head.method === "HEAD" && GraphResponse.linesOf(response) === null ? GraphResponse.headersOf(response).get("content-length") : null;
-  return told !== null && /^\d{1,15}$/.test(told) ? Number(told) : 0;
+  if (told !== null && /^\d{1,15}$/.test(told)) return Number(told);
+  // What GET would have is not known: no length is right where a wrong one is not (RFC 9110 section 8.6).
+  return head.method === "HEAD" ? "none" : 0;
 }
 
 function fieldLines(response: Response, defaultType: string): string {

@@ -5,6 +5,7 @@ import { toBytes } from "../../module/returned";
 import { closeSync } from "node:fs";
 import type { Wire } from "../wire";
 import type { RequestHead } from "./head";
+import { dateOf } from "./refusal";
 import { type BodyFraming, checkUnread, composeBytes, composeHead, isBodiless, joinMessage, keepsAlive, MAX_WHOLE_BYTES } from "./reply";
 import { decodedResponses, type FilePiece, GraphResponse } from "./response";
 
@@ -136,7 +137,7 @@ export class ReplyStream {
     if (this.isCancelled) return;
     const { head, response, keepAlive, wire } = this;
     const defaultType = GraphResponse.blobOf(response) !== undefined;
-    this.write(composeBytes(head, response, bytes, defaultType, keepAlive, wire.dispatch.httpDate));
+    this.write(composeBytes(head, response, bytes, defaultType, keepAlive, dateOf(wire.dispatch, keepAlive)));
   }
 
   /** Sends the head, together with the first part. */
@@ -148,7 +149,8 @@ export class ReplyStream {
   }
 
   private composeHead(): string | Uint8Array {
-    return composeHead(this.head, this.response, this.framing, "", this.keepAlive, this.wire.dispatch.httpDate);
+    const { head, response, framing, keepAlive, wire } = this;
+    return composeHead(head, response, framing, "", keepAlive, dateOf(wire.dispatch, keepAlive));
   }
 
   private write(message: string | Uint8Array): void {
