@@ -4,13 +4,15 @@
  */
 import { writeSync } from "node:fs";
 import { inspect } from "node:util";
+import { systemError } from "../config/system-errors";
 import { UserError } from "../config/user-error";
 
 const STDERR = 2;
 const EXIT_BUG = 70;
 
 /** Tells what happened and what to do, and ends the process. */
-export function fail(error: unknown): never {
+export function fail(thrown: unknown): never {
+  const error = systemError(thrown) ?? thrown;
   if (error instanceof UserError) {
     tell(error.hint === undefined ? `${error.message}\n` : `${error.message}\n${error.hint}\n`);
     process.exit(error.exitCode);

@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import type { ResolvedConfig } from "../config/resolved";
+import { systemError } from "../config/system-errors";
 import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
 import { createLog, type ProcessLog, tellStray } from "../observe/log";
@@ -75,7 +76,8 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   return 0;
 }
 
-function failureOf(error: unknown): { message: string; hint: string; code: string; exitCode: number } {
+function failureOf(thrown: unknown): { message: string; hint: string; code: string; exitCode: number } {
+  const error = systemError(thrown) ?? thrown;
   if (error instanceof UserError) return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
   return {
     message: `This is a bug in hrmr. Please report it with these lines:\n${Bun.inspect(error)}`,

@@ -44,6 +44,8 @@ const REASONS: Record<string, string> = {
   EISDIR: "that is a folder",
   ENXIO: "that is no regular file",
   ENOSPC: "the disk is full",
+  EDQUOT: "this user's share of the disk is used up",
+  ENAMETOOLONG: "the path is too long",
 };
 
 export class LogFile {

@@ -159,7 +159,8 @@ export function findState(options: Options, notes: string[], make: (dir: string)
     make(dir);
     return dir;
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOSPC") throw diskFull(dir, cause);
+    const { code = "" } = cause as NodeJS.ErrnoException;
+    if (Object.hasOwn(UNWRITABLE, code)) throw unwritableState(dir, code, cause);
     if (options.stateDir !== null) {
       throw new UserError(`The state folder ${dir} cannot be written.`, {
         code: "STATE_UNWRITABLE",
@@ -285,12 +286,16 @@ function modeText(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, "0");
 }
 
-function diskFull(dir: string, cause: unknown): UserError {
-  return new UserError(`The state folder ${dir} cannot be written: the disk is full (ENOSPC).`, {
-    code: "STATE_UNWRITABLE",
-    hint: "Make room on it, or name a folder on another disk with --state DIR.",
-    cause,
-  });
+/** What another place does not cure by itself: it would only hide it. */
+const UNWRITABLE: Readonly<Record<string, readonly [what: string, hint: string]>> = {
+  ENOSPC: ["the disk is full", "Make room on it, or name a folder on another disk with --state DIR."],
+  EDQUOT: ["this user's share of the disk is used up", "Make room on it, or name a folder on another disk with --state DIR."],
+  ENAMETOOLONG: ["its path is too long", "Name a shorter one with --state DIR."],
+};
+
+function unwritableState(dir: string, code: string, cause: unknown): UserError {
+  const [what, hint] = UNWRITABLE[code] ?? ["", ""];
+  return new UserError(`The state folder ${dir} cannot be written: ${what} (${code}).`, { code: "STATE_UNWRITABLE", hint, cause });
 }
 
 /** For `findState`: makes nothing, and throws if it could not be made or written. */

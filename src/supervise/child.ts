@@ -1,6 +1,7 @@
 /**
  * A server process of many: its whole life is what the supervisor tells it.
  */
+import { systemError } from "../config/system-errors";
 import { UserError } from "../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../observe/log";
 import { type RunningServer, startServer } from "../server/server";
@@ -116,7 +117,8 @@ class Child {
   }
 }
 
-function failure(error: unknown): ToMaster {
+function failure(thrown: unknown): ToMaster {
+  const error = systemError(thrown) ?? thrown;
   if (error instanceof UserError) {
     const { message, code, exitCode, hint } = error;
     return { type: "failed", message, code, exitCode, hint: hint ?? null };

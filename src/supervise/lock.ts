@@ -70,7 +70,7 @@ export function lockFile(path: string, text: string = lockText(), kind: LockKind
     const fd = openPlain(path);
     // A holder removes its file before it lets go: a lock on a file that is no longer at its path keeps nobody out.
     if (tryLock(fd, LOCK_EXCLUSIVE) && isAt(fd, path)) {
-      const held = holdFile(fd, path, text);
+      const held = holdOrClose(fd, path, text);
       // Not before it is locked and names this process: until then nobody else can open it.
       setFileMode(fd, kind === "private" ? PRIVATE_FILE : PUBLIC_FILE & ~process.umask());
       return held;
@@ -82,6 +82,17 @@ export function lockFile(path: string, text: string = lockText(), kind: LockKind
     closeSync(fd);
     if (attempt === ATTEMPTS) return { holder: pid === null ? "another process" : `pid ${pid}`, endedPid };
     Bun.sleepSync(ATTEMPT_PAUSE_MS);
+  }
+}
+
+/** @throws UserError CANNOT_LOCK when the file cannot be written: the disk is full */
+function holdOrClose(fd: number, path: string, text: string): FileLock {
+  try {
+    return holdFile(fd, path, text);
+  } catch (cause) {
+    unlinkSync(path);
+    closeSync(fd);
+    throw cannotLock(path, cause as NodeJS.ErrnoException);
   }
 }
 
@@ -160,6 +171,9 @@ export function cannotLock(path: string, cause: NodeJS.ErrnoException): UserErro
     ELOOP: ["it is a symbolic link", "Remove it, or name the file that it points to."],
     EISDIR: ["it is a folder", "Remove it, or name another file."],
     ENOENT: ["its folder does not exist", "Make the folder, or name another file."],
+    ENOSPC: ["the disk is full (ENOSPC)", "Make room on it, or keep the state on another disk with --state DIR."],
+    EDQUOT: ["this user's share of the disk is used up (EDQUOT)", "Make room on it, or keep the state on another disk with --state DIR."],
+    ENAMETOOLONG: ["its path is too long (ENAMETOOLONG)", "Name a shorter one."],
   }[cause.code ?? ""] ?? [`it cannot be opened (${cause.code})`, "Give this user the right to write it, or name another file."];
   return new UserError(`Cannot lock ${path}: ${what}.`, { code: "CANNOT_LOCK", hint, cause });
 }

@@ -1,0 +1,29 @@
+/** What the system refuses, wherever it was asked: a user can mend it, and it is no bug of hrmr's. */
+import { UserError } from "./user-error";
+
+/** By code: what is wrong, and what to do. */
+const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> = {
+  ENOSPC: ["the disk is full", "Make room on it, or name folders on another disk: --state DIR, --data DIR."],
+  EDQUOT: ["this user's share of the disk is used up", "Make room on it, or name folders on another disk: --state DIR, --data DIR."],
+  ENAMETOOLONG: ["a path is too long", "Move the project to a shorter path, or name shorter ones."],
+  EROFS: ["the file system is read-only", "Name folders that can be written: --state DIR, --data DIR."],
+  EIO: ["the disk has failed", "Look into the system's log (`dmesg`)."],
+  EMFILE: ["too many files are open in this process", "Raise the limit: `ulimit -n 65536`."],
+  ENFILE: ["too many files are open on this machine", "Raise the limit: `sysctl fs.file-max`."],
+  ENOMEM: ["the memory is used up", "Make room, or allow the process more."],
+};
+
+/** @returns null: `error` is nothing of the kind, and may be a bug */
+export function systemError(error: unknown): UserError | null {
+  if (!(error instanceof Error) || error instanceof UserError || !("code" in error)) return null;
+  const { code, syscall, path } = error as NodeJS.ErrnoException;
+  const reason = code === undefined || !Object.hasOwn(REASONS, code) ? undefined : REASONS[code];
+  if (reason === undefined) return null;
+  const [what, hint] = reason;
+  const where = [syscall, path].filter((part) => part !== undefined).join(" ");
+  return new UserError(`hrmr cannot go on: ${what} (${[code, ...(where === "" ? [] : [where])].join(", ")}).`, {
+    code: "SYSTEM",
+    hint,
+    cause: error,
+  });
+}
