@@ -178,6 +178,48 @@ test("where no route takes a request, middleware sees its path and no route", ()
     }
   }));
 
+const URLS = moduleSource(`{ routes: {
+  "/": { fetch: (request) => new Response(request.url + " " + request.headers.get("host") + " " + new Request(request).headers.get("host")) },
+  "/pool": { run: "pool", fetch: (request) => new Response(request.url + " " + request.headers.get("host")) },
+} }`);
+
+test("a fragment is cut from request.url, and a question mark behind it is none", () =>
+  withHub({ "modules/urls.ts": URLS }, [], async (hub) => {
+    for (const [target, url] of [
+      ["/a#b", "/a"],
+      ["/a?b#c?d#e", "/a?b"],
+      ["/a#b?c", "/a"],
+      ["/pool#", "/pool"],
+      ["http://a.example/a?b#c", "/a?b"],
+    ]) {
+      expect((await askTarget(hub, target ?? "")).body).toStartWith(`http://a.example${url} `);
+      await withHttp2(hub.url, async (client) => {
+        for (const _ of [1, 2]) {
+          const { body } = await client.ask(target?.replace("http://a.example", "") ?? "");
+          expect(body.toString()).toStartWith(`${hub.url}${url} `);
+        }
+      });
+    }
+  }));
+
+test("an absolute target's authority replaces the Host field for whoever reads it", () =>
+  withHub({ "modules/urls.ts": URLS }, [], async (hub) => {
+    const ask = async (request: string): Promise<string | undefined> => (await talk(hub.port, request))[0]?.body;
+    for (const version of ["1.0", "1.1"]) {
+      for (const [method, path] of [
+        ["GET", "/x"],
+        ["POST", "/x"],
+        ["GET", "/pool"],
+      ]) {
+        const head = `${method} http://b.example:81${path} HTTP/${version}\r\nA: b\r\nhOST: a.example\r\nConnection: close\r\nC: d\r\n\r\n`;
+        expect(await ask(head)).toBe(`http://b.example:81${path} b.example:81${path === "/pool" ? "" : " b.example:81"}`);
+      }
+    }
+    expect(await ask("GET http://b.example/x HTTP/1.0\r\nA: b\r\n\r\n")).toBe("http://b.example/x b.example b.example");
+    // The field is asked for all the same (RFC 9112 section 3.2).
+    expect((await talk(hub.port, "GET http://b.example/x HTTP/1.1\r\n\r\n"))[0]?.status).toBe(400);
+  }));
+
 test("the upgrade of a WebSocket is routed by the same reading", () =>
   withHub(FILES, [], async (hub) => {
     const upgrade = async (path: string): Promise<string> => {

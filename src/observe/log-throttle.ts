@@ -3,7 +3,7 @@
  * the files that are kept. Pure: the time is handed in.
  *
  * The first events of a kind are told. A kind of which more came is one number a second from then on, until a second has passed without
- * it. All kinds of a module together have a limit, and a lower one in a second that follows one in which they reached it.
+ * it. All kinds of a module together have a burst, which comes back slowly: whoever makes ever new kinds, at whatever pace, has no more.
  */
 import type { LogLevel } from "../config/options";
 
@@ -29,10 +29,10 @@ export interface SuppressedEvents {
 export interface LogThrottleLimits {
   /** Equal events that are told before they are counted. Default 10. */
   readonly perKind?: number;
-  /** Of one module, within a second: events that are told, and kinds that are told apart. A peer can make many if its bytes are in the text. Default 100. */
+  /** Of one module: events that may be told at once, and kinds that are told apart. A peer can make many if its bytes are in the text. Default 100. */
+  readonly burst?: number;
+  /** How many of the burst come back each second. Default 5. */
   readonly perSecond?: number;
-  /** The same in a second after one in which there were more. Default 5. */
-  readonly perFloodedSecond?: number;
 }
 
 const WINDOW_MS = 1000;
@@ -54,8 +54,8 @@ export class LogThrottle {
   /** null: nothing has come since all was told. */
   #startedAtMs: number | null = null;
 
-  constructor({ perKind = 10, perSecond = 100, perFloodedSecond = 5 }: LogThrottleLimits = {}) {
-    this.#limits = { perKind, perSecond, perFloodedSecond };
+  constructor({ perKind = 10, burst = 100, perSecond = 5 }: LogThrottleLimits = {}) {
+    this.#limits = { perKind, burst, perSecond };
   }
 
   /** @returns whether to tell it. Call `flush` each second while `isIdle` is false, for what is not. */
@@ -81,7 +81,7 @@ export class LogThrottle {
     if (overMs < WINDOW_MS && !isEnd) return [];
     const suppressed = [...this.#sources.values()].flatMap((source) => source.takeUntold(overMs));
     for (const [module, source] of this.#sources) if (source.isQuiet) this.#sources.delete(module);
-    // What was flooded is watched for one second more.
+    // What was flooded is watched until its burst is whole again.
     this.#startedAtMs = this.#sources.size === 0 ? null : nowMs;
     return suppressed;
   }
@@ -91,28 +91,25 @@ export class LogThrottle {
 class Source {
   readonly #limits: Required<LogThrottleLimits>;
   readonly #kinds = new Map<string, Kind>();
-  #told = 0;
-  /** How many may be told in this second. */
+  /** How many may be told. */
   #room: number;
-  #isOverLimit = false;
   /** Not told, and of no kind that is kept apart. */
   #others = 0;
   #gravest: ThrottledEvent | null = null;
 
   constructor(limits: Required<LogThrottleLimits>) {
     this.#limits = limits;
-    this.#room = limits.perSecond;
+    this.#room = limits.burst;
   }
 
   admit(event: ThrottledEvent): boolean {
-    const { perKind, perSecond } = this.#limits;
-    const isRoom = this.#told < this.#room;
-    if (!isRoom) this.#isOverLimit = true;
+    const { perKind, burst } = this.#limits;
+    const isRoom = this.#room >= 1;
     const text = firstLine(event.text);
     const key = `${event.level} v${event.generation} ${text}`;
     let kind = this.#kinds.get(key);
     if (kind === undefined) {
-      if (!isRoom || this.#kinds.size >= perSecond) return this.#countOther(event);
+      if (!isRoom || this.#kinds.size >= burst) return this.#countOther(event);
       this.#kinds.set(key, (kind = { event: { ...event, text }, told: 0, untold: 0 }));
     }
     if (!isRoom || kind.told >= perKind) {
@@ -120,13 +117,13 @@ class Source {
       return false;
     }
     kind.told++;
-    this.#told++;
+    this.#room--;
     return true;
   }
 
   /** Whether nothing of the last second has to be remembered. */
   get isQuiet(): boolean {
-    return this.#kinds.size === 0 && this.#room === this.#limits.perSecond;
+    return this.#kinds.size === 0 && this.#room === this.#limits.burst;
   }
 
   /** The second is over. */
@@ -145,11 +142,10 @@ class Source {
     sums.sort((one, other) => other.count - one.count);
     for (const { count, event } of sums.splice(MAX_SUMS)) this.#countOther(event, count);
     if (this.#gravest !== null) sums.push({ count: this.#others, overMs, event: { ...this.#gravest, generation: undefined, text: "" } });
-    this.#room = this.#isOverLimit ? this.#limits.perFloodedSecond : this.#limits.perSecond;
-    this.#told = 0;
+    const { burst, perSecond } = this.#limits;
+    this.#room = Math.min(burst, this.#room + (perSecond * overMs) / 1000);
     this.#others = 0;
     this.#gravest = null;
-    this.#isOverLimit = false;
     return sums;
   }
 
