@@ -58,19 +58,20 @@ const cache = (number: number): string =>
     }`,
   );
 
-test("a Map keeps what versions put into it, also while the module was away in between, and no version stays for it", () =>
+test("a Map keeps what versions put into it, until the module is taken away", () =>
   withHub({ "modules/cache.ts": cache(1) }, [], async (hub) => {
     expect(await hub.ask("PUT a")).toBe("put");
     await reload(hub, "cache", cache(2));
     expect(await hub.ask("PUT b")).toBe("put");
-    hub.remove("modules/cache.ts");
-    expect(await hub.ask("RELOAD\n")).toStartWith("OK cache unloaded");
-    expect((await hub.status()).shared).toMatchObject([{ name: "cache", module: "cache" }]);
-    await reload(hub, "cache", cache(3));
     expect(JSON.parse(await hub.ask("GET all"))).toEqual([
       ["PUT a", { number: 1, at: [1] }],
       ["PUT b", { number: 2, at: [2] }],
     ]);
+    hub.remove("modules/cache.ts");
+    expect(await hub.ask("RELOAD\n")).toStartWith("OK cache unloaded");
+    await until("what it kept to be closed", async () => (await hub.status()).shared.length === 0);
+    await reload(hub, "cache", cache(3));
+    expect(await hub.ask("GET all")).toBe("[]");
   }));
 
 test("a server and a timer that are opened so outlive their version", () =>
@@ -264,3 +265,39 @@ describe("a store", () => {
     await expect(shared.open("x", () => 1)).rejects.toThrow("the server shuts down");
   });
 });
+
+/** Says when what it keeps open is closed. HOLD answers once there is a file `go` in the project. */
+const keeper = (run: string): string => `
+import { existsSync } from "node:fs";
+export default {
+  async setup({ shared, log }) {
+    for (const name of ["first", "second"]) await shared.open(name, () => name, (value) => log.info("closed " + value));
+    await shared.global.open("bus", () => "bus", (value) => log.info("closed " + value));
+  },
+  routes: {
+    "HOLD": { run: "${run}", handle: async (_, { log }) => { log.info("begun"); while (!existsSync("go")) await Bun.sleep(5); return "done"; } },
+  },
+};
+`;
+
+test.each(["inline", "pool", "process"])(
+  "what a module kept is closed in reverse order when it is taken away, behind its last call: run %s",
+  (run) =>
+    withHub({ "modules/keeper.ts": keeper(run) }, ["--threads", "1"], async (hub) => {
+      const closed = (): string => (hub.program.output().match(/closed \w+/g) ?? []).join();
+      const held = hub.ask("HOLD");
+      await hub.program.waitFor("begun");
+      hub.remove("modules/keeper.ts");
+      const verdict = await hub.ask("RELOAD\n");
+      expect(verdict).toStartWith("OK keeper unloaded (was v1)");
+      if (run === "inline") {
+        expect(verdict).toContain('context.shared "first", "second" closes when its calls are done');
+        expect(verdict).toContain('context.shared.global "bus" stays open, since other modules may use it');
+      }
+      expect(closed()).toBe("");
+      hub.write("go", "");
+      expect(await held).toBe("done");
+      await until("both to be closed", () => closed() === "closed second,closed first");
+      expect((await hub.status()).shared.map(({ name }) => name)).toEqual(run === "inline" ? ["bus"] : []);
+    }),
+);

@@ -95,7 +95,7 @@ export class HostedModules {
     this.#shared = new SharedStore(makeLog(post, {}, `${this.#where}: `, null));
     this.#collector = new Collector({
       leaked: ({ module, generation, why }) => this.#warn(module, generation, `was disposed and cannot be freed: ${why}`),
-      holders: (id) => this.#shared.heldFrom(id),
+      holders: { isMeant: (id) => this.#shared.isHeldFrom(id), reachable: (module) => this.#shared.reachableFrom(module) },
       quietMs: COLLECT_AFTER_MS,
     });
     if (host === "process") allowNativeModules();
@@ -122,7 +122,7 @@ export class HostedModules {
       case "handoff":
         return this.#answer(this.#handoff(message.id));
       case "retire":
-        return this.#answer(this.#retire(message.id));
+        return this.#answer(this.#retire(message.id, message.isGone));
       case "cancel":
         return this.#calls.cancel(message.seq, message.reason);
       case "credit":
@@ -202,7 +202,8 @@ export class HostedModules {
     }
   }
 
-  async #retire(id: number): Promise<Omit<TaskDone, "type">> {
+  /** @param isGone  the whole module is: what it kept open is closed */
+  async #retire(id: number, isGone: boolean): Promise<Omit<TaskDone, "type">> {
     const { residents } = this.#calls;
     const module = residents.get(id)?.module ?? this.#imported.get(id);
     residents.delete(id);
@@ -213,6 +214,8 @@ export class HostedModules {
     this.#collector.disposed({ module: name, generation, id, remains: module.remains, left });
     const text = leftBehindText(left);
     if (text !== null) this.#warn(name, generation, `it left ${text}`);
+    const others = [...residents.values()].some((each) => each.module.context.name === name);
+    if (isGone && !others) await this.#shared.closeOf(name, this.#place.loadTimeoutMs);
     return { notes: [] };
   }
 

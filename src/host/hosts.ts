@@ -63,8 +63,8 @@ export class Hosts {
   }
 
   /** Disposes a generation wherever it is; it need not be anywhere. */
-  async retire(id: number): Promise<void> {
-    await Promise.all([this.pool.retire(id), this.processes.retire(id)]);
+  async retire(id: number, isGone = false): Promise<void> {
+    await Promise.all([this.pool.retire(id, isGone), this.processes.retire(id, isGone)]);
   }
 
   /** As `Pool.call`. @param run "pool" or "process", as the route says */

@@ -138,7 +138,8 @@ export type ToWorker =
   /** `previousId`: hands over from this generation, in the same thread. `handed`: what one in another process gave. */
   | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null; readonly handed?: StoredState }
   | { readonly type: "handoff"; readonly id: number }
-  | { readonly type: "retire"; readonly id: number }
+  /** isGone: the whole module is taken away. */
+  | { readonly type: "retire"; readonly id: number; readonly isGone: boolean }
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
   | { readonly type: "credit"; readonly seq: number }
   | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }

@@ -90,10 +90,10 @@ export class ThreadTasks {
   }
 
   /** Resolves when the generation is gone from the thread. */
-  async retire(id: number): Promise<void> {
+  async retire(id: number, isGone = false): Promise<void> {
     this.loaded.delete(id);
     try {
-      await this.#add({ type: "retire", id }, id);
+      await this.#add({ type: "retire", id, isGone }, id);
     } catch (error) {
       // A thread that is lost has no generations any more.
       if (!(error instanceof HostLostError)) throw error;

@@ -182,10 +182,10 @@ export class Pool {
   }
 
   /** Disposes a generation in all threads. It has no calls under way, or they are given up. */
-  async retire(id: number): Promise<void> {
+  async retire(id: number, isGone = false): Promise<void> {
     this.#quarantine.forget(id);
     this.#generations.delete(id);
-    const retired = this.#threads.map((thread) => thread.tasks.retire(id));
+    const retired = this.#threads.map((thread) => thread.tasks.retire(id, isGone));
     this.#watch();
     await Promise.all(retired);
   }

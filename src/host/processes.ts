@@ -89,10 +89,10 @@ export class Processes {
   }
 
   /** Disposes a generation and ends its process. Does nothing for one that has none. */
-  async retire(id: number): Promise<void> {
+  async retire(id: number, isGone = false): Promise<void> {
     const home = this.#homes.get(id);
     if (home === undefined) return;
-    await home.pool.retire(id);
+    await home.pool.retire(id, isGone);
     await this.#leave(home);
   }
 

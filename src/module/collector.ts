@@ -5,7 +5,7 @@
  */
 import { asHost } from "./host-context";
 import type { LeakSnapshot } from "../observe/snapshot";
-import { type DisposedVersion, LeakWatch } from "./leaks";
+import { type DisposedVersion, type LeakHolders, LeakWatch } from "./leaks";
 
 const QUIET_MS = 300;
 const DISPOSALS_PER_GC = 250;
@@ -15,8 +15,8 @@ const SECOND_LOOK_MS = 1000;
 export interface CollectorOptions {
   /** A version that was disposed stays in memory. Once for each. */
   leaked(leak: LeakSnapshot): void;
-  /** Names what of the host may hold something of that load. */
-  holders(id: number): readonly string[];
+  /** What of the host may hold something of a load. */
+  readonly holders: LeakHolders;
   /** Without a disposal, before a collection. In milliseconds. Default 300. */
   readonly quietMs?: number;
 }
@@ -30,7 +30,7 @@ export class Collector {
 
   constructor(options: CollectorOptions) {
     this.#options = options;
-    this.#leaks = new LeakWatch((id) => options.holders(id));
+    this.#leaks = new LeakWatch(options.holders);
   }
 
   disposed(version: DisposedVersion): void {

@@ -101,9 +101,9 @@ export function globalsOf(owner: number): string[] {
   return left;
 }
 
-/** Packages keep one thing for all their copies under names with "__" (zod does). The author can do nothing about it. */
+/** Packages keep one thing for all their copies under names with "__" (zod) or symbols. The author can do nothing about it. */
 export function isAuthors(name: string): boolean {
-  return !name.startsWith("__");
+  return !name.startsWith("__") && !name.startsWith("Symbol(");
 }
 
 function valueOf(name: string | symbol): unknown {

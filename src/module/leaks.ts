@@ -5,6 +5,14 @@
 import type { LeakSnapshot } from "../observe/snapshot";
 import { isAuthors } from "./globals-watch";
 
+/** What the host knows of a load that is over. */
+export interface LeakHolders {
+  /** Something that it opened by `context.shared` is open: it is meant to stay. */
+  isMeant(id: number): boolean;
+  /** What a module can put things into, in words: `context.shared "rooms" of chat`. */
+  reachable(module: string): readonly string[];
+}
+
 /** What a version had not put away itself. */
 export interface LeftBehind {
   /** Events of listeners on `process`, one a listener. The host took them off. */
@@ -53,10 +61,9 @@ const MAX_WATCHED = 200;
 
 export class LeakWatch {
   #watched: Watched[] = [];
-  readonly #holders: (id: number) => readonly string[];
+  readonly #holders: LeakHolders;
 
-  /** @param holders names what of the host holds something of that load: `context.shared "db"` */
-  constructor(holders: (id: number) => readonly string[]) {
+  constructor(holders: LeakHolders) {
     this.#holders = holders;
   }
 
@@ -75,20 +82,41 @@ export class LeakWatch {
     this.#watched = this.#watched.filter(({ remains }) => remains?.deref() !== undefined);
     for (const each of this.#watched) each.collections++;
     return {
-      leaked: this.#watched.filter(({ collections }) => collections === COLLECTIONS_SURVIVED).map((each) => this.#describe(each)),
+      leaked: this.#watched
+        .filter((each) => each.collections === COLLECTIONS_SURVIVED && this.#isLeak(each))
+        .map((each) => this.#describe(each)),
       isOpen: this.#watched.some(({ collections }) => collections < COLLECTIONS_SURVIVED),
     };
   }
 
   /** Those known to stay, oldest first. */
   snapshot(): LeakSnapshot[] {
-    return this.#watched.filter(({ collections }) => collections >= COLLECTIONS_SURVIVED).map((each) => this.#describe(each));
+    return this.#watched
+      .filter((each) => each.collections >= COLLECTIONS_SURVIVED && this.#isLeak(each))
+      .map((each) => this.#describe(each));
   }
 
-  #describe({ module, generation, id, since, left }: Watched): LeakSnapshot {
-    const holders = [...this.#holders(id), ...left.globals.map((name) => `globalThis.${name}`)];
+  /**
+   * A version that stays for what it opened by `context.shared` is meant to. The first one of a module that stays may be what a package
+   * keeps on globalThis for all its copies (zod's registry): that does not grow, and its author can do nothing about it. The next one is
+   * a mistake, and so is what the author's own names on globalThis hold.
+   */
+  #isLeak({ module, generation, id, left }: Watched): boolean {
+    if (left.globals.some(isAuthors)) return true;
+    const isFirst = !this.#watched.some(
+      (each) => each.module === module && each.generation < generation && each.collections >= COLLECTIONS_SURVIVED,
+    );
+    return !isFirst && !this.#holders.isMeant(id);
+  }
+
+  #describe({ module, generation, since, left }: Watched): LeakSnapshot {
+    const globals = left.globals.filter(isAuthors).map((name) => `globalThis.${name}`);
+    const reachable = this.#holders.reachable(module);
+    const places = reachable.length === 0 ? "" : `, or ${reachable.join(", ")},`;
     const why =
-      holders.length > 0 ? `${holders.join(", ")} may hold something of it` : "something outside of it holds a function or an object of it";
+      globals.length > 0
+        ? `${globals.join(", ")} may hold something of it: delete it in dispose`
+        : `another module${places} holds a function or an object of it: keep plain data there, or take it out in dispose`;
     return { module, generation, since: since.toISOString(), why };
   }
 }

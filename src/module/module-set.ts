@@ -66,8 +66,8 @@ export interface GenerationHost {
    * succeed, gives what it gave. Never rejects.
    */
   handOver?(id: number): Promise<void>;
-  /** Also of what is nowhere, or was imported only. */
-  retire(id: number): Promise<void>;
+  /** Also of what is nowhere, or was imported only. @param isGone  the whole module is: what it kept open there is closed. Default false */
+  retire(id: number, isGone?: boolean): Promise<void>;
 }
 
 /** What one module brings into the routing table. */

@@ -52,7 +52,7 @@ export class Registry implements ModuleSet {
     this.shared = new SharedStore(options.log);
     this.#collector = new Collector({
       leaked: (leak) => this.#tellLeak(leak),
-      holders: (id) => this.shared.heldFrom(id),
+      holders: { isMeant: (id) => this.shared.isHeldFrom(id), reachable: (module) => this.shared.reachableFrom(module) },
     });
     this.remembered = new Map(Object.entries(options.remembered ?? {}));
     const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
@@ -222,6 +222,10 @@ export class Registry implements ModuleSet {
     } catch (error) {
       this.#logOf(generation).warn(`dispose failed: ${error instanceof Error ? error.message : String(error)}`);
     }
-    if (generation.needsHost) await this.options.host.retire(generation.id);
+    // A module that was taken away, and not put back meanwhile.
+    const isGone = !this.#isClosed && !this.entries.has(generation.name);
+    if (generation.needsHost) await this.options.host.retire(generation.id, isGone);
+    const others = [...this.#retiring.keys()].some((each) => each !== generation && each.name === generation.name);
+    if (isGone && !others) await this.shared.closeOf(generation.name, this.current.loadMs);
   }
 }

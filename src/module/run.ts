@@ -61,6 +61,8 @@ export interface Run {
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: Set<ModuleEntry>;
+  /** Of modules that are taken away, what becomes of what they keep open. */
+  readonly farewells: Map<string, string[]>;
   /** The versions that served, by module. */
   readonly before: ReadonlyMap<string, number | null>;
   /** What the modules share, they look at once. */
@@ -81,6 +83,7 @@ export function beginRun(registry: ModuleSet, { names, next, order }: ReloadWish
     candidates: new Map(),
     failures: new Map(),
     removed: new Set(),
+    farewells: new Map(),
     before: new Map([...registry.entries].map(([name, entry]) => [name, entry.live?.number ?? null])),
     seen: new Map(),
     startedMs: performance.now(),

@@ -53,11 +53,28 @@ export class SharedStore {
     }));
   }
 
-  /** @returns `context.shared "db"` for each that was made, or is to be closed, by code of that load */
-  heldFrom(id: number): string[] {
-    return [...this.#resources.values()]
-      .filter(({ opener, close }) => opener.id === id || close?.by.id === id)
-      .map((resource) => labelOf(resource));
+  /** Whether something is open that code of that load made, or is to close: its code stays in memory as long, and nothing more of it. */
+  isHeldFrom(id: number): boolean {
+    return [...this.#resources.values()].some(({ opener, close }) => opener.id === id || close?.by.id === id);
+  }
+
+  /** @returns `context.shared "db" of chat` for each that a module can reach: what it puts in there is kept */
+  reachableFrom(module: string): string[] {
+    return [...this.#resources.values()].filter((each) => each.module === null || each.module === module).map(labelOf);
+  }
+
+  /** What stands open of a module that is taken away. */
+  openOf(module: string): { readonly own: string[]; readonly global: string[] } {
+    const all = [...this.#resources.values()];
+    return {
+      own: all.filter((each) => each.module === module).map(({ name }) => name),
+      global: all.filter((each) => each.module === null && each.opener.name === module).map(({ name }) => name),
+    };
+  }
+
+  /** Closes what only this module could reach, the last opened first. Never rejects. @param timeoutMs as for `close` */
+  async closeOf(module: string, timeoutMs: number): Promise<void> {
+    for (const name of this.openOf(module).own.reverse()) await this.#close(keyOf(module, name), timeoutMs);
   }
 
   /**

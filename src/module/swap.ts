@@ -13,6 +13,7 @@ export function commit(run: Run): void {
   registry.options.plan(plannedModules(run), wanted.use ?? []).commit();
   registry.current = wanted;
   for (const entry of removed) {
+    run.farewells.set(entry.name, farewellOf(run, entry));
     registry.entries.delete(entry.name);
     // A file that is put back was put there by somebody: it is tried.
     registry.remembered.set(entry.name, { ...approvedModule(entry), hold: null });
@@ -37,6 +38,16 @@ export function commit(run: Run): void {
   }
 }
 
+function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string[] {
+  const { own, global } = registry.shared.openOf(name);
+  const isBusy = old.size > 0 || (live?.inFlight ?? 0) > 0;
+  const listed = (names: readonly string[]): string => names.map((each) => JSON.stringify(each)).join(", ");
+  return [
+    ...(own.length === 0 ? [] : [`context.shared ${listed(own)} ${isBusy ? "closes when its calls are done" : "is closed"}`]),
+    ...(global.length === 0 ? [] : [`context.shared.global ${listed(global)} stays open, since other modules may use it`]),
+  ];
+}
+
 /** Tells what the reload came to, a turn of the loop after the swap: a version that had nothing under way is freed by then. */
 export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
   await new Promise((resolve) => setImmediate(resolve));
@@ -54,7 +65,7 @@ function verdicts(run: Run): ModuleVerdict[] {
   const { registry, candidates, failures, before, heldBack } = run;
   // Of what never served nobody needs to hear that it is gone.
   const served = [...run.removed].filter(({ name }) => (before.get(name) ?? null) !== null);
-  const gone = served.map((entry) => verdictOf(entry, "unloaded", run, []));
+  const gone = served.map((entry) => verdictOf(entry, "unloaded", run, run.farewells.get(entry.name) ?? []));
   const there = [...registry.entries].flatMap(([name, entry]) => {
     const failed = failures.get(name);
     if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", run, []), failed)];
