@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { DEFAULT_LIMITS } from "../src/config/options";
 import { isLoopback, networkOf, plainAddress } from "../src/server/address";
 import { Admission } from "../src/server/admission";
+import { Descriptors } from "../src/server/descriptors";
 import { ask } from "./support/client";
 import { moduleSource, withHub } from "./support/hub";
 
@@ -41,24 +42,27 @@ describe("limits", () => {
   const limits = { ...DEFAULT_LIMITS, maxConnectionsPerAddress: 2, maxNewConnectionsPerSecond: 0 };
 
   test("addresses of one /64 share maxConnectionsPerAddress, and give it back", () => {
-    const admission = new Admission(limits, 1000);
-    const first = admission.enter("2001:db8::1", "tcp", 0);
+    const admission = new Admission(limits, new Descriptors(1100, () => 0));
+    const first = admission.enter("2001:db8::1", "tcp");
     expect(first).not.toBeNull();
-    expect(admission.enter("2001:db8::aaaa:2", "tcp", 0)).not.toBeNull();
-    expect(admission.enter("2001:db8::3", "tcp", 0)).toBeNull();
-    expect(admission.enter("2001:db8:0:1::3", "tcp", 0)).not.toBeNull();
+    expect(admission.enter("2001:db8::aaaa:2", "tcp")).not.toBeNull();
+    expect(admission.enter("2001:db8::3", "tcp")).toBeNull();
+    expect(admission.enter("2001:db8:0:1::3", "tcp")).not.toBeNull();
     admission.leave(first as string);
-    expect(admission.enter("2001:db8:0:0:ffff::4", "tcp", 0)).not.toBeNull();
-    expect(admission.enter("::ffff:192.0.2.1", "tcp", 0)).toBe("192.0.2.1");
-    expect(admission.enter("192.0.2.1", "tcp", 0)).toBe("192.0.2.1");
-    expect(admission.enter("192.0.2.1", "tcp", 0)).toBeNull();
+    expect(admission.enter("2001:db8:0:0:ffff::4", "tcp")).not.toBeNull();
+    expect(admission.enter("::ffff:192.0.2.1", "tcp")).toBe("192.0.2.1");
+    expect(admission.enter("192.0.2.1", "tcp")).toBe("192.0.2.1");
+    expect(admission.enter("192.0.2.1", "tcp")).toBeNull();
   });
 
   test("and maxNewConnectionsPerSecond", () => {
-    const admission = new Admission({ ...limits, maxConnectionsPerAddress: 0, maxNewConnectionsPerSecond: 3 }, 1000);
-    const entered = Array.from({ length: 5 }, (_, at) => admission.enter(`2001:db8::${at}`, "tcp", 0) !== null);
+    const admission = new Admission(
+      { ...limits, maxConnectionsPerAddress: 0, maxNewConnectionsPerSecond: 3 },
+      new Descriptors(1100, () => 0),
+    );
+    const entered = Array.from({ length: 5 }, (_, at) => admission.enter(`2001:db8::${at}`, "tcp") !== null);
     expect(entered.filter(Boolean)).toHaveLength(3);
-    expect(admission.enter("2001:db8:1::1", "tcp", 0)).not.toBeNull();
+    expect(admission.enter("2001:db8:1::1", "tcp")).not.toBeNull();
   });
 });
 

@@ -1,16 +1,27 @@
 /** A file, or a piece of one, as the body of a reply. */
-import { closeSync, fstatSync } from "node:fs";
-import { open } from "node:fs/promises";
-import { isSame, openToRead, READ_FLAGS, type FileFacts } from "./disk";
-import { diskPath } from "./names";
+import { closeSync, fstatSync, read } from "node:fs";
+import { promisify } from "node:util";
+import { isSame, openToRead, type FileFacts } from "./disk";
 
 const CHUNK_BYTES = 256 * 1024;
 
 /** Where a server that can send a file without reading it finds the file behind a stream. */
 const FILE = Symbol.for("hrmr.file");
 
+const readAt = promisify(read);
+
+/**
+ * Files that are being sent, by what one stat saw of them. A thousand clients that read one film slowly hold one descriptor: bytes are
+ * read by their place in the file, so nobody is in another's way.
+ */
+const opened = new Map<string, { readonly fd: number; users: number }>();
+const keys = new Map<number, string>();
+
 /** Bytes `start` to before `end` of a file, as one stat saw it. */
 export class FilePiece {
+  /** The stream is these bytes and nothing else. */
+  readonly isWhole = true;
+
   constructor(
     readonly path: string,
     readonly facts: FileFacts,
@@ -19,22 +30,36 @@ export class FilePiece {
   ) {}
 
   /**
-   * @returns a descriptor, which the caller closes. Throws when the file is gone, or is another by now: the name may have become a
-   * link to the outside.
+   * @returns a descriptor, shared with all who send this state of the file, to be given back by `close`. Throws when the file is gone,
+   * or is another by now: the name may have become a link to the outside.
    */
   open(): number {
+    const { dev, ino, size, mtimeMs, ctimeMs } = this.facts;
+    const key = [dev, ino, size, mtimeMs, ctimeMs].join(" ");
+    const known = opened.get(key);
+    if (known !== undefined) {
+      known.users++;
+      return known.fd;
+    }
     const fd = openToRead(this.path);
     try {
-      this.checkOpened(fd);
+      if (!isSame(this.facts, fstatSync(fd))) throw this.changed();
     } catch (error) {
       closeSync(fd);
       throw error;
     }
+    opened.set(key, { fd, users: 1 });
+    keys.set(fd, key);
     return fd;
   }
 
-  checkOpened(fd: number): void {
-    if (!isSame(this.facts, fstatSync(fd))) throw this.changed();
+  close(fd: number): void {
+    const key = keys.get(fd) ?? "";
+    const known = opened.get(key);
+    if (known === undefined || --known.users > 0) return;
+    opened.delete(key);
+    keys.delete(fd);
+    closeSync(fd);
   }
 
   /**
@@ -54,27 +79,31 @@ export class FilePiece {
 
   /** The file is opened at the first read and closed at the end, on an error and on cancel. */
   stream(): ReadableStream<Uint8Array> {
-    return Object.assign(toStream(this.read()), { [FILE]: this });
+    return withFile(toStream(this.read()), this);
   }
 
   async *read(): AsyncGenerator<Uint8Array, void> {
-    const file = await open(diskPath(this.path), READ_FLAGS);
+    const fd = this.open();
     try {
-      this.checkOpened(file.fd);
       for (let position = this.start; position < this.end;) {
         // A new buffer each time: the one before may still wait to be sent.
         const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, this.end - position));
-        const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
+        const { bytesRead } = await readAt(fd, buffer, 0, buffer.length, position);
         // The promised length can no longer be kept. Only a broken connection tells the client so.
         if (bytesRead === 0) throw this.changed();
-        this.check(file.fd);
+        this.check(fd);
         position += bytesRead;
         yield buffer.subarray(0, bytesRead);
       }
     } finally {
-      await file.close();
+      this.close(fd);
     }
   }
+}
+
+/** Tells the server which file is behind a stream. */
+export function withFile(stream: ReadableStream<Uint8Array>, file: object): ReadableStream<Uint8Array> {
+  return Object.assign(stream, { [FILE]: file });
 }
 
 /** @param chunks  runs only as far as the reader asks */

@@ -2,7 +2,7 @@
  * Range requests (RFC 9110 section 14). Several ranges get multipart/byteranges, unless they overlap or are more than
  * MAX_RANGES: then the whole file is the answer, as section 14.2 allows, so that a small request cannot ask for much.
  */
-import { FilePiece, toStream } from "./file-body";
+import { FilePiece, toStream, withFile } from "./file-body";
 import { plainReply, withLength } from "./reply";
 import type { Form } from "./site";
 
@@ -86,7 +86,9 @@ function multipart(form: Form, ranges: readonly Range[]): Response {
   const tail = Buffer.from(`\r\n--${boundary}--\r\n`);
   const length = ranges.reduce((sum, range, index) => sum + (heads[index]?.length ?? 0) + range.end - range.start, tail.length);
   const type = { "content-type": `multipart/byteranges; boundary=${boundary}` };
-  return withLength(form, toStream(parts(form, ranges, heads, tail)), 206, length, type);
+  const stream = toStream(parts(form, ranges, heads, tail));
+  // It holds the file open, and is more than its bytes.
+  return withLength(form, form.body === null ? withFile(stream, { isWhole: false }) : stream, 206, length, type);
 }
 
 async function* parts(form: Form, ranges: readonly Range[], heads: readonly Buffer[], tail: Buffer): AsyncGenerator<Uint8Array, void> {

@@ -38,8 +38,24 @@ export interface Dispatch {
    */
   handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
   readonly counters: Counters;
+  /** Default: files are not counted. */
+  readonly files?: FileBudget;
   /** Told of each reply when it has ended. null: nobody wants to know. */
   access: AccessLog | null;
+}
+
+/** What is open of files that are sent: each counts against the limit of descriptors. */
+export interface FileBudget {
+  /** @returns false: there is none left for it */
+  takeFile(): boolean;
+  giveFile(): void;
+}
+
+/** A reply needs a file, and no descriptor is left for it: 503. */
+export class OutOfDescriptors extends Error {
+  constructor(cause?: unknown) {
+    super("There is no descriptor left for the file: too many are open.", { cause });
+  }
 }
 
 /** One of the server's own HTTP endpoints. */

@@ -1,18 +1,22 @@
 /**
  * Who is let in: how many connections in all, of one address, and what the descriptor limit leaves for them.
  */
-import { readFileSync } from "node:fs";
 import { DEFAULT_LIMITS, type Limits } from "../config/options";
 import { AddressRates } from "../protocol/rates";
+import { Descriptors } from "./descriptors";
 import { isLoopback, networkOf } from "./address";
 import type { Transport } from "./client";
 
-/** Descriptors kept free for files, pipes and module code: at the limit accept() fails in a busy loop. */
-const RESERVED_DESCRIPTORS = 100;
+/** What the server itself and its modules have open, roughly, and what is kept free: for what `limits.maxConnections` may be at most. */
+const OTHER_DESCRIPTORS = 100;
+/** Kept free of connections, for files, pipes and module code: at the limit accept() fails in a busy loop. */
+const KEPT_FROM_CONNECTIONS = 64;
+/** Kept free of files that are being sent too, for the control socket, reloads and logs. */
+const KEPT_FROM_FILES = 40;
 
 export class Admission {
   readonly #limits: Limits;
-  readonly #descriptors: number;
+  readonly descriptors: Descriptors;
   readonly #perAddress = new Map<string, number>();
   readonly #rates = new AddressRates();
   /** Connections refused since `takeRefused` was called last. */
@@ -22,20 +26,20 @@ export class Admission {
   refused = 0;
 
   /** @param limits read at each connection: a reload may change them in place */
-  constructor(limits: Limits, descriptors = descriptorLimit() - RESERVED_DESCRIPTORS) {
+  constructor(limits: Limits, descriptors = new Descriptors()) {
     this.#limits = limits;
-    this.#descriptors = descriptors;
+    this.descriptors = descriptors;
   }
 
   /** What the descriptor limit leaves of `limits.maxConnections`. */
   get maxConnections(): number {
-    return Math.min(this.#limits.maxConnections, Math.max(this.#descriptors, 10));
+    return Math.min(this.#limits.maxConnections, Math.max(this.#most, 10));
   }
 
   /** For the person who started the server; null: the descriptor limit is in nobody's way. */
   get note(): string | null {
     const { maxConnections } = this.#limits;
-    if (maxConnections <= this.#descriptors) return null;
+    if (maxConnections <= this.#most) return null;
     return `At most ${this.maxConnections} connections, not ${maxConnections}: the limit of open files allows no more (raise it: ulimit -n, or LimitNOFILE of systemd).`;
   }
 
@@ -43,14 +47,13 @@ export class Admission {
    * Counts a connection in, or refuses it.
    *
    * @param remoteAddress as Bun tells it
-   * @param extraDescriptors those in use beside one a connection
    * @returns the network it is counted under ("": none), for `leave`; null when it is one too many
    */
-  enter(remoteAddress: string, transport: Transport, extraDescriptors: number): string | null {
+  enter(remoteAddress: string, transport: Transport): string | null {
     const limit = this.#addressLimit(remoteAddress, transport);
     const address = limit > 0 ? networkOf(remoteAddress) : "";
     const fromThere = this.#perAddress.get(address) ?? 0;
-    const isFull = this.open >= this.maxConnections || !this.maySpare(1, extraDescriptors) || (limit > 0 && fromThere >= limit);
+    const isFull = this.open >= this.maxConnections || !this.maySpare(1) || (limit > 0 && fromThere >= limit);
     if (isFull || this.#isTooFast(remoteAddress, transport)) {
       this.#refused++;
       this.refused++;
@@ -58,6 +61,7 @@ export class Admission {
     }
     this.open++;
     this.accepted++;
+    this.descriptors.took(1);
     if (limit > 0) this.#perAddress.set(address, fromThere + 1);
     return address;
   }
@@ -65,15 +69,40 @@ export class Admission {
   /** A connection is gone. @param address what `enter` returned */
   leave(address: string): void {
     this.open--;
+    this.descriptors.gave(1);
     if (address === "") return;
     const left = (this.#perAddress.get(address) ?? 1) - 1;
     if (left > 0) this.#perAddress.set(address, left);
     else this.#perAddress.delete(address);
   }
 
-  /** Whether `count` descriptors more can be had without running into the limit. */
-  maySpare(count: number, extraDescriptors: number): boolean {
-    return this.open + extraDescriptors + count <= Math.max(this.#descriptors, this.maxConnections);
+  /** Whether `count` descriptors more can be had for connections without running into the limit. */
+  maySpare(count: number): boolean {
+    // Where the limit is so low that nothing could be kept free, ten connections are let in all the same.
+    return this.#most < 10 ? this.open < 10 : this.descriptors.maySpare(count, KEPT_FROM_CONNECTIONS);
+  }
+
+  /** What a connection needs besides its own. @returns false: there are not so many */
+  takeSplice(count: number): boolean {
+    const isRoom = this.maySpare(count);
+    if (isRoom) this.descriptors.tookForNow(count);
+    return isRoom;
+  }
+
+  /** As `FileBudget` has it. */
+  takeFile(): boolean {
+    if (!this.descriptors.maySpare(1, KEPT_FROM_FILES)) return false;
+    this.descriptors.took(1);
+    return true;
+  }
+
+  giveFile(): void {
+    this.descriptors.gavePerhaps(1);
+  }
+
+  /** More connections than these cannot be, whatever else is open. */
+  get #most(): number {
+    return this.descriptors.limit - OTHER_DESCRIPTORS;
   }
 
   /** @returns how many were refused since it was asked last */
@@ -95,16 +124,5 @@ export class Admission {
     const limit = this.#limits.maxConnectionsPerAddress;
     if (transport !== "tcp" || limit === 0) return 0;
     return limit === DEFAULT_LIMITS.maxConnectionsPerAddress && isLoopback(remoteAddress) ? 0 : limit;
-  }
-}
-
-/** Bun raises the soft limit to the hard one by itself, so the hard one counts. */
-export function descriptorLimit(): number {
-  try {
-    const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return line === undefined || line === "unlimited" ? Infinity : Number(line);
-  } catch {
-    // No /proc outside Linux: the smallest common default there is 256.
-    return 256 + RESERVED_DESCRIPTORS;
   }
 }

@@ -34,7 +34,7 @@ import type { ReloadSettings } from "../module/module-set";
 import type { ReloadOrder } from "../module/run";
 import { type AccessLog, createAccessLog } from "../observe/access-log";
 import { SocketHub } from "../protocol/websocket/hub";
-import { EXTRA_DESCRIPTORS, Http2Front } from "../protocol/http2/front";
+import { Http2Front } from "../protocol/http2/front";
 import { newCounters, type Dispatch } from "../protocol/wire";
 import { RouteTable } from "../router/table";
 import { ROLE_VARIABLE, selfCommand } from "../supervise/self";
@@ -228,6 +228,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       offersHttp2: options.http2.enabled,
       isDraining: false,
       httpDate: "",
+      files: this.#admission,
       endpoints: new Map(),
       counters: newCounters(),
       access: this.#accessLog(),
@@ -245,7 +246,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.http2 = options.http2.enabled
       ? new Http2Front(options.http2, {
           dispatch: this.dispatch,
-          mayOpen: (count) => this.#admission.maySpare(count, this.#spliceDescriptors),
+          mayOpen: (count) => this.#admission.takeSplice(count),
           warn: (kind, text, connection) => (connection === undefined ? log : log.withFields({ connection })).bounded("warn", kind)?.(text),
         })
       : null;
@@ -381,6 +382,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   ready(): void {
+    this.#admission.descriptors.look();
     const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
     this.summary.modules = entries.length;
     this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
@@ -412,18 +414,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   // ---- ConnectionHome and Acceptor ----
 
   accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null {
-    const address = this.#admission.enter(socket.remoteAddress, transport, this.#spliceDescriptors);
+    const address = this.#admission.enter(socket.remoteAddress, transport);
     if (address === null) return null;
     const connection = new ServerConnection(this, socket, transport, ++this.#lastNumber);
     connection.countedAddress = address;
     this.#connections.add(connection);
     this.#fairShare?.grew(this.#connections.size);
     return connection;
-  }
-
-  /** What HTTP/2 connections hold beside their clients' sockets. */
-  get #spliceDescriptors(): number {
-    return EXTRA_DESCRIPTORS * (this.http2?.openSplices ?? 0);
   }
 
   connectionClosed(connection: ServerConnection): void {
@@ -555,6 +552,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#probe.close();
     this.#watchdog.close();
     this.wheel.close();
+    this.#admission.descriptors.close();
     this.#log.flush();
     this.#guesses.close();
   }
@@ -588,10 +586,20 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     nextSecond();
     this.#fairShare?.forget(this.#connections.size);
     this.#tellDropped();
+    if (this.#admission.descriptors.look()) this.#tellExhausted();
     const refused = this.#admission.takeRefused();
     if (refused === 0) return;
-    const { open, maxConnections } = this.#admission;
-    this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open, or one address has or makes too many`);
+    const { open, maxConnections, descriptors } = this.#admission;
+    const files = this.#admission.maySpare(1) ? "" : `, with ${descriptors.used} of ${descriptors.limit} descriptors in use,`;
+    this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open${files} or one address has or makes too many`);
+  }
+
+  #tellExhausted(): void {
+    const { used, limit } = this.#admission.descriptors;
+    this.#log.error(
+      `no descriptors are left: ${used} of ${limit} are open, ${this.#admission.open} of them connections, and new ones are refused. ` +
+        "Does a module open files or sockets without closing them? Else raise the limit: ulimit -n, or LimitNOFILE of systemd.",
+    );
   }
 
   #tellDropped(): void {

@@ -1,7 +1,6 @@
 /**
  * What this process knows about itself, as plain data for `observe/report.ts` and the processes beside it.
  */
-import { readdirSync, statSync } from "node:fs";
 import type { Hosts } from "../host/hosts";
 import type { ProcessStatus } from "../host/processes";
 import type { QuarantineFacts } from "../host/quarantine";
@@ -12,6 +11,7 @@ import type { Registry } from "../module/registry";
 import type { BoundRoute } from "../module/route";
 import type { GenerationSnapshot, ModuleSnapshot, ModuleState, ProcessSnapshot } from "../observe/snapshot";
 import type { Dispatch } from "../protocol/wire";
+import { countDescriptors } from "./descriptors";
 
 export interface SnapshotSources {
   /** 0 for a server alone, 1 to N for one process of many. */
@@ -102,14 +102,4 @@ function stateOf({ live, unavailable, error }: ModuleEntry): ModuleState {
 function generationSnapshot(generation: Generation): GenerationSnapshot {
   const { number, hash, loadedAt, inFlight, pinnedBy, figures } = generation;
   return { number, hash, loadedAt: loadedAt.toISOString(), inFlight, pinnedBy, figures: figures.snapshot() };
-}
-
-/** @returns 0 where there is no /proc */
-function countDescriptors(): number {
-  try {
-    // Since Linux 6.2 the folder's size is their number; listing ten thousand of them would stop the loop for milliseconds.
-    return statSync("/proc/self/fd").size || readdirSync("/proc/self/fd").length;
-  } catch {
-    return 0;
-  }
 }

@@ -10,7 +10,7 @@ import { clientEnded, clientGone } from "../client-left";
 import { countStatus } from "../count-status";
 import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
-import type { Protocol, Wire } from "../wire";
+import { OutOfDescriptors, type Protocol, type Wire } from "../wire";
 import { answer, CLOSE, KEEP, noResponse } from "./answer";
 import { HeldBytes } from "../held";
 import { asBuffer } from "../message";
@@ -403,10 +403,13 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private failed(error: unknown): void {
     const { wire, head } = this;
     this.time();
-    this.fail(error);
+    // A lack of the server's, and none of the module's faults.
+    const isExhausted = error instanceof OutOfDescriptors;
+    if (!isExhausted) this.fail(error);
     const keepAlive = head !== null && head.keepAlive && !wire.dispatch.isDraining;
     this.stream = null;
-    this.writePlain(500, "Internal Server Error", "", keepAlive);
+    if (isExhausted) this.writePlain(503, "Too many files are open. Try again.", "Retry-After: 1\r\n", keepAlive);
+    else this.writePlain(500, "Internal Server Error", "", keepAlive);
     this.replied(keepAlive);
   }
 

@@ -43,8 +43,14 @@ export const FILE = Symbol.for("hrmr.file");
 export interface FilePiece {
   readonly start: number;
   readonly end: number;
-  /** @returns a descriptor, which the caller closes. Throws when the file is gone, or another by now. */
+  /**
+   * Whether the stream is these bytes and nothing else, so that they may be sent from the file. Else it is made of them, and only holds
+   * the file open.
+   */
+  readonly isWhole: boolean;
+  /** @returns a descriptor, which others may use too: it is given back by `close`. Throws when the file is gone, or another by now. */
   open(): number;
+  close(fd: number): void;
   /** Throws when the file was written to since. */
   check(fd: number): void;
 }

@@ -2,8 +2,7 @@
  * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
  */
 import { toBytes } from "../../module/returned";
-import { closeSync } from "node:fs";
-import type { Wire } from "../wire";
+import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { dateOf } from "./refusal";
 import { type BodyFraming, checkUnread, composeBytes, composeHead, isBodiless, joinMessage, keepsAlive, MAX_WHOLE_BYTES } from "./reply";
@@ -30,7 +29,10 @@ export class ReplyStream {
   private framing: BodyFraming;
   private reader: Reader | null = null;
   private isCancelled = false;
+  /** Sent without being read. */
   private readonly file: FilePiece | undefined;
+  /** It holds a file open: as `file`, or behind its stream. */
+  private readonly readsFile: boolean;
   private sentBytes = 0;
   private headBytes = 0;
 
@@ -39,7 +41,9 @@ export class ReplyStream {
     private readonly head: RequestHead,
     private readonly response: Response,
   ) {
-    this.file = wire.canSendFile ? GraphResponse.fileOf(response) : undefined;
+    const file = GraphResponse.fileOf(response);
+    this.file = wire.canSendFile && file?.isWhole === true ? file : undefined;
+    this.readsFile = file !== undefined || (GraphResponse.blobOf(response)?.size ?? 0) > MAX_WHOLE_BYTES;
     const size = this.file === undefined ? (GraphResponse.blobOf(response)?.size ?? toldLength(response)) : this.file.end - this.file.start;
     this.framing = Number.isSafeInteger(size) ? size : head.isHttp11 ? "chunked" : "until-close";
     this.isEndless = this.file === undefined && /^text\/event-stream\b/i.test(GraphResponse.headersOf(response).get("content-type") ?? "");
@@ -64,7 +68,18 @@ export class ReplyStream {
   async send(): Promise<void> {
     const { head, response } = this;
     if (isBodiless(head, response)) return this.sendHeadOnly();
-    if (this.file !== undefined) return this.sendFile(this.file);
+    if (!this.readsFile) return await this.sendBody();
+    const { files } = this.wire.dispatch;
+    if (files !== undefined && !files.takeFile()) throw new OutOfDescriptors();
+    try {
+      await (this.file === undefined ? this.sendBody() : this.sendFile(this.file));
+    } finally {
+      files?.giveFile();
+    }
+  }
+
+  private async sendBody(): Promise<void> {
+    const { response } = this;
     const blob = GraphResponse.blobOf(response);
     if (blob !== undefined && blob.size <= MAX_WHOLE_BYTES) {
       const bytes = await blob.bytes();
@@ -91,13 +106,13 @@ export class ReplyStream {
   }
 
   private async sendFile(file: FilePiece): Promise<void> {
-    const fd = file.open();
+    const fd = openFile(file);
     try {
       this.begin(NOTHING);
       await this.wire.sendFile(fd, file.start, file.end, () => file.check(fd));
       this.sentBytes = file.end - file.start;
     } finally {
-      closeSync(fd);
+      file.close(fd);
     }
   }
 
@@ -172,6 +187,16 @@ export class ReplyStream {
     chunk.set(bytes, size.length);
     chunk.latin1Write("\r\n", size.length + bytes.length);
     return chunk;
+  }
+}
+
+/** @throws OutOfDescriptors when the system has none left; what `open` throws else */
+function openFile(file: FilePiece): number {
+  try {
+    return file.open();
+  } catch (error) {
+    const isExhausted = error instanceof Error && "code" in error && (error.code === "EMFILE" || error.code === "ENFILE");
+    throw isExhausted ? new OutOfDescriptors(error) : error;
   }
 }
 

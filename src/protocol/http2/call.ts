@@ -6,7 +6,7 @@ import { discard, toBytes } from "../../module/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { tellHttp } from "../access";
 import { clientGone } from "../client-left";
-import { decodedResponses } from "../http1/response";
+import { decodedResponses, GraphResponse } from "../http1/response";
 import type { Wire } from "../wire";
 import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
@@ -28,6 +28,7 @@ export class Call implements InFlight {
   deadlineAt = 0;
   private isOver = false;
   private isCounted = false;
+  private holdsFile = false;
   private waiting: ((response: Response) => void) | null = null;
   private reader: Reader | null = null;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
@@ -63,6 +64,7 @@ export class Call implements InFlight {
   /** @returns the same reply, with a body that tells when it has ended */
   stream(response: Response): Response {
     this.time();
+    if (!this.takeFile(response)) return this.refuseFile(response);
     const { body } = response;
     this.status = response.status;
     if (body === null) {
@@ -92,6 +94,25 @@ export class Call implements InFlight {
       { highWaterMark: 0 },
     );
     return new Response(counted, { status, statusText, headers });
+  }
+
+  /** @returns false: it would hold a file open, and no descriptor is left for that */
+  private takeFile(response: Response): boolean {
+    const { files } = this.owner.wire.dispatch;
+    if (files === undefined || this.request.method === "HEAD") return true;
+    if (GraphResponse.fileOf(response) === undefined && GraphResponse.blobOf(response) === undefined) return true;
+    this.holdsFile = files.takeFile();
+    return this.holdsFile;
+  }
+
+  private refuseFile(response: Response): Response {
+    response.body?.cancel().catch(() => undefined);
+    const { dispatch } = this.owner.wire;
+    const refusal = plainResponse(dispatch, 503, "Too many files are open. Try again.", { "Retry-After": "1" });
+    this.status = 503;
+    this.tell();
+    this.leave();
+    return refusal;
   }
 
   /** The handler's time is up. */
@@ -256,6 +277,8 @@ export class Call implements InFlight {
 
   private leave(): void {
     this.isOver = true;
+    if (this.holdsFile) this.owner.wire.dispatch.files?.giveFile();
+    this.holdsFile = false;
     if (!this.isCounted) return;
     this.isCounted = false;
     this.route.generation.leave(this);
