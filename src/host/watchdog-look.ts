@@ -18,10 +18,11 @@ export class StallClock {
    * @param elapsedMs since the look before
    * @param stepMs    as it should be. A look that is much later says that the watchdog stood still too: the machine was suspended or is
    *                  too busy, and nobody was blocked by anybody.
+   * @param waitedMs  for how much of that the main thread was ready and got no processor: the machine holds it up then, and nobody in here
    * @returns how long the main thread has not come by, at the least; 0: it may have
    */
-  look(beat: number, elapsedMs: number, stepMs: number): number {
-    if (beat === this.#lastBeat) this.#stalledMs += Math.min(elapsedMs, 2 * stepMs);
+  look(beat: number, elapsedMs: number, stepMs: number, waitedMs: number): number {
+    if (beat === this.#lastBeat) this.#stalledMs += Math.max(0, Math.min(elapsedMs, 2 * stepMs) - waitedMs);
     else this.#stalledMs = 0;
     this.#lastBeat = beat;
     // The next beat was not due before a step had passed.

@@ -2,7 +2,7 @@
  * Entry of the watchdog: a Worker that sees when the main thread's event loop is blocked, and says so while it is. It writes to the log
  * by itself, since who is blocked cannot.
  */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
 import type { MarkedModule } from "../module/running";
 import { removeBlocked, writeBlocked } from "../observe/blocked-file";
 import { tagsOf } from "../observe/log-fields";
@@ -31,6 +31,8 @@ let running: Int32Array | null = null;
 let settings: WatchdogSettings | null = null;
 let timer: Timer | null = null;
 let lookedAt = performance.now();
+/** The main thread's `waitedMs` at the look before. */
+let waitedBefore = 0;
 /** What blocks now, and has been told. */
 let blocked: { readonly culprit: Culprit; ms: number } | null = null;
 
@@ -50,8 +52,10 @@ function configure(next: WatchdogSettings): void {
 function look(): void {
   if (beats === null || running === null || settings === null) return;
   const now = performance.now();
-  const stalledMs = clock.look(Atomics.load(beats, 0), now - lookedAt, stepOf(settings.blockedMs));
+  const waited = waitedMs();
+  const stalledMs = clock.look(Atomics.load(beats, 0), now - lookedAt, stepOf(settings.blockedMs), waited - waitedBefore);
   lookedAt = now;
+  waitedBefore = waited;
   if (stalledMs === 0) return over();
   suspects.note(running);
   if (blocked !== null) blocked.ms = stalledMs;
@@ -60,6 +64,15 @@ function look(): void {
     blocked = { culprit: suspects.culprit(running, modules), ms: stalledMs };
     tell(settings, blocked.culprit, stalledMs);
     note(settings.blockedFile, blocked.culprit, stalledMs);
+  }
+}
+
+/** @returns how long the main thread has waited for a processor since it began; 0 where the kernel does not tell. In milliseconds. */
+function waitedMs(): number {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "latin1").split(" ")[1]) / 1e6;
+  } catch {
+    return 0;
   }
 }
 
