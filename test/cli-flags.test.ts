@@ -1,5 +1,6 @@
 /** The command line, as a user meets it: each test starts the program and looks at exit code, stdout and stderr. */
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { version } from "../package.json";
 import { START_ARGS } from "../src/cli/start-flags";
 import { program, runProgram } from "./support/program";
@@ -10,6 +11,7 @@ const COMMANDS = ["start", "config", "init", "new", "send", "version", "help"];
 const REFUSED: [args: string[], what: string, todo: string][] = [
   [["--prot", "80"], "hrmr start has no flag --prot.", "Did you mean --port?"],
   [["start", "--no-watc"], "hrmr start has no flag --no-watc.", "Did you mean --no-watch?"],
+  [["--verison"], "hrmr start has no flag --verison.", "Did you mean --version?"],
   [["-x"], "hrmr start has no flag -x.", "`hrmr help start`"],
   [["--no-port"], "hrmr start has no flag --no-port.", ""],
   [["--port", "eighty"], '--port takes a whole number from 0 to 65535, not "eighty".', "`hrmr help start`"],
@@ -117,6 +119,12 @@ describe("help and version", () => {
       expect(stderr).toBe(`hrmr has no command ${JSON.stringify(word)}.\nDid you mean ${meant}?\n`);
       expect(exitCode).toBe(2);
     }
+  });
+
+  test("the name of a folder, as another program's command has it, is told what to do with it", async () => {
+    const { exitCode, stderr } = await runProgram(["docs"], { cwd: join(import.meta.dir, "..") });
+    expect(stderr).toBe('hrmr has no command "docs".\nIt is a folder: cd docs && hrmr starts the server of a project.\n');
+    expect(exitCode).toBe(2);
   });
 
   test.each(["run", "logs"])("hrmr %s, which is to come, is told so in one line", async (word) => {

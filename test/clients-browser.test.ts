@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { Browser, NO_BROWSER } from "./support/browser";
 import { moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const ROOT = resolve(import.meta.dir, "..");
 const page = (name: string) => readFileSync(resolve(ROOT, "static_html", name), "utf8");
@@ -16,11 +17,21 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
 
   test("the repository's site loads with its style and icon, and the console stays empty", () =>
     withHub(SITE, [], async (hub) => {
-      // The page asks for /health itself, and shows the answer.
-      const page = await browser.open(`${hub.url}/`, ({ requests }) => requests.has("/favicon.svg") && requests.has("/health"));
+      // The page asks for /health and /stats itself, and shows the answers.
+      const page = await browser.open(`${hub.url}/`, ({ requests }) => requests.has("/favicon.svg") && requests.has("/stats"));
       expect([page.status, page.errors]).toEqual([200, []]);
-      expect(Object.fromEntries(page.requests)).toEqual({ "/": 200, "/style.css": 200, "/favicon.svg": 200, "/health": 200 });
+      expect(Object.fromEntries(page.requests)).toEqual({
+        "/": 200,
+        "/style.css": 200,
+        "/favicon.svg": 200,
+        "/health": 200,
+        "/stats": 200,
+      });
       expect(await page.evaluate("document.title")).toBe("hrmr is running");
+      const served = () => page.evaluate("document.querySelector('#served').innerText");
+      await until("the list of the modules", async () => /http v1 serving/.test(String(await served())));
+      expect(await page.evaluate("document.querySelector('[data-port]').textContent")).toBe(String(hub.port));
+      expect(await page.evaluate("document.querySelector('[data-next-port]').textContent")).toBe(String(hub.port + 1));
       expect(await page.evaluate("document.styleSheets[0].cssRules.length")).toBeGreaterThan(5);
       // The page without its sheet looks otherwise: so the sheet is what it wears.
       const font = () => page.evaluate("getComputedStyle(document.body).fontFamily");

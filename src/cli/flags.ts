@@ -80,7 +80,11 @@ function readFlag(command: string, word: string, flags: Flags): { name: string; 
   const name = Object.keys(flags).find((each) => short !== null && shortOf(flags[each]) === short[1]);
   if (name !== undefined && (short?.[2] === undefined || value === undefined))
     return { name, isNegated: false, value: short?.[2] ?? value };
-  throw usageError("UNKNOWN_FLAG", `hrmr ${command} has no flag ${spelled}.`, suggest(bare, flagNames(flags), "--") || seeHelp(command));
+  throw usageError(
+    "UNKNOWN_FLAG",
+    `hrmr ${command} has no flag ${spelled}.`,
+    suggest(bare, [...flagNames(flags), "help", "version"], "--") || seeHelp(command),
+  );
 }
 
 function shortOf(flag: Flag | undefined): string | undefined {

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
@@ -40,7 +41,9 @@ export async function findCommand(commands: SubCommandsDef, name: string): Promi
   const later = LATER.get(name);
   if (later !== undefined) throw new UserError(later, { code: "UNKNOWN_COMMAND", exitCode: 2 });
   const meant = MEANT.get(name.toLowerCase());
-  const hint = meant === undefined ? suggest(name, Object.keys(commands), "hrmr ") : `Did you mean ${meant}?`;
+  const near = meant === undefined ? suggest(name, Object.keys(commands), "hrmr ") : `Did you mean ${meant}?`;
+  const isFolder = statSync(name, { throwIfNoEntry: false })?.isDirectory() === true;
+  const hint = isFolder ? `It is a folder: cd ${name} && hrmr starts the server of a project.` : near;
   throw usageError("UNKNOWN_COMMAND", `hrmr has no command ${JSON.stringify(name)}.`, hint || "`hrmr help` lists the commands.");
 }
 
