@@ -7,6 +7,7 @@ import type { Client, Connection } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
 import { ROUTE, RUNNING } from "../module/running";
 import { HeldBytes } from "./held";
+import { takeInTurn, type TurnTaker } from "./turns";
 import type { Protocol, Wire } from "./wire";
 
 /** Unread bytes above which the peer is pushed back. */
@@ -22,7 +23,7 @@ interface Waiter {
 }
 
 /** The host's side: stays with the connection over reloads. One author-facing `Connection` is made per handler call. */
-export class HandedConnection implements Protocol, InFlight {
+export class HandedConnection implements Protocol, InFlight, TurnTaker {
   readonly speaks = "connect";
   readonly kind = "connection";
   readonly isEndless = false;
@@ -34,6 +35,12 @@ export class HandedConnection implements Protocol, InFlight {
   #waiter: Waiter | null = null;
   #controller: AbortController | null = null;
   #isGone = false;
+  /** The waiter is told in this connection's turn that nothing more comes. */
+  #isEndingWaiter = false;
+  /** The connection is reset in its turn. */
+  #isCut = false;
+  /** The handler has come back, and the rest waits for this connection's turn. */
+  #returned: BoundRoute | null = null;
 
   private constructor(wire: Wire, route: BoundRoute, bytes: Uint8Array) {
     this.wire = wire;
@@ -124,10 +131,29 @@ export class HandedConnection implements Protocol, InFlight {
     waiter.resolve(this.#consume(count));
   }
 
+  /** Lets a read that waits come back empty. Crowds leave at once and are handed over at once, so each goes on in its turn. */
   #endWaiter(): void {
+    if (this.#waiter === null || this.#isEndingWaiter) return;
+    this.#isEndingWaiter = true;
+    takeInTurn(this);
+  }
+
+  #resolveWaiter(): void {
+    this.#isEndingWaiter = false;
     const waiter = this.#waiter;
     this.#waiter = null;
     waiter?.resolve(null);
+  }
+
+  takeTurn(): void {
+    if (this.#isEndingWaiter) return this.#resolveWaiter();
+    if (this.#isCut) {
+      this.#isCut = false;
+      return this.wire.abort();
+    }
+    const route = this.#returned;
+    this.#returned = null;
+    if (route !== null) this.#goOn(route);
   }
 
   // ---- writing ----
@@ -148,6 +174,9 @@ export class HandedConnection implements Protocol, InFlight {
   // ---- Protocol: what the wire tells ----
 
   receive(bytes: Uint8Array): void {
+    if (this.#isGone) return;
+    // Told to hand over, and not come to its turn: these bytes are the next version's.
+    if (this.#isEndingWaiter) this.#resolveWaiter();
     if (this.#unread === null) this.#unread = new HeldBytes(bytes);
     else this.#unread.append(bytes);
     this.#serveWaiter();
@@ -185,7 +214,9 @@ export class HandedConnection implements Protocol, InFlight {
   cut(reason: string): void {
     this.#controller?.abort(new Error(reason));
     this.#route.generation.leave(this);
-    this.wire.abort();
+    this.#isGone = true;
+    this.#isCut = true;
+    takeInTurn(this);
   }
 
   #start(): void {
@@ -204,12 +235,16 @@ export class HandedConnection implements Protocol, InFlight {
       return this.#failed(route, error);
     }
     Promise.resolve(running).then(
-      () => this.#returned(route),
+      () => {
+        this.#returned = route;
+        takeInTurn(this);
+      },
       (error: unknown) => this.#failed(route, error),
     );
   }
 
-  #returned(route: BoundRoute): void {
+  /** The handler has returned: the next version takes over, or the connection ends. */
+  #goOn(route: BoundRoute): void {
     route.generation.leave(this);
     if (this.wire.isClosed) return;
     const next = this.isReplaced && !this.wire.dispatch.isDraining ? this.#successor(route) : null;

@@ -15,6 +15,7 @@ import type { Http2Front } from "../protocol/http2/front";
 import { matchPreface } from "../protocol/http2/preface";
 import { SecondWindow } from "../protocol/rates";
 import { HandedConnection } from "../protocol/stream";
+import { takeInTurn, type TurnTaker } from "../protocol/turns";
 import { unavailableReply } from "../protocol/unavailable";
 import type { ConnectionKind, Dispatch, Protocol, Wire } from "../protocol/wire";
 import { noModuleError } from "../router/escape";
@@ -88,7 +89,7 @@ const CR = 13;
 /** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
 const STOP = -1;
 
-export class ServerConnection extends AnsweringConnection<ConnectionHome, ServerConnection> implements Wire, Deadline {
+export class ServerConnection extends AnsweringConnection<ConnectionHome, ServerConnection> implements Wire, Deadline, TurnTaker {
   deadlineAt = 0;
   hasEnded = false;
   isSecure = false;
@@ -108,6 +109,8 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   /** null: no limit was asked for so far. */
   #messageRate: SecondWindow | null = null;
   #isFinishing = false;
+  /** Waits for its turn to send its FIN or to be closed. */
+  #isLeaving = false;
   /** No message has come: what looks like TLS is TLS. */
   #isFresh = true;
 
@@ -638,10 +641,28 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
 
   /** Sends FIN once nothing is owed: after `finish`, or when the peer has ended and all its messages are answered. */
   #endIfDone(): void {
-    if (this.isClosed || this.isCorked || this.queuedBytes > 0) return;
-    if (this.#waitKind === LINGER && !this.hasEnded) return;
-    const isDone = this.hasEnded && !this.owesReplies && this.#protocol === null && this.#held === null;
-    if (!isDone && !this.#isFinishing) return;
+    if (this.#isLeaving || !this.#mayEnd()) return;
+    this.#isLeaving = true;
+    takeInTurn(this);
+  }
+
+  #mayEnd(): boolean {
+    if (this.isClosed || this.isCorked || this.queuedBytes > 0) return false;
+    if (this.#waitKind === LINGER && !this.hasEnded) return false;
+    return this.#isFinishing || (this.hasEnded && !this.owesReplies && this.#protocol === null && this.#held === null);
+  }
+
+  /** Ends, if it still may. */
+  takeTurn(): void {
+    this.#isLeaving = false;
+    try {
+      if (this.#mayEnd()) this.#leave();
+    } catch (error) {
+      this.home.connectionBroke(this, error);
+    }
+  }
+
+  #leave(): void {
     // end() is a close(2): with unread data in the kernel it would reset the connection and lose the reply.
     if (this.hasEnded) {
       this.socket.end();
