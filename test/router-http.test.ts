@@ -20,6 +20,7 @@ describe("a request's path", () => {
     ["/admin./x..", "/admin./x.."],
     ["/..;/a", "/..;/a"],
     ["/.well-known/x", "/.well-known/x"],
+    ["/..a/.b./...", "/..a/.b./..."],
     ["/__proto__", "/__proto__"],
     ["/a:b@c!$&'()*,;=", "/a:b@c!$&'()*,;="],
     ["/a%3Fb%23c", "/a%3Fb%23c"],

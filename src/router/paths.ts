@@ -68,10 +68,17 @@ function isPlain(path: string): boolean {
   let before = 0;
   for (let at = 0; at < path.length; at++) {
     const code = path.charCodeAt(at);
-    if (code === SLASH ? before === SLASH : IS_PLAIN[code] !== 1 || (code === DOT && before === SLASH)) return false;
+    if (code === SLASH ? before === SLASH : IS_PLAIN[code] !== 1) return false;
+    if (code === DOT && before === SLASH && isDotSegment(path, at)) return false;
     before = code;
   }
   return true;
+}
+
+/** @param at  of a dot behind a slash */
+function isDotSegment(path: string, at: number): boolean {
+  const end = path.charCodeAt(at + 1) === DOT ? at + 2 : at + 1;
+  return end === path.length || path.charCodeAt(end) === SLASH;
 }
 
 /** A target's parts. `query` begins with "?" or is empty. */
