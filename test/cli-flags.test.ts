@@ -27,7 +27,7 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
   [["--listen", "http://x:1"], '--listen cannot take "http://x:1".', "unix:///path"],
   [["--listen", "tcp://127.0.0.1:0", "--port", "1"], "--port and --listen say different things.", ""],
   [["-w", "many"], '-w takes a whole number from 0 to 256, not "many".', "`hrmr help start`"],
-  [["-l", "loud"], '-l takes error, warn, info, debug, not "loud".', ""],
+  [["-l", "loud"], '-l takes critical, error, warn, info, debug, trace, not "loud".', ""],
   [["--no-daemonise"], "hrmr start has no flag --no-daemonise.", "Did you mean --no-daemonize?"],
   [["-d=yes"], '-d takes no value, and was given "yes".', ""],
   [["--set"], "--set needs a value.", ""],

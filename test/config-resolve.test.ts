@@ -104,7 +104,7 @@ describe("the environment", () => {
     const error = await failure(resolve({}, env));
     expect(error.message.split("\n").sort()).toEqual([
       'HRMR_LISTEN in the environment must be a list of tcp://host:port, tls://host:port, udp://host:port or unix:///path, not ["a:1"].',
-      'HRMR_LOG_LEVEL in the environment must be one of "error", "warn", "info", "debug", not "loud".',
+      'HRMR_LOG_LEVEL in the environment must be one of "critical", "error", "warn", "info", "debug", "trace", not "loud".',
       'HRMR_PORT in the environment must be a whole number from 0 to 65535, not "99999".',
       'HRMR_THREADS in the environment must be a whole number from 1 to 256, not "x".',
       'HRMR_WATCH in the environment must be true or false, not "yes".',

@@ -95,7 +95,10 @@ const USAGE: [string, Row][] = [
       says: `--set limits.maxBodyByte: there is no such key. Did you mean limits.maxBodyBytes?\n${SEE_KEYS}`,
     },
   ],
-  ["a log level that there is not", { args: start("-l", "loud"), exitCode: 2, says: /^-l takes error, warn, info, debug, not "loud"\.\n/ }],
+  [
+    "a log level that there is not",
+    { args: start("-l", "loud"), exitCode: 2, says: /^-l takes critical, error, warn, info, debug, trace, not "loud"\.\n/ },
+  ],
   [
     "an address that is none",
     {

@@ -135,7 +135,7 @@ export interface Http2Options {
   maxResetsPerSecond: number;
 }
 
-export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
+export const LOG_LEVELS = ["critical", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** "text" is one line an event for people, "json" one object a line for machines. */

@@ -20,7 +20,7 @@ export interface LogEvent {
 /** Characters of one message; the rest is left out, for a log must not grow by what a module or a peer happened to hold. */
 export const MAX_MESSAGE_CHARS = 65_536;
 
-const COLOURS: Record<LogLevel, number> = { error: 31, warn: 33, info: 36, debug: 90 };
+const COLOURS: Record<LogLevel, number> = { critical: 35, error: 31, warn: 33, info: 36, debug: 90, trace: 90 };
 
 /** @returns the event with its line feed. Text: what does not fit on one line follows, indented. JSON: one line. */
 export function formatEvent(event: LogEvent, format: LogFormat, hasColours: boolean): string {
@@ -28,7 +28,9 @@ export function formatEvent(event: LogEvent, format: LogFormat, hasColours: bool
 }
 
 function formatText({ time, level, tags, values }: LogEvent, hasColours: boolean): string {
-  const label = hasColours ? `\u001b[${COLOURS[level]}m${level.padEnd(5)}\u001b[39m` : level.padEnd(5);
+  // The one level that does not fit is the rarest.
+  const word = level.padEnd(5);
+  const label = hasColours ? `\u001b[${COLOURS[level]}m${word}\u001b[39m` : word;
   const message = cut(values.map((value) => showValue(value, hasColours)).join(" ")).trimEnd();
   return `${time.toISOString()} ${label} ${escapeText(tags === "" ? message : `${tags} ${message}`, hasColours)}\n`;
 }

@@ -39,7 +39,7 @@ const WINDOW_MS = 1000;
 /** Kinds of a module that are summed up one by one at the end of a second. */
 const MAX_SUMS = 10;
 
-const GRAVITY: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+const GRAVITY: Record<LogLevel, number> = { trace: -1, debug: 0, info: 1, warn: 2, error: 3, critical: 4 };
 
 interface Kind {
   readonly event: ThrottledEvent;

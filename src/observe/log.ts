@@ -33,6 +33,10 @@ export interface ServerLog extends Log {
   bounded(level: LogLevel, kind: string): ((...values: unknown[]) => void) | null;
   /** Tells at once what was counted, and not told yet. */
   flush(): void;
+  /** What ends the server, right before it does. */
+  critical(...values: unknown[]): void;
+  /** A connection's changes of state. */
+  trace(...values: unknown[]): void;
   /** Whether events of this level are told: for those that cost something to put together. */
   shows(level: LogLevel): boolean;
 }
@@ -69,8 +73,10 @@ export interface LogSetup extends Partial<LogSettings> {
   write?: (text: string) => void;
 }
 
-/** consola's numbers for the levels. */
-const LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 3, debug: 4 };
+/** The levels in their order: consola's numbers, and one below them. */
+const LEVELS: Record<LogLevel, number> = { critical: -1, error: 0, warn: 1, info: 3, debug: 4, trace: 5 };
+/** consola's name for a level, where it has another. */
+const NAMES = { critical: "fatal" } as const;
 
 /**
  * Makes the one log of a process; the others are made from it by `withFields`.
@@ -114,6 +120,7 @@ class LogOutput {
   readonly rotateCallbacks: (() => void)[] = [];
   readonly #consola: ConsolaInstance;
   readonly #fields: LogFields;
+  #level = LEVELS.info;
   readonly #isTty: boolean;
   readonly #write: (text: string) => void;
   #format: LogFormat = "text";
@@ -128,7 +135,12 @@ class LogOutput {
     this.#isTty = isTty;
     this.#write = write;
     // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one through.
-    this.#consola = createConsola({ reporters: [{ log: (entry: LogObject) => this.#report(entry) }], throttle: 0, throttleMin: Infinity });
+    this.#consola = createConsola({
+      reporters: [{ log: (entry: LogObject) => this.#report(entry) }],
+      throttle: 0,
+      throttleMin: Infinity,
+      level: Infinity,
+    });
   }
 
   reconfigure({ level, format, file, maxFileBytes, maxFiles, rotate, role = this.#role }: Partial<LogSettings>): void {
@@ -152,16 +164,16 @@ class LogOutput {
   }
 
   setLevel(level: LogLevel): void {
-    this.#consola.level = LEVELS[level];
+    this.#level = LEVELS[level];
   }
 
   shows(level: LogLevel): boolean {
-    return LEVELS[level] <= this.#consola.level;
+    return LEVELS[level] <= this.#level;
   }
 
   /** Handed over as one object: consola would take a module's `{ message, args }` apart as if it were an entry of its own. */
   print(level: LogLevel, binding: Binding, values: readonly unknown[]): void {
-    if (this.shows(level)) this.#consola[level]({ ...binding, args: [values] });
+    if (this.shows(level)) this.#consola[level === "critical" ? NAMES.critical : level]({ ...binding, args: [values] });
   }
 
   /** @returns whether to tell an event of this kind */
@@ -223,7 +235,8 @@ class LogOutput {
 
   #report(entry: LogObject): void {
     const { fields, tags, tag } = entry as unknown as Binding;
-    const event: LogEvent = { time: entry.date, level: entry.type as LogLevel, fields, tags, tag, values: entry.args[0] as unknown[] };
+    const level = entry.type === NAMES.critical ? "critical" : (entry.type as LogLevel);
+    const event: LogEvent = { time: entry.date, level, fields, tags, tag, values: entry.args[0] as unknown[] };
     if (this.#file === null) this.#write(formatEvent(event, this.#format, this.#hasColours));
     else this.#file.write(formatEvent(event, this.#format, false));
   }
@@ -231,6 +244,8 @@ class LogOutput {
 
 function boundLog(output: LogOutput, binding: Binding): ServerLog {
   return {
+    critical: (...values) => output.print("critical", binding, values),
+    trace: (...values) => output.print("trace", binding, values),
     debug: (...values) => output.print("debug", binding, values),
     info: (...values) => output.print("info", binding, values),
     warn: (...values) => output.print("warn", binding, values),

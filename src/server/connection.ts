@@ -49,6 +49,8 @@ export interface ConnectionHome {
   readonly hosts: Hosts;
   /** null: TLS is off. */
   readonly tls: TlsContexts | null;
+  /** Told of a connection's changes of state. null: nobody wants to know. */
+  readonly trace: ((connection: ServerConnection, change: string) => void) | null;
   connectionClosed(connection: ServerConnection): void;
   /** Something in the server itself threw: logged as our bug, and the connection is cut. */
   connectionBroke(connection: ServerConnection, error: unknown): void;
@@ -121,6 +123,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     home.dispatch.counters.open.new++;
     this.#lastActiveAt = home.wheel.now;
     home.wheel.arm(this, home.dispatch.timeouts.idleMs);
+    home.trace?.(this, `was accepted over ${transport}`);
   }
 
   get client(): Client {
@@ -151,6 +154,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   /** The peer's FIN: no more messages, but replies still go out. */
   ended(): void {
     this.hasEnded = true;
+    this.home.trace?.(this, "has ended its side");
     const isOurs = this.cork();
     try {
       if (this.#protocol !== null) this.#protocol.ended();
@@ -174,6 +178,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   closed(): void {
     if (this.isClosed) return;
     this.closeSending();
+    this.home.trace?.(this, `is closed, after ${this.#kind}`);
     this.home.wheel.disarm(this);
     this.dispatch.counters.open[this.#kind]--;
     this.#held = null;
@@ -220,6 +225,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
 
   /** The TLS handshake is over. */
   shook(socket: Socket<ServerConnection>, isGood: boolean): void {
+    this.home.trace?.(this, isGood ? "has finished its TLS handshake" : "has failed its TLS handshake");
     if (this.#protocol instanceof TlsOpening) this.#protocol.shook(socket, isGood);
   }
 
@@ -422,6 +428,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     const { open } = this.dispatch.counters;
     open[this.#kind]--;
     open[kind]++;
+    this.home.trace?.(this, `goes from ${this.#kind} to ${kind}`);
     const isFirstCall = this.#kind === "tls" && this.#waitKind === LAST_CALL;
     this.#kind = kind;
     if (isFirstCall) this.#waitIdle();
@@ -669,6 +676,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       return;
     }
     this.#isFinishing = true;
+    this.home.trace?.(this, "has had its last reply");
     this.resume();
     this.socket.shutdown();
     this.#wait(LINGER, this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);

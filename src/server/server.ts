@@ -439,6 +439,14 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     }
   }
 
+  get trace(): ((connection: ServerConnection, change: string) => void) | null {
+    return this.#log.shows("trace") ? this.#trace : null;
+  }
+
+  readonly #trace = (connection: ServerConnection, change: string): void => {
+    this.#log.withFields({ connection: connection.number }).trace(change);
+  };
+
   connectionBroke(connection: ServerConnection, error: unknown): void {
     const text = "a bug in hrmr cut this connection; please report it:";
     this.#log.withFields({ connection: connection.number }).bounded("error", `${text} ${kindOfError(error)}`)?.(text, error);

@@ -23,6 +23,7 @@ class Child {
   readonly #master: Asking<MasterCalls>;
   #server: RunningServer | null = null;
   #log: ProcessLog | null = null;
+  #isDraining = false;
 
   constructor(onStray: (handler: (error: unknown) => void) => void) {
     this.#onStray = onStray;
@@ -30,7 +31,10 @@ class Child {
     this.#master = new Asking((id, what, args) => send({ type: "ask", id, what, args }));
     process.on("message", (message: ToChild) => void this.#receive(message));
     // A supervisor that was killed must not leave its port in use.
-    process.on("disconnect", () => void this.#drain("the supervisor is gone"));
+    process.on("disconnect", () => {
+      if (!this.#isDraining) this.#log?.critical("the supervisor is gone: this process finishes what is under way, and ends");
+      void this.#drain("the supervisor is gone");
+    });
     process.on("SIGTERM", () => void this.#drain("SIGTERM"));
     // Those of a terminal go to all its processes, and the supervisor knows what to do about them.
     for (const signal of ["SIGINT", "SIGHUP", "SIGUSR2"] as const) process.on(signal, () => {});
@@ -107,6 +111,7 @@ class Child {
   };
 
   async #drain(reason: string): Promise<void> {
+    this.#isDraining = true;
     await this.#server?.shutdown(reason);
     this.#ended.resolve(0);
   }

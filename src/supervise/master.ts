@@ -102,6 +102,8 @@ class Master implements Operations {
   #controlPort: ControlPort | null = null;
   #audit: AuditLog | null = null;
   #watch: Watch | null = null;
+  /** null: the log goes to stderr. */
+  #logFile: ProcessLog | null = null;
   #keeper: StateKeeper | null = null;
   #isStopping = false;
   #isHandingOver = false;
@@ -134,7 +136,10 @@ class Master implements Operations {
       this.#setup.ready(summary, readyMs, await this.#failures());
       tellOld({ type: "serving" });
     } catch (error) {
-      tellOld({ type: "failed", message: error instanceof Error ? error.message : String(error) });
+      const message = error instanceof Error ? error.message : String(error);
+      // On stderr the person who started it is told.
+      if (this.#logFile !== null) this.#logFile.critical(`the server does not start: ${message}`);
+      tellOld({ type: "failed", message });
       throw error;
     }
   }
@@ -147,6 +152,7 @@ class Master implements Operations {
   async #open(config: ResolvedConfig, estate: Estate | null): Promise<Running> {
     const { options } = config;
     const log = this.#setup.makeLog(options);
+    if (options.log.file !== null) this.#logFile = log;
     const folders = findFolders(options);
     folders.notes.push(...config.notes);
     const holdings = await Holdings.take(options, folders, estate);
@@ -528,7 +534,7 @@ class Master implements Operations {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
         letSecondSignalEnd(signal);
-        if (this.#isStopping || this.#running === null) this.#endNow(EXIT_CODES[signal]);
+        if (this.#isStopping || this.#running === null) this.#endNow(EXIT_CODES[signal], signal);
         else {
           this.#auditStop(signal);
           this.stop(signal, false);
@@ -559,7 +565,8 @@ class Master implements Operations {
     this.#audit?.note({ by, action: "stop", modules: null, ok: true, verdict: "begun", hash: null, upload: null });
   }
 
-  #endNow(exitCode: number): never {
+  #endNow(exitCode: number, signal: string): never {
+    this.#running?.log.critical(`${signal} again: the server ends at once, and cuts what is under way`);
     this.#running?.group.kill();
     this.#running?.holdings.release();
     process.exit(exitCode);

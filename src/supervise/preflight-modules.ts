@@ -98,10 +98,12 @@ function collectingLog(into: string[]): ServerLog {
     void into.push(values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" "));
   const ignore = (): void => undefined;
   const log: ServerLog = {
+    trace: ignore,
     debug: ignore,
     info: ignore,
     warn: note,
     error: note,
+    critical: note,
     withFields: () => log,
     withTag: () => log,
     bounded: (level) => log[level],
