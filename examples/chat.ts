@@ -21,9 +21,9 @@ async function enter(connection: Connection, room: Room): Promise<string | null>
   return name;
 }
 
-export default defineModule<Room>({
+export default defineModule({
   // Each version has a room of its own, and it fills by itself: `connect` runs anew for every connection that is handed over.
-  setup: () => new Map(),
+  setup: (): Room => new Map(),
   routes: {
     CHAT: {
       description: "CHAT name: come into the room",

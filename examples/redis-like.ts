@@ -59,8 +59,8 @@ function answer(words: string[], data: Map<string, string>): string {
   return words.length > command.max ? error("syntax error") : command.run(words, data);
 }
 
-export default defineModule<Map<string, string>>({
-  setup: (_context, handoff) => new Map(handoff instanceof Map ? handoff : []),
+export default defineModule({
+  setup: (_context, handoff): Map<string, string> => new Map(handoff instanceof Map ? handoff : []),
   handoff: (data) => data,
   routes: {
     "*": {

@@ -11,14 +11,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { defineModule, type Log } from "hrmr";
 
-interface State {
-  /** Hashes, so that all that is compared has one length: a comparison that ends early would tell how long a token is. */
-  readonly tokens: readonly Buffer[];
-  /** Paths that need no token, as context.path spells them. */
-  readonly open: ReadonlySet<string>;
-  readonly refusals: Refusals;
-}
-
 /** The first refusal is a line in the log at once, those that follow are a number each second: strangers must not be able to fill the log. */
 class Refusals {
   readonly #log: Log;
@@ -81,9 +73,10 @@ function isKnown(authorization: string | null, tokens: readonly Buffer[]): boole
   return tokens.filter((known) => timingSafeEqual(known, hash)).length > 0;
 }
 
-export default defineModule<State>({
+export default defineModule({
   routes: {},
   setup({ config, log }) {
+    // As hashes, all that is compared has one length: a comparison that ends early would tell how long a token is.
     const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
     // Written as a person writes them: "/café" is "/caf%C3%A9" in a request.
     const open = textsOf(config.open ?? [], "open").map((path) => new URL(path, "http://localhost").pathname);

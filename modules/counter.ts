@@ -15,7 +15,7 @@ interface State {
 /** So many that one HASH takes a moment: while it runs, everything else is answered as fast as ever. */
 const ROUNDS = 100_000;
 
-export default defineModule<State>({
+export default defineModule({
   // Runs once in each host: in the main thread and in each thread of the pool. These are separate worlds: a State each, and no
   // variable is shared. `handoff` is what the version before left behind; it may be from an older shape of this file, so look first.
   setup(context, handoff) {

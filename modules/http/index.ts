@@ -32,7 +32,7 @@ import { plainReply, replyWith, wholeBody } from "./reply";
 import { ASK_EACH_TIME, readSettings } from "./settings";
 import { cachedPage, fallbackPage, find, openSite, type Form, type Page, type Site } from "./site";
 
-export default defineModule<Site>({
+export default defineModule({
   setup: (context) => openSite(readSettings(context.config)),
   routes: {
     "/": { description: "the files of static_html", fetch: (request, context) => answerOrRefuse(context.state, request) },

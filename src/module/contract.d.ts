@@ -8,8 +8,19 @@
 /** A framing function's answer while later bytes could still change it. */
 export const NEED_MORE: -1;
 
-/** The identity function, for the types: `export default defineModule({ ... })`. */
-export function defineModule<State = unknown>(definition: ModuleDefinition<State>): ModuleDefinition<State>;
+/**
+ * The identity function, for the types: `export default defineModule({ ... })`. `context.state` gets the type of what `setup` returns (write
+ * `setup` before `routes`), and `context.params` that of the route's key. Leave the type arguments out: TypeScript infers all of them or none.
+ */
+export function defineModule<State = unknown, Key extends string = string>(
+  definition: Omit<ModuleDefinition<State>, "routes"> & { routes: { [K in Key]: Route<State, ParamsOf<K>> } },
+): ModuleDefinition<State>;
+
+/** What the segments of a route's key match: `{ id: string }` for "GET /users/:id", `{ "*": string }` for "/files/*". */
+export type ParamsOf<Key extends string> = string extends Key ? Record<string, string> : { readonly [Name in ParamNames<Key>]: string };
+
+type ParamNames<Path extends string> = Path extends `${infer First}/${infer Rest}` ? ParamName<First> | ParamNames<Rest> : ParamName<Path>;
+type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? Name : Segment extends "*" ? "*" : never;
 
 /** One module: what its file exports by default. An object with a `fetch` of its own (hono's app) is a module too. */
 export interface ModuleDefinition<State = unknown> {
@@ -40,7 +51,14 @@ export interface ModuleDefinition<State = unknown> {
 }
 
 /** A route: a function (the whole read is the message), or an object with exactly one of handle, fetch, connect and websocket. */
-export type Route<State = unknown> = Handle<State> | HandleRoute<State> | FetchRoute<State> | ConnectRoute<State> | WebSocketRoute<State>;
+export type Route<State = unknown, Params = Record<string, string>> =
+  | Handle<State>
+  | (HandleRoute<State> & Without<"fetch" | "connect" | "websocket">)
+  | (FetchRoute<State, Params> & Without<"handle" | "connect" | "websocket">)
+  | (ConnectRoute<State> & Without<"handle" | "fetch" | "websocket">)
+  | (WebSocketRoute<State, Params> & Without<"handle" | "fetch" | "connect">);
+
+type Without<Kinds extends string> = { [Kind in Kinds]?: never };
 
 interface RouteOptions {
   /** Shown by HELP. */
@@ -67,8 +85,8 @@ export interface HandleRoute<State = unknown> extends RawRouteOptions {
 }
 
 /** HTTP: a standard Request in, a standard Response out. */
-export interface FetchRoute<State = unknown> extends RouteOptions {
-  fetch(request: Request, context: RequestContext<State>): Response | Promise<Response>;
+export interface FetchRoute<State = unknown, Params = Record<string, string>> extends RouteOptions {
+  fetch(request: Request, context: RequestContext<State, Params>): Response | Promise<Response>;
   /**
    * Where it runs: "inline" (default) on the event loop, "pool" on a thread of the pool, "process" in a process of the module's own, `use`
    * with it. Bodies cross as they are read; small ones with the call.
@@ -85,19 +103,19 @@ export interface ConnectRoute<State = unknown> extends RawRouteOptions {
  * A WebSocket endpoint (RFC 6455). Sockets stay open when the module is reloaded: each event goes to the newest version's
  * handlers, and `socket.data` stays.
  */
-export interface WebSocketRoute<State = unknown> extends RouteOptions {
-  websocket: WebSocketHandlers<State>;
+export interface WebSocketRoute<State = unknown, Params = Record<string, string>> extends RouteOptions {
+  websocket: WebSocketHandlers<State, Params>;
 }
 
 /** All are optional. A handler may be async: the version is kept until its promise settles. One that fails closes the socket with 1011. */
-export interface WebSocketHandlers<State = unknown> {
+export interface WebSocketHandlers<State = unknown, Params = Record<string, string>> {
   /**
    * Before the socket is opened. A Response refuses; an object says more about the socket to be; nothing accepts. May take
    * as long as the route's timeoutMs.
    */
   upgrade?(
     request: Request,
-    context: RequestContext<State>,
+    context: RequestContext<State, Params>,
   ): WebSocketUpgrade | Response | void | Promise<WebSocketUpgrade | Response | void>;
   open?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
   /** One whole message: a string for text, bytes (yours to keep) for binary. */
@@ -321,7 +339,7 @@ export interface SharedScope {
   close(name: string): Promise<boolean>;
 }
 
-export interface RequestContext<State = unknown> extends ModuleContext<State> {
+export interface RequestContext<State = unknown, Params = Record<string, string>> extends ModuleContext<State> {
   readonly client: Client;
   /**
    * The path that was routed, percent-encoded as in `request.url`, in its one spelling: no "//", "." or "..", no escapes of letters, digits
@@ -334,7 +352,7 @@ export interface RequestContext<State = unknown> extends ModuleContext<State> {
    * What the `:name` segments and `*` of the route's key matched, percent-decoded. A `:name` may hold "/", which came as %2F; no part
    * between slashes is "." or "..".
    */
-  readonly params: Record<string, string>;
+  readonly params: Params;
   /**
    * For logs, and for the reply's X-Request-Id: that of the request's own X-Request-Id if it is sane (at most 128 letters, digits and
    * -_.:;,@+/=~), else a new one. The same in every middleware and handler of the request.

@@ -14,8 +14,8 @@ type Notes = string[];
 
 const MAX_NOTES = 1000;
 
-export default defineModule<Notes>({
-  setup: (_context, handoff) => (handoff as Notes | undefined) ?? [],
+export default defineModule({
+  setup: (_context, handoff): Notes => (handoff as Notes | undefined) ?? [],
   handoff: (notes) => notes,
 
   routes: {

@@ -10,7 +10,7 @@ interface State {
   greeted: number;
 }
 
-export default defineModule<State>({
+export default defineModule({
   // Runs once in each host, the main thread and each thread of the pool, before the first message.
   // `handoff` is what the version before this one left behind: undefined at the first start.
   setup: (_context, handoff) => ({ greeted: (handoff as State | undefined)?.greeted ?? 0 }),
