@@ -38,7 +38,7 @@ export interface Limits {
 
 /** In milliseconds each. 0 waits for ever. */
 export interface Timeouts {
-  /** A connection between messages. Default 300000. */
+  /** A connection between messages; line ends alone are none. Default 300000. */
   idleMs: number;
   /** A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing. Default 100. */
   prefixWaitMs: number;

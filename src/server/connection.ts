@@ -138,12 +138,13 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
 
   /** Bytes from the socket. */
   receive(bytes: Uint8Array): void {
-    this.#lastActiveAt = this.home.wheel.now;
     if (this.#isFinishing) return;
     const isOurs = this.cork();
     try {
-      if (this.#protocol !== null) this.#protocol.receive(bytes);
-      else if (this.#held === null) this.#route(bytes, false);
+      if (this.#protocol !== null) {
+        this.#lastActiveAt = this.home.wheel.now;
+        this.#protocol.receive(bytes);
+      } else if (this.#held === null) this.#route(bytes, false);
       else this.#routeHeld(bytes);
     } catch (error) {
       this.home.connectionBroke(this, error);
@@ -243,7 +244,9 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     for (;;) {
       if (this.#isFinishing || this.isClosed) return;
       at = this.#skipLineEnds(bytes, at);
+      // Line ends between messages are no activity: they must not keep a connection for ever.
       if (at >= bytes.length) return this.#holdNothing();
+      this.#lastActiveAt = this.home.wheel.now;
       if (this.#isBlocked()) return this.#holdBlocked(bytes, at);
       if (at > 0 && this.#held !== null) this.#held = null;
       const behind = this.#routeOne(bytes, at, isFinal);
