@@ -72,8 +72,9 @@ export async function killHolder(flags: ControlFlags): Promise<number | null> {
   return holder.pid;
 }
 
-function cannotKill(pid: number, cause: unknown): UserError {
-  return new UserError(`The server, pid ${pid}, does not answer, and this user may not end it.`, {
+/** Another user's. */
+export function cannotKill(pid: number, cause: unknown): UserError {
+  return new UserError(`This user may not end the server, pid ${pid}.`, {
     code: "CANNOT_STOP",
     hint: "Run it as the server's user, or with sudo.",
     cause,

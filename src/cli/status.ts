@@ -3,16 +3,26 @@
  */
 import { defineCommand } from "citty";
 import { CONTROL_ARGS, findServer } from "./control-target";
+import { findControlOf, PID_FILE_ARGS, readPidFile } from "./pid-file";
 import { askStatus } from "./silent-server";
 import { statusScreen } from "./status-screen";
 import { lineWidth, paintFor, printJson } from "./terminal";
 
 export const statusCommand = defineCommand({
   meta: { name: "status", description: "Show how the server is doing: processes, connections, modules, the last reload" },
-  args: CONTROL_ARGS,
+  args: { ...CONTROL_ARGS, ...PID_FILE_ARGS },
   async run({ args: flags }) {
-    const body = await askStatus(await findServer(flags), flags);
+    const pid = flags["pid-file"] === undefined ? null : readPidFile(flags["pid-file"]);
+    const control = pid === null ? null : await findControlOf(pid);
+    if (pid !== null && control === null) return tellPid(pid, flags.json === true);
+    const body = await askStatus(control ?? (await findServer(flags)), control === null ? flags : { control });
     if (flags.json === true) printJson(body);
     else console.log(statusScreen(body, lineWidth(), paintFor(process.stdout), Date.now()));
   },
 });
+
+/** All that a pid file tells by itself. */
+function tellPid(pid: number, isJson: boolean): void {
+  if (isJson) printJson({ pid });
+  else console.log(`hrmr runs: pid ${pid}. It did not tell more by its control socket; name that with --control PATH.`);
+}

@@ -9,19 +9,23 @@ import type { ServerStatus } from "../observe/snapshot";
 import { isAlive } from "../supervise/lock";
 import { CONTROL_ARGS, type ControlFlags, findServer } from "./control-target";
 import type { Flags } from "./flags";
-import { killHolder } from "./silent-server";
+import { PID_FILE_ARGS, readPidFile } from "./pid-file";
+import { cannotKill, killHolder } from "./silent-server";
 import { printJson } from "./terminal";
 
 const POLL_MS = 25;
 /** How long the server may take to hear of it. In milliseconds. */
 const STOP_TIMEOUT_MS = 15_000;
 const FORCE_TIMEOUT_MS = 2000;
+/** Between two signals, which the kernel would make one of. */
+const PAUSE_MS = 200;
 /** After that a person is told what is waited for. */
 const PATIENCE_MS = 1000;
 const MAX_TIMEOUT_S = 86_400;
 
 const args = {
   ...CONTROL_ARGS,
+  ...PID_FILE_ARGS,
   force: { type: "boolean", description: "Cut what is under way; kill a server that does not answer" },
   timeout: {
     type: "string",
@@ -31,18 +35,54 @@ const args = {
   },
 } as const satisfies Flags;
 
+interface StopFlags extends ControlFlags {
+  force?: boolean;
+}
+
 export const stopCommand = defineCommand({
   meta: { name: "stop", description: "Stop the server: it finishes what is under way" },
   args,
   async run({ args: flags }) {
     const startedAt = performance.now();
-    const path = await findServer(flags);
-    const pid = await beginStop(path, flags, flags.force === true);
-    await waitUntilGone(path, pid, Number(flags.timeout ?? 0) * 1000);
+    const timeoutMs = Number(flags.timeout ?? 0) * 1000;
+    const pid = flags["pid-file"] === undefined ? await stopFound(flags, timeoutMs) : await stopNamed(flags["pid-file"], flags, timeoutMs);
     if (flags.json === true) printJson({ ok: true, pid, elapsedMs: Math.round(performance.now() - startedAt) });
     else console.log(`hrmr has stopped${pid === null ? "" : ` (pid ${pid})`}.`);
   },
 });
+
+async function stopFound(flags: StopFlags, timeoutMs: number): Promise<number | null> {
+  const path = await findServer(flags);
+  const pid = await beginStop(path, flags, flags.force === true);
+  await waitUntilGone(path, pid, timeoutMs);
+  return pid;
+}
+
+/** By signals alone: they need nothing but the process id. */
+async function stopNamed(file: string, { force }: StopFlags, timeoutMs: number): Promise<number> {
+  const pid = readPidFile(file);
+  end(pid, "SIGTERM");
+  if (force === true) {
+    const isGone = async (ms: number): Promise<boolean> => {
+      for (const until = performance.now() + ms; performance.now() < until; await Bun.sleep(POLL_MS)) if (!isRunning(pid)) return true;
+      return false;
+    };
+    // The second one ends it at once; for one that not even the kernel's answer to it ends, there is SIGKILL.
+    if (!(await isGone(PAUSE_MS))) end(pid, "SIGTERM");
+    if (!(await isGone(FORCE_TIMEOUT_MS))) end(pid, "SIGKILL");
+  }
+  await waitUntilGone(null, pid, timeoutMs);
+  return pid;
+}
+
+function end(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It has ended meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw cannotKill(pid, error);
+  }
+}
 
 /** @returns the server's process id; null if it ended before it could tell */
 async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolean): Promise<number | null> {
@@ -60,13 +100,13 @@ async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolea
   }
 }
 
-/** @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT */
-async function waitUntilGone(path: ControlTarget, pid: number | null, timeoutMs: number): Promise<void> {
+/** @param path  null: only the process is looked at @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT */
+async function waitUntilGone(path: ControlTarget | null, pid: number | null, timeoutMs: number): Promise<void> {
   const startedAt = performance.now();
   let isPatient = process.stderr.isTTY === true;
   // Of a server elsewhere the number means nothing here.
-  const isHere = typeof path === "string";
-  while ((isHere && pid !== null && isRunning(pid)) || (await isServing(path, pid))) {
+  const isHere = typeof path !== "object" || path === null;
+  while ((isHere && pid !== null && isRunning(pid)) || (path !== null && (await isServing(path, pid)))) {
     const waitedMs = performance.now() - startedAt;
     if (timeoutMs > 0 && waitedMs >= timeoutMs) {
       throw new UserError(
