@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../package.json";
 import { program, runProgram, startProgram } from "./support/program";
+import { until } from "./support/until";
 
 let root: string;
 let project: string;
@@ -80,10 +81,7 @@ describe("hrmr start", () => {
     const child = Bun.spawn([...program(), "--listen", `unix://${path}`], { cwd: project, stdout: "pipe", stderr: "ignore" });
     try {
       await child.stdout.cancel();
-      const deadline = Date.now() + 10_000;
-      let reply = "";
-      while (reply === "" && Date.now() < deadline) reply = (await runProgram(["send", `unix://${path}`, "PING"])).stdout;
-      expect(reply).toBe("PONG\n");
+      expect(await until("it answers", async () => (await runProgram(["send", `unix://${path}`, "PING"])).stdout)).toBe("PONG\n");
       child.kill("SIGTERM");
       expect(await child.exited).toBe(0);
     } finally {

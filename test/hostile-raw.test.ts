@@ -292,34 +292,30 @@ describe("clients that do not read, do not speak or do not stay", () => {
     }));
 });
 
-test(
-  "endless loops, throws and exits on the pool in the middle of good traffic cost only their own callers",
-  () =>
-    // Quarantine is a test of its own: here the module stays, whatever it does to its threads.
-    withHub(FILES, ["--threads", "2", "--set", "modules.raw.maxCrashes=0"], async (hub) => {
-      const wrong: string[] = [];
-      let isOver = false;
-      const good = async (at: number) => {
-        const client = await hub.connect();
-        for (let n = 0; !isOver; n++) {
-          await client.clear().send(`ECHO ${at}-${n}\n`);
-          const text = await client.waitFor("\n");
-          if (text !== `${at}-${n}\n`) wrong.push(text);
-        }
-      };
-      const goods = Promise.all(Array.from({ length: 8 }, (_, at) => good(at)));
-      for (let round = 0; round < 5; round++) {
-        const bad = await Promise.all(["LOOP\n", "THROW\n", "EXIT\n", "LOOP\n"].map((message) => hub.ask(message)));
-        for (const reply of bad) expect(reply).toMatch(/^ERR [^\n]*\n$/);
-        expect(await hub.ask(`POOL ${round}\n`)).toBe(`pool ${round}\n`);
+test("endless loops, throws and exits on the pool in the middle of good traffic cost only their own callers", () =>
+  // Quarantine is a test of its own: here the module stays, whatever it does to its threads.
+  withHub(FILES, ["--threads", "2", "--set", "modules.raw.maxCrashes=0"], async (hub) => {
+    const wrong: string[] = [];
+    let isOver = false;
+    const good = async (at: number) => {
+      const client = await hub.connect();
+      for (let n = 0; !isOver; n++) {
+        await client.clear().send(`ECHO ${at}-${n}\n`);
+        const text = await client.waitFor("\n");
+        if (text !== `${at}-${n}\n`) wrong.push(text);
       }
-      isOver = true;
-      await goods;
-      expect(wrong).toEqual([]);
-      await alive(hub);
-    }),
-  20_000,
-);
+    };
+    const goods = Promise.all(Array.from({ length: 8 }, (_, at) => good(at)));
+    for (let round = 0; round < 5; round++) {
+      const bad = await Promise.all(["LOOP\n", "THROW\n", "EXIT\n", "LOOP\n"].map((message) => hub.ask(message)));
+      for (const reply of bad) expect(reply).toMatch(/^ERR [^\n]*\n$/);
+      expect(await hub.ask(`POOL ${round}\n`)).toBe(`pool ${round}\n`);
+    }
+    isOver = true;
+    await goods;
+    expect(wrong).toEqual([]);
+    await alive(hub);
+  }));
 
 test("a pool thread is replaced also when its modules' bundles are gone from the disk", () =>
   withHub(FILES, ["--threads", "1"], async (hub) => {

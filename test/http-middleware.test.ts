@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { moduleSource, withHub, makeProject, type Hub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { rmSync } from "node:fs";
+import { until } from "./support/until";
 
 const mark = (name: string) => `async (request, context, next) => {
   const response = await next();
@@ -405,11 +406,8 @@ async function firstMessage(hub: Hub, path: string, text: string): Promise<strin
 }
 
 async function guardInFlight(hub: Hub, count: number): Promise<void> {
-  const deadline = performance.now() + 8000;
-  for (;;) {
+  await until(`${count} calls are under way in guard`, async () => {
     const guard = (await hub.status()).modules.find((module) => module.name === "guard");
-    const now = (guard?.inFlight ?? 0) + (guard?.draining ?? []).reduce((sum, old) => sum + old.inFlight, 0);
-    if (now === count) return;
-    if (performance.now() > deadline) throw new Error(`${now} in flight in guard, not ${count}`);
-  }
+    return (guard?.inFlight ?? 0) + (guard?.draining ?? []).reduce((sum, old) => sum + old.inFlight, 0) === count;
+  });
 }

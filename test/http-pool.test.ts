@@ -1,6 +1,7 @@
 /** `fetch` routes with run: "pool", seen by HTTP clients of the server. */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub, type Hub } from "./support/hub";
+import { until } from "./support/until";
 
 const POOL = moduleSource(`{
   use: [
@@ -206,10 +207,6 @@ test("requests under way finish on the version that they began on, an open strea
   }));
 
 async function inFlight(hub: Hub, count: number): Promise<void> {
-  const deadline = performance.now() + 8000;
-  for (;;) {
-    const now = (await hub.status()).modules.find((module) => module.name === "pool")?.inFlight;
-    if (now === count) return;
-    if (performance.now() > deadline) throw new Error(`${now} in flight, not ${count}`);
-  }
+  const now = async () => (await hub.status()).modules.find((module) => module.name === "pool")?.inFlight;
+  await until(`${count} calls are under way`, async () => (await now()) === count);
 }

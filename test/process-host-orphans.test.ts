@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
 const PARENT = moduleSource(`{ routes: {
   "PID": { framing: "line", run: "process", handle: () => process.pid + "\\n" },
@@ -23,11 +24,7 @@ function lives(pid: number): boolean {
 }
 
 async function untilGone(...pids: number[]): Promise<void> {
-  const deadline = performance.now() + 8000;
-  while (pids.some(lives)) {
-    if (performance.now() > deadline) throw new Error(`still there: ${pids.filter(lives).join()}`);
-    await Bun.sleep(10);
-  }
+  await until(`the processes ${pids.join()} have ended`, () => !pids.some(lives));
 }
 
 async function numberOf(hub: Hub, word: string): Promise<number> {

@@ -3,6 +3,7 @@ import type { ConnectionOptions } from "node:tls";
 import { RawClient } from "./support/client";
 import { Hub, moduleSource, withHub } from "./support/hub";
 import { askTls, captureHello, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
+import { until } from "./support/until";
 
 const MODULE = moduleSource(`{
   routes: {
@@ -458,20 +459,10 @@ function slowProxy(target: number): { port: number; stop(): void } {
 
 /** Tries until there is room for one more. */
 async function connectSoon(port: number): Promise<TlsClient> {
-  const deadline = Date.now() + 5000;
-  for (;;) {
-    const client = await TlsClient.connect(port).catch(() => null);
-    if (client !== null) return client;
-    if (Date.now() > deadline) throw new Error("the server has no room though a client left");
-  }
+  return await until("the server has room, since a client left", () => TlsClient.connect(port).catch(() => null));
 }
 
 /** Waits until the server knows of `count` connections besides the one that asks. */
 async function noConnectionsBut(hub: Hub, count: number): Promise<void> {
-  const deadline = Date.now() + 5000;
-  for (;;) {
-    const { openConnections } = await hub.status();
-    if (openConnections - 1 === count) return;
-    if (Date.now() > deadline) throw new Error(`${openConnections - 1} connections are still open`);
-  }
+  await until(`${count} connections are open`, async () => (await hub.status()).openConnections - 1 === count);
 }

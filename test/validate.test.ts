@@ -8,6 +8,7 @@ import type { Finding } from "../src/supervise/findings";
 import { makeProject, moduleSource } from "./support/hub";
 import { runProgram, startProgram } from "./support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
+import { until } from "./support/until";
 
 const GREET = { "modules/greet.ts": moduleSource(`{ routes: { "GREET": () => "hello\\n" } }`) };
 const FREE = ["--port", "0"];
@@ -350,8 +351,7 @@ test("nothing is left in the temporary folder, also when it is told to end in th
       stdout: "ignore",
       stderr: "ignore",
     });
-    for (const deadline = Date.now() + 8000; readdirSync(temporary).length === 0 && Date.now() < deadline;) await Bun.sleep(5);
-    expect(readdirSync(temporary).length).toBe(1);
+    await until("it has a folder of its own", () => readdirSync(temporary).length === 1);
     child.kill("SIGTERM");
     expect(await child.exited).toBe(143);
     expect(readdirSync(temporary)).toEqual([]);

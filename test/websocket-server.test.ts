@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Hub, makeProject, moduleSource, withHub } from "./support/hub";
 import { startProgram } from "./support/program";
 import { binary, close, ping, pong, RawWebSocket, text } from "./support/websocket";
+import { until } from "./support/until";
 
 const MODULE = moduleSource(`{
   setup: () => ({ events: [] }),
@@ -109,11 +110,10 @@ async function withSocket(path: string, talk: (socket: RawWebSocket) => Promise<
 
 async function eventsAfter(last: string): Promise<string[]> {
   const events: string[] = [];
-  const deadline = performance.now() + 5000;
-  while (!events.some((event) => event.startsWith(last))) {
-    if (performance.now() > deadline) throw new Error(`no ${last} among ${events.join(", ")}`);
+  await until(`${last} is among the events`, async () => {
     events.push(...(JSON.parse(await hub.ask("EVENTS\n")) as string[]));
-  }
+    return events.some((event) => event.startsWith(last));
+  });
   return events;
 }
 
