@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { discoverModules } from "../src/module/discover";
 import { rejection, withFixture } from "./support/module-fixture";
@@ -90,5 +90,29 @@ test("a missing folder and one that is a file are the user's to mend", async () 
       name: "UserError",
       code: "MODULES_DIR_NOT_A_FOLDER",
     });
+  });
+});
+
+test("names that differ only in case, and names that an import cannot have, are refused by name; odd ones are modules", async () => {
+  const odd = [
+    "constructor.ts",
+    "toString.mts",
+    "ünï.ts",
+    "with space.ts",
+    "emoji😀.ts",
+    "per%cent.ts",
+    "quote\"'x.ts",
+    `${"x".repeat(250)}.ts`,
+  ];
+  const bad = ["UPPER.ts", "upper.ts", "new\nline.ts", "que?st.ts", "back\\slash.ts", "ha#sh.ts"];
+  await withFixture(Object.fromEntries([...odd, ...bad].map((name) => [name, ""])), async ({ modules }) => {
+    writeFileSync(Buffer.concat([Buffer.from(`${modules}/bad`), Buffer.from([0xff]), Buffer.from(".ts")]), "");
+    const found = await discoverModules(modules);
+    expect(found.modules.map(({ name }) => name).sort()).toEqual(odd.map((name) => name.replace(/\.m?ts$/, "")).sort());
+    const said = Object.fromEntries(found.refused.map(({ name, error }) => [name, error.message]));
+    expect(Object.keys(said).sort()).toEqual(bad.map((name) => name.replace(/\.ts$/, "")).sort());
+    expect(said["UPPER"]).toContain("differ only in upper and lower case");
+    expect(said["que?st"]).toContain("cannot be a module");
+    expect(found.overlooked.join()).toContain("no UTF-8");
   });
 });

@@ -26,6 +26,9 @@ export interface Discovered {
 const MODULE_FILE = /^(.+)\.(?:[cm]?[jt]s|[jt]sx|c)$/s;
 const NOT_A_MODULE = /\.d\.[cm]?ts$|\.test\.[^.]+$/;
 const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
+/** What an import takes for something else, and what would break the lines of a log. */
+// oxlint-disable-next-line no-control-regex
+const UNFIT = /[\\?#\u0000-\u001f\u007f]/;
 const CPP_FILE = /\.(?:cc|cpp|cxx|c\+\+)$/i;
 const LIBRARY_FILE = /\.(?:so|dylib|dll)(?:\.\d+)*$/i;
 
@@ -57,9 +60,13 @@ export async function discoverModules(dir: string): Promise<Discovered> {
   }
   const modules: ModuleFile[] = [];
   const refused = unreadable;
-  for (const [name, [file = "", other]] of found) {
-    if (other === undefined) modules.push({ name, file });
-    else refused.push({ name, file, error: twoFilesError(name, file, other) });
+  const alike = Map.groupBy(found, ([name]) => name.toLowerCase());
+  for (const [name, [file = "", second]] of found) {
+    const [twin] = alike.get(name.toLowerCase())?.find(([each]) => each !== name)?.[1] ?? [];
+    if (second !== undefined) refused.push({ name, file, error: twoFilesError(name, file, second) });
+    else if (twin !== undefined) refused.push({ name, file, error: caseError(file, twin) });
+    else if (UNFIT.test(name)) refused.push({ name, file, error: unfitError(file) });
+    else modules.push({ name, file });
   }
   return { modules: modules.sort(byName), refused: refused.sort(byName), overlooked };
 }
@@ -109,6 +116,9 @@ function moduleFilesAt(dir: string, entry: string): string[] {
 /** What a module in C links is no module, and in its place. So is the source of such a library. */
 function overlookedText(dir: string, entry: string, linking: () => string): string | null {
   const isCpp = CPP_FILE.test(entry);
+  // Node reads such a name with a mark in place of the bytes, and no file has that name.
+  if (entry.includes("\ufffd") && lstatSync(join(dir, entry), { throwIfNoEntry: false }) === undefined)
+    return `${displayPath(join(dir, entry))} has a name that is no UTF-8, and is passed over. Rename it.`;
   if (!isModuleFolder(entry) || (!isCpp && !LIBRARY_FILE.test(entry))) return null;
   if (linking().includes(isCpp ? parse(entry).name : entry)) return null;
   const shown = displayPath(join(dir, entry));
@@ -130,6 +140,24 @@ function readIfThere(path: string): string {
     // Gone by now, or not to be read: its build says so.
     return "";
   }
+}
+
+/** Bun's resolver takes one for the other, so either could have the other's code. */
+function caseError(file: string, twin: string): UserError {
+  return new UserError(`The names of ${displayPath(file)} and ${displayPath(twin)} differ only in upper and lower case.`, {
+    code: "MODULE_NAME_TWICE",
+    hint: "Rename one of them: not every system tells such names apart, and neither is loaded.",
+  });
+}
+
+function unfitError(file: string): UserError {
+  return new UserError(
+    `${JSON.stringify(displayPath(file))} cannot be a module: its name has a character that a path in an import cannot have.`,
+    {
+      code: "MODULE_NAME_UNFIT",
+      hint: "Rename it: letters, digits, - and _ are always right.",
+    },
+  );
 }
 
 function twoFilesError(name: string, one: string, other: string): UserError {

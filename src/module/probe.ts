@@ -122,6 +122,8 @@ async function startWorker(url: string, startMs: number): Promise<Worker> {
 
 function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<void> {
   const answered = Promise.withResolvers<void>();
+  // It may be rejected while nobody waits for it: the thread was never asked.
+  answered.promise.catch(() => {});
   const gone = (message: string): void =>
     answered.reject(new WorkerGone(message, { cause: wholeFileError(spec.name, spec.source, message) }));
   const onMessage = ({ data }: MessageEvent<ProbeAnswer>): void => {

@@ -54,7 +54,8 @@ function countsOf({ counters, connections, modules }: ProcessSnapshot): Departed
 
 function addCounts(a: DepartedCounts, b: DepartedCounts): DepartedCounts {
   const calls: Record<string, CallSnapshot> = { ...a.calls };
-  for (const [name, each] of Object.entries(b.calls)) calls[name] = calls[name] === undefined ? each : addCalls([calls[name], each]);
+  for (const [name, each] of Object.entries(b.calls))
+    calls[name] = Object.hasOwn(calls, name) ? addCalls([calls[name] as typeof each, each]) : each;
   return {
     counters: {
       messages: a.counters.messages + b.counters.messages,

@@ -129,7 +129,7 @@ export function mergeModules(processes: readonly ProcessSnapshot[], departed?: D
   }
   return [...byName.values()].map((same) => {
     const module = mergeModule(same);
-    const calls = departed?.calls[module.name];
+    const calls = own(departed?.calls, module.name);
     return calls === undefined ? module : { ...module, gone: addCalls([module.gone, calls]) };
   });
 }

@@ -362,7 +362,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   async #reloadSettings({ modules, http, timeouts, limits }: Options): Promise<ReloadSettings> {
     const { staticDir, stateDir } = this.#folders;
     const root = staticDir ?? (await unpackPages(stateDir));
-    const settings = { ...modules, http: { root, ...modules.http } };
+    // Without a prototype: a module may be named "constructor".
+    const settings: Options["modules"] = Object.assign(Object.create(null), modules, { http: { root, ...modules["http"] } });
     return {
       settings,
       shipped: await unpackModules(stateDir, settings),
