@@ -98,7 +98,7 @@ async function runPhases(server: SoakServer, world: World, chaos: Chaos, totalMs
   const startedAt = performance.now();
   const roughMs = totalMs * ROUGH_SHARE;
   const warmMs = roughMs + (totalMs - roughMs) * WARM_UP_SHARE;
-  const sampler = new MemorySampler();
+  const sampler = new MemorySampler(world.port);
   let isSampling = false;
   let toldAt = startedAt;
   for (;;) {
@@ -106,7 +106,8 @@ async function runPhases(server: SoakServer, world: World, chaos: Chaos, totalMs
     if (isInterrupted || passedMs >= totalMs) break;
     if (!isSampling && passedMs >= warmMs) {
       isSampling = true;
-      sampler.start((await server.pids()).all);
+      const { all, serving } = await server.pids();
+      await sampler.start(all, serving);
     }
     if (performance.now() - toldAt >= PROGRESS_MS) {
       toldAt = performance.now();
@@ -118,7 +119,7 @@ async function runPhases(server: SoakServer, world: World, chaos: Chaos, totalMs
     await chaos.step(passedMs >= roughMs);
     await Bun.sleep(PAUSE_MS);
   }
-  return sampler.stop();
+  return await sampler.stop();
 }
 
 /** @returns how many connections the server still knows of, once there are none or time is up; the control socket's own not counted */

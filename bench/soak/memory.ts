@@ -1,4 +1,8 @@
-/** How the memory of each process changes over time. */
+/**
+ * How the memory of each process changes over time. Resident memory grows until the collector is pressed, for many minutes after a
+ * start; what a collection leaves does not, unless something leaks.
+ */
+import { Link, wholeLine } from "./link";
 import { memoryBytes } from "./server";
 
 /** A collection may come at any time: of so many samples only the lowest counts. */
@@ -13,13 +17,41 @@ export interface Slope {
   readonly fromMb: number;
   readonly toMb: number;
   readonly mbPerMinute: number;
+  /** What a collection left at the begin and at the end, in MB. null: the process was not reached. */
+  readonly live: { readonly fromMb: number; readonly toMb: number } | null;
+}
+
+/** Connections to reach all processes by: which of them accepts one is the kernel's choice. */
+const MOST_ASKED = 200;
+
+/** @returns by process what a collection left there, in MB; without those that were not reached */
+export async function liveHeaps(port: number, pids: readonly number[]): Promise<Map<number, number>> {
+  const found = new Map<number, number>();
+  for (let asked = 0; asked < MOST_ASKED && pids.some((pid) => !found.has(pid)); asked += 8) {
+    // At once: whoever is busy accepting one leaves the next to another.
+    const links = await Promise.all(Array.from({ length: 8 }, () => Link.open({ port })));
+    for (const link of links) {
+      const [pid = 0, bytes = 0] = (await link.ask("HEAP\n", wholeLine)).trim().split(" ").map(Number);
+      found.set(pid, bytes / 1e6);
+      link.close();
+    }
+  }
+  return found;
 }
 
 export class MemorySampler {
   readonly #samples = new Map<number, number[]>();
+  readonly #port: number;
   #timer: Timer | null = null;
+  #live = new Map<number, number>();
 
-  start(pids: readonly number[]): void {
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  /** @param pids of all processes; those that serve are asked for their heap */
+  async start(pids: readonly number[], serving: readonly number[]): Promise<void> {
+    this.#live = await liveHeaps(this.#port, serving);
     this.#timer = setInterval(() => {
       for (const pid of pids) {
         const bytes = memoryBytes(pid);
@@ -32,13 +64,18 @@ export class MemorySampler {
   }
 
   /** @returns a line through the lowest of each window; nothing for a process that was seen for too short */
-  stop(): Slope[] {
+  async stop(): Promise<Slope[]> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    return [...this.#samples].flatMap(([pid, samples]) => slopeOf(pid, samples) ?? []);
+    const ends = await liveHeaps(this.#port, [...this.#live.keys()]);
+    return [...this.#samples].flatMap(([pid, samples]) => {
+      const slope = slopeOf(pid, samples);
+      const [fromMb, toMb] = [this.#live.get(pid), ends.get(pid)];
+      return slope === null ? [] : [{ ...slope, live: fromMb === undefined || toMb === undefined ? null : { fromMb, toMb } }];
+    });
   }
 }
 
-function slopeOf(pid: number, samples: readonly number[]): Slope | null {
+function slopeOf(pid: number, samples: readonly number[]): Omit<Slope, "live"> | null {
   const count = Math.floor(samples.length / WINDOW_SAMPLES);
   if (count < LEAST_WINDOWS) return null;
   const lows = Array.from({ length: count }, (_, at) => Math.min(...samples.slice(at * WINDOW_SAMPLES, (at + 1) * WINDOW_SAMPLES)) / 1e6);

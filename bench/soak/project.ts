@@ -68,6 +68,11 @@ const EVENTS = moduleSource(`{
   },
 }`);
 
+/** What a collection leaves, in bytes, with the process: "4711 6557444". */
+const HEAP = `import { heapStats } from "bun:jsc";\n${moduleSource(`{
+  routes: { "HEAP": { framing: "line", handle: () => (Bun.gc(true), process.pid + " " + heapStats().heapSize + "\\n") } },
+}`)}`;
+
 export const FILE_BYTES = 200_000;
 
 export interface Project {
@@ -98,6 +103,7 @@ export async function makeSoakProject(program: Program): Promise<{ project: Proj
     "modules/asked.ts": MODULES.asked(1),
     "modules/talk.ts": MODULES.talk(1),
     "modules/events.ts": EVENTS,
+    "modules/heap.ts": HEAP,
     "hrmr.json": configText(MOST_BODY_BYTES),
     "static_html/index.html": "<!doctype html>\n",
   });

@@ -17,6 +17,8 @@ export interface Findings {
 
 /** What a process may gain a minute when nothing leaks: the collector is in no hurry. In MB. */
 const MOST_MB_PER_MINUTE = 15;
+/** What a collection leaves may differ so much: compiled code and bodies on their way count. What grows beyond it leaks. In MB. */
+const MOST_LIVE_MB = 16;
 /** A thread or a cache that came into being later. Of each process. */
 const MORE_DESCRIPTORS = 6;
 
@@ -32,6 +34,11 @@ export function verdictOf({ tally, chaos, log, slopes, descriptors, leftOpen }: 
   for (const [line, count] of log.strange) off.push(`${count} times in the log: ${line.slice(0, 300)}`);
   for (const { pid, mbPerMinute } of slopes)
     say(mbPerMinute > MOST_MB_PER_MINUTE, `pid ${pid} grows by ${mbPerMinute.toFixed(1)} MB a minute`);
+  for (const { pid, live } of slopes)
+    say(
+      live !== null && live.toMb - live.fromMb > MOST_LIVE_MB,
+      `pid ${pid} has ${live?.fromMb.toFixed(1)} to ${live?.toMb.toFixed(1)} MB of live objects`,
+    );
   const most = descriptors.begin + MORE_DESCRIPTORS * descriptors.processes;
   say(descriptors.end > most, `${descriptors.end} descriptors are open at the end, ${descriptors.begin} were at the begin`);
   say(leftOpen > 0, `${leftOpen} connections are open with no client left`);
@@ -55,9 +62,10 @@ export function reportText(findings: Findings): string {
   if (recoveriesMs.length > 0)
     lines.push(`after a kill    all processes were back in ${ms(Math.min(...recoveriesMs))} to ${ms(Math.max(...recoveriesMs))}`);
   lines.push(`longest answer  ${ms(tally.longestMs)}`);
-  for (const { pid, fromMb, toMb, mbPerMinute } of slopes) {
+  for (const { pid, fromMb, toMb, mbPerMinute, live } of slopes) {
+    const alive = live === null ? "" : `; live ${live.fromMb.toFixed(1)} to ${live.toMb.toFixed(1)} MB`;
     lines.push(
-      `memory          pid ${pid}: ${fromMb.toFixed(0)} to ${toMb.toFixed(0)} MB, ${mbPerMinute.toFixed(1)} MB a minute (limit ${MOST_MB_PER_MINUTE})`,
+      `memory          pid ${pid}: ${fromMb.toFixed(0)} to ${toMb.toFixed(0)} MB, ${mbPerMinute.toFixed(1)} MB a minute (limit ${MOST_MB_PER_MINUTE})${alive}`,
     );
   }
   lines.push(`descriptors     ${descriptors.begin} at the begin, ${descriptors.end} at the end, ${descriptors.processes} processes`);
