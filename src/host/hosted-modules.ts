@@ -49,7 +49,8 @@ function makeLog(post: PostToMain, fields: LogFields, place: string, budget: Lin
       const thrown = fields.error ?? values.find((value) => value instanceof Error);
       // Copied here: on its way to the main thread an error would lose what it has of its own.
       const error = thrown === undefined ? {} : { error: errorData(thrown) };
-      post({ type: "log", level, text: place + values.map((value) => showValue(value, false)).join(" "), fields: { ...fields, ...error } });
+      const text = place + values.map((value) => showValue(value, false)).join(" ");
+      post({ type: "log", level, text: cut(text), fields: { ...fields, ...error } });
     };
   return {
     debug: say("debug"),
@@ -70,6 +71,17 @@ const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
 /** So that a reload of many modules pays for one collection. */
 const COLLECT_AFTER_MS = 20;
 
+/** Two bytes each, and they still are less than the server takes at once (MAX_MESSAGE_BYTES). */
+const MAX_REPLY_LETTERS = 30_000_000;
+/** The rest of a longer line is left out. */
+const MAX_LOG_LETTERS = 65_536;
+
+function cut(text: string): string {
+  return text.length <= MAX_LOG_LETTERS
+    ? text
+    : `${text.slice(0, MAX_LOG_LETTERS)} ... and ${text.length - MAX_LOG_LETTERS} characters more`;
+}
+
 export class HostedModules {
   readonly #place: HostedPlace;
   readonly #where: string;
@@ -87,7 +99,12 @@ export class HostedModules {
     const { shared, host, post } = place;
     this.#place = place;
     this.#where = host === "process" ? "in its process" : `on pool thread ${host}`;
-    this.#calls = new WorkerCalls(shared, post, (seq, parts) => post({ type: "want", seq, parts }));
+    this.#calls = new WorkerCalls(
+      shared,
+      post,
+      (seq, parts) => post({ type: "want", seq, parts }),
+      host === "process" ? MAX_REPLY_LETTERS : Infinity,
+    );
     const tooMuch = (count: number): void => log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
     registerHrmrModule();

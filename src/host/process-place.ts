@@ -9,6 +9,7 @@ import { asHost } from "../module/host-context";
 import { hostSettings } from "../module/settings";
 import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "./messages";
 import type { OpenPlace, Place, PlaceEvents, PlaceFacts } from "./place";
+import { ProcessChannel } from "./process-channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./process-memory";
 import { LineBudget, readLines } from "./process-output";
 import type { LoadSpec } from "./spec";
@@ -26,6 +27,10 @@ export const READY = "ready";
 export const SHARED_FD = 3;
 /** The file by which its module's versions hand over. */
 export const HANDOFF_FD = 4;
+/** The way to the server, by Bun's IPC. */
+const CHANNEL_FD = 5;
+/** What a process that has ended has sent is read for so long: another process may hold its end of the channel open. In milliseconds. */
+const LAST_WORDS_MS = 500;
 /** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
 const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
 const MB = 1_048_576;
@@ -55,6 +60,7 @@ class ProcessPlace implements Place {
   readonly shared: Place["shared"];
   readonly #options: ProcessPlaceOptions;
   readonly #process: Subprocess<"ignore", "pipe", "pipe">;
+  readonly #channel: ProcessChannel;
   readonly #memory: MemoryWatch;
   readonly #budget: LineBudget;
   readonly #ended: Promise<void>;
@@ -72,7 +78,18 @@ class ProcessPlace implements Place {
     const fd = openSharedFile();
     try {
       this.shared = mapShared(fd);
-      this.#process = asHost(() => this.#spawn(start, fd));
+      this.#channel = new ProcessChannel({
+        received: (message) => this.#receive(message as ReplyBatch | ToMain | typeof READY),
+        broken: (reason) => this.#kill(reason),
+      });
+      try {
+        this.#process = asHost(() => this.#spawn(start, fd));
+      } catch (error) {
+        this.#channel.close();
+        throw error;
+      } finally {
+        this.#channel.given();
+      }
     } finally {
       closeSync(fd);
     }
@@ -105,13 +122,16 @@ class ProcessPlace implements Place {
   #spawn({ command, env }: ProcessStart, fd: number): Subprocess<"ignore", "pipe", "pipe"> {
     const passed = Object.entries({ ...process.env, ...env }).filter(([name]) => !NOT_PASSED.test(name));
     return Bun.spawn([...command], {
-      // It ends with this process, whatever ends that.
-      env: { ...Object.fromEntries(passed), BUN_FEATURE_FLAG_NO_ORPHANS: "1" },
-      stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd],
+      env: {
+        ...Object.fromEntries(passed),
+        // It ends with this process, whatever ends that.
+        BUN_FEATURE_FLAG_NO_ORPHANS: "1",
+        NODE_CHANNEL_FD: String(CHANNEL_FD),
+        NODE_CHANNEL_SERIALIZATION_MODE: "advanced",
+      },
+      stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd, this.#channel.processFd],
       // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed with what it started.
       detached: true,
-      serialization: "advanced",
-      ipc: (message: ReplyBatch | ToMain | typeof READY) => this.#receive(message),
     }) as Subprocess<"ignore", "pipe", "pipe">;
   }
 
@@ -131,7 +151,7 @@ class ProcessPlace implements Place {
   #post(data: Posted): void {
     if (this.#waiting !== null) return void this.#waiting.push(data);
     try {
-      this.#process.send(data);
+      this.#channel.send(data);
     } catch (error) {
       // This cannot be sent to anybody, and whoever wanted it must know. Else the process has just ended, and `#follow` tells.
       if (error instanceof Error && error.name === "DataCloneError") throw error;
@@ -157,6 +177,8 @@ class ProcessPlace implements Place {
       readLines(stderr, this.#budget, (line) => log.warn(line)),
     ]);
     await exited;
+    await Promise.race([this.#channel.ended, Bun.sleep(LAST_WORDS_MS)]);
+    this.#channel.close();
     this.#isGone = true;
     this.#memory.stop();
     events.ended(this.#verdict ?? this.#exitText());

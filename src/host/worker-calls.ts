@@ -46,12 +46,15 @@ export class WorkerCalls {
   readonly #saved: SavedReplies;
   readonly #post: (batch: ReplyBatch) => void;
   readonly #wantBody: WantBody;
+  readonly #maxLetters: number;
   /** Calls that answered with a promise or a stream. */
   readonly #running = new Map<number, Running>();
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
-  constructor(shared: SharedMemory, post: (batch: ReplyBatch) => void, wantBody: WantBody) {
+  /** @param maxLetters of one reply, or part of one; Infinity: any */
+  constructor(shared: SharedMemory, post: (batch: ReplyBatch) => void, wantBody: WantBody, maxLetters: number) {
+    this.#maxLetters = maxLetters;
     this.#wantBody = wantBody;
     this.#shared = shared;
     this.#saved = new SavedReplies(shared);
@@ -192,8 +195,20 @@ export class WorkerCalls {
   }
 
   #reply(seq: number, kind: number, value: ReplyBatch[number]): void {
+    if (typeof value === "string" && value.length > this.#maxLetters) return this.#replyTooLarge(seq, kind, value.length);
     this.#replies.push(labelOf(seq, kind), value);
     if (!this.#saved.add(seq, kind, value)) this.#flush();
+  }
+
+  /** The server would end the whole process for it. */
+  #replyTooLarge(seq: number, kind: number, length: number): void {
+    const isPart = kind === REPLY.streamText || kind === REPLY.streamBytes;
+    const what = isPart ? "a part of the reply" : "the reply";
+    const error = new RangeError(
+      `${what} is ${Math.round(length / 1e6)} MB, and ${Math.round(this.#maxLetters / 1e6)} MB are the most. Stream it in parts`,
+    );
+    if (isPart) throw error;
+    this.#fail(seq, error);
   }
 
   #countTime(ms: number, calls: number): void {

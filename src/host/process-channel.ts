@@ -1,0 +1,202 @@
+/**
+ * The way between the server and a module's process. The process uses Bun's own IPC; this side speaks the same by itself, since Bun's
+ * holds whatever the other side announces: a process that went astray could fill the server's memory with one message. Here its size
+ * is looked at before any of it is held.
+ *
+ * On the wire: a byte for the kind, the length in four bytes (little-endian), then as many bytes of a structured clone.
+ */
+import { closeSync } from "node:fs";
+import type { Socket } from "bun";
+import { dlopen, type Library, ptr } from "bun:ffi";
+import { deserialize, serialize } from "bun:jsc";
+import { asHost } from "../module/host-context";
+
+/** The largest message that a process may send. In bytes. */
+export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+
+export interface ChannelEvents {
+  received(message: unknown): void;
+  /** What came can be no message: nothing more is read. At most once, never from within `send`. */
+  broken(reason: string): void;
+}
+
+const HEADER_BYTES = 5;
+/** The first one of each side: its length is the version of the protocol, and nothing follows. */
+const KIND_VERSION = 1;
+const KIND_MESSAGE = 2;
+const VERSION = 1;
+
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+/** Of Linux. */
+const SOCK_CLOEXEC = 0o2000000;
+const SYMBOLS = { socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" } } as const;
+
+/** Bun.connect takes a connected descriptor too, though its types don't say so. */
+type ConnectOnDescriptor = (options: { fd: number; socket: Bun.SocketHandler<undefined> }) => Promise<Socket<undefined>>;
+
+export class ProcessChannel {
+  /** The other end, for the process: closed by `given`. */
+  readonly processFd: number;
+  /** Resolves when the other end is closed, and all that it has sent was received. */
+  readonly ended: Promise<void>;
+  readonly #events: ChannelEvents;
+  readonly #reader: MessageReader;
+  #socket: Socket<undefined> | null = null;
+  #unsent: Uint8Array[] = [];
+  #isOver = false;
+
+  /** @throws Error when there is no descriptor left */
+  constructor(events: ChannelEvents) {
+    this.#events = events;
+    this.#reader = new MessageReader((bytes) => events.received(deserialize(bytes)));
+    const [own, processFd] = openPair();
+    this.processFd = processFd;
+    const ended = Promise.withResolvers<void>();
+    this.ended = ended.promise;
+    this.#unsent.push(headerOf(KIND_VERSION, VERSION));
+    const socket: Bun.SocketHandler<undefined> = {
+      data: (_, bytes) => this.#read(bytes),
+      drain: () => this.#flush(),
+      close: () => ended.resolve(),
+      end: (each) => void each.end(),
+      error: () => {},
+    };
+    const opened = asHost(() => (Bun.connect as unknown as ConnectOnDescriptor)({ fd: own, socket }));
+    opened.then(
+      (each) => {
+        this.#socket = each;
+        if (this.#isOver) each.terminate();
+        this.#flush();
+      },
+      () => ended.resolve(),
+    );
+  }
+
+  /** The process has its end, or could not be started. */
+  given(): void {
+    closeSync(this.processFd);
+  }
+
+  /** @param message structured-cloneable. @throws DataCloneError. What a process that is gone does not get is lost. */
+  send(message: unknown): void {
+    const bytes = serialize(message, { binaryType: "nodebuffer" });
+    if (this.#isOver) return;
+    this.#unsent.push(headerOf(KIND_MESSAGE, bytes.length), bytes);
+    this.#flush();
+  }
+
+  close(): void {
+    this.#isOver = true;
+    this.#unsent = [];
+    this.#reader.close();
+    this.#socket?.terminate();
+  }
+
+  #read(bytes: Uint8Array): void {
+    if (this.#isOver) return;
+    try {
+      this.#reader.read(bytes);
+    } catch (error) {
+      this.close();
+      this.#events.broken(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #flush(): void {
+    if (this.#socket === null || this.#unsent.length === 0) return;
+    const all = this.#unsent.length === 1 ? (this.#unsent[0] as Uint8Array) : Buffer.concat(this.#unsent);
+    const taken = Math.max(0, this.#socket.write(all));
+    this.#unsent = taken < all.length ? [all.subarray(taken)] : [];
+  }
+}
+
+/** Cuts what comes into messages. */
+export class MessageReader {
+  readonly #received: (message: Uint8Array) => void;
+  /** Pieces of what is not complete. */
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  /** Of the message that is arriving; 0: its header is. */
+  #wanted = 0;
+
+  /** @param received is given the bytes of one message. What it throws, `read` throws. */
+  constructor(received: (message: Uint8Array) => void) {
+    this.#received = received;
+  }
+
+  /** @throws Error for what can be no message, or is too large a one: nothing may be read after that */
+  read(bytes: Uint8Array): void {
+    let rest = bytes;
+    for (;;) {
+      const needed = (this.#wanted === 0 ? HEADER_BYTES : this.#wanted) - this.#heldBytes;
+      if (rest.length < needed) return this.#hold(rest);
+      const whole = this.#join(rest.subarray(0, needed));
+      rest = rest.subarray(needed);
+      if (this.#wanted === 0) this.#wanted = lengthOf(whole);
+      else {
+        this.#wanted = 0;
+        this.#received(whole);
+      }
+    }
+  }
+
+  close(): void {
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
+  #hold(piece: Uint8Array): void {
+    if (piece.length === 0) return;
+    this.#held.push(piece);
+    this.#heldBytes += piece.length;
+  }
+
+  #join(last: Uint8Array): Uint8Array {
+    if (this.#heldBytes === 0) return last;
+    const whole = Buffer.concat([...this.#held, last]);
+    this.close();
+    return whole;
+  }
+}
+
+/** @returns 0: nothing follows. @throws Error */
+function lengthOf(header: Uint8Array): number {
+  const length = new DataView(header.buffer, header.byteOffset).getUint32(1, true);
+  if (header[0] === KIND_VERSION && length <= 0xff) return 0;
+  if (header[0] !== KIND_MESSAGE || length === 0) throw new Error("it wrote something else than messages into its channel to the server");
+  if (length <= MAX_MESSAGE_BYTES) return length;
+  throw new Error(
+    `it announced a message of ${Math.ceil(length / 1_048_576)} MB to the server, and ${MAX_MESSAGE_BYTES / 1_048_576} MB are the most`,
+  );
+}
+
+function headerOf(kind: number, length: number): Uint8Array {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header[0] = kind;
+  header.writeUInt32LE(length, 1);
+  return header;
+}
+
+/** @returns two connected sockets. @throws Error */
+function openPair(): [number, number] {
+  const pair = new Int32Array(2);
+  const kind = process.platform === "linux" ? SOCK_STREAM | SOCK_CLOEXEC : SOCK_STREAM;
+  if (libc().socketpair(AF_UNIX, kind, 0, ptr(pair)) !== 0) throw new Error("no socket could be opened for it: too many files are open");
+  return [pair[0] as number, pair[1] as number];
+}
+
+let opened: Library<typeof SYMBOLS>["symbols"] | null = null;
+
+function libc(): Library<typeof SYMBOLS>["symbols"] {
+  if (opened !== null) return opened;
+  const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
+  for (const name of ["libc.so.6", `libc.musl-${machine}.so.1`, "libSystem.B.dylib"]) {
+    try {
+      return (opened = dlopen(name, SYMBOLS).symbols);
+    } catch {
+      // Another C library: the next name may be it.
+    }
+  }
+  throw new Error("the C library was not found");
+}
