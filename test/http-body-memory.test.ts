@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { GatheredBytes } from "../src/protocol/http1/gathered";
 import { Hub, makeProject, moduleSource } from "./support/hub";
 import { startProgram } from "./support/program";
+import { binary, more, PART, RawWebSocket } from "./support/websocket";
 
 const BODY_BYTES = 1_000_000;
 const CONNECTIONS = 4;
@@ -22,6 +23,8 @@ const MODULE = moduleSource(`{
     "POST /stream": { fetch: async (request) => { let n = 0; for await (const part of request.body) n += part.length; return new Response(String(n)); } },
     "POST /late": { fetch: async (request) => { await Bun.sleep(50); return new Response(String((await request.bytes()).length)); } },
     "POST /pool": { run: "pool", fetch: async (request) => new Response(String((await request.bytes()).length)) },
+    "GET /socket": { websocket: { message: (socket, data) => socket.send(String(data.length)) } },
+    "LENGTH ": { framing: "line", handle: (message) => String(message.bytes.length) + "\\n" },
     "POST /process": { run: "process", fetch: async (request) => new Response(String((await request.bytes()).length)) },
   },
 }`);
@@ -67,6 +70,33 @@ for (const path of ["/bytes", "/seen", "/clone", "/stream", "/late", "/pool", "/
     expect(await (await fetch(`${hub.url}/health`)).text()).toContain("ok");
   });
 }
+
+test("a WebSocket message in fragments of one byte costs memory near its size", async () => {
+  const before = peakKb();
+  const fragments = Buffer.concat([binary("a", PART), ...Array.from({ length: 999 }, () => more("a", PART))]);
+  const next = Buffer.concat(Array.from({ length: 1000 }, () => more("a", PART)));
+  await Promise.all(
+    Array.from({ length: CONNECTIONS }, async () => {
+      const socket = await RawWebSocket.open(hub.port, "/socket");
+      await socket.send(fragments);
+      for (let sent = 1000; sent < BODY_BYTES; sent += 1000) await socket.send(next);
+      await socket.send(more(""));
+      expect(await socket.waitForFrames(1)).toEqual([`text:${BODY_BYTES}`]);
+      socket.close();
+    }),
+  );
+  expect(peakKb() - before).toBeLessThan(MAX_GROWTH_KB);
+});
+
+test("a raw message that comes in small pieces costs memory near its size", async () => {
+  const before = peakKb();
+  const client = await hub.connect();
+  await client.send("LENGTH ");
+  for (let sent = 0; sent < BODY_BYTES; sent += 50) await client.send("x".repeat(50));
+  await client.send("\n");
+  expect(await client.waitFor("\n")).toBe(`${BODY_BYTES + "LENGTH ".length}\n`);
+  expect(peakKb() - before).toBeLessThan(MAX_GROWTH_KB);
+});
 
 test("a chunk's size with zeros in front without end is refused", async () => {
   const client = await hub.connect();
