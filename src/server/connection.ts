@@ -296,7 +296,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     const opening = readOpening(bytes, at, held === null ? 0 : held.scanned);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
     // Once the wait is over the route gets what has come. A route that waits for its line end still asks again when that is there.
-    if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0)) return this.#awaitLine(bytes, at);
+    if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0)) return this.#awaitLine(bytes, at, QUIET);
     const behind = this.#frame(route, bytes, at, isFinal);
     if (behind === STOP && opening === NOT_HTTP && this.#held !== null) (this.#held as HeldBytes).isNotHttp = true;
     return behind;
@@ -307,18 +307,20 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (bytes.length - at > 1 && looksLikeTls(bytes, at)) return this.#drop();
     const opening = readOpening(bytes, at);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
-    if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at);
+    // The preface of HTTP/2 has begun, or another request: a client that sends byte by byte is served.
+    const kind = mayBecomeMethod(bytes, at) ? MESSAGE : QUIET;
+    if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at, kind);
     // An error is told once a line, so a line is waited for.
     const isWhole = isFinal || bytes.length - at >= this.dispatch.limits.maxPrefixBytes || bytes.indexOf(LF, at) !== -1;
-    if (!isWhole) return this.#hold(bytes, at, mayBecomeMethod(bytes, at) ? MESSAGE : QUIET);
+    if (!isWhole) return this.#hold(bytes, at, kind);
     // A request that is too wrong to be told from a message is still better told so in HTTP where no module has a word in it.
     return endsLikeRequest(bytes, at) ? this.#routeHttp(bytes, at) : this.#refuse(bytes, at);
   }
 
   /** The message begins like a request. It is one if its line says so; beyond maxHeaderBytes the answer is a 414. */
-  #awaitLine(bytes: Uint8Array, at: number): number {
+  #awaitLine(bytes: Uint8Array, at: number, kind: typeof QUIET | typeof MESSAGE): number {
     if (bytes.length - at > this.dispatch.limits.maxHeaderBytes) return this.#routeHttp(bytes, at);
-    return this.#hold(bytes, at, QUIET);
+    return this.#hold(bytes, at, kind);
   }
 
   /** HTTP was spoken on this connection: the next message is a request, or ends it. */
