@@ -140,7 +140,7 @@ for (const shell of SHELLS) {
     });
 
     test("completes the values that a flag takes", async () => {
-      expect(await complete("hrmr start --log-level ")).toEqual(["debug", "error", "info", "warn"]);
+      expect(await complete("hrmr start --log-level ")).toEqual(["critical", "debug", "error", "info", "trace", "warn"]);
       expect(await complete("hrmr start -l w")).toEqual(["warn"]);
       expect(await complete("hrmr start --log-level=de")).toEqual(["debug"]);
       expect(await complete("hrmr start --port 80 --log-format t")).toEqual(["text"]);
