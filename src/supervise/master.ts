@@ -127,6 +127,8 @@ class Master implements Operations {
       running.retries.add(summary.retried);
       running.log.onRotate(() => running.group.reopenLogs());
       this.#watchIfWanted(running);
+      // What failed has been told, and is tried again anyway.
+      if (summary.failed.length === 0) this.#watch?.begun();
       this.#keeper = this.#keepState(running);
       this.#notifier.ready(statusLine(summary));
       // Until the old process is gone systemd shows its last word, or hears none but its.

@@ -59,6 +59,11 @@ export class Watch {
     this.#look();
   }
 
+  /** At the start: what was saved since the modules were read, and before anything was watched, is looked for once. */
+  begun(): void {
+    this.#touched(false);
+  }
+
   close(): void {
     clearInterval(this.#looks);
     if (this.#quiet !== null) clearTimeout(this.#quiet);
