@@ -3,7 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { diskPath, encodeName, nameOf } from "../modules/http/names";
+import { moduleSource, withHub } from "./support/hub";
 import { StaticFolder } from "./support/static-fixture";
+import { until } from "./support/until";
 
 /** ISO 8859-1, as old archives have it. */
 const CAFE = Buffer.from("caf\xe9", "latin1");
@@ -77,6 +79,20 @@ describe("a name that is no UTF-8", () => {
       const decoded = encodeName(text).replace(/%([\dA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
       expect(Buffer.from(decoded, "latin1").toString("hex")).toBe(bytes[at] ?? "");
     }
+  });
+});
+
+test("a name that is no UTF-8 is asked for over HTTP, and a :name of a route has a mark for what is no letter", async () => {
+  const own = moduleSource(
+    '{ routes: { "GET /own/:name": { fetch: (request, { params }) => Response.json([params.name, request.url.slice(-4)]) } } }',
+  );
+  await withHub({ "modules/own.ts": own, "static_html/index.html": "home" }, [], async (hub) => {
+    writeFileSync(Buffer.concat([Buffer.from(`${hub.dir}/static_html/`), CAFE, Buffer.from(".txt")]), "Latin-1");
+    const client = await hub.connect();
+    await client.send("GET /caf%E9.txt HTTP/1.1\r\nHost: a\r\n\r\nGET /own/a%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    await until("both are answered", () => client.hasEnded);
+    expect(client.text).toContain("\r\n\r\nLatin-1HTTP/1.1 200 OK");
+    expect(client.text).toEndWith('["a\u{fffd}","a%FF"]');
   });
 });
 

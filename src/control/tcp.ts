@@ -29,7 +29,7 @@ export interface ControlPortOptions {
 }
 
 /** What may be open without having shown a token. In seconds. */
-const IDLE_S = 30;
+const IDLE_S = 10;
 /** What is under way when the port is closed. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
 /** The same where another server has the port already, and nobody waits for this one's end. */

@@ -33,7 +33,7 @@ const UNSAFE = new PathFault("unsafe");
  *   a PathFault "spelling" if it has empty segments, plain "." or ".." segments (".." of the root is the root), or escapes
  *   for unreserved characters (sections 6.2.2.2, 6.2.2.3);
  *   a PathFault "unsafe" if it has a backslash in any spelling, or "." or ".." as a segment that is escaped or stands beside "%2F";
- *   a PathFault "encoding" if it lacks the leading slash, or has an invalid escape, a NUL or bytes that are not UTF-8. Never throws.
+ *   a PathFault "encoding" if it lacks the leading slash, or has an invalid escape, a NUL or overlong UTF-8. Never throws.
  */
 export function readPath(path: string): string | PathFault {
   if (isPlain(path)) return path;

@@ -18,6 +18,9 @@ const ESCAPES = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).t
 /** "." or ".." as the whole segment, or between encoded slashes. */
 const DOT_SEGMENT = /(?:^|%2F)\.\.?(?:$|%2F)/;
 
+/** A longer spelling of a shorter character (RFC 3629 section 3): a careless decoder makes a dot or a slash of it. */
+const OVERLONG = /%C[01]%[89AB]|%E0%[89]|%F0%8/;
+
 function tableOf(chars: string): Uint8Array {
   const table = new Uint8Array(256);
   for (const char of chars) table[char.charCodeAt(0)] = 1;
@@ -36,14 +39,13 @@ export interface Segment {
 
 /**
  * @param written  each character one byte as in the request line; no slash
- * @returns null for an invalid escape, a NUL, bytes that are not UTF-8, and bytes that must not stand there unescaped at all: spaces,
- *   control characters, and all above 0x7E. Never throws.
+ * @returns null for an invalid escape, a NUL, overlong UTF-8, and bytes that must not stand there unescaped at all: spaces, control characters, and all
+ *   above 0x7E. Escapes need not be UTF-8 (RFC 3986 section 2.5): a file's name may be any bytes. Never throws.
  */
 export function readSegment(written: string): Segment | null {
   let text = "";
   let hasBackslash = false;
   let hadNeedlessEscape = false;
-  let isWide = false;
   for (let at = 0; at < written.length; at++) {
     let byte = written.charCodeAt(at);
     const isEscape = byte === PERCENT;
@@ -54,13 +56,12 @@ export function readSegment(written: string): Segment | null {
       byte = high * 16 + low;
       at += 2;
       if (byte === 0) return null;
-      if (byte > 0x7f) isWide = true;
       if (IS_UNRESERVED[byte] === 1) hadNeedlessEscape = true;
     } else if (byte <= 0x20 || byte > 0x7e) return null;
     if (byte === BACKSLASH) hasBackslash = true;
     text += (isEscape ? IS_UNRESERVED : IS_PLAIN)[byte] === 1 ? String.fromCharCode(byte) : ESCAPES[byte];
   }
-  if (isWide && decodeSegment(text) === null) return null;
+  if (OVERLONG.test(text)) return null;
   return { text, isUnsafe: hasBackslash || DOT_SEGMENT.test(text), hadNeedlessEscape };
 }
 
@@ -71,14 +72,21 @@ function hexDigit(code: number): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
 }
 
-/** @returns the text that a segment stands for; null for an invalid escape and for bytes that are not UTF-8 */
+/** @returns the text that a segment stands for, with U+FFFD for what is no UTF-8; null for an invalid escape */
 export function decodeSegment(segment: string): string | null {
   if (!segment.includes("%")) return segment;
   try {
     return decodeURIComponent(segment);
   } catch {
-    return null;
+    return /%(?![\da-f]{2})/i.test(segment) ? null : decodeBytes(segment);
   }
+}
+
+function decodeBytes(segment: string): string {
+  const pieces = segment.split(/((?:%[\da-f]{2})+)/i);
+  return Buffer.concat(
+    pieces.map((piece) => (piece.startsWith("%") ? Buffer.from(piece.replaceAll("%", ""), "hex") : Buffer.from(piece))),
+  ).toString();
 }
 
 /** @returns the canonical spelling of a segment that stands for `text`: "a b" is "a%20b" */
