@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { program, runProgram, type StartedProgram, startProgram } from "./support/program";
+import { until } from "./support/until";
 
 const SHELLS = ["bash", "zsh", "fish"] as const;
 type Shell = (typeof SHELLS)[number];
@@ -74,7 +75,6 @@ function linesOf(text: string): string[] {
 /** zsh completes on a terminal only. There its `compadd`, which every completion goes through, is made to print what matches. */
 async function completeInZsh(words: string[]): Promise<string[]> {
   let shown = "";
-  const done = Promise.withResolvers<void>();
   const child = Bun.spawn(["zsh", "-f", "-i"], {
     cwd: project,
     env: environment(),
@@ -83,11 +83,9 @@ async function completeInZsh(words: string[]): Promise<string[]> {
       rows: 100,
       data(_: unknown, bytes: Uint8Array) {
         shown += new TextDecoder().decode(bytes);
-        if (shown.includes("<END>")) done.resolve();
       },
     },
   });
-  const timer = setTimeout(() => done.reject(new Error(`zsh did not complete: ${shown}`)), 10_000);
   const setup = join(project, "setup.zsh");
   writeFileSync(
     setup,
@@ -108,12 +106,11 @@ print -r -- "<""SET>"
   );
   try {
     child.terminal?.write(`source '${setup}'\r`);
-    while (!shown.includes("<SET>")) await Bun.sleep(5);
+    await until("zsh is set up", () => shown.includes("<SET>"));
     shown = "";
     child.terminal?.write(`${words.join(" ")}\t`);
-    await done.promise;
+    await until("zsh has completed", () => shown.includes("<END>"));
   } finally {
-    clearTimeout(timer);
     child.kill("SIGKILL");
     await child.exited;
   }

@@ -346,7 +346,7 @@ test("a module that ends its thread while it is loaded is refused, and what was 
 });
 
 test("a setup that loops for ever is refused in its time, and what was loaded before goes on", async () => {
-  await withPool({ threads: 2, loadTimeoutMs: 300 }, async (f) => {
+  await withPool({ threads: 2, loadTimeoutMs: 1000 }, async (f) => {
     const id = await f.load([ECHO]);
     const spec = f.module(`export default { routes: { "X ": { run: "pool", handle: () => "x" } }, setup(c) { while (c.host === 1); } };`);
     const refused = rejection(f.pool.prepare(spec, null));
