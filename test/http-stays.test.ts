@@ -1,4 +1,4 @@
-/** What is HTTP stays HTTP (docs/modules.md, Keys): header lines and bodies are never messages, whatever the method, and whatever a raw key says. */
+/** HTTP requests stay HTTP (docs/modules.md, Keys): header lines and bodies are never messages, whatever the method or the raw keys. */
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 

@@ -42,7 +42,7 @@ describe("a reader of messages", () => {
       [0xff, 0],
       [0x41, 0x41414141],
     ] as const) {
-      expect(read(header(kind, length))).toThrow("something else than messages");
+      expect(read(header(kind, length))).toThrow("bytes that are no message");
     }
   });
 });
@@ -77,8 +77,8 @@ test("a process that writes what is no message is ended, and costs the server ne
     const notMessage = Buffer.concat([header(2, 9), Buffer.from("no clone!")]).toString("hex");
     const cases: [string, RegExp][] = [
       ["02ffffff7f 300", /announced a message of 2048 MB/],
-      ["01ffffffff 300", /something else than messages/],
-      ["ff00000000 1", /something else than messages/],
+      ["01ffffffff 300", /bytes that are no message/],
+      ["ff00000000 1", /bytes that are no message/],
       [`${notMessage} 0`, /its process was lost: it/],
       [`${message({ type: "done" }).toString("hex")} 0`, /./],
     ];
@@ -96,7 +96,7 @@ test("a reply, or a part of one, that is larger than a message may be is its own
     expect((await hub.ask("SIZE 5000000\n")).length).toBe(5_000_001);
     const pid = (await hub.status()).modules.find(({ name }) => name === "wild")?.processes[0]?.pid;
     await hub.ask("SIZE 31000000\n");
-    await hub.program.waitFor("the reply is 31 MB, and 30 MB are the most. Stream it in parts");
+    await hub.program.waitFor("the reply is 31 MB, and the limit is 30 MB. Stream it in smaller parts");
     expect(await hub.ask("PARTS 31000000\n")).not.toContain("y".repeat(100));
     await hub.program.waitFor("a part of the reply is 31 MB");
     expect(await hub.ask("LOG 31000000\n")).toBe("logged\n");

@@ -13,7 +13,7 @@ import { writeNewFile } from "./init";
 
 const MAX_NAME_LENGTH = 64;
 const RESERVED_NAMES = ["lib", "node_modules"];
-/** What is HTTP stays HTTP: a key `GET ` would hardly get a message. */
+/** HTTP requests stay HTTP: a key `GET ` would hardly get a message. */
 const METHODS = ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"];
 const COMMANDS = ["reload", "close", "shutdown", "help", "status"];
 

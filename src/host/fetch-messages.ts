@@ -30,7 +30,7 @@ export interface CarriedRequest {
   readonly method: string;
   readonly url: string;
   readonly requestId: string;
-  /** As it was routed: a middleware may have changed the URL since. */
+  /** The path that was routed. A middleware may have changed the URL since. */
   readonly path: string;
   readonly params: Record<string, string>;
   readonly fields: Fields;

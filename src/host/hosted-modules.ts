@@ -71,7 +71,7 @@ const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
 /** So that a reload of many modules pays for one collection. */
 const COLLECT_AFTER_MS = 20;
 
-/** Two bytes each, and they still are less than the server takes at once (MAX_MESSAGE_BYTES). */
+/** A letter takes up to two bytes in a message, so a reply of this size still fits into MAX_MESSAGE_BYTES. */
 const MAX_REPLY_LETTERS = 30_000_000;
 /** The rest of a longer line is left out. */
 const MAX_LOG_LETTERS = 65_536;
@@ -169,7 +169,7 @@ export class HostedModules {
     const log = makeLog(post, { module: spec.name, generation: spec.generation }, `${this.#where}: `, this.#budget);
     const onError = (error: unknown, kind: string): void => log.stray(`${kind}: ${describeThrown(error)}`, error);
     const shared = this.#shared;
-    // What a process of its own prints is read from its pipe, whoever prints it there.
+    // A module's process has a pipe for its output: the server reads all prints there.
     const globals = host === "process" ? GLOBALS : { ...GLOBALS, console: moduleConsole(log) };
     return loadModule(spec, { globals, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   }
@@ -219,7 +219,7 @@ export class HostedModules {
     }
   }
 
-  /** @param isGone  the whole module is: what it kept open is closed */
+  /** @param isGone  true: the whole module was removed, so its shared resources are closed */
   async #retire(id: number, isGone: boolean): Promise<Omit<TaskDone, "type">> {
     const { residents } = this.#calls;
     const module = residents.get(id)?.module ?? this.#imported.get(id);

@@ -169,7 +169,7 @@ export type ToMain =
       readonly level: "debug" | "info" | "warn" | "error";
       readonly text: string;
       readonly fields: LogFields;
-      /** Of what a peer may have caused, and the author did not say: what makes such events equal (see `ServerLog.bounded`). */
+      /** Set for events that a client may cause. Events of one kind share one limit (see `ServerLog.bounded`). */
       readonly kind?: string;
     };
 

@@ -2,9 +2,9 @@
 import { failureText, PART_BYTES } from "./fetch-messages";
 import { toLatin1, type BodyPart } from "./messages";
 
-/** A part below this is small: what carries it costs more than it. In bytes. */
+/** A smaller part costs more to carry than its bytes are worth. In bytes. */
 const SMALL_BYTES = 1024;
-/** So many small parts in a row go on their way as they come. Behind them, more is collected first. */
+/** This many small parts in a row are sent at once. After them, parts are collected before they are sent. */
 const MAX_SMALL_PARTS = 64;
 const COLLECT_MS = 5;
 
@@ -65,7 +65,7 @@ export class PoolBody {
     }
   }
 
-  /** A peer that cuts its body into bytes must not make the thread keep an object for each: while nobody reads, they become one part. */
+  /** A client may send its body in single bytes. Small parts are joined, so that the thread does not keep an object for each byte. */
   async #collectMore(partBytes: number): Promise<void> {
     this.#smallParts = partBytes < SMALL_BYTES ? this.#smallParts + 1 : 0;
     if (this.#smallParts > MAX_SMALL_PARTS) await Bun.sleep(COLLECT_MS);

@@ -16,7 +16,7 @@ export interface PoolCall {
   readonly askedAt: number;
   /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent. */
   cancel(): void;
-  /** The caller's client has sent its FIN: `signal` aborts, and the answer is still wanted. */
+  /** The client has sent its FIN: `signal` aborts, but the reply is still sent. */
   clientEnded(): void;
 }
 
@@ -41,7 +41,7 @@ export class PooledCall implements PoolCall {
   sink: CallSink | null;
   holder: CallHolder | null = null;
   seq = 0;
-  /** To be told to the thread that gets the call. */
+  /** The client ended before a thread had the call: the thread is told when it gets it. */
   hasClientEnded = false;
   stream: RemoteStream | null = null;
   /** What the handler may ask for besides the parcel. */

@@ -148,8 +148,8 @@ export class ThreadTasks {
   /**
    * The thread is gone.
    *
-   * @param blame what the task under way fails with, and, if the thread had not begun yet, all that waits for it; null: it was not
-   *              their fault, and the next thread does it again
+   * @param blame the error for the running task. If the thread had not started yet, all waiting tasks fail with it too.
+   *              null: no task is to blame, and the next thread runs them again
    */
   interrupt(blame: HostLostError | null): void {
     const current = this.#sentAt === null ? undefined : this.#queue[0];

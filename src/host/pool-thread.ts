@@ -103,7 +103,7 @@ export class Thread implements CallHolder {
   #failures = 0;
   #startedAt = 0;
   #restartTimer: Timer | null = null;
-  /** What is posted to it is read. A process has to start for that. */
+  /** The place has started and reads its messages. */
   #isReady = false;
 
   constructor(index: number, owner: ThreadOwner) {
@@ -259,7 +259,7 @@ export class Thread implements CallHolder {
     });
   }
 
-  /** @returns null when the system gives none: its program is gone, or memory, processes or descriptors are all taken. It counts as lost. */
+  /** @returns null when the system cannot start one: no program, memory, process or descriptor. The thread then counts as lost. */
   #open(): Place | null {
     const { open, loadTimeoutMs } = this.#owner;
     try {
@@ -275,7 +275,7 @@ export class Thread implements CallHolder {
     } catch (error) {
       const reason = `it cannot be started: ${error instanceof Error ? error.message : String(error)}`;
       this.state = "restarting";
-      // Whoever has just asked for it to start has something to ask of it yet, which fails then.
+      // Later, not now: the caller has yet to queue its task, and the loss must fail that task too.
       asHost(() =>
         setImmediate(() => {
           if (this.#place === null && this.state === "restarting") this.#lose(reason, "itself");
@@ -285,7 +285,7 @@ export class Thread implements CallHolder {
     }
   }
 
-  /** It has as long for its own start as a module has for a step of its load. */
+  /** The limit for the start of a place is the limit for one step of a module's load. */
   #isLateToStart(now: number): boolean {
     const { loadTimeoutMs, killGraceMs } = this.#owner;
     return !this.#isReady && loadTimeoutMs > 0 && now - this.#startedAt >= loadTimeoutMs + 2 * killGraceMs;

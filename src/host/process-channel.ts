@@ -1,7 +1,6 @@
 /**
- * The way between the server and a module's process. The process uses Bun's own IPC; this side speaks the same by itself, since Bun's
- * holds whatever the other side announces: a process that went astray could fill the server's memory with one message. Here its size
- * is looked at before any of it is held.
+ * The channel between the server and a module's process. The process uses Bun's IPC. The server has its own code for the same protocol:
+ * Bun's reserves memory for any announced size, so one broken process could fill the server's memory. Here the size is checked first.
  *
  * On the wire: a byte for the kind, the length in four bytes (little-endian), then as many bytes of a structured clone.
  */
@@ -16,19 +15,19 @@ export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 export interface ChannelEvents {
   received(message: unknown): void;
-  /** What came can be no message: nothing more is read. At most once, never from within `send`. */
+  /** The process sent something that is no message. Nothing more is read. Called at most once, never from within `send`. */
   broken(reason: string): void;
 }
 
 const HEADER_BYTES = 5;
-/** The first one of each side: its length is the version of the protocol, and nothing follows. */
+/** Each side sends this first. Its length field holds the protocol's version, and no body follows. */
 const KIND_VERSION = 1;
 const KIND_MESSAGE = 2;
 const VERSION = 1;
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
-/** Of Linux. */
+/** The value on Linux. */
 const SOCK_CLOEXEC = 0o2000000;
 const SYMBOLS = { socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" } } as const;
 
@@ -36,9 +35,9 @@ const SYMBOLS = { socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i3
 type ConnectOnDescriptor = (options: { fd: number; socket: Bun.SocketHandler<undefined> }) => Promise<Socket<undefined>>;
 
 export class ProcessChannel {
-  /** The other end, for the process: closed by `given`. */
+  /** The process's end of the channel. `given` closes it here. */
   readonly processFd: number;
-  /** Resolves when the other end is closed, and all that it has sent was received. */
+  /** Resolves when the process's end is closed and all its messages were received. */
   readonly ended: Promise<void>;
   readonly #events: ChannelEvents;
   readonly #reader: MessageReader;
@@ -73,12 +72,12 @@ export class ProcessChannel {
     );
   }
 
-  /** The process has its end, or could not be started. */
+  /** Closes the process's end here: the process has its own copy by now, or could not be started. */
   given(): void {
     closeSync(this.processFd);
   }
 
-  /** @param message structured-cloneable. @throws DataCloneError. What a process that is gone does not get is lost. */
+  /** @param message structured-cloneable; lost if the process is gone. @throws DataCloneError */
   send(message: unknown): void {
     const bytes = serialize(message, { binaryType: "nodebuffer" });
     if (this.#isOver) return;
@@ -111,21 +110,21 @@ export class ProcessChannel {
   }
 }
 
-/** Cuts what comes into messages. */
+/** Cuts the received bytes into messages. */
 export class MessageReader {
   readonly #received: (message: Uint8Array) => void;
-  /** Pieces of what is not complete. */
+  /** Pieces of the message that is not complete. */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
-  /** Of the message that is arriving; 0: its header is. */
+  /** Length of the message that is arriving. 0: its header is not complete. In bytes. */
   #wanted = 0;
 
-  /** @param received is given the bytes of one message. What it throws, `read` throws. */
+  /** @param received  gets the bytes of one message. `read` passes its errors on. */
   constructor(received: (message: Uint8Array) => void) {
     this.#received = received;
   }
 
-  /** @throws Error for what can be no message, or is too large a one: nothing may be read after that */
+  /** @throws Error if the bytes are no message, or one that is too large. Do not call it again after that. */
   read(bytes: Uint8Array): void {
     let rest = bytes;
     for (;;) {
@@ -164,10 +163,10 @@ export class MessageReader {
 function lengthOf(header: Uint8Array): number {
   const length = new DataView(header.buffer, header.byteOffset).getUint32(1, true);
   if (header[0] === KIND_VERSION && length <= 0xff) return 0;
-  if (header[0] !== KIND_MESSAGE || length === 0) throw new Error("it wrote something else than messages into its channel to the server");
+  if (header[0] !== KIND_MESSAGE || length === 0) throw new Error("it sent bytes that are no message over its channel to the server");
   if (length <= MAX_MESSAGE_BYTES) return length;
   throw new Error(
-    `it announced a message of ${Math.ceil(length / 1_048_576)} MB to the server, and ${MAX_MESSAGE_BYTES / 1_048_576} MB are the most`,
+    `it announced a message of ${Math.ceil(length / 1_048_576)} MB to the server, and the limit is ${MAX_MESSAGE_BYTES / 1_048_576} MB`,
   );
 }
 
@@ -195,7 +194,7 @@ function libc(): Library<typeof SYMBOLS>["symbols"] {
     try {
       return (opened = dlopen(name, SYMBOLS).symbols);
     } catch {
-      // Another C library: the next name may be it.
+      // Not this C library: try the next name.
     }
   }
   throw new Error("the C library was not found");

@@ -27,9 +27,9 @@ export const READY = "ready";
 export const SHARED_FD = 3;
 /** The file by which its module's versions hand over. */
 export const HANDOFF_FD = 4;
-/** The way to the server, by Bun's IPC. */
+/** The channel to the server, by Bun's IPC. */
 const CHANNEL_FD = 5;
-/** What a process that has ended has sent is read for so long: another process may hold its end of the channel open. In milliseconds. */
+/** How long the last messages of an ended process are read. Another process may hold its channel open for ever. In milliseconds. */
 const LAST_WORDS_MS = 500;
 /** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
 const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
@@ -124,7 +124,7 @@ class ProcessPlace implements Place {
     return Bun.spawn([...command], {
       env: {
         ...Object.fromEntries(passed),
-        // It ends with this process, whatever ends that.
+        // Its process ends when this one ends, even by SIGKILL.
         BUN_FEATURE_FLAG_NO_ORPHANS: "1",
         NODE_CHANNEL_FD: String(CHANNEL_FD),
         NODE_CHANNEL_SERIALIZATION_MODE: "advanced",

@@ -81,9 +81,9 @@ export class Quarantine {
   }
 
   /**
-   * The generation has ended its host, or was without one again.
+   * Counts a crash: the generation ended its host, or its host could not be started again.
    *
-   * @param isItsFault  false: nothing of it had run there, so no other version would fare better
+   * @param isItsFault  false: none of its code had run there, so another version would fail too
    * @returns whether it is shut out from now on
    */
   noteCrash(spec: LoadSpec, reason: string, isItsFault: boolean): boolean {

@@ -18,7 +18,7 @@ export class StallClock {
    * @param elapsedMs since the look before
    * @param stepMs    as it should be. A look that is much later says that the watchdog stood still too: the machine was suspended or is
    *                  too busy, and nobody was blocked by anybody.
-   * @param waitedMs  for how much of that the main thread was ready and got no processor: the machine holds it up then, and nobody in here
+   * @param waitedMs  how long in that time the main thread was ready but got no processor: the machine is to blame, and no module
    * @returns how long the main thread has not come by, at the least; 0: it may have
    */
   look(beat: number, elapsedMs: number, stepMs: number, waitedMs: number): number {
@@ -88,7 +88,7 @@ export function blockedText(culprit: Culprit, ms: number): string {
   return `${what} has been blocking the event loop for ${seconds(ms)} s, and nobody is answered meanwhile${remedy}`;
 }
 
-/** @returns what is in the middle of its work: `"SLOW "`, a timer, or what it may be */
+/** @returns the culprit's name: `"SLOW "`, a timer, or a guess */
 export function whatBlocks(culprit: Culprit): string {
   return culprit.module === null ? unknownText(culprit) : culprit.what;
 }

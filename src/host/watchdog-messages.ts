@@ -10,7 +10,7 @@ export interface WatchdogSettings {
   readonly file: string | null;
   /** Of this process among several; 0: it is alone. */
   readonly slot: number;
-  /** Where a block is noted for `hrmr status`; null: nowhere, since the control socket is another process's. */
+  /** The file that notes a block for `hrmr status`. null: none, since another process has the control socket. */
   readonly blockedFile: string | null;
 }
 

@@ -31,7 +31,7 @@ let running: Int32Array | null = null;
 let settings: WatchdogSettings | null = null;
 let timer: Timer | null = null;
 let lookedAt = performance.now();
-/** The main thread's `waitedMs` at the look before. */
+/** The main thread's total wait at the last look. In milliseconds. */
 let waitedBefore = 0;
 /** What blocks now, and has been told. */
 let blocked: { readonly culprit: Culprit; ms: number } | null = null;

@@ -52,7 +52,7 @@ export class WorkerCalls {
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
-  /** @param maxLetters of one reply, or part of one; Infinity: any */
+  /** @param maxLetters  limit for one reply, or for one part of a streamed reply. Infinity: no limit */
   constructor(shared: SharedMemory, post: (batch: ReplyBatch) => void, wantBody: WantBody, maxLetters: number) {
     this.#maxLetters = maxLetters;
     this.#wantBody = wantBody;
@@ -200,12 +200,12 @@ export class WorkerCalls {
     if (!this.#saved.add(seq, kind, value)) this.#flush();
   }
 
-  /** The server would end the whole process for it. */
+  /** Fails this one call: the server would end the whole process for a message of this size. */
   #replyTooLarge(seq: number, kind: number, length: number): void {
     const isPart = kind === REPLY.streamText || kind === REPLY.streamBytes;
     const what = isPart ? "a part of the reply" : "the reply";
     const error = new RangeError(
-      `${what} is ${Math.round(length / 1e6)} MB, and ${Math.round(this.#maxLetters / 1e6)} MB are the most. Stream it in parts`,
+      `${what} is ${Math.round(length / 1e6)} MB, and the limit is ${Math.round(this.#maxLetters / 1e6)} MB. Stream it in smaller parts`,
     );
     if (isPart) throw error;
     this.#fail(seq, error);

@@ -55,7 +55,7 @@ function replyOf(response: Response): string | ResponseParts {
   return new ResponseParts(encode(response, framed(response, fields), BODY.stream, ""), response.body);
 }
 
-/** What is known of a body's length goes with the head, so that it need not be sent in chunks. */
+/** A body's length, where known, goes with the head. The server then need not send the body in chunks. */
 function framed(response: Response, fields: Fields): Fields {
   const size = PoolResponse.sizeOf(response);
   if (PoolResponse.isDecoded(response)) return fields.filter(([name]) => name !== "content-length" && name !== "content-encoding");

@@ -52,7 +52,7 @@ export class PoolMessage implements Message {
   /** Nobody waits for the reply any more. Runs the module's abort listeners: call it inside the module's graph. */
   cancel(reason: CancelReason): void {
     this.#cancelled ??= reason;
-    // A client that has ended has sent its body before.
+    // A client sends its FIN after its body, so the body is complete.
     if (reason !== "ended") this.#body?.fail(abortReason(reason));
     this.#controller?.abort(abortReason(reason));
   }

@@ -12,7 +12,7 @@ const StandardResponse = Response as unknown as {
   json(data: unknown, init?: ResponseInit | number): Response;
 };
 
-/** On a stream that a `body` getter made of something at hand, for `new Response(response.body, response)`: hono does that after each middleware. */
+/** Marks a stream whose content is known. hono makes `new Response(response.body, response)` after each middleware. */
 const WHOLE = Symbol("whole");
 
 type AtHand = string | Uint8Array<ArrayBuffer>;
@@ -21,12 +21,12 @@ interface WholeStream extends ReadableStream {
   [WHOLE]?: AtHand;
 }
 
-/** Responses of `fetch` whose body was decoded, though their Content-Encoding and Content-Length still stand there. */
+/** Responses of `fetch` with a decoded body. Their Content-Encoding and Content-Length still describe the encoded one. */
 const decoded = new WeakSet<Response>();
 const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
 const nativeFetch = fetch;
 
-/** The `fetch` of modules there. */
+/** `fetch` for modules on a pool thread. */
 export const poolFetch: typeof fetch = Object.assign(
   async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
     const response = await nativeFetch(input, init);
@@ -52,7 +52,7 @@ export class PoolResponse extends StandardResponse {
     else if (ArrayBuffer.isView(body)) this.#body = new Uint8Array(new Uint8Array(body.buffer, body.byteOffset, body.byteLength));
     else if (body instanceof Blob) this.#blob = body;
     else if (body instanceof URLSearchParams || body instanceof FormData) {
-      // Their bytes are there at once; asked for behind the body, the headers would lack the type that comes from it.
+      // Their bytes are known at once. Read the headers before the body: later they would lack the body's Content-Type.
       void super.headers;
       const bytes = Bun.peek(super.clone().bytes());
       if (!(bytes instanceof Promise)) this.#body = bytes as Uint8Array<ArrayBuffer>;
@@ -82,14 +82,14 @@ export class PoolResponse extends StandardResponse {
     return #body in response ? response.#body : undefined;
   }
 
-  /** The length of a body that is read as a stream, as far as the server knows it; undefined: it does not. In bytes. */
+  /** The length of a body that is read as a stream. In bytes. undefined: not known. */
   static sizeOf(response: Response): number | undefined {
     if (!(#body in response)) return undefined;
     const size = typeof response.#body === "string" ? undefined : (response.#body?.length ?? response.#blob?.size);
     return Number.isSafeInteger(size) ? size : undefined;
   }
 
-  /** Whether its Content-Encoding and Content-Length are those of another body. */
+  /** Whether its Content-Encoding and Content-Length describe the body before it was decoded. */
   static isDecoded(response: Response): boolean {
     return decoded.has(response);
   }

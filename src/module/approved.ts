@@ -88,7 +88,7 @@ async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
   } catch (error) {
     run.failures.set(name, failure(describeFailure(error)));
   }
-  // If it is started later, it is the version that the others serve, under the same number.
+  // If a later try succeeds, it is the version that the other processes serve, under the same number.
   entry.past = version;
 }
 

@@ -133,13 +133,13 @@ async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun
     missing = missingOf(output);
     if (missing === before) break;
   }
-  // A build that failed tells nothing of its imports: one of them may have led through a link that Bun followed before it was switched.
+  // A failed build does not list its imports. One of them may pass a link that was switched after Bun had followed it.
   if (!output.success && followAgain(linksOfBuild(await importsOf(file, plugins), []).values())) output = await callBundler(file, plugins);
   if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
   return output;
 }
 
-/** What the module's files import, as far as a build comes. */
+/** Collects the imports of the module's files, also from a build that fails. */
 async function importsOf(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Import[]> {
   const imports: Import[] = [{ importer: file.file, specifier: file.file, target: null }];
   const noting: Bun.BunPlugin = {
@@ -165,7 +165,7 @@ function missingOf(output: Bun.BuildOutput): string {
 async function callBundler(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
   try {
     return await Bun.build({
-      // Without links: where one led to is remembered for the life of the process.
+      // Resolve links here: Bun remembers where a link led for the life of the process.
       entrypoints: [leadsTo(file.file) || file.file],
       target: "bun",
       format: "esm",

@@ -15,7 +15,7 @@ const SECOND_LOOK_MS = 1000;
 export interface CollectorOptions {
   /** A version that was disposed stays in memory. Once for each. */
   leaked(leak: LeakSnapshot): void;
-  /** What of the host may hold something of a load. */
+  /** Parts of the host that may hold an object of a load. */
   readonly holders: LeakHolders;
   /** Without a disposal, before a collection. In milliseconds. Default 300. */
   readonly quietMs?: number;

@@ -1,31 +1,31 @@
 /**
- * `import()` and `require()` of a path that is known only when they run. The bundler leaves them as they are, and they would be looked for
- * beside the bundle in the state folder: here they are given the folder of the file that their author wrote.
+ * `import()` and `require()` of a path that is known only when they run. The bundler leaves them unchanged, so the path would be resolved
+ * against the bundle in the state folder. The code here resolves it against the folder of the author's file.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { SourceMap } from "node:module";
 import { dirname, join, resolve } from "node:path";
 
-/** `__require` is Bun's own name for what `require` becomes. */
+/** In a bundle, `require` has Bun's name `__require`. */
 const CALL = /\bimport(?=\()|\b__require\.resolve\b|\b__require\b|\bimport\.meta\.require\b/g;
-/** The whole argument is one text: the bundler has seen to it, or it is a package that is not bundled. */
+/** The whole argument is one string: the bundler has resolved it, or it names a package that is not bundled. */
 const LITERAL_CALL = /^\s*\(\s*"(?:[^"\\\n]|\\.)*"\s*[,)]/;
-/** The folder that an argument begins with, in a template or a text. */
+/** The folder at the start of an argument, in a template or a string. */
 const FOLDER_OF_CALL = /^\s*\(\s*[`"'](\.{1,2}\/(?:[^`"'$\\\n]*\/)?)/;
-/** Characters of an argument that are looked at. */
+/** Only this many characters of an argument are read. */
 const MAX_ARGUMENT = 2000;
-/** Of a folder with more files than that, the rest does not count as the module's. */
+/** At most this many files of a folder count as the module's. */
 const MAX_FILES = 1000;
 
 export interface Rebased {
   readonly code: string;
-  /** Files that a computed path may mean, as far as the folder stands in it: a change of them is a change of the module. Absolute. */
+  /** Files that a computed path may mean, where its folder is known. A change of one is a change of the module. Absolute paths. */
   readonly files: readonly string[];
 }
 
 /**
  * @param code  a bundle as the bundler gave it
- * @param map  its source map: tells which file a call stands in, and that it is no text. Lines and columns stay as they are
+ * @param map  its source map: it tells the file of a call, and tells calls from text in a string. Lines and columns do not change
  */
 export function rebaseImports(code: string, map: string): Rebased {
   const found = [...code.matchAll(CALL)].filter(({ 0: word, index }) => {
@@ -46,7 +46,7 @@ export function rebaseImports(code: string, map: string): Rebased {
     folders.set(folder, number);
     const prefix = FOLDER_OF_CALL.exec(code.slice(index + word.length, index + MAX_ARGUMENT))?.[1];
     if (prefix !== undefined) named.add(resolve(folder, prefix));
-    // As long as what it stands for, so that all behind it stays in its column.
+    // Padded to the old length, so that the code behind it stays in its column.
     text += code.slice(at, index) + nameOf(word, number).padEnd(word.length);
     at = index + word.length;
   }
@@ -59,7 +59,7 @@ function lineStart(code: string, index: number): number {
   return code.lastIndexOf("\n", index) + 1;
 }
 
-/** @returns the author's file; null: it is part of a text, or the bundler's own */
+/** @returns the author's file; null: the match is part of a string, or the bundler's own code */
 function sourceAt(sources: SourceMap, code: string, index: number): string | null {
   const column = index - lineStart(code, index);
   const line = code.slice(0, index).split("\n").length - 1;
@@ -73,7 +73,7 @@ function nameOf(word: string, number: number): string {
   return `${kind}${number.toString(36)}`;
 }
 
-/** Function declarations, which are there before anything of the bundle runs. */
+/** Function declarations: they are hoisted, so they exist before the bundle runs. */
 function helpers(folders: readonly string[], hash: string): string {
   const each = folders.map((folder, number) => {
     const [from, name] = [JSON.stringify(folder), number.toString(36)];
@@ -98,12 +98,12 @@ function filesIn(folder: string): string[] {
       .map(({ name }) => join(folder, name))
       .sort();
   } catch {
-    // It may come later, or never.
+    // The folder does not exist yet.
     return [];
   }
 }
 
-/** They are no part of the bundle, and still of the version. */
+/** The files are not in the bundle, but a change of them must make a new version. */
 function contentHash(files: readonly string[]): string {
   const hash = new Bun.CryptoHasher("sha256");
   for (const file of files) {
@@ -111,7 +111,7 @@ function contentHash(files: readonly string[]): string {
     try {
       hash.update(readFileSync(file));
     } catch {
-      // Gone since, a folder behind a link, or not to be read: the import tells.
+      // Deleted since, a folder behind a link, or not readable: the import itself will fail with the reason.
     }
   }
   return hash.digest("hex").slice(0, 12);

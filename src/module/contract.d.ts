@@ -69,8 +69,8 @@ interface RouteOptions {
 
 interface RawRouteOptions extends RouteOptions {
   /**
-   * Whether HTTP/1 requests that begin with the key are messages too, with their header lines and what stands behind them: `"GET "` with it
-   * takes every GET. The start, the verdict of a reload, `hrmr validate` and HELP tell of it. Default false: what is HTTP stays HTTP.
+   * Whether HTTP/1 requests that begin with the key are messages of this route too, with their header lines and bodies: then `"GET "` takes
+   * every GET. The start, the verdict of a reload, `hrmr validate` and HELP name such routes. Default false.
    */
   takesHttp?: boolean;
 }
@@ -139,9 +139,9 @@ export interface WebSocketHandlers<State = unknown, Params = Record<string, stri
   /** Subprotocols that are spoken: the first of the client's that stands here is chosen. Default: none. */
   protocols?: string[];
   /**
-   * Whose pages may open a socket here, beside those of this server's own origin: what a browser sends as Origin, such as
-   * "https://app.example.com" ("null" for pages without an origin), or "*" for all. Others get 403. Clients that send no Origin, as
-   * programs do, are not asked. Default: none.
+   * Origins whose pages may open a socket here. Pages of this server's own origin always may. Write an origin as a browser sends it:
+   * "https://app.example.com", or "null" for pages without an origin; "*" allows all. Pages of other origins get 403. Clients that send
+   * no Origin, such as programs, are not checked. Default: none.
    */
   origins?: "*" | string[];
   /** What may wait to be sent to one client; what is over it is dropped, and `send` returns 0. In bytes. Default 16777216. */
@@ -261,7 +261,7 @@ export interface Client {
   readonly connection: number;
   /** What the TLS handshake found out; null (or not there) for a client that speaks plain text. */
   readonly tls?: ClientTls | null;
-  /** Of a unix socket: whose it is, as the kernel knows it (Linux). Not there for others. */
+  /** The client's user, on a unix socket (Linux): the kernel vouches for it. Missing for other clients. */
   readonly uid?: number;
 }
 
@@ -342,14 +342,14 @@ export interface SharedScope {
 export interface RequestContext<State = unknown, Params = Record<string, string>> extends ModuleContext<State> {
   readonly client: Client;
   /**
-   * The path that was routed, percent-encoded as in `request.url`, in its one spelling: no "//", "." or "..", no escapes of letters, digits
-   * and -._~, others in upper case. Where access is decided, look at this or at `route`.
+   * The path that was routed, in its canonical spelling: no "//", "." or "..", no escapes of letters, digits and -._~, other escapes in
+   * upper case. It is percent-encoded, as in `request.url`. To decide about access, look at this or at `route`.
    */
   readonly path: string;
-  /** The key of the route that takes the request, as its module wrote it: "GET /users/:id". "" in middleware, where none takes it. */
+  /** The key of the request's route, as its module wrote it: "GET /users/:id". "" in middleware if no route matches. */
   readonly route: string;
   /**
-   * What the `:name` segments and `*` of the route's key matched, percent-decoded. A `:name` may hold "/", which came as %2F; no part
+   * The values of the `:name` segments and of `*` in the route's key, percent-decoded. A `:name` may hold "/", which came as %2F. No part
    * between slashes is "." or "..".
    */
   readonly params: Params;

@@ -10,7 +10,7 @@ export interface ModuleFile {
   readonly file: string;
 }
 
-/** A module that cannot be loaded whatever its file holds, and why. The others can. */
+/** A module that cannot be loaded because of its name or place, and why. Other modules load as usual. */
 export interface RefusedModule extends ModuleFile {
   readonly error: UserError;
 }
@@ -19,14 +19,14 @@ export interface RefusedModule extends ModuleFile {
 export interface Discovered {
   readonly modules: readonly ModuleFile[];
   readonly refused: readonly RefusedModule[];
-  /** One sentence for each file that its author may take for a module, and that is none: C++ and libraries. */
+  /** One sentence for each file that is no module though its author may think so: C++ and libraries. */
   readonly overlooked: readonly string[];
 }
 
 const MODULE_FILE = /^(.+)\.(?:[cm]?[jt]s|[jt]sx|c)$/s;
 const NOT_A_MODULE = /\.d\.[cm]?ts$|\.test\.[^.]+$/;
 const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
-/** What an import takes for something else, and what would break the lines of a log. */
+/** Characters that mean something else in an import, or that would break a line of the log. */
 // oxlint-disable-next-line no-control-regex
 const UNFIT = /[\\?#\u0000-\u001f\u007f]/;
 const CPP_FILE = /\.(?:cc|cpp|cxx|c\+\+)$/i;
@@ -113,10 +113,10 @@ function moduleFilesAt(dir: string, entry: string): string[] {
     .map((each) => join(path, each));
 }
 
-/** What a module in C links is no module, and in its place. So is the source of such a library. */
+/** A library that a module in C links is in its right place, and so is its source: no sentence for these. */
 function overlookedText(dir: string, entry: string, linking: () => string): string | null {
   const isCpp = CPP_FILE.test(entry);
-  // Node reads such a name with a mark in place of the bytes, and no file has that name.
+  // Node puts U+FFFD in place of bytes that are no UTF-8, and no file has the name that results.
   if (entry.includes("\ufffd") && lstatSync(join(dir, entry), { throwIfNoEntry: false }) === undefined)
     return `${displayPath(join(dir, entry))} has a name that is no UTF-8, and is passed over. Rename it.`;
   if (!isModuleFolder(entry) || (!isCpp && !LIBRARY_FILE.test(entry))) return null;
@@ -137,27 +137,24 @@ function readIfThere(path: string): string {
   try {
     return readFileSync(path, "latin1");
   } catch {
-    // Gone by now, or not to be read: its build says so.
+    // Deleted since, or not readable: its build reports that.
     return "";
   }
 }
 
-/** Bun's resolver takes one for the other, so either could have the other's code. */
+/** Bun's resolver ignores case here, so either module could get the other's code. */
 function caseError(file: string, twin: string): UserError {
   return new UserError(`The names of ${displayPath(file)} and ${displayPath(twin)} differ only in upper and lower case.`, {
     code: "MODULE_NAME_TWICE",
-    hint: "Rename one of them: not every system tells such names apart, and neither is loaded.",
+    hint: "Rename one of them. Neither is loaded: not every system tells such names apart.",
   });
 }
 
 function unfitError(file: string): UserError {
-  return new UserError(
-    `${JSON.stringify(displayPath(file))} cannot be a module: its name has a character that a path in an import cannot have.`,
-    {
-      code: "MODULE_NAME_UNFIT",
-      hint: "Rename it: letters, digits, - and _ are always right.",
-    },
-  );
+  return new UserError(`${JSON.stringify(displayPath(file))} cannot be a module: its name has a character that an import cannot have.`, {
+    code: "MODULE_NAME_UNFIT",
+    hint: "Rename it: letters, digits, - and _ are always right.",
+  });
 }
 
 function twoFilesError(name: string, one: string, other: string): UserError {
@@ -167,7 +164,7 @@ function twoFilesError(name: string, one: string, other: string): UserError {
   });
 }
 
-/** A module whose release was deleted is not one that was taken away. */
+/** A dead link is an error and no removal: the link's target may have been deleted by mistake. */
 function deadLinkError(path: string): UserError {
   return new UserError(`${displayPath(path)} is a link to ${readlinkSync(path)}, which is not there.`, {
     code: "MODULE_LINK_DEAD",

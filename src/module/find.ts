@@ -11,7 +11,7 @@ export type FoundModule = ModuleFile & { readonly isImplicit: boolean };
 /** Notes what is there in `run.files`, and what is not any more. @throws UserError as `discoverModules` */
 export async function look(run: Run): Promise<void> {
   const { options } = run.registry;
-  // What the folder's path leads to now: a link on it may have been switched to another release.
+  // Follow the links on the folder's path anew: one may have been switched to another release.
   const own = isAwaited(options) ? NOTHING : await discoverModules(leadsTo(options.modulesDir) || options.modulesDir);
   options.mayLackModulesDir &&= own.modules.length === 0;
   run.files = filesOf(run, own);
@@ -30,7 +30,7 @@ function filesOf({ wanted }: Run, { modules, refused }: Discovered): FoundModule
   return [...found, ...wanted.shipped.filter(({ name }) => isOn(name) && !names.has(name))];
 }
 
-/** One that cannot be told from another, or not be read, fails by itself: what served of it goes on. */
+/** A module that is not readable or not distinct fails alone, and its serving version goes on. */
 function noteRefused(run: Run, { refused }: Discovered): void {
   for (const { name, file, error } of refused) {
     if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name)) continue;

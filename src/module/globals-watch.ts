@@ -101,7 +101,7 @@ export function globalsOf(owner: number): string[] {
   return left;
 }
 
-/** Packages keep one thing for all their copies under names with "__" (zod) or symbols. The author can do nothing about it. */
+/** Packages share one object among their copies, under names with "__" (zod) or symbols. The module's author cannot change that. */
 export function isAuthors(name: string): boolean {
   return !name.startsWith("__") && !name.startsWith("Symbol(");
 }

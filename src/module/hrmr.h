@@ -57,8 +57,8 @@ void hrmr_timeout(hrmr_route *route, int milliseconds);
 void hrmr_prefix_offset(hrmr_route *route, int bytes);
 
 /*
- * Of hrmr_command: HTTP/1 requests that begin with the key are its messages too, with their header lines and what stands behind them.
- * Default: what is HTTP stays HTTP, whatever the key.
+ * For hrmr_command: HTTP/1 requests that begin with the key are its messages too, with their header lines and bodies.
+ * Default: HTTP requests go to HTTP routes, whatever the key.
  */
 void hrmr_takes_http(hrmr_route *route);
 

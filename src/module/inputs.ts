@@ -95,9 +95,9 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
 }
 
 /**
- * What is to be watched for a change: the author's own files, and the links on the way to what is imported.
+ * Adds the names to watch for a change: the author's own files, and the links on the paths of imports.
  *
- * @param stateDir  what lies there is the server's own
+ * @param stateDir  files in there are the server's own, and are left out
  * @param into  names in a folder, by its absolute path
  */
 export function addWatched({ files, links }: InputSet, stateDir: string, into: Record<string, string[]>): void {
@@ -173,7 +173,7 @@ function importsOf(graph: BuildGraph, inputs: readonly string[]): Import[] {
   });
 }
 
-/** @param configFiles  those that may name other folders to look in are read */
+/** @param configFiles  read if they may name more folders to look in */
 export function linksOfBuild(imports: readonly Import[], configFiles: Iterable<string>): Map<string, Link> {
   const homes = new Map<string, string | null>();
   const homeOf = (specifier: string, folder: string): string | null => {

@@ -7,9 +7,9 @@ import { isAuthors } from "./globals-watch";
 
 /** What the host knows of a load that is over. */
 export interface LeakHolders {
-  /** Something that it opened by `context.shared` is open: it is meant to stay. */
+  /** A resource that it opened by `context.shared` is still open: the load is meant to stay in memory. */
   isMeant(id: number): boolean;
-  /** What a module can put things into, in words: `context.shared "rooms" of chat`. */
+  /** The shared resources that a module can put objects into, in words: `context.shared "rooms" of chat`. */
   reachable(module: string): readonly string[];
 }
 
@@ -97,9 +97,9 @@ export class LeakWatch {
   }
 
   /**
-   * A version that stays for what it opened by `context.shared` is meant to. The first one of a module that stays may be what a package
-   * keeps on globalThis for all its copies (zod's registry): that does not grow, and its author can do nothing about it. The next one is
-   * a mistake, and so is what the author's own names on globalThis hold.
+   * Whether a version stays in memory by mistake. A version with open `context.shared` resources is meant to stay. The first version of a
+   * module may stay because a package keeps an object on globalThis for all its copies (zod's registry): that does not grow, and the author
+   * cannot change it. A second version that stays is a mistake. So is a version held by the author's own names on globalThis.
    */
   #isLeak({ module, generation, id, left }: Watched): boolean {
     if (left.globals.some(isAuthors)) return true;

@@ -1,6 +1,6 @@
 /**
- * The symbolic links that a module's imports pass through. A link that is switched to another release changes what a build gives, though
- * no file has changed; and Bun follows a link once and remembers where it led for the life of the process.
+ * The symbolic links that a module's imports pass. If a link is switched to another release, the next build differs though no file has
+ * changed. Bun follows a link once, and remembers where it led for the life of the process.
  */
 import { lstatSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, extname, join, parse, resolve, sep } from "node:path";
@@ -10,27 +10,27 @@ export interface Import {
   /** Absolute path of the file with the import. */
   readonly importer: string;
   readonly specifier: string;
-  /** Absolute path of what Bun took for it; null: not known, or nothing. */
+  /** Absolute path of the file that Bun found; null: not known, or none. */
   readonly target: string | null;
 }
 
 /** A link, and where it leads. */
 export interface Link {
-  /** Absolute path of the link, by the names that the import went through. */
+  /** Absolute path of the link, by the names in the import. */
   readonly path: string;
-  /** Absolute path without links; "" where it leads to nothing. */
+  /** Absolute path without links; "" for a dead link. */
   readonly leadsTo: string;
   /** Folders behind the link, by the same names, the outermost first. */
   readonly behind: readonly string[];
 }
 
-/** What an import without an ending may mean, the first one first. */
+/** Endings that are tried for an import without one, in this order. */
 const ENDINGS = ["", ".ts", ".tsx", ".js", ".jsx", ".mts", ".cts", ".mjs", ".cjs", ".json"];
 
 /**
- * Finds the links among imports. An import whose target lies where its specifier says passes through none, and costs nothing.
+ * Finds the links among imports. If the target lies where the specifier says, the import passes no link, and no file is read.
  *
- * @param homeOf  the folder of the package that a specifier names, seen from a folder; null: it names none, or it is nowhere
+ * @param homeOf  finds the folder of the package that a specifier names, from a folder; null: it names no package, or none is installed
  * @param aliases  folders that tsconfig.json's `paths` and `baseUrl` name
  */
 export function findLinks(
@@ -61,20 +61,20 @@ export function findLinks(
   return links;
 }
 
-/** `./words` and `./words.js` for words.ts, `./words` for words/index.ts: no link has led elsewhere. */
+/** Whether the target is where the name says: words.ts for `./words` and `./words.js`, words/index.ts for `./words`. */
 function isPlainly(named: string, target: string): boolean {
   if (target.startsWith(named)) return [undefined, ".", sep].includes(target[named.length]);
   const ending = extname(named);
   return ending !== "" && target.startsWith(named.slice(0, -ending.length) + ".");
 }
 
-/** @returns the target by the names that lead through the package's folder, as far as that is known */
+/** @returns the target's path through the package's folder, or that folder if the target is not known or lies elsewhere */
 function behindHome(home: string, target: string | null): string {
   const real = leadsTo(home);
   return real !== "" && target?.startsWith(real + sep) === true ? home + target.slice(real.length) : home;
 }
 
-/** The links on a path: all of its folders, and itself. */
+/** The links among a path's folders and the path itself. */
 export function linksOn(path: string): Link[] {
   const { root } = parse(path);
   const names = path.slice(root.length).split(sep);
@@ -86,7 +86,7 @@ export function linksOn(path: string): Link[] {
     try {
       isLink = lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink();
     } catch {
-      // A file where a folder was expected, or a folder that may not be looked into: the build tells.
+      // A file in place of a folder, or a folder that is not readable: the build reports it.
     }
     if (isLink === undefined) break;
     if (!isLink) continue;
@@ -96,7 +96,7 @@ export function linksOn(path: string): Link[] {
   return found;
 }
 
-/** @returns the path without links; "" where there is nothing */
+/** @returns the path without links; "" if it does not exist */
 export function leadsTo(path: string): string {
   try {
     return realpathSync(path);
@@ -105,7 +105,7 @@ export function leadsTo(path: string): string {
   }
 }
 
-/** The folders that a tsconfig.json has imports looked for in. @param text  of the file; what cannot be read names none */
+/** The folders in which a tsconfig.json has imports looked up. None if the file cannot be read. */
 export function aliasFolders(file: string): string[] {
   try {
     const config = Bun.JSONC.parse(readFileSync(file, "utf8")) as { compilerOptions?: { baseUrl?: unknown; paths?: unknown } } | null;
@@ -115,7 +115,7 @@ export function aliasFolders(file: string): string[] {
     const named = targets.filter((target) => typeof target === "string").map((target) => resolve(base, target.split("*", 1)[0] ?? ""));
     return [...(typeof baseUrl === "string" ? [base] : []), ...named];
   } catch {
-    // Being written, or broken: the bundler speaks of it, or passes it over.
+    // Half written, or broken: the bundler reports it or ignores it.
     return [];
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What modules print, as lines of the log: printed beside it, it would break a log in JSON, and nobody could tell whose it is.
+ * Makes log lines of the text that modules print. Printed directly, it would break a log in JSON and would not name its module.
  */
 import { Console } from "node:console";
 import type { Log } from "./contract";
@@ -12,7 +12,7 @@ type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Partial<Record<string, Level>> = { debug: "debug", warn: "warn", error: "error", assert: "error" };
 
 /**
- * The `console` of a module. `log`, `info`, `dir`, `table` and the like are events of the level info, `debug`, `warn` and `error` of their own.
+ * The `console` of a module. `debug`, `warn` and `error` log at the level of that name, `assert` at error, all others at info.
  *
  * @param log  the module's own
  */
@@ -46,11 +46,11 @@ export function moduleConsole(log: Log): object {
     const { stack = "" } = new Error();
     log.info("Trace:", ...values, `\n${stack.split("\n").slice(2).join("\n")}`);
   };
-  // What only this runtime has (profile, takeHeapSnapshot) prints nothing.
+  // Methods that only Bun has (profile, takeHeapSnapshot) print nothing, so they stay.
   return Object.assign(Object.create(console) as object, Object.fromEntries(wrapped), { write, trace });
 }
 
-/** `process.stdout.write` and `process.stderr.write` of this thread become lines of the log, of the module whose code is on the stack. */
+/** Turns `process.stdout.write` and `process.stderr.write` of this thread into log lines of the module whose code is on the stack. */
 export function catchPrints(log: Log): void {
   for (const [stream, level] of [
     [process.stdout, "info"],

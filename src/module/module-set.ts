@@ -66,7 +66,11 @@ export interface GenerationHost {
    * succeed, gives what it gave. Never rejects.
    */
   handOver?(id: number): Promise<void>;
-  /** Also of what is nowhere, or was imported only. @param isGone  the whole module is: what it kept open there is closed. Default false */
+  /**
+   * Drops a load, also one that was only imported, or is unknown.
+   *
+   * @param isGone  true: the module was removed, so its shared resources close. Default false
+   */
   retire(id: number, isGone?: boolean): Promise<void>;
 }
 
@@ -143,7 +147,7 @@ export interface ModuleSet {
   readonly remembered: Map<string, ApprovedModule>;
   /** Connections and streams cut since the start because their version had to go. */
   readonly cutCount: number;
-  /** Tells of files that are no modules and may be taken for some, once each. @param sentences  all that there are now */
+  /** Logs files that look like modules but are none, once each. @param sentences  all current ones */
   overlooked(sentences: readonly string[]): void;
   /** @returns an id that no load of this server has had */
   nextId(): number;

@@ -35,7 +35,7 @@ export interface ProbeOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 5000;
-/** For the thread's own start, which runs nobody's code but ours. In milliseconds. */
+/** Limit for the thread's own start, which runs only hrmr's code. In milliseconds. */
 const START_MS = 10_000;
 // The Worker's own deadline tells a top-level await with the module's name; this much later only a loop can be the reason.
 const GRACE_MS = 250;

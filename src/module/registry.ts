@@ -1,5 +1,5 @@
 /**
- * All modules of a server: which version of each serves, and how the next set comes to serve (DESIGN section 5).
+ * All modules of a server: which version of each serves, and how the next set comes to serve (docs/architecture.md).
  * One reload runs at a time; those asked for meanwhile become one more, and each caller gets the verdict of the reload
  * that covered its wish.
  */
@@ -92,7 +92,7 @@ export class Registry implements ModuleSet {
     return approvedModules(this);
   }
 
-  /** What the modules were made from, for `--watch`: names in a folder, by its absolute path. Plain data. */
+  /** The files that the modules were built from, for `--watch`: names in a folder, by its absolute path. Plain data. */
   inputs(): Record<string, string[]> {
     const watched: Record<string, string[]> = {};
     for (const { built } of this.entries.values()) if (built !== null) addWatched(built.inputs, this.options.stateDir, watched);
@@ -222,7 +222,7 @@ export class Registry implements ModuleSet {
     } catch (error) {
       this.#logOf(generation).warn(`dispose failed: ${error instanceof Error ? error.message : String(error)}`);
     }
-    // A module that was taken away, and not put back meanwhile.
+    // The module was removed, and was not put back meanwhile.
     const isGone = !this.#isClosed && !this.entries.has(generation.name);
     if (generation.needsHost) await this.options.host.retire(generation.id, isGone);
     const others = [...this.#retiring.keys()].some((each) => each !== generation && each.name === generation.name);

@@ -15,7 +15,7 @@ export interface RehearsedModule {
   /** The author's file; null: there is none. */
   readonly source: string | null;
   readonly routes: number;
-  /** As `takesHttpText`. */
+  /** The words of `takesHttpText`. */
   readonly takesHttp: string;
   /** Why it cannot be loaded: cause, place and code frame, in several lines. null: it can. */
   readonly error: string | null;

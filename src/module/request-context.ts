@@ -25,11 +25,11 @@ export function requestIdFrom(given: string | null): string {
 /** Where a request's id comes from: its X-Request-Id, or who has decided already. */
 type IdSource = { readonly headers: Headers } | { readonly requestId: string };
 
-/** How a request was routed: what middleware and handlers see of it, in every host. */
+/** How a request was routed. Middleware and handlers see this in every host. */
 export interface Routing {
-  /** As the router read it. */
+  /** The path in its canonical spelling. */
   readonly path: string;
-  /** The route's key; "": none took the request. */
+  /** The route's key; "": no route matched. */
   readonly route: string;
   readonly params: Record<string, string>;
 }

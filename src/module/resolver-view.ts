@@ -20,7 +20,7 @@ export function rememberView(inputs: InputSet, bundle: string): void {
   for (const path of inputs.files.keys()) if (path !== bundle && !inputs.configs.has(path)) rememberFolder(dirname(path));
 }
 
-/** @returns those that were not known before, or led elsewhere */
+/** @returns the links that are new or lead elsewhere than before */
 function rememberLinks(found: Iterable<Link>): Link[] {
   const news: Link[] = [];
   for (const link of found) {
@@ -32,7 +32,7 @@ function rememberLinks(found: Iterable<Link>): Link[] {
 }
 
 /**
- * Has Bun follow these links anew if they are new here, or lead elsewhere than they did.
+ * Makes Bun follow these links again, if they are new or lead elsewhere than before.
  *
  * @returns whether a build could give something else now
  */

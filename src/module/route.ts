@@ -19,7 +19,7 @@ export interface RouteSpec {
   /** In milliseconds. undefined: the server's handlerMs. 0 waits for ever. */
   readonly timeoutMs: number | undefined;
   readonly description: string;
-  /** Of a raw route: HTTP requests that begin with its key are its messages too. Default false: what is HTTP stays HTTP. */
+  /** For a raw route: HTTP requests that begin with its key are its messages too. Default false. */
   readonly takesHttp?: boolean;
 }
 

@@ -61,7 +61,7 @@ export interface Run {
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: Set<ModuleEntry>;
-  /** Of modules that are taken away, what becomes of what they keep open. */
+  /** For each removed module, sentences about its shared resources: which close, and which stay open. */
   readonly farewells: Map<string, string[]>;
   /** The versions that served, by module. */
   readonly before: ReadonlyMap<string, number | null>;

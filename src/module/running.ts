@@ -97,7 +97,7 @@ export class Mark {
   }
 }
 
-/** The module of this thread whose code is on the stack. null: none, or one that goes on after an await. */
+/** The module of this thread whose code is on the stack. null: none, or code that runs on after an await. */
 export function runningModule(): Omit<MarkedModule, "routes"> | null {
   const marked = known.get((RUNNING[MODULE] as number) || (RUNNING[WORK] as number));
   return marked === undefined ? null : { module: marked.module, generation: marked.generation };

@@ -68,7 +68,7 @@ function readOrigins(name: string, where: string, origins: unknown): "*" | reado
   });
 }
 
-/** @returns null for what no browser sends: an origin has no path (RFC 6454 section 6.2) */
+/** @returns null if no browser can send this: an origin has no path (RFC 6454 section 6.2) */
 function readOrigin(text: string): string | null {
   if (text === "null") return text;
   const url = URL.parse(text);

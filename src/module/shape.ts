@@ -104,7 +104,7 @@ function isApp(exported: Fields): boolean {
 }
 
 function appDefinition(name: string, app: Fields): Fields {
-  // Of an app of any kind: sockets that are never opened must not look as if they were served.
+  // For apps of every kind: hrmr never opens these sockets, so the author must hear of it.
   if (app.websocket !== undefined) {
     throw shapeError(
       name,

@@ -53,17 +53,17 @@ export class SharedStore {
     }));
   }
 
-  /** Whether something is open that code of that load made, or is to close: its code stays in memory as long, and nothing more of it. */
+  /** Whether an open resource was opened by that load, or will be closed by its code. That code stays in memory until then. */
   isHeldFrom(id: number): boolean {
     return [...this.#resources.values()].some(({ opener, close }) => opener.id === id || close?.by.id === id);
   }
 
-  /** @returns `context.shared "db" of chat` for each that a module can reach: what it puts in there is kept */
+  /** @returns `context.shared "db" of chat` for each resource that a module can put objects into */
   reachableFrom(module: string): string[] {
     return [...this.#resources.values()].filter((each) => each.module === null || each.module === module).map(labelOf);
   }
 
-  /** What stands open of a module that is taken away. */
+  /** Names of the open resources of a module that is removed. */
   openOf(module: string): { readonly own: string[]; readonly global: string[] } {
     const all = [...this.#resources.values()];
     return {
@@ -72,7 +72,7 @@ export class SharedStore {
     };
   }
 
-  /** Closes what only this module could reach, the last opened first. Never rejects. @param timeoutMs as for `close` */
+  /** Closes the resources that only this module can reach, the last opened first. Never rejects. @param timeoutMs as for `close` */
   async closeOf(module: string, timeoutMs: number): Promise<void> {
     for (const name of this.openOf(module).own.reverse()) await this.#close(keyOf(module, name), timeoutMs);
   }

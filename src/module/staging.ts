@@ -64,7 +64,7 @@ export class Exchange {
   static async prepare({ modulesDir: named, stateDir }: StagingFolders, module: string, layout: Layout | null): Promise<Exchange> {
     // Of one that could not be undone: its old files must not be lost.
     recoverExchange({ modulesDir: named, stateDir });
-    // The folder that a link leads to now: what is put back must not land in another release.
+    // Follow links once, here: files that are put back must not land in another release.
     const modulesDir = leadsTo(named) || named;
     const folders = { modulesDir, stateDir };
     const staging = stagingOf(folders);
@@ -108,7 +108,7 @@ export class Exchange {
   /** The end of it, whichever way: what is in place stays. Not where old files wait to be put back. */
   async close(): Promise<void> {
     if (this.#isStuck) return;
-    // Before the journal goes: without it nothing puts the old files back.
+    // First the folders, then the journal: without a journal, the old files cannot be put back.
     for (const folder of touchedBy(this.#journal)) await syncFolderLater(folder);
     await clear(this.#folders);
   }
@@ -241,7 +241,7 @@ async function writeJournal({ stateDir }: StagingFolders, journal: Journal): Pro
   await syncFolderLater(stateDir);
 }
 
-/** The names of the files that wait to be put in place, up to the folder of the modules: their bytes are on the disk already. */
+/** Syncs the names of the staged files, up to the modules folder. Their bytes are on the disk already. */
 async function syncStaged(modulesDir: string, staging: string): Promise<void> {
   const within = readdirSync(join(staging, "new"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
   const folders = within.map(({ parentPath, name }) => join(parentPath, name)).reverse();
@@ -250,7 +250,7 @@ async function syncStaged(modulesDir: string, staging: string): Promise<void> {
   }
 }
 
-/** The folders in which an exchange, or its undoing, has made, moved or removed something. */
+/** The folders in which an exchange, or undoing it, made, moved or removed files. */
 function touchedBy({ modulesDir, staging, slots }: Journal): string[] {
   const packages = slots.filter(({ isFolder }) => isFolder).flatMap(({ entry }) => [join(modulesDir, entry), join(staging, "old", entry)]);
   return [modulesDir, join(staging, "old"), join(staging, "new"), ...packages].filter((folder) => isThere(folder));

@@ -62,8 +62,8 @@ let temporaryFiles = 0;
 /**
  * Puts `value` at `path` whole. Readable for this user only.
  *
- * @param behind  what must be on the disk before the file is at its place; the file itself is then on the disk too, and not only on its
- *                way there, with its name, when this resolves. null: a power cut may lose it, and leaves the one before
+ * @param behind  writes that must be on the disk before the file is at its place. The file and its name are then on the disk, too, when
+ *                this resolves. null: a power cut may lose the file, and leaves the one before
  */
 export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;

@@ -30,7 +30,7 @@ export class VersionStore {
   approved: readonly ApprovedModule[] | null = null;
   readonly #indexes = new Map<string, Index>();
   #written: readonly ApprovedModule[] | null = null;
-  /** Bundles and indexes that may be on their way to the disk still. */
+  /** Bundles and indexes that are written but may not be on the disk yet. */
   readonly #fresh = new Set<string>();
 
   private constructor(stateDir: string) {
@@ -97,7 +97,7 @@ export class VersionStore {
     this.#written = approved;
   }
 
-  /** The folder was deleted: what is known is written anew. The bundles are gone, but for those that serve. */
+  /** Writes the indexes again after the folder was deleted. Only the bundles that serve are kept. */
   async rewrite(): Promise<void> {
     for (const [name, index] of this.#indexes) await writeJson(indexPath(this.stateDir, name), index, null);
     this.#written = null;
@@ -110,7 +110,7 @@ export class VersionStore {
   }
 }
 
-/** The files, and their names: a folder of theirs may be new, and so may the folder of all of them. */
+/** Syncs the files and their names. Their folders may be new, and `home` too. */
 async function syncAll(files: readonly string[], home: string): Promise<void> {
   if (files.length === 0) return;
   const folders = new Set([...files.map((file) => dirname(file)), home]);

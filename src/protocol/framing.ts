@@ -1,5 +1,5 @@
 /**
- * Where a raw message ends (DESIGN section 4). Pure: bytes in, an offset out.
+ * Where a raw message ends (docs/modules.md). Pure: bytes in, an offset out.
  */
 import type { Framing, LengthPrefix } from "../module/contract";
 import { NEED_MORE } from "../router/match";

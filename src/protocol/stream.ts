@@ -1,5 +1,5 @@
 /**
- * `connect`: a connection in a handler's hands, as sequential code (DESIGN section 4). It costs a few objects while it
+ * `connect`: a connection in a handler's hands, as sequential code (docs/modules.md). It costs a few objects while it
  * waits, no thread and no stack, and it outlives the module's version: a reload asks the handler to hand over.
  */
 import { asBuffer } from "./message";

@@ -9,8 +9,8 @@ const DOT = 0x2e;
 /** A path that is not served as it is written. */
 export class PathFault {
   /**
-   * @param why        "spelling": there is another one, which is served; the others are bad requests in any
-   * @param canonical  of "spelling" the canonical form; else ""
+   * @param why        "spelling": the canonical form of the path is served. The others are bad requests in any spelling.
+   * @param canonical  the canonical form for "spelling"; else ""
    */
   constructor(
     readonly why: "encoding" | "unsafe" | "spelling",
@@ -25,8 +25,8 @@ const UNSAFE = new PathFault("unsafe");
  * Reads the path of a request: one reading for all versions of HTTP and for everybody who looks at the request, which are the routes,
  * the middleware and the handlers in every host.
  *
- * What it returns is still encoded: segments are split first, and decoded by `PathTable` then, so that "%2F" belongs to its segment
- * (RFC 3986 section 2.2). It is spelled so that `new URL()` changes nothing in it.
+ * The result is still encoded: `PathTable` splits segments first and decodes them then, so that "%2F" belongs to its segment
+ * (RFC 3986 section 2.2). `new URL()` does not change the result.
  *
  * @param path  without query and fragment, each character one byte as in the request line
  * @returns the path, with escapes in upper case (RFC 3986 section 6.2.2.1) and an escape for what must have one;
@@ -46,7 +46,7 @@ export function readPath(path: string): string | PathFault {
     const segment = written[at] ?? "";
     if (segment === "" || segment === "." || segment === "..") {
       if (segment === "..") kept.pop();
-      // The empty segment behind the last slash belongs there.
+      // An empty segment behind the last slash is allowed.
       if (segment !== "" || at < last) isCanonical = false;
       continue;
     }
@@ -75,7 +75,7 @@ function isPlain(path: string): boolean {
   return true;
 }
 
-/** @param at  of a dot behind a slash */
+/** @param at  index of a dot behind a slash */
 function isDotSegment(path: string, at: number): boolean {
   const end = path.charCodeAt(at + 1) === DOT ? at + 2 : at + 1;
   return end === path.length || path.charCodeAt(end) === SLASH;
@@ -110,7 +110,7 @@ export interface PathEntry<T> {
   value: T;
 }
 
-/** `params`: what the `:name` segments matched and, under "*", the rest, decoded. Without a prototype; frozen and shared where it is empty. */
+/** `params`: the values of the `:name` segments and, under "*", the rest; decoded. No prototype; an empty one is frozen and shared. */
 export interface HttpMatch<T> {
   readonly value: T;
   readonly params: Record<string, string>;

@@ -49,7 +49,7 @@ function shapeOf(segments: readonly (string | null)[], tail: Pattern["tail"]): s
   return `/${(tail === "anything" ? [...parts, ANYTHING] : parts).join("/")}`;
 }
 
-/** @returns undefined for what no path can hold */
+/** @returns undefined for a segment that no path can hold */
 function staticSegment(part: string): string | undefined {
   // A lone "%" is itself: "/100%" is the path "/100%25".
   const segment = encodeSegment(decodeSegment(part) ?? part);

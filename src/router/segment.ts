@@ -1,6 +1,6 @@
 /**
- * One segment of a path (RFC 3986 section 3.3) in its canonical spelling: what may stand unescaped and is unreserved stands unescaped,
- * other escapes keep their place with digits in upper case.
+ * One segment of a path (RFC 3986 section 3.3) in its canonical spelling: unreserved characters are not escaped, and other escapes stay,
+ * with their digits in upper case.
  */
 
 const PERCENT = 0x25;
@@ -27,20 +27,20 @@ function tableOf(chars: string): Uint8Array {
   return table;
 }
 
-/** A segment, once it was read. */
+/** A segment after reading. */
 export interface Segment {
   /** Its canonical spelling. ASCII. */
   readonly text: string;
   /** It holds a backslash; or, once its "%2F" are decoded, "." or "..". */
   readonly isUnsafe: boolean;
-  /** It had an escape that stands for an unreserved character. */
+  /** It had an escape for an unreserved character. */
   readonly hadNeedlessEscape: boolean;
 }
 
 /**
  * @param written  each character one byte as in the request line; no slash
- * @returns null for an invalid escape, a NUL, overlong UTF-8, and bytes that must not stand there unescaped at all: spaces, control characters, and all
- *   above 0x7E. Escapes need not be UTF-8 (RFC 3986 section 2.5): a file's name may be any bytes. Never throws.
+ * @returns null for an invalid escape, a NUL, overlong UTF-8, and bytes that must be escaped: spaces, control characters, and all above
+ *   0x7E. Escapes need not be UTF-8 (RFC 3986 section 2.5): a file's name may be any bytes. Never throws.
  */
 export function readSegment(written: string): Segment | null {
   let text = "";
@@ -65,7 +65,7 @@ export function readSegment(written: string): Segment | null {
   return { text, isUnsafe: hasBackslash || DOT_SEGMENT.test(text), hadNeedlessEscape };
 }
 
-/** @returns -1 for what is no hexadecimal digit, NaN included */
+/** @returns -1 for anything but a hexadecimal digit, NaN included */
 function hexDigit(code: number): number {
   if (code >= 0x30 && code <= 0x39) return code - 0x30;
   const lower = code | 0x20;

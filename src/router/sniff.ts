@@ -1,5 +1,5 @@
 /**
- * Tells HTTP and TLS from other messages by their first bytes (DESIGN section 3, "What is HTTP stays HTTP"). Pure: bytes in, an answer out.
+ * Tells HTTP and TLS from other messages by their first bytes (docs/modules.md, "HTTP requests stay HTTP"). Pure: bytes in, an answer out.
  */
 import { NEED_MORE, NO_MATCH } from "./match";
 import { HTTP_METHODS } from "./methods";
@@ -26,14 +26,14 @@ const ANY_METHOD_TRIE = trieOf([...HTTP_METHODS].map((method) => `${method} `));
 const CONNECT_TRIE = trieOf(["CONNECT "]);
 const VERSION = bytesOf(" HTTP/");
 
-/** 1 for what a token holds (RFC 9110 section 5.6.2): a method is one, and a field's name. */
+/** 1 for each byte of a token (RFC 9110 section 5.6.2). Methods and field names are tokens. */
 const IS_TOKEN = new Uint8Array(256);
 for (const byte of bytesOf("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_TOKEN[byte] = 1;
-/** 1 for what a URL's scheme holds (RFC 3986 section 3.1). */
+/** 1 for each byte of a URL's scheme (RFC 3986 section 3.1). */
 const IS_SCHEME = new Uint8Array(256);
 for (const byte of bytesOf("+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_SCHEME[byte] = 1;
 
-/** 1 for how the nine methods begin, by the lower bits of their first two letters: nearly all other words are told from them by that. */
+/** 1 where one of the nine methods begins so; indexed by the lower bits of the first two letters. Rules out nearly all other words. */
 const BEGINS_METHOD = new Uint8Array(1024);
 for (const method of METHODS) BEGINS_METHOD[startOf(bytesOf(method), 0)] = 1;
 
@@ -49,13 +49,13 @@ function trieOf(keys: readonly string[]): PrefixTrie<true> {
   return PrefixTrie.build(keys.map((key) => ({ key: bytesOf(key), value: true as const })));
 }
 
-/** The message is meant as HTTP, right or wrong. */
+/** The message is HTTP, well formed or not. */
 export const HTTP = 1;
 /** The message is not HTTP, whatever follows. */
 export const NOT_HTTP = 2;
-/** The message begins like a request and its line end has not come: wait for it, for a while. */
+/** The message begins like a request, but its line end has not come: wait for it, up to the time limit. */
 export const LINE_PENDING = 3;
-/** What has come does not tell, and is not enough to wait for more. */
+/** The bytes so far decide nothing, and are no reason to wait for more. */
 export const UNDECIDED = 4;
 export type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | typeof UNDECIDED;
 
@@ -65,17 +65,17 @@ export type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | type
  * - HTTP: `token SP target ... HTTP/d.d` where the target begins with `/`, `*` or `scheme:`; also a known method, a space, and " HTTP/"
  *   anywhere in the line. So a browser's request is never taken for a command, whatever its method. The preface of HTTP/2 is the first form.
  * - LINE_PENDING: `token SP`, then `/`, `*` or `scheme:` (after CONNECT anything), and no LF. A known method and its space alone, too.
- * - NOT_HTTP: a line that merely speaks of it (`SAY I like HTTP/2`), and all that does not begin with a word and a space.
+ * - NOT_HTTP: a line that only mentions HTTP (`SAY I like HTTP/2`), and any line that does not begin with a word and a space.
  *
- * @param scanned  so many bytes from `from` on are known to hold no LF
- * Looks at the first word and what stands behind it, and further only if that looks like a request. Allocates nothing. Never throws.
+ * @param scanned  this many bytes from `from` on are known to hold no LF
+ * Reads the first word and the start of the second. Reads further only if they look like a request. Allocates nothing. Never throws.
  */
 export function readOpening(bytes: Uint8Array, from: number, scanned = 0): Opening {
   let at = from;
   while (at < bytes.length && IS_TOKEN[bytes[at] as number] === 1) at++;
   if (at === bytes.length) return UNDECIDED;
   if (at === from || bytes[at] !== SP) return NOT_HTTP;
-  // A run of spaces is wrong in a request line, and still one (RFC 9112 section 3).
+  // A request line with several spaces is malformed, but it is a request line (RFC 9112 section 3).
   while (at < bytes.length && (bytes[at] === SP || bytes[at] === HTAB)) at++;
   const target = readTargetStart(bytes, at);
   if (target === HTTP) return readFirstLine(bytes, from, scanned);
@@ -85,7 +85,7 @@ export function readOpening(bytes: Uint8Array, from: number, scanned = 0): Openi
   return opening === LINE_PENDING && !isAlone ? UNDECIDED : opening;
 }
 
-/** @returns HTTP for what begins as a request's target does; UNDECIDED while it could */
+/** @returns HTTP if the bytes begin like a request's target; UNDECIDED if too few bytes have come */
 function readTargetStart(bytes: Uint8Array, from: number): typeof HTTP | typeof NOT_HTTP | typeof UNDECIDED {
   let at = from;
   if (at < bytes.length && (bytes[at] === SLASH || bytes[at] === ASTERISK)) return HTTP;
@@ -103,7 +103,7 @@ function readFirstLine(bytes: Uint8Array, from: number, scanned: number): typeof
   return lineEnd === -1 ? LINE_PENDING : NOT_HTTP;
 }
 
-/** Whether " HTTP/d.d" ends what stands before `end`, but for CR and spaces. */
+/** Whether the bytes before `end` end in " HTTP/d.d". CR and spaces behind it are ignored. */
 function endsInVersion(bytes: Uint8Array, from: number, end: number): boolean {
   let last = end;
   while (last > from && (bytes[last - 1] === CR || bytes[last - 1] === SP || bytes[last - 1] === HTAB)) last--;
@@ -130,7 +130,7 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
-/** Whether a message begins with one of the nine methods of RFC 9110 and RFC 5789, and a space. What no raw key matches is HTTP by this alone. */
+/** Whether a message begins with a method of RFC 9110 or RFC 5789, and a space. If no raw key matches, it is HTTP by this alone. */
 export function beginsWithMethod(bytes: Uint8Array, from: number): boolean {
   return METHOD_TRIE.match(bytes, from, true) !== NO_MATCH;
 }
@@ -145,7 +145,7 @@ export function mayBecomeAnyMethod(bytes: Uint8Array, from: number): boolean {
   return from < bytes.length && ANY_METHOD_TRIE.match(bytes, from, false) === NEED_MORE;
 }
 
-/** Whether a first line that has come whole ends in " HTTP/d.d", whatever stands before it: a malformed request, if no raw key fits. */
+/** Whether a complete first line ends in " HTTP/d.d". It is a malformed request if no raw key fits. */
 export function endsLikeRequest(bytes: Uint8Array, from: number): boolean {
   const lineEnd = bytes.indexOf(LF, from);
   return lineEnd !== -1 && endsInVersion(bytes, from, lineEnd);

@@ -289,7 +289,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     return this.#routeUnmatched(bytes, at, isFinal);
   }
 
-  /** A raw route's key fits. What is HTTP stays HTTP all the same, unless the route asks for it (DESIGN section 3). */
+  /** A raw route's key fits. An HTTP request stays HTTP even so, unless the route asks for it (docs/modules.md). */
   #routeMatched(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {
     const held = this.#held;
     if (route.takesHttp === true || (held !== null && held.isNotHttp)) return this.#frame(route, bytes, at, isFinal);

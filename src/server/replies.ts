@@ -1,5 +1,5 @@
 /**
- * The replies that a connection still owes, in the order of their messages (DESIGN section 4). A slot is made only for
+ * The replies that a connection still owes, in the order of their messages. A slot is made only for
  * a reply that is not there at once, or that must wait for one before it.
  */
 import { HandlerTimeoutError, PoolBusyError, UnavailableError, type CallSink, type PoolCall } from "../host/pool";

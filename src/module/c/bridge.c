@@ -5,7 +5,7 @@
 
 /* ---- Memory ---- */
 
-/* Before hrmr.h, malloc and its like were given these names: see MEMORY in compile.ts. dlsym finds the C library's own. */
+/* MEMORY in compile.ts renames malloc and its like to these functions. dlsym finds those of the C library. */
 void *dlsym(void *handle, const char *name);
 #ifdef __APPLE__
 #define HRMR__DEFAULT ((void *)-2)
@@ -13,7 +13,7 @@ void *dlsym(void *handle, const char *name);
 #define HRMR__DEFAULT ((void *)0)
 #endif
 
-/* Asked for at the first call, which may come before `hrmr__open`: from what runs when the code is loaded. */
+/* Looked up at the first call, which may come before `hrmr__open`: a constructor runs when the code is loaded. */
 #define HRMR__LIBRARYS(own, name) \
   if (own == NULL) own = dlsym(HRMR__DEFAULT, name)
 

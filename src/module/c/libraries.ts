@@ -11,22 +11,21 @@ const ALWAYS_THERE = new Set(["c", "m", "pthread", "dl", "rt"]);
 const FOLDERS: Partial<Record<NodeJS.Architecture, string>> = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" };
 
 /**
- * What the compiler finds when it looks for the C library: a script for linkers that names nothing. The real one is libc.so.6, and this
- * process has it; the file "libc.so", without which the compiler gives up, comes with libc6-dev alone. It is the same on every
- * machine, so that a module which is compiled on one is compiled on all.
+ * An empty linker script that stands in for "libc.so". The compiler gives up without that file, and only libc6-dev has it. The real
+ * library is libc.so.6, which this process has loaded. Every machine uses the script, so a module compiles on all or on none.
  */
 const NO_LIBRARY = "GROUP ( )\n";
 
 /**
  * Calls the compiler, on a machine with or without the C library's development files.
  *
- * @param folder   for a file of the compiler's
- * @param compile  is given flags for `cc`
+ * @param folder   the script is written here
+ * @param compile  gets the flags for `cc`
  */
 export function withCLibrary<T>(folder: string, compile: (flags: string[]) => T): T {
   if (process.platform !== "linux") return compile([]);
   writeFileSync(join(folder, "libc.so"), NO_LIBRARY);
-  // A path without blanks, which would end the flag: the temporary folder may have some.
+  // A blank would end the flag, and the temporary folder's path may have one.
   const fd = openSync(folder, "r");
   try {
     return compile([`-L/proc/self/fd/${fd}`]);
