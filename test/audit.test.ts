@@ -121,7 +121,7 @@ describe("the file", () => {
       const told = entriesOf(join(dir, "audit.log"));
       expect(told).toHaveLength(22);
       expect(told[20]).toMatchObject({ action: "push", ok: true });
-      expect(told[21]).toMatchObject({ ok: false, verdict: "980 more that failed since the last line; the server's log has them" });
+      expect(told[21]).toMatchObject({ ok: false, verdict: "980 more failures since the last line; the server's log has them" });
     }));
 
   test("holds short lines, however long the names and reasons are", () =>

@@ -45,7 +45,7 @@ describe("hrmr config", () => {
     const { stdout, stderr } = await runProgram(["config", "--json", "-p", "81"], { cwd });
     expect(stdout).not.toContain("s3cret");
     expect(stderr).toBe(
-      "Left out, since they may be secret: modules.mail.password, modules.mail.from.\nWith --show-secrets they are in it.\n",
+      "Left out, since they may be secret: modules.mail.password, modules.mail.from.\nPass --show-secrets to include them.\n",
     );
     const whole = await runProgram(["config", "--json", "--show-secrets", "-p", "81"], { cwd });
     expect(whole.stderr).toBe("");

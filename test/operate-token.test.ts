@@ -185,7 +185,7 @@ describe("a server with the policy token", () => {
 
   test("looks at none of an address that has many wrong ones waiting, and then again", async () => {
     const wrong = await Promise.all(Array.from({ length: 40 }, () => hub.ask(`HELP token:${OTHER}\n`)));
-    const refused = "ERR there were many wrong tokens: try again in a moment\n";
+    const refused = "ERR too many wrong tokens came from this address: try again in a second\n";
     expect(wrong.filter((text) => text === "ERR the token is wrong\n").length).toBeGreaterThanOrEqual(32);
     expect(new Set(wrong)).toEqual(new Set(["ERR the token is wrong\n", ...(wrong.includes(refused) ? [refused] : [])]));
     expect(await hub.ask(`HELP token:${TOKEN}\n`)).toContain('"RELOAD"');

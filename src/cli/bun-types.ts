@@ -1,16 +1,16 @@
 /**
- * The types of Bun and of Node that `hrmr init` writes into a project, so that an editor, `tsc` and `bun check` know what a module can use without a
- * package being installed: those of the very Bun that the modules run on.
+ * The types of Bun and Node that `hrmr init` writes into a project. An editor, `tsc` and `bun check` then need no installed package. They
+ * are the types of the Bun that runs the modules.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 
-/** Under what name of the project's `types` folder each package goes. tsconfig.json names that folder as `typeRoots`. */
+/** Each package, by its folder in the project's `types`, which tsconfig.json names as `typeRoots`. */
 const PACKAGES = { bun: "bun-types", node: "@types/node", "undici-types": "undici-types" } as const;
-/** What is no type; and types for versions of TypeScript that are long gone. */
+/** Files without types, and types for old versions of TypeScript. */
 const LEFT_OUT = /^(?:docs|ts5\.\d)\/|\.md$/;
-/** The file that the build makes of them. */
+/** The build packs the types into this file. */
 export const BUN_TYPES_FILE = "bun-types.json.zst";
 
 /** @returns each file's path in the project, `types/bun/index.d.ts`, and its text */
@@ -20,12 +20,12 @@ export function bunTypeFiles(): [path: string, text: string][] {
   return JSON.parse(Buffer.from(Bun.zstdDecompressSync(packed)).toString()) as [string, string][];
 }
 
-/** Makes the build's file. */
+/** @returns the content of BUN_TYPES_FILE, for the build */
 export function packBunTypes(): Uint8Array {
   return Bun.zstdCompressSync(JSON.stringify(collectBunTypes()), { level: 19 });
 }
 
-/** From the packages of npm that hrmr itself is built with. Each is looked for from the one before, which depends on it. */
+/** Reads the npm packages that hrmr is built with. Each depends on the next, so the next is resolved from it. */
 function collectBunTypes(): [path: string, text: string][] {
   let from = import.meta.path;
   return Object.entries(PACKAGES).flatMap(([name, packageName]) => {

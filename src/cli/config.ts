@@ -11,9 +11,9 @@ import { readStartFlags, START_ARGS } from "./start-flags";
 import { resolveConfig } from "./start-options";
 
 const args = {
-  json: { type: "boolean", description: "Print it as JSON, in the form of hrmr.json; without settings of modules that may be secret" },
+  json: { type: "boolean", description: "Print it as JSON, in the form of hrmr.json, without module settings that may be secret" },
   origins: { type: "boolean", description: "With --json: print each key with its value and origin instead" },
-  "show-secrets": { type: "boolean", description: "Show also those settings of modules that may be secret" },
+  "show-secrets": { type: "boolean", description: "Also show module settings that may be secret" },
   schema: { type: "boolean", description: "Print the JSON Schema of the config file, for editors" },
   ...START_ARGS,
 } as const satisfies Flags;
@@ -36,11 +36,11 @@ export const configCommand = defineCommand({
   },
 });
 
-/** stdout is a config file; what it lacks is told on stderr. */
+/** Prints a config file on stdout, and the names of left out settings on stderr. */
 function printConfigFile(resolved: ResolvedConfig, showSecrets: boolean): void {
   const { config, leftOut } = configFileOf(resolved, showSecrets);
   console.log(JSON.stringify(config, null, 2));
-  if (leftOut.length > 0) console.error(`Left out, since they may be secret: ${leftOut.join(", ")}.\nWith --show-secrets they are in it.`);
+  if (leftOut.length > 0) console.error(`Left out, since they may be secret: ${leftOut.join(", ")}.\nPass --show-secrets to include them.`);
 }
 
 /** One line a key, under its group; what differs from the default has a * in front. */

@@ -81,7 +81,7 @@ export interface Holder {
   readonly stateDir: string;
 }
 
-/** @returns null: nobody holds it, or --server names one elsewhere. Of --control the folder that the socket is in counts. Never throws */
+/** @returns null: no process holds the lock, or --server names a remote server. With --control, the lock beside the socket. Never throws */
 export async function findHolder(flags: ControlFlags, env: Environment = process.env, cwd: string = process.cwd()): Promise<Holder | null> {
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
   const find = (): Promise<Places> => findPlaces(flags, env, cwd).catch(() => defaultPlaces(flags, env, cwd));

@@ -14,7 +14,7 @@ export type Flag = ArgDef & {
   integer?: { readonly min: number; readonly max: number };
   /** May be given more than once: read with `repeated`, or of the last argument with `positionals`. Of any other flag the last one counts. */
   canRepeat?: boolean;
-  /** An argument that must be there, behind one that may be left out. citty cannot count such: to it this one is not required. */
+  /** A required argument behind an optional one. citty cannot express that, so its `required` is false for this argument. */
   isNeeded?: boolean;
 };
 
@@ -142,7 +142,7 @@ function checkCount(command: string, given: string[], flags: Flags): void {
   }
 }
 
-/** Whether an argument must be there. */
+/** Whether an argument is required. */
 export function isRequired(flag: Flag): boolean {
   return flag.required !== false || flag.isNeeded === true;
 }

@@ -11,11 +11,11 @@ export const helpCommand = defineCommand({
   args: { command: { type: "positional", required: false, description: "The command to tell about" } },
 });
 
-/** Columns of a line where stdout is no terminal. Wider terminals get longer lines, up to the second number. */
+/** Columns of a line if stdout is no terminal. Wider terminals get longer lines, up to MAX_WIDTH. */
 const WIDTH = 80;
 const MAX_WIDTH = 110;
 const MIN_WIDTH = 40;
-/** A flag that is longer has its description below it. */
+/** The description of a longer flag stands below it. */
 const MAX_NAME_WIDTH = 26;
 
 /**
@@ -53,7 +53,7 @@ const LATER = new Map([
   ["logs", "`hrmr logs` comes with a later version; the log is on stderr, of `hrmr start -d` in .hrmr/hrmr.log."],
 ]);
 
-/** What commands of other programs are called here: no likeness of letters leads from one to the other. */
+/** hrmr's name for commands of other programs. The spelling alone does not lead to it. */
 const MEANT = new Map(
   Object.entries({
     "hrmr start": "serve server up listen begin launch",

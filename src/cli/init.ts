@@ -93,14 +93,14 @@ function isFile(path: string): boolean {
   }
 }
 
-/** A port for the first start: the default one, or the next that is free. @returns null: the default */
+/** The port for the first start: the default, or the next free one. @returns null: the default */
 function otherPort(): number | null {
   const isFree = (port: number): boolean => {
     try {
       Bun.listen({ hostname: DEFAULT_HOST, port, socket: { data() {} } }).stop(true);
       return true;
     } catch {
-      // In use, or not allowed: the next one then.
+      // In use, or not allowed: try the next.
       return false;
     }
   };
@@ -122,7 +122,7 @@ function nextSteps(dir: string): string {
   return ["", "Next:", ...steps.map(([command = "", what]) => `  ${command.padEnd(width)}  # ${what}`)].join("\n");
 }
 
-/** What starts this very program. */
+/** The command that starts this program. */
 function ownCommand(): string {
   return selfCommand([]).map(quoteForShell).join(" ");
 }

@@ -54,11 +54,11 @@ function checkName(name: string): void {
 
 function whyNot(name: string): string | null {
   if (!/^[a-z][a-z0-9_-]*$/i.test(name) || name.length > MAX_NAME_LENGTH)
-    return `letters, digits, - and _ make a name, a letter first, ${MAX_NAME_LENGTH} at most`;
+    return `a name starts with a letter and has only letters, digits, - and _, ${MAX_NAME_LENGTH} at most`;
   const folded = name.toLowerCase();
   if (RESERVED_NAMES.includes(folded)) return "a folder of that name holds no modules";
   if (METHODS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, and what begins so is HTTP`;
-  if (COMMANDS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, which is a built-in command's`;
+  if (COMMANDS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, which is a built-in command`;
   return null;
 }
 

@@ -14,12 +14,12 @@ import type { Flags } from "./flags";
 const LOOK_MS = 2000;
 
 export const PID_FILE_ARGS = {
-  "pid-file": { type: "string", alias: "P", valueHint: "file", description: "Of the server that was started with this pid file" },
+  "pid-file": { type: "string", alias: "P", valueHint: "file", description: "The pid file of the server: as in hrmr start -P FILE" },
 } as const satisfies Flags;
 
 /**
- * The process id in a pid file whose server runs: it holds a lock on the file, so that an id which went to another program since then is
- * never taken for it.
+ * Reads the process id from the pid file of a running server. The server holds a lock on the file: without the lock, the id may belong
+ * to another program by now.
  *
  * @throws UserError NO_SERVER
  */
@@ -42,7 +42,7 @@ function whyNot(path: string): string {
   }
 }
 
-/** @returns the control socket of that process, if it answers as that process; null: it was not found (it needs /proc, and the right to look) */
+/** @returns the control socket that answers with this process id; null: not found. Needs /proc, and the right to read it there */
 export async function findControlOf(pid: number): Promise<string | null> {
   for (const stateDir of stateDirsOf(pid)) {
     const path = controlPath(stateDir);
@@ -67,7 +67,7 @@ function linkOf(path: string): string {
   try {
     return readlinkSync(path);
   } catch {
-    // It was closed meanwhile.
+    // The descriptor was closed meanwhile.
     return "";
   }
 }

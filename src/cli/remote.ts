@@ -21,7 +21,7 @@ export const REMOTE_ARGS = {
     valueHint: "file",
     description: "For --server: trust certificates of this authority (PEM), or this certificate itself",
   },
-  "client-cert": { type: "string", valueHint: "file", description: "For --server: the certificate to show (PEM), where it wants one" },
+  "client-cert": { type: "string", valueHint: "file", description: "For --server: the client certificate (PEM), if one is asked for" },
   "client-key": { type: "string", valueHint: "file", description: "For --server: the private key of --client-cert (PEM)" },
 } as const satisfies Flags;
 

@@ -49,7 +49,7 @@ export function readAuthorities(file: string): string {
 }
 
 /** @throws UserError TLS_FILE */
-export function readTlsFile(file: string, hint = "Check the path, and who may read it."): string {
+export function readTlsFile(file: string, hint = "Check the path and the file's permissions."): string {
   try {
     return readFileSync(file, "latin1");
   } catch (cause) {

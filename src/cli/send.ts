@@ -20,7 +20,7 @@ const DEFAULT_WAIT_MS = 2000;
 const MAX_WAIT_MS = 2_147_483_647;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Which server is that of this folder. */
+/** Flags that tell which server belongs to this folder. */
 const { control, config, modules, state } = CONTROL_ARGS;
 const PROJECT_ARGS = { control, config, modules, state };
 
@@ -30,7 +30,7 @@ const args = {
     required: false,
     description: "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
   },
-  text: { type: "positional", required: false, isNeeded: true, description: "What to send, as it is; - sends what comes on stdin" },
+  text: { type: "positional", required: false, isNeeded: true, description: "The text to send, unchanged; - sends stdin" },
   wait: {
     type: "string",
     valueHint: "ms",
@@ -82,7 +82,7 @@ function isElsewhere(target: ListenAddress): boolean {
   return target.transport !== "unix" && target.host !== "localhost" && !isLoopback(target.host);
 }
 
-/** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone: it was hardly meant to be sent */
+/** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone: it is no text to send */
 function readWords([first = "", second]: readonly string[]): { address: string | null; text: string } {
   if (second !== undefined) return { address: first, text: second };
   if (parseHostPort(first) === null && !/^(?:tcp|tls|udp|unix):./.test(first)) return { address: null, text: first };
@@ -95,10 +95,10 @@ function peerAt(address: string, flags: TlsFlags): Peer {
 }
 
 /**
- * The server of this folder: its first listener that takes what the flags ask for, TCP before a unix socket, plain text before TLS. Over TLS its own
- * certificate is trusted, since its control socket told which one it has.
+ * The server of this folder: its first listener that fits the flags, TCP before a unix socket, plain text before TLS. Over TLS the
+ * server's own certificate is trusted: its control socket names the file.
  *
- * @throws UserError NO_SERVER and its like, as `findServer`; NO_LISTENER if it has none for this
+ * @throws UserError NO_SERVER and the other codes of `findServer`; NO_LISTENER if no listener fits
  */
 async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
   const control = await findServer({ control: flags.control, config: flags.config, modules: flags.modules, state: flags.state });
@@ -115,7 +115,7 @@ async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
   return { target: nearAddress(target), tls: isOwnTrusted ? { ...tls, ca: await ownCertificate(control) } : tls };
 }
 
-/** Where all addresses of a machine are listened on, this machine is reached by loopback. */
+/** A listener on all addresses is reached by loopback. */
 function nearAddress(address: ListenAddress): ListenAddress {
   if (address.transport === "unix") return address;
   const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[address.host] ?? address.host;

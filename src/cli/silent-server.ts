@@ -1,5 +1,5 @@
 /**
- * A server that does not answer, since its event loop is blocked: what its watchdog knows, and its end.
+ * A server that does not answer because its event loop is blocked: reads its watchdog's note, and ends the process.
  */
 import { UserError } from "../config/user-error";
 import { type ControlTarget, controlRequest } from "../control/client";
@@ -8,12 +8,12 @@ import type { ServerStatus } from "../observe/snapshot";
 import { type ControlFlags, findHolder } from "./control-target";
 import { cleanText } from "./terminal";
 
-/** From then on the watchdog's note is looked for. In milliseconds. */
+/** After this time without an answer, the watchdog's note is read. In milliseconds. */
 const PATIENCE_MS = 1000;
 const POLL_MS = 200;
 
 /**
- * The server's status; while it does not answer, its watchdog's note is looked for.
+ * Asks for the server's status. Reads its watchdog's note while no answer comes.
  *
  * @throws UserError SERVER_BLOCKED; and as `controlRequest`
  */
@@ -29,7 +29,7 @@ export async function askStatus(target: ControlTarget, flags: ControlFlags): Pro
   }
 }
 
-/** Rejects with SERVER_BLOCKED once the watchdog has noted it; never resolves. */
+/** Rejects with SERVER_BLOCKED once the watchdog has noted a block. Never resolves. */
 async function whenBlocked(flags: ControlFlags, signal: AbortSignal): Promise<never> {
   for (let waitMs = PATIENCE_MS; !signal.aborted; waitMs = POLL_MS) {
     await Bun.sleep(waitMs);
@@ -56,9 +56,9 @@ async function blockedError(flags: ControlFlags): Promise<UserError | null> {
 }
 
 /**
- * For `hrmr stop --force`: ends the process that holds the state folder's lock, and does not answer.
+ * For `hrmr stop --force`: kills the process that holds the state folder's lock but does not answer.
  *
- * @returns its id; null: the lock names nobody
+ * @returns its process id; null: no process holds the lock
  */
 export async function killHolder(flags: ControlFlags): Promise<number | null> {
   const holder = await findHolder(flags);
@@ -66,15 +66,15 @@ export async function killHolder(flags: ControlFlags): Promise<number | null> {
   try {
     process.kill(holder.pid, "SIGKILL");
   } catch (error) {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw cannotKill(holder.pid, error);
   }
   return holder.pid;
 }
 
-/** Another user's. */
+/** The error for a process of another user. */
 export function cannotKill(pid: number, cause: unknown): UserError {
-  return new UserError(`This user may not end the server, pid ${pid}.`, {
+  return new UserError(`The server, pid ${pid}, was not stopped: it belongs to another user.`, {
     code: "CANNOT_STOP",
     hint: "Run it as the server's user, or with sudo.",
     cause,

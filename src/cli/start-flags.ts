@@ -36,7 +36,11 @@ export const START_ARGS = {
   },
   modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default modules" },
   static: { type: "string", valueHint: "dir", description: "Folder served over HTTP. Default static_html beside the modules folder" },
-  state: { type: "string", valueHint: "dir", description: "Folder for what hrmr can make anew. Default .hrmr beside the modules folder" },
+  state: {
+    type: "string",
+    valueHint: "dir",
+    description: "Folder for files that hrmr can rebuild. Default .hrmr beside the modules folder",
+  },
   data: { type: "string", valueHint: "dir", description: "Folder for modules' data. Default data beside the modules folder" },
   config: {
     type: "string",

@@ -69,7 +69,7 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
   const end = args.indexOf("--");
   const { pid, summary, failures } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), { logFile, env: process.env });
-  // What was only to be told once, and is in order by the time the server looks.
+  // Notes about this call alone: the server started later and does not see them.
   for (const note of notes.filter((each) => !summary.includes(each))) console.log(note);
   for (const failure of failures) console.error(cleanText(failure));
   console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
@@ -87,7 +87,7 @@ function failureOf(thrown: unknown): { message: string; hint: string; code: stri
   };
 }
 
-/** `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: a line a listener, the rest on the last, then notes. */
+/** `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: one line for each listener, then notes. */
 function summarize({ listening, modules, routes, notes }: StartSummary, readyMs: number): string {
   const name = `hrmr ${VERSION}`;
   const lines = listening.map((url, at) => `${at === 0 ? name : " ".repeat(name.length)}  ${webUrl(url)}`);

@@ -21,8 +21,8 @@ export const statusCommand = defineCommand({
   },
 });
 
-/** All that a pid file tells by itself. */
+/** Prints the process id alone: the control socket was not found. */
 function tellPid(pid: number, isJson: boolean): void {
   if (isJson) printJson({ pid });
-  else console.log(`hrmr runs: pid ${pid}. It did not tell more by its control socket; name that with --control PATH.`);
+  else console.log(`hrmr runs: pid ${pid}. Its control socket was not found. For more, name it: --control PATH.`);
 }

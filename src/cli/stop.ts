@@ -14,10 +14,10 @@ import { cannotKill, killHolder } from "./silent-server";
 import { printJson } from "./terminal";
 
 const POLL_MS = 25;
-/** How long the server may take to hear of it. In milliseconds. */
+/** How long the server may take to answer the request to stop. In milliseconds. */
 const STOP_TIMEOUT_MS = 15_000;
 const FORCE_TIMEOUT_MS = 2000;
-/** Between two signals, which the kernel would make one of. */
+/** Pause between two signals: without it the kernel may merge them. In milliseconds. */
 const PAUSE_MS = 200;
 /** After that a person is told what is waited for. */
 const PATIENCE_MS = 1000;
@@ -58,7 +58,7 @@ async function stopFound(flags: StopFlags, timeoutMs: number): Promise<number | 
   return pid;
 }
 
-/** By signals alone: they need nothing but the process id. */
+/** Stops the server by signals alone: the process id is enough. */
 async function stopNamed(file: string, { force }: StopFlags, timeoutMs: number): Promise<number> {
   const pid = readPidFile(file);
   end(pid, "SIGTERM");
@@ -67,7 +67,7 @@ async function stopNamed(file: string, { force }: StopFlags, timeoutMs: number):
       for (const until = performance.now() + ms; performance.now() < until; await Bun.sleep(POLL_MS)) if (!isRunning(pid)) return true;
       return false;
     };
-    // The second one ends it at once; for one that not even the kernel's answer to it ends, there is SIGKILL.
+    // The second SIGTERM ends the server at once. If its event loop is blocked, only SIGKILL helps.
     if (!(await isGone(PAUSE_MS))) end(pid, "SIGTERM");
     if (!(await isGone(FORCE_TIMEOUT_MS))) end(pid, "SIGKILL");
   }
@@ -79,7 +79,7 @@ function end(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw cannotKill(pid, error);
   }
 }
@@ -104,7 +104,7 @@ async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolea
 async function waitUntilGone(path: ControlTarget | null, pid: number | null, timeoutMs: number): Promise<void> {
   const startedAt = performance.now();
   let isPatient = process.stderr.isTTY === true;
-  // Of a server elsewhere the number means nothing here.
+  // The process id of a remote server means nothing on this machine.
   const isHere = typeof path !== "object" || path === null;
   while ((isHere && pid !== null && isRunning(pid)) || (path !== null && (await isServing(path, pid)))) {
     const waitedMs = performance.now() - startedAt;

@@ -11,7 +11,7 @@ import type { TestServer, TestServerOptions } from "./test-contract";
 /** How the program is started, as JSON. Tells too that this file is meant to be a preload, and no import of another's. */
 export const SELF_VARIABLE = "HRMR_INTERNAL_SELF";
 
-/** Has a module that fails end the start; src/server knows it by the same name. */
+/** If set, a module that fails ends the start. src/server uses the same name. */
 const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
 
 /** How long a server may take to serve, and to answer `send`. In milliseconds. */
@@ -143,7 +143,7 @@ if (process.env[SELF_VARIABLE] !== undefined) {
     },
   });
   const { afterAll, setDefaultTimeout } = await import("bun:test");
-  // Bun's 5 s may be over before a server has started on a busy machine, and what it would say is lost then. A test's own counts.
+  // A busy machine may need more than Bun's 5 s to start a server, and the server's own error would be lost. A test may set its own limit.
   setDefaultTimeout(2 * DEADLINE_MS);
   afterAll(async () => {
     await Promise.all([...running].map((server) => server.stop()));

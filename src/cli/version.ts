@@ -9,11 +9,11 @@ import type { Flags } from "./flags";
 /** The program's version, from package.json; the build embeds it. */
 export const VERSION: string = version;
 
-/** The commit that the binary was built from, as `git describe` names it. build.ts puts it in; from source there is none. */
+/** The commit that the binary was built from, as `git describe` names it. build.ts defines it. Not defined when running from source. */
 declare const BUILD_COMMIT: string | undefined;
 
 const args = {
-  verbose: { type: "boolean", description: "Also the commit, the Bun in it and the machine that it is for. -V is the same" },
+  verbose: { type: "boolean", description: "Also print the commit, Bun's version and the target platform. -V is the same" },
   json: { type: "boolean", description: "Print all of it as JSON" },
 } as const satisfies Flags;
 
@@ -22,12 +22,12 @@ export interface BuildDetails {
   readonly version: string;
   /** `1a2b3c4d5e6f`, with `-dirty` behind it if files had changed; null: not known. */
   readonly commit: string | null;
-  /** Of Bun: `1.4.4`, and its commit. */
+  /** Bun's version, such as `1.4.4`. */
   readonly bun: string;
   readonly bunCommit: string;
   /** `linux-x64` */
   readonly target: string;
-  /** Whether this is the one binary, or runs from source. */
+  /** true: the standalone binary. false: runs from source. */
   readonly binary: boolean;
   /** The file that runs. */
   readonly path: string;
@@ -35,7 +35,7 @@ export interface BuildDetails {
 
 /** `hrmr version`, `hrmr -v`, `hrmr --version`; with --verbose also `hrmr -V`. */
 export const versionCommand = defineCommand({
-  meta: { name: "version", description: "Print the version; --verbose with the build" },
+  meta: { name: "version", description: "Print the version; with --verbose, the build too" },
   args,
   run({ args: { verbose, json } }) {
     const name = `hrmr ${VERSION}`;
@@ -66,7 +66,7 @@ function buildDetails(): BuildDetails {
 export function commitOf(folder: string): string | null {
   const git = Bun.which("git");
   if (git === null) return null;
-  // Another repository may lie around an installed package.
+  // An installed package may lie inside another repository: its commit says nothing about hrmr.
   const run = (...words: string[]) => Bun.spawnSync([git, "-C", folder, ...words], { stdin: "ignore", stderr: "ignore" });
   const top = run("rev-parse", "--show-prefix");
   if (top.exitCode !== 0 || top.stdout.toString().trim() !== "") return null;

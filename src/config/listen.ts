@@ -4,7 +4,7 @@ export type ListenAddress =
   | {
       readonly transport: "unix";
       readonly path: string;
-      /** Who may connect: the rights of the socket's file, as `?mode=0660` says. Default 0600. */
+      /** The permissions of the socket's file, as in `?mode=0660`: they decide who may connect. Default 0600. */
       readonly mode?: number;
     };
 

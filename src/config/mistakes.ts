@@ -68,7 +68,7 @@ function sameNameElsewhere(name: string): string | null {
   return found[0]?.name ?? null;
 }
 
-/** A text in place of a whole group of keys may be anything, such as the only secret of a module. */
+/** A text in place of a group of keys is not quoted: it may be a secret. */
 function shown(schema: Schema | null, value: unknown): string {
   const isGroupWanted = schema === null || ["object", "record"].includes(bareSchema(schema).type);
   return isGroupWanted && typeof value === "string" ? "a text" : quoted(value);

@@ -6,9 +6,12 @@
 export interface Limits {
   /** Open connections in all. Default 10000, lowered to what the descriptor limit allows. */
   maxConnections: number;
-  /** Open connections of one remote address, of IPv6 one /64. Default 1000. Loopback and unix clients are not counted, unless a number was configured. 0: no limit. */
+  /**
+   * Open connections of one remote address; for IPv6, of one /64. Default 1000. 0: no limit. Unix clients are not counted. Loopback clients
+   * are counted only if another number than the default is set.
+   */
   maxConnectionsPerAddress: number;
-  /** New connections of one remote address, of IPv6 one /64, within a second; loopback and unix clients are not counted. Default 0: no limit. */
+  /** New connections of one remote address (of one /64 for IPv6) in a second; loopback and unix clients excepted. Default 0: no limit. */
   maxNewConnectionsPerSecond: number;
   /** Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second; above it the connection is read again in the next one. Default 0: no limit. */
   maxMessagesPerSecond: number;
@@ -30,7 +33,7 @@ export interface Limits {
   maxWriteBufferBytes: number;
   /** Calls waiting for a pool thread, above which a caller is told "busy". Default 1024. */
   maxQueued: number;
-  /** Calls for UDP datagrams under way, above which datagrams are dropped. Default 1024. */
+  /** Calls for UDP datagrams at once. Further datagrams are dropped. Default 1024. */
   maxDatagramCalls: number;
   /** Versions of one module that may be in memory at once. Default 3. */
   maxLiveGenerations: number;
@@ -38,7 +41,7 @@ export interface Limits {
 
 /** In milliseconds each. 0 waits for ever. */
 export interface Timeouts {
-  /** A connection between messages; line ends alone are none. Default 300000. */
+  /** How long a connection may be idle between messages. A line end alone is no message. Default 300000. */
   idleMs: number;
   /** A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing. Default 100. */
   prefixWaitMs: number;
@@ -46,7 +49,7 @@ export interface Timeouts {
   requestMs: number;
   /** From an HTTP request's first byte to the end of its header. Default 30000. */
   headMs: number;
-  /** For each KB of an HTTP request's body, or what is left of it, while the handler wants it; also of a WebSocket message that has begun. Default 30000. */
+  /** Limit for each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message. Default 30000. */
   bodyMs: number;
   /** A handler's call. Default 30000. */
   handlerMs: number;
@@ -85,7 +88,7 @@ export interface TlsOptions {
   keyFile: string | null;
   /** The oldest version that is spoken. Default "1.2". */
   minVersion: TlsVersion;
-  /** Those of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the engine's. */
+  /** Ciphers of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the engine's choice. */
   ciphers: string | null;
   sni: SniOptions[];
   /** PEM: the authorities that clients' certificates must come from. */
@@ -100,7 +103,7 @@ export interface TlsOptions {
 export const COMMAND_POLICIES = ["anyone", "loopback", "token", "off"] as const;
 export type CommandPolicy = (typeof COMMAND_POLICIES)[number];
 
-/** Who may see an endpoint: "local" is this machine, by loopback or a unix socket; /stats and /metrics then want a local Host too. */
+/** Which clients may see an endpoint. "local": loopback and unix clients; /stats and /metrics then need a local Host, too. */
 export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
 export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
@@ -114,8 +117,8 @@ export interface HttpOptions {
   /** GET /metrics: figures for Prometheus. Default "local". */
   metrics: EndpointPolicy;
   /**
-   * Names of this machine, without a port, by which /stats and /metrics may be asked for beside localhost, *.localhost, 127.0.0.0/8 and
-   * [::1], while they are "local". Default: none.
+   * More host names, without a port, that /stats and /metrics accept while they are "local". Always accepted: localhost, *.localhost,
+   * 127.0.0.0/8 and [::1]. Default: none.
    */
   localNames: string[];
   /** Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there. Default: none. */
@@ -227,9 +230,9 @@ export interface Options {
   modulesDir: string | null;
   /** What the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
   staticDir: string | null;
-  /** What hrmr can make anew: bundles, versions, the lock, the control socket. null: `.hrmr` beside the modules folder. */
+  /** Folder for files that hrmr can rebuild: bundles, versions, the lock, the control socket. null: `.hrmr` beside the modules folder. */
   stateDir: string | null;
-  /** What must be kept: a folder for each module's data. null: $STATE_DIRECTORY/data in a systemd unit, else `data` beside the modules folder. */
+  /** Folder for the modules' data. Keep it. null: $STATE_DIRECTORY/data in a systemd unit, else `data` beside the modules folder. */
   dataDir: string | null;
   /** Threads of the pool. Default 4. They start when the first module needs them. */
   threads: number;

@@ -2,7 +2,7 @@
  * Values in messages: quoted, cut, and without the secrets that a URL may hold.
  */
 
-/** Stands in place of what is not shown. */
+/** Printed in place of a secret. */
 export const MASK = "***";
 
 /** Parameters of a URL that are hrmr's own: the mode of `unix:///run/x.sock?mode=0660`. */
@@ -12,7 +12,7 @@ const USER_INFO = /(?<=\b[a-z][a-z0-9+.-]*:\/\/)[^\s"']+(?=@)/gi;
 /** `?api_key=x`, `&sig=x`, `#access_token=x`. */
 const PARAMETER = /([?&#;])([\w.~%[\]-]+)=([^\s&#;"']+)/g;
 
-/** Characters of a quoted value. */
+/** A quoted value is cut at this many characters. */
 const MAX_QUOTED = 60;
 
 /** @returns a copy of `value` without user info and parameters in the URLs of its texts */
@@ -24,8 +24,8 @@ export function maskUrls(value: unknown): unknown {
 }
 
 /**
- * A value as a message quotes it: JSON, cut so that the message stays one line, without secrets of URLs. An object is named only: a message is about one
- * that is in the wrong place, and it may hold anything.
+ * A value as a message quotes it: JSON, cut so that the message stays one line, without secrets of URLs. An object in the wrong place may
+ * hold a secret, so its content is not shown.
  */
 export function quoted(value: unknown): string {
   if (isGroup(value)) return "an object";
@@ -40,7 +40,7 @@ function maskUrl(text: string): string {
     .replaceAll(PARAMETER, (all, mark: string, name: string) => (HARMLESS_PARAMETERS.has(name) ? all : `${mark}${name}=${MASK}`));
 }
 
-/** As `isGroup` of the key list, which a command without a configuration need not load. */
+/** A copy of `isGroup` in the key list: commands without a configuration need not load that file. */
 function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -19,14 +19,14 @@ export interface ResolvedConfig {
 /** What `hrmr config --origins --json` prints. */
 export interface EffectiveConfig {
   file: string | null;
-  /** By key, in the order of the schema, modules last. What may be a secret is "***". */
+  /** By key, in the order of the schema, modules last. A value that may be a secret is "***". */
   values: Record<string, { value: unknown; origin: string }>;
 }
 
 /**
  * All values with their origins.
  *
- * @param withSecrets  false: of modules' settings only those are shown that are known to be harmless
+ * @param withSecrets  false: shows only those module settings that are known to be harmless
  */
 export function effectiveConfig({ options, file, origins }: ResolvedConfig, withSecrets = false): EffectiveConfig {
   const shown = (path: readonly string[], value: unknown): unknown => {
@@ -44,7 +44,7 @@ export function effectiveConfig({ options, file, origins }: ResolvedConfig, with
 /**
  * The configuration in the form of a config file: what `hrmr config --json` prints. `hrmr start --config` of it gives the same configuration.
  *
- * @param withSecrets  false: settings of modules that may be a secret are left out. Masked ones would be taken for values by whoever reads the file.
+ * @param withSecrets  false: leaves out module settings that may be secret. A reader of the file would take a mask for a value.
  * @returns the file, and the names of the settings that are left out: `modules.mail.password`
  */
 export function configFileOf({ options }: ResolvedConfig, withSecrets: boolean): { config: Options; leftOut: string[] } {

@@ -1,10 +1,10 @@
 /**
- * What must not be shown of a configuration: in `hrmr config`, in GET /v1/config, and in messages that quote a value.
+ * Hides secrets of the configuration: in `hrmr config`, in GET /v1/config, and in messages that quote a value.
  */
 import { CONFIG_KEYS, MODULE_KEYS } from "./key-list";
 import { MASK, maskUrls } from "./quoted";
 
-/** Settings of the modules that ship with hrmr. Those that hold a secret, such as `access.tokens`, are not here. */
+/** Settings of the shipped modules that may be shown. Secret ones, such as `access.tokens`, are not in the list. */
 export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
   http: [
     "root",
@@ -23,12 +23,12 @@ export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * What is shown of a module's setting. Nobody but the module's author knows which of its own settings are secret, and names such as `auth` or `dsn` do not
- * tell. So only those that are known to be harmless are shown: the server's own (`run`, `timeouts`), those of the modules that ship with hrmr, and a value
- * that is true, false, null or empty.
+ * Masks a module's setting unless it is known to be harmless. Only the author knows which settings are secret, and names such as `auth`
+ * or `dsn` do not tell. Harmless are the server's own settings (`run`, `timeouts`), HARMLESS_SETTINGS, and values that are true, false,
+ * null or empty.
  *
  * @param path  `["modules", NAME, KEY]`, or deeper
- * @returns `value`, or *** in place of all of it
+ * @returns `value` without secrets of URLs, or ***
  */
 export function maskSetting(path: readonly string[], value: unknown): unknown {
   const [, module = "", ...rest] = path;
@@ -45,14 +45,14 @@ function isBlank(value: unknown): boolean {
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 
-/** Their values may be seen in a line of the config file. */
+/** Keys whose values may be shown in a line of the config file. */
 const KNOWN_NAMES = new Set([...CONFIG_KEYS.values(), ...MODULE_KEYS.values()].map(({ path }) => path.at(-1)));
 /** A quoted text, which may lack its end; a mark; a word. */
 const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{}[\],:=]|[^\s"'{}[\],:=]+/g;
 
 /**
- * A line of a config file that could not be read, as its message shows it: keys, marks, and the values of keys that are the server's own. The file was not
- * understood, so nobody knows which group a line belongs to.
+ * A line of a broken config file, as its message shows it: keys, marks, and the values of the server's own keys. The file could not be
+ * parsed, so the group of the line is not known.
  *
  * @returns "" if nothing of it can be shown
  */
@@ -72,7 +72,7 @@ export function maskLine(line: string): string {
     }
     const mayBeKey = last === "" || last === "-" || last === "{" || (last === "," && isInObject);
     const name = token.replaceAll(/["']/g, "");
-    // The = that ends base64 makes no key of it.
+    // An = at the end of base64 does not make a key of it.
     const isKey = KNOWN_NAMES.has(name) || (/^[\w.$@-]+$/.test(name) && /^\s*(?::|=\s*[^\s=])/.test(text.slice(at + token.length)));
     if (mayBeKey && isKey) {
       key = name;
@@ -83,7 +83,7 @@ export function maskLine(line: string): string {
   return /[\w{}[\]]/.test(shown) ? maskUrls(shown) : "";
 }
 
-/** What a parser says, without the words of the file that it quotes. */
+/** A parser's message without the words that it quotes from the file. */
 export function maskParserMessage(message: string): string {
   return message
     .replaceAll(/"+[^"]*"+/g, (quotedText) => (/\w/.test(quotedText) ? MASK : quotedText))

@@ -1,19 +1,19 @@
-/** What the system refuses, wherever it was asked: a user can mend it, and it is no bug of hrmr's. */
+/** Errors of the system that a user can mend. They are no bugs of hrmr. */
 import { UserError } from "./user-error";
 
-/** By code: what is wrong, and what to do. */
+/** By code: the cause, and what to do. */
 const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   ENOSPC: ["the disk is full", "Make room on it, or name folders on another disk: --state DIR, --data DIR."],
   EDQUOT: ["this user's share of the disk is used up", "Make room on it, or name folders on another disk: --state DIR, --data DIR."],
-  ENAMETOOLONG: ["a path is too long", "Move the project to a shorter path, or name shorter ones."],
+  ENAMETOOLONG: ["a path is too long", "Move the project to a folder with a shorter path, or shorten names."],
   EROFS: ["the file system is read-only", "Name folders that can be written: --state DIR, --data DIR."],
-  EIO: ["the disk has failed", "Look into the system's log (`dmesg`)."],
+  EIO: ["the disk has failed", "Read the system's log: `dmesg`."],
   EMFILE: ["too many files are open in this process", "Raise the limit: `ulimit -n 65536`."],
   ENFILE: ["too many files are open on this machine", "Raise the limit: `sysctl fs.file-max`."],
-  ENOMEM: ["the memory is used up", "Make room, or allow the process more."],
+  ENOMEM: ["the memory is used up", "Stop other programs, or raise the process's memory limit."],
 };
 
-/** @returns null: `error` is nothing of the kind, and may be a bug */
+/** @returns null: `error` is none of these, and may be a bug */
 export function systemError(error: unknown): UserError | null {
   if (!(error instanceof Error) || error instanceof UserError || !("code" in error)) return null;
   const { code, syscall, path } = error as NodeJS.ErrnoException;

@@ -2,16 +2,16 @@
 import { realpathSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 
-/** For a process that takes over: the name that its predecessor goes by. */
+/** Passes the folder's name to a process that takes over. */
 export const FOLDER_VARIABLE = "HRMR_INTERNAL_FOLDER";
 
 let folder: string | null = null;
 
 /**
- * The working directory as the shell names it ($PWD), links included: `cd /srv/current && hrmr` goes by /srv/current, also when that link
- * has been switched to another release. `process.cwd()` names the release. The answer is the same for the life of the process.
+ * The working directory as the shell names it ($PWD), links included: after `cd /srv/current && hrmr` it is /srv/current, also when that
+ * link is switched to another release. `process.cwd()` names the release. The answer is the same for the life of the process.
  *
- * @returns an absolute path; `process.cwd()` where $PWD is missing, or names another folder
+ * @returns an absolute path; `process.cwd()` if $PWD is missing or names another folder
  */
 export function workingFolder(env: Record<string, string | undefined> = process.env): string {
   folder ??= env[FOLDER_VARIABLE] ?? namedFolder(env["PWD"]);
@@ -25,7 +25,7 @@ function namedFolder(named: string | undefined): string {
   try {
     return realpathSync(named) === realpathSync(real) ? named : real;
   } catch {
-    // It names what is not there.
+    // The named folder does not exist.
     return real;
   }
 }

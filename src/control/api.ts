@@ -123,7 +123,7 @@ export interface Answered {
   readonly sha256?: string | null;
 }
 
-/** Whether a reload failed, or made anything different. */
+/** Whether a reload failed or changed anything. */
 export function isWorthNoting({ ok, modules = [], hasChanged = modules.length > 0 }: Answered): boolean {
   return !ok || hasChanged;
 }

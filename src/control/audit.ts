@@ -1,5 +1,5 @@
 /**
- * The audit log: who had the server do what, and what came of it. One JSON object a line.
+ * The audit log: each order to the server, with its sender and its result. One JSON object a line.
  */
 import { closeSync, constants, existsSync, fstatSync, openSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -11,14 +11,14 @@ export interface AuditEntry {
   readonly by: string;
   /** push, remove, rollback, reload, stop, restart, upgrade. */
   readonly action: string;
-  /** null: it was about all of them, or about none. */
+  /** null: all modules, or none. */
   readonly modules: readonly string[] | null;
   readonly ok: boolean;
-  /** The verdict's first line, or why it was refused. */
+  /** The verdict's first line, or the reason of the refusal. */
   readonly verdict: string;
-  /** Of the version that serves since; null: none, or it is not about one. */
+  /** The hash of the version that serves now; null: none serves, or the order was not about one module. */
   readonly hash: string | null;
-  /** SHA-256 of the files that were sent; null: none were. */
+  /** SHA-256 of the uploaded files; null: no upload. */
   readonly upload: string | null;
 }
 
@@ -28,19 +28,19 @@ export interface Audit {
 }
 
 const OWNER_ONLY = 0o600;
-/** Whatever a module's error holds: a line stays readable. In characters. */
+/** A longer verdict is cut, so that the line stays readable. In characters. */
 const MAX_VERDICT_CHARS = 500;
-/** Of a name that a client made up, and of how many of them. */
+/** Clients choose the names in a request: longer ones are cut, and more are left out. */
 const MAX_NAME_CHARS = 100;
 const MAX_NAMES = 100;
 /** A file of this size is put aside as audit.log.1, and older ones as .2 and so on. */
 const MAX_FILE_BYTES = 10_485_760;
 const MAX_FILES = 5;
-/** What failed, within `WINDOW_MS`, that is told one by one: whoever may ask must not have the rest pushed out of the files. */
+/** Failures within `WINDOW_MS` that get a line each; more are counted. Else one client could push all other lines out of the files. */
 const MAX_FAILURES = 20;
 const WINDOW_MS = 60_000;
 
-/** Opened for each entry: it may be moved away at any time, and a new one begins. */
+/** Opens the file for each entry. So the file may be moved away at any time, and a new one begins. */
 export class AuditLog implements Audit {
   readonly #path: string;
   readonly #onError: (error: Error) => void;
@@ -50,7 +50,7 @@ export class AuditLog implements Audit {
   #timer: Timer | null = null;
 
   /**
-   * @param onError  told what keeps an entry from being written; what it is about goes on
+   * @param onError  gets the error if an entry cannot be written. The order itself goes on.
    * @param maxFileBytes  a file of this size is put aside. Default 10485760
    */
   constructor(stateDir: string, onError: (error: Error) => void, maxFileBytes = MAX_FILE_BYTES) {
@@ -63,7 +63,7 @@ export class AuditLog implements Audit {
     if (entry.ok || this.#mayTellFailure(performance.now())) this.#write(entry);
   }
 
-  /** Tells of what failed and is not told yet. */
+  /** Writes the number of failures that got no line yet. */
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#endWindow();
@@ -85,7 +85,7 @@ export class AuditLog implements Audit {
     this.#failures = 0;
     this.#timer = null;
     if (untold <= 0) return;
-    const verdict = `${untold} more that failed since the last line; the server's log has them`;
+    const verdict = `${untold} more failures since the last line; the server's log has them`;
     this.#write({ by: "all", action: "any", modules: null, ok: false, verdict, hash: null, upload: null });
   }
 
@@ -102,7 +102,7 @@ export class AuditLog implements Audit {
   }
 }
 
-/** @returns the verdict of a report, in a line: of what failed, the first reason */
+/** @returns the verdict of a report in one line: the first reason of a failure, if there is one */
 export function verdictLine({
   text,
   modules,
@@ -113,7 +113,7 @@ export function verdictLine({
   return modules.map(({ error }) => error).find((error) => error !== null) ?? text;
 }
 
-/** @returns the size of the file with it */
+/** @returns the new size of the file. In bytes. */
 function append(path: string, line: string): number {
   const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, OWNER_ONLY);

@@ -27,13 +27,13 @@ export class Bearer {
 
   /**
    * @param address  of the client
-   * @throws Refused 401 for a token that is missing or wrong, 429 when many from there were wrong
+   * @throws Refused 401 for a missing or wrong token, 429 after many wrong tokens from the same address
    */
   async check(request: Request, address: string): Promise<void> {
     const given = /^Bearer +(\S+)$/i.exec(request.headers.get("Authorization") ?? "")?.[1];
     if (given === undefined) throw unauthorized("The request has no token.");
     if (!this.#guesses.mayLook(address))
-      throw new Refused(429, "There were many wrong tokens.", "Try again in a moment.", { "Retry-After": "1" });
+      throw new Refused(429, "Too many wrong tokens came from this address.", "Try again in a second.", { "Retry-After": "1" });
     // Digests are of one length, so that the comparison takes the same time for every wrong one.
     if (timingSafeEqual(digestOf(given), this.#digest)) return;
     await this.#guesses.wrong(address);

@@ -12,7 +12,7 @@ export interface RemoteServer {
   readonly token: string;
   /** PEM: what its certificate must come from. Default: what this system trusts. */
   readonly ca?: string;
-  /** PEM: the client's certificate and its key, for a server that wants one. Default: none is shown. */
+  /** PEM: the client's certificate and its key, for a server that wants one. Default: none is sent. */
   readonly cert?: string;
   readonly key?: string;
 }

@@ -22,7 +22,7 @@ export interface ReloadReport {
   readonly elapsedMs: number;
   /** Connections cut for it. */
   readonly dropped: number;
-  /** Whether anything is different now: modules, certificates, the configuration. Default: as `modules` tells. */
+  /** Whether modules, certificates or the configuration changed. Default: whether `modules` changed. */
   readonly hasChanged?: boolean;
 }
 

@@ -32,9 +32,9 @@ export interface ControlServer {
    * server has put its own there by now. Safe to call twice.
    */
   close(): Promise<void>;
-  /** Whether its file is where clients look for it. */
+  /** Whether the socket's file is still in its place. */
   isInPlace(): boolean;
-  /** Another socket is in its place: takes no more requests, and lets those under way end. */
+  /** Called when another socket is in its place: takes no more requests, and finishes the open ones. */
   retire(): void;
 }
 

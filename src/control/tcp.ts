@@ -28,24 +28,24 @@ export interface ControlPortOptions {
   readonly log: Pick<ServerLog, "warn" | "error">;
 }
 
-/** What may be open without having shown a token. In seconds. */
+/** How long a connection may be open without a token. In seconds. */
 const IDLE_S = 10;
-/** What is under way when the port is closed. In milliseconds. */
+/** How long open requests may take when the port closes. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
-/** The same where another server has the port already, and nobody waits for this one's end. */
+/** The same when another server already has the port, so that nothing waits for this one's end. In milliseconds. */
 const HAND_ON_DEADLINE_MS = 30_000;
-/** How long a server goes on accepting when new clients are another's: for handshakes that have begun with it. */
+/** How long a server goes on accepting after another one took over: for handshakes that began here. In milliseconds. */
 const LAST_ARRIVALS_MS = 1000;
-/** Of the event loop, each of which accepts all that wait; the first may be half over. */
+/** Turns of the event loop: each accepts all waiting clients, but the first turn may be half over. */
 const ACCEPTING_TURNS = 2;
 
 interface Server {
   readonly http: Bun.Server<undefined>;
-  /** Its listening socket; null where it cannot be told. */
+  /** The descriptor of the listening socket; null: not known. */
   readonly fd: number | null;
 }
 
-/** What of `tls` holds here, as Bun.serve takes it. Certificates by name are for the ordinary listeners. */
+/** The part of `tls` that holds here, as Bun.serve takes it. Certificates by name are only for the ordinary listeners. */
 interface ServeTls {
   readonly cert: string;
   readonly key: string;
@@ -56,7 +56,7 @@ interface ServeTls {
   readonly rejectUnauthorized: boolean;
 }
 
-/** As they stand in a record (RFC 8446 section 4.2.1): Bun.serve takes no names. */
+/** Version numbers of the protocol (RFC 8446 section 4.2.1): Bun.serve takes no names. */
 const PROTOCOL_NUMBERS = { "1.2": 0x0303, "1.3": 0x0304 } as const;
 
 export class ControlPort {
@@ -98,7 +98,7 @@ export class ControlPort {
     return !this.#isTls && this.#host !== "localhost" && !isLoopback(this.#host);
   }
 
-  /** Reads the token, the certificate and what else of `tls` holds here anew. What fails is logged, and the old one stays. */
+  /** Reads the token, the certificate and the other `tls` settings again. Logs a failure and keeps the old ones. */
   refresh(): void {
     try {
       this.#bearer.refresh();
@@ -109,18 +109,18 @@ export class ControlPort {
     }
   }
 
-  /** Takes no more requests, and lets those under way end, for a second at most. */
+  /** Takes no more requests, and waits for the open ones, for a second at most. */
   async close(): Promise<void> {
     this.#bearer.close();
     await (this.#handedOn ?? end(this.#server, CLOSE_DEADLINE_MS));
   }
 
-  /** Another process listens on the port too: it gets the clients that come, and those that are here already are answered. Idempotent. */
+  /** Called when another process listens on the port too. New clients go there; clients that are here get their replies. Idempotent. */
   handOn(): Promise<void> {
     return (this.#handedOn ??= handOn(this.#server));
   }
 
-  /** Bun has no way to exchange a certificate: another server takes the port over, beside the old one for an instant. */
+  /** Bun cannot exchange a certificate. So a second server opens on the port, and the old one closes then. */
   #refreshTls(): void {
     const tls = readPolicy(this.#options.tls);
     if (Bun.deepEquals(tls, this.#tls)) return;
@@ -202,7 +202,7 @@ function readPem(file: string | null): string {
   } catch (cause) {
     throw new UserError(`The TLS file ${file} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, {
       code: "TLS_FILE",
-      hint: "Check the path in tls.certFile, tls.keyFile and tls.clientCaFile, and who may read it.",
+      hint: "Check the paths in tls.certFile, tls.keyFile and tls.clientCaFile, and the files' permissions.",
       cause,
     });
   }
@@ -213,11 +213,11 @@ async function end({ http }: Server, deadlineMs: number): Promise<void> {
   await http.stop(true);
 }
 
-/** Closing a socket cuts off whoever waits in its queue, so that nobody may wait there. */
+/** Closing a socket cuts the clients in its queue, so the queue must be empty first. */
 async function handOn(server: Server): Promise<void> {
   if (server.fd !== null) passArrivalsOn(server.fd);
   await Bun.sleep(LAST_ARRIVALS_MS);
-  // On a loop that was busy the timer may come before the clients that have waited as long.
+  // On a busy event loop the timer may fire before waiting clients are accepted.
   for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
   await end(server, HAND_ON_DEADLINE_MS);
 }

@@ -119,7 +119,7 @@ function judgeToken({ token, guesses, guessers }: Gate, given: string, client: C
   const mayLook = guesses.mayLook(client.address);
   if (mayLook && token.isRight(given)) return null;
   guessers.add(client);
-  if (!mayLook) return Promise.resolve(new LastReply("ERR there were many wrong tokens: try again in a moment\n"));
+  if (!mayLook) return Promise.resolve(new LastReply("ERR too many wrong tokens came from this address: try again in a second\n"));
   return guesses.wrong(client.address).then(() => wrong);
 }
 
