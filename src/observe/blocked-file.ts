@@ -1,6 +1,6 @@
 /**
- * What the watchdog knows of a blocked event loop, in a file: the control socket cannot tell, since it is served by that loop. For
- * `hrmr status`.
+ * The watchdog's note about a blocked event loop, in a file for `hrmr status`. The control socket cannot tell, since the blocked loop
+ * serves it.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,20 +10,20 @@ export interface BlockedNote {
   readonly pid: number;
   /** Milliseconds since 1970. */
   readonly sinceMs: number;
-  /** null: it is not known whose code it is. */
+  /** null: not known. */
   readonly module: string | null;
   /** 0 without a module. */
   readonly generation: number;
-  /** As the log has it, without how long: `"SLOW "`. */
+  /** The culprit as the log names it: `"SLOW "`. */
   readonly what: string;
 }
 
-/** @returns where a server of this state folder notes it */
+/** @returns the path of the note of this state folder's server */
 export function blockedPath(stateDir: string): string {
   return join(stateDir, "blocked.json");
 }
 
-/** Whole or not at all. Never throws: without it a blocked server is told less of. */
+/** Writes the note whole or not at all. Never throws: the note is only help for `hrmr status`. */
 export function writeBlocked(path: string, note: BlockedNote): void {
   try {
     writeFileSync(`${path}.new`, JSON.stringify(note), { mode: PRIVATE_FILE });
@@ -33,16 +33,16 @@ export function writeBlocked(path: string, note: BlockedNote): void {
   }
 }
 
-/** The event loop goes round again. Never throws. */
+/** Removes the note: the event loop runs again. Never throws. */
 export function removeBlocked(path: string): void {
   try {
     rmSync(path, { force: true });
   } catch {
-    // It names a process and a time; who reads it asks whether they fit.
+    // An old note does no harm: readers check the process in it.
   }
 }
 
-/** @returns null: that process is not blocked, as far as is known */
+/** @returns null: no note says that this process is blocked */
 export function readBlocked(stateDir: string, pid: number): BlockedNote | null {
   try {
     const note = JSON.parse(readFileSync(blockedPath(stateDir), "utf8")) as BlockedNote;

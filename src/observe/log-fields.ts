@@ -53,7 +53,7 @@ export function logWith(log: Log, fields: LogFields): Log {
   };
 }
 
-/** @returns what tells an event that a peer can cause; null if it was counted (see `ServerLog.bounded`). A log that does not count tells all */
+/** @returns a function that logs the event; null if it was only counted (see `ServerLog.bounded`). A log without counting logs all */
 export function boundedWith(
   log: Log,
   fields: LogFields,
@@ -66,7 +66,7 @@ export function boundedWith(
 }
 
 /**
- * The kind of a failure, for `ServerLog.bounded`. The stack is not looked at: at thousands a second it would cost more than what failed.
+ * The kind of a failure, for `ServerLog.bounded`. Does not read the stack: at thousands of failures a second that would be the main cost.
  * Never throws.
  */
 export function kindOfError(thrown: unknown): string {

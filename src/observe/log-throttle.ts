@@ -1,42 +1,42 @@
 /**
- * Which of many events are told: what a peer can cause must neither fill the disk, nor hide what else happens, nor push older lines out of
- * the files that are kept. Pure: the time is handed in.
+ * Decides which of many events are logged. A client must not be able to fill the disk, hide other events, or push older lines out of the
+ * log files. Pure: the caller passes the time.
  *
- * The first events of a kind are told. A kind of which more came is one number a second from then on, until a second has passed without
- * it. All kinds of a module together have a burst, which comes back slowly: whoever makes ever new kinds, at whatever pace, has no more.
+ * The first events of a kind are logged. Further ones are counted, with one line a second, until a second passes without any. All kinds
+ * of a module share one burst, which refills slowly, so that a client cannot get more lines by causing ever new kinds.
  */
 import type { LogLevel } from "../config/options";
 
-/** What makes events equal. */
+/** Events with the same fields are of one kind. */
 export interface ThrottledEvent {
   readonly level: LogLevel;
-  /** undefined: it is about none. */
+  /** undefined: the event is about no module. */
   readonly module?: string | undefined;
   readonly generation?: number | undefined;
   /** Only its first line counts. */
   readonly text: string;
 }
 
-/** Events that were not told. */
+/** Events that were counted instead of logged. */
 export interface SuppressedEvents {
   readonly count: number;
-  /** The time in which they came: a second or a little more. In milliseconds. */
+  /** The time in which they came: about a second. In milliseconds. */
   readonly overMs: number;
-  /** `text` "": they are of too many kinds to tell apart, of which `level` is the gravest. */
+  /** `text` "": too many kinds to list; `level` is the gravest of them. */
   readonly event: ThrottledEvent;
 }
 
 export interface LogThrottleLimits {
-  /** Equal events that are told before they are counted. Default 10. */
+  /** Events of a kind that are logged before counting begins. Default 10. */
   readonly perKind?: number;
-  /** Of one module: events that may be told at once, and kinds that are told apart. A peer can make many if its bytes are in the text. Default 100. */
+  /** Per module: events that may be logged at once, and kinds that are kept apart. Default 100. */
   readonly burst?: number;
-  /** How many of the burst come back each second. Default 5. */
+  /** How many events the burst regains each second. Default 5. */
   readonly perSecond?: number;
 }
 
 const WINDOW_MS = 1000;
-/** Kinds of a module that are summed up one by one at the end of a second. */
+/** Kinds of a module that get a line of their own at the end of a second. */
 const MAX_SUMS = 10;
 
 const GRAVITY: Record<LogLevel, number> = { trace: -1, debug: 0, info: 1, warn: 2, error: 3, critical: 4 };
@@ -49,16 +49,16 @@ interface Kind {
 
 export class LogThrottle {
   readonly #limits: Required<LogThrottleLimits>;
-  /** By module. Their number is not for a peer to choose. */
+  /** By module: clients cannot choose their number. */
   readonly #sources = new Map<string | undefined, Source>();
-  /** null: nothing has come since all was told. */
+  /** null: no events since the last line. */
   #startedAtMs: number | null = null;
 
   constructor({ perKind = 10, burst = 100, perSecond = 5 }: LogThrottleLimits = {}) {
     this.#limits = { perKind, burst, perSecond };
   }
 
-  /** @returns whether to tell it. Call `flush` each second while `isIdle` is false, for what is not. */
+  /** @returns true: log the event. false: it was counted. While `isIdle` is false, call `flush` each second for the counts. */
   admit(event: ThrottledEvent, nowMs: number): boolean {
     this.#startedAtMs ??= nowMs;
     let source = this.#sources.get(event.module);
@@ -66,14 +66,14 @@ export class LogThrottle {
     return source.admit(event);
   }
 
-  /** Whether there is nothing that `flush` would have to look at. */
+  /** Whether `flush` would have nothing to do. */
   get isIdle(): boolean {
     return this.#startedAtMs === null;
   }
 
   /**
-   * @param isEnd there is no next second: one that is not over counts too
-   * @returns what was left out of the second that is over, each once; nothing while it is not over
+   * @param isEnd true: the log ends, so the second counts as over
+   * @returns the counted events of the past second; empty while the second is not over
    */
   flush(nowMs: number, isEnd = false): SuppressedEvents[] {
     if (this.#startedAtMs === null) return [];
@@ -81,7 +81,7 @@ export class LogThrottle {
     if (overMs < WINDOW_MS && !isEnd) return [];
     const suppressed = [...this.#sources.values()].flatMap((source) => source.takeUntold(overMs));
     for (const [module, source] of this.#sources) if (source.isQuiet) this.#sources.delete(module);
-    // What was flooded is watched until its burst is whole again.
+    // Keep a flooded module until its burst is whole again.
     this.#startedAtMs = this.#sources.size === 0 ? null : nowMs;
     return suppressed;
   }
@@ -91,9 +91,9 @@ export class LogThrottle {
 class Source {
   readonly #limits: Required<LogThrottleLimits>;
   readonly #kinds = new Map<string, Kind>();
-  /** How many may be told. */
+  /** How many events may be logged now. */
   #room: number;
-  /** Not told, and of no kind that is kept apart. */
+  /** Counted events of kinds that are not kept apart. */
   #others = 0;
   #gravest: ThrottledEvent | null = null;
 
@@ -121,12 +121,12 @@ class Source {
     return true;
   }
 
-  /** Whether nothing of the last second has to be remembered. */
+  /** Whether the last second left nothing to remember. */
   get isQuiet(): boolean {
     return this.#kinds.size === 0 && this.#room === this.#limits.burst;
   }
 
-  /** The second is over. */
+  /** Ends the second. @returns its counted events */
   takeUntold(overMs: number): SuppressedEvents[] {
     const sums: SuppressedEvents[] = [];
     for (const [key, kind] of this.#kinds) {
@@ -135,7 +135,7 @@ class Source {
         continue;
       }
       sums.push({ count: kind.untold, overMs, event: kind.event });
-      // Its flood may go on: nothing of it is told alone until a second has passed without any.
+      // The flood may go on: log no single event of this kind until a second passes without any.
       kind.told = this.#limits.perKind;
       kind.untold = 0;
     }

@@ -24,18 +24,18 @@ export interface ServerLog extends Log {
   /** A log whose lines carry `tag` behind this one's own: what no field is made for. In JSON it is the field `tag`. */
   withTag(tag: string): ServerLog;
   /**
-   * For events that a peer can cause as often as it likes. The first of a kind are told, those that follow are counted, and the number is
-   * told once a second (see log-throttle).
+   * For events that a client can cause without end. The first of a kind are logged; further ones are counted, and their number is logged
+   * once a second (see log-throttle).
    *
-   * @param kind what makes events equal, beside the level, the module and its version; only its first line counts
-   * @returns what tells the event; null if it was counted
+   * @param kind with the level, the module and its version: events of one kind share a limit. Only its first line counts
+   * @returns a function that logs the event; null if it was counted
    */
   bounded(level: LogLevel, kind: string): ((...values: unknown[]) => void) | null;
-  /** Tells at once what was counted, and not told yet. */
+  /** Logs the numbers of counted events now. */
   flush(): void;
-  /** What ends the server, right before it does. */
+  /** For an event that is about to end the server. */
   critical(...values: unknown[]): void;
-  /** A connection's changes of state. */
+  /** For a connection's changes of state. */
   trace(...values: unknown[]): void;
   /** Whether events of this level are told: for those that cost something to put together. */
   shows(level: LogLevel): boolean;
@@ -73,9 +73,9 @@ export interface LogSetup extends Partial<LogSettings> {
   write?: (text: string) => void;
 }
 
-/** The levels in their order: consola's numbers, and one below them. */
+/** The levels in their order: consola's numbers, and -1 for `critical`. */
 const LEVELS: Record<LogLevel, number> = { critical: -1, error: 0, warn: 1, info: 3, debug: 4, trace: 5 };
-/** consola's name for a level, where it has another. */
+/** Levels that have another name in consola. */
 const NAMES = { critical: "fatal" } as const;
 
 /**
@@ -103,14 +103,14 @@ export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup =
   };
 }
 
-/** Tells what nobody caught. */
+/** Logs an error that no code caught. */
 export function tellStray(log: ServerLog, error: unknown): void {
   log.bounded("error", kindOfError(error))?.("a bug in hrmr; the server goes on. Please report it with these lines:", error);
 }
 
 type Binding = Pick<LogEvent, "fields" | "tags" | "tag">;
 
-/** A little more than a second, so that one is over. In milliseconds. */
+/** A little more than a second, so that the second is surely over. In milliseconds. */
 const FLUSH_MS = 1010;
 /** A timer that is made while a module's code is on the stack would end with that module. */
 const asHost = AsyncLocalStorage.snapshot();
@@ -176,7 +176,7 @@ class LogOutput {
     if (this.shows(level)) this.#consola[level === "critical" ? NAMES.critical : level]({ ...binding, args: [values] });
   }
 
-  /** @returns whether to tell an event of this kind */
+  /** @returns whether to log this event */
   admits(level: LogLevel, { module, generation }: LogFields, kind: string): boolean {
     if (!this.shows(level)) return false;
     const isTold = this.#throttle.admit({ level, module, generation, text: kind }, performance.now());
@@ -184,7 +184,7 @@ class LogOutput {
     return isTold;
   }
 
-  /** Tells what was counted. @param isEnd also of a second that is not over */
+  /** Logs the numbers of counted events. @param isEnd  true: also those of the current second */
   flush(isEnd: boolean): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

@@ -66,12 +66,12 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
   };
 }
 
-/** Of names that clients and authors choose: "constructor" is one of them. */
+/** Looks up a name that a client or an author chose: it may be "constructor". */
 function own<T>(record: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
   return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
-/** Modules of which nothing serves in some process, each with the first line of the reason. */
+/** Modules without a serving version in some process, each with the first line of the reason. */
 export function failingModules(processes: readonly ProcessSnapshot[]): Map<string, string> {
   const failing = mergeModules(processes).filter(({ state }) => state === "failed");
   return new Map(failing.map(({ name, error }) => [name, (error ?? "").split("\n", 1)[0] ?? ""]));

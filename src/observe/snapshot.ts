@@ -135,9 +135,9 @@ export interface ProcessSnapshot {
     readonly messages: number;
     readonly httpRequests: number;
     readonly errors: number;
-    /** Since limits.maxDatagramCalls were under way. */
+    /** Dropped because limits.maxDatagramCalls calls were running. */
     readonly datagramsDropped: number;
-    /** For they matched nothing, or held no message or more than one. */
+    /** Ignored because they matched nothing, or did not hold exactly one message. */
     readonly datagramsIgnored: number;
   };
   readonly memoryBytes: number;
@@ -171,7 +171,7 @@ export interface ServerInfo {
   readonly departed?: DepartedCounts;
   /** What is to be said of modules' versions, by module: held back, on trial. Default: nothing. */
   readonly versionNotes?: Readonly<Record<string, readonly string[]>>;
-  /** When modules that failed at the start are tried again, ISO 8601, by module. Default: none has. */
+  /** The next try of each module that failed at the start, by module. ISO 8601. Default: none. */
   readonly nextTries?: Readonly<Record<string, string>>;
   /** Versions brought back since the start. Default: none. */
   readonly rollbacks?: RollbackCounts;
@@ -256,7 +256,7 @@ export interface ModuleStatus {
   /** Of the version that serves, one for each server process. Empty: it has none. */
   readonly processes: readonly ModuleProcessSnapshot[];
   readonly quarantine: QuarantineSnapshot | null;
-  /** When a module that failed at the start is tried again: ISO 8601. Not there: it is not. */
+  /** The next try of a module that failed at the start. ISO 8601. Missing: there is none. */
   readonly nextTryAt?: string;
   /** What else is to be said of its version: it is on trial, what is on the disk is held back. Default: nothing. */
   readonly notes?: readonly string[];

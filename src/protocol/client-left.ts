@@ -4,7 +4,7 @@
 import { LightRequest } from "./http1/request";
 import { hasBeenReset } from "./http2/request";
 
-/** The client may have gone, or may wait for the reply: a half-closed connection does not tell. */
+/** A half-closed connection does not tell whether the client has gone or waits for the reply. */
 const ended = new WeakSet<object>();
 const left = new WeakSet<object>();
 
@@ -27,7 +27,7 @@ export function mayStillRead(reason: unknown): boolean {
   return typeof reason === "object" && reason !== null && ended.has(reason);
 }
 
-/** Whether the client of a request, of any version of HTTP, has left. */
+/** Whether a request's client has left, in any version of HTTP. */
 export function hasClientLeft(request: Request): boolean {
   if (!LightRequest.is(request)) return hasBeenReset(request);
   const reason = LightRequest.abortReasonOf(request);

@@ -12,7 +12,7 @@ const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
 
 /**
  * @param path as `readPath` returns it
- * @returns null where there is none. Ask `isFor` whether it is there for this request
+ * @returns null if there is no endpoint. Ask its `isFor` whether this request may see it.
  */
 export function endpointAt(wire: Wire, method: string, path: string): Endpoint | null {
   if (path.length > LONGEST || path.length < SHORTEST) return null;

@@ -1,6 +1,6 @@
 /**
- * Whether a request comes from a page of another site. A browser of this machine sends whatever a page has it send, and a page's name may
- * have been made to lead to this machine (DNS rebinding): the client's address tells nothing then, Host and Origin do.
+ * Whether a request comes from a page of another site. A page can make a browser on this machine send requests here, also under a name
+ * that leads to this machine (DNS rebinding). The client's address does not tell then; Host and Origin do.
  */
 
 /** With or without a port. Browsers write addresses in this form, and lead all names below localhost to loopback. */
@@ -25,8 +25,9 @@ function bareName(name: string): string {
 /**
  * Whether a request was made by a page of another origin (RFC 6454 section 7). "null", which sandboxed pages send, is another one.
  *
- * @param origin  the Origin field; null: there is none, as with all programs that are no browser, and with a page's own plain GET
- * @param host    the request's own host and port. Its scheme is not compared: who ends TLS in front of this server changes it. A default port is that of the page's scheme
+ * @param origin  the Origin field; null: there is none. Programs send none, and browsers none with a page's own plain GET
+ * @param host    the request's own host and port. A missing port is the default of the page's scheme. Schemes are not compared: a proxy
+ *                that ends TLS in front of this server changes the scheme
  */
 export function isForeignOrigin(origin: string | null, host: string): boolean {
   if (origin === null) return false;

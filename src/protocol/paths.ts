@@ -1,9 +1,9 @@
 /**
- * What a request gets whose path is not served as it is written, the same in all versions of HTTP.
+ * The reply to a request whose path is not in its canonical form, the same in all versions of HTTP.
  */
 import type { PathFault } from "../router/paths";
 
-/** `location`: of a 308, relative to the request; "" for a 400. */
+/** `location`: for a 308, relative to the request; "" for a 400. */
 export interface FaultReply {
   readonly status: 308 | 400;
   readonly text: string;
@@ -11,8 +11,8 @@ export interface FaultReply {
 }
 
 /**
- * GET and HEAD are led to the canonical form (RFC 9110 section 15.4.9). Other methods are refused: a client that sends them builds its
- * paths by itself, and a body need not travel twice to learn of a mistake.
+ * GET and HEAD are redirected to the canonical form (RFC 9110 section 15.4.9). Other methods are refused: their clients are programs that
+ * can correct the path, and a redirect would send the body twice.
  *
  * @param query  as it came, with its "?"; "" for none
  */

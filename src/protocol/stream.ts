@@ -35,11 +35,11 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
   #waiter: Waiter | null = null;
   #controller: AbortController | null = null;
   #isGone = false;
-  /** The waiter is told in this connection's turn that nothing more comes. */
+  /** In its turn, the waiter will learn that no more bytes come. */
   #isEndingWaiter = false;
-  /** The connection is reset in its turn. */
+  /** The connection will be reset in its turn. */
   #isCut = false;
-  /** The handler has come back, and the rest waits for this connection's turn. */
+  /** The handler has returned, and the next step waits for this connection's turn. */
   #returned: BoundRoute | null = null;
 
   private constructor(wire: Wire, route: BoundRoute, bytes: Uint8Array) {
@@ -131,7 +131,7 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
     waiter.resolve(this.#consume(count));
   }
 
-  /** Lets a read that waits come back empty. Crowds leave at once and are handed over at once, so each goes on in its turn. */
+  /** Makes a waiting read return null, in this connection's turn: many clients may leave, or be handed over, at once. */
   #endWaiter(): void {
     if (this.#waiter === null || this.#isEndingWaiter) return;
     this.#isEndingWaiter = true;
@@ -175,7 +175,7 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
 
   receive(bytes: Uint8Array): void {
     if (this.#isGone) return;
-    // Told to hand over, and not come to its turn: these bytes are the next version's.
+    // The connection is being handed over but has not had its turn: these bytes belong to the next version.
     if (this.#isEndingWaiter) this.#resolveWaiter();
     if (this.#unread === null) this.#unread = new HeldBytes(bytes);
     else this.#unread.append(bytes);

@@ -1,34 +1,34 @@
 /**
- * Spreads work that comes in crowds over turns of the event loop: 19,000 clients that leave at once must not keep the others waiting
- * until the last of them is dealt with.
+ * Spreads work that comes all at once over turns of the event loop. Thousands of clients may leave at once, and the others must not wait
+ * for the last of them.
  */
 
 /** Work that may wait for a turn of its own. */
 export interface TurnTaker {
-  /** Called once for each time it was handed to `takeInTurn`. */
+  /** Called once for each call of `takeInTurn`. */
   takeTurn(): void;
 }
 
-/** As many are served within one turn of the loop. Each takes some 30 us, most of it in the kernel. */
+/** At most this many are served in one turn of the loop. Each takes about 30 us, most of it in the kernel. */
 const PER_TURN = 64;
-/** Without a queue, as many are served at once within so many milliseconds: who is no crowd waits for nobody. */
+/** While there is no queue, PER_TURN are served at once in this time: a few alone need not wait. In milliseconds. */
 const WINDOW_MS = 5;
 
 /** First come, first served. */
 export class Turns {
   #queue: TurnTaker[] = [];
-  /** Where the queue goes on. */
+  /** Index of the next in the queue. */
   #next = 0;
   #served = 0;
   #windowStart = 0;
   readonly #now: () => number;
 
-  /** @param now  in milliseconds */
+  /** @param now  the time. In milliseconds */
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** Serves it now, or in one of the next turns where many come. */
+  /** Serves it now, or in a later turn if many come. */
   take(taker: TurnTaker): void {
     if (this.#queue.length > 0) return void this.#queue.push(taker);
     const now = this.#now();
@@ -44,7 +44,7 @@ export class Turns {
   #turn(): void {
     const end = Math.min(this.#queue.length, this.#next + PER_TURN);
     const isLast = end === this.#queue.length;
-    // Before the work: what throws must not stop those behind it.
+    // Update the queue before the work: an error must not stop the rest.
     const takers = this.#queue.slice(this.#next, end);
     this.#next = isLast ? 0 : end;
     if (isLast) this.#queue = [];

@@ -25,8 +25,8 @@ export interface Dispatch {
   /** The value of the Date header (RFC 9110 section 6.6.1), renewed each second. */
   httpDate: string;
   /**
-   * The same for a reply behind which an HTTP/1.1 connection goes on: where `timeouts.idleMs` is short, with the line
-   * `Keep-Alive: timeout=N` behind it, so that clients do not send into a connection that is being closed. Default: `httpDate`.
+   * The same for a reply after which an HTTP/1.1 connection stays open. If `timeouts.idleMs` is short, the line `Keep-Alive: timeout=N`
+   * follows, so that clients do not send into a connection that is being closed. Default: `httpDate`.
    */
   keepAliveDate?: string;
   /** The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the table. */
@@ -34,7 +34,7 @@ export interface Dispatch {
   /**
    * A handler failed: one log line with module, generation and connection.
    *
-   * @param hasLeft  its client had left before: no error, and no line at all for what the abort of `request.signal` threw
+   * @param hasLeft  its client had left before: it counts as no error, and an error from the abort of `request.signal` gets no line
    */
   handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
   readonly counters: Counters;
@@ -44,9 +44,9 @@ export interface Dispatch {
   access: AccessLog | null;
 }
 
-/** What is open of files that are sent: each counts against the limit of descriptors. */
+/** Counts the files that are being sent against the limit of descriptors. */
 export interface FileBudget {
-  /** @returns false: there is none left for it */
+  /** @returns false: no descriptor is left */
   takeFile(): boolean;
   giveFile(): void;
 }
@@ -54,7 +54,7 @@ export interface FileBudget {
 /** A reply needs a file, and no descriptor is left for it: 503. */
 export class OutOfDescriptors extends Error {
   constructor(cause?: unknown) {
-    super("There is no descriptor left for the file: too many are open.", { cause });
+    super("No descriptor is left for the file: too many files are open.", { cause });
   }
 }
 
@@ -62,9 +62,9 @@ export class OutOfDescriptors extends Error {
 export interface Endpoint {
   readonly route: BoundRoute;
   /**
-   * For all others it is as if it were not there.
+   * Whether this request may see the endpoint. Others get the reply that they would get without it.
    *
-   * @param host    that the request names, with its port
+   * @param host    the request's host, with its port
    * @param origin  its Origin field, if it has one
    */
   isFor(client: Client, host: string, origin: string | null): boolean;
@@ -78,11 +78,11 @@ export interface Counters {
   messages: number;
   httpRequests: number;
   errors: number;
-  /** Calls for datagrams under way. */
+  /** Running calls for datagrams. */
   openDatagrams: number;
-  /** Datagrams that were one too many of those. */
+  /** Datagrams dropped because too many calls were running. */
   datagramsDropped: number;
-  /** Datagrams that matched nothing, or held no message or more than one: they get no answer. */
+  /** Datagrams without an answer: they matched nothing, or did not hold exactly one message. */
   datagramsIgnored: number;
   /** Open connections. */
   readonly open: Record<ConnectionKind, number>;

@@ -27,7 +27,7 @@ export function ownBytes(part: Uint8Array): Uint8Array<ArrayBuffer> {
 export class IncomingBody {
   /** Taken by a reader or a stream: `bodyUsed`. */
   isUsed = false;
-  /** What nobody has taken yet. */
+  /** Bytes that no reader has taken yet. */
   private readonly held = new GatheredBytes();
   private isComplete: boolean;
   private failure: unknown = null;
@@ -37,7 +37,7 @@ export class IncomingBody {
   /** A reader of the stream waits. */
   private isPulled = false;
   private isDiscarded = false;
-  /** The bodies of the request's clones, which get what this one gets. */
+  /** The bodies of the request's clones: they get the same bytes. */
   private copies: IncomingBody[] | null = null;
 
   /** @param source  null: `whole` is all of it */
@@ -49,7 +49,7 @@ export class IncomingBody {
     if (whole !== null && whole.length > 0) this.held.keep(whole);
   }
 
-  /** A part of the body, in order; kept, or copied. */
+  /** Adds the next part of the body. Keeps `part`, or copies it. */
   push(part: Uint8Array): void {
     if (part.length === 0) return;
     this.take(part);
@@ -117,7 +117,7 @@ export class IncomingBody {
           this.source?.wanted();
         },
       },
-      // What nobody has asked for is held here, where small parts become one.
+      // 0: bytes that no reader wants yet stay in `held`, which joins small parts.
       { highWaterMark: 0 },
     );
     return this.readable;
@@ -134,7 +134,7 @@ export class IncomingBody {
     const held = this.held.take();
     if (held.length > 0) {
       this.held.keep(held);
-      // Whoever reads one of them may change what it gets.
+      // A reader may change the bytes that it gets.
       copy.held.keep(new Uint8Array(held));
     }
     copy.isComplete = this.isComplete;
@@ -143,7 +143,7 @@ export class IncomingBody {
     return copy;
   }
 
-  /** One of the body and its copies holds as much as it may, and none wants more. */
+  /** Whether this body or a copy has reached its limit, and none of them has a waiting reader. */
   private get isSated(): boolean {
     const { copies } = this;
     if (copies === null) return this.isFull;
@@ -165,7 +165,7 @@ export class IncomingBody {
     this.feed();
   }
 
-  /** Gives a waiting reader what is held, or the end. */
+  /** Gives the held bytes, or the end, to a waiting reader. */
   private feed(): void {
     const { controller } = this;
     if (controller === null) return;
@@ -181,7 +181,7 @@ export class IncomingBody {
   }
 }
 
-/** Reads a stream to its end. The standard way keeps each part apart, however small it is. */
+/** Reads a stream to its end. Bun's own reader would keep one object for each small part. */
 async function gather(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
   const reader = stream.getReader() as ReadableStreamDefaultReader<Uint8Array>;
   const gathered = new GatheredBytes();

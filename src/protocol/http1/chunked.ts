@@ -27,7 +27,7 @@ const DONE = 12;
 
 /** A size of more digits than this would lose precision; the body limit is far below. */
 const MAX_SIZE = 0xff_ffff_ffff;
-/** Zeros in front of a size have no end of themselves. */
+/** Limits the zeros in front of a size. */
 const MAX_SIZE_DIGITS = 16;
 
 /** 1 for the characters of a field's name (RFC 9110 section 5.6.2). */
@@ -58,7 +58,7 @@ export class ChunkedDecoder {
   /**
    * Reads on at `from`, to the body's end or that of the bytes.
    *
-   * @param push  gets what these bytes hold of the body, as one part: a view of `bytes` where it is of one chunk. Not called for nothing
+   * @param push  gets the body's bytes in `bytes` as one part; a view of `bytes` if they are of one chunk. Not called for an empty part
    * @returns the offset behind what belongs to the body; -1 if it is malformed, or its extensions and trailers too large
    */
   decode(bytes: Uint8Array, from: number, push: (part: Uint8Array) => void): number {
@@ -133,7 +133,7 @@ export class ChunkedDecoder {
   }
 }
 
-/** What one read holds of a body. A peer may cut it into single bytes: an object for each would cost a hundred times as much. */
+/** The body's bytes in one read. A client may send chunks of one byte: an object for each would take a hundred times the memory. */
 class Pieces {
   private start = 0;
   private end = 0;

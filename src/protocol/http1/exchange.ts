@@ -50,7 +50,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private awaitsContinue = false;
   /** Read no further, since the handler has more than it takes. */
   private isSated = false;
-  /** Requests behind this one. One buffer: a peer may send them byte by byte. */
+  /** The bytes of requests behind this one. One buffer: a client may send them byte by byte. */
   private held: HeldBytes | null = null;
 
   private route: BoundRoute | null = null;
@@ -117,10 +117,10 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.stream = new ReplyStream(this.wire, head, response);
     this.time();
     this.isEndless = this.stream.isEndless;
-    // Only the kernel can tell that nobody reads a stream that says nothing for hours.
+    // A stream may be silent for hours. Only the kernel can tell then that the client is gone.
     if (this.isEndless) this.wire.probePeer();
     void this.pump(this.stream);
-    // What is at hand has gone out by then.
+    // Later, so that the parts which are ready go out first.
     if (this.wire.hasEnded) asHost(() => setImmediate(() => this.clientEnded()));
     return this;
   }
@@ -356,8 +356,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   /**
-   * The client's FIN behind its request. It has gone, or it has only half-closed and reads on: that cannot be told. So the handler is
-   * told that it left, and what has an end is still sent; what may go on for ever is not.
+   * The client has sent its FIN. It may be gone, or it may still read: the server cannot know. So the handler's signal aborts. A reply of
+   * known length is still sent; a stream without one ends.
    */
   private clientEnded(): void {
     const { request, stream } = this;
@@ -403,7 +403,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   private failed(error: unknown): void {
     const { wire, head } = this;
     this.time();
-    // A lack of the server's, and none of the module's faults.
+    // The server has no descriptors left: the module is not to blame.
     const isExhausted = error instanceof OutOfDescriptors;
     if (!isExhausted) this.fail(error);
     const keepAlive = head !== null && head.keepAlive && !wire.dispatch.isDraining;
@@ -477,7 +477,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     wire.finish();
   }
 
-  /** There is nothing to say to a client that has ended. */
+  /** Ends without a reply: the client is gone. */
   private leaveUnanswered(): void {
     this.abandon(clientGone());
     this.tell();
@@ -518,7 +518,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     this.route?.generation.figures.record(performance.now() - this.startedAt);
   }
 
-  /** A call whose client left before is no failure. */
+  /** Records a failure of the handler, unless the client had left before. */
   private fail(error: unknown): void {
     const { wire, route } = this;
     if (route === null) return;

@@ -1,16 +1,16 @@
 /**
- * Bytes that come in parts of any size, kept in memory near their number. A typed array costs some hundred bytes beside its
- * content, and a view keeps all of the read that it was cut from: a peer chooses both sizes.
+ * Gathers bytes that come in parts of any size, in little more memory than the bytes need. A typed array costs some hundred bytes
+ * besides its content, and a view keeps the whole read in memory. A client chooses both sizes.
  */
 
-/** A part from here on is kept as it is, where it is most of its memory. In bytes. */
+/** A part of this size is kept without a copy, if it is most of its buffer. In bytes. */
 const MIN_KEPT_BYTES = 4096;
 const FIRST_TAIL_BYTES = 256;
 const MAX_TAIL_BYTES = 65_536;
 
 const EMPTY = new Uint8Array(0);
 
-/** One array of several, with a buffer of its own. */
+/** Joins arrays into a new one. */
 function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   let length = 0;
   for (const part of parts) length += part.length;
@@ -24,21 +24,21 @@ function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 }
 
 export class GatheredBytes {
-  /** Of all parts together. */
+  /** The length of all parts together. In bytes. */
   length = 0;
   #parts: Uint8Array[] = [];
   /** Small parts, one behind the other, behind all of `#parts`. */
   #tail = EMPTY;
   #tailBytes = 0;
 
-  /** @param part kept, or copied: do not change it */
+  /** @param part is kept or copied: do not change it */
   add(part: Uint8Array): void {
     if (part.length >= MIN_KEPT_BYTES && part.length * 2 >= part.buffer.byteLength) return this.keep(part);
     this.length += part.length;
     this.#copy(part);
   }
 
-  /** Adds a part without looking at its size. */
+  /** Adds a part without a copy, whatever its size. */
   keep(part: Uint8Array): void {
     this.length += part.length;
     this.#sealTail();
@@ -46,9 +46,9 @@ export class GatheredBytes {
   }
 
   /**
-   * All bytes so far, in order; none are left behind.
+   * Takes all bytes so far, in order.
    *
-   * @returns a view of what was added where that was one part: copy it before it is handed to anyone who may change it
+   * @returns the added part itself if there was only one: copy it before code that may change it gets it
    */
   take(): Uint8Array {
     this.#sealTail();
@@ -84,7 +84,7 @@ export class GatheredBytes {
 
   #sealTail(): void {
     if (this.#tailBytes === 0) return;
-    // A tail that is hardly used would cost more than it holds.
+    // Copy a tail that is less than half full, to free its buffer.
     const isFull = this.#tailBytes * 2 >= this.#tail.length;
     this.#parts.push(isFull ? this.#tail.subarray(0, this.#tailBytes) : this.#tail.slice(0, this.#tailBytes));
     this.#tail = EMPTY;

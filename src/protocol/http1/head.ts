@@ -15,9 +15,9 @@ export class RequestHead {
     readonly method: string,
     /** Path and query, without a fragment; "*" for OPTIONS of the whole server. */
     readonly target: string,
-    /** The target without its query, as `readPath` returns it: it is routed by this. */
+    /** The target without its query, as `readPath` returns it: the router's input. */
     readonly path: string | PathFault,
-    /** Host and port as sent, of an absolute target its own. "" only on HTTP/1.0. */
+    /** Host and port as sent; for an absolute target, those of the target. "" only on HTTP/1.0. */
     readonly host: string,
     /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. Host is `host`. */
     readonly fields: readonly string[] | string,
@@ -85,7 +85,7 @@ export function checkHead(
   return new RequestHead(method, target.target, target.path, host, said, minor === 1, keepAlive, bodyBytes, expects && bodyBytes !== 0);
 }
 
-/** The authority of an absolute target replaces the Host field, for whoever reads the fields too (RFC 9112 section 3.2.2). */
+/** The authority of an absolute target replaces the Host field, in the fields that handlers read too (RFC 9112 section 3.2.2). */
 function withHost(fields: readonly string[], host: string): string[] {
   const others = fields.filter((_, at) => fields[at - (at % 2)]?.toLowerCase() !== "host");
   return ["Host", host, ...others];

@@ -21,7 +21,7 @@ export function isValidHost(host: string): boolean {
   return true;
 }
 
-/** What a request target names. */
+/** The parts of a request target. */
 export interface Target {
   /** From absolute-form, else "". */
   readonly host: string;
@@ -52,7 +52,7 @@ export function readTarget(method: string, raw: string): Target | null {
 /**
  * Reads a target in origin-form.
  *
- * @param host  what the target named before it; ""
+ * @param host  the host in front of it in an absolute target; else ""
  */
 export function readOrigin(host: string, raw: string): Target {
   const { path, query } = splitTarget(raw);

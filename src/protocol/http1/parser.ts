@@ -51,7 +51,7 @@ export class RequestParser {
     return parser;
   }
 
-  /** As far as the first line has come: a reply to HEAD has no body, one that refuses it neither. */
+  /** Whether the method is HEAD, known once the first line is complete. A reply to HEAD has no body, and neither has a refusal of HEAD. */
   get isHead(): boolean {
     return this.method === "HEAD";
   }
@@ -87,9 +87,9 @@ export class RequestParser {
   }
 
   /**
-   * Gives llhttp nothing before the first line is there and was judged: its own errors say less, and depend on how the line was split.
+   * Holds bytes back from llhttp until the first line is complete and judged. llhttp's own errors say less, and depend on the split.
    *
-   * @returns where llhttp reads on
+   * @returns the offset at which llhttp reads on
    */
   private readStartLine(begun: string, bytes: Buffer, from: number, limits: Limits): Refusal | number {
     const end = bytes.indexOf(LF, from);
@@ -106,7 +106,7 @@ export class RequestParser {
     const minor = readStartLine(line);
     if (minor instanceof Refusal) return minor;
     if (begun === "" && minor <= 1) return from;
-    // llhttp knows no HTTP/1.2 (RFC 9110 section 2.5): it is told of 1.1.
+    // llhttp refuses HTTP/1.2, so it gets 1.1 (RFC 9110 section 2.5).
     const known = minor <= 1 ? line : line.replace(/\d\r$/, "1\r");
     this.headBytes = line.length + 1;
     this.llhttp.execute(Buffer.from(`${known}\n`, "latin1"));

@@ -21,7 +21,7 @@ export const TARGET_TOO_LONG = new Refusal(414, "The request target is longer th
 export const HEAD_TOO_LARGE = new Refusal(431, "The header fields are larger than this server accepts.");
 export const TOO_MANY_FIELDS = new Refusal(431, "There are more header fields than this server accepts.");
 
-/** @returns what stands behind `Date: ` in a reply */
+/** @returns the text behind `Date: ` in a reply */
 export function dateOf({ httpDate, keepAliveDate }: Dispatch, keepAlive: boolean): string {
   return keepAlive ? (keepAliveDate ?? httpDate) : httpDate;
 }

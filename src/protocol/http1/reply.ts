@@ -8,7 +8,7 @@ import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "./res
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
 export const MAX_WHOLE_BYTES = 262_144;
 
-/** Of the Date field's value. A longer one has a line behind it, for which a reply that is kept ready has no room. */
+/** Length of the Date field's value. A longer text has a Keep-Alive line behind it, and a prepared reply has no room for that. */
 const DATE_LENGTH = 29;
 
 /** How a body is framed. "none": there is none, and no length of one. */
@@ -137,7 +137,7 @@ function emptyFraming(head: RequestHead, response: Response): BodyFraming {
   const told =
     head.method === "HEAD" && GraphResponse.linesOf(response) === null ? GraphResponse.headersOf(response).get("content-length") : null;
   if (told !== null && /^\d{1,15}$/.test(told)) return Number(told);
-  // What GET would have is not known: no length is right where a wrong one is not (RFC 9110 section 8.6).
+  // The length of GET's body is not known. No length is allowed; a wrong one is not (RFC 9110 section 8.6).
   return head.method === "HEAD" ? "none" : 0;
 }
 

@@ -51,7 +51,7 @@ export class LightRequest {
     request.#abortion?.abort(reason);
   }
 
-  /** What its signal was, or would be, aborted with; undefined: nothing has ended it. */
+  /** The reason with which its signal was, or would be, aborted; undefined: not aborted. */
   static abortReasonOf(request: LightRequest): unknown {
     return request.#abortReason;
   }

@@ -44,11 +44,10 @@ export interface FilePiece {
   readonly start: number;
   readonly end: number;
   /**
-   * Whether the stream is these bytes and nothing else, so that they may be sent from the file. Else it is made of them, and only holds
-   * the file open.
+   * true: the stream is exactly these bytes, so they may be sent from the file. false: it is made from them, and only keeps the file open.
    */
   readonly isWhole: boolean;
-  /** @returns a descriptor, which others may use too: it is given back by `close`. Throws when the file is gone, or another by now. */
+  /** @returns a descriptor that others may use too: return it by `close`. Throws if the file is gone or was replaced. */
   open(): number;
   close(fd: number): void;
   /** Throws when the file was written to since. */

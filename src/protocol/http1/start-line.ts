@@ -17,14 +17,14 @@ const START_LINE = /^([!#$%&'*+.^_`|~\w-]+) ([!-~\x80-\xff]+) ([A-Z]+)\/(\d)\.(\
  * pass, and reads a line without a version as HTTP/0.9.
  *
  * @param line  latin1, a character a byte
- * @returns why it is refused, or the minor version: of HTTP/1.x with x over 1, which is served as 1.1 (RFC 9110 section 2.5), that x
+ * @returns the refusal, or the minor version as sent. HTTP/1.2 and later are served as 1.1 (RFC 9110 section 2.5).
  */
 export function readStartLine(line: string): Refusal | number {
   const parts = START_LINE.exec(line);
   if (parts === null) return BAD_START_LINE;
   const [, method = "", target = "", protocol, major, minor] = parts;
   if (protocol !== "HTTP") return MALFORMED;
-  // HTTP/2 would be taken before this: its preface is `PRI * HTTP/2.0`, and nothing of the connection was consumed yet.
+  // No HTTP/2 comes here: its preface, `PRI * HTTP/2.0`, is recognised before.
   if (major !== "1") return WRONG_VERSION;
   if (!HTTP_METHODS.has(method)) return UNKNOWN_METHOD;
   return /[\x80-\xff]/.test(target) ? NOT_ENCODED : Number(minor);

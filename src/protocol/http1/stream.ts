@@ -29,9 +29,9 @@ export class ReplyStream {
   private framing: BodyFraming;
   private reader: Reader | null = null;
   private isCancelled = false;
-  /** Sent without being read. */
+  /** Sent by the kernel, without reading it here. */
   private readonly file: FilePiece | undefined;
-  /** It holds a file open: as `file`, or behind its stream. */
+  /** Whether it keeps a file open: as `file`, or behind its stream. */
   private readonly readsFile: boolean;
   private sentBytes = 0;
   private headBytes = 0;
@@ -50,7 +50,7 @@ export class ReplyStream {
     this.keepAlive = this.framing !== "until-close" && keepsAlive(head, response) && !wire.dispatch.isDraining;
   }
 
-  /** Whether the client was, or will be, told how long the body is: then it has an end. */
+  /** Whether the head names the body's length: then the body has an end. */
   get hasKnownLength(): boolean {
     return typeof this.framing === "number";
   }
@@ -190,7 +190,7 @@ export class ReplyStream {
   }
 }
 
-/** @throws OutOfDescriptors when the system has none left; what `open` throws else */
+/** @throws OutOfDescriptors if no descriptor is left; other errors of `open` */
 function openFile(file: FilePiece): number {
   try {
     return file.open();

@@ -96,7 +96,7 @@ export class Call implements InFlight {
     return new Response(counted, { status, statusText, headers });
   }
 
-  /** @returns false: it would hold a file open, and no descriptor is left for that */
+  /** @returns false: the reply needs a file, and no descriptor is left */
   private takeFile(response: Response): boolean {
     const { files } = this.owner.wire.dispatch;
     if (files === undefined || this.request.method === "HEAD") return true;
@@ -148,7 +148,7 @@ export class Call implements InFlight {
     this.leaveUnanswered();
   }
 
-  /** The client has reset the stream, or its connection is gone: no failure of the module, whatever becomes of the handler. */
+  /** The client has reset the stream, or its connection is gone. The module is then not to blame if the handler fails. */
   private get hasClientLeft(): boolean {
     return hasBeenReset(this.request);
   }

@@ -32,8 +32,8 @@ export interface EngineHost {
   /**
    * One line for the log.
    *
-   * @param kind       what makes events equal, of which not all are told
-   * @param connection whose number the event is about
+   * @param kind       events of one kind share a limit, and not all are logged
+   * @param connection number of the connection that the event is about
    */
   warn(kind: string, text: string, connection?: number): void;
 }

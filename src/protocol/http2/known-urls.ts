@@ -10,7 +10,7 @@ const MAX_URLS = 1024;
 /** In characters. Strangers' URLs must not fill the memory. */
 const MAX_URL = 256;
 
-/** Where a URL goes. Without params. */
+/** The route of a URL. Only for routes without params. */
 export interface KnownUrl {
   readonly route: BoundRoute;
   readonly path: string;

@@ -9,7 +9,7 @@ const nativeClone = Request.prototype.clone;
 /** Of the requests whose signal was asked for, or aborted. */
 const abortions = new WeakMap<object, AbortController>();
 
-/** Those of connections that are gone: the engine may hear of it later. */
+/** Requests of connections that are gone. The engine may learn of it later. */
 const resets = new WeakSet<object>();
 
 function getterOf<T>(name: "signal" | "url"): (this: unknown) => T {
@@ -47,7 +47,7 @@ export function adoptRequest(request: Request, isSecure: boolean): void {
 }
 
 /**
- * Gives a request the URL that it was routed by, where the engine has another spelling of it.
+ * Gives a request the URL that was routed, if the engine has another spelling of it.
  */
 export function restateUrl(request: Request, url: string, isSecure: boolean): void {
   Object.defineProperty(request, "url", { value: isSecure ? url.replace(/^http:/, "https:") : url });

@@ -41,7 +41,7 @@ const CLOSE_MS = 5000;
 const DRAIN_CLOSE_MS = 1000;
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
-/** So much of a begun message must come within bodyMs, or its end: a byte now and then is none. */
+/** Within bodyMs, this much of a message must come, or its end. Single bytes do not extend the deadline. In bytes. */
 const MIN_PROGRESS_BYTES = 1024;
 const EMPTY = Buffer.alloc(0);
 /** Instead of when it began: a handler that is no call, but for a message. */
@@ -67,11 +67,11 @@ export class HostSocket implements Protocol, FrameSink {
   /** It sent as many messages as it may within a second, and is not read until the next. */
   #isHeldBack = false;
   #messageRate: SecondWindow | null = null;
-  /** Of the idle clock, by performance.now(), in milliseconds. 0: there is none. */
+  /** The deadline of the idle clock, by performance.now(). In milliseconds. 0: none. */
   #idleAt = 0;
-  /** When more of a message that has begun is to be there. 0: none has. */
+  /** The deadline for the next MIN_PROGRESS_BYTES of a message. In milliseconds. 0: no message has begun. */
   #messageAt = 0;
-  /** What had come of it when that was set. In bytes. */
+  /** How much of it had come when the deadline was set. In bytes. */
   #seenBytes = 0;
   /** Something came since the last tick of the idle clock. */
   #isHeard = true;
@@ -412,12 +412,12 @@ export class HostSocket implements Protocol, FrameSink {
     this.#seenBytes = reader.messageBytes;
     if (bodyMs === 0) return;
     this.#messageAt = performance.now() + bodyMs;
-    // One that is put off needs no new alarm: `#tick` looks again.
+    // A deadline that only moves needs no new alarm: `#tick` sets it.
     if (isNew) this.#arm();
   }
 
   #tick(now: number): void {
-    // Nothing can come from a peer that is not read.
+    // While the server does not read, the client cannot send: move the deadline.
     if (this.#messageAt !== 0 && this.#messageAt <= now && !this.isReading) this.#messageAt = now + this.wire.dispatch.timeouts.bodyMs;
     if (this.#messageAt !== 0 && this.#messageAt <= now) {
       this.wire.write(encodeClose(POLICY, "the message did not arrive in time"));
@@ -428,7 +428,7 @@ export class HostSocket implements Protocol, FrameSink {
     else this.#arm();
   }
 
-  /** The connection has one deadline: the nearer of the two. */
+  /** Sets the connection's one alarm to the nearer deadline. */
   #arm(): void {
     const { wire } = this;
     const next = this.#messageAt === 0 || (this.#idleAt !== 0 && this.#idleAt < this.#messageAt) ? this.#idleAt : this.#messageAt;
@@ -501,7 +501,7 @@ export class HostSocket implements Protocol, FrameSink {
     const wasOpen = this.readyState !== CLOSED;
     result.then(end, (error: unknown) => {
       end();
-      // The call of a client that left meanwhile is no failure; a `close` that fails is one.
+      // No failure if the client left meanwhile. An error of `close` is a failure.
       if (wasOpen && this.readyState === CLOSED) this.wire.dispatch.handlerFailed(route, this.wire.client, error, true);
       else this.#failed(route, error);
     });

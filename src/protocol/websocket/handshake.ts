@@ -68,11 +68,11 @@ export function readHandshake(head: RequestHead): Handshake | Refusal {
 }
 
 /**
- * Whose page asks (RFC 6455 section 10.2). A browser lets every page open a socket to every server, with the user's cookies; its Origin
- * is all that tells a foreign page from one's own.
+ * Checks the page's origin (RFC 6455 section 10.2). A browser lets every page open a socket to every server, with the user's cookies. Only
+ * the Origin field tells a foreign page from the server's own.
  *
  * @param allowed  the route's `origins`
- * @returns why not
+ * @returns the refusal; null: the page may open a socket
  */
 export function refuseOrigin(head: RequestHead, allowed: "*" | readonly string[]): Refusal | null {
   if (allowed === "*" || typeof head.fields === "string") return null;

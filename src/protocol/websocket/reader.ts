@@ -92,12 +92,12 @@ export class FrameReader {
     return this.#isKept;
   }
 
-  /** Of the message that has begun, what has come of its content. In bytes. */
+  /** How much content of the current message has come. In bytes. */
   get messageBytes(): number {
     return this.#messageBytes;
   }
 
-  /** A frame, or a message in fragments, has begun, and its end has not come. */
+  /** Whether a frame, or a message in fragments, has begun but not ended. */
   get isInside(): boolean {
     return this.#opcode !== CONTINUATION || this.#left > 0 || this.#header !== null;
   }
