@@ -110,7 +110,7 @@ test("a folder that every user may write to is no state folder", () => {
   try {
     chmodSync(dir, 0o1777);
     expect(refusal(() => findFolders({ ...defaultOptions(), stateDir: dir }))).toBe(
-      `STATE_SHARED The state folder ${dir} is one that every user may write to. Name a folder of this server's own: --state ${dir}/hrmr`,
+      `STATE_SHARED The state folder ${dir} cannot be used: every user may write to it. Name a folder of this server's own: --state ${dir}/hrmr`,
     );
     expect(lstatSync(dir).mode & 0o7777).toBe(0o1777);
   } finally {

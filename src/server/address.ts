@@ -1,12 +1,12 @@
 /**
- * Addresses as text: pure functions over what Bun tells, or a user has written.
+ * Addresses as text, as Bun reports them or a user writes them. Pure functions.
  */
 
 const MAPPED = "::ffff:";
-/** Groups of an IPv6 address that name a network; the rest is its owner's to choose from (RFC 4291 section 2.5.4, RFC 7934). */
+/** Groups of an IPv6 address that name a network. Its owner may choose the rest freely (RFC 4291 section 2.5.4, RFC 7934). */
 const NETWORK_GROUPS = 4;
 
-/** An IPv4 client of an IPv6 socket comes as `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2). @returns `192.0.2.1`, others as they are */
+/** An IPv4 client of an IPv6 socket is `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2). @returns `192.0.2.1`; other addresses unchanged */
 export function plainAddress(address: string): string {
   return address.startsWith(MAPPED) && address.includes(".") ? address.slice(MAPPED.length) : address;
 }
@@ -17,7 +17,7 @@ export function isLoopback(address: string): boolean {
 }
 
 /**
- * What limits of one client count by: an IPv4 address, or the /64 of an IPv6 one, since whoever has one of its addresses has them all.
+ * The network for limits of one client: an IPv4 address, or the /64 of an IPv6 address, since its owner has all addresses in it.
  *
  * @param address as Bun tells it
  * @returns `192.0.2.1`, `2001:db8:0:1::/64`

@@ -7,11 +7,11 @@ import { Descriptors } from "./descriptors";
 import { isLoopback, networkOf } from "./address";
 import type { Transport } from "./client";
 
-/** What the server itself and its modules have open, roughly, and what is kept free: for what `limits.maxConnections` may be at most. */
+/** Descriptors for other uses, roughly: open ones of the server and its modules, and free ones. Bounds `limits.maxConnections`. */
 const OTHER_DESCRIPTORS = 100;
-/** Kept free of connections, for files, pipes and module code: at the limit accept() fails in a busy loop. */
+/** Descriptors that connections must leave for files, pipes and module code: at the limit, accept() fails in a busy loop. */
 const KEPT_FROM_CONNECTIONS = 64;
-/** Kept free of files that are being sent too, for the control socket, reloads and logs. */
+/** Descriptors that files being sent must leave for the control socket, reloads and logs. */
 const KEPT_FROM_FILES = 40;
 
 export class Admission {
@@ -76,20 +76,20 @@ export class Admission {
     else this.#perAddress.delete(address);
   }
 
-  /** Whether `count` descriptors more can be had for connections without running into the limit. */
+  /** Whether connections may take `count` more descriptors. */
   maySpare(count: number): boolean {
-    // Where the limit is so low that nothing could be kept free, ten connections are let in all the same.
+    // With a very low limit nothing can be kept free. Ten connections are accepted even so.
     return this.#most < 10 ? this.open < 10 : this.descriptors.maySpare(count, KEPT_FROM_CONNECTIONS);
   }
 
-  /** What a connection needs besides its own. @returns false: there are not so many */
+  /** Takes further descriptors for a connection. @returns false: not enough are left */
   takeSplice(count: number): boolean {
     const isRoom = this.maySpare(count);
     if (isRoom) this.descriptors.tookForNow(count);
     return isRoom;
   }
 
-  /** As `FileBudget` has it. */
+  /** See `FileBudget`. */
   takeFile(): boolean {
     if (!this.descriptors.maySpare(1, KEPT_FROM_FILES)) return false;
     this.descriptors.took(1);
@@ -100,7 +100,7 @@ export class Admission {
     this.descriptors.gavePerhaps(1);
   }
 
-  /** More connections than these cannot be, whatever else is open. */
+  /** The most connections that the limit of descriptors allows. */
   get #most(): number {
     return this.descriptors.limit - OTHER_DESCRIPTORS;
   }

@@ -37,7 +37,7 @@ const IPV6_V6ONLY = 26;
 const BACKLOG = 4096;
 /** sizeof(sockaddr_un.sun_path), with its NUL. */
 const UNIX_PATH_BYTES = 108;
-/** Of a unix socket that says nothing else: only its owner may connect (and root). */
+/** Default mode of a unix socket: only its owner, and root, may connect. */
 const OWNER_ONLY = 0o600;
 
 const SYMBOLS = {
@@ -73,7 +73,7 @@ export function noPrefork(processes: number): UserError {
 /**
  * Binds all of `addresses`, or none.
  *
- * @param beside all addresses that the server listens on: `[::]` takes IPv4 clients too, but where one of these does on the same port.
+ * @param beside all addresses of the server's listeners. `[::]` takes IPv4 clients too, unless another listener has them on that port.
  *        Default: `addresses`
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
@@ -145,7 +145,7 @@ async function bindSocket(address: ListenAddress, beside: readonly ListenAddress
   return await refused(address);
 }
 
-/** Lets those connect that the URL names. */
+/** Gives the socket's file the mode in the URL. */
 export function setMode({ path, mode = OWNER_ONLY }: Extract<ListenAddress, { path: string }>): void {
   chmodSync(path, mode);
 }
@@ -246,9 +246,9 @@ function portOf(c: Libc, fd: number): number {
 }
 
 /**
- * A server that was killed leaves its socket's file behind, and binding to it would fail. One that answers is in use.
+ * Removes the socket's file that a killed server left behind, since binding would fail. A socket that answers is in use.
  *
- * @throws UserError LISTEN_FAILED for something else that is there, which is never removed
+ * @throws UserError LISTEN_FAILED if a file of another kind has the name: that is never removed
  */
 export async function removeStaleSocket(path: string): Promise<void> {
   if (!lstatSync(path, { throwIfNoEntry: false })) return;
@@ -256,14 +256,14 @@ export async function removeStaleSocket(path: string): Promise<void> {
   if (!(await isSocketUsed(path))) unlinkSync(path);
 }
 
-/** @throws UserError LISTEN_FAILED, naming what is there instead */
+/** @throws UserError LISTEN_FAILED, naming the kind of file at the path */
 export function mustBeSocket(path: string): void {
   const found = lstatSync(path);
   if (found.isSocket()) return;
   const what = found.isDirectory() ? "a folder" : found.isSymbolicLink() ? "a symbolic link" : "a file that is no socket";
   throw new UserError(`Cannot listen on ${formatListen({ transport: "unix", path })}: there is ${what} of that name.`, {
     code: "LISTEN_FAILED",
-    hint: "Choose another path, or move away what is there: hrmr removes sockets only.",
+    hint: "Choose another path, or move it away: hrmr removes sockets only.",
   });
 }
 

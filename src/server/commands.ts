@@ -13,7 +13,7 @@ import { type CommandToken, splitToken } from "./token";
 
 /** What the commands act on. */
 export interface CommandActions {
-  /** @param name one module; null: all. @param client who asks. @returns the verdict's text */
+  /** @param name one module; null: all. @param client  the sender. @returns the verdict's text */
   reloadModules(name: string | null, client: Client): Promise<string>;
   /** Begins the shutdown and returns at once. */
   requestShutdown(client: Client): void;
@@ -111,7 +111,7 @@ function refusalFor(key: string, gate: Gate, given: string | null, client: Clien
     : `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
 }
 
-/** A wrong one is answered late, and ends the connection: guessing is slow, and the log tells of it. */
+/** Answers a wrong token late and ends the connection, so that guessing is slow. The log reports it. */
 function judgeToken({ token, guesses, guessers }: Gate, given: string, client: Client): Promise<LastReply> | null {
   const wrong = new LastReply("ERR the token is wrong\n");
   // In line behind the reply that ends the connection: nobody gets it.

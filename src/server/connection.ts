@@ -60,7 +60,7 @@ export interface ConnectionHome {
 const IDLE = 0;
 /** A shorter route matches and a longer one still could. */
 const PREFIX = 1;
-/** Nothing tells where the message ends but a pause: a command without a line end, a line that matches nothing, a line that may be a request's. */
+/** Only a pause tells the end: of a command without a line end, of a line that matches nothing, of a line that may be a request's. */
 const QUIET = 2;
 const MESSAGE = 3;
 const PROTOCOL = 4;
@@ -75,7 +75,7 @@ const LAST_CALL = 8;
 
 /** A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once would lose it. */
 const LAST_CALL_MS = 300;
-/** The same for a client that has just shaken hands: its first message comes after a round trip, and it did all that to send it. */
+/** The same for a client right after its TLS handshake: its first message needs a round trip. */
 const FIRST_CALL_MS = 2000;
 /** How long a peer may go on sending after we said all we had to say. */
 const LINGER_MS = 5000;
@@ -106,12 +106,12 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   #waitKind = IDLE;
   #lastActiveAt = 0;
   #misses = 0;
-  /** A request of HTTP/1 came. From then on all that comes is HTTP: a request's body must never be taken for messages. */
+  /** An HTTP/1 request came. From then on all bytes are HTTP: a request's body must never be taken for messages. */
   #speaksHttp = false;
   /** null: no limit was asked for so far. */
   #messageRate: SecondWindow | null = null;
   #isFinishing = false;
-  /** Waits for its turn to send its FIN or to be closed. */
+  /** It waits for its turn to send its FIN or to be closed. */
   #isLeaving = false;
   /** No message has come: what looks like TLS is TLS. */
   #isFresh = true;
@@ -244,7 +244,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     for (;;) {
       if (this.#isFinishing || this.isClosed) return;
       at = this.#skipLineEnds(bytes, at);
-      // Line ends between messages are no activity: they must not keep a connection for ever.
+      // Line ends between messages are no activity: a client must not keep a connection open by them.
       if (at >= bytes.length) return this.#holdNothing();
       this.#lastActiveAt = this.home.wheel.now;
       if (this.#isBlocked()) return this.#holdBlocked(bytes, at);
@@ -295,7 +295,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (route.takesHttp === true || (held !== null && held.isNotHttp)) return this.#frame(route, bytes, at, isFinal);
     const opening = readOpening(bytes, at, held === null ? 0 : held.scanned);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
-    // Once the wait is over the route gets what has come. A route that waits for its line end still asks again when that is there.
+    // When the wait is over, the route gets the bytes so far. A route that needs a line end goes on waiting for it.
     if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0)) return this.#awaitLine(bytes, at, QUIET);
     const behind = this.#frame(route, bytes, at, isFinal);
     if (behind === STOP && opening === NOT_HTTP && this.#held !== null) (this.#held as HeldBytes).isNotHttp = true;
@@ -307,13 +307,13 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     if (bytes.length - at > 1 && looksLikeTls(bytes, at)) return this.#drop();
     const opening = readOpening(bytes, at);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
-    // The preface of HTTP/2 has begun, or another request: a client that sends byte by byte is served.
+    // An HTTP/2 preface or a request may have begun, byte by byte: wait for the rest.
     const kind = mayBecomeMethod(bytes, at) ? MESSAGE : QUIET;
     if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at, kind);
-    // An error is told once a line, so a line is waited for.
+    // Each line gets one error, so wait for the line's end.
     const isWhole = isFinal || bytes.length - at >= this.dispatch.limits.maxPrefixBytes || bytes.indexOf(LF, at) !== -1;
     if (!isWhole) return this.#hold(bytes, at, kind);
-    // A request that is too wrong to be told from a message is still better told so in HTTP where no module has a word in it.
+    // A badly malformed request looks like a message. No route claims it, so answer in HTTP.
     return endsLikeRequest(bytes, at) ? this.#routeHttp(bytes, at) : this.#refuse(bytes, at);
   }
 
@@ -451,20 +451,20 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     this.dispatch.counters.errors++;
     const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
     const { maxPrefixBytes } = this.dispatch.limits;
-    // Where so long a beginning ends nobody knows. Behind a header field stand others, and a body that must not be taken for messages.
+    // The end of so long a beginning is not known. Behind a header field come others, and a body that must not be taken for messages.
     if (++this.#misses >= MAX_MISSES || end - at > maxPrefixBytes || looksLikeField(bytes, at)) return this.#refuseMessage(reply);
     this.#heldIsOver();
     this.say(reply);
     return end;
   }
 
-  /** TLS that is off, or does not come first: a client that speaks it cannot read an error in plain text. @returns STOP */
+  /** Cuts a client that speaks TLS while TLS is off, or too late: it cannot read an error in plain text. @returns STOP */
   #drop(): number {
     this.abort();
     return STOP;
   }
 
-  /** Refuses what stands where a request of HTTP must stand, and ends the connection. @returns STOP */
+  /** Refuses bytes that are no HTTP request where one must come, and ends the connection. @returns STOP */
   #refuseRequest(refusal: Refusal, bytes: Uint8Array, at: number): number {
     if (this.owesReplies) this.#holdBlocked(bytes, at);
     else refuse(this, refusal);
@@ -664,7 +664,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     return this.#isFinishing || (this.hasEnded && !this.owesReplies && this.#protocol === null && this.#held === null);
   }
 
-  /** Ends, if it still may. */
+  /** Ends the connection, if that is still right. */
   takeTurn(): void {
     this.#isLeaving = false;
     try {

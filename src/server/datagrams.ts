@@ -56,8 +56,8 @@ export async function openDatagramListener(address: DatagramAddress, home: Conne
 }
 
 /**
- * Routes and answers one datagram. Nothing is sent for an empty reply, nor for CLOSE. What matches nothing, or is not one whole
- * message, gets no answer: its sender may be forged, and two servers would answer each other's errors for ever.
+ * Routes and answers one datagram. Sends nothing for an empty reply, or for CLOSE. A datagram that matches no route, or is not exactly
+ * one message, gets no answer: its sender may be forged, and two servers would answer each other's errors for ever.
  */
 export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
   const { dispatch } = home;
@@ -78,7 +78,7 @@ export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: 
   }
 }
 
-/** @returns the message's length; null: the datagram holds less or more than one */
+/** @returns the message's length; null: the datagram does not hold exactly one message */
 function wholeMessage(dispatch: Dispatch, route: BoundRoute, bytes: Uint8Array, client: Client): number | null {
   try {
     const end = route.framing === "line" ? lineEnd(bytes) : messageLength(route.framing, route.keyBytes, bytes, 0);

@@ -1,18 +1,18 @@
 /**
- * How many descriptors this process has open, whoever opened them: connections, files that are being sent, HTTP/2's engine, control
- * connections, pipes to modules' processes, and what module code holds. When none is left, accept() fails without end, and nothing tells.
+ * Counts all open descriptors of this process: connections, files that are being sent, HTTP/2's engine, control connections, pipes to
+ * modules' processes, and those of module code. When none is left, accept() fails in a loop, and nothing reports it.
  */
 import { closeSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 
-/** A count is used for so long, with what was taken and given back since. In milliseconds. */
+/** A count is used for this long, corrected by descriptors that were taken and given back since. In milliseconds. */
 const COUNT_MS = 50;
-/** The same where they have to be listed, which takes milliseconds for thousands of them. */
+/** The same if they have to be listed, which takes milliseconds for thousands. In milliseconds. */
 const DEAR_COUNT_MS = 1000;
-/** Since Linux 6.2 the folder's size is their number. */
+/** Since Linux 6.2, the size of /proc/self/fd is the number of descriptors. */
 const isCountCheap = sizeOfFolder() > 0;
-/** Held back until there are no others: enough to accept a few connections, and to answer the control socket. */
+/** Descriptors held in reserve: enough to accept a few connections and to answer the control socket. */
 const SPARES = 16;
-/** So few left are as good as none: one request may need several at once. */
+/** With only this many left, the reserve is released: one request may need several at once. */
 const FEW = 4;
 
 export class Descriptors {
@@ -20,20 +20,20 @@ export class Descriptors {
   readonly #count: () => number;
   #counted = 0;
   #countedAt = -Infinity;
-  /** Since then. Where nobody counts, since ever. */
+  /** Taken, less given back, since the last count; since the start if counting is not possible. */
   #taken = 0;
   readonly #spares: number[] = [];
 
   /**
-   * @param limit of open files
-   * @param count how many are open; 0: that cannot be told
+   * @param limit  the most open descriptors
+   * @param count  returns how many are open; 0: not known
    */
   constructor(limit = descriptorLimit(), count: () => number = countDescriptors) {
     this.limit = limit;
     this.#count = count;
   }
 
-  /** Those that are open now, or may be. */
+  /** How many are open, roughly. */
   get used(): number {
     const now = performance.now();
     if (now - this.#countedAt < (isCountCheap ? COUNT_MS : DEAR_COUNT_MS)) return this.#counted + this.#taken;
@@ -45,10 +45,10 @@ export class Descriptors {
     return this.#counted;
   }
 
-  /** @param keep  those that must be left then */
+  /** @param keep  this many must be left after that */
   maySpare(count: number, keep: number): boolean {
     if (this.used + count <= this.limit - keep) return true;
-    // Before anybody is refused it is looked at again: what was shared, or closed since, is in the count of some milliseconds ago.
+    // Count again before a client is refused: the last count is some milliseconds old, and some may be closed by now.
     if (isCountCheap) this.#countedAt = -Infinity;
     return this.used + count <= this.limit - keep;
   }
@@ -61,21 +61,21 @@ export class Descriptors {
     this.#taken -= count;
   }
 
-  /** As `took`, where nobody tells when they are given back: until the next count, which knows. */
+  /** Like `took`, for descriptors without a later `gave`: holds until the next count. */
   tookForNow(count: number): void {
     if (this.#counted > 0) this.#taken += count;
   }
 
-  /** As `gave`, for what may have been shared with others: the next count knows. */
+  /** Like `gave`, for a descriptor that others may share: the next count decides. */
   gavePerhaps(count: number): void {
     if (this.#counted === 0) this.#taken -= count;
   }
 
   /**
-   * To be called at the start, and each second: gives the spares back when there is nothing else left, so that who waits can be accepted and refused, and
-   * the control socket answers; and takes them again when there is room.
+   * Call it at the start, and each second. Releases the reserve when no others are left, so that waiting clients are accepted and refused,
+   * and the control socket answers. Takes the reserve again when there is room.
    *
-   * @returns whether they were given back just now
+   * @returns whether this call released the reserve
    */
   look(): boolean {
     const left = this.limit - this.used;
@@ -95,7 +95,7 @@ export class Descriptors {
     try {
       while (this.#spares.length < SPARES) this.#spares.push(openSync("/dev/null", "r"));
     } catch {
-      // There are fewer than it seemed, or no /dev/null: what there is has to do.
+      // Too few are left, or there is no /dev/null: go on with a smaller reserve.
     }
   }
 
@@ -111,7 +111,7 @@ export function descriptorLimit(): number {
     const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
     return line === undefined || line === "unlimited" ? Infinity : Number(line);
   } catch {
-    // No /proc outside Linux, where the smallest common default is 256. Modules and the server itself have some beside that.
+    // There is no /proc outside Linux. The smallest common limit there is 256; 100 stand for OTHER_DESCRIPTORS.
     return 356;
   }
 }

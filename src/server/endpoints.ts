@@ -31,7 +31,7 @@ export interface EndpointSources {
 const TIMEOUT_MS = 5000;
 const JSON_TYPE = "application/json;charset=utf-8";
 
-/** @param isLocal  the request is one of this machine's own, and no page of another site made it */
+/** @param isLocal  the request comes from this machine, and not from a page of another site */
 type Answer = (isLocal: boolean) => Response | Promise<Response>;
 
 /** A server's endpoints, over all its reloads. */
@@ -45,7 +45,7 @@ export class Endpoints {
     this.#sources = sources;
     const { policies } = sources;
     this.#all = new Map([
-      // Balancers ask these two by whatever name they have.
+      // Load balancers ask for these two with any Host.
       [
         "/health",
         this.#endpoint(
@@ -85,7 +85,7 @@ export class Endpoints {
     ]);
   }
 
-  /** @param takesAnyHost  the policy "local" looks at the client's address alone */
+  /** @param takesAnyHost  true: the policy "local" checks only the client's address */
   #endpoint(path: EndpointPath, policy: () => EndpointPolicy, takesAnyHost: boolean, answer: Answer): Endpoint {
     const handler = (request: Request, { client }: RequestContext): Response | Promise<Response> => {
       const { origin } = splitUrl(request.url);
@@ -96,7 +96,7 @@ export class Endpoints {
     return { route: endpointRoute(path, handler), isFor };
   }
 
-  /** Behind a browser or a proxy of this machine there may be anybody. */
+  /** A local browser or proxy may send requests for others, so the address is not enough. */
   #isOwn(host: string, origin: string | null): boolean {
     return isLocalHost(host, this.#sources.policies.localNames) && !isForeignOrigin(origin, host);
   }

@@ -11,7 +11,7 @@ import { workingFolder } from "../config/working-folder";
 import { syncFolder } from "../system/durable";
 import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
-/** In the state folder: what the folder is. */
+/** A file in the state folder that explains the folder. */
 export const STATE_README = "README";
 
 export interface Folders {
@@ -19,7 +19,7 @@ export interface Folders {
   /** False: it is the default folder, and it is not there. */
   hasModulesDir: boolean;
   stateDir: string;
-  /** Of modules' data; made when a module first asks for its own folder in it. */
+  /** The folder of modules' data. It is made when a module first asks for its own folder in it. */
   dataDir: string;
   /** null: serve the embedded pages. */
   staticDir: string | null;
@@ -49,7 +49,7 @@ export function findFolders(options: Options, env: Environment = process.env): F
   return { ...found, stateDir, dataDir, notes, ...(madeDir === undefined ? null : { madeDir }) };
 }
 
-/** What is promised to be kept in the folder is kept only with the folder's own name. */
+/** Syncs the names of new folders: without them, a power cut would lose all files inside. */
 function syncMade(dir: string, outermost: string): void {
   for (let made = dir; made.length >= outermost.length; made = dirname(made)) syncFolder(dirname(made));
 }
@@ -80,7 +80,7 @@ function baseOf({ modulesDir }: Options): string {
   return modulesDir === null ? workingFolder() : dirname(resolve(modulesDir));
 }
 
-/** The state of a server lies where it was started, also when a link on the way there is switched later. */
+/** The real path: the state stays there when a link on the path is switched later. */
 function stateBaseOf(options: Options): string {
   const base = baseOf(options);
   return base === workingFolder() ? process.cwd() : base;
@@ -178,10 +178,10 @@ export function findState(options: Options, notes: string[], make: (dir: string)
 }
 
 /**
- * The folder of modules' data: the one that is named, else that of the systemd unit, else `data` beside the modules. Makes nothing.
+ * Finds the folder of modules' data: the named one, else that of the systemd unit, else `data` beside the modules. Makes no folder.
  *
- * @param env  STATE_DIRECTORY: of several folders, apart by colons, the first
- * @throws UserError DATA_UNWRITABLE for one that was named and cannot be made or written
+ * @param env  STATE_DIRECTORY: the first of several folders, which are separated by colons
+ * @throws UserError DATA_UNWRITABLE if a named folder cannot be made or written
  */
 export function findData(options: Options, stateDir: string, notes: string[], env: Environment): string {
   const unitDir = env["STATE_DIRECTORY"]?.split(":")[0] || null;
@@ -200,7 +200,7 @@ export function findData(options: Options, stateDir: string, notes: string[], en
         cause,
       });
     }
-    // A named state folder is there to stay; one in the temporary folder is not.
+    // No note if the state folder was named: it is there to stay.
     if (options.stateDir === null)
       notes.push(`${dir} cannot be written, so modules' data is kept in ${inState} (--data DIR names another).`);
     return inState;
@@ -208,10 +208,10 @@ export function findData(options: Options, stateDir: string, notes: string[], en
 }
 
 /**
- * In the temporary folder anybody may have made it first, or put a link there, to have their code run as this user or their files written
- * over. hrmr itself makes it 0700.
+ * Checks a state folder in the temporary folder. Another user may have made it, or a link in its place, to get code run or files
+ * overwritten as this user. hrmr makes the folder with mode 0700.
  *
- * @throws UserError STATE_FOREIGN for what is there and is not this user's own folder, closed to all others
+ * @throws UserError STATE_FOREIGN if it is not this user's own folder, closed to others
  */
 function mustBeOwn(folder: string): void {
   const stats = lstatSync(folder, { throwIfNoEntry: false });
@@ -233,18 +233,18 @@ function mustBeOwn(folder: string): void {
   });
 }
 
-/** @throws UserError STATE_SHARED for /tmp and its like: it cannot be closed to others, and must not be left open */
+/** @throws UserError STATE_SHARED for folders such as /tmp: they cannot be closed to other users */
 function mustNotBeShared(dir: string): void {
   const stats = statOf(dir);
   const isShared = stats !== undefined && (stats.mode & STICKY) !== 0 && (stats.mode & EVERYBODY_WRITES) !== 0;
   if (!isShared) return;
-  throw new UserError(`The state folder ${dir} is one that every user may write to.`, {
+  throw new UserError(`The state folder ${dir} cannot be used: every user may write to it.`, {
     code: "STATE_SHARED",
     hint: `Name a folder of this server's own: --state ${join(dir, "hrmr")}`,
   });
 }
 
-/** @param unseen  told of what keeps the path from being looked at (ENOTDIR, ENAMETOOLONG, EACCES). Default: it counts as missing */
+/** @param unseen  gets the error if the path cannot be read (ENAMETOOLONG, EACCES). Default: the path counts as missing */
 function statOf(path: string, unseen: (cause: NodeJS.ErrnoException) => void = () => {}): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
@@ -256,13 +256,13 @@ function statOf(path: string, unseen: (cause: NodeJS.ErrnoException) => void = (
 
 const STICKY = 0o1000;
 const EVERYBODY_WRITES = 0o002;
-/** What hrmr itself keeps in the state folder, and older versions left open to others. */
+/** hrmr's own entries in the state folder, which older versions left open to others. */
 const OWN_ENTRIES = /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|blocked\.json|upload\.json)$/;
 
 /**
- * A folder that others may enter, as older versions made it: closed, with a line that says so.
+ * Closes a folder that others may enter, as older versions made it, and notes it.
  *
- * @param entries  what in it is closed too; null: nothing, since nobody gets there any more
+ * @param entries  names in it that are closed too; null: none, since the closed folder protects them
  */
 function closeFolder(dir: string, entries: RegExp | null, notes: string[]): void {
   const { mode, uid } = statSync(dir);
@@ -275,10 +275,10 @@ function closeFolder(dir: string, entries: RegExp | null, notes: string[]): void
       return;
     }
   } catch {
-    // A file system without rights, or one that lets only root change them: told below.
+    // The file system has no permissions, or only root may change them: the note below says so.
   }
   notes.push(
-    `${dir} is open to other users (its mode is ${modeText(mode)}) and cannot be closed by this one: run \`chmod 700\` as its owner.`,
+    `${dir} is open to other users (its mode is ${modeText(mode)}), and hrmr may not change that: run \`chmod 700 ${dir}\` as its owner.`,
   );
 }
 
@@ -286,7 +286,7 @@ function modeText(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, "0");
 }
 
-/** What another place does not cure by itself: it would only hide it. */
+/** For these causes hrmr does not fall back to another folder: that would only hide them. */
 const UNWRITABLE: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   ENOSPC: ["the disk is full", "Make room on it, or name a folder on another disk with --state DIR."],
   EDQUOT: ["this user's share of the disk is used up", "Make room on it, or name a folder on another disk with --state DIR."],

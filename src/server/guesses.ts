@@ -1,21 +1,21 @@
 /**
- * Wrong tokens: each is answered late, and whoever sends many of them is not looked at for a while, so that guessing costs the
- * guesser. The log has the first at once, and those that follow as a number.
+ * Makes guessing tokens slow. A wrong token is answered late; after many from one network, its tokens are refused unread for a while.
+ * The first wrong token is logged at once, further ones as a number.
  */
 import type { ServerLog } from "../observe/log";
 import { networkOf } from "./address";
 
-/** A wrong token is answered so much later, whatever was wrong with it. In milliseconds. */
+/** Delay of the answer to a wrong token, the same for every mistake. In milliseconds. */
 const DELAY_MS = 500;
-/** Of one network that wait for that answer. Above it none of it is looked at, right or wrong: a quick answer would tell which. */
+/** Delayed answers of one network. Above it, its tokens are not compared, right or wrong: a quick answer would tell which. */
 const MAX_DELAYED = 32;
-/** Of the log's lines. In milliseconds. */
+/** Pause between two lines of the log. In milliseconds. */
 const LOG_PAUSE_MS = 10_000;
 
 export class Guesses {
   readonly #what: string;
   readonly #log: Pick<ServerLog, "warn">;
-  /** By network. */
+  /** Delayed answers, by network. */
   readonly #delayed = new Map<string, number>();
   #untold = 0;
   #last = "";
@@ -27,14 +27,14 @@ export class Guesses {
     this.#log = log;
   }
 
-  /** Whether a token from there is to be compared at all. One that is not counts as wrong. */
+  /** Whether a token from this address may be compared. If not, it counts as wrong. */
   mayLook(address: string): boolean {
     if ((this.#delayed.get(networkOf(address)) ?? 0) < MAX_DELAYED) return true;
     this.#note(address);
     return false;
   }
 
-  /** A token was wrong. Resolves when its sender may be told so. */
+  /** Notes a wrong token. Resolves when the answer may be sent. */
   async wrong(address: string): Promise<void> {
     this.#note(address);
     const network = networkOf(address);
@@ -45,7 +45,7 @@ export class Guesses {
     else this.#delayed.delete(network);
   }
 
-  /** Tells what is not told yet. */
+  /** Logs the number that is not logged yet. */
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#tell();

@@ -7,10 +7,10 @@ import type { ServerLog } from "../observe/log";
 import { kindOfError } from "../observe/log-fields";
 import { escapeBytes } from "../router/escape";
 
-/** What the abort of a signal throws, and what time ends when nobody waits. */
+/** Errors that follow from an abort or a deadline after the client left. */
 const LEFT_ALONE = /^(?:AbortError|TimeoutError|HandlerTimeoutError)$/;
 
-/** @param hasLeft its client had left before, and may be the cause: no error, and told only where the handler threw something of its own */
+/** @param hasLeft  its client had left before, which may be the cause: logged as info, and only if the handler threw an error of its own */
 export function tellFailure(log: ServerLog, route: BoundRoute, connection: number, error: unknown, hasLeft: boolean): void {
   if (hasLeft && error instanceof Error && LEFT_ALONE.test(error.name)) return;
   const { module, generation } = route;

@@ -1,10 +1,10 @@
-/** What HTTP/1.1 replies say of the time, and of how long their connection stays open. */
+/** The Date field of HTTP/1.1 replies, and the Keep-Alive field behind it. */
 import type { Dispatch } from "../protocol/wire";
 
-/** Clients keep an idle connection for about so long without being told: below it they are told. */
+/** Clients keep an idle connection for about this long. For a shorter time, replies have a Keep-Alive field. In milliseconds. */
 const SHORT_IDLE_MS = 60_000;
 
-/** To be called each second. A reload may have changed `timeouts.idleMs`. */
+/** Call it each second. A reload may have changed `timeouts.idleMs`. */
 export function renewDate(dispatch: Dispatch): void {
   const { idleMs } = dispatch.timeouts;
   dispatch.httpDate = new Date().toUTCString();

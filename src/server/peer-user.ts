@@ -1,10 +1,10 @@
 /**
- * Whose the other end of a unix socket is, as the kernel knows it.
+ * The user at the other end of a unix socket, as the kernel knows it.
  */
 import { ptr } from "bun:ffi";
 import { openLibc } from "../supervise/libc";
 
-/** Of Linux, <sys/socket.h>. */
+/** Values of Linux, <sys/socket.h>. */
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 /** struct ucred: process, user, group. */
@@ -16,7 +16,7 @@ function openSymbols() {
   return process.platform === "linux" ? openLibc({ getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" } }) : null;
 }
 
-/** @param fd a connected unix socket. @returns the user id of whoever connected; null where it cannot be told */
+/** @param fd a connected unix socket. @returns the user id of the client; null: not known */
 export function userOf(fd: number): number | null {
   if (fd < 0) return null;
   libc ??= openSymbols();

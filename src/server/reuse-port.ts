@@ -1,11 +1,11 @@
 /**
- * Several sockets that listen on one port (SO_REUSEPORT): each has a queue of its own, and closing one cuts off whoever waits in it.
+ * Several sockets that listen on one port (SO_REUSEPORT). Each has a queue of its own, and closing a socket cuts the clients in its queue.
  */
 import { ptr } from "bun:ffi";
 import { readdirSync } from "node:fs";
 import { openLibc } from "../supervise/libc";
 
-// Of Linux, on all architectures that Bun runs on.
+// Values of Linux, on all architectures that Bun runs on.
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOL_SOCKET = 1;
@@ -27,7 +27,7 @@ function openSymbols() {
   });
 }
 
-/** @returns this process's TCP sockets that listen on a port; none where that cannot be told */
+/** @returns this process's TCP sockets that listen on a port; none if that is not known */
 export function listenersOn(port: number): number[] {
   libc ??= openSymbols();
   if (libc === null) return [];
@@ -37,14 +37,14 @@ export function listenersOn(port: number): number[] {
 }
 
 /**
- * Of two sockets that listen on one port, has the one that came later get all new clients. Those in the queue of the first are still
- * its own: once it has accepted them, it can be closed and nobody is cut off. Without a second one nothing changes.
+ * Sends all new clients of a port to the second of two listening sockets. Clients in the queue of the first stay there: once they are
+ * accepted, the first can be closed without cutting a client. Without a second socket nothing changes.
  */
 export function passArrivalsOn(first: number): void {
   const instruction = Buffer.alloc(8);
   instruction.writeUInt16LE(RETURN_SECOND.code, 0);
   instruction.writeUInt32LE(RETURN_SECOND.k, 4);
-  // struct sock_fprog: the number of instructions, and where they are. A result that is no socket's place is left to the kernel's hash.
+  // struct sock_fprog: the number of instructions, and their address. If no socket has the index, the kernel picks one by its hash.
   const program = Buffer.alloc(16);
   program.writeUInt16LE(1, 0);
   program.writeBigUInt64LE(BigInt(ptr(instruction)), 8);
@@ -62,6 +62,6 @@ function portOf(fd: number): number | null {
   const length = new Uint32Array([name.length]);
   if (libc?.getsockname(fd, ptr(name), ptr(length)) !== 0) return null;
   const family = name.readUInt16LE(0);
-  // At the same place in sockaddr_in and sockaddr_in6.
+  // The port is at the same place in sockaddr_in and sockaddr_in6.
   return family === AF_INET || family === AF_INET6 ? name.readUInt16BE(2) : null;
 }

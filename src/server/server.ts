@@ -95,7 +95,7 @@ export interface ServerSummary {
   routes: number;
   /** Modules that should be served and are not. */
   failed: string[];
-  /** Those among them that may stand later without anybody's doing: not what claims a key that is taken. */
+  /** The failed modules that are tried again by themselves: all but those that claim a taken key. */
   retried: string[];
   /** For the person who started the server. */
   readonly notes: string[];
@@ -108,7 +108,7 @@ export interface RunningServer {
   snapshot(): ProcessSnapshot;
   /** What serves now, for a process that is to serve the same. */
   approved(): ApprovedModule[];
-  /** What its modules were made from, for `--watch`: names in a folder, by its absolute path. Plain data. */
+  /** The files that its modules were built from, for `--watch`: names in a folder, by its absolute path. Plain data. */
   inputs(): Record<string, string[]>;
   /** A module told its WebSockets something in another process: those of this one get it too. */
   publish(module: string, topic: string, data: unknown): void;
@@ -191,7 +191,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly #folders: Folders;
   readonly #log: ServerLog;
   readonly #startedAtMs = Date.now();
-  /** By the clock of `performance.now()`, which goes on when the other one is set. */
+  /** By `performance.now()`: setting the system's clock does not change it. */
   readonly #beganAt = performance.now();
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
@@ -316,7 +316,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       if (taken !== "") this.summary.notes.push(`module ${name}: ${taken}`);
     }
     this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
-    // What serves nowhere is for the process to tell that looked at its file.
+    // A module that serves in no process is reported by the process that looked at its file.
     const elsewhere = isResumed ? [] : (approved ?? []).filter(({ version }) => version === null);
     const others = [...verdict.modules.filter(({ isConflict }) => isConflict), ...elsewhere].map(({ name }) => name);
     this.summary.retried = this.summary.failed.filter((name) => !others.includes(name));
@@ -394,12 +394,12 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     return this.#registry;
   }
 
-  /** A module that fails is left out, and the others serve: all but one that every HTTP request was to pass. */
+  /** Logs failed modules; the others serve. A failed module in http.use ends the start, since every HTTP request must pass it. */
   #tellFailures(verdict: Verdict): void {
     for (const { name, error } of verdict.modules) {
       if (error === null) continue;
       if (this.#options.http.use.includes(name)) {
-        const hint = "Every HTTP request was to pass it, so nothing is served. Mend it, or take it out of http.use.";
+        const hint = "Every HTTP request must pass it, so nothing is served. Correct it, or remove it from http.use.";
         throw new UserError(`Module "${name}" cannot be used: ${error}`, { code: "MIDDLEWARE_MISSING", hint });
       }
       this.#log.error(`Module "${name}" was not loaded: ${error}`);
@@ -408,7 +408,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (process.env[STRICT_VARIABLE] === undefined || failed.length === 0) return;
     throw new UserError(`Not all modules were loaded: ${failed.join(", ")}.`, {
       code: "MODULE_FAILED",
-      hint: "Mend them. A test that wants a module to fail starts its server with mayFail: true.",
+      hint: "Correct them. If the test wants a module to fail, start its server with mayFail: true.",
     });
   }
 

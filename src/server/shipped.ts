@@ -88,7 +88,7 @@ export async function unpackModules(stateDir: string, settings: Record<string, M
   return shipped;
 }
 
-/** @returns whether all that `unpackModules` and, with `hasPages`, `unpackPages` write is there */
+/** @returns whether all files of `unpackModules` and, with `hasPages`, of `unpackPages` exist */
 export function isUnpacked(stateDir: string, settings: Record<string, ModuleSettings>, hasPages: boolean): boolean {
   const modules = Object.entries(MODULES).filter(([name]) => isOn(name, settings));
   const paths = modules.flatMap(([, files]) => Object.keys(files).map((path) => join(stateDir, "shipped", path)));

@@ -39,8 +39,8 @@ const HTTP1_ONLY = Buffer.from("\x08http/1.1", "latin1");
 const HTTP2_FIRST = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
 /**
- * What is offered by ALPN, in the order of preference. The one place that decides it. While the server shuts down no HTTP/2 connection
- * begins, so that it is not offered: HTTP/1.1 answers one more request.
+ * The protocols offered by ALPN, best first. Nothing else decides this. A server that shuts down does not offer HTTP/2: no connection of
+ * it may begin then, and HTTP/1.1 answers one more request.
  */
 export function alpnProtocols({ offersHttp2, isDraining }: Dispatch): Buffer {
   return offersHttp2 === true && !isDraining ? HTTP2_FIRST : HTTP1_ONLY;
@@ -74,7 +74,7 @@ export class TlsContexts {
     return new TlsContexts(settings, createSecureContext);
   }
 
-  /** Whether every stream listener takes TLS only, as a tls:// one does: who has no certificate is not served at all. */
+  /** Whether every stream listener takes TLS only, as a tls:// one does: clients without a certificate are not served. */
   get isGate(): boolean {
     return this.settings.clientCert === "require";
   }
@@ -108,7 +108,7 @@ export class TlsContexts {
   }
 }
 
-/** For the person who starts the server, or validates. @param listen listen URLs */
+/** Notes for the person who starts or validates the server. @param listen  listen URLs */
 export function tlsNotes({ expiryNote, isGate }: TlsContexts, listen: readonly string[]): string[] {
   const notes = expiryNote === null ? [] : [expiryNote];
   if (!isGate) return notes;
@@ -135,9 +135,9 @@ function checkSettings({ certFile, keyFile, sni, clientCert, clientCaFile }: Tls
 }
 
 /**
- * The engine takes a list with one good name in it, and forgets the others: a name with a mistake in it would be a cipher less.
+ * Checks each name: the engine accepts a list with one good name and ignores wrong names without an error.
  *
- * @throws UserError TLS_CONFIG naming the first that is none
+ * @throws UserError TLS_CONFIG naming the first wrong name
  */
 function checkCiphers(ciphers: string, make: MakeContext): void {
   const say = (message: string, hint: string) => new UserError(message, { code: "TLS_CONFIG", hint });

@@ -10,7 +10,7 @@ export const MALFORMED: unique symbol = Symbol("MALFORMED");
 /** A ClientHello with its record headers may be this long. In bytes; real ones have 200 to 2000. */
 export const MAX_HELLO_BYTES = 16_384;
 
-/** It may be cut into so many records. Clients that cut it at all, to get by a middlebox, make a few. */
+/** The most records of one ClientHello. Clients that split it, to pass a middlebox, make a few. */
 export const MAX_RECORDS = 16;
 
 const HANDSHAKE_RECORD = 22;
@@ -36,19 +36,19 @@ export function readServerName(bytes: Uint8Array): string | typeof NEED_MORE | t
 }
 
 /**
- * Reads a ClientHello that comes in pieces. Each record is looked at once, when it is whole: a client that sends byte by byte costs
- * no more than its bytes.
+ * Reads a ClientHello that comes in pieces. Each record is read once, when it is complete, so a client that sends byte by byte costs
+ * little.
  */
 export class HelloReader {
-  /** Where the next record begins. */
+  /** Offset of the next record. */
   #at = 0;
-  /** What whole records hold of the handshake message (RFC 8446 section 5.1: it may be cut into several). */
+  /** The parts of the handshake message in complete records (RFC 8446 section 5.1: several records may hold one message). */
   readonly #fragments: Uint8Array[] = [];
   #messageBytes = 0;
 
   /**
-   * @param bytes  from the first byte of the connection, each time: what was there before must be the same
-   * @returns as `readServerName`
+   * @param bytes  all bytes of the connection, from its first: earlier bytes must not change between calls
+   * @returns see `readServerName`
    */
   read(bytes: Uint8Array): string | typeof NEED_MORE | typeof MALFORMED {
     for (;;) {
@@ -70,7 +70,7 @@ export class HelloReader {
     }
   }
 
-  /** The message's type and length are its first bytes: nobody needs to wait for the first record's end to refuse it. */
+  /** The message begins with its type and length, so a wrong one is refused before the first record is complete. */
   #isRefusable(bytes: Uint8Array, at: number): boolean {
     if (this.#messageBytes > 0) return false;
     const first = at + RECORD_HEADER_BYTES;
@@ -82,7 +82,7 @@ export class HelloReader {
     if ((this.#fragments[0] as Uint8Array)[0] !== CLIENT_HELLO) return MALFORMED;
     if (this.#messageBytes < HANDSHAKE_HEADER_BYTES) return NEED_MORE;
     const end = endOf(this.#header(), 0);
-    // A client says nothing behind its ClientHello in the same record: the server's turn is next.
+    // Nothing may follow the ClientHello in its record: it is the server's turn.
     if (end > MAX_HELLO_BYTES || this.#messageBytes > end) return MALFORMED;
     return this.#messageBytes === end ? "whole" : NEED_MORE;
   }
@@ -103,7 +103,7 @@ function isWrongStart(bytes: Uint8Array, at: number): boolean {
   return (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD) || (bytes.length > at + 1 && bytes[at + 1] !== MAJOR_VERSION);
 }
 
-/** The length of a record says nothing about how much is held before it is whole. */
+/** Limits the bytes that are held: a record's length does not. */
 function atMost(bytes: Uint8Array): typeof NEED_MORE | typeof MALFORMED {
   return bytes.length >= MAX_HELLO_BYTES ? MALFORMED : NEED_MORE;
 }

@@ -14,7 +14,7 @@ const NOTHING = new Uint8Array(0);
 /** A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that it was its ClientHello. */
 const DECODE_ERROR = new Uint8Array([21, 3, 1, 0, 2, 2, 50]);
 const TLS_HANDSHAKE = 22;
-/** A client of a tls:// listener that is silent when the server shuts down gets so long for its ClientHello: it may be on its way. */
+/** Time for the ClientHello of a silent tls:// client when the server shuts down: it may be on its way. In milliseconds. */
 const SILENT_MS = 300;
 
 /** A connection between its first byte and the end of the TLS handshake. */
@@ -94,7 +94,7 @@ export class TlsOpening implements Protocol {
     this.#connection.abort();
   }
 
-  /** A handshake that has begun is finished, and its client's message is answered: handshakeTimeoutMs and drainMs bound it. */
+  /** A handshake that has begun is finished, and its client's message is answered, within handshakeTimeoutMs and drainMs. */
   draining(): void {
     if (!this.#hasBegun) this.#connection.armDeadline(SILENT_MS);
   }

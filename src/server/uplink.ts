@@ -6,7 +6,7 @@ import type { ReloadReport } from "../control/operations";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 
 export interface Uplink {
-  /** RELOAD, on all processes. @param by who asked for it, for the audit log */
+  /** RELOAD, on all processes. @param by  the sender, for the audit log */
   reload(names: readonly string[] | null, by: string): Promise<ReloadReport>;
   /**
    * The host of a module's version has died: a thread, or its process.
@@ -15,7 +15,7 @@ export interface Uplink {
    * @returns whether another version serves in its place now
    */
   crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean>;
-  /** SHUTDOWN: begins the drain of all processes and returns at once. @param reason who asked for it */
+  /** SHUTDOWN: begins the drain of all processes and returns at once. @param reason  the sender, in words */
   stop(reason: string): void;
   /** Of all processes, this one included. */
   snapshots(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }>;
