@@ -1,7 +1,8 @@
 /**
  * `hrmr start`, also `hrmr` alone: starts the server and says where it listens.
  */
-import { join } from "node:path";
+import { readlinkSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { defineCommand } from "citty";
 import type { ResolvedConfig } from "../config/resolved";
 import { systemError } from "../config/system-errors";
@@ -31,11 +32,13 @@ export const startCommand = defineCommand({
     const { runMaster } = await import("../supervise/master");
     reapOrphans();
     let serverLog: ProcessLog | null = null;
+    let logFile: string | null = null;
     const started = runMaster({
       resolve,
       makeLog(options) {
         const log = createLog(options.log);
         serverLog = log;
+        logFile = options.log.file;
         // One stray failure must not cost the others' connections; modules' own go to their module before they get here.
         onStray((error) => tellStray(log, error));
         return log;
@@ -44,13 +47,15 @@ export const startCommand = defineCommand({
       ready(summary, readyMs, failures) {
         const text = summarize(summary, readyMs);
         // In the background stdout is the log, which may be one for machines.
-        if (hasLauncher()) serverLog?.info(text);
+        if (hasLauncher() || isLogOnStdout(logFile)) serverLog?.info(text);
         else console.log(text);
         tellLauncher({ type: "ready", summary: text, failures });
       },
     });
     return await started.catch((error: unknown) => {
-      tellLauncher({ type: "failed", ...failureOf(error) });
+      const failure = failureOf(error);
+      // The launcher shows it to the person. Its stderr is the log: that may be one for machines, or belong to the server that runs already.
+      if (tellLauncher({ type: "failed", ...failure })) return failure.exitCode;
       throw error;
     });
   },
@@ -74,6 +79,18 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   for (const failure of failures) console.error(cleanText(failure));
   console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
   return 0;
+}
+
+/** After an upgrade of a server in the background: stdout is still the log file that `start -d` opened, or one that was put aside since. */
+function isLogOnStdout(logFile: string | null): boolean {
+  if (logFile === null) return false;
+  try {
+    const path = readlinkSync("/proc/self/fd/1").replace(/(?:\.\d+)?(?: \(deleted\))?$/, "");
+    return path === join(realpathSync(dirname(logFile)), basename(logFile));
+  } catch {
+    // Without /proc, or with stdout closed.
+    return false;
+  }
 }
 
 function failureOf(thrown: unknown): { message: string; hint: string; code: string; exitCode: number } {

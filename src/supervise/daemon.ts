@@ -68,17 +68,21 @@ export function hasLauncher(): boolean {
 
 /**
  * Tells the launcher, if this process was started by one and has not told it anything yet. At once: the process may end right after.
+ *
+ * @returns whether the launcher has been told
  */
-export function tellLauncher(message: LauncherMessage): void {
+export function tellLauncher(message: LauncherMessage): boolean {
   const launcher = process.env[LAUNCHER_VARIABLE];
   delete process.env[LAUNCHER_VARIABLE];
-  if (launcher !== String(process.ppid)) return;
+  if (launcher !== String(process.ppid)) return false;
   try {
     const bytes = Buffer.from(`${JSON.stringify(message)}\n`);
     for (let sent = 0; sent < bytes.length;) sent += writeSync(LAUNCHER_FD, bytes, sent);
     closeSync(LAUNCHER_FD);
+    return true;
   } catch {
     // The launcher is gone: the server goes on, and nobody asks for the answer.
+    return false;
   }
 }
 

@@ -139,8 +139,8 @@ class Master implements Operations {
       tellOld({ type: "serving" });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      // On stderr the person who started it is told.
-      if (this.#logFile !== null) this.#logFile.critical(`the server does not start: ${message}`);
+      // On stderr the person who started it is told. The log of a state folder that another server holds is that server's.
+      if (this.#logFile !== null && !isHeldByAnother(error)) this.#logFile.critical(`the server does not start: ${message}`);
       tellOld({ type: "failed", message });
       throw error;
     }
@@ -633,4 +633,9 @@ function bringData(folders: Folders, isTakeover: boolean): void {
 /** What `systemctl status` shows. */
 function statusLine({ modules, routes, listening }: StartSummary): string {
   return `${modules} modules, ${routes} routes on ${listening.join(", ")}`;
+}
+
+/** Whether another server runs with this state folder. */
+function isHeldByAnother(error: unknown): boolean {
+  return error instanceof UserError && error.code === "STATE_LOCKED";
 }
