@@ -121,7 +121,7 @@ export class PageShell {
     const line = command
       .replaceAll(/\b(localhost|127\.0\.0\.1)([: ])80(?:80|81)\b/g, `$1$2${this.port}`)
       // What init prints names another port where somebody listens on 8080.
-      .replaceAll(/(--port|redis-cli -p) 80\d\d\b/g, `$1 ${this.port}`);
+      .replaceAll(/( --port| -p) 80\d\d\b/g, `$1 ${this.port}`);
     const isServer = /(?:^|&& )(?:\S*\/)?hrmr(?: start)?(?: +(?!-d\b)-\S+(?: [^\s#-]\S*)?)*\s*(?:#.*)?$/.test(line) && !/ -d\b/.test(line);
     const place = join(this.dir, ".cwd");
     // A cd stays for the next command; a server's shell ends with it.
