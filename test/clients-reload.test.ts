@@ -24,6 +24,8 @@ const pool = (version: number) =>
     },
   }`);
 
+/** So many replies to text commands come before the first request, on connections that use both. */
+const TEXT_REPLIES = 20;
 const REQUESTS = [
   "VER\n",
   "GET /ver HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -65,8 +67,9 @@ class Loop {
   }
 
   #ask(): void {
-    // Half of the connections mix text commands and HTTP, the others stay with one kind.
-    const kind = this.#at % 8 < 4 ? this.#at % 4 : this.replies % 4;
+    // Half of the connections stay with one request. The others ask by text, then by HTTP, which a connection speaks until it ends.
+    const [one, other] = this.replies < TEXT_REPLIES ? [0, 2] : [1, 3];
+    const kind = this.#at % 8 < 4 ? this.#at % 4 : this.replies % 2 === 0 ? one : other;
     this.#socket?.write(REQUESTS[kind] as string);
   }
 

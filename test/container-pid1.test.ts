@@ -45,7 +45,7 @@ async function startFirst(...args: string[]) {
   }
   const pid = childrenOf(child.pid)[0] ?? 0;
   expect(idInNamespace(pid)).toBe("1");
-  return { dir, pid, address: `127.0.0.1:${/:(\d+)\b/.exec(text.slice(text.indexOf("tcp:")))?.[1]}`, exited: child.exited };
+  return { dir, pid, address: `127.0.0.1:${/http:\/\/[^:]+:(\d+)\//.exec(text)?.[1]}`, exited: child.exited };
 }
 
 function statOf(pid: number | string): { state: string; parent: number } | null {

@@ -132,7 +132,7 @@ for (const processes of [1, 2]) {
       await hub.program.waitFor("began");
       hub.program.signal("SIGTERM");
       await until("503", async () => {
-        await client.clear().send("GET /ready HTTP/1.1\r\nHost: a\r\n\r\n");
+        await client.clear().send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n");
         return (await client.waitFor(/\r\n\r\n[\s\S]+/)).startsWith("HTTP/1.1 503 ");
       });
       expect(client.text).toContain("draining");

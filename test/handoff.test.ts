@@ -5,7 +5,7 @@ import { startProgram } from "./support/program";
 
 const HOSTS = ["inline", "pool", "process"] as const;
 /** As long as `handoff` may take in these tests. */
-const LOAD_MS = 2000;
+const LOAD_MS = 4000;
 
 /** Tells what setup got, in words: the kind of it, and its size. */
 const DESCRIBE = `
@@ -98,7 +98,7 @@ const REFUSED: [string, string, RegExp][] = [
     "return { get x() { throw new Error('trap'); } };",
     /its state was not handed over: handoff returned what cannot be copied: trap/,
   ],
-  ["a promise that never settles", "return new Promise(() => {});", /its state was not handed over: handoff did not finish within 2000 ms/],
+  ["a promise that never settles", "return new Promise(() => {});", /its state was not handed over: handoff did not finish within 4000 ms/],
 ];
 
 describe.each(HOSTS)("with run: %s", (run) => {
