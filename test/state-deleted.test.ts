@@ -50,7 +50,7 @@ for (const processes of ["1", "2"]) {
       rmSync(join(hub.dir, ".hrmr"), { recursive: true });
       expect(await hub.ask("RELOAD")).toStartWith("OK ");
       expect(await (await fetch(hub.url)).text()).toContain("<html");
-      await hub.program.waitFor("was deleted: it is made anew, with lock and control socket.");
+      await hub.program.waitFor("was deleted and is made again, with lock and control socket.");
       await isWhole(hub);
       expect([await hub.ask("COUNT"), await hub.ask("POOL"), await hub.ask("APART")]).toEqual(["2\n", "pool\n", "process\n"]);
       hub.write("next/pooled.ts", moduleSource('{ routes: { "POOL": { run: "pool", handle: () => "pushed\\n" } } }'));
@@ -62,7 +62,7 @@ for (const processes of ["1", "2"]) {
   });
 }
 
-test.each(["control.sock", "lock", "shipped", "static_html"])("%s alone is made anew too", async (name) => {
+test.each(["control.sock", "lock", "shipped", "static_html"])("%s alone is made again too", async (name) => {
   await withHub(MODULES, [], async (hub) => {
     rmSync(join(hub.dir, ".hrmr", name), { recursive: true });
     await hub.program.waitFor("Files were deleted from the state folder");
@@ -86,7 +86,7 @@ test("with another server in its state folder by then, it goes on and says so on
     rmSync(state, { recursive: true });
     mkdirSync(state, { mode: 0o700 });
     const lock = lockFile(join(state, "lock"));
-    const says = `could not be made anew: Cannot start: a server (pid ${process.pid}) runs with the state folder`;
+    const says = `could not be made again: Cannot start: a server (pid ${process.pid}) runs with the state folder`;
     await hub.program.waitFor(says);
     expect(await hub.ask("COUNT")).toBe("1\n");
     if (!("holder" in lock)) lock.release();

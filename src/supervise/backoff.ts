@@ -4,10 +4,10 @@
 
 const FIRST_MS = 100;
 const LONGEST_MS = 30_000;
-/** A process that served this long was started well: its end, a `kill -9` say, is no failed start. */
+/** The start of a process that served this long was good: a later end, such as by `kill -9`, is no failed start. In milliseconds. */
 const SERVED_MS = 1000;
 
-/** At once for a process that has served; else later each time, so that one that cannot live never costs a core. */
+/** No wait after a process that has served. Else each wait is longer, so that failing starts do not take a core. */
 export class Backoff {
   #failures = 0;
 

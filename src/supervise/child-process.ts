@@ -26,7 +26,7 @@ export interface Begun {
   readonly inputs: Readonly<Record<string, readonly string[]>>;
 }
 
-/** For its first word, before which it runs nobody's code but ours: reloads and restarts wait for a process that is being started. In milliseconds. */
+/** Limit for its first message. Before it, only hrmr's code runs, and reloads and restarts wait for it. In milliseconds. */
 const HELLO_MS = 20_000;
 const SELF = { command: selfCommand([]), helloMs: HELLO_MS };
 
@@ -44,7 +44,7 @@ export class ServerProcess {
   readonly #ready = Promise.withResolvers<Begun>();
   readonly #asking: Asking<ChildCalls>;
   readonly #process: Subprocess;
-  /** Until it has said its first word. */
+  /** Runs until its first message. */
   #helloTimer: Timer | null;
 
   /** @param program  for tests: another program, and how long it has for its first word */

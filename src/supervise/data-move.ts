@@ -1,14 +1,14 @@
-/** Modules' data that an older version kept in the state folder, on its way to the data folder. Once. */
+/** Moves modules' data from the state folder, where older versions kept it, to the data folder. Once. */
 import { cpSync, existsSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../config/user-error";
 import { syncFolder, syncTree } from "../system/durable";
 import { makePrivateFolder } from "../system/private-files";
 
-/** What became of it. Names of modules. */
+/** The result. Names of modules. */
 export interface MovedData {
   readonly moved: readonly string[];
-  /** Their folder is in the data folder already: the old one was left where it is. */
+  /** The data folder has a folder of this name already, so the old one was left. */
   readonly left: readonly string[];
 }
 
@@ -23,13 +23,14 @@ export function dataIn(from: string): string[] {
   }
 }
 
-/** A copy that is not whole. */
+/** Ending of a copy that is not complete. */
 const HALF = ".hrmr-copy";
 
 /**
- * Moves each folder in `from` to `to`, with the state folder's lock held and no module loaded. When it returns, it is on the disk.
+ * Moves each folder in `from` to `to`. Call it with the state folder's lock held and no module loaded. The move is on the disk when it
+ * returns.
  *
- * @throws UserError DATA_NOT_MOVED; what was not moved is where it was
+ * @throws UserError DATA_NOT_MOVED; folders that were not moved stay in `from`
  */
 export function moveData(from: string, to: string): MovedData {
   const names = from === to ? [] : dataIn(from);
@@ -56,7 +57,7 @@ export function moveData(from: string, to: string): MovedData {
   return { moved, left };
 }
 
-/** To another file system by a copy that takes its name only once it is whole. */
+/** Copies to another file system. The copy gets its name only when it is complete. */
 function moveOne(from: string, to: string): void {
   try {
     return renameSync(from, to);

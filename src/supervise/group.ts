@@ -16,7 +16,7 @@ export interface StartSummary {
   readonly notes: readonly string[];
   /** Modules that should be served and are not. */
   readonly failed: readonly string[];
-  /** Those among them that may stand later without anybody's doing: not what claims a key that is taken. */
+  /** The failed modules that are tried again by themselves: all but those that claim a taken key. */
   readonly retried: readonly string[];
 }
 
@@ -33,7 +33,7 @@ export interface Group {
   reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport>;
   /** What serves now, in all processes alike. */
   approved(): readonly ApprovedModule[];
-  /** What the modules were made from at the last reload: names in a folder, by its absolute path. */
+  /** The files that the modules were built from at the last reload: names in a folder, by its absolute path. */
   inputs(): Readonly<Record<string, readonly string[]>>;
   snapshots(): Promise<ProcessSnapshot[]>;
   /** Replaces each process in turn. null: there is only this one, which cannot replace itself. */

@@ -94,18 +94,18 @@ export class Holdings {
     for (const held of this.#locks) held.rewrite(held.path.endsWith(LOCK_FILE) ? lockText() : pidText());
   }
 
-  /** Whether the lock files are where other servers look for them. */
+  /** Whether the lock files are still in their places. */
   areLocksInPlace(): boolean {
     return this.#locks.every((held) => held.isInPlace());
   }
 
-  /** Locks anew what was deleted. @throws UserError when another server has come meanwhile, or there is no such folder any more */
+  /** Makes and locks deleted lock files again. @throws UserError if another server has the lock by now, or the folder is gone */
   renewLocks(): void {
     for (const [at, held] of this.#locks.entries()) {
       if (held.isInPlace()) continue;
       const wanted = this.#wanted.find(({ path }) => path === held.path);
       if (wanted !== undefined) this.#locks[at] = lock(wanted);
-      // Only the descriptor: the file at the path is the new lock's.
+      // Close only the descriptor: the file at the path belongs to the new lock.
       held.release();
     }
   }
@@ -165,7 +165,7 @@ function stateLocked(stateDir: string, holder: string): UserError {
   });
 }
 
-/** A server in another container; or a lock from the time when other users could open the file. */
+/** Another container's server holds it, or another user's program that opened the file when that was possible. */
 function stateHeld(stateDir: string, endedPid: number): UserError {
   const path = join(stateDir, LOCK_FILE);
   return new UserError(
@@ -207,7 +207,7 @@ async function openSockets(options: Options, estate: Estate | null): Promise<Hel
   return wanted.map(({ asked }, at) => found[at] ?? { ...(bound.shift() as BoundSocket), asked, isForeign: false });
 }
 
-/** A unix socket is the same one whatever its mode is to be. */
+/** The mode of a unix socket is not part of its identity. */
 function takeOwn(own: HeldSocket[], address: ListenAddress, asked: string): HeldSocket | null {
   if (address.transport !== "unix") return takeSocket(own, asked);
   const before = own.find((socket) => socket.address.transport === "unix" && socket.address.path === address.path);

@@ -14,7 +14,7 @@ export interface FileLock {
   readonly path: string;
   /** The lock belongs to the open file, not to this process: a child that gets this descriptor as one of its own holds it too. */
   readonly fd: number;
-  /** Whether the file is still at its path: a lock on one that was deleted keeps nobody out. */
+  /** Whether the file is still at its path: a lock on a deleted file keeps no other server out. */
   isInPlace(): boolean;
   /** Writes other content: after a take-over that came to nothing. Its first line must be this process's id. */
   rewrite(text: string): void;
@@ -26,13 +26,13 @@ export interface FileLock {
 export interface HeldLock {
   /** "pid 123", or "another process" where the file does not say which. */
   readonly holder: string;
-  /** The process that the file names: it has ended, and somebody else holds the lock. null: it lives, or none is named. */
+  /** The process that the file names, if it has ended, so that another one holds the lock. null: it lives, or none is named. */
   readonly endedPid: number | null;
 }
 
 /**
- * "private": nobody else may open the file, so nobody else can hold it. "public": others may read it (0644 less the umask), and since
- * flock(2) asks for no more, a lock of theirs is no obstacle once the process that the file names has ended.
+ * "private": other users cannot open the file, so they cannot hold the lock. "public": they may read it (0644 less the umask), which is
+ * enough for flock(2). So their lock is ignored once the process that the file names has ended.
  */
 export type LockKind = "private" | "public";
 
@@ -71,13 +71,13 @@ export function lockFile(path: string, text: string = lockText(), kind: LockKind
     // A holder removes its file before it lets go: a lock on a file that is no longer at its path keeps nobody out.
     if (tryLock(fd, LOCK_EXCLUSIVE) && isAt(fd, path)) {
       const held = holdOrClose(fd, path, text);
-      // Not before it is locked and names this process: until then nobody else can open it.
+      // Only now, when it is locked and names this process, may other users open it.
       setFileMode(fd, kind === "private" ? PRIVATE_FILE : PUBLIC_FILE & ~process.umask());
       return held;
     }
     const pid = readPid(fd);
     const endedPid = pid !== null && !isAlive(pid) ? pid : null;
-    // Another user's lock on the file of a server that has ended: they keep the old file, and this server makes a new one.
+    // Another user has locked the file of a server that has ended. Leave that file to them, and make a new one.
     if (kind === "public" && endedPid !== null && isAt(fd, path)) unlinkSync(path);
     closeSync(fd);
     if (attempt === ATTEMPTS) return { holder: pid === null ? "another process" : `pid ${pid}`, endedPid };

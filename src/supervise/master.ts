@@ -366,12 +366,12 @@ class Master implements Operations {
     }
     await running.retries.reloaded();
     this.#watch?.reloaded();
-    // Of a try that failed the retries tell in one line.
+    // The retries log a failed try in one line.
     if (isRetry && !report.ok) return report;
     if (isWatched && report.ok && report.modules.length === 0) return report;
     const text = source === "" ? report.text : `${source}: ${report.text}`;
     if (report.ok && report.modules.length > 0) running.log.info(text);
-    // Whoever may send RELOAD may do so as often as it likes. Numbers of connections and milliseconds make no kinds of their own.
+    // Clients may send RELOAD without end. Numbers (of connections, of milliseconds) must not make new kinds.
     else running.log.bounded(report.ok ? "info" : "error", text.replaceAll(/\d+/g, "N"))?.(text);
     return report;
   }
@@ -608,9 +608,9 @@ function recoverUpload(folders: Folders, log: ProcessLog): void {
 }
 
 /**
- * Modules' data that an older version kept in the state folder goes to the data folder, with a line that says so.
+ * Moves modules' data of an older version from the state folder to the data folder, with a note.
  *
- * @param isTakeover  the predecessor's modules have it open: it stays until the next start
+ * @param isTakeover  true: the predecessor's modules have it open, so it stays until the next start
  * @throws UserError DATA_NOT_MOVED
  */
 function bringData(folders: Folders, isTakeover: boolean): void {

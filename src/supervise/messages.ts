@@ -30,7 +30,7 @@ export interface ChildStart {
   readonly mayFail: readonly string[] | undefined;
 }
 
-/** What a process serves, and what that was made from (`RunningServer`). */
+/** The modules that a process serves, and the files that they were built from (`RunningServer`). */
 export interface Served {
   readonly approved: ApprovedModule[];
   readonly inputs: Record<string, string[]>;

@@ -77,7 +77,7 @@ function tell(findings: Findings, module: FoundModule, use: readonly string[]): 
   const { name, source, isShipped, routes, takesHttp, error, isConflict } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
-  if (takesHttp !== "") findings.warn(check, takesHttp, "They never reach HTTP routes, its limits and its middleware.");
+  if (takesHttp !== "") findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
   if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
   const hint = code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";

@@ -37,7 +37,7 @@ export interface PreforkSetup {
   readonly crashed: Uplink["crashed"];
   stop(reason: string): void;
   info(processes: readonly ProcessSnapshot[]): ServerInfo;
-  /** A process that came in place of a lost one could not start these modules. */
+  /** A process that replaced a lost one could not start these modules. */
   failed(names: readonly string[]): void;
 }
 
@@ -45,7 +45,7 @@ export interface PreforkSetup {
 const FIRST_FD = 3;
 /** A process that does not tell its figures in that time is left out of them. */
 const SNAPSHOT_MS = 1000;
-/** How long a process may take to end once all that was under way is cut. */
+/** How long a process may take to end after its calls were cut. In milliseconds. */
 const CUT_MS = 2000;
 /** Over drainMs: a process that has not ended by then will not. */
 const DRAIN_GRACE_MS = 5000;
@@ -204,7 +204,7 @@ export class Prefork implements Group, ChildOwner {
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
     if (next !== null) Object.assign(this.#setup.options, next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
-    // One that came in place of a lost one has built nothing yet.
+    // A process that replaced a lost one has built nothing yet.
     this.#inputs = [...answers.values()]
       .map(({ inputs }) => inputs)
       .reduce((most, each) => (sizeOf(each) > sizeOf(most) ? each : most), {});
@@ -287,7 +287,7 @@ export class Prefork implements Group, ChildOwner {
 
   cut(reason: string): void {
     for (const child of this.#alive) child.cut(reason);
-    // One whose event loop is blocked does not hear of it.
+    // A process with a blocked event loop does not read the message.
     setTimeout(() => this.kill(), CUT_MS).unref();
   }
 

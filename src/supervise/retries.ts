@@ -1,16 +1,15 @@
 /**
- * Modules that failed at a start are tried again until they stand: the database that a module's `setup` asks for may come up after the
- * server. At a reload nobody has to wait: it tries at once.
+ * Tries modules that failed at a start again until they serve: their database may start after the server. A reload tries them at once.
  */
 import type { Log } from "../module/contract";
 
-/** From one try to the next; the last one stays. In milliseconds. */
+/** Waits between the tries; the last one repeats. In milliseconds. */
 const DELAYS_MS = [1000, 2000, 5000, 10_000, 30_000] as const;
-/** Tries that are due within that time are one reload. */
+/** Tries due within this time share one reload. */
 const TOGETHER_MS = 200;
 
 interface Waiting {
-  /** Tries so far, the start not among them. */
+  /** Tries so far, without the start. */
   tries: number;
   nextTryAtMs: number;
   /** The last reason that was logged. */
@@ -20,7 +19,7 @@ interface Waiting {
 export interface RetriesSetup {
   /** Reloads these modules, in all processes. Never rejects. */
   tryAgain(names: readonly string[]): Promise<void>;
-  /** Modules of which nothing serves in some process, with the reason. */
+  /** Modules without a serving version in some process, with the reason. */
   failing(): Promise<ReadonlyMap<string, string>>;
   readonly log: Log;
 }
@@ -35,7 +34,7 @@ export class Retries {
     this.#setup = setup;
   }
 
-  /** These could not be started, here or in a process that came in place of a lost one. */
+  /** Adds modules that could not be started, here or in a process that replaced a lost one. */
   add(names: readonly string[]): void {
     const added = names.filter((name) => !this.#waiting.has(name));
     for (const name of added) this.#waiting.set(name, { tries: 0, nextTryAtMs: Date.now() + DELAYS_MS[0], told: null });
@@ -43,7 +42,7 @@ export class Retries {
     this.#arm();
   }
 
-  /** To be called after every reload, whoever asked for it: who serves is not waited for any more. Never rejects. */
+  /** Call it after every reload: it drops modules that serve by now. Never rejects. */
   async reloaded(): Promise<void> {
     if (this.#waiting.size === 0) return;
     const failing = await this.#setup.failing();
@@ -55,7 +54,7 @@ export class Retries {
     this.#arm();
   }
 
-  /** By module, when it is tried next: ISO 8601. */
+  /** The time of the next try, by module. ISO 8601. */
   nextTries(): Record<string, string> {
     return Object.fromEntries([...this.#waiting].map(([name, { nextTryAtMs }]) => [name, new Date(nextTryAtMs).toISOString()]));
   }
@@ -70,7 +69,7 @@ export class Retries {
     waiting.tries++;
     const delayMs = delayAfter(waiting.tries);
     waiting.nextTryAtMs = Date.now() + delayMs;
-    // Once the waits are long, a module that fails for the same reason for days says nothing new.
+    // After the first tries, an unchanged reason is not logged again: a module may fail for days.
     if (waiting.tries >= DELAYS_MS.length && reason === waiting.told) return;
     waiting.told = reason;
     this.#setup.log.warn(`Module "${name}" was tried again and failed, the next try is in ${delayMs / 1000} s: ${reason}`);
@@ -87,7 +86,7 @@ export class Retries {
   async #tryDue(): Promise<void> {
     const until = Date.now() + TOGETHER_MS;
     const due = [...this.#waiting].filter(([, { nextTryAtMs }]) => nextTryAtMs <= until).map(([name]) => name);
-    // A try that comes to nothing (the server is being stopped, say) is no reason to try at once.
+    // Set the next time before the try: if the try does not take place, it must not repeat at once.
     for (const name of due) this.#postpone(name);
     if (due.length > 0) await this.#setup.tryAgain(due);
     this.#arm();

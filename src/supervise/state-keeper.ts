@@ -1,5 +1,5 @@
 /**
- * Keeps what a server needs in its state folder: the folder can be deleted under a running server, and what it holds is made anew.
+ * Makes deleted files of the state folder again: a user may delete the folder under a running server.
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -11,30 +11,30 @@ import { isUnpacked, unpackModules, unpackPages } from "../server/shipped";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import type { Holdings } from "./holdings";
 
-/** How soon a folder that was deleted is there again. In milliseconds. */
+/** Time between two checks. In milliseconds. */
 const LOOK_MS = 500;
 
-const README = `hrmr keeps here what it can make anew: bundles and versions of modules, the modules that ship with it, its log in the background,
+const README = `hrmr keeps files here that it can make again: bundles and versions of modules, modules that ship with it, its background log,
 the lock and the control socket. The folder may be deleted, under a running server too: nothing is lost but the version history
 (\`hrmr versions\`, \`hrmr rollback\`) and that log.
 
 What must be kept is in the data folder: \`data\` beside the modules folder, unless \`dataDir\` or --data names another.
 `;
 
-/** What the server has in the state folder. */
+/** The server's parts that have files in the state folder. */
 export interface KeptState {
   readonly folders: Folders;
   readonly options: Pick<Options, "modules">;
   readonly holdings: Holdings;
   readonly log: Pick<ServerLog, "warn" | "error">;
   control(): ControlServer | null;
-  /** Opens the control socket anew. */
+  /** Opens the control socket again. */
   openControl(): Promise<void>;
-  /** Writes down what serves, and opens the log files anew. */
+  /** Writes the serving versions down, and opens the log files again. */
   renewed(): Promise<void>;
 }
 
-/** Says what the folder is. */
+/** Writes the file that explains the folder. */
 export function writeStateReadme(stateDir: string): void {
   const path = join(stateDir, STATE_README);
   if (!existsSync(path)) writeFileSync(path, README, { mode: PRIVATE_FILE });
@@ -44,19 +44,19 @@ export class StateKeeper {
   readonly #state: KeptState;
   #timer: Timer | null = null;
   #looking: Promise<void> | null = null;
-  /** What was told last, so that it is told once. */
+  /** The last line, so that it is logged once. */
   #told = "";
 
   constructor(state: KeptState) {
     this.#state = state;
   }
 
-  /** Looks now and then, until `close`. */
+  /** Checks every LOOK_MS, until `close`. */
   begin(): void {
     this.#timer = setInterval(() => void this.look(), LOOK_MS).unref();
   }
 
-  /** Makes anew what is gone. Never rejects: what fails is logged, once, and tried again at the next look. */
+  /** Makes missing files again. Never rejects: a failure is logged once, and the next check tries again. */
   look(): Promise<void> {
     if (this.#isWhole()) return Promise.resolve();
     return (this.#looking ??= this.#restore().finally(() => (this.#looking = null)));
@@ -76,7 +76,7 @@ export class StateKeeper {
   async #restore(): Promise<void> {
     const { folders, options, holdings, log } = this.#state;
     const { stateDir } = folders;
-    // With the whole project gone there is nothing to go on with, and a folder that comes back would only be in the way.
+    // The whole project was deleted: a new state folder there would only be in the way.
     if (!existsSync(dirname(stateDir)))
       return this.#tell(
         `${dirname(stateDir)} was deleted, and the state folder with it: there is no control socket any more. Stop this server with \`kill ${process.pid}\`.`,
@@ -92,14 +92,14 @@ export class StateKeeper {
       await this.#state.renewed();
     } catch (error) {
       return this.#tell(
-        `What is gone from the state folder ${stateDir} could not be made anew: ${error instanceof Error ? error.message : String(error)}`,
+        `Deleted files of the state folder ${stateDir} could not be made again: ${error instanceof Error ? error.message : String(error)}`,
       );
     }
     this.#told = "";
     log.warn(
       wasDeleted
-        ? `The state folder ${stateDir} was deleted: it is made anew, with lock and control socket. The versions to go back to are gone.`
-        : `Files were deleted from the state folder ${stateDir}: they are made anew.`,
+        ? `The state folder ${stateDir} was deleted and is made again, with lock and control socket. The versions to go back to are gone.`
+        : `Files were deleted from the state folder ${stateDir} and are made again.`,
     );
   }
 

@@ -75,7 +75,7 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
   throw takeoverFailed(answer.message);
 }
 
-/** @throws UserError TAKEOVER_FAILED when the program's file is gone, or is no program */
+/** @throws UserError TAKEOVER_FAILED if the program's file is gone, or is no program */
 function spawnSuccessor(args: readonly string[], estate: Estate, fds: readonly number[], told: (message: ToOld) => void): Subprocess {
   try {
     return Bun.spawn(selfCommand(args), {

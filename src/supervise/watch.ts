@@ -1,44 +1,44 @@
 /**
- * `--watch`: reloads when something changed that the modules were made from, once things are quiet again.
+ * `--watch`: reloads after a change of a file that the modules are built from, once no more changes come.
  */
 import { type FSWatcher, statSync, watch } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
 import { leadsTo, linksOn } from "../module/links";
 
-/** An editor truncates and writes, or writes beside and renames: one save is several events within a few milliseconds. */
+/** Quiet time before a reload. One save of an editor makes several events within a few milliseconds. In milliseconds. */
 const QUIET_MS = 50;
-/** A folder that changes all the time (a log in it, say) is still reloaded now and then. */
+/** The longest wait for quiet: a log in a folder may change it all the time. In milliseconds. */
 const MAX_WAIT_MS = 1000;
-/** How often each folder is looked at for whether it is another one by now: the kernel tells of a folder, and not of its name. */
+/** Time between checks for replaced folders: the kernel watches a folder, and not its name. In milliseconds. */
 const LOOK_MS = 1000;
 
 export interface WatchSetup {
-  /** By the name that the user gave it. It need not be there. */
+  /** The modules folder, by the name that the user gave. It need not exist. */
   readonly modulesDir: string;
-  /** What the modules were made from outside of it. Asked anew after each reload: names in a folder, by its absolute path. */
+  /** Other files that the modules are built from: names in a folder, by its absolute path. Called again after each reload. */
   inputs(): Readonly<Record<string, readonly string[]>>;
-  /** The config file, or the names where one would be found. Absolute. */
+  /** The config file, or all paths where one would be found. Absolute. */
   configFiles(): readonly string[];
   modulesChanged(): void;
   configChanged(): void;
-  /** A folder cannot be watched. Told once for each folder and reason. */
+  /** Called if a folder cannot be watched: once for each folder and reason. */
   failed(folder: string, error: Error): void;
 }
 
-/** Names that matter in a folder; null: all that is in it, and in its folders. */
+/** Names that matter in a folder; null: all names in it and in its folders. */
 interface Wanted {
   readonly names: Set<string> | null;
   readonly isConfig: Set<string>;
 }
 
 interface Watched {
-  /** Of the folder that is watched. */
+  /** Tells the watched folder from another one of its name. */
   readonly identity: string;
   readonly watcher: FSWatcher;
   wanted: Wanted;
 }
 
-/** The folder, never a single file: a watch on a file ends with the first save by rename. */
+/** Watches folders, and no single file: a watch on a file ends with the first save by rename. */
 export class Watch {
   readonly #setup: WatchSetup;
   readonly #watched = new Map<string, Watched>();
@@ -54,12 +54,12 @@ export class Watch {
     this.#looks = setInterval(() => this.#look(), LOOK_MS);
   }
 
-  /** After a reload: what was imported anew is watched from here on. What changed in it since it was read is looked for once. */
+  /** Call it after a reload: watches newly imported files, and checks once for changes since they were read. */
   reloaded(): void {
     this.#look();
   }
 
-  /** At the start: what was saved since the modules were read, and before anything was watched, is looked for once. */
+  /** Call it at the start: checks once for files that were saved after the modules were read. */
   begun(): void {
     this.#touched(false);
   }
@@ -75,7 +75,7 @@ export class Watch {
     if (this.#follow()) this.#touched(false);
   }
 
-  /** @returns whether a folder is watched that was not, or that is another one by now */
+  /** @returns whether a new or replaced folder is watched now */
   #follow(): boolean {
     const wanted = this.#wanted();
     for (const [folder, { watcher }] of this.#watched) {
@@ -117,7 +117,7 @@ export class Watch {
       before.watcher.close();
       this.#watched.delete(folder);
     }
-    // Gone, or not there yet: the folder above tells when it comes.
+    // The folder does not exist: the watch on its parent reports when it comes.
     if (identity === "") return before !== undefined;
     try {
       const watcher = watch(folder, { recursive: wanted.names === null }, (_, name) => this.#heard(folder, name));
@@ -164,13 +164,13 @@ export class Watch {
   }
 }
 
-/** "" when there is no such folder. */
+/** @returns "" if there is no such folder */
 function identityOf(folder: string): string {
   const info = statSync(folder, { throwIfNoEntry: false });
   return info?.isDirectory() === true ? `${info.dev}:${info.ino}` : "";
 }
 
-/** What an editor or a package manager writes beside the modules is no change of a module. */
+/** Files of editors and package managers beside the modules are no modules. */
 function isIgnored(path: string): boolean {
   const parts = path.split(sep);
   const name = parts.at(-1) ?? "";

@@ -12,7 +12,7 @@ export interface ReloadWish {
   readonly source: string;
   /** Nobody asked: a file was saved. */
   readonly isWatched: boolean;
-  /** Nobody asked: what failed at the start is tried again. */
+  /** The server's own try of modules that failed at the start. */
   readonly isRetry: boolean;
   readonly order: ReloadOrder;
   /** Modules whose files were sent to the server. */

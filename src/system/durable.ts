@@ -1,16 +1,16 @@
 /**
- * What a power cut must not undo. fsync(2) of a file keeps its bytes; its name is kept by an fsync of the folder that it lies in, which is
- * therefore asked for after each rename, link or removal that something was promised for.
+ * Writes that a power cut must not undo. fsync(2) of a file keeps its bytes. Its name is kept by fsync of its folder, so sync the folder
+ * after each rename, link or removal that must last.
  */
 import { closeSync, fsyncSync, lstatSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /**
- * What was made, renamed or removed in a folder is on the disk when this returns. Where folders cannot be synced (Windows, some network
- * file systems) it does nothing.
+ * Syncs a folder: all names made, changed or removed in it are on the disk when this returns. Does nothing where folders cannot be synced
+ * (Windows, some network file systems).
  *
- * @throws Error when the disk fails (EIO, ENOSPC), or there is no such folder
+ * @throws Error if the disk fails (EIO, ENOSPC), or the folder does not exist
  */
 export function syncFolder(folder: string): void {
   if (process.platform === "win32") return;
@@ -24,7 +24,7 @@ export function syncFolder(folder: string): void {
   }
 }
 
-/** As `syncFolder`, without stopping the event loop. */
+/** Like `syncFolder`, without blocking the event loop. */
 export async function syncFolderLater(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");
@@ -38,9 +38,9 @@ export async function syncFolderLater(folder: string): Promise<void> {
 }
 
 /**
- * Makes a file that must not be there yet. When this returns it is on the disk, with its name.
+ * Makes a file that must not exist yet. It is on the disk, with its name, when this returns.
  *
- * @throws Error EEXIST, or as writing; what was begun is removed
+ * @throws Error EEXIST, or an error of writing; an incomplete file is removed
  */
 export function createFile(path: string, bytes: string | Uint8Array, mode: number): void {
   const fd = openSync(path, "wx", mode);
@@ -57,11 +57,11 @@ export function createFile(path: string, bytes: string | Uint8Array, mode: numbe
 }
 
 /**
- * Puts a file at `path`, in place of another or not: whoever looks, and whatever happens, finds the old one or the new one whole. When this
- * returns it is on the disk. A file that was there gives its rights to the new one.
+ * Puts a file at `path`, also in place of another. Readers find the old or the new file whole at any moment, also after a power cut. It is
+ * on the disk when this returns. A replaced file gives its permissions to the new one.
  *
- * @param mode  of a file that was not there
- * @throws Error as writing; the old one is as it was
+ * @param mode  for a file that replaces none
+ * @throws Error an error of writing; the old file is unchanged
  */
 export function replaceFile(path: string, bytes: string | Uint8Array, mode: number): void {
   const old = lstatSync(path, { throwIfNoEntry: false });
@@ -77,7 +77,7 @@ export function replaceFile(path: string, bytes: string | Uint8Array, mode: numb
   syncFolder(dirname(path));
 }
 
-/** Of a folder with all that lies in it. Links are not followed. */
+/** Syncs a folder with everything in it. Links are not followed. */
 export function syncTree(path: string): void {
   const stats = lstatSync(path);
   if (stats.isDirectory()) {
@@ -93,7 +93,7 @@ export function syncTree(path: string): void {
   }
 }
 
-/** A file system without a sync of folders. */
+/** Whether the file system cannot sync folders. */
 function isUnable(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "EINVAL" || code === "ENOTSUP" || code === "EISDIR" || code === "EPERM";

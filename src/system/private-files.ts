@@ -1,22 +1,22 @@
 /**
- * Folders and files of this user alone. The umask is not asked: what other users may read depends on nobody's login shell.
+ * Folders and files of this user alone. Their modes do not depend on the umask.
  */
 import { chmodSync, existsSync, fchmodSync, fstatSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-/** Of a folder that only its owner may enter. */
+/** Mode of a folder that only its owner may enter. */
 export const PRIVATE_FOLDER = 0o700;
-/** Of a file that only its owner may read. */
+/** Mode of a file that only its owner may read. */
 export const PRIVATE_FILE = 0o600;
-/** Of a file that its owner's group may read too, as the collectors of logs do. */
+/** Mode of a file that its owner's group may read too, for collectors of logs. */
 const GROUP_FILE = 0o640;
 const OTHERS = 0o077;
 
 /**
- * Makes a folder and those that it lies in, each 0700. A folder that is there stays as it is.
+ * Makes a folder and its parents, each with mode 0700. Folders that exist stay unchanged.
  *
- * @returns the outermost folder that was made; undefined: it was there
- * @throws Error as mkdir
+ * @returns the outermost new folder; undefined: the folder existed
+ * @throws Error errors of mkdir
  */
 export function makePrivateFolder(folder: string): string | undefined {
   if (isFolder(folder)) return undefined;
@@ -25,24 +25,24 @@ export function makePrivateFolder(folder: string): string | undefined {
   try {
     mkdirSync(folder, { mode: PRIVATE_FOLDER });
   } catch (error) {
-    // Another process has made it meanwhile.
+    // Another process has made the folder meanwhile.
     if ((error as NodeJS.ErrnoException).code === "EEXIST" && isFolder(folder)) return outermost;
     throw error;
   }
-  // The umask may have taken the owner's own rights.
+  // The umask may have removed the owner's own permissions.
   chmodSync(folder, PRIVATE_FOLDER);
   return outermost ?? folder;
 }
 
-/** Whether other users than the owner may do something with a folder or file. A symbolic link is not followed. Never throws. */
+/** Whether other users than the owner have any permission on a folder or file. Does not follow a symbolic link. Never throws. */
 export function isOpenToOthers(path: string): boolean {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   return stats !== undefined && !stats.isSymbolicLink() && (stats.mode & OTHERS) !== 0;
 }
 
 /**
- * Takes the rights of all others from a folder or file, and from what lies in it. Links are neither followed nor changed; what belongs
- * to another user is left.
+ * Removes all permissions of other users from a folder or file, and from everything in it. Links are neither followed nor changed. Files of
+ * other users are left unchanged.
  *
  * @returns how many entries were changed
  */
@@ -58,13 +58,13 @@ export function closeToOthers(path: string): number {
   return changed;
 }
 
-/** Whether this process may change the rights of what belongs to that user. */
+/** Whether this process may change the permissions of that user's files. */
 export function isMine(uid: number): boolean {
   const user = process.getuid?.() ?? 0;
   return user === 0 || uid === user;
 }
 
-/** @returns the mode of a new log file: 0600 in a folder that nobody else may enter, else 0640 */
+/** @returns the mode of a new log file: 0600 in a folder that only this user may enter, else 0640 */
 export function logFileMode(path: string): number {
   const folder = statSync(dirname(path), { throwIfNoEntry: false });
   return folder !== undefined && (folder.mode & OTHERS) === 0 ? PRIVATE_FILE : GROUP_FILE;
