@@ -14,7 +14,7 @@ import type { Holdings } from "./holdings";
 /** Time between two checks. In milliseconds. */
 const LOOK_MS = 500;
 
-const README = `hrmr keeps files here that it can make again: bundles and versions of modules, modules that ship with it, its background log,
+const README = `hrmr keeps files here that it can make again: bundles and versions of modules, shipped modules, its log in the background,
 the lock and the control socket. The folder may be deleted, under a running server too: nothing is lost but the version history
 (\`hrmr versions\`, \`hrmr rollback\`) and that log.
 
