@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * What `npx hrmr` and a global `npm install` start: hrmr is written for Bun, so this finds the Bun that npm installed beside it, and has that run the
- * source. Nothing else on the machine is needed, and a Bun that is on the PATH is not asked: it may be of another version.
+ * The entry of `npx hrmr` and of a global `npm install`. hrmr is written for Bun: this finds the Bun that npm installed beside it, and runs
+ * the source with it. A Bun on the PATH is not used: it may be of another version.
  */
 import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
@@ -10,7 +10,7 @@ import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Less is the placeholder of the npm package, which stays where install scripts may not run. */
+/** A smaller file is the npm package's placeholder: it stays if install scripts may not run. In bytes. */
 const MIN_BUN_BYTES = 1_000_000;
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR2"];
 
@@ -18,7 +18,7 @@ const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 if (process.versions["bun"] === undefined) start(findBun(), [main, ...process.argv.slice(2)]);
 else await import(main);
 
-/** @returns {string} the path of Bun's program; ends the process where there is none */
+/** @returns {string} the path of Bun's program; ends the process if there is none */
 function findBun() {
   const near = createRequire(import.meta.url);
   const bun = folderOf(near, "bun");
@@ -28,7 +28,7 @@ function findBun() {
   const found = candidates.find((path) => path !== null && isProgram(path));
   if (found) return found;
   console.error(`hrmr cannot find Bun, which npm installs with it (${platformPackage()}).`);
-  console.error("Install hrmr anew, with optional dependencies: npm install --include=optional hrmr");
+  console.error("Install hrmr again, with optional dependencies: npm install --include=optional hrmr");
   process.exit(1);
 }
 
@@ -44,7 +44,7 @@ function folderOf(near, name) {
 /** The package with Bun's program for this machine: `@oven/bun-linux-x64`. */
 function platformPackage() {
   const arch = process.arch === "arm64" ? "aarch64" : process.arch;
-  // Without its look at the network, which asks name servers.
+  // Leave out the network part of the report: it asks name servers.
   process.report.excludeNetwork = true;
   const { header } = /** @type {{ header: { glibcVersionRuntime?: string } }} */ (process.report.getReport());
   const isMusl = process.platform === "linux" && header.glibcVersionRuntime === undefined;
@@ -57,7 +57,7 @@ function isProgram(path) {
 }
 
 /**
- * Becomes `bun ARGS`. Where Node cannot do that (before 22.15), it starts it and passes on its signals and its end.
+ * Becomes `bun ARGS`. Node before 22.15 cannot do that: then it starts `bun ARGS`, and passes on signals and the exit code.
  *
  * @param {string} bun
  * @param {string[]} args

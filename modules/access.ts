@@ -11,7 +11,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { defineModule, type Log } from "hrmr";
 
-/** The first refusal is a line in the log at once, those that follow are a number each second: strangers must not be able to fill the log. */
+/** The first refusal gets a line at once, further ones a number each second: strangers must not be able to fill the log. */
 class Refusals {
   readonly #log: Log;
   #untold = 0;
@@ -32,7 +32,7 @@ class Refusals {
     this.#last = text;
   }
 
-  /** Tells what was not told yet. Nothing is left behind. */
+  /** Logs the number that is not logged yet, and ends the timer. */
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -76,9 +76,9 @@ function isKnown(authorization: string | null, tokens: readonly Buffer[]): boole
 export default defineModule({
   routes: {},
   setup({ config, log }) {
-    // As hashes, all that is compared has one length: a comparison that ends early would tell how long a token is.
+    // Compare hashes, which have one length: else the comparison's time would tell a token's length.
     const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
-    // Written as a person writes them: "/café" is "/caf%C3%A9" in a request.
+    // People write paths without escapes: "/café" is "/caf%C3%A9" in a request.
     const open = textsOf(config.open ?? [], "open").map((path) => new URL(path, "http://localhost").pathname);
     return { tokens, open: new Set(open), refusals: new Refusals(log) };
   },

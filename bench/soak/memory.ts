@@ -1,6 +1,6 @@
 /**
- * How the memory of each process changes over time. Resident memory grows until the collector is pressed, for many minutes after a
- * start; what a collection leaves does not, unless something leaks.
+ * How the memory of each process changes over time. Resident memory may grow for many minutes after a start. The live objects after a
+ * collection do not grow, unless there is a leak.
  */
 import { Link, wholeLine } from "./link";
 import { memoryBytes } from "./server";

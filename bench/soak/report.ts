@@ -17,7 +17,7 @@ export interface Findings {
 
 /** What a process may gain a minute when nothing leaks: the collector is in no hurry. In MB. */
 const MOST_MB_PER_MINUTE = 15;
-/** What a collection leaves may differ so much: compiled code and bodies on their way count. What grows beyond it leaks. In MB. */
+/** Live objects after a collection may differ by this much, such as compiled code and bodies. More growth is a leak. In MB. */
 const MOST_LIVE_MB = 16;
 /** A thread or a cache that came into being later. Of each process. */
 const MORE_DESCRIPTORS = 6;

@@ -1,4 +1,4 @@
-/** Looking at the disk: what a file is, and whether it is in the folder. */
+/** Finds files on the disk, and checks that they are in the folder. */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, realpathSync, statSync, type Stats } from "node:fs";
 import { diskPath } from "./names";
 
@@ -37,24 +37,24 @@ export function isSame(known: FileFacts, now: FileFacts | undefined): boolean {
   );
 }
 
-// ---- opened first, looked at then ----
+// ---- open first, then check ----
 
-/** Finds a file or folder and opens nothing: a pipe is not waited for, and no right to read is needed. Of Linux; node:fs has no name for it. */
+/** O_PATH of Linux: finds a file or folder without opening it. So a pipe does not block, and no read permission is needed. */
 const O_PATH = 0o10000000;
-/** Fails where any part of the path is a link. Of macOS; node:fs has no name for it. */
+/** O_NOFOLLOW_ANY of macOS: fails if any part of the path is a link. */
 const O_NOFOLLOW_ANY = 0x20000000;
-/** For a file to read. A pipe that has taken its place since must not block whoever opens it. */
+/** Flags to read a file. If a pipe is in its place by now, opening it must not block. */
 export const READ_FLAGS: number = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const isLinux = process.platform === "linux";
 
 /**
- * A file or folder that lies in the site's folder, whatever becomes of its name from now on. It is opened first and looked at
- * then: between a look at a name and an open of it, the name may be exchanged for a link to the outside.
+ * A file or folder that lies in the site's folder. It is opened first and checked then: between a check of a name and opening it, the
+ * name may be swapped for a link to the outside.
  */
 export class Entry implements Disposable {
   readonly stats: Stats;
   readonly #fd: number;
-  /** The path that leads to it as long as it is open. */
+  /** A path that leads to it while it is open. */
   readonly path: string;
 
   constructor(fd: number, path: string) {
@@ -63,7 +63,7 @@ export class Entry implements Disposable {
     this.stats = fstatSync(fd);
   }
 
-  /** Another one that is at the path below this folder. @returns null where `openInside` says so */
+  /** Opens the entry at a path below this folder. @returns null as `openInside` does */
   below(root: string, name: string): Entry | null {
     return openInside(root, `${this.path}/${name}`);
   }
@@ -97,16 +97,16 @@ export class Entry implements Disposable {
   }
 }
 
-/** This process, or the whole system, has no descriptor left: nothing is known about the file. */
+/** The process or the system has no descriptor left, so it is not known whether the file exists. */
 export class OutOfDescriptors extends Error {
   constructor(cause: unknown) {
-    super("There is no descriptor left to open a file with: too many files are open.", { cause });
+    super("No descriptor is left to open a file: too many files are open.", { cause });
   }
 }
 
 /**
  * @param root  the site's folder. It may be a link to the current release, so it is resolved each time.
- * @returns null for what is not there, or not in the folder once all links are resolved. Throws OutOfDescriptors.
+ * @returns null if it does not exist, or is outside of the folder once all links are resolved. Throws OutOfDescriptors.
  */
 export function openInside(root: string, path: string): Entry | null {
   return isLinux ? openOnLinux(root, path) : openElsewhere(root, path);
@@ -117,7 +117,7 @@ function openOnLinux(root: string, path: string): Entry | null {
   if (fd === null) return null;
   let isKept = false;
   try {
-    // The kernel's own word for where the opened file lies now. Bytes, a letter each: names need not be UTF-8.
+    // The kernel tells where the opened file lies now. Latin-1, one letter a byte: names need not be UTF-8.
     const real = readlinkSync(`/proc/self/fd/${fd}`, "latin1");
     isKept = isBelow(realRoot(root), real);
     return isKept ? new Entry(fd, path) : null;
@@ -137,7 +137,7 @@ function openElsewhere(root: string, path: string): Entry | null {
   } catch {
     return null;
   }
-  // The path without links is the one that is opened, and the system follows none that was put into it since.
+  // Open the path without links; the system does not follow a link that was put into it since.
   const fd = tryOpen(real, READ_FLAGS | O_NOFOLLOW_ANY);
   return fd === null ? null : new Entry(fd, real);
 }
@@ -155,7 +155,7 @@ function isBelow(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
 }
 
-/** @returns null for what cannot be had. Throws OutOfDescriptors. */
+/** @returns null if it cannot be opened. Throws OutOfDescriptors. */
 function tryOpen(path: string, flags: number): number | null {
   try {
     return openSync(diskPath(path), flags);

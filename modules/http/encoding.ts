@@ -38,7 +38,7 @@ interface Wishes {
  * @returns null when it takes none of what there is; a promise while the form is being made for the first time
  */
 export function chooseForm(site: Site, page: Page, header: string): Form | null | Promise<Form | null> {
-  // Its bytes are coded already, whatever the client takes: there is nothing else to send.
+  // The file exists only in this coding, so send it whatever the client accepts.
   if (contentCoding(page.plain.path) !== null) return page.plain;
   const wishes = readWishes(header);
   const siblings = wishes.groups.length === 0 ? NO_SIBLINGS : currentSiblings(site, page);
@@ -205,7 +205,7 @@ function remember(page: Page, coding: Coding, form: Form | null): Form | null {
   return form;
 }
 
-/** The name may lead elsewhere by now, so what was opened is looked at, before it is read and after. */
+/** The name may lead elsewhere by now, so check the opened file before and after reading it. */
 async function readUnchanged(path: string, facts: FileFacts): Promise<Buffer> {
   await using file = await open(diskPath(path), READ_FLAGS);
   const isUnchanged = async (): Promise<boolean> => isSame(facts, factsOf(await file.stat()));

@@ -11,15 +11,15 @@ const FILE = Symbol.for("hrmr.file");
 const readAt = promisify(read);
 
 /**
- * Files that are being sent, by what one stat saw of them. A thousand clients that read one film slowly hold one descriptor: bytes are
- * read by their place in the file, so nobody is in another's way.
+ * Files that are being sent, by their stat. Clients of one file share one descriptor: each read names its place in the file, so clients
+ * do not disturb each other.
  */
 const opened = new Map<string, { readonly fd: number; users: number }>();
 const keys = new Map<number, string>();
 
 /** Bytes `start` to before `end` of a file, as one stat saw it. */
 export class FilePiece {
-  /** The stream is these bytes and nothing else. */
+  /** The stream is exactly these bytes. */
   readonly isWhole = true;
 
   constructor(
@@ -30,8 +30,8 @@ export class FilePiece {
   ) {}
 
   /**
-   * @returns a descriptor, shared with all who send this state of the file, to be given back by `close`. Throws when the file is gone,
-   * or is another by now: the name may have become a link to the outside.
+   * @returns a descriptor, shared by all replies with this state of the file: return it by `close`. Throws if the file is gone or was
+   * replaced: the name may lead outside by now.
    */
   open(): number {
     const { dev, ino, size, mtimeMs, ctimeMs } = this.facts;
@@ -101,7 +101,7 @@ export class FilePiece {
   }
 }
 
-/** Tells the server which file is behind a stream. */
+/** Tells the server the file of a stream. */
 export function withFile(stream: ReadableStream<Uint8Array>, file: object): ReadableStream<Uint8Array> {
   return Object.assign(stream, { [FILE]: file });
 }

@@ -39,7 +39,7 @@ export default defineModule({
   },
 });
 
-/** Without a descriptor nobody knows whether the file is there: a 404 would be a lie, and caches would keep it. */
+/** Without a descriptor it is not known whether the file exists: a 404 might be wrong, and caches would keep it. */
 function answerOrRefuse(site: Site, request: Request): Response | Promise<Response> {
   try {
     return answer(site, request);

@@ -20,7 +20,7 @@ export function nameOf(bytes: Uint8Array): string {
   });
 }
 
-/** The path for node:fs: the text itself where that is proper, as nearly all are; else its bytes. */
+/** The path for node:fs: the text itself if it is proper, as nearly all are; else its bytes. */
 export function diskPath(path: string): string | Buffer {
   return path.isWellFormed() ? path : Buffer.concat(piecesOf(path).map((piece) => loneByte(piece) ?? Buffer.from(piece)));
 }
@@ -35,7 +35,7 @@ export function encodeName(name: string): string {
   return encoded.join("");
 }
 
-/** The name for people: what is no letter is shown as U+FFFD. */
+/** The name for people: U+FFFD stands for each byte that is no UTF-8. */
 export function shownName(name: string): string {
   return name.toWellFormed();
 }

@@ -87,7 +87,7 @@ function multipart(form: Form, ranges: readonly Range[]): Response {
   const length = ranges.reduce((sum, range, index) => sum + (heads[index]?.length ?? 0) + range.end - range.start, tail.length);
   const type = { "content-type": `multipart/byteranges; boundary=${boundary}` };
   const stream = toStream(parts(form, ranges, heads, tail));
-  // It holds the file open, and is more than its bytes.
+  // This stream keeps the file open, but has more than the file's bytes.
   return withLength(form, form.body === null ? withFile(stream, { isWhole: false }) : stream, 206, length, type);
 }
 

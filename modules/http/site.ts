@@ -127,7 +127,7 @@ function pageAt(site: Site, key: string, name: string, file: string, stats: Stat
   return page === null ? null : { page };
 }
 
-/** @param seen  what a look at the path has found: undefined, there is nothing. It may be something else by now. */
+/** @param seen  the stat of the path; undefined: there is nothing. It may be out of date. */
 function load(site: Site, key: string, name: string, path: string, seen: Stats | undefined, vary: string): Page | null {
   const { settings } = site;
   if (!seen?.isFile()) return null;
@@ -178,7 +178,7 @@ interface FormSource {
   readonly type: string;
   readonly body: Form["body"];
   readonly vary: string;
-  /** That it was negotiated in; null: it is the file as it is. */
+  /** The negotiated coding; null: none, the file unchanged. */
   readonly coding: Coding | null;
   /** Default: the file's size. */
   readonly bytes?: number;

@@ -47,11 +47,11 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   ),
   maxConnectionsPerAddress: mostOrNoLimit(
     "connections",
-    "Open connections of one remote address, of IPv6 one /64. Unless another number than the default is set, loopback clients are not counted; unix clients never are",
+    "Open connections of one remote address; for IPv6, of one /64. Loopback clients are counted only if another number than the default is set; unix clients never",
   ),
   maxNewConnectionsPerSecond: mostOrNoLimit(
     "connections",
-    "New connections of one remote address, of IPv6 one /64, within a second. Loopback and unix clients are not counted",
+    "New connections of one remote address in a second; for IPv6, of one /64. Loopback and unix clients are not counted",
   ),
   maxMessagesPerSecond: mostOrNoLimit(
     "messages",
@@ -66,7 +66,7 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   maxPipelined: most("messages", "Raw messages of one connection that wait for a reply, before it is no longer read"),
   maxWriteBufferBytes: most("bytes", "Waiting to be sent on one connection, above which it is no longer read and streams wait"),
   maxQueued: most("calls", "Calls on the pool without an answer, above which a caller gets `ERR busy`"),
-  maxDatagramCalls: most("calls", "Calls for UDP datagrams under way in one process, above which datagrams are dropped and counted"),
+  maxDatagramCalls: most("calls", "Calls for UDP datagrams at once in one process. Further datagrams are dropped and counted"),
   maxLiveGenerations: most("versions", "Versions of one module in memory at once; the oldest is cut"),
 });
 
@@ -77,9 +77,7 @@ const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ev
   ),
   requestMs: timeout("From a raw message's first byte to its last"),
   headMs: timeout("From an HTTP request's first byte to the end of its header"),
-  bodyMs: timeout(
-    "For each KB of an HTTP request's body, or its rest, while the handler wants it; also of a WebSocket message that has begun",
-  ),
+  bodyMs: timeout("For each KB, or the last part, of an HTTP request's body that the handler reads; also of a WebSocket message"),
   handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` goes before it"),
   writeMs: timeout("A client that takes nothing of what was written to it, before it is cut"),
   drainMs: timeout("What is still under way on a replaced version, or at a shutdown, before it is cut"),
@@ -130,7 +128,7 @@ const http = group(DEFAULT_HTTP, "Endpoints of the server itself, asked before a
   metrics: endpoint("Who sees GET /metrics: figures for Prometheus"),
   localNames: key(
     TEXTS,
-    "Names of this machine, without a port, by which /stats and /metrics may be asked for while they are `local`. Always: localhost, names below it, 127.0.0.0/8 and [::1]",
+    "More host names, without a port, that /stats and /metrics accept while they are `local`. Always accepted: localhost, names below it, 127.0.0.0/8 and [::1]",
   ),
   use: key(
     TEXTS,
@@ -185,7 +183,7 @@ const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
   clientCaFile: key(PATH_OR_NULL, "The authorities that clients' certificates must come from (PEM)"),
   clientCert: key(
     choice(CLIENT_CERT_POLICIES),
-    "Whether clients are asked for a certificate. `request` serves the others too; modules see in `client.tls` who is who. `require` cuts them, and plain text with them: every listener but `udp://` takes TLS only then",
+    "Whether clients are asked for a certificate. `request` also serves clients without one; modules see the difference in `client.tls`. `require` cuts them, and plain text too: then every listener but `udp://` takes TLS only",
   ),
   handshakeTimeoutMs: timeout(
     "From the first byte (on `tls://` from the connection) to the end of the handshake, before the client is cut. 0 waits for ever",
@@ -259,12 +257,12 @@ export const KEY_SCHEMA = part.object(
       ),
       stateDir: key(
         PATH_OR_NULL,
-        "What hrmr can make anew, 0700: bundles, versions, unpacked modules, the lock and the control socket. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
+        "Folder for files that hrmr can rebuild, 0700: bundles, versions, unpacked modules, the lock and the control socket. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
         restart,
       ),
       dataDir: key(
         PATH_OR_NULL,
-        "What must be kept, 0700: a folder for each module's data, `context.dataDir`. `null`: in a systemd unit `$STATE_DIRECTORY/data`, else `data` beside the modules folder; if that cannot be written, `data` in the state folder. Flag `--data`",
+        "Folder for modules' data, 0700; keep it. Each module has its own in it, `context.dataDir`. `null`: in a systemd unit `$STATE_DIRECTORY/data`, else `data` beside the modules folder; if that cannot be written, `data` in the state folder. Flag `--data`",
         restart,
       ),
       threads: key(integer(THREADS_RANGE), "Threads of the pool. They start when the first module needs them. Flag `--threads`", {
