@@ -58,6 +58,17 @@ describe("hrmr send", () => {
     expect(exitCode).toBe(0);
   });
 
+  test("a server that sends nothing within --wait ms costs exit code 1, and is told", async () => {
+    const { exitCode, stdout, stderr } = await sendTo({ data: () => {}, end: () => {} }, ["PING", "--wait", "100"]);
+    expect([exitCode, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^tcp:\/\/127\.0\.0\.1:\d+ sent no reply within 0\.1 s\.\n--wait MS waits longer/);
+  });
+
+  test("a reply of nothing, with the end of the connection, is a reply", async () => {
+    const { exitCode, stdout, stderr } = await sendTo({ data: () => {}, end: (socket) => void socket.end() }, ["PING"]);
+    expect([exitCode, stdout, stderr]).toEqual([0, "", ""]);
+  });
+
   test("a reset in the middle of the reply exits with 1 and says so", async () => {
     const { exitCode, stderr } = await sendTo({ data: (socket) => socket.terminate() }, ["PING"]);
     expect(stderr).toContain("cut the connection (ECONNRESET)");

@@ -144,16 +144,18 @@ function parseTarget(text: string): ListenAddress {
 /**
  * Sends `bytes`, then FIN, and prints until the server ends or was quiet for `waitMs` (0: for ever).
  *
- * @throws UserError CANNOT_CONNECT, TLS_FAILED or TLS_UNTRUSTED (then nothing was sent), or CONNECTION_LOST (reset before the server's FIN)
+ * @throws UserError CANNOT_CONNECT, TLS_FAILED or TLS_UNTRUSTED (then nothing was sent), CONNECTION_LOST (reset before the server's FIN), or
+ *   NO_REPLY (quiet for `waitMs`, and nothing was printed)
  */
 async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number): Promise<void> {
   const done = Promise.withResolvers<void>();
   let unsent = bytes;
   let printed: Promise<unknown> = Promise.resolve();
   let timer: Timer | undefined;
+  let hasReply = false;
   const restartTimer = () => {
     clearTimeout(timer);
-    if (waitMs > 0) timer = setTimeout(() => done.resolve(), waitMs);
+    if (waitMs > 0) timer = setTimeout(() => (hasReply ? done.resolve() : done.reject(noReply(target, waitMs))), waitMs);
   };
   const sendMore = (socket: Bun.Socket<undefined>) => {
     const count = socket.write(unsent);
@@ -183,6 +185,7 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
         if (mayWrite && unsent.length > 0) sendMore(socket);
       },
       data: (socket, piece) => {
+        hasReply = true;
         restartTimer();
         // Reading waits for the one who reads us, so that a long reply is not held in memory.
         socket.pause();
@@ -209,6 +212,11 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
     clearTimeout(timer);
     socket.terminate();
   }
+}
+
+function noReply(target: ListenAddress, waitMs: number): UserError {
+  const hint = "--wait MS waits longer, for a slow handler; `hrmr status` says whether the server is well.";
+  return new UserError(`${formatListen(target)} sent no reply within ${waitMs / 1000} s.`, { code: "NO_REPLY", hint });
 }
 
 async function connect({ target, tls }: Peer, socket: Bun.SocketHandler<undefined>): Promise<Bun.Socket<undefined>> {
