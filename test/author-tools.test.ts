@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { runProgram } from "./support/program";
@@ -52,6 +52,17 @@ test("takes modules as text, and a server that does not start says why", async (
       expect(exitCode).toBe(0);
     },
   ));
+
+test("the test that docs/modules.md shows is green in the project that hrmr init writes", () =>
+  withProject({}, async (folder) => {
+    const page = readFileSync(join(import.meta.dir, "..", "docs", "modules.md"), "utf8");
+    const [, shown = ""] = /^```typescript\n(\/\/ modules\/greet\.test\.ts[^]*?)^```$/m.exec(page) ?? [];
+    expect((await runProgram(["init", "."], { cwd: folder })).exitCode).toBe(0);
+    writeFileSync(join(folder, "modules", "greet.test.ts"), shown);
+    const { exitCode, stdout, stderr } = await runProgram(["test"], { cwd: folder });
+    expect(stdout + stderr).toContain(" 1 pass");
+    expect(exitCode).toBe(0);
+  }));
 
 test("hrmr test is red over a module that does not load, with the place and the reason, unless the test says that it may fail", () =>
   withProject(
