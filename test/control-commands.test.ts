@@ -359,7 +359,7 @@ last reload  none yet
     expect(stdout).toContain(`
 greet has a process of its own: pid 51, running, 40 MB
 greet has a process of its own: stopped, 5 lost and replaced
-greet is in quarantine, and is tried again in 0 s: it crashed 5 times within 60 s
+greet is in quarantine, and is tried again now: it crashed 5 times within 60 s
 `);
   });
 

@@ -59,7 +59,7 @@ test("one rollback after another goes into the past, a named one goes anywhere, 
       expect(await hub.ask("PING\n")).toBe(expected);
     }
     const none = await rollback(hub.dir, "greet");
-    expect([none.exitCode, none.text]).toEqual([1, expect.stringContaining('Before v5 of module "greet" no good version is kept.')]);
+    expect([none.exitCode, none.text]).toEqual([1, expect.stringContaining('No good version of module "greet" before v5 is kept.')]);
     expect(await hub.ask("RELOAD\n")).toContain("held back");
     const { stdout } = await runProgram(["reload", "--force", "greet"], { cwd: hub.dir });
     expect(stdout).toStartWith("OK greet v6 (was v5) swapped");
@@ -77,7 +77,7 @@ test("mistakes are told, and change nothing", () =>
     const mistakes: [string[], string][] = [
       [["greet", "v9"], 'Module "greet" has no stored version "v9".'],
       [["greet", "2"], 'Module "greet" serves v2, which is the same as v2.'],
-      [["nobody"], 'Of module "nobody" no version is kept.'],
+      [["nobody"], 'No version of a module "nobody" is kept.'],
     ];
     for (const [args, message] of mistakes) {
       const { exitCode, text } = await rollback(hub.dir, ...args);

@@ -153,8 +153,7 @@ function apartLines({ name, processes }: ModuleStatus, paint: Paint): string[] {
 function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs: number): string[] {
   if (quarantine === null) return [];
   const { reason, nextTryAt } = quarantine;
-  const next =
-    nextTryAt === null ? "is being tried" : `is tried again in ${formatDuration(Math.max(0, (Date.parse(nextTryAt) - nowMs) / 1000))}`;
+  const next = nextTryAt === null ? "is being tried" : `is tried again ${soon(nextTryAt, nowMs)}`;
   return [`${paint(`${cleanText(name)} is in quarantine`, "red")}, and ${next}: ${cleanText(reason)}`];
 }
 
@@ -164,11 +163,17 @@ function troubleLines({ name, generation, old, error, nextTryAt, notes = [] }: M
   const noted = notes.map((note) => `${shown}: ${cleanText(note)}`);
   const pinned = [...noted, ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`)];
   if (error === null) return pinned;
-  const next = nextTryAt === undefined ? "" : `, tried again in ${formatDuration(Math.max(0, (Date.parse(nextTryAt) - nowMs) / 1000))}`;
+  const next = nextTryAt === undefined ? "" : `, tried again ${soon(nextTryAt, nowMs)}`;
   const rest = generation === null ? `nothing of it is served${next}` : `v${generation} goes on serving`;
   const [cause = "", ...frame] = cleanText(error).trimEnd().split("\n");
   const cut = frame.length >= MAX_ERROR_LINES ? [...frame.slice(0, MAX_ERROR_LINES - 2), "…"] : frame;
   return [...pinned, `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`, ...cut.map((line) => `  ${line}`)];
+}
+
+/** "in 5 s"; a time that is due, or passes while this is printed, is "now". */
+function soon(at: string, nowMs: number): string {
+  const seconds = (Date.parse(at) - nowMs) / 1000;
+  return seconds < 1 ? "now" : `in ${formatDuration(seconds)}`;
 }
 
 function pinsText({ inFlight, pinnedBy }: ModuleStatus["old"][number]): string {

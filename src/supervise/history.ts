@@ -187,8 +187,12 @@ export class History {
   }
 
   #noEarlier(name: string, live: number | null): UserError {
-    const what = live === null ? `Of module "${name}" no version is kept.` : `Before v${live} of module "${name}" no good version is kept.`;
-    return new UserError(what, { code: "NO_VERSION", hint: `\`hrmr versions ${name}\` lists what there is.` });
+    if (live === null) {
+      const hint = "`hrmr versions` lists the modules that have one.";
+      return new UserError(`No version of a module "${name}" is kept.`, { code: "NO_VERSION", hint });
+    }
+    const hint = `\`hrmr versions ${name}\` lists those that are kept.`;
+    return new UserError(`No good version of module "${name}" before v${live} is kept.`, { code: "NO_VERSION", hint });
   }
 
   /** What comes in place of a version that failed, if that serves still and did not itself come by a rollback: no to and fro. */
