@@ -31,7 +31,7 @@ const entry = (more: Partial<AuditEntry>): AuditEntry => ({
 });
 
 for (const processes of [1, 2]) {
-  test(`of ${processes} process(es) RELOAD and SHUTDOWN are told with the client's address, or the user of a unix socket`, async () => {
+  test(`of ${processes} process(es) names the client's address, or the user of a unix socket, for RELOAD and SHUTDOWN`, async () => {
     const unix = join(tmpdir(), `hrmr-audit-${process.pid}-${processes}.sock`);
     await withProcesses(
       processes,
@@ -101,7 +101,7 @@ describe("the file", () => {
     throw error;
   };
 
-  test("is put aside when it is large, and five of these are kept", () =>
+  test("is put aside when it is large, and five old files are kept", () =>
     withFolder((dir) => {
       const log = new AuditLog(dir, unexpected, 1000);
       for (let count = 0; count < 100; count++) log.note(entry({ verdict: `OK ${count} ${"x".repeat(200)}` }));
@@ -112,7 +112,7 @@ describe("the file", () => {
       expect(kept.map(({ verdict }) => verdict.slice(0, verdict.indexOf("x")))).toEqual(last);
     }));
 
-  test("cannot be filled by what fails: twenty of these are told, the rest as a number, and what went well in any case", () =>
+  test("cannot be filled by failures: twenty get a line, the rest a number, and each success gets a line", () =>
     withFolder((dir) => {
       const log = new AuditLog(dir, unexpected);
       for (let count = 0; count < 1000; count++) log.note(entry({ ok: false, verdict: `ERR ${count}` }));

@@ -87,7 +87,7 @@ describe("help and version", () => {
     expect([asked.exitCode, flagged.exitCode]).toEqual([0, 0]);
   });
 
-  test("no help is wider than 80 columns, and its words are whole", async () => {
+  test("no help is wider than 80 columns, and no word is cut", async () => {
     const all = (await runProgram(["help"])).stdout;
     const commands = [...section(all, "COMMANDS").matchAll(/^ {2}(\w+)/gm)].map((match) => match[1] ?? "");
     expect(commands.length).toBeGreaterThan(20);
@@ -121,13 +121,13 @@ describe("help and version", () => {
     }
   });
 
-  test("the name of a folder, as another program's command has it, is told what to do with it", async () => {
+  test("a folder's name in place of a command gets a hint", async () => {
     const { exitCode, stderr } = await runProgram(["docs"], { cwd: join(import.meta.dir, "..") });
     expect(stderr).toBe('hrmr has no command "docs".\nIt is a folder: cd docs && hrmr starts the server of a project.\n');
     expect(exitCode).toBe(2);
   });
 
-  test.each(["run", "logs"])("hrmr %s, which is to come, is told so in one line", async (word) => {
+  test.each(["run", "logs"])("hrmr %s says in one line that it comes with a later version", async (word) => {
     const { exitCode, stderr } = await runProgram([word, "-x"]);
     expect(stderr).toMatch(new RegExp(`^\\S*hrmr ${word}\\S* comes with a later version; .*\n$`));
     expect(exitCode).toBe(2);
@@ -152,7 +152,7 @@ describe("help and version", () => {
     for (const flag of [...short, ...long, ...endpoints]) expect(stdout).toContain(flag);
   });
 
-  test("hrmr -V, version --verbose and version --json tell the build", async () => {
+  test("hrmr -V, version --verbose and version --json print the build", async () => {
     const [short, long, json] = await Promise.all(["-V", "version --verbose", "version --json"].map((line) => runProgram(line.split(" "))));
     expect(short?.stdout).toBe(long?.stdout ?? "");
     const details = JSON.parse(json?.stdout ?? "") as Record<string, unknown>;

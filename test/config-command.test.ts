@@ -41,7 +41,7 @@ describe("hrmr config", () => {
     expect(exitCode).toBe(0);
   });
 
-  test("--json is a config file that start takes; what may be a secret is in it only when asked for", async () => {
+  test("--json is a config file that start takes; settings that may be secret are in it only with --show-secrets", async () => {
     const { stdout, stderr } = await runProgram(["config", "--json", "-p", "81"], { cwd });
     expect(stdout).not.toContain("s3cret");
     expect(stderr).toBe(
@@ -99,7 +99,7 @@ describe("hrmr config", () => {
     expect((stdout + stderr).length).toBeGreaterThan(40);
   });
 
-  test("HRMR_ variables with a mistake are told without their secrets", async () => {
+  test("messages about HRMR_ variables with a mistake show no secrets", async () => {
     const { stderr } = await runProgram(["config"], { cwd, env: { HRMR_LISTEN: "tcp://u:s3cret@h:1", HRMR_THREADS: "http://u:s3cret@h" } });
     expect(stderr).toContain("HRMR_LISTEN");
     expect(stderr).toContain("HRMR_THREADS");

@@ -317,7 +317,7 @@ describe("secrets", () => {
       expect(shownOf({ [name]: value })).toEqual({ [name]: "***" });
   });
 
-  test("settings of which it is known that they are harmless are shown", () => {
+  test("settings that are known to be harmless are shown", () => {
     const ofServer = { enabled: true, external: ["pg"], libs: ["z"], run: "pool", reload: "swap", maxMemoryMb: 64 };
     expect(shownOf(ofServer)).toEqual(ofServer);
     expect(maskSetting(["modules", "app", "timeouts", "handlerMs"], 5)).toBe(5);
@@ -369,7 +369,7 @@ describe("secrets", () => {
     expect(maskLine(line)).toBe(shown);
   });
 
-  test("a configuration is shown with its modules' secrets only when asked for", async () => {
+  test("a configuration is shown with its modules' secrets only on request", async () => {
     const cwd = folder();
     mkdirSync(join(cwd, "k"));
     const settings = { apiKey: "s3", users: [{ password: "s3", name: "ada" }], url: "postgres://ada:s3@db/x", on: true };

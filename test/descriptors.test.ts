@@ -14,7 +14,7 @@ import { until } from "./support/until";
 const isCountCheap = (statSync("/proc/self/fd", { throwIfNoEntry: false })?.size ?? 0) > 0;
 
 describe("descriptors", () => {
-  test.skipIf(!isCountCheap)("are counted anew before anybody is refused, with what was taken since the last count", () => {
+  test.skipIf(!isCountCheap)("are counted again before a client is refused", () => {
     let open = 50;
     const descriptors = new Descriptors(100, () => open);
     expect(descriptors.maySpare(30, 20)).toBe(true);
@@ -28,7 +28,7 @@ describe("descriptors", () => {
     expect(descriptors.used).toBe(39);
   });
 
-  test("that cannot be counted are reckoned", () => {
+  test("are estimated if they cannot be counted", () => {
     const descriptors = new Descriptors(100, () => 0);
     descriptors.took(60);
     descriptors.tookForNow(10);
@@ -37,7 +37,7 @@ describe("descriptors", () => {
     expect(descriptors.maySpare(30, 20)).toBe(true);
   });
 
-  test("kept as spares are given back when nothing else is left, and taken again when there is room", () => {
+  test("in reserve are released when no others are left, and taken again when there is room", () => {
     let others = 10;
     const before = readdirSync("/proc/self/fd").length;
     const spares = (): number => readdirSync("/proc/self/fd").length - before;

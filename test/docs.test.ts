@@ -95,7 +95,7 @@ describe("docs/configuration.md", () => {
     expect(bare ?? []).toEqual([]);
   });
 
-  test("the defaults that the types of modules tell are the code's", () => {
+  test("the defaults in the types of modules are the code's", () => {
     const types = read("src/module/contract.d.ts");
     const { timeouts, log } = defaultOptions();
     expect(types).toContain(`Default: \`timeouts.handlerMs\` of the configuration, ${timeouts.handlerMs}.`);

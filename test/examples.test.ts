@@ -215,7 +215,7 @@ describe("examples", () => {
     expect(Buffer.from((await next.say("*", resp(["GET", "color"]))) as unknown as Uint8Array).toString()).toBe("$6\r\nb\r\nlue\r\n");
   });
 
-  test("redis-like refuses the commands that it has not as Redis does, in one line", async () => {
+  test("redis-like refuses unknown commands as Redis does, in one line", async () => {
     const redis = await start("examples/redis-like.ts");
     const ask = async (...words: string[]) => Buffer.from((await redis.say("*", resp(words))) as unknown as Uint8Array).toString("latin1");
     expect(await ask("HELLO", "3")).toBe("-ERR unknown command 'HELLO', with args beginning with: '3' \r\n");

@@ -147,7 +147,7 @@ describe("a malformed request", () => {
       await alive(hub);
     }));
 
-  test("is refused alike when it comes byte by byte", () =>
+  test("is refused in the same way when it comes byte by byte", () =>
     withHub(FILES, [], async (hub) => {
       const wrong: string[] = [];
       const check = async ([what, request, status]: [string, string, number]) => {

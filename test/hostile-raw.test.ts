@@ -48,7 +48,7 @@ async function throwAt(hub: Hub, bytes: Uint8Array): Promise<string> {
 }
 
 describe("garbage", () => {
-  test("200 random blobs of up to 4 KB, some with openings that mean something, harm nobody", () =>
+  test("200 random blobs of up to 4 KB, some with a protocol's opening, disturb no other client", () =>
     withHub(QUICK, [], async (hub) => {
       const openings = [
         "",
@@ -253,7 +253,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
       await alive(hub);
     }));
 
-  test("thousands that connect and say nothing leave room for one more, and none of them stays after", () =>
+  test("thousands of silent connections leave room for one more client, and all of them end", () =>
     withHub({ ...FILES, "hrmr.json": '{ "limits": { "maxConnections": 20000 } }' }, [], async (hub) => {
       const before = await hub.status();
       // This process and the server need a descriptor each for every one.

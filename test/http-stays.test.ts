@@ -117,7 +117,7 @@ test("a request is one byte by byte", () =>
   }));
 
 describe("a raw line", () => {
-  test("that merely speaks of HTTP is a message", () =>
+  test("that only mentions HTTP is a message", () =>
     withHub(FILES, [], async (hub) => {
       const client = await hub.connect();
       for (const line of [
@@ -133,7 +133,7 @@ describe("a raw line", () => {
       }
     }));
 
-  test("that cannot be a request's is answered at once, without its line end", () =>
+  test("that cannot be a request is answered at once, without its line end", () =>
     withHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 0, requestMs: 0 } }) }, [], async (hub) => {
       const client = await hub.connect();
       for (const [message, reply] of [
@@ -148,7 +148,7 @@ describe("a raw line", () => {
       }
     }));
 
-  test("that begins like a request's waits a moment for its end, and is a message then", () =>
+  test("that begins like a request waits a moment for its end, and then is a message", () =>
     withHub(FILES, [], async (hub) => {
       const client = await hub.connect();
       for (const message of ["SAY /x", "SAY *", "SAY http://a HTTP/1.", "SAY / HTTP/1.1"]) {
@@ -166,7 +166,7 @@ describe("a raw line", () => {
       expect(await client.waitForEnd()).toStartWith("HTTP/1.1 501 ");
     }));
 
-  test("that begins like a request's and does not end is a 414", () =>
+  test("that begins like a request and does not end gets a 414", () =>
     withHub(
       { ...FILES, "hrmr.json": JSON.stringify({ limits: { maxHeaderBytes: 1024 }, timeouts: { prefixWaitMs: 0 } }) },
       [],
@@ -242,7 +242,7 @@ describe("a connection that has spoken HTTP", () => {
       }
     }));
 
-  test("may have spoken otherwise before", () =>
+  test("may have sent raw messages before", () =>
     withHub(FILES, [], async (hub) => {
       const client = await hub.connect();
       await client.send(`LINE one\nPOOL\nPROC\n${GET}PING\n`);
@@ -251,8 +251,8 @@ describe("a connection that has spoken HTTP", () => {
     }));
 });
 
-describe("what matches nothing", () => {
-  test("ends the connection where it reads like a header field", () =>
+describe("a message that matches nothing", () => {
+  test("ends the connection if it reads like a header field", () =>
     withHub(FILES, [], async (hub) => {
       for (const field of ["Content-Length: 5\r\n", "x:y\n", "X-Long: a", "Cookie: SAY\r\nSAY hello\r\n"]) {
         const client = await hub.connect();
@@ -263,7 +263,7 @@ describe("what matches nothing", () => {
       expect(await countOf(hub)).toBe(4);
     }));
 
-  test("counts over the connection, whatever matches between", () =>
+  test("counts over the whole connection, also with matches in between", () =>
     withHub(FILES, [], async (hub) => {
       const client = await hub.connect();
       for (let miss = 1; miss < 16; miss++) {
@@ -274,7 +274,7 @@ describe("what matches nothing", () => {
       expect(await client.waitForEnd()).toBe('ERR no module is bound to "nothing"\n');
     }));
 
-  test("and is a TLS record is dropped without a word, first or later", () =>
+  test("and is a TLS record ends the connection without a reply, first or later", () =>
     withHub(FILES, [], async (hub) => {
       for (const before of ["", "LINE one\n", "GET /page HTTP/1.1\r\nHost: a\r\n\r\n"]) {
         const client = await hub.connect();
@@ -297,7 +297,7 @@ describe("a raw route with a method for its key", () => {
   } }`;
   const request = (line: string) => `${line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
 
-  test("gets no requests, and what is none it does get", () =>
+  test("gets no requests, but gets all other messages", () =>
     withHub({ "modules/raw.ts": moduleSource(routes("")) }, [], async (hub) => {
       expect(hub.program.output()).not.toContain("HTTP requests");
       expect(await hub.ask(request("GET /page"))).toMatch(/^HTTP\/1\.1 200 [^]*page$/);
@@ -309,7 +309,7 @@ describe("a raw route with a method for its key", () => {
       expect(await hub.ask("HELP\n")).not.toContain("HTTP requests");
     }));
 
-  test("gets them with takesHttp: true, first or behind others, and the start, HELP and the verdict tell so", () =>
+  test("gets requests with takesHttp: true, first or behind others, and the start, HELP and the verdict say so", () =>
     withHub({ "modules/raw.ts": moduleSource(routes("takesHttp: true,")) }, [], async (hub) => {
       const told = '"GET " and "POST /chat" and "PUT " take HTTP requests';
       expect(hub.program.output()).toContain(`module raw: ${told}`);

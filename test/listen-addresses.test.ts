@@ -117,7 +117,7 @@ describe("a unix socket", () => {
     }
   };
 
-  test("is its owner's alone, whatever the umask, or has the mode that its URL says", () =>
+  test("is open to its owner alone, whatever the umask, or has the mode in its URL", () =>
     inFolder(async (dir) => {
       const before = process.umask(0);
       try {
@@ -160,7 +160,7 @@ describe("a unix socket", () => {
     }),
   );
 
-  test("takes the place of nothing but a socket, and says what is there", () =>
+  test("replaces only a socket, and else names the kind of file at its path", () =>
     inFolder(async (dir) => {
       const [file, folder, link] = [join(dir, "file"), join(dir, "folder"), join(dir, "link")];
       writeFileSync(file, "precious");

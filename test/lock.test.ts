@@ -131,7 +131,7 @@ describe("a lock file", () => {
     }
   });
 
-  test("is readable for nobody else, and a public one not before it names its holder", () => {
+  test("is not readable for other users, and a public one only once it names its holder", () => {
     const path = freshPath();
     writeFileSync(path, "", { mode: 0o644 });
     const lock = take(path);
@@ -143,7 +143,7 @@ describe("a lock file", () => {
     if (!("holder" in other)) other.release();
   });
 
-  test("that somebody else holds, though the server that it names has ended, is told apart", async () => {
+  test("that another program holds, while the server that it names has ended, is recognised", async () => {
     const path = freshPath();
     const dead = await endedPid();
     writeFileSync(path, `${dead}\n`, { mode: 0o600 });

@@ -85,7 +85,7 @@ const NOON = Date.UTC(2026, 10, 20, 12, 0, 0);
 const HOUR_MS = 3_600_000;
 
 describe("a log file", () => {
-  test("is appended to, and readable by its user and group; in a folder that nobody else may enter, by its user alone", () => {
+  test("is appended to, and readable by its user and group; in a folder that only its user may enter, by its user alone", () => {
     writeFileSync(path, "2026-01-01T00:00:00.000Z info  from before\n");
     open().info("here");
     expect(messages()).toEqual(["from before", "here"]);

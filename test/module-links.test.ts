@@ -79,7 +79,7 @@ const PLACES: [string, string[], string | undefined][] = [
 ];
 
 for (const processes of [1, 2]) {
-  test.each(PLACES)(`a switched link %s: RELOAD loads what it leads to, in ${processes} processes`, async (_, args, cwd) => {
+  test.each(PLACES)(`a switched link %s: RELOAD loads its new target, in ${processes} processes`, async (_, args, cwd) => {
     const prepare = (dir: string): void => symlinkSync("current/modules", join(dir, "linked"));
     const place = { args, processes, prepare, ...(cwd === undefined ? null : { cwd }) };
     await withReleases(place, async ({ hub, get, release }) => {
@@ -101,7 +101,7 @@ for (const processes of [1, 2]) {
     });
   });
 
-  test(`switched links among modules and imports: RELOAD loads what they lead to, in ${processes} processes`, () => {
+  test(`switched links among modules and imports: RELOAD loads their new targets, in ${processes} processes`, () => {
     const prepare = (dir: string): void => {
       const own = {
         "modules/imports.ts": `import { said } from "../current/shared/said";\n${answering("/imports", `"imports " + said`)}`,

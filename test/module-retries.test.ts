@@ -13,7 +13,7 @@ import { until } from "./support/until";
 beforeEach(() => void setSystemTime(new Date("2026-01-01T00:00:00Z")));
 afterEach(() => void setSystemTime());
 
-test("the waits between tries are 1, 2, 5, 10 and 30 s, and 30 s from then on; one that stands is not waited for", async () => {
+test("the waits between tries are 1, 2, 5, 10 and 30 s, and 30 s from then on; a module that serves is not tried again", async () => {
   const failing = new Map([
     ["db", "no database"],
     ["queue", "no queue"],
@@ -61,7 +61,7 @@ const NAMES = ["setup", "check", "top", "pool", "process"];
 const ready = async (hub: Hub): Promise<Readiness> => (await (await fetch(`${hub.url}/ready`)).json()) as Readiness;
 
 for (const processes of [1, 2]) {
-  test(`what fails at the start is tried again, said by /ready and the status, and serves once it can, in ${processes} processes`, () =>
+  test(`a module that fails at the start is tried again, as /ready and the status say, until it serves, in ${processes} processes`, () =>
     withHub(
       { ...MODULES, "modules/taken.ts": moduleSource(`{ routes: { "STATUS": () => "" } }`) },
       ["-w", String(processes)],

@@ -106,7 +106,7 @@ test("the right token is told from every other, whatever its length", () => {
   expect(token.isRight(TOKEN)).toBe(true);
 });
 
-test("wrong tokens of one network are no reason not to look at another's, and the log has them in a line or two", async () => {
+test("wrong tokens of one network do not block another network's, and the log has them in a line or two", async () => {
   const lines: string[] = [];
   const guesses = new Guesses("a test: a command", { warn: (line: string) => void lines.push(line) } as never);
   const waiting = Array.from({ length: 32 }, (_, at) => guesses.wrong(`2001:db8::${at}`));
@@ -170,7 +170,7 @@ describe("a server with the policy token", () => {
     expect(await hub.ask(`CLOSE token:${OTHER}\n`)).toBe("");
   });
 
-  test("answers a wrong one late and ends the connection, whatever was sent behind it, and looks at no further one on it", async () => {
+  test("answers a wrong token late and ends the connection, whatever follows it, and compares no further token on it", async () => {
     const client = await hub.connect();
     const startedAt = performance.now();
     const guesses = Array.from({ length: 50 }, (_, at) => `HELP token:guess-${String(at).padStart(16, "0")}\n`);
@@ -183,7 +183,7 @@ describe("a server with the policy token", () => {
     await until("the guesses to be over", async () => (await hub.ask(`HELP token:${TOKEN}\n`)).includes('"RELOAD"'));
   });
 
-  test("looks at none of an address that has many wrong ones waiting, and then again", async () => {
+  test("compares no token of an address while many wrong ones wait for their answer, and does so again later", async () => {
     const wrong = await Promise.all(Array.from({ length: 40 }, () => hub.ask(`HELP token:${OTHER}\n`)));
     const refused = "ERR too many wrong tokens came from this address: try again in a second\n";
     expect(wrong.filter((text) => text === "ERR the token is wrong\n").length).toBeGreaterThanOrEqual(32);

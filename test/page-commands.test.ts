@@ -193,7 +193,7 @@ describe("the commands of", () => {
     expect(withCommands.sort()).toEqual(PAGES.map(([page]) => page));
   });
 
-  test("the helps of all commands are commands that there are", async () => {
+  test("the examples in all helps are existing commands", async () => {
     const all = (await runProgram(["help"])).stdout;
     const names = [...(all.split("COMMANDS")[1] ?? "").matchAll(/^ {2}(\w+) /gm)].map((match) => match[1] ?? "");
     for (const name of names) {
@@ -202,7 +202,7 @@ describe("the commands of", () => {
     }
   });
 
-  test("the list of what is not typed has nothing else in it", () => {
+  test("the list of commands that are not run has no stale entries", () => {
     const onPages = ["README.md", ...filesIn("docs", /\.md$/)].flatMap((path) => fencedCommands(read(path)).flat());
     const inComments = [...filesIn("examples", /\.ts$/), ...filesIn("modules", /\.ts$/)].flatMap((path) => commentCommands(read(path)));
     const plain = [...onPages, ...inComments].map(({ text }) => text.replaceAll(/\s+/g, " "));

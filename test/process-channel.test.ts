@@ -19,7 +19,7 @@ function header(kind: number, length: number): Buffer {
 }
 
 describe("a reader of messages", () => {
-  test("gets the same messages however they are cut", () => {
+  test("gets the same messages wherever the bytes are cut", () => {
     const sent = ["a", "", "b".repeat(300)].map((text) => Buffer.from(`${text}.`));
     const wire = Buffer.concat([header(1, 1), ...sent.flatMap((bytes) => [header(2, bytes.length), bytes])]);
     for (const size of [1, 2, 3, 4, 5, 6, 7, 100, wire.length]) {
@@ -30,7 +30,7 @@ describe("a reader of messages", () => {
     }
   });
 
-  test("refuses what is too large by its header alone, and what is no message", () => {
+  test("refuses a message that is too large by its header alone, and bytes that are no message", () => {
     const read = (bytes: Buffer) => () => new MessageReader(() => {}).read(bytes);
     expect(read(header(2, MAX_MESSAGE_BYTES))).not.toThrow();
     expect(read(header(2, MAX_MESSAGE_BYTES + 1))).toThrow("announced a message of 65 MB");

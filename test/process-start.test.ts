@@ -46,7 +46,7 @@ describe("a module's process that never begins", () => {
     ["has a folder for a program", (folder) => [folder.path], /it cannot be started: .*EACCES/],
   ];
   for (const [what, command, reason] of broken) {
-    test(`fails the module's load as one that dies in it: it ${what}`, async () => {
+    test(`fails the module's load, like a process that dies in it: it ${what}`, async () => {
       using folder = new Folder();
       const fixture = new PoolFixture();
       const host = processes(command(folder));
@@ -70,7 +70,7 @@ describe("a module's process that never begins", () => {
     });
   }
 
-  test("is no fault of the module: it is tried again until the program is back, and no other version is looked for", async () => {
+  test("is no fault of the module: it is tried again until the program is back, without a rollback", async () => {
     using folder = new Folder();
     const fixture = new PoolFixture();
     const good = `#!/bin/sh\nexec ${program()

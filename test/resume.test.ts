@@ -13,7 +13,7 @@ const BROKEN = "export default {";
 describe.each([1, 2])("with %d processes", (processes) => {
   const args = ["--processes", String(processes), "--resume"];
 
-  test("what served when the server was killed serves again, with its numbers, though every file is broken by then", () =>
+  test("the versions that served when the server was killed serve again, with their numbers, though every file is broken by then", () =>
     withProject(
       {
         [GREET]: pong("1"),
@@ -56,7 +56,7 @@ describe.each([1, 2])("with %d processes", (processes) => {
       },
     ));
 
-  test("what was rolled back from stays out, with --resume and without", () =>
+  test("a version that was rolled back stays out, with --resume and without", () =>
     withProject({ [GREET]: pong("1") }, async (project) => {
       const hub = await project.start("--processes", String(processes));
       hub.write(GREET, pong("2"));

@@ -47,7 +47,7 @@ async function greetOf(hub: Hub) {
 }
 
 describe.each([1, 2])("with %d processes", (processes) => {
-  test("a version that fails 60 % of its calls goes back to the one before, and all say so", () =>
+  test("a version that fails 60 % of its calls is rolled back, and log, status, versions and metrics say so", () =>
     withProject({ [GREET]: failing("good", 0) }, async (project) => {
       const hub = await project.start("--processes", String(processes));
       expect(await askTimes(hub, 30)).toEqual({ "200 good": 30 });
@@ -85,7 +85,7 @@ test("a version that fails no more than the one before stays, and is good in the
     expect((await askTimes(hub, 10))["200 two"]).toBe(3);
   }));
 
-test("what came back and fails too stays: there is no to and fro", () =>
+test("a version that was brought back and fails too stays: there is no second rollback", () =>
   withProject({ [GREET]: failing("one", 0), "hrmr.json": '{ "versions": { "minCalls": 5, "probationMs": 60000 } }' }, async (project) => {
     const bad = "bad";
     const source = (text: string) =>
@@ -135,7 +135,7 @@ const FATAL = {
 };
 
 describe.each(["pool", "process"] as const)('with run: "%s"', (run) => {
-  test("a version whose code ends its host again and again goes, and the neighbour notices nothing", () =>
+  test("a version whose code ends its host again and again is rolled back, and its neighbour serves on", () =>
     withProject({ [GREET]: failing("good", 0, `run: "${run}",`), "modules/who.ts": whoModule(1) }, async (project) => {
       const hub = await project.start("--processes", "2", "--threads", "1");
       const clients = await connectToEach(hub, await servingPids(hub));

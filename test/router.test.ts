@@ -212,7 +212,7 @@ describe("the opening of a message", () => {
     expect(readOpening(bytesOf(`/ HTTP/1.1 ${text}`), 11)).toBe(opening);
   });
 
-  test("is judged the same byte by byte, once it is judged at all", () => {
+  test("gets the same answer byte by byte, once there is one", () => {
     for (const [text, whole] of Object.entries(OPENINGS)) {
       const bytes = bytesOf(text);
       let judged: Opening = UNDECIDED;
@@ -222,12 +222,12 @@ describe("the opening of a message", () => {
     }
   });
 
-  test("skips what is known to hold no line end", () => {
+  test("skips bytes that are known to hold no line end", () => {
     const bytes = bytesOf("SAY /a HTTP/1.1\r\n");
     for (let scanned = 0; scanned < bytes.length; scanned++) expect(readOpening(bytes, 0, scanned)).toBe(HTTP);
   });
 
-  test("is HTTP by one of nine methods alone where no raw key fits", () => {
+  test("is HTTP by one of nine methods alone if no raw key fits", () => {
     for (const method of "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split(" "))
       expect(beginsWithMethod(bytesOf(`${method} x`), 0)).toBe(true);
     for (const text of ["GET", "GETS ", "get ", "SUBSCRIBE ", "PROPFIND ", "PING "]) expect(beginsWithMethod(bytesOf(text), 0)).toBe(false);

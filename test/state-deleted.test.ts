@@ -44,7 +44,7 @@ async function isWhole(hub: Hub): Promise<void> {
 }
 
 for (const processes of ["1", "2"]) {
-  test(`a server of ${processes} whose state folder is deleted goes on, and has lock, socket and shipped modules anew`, async () => {
+  test(`a server of ${processes} whose state folder is deleted goes on, and gets new lock, socket and shipped modules`, async () => {
     await withHub(MODULES, ["--processes", processes], async (hub) => {
       expect(await hub.ask("COUNT")).toBe("1\n");
       rmSync(join(hub.dir, ".hrmr"), { recursive: true });
@@ -134,7 +134,7 @@ describe("modules' data", () => {
     }
   });
 
-  test("that is in both places is used where it belongs, and nothing is lost", async () => {
+  test("that is in both places is used in the data folder, and the old copy stays", async () => {
     const files = { ...MODULES, ".hrmr/data/counter2/count": "41", "data/counter2/count": "7" };
     await withHub(files, [], async (hub) => {
       expect(hub.program.output()).toContain(`.hrmr/data still holds data of counter2`);

@@ -34,7 +34,7 @@ describe("whatever the umask", () => {
   afterAll(() => void process.umask(umask));
 
   for (const processes of ["1", "2"]) {
-    test(`all that a server of ${processes} keeps is its user's alone`, async () => {
+    test(`all files of a server of ${processes} are its user's alone`, async () => {
       const args = ["--processes", processes, "--pid-file", "hrmr.pid"];
       await withHub(MODULES, args, async (hub) => {
         hub.write("next/inline.ts", moduleSource('{ routes: { "INLINE": () => "2\\n" } }'));
@@ -50,7 +50,7 @@ describe("whatever the umask", () => {
     });
   }
 
-  test("so is what a server in the background keeps", async () => {
+  test("so are the files of a server in the background", async () => {
     const dir = makeProject(MODULES);
     try {
       await hrmrIn(dir, "start", "-d", "--port", "0");
@@ -154,7 +154,7 @@ describe("the state folder in the temporary folder", () => {
     }
   });
 
-  test("is refused when a link takes its place in the very moment that it is made", () => {
+  test("is refused when a link takes its place just as it is made", () => {
     const text = find((dir) => symlinkSync(base, dir));
     rmSync(place);
     expect(text).toContain("is a symbolic link");

@@ -15,7 +15,7 @@ function below(folder: StaticFolder, ...names: (string | Buffer)[]): Buffer {
 }
 
 describe("a name that is no UTF-8", () => {
-  test("is served by its percent-encoded bytes, and so is what lies in a folder of such a name", async () => {
+  test("is served by its percent-encoded bytes, and so are files in a folder of such a name", async () => {
     using folder = new StaticFolder();
     mkdirSync(below(folder, CAFE));
     for (const path of [below(folder, "caf\u00e9.txt"), below(folder, "\u00ff\u{1f600}.txt")]) writeFileSync(path, "UTF-8");
@@ -40,7 +40,7 @@ describe("a name that is no UTF-8", () => {
     }
   });
 
-  test("is in redirects and listings as its percent-encoded bytes, and shown with a mark for what is no letter", async () => {
+  test("is in redirects and listings as its percent-encoded bytes, and is shown with U+FFFD for bytes that are no UTF-8", async () => {
     using folder = new StaticFolder();
     mkdirSync(below(folder, CAFE));
     writeFileSync(below(folder, CAFE, Buffer.from([0x61, 0xff])), "deep");
@@ -99,7 +99,7 @@ test("a name that is no UTF-8 is asked for over HTTP, and a :name of a route has
 describe("an .svgz", () => {
   const SVG = `<svg xmlns="http://www.w3.org/2000/svg">${"<g/>".repeat(1000)}</svg>`;
 
-  test("is sent as the gzip that it is, whatever the client takes, and in no second coding", async () => {
+  test("is sent as gzip, whatever the client accepts, without a second coding", async () => {
     using folder = new StaticFolder();
     for (const name of ["a.svgz", "a.SVGZ"]) folder.put(name, gzipSync(SVG));
     folder.put("a.svgz.br", "not looked for");

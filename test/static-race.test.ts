@@ -66,7 +66,7 @@ const WAYS: Way[] = [
   },
 ];
 
-describe("a name that is exchanged for a link to the outside while it is asked for", () => {
+describe("a name that is swapped for a link to the outside during a request", () => {
   for (const way of WAYS) {
     test(`never leads there: ${way.what}`, async () => {
       using folder = new StaticFolder();

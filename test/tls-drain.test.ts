@@ -64,7 +64,7 @@ describe("a TLS handshake that was accepted is finished and its client answered"
       ));
   }
 
-  test("on a tls:// listener, and by a client that would rather speak HTTP/2", () =>
+  test("on a tls:// listener, and for a client that prefers HTTP/2", () =>
     withProcesses(
       1,
       async (hub) => {

@@ -30,14 +30,14 @@ describe("the server name of a ClientHello", () => {
     }
   });
 
-  test("is refused as soon as one record too many is whole", () => {
+  test("is refused as soon as one record too many is complete", () => {
     const bytes = inRecords(buildHello({ extensions: [extension(21, Buffer.alloc(1000))] }), 1);
     const recordBytes = 6;
     expect(readServerName(bytes.subarray(0, MAX_RECORDS * recordBytes - 1))).toBe(NEED_MORE);
     expect(readServerName(bytes.subarray(0, MAX_RECORDS * recordBytes))).toBe(MALFORMED);
   });
 
-  test("is read alike from pieces, wherever they are cut and however many", () => {
+  test("is read from pieces with the same result, wherever it is cut", () => {
     for (const size of [7, 13, NAMED.length]) {
       const bytes = inRecords(NAMED, size);
       for (let cut = 1; cut < bytes.length; cut++) {
@@ -53,7 +53,7 @@ describe("the server name of a ClientHello", () => {
     }
   });
 
-  test("costs a client that sends byte by byte no more than its bytes", () => {
+  test("costs no more work when it comes byte by byte", () => {
     const bytes = inRecords(buildHello({ extensions: [extension(21, Buffer.alloc(15_000))] }), 1100);
     let touched = 0;
     const reader = new HelloReader();

@@ -319,7 +319,7 @@ describe("versions and names", () => {
       },
     ));
 
-  test("tls.ciphers says which ciphers of TLS 1.2 are spoken, and a reload changes them", () => {
+  test("tls.ciphers sets the ciphers of TLS 1.2, and a reload changes them", () => {
     const tls = { certFile: "cert.pem", keyFile: "key.pem" };
     const config = (ciphers: string | null) => JSON.stringify({ tls: { ...tls, ciphers } });
     const [strong, other] = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"] as const;

@@ -31,7 +31,7 @@ test("a crowd is served 64 a turn, in its order, and a few are served at once", 
   expect(served.at(-1)).toBe(-1);
 });
 
-test("who comes while others wait stands behind them", async () => {
+test("a newcomer waits behind those that already wait", async () => {
   const served: number[] = [];
   const turns = new Turns(() => 0);
   for (const taker of takers(100, served)) turns.take(taker);

@@ -330,7 +330,7 @@ describe("of two servers on the control port", () => {
   }
   const count = (answers: string[], who: string) => answers.filter((answer) => answer === who).length;
 
-  test.skipIf(process.platform !== "linux")("the first one that hands on answers who waits with it, and gets nobody new", () =>
+  test.skipIf(process.platform !== "linux")("the first answers the clients in its queue after it hands on, and gets no new ones", () =>
     withTwo(async ({ first, askers }) => {
       const before = askers();
       const handedOn = first.handOn();

@@ -27,7 +27,7 @@ function untilSaid(hub: Hub, text: string): Promise<boolean> {
 for (const processes of ["1", "2"]) {
   const args = ["--watch", "-w", processes];
 
-  test(`a modules folder that is replaced is watched anew, in ${processes} processes`, () =>
+  test(`a modules folder that is replaced is watched again, in ${processes} processes`, () =>
     withHub({ "modules/m.ts": saying("one") }, args, async (hub) => {
       await untilSaid(hub, "one");
       hub.write("modules/m.ts", saying("two"));
@@ -88,7 +88,7 @@ test("a link on the way to the modules, or among imports, that is switched", asy
   });
 });
 
-test("hrmr.json is watched: a setting that is saved holds, a mistake in it is told and changes nothing, and one that is made later is read", () => {
+test("hrmr.json is watched: a saved setting holds, a mistake is reported and changes nothing, and a file made later is read", () => {
   const module = `export default { routes: { "GET /m": { fetch: (_, { config }) => new Response(String(config.word)) } } };\n`;
   return withHub({ "modules/m.ts": module }, ["--watch"], async (hub) => {
     await untilSaid(hub, "undefined");
