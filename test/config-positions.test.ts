@@ -243,7 +243,7 @@ describe("the mistakes of a file", () => {
   test.each([
     ["json", '{\n  "a": 1,\n  "b" 2\n}', 3, null],
     ["toml", "a = 1\nb = \nc = 2", 2, null],
-    ["toml", "a = 1\na = 2", 2, null],
+    ["toml", "a = 1\na = 2", 2, "a = ***"],
     ["yaml", "a: 1\nb: [1,\nc: 2", 3, "c: ***"],
     ["yml", "a: b: c", 1, "a: ***: ***"],
   ])(

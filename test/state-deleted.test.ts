@@ -4,9 +4,11 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defaultOptions } from "../src/config/options";
-import { findFolders } from "../src/server/folders";
+import { type Folders, findFolders } from "../src/server/folders";
 import { moveData } from "../src/supervise/data-move";
+import type { Holdings } from "../src/supervise/holdings";
 import { lockFile } from "../src/supervise/lock";
+import { type KeptState, StateKeeper } from "../src/supervise/state-keeper";
 import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { until } from "./support/until";
@@ -183,3 +185,50 @@ describe("modules' data", () => {
     rmSync(join(to, ".."), { recursive: true });
   });
 });
+
+test("a look that is under way is over before the control socket is left to a new process, and none follows", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "hrmr-keeper-"));
+  let opened = 0;
+  const opening = Promise.withResolvers<void>();
+  const socket = { path: "", isInPlace: () => false, close: async () => {}, retire: () => {} };
+  const keeper = new StateKeeper({
+    ...quietState(dir),
+    control: () => socket,
+    openControl: () => {
+      opened++;
+      return opening.promise;
+    },
+  });
+  try {
+    keeper.begin();
+    await until("the keeper opens the socket anew", () => opened === 1);
+    let isPaused = false;
+    const paused = keeper.pause().then(() => (isPaused = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isPaused).toBe(false);
+    opening.resolve();
+    await paused;
+    // A marker: another keeper's first look, which begins to wait later.
+    let looks = 0;
+    const marker = new StateKeeper({ ...quietState(dir), control: () => ({ ...socket, isInPlace: () => ++looks > 0 }) });
+    marker.begin();
+    await until("another keeper has looked twice", () => looks > 1);
+    marker.close();
+    expect(opened).toBe(1);
+  } finally {
+    keeper.close();
+    rmSync(dir, { recursive: true });
+  }
+});
+
+function quietState(dir: string): KeptState {
+  return {
+    folders: { stateDir: join(dir, ".hrmr"), staticDir: dir } as Folders,
+    options: { modules: {} },
+    holdings: { areLocksInPlace: () => true, renewLocks: () => {} } as unknown as Holdings,
+    log: { warn: () => {}, error: () => {} },
+    control: () => null,
+    openControl: async () => {},
+    renewed: async () => {},
+  };
+}

@@ -470,6 +470,7 @@ class Master implements Operations {
       return { ok: false, pid: process.pid, text: `ERR ${message} ${hint ?? ""}\n` };
     } finally {
       this.#isHandingOver = false;
+      if (!this.#isStopping) this.#keeper?.begin();
     }
   }
 
@@ -483,6 +484,8 @@ class Master implements Operations {
     const { modules } = await this.status();
     const failing = modules.filter(({ state }) => state === "failed").map(({ name }) => name);
     log.info("starting a new process to take over");
+    // The new process puts its own control socket in the place of this one's. That is no deletion to be made good.
+    await this.#keeper?.pause();
     const pid = await handOver(holdings.estate(failing), this.#setup.args);
     this.#notifier.mainPid(pid);
     // The log file is the new process's to put aside.

@@ -53,13 +53,19 @@ export class StateKeeper {
 
   /** Checks every LOOK_MS, until `close`. */
   begin(): void {
-    this.#timer = setInterval(() => void this.look(), LOOK_MS).unref();
+    this.#timer ??= setInterval(() => void this.look(), LOOK_MS).unref();
   }
 
   /** Makes missing files again. Never rejects: a failure is logged once, and the next check tries again. */
   look(): Promise<void> {
     if (this.#isWhole()) return Promise.resolve();
     return (this.#looking ??= this.#restore().finally(() => (this.#looking = null)));
+  }
+
+  /** Looks no more until `begin`. Resolves once a look that is under way is over. Never rejects. */
+  async pause(): Promise<void> {
+    this.close();
+    await this.#looking;
   }
 
   close(): void {
