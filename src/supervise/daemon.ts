@@ -50,8 +50,7 @@ export async function daemonize(command: readonly string[], options: DaemonOptio
   const log = openLog(options.logFile);
   const startedAtBytes = fstatSync(log).size;
   try {
-    const child = launch(command, options.env, log);
-    const answer = await waitForAnswer(child);
+    const { child, answer } = await startAndWait(() => launch(command, options.env, log));
     if (answer === null) throw endedSilently(child, options.logFile, readTail(log, startedAtBytes));
     if (answer.type === "failed") throw new UserError(answer.message, answer);
     child.unref();
@@ -109,26 +108,30 @@ function launch([program = "", ...args]: readonly string[], env: DaemonOptions["
   return spawn(program, args, { detached: true, stdio: ["ignore", log, log, "pipe"], env: own });
 }
 
-/** @returns null when the server ended and had said nothing */
-async function waitForAnswer(child: ChildProcess): Promise<LauncherMessage | null> {
+/** @returns `answer` is null when the server ended and had said nothing */
+async function startAndWait(start: () => ChildProcess): Promise<{ child: ChildProcess; answer: LauncherMessage | null }> {
   let interrupted: keyof typeof EXIT_CODES | null = null;
+  let child: ChildProcess | null = null;
   const giveUp = (signal: keyof typeof EXIT_CODES) => {
     interrupted = signal;
-    child.kill("SIGTERM");
+    child?.kill("SIGTERM");
   };
-  const ended = once(child, "exit");
+  // Before the start: a signal right behind it would end the launcher, and leave a server that nobody knows of.
   process.on("SIGINT", giveUp).on("SIGTERM", giveUp);
+  let ended: Promise<unknown> | null = null;
   try {
+    child = start();
+    ended = once(child, "exit");
     const line = await firstLine(child.stdio[LAUNCHER_FD] as Readable);
     const answer = line === null ? null : (JSON.parse(line) as LauncherMessage);
-    if (answer?.type === "ready" && interrupted === null) return answer;
+    if (answer?.type === "ready" && interrupted === null) return { child, answer };
     // What it held (locks, ports) is free when this returns.
     await ended;
     if (interrupted !== null) throw gaveUp(interrupted);
-    return answer;
+    return { child, answer };
   } finally {
     process.off("SIGINT", giveUp).off("SIGTERM", giveUp);
-    ended.catch(() => {});
+    ended?.catch(() => {});
   }
 }
 
