@@ -1,5 +1,5 @@
 /**
- * Who may come in: every HTTP request to every module must bring a token, and gets an id that logs and other services can share.
+ * Guards all modules: every HTTP request must bring a token, and gets an id that logs and other services can share.
  * It ships with hrmr and guards nothing by being there; hrmr.json says that every request passes it, and which tokens are good:
  *
  *   "http": { "use": ["access"] },

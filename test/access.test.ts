@@ -1,4 +1,4 @@
-/** The shipped access module: who gets past it, and what strangers can make it say. */
+/** The shipped access module: which requests pass, and how many lines strangers can cause. */
 import { expect, test } from "bun:test";
 import { withHttp2 } from "./support/http2";
 import { moduleSource, withHub, type Hub } from "./support/hub";

@@ -1,4 +1,4 @@
-/** The audit log: who had the server do what. */
+/** The audit log: orders to the server, with their senders. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

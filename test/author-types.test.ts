@@ -1,4 +1,4 @@
-/** What TypeScript says of modules: types are inferred from the module itself, and a mistake is refused where it stands. */
+/** TypeScript checks of modules: types are inferred from the module itself, and a mistake is reported at its place. */
 import { expect, test } from "bun:test";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

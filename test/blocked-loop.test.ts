@@ -1,4 +1,4 @@
-/** A server whose event loop is blocked: it is told of, and can be ended. */
+/** A server whose event loop is blocked: status names the module, and the server can be ended. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";

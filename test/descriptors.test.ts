@@ -1,4 +1,4 @@
-/** What holds descriptors is counted, and when there are none left the server still answers whoever is in charge. Also run against the binary. */
+/** Open descriptors are counted, and the control socket answers even when none are left. Also run against the binary. */
 import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";

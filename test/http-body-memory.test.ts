@@ -1,4 +1,4 @@
-/** Request bodies that are cut into single bytes cost memory near their size, whoever reads them and however. */
+/** Request bodies in chunks of one byte cost memory near their size, in every way of reading them. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { GatheredBytes } from "../src/protocol/http1/gathered";

@@ -1,4 +1,4 @@
-/** Clients that leave: what the module is told, what is not held against it, and what a client that has only half-closed still gets. */
+/** Clients that leave: the module's signal, its error count, and the reply to a client that has only half-closed. */
 import { connect as connectHttp2, constants } from "node:http2";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Hub, makeProject, moduleSource } from "./support/hub";

@@ -1,4 +1,4 @@
-/** A response whose length is known is sent with it, wherever it was made: a client sees how far it is, and HTTP/1.0 may go on. */
+/** A response of known length is sent with its Content-Length, in every host. Clients see the progress, and HTTP/1.0 can keep alive. */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub } from "./support/hub";
 

@@ -1,4 +1,4 @@
-/** One reading of a path: what the middleware and the handlers see, in every host and version, is what was routed. */
+/** One reading of a path: middleware and handlers see the path that was routed, in every host and version of HTTP. */
 import { expect, test } from "bun:test";
 import { withHttp2 } from "./support/http2";
 import { type Hub, moduleSource, withHub } from "./support/hub";

@@ -1,4 +1,4 @@
-/** Who can connect to which listener: both families, both wildcards, and the rights of unix sockets. */
+/** Which clients can connect to which listener: both families, both wildcards, and the modes of unix sockets. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

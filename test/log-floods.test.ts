@@ -1,4 +1,4 @@
-/** What peers can cause without limit is not told without limit: a few lines, and then a number a second. */
+/** Events that clients can cause without limit get a few lines, and then a number a second. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** The two levels at the ends: what ends the server, and a connection's changes of state. */
+/** The first and the last level: events that end the server, and a connection's changes of state. */
 import { expect, test } from "bun:test";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** What a module prints is a line of the log, whatever the log's form and wherever the module runs. */
+/** A module's prints are lines of the log, in every format and every host. */
 import { expect, test } from "bun:test";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";

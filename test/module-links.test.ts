@@ -1,4 +1,4 @@
-/** Folders and files behind symbolic links that are switched: what the path leads to now is what is loaded. */
+/** Folders and files behind switched symbolic links: a reload loads their current targets. */
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

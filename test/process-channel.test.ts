@@ -1,4 +1,4 @@
-/** What a module's process may write to its server: messages, each of a size that is looked at before it is held. */
+/** A module's process may write only messages to its server, and their size is checked before they are held. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { serialize } from "bun:jsc";

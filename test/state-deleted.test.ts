@@ -1,4 +1,4 @@
-/** The state folder is disposable, and what must be kept lies elsewhere. */
+/** The state folder may be deleted, and modules' data lies elsewhere. */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

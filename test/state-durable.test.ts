@@ -1,4 +1,4 @@
-/** What was answered OK survives a power cut: the order of fsync(2) and rename(2), as the kernel sees it. */
+/** A change that was answered OK survives a power cut: the order of fsync(2) and rename(2), as the kernel sees it. */
 import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What the system refuses at a start is told as what it is, and not as a bug of hrmr's. */
+/** Errors of the system at a start are reported as such, and not as a bug in hrmr. */
 import { expect, test } from "bun:test";
 import { mkdtempSync, openSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What a server that ends does about TLS handshakes that it has accepted. */
+/** A server that ends finishes the TLS handshakes that it has accepted. */
 import { describe, expect, test } from "bun:test";
 import type { ConnectionOptions } from "node:tls";
 import { halfRecord, HeldLink, oneRecord } from "./support/held-link";

@@ -1,4 +1,4 @@
-/** `--watch`: what is saved is loaded, wherever it is, and whatever became of the folder meanwhile. */
+/** `--watch`: saved files are loaded, wherever they are, and also after their folder was replaced. */
 import { expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

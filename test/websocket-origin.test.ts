@@ -1,4 +1,4 @@
-/** Whose pages may open a WebSocket, and how long a message may take that has begun. */
+/** Origins whose pages may open a WebSocket, and the deadline of a message. */
 import { expect, test } from "bun:test";
 import { readShape } from "../src/module/shape";
 import { RawClient } from "./support/client";

@@ -1,4 +1,4 @@
-/** A client that takes nothing of what it is sent is cut after timeouts.writeMs, whatever it goes on sending, in every protocol but HTTP/2. */
+/** A client that reads nothing is cut after timeouts.writeMs, also if it goes on sending, in every protocol but HTTP/2. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { Hub, makeProject, moduleSource } from "./support/hub";

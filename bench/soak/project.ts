@@ -68,7 +68,7 @@ const EVENTS = moduleSource(`{
   },
 }`);
 
-/** What a collection leaves, in bytes, with the process: "4711 6557444". */
+/** Live bytes after a collection, with the process: "4711 6557444". */
 const HEAP = `import { heapStats } from "bun:jsc";\n${moduleSource(`{
   routes: { "HEAP": { framing: "line", handle: () => (Bun.gc(true), process.pid + " " + heapStats().heapSize + "\\n") } },
 }`)}`;

@@ -15,7 +15,7 @@ export interface Findings {
   readonly leftOpen: number;
 }
 
-/** What a process may gain a minute when nothing leaks: the collector is in no hurry. In MB. */
+/** Growth of a process in a minute that is no leak: the collector is in no hurry. In MB. */
 const MOST_MB_PER_MINUTE = 15;
 /** Live objects after a collection may differ by this much, such as compiled code and bodies. More growth is a leak. In MB. */
 const MOST_LIVE_MB = 16;

@@ -59,7 +59,7 @@ export interface Page {
 
 /** Younger than this, a file may change again without a new mtime (clocks of file systems tick at up to 2 s; 10 ms here). */
 const SETTLE_MS = 1000;
-/** What a page takes besides its bodies, roughly: without it a million empty files would count as nothing. */
+/** Memory of a page besides its bodies, roughly. Without it, a million empty files would count as nothing. In bytes. */
 const PAGE_OVERHEAD_BYTES = 1024;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
 /** Longer texts cost less as a Blob: a Response copies its string. */
@@ -81,7 +81,7 @@ export function cachedPage(site: Site, key: string): Page | undefined {
   return undefined;
 }
 
-/** What a path leads to. `folder` is there, and has no index. */
+/** The target of a path. `folder`: it exists, and has no index. */
 export type Found = { page: Page } | { redirect: string } | { folder: string; name: string } | null;
 
 /** @param path  decoded; its spelling does not matter */

@@ -11,7 +11,7 @@ import { zshScript } from "./completion-zsh";
 import { type Flag, type Flags, usageError } from "./flags";
 import { findCommand } from "./help";
 
-/** What a shell may offer for a value. */
+/** The values that a shell may offer. */
 export type Offer =
   /** Nothing: whatever is typed. */
   | { readonly kind: "any" }

@@ -100,7 +100,7 @@ function applyFlags(draft: ConfigDraft, flags: StartFlags, cwd: string): void {
   }
   for (const [flag, name] of Object.entries(ENDPOINT_FLAGS) as [keyof typeof ENDPOINT_FLAGS, keyof HttpOptions][]) {
     const policy = flags[flag] === false ? "off" : DEFAULT_HTTP[name];
-    // What the file lets somebody see is on already.
+    // A policy other than "off" in the file already has the endpoint on.
     const isOff = (draft.get(`http.${name}`) ?? DEFAULT_HTTP[name]) === "off";
     if (flags[flag] === false || (flags[flag] === true && isOff)) draft.set(["http", name], policy, spelled(flag, flags[flag]));
   }

@@ -38,10 +38,10 @@ const MODULE_COLUMNS: readonly Column[] = [
   { title: "P99", align: "right" },
 ];
 
-/** Of a hash: enough to tell versions apart. */
+/** Shown characters of a hash: enough to tell versions apart. */
 const HASH_DIGITS = 7;
 const LABEL_WIDTH = 13;
-/** Of a failed module's error; `hrmr reload` and the log have all of it. */
+/** Shown part of a failed module's error; `hrmr reload` and the log have all of it. */
 const MAX_ERROR_LINES = 6;
 
 const STATE_COLOURS: Record<ModuleState | ServerStatus["state"], Colour> = {
@@ -141,7 +141,7 @@ function moduleTable(modules: readonly ModuleStatus[], width: number, paint: Pai
   return tableLines(MODULE_COLUMNS, rows, width, paint);
 }
 
-/** Of a module in a process of its own, one a server process. */
+/** The processes of a module with `run: "process"`, one for each server process. */
 function apartLines({ name, processes }: ModuleStatus, paint: Paint): string[] {
   return processes.map(({ pid, state, memoryBytes, restarts }) => {
     const lost = restarts === 0 ? "" : paint(`, ${formatCount(restarts)} lost and replaced`, "yellow");

@@ -49,7 +49,7 @@ async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Fin
   }
 }
 
-/** What the modules leave behind must not outlive this, and what they throw late is not ours. */
+/** Resources of the modules must not outlive this, and their late errors are not hrmr's. */
 function endTidily(): void {
   for (const [signal, exitCode] of Object.entries(EXIT_CODES)) process.on(signal, () => process.exit(exitCode));
   onStray((error) => console.error("a module threw what nobody caught:", error));

@@ -112,7 +112,7 @@ function readText(path: string): string {
   }
 }
 
-/** Of a key that stands twice the last one would count; and nobody sees what stands behind the closing brace. */
+/** Reports a key that stands twice, of which the last would count, and text behind the closing brace, which would be ignored. */
 function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
   const found = duplicates.map(({ path, first, second }) => {
     const lines = first.line === second.line ? "in one line" : `in line ${first.line} and in line ${second.line}`;

@@ -2,7 +2,7 @@
  * The server's options with their defaults. Loading them from a file and from flags is `config/load.ts`.
  */
 
-/** What a peer or a module may make grow. */
+/** Limits for everything that a client or a module can make grow. */
 export interface Limits {
   /** Open connections in all. Default 10000, lowered to what the descriptor limit allows. */
   maxConnections: number;
@@ -99,7 +99,7 @@ export interface TlsOptions {
   handshakeTimeoutMs: number;
 }
 
-/** Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. "token": clients of this machine, and whoever ends the command with `token:` and the token. */
+/** Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. "token": clients of this machine, and those that send the token. */
 export const COMMAND_POLICIES = ["anyone", "loopback", "token", "off"] as const;
 export type CommandPolicy = (typeof COMMAND_POLICIES)[number];
 
@@ -184,7 +184,7 @@ export interface ControlOptions {
   maxUploadFiles: number;
 }
 
-/** What is kept of modules' versions, and when one that fails gives way to the one before it. */
+/** How many versions of modules are kept, and when a failing version is rolled back. */
 export interface VersionOptions {
   /** Versions of each module that are kept to go back to. Default 10. */
   keep: number;
@@ -203,9 +203,9 @@ export interface ModuleSettings {
   enabled?: boolean;
   /** Packages that must not be bundled: native addons, packages that read their own folder. */
   external?: string[];
-  /** Of a module in C: libraries to link, by name ("z") or path. Default: those that its files name. */
+  /** For a module in C: libraries to link, by name ("z") or path. Default: those that its files name. */
   libs?: string[];
-  /** Of a module in C: folders with headers. Default: those that its files name. */
+  /** For a module in C: folders with headers. Default: those that its files name. */
   include?: string[];
   /** Where those routes run that do not say it themselves. Default "inline". */
   run?: "inline" | "pool" | "process";
@@ -228,7 +228,7 @@ export interface Options {
   listen: string[];
   /** null: `modules` in the working directory, which may be missing. A folder that was named must exist. */
   modulesDir: string | null;
-  /** What the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
+  /** The folder that the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
   staticDir: string | null;
   /** Folder for files that hrmr can rebuild: bundles, versions, the lock, the control socket. null: `.hrmr` beside the modules folder. */
   stateDir: string | null;

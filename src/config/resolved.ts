@@ -12,7 +12,7 @@ export interface ResolvedConfig {
   readonly file: string | null;
   /** By key, "limits.maxBodyBytes": "default", "hrmr.json:12", "HRMR_PORT" or "--port". */
   readonly origins: ReadonlyMap<string, string>;
-  /** What is odd and no mistake, a line each. */
+  /** Hints about odd settings that are no mistakes, a line each. */
   readonly notes: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-/** What a user can mend: shown as two lines, without a stack. Anything else that is thrown is our own bug. */
+/** An error that a user can mend: shown as two lines, without a stack. Any other error is a bug in hrmr. */
 export interface UserErrorOptions {
   /** Stable, in capitals: MODULES_DIR_MISSING. Tests and scripts go by it. */
   code: string;

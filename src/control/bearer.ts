@@ -1,5 +1,5 @@
 /**
- * Who may use the control API over TCP: whoever has the token.
+ * Checks the token of requests to the control API over TCP.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";

@@ -176,7 +176,7 @@ function lost(target: ControlTarget, cause: NodeJS.ErrnoException): UserError {
   });
 }
 
-/** What a certificate is refused for. */
+/** Reasons to refuse a certificate. */
 const UNTRUSTED = /CERT|VERIFY|SELF_SIGNED|ISSUER/;
 
 function unreached({ url }: RemoteServer, cause: NodeJS.ErrnoException): UserError {

@@ -37,7 +37,7 @@ export interface RestartReport {
 
 /** What `hrmr push` and `hrmr remove` answer. */
 export interface PushReport extends ReloadReport {
-  /** Of the version that serves now, as the status has it; null: none. */
+  /** The hash of the version that serves now, as in the status; null: none. */
   readonly hash: string | null;
   /** SHA-256 of the files that were sent; null: none were. */
   readonly sha256: string | null;
@@ -52,7 +52,7 @@ export interface ModuleFiles {
     readonly encoding: "utf8" | "base64";
     readonly content: string;
   }[];
-  /** What is there and is not told: node_modules, what begins with a dot, what is no plain file. */
+  /** Entries that are left out: node_modules, names that begin with a dot, and everything but plain files. */
   readonly skipped: readonly string[];
 }
 
@@ -86,12 +86,12 @@ export interface VersionReport {
   readonly at: string;
   /** How it came: from the modules folder, by `hrmr push`, by a rollback, or built anew by a start with --resume. */
   readonly from: "disk" | "push" | "rollback" | "resume";
-  /** Of a rollback: the version that it is again; else null. */
+  /** For a rollback: the version that it repeats; else null. */
   readonly of: number | null;
   /** The author's file. */
   readonly source: string;
   readonly verdict: "good" | "probation" | "rolled back" | "crashed";
-  /** Of a verdict that is not good. */
+  /** The reason of a verdict that is not good. */
   readonly reason: string | null;
   /** It serves. */
   readonly isLive: boolean;

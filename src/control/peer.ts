@@ -1,5 +1,5 @@
 /**
- * Who is at the other end of the control socket, for the audit log.
+ * The user at the other end of the control socket, for the audit log.
  */
 import { ptr } from "bun:ffi";
 import { readdirSync } from "node:fs";

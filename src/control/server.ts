@@ -46,7 +46,7 @@ const OWNER_UMASK = 0o077;
  * Typed as nothing: Bun has the option there too, and its types do not.
  */
 const NO_IDLE_TIMEOUT: object = { idleTimeout: 0 };
-/** What is under way when the server ends. In milliseconds. */
+/** How long open requests may take when the server ends. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
 
 /**

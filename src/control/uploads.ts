@@ -77,7 +77,7 @@ export class Uploads implements UploadOperations {
   async #load(exchange: Exchange, module: string, what: string): Promise<ReloadReport> {
     let report: ReloadReport | null = null;
     try {
-      // What was rolled back from before may be sent again: somebody wants it.
+      // A version that was rolled back may be pushed again: the push is on purpose.
       report = await this.#host.reload([module], what, what === "push" ? { from: "push", force: true } : {});
       if (report.ok) return report;
     } finally {

@@ -1,4 +1,4 @@
-/** What a pool thread and a module's process do: they load generations and run their handlers, as the main thread says. */
+/** The work of a pool thread and of a module's process: they load generations and run handlers for the main thread. */
 import { registerHrmrModule } from "../module/api";
 import { allowNativeModules } from "../module/c/native";
 import { Collector } from "../module/collector";
@@ -236,7 +236,7 @@ export class HostedModules {
     return { notes: [] };
   }
 
-  /** What is the same on all threads is told by the first. Of a process nothing stays. */
+  /** The first thread reports for all. A process leaves nothing behind. */
   #warn(module: string, generation: number, text: string): void {
     const { host, post } = this.#place;
     if (host === 1) makeLog(post, { module, generation }, `${this.#where}: `, null).warn(text);

@@ -47,7 +47,7 @@ export const REPLY_HEADER = 2;
 /** A label (`labelOf`: call number and one of REPLY) and a value. */
 export const REPLY_FIELDS = 2;
 
-/** What a reply, or a part of one, is. */
+/** The kinds of a reply, or of a part of one. */
 export const REPLY = {
   text: 0,
   /** As latin1. */
@@ -113,7 +113,7 @@ export interface FailureData {
 /** "ended": the client has sent its FIN; the reply is still wanted. */
 export type CancelReason = "gone" | "timeout" | "ended";
 
-/** Of a request's body, main thread to pool thread. */
+/** A part of a request's body, main thread to pool thread. */
 export interface BodyPart {
   /** As latin1. null: there are no more. */
   readonly text: string | null;
@@ -145,7 +145,7 @@ export type ToWorker =
   | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
   | { readonly type: "ping"; readonly ping: number };
 
-/** What a task came to. */
+/** The result of a task. */
 export interface TaskDone {
   readonly type: "done";
   /** For the verdict. */

@@ -22,7 +22,7 @@ export interface PlaceFacts {
   readonly memoryBytes: number;
 }
 
-/** What a place tells. Never from within the call that opens it. */
+/** Events of a place. They never come from within the call that opens it. */
 export interface PlaceEvents {
   received(data: ReplyBatch | ToMain): void;
   /** It ended by itself, or had to be ended by the place: "it was ended by SIGSEGV". At most once. */

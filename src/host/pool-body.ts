@@ -14,7 +14,7 @@ export class PoolBody {
   #isPumping = false;
   #isOver = false;
   #smallParts = 0;
-  /** What was read and is not sent yet. */
+  /** Bytes that were read but not sent yet. */
   #rest: Uint8Array | null = null;
 
   /** @param stream taken: it is read to its end, or cancelled */

@@ -44,7 +44,7 @@ export class PooledCall implements PoolCall {
   /** The client ended before a thread had the call: the thread is told when it gets it. */
   hasClientEnded = false;
   stream: RemoteStream | null = null;
-  /** What the handler may ask for besides the parcel. */
+  /** The request's body, if it is not in the parcel. */
   readonly body: PoolBody | null;
   #onOver: (() => void) | null;
 

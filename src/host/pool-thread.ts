@@ -43,7 +43,7 @@ export interface ThreadOwner {
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
   readonly log: Log;
-  /** What a thread that starts anew is to load, oldest first. */
+  /** The generations that a restarted thread must load, oldest first. */
   generations(): Iterable<LoadSpec>;
   /** Calls that had not begun, oldest first: for other threads. */
   takeBack(calls: PooledCall[]): void;
@@ -135,7 +135,7 @@ export class Thread implements CallHolder {
     if (this.state === "stopped") this.#spawn();
   }
 
-  /** What it has is of no use: it counts as dead. */
+  /** Its state is not usable: it counts as dead. */
   giveUp(reason: string): void {
     if (this.#place !== null) this.#lose(reason, "itself");
   }
@@ -295,7 +295,7 @@ export class Thread implements CallHolder {
     this.#place?.post(message);
   }
 
-  /** What a thread says is well formed; a process can say anything, and must not harm this one with it. */
+  /** A thread's messages are well formed. A process may send anything, and must not harm this one by that. */
   #receiveFrom(data: ReplyBatch | ToMain): void {
     try {
       this.#receive(data);

@@ -7,7 +7,7 @@ import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "./messages";
 import { HANDOFF_FD, READY, SHARED_FD } from "./process-place";
 import { mapAndClose } from "./shared-file";
 
-/** What a module and the processes that it starts must not take for their own. */
+/** Variables that a module and the processes that it starts must not take for their own. */
 const OWN_VARIABLES = ["BUN_FEATURE_FLAG_NO_ORPHANS", "NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID"];
 /** Those that are sent to all of a service's or a terminal's processes. The server decides, and ends this one. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;

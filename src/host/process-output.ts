@@ -1,5 +1,5 @@
 /**
- * What a module's process prints, as lines of the server's log. A flood of it costs the module time and this process next to nothing:
+ * Turns the output of a module's process into lines of the server's log. A flood costs the module time, and this process next to nothing:
  * most lines are left out and counted, and beyond what can be read cheaply the process waits for its pipe.
  */
 import { asHost } from "../module/host-context";

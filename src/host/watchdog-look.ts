@@ -30,7 +30,7 @@ export class StallClock {
   }
 }
 
-/** Who has been seen on the stack while the event loop stood still. */
+/** The modules seen on the stack while the event loop stood still. */
 export class Suspects {
   readonly #seen = new Map<string, { readonly number: number; readonly route: number; count: number }>();
 

@@ -1,4 +1,4 @@
-/** What the main thread and its watchdog (a Worker) say to each other, and the memory they share beside `RUNNING`. */
+/** Messages between the main thread and its watchdog (a Worker), and the memory that they share besides `RUNNING`. */
 import type { LogFormat } from "../config/options";
 import type { MarkedModule } from "../module/running";
 

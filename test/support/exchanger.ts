@@ -1,4 +1,4 @@
-/** A process of its own that exchanges what a name leads to, as fast as it can: for races between a look at a name and its use. */
+/** A process that swaps the target of a name as fast as it can: for races between checking a name and using it. */
 
 const EXCHANGE = `
 const { renameSync, rmSync, symlinkSync } = require("node:fs");

@@ -1,4 +1,4 @@
-/** What a process asks the kernel to do with files, in order: seen by strace. */
+/** A process's system calls on files, in order, recorded by strace. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "./until";
