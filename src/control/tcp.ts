@@ -1,19 +1,34 @@
 /**
- * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by default.
+ * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by default. The same code
+ * serves its connections and those of the ordinary listeners; every request goes to `answerControl`.
  */
-import { readFileSync } from "node:fs";
 import { setImmediate as immediate } from "node:timers/promises";
+import type { Socket } from "bun";
 import { formatListen, parseListen } from "../config/listen";
-import type { TlsOptions } from "../config/options";
+import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
+import type { RequestContext } from "../module/contract";
+import type { BoundRoute } from "../module/route";
 import type { ServerLog } from "../observe/log";
+import { GraphResponse } from "../protocol/http1/response";
+import { newCounters, type Dispatch } from "../protocol/wire";
+import { RouteTable } from "../router/table";
 import { isLoopback, plainAddress } from "../server/address";
+import type { Transport } from "../server/client";
+import { BUILT_IN } from "../server/commands";
+import { type ConnectionHome, ServerConnection } from "../server/connection";
+import { DeadlineWheel } from "../server/deadlines";
+import { descriptorLimit } from "../server/descriptors";
+import { renewDate } from "../server/http-date";
 import { listenError } from "../server/listen-error";
-import { listenersOn, passArrivalsOn } from "../server/reuse-port";
+import { type Acceptor, socketHandlers } from "../server/listeners";
+import { passArrivalsOn } from "../server/reuse-port";
+import { TlsContexts } from "../server/tls-contexts";
 import { answerControl, type ControlApi } from "./api";
 import { Bearer, mustNotBeBrowser } from "./bearer";
 import { Refused, replyRefused } from "./reply";
 import { NO_BODY_LIMIT } from "./server";
+import { STRANGER_MS, Strangers } from "./strangers";
 
 export interface ControlPortOptions {
   /** `control.listen`. */
@@ -28,8 +43,6 @@ export interface ControlPortOptions {
   readonly log: Pick<ServerLog, "warn" | "error">;
 }
 
-/** How long a connection may be open without a token. In seconds. */
-const IDLE_S = 10;
 /** How long open requests may take when the port closes. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
 /** The same when another server already has the port, so that nothing waits for this one's end. In milliseconds. */
@@ -38,71 +51,84 @@ const HAND_ON_DEADLINE_MS = 30_000;
 const LAST_ARRIVALS_MS = 1000;
 /** Turns of the event loop: each accepts all waiting clients, but the first turn may be half over. */
 const ACCEPTING_TURNS = 2;
+/** An operation may take as long as it needs, and the code that reads a body has its own deadlines. `Strangers` limits all other clients. */
+const TIMEOUTS = { ...DEFAULT_TIMEOUTS, idleMs: 0, headMs: STRANGER_MS, requestMs: STRANGER_MS, bodyMs: 0, handlerMs: 0 };
 
-interface Server {
-  readonly http: Bun.Server<undefined>;
-  /** The descriptor of the listening socket; null: not known. */
-  readonly fd: number | null;
-}
+/** The types of Bun.listen lack `fd`. */
+type Listener = Bun.TCPSocketListener<ServerConnection> & { readonly fd: number };
+/** A successor binds the port before this server closes it. The types of Bun.listen lack the option. */
+const SHARED: object = { reusePort: true };
 
-/** The part of `tls` that holds here, as Bun.serve takes it. Certificates by name are only for the ordinary listeners. */
-interface ServeTls {
-  readonly cert: string;
-  readonly key: string;
-  readonly minVersion: number;
-  readonly ciphers?: string;
-  readonly ca?: string;
-  readonly requestCert: boolean;
-  readonly rejectUnauthorized: boolean;
-}
-
-/** Version numbers of the protocol (RFC 8446 section 4.2.1): Bun.serve takes no names. */
-const PROTOCOL_NUMBERS = { "1.2": 0x0303, "1.3": 0x0304 } as const;
-
-export class ControlPort {
+export class ControlPort implements ConnectionHome, Acceptor {
+  readonly http2 = null;
+  readonly trace = null;
+  readonly hosts: ConnectionHome["hosts"] = { call: () => unreachable() };
+  readonly dispatch: Dispatch;
+  readonly wheel: DeadlineWheel;
+  tls: TlsContexts | null;
   readonly #options: ControlPortOptions;
   readonly #bearer: Bearer;
   readonly #host: string;
-  readonly #isTls: boolean;
-  #tls: ServeTls | null;
-  #server: Server;
-  #handedOn: Promise<void> | null = null;
+  readonly #listener: Listener;
+  readonly #connections = new Set<ServerConnection>();
+  readonly #strangers = new Strangers(descriptorLimit());
+  #isTrimming = false;
+  #lastNumber = 0;
+  #onLastClosed: (() => void) | null = null;
+  #ended: Promise<void> | null = null;
 
   /**
-   * Reads the token, and listens.
+   * Reads the token and the certificate, and listens.
    *
-   * @throws UserError TOKEN_FILE, TLS_FILE or LISTEN_FAILED
+   * @throws UserError TOKEN_FILE, LISTEN_FAILED, and as `TlsContexts.load`
    */
-  constructor(options: ControlPortOptions) {
+  static async open(options: ControlPortOptions): Promise<ControlPort> {
+    const bearer = new Bearer(options.tokenFile, options.log);
+    const { transport } = addressOf(options.url);
+    return new ControlPort(options, bearer, transport === "tls" ? await loadTls(options.tls) : null);
+  }
+
+  private constructor(options: ControlPortOptions, bearer: Bearer, tls: TlsContexts | null) {
     const address = addressOf(options.url);
     this.#options = options;
     this.#host = address.host;
-    this.#isTls = address.transport === "tls";
-    this.#bearer = new Bearer(options.tokenFile, options.log);
-    this.#tls = this.#isTls ? readPolicy(options.tls) : null;
+    this.#bearer = bearer;
+    this.tls = tls;
+    this.dispatch = {
+      table: RouteTable.empty<BoundRoute>(),
+      unmatched: routeOf((request, context) => this.#answer(request, context)),
+      limits: { ...DEFAULT_LIMITS, maxBodyBytes: NO_BODY_LIMIT },
+      timeouts: TIMEOUTS,
+      isDraining: false,
+      httpDate: "",
+      endpoints: new Map(),
+      counters: newCounters(),
+      access: null,
+      handlerFailed: (_route, _client, error, hasLeft = false) => (hasLeft ? undefined : options.api.report(error)),
+    };
+    renewDate(this.dispatch);
     if (!options.isTakeover) mustBeFree(options.url);
-    this.#server = this.#listen(address.port);
+    this.#listener = this.#listen(address.port);
+    this.wheel = new DeadlineWheel(() => this.#onSecond());
   }
 
   /** With the real port. */
   get url(): string {
-    return formatListen({ transport: this.#isTls ? "tls" : "tcp", host: this.#host, port: this.#port });
-  }
-
-  get #port(): number {
-    return this.#server.http.port ?? 0;
+    return formatListen({ transport: this.tls === null ? "tcp" : "tls", host: this.#host, port: this.#listener.port });
   }
 
   /** A person should know that whoever listens in on the way has the token. */
   get isRisky(): boolean {
-    return !this.#isTls && this.#host !== "localhost" && !isLoopback(this.#host);
+    return this.tls === null && this.#host !== "localhost" && !isLoopback(this.#host);
   }
 
-  /** Reads the token, the certificate and the other `tls` settings again. Logs a failure and keeps the old ones. */
-  refresh(): void {
+  /** Reads the token, the certificates and the other `tls` settings again. Logs a failure and keeps the old ones. */
+  async refresh(): Promise<void> {
     try {
       this.#bearer.refresh();
-      if (this.#isTls) this.#refreshTls();
+      if (this.tls === null) return;
+      if (Bun.deepEquals(this.#options.tls, this.tls.settings)) this.tls.reload();
+      else this.tls = await loadTls(this.#options.tls);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       this.#options.log.error(`control.listen: ${error.message} The old one stays in use. ${error.hint ?? ""}`.trimEnd());
@@ -110,62 +136,140 @@ export class ControlPort {
   }
 
   /** Takes no more requests, and waits for the open ones, for a second at most. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#bearer.close();
-    await (this.#handedOn ?? end(this.#server, CLOSE_DEADLINE_MS));
+    return (this.#ended ??= this.#end(CLOSE_DEADLINE_MS));
   }
 
   /** Called when another process listens on the port too. New clients go there; clients that are here get their replies. Idempotent. */
   handOn(): Promise<void> {
-    return (this.#handedOn ??= handOn(this.#server));
+    return (this.#ended ??= this.#handOn());
   }
 
-  /** Bun cannot exchange a certificate. So a second server opens on the port, and the old one closes then. */
-  #refreshTls(): void {
-    const tls = readPolicy(this.#options.tls);
-    if (Bun.deepEquals(tls, this.#tls)) return;
-    this.#tls = tls;
-    const old = this.#server;
-    this.#server = this.#listen(this.#port);
-    void handOn(old);
+  /** Closing a socket cuts the clients in its queue, so the queue must be empty first. */
+  async #handOn(): Promise<void> {
+    passArrivalsOn(this.#listener.fd);
+    await Bun.sleep(LAST_ARRIVALS_MS);
+    // On a loop that was busy the timer may come before the clients that have waited as long.
+    await turns();
+    await this.#end(HAND_ON_DEADLINE_MS);
   }
 
-  #listen(port: number): Server {
-    const { url } = this.#options;
-    const others = listenersOn(port);
+  async #end(deadlineMs: number): Promise<void> {
+    this.#listener.stop(false);
+    this.dispatch.isDraining = true;
+    const last = new Promise<void>((resolve) => (this.#onLastClosed = resolve));
+    for (const connection of this.#connections) connection.draining();
+    if (this.#connections.size > 0) await Promise.race([last, Bun.sleep(deadlineMs)]);
+    for (const connection of this.#connections) connection.abort();
+    this.wheel.close();
+  }
+
+  #listen(port: number): Listener {
+    const socket = socketHandlers(this, "tcp", this.tls !== null);
     try {
-      const http = Bun.serve({
-        hostname: this.#host,
-        port,
-        // A successor binds it before this one lets go.
-        reusePort: true,
-        idleTimeout: IDLE_S,
-        maxRequestBodySize: NO_BODY_LIMIT,
-        development: false,
-        ...(this.#tls === null ? {} : { tls: this.#tls as object }),
-        fetch: (request, server) => this.#answer(request, server),
-      });
-      const fd = listenersOn(http.port ?? 0).find((each) => !others.includes(each)) ?? null;
-      return { http, fd };
+      return Bun.listen<ServerConnection>({ hostname: this.#host, port, socket, allowHalfOpen: true, ...SHARED }) as Listener;
     } catch (cause) {
-      throw listenError(addressOf(url), cause);
+      throw listenError(addressOf(this.#options.url), cause);
     }
   }
 
-  async #answer(request: Request, server: Server["http"]): Promise<Response> {
-    const address = plainAddress(server.requestIP(request)?.address ?? "unknown");
+  // ---- ConnectionHome and Acceptor ----
+
+  accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null {
+    const address = plainAddress(socket.remoteAddress);
+    if (this.#strangers.isFull(address)) return null;
+    const connection = new ServerConnection(this, socket, transport, ++this.#lastNumber);
+    connection.expectHttp();
+    this.#connections.add(connection);
+    this.#strangers.enter(connection.number, address, performance.now(), () => connection.abort());
+    if (!this.#isTrimming) void this.#trimSoon();
+    return connection;
+  }
+
+  /** Waits until the first bytes of new connections are read: a connection that sent the token at once must not be closed. */
+  async #trimSoon(): Promise<void> {
+    this.#isTrimming = true;
+    await turns();
+    this.#isTrimming = false;
+    this.#strangers.trim();
+  }
+
+  connectionClosed(connection: ServerConnection): void {
+    this.#connections.delete(connection);
+    this.#strangers.leave(connection.number);
+    if (this.#connections.size === 0) this.#onLastClosed?.();
+  }
+
+  connectionBroke(connection: ServerConnection, error: unknown): void {
+    this.#options.api.report(error);
+    connection.abort();
+  }
+
+  #onSecond(): void {
+    const now = performance.now();
+    renewDate(this.dispatch);
+    this.#strangers.expire(now);
+    const line = this.#strangers.told(now);
+    if (line !== null) this.#options.log.warn(line);
+  }
+
+  // ---- answering ----
+
+  async #answer(request: Request, { client }: RequestContext): Promise<Response> {
+    const { api } = this.#options;
     try {
-      mustNotBeBrowser(request, this.#host, this.#isTls);
-      await this.#bearer.check(request, address);
+      mustNotBeBrowser(request, this.#host, this.tls !== null);
+      await this.#bearer.check(request, client.address);
     } catch (error) {
       if (error instanceof Refused) return replyRefused(error);
-      this.#options.api.report(error);
+      api.report(error);
       return replyRefused(new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log."));
     }
-    // A reload may take longer than any.
-    server.timeout(request, 0);
-    return await answerControl(request, address, this.#options.api);
+    this.#strangers.leave(client.connection);
+    return await answerControl(request, client.address, api);
   }
+}
+
+/** The route for every request: the routing table is empty. */
+function routeOf(answer: (request: Request, context: RequestContext) => Promise<Response>): BoundRoute {
+  const handler = async (request: Request, context: RequestContext): Promise<Response> => {
+    const reply = await answer(request, context);
+    // A text has a known length, so the reply needs no chunks.
+    return new GraphResponse(await reply.text(), { status: reply.status, headers: reply.headers });
+  };
+  return {
+    key: "",
+    index: 0,
+    kind: "fetch",
+    run: "inline",
+    timeoutMs: 0,
+    description: "",
+    module: BUILT_IN.name,
+    keyBytes: 0,
+    framing: "chunk",
+    handler: handler as unknown as BoundRoute["handler"],
+    generation: BUILT_IN,
+    isUnavailable: false,
+  };
+}
+
+function unreachable(): never {
+  throw new Error("The control port has no route that runs elsewhere.");
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
+}
+
+/** Copies the settings, because a reload changes them in place. */
+async function loadTls(settings: TlsOptions): Promise<TlsContexts> {
+  const contexts = await TlsContexts.load(structuredClone(settings));
+  if (contexts !== null) return contexts;
+  throw new UserError("control.listen is a tls:// URL, and tls.certFile is not set.", {
+    code: "TLS_CONFIG",
+    hint: "Name the certificate in tls.certFile and its key in tls.keyFile.",
+  });
 }
 
 function addressOf(url: string): { transport: "tcp" | "tls"; host: string; port: number } {
@@ -182,42 +286,4 @@ function mustBeFree(url: string): void {
   } catch (cause) {
     throw listenError(address, cause);
   }
-}
-
-function readPolicy({ certFile, keyFile, minVersion, ciphers, clientCert, clientCaFile }: TlsOptions): ServeTls {
-  return {
-    cert: readPem(certFile),
-    key: readPem(keyFile),
-    minVersion: PROTOCOL_NUMBERS[minVersion],
-    ...(ciphers === null ? {} : { ciphers }),
-    ...(clientCert === "none" ? {} : { ca: readPem(clientCaFile) }),
-    requestCert: clientCert !== "none",
-    rejectUnauthorized: clientCert === "require",
-  };
-}
-
-function readPem(file: string | null): string {
-  try {
-    return readFileSync(file ?? "", "latin1");
-  } catch (cause) {
-    throw new UserError(`The TLS file ${file} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, {
-      code: "TLS_FILE",
-      hint: "Check the paths in tls.certFile, tls.keyFile and tls.clientCaFile, and the files' permissions.",
-      cause,
-    });
-  }
-}
-
-async function end({ http }: Server, deadlineMs: number): Promise<void> {
-  await Promise.race([http.stop(), Bun.sleep(deadlineMs)]);
-  await http.stop(true);
-}
-
-/** Closing a socket cuts the clients in its queue, so the queue must be empty first. */
-async function handOn(server: Server): Promise<void> {
-  if (server.fd !== null) passArrivalsOn(server.fd);
-  await Bun.sleep(LAST_ARRIVALS_MS);
-  // On a busy event loop the timer may fire before waiting clients are accepted.
-  for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
-  await end(server, HAND_ON_DEADLINE_MS);
 }

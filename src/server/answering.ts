@@ -15,7 +15,7 @@ import { SendingConnection, type SendingHome } from "./sending";
 
 /** What answering needs of the server. */
 export interface AnsweringHome extends SendingHome {
-  readonly hosts: Hosts;
+  readonly hosts: Pick<Hosts, "call">;
 }
 
 /** Of a reply that no handler made: it is not timed. */

@@ -46,7 +46,7 @@ export interface ConnectionHome {
   /** null: HTTP/2 is off. */
   readonly http2: Http2Front | null;
   readonly wheel: DeadlineWheel;
-  readonly hosts: Hosts;
+  readonly hosts: Pick<Hosts, "call">;
   /** null: TLS is off. */
   readonly tls: TlsContexts | null;
   /** Told of a connection's changes of state. null: nobody wants to know. */
@@ -203,6 +203,11 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       if (this.#waitKind === RATE) this.#expiredRate();
       if (!this.owesReplies && this.#protocol === null) this.#waitIdle();
     }
+  }
+
+  /** This client must speak HTTP from its first byte on. */
+  expectHttp(): void {
+    this.#speaksHttp = true;
   }
 
   // ---- TLS ----

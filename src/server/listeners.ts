@@ -80,8 +80,12 @@ export async function openStreamListener(address: ListenAddress, acceptor: Accep
   }
 }
 
-/** @param isTls whether clients must speak TLS; else they may, by their first byte, unless they must have a certificate */
-function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean): Bun.SocketHandler<ServerConnection> {
+/**
+ * The handlers of a listener's sockets: they pass each event to the connection.
+ *
+ * @param isTls whether clients must speak TLS; else they may, by their first byte, unless they must have a certificate
+ */
+export function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean): Bun.SocketHandler<ServerConnection> {
   return {
     open(socket) {
       const connection = acceptor.accept(socket, transport);

@@ -226,7 +226,7 @@ class Master implements Operations {
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
       const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
       this.#audit = audit;
-      this.#controlPort = openControlPort(running, estate !== null, { operations: this, audit, report: reportTo(running.log) });
+      this.#controlPort = await openControlPort(running, estate !== null, { operations: this, audit, report: reportTo(running.log) });
       this.#openControl = () => openControlSocket({ path, operations: this, log: running.log, audit });
       this.#control = await this.#openControl();
       // The last step that is taken from the old process: nothing fails behind it.
@@ -385,7 +385,7 @@ class Master implements Operations {
       // The modules need not be looked at with new eyes when nothing is new.
       const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
       const report = await running.group.reload(names === null ? null : [...names], isNew ? next.options : null, order);
-      if (next !== null) this.#reconfigured(running, next);
+      if (next !== null) await this.#reconfigured(running, next);
       return isNew ? { ...report, hasChanged: true } : report;
     } catch (error) {
       if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
@@ -394,14 +394,14 @@ class Master implements Operations {
   }
 
   /** The group has put the new values into the options that everybody reads from. */
-  #reconfigured(running: Running, next: ResolvedConfig): void {
+  async #reconfigured(running: Running, next: ResolvedConfig): Promise<void> {
     running.config = { ...next, options: running.config.options };
     const { log, group, config } = running;
     log.reconfigure(config.options.log);
     log.reopen();
     group.reopenLogs();
-    this.#controlPort?.refresh();
     this.#watchIfWanted(running);
+    await this.#controlPort?.refresh();
   }
 
   // ---- Operations: modules over the wire ----
@@ -587,10 +587,10 @@ function cannotChange(keys: readonly string[]): ReloadReport {
 }
 
 /** @param isTakeover  the predecessor listens there still */
-function openControlPort({ config, log }: Running, isTakeover: boolean, api: ControlApi): ControlPort | null {
+async function openControlPort({ config, log }: Running, isTakeover: boolean, api: ControlApi): Promise<ControlPort | null> {
   const { control, tls } = config.options;
   if (control.listen === null || control.tokenFile === null) return null;
-  return new ControlPort({ url: control.listen, tokenFile: control.tokenFile, tls, isTakeover, api, log });
+  return await ControlPort.open({ url: control.listen, tokenFile: control.tokenFile, tls, isTakeover, api, log });
 }
 
 function reportTo(log: ProcessLog): (error: unknown) => void {
