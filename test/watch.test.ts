@@ -40,6 +40,7 @@ for (const processes of ["1", "2"]) {
         hub.write("modules/m.ts", saying(`edited ${round}`));
         await untilSaid(hub, `edited ${round}`);
       }
+      expect(hub.program.output()).not.toContain("a bug in hrmr");
     }));
 
   test(`an import outside of the modules folder, and one that comes later, are watched, in ${processes} processes`, () =>

@@ -137,10 +137,11 @@ export class Watch {
     this.#setup.failed(folder, error);
   }
 
-  #heard(folder: string, name: string | null): void {
+  /** @param name  null, or against its type undefined, of the folder itself: it was moved away, say */
+  #heard(folder: string, name: string | null | undefined): void {
     const wanted = this.#watched.get(folder)?.wanted;
     if (wanted === undefined) return;
-    if (name === null) return this.#touched(false);
+    if (typeof name !== "string") return this.#touched(false);
     if (wanted.names === null ? isIgnored(name) : !wanted.names.has(name)) return;
     this.#touched(wanted.isConfig.has(name));
   }
