@@ -89,7 +89,9 @@ function spawnSuccessor(args: readonly string[], estate: Estate, fds: readonly n
 }
 
 function takeoverFailed(reason: string, cause?: unknown): UserError {
-  return new UserError(`The new process did not take over: ${reason}`, {
+  // Another line follows, and the reason may be a sentence of its own.
+  const end = /[.!?]$/.test(reason) ? "" : ".";
+  return new UserError(`The new process did not take over: ${reason}${end}`, {
     code: "TAKEOVER_FAILED",
     hint: "The old one goes on serving; nothing was changed.",
     cause,
