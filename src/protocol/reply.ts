@@ -2,6 +2,7 @@
  * What a handler's result is, and how a streamed one is sent at the client's pace.
  */
 import type { Reply } from "../module/contract";
+import { nextTurn, WriteTurns } from "./turns";
 
 export type StreamReply = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
 
@@ -36,6 +37,7 @@ export interface StreamTarget {
 /** Pulls a stream dry, waiting for the client; `stop` ends it from outside, also while its next piece never comes. */
 export class StreamPump {
   readonly #iterator: AsyncIterator<string | Uint8Array>;
+  readonly #turns = new WriteTurns();
   #isStopped = false;
   /** Of all pieces so far. */
   sentBytes = 0;
@@ -57,8 +59,10 @@ export class StreamPump {
         this.stop();
         throw new TypeError(`A streamed reply may yield strings and bytes only, not ${typeof value}.`);
       }
-      this.sentBytes += typeof value === "string" ? Buffer.byteLength(value) : value.length;
+      const bytes = typeof value === "string" ? Buffer.byteLength(value) : value.length;
+      this.sentBytes += bytes;
       if (!target.write(value)) await target.waitForDrain();
+      if (this.#turns.count(bytes)) await nextTurn();
       if (target.isClosed) {
         this.stop();
         return false;

@@ -7,7 +7,7 @@ import type { Client, Connection } from "../module/contract";
 import type { BoundRoute, InFlight } from "../module/route";
 import { ROUTE, RUNNING } from "../module/running";
 import { HeldBytes } from "./held";
-import { takeInTurn, type TurnTaker } from "./turns";
+import { nextTurn, takeInTurn, type TurnTaker, WriteTurns } from "./turns";
 import type { Protocol, Wire } from "./wire";
 
 /** Unread bytes above which the peer is pushed back. */
@@ -35,6 +35,7 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
   #waiter: Waiter | null = null;
   #controller: AbortController | null = null;
   #isGone = false;
+  readonly #turns = new WriteTurns();
   /** In its turn, the waiter will learn that no more bytes come. */
   #isEndingWaiter = false;
   /** The connection will be reset in its turn. */
@@ -160,10 +161,12 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
 
   async write(data: string | Uint8Array): Promise<void> {
     if (this.#isGone) throw new Error("The client is gone.");
-    if (!this.wire.write(data)) {
-      await this.wire.waitForDrain();
-      if (this.#isGone) throw new Error("The client is gone.");
-    }
+    const isRoom = this.wire.write(data);
+    const isTurnOver = this.#turns.count(data.length);
+    if (isRoom && !isTurnOver) return;
+    if (!isRoom) await this.wire.waitForDrain();
+    if (isTurnOver) await nextTurn();
+    if (this.#isGone) throw new Error("The client is gone.");
   }
 
   async end(data?: string | Uint8Array): Promise<void> {

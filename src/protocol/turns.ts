@@ -3,6 +3,8 @@
  * for the last of them.
  */
 
+import { asHost } from "../module/host-context";
+
 /** Work that may wait for a turn of its own. */
 export interface TurnTaker {
   /** Called once for each call of `takeInTurn`. */
@@ -58,4 +60,31 @@ const turns = new Turns(() => performance.now());
 /** All connections of this thread take their turns from one queue. */
 export function takeInTurn(taker: TurnTaker): void {
   turns.take(taker);
+}
+
+/** So many pieces of a reply, or bytes, are written within one turn of the loop. */
+const PIECES_PER_TURN = 256;
+const BYTES_PER_TURN = 1_048_576;
+
+/**
+ * Has whoever writes piece after piece come back to the event loop now and then. A source that always has the next piece, and a client
+ * that takes each at once, or is gone, would keep all others waiting for ever.
+ */
+export class WriteTurns {
+  #pieces = 0;
+  #bytes = 0;
+
+  /** To be called for each piece. @returns whether it is time for `nextTurn` */
+  count(bytes: number): boolean {
+    this.#bytes += bytes;
+    if (++this.#pieces < PIECES_PER_TURN && this.#bytes < BYTES_PER_TURN) return false;
+    this.#pieces = 0;
+    this.#bytes = 0;
+    return true;
+  }
+}
+
+/** Resolves in the next turn of the event loop. */
+export function nextTurn(): Promise<void> {
+  return asHost(() => new Promise((resolve) => setImmediate(resolve)));
 }

@@ -36,6 +36,8 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   protected socket: Socket<Data>;
   #outbox: Outbox | null = null;
   #isPaused = false;
+  /** The kernel takes nothing any more, and the close event is still to come: it needs a turn of the event loop. */
+  #isLost = false;
   #drainWaiters: (() => void)[] | null = null;
   #emptyWaiters: (() => void)[] | null = null;
 
@@ -83,7 +85,7 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     cork.parts.push(data);
     cork.bytes += data.length;
     if (cork.bytes > MAX_CORKED_BYTES) this.#sendCorked();
-    return !this.isOverfull;
+    return !this.isOverfull && !this.#isLost;
   }
 
   /** sendfile(2) needs the bare socket. A connection that encrypts says no. */
@@ -104,7 +106,7 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     let position = start;
     let turn = 0;
     while (position < tail && !this.isClosed) {
-      if (this.#outbox !== null) {
+      if (this.#outbox !== null || this.#isLost) {
         await this.#waitUntilEmpty();
         continue;
       }
@@ -144,12 +146,12 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   }
 
   #waitUntilEmpty(): Promise<void> {
-    if (this.isClosed || this.#outbox === null) return Promise.resolve();
+    if (this.isClosed || (this.#outbox === null && !this.#isLost)) return Promise.resolve();
     return new Promise((resolve) => (this.#emptyWaiters ??= []).push(resolve));
   }
 
   waitForDrain(): Promise<void> {
-    if (this.isClosed || !this.isOverfull) return Promise.resolve();
+    if (this.isClosed || !(this.isOverfull || this.#isLost)) return Promise.resolve();
     return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
   }
 
@@ -226,8 +228,9 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     else {
       const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
       const taken = this.socket.write(data);
-      // A closed socket (-1) tells itself by its close event.
-      if (taken === length || taken < 0) return true;
+      if (taken === length) return true;
+      // A closed socket (-1) tells itself by its close event. Who writes on until then must wait, or that event never gets its turn.
+      if (taken < 0) return !(this.#isLost = true);
       this.#outbox = new Outbox(() => this.abort());
       this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
       this.home.wheel.arm(this.#outbox, this.home.dispatch.timeouts.writeMs);

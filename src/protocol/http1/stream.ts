@@ -2,6 +2,7 @@
  * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
  */
 import { toBytes } from "../../module/returned";
+import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { dateOf } from "./refusal";
@@ -128,12 +129,14 @@ export class ReplyStream {
   }
 
   private async pump(reader: Reader, next: Part | Promise<Part>): Promise<void> {
+    const turns = new WriteTurns();
     for (let part = await next; !part.done; part = await reader.read()) {
       if (this.isCancelled) return;
       // Nothing is sent for an empty part: an empty chunk would be the last one.
       const bytes = toBytes(part.value);
       const isRoom = bytes.length === 0 || this.wire.write(this.frame(bytes));
       if (!isRoom) await this.wire.waitForDrain();
+      if (turns.count(bytes.length)) await nextTurn();
       if (this.isCancelled) return;
     }
     if (this.isCancelled) return;
