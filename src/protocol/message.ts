@@ -53,7 +53,7 @@ export class RawMessage implements Message {
   }
 }
 
-/** What comes from a socket is a Buffer already. */
+/** Bytes from a socket are a Buffer already. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

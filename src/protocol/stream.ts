@@ -86,7 +86,7 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
     });
   }
 
-  /** What is left without a delimiter when the client ends, else null. */
+  /** The bytes left without a delimiter when the client ends, else null. */
   readRest(): Buffer | null {
     if (this.isReplaced || this.#unread === null) return null;
     return this.#consume(this.#unread.length);
@@ -275,7 +275,7 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
   }
 }
 
-/** What the handler holds. */
+/** The object that the handler gets. */
 class AuthorConnection implements Connection {
   readonly #handed: HandedConnection;
 

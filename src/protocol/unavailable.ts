@@ -1,5 +1,5 @@
 /**
- * What is said while a module is being replaced (`reload: "exclusive"`) or kept out of service.
+ * Replies while a module is being replaced (`reload: "exclusive"`) or kept out of service.
  */
 import type { BoundRoute } from "../module/route";
 

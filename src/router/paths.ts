@@ -122,7 +122,7 @@ export interface MethodMismatch {
 }
 
 /**
- * What a request gets that no route takes: 404; 204 for OPTIONS of a path that has routes (RFC 9110 section 9.3.7); else 405.
+ * The reply to a request without a route: 404; 204 for OPTIONS of a path that has routes (RFC 9110 section 9.3.7); else 405.
  *
  * @returns `allow`: the value of the Allow header, which 204 and 405 must have; "" for 404
  */
@@ -161,7 +161,7 @@ class PathNode<T> {
 interface Search {
   readonly method: string;
   readonly segments: readonly string[];
-  /** What the `:name` segments on the way to the current node matched. */
+  /** The values of the `:name` segments on the way to the current node. */
   readonly captured: string[];
   /** The methods of the patterns that fit but for the method. */
   readonly allow: Set<string>;

@@ -10,7 +10,7 @@ export interface Pattern {
   readonly segments: readonly (string | null)[];
   /** The names of the null segments, in order. */
   readonly names: readonly string[];
-  /** What may follow the segments: "nothing"; a slash and "anything" (the final `*`); or either, as for a "subtree". */
+  /** The allowed rest behind the segments: "nothing"; a slash and "anything" (the final `*`); or either, as for a "subtree". */
   readonly tail: "nothing" | "anything" | "subtree";
 }
 

@@ -111,7 +111,7 @@ export class RouteTable<R> {
     return this.#http.match(method, path);
   }
 
-  /** What is in the table, in the order given to `build`. Frozen. */
+  /** The routes in the table, in the order given to `build`. Frozen. */
   get entries(): readonly TableEntry<R>[] {
     return this.#entries;
   }

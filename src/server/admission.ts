@@ -1,5 +1,5 @@
 /**
- * Who is let in: how many connections in all, of one address, and what the descriptor limit leaves for them.
+ * Decides which connections are accepted, by limits in all, for one address, and for descriptors.
  */
 import { DEFAULT_LIMITS, type Limits } from "../config/options";
 import { AddressRates } from "../protocol/rates";
@@ -31,7 +31,7 @@ export class Admission {
     this.descriptors = descriptors;
   }
 
-  /** What the descriptor limit leaves of `limits.maxConnections`. */
+  /** `limits.maxConnections`, lowered to the descriptor limit. */
   get maxConnections(): number {
     return Math.min(this.#limits.maxConnections, Math.max(this.#most, 10));
   }
@@ -112,7 +112,7 @@ export class Admission {
     return refused;
   }
 
-  /** What was refused for another reason is not counted. */
+  /** A connection that is refused for another reason is not counted. */
   #isTooFast(remoteAddress: string, transport: Transport): boolean {
     const limit = this.#limits.maxNewConnectionsPerSecond;
     if (limit === 0 || transport !== "tcp" || isLoopback(remoteAddress)) return false;

@@ -1,5 +1,5 @@
 /**
- * Who is at the other end of a socket.
+ * The client at the other end of a socket.
  */
 import type { Client, ClientTls } from "../module/contract";
 import { isLoopback, plainAddress } from "./address";

@@ -11,7 +11,7 @@ import type { Guesses } from "./guesses";
 import { CLOSE_CONNECTION, LastReply } from "./replies";
 import { type CommandToken, splitToken } from "./token";
 
-/** What the commands act on. */
+/** The parts of the server that the commands act on. */
 export interface CommandActions {
   /** @param name one module; null: all. @param client  the sender. @returns the verdict's text */
   reloadModules(name: string | null, client: Client): Promise<string>;
@@ -74,7 +74,7 @@ export function commandRoutes(control: ControlOptions, actions: CommandActions, 
   }));
 }
 
-/** Who may. */
+/** The rules that decide which clients may send commands. */
 interface Gate {
   readonly control: ControlOptions;
   readonly token: CommandToken;

@@ -56,7 +56,7 @@ export interface ConnectionHome {
   connectionBroke(connection: ServerConnection, error: unknown): void;
 }
 
-// What the connection's one deadline is for.
+// The purposes of the connection's one deadline.
 const IDLE = 0;
 /** A shorter route matches and a longer one still could. */
 const PREFIX = 1;
@@ -423,7 +423,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
    */
   #isTooFast(bytes: Uint8Array, at: number): boolean {
     const limit = this.dispatch.limits.maxMessagesPerSecond;
-    // What a shutdown finds here it must not lose.
+    // A shutdown must not lose messages that wait here.
     if (limit === 0 || this.dispatch.isDraining) return false;
     // The wheel's own clock is up to a second old.
     const waitMs = (this.#messageRate ??= new SecondWindow()).take(limit, performance.now());
@@ -433,7 +433,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     return true;
   }
 
-  /** What is spoken from here on, for the figures. */
+  /** Sets the connection's protocol, for the figures. */
   #become(kind: ConnectionKind): void {
     const { open } = this.dispatch.counters;
     open[this.#kind]--;
@@ -584,7 +584,7 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       this.#refuseMessage(isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes));
       return;
     }
-    // What has come is all that counts now: the route is chosen, and a longer key that would fit later is too late.
+    // Only the bytes so far count now: the route is chosen, and later bytes cannot make a longer key fit.
     held.settledBytes = held.length;
     this.#waitKind = SETTLED;
     this.#route(held.view(), true);

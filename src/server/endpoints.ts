@@ -22,7 +22,7 @@ export interface EndpointSources {
   readonly version: string;
   isDraining(): boolean;
   uptimeSeconds(): number;
-  /** Of all processes. */
+  /** The snapshots of all processes. */
   snapshots(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }>;
   note(text: string): void;
 }

@@ -56,7 +56,7 @@ function syncMade(dir: string, outermost: string): void {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What a server writes anew whenever it needs it. */
+/** Entries that a server writes again whenever it needs them. */
 const REPLACEABLE = ["bundles", "shipped", "static_html", STATE_README];
 
 /** After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what modules put there. */
@@ -75,7 +75,7 @@ export function removeMadeFolder({ stateDir, madeDir }: Folders): void {
   }
 }
 
-/** What the modules folder is in: what is not named lies there too. */
+/** The folder around the modules folder. Folders that are not named lie there too. */
 function baseOf({ modulesDir }: Options): string {
   return modulesDir === null ? workingFolder() : dirname(resolve(modulesDir));
 }

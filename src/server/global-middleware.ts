@@ -18,7 +18,7 @@ import type { RouteTable } from "../router/table";
 import { BUILT_IN } from "./commands";
 import { plainResponse } from "./plain-response";
 
-/** What no route takes, behind the chain: the handler for `Dispatch.unmatched`. */
+/** The handler for `Dispatch.unmatched`: requests without a route, behind the chain. */
 export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundRoute>, failed: Dispatch["handlerFailed"]): BoundRoute {
   const handler = ({ method, url }: Request): Response => {
     const path = readPath(splitUrl(url).path);
@@ -100,7 +100,7 @@ class Passage {
     return this.#answer(() => acceptance.read(this.#callFrom(0, request, (given) => upgrade(given, this.#context))));
   }
 
-  /** What the route's own handler threw is left to the protocol; what a middleware threw is logged as that module's. */
+  /** An error of the route's own handler is left to the protocol. An error of a middleware is logged as that module's. */
   #answer(call: () => unknown): unknown {
     try {
       const result = call();

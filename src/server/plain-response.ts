@@ -1,4 +1,4 @@
-/** What the server answers in a module's place, as a Response: for handlers of its own. */
+/** The server's own replies as Responses, for its own handlers. */
 import { GraphResponse } from "../protocol/http1/response";
 import { RETRY_AFTER_SECONDS } from "../protocol/unavailable";
 

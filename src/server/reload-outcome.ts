@@ -10,7 +10,7 @@ export interface ReloadOutcome {
   readonly verdict: Verdict;
   /** null: none are in use, or they were not looked at. */
   readonly certificates: CertificateOutcome | null;
-  /** Of the policy "token"; null: it was not looked at. */
+  /** The result for the policy "token"; null: it was not checked. */
   readonly token: CertificateOutcome | null;
 }
 

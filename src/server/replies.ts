@@ -21,7 +21,7 @@ export class LastReply {
 /** A command's reply that closes the connection once everything before it is sent. */
 export const CLOSE_CONNECTION: unique symbol = Symbol("close the connection");
 
-/** What a slot needs of its connection. */
+/** The parts of its connection that a slot needs. */
 export interface ReplyOwner extends StreamTarget {
   readonly dispatch: Dispatch;
   readonly wheel: DeadlineWheel;
@@ -51,7 +51,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   #isCounted = false;
   /** The call on the pool that answers here. */
   pooled: PoolCall | null = null;
-  /** Of the handler's call, by performance.now(). 0: there is none. */
+  /** Start of the handler's call, by performance.now(). 0: there is none. */
   startedAt: number;
   /** The call is counted: it was over before there was a slot. */
   isTimed = false;

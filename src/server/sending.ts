@@ -16,7 +16,7 @@ export interface SendingHome {
 }
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
-/** What of a file is moved before other connections get their turn. In bytes. */
+/** How much of a file is sent before other connections get their turn. In bytes. */
 const FILE_TURN_BYTES = 1_048_576;
 /** A file's last bytes are read and checked before they are sent: a reply that is whole is of one version. */
 const FILE_TAIL_BYTES = 65_536;

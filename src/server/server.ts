@@ -66,7 +66,7 @@ import type { Uplink } from "./uplink";
 /** A module that fails ends the start: a test's server must not be green over a module that is not there. */
 export const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
 
-/** What a server is made of. */
+/** The parts that a server is made of. */
 export interface ServerSetup {
   readonly options: Options;
   readonly folders: Folders;
@@ -80,7 +80,7 @@ export interface ServerSetup {
   readonly approved: readonly ApprovedModule[] | null;
   /** `approved` is what the server served before it ended. Default false. */
   readonly isResumed?: boolean;
-  /** What is known of modules that have served before, by name. Default: nothing. */
+  /** Known facts about modules that have served before, by name. Default: none. */
   readonly remembered?: Readonly<Record<string, ApprovedModule>>;
   /** Modules that may fail to load; another one that does fails the start before anything is served. Default: all may. */
   readonly mayFail?: readonly string[] | undefined;
@@ -173,9 +173,9 @@ export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModul
   }
 }
 
-/** Of the event loop, each of which accepts all that wait; the first may be half over. */
+/** Turns of the event loop: each accepts all waiting clients, but the first turn may be half over. */
 const ACCEPTING_TURNS = 2;
-/** Of the connections that a shutdown cuts, as many are named in the log. */
+/** At most this many of the connections that a shutdown cuts are named in the log. */
 const MAX_NAMED = 10;
 
 class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActions {
@@ -322,7 +322,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.summary.retried = this.summary.failed.filter((name) => !others.includes(name));
   }
 
-  /** What a module prints at top level is printed when it is loaded in earnest. */
+  /** Loads the modules without serving them. Their prints are dropped: the real load prints them. */
   async rehearse(): Promise<RehearsedModule[]> {
     const silent = Object.fromEntries(Object.keys(console).map((name) => [name, () => undefined]));
     this.#registry = await this.#openRegistry({ ...moduleGlobals(), console: silent });
@@ -358,7 +358,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     });
   }
 
-  /** What of the configuration the modules are loaded with. */
+  /** The part of the configuration for loading modules. */
   async #reloadSettings({ modules, http, timeouts, limits }: Options): Promise<ReloadSettings> {
     const { staticDir, stateDir } = this.#folders;
     const root = staticDir ?? (await unpackPages(stateDir));
@@ -548,7 +548,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   async #stop(reason: string): Promise<void> {
-    // Whoever is in the queue already is let in: it would be cut off with it.
+    // Accept the clients in the queue: closing the socket would cut them.
     if (this.#listeners.length > 0) for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
     for (const listener of this.#listeners) listener.stop();
     // Not before: whoever is told to close asks on another connection, and must find out at once that nobody listens.

@@ -1,5 +1,5 @@
 /**
- * What a handshake found out about the client, as modules see it.
+ * The client's TLS facts from the handshake, as modules see them.
  */
 import type { Socket } from "bun";
 import type { ClientCertificate, ClientTls } from "../module/contract";

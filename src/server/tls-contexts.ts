@@ -27,7 +27,7 @@ interface ContextSet {
   readonly byName: ReadonlyMap<string, SecureContext>;
   /** All that was read: what is the same again need not be swapped. */
   readonly contents: string;
-  /** Of the certificate that expires first. */
+  /** The end of validity of the certificate that expires first. */
   readonly expiresAt: Date;
   readonly expiresFirst: string;
 }

@@ -92,7 +92,7 @@ export function splitToken(argument: string): { rest: string; token: string | nu
   return given === null ? { rest: argument, token: null } : { rest: argument.slice(0, given.index).trim(), token: given[1] ?? "" };
 }
 
-/** What is opened is what is checked: another file may have that name a moment later. */
+/** Checks the opened file, not its name: another file may have that name a moment later. */
 function readPrivateFile(file: string): string {
   let fd: number;
   try {

@@ -17,8 +17,8 @@ export interface Uplink {
   crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean>;
   /** SHUTDOWN: begins the drain of all processes and returns at once. @param reason  the sender, in words */
   stop(reason: string): void;
-  /** Of all processes, this one included. */
+  /** The snapshots of all processes, this one included. */
   snapshots(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }>;
-  /** What a module published here, for the WebSockets of the other processes. */
+  /** Passes a module's published message to the WebSockets of the other processes. */
   publish(module: string, topic: string, data: unknown): void;
 }

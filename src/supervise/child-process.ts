@@ -10,7 +10,7 @@ import type { StartSummary } from "./group";
 import type { ChildCalls, ChildStart, MasterCalls, Published, ToChild, ToMaster } from "./messages";
 import { ROLE_VARIABLE, selfCommand } from "./self";
 
-/** What a process may turn to its supervisor for. */
+/** The supervisor's services for its processes. */
 export interface ChildOwner {
   readonly calls: { [K in keyof MasterCalls]: (child: ServerProcess, ...args: Parameters<MasterCalls[K]>) => unknown };
   /** SHUTDOWN. */

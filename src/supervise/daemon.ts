@@ -13,13 +13,13 @@ import { logFileMode, PRIVATE_FILE, setFileMode } from "../system/private-files"
 const LAUNCHER_VARIABLE = "HRMR_INTERNAL_LAUNCHER";
 /** The server's end of the pipe to its launcher. */
 const LAUNCHER_FD = 3;
-/** Of the log, when the server ends without a word. */
+/** Lines of the log that are shown if the server ends without a message. */
 const MAX_TAIL_BYTES = 16_384;
 const MAX_TAIL_LINES = 20;
 /** As a shell tells it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** What the server says to its launcher, once. */
+/** The server's one message to its launcher. */
 export type LauncherMessage =
   /** It serves; `summary` is what a start in the foreground prints, `failures` what it logs of modules that do not serve. */
   | { readonly type: "ready"; readonly summary: string; readonly failures?: readonly string[] }
@@ -125,7 +125,7 @@ async function startAndWait(start: () => ChildProcess): Promise<{ child: ChildPr
     const line = await firstLine(child.stdio[LAUNCHER_FD] as Readable);
     const answer = line === null ? null : (JSON.parse(line) as LauncherMessage);
     if (answer?.type === "ready" && interrupted === null) return { child, answer };
-    // What it held (locks, ports) is free when this returns.
+    // Its locks and ports are free when this returns.
     await ended;
     if (interrupted !== null) throw gaveUp(interrupted);
     return { child, answer };

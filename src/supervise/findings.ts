@@ -6,7 +6,7 @@ import { UserError } from "../config/user-error";
 export type FindingState = "ok" | "warning" | "error";
 
 export interface Finding {
-  /** What was looked at: "configuration", "listener tcp://127.0.0.1:8080", "module greet". */
+  /** The checked thing: "configuration", "listener tcp://127.0.0.1:8080", "module greet". */
   readonly check: string;
   readonly state: FindingState;
   /** What is, or what is wrong. May have several lines. */

@@ -37,7 +37,7 @@ export interface Condemned {
 export type Occasion = Pick<ReloadWish, "order" | "pushed" | "condemned">;
 
 export class History {
-  /** What the start begins with; null: with the modules folder. */
+  /** The versions that the start begins with; null: it reads the modules folder. */
   readonly resumed: readonly ApprovedModule[] | null;
   readonly #setup: HistorySetup;
   readonly #store: VersionStore;
@@ -141,7 +141,7 @@ export class History {
     if (isOnTrial) this.#trials.begin(name, version.number);
   }
 
-  /** What is to be said of a version that has gone. */
+  /** The record of a version that is gone, with its verdict. */
   #settle(name: string, record: VersionRecord, again: StoredVersion | undefined, condemned: Condemned | null): VersionRecord {
     if (again !== undefined) {
       this.#rollbacks[condemned === null ? "asked" : "automatic"]++;

@@ -126,7 +126,7 @@ export class Holdings {
 
   /** The start has failed. */
   abandon(): void {
-    // What the old server listens on is its own again.
+    // The old server's listeners are its own again.
     if (!this.#isSuccessor) this.closeDoors();
     emptyMadeFolder(this.#folders);
     this.release();
@@ -136,7 +136,7 @@ export class Holdings {
 
 const LOCK_FILE = "lock";
 
-/** What a server of these options locks. Makes nothing. */
+/** The files that a server of these options locks. Makes none. */
 export function wantedLocks({ pidFile }: Options, { stateDir }: Pick<Folders, "stateDir">): [state: WantedLock, ...pidFile: WantedLock[]] {
   const state: WantedLock = {
     path: join(stateDir, LOCK_FILE),

@@ -48,7 +48,7 @@ export interface MasterSetup {
   resolve(): Promise<ResolvedConfig>;
   /** Makes the log that the configuration asks for. */
   makeLog(options: Options): ProcessLog;
-  /** Of the command line, for a successor. */
+  /** The arguments of the command line, for a successor. */
   readonly args: readonly string[];
   /** Told once it serves. @param failures  of modules that do not, a text each */
   ready(summary: StartSummary, readyMs: number, failures: readonly string[]): void;
@@ -240,7 +240,7 @@ class Master implements Operations {
     }
   }
 
-  /** What the server, or each of its processes, turns to. */
+  /** The services for the server, or for each of its processes. */
   readonly #uplink: Uplink = {
     reload: (names, by) => this.#audited(by, names, this.reload(names)),
     stop: (reason) => {
@@ -378,7 +378,7 @@ class Master implements Operations {
 
   async #reloadRunning(running: Running, { names, isWatched, order }: ReloadWish): Promise<ReloadReport> {
     try {
-      // What is saved in the modules folder is about modules only.
+      // A save in the modules folder concerns modules only.
       const next = names === null && !isWatched ? await this.#setup.resolve() : null;
       const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
       if (refused.length > 0) return cannotChange(refused);

@@ -1,5 +1,5 @@
 /**
- * What the supervisor and its server processes say to each other: plain data, structured-cloned over Bun's IPC.
+ * Messages between the supervisor and its server processes: plain data, structured-cloned over Bun's IPC.
  */
 import type { ApprovedModule } from "../module/approved";
 import type { ListenAddress } from "../config/listen";
@@ -20,11 +20,11 @@ export interface ChildStart {
   readonly folders: Folders;
   /** The descriptors that it was born with. */
   readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
-  /** What the others serve. null: it is the first, and looks at the modules folder. */
+  /** The versions that the others serve. null: it is the first, and reads the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
   /** `approved` is what the server served before it was started anew: this is its first process. */
   readonly isResumed: boolean;
-  /** What is known of modules that have served before, by name. */
+  /** Known facts about modules that have served before, by name. */
   readonly remembered: Readonly<Record<string, ApprovedModule>>;
   /** As ServerSetup has it. */
   readonly mayFail: readonly string[] | undefined;
@@ -77,7 +77,7 @@ export type ToMaster =
   | { readonly type: "stop"; readonly reason: string }
   | Published;
 
-/** What a module told its WebSockets, on its way to those of the other processes. */
+/** A message that a module published to its WebSockets, on its way to other processes. */
 export interface Published {
   readonly type: "published";
   readonly module: string;

@@ -21,7 +21,7 @@ const USEC_PER_MS = 1000;
 /** A status is one line of `systemctl status`. */
 const MAX_STATUS_CHARACTERS = 500;
 
-/** Of a unit's environment: they mean the process that systemd started, and no other. */
+/** Variables of a unit that are only for the process that systemd started. */
 const SYSTEMD_VARIABLES = [
   "NOTIFY_SOCKET",
   "WATCHDOG_USEC",

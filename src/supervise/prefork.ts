@@ -30,7 +30,7 @@ export interface PreforkSetup {
   readonly mayFail: readonly string[] | undefined;
   /** What the server served before it was started anew, for the first process. null: that goes by the modules folder. */
   readonly resumed: readonly ApprovedModule[] | null;
-  /** What is known of modules that have served before, by name. */
+  /** Known facts about modules that have served before, by name. */
   remembered(): Record<string, ApprovedModule>;
   /** Of the master: what a process asks for on behalf of its clients. */
   reload(names: readonly string[] | null, by: string): Promise<ReloadReport>;

@@ -31,7 +31,7 @@ export interface Estate {
   readonly failing: readonly string[];
 }
 
-/** What the new process says. */
+/** The messages of the new process. */
 type ToOld = { readonly type: "serving" } | { readonly type: "failed"; readonly message: string };
 
 /** A module may take its time to load, and there may be many. */

@@ -20,7 +20,7 @@ interface Trial {
   readonly number: number;
   readonly startedMs: number;
   crashes: number;
-  /** What was seen at each look, newest last: as far back as `RECENT_MS`. */
+  /** The figures at each look, newest last, as far back as `RECENT_MS`. */
   readonly looks: { readonly atMs: number; readonly counts: Counts }[];
   counts: Counts;
 }
@@ -63,7 +63,7 @@ export class Trials {
     return trial?.number === number ? ++trial.crashes : 0;
   }
 
-  /** What a version has done, as last seen. */
+  /** A version's figures at the last look. */
   countsOf(name: string, number: number): Counts {
     const trial = this.#trials.get(name);
     return trial?.number === number ? trial.counts : NONE;

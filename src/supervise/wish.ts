@@ -17,13 +17,13 @@ export interface ReloadWish {
   readonly order: ReloadOrder;
   /** Modules whose files were sent to the server. */
   readonly pushed: readonly string[];
-  /** Of a rollback: the version that failed. null: somebody asked for it, or it is none. */
+  /** For an automatic rollback: the version that failed. null: a user asked for it, or it is no rollback. */
   readonly condemned: Condemned | null;
 }
 
 const WISH: ReloadWish = { names: null, source: "", isWatched: false, isRetry: false, order: NO_ORDER, pushed: [], condemned: null };
 
-/** What was saved in the modules folder is loaded. */
+/** Files of the modules folder were saved. */
 export const WATCHED: ReloadWish = { ...WISH, isWatched: true };
 
 /** The config file was saved. */

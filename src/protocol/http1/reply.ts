@@ -14,7 +14,7 @@ const DATE_LENGTH = 29;
 /** How a body is framed. "none": there is none, and no length of one. */
 export type BodyFraming = number | "chunked" | "until-close" | "none";
 
-/** What a handler must not be able to say: the server frames the message, and owns the connection. */
+/** Fields that a handler cannot set: the server frames the message, and owns the connection. */
 const OWN_FIELDS = new Set([
   "connection",
   "content-length",

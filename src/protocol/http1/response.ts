@@ -54,7 +54,7 @@ export interface FilePiece {
   check(fd: number): void;
 }
 
-/** What is sent again and again: one frozen init, one body. */
+/** A reply that is sent again and again: one frozen init, one body. */
 class ReadyReply {
   #message: Buffer;
   #date = "";

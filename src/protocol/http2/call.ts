@@ -11,7 +11,7 @@ import type { Wire } from "../wire";
 import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
 
-/** What a call needs of its connection. */
+/** The parts of its connection that a call needs. */
 export interface CallOwner {
   readonly wire: Wire;
   /** A call is under way: it keeps the connection from being idle, and its deadline is watched. */

@@ -10,7 +10,7 @@ import type { Wire } from "../wire";
 import { type Engine, type EngineHost, Engines } from "./engine";
 import { Splice, type SpliceHome } from "./splice";
 
-/** What the front needs of the server. */
+/** The parts of the server that the front needs. */
 export interface Http2Host extends EngineHost {
   /** Whether these many more descriptors can be spared. */
   mayOpen(descriptors: number): boolean;

@@ -3,7 +3,7 @@
  */
 import { NEED_MORE } from "../../router/match";
 
-/** What a client sends first. No request of HTTP/1 begins so. */
+/** The first bytes of an HTTP/2 client. No HTTP/1 request begins so. */
 export const PREFACE: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 
 const UPPER_P = 0x50;

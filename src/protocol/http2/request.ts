@@ -6,7 +6,7 @@ const nativeSignal = getterOf<AbortSignal>("signal");
 const nativeUrl = getterOf<string>("url");
 const nativeClone = Request.prototype.clone;
 
-/** Of the requests whose signal was asked for, or aborted. */
+/** Controllers of requests whose signal was asked for, or aborted. */
 const abortions = new WeakMap<object, AbortController>();
 
 /** Requests of connections that are gone. The engine may learn of it later. */
@@ -53,7 +53,7 @@ export function restateUrl(request: Request, url: string, isSecure: boolean): vo
   Object.defineProperty(request, "url", { value: isSecure ? url.replace(/^http:/, "https:") : url });
 }
 
-/** What the access log tells of a request. */
+/** The method and target of a request, for the access log. */
 export function askedOf(request: Request): { method: string; target: string } {
   const url = nativeUrl.call(request);
   // Behind "http://" and the host.

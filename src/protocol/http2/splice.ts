@@ -10,7 +10,7 @@ import type { Engine } from "./engine";
 import { ReceivedFrames } from "./floods";
 import { EMPTY_SETTINGS, ErrorCode, goawayFrame, SentFrames } from "./frames";
 
-/** What a splice needs of the front. */
+/** The parts of the front that a splice needs. */
 export interface SpliceHome {
   readonly settings: Http2Options;
   /** The engine is to end: with GOAWAY, behind the streams that are under way. */
@@ -38,7 +38,7 @@ export class Splice implements Protocol, CallOwner {
   private readonly received: ReceivedFrames;
   private readonly calls = new Set<Call>();
   private socket: Socket<Splice> | null = null;
-  /** What the engine's socket has not taken yet; all there is, before it is connected. */
+  /** Bytes that the engine's socket has not taken yet; all bytes, before it is connected. */
   private unsent: Uint8Array[];
   private isEnginePaused = false;
   private lastActiveAt = performance.now();

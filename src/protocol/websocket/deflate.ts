@@ -3,7 +3,7 @@
  */
 import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 
-/** What the peers agreed on. */
+/** The parameters that both sides agreed on. */
 export interface Deflate {
   /** The window our messages may use: 9 to 15; 0: none that zlib can make, so ours go out uncompressed. */
   readonly windowBits: number;
@@ -16,7 +16,7 @@ interface Offer {
   readonly parameters: Map<string, string | null>;
 }
 
-/** What stands at the end of each message and is left out of it (section 7.2.1). */
+/** The end of each compressed message, which is not sent (section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const EMPTY = Buffer.alloc(0);
 /** Under this many bytes a text is not worth the time. */

@@ -18,7 +18,7 @@ export const FIN = 0x80;
 export const RSV1 = 0x40;
 /** A control frame's payload (section 5.5). In bytes. */
 export const MAX_CONTROL_BYTES = 125;
-/** What of a control frame's payload is left for a close reason. In bytes. */
+/** The room for a close reason in a control frame's payload. In bytes. */
 export const MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2;
 
 // Close codes (section 7.4.1).

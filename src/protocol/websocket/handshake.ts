@@ -10,7 +10,7 @@ import { type Deflate, negotiate } from "./deflate";
 /** A request to speak WebSocket that is in order. */
 export interface Handshake {
   readonly key: string;
-  /** What the client speaks, in its order of preference. */
+  /** The client's subprotocols, in its order of preference. */
   readonly protocols: readonly string[];
   readonly deflate: Deflate | null;
 }
@@ -25,7 +25,7 @@ const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
 /** 16 bytes in base64: the last of 22 characters has 4 bits to spare, which are 0. */
 const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
-/** What a module cannot say of itself: the handshake has these. */
+/** Fields that a module cannot set: the handshake has its own. */
 const OWN_FIELDS = new Set([
   "connection",
   "content-length",

@@ -59,7 +59,7 @@ class ModuleSockets {
 
 /** The sockets of one module and key. There is one only while there are such sockets. */
 export class Endpoint {
-  /** Of the version that serves now; null once the module has no such route. */
+  /** The route of the version that serves now; null once the module has no such route. */
   route: WebSocketBound | null;
   /** What happens meanwhile waits. */
   isUnavailable = false;

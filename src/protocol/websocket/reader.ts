@@ -52,7 +52,7 @@ const EMPTY = Buffer.alloc(0);
 export class FrameReader {
   readonly #sink: FrameSink;
   #isDiscarding = false;
-  /** What came while the sink was not reading. */
+  /** Bytes that came while the sink was not reading. */
   #unread: Buffer[] | null = null;
   #isKept = false;
 
@@ -63,7 +63,7 @@ export class FrameReader {
   // The frame whose payload is arriving.
   #flags = 0;
   #key = 0;
-  /** Of its payload, what is still to come. In bytes. */
+  /** The rest of its payload that is still to come. In bytes. */
   #left = 0;
   #control: Buffer | null = null;
 
@@ -237,7 +237,7 @@ export class FrameReader {
         this.#opcode = opcode;
         this.#isCompressed = (flags & RSV1) !== 0;
       }
-      // What a peer only announces costs no memory beyond a first piece.
+      // An announced length takes no memory beyond a first piece.
       if (!this.#isDiscarding) this.#makeRoom(Math.min(length, MAX_TRUSTED_BYTES));
     }
     // Also for an empty frame, which has nothing more to come.

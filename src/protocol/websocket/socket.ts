@@ -1,4 +1,4 @@
-/** What a module's handlers hold of a WebSocket. */
+/** A WebSocket as a module's handlers see it. */
 import type { Client, ServerWebSocket } from "../../module/contract";
 import type { HostSocket } from "./connection";
 import { NORMAL, PING, PONG } from "./frames";
