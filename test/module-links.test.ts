@@ -44,7 +44,7 @@ interface Deployment {
 }
 
 async function withReleases(
-  place: { args?: string[]; cwd?: string; processes: number; prepare?: (dir: string) => void },
+  place: { args?: string[]; cwd?: string; processes: number; prepare?: (dir: string) => void; isStateInside?: boolean },
   use: (deployment: Deployment) => Promise<void>,
 ): Promise<void> {
   const dir = makeProject({});
@@ -53,7 +53,8 @@ async function withReleases(
   point(join(dir, "current"), "releases/1");
   place.prepare?.(dir);
   const cwd = join(dir, place.cwd ?? ".");
-  const args = ["--port", "0", "--state", join(dir, "state"), "--processes", String(place.processes), ...(place.args ?? [])];
+  const state = place.isStateInside === true ? [] : ["--state", join(dir, "state")];
+  const args = ["--port", "0", ...state, "--processes", String(place.processes), ...(place.args ?? [])];
   const hub = new Hub(dir, await startProgram(args, { cwd, env: { PWD: cwd } }));
   const get = async (path: string): Promise<string[]> => {
     const answers = new Set<string>();
@@ -100,6 +101,33 @@ for (const processes of [1, 2]) {
       expect(await get("/plain")).toEqual(["plain 3"]);
     });
   });
+
+  test.each(PLACES)(
+    `a switched link %s, with the state folder in the release: RELOAD loads its new target, in ${processes} processes`,
+    async (_, args, cwd) => {
+      const prepare = (dir: string): void => {
+        symlinkSync("current/modules", join(dir, "linked"));
+        for (const n of [1, 2]) {
+          const run = (host: string): string => answering(`/${host}`, `"${host} ${n}"`, `run: "${host}",`);
+          for (const host of ["pool", "process"]) writeFileSync(join(dir, "releases", String(n), "modules", `${host}.ts`), run(host));
+        }
+      };
+      const place = { args, processes, prepare, isStateInside: true, ...(cwd === undefined ? null : { cwd }) };
+      await withReleases(place, async ({ hub, get, release }) => {
+        expect(await get("/plain")).toEqual(["plain 1"]);
+        for (const n of [2, 1, 2]) {
+          release(n);
+          expect(await hub.ask("RELOAD")).toMatch(/^OK /);
+          for (const name of ["plain", "helped", "pool", "process"]) expect(await get(`/${name}`)).toEqual([`${name} ${n}`]);
+        }
+        // Of the working directory, the state folder stays in the release where the server was started.
+        if (cwd !== undefined) return;
+        rmSync(join(hub.dir, "releases", "1"), { recursive: true });
+        expect(await hub.ask("RELOAD")).toMatch(/^OK /);
+        expect(await get("/plain")).toEqual(["plain 2"]);
+      });
+    },
+  );
 
   test(`switched links among modules and imports: RELOAD loads their new targets, in ${processes} processes`, () => {
     const prepare = (dir: string): void => {

@@ -7,6 +7,7 @@ import { endGraph, type GraphParts } from "./ending";
 import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./graph-timers";
 import type { LeftBehind } from "./leaks";
+import { leadsTo } from "./links";
 import { Mark, NO_ROUTE, RUNNING, MODULE, ROUTE } from "./running";
 import { readShape, type ModuleShape } from "./shape";
 
@@ -56,8 +57,10 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
   const timers = new GraphTimers(mark);
   const graph = new Bun.ModuleGraph({ globals: { ...timers.globals, ...options.globals }, onError: options.onError });
   const before = globalsNow();
+  // Bun remembers where a link led when it first followed it: one above the state folder may have been switched since.
+  const file = leadsTo(spec.file) || spec.file;
   try {
-    const imported = mark.during(() => graph.import<ModuleExports>(`${spec.file}?v=${spec.id}`));
+    const imported = mark.during(() => graph.import<ModuleExports>(`${file}?v=${spec.id}`));
     const exported = await inTime(imported, options.timeoutMs, spec, "did not finish loading", " (top-level await?)");
     const shape = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
     warnOfGlobals(spec, options.log, claimGlobals(mark.number, before));
