@@ -3,7 +3,8 @@
  * disconnected, names stay, and the next message is handled by the new version.
  *
  *   In a browser's console on http://localhost:8080/:
- *     room = new WebSocket("ws://localhost:8080/room?name=ada"); room.onmessage = ({ data }) => console.log(data); room.send("hi")
+ *     room = new WebSocket("ws://localhost:8080/room?name=ada"); room.onmessage = ({ data }) => console.log(data)
+ *     room.onopen = () => room.send("hi")
  *   From a shell, to everyone in the room:
  *     printf 'TELL dinner is ready\n' | nc -N localhost 8080
  */
