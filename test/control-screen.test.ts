@@ -1,6 +1,7 @@
 /** What the commands print for people. */
 import { describe, expect, test } from "bun:test";
 import { statusScreen } from "../src/cli/status-screen";
+import { findingLines } from "../src/cli/validate";
 import { cleanText, formatBytes, formatCount, formatDuration, formatLatency, type Paint, paintFor, tableLines } from "../src/cli/terminal";
 import { MODULE, STATUS } from "./support/control-fixture";
 
@@ -90,4 +91,30 @@ test.each([
   [formatLatency, 999.6, "1.0 s"],
 ] as [(value: never) => string, number | null, string][])("%p of %p is shown as %p", (format, value, shown) => {
   expect(format(value as never)).toBe(shown);
+});
+
+test("hrmr validate breaks its lines between words at the width of the terminal, and never those of code", () => {
+  const code = `1 | ${"x ".repeat(60)}`;
+  const text = `modules/greet.ts:1:17: Expected identifier but found end of file, and there is more to say\n${code}`;
+  const list = [
+    {
+      check: "module greet",
+      state: "error" as const,
+      code: "BUILD_FAILED",
+      text,
+      hint: "A start would leave it out and serve the others.",
+    },
+  ];
+  const [first, second] = findingLines(list, 60, plain);
+  expect([first, second]).toEqual([
+    "error    module greet  modules/greet.ts:1:17: Expected",
+    "                       identifier but found end of file, and",
+  ]);
+  expect(
+    findingLines(list, 60, plain)
+      .filter((line) => !line.includes("1 |"))
+      .every((line) => line.length <= 60),
+  ).toBe(true);
+  expect(findingLines(list, 60, plain)).toContain(`         ${code.trimEnd()}`);
+  expect(findingLines(list, Infinity, plain)[0]).toEndWith("and there is more to say");
 });

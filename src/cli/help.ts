@@ -3,7 +3,7 @@ import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
 import { type Flag, type Flags, isRequired, usageError } from "./flags";
-import { type Paint, paintFor } from "./terminal";
+import { type Paint, paintFor, wrap } from "./terminal";
 
 /** `hrmr help [COMMAND]`. The name is checked by `showHelp`. */
 export const helpCommand = defineCommand({
@@ -146,15 +146,4 @@ function entryLines(entries: readonly Entry[], width: number): string[] {
     const head = isLong ? [`  ${name}`, `${" ".repeat(indent)}${first}`] : [`  ${name.padEnd(indent - 4)}  ${first}`];
     return [...head, ...rest.map((line) => `${" ".repeat(indent)}${line}`)].map((line) => line.trimEnd());
   });
-}
-
-/** Lines of at most `width` columns, broken between words. A word that is longer stands alone. */
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

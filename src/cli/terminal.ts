@@ -32,6 +32,17 @@ export function cleanText(text: string): string {
   );
 }
 
+/** Lines of at most `width` columns, broken between words. A word that is longer stands alone. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
+
 export interface Column {
   readonly title: string;
   /** Default "left". */

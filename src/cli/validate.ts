@@ -8,7 +8,7 @@ import { onStray } from "./fail";
 import type { Flags } from "./flags";
 import { readStartFlags, START_ARGS } from "./start-flags";
 import { resolveConfig } from "./start-options";
-import { cleanText, type Colour, paintFor, plural, printJson } from "./terminal";
+import { cleanText, type Colour, lineWidth, type Paint, paintFor, plural, printJson, wrap } from "./terminal";
 
 const { daemonize: _, ...CONFIG_ARGS } = START_ARGS;
 
@@ -17,6 +17,8 @@ const args = {
   json: { type: "boolean", description: "Print JSON: all findings, and how many of them are mistakes" },
 } as const satisfies Flags;
 
+/** In columns. Beside a long listener a narrow terminal breaks the line, rather than each word having one. */
+const MIN_TEXT_WIDTH = 30;
 const COLOURS: Record<FindingState, Colour> = { ok: "green", warning: "yellow", error: "red" };
 const STATE_WIDTH = "warning".length;
 /** 128 and the signal's number, as a shell tells it. */
@@ -30,7 +32,13 @@ export const validateCommand = defineCommand({
     const findings = await validate(readStartFlags(flags, rawArgs));
     const [errors, warnings] = [findings.count("error"), findings.count("warning")];
     if (json === true) printJson({ ok: errors === 0, errors, warnings, findings: findings.list });
-    else console.log([...findingLines(findings.list), `${plural(errors, "error")}, ${plural(warnings, "warning")}`].join("\n"));
+    else
+      console.log(
+        [
+          ...findingLines(findings.list, lineWidth(), paintFor(process.stdout)),
+          `${plural(errors, "error")}, ${plural(warnings, "warning")}`,
+        ].join("\n"),
+      );
     return errors === 0 ? 0 : 1;
   },
 });
@@ -55,13 +63,23 @@ function endTidily(): void {
   onStray((error) => console.error("a module threw what nobody caught:", error));
 }
 
-/** One line a finding; what belongs to it is indented below. */
-function findingLines(list: readonly Finding[]): string[] {
-  const paint = paintFor(process.stdout);
-  const width = Math.max(...list.map(({ check }) => check.length));
+/**
+ * A finding begins a line; its further lines are indented below.
+ *
+ * @param width  of a line, in columns of the terminal. Infinity: lines are not broken. Code that a finding shows never is
+ */
+export function findingLines(list: readonly Finding[], width: number, paint: Paint): string[] {
+  const checkWidth = Math.max(...list.map(({ check }) => check.length));
+  const indent = " ".repeat(STATE_WIDTH + 2);
+  const textIndent = `${indent}${" ".repeat(checkWidth + 2)}`;
   return list.flatMap(({ check, state, text, hint }) => {
     const [first = "", ...rest] = cleanText(text).trimEnd().split("\n");
-    const more = [...rest, ...(hint === "" ? [] : [hint])].map((line) => `${" ".repeat(STATE_WIDTH + 2)}${line}`);
-    return [`${paint(state.padEnd(STATE_WIDTH), COLOURS[state])}  ${check.padEnd(width)}  ${first}`, ...more];
+    const [head = "", ...tail] = wrap(first, Math.max(MIN_TEXT_WIDTH, width - textIndent.length));
+    const hints = hint === "" ? [] : wrap(hint, width - indent.length);
+    return [
+      `${paint(state.padEnd(STATE_WIDTH), COLOURS[state])}  ${check.padEnd(checkWidth)}  ${head}`,
+      ...tail.map((line) => `${textIndent}${line}`),
+      ...[...rest, ...hints].map((line) => `${indent}${line}`),
+    ];
   });
 }
