@@ -58,6 +58,7 @@ const WILD = moduleSource(`{ routes: {
     }
     return "written\\n";
   } },
+  "/size": { run: "process", fetch: () => new Response("x".repeat(30_000_000)) },
   "SIZE ": { framing: "line", run: "process", handle: (m) => "x".repeat(Number(m.text.slice(5))) + "\\n" },
   "PARTS ": { framing: "line", run: "process", handle: async function* (m) { yield "y".repeat(Number(m.text.slice(6))); yield "\\n"; } },
   "LOG ": { framing: "line", run: "process", handle: (m, context) => { context.log.info("z".repeat(Number(m.text.slice(4)))); return "logged\\n"; } },
@@ -95,6 +96,11 @@ test("a reply, or a part of one, that is larger than a message may be is its own
   withHub({ "modules/wild.ts": WILD, ...PATIENT }, [], async (hub) => {
     expect((await hub.ask("SIZE 5000000\n")).length).toBe(5_000_001);
     const pid = (await hub.status()).modules.find(({ name }) => name === "wild")?.processes[0]?.pid;
+    // The limit is the author's: what the server adds to it does not count.
+    expect((await hub.ask("SIZE 29999999\n")).length).toBe(30_000_000);
+    const page = await fetch(`${hub.url}/size`);
+    expect(page.status).toBe(200);
+    expect((await page.bytes()).length).toBe(30_000_000);
     await hub.ask("SIZE 31000000\n");
     await hub.program.waitFor("the reply is 31 MB, and the limit is 30 MB. Stream it in smaller parts");
     expect(await hub.ask("PARTS 31000000\n")).not.toContain("y".repeat(100));

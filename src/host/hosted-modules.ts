@@ -71,8 +71,11 @@ const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
 /** So that a reload of many modules pays for one collection. */
 const COLLECT_AFTER_MS = 20;
 
-/** A letter takes up to two bytes in a message, so a reply of this size still fits into MAX_MESSAGE_BYTES. */
-const MAX_REPLY_LETTERS = 30_000_000;
+/**
+ * 30 million for the author, and room for the head of an HTTP reply. A letter takes up to two bytes in a message, so a reply of this size still
+ * fits into MAX_MESSAGE_BYTES.
+ */
+const MAX_REPLY_LETTERS = 30_100_000;
 /** The rest of a longer line is left out. */
 const MAX_LOG_LETTERS = 65_536;
 
