@@ -74,6 +74,23 @@ test("what a computed path may mean is part of the module: a RELOAD takes its ne
     expect(await get(hub, "import/two")).toBe("two");
   }));
 
+test("what such a file imports is part of the module, too: a RELOAD takes its new text", () => {
+  const files = {
+    "modules/_parts/one.ts": 'import { deep } from "../lib/deep";\nexport default deep;\n',
+    "modules/lib/deep.ts": 'export * from "./deeper";\n',
+    "modules/lib/deeper.ts": 'export const deep = "one";\n',
+    "modules/m.ts":
+      "export default { routes: { 'GET /:n': { fetch: async (_, { params }) => new Response((await import(`./_parts/${params.n}.ts`)).default) } } };\n",
+  };
+  return withHub(files, [], async (hub) => {
+    expect(await get(hub, "one")).toBe("one");
+    hub.write("modules/lib/deeper.ts", 'export const deep = "edited";\n');
+    expect(await hub.ask("RELOAD")).toMatch(/^OK m v2 \(was v1\) swapped/);
+    expect(await get(hub, "one")).toBe("edited");
+    expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
+  });
+});
+
 test("lines and columns in a stack stay those of the author's file", () => {
   const text = `export default { routes: {\n"GET /x/:name": { fetch: async (_, { params }) => { const m = [await import(\`./_parts/\${params.name}\`), null.y]; return new Response(m); } },\n} };\n`;
   return withHub({ ...FILES, "modules/m.ts": text }, [], async (hub) => {

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { SourceMap } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { dirname, extname, join, resolve } from "node:path";
 
 /** In a bundle, `require` has Bun's name `__require`. */
 const CALL = /\bimport(?=\()|\b__require\.resolve\b|\b__require\b|\bimport\.meta\.require\b/g;
@@ -16,6 +16,7 @@ const FOLDER_OF_CALL = /^\s*\(\s*[`"'](\.{1,2}\/(?:[^`"'$\\\n]*\/)?)/;
 const MAX_ARGUMENT = 2000;
 /** At most this many files of a folder count as the module's. */
 const MAX_FILES = 1000;
+const SOURCE = /\.[cm]?[jt]sx?$/;
 
 export interface Rebased {
   readonly code: string;
@@ -50,7 +51,7 @@ export function rebaseImports(code: string, map: string): Rebased {
     text += code.slice(at, index) + nameOf(word, number).padEnd(word.length);
     at = index + word.length;
   }
-  const files = [...named].sort().flatMap(filesIn);
+  const files = withImports([...named].sort().flatMap(filesIn));
   if (folders.size === 0) return { code, files: [] };
   return { code: `${text}${code.slice(at)}\n${helpers([...folders.keys()], contentHash(files))}`, files };
 }
@@ -99,6 +100,35 @@ function filesIn(folder: string): string[] {
       .sort();
   } catch {
     // The folder does not exist yet.
+    return [];
+  }
+}
+
+/** With what they import by a relative path, and what that imports. */
+function withImports(files: readonly string[]): string[] {
+  const all = new Set(files);
+  // A set goes on to what is added while it is walked through.
+  for (const file of all) if (all.size < MAX_FILES && SOURCE.test(file)) for (const each of importsOf(file)) all.add(each);
+  return [...all].sort();
+}
+
+function importsOf(file: string): string[] {
+  const ending = extname(file);
+  const loader = ending === ".tsx" ? "tsx" : ending.endsWith("ts") ? "ts" : "jsx";
+  try {
+    const imports = new Bun.Transpiler({ loader }).scanImports(readFileSync(file, "utf8"));
+    return imports.filter(({ path }) => path.startsWith(".")).flatMap(({ path }) => resolved(path, dirname(file)));
+  } catch {
+    // It has a mistake, or is gone: the import tells.
+    return [];
+  }
+}
+
+function resolved(path: string, folder: string): string[] {
+  try {
+    return [Bun.resolveSync(path, folder)];
+  } catch {
+    // It may come later, or never.
     return [];
   }
 }
