@@ -172,7 +172,7 @@ test("with one thread, calls behind an endless loop wait for the next thread and
   await withPool({ threads: 1 }, async (f) => {
     const id = await f.load([ECHO, LOOP]);
     const looper = rejection(f.text(id, "loop", 1, 300));
-    const behind = Array.from({ length: 100 }, (_, n) => f.text(id, `${n}`, 0, 300));
+    const behind = Array.from({ length: 100 }, (_, n) => f.text(id, `${n}`, 0, UNTIL_MS));
     expect(await looper).toBeInstanceOf(HandlerTimeoutError);
     expect(await Promise.all(behind)).toEqual(Array.from({ length: 100 }, (_, n) => `echo ${n}`));
     expect(f.lost).toHaveLength(1);

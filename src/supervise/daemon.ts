@@ -87,7 +87,7 @@ export function tellLauncher(message: LauncherMessage): boolean {
 
 function openLog(path: string): number {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
     const mode = logFileMode(path);
     const fd = openSync(path, "a+", mode);
     if (mode === PRIVATE_FILE) setFileMode(fd, mode);

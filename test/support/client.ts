@@ -66,6 +66,13 @@ export class RawClient {
     return this;
   }
 
+  /** Writes what the kernel takes at once. @returns how many bytes that was */
+  offer(data: Uint8Array): number {
+    const taken = this.#socket.write(data);
+    if (taken < 0) throw new Error("the server closed the connection while this client was sending");
+    return taken;
+  }
+
   /** FIN: nothing more will be sent; replies are still read. */
   finish(): this {
     this.#socket.shutdown();
