@@ -120,8 +120,7 @@ for (const processes of [1, 2]) {
           expect(await hub.ask("RELOAD")).toMatch(/^OK /);
           for (const name of ["plain", "helped", "pool", "process"]) expect(await get(`/${name}`)).toEqual([`${name} ${n}`]);
         }
-        // Of the working directory, the state folder stays in the release where the server was started.
-        if (cwd !== undefined) return;
+        // The working directory's state folder stays in the release where the server was started, and is made there again.
         rmSync(join(hub.dir, "releases", "1"), { recursive: true });
         expect(await hub.ask("RELOAD")).toMatch(/^OK /);
         expect(await get("/plain")).toEqual(["plain 2"]);

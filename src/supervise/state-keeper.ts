@@ -83,7 +83,7 @@ export class StateKeeper {
     const { folders, options, holdings, log } = this.#state;
     const { stateDir } = folders;
     // The whole project was deleted: a new state folder there would only be in the way.
-    if (!existsSync(dirname(stateDir)))
+    if (!existsSync(dirname(stateDir)) && !existsSync(folders.modulesDir))
       return this.#tell(
         `${dirname(stateDir)} was deleted, and the state folder with it: there is no control socket any more. Stop this server with \`kill ${process.pid}\`.`,
       );
