@@ -295,7 +295,9 @@ for (const [name, [make, status, headers, body]] of Object.entries(replies)) {
       expect(reply.headers.date).toBe("Sun, 06 Nov 1994 08:49:37 GMT");
       const head = await answerTo(handler, GET.replace("GET", "HEAD"));
       expect([head.status, head.body]).toEqual([status, ""]);
-      if (headers["content-length"] !== undefined) expect(head.headers["content-length"]).toBe(headers["content-length"]);
+      // A reply to HEAD has the length of its body, or the one that the handler set. An empty body says nothing about what GET would get.
+      const length = reply.body === "" ? undefined : headers["content-length"];
+      if (length !== undefined) expect(head.headers["content-length"]).toBe(length);
     }
   });
 }

@@ -2,7 +2,9 @@
 import { UNTIL_MS } from "./until";
 
 export class RawClient {
-  #received = Buffer.alloc(0);
+  /** What has come, in parts: they are joined when somebody looks, and not at each of thousands of reads. */
+  #parts: Uint8Array[] = [];
+  #count = 0;
   #hasEnded = false;
   #isClosed = false;
   #changed = Promise.withResolvers<void>();
@@ -19,7 +21,7 @@ export class RawClient {
   static async connect(address: number | string | { hostname: string; port: number }): Promise<RawClient> {
     const client = new RawClient();
     const socket = {
-      data: (_: Bun.Socket, bytes: Uint8Array) => client.#note(() => (client.#received = Buffer.concat([client.#received, bytes]))),
+      data: (_: Bun.Socket, bytes: Uint8Array) => client.#note(() => client.#keep(bytes)),
       end: () => client.#note(() => (client.#hasEnded = true)),
       close: () => client.#note(() => (client.#isClosed = client.#hasEnded = true)),
       error: () => {},
@@ -38,11 +40,17 @@ export class RawClient {
   }
 
   get text(): string {
-    return this.#received.toString();
+    return this.bytes.toString();
   }
 
   get bytes(): Buffer {
-    return this.#received;
+    if (this.#parts.length !== 1) this.#parts = [Buffer.concat(this.#parts)];
+    return this.#parts[0] as Buffer;
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#parts.push(Buffer.from(bytes));
+    this.#count += bytes.length;
   }
 
   /** The server sent FIN or closed. */
@@ -94,8 +102,8 @@ export class RawClient {
   }
 
   async waitForBytes(count: number): Promise<Buffer> {
-    await this.#wait(() => this.#received.length >= count, `${count} bytes`);
-    return this.#received;
+    await this.#wait(() => this.#count >= count, `${count} bytes`);
+    return this.bytes;
   }
 
   /** Resolves with all that was received once the server has ended the connection. */
@@ -106,7 +114,8 @@ export class RawClient {
 
   /** Forgets what was received so far. */
   clear(): this {
-    this.#received = Buffer.alloc(0);
+    this.#parts = [];
+    this.#count = 0;
     return this;
   }
 
