@@ -58,8 +58,13 @@ function statOf(pid: number | string): { state: string; parent: number } | null 
   }
 }
 
+/** @returns "" for a process that has ended meanwhile */
 function idInNamespace(pid: number): string {
-  return /^NSpid:.*\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
+  try {
+    return /^NSpid:.*\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
+  } catch {
+    return "";
+  }
 }
 
 function childrenOf(parent: number): number[] {
