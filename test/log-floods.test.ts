@@ -42,9 +42,10 @@ interface Line {
 function linesOf(hub: Hub): Line[] {
   const path = join(hub.dir, "hrmr.log");
   if (!existsSync(path)) return [];
+  // Behind the last line end there is nothing, or a line that is being written.
   return readFileSync(path, "utf8")
     .split("\n")
-    .filter((line) => line !== "")
+    .slice(0, -1)
     .map((line) => JSON.parse(line) as Line);
 }
 

@@ -36,7 +36,8 @@ function read(hub: Hub, name = "hrmr.log"): string {
 const events = (hub: Hub): Event[] =>
   read(hub)
     .split("\n")
-    .filter((line) => line !== "")
+    // Behind the last line end there is nothing, or a line that is being written.
+    .slice(0, -1)
     .map((line) => JSON.parse(line) as Event);
 
 test("events of a request tell module, version and connection, from the main thread and from the pool", () =>
