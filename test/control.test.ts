@@ -433,7 +433,9 @@ describe("docs/control.md", () => {
   test("has every key of the status, of a module and of a report", async () => {
     expect(keysOf("## The status").sort()).toEqual(Object.keys(STATUS).sort());
     expect(keysOf("### A module").sort()).toEqual(Object.keys(MODULE).sort());
-    expect(keysOf("## Reports").sort()).toEqual(Object.keys(await fakeOperations({}).reload(null)).sort());
+    // Set only where a reload changed something besides the modules.
+    const report = { ...(await fakeOperations({}).reload(null)), hasChanged: true };
+    expect(keysOf("## Reports").sort()).toEqual(Object.keys(report).sort());
   });
 });
 

@@ -257,7 +257,7 @@ test("200 versions of a hono module leave no memory behind", async () => {
       return process.memoryUsage.rss() / 2 ** 20;
     };
     const before = await settle(40);
-    // 200 copies would be 80 MB of ballast alone.
-    expect(await settle(200)).toBeLessThan(before + 30);
+    // 200 copies would be 80 MB of ballast alone; what other files of this test process have left may come and go meanwhile.
+    expect(await settle(200)).toBeLessThan(before + 60);
   });
 });

@@ -98,7 +98,8 @@ test("with another server in its state folder by then, it goes on and says so on
 });
 
 test("a project that is deleted as a whole does not come back", async () => {
-  await withHub({ ...MODULES, "keep/hrmr.json": "{}" }, ["--state", "gone/state"], async (hub) => {
+  const modules = Object.fromEntries(Object.entries(MODULES).map(([path, text]) => [`gone/${path}`, text]));
+  await withHub(modules, ["--modules", "gone/modules"], async (hub) => {
     rmSync(join(hub.dir, "gone"), { recursive: true });
     await hub.program.waitFor(`there is no control socket any more. Stop this server with \`kill ${hub.program.pid}\``);
     expect(existsSync(join(hub.dir, "gone"))).toBe(false);
