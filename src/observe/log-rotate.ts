@@ -28,7 +28,7 @@ export function isRotationDue(bytes: number, period: string, nowMs: number, { ma
 
 /**
  * Renames the file to FILE.1, and those that are there already to one more each, keeping `maxFiles`; then a new file stands at its place.
- * Who has the old one open goes on writing to it. The new one has the rights of the old one.
+ * A process that has the old file open goes on writing to it. The new file has the mode of the old one.
  *
  * The library's stream only does the renaming: it writes when the event loop comes to it, so that a crash would lose the last lines,
  * which are those that tell why.
