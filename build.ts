@@ -1,8 +1,9 @@
 /**
  * Builds the binary: `bun build.ts [--target bun-linux-arm64] [--outfile PATH]`. Default: dist/hrmr, for this machine.
  *
- * Workers: `new Worker(new URL("./worker.ts", import.meta.url).href)` works from source and in the binary alike, if the file
- * that says so lies beside the worker's. In the binary all code is one file at the root, and `naming` puts each entry there too.
+ * Workers: `new Worker(new URL("./worker.ts", import.meta.url).href)` works from source and in the binary alike, if the
+ * file that says so lies beside the worker's. In the binary all code is one file at the root, and `naming` puts each
+ * entry there too.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +17,9 @@ const ENTRIES = ["src/main.ts", "src/host/worker.ts", "src/host/watchdog-worker.
 
 const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });
 const { target } = values;
-const outfile = resolve(values.outfile ?? (target === undefined ? "dist/hrmr" : `dist/hrmr-${target.replace(/^bun-/, "")}`));
+const outfile = resolve(
+  values.outfile ?? (target === undefined ? "dist/hrmr" : `dist/hrmr-${target.replace(/^bun-/, "")}`),
+);
 const root = import.meta.dir;
 mkdirSync(dirname(outfile), { recursive: true });
 

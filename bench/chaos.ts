@@ -1,7 +1,8 @@
 /**
- * `bun run chaos [--operations 500] [--seed N] [--processes 2]`: edits, breaks, deletes, restores, pushes and rolls back modules of a server
- * under load, and kills its processes, by kill -9, the server itself among them. After each operation what runs must be what was
- * acknowledged last, in every process. Ends with a table, and 1 when anything in it is off.
+ * `bun run chaos [--operations 500] [--seed N] [--processes 2]`: edits, breaks, deletes, restores, pushes and rolls
+ * back modules of a server under load, and kills its processes, by kill -9, the server itself among them. After each
+ * operation what runs must be what was acknowledged last, in every process. Ends with a table, and 1 when anything in
+ * it is off.
  *
  * Starts the source, or the binary that HRMR_BIN names.
  */
@@ -28,7 +29,9 @@ function tableText({ operations, problems, load }: ChaosReport): string {
   ].join("\n");
 }
 
-const { values } = parseArgs({ options: { operations: { type: "string" }, processes: { type: "string" }, seed: { type: "string" } } });
+const { values } = parseArgs({
+  options: { operations: { type: "string" }, processes: { type: "string" }, seed: { type: "string" } },
+});
 const operations = Number(values.operations ?? 500);
 const processes = Number(values.processes ?? 2);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));

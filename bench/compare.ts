@@ -1,4 +1,7 @@
-/** hrmr against what bounds it: short rounds in turn, so that a noisy machine disturbs both alike, and the median of the rounds' ratios. */
+/**
+ * hrmr against what bounds it: short rounds in turn, so that a noisy machine disturbs both alike, and the median of the
+ * rounds' ratios.
+ */
 import type { Bench } from "./bench";
 import type { LoadResult, LoadSpec } from "./load";
 import { familyCpuMicros, type Started } from "./server";
@@ -12,7 +15,9 @@ export interface Side {
 
 export interface SideResult {
   requestsPerSecond: number;
-  /** CPU time of the server's process and its modules' (all threads, user and system) for each request, in microseconds. */
+  /**
+   * CPU time of the server's process and its modules' (all threads, user and system) for each request, in microseconds.
+   */
   cpuMicros: number;
 }
 
@@ -31,7 +36,9 @@ const WARM_UP_MS = 900;
 /** A side whose load is not the generator's. */
 export interface Loaded {
   readonly server: Started;
-  /** Full speed for about that long; all replies are in when this resolves. @throws Error on a wrong or missing reply */
+  /**
+   * Full speed for about that long; all replies are in when this resolves. @throws Error on a wrong or missing reply
+   */
   run(ms: number): Promise<Pick<LoadResult, "requests" | "elapsedMs">>;
 }
 

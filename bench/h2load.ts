@@ -38,7 +38,18 @@ export class H2load {
   }
 
   async #load(requests: number): Promise<string> {
-    const argv = ["h2load", "-n", String(requests), "-c", String(CONNECTIONS), "-m", String(STREAMS), "-t", "1", this.#url];
+    const argv = [
+      "h2load",
+      "-n",
+      String(requests),
+      "-c",
+      String(CONNECTIONS),
+      "-m",
+      String(STREAMS),
+      "-t",
+      "1",
+      this.#url,
+    ];
     const child = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: DEADLINE_MS });
     const [text, errors, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
     if (code !== 0) throw new Error(`${argv.join(" ")} ended with ${code ?? child.signalCode}:\n${text}${errors}`);
@@ -52,7 +63,9 @@ function check(text: string, requests: number, bodyBytes: number): void {
   const bodies = Number(/\((\d+)\) data$/m.exec(text)?.[1]);
   const isHttp2 = /^Application protocol: h2c?$/m.test(text);
   if (!text.includes(whole) || !text.includes(statuses) || bodies !== requests * bodyBytes || !isHttp2)
-    throw new Error(`h2load met something else than ${requests} right replies of ${bodyBytes} bytes by HTTP/2:\n${text}`);
+    throw new Error(
+      `h2load met something else than ${requests} right replies of ${bodyBytes} bytes by HTTP/2:\n${text}`,
+    );
 }
 
 function elapsed(text: string): number {

@@ -1,4 +1,7 @@
-/** A reply that is too large to be kept whole: its head is looked at, and each byte of its body is compared when it comes. */
+/**
+ * A reply that is too large to be kept whole: its head is looked at, and each byte of its body is compared when it
+ * comes.
+ */
 import { type HttpExpectation, headProblem, splitHead } from "./reply";
 
 const NONE: Buffer = Buffer.alloc(0);
@@ -19,7 +22,9 @@ export class LargeReply {
 
   /** @returns "incomplete", null after the last byte of a right reply (the next one may follow), else what is wrong */
   receive(bytes: Buffer): string | null {
-    return this.#at === -1 ? this.#readHead(this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes])) : this.#compare(bytes);
+    return this.#at === -1
+      ? this.#readHead(this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]))
+      : this.#compare(bytes);
   }
 
   #readHead(bytes: Buffer): string | null {

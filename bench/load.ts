@@ -1,9 +1,11 @@
 /**
- * The load generator, in a process of its own so that its CPU is not the server's. Takes orders by IPC (generator.ts sends them).
+ * The load generator, in a process of its own so that its CPU is not the server's. Takes orders by IPC (generator.ts
+ * sends them).
  *
- * A load is a number of connections with one request in flight each (or `pipeline` of them in one write). Its replies are all of one
- * length, which the first reply shows. Each is compared byte for byte with the last one that was looked at in full; what differs from it
- * (another Date, another version, a mistake) is looked at in full itself. Long ones are compared with a file as they come.
+ * A load is a number of connections with one request in flight each (or `pipeline` of them in one write). Its replies
+ * are all of one length, which the first reply shows. Each is compared byte for byte with the last one that was looked
+ * at in full; what differs from it (another Date, another version, a mistake) is looked at in full itself. Long ones
+ * are compared with a file as they come.
  */
 import { readFileSync } from "node:fs";
 import type { Socket } from "bun";
@@ -119,7 +121,8 @@ class Load {
       client.parts = [];
       client.received = 0;
       this.#learnt = null;
-      if (problem !== null) return answered.reject(new Error(`wrong reply (${problem}): ${JSON.stringify(text.slice(0, 400))}`));
+      if (problem !== null)
+        return answered.reject(new Error(`wrong reply (${problem}): ${JSON.stringify(text.slice(0, 400))}`));
       this.#replyBytes = text.length;
       this.#known = Buffer.from(text.repeat(this.pipeline), "latin1");
       answered.resolve();
@@ -127,7 +130,8 @@ class Load {
     client.socket?.write(this.request.subarray(0, this.request.length / this.pipeline));
     await withDeadline(
       answered.promise,
-      () => `no right reply to ${JSON.stringify(this.spec.request)}; got ${JSON.stringify(textOf(client.parts).slice(0, 400))}`,
+      () =>
+        `no right reply to ${JSON.stringify(this.spec.request)}; got ${JSON.stringify(textOf(client.parts).slice(0, 400))}`,
     );
   }
   #learnt: ((text: string) => void) | null = null;
@@ -158,7 +162,8 @@ class Load {
     client.isWaiting = true;
     client.sentAt = performance.now();
     this.#waiting++;
-    if (client.socket.write(this.request) !== this.request.length) this.#fail("a request was not taken whole by the kernel");
+    if (client.socket.write(this.request) !== this.request.length)
+      this.#fail("a request was not taken whole by the kernel");
   }
 
   receive(client: Client, bytes: Uint8Array): void {
@@ -195,7 +200,8 @@ class Load {
   }
 
   #finish(client: Client, bytes: Uint8Array): void {
-    if (!client.isWaiting) return this.#fail(`bytes that nobody asked for: ${JSON.stringify(textOf([bytes]).slice(0, 200))}`);
+    if (!client.isWaiting)
+      return this.#fail(`bytes that nobody asked for: ${JSON.stringify(textOf([bytes]).slice(0, 200))}`);
     if (!this.#known.equals(bytes)) this.#checkWhole(bytes);
     this.#next(client);
   }
@@ -259,7 +265,13 @@ async function connect(client: Client, port: number): Promise<void> {
   const { opening, isTls = false } = client.load.spec;
   if (isTls) client.handshake = Promise.withResolvers();
   if (opening !== undefined) client.opening = Promise.withResolvers();
-  client.socket = await Bun.connect<Client>({ hostname: "127.0.0.1", port, data: client, socket: handlers, ...(isTls && ANY_CERTIFICATE) });
+  client.socket = await Bun.connect<Client>({
+    hostname: "127.0.0.1",
+    port,
+    data: client,
+    socket: handlers,
+    ...(isTls && ANY_CERTIFICATE),
+  });
   if (client.handshake !== null) await withDeadline(client.handshake.promise, () => "no TLS handshake");
   if (opening === undefined || client.opening === null) return;
   client.socket.write(opening.request);
@@ -276,7 +288,8 @@ const handlers: Bun.SocketHandler<Client> = {
 };
 
 async function inBatches<T>(items: T[], act: (item: T) => Promise<void>): Promise<void> {
-  for (let at = 0; at < items.length; at += CONNECTS_AT_ONCE) await Promise.all(items.slice(at, at + CONNECTS_AT_ONCE).map(act));
+  for (let at = 0; at < items.length; at += CONNECTS_AT_ONCE)
+    await Promise.all(items.slice(at, at + CONNECTS_AT_ONCE).map(act));
 }
 
 async function withDeadline(promise: Promise<void>, describe: () => string): Promise<void> {

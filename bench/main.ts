@@ -1,9 +1,11 @@
 /**
- * `bun run bench [--only NAME]... [--rounds N] [--full]`: starts each server itself, checks the replies while it measures, prints one table.
+ * `bun run bench [--only NAME]... [--rounds N] [--full]`: starts each server itself, checks the replies while it
+ * measures, prints one table.
  *
- * A ratio compares the CPU time of the server's process for a request with that of the bare thing that bounds it, in the same minute on the same
- * machine; requests a second are told too, but depend on who else uses the machine. Ends with 1 if a row met a wrong reply (the others still run), and
- * with 0 when a target is missed: that is what the table is for.
+ * A ratio compares the CPU time of the server's process for a request with that of the bare thing that bounds it, in
+ * the same minute on the same machine; requests a second are told too, but depend on who else uses the machine. Ends
+ * with 1 if a row met a wrong reply (the others still run), and with 0 when a target is missed: that is what the table
+ * is for.
  */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -114,7 +116,10 @@ async function runRows(bench: Bench, rows: readonly Row[]): Promise<number> {
   const seconds = Math.round((performance.now() - startedAt) / 1000);
   const targets = missed === 0 ? "Every target was met" : `${missed} missed`;
   if (failures.length === 0) console.log(`\nAll replies were right. ${targets}; ${seconds} s.`);
-  else console.error(`\nFAILED, ${failures.length} of ${rows.length} (of the others: ${targets}; ${seconds} s):\n${failures.join("\n")}`);
+  else
+    console.error(
+      `\nFAILED, ${failures.length} of ${rows.length} (of the others: ${targets}; ${seconds} s):\n${failures.join("\n")}`,
+    );
   return failures.length === 0 ? 0 : 1;
 }
 
@@ -135,7 +140,8 @@ async function cleanUp(): Promise<void> {
   removeProjects();
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void cleanUp().finally(() => process.exit(130)));
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+  process.on(signal, () => void cleanUp().finally(() => process.exit(130)));
 try {
   process.exitCode = await main();
 } catch (error) {

@@ -1,6 +1,9 @@
 /** What a reply has to be, and whether it is. Pure: the generator and the rows share it. */
 
-/** The reply is an HTTP/1.1 response with status 200, a Date, a Content-Length that is true, and this Content-Type (spaces do not count). */
+/**
+ * The reply is an HTTP/1.1 response with status 200, a Date, a Content-Length that is true, and this Content-Type
+ * (spaces do not count).
+ */
 export interface HttpExpectation {
   readonly type: string;
 }
@@ -10,7 +13,10 @@ export interface Expectation {
   /** Regular expression of the whole reply; with `http`, of the body. Anchored by itself. Of no meaning with `file`. */
   readonly pattern: string;
   readonly http?: HttpExpectation;
-  /** Path of a file that the body has to be, byte for byte: for what is too large to be kept. Needs `http`; no pipelining. */
+  /**
+   * Path of a file that the body has to be, byte for byte: for what is too large to be kept. Needs `http`; no
+   * pipelining.
+   */
   readonly file?: string;
 }
 
@@ -30,7 +36,9 @@ export function splitHead(text: string): Head | null {
   const end = text.indexOf("\r\n\r\n");
   if (end === -1) return null;
   const [statusLine = "", ...lines] = text.slice(0, end).split("\r\n");
-  const headers = new Map(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+  const headers = new Map(
+    lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
+  );
   return { statusLine, headers, length: Number(headers.get("content-length") ?? Number.NaN), end: end + 4 };
 }
 

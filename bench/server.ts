@@ -36,7 +36,8 @@ export async function findProgram(): Promise<Program> {
   const source = { argv: [process.execPath, join(ROOT, "src", "main.ts")] };
   const binary = statSync(BINARY, { throwIfNoEntry: false });
   if (binary === undefined) return { ...source, description: "the source (there is no dist/hrmr)" };
-  if (binary.mtimeMs < (await newestSource())) return { ...source, description: "the source (dist/hrmr is older than it)" };
+  if (binary.mtimeMs < (await newestSource()))
+    return { ...source, description: "the source (dist/hrmr is older than it)" };
   return { argv: [BINARY], description: "the binary dist/hrmr" };
 }
 
@@ -57,7 +58,9 @@ async function newestSource(): Promise<number> {
     const entries = await readdir(join(ROOT, folder), { recursive: true, withFileTypes: true });
     for (const entry of entries) {
       // Another program may be writing there: a file that is gone again is no source.
-      const mtimeMs = entry.isFile() ? statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.mtimeMs : undefined;
+      const mtimeMs = entry.isFile()
+        ? statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.mtimeMs
+        : undefined;
       if (mtimeMs !== undefined && mtimeMs > newest) newest = mtimeMs;
     }
   }
@@ -66,7 +69,10 @@ async function newestSource(): Promise<number> {
 
 const running = new Set<Started>();
 
-/** Starts a program and resolves once it says where it listens, `http://127.0.0.1:PORT/` or `listening on ...:PORT`; fails with its output otherwise. */
+/**
+ * Starts a program and resolves once it says where it listens, `http://127.0.0.1:PORT/` or `listening on ...:PORT`;
+ * fails with its output otherwise.
+ */
 export async function startProcess(name: string, argv: string[], cwd: string): Promise<Started> {
   const startedAt = performance.now();
   const child = Bun.spawn(argv, { cwd, env: environment(), stdin: "ignore", stdout: "pipe", stderr: "pipe" });
@@ -82,7 +88,10 @@ export async function startProcess(name: string, argv: string[], cwd: string): P
   };
   const ended = Promise.all([child.exited, gather(child.stdout), gather(child.stderr)]);
   void ended.then(([code]) => listening.reject(new Error(`${name} ended with ${code} before it listened.\n${text}`)));
-  const timer = setTimeout(() => listening.reject(new Error(`${name} did not listen within ${DEADLINE_MS} ms.\n${text}`)), DEADLINE_MS);
+  const timer = setTimeout(
+    () => listening.reject(new Error(`${name} did not listen within ${DEADLINE_MS} ms.\n${text}`)),
+    DEADLINE_MS,
+  );
   const stop = async () => {
     running.delete(started);
     child.kill("SIGTERM");
@@ -117,7 +126,11 @@ export async function startProcess(name: string, argv: string[], cwd: string): P
 
 /** @param script in bench/baseline */
 export function startBaseline(script: string, ...args: string[]): Promise<Started> {
-  return startProcess(`baseline ${script}`, [process.execPath, join(import.meta.dir, "baseline", script), ...args], ROOT);
+  return startProcess(
+    `baseline ${script}`,
+    [process.execPath, join(import.meta.dir, "baseline", script), ...args],
+    ROOT,
+  );
 }
 
 /** Whatever is still running, for the end of the program. */
@@ -139,7 +152,10 @@ export function cpuMicros(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MICROS;
 }
 
-/** The same of a process and of those that it has started, with theirs: what a module's process uses is used for its server. */
+/**
+ * The same of a process and of those that it has started, with theirs: what a module's process uses is used for its
+ * server.
+ */
 export function familyCpuMicros(pid: number): number {
   return childrenOf(pid).reduce((sum, child) => sum + familyCpuMicros(child), cpuMicros(pid));
 }

@@ -1,7 +1,8 @@
 /**
- * `bun run soak [--minutes 5] [--processes 2] [--seed N]`: asks a server over all its protocols, checks every answer, and meanwhile
- * reloads, breaks and mends its modules, kills, restarts and upgrades its processes, and lets bad clients at it. Ends with a table
- * and 1 when anything in it is off. In the last part no process is replaced: there it is seen whether memory grows.
+ * `bun run soak [--minutes 5] [--processes 2] [--seed N]`: asks a server over all its protocols, checks every answer,
+ * and meanwhile reloads, breaks and mends its modules, kills, restarts and upgrades its processes, and lets bad clients
+ * at it. Ends with a table and 1 when anything in it is off. In the last part no process is replaced: there it is seen
+ * whether memory grows.
  *
  * Starts the source, or the binary that HRMR_BIN names. Ctrl-C ends it early, with the table of what there was.
  */
@@ -39,13 +40,19 @@ interface Settings {
 let isInterrupted = false;
 
 function readSettings(): Settings | null {
-  const { values } = parseArgs({ options: { minutes: { type: "string" }, processes: { type: "string" }, seed: { type: "string" } } });
+  const { values } = parseArgs({
+    options: { minutes: { type: "string" }, processes: { type: "string" }, seed: { type: "string" } },
+  });
   const settings = {
     minutes: Number(values.minutes ?? 5),
     processes: Number(values.processes ?? 2),
     seed: Number(values.seed ?? Math.floor(Math.random() * 1e9)),
   };
-  const isGood = settings.minutes > 0 && settings.minutes <= MAX_MINUTES && Number.isInteger(settings.processes) && settings.processes > 0;
+  const isGood =
+    settings.minutes > 0 &&
+    settings.minutes <= MAX_MINUTES &&
+    Number.isInteger(settings.processes) &&
+    settings.processes > 0;
   return isGood && Number.isInteger(settings.seed) ? settings : null;
 }
 
@@ -57,7 +64,9 @@ function findSoaked(): Program {
 
 async function soak({ minutes, processes, seed }: Settings): Promise<number> {
   const program = findSoaked();
-  console.log(`Soaking ${program.description}, ${processes} processes, ${minutes} minutes; --seed ${seed} draws the same again.\n`);
+  console.log(
+    `Soaking ${program.description}, ${processes} processes, ${minutes} minutes; --seed ${seed} draws the same again.\n`,
+  );
   const { project, flags } = await makeSoakProject(program);
   const server = await SoakServer.start(program, project.dir, processes, flags);
   try {
@@ -122,7 +131,10 @@ async function runPhases(server: SoakServer, world: World, chaos: Chaos, totalMs
   return await sampler.stop();
 }
 
-/** @returns how many connections the server still knows of, once there are none or time is up; the control socket's own not counted */
+/**
+ * @returns how many connections the server still knows of, once there are none or time is up; the control socket's own
+ * not counted
+ */
 async function waitForNoClients(server: SoakServer): Promise<number> {
   const open = async () => (await server.status()).connections.open;
   await until(async () => (await open()) === 0, "the end of all connections", 15_000).catch(() => {});

@@ -32,7 +32,11 @@ function row(cells: readonly string[]): string {
 }
 
 /** @param most the target: CPU time at most this many times the bound's; null: none */
-export function comparisonLine(title: string, { hrmr, bound, ratio, lowest, highest }: Comparison, most: number | null): Line {
+export function comparisonLine(
+  title: string,
+  { hrmr, bound, ratio, lowest, highest }: Comparison,
+  most: number | null,
+): Line {
   return {
     title,
     hrmr: sideText(hrmr),
@@ -72,7 +76,15 @@ export function figureLine(figure: {
 }): Line {
   const { title, value, most, unit, digits = 1, hrmr = "", bound = "", spread = "" } = figure;
   const text = value.toFixed(digits);
-  return { title, hrmr, bound, result: `${text}${unit}`, spread, target: `<= ${most}${unit}`, isMet: Number(text) <= most };
+  return {
+    title,
+    hrmr,
+    bound,
+    result: `${text}${unit}`,
+    spread,
+    target: `<= ${most}${unit}`,
+    isMet: Number(text) <= most,
+  };
 }
 
 /** "4.1..9.0": from the lowest to the 95th percentile. */

@@ -24,7 +24,10 @@ function findBun() {
   const bun = folderOf(near, "bun");
   const fromBun = bun === null ? near : createRequire(join(bun, "package.json"));
   const ofPlatform = folderOf(fromBun, platformPackage());
-  const candidates = [bun === null ? null : join(bun, "bin", "bun.exe"), ofPlatform === null ? null : join(ofPlatform, "bin", "bun")];
+  const candidates = [
+    bun === null ? null : join(bun, "bin", "bun.exe"),
+    ofPlatform === null ? null : join(ofPlatform, "bin", "bun"),
+  ];
   const found = candidates.find((path) => path !== null && isProgram(path));
   if (found) return found;
   console.error(`hrmr cannot find Bun, which npm installs with it (${platformPackage()}).`);
@@ -64,12 +67,16 @@ function isProgram(path) {
  */
 function start(bun, args) {
   // Not on Windows, nor in a worker.
-  if (typeof process.execve === "function" && process.platform !== "win32") process.execve(bun, [bun, ...args], process.env);
+  if (typeof process.execve === "function" && process.platform !== "win32")
+    process.execve(bun, [bun, ...args], process.env);
   const child = spawn(bun, args, { stdio: "inherit" });
   const isTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
   for (const signal of SIGNALS) {
     // Ctrl-C reaches the child by itself, and a second one would end it at once.
-    process.on(signal, () => void (isTerminal && signal === "SIGINT" ? undefined : child.kill(/** @type {NodeJS.Signals} */ (signal))));
+    process.on(
+      signal,
+      () => void (isTerminal && signal === "SIGINT" ? undefined : child.kill(/** @type {NodeJS.Signals} */ (signal))),
+    );
   }
   child.on("error", (error) => {
     console.error(`hrmr cannot start ${bun}: ${error.message}`);

@@ -1,5 +1,6 @@
 /**
- * A chat room in sequential code. Edit the file and RELOAD in the middle of a talk: nobody is disconnected, and names stay.
+ * A chat room in sequential code. Edit the file and RELOAD in the middle of a talk: nobody is disconnected, and names
+ * stay.
  *
  *   nc -N localhost 8080       # in two terminals: type CHAT ada, CHAT bob, then talk; /who lists, /bye leaves
  */
@@ -22,13 +23,15 @@ async function enter(connection: Connection, room: Room): Promise<string | null>
 }
 
 export default defineModule({
-  // Each version has a room of its own, and it fills by itself: `connect` runs anew for every connection that is handed over.
+  // Each version has a room of its own, and it fills by itself: `connect` runs anew for every connection that is handed
+  // over.
   setup: (): Room => new Map(),
   routes: {
     CHAT: {
       description: "CHAT name: come into the room",
       async connect(connection, { state: room }) {
-        // `data` stays with the connection over reloads, so a name that is there already means: this one was handed over.
+        // `data` stays with the connection over reloads, so a name that is there already means: this one was handed
+        // over.
         const name = typeof connection.data === "string" ? connection.data : await enter(connection, room);
         if (name === null) return;
         connection.data = name;

@@ -11,8 +11,8 @@ export default defineModule({
     // A bare function: what one read delivered is the message.
     PING: () => "PONG\n",
 
-    // With framing "line" a message ends at its LF, however the bytes are cut up on the way; several lines in one packet are
-    // several messages. `message.text` begins with the key and has lost its LF.
+    // With framing "line" a message ends at its LF, however the bytes are cut up on the way; several lines in one
+    // packet are several messages. `message.text` begins with the key and has lost its LF.
     "GREET ": {
       framing: "line",
       description: "GREET name: a greeting",

@@ -1,7 +1,8 @@
 /**
- * A framing function for a protocol that exists: RESP, as clients of Redis speak it. A message is an array of words, each with its length
- * in front: `*2\r\n$3\r\nGET\r\n$5\r\ncolor\r\n`. It has four commands, and Redis's own errors for all others: most clients that begin with
- * HELLO, CLIENT or INFO then go on without them (node-redis with RESP: 2). The data survives a reload.
+ * A framing function for a protocol that exists: RESP, as clients of Redis speak it. A message is an array of words,
+ * each with its length in front: `*2\r\n$3\r\nGET\r\n$5\r\ncolor\r\n`. It has four commands, and Redis's own errors for
+ * all others: most clients that begin with HELLO, CLIENT or INFO then go on without them (node-redis with RESP: 2). The
+ * data survives a reload.
  *
  *   redis-cli -p 8080 set color blue      # OK
  *   redis-cli -p 8080 get color           # blue
@@ -40,7 +41,10 @@ const bulk = (word: string | undefined) => (word === undefined ? "$-1\r\n" : `$$
 const error = (text: string) => `-ERR ${text.replace(/[\r\n]/g, " ")}\r\n`;
 
 /** By name: how many words it takes, its name among them, and what it answers. */
-const COMMANDS: Record<string, { min: number; max: number; run: (words: string[], data: Map<string, string>) => string }> = {
+const COMMANDS: Record<
+  string,
+  { min: number; max: number; run: (words: string[], data: Map<string, string>) => string }
+> = {
   PING: { min: 1, max: 2, run: ([, text]) => (text === undefined ? "+PONG\r\n" : bulk(text)) },
   ECHO: { min: 2, max: 2, run: ([, text]) => bulk(text) },
   GET: { min: 2, max: 2, run: ([, key = ""], data) => bulk(data.get(key)) },
@@ -54,7 +58,8 @@ function answer(words: string[], data: Map<string, string>): string {
   const given = rest.map((word) => `'${word.slice(0, 128)}' `).join("");
   // ioredis begins with INFO, and goes on without it where the error says NOPERM.
   if (name.toUpperCase() === "INFO") return error("unknown command 'INFO' (NOPERM)");
-  if (command === undefined) return error(`unknown command '${name.slice(0, 128)}', with args beginning with: ${given.slice(0, 128)}`);
+  if (command === undefined)
+    return error(`unknown command '${name.slice(0, 128)}', with args beginning with: ${given.slice(0, 128)}`);
   if (words.length < command.min) return error(`wrong number of arguments for '${name.toLowerCase()}' command`);
   return words.length > command.max ? error("syntax error") : command.run(words, data);
 }

@@ -1,6 +1,7 @@
 /**
- * Server-sent events: a reply that goes on. It ends politely when the browser leaves, and after a while by itself; the browser
- * then comes back and says with Last-Event-ID where it was, so a reload or a restart of the server loses nothing.
+ * Server-sent events: a reply that goes on. It ends politely when the browser leaves, and after a while by itself; the
+ * browser then comes back and says with Last-Event-ID where it was, so a reload or a restart of the server loses
+ * nothing.
  *
  *   curl -N 'localhost:8080/events?count=3'      # without ?count=3 it goes on for an hour
  */
@@ -41,7 +42,9 @@ export default defineModule({
         if (!Number.isInteger(last) || !Number.isInteger(wanted))
           return new Response("count and Last-Event-ID are whole numbers\n", { status: 400 });
         const events = ticks(last + 1, Math.min(wanted, MAX_EVENTS), request.signal);
-        return new Response(toStream(events), { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
+        return new Response(toStream(events), {
+          headers: { "content-type": "text/event-stream", "cache-control": "no-store" },
+        });
       },
     },
   },

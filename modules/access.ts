@@ -1,6 +1,7 @@
 /**
  * Guards all modules: every HTTP request must bring a token, and gets an id that logs and other services can share.
- * It ships with hrmr and guards nothing by being there; hrmr.json says that every request passes it, and which tokens are good:
+ * It ships with hrmr and guards nothing by being there; hrmr.json says that every request passes it, and which tokens
+ * are good:
  *
  *   "http": { "use": ["access"] },
  *   "modules": { "access": { "tokens": ["a long random text"], "open": ["/favicon.svg"] } }
@@ -11,7 +12,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { defineModule, type Log } from "hrmr";
 
-/** The first refusal gets a line at once, further ones a number each second: strangers must not be able to fill the log. */
+/**
+ * The first refusal gets a line at once, further ones a number each second: strangers must not be able to fill the log.
+ */
 class Refusals {
   readonly #log: Log;
   #untold = 0;
@@ -51,7 +54,9 @@ class Refusals {
     const count = this.#untold;
     if (count === 0) return false;
     this.#untold = 0;
-    this.#log.warn(`${count} more ${count === 1 ? "request was" : "requests were"} refused within a second, the last: ${this.#last}`);
+    this.#log.warn(
+      `${count} more ${count === 1 ? "request was" : "requests were"} refused within a second, the last: ${this.#last}`,
+    );
     return true;
   }
 }
@@ -88,7 +93,10 @@ export default defineModule({
     const isAllowed = open.has(context.path) || isKnown(request.headers.get("authorization"), tokens);
     const response = isAllowed ? await next() : refusal();
     if (!isAllowed) {
-      const why = tokens.length === 0 ? "no token is good, since modules.access.tokens of hrmr.json is empty" : "it had no good token";
+      const why =
+        tokens.length === 0
+          ? "no token is good, since modules.access.tokens of hrmr.json is empty"
+          : "it had no good token";
       refusals.note(`${context.requestId}: ${context.client.address} was refused: ${why}`);
     }
     // A WebSocket's 101 has no headers to add to: they are made by the module that takes it.

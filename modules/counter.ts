@@ -16,15 +16,17 @@ interface State {
 const ROUNDS = 100_000;
 
 export default defineModule({
-  // Runs once in each host: in the main thread and in each thread of the pool. These are separate worlds: a State each, and no
-  // variable is shared. `handoff` is what the version before left behind; it may be from an older shape of this file, so look first.
+  // Runs once in each host: in the main thread and in each thread of the pool. These are separate worlds: a State each,
+  // and no variable is shared. `handoff` is what the version before left behind; it may be from an older shape of this
+  // file, so look first.
   setup(context, handoff) {
     const count = isState(handoff) ? handoff.count : 0;
     context.log.debug(`counting on from ${count} in host ${context.host}`);
     return { count };
   },
 
-  // Called on the version that leaves. Return plain data (what structuredClone takes), never functions or class instances.
+  // Called on the version that leaves. Return plain data (what structuredClone takes), never functions or class
+  // instances.
   handoff: (state) => state,
 
   // The last question before this version takes traffic. Throw, or return false, and the old one goes on serving.
@@ -33,7 +35,8 @@ export default defineModule({
   },
 
   routes: {
-    // Inline, the default: on the event loop. Right for whatever is quick, and one place only, so that counting is exact.
+    // Inline, the default: on the event loop. Right for whatever is quick, and one place only, so that counting is
+    // exact.
     COUNT: {
       description: "how many times COUNT was sent",
       handle: (_message, { state }) => `${++state.count}\n`,
@@ -48,7 +51,8 @@ export default defineModule({
       handle: (message, context) => `${slowHash(message.text.slice("HASH ".length))} (thread ${context.host})\n`,
     },
 
-    // A call that outlives its time is cut off with its thread, and the thread is replaced: even an endless loop harms only its own caller.
+    // A call that outlives its time is cut off with its thread, and the thread is replaced: even an endless loop harms
+    // only its own caller.
     "PRIME ": {
       description: "PRIME n: whether n is a prime number",
       framing: "line",
@@ -71,7 +75,8 @@ function slowHash(text: string): string {
 
 function describeNumber(text: string): string {
   const number = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) return `ERR "PRIME " takes a whole number up to ${Number.MAX_SAFE_INTEGER}\n`;
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number))
+    return `ERR "PRIME " takes a whole number up to ${Number.MAX_SAFE_INTEGER}\n`;
   const divisor = smallestDivisor(number);
   if (number < 2) return `${number} is not prime\n`;
   return divisor === number ? `${number} is prime\n` : `${number} is not prime: ${divisor} divides it\n`;

@@ -1,6 +1,6 @@
 /**
- * What you send comes back, in three ways: a message, an HTTP request, a conversation. It ships with hrmr and is off until
- * hrmr.json names it: "modules": { "echo": {} }
+ * What you send comes back, in three ways: a message, an HTTP request, a conversation. It ships with hrmr and is off
+ * until hrmr.json names it: "modules": { "echo": {} }
  *
  *   printf 'ECHO hello\n' | nc -N localhost 8080     # hello
  *   curl -d hello localhost:8080/echo                # hello
@@ -21,7 +21,11 @@ export default defineModule({
       fetch: async (request) => {
         const type = request.headers.get("content-type") ?? "application/octet-stream";
         // nosniff and the sandbox: what a stranger posts must not run as a page of this host.
-        const headers = { "content-type": type, "x-content-type-options": "nosniff", "content-security-policy": "sandbox" };
+        const headers = {
+          "content-type": type,
+          "x-content-type-options": "nosniff",
+          "content-security-policy": "sandbox",
+        };
         return new Response(await request.bytes(), { headers });
       },
     },
@@ -29,7 +33,8 @@ export default defineModule({
     TALK: {
       description: "a conversation: each line comes back until BYE",
       async connect(connection) {
-        // After a reload the next version continues here with the same connection. `data` stays with it, and tells that the greeting is over.
+        // After a reload the next version continues here with the same connection. `data` stays with it, and tells that
+        // the greeting is over.
         if (connection.data === undefined) {
           await connection.readUntil("\n"); // the word TALK itself
           await connection.write("Talk to me. BYE ends it.\n");
@@ -41,7 +46,8 @@ export default defineModule({
           talk.lines += 1;
           await connection.write(`${talk.lines}: ${line}\n`);
         }
-        // The loop ends for three reasons: BYE, the client's end, or a new version that waits. The last one must not say good-bye.
+        // The loop ends for three reasons: BYE, the client's end, or a new version that waits. The last one must not
+        // say good-bye.
         if (!connection.replaced) await connection.end(`Bye after ${talk.lines} lines.\n`);
       },
     },

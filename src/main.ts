@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * The entry: starts the command line and turns its end into an exit code. Or it is one of the server's processes: then it loads what
- * that needs, and nothing else.
+ * The entry: starts the command line and turns its end into an exit code. Or it is one of the server's processes: then
+ * it loads what that needs, and nothing else.
  */
 import { ROLE_VARIABLE } from "./supervise/self";
 

@@ -78,7 +78,9 @@ test("refusals are one line in the log at once and a number for those that follo
     hub.write("hrmr.json", config({ tokens: [TOKEN], open: [] }));
     expect(await hub.ask("RELOAD\n")).toStartWith("OK ");
     const counts = (): number[] =>
-      [...hub.program.output().matchAll(/ (\d+) more requests? (?:was|were) refused/g)].map(([, count]) => Number(count));
+      [...hub.program.output().matchAll(/ (\d+) more requests? (?:was|were) refused/g)].map(([, count]) =>
+        Number(count),
+      );
     const lines = (): number => hub.program.output().split("was refused").length - 1;
     // A line that names a request alone, or the last of many.
     const told = (): number => lines() - counts().length + counts().reduce((sum, count) => sum + count, 0);

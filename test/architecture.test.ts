@@ -4,7 +4,10 @@ import { join, posix } from "node:path";
 
 const SRC = join(import.meta.dir, "../src");
 
-/** The life of a message: an import points to the same number or a lower one. `router` and what everybody may import are told below. */
+/**
+ * The life of a message: an import points to the same number or a lower one. `router` and what everybody may import are
+ * told below.
+ */
 const RANKS: Record<string, number> = { cli: 5, server: 4, control: 4, supervise: 4, protocol: 3, host: 2, module: 1 };
 
 const CONTRACT = new Set(["module/contract", "module/route"]);
@@ -24,7 +27,8 @@ function offence({ file, target, isType }: Import): string | null {
   if (from === "router") return "router imports nothing of the rest";
   if (target === null) return null;
   const to = folderOf(target);
-  if (to === "system" && from !== "system") return CONTRACT.has(file) ? "what everybody imports, imports nothing of the rest" : null;
+  if (to === "system" && from !== "system")
+    return CONTRACT.has(file) ? "what everybody imports, imports nothing of the rest" : null;
   if (from === "system") return "system imports nothing of the rest";
   if (CONTRACT.has(file)) return "what everybody imports, imports nothing of the rest";
   if (from === "config" || from === "observe") {
@@ -35,12 +39,15 @@ function offence({ file, target, isType }: Import): string | null {
 }
 
 function backwards(from: string, to: string, target: string, isType: boolean): string | null {
-  if (from === "module" && target === "host/spec") return isType ? null : "only types of host/spec: write `import type`";
+  if (from === "module" && target === "host/spec")
+    return isType ? null : "only types of host/spec: write `import type`";
   const rank = RANKS[from];
   const targetRank = to === "router" ? RANKS["protocol"] : RANKS[to];
   if (rank === undefined) return `no rule knows the folder "${from}": name its place in test/architecture.test.ts`;
   if (targetRank === undefined) return `no rule knows "${target}": name its place in test/architecture.test.ts`;
-  return targetRank <= rank ? null : `${from} stands behind ${to}: cli -> server -> router / protocol -> host -> module, never back`;
+  return targetRank <= rank
+    ? null
+    : `${from} stands behind ${to}: cli -> server -> router / protocol -> host -> module, never back`;
 }
 
 function folderOf(file: string): string {
@@ -51,7 +58,8 @@ function folderOf(file: string): string {
 function importsOf(file: string, source: string): Import[] {
   // Comments that begin a line only: "/files/*" in a string begins none.
   const code = source.replace(/^\s*\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
-  const statements = /^[ \t]*(?:import|export)\s+(?<type>type\s)?(?:[\w*{}\s,$]+?\sfrom\s*)?["'](?<path>\.[^"']*)["']/gm;
+  const statements =
+    /^[ \t]*(?:import|export)\s+(?<type>type\s)?(?:[\w*{}\s,$]+?\sfrom\s*)?["'](?<path>\.[^"']*)["']/gm;
   const calls = /\b(?:import|require)\(\s*["'`](?<path>\.[^"'`]*)["'`]/g;
   return [...code.matchAll(statements), ...code.matchAll(calls)].map(({ groups }) => ({
     file: nameOf(file),
@@ -89,7 +97,8 @@ test("the imports of the source tree are found", () => {
 });
 
 describe("the rule", () => {
-  const judge = (file: string, target: string | null, isType = false): boolean => offence({ file, target, isType }) === null;
+  const judge = (file: string, target: string | null, isType = false): boolean =>
+    offence({ file, target, isType }) === null;
 
   test.each([
     ["cli/start", "server/server"],
@@ -145,7 +154,10 @@ describe("the rule", () => {
 
   test("lets modules and config import types where it lets them import nothing else", () => {
     expect([judge("module/build", "host/spec", true), judge("module/build", "host/spec")]).toEqual([true, false]);
-    expect([judge("config/load", "module/contract", true), judge("config/load", "module/contract")]).toEqual([true, false]);
+    expect([judge("config/load", "module/contract", true), judge("config/load", "module/contract")]).toEqual([
+      true,
+      false,
+    ]);
   });
 
   test("sees every way to import", () => {

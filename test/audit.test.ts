@@ -10,7 +10,8 @@ import { runProgram } from "./support/program";
 import { lives, withProcesses } from "./support/supervised";
 import { until } from "./support/until";
 
-const greet = (text: string): string => moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
+const greet = (text: string): string =>
+  moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
 
 function entriesOf(path: string): (AuditEntry & { time: string })[] {
   if (!existsSync(path)) return [];
@@ -106,7 +107,14 @@ describe("the file", () => {
       const log = new AuditLog(dir, unexpected, 1000);
       for (let count = 0; count < 100; count++) log.note(entry({ verdict: `OK ${count} ${"x".repeat(200)}` }));
       log.close();
-      expect(readdirSync(dir).toSorted()).toEqual(["audit.log", "audit.log.1", "audit.log.2", "audit.log.3", "audit.log.4", "audit.log.5"]);
+      expect(readdirSync(dir).toSorted()).toEqual([
+        "audit.log",
+        "audit.log.1",
+        "audit.log.2",
+        "audit.log.3",
+        "audit.log.4",
+        "audit.log.5",
+      ]);
       const kept = [".5", ".4", ".3", ".2", ".1", ""].flatMap((end) => entriesOf(join(dir, `audit.log${end}`)));
       const last = Array.from({ length: kept.length }, (_, at) => `OK ${100 - kept.length + at} `);
       expect(kept.map(({ verdict }) => verdict.slice(0, verdict.indexOf("x")))).toEqual(last);
@@ -121,13 +129,22 @@ describe("the file", () => {
       const told = entriesOf(join(dir, "audit.log"));
       expect(told).toHaveLength(22);
       expect(told[20]).toMatchObject({ action: "push", ok: true });
-      expect(told[21]).toMatchObject({ ok: false, verdict: "980 more failures since the last line; the server's log has them" });
+      expect(told[21]).toMatchObject({
+        ok: false,
+        verdict: "980 more failures since the last line; the server's log has them",
+      });
     }));
 
   test("holds short lines, however long the names and reasons are", () =>
     withFolder((dir) => {
       const log = new AuditLog(dir, unexpected);
-      log.note(entry({ ok: false, verdict: "x".repeat(100_000), modules: Array.from({ length: 5000 }, () => "y".repeat(5000)) }));
+      log.note(
+        entry({
+          ok: false,
+          verdict: "x".repeat(100_000),
+          modules: Array.from({ length: 5000 }, () => "y".repeat(5000)),
+        }),
+      );
       expect(readFileSync(join(dir, "audit.log")).length).toBeLessThan(12_000);
     }));
 });

@@ -94,7 +94,10 @@ test("greets beside a broken one", async () => {
 
 test("hrmr test exits with 1 when a test fails, and when there is none", () =>
   withProject(
-    { "modules/greet.ts": GREET, "bad.test.ts": `import { expect, test } from "bun:test";\ntest("fails", () => expect(1).toBe(2));\n` },
+    {
+      "modules/greet.ts": GREET,
+      "bad.test.ts": `import { expect, test } from "bun:test";\ntest("fails", () => expect(1).toBe(2));\n`,
+    },
     async (folder) => {
       const failed = await runProgram(["test"], { cwd: folder });
       expect([failed.exitCode, failed.stderr]).toEqual([1, expect.stringContaining("1 fail")]);
@@ -123,5 +126,8 @@ test("hrmr add installs a package that modules can import", () =>
 test("hrmr add says what is missing", async () => {
   expect((await runProgram(["add"])).exitCode).toBe(2);
   const { exitCode, stderr } = await runProgram(["add", "hono", "--dir", "/no/such/folder"]);
-  expect([exitCode, stderr]).toEqual([1, "There is no folder /no/such/folder.\nMake a project with `hrmr init DIR`.\n"]);
+  expect([exitCode, stderr]).toEqual([
+    1,
+    "There is no folder /no/such/folder.\nMake a project with `hrmr init DIR`.\n",
+  ]);
 });

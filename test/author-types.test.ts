@@ -20,10 +20,19 @@ function check(files: Record<string, string>): { text: string; exitCode: number 
   try {
     symlinkSync(join(ROOT, "node_modules"), join(dir, "node_modules"));
     copyFileSync(join(ROOT, "src/module/contract.d.ts"), join(dir, "hrmr.d.ts"));
-    const compilerOptions = { ...OPTIONS, strict: true, noEmit: true, noUncheckedIndexedAccess: true, paths: { hrmr: ["./hrmr.d.ts"] } };
+    const compilerOptions = {
+      ...OPTIONS,
+      strict: true,
+      noEmit: true,
+      noUncheckedIndexedAccess: true,
+      paths: { hrmr: ["./hrmr.d.ts"] },
+    };
     writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions, include: Object.keys(files) }));
     for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, "check"], { cwd: dir, env: { ...process.env, NO_COLOR: "1" } });
+    const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, "check"], {
+      cwd: dir,
+      env: { ...process.env, NO_COLOR: "1" },
+    });
     return { text: `${stdout.toString()}${stderr.toString()}`, exitCode };
   } finally {
     rmSync(dir, { recursive: true });
@@ -37,7 +46,10 @@ test("state is inferred from setup and params from the key, without a type argum
 
 /** The definition on the second line of a module, and what is said of it. */
 const MISTAKES: Record<string, [definition: string, said: RegExp]> = {
-  "handle and fetch in one route": [`{ routes: { "GET /x": { handle: () => "x", fetch: () => new Response() } } }`, /TS2322/],
+  "handle and fetch in one route": [
+    `{ routes: { "GET /x": { handle: () => "x", fetch: () => new Response() } } }`,
+    /TS2322/,
+  ],
   "connect and websocket in one route": [`{ routes: { "/x": { connect: async () => {}, websocket: {} } } }`, /TS2322/],
   "a name that the key has not": [
     `{ routes: { "GET /x/:id": { fetch: (_, { params }) => new Response(params.nme) } } }`,
@@ -52,7 +64,10 @@ const MISTAKES: Record<string, [definition: string, said: RegExp]> = {
     /TS2551: Property 'cuont' does not exist on type '{ count: number; }'/,
   ],
   "a fetch that gives a text": [`{ routes: { "GET /x": { fetch: () => "text" } } }`, /TS2322/],
-  "an option that a route has not": [`{ routes: { "X": { frame: "line", handle: () => "x" } } }`, /TS2353: .*'frame' does not exist/],
+  "an option that a route has not": [
+    `{ routes: { "X": { frame: "line", handle: () => "x" } } }`,
+    /TS2353: .*'frame' does not exist/,
+  ],
   "an option that a module has not": [`{ rotes: {}, routes: {} }`, /TS2561: .*'rotes' does not exist/],
 };
 

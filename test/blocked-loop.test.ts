@@ -125,7 +125,9 @@ test("hrmr start -d tells on stderr of modules that failed, as a start in the fo
     await runProgram(["stop"], { cwd: dir });
     expect(exitCode).toBe(0);
     expect(stdout).toContain("in the background: pid ");
-    expect(stderr).toStartWith('Module "bad" was not loaded: modules/bad.ts: Module "bad": the default export is a number.');
+    expect(stderr).toStartWith(
+      'Module "bad" was not loaded: modules/bad.ts: Module "bad": the default export is a number.',
+    );
     rmSync(join(dir, "modules/bad.ts"));
     const second = await runProgram(["start", "-d", "--port", "0"], { cwd: dir });
     await runProgram(["stop"], { cwd: dir });

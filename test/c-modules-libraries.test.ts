@@ -1,4 +1,7 @@
-/** Modules in C that call libraries, and machines that have neither a compiler nor headers. Also run against the binary (HRMR_BIN). */
+/**
+ * Modules in C that call libraries, and machines that have neither a compiler nor headers. Also run against the binary
+ * (HRMR_BIN).
+ */
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -87,8 +90,8 @@ void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "ODD", HRMR_LINE, odd)
 });
 
 /**
- * In a namespace of its own, as on a machine without libc6-dev: an empty folder lies over the headers, and over each folder of
- * libraries another one that links to all but what only compilers want. With an empty PATH.
+ * In a namespace of its own, as on a machine without libc6-dev: an empty folder lies over the headers, and over each
+ * folder of libraries another one that links to all but what only compilers want. With an empty PATH.
  */
 const HIDE_DEVELOPMENT_FILES = `
 set -e

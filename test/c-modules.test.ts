@@ -71,20 +71,24 @@ async function reloadUntil(hub: Hub, pattern: RegExp): Promise<string> {
 }
 
 test("a module in C takes messages of all framings", async () => {
-  await withHub({ "modules/all.c": ALL, "hrmr.json": `{ "modules": { "all": { "greeting": "hi" } } }` }, [], async (hub) => {
-    expect(await hub.ask("ECHO a\nECHO h\u00e9llo\n")).toBe("ECHO aECHO h\u00e9llo");
-    const frame = Buffer.from("FRAME\0\x03\0\xff\x01", "latin1");
-    const client = await hub.connect();
-    await client.send(Buffer.concat([frame, Buffer.from("ECHO behind it\n")]));
-    await client.waitFor("behind it");
-    expect(client.bytes.subarray(0, frame.length)).toEqual(frame);
-    expect((await hub.ask("LARGE\n")).length).toBe(3_000_000);
-    expect(await hub.ask("NOTHING\nECHO 1\n")).toBe("ECHO 1");
-    expect(await hub.ask("CLIENT\n")).toBe("127.0.0.1 hi 1");
-    expect(await hub.ask("FAIL\n")).toContain("ERR");
-    await hub.program.waitFor("no such thing");
-    expect(await hub.ask("HELP\n")).toContain("Says it again");
-  });
+  await withHub(
+    { "modules/all.c": ALL, "hrmr.json": `{ "modules": { "all": { "greeting": "hi" } } }` },
+    [],
+    async (hub) => {
+      expect(await hub.ask("ECHO a\nECHO h\u00e9llo\n")).toBe("ECHO aECHO h\u00e9llo");
+      const frame = Buffer.from("FRAME\0\x03\0\xff\x01", "latin1");
+      const client = await hub.connect();
+      await client.send(Buffer.concat([frame, Buffer.from("ECHO behind it\n")]));
+      await client.waitFor("behind it");
+      expect(client.bytes.subarray(0, frame.length)).toEqual(frame);
+      expect((await hub.ask("LARGE\n")).length).toBe(3_000_000);
+      expect(await hub.ask("NOTHING\nECHO 1\n")).toBe("ECHO 1");
+      expect(await hub.ask("CLIENT\n")).toBe("127.0.0.1 hi 1");
+      expect(await hub.ask("FAIL\n")).toContain("ERR");
+      await hub.program.waitFor("no such thing");
+      expect(await hub.ask("HELP\n")).toContain("Says it again");
+    },
+  );
 });
 
 test("a module in C answers HTTP: method, path, parameters, fields and bodies", async () => {
@@ -96,7 +100,11 @@ test("a module in C answers HTTP: method, path, parameters, fields and bodies", 
     const put = await fetch(`${hub.url}/show/x`, { method: "PUT", body: "h\u00e9", headers: { "User-Agent": "t" } });
     expect(await put.text()).toBe("PUT /show/x ? q=(null) ua=t none=1 body=h\u00e9");
     const made = await fetch(`${hub.url}/make`, { method: "POST", body: "x".repeat(500_000) });
-    expect([made.status, made.headers.get("content-type"), await made.json()]).toEqual([201, "application/json", { bytes: 500_000 }]);
+    expect([made.status, made.headers.get("content-type"), await made.json()]).toEqual([
+      201,
+      "application/json",
+      { bytes: 500_000 },
+    ]);
     const gone = await fetch(`${hub.url}/gone`);
     expect([gone.status, await gone.text()]).toEqual([204, ""]);
   });
@@ -179,11 +187,15 @@ test.each([
   ["exit in hrmr_module", "void exit(int); exit(3);", /ended|exit/],
 ])("%s harms nobody, and the verdict says so", async (_, code, reason) => {
   const config = `{ "timeouts": { "loadMs": 500 } }`;
-  await withHub({ "modules/v.c": versionModule("one"), "modules/n.ts": NEIGHBOUR, "hrmr.json": config }, [], async (hub) => {
-    hub.write("modules/v.c", versionModule("two", `static void more(hrmr_setup *setup) { ${code} }`));
-    expect(await reloadUntil(hub, /^ERR/)).toMatch(reason);
-    expect(await hub.ask("VERSION\nNEIGHBOUR\n")).toBe("one 1\nhere\n");
-  });
+  await withHub(
+    { "modules/v.c": versionModule("one"), "modules/n.ts": NEIGHBOUR, "hrmr.json": config },
+    [],
+    async (hub) => {
+      hub.write("modules/v.c", versionModule("two", `static void more(hrmr_setup *setup) { ${code} }`));
+      expect(await reloadUntil(hub, /^ERR/)).toMatch(reason);
+      expect(await hub.ask("VERSION\nNEIGHBOUR\n")).toBe("one 1\nhere\n");
+    },
+  );
 });
 
 test("a module in C is sent to a running server, refused with its error, and rolled back", async () => {

@@ -31,14 +31,17 @@ describe("hrmr cert", () => {
       "--host",
       "bücher.example",
     ];
-    const { exitCode, stdout, stderr } = await runProgram(["cert", ...hosts, "--out", "made/here", "--days", "30"], { cwd: root });
+    const { exitCode, stdout, stderr } = await runProgram(["cert", ...hosts, "--out", "made/here", "--days", "30"], {
+      cwd: root,
+    });
     expect(stderr).toBe("");
     expect(exitCode).toBe(0);
     expect(stdout).toContain("hrmr --tls-cert made/here/cert.pem --tls-key made/here/key.pem");
     const certificate = new X509Certificate(readFileSync(join(root, "made/here/cert.pem")));
     const names = ["localhost", "dev.example", "*.dev.example", "xn--bcher-kva.example"];
     for (const name of names) expect(certificate.checkHost(name.replace("*", "x"))).toBeDefined();
-    for (const address of ["127.0.0.1", "::1", "2001:db8::5", "10.1.2.3"]) expect(certificate.checkIP(address)).toBe(address);
+    for (const address of ["127.0.0.1", "::1", "2001:db8::5", "10.1.2.3"])
+      expect(certificate.checkIP(address)).toBe(address);
     expect(certificate.checkHost("other.example")).toBeUndefined();
     expect(certificate.ca).toBe(false);
     expect(certificate.verify(certificate.publicKey)).toBe(true);
@@ -57,7 +60,12 @@ describe("hrmr cert", () => {
     expect(stderr).toBe(
       `${join(cwd, file)} is there already, and hrmr cert overwrites nothing.\nMove it away, or choose another folder with --out DIR.\n`,
     );
-    expect([exitCode, stdout, readdirSync(cwd), readFileSync(join(cwd, file), "utf8")]).toEqual([1, "", [file], "mine"]);
+    expect([exitCode, stdout, readdirSync(cwd), readFileSync(join(cwd, file), "utf8")]).toEqual([
+      1,
+      "",
+      [file],
+      "mine",
+    ]);
   });
 
   test.each(["a b", "http://x", "x:80", "*", "a.*.b", "-a", "", "a..b"])("refuses %p for a name", async (name) => {
@@ -74,25 +82,36 @@ describe("hrmr cert", () => {
     expect(exitCode).toBe(1);
   });
 
-  test.skipIf(NO_CURL !== "")("the flags that it prints start a server that curl trusts with the command it prints", async () => {
-    const cwd = mkdtempSync(join(root, "used-"));
-    await runProgram(["cert"], { cwd });
-    const server = await startProgram(["--port", "0", "--tls-cert", "cert.pem", "--tls-key", "key.pem"], { cwd });
-    try {
-      for (const host of ["localhost", "127.0.0.1"]) {
-        const curl = Bun.spawnSync(["curl", "-sS", "--max-time", "8", "--cacert", "cert.pem", `https://${host}:${server.port}/health`], {
-          cwd,
-        });
-        expect(`${curl.stdout}${curl.stderr}`).toContain('"status":"ok"');
+  test.skipIf(NO_CURL !== "")(
+    "the flags that it prints start a server that curl trusts with the command it prints",
+    async () => {
+      const cwd = mkdtempSync(join(root, "used-"));
+      await runProgram(["cert"], { cwd });
+      const server = await startProgram(["--port", "0", "--tls-cert", "cert.pem", "--tls-key", "key.pem"], { cwd });
+      try {
+        for (const host of ["localhost", "127.0.0.1"]) {
+          const curl = Bun.spawnSync(
+            ["curl", "-sS", "--max-time", "8", "--cacert", "cert.pem", `https://${host}:${server.port}/health`],
+            {
+              cwd,
+            },
+          );
+          expect(`${curl.stdout}${curl.stderr}`).toContain('"status":"ok"');
+        }
+      } finally {
+        await server.stop();
       }
-    } finally {
-      await server.stop();
-    }
-  });
+    },
+  );
 
   test.skipIf(NO_OPENSSL !== "")("openssl reads every field as it was meant, and verifies the chain strictly", () => {
     const authority = issueCertificate({ commonName: "Root ü", names: [], days: 20_000, purpose: "authority" });
-    const leaf = issueCertificate({ commonName: "leaf", names: ["a.example", "::ffff:1.2.3.4"], days: 10, issuer: authority });
+    const leaf = issueCertificate({
+      commonName: "leaf",
+      names: ["a.example", "::ffff:1.2.3.4"],
+      days: 10,
+      issuer: authority,
+    });
     const [ca, cert] = [join(root, "ca.pem"), join(root, "leaf.pem")];
     writeFileSync(ca, authority.certificatePem);
     writeFileSync(cert, leaf.certificatePem);
@@ -100,9 +119,9 @@ describe("hrmr cert", () => {
       const { stdout, stderr } = Bun.spawnSync(["openssl", ...args]);
       return `${stdout}${stderr}`;
     };
-    expect(openssl("verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "a.example", "-CAfile", ca, cert)).toBe(
-      `${cert}: OK\n`,
-    );
+    expect(
+      openssl("verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "a.example", "-CAfile", ca, cert),
+    ).toBe(`${cert}: OK\n`);
     const text = openssl("x509", "-in", cert, "-noout", "-text");
     for (const line of [
       "Version: 3 (0x2)",
@@ -132,15 +151,9 @@ describe("DER", () => {
   });
 
   test("integers are positive and as short as can be", () => {
-    expect([[], [0], [0, 0], [127], [128], [0, 0, 1], [0, 200]].map((bytes) => hex(der.integer(Buffer.from(bytes))))).toEqual([
-      "020100",
-      "020100",
-      "020100",
-      "02017f",
-      "02020080",
-      "020101",
-      "020200c8",
-    ]);
+    expect(
+      [[], [0], [0, 0], [127], [128], [0, 0, 1], [0, 200]].map((bytes) => hex(der.integer(Buffer.from(bytes)))),
+    ).toEqual(["020100", "020100", "020100", "02017f", "02020080", "020101", "020200c8"]);
   });
 
   test("object identifiers, times and tags are those of X.690", () => {

@@ -7,13 +7,17 @@ const USER_ERROR = JSON.stringify(join(import.meta.dir, "../src/config/user-erro
 /** Runs `code` as a program of its own, with the functions under test in reach. */
 function run(code: string) {
   const source = `import { catchStrays, fail } from ${FAIL}; import { UserError } from ${USER_ERROR}; ${code}`;
-  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, "-e", source], { env: { ...process.env, NO_COLOR: "1" } });
+  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, "-e", source], {
+    env: { ...process.env, NO_COLOR: "1" },
+  });
   return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
 }
 
 describe("how the program ends", () => {
   test("a user's mistake is two lines and its own exit code", () => {
-    const ended = run('fail(new UserError("The door is locked.", { code: "LOCKED", hint: "Bring a key.", exitCode: 2 }))');
+    const ended = run(
+      'fail(new UserError("The door is locked.", { code: "LOCKED", hint: "Bring a key.", exitCode: 2 }))',
+    );
     expect(ended).toEqual({ exitCode: 2, stdout: "", stderr: "The door is locked.\nBring a key.\n" });
   });
 

@@ -32,9 +32,17 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
   [["-d=yes"], '-d takes no value, and was given "yes".', ""],
   [["--set"], "--set needs a value.", ""],
   [["--set", "threads"], '--set takes KEY=VALUE, such as limits.maxBodyBytes=5000, not "threads".', "`hrmr config`"],
-  [["--set", "limits.headerBytes=1"], "--set limits.headerBytes: there is no such key. Did you mean limits.maxHeaderBytes?", ""],
+  [
+    ["--set", "limits.headerBytes=1"],
+    "--set limits.headerBytes: there is no such key. Did you mean limits.maxHeaderBytes?",
+    "",
+  ],
   [["--set", "threads=x"], '--set threads must be a whole number from 1 to 256, not "x".', ""],
-  [["--set", "limits=1"], "--set limits: this is a group of keys. Name one of them, such as limits.maxConnections.", ""],
+  [
+    ["--set", "limits=1"],
+    "--set limits: this is a group of keys. Name one of them, such as limits.maxConnections.",
+    "",
+  ],
   [["--set", "modules.a.run=poll"], '--set modules.a.run must be one of "inline", "pool", "process", not "poll".', ""],
   [
     ["--set", "modules.a.timeouts.load=1"],
@@ -49,7 +57,11 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
   [["send", "127.0.0.1:1"], "hrmr send needs TEXT", "`hrmr help send`"],
   [["send", "127.0.0.1:1", "PING", "PONG"], '"PONG" is one too many', ""],
   [["send", "127.0.0.1", "PING"], 'hrmr send cannot reach "127.0.0.1".', "HOST:PORT"],
-  [["send", "127.0.0.1:1", "PING", "--wait", "soon"], '--wait takes a whole number from 0 to 2147483647, not "soon".', ""],
+  [
+    ["send", "127.0.0.1:1", "PING", "--wait", "soon"],
+    '--wait takes a whole number from 0 to 2147483647, not "soon".',
+    "",
+  ],
   [["new", "../evil"], '"../evil" cannot be a module\'s name', "such as greet"],
   [["init"], "hrmr init needs DIR", ""],
 ];
@@ -123,7 +135,9 @@ describe("help and version", () => {
 
   test("a folder's name in place of a command gets a hint", async () => {
     const { exitCode, stderr } = await runProgram(["docs"], { cwd: join(import.meta.dir, "..") });
-    expect(stderr).toBe('hrmr has no command "docs".\nIt is a folder: cd docs && hrmr starts the server of a project.\n');
+    expect(stderr).toBe(
+      'hrmr has no command "docs".\nIt is a folder: cd docs && hrmr starts the server of a project.\n',
+    );
     expect(exitCode).toBe(2);
   });
 
@@ -135,7 +149,15 @@ describe("help and version", () => {
 
   test("the help of start tells of each of its flags", async () => {
     const { stdout } = await runProgram(["help", "start"]);
-    const short = ["-p, --port", "-H, --host", "-c, --config", "-w, --processes", "-l, --log-level", "-P, --pid-file", "-d, --daemonize"];
+    const short = [
+      "-p, --port",
+      "-H, --host",
+      "-c, --config",
+      "-w, --processes",
+      "-l, --log-level",
+      "-P, --pid-file",
+      "-d, --daemonize",
+    ];
     const long = [
       "--listen",
       "--threads",
@@ -153,7 +175,9 @@ describe("help and version", () => {
   });
 
   test("hrmr -V, version --verbose and version --json print the build", async () => {
-    const [short, long, json] = await Promise.all(["-V", "version --verbose", "version --json"].map((line) => runProgram(line.split(" "))));
+    const [short, long, json] = await Promise.all(
+      ["-V", "version --verbose", "version --json"].map((line) => runProgram(line.split(" "))),
+    );
     expect(short?.stdout).toBe(long?.stdout ?? "");
     const details = JSON.parse(json?.stdout ?? "") as Record<string, unknown>;
     expect(details).toMatchObject({
@@ -165,7 +189,9 @@ describe("help and version", () => {
     const { commit, bun, target, path } = details;
     // A checkout without its history has none.
     expect(commit ?? "0123456789ab").toMatch(/^[0-9a-f]{12}(-dirty)?$/);
-    expect(long?.stdout).toStartWith(`hrmr ${version}\ncommit  ${(commit as string | null) ?? "unknown"}\nbun     ${bun as string} (`);
+    expect(long?.stdout).toStartWith(
+      `hrmr ${version}\ncommit  ${(commit as string | null) ?? "unknown"}\nbun     ${bun as string} (`,
+    );
     expect(long?.stdout).toContain(`\ntarget  ${target as string}\n`);
     expect(long?.stdout).toEndWith(` ${path as string}\n`);
   });

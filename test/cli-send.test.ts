@@ -38,7 +38,11 @@ async function sendTo(socket: Bun.SocketHandler<{ held: string }>, args: string[
 
 describe("hrmr send", () => {
   test("sends the text as it is, ends its side, and prints the reply until the server closes", async () => {
-    expect(await sendTo(echo, ["GREET bob", "--wait", "0"])).toEqual({ exitCode: 0, stdout: "you said: GREET bob", stderr: "" });
+    expect(await sendTo(echo, ["GREET bob", "--wait", "0"])).toEqual({
+      exitCode: 0,
+      stdout: "you said: GREET bob",
+      stderr: "",
+    });
   });
 
   test("- sends what comes on stdin", async () => {
@@ -53,7 +57,11 @@ describe("hrmr send", () => {
   });
 
   test("a server that never closes is left after --wait ms of quiet, and its reply is printed", async () => {
-    const { exitCode, stdout } = await sendTo({ data: (socket) => void socket.write("PONG\n") }, ["PING", "--wait", "100"]);
+    const { exitCode, stdout } = await sendTo({ data: (socket) => void socket.write("PONG\n") }, [
+      "PING",
+      "--wait",
+      "100",
+    ]);
     expect(stdout).toBe("PONG\n");
     expect(exitCode).toBe(0);
   });
@@ -182,7 +190,12 @@ describe("hrmr send with TLS", () => {
   ])("a server that %s is told to have none", async (_, handlers) => {
     const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {}, ...handlers } });
     try {
-      const { exitCode, stdout, stderr } = await runProgram(["send", `127.0.0.1:${listener.port}`, "PING", "--tls-insecure"]);
+      const { exitCode, stdout, stderr } = await runProgram([
+        "send",
+        `127.0.0.1:${listener.port}`,
+        "PING",
+        "--tls-insecure",
+      ]);
       expect(stderr).toBe(
         `There is no TLS with tcp://127.0.0.1:${listener.port}: the handshake failed.\nDoes the server have a certificate? Without one, leave out --tls.\n`,
       );
@@ -224,7 +237,9 @@ describe("hrmr send --token-file", () => {
     const open = join(folder, "open-token");
     writeFileSync(open, token, { mode: 0o644 });
     const { exitCode, stdout, stderr } = await sendTo(echo, ["RELOAD", "--token-file", open]);
-    expect(stderr).toBe(`The token file ${open} may be read or written by others than its owner (mode 644).\nDo: chmod 600 ${open}\n`);
+    expect(stderr).toBe(
+      `The token file ${open} may be read or written by others than its owner (mode 644).\nDo: chmod 600 ${open}\n`,
+    );
     expect([exitCode, stdout]).toEqual([1, ""]);
   });
 
@@ -248,9 +263,15 @@ describe("hrmr send without an address", () => {
 
   test("sends to the server of the folder, whichever port it has", () =>
     withHub(MODULES, [], async (hub) => {
-      expect(await runProgram(["send", "WAVE"], { cwd: hub.dir })).toEqual({ exitCode: 0, stdout: "waved\n", stderr: "" });
+      expect(await runProgram(["send", "WAVE"], { cwd: hub.dir })).toEqual({
+        exitCode: 0,
+        stdout: "waved\n",
+        stderr: "",
+      });
       expect((await runProgram(["send", "-"], { cwd: hub.dir, stdin: "WAVE" })).stdout).toBe("waved\n");
-      expect((await runProgram(["send", "--modules", join(hub.dir, "modules"), "WAVE"], { cwd: folder })).stdout).toBe("waved\n");
+      expect((await runProgram(["send", "--modules", join(hub.dir, "modules"), "WAVE"], { cwd: folder })).stdout).toBe(
+        "waved\n",
+      );
     }));
 
   test.each([
@@ -269,7 +290,11 @@ describe("hrmr send without an address", () => {
     expect((await runProgram(["cert"], { cwd })).exitCode).toBe(0);
     const server = await startProgram(["start", ...flags.map((flag) => flag.replace("DIR", cwd))], { cwd });
     try {
-      expect(await runProgram(["send", ...extra, "WAVE"], { cwd })).toEqual({ exitCode: 0, stdout: "waved\n", stderr: "" });
+      expect(await runProgram(["send", ...extra, "WAVE"], { cwd })).toEqual({
+        exitCode: 0,
+        stdout: "waved\n",
+        stderr: "",
+      });
     } finally {
       await server.stop();
     }

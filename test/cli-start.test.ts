@@ -32,7 +32,9 @@ describe("hrmr start", () => {
     try {
       const [line] = server.output().split("\n");
       expect(line).toMatch(
-        new RegExp(`^hrmr ${version}  http://127\\.0\\.0\\.1:${server.port}/   \\d+ modules?, \\d+ routes?, ready in \\d+ ms$`),
+        new RegExp(
+          `^hrmr ${version}  http://127\\.0\\.0\\.1:${server.port}/   \\d+ modules?, \\d+ routes?, ready in \\d+ ms$`,
+        ),
       );
       expect((await runProgram(["send", `127.0.0.1:${server.port}`, "PING"])).stdout).toBe("PONG\n");
     } finally {
@@ -42,7 +44,9 @@ describe("hrmr start", () => {
 
   test("--listen may be repeated: each listener has its line, and serves", async () => {
     const path = join(root, "s.sock");
-    const server = await startProgram(["start", "--listen", "tcp://127.0.0.1:0", "--listen", `unix://${path}`], { cwd: project });
+    const server = await startProgram(["start", "--listen", "tcp://127.0.0.1:0", "--listen", `unix://${path}`], {
+      cwd: project,
+    });
     try {
       expect(server.listening).toEqual([`tcp://127.0.0.1:${server.port}`, `unix://${path}`]);
       expect((await runProgram(["send", `unix://${path}`, "PING"])).stdout).toBe("PONG\n");
@@ -78,10 +82,16 @@ describe("hrmr start", () => {
 
   test("a stdout that nobody reads does not end it", async () => {
     const path = join(root, "mute.sock");
-    const child = Bun.spawn([...program(), "--listen", `unix://${path}`], { cwd: project, stdout: "pipe", stderr: "ignore" });
+    const child = Bun.spawn([...program(), "--listen", `unix://${path}`], {
+      cwd: project,
+      stdout: "pipe",
+      stderr: "ignore",
+    });
     try {
       await child.stdout.cancel();
-      expect(await until("it answers", async () => (await runProgram(["send", `unix://${path}`, "PING"])).stdout)).toBe("PONG\n");
+      expect(await until("it answers", async () => (await runProgram(["send", `unix://${path}`, "PING"])).stdout)).toBe(
+        "PONG\n",
+      );
       child.kill("SIGTERM");
       expect(await child.exited).toBe(0);
     } finally {

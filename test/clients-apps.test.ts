@@ -7,7 +7,10 @@ import { type Hub, withHub } from "./support/hub";
 const ROOT = resolve(import.meta.dir, "..");
 const example = (name: string) => readFileSync(join(ROOT, "examples", name), "utf8");
 
-/** What hono users have in an app: routes, params, bodies, middleware before and after, cookies, streams, errors, groups. */
+/**
+ * What hono users have in an app: routes, params, bodies, middleware before and after, cookies, streams, errors,
+ * groups.
+ */
 const APP = `
 import { Hono } from "hono";
 import { cors } from "hono/cors";
@@ -45,7 +48,8 @@ export default app;
 describe("a hono app as it is", () => {
   test("text, json, params, bodies, forms, redirects, groups and errors", () =>
     withHub({ "modules/app.ts": APP }, [], async (hub) => {
-      const get = async (path: string, init?: RequestInit) => await fetch(hub.url + path, { redirect: "manual", ...init });
+      const get = async (path: string, init?: RequestInit) =>
+        await fetch(hub.url + path, { redirect: "manual", ...init });
       const text = async (path: string, init?: RequestInit) => await (await get(path, init)).text();
       expect(await text("/")).toBe("home");
       expect(await (await get("/json")).json()).toEqual({ a: [1, 2], u: "ü" });
@@ -53,7 +57,11 @@ describe("a hono app as it is", () => {
       const bytes = Uint8Array.from({ length: 70_000 }, (_, at) => at);
       const echoed = await get("/echo", { method: "POST", body: bytes });
       expect([echoed.headers.get("content-type"), await echoed.bytes()]).toEqual(["application/x-echo", bytes]);
-      const json = await get("/json", { method: "POST", body: '{"x":1}', headers: { "content-type": "application/json" } });
+      const json = await get("/json", {
+        method: "POST",
+        body: '{"x":1}',
+        headers: { "content-type": "application/json" },
+      });
       expect([json.status, await json.json()]).toEqual([201, { got: { x: 1 } }]);
       const form = new FormData();
       form.set("name", "ada");
@@ -86,9 +94,14 @@ describe("a hono app as it is", () => {
         method: "OPTIONS",
         headers: { origin: "http://other.example", "access-control-request-method": "PUT" },
       });
-      expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([204, "http://other.example"]);
+      expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([
+        204,
+        "http://other.example",
+      ]);
       expect(await (await fetch(`${hub.url}/stream`)).text()).toBe("part0;part1;part2;part3;part4;");
-      expect(await (await fetch(`${hub.url}/sse`)).text()).toBe("data: e0\nid: 0\n\ndata: e1\nid: 1\n\ndata: e2\nid: 2\n\n");
+      expect(await (await fetch(`${hub.url}/sse`)).text()).toBe(
+        "data: e0\nid: 0\n\ndata: e1\nid: 1\n\ndata: e2\nid: 2\n\n",
+      );
     }));
 
   test("an edit and RELOAD change it under kept connections", () =>
@@ -104,7 +117,10 @@ describe("the examples", () => {
   test("all of them serve side by side on one port", () =>
     withHub(
       Object.fromEntries(
-        ["greet", "hono-app", "redis-like", "length-prefixed", "chat", "sse"].map((name) => [`modules/${name}.ts`, example(`${name}.ts`)]),
+        ["greet", "hono-app", "redis-like", "length-prefixed", "chat", "sse"].map((name) => [
+          `modules/${name}.ts`,
+          example(`${name}.ts`),
+        ]),
       ),
       [],
       async (hub) => {
@@ -153,25 +169,38 @@ describe("the examples", () => {
     }));
 
   test("an event stream of a module goes on over reloads of that module and ends with its last event", () =>
-    withHub({ "modules/sse.ts": example("sse.ts").replace("INTERVAL_MS = 1000", "INTERVAL_MS = 40") }, [], async (hub) => {
-      const events = await openEvents(hub, "/events?count=12");
-      expect(await events.next()).toContain("retry: 2000");
-      expect(await events.next()).toStartWith("id: 1\nevent: tick\n");
-      hub.write("modules/sse.ts", example("sse.ts").replace("INTERVAL_MS = 1000", "INTERVAL_MS = 41").replaceAll("tick", "tock"));
-      expect(await hub.ask("RELOAD")).toMatch(/^OK sse v2 \(was v1\) swapped in .* 0 connections dropped/);
-      for (let id = 2; id <= 12; id++) expect(await events.next()).toStartWith(`id: ${id}\nevent: tick\n`);
-      expect(await events.next()).toBe(null);
-      const next = await openEvents(hub, "/events?count=1", { "last-event-id": "12" });
-      await next.next();
-      expect(await next.next()).toStartWith("id: 13\nevent: tock\n");
-    }));
+    withHub(
+      { "modules/sse.ts": example("sse.ts").replace("INTERVAL_MS = 1000", "INTERVAL_MS = 40") },
+      [],
+      async (hub) => {
+        const events = await openEvents(hub, "/events?count=12");
+        expect(await events.next()).toContain("retry: 2000");
+        expect(await events.next()).toStartWith("id: 1\nevent: tick\n");
+        hub.write(
+          "modules/sse.ts",
+          example("sse.ts").replace("INTERVAL_MS = 1000", "INTERVAL_MS = 41").replaceAll("tick", "tock"),
+        );
+        expect(await hub.ask("RELOAD")).toMatch(/^OK sse v2 \(was v1\) swapped in .* 0 connections dropped/);
+        for (let id = 2; id <= 12; id++) expect(await events.next()).toStartWith(`id: ${id}\nevent: tick\n`);
+        expect(await events.next()).toBe(null);
+        const next = await openEvents(hub, "/events?count=1", { "last-event-id": "12" });
+        await next.next();
+        expect(await next.next()).toStartWith("id: 13\nevent: tock\n");
+      },
+    ));
 });
 
 /** What an EventSource reads: blocks of lines up to an empty one; null at the end. */
-async function openEvents(hub: Hub, path: string, headers: Record<string, string> = {}): Promise<{ next(): Promise<string | null> }> {
+async function openEvents(
+  hub: Hub,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<{ next(): Promise<string | null> }> {
   const response = await fetch(hub.url + path, { headers });
   expect(response.headers.get("content-type")).toBe("text/event-stream");
-  const reader = (response.body as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(new TextDecoderStream()).getReader();
+  const reader = (response.body as ReadableStream<Uint8Array<ArrayBuffer>>)
+    .pipeThrough(new TextDecoderStream())
+    .getReader();
   let text = "";
   return {
     async next() {

@@ -8,7 +8,9 @@ import { until } from "./support/until";
 
 const ROOT = resolve(import.meta.dir, "..");
 const page = (name: string) => readFileSync(resolve(ROOT, "static_html", name), "utf8");
-const SITE = Object.fromEntries(["index.html", "404.html", "style.css", "favicon.svg"].map((name) => [`static_html/${name}`, page(name)]));
+const SITE = Object.fromEntries(
+  ["index.html", "404.html", "style.css", "favicon.svg"].map((name) => [`static_html/${name}`, page(name)]),
+);
 
 describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, skipped: ${NO_BROWSER}`}`, () => {
   let browser: Browser;
@@ -18,7 +20,10 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
   test("the repository's site loads with its style and icon, and the console stays empty", () =>
     withHub(SITE, [], async (hub) => {
       // The page asks for /health and /stats itself, and shows the answers.
-      const page = await browser.open(`${hub.url}/`, ({ requests }) => requests.has("/favicon.svg") && requests.has("/stats"));
+      const page = await browser.open(
+        `${hub.url}/`,
+        ({ requests }) => requests.has("/favicon.svg") && requests.has("/stats"),
+      );
       expect([page.status, page.errors]).toEqual([200, []]);
       expect(Object.fromEntries(page.requests)).toEqual({
         "/": 200,
@@ -65,9 +70,9 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
       [],
       async (hub) => {
         const page = await browser.open(`${hub.url}/`);
-        expect(await page.evaluate(`fetch("/echo", { method: "POST", body: "x".repeat(300000) }).then((r) => r.text())`)).toBe(
-          "X".repeat(300_000),
-        );
+        expect(
+          await page.evaluate(`fetch("/echo", { method: "POST", body: "x".repeat(300000) }).then((r) => r.text())`),
+        ).toBe("X".repeat(300_000));
         expect(await page.evaluate(`fetch("/stream").then((r) => r.text())`)).toBe("part0;part1;part2;part3;part4;");
         const events = `new Promise((resolve) => { const seen = []; const source = new EventSource("/events");
           source.onmessage = (event) => { seen.push(event.data); if (seen.length === 3) { source.close(); resolve(seen.join()); } }; })`;

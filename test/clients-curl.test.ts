@@ -1,4 +1,7 @@
-/** curl as people use it: the static site, a hono app, uploads, ranges, what it does by itself (Expect, keep-alive, retries of its own). */
+/**
+ * curl as people use it: the static site, a hono app, uploads, ranges, what it does by itself (Expect, keep-alive,
+ * retries of its own).
+ */
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,16 +17,23 @@ const MODULE = moduleSource(`{
     "DELETE /thing": { fetch: () => new Response(null, { status: 204 }) },
   },
 }`);
-const SITE = { "modules/api.ts": MODULE, "static_html/index.html": "<h1>home</h1>", "static_html/digits.txt": "0123456789" };
+const SITE = {
+  "modules/api.ts": MODULE,
+  "static_html/index.html": "<h1>home</h1>",
+  "static_html/digits.txt": "0123456789",
+};
 const LARGE = Buffer.alloc(6_000_000, Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
 
 async function curl(hub: Hub, args: string[], stdin?: Uint8Array): Promise<{ out: string; err: string; code: number }> {
-  const child = Bun.spawn(["curl", "-sS", "--max-time", "8", ...args.map((arg) => arg.replace(/^URL(?=\/)/, hub.url))], {
-    cwd: hub.dir,
-    stdin: stdin === undefined ? "ignore" : new Blob([new Uint8Array(stdin)]),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  const child = Bun.spawn(
+    ["curl", "-sS", "--max-time", "8", ...args.map((arg) => arg.replace(/^URL(?=\/)/, hub.url))],
+    {
+      cwd: hub.dir,
+      stdin: stdin === undefined ? "ignore" : new Blob([new Uint8Array(stdin)]),
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { out, err, code: await child.exited };
 }
@@ -48,7 +58,16 @@ test("a chunked upload from stdin arrives whole, with and without a wait for 100
     const hash = new Bun.CryptoHasher("sha256").update(LARGE).digest("hex");
     expect((await curl(hub, ["-T", "-", "-H", "Transfer-Encoding: chunked", "URL/upload"], LARGE)).out).toBe(hash);
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
-    const expecting = await curl(hub, ["-v", "-T", "large.bin", "-H", "Expect: 100-continue", "--expect100-timeout", "6", "URL/upload"]);
+    const expecting = await curl(hub, [
+      "-v",
+      "-T",
+      "large.bin",
+      "-H",
+      "Expect: 100-continue",
+      "--expect100-timeout",
+      "6",
+      "URL/upload",
+    ]);
     expect(expecting.out).toBe(hash);
     expect(expecting.err).toContain("< HTTP/1.1 100 Continue");
     expect((await curl(hub, ["-T", "large.bin", "-H", "Expect:", "URL/upload"])).out).toBe(hash);
@@ -68,7 +87,10 @@ test("a body over the limit gets its 413, whether announced, chunked or waiting 
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
     for (const header of ["Expect:", "Expect: 100-continue", "Transfer-Encoding: chunked"]) {
       const args = ["-T", "large.bin", "-H", header, "--expect100-timeout", "6", "-w", " %{http_code}", "URL/upload"];
-      expect([header, (await curl(hub, args)).out]).toEqual([header, "The body is larger than this server accepts.\n 413"]);
+      expect([header, (await curl(hub, args)).out]).toEqual([
+        header,
+        "The body is larger than this server accepts.\n 413",
+      ]);
     }
     expect((await curl(hub, ["URL/"])).out).toBe("<h1>home</h1>");
   }));
@@ -103,8 +125,12 @@ test("ranges, If-None-Match and If-Modified-Since work on the static site", () =
     await curl(hub, ["--etag-save", "tag", "-o", "/dev/null", "URL/digits.txt"]);
     const tag = readFileSync(join(hub.dir, "tag"), "utf8").trim();
     expect(tag).toMatch(/^(W\/)?".+"$/);
-    expect((await curl(hub, ["-H", `If-None-Match: ${tag}`, "-w", "%{http_code} %{size_download}", "URL/digits.txt"])).out).toBe("304 0");
-    expect((await curl(hub, ["-z", "Fri, 01 Jan 2038 00:00:00 GMT", "-w", "%{http_code}", "URL/digits.txt"])).out).toBe("304");
+    expect(
+      (await curl(hub, ["-H", `If-None-Match: ${tag}`, "-w", "%{http_code} %{size_download}", "URL/digits.txt"])).out,
+    ).toBe("304 0");
+    expect((await curl(hub, ["-z", "Fri, 01 Jan 2038 00:00:00 GMT", "-w", "%{http_code}", "URL/digits.txt"])).out).toBe(
+      "304",
+    );
   }));
 
 test("a large file arrives byte by byte as it is, also at a slow reader's pace", () =>
@@ -117,31 +143,42 @@ test("a large file arrives byte by byte as it is, also at a slow reader's pace",
   }));
 
 test("no spelling of a path leaves the site's folder, nor does a link", () =>
-  withHub({ ...SITE, "secret.txt": "SECRET", "hrmr.json": "{}", "static_html/sub/in.txt": "inside" }, [], async (hub) => {
-    mkdirSync(join(hub.dir, "static_html", ".hidden"));
-    writeFileSync(join(hub.dir, "static_html", ".hidden", "x"), "SECRET");
-    symlinkSync(join(hub.dir, "secret.txt"), join(hub.dir, "static_html", "link.txt"));
-    symlinkSync(hub.dir, join(hub.dir, "static_html", "dir"));
-    const ups = ["..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "...", "%c0%ae%c0%ae", "%u002e%u002e"];
-    const separators = ["/", "%2f", "%5c", "\\", "//", "%252f", "/./"];
-    const paths = ups.flatMap((up) => separators.flatMap((at) => [`/${up}${at}secret.txt`, `/sub/${up}${at}${up}${at}secret.txt`]));
-    paths.push(
-      "/link.txt",
-      "/dir/secret.txt",
-      "/.hidden/x",
-      "/%2ehidden/x",
-      "//secret.txt",
-      "/sub//../../secret.txt",
-      "/secret.txt%00.html",
-    );
-    paths.push("/digits.txt/../../secret.txt", "/sub/../../secret.txt?/..", `${hub.dir}/secret.txt`, `/${hub.dir}/secret.txt`);
-    for (let at = 0; at < paths.length; at += 40) {
-      const urls = paths.slice(at, at + 40).map((path) => `URL${path}`);
-      const { out } = await curl(hub, ["--path-as-is", "-g", "-L", "-w", "\n[%{http_code}]\n", ...urls]);
-      expect(out).not.toContain("SECRET");
-      const codes = [...out.matchAll(/\[(\d+)\]/g)].map(([, code]) => code);
-      expect(codes.length).toBe(urls.length);
-      expect(codes.filter((code) => code !== "404" && code !== "400")).toEqual([]);
-    }
-    expect((await curl(hub, ["-L", "URL/sub/%69n.txt"])).out).toBe("inside");
-  }));
+  withHub(
+    { ...SITE, "secret.txt": "SECRET", "hrmr.json": "{}", "static_html/sub/in.txt": "inside" },
+    [],
+    async (hub) => {
+      mkdirSync(join(hub.dir, "static_html", ".hidden"));
+      writeFileSync(join(hub.dir, "static_html", ".hidden", "x"), "SECRET");
+      symlinkSync(join(hub.dir, "secret.txt"), join(hub.dir, "static_html", "link.txt"));
+      symlinkSync(hub.dir, join(hub.dir, "static_html", "dir"));
+      const ups = ["..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "...", "%c0%ae%c0%ae", "%u002e%u002e"];
+      const separators = ["/", "%2f", "%5c", "\\", "//", "%252f", "/./"];
+      const paths = ups.flatMap((up) =>
+        separators.flatMap((at) => [`/${up}${at}secret.txt`, `/sub/${up}${at}${up}${at}secret.txt`]),
+      );
+      paths.push(
+        "/link.txt",
+        "/dir/secret.txt",
+        "/.hidden/x",
+        "/%2ehidden/x",
+        "//secret.txt",
+        "/sub//../../secret.txt",
+        "/secret.txt%00.html",
+      );
+      paths.push(
+        "/digits.txt/../../secret.txt",
+        "/sub/../../secret.txt?/..",
+        `${hub.dir}/secret.txt`,
+        `/${hub.dir}/secret.txt`,
+      );
+      for (let at = 0; at < paths.length; at += 40) {
+        const urls = paths.slice(at, at + 40).map((path) => `URL${path}`);
+        const { out } = await curl(hub, ["--path-as-is", "-g", "-L", "-w", "\n[%{http_code}]\n", ...urls]);
+        expect(out).not.toContain("SECRET");
+        const codes = [...out.matchAll(/\[(\d+)\]/g)].map(([, code]) => code);
+        expect(codes.length).toBe(urls.length);
+        expect(codes.filter((code) => code !== "404" && code !== "400")).toEqual([]);
+      }
+      expect((await curl(hub, ["-L", "URL/sub/%69n.txt"])).out).toBe("inside");
+    },
+  ));

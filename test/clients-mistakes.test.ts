@@ -7,7 +7,11 @@ import { type ProgramResult, runProgram } from "./support/program";
 
 const PING = moduleSource('{ routes: { "PING": () => "PONG\\n" } }');
 
-async function start(files: Record<string, string>, args: string[], prepare: (dir: string) => void = () => {}): Promise<ProgramResult> {
+async function start(
+  files: Record<string, string>,
+  args: string[],
+  prepare: (dir: string) => void = () => {},
+): Promise<ProgramResult> {
   const dir = makeProject(files);
   try {
     prepare(dir);
@@ -28,7 +32,11 @@ test("a modules folder that was named and is not there", async () => {
 });
 
 test("a modules folder that was named and is empty", async () => {
-  expectTwoLines(await start({}, ["--modules", "empty"], (dir) => mkdirSync(join(dir, "empty"))), /empty is empty/, /hrmr new/);
+  expectTwoLines(
+    await start({}, ["--modules", "empty"], (dir) => mkdirSync(join(dir, "empty"))),
+    /empty is empty/,
+    /hrmr new/,
+  );
 });
 
 test("a modules folder that is a file", async () => {
@@ -36,7 +44,11 @@ test("a modules folder that is a file", async () => {
 });
 
 test.skipIf(process.getuid?.() === 0)("a modules folder that may not be read (root may read all)", async () => {
-  expectTwoLines(await start({ "modules/ping.ts": PING }, [], (dir) => chmodSync(join(dir, "modules"), 0)), /modules/, /EACCES|permission/);
+  expectTwoLines(
+    await start({ "modules/ping.ts": PING }, [], (dir) => chmodSync(join(dir, "modules"), 0)),
+    /modules/,
+    /EACCES|permission/,
+  );
 });
 
 const LEFT_OUT: [string, Record<string, string>, string, RegExp][] = [
@@ -46,7 +58,12 @@ const LEFT_OUT: [string, Record<string, string>, string, RegExp][] = [
     "ping",
     /modules\/ping\.ts claims .*"PING.*which modules\/apple\.ts has already/,
   ],
-  ["a key that is a command", { "modules/reload.ts": moduleSource('{ routes: { "RELOAD ": () => "" } }') }, "reload", /built-in command/],
+  [
+    "a key that is a command",
+    { "modules/reload.ts": moduleSource('{ routes: { "RELOAD ": () => "" } }') },
+    "reload",
+    /built-in command/,
+  ],
   [
     "two files with one name",
     { "modules/a.ts": PING, "modules/a/index.ts": PING },
@@ -55,20 +72,24 @@ const LEFT_OUT: [string, Record<string, string>, string, RegExp][] = [
   ],
 ];
 
-test.each(LEFT_OUT)("%s: that module is left out by name, at the start and at a RELOAD, and the others serve", (_, files, name, reason) =>
-  withHub({ "modules/ping.ts": PING, ...files }, [], async (hub) => {
-    expect(await hub.ask("PING")).toBe("PONG\n");
-    await hub.program.waitFor(new RegExp(`Module "${name}" was not loaded: .*${reason.source}`));
-    const ready = await fetch(`${hub.url}/ready`);
-    expect(ready.status).toBe(503);
-    expect(await ready.text()).toMatch(reason);
-    const validated = await runProgram(["validate"], { cwd: hub.dir });
-    expect(validated.exitCode).toBe(1);
-    expect(validated.stdout + validated.stderr).toMatch(reason);
-    expect(validated.stdout + validated.stderr).toContain("A start would leave it out and serve the others.");
-    expect(await hub.ask("RELOAD")).toMatch(new RegExp(`^ERR 1 module failed[^]*${name} was not loaded: .*${reason.source}`));
-    expect(await hub.ask("PING")).toBe("PONG\n");
-  }),
+test.each(LEFT_OUT)(
+  "%s: that module is left out by name, at the start and at a RELOAD, and the others serve",
+  (_, files, name, reason) =>
+    withHub({ "modules/ping.ts": PING, ...files }, [], async (hub) => {
+      expect(await hub.ask("PING")).toBe("PONG\n");
+      await hub.program.waitFor(new RegExp(`Module "${name}" was not loaded: .*${reason.source}`));
+      const ready = await fetch(`${hub.url}/ready`);
+      expect(ready.status).toBe(503);
+      expect(await ready.text()).toMatch(reason);
+      const validated = await runProgram(["validate"], { cwd: hub.dir });
+      expect(validated.exitCode).toBe(1);
+      expect(validated.stdout + validated.stderr).toMatch(reason);
+      expect(validated.stdout + validated.stderr).toContain("A start would leave it out and serve the others.");
+      expect(await hub.ask("RELOAD")).toMatch(
+        new RegExp(`^ERR 1 module failed[^]*${name} was not loaded: .*${reason.source}`),
+      );
+      expect(await hub.ask("PING")).toBe("PONG\n");
+    }),
 );
 
 test("a static folder that was named and is not there", async () => {

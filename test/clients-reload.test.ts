@@ -53,7 +53,11 @@ class Loop {
     this.#socket = await Bun.connect({
       hostname: "127.0.0.1",
       port,
-      socket: { data: (_, bytes) => this.#receive(bytes.toString()), close: () => this.#closed(), error: () => this.#closed() },
+      socket: {
+        data: (_, bytes) => this.#receive(bytes.toString()),
+        close: () => this.#closed(),
+        error: () => this.#closed(),
+      },
     });
     this.#ask();
     return this;
@@ -67,7 +71,8 @@ class Loop {
   }
 
   #ask(): void {
-    // Half of the connections stay with one request. The others ask by text, then by HTTP, which a connection speaks until it ends.
+    // Half of the connections stay with one request. The others ask by text, then by HTTP, which a connection speaks
+    // until it ends.
     const [one, other] = this.replies < TEXT_REPLIES ? [0, 2] : [1, 3];
     const kind = this.#at % 8 < 4 ? this.#at % 4 : this.replies % 2 === 0 ? one : other;
     this.#socket?.write(REQUESTS[kind] as string);
@@ -106,7 +111,9 @@ async function reloadUnderLoad(hub: Hub, source: (version: number) => string): P
   for (let version = 2; version <= RELOADS + 1; version++) {
     hub.write("modules/ver.ts", source(version));
     const verdict = await hub.ask("RELOAD\n");
-    expect(verdict).toMatch(new RegExp(`^OK ver v${version} \\(was v${version - 1}\\) swapped in .* 0 connections dropped`));
+    expect(verdict).toMatch(
+      new RegExp(`^OK ver v${version} \\(was v${version - 1}\\) swapped in .* 0 connections dropped`),
+    );
   }
   await Promise.all(loops.map((loop) => loop.stop()));
   expect(loops.flatMap(({ problem }, at) => (problem === null ? [] : [`connection ${at}: ${problem}`]))).toEqual([]);

@@ -1,4 +1,7 @@
-/** The clients that people have at hand for everything that is not HTTP: nc, redis-cli, hrmr send; and the HTTP clients of Bun and Node. */
+/**
+ * The clients that people have at hand for everything that is not HTTP: nc, redis-cli, hrmr send; and the HTTP clients
+ * of Bun and Node.
+ */
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -11,7 +14,10 @@ const example = (name: string) => readFileSync(join(ROOT, "examples", name), "ut
 const NC = Bun.which("nc");
 const REDIS = Bun.which("redis-cli");
 const NODE = Bun.which("node");
-/** A Python that has the package redis. The system's comes first: a shim of a version manager knows nothing of Debian's packages. */
+/**
+ * A Python that has the package redis. The system's comes first: a shim of a version manager knows nothing of Debian's
+ * packages.
+ */
 const PYTHON = ["/usr/bin/python3", "python3"].find((path) => {
   const found = Bun.which(path);
   return found !== null && Bun.spawnSync([found, "-c", "import redis"], { stdout: "ignore", stderr: "ignore" }).success;
@@ -42,18 +48,29 @@ describe.skipIf(NC === null)("nc", () => {
   test("prints the reply and ends at once with -N, in the time of prefixWaitMs without it and a line end, and by CLOSE", () =>
     withHub({ "modules/greet.ts": example("greet.ts") }, [], async (hub) => {
       expect((await shell("printf 'PING' | nc -N 127.0.0.1 PORT", hub)).out).toBe("PONG\n");
-      expect((await shell("printf 'GREET bob\\nGREET eve\\r\\n' | nc -N 127.0.0.1 PORT", hub)).out).toBe("Hello, bob\nHello, eve\n");
+      expect((await shell("printf 'GREET bob\\nGREET eve\\r\\n' | nc -N 127.0.0.1 PORT", hub)).out).toBe(
+        "Hello, bob\nHello, eve\n",
+      );
       // nc stays connected without -N; the reply is there all the same.
       expect((await shell("printf 'PING' | nc -w 1 127.0.0.1 PORT", hub)).out).toBe("PONG\n");
-      expect(await shell("printf 'GREET bob\\nCLOSE\\n' | nc 127.0.0.1 PORT", hub)).toEqual({ out: "Hello, bob\n", code: 0 });
+      expect(await shell("printf 'GREET bob\\nCLOSE\\n' | nc 127.0.0.1 PORT", hub)).toEqual({
+        out: "Hello, bob\n",
+        code: 0,
+      });
       expect((await shell("printf 'HELP' | nc -N 127.0.0.1 PORT", hub)).out).toContain('"GREET "');
-      expect((await shell("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc 127.0.0.1 PORT", hub)).out).toStartWith("HTTP/1.1 200 OK\r\n");
+      expect((await shell("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc 127.0.0.1 PORT", hub)).out).toStartWith(
+        "HTTP/1.1 200 OK\r\n",
+      );
       expect((await shell("printf 'NOPE' | nc -N 127.0.0.1 PORT", hub)).out).toBe('ERR no module is bound to "NOPE"\n');
     }));
 
   test("a person who types is served line by line, with RELOAD in the middle of it", () =>
     withHub({ "modules/greet.ts": example("greet.ts") }, [], async (hub) => {
-      const child = Bun.spawn(["nc", "127.0.0.1", String(hub.port)], { stdin: "pipe", stdout: "pipe", stderr: "ignore" });
+      const child = Bun.spawn(["nc", "127.0.0.1", String(hub.port)], {
+        stdin: "pipe",
+        stdout: "pipe",
+        stderr: "ignore",
+      });
       const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
       let seen = "";
       const type = async (line: string, reply: RegExp) => {
@@ -82,7 +99,8 @@ describe.skipIf(NC === null)("nc", () => {
 });
 
 describe.skipIf(REDIS === null)("redis-cli", () => {
-  const cli = (hub: Hub, ...args: string[]) => run(["redis-cli", "-h", "127.0.0.1", "-p", String(hub.port), ...args], null, hub);
+  const cli = (hub: Hub, ...args: string[]) =>
+    run(["redis-cli", "-h", "127.0.0.1", "-p", String(hub.port), ...args], null, hub);
 
   test("speaks with examples/redis-like.ts, whose data outlives a reload", () =>
     withHub({ "modules/redis.ts": example("redis-like.ts") }, [], async (hub) => {
@@ -107,7 +125,10 @@ describe.skipIf(REDIS === null)("redis-cli", () => {
 
   test("--pipe, which ends with an ECHO of random bytes, gets them back", () =>
     withHub({ "modules/redis.ts": example("redis-like.ts") }, [], async (hub) => {
-      const raw = Array.from({ length: 20_000 }, (_, at) => `*3\r\n$3\r\nSET\r\n$6\r\n${100_000 + at}\r\n$1\r\nx\r\n`).join("");
+      const raw = Array.from(
+        { length: 20_000 },
+        (_, at) => `*3\r\n$3\r\nSET\r\n$6\r\n${100_000 + at}\r\n$1\r\nx\r\n`,
+      ).join("");
       const { out } = await run(["redis-cli", "-p", String(hub.port), "--pipe", "--pipe-timeout", "2"], raw, hub);
       expect(out).toContain("errors: 0, replies: 20000");
       expect((await cli(hub, "GET", "119999")).out).toBe("x\n");
@@ -201,6 +222,8 @@ describe.skipIf(NODE === null)("http of node", () => {
 
   test("an agent with four kept connections does 200 GETs, a chunked upload and one that waits for 100 Continue", () =>
     withHub({ "modules/web.ts": HTTP }, [], async (hub) => {
-      expect((await run([NODE ?? "node", "-e", SCRIPT, String(hub.port)], null, hub)).out).toBe("got 100000|got 5|20|4\n");
+      expect((await run([NODE ?? "node", "-e", SCRIPT, String(hub.port)], null, hub)).out).toBe(
+        "got 100000|got 5|20|4\n",
+      );
     }));
 });

@@ -1,4 +1,6 @@
-/** undici, the client behind node's fetch, as the npm package has it: under node, over HTTP/1.1, HTTP/2 and WebSocket. */
+/**
+ * undici, the client behind node's fetch, as the npm package has it: under node, over HTTP/1.1, HTTP/2 and WebSocket.
+ */
 import { describe, expect, test } from "bun:test";
 import { join, resolve } from "node:path";
 import { type Hub, moduleSource, withHub } from "./support/hub";
@@ -27,8 +29,16 @@ const APP = moduleSource(`{
 }`);
 const version = (name: string) => APP.replaceAll("VERSION", name);
 
-/** Runs a scene of undici.mjs. `answer` is called for each of its questions before it goes on. @returns what the scene saw */
-async function scene(hub: Hub, name: string, url: string, answer: (question: string) => Promise<void> = noQuestion): Promise<unknown> {
+/**
+ * Runs a scene of undici.mjs. `answer` is called for each of its questions before it goes on. @returns what the scene
+ * saw
+ */
+async function scene(
+  hub: Hub,
+  name: string,
+  url: string,
+  answer: (question: string) => Promise<void> = noQuestion,
+): Promise<unknown> {
   const command = [NODE ?? "node", SCRIPT, name, url, join(hub.dir, "cert.pem")];
   const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: UNTIL_MS });
   const errors = child.stderr.text();
@@ -65,7 +75,16 @@ describe.skipIf(NODE === null)("undici (skipped where there is no node)", () => 
     withHub(FILES, [], async (hub) => {
       const replies = await scene(hub, "requests", hub.url);
       const shout = "AAABBBCCCDDDEEE";
-      expect(replies).toEqual(["200 one 1", "200 5", "200 1000000", expect.stringMatching(/^404 /), "200 500000", "7", shout, "5 "]);
+      expect(replies).toEqual([
+        "200 one 1",
+        "200 5",
+        "200 1000000",
+        expect.stringMatching(/^404 /),
+        "200 500000",
+        "7",
+        shout,
+        "5 ",
+      ]);
     }));
 
   test("with pipelining: 10, replies come in order over one connection, the slow ones too", () =>
@@ -116,7 +135,15 @@ describe.skipIf(NODE === null)("undici (skipped where there is no node)", () => 
       const seen = await scene(hub, "http2", `https://localhost:${hub.port}`, () => reload(hub, "two"));
       const many = Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? `200 one slow ${n}` : `200 one ${n}`));
       expect(seen).toEqual({
-        replies: ["200 https: h2", "200 5", "200 1000000", ...many, "200 two after", "200 https: h2", "200 https: http/1.1"],
+        replies: [
+          "200 https: h2",
+          "200 5",
+          "200 1000000",
+          ...many,
+          "200 two after",
+          "200 https: h2",
+          "200 https: http/1.1",
+        ],
         connects: 1,
         disconnects: [],
       });

@@ -1,4 +1,7 @@
-/** A page that holds a WebSocket and an event stream open in a browser, while the module behind both is edited and reloaded. */
+/**
+ * A page that holds a WebSocket and an event stream open in a browser, while the module behind both is edited and
+ * reloaded.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Browser, NO_BROWSER, type LoadedPage } from "./support/browser";
 import { type Hub, moduleSource, withHub } from "./support/hub";
@@ -43,7 +46,10 @@ const PAGE = `<!doctype html><title>live</title><link rel=icon href=data:,>
   const moreEvents = async () => { const from = ids.length; await until(() => ids.length >= from + 3); return ids.length; };
 </script>`;
 
-/** Runs `use` with the page once both have exchanged messages. They are closed at the end: a shutdown waits for event streams. */
+/**
+ * Runs `use` with the page once both have exchanged messages. They are closed at the end: a shutdown waits for event
+ * streams.
+ */
 async function withLive(browser: Browser, hub: Hub, use: (page: LoadedPage) => Promise<void>): Promise<void> {
   const page = await browser.open(`${hub.url}/`);
   try {
@@ -69,7 +75,9 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
       withLive(browser, hub, async (page) => {
         for (const [at, name] of ["two", "three"].entries()) {
           hub.write("modules/web.ts", version(name));
-          expect(await hub.ask("RELOAD")).toMatch(new RegExp(`^OK web v${at + 2} \\(was v${at + 1}\\).* 0 connections dropped`));
+          expect(await hub.ask("RELOAD")).toMatch(
+            new RegExp(`^OK web v${at + 2} \\(was v${at + 1}\\).* 0 connections dropped`),
+          );
           // The count lives in socket.data: it goes on, so the socket is the one that it was.
           await page.evaluate(`say("b", "${name} b ${at + 2}")`);
           expect(await page.evaluate("moreEvents()")).toBeGreaterThan(5);
@@ -77,7 +85,13 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
         }
         // All that ever happened: nothing closed, nothing failed, nothing was opened again.
         const log = (await page.evaluate("log")) as string[];
-        expect(log.toSorted()).toEqual(["socket open", "socket: one a 1", "socket: three b 3", "socket: two b 2", "source open"]);
+        expect(log.toSorted()).toEqual([
+          "socket open",
+          "socket: one a 1",
+          "socket: three b 3",
+          "socket: two b 2",
+          "source open",
+        ]);
         expect(await page.evaluate("[socket.readyState, source.readyState]")).toEqual([1, 1]);
         const ids = (await page.evaluate("ids")) as number[];
         expect(ids).toEqual(ids.map((_, index) => index + 1));

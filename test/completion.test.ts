@@ -38,11 +38,23 @@ afterAll(async () => {
 });
 
 function environment(): Record<string, string | undefined> {
-  return { ...process.env, PATH: `${join(project, "bin")}:${process.env["PATH"]}`, HOME: project, XDG_DATA_HOME: project, TERM: "dumb" };
+  return {
+    ...process.env,
+    PATH: `${join(project, "bin")}:${process.env["PATH"]}`,
+    HOME: project,
+    XDG_DATA_HOME: project,
+    TERM: "dumb",
+  };
 }
 
 async function run(command: string[], stdin: string): Promise<string> {
-  const child = Bun.spawn(command, { cwd: project, env: environment(), stdin: new Blob([stdin]), stdout: "pipe", stderr: "pipe" });
+  const child = Bun.spawn(command, {
+    cwd: project,
+    env: environment(),
+    stdin: new Blob([stdin]),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   expect(stderr).toBe("");
   return stdout;
@@ -52,13 +64,18 @@ async function run(command: string[], stdin: string): Promise<string> {
 const completers: Record<Shell, (words: string[]) => Promise<string[]>> = {
   bash: async (words) => {
     // As readline hands them over: "=" parts words.
-    const parted = words.flatMap((word) => (word.includes("=") ? word.split(/(=)/).filter((part) => part !== "") : [word]));
+    const parted = words.flatMap((word) =>
+      word.includes("=") ? word.split(/(=)/).filter((part) => part !== "") : [word],
+    );
     const quoted = parted.map((word) => `'${word}'`).join(" ");
     const script = `source '${scripts.get("bash")}'\nCOMP_WORDS=(${quoted})\nCOMP_CWORD=${parted.length - 1}\n_hrmr\nprintf '%s\\n' "\${COMPREPLY[@]}"\n`;
     return linesOf(await run(["bash", "--norc", "-s"], script));
   },
   fish: async (words) => {
-    const text = await run(["fish", "--no-config", "-c", `source '${scripts.get("fish")}'; complete -C "${words.join(" ")}"`], "");
+    const text = await run(
+      ["fish", "--no-config", "-c", `source '${scripts.get("fish")}'; complete -C "${words.join(" ")}"`],
+      "",
+    );
     // A description follows behind a tab, and a whole flag is shown before its value.
     return linesOf(text).map((line) => line.replace(/\t.*$/, "").replace(/^--[\w-]+=/, ""));
   },
@@ -72,7 +89,10 @@ function linesOf(text: string): string[] {
     .sort();
 }
 
-/** zsh completes on a terminal only. There its `compadd`, which every completion goes through, is made to print what matches. */
+/**
+ * zsh completes on a terminal only. There its `compadd`, which every completion goes through, is made to print what
+ * matches.
+ */
 async function completeInZsh(words: string[]): Promise<string[]> {
   let shown = "";
   const child = Bun.spawn(["zsh", "-f", "-i"], {
@@ -137,7 +157,14 @@ for (const shell of SHELLS) {
     });
 
     test("completes the values that a flag takes", async () => {
-      expect(await complete("hrmr start --log-level ")).toEqual(["critical", "debug", "error", "info", "trace", "warn"]);
+      expect(await complete("hrmr start --log-level ")).toEqual([
+        "critical",
+        "debug",
+        "error",
+        "info",
+        "trace",
+        "warn",
+      ]);
       expect(await complete("hrmr start -l w")).toEqual(["warn"]);
       expect(await complete("hrmr start --log-level=de")).toEqual(["debug"]);
       expect(await complete("hrmr start --port 80 --log-format t")).toEqual(["text"]);

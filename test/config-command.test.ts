@@ -16,7 +16,10 @@ interface JsonSchema {
 let cwd: string;
 beforeAll(() => {
   cwd = mkdtempSync(join(tmpdir(), "hrmr-config-"));
-  writeFileSync(join(cwd, "hrmr.toml"), 'threads = 2\n[limits]\nmaxQueued = 7\n[modules.mail]\npassword = "s3cret"\nfrom = "x"\n');
+  writeFileSync(
+    join(cwd, "hrmr.toml"),
+    'threads = 2\n[limits]\nmaxQueued = 7\n[modules.mail]\npassword = "s3cret"\nfrom = "x"\n',
+  );
 });
 afterAll(() => rmSync(cwd, { recursive: true, force: true }));
 
@@ -59,14 +62,19 @@ describe("hrmr config", () => {
       writeFileSync(join(cwd, "again.json"), text);
       const again = await runProgram(["config", "--json", "--show-secrets", "--config", "again.json"], { cwd });
       expect([again.exitCode, again.stderr, again.stdout]).toEqual([0, "", text]);
-      expect((await runProgram(["validate", "--config", "again.json", "-p", "0"], { cwd })).stdout).toContain("0 errors");
+      expect((await runProgram(["validate", "--config", "again.json", "-p", "0"], { cwd })).stdout).toContain(
+        "0 errors",
+      );
     }
   });
 
   test("--origins --json has the origins of the values too", async () => {
     const args = ["config", "--origins", "--json", "-p", "81"];
     const { stdout } = await runProgram(args, { cwd });
-    const { file, values } = JSON.parse(stdout) as { file: string; values: Record<string, { value: unknown; origin: string }> };
+    const { file, values } = JSON.parse(stdout) as {
+      file: string;
+      values: Record<string, { value: unknown; origin: string }>;
+    };
     expect(file).toBe(join(cwd, "hrmr.toml"));
     expect(Object.keys(values)).toEqual([...CONFIG_KEYS.keys(), "modules.mail.password", "modules.mail.from"]);
     expect(values["listen"]).toEqual({ value: ["tcp://127.0.0.1:81"], origin: "--port" });
@@ -91,7 +99,10 @@ describe("hrmr config", () => {
   ])("a mistake is told without quoting a secret: %s %p", async (command, args) => {
     writeFileSync(join(cwd, "broken.json"), '{"modules": {"app": {"password": s3cret}}}');
     writeFileSync(join(cwd, "broken.toml"), "[modules.app]\npassword = s3cret\n");
-    const wrong = { app: "s3cret", b: { timeouts: "s3cret", enabled: "https://h/?api_key=s3cret", external: [{ a: "s3cret" }] } };
+    const wrong = {
+      app: "s3cret",
+      b: { timeouts: "s3cret", enabled: "https://h/?api_key=s3cret", external: [{ a: "s3cret" }] },
+    };
     writeFileSync(join(cwd, "wrong.json"), JSON.stringify({ modules: wrong, threads: { password: "s3cret" } }));
     const { stdout, stderr, exitCode } = await runProgram([command, ...args], { cwd });
     expect(exitCode).toBeGreaterThan(0);
@@ -100,7 +111,10 @@ describe("hrmr config", () => {
   });
 
   test("messages about HRMR_ variables with a mistake show no secrets", async () => {
-    const { stderr } = await runProgram(["config"], { cwd, env: { HRMR_LISTEN: "tcp://u:s3cret@h:1", HRMR_THREADS: "http://u:s3cret@h" } });
+    const { stderr } = await runProgram(["config"], {
+      cwd,
+      env: { HRMR_LISTEN: "tcp://u:s3cret@h:1", HRMR_THREADS: "http://u:s3cret@h" },
+    });
     expect(stderr).toContain("HRMR_LISTEN");
     expect(stderr).toContain("HRMR_THREADS");
     expect(stderr).not.toContain("s3cret");
@@ -113,7 +127,11 @@ describe("hrmr config", () => {
     expect(schema.additionalProperties).toBe(false);
     for (const { path, default: initial } of CONFIG_KEYS.values()) {
       const found = path.reduce((at, name) => at.properties[name] as JsonSchema, schema);
-      expect([path, found["default"], found["description"]]).toEqual([path, initial, expect.stringMatching(/^[\s\S]*[^.]\.$/)]);
+      expect([path, found["default"], found["description"]]).toEqual([
+        path,
+        initial,
+        expect.stringMatching(/^[\s\S]*[^.]\.$/),
+      ]);
       expect(Object.keys(found)).not.toContain("restart");
     }
     const { limits, modules } = schema.properties;
@@ -128,11 +146,16 @@ describe("hrmr config", () => {
 
   test("tells mistakes as start does, and odd variables on stderr", async () => {
     const set = ["--set", "control.commands=token"];
-    const [shown, started] = await Promise.all([runProgram(["config", ...set], { cwd }), runProgram(["start", ...set], { cwd })]);
+    const [shown, started] = await Promise.all([
+      runProgram(["config", ...set], { cwd }),
+      runProgram(["start", ...set], { cwd }),
+    ]);
     expect(shown.stderr).toContain('--set: control.commands is "token", and control.tokenFile is not set.');
     expect([shown.exitCode, shown.stdout, shown.stderr]).toEqual([1, "", started.stderr]);
     const odd = await runProgram(["config"], { cwd, env: { HRMR_THREAD: "2" } });
-    expect(odd.stderr).toBe("HRMR_THREAD in the environment is no setting of hrmr, and is ignored. Did you mean HRMR_THREADS?\n");
+    expect(odd.stderr).toBe(
+      "HRMR_THREAD in the environment is no setting of hrmr, and is ignored. Did you mean HRMR_THREADS?\n",
+    );
     expect([odd.exitCode, (await runProgram(["version"])).stdout]).toEqual([0, `hrmr ${version}\n`]);
   });
 });

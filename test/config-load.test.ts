@@ -44,7 +44,10 @@ async function resolveOptions(...input: Parameters<typeof resolveConfig>) {
 
 describe("the config file", () => {
   test("may have comments and trailing commas; its paths start at its own folder", async () => {
-    const file = configFile("comments", '{\n  // where\n  "modulesDir": "mods", /* and */ "stateDir": "/var/x", "staticDir": null,\n}\n');
+    const file = configFile(
+      "comments",
+      '{\n  // where\n  "modulesDir": "mods", /* and */ "stateDir": "/var/x", "staticDir": null,\n}\n',
+    );
     const { options } = await loadConfig("/", file);
     expect(options).toEqual({ modulesDir: join(dirname(file), "mods"), stateDir: "/var/x", staticDir: null });
   });
@@ -108,7 +111,9 @@ describe("the config file", () => {
     ["healthEndpoint", "http.health"],
     ["port", "listen"],
   ])("%s, which is a key no more or never was one, leads to %s", (old, now) => {
-    expect(findMistakes({ [old]: 1 }).map(({ message }) => message)).toEqual([`${old}: there is no such key. Did you mean ${now}?`]);
+    expect(findMistakes({ [old]: 1 }).map(({ message }) => message)).toEqual([
+      `${old}: there is no such key. Did you mean ${now}?`,
+    ]);
   });
 
   test("a name that every object has is a key no more than others", async () => {
@@ -124,9 +129,12 @@ describe("the config file", () => {
   });
 
   test("a module's own settings are not the server's to judge", () => {
-    expect(findMistakes({ $schema: "x", modules: { greet: { enabled: false, external: ["sharp"], anything: { at: ["all"] } } } })).toEqual(
-      [],
-    );
+    expect(
+      findMistakes({
+        $schema: "x",
+        modules: { greet: { enabled: false, external: ["sharp"], anything: { at: ["all"] } } },
+      }),
+    ).toEqual([]);
   });
 
   test.each(["[]", "3", "null", '"text"'])("%s instead of an object is refused", async (text) => {
@@ -142,14 +150,20 @@ describe("the config file", () => {
   });
 
   test("what hrmr init shows in comments is every key, with its default", async () => {
-    const shown = readFileSync(join(import.meta.dir, "../examples/init/hrmr.json"), "utf8").replace(/^( *)\/\/ (?=")/gm, "$1");
+    const shown = readFileSync(join(import.meta.dir, "../examples/init/hrmr.json"), "utf8").replace(
+      /^( *)\/\/ (?=")/gm,
+      "$1",
+    );
     const { options } = await loadConfig(root, configFile("shown", shown));
     const { modules: _, ...defaults } = { ...defaultOptions(), modulesDir: join(root, "shown", "modules") };
     expect(options).toEqual({ ...defaults, modules: expect.any(Object) });
   });
 
   test("the program refuses a bad file with exit 1, before it starts anything", async () => {
-    const { exitCode, stdout, stderr } = await runProgram(["--config", configFile("program", '{ "prot": 1, "threads": "x" }')]);
+    const { exitCode, stdout, stderr } = await runProgram([
+      "--config",
+      configFile("program", '{ "prot": 1, "threads": "x" }'),
+    ]);
     expect(stderr).toContain("has 2 mistakes:");
     expect(stderr).toContain('threads must be a whole number from 1 to 256, not "x"');
     expect(stdout).toBe("");
@@ -170,7 +184,10 @@ describe("the config file", () => {
 
 describe("where an option comes from", () => {
   test("flags beat the environment, which beats the file, which beats the defaults", async () => {
-    const file = configFile("order", '{ "listen": ["tcp://0.0.0.0:1", "unix:///x"], "threads": 2, "limits": { "maxBodyBytes": 5 } }');
+    const file = configFile(
+      "order",
+      '{ "listen": ["tcp://0.0.0.0:1", "unix:///x"], "threads": 2, "limits": { "maxBodyBytes": 5 } }',
+    );
     const cwd = dirname(file);
     const fromFile = await resolveOptions(NO_FLAGS, {}, cwd);
     expect([fromFile.listen, fromFile.threads]).toEqual([["tcp://0.0.0.0:1", "unix:///x"], 2]);
@@ -195,7 +212,9 @@ describe("where an option comes from", () => {
   test("a project named by its config file brings its modules folder", async () => {
     const file = configFile("project", "{}");
     mkdirSync(join(dirname(file), "modules"));
-    expect((await resolveOptions({ listen: [], config: file }, {}, "/")).modulesDir).toBe(join(dirname(file), "modules"));
+    expect((await resolveOptions({ listen: [], config: file }, {}, "/")).modulesDir).toBe(
+      join(dirname(file), "modules"),
+    );
   });
 });
 

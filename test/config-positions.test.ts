@@ -117,31 +117,34 @@ modules:
     expect(place("yaml", "{ threads: 0 }", ["threads"])).toBe("none");
   });
 
-  test.each(["json", "toml", "yaml"] as const)("in %s leads to the line that names it, for whatever a serializer writes", (format) => {
-    const write = {
-      json: (value: object) => JSON.stringify(value, null, 2),
-      toml: toToml,
-      yaml: (value: object) => Bun.YAML.stringify(value, null, 2),
-    };
-    for (let seed = 1; seed <= 60; seed++) {
-      const value = randomGroup(randomizer(seed), 3);
-      const text = write[format](value);
-      expect(formatOf(`x.${format}`).parse(text)).toEqual(value);
-      const lines = text.split("\n");
-      const wrong = pathsOf(value, []).filter((path) => {
-        const found = formatOf(`x.${format}`).locate(text).find(path);
-        const name = path.findLast((step) => typeof step === "string") ?? "";
-        return (
-          found === null ||
-          !(lines[found.line - 1] ?? "")
-            .slice(found.column - 1)
-            .replace(/^["'[]+/, "")
-            .startsWith(endOf(path, name))
-        );
-      });
-      expect([seed, text, wrong]).toEqual([seed, text, []]);
-    }
-  });
+  test.each(["json", "toml", "yaml"] as const)(
+    "in %s leads to the line that names it, for whatever a serializer writes",
+    (format) => {
+      const write = {
+        json: (value: object) => JSON.stringify(value, null, 2),
+        toml: toToml,
+        yaml: (value: object) => Bun.YAML.stringify(value, null, 2),
+      };
+      for (let seed = 1; seed <= 60; seed++) {
+        const value = randomGroup(randomizer(seed), 3);
+        const text = write[format](value);
+        expect(formatOf(`x.${format}`).parse(text)).toEqual(value);
+        const lines = text.split("\n");
+        const wrong = pathsOf(value, []).filter((path) => {
+          const found = formatOf(`x.${format}`).locate(text).find(path);
+          const name = path.findLast((step) => typeof step === "string") ?? "";
+          return (
+            found === null ||
+            !(lines[found.line - 1] ?? "")
+              .slice(found.column - 1)
+              .replace(/^["'[]+/, "")
+              .startsWith(endOf(path, name))
+          );
+        });
+        expect([seed, text, wrong]).toEqual([seed, text, []]);
+      }
+    },
+  );
 });
 
 /** What the text at a key's place begins with; an item of a list of texts has no name of its own. */
@@ -151,7 +154,9 @@ function endOf(path: KeyPath, name: string): string {
 
 function pathsOf(value: unknown, path: KeyPath): KeyPath[] {
   if (typeof value !== "object" || value === null) return [path];
-  const inner = Object.entries(value).flatMap(([name, each]) => pathsOf(each, [...path, Array.isArray(value) ? Number(name) : name]));
+  const inner = Object.entries(value).flatMap(([name, each]) =>
+    pathsOf(each, [...path, Array.isArray(value) ? Number(name) : name]),
+  );
   return path.length === 0 ? inner : [path, ...inner];
 }
 
@@ -181,12 +186,16 @@ function randomGroup(random: (below: number) => number, depth: number, prefix = 
 
 /** Enough of a TOML writer for what `randomGroup` makes: plain values first, then tables. */
 function toToml(value: Record<string, unknown>, path: string[] = []): string {
-  const isTable = (inner: unknown) => typeof inner === "object" && (!Array.isArray(inner) || typeof inner[0] === "object");
-  const lines = Object.entries(value).flatMap(([name, inner]) => (isTable(inner) ? [] : [`${name} = ${JSON.stringify(inner)}`]));
+  const isTable = (inner: unknown) =>
+    typeof inner === "object" && (!Array.isArray(inner) || typeof inner[0] === "object");
+  const lines = Object.entries(value).flatMap(([name, inner]) =>
+    isTable(inner) ? [] : [`${name} = ${JSON.stringify(inner)}`],
+  );
   const tables = Object.entries(value).flatMap(([name, inner]) => {
     if (!isTable(inner)) return [];
     const at = [...path, name];
-    if (Array.isArray(inner)) return inner.map((item) => `[[${at.join(".")}]]\n${toToml(item as Record<string, unknown>, at)}`);
+    if (Array.isArray(inner))
+      return inner.map((item) => `[[${at.join(".")}]]\n${toToml(item as Record<string, unknown>, at)}`);
     return [`[${at.join(".")}]\n${toToml(inner as Record<string, unknown>, at)}`];
   });
   return [...lines, ...tables].join("\n");
@@ -214,7 +223,9 @@ describe("the mistakes of a file", () => {
   });
 
   test("of TOML and YAML have theirs too", async () => {
-    expect(await placesOf("bad.toml", 'threads = 0\n[limits]\nmaxBodyByts = 1\n[[tls.sni]]\nserverNames = ["B"]\n')).toEqual([
+    expect(
+      await placesOf("bad.toml", 'threads = 0\n[limits]\nmaxBodyByts = 1\n[[tls.sni]]\nserverNames = ["B"]\n'),
+    ).toEqual([
       "bad.toml:1:1: threads must be a whole number from 1 to 256, not 0",
       "bad.toml:3:1: limits.maxBodyByts: there is no such key. Did you mean limits.maxBodyBytes?",
       "bad.toml:4:1: tls.sni[0].certFile is missing",
@@ -236,7 +247,10 @@ describe("the mistakes of a file", () => {
       "twice.yaml:1:1: threads stands twice, in line 1 and in line 4",
     ]);
     expect(
-      await placesOf("same.json", '{ "limits": { "maxQueued": 1 }, "modules": { "a": { "maxQueued": 1 }, "b": { "maxQueued": 1 } } }'),
+      await placesOf(
+        "same.json",
+        '{ "limits": { "maxQueued": 1 }, "modules": { "a": { "maxQueued": 1 }, "b": { "maxQueued": 1 } } }',
+      ),
     ).toEqual([]);
   });
 

@@ -1,4 +1,7 @@
-/** Defaults, file, environment and flags, one over the other: what comes out, from where, and what a reload can make of it. */
+/**
+ * Defaults, file, environment and flags, one over the other: what comes out, from where, and what a reload can make of
+ * it.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,7 +30,11 @@ function folder(files: Record<string, string> = {}): string {
   return dir;
 }
 
-function resolve(flags: Partial<StartFlags> = {}, env: Record<string, string> = {}, cwd = folder()): Promise<ResolvedConfig> {
+function resolve(
+  flags: Partial<StartFlags> = {},
+  env: Record<string, string> = {},
+  cwd = folder(),
+): Promise<ResolvedConfig> {
   return resolveConfig({ listen: [], ...flags }, env, cwd);
 }
 
@@ -42,7 +49,8 @@ async function failure(promise: Promise<unknown>): Promise<UserError> {
 
 describe("the config file", () => {
   const same = {
-    "hrmr.json": '{ "threads": 2, "limits": { "maxQueued": 7 }, "modules": { "a": { "list": [1] } }, "tls": { "clientCaFile": "ca.pem" } }',
+    "hrmr.json":
+      '{ "threads": 2, "limits": { "maxQueued": 7 }, "modules": { "a": { "list": [1] } }, "tls": { "clientCaFile": "ca.pem" } }',
     "hrmr.toml": 'threads = 2\n[limits]\nmaxQueued = 7\n[modules.a]\nlist = [1]\n[tls]\nclientCaFile = "ca.pem"\n',
     "hrmr.yaml": "threads: 2\nlimits:\n  maxQueued: 7\nmodules:\n  a:\n    list: [1]\ntls:\n  clientCaFile: ca.pem\n",
   };
@@ -66,7 +74,10 @@ describe("the config file", () => {
   test("is one: two of them are refused by name, unless one is named", async () => {
     const cwd = folder({ "hrmr.toml": "", "hrmr.yaml": "" });
     const error = await failure(resolve({}, {}, cwd));
-    expect([error.code, error.message]).toEqual(["TWO_CONFIGS", `There are two config files in ${cwd}: hrmr.toml and hrmr.yaml.`]);
+    expect([error.code, error.message]).toEqual([
+      "TWO_CONFIGS",
+      `There are two config files in ${cwd}: hrmr.toml and hrmr.yaml.`,
+    ]);
     expect((await resolve({ config: "hrmr.yaml" }, {}, cwd)).file).toBe(join(cwd, "hrmr.yaml"));
   });
 
@@ -86,11 +97,17 @@ describe("the environment", () => {
       if (typeof initial === "boolean") return String(!initial);
       if (typeof initial === "number") return String(initial + 1);
       const choices = /^one of (.*)$/.exec(CONFIG_KEYS.get(name)?.takes ?? "")?.[1];
-      return choices === undefined ? "/some/path" : (JSON.parse(`[${choices}]`).findLast((each: string) => each !== initial) as string);
+      return choices === undefined
+        ? "/some/path"
+        : (JSON.parse(`[${choices}]`).findLast((each: string) => each !== initial) as string);
     };
-    const env = Object.fromEntries([...VARIABLES].map(([variable, { name, default: initial }]) => [variable, text(name, initial)]));
+    const env = Object.fromEntries(
+      [...VARIABLES].map(([variable, { name, default: initial }]) => [variable, text(name, initial)]),
+    );
     const { options, origins, notes } = await resolve({}, env);
-    expect(changedKeys(defaultOptions(), options)).toEqual([...CONFIG_KEYS.keys()].filter((name) => name !== "tls.sni"));
+    expect(changedKeys(defaultOptions(), options)).toEqual(
+      [...CONFIG_KEYS.keys()].filter((name) => name !== "tls.sni"),
+    );
     expect([options.listen, options.http.use]).toEqual([
       ["tcp://a:1", "unix:///b"],
       ["a", "b"],
@@ -100,7 +117,13 @@ describe("the environment", () => {
   });
 
   test("is refused with every bad variable named", async () => {
-    const env = { HRMR_THREADS: "x", HRMR_PORT: "99999", HRMR_LOG_LEVEL: "loud", HRMR_WATCH: "yes", HRMR_LISTEN: "a:1" };
+    const env = {
+      HRMR_THREADS: "x",
+      HRMR_PORT: "99999",
+      HRMR_LOG_LEVEL: "loud",
+      HRMR_WATCH: "yes",
+      HRMR_LISTEN: "a:1",
+    };
     const error = await failure(resolve({}, env));
     expect(error.message.split("\n").sort()).toEqual([
       'HRMR_LISTEN in the environment must be a list of tcp://host:port, tls://host:port, udp://host:port or unix:///path, not ["a:1"].',
@@ -113,7 +136,14 @@ describe("the environment", () => {
   });
 
   test("may have names that hrmr does not know: a note tells the nearest, and those that are its own are left alone", () => {
-    const own = { HRMR_ROLE: "x", HRMR_CONTROL: "x", HRMR_BIN: "x", HRMR_INTERNAL_X: "x", HRMR_CONFIG: "x", HRMR_THREADS: "" };
+    const own = {
+      HRMR_ROLE: "x",
+      HRMR_CONTROL: "x",
+      HRMR_BIN: "x",
+      HRMR_INTERNAL_X: "x",
+      HRMR_CONFIG: "x",
+      HRMR_THREADS: "",
+    };
     const { values, notes } = readEnvironment({ HRMR_LIMIT_MAX_QUEUED: "1", HRMR_QQ: "2", HOME: "/", ...own }, "/");
     expect(values).toEqual([]);
     expect(notes).toEqual([
@@ -187,13 +217,17 @@ describe("--set", () => {
     const { options, origins } = await resolve({ set }, { HRMR_LIMITS_MAX_QUEUED: "9" }, cwd);
     expect([options.limits.maxQueued, options.limits.maxPipelined, options.watch]).toEqual([3, 5, true]);
     expect([options.http.use, options.listen, options.stateDir]).toEqual([["a", "b"], ["tcp://a:1"], null]);
-    expect(options.tls.sni).toEqual([{ serverNames: ["a"], certFile: join(cwd, "a.pem"), keyFile: join(cwd, "b.pem") }]);
+    expect(options.tls.sni).toEqual([
+      { serverNames: ["a"], certFile: join(cwd, "a.pem"), keyFile: join(cwd, "b.pem") },
+    ]);
     expect(options.tls.certFile).toBe(join(cwd, "c.pem"));
     expect([origins.get("limits.maxQueued"), origins.get("limits.maxPipelined")]).toEqual(["--set", "hrmr.json:1"]);
   });
 
   test("takes a module's settings, as JSON or text, beside those of the file", async () => {
-    const cwd = folder({ "hrmr.json": '{ "modules": { "a": { "name": "file",\n "db": { "host": "x", "port": 1 } } } }' });
+    const cwd = folder({
+      "hrmr.json": '{ "modules": { "a": { "name": "file",\n "db": { "host": "x", "port": 1 } } } }',
+    });
     const set = [
       "modules.a.count=3",
       "modules.a.greeting=Good morning",
@@ -229,8 +263,14 @@ describe("keys that must agree", () => {
   test.each([
     ['{\n"tls": { "certFile": "a" } }', "hrmr.json:2:10: tls.certFile is set, and tls.keyFile is not."],
     ['{\n"tls": { "keyFile": "a" } }', "hrmr.json:2:10: tls.keyFile is set, and tls.certFile is not."],
-    ['{ "tls": {\n"clientCert": "require" } }', 'hrmr.json:2:1: tls.clientCert is "require", and tls.clientCaFile is not set.'],
-    ['{ "control": {\n"commands": "token" } }', 'hrmr.json:2:1: control.commands is "token", and control.tokenFile is not set.'],
+    [
+      '{ "tls": {\n"clientCert": "require" } }',
+      'hrmr.json:2:1: tls.clientCert is "require", and tls.clientCaFile is not set.',
+    ],
+    [
+      '{ "control": {\n"commands": "token" } }',
+      'hrmr.json:2:1: control.commands is "token", and control.tokenFile is not set.',
+    ],
   ])("%j is told with its line, and beside all other mistakes", async (text, message) => {
     const cwd = folder({ "hrmr.json": text });
     expect((await failure(resolve({}, {}, cwd))).message).toStartWith(`${cwd}/hrmr.json has a mistake:\n  ${message}`);
@@ -251,10 +291,14 @@ describe("keys that must agree", () => {
 });
 
 test("every value has its origin: default, the file's line, the variable, the flag", async () => {
-  const cwd = folder({ "hrmr.json": '{\n"threads": 2,\n"watch": true, "limits": {\n"maxQueued": 3 }, "modules": {\n"a": {} } }' });
+  const cwd = folder({
+    "hrmr.json": '{\n"threads": 2,\n"watch": true, "limits": {\n"maxQueued": 3 }, "modules": {\n"a": {} } }',
+  });
   const { origins } = await resolve({ port: "1" }, { HRMR_THREADS: "3" }, cwd);
   expect([...origins.keys()]).toEqual([...CONFIG_KEYS.keys(), "modules.a"]);
-  const named = ["threads", "watch", "limits.maxQueued", "limits.maxPipelined", "listen", "modules.a"].map((name) => origins.get(name));
+  const named = ["threads", "watch", "limits.maxQueued", "limits.maxPipelined", "listen", "modules.a"].map((name) =>
+    origins.get(name),
+  );
   expect(named).toEqual(["HRMR_THREADS", "hrmr.json:3", "hrmr.json:4", "default", "--port", "hrmr.json:5"]);
   expect((await resolve({}, { HRMR_HOST: "::1" }, cwd)).origins.get("listen")).toBe("HRMR_HOST");
 });
@@ -272,26 +316,41 @@ describe("at a reload", () => {
       options.http.use = ["a"];
       options.modules = { a: { x: 1, timeouts: { loadMs: 2 } }, b: {} };
     });
-    expect(difference.changed).toEqual(["limits.maxQueued", "http.use", "modules.a.x", "modules.a.timeouts.loadMs", "modules.b"]);
+    expect(difference.changed).toEqual([
+      "limits.maxQueued",
+      "http.use",
+      "modules.a.x",
+      "modules.a.timeouts.loadMs",
+      "modules.b",
+    ]);
     expect(difference.restart).toEqual([]);
   });
 
   test("those that need a restart are told apart", () => {
     const restart = [...CONFIG_KEYS.values()].filter((key) => key.restart === true).map(({ name }) => name);
     expect(restart).toEqual(
-      ["listen", "modulesDir", "staticDir", "stateDir", "dataDir", "threads", "processes", "pidFile", "resume", "control.socket"].concat([
-        "control.listen",
-        "http2.enabled",
-        "http2.maxControlFramesPerSecond",
-        "http2.maxResetsPerSecond",
-      ]),
+      [
+        "listen",
+        "modulesDir",
+        "staticDir",
+        "stateDir",
+        "dataDir",
+        "threads",
+        "processes",
+        "pidFile",
+        "resume",
+        "control.socket",
+      ].concat(["control.listen", "http2.enabled", "http2.maxControlFramesPerSecond", "http2.maxResetsPerSecond"]),
     );
     const difference = changed((options) => {
       options.listen = ["tcp://a:1"];
       options.http2.enabled = false;
       options.log.level = "debug";
     });
-    expect(difference).toEqual({ changed: ["listen", "log.level", "http2.enabled"], restart: ["listen", "http2.enabled"] });
+    expect(difference).toEqual({
+      changed: ["listen", "log.level", "http2.enabled"],
+      restart: ["listen", "http2.enabled"],
+    });
   });
 
   test("the same input gives the same configuration, and the file is read anew", async () => {
@@ -310,7 +369,9 @@ describe("secrets", () => {
       " ",
     );
   const shownOf = (settings: Record<string, unknown>, module = "app") =>
-    Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, maskSetting(["modules", module, key], value)]));
+    Object.fromEntries(
+      Object.entries(settings).map(([key, value]) => [key, maskSetting(["modules", module, key], value)]),
+    );
 
   test.each(SECRET_NAMES)("a module's own setting %s is not shown, whatever it is", (name) => {
     for (const value of ["s3cret", 1234, ["s3cret"], { s3cret: "s3cret" }, [{ a: ["s3cret"] }]])
@@ -326,7 +387,10 @@ describe("secrets", () => {
     // Of the modules that ship with hrmr, all but the tokens.
     const { root, ...ofSite } = readSettings({});
     expect(HARMLESS_SETTINGS["http"]).toEqual(["root", ...Object.keys(ofSite)]);
-    expect(shownOf({ root, cacheControl: { "*.css": "no-store" } }, "http")).toEqual({ root, cacheControl: { "*.css": "no-store" } });
+    expect(shownOf({ root, cacheControl: { "*.css": "no-store" } }, "http")).toEqual({
+      root,
+      cacheControl: { "*.css": "no-store" },
+    });
     expect(shownOf({ tokens: ["s3cret"], open: ["/a"] }, "access")).toEqual({ tokens: "***", open: ["/a"] });
     // Own modules of those names have own settings.
     expect(shownOf({ password: "s3cret" }, "http")).toEqual({ password: "***" });
@@ -372,7 +436,12 @@ describe("secrets", () => {
   test("a configuration is shown with its modules' secrets only on request", async () => {
     const cwd = folder();
     mkdirSync(join(cwd, "k"));
-    const settings = { apiKey: "s3", users: [{ password: "s3", name: "ada" }], url: "postgres://ada:s3@db/x", on: true };
+    const settings = {
+      apiKey: "s3",
+      users: [{ password: "s3", name: "ada" }],
+      url: "postgres://ada:s3@db/x",
+      on: true,
+    };
     writeFileSync(join(cwd, "hrmr.json"), JSON.stringify({ control: { tokenFile: "k/t" }, modules: { a: settings } }));
     const resolved = await resolve({}, {}, cwd);
     const config = effectiveConfig(resolved);

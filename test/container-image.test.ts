@@ -1,5 +1,6 @@
 /**
- * The image is not built here. What its Dockerfile says about hrmr is run: the command, its environment and the health check.
+ * The image is not built here. What its Dockerfile says about hrmr is run: the command, its environment and the health
+ * check.
  */
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -30,7 +31,9 @@ test("its server listens on every address, says that it lives, and ends well by 
   cleanups.push(() => rmSync(dir, { recursive: true, force: true }));
   const [stateDir = ""] = valuesOf("VOLUME");
   mkdirSync(join(dir, "state"));
-  const env = Object.fromEntries(valuesOf("ENV").map((value) => value.replace(stateDir, join(dir, "state")).split("=")));
+  const env = Object.fromEntries(
+    valuesOf("ENV").map((value) => value.replace(stateDir, join(dir, "state")).split("=")),
+  );
   const [program, ...health] = wordsOf("HEALTHCHECK");
   expect(wordsOf("ENTRYPOINT")).toEqual([program ?? "none"]);
   expect(valuesOf("COPY").filter((copy) => copy.endsWith(` ${program}`))).toHaveLength(1);
@@ -55,6 +58,15 @@ test("what it copies by name is there, and what the build reads is not kept from
     .filter((copy) => !copy.startsWith("-"))
     .flatMap((copy) => copy.split(" ").slice(0, -1));
   expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
-  const needed = ["src", "modules", "static_html", "examples", "build.ts", "bunfig.toml", "tsconfig.json", "package.json"];
+  const needed = [
+    "src",
+    "modules",
+    "static_html",
+    "examples",
+    "build.ts",
+    "bunfig.toml",
+    "tsconfig.json",
+    "package.json",
+  ];
   expect([...named, ...needed].filter((path) => ignored.includes(path))).toEqual([]);
 });

@@ -16,7 +16,9 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** A server with process id 1, whose module leaves a process behind at each ORPHAN, and answers its id in the namespace. */
+/**
+ * A server with process id 1, whose module leaves a process behind at each ORPHAN, and answers its id in the namespace.
+ */
 async function startFirst(...args: string[]) {
   const dir = mkdtempSync(join(tmpdir(), "hrmr-pid1-"));
   cleanups.push(() => rmSync(dir, { recursive: true, force: true }));
@@ -99,6 +101,9 @@ describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not 
     for (let count = 0; count < 3; count++) orphans.push((await runProgram(["send", address, "ORPHAN"])).stdout.trim());
     expect(orphans.join(" ")).toMatch(/^\d+ \d+ \d+$/);
     // One that has ended is a child of the first process, until it is waited for.
-    await until("the orphans are reaped", () => !childrenOf(pid).some((child) => orphans.includes(idInNamespace(child))));
+    await until(
+      "the orphans are reaped",
+      () => !childrenOf(pid).some((child) => orphans.includes(idInNamespace(child))),
+    );
   });
 });

@@ -19,7 +19,8 @@ async function statusOf(hub: Hub): Promise<ServerStatus> {
   return JSON.parse(stdout) as ServerStatus;
 }
 
-const moduleOf = ({ modules }: ServerStatus, name: string): ModuleStatus => modules.find((module) => module.name === name) as ModuleStatus;
+const moduleOf = ({ modules }: ServerStatus, name: string): ModuleStatus =>
+  modules.find((module) => module.name === name) as ModuleStatus;
 
 describe("a server in this folder", () => {
   test("is shown by status and modules", () =>
@@ -119,7 +120,10 @@ describe("a server in this folder", () => {
 test("two servers on one machine do not get into each other's way", () =>
   withHub(FILES, [], (first) =>
     withHub({ "modules/greet.ts": GREET.replace("hello 1", "hello 2") }, [], async (second) => {
-      expect([(await statusOf(first)).pid, (await statusOf(second)).pid]).toEqual([first.program.pid, second.program.pid]);
+      expect([(await statusOf(first)).pid, (await statusOf(second)).pid]).toEqual([
+        first.program.pid,
+        second.program.pid,
+      ]);
       expect((await run(first, "stop")).exitCode).toBe(0);
       expect(await second.ask("GREET")).toBe("hello 2\n");
     }),

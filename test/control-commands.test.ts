@@ -1,4 +1,6 @@
-/** The commands that talk to a running server, as a person runs them, against operations that answer what a test wants. */
+/**
+ * The commands that talk to a running server, as a person runs them, against operations that answer what a test wants.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -54,7 +56,11 @@ async function runAgainst(path: string, args: string[], options: ProgramOptions)
 }
 
 const REPORT: ReloadReport = { ok: true, text: "OK greet v2 loaded\n", modules: [], elapsedMs: 3, dropped: 0 };
-const FAILED: ReloadReport = { ...REPORT, ok: false, text: "ERR 1 module failed\n  greet was not loaded: \u001b[31mboom\u001b[0m\u0007\n" };
+const FAILED: ReloadReport = {
+  ...REPORT,
+  ok: false,
+  text: "ERR 1 module failed\n  greet was not loaded: \u001b[31mboom\u001b[0m\u0007\n",
+};
 
 describe("hrmr reload", () => {
   test("waits for the verdict and prints it", async () => {
@@ -99,7 +105,12 @@ describe("hrmr reload", () => {
 
 describe("hrmr restart and hrmr upgrade", () => {
   test("print what came of it, and exit with 1 when it failed", async () => {
-    expect(await run(["restart"])).toMatchObject({ exitCode: 0, stdout: "OK 2 processes replaced\n", stderr: "", asked: ["restart"] });
+    expect(await run(["restart"])).toMatchObject({
+      exitCode: 0,
+      stdout: "OK 2 processes replaced\n",
+      stderr: "",
+      asked: ["restart"],
+    });
     expect(await run(["upgrade"])).toMatchObject({
       exitCode: 1,
       stdout: "",
@@ -111,8 +122,14 @@ describe("hrmr restart and hrmr upgrade", () => {
 });
 
 describe("hrmr stop", () => {
-  /** A server in a process of its own that ends `afterMs` after it was told to, and by force without so much as an answer. */
-  async function withServer(afterMs: number, test: (path: string, exited: Promise<number>) => Promise<void>): Promise<void> {
+  /**
+   * A server in a process of its own that ends `afterMs` after it was told to, and by force without so much as an
+   * answer.
+   */
+  async function withServer(
+    afterMs: number,
+    test: (path: string, exited: Promise<number>) => Promise<void>,
+  ): Promise<void> {
     const path = join(freshDir(), "c.sock");
     const source = `import { openControlSocket } from ${JSON.stringify(join(import.meta.dir, "../src/control/server.ts"))};
 import { fakeOperations } from ${JSON.stringify(join(import.meta.dir, "support", "control-fixture.ts"))};
@@ -262,7 +279,9 @@ describe("the server is found", () => {
   test("in $RUNTIME_DIRECTORY, as systemd hands it to ExecReload", async () => {
     const dir = freshDir();
     const path = join(dir, "control.sock");
-    expect(await reached(path, [], { cwd: freshDir(), env: { RUNTIME_DIRECTORY: `${dir}:/run/other` } })).toBe("reached");
+    expect(await reached(path, [], { cwd: freshDir(), env: { RUNTIME_DIRECTORY: `${dir}:/run/other` } })).toBe(
+      "reached",
+    );
   });
 
   test("in the folder for short paths when the state folder's is too long", async () => {
@@ -309,8 +328,24 @@ describe("hrmr status and hrmr modules", () => {
           { generation: 11, inFlight: 3, pinnedBy: { call: 2, websocket: 1, stream: 0 } },
         ],
       },
-      { ...MODULE, name: "chat", state: "degraded", generation: 3, errors: 7, error: ["boom", 1, 2, 3, 4, 5, 6, 7].join("\n") },
-      { ...MODULE, name: "new", state: "failed", generation: null, hash: null, p50Ms: null, p99Ms: null, error: "no default export" },
+      {
+        ...MODULE,
+        name: "chat",
+        state: "degraded",
+        generation: 3,
+        errors: 7,
+        error: ["boom", 1, 2, 3, 4, 5, 6, 7].join("\n"),
+      },
+      {
+        ...MODULE,
+        name: "new",
+        state: "failed",
+        generation: null,
+        hash: null,
+        p50Ms: null,
+        p99Ms: null,
+        error: "no default export",
+      },
     ],
     reloads: {
       ...STATUS.reloads,
@@ -399,7 +434,8 @@ last reload  3 d 4 h ago: ERR 2 modules failed
   });
 
   test("modules lists each with its source, state and routes", async () => {
-    expect((await run(["modules"], { status: async () => TROUBLED })).stdout).toBe(`greet  v12  serving  /srv/modules/greet.ts
+    expect((await run(["modules"], { status: async () => TROUBLED })).stdout)
+      .toBe(`greet  v12  serving  /srv/modules/greet.ts
   "GET /greet"
   "GREET\\n"
 chat  v3  degraded  /srv/modules/greet.ts
@@ -412,6 +448,8 @@ new  failed  /srv/modules/greet.ts
   "GREET\\n"
 `);
     expect(JSON.parse((await run(["modules", "--json"])).stdout)).toEqual([MODULE]);
-    expect((await run(["modules"], { status: async () => ({ ...STATUS, modules: [] }) })).stdout).toBe("The server has no modules.\n");
+    expect((await run(["modules"], { status: async () => ({ ...STATUS, modules: [] }) })).stdout).toBe(
+      "The server has no modules.\n",
+    );
   });
 });

@@ -32,9 +32,16 @@ interface Port {
 
 /** A server with few descriptors, and control.listen on a free port. */
 async function withPort(scheme: "tcp" | "tls", work: (port: Port) => Promise<void>): Promise<void> {
-  const dir = makeProject({ "modules/greet.ts": GREET, token: `${TOKEN}\n`, ...pairFiles(serverCertificate("localhost")) });
+  const dir = makeProject({
+    "modules/greet.ts": GREET,
+    token: `${TOKEN}\n`,
+    ...pairFiles(serverCertificate("localhost")),
+  });
   chmodSync(join(dir, "token"), 0o600);
-  writeFileSync(join(dir, "hrmr.json"), JSON.stringify({ control: { listen: `${scheme}://127.0.0.1:0`, tokenFile: join(dir, "token") } }));
+  writeFileSync(
+    join(dir, "hrmr.json"),
+    JSON.stringify({ control: { listen: `${scheme}://127.0.0.1:0`, tokenFile: join(dir, "token") } }),
+  );
   const tls = scheme === "tls";
   const hub = new Hub(
     dir,
@@ -45,7 +52,13 @@ async function withPort(scheme: "tcp" | "tls", work: (port: Port) => Promise<voi
   );
   try {
     const port = Number(/control on \w+:\/\/127\.0\.0\.1:(\d+)/.exec(hub.program.output())?.[1]);
-    const remote = ["--server", `${scheme}://127.0.0.1:${port}`, "--token-file", "token", ...(tls ? ["--tls-ca", "cert.pem"] : [])];
+    const remote = [
+      "--server",
+      `${scheme}://127.0.0.1:${port}`,
+      "--token-file",
+      "token",
+      ...(tls ? ["--tls-ca", "cert.pem"] : []),
+    ];
     const command = async (...args: string[]) => (await runProgram([...args, ...remote], { cwd: dir })).exitCode;
     await work({ hub, port, command, open: () => readdirSync(`/proc/${hub.program.pid}/fd`).length });
   } catch (error) {
@@ -86,7 +99,9 @@ describe.skipIf(process.platform !== "linux")("connections to the control port w
         expect(open()).toBeLessThanOrEqual(before + MOST + 4);
         expect(await hub.ask("GREET\n")).toBe("v1\n");
         expect([await command("status"), await command("push", "modules/greet.ts")]).toEqual([0, 0]);
-        await hub.program.waitFor(`connections without the token were closed, the last from 127.0.0.1: ${MOST} may wait`);
+        await hub.program.waitFor(
+          `connections without the token were closed, the last from 127.0.0.1: ${MOST} may wait`,
+        );
         expect(hub.program.output().match(/without the token were/g)).toHaveLength(1);
       } finally {
         strangers.end();
@@ -102,7 +117,9 @@ describe.skipIf(process.platform !== "linux")("connections to the control port w
         const next = () => require("node:net").connect({ port: Number(port), host: "127.0.0.1" }).on("error", () => {}).on("close", next);
         for (let count = 0; count < ${FLOOD}; count++) next();
         console.log("floods");`;
-      const flooder = Bun.spawn([process.execPath, "-e", source, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
+      const flooder = Bun.spawn([process.execPath, "-e", source, String(port)], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
       try {
         await flooder.stdout.getReader().read();
         await hub.program.waitFor("without the token");
@@ -137,7 +154,9 @@ describe.skipIf(process.platform !== "linux")("connections to the control port w
     const [silent, slow, asks, operator] = clients as [RawClient, RawClient, RawClient, RawClient];
     try {
       const startedAt = performance.now();
-      await operator.send(`POST /v1/reload HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Length: 0\r\n\r\n`);
+      await operator.send(
+        `POST /v1/reload HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Length: 0\r\n\r\n`,
+      );
       await slow.send("GET /v1/config HTTP/1.1\r\n");
       await asks.send("OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
       const feeding = setInterval(() => {
@@ -184,7 +203,10 @@ describe("of strangers", () => {
   });
 
   test("a network with too many loses its own, and no other network does; a /64 is one network", () => {
-    const { strangers, left } = entered(["192.0.2.1", ...many(100, (number) => `2001:db8:0:1::${number.toString(16)}`)]);
+    const { strangers, left } = entered([
+      "192.0.2.1",
+      ...many(100, (number) => `2001:db8:0:1::${number.toString(16)}`),
+    ]);
     strangers.trim();
     expect([left.length, left[0], left[1]]).toEqual([1 + MAX_STRANGERS_OF_NETWORK, 0, 101 - MAX_STRANGERS_OF_NETWORK]);
   });
@@ -211,13 +233,16 @@ describe("of strangers", () => {
     expect([left, strangers.told(STRANGER_MS)]).toEqual([[], expect.stringContaining("2 connections")]);
     strangers.expire(STRANGER_MS + 1);
     expect([left, strangers.told(2 * STRANGER_MS - 1)]).toEqual([[-1], null]);
-    expect(strangers.told(2 * STRANGER_MS)).toContain("a connection without the token was closed, the last from 192.0.2.3");
+    expect(strangers.told(2 * STRANGER_MS)).toContain(
+      "a connection without the token was closed, the last from 192.0.2.3",
+    );
   });
 
   test("fewer may wait if the limit of descriptors is low", () => {
     const strangers = new Strangers(80);
     const left = new Set(many(40, (number) => number));
-    for (const number of left) strangers.enter(number, "127.0.0.1", 0, () => (strangers.leave(number), void left.delete(number)));
+    for (const number of left)
+      strangers.enter(number, "127.0.0.1", 0, () => (strangers.leave(number), void left.delete(number)));
     expect(strangers.isFull("127.0.0.1")).toBe(true);
     strangers.trim();
     expect([...left]).toEqual(many(10, (number) => 30 + number));
@@ -227,6 +252,9 @@ describe("of strangers", () => {
     const { strangers } = entered(many(255, () => "127.0.0.1"));
     expect(strangers.isFull("127.0.0.1")).toBe(false);
     strangers.enter(255, "127.0.0.1", 0, () => {});
-    expect([strangers.isFull("127.0.0.1"), strangers.told(0)]).toEqual([true, expect.stringContaining("the last from 127.0.0.1")]);
+    expect([strangers.isFull("127.0.0.1"), strangers.told(0)]).toEqual([
+      true,
+      expect.stringContaining("the last from 127.0.0.1"),
+    ]);
   });
 });

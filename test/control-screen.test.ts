@@ -2,7 +2,16 @@
 import { describe, expect, test } from "bun:test";
 import { statusScreen } from "../src/cli/status-screen";
 import { findingLines } from "../src/cli/validate";
-import { cleanText, formatBytes, formatCount, formatDuration, formatLatency, type Paint, paintFor, tableLines } from "../src/cli/terminal";
+import {
+  cleanText,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLatency,
+  type Paint,
+  paintFor,
+  tableLines,
+} from "../src/cli/terminal";
 import { MODULE, STATUS } from "./support/control-fixture";
 
 const plain: Paint = (text) => text;
@@ -39,7 +48,11 @@ test("a table measures wide characters and colours as a terminal shows them", ()
     ["日本語", "\u001b[31m1\u001b[39m"],
     ["ab", "100"],
   ];
-  expect(tableLines(columns, rows, Infinity, plain)).toEqual(["A         B", "日本語    \u001b[31m1\u001b[39m", "ab      100"]);
+  expect(tableLines(columns, rows, Infinity, plain)).toEqual([
+    "A         B",
+    "日本語    \u001b[31m1\u001b[39m",
+    "ab      100",
+  ]);
   const [, cut = ""] = tableLines(columns, [["日本語日本語", "1"]], 12, plain);
   expect(cut).toBe("日本語日…  1");
 });

@@ -1,5 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../src/config/user-error";
@@ -42,7 +52,11 @@ describe("the control socket's API", () => {
   test("tells status, modules and configuration as JSON, a line each", () =>
     withControl({}, async ({ path }) => {
       const status = await ask(path, "GET", "/v1/status");
-      expect(status).toMatchObject({ status: 200, type: "application/json; charset=utf-8", body: `${JSON.stringify(STATUS)}\n` });
+      expect(status).toMatchObject({
+        status: 200,
+        type: "application/json; charset=utf-8",
+        body: `${JSON.stringify(STATUS)}\n`,
+      });
       expect(status.headers.get("Server")).toBe("hrmr");
       expect(JSON.parse((await ask(path, "GET", "/v1/modules")).body)).toEqual(STATUS.modules);
       expect(JSON.parse((await ask(path, "GET", "/v1/config")).body)).toEqual({ limits: { maxBodyBytes: 1 } });
@@ -67,7 +81,9 @@ describe("the control socket's API", () => {
   });
 
   test("answers HEAD where it answers GET", () =>
-    withControl({}, async ({ path }) => expect(await ask(path, "HEAD", "/v1/status")).toMatchObject({ status: 200, body: "" })));
+    withControl({}, async ({ path }) =>
+      expect(await ask(path, "HEAD", "/v1/status")).toMatchObject({ status: 200, body: "" }),
+    ));
 
   test("reloads all for an empty body, {} and null, and else the modules that are named", () =>
     withControl({}, async ({ path, asked }) => {
@@ -87,7 +103,10 @@ describe("the control socket's API", () => {
       const reload = await ask(path, "POST", "/v1/reload");
       expect([reload.status, JSON.parse(reload.body)]).toEqual([422, report]);
       expect((await ask(path, "POST", "/v1/restart")).status).toBe(200);
-      expect(await ask(path, "POST", "/v1/upgrade")).toMatchObject({ status: 422, body: expect.stringContaining("ERR the new process") });
+      expect(await ask(path, "POST", "/v1/upgrade")).toMatchObject({
+        status: 422,
+        body: expect.stringContaining("ERR the new process"),
+      });
       expect(asked).toEqual(["reload all", "restart", "upgrade"]);
     });
   });
@@ -113,12 +132,26 @@ describe("the control socket's API", () => {
     ["POST", "/v1/stop", "true", 400, "The body is not a JSON object.", "Send an object"],
     ["POST", "/v1/stop", '["force"]', 400, "The body is not a JSON object.", "Send an object"],
     ["POST", "/v1/stop", '{"force": 1}', 400, '"force" is neither true nor false.', "Leave it out"],
-    ["POST", "/v1/stop", '{"forced": true}', 400, 'The body has a key that is not known, "forced".', "Did you mean force?"],
+    [
+      "POST",
+      "/v1/stop",
+      '{"forced": true}',
+      400,
+      'The body has a key that is not known, "forced".',
+      "Did you mean force?",
+    ],
     ["POST", "/v1/restart", '{"now": true}', 400, 'The body has a key that is not known, "now".', "It takes none."],
     ["POST", "/v1/reload", '{"modules": "greet"}', 400, '"modules" is not a list of names.', '{"modules": ["greet"]}'],
     ["POST", "/v1/reload", '{"modules": []}', 400, '"modules" is not a list of names.', "leave it out to reload all"],
     ["POST", "/v1/reload", '{"modules": [""]}', 400, '"modules" is not a list of names.', "leave it out to reload all"],
-    ["POST", "/v1/reload", JSON.stringify({ modules: ["x".repeat(65_536)] }), 413, "The body is larger than 65536 bytes.", "Name fewer"],
+    [
+      "POST",
+      "/v1/reload",
+      JSON.stringify({ modules: ["x".repeat(65_536)] }),
+      413,
+      "The body is larger than 65536 bytes.",
+      "Name fewer",
+    ],
   ])("refuses %s %s with body %j, and does nothing", (method, route, body, status, error, hint) =>
     withControl({}, async ({ path, asked, logged }) => {
       const reply = await ask(path, method, route, body);
@@ -148,7 +181,10 @@ describe("the control socket's API", () => {
       status: () => Promise.reject(new Error("secret")),
     };
     await withControl(failing, async ({ path, logged }) => {
-      expect(await ask(path, "POST", "/v1/restart")).toMatchObject({ status: 422, body: '{"error":"It is draining.","hint":"Wait."}\n' });
+      expect(await ask(path, "POST", "/v1/restart")).toMatchObject({
+        status: 422,
+        body: '{"error":"It is draining.","hint":"Wait."}\n',
+      });
       expect(logged).toEqual([]);
       const bug = await ask(path, "GET", "/v1/status");
       expect([bug.status, bug.body.includes("secret")]).toEqual([500, false]);
@@ -249,12 +285,18 @@ describe("the control socket's file", () => {
 
   test("does not replace a file that is no socket, nor a folder or a link", () =>
     withControl({}, async ({ dir }) => {
-      const [file, folder, link] = ["file", "folder", "link"].map((name) => join(dir, name)) as [string, string, string];
+      const [file, folder, link] = ["file", "folder", "link"].map((name) => join(dir, name)) as [
+        string,
+        string,
+        string,
+      ];
       writeFileSync(file, "precious");
       mkdirSync(folder);
       symlinkSync(file, link);
       for (const path of [file, folder, link]) {
-        expect(await codeOf(() => openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } }))).toBe(
+        expect(
+          await codeOf(() => openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } })),
+        ).toBe(
           `CANNOT_CONTROL: Cannot open the control socket ${path}: there is something else, which is not a socket.`,
         );
       }
@@ -264,9 +306,9 @@ describe("the control socket's file", () => {
   test("in a folder that is missing is refused by that folder's name", () =>
     withControl({}, async ({ dir }) => {
       const path = join(dir, "missing", "c.sock");
-      expect(await codeOf(() => openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } }))).toBe(
-        `CANNOT_CONTROL: Cannot open the control socket ${path}: there is no folder ${join(dir, "missing")}.`,
-      );
+      expect(
+        await codeOf(() => openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } })),
+      ).toBe(`CANNOT_CONTROL: Cannot open the control socket ${path}: there is no folder ${join(dir, "missing")}.`);
     }));
 
   test("with a path as long as can be works, and a longer one is put in a folder of this user's", async () => {
@@ -331,12 +373,17 @@ describe("the control socket's place", () => {
 describe("a request to the control socket", () => {
   test("that is refused throws the server's words", () =>
     withControl({}, async ({ path }) => {
-      expect(await codeOf(() => controlRequest(path, "GET", "/v1/nothing"))).toBe("CONTROL_REFUSED: There is no /v1/nothing.");
+      expect(await codeOf(() => controlRequest(path, "GET", "/v1/nothing"))).toBe(
+        "CONTROL_REFUSED: There is no /v1/nothing.",
+      );
     }));
 
   test("returns a report of what failed as it is", () =>
     withControl({}, async ({ path }) => {
-      expect(await controlRequest<{ ok: boolean }>(path, "POST", "/v1/upgrade", {})).toMatchObject({ status: 422, body: { ok: false } });
+      expect(await controlRequest<{ ok: boolean }>(path, "POST", "/v1/upgrade", {})).toMatchObject({
+        status: 422,
+        body: { ok: false },
+      });
     }));
 
   test("says that there is no server where there is no file", async () => {
@@ -424,7 +471,9 @@ describe("docs/control.md", () => {
         shown.filter(
           (route) =>
             !paths.includes(
-              route.replace(/^(\/v1\/modules)\/[^/?]+|\?.*$/g, (_, modules) => (modules === undefined ? "" : `${modules}/NAME`)),
+              route.replace(/^(\/v1\/modules)\/[^/?]+|\?.*$/g, (_, modules) =>
+                modules === undefined ? "" : `${modules}/NAME`,
+              ),
             ),
         ),
       ).toEqual([]);
@@ -441,20 +490,22 @@ describe("docs/control.md", () => {
 
 const CANNOT_SWITCH = process.getuid?.() !== 0 || Bun.which("setpriv") === null;
 
-test.skipIf(CANNOT_SWITCH)("another user is refused by the kernel, and told who may (becoming one takes root, and setpriv)", () =>
-  withControl({}, async ({ dir, path }) => {
-    chmodSync(dir, 0o755);
-    const runAsNobody = async (source: string): Promise<string> => {
-      const command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, "-e", source];
-      const child = Bun.spawn(command, { env: { HOME: dir }, cwd: "/", stderr: "inherit", stdout: "pipe" });
-      return (await child.stdout.text()).trim();
-    };
-    const client = JSON.stringify(join(import.meta.dir, "../src/control/client.ts"));
-    const request = `const { controlRequest } = await import(${client});
+test.skipIf(CANNOT_SWITCH)(
+  "another user is refused by the kernel, and told who may (becoming one takes root, and setpriv)",
+  () =>
+    withControl({}, async ({ dir, path }) => {
+      chmodSync(dir, 0o755);
+      const runAsNobody = async (source: string): Promise<string> => {
+        const command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, "-e", source];
+        const child = Bun.spawn(command, { env: { HOME: dir }, cwd: "/", stderr: "inherit", stdout: "pipe" });
+        return (await child.stdout.text()).trim();
+      };
+      const client = JSON.stringify(join(import.meta.dir, "../src/control/client.ts"));
+      const request = `const { controlRequest } = await import(${client});
 await controlRequest(${JSON.stringify(path)}, "GET", "/v1/status").catch((error) => console.log(error.code));`;
-    expect(await runAsNobody(request)).toBe("CONTROL_DENIED");
-    // Not only by the look beforehand.
-    const connect = `require("node:net").connect(${JSON.stringify(path)}, () => process.exit()).on("error", ({ code }) => console.log(code));`;
-    expect(await runAsNobody(connect)).toBe("EACCES");
-  }),
+      expect(await runAsNobody(request)).toBe("CONTROL_DENIED");
+      // Not only by the look beforehand.
+      const connect = `require("node:net").connect(${JSON.stringify(path)}, () => process.exit()).on("error", ({ code }) => console.log(code));`;
+      expect(await runAsNobody(connect)).toBe("EACCES");
+    }),
 );

@@ -1,6 +1,6 @@
 /**
- * One server, and all the bad modules of support/corpus.ts one after another: what is next door answers throughout, the cause is named, and
- * the process is the same at the end. Also run against the binary (HRMR_BIN).
+ * One server, and all the bad modules of support/corpus.ts one after another: what is next door answers throughout, the
+ * cause is named, and the process is the same at the end. Also run against the binary (HRMR_BIN).
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
@@ -24,9 +24,16 @@ let hub: Hub;
 let near: NearClients;
 
 beforeAll(async () => {
-  const settings = CORPUS.filter((module) => module.settings !== undefined).map((module) => [nameOf(module), module.settings]);
+  const settings = CORPUS.filter((module) => module.settings !== undefined).map((module) => [
+    nameOf(module),
+    module.settings,
+  ]);
   const config = { timeouts: { drainMs: 300 }, modules: Object.fromEntries(settings) as object };
-  const files = { "modules/near.ts": NEAR, "modules/lib/words.ts": "export const a = 1;\n", "hrmr.json": JSON.stringify(config) };
+  const files = {
+    "modules/near.ts": NEAR,
+    "modules/lib/words.ts": "export const a = 1;\n",
+    "hrmr.json": JSON.stringify(config),
+  };
   const dir = makeProject(files);
   try {
     hub = new Hub(dir, await startProgram(["--port", "0"], { cwd: dir }));
@@ -76,7 +83,9 @@ test("after all of them the server is the same process, serves only what is righ
   expect(await hub.ask("NEARPID\n")).toBe(`${hub.program.pid}\n`);
   expect(status.pid).toBe(hub.program.pid);
   expect(status.restarts).toBe(0);
-  expect(status.modules.map(({ name, state, generation }) => `${name} v${generation} ${state}`)).toContain("near v1 serving");
+  expect(status.modules.map(({ name, state, generation }) => `${name} v${generation} ${state}`)).toContain(
+    "near v1 serving",
+  );
   expect(status.modules.filter(({ name }) => name.startsWith("bad"))).toEqual([]);
   expect(near.wrong).toEqual([]);
   expect(near.answered).toBeGreaterThan(CORPUS.length);

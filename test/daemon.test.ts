@@ -23,9 +23,11 @@ function startLauncher(kind: string, { logFile = join(folder(), "log"), cwd = pr
     cwd,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const outcome = Promise.all([child.stdout.text(), child.stderr.text(), child.exited]).then(([stdout, stderr, exitCode]) => {
-    return { stdout, stderr, exitCode };
-  });
+  const outcome = Promise.all([child.stdout.text(), child.stderr.text(), child.exited]).then(
+    ([stdout, stderr, exitCode]) => {
+      return { stdout, stderr, exitCode };
+    },
+  );
   return { child, outcome, log: () => (existsSync(logFile) ? readFileSync(logFile, "utf8") : "") };
 }
 
@@ -81,7 +83,11 @@ describe.skipIf(process.platform !== "linux")("a server in the background (reads
 
   test("that refuses to start has its reason told and its exit code taken over", async () => {
     const { stdout, stderr, exitCode } = await startLauncher("refuses").outcome;
-    expect({ stdout, stderr, exitCode }).toEqual({ stdout: "", stderr: "The port is taken.\nTake another.\n", exitCode: 1 });
+    expect({ stdout, stderr, exitCode }).toEqual({
+      stdout: "",
+      stderr: "The port is taken.\nTake another.\n",
+      exitCode: 1,
+    });
   });
 
   test("that ends without a word has the end of its own log shown, and nothing older", async () => {
@@ -89,7 +95,9 @@ describe.skipIf(process.platform !== "linux")("a server in the background (reads
     writeFileSync(logFile, "of an earlier run\n");
     const { stderr, exitCode } = await startLauncher("crashes", { logFile }).outcome;
     expect(exitCode).toBe(70);
-    expect(stderr).toStartWith("The server ended before it was ready (exit code 70).\nThe end of what it wrote:\n    line 11\n");
+    expect(stderr).toStartWith(
+      "The server ended before it was ready (exit code 70).\nThe end of what it wrote:\n    line 11\n",
+    );
     expect(stderr).toEndWith(`    line 30\nThis is to ${logFile}. Start it without -d to see more.\n`);
     expect(stderr).not.toContain("earlier");
   });
@@ -108,7 +116,10 @@ describe.skipIf(process.platform !== "linux")("a server in the background (reads
     await until("the handler hangs", () => log().includes("hanging"));
     child.kill(signal);
     const { stderr, exitCode } = await outcome;
-    expect({ stderr, exitCode }).toEqual({ stderr: `${signal}: the server was ended before it was ready.\n`, exitCode: code });
+    expect({ stderr, exitCode }).toEqual({
+      stderr: `${signal}: the server was ended before it was ready.\n`,
+      exitCode: code,
+    });
   });
 
   test("is not started without a log file", async () => {

@@ -1,4 +1,6 @@
-/** Open descriptors are counted, and the control socket answers even when none are left. Also run against the binary. */
+/**
+ * Open descriptors are counted, and the control socket answers even when none are left. Also run against the binary.
+ */
 import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -56,16 +58,27 @@ describe("descriptors", () => {
 });
 
 /** A hub that may have `limit` descriptors. */
-async function withFew(limit: number, files: Record<string, string>, args: string[], work: (hub: Hub) => Promise<void>): Promise<void> {
+async function withFew(
+  limit: number,
+  files: Record<string, string>,
+  args: string[],
+  work: (hub: Hub) => Promise<void>,
+): Promise<void> {
   const dir = makeProject(files);
   const command = ["sh", "-c", `ulimit -n ${limit} && exec "$@"`, "sh", ...program()];
-  const hub = new Hub(dir, await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir, command }));
+  const hub = new Hub(
+    dir,
+    await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir, command }),
+  );
   try {
     await work(hub);
   } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : String(error)}\n--- the server said:\n${hub.program.output()}`, {
-      cause: error,
-    });
+    throw new Error(
+      `${error instanceof Error ? error.message : String(error)}\n--- the server said:\n${hub.program.output()}`,
+      {
+        cause: error,
+      },
+    );
   } finally {
     await hub.stop();
   }
@@ -90,7 +103,10 @@ function putLarge(hub: Hub, name: string): void {
   truncateSync(path, LARGE_BYTES);
 }
 
-/** Asks for a file, and reads no more of it than the first bytes. @returns the status; 0: the connection was closed without an answer */
+/**
+ * Asks for a file, and reads no more of it than the first bytes. @returns the status; 0: the connection was closed
+ * without an answer
+ */
 async function askSlowly(socket: Socket, path: string): Promise<number> {
   const answered = Promise.withResolvers<number>();
   socket.on("error", () => answered.resolve(0));
@@ -157,29 +173,34 @@ ${moduleSource(`{ routes: {
 } }`)}`;
 
 test("when a module has taken all descriptors, who connects is refused instead of left waiting, and the control socket answers", () =>
-  withFew(256, { "modules/greedy.ts": GREEDY }, ["--listen", "tcp://127.0.0.1:0", "--listen", `unix://${SOCKET}`], async (hub) => {
-    const client = await hub.connect();
-    await client.send("TAKE\n");
-    await client.waitFor("EMFILE\n");
-    const refused = async (address: number | string): Promise<void> => {
-      // Closed at once, or before the client has noticed that it was accepted.
-      const other = await hub.connect(address).catch(() => null);
-      if (other === null) return;
-      await until("it is refused", () => other.hasEnded);
-      expect(other.text).toBe("");
-    };
-    for (let count = 0; count < 5; count++) for (const address of [hub.port, SOCKET]) await refused(address);
-    await hub.program.waitFor("no descriptors are left");
-    const status = await runProgram(["status"], { cwd: hub.dir });
-    expect([status.exitCode, status.stderr]).toEqual([0, ""]);
-    // Nobody spins over clients that wait: they were all accepted and closed.
-    const ticks = cpuOf(hub);
-    await Bun.sleep(1000);
-    expect(cpuOf(hub) - ticks).toBeLessThan(50);
-    await client.send("GIVE\n");
-    await client.waitFor("given\n");
-    await until("new clients are served", async () => (await hub.ask("PING")) === "PONG\n");
-  }));
+  withFew(
+    256,
+    { "modules/greedy.ts": GREEDY },
+    ["--listen", "tcp://127.0.0.1:0", "--listen", `unix://${SOCKET}`],
+    async (hub) => {
+      const client = await hub.connect();
+      await client.send("TAKE\n");
+      await client.waitFor("EMFILE\n");
+      const refused = async (address: number | string): Promise<void> => {
+        // Closed at once, or before the client has noticed that it was accepted.
+        const other = await hub.connect(address).catch(() => null);
+        if (other === null) return;
+        await until("it is refused", () => other.hasEnded);
+        expect(other.text).toBe("");
+      };
+      for (let count = 0; count < 5; count++) for (const address of [hub.port, SOCKET]) await refused(address);
+      await hub.program.waitFor("no descriptors are left");
+      const status = await runProgram(["status"], { cwd: hub.dir });
+      expect([status.exitCode, status.stderr]).toEqual([0, ""]);
+      // Nobody spins over clients that wait: they were all accepted and closed.
+      const ticks = cpuOf(hub);
+      await Bun.sleep(1000);
+      expect(cpuOf(hub) - ticks).toBeLessThan(50);
+      await client.send("GIVE\n");
+      await client.waitFor("given\n");
+      await until("new clients are served", async () => (await hub.ask("PING")) === "PONG\n");
+    },
+  ));
 
 test("when a module has taken all descriptors, hrmr stop ends the server", () =>
   withFew(256, { "modules/greedy.ts": GREEDY }, [], async (hub) => {

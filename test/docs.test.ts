@@ -1,6 +1,16 @@
 /** The pages say what is: facts that the code holds too are compared with it, and what is shown is run. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/options";
@@ -41,7 +51,9 @@ function section(text: string, heading: string): string {
 }
 
 function blocks(text: string, language: string): string[] {
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map((match) => match[1] ?? "");
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map(
+    (match) => match[1] ?? "",
+  );
 }
 
 const sources = [...new Bun.Glob("src/**/*.ts").scanSync(ROOT)].map((path) => read(path));
@@ -55,11 +67,18 @@ describe("docs/configuration.md", () => {
   const cells = (key: ConfigKey) => ({ unit: key.unit ?? "", takes: key.takes, meaning: key.description });
 
   test("has every key with its default, unit, range and meaning, and whether a reload changes it", () => {
-    const told = rowsOf(section(configuration, "## Keys")).map(([name = "", initial, unit, takes, reloads, meaning]) => {
-      return { name: name.replaceAll("`", ""), initial, unit, takes, reloads, meaning };
-    });
+    const told = rowsOf(section(configuration, "## Keys")).map(
+      ([name = "", initial, unit, takes, reloads, meaning]) => {
+        return { name: name.replaceAll("`", ""), initial, unit, takes, reloads, meaning };
+      },
+    );
     const expected = [...CONFIG_KEYS.values()].map((key) => {
-      return { name: key.name, initial: `\`${JSON.stringify(key.default)}\``, reloads: key.restart === true ? "no" : "yes", ...cells(key) };
+      return {
+        name: key.name,
+        initial: `\`${JSON.stringify(key.default)}\``,
+        reloads: key.restart === true ? "no" : "yes",
+        ...cells(key),
+      };
     });
     expect(told).toEqual(expected);
   });
@@ -68,14 +87,23 @@ describe("docs/configuration.md", () => {
     const told = rowsOf(section(configuration, "### Settings of a module")).map(([name, unit, takes, meaning]) => {
       return { name, unit, takes, meaning };
     });
-    expect(told).toEqual([...MODULE_KEYS.values()].map((key) => ({ name: `\`modules.NAME.${key.name}\``, ...cells(key) })));
+    expect(told).toEqual(
+      [...MODULE_KEYS.values()].map((key) => ({ name: `\`modules.NAME.${key.name}\``, ...cells(key) })),
+    );
   });
 
   test("has every environment variable with its key, and no other", () => {
-    const rows = rowsOf(section(configuration, "## Environment")).map((row) => row.map((cell) => cell.replaceAll("`", "")));
+    const rows = rowsOf(section(configuration, "## Environment")).map((row) =>
+      row.map((cell) => cell.replaceAll("`", "")),
+    );
     const ofKeys = [...VARIABLES].map(([variable, { name }]) => [variable, name]);
     const [config, port, host, color, ...rest] = rows;
-    expect([config?.[0], port?.[0], host?.[0], color?.[0]]).toEqual(["HRMR_CONFIG", "HRMR_PORT", "HRMR_HOST", "NO_COLOR"]);
+    expect([config?.[0], port?.[0], host?.[0], color?.[0]]).toEqual([
+      "HRMR_CONFIG",
+      "HRMR_PORT",
+      "HRMR_HOST",
+      "NO_COLOR",
+    ]);
     expect(rest).toEqual(ofKeys);
   });
 
@@ -83,10 +111,12 @@ describe("docs/configuration.md", () => {
     const texts = { ...page, "contract.d.ts": read("src/module/contract.d.ts"), "hrmr.h": read("src/module/hrmr.h") };
     const known = new Set([...CONFIG_KEYS.keys(), "limits.maxBodyByts", "log.info"]);
     const named = Object.entries(texts).flatMap(([path, text]) =>
-      [...text.matchAll(/\b(?:timeouts|limits|log|control|http|http2|versions|tls)\.[a-z][A-Za-z]+\b(?!\.|\()/g)].map(([key]) => ({
-        path,
-        key,
-      })),
+      [...text.matchAll(/\b(?:timeouts|limits|log|control|http|http2|versions|tls)\.[a-z][A-Za-z]+\b(?!\.|\()/g)].map(
+        ([key]) => ({
+          path,
+          key,
+        }),
+      ),
     );
     expect(named.length).toBeGreaterThan(100);
     expect(named.filter(({ key }) => !known.has(key) && !/\.(?:md|sock|ts)$/.test(key))).toEqual([]);
@@ -115,10 +145,9 @@ describe("docs/configuration.md", () => {
   test("shows the same configuration in each of the three formats", () => {
     const shown = { json: Bun.JSONC, toml: Bun.TOML, yaml: Bun.YAML };
     const values = Object.entries(shown).map(([name, format]) => {
-      const { $schema: _, ...value } = format.parse(blocks(section(configuration, "## The config file"), name)[0] ?? "") as Record<
-        string,
-        unknown
-      >;
+      const { $schema: _, ...value } = format.parse(
+        blocks(section(configuration, "## The config file"), name)[0] ?? "",
+      ) as Record<string, unknown>;
       expect(findMistakes(value)).toEqual([]);
       return value;
     });
@@ -175,7 +204,9 @@ describe("commands and flags", () => {
     expect(told).toContain(`${limits.maxConnections} connections, ${limits.maxConnectionsPerAddress} of one address`);
     expect([limits.maxMessageBytes, limits.maxBodyBytes, limits.maxHeaderBytes]).toEqual([2 ** 20, 2 ** 20, 2 ** 13]);
     expect(told).toContain("messages and HTTP bodies of 1 MiB, header fields of 8 KiB");
-    expect([timeouts.requestMs, timeouts.handlerMs, timeouts.writeMs, timeouts.idleMs]).toEqual([30_000, 30_000, 30_000, 300_000]);
+    expect([timeouts.requestMs, timeouts.handlerMs, timeouts.writeMs, timeouts.idleMs]).toEqual([
+      30_000, 30_000, 30_000, 300_000,
+    ]);
     expect(told).toContain("30 s for a message to arrive, for a handler and for a client to read, 5 min of silence");
   });
 
@@ -269,7 +300,9 @@ describe("docs/errors.md", () => {
 
   test("has no ERR line that the code does not give", () => {
     const parts = (line: string): string[] => line.replace(/^ERR /, "").split(/["…]+/);
-    const unknown = told.filter((line) => parts(line).some((part) => part.trim().length > 3 && !code.includes(part.trim())));
+    const unknown = told.filter((line) =>
+      parts(line).some((part) => part.trim().length > 3 && !code.includes(part.trim())),
+    );
     expect(told.length).toBeGreaterThan(9);
     expect(unknown).toEqual([]);
   });
@@ -277,7 +310,7 @@ describe("docs/errors.md", () => {
   test("has every HTTP status with its text, and no other", () => {
     const given = [
       ...code.matchAll(
-        /(?:Refusal\(|plain\((?:wire, head|owner, request), |writePlain\(|plainResponse\((?:[\w.]*dispatch, )?|\{ status: )([45]\d\d), (?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
+        /(?:Refusal\(|plain\(\s*(?:wire, head|owner, request), |writePlain\(|plainResponse\(\s*(?:[\w.]*dispatch,\s*)?|\{ status: )\s*([45]\d\d),\s*(?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
       ),
     ].map(([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`);
     const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) +\| (.*?) +\|/gm)].map(
@@ -290,10 +323,15 @@ describe("docs/errors.md", () => {
 
 describe("docs/errors.md, WebSocket", () => {
   const rows = new Map(
-    rowsOf(section(errors, "## To WebSocket clients")).map(([code = "", text = ""]) => [code.replaceAll("`", ""), text]),
+    rowsOf(section(errors, "## To WebSocket clients")).map(([code = "", text = ""]) => [
+      code.replaceAll("`", ""),
+      text,
+    ]),
   );
   const codec = [...new Bun.Glob("src/protocol/websocket/*.ts").scanSync(ROOT)].map((path) => read(path)).join("\n");
-  const codes = new Map([...codec.matchAll(/^export const ([A-Z_]+) = (1\d{3});/gm)].map(([, name = "", code = ""]) => [name, code]));
+  const codes = new Map(
+    [...codec.matchAll(/^export const ([A-Z_]+) = (1\d{3});/gm)].map(([, name = "", code = ""]) => [name, code]),
+  );
   const given = [...codec.matchAll(/(?:#violate|beginClose|encodeClose)\(([A-Z_]+), (?:"([^"\n]*)")?/g)];
 
   test("has every close code that the server gives, and no other", () => {
@@ -318,7 +356,8 @@ describe("docs/modules.md", () => {
     }
     return [];
   }
-  const options = (heading: string): string[] => rowsOf(section(modules, heading)).map(([cell]) => /^`(\w+)/.exec(cell ?? "")?.[1] ?? "");
+  const options = (heading: string): string[] =>
+    rowsOf(section(modules, heading)).map(([cell]) => /^`(\w+)/.exec(cell ?? "")?.[1] ?? "");
   const handle = (): string => "";
 
   test("has every option of a definition, and no other", () => {
@@ -326,7 +365,9 @@ describe("docs/modules.md", () => {
   });
 
   test("has every option of a route, and no other", () => {
-    const kinds = ["handle", "fetch", "connect", "websocket"].flatMap((kind) => known({ routes: { A: { [kind]: handle, qqqqqqqq: 1 } } }));
+    const kinds = ["handle", "fetch", "connect", "websocket"].flatMap((kind) =>
+      known({ routes: { A: { [kind]: handle, qqqqqqqq: 1 } } }),
+    );
     expect(options("## Options of a route").sort()).toEqual([...new Set(kinds)].sort());
   });
 
@@ -366,7 +407,10 @@ describe("docs/modules.md", () => {
   test("has every handler and option of a WebSocket route with its default, and every member of a socket", () => {
     const { websocket } = readShape("x", { routes: { "/": { websocket: {} } } }).routes[0] ?? {};
     const handlers = named(table("## WebSocket routes", "Handler"));
-    const told = rowsOf(table("## WebSocket routes", "Option")).map(([name = "", value = ""]) => [name, value.replaceAll("`", "")]);
+    const told = rowsOf(table("## WebSocket routes", "Option")).map(([name = "", value = ""]) => [
+      name,
+      value.replaceAll("`", ""),
+    ]);
     expect([...handlers, ...told.map(([name = ""]) => name.replaceAll("`", ""))].sort()).toEqual(
       known({ routes: { "/": { websocket: { qqqqqqqq: 1 } } } }),
     );
@@ -382,9 +426,13 @@ describe("docs/modules.md", () => {
 
   test("has every setting of the static site with its default", () => {
     const { root, cacheControl, fallback, ...plain } = readSettings({});
-    const told = Object.fromEntries(rowsOf(section(modules, "### The static site")).map(([name = "", value = ""]) => [name, value]));
+    const told = Object.fromEntries(
+      rowsOf(section(modules, "### The static site")).map(([name = "", value = ""]) => [name, value]),
+    );
     expect(told).toEqual({
-      ...Object.fromEntries(Object.entries(plain).map(([name, value]) => [`\`${name}\``, `\`${JSON.stringify(value)}\``])),
+      ...Object.fromEntries(
+        Object.entries(plain).map(([name, value]) => [`\`${name}\``, `\`${JSON.stringify(value)}\``]),
+      ),
       "`root`": "set by the server",
       "`cacheControl`": `\`"${cacheControl[0]?.value}"\``,
       "`fallback`": fallback === "" ? "none" : fallback,
@@ -432,7 +480,10 @@ describe("the examples of the pages", () => {
   });
 
   test("have no type errors", () => {
-    const { stdout, stderr } = Bun.spawnSync([process.execPath, "check"], { cwd: dir, env: { ...process.env, NO_COLOR: "1" } });
+    const { stdout, stderr } = Bun.spawnSync([process.execPath, "check"], {
+      cwd: dir,
+      env: { ...process.env, NO_COLOR: "1" },
+    });
     const output = `${stdout.toString()}${stderr.toString()}`;
     expect(output).not.toContain("error TS");
     expect(output).toContain("No type errors in");
@@ -474,17 +525,26 @@ describe("links and paths", () => {
 
   test("every file and folder that a page names exists", () => {
     const named = PAGES.flatMap((path) =>
-      [...(page[path] ?? "").matchAll(/`((?:src|test|modules|examples|docs|bench)\/[\w./-]+)`/g)].map((match) => [path, match[1] ?? ""]),
+      [...(page[path] ?? "").matchAll(/`((?:src|test|modules|examples|docs|bench)\/[\w./-]+)`/g)].map((match) => [
+        path,
+        match[1] ?? "",
+      ]),
     );
     expect(named.length).toBeGreaterThan(40);
     // Files of a reader's project, not of this one.
     const theirs = new Set(["modules/NAME.ts", "modules/NAME/index.ts"]);
-    expect(named.filter(([, file = ""]) => !theirs.has(file) && !existsSync(join(ROOT, file))).map((pair) => pair.join(": "))).toEqual([]);
+    expect(
+      named
+        .filter(([, file = ""]) => !theirs.has(file) && !existsSync(join(ROOT, file)))
+        .map((pair) => pair.join(": ")),
+    ).toEqual([]);
   });
 
   test("every folder of src is in the table of docs/architecture.md", () => {
     const table = section(page["docs/architecture.md"] ?? "", "## The folders");
-    const folders = new Set([...new Bun.Glob("src/*/**/*.ts").scanSync(ROOT)].map((path) => path.split("/").slice(0, 2).join("/")));
+    const folders = new Set(
+      [...new Bun.Glob("src/*/**/*.ts").scanSync(ROOT)].map((path) => path.split("/").slice(0, 2).join("/")),
+    );
     expect([...folders].filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
   });
 

@@ -44,7 +44,10 @@ async function takeAll(key: string): Promise<{ leave(): void }> {
   const socket = await Bun.connect({
     hostname: "127.0.0.1",
     port: hub.port,
-    socket: { data: (_, bytes) => void (received += bytes.length), open: (opened) => void opened.write(messageOf(key)) },
+    socket: {
+      data: (_, bytes) => void (received += bytes.length),
+      open: (opened) => void opened.write(messageOf(key)),
+    },
   });
   await until(`some of the reply to ${key}`, () => received > 200_000);
   return { leave: () => socket.terminate() };
@@ -81,7 +84,9 @@ class LostConnection extends SendingConnection<SendingHome, unknown> {
   tries = 0;
 
   constructor() {
-    const home = { dispatch: { limits: { maxWriteBufferBytes: 1000 }, timeouts: { writeMs: 1000 } } } as unknown as SendingHome;
+    const home = {
+      dispatch: { limits: { maxWriteBufferBytes: 1000 }, timeouts: { writeMs: 1000 } },
+    } as unknown as SendingHome;
     super(home, { write: () => (this.tries++, -1), pause() {}, resume() {}, fd: -1 } as unknown as Socket<unknown>);
   }
 
@@ -123,7 +128,8 @@ test("a file is not read to its end for a socket that the kernel has closed", as
 
 test("a turn of the event loop has room for 256 pieces or a mebibyte", () => {
   const turns = new WriteTurns();
-  const turnsIn = (count: number, bytes: number) => Array.from({ length: count }, () => turns.count(bytes)).filter(Boolean).length;
+  const turnsIn = (count: number, bytes: number) =>
+    Array.from({ length: count }, () => turns.count(bytes)).filter(Boolean).length;
   expect(turnsIn(1024, 1)).toBe(4);
   expect(turnsIn(255, 0)).toBe(0);
   expect(turnsIn(1, 0)).toBe(1);

@@ -11,7 +11,9 @@ import { withHttp2 } from "./support/http2";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { talk } from "./support/raw-client";
 
-const GREET = moduleSource(`{ routes: { "GET /page": { fetch: () => new Response("page") }, "GREET": () => "hello" } }`);
+const GREET = moduleSource(
+  `{ routes: { "GET /page": { fetch: () => new Response("page") }, "GREET": () => "hello" } }`,
+);
 const FILES = { "modules/greet.ts": GREET };
 const PATHS = ["/health", "/ready", "/stats", "/metrics"];
 const http = (policies: Record<string, string>): string => JSON.stringify({ http: policies });
@@ -41,7 +43,12 @@ test("each answers GET and HEAD, over HTTP/1.1 and HTTP/2, and is not to be stor
     await withHttp2(hub.url, async (client) => {
       for (const path of PATHS) {
         const reply = await client.ask(path);
-        expect([path, reply.status, reply.headers["cache-control"], reply.body.length > 0]).toEqual([path, 200, "no-store", true]);
+        expect([path, reply.status, reply.headers["cache-control"], reply.body.length > 0]).toEqual([
+          path,
+          200,
+          "no-store",
+          true,
+        ]);
         expect((await client.ask(path, { method: "HEAD" })).body.length).toBe(0);
       }
     });
@@ -78,7 +85,11 @@ test("/ready refuses while a module has never loaded, naming it, and not while a
     await hub.ask("RELOAD\n");
     const degraded = await fetch(`${hub.url}/ready`);
     expect(degraded.status).toBe(200);
-    expect(((await degraded.json()) as Readiness).modules).toContainEqual({ name: "chat", state: "degraded", generation: 1 });
+    expect(((await degraded.json()) as Readiness).modules).toContainEqual({
+      name: "chat",
+      state: "degraded",
+      generation: 1,
+    });
   }));
 
 test("what is off is as if it were not there, and a reload of the config changes it", () =>
@@ -99,8 +110,13 @@ test("a module that claims exactly such a path has it, told once; one that takes
   } }`);
   return withHub({ "modules/own.ts": own }, [], async (hub) => {
     const told = /\/metrics is answered by the module "own", and not by the server/g;
-    const text = async (path: string, method = "GET"): Promise<string> => (await fetch(hub.url + path, { method })).text();
-    expect([await text("/metrics"), await text("/stats"), await text("/stats", "PUT")]).toEqual(["mine", "all of GET", "all of PUT"]);
+    const text = async (path: string, method = "GET"): Promise<string> =>
+      (await fetch(hub.url + path, { method })).text();
+    expect([await text("/metrics"), await text("/stats"), await text("/stats", "PUT")]).toEqual([
+      "mine",
+      "all of GET",
+      "all of PUT",
+    ]);
     expect([await text("/ready", "POST"), await text("/other")]).toEqual(["posted", "any"]);
     expect(JSON.parse(await text("/ready"))).toMatchObject({ isReady: true });
     expect(JSON.parse(await text("/health"))).toMatchObject({ status: "ok" });
@@ -129,7 +145,9 @@ fromElsewhere("strangers see what is for anyone, and of /ready no more than the 
       expect((await client.ask("/stats", { headers: { host: "localhost" } })).body.toString()).toBe("any"),
     );
     await withHttp2(hub.url, async (client) => {
-      expect(JSON.parse((await client.ask("/stats", { headers: { host: "localhost" } })).body.toString())).toHaveProperty("pid");
+      expect(
+        JSON.parse((await client.ask("/stats", { headers: { host: "localhost" } })).body.toString()),
+      ).toHaveProperty("pid");
     });
   });
 });
@@ -176,8 +194,10 @@ test("what is for local clients is there under local names only, and for no page
     };
     const isThere = async (path: string, lines: string): Promise<boolean> => (await ask(path, lines)) !== "any";
     for (const path of ["/stats", "/metrics"]) {
-      for (const host of LOCAL) expect([path, host, await isThere(path, `Host: ${host}\r\n`)]).toEqual([path, host, true]);
-      for (const host of FOREIGN) expect([path, host, await isThere(path, `Host: ${host}\r\n`)]).toEqual([path, host, false]);
+      for (const host of LOCAL)
+        expect([path, host, await isThere(path, `Host: ${host}\r\n`)]).toEqual([path, host, true]);
+      for (const host of FOREIGN)
+        expect([path, host, await isThere(path, `Host: ${host}\r\n`)]).toEqual([path, host, false]);
       for (const origin of ["http://localhost:8080", "https://LOCALHOST:8080"]) {
         expect([origin, await isThere(path, `Host: localhost:8080\r\nOrigin: ${origin}\r\n`)]).toEqual([origin, true]);
       }
@@ -191,14 +211,17 @@ test("what is for local clients is there under local names only, and for no page
       ]) {
         expect([origin, await isThere(path, `Host: localhost:8080\r\nOrigin: ${origin}\r\n`)]).toEqual([origin, false]);
       }
-      expect(await isThere(path, "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n")).toBe(false);
+      expect(
+        await isThere(path, "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n"),
+      ).toBe(false);
     }
     // An absolute target's authority is the Host (RFC 9112 section 3.2.2), whatever the field says.
     expect(await isThere("http://rebind.example/stats", "Host: localhost\r\n")).toBe(false);
     expect(await isThere("http://localhost/stats", "Host: rebind.example\r\n")).toBe(true);
     expect(await (await fetch(`${hub.url}/stats`)).json()).toHaveProperty("pid");
     await withHttp2(hub.url, async (client) => {
-      const there = async (headers: Record<string, string>) => (await client.ask("/stats", { headers })).body.toString() !== "any";
+      const there = async (headers: Record<string, string>) =>
+        (await client.ask("/stats", { headers })).body.toString() !== "any";
       expect(await there({ ":authority": "rebind.example" })).toBe(false);
       expect(await there({ ":authority": "a.localhost:81" })).toBe(true);
       expect(await there({ ":authority": "localhost", origin: "http://evil.example" })).toBe(false);
@@ -211,7 +234,8 @@ test("/health and /ready answer any Host; names of modules are told under local 
       const [reply] = await talk(hub.port, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
       return JSON.parse(reply?.body ?? "");
     };
-    for (const host of [...LOCAL, ...FOREIGN]) expect([host, await ask("/health", host)]).toMatchObject([host, { status: "ok" }]);
+    for (const host of [...LOCAL, ...FOREIGN])
+      expect([host, await ask("/health", host)]).toMatchObject([host, { status: "ok" }]);
     for (const host of LOCAL) expect(await ask("/ready", host)).toHaveProperty("reasons");
     for (const host of FOREIGN) expect([host, await ask("/ready", host)]).toEqual([host, { status: "not ready" }]);
   }));

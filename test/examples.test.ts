@@ -1,16 +1,27 @@
-/** The modules that ship with hrmr, the examples and what `hrmr init` writes: each has a valid shape and does what its header says. */
+/**
+ * The modules that ship with hrmr, the examples and what `hrmr init` writes: each has a valid shape and does what its
+ * header says.
+ */
 import { describe, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { defaultOptions } from "../src/config/options";
-import type { ConnectRoute, Connection, FetchRoute, HandleRoute, Message, ModuleContext, ModuleDefinition } from "../src/module/contract";
+import type {
+  ConnectRoute,
+  Connection,
+  FetchRoute,
+  HandleRoute,
+  Message,
+  ModuleContext,
+  ModuleDefinition,
+} from "../src/module/contract";
 import { readShape } from "../src/module/shape";
 
 const ROOT = resolve(import.meta.dir, "..");
 const FOLDERS = ["modules", "examples", "examples/init/modules"];
-const FILES = FOLDERS.flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(folder, name))).filter((path) =>
-  path.endsWith(".ts"),
+const FILES = FOLDERS.flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(folder, name))).filter(
+  (path) => path.endsWith(".ts"),
 );
 
 async function load(path: string): Promise<ModuleDefinition<never>> {
@@ -38,7 +49,8 @@ async function start(path: string, handoff?: unknown) {
     async fetch(key: string, request: Request, params: Record<string, string> = {}): Promise<Response> {
       return (module.routes[key] as FetchRoute<never>).fetch(request, { ...full, params } as never);
     },
-    connect: (key: string, connection: Connection) => (module.routes[key] as ConnectRoute<never>).connect(connection, full),
+    connect: (key: string, connection: Connection) =>
+      (module.routes[key] as ConnectRoute<never>).connect(connection, full),
   };
 }
 
@@ -113,8 +125,11 @@ describe("shape", () => {
   });
 
   test.each(FILES)("%s imports nothing that its folder does not have", (path) => {
-    const imports = [...readFileSync(join(ROOT, path), "utf8").matchAll(/from "([^"]+)"/g)].map(([, name]) => name ?? "");
-    const isAllowed = (name: string) => name === "hrmr" || name === "hono" || (path.startsWith("modules/") && name.startsWith("node:"));
+    const imports = [...readFileSync(join(ROOT, path), "utf8").matchAll(/from "([^"]+)"/g)].map(
+      ([, name]) => name ?? "",
+    );
+    const isAllowed = (name: string) =>
+      name === "hrmr" || name === "hono" || (path.startsWith("modules/") && name.startsWith("node:"));
     expect(imports.filter((name) => !isAllowed(name))).toEqual([]);
   });
 
@@ -178,7 +193,8 @@ describe("shipped modules", () => {
     ]) {
       expect(await counter.say("PRIME ", `PRIME ${text}`)).toBe(answer!);
     }
-    for (const text of ["", "-7", "x", "9007199254740993", "1e3"]) expect(await counter.say("PRIME ", `PRIME ${text}`)).toStartWith("ERR ");
+    for (const text of ["", "-7", "x", "9007199254740993", "1e3"])
+      expect(await counter.say("PRIME ", `PRIME ${text}`)).toStartWith("ERR ");
   });
 });
 
@@ -202,7 +218,8 @@ describe("examples", () => {
 
   test("redis-like answers PING, ECHO, SET and GET, and keeps its data over a reload", async () => {
     const redis = await start("examples/redis-like.ts");
-    const ask = async (...words: string[]) => Buffer.from((await redis.say("*", resp(words))) as unknown as Uint8Array).toString("latin1");
+    const ask = async (...words: string[]) =>
+      Buffer.from((await redis.say("*", resp(words))) as unknown as Uint8Array).toString("latin1");
     expect(await ask("PING")).toBe("+PONG\r\n");
     expect(Buffer.from(await ask("ECHO", "grüße"), "latin1").toString()).toBe("$7\r\ngrüße\r\n");
     expect(await ask("get", "color")).toBe("$-1\r\n");
@@ -212,14 +229,19 @@ describe("examples", () => {
     expect(await ask("SET", "color", "red", "NX")).toBe("-ERR syntax error\r\n");
     expect(await ask()).toBe("");
     const next = await start("examples/redis-like.ts", redis.handoff());
-    expect(Buffer.from((await next.say("*", resp(["GET", "color"]))) as unknown as Uint8Array).toString()).toBe("$6\r\nb\r\nlue\r\n");
+    expect(Buffer.from((await next.say("*", resp(["GET", "color"]))) as unknown as Uint8Array).toString()).toBe(
+      "$6\r\nb\r\nlue\r\n",
+    );
   });
 
   test("redis-like refuses unknown commands as Redis does, in one line", async () => {
     const redis = await start("examples/redis-like.ts");
-    const ask = async (...words: string[]) => Buffer.from((await redis.say("*", resp(words))) as unknown as Uint8Array).toString("latin1");
+    const ask = async (...words: string[]) =>
+      Buffer.from((await redis.say("*", resp(words))) as unknown as Uint8Array).toString("latin1");
     expect(await ask("HELLO", "3")).toBe("-ERR unknown command 'HELLO', with args beginning with: '3' \r\n");
-    expect(await ask("client", "SETNAME", "me")).toBe("-ERR unknown command 'client', with args beginning with: 'SETNAME' 'me' \r\n");
+    expect(await ask("client", "SETNAME", "me")).toBe(
+      "-ERR unknown command 'client', with args beginning with: 'SETNAME' 'me' \r\n",
+    );
     expect(await ask("INFO")).toMatch(/^-ERR unknown command 'INFO'.*NOPERM.*\r\n$/);
     expect(await ask("NO\r\n+OK", "\r\n")).toBe("-ERR unknown command 'NO  +OK', with args beginning with: '  ' \r\n");
     for (const name of ["constructor", "__proto__", ""])
@@ -232,14 +254,17 @@ describe("examples", () => {
     const message = resp(["SET", "grüße", "a\r\nb"]);
     for (let end = 1; end < message.length; end++) expect([end, framing(message.subarray(0, end))]).toEqual([end, -1]);
     expect(framing(Buffer.concat([message, message]))).toBe(message.length);
-    for (const broken of ["*x\r\n", "*-1\r\n", "*1\r\n:5\r\n", "*1\r\n$99999999\r\n"]) expect(() => framing(Buffer.from(broken))).toThrow();
+    for (const broken of ["*x\r\n", "*-1\r\n", "*1\r\n:5\r\n", "*1\r\n$99999999\r\n"])
+      expect(() => framing(Buffer.from(broken))).toThrow();
   });
 
   test("length-prefixed sums what it is sent", async () => {
     const sum = await start("examples/length-prefixed.ts");
     const message = Buffer.from([...Buffer.from("SUM!"), 0, 0, 0, 4, 0xff, 0xff, 0, 2]);
     const reply = await sum.say("SUM!", message);
-    expect(Buffer.from(reply as unknown as Uint8Array)).toEqual(Buffer.from([...Buffer.from("SUM!"), 0, 0, 0, 4, 0, 1, 0, 1]));
+    expect(Buffer.from(reply as unknown as Uint8Array)).toEqual(
+      Buffer.from([...Buffer.from("SUM!"), 0, 0, 0, 4, 0, 1, 0, 1]),
+    );
   });
 
   test("chat brings people together, and nobody leaves when a new version takes over", async () => {
@@ -289,7 +314,9 @@ describe("examples", () => {
 });
 
 function resp(words: string[]): Buffer {
-  return Buffer.from(`*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`);
+  return Buffer.from(
+    `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`,
+  );
 }
 
 describe("what hrmr init writes", () => {
@@ -305,12 +332,15 @@ describe("what hrmr init writes", () => {
 
   test("the API keeps notes, also over a reload", async () => {
     const api = await start("examples/init/modules/api.ts");
-    const post = (body: string) => api.fetch("POST /api/notes", new Request("http://x/api/notes", { method: "POST", body }));
+    const post = (body: string) =>
+      api.fetch("POST /api/notes", new Request("http://x/api/notes", { method: "POST", body }));
     const created = await post("buy milk");
     expect([created.status, created.headers.get("location")]).toEqual([201, "/api/notes/1"]);
     expect((await post(" ")).status).toBe(400);
     const next = await start("examples/init/modules/api.ts", api.handoff());
-    expect(await (await next.fetch("GET /api/notes", new Request("http://x/"))).json()).toEqual([{ id: 1, text: "buy milk" }]);
+    expect(await (await next.fetch("GET /api/notes", new Request("http://x/"))).json()).toEqual([
+      { id: 1, text: "buy milk" },
+    ]);
     expect(await (await next.fetch("GET /api/notes/:id", new Request("http://x/"), { id: "1" })).json()).toEqual({
       id: 1,
       text: "buy milk",
@@ -320,9 +350,23 @@ describe("what hrmr init writes", () => {
 
   test("hrmr.json is valid as it is, and shows every option with its default", () => {
     const text = readFileSync(join(ROOT, "examples/init/hrmr.json"), "utf8");
-    const groups = { limits: {}, timeouts: {}, log: {}, control: {}, tls: {}, http: {}, http2: {}, versions: {}, modules: {} };
+    const groups = {
+      limits: {},
+      timeouts: {},
+      log: {},
+      control: {},
+      tls: {},
+      http: {},
+      http2: {},
+      versions: {},
+      modules: {},
+    };
     expect(Bun.JSONC.parse(text)).toEqual({ $schema: "./hrmr.schema.json", ...groups });
-    const { modules, $schema: _schema, ...shown } = Bun.JSONC.parse(text.replaceAll(/^(\s*)\/\/ (?=")/gm, "$1")) as Record<string, unknown>;
+    const {
+      modules,
+      $schema: _schema,
+      ...shown
+    } = Bun.JSONC.parse(text.replaceAll(/^(\s*)\/\/ (?=")/gm, "$1")) as Record<string, unknown>;
     const { modules: _, ...defaults } = defaultOptions();
     // Shown by name: the default means the folder `modules` beside this file.
     expect(shown).toEqual({ ...defaults, modulesDir: "modules" });

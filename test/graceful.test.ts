@@ -105,7 +105,9 @@ for (const processes of [1, 2]) {
           hub.program.signal("SIGTERM");
           await client.waitForEnd();
           expect(await hub.program.exited).toBe(0);
-          expect(hub.program.output()).toMatch(/SIGTERM, and 300 ms later: 1 open connections were cut: #\d+ 127\.0\.0\.1:\d+/);
+          expect(hub.program.output()).toMatch(
+            /SIGTERM, and 300 ms later: 1 open connections were cut: #\d+ 127\.0\.0\.1:\d+/,
+          );
         } finally {
           client.close();
         }
@@ -150,7 +152,11 @@ for (const processes of [1, 2]) {
         const clients = await connectToEach(hub, await servingPids(hub));
         hub.write(
           "hrmr.json",
-          JSON.stringify({ limits: { maxMessageBytes: 30 }, log: { level: "debug" }, modules: { told: { word: "two" } } }),
+          JSON.stringify({
+            limits: { maxMessageBytes: 30 },
+            log: { level: "debug" },
+            modules: { told: { word: "two" } },
+          }),
         );
         hub.program.signal("SIGHUP");
         await hub.program.waitFor(/SIGHUP: OK/);
@@ -173,7 +179,13 @@ for (const processes of [1, 2]) {
       null,
       async (hub) => {
         hub.write("modules/who.ts", whoModule(2));
-        const config = { listen: ["tcp://127.0.0.1:0"], processes: 5, threads: 7, limits: { maxMessageBytes: 10 }, pidFile: "other.pid" };
+        const config = {
+          listen: ["tcp://127.0.0.1:0"],
+          processes: 5,
+          threads: 7,
+          limits: { maxMessageBytes: 10 },
+          pidFile: "other.pid",
+        };
         hub.write("hrmr.json", JSON.stringify(config));
         hub.program.signal("SIGHUP");
         await hub.program.waitFor(/SIGHUP: ERR the configuration was not reloaded/);

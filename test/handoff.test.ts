@@ -1,4 +1,7 @@
-/** State from one version to the next, in every host: what is handed over arrives, and what cannot be is told in the verdict and is not there. */
+/**
+ * State from one version to the next, in every host: what is handed over arrives, and what cannot be is told in the
+ * verdict and is not there.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Hub, makeProject, withHub } from "./support/hub";
 import { startProgram } from "./support/program";
@@ -78,7 +81,11 @@ const GIVEN: [string, string, string][] = [
   ],
   ["a cycle", "const value = {}; value.self = value; return value;", "plain self cyclic"],
   ["an object of a class, without what makes it one", "return new Thing();", "plain size"],
-  ["50 MB of bytes", "const data = new Uint8Array(50_000_000).fill(3); data[0] = 1; return data;", "bytes 50000000 1 3"],
+  [
+    "50 MB of bytes",
+    "const data = new Uint8Array(50_000_000).fill(3); data[0] = 1; return data;",
+    "bytes 50000000 1 3",
+  ],
   ["50 MB of text", `return "x".repeat(50_000_000);`, "string 50000000"],
 ];
 
@@ -90,7 +97,11 @@ const REFUSED: [string, string, RegExp][] = [
     /its state was not handed over: handoff returned what cannot be copied: /,
   ],
   ["a symbol", "return Symbol('x');", /its state was not handed over: handoff returned what cannot be copied: /],
-  ["a promise that fails", "return Promise.reject(new Error('not now'));", /its state was not handed over: handoff failed: not now/],
+  [
+    "a promise that fails",
+    "return Promise.reject(new Error('not now'));",
+    /its state was not handed over: handoff failed: not now/,
+  ],
   ["a throw", "throw new Error('no way');", /its state was not handed over: handoff failed: no way/],
   ["a throw of what is no error", "throw 'just text';", /its state was not handed over: handoff failed: .*just text/],
   [
@@ -98,7 +109,11 @@ const REFUSED: [string, string, RegExp][] = [
     "return { get x() { throw new Error('trap'); } };",
     /its state was not handed over: handoff returned what cannot be copied: trap/,
   ],
-  ["a promise that never settles", "return new Promise(() => {});", /its state was not handed over: handoff did not finish within 4000 ms/],
+  [
+    "a promise that never settles",
+    "return new Promise(() => {});",
+    /its state was not handed over: handoff did not finish within 4000 ms/,
+  ],
 ];
 
 describe.each(HOSTS)("with run: %s", (run) => {
@@ -124,17 +139,21 @@ describe.each(HOSTS)("with run: %s", (run) => {
   });
 
   test("a version that fails in setup with what it was handed leaves the one before, which hands over again", () =>
-    withHub({ "modules/hand.ts": giver(run, "return { made: state.made, calls: 1 };") }, ["--threads", "1"], async (hub) => {
-      hub.write(
-        "modules/hand.ts",
-        taker(run).replace("({ got: describe(handoff) })", "{ throw new Error('cannot use ' + describe(handoff)); }"),
-      );
-      expect(await hub.ask("RELOAD\n")).toContain("cannot use plain made,calls");
-      expect(await hub.ask("GOT")).toBe("first");
-      hub.write("modules/hand.ts", taker(run));
-      expect(await hub.ask("RELOAD\n")).toStartWith("OK hand v2 (was v1)");
-      expect(await hub.ask("GOT")).toBe("plain made,calls");
-    }));
+    withHub(
+      { "modules/hand.ts": giver(run, "return { made: state.made, calls: 1 };") },
+      ["--threads", "1"],
+      async (hub) => {
+        hub.write(
+          "modules/hand.ts",
+          taker(run).replace("({ got: describe(handoff) })", "{ throw new Error('cannot use ' + describe(handoff)); }"),
+        );
+        expect(await hub.ask("RELOAD\n")).toContain("cannot use plain made,calls");
+        expect(await hub.ask("GOT")).toBe("first");
+        hub.write("modules/hand.ts", taker(run));
+        expect(await hub.ask("RELOAD\n")).toStartWith("OK hand v2 (was v1)");
+        expect(await hub.ask("GOT")).toBe("plain made,calls");
+      },
+    ));
 
   test("with reload: exclusive it gets it too, though the old version is gone by then", async () => {
     const { verdict, got } = await handOver(run, "return state;", `reload: "exclusive",`);
@@ -155,7 +174,10 @@ describe.each(HOSTS)("with run: %s", (run) => {
       hub.write("modules/hand.ts", version("throw new Error('cannot use ' + handed.calls);"));
       expect(await hub.ask("RELOAD\n")).toContain("cannot use 2");
       expect(await hub.ask("GOT")).toBe("2");
-      hub.write("modules/hand.ts", `// edited\nconst edited = 1;\n${good.replace("calls++", "calls++ + ' again' + edited")}`);
+      hub.write(
+        "modules/hand.ts",
+        `// edited\nconst edited = 1;\n${good.replace("calls++", "calls++ + ' again' + edited")}`,
+      );
       expect(await hub.ask("RELOAD\n")).toStartWith("OK hand v2");
       expect(await hub.ask("GOT")).toBe("3 again1");
     });

@@ -1,4 +1,7 @@
-/** HTTP that breaks the rules: each request gets its status or a closed connection, no handler ever sees it, and the next client is served. */
+/**
+ * HTTP that breaks the rules: each request gets its status or a closed connection, no handler ever sees it, and the
+ * next client is served.
+ */
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 
@@ -35,8 +38,16 @@ const get = (fields: string) => `GET /bad HTTP/1.1\r\n${H}${fields}\r\n`;
 /** What it is, the bytes, and the status. */
 const REFUSED: [string, string, number][] = [
   // Framing: each of these has served to smuggle a request past some proxy.
-  ["Content-Length and Transfer-Encoding", post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), 400],
-  ["Transfer-Encoding and Content-Length", post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n"), 400],
+  [
+    "Content-Length and Transfer-Encoding",
+    post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    400,
+  ],
+  [
+    "Transfer-Encoding and Content-Length",
+    post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n"),
+    400,
+  ],
   ["two Content-Lengths", post("Content-Length: 3\r\nContent-Length: 4\r\n", "abc"), 400],
   ["two equal Content-Lengths", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), 400],
   ["a list of lengths", post("Content-Length: 3, 3\r\n", "abc"), 400],
@@ -136,9 +147,13 @@ describe("a malformed request", () => {
         await client.send(raw(`${request}GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n`)).catch(() => undefined);
         const reply = await client.waitForEnd();
         const replies = reply.match(/HTTP\/1\.1 \d{3} /g) ?? [];
-        if (replies.length !== 1 || replies[0] !== `HTTP/1.1 ${status} `) wrong.push(`${what}: ${JSON.stringify(reply.slice(0, 300))}`);
+        if (replies.length !== 1 || replies[0] !== `HTTP/1.1 ${status} `)
+          wrong.push(`${what}: ${JSON.stringify(reply.slice(0, 300))}`);
         const reached = await seen(hub);
-        if (reached.some((request) => request !== "POST /bad") || (reached.length > 0 && !request.includes("chunked"))) {
+        if (
+          reached.some((request) => request !== "POST /bad") ||
+          (reached.length > 0 && !request.includes("chunked"))
+        ) {
           wrong.push(`${what}: handlers saw ${reached.join()}`);
         }
         client.close();
@@ -161,8 +176,10 @@ describe("a malformed request", () => {
         if (!reply.startsWith(`HTTP/1.1 ${status} `)) wrong.push(`${what}: ${JSON.stringify(reply.slice(0, 200))}`);
         client.close();
       };
-      // What does not begin with a method is answered as a raw message if it pauses; its bytes may do so on a busy machine.
-      const isHttp = ([, request]: [string, string, number]) => /^(GET|POST|CONNECT) /.test(request) && request.length < 500;
+      // What does not begin with a method is answered as a raw message if it pauses; its bytes may do so on a busy
+      // machine.
+      const isHttp = ([, request]: [string, string, number]) =>
+        /^(GET|POST|CONNECT) /.test(request) && request.length < 500;
       await Promise.all(REFUSED.filter(isHttp).map(check));
       expect(wrong).toEqual([]);
       expect((await seen(hub)).filter((request) => request !== "POST /bad")).toEqual([]);
@@ -182,22 +199,37 @@ describe("a second request hidden in the first", () => {
     ["TE with a tab", post(`Content-Length: ${size + 5}\r\nTransfer-Encoding:\tchunked\r\n`, `0\r\n\r\n${HIDDEN}`)],
     ["TE twice", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n", `0\r\n\r\n${HIDDEN}`)],
     ["TE in quotes", post(`Content-Length: ${size + 5}\r\nTransfer-Encoding: "chunked"\r\n`, `0\r\n\r\n${HIDDEN}`)],
-    ["TE behind a fold", post(`Content-Length: ${size + 5}\r\nA: b\r\n Transfer-Encoding: chunked\r\n`, `0\r\n\r\n${HIDDEN}`)],
+    [
+      "TE behind a fold",
+      post(`Content-Length: ${size + 5}\r\nA: b\r\n Transfer-Encoding: chunked\r\n`, `0\r\n\r\n${HIDDEN}`),
+    ],
     ["two lengths, the first 0", post(`Content-Length: 0\r\nContent-Length: ${size}\r\n`, HIDDEN)],
     ["two lengths, the last 0", post(`Content-Length: ${size}\r\nContent-Length: 0\r\n`, HIDDEN)],
     ["a GET with a body", `GET /ok HTTP/1.1\r\n${H}Content-Length: ${size}\r\n\r\n${HIDDEN}`],
-    ["a GET with a chunked body", `GET /ok HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\n${chunk(HIDDEN)}0\r\n\r\n`],
+    [
+      "a GET with a chunked body",
+      `GET /ok HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\n${chunk(HIDDEN)}0\r\n\r\n`,
+    ],
     ["a HEAD with a body", `HEAD /ok HTTP/1.1\r\n${H}Content-Length: ${size}\r\n\r\n${HIDDEN}`],
-    ["an upgrade with a body", `GET /ok HTTP/1.1\r\n${H}Connection: upgrade\r\nUpgrade: x\r\nContent-Length: ${size}\r\n\r\n${HIDDEN}`],
+    [
+      "an upgrade with a body",
+      `GET /ok HTTP/1.1\r\n${H}Connection: upgrade\r\nUpgrade: x\r\nContent-Length: ${size}\r\n\r\n${HIDDEN}`,
+    ],
     [
       "h2c with a body",
       `POST /ok HTTP/1.1\r\n${H}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: ${size}\r\n\r\n${HIDDEN}`,
     ],
     ["a chunk extension with a line", post("Transfer-Encoding: chunked\r\n", `1;a=\n\r\nx\r\n0\r\n\r\n${HIDDEN}`)],
     ["a request in the trailers", post("Transfer-Encoding: chunked\r\n", `0\r\n${HIDDEN}`)],
-    ["a length in the trailers", post("Transfer-Encoding: chunked\r\n", `0\r\nContent-Length: ${size}\r\n\r\n${HIDDEN}`)],
+    [
+      "a length in the trailers",
+      post("Transfer-Encoding: chunked\r\n", `0\r\nContent-Length: ${size}\r\n\r\n${HIDDEN}`),
+    ],
     ["a raw command in the body", `POST /ok HTTP/1.1\r\n${H}Content-Length: 9\r\n\r\nSHUTDOWN\n`],
-    ["a raw command in a chunk", `POST /ok HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\n9\r\nSHUTDOWN\n\r\n0\r\n\r\n`],
+    [
+      "a raw command in a chunk",
+      `POST /ok HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\n9\r\nSHUTDOWN\n\r\n0\r\n\r\n`,
+    ],
   ];
 
   test.each(PAIRS)("is never dispatched: %s", (_, request) =>
@@ -230,7 +262,11 @@ test("what stands behind a request that closes the connection is not dispatched"
         await client.send(last.slice(0, cut));
         await client.send((last + behind).slice(cut)).catch(() => undefined);
         const reply = await client.finish().waitForEnd();
-        expect([last, reply.match(/HTTP\/1\.1 \d+/g), reply.includes("uptimeSeconds")]).toEqual([last, ["HTTP/1.1 200"], false]);
+        expect([last, reply.match(/HTTP\/1\.1 \d+/g), reply.includes("uptimeSeconds")]).toEqual([
+          last,
+          ["HTTP/1.1 200"],
+          false,
+        ]);
         expect(await seen(hub)).toEqual([`${last.slice(0, last.indexOf(" HTTP"))}`]);
       }
     }
@@ -310,7 +346,8 @@ describe("what ends too late or never", () => {
       for (let at = 1; at <= request.length; at++) {
         const reply = await hub.ask(request.slice(0, at));
         if (at < "POST ".length) expect(reply).toStartWith("ERR ");
-        else if (at < request.length) expect([at, reply]).toEqual([at, expect.stringMatching(/^HTTP\/1\.1 400 [^]*\r\n\r\n.*\n$/)]);
+        else if (at < request.length)
+          expect([at, reply]).toEqual([at, expect.stringMatching(/^HTTP\/1\.1 400 [^]*\r\n\r\n.*\n$/)]);
         else expect(reply).toEndWith("\r\n\r\nok:abc");
       }
       expect((await seen(hub)).every((request) => request === "POST /whole")).toBe(true);
@@ -331,7 +368,9 @@ describe("a flood of good requests", () => {
   };
   const pipelined = async (hub: Hub, path: string) => {
     const before = await memory(hub);
-    const requests = Array.from({ length: 10_000 }, (_, at) => `GET /${path}/${at} HTTP/1.1\r\nHost: x\r\n\r\n`).join("");
+    const requests = Array.from({ length: 10_000 }, (_, at) => `GET /${path}/${at} HTTP/1.1\r\nHost: x\r\n\r\n`).join(
+      "",
+    );
     const text = await converse(hub, requests, (tail) => tail.endsWith("\r\n\r\n9999;"));
     const answers = [...text.matchAll(/\r\n\r\n(\d+);/g)].map(([, n]) => Number(n));
     expect(answers).toEqual(Array.from({ length: 10_000 }, (_, at) => at));
@@ -355,7 +394,8 @@ describe("a flood of good requests", () => {
       },
       [],
       async (hub) => {
-        const requests = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + "GET /later/1 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10);
+        const requests =
+          "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + "GET /later/1 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10);
         const post = `POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n${"x".repeat(900_000)}`;
         const text = await converse(hub, requests + post, (tail) => tail.endsWith("!"));
         expect(text).toEndWith("900000!");
@@ -364,34 +404,41 @@ describe("a flood of good requests", () => {
     ));
 
   test("a client that asks for a file again and again and never reads costs little memory", () =>
-    withHub({ "static_html/page.bin": "x".repeat(60_000), "modules/recorder.ts": RECORDER.replace('"/"', '"/rec"') }, [], async (hub) => {
-      const before = await memory(hub);
-      const deaf = await Promise.all(
-        Array.from({ length: 8 }, async () => {
-          const client = await hub.connect();
-          client.pause();
-          // As many as the server takes before it stops reading; the rest waits in the kernel, or here.
-          void client.send("GET /page.bin HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000)).catch(() => undefined);
-          return client;
-        }),
-      );
-      const counts: number[] = [];
-      while (counts.length < 2 || counts.at(-1) !== counts.at(-2)) {
-        await hub.ask("GET /page.bin HTTP/1.0\r\n\r\n");
-        counts.push((JSON.parse(await hub.ask("STATUS\n")) as { httpRequests: number }).httpRequests - counts.length);
-      }
-      // A write buffer of 1 MB each, some kernel buffers that are not ours, and what the collector has not seen yet.
-      expect((await memory(hub)) - before).toBeLessThan(80_000_000);
-      for (const client of deaf) client.close();
-      expect(await hub.ask("GET /page.bin HTTP/1.0\r\n\r\n")).toEndWith("xxx");
-    }));
+    withHub(
+      { "static_html/page.bin": "x".repeat(60_000), "modules/recorder.ts": RECORDER.replace('"/"', '"/rec"') },
+      [],
+      async (hub) => {
+        const before = await memory(hub);
+        const deaf = await Promise.all(
+          Array.from({ length: 8 }, async () => {
+            const client = await hub.connect();
+            client.pause();
+            // As many as the server takes before it stops reading; the rest waits in the kernel, or here.
+            void client.send("GET /page.bin HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000)).catch(() => undefined);
+            return client;
+          }),
+        );
+        const counts: number[] = [];
+        while (counts.length < 2 || counts.at(-1) !== counts.at(-2)) {
+          await hub.ask("GET /page.bin HTTP/1.0\r\n\r\n");
+          counts.push((JSON.parse(await hub.ask("STATUS\n")) as { httpRequests: number }).httpRequests - counts.length);
+        }
+        // A write buffer of 1 MB each, some kernel buffers that are not ours, and what the collector has not seen yet.
+        expect((await memory(hub)) - before).toBeLessThan(80_000_000);
+        for (const client of deaf) client.close();
+        expect(await hub.ask("GET /page.bin HTTP/1.0\r\n\r\n")).toEndWith("xxx");
+      },
+    ));
 });
 
 async function memory(hub: Hub): Promise<number> {
   return (JSON.parse(await hub.ask("STATUS\n")) as { memoryBytes: number }).memoryBytes;
 }
 
-/** Sends all of it and reads until `isLast` of the latest bytes; for more replies than RawClient, which looks at all it has each time. */
+/**
+ * Sends all of it and reads until `isLast` of the latest bytes; for more replies than RawClient, which looks at all it
+ * has each time.
+ */
 async function converse(hub: Hub, requests: string, isLast: (tail: string) => boolean): Promise<string> {
   const pieces: string[] = [];
   const done = Promise.withResolvers<void>();

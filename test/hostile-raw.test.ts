@@ -1,4 +1,7 @@
-/** Bytes that no client of ours would send, and clients that behave like none: the server stays the same process, and serves the next one. */
+/**
+ * Bytes that no client of ours would send, and clients that behave like none: the server stays the same process, and
+ * serves the next one.
+ */
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { Random } from "./support/random";
@@ -26,7 +29,8 @@ const MODULE = moduleSource(`{
 const FILES = { "modules/raw.ts": MODULE };
 const QUICK = {
   ...FILES,
-  "hrmr.json": '{ "limits": { "maxMessageBytes": 5000 }, "timeouts": { "requestMs": 300, "idleMs": 1500, "writeMs": 400 } }',
+  "hrmr.json":
+    '{ "limits": { "maxMessageBytes": 5000 }, "timeouts": { "requestMs": 300, "idleMs": 1500, "writeMs": 400 } }',
 };
 
 /** A fresh client is served, by the same process, which found no mistake of its own. */
@@ -94,14 +98,20 @@ describe("garbage", () => {
     withHub(FILES, ["--listen", "udp://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0"], async (hub) => {
       const port = Number(/udp:\/\/127\.0\.0\.1:(\d+)/.exec(hub.program.listening.join())?.[1]);
       const got = Promise.withResolvers<string>();
-      const socket = await Bun.udpSocket({ socket: { data: (_, bytes) => void (bytes.toString() === "PONG\n" && got.resolve("PONG\n")) } });
+      const socket = await Bun.udpSocket({
+        socket: { data: (_, bytes) => void (bytes.toString() === "PONG\n" && got.resolve("PONG\n")) },
+      });
       try {
         for (let seed = 0; seed < 300; seed++) {
           const random = new Random(seed);
           const size = seed % 50 === 0 ? 60_000 : random.below(1400);
           socket.send(Buffer.from(Array.from({ length: size }, () => random.below(256))), port, "127.0.0.1");
           if (seed % 3 === 0)
-            socket.send(random.pick(["TALK", "RELOAD", "GET / HTTP/1.1\r\n\r\n", "LEN", "NEVER", "FUN12", "LOOP", ""]), port, "127.0.0.1");
+            socket.send(
+              random.pick(["TALK", "RELOAD", "GET / HTTP/1.1\r\n\r\n", "LEN", "NEVER", "FUN12", "LOOP", ""]),
+              port,
+              "127.0.0.1",
+            );
         }
         const timer = setInterval(() => socket.send("PING", port, "127.0.0.1"), 20);
         expect(await got.promise.finally(() => clearInterval(timer))).toBe("PONG\n");
@@ -169,11 +179,13 @@ describe("messages that do not end as they should", () => {
   test("a key, a line or a length that never completes is closed at requestMs, even if a byte comes now and then", () =>
     withHub(QUICK, [], async (hub) => {
       const clients = await Promise.all(
-        ["P", "ECHO ", "ECHO abc", "LEN", "LEN\0", "LEN\0\0\0\x09abc", "NEVER", "FU", "LITTL", "EIGHT\0\0\0"].map(async (opening) => {
-          const client = await hub.connect();
-          await client.send(Buffer.from(opening, "latin1"));
-          return client;
-        }),
+        ["P", "ECHO ", "ECHO abc", "LEN", "LEN\0", "LEN\0\0\0\x09abc", "NEVER", "FU", "LITTL", "EIGHT\0\0\0"].map(
+          async (opening) => {
+            const client = await hub.connect();
+            await client.send(Buffer.from(opening, "latin1"));
+            return client;
+          },
+        ),
       );
       const [dripping] = [await hub.connect()];
       await dripping.send("ECHO ");
@@ -264,7 +276,9 @@ describe("clients that do not read, do not speak or do not stay", () => {
         const size = Math.min(400, count - made);
         silent.push(
           ...(await Promise.all(
-            Array.from({ length: size }, () => Bun.connect({ hostname: "127.0.0.1", port: hub.port, socket: handlers })),
+            Array.from({ length: size }, () =>
+              Bun.connect({ hostname: "127.0.0.1", port: hub.port, socket: handlers }),
+            ),
           )),
         );
       }

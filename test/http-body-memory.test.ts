@@ -8,7 +8,10 @@ import { binary, more, PART, RawWebSocket } from "./support/websocket";
 
 const BODY_BYTES = 1_000_000;
 const CONNECTIONS = 4;
-/** Of the server and its modules' processes, for all of the connections: the collector is given some room. An object for each byte takes 400 MB. */
+/**
+ * Of the server and its modules' processes, for all of the connections: the collector is given some room. An object for
+ * each byte takes 400 MB.
+ */
 const MAX_GROWTH_KB = 120_000;
 
 const MODULE = moduleSource(`{

@@ -37,7 +37,10 @@ const PAGES = (run: string, host: string) => `
 
 const HOSTS = { inline: "inline", pool: "pool", process: "process" } as const;
 const modules = Object.fromEntries(
-  Object.entries(HOSTS).map(([host, run]) => [`modules/${host}m.ts`, moduleSource(`{ routes: {${PAGES(run, host)}\n } }`)]),
+  Object.entries(HOSTS).map(([host, run]) => [
+    `modules/${host}m.ts`,
+    moduleSource(`{ routes: {${PAGES(run, host)}\n } }`),
+  ]),
 );
 
 let hub: Hub;
@@ -167,7 +170,9 @@ for (const host of Object.keys(HOSTS)) {
           await client.waitFor(path === "events" ? "hello" : "part");
           await client.finish().waitForEnd();
         }
-        await until("the stream to be cancelled", () => hub.program.output().slice(logged).includes(`${host} ${path} cancelled`));
+        await until("the stream to be cancelled", () =>
+          hub.program.output().slice(logged).includes(`${host} ${path} cancelled`),
+        );
         await until("nothing to be under way", async () => (await figuresOf(host)).inFlight === 0);
         await until("the connection to be closed", async () => (await hub.status()).connections.open <= open);
       });

@@ -1,4 +1,7 @@
-/** A response of known length is sent with its Content-Length, in every host. Clients see the progress, and HTTP/1.0 can keep alive. */
+/**
+ * A response of known length is sent with its Content-Length, in every host. Clients see the progress, and HTTP/1.0 can
+ * keep alive.
+ */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub } from "./support/hub";
 
@@ -70,7 +73,9 @@ test("a known length is sent as Content-Length, inline, from the pool and from a
           bytes: length ?? 10,
         });
       }
-      expect((await fetch(`${hub.url}/${run}/form`)).headers.get("content-type")).toStartWith("application/x-www-form-urlencoded");
+      expect((await fetch(`${hub.url}/${run}/form`)).headers.get("content-type")).toStartWith(
+        "application/x-www-form-urlencoded",
+      );
       expect((await fetch(`${hub.url}/${run}/small-blob`)).headers.get("content-type")).toStartWith("text/css");
       const proxied = await fetch(`${hub.url}/${run}/proxied`);
       expect([proxied.headers.get("x-up"), await proxied.text()]).toEqual(["1", "from upstream"]);

@@ -29,7 +29,8 @@ const APP = moduleSource(`{
   },
 }`);
 
-const guard = (body: string, more = "") => moduleSource(`{ routes: {}, ${more} async middleware(request, context, next) { ${body} } }`);
+const guard = (body: string, more = "") =>
+  moduleSource(`{ routes: {}, ${more} async middleware(request, context, next) { ${body} } }`);
 const USE_GUARD = '{ "http": { "use": ["guard"] } }';
 
 const get = (hub: Hub, path: string, headers: Record<string, string> = {}) => fetch(`${hub.url}${path}`, { headers });
@@ -60,7 +61,11 @@ describe("use of a module", () => {
     ["returns nothing", `() => {}`, "use[0] returned undefined"],
     ["settles with nothing", `async (q, c, next) => { await next(); }`, "use[0] returned undefined"],
     ["throws", `() => { throw new Error("middleware broke"); }`, "middleware broke"],
-    ["rejects", `async () => { await Bun.sleep(1); throw new Error("middleware broke later"); }`, "middleware broke later"],
+    [
+      "rejects",
+      `async () => { await Bun.sleep(1); throw new Error("middleware broke later"); }`,
+      "middleware broke later",
+    ],
     ["hands on what is no Request", `(q, c, next) => next("/other")`, "next() takes a Request"],
   ];
   test.each(BAD)("one that %s is a 500, and the log says why", (_, source, said) =>
@@ -116,7 +121,11 @@ describe("a module that http.use names", () => {
   test("stands before every HTTP route of every module, with its own context and the request's client, params and id", () =>
     withHub(FILES, [], async (hub) => {
       const reply = await get(hub, "/plain");
-      expect([await reply.text(), reply.headers.get("x-guard"), reply.headers.get("x-order")]).toEqual(["plain", "guard v1 ready", "21"]);
+      expect([await reply.text(), reply.headers.get("x-guard"), reply.headers.get("x-order")]).toEqual([
+        "plain",
+        "guard v1 ready",
+        "21",
+      ]);
       expect((await get(hub, "/index.html")).headers.get("x-guard")).toBe("guard v1 ready");
       const refused = await get(hub, "/plain", { "x-no": "1" });
       expect([refused.status, refused.headers.get("x-order")]).toEqual([401, null]);
@@ -133,23 +142,31 @@ describe("a module that http.use names", () => {
     }));
 
   test("sees what no route takes: it can answer a preflight, and else the 404, the 405 and the 204 are as ever", () =>
-    withHub({ ...FILES, "hrmr.json": '{ "http": { "use": ["guard"] }, "modules": { "http": { "enabled": false } } }' }, [], async (hub) => {
-      expect((await get(hub, "/nothing", { "x-no": "1" })).status).toBe(401);
-      const none = await get(hub, "/nothing");
-      expect([none.status, await none.text(), none.headers.get("x-guard")]).toEqual([
-        404,
-        "No module serves this path.\n",
-        "guard v1 ready",
-      ]);
-      const put = await fetch(`${hub.url}/plain?x=1`, { method: "PUT", body: "x" });
-      expect([put.status, put.headers.get("allow")]).toEqual([405, "GET, HEAD, OPTIONS"]);
-      const preflight = await fetch(`${hub.url}/plain`, { method: "OPTIONS" });
-      expect([preflight.status, preflight.headers.get("x-preflight"), preflight.headers.get("allow")]).toEqual([204, "guard", null]);
-      hub.write("modules/guard.ts", guard("return next();"));
-      expect(await hub.ask("RELOAD")).toStartWith("OK guard v2");
-      const options = await fetch(`${hub.url}/plain`, { method: "OPTIONS" });
-      expect([options.status, options.headers.get("allow")]).toEqual([204, "GET, HEAD, OPTIONS"]);
-    }));
+    withHub(
+      { ...FILES, "hrmr.json": '{ "http": { "use": ["guard"] }, "modules": { "http": { "enabled": false } } }' },
+      [],
+      async (hub) => {
+        expect((await get(hub, "/nothing", { "x-no": "1" })).status).toBe(401);
+        const none = await get(hub, "/nothing");
+        expect([none.status, await none.text(), none.headers.get("x-guard")]).toEqual([
+          404,
+          "No module serves this path.\n",
+          "guard v1 ready",
+        ]);
+        const put = await fetch(`${hub.url}/plain?x=1`, { method: "PUT", body: "x" });
+        expect([put.status, put.headers.get("allow")]).toEqual([405, "GET, HEAD, OPTIONS"]);
+        const preflight = await fetch(`${hub.url}/plain`, { method: "OPTIONS" });
+        expect([preflight.status, preflight.headers.get("x-preflight"), preflight.headers.get("allow")]).toEqual([
+          204,
+          "guard",
+          null,
+        ]);
+        hub.write("modules/guard.ts", guard("return next();"));
+        expect(await hub.ask("RELOAD")).toStartWith("OK guard v2");
+        const options = await fetch(`${hub.url}/plain`, { method: "OPTIONS" });
+        expect([options.status, options.headers.get("allow")]).toEqual([204, "GET, HEAD, OPTIONS"]);
+      },
+    ));
 
   test("several stand in the order they are named, and a pool route is behind them", () =>
     withHub(
@@ -173,7 +190,9 @@ describe("a module that http.use names", () => {
     withHub(
       {
         ...FILES,
-        "modules/guard.ts": guard(`if (request.headers.get("x-throw") !== null) throw new Error("guard broke"); return await next();`),
+        "modules/guard.ts": guard(
+          `if (request.headers.get("x-throw") !== null) throw new Error("guard broke"); return await next();`,
+        ),
       },
       [],
       async (hub) => {
@@ -239,7 +258,11 @@ describe("a module that http.use names", () => {
   test.each([
     ["missing", {}, "there is no such module"],
     ["broken", { "modules/guard.ts": "throw new Error('no tokens');\nexport default {};\n" }, "no tokens"],
-    ["without middleware", { "modules/guard.ts": moduleSource(`{ routes: { "X": () => "x" } }`) }, "it has no middleware"],
+    [
+      "without middleware",
+      { "modules/guard.ts": moduleSource(`{ routes: { "X": () => "x" } }`) },
+      "it has no middleware",
+    ],
   ])("one that is %s at the start stops the start", async (_, files, said) => {
     const dir = makeProject({ ...files, "modules/app.ts": APP, "hrmr.json": USE_GUARD });
     try {
@@ -271,7 +294,9 @@ describe("a module that http.use names", () => {
     withHub(
       {
         ...FILES,
-        "modules/guard.ts": guard(`if (request.headers.get("x-hang") !== null) await new Promise(() => {}); return next();`),
+        "modules/guard.ts": guard(
+          `if (request.headers.get("x-hang") !== null) await new Promise(() => {}); return next();`,
+        ),
         "hrmr.json": '{ "http": { "use": ["guard"] }, "timeouts": { "drainMs": 200 } }',
       },
       [],
@@ -302,7 +327,10 @@ describe("a module that http.use names", () => {
         await stream.waitFor("data: x");
         const slow = get(hub, "/plain", { "x-slow": "1" });
         await guardInFlight(hub, 1);
-        hub.write("modules/guard.ts", guard(`const r = await next(); r.headers.set("x-v", String(context.generation)); return r;`));
+        hub.write(
+          "modules/guard.ts",
+          guard(`const r = await next(); r.headers.set("x-v", String(context.generation)); return r;`),
+        );
         await hub.ask("RELOAD");
         expect((await get(hub, "/plain")).headers.get("x-v")).toBe("2");
         expect((await slow).headers.get("x-v")).toBe("1");
@@ -335,7 +363,8 @@ describe("a module that http.use names", () => {
 });
 
 describe("the access module", () => {
-  const CONFIG = '{ "http": { "use": ["access"] }, "modules": { "access": { "tokens": ["first token", "second"], "open": ["/open"] } } }';
+  const CONFIG =
+    '{ "http": { "use": ["access"] }, "modules": { "access": { "tokens": ["first token", "second"], "open": ["/open"] } } }';
   const FILES = {
     "modules/app.ts": moduleSource(
       `{ routes: { "/open": { fetch: () => new Response("open") }, "/in": { fetch: (q, c) => new Response(c.requestId) } } }`,
@@ -382,10 +411,14 @@ describe("the access module", () => {
     }));
 
   test("without a token lets nobody in", () =>
-    withHub({ ...FILES, "hrmr.json": '{ "http": { "use": ["access"] }, "modules": { "access": {} } }' }, [], async (hub) => {
-      expect((await get(hub, "/in", { authorization: "Bearer undefined" })).status).toBe(401);
-      await hub.program.waitFor("no token is good");
-    }));
+    withHub(
+      { ...FILES, "hrmr.json": '{ "http": { "use": ["access"] }, "modules": { "access": {} } }' },
+      [],
+      async (hub) => {
+        expect((await get(hub, "/in", { authorization: "Bearer undefined" })).status).toBe(401);
+        await hub.program.waitFor("no token is good");
+      },
+    ));
 });
 
 function upgradeRequest(path: string, more = ""): string {

@@ -46,7 +46,10 @@ interface Told {
 
 /** A request with exactly this target. */
 async function askTarget(hub: Hub, target: string, method = "GET", lines = "") {
-  const [reply] = await talk(hub.port, `${method} ${target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n${lines}\r\n`);
+  const [reply] = await talk(
+    hub.port,
+    `${method} ${target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n${lines}\r\n`,
+  );
   if (reply === undefined) throw new Error(`${target}: no reply`);
   return reply;
 }
@@ -98,7 +101,8 @@ test("no spelling of a path gets past middleware that guards it, in any version 
         const reply = await askTarget(hub, target, method);
         expect([method, target, reply.body.includes("SECRET")]).toEqual([method, target, false]);
         expect([200, 308, 400, 401, 404]).toContain(reply.status);
-        if (reply.status === 308) expect(await askTarget(hub, reply.headers.location ?? "", method)).toMatchObject({ status: 401 });
+        if (reply.status === 308)
+          expect(await askTarget(hub, reply.headers.location ?? "", method)).toMatchObject({ status: 401 });
       }
     }
     await withHttp2(hub.url, async (client) => {
@@ -130,7 +134,10 @@ test("GET and HEAD of another spelling are led to the canonical one, other metho
       const led = await client.ask("//inline/%61?q=//%61");
       expect([led.status, led.headers.location]).toEqual([308, "/inline/a?q=//%61"]);
       const refused = await client.ask("//inline/%61", { method: "POST", body: "x" });
-      expect([refused.status, refused.body.toString()]).toEqual([400, "The path is not in its canonical form. Ask for /inline/a\n"]);
+      expect([refused.status, refused.body.toString()]).toEqual([
+        400,
+        "The path is not in its canonical form. Ask for /inline/a\n",
+      ]);
     });
     expect((await fetch(`${hub.url}/inline/%61`)).url).toEndWith("/inline/a");
   }));
@@ -148,7 +155,12 @@ test("a handler sees the same path, route and params in every host, and so do th
     ];
     for (const host of ["inline", "pool", "process"]) {
       for (const [written, read, name] of cases) {
-        const expected: Told = { path: `/${host}/${read}`, route: `/${host}/:name`, params: { name }, pathname: `/${host}/${read}` };
+        const expected: Told = {
+          path: `/${host}/${read}`,
+          route: `/${host}/:name`,
+          params: { name },
+          pathname: `/${host}/${read}`,
+        };
         const reply = await askTarget(hub, `/${host}/${written}?a=%c3#b`);
         expect([written, JSON.parse(Buffer.from(reply.body, "latin1").toString())]).toEqual([written, expected]);
         expect(JSON.parse(reply.headers["x-seen"] ?? "")).toEqual([expected.path, expected.route, expected.path]);
@@ -164,19 +176,29 @@ test("a handler sees the same path, route and params in every host, and so do th
       }
     }
     const rest = await askTarget(hub, "/files/a/b%2fc/%C3%A9");
-    expect(JSON.parse(Buffer.from(rest.body, "latin1").toString())).toMatchObject({ route: "/files/*", params: { "*": "a/b/c/é" } });
+    expect(JSON.parse(Buffer.from(rest.body, "latin1").toString())).toMatchObject({
+      route: "/files/*",
+      params: { "*": "a/b/c/é" },
+    });
   }));
 
 test("where no route takes a request, middleware sees its path and no route", () =>
-  withHub({ ...FILES, "modules/app.ts": moduleSource(`{ routes: { "GET /a/:b": { fetch: () => new Response() } } }`) }, [], async (hub) => {
-    for (const [method, status] of [
-      ["POST", 405],
-      ["OPTIONS", 204],
-    ] as const) {
-      const reply = await askTarget(hub, "/a/%c3%a9", method);
-      expect([reply.status, JSON.parse(reply.headers["x-seen"] ?? "")]).toEqual([status, ["/a/%C3%A9", "", "/a/%C3%A9"]]);
-    }
-  }));
+  withHub(
+    { ...FILES, "modules/app.ts": moduleSource(`{ routes: { "GET /a/:b": { fetch: () => new Response() } } }`) },
+    [],
+    async (hub) => {
+      for (const [method, status] of [
+        ["POST", 405],
+        ["OPTIONS", 204],
+      ] as const) {
+        const reply = await askTarget(hub, "/a/%c3%a9", method);
+        expect([reply.status, JSON.parse(reply.headers["x-seen"] ?? "")]).toEqual([
+          status,
+          ["/a/%C3%A9", "", "/a/%C3%A9"],
+        ]);
+      }
+    },
+  ));
 
 const URLS = moduleSource(`{ routes: {
   "/": { fetch: (request) => new Response(request.url + " " + request.headers.get("host") + " " + new Request(request).headers.get("host")) },
@@ -212,7 +234,9 @@ test("an absolute target's authority replaces the Host field for whoever reads i
         ["GET", "/pool"],
       ]) {
         const head = `${method} http://b.example:81${path} HTTP/${version}\r\nA: b\r\nhOST: a.example\r\nConnection: close\r\nC: d\r\n\r\n`;
-        expect(await ask(head)).toBe(`http://b.example:81${path} b.example:81${path === "/pool" ? "" : " b.example:81"}`);
+        expect(await ask(head)).toBe(
+          `http://b.example:81${path} b.example:81${path === "/pool" ? "" : " b.example:81"}`,
+        );
       }
     }
     expect(await ask("GET http://b.example/x HTTP/1.0\r\nA: b\r\n\r\n")).toBe("http://b.example/x b.example b.example");
@@ -231,7 +255,8 @@ test("the upgrade of a WebSocket is routed by the same reading", () =>
     const [, body = ""] = (await upgrade("/live/@a%2fb")).split("\r\n\r\n");
     expect(JSON.parse(body)).toEqual({ path: "/live/@a%2Fb", route: "GET /live/:room", params: { room: "@a/b" } });
     expect(await status("/admin/live")).toBe(401);
-    for (const path of ["//admin/live", "/%61dmin/live", "/x/../admin/live"]) expect([path, await status(path)]).toEqual([path, 308]);
+    for (const path of ["//admin/live", "/%61dmin/live", "/x/../admin/live"])
+      expect([path, await status(path)]).toEqual([path, 308]);
     for (const path of ["/x/..%2fadmin/live", "/admin\\live", "/%2e%2e/admin/live"])
       expect([path, await status(path)]).toEqual([path, 400]);
   }));
@@ -241,7 +266,10 @@ test("for any target, the routed path is the path of request.url to middleware a
     const targets: string[] = [];
     forSeeds(300, (random) => targets.push(someTarget(random)));
     const requests = targets.map((target) => `GET ${target} HTTP/1.1\r\nHost: a.example\r\n\r\n`);
-    const replies = await talk(hub.port, `${requests.join("")}GET /last HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n`);
+    const replies = await talk(
+      hub.port,
+      `${requests.join("")}GET /last HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n`,
+    );
     expect(replies).toHaveLength(targets.length + 1);
     for (const [at, target] of targets.entries()) {
       const reply = replies[at];

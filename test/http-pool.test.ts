@@ -63,7 +63,12 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 test("a request's method, url, headers, params, client and id reach the thread, and the Response's all come back", () =>
   withPool(async (hub) => {
     const hello = await fetch(`${hub.url}/hello/b%20b`, { headers: { "x-request-id": "trace-7" } });
-    expect(await hello.json()).toEqual({ name: "b b", address: "127.0.0.1", requestId: "trace-7", host: expect.any(Number) });
+    expect(await hello.json()).toEqual({
+      name: "b b",
+      address: "127.0.0.1",
+      requestId: "trace-7",
+      host: expect.any(Number),
+    });
     expect(hello.headers.get("x-used")).toMatch(/^[12]$/);
     const reply = await fetch(`${hub.url}/headers?q=1`, { headers: { "x-sent": "there" } });
     expect([reply.status, reply.statusText, reply.headers.get("x-got")]).toEqual([201, "Made Here", "there"]);
@@ -164,7 +169,9 @@ test("a throw is a 500 with the author's line in the log; so is no Response; a l
   withPool(async (hub) => {
     expect((await fetch(`${hub.url}/throw`)).status).toBe(500);
     await hub.program.waitFor("thrown on the pool");
-    expect(hub.program.output()).toMatch(/pool v1 #\d+ "\/throw": TypeError: thrown on the pool\n.*modules\/pool\.ts:\d+/);
+    expect(hub.program.output()).toMatch(
+      /pool v1 #\d+ "\/throw": TypeError: thrown on the pool\n.*modules\/pool\.ts:\d+/,
+    );
     expect((await fetch(`${hub.url}/nothing`)).status).toBe(500);
     await hub.program.waitFor("undefined");
     expect([500, 503]).toContain((await fetch(`${hub.url}/exit`)).status);

@@ -51,7 +51,9 @@ test("OPTIONS is answered with 204 and Allow where no route has it, and by the r
     const own = await fetch(`${hub.url}/own`, { method: "OPTIONS" });
     expect([own.status, own.headers.get("access-control-allow-origin")]).toEqual([204, "*"]);
     const client = await hub.connect();
-    await client.send("OPTIONS /users/7 HTTP/1.1\r\nHost: x\r\n\r\nGET /own HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await client.send(
+      "OPTIONS /users/7 HTTP/1.1\r\nHost: x\r\n\r\nGET /own HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
     const text = await client.waitForEnd();
     expect(text).not.toMatch(/204 No Content(?:(?!\r\n\r\n)[\s\S])*Content-Length/);
     expect(text).toEndWith("own");
@@ -96,7 +98,10 @@ test("a request has one id: its own if it is sane, else a new one", () =>
   }));
 
 describe("slow clients", () => {
-  const TIMES = { ...FILES, "hrmr.json": '{ "timeouts": { "headMs": 300, "bodyMs": 300, "idleMs": 400, "requestMs": 20000 } }' };
+  const TIMES = {
+    ...FILES,
+    "hrmr.json": '{ "timeouts": { "headMs": 300, "bodyMs": 300, "idleMs": 400, "requestMs": 20000 } }',
+  };
 
   test("a header that is not there at headMs is a 408", () =>
     withHub(TIMES, [], async (hub) => {

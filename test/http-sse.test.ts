@@ -1,4 +1,6 @@
-/** Server-sent events over reloads, of their own module and of others: examples/sse.ts as it is, but for its interval. */
+/**
+ * Server-sent events over reloads, of their own module and of others: examples/sse.ts as it is, but for its interval.
+ */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,7 +8,10 @@ import { moduleSource, withHub, type Hub } from "./support/hub";
 import type { RawClient } from "./support/client";
 import { until } from "./support/until";
 
-const SSE = readFileSync(join(import.meta.dir, "../examples/sse.ts"), "utf8").replace("INTERVAL_MS = 1000", "INTERVAL_MS = 40");
+const SSE = readFileSync(join(import.meta.dir, "../examples/sse.ts"), "utf8").replace(
+  "INTERVAL_MS = 1000",
+  "INTERVAL_MS = 40",
+);
 const page = (version: number) => moduleSource(`{ routes: { "/page": { fetch: () => new Response("v${version}") } } }`);
 
 const STREAMS = 100;
@@ -19,7 +24,8 @@ function lastId(client: RawClient): number {
 
 async function openStreams(hub: Hub, count: number): Promise<RawClient[]> {
   const clients = await Promise.all(Array.from({ length: count }, () => hub.connect()));
-  for (const client of clients) await client.send("GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
+  for (const client of clients)
+    await client.send("GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
   for (const client of clients) await client.waitFor("id: 1\n");
   return clients;
 }
@@ -79,7 +85,10 @@ async function drained(hub: Hub): Promise<void> {
 test("a shutdown ends event streams whole and at once, over HTTP/1.1 and HTTP/2, and does not wait for drainMs", () =>
   withHub({ "modules/events.ts": SSE, "hrmr.json": `{ "timeouts": { "drainMs": 600000 } }` }, [], async (hub) => {
     const [client] = await openStreams(hub, 1);
-    const child = Bun.spawn(["curl", "-sN", "--http2-prior-knowledge", `${hub.url}/events`], { stdout: "pipe", stderr: "ignore" });
+    const child = Bun.spawn(["curl", "-sN", "--http2-prior-knowledge", `${hub.url}/events`], {
+      stdout: "pipe",
+      stderr: "ignore",
+    });
     try {
       const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
       for (let text = ""; !text.includes("id: 1\n");) {

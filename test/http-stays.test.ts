@@ -1,4 +1,7 @@
-/** HTTP requests stay HTTP (docs/modules.md, Keys): header lines and bodies are never messages, whatever the method or the raw keys. */
+/**
+ * HTTP requests stay HTTP (docs/modules.md, Keys): header lines and bodies are never messages, whatever the method or
+ * the raw keys.
+ */
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 
@@ -134,19 +137,23 @@ describe("a raw line", () => {
     }));
 
   test("that cannot be a request is answered at once, without its line end", () =>
-    withHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 0, requestMs: 0 } }) }, [], async (hub) => {
-      const client = await hub.connect();
-      for (const [message, reply] of [
-        ["PING", "PONG\n"],
-        ["SAY hello", 'said "SAY hello"\n'],
-        ["SAY ", 'said "SAY "\n'],
-        ["GET key", "raw get\n"],
-        ["GET key\n", "raw get\n"],
-      ] as const) {
-        await client.clear().send(message);
-        expect(await client.waitFor(reply)).toBe(reply);
-      }
-    }));
+    withHub(
+      { ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 0, requestMs: 0 } }) },
+      [],
+      async (hub) => {
+        const client = await hub.connect();
+        for (const [message, reply] of [
+          ["PING", "PONG\n"],
+          ["SAY hello", 'said "SAY hello"\n'],
+          ["SAY ", 'said "SAY "\n'],
+          ["GET key", "raw get\n"],
+          ["GET key\n", "raw get\n"],
+        ] as const) {
+          await client.clear().send(message);
+          expect(await client.waitFor(reply)).toBe(reply);
+        }
+      },
+    ));
 
   test("that begins like a request waits a moment for its end, and then is a message", () =>
     withHub(FILES, [], async (hub) => {
@@ -234,13 +241,17 @@ describe("a connection that has spoken HTTP", () => {
     }));
 
   test("ends a request that does not come in time with a 408", () =>
-    withHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { requestMs: 100, headMs: 100 } }) }, [], async (hub) => {
-      for (const begun of ["PO", "PROPF", "GET /pa", "UNKNOWN /x"]) {
-        const client = await hub.connect();
-        await client.send(GET + begun);
-        expect(await client.waitForEnd()).toMatch(/page HTTP\/1\.1 408 /);
-      }
-    }));
+    withHub(
+      { ...FILES, "hrmr.json": JSON.stringify({ timeouts: { requestMs: 100, headMs: 100 } }) },
+      [],
+      async (hub) => {
+        for (const begun of ["PO", "PROPF", "GET /pa", "UNKNOWN /x"]) {
+          const client = await hub.connect();
+          await client.send(GET + begun);
+          expect(await client.waitForEnd()).toMatch(/page HTTP\/1\.1 408 /);
+        }
+      },
+    ));
 
   test("may have sent raw messages before", () =>
     withHub(FILES, [], async (hub) => {
@@ -314,7 +325,8 @@ describe("a raw route with a method for its key", () => {
       const told = '"GET " and "POST /chat" and "PUT " take HTTP requests';
       expect(hub.program.output()).toContain(`module raw: ${told}`);
       expect(await hub.ask("HELP\n")).toMatch(/"GET " +raw +All of it \(takes HTTP requests\)\n/);
-      for (const path of ["/page", "/health", "*"]) expect(await hub.ask(request(`GET ${path}`))).toBe(`raw GET ${path} HTTP/1.1\n`);
+      for (const path of ["/page", "/health", "*"])
+        expect(await hub.ask(request(`GET ${path}`))).toBe(`raw GET ${path} HTTP/1.1\n`);
       expect(await hub.ask(request("POST /chat"))).toBe("chat\n");
       expect(await hub.ask("PUT /x HTTP/1.1\n")).toBe("pooled PUT /x HTTP/1.1\n");
       // A connection that has spoken HTTP goes on with these routes too, and with no other raw one.

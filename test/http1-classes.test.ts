@@ -53,7 +53,20 @@ test("a request is a Request with its usual properties", async () => {
     request.mode,
     request.redirect,
   ]);
-  expect(found).toEqual([true, true, "GET", "http://a.test/a?b", true, "a.test", null, false, false, "default", "navigate", "follow"]);
+  expect(found).toEqual([
+    true,
+    true,
+    "GET",
+    "http://a.test/a?b",
+    true,
+    "a.test",
+    null,
+    false,
+    false,
+    "default",
+    "navigate",
+    "follow",
+  ]);
 });
 
 test("each way of reading a body gives what it should", async () => {
@@ -120,9 +133,12 @@ test("the module's Request and fetch take a request, with its method, headers an
     return [copy.method, await copy.text(), await request.text()];
   });
   expect(changed).toEqual(["PUT", "other", "abc"]);
-  const target = startHarness({ routes: { "/a": async (request) => new globals.Response(`${request.method} ${await request.text()}`) } });
+  const target = startHarness({
+    routes: { "/a": async (request) => new globals.Response(`${request.method} ${await request.text()}`) },
+  });
   try {
-    const proxied: FetchHandler = (request) => globals.fetch(new globals.Request(`http://127.0.0.1:${target.port}/a`, request));
+    const proxied: FetchHandler = (request) =>
+      globals.fetch(new globals.Request(`http://127.0.0.1:${target.port}/a`, request));
     expect((await answerTo(proxied, post("abc"))).body).toBe("POST abc");
   } finally {
     target.stop();
@@ -139,8 +155,16 @@ test("the module's Response accepts standard ones as its instances, and the othe
 });
 
 /** Replies as [status, headers of interest, body]. */
-const replies: Record<string, [() => Response | Promise<Response>, number, Record<string, string | undefined>, string]> = {
-  "a string": [() => new globals.Response("text"), 200, { "content-type": "text/plain;charset=utf-8", "content-length": "4" }, "text"],
+const replies: Record<
+  string,
+  [() => Response | Promise<Response>, number, Record<string, string | undefined>, string]
+> = {
+  "a string": [
+    () => new globals.Response("text"),
+    200,
+    { "content-type": "text/plain;charset=utf-8", "content-length": "4" },
+    "text",
+  ],
   "a string beyond ASCII": [() => new globals.Response("zoë"), 200, { "content-length": "4" }, "zo\xc3\xab"],
   "half a surrogate pair": [() => new globals.Response("a\ud800"), 200, { "content-length": "4" }, "a\xef\xbf\xbd"],
   "an empty string": [() => new globals.Response(""), 200, { "content-type": undefined, "content-length": "0" }, ""],
@@ -177,17 +201,42 @@ const replies: Record<string, [() => Response | Promise<Response>, number, Recor
     "[]",
   ],
   "a redirect": [() => globals.Response.redirect("/x"), 302, { location: "/x", "content-length": "0" }, ""],
-  "a status": [() => new globals.Response("no", { status: 404 }), 404, { "content-type": "text/plain;charset=utf-8" }, "no"],
+  "a status": [
+    () => new globals.Response("no", { status: 404 }),
+    404,
+    { "content-type": "text/plain;charset=utf-8" },
+    "no",
+  ],
   "one header": [
     () => new globals.Response("x", { headers: { "X-A": "b" } }),
     200,
     { "x-a": "b", "content-type": "text/plain;charset=utf-8" },
     "x",
   ],
-  "a content-type": [() => new globals.Response("x", { headers: { "content-type": "a/b" } }), 200, { "content-type": "a/b" }, "x"],
-  "two headers": [() => new globals.Response("x", { headers: { "X-A": "b", "X-C": "d" } }), 200, { "x-a": "b", "x-c": "d" }, "x"],
-  "Latin-1 in a header": [() => new globals.Response("zoë", { headers: { "X-A": "\xe9" } }), 200, { "x-a": "\xe9" }, "zo\xc3\xab"],
-  "a Headers object": [() => new globals.Response("x", { headers: new Headers({ "X-A": "b" }) }), 200, { "x-a": "b" }, "x"],
+  "a content-type": [
+    () => new globals.Response("x", { headers: { "content-type": "a/b" } }),
+    200,
+    { "content-type": "a/b" },
+    "x",
+  ],
+  "two headers": [
+    () => new globals.Response("x", { headers: { "X-A": "b", "X-C": "d" } }),
+    200,
+    { "x-a": "b", "x-c": "d" },
+    "x",
+  ],
+  "Latin-1 in a header": [
+    () => new globals.Response("zoë", { headers: { "X-A": "\xe9" } }),
+    200,
+    { "x-a": "\xe9" },
+    "zo\xc3\xab",
+  ],
+  "a Headers object": [
+    () => new globals.Response("x", { headers: new Headers({ "X-A": "b" }) }),
+    200,
+    { "x-a": "b" },
+    "x",
+  ],
   "headers set later": [
     () => {
       const response = new globals.Response("x", { headers: { "X-A": "b" } });
@@ -232,7 +281,12 @@ const replies: Record<string, [() => Response | Promise<Response>, number, Recor
     { "transfer-encoding": undefined, "content-length": "5" },
     "hello",
   ],
-  "an own date": [() => new globals.Response("x", { headers: { Date: "now" } }), 200, { date: "Sun, 06 Nov 1994 08:49:37 GMT" }, "x"],
+  "an own date": [
+    () => new globals.Response("x", { headers: { Date: "now" } }),
+    200,
+    { date: "Sun, 06 Nov 1994 08:49:37 GMT" },
+    "x",
+  ],
   "no content": [() => new globals.Response(null, { status: 204 }), 204, { "content-length": undefined }, ""],
   "not modified": [
     () => new globals.Response(null, { status: 304, headers: { ETag: '"a"' } }),
@@ -259,7 +313,12 @@ const replies: Record<string, [() => Response | Promise<Response>, number, Recor
     { "content-length": "1" },
     "x",
   ],
-  "a clone": [() => new globals.Response("x", { status: 201 }).clone() as Response, 201, { "content-length": "1" }, "x"],
+  "a clone": [
+    () => new globals.Response("x", { status: 201 }).clone() as Response,
+    201,
+    { "content-length": "1" },
+    "x",
+  ],
   "a stream": [() => new globals.Response(new Blob(["a", "b"]).stream()), 200, { "content-type": undefined }, "ab"],
   "an async generator": [
     () =>
@@ -275,7 +334,10 @@ const replies: Record<string, [() => Response | Promise<Response>, number, Recor
   ],
   "a standard Response": [() => new NativeResponse("x", { headers: { "X-A": "b" } }), 200, { "x-a": "b" }, "x"],
   "what HTMLRewriter makes": [
-    () => new HTMLRewriter().on("p", { element: (p) => void p.setInnerContent("new") }).transform(new globals.Response("<p>old</p>")),
+    () =>
+      new HTMLRewriter()
+        .on("p", { element: (p) => void p.setInnerContent("new") })
+        .transform(new globals.Response("<p>old</p>")),
     200,
     {},
     "<p>new</p>",
@@ -291,11 +353,13 @@ for (const [name, [make, status, headers, body]] of Object.entries(replies)) {
     for (const handler of [make, later]) {
       const reply = await answerTo(handler, GET);
       expect([reply.status, reply.body]).toEqual([status, body]);
-      for (const [field, value] of Object.entries(headers)) expect([field, reply.headers[field]]).toEqual([field, value]);
+      for (const [field, value] of Object.entries(headers))
+        expect([field, reply.headers[field]]).toEqual([field, value]);
       expect(reply.headers.date).toBe("Sun, 06 Nov 1994 08:49:37 GMT");
       const head = await answerTo(handler, GET.replace("GET", "HEAD"));
       expect([head.status, head.body]).toEqual([status, ""]);
-      // A reply to HEAD has the length of its body, or the one that the handler set. An empty body says nothing about what GET would get.
+      // A reply to HEAD has the length of its body, or the one that the handler set. An empty body says nothing about
+      // what GET would get.
       const length = reply.body === "" ? undefined : headers["content-length"];
       if (length !== undefined) expect(head.headers["content-length"]).toBe(length);
     }
@@ -314,7 +378,9 @@ test("a header cannot smuggle a line, and a reason cannot either", async () => {
 });
 
 test("Connection: close of a handler is heard", async () => {
-  const server = startHarness({ routes: { "/": () => new globals.Response("x", { headers: { Connection: "close" } }) } });
+  const server = startHarness({
+    routes: { "/": () => new globals.Response("x", { headers: { Connection: "close" } }) },
+  });
   try {
     const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     const got = await talk(server.port, request + request);
@@ -336,7 +402,11 @@ test("files are sent with their type and length, small and large, and a missing 
       new globals.Response(Bun.file(join(folder, name)));
   try {
     const small = await answerTo(file("small.css"), GET);
-    expect([small.headers["content-type"], small.headers["content-length"], small.body]).toEqual(["text/css;charset=utf-8", "3", "p{}"]);
+    expect([small.headers["content-type"], small.headers["content-length"], small.body]).toEqual([
+      "text/css;charset=utf-8",
+      "3",
+      "p{}",
+    ]);
     const whole = await answerTo(file("large.txt"), GET);
     expect([whole.headers["content-length"], whole.body === large]).toEqual(["600000", true]);
     const head = await answerTo(file("large.txt"), GET.replace("GET", "HEAD"));
@@ -360,7 +430,10 @@ test("a reply that was fetched compressed elsewhere is passed on readable", asyn
   const page = "page ".repeat(1000);
   const target = startHarness({
     routes: {
-      "/": () => new globals.Response(Bun.gzipSync(page), { headers: { "Content-Encoding": "gzip", "Content-Type": "text/plain" } }),
+      "/": () =>
+        new globals.Response(Bun.gzipSync(page), {
+          headers: { "Content-Encoding": "gzip", "Content-Type": "text/plain" },
+        }),
     },
   });
   const front = startHarness({ routes: { "/": () => globals.fetch(`http://127.0.0.1:${target.port}/`) } });

@@ -78,7 +78,13 @@ test("pipelined requests are answered in their order, however long each handler 
     order.length = 0;
     first = gate();
     await serving({ routes }, async (server) => {
-      const request = get("/slow") + post("/echo", "Content-Length: 4\r\n", "body") + get("/fast") + get("/async") + get("/fast") + LAST;
+      const request =
+        get("/slow") +
+        post("/echo", "Content-Length: 4\r\n", "body") +
+        get("/fast") +
+        get("/async") +
+        get("/fast") +
+        LAST;
       const replies = talk(server.port, request, pieceBytes);
       await until("the first handler runs", () => order.length > 0);
       for (let turn = 0; turn < 20; turn++) await nextTurn();
@@ -461,14 +467,16 @@ test("a cut before the reply answers 503, aborts the signal and ends the connect
 });
 
 test("a cut in the middle of a reply resets the connection", async () => {
-  await serving({ routes: { "/stream": () => text(new ReadableStream({ start: (c) => c.enqueue("one") })) } }, (server) =>
-    connected(server, async (client) => {
-      client.write(get("/stream"));
-      await client.waitFor("one");
-      for (const call of server.inFlight) call.cut("replaced");
-      await client.ended;
-      expect(client.received).not.toContain("0\r\n\r\n");
-    }),
+  await serving(
+    { routes: { "/stream": () => text(new ReadableStream({ start: (c) => c.enqueue("one") })) } },
+    (server) =>
+      connected(server, async (client) => {
+        client.write(get("/stream"));
+        await client.waitFor("one");
+        for (const call of server.inFlight) call.cut("replaced");
+        await client.ended;
+        expect(client.received).not.toContain("0\r\n\r\n");
+      }),
   );
 });
 
@@ -500,7 +508,11 @@ test("a handler that throws, rejects or returns no Response costs its request al
     for (const reply of replies.slice(0, -1)) expect(reply.body).toBe("Internal Server Error\n");
     expect(server.failures.length).toBe(paths.length);
     expect(String(server.failures[3])).toContain('Module "test", route "/nothing"');
-    expect(server.dispatch.counters).toMatchObject({ messages: 0, httpRequests: paths.length + 1, errors: paths.length });
+    expect(server.dispatch.counters).toMatchObject({
+      messages: 0,
+      httpRequests: paths.length + 1,
+      errors: paths.length,
+    });
   });
 });
 
@@ -515,7 +527,12 @@ test("a module that is being replaced is a 503 with Retry-After", async () => {
 test("a path without a route is a 404, a method without one a 405 with Allow", async () => {
   await serving({ routes: { "GET /only-get": last } }, async (server) => {
     const [none, put, head] = await talk(server.port, get("/none") + `PUT /only-get HTTP/1.1\r\n${HOST}\r\n` + LAST);
-    expect([none?.status, put?.status, put?.headers.allow, head?.status]).toEqual([404, 405, "GET, HEAD, OPTIONS", 200]);
+    expect([none?.status, put?.status, put?.headers.allow, head?.status]).toEqual([
+      404,
+      405,
+      "GET, HEAD, OPTIONS",
+      200,
+    ]);
   });
 });
 

@@ -1,4 +1,7 @@
-/** Replies without a body in HTTP/1.1: to HEAD, 204 and 304 (RFC 9110 sections 6.4.1 and 8.6); and how long a connection stays open. */
+/**
+ * Replies without a body in HTTP/1.1: to HEAD, 204 and 304 (RFC 9110 sections 6.4.1 and 8.6); and how long a connection
+ * stays open.
+ */
 import { expect, test } from "bun:test";
 import type { Dispatch } from "../src/protocol/wire";
 import { renewDate } from "../src/server/http-date";
@@ -93,7 +96,16 @@ test("a HEAD that is refused gets no body either", async () => {
 
 test("a short idle time is told to clients that keep their connection", async () => {
   await withHub({ "modules/m.ts": MODULE }, ["--set", "timeouts.idleMs=5000"], async (hub) => {
-    for (const path of ["/frozen", "/inline/text", "/inline/async", "/inline/stream", "/pool/text", "/inline/204", "/none", "/health"]) {
+    for (const path of [
+      "/frozen",
+      "/inline/text",
+      "/inline/async",
+      "/inline/stream",
+      "/pool/text",
+      "/inline/204",
+      "/none",
+      "/health",
+    ]) {
       const client = await hub.connect();
       const ask = `GET ${path} HTTP/1.1\r\nHost: localhost\r\n`;
       await client.send(`${ask}\r\n`);

@@ -40,7 +40,11 @@ test("Headers, Request, Response and fetch copy them whole", async () => {
   expect([...new Headers(light())]).toEqual([...native()]);
   expect(new Request("http://x/", { headers: light() }).headers.get("x-twice")).toBe("1, 2");
   expect(new Response("", { headers: light() }).headers.get("x-twice")).toBe("1, 2");
-  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: (request) => new Response(request.headers.get("x-twice")) });
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: (request) => new Response(request.headers.get("x-twice")),
+  });
   try {
     const sent = new LightHeaders("X-Twice: 7\r\n") as unknown as Headers;
     expect(await (await fetch(server.url, { headers: sent })).text()).toBe("7");

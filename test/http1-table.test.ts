@@ -34,8 +34,16 @@ const accepted: Record<string, Case> = {
   "a path and a query": { request: get(HOST, "/a/b?c=d&e"), status: 200, echo: url("/a/b?c=d&e") },
   "a query with question marks": { request: get(HOST, "/a?b?c"), status: 200, echo: url("/a?b?c") },
   "a fragment, which is cut": { request: get(HOST, "/a?b#c?d"), status: 200, echo: url("/a?b") },
-  "all visible characters in a path": { request: get(HOST, "/!$&'()*+,-.:;=@_~"), status: 200, echo: url("/!$&'()*+,-.:;=@_~") },
-  "characters that a URL escapes": { request: get(HOST, '/"<>^`{|}'), status: 200, echo: url("/%22%3C%3E%5E%60%7B%7C%7D") },
+  "all visible characters in a path": {
+    request: get(HOST, "/!$&'()*+,-.:;=@_~"),
+    status: 200,
+    echo: url("/!$&'()*+,-.:;=@_~"),
+  },
+  "characters that a URL escapes": {
+    request: get(HOST, '/"<>^`{|}'),
+    status: 200,
+    echo: url("/%22%3C%3E%5E%60%7B%7C%7D"),
+  },
   "such characters in a query": { request: get(HOST, '/?"<>^`{|}'), status: 200, echo: url('/?"<>^`{|}') },
   "percent-encoding, kept in the URL": { request: get(HOST, "/a%20b"), status: 200, echo: url("/a%20b") },
   "an escape in lower case": { request: get(HOST, "/%c3%a9%2f?%c3"), status: 200, echo: url("/%C3%A9%2F?%c3") },
@@ -44,11 +52,23 @@ const accepted: Record<string, Case> = {
   "a dot segment": { request: get(HOST, "/a/../b/./c/..?d"), status: 308, reply: leadsTo("/b/?d") },
   "a letter that is encoded": { request: get(HOST, "/%61b"), status: 308, reply: leadsTo("/ab") },
   "HEAD of a dot segment": { request: `HEAD /a/../b HTTP/1.1\r\n${HOST}\r\n`, status: 308, reply: leadsTo("/b") },
-  "POST to a double slash": { request: `POST //a HTTP/1.1\r\n${HOST}Content-Length: 2\r\n\r\nhi`, status: 400, reply: keepsAlive },
-  "an absolute target with a double slash": { request: get(HOST, "http://b.test//a"), status: 308, reply: leadsTo("/a") },
+  "POST to a double slash": {
+    request: `POST //a HTTP/1.1\r\n${HOST}Content-Length: 2\r\n\r\nhi`,
+    status: 400,
+    reply: keepsAlive,
+  },
+  "an absolute target with a double slash": {
+    request: get(HOST, "http://b.test//a"),
+    status: 308,
+    reply: leadsTo("/a"),
+  },
   "a backslash": { request: get(HOST, "/a\\..\\b"), status: 400, reply: keepsAlive },
   "an encoded dot segment": { request: get(HOST, "/a/..%2fb"), status: 400, reply: keepsAlive },
-  "a host with a port": { request: get("Host: a.test:8080\r\n"), status: 200, echo: { url: "http://a.test:8080/", host: "a.test:8080" } },
+  "a host with a port": {
+    request: get("Host: a.test:8080\r\n"),
+    status: 200,
+    echo: { url: "http://a.test:8080/", host: "a.test:8080" },
+  },
   "an IPv6 host": { request: get("Host: [::1]:80\r\n"), status: 200, echo: { url: "http://[::1]:80/" } },
   "an IPv4 host": { request: get("Host: 127.0.0.1\r\n"), status: 200, echo: { url: "http://127.0.0.1/" } },
   "a host with an underscore": { request: get("Host: a_b.test\r\n"), status: 200, echo: { url: "http://a_b.test/" } },
@@ -59,7 +79,11 @@ const accepted: Record<string, Case> = {
   "another field": { request: get(`${HOST}X-Extra: one two\r\n`), status: 200, echo: { extra: "one two" } },
   "a field twice": { request: get(`${HOST}X-Extra: 1\r\nx-extra: 2\r\n`), status: 200, echo: { extra: "1, 2" } },
   "an empty field": { request: get(`${HOST}X-Extra:\r\n`), status: 200, echo: { extra: "" } },
-  "white space around a value": { request: get(`${HOST}X-Extra: \t x\ty \t\r\n`), status: 200, echo: { extra: "x\ty" } },
+  "white space around a value": {
+    request: get(`${HOST}X-Extra: \t x\ty \t\r\n`),
+    status: 200,
+    echo: { extra: "x\ty" },
+  },
   "Latin-1 in a value": { request: get(`${HOST}X-Extra: \xe9\xff\r\n`), status: 200, echo: { extra: "\xe9\xff" } },
   "a colon in a value": { request: get(`${HOST}X-Extra: a:b\r\n`), status: 200, echo: { extra: "a:b" } },
   "odd characters in a field's name": { request: get(`${HOST}!#$%&'*+-.^_\`|~1: a\r\n`), status: 200 },
@@ -77,10 +101,22 @@ const accepted: Record<string, Case> = {
   "empty lines before the request": { request: `\r\n\r\n${get(HOST)}`, status: 200, echo: url("/") },
   "99 fields beside the host": { request: get(HOST + "X-Extra: 1\r\n".repeat(99)), status: 200 },
   "40 fields": { request: get(HOST + Array.from({ length: 39 }, (_, i) => `F${i}: v\r\n`).join("")), status: 200 },
-  "absolute-form": { request: get(HOST, "http://b.test/x?y#z"), status: 200, echo: { url: "http://b.test/x?y", host: "b.test" } },
-  "absolute-form with a port": { request: get(HOST, "http://b.test:81/x"), status: 200, echo: { url: "http://b.test:81/x" } },
+  "absolute-form": {
+    request: get(HOST, "http://b.test/x?y#z"),
+    status: 200,
+    echo: { url: "http://b.test/x?y", host: "b.test" },
+  },
+  "absolute-form with a port": {
+    request: get(HOST, "http://b.test:81/x"),
+    status: 200,
+    echo: { url: "http://b.test:81/x" },
+  },
   "absolute-form without a path": { request: get(HOST, "http://b.test"), status: 200, echo: { url: "http://b.test/" } },
-  "absolute-form with a query only": { request: get(HOST, "http://b.test?q"), status: 200, echo: { url: "http://b.test/?q" } },
+  "absolute-form with a query only": {
+    request: get(HOST, "http://b.test?q"),
+    status: 200,
+    echo: { url: "http://b.test/?q" },
+  },
   "absolute-form with https": { request: get(HOST, "https://b.test/x"), status: 200, echo: { url: "http://b.test/x" } },
   "OPTIONS *": {
     request: `OPTIONS * HTTP/1.1\r\n${HOST}\r\n`,
@@ -94,25 +130,57 @@ const accepted: Record<string, Case> = {
     reply: (reply) => expect(Number(reply.headers["content-length"])).toBeGreaterThan(40),
   },
   "HTTP/1.2": { request: `GET /x HTTP/1.2\r\n${HOST}\r\n`, status: 200, echo: { method: "GET", ...url("/x") } },
-  "HTTP/1.9 with a body": { request: `POST / HTTP/1.9\r\n${HOST}Content-Length: 2\r\n\r\nhi`, status: 200, echo: { body: "hi" } },
+  "HTTP/1.9 with a body": {
+    request: `POST / HTTP/1.9\r\n${HOST}Content-Length: 2\r\n\r\nhi`,
+    status: 200,
+    echo: { body: "hi" },
+  },
   DELETE: { request: `DELETE / HTTP/1.1\r\n${HOST}\r\n`, status: 200, echo: { method: "DELETE" } },
   "M-SEARCH": { request: `M-SEARCH / HTTP/1.1\r\n${HOST}\r\n`, status: 200, echo: { method: "M-SEARCH" } },
-  "a body with its length": { request: post("Content-Length: 5\r\n", "hello"), status: 200, echo: { method: "POST", body: "hello" } },
+  "a body with its length": {
+    request: post("Content-Length: 5\r\n", "hello"),
+    status: 200,
+    echo: { method: "POST", body: "hello" },
+  },
   "an empty body": { request: post("Content-Length: 0\r\n", ""), status: 200, echo: { body: "" } },
   "a POST without a length": { request: post("", ""), status: 200, echo: { body: "" } },
-  "a length with leading zeros": { request: post("Content-Length: 003\r\n", "abc"), status: 200, echo: { body: "abc" } },
+  "a length with leading zeros": {
+    request: post("Content-Length: 003\r\n", "abc"),
+    status: 200,
+    echo: { body: "abc" },
+  },
   "a GET with a body": { request: get(`${HOST}Content-Length: 3\r\n`) + "abc", status: 200, echo: { body: "abc" } },
-  "a body that looks like a request": { request: post(`Content-Length: ${LAST.length}\r\n`, LAST), status: 200, echo: { body: LAST } },
-  "a chunked body": { request: post(CHUNKED, "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"), status: 200, echo: { body: "hello!" } },
+  "a body that looks like a request": {
+    request: post(`Content-Length: ${LAST.length}\r\n`, LAST),
+    status: 200,
+    echo: { body: LAST },
+  },
+  "a chunked body": {
+    request: post(CHUNKED, "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"),
+    status: 200,
+    echo: { body: "hello!" },
+  },
   "an empty chunked body": { request: post(CHUNKED, "0\r\n\r\n"), status: 200, echo: { body: "" } },
   "upper-case chunked": {
     request: post("transfer-encoding: CHUNKED\r\n", "A\r\n0123456789\r\n0\r\n\r\n"),
     status: 200,
     echo: { body: "0123456789" },
   },
-  "a chunk extension": { request: post(CHUNKED, '3;a=b;c="d"\r\nabc\r\n0\r\n\r\n'), status: 200, echo: { body: "abc" } },
-  "leading zeros in a chunk size": { request: post(CHUNKED, "0003\r\nabc\r\n000\r\n\r\n"), status: 200, echo: { body: "abc" } },
-  trailers: { request: post(CHUNKED, "3\r\nabc\r\n0\r\nX-Extra: 1\r\nA: b\r\n\r\n"), status: 200, echo: { body: "abc", extra: null } },
+  "a chunk extension": {
+    request: post(CHUNKED, '3;a=b;c="d"\r\nabc\r\n0\r\n\r\n'),
+    status: 200,
+    echo: { body: "abc" },
+  },
+  "leading zeros in a chunk size": {
+    request: post(CHUNKED, "0003\r\nabc\r\n000\r\n\r\n"),
+    status: 200,
+    echo: { body: "abc" },
+  },
+  trailers: {
+    request: post(CHUNKED, "3\r\nabc\r\n0\r\nX-Extra: 1\r\nA: b\r\n\r\n"),
+    status: 200,
+    echo: { body: "abc", extra: null },
+  },
   "a chunked body that looks like requests": {
     request: post(CHUNKED, `${LAST.length.toString(16)}\r\n${LAST}\r\n0\r\n\r\n`),
     status: 200,
@@ -217,7 +285,10 @@ const refused: Record<string, Case> = {
   "a length beyond 64 bits": { request: post("Content-Length: 18446744073709551616\r\n", ""), status: 400 },
   "a length beyond the limit": { request: post("Content-Length: 1001\r\n", ""), status: 413 },
   "a length far beyond the limit": { request: post("Content-Length: 9007199254740993\r\n", ""), status: 413 },
-  "a length beyond the limit, expecting 100": { request: post("Expect: 100-continue\r\nContent-Length: 1001\r\n", ""), status: 413 },
+  "a length beyond the limit, expecting 100": {
+    request: post("Expect: 100-continue\r\nContent-Length: 1001\r\n", ""),
+    status: 413,
+  },
   "a chunked body beyond the limit": { request: post(CHUNKED, `3e9\r\n${"a".repeat(1001)}\r\n0\r\n\r\n`), status: 413 },
   "gzip, chunked": { request: post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), status: 501 },
   gzip: { request: post("Transfer-Encoding: gzip\r\n", ""), status: 400 },
@@ -253,14 +324,21 @@ function headOf(bytes: number): string {
 function echo(request: Request): Response | Promise<Response> {
   const report = (body: string): Response => {
     const { method, url: address, headers } = request;
-    return new GraphResponse(JSON.stringify({ method, url: address, host: headers.get("host"), body, extra: headers.get("x-extra") }));
+    return new GraphResponse(
+      JSON.stringify({ method, url: address, host: headers.get("host"), body, extra: headers.get("x-extra") }),
+    );
   };
   return request.body === null ? report("") : request.text().then(report);
 }
 
 function start(mayBeFast: boolean): Harness {
   const routes = { "/": echo, "GET /last": () => new GraphResponse("last") };
-  return startHarness({ routes, limits: { maxBodyBytes: 1000 }, endpoints: { "/health": () => new Response("fine") }, mayBeFast });
+  return startHarness({
+    routes,
+    limits: { maxBodyBytes: 1000 },
+    endpoints: { "/health": () => new Response("fine") },
+    mayBeFast,
+  });
 }
 
 for (const mayBeFast of [true, false]) {
@@ -274,7 +352,8 @@ for (const mayBeFast of [true, false]) {
           // The marker behind it proves that the request was read to its exact end.
           expect(replies.filter((one) => one.status >= 200).map((one) => one.status)).toEqual([status, 200]);
           const first = replies.find((one) => one.status >= 200) as RawReply;
-          if (expected !== undefined) expect(JSON.parse(Buffer.from(first.body, "latin1").toString())).toMatchObject(expected);
+          if (expected !== undefined)
+            expect(JSON.parse(Buffer.from(first.body, "latin1").toString())).toMatchObject(expected);
           reply?.(first);
           expect(replies.at(-1)?.body).toBe("last");
         }
@@ -323,7 +402,9 @@ test("a head of HTTP/1.2 of exactly the limit is answered, and one byte more is 
     for (const pieceBytes of [1_000_000, 4000]) {
       const head = headOf(8192).replace("HTTP/1.1", "HTTP/1.2");
       expect((await talk(server.port, head + LAST, pieceBytes)).map((one) => one.status)).toEqual([200, 200]);
-      expect((await talk(server.port, headOf(8193).replace("HTTP/1.1", "HTTP/1.2"), pieceBytes)).map((one) => one.status)).toEqual([431]);
+      expect(
+        (await talk(server.port, headOf(8193).replace("HTTP/1.1", "HTTP/1.2"), pieceBytes)).map((one) => one.status),
+      ).toEqual([431]);
     }
   } finally {
     server.stop();
@@ -339,7 +420,10 @@ test("a head of exactly the limit is answered, by both readers", async () => {
         expect(replies.map((one) => one.status)).toEqual([200, 200]);
       }
       // Alone in its read, which is what the fast path takes.
-      const alone = await talk(server.port, headOf(8192).replace("A: ", "Connection: close\r\nA: ").replace("a".repeat(19), ""));
+      const alone = await talk(
+        server.port,
+        headOf(8192).replace("A: ", "Connection: close\r\nA: ").replace("a".repeat(19), ""),
+      );
       expect(alone.map((one) => one.status)).toEqual([200]);
     } finally {
       server.stop();

@@ -19,7 +19,13 @@ const FILES = { "modules/web.ts": WEB, "hrmr.json": '{ "limits": { "maxBodyBytes
 const SECURE = { ...FILES, ...pairFiles(serverCertificate("first.example")) };
 
 async function run(hub: Hub, ...command: string[]): Promise<string> {
-  const child = Bun.spawn(command, { cwd: hub.dir, stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: UNTIL_MS });
+  const child = Bun.spawn(command, {
+    cwd: hub.dir,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: UNTIL_MS,
+  });
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   return out + err;
@@ -31,13 +37,29 @@ const PRIOR = "--http2-prior-knowledge";
 describe.skipIf(without("curl"))("curl (skipped where it is not installed)", () => {
   test("downloads, uploads and asks for heads with prior knowledge", () =>
     withHub(FILES, [], async (hub) => {
-      expect(await run(hub, "curl", "-sS", PRIOR, "-w", " %{http_version}", `${hub.url}/hello`)).toBe("hello VERSION 2");
-      expect(await run(hub, "curl", "-sS", PRIOR, "-o", "/dev/null", "-w", "%{size_download}", `${hub.url}/large`)).toBe("5000000");
+      expect(await run(hub, "curl", "-sS", PRIOR, "-w", " %{http_version}", `${hub.url}/hello`)).toBe(
+        "hello VERSION 2",
+      );
+      expect(
+        await run(hub, "curl", "-sS", PRIOR, "-o", "/dev/null", "-w", "%{size_download}", `${hub.url}/large`),
+      ).toBe("5000000");
       writeFileSync(join(hub.dir, "large.bin"), Buffer.alloc(5_000_000, "abc"));
       expect(await run(hub, "curl", "-sS", PRIOR, "--data-binary", "@large.bin", `${hub.url}/length`)).toBe("5000000");
-      expect(await run(hub, "curl", "-sS", PRIOR, "-X", "POST", "-T", "large.bin", "--limit-rate", "50M", `${hub.url}/length`)).toBe(
-        "5000000",
-      );
+      expect(
+        await run(
+          hub,
+          "curl",
+          "-sS",
+          PRIOR,
+          "-X",
+          "POST",
+          "-T",
+          "large.bin",
+          "--limit-rate",
+          "50M",
+          `${hub.url}/length`,
+        ),
+      ).toBe("5000000");
       expect(await run(hub, "curl", "-sSI", PRIOR, `${hub.url}/hello`)).toMatch(/^HTTP\/2 200 \r\n/);
     }));
 
@@ -47,14 +69,20 @@ describe.skipIf(without("curl"))("curl (skipped where it is not installed)", () 
       expect(ports.length).toBe(2);
       for (const port of ports) {
         const base = `https://127.0.0.1:${port}`;
-        expect(await run(hub, "curl", "-sS", "--cacert", "cert.pem", "-w", " %{http_version}", `${base}/hello`)).toBe("hello VERSION 2");
+        expect(await run(hub, "curl", "-sS", "--cacert", "cert.pem", "-w", " %{http_version}", `${base}/hello`)).toBe(
+          "hello VERSION 2",
+        );
         expect(JSON.parse(await run(hub, "curl", "-sSk", `${base}/seen?a=1`))).toMatchObject({
           url: `${base}/seen?a=1`,
           clone: `${base}/seen?a=1`,
           tls: { version: "TLSv1.3", alpn: "h2" },
         });
-        expect(await run(hub, "curl", "-sSk", "-o", "/dev/null", "-w", "%{size_download}", `${base}/large`)).toBe("5000000");
-        expect(await run(hub, "curl", "-sSk", "--http1.1", "-w", " %{http_version}", `${base}/hello`)).toBe("hello VERSION 1.1");
+        expect(await run(hub, "curl", "-sSk", "-o", "/dev/null", "-w", "%{size_download}", `${base}/large`)).toBe(
+          "5000000",
+        );
+        expect(await run(hub, "curl", "-sSk", "--http1.1", "-w", " %{http_version}", `${base}/hello`)).toBe(
+          "hello VERSION 1.1",
+        );
       }
     }));
 
@@ -65,27 +93,30 @@ describe.skipIf(without("curl"))("curl (skipped where it is not installed)", () 
     }));
 });
 
-describe.skipIf(without("nghttp") || without("h2load"))("nghttp and h2load (skipped where they are not installed)", () => {
-  test("nghttp gets many resources over one connection", () =>
-    withHub(FILES, [], async (hub) => {
-      const out = await run(hub, "nghttp", "-ns", `${hub.url}/hello`, `${hub.url}/large`, `${hub.url}/wait`);
-      expect(out.match(/ 200 +(13|4\.8M|4M|14) /g)?.length ?? out).toBe(3);
-    }));
+describe.skipIf(without("nghttp") || without("h2load"))(
+  "nghttp and h2load (skipped where they are not installed)",
+  () => {
+    test("nghttp gets many resources over one connection", () =>
+      withHub(FILES, [], async (hub) => {
+        const out = await run(hub, "nghttp", "-ns", `${hub.url}/hello`, `${hub.url}/large`, `${hub.url}/wait`);
+        expect(out.match(/ 200 +(13|4\.8M|4M|14) /g)?.length ?? out).toBe(3);
+      }));
 
-  test("no stream fails while the module is reloaded under load", () =>
-    withHub(FILES, [], async (hub) => {
-      for (let round = 0; round < 4; round++) {
-        const load = run(hub, "h2load", "-c8", "-m32", "-n", "5000", `${hub.url}/hello`, `${hub.url}/wait`);
-        for (const version of [`${round}a`, `${round}b`]) {
-          hub.write("modules/web.ts", WEB.replaceAll("VERSION", version));
-          expect(await hub.ask("RELOAD")).toMatch(/^OK/);
-          const { body } = await withHttp2(hub.url, (client) => client.ask("/hello"));
-          expect(body.toString()).toBe(`hello ${version}`);
+    test("no stream fails while the module is reloaded under load", () =>
+      withHub(FILES, [], async (hub) => {
+        for (let round = 0; round < 4; round++) {
+          const load = run(hub, "h2load", "-c8", "-m32", "-n", "5000", `${hub.url}/hello`, `${hub.url}/wait`);
+          for (const version of [`${round}a`, `${round}b`]) {
+            hub.write("modules/web.ts", WEB.replaceAll("VERSION", version));
+            expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+            const { body } = await withHttp2(hub.url, (client) => client.ask("/hello"));
+            expect(body.toString()).toBe(`hello ${version}`);
+          }
+          expect(await load).toContain("5000 succeeded, 0 failed, 0 errored, 0 timeout");
         }
-        expect(await load).toContain("5000 succeeded, 0 failed, 0 errored, 0 timeout");
-      }
-    }));
-});
+      }));
+  },
+);
 
 test.skipIf(without("node"))("Node's client (skipped where there is no node) gets and posts", () =>
   withHub(FILES, [], async (hub) => {
@@ -110,14 +141,18 @@ test.skipIf(without("node"))("Node's client (skipped where there is no node) get
 test("a module that is replaced exclusively is unavailable over HTTP/2 as over HTTP/1.1", () =>
   withHub(
     {
-      "modules/only.ts": moduleSource(`{ reload: "exclusive", routes: { "/only": { fetch: () => new Response("VERSION") } },
+      "modules/only.ts":
+        moduleSource(`{ reload: "exclusive", routes: { "/only": { fetch: () => new Response("VERSION") } },
         dispose: async () => { console.log("leaving"); await Bun.sleep(300); } }`),
     },
     [],
     (hub) =>
       withHttp2(hub.url, async (client) => {
         expect((await client.ask("/only")).body.toString()).toBe("VERSION");
-        hub.write("modules/only.ts", moduleSource(`{ reload: "exclusive", routes: { "/only": { fetch: () => new Response("next") } } }`));
+        hub.write(
+          "modules/only.ts",
+          moduleSource(`{ reload: "exclusive", routes: { "/only": { fetch: () => new Response("next") } } }`),
+        );
         const reloaded = hub.ask("RELOAD");
         await hub.program.waitFor("leaving");
         const { status, headers, body } = await client.ask("/only");
@@ -137,7 +172,9 @@ test("nothing of the engines is left behind in the temporary folder", () =>
       await client.ask("/hello");
       const mine = folders().filter((name) => !before.has(name));
       expect(mine.length).toBeGreaterThan(0);
-      expect(mine.flatMap((name) => (existsSync(join(tmpdir(), name)) ? readdirSync(join(tmpdir(), name)) : []))).toEqual([]);
+      expect(
+        mine.flatMap((name) => (existsSync(join(tmpdir(), name)) ? readdirSync(join(tmpdir(), name)) : [])),
+      ).toEqual([]);
     });
     const during = folders().filter((name) => !before.has(name));
     await hub.program.stop();

@@ -105,7 +105,10 @@ test("HTTP/1.1 and text commands share the port, also on a connection before its
     client.clear();
     await client.send(Buffer.concat([OPENING, ASK]));
     await waitForFrames(client, isAnswered(1));
-    const [version1, version2] = await Promise.all([fetch(`${hub.url}/hello`).then((reply) => reply.text()), isServed(hub)]);
+    const [version1, version2] = await Promise.all([
+      fetch(`${hub.url}/hello`).then((reply) => reply.text()),
+      isServed(hub),
+    ]);
     expect([version1, version2]).toEqual(["hello", true]);
   }));
 
@@ -125,7 +128,11 @@ test("600 connections opened at once are all served", () =>
 
 test("a connection above those with an engine of their own knows its client too", () =>
   withHub(
-    { "modules/web.ts": moduleSource(`{ routes: { "/port": { fetch: (request, { client }) => new Response(String(client.port)) } } }`) },
+    {
+      "modules/web.ts": moduleSource(
+        `{ routes: { "/port": { fetch: (request, { client }) => new Response(String(client.port)) } } }`,
+      ),
+    },
     [],
     async (hub) => {
       const clients = Array.from({ length: 80 }, () => new Http2Client(hub.url));
@@ -182,23 +189,32 @@ test("a stream that is still under way at drainMs is cut, and the server exits",
   }));
 
 test("an event stream goes on through reloads of another module; new requests get the new version", () =>
-  withHub({ ...FILES, "modules/other.ts": moduleSource(`{ routes: { "/other": { fetch: () => new Response("VERSION") } } }`) }, [], (hub) =>
-    withHttp2(hub.url, async (client) => {
-      const live = client.begin("/live");
-      live.end();
-      let received = "";
-      live.on("data", (part: Buffer) => (received += part.toString()));
-      for (let version = 0; version < 10; version++) {
-        hub.write("modules/other.ts", moduleSource(`{ routes: { "/other": { fetch: () => new Response("${version}") } } }`));
-        expect(await hub.ask("RELOAD")).toMatch(/^OK/);
-        expect((await client.ask("/other")).body.toString()).toBe(String(version));
-      }
-      const before = received.length;
-      await new Promise((resolve) => live.once("data", resolve));
-      expect(received.length).toBeGreaterThan(before);
-      live.on("error", () => {});
-      live.close(8);
-    }),
+  withHub(
+    {
+      ...FILES,
+      "modules/other.ts": moduleSource(`{ routes: { "/other": { fetch: () => new Response("VERSION") } } }`),
+    },
+    [],
+    (hub) =>
+      withHttp2(hub.url, async (client) => {
+        const live = client.begin("/live");
+        live.end();
+        let received = "";
+        live.on("data", (part: Buffer) => (received += part.toString()));
+        for (let version = 0; version < 10; version++) {
+          hub.write(
+            "modules/other.ts",
+            moduleSource(`{ routes: { "/other": { fetch: () => new Response("${version}") } } }`),
+          );
+          expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+          expect((await client.ask("/other")).body.toString()).toBe(String(version));
+        }
+        const before = received.length;
+        await new Promise((resolve) => live.once("data", resolve));
+        expect(received.length).toBeGreaterThan(before);
+        live.on("error", () => {});
+        live.close(8);
+      }),
   ));
 
 test("a replaced version's endless reply is reset at drainMs, an event stream is not", () =>

@@ -42,8 +42,10 @@ async function flood(hub: Hub, opening: Buffer, part: Buffer): Promise<number[]>
   }
 }
 
-const memoryOf = (hub: Hub): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${hub.program.pid}/status`, "utf8"))?.[1]);
-const hello = (hub: Hub): Promise<string> => withHttp2(hub.url, async (client) => (await client.ask("/hello")).body.toString());
+const memoryOf = (hub: Hub): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${hub.program.pid}/status`, "utf8"))?.[1]);
+const hello = (hub: Hub): Promise<string> =>
+  withHttp2(hub.url, async (client) => (await client.ask("/hello")).body.toString());
 
 for (const [name, [opening, part]] of Object.entries(FLOODS)) {
   test(`a flood of ${name} is cut with ENHANCE_YOUR_CALM`, () =>
@@ -52,7 +54,9 @@ for (const [name, [opening, part]] of Object.entries(FLOODS)) {
       const before = memoryOf(hub);
       expect(await flood(hub, opening, part)).toEqual([11]);
       expect(await hello(hub)).toBe("hello");
-      await hub.program.waitFor(/this HTTP\/2 client was cut: \d+ (frames without content|streams reset) within a second/);
+      await hub.program.waitFor(
+        /this HTTP\/2 client was cut: \d+ (frames without content|streams reset) within a second/,
+      );
       expect(memoryOf(hub) - before).toBeLessThan(60_000);
     }));
 }
@@ -86,7 +90,12 @@ test("a client with a small window that updates it for every frame is no flood",
       const quarter = Buffer.alloc(4);
       quarter.writeUInt32BE(Math.ceil(more / 2));
       await client.send(
-        Buffer.concat([frame(8, 0, 0, quarter), frame(8, 0, 0, quarter), frame(8, 0, 1, quarter), frame(8, 0, 1, quarter)]),
+        Buffer.concat([
+          frame(8, 0, 0, quarter),
+          frame(8, 0, 0, quarter),
+          frame(8, 0, 1, quarter),
+          frame(8, 0, 1, quarter),
+        ]),
       );
     }
     expect(goawayCodes(client.bytes)).toEqual([]);
@@ -94,13 +103,17 @@ test("a client with a small window that updates it for every frame is no flood",
   }));
 
 test("the limits can be set, and 0 is none", () =>
-  withHub({ ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 0, "maxResetsPerSecond": 10 } }' }, [], async (hub) => {
-    const client = await connectFrames(hub.port, Buffer.concat([OPENING, OPEN_STREAM]));
-    await client.send(repeated(frame(8, 0, 0, "\0\0\0\x01"), 50_000));
-    await client.send(frame(6, 0, 0, "are here"));
-    await client.waitFor("are here");
-    await client.send(repeated(frame(3, 0, 1, "\0\0\0\x08"), 11));
-    await client.waitForEnd();
-    expect(goawayCodes(client.bytes)).toEqual([11]);
-    client.close();
-  }));
+  withHub(
+    { ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 0, "maxResetsPerSecond": 10 } }' },
+    [],
+    async (hub) => {
+      const client = await connectFrames(hub.port, Buffer.concat([OPENING, OPEN_STREAM]));
+      await client.send(repeated(frame(8, 0, 0, "\0\0\0\x01"), 50_000));
+      await client.send(frame(6, 0, 0, "are here"));
+      await client.waitFor("are here");
+      await client.send(repeated(frame(3, 0, 1, "\0\0\0\x08"), 11));
+      await client.waitForEnd();
+      expect(goawayCodes(client.bytes)).toEqual([11]);
+      client.close();
+    },
+  ));

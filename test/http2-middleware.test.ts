@@ -90,7 +90,11 @@ interface Config {
 
 describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
   /** A project, and one connection to it. */
-  function withClient(files: Record<string, string>, config: Config, run: (client: Client, hub: Hub) => Promise<void>): Promise<void> {
+  function withClient(
+    files: Record<string, string>,
+    config: Config,
+    run: (client: Client, hub: Hub) => Promise<void>,
+  ): Promise<void> {
     const { use = [], ...rest } = config;
     const all = { ...files, ...SECURE, "hrmr.json": JSON.stringify({ http: { use }, ...rest }) };
     return withHub(all, flags, async (hub) => {
@@ -114,7 +118,11 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
         const missing = ["/some/page", "/nothing?a=1"];
         for (const path of [...found, ...missing]) {
           const refused = await client.ask(path);
-          expect([path, refused.status, refused.headers["www-authenticate"]]).toEqual([path, 401, 'Bearer realm="hrmr"']);
+          expect([path, refused.status, refused.headers["www-authenticate"]]).toEqual([
+            path,
+            401,
+            'Bearer realm="hrmr"',
+          ]);
           expect((await client.ask(path, { headers: { authorization: "Bearer wrong" } })).status).toBe(401);
           const allowed = await client.ask(path, { headers: BEARER });
           expect([path, allowed.status]).toEqual([path, missing.includes(path) ? 404 : 200]);
@@ -124,14 +132,20 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
         expect(statusAndText(await client.ask("/free.txt"))).toEqual([200, "free"]);
         const upload = "x".repeat(1_048_576);
         expect((await client.ask("/upper", { body: upload })).status).toBe(401);
-        expect((await client.ask("/upper", { body: upload, headers: BEARER })).body.toString()).toBe(upload.toUpperCase());
+        expect((await client.ask("/upper", { body: upload, headers: BEARER })).body.toString()).toBe(
+          upload.toUpperCase(),
+        );
         const put = await client.ask("/api", { method: "PUT", headers: BEARER, body: "x" });
         expect([put.status, put.headers.allow]).toEqual([405, "GET, HEAD, OPTIONS"]);
         expect((await client.ask("/api", { method: "PUT", body: "x" })).status).toBe(401);
         const many = await Promise.all(
-          Array.from({ length: 100 }, (_, n) => client.ask(n % 2 === 0 ? "/some/page" : "/api", n % 4 < 2 ? {} : { headers: BEARER })),
+          Array.from({ length: 100 }, (_, n) =>
+            client.ask(n % 2 === 0 ? "/some/page" : "/api", n % 4 < 2 ? {} : { headers: BEARER }),
+          ),
         );
-        expect(many.map(({ status }) => status)).toEqual(many.map((_, n) => (n % 4 < 2 ? 401 : n % 2 === 0 ? 404 : 200)));
+        expect(many.map(({ status }) => status)).toEqual(
+          many.map((_, n) => (n % 4 < 2 ? 401 : n % 2 === 0 ? 404 : 200)),
+        );
         expect((await hub.status()).errors).toBe(0);
       },
     ));
@@ -145,7 +159,12 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
         ["/stream", "part0;part1;part2;part3;part4;"],
       ] as const) {
         const { status, headers, body } = await client.ask(path);
-        expect([status, body.toString(), headers["x-app"], headers["x-guard"]]).toEqual([200, text, `app v1 ${alpn}`, "guard"]);
+        expect([status, body.toString(), headers["x-app"], headers["x-guard"]]).toEqual([
+          200,
+          text,
+          `app v1 ${alpn}`,
+          "guard",
+        ]);
       }
       const stopped = await client.ask("/api", { headers: { "x-stop": "1" } });
       expect([...statusAndText(stopped), stopped.headers["x-app"]]).toEqual([403, "stopped by app", undefined]);
@@ -169,7 +188,9 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
       for (const path of ["/pool/echo", "/pool/through"]) {
         expect((await client.ask(path, { body: "tiny" })).body.toString()).toBe("tiny");
         const replies = await Promise.all([1, 2, 3].map(() => client.ask(path, { body: large })));
-        expect(replies.map(({ status, body }) => [status, body.equals(large)])).toEqual([1, 2, 3].map(() => [200, true]));
+        expect(replies.map(({ status, body }) => [status, body.equals(large)])).toEqual(
+          [1, 2, 3].map(() => [200, true]),
+        );
       }
     }));
 
@@ -210,7 +231,9 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
           }
         };
         const visitors = ["/api", "/late", "/pool/small", "/stream"].flatMap((path) => {
-          const text = { "/api": "api null", "/late": "late", "/pool/small": "small number" }[path] ?? "part0;part1;part2;part3;part4;";
+          const text =
+            { "/api": "api null", "/late": "late", "/pool/small": "small number" }[path] ??
+            "part0;part1;part2;part3;part4;";
           return [visit(path, text), visit(path, text)];
         });
         expect((await client.ask("/api")).headers["x-guard"]).toBe("1");

@@ -1,4 +1,7 @@
-/** What a version leaves behind is named: in the answer to the reload where it is known by then, else in the log and in the status. */
+/**
+ * What a version leaves behind is named: in the answer to the reload where it is known by then, else in the log and in
+ * the status.
+ */
 import { expect, test } from "bun:test";
 import { type LeftBehind, leftBehindText } from "../src/module/leaks";
 import type { LeakSnapshot } from "../src/observe/snapshot";
@@ -31,7 +34,10 @@ async function leaked(hub: Hub): Promise<readonly LeakSnapshot[]> {
   return (await hub.status()).leaked;
 }
 
-/** Waits until a version that cannot be freed is known to be one: whatever was disposed before it has been looked at as often. */
+/**
+ * Waits until a version that cannot be freed is known to be one: whatever was disposed before it has been looked at as
+ * often.
+ */
 async function leaksOnceKnown(hub: Hub, module: string, generation: number): Promise<readonly LeakSnapshot[]> {
   return await until(`${module} v${generation} is told`, async () => {
     const found = await leaked(hub);
@@ -48,8 +54,16 @@ const LEAVING: [string, string, RegExp][] = [
   ],
   ["an interval", `setInterval(() => number, 1000);`, /left 1 timer \(stopped\)/],
   ["a timeout that would come in an hour", `setTimeout(() => number, 3_600_000);`, /left 1 timer \(stopped\)/],
-  ["a server", `Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });`, /left 1 open socket or file \(closed\)/],
-  ["a socket", `Bun.listen({ port: 0, hostname: "127.0.0.1", socket: { data() {} } });`, /left 1 open socket or file \(closed\)/],
+  [
+    "a server",
+    `Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });`,
+    /left 1 open socket or file \(closed\)/,
+  ],
+  [
+    "a socket",
+    `Bun.listen({ port: 0, hostname: "127.0.0.1", socket: { data() {} } });`,
+    /left 1 open socket or file \(closed\)/,
+  ],
   ["a name on globalThis", `globalThis.leftByTest = number;`, /left globalThis\.leftByTest \(stays\)/],
 ];
 
@@ -78,7 +92,9 @@ test("what setup and a handler open is told as what the top level does, and of a
       hub.remove("modules/bad.ts");
       const answer = await hub.ask("RELOAD\n");
       expect(answer).toStartWith("OK bad unloaded (was v1)");
-      expect(answer).toContain("v1 left 1 listener on process (SIGUSR1; removed), 2 timers (stopped), globalThis.setBySetup (stays)");
+      expect(answer).toContain(
+        "v1 left 1 listener on process (SIGUSR1; removed), 2 timers (stopped), globalThis.setBySetup (stays)",
+      );
     },
   ));
 
@@ -148,7 +164,9 @@ test("a version that another module keeps a function of is told in the log and i
         'another module, or context.shared.global "kept", holds a function or an object of it: keep plain data there, or take it out in dispose',
       );
       expect(Math.abs(Date.parse(leak?.since ?? "") - Date.now())).toBeLessThan(15_000);
-      await hub.program.waitFor(/warn +marker v2 was disposed and cannot be freed: another module, or context\.shared\.global "kept"/);
+      await hub.program.waitFor(
+        /warn +marker v2 was disposed and cannot be freed: another module, or context\.shared\.global "kept"/,
+      );
     },
   ));
 
@@ -157,7 +175,11 @@ test("a version that is let go of later is no longer told", () =>
     await reload(hub, { marker: marker(2) });
     await reload(hub, { marker: marker(3) });
     await leaksOnceKnown(hub, "marker", 2);
-    const forgets = numbered(4, "", `{ async setup({ shared }) { await shared.global.close("kept"); }, routes: { "FORGET": () => "" } }`);
+    const forgets = numbered(
+      4,
+      "",
+      `{ async setup({ shared }) { await shared.global.close("kept"); }, routes: { "FORGET": () => "" } }`,
+    );
     await reload(hub, { marker: forgets });
     await until("no version is told any more", async () => (await leaked(hub)).length === 0);
   }));
@@ -176,7 +198,11 @@ test("a global that holds a function of a version is what is named", () =>
 /** Of each kind of route and library. */
 const CLEAN: Record<string, (number: number) => string> = {
   text: (number) =>
-    numbered(number, "", `{ routes: { "TEXT": async (_m, { log }) => { await Bun.sleep(1); log.debug("x"); return "t" + number; } } }`),
+    numbered(
+      number,
+      "",
+      `{ routes: { "TEXT": async (_m, { log }) => { await Bun.sleep(1); log.debug("x"); return "t" + number; } } }`,
+    ),
   web: (number) =>
     numbered(
       number,
@@ -212,7 +238,11 @@ const CLEAN: Record<string, (number: number) => string> = {
       `{ routes: { "THROW": () => { throw new Error("x" + number); }, "REJECT": async () => { await 1; throw new Error("y" + number); } } }`,
     ),
   pooled: (number) =>
-    numbered(number, "", `{ setup: () => ({ a: [number] }), routes: { "POOL": { run: "pool", handle: () => "p" + number } } }`),
+    numbered(
+      number,
+      "",
+      `{ setup: () => ({ a: [number] }), routes: { "POOL": { run: "pool", handle: () => "p" + number } } }`,
+    ),
   opener: (number) =>
     numbered(
       number,
@@ -240,7 +270,11 @@ const CLEAN: Record<string, (number: number) => string> = {
     `import { z } from "zod";\nconst Name = z.string().meta({ title: "n${number}" });\n` +
     `export default { routes: { "ZOD": (message) => Name.parse(message.text) + ${number} } };\n`,
   symbol: (number) =>
-    numbered(number, `globalThis[Symbol.for("some.library")] ??= { api: () => number };`, `{ routes: { "SYMBOL": () => "s" + number } }`),
+    numbered(
+      number,
+      `globalThis[Symbol.for("some.library")] ??= { api: () => number };`,
+      `{ routes: { "SYMBOL": () => "s" + number } }`,
+    ),
   tidy,
 };
 
@@ -249,7 +283,9 @@ const sources = (number: number): Record<string, string> =>
 
 test("20 reloads of modules that put away what they open leave nothing behind, also with connections that stay open over all of them", () =>
   withHub(
-    Object.fromEntries(Object.entries({ ...sources(0), marker: marker(0) }).map(([name, text]) => [`modules/${name}.ts`, text])),
+    Object.fromEntries(
+      Object.entries({ ...sources(0), marker: marker(0) }).map(([name, text]) => [`modules/${name}.ts`, text]),
+    ),
     [],
     async (hub) => {
       const socket = new WebSocket(`ws://127.0.0.1:${hub.port}/ws`);
@@ -259,7 +295,8 @@ test("20 reloads of modules that put away what they open leave nothing behind, a
       const keepAlive = await hub.connect();
       try {
         for (let number = 1; number <= 20; number++) {
-          for (const key of ["TEXT", "THROW", "REJECT", "POOL", "OPENER", "CLIENT", "ZOD", "SYMBOL", "TIDY"]) await hub.ask(key);
+          for (const key of ["TEXT", "THROW", "REJECT", "POOL", "OPENER", "CLIENT", "ZOD", "SYMBOL", "TIDY"])
+            await hub.ask(key);
           for (const path of ["/web", "/stream", "/hono"]) await (await fetch(hub.url + path)).text();
           await (await fetch(`${hub.url}/web`, { method: "POST", body: "x".repeat(100) })).text();
           keepAlive.send("GET /web HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -272,7 +309,9 @@ test("20 reloads of modules that put away what they open leave nothing behind, a
         }
         await reload(hub, { marker: marker(1) });
         await reload(hub, { marker: marker(2) });
-        expect((await leaksOnceKnown(hub, "marker", 2)).map(({ module, generation }) => `${module} v${generation}`)).toEqual(["marker v2"]);
+        expect(
+          (await leaksOnceKnown(hub, "marker", 2)).map(({ module, generation }) => `${module} v${generation}`),
+        ).toEqual(["marker v2"]);
         expect(hub.program.output()).not.toMatch(/cannot be freed(?!.*"kept")/);
       } finally {
         socket.close();

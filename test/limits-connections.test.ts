@@ -1,4 +1,7 @@
-/** limits.maxNewConnectionsPerSecond: how fast one address may connect. Loopback is never counted, so these clients come by another address. */
+/**
+ * limits.maxNewConnectionsPerSecond: how fast one address may connect. Loopback is never counted, so these clients come
+ * by another address.
+ */
 import { expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import { ask, RawClient } from "./support/client";
@@ -30,20 +33,23 @@ async function isServed(port: number): Promise<boolean> {
   }
 }
 
-const everywhere = async (run: (hub: Hub) => Promise<void>): Promise<void> => withHub(FILES, ["--listen", "tcp://0.0.0.0:0"], run);
+const everywhere = async (run: (hub: Hub) => Promise<void>): Promise<void> =>
+  withHub(FILES, ["--listen", "tcp://0.0.0.0:0"], run);
 
-needsAddress("of one address so many are served within a second, the others are closed, and the next second serves again", () =>
-  everywhere(async (hub) => {
-    const startedAt = performance.now();
-    const served = [];
-    for (let count = 0; count < 30; count++) served.push(await isServed(hub.port));
-    const seconds = Math.floor((performance.now() - startedAt) / 1000);
-    expect(served.slice(0, 5)).toEqual([true, true, true, true, true]);
-    expect(served.filter(Boolean).length).toBeLessThanOrEqual(5 * (seconds + 2));
-    expect(served).toContain(false);
-    await until("the next second serves again", () => isServed(hub.port));
-    await hub.program.waitFor(/connections refused: .*one address has or makes too many/);
-  }),
+needsAddress(
+  "of one address so many are served within a second, the others are closed, and the next second serves again",
+  () =>
+    everywhere(async (hub) => {
+      const startedAt = performance.now();
+      const served = [];
+      for (let count = 0; count < 30; count++) served.push(await isServed(hub.port));
+      const seconds = Math.floor((performance.now() - startedAt) / 1000);
+      expect(served.slice(0, 5)).toEqual([true, true, true, true, true]);
+      expect(served.filter(Boolean).length).toBeLessThanOrEqual(5 * (seconds + 2));
+      expect(served).toContain(false);
+      await until("the next second serves again", () => isServed(hub.port));
+      await hub.program.waitFor(/connections refused: .*one address has or makes too many/);
+    }),
 );
 
 needsAddress("a storm of connections from one address leaves this machine's clients alone", () =>

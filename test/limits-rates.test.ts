@@ -12,7 +12,9 @@ describe("a second's window", () => {
 
   test("begins with the first message after the last one was over, and not with the clock's seconds", () => {
     const rate = new SecondWindow();
-    expect([rate.take(1, 900), rate.take(1, 1100), rate.take(1, 1900), rate.take(1, 2899), rate.take(1, 2900)]).toEqual([0, 800, 0, 1, 0]);
+    expect([rate.take(1, 900), rate.take(1, 1100), rate.take(1, 1900), rate.take(1, 2899), rate.take(1, 2900)]).toEqual(
+      [0, 800, 0, 1, 0],
+    );
   });
 
   test("a refused message is not counted: whoever keeps asking gets its share of the next second", () => {
@@ -36,7 +38,12 @@ describe("a second's window", () => {
 describe("addresses", () => {
   test("each has a count of its own, and a new second forgives", () => {
     const rates = new AddressRates();
-    expect([rates.take("a", 2, 0), rates.take("a", 2, 1), rates.take("a", 2, 2), rates.take("b", 2, 3)]).toEqual([true, true, false, true]);
+    expect([rates.take("a", 2, 0), rates.take("a", 2, 1), rates.take("a", 2, 2), rates.take("b", 2, 3)]).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
     expect([rates.take("a", 2, 999), rates.take("a", 2, 1000)]).toEqual([false, true]);
   });
 

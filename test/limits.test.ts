@@ -1,4 +1,7 @@
-/** Limits of what one client may do, seen from the clients: the fast one waits and loses nothing, the next one is served at once. */
+/**
+ * Limits of what one client may do, seen from the clients: the fast one waits and loses nothing, the next one is served
+ * at once.
+ */
 import { describe, expect, test } from "bun:test";
 import { RawClient } from "./support/client";
 import { type Hub, moduleSource, withHub } from "./support/hub";
@@ -35,7 +38,8 @@ async function proveLife(hub: Hub): Promise<void> {
   expect(await hub.ask("GET /page HTTP/1.0\r\n\r\n")).toEndWith("\r\n\r\npage");
 }
 
-const counted = (from: number, to: number): string => Array.from({ length: to - from + 1 }, (_, at) => `${from + at}\n`).join("");
+const counted = (from: number, to: number): string =>
+  Array.from({ length: to - from + 1 }, (_, at) => `${from + at}\n`).join("");
 const lines = (word: string, from: number, to: number): string =>
   counted(from, to)
     .replace(/^/gm, `${word} `)
@@ -72,7 +76,8 @@ describe("limits.maxMessagesPerSecond", () => {
   test("a message is counted once, however many reads it comes in", () =>
     withHub(FIVE, [], async (hub) => {
       const client = await hub.connect();
-      // Were each read counted, the 33 of them would be the messages of six seconds, and the second one would be held back.
+      // Were each read counted, the 33 of them would be the messages of six seconds, and the second one would be held
+      // back.
       for (const byte of Buffer.from("COUNT 123456789\nCOUNT abcdefghij\n")) await client.send(Buffer.from([byte]));
       // Markers: what the server read before them it has answered before them.
       for (let marker = 0; marker < 3; marker++) expect(await hub.ask("PING\n")).toBe("PONG\n");
@@ -135,7 +140,11 @@ describe("limits.maxMessagesPerSecond", () => {
       };
       const attackers = await Promise.all(
         Array.from({ length: 8 }, () =>
-          Bun.connect({ hostname: "127.0.0.1", port: hub.port, socket: { open: pour, drain: pour, data() {}, error() {} } }),
+          Bun.connect({
+            hostname: "127.0.0.1",
+            port: hub.port,
+            socket: { open: pour, drain: pour, data() {}, error() {} },
+          }),
         ),
       );
       try {
@@ -222,7 +231,9 @@ describe("limits.maxPrefixBytes", () => {
       expect(await hub.ask("PROPFIND /page HTTP/1.1\r\nHost: a\r\n\r\n")).toStartWith("HTTP/1.1 ");
       expect(await hub.ask(`PROPFIND /${"a".repeat(80)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toStartWith("HTTP/1.1 ");
       expect(await hub.ask(`PLAY /${"a".repeat(80)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toStartWith("HTTP/1.1 501 ");
-      expect(await hub.ask(`GET /page?${"a".repeat(800)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).toStartWith("HTTP/1.1 200");
+      expect(
+        await hub.ask(`GET /page?${"a".repeat(800)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
+      ).toStartWith("HTTP/1.1 200");
     }));
 
   test("a thousand clients with a beginning that never ends leave the server to the next one", () =>
@@ -232,7 +243,9 @@ describe("limits.maxPrefixBytes", () => {
         await Promise.all(clients.map((client) => client.send("?".repeat(1000))));
         await proveLife(hub);
         await Promise.all(
-          clients.map(async (client) => expect(await (await client.send("?".repeat(100))).waitForEnd()).toStartWith("ERR ")),
+          clients.map(async (client) =>
+            expect(await (await client.send("?".repeat(100))).waitForEnd()).toStartWith("ERR "),
+          ),
         );
       } finally {
         for (const client of clients) client.close();

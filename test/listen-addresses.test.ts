@@ -39,20 +39,28 @@ describe("wildcards", () => {
     });
   });
 
-  needsLinux("[::] alone takes both families, and so does one beside an IPv4 listener of another port or kind", async () => {
-    const port = freePort();
-    const args = [`tcp://[::]:${port}`, "tcp://0.0.0.0:0", `udp://0.0.0.0:${port}`].flatMap((url) => ["--listen", url]);
-    await withHub(WHO, args, async () => {
-      expect(await fromBoth(port)).toEqual(["127.0.0.1\n", "::1\n"]);
-      const client = await UdpClient.connect(port);
-      expect(await client.ask("WHO")).toBe("127.0.0.1\n");
-      client.close();
-    });
-  });
+  needsLinux(
+    "[::] alone takes both families, and so does one beside an IPv4 listener of another port or kind",
+    async () => {
+      const port = freePort();
+      const args = [`tcp://[::]:${port}`, "tcp://0.0.0.0:0", `udp://0.0.0.0:${port}`].flatMap((url) => [
+        "--listen",
+        url,
+      ]);
+      await withHub(WHO, args, async () => {
+        expect(await fromBoth(port)).toEqual(["127.0.0.1\n", "::1\n"]);
+        const client = await UdpClient.connect(port);
+        expect(await client.ask("WHO")).toBe("127.0.0.1\n");
+        client.close();
+      });
+    },
+  );
 
   needsLinux("both share a port of UDP too, and go on doing so over an upgrade", async () => {
     const port = freePort();
-    const args = ["udp", "tcp"].flatMap((kind) => ["0.0.0.0", "[::]"].flatMap((host) => ["--listen", `${kind}://${host}:${port}`]));
+    const args = ["udp", "tcp"].flatMap((kind) =>
+      ["0.0.0.0", "[::]"].flatMap((host) => ["--listen", `${kind}://${host}:${port}`]),
+    );
     await withProcesses(
       1,
       async (hub) => {
@@ -74,7 +82,10 @@ describe("wildcards", () => {
     const port = freePort();
     const dir = makeProject(WHO);
     try {
-      const result = await runProgram(["validate", "--listen", `tcp://[::]:${port}`, "--listen", `tcp://0.0.0.0:${port}`], { cwd: dir });
+      const result = await runProgram(
+        ["validate", "--listen", `tcp://[::]:${port}`, "--listen", `tcp://0.0.0.0:${port}`],
+        { cwd: dir },
+      );
       expect([result.exitCode, result.stderr]).toEqual([0, ""]);
     } finally {
       rmSync(dir, { recursive: true, force: true });
@@ -174,7 +185,9 @@ describe("a unix socket", () => {
           [link, "a symbolic link"],
         ] as const) {
           for (const command of ["start", "validate"]) {
-            const { exitCode, stdout, stderr } = await runProgram([command, "--listen", `unix://${path}`], { cwd: project });
+            const { exitCode, stdout, stderr } = await runProgram([command, "--listen", `unix://${path}`], {
+              cwd: project,
+            });
             expect([command, exitCode]).toEqual([command, 1]);
             expect(stdout + stderr).toContain(`there is ${what} of that name`);
           }

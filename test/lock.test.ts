@@ -69,7 +69,10 @@ interface Holder {
   kill(): Promise<void>;
 }
 
-/** Another process that runs `script`, which has `lock` (the module) and `path`, prints a line, and waits for stdin to end before it runs `then`. */
+/**
+ * Another process that runs `script`, which has `lock` (the module) and `path`, prints a line, and waits for stdin to
+ * end before it runs `then`.
+ */
 async function startHolder(path: string, script: string, then = "", descriptor?: number): Promise<Holder> {
   const source = `import * as lock from ${JSON.stringify(LOCK_MODULE)};
 const path = ${JSON.stringify(path)};
@@ -222,9 +225,9 @@ for (const end = Date.now() + 400; Date.now() < end; ) {
 }
 console.log(taken > 0, broken);`;
     const holders = await Promise.all([1, 2, 3].map(() => startHolder(path, script)));
-    expect(await Promise.all(holders.map((holder) => holder.finish().then((rest) => `${holder.said}\n${rest}`.trim())))).toEqual(
-      Array(3).fill("trying\ntrue 0"),
-    );
+    expect(
+      await Promise.all(holders.map((holder) => holder.finish().then((rest) => `${holder.said}\n${rest}`.trim()))),
+    ).toEqual(Array(3).fill("trying\ntrue 0"));
   });
 
   test("asking for the holder while others take and release it never keeps one of them out", async () => {

@@ -25,7 +25,13 @@ function told(entries: Partial<AccessEntry>[], options: LogSetup & { sample?: nu
   return lines.map((line) => line.replace(/^\S{24} /, "").trimEnd());
 }
 
-const RAW = { protocol: "raw", key: "hello ", method: undefined, path: undefined, status: undefined } as unknown as Partial<AccessEntry>;
+const RAW = {
+  protocol: "raw",
+  key: "hello ",
+  method: undefined,
+  path: undefined,
+  status: undefined,
+} as unknown as Partial<AccessEntry>;
 
 describe("the access log", () => {
   test("is one line a request or message", () => {
@@ -51,7 +57,10 @@ describe("the access log", () => {
 
   test("tells neither the query nor who stands before the host", () => {
     for (const format of ["text", "json"] as const) {
-      const lines = told([{ path: "/a?token=secret" }, { path: "/a#secret" }, { path: "http://user:secret@host/a?secret" }], { format });
+      const lines = told(
+        [{ path: "/a?token=secret" }, { path: "/a#secret" }, { path: "http://user:secret@host/a?secret" }],
+        { format },
+      );
       expect(lines.filter((line) => line.includes("secret"))).toEqual([]);
       expect(lines.filter((line) => line.includes("GET /a 200"))).toHaveLength(3);
     }
@@ -59,7 +68,9 @@ describe("the access log", () => {
 
   test("shows what a peer sent escaped and cut", () => {
     const [first, second] = told([{ path: "/a\u001b[31m\r\n b\u2028 200" }, { path: `/${"x".repeat(9000)}` }]);
-    expect(first).toBe("info  greet v2 #17 GET /a\\r\\n\\x20b\\u2028\\x20200 200 1234 bytes 0.42 ms http/1.1 from 10.0.0.7");
+    expect(first).toBe(
+      "info  greet v2 #17 GET /a\\r\\n\\x20b\\u2028\\x20200 200 1234 bytes 0.42 ms http/1.1 from 10.0.0.7",
+    );
     expect(second?.length).toBeLessThan(350);
   });
 

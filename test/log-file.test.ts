@@ -99,7 +99,9 @@ describe("a log file", () => {
   });
 
   test("has every line of a process that is killed right behind the last", async () => {
-    const child = spawnLogger(`for (let at = 0; at < 500; at++) log.info("line " + at);\nprocess.kill(process.pid, "SIGKILL");`);
+    const child = spawnLogger(
+      `for (let at = 0; at < 500; at++) log.info("line " + at);\nprocess.kill(process.pid, "SIGKILL");`,
+    );
     await child.exited;
     expect(child.signalCode).toBe("SIGKILL");
     expect(messages()).toEqual(Array.from({ length: 500 }, (_, at) => `line ${at}`));
@@ -260,7 +262,8 @@ describe("rotation", () => {
        log.info("${name} " + at + " last");`;
     const children = ["a", "b"].map((name) => spawnLogger(code(name), { role: "shared" }));
     const ended = Promise.all(children.map((child) => child.exited));
-    // The owner learns what the others wrote once a second, and they are told of a rotation; here all look more often by themselves.
+    // The owner learns what the others wrote once a second, and they are told of a rotation; here all look more often
+    // by themselves.
     const ticking = setInterval(() => {
       owner.reopen();
       owner.info("owner");
@@ -325,23 +328,26 @@ describe("rotation", () => {
   test.each([
     ["hourly", NOON + HOUR_MS - 1, NOON + HOUR_MS],
     ["daily", NOON + 12 * HOUR_MS - 1, NOON + 12 * HOUR_MS],
-  ] as const)("%s: at the turn of it (UTC) the file is put aside, also when nothing is logged", async (rotate, lastMs, nextMs) => {
-    const { seen, file, nextRotation } = openAt(NOON, { rotate });
-    file.write("a\n");
-    utimesSync(path, NOON / 1000, NOON / 1000);
-    seen.nowMs = lastMs;
-    file.check();
-    expect(readdirSync(dir)).toEqual(["hrmr.log"]);
-    seen.nowMs = nextMs;
-    const rotation = nextRotation();
-    file.check();
-    await rotation;
-    expect([readFileSync(`${path}.1`, "utf8"), readFileSync(path, "utf8")]).toEqual(["a\n", ""]);
-    // An empty file is not worth a place among those that are kept.
-    seen.nowMs += 25 * HOUR_MS;
-    file.check();
-    expect(seen.rotated).toBe(1);
-  });
+  ] as const)(
+    "%s: at the turn of it (UTC) the file is put aside, also when nothing is logged",
+    async (rotate, lastMs, nextMs) => {
+      const { seen, file, nextRotation } = openAt(NOON, { rotate });
+      file.write("a\n");
+      utimesSync(path, NOON / 1000, NOON / 1000);
+      seen.nowMs = lastMs;
+      file.check();
+      expect(readdirSync(dir)).toEqual(["hrmr.log"]);
+      seen.nowMs = nextMs;
+      const rotation = nextRotation();
+      file.check();
+      await rotation;
+      expect([readFileSync(`${path}.1`, "utf8"), readFileSync(path, "utf8")]).toEqual(["a\n", ""]);
+      // An empty file is not worth a place among those that are kept.
+      seen.nowMs += 25 * HOUR_MS;
+      file.check();
+      expect(seen.rotated).toBe(1);
+    },
+  );
 
   test("a file that was left behind on another day is put aside by the next server", async () => {
     appendFileSync(path, "yesterday\n");
@@ -372,7 +378,9 @@ describe("rotation", () => {
     file.write("a line\n");
     await until("the failure is told", () => seen.told.length > 0);
     file.write("b\n");
-    expect(seen.told).toEqual([expect.stringMatching(/^warn Cannot put the log file .*hrmr\.log aside: .*\. It grows on\.$/)]);
+    expect(seen.told).toEqual([
+      expect.stringMatching(/^warn Cannot put the log file .*hrmr\.log aside: .*\. It grows on\.$/),
+    ]);
     expect([readFileSync(path, "utf8"), seen.fallen]).toEqual(["a line\nb\n", []]);
   });
 });

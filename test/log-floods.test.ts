@@ -100,7 +100,10 @@ test("what a module's process has to say of ever new rejections is few lines", (
 test("ever new failures of fetch are few lines", () =>
   withHub(FILES, [], async (hub) => {
     const requests = Array.from({ length: COUNT }, (_, at) => `GET /new/${at}x HTTP/1.1\r\nHost: a\r\n\r\n`);
-    const replies = await talk(hub.port, `${requests.join("")}GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+    const replies = await talk(
+      hub.port,
+      `${requests.join("")}GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+    );
     expect(replies.filter(({ status }) => status === 500)).toHaveLength(COUNT);
     await expectFew(hub, "a fetch handler", COUNT, (line) => line.module === "loud" && line.level === "error");
   }));
@@ -125,7 +128,10 @@ test("WebSockets and connect handlers that fail one after the other are few line
 
 test("HTTP/2 clients that are cut are few lines", () =>
   withHub(
-    { ...FILES, "hrmr.json": '{ "log": { "file": "hrmr.log", "format": "json" }, "http2": { "maxControlFramesPerSecond": 5 } }' },
+    {
+      ...FILES,
+      "hrmr.json": '{ "log": { "file": "hrmr.log", "format": "json" }, "http2": { "maxControlFramesPerSecond": 5 } }',
+    },
     [],
     async (hub) => {
       const pings = Buffer.concat([OPENING, ...Array.from({ length: 200 }, () => frame(6, 0, 0, "12345678"))]);
@@ -134,7 +140,9 @@ test("HTTP/2 clients that are cut are few lines", () =>
         await client.send(pings);
         await client.waitForEnd();
       }
-      await expectFew(hub, "clients that were cut", CONNECTIONS, ({ msg }) => /HTTP\/2 clients? (?:was|were) cut/.test(msg));
+      await expectFew(hub, "clients that were cut", CONNECTIONS, ({ msg }) =>
+        /HTTP\/2 clients? (?:was|were) cut/.test(msg),
+      );
     },
   ));
 

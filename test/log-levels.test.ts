@@ -27,7 +27,12 @@ test("trace tells a connection's states, with its number, and debug does not", a
     expect(await hub.ask("PING\n")).toBe("PONG\n");
     await hub.program.waitFor(/ is closed, after raw/);
     const states = [...hub.program.output().matchAll(/trace #1 (.*)/g)].map(([, text]) => text);
-    expect(states).toEqual(["was accepted over tcp", "goes from new to raw", "has ended its side", "is closed, after raw"]);
+    expect(states).toEqual([
+      "was accepted over tcp",
+      "goes from new to raw",
+      "has ended its side",
+      "is closed, after raw",
+    ]);
     await (await fetch(hub.url)).text();
     await hub.program.waitFor(/trace #2 goes from new to http1/);
   });
@@ -51,11 +56,17 @@ test("critical tells that a second signal ends the server", async () => {
 });
 
 test("critical tells, in a log file, why the server does not start", async () => {
-  const dir = makeProject({ ...MODULES, "hrmr.json": '{ "log": { "file": "hrmr.log", "level": "critical" } }', data: "" });
+  const dir = makeProject({
+    ...MODULES,
+    "hrmr.json": '{ "log": { "file": "hrmr.log", "level": "critical" } }',
+    data: "",
+  });
   try {
     const { stderr } = await runProgram(["start", "--port", "0", "--data", "data/below"], { cwd: dir });
     expect(stderr).toStartWith(`The data folder ${dir}/data/below cannot be written.`);
-    expect(readFileSync(join(dir, "hrmr.log"), "utf8")).toMatch(/^\S+Z critical the server does not start: The data folder /);
+    expect(readFileSync(join(dir, "hrmr.log"), "utf8")).toMatch(
+      /^\S+Z critical the server does not start: The data folder /,
+    );
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -52,7 +52,11 @@ test("events of a request tell module, version and connection, from the main thr
       expect(event).toMatchObject({ module: "m", generation: 1, connection: expect.any(Number), pid: hub.program.pid });
     }
     const failed = events(hub).find((event) => event.level === "error");
-    expect(failed?.error).toMatchObject({ name: "TypeError", message: "no\u001b[2J luck", stack: expect.stringContaining("m.ts") });
+    expect(failed?.error).toMatchObject({
+      name: "TypeError",
+      message: "no\u001b[2J luck",
+      stack: expect.stringContaining("m.ts"),
+    });
   }));
 
 test("in text they stand before the message, and what a handler threw sends nothing to the terminal", () =>
@@ -69,7 +73,9 @@ test("a flood of equal failures is ten lines and a number", () =>
     expect(await hub.ask("FAIL\n".repeat(count))).toBe('ERR "FAIL" failed\n'.repeat(count));
     const summed = await until("all failures", () => {
       const failures = events(hub).filter((event) => event.msg.includes("raw luck"));
-      const more = failures.map((event) => Number(/^… ([\d,]+) more like it/.exec(event.msg)?.[1]?.replaceAll(",", "") ?? 1));
+      const more = failures.map((event) =>
+        Number(/^… ([\d,]+) more like it/.exec(event.msg)?.[1]?.replaceAll(",", "") ?? 1),
+      );
       return more.reduce((sum, each) => sum + each, 0) === count && failures;
     });
     expect(summed.length).toBeLessThanOrEqual(44);
@@ -78,19 +84,26 @@ test("a flood of equal failures is ten lines and a number", () =>
   }));
 
 test("the access log tells each request and message, without its query", () =>
-  withHub({ "modules/m.ts": MODULE, "hrmr.json": config({ format: "json", access: true, level: "info" }) }, [], async (hub) => {
-    await (await fetch(`${hub.url}/logs?token=secret`)).text();
-    await hub.ask("FAIL\n");
-    const told = await until("both", () => {
-      const lines = events(hub).filter((event) => event.access !== undefined);
-      return lines.length === 2 && lines;
-    });
-    const common = { level: "info", module: "m", generation: 1, connection: expect.any(Number) };
-    expect(told[0]).toMatchObject({ ...common, access: { protocol: "http/1.1", method: "GET", path: "/logs", status: 200 } });
-    expect(told[1]).toMatchObject({ ...common, access: { protocol: "raw", key: "FAIL" } });
-    expect(told.every(({ access }) => Number(access?.["bytes"]) > 0 && Number(access?.["ms"]) >= 0)).toBe(true);
-    expect(read(hub)).not.toContain("secret");
-  }));
+  withHub(
+    { "modules/m.ts": MODULE, "hrmr.json": config({ format: "json", access: true, level: "info" }) },
+    [],
+    async (hub) => {
+      await (await fetch(`${hub.url}/logs?token=secret`)).text();
+      await hub.ask("FAIL\n");
+      const told = await until("both", () => {
+        const lines = events(hub).filter((event) => event.access !== undefined);
+        return lines.length === 2 && lines;
+      });
+      const common = { level: "info", module: "m", generation: 1, connection: expect.any(Number) };
+      expect(told[0]).toMatchObject({
+        ...common,
+        access: { protocol: "http/1.1", method: "GET", path: "/logs", status: 200 },
+      });
+      expect(told[1]).toMatchObject({ ...common, access: { protocol: "raw", key: "FAIL" } });
+      expect(told.every(({ access }) => Number(access?.["bytes"]) > 0 && Number(access?.["ms"]) >= 0)).toBe(true);
+      expect(read(hub)).not.toContain("secret");
+    },
+  ));
 
 test("SIGHUP opens the file anew after logrotate has moved it", () =>
   withHub({ "modules/m.ts": MODULE, "hrmr.json": config({}) }, [], async (hub) => {
@@ -104,6 +117,6 @@ test("SIGHUP opens the file anew after logrotate has moved it", () =>
   }));
 
 test("a log file that cannot be opened ends the start with its path", () =>
-  expect(withHub({ "modules/m.ts": MODULE, "hrmr.json": config({ file: "no/such/hrmr.log" }) }, [], async () => {})).rejects.toThrow(
-    /Cannot open the log file .*no\/such\/hrmr\.log: its folder does not exist \(ENOENT\)\./,
-  ));
+  expect(
+    withHub({ "modules/m.ts": MODULE, "hrmr.json": config({ file: "no/such/hrmr.log" }) }, [], async () => {}),
+  ).rejects.toThrow(/Cannot open the log file .*no\/such\/hrmr\.log: its folder does not exist \(ENOENT\)\./));

@@ -31,13 +31,17 @@ test("a reader that does not read holds nothing up, and gets it all once it read
 });
 
 test("to a reader that is gone nothing is written, and the process goes on", async () => {
-  const child = spawnLogger(`process.stdin; log.info("line 0 here"); await Bun.sleep(50); ${LOG_MANY}\nprocess.exit(4);`);
+  const child = spawnLogger(
+    `process.stdin; log.info("line 0 here"); await Bun.sleep(50); ${LOG_MANY}\nprocess.exit(4);`,
+  );
   await child.stderr.cancel();
   expect(await child.exited).toBe(4);
 });
 
 test("a reader that never reads costs bounded memory, and is told how much it missed", async () => {
-  const child = spawnLogger(`for (let at = 0; at < 8000; at++) log.info("x".repeat(1000));\nconsole.log("done"); await Bun.sleep(1);`);
+  const child = spawnLogger(
+    `for (let at = 0; at < 8000; at++) log.info("x".repeat(1000));\nconsole.log("done"); await Bun.sleep(1);`,
+  );
   await child.stdout.getReader().read();
   const text = await child.stderr.text();
   const events = text.split("\n").filter((line) => line.includes(" info  x")).length;

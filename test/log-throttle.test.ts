@@ -53,7 +53,13 @@ test("ten and fewer are told without a word more", () => {
 
 test("another module, version, level or first line is another kind; what stands behind the first line is not", () => {
   const throttle = new LogThrottle({ perKind: 1 });
-  const different = [event("a"), event("b"), event("a", "other"), event("a", "greet", 2), { ...event("a"), level: "warn" as const }];
+  const different = [
+    event("a"),
+    event("b"),
+    event("a", "other"),
+    event("a", "greet", 2),
+    { ...event("a"), level: "warn" as const },
+  ];
   expect(different.map((each) => throttle.admit(each, 0))).toEqual([true, true, true, true, true]);
   expect(throttle.admit(event("a\n  at greet.ts:1"), 0)).toBe(false);
   expect(throttle.flush(1000)).toEqual([{ count: 1, overMs: 1000, event: event("a") }]);
@@ -107,7 +113,8 @@ test("what floods in one module hides nothing of another, nor of the server's ow
 
 test("what is of many kinds is as grave as the gravest of them", () => {
   const throttle = new LogThrottle({ burst: 1 });
-  for (const [at, level] of (["warn", "info", "error", "warn"] as const).entries()) throttle.admit({ level, text: `${at}` }, 0);
+  for (const [at, level] of (["warn", "info", "error", "warn"] as const).entries())
+    throttle.admit({ level, text: `${at}` }, 0);
   expect(throttle.flush(1000)).toMatchObject([{ count: 3, event: { level: "error", text: "" } }]);
 });
 
@@ -122,5 +129,7 @@ test("says how many in how long", () => {
   expect(suppressedText({ count: 4812, overMs: 1010, event: event("TypeError: x") })).toBe(
     "… 4,812 more like it in the last second: TypeError: x",
   );
-  expect(suppressedText({ count: 1, overMs: 1900, event: event("") })).toBe("… 1 more event, of many kinds, in the last 2 seconds");
+  expect(suppressedText({ count: 1, overMs: 1900, event: event("") })).toBe(
+    "… 1 more event, of many kinds, in the last 2 seconds",
+  );
 });

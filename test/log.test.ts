@@ -40,7 +40,8 @@ const HOSTILE = [
 
 const COLOUR = new RegExp(String.raw`\u001b\[(?:0|39|[1-79]\d?)m`, "g");
 
-const withoutControls = (text: string): string => text.replace(/[^\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "");
+const withoutControls = (text: string): string =>
+  text.replace(/[^\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "");
 
 describe("the log", () => {
   test("writes one line an event: time, level, tags, text", () => {
@@ -158,7 +159,8 @@ describe("hostile text", () => {
 
   test("a forged line does not begin a line", () => {
     const { lines, log } = capture();
-    for (const end of ["\n", "\r\n", "\r", "\u2028", "\u0085", "\v"]) log.info(`a${end}2026-01-01T00:00:00.000Z error forged`);
+    for (const end of ["\n", "\r\n", "\r", "\u2028", "\u0085", "\v"])
+      log.info(`a${end}2026-01-01T00:00:00.000Z error forged`);
     expect(lines).toHaveLength(6);
     expect(
       lines
@@ -203,7 +205,10 @@ describe("hostile text", () => {
 describe("the log as JSON", () => {
   test("is one object a line, with what the event is about in fields of its own", () => {
     const { lines, log } = capture({ format: "json", fields: { slot: 2 } });
-    log.withFields({ module: "greet", generation: 2, connection: 17 }).withTag("start").warn("slow call:", 31, { ms: 5 });
+    log
+      .withFields({ module: "greet", generation: 2, connection: 17 })
+      .withTag("start")
+      .warn("slow call:", 31, { ms: 5 });
     expect(lines[0]).toMatch(/^\{[^\n]*\}\n$/);
     expect(parse(lines)).toEqual([
       {

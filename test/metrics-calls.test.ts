@@ -1,4 +1,6 @@
-/** What a whole server counts, as STATUS and /metrics tell it: calls on every way, what keeps a version, connections. */
+/**
+ * What a whole server counts, as STATUS and /metrics tell it: calls on every way, what keeps a version, connections.
+ */
 import { expect, test } from "bun:test";
 import { Http2Client, withHttp2 } from "./support/http2";
 import { type Hub, moduleSource, withHub } from "./support/hub";
@@ -49,7 +51,8 @@ test("a call is counted once on each way it can come, and an error once however 
     for (const line of ["INLINE", "LATER", "POOL", "STREAM"])
       expect([line, ...(await added(hub, () => hub.ask(`${line}\n`)))]).toEqual([line, 1, 0]);
     expect(await added(hub, () => hub.ask("INLINE\n".repeat(5)))).toEqual([5, 0]);
-    for (const line of ["THROW", "LATE"]) expect([line, ...(await added(hub, () => hub.ask(`${line}\n`)))]).toEqual([line, 1, 1]);
+    for (const line of ["THROW", "LATE"])
+      expect([line, ...(await added(hub, () => hub.ask(`${line}\n`)))]).toEqual([line, 1, 1]);
     expect(await added(hub, () => hub.ask("nobody\n"))).toEqual([0, 0]);
     const good = ["/now", "/later", "/pool", "/stream", "/teapot"];
     const bad = ["/throw", "/later-throw", "/broken", "/late", "/pool-late"];
@@ -60,8 +63,10 @@ test("a call is counted once on each way it can come, and an error once however 
     expect(await added(hub, () => asHttp1("/body", { method: "POST", body: "x".repeat(100_000) }))).toEqual([1, 0]);
     expect(await added(hub, () => asHttp1("/nobody"))).toEqual([0, 0]);
     await withHttp2(hub.url, async (client) => {
-      for (const path of good) expect(["h2", path, ...(await added(hub, () => client.ask(path)))]).toEqual(["h2", path, 1, 0]);
-      for (const path of bad) expect(["h2", path, ...(await added(hub, () => client.ask(path)))]).toEqual(["h2", path, 1, 1]);
+      for (const path of good)
+        expect(["h2", path, ...(await added(hub, () => client.ask(path)))]).toEqual(["h2", path, 1, 0]);
+      for (const path of bad)
+        expect(["h2", path, ...(await added(hub, () => client.ask(path)))]).toEqual(["h2", path, 1, 1]);
       expect(await added(hub, () => client.ask("/body", { body: "x".repeat(100_000) }))).toEqual([1, 0]);
     });
   }));
@@ -71,7 +76,8 @@ test("a WebSocket's opening and each of its messages are calls", () =>
     let socket!: WebSocket;
     const open = (): Promise<unknown> =>
       new Promise((resolve) => ((socket = new WebSocket(`ws://127.0.0.1:${hub.port}/ws`)).onopen = resolve));
-    const next = (): Promise<string> => new Promise((resolve) => (socket.onmessage = ({ data }) => resolve(String(data))));
+    const next = (): Promise<string> =>
+      new Promise((resolve) => (socket.onmessage = ({ data }) => resolve(String(data))));
     const say = async (text: string): Promise<void> => {
       const reply = next();
       socket.send(text);
@@ -96,7 +102,10 @@ test("a slow call's latency is told, of calls that came together too", () =>
     const sums = readExposition(text)
       .get("hrmr_request_duration_seconds")
       ?.samples.filter(({ name }) => name.endsWith("_sum"));
-    expect(sums?.find(({ labels }) => labels["module"] === "all" && labels["generation"] === "1")?.value).toBeWithin(0.03, 5);
+    expect(sums?.find(({ labels }) => labels["module"] === "all" && labels["generation"] === "1")?.value).toBeWithin(
+      0.03,
+      5,
+    );
   }));
 
 test("the calls of a replaced version stay counted, as those of an old one", () =>
@@ -149,7 +158,9 @@ test("STATUS tells what keeps an old version, by kind", () =>
     const { byProtocol } = (await hub.status()).connections;
     expect(byProtocol).toMatchObject({ raw: 3, connect: 1, http1: 1, websocket: 1, http2: 0, new: 0, tls: 0 });
     const pins = (await hub.status()).modules.find(({ name }) => name === "pins");
-    expect(pins?.old).toEqual([{ generation: 1, inFlight: 5, pinnedBy: { call: 1, stream: 2, connection: 1, websocket: 1 } }]);
+    expect(pins?.old).toEqual([
+      { generation: 1, inFlight: 5, pinnedBy: { call: 1, stream: 2, connection: 1, websocket: 1 } },
+    ]);
     expect(pins).toMatchObject({ generation: 2, inFlight: 0, state: "serving" });
     for (const client of [call, stream, taken]) client.close();
     await events.body?.cancel();

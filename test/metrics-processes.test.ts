@@ -9,9 +9,14 @@ const FILES = {
 };
 
 async function metricsOf(hub: Hub): Promise<(name: string, labels?: Record<string, string>) => readonly Sample[]> {
-  const metrics = readExposition(await (await fetch(`${hub.url}/metrics`, { headers: { connection: "close" } })).text());
+  const metrics = readExposition(
+    await (await fetch(`${hub.url}/metrics`, { headers: { connection: "close" } })).text(),
+  );
   return (name, labels = {}) =>
-    metrics.get(name)?.samples.filter((sample) => Object.entries(labels).every(([label, value]) => sample.labels[label] === value)) ?? [];
+    metrics
+      .get(name)
+      ?.samples.filter((sample) => Object.entries(labels).every(([label, value]) => sample.labels[label] === value)) ??
+    [];
 }
 
 const total = (samples: readonly Sample[]): number => samples.reduce((sum, { value }) => sum + value, 0);
@@ -23,8 +28,13 @@ test("each process tells of all, and a killed one's calls stay counted", () =>
     const before = await metricsOf(hub);
     expect(total(before("hrmr_requests_total", { module: "greet" }))).toBe(40);
     expect(before("hrmr_process_resident_memory_bytes").map(({ labels }) => labels["slot"])).toEqual(["1", "2"]);
-    expect([total(before("hrmr_processes")), total(before("hrmr_ready")), total(before("hrmr_process_restarts_total"))]).toEqual([2, 1, 0]);
-    for (let count = 0; count < 5; count++) expect((await hub.status()).modules.find(({ name }) => name === "greet")?.calls).toBe(40);
+    expect([
+      total(before("hrmr_processes")),
+      total(before("hrmr_ready")),
+      total(before("hrmr_process_restarts_total")),
+    ]).toEqual([2, 1, 0]);
+    for (let count = 0; count < 5; count++)
+      expect((await hub.status()).modules.find(({ name }) => name === "greet")?.calls).toBe(40);
     process.kill(Number([...pids][0]), "SIGKILL");
     await hub.program.waitFor("ended: SIGKILL");
     for (let state = ""; state !== "serving";) ({ state } = await hub.status());

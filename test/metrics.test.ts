@@ -5,7 +5,13 @@ import { Departed } from "../src/observe/departed";
 import { addCalls, CallFigures, LATENCY_BOUNDS, nextSecond, NO_CALLS, percentileMs } from "../src/observe/figures";
 import { metricsText } from "../src/observe/metrics";
 import { readinessOf, statusOf } from "../src/observe/report";
-import type { CallSnapshot, GenerationSnapshot, ModuleSnapshot, ProcessSnapshot, ServerInfo } from "../src/observe/snapshot";
+import type {
+  CallSnapshot,
+  GenerationSnapshot,
+  ModuleSnapshot,
+  ProcessSnapshot,
+  ServerInfo,
+} from "../src/observe/snapshot";
 import { readExposition, type Sample } from "./support/exposition";
 
 const INFO: ServerInfo = {
@@ -143,10 +149,15 @@ describe("figures", () => {
 
 describe("the report over all processes", () => {
   test("adds up what there is, and merges a module's versions by their numbers", () => {
-    const one = processOf({ slot: 1, modules: [moduleOf("greet", { live: generation(2, counted(1)), gone: counted(1) })] });
+    const one = processOf({
+      slot: 1,
+      modules: [moduleOf("greet", { live: generation(2, counted(1)), gone: counted(1) })],
+    });
     const two = processOf({
       slot: 2,
-      modules: [moduleOf("greet", { live: generation(2, counted(1, 2)), old: [generation(1, counted(5), { stream: 2 })] })],
+      modules: [
+        moduleOf("greet", { live: generation(2, counted(1, 2)), old: [generation(1, counted(5), { stream: 2 })] }),
+      ],
     });
     const status = statusOf({ ...INFO, wantedProcesses: 2 }, [one, two]);
     expect(status).toMatchObject({ state: "serving", requests: 14, messages: 6, errors: 2, memoryBytes: 2000 });
@@ -181,7 +192,10 @@ describe("the report over all processes", () => {
     });
     // It serves in one process only: every second connection would find nothing.
     const half = [processOf({ modules: [moduleOf("chat")] }), processOf({ modules: [failed, degraded] })];
-    expect(readinessOf(half)).toMatchObject({ isReady: false, reasons: ['module "chat" failed to load: modules/chat.ts:1: no'] });
+    expect(readinessOf(half)).toMatchObject({
+      isReady: false,
+      reasons: ['module "chat" failed to load: modules/chat.ts:1: no'],
+    });
     expect(readinessOf([processOf({ isDraining: true })]).reasons).toEqual(["draining"]);
     expect(readinessOf([]).isReady).toBe(false);
   });
@@ -192,13 +206,24 @@ describe("the text for Prometheus", () => {
     const name = 'a"b\\c\nd{}= 1';
     const text = metricsText({ ...INFO, version: name }, [processOf({ modules: [moduleOf(name)] })]);
     expect(samplesOf(text, "hrmr_build_info")[0]?.labels).toEqual({ version: name });
-    expect(new Set(samplesOf(text, "hrmr_requests_total").map(({ labels }) => labels["module"]))).toEqual(new Set([name]));
+    expect(new Set(samplesOf(text, "hrmr_requests_total").map(({ labels }) => labels["module"]))).toEqual(
+      new Set([name]),
+    );
   });
 
   test("has all that is promised, and says only what is known", () => {
     const last = { at: "2026-01-01T00:00:01.000Z", ok: false, elapsedMs: 5, dropped: 0, text: "ERR\n", phases: {} };
-    const reloads = { ok: 2, failed: 1, last, lastSuccessAt: "1970-01-01T00:01:00.000Z", phaseSeconds: { build: 0.5, swap: 0.1 } };
-    const text = metricsText({ ...INFO, restarts: 3 }, [processOf({ slot: 1, reloads }), processOf({ slot: 2, reloads })]);
+    const reloads = {
+      ok: 2,
+      failed: 1,
+      last,
+      lastSuccessAt: "1970-01-01T00:01:00.000Z",
+      phaseSeconds: { build: 0.5, swap: 0.1 },
+    };
+    const text = metricsText({ ...INFO, restarts: 3 }, [
+      processOf({ slot: 1, reloads }),
+      processOf({ slot: 2, reloads }),
+    ]);
     const value = (metric: string): Record<string, number> => labelled(samplesOf(text, metric));
     expect(value("hrmr_reloads_total")).toEqual({ ok: 2, failed: 1 });
     expect(value("hrmr_reload_duration_seconds")).toEqual({ build: 3, swap: 3 });
@@ -207,7 +232,11 @@ describe("the text for Prometheus", () => {
     expect(value("hrmr_connections")).toMatchObject({ raw: 2, http1: 2, http2: 0, websocket: 0, connect: 0 });
     expect(value("hrmr_connections_accepted_total")).toEqual({ "": 10 });
     expect(value("hrmr_connections_refused_total")).toEqual({ "": 2 });
-    expect([value("hrmr_pool_threads"), value("hrmr_pool_busy"), value("hrmr_pool_queued")]).toEqual([{ "": 8 }, { "": 2 }, { "": 4 }]);
+    expect([value("hrmr_pool_threads"), value("hrmr_pool_busy"), value("hrmr_pool_queued")]).toEqual([
+      { "": 8 },
+      { "": 2 },
+      { "": 4 },
+    ]);
     expect(value("hrmr_process_resident_memory_bytes")).toEqual({ 1: 1000, 2: 1000 });
     expect(value("hrmr_process_cpu_seconds_total")).toEqual({ 1: 1.5, 2: 1.5 });
     expect(value("hrmr_process_open_fds")).toEqual({ 1: 20, 2: 20 });
@@ -233,9 +262,15 @@ describe("the text for Prometheus", () => {
       const text = metricsText(info, processes);
       const total = (name: string): number => samplesOf(text, name).reduce((sum, { value }) => sum + value, 0);
       expect(statusOf(info, processes).modules[0]?.calls).toBe(total("hrmr_requests_total"));
-      return [total("hrmr_requests_total"), total("hrmr_http_requests_total"), total("hrmr_connections_accepted_total")];
+      return [
+        total("hrmr_requests_total"),
+        total("hrmr_http_requests_total"),
+        total("hrmr_connections_accepted_total"),
+      ];
     };
-    const [one, two] = [11, 12].map((pid) => processOf({ pid, modules: [moduleOf("greet", { live: generation(1, counted(1, 2)) })] }));
+    const [one, two] = [11, 12].map((pid) =>
+      processOf({ pid, modules: [moduleOf("greet", { live: generation(1, counted(1, 2)) })] }),
+    );
     if (one === undefined || two === undefined) throw new Error("there are two");
     expect(read([one, two])).toEqual([4, 8, 10]);
     expect(read([two])).toEqual([4, 8, 10]);
@@ -249,11 +284,15 @@ describe("the text for Prometheus", () => {
       processOf({ slot: 1, memoryBytes: 7, isDraining: true }),
       processOf({ slot: 1, pid: 12, startedAtMs: 2000, memoryBytes: 8 }),
     ];
-    expect(labelled(samplesOf(metricsText(INFO, [young, old]), "hrmr_process_resident_memory_bytes"))).toEqual({ 1: 8 });
+    expect(labelled(samplesOf(metricsText(INFO, [young, old]), "hrmr_process_resident_memory_bytes"))).toEqual({
+      1: 8,
+    });
   });
 
   test("modules above 200 share one name", () => {
-    const modules = Array.from({ length: 250 }, (_, index) => moduleOf(`m${index}`, { live: generation(1, counted(1)) }));
+    const modules = Array.from({ length: 250 }, (_, index) =>
+      moduleOf(`m${index}`, { live: generation(1, counted(1)) }),
+    );
     const text = metricsText(INFO, [processOf({ modules })]);
     const samples = samplesOf(text, "hrmr_requests_total");
     expect(new Set(samples.map(({ labels }) => labels["module"])).size).toBe(201);
@@ -270,7 +309,9 @@ describe("the text for Prometheus", () => {
       process: { pid: 3, memoryBytes: 40_000_000, restarts: 0, state: "running" },
     });
     const metrics = readExposition(
-      metricsText(INFO, [processOf({ modules: [apart], reloads, blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }] })]),
+      metricsText(INFO, [
+        processOf({ modules: [apart], reloads, blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }] }),
+      ]),
     );
     const told = [...metrics].map(([name, { type, samples }]) => {
       const labels = new Set(samples.flatMap((sample) => Object.keys(sample.labels)));
@@ -288,6 +329,8 @@ describe("the text for Prometheus", () => {
 
 test("uptime goes by a clock that nobody sets: a start that lies in the future by the other one changes nothing", () => {
   const future = Date.now() + 86_400_000;
-  const status = statusOf({ ...INFO, startedAtMs: future, uptimeMs: 61_999 }, [processOf({ startedAtMs: future, uptimeMs: 60_000 })]);
+  const status = statusOf({ ...INFO, startedAtMs: future, uptimeMs: 61_999 }, [
+    processOf({ startedAtMs: future, uptimeMs: 60_000 }),
+  ]);
   expect([status.uptimeSeconds, status.processes[0]?.uptimeSeconds]).toEqual([61, 60]);
 });

@@ -31,7 +31,10 @@ test("a setup that fails in one process refuses the module in all, by its name",
       // The third one that comes finds the lock taken, as a file or a port would be.
       fixture.write(
         "greet.ts",
-        answering("greet 2", `setup() { if ((globalThis.testLocks = (globalThis.testLocks ?? 0) + 1) === 3) throw new Error("locked"); },`),
+        answering(
+          "greet 2",
+          `setup() { if ((globalThis.testLocks = (globalThis.testLocks ?? 0) + 1) === 3) throw new Error("locked"); },`,
+        ),
       );
       fixture.write("ping.ts", answering("ping 2"));
       const verdicts = await server.reload();
@@ -41,7 +44,9 @@ test("a setup that fails in one process refuses the module in all, by its name",
         expect(told(verdict)[1]).toBe("ping swapped v2");
         if (at !== own) expect(told(verdict)[0]).toMatch(new RegExp(`^greet failed v1: process ${own + 1}: .*locked`));
       }
-      expect(server.processes.map((process) => [process.ask("GREET"), process.ask("PING")])).toEqual(Array(3).fill(["greet 1", "ping 2"]));
+      expect(server.processes.map((process) => [process.ask("GREET"), process.ask("PING")])).toEqual(
+        Array(3).fill(["greet 1", "ping 2"]),
+      );
     }),
   ));
 
@@ -84,7 +89,9 @@ test("a process that was left behind catches up at the next reload", () =>
 test("a module that is broken, put in, taken out and put back comes to the same in every process", () =>
   withFixture({ "greet.ts": answering("greet 1") }, (fixture) =>
     withServer(fixture, 2, async (server) => {
-      const both = async (): Promise<unknown[]> => [...new Set((await server.reload()).map((verdict) => told(verdict)[0]?.split(":")[0]))];
+      const both = async (): Promise<unknown[]> => [
+        ...new Set((await server.reload()).map((verdict) => told(verdict)[0]?.split(":")[0])),
+      ];
       await server.reload();
       fixture.write("greet.ts", "export default {");
       expect(await both()).toEqual(["greet failed v1"]);

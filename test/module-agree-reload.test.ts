@@ -37,32 +37,37 @@ function ownersSeen(): string[] {
 }
 
 test("what is agreed on is swapped, and the proposal tells what each module would come to", () =>
-  withFixture({ "greet.ts": answering("greet 1"), "ping.ts": answering("ping 1"), "gone.ts": answering("gone 1") }, async (fixture) => {
-    const proposals: Proposal[] = [];
-    const agree = (proposal: Proposal): Promise<Agreement> => {
-      proposals.push(structuredClone(proposal));
-      return Promise.resolve(AGREED);
-    };
-    await withProcess(fixture, agree, async (process) => {
-      await process.registry.reload();
-      fixture.write("greet.ts", answering("greet 2"));
-      fixture.write("bad.ts", "export default 7;");
-      rmSync(`${fixture.modules}/gone.ts`);
-      expect(told(await process.registry.reload()).map((line) => line.slice(0, 18))).toEqual([
-        "bad failed vnull: ",
-        "gone unloaded vnul",
-        "greet swapped v2",
-        "ping unchanged v1",
-      ]);
-      const said = proposals.at(-1)?.modules.map(({ name, outcome, hash, error }) => [name, outcome, typeof hash, error?.slice(0, 12)]);
-      expect(said?.sort()).toEqual([
-        ["bad", "failed", "object", expect.any(String)],
-        ["gone", "removed", "string", undefined],
-        ["greet", "candidate", "string", undefined],
-        ["ping", "unchanged", "string", undefined],
-      ]);
-    });
-  }));
+  withFixture(
+    { "greet.ts": answering("greet 1"), "ping.ts": answering("ping 1"), "gone.ts": answering("gone 1") },
+    async (fixture) => {
+      const proposals: Proposal[] = [];
+      const agree = (proposal: Proposal): Promise<Agreement> => {
+        proposals.push(structuredClone(proposal));
+        return Promise.resolve(AGREED);
+      };
+      await withProcess(fixture, agree, async (process) => {
+        await process.registry.reload();
+        fixture.write("greet.ts", answering("greet 2"));
+        fixture.write("bad.ts", "export default 7;");
+        rmSync(`${fixture.modules}/gone.ts`);
+        expect(told(await process.registry.reload()).map((line) => line.slice(0, 18))).toEqual([
+          "bad failed vnull: ",
+          "gone unloaded vnul",
+          "greet swapped v2",
+          "ping unchanged v1",
+        ]);
+        const said = proposals
+          .at(-1)
+          ?.modules.map(({ name, outcome, hash, error }) => [name, outcome, typeof hash, error?.slice(0, 12)]);
+        expect(said?.sort()).toEqual([
+          ["bad", "failed", "object", expect.any(String)],
+          ["gone", "removed", "string", undefined],
+          ["greet", "candidate", "string", undefined],
+          ["ping", "unchanged", "string", undefined],
+        ]);
+      });
+    },
+  ));
 
 test("RELOAD NAME asks about that module only", () =>
   withFixture({ "greet.ts": answering("greet 1"), "ping.ts": answering("ping 1") }, async (fixture) => {
@@ -79,47 +84,58 @@ test("RELOAD NAME asks about that module only", () =>
   }));
 
 test("what the others refuse stays: an edit, a new module, a removal; the rest is swapped, and numbers are not used up", () =>
-  withFixture({ "greet.ts": answering("greet 1"), "ping.ts": answering("ping 1"), "gone.ts": answering("gone 1") }, async (fixture) => {
-    let agreement = AGREED;
-    await withProcess(
-      fixture,
-      () => Promise.resolve(agreement),
-      async (process) => {
-        await process.registry.reload();
-        fixture.write("greet.ts", answering("greet 2"));
-        fixture.write("ping.ts", answering("ping 2"));
-        fixture.write("new.ts", answering("new 1"));
-        rmSync(`${fixture.modules}/gone.ts`);
-        agreement = { error: null, refused: { greet: "process 2: syntax", new: "process 2: late", gone: "process 2: used" } };
-        const verdict = await process.registry.reload();
-        expect(verdict.ok).toBeFalse();
-        expect(told(verdict)).toEqual([
-          "gone failed v1: process 2: used",
-          "greet failed v1: process 2: syntax",
-          "new failed vnull: process 2: late",
-          "ping swapped v2",
-        ]);
-        expect(
-          verdict.modules
-            .filter(({ isRefused }) => isRefused)
-            .map(({ name }) => name)
-            .sort(),
-        ).toEqual(["gone", "greet", "new"]);
-        expect(["GREET", "PING", "NEW", "GONE"].map((key) => process.ask(key))).toEqual(["greet 1", "ping 2", null, "gone 1"]);
-        expect(process.registry.entries.get("greet")?.error).toBe("process 2: syntax");
+  withFixture(
+    { "greet.ts": answering("greet 1"), "ping.ts": answering("ping 1"), "gone.ts": answering("gone 1") },
+    async (fixture) => {
+      let agreement = AGREED;
+      await withProcess(
+        fixture,
+        () => Promise.resolve(agreement),
+        async (process) => {
+          await process.registry.reload();
+          fixture.write("greet.ts", answering("greet 2"));
+          fixture.write("ping.ts", answering("ping 2"));
+          fixture.write("new.ts", answering("new 1"));
+          rmSync(`${fixture.modules}/gone.ts`);
+          agreement = {
+            error: null,
+            refused: { greet: "process 2: syntax", new: "process 2: late", gone: "process 2: used" },
+          };
+          const verdict = await process.registry.reload();
+          expect(verdict.ok).toBeFalse();
+          expect(told(verdict)).toEqual([
+            "gone failed v1: process 2: used",
+            "greet failed v1: process 2: syntax",
+            "new failed vnull: process 2: late",
+            "ping swapped v2",
+          ]);
+          expect(
+            verdict.modules
+              .filter(({ isRefused }) => isRefused)
+              .map(({ name }) => name)
+              .sort(),
+          ).toEqual(["gone", "greet", "new"]);
+          expect(["GREET", "PING", "NEW", "GONE"].map((key) => process.ask(key))).toEqual([
+            "greet 1",
+            "ping 2",
+            null,
+            "gone 1",
+          ]);
+          expect(process.registry.entries.get("greet")?.error).toBe("process 2: syntax");
 
-        agreement = AGREED;
-        expect(told(await process.registry.reload())).toEqual([
-          "gone unloaded vnull",
-          "greet swapped v2",
-          "new loaded v1",
-          "ping unchanged v2",
-        ]);
-        expect(process.ask("GREET")).toBe("greet 2");
-        expect(process.registry.entries.get("greet")?.error).toBeNull();
-      },
-    );
-  }));
+          agreement = AGREED;
+          expect(told(await process.registry.reload())).toEqual([
+            "gone unloaded vnull",
+            "greet swapped v2",
+            "new loaded v1",
+            "ping unchanged v2",
+          ]);
+          expect(process.ask("GREET")).toBe("greet 2");
+          expect(process.registry.entries.get("greet")?.error).toBeNull();
+        },
+      );
+    },
+  ));
 
 test("a module that clashes with what a refused one keeps is left out too", () =>
   withFixture({ "a.ts": answering("a 1"), "b.ts": answering("b 1") }, async (fixture) => {
@@ -173,8 +189,16 @@ test.each<[string, () => Promise<Agreement>, string]>([
     },
     "could not agree on it: no answer from the lead",
   ],
-  ["rejects", () => Promise.reject(new Error("no answer within 5000 ms")), "could not agree on it: no answer within 5000 ms"],
-  ["refuses the whole", () => Promise.resolve({ error: "process 3: no modules folder", refused: {} }), "process 3: no modules folder"],
+  [
+    "rejects",
+    () => Promise.reject(new Error("no answer within 5000 ms")),
+    "could not agree on it: no answer within 5000 ms",
+  ],
+  [
+    "refuses the whole",
+    () => Promise.resolve({ error: "process 3: no modules folder", refused: {} }),
+    "process 3: no modules folder",
+  ],
 ])("an agreement that %s changes nothing, and the next reload goes through", (_, agreeing, reason) =>
   withFixture({ "greet.ts": answering("greet 1"), "own.ts": EXCLUSIVE("one") }, async (fixture) => {
     let agree = (): Promise<Agreement> => Promise.resolve(AGREED);
@@ -192,7 +216,10 @@ test.each<[string, () => Promise<Agreement>, string]>([
         expect(String(await rejection(process.registry.reload()))).toContain(reason);
         expect([process.ask("GREET"), process.ask("OWN")]).toEqual(["greet 1", "own one"]);
         expect(process.versions).toEqual(["greet v1", "own v1"]);
-        expect(process.registry.totals.snapshot()).toMatchObject({ ok: 1, last: { ok: false, text: expect.stringContaining(reason) } });
+        expect(process.registry.totals.snapshot()).toMatchObject({
+          ok: 1,
+          last: { ok: false, text: expect.stringContaining(reason) },
+        });
         agree = () => Promise.resolve(AGREED);
         expect(told(await process.registry.reload())).toEqual(["greet swapped v2", "own swapped v2"]);
         expect([process.ask("GREET"), process.ask("OWN")]).toEqual(["greet 2", "own two"]);
@@ -250,7 +277,10 @@ test("a process that cannot look at its modules says so to the others", () =>
       await process.registry.reload();
       rmSync(fixture.modules, { recursive: true });
       expect(String(await rejection(process.registry.reload()))).toContain("there is no such folder");
-      expect(proposals.at(-1)).toMatchObject({ error: expect.stringContaining("there is no such folder"), modules: [] });
+      expect(proposals.at(-1)).toMatchObject({
+        error: expect.stringContaining("there is no such folder"),
+        modules: [],
+      });
       expect(process.ask("GREET")).toBe("greet 1");
     });
   }));

@@ -8,7 +8,10 @@ import { answering, DEFAULT_SETTINGS, TestProcess, told } from "./support/regist
 import { until } from "./support/until";
 
 /** A process that serves, and one that is to take the place of another. */
-async function withPair(fixture: Fixture, test: (old: TestProcess, fresh: TestProcess) => Promise<void>): Promise<void> {
+async function withPair(
+  fixture: Fixture,
+  test: (old: TestProcess, fresh: TestProcess) => Promise<void>,
+): Promise<void> {
   const probe = { check: () => Promise.reject(new Error("what serves elsewhere needs no trial")) };
   const [old, fresh] = [new TestProcess(fixture), new TestProcess(fixture, { probe })];
   try {
@@ -58,7 +61,9 @@ test("its next reload finds the same as the others': nothing to do, or the same 
       await fresh.registry.load(carried(old.registry.approved()));
       expect(told(await fresh.registry.reload())).toEqual(["greet unchanged v2"]);
       fixture.write("greet.ts", answering("greet 3"));
-      expect([told(await fresh.registry.reload()), told(await old.registry.reload())]).toEqual(Array(2).fill(["greet swapped v3"]));
+      expect([told(await fresh.registry.reload()), told(await old.registry.reload())]).toEqual(
+        Array(2).fill(["greet swapped v3"]),
+      );
       expect(fresh.registry.approved()).toEqual(old.registry.approved());
       await fresh.registry.close();
     }),
@@ -72,7 +77,8 @@ test("what failed elsewhere is known to have failed: the good version serves, an
       await old.registry.reload();
       const verdict = await fresh.registry.load(carried(old.registry.approved()));
       expect([verdict.ok, told(verdict)]).toEqual([true, ["bad unchanged vnull", "greet loaded v1"]]);
-      const errors = ({ registry }: TestProcess): unknown[] => [...registry.entries.values()].map(({ name, error }) => [name, error]);
+      const errors = ({ registry }: TestProcess): unknown[] =>
+        [...registry.entries.values()].map(({ name, error }) => [name, error]);
       expect(errors(fresh)).toEqual(errors(old));
       expect(errors(fresh)).toContainEqual(["greet", expect.stringContaining("greet.ts")]);
     }),
@@ -82,7 +88,10 @@ test("a version is started with the settings that it serves with elsewhere", () 
   const module = `export default { setup: (context) => context.config.word, check: (context) => context.state !== "bad", routes: { GREET: (message, context) => context.state } };`;
   return withFixture({ "greet.ts": module }, (fixture) =>
     withPair(fixture, async (old) => {
-      const settings = (word: string): typeof DEFAULT_SETTINGS => ({ ...DEFAULT_SETTINGS, settings: { greet: { word } } });
+      const settings = (word: string): typeof DEFAULT_SETTINGS => ({
+        ...DEFAULT_SETTINGS,
+        settings: { greet: { word } },
+      });
       await old.registry.reload(null, settings("good"));
       await old.registry.reload(null, settings("bad"));
       const fresh = new TestProcess(fixture, settings("bad"));
@@ -105,7 +114,10 @@ test.each<[string, (file: string) => void]>([
       const file = approved[0]?.version?.file ?? "";
       spoil(file);
       const verdict = await fresh.registry.load(approved);
-      expect([told(verdict), verdict.modules[0]?.notes]).toEqual([["greet loaded v1"], ["its bundle was gone and was built again"]]);
+      expect([told(verdict), verdict.modules[0]?.notes]).toEqual([
+        ["greet loaded v1"],
+        ["its bundle was gone and was built again"],
+      ]);
       expect(fresh.registry.approved()).toEqual(approved);
 
       spoil(file);
@@ -126,14 +138,20 @@ test("a version that cannot be started here fails, and the others are served", (
   withFixture(
     {
       "greet.ts": answering("greet 1"),
-      "once.ts": answering("once 1", `setup() { if (globalThis.testOnce) throw new Error("taken"); globalThis.testOnce = true; },`),
+      "once.ts": answering(
+        "once 1",
+        `setup() { if (globalThis.testOnce) throw new Error("taken"); globalThis.testOnce = true; },`,
+      ),
     },
     (fixture) =>
       withPair(fixture, async (old, fresh) => {
         await old.registry.reload();
         const verdict = await fresh.registry.load(old.registry.approved());
         expect(verdict.ok).toBeFalse();
-        expect(verdict.modules.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["greet loaded", "once failed"]);
+        expect(verdict.modules.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual([
+          "greet loaded",
+          "once failed",
+        ]);
         expect([fresh.ask("GREET"), fresh.ask("ONCE")]).toEqual(["greet 1", null]);
       }),
   ));
@@ -155,7 +173,15 @@ test("the newest five bundles are kept, and those that are in use however old", 
     }
     writeFileSync(join(folder, "notes.txt"), "");
     await pruneBundles(fixture.stateDir, "greet", new Set(["hash8", "hash2"]));
-    expect(bundlesOf(fixture)).toEqual(["hash1.js", "hash2.js", "hash3.js", "hash4.js", "hash5.js", "hash8.js", "notes.txt"]);
+    expect(bundlesOf(fixture)).toEqual([
+      "hash1.js",
+      "hash2.js",
+      "hash3.js",
+      "hash4.js",
+      "hash5.js",
+      "hash8.js",
+      "notes.txt",
+    ]);
   }));
 
 test("processes that clean one folder at once don't stumble over each other", () =>

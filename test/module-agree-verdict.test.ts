@@ -10,7 +10,17 @@ const SINCE = new Date("2026-11-20T10:42:07Z");
 
 function moduleVerdict(outcome: ModuleVerdict["outcome"], rest: Partial<ModuleVerdict> = {}): ModuleVerdict {
   const flags = { error: null, isKnown: true, isConflict: false, isRefused: false };
-  return { name: "greet", outcome, version: 2, previous: 1, servingSince: SINCE, notes: [], draining: [], ...flags, ...rest };
+  return {
+    name: "greet",
+    outcome,
+    version: 2,
+    previous: 1,
+    servingSince: SINCE,
+    notes: [],
+    draining: [],
+    ...flags,
+    ...rest,
+  };
 }
 
 function verdict(modules: ModuleVerdict[], rest: Partial<Verdict> = {}): Verdict {
@@ -25,7 +35,10 @@ function merged(...verdicts: Verdict[]): Verdict {
 
 test("a swap in four processes is one line, with the slowest's time, the sum of what was dropped, and notes without repeats", () => {
   const swapped = (inFlight: number, elapsedMs: number, dropped: number): Verdict =>
-    verdict([moduleVerdict("swapped", { notes: ["its settings changed"], draining: [{ version: 1, inFlight }] })], { elapsedMs, dropped });
+    verdict([moduleVerdict("swapped", { notes: ["its settings changed"], draining: [{ version: 1, inFlight }] })], {
+      elapsedMs,
+      dropped,
+    });
   const text = verdictText(merged(swapped(1, 7, 0), swapped(2, 31, 1), swapped(0, 8, 0), swapped(4, 9, 2)));
   expect(text).toBe(
     "OK greet v2 (was v1) swapped in 31 ms in 4 processes, 3 connections dropped; its settings changed; v1 drains, 7 under way\n",
@@ -45,9 +58,17 @@ test("the verdict of one process does not speak of processes", () => {
 
 test("the worst outcome of a module wins, and a failure in one process is told with its number", () => {
   const own = moduleVerdict("failed", { version: 1, error: "setup failed: no port\n  1 | frame" });
-  const refused = moduleVerdict("failed", { version: 1, error: "process 2: setup failed: no port\n  1 | frame", isRefused: true });
+  const refused = moduleVerdict("failed", {
+    version: 1,
+    error: "process 2: setup failed: no port\n  1 | frame",
+    isRefused: true,
+  });
   const ping = moduleVerdict("unchanged", { name: "ping", version: 1 });
-  const all = merged(verdict([refused, ping]), verdict([own, ping]), verdict([refused, { ...ping, outcome: "swapped", version: 2 }]));
+  const all = merged(
+    verdict([refused, ping]),
+    verdict([own, ping]),
+    verdict([refused, { ...ping, outcome: "swapped", version: 2 }]),
+  );
   expect(all.ok).toBeFalse();
   expect(all.modules.map(({ name, outcome, isRefused }) => [name, outcome, isRefused])).toEqual([
     ["greet", "failed", false],
@@ -113,7 +134,9 @@ test("what is asked for while a run is under way becomes one more, and each gets
   expect(runs.map(({ wish }) => wish)).toEqual([["a"], ["b", "c"]]);
   const fourth = flight.request(["d"]);
   runs[1]?.done.reject(new Error("second run failed"));
-  expect((await Promise.all([rejection(second), rejection(third)])).map(String)).toEqual(Array(2).fill("Error: second run failed"));
+  expect((await Promise.all([rejection(second), rejection(third)])).map(String)).toEqual(
+    Array(2).fill("Error: second run failed"),
+  );
   runs[2]?.done.resolve("third run");
   expect(await fourth).toBe("third run");
   expect(flight.isRunning).toBeFalse();

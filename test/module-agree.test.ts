@@ -36,7 +36,11 @@ test.each<[string, (Said | null)[]]>([
 });
 
 test.each<[string, (Said | null)[], string]>([
-  ["one process could not prepare it", [candidate(), candidate(), failed("setup failed: no port")], "process 3: setup failed: no port"],
+  [
+    "one process could not prepare it",
+    [candidate(), candidate(), failed("setup failed: no port")],
+    "process 3: setup failed: no port",
+  ],
   ["two could not, for the same reason", [failed("late"), candidate(), failed("late")], "processes 1, 3: late"],
   ["two could not, for different reasons", [candidate(), failed("late"), failed("syntax")], "process 2: late"],
   ["one could not look at what others leave as it is", [unchanged(), failed("gone", null)], "process 2: gone"],

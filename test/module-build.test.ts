@@ -43,7 +43,10 @@ const failures: [
   ],
   [
     "a missing export",
-    { "m.ts": 'import { a,\n  nothere } from "./lib/h";\nexport default [a, nothere];\n', "lib/h.ts": "export const a = 1;\n" },
+    {
+      "m.ts": 'import { a,\n  nothere } from "./lib/h";\nexport default [a, nothere];\n',
+      "lib/h.ts": "export const a = 1;\n",
+    },
     {
       line: 2,
       column: 3,
@@ -54,29 +57,38 @@ const failures: [
   [
     "a mistake in a helper file",
     { "m.ts": 'import "./lib/h";\nexport default 1;\n', "lib/h.ts": "\n\nconst x = ;\n" },
-    { file: "lib/h.ts", line: 3, column: 11, message: "Unexpected ;", frame: `3 | const x = ;\n  | ${" ".repeat(10)}^` },
+    {
+      file: "lib/h.ts",
+      line: 3,
+      column: 11,
+      message: "Unexpected ;",
+      frame: `3 | const x = ;\n  | ${" ".repeat(10)}^`,
+    },
   ],
 ];
 
-test.each(failures)("the build tells file, line, column and code of %s", async (_, files, { file = "m.ts", ...expected }) => {
-  await withFixture(files, async (fixture) => {
-    const error = await rejection(fixture.build("m"));
-    expect(error).toBeInstanceOf(ModuleError);
-    expect(error).toMatchObject({
-      module: "m",
-      file: join(fixture.modules, file),
-      line: expected.line,
-      column: expected.column,
-      frame: expected.frame,
+test.each(failures)(
+  "the build tells file, line, column and code of %s",
+  async (_, files, { file = "m.ts", ...expected }) => {
+    await withFixture(files, async (fixture) => {
+      const error = await rejection(fixture.build("m"));
+      expect(error).toBeInstanceOf(ModuleError);
+      expect(error).toMatchObject({
+        module: "m",
+        file: join(fixture.modules, file),
+        line: expected.line,
+        column: expected.column,
+        frame: expected.frame,
+      });
+      const { message } = error as ModuleError;
+      if (typeof expected.message === "string") expect(message).toBe(expected.message);
+      else expect(message).toMatch(expected.message);
+      expect(describeError(error)).toStartWith(
+        `${join(fixture.modules, file)}:${expected.line}:${expected.column}: ${message}\n${expected.frame}`,
+      );
     });
-    const { message } = error as ModuleError;
-    if (typeof expected.message === "string") expect(message).toBe(expected.message);
-    else expect(message).toMatch(expected.message);
-    expect(describeError(error)).toStartWith(
-      `${join(fixture.modules, file)}:${expected.line}:${expected.column}: ${message}\n${expected.frame}`,
-    );
-  });
-});
+  },
+);
 
 test("all errors of a build are told", async () => {
   await withFixture({ "m.ts": 'import "./one";\nimport "./two";\n' }, async (fixture) => {
@@ -196,7 +208,9 @@ test("what comes or changes after a first build is seen by the next, without a r
       await module.dispose();
       return text;
     };
-    expect(await rejection(reply())).toMatchObject({ message: expect.stringContaining('Cannot find package "late/sub"') });
+    expect(await rejection(reply())).toMatchObject({
+      message: expect.stringContaining('Cannot find package "late/sub"'),
+    });
     const late = (file: string): string =>
       fixture.write("node_modules/late/package.json", `{ "name": "late", "exports": { "./sub": "./${file}" } }`);
     fixture.write("node_modules/late/a.js", 'exports.k = "a";');

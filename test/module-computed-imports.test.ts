@@ -25,7 +25,11 @@ const WAYS: Record<string, string> = {
   worker:
     "await new Promise((resolve, reject) => { const worker = new Worker(new URL(`./_parts/${name}-worker.ts`, import.meta.url)); worker.onmessage = (event) => { worker.terminate(); resolve(event.data); }; worker.onerror = reject; })",
 };
-const RESULTS: Record<string, string> = { requireResolve: "_parts/one.ts", metaResolve: "_parts/one.ts", builtIn: "one" };
+const RESULTS: Record<string, string> = {
+  requireResolve: "_parts/one.ts",
+  metaResolve: "_parts/one.ts",
+  builtIn: "one",
+};
 
 function moduleText(run: string): string {
   const routes = Object.entries(WAYS).map(([path, expression]) => route(path, run, expression));
@@ -53,11 +57,14 @@ async function get(hub: Hub, path: string): Promise<string> {
   return await (await fetch(`${hub.url}/${path}`)).text();
 }
 
-test.each(["inline", "pool", "process"])("computed paths start at the author's file, with run: %s and a state folder elsewhere", (run) =>
-  withHub({ ...FILES, "modules/m.ts": moduleText(run) }, ["--state", "elsewhere/state"], async (hub) => {
-    for (const way of Object.keys(WAYS)) expect([way, await get(hub, `${way}/one`)]).toEqual([way, RESULTS[way] ?? "one"]);
-    expect(await get(hub, "text")).toBe("import(x) __require(x) import(1)");
-  }),
+test.each(["inline", "pool", "process"])(
+  "computed paths start at the author's file, with run: %s and a state folder elsewhere",
+  (run) =>
+    withHub({ ...FILES, "modules/m.ts": moduleText(run) }, ["--state", "elsewhere/state"], async (hub) => {
+      for (const way of Object.keys(WAYS))
+        expect([way, await get(hub, `${way}/one`)]).toEqual([way, RESULTS[way] ?? "one"]);
+      expect(await get(hub, "text")).toBe("import(x) __require(x) import(1)");
+    }),
 );
 
 test("what a computed path may mean is part of the module: a RELOAD takes its new text, and one that comes later is found", () =>
@@ -69,7 +76,9 @@ test("what a computed path may mean is part of the module: a RELOAD takes its ne
     expect(await get(hub, "require/one")).toBe("edited");
     expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
     expect((await fetch(`${hub.url}/import/two`)).status).toBe(500);
-    await hub.program.waitFor(new RegExp(`Cannot find module.*_parts/two\\.ts' imported from ${join(hub.dir, "modules")}`));
+    await hub.program.waitFor(
+      new RegExp(`Cannot find module.*_parts/two\\.ts' imported from ${join(hub.dir, "modules")}`),
+    );
     hub.write("modules/_parts/two.ts", 'export default "two";\n');
     expect(await get(hub, "import/two")).toBe("two");
   }));

@@ -43,13 +43,28 @@ test("in JSON, each line of the log is an object with its level and its module",
     const text = readFileSync(join(dir, ".hrmr/hrmr.log"), "utf8").trimEnd().split("\n");
     const told = text.map((line) => JSON.parse(line) as Line);
     const of = (module: string): string[] =>
-      told.filter((line) => line.module === module).map(({ level, msg }) => `${level} ${msg.replace(/^on pool thread \d+: /, "")}`);
-    const expected = ["info answer is 42 { list: [ 1 ] }", "info two\nlines", "warn careful", "error wrong", "info written", "info later"];
+      told
+        .filter((line) => line.module === module)
+        .map(({ level, msg }) => `${level} ${msg.replace(/^on pool thread \d+: /, "")}`);
+    const expected = [
+      "info answer is 42 { list: [ 1 ] }",
+      "info two\nlines",
+      "warn careful",
+      "error wrong",
+      "info written",
+      "info later",
+    ];
     expect(of("here")).toEqual(expect.arrayContaining(["info top level", ...expected]));
     expect(of("pooled")).toEqual(expect.arrayContaining(expected));
-    expect(of("apart").map((line) => line.replace(/^\w+ /, ""))).toEqual(expect.arrayContaining(["careful", "wrong", "written", "later"]));
-    expect(told.filter(({ msg }) => msg.includes("too much") && !msg.includes("apart")).map(({ module }) => module)).not.toContain("here");
-    expect(told.find(({ module, error }) => module === "here" && error !== undefined)?.error).toMatchObject({ name: "TypeError" });
+    expect(of("apart").map((line) => line.replace(/^\w+ /, ""))).toEqual(
+      expect.arrayContaining(["careful", "wrong", "written", "later"]),
+    );
+    expect(
+      told.filter(({ msg }) => msg.includes("too much") && !msg.includes("apart")).map(({ module }) => module),
+    ).not.toContain("here");
+    expect(told.find(({ module, error }) => module === "here" && error !== undefined)?.error).toMatchObject({
+      name: "TypeError",
+    });
     expect(told.some(({ module, msg }) => module === "here" && /│.*cell.*│/.test(msg))).toBe(true);
   } finally {
     rmSync(dir, { recursive: true });
@@ -69,7 +84,11 @@ test("in text, it has a time, its level and its module, and a control character 
 
 test("a level that is not told is not printed either", async () => {
   await withHub(
-    { "modules/quiet.ts": moduleSource('{ routes: { "Q": () => { console.log("quiet"); console.error("loud"); return "q\\n"; } } }') },
+    {
+      "modules/quiet.ts": moduleSource(
+        '{ routes: { "Q": () => { console.log("quiet"); console.error("loud"); return "q\\n"; } } }',
+      ),
+    },
     ["--log-level", "error"],
     async (hub) => {
       expect(await hub.ask("Q")).toBe("q\n");

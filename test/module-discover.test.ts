@@ -29,7 +29,15 @@ test("modules are files and folders with an index, sorted by name", async () => 
 });
 
 test("helpers, types, tests, packages and other files are no modules", async () => {
-  const names = ["_helper.ts", ".hidden.ts", "types.d.ts", "a.test.ts", "lib.ts", "lib/index.ts", "node_modules/index.ts"];
+  const names = [
+    "_helper.ts",
+    ".hidden.ts",
+    "types.d.ts",
+    "a.test.ts",
+    "lib.ts",
+    "lib/index.ts",
+    "node_modules/index.ts",
+  ];
   const more = [
     "_folder/index.ts",
     ".git/index.ts",
@@ -49,7 +57,19 @@ test("helpers, types, tests, packages and other files are no modules", async () 
 });
 
 test("every suffix of TypeScript and JavaScript makes a module", async () => {
-  const names = ["a.ts", "b.tsx", "c.mts", "d.cts", "e.js", "f.jsx", "g.mjs", "h.cjs", "i/index.cts", "j/index.jsx", "k.c"];
+  const names = [
+    "a.ts",
+    "b.tsx",
+    "c.mts",
+    "d.cts",
+    "e.js",
+    "f.jsx",
+    "g.mjs",
+    "h.cjs",
+    "i/index.cts",
+    "j/index.jsx",
+    "k.c",
+  ];
   await withFixture(Object.fromEntries(names.map((name) => [name, ""])), async ({ modules }) => {
     expect(await namesIn(modules)).toEqual([..."abcdefghijk"]);
   });
@@ -59,22 +79,35 @@ test.each([
   ["two suffixes", ["chat.ts", "chat.js"], ["chat.js", "chat.ts"]],
   ["a file and a folder", ["chat.ts", "chat/index.ts"], ["chat.ts", "chat/index.ts"]],
   ["two indexes", ["chat/index.js", "chat/index.ts"], ["chat/index.js", "chat/index.ts"]],
-])("two files for one name: that module is refused, naming both, and the others are found: %s", async (_, names, shown) => {
-  await withFixture(Object.fromEntries(["other.ts", ...names].map((name) => [name, ""])), async ({ modules }) => {
-    const found = await discoverModules(modules);
-    expect(found.modules.map(({ name }) => name)).toEqual(["other"]);
-    expect(found.refused.map(({ name }) => name)).toEqual(["chat"]);
-    const error = found.refused[0]?.error;
-    expect(error).toMatchObject({ name: "UserError", code: "MODULE_NAME_TWICE", exitCode: 1 });
-    for (const name of shown) expect(String(error)).toContain(join(modules, name));
-  });
-});
+])(
+  "two files for one name: that module is refused, naming both, and the others are found: %s",
+  async (_, names, shown) => {
+    await withFixture(Object.fromEntries(["other.ts", ...names].map((name) => [name, ""])), async ({ modules }) => {
+      const found = await discoverModules(modules);
+      expect(found.modules.map(({ name }) => name)).toEqual(["other"]);
+      expect(found.refused.map(({ name }) => name)).toEqual(["chat"]);
+      const error = found.refused[0]?.error;
+      expect(error).toMatchObject({ name: "UserError", code: "MODULE_NAME_TWICE", exitCode: 1 });
+      for (const name of shown) expect(String(error)).toContain(join(modules, name));
+    });
+  },
+);
 
 test("C++ and libraries are no modules, and are told with the way: all but those that a module in C links", async () => {
-  const files = { "a.ts": "", "fast.cpp": "", "libfast.so.2": "", "x.dll": "", "_y.cpp": "", "used.cc": "", "libused.so": "" };
+  const files = {
+    "a.ts": "",
+    "fast.cpp": "",
+    "libfast.so.2": "",
+    "x.dll": "",
+    "_y.cpp": "",
+    "used.cc": "",
+    "libused.so": "",
+  };
   await withFixture({ ...files, "u.c": '#pragma hrmr link "./libused.so"\n' }, async ({ modules }) => {
     const { overlooked } = await discoverModules(modules);
-    expect(overlooked.map((text) => text.split(" ")[0])).toEqual(["fast.cpp", "libfast.so.2", "x.dll"].map((name) => join(modules, name)));
+    expect(overlooked.map((text) => text.split(" ")[0])).toEqual(
+      ["fast.cpp", "libfast.so.2", "x.dll"].map((name) => join(modules, name)),
+    );
     for (const text of overlooked) expect(text).toMatch(/extern "C".*#pragma hrmr link "/);
   });
 });

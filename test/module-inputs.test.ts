@@ -16,7 +16,10 @@ const FILES = {
 
 const changes: [string, (fixture: Fixture) => void][] = [
   ["the entry is edited", (f) => f.write("m.ts", `${FILES["m.ts"]}// more\n`)],
-  ["the entry is replaced by a file of the same size", (f) => f.replace("m.ts", FILES["m.ts"].replace("leaf + data", "data+leaf   "))],
+  [
+    "the entry is replaced by a file of the same size",
+    (f) => f.replace("m.ts", FILES["m.ts"].replace("leaf + data", "data+leaf   ")),
+  ],
   ["a file it imports is edited", (f) => f.write("lib/deep/index.ts", 'export const leaf = "twig";\n')],
   ["a JSON file it imports is edited", (f) => f.write("data.json", '{ "a": 2 }')],
   ["a file it imports is deleted", (f) => unlinkSync(join(f.modules, "lib/leaf.ts"))],

@@ -80,27 +80,30 @@ const PLACES: [string, string[], string | undefined][] = [
 ];
 
 for (const processes of [1, 2]) {
-  test.each(PLACES)(`a switched link %s: RELOAD loads its new target, in ${processes} processes`, async (_, args, cwd) => {
-    const prepare = (dir: string): void => symlinkSync("current/modules", join(dir, "linked"));
-    const place = { args, processes, prepare, ...(cwd === undefined ? null : { cwd }) };
-    await withReleases(place, async ({ hub, get, release }) => {
-      expect(await get("/plain")).toEqual(["plain 1"]);
-      release(2);
-      expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules changed/);
-      expect(await get("/plain")).toEqual(["plain 2"]);
-      expect(await get("/helped")).toEqual(["helped 2"]);
-      if (!args.includes("linked")) expect(await get("/")).toEqual(["page 2"]);
-      rmSync(join(hub.dir, "releases", "1"), { recursive: true });
-      expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
-      writeRelease(hub.dir, 3);
-      release(3);
-      expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules changed/);
-      expect(await get("/helped")).toEqual(["helped 3"]);
-      release(9);
-      expect(await hub.ask("RELOAD")).toMatch(/^ERR .*there is no such folder/);
-      expect(await get("/plain")).toEqual(["plain 3"]);
-    });
-  });
+  test.each(PLACES)(
+    `a switched link %s: RELOAD loads its new target, in ${processes} processes`,
+    async (_, args, cwd) => {
+      const prepare = (dir: string): void => symlinkSync("current/modules", join(dir, "linked"));
+      const place = { args, processes, prepare, ...(cwd === undefined ? null : { cwd }) };
+      await withReleases(place, async ({ hub, get, release }) => {
+        expect(await get("/plain")).toEqual(["plain 1"]);
+        release(2);
+        expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules changed/);
+        expect(await get("/plain")).toEqual(["plain 2"]);
+        expect(await get("/helped")).toEqual(["helped 2"]);
+        if (!args.includes("linked")) expect(await get("/")).toEqual(["page 2"]);
+        rmSync(join(hub.dir, "releases", "1"), { recursive: true });
+        expect(await hub.ask("RELOAD")).toMatch(/^OK \d modules unchanged/);
+        writeRelease(hub.dir, 3);
+        release(3);
+        expect(await hub.ask("RELOAD")).toMatch(/^OK 2 modules changed/);
+        expect(await get("/helped")).toEqual(["helped 3"]);
+        release(9);
+        expect(await hub.ask("RELOAD")).toMatch(/^ERR .*there is no such folder/);
+        expect(await get("/plain")).toEqual(["plain 3"]);
+      });
+    },
+  );
 
   test.each(PLACES)(
     `a switched link %s, with the state folder in the release: RELOAD loads its new target, in ${processes} processes`,
@@ -109,7 +112,8 @@ for (const processes of [1, 2]) {
         symlinkSync("current/modules", join(dir, "linked"));
         for (const n of [1, 2]) {
           const run = (host: string): string => answering(`/${host}`, `"${host} ${n}"`, `run: "${host}",`);
-          for (const host of ["pool", "process"]) writeFileSync(join(dir, "releases", String(n), "modules", `${host}.ts`), run(host));
+          for (const host of ["pool", "process"])
+            writeFileSync(join(dir, "releases", String(n), "modules", `${host}.ts`), run(host));
         }
       };
       const place = { args, processes, prepare, isStateInside: true, ...(cwd === undefined ? null : { cwd }) };
@@ -118,9 +122,11 @@ for (const processes of [1, 2]) {
         for (const n of [2, 1, 2]) {
           release(n);
           expect(await hub.ask("RELOAD")).toMatch(/^OK /);
-          for (const name of ["plain", "helped", "pool", "process"]) expect(await get(`/${name}`)).toEqual([`${name} ${n}`]);
+          for (const name of ["plain", "helped", "pool", "process"])
+            expect(await get(`/${name}`)).toEqual([`${name} ${n}`]);
         }
-        // The working directory's state folder stays in the release where the server was started, and is made there again.
+        // The working directory's state folder stays in the release where the server was started, and is made there
+        // again.
         rmSync(join(hub.dir, "releases", "1"), { recursive: true });
         expect(await hub.ask("RELOAD")).toMatch(/^OK /);
         expect(await get("/plain")).toEqual(["plain 2"]);
@@ -171,7 +177,10 @@ test("a release that does not build is left by switching the link, though nothin
   const prepare = (dir: string): void => {
     writeFileSync(join(dir, "releases", "1", "shared", "said.ts"), "export const said = = 1;\n");
     mkdirSync(join(dir, "modules"));
-    writeFileSync(join(dir, "modules", "imports.ts"), `import { said } from "../current/shared/said";\n${answering("/x", `"x " + said`)}`);
+    writeFileSync(
+      join(dir, "modules", "imports.ts"),
+      `import { said } from "../current/shared/said";\n${answering("/x", `"x " + said`)}`,
+    );
   };
   return withReleases({ processes: 1, prepare }, async ({ hub, get, release }) => {
     expect(hub.program.output()).toContain('"imports" was not loaded: releases/1/shared/said.ts:1');

@@ -37,7 +37,8 @@ test("circular imports, JSON, text, packages and hrmr itself load", async () => 
 
 test("tsconfig paths for the types of hrmr do not change what is imported", async () => {
   const files = {
-    "m.ts": 'import { NEED_MORE } from "hrmr";\nimport { x } from "@/x";\nexport default { routes: { A: () => `${NEED_MORE} ${x}` } };\n',
+    "m.ts":
+      'import { NEED_MORE } from "hrmr";\nimport { x } from "@/x";\nexport default { routes: { A: () => `${NEED_MORE} ${x}` } };\n',
     "x.ts": 'export const x = "by path";\n',
     "hrmr.d.ts": "export const NEED_MORE: -1;\n",
     "tsconfig.json": '{ "compilerOptions": { "paths": { "hrmr": ["./hrmr.d.ts"], "@/*": ["./*"] } } }',
@@ -59,9 +60,17 @@ test.each([
   [
     "a TypeError in a function called at top level",
     "interface A { b: { c: string } }\nfunction read(a: A): string {\n  return a.b.c + 1;\n}\nexport const y = read({} as A);\n",
-    { line: 3, message: /^TypeError: undefined is not an object/, frame: expect.stringContaining("3 |   return a.b.c + 1;") },
+    {
+      line: 3,
+      message: /^TypeError: undefined is not an object/,
+      frame: expect.stringContaining("3 |   return a.b.c + 1;"),
+    },
   ],
-  ["a rejection awaited at top level", "const f = async () => { throw new Error('later') };\nawait f();\n", { line: 1, message: "later" }],
+  [
+    "a rejection awaited at top level",
+    "const f = async () => { throw new Error('later') };\nawait f();\n",
+    { line: 1, message: "later" },
+  ],
   ["a thrown string", 'throw "text";\n', { line: undefined, message: 'threw "text", which is no Error', frame: "" }],
   ["a wrong shape", "export default { routes: {} };\n", { line: undefined, message: /^Module "m": "routes" is empty/ }],
   [
@@ -69,8 +78,16 @@ test.each([
     "export default {\n  get routes(): object { throw new Error('in a getter') },\n};\n",
     { line: 2, message: "in a getter" },
   ],
-  ["process.exit", "const a = 1;\nprocess.exit(a);\n", { line: 2, message: "process.exit(1) was called: a module cannot end the server" }],
-  ["exit of node:process", 'import { exit } from "node:process";\nexit(3);\n', { line: 2, message: /^process.exit\(3\) was called/ }],
+  [
+    "process.exit",
+    "const a = 1;\nprocess.exit(a);\n",
+    { line: 2, message: "process.exit(1) was called: a module cannot end the server" },
+  ],
+  [
+    "exit of node:process",
+    'import { exit } from "node:process";\nexit(3);\n',
+    { line: 2, message: /^process.exit\(3\) was called/ },
+  ],
 ])("a load that fails by %s tells where", async (_, text, expected) => {
   await withFixture({ "m.ts": text }, async (fixture) => {
     const error = await rejection(fixture.load("m"));
@@ -88,18 +105,25 @@ test("the place is in the helper file where it happened, in lines of the version
     fixture.write("lib/h.ts", `\n\n\n${helper}`);
     const newer = await fixture.build("m");
     expect(newer.hash).not.toBe(built.hash);
-    expect(await rejection(fixture.load("m"))).toMatchObject({ file: join(fixture.modules, "lib/h.ts"), line: 5, column: 13 });
+    expect(await rejection(fixture.load("m"))).toMatchObject({
+      file: join(fixture.modules, "lib/h.ts"),
+      line: 5,
+      column: 13,
+    });
   });
 });
 
 test("what a version opened before its load failed is closed", async () => {
   const ticks: string[] = [];
-  await withFixture({ "m.ts": 'setTimeout(() => ticks.push("module"), 5);\nthrow new Error("no");\n' }, async (fixture) => {
-    await rejection(fixture.load("m", { globals: { ticks } }));
-    // A timer of the host's, due after the module's, marks the moment at which that one had its chance.
-    await new Promise<void>((done) => setTimeout(done, 20));
-    expect(ticks).toEqual([]);
-  });
+  await withFixture(
+    { "m.ts": 'setTimeout(() => ticks.push("module"), 5);\nthrow new Error("no");\n' },
+    async (fixture) => {
+      await rejection(fixture.load("m", { globals: { ticks } }));
+      // A timer of the host's, due after the module's, marks the moment at which that one had its chance.
+      await new Promise<void>((done) => setTimeout(done, 20));
+      expect(ticks).toEqual([]);
+    },
+  );
 });
 
 test("a top-level await that never settles ends at the deadline", async () => {
@@ -135,9 +159,17 @@ test("setup gives the state, check may refuse, dispose undoes, each once", async
 
 test.each([
   ["setup throws", 'setup() {\n throw new Error("no database"); }', { message: "setup failed: no database", line: 2 }],
-  ["setup does not end", "setup() { return new Promise(() => undefined); }", { message: "setup did not finish within 40 ms" }],
+  [
+    "setup does not end",
+    "setup() { return new Promise(() => undefined); }",
+    { message: "setup did not finish within 40 ms" },
+  ],
   ["check returns false", "check() { return false; }", { message: "check returned false" }],
-  ["check throws", 'async check() {\n throw new TypeError("sick"); }', { message: "check failed: TypeError: sick", line: 2 }],
+  [
+    "check throws",
+    'async check() {\n throw new TypeError("sick"); }',
+    { message: "check failed: TypeError: sick", line: 2 },
+  ],
 ])("a version is refused when %s", async (_, hook, expected) => {
   await withFixture({ "m.ts": `export default { routes: { A: () => "a" }, ${hook} };\n` }, async (fixture) => {
     const module = await fixture.load("m", { timeoutMs: 40 });
@@ -218,7 +250,8 @@ test("listeners on process go with the version, and a new global name is warned 
 
 test("what module code leaves unhandled goes to onError", async () => {
   const seen = Promise.withResolvers<unknown>();
-  const text = 'export default { routes: { A: () => "a" }, setup() { setTimeout(() => { throw new Error("late"); }, 1); } };\n';
+  const text =
+    'export default { routes: { A: () => "a" }, setup() { setTimeout(() => { throw new Error("late"); }, 1); } };\n';
   await withFixture({ "m.ts": text }, async (fixture) => {
     const module = await fixture.load("m", { onError: (error) => seen.resolve(error) });
     await module.start(undefined);
@@ -243,7 +276,13 @@ test("200 versions of a hono module leave no memory behind", async () => {
     const built = await fixture.build("m");
     const cycle = async (): Promise<void> => {
       const { loadModule } = await import("../src/module/load");
-      const options = { globals: {}, host: "main" as const, log: SILENT_LOG, onError: () => undefined, timeoutMs: 2000 };
+      const options = {
+        globals: {},
+        host: "main" as const,
+        log: SILENT_LOG,
+        onError: () => undefined,
+        timeoutMs: 2000,
+      };
       const module = await loadModule(fixture.spec(built), options);
       await module.start(undefined);
       await module.dispose();
@@ -257,7 +296,8 @@ test("200 versions of a hono module leave no memory behind", async () => {
       return process.memoryUsage.rss() / 2 ** 20;
     };
     const before = await settle(40);
-    // 200 copies would be 80 MB of ballast alone; what other files of this test process have left may come and go meanwhile.
+    // 200 copies would be 80 MB of ballast alone; what other files of this test process have left may come and go
+    // meanwhile.
     expect(await settle(200)).toBeLessThan(before + 60);
   });
 });

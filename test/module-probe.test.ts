@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { Probe } from "../src/module/probe";
 import { rejection, withFixture } from "./support/module-fixture";
 
-const GOOD = 'export default { routes: { A: () => "a" }, setup() { throw new Error("setup must not run in the probe"); } };\n';
+const GOOD =
+  'export default { routes: { A: () => "a" }, setup() { throw new Error("setup must not run in the probe"); } };\n';
 
 test("a good version passes without its setup, and a bad one is told as a load would tell it", async () => {
   const probe = new Probe({ loadTimeoutMs: 2000 });
@@ -34,24 +35,27 @@ test("a good version passes without its setup, and a bad one is told as a load w
 
 test("an endless loop is ended at the deadline, and the next check has a thread again", async () => {
   const probe = new Probe({ loadTimeoutMs: 100 });
-  await withFixture({ "m.ts": GOOD, "loop.ts": "for (;;);\n", "wait.ts": "await new Promise(() => undefined);\n" }, async (fixture) => {
-    try {
-      const loop = probe.check(fixture.spec(await fixture.build("loop")));
-      // Asked for meanwhile: takes its turn, and is not the loop's victim.
-      const next = probe.check(fixture.spec(await fixture.build("m")));
-      expect(await rejection(loop)).toMatchObject({
-        name: "ModuleError",
-        message: "did not finish loading within 100 ms: an endless loop, or a top-level await that never settles",
-      });
-      await next;
-      expect(await rejection(probe.check(fixture.spec(await fixture.build("wait"))))).toMatchObject({
-        message: "did not finish loading within 100 ms (top-level await?)",
-      });
-      await probe.check(fixture.spec(await fixture.build("m")));
-    } finally {
-      probe.close();
-    }
-  });
+  await withFixture(
+    { "m.ts": GOOD, "loop.ts": "for (;;);\n", "wait.ts": "await new Promise(() => undefined);\n" },
+    async (fixture) => {
+      try {
+        const loop = probe.check(fixture.spec(await fixture.build("loop")));
+        // Asked for meanwhile: takes its turn, and is not the loop's victim.
+        const next = probe.check(fixture.spec(await fixture.build("m")));
+        expect(await rejection(loop)).toMatchObject({
+          name: "ModuleError",
+          message: "did not finish loading within 100 ms: an endless loop, or a top-level await that never settles",
+        });
+        await next;
+        expect(await rejection(probe.check(fixture.spec(await fixture.build("wait"))))).toMatchObject({
+          message: "did not finish loading within 100 ms (top-level await?)",
+        });
+        await probe.check(fixture.spec(await fixture.build("m")));
+      } finally {
+        probe.close();
+      }
+    },
+  );
 });
 
 test("what would end the process is the module's error, and the thread goes on", async () => {
@@ -64,7 +68,11 @@ test("what would end the process is the module's error, and the thread goes on",
   await withFixture(files, async (fixture) => {
     try {
       const exit = await rejection(probe.check(fixture.spec(await fixture.build("exit"))));
-      expect(exit).toMatchObject({ name: "ModuleError", line: 2, message: "process.exit(3) was called: a module cannot end the server" });
+      expect(exit).toMatchObject({
+        name: "ModuleError",
+        line: 2,
+        message: "process.exit(3) was called: a module cannot end the server",
+      });
       const late = await rejection(probe.check(fixture.spec(await fixture.build("late"))));
       expect(late).toMatchObject({ name: "ModuleError", message: "while loading: stray" });
       await probe.check(fixture.spec(await fixture.build("m")));
@@ -76,7 +84,8 @@ test("what would end the process is the module's error, and the thread goes on",
 
 test("a thread that ends by itself is the module's error, and is replaced", async () => {
   await withFixture({ "m.ts": GOOD }, async (fixture) => {
-    // Stands for code that gets around the guards: ends at the first request, as a native crash of the thread alone would.
+    // Stands for code that gets around the guards: ends at the first request, as a native crash of the thread alone
+    // would.
     const worker = fixture.write("_worker.js", "postMessage('ready'); onmessage = () => process.exit(7);\n");
     const probe = new Probe({ loadTimeoutMs: 2000, workerUrl: Bun.pathToFileURL(worker).href });
     try {

@@ -18,7 +18,11 @@ test("the waits between tries are 1, 2, 5, 10 and 30 s, and 30 s from then on; a
     ["db", "no database"],
     ["queue", "no queue"],
   ]);
-  const retries = new Retries({ tryAgain: () => Promise.resolve(), failing: () => Promise.resolve(failing), log: SILENT_LOG });
+  const retries = new Retries({
+    tryAgain: () => Promise.resolve(),
+    failing: () => Promise.resolve(failing),
+    log: SILENT_LOG,
+  });
   try {
     retries.add(["db", "queue"]);
     const waits: number[] = [];
@@ -71,7 +75,9 @@ for (const processes of [1, 2]) {
           return NAMES.every((name) => modules.find((module) => module.name === name)?.nextTryAt !== undefined);
         });
         const { reasons } = await ready(hub);
-        expect(reasons.find((reason) => reason.includes('"setup"'))).toMatch(/connection refused \(the next try is at 20\d\d-.*Z\)$/);
+        expect(reasons.find((reason) => reason.includes('"setup"'))).toMatch(
+          /connection refused \(the next try is at 20\d\d-.*Z\)$/,
+        );
         // Nobody's database stands between this one and its key.
         expect(reasons.find((reason) => reason.includes('"taken"'))).not.toContain("next try");
         const { modules } = await hub.status();

@@ -4,8 +4,14 @@ import { moduleSource, withHub, type Hub } from "./support/hub";
 import { until } from "./support/until";
 
 /** A hub whose hrmr.json has these settings for its modules. */
-function withSettings(files: Record<string, string>, modules: object, test: (hub: Hub) => Promise<void>): Promise<void> {
-  const sources = Object.fromEntries(Object.entries(files).map(([name, definition]) => [`modules/${name}.ts`, moduleSource(definition)]));
+function withSettings(
+  files: Record<string, string>,
+  modules: object,
+  test: (hub: Hub) => Promise<void>,
+): Promise<void> {
+  const sources = Object.fromEntries(
+    Object.entries(files).map(([name, definition]) => [`modules/${name}.ts`, moduleSource(definition)]),
+  );
   return withHub({ ...sources, "hrmr.json": JSON.stringify({ threads: 1, modules }) }, [], test);
 }
 
@@ -26,14 +32,22 @@ describe("run", () => {
 
   test('"pool" holds for routes that can run there and do not say where they run', () =>
     withSettings({ where }, { where: { run: "pool" } }, async (hub) => {
-      expect([await hub.ask("SILENT"), await hub.ask("INLINE"), await hub.ask("POOL")]).toEqual(["1\n", "main\n", "1\n"]);
+      expect([await hub.ask("SILENT"), await hub.ask("INLINE"), await hub.ask("POOL")]).toEqual([
+        "1\n",
+        "main\n",
+        "1\n",
+      ]);
       expect(await get(hub, "/fetch")).toBe("200 1");
       expect(await hub.ask("LOOP")).toBe("still here\n");
     }));
 
   test('without it, and with "inline", they run in the main thread', () =>
     withSettings({ where }, { where: { run: "inline" } }, async (hub) => {
-      expect([await hub.ask("SILENT"), await hub.ask("INLINE"), await hub.ask("POOL")]).toEqual(["main\n", "main\n", "1\n"]);
+      expect([await hub.ask("SILENT"), await hub.ask("INLINE"), await hub.ask("POOL")]).toEqual([
+        "main\n",
+        "main\n",
+        "1\n",
+      ]);
       expect(await get(hub, "/fetch")).toBe("200 main");
     }));
 
@@ -114,7 +128,11 @@ describe("timeouts", () => {
     withHub(
       {
         "modules/late.ts": moduleSource(late(run)),
-        "hrmr.json": JSON.stringify({ threads: 1, timeouts: { loadMs: 300 }, modules: { late: { timeouts: { loadMs: 10_000 } } } }),
+        "hrmr.json": JSON.stringify({
+          threads: 1,
+          timeouts: { loadMs: 300 },
+          modules: { late: { timeouts: { loadMs: 10_000 } } },
+        }),
       },
       [],
       async (hub) => expect(await hub.ask("LATE")).toBe("late\n"),
@@ -158,5 +176,10 @@ test("the module sees all of its settings, the server's part included", () =>
     { own: `{ routes: { "OWN": (message, { config }) => JSON.stringify(config) + "\\n" } }` },
     { own: { run: "inline", reload: "swap", timeouts: { handlerMs: 500 }, colour: "blue" } },
     async (hub) =>
-      expect(JSON.parse(await hub.ask("OWN"))).toEqual({ run: "inline", reload: "swap", timeouts: { handlerMs: 500 }, colour: "blue" }),
+      expect(JSON.parse(await hub.ask("OWN"))).toEqual({
+        run: "inline",
+        reload: "swap",
+        timeouts: { handlerMs: 500 },
+        colour: "blue",
+      }),
   ));

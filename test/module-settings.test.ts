@@ -37,19 +37,27 @@ test("a module is loaded anew for its new settings though its file is the same, 
       expect(process.ask("WORD")).toBe("one");
       expect(told(await process.registry.reload())).toEqual(["ping unchanged v1", "word unchanged v2"]);
       // RELOAD NAME with new settings is about all modules.
-      expect(told(await process.registry.reload(["ping"], settings({ word: { word: "two" } })))[1]).toBe("word swapped v3");
+      expect(told(await process.registry.reload(["ping"], settings({ word: { word: "two" } })))[1]).toBe(
+        "word swapped v3",
+      );
     }),
   ));
 
 test("settings that are the same in another order change nothing", () =>
   withFixture({ "word.ts": WORDY }, (fixture) =>
     withProcess(fixture, async (process) => {
-      await process.registry.reload(null, settings({ word: { word: "one", more: { a: [1, { b: 2, c: 3 }], d: null } } }));
+      await process.registry.reload(
+        null,
+        settings({ word: { word: "one", more: { a: [1, { b: 2, c: 3 }], d: null } } }),
+      );
       const same = settings({ word: { more: { d: null, a: [1, { c: 3, b: 2 }] }, word: "one" }, nobody: { x: 1 } });
       expect(told(await process.registry.reload(null, same))).toEqual(["word unchanged v2"]);
       expect(isSameSettings({ a: [1, 2] }, { a: [2, 1] })).toBeFalse();
       expect(isSameSettings({ a: 1, b: undefined }, { a: 1 })).toBeTrue();
-      expect([identityOf("hash", {}), identityOf("hash", { a: 1, b: 2 })]).toEqual(["hash", identityOf("hash", { b: 2, a: 1 })]);
+      expect([identityOf("hash", {}), identityOf("hash", { a: 1, b: 2 })]).toEqual([
+        "hash",
+        identityOf("hash", { b: 2, a: 1 }),
+      ]);
       expect(identityOf("hash", { a: 1 })).not.toBe(identityOf("hash", { a: 2 }));
     }),
   ));
@@ -74,7 +82,9 @@ test("going back to the settings that serve mends a module that failed with othe
       await process.registry.reload(null, settings({ word: { word: "one" } }));
       await process.registry.reload(null, settings({ word: { word: "bad" } }));
       expect(process.registry.entries.get("word")?.error).toContain("no such word");
-      expect(told(await process.registry.reload(null, settings({ word: { word: "one" } })))).toEqual(["word unchanged v2"]);
+      expect(told(await process.registry.reload(null, settings({ word: { word: "one" } })))).toEqual([
+        "word unchanged v2",
+      ]);
       expect(process.registry.entries.get("word")?.error).toBeNull();
     }),
   ));
@@ -95,7 +105,12 @@ test("enabled switches a module off and on, also one that ships with hrmr", () =
 
 test("settings say what the routes don't, where it is possible at all", () => {
   const nothing = (): void => undefined;
-  const routes = { A: nothing, B: { run: "inline", timeoutMs: 5, handle: nothing }, C: { connect: nothing }, "/d": { fetch: nothing } };
+  const routes = {
+    A: nothing,
+    B: { run: "inline", timeoutMs: 5, handle: nothing },
+    C: { connect: nothing },
+    "/d": { fetch: nothing },
+  };
   const app = new (class App {
     fetch(): Response {
       return new Response("");
@@ -103,13 +118,17 @@ test("settings say what the routes don't, where it is possible at all", () => {
   })();
   const definition = { routes: { ...routes, "/e": { websocket: {} }, "/f": app } };
   const config = { run: "pool", timeouts: { handlerMs: 9 } };
-  const specs = readShape("m", definition, undefined, config).routes.map(({ spec }) => `${spec.key} ${spec.run} ${spec.timeoutMs}`);
+  const specs = readShape("m", definition, undefined, config).routes.map(
+    ({ spec }) => `${spec.key} ${spec.run} ${spec.timeoutMs}`,
+  );
   expect(specs).toEqual(["A pool 9", "B inline 5", "C inline 9", "/d pool 9", "/e inline 9", "/f pool 9"]);
   const unsaid = readShape("m", definition).routes.map(({ spec }) => `${spec.run} ${spec.timeoutMs}`);
   expect(unsaid).toEqual(["inline undefined", "inline 5", ...Array<string>(4).fill("inline undefined")]);
   expect(readShape("m", { routes, reload: "exclusive" }, undefined, { reload: "swap" }).reload).toBe("swap");
   // What the config's own check would not have let through counts as not said.
-  expect(readShape("m", { routes }, undefined, { run: "pond", reload: 1, timeouts: { handlerMs: "9" } })).toMatchObject({ reload: "swap" });
+  expect(readShape("m", { routes }, undefined, { run: "pond", reload: 1, timeouts: { handlerMs: "9" } })).toMatchObject(
+    { reload: "swap" },
+  );
 });
 
 test("times and the number of versions are the new ones from then on", () =>
@@ -129,7 +148,9 @@ test("times and the number of versions are the new ones from then on", () =>
 test("a module with middleware can be put before everything and taken away again", () =>
   withFixture({ "guard.ts": GUARD }, (fixture) =>
     withProcess(fixture, async (process) => {
-      expect(told(await process.registry.reload(null, settings({}, { use: ["guard"] })))).toEqual(["guard unchanged v1"]);
+      expect(told(await process.registry.reload(null, settings({}, { use: ["guard"] })))).toEqual([
+        "guard unchanged v1",
+      ]);
       expect([process.use, process.table[0]?.middleware?.key]).toEqual([["guard"], "middleware"]);
       await process.registry.reload(null, settings({}));
       expect(process.use).toEqual([]);
@@ -140,32 +161,39 @@ test.each<[string, string[], ReloadSettings["settings"], string]>([
   ["has no middleware", ["guard", "still"], {}, 'Module "still" cannot be used: it has no middleware'],
   ["has none in its new version either", ["guard", "ping"], {}, "ping.ts: http.use names it, and it has no middleware"],
   ["is not there", ["nobody"], {}, 'Module "nobody" cannot be used: there is no such module'],
-  ["is switched off", ["guard"], { guard: { enabled: false } }, 'Module "guard" cannot be used: modules.guard.enabled is false'],
+  [
+    "is switched off",
+    ["guard"],
+    { guard: { enabled: false } },
+    'Module "guard" cannot be used: modules.guard.enabled is false',
+  ],
   ["does not load", ["broken"], {}, 'Module "broken" cannot be used: '],
-])("http.use with a module that %s is refused as a whole: no setting and no file is taken over", (_, use, modules, reason) =>
-  withFixture(
-    {
-      "guard.ts": GUARD,
-      "ping.ts": answering("ping 1"),
-      "word.ts": WORDY,
-      "still.ts": answering("still 1"),
-      "broken.ts": "export default 7;",
-    },
-    (fixture) =>
-      withProcess(fixture, async (process) => {
-        fixture.write("ping.ts", answering("ping 2"));
-        const next = settings({ word: { word: "new" }, ...modules }, { use, drainMs: 1 });
-        const refused = await rejection(process.registry.reload(null, next));
-        expect(refused).toMatchObject({ code: "MIDDLEWARE_MISSING", message: expect.stringContaining(reason) });
-        expect([process.ask("PING"), process.ask("WORD"), process.use]).toEqual(["ping 1", "undefined", []]);
-        expect(process.registry.current.drainMs).toBe(DEFAULT_SETTINGS.drainMs);
-        const { ok, failed, last } = process.registry.totals.snapshot();
-        expect([ok, failed, last?.text.slice(0, 11)]).toEqual([0, 2, "ERR Module "]);
-        const after = told(await process.registry.reload());
-        expect(after).toContain("ping swapped v2");
-        expect([process.ask("GUARD"), process.ask("WORD")]).toEqual(["guard 1", "undefined"]);
-      }),
-  ),
+])(
+  "http.use with a module that %s is refused as a whole: no setting and no file is taken over",
+  (_, use, modules, reason) =>
+    withFixture(
+      {
+        "guard.ts": GUARD,
+        "ping.ts": answering("ping 1"),
+        "word.ts": WORDY,
+        "still.ts": answering("still 1"),
+        "broken.ts": "export default 7;",
+      },
+      (fixture) =>
+        withProcess(fixture, async (process) => {
+          fixture.write("ping.ts", answering("ping 2"));
+          const next = settings({ word: { word: "new" }, ...modules }, { use, drainMs: 1 });
+          const refused = await rejection(process.registry.reload(null, next));
+          expect(refused).toMatchObject({ code: "MIDDLEWARE_MISSING", message: expect.stringContaining(reason) });
+          expect([process.ask("PING"), process.ask("WORD"), process.use]).toEqual(["ping 1", "undefined", []]);
+          expect(process.registry.current.drainMs).toBe(DEFAULT_SETTINGS.drainMs);
+          const { ok, failed, last } = process.registry.totals.snapshot();
+          expect([ok, failed, last?.text.slice(0, 11)]).toEqual([0, 2, "ERR Module "]);
+          const after = told(await process.registry.reload());
+          expect(after).toContain("ping swapped v2");
+          expect([process.ask("GUARD"), process.ask("WORD")]).toEqual(["guard 1", "undefined"]);
+        }),
+    ),
 );
 
 test("a guard that is taken away while http.use still names it stays, and the other modules are reloaded", () =>
@@ -178,7 +206,10 @@ test("a guard that is taken away while http.use still names it stays, and the ot
       expect(told(gone)).toEqual([expect.stringMatching(/^guard failed v1: its file is gone/), "ping swapped v2"]);
       fixture.write("guard.ts", GUARD);
       const off = await process.registry.reload(null, settings({ guard: { enabled: false } }, { use: ["guard"] }));
-      expect(told(off)).toEqual([expect.stringMatching(/^guard failed v1: modules.guard.enabled is false/), "ping unchanged v2"]);
+      expect(told(off)).toEqual([
+        expect.stringMatching(/^guard failed v1: modules.guard.enabled is false/),
+        "ping unchanged v2",
+      ]);
       expect(process.table.find(({ name }) => name === "guard")?.middleware?.key).toBe("middleware");
     }),
   ));
@@ -199,7 +230,9 @@ test("new settings that fail in one process are taken over in none", () =>
       const reasons = verdicts.map((verdict) => told(verdict)[1]);
       expect(reasons).toContainEqual(expect.stringMatching(/^word failed v1: .*taken/));
       expect(reasons).toContainEqual(expect.stringMatching(/^word failed v1: process [12]: .*taken/));
-      expect(server.processes.map((process) => [process.ask("WORD"), process.ask("PING")])).toEqual(Array(2).fill(["undefined", "new"]));
+      expect(server.processes.map((process) => [process.ask("WORD"), process.ask("PING")])).toEqual(
+        Array(2).fill(["undefined", "new"]),
+      );
       await server.close();
     },
   ));
@@ -213,7 +246,9 @@ test("a process that refuses the new settings as a whole has all of them keep th
     const [one, two] = server.processes;
     server.round = new TestRound(2);
     const outcomes = [one?.registry.reload(null, next), two?.registry.reload(null, { ...next, use: ["nobody"] })];
-    const reasons = await Promise.all(outcomes.map(async (outcome) => (outcome === undefined ? "" : String(await rejection(outcome)))));
+    const reasons = await Promise.all(
+      outcomes.map(async (outcome) => (outcome === undefined ? "" : String(await rejection(outcome)))),
+    );
     expect(reasons[0]).toContain('Nothing was reloaded: process 2: Module "nobody" cannot be used');
     expect(reasons[1]).toContain('Module "nobody" cannot be used');
     expect(server.processes.map((process) => process.ask("WORD"))).toEqual(["undefined", "undefined"]);

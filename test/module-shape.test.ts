@@ -24,8 +24,16 @@ const refused: [string, unknown, string][] = [
   ],
   ["a setup that is no function", { routes: { A: handle }, setup: 1 }, '"setup" is a number, and must be a function.'],
   ["a dispose that is no function", { routes: { A: handle }, dispose: "x" }, '"dispose" is a string'],
-  ["another reload", { routes: { A: handle }, reload: "fast" }, '"reload" is "fast", and must be "swap" or "exclusive".'],
-  ["another unavailable", { routes: { A: handle }, unavailable: 503 }, '"unavailable" is a number, and must be a string or a Uint8Array.'],
+  [
+    "another reload",
+    { routes: { A: handle }, reload: "fast" },
+    '"reload" is "fast", and must be "swap" or "exclusive".',
+  ],
+  [
+    "another unavailable",
+    { routes: { A: handle }, unavailable: 503 },
+    '"unavailable" is a number, and must be a string or a Uint8Array.',
+  ],
   [
     "an app with a websocket beside it",
     { fetch, websocket: { message: handle } },
@@ -36,14 +44,26 @@ const refused: [string, unknown, string][] = [
     Object.assign(Object.create({ fetch }) as object, { websocket: {} }),
     'Here a WebSocket is a route: write { routes: { "/": { fetch }, "GET /live": { websocket:',
   ],
-  ["an app with a setup beside it", { fetch, setup: handle }, 'has both "fetch" and "setup". Write { routes: { "/": { fetch } }'],
+  [
+    "an app with a setup beside it",
+    { fetch, setup: handle },
+    'has both "fetch" and "setup". Write { routes: { "/": { fetch } }',
+  ],
   [
     "a use that is no list",
     { routes: { A: handle }, use: handle },
     '"use" is a function. Write use: [(request, context, next) => next()].',
   ],
-  ["a use of something else", { routes: { A: handle }, use: ["cors"] }, '"use" holds a string, and must hold functions only.'],
-  ["a middleware that is no function", { routes: {}, middleware: {} }, '"middleware" is an object, and must be a function.'],
+  [
+    "a use of something else",
+    { routes: { A: handle }, use: ["cors"] },
+    '"use" holds a string, and must hold functions only.',
+  ],
+  [
+    "a middleware that is no function",
+    { routes: {}, middleware: {} },
+    '"middleware" is an object, and must be a function.',
+  ],
   ["an empty key", { routes: { "": handle } }, "a route has an empty key."],
   ["a long key", { routes: { ["é".repeat(129)]: handle } }, "is 258 bytes long; at most 256 are possible."],
   ["a path without fetch", { routes: { "/api": handle } }, 'route "/api" is an HTTP path. Give it a "fetch"'],
@@ -66,10 +86,26 @@ const refused: [string, unknown, string][] = [
   ["no kind", { routes: { A: { framing: "line" } } }, 'route "A" has none of handle, fetch, connect and websocket.'],
   ["a misspelt kind", { routes: { A: { handel: handle } } }, 'it has "handel": did you mean "handle"?'],
   ["two kinds", { routes: { A: { handle, connect: handle } } }, 'route "A" has handle and connect. Write exactly one'],
-  ["a kind that is no function", { routes: { A: { handle: "x" } } }, 'route "A": "handle" is a string, and must be a function.'],
-  ["a websocket that is no object", { routes: { "/live": { websocket: handle } } }, 'route "/live": "websocket" is a function. Write {'],
-  ["a websocket on no path", { routes: { LIVE: { websocket: {} } } }, 'route "LIVE" has a "websocket", so its key must be an HTTP path'],
-  ["a websocket on POST", { routes: { "POST /live": { websocket: {} } } }, 'route "POST /live": a WebSocket begins with a GET.'],
+  [
+    "a kind that is no function",
+    { routes: { A: { handle: "x" } } },
+    'route "A": "handle" is a string, and must be a function.',
+  ],
+  [
+    "a websocket that is no object",
+    { routes: { "/live": { websocket: handle } } },
+    'route "/live": "websocket" is a function. Write {',
+  ],
+  [
+    "a websocket on no path",
+    { routes: { LIVE: { websocket: {} } } },
+    'route "LIVE" has a "websocket", so its key must be an HTTP path',
+  ],
+  [
+    "a websocket on POST",
+    { routes: { "POST /live": { websocket: {} } } },
+    'route "POST /live": a WebSocket begins with a GET.',
+  ],
   [
     "a websocket on the pool",
     { routes: { "/live": { websocket: {}, run: "pool" } } },
@@ -116,15 +152,27 @@ const refused: [string, unknown, string][] = [
     'route "A" has the unknown option "timeoutMS". Did you mean "timeoutMs"?',
   ],
   ["framing on fetch", { routes: { "/": { fetch, framing: "line" } } }, 'route "/" has the unknown option "framing".'],
-  ["another run", { routes: { A: { handle, run: "thread" } } }, 'route "A": "run" is "thread", and must be "inline", "pool" or "process".'],
+  [
+    "another run",
+    { routes: { A: { handle, run: "thread" } } },
+    'route "A": "run" is "thread", and must be "inline", "pool" or "process".',
+  ],
   [
     "a connect on the pool",
     { routes: { A: { connect: handle, run: "pool" } } },
     'route "A": run: "pool" is possible with "handle" and "fetch" only.',
   ],
-  ["takesHttp that is no boolean", { routes: { A: { handle, takesHttp: 1 } } }, 'route "A": "takesHttp" is 1, and must be true or false'],
+  [
+    "takesHttp that is no boolean",
+    { routes: { A: { handle, takesHttp: 1 } } },
+    'route "A": "takesHttp" is 1, and must be true or false',
+  ],
   ["takesHttp of an HTTP route", { routes: { "/a": { fetch: handle, takesHttp: true } } }, "takesHttp"],
-  ["a negative time", { routes: { A: { handle, timeoutMs: -1 } } }, 'route "A": "timeoutMs" is -1, and must be a number from 0'],
+  [
+    "a negative time",
+    { routes: { A: { handle, timeoutMs: -1 } } },
+    'route "A": "timeoutMs" is -1, and must be a number from 0',
+  ],
   ["a time that is no number", { routes: { A: { handle, timeoutMs: "5s" } } }, '"timeoutMs" is "5s"'],
   ["an endless time", { routes: { A: { handle, timeoutMs: Infinity } } }, '"timeoutMs" is Infinity'],
   ["a description that is no text", { routes: { A: { handle, description: 1 } } }, '"description" is a number'],
@@ -217,7 +265,15 @@ test("a WebSocket route has all its options, and its upgrade is called as a meth
   };
   const [given, bare] = readShape("m", {
     routes: {
-      "/a": { websocket: { protocols: ["v2"], maxMessageBytes: 5, maxQueuedBytes: 6, idleTimeoutMs: 0, perMessageDeflate: false } },
+      "/a": {
+        websocket: {
+          protocols: ["v2"],
+          maxMessageBytes: 5,
+          maxQueuedBytes: 6,
+          idleTimeoutMs: 0,
+          perMessageDeflate: false,
+        },
+      },
       "GET /b": { websocket: Object.create(handlers) as object },
     },
   }).routes;
@@ -231,7 +287,12 @@ test("a WebSocket route has all its options, and its upgrade is called as a meth
     idleTimeoutMs: 0,
     perMessageDeflate: false,
   });
-  expect(bare?.websocket).toMatchObject({ protocols: [], maxMessageBytes: undefined, idleTimeoutMs: 120_000, perMessageDeflate: true });
+  expect(bare?.websocket).toMatchObject({
+    protocols: [],
+    maxMessageBytes: undefined,
+    idleTimeoutMs: 120_000,
+    perMessageDeflate: true,
+  });
   expect((bare!.handler as () => unknown)()).toEqual({ data: "these" });
 });
 

@@ -1,6 +1,19 @@
-/** The npm package, as `npm install` lays it out: `npx hrmr` runs by the Bun that npm installed beside it, with none on the PATH. */
+/**
+ * The npm package, as `npm install` lays it out: `npx hrmr` runs by the Bun that npm installed beside it, with none on
+ * the PATH.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { dependencies, version } from "../package.json";
@@ -25,12 +38,15 @@ beforeAll(() => {
   env = { PATH: tools, HOME: root, npm_config_update_notifier: "false", npm_config_audit: "false", NO_COLOR: "1" };
   expect(Bun.which("bun", { PATH: tools })).toBeNull();
 
-  const [tarball = ""] = run(["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", root], ROOT).stdout.trim().split("\n");
+  const [tarball = ""] = run(["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", root], ROOT)
+    .stdout.trim()
+    .split("\n");
   const unpacked = Bun.spawnSync(["tar", "-xzf", join(root, tarball), "-C", root]);
   expect(unpacked.exitCode).toBe(0);
   cpSync(join(root, "package"), join(app, "node_modules/hrmr"), { recursive: true });
   // What npm would fetch is here already.
-  for (const name of [...Object.keys(dependencies), "@oven"]) symlinkSync(join(PACKAGES, name), join(app, "node_modules", name));
+  for (const name of [...Object.keys(dependencies), "@oven"])
+    symlinkSync(join(PACKAGES, name), join(app, "node_modules", name));
   symlinkSync("../hrmr/bin/hrmr.js", join(app, "node_modules/.bin/hrmr"));
   writeFileSync(join(app, "package.json"), '{ "private": true }\n');
 });
@@ -42,7 +58,11 @@ function run(command: string[], cwd: string): { exitCode: number; stdout: string
 }
 
 test("npx hrmr prints the version, and passes on the exit code of a mistake", () => {
-  expect(run(["npx", "--offline", "hrmr", "--version"], app)).toEqual({ exitCode: 0, stdout: `hrmr ${version}\n`, stderr: "" });
+  expect(run(["npx", "--offline", "hrmr", "--version"], app)).toEqual({
+    exitCode: 0,
+    stdout: `hrmr ${version}\n`,
+    stderr: "",
+  });
   const wrong = run([NODE, "node_modules/.bin/hrmr", "start", "--prot", "1"], app);
   expect([wrong.exitCode, wrong.stderr]).toEqual([2, "hrmr start has no flag --prot.\nDid you mean --port?\n"]);
 });
@@ -84,7 +104,11 @@ test("where npm may not run install scripts, the platform's package is found", (
   mkdirSync(join(ofPlatform, "bin"), { recursive: true });
   cpSync(join(PACKAGES, "@oven", platform, "package.json"), join(ofPlatform, "package.json"));
   symlinkSync(join(PACKAGES, "bun/bin/bun.exe"), join(ofPlatform, "bin/bun"));
-  expect(run([NODE, "node_modules/.bin/hrmr", "-v"], app)).toEqual({ exitCode: 0, stdout: `hrmr ${version}\n`, stderr: "" });
+  expect(run([NODE, "node_modules/.bin/hrmr", "-v"], app)).toEqual({
+    exitCode: 0,
+    stdout: `hrmr ${version}\n`,
+    stderr: "",
+  });
   rmSync(ofPlatform, { recursive: true });
   const without = run([NODE, "node_modules/.bin/hrmr", "-v"], app);
   expect(without.stderr).toStartWith("hrmr cannot find Bun, which npm installs with it (@oven/bun-");
@@ -93,7 +117,14 @@ test("where npm may not run install scripts, the platform's package is found", (
 
 test("the package holds what it needs and no tests", () => {
   const at = (path: string) => lstatSync(join(app, "node_modules/hrmr", path), { throwIfNoEntry: false });
-  for (const path of ["bin/hrmr.js", "src/main.ts", "modules/echo.ts", "examples/init/gitignore", "README.md", "LICENSE"])
+  for (const path of [
+    "bin/hrmr.js",
+    "src/main.ts",
+    "modules/echo.ts",
+    "examples/init/gitignore",
+    "README.md",
+    "LICENSE",
+  ])
     expect(at(path)?.isFile()).toBe(true);
   expect(at("test")).toBeUndefined();
   expect(dirname(Bun.resolveSync("bun/package.json", ROOT))).toEndWith("node_modules/bun");

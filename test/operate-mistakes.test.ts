@@ -1,9 +1,19 @@
 /**
- * The table of an operator's mistakes: one clear message, the right exit code, and nothing half done: no process, no open port, no file
- * that was not there before.
+ * The table of an operator's mistakes: one clear message, the right exit code, and nothing half done: no process, no
+ * open port, no file that was not there before.
  */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { makeProject, moduleSource } from "./support/hub";
 import { program, runProgram, startProgram } from "./support/program";
@@ -48,7 +58,10 @@ const busySocket = (name: string) => (dir: string) => {
 };
 
 const USAGE: [string, Row][] = [
-  ["a command that there is not", { args: ["strat"], exitCode: 2, says: 'hrmr has no command "strat".\nDid you mean hrmr start?\n' }],
+  [
+    "a command that there is not",
+    { args: ["strat"], exitCode: 2, says: 'hrmr has no command "strat".\nDid you mean hrmr start?\n' },
+  ],
   [
     "a flag that there is not",
     { args: ["start", "--prot", "0"], exitCode: 2, says: "hrmr start has no flag --prot.\nDid you mean --port?\n" },
@@ -56,17 +69,32 @@ const USAGE: [string, Row][] = [
   ["a flag without its value", { args: ["start", "--port"], exitCode: 2, says: `--port needs a value.\n${SEE_START}` }],
   [
     "a port that is none",
-    { args: ["start", "--port", "70000"], exitCode: 2, says: `--port takes a whole number from 0 to 65535, not "70000".\n${SEE_START}` },
+    {
+      args: ["start", "--port", "70000"],
+      exitCode: 2,
+      says: `--port takes a whole number from 0 to 65535, not "70000".\n${SEE_START}`,
+    },
   ],
   [
     "an argument too many",
-    { args: ["start", "here"], exitCode: 2, says: `hrmr start takes no arguments, and "here" is one too many.\n${SEE_START}` },
+    {
+      args: ["start", "here"],
+      exitCode: 2,
+      says: `hrmr start takes no arguments, and "here" is one too many.\n${SEE_START}`,
+    },
   ],
   [
     "-1 processes",
-    { args: start("--processes", "-1"), exitCode: 2, says: `--processes takes a whole number from 0 to 256, not "-1".\n${SEE_START}` },
+    {
+      args: start("--processes", "-1"),
+      exitCode: 2,
+      says: `--processes takes a whole number from 0 to 256, not "-1".\n${SEE_START}`,
+    },
   ],
-  ["-1 processes by -w", { args: start("-w", "-1"), exitCode: 2, says: `-w takes a whole number from 0 to 256, not "-1".\n${SEE_START}` }],
+  [
+    "-1 processes by -w",
+    { args: start("-w", "-1"), exitCode: 2, says: `-w takes a whole number from 0 to 256, not "-1".\n${SEE_START}` },
+  ],
   [
     "-1 processes by --set",
     {
@@ -85,7 +113,11 @@ const USAGE: [string, Row][] = [
   ],
   [
     "0 threads",
-    { args: start("--threads", "0"), exitCode: 2, says: `--threads takes a whole number from 1 to 256, not "0".\n${SEE_START}` },
+    {
+      args: start("--threads", "0"),
+      exitCode: 2,
+      says: `--threads takes a whole number from 1 to 256, not "0".\n${SEE_START}`,
+    },
   ],
   [
     "a key that there is not by --set",
@@ -97,7 +129,11 @@ const USAGE: [string, Row][] = [
   ],
   [
     "a log level that there is not",
-    { args: start("-l", "loud"), exitCode: 2, says: /^-l takes critical, error, warn, info, debug, trace, not "loud"\.\n/ },
+    {
+      args: start("-l", "loud"),
+      exitCode: 2,
+      says: /^-l takes critical, error, warn, info, debug, trace, not "loud"\.\n/,
+    },
   ],
   [
     "an address that is none",
@@ -109,7 +145,11 @@ const USAGE: [string, Row][] = [
   ],
   [
     "--port beside --listen",
-    { args: start("--listen", "tcp://127.0.0.1:0"), exitCode: 2, says: /^--port and --listen say different things\.\n/ },
+    {
+      args: start("--listen", "tcp://127.0.0.1:0"),
+      exitCode: 2,
+      says: /^--port and --listen say different things\.\n/,
+    },
   ],
   [
     "a key without a certificate",
@@ -145,7 +185,10 @@ const FILES: [string, Row][] = [
       says: /^DIR\/hrmr\.json has a mistake:\n.*hrmr\.json:2:\d+.*limit.*Did you mean limits\?/,
     },
   ],
-  ["a config file that is no JSON", { files: { ...GREET, "hrmr.json": '{ "threads": }' }, says: /^(Cannot read )?.*DIR\/hrmr\.json/ }],
+  [
+    "a config file that is no JSON",
+    { files: { ...GREET, "hrmr.json": '{ "threads": }' }, says: /^(Cannot read )?.*DIR\/hrmr\.json/ },
+  ],
   [
     "a config file that is not there",
     { args: start("--config", "none.json"), says: /^Cannot read the config file DIR\/none\.json \(ENOENT\)\.\n/ },
@@ -168,7 +211,10 @@ const FILES: [string, Row][] = [
   ],
   [
     "a static folder that is not there",
-    { args: start("--static", "none"), says: "The static folder DIR/none does not exist.\nName an existing one with --static DIR.\n" },
+    {
+      args: start("--static", "none"),
+      says: "The static folder DIR/none does not exist.\nName an existing one with --static DIR.\n",
+    },
   ],
   [
     "a state folder that is a file",
@@ -217,7 +263,10 @@ const FILES: [string, Row][] = [
   ],
   [
     "a log file that is a folder",
-    { args: start("--log-file", "modules"), says: /^Cannot open the log file DIR\/modules: that is a folder \(EISDIR\)\.\n/ },
+    {
+      args: start("--log-file", "modules"),
+      says: /^Cannot open the log file DIR\/modules: that is a folder \(EISDIR\)\.\n/,
+    },
   ],
   [
     "a pid file in a folder that is not there",
@@ -228,7 +277,10 @@ const FILES: [string, Row][] = [
   ],
   [
     "a pid file that is a folder",
-    { args: start("--pid-file", "modules"), says: "Cannot lock DIR/modules: it is a folder.\nRemove it, or name another file.\n" },
+    {
+      args: start("--pid-file", "modules"),
+      says: "Cannot lock DIR/modules: it is a folder.\nRemove it, or name another file.\n",
+    },
   ],
   [
     "a pid file that is a link",
@@ -309,11 +361,17 @@ const PLACES: [string, Row][] = [
   ],
   [
     "a busy port with two processes",
-    { args: ["start", "--port", "BUSY", "--processes", "2"], says: /^Cannot listen on tcp:\/\/127\.0\.0\.1:BUSY: the port is in use/ },
+    {
+      args: ["start", "--port", "BUSY", "--processes", "2"],
+      says: /^Cannot listen on tcp:\/\/127\.0\.0\.1:BUSY: the port is in use/,
+    },
   ],
   [
     "a busy port with a pid file",
-    { args: ["start", "--port", "BUSY", "--pid-file", "x.pid"], says: /^Cannot listen on tcp:\/\/127\.0\.0\.1:BUSY: the port is in use/ },
+    {
+      args: ["start", "--port", "BUSY", "--pid-file", "x.pid"],
+      says: /^Cannot listen on tcp:\/\/127\.0\.0\.1:BUSY: the port is in use/,
+    },
   ],
   [
     "a busy port in the background",
@@ -346,7 +404,10 @@ const PLACES: [string, Row][] = [
   ],
   [
     "a name that nobody has",
-    { args: ["start", "--host", "nobody.invalid", "--port", "PORT"], says: /^Cannot listen on tcp:\/\/nobody\.invalid:PORT: / },
+    {
+      args: ["start", "--host", "nobody.invalid", "--port", "PORT"],
+      says: /^Cannot listen on tcp:\/\/nobody\.invalid:PORT: /,
+    },
   ],
   [
     "a unix socket in a folder that is not there",
@@ -378,7 +439,9 @@ const MODULES: [string, Row][] = [
     {
       files: {
         ...GREET,
-        "modules/other.ts": moduleSource(`{ routes: { "GREET": () => "" }, middleware: (request, _, next) => next(request) }`),
+        "modules/other.ts": moduleSource(
+          `{ routes: { "GREET": () => "" }, middleware: (request, _, next) => next(request) }`,
+        ),
         ...config({ http: { use: ["other"] } }),
       },
       says: /^Module "other" cannot be used: modules\/other\.ts claims the prefix "GREET"/,
@@ -400,7 +463,10 @@ const TALKING: [string, Row][] = [
   ]),
   [
     "stop at a socket that is not there",
-    { args: ["stop", "--control", "none.sock"], says: /^No hrmr server runs here: there is no control socket at DIR\/none\.sock\.\n/ },
+    {
+      args: ["stop", "--control", "none.sock"],
+      says: /^No hrmr server runs here: there is no control socket at DIR\/none\.sock\.\n/,
+    },
   ],
   [
     "stop at what is no socket",
@@ -418,7 +484,10 @@ const TALKING: [string, Row][] = [
   ],
   [
     "send with a token file that is not there",
-    { args: ["send", "127.0.0.1:PORT", "PING", "--token-file", "none"], says: /^The token file DIR\/none cannot be read \(ENOENT\)\.\n/ },
+    {
+      args: ["send", "127.0.0.1:PORT", "PING", "--token-file", "none"],
+      says: /^The token file DIR\/none cannot be read \(ENOENT\)\.\n/,
+    },
   ],
   [
     "config with a mistake in the file",
@@ -456,14 +525,18 @@ async function check(row: Row, run: typeof runProgram = runProgram): Promise<voi
     const args = (row.args ?? START).map((arg) =>
       arg.startsWith("--") ? arg : words.reduce((text, [word, value]) => text.replaceAll(word, value), arg),
     );
-    const { exitCode, stdout, stderr } = await run(args, { cwd: dir, ...(row.env === undefined ? {} : { env: row.env }) });
+    const { exitCode, stdout, stderr } = await run(args, {
+      cwd: dir,
+      ...(row.env === undefined ? {} : { env: row.env }),
+    });
     const told = [...words].reverse().reduce((text, [word, value]) => text.replaceAll(value, word), stderr);
     if (typeof row.says === "string") expect(told).toBe(row.says);
     else expect(told).toMatch(row.says);
     expect(told).not.toContain("    at ");
     expect([exitCode, stdout]).toEqual([row.exitCode ?? 1, ""]);
     const { leaves = [] } = row;
-    const mayStay = (name: string): boolean => leaves.includes(name) || leaves.some((each) => each.endsWith("/") && name.startsWith(each));
+    const mayStay = (name: string): boolean =>
+      leaves.includes(name) || leaves.some((each) => each.endsWith("/") && name.startsWith(each));
     expect(listing(dir).filter((name) => !before.includes(name) && !mayStay(name))).toEqual([]);
     expect(await isOpen(free)).toBe(false);
   } finally {
@@ -508,9 +581,12 @@ describe("a second server", () => {
 
   test("on one pid file is refused, and takes neither the file nor a state folder with it", () =>
     withServer(["--port", "0", "--pid-file", "x.pid"], async (dir, server) => {
-      const { exitCode, stdout, stderr } = await runProgram(["start", "--port", "0", "--pid-file", "x.pid", "--state", "other"], {
-        cwd: dir,
-      });
+      const { exitCode, stdout, stderr } = await runProgram(
+        ["start", "--port", "0", "--pid-file", "x.pid", "--state", "other"],
+        {
+          cwd: dir,
+        },
+      );
       expect(stderr).toBe(
         `Cannot start: a server (pid ${server.pid}) holds the pid file ${dir}/x.pid already.\nStop it first, or name another file with --pid-file.\n`,
       );
@@ -521,7 +597,9 @@ describe("a second server", () => {
 
   test("on one port is refused, and the first goes on", () =>
     withServer(["--port", "0"], async (dir, server) => {
-      const { exitCode, stderr } = await runProgram(["start", "--port", String(server.port), "--state", "other"], { cwd: dir });
+      const { exitCode, stderr } = await runProgram(["start", "--port", String(server.port), "--state", "other"], {
+        cwd: dir,
+      });
       expect(stderr).toStartWith(`Cannot listen on tcp://127.0.0.1:${server.port}: the port is in use (EADDRINUSE).\n`);
       expect(exitCode).toBe(1);
       expect(listing(dir)).not.toContain("other");
@@ -581,7 +659,9 @@ test("too few descriptors lower the connections, and are told", async () => {
 const NOBODY = 65_534;
 const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "env", "HOME=/tmp"];
 const canBeNobody =
-  process.getuid?.() === 0 && Bun.which("setpriv") !== null && Bun.spawnSync([...asNobody, ...program(), "version"]).exitCode === 0;
+  process.getuid?.() === 0 &&
+  Bun.which("setpriv") !== null &&
+  Bun.spawnSync([...asNobody, ...program(), "version"]).exitCode === 0;
 const PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const firstFreePort = existsSync(PORT_START) ? Number(readFileSync(PORT_START, "utf8")) : 1024;
 
@@ -727,7 +807,10 @@ describe.skipIf(!canBeNobody)("what this user may not read or write is told by n
         const { exitCode, stdout } = await runAsNobody(["validate", ...args], { cwd: dir });
         const told = stdout.replaceAll(dir, "DIR");
         expect(told.split("\n").filter((line) => line.startsWith("error "))).toHaveLength(1);
-        const first = typeof row.says === "string" ? (row.says.split("\n")[0] ?? "") : new RegExp(row.says.source.replace(/^\^|\\n$/g, ""));
+        const first =
+          typeof row.says === "string"
+            ? (row.says.split("\n")[0] ?? "")
+            : new RegExp(row.says.source.replace(/^\^|\\n$/g, ""));
         if (typeof first === "string") expect(told).toContain(first);
         else expect(told).toMatch(first);
         expect(exitCode).toBe(1);

@@ -59,7 +59,9 @@ describe("a token's file", () => {
 
   test.each([0o640, 0o604, 0o620, 0o644, 0o666])("of mode %o is refused, with the way to mend it", (mode) => {
     const told = refusalOf(tokenFile(TOKEN, mode));
-    expect(told).toBe(`The token file FILE may be read or written by others than its owner (mode ${mode.toString(8)}). Do: chmod 600 FILE`);
+    expect(told).toBe(
+      `The token file FILE may be read or written by others than its owner (mode ${mode.toString(8)}). Do: chmod 600 FILE`,
+    );
   });
 
   test("that is a folder, a pipe or not there is refused at once", () => {
@@ -69,7 +71,9 @@ describe("a token's file", () => {
     const pipe = join(folder, "pipe");
     expect(Bun.spawnSync(["mkfifo", "-m", "600", pipe]).exitCode).toBe(0);
     expect(refusalOf(pipe)).toStartWith("The token file FILE is not a file.");
-    expect(refusalOf(join(folder, "none"))).toStartWith("The token file FILE cannot be read (ENOENT). Check the path. Make one: ");
+    expect(refusalOf(join(folder, "none"))).toStartWith(
+      "The token file FILE cannot be read (ENOENT). Check the path. Make one: ",
+    );
   });
 
   test("may be named by a link, and it is the file's rights that count", () => {
@@ -100,7 +104,14 @@ test("the right token is told from every other, whatever its length", () => {
   const token = new CommandToken();
   expect(token.isRight(TOKEN)).toBe(false);
   expect(token.load({ commands: "token", tokenFile: tokenFile(TOKEN) })).toBe(true);
-  for (const wrong of ["", TOKEN.slice(1), TOKEN.slice(0, -1), `${TOKEN}x`, TOKEN.toLowerCase(), "x".repeat(1_000_000)]) {
+  for (const wrong of [
+    "",
+    TOKEN.slice(1),
+    TOKEN.slice(0, -1),
+    `${TOKEN}x`,
+    TOKEN.toLowerCase(),
+    "x".repeat(1_000_000),
+  ]) {
     expect(token.isRight(wrong)).toBe(false);
   }
   expect(token.isRight(TOKEN)).toBe(true);
@@ -137,7 +148,10 @@ describe("a server with the policy token", () => {
       "hrmr.json": '{ "control": { "commands": "token", "tokenFile": "token" } }',
     });
     writeFileSync(join(dir, "token"), `${TOKEN}\n`, { mode: 0o600 });
-    hub = new Hub(dir, await startProgram(["--listen", "tcp://0.0.0.0:0", "--listen", "udp://127.0.0.1:0"], { cwd: dir }));
+    hub = new Hub(
+      dir,
+      await startProgram(["--listen", "tcp://0.0.0.0:0", "--listen", "udp://127.0.0.1:0"], { cwd: dir }),
+    );
   });
   afterAll(() => hub.stop());
 
@@ -187,7 +201,9 @@ describe("a server with the policy token", () => {
     const wrong = await Promise.all(Array.from({ length: 40 }, () => hub.ask(`HELP token:${OTHER}\n`)));
     const refused = "ERR too many wrong tokens came from this address: try again in a second\n";
     expect(wrong.filter((text) => text === "ERR the token is wrong\n").length).toBeGreaterThanOrEqual(32);
-    expect(new Set(wrong)).toEqual(new Set(["ERR the token is wrong\n", ...(wrong.includes(refused) ? [refused] : [])]));
+    expect(new Set(wrong)).toEqual(
+      new Set(["ERR the token is wrong\n", ...(wrong.includes(refused) ? [refused] : [])]),
+    );
     expect(await hub.ask(`HELP token:${TOKEN}\n`)).toContain('"RELOAD"');
     expect(await hub.ask("GREET")).toBe("hello\n");
   });
@@ -202,7 +218,9 @@ describe("a server with the policy token", () => {
   });
 
   test("repeats no token: not in a refusal, and not in the log", async () => {
-    expect(await hub.ask(`RELOAD no such token:${TOKEN}\n`)).toBe('ERR RELOAD takes one module\'s name, not "no such"\n');
+    expect(await hub.ask(`RELOAD no such token:${TOKEN}\n`)).toBe(
+      'ERR RELOAD takes one module\'s name, not "no such"\n',
+    );
     expect(await hub.ask(`HELP me token:${TOKEN}\n`)).toBe('ERR no module is bound to "HELP me"\n');
     expect(await hub.ask(`RELOAD nobody token:${TOKEN}\n`)).toStartWith("ERR ");
     await hub.program.waitFor("nobody");
@@ -215,7 +233,9 @@ describe("a server with the policy token", () => {
     expect(await hub.ask(`STATUS token:${TOKEN}\n`)).toBe("ERR the token is wrong\n");
     chmodSync(join(hub.dir, "token"), 0o644);
     const told = await hub.ask("RELOAD\n");
-    expect(told).toStartWith(`ERR the token of the commands was not reloaded: The token file ${join(hub.dir, "token")} may be read`);
+    expect(told).toStartWith(
+      `ERR the token of the commands was not reloaded: The token file ${join(hub.dir, "token")} may be read`,
+    );
     expect(told).toContain("The old one stays in use. Do: chmod 600");
     expect(await hub.ask(`STATUS token:${OTHER}\n`)).toStartWith("{\n");
     chmodSync(join(hub.dir, "token"), 0o600);

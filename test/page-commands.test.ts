@@ -1,6 +1,6 @@
 /**
- * Every command that a page, a comment of a module or the program itself tells a reader to type is typed here, as it stands, in a project of its own. Only
- * the port is another one.
+ * Every command that a page, a comment of a module or the program itself tells a reader to type is typed here, as it
+ * stands, in a project of its own. Only the port is another one.
  */
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
@@ -67,7 +67,11 @@ function withoutNumbers(text: string): string {
   return /^(?:OK|ERR) /.test(line) ? line.replaceAll(/\d+/g, "N").replaceAll("modules", "module") : line;
 }
 
-async function withShell(files: Record<string, string>, start: string | null, run: (shell: PageShell) => Promise<void>): Promise<void> {
+async function withShell(
+  files: Record<string, string>,
+  start: string | null,
+  run: (shell: PageShell) => Promise<void>,
+): Promise<void> {
   const shell = new PageShell(files);
   try {
     if (start !== null) await shell.type(start);
@@ -109,18 +113,23 @@ describe("the commands of", () => {
       await typeAll(shell, operating);
     }));
 
-  test.each([...filesIn("modules", /\.ts$/), ...filesIn("examples", /\.ts$/), ...filesIn("examples/c", /\.c$/)])("%s", async (path) => {
-    const source = read(path);
-    const commands = commentCommands(source);
-    expect(commands.map(({ text }) => text)).not.toEqual([]);
-    // The settings that the comment tells of.
-    const settings = [...source.slice(0, source.indexOf("*/")).matchAll(/^ \*\s+("(?:http|modules)": \{.*\}),?$/gm)].map(
-      (match) => match[1],
-    );
-    await withShell({ [`modules/${basename(path)}`]: source, "hrmr.json": `{ ${settings.join(", ")} }` }, "hrmr start", (shell) =>
-      typeAll(shell, commands),
-    );
-  });
+  test.each([...filesIn("modules", /\.ts$/), ...filesIn("examples", /\.ts$/), ...filesIn("examples/c", /\.c$/)])(
+    "%s",
+    async (path) => {
+      const source = read(path);
+      const commands = commentCommands(source);
+      expect(commands.map(({ text }) => text)).not.toEqual([]);
+      // The settings that the comment tells of.
+      const settings = [
+        ...source.slice(0, source.indexOf("*/")).matchAll(/^ \*\s+("(?:http|modules)": \{.*\}),?$/gm),
+      ].map((match) => match[1]);
+      await withShell(
+        { [`modules/${basename(path)}`]: source, "hrmr.json": `{ ${settings.join(", ")} }` },
+        "hrmr start",
+        (shell) => typeAll(shell, commands),
+      );
+    },
+  );
 
   test("hrmr init, its modules, its page and hrmr new", () =>
     withShell({}, null, async (shell) => {
@@ -168,12 +177,19 @@ describe("the commands of", () => {
       "docs/c-modules.md",
       {},
       // The mistake that the page shows.
-      { 1: async (shell) => shell.write("modules/hello.c", shell.read("modules/hello.c").replace("request->bytes", "request->byte")) },
+      {
+        1: async (shell) =>
+          shell.write("modules/hello.c", shell.read("modules/hello.c").replace("request->bytes", "request->byte")),
+      },
     ],
     ["docs/control.md", GREET, { 1: (shell) => shell.ended().then(() => shell.type("hrmr start")) }],
     ["docs/operating.md", GREET, {}],
     ["docs/systemd.md", GREET, {}],
-    ["docs/upload.md", { ...GREET, "greet.ts": VERSION_2, "index.ts": CHAT, "lib/words.json": "{}", "chat/index.ts": CHAT }, {}],
+    [
+      "docs/upload.md",
+      { ...GREET, "greet.ts": VERSION_2, "index.ts": CHAT, "lib/words.json": "{}", "chat/index.ts": CHAT },
+      {},
+    ],
     ["docs/versions.md", { ...GREET, "greet.ts": VERSION_2 }, { 0: (shell) => shell.type("hrmr push greet.ts") }],
   ];
 
@@ -204,7 +220,9 @@ describe("the commands of", () => {
 
   test("the list of commands that are not run has no stale entries", () => {
     const onPages = ["README.md", ...filesIn("docs", /\.md$/)].flatMap((path) => fencedCommands(read(path)).flat());
-    const inComments = [...filesIn("examples", /\.ts$/), ...filesIn("modules", /\.ts$/)].flatMap((path) => commentCommands(read(path)));
+    const inComments = [...filesIn("examples", /\.ts$/), ...filesIn("modules", /\.ts$/)].flatMap((path) =>
+      commentCommands(read(path)),
+    );
     const plain = [...onPages, ...inComments].map(({ text }) => text.replaceAll(/\s+/g, " "));
     expect([...NOT_TYPED.keys()].filter((key) => !plain.some((text) => text.startsWith(key)))).toEqual([]);
   });

@@ -54,7 +54,10 @@ test("a pid file of nobody's is told, and nobody is ended by it", async () => {
     ]) {
       for (const command of ["stop", "status"]) {
         const { exitCode, stderr } = await runProgram([command, "-P", file as string], { cwd: dir });
-        expect([exitCode, stderr.split("\n")[0]]).toEqual([1, `No hrmr server runs with the pid file ${dir}/${file}: ${why}.`]);
+        expect([exitCode, stderr.split("\n")[0]]).toEqual([
+          1,
+          `No hrmr server runs with the pid file ${dir}/${file}: ${why}.`,
+        ]);
       }
     }
     expect(other.exitCode).toBeNull();

@@ -32,7 +32,10 @@ function streamOf(answer: Answer): AsyncIterator<string | Uint8Array> {
 
 test("of a thousand calls at once each gets its own answer, from synchronous and asynchronous handlers", async () => {
   await withPool({ threads: 4 }, async (f) => {
-    const id = await f.load([ECHO, "async (message) => { await Bun.sleep(Math.random() * 5); return 'late ' + message.text; }"]);
+    const id = await f.load([
+      ECHO,
+      "async (message) => { await Bun.sleep(Math.random() * 5); return 'late ' + message.text; }",
+    ]);
     const asked = Array.from({ length: 1000 }, (_, n) => f.text(id, `call ${n}`, n % 2));
     const answers = await Promise.all(asked);
     answers.forEach((answer, n) => expect(answer).toBe(`${n % 2 === 0 ? "echo" : "late"} call ${n}`));
@@ -61,7 +64,13 @@ test("a message has its bytes, its text, its client and a signal; a context has 
 
 test("replies may be text, bytes or nothing, and anything else is the handler's error", async () => {
   await withPool({}, async (f) => {
-    const id = await f.load(["() => '€'", "() => new Uint8Array([0, 128, 255])", "() => {}", "async () => null", "() => 42"]);
+    const id = await f.load([
+      "() => '€'",
+      "() => new Uint8Array([0, 128, 255])",
+      "() => {}",
+      "async () => null",
+      "() => 42",
+    ]);
     expect(await f.text(id, "x", 0)).toBe("€");
     expect(await f.text(id, "x", 1)).toEqual(new Uint8Array([0, 128, 255]));
     expect(await f.text(id, "x", 2)).toBeNull();
@@ -87,7 +96,11 @@ test("a megabyte of every byte value arrives and returns unchanged", async () =>
 
 test("a throw and a rejection fail their own call, with the author's name, message and line", async () => {
   await withPool({ threads: 1 }, async (f) => {
-    const id = await f.load(["() => { throw new RangeError('too far'); }", "async () => { await 1; throw 'text'; }", ECHO]);
+    const id = await f.load([
+      "() => { throw new RangeError('too far'); }",
+      "async () => { await 1; throw 'text'; }",
+      ECHO,
+    ]);
     const calls = [f.text(id, "a", 0), f.text(id, "b", 1), f.text(id, "c", 2)] as const;
     const thrown = await rejection(calls[0]);
     expect(thrown).toBeInstanceOf(HandlerError);
@@ -104,7 +117,9 @@ test("a late throw of module code is logged with the module's name, and its thre
   await withPool({ threads: 1 }, async (f) => {
     const id = await f.load(["() => { setTimeout(() => { throw new Error('too late'); }, 1); return 'ok'; }", ECHO]);
     expect(await f.text(id, "x")).toBe("ok");
-    await until("the throw is logged", () => f.logged.some((line) => line.includes("demo v1") && line.includes("too late")));
+    await until("the throw is logged", () =>
+      f.logged.some((line) => line.includes("demo v1") && line.includes("too late")),
+    );
     expect(await f.text(id, "y", 1)).toBe("echo y");
     expect(f.lost).toEqual([]);
   });
@@ -262,7 +277,8 @@ test("calls behind a slow handler move to threads that are free, and do not run 
     expect(await held).toBe("slow");
     // Both threads have gone on to something new, so the rest of the slow one's batch is behind them.
     const hosts = new Set<Answer>();
-    while (hosts.size < 2) for (const host of await Promise.all(Array.from({ length: 64 }, () => f.text(id, "x", 2)))) hosts.add(host);
+    while (hosts.size < 2)
+      for (const host of await Promise.all(Array.from({ length: 64 }, () => f.text(id, "x", 2)))) hosts.add(host);
     expect(readFileSync(runs, "utf8").trim().split("\n").toSorted()).toEqual(wanted.toSorted());
   });
 });
@@ -302,7 +318,10 @@ test("beyond maxQueued a call is refused as busy, and the others are answered", 
 
 test("a call that no thread could begin in twice its time is refused as busy", async () => {
   await withPool({ threads: 1 }, async (f) => {
-    const id = await f.load(["() => { const end = performance.now() + 1200; while (performance.now() < end); return 'slow'; }", ECHO]);
+    const id = await f.load([
+      "() => { const end = performance.now() + 1200; while (performance.now() < end); return 'slow'; }",
+      ECHO,
+    ]);
     const slow = f.text(id, "x", 0, 3000);
     const error = await rejection(f.text(id, "y", 1, 100));
     expect(error).toBeInstanceOf(PoolBusyError);
@@ -348,11 +367,15 @@ test("a module that ends its thread while it is loaded is refused, and what was 
 test("a setup that loops for ever is refused in its time, and what was loaded before goes on", async () => {
   await withPool({ threads: 2, loadTimeoutMs: 3000 }, async (f) => {
     const id = await f.load([ECHO]);
-    const spec = f.module(`export default { routes: { "X ": { run: "pool", handle: () => "x" } }, setup(c) { while (c.host === 1); } };`);
+    const spec = f.module(
+      `export default { routes: { "X ": { run: "pool", handle: () => "x" } }, setup(c) { while (c.host === 1); } };`,
+    );
     const refused = rejection(f.pool.prepare(spec, null));
     expect(await f.text(id, "meanwhile")).toBe("echo meanwhile");
     expect(await refused).toBeInstanceOf(HostLostError);
-    expect(await Promise.all(Array.from({ length: 20 }, () => f.text(id, "x")))).toEqual(Array.from({ length: 20 }, () => "echo x"));
+    expect(await Promise.all(Array.from({ length: 20 }, () => f.text(id, "x")))).toEqual(
+      Array.from({ length: 20 }, () => "echo x"),
+    );
   });
 });
 
@@ -419,7 +442,8 @@ test("a streamed reply arrives part by part, and its source waits for the reader
     // The thread has had time for more, had it been let.
     for (let n = 0; n < 20; n++) await f.text(id, "marker", 1);
     expect(readFileSync(made, "utf8").length).toBeLessThan(10);
-    for (let n = 1; n < 50; n++) expect((await stream.next()).value).toEqual(n % 2 ? `part ${n}` : new Uint8Array([n, 255]));
+    for (let n = 1; n < 50; n++)
+      expect((await stream.next()).value).toEqual(n % 2 ? `part ${n}` : new Uint8Array([n, 255]));
     expect((await stream.next()).done).toBe(true);
     expect(f.pool.status[0]?.inFlight).toBe(0);
   });
@@ -483,7 +507,10 @@ test("a cancelled call's signal aborts, and its sink stays silent", async () => 
 
 test("a lost thread fails its open streams", async () => {
   await withPool({ threads: 1 }, async (f) => {
-    const id = await f.load(["async function* () { yield 'first'; await new Promise(() => {}); }", `() => { ${DIE}; }`]);
+    const id = await f.load([
+      "async function* () { yield 'first'; await new Promise(() => {}); }",
+      `() => { ${DIE}; }`,
+    ]);
     const stream = streamOf(await f.text(id, "x"));
     expect((await stream.next()).value).toBe("first");
     const next = rejection(stream.next());

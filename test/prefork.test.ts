@@ -17,7 +17,12 @@ test("all processes answer, and STATUS, /stats and hrmr status tell of each", ()
     expect(stats.processes.map(({ pid }) => pid)).toEqual(pids);
     expect(stats.pid).toBe(hub.program.pid);
     const { stdout } = await runProgram(["status", "--json"], { cwd: hub.dir });
-    expect(JSON.parse(stdout)).toMatchObject({ pid: hub.program.pid, wantedProcesses: 3, restarts: 0, state: "serving" });
+    expect(JSON.parse(stdout)).toMatchObject({
+      pid: hub.program.pid,
+      wantedProcesses: 3,
+      restarts: 0,
+      state: "serving",
+    });
   }));
 
 test("connections that come all at once are shared out among the processes", () =>
@@ -90,7 +95,10 @@ test("of two modules with one key the later one is left out by every process", (
       const clients = await connectToEach(hub, await servingPids(hub));
       expect(clients.size).toBe(2);
       const { modules } = await hub.status();
-      expect(modules.find(({ name }) => name === "zwei")).toMatchObject({ state: "failed", error: expect.stringContaining('"WHO"') });
+      expect(modules.find(({ name }) => name === "zwei")).toMatchObject({
+        state: "failed",
+        error: expect.stringContaining('"WHO"'),
+      });
       expect(hub.program.output().match(/"zwei" was not loaded/g)).toHaveLength(1);
     },
     { "modules/zwei.ts": moduleSource(`{ routes: { "WHO": () => "twice" } }`) },
@@ -155,7 +163,10 @@ test("a module whose setup fails in one process alone is swapped in none", () =>
     const [, , unlucky] = pids;
     hub.write(
       "modules/who.ts",
-      whoModule(2).replace("{ routes", `{ setup() { if (process.pid === ${unlucky}) throw new Error("not here"); }, routes`),
+      whoModule(2).replace(
+        "{ routes",
+        `{ setup() { if (process.pid === ${unlucky}) throw new Error("not here"); }, routes`,
+      ),
     );
     const verdict = await hub.ask("RELOAD\n");
     expect(verdict).toStartWith("ERR");
@@ -174,7 +185,10 @@ test("a process that dies in the middle of a reload does not hold it up, and wha
     const dying = `{ setup() { if (process.pid === ${victim}) process.kill(process.pid, "SIGKILL"); }, routes`;
     hub.write("modules/who.ts", whoModule(2).replace("{ routes", dying));
     // Not over a connection: it might be one of the victim's.
-    expect(await runProgram(["reload"], { cwd: hub.dir })).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^OK who v2/) });
+    expect(await runProgram(["reload"], { cwd: hub.dir })).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/^OK who v2/),
+    });
     await hub.program.waitFor(/process 2 \(pid \d+\) serves in its place/);
     const clients = await connectToEach(hub, await servingPids(hub));
     expect(clients.size).toBe(3);
@@ -290,7 +304,9 @@ test("a process that dies at each start is started again later each time, and th
       hub.write("crash", "");
       process.kill(victim, "SIGKILL");
       await hub.program.waitFor("is started again in 800 ms");
-      const delays = [...hub.program.output().matchAll(/process 2 is started again in (\d+) ms/g)].map(([, digits]) => Number(digits));
+      const delays = [...hub.program.output().matchAll(/process 2 is started again in (\d+) ms/g)].map(([, digits]) =>
+        Number(digits),
+      );
       expect(delays).toEqual([100, 200, 400, 800]);
       expect(hub.program.output().match(/process 2 could not be started/g)).toHaveLength(4);
       expect(await servingPids(hub)).toEqual([stays]);
@@ -352,5 +368,6 @@ test("a restart of the processes serves what was served, though the file is brok
   withProcesses(2, async (hub) => {
     hub.write("modules/who.ts", "export default {");
     expect(await runProgram(["restart"], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });
-    for (const client of (await connectToEach(hub, await servingPids(hub))).values()) expect((await askWho(client)).version).toBe(1);
+    for (const client of (await connectToEach(hub, await servingPids(hub))).values())
+      expect((await askWho(client)).version).toBe(1);
   }));

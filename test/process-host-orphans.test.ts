@@ -1,4 +1,7 @@
-/** Nothing is left of a module's process: not itself, not what it started, not a file, and it has nothing of the server's. */
+/**
+ * Nothing is left of a module's process: not itself, not what it started, not a file, and it has nothing of the
+ * server's.
+ */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";

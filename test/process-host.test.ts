@@ -106,7 +106,8 @@ test("routes inline and in a process share a module, each with its own copy", ()
 test("modules.NAME.run puts a whole module into a process, an app too", () =>
   withHub(
     {
-      "modules/app.ts": "export default { fetch: (request, context) => new Response(`${context.host} ${process.pid}`) };",
+      "modules/app.ts":
+        "export default { fetch: (request, context) => new Response(`${context.host} ${process.pid}`) };",
       "hrmr.json": JSON.stringify({ modules: { app: { run: "process" } } }),
     },
     [],
@@ -129,7 +130,9 @@ describe("what a handler does to its process is its own caller's loss", () => {
       const { pid } = hub.program;
       const before = await hub.ask("PID\n");
       await whileNearAnswers(hub, async () => {
-        const late = word.startsWith("LOOP") ? `ERR "${word}" did not answer within 300 ms\n` : `ERR "${word}" failed\n`;
+        const late = word.startsWith("LOOP")
+          ? `ERR "${word}" did not answer within 300 ms\n`
+          : `ERR "${word}" failed\n`;
         expect(await hub.ask(`${word}\n`)).toBe(late);
         // It waits for the process that takes the place of the lost one.
         expect(await hub.ask("UP again\n")).toBe("AGAIN\n");
@@ -151,7 +154,9 @@ describe("what a handler does to its process is its own caller's loss", () => {
     withHub(FILES, [], async (hub) => {
       const pid = await hub.ask("PID\n");
       expect(await hub.ask("THROW\nREJECT\n")).toBe('ERR "THROW" failed\nrejected\n');
-      expect(await hub.ask("EXIT1\nEXIT2\nEXIT3\n")).toBe('ERR "EXIT1" failed\nERR "EXIT2" failed\nERR "EXIT3" failed\n');
+      expect(await hub.ask("EXIT1\nEXIT2\nEXIT3\n")).toBe(
+        'ERR "EXIT1" failed\nERR "EXIT2" failed\nERR "EXIT3" failed\n',
+      );
       await hub.program.waitFor("left alone in its process");
       await hub.program.waitFor("thrown in its process");
       expect(await hub.ask("PID\n")).toBe(pid);
@@ -173,7 +178,11 @@ describe("a version that cannot be loaded", () => {
   test.each([
     ["ends its process at top level", "process.kill(process.pid, 'SIGKILL'); await new Promise(() => {});", "SIGKILL"],
     ["segfaults at top level", "read.u8(0, 1);", "SIGSEGV"],
-    ["takes all memory at top level", "const all = []; for (;;) all.push(new Uint8Array(4 << 20).fill(1));", "memory limit"],
+    [
+      "takes all memory at top level",
+      "const all = []; for (;;) all.push(new Uint8Array(4 << 20).fill(1));",
+      "memory limit",
+    ],
     ["loops at top level", "for (;;);", "did not give the thread back"],
     ["never ends a top-level await", "await new Promise(() => {});", "did not finish loading within 1000 ms"],
     ["throws at top level", "throw new Error('not today');", "not today"],
@@ -251,7 +260,10 @@ describe("a reload", () => {
       const old = await hub.ask("PID\n");
       expect(await hub.ask("RELOAD\n")).toContain("unchanged");
       expect(await hub.ask("PID\n")).toBe(old);
-      hub.write("modules/keep.ts", keeper("two").replace("handoff: (state) => state", 'handoff() { throw new Error("no hands"); }'));
+      hub.write(
+        "modules/keep.ts",
+        keeper("two").replace("handoff: (state) => state", 'handoff() { throw new Error("no hands"); }'),
+      );
       await hub.ask("RELOAD\n");
       hub.write("modules/keep.ts", keeper("three"));
       const verdict = await hub.ask("RELOAD\n");
@@ -278,7 +290,9 @@ describe("a reload", () => {
       hub.write("modules/hold.ts", holder("three", "{}").replace("(state) => state,", "() => () => 1,"));
       expect(await hub.ask("RELOAD\n")).toContain("hold v3 (was v2) swapped");
       hub.write("modules/hold.ts", holder("four", "{ map: new Map([['a', 'new']]) }"));
-      expect(await hub.ask("RELOAD\n")).toContain("its state was not handed over: handoff returned what cannot be copied");
+      expect(await hub.ask("RELOAD\n")).toContain(
+        "its state was not handed over: handoff returned what cannot be copied",
+      );
       expect(await hub.ask("SHOW\n")).toBe("four undefined undefined undefined new\n");
     }));
 
@@ -324,7 +338,10 @@ describe("what it prints", () => {
 
 /** Resolves once the module has a call under way. */
 async function untilCalled(hub: Hub, module: string): Promise<void> {
-  await until("a call is under way", async () => ((await hub.status()).modules.find(({ name }) => name === module)?.inFlight ?? 0) > 0);
+  await until(
+    "a call is under way",
+    async () => ((await hub.status()).modules.find(({ name }) => name === module)?.inFlight ?? 0) > 0,
+  );
 }
 
 async function untilGone(pid: number): Promise<void> {

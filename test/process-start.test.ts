@@ -37,12 +37,20 @@ class Folder implements Disposable {
 describe("a module's process that never begins", () => {
   const broken: [what: string, command: (folder: Folder) => string[], reason: RegExp][] = [
     ["ends at once", () => ["/bin/sh", "-c", "exit 3"], /it exited with code 3/],
-    ["ends at once without an error", (folder) => [folder.file("empty.sh", "#!/bin/sh\n", 0o755)], /it exited with code 0/],
+    [
+      "ends at once without an error",
+      (folder) => [folder.file("empty.sh", "#!/bin/sh\n", 0o755)],
+      /it exited with code 0/,
+    ],
     ["is killed", () => ["/bin/sh", "-c", "kill -9 $$"], /it was ended by SIGKILL/],
     ["says nothing", () => ["/bin/sleep", "600"], /it did not begin within \d+ ms/],
     ["prints and goes on", () => ["/bin/sh", "-c", "echo hello; sleep 600"], /it did not begin within \d+ ms/],
     ["has no program", (folder) => [join(folder.path, "gone")], /it cannot be started: .*ENOENT/],
-    ["has a program that is not executable", (folder) => [folder.file("plain", "#!/bin/sh\n", 0o644)], /it cannot be started: .*EACCES/],
+    [
+      "has a program that is not executable",
+      (folder) => [folder.file("plain", "#!/bin/sh\n", 0o644)],
+      /it cannot be started: .*EACCES/,
+    ],
     ["has a folder for a program", (folder) => [folder.path], /it cannot be started: .*EACCES/],
   ];
   for (const [what, command, reason] of broken) {
@@ -103,7 +111,10 @@ describe("a module's process that never begins", () => {
       // The process that was killed had begun, the others had not.
       expect(blamed).toEqual(["it was ended by SIGKILL"]);
       folder.file("hrmr", good, 0o755);
-      await until("the module serves again", () => host.quarantineOf(spec.id) === null && host.statusOf(spec.id)?.state === "running");
+      await until(
+        "the module serves again",
+        () => host.quarantineOf(spec.id) === null && host.statusOf(spec.id)?.state === "running",
+      );
     } finally {
       await host.close();
       await fixture.close();
@@ -113,8 +124,16 @@ describe("a module's process that never begins", () => {
 
 test("a server process that says nothing is given up", async () => {
   const gone: string[] = [];
-  const owner = { calls: {} as never, stop: () => {}, published: () => {}, gone: (_: unknown, how: string) => void gone.push(how) };
-  const child = new ServerProcess({ slot: 2 } as ChildStart, [], owner, { command: ["/bin/sleep", "600"], helloMs: 100 });
+  const owner = {
+    calls: {} as never,
+    stop: () => {},
+    published: () => {},
+    gone: (_: unknown, how: string) => void gone.push(how),
+  };
+  const child = new ServerProcess({ slot: 2 } as ChildStart, [], owner, {
+    command: ["/bin/sleep", "600"],
+    helloMs: 100,
+  });
   const error: unknown = await child.ready.catch((thrown: unknown) => thrown);
   expect(String(error)).toMatch(/process 2 \(pid \d+\) did not begin within 100 ms/);
   await child.exited;
@@ -146,7 +165,9 @@ test("a server whose program was replaced by a broken one, or taken away, says s
       hub.write("modules/apart.ts", LINE("APART", `run: "process", handle: () => "${version}\\n"`));
       hub.write("modules/near.ts", LINE("NEAR", `handle: () => "${version}\\n"`));
       const verdict = await hub.ask("RELOAD\n");
-      expect(verdict).toMatch(new RegExp(`apart was not loaded: .*its process was lost while it was loaded: ${reason}`));
+      expect(verdict).toMatch(
+        new RegExp(`apart was not loaded: .*its process was lost while it was loaded: ${reason}`),
+      );
       expect(verdict).toContain(`near v${version}`);
       expect([await hub.ask("APART\n"), await hub.ask("NEAR\n")]).toEqual(["1\n", `${version}\n`]);
       // By the program as it should be: it asks the server.

@@ -117,7 +117,10 @@ test("a module that ends the pool's threads again and again gets no more calls, 
     const bad = await f.load(["(m) => { if (m.text === 'ok') return 'fine'; for (;;); }"]);
     const good = await f.load(["(m) => 'echo ' + m.text"]);
     for (let n = 0; n < 5; n++) {
-      const [late, echo] = await Promise.all([f.text(bad, "loop", 0, 50).catch((error: Error) => error.name), f.text(good, "x")]);
+      const [late, echo] = await Promise.all([
+        f.text(bad, "loop", 0, 50).catch((error: Error) => error.name),
+        f.text(good, "x"),
+      ]);
       expect([late, echo]).toEqual(["HandlerTimeoutError", "echo x"]);
       await until("its thread is replaced", () => f.lost.length === n + 1);
     }
@@ -179,13 +182,18 @@ describe("a module in a process", () => {
       const status = await hub.status();
       const bad = status.modules.find(({ name }) => name === "bad");
       expect([status.state, bad?.state]).toEqual(["degraded", "quarantined"]);
-      expect(bad?.quarantine?.reason).toBe("it crashed 3 times within 60 s, the last time because it was ended by SIGKILL");
+      expect(bad?.quarantine?.reason).toBe(
+        "it crashed 3 times within 60 s, the last time because it was ended by SIGKILL",
+      );
       expect(Date.parse(bad?.quarantine?.nextTryAt ?? "")).toBeGreaterThan(Date.now() - 1000);
       expect((await fetch(`${hub.url}/ready`)).status).toBe(503);
       hub.write("modules/bad.ts", source("two"));
       expect(await hub.ask("RELOAD\n")).toContain("bad v2 (was v1) swapped");
       expect(await hub.ask("SAY\n")).toBe("two\n");
-      expect((await hub.status()).modules.find(({ name }) => name === "bad")).toMatchObject({ state: "serving", quarantine: null });
+      expect((await hub.status()).modules.find(({ name }) => name === "bad")).toMatchObject({
+        state: "serving",
+        quarantine: null,
+      });
     }));
 
   test("without words of its own is told as an HTTP 503, and is back after its time", () =>

@@ -67,7 +67,11 @@ describe.each([1, 2])("with %d processes", (processes) => {
         const again = await project.start("--processes", String(processes), ...more);
         expect(await again.ask("PING\n")).toBe("1\n");
         expect(await again.ask("RELOAD\n")).toContain("held back: rolled back from v2");
-        expect(await historyOf(again.dir, "greet")).toEqual(["v1 disk good", "v2 disk rolled back", "v3 rollback of v1 good, live"]);
+        expect(await historyOf(again.dir, "greet")).toEqual([
+          "v1 disk good",
+          "v2 disk rolled back",
+          "v3 rollback of v1 good, live",
+        ]);
       }
       project.hub.write(GREET, pong("3"));
       expect(await project.hub.ask("RELOAD\n")).toStartWith("OK greet v4 (was v3)");
@@ -128,7 +132,10 @@ test("a bundle that is gone or damaged is built again, or its module is told by 
       expect(await again.ask("PING\n")).toBe("1\n");
       expect(await again.ask("WHO\n")).toStartWith("v1 ");
       expect(again.program.output()).toContain('Module "lost" was not loaded: ');
-      expect((await again.status()).modules.find(({ name }) => name === "lost")).toMatchObject({ state: "failed", generation: null });
+      expect((await again.status()).modules.find(({ name }) => name === "lost")).toMatchObject({
+        state: "failed",
+        generation: null,
+      });
       expect(await historyOf(hub.dir, "greet")).toEqual(["v1 disk good, live"]);
     },
   ));
@@ -151,7 +158,9 @@ test("a damaged approved.json is told, and the files are loaded", () =>
     await project.kill();
     writeFileSync(join(hub.dir, ".hrmr/approved.json"), '{ "format": 1, "modules": [{}] }');
     const again = await project.start("--resume");
-    expect(again.program.output()).toContain("approved.json is not what this version of hrmr writes, and is passed over.");
+    expect(again.program.output()).toContain(
+      "approved.json is not what this version of hrmr writes, and is passed over.",
+    );
     expect(await again.ask("PING\n")).toBe("1\n");
   }));
 

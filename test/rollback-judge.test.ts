@@ -22,7 +22,11 @@ describe("a version on trial", () => {
     ["that fails half of its calls stays", { total: counts(20, 10) }, "wait"],
     ["that fails more than half of them goes", { total: counts(20, 11) }, "rolled back: 11 of 20 calls failed"],
     ["is not judged by fewer calls than minCalls", { total: counts(19, 19) }, "wait"],
-    ["that fails goes, however old it is", { total: counts(20, 20), ageMs: 30_000 }, "rolled back: 20 of 20 calls failed"],
+    [
+      "that fails goes, however old it is",
+      { total: counts(20, 20), ageMs: 30_000 },
+      "rolled back: 20 of 20 calls failed",
+    ],
     [
       "that went bad after a good begin goes by its last seconds",
       { total: counts(9000, 40), recent: counts(50, 40) },
@@ -30,7 +34,11 @@ describe("a version on trial", () => {
     ],
     ["that fails as the one before did stays", { total: counts(100, 80), former: counts(1000, 790) }, "wait"],
     ["that fails not even twice as often stays", { total: counts(100, 60), former: counts(100, 31) }, "wait"],
-    ["that fails twice as often goes", { total: counts(100, 60), former: counts(100, 30) }, "rolled back: 60 of 100 calls failed"],
+    [
+      "that fails twice as often goes",
+      { total: counts(100, 60), former: counts(100, 30) },
+      "rolled back: 60 of 100 calls failed",
+    ],
     ["crashes twice and stays", { crashes: 2 }, "wait"],
     ["crashes a third time and goes", { crashes: 3 }, "crashed: it crashed 3 times"],
   ])("%s", (_, figures, expected) => expect(verdictOn(figures)).toBe(expected));
@@ -40,7 +48,9 @@ describe("a version on trial", () => {
   });
 
   test("with maxErrorShare 0 goes at the first failure that makes minCalls calls", () => {
-    expect(verdictOn({ total: counts(1, 1) }, { maxErrorShare: 0, minCalls: 1 })).toBe("rolled back: 1 of 1 calls failed");
+    expect(verdictOn({ total: counts(1, 1) }, { maxErrorShare: 0, minCalls: 1 })).toBe(
+      "rolled back: 1 of 1 calls failed",
+    );
     expect(verdictOn({ total: counts(1, 0) }, { maxErrorShare: 0, minCalls: 1 })).toBe("wait");
   });
 });
@@ -48,7 +58,8 @@ describe("a version on trial", () => {
 /** "3 bbbb good", "4 aaaa good of 1": number, hash and verdict. */
 function records(...lines: string[]): VersionRecord[] {
   return lines.map((line) => {
-    const [, number, hash = "", verdict, of] = /^(\d+) (\w+) (good|probation|rolled back|crashed|failed)(?: of (\d+))?$/.exec(line) ?? [];
+    const [, number, hash = "", verdict, of] =
+      /^(\d+) (\w+) (good|probation|rolled back|crashed|failed)(?: of (\d+))?$/.exec(line) ?? [];
     const isFailed = verdict === "failed";
     return {
       number: Number(number),
@@ -67,12 +78,27 @@ function records(...lines: string[]): VersionRecord[] {
 describe("the version that comes back", () => {
   test.each<[string, string[], number | null, number | null]>([
     ["is the one before", ["1 aaaa good", "2 bbbb good", "3 cccc probation"], 3, 2],
-    ["is the last good one, not one that was on trial to its end", ["1 aaaa good", "2 bbbb probation", "3 cccc good"], 3, 1],
+    [
+      "is the last good one, not one that was on trial to its end",
+      ["1 aaaa good", "2 bbbb probation", "3 cccc good"],
+      3,
+      1,
+    ],
     ["is one that was on trial, if there is no other", ["1 aaaa probation", "2 bbbb good"], 2, 1],
     ["is none of the same code", ["1 aaaa good", "2 bbbb good", "3 bbbb good"], 3, 1],
     ["is none that failed", ["1 aaaa good", "2 bbbb failed", "3 aaaa good of 1", "4 cccc good"], 4, 3],
-    ["is none that crashed, under whatever number", ["1 aaaa good", "2 bbbb good", "3 bbbb crashed", "4 cccc good"], 4, 1],
-    ["is after a rollback the one before that, and so on", ["1 aaaa good", "2 bbbb good", "3 cccc rolled back", "4 bbbb good of 2"], 4, 1],
+    [
+      "is none that crashed, under whatever number",
+      ["1 aaaa good", "2 bbbb good", "3 bbbb crashed", "4 cccc good"],
+      4,
+      1,
+    ],
+    [
+      "is after a rollback the one before that, and so on",
+      ["1 aaaa good", "2 bbbb good", "3 cccc rolled back", "4 bbbb good of 2"],
+      4,
+      1,
+    ],
     ["is the last good one when nothing serves", ["1 aaaa good", "2 bbbb good"], null, 2],
     ["is none before the first", ["1 aaaa good"], 1, null],
     ["is none where nothing is kept", [], null, null],

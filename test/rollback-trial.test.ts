@@ -61,7 +61,11 @@ describe.each([1, 2])("with %d processes", (processes) => {
 
       const [, bad, back] = await versionsOf(hub.dir, "greet");
       const reason = bad?.reason;
-      expect(bad).toMatchObject({ number: 2, verdict: "rolled back", reason: expect.stringMatching(/^\d+ of \d+ calls failed$/) });
+      expect(bad).toMatchObject({
+        number: 2,
+        verdict: "rolled back",
+        reason: expect.stringMatching(/^\d+ of \d+ calls failed$/),
+      });
       expect(back).toMatchObject({ number: 3, from: "rollback", of: 1, verdict: "good", isLive: true });
       expect((await greetOf(hub)).notes).toEqual([
         `held back: rolled back from v2 (${reason}); edit the file or \`hrmr reload --force greet\``,
@@ -75,42 +79,54 @@ describe.each([1, 2])("with %d processes", (processes) => {
 });
 
 test("a version that fails no more than the one before stays, and is good in the end", () =>
-  withProject({ [GREET]: failing("one", 0.6), "hrmr.json": '{ "versions": { "probationMs": 1500 } }' }, async (project) => {
-    const hub = await project.start();
-    await askTimes(hub, 100);
-    hub.write(GREET, failing("two", 0.7));
-    await hub.ask("RELOAD\n");
-    await askTimes(hub, 100);
-    await until("the verdict", async () => (await historyOf(hub.dir, "greet"))[1] === "v2 disk good, live");
-    expect((await askTimes(hub, 10))["200 two"]).toBe(3);
-  }));
+  withProject(
+    { [GREET]: failing("one", 0.6), "hrmr.json": '{ "versions": { "probationMs": 1500 } }' },
+    async (project) => {
+      const hub = await project.start();
+      await askTimes(hub, 100);
+      hub.write(GREET, failing("two", 0.7));
+      await hub.ask("RELOAD\n");
+      await askTimes(hub, 100);
+      await until("the verdict", async () => (await historyOf(hub.dir, "greet"))[1] === "v2 disk good, live");
+      expect((await askTimes(hub, 10))["200 two"]).toBe(3);
+    },
+  ));
 
 test("a version that was brought back and fails too stays: there is no second rollback", () =>
-  withProject({ [GREET]: failing("one", 0), "hrmr.json": '{ "versions": { "minCalls": 5, "probationMs": 60000 } }' }, async (project) => {
-    const bad = "bad";
-    const source = (text: string) =>
-      moduleSource(`{ routes: { "/ping": { fetch: () => {
+  withProject(
+    { [GREET]: failing("one", 0), "hrmr.json": '{ "versions": { "minCalls": 5, "probationMs": 60000 } }' },
+    async (project) => {
+      const bad = "bad";
+      const source = (text: string) =>
+        moduleSource(`{ routes: { "/ping": { fetch: () => {
         if (require("node:fs").existsSync("${project.dir}/${bad}")) throw new Error("the service behind is down");
         return new Response("${text}");
       } } } }`);
-    const hub = await project.start();
-    hub.write(GREET, source("two"));
-    await hub.ask("RELOAD\n");
-    hub.write(GREET, source("three"));
-    await hub.ask("RELOAD\n");
-    hub.write(bad, "");
-    await askUntil(hub, hasCome(hub, "OK greet v4 (was v3) swapped"));
-    await askTimes(hub, 50);
-    // A version of another module, whose verdict comes later than a second rollback would.
-    hub.write("modules/who.ts", whoModule(1));
-    hub.write("hrmr.json", '{ "versions": { "minCalls": 5, "probationMs": 1000 } }');
-    await hub.ask("RELOAD\n");
-    hub.write("modules/who.ts", whoModule(2));
-    await hub.ask("RELOAD\n");
-    await until("the verdict on the other", async () => (await historyOf(hub.dir, "who"))[1] === "v2 disk good, live");
-    expect((await historyOf(hub.dir, "greet")).slice(2)).toEqual(["v3 disk rolled back", "v4 rollback of v2 good, live"]);
-    expect((await hub.status()).rollbacks).toEqual({ asked: 0, automatic: 1 });
-  }));
+      const hub = await project.start();
+      hub.write(GREET, source("two"));
+      await hub.ask("RELOAD\n");
+      hub.write(GREET, source("three"));
+      await hub.ask("RELOAD\n");
+      hub.write(bad, "");
+      await askUntil(hub, hasCome(hub, "OK greet v4 (was v3) swapped"));
+      await askTimes(hub, 50);
+      // A version of another module, whose verdict comes later than a second rollback would.
+      hub.write("modules/who.ts", whoModule(1));
+      hub.write("hrmr.json", '{ "versions": { "minCalls": 5, "probationMs": 1000 } }');
+      await hub.ask("RELOAD\n");
+      hub.write("modules/who.ts", whoModule(2));
+      await hub.ask("RELOAD\n");
+      await until(
+        "the verdict on the other",
+        async () => (await historyOf(hub.dir, "who"))[1] === "v2 disk good, live",
+      );
+      expect((await historyOf(hub.dir, "greet")).slice(2)).toEqual([
+        "v3 disk rolled back",
+        "v4 rollback of v2 good, live",
+      ]);
+      expect((await hub.status()).rollbacks).toEqual({ asked: 0, automatic: 1 });
+    },
+  ));
 
 test("the first version has nothing before it, and is told to fail by its errors alone", () =>
   withProject({ [GREET]: failing("one", 1) }, async (project) => {

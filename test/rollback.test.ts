@@ -33,7 +33,10 @@ test("the version before serves again, and a reload does not undo that until the
     expect(reload).toStartWith("OK greet v4 unchanged");
     expect(reload).toContain(held);
     expect(await hub.ask("PING\n")).toBe("2\n");
-    expect((await hub.status()).modules.find(({ name }) => name === "greet")).toMatchObject({ state: "serving", notes: [held] });
+    expect((await hub.status()).modules.find(({ name }) => name === "greet")).toMatchObject({
+      state: "serving",
+      notes: [held],
+    });
     expect((await runProgram(["status"], { cwd: hub.dir })).stdout).toContain(`\ngreet: ${held}\n`);
 
     hub.write(GREET, pong("4"));
@@ -59,7 +62,10 @@ test("one rollback after another goes into the past, a named one goes anywhere, 
       expect(await hub.ask("PING\n")).toBe(expected);
     }
     const none = await rollback(hub.dir, "greet");
-    expect([none.exitCode, none.text]).toEqual([1, expect.stringContaining('No good version of module "greet" before v5 is kept.')]);
+    expect([none.exitCode, none.text]).toEqual([
+      1,
+      expect.stringContaining('No good version of module "greet" before v5 is kept.'),
+    ]);
     expect(await hub.ask("RELOAD\n")).toContain("held back");
     const { stdout } = await runProgram(["reload", "--force", "greet"], { cwd: hub.dir });
     expect(stdout).toStartWith("OK greet v6 (was v5) swapped");
@@ -110,7 +116,8 @@ test("a version whose bundle is gone is built from its files, and refused if tho
   withProject({ [GREET]: pong("1") }, async (project) => {
     const hub = await serve(project, 2);
     for (const folder of [".hrmr/versions/greet", ".hrmr/bundles/greet"]) {
-      for (const file of readdirSync(join(hub.dir, folder))) if (file.endsWith(".js")) rmSync(join(hub.dir, folder, file));
+      for (const file of readdirSync(join(hub.dir, folder)))
+        if (file.endsWith(".js")) rmSync(join(hub.dir, folder, file));
     }
     const { exitCode, text } = await rollback(hub.dir, "greet");
     expect([exitCode, text]).toEqual([1, expect.stringContaining("the bundle of v1 is gone or damaged")]);
@@ -169,6 +176,7 @@ describe.each([1, 2])("with %d processes", (processes) => {
       const { failures, refused, cutOff, versions } = await askers.stop();
       expect({ failures, refused, cutOff }).toEqual({ failures: [], refused: 0, cutOff: 0 });
       expect([...versions].sort()).toEqual([1, 2, 3, 4, 5, 6]);
-      for (const client of (await connectToEach(hub, await servingPids(hub))).values()) expect((await askWho(client)).version).toBe(1);
+      for (const client of (await connectToEach(hub, await servingPids(hub))).values())
+        expect((await askWho(client)).version).toBe(1);
     }));
 });

@@ -101,7 +101,10 @@ describe("a request's path", () => {
   test("is not changed by new URL(), or by a second reading", () => {
     const PIECES = ["a", "b.c", "..", ".", "", "é", "%", "?", "...", "@", "/", "\\", '"', "|", "{", ";", "+", "~"];
     forSeeds(5000, (random) => {
-      const path = spelled(random, `/${random.list(6, () => random.pick(PIECES) + random.pick(["", "", "x", "/", "%2F"])).join("/")}`);
+      const path = spelled(
+        random,
+        `/${random.list(6, () => random.pick(PIECES) + random.pick(["", "", "x", "/", "%2F"])).join("/")}`,
+      );
       const found = readPath(path);
       const taken = typeof found === "string" ? found : found.canonical;
       if (taken === "") return;
@@ -263,7 +266,10 @@ describe("HTTP routes", () => {
   });
 
   test("a deep path of a stranger's costs no deep recursion", () => {
-    expect(answer(tableOf("/:a/:b/x", "/*"), `/${"a/".repeat(100_000)}`)).toEqual(["/*", { "*": "a/".repeat(100_000) }]);
+    expect(answer(tableOf("/:a/:b/x", "/*"), `/${"a/".repeat(100_000)}`)).toEqual([
+      "/*",
+      { "*": "a/".repeat(100_000) },
+    ]);
   });
 
   test("a pattern may be written encoded; one that cannot match is refused", () => {
@@ -298,7 +304,10 @@ describe("HTTP routes", () => {
   test("an encoded slash stays in its segment, and is decoded there", () => {
     const table = tableOf("/pkg/:name", "/pkg/:name/:version", "/files/*", "/@a", "/");
     expect(answer(table, "/pkg/@scope%2Fpkg")).toEqual(["/pkg/:name", { name: "@scope/pkg" }]);
-    expect(answer(table, "/pkg/@scope%2Fpkg/1.0")).toEqual(["/pkg/:name/:version", { name: "@scope/pkg", version: "1.0" }]);
+    expect(answer(table, "/pkg/@scope%2Fpkg/1.0")).toEqual([
+      "/pkg/:name/:version",
+      { name: "@scope/pkg", version: "1.0" },
+    ]);
     expect(answer(table, "/pkg%2Fx")).toBe("/");
     // The rest of a path is never one from the root.
     expect(answer(table, "/files/%2Fetc/passwd")).toBe("/");
@@ -347,7 +356,9 @@ function ranked(keys: readonly string[], request: string): unknown {
   const rank = (entry: { method: string | null; pattern: string }): string =>
     rankOf(entry.pattern) + (entry.method === method ? 3 : entry.method === "GET" && method === "HEAD" ? 2 : 1);
   fitting.sort((a, b) => (rank(a) < rank(b) ? 1 : -1));
-  const best = fitting.find((entry) => entry.method === null || entry.method === method || (method === "HEAD" && entry.method === "GET"));
+  const best = fitting.find(
+    (entry) => entry.method === null || entry.method === method || (method === "HEAD" && entry.method === "GET"),
+  );
   if (best !== undefined) {
     const params = regexOf(best.pattern).exec(path)?.groups ?? {};
     const named = Object.entries(params).map(([name, value]) => [name === "rest" ? "*" : name, value]);
@@ -359,7 +370,9 @@ function ranked(keys: readonly string[], request: string): unknown {
 
 function regexOf(pattern: string): RegExp {
   const isWhole = pattern.includes(":") || pattern.endsWith("*");
-  const body = (isWhole ? pattern : pattern.replace(/\/$/, "")).replace(/:(\w+)/g, "(?<$1>[^/]+)").replace(/\*$/, "(?<rest>.*)");
+  const body = (isWhole ? pattern : pattern.replace(/\/$/, ""))
+    .replace(/:(\w+)/g, "(?<$1>[^/]+)")
+    .replace(/\*$/, "(?<rest>.*)");
   return new RegExp(`^${body}${isWhole ? "$" : "(/.*)?$"}`);
 }
 

@@ -17,7 +17,9 @@ function entriesOf(...lines: string[]): TableEntry<string>[] {
 
 /** "refused<holder" for each conflict. */
 function conflictsOf(...lines: string[]): string[] {
-  return RouteTable.build(entriesOf(...lines)).conflicts.map(({ refused, holder }) => `${refused.value} < ${holder.value}`);
+  return RouteTable.build(entriesOf(...lines)).conflicts.map(
+    ({ refused, holder }) => `${refused.value} < ${holder.value}`,
+  );
 }
 
 describe("the route table", () => {
@@ -117,9 +119,12 @@ describe("an HTTP key", () => {
     expect(parseHttpKey(key)).toEqual({ method, pattern });
   });
 
-  test.each(["", "GET", " /x", " ", "GREET ", "get /x", "GET x", "GET  /x", "/a?b", "GET /*/a", "PING"])("%j is none", (key) => {
-    expect(parseHttpKey(key)).toBe(null);
-  });
+  test.each(["", "GET", " /x", " ", "GREET ", "get /x", "GET x", "GET  /x", "/a?b", "GET /*/a", "PING"])(
+    "%j is none",
+    (key) => {
+      expect(parseHttpKey(key)).toBe(null);
+    },
+  );
 
   test("is shown with what it stands for", () => {
     expect(describeKey({ key: "GET /x", kind: "http" })).toBe('the HTTP route "GET /x"');

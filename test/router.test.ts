@@ -144,7 +144,8 @@ describe("the prefix trie", () => {
       const whole = trie.match(bytes, 0, true);
       for (let step = 1; step <= 3; step++) {
         let answer: ReturnType<typeof trie.match> = NEED_MORE;
-        for (let end = 0; end < bytes.length && answer === NEED_MORE; end += step) answer = trie.match(bytes.subarray(0, end), 0, false);
+        for (let end = 0; end < bytes.length && answer === NEED_MORE; end += step)
+          answer = trie.match(bytes.subarray(0, end), 0, false);
         if (answer === NEED_MORE) answer = trie.match(bytes, 0, true);
         expect(answer).toBe(whole);
       }
@@ -230,13 +231,15 @@ describe("the opening of a message", () => {
   test("is HTTP by one of nine methods alone if no raw key fits", () => {
     for (const method of "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split(" "))
       expect(beginsWithMethod(bytesOf(`${method} x`), 0)).toBe(true);
-    for (const text of ["GET", "GETS ", "get ", "SUBSCRIBE ", "PROPFIND ", "PING "]) expect(beginsWithMethod(bytesOf(text), 0)).toBe(false);
+    for (const text of ["GET", "GETS ", "get ", "SUBSCRIBE ", "PROPFIND ", "PING "])
+      expect(beginsWithMethod(bytesOf(text), 0)).toBe(false);
     expect(beginsWithMethod(bytesOf("xxGET "), 2)).toBe(true);
   });
 
   test("a method and a space that have begun are told from what can no longer be one", () => {
     for (const text of ["G", "GET", "P", "OPTIONS"]) expect(mayBecomeMethod(bytesOf(text), 0)).toBe(true);
-    for (const text of ["", "GET ", "g", "GREET", "PING", "PROPF"]) expect(mayBecomeMethod(bytesOf(text), 0)).toBe(false);
+    for (const text of ["", "GET ", "g", "GREET", "PING", "PROPF"])
+      expect(mayBecomeMethod(bytesOf(text), 0)).toBe(false);
     expect(mayBecomeMethod(bytesOf("xxPU"), 2)).toBe(true);
     for (const text of ["G", "PROPF", "M-SEARCH"]) expect(mayBecomeAnyMethod(bytesOf(text), 0)).toBe(true);
     for (const text of ["", "GET ", "STAT", "PING"]) expect(mayBecomeAnyMethod(bytesOf(text), 0)).toBe(false);
@@ -252,7 +255,8 @@ test("a malformed request is told by the end of its line", () => {
 
 test("a line that reads like a header field is told by its name and colon", () => {
   for (const text of ["Host: x\n", "Content-Length:5", "x:"]) expect(looksLikeField(bytesOf(text), 0)).toBe(true);
-  for (const text of ["", ":", "Host", "Host : x", "a b:", '{"a": 1}']) expect(looksLikeField(bytesOf(text), 0)).toBe(false);
+  for (const text of ["", ":", "Host", "Host : x", "a b:", '{"a": 1}'])
+    expect(looksLikeField(bytesOf(text), 0)).toBe(false);
 });
 
 test("a TLS record is told by its first byte, and by its second if that has come", () => {

@@ -50,7 +50,9 @@ test("500 open connections go over to each of 10 versions without a loss", () =>
     for (let version = 2; version <= 11; version++) {
       hub.write("modules/chat.ts", chat(`v${version}`));
       expect(await hub.ask("RELOAD")).toStartWith("OK");
-      await Promise.all(clients.map(async (client) => (await client.send(`hi\n`)).waitFor(`v${version} ${version} hi\n`)));
+      await Promise.all(
+        clients.map(async (client) => (await client.send(`hi\n`)).waitFor(`v${version} ${version} hi\n`)),
+      );
     }
     expect(clients.filter((client) => client.hasEnded).length).toBe(0);
   }));
@@ -103,7 +105,11 @@ test("a client that vanishes ends the pending read and aborts the signal", () =>
 
 test("a connection whose handler never reads is pushed back, and others are served", () =>
   withHub(
-    { "modules/deaf.ts": moduleSource(`{ routes: { "DEAF": { connect: () => new Promise(() => {}) }, "PING": () => "PONG\\n" } }`) },
+    {
+      "modules/deaf.ts": moduleSource(
+        `{ routes: { "DEAF": { connect: () => new Promise(() => {}) }, "PING": () => "PONG\\n" } }`,
+      ),
+    },
     [],
     async (hub) => {
       const client = await hub.connect();

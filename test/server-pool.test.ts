@@ -55,12 +55,16 @@ test("a handler that loops for ever, never answers, throws or exits costs its ow
   }));
 
 test("over maxQueued a caller is told that the pool is busy", () =>
-  withHub({ "modules/pool.ts": POOL, "hrmr.json": '{ "limits": { "maxQueued": 4 } }' }, ["--threads", "1"], async (hub) => {
-    const replies = (await Promise.all(Array.from({ length: 12 }, () => hub.ask("WAIT 150\n")))).sort();
-    expect(replies.filter((reply) => reply === "ERR busy\n").length).toBeGreaterThan(0);
-    expect(replies.filter((reply) => reply === "WAIT 150\n").length).toBeGreaterThanOrEqual(4);
-    expect(await hub.ask("UP free\n")).toBe("FREE\n");
-  }));
+  withHub(
+    { "modules/pool.ts": POOL, "hrmr.json": '{ "limits": { "maxQueued": 4 } }' },
+    ["--threads", "1"],
+    async (hub) => {
+      const replies = (await Promise.all(Array.from({ length: 12 }, () => hub.ask("WAIT 150\n")))).sort();
+      expect(replies.filter((reply) => reply === "ERR busy\n").length).toBeGreaterThan(0);
+      expect(replies.filter((reply) => reply === "WAIT 150\n").length).toBeGreaterThanOrEqual(4);
+      expect(await hub.ask("UP free\n")).toBe("FREE\n");
+    },
+  ));
 
 test("a pool module reloads in all threads or in none", () =>
   withHub({ "modules/pool.ts": POOL }, ["--threads", "3"], async (hub) => {

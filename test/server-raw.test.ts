@@ -195,14 +195,18 @@ test("a TLS client is dropped without a word while TLS is off", () =>
 
 test("several listeners serve the same routes: two TCP ports, IPv6, a unix socket", async () => {
   const path = `/tmp/hrmr-test-${process.pid}.sock`;
-  await withHub(TEXT, ["--listen", "tcp://127.0.0.1:0", "--listen", "tcp://[::1]:0", "--listen", `unix://${path}`], async (hub) => {
-    const urls = hub.program.listening;
-    expect(urls.length).toBe(3);
-    expect(await hub.ask("WHO")).toBe("127.0.0.1 tcp true\n");
-    const unix = await hub.connect(path);
-    await unix.send("WHO");
-    expect(await unix.waitFor("\n")).toBe("unix unix true\n");
-  });
+  await withHub(
+    TEXT,
+    ["--listen", "tcp://127.0.0.1:0", "--listen", "tcp://[::1]:0", "--listen", `unix://${path}`],
+    async (hub) => {
+      const urls = hub.program.listening;
+      expect(urls.length).toBe(3);
+      expect(await hub.ask("WHO")).toBe("127.0.0.1 tcp true\n");
+      const unix = await hub.connect(path);
+      await unix.send("WHO");
+      expect(await unix.waitFor("\n")).toBe("unix unix true\n");
+    },
+  );
 });
 
 /** A connection too many is reset, during or after the handshake. */

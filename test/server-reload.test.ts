@@ -11,7 +11,9 @@ test("RELOAD swaps what was edited, leaves the rest alone, and tells versions an
   withHub({ "modules/greet.ts": greet("Hello"), "modules/ping.ts": ping }, [], async (hub) => {
     expect(await hub.ask("GREET bob\n")).toBe("Hello, bob\n");
     hub.write("modules/greet.ts", greet("Goodbye"));
-    expect(await hub.ask("RELOAD")).toMatch(/^OK greet v2 \(was v1\) swapped in [\d.]+ ms, 0 connections dropped; 2 modules unchanged\n$/);
+    expect(await hub.ask("RELOAD")).toMatch(
+      /^OK greet v2 \(was v1\) swapped in [\d.]+ ms, 0 connections dropped; 2 modules unchanged\n$/,
+    );
     expect(await hub.ask("GREET bob\n")).toBe("Goodbye, bob\n");
     expect(await hub.ask("RELOAD\n")).toMatch(/^OK 3 modules unchanged \([\d.]+ ms\)\n$/);
   }));
@@ -62,8 +64,16 @@ const BROKEN: [string, string, RegExp][] = [
     /greet\.ts:3:\d+: .*\n.*3 \|/s,
   ],
   ["a throw at top level", `throw new Error("no database");\nexport default {};\n`, /greet\.ts:1:\d+: no database/],
-  ["a missing import", `import x from "./missing";\nexport default { routes: { "X": () => x } };\n`, /greet\.ts:1:\d+: .*missing/],
-  ["a missing export", `import { nothing } from "./lib/there";\nexport default { routes: { "X": () => nothing } };\n`, /greet\.ts:1:\d+/],
+  [
+    "a missing import",
+    `import x from "./missing";\nexport default { routes: { "X": () => x } };\n`,
+    /greet\.ts:1:\d+: .*missing/,
+  ],
+  [
+    "a missing export",
+    `import { nothing } from "./lib/there";\nexport default { routes: { "X": () => nothing } };\n`,
+    /greet\.ts:1:\d+/,
+  ],
   ["no default export", `export const routes = {};\n`, /default export/],
   ["a wrong shape", `export default { routes: { "GREET ": { handle: 5 } } };\n`, /GREET /],
   ["an unknown option", `export default { routes: { "GREET ": { handle: () => "x", frame: "line" } } };\n`, /frame/],
@@ -72,14 +82,26 @@ const BROKEN: [string, string, RegExp][] = [
     `export default { routes: { "GREET ": () => "x" }, check() { throw new Error("table is missing"); } };\n`,
     /table is missing/,
   ],
-  ["a failing setup", `export default { routes: { "GREET ": () => "x" }, async setup() { throw new Error("no disk"); } };\n`, /no disk/],
+  [
+    "a failing setup",
+    `export default { routes: { "GREET ": () => "x" }, async setup() { throw new Error("no disk"); } };\n`,
+    /no disk/,
+  ],
   [
     "a top-level await that never settles",
     `await new Promise(() => {});\nexport default { routes: { "GREET ": () => "x" } };\n`,
     /did not finish loading/,
   ],
-  ["an endless loop at top level", `for (;;) {}\nexport default { routes: { "GREET ": () => "x" } };\n`, /did not finish loading/],
-  ["process.exit at top level", `process.exit(3);\nexport default { routes: { "GREET ": () => "x" } };\n`, /process\.exit/],
+  [
+    "an endless loop at top level",
+    `for (;;) {}\nexport default { routes: { "GREET ": () => "x" } };\n`,
+    /did not finish loading/,
+  ],
+  [
+    "process.exit at top level",
+    `process.exit(3);\nexport default { routes: { "GREET ": () => "x" } };\n`,
+    /process\.exit/,
+  ],
   [
     "somebody else's key",
     `export default { routes: { "PING": () => "x" } };\n`,
@@ -122,7 +144,10 @@ test("undoing a broken edit is no new version", () =>
     expect(await hub.ask("RELOAD")).toStartWith("ERR");
     hub.write("modules/greet.ts", greet("Hello"));
     expect(await hub.ask("RELOAD")).toStartWith("OK 2 modules unchanged");
-    expect((await hub.status()).modules.find((m) => m.name === "greet")).toMatchObject({ generation: 1, state: "serving" });
+    expect((await hub.status()).modules.find((m) => m.name === "greet")).toMatchObject({
+      generation: 1,
+      state: "serving",
+    });
   }));
 
 test("a message under way finishes on the version that it began on", () =>
@@ -210,7 +235,10 @@ test("who asks while an exclusive module is replaced gets a 503 over HTTP, else 
         ["plain", "/plain/hold", "PLAIN", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"],
       ] as const) {
         const under = fetch(hub.url + path);
-        await until(`${name} has a call under way`, async () => (await hub.status()).modules.find((m) => m.name === name)?.inFlight === 1);
+        await until(
+          `${name} has a call under way`,
+          async () => (await hub.status()).modules.find((m) => m.name === name)?.inFlight === 1,
+        );
         hub.write(
           `modules/${name}.ts`,
           held("two", name === "owner" ? "back soon\\n" : "")
@@ -351,22 +379,26 @@ function ticker(word: string): string {
 }
 
 test("deadlines go on after the version whose handler was on the stack when the first of them was armed is gone", () =>
-  withHub({ "modules/big.ts": big(1), "hrmr.json": '{ "timeouts": { "writeMs": 500, "requestMs": 300 } }' }, [], async (hub) => {
-    // The write that does not fit into the kernel arms a near deadline from within the module's code.
-    const deaf = await hub.connect();
-    deaf.pause();
-    await deaf.send("BIG\n");
-    await hub.program.waitFor("wrote");
-    hub.write("modules/big.ts", big(2));
-    expect(await hub.ask("RELOAD")).toStartWith("OK big v2");
-    await until(
-      "the old version has drained",
-      async () => (await hub.status()).modules.find((m) => m.name === "big")?.draining.length === 0,
-    );
-    const partial = await hub.connect();
-    await partial.send("LINE without an end");
-    expect(await partial.waitForEnd()).toBe("ERR message incomplete after 300 ms\n");
-  }));
+  withHub(
+    { "modules/big.ts": big(1), "hrmr.json": '{ "timeouts": { "writeMs": 500, "requestMs": 300 } }' },
+    [],
+    async (hub) => {
+      // The write that does not fit into the kernel arms a near deadline from within the module's code.
+      const deaf = await hub.connect();
+      deaf.pause();
+      await deaf.send("BIG\n");
+      await hub.program.waitFor("wrote");
+      hub.write("modules/big.ts", big(2));
+      expect(await hub.ask("RELOAD")).toStartWith("OK big v2");
+      await until(
+        "the old version has drained",
+        async () => (await hub.status()).modules.find((m) => m.name === "big")?.draining.length === 0,
+      );
+      const partial = await hub.connect();
+      await partial.send("LINE without an end");
+      expect(await partial.waitForEnd()).toBe("ERR message incomplete after 300 ms\n");
+    },
+  ));
 
 function big(version: number): string {
   return moduleSource(`{ routes: {

@@ -51,7 +51,8 @@ test("a datagram that matches nothing, or is not one whole message, gets no answ
       "\u0000\u00ff",
     ];
     for (const text of silent) client.send(text);
-    // Datagrams of one client to one socket stay in order: had one of them been answered, its answer would have come first.
+    // Datagrams of one client to one socket stay in order: had one of them been answered, its answer would have come
+    // first.
     expect(await client.ask("PING")).toBe("PONG\n");
     expect(client.received).toEqual(["PONG\n"]);
     expect(await hub.status()).toMatchObject({ datagrams: { dropped: 0, ignored: silent.length } });
@@ -84,7 +85,9 @@ for (const word of ["HOLD", "STREAM", "POOLED"]) {
         await hub.program.waitFor(/datagrams dropped: 3 calls are under way \(limits\.maxDatagramCalls\)/);
         // Others are served meanwhile.
         expect(await hub.ask("PING")).toBe("PONG\n");
-        expect(await (await fetch(`${hub.url}/metrics`)).text()).toContain('hrmr_datagrams_dropped_total{reason="busy"} 17');
+        expect(await (await fetch(`${hub.url}/metrics`)).text()).toContain(
+          'hrmr_datagrams_dropped_total{reason="busy"} 17',
+        );
         if (word === "POOLED") return;
         expect(await hub.ask("HELD")).toBe("3");
         expect(await hub.ask("LET GO")).toBe("gone\n");

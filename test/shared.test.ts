@@ -42,7 +42,9 @@ test("a database is opened once, stays open over 20 versions and is closed by th
     }
     expect(await hub.ask("ALL")).toBe(Array.from({ length: 20 }, (_, index) => index + 1).join(" "));
     const { shared } = await hub.status();
-    expect(shared).toMatchObject([{ name: "db", module: "db", openedBy: { module: "db", generation: 1 }, isOpen: true }]);
+    expect(shared).toMatchObject([
+      { name: "db", module: "db", openedBy: { module: "db", generation: 1 }, isOpen: true },
+    ]);
     expect(Math.abs(Date.parse(shared[0]?.since ?? "") - Date.now())).toBeLessThan(60_000);
     expect(await hub.program.stop()).toBe(0);
     expect(hub.program.output().match(/opened/g)).toHaveLength(1);
@@ -80,7 +82,10 @@ test("a server and a timer that are opened so outlive their version", () =>
     expect(await reload(hub, "server", serving(2))).not.toContain(" left ");
     expect(await hub.ask("PORT")).toBe(port);
     const ticks = Number(await (await fetch(`http://127.0.0.1:${port}`)).text());
-    await until("the timer goes on", async () => Number(await (await fetch(`http://127.0.0.1:${port}`)).text()) > ticks + 2);
+    await until(
+      "the timer goes on",
+      async () => Number(await (await fetch(`http://127.0.0.1:${port}`)).text()) > ticks + 2,
+    );
   }));
 
 function serving(number: number): string {
@@ -105,7 +110,9 @@ test("names are each module's own, and those of shared.global are everybody's", 
     };\n`;
   return withHub({ "modules/a.ts": sharing("AAA"), "modules/b.ts": sharing("BBB") }, [], async (hub) => {
     expect([await hub.ask("AAA"), await hub.ask("BBB")]).toEqual(["a a", "b a"]);
-    const names = (await hub.status()).shared.map(({ module, name, openedBy }) => `${module} ${name} ${openedBy.module}`);
+    const names = (await hub.status()).shared.map(
+      ({ module, name, openedBy }) => `${module} ${name} ${openedBy.module}`,
+    );
     expect(names.sort()).toEqual(["a x a", "b x b", "null x a"]);
   });
 });
@@ -123,17 +130,25 @@ test("one that fails to open refuses the version with its reason, and the next o
     expect(refused).toContain("no such disk");
     expect(await hub.ask("VALUE")).toBe("old");
     expect((await hub.status()).shared).toEqual([]);
-    expect(await reload(hub, "thing", opening(3, `async () => { await 1; throw new Error("no such host"); }`))).toContain("no such host");
+    expect(
+      await reload(hub, "thing", opening(3, `async () => { await 1; throw new Error("no such host"); }`)),
+    ).toContain("no such host");
     expect(await reload(hub, "thing", opening(4, `async () => "there"`))).toStartWith("OK");
     expect(await hub.ask("VALUE")).toBe("there");
   }));
 
 test("one that never opens is waited for until loadMs, and the next version does not wait for the same", () =>
-  withHub({ "modules/thing.ts": versionOf(1, `{ routes: { "VALUE": () => "old" } }`) }, ["--set", "timeouts.loadMs=300"], async (hub) => {
-    expect(await reload(hub, "thing", opening(2, `() => new Promise(() => {})`))).toContain("setup did not finish within 300 ms");
-    expect(await reload(hub, "thing", opening(3, `() => "there"`))).toStartWith("OK");
-    expect(await hub.ask("VALUE")).toBe("there");
-  }));
+  withHub(
+    { "modules/thing.ts": versionOf(1, `{ routes: { "VALUE": () => "old" } }`) },
+    ["--set", "timeouts.loadMs=300"],
+    async (hub) => {
+      expect(await reload(hub, "thing", opening(2, `() => new Promise(() => {})`))).toContain(
+        "setup did not finish within 300 ms",
+      );
+      expect(await reload(hub, "thing", opening(3, `() => "there"`))).toStartWith("OK");
+      expect(await hub.ask("VALUE")).toBe("there");
+    },
+  ));
 
 test("at the end all are closed, the last opened first, whatever some of them do", () =>
   withHub(

@@ -1,6 +1,16 @@
 /** The state folder may be deleted, and modules' data lies elsewhere. */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defaultOptions } from "../src/config/options";
@@ -54,7 +64,11 @@ for (const processes of ["1", "2"]) {
       expect(await (await fetch(hub.url)).text()).toContain("<html");
       await hub.program.waitFor("was deleted and is made again, with lock and control socket.");
       await isWhole(hub);
-      expect([await hub.ask("COUNT"), await hub.ask("POOL"), await hub.ask("APART")]).toEqual(["2\n", "pool\n", "process\n"]);
+      expect([await hub.ask("COUNT"), await hub.ask("POOL"), await hub.ask("APART")]).toEqual([
+        "2\n",
+        "pool\n",
+        "process\n",
+      ]);
       hub.write("next/pooled.ts", moduleSource('{ routes: { "POOL": { run: "pool", handle: () => "pushed\\n" } } }'));
       expect(await hrmr(hub.dir, "push", "next/pooled.ts")).toStartWith("0 ");
       expect(await hub.ask("POOL")).toBe("pushed\n");
@@ -77,7 +91,10 @@ test.each(["control.sock", "lock", "shipped", "static_html"])("%s alone is made 
 test("a pid file that is deleted is there again", async () => {
   await withHub(MODULES, ["--pid-file", "hrmr.pid"], async (hub) => {
     rmSync(join(hub.dir, "hrmr.pid"));
-    await until("the pid file", () => existsSync(join(hub.dir, "hrmr.pid")) && readFileSync(join(hub.dir, "hrmr.pid"), "utf8") !== "");
+    await until(
+      "the pid file",
+      () => existsSync(join(hub.dir, "hrmr.pid")) && readFileSync(join(hub.dir, "hrmr.pid"), "utf8") !== "",
+    );
     expect(readFileSync(join(hub.dir, "hrmr.pid"), "utf8")).toBe(`${hub.program.pid}\n`);
   });
 });
@@ -113,7 +130,8 @@ describe("modules' data", () => {
     try {
       await withHub(MODULES, [], async (hub) => {
         expect(await hub.ask("COUNT")).toBe("1\n");
-        for (const folder of ["data", "data/counter2"]) expect(statSync(join(hub.dir, folder)).mode & 0o777).toBe(0o700);
+        for (const folder of ["data", "data/counter2"])
+          expect(statSync(join(hub.dir, folder)).mode & 0o777).toBe(0o700);
         expect(readFileSync(join(hub.dir, ".hrmr/README"), "utf8")).toContain("may be deleted");
       });
     } finally {
@@ -125,9 +143,14 @@ describe("modules' data", () => {
     const dir = makeProject({ ...MODULES, ".hrmr/data/counter2/count": "41", ".hrmr/data/gone/kept": "x" });
     try {
       const first = await hrmr(dir, "start", "-d", "--port", "0");
-      expect(first).toContain(`The data of counter2, gone was moved from ${dir}/.hrmr/data to ${dir}/data, where it is kept from now on.`);
+      expect(first).toContain(
+        `The data of counter2, gone was moved from ${dir}/.hrmr/data to ${dir}/data, where it is kept from now on.`,
+      );
       await hrmr(dir, "stop");
-      expect([existsSync(join(dir, ".hrmr/data")), readFileSync(join(dir, "data/gone/kept"), "utf8")]).toEqual([false, "x"]);
+      expect([existsSync(join(dir, ".hrmr/data")), readFileSync(join(dir, "data/gone/kept"), "utf8")]).toEqual([
+        false,
+        "x",
+      ]);
       const second = await hrmr(dir, "start", "-d", "--port", "0");
       expect(second).not.toContain("moved");
       await hrmr(dir, "stop");
@@ -149,7 +172,10 @@ describe("modules' data", () => {
   test("lies where --data or dataDir says", async () => {
     await withHub({ ...MODULES, "hrmr.json": '{ "dataDir": "from/file" }' }, ["--data", "from/flag"], async (hub) => {
       expect(await hub.ask("COUNT")).toBe("1\n");
-      expect([existsSync(join(hub.dir, "from/flag/counter2/count")), existsSync(join(hub.dir, "from/file"))]).toEqual([true, false]);
+      expect([existsSync(join(hub.dir, "from/flag/counter2/count")), existsSync(join(hub.dir, "from/file"))]).toEqual([
+        true,
+        false,
+      ]);
     });
     await withHub({ ...MODULES, "hrmr.json": '{ "dataDir": "from/file" }' }, [], async (hub) => {
       expect(await hub.ask("COUNT")).toBe("1\n");
@@ -181,7 +207,11 @@ describe("modules' data", () => {
     writeFileSync(join(from, "m/deep/file"), "text");
     chmodSync(join(from, "m"), 0o700);
     expect(moveData(from, to)).toEqual({ moved: ["m"], left: [] });
-    expect([readdirSync(to), readFileSync(join(to, "m/deep/file"), "utf8"), existsSync(from)]).toEqual([["m"], "text", false]);
+    expect([readdirSync(to), readFileSync(join(to, "m/deep/file"), "utf8"), existsSync(from)]).toEqual([
+      ["m"],
+      "text",
+      false,
+    ]);
     expect(moveData(from, to)).toEqual({ moved: [], left: [] });
     rmSync(join(to, ".."), { recursive: true });
   });
@@ -211,7 +241,10 @@ test("a look that is under way is over before the control socket is left to a ne
     await paused;
     // A marker: another keeper's first look, which begins to wait later.
     let looks = 0;
-    const marker = new StateKeeper({ ...quietState(dir), control: () => ({ ...socket, isInPlace: () => ++looks > 0 }) });
+    const marker = new StateKeeper({
+      ...quietState(dir),
+      control: () => ({ ...socket, isInPlace: () => ++looks > 0 }),
+    });
     marker.begin();
     await until("another keeper has looked twice", () => looks > 1);
     marker.close();

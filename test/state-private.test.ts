@@ -88,22 +88,25 @@ test("a state folder that an older version left open is closed, with a line that
 
 const canBeAnother = process.getuid?.() === 0 && Bun.which("setpriv") !== null && Bun.which("flock") !== null;
 
-test.skipIf(!canBeAnother)("another user cannot hold the lock: it needs root, setpriv and flock to be tried", async () => {
-  const dir = makeProject(MODULES);
-  chmodSync(dir, 0o755);
-  try {
-    const child = Bun.spawn([...program(), "start", "--port", "0"], { cwd: dir, stdout: "pipe", stderr: "ignore" });
-    await child.stdout.getReader().read();
-    const other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    const stranger = Bun.spawn([...other, "flock", "-n", join(dir, ".hrmr", "lock"), "true"], { stderr: "pipe" });
-    expect(await stranger.exited).not.toBe(0);
-    expect(await stranger.stderr.text()).toContain("Permission denied");
-    child.kill("SIGKILL");
-    await child.exited;
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-});
+test.skipIf(!canBeAnother)(
+  "another user cannot hold the lock: it needs root, setpriv and flock to be tried",
+  async () => {
+    const dir = makeProject(MODULES);
+    chmodSync(dir, 0o755);
+    try {
+      const child = Bun.spawn([...program(), "start", "--port", "0"], { cwd: dir, stdout: "pipe", stderr: "ignore" });
+      await child.stdout.getReader().read();
+      const other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+      const stranger = Bun.spawn([...other, "flock", "-n", join(dir, ".hrmr", "lock"), "true"], { stderr: "pipe" });
+      expect(await stranger.exited).not.toBe(0);
+      expect(await stranger.stderr.text()).toContain("Permission denied");
+      child.kill("SIGKILL");
+      await child.exited;
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  },
+);
 
 test("a folder that every user may write to is no state folder", () => {
   const dir = mkdtempSync(join(tmpdir(), "hrmr-shared-"));
@@ -146,7 +149,9 @@ describe("the state folder in the temporary folder", () => {
     prepare();
     try {
       for (const make of [couldMakeFolder, () => undefined]) {
-        expect(find(make)).toBe(`STATE_FOREIGN The state folder ${place} ${why}. Remove it, or name another folder with --state DIR.`);
+        expect(find(make)).toBe(
+          `STATE_FOREIGN The state folder ${place} ${why}. Remove it, or name another folder with --state DIR.`,
+        );
       }
       expect(readdirSync(base)).toEqual([]);
     } finally {

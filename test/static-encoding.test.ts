@@ -1,4 +1,7 @@
-/** modules/http: which content coding a client gets, of compressed files beside a file and of what is compressed on the way. */
+/**
+ * modules/http: which content coding a client gets, of compressed files beside a file and of what is compressed on the
+ * way.
+ */
 import { describe, expect, test } from "bun:test";
 import { rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -56,7 +59,12 @@ describe("the coding that is chosen", () => {
     for (const [accepted, coding] of cases) {
       const response = await site("/a.txt", accepted === null ? {} : { "accept-encoding": accepted });
       const { status, headers } = response;
-      expect([accepted, status, headers.get("content-encoding"), headers.get("vary")]).toEqual([accepted, 200, coding, "Accept-Encoding"]);
+      expect([accepted, status, headers.get("content-encoding"), headers.get("vary")]).toEqual([
+        accepted,
+        200,
+        coding,
+        "Accept-Encoding",
+      ]);
       expect(await decoded(response)).toBe(TEXT);
     }
   });
@@ -66,7 +74,12 @@ describe("the coding that is chosen", () => {
     folder.put("a.txt", TEXT);
     folder.put("young.txt", TEXT, Date.now() / 1000);
     const site = await folder.site();
-    for (const accepted of ["identity;q=0", "*;q=0", "deflate, identity;q=0", "br;q=0, gzip;q=0, zstd;q=0, identity;q=0"]) {
+    for (const accepted of [
+      "identity;q=0",
+      "*;q=0",
+      "deflate, identity;q=0",
+      "br;q=0, gzip;q=0, zstd;q=0, identity;q=0",
+    ]) {
       expect([accepted, (await site("/a.txt", { "accept-encoding": accepted })).status]).toEqual([accepted, 406]);
     }
     expect((await site("/young.txt", { "accept-encoding": "gzip, identity;q=0" })).status).toBe(406);
@@ -96,7 +109,11 @@ describe("compressed on the way", () => {
       expect(etag).toStartWith('"');
       tags.add(etag);
       const again = await site("/a.txt", { "accept-encoding": coding, "if-none-match": etag });
-      expect([again.status, again.headers.get("etag"), again.headers.get("vary")]).toEqual([304, etag, "Accept-Encoding"]);
+      expect([again.status, again.headers.get("etag"), again.headers.get("vary")]).toEqual([
+        304,
+        etag,
+        "Accept-Encoding",
+      ]);
       const other = coding === "gzip" ? "br" : "gzip";
       expect((await site("/a.txt", { "accept-encoding": other, "if-none-match": etag })).status).toBe(200);
     }
@@ -124,7 +141,11 @@ describe("compressed on the way", () => {
     const headers = { "accept-encoding": "gzip" };
     const head = await site("/a.txt", headers, "HEAD");
     const length = (await (await site("/a.txt", headers)).bytes()).length;
-    expect([head.headers.get("content-encoding"), head.headers.get("content-length"), head.body]).toEqual(["gzip", String(length), null]);
+    expect([head.headers.get("content-encoding"), head.headers.get("content-length"), head.body]).toEqual([
+      "gzip",
+      String(length),
+      null,
+    ]);
   });
 
   test("what is small, large, young or compressed already goes out as it is", async () => {
@@ -137,7 +158,10 @@ describe("compressed on the way", () => {
     folder.put("enough.txt", "x".repeat(1024));
     const site = await folder.site({ compressMaxBytes: 10_000 });
     for (const name of ["small.txt", "large.txt", "young.txt", "picture.png", "noise.txt"]) {
-      expect([name, (await site(`/${name}`, { "accept-encoding": "gzip" })).headers.get("content-encoding")]).toEqual([name, null]);
+      expect([name, (await site(`/${name}`, { "accept-encoding": "gzip" })).headers.get("content-encoding")]).toEqual([
+        name,
+        null,
+      ]);
     }
     expect((await site("/enough.txt", { "accept-encoding": "gzip" })).headers.get("content-encoding")).toBe("gzip");
     const picture = await site("/picture.png");
@@ -165,7 +189,8 @@ describe("compressed on the way", () => {
     const text = Array.from({ length: 500 }, (_, index) => Bun.hash(String(index)).toString(36)).join("\n");
     folder.put("a.txt", text);
     const site = await folder.site({ cacheBytes: 2000, cacheFileBytes: 0 });
-    for (const _ of ["first", "again"]) expect(await decoded(await site("/a.txt", { "accept-encoding": "gzip" }))).toBe(text);
+    for (const _ of ["first", "again"])
+      expect(await decoded(await site("/a.txt", { "accept-encoding": "gzip" }))).toBe(text);
   });
 
   test("a range is cut from the plain form", async () => {
@@ -173,7 +198,11 @@ describe("compressed on the way", () => {
     folder.put("a.txt", TEXT);
     folder.put("a.txt.gz", Bun.gzipSync(TEXT));
     const response = await (await folder.site())("/a.txt", { "accept-encoding": "gzip", range: "bytes=0-7" });
-    expect([response.status, response.headers.get("content-encoding"), await response.text()]).toEqual([206, null, "All work"]);
+    expect([response.status, response.headers.get("content-encoding"), await response.text()]).toEqual([
+      206,
+      null,
+      "All work",
+    ]);
   });
 
   test("`compress` switches off both, or only what is compressed here", async () => {
@@ -205,10 +234,15 @@ describe("compressed files beside a file", () => {
       const response = await site("/pic.svg", { "accept-encoding": coding });
       const { headers } = response;
       expect(await response.text()).toBe(`made by hand: ${coding}`);
-      expect([headers.get("content-encoding"), headers.get("content-type")]).toEqual([coding, "image/svg+xml; charset=utf-8"]);
+      expect([headers.get("content-encoding"), headers.get("content-type")]).toEqual([
+        coding,
+        "image/svg+xml; charset=utf-8",
+      ]);
       expect(headers.get("vary")).toBe("Accept-Encoding");
       expect(headers.get("etag")).not.toBe(plainTag);
-      expect((await site("/pic.svg", { "accept-encoding": coding, "if-none-match": headers.get("etag") ?? "" })).status).toBe(304);
+      expect(
+        (await site("/pic.svg", { "accept-encoding": coding, "if-none-match": headers.get("etag") ?? "" })).status,
+      ).toBe(304);
     }
     expect((await site("/pic.svg")).headers.get("vary")).toBe("Accept-Encoding");
     expect((await site("/pic.svg.gz")).headers.get("content-encoding")).toBeNull();
@@ -221,7 +255,8 @@ describe("compressed files beside a file", () => {
     folder.put("a.txt.br", "br");
     folder.put("a.txt.zst", "zstandard");
     const site = await folder.site();
-    const codingFor = async (accepted: string) => (await site("/a.txt", { "accept-encoding": accepted })).headers.get("content-encoding");
+    const codingFor = async (accepted: string) =>
+      (await site("/a.txt", { "accept-encoding": accepted })).headers.get("content-encoding");
     expect(await codingFor("gzip, br, zstd")).toBe("br");
     expect(await codingFor("gzip, zstd")).toBe("zstd");
     expect(await codingFor("gzip, br;q=0.9")).toBe("gzip");

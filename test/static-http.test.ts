@@ -45,10 +45,13 @@ async function site(config: Record<string, unknown> = {}): Promise<Handler> {
   return async (target, init) => call(new Request(`http://localhost${target}`, init));
 }
 
-/** Like site, for a target that no URL parser has tidied up: a server's own Request may hand on what the client wrote. */
+/**
+ * Like site, for a target that no URL parser has tidied up: a server's own Request may hand on what the client wrote.
+ */
 async function rawSite(): Promise<Handler> {
   const call = await open({});
-  return async (target) => call({ method: "GET", url: `http://localhost${target}`, headers: new Headers() } as unknown as Request);
+  return async (target) =>
+    call({ method: "GET", url: `http://localhost${target}`, headers: new Headers() } as unknown as Request);
 }
 
 async function open(config: Record<string, unknown>): Promise<(request: Request) => Promise<Response>> {
@@ -58,7 +61,8 @@ async function open(config: Record<string, unknown>): Promise<(request: Request)
   return async (request) => fetch(request, { ...context, state } as unknown as RequestContext<never>);
 }
 
-const get = async (handler: Handler, target: string, headers: Record<string, string> = {}) => await handler(target, { headers });
+const get = async (handler: Handler, target: string, headers: Record<string, string> = {}) =>
+  await handler(target, { headers });
 
 beforeAll(() => {
   base = mkdtempSync(join(tmpdir(), "hrmr-static-"));
@@ -210,7 +214,13 @@ describe("folders", () => {
     const handler = await site();
     put("evil.example/index.html", "x");
     const raw = await rawSite();
-    for (const path of ["//evil.example", "///evil.example", "/docs/..//evil.example", "/../../evil.example", "/%2e/evil.example"]) {
+    for (const path of [
+      "//evil.example",
+      "///evil.example",
+      "/docs/..//evil.example",
+      "/../../evil.example",
+      "/%2e/evil.example",
+    ]) {
       expect((await get(handler, path)).headers.get("location")).toBe("/evil.example/");
       expect((await get(raw, path)).headers.get("location")).toBe("/evil.example/");
     }
@@ -243,7 +253,12 @@ describe("containment", () => {
     ];
     for (const way of ways) {
       for (const target of ["secret.txt", "site-private/secret.txt"]) {
-        for (const path of [`/${way}/${target}`, `/docs/${way}/${way}/${target}`, `//${way}/${target}`, `/docs/${way}%2f${target}`]) {
+        for (const path of [
+          `/${way}/${target}`,
+          `/docs/${way}/${way}/${target}`,
+          `//${way}/${target}`,
+          `/docs/${way}%2f${target}`,
+        ]) {
           const response = await get(handler, path);
           expect([path, response.status, await response.text()]).toEqual([path, 404, "<h1>lost</h1>"]);
         }
@@ -273,7 +288,8 @@ describe("containment", () => {
     symlinkSync(base, join(root, "up"));
     symlinkSync(join(base, "site-private"), join(root, "sibling"));
     expect(await (await get(handler, "/link.txt")).text()).toBe("0123456789");
-    for (const path of ["/up/secret.txt", "/sibling/secret.txt", "/sibling", "/up"]) expect((await get(handler, path)).status).toBe(404);
+    for (const path of ["/up/secret.txt", "/sibling/secret.txt", "/sibling", "/up"])
+      expect((await get(handler, path)).status).toBe(404);
     unlinkSync(link);
     symlinkSync(join(base, "secret.txt"), link);
     expect((await get(handler, "/link.txt")).status).toBe(404);
@@ -307,7 +323,11 @@ describe("conditional requests", () => {
     for (const value of [etag, `W/${etag}`, `"a", ${etag}`, `"x,y" ,W/"b",${etag}`, "*"]) {
       const response = await get(handler, "/style.css", { "if-none-match": value });
       expect([value, response.status]).toEqual([value, 304]);
-      expect([response.headers.get("etag"), response.headers.get("cache-control"), response.body]).toEqual([etag, "no-cache", null]);
+      expect([response.headers.get("etag"), response.headers.get("cache-control"), response.body]).toEqual([
+        etag,
+        "no-cache",
+        null,
+      ]);
       expect(response.headers.get("content-length")).toBeNull();
     }
     for (const value of ['"other"', etag.slice(1, -1), ""]) {
@@ -329,7 +349,9 @@ describe("conditional requests", () => {
     for (const [date, status] of cases) {
       expect([date, (await get(handler, "/style.css", { "if-modified-since": date })).status]).toEqual([date, status]);
     }
-    expect((await get(handler, "/style.css", { "if-modified-since": OLD_DATE, "if-none-match": '"x"' })).status).toBe(200);
+    expect((await get(handler, "/style.css", { "if-modified-since": OLD_DATE, "if-none-match": '"x"' })).status).toBe(
+      200,
+    );
   });
 
   test("If-Match and If-Unmodified-Since answer 412 for another version", async () => {
@@ -339,7 +361,9 @@ describe("conditional requests", () => {
     expect((await get(handler, "/style.css", { "if-match": "*" })).status).toBe(200);
     expect((await get(handler, "/style.css", { "if-match": `W/${etag}` })).status).toBe(412);
     expect((await get(handler, "/style.css", { "if-unmodified-since": OLD_DATE })).status).toBe(200);
-    expect((await get(handler, "/style.css", { "if-unmodified-since": "Sun, 13 Sep 2020 12:26:39 GMT" })).status).toBe(412);
+    expect((await get(handler, "/style.css", { "if-unmodified-since": "Sun, 13 Sep 2020 12:26:39 GMT" })).status).toBe(
+      412,
+    );
   });
 
   test("a file that was changed just now has a weak tag, which still revalidates", async () => {
@@ -381,7 +405,12 @@ describe("ranges", () => {
       for (const [range, status, body, contentRange] of cases) {
         const response = await get(handler, "/digits.txt", { range });
         const { headers } = response;
-        expect([range, response.status, await response.text(), headers.get("content-range")]).toEqual([range, status, body, contentRange]);
+        expect([range, response.status, await response.text(), headers.get("content-range")]).toEqual([
+          range,
+          status,
+          body,
+          contentRange,
+        ]);
         if (status === 206) expect(headers.get("content-length")).toBe(String(body.length));
       }
     });
@@ -433,7 +462,9 @@ describe("the cache", () => {
     await get(handler, "/kept.txt");
     const reads = countReads(() => get(handler, "/kept.txt"));
     expect(await reads).toBe(0);
-    expect(await countReads(() => get(handler, `/large.bin`).then((response) => response.bytes()))).toBeGreaterThan(LARGE_BYTES - 1);
+    expect(await countReads(() => get(handler, `/large.bin`).then((response) => response.bytes()))).toBeGreaterThan(
+      LARGE_BYTES - 1,
+    );
     unlinkSync(file);
   });
 
@@ -452,7 +483,8 @@ describe("the cache", () => {
     const handler = await site({ cacheBytes: 4000 });
     for (let index = 0; index < 12; index++) put(`many/${index}.txt`, `file ${index}`);
     for (const _ of ["fill", "again"]) {
-      for (let index = 0; index < 12; index++) expect(await (await get(handler, `/many/${index}.txt`)).text()).toBe(`file ${index}`);
+      for (let index = 0; index < 12; index++)
+        expect(await (await get(handler, `/many/${index}.txt`)).text()).toBe(`file ${index}`);
     }
   });
 });
@@ -538,7 +570,8 @@ describe("over a real server", () => {
     const server = Bun.serve({
       hostname: "127.0.0.1",
       port: 0,
-      fetch: (request) => handler(request.url.slice(request.url.indexOf("/", 8)), { method: request.method, headers: request.headers }),
+      fetch: (request) =>
+        handler(request.url.slice(request.url.indexOf("/", 8)), { method: request.method, headers: request.headers }),
     });
     try {
       await run(server.port!);
@@ -559,7 +592,9 @@ describe("over a real server", () => {
       expect(await curl("-L", `${url}/docs`)).toBe("<h1>docs</h1>");
       expect(await curl("-I", `${url}/large.bin`)).toMatch(new RegExp(`content-length: ${LARGE_BYTES}`, "i"));
       expect(await curl("-r", "3-5", `${url}/digits.txt`)).toBe("345");
-      expect(await curl("-r", "1000000-1000004", "-o", "-", "-w", "%{http_code} %{size_download}", `${url}/large.bin`)).toEndWith("206 5");
+      expect(
+        await curl("-r", "1000000-1000004", "-o", "-", "-w", "%{http_code} %{size_download}", `${url}/large.bin`),
+      ).toEndWith("206 5");
       expect(await curl("-o", "/dev/null", "-w", "%{size_download}", `${url}/large.bin`)).toBe(String(LARGE_BYTES));
       expect(await curl("--path-as-is", `${url}/../secret.txt`)).toBe("<h1>lost</h1>");
     });

@@ -18,7 +18,8 @@ describe("a name that is no UTF-8", () => {
   test("is served by its percent-encoded bytes, and so are files in a folder of such a name", async () => {
     using folder = new StaticFolder();
     mkdirSync(below(folder, CAFE));
-    for (const path of [below(folder, "caf\u00e9.txt"), below(folder, "\u00ff\u{1f600}.txt")]) writeFileSync(path, "UTF-8");
+    for (const path of [below(folder, "caf\u00e9.txt"), below(folder, "\u00ff\u{1f600}.txt")])
+      writeFileSync(path, "UTF-8");
     writeFileSync(below(folder, Buffer.concat([CAFE, Buffer.from(".txt")])), "Latin-1");
     writeFileSync(below(folder, CAFE, Buffer.from([0xff, 0xc3])), "deep");
     writeFileSync(below(folder, CAFE, "index.html"), "index");
@@ -34,7 +35,14 @@ describe("a name that is no UTF-8", () => {
         expect((await site("/caf%E9.txt", {}, "HEAD")).headers.get("content-length")).toBe("7");
         expect(await (await site("/caf%E9.txt", { range: "bytes=0-2" })).text()).toBe("Lat");
       }
-      for (const path of ["/caf%E8.txt", "/caf%EF%BF%BD.txt", "/caf%ED%B3%A9.txt", "/caf%E9%zz", "/%2e%2e/%E9%2f", "/caf%E9%00.txt"]) {
+      for (const path of [
+        "/caf%E8.txt",
+        "/caf%EF%BF%BD.txt",
+        "/caf%ED%B3%A9.txt",
+        "/caf%E9%zz",
+        "/%2e%2e/%E9%2f",
+        "/caf%E9%00.txt",
+      ]) {
         expect([path, (await site(path)).status]).toEqual([path, 404]);
       }
     }
@@ -76,7 +84,9 @@ describe("a name that is no UTF-8", () => {
     expect(new Set(texts).size).toBe(texts.length);
     expect(texts.map((text) => Buffer.from(diskPath(text)).toString("hex"))).toEqual(bytes);
     for (const [at, text] of texts.entries()) {
-      const decoded = encodeName(text).replace(/%([\dA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+      const decoded = encodeName(text).replace(/%([\dA-F]{2})/g, (_, hex: string) =>
+        String.fromCharCode(Number.parseInt(hex, 16)),
+      );
       expect(Buffer.from(decoded, "latin1").toString("hex")).toBe(bytes[at] ?? "");
     }
   });
@@ -89,7 +99,9 @@ test("a name that is no UTF-8 is asked for over HTTP, and a :name of a route has
   await withHub({ "modules/own.ts": own, "static_html/index.html": "home" }, [], async (hub) => {
     writeFileSync(Buffer.concat([Buffer.from(`${hub.dir}/static_html/`), CAFE, Buffer.from(".txt")]), "Latin-1");
     const client = await hub.connect();
-    await client.send("GET /caf%E9.txt HTTP/1.1\r\nHost: a\r\n\r\nGET /own/a%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    await client.send(
+      "GET /caf%E9.txt HTTP/1.1\r\nHost: a\r\n\r\nGET /own/a%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
     await until("both are answered", () => client.hasEnded);
     expect(client.text).toContain("\r\n\r\nLatin-1HTTP/1.1 200 OK");
     expect(client.text).toEndWith('["a\u{fffd}","a%FF"]');

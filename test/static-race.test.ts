@@ -42,11 +42,24 @@ const WAYS: Way[] = [
     headers: { range: "bytes=0-6" },
     config: STREAMED,
   },
-  { what: "several ranges", name: "a.txt", leadsTo: "file", target: "/a.txt", headers: { range: "bytes=0-6,8-9" }, config: STREAMED },
+  {
+    what: "several ranges",
+    name: "a.txt",
+    leadsTo: "file",
+    target: "/a.txt",
+    headers: { range: "bytes=0-6,8-9" },
+    config: STREAMED,
+  },
   { what: "a folder in the path", name: "d", leadsTo: "folder", target: "/d/file.txt", config: NOTHING_KEPT },
   { what: "a folder's index", name: "d", leadsTo: "folder", target: "/d/", config: NOTHING_KEPT },
   { what: "a folder without its slash", name: "d", leadsTo: "folder", target: "/d", config: NOTHING_KEPT },
-  { what: "a listing", name: "d", leadsTo: "folder", target: "/d/", config: { ...NOTHING_KEPT, index: "none.html", listing: true } },
+  {
+    what: "a listing",
+    name: "d",
+    leadsTo: "folder",
+    target: "/d/",
+    config: { ...NOTHING_KEPT, index: "none.html", listing: true },
+  },
   {
     what: "the page of an application",
     name: "app.html",
@@ -54,8 +67,21 @@ const WAYS: Way[] = [
     target: "/deep",
     config: { ...NOTHING_KEPT, fallback: "app.html" },
   },
-  { what: "the page for what is missing", name: "404.html", leadsTo: "file", target: "/none.txt", config: NOTHING_KEPT },
-  { what: "a compressed file beside a file", name: "b.txt.gz", leadsTo: "file", target: "/b.txt", headers: GZIP, config: NOTHING_KEPT },
+  {
+    what: "the page for what is missing",
+    name: "404.html",
+    leadsTo: "file",
+    target: "/none.txt",
+    config: NOTHING_KEPT,
+  },
+  {
+    what: "a compressed file beside a file",
+    name: "b.txt.gz",
+    leadsTo: "file",
+    target: "/b.txt",
+    headers: GZIP,
+    config: NOTHING_KEPT,
+  },
   {
     what: "a file that is compressed here",
     name: "a.txt",
@@ -72,7 +98,8 @@ describe("a name that is swapped for a link to the outside during a request", ()
       using folder = new StaticFolder();
       using outside = new OutsideFolder();
       folder.put("b.txt", INSIDE + REST);
-      for (const name of ["inside.txt", "in/index.html", "in/file.txt", `in/${INSIDE}.txt`]) folder.put(name, INSIDE + REST);
+      for (const name of ["inside.txt", "in/index.html", "in/file.txt", `in/${INSIDE}.txt`])
+        folder.put(name, INSIDE + REST);
       const targets = way.leadsTo === "file" ? ["inside.txt", join(outside.path, "secret.txt")] : ["in", outside.path];
       const site = await folder.site(way.config ?? {});
       const seen = { inside: 0, refused: 0 };

@@ -67,7 +67,9 @@ describe("over hrmr", () => {
       const bytes = noise(LARGE_BYTES);
       put(hub, "large.bin", bytes);
       const url = `${hub.url}/large.bin`;
-      const pieces = await Promise.all(["0-999999", "1000000-1999999", "2000000-"].map((range) => curl("-r", range, url)));
+      const pieces = await Promise.all(
+        ["0-999999", "1000000-1999999", "2000000-"].map((range) => curl("-r", range, url)),
+      );
       expect(Buffer.concat(pieces).equals(bytes)).toBe(true);
       expect((await curl("-r", "-5", url)).equals(Buffer.from(bytes.slice(-5)))).toBe(true);
       const several = (await curl("-r", "0-9,2999990-", "-D", "-", url)).toString("latin1");
@@ -98,11 +100,15 @@ describe("over hrmr", () => {
 
   test("settings of hrmr.json reach it: listing, fallback, Cache-Control", async () => {
     const settings = config({ listing: true, fallback: "/index.html", cacheControl: { "*.txt": "max-age=7" } });
-    await withHub({ ...MODULE, ...settings, "static_html/index.html": "home", "static_html/f/a.txt": "a" }, [], async (hub) => {
-      expect((await curl(`${hub.url}/f/`)).toString()).toContain('href="./a.txt"');
-      expect((await curl(`${hub.url}/some/page`)).toString()).toBe("home");
-      expect((await curl("-I", `${hub.url}/f/a.txt`)).toString()).toMatch(/^cache-control: max-age=7\r$/im);
-    });
+    await withHub(
+      { ...MODULE, ...settings, "static_html/index.html": "home", "static_html/f/a.txt": "a" },
+      [],
+      async (hub) => {
+        expect((await curl(`${hub.url}/f/`)).toString()).toContain('href="./a.txt"');
+        expect((await curl(`${hub.url}/some/page`)).toString()).toBe("home");
+        expect((await curl("-I", `${hub.url}/f/a.txt`)).toString()).toMatch(/^cache-control: max-age=7\r$/im);
+      },
+    );
   });
 });
 
@@ -153,10 +159,13 @@ describe("a file that is being sent", () => {
   test("to a client that leaves is closed, and memory stays flat under slow clients", async () => {
     await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       put(hub, "huge.bin", new Uint8Array(HUGE_BYTES));
-      const resident = (): number => Number(readFileSync(`/proc/${hub.program.pid}/statm`, "latin1").split(" ")[1]) * 4096;
+      const resident = (): number =>
+        Number(readFileSync(`/proc/${hub.program.pid}/statm`, "latin1").split(" ")[1]) * 4096;
       const before = resident();
       const leave = new AbortController();
-      const responses = await Promise.all(Array.from({ length: 8 }, () => fetch(`${hub.url}/huge.bin`, { signal: leave.signal })));
+      const responses = await Promise.all(
+        Array.from({ length: 8 }, () => fetch(`${hub.url}/huge.bin`, { signal: leave.signal })),
+      );
       const readers = responses.map((response) => response.body!.getReader());
       for (const reader of readers) await reader.read();
       // One for all of them.

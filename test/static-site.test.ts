@@ -9,7 +9,14 @@ const YEAR = "public, max-age=31536000, immutable";
 describe("Cache-Control", () => {
   test("the first pattern that matches the file's path counts", async () => {
     using folder = new StaticFolder();
-    for (const path of ["index.html", "assets/app.js", "assets/deep/er/a.css", "assets.txt", "docs/index.html", "docs/a.css"])
+    for (const path of [
+      "index.html",
+      "assets/app.js",
+      "assets/deep/er/a.css",
+      "assets.txt",
+      "docs/index.html",
+      "docs/a.css",
+    ])
       folder.put(path, path);
     const site = await folder.site({
       cacheControl: { "/assets/**": YEAR, "*.css": "max-age=60", "docs/**": "max-age=5", "*.txt": "private" },
@@ -49,7 +56,8 @@ describe("Cache-Control", () => {
 describe("several ranges", () => {
   /** The parts of a multipart/byteranges body, each with its fields; checked for its framing. */
   async function partsOf(response: Response): Promise<[range: string, body: string][]> {
-    const boundary = /^multipart\/byteranges; boundary=(\S+)$/.exec(response.headers.get("content-type") ?? "")?.[1] ?? "none";
+    const boundary =
+      /^multipart\/byteranges; boundary=(\S+)$/.exec(response.headers.get("content-type") ?? "")?.[1] ?? "none";
     const text = Buffer.from(await response.bytes()).toString("latin1");
     expect(response.headers.get("content-length")).toBe(String(text.length));
     expect(text).toEndWith(`\r\n--${boundary}--\r\n`);
@@ -105,7 +113,8 @@ describe("several ranges", () => {
     using folder = new StaticFolder();
     folder.put("a.txt", "x".repeat(100));
     const site = await folder.site();
-    const ranges = (count: number) => `bytes=${Array.from({ length: count }, (_, index) => `${2 * index}-${2 * index}`).join(",")}`;
+    const ranges = (count: number) =>
+      `bytes=${Array.from({ length: count }, (_, index) => `${2 * index}-${2 * index}`).join(",")}`;
     expect(await partsOf(await site("/a.txt", { range: ranges(16) }))).toHaveLength(16);
     for (const range of [ranges(17), "bytes=0-5,5-9", "bytes=50-,-60", "bytes=0-,0-,0-", "bytes=1-2,2-1", "bytes=,"]) {
       const response = await site("/a.txt", { range });
@@ -140,7 +149,15 @@ describe("listings", () => {
   test("names are sorted and escaped; what would not be served is left out", async () => {
     using folder = new StaticFolder();
     using outside = new StaticFolder();
-    for (const name of ["b.txt", "a b.txt", '<img src=x onerror="1">.txt', "c&d#?%.txt", "javascript:x", ".secret", "grüße.txt"]) {
+    for (const name of [
+      "b.txt",
+      "a b.txt",
+      '<img src=x onerror="1">.txt',
+      "c&d#?%.txt",
+      "javascript:x",
+      ".secret",
+      "grüße.txt",
+    ]) {
       folder.put(`f/${name}`, "12345");
     }
     mkdirSync(join(folder.root, "f/sub"));
@@ -162,7 +179,8 @@ describe("listings", () => {
       "./sub/",
     ]);
     expect(html).not.toMatch(/secret|out\.txt|outside|pipe|<img/);
-    for (const href of links.slice(1, -1)) expect(await (await site(new URL(href, "http://localhost/f/").pathname)).text()).toBe("12345");
+    for (const href of links.slice(1, -1))
+      expect(await (await site(new URL(href, "http://localhost/f/").pathname)).text()).toBe("12345");
   });
 
   test("the root has no way up, and HEAD has a length without a body", async () => {
@@ -181,7 +199,8 @@ describe("listings", () => {
     folder.put(".git/config", "x");
     folder.put("a.txt", "a");
     const site = await folder.site({ listing: true });
-    for (const path of ["/.git/", "/%2egit/", "/..%2f", "/x/"]) expect([path, (await site(path)).status]).toEqual([path, 404]);
+    for (const path of ["/.git/", "/%2egit/", "/..%2f", "/x/"])
+      expect([path, (await site(path)).status]).toEqual([path, 404]);
   });
 
   test.skipIf(process.getuid?.() === 0)("a folder that may not be read says so (root may read all)", async () => {
@@ -217,7 +236,12 @@ describe("the fallback page", () => {
     ];
     for (const [path, headers, body] of cases) {
       const response = await site(path, headers);
-      expect([path, headers, response.status, await response.text()]).toEqual([path, headers, body === "lost" ? 404 : 200, body]);
+      expect([path, headers, response.status, await response.text()]).toEqual([
+        path,
+        headers,
+        body === "lost" ? 404 : 200,
+        body,
+      ]);
     }
     expect((await site("/users/5", html, "POST")).status).toBe(405);
   });
@@ -233,7 +257,9 @@ describe("the fallback page", () => {
       "max-age=9",
       "gzip",
     ]);
-    expect((await site("/y", { "accept-encoding": "gzip", "if-none-match": headers.get("etag") ?? "" })).status).toBe(304);
+    expect((await site("/y", { "accept-encoding": "gzip", "if-none-match": headers.get("etag") ?? "" })).status).toBe(
+      304,
+    );
     expect((await site("/app/main.html")).headers.get("vary")).toBe("Accept-Encoding");
     folder.put("app/main.html", "new");
     expect(await (await site("/x")).text()).toBe("new");

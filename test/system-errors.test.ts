@@ -31,7 +31,9 @@ test.each([
   }
 });
 
-const canMount = process.platform === "linux" && Bun.spawnSync(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).exitCode === 0;
+const canMount =
+  process.platform === "linux" &&
+  Bun.spawnSync(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).exitCode === 0;
 
 /** On a disk of 64 KB of which so many are free. */
 async function startOn(freeKb: number, args: readonly string[]): Promise<string> {
@@ -39,10 +41,13 @@ async function startOn(freeKb: number, args: readonly string[]): Promise<string>
   const script = `mount -t tmpfs -o size=64k tmpfs ${dir} && cd ${dir} && mkdir modules &&
     echo 'export default { routes: { A: () => "a" } };' > modules/a.ts && head -c ${(60 - freeKb) * 1024} /dev/zero > fill; exec "$@"`;
   try {
-    const child = Bun.spawn(["unshare", "-m", "sh", "-c", script, "sh", ...program(), "start", "--port", "0", ...args], {
-      stdout: "pipe",
-      stderr: "pipe",
-    });
+    const child = Bun.spawn(
+      ["unshare", "-m", "sh", "-c", script, "sh", ...program(), "start", "--port", "0", ...args],
+      {
+        stdout: "pipe",
+        stderr: "pipe",
+      },
+    );
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     return `${await child.exited} ${stdout}${stderr}`;
   } finally {
@@ -51,14 +56,17 @@ async function startOn(freeKb: number, args: readonly string[]): Promise<string>
 }
 
 for (const args of [[], ["-d"], ["--processes", "2"]]) {
-  test.skipIf(!canMount)(`a full disk ends a start ${args.join(" ")} in two lines: it needs root to be tried`, async () => {
-    for (const freeKb of [0, 12]) {
-      const told = await startOn(freeKb, args);
-      expect(told).toContain("the disk is full (ENOSPC");
-      expect(told).toStartWith("1 ");
-      expect(told.trimEnd().split("\n")).toHaveLength(2);
-    }
-  });
+  test.skipIf(!canMount)(
+    `a full disk ends a start ${args.join(" ")} in two lines: it needs root to be tried`,
+    async () => {
+      for (const freeKb of [0, 12]) {
+        const told = await startOn(freeKb, args);
+        expect(told).toContain("the disk is full (ENOSPC");
+        expect(told).toStartWith("1 ");
+        expect(told.trimEnd().split("\n")).toHaveLength(2);
+      }
+    },
+  );
 }
 
 test("an error with another code, or none, stays what it is", () => {
@@ -76,6 +84,10 @@ test("an error with another code, or none, stays what it is", () => {
     null,
     null,
   ]);
-  const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", syscall: "write", path: "/a" });
+  const full = Object.assign(new Error("ENOSPC: no space left on device, write"), {
+    code: "ENOSPC",
+    syscall: "write",
+    path: "/a",
+  });
   expect(systemError(full)?.message).toBe("hrmr cannot go on: the disk is full (ENOSPC, write /a).");
 });

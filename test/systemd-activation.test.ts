@@ -71,7 +71,10 @@ describe.skipIf(noLibc !== null)(`a descriptor${noLibc === null ? "" : ` (${noLi
   test("tells whether IPv4 clients reach an IPv6 socket", () => {
     const both = open({ type: "stream", host: "::" });
     const one = open({ type: "stream", host: "::", isV6Only: true });
-    expect(describeListeners([both, one].map((fd) => ({ fd, name: "a" }))).map(({ isV6Only }) => isV6Only)).toEqual([false, true]);
+    expect(describeListeners([both, one].map((fd) => ({ fd, name: "a" }))).map(({ isV6Only }) => isV6Only)).toEqual([
+      false,
+      true,
+    ]);
   });
 });
 
@@ -110,8 +113,18 @@ describe("what is inherited", () => {
     const [first = "", second] = (await child.stdout.text()).trim().split("\n");
     expect(JSON.parse(first)).toEqual({
       found: [
-        { fd: 3, name: "web", address: { transport: "tcp", host: "127.0.0.1", port: expect.any(Number) }, isV6Only: false },
-        { fd: 4, name: "unknown", address: { transport: "udp", host: "127.0.0.1", port: expect.any(Number) }, isV6Only: false },
+        {
+          fd: 3,
+          name: "web",
+          address: { transport: "tcp", host: "127.0.0.1", port: expect.any(Number) },
+          isV6Only: false,
+        },
+        {
+          fd: 4,
+          name: "unknown",
+          address: { transport: "udp", host: "127.0.0.1", port: expect.any(Number) },
+          isV6Only: false,
+        },
       ],
       before: true,
       after: [false, false],
@@ -135,7 +148,8 @@ describe("configured listeners and descriptors", () => {
       address: address.transport === "unix" ? { transport: "unix", path: url.slice("unix://".length) } : address,
     };
   };
-  const plan = (listen: string[], found: DescribedListener[]) => matchDescriptors(listen, found).map(({ url, fd }) => `${url} ${fd}`);
+  const plan = (listen: string[], found: DescribedListener[]) =>
+    matchDescriptors(listen, found).map(({ url, fd }) => `${url} ${fd}`);
 
   test("the same address is the descriptor's, any other is opened", () => {
     expect(plan(["tcp://127.0.0.1:80", "tcp://127.0.0.1:81"], [described(3, "tcp://127.0.0.1:80")])).toEqual([
@@ -145,11 +159,9 @@ describe("configured listeners and descriptors", () => {
   });
 
   test("a descriptor that stands for nothing configured is served too", () => {
-    expect(plan(["tcp://127.0.0.1:80"], [described(3, "unix:///run/x.sock"), described(4, "udp://127.0.0.1:80")])).toEqual([
-      "unix:///run/x.sock 3",
-      "udp://127.0.0.1:80 4",
-      "tcp://127.0.0.1:80 null",
-    ]);
+    expect(
+      plan(["tcp://127.0.0.1:80"], [described(3, "unix:///run/x.sock"), described(4, "udp://127.0.0.1:80")]),
+    ).toEqual(["unix:///run/x.sock 3", "udp://127.0.0.1:80 4", "tcp://127.0.0.1:80 null"]);
   });
 
   test("tls:// stays tls://, and the name makes it so", () => {
@@ -185,14 +197,22 @@ describe("configured listeners and descriptors", () => {
     ["unix:///run/a.sock", "unix://@/run/a.sock", false, false],
     ["tcp://127.0.0.1:80", "unix:///run/a.sock", false, false],
   ] as const)("%s beside the descriptor %s (IPv6 only: %p): taken %p", (wanted, own, isV6Only, isTaken) => {
-    expect(plan([wanted], [described(3, own, "a", isV6Only)])).toEqual([`${own} 3`, ...(isTaken ? [] : [`${wanted} null`])]);
+    expect(plan([wanted], [described(3, own, "a", isV6Only)])).toEqual([
+      `${own} 3`,
+      ...(isTaken ? [] : [`${wanted} null`]),
+    ]);
   });
 
   test("one wildcard takes several configured listeners", () => {
-    expect(plan(["tcp://127.0.0.1:80", "tcp://[::1]:80"], [described(3, "tcp://[::]:80")])).toEqual(["tcp://[::]:80 3"]);
+    expect(plan(["tcp://127.0.0.1:80", "tcp://[::1]:80"], [described(3, "tcp://[::]:80")])).toEqual([
+      "tcp://[::]:80 3",
+    ]);
   });
 
   test("without descriptors everything is opened", () => {
-    expect(plan(["tcp://127.0.0.1:80", "udp://127.0.0.1:80"], [])).toEqual(["tcp://127.0.0.1:80 null", "udp://127.0.0.1:80 null"]);
+    expect(plan(["tcp://127.0.0.1:80", "udp://127.0.0.1:80"], [])).toEqual([
+      "tcp://127.0.0.1:80 null",
+      "udp://127.0.0.1:80 null",
+    ]);
   });
 });

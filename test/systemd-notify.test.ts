@@ -90,7 +90,11 @@ describe.skipIf(noLibc !== null)(`the notifier${noLibc === null ? "" : ` (${noLi
         });
         expect(notifier.watchdogMs).toBe(20);
         const startedAt = performance.now();
-        expect([await socket.next(), await socket.next(), await socket.next()]).toEqual(["WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]);
+        expect([await socket.next(), await socket.next(), await socket.next()]).toEqual([
+          "WATCHDOG=1",
+          "WATCHDOG=1",
+          "WATCHDOG=1",
+        ]);
         // The first at once, then two halves.
         expect(performance.now() - startedAt).toBeGreaterThan(15);
         isAlive = false;
@@ -144,7 +148,9 @@ describe.skipIf(noLibc !== null)(`the notifier${noLibc === null ? "" : ` (${noLi
     try {
       // Nobody reads meanwhile, and the kernel queues net.unix.max_dgram_qlen messages: some hundreds at most.
       for (let count = 0; count < 5000; count++) notifier.status(`number ${count}`);
-      expect(warnings).toEqual([expect.stringMatching(/^systemd was not reached: "STATUS=number \d+" could not be sent/)]);
+      expect(warnings).toEqual([
+        expect.stringMatching(/^systemd was not reached: "STATUS=number \d+" could not be sent/),
+      ]);
       expect(await socket.next()).toBe("STATUS=number 0");
     } finally {
       notifier.close();
@@ -157,7 +163,9 @@ test.each(["", "relative/path", "@", "vsock:2:1", `/${"x".repeat(120)}`])(
   "%p as NOTIFY_SOCKET tells nobody, and throws nothing",
   (name) => {
     const warnings: string[] = [];
-    const notifier = Notifier.fromEnvironment({ NOTIFY_SOCKET: name, WATCHDOG_USEC: "20000" }, (text) => warnings.push(text));
+    const notifier = Notifier.fromEnvironment({ NOTIFY_SOCKET: name, WATCHDOG_USEC: "20000" }, (text) =>
+      warnings.push(text),
+    );
     notifier.ready("up");
     notifier.reloading();
     notifier.startWatchdog(() => true);

@@ -12,7 +12,8 @@ import { listenersIn, program, runProgram, startProgram } from "./support/progra
 import { noLibc, openDescriptor, openNotifySocket } from "./support/systemd-fixture";
 import { until } from "./support/until";
 
-const GREETING = 'import { defineModule } from "hrmr";\nexport default defineModule({ routes: { "HI": () => "hello\\n" } });\n';
+const GREETING =
+  'import { defineModule } from "hrmr";\nexport default defineModule({ routes: { "HI": () => "hello\\n" } });\n';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -40,28 +41,34 @@ async function start(cwd: string, env: Record<string, string>, args: string[] = 
 }
 
 describe.skipIf(noLibc !== null)(`systemd${noLibc === null ? "" : ` (${noLibc})`}`, () => {
-  test.each([1, 2])("is told of the start, of each reload's verdict and of the end (%p processes)", async (processes) => {
-    const [dir, socket] = [project(), notifySocket()];
-    const server = await start(dir, { NOTIFY_SOCKET: socket.name }, ["--processes", String(processes)]);
-    expect(await socket.waitFor(/^READY=1\n/)).toContain(server.listening[0] ?? "none");
+  test.each([1, 2])(
+    "is told of the start, of each reload's verdict and of the end (%p processes)",
+    async (processes) => {
+      const [dir, socket] = [project(), notifySocket()];
+      const server = await start(dir, { NOTIFY_SOCKET: socket.name }, ["--processes", String(processes)]);
+      expect(await socket.waitFor(/^READY=1\n/)).toContain(server.listening[0] ?? "none");
 
-    server.signal("SIGHUP");
-    expect(await socket.waitFor(/^RELOADING=1/)).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
-    expect(await socket.waitFor(/^READY=1/)).toStartWith("READY=1\nSTATUS=OK ");
+      server.signal("SIGHUP");
+      expect(await socket.waitFor(/^RELOADING=1/)).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
+      expect(await socket.waitFor(/^READY=1/)).toStartWith("READY=1\nSTATUS=OK ");
 
-    writeFileSync(join(dir, "modules/greet.ts"), "syntax(error");
-    server.signal("SIGHUP");
-    await socket.waitFor(/^RELOADING=1/);
-    expect(await socket.waitFor(/^READY=1/)).toStartWith("READY=1\nSTATUS=ERR ");
+      writeFileSync(join(dir, "modules/greet.ts"), "syntax(error");
+      server.signal("SIGHUP");
+      await socket.waitFor(/^RELOADING=1/);
+      expect(await socket.waitFor(/^READY=1/)).toStartWith("READY=1\nSTATUS=ERR ");
 
-    server.signal("SIGTERM");
-    expect(await socket.waitFor(/^STOPPING=1/)).toContain("STATUS=");
-    expect(await server.exited).toBe(0);
-  });
+      server.signal("SIGTERM");
+      expect(await socket.waitFor(/^STOPPING=1/)).toContain("STATUS=");
+      expect(await server.exited).toBe(0);
+    },
+  );
 
   test("hears nothing of a start that fails", async () => {
     const [dir, socket] = [project(), notifySocket()];
-    const { exitCode } = await runProgram(["start", "--listen", "nonsense"], { cwd: dir, env: { NOTIFY_SOCKET: socket.name } });
+    const { exitCode } = await runProgram(["start", "--listen", "nonsense"], {
+      cwd: dir,
+      env: { NOTIFY_SOCKET: socket.name },
+    });
     expect(exitCode).toBe(2);
     // A marker: had anything been sent, it would come first.
     await start(dir, { NOTIFY_SOCKET: socket.name });
@@ -150,7 +157,9 @@ describe.skipIf(noLibc !== null)(`inherited listeners${noLibc === null ? "" : ` 
 
   test("stand for the configured listener of their address; another one is opened", async () => {
     const { fd, port } = open({ type: "stream", host: "127.0.0.1" });
-    const listening = await startWith([fd], { args: ["--listen", `tcp://127.0.0.1:${port}`, "--listen", "tcp://127.0.0.1:0"] });
+    const listening = await startWith([fd], {
+      args: ["--listen", `tcp://127.0.0.1:${port}`, "--listen", "tcp://127.0.0.1:0"],
+    });
     expect(listening[0]).toBe(`tcp://127.0.0.1:${port}`);
     expect(listening).toHaveLength(2);
     const other = Number(/:(\d+)$/.exec(listening[1] ?? "")?.[1]);
@@ -178,7 +187,9 @@ describe.skipIf(noLibc !== null)(`inherited listeners${noLibc === null ? "" : ` 
 
   test("that are no listeners stop the start", async () => {
     const { fd } = open({ type: "stream", host: "127.0.0.1", listens: false });
-    expect(startWith([fd], { names: "web" })).rejects.toThrow(/ended with 1: Descriptor 3 \("web"\), .* is neither a listening/);
+    expect(startWith([fd], { names: "web" })).rejects.toThrow(
+      /ended with 1: Descriptor 3 \("web"\), .* is neither a listening/,
+    );
   });
 
   test("wait for a client with systemd-socket-activate", async () => {

@@ -36,9 +36,12 @@ describe("the unit", () => {
     const dir = project();
     const text = await unit([], dir);
     expect(text).toStartWith("# /etc/systemd/system/hrmr.service\n[Unit]\n");
-    expect(valuesOf(text, "ExecStart")).toEqual([`${program().join(" ")} start --config ${dir}/hrmr.json --state %S/hrmr`]);
+    expect(valuesOf(text, "ExecStart")).toEqual([
+      `${program().join(" ")} start --config ${dir}/hrmr.json --state %S/hrmr`,
+    ]);
     expect(valuesOf(text, "WorkingDirectory")).toEqual([dir]);
-    for (const key of ["StateDirectory", "RuntimeDirectory", "LogsDirectory"]) expect(valuesOf(text, key)).toEqual(["hrmr"]);
+    for (const key of ["StateDirectory", "RuntimeDirectory", "LogsDirectory"])
+      expect(valuesOf(text, key)).toEqual(["hrmr"]);
     expect(valuesOf(text, "DynamicUser")).toEqual(["yes"]);
     expect(valuesOf(text, "User")).toEqual([]);
     expect(valuesOf(text, "Type")).toEqual(["notify-reload"]);
@@ -123,7 +126,9 @@ describe("the .socket unit", () => {
   });
 
   test.each(["tcp://127.0.0.1:0", "tcp://example.org:80"])("cannot be made for %s", async (url) => {
-    const { exitCode, stderr } = await runProgram(["service", "--socket"], { cwd: project(JSON.stringify({ listen: [url] })) });
+    const { exitCode, stderr } = await runProgram(["service", "--socket"], {
+      cwd: project(JSON.stringify({ listen: [url] })),
+    });
     expect({ exitCode, stderr }).toEqual({
       exitCode: 2,
       stderr: `A .socket unit cannot listen on ${url}: it needs an IP address and a port, or a path.\nChange \`listen\`, or leave out --socket: then hrmr opens its listeners itself.\n`,
@@ -133,7 +138,9 @@ describe("the .socket unit", () => {
 
 describe("--install", () => {
   const install = (dir: string, ...more: string[]) =>
-    runProgram(["service", "--install", "--unit-dir", join(dir, "units"), "--exec", process.execPath, ...more], { cwd: dir });
+    runProgram(["service", "--install", "--unit-dir", join(dir, "units"), "--exec", process.execPath, ...more], {
+      cwd: dir,
+    });
 
   test("writes the units, and writes nothing that is there already", async () => {
     const dir = project();
@@ -142,7 +149,9 @@ describe("--install", () => {
     expect(first.stdout).toContain(`wrote  ${dir}/units/hrmr.service\nwrote  ${dir}/units/hrmr.socket\n`);
     expect(first.stdout).toContain("systemctl daemon-reload\n  systemctl enable --now hrmr.socket hrmr.service\n");
     expect(readFileSync(join(dir, "units/hrmr.service"), "utf8")).toStartWith("[Unit]\n");
-    expect((await install(dir, "--socket")).stdout).toContain(`kept   ${dir}/units/hrmr.service\nkept   ${dir}/units/hrmr.socket\n`);
+    expect((await install(dir, "--socket")).stdout).toContain(
+      `kept   ${dir}/units/hrmr.service\nkept   ${dir}/units/hrmr.socket\n`,
+    );
   });
 
   test("replaces a unit that says something else only with --force, and then all of it", async () => {
@@ -171,7 +180,9 @@ describe("--install", () => {
     const dir = project();
     writeFileSync(join(dir, "text"), "no program");
     chmodSync(join(dir, "text"), 0o644);
-    expect((await install(dir, "--exec", join(dir, "text"))).stderr).toStartWith(`${dir}/text is no program that can be started.\n`);
+    expect((await install(dir, "--exec", join(dir, "text"))).stderr).toStartWith(
+      `${dir}/text is no program that can be started.\n`,
+    );
     expect((await install(dir, "--dir", join(dir, "none"))).stderr).toStartWith(`There is no folder ${dir}/none.\n`);
     expect(existsSync(join(dir, "units/hrmr.service"))).toBe(false);
   });
@@ -199,7 +210,13 @@ describe.skipIf(isMissing)(`systemd-analyze${isMissing ? " (is not installed)" :
 
   test(`finds an exposure of at most ${MAX_EXPOSURE}`, async () => {
     const units = await installed("{}");
-    const { stdout } = Bun.spawnSync(["systemd-analyze", "security", "--offline=true", "--no-pager", join(units, "hrmr.service")]);
+    const { stdout } = Bun.spawnSync([
+      "systemd-analyze",
+      "security",
+      "--offline=true",
+      "--no-pager",
+      join(units, "hrmr.service"),
+    ]);
     const exposure = Number(/Overall exposure level for hrmr\.service: ([\d.]+)/.exec(stdout.toString())?.[1]);
     expect(exposure).toBeGreaterThan(0);
     expect(exposure).toBeLessThanOrEqual(MAX_EXPOSURE);

@@ -12,7 +12,10 @@ const FILES = pairFiles(serverCertificate("localhost"));
 const HALVES = { "with half of its ClientHello sent": halfRecord, "that waits for the client's Finished": oneRecord };
 const QUESTIONS = {
   "a text command": ["WHO\n", /^v1 \d+\n$/],
-  "an HTTP request": ["GET /who HTTP/1.1\r\nHost: a\r\n\r\n", /^HTTP\/1\.1 200 [\s\S]*\r\nconnection: close\r\n[\s\S]*v1 \d+\n$/i],
+  "an HTTP request": [
+    "GET /who HTTP/1.1\r\nHost: a\r\n\r\n",
+    /^HTTP\/1\.1 200 [\s\S]*\r\nconnection: close\r\n[\s\S]*v1 \d+\n$/i,
+  ],
 } as const;
 
 /** Clients in their handshake when `end` has every process drain; each then goes on, and asks. */
@@ -33,7 +36,10 @@ async function finishLate(hub: Hub, port: number, end: () => unknown, options: C
       }),
     );
     for (const link of links) await link.holds;
-    await until("all handshakes to have begun", async () => (await hub.status()).connections.byProtocol.tls === clients.length);
+    await until(
+      "all handshakes to have begun",
+      async () => (await hub.status()).connections.byProtocol.tls === clients.length,
+    );
     await end();
     // An idle connection is closed when its process drains.
     for (const client of plain) await client.waitForEnd();
@@ -111,7 +117,10 @@ test("a client of a tls:// listener that stays silent does not hold up the end o
       try {
         const connecting = TlsClient.connect(silent.port).catch((error: Error) => error.message);
         await silent.holds;
-        await until("the server to have accepted it", async () => (await hub.status()).connections.byProtocol.tls === 1);
+        await until(
+          "the server to have accepted it",
+          async () => (await hub.status()).connections.byProtocol.tls === 1,
+        );
         hub.program.signal("SIGTERM");
         expect(await hub.program.exited).toBe(0);
         expect(await connecting).toMatch(/closed|disconnected/);

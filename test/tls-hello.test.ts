@@ -17,7 +17,8 @@ describe("the server name of a ClientHello", () => {
 
   test("is asked for again until the last byte is there, wherever the bytes are split", () => {
     const bytes = inRecords(NAMED);
-    for (let length = 0; length < bytes.length; length++) expect(readServerName(bytes.subarray(0, length))).toBe(NEED_MORE);
+    for (let length = 0; length < bytes.length; length++)
+      expect(readServerName(bytes.subarray(0, length))).toBe(NEED_MORE);
     expect(readServerName(bytes)).toBe("a.example");
   });
 
@@ -98,9 +99,18 @@ describe("the server name of a ClientHello", () => {
     ["a byte behind the extensions", inRecords(withLength(Buffer.concat([buildHello().subarray(4), Buffer.alloc(1)])))],
     ["half an extension", inRecords(buildHello({ extensions: [Buffer.from([0, 0, 0])] }))],
     ["an extension longer than all", inRecords(buildHello({ extensions: [Buffer.from([0, 9, 0, 9, 1])] }))],
-    ["two names in two extensions", inRecords(buildHello({ extensions: [serverNameExtension("a"), serverNameExtension("b")] }))],
-    ["two extensions of any one type", inRecords(buildHello({ extensions: [extension(9, uint16(1)), extension(9, uint16(1))] }))],
-    ["two names in one list", inRecords(buildHello({ extensions: [extension(0, Buffer.from([0, 8, 0, 0, 1, 97, 0, 0, 1, 98]))] }))],
+    [
+      "two names in two extensions",
+      inRecords(buildHello({ extensions: [serverNameExtension("a"), serverNameExtension("b")] })),
+    ],
+    [
+      "two extensions of any one type",
+      inRecords(buildHello({ extensions: [extension(9, uint16(1)), extension(9, uint16(1))] })),
+    ],
+    [
+      "two names in one list",
+      inRecords(buildHello({ extensions: [extension(0, Buffer.from([0, 8, 0, 0, 1, 97, 0, 0, 1, 98]))] })),
+    ],
     ["a name of another type", inRecords(buildHello({ extensions: [extension(0, Buffer.from([0, 4, 1, 0, 1, 97]))] }))],
     ["an empty list", inRecords(buildHello({ extensions: [extension(0, Buffer.from([0, 0]))] }))],
     ["an empty name", inRecords(buildHello({ extensions: [serverNameExtension("")] }))],

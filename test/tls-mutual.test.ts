@@ -37,8 +37,13 @@ function withPolicy(clientCert: string, run: (hub: Hub) => Promise<void>, args: 
   return withHub(files, ["--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", ...args], run);
 }
 
-/** What the server knows of the client; null if it cut the connection, in the handshake or behind it, without an answer. */
-async function identify(port: number, options: ConnectionOptions): Promise<{ authorized: boolean; peer: unknown } | null> {
+/**
+ * What the server knows of the client; null if it cut the connection, in the handshake or behind it, without an answer.
+ */
+async function identify(
+  port: number,
+  options: ConnectionOptions,
+): Promise<{ authorized: boolean; peer: unknown } | null> {
   let client: TlsClient | null = null;
   try {
     client = await TlsClient.connect(port, options);
@@ -81,7 +86,9 @@ describe("client certificates", () => {
       for (const version of VERSIONS) {
         for (const [name, certificate] of CERTIFICATES) {
           const options = { ...certificate, minVersion: version, maxVersion: version };
-          expect(`${name} ${(await identify(hub.port, options))?.authorized ?? "cut"}`).toBe(`${name} ${name === "good" ? true : "cut"}`);
+          expect(`${name} ${(await identify(hub.port, options))?.authorized ?? "cut"}`).toBe(
+            `${name} ${name === "good" ? true : "cut"}`,
+          );
           // The bytes come together with the end of the handshake.
           const client = await TlsClient.connect(hub.port, options).catch(() => null);
           client?.send("COUNT\n");
@@ -120,7 +127,11 @@ describe("client certificates", () => {
           }
         }
         const { cert, key } = CERTIFICATES[1]?.[1] ?? {};
-        for (const options of [{ port: hub.port }, { port: tlsPort }, { path: unix, host: undefined, port: undefined }]) {
+        for (const options of [
+          { port: hub.port },
+          { port: tlsPort },
+          { path: unix, host: undefined, port: undefined },
+        ]) {
           const client = await TlsClient.connect(0, { cert, key, ...options } as ConnectionOptions);
           expect(await client.send("COUNT\n").waitFor("\n")).toMatch(/^[123]\n$/);
           client.close();
@@ -144,7 +155,8 @@ describe("client certificates", () => {
 
   test('"none" asks nobody, and a certificate that was sent unasked would be nobody\'s', () =>
     withPolicy("none", async (hub) => {
-      for (const [, options] of CERTIFICATES) expect(await identify(hub.port, options)).toMatchObject({ authorized: false, peer: null });
+      for (const [, options] of CERTIFICATES)
+        expect(await identify(hub.port, options)).toMatchObject({ authorized: false, peer: null });
     }));
 
   test.each(VERSIONS)("a resumed %s session is what it was: the good one authorized, the rogue one not", (version) =>
@@ -157,7 +169,9 @@ describe("client certificates", () => {
         first.close();
         const second = await TlsClient.connect(hub.port, { ...options, session });
         expect(second.socket.isSessionReused()).toBe(true);
-        expect(JSON.parse((await second.send("WHO\n").waitFor("}\n")).trim())).toMatchObject({ authorized: name === "good" });
+        expect(JSON.parse((await second.send("WHO\n").waitFor("}\n")).trim())).toMatchObject({
+          authorized: name === "good",
+        });
         second.close();
       }
     }),

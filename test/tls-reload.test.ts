@@ -38,7 +38,9 @@ describe("a reload of certificates", () => {
       expect(await hub.ask("RELOAD m")).not.toContain("certificates");
       expect(await servedName(hub)).toBe("old.example");
       // Asked over TLS itself.
-      expect(await old.send("RELOAD\n").waitFor("certificates")).toMatch(/^OK 2 modules unchanged \(.*\)\n {2}certificates reloaded\n$/);
+      expect(await old.send("RELOAD\n").waitFor("certificates")).toMatch(
+        /^OK 2 modules unchanged \(.*\)\n {2}certificates reloaded\n$/,
+      );
       expect(await servedName(hub)).toBe("new.example");
       expect(await old.clear().send("VERSION\n").waitFor("\n")).toBe("one\n");
       expect(old.serverName).toBe("old.example");
@@ -139,7 +141,13 @@ describe("a reload of certificates", () => {
 describe("certificates at the start", () => {
   const OTHER = serverCertificate("other.example");
   const bad: [what: string, args: string[], files: Record<string, string>, lines: RegExp, exitCode: number][] = [
-    ["a missing certificate", TLS_FLAGS, { "cert.pem": "" }, /The TLS file \S+cert\.pem holds no certificate\.\n.*PEM.*\n$/, 1],
+    [
+      "a missing certificate",
+      TLS_FLAGS,
+      { "cert.pem": "" },
+      /The TLS file \S+cert\.pem holds no certificate\.\n.*PEM.*\n$/,
+      1,
+    ],
     [
       "a missing file",
       ["--tls-cert", "no.pem", "--tls-key", "key.pem"],
@@ -171,11 +179,21 @@ describe("certificates at the start", () => {
     [
       "an encrypted key",
       TLS_FLAGS,
-      { "key.pem": String(OTHER.privateKey.export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "x" })) },
+      {
+        "key.pem": String(
+          OTHER.privateKey.export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "x" }),
+        ),
+      },
       /The private key \S+key\.pem is encrypted\.\n.*openssl pkey.*\n$/,
       1,
     ],
-    ["a certificate without a key", ["--tls-cert", "cert.pem"], {}, /^--tls-cert needs --tls-key beside it\.\n.*hrmr cert.*\n$/, 2],
+    [
+      "a certificate without a key",
+      ["--tls-cert", "cert.pem"],
+      {},
+      /^--tls-cert needs --tls-key beside it\.\n.*hrmr cert.*\n$/,
+      2,
+    ],
     ["a key without a certificate", ["--tls-key", "key.pem"], {}, /^--tls-key needs --tls-cert beside it\.\n.*\n$/, 2],
     [
       "the same in the file",
@@ -236,7 +254,9 @@ describe("certificates at the start", () => {
     [
       "names without a default",
       [],
-      { "hrmr.json": `{ "tls": { "sni": [{ "serverNames": ["a.example"], "certFile": "cert.pem", "keyFile": "key.pem" }] } }` },
+      {
+        "hrmr.json": `{ "tls": { "sni": [{ "serverNames": ["a.example"], "certFile": "cert.pem", "keyFile": "key.pem" }] } }`,
+      },
       /^\S+hrmr\.json has a mistake:\n {2}hrmr\.json:1:12: tls\.sni has certificates, and tls\.certFile names none for all other clients\n.*\n$/,
       1,
     ],
@@ -256,7 +276,9 @@ describe("certificates at the start", () => {
   test("one that has expired is served with a note", () => {
     const expired = issueCertificate({ commonName: "late", names: ["localhost"], days: -3 });
     return withHub({ ...FILES, ...pairFiles(expired) }, ARGS, async (hub) => {
-      expect(hub.program.output()).toMatch(/The certificate \S+cert\.pem expired on \d{4}-\d\d-\d\d: clients will refuse it\./);
+      expect(hub.program.output()).toMatch(
+        /The certificate \S+cert\.pem expired on \d{4}-\d\d-\d\d: clients will refuse it\./,
+      );
       expect(await servedName(hub)).toBe("late");
     });
   });
@@ -266,7 +288,11 @@ describe("certificates at the start", () => {
     const leaf = issueCertificate({ commonName: "leaf", names: ["localhost"], days: 2, issuer: authority });
     const files = { ...FILES, "cert.pem": leaf.certificatePem + authority.certificatePem, "key.pem": leaf.keyPem };
     return withHub(files, ARGS, async (hub) => {
-      const client = await TlsClient.connect(hub.port, { ca: authority.certificatePem, servername: "localhost", rejectUnauthorized: true });
+      const client = await TlsClient.connect(hub.port, {
+        ca: authority.certificatePem,
+        servername: "localhost",
+        rejectUnauthorized: true,
+      });
       expect(client.socket.authorized).toBe(true);
       expect(client.socket.getPeerCertificate(true).issuerCertificate.subject.CN).toBe("x authority");
       client.close();
@@ -274,8 +300,16 @@ describe("certificates at the start", () => {
   });
 
   test("mistakes in the file are told by their place", async () => {
-    const tls = { minVersion: "1.1", clientCert: "maybe", sni: [{ serverNames: ["A.example"], certFile: "c" }, 3], handshakeTimeoutMs: -1 };
-    const dir = makeProject({ "hrmr.json": JSON.stringify({ tls }), "two.json": JSON.stringify({ tls: { sni: [tls.sni[0]] } }) });
+    const tls = {
+      minVersion: "1.1",
+      clientCert: "maybe",
+      sni: [{ serverNames: ["A.example"], certFile: "c" }, 3],
+      handshakeTimeoutMs: -1,
+    };
+    const dir = makeProject({
+      "hrmr.json": JSON.stringify({ tls }),
+      "two.json": JSON.stringify({ tls: { sni: [tls.sni[0]] } }),
+    });
     try {
       const first = (await runProgram([], { cwd: dir })).stderr;
       expect(first).toContain('tls.minVersion must be one of "1.2", "1.3", not "1.1"');

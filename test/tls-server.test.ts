@@ -42,22 +42,35 @@ const NO_NODE = Bun.which("node") === null ? "no node" : "";
 const NO_OPENSSL = Bun.which("openssl") === null ? "no openssl" : "";
 
 describe("TLS", () => {
-  test.skipIf(NO_CURL !== "")("curl checks the certificate and is served on a tls:// listener and, by its first byte, on a plain one", () =>
-    withHub(FILES, BOTH, async (hub) => {
-      for (const port of [hub.port, tlsPort(hub)]) {
+  test.skipIf(NO_CURL !== "")(
+    "curl checks the certificate and is served on a tls:// listener and, by its first byte, on a plain one",
+    () =>
+      withHub(FILES, BOTH, async (hub) => {
+        for (const port of [hub.port, tlsPort(hub)]) {
+          expect(
+            (
+              await curl(
+                hub,
+                "--http1.1",
+                "-w",
+                " %{http_version} %{ssl_verify_result}",
+                `https://localhost:${port}/hello`,
+              )
+            ).stdout,
+          ).toBe("hello 1.1 0");
+          expect(JSON.parse((await curl(hub, "--http1.1", `https://127.0.0.1:${port}/url?a=1`)).stdout)).toMatchObject({
+            url: `https://127.0.0.1:${port}/url?a=1`,
+            clone: `https://127.0.0.1:${port}/url?a=1`,
+            tls: { version: "TLSv1.3", alpn: "http/1.1", serverName: null, authorized: false, peer: null },
+          });
+        }
         expect(
-          (await curl(hub, "--http1.1", "-w", " %{http_version} %{ssl_verify_result}", `https://localhost:${port}/hello`)).stdout,
-        ).toBe("hello 1.1 0");
-        expect(JSON.parse((await curl(hub, "--http1.1", `https://127.0.0.1:${port}/url?a=1`)).stdout)).toMatchObject({
-          url: `https://127.0.0.1:${port}/url?a=1`,
-          clone: `https://127.0.0.1:${port}/url?a=1`,
-          tls: { version: "TLSv1.3", alpn: "http/1.1", serverName: null, authorized: false, peer: null },
-        });
-      }
-      expect((await curl(hub, "--resolve", `other.example:${hub.port}:127.0.0.1`, `https://other.example:${hub.port}/`)).exitCode).toBe(60);
-      expect((await curl(hub, `http://localhost:${hub.port}/hello`)).stdout).toBe("hello");
-      expect((await curl(hub, `http://localhost:${tlsPort(hub)}/hello`)).exitCode).not.toBe(0);
-    }),
+          (await curl(hub, "--resolve", `other.example:${hub.port}:127.0.0.1`, `https://other.example:${hub.port}/`))
+            .exitCode,
+        ).toBe(60);
+        expect((await curl(hub, `http://localhost:${hub.port}/hello`)).stdout).toBe("hello");
+        expect((await curl(hub, `http://localhost:${tlsPort(hub)}/hello`)).exitCode).not.toBe(0);
+      }),
   );
 
   test("text commands, framed and pooled routes, and handed-over connections work over it as over plain text", () =>
@@ -66,7 +79,12 @@ describe("TLS", () => {
         const client = await TlsClient.connect(port, { servername: "First.example" });
         await client.send("PING").waitFor("PONG\n");
         const who = JSON.parse((await client.clear().send("WHO\n").waitFor("}\n")).trim()) as object;
-        expect(who).toMatchObject({ address: "127.0.0.1", transport: "tcp", isLocal: true, tls: { serverName: "first.example" } });
+        expect(who).toMatchObject({
+          address: "127.0.0.1",
+          transport: "tcp",
+          isLocal: true,
+          tls: { serverName: "first.example" },
+        });
         expect(JSON.parse((await client.clear().send("POOLED\n").waitFor("}\n")).trim())).toEqual(who);
         expect(await client.clear().send("RELOAD\n").waitFor("\n")).toStartWith("OK 2 modules unchanged");
         expect(await client.clear().send("NOPE\n").waitFor("\n")).toContain("no module is bound");
@@ -77,39 +95,51 @@ describe("TLS", () => {
       expect(await (await hub.connect()).send("WHO\n").then((client) => client.waitFor("}"))).toContain('"tls":null');
     }));
 
-  test.skipIf(NO_NODE !== "")("a reply that is not ready yet comes after the client's close_notify, and then the server ends", () =>
-    withHub(FILES, BOTH, async (hub) => {
-      // Bun's own client does not read on after it has ended.
-      const script = `const s = require("tls").connect({ port: +process.argv[1], rejectUnauthorized: false, allowHalfOpen: true }, () => s.end(process.argv[2]));
+  test.skipIf(NO_NODE !== "")(
+    "a reply that is not ready yet comes after the client's close_notify, and then the server ends",
+    () =>
+      withHub(FILES, BOTH, async (hub) => {
+        // Bun's own client does not read on after it has ended.
+        const script = `const s = require("tls").connect({ port: +process.argv[1], rejectUnauthorized: false, allowHalfOpen: true }, () => s.end(process.argv[2]));
         s.pipe(process.stdout); s.on("error", (error) => console.log(error.code));`;
-      const ask = (port: number, text: string) =>
-        Bun.spawnSync(["node", "-e", script, String(port), text], { timeout: 8000 }).stdout.toString();
-      expect(ask(hub.port, "LATE\nPING")).toBe("late äöü\nPONG\n");
-      expect(ask(tlsPort(hub), "LATE\nLATE\n")).toBe("late äöü\nlate äöü\n");
-      const client = await TlsClient.connect(hub.port);
-      expect(await client.send("WHO\nCLOSE\n").waitForEnd()).toEndWith("}\n");
-      client.close();
-    }),
+        const ask = (port: number, text: string) =>
+          Bun.spawnSync(["node", "-e", script, String(port), text], { timeout: 8000 }).stdout.toString();
+        expect(ask(hub.port, "LATE\nPING")).toBe("late äöü\nPONG\n");
+        expect(ask(tlsPort(hub), "LATE\nLATE\n")).toBe("late äöü\nlate äöü\n");
+        const client = await TlsClient.connect(hub.port);
+        expect(await client.send("WHO\nCLOSE\n").waitForEnd()).toEndWith("}\n");
+        client.close();
+      }),
   );
 
   test("5 MB go both ways while the reader is slow, byte for byte", () =>
-    withHub({ ...FILES, "hrmr.json": `{ "limits": { "maxBodyBytes": 6000000, "maxMessageBytes": 6000000 } }` }, BOTH, async (hub) => {
-      const body = Buffer.from(Array.from({ length: 5000 }, (_, at) => String(at).padStart(1000, ".")).join(""));
-      const response = await fetch(`https://127.0.0.1:${hub.port}/echo`, { method: "POST", body, tls: { rejectUnauthorized: false } });
-      expect(Buffer.from(await response.bytes()).equals(body)).toBe(true);
+    withHub(
+      { ...FILES, "hrmr.json": `{ "limits": { "maxBodyBytes": 6000000, "maxMessageBytes": 6000000 } }` },
+      BOTH,
+      async (hub) => {
+        const body = Buffer.from(Array.from({ length: 5000 }, (_, at) => String(at).padStart(1000, ".")).join(""));
+        const response = await fetch(`https://127.0.0.1:${hub.port}/echo`, {
+          method: "POST",
+          body,
+          tls: { rejectUnauthorized: false },
+        });
+        expect(Buffer.from(await response.bytes()).equals(body)).toBe(true);
 
-      const client = await TlsClient.connect(hub.port);
-      client.socket.pause();
-      client.send("MUCH\n");
-      // Another client is served while this one does not read.
-      expect(await askTls(hub.port, "PING")).toBe("PONG\n");
-      client.socket.resume();
-      expect((await client.waitForBytes(5_000_000)).every((byte) => byte === 120)).toBe(true);
-      const head = Buffer.from("SINK0000");
-      head.writeUInt32BE(body.length, 4);
-      expect(await client.clear().send(head).send(body).waitFor("\n")).toBe(`got ${body.length + 8} ${Bun.hash(body)}\n`);
-      client.close();
-    }));
+        const client = await TlsClient.connect(hub.port);
+        client.socket.pause();
+        client.send("MUCH\n");
+        // Another client is served while this one does not read.
+        expect(await askTls(hub.port, "PING")).toBe("PONG\n");
+        client.socket.resume();
+        expect((await client.waitForBytes(5_000_000)).every((byte) => byte === 120)).toBe(true);
+        const head = Buffer.from("SINK0000");
+        head.writeUInt32BE(body.length, 4);
+        expect(await client.clear().send(head).send(body).waitFor("\n")).toBe(
+          `got ${body.length + 8} ${Bun.hash(body)}\n`,
+        );
+        client.close();
+      },
+    ));
 
   test("a ClientHello is answered whole, split at every point and byte by byte", async () => {
     const hello = await captureHello({ servername: "first.example", ALPNProtocols: ["http/1.1"] });
@@ -129,7 +159,9 @@ describe("TLS", () => {
       };
       const cuts = Array.from({ length: hello.length - 1 }, (_, at) => at + 1);
       for (let at = 0; at < cuts.length; at += 25) {
-        await Promise.all(cuts.slice(at, at + 25).map((cut) => isAnswered(hub.port, [hello.subarray(0, cut), hello.subarray(cut)])));
+        await Promise.all(
+          cuts.slice(at, at + 25).map((cut) => isAnswered(hub.port, [hello.subarray(0, cut), hello.subarray(cut)])),
+        );
       }
       for (const port of [hub.port, tlsPort(hub)])
         await isAnswered(
@@ -257,7 +289,10 @@ describe("TLS", () => {
 
   test("a route that claims a TLS client's first bytes gets them", () =>
     withHub(
-      { ...FILES, "modules/raw.ts": moduleSource(`{ routes: { "\\x16\\x03": (message) => "raw " + message.bytes.length } }`) },
+      {
+        ...FILES,
+        "modules/raw.ts": moduleSource(`{ routes: { "\\x16\\x03": (message) => "raw " + message.bytes.length } }`),
+      },
       BOTH,
       async (hub) => {
         const hello = await captureHello();
@@ -266,29 +301,35 @@ describe("TLS", () => {
       },
     ));
 
-  test.skipIf(NO_OPENSSL !== "")("openssl s_client agrees on the protocol by ALPN, and is refused one that is not spoken", () =>
-    withHub(FILES, BOTH, async (hub) => {
-      const client = (...args: string[]) => {
-        const command = [
-          "openssl",
-          "s_client",
-          "-connect",
-          `127.0.0.1:${hub.port}`,
-          "-servername",
-          "first.example",
-          "-CAfile",
-          "cert.pem",
-          ...args,
-        ];
-        const { stdout, stderr } = Bun.spawnSync(command, { cwd: hub.dir, stdin: Buffer.from("PING"), timeout: 8000 });
-        return `${stdout}${stderr}`;
-      };
-      const good = client("-alpn", "http/1.1", "-verify_hostname", "first.example");
-      expect(good).toContain("ALPN protocol: http/1.1");
-      expect(good).toContain("Verify return code: 0 (ok)");
-      expect(client("-alpn", "nonsense")).toContain("no application protocol");
-      expect(client("-tls1_2")).toContain("Protocol  : TLSv1.2");
-    }),
+  test.skipIf(NO_OPENSSL !== "")(
+    "openssl s_client agrees on the protocol by ALPN, and is refused one that is not spoken",
+    () =>
+      withHub(FILES, BOTH, async (hub) => {
+        const client = (...args: string[]) => {
+          const command = [
+            "openssl",
+            "s_client",
+            "-connect",
+            `127.0.0.1:${hub.port}`,
+            "-servername",
+            "first.example",
+            "-CAfile",
+            "cert.pem",
+            ...args,
+          ];
+          const { stdout, stderr } = Bun.spawnSync(command, {
+            cwd: hub.dir,
+            stdin: Buffer.from("PING"),
+            timeout: 8000,
+          });
+          return `${stdout}${stderr}`;
+        };
+        const good = client("-alpn", "http/1.1", "-verify_hostname", "first.example");
+        expect(good).toContain("ALPN protocol: http/1.1");
+        expect(good).toContain("Verify return code: 0 (ok)");
+        expect(client("-alpn", "nonsense")).toContain("no application protocol");
+        expect(client("-tls1_2")).toContain("Protocol  : TLSv1.2");
+      }),
   );
 });
 
@@ -331,10 +372,18 @@ describe("versions and names", () => {
     };
     const both = `${other}:${strong}`;
     return withHub({ ...FILES, "hrmr.json": config(strong) }, ["--port", "0"], async (hub) => {
-      expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([strong, strong, null]);
+      expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([
+        strong,
+        strong,
+        null,
+      ]);
       hub.write("hrmr.json", config(other));
       expect(await hub.ask("RELOAD\n")).toStartWith("OK");
-      expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([other, null, other]);
+      expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([
+        other,
+        null,
+        other,
+      ]);
       hub.write("hrmr.json", config("nonsense"));
       expect(await hub.ask("RELOAD\n")).toStartWith("ERR");
       expect(await spoken(hub.port, both)).toBe(other);
@@ -387,10 +436,13 @@ describe("versions and names", () => {
         "a.example.": "a.example",
         "X.B.example.": "wild.example",
       };
-      for (const [name, expected] of Object.entries(cases)) expect(`${name} ${await served(name)}`).toBe(`${name} ${expected}`);
+      for (const [name, expected] of Object.entries(cases))
+        expect(`${name} ${await served(name)}`).toBe(`${name} ${expected}`);
       expect(await served(undefined)).toBe("first.example");
       const dotted = await TlsClient.connect(hub.port, { servername: "A.example." });
-      expect(JSON.parse((await dotted.send("WHO\n").waitFor("}\n")).trim())).toMatchObject({ tls: { serverName: "a.example" } });
+      expect(JSON.parse((await dotted.send("WHO\n").waitFor("}\n")).trim())).toMatchObject({
+        tls: { serverName: "a.example" },
+      });
       dotted.close();
     });
   });
@@ -447,10 +499,12 @@ function slowProxy(target: number): { port: number; stop(): void } {
       open(client) {
         client.data = state();
         const data = { ...state(), peer: client };
-        void Bun.connect<State>({ hostname: "127.0.0.1", port: target, allowHalfOpen: true, data, socket }).then((server) => {
-          client.data.peer = server;
-          void pump(client.data);
-        });
+        void Bun.connect<State>({ hostname: "127.0.0.1", port: target, allowHalfOpen: true, data, socket }).then(
+          (server) => {
+            client.data.peer = server;
+            void pump(client.data);
+          },
+        );
       },
     },
   });

@@ -44,7 +44,10 @@ test("a newcomer waits behind those that already wait", async () => {
 });
 
 /** 1,000 connections in a handler that counts how often it came back. */
-function crowdOf(count: number, state: { began: number; cameBack: number; finished: number; aborted: number }): HandedConnection[] {
+function crowdOf(
+  count: number,
+  state: { began: number; cameBack: number; finished: number; aborted: number },
+): HandedConnection[] {
   const inFlight = new Set<InFlight>();
   const handed: HandedConnection[] = [];
   const route = {
@@ -67,7 +70,11 @@ function crowdOf(count: number, state: { began: number; cameBack: number; finish
     const wire = {
       hasEnded: false,
       isClosed: false,
-      dispatch: { limits: { maxMessageBytes: 1000 }, isDraining: false, table: { entries: [{ value: { ...route, module: undefined } }] } },
+      dispatch: {
+        limits: { maxMessageBytes: 1000 },
+        isDraining: false,
+        table: { entries: [{ value: { ...route, module: undefined } }] },
+      },
       take: (protocol: HandedConnection) => void handed.push(protocol),
       probePeer() {},
       resume() {},

@@ -5,7 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { moduleSource, type Hub } from "./support/hub";
 import { runProgram } from "./support/program";
-import { Askers, askWho, connectToEach, lives, processesIn, servingPids, whoModule, withProcesses } from "./support/supervised";
+import {
+  Askers,
+  askWho,
+  connectToEach,
+  lives,
+  processesIn,
+  servingPids,
+  whoModule,
+  withProcesses,
+} from "./support/supervised";
 import { RawWebSocket } from "./support/websocket";
 import { until } from "./support/until";
 
@@ -72,12 +81,18 @@ for (const processes of [1, 3]) {
         expect(readFileSync(lock, "utf8")).toStartWith(`${pid}\n`);
         expect(await pidInCharge(hub)).toBe(pid);
         // Still nobody else's.
-        const second = await runProgram(["start", "--port", "0", "--pid-file", "hub.pid", "--state", "other"], { cwd: hub.dir });
+        const second = await runProgram(["start", "--port", "0", "--pid-file", "hub.pid", "--state", "other"], {
+          cwd: hub.dir,
+        });
         expect(second.exitCode).toBe(1);
         expect(second.stderr).toContain(`pid ${pid}`);
         hub.write("modules/who.ts", whoModule(2));
-        expect(await runProgram(["reload"], { cwd: hub.dir })).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^OK who/) });
-        for (const client of (await connectToEach(hub, await servingPids(hub))).values()) expect((await askWho(client)).version).toBe(2);
+        expect(await runProgram(["reload"], { cwd: hub.dir })).toMatchObject({
+          exitCode: 0,
+          stdout: expect.stringMatching(/^OK who/),
+        });
+        for (const client of (await connectToEach(hub, await servingPids(hub))).values())
+          expect((await askWho(client)).version).toBe(2);
         const stopped = await runProgram(["stop"], { cwd: hub.dir });
         expect(stopped).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("stopped") });
         expect(processesIn(hub.dir)).toEqual([]);
@@ -145,7 +160,10 @@ test("an upgrade reads the config file anew: the number of processes and the lis
   withProcesses(
     null,
     async (hub) => {
-      hub.write("hrmr.json", JSON.stringify({ listen: [...CONFIG.listen, `unix://${hub.dir}/added.sock`], processes: 2 }));
+      hub.write(
+        "hrmr.json",
+        JSON.stringify({ listen: [...CONFIG.listen, `unix://${hub.dir}/added.sock`], processes: 2 }),
+      );
       const askers = new Askers(hub.port, 2, ["http", "fresh"]);
       await askers.answers(10);
       expect(await runProgram(["upgrade"], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });

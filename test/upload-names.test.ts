@@ -56,10 +56,16 @@ describe("a module's name", () => {
 });
 
 describe("a file's path", () => {
-  test.each(["index.ts", "lib/words.json", "a/b/c/d.txt", "[id].ts", "ü.ts", "a b.ts", "package.json", "..a/x.ts".slice(2)])(
-    "may be %s",
-    (path) => expect(codeOf(() => checkPath(path))).toBe("taken"),
-  );
+  test.each([
+    "index.ts",
+    "lib/words.json",
+    "a/b/c/d.txt",
+    "[id].ts",
+    "ü.ts",
+    "a b.ts",
+    "package.json",
+    "..a/x.ts".slice(2),
+  ])("may be %s", (path) => expect(codeOf(() => checkPath(path))).toBe("taken"));
 
   test.each([
     "",

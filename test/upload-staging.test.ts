@@ -53,7 +53,10 @@ function everything(): Record<string, string> {
     entries.map((entry) => {
       const { mode, mtimeMs, ino } = lstatSync(join(modulesDir, entry));
       const isFile = lstatSync(join(modulesDir, entry)).isFile();
-      return [entry, `${mode.toString(8)} ${mtimeMs} ${ino} ${isFile ? readFileSync(join(modulesDir, entry), "utf8") : ""}`];
+      return [
+        entry,
+        `${mode.toString(8)} ${mtimeMs} ${ino} ${isFile ? readFileSync(join(modulesDir, entry), "utf8") : ""}`,
+      ];
     }),
   );
 }
@@ -94,7 +97,12 @@ const CASES: [string, Record<string, string>, Record<string, string> | null, Rec
   ],
   ["a folder over a file", { "m.ts": "old" }, { "index.ts": "new" }, { "m/index.ts": "new" }],
   ["a file over a folder", { "m/index.ts": "old", "m/b.ts": "b" }, { "m.ts": "new" }, { "m.ts": "new" }],
-  ["a file beside what it keeps in a folder", { "m.ts": "old", "m/part.ts": "x" }, { "m.ts": "new" }, { "m.ts": "new", "m/part.ts": "x" }],
+  [
+    "a file beside what it keeps in a folder",
+    { "m.ts": "old", "m/part.ts": "x" },
+    { "m.ts": "new" },
+    { "m.ts": "new", "m/part.ts": "x" },
+  ],
   ["the removal of a file", { "m.ts": "old" }, null, {}],
   ["the removal of a folder", { "m/index.ts": "old", "m/node_modules/p/index.js": "p" }, null, {}],
 ];
@@ -153,8 +161,18 @@ describe("an exchange of a module's files", () => {
     const FOLDER = { "m/index.ts": "old", "m/node_modules/p/index.js": "p" };
 
     const step = (name: string, act: () => void) => ({ name, act });
-    const paths: [string, Record<string, string>, Record<string, string> | null, { name: string; act: () => void }[]][] = [
-      ["file over file", { "m.ts": "old" }, { "m.ts": "new" }, [step("link", () => link("m.ts")), step("enter", () => enter("m.ts"))]],
+    const paths: [
+      string,
+      Record<string, string>,
+      Record<string, string> | null,
+      { name: string; act: () => void }[],
+    ][] = [
+      [
+        "file over file",
+        { "m.ts": "old" },
+        { "m.ts": "new" },
+        [step("link", () => link("m.ts")), step("enter", () => enter("m.ts"))],
+      ],
       [
         "file over file, without links",
         { "m.ts": "old" },
@@ -173,8 +191,18 @@ describe("an exchange of a module's files", () => {
           step("uncarry", uncarry),
         ],
       ],
-      ["folder over file", { "m.ts": "old" }, { "index.ts": "new" }, [step("aside", () => aside("m.ts")), step("enter", () => enter("m"))]],
-      ["file over folder", FOLDER, { "m.ts": "new" }, [step("aside", () => aside("m")), step("enter", () => enter("m.ts"))]],
+      [
+        "folder over file",
+        { "m.ts": "old" },
+        { "index.ts": "new" },
+        [step("aside", () => aside("m.ts")), step("enter", () => enter("m"))],
+      ],
+      [
+        "file over folder",
+        FOLDER,
+        { "m.ts": "new" },
+        [step("aside", () => aside("m")), step("enter", () => enter("m.ts"))],
+      ],
       ["removal", FOLDER, null, [step("aside", () => aside("m"))]],
     ];
     for (const [what, before, sent, steps] of paths) {

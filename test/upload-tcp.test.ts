@@ -17,7 +17,8 @@ import { clientAuthority, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } f
 
 const TOKEN = "0123456789abcdef-the-right-one";
 const WRONG = "0123456789abcdef-the-wrong-one";
-const greet = (text: string): string => moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
+const greet = (text: string): string =>
+  moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
 
 /** The real port of control.listen, as the server tells it. */
 function controlPort(hub: Hub): number {
@@ -33,12 +34,19 @@ async function withPort(
 ): Promise<void> {
   const certificate = pairFiles(serverCertificate("localhost"));
   const config = { control: { listen: `${scheme}://127.0.0.1:0`, tokenFile: "right" } };
-  const files = { "modules/greet.ts": greet("v1"), right: `${TOKEN}\n`, wrong: `${WRONG}\n`, ...certificate, ...more.files };
+  const files = {
+    "modules/greet.ts": greet("v1"),
+    right: `${TOKEN}\n`,
+    wrong: `${WRONG}\n`,
+    ...certificate,
+    ...more.files,
+  };
   const project = makeProject({});
   try {
     // Before the server looks at them.
     const tokens = { right: join(project, "right"), wrong: join(project, "wrong") };
-    for (const [name, path] of Object.entries(tokens)) writeFileSync(path, files[name as keyof typeof files] as string, { mode: 0o600 });
+    for (const [name, path] of Object.entries(tokens))
+      writeFileSync(path, files[name as keyof typeof files] as string, { mode: 0o600 });
     const text = JSON.stringify({ ...more.config, control: { ...config.control, tokenFile: tokens.right } });
     await withHub({ ...files, "hrmr.json": text }, [...(scheme === "tls" ? TLS_FLAGS : []), ...args], async (hub) => {
       for (const name of ["right", "wrong"]) chmodSync(join(hub.dir, name), 0o600);
@@ -56,7 +64,10 @@ function run(hub: Hub, ...args: string[]): Promise<ProgramResult> {
 }
 
 /** One request as bytes. @returns status line, headers and body */
-async function send(port: number, request: string): Promise<{ status: number; head: string; body: { error?: string; hint?: string } }> {
+async function send(
+  port: number,
+  request: string,
+): Promise<{ status: number; head: string; body: { error?: string; hint?: string } }> {
   const client = await RawClient.connect(port);
   try {
     await client.send(request);
@@ -91,7 +102,9 @@ describe("the control port", () => {
       expect([broken.exitCode, broken.stderr]).toEqual([1, expect.stringContaining("modules/greet.ts:1:")]);
       expect((await run(hub, "pull", "greet", "back", ...remote)).stdout).toBe("back/greet.ts\n");
       expect(readFileSync(join(hub.dir, "back/greet.ts"), "utf8")).toBe(greet("v2"));
-      expect(JSON.parse((await run(hub, "status", "--json", ...remote)).stdout)).toMatchObject({ pid: hub.program.pid });
+      expect(JSON.parse((await run(hub, "status", "--json", ...remote)).stdout)).toMatchObject({
+        pid: hub.program.pid,
+      });
       expect((await run(hub, "modules", ...remote)).stdout).toContain("greet");
       expect((await run(hub, "reload", "greet", ...remote)).stdout).toStartWith("OK");
       expect((await run(hub, "remove", "greet", ...remote)).exitCode).toBe(0);
@@ -128,7 +141,11 @@ describe("the control port", () => {
       clientCert: "require",
       ciphers: "ECDHE-ECDSA-AES256-GCM-SHA384",
     };
-    const files = { "ca.pem": authority.certificatePem, ...pairFiles(client, "client-"), ...pairFiles(rogue, "rogue-") };
+    const files = {
+      "ca.pem": authority.certificatePem,
+      ...pairFiles(client, "client-"),
+      ...pairFiles(rogue, "rogue-"),
+    };
     await withPort(
       "tls",
       async (hub, port) => {
@@ -146,11 +163,11 @@ describe("the control port", () => {
         const foreign = { cert: rogue.certificatePem, key: rogue.keyPem };
         const old = { maxVersion: "TLSv1.2" } as const;
         for (const version of [{}, old]) {
-          expect([await shakes({ ...shown, ...version }), await shakes(version), await shakes({ ...foreign, ...version })]).toEqual([
-            true,
-            false,
-            false,
-          ]);
+          expect([
+            await shakes({ ...shown, ...version }),
+            await shakes(version),
+            await shakes({ ...foreign, ...version }),
+          ]).toEqual([true, false, false]);
         }
         expect(await shakes({ ...shown, ...old, ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256" })).toBe(false);
         const remote = ["--server", `tls://127.0.0.1:${port}`, "--token-file", "right", "--tls-ca", "cert.pem"];
@@ -184,7 +201,11 @@ describe("the control port", () => {
       ];
       for (const fields of refused) {
         const { status, head, body } = await get(port, fields, "/v1/stop", "POST");
-        expect([fields, status, body.error]).toEqual([fields, 401, expect.stringMatching(/^The (request has no token|token is wrong)\.$/)]);
+        expect([fields, status, body.error]).toEqual([
+          fields,
+          401,
+          expect.stringMatching(/^The (request has no token|token is wrong)\.$/),
+        ]);
         expect(head.toLowerCase()).toContain('www-authenticate: bearer realm="hrmr"');
       }
       expect((await get(port, bearer(TOKEN))).status).toBe(200);
@@ -229,11 +250,16 @@ describe("the control port", () => {
         expect(answer.head.toLowerCase()).not.toContain("access-control");
       }
       // An empty Host makes the request malformed.
-      expect(await ask(port, `GET /v1/status HTTP/1.1\r\nHost:\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`)).toStartWith("HTTP/1.1 400 ");
+      expect(await ask(port, `GET /v1/status HTTP/1.1\r\nHost:\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`)).toStartWith(
+        "HTTP/1.1 400 ",
+      );
       for (const host of [`127.0.0.1:${port}`, "localhost", `LOCALHOST:${port}`, "[::1]:1", "10.0.0.1"]) {
         expect([host, (await get(port, { ...bearer(TOKEN), Host: host })).status]).toEqual([host, 200]);
       }
-      expect((await get(port, { ...bearer(TOKEN), "Access-Control-Request-Method": "POST" }, "/v1/modules/x", "OPTIONS")).status).toBe(405);
+      expect(
+        (await get(port, { ...bearer(TOKEN), "Access-Control-Request-Method": "POST" }, "/v1/modules/x", "OPTIONS"))
+          .status,
+      ).toBe(405);
     }));
 
   test("reads the token anew at a reload; a file that is no good leaves the old one", () =>
@@ -251,10 +277,15 @@ describe("the control port", () => {
   test("goes on without a gap over an upgrade", () =>
     withPort("tcp", async (hub) => {
       // Of a free port the successor would take another one.
-      const config = JSON.parse(readFileSync(join(hub.dir, "hrmr.json"), "utf8")) as { control: Record<string, string> };
+      const config = JSON.parse(readFileSync(join(hub.dir, "hrmr.json"), "utf8")) as {
+        control: Record<string, string>;
+      };
       const port = await freePort();
       hub.write("second/modules/greet.ts", greet("s1"));
-      hub.write("second/hrmr.json", JSON.stringify({ control: { ...config.control, listen: `tcp://127.0.0.1:${port}` } }));
+      hub.write(
+        "second/hrmr.json",
+        JSON.stringify({ control: { ...config.control, listen: `tcp://127.0.0.1:${port}` } }),
+      );
       const server = await startProgram(["--port", "0"], { cwd: join(hub.dir, "second") });
       const remote = ["--json", "--server", `127.0.0.1:${port}`, "--token-file", "right"];
       let successor = 0;
@@ -282,7 +313,10 @@ describe("the control port", () => {
 
 describe("of two servers on the control port", () => {
   const CLIENTS = 64;
-  /** As many clients at once, each of which prints what it was answered, or why it was not. `sent` is made when all have sent. */
+  /**
+   * As many clients at once, each of which prints what it was answered, or why it was not. `sent` is made when all have
+   * sent.
+   */
   const ASKERS = `const [port, sent] = process.argv.slice(-2);
     let open = 0;
     for (let count = 0; count < ${CLIENTS}; count++) {
@@ -316,7 +350,9 @@ describe("of two servers on the control port", () => {
     /** The clients wait in the kernel's queues: this process does nothing meanwhile. */
     const askers = () => {
       const sent = join(dir, `sent-${Math.random()}`);
-      const child = Bun.spawn([process.execPath, "-e", ASKERS, String(port), sent], { stdio: ["ignore", "pipe", "inherit"] });
+      const child = Bun.spawn([process.execPath, "-e", ASKERS, String(port), sent], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
       for (const deadline = performance.now() + UNTIL_MS; !existsSync(sent); Bun.sleepSync(5)) {
         if (performance.now() > deadline) throw new Error("the clients did not get as far as to send");
       }
@@ -331,21 +367,23 @@ describe("of two servers on the control port", () => {
   }
   const count = (answers: string[], who: string) => answers.filter((answer) => answer === who).length;
 
-  test.skipIf(process.platform !== "linux")("the first answers the clients in its queue after it hands on, and gets no new ones", () =>
-    withTwo(async ({ first, askers }) => {
-      const before = askers();
-      const handedOn = first.handOn();
-      const after = askers();
-      expect(count(await after(), "second")).toBe(CLIENTS);
-      const answers = await before();
-      expect([answers.length, count(answers, "first") + count(answers, "second"), count(answers, "first") > 0]).toEqual([
-        CLIENTS,
-        CLIENTS,
-        true,
-      ]);
-      await handedOn;
-      expect(count(await askers()(), "second")).toBe(CLIENTS);
-    }),
+  test.skipIf(process.platform !== "linux")(
+    "the first answers the clients in its queue after it hands on, and gets no new ones",
+    () =>
+      withTwo(async ({ first, askers }) => {
+        const before = askers();
+        const handedOn = first.handOn();
+        const after = askers();
+        expect(count(await after(), "second")).toBe(CLIENTS);
+        const answers = await before();
+        expect([
+          answers.length,
+          count(answers, "first") + count(answers, "second"),
+          count(answers, "first") > 0,
+        ]).toEqual([CLIENTS, CLIENTS, true]);
+        await handedOn;
+        expect(count(await askers()(), "second")).toBe(CLIENTS);
+      }),
   );
 });
 
@@ -374,9 +412,17 @@ describe("a start is refused", () => {
       { listen: "tls://127.0.0.1:0", tokenFile: "right" },
       "control.listen is a tls:// URL, and tls.certFile is not set",
     ],
-    ["with a token file that is not there", { listen: "tcp://127.0.0.1:0", tokenFile: "nowhere" }, "cannot be read (ENOENT)"],
+    [
+      "with a token file that is not there",
+      { listen: "tcp://127.0.0.1:0", tokenFile: "nowhere" },
+      "cannot be read (ENOENT)",
+    ],
     ["with a token that is too short", { listen: "tcp://127.0.0.1:0", tokenFile: "short" }, "a token has at least 16"],
-    ["with a token that others may read", { listen: "tcp://127.0.0.1:0", tokenFile: "open" }, "may be read or written by others"],
+    [
+      "with a token that others may read",
+      { listen: "tcp://127.0.0.1:0", tokenFile: "open" },
+      "may be read or written by others",
+    ],
     ["for a unix socket", { listen: "unix:///tmp/x", tokenFile: "right" }, "tls://host:port"],
     ["for UDP", { listen: "udp://127.0.0.1:1", tokenFile: "right" }, "tls://host:port"],
   ])("%s", async (_, control, told) => {
@@ -387,7 +433,10 @@ describe("a start is refused", () => {
   test("when the port is somebody else's, also a server's that shares its own", async () => {
     const other = Bun.serve({ hostname: "127.0.0.1", port: 0, reusePort: true, fetch: () => new Response("other") });
     try {
-      const { exitCode, stderr } = await start({ listen: `tcp://127.0.0.1:${other.port}`, tokenFile: "right" }, { right: TOKEN });
+      const { exitCode, stderr } = await start(
+        { listen: `tcp://127.0.0.1:${other.port}`, tokenFile: "right" },
+        { right: TOKEN },
+      );
       expect([exitCode, stderr]).toEqual([1, expect.stringContaining("the port is in use (EADDRINUSE)")]);
     } finally {
       await other.stop(true);
@@ -395,7 +444,9 @@ describe("a start is refused", () => {
   });
 
   test("but without control.listen nothing listens for it", () =>
-    withHub({ "modules/greet.ts": greet("v1") }, [], async (hub) => expect(hub.program.output()).not.toContain("control on")));
+    withHub({ "modules/greet.ts": greet("v1") }, [], async (hub) =>
+      expect(hub.program.output()).not.toContain("control on"),
+    ));
 });
 
 describe("--server", () => {
@@ -408,7 +459,11 @@ describe("--server", () => {
     [["--server", "unix:x", "--token-file", "right"], 2, "--token-file goes with --server HOST:PORT"],
     [["--token-file", "right"], 2, "--token-file goes with --server HOST:PORT"],
     [["--server", "tcp://a:1", "--tls-ca", "cert.pem", "--token-file", "right"], 2, "say different things"],
-    [["--server", "127.0.0.1:1", "--token-file", "right"], 1, "Cannot reach the server at http://127.0.0.1:1 (ECONNREFUSED)"],
+    [
+      ["--server", "127.0.0.1:1", "--token-file", "right"],
+      1,
+      "Cannot reach the server at http://127.0.0.1:1 (ECONNREFUSED)",
+    ],
     [["--server", "127.0.0.1:1", "--token-file", "nowhere"], 1, "cannot be read (ENOENT)"],
     [["--server", "unix:nowhere.sock"], 1, "there is no control socket at"],
   ] as [string[], number, string][])("%j is told what is wrong with it", async (args, code, told) => {
@@ -456,15 +511,24 @@ describe("--server", () => {
 test("hrmr validate looks at the token, and warns where it would travel in the clear", async () => {
   const dir = makeProject({ "modules/greet.ts": greet("v1"), right: TOKEN, short: "short" });
   const validate = async (listen: string, tokenFile: string) => {
-    writeFileSync(join(dir, "hrmr.json"), JSON.stringify({ listen: ["tcp://127.0.0.1:0"], control: { listen, tokenFile } }));
+    writeFileSync(
+      join(dir, "hrmr.json"),
+      JSON.stringify({ listen: ["tcp://127.0.0.1:0"], control: { listen, tokenFile } }),
+    );
     const { exitCode, stdout, stderr } = await runProgram(["validate"], { cwd: dir });
     return [exitCode, stdout + stderr];
   };
   try {
     for (const name of ["right", "short"]) chmodSync(join(dir, name), 0o600);
     expect(await validate("tcp://127.0.0.1:0", "right")).toEqual([0, expect.not.stringContaining("on the way")]);
-    expect(await validate("tcp://0.0.0.0:0", "right")).toEqual([0, expect.stringContaining("whoever is on the way can read the token")]);
-    expect(await validate("tcp://127.0.0.1:0", "short")).toEqual([1, expect.stringContaining("a token has at least 16")]);
+    expect(await validate("tcp://0.0.0.0:0", "right")).toEqual([
+      0,
+      expect.stringContaining("whoever is on the way can read the token"),
+    ]);
+    expect(await validate("tcp://127.0.0.1:0", "short")).toEqual([
+      1,
+      expect.stringContaining("a token has at least 16"),
+    ]);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

@@ -1,6 +1,16 @@
 /** Modules sent to a running server: as `hrmr push` and plain curl do it. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import type { ModuleFiles, PushReport } from "../src/control/operations";
 import { ask as askRaw } from "./support/client";
@@ -8,7 +18,8 @@ import { type Hub, moduleSource, withHub } from "./support/hub";
 import { type ProgramResult, runProgram, startProgram } from "./support/program";
 
 /** A module that answers GREET with `text`. */
-const greet = (text: string): string => moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
+const greet = (text: string): string =>
+  moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
 const BROKEN = 'export default { routes: { "GREET": () => "v3\\n" } ;\n';
 
 /** Writes to a folder `out` beside the modules folder: what is going to be sent. @returns the path */
@@ -29,7 +40,12 @@ interface Answer<Body> {
 }
 type Refusal = { error: string; hint: string };
 
-async function ask<Body = PushReport>(hub: Hub, method: string, route: string, init: RequestInit = {}): Promise<Answer<Body>> {
+async function ask<Body = PushReport>(
+  hub: Hub,
+  method: string,
+  route: string,
+  init: RequestInit = {},
+): Promise<Answer<Body>> {
   const unix = join(hub.dir, ".hrmr/control.sock");
   const response = await fetch(`http://hrmr${route}`, { ...init, unix, method } as RequestInit);
   return { status: response.status, body: (await response.json()) as Body };
@@ -38,7 +54,15 @@ async function ask<Body = PushReport>(hub: Hub, method: string, route: string, i
 const CURL = Bun.which("curl");
 
 async function curl(hub: Hub, ...args: string[]): Promise<Answer<PushReport & Refusal>> {
-  const command = [CURL ?? "", "-s", "-w", "\n%{http_code}", "--unix-socket", join(hub.dir, ".hrmr/control.sock"), ...args];
+  const command = [
+    CURL ?? "",
+    "-s",
+    "-w",
+    "\n%{http_code}",
+    "--unix-socket",
+    join(hub.dir, ".hrmr/control.sock"),
+    ...args,
+  ];
   const text = await Bun.spawn(command, { cwd: join(hub.dir, "out"), stdout: "pipe" }).stdout.text();
   const [body = "", status] = text.trim().split(/\n(?=\d+$)/);
   return { status: Number(status), body: JSON.parse(body) as PushReport & Refusal };
@@ -59,7 +83,9 @@ function everything(hub: Hub): Record<string, string> {
 
 /** A body as `curl -F` makes it, of parts with these filenames. */
 function multipart(...names: string[]): RequestInit {
-  const parts = names.map((name) => `--xX\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\n\r\n${greet("x")}\r\n`);
+  const parts = names.map(
+    (name) => `--xX\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\n\r\n${greet("x")}\r\n`,
+  );
   return { headers: { "Content-Type": "multipart/form-data; boundary=xX" }, body: `${parts.join("")}--xX--\r\n` };
 }
 
@@ -108,7 +134,9 @@ describe("hrmr push", () => {
         expect(facts({ ...before, modules })).toEqual(facts(before));
         // A reload finds nothing to do, and a push of what is right goes on with the next number.
         expect((await run(hub, "reload")).stdout).toContain("unchanged");
-        expect((await run(hub, "push", draft(hub, "greet.ts", greet("v2")))).stdout).toStartWith("OK greet v2 (was v1) swapped");
+        expect((await run(hub, "push", draft(hub, "greet.ts", greet("v2")))).stdout).toStartWith(
+          "OK greet v2 (was v1) swapped",
+        );
       },
     ));
 
@@ -116,19 +144,27 @@ describe("hrmr push", () => {
     ["throws at its top", 'throw new Error("at the top");', "at the top"],
     ["imports what is not there", 'import x from "./nothing"; export default x;', "nothing"],
     ["has no routes", "export default 1;", "modules/greet.ts"],
-    ["fails its check", 'export default { routes: { CHECKED: () => "x" }, check() { throw new Error("not fit"); } };', "not fit"],
+    [
+      "fails its check",
+      'export default { routes: { CHECKED: () => "x" }, check() { throw new Error("not fit"); } };',
+      "not fit",
+    ],
     ["claims what another has", 'export default { routes: { OTHER: () => "x" } };', "other.ts"],
   ])("of one that %s changes nothing, and a new one leaves no file", (_, text, told) =>
-    withHub({ "modules/greet.ts": greet("v1"), "modules/other.ts": moduleSource('{ routes: { OTHER: () => "o" } }') }, [], async (hub) => {
-      const was = everything(hub);
-      for (const name of ["greet", "fresh"]) {
-        const ran = await run(hub, "push", draft(hub, `${name}.ts`, text));
-        expect([ran.exitCode, ran.stderr.replaceAll("fresh", "greet")]).toEqual([1, expect.stringContaining(told)]);
-        expect(everything(hub)).toEqual(was);
-      }
-      expect(await hub.ask("GREET\n")).toBe("v1\n");
-      expect((await hub.status()).modules.map(({ name }) => name)).not.toContain("fresh");
-    }),
+    withHub(
+      { "modules/greet.ts": greet("v1"), "modules/other.ts": moduleSource('{ routes: { OTHER: () => "o" } }') },
+      [],
+      async (hub) => {
+        const was = everything(hub);
+        for (const name of ["greet", "fresh"]) {
+          const ran = await run(hub, "push", draft(hub, `${name}.ts`, text));
+          expect([ran.exitCode, ran.stderr.replaceAll("fresh", "greet")]).toEqual([1, expect.stringContaining(told)]);
+          expect(everything(hub)).toEqual(was);
+        }
+        expect(await hub.ask("GREET\n")).toBe("v1\n");
+        expect((await hub.status()).modules.map(({ name }) => name)).not.toContain("fresh");
+      },
+    ),
   );
 
   test("sends a folder without its packages, and says so; the packages on the server stay", () =>
@@ -163,7 +199,9 @@ describe("hrmr push", () => {
           "node_modules",
           "package.json",
         ]);
-        expect(new Uint8Array(readFileSync(join(hub.dir, "modules/chat/data.bin")))).toEqual(new Uint8Array([0, 255, 13, 10, 45, 45]));
+        expect(new Uint8Array(readFileSync(join(hub.dir, "modules/chat/data.bin")))).toEqual(
+          new Uint8Array([0, 255, 13, 10, 45, 45]),
+        );
 
         // And a broken one puts all of it back, packages too.
         const was = everything(hub);
@@ -242,7 +280,8 @@ describe("a push", () => {
           await client.clear().send("GREET\n");
           const answer = await client.waitFor("\n");
           const version = Number(/^v(\d+)\n$/.exec(answer)?.[1] ?? Number.NaN);
-          if (!(version >= least && version <= sent)) wrong.push(`${JSON.stringify(answer)} between v${least} and v${sent}`);
+          if (!(version >= least && version <= sent))
+            wrong.push(`${JSON.stringify(answer)} between v${least} and v${sent}`);
           count++;
         }
       };
@@ -287,13 +326,17 @@ describe("a push", () => {
     withHub({ "modules/greet.ts": greet("v1") }, ["--watch"], async (hub) => {
       expect((await run(hub, "push", draft(hub, "greet.ts", greet("v2")))).exitCode).toBe(0);
       expect((await run(hub, "push", draft(hub, "greet.ts", BROKEN))).exitCode).toBe(1);
-      // The watcher speaks after a while: a change that it does load comes behind all that it could have to say of the pushes.
+      // The watcher speaks after a while: a change that it does load comes behind all that it could have to say of the
+      // pushes.
       hub.write("modules/marker.ts", moduleSource('{ routes: { MARK: () => "m" } }'));
       await hub.program.waitFor("marker v1 loaded");
       const lines = hub.program.output().match(/(?:OK|ERR) .*/g) ?? [];
       expect(lines.filter((line) => line.startsWith("OK greet"))).toHaveLength(1);
       expect(lines.filter((line) => line.startsWith("ERR"))).toHaveLength(1);
-      expect((await hub.status()).modules.find(({ name }) => name === "greet")).toMatchObject({ generation: 2, state: "serving" });
+      expect((await hub.status()).modules.find(({ name }) => name === "greet")).toMatchObject({
+        generation: 2,
+        state: "serving",
+      });
     }));
 
   test("that a kill -9 cuts short leaves the old files at the next start", () =>
@@ -311,7 +354,9 @@ describe("a push", () => {
           const server = children[at];
           if (server === undefined) throw new Error("There is no server.");
           const file = key === "greet" ? "greet.ts" : "index.ts";
-          const pushed = ask(hub, "POST", `/v1/modules/${key}?file=${file}`, { body: stuck(key.toUpperCase(), `in setup of ${key}`) });
+          const pushed = ask(hub, "POST", `/v1/modules/${key}?file=${file}`, {
+            body: stuck(key.toUpperCase(), `in setup of ${key}`),
+          });
           pushed.catch(() => {});
           await server.waitFor(`in setup of ${key}`);
           expect(everything(hub)).not.toEqual(was);
@@ -349,20 +394,24 @@ describe("a push", () => {
 
 describe("hrmr remove and hrmr pull", () => {
   test("take a module away, and fetch it", () =>
-    withHub({ "modules/greet.ts": greet("v1"), "modules/keep.ts": moduleSource('{ routes: { K: () => "k" } }') }, [], async (hub) => {
-      expect(await run(hub, "pull", "greet")).toEqual({ exitCode: 0, stdout: "greet.ts\n", stderr: "" });
-      expect(readFileSync(join(hub.dir, "greet.ts"), "utf8")).toBe(greet("v1"));
-      const ran = await run(hub, "remove", "greet");
-      expect(ran).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^OK greet unloaded \(was v1\)/) });
-      expect(readdirSync(join(hub.dir, "modules"))).toEqual(["keep.ts"]);
-      expect(await hub.ask("GREET\n")).toContain("ERR no module");
-      for (const command of ["remove", "pull"]) {
-        const again = await run(hub, command, "greet");
-        expect([again.exitCode, again.stderr]).toEqual([1, expect.stringContaining('There is no module "greet"')]);
-      }
-      expect((await run(hub, "push", "greet.ts")).exitCode).toBe(0);
-      expect(await hub.ask("GREET\n")).toBe("v1\n");
-    }));
+    withHub(
+      { "modules/greet.ts": greet("v1"), "modules/keep.ts": moduleSource('{ routes: { K: () => "k" } }') },
+      [],
+      async (hub) => {
+        expect(await run(hub, "pull", "greet")).toEqual({ exitCode: 0, stdout: "greet.ts\n", stderr: "" });
+        expect(readFileSync(join(hub.dir, "greet.ts"), "utf8")).toBe(greet("v1"));
+        const ran = await run(hub, "remove", "greet");
+        expect(ran).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^OK greet unloaded \(was v1\)/) });
+        expect(readdirSync(join(hub.dir, "modules"))).toEqual(["keep.ts"]);
+        expect(await hub.ask("GREET\n")).toContain("ERR no module");
+        for (const command of ["remove", "pull"]) {
+          const again = await run(hub, command, "greet");
+          expect([again.exitCode, again.stderr]).toEqual([1, expect.stringContaining('There is no module "greet"')]);
+        }
+        expect((await run(hub, "push", "greet.ts")).exitCode).toBe(0);
+        expect(await hub.ask("GREET\n")).toBe("v1\n");
+      },
+    ));
 
   test("a pull writes over nothing that is different, unless it is told to, and through no link", () =>
     withHub({ "modules/greet.ts": greet("v1"), "greet.ts": "mine" }, [], async (hub) => {
@@ -397,7 +446,10 @@ describe.skipIf(CURL === null)("curl (is it installed?)", () => {
     withHub({ "modules/greet.ts": greet("v1") }, [], async (hub) => {
       draft(hub, "greet.ts", greet("v2"));
       const form = await curl(hub, "-F", "file=@greet.ts", "http://hrmr/v1/modules/greet");
-      expect(form).toMatchObject({ status: 200, body: { ok: true, modules: [{ name: "greet", outcome: "swapped", version: 2 }] } });
+      expect(form).toMatchObject({
+        status: 200,
+        body: { ok: true, modules: [{ name: "greet", outcome: "swapped", version: 2 }] },
+      });
       expect(form.body.hash).toBe((await hub.status()).modules.find(({ name }) => name === "greet")?.hash ?? "");
       expect(form.body.sha256).toMatch(/^[0-9a-f]{64}$/);
       draft(hub, "greet.ts", greet("v3"));
@@ -428,7 +480,14 @@ describe.skipIf(CURL === null)("curl (is it installed?)", () => {
         ],
         skipped: [],
       });
-      const raw = await curl(hub, "--data-binary", "@index.ts", "-H", "X-File-Name: index.ts", "http://hrmr/v1/modules/two");
+      const raw = await curl(
+        hub,
+        "--data-binary",
+        "@index.ts",
+        "-H",
+        "X-File-Name: index.ts",
+        "http://hrmr/v1/modules/two",
+      );
       expect(raw).toMatchObject({ status: 422, body: { modules: [{ error: expect.stringContaining("./lib/w") }] } });
       expect((await curl(hub, "-X", "DELETE", "http://hrmr/v1/modules/chat")).status).toBe(200);
       expect(readdirSync(join(hub.dir, "modules"))).toEqual(["greet.ts"]);
@@ -443,7 +502,13 @@ describe("an upload is refused, and nothing is touched,", () => {
     ["for a name that is not encoded well", "/v1/modules/%ff", { body: "x" }, 400, "not encoded well"],
     ["for a reserved name", "/v1/modules/lib", { body: "x" }, 400, "no name for a module"],
     ["for a helper's name", "/v1/modules/_helper", { body: "x" }, 400, "no name for a module"],
-    ["for a name that differs in case", "/v1/modules/Greet", { body: "x" }, 422, "differs only in upper and lower case"],
+    [
+      "for a name that differs in case",
+      "/v1/modules/Greet",
+      { body: "x" },
+      422,
+      "differs only in upper and lower case",
+    ],
     ["for a path with ..", "/v1/modules/greet", multipart("index.ts", "../other.ts"), 400, "dots in place"],
     ["for a path with .. behind the name", "/v1/modules/greet", multipart("greet/../other.ts"), 400, "dots in place"],
     ["for an absolute path", "/v1/modules/greet", multipart("/tmp/greet.ts"), 400, "begins or ends with a slash"],
@@ -452,7 +517,13 @@ describe("an upload is refused, and nothing is touched,", () => {
     ["for a device of Windows", "/v1/modules/greet", multipart("index.ts", "aux.ts"), 400, "device"],
     ["for a NUL in a path", "/v1/modules/greet", multipart("greet.ts\0.png"), 400, "not every system"],
     ["for a line end in a path", "/v1/modules/greet?file=a%0ab.ts", { body: "x" }, 400, "not every system"],
-    ["for packages", "/v1/modules/greet", multipart("index.ts", "node_modules/p/index.js"), 400, "packages are not sent"],
+    [
+      "for packages",
+      "/v1/modules/greet",
+      multipart("index.ts", "node_modules/p/index.js"),
+      400,
+      "packages are not sent",
+    ],
     ["for a hidden file", "/v1/modules/greet", multipart("index.ts", ".env"), 400, "begins with a dot"],
     ["for two files that differ in case", "/v1/modules/greet", multipart("index.ts", "a.ts", "A.ts"), 400, "one file"],
     ["for another module's file", "/v1/modules/greet", multipart("other.ts"), 400, "not the module greet"],
@@ -507,7 +578,13 @@ describe("an upload is refused, and nothing is touched,", () => {
       413,
       "more than 20 files",
     ],
-    ["for too many files", "/v1/modules/greet", multipart(...Array.from({ length: 21 }, (_, at) => `${at}.ts`)), 413, "more than 20 files"],
+    [
+      "for too many files",
+      "/v1/modules/greet",
+      multipart(...Array.from({ length: 21 }, (_, at) => `${at}.ts`)),
+      413,
+      "more than 20 files",
+    ],
   ];
   const config = { control: { maxUploadBytes: 5000, maxUploadFiles: 20 }, modules: { off: { enabled: false } } };
 
@@ -527,7 +604,11 @@ describe("an upload is refused, and nothing is touched,", () => {
         const beside = around();
         for (const [what, route, init, status, told] of tricks) {
           const answer = await ask<Refusal>(hub, "POST", route, init);
-          expect([what, answer.status, answer.body.error + answer.body.hint]).toEqual([what, status, expect.stringContaining(told)]);
+          expect([what, answer.status, answer.body.error + answer.body.hint]).toEqual([
+            what,
+            status,
+            expect.stringContaining(told),
+          ]);
           expect([what, everything(hub), around()]).toEqual([what, was, beside]);
         }
         expect(readFileSync(join(hub.dir, "victim.ts"), "utf8")).toBe("x");
@@ -573,13 +654,24 @@ describe("the audit log", () => {
         ["stop", null, true],
       ]);
       const who = process.platform === "linux" ? `uid ${process.getuid?.()} by the control socket` : "control socket";
-      expect(lines.map(({ by }) => by)).toEqual([who, who, who, who, expect.stringMatching(/^RELOAD of 127\.0\.0\.1 \(#\d+\)$/), who, who]);
+      expect(lines.map(({ by }) => by)).toEqual([
+        who,
+        who,
+        who,
+        who,
+        expect.stringMatching(/^RELOAD of 127\.0\.0\.1 \(#\d+\)$/),
+        who,
+        who,
+      ]);
       expect(lines[0]).toMatchObject({
         hash: pushed.body.hash,
         upload: pushed.body.sha256,
         verdict: expect.stringMatching(/^OK greet v2 \(was v1\) swapped/),
       });
-      expect(lines[1]).toMatchObject({ hash: pushed.body.hash, verdict: 'modules/greet.ts:1:52: Expected "}" but found ";"' });
+      expect(lines[1]).toMatchObject({
+        hash: pushed.body.hash,
+        verdict: 'modules/greet.ts:1:52: Expected "}" but found ";"',
+      });
       expect(lines[5]).toMatchObject({ hash: null, upload: null });
       for (const { time } of lines) expect(Date.parse(String(time))).toBeGreaterThan(Date.now() - 60_000);
       expect((statSync(join(hub.dir, ".hrmr/audit.log")).mode & 0o777).toString(8)).toBe("600");

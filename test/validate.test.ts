@@ -1,6 +1,15 @@
 /** `hrmr validate` says what `hrmr start` does: both run on the same project, and validate leaves it as it was. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { issueCertificate } from "../src/cli/x509";
@@ -38,7 +47,9 @@ async function validate(dir: string, args: readonly string[], env: Record<string
 
 /** Every file with its size and times. */
 function listing(dir: string): string[] {
-  const names = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter((name) => !name.startsWith("node_modules"));
+  const names = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter(
+    (name) => !name.startsWith("node_modules"),
+  );
   return names.sort().map((name) => {
     const { size, mtimeMs, ctimeMs } = lstatSync(join(dir, name));
     return `${name} ${size} ${mtimeMs} ${ctimeMs}`;
@@ -55,7 +66,10 @@ interface Case {
   readonly prepare?: (dir: string) => () => unknown;
 }
 
-async function inProject({ files = GREET, args = FREE, prepare }: Case, run: (dir: string, args: readonly string[]) => Promise<void>) {
+async function inProject(
+  { files = GREET, args = FREE, prepare }: Case,
+  run: (dir: string, args: readonly string[]) => Promise<void>,
+) {
   const dir = makeProject(files);
   const undo = prepare?.(dir);
   try {
@@ -79,7 +93,10 @@ describe("what is in order for validate is served by start", () => {
   test.each<[string, Case]>([
     ["a project", {}],
     ["no project at all", { files: {} }],
-    ["a certificate", { files: { ...GREET, ...pairFiles(certificate) }, args: ["--listen", "tls://127.0.0.1:0", ...TLS_FLAGS] }],
+    [
+      "a certificate",
+      { files: { ...GREET, ...pairFiles(certificate) }, args: ["--listen", "tls://127.0.0.1:0", ...TLS_FLAGS] },
+    ],
     ["an expired certificate", { files: { ...GREET, ...pairFiles(expired()) }, args: [...FREE, ...TLS_FLAGS] }],
     ["a unix socket", { args: ["--listen", "unix://DIR/s.sock"] }],
     [
@@ -89,7 +106,10 @@ describe("what is in order for validate is served by start", () => {
     ["UDP", { args: ["--listen", "udp://127.0.0.1:0"] }],
     [
       "a token",
-      { files: { ...GREET, ...config({ control: { commands: "token", tokenFile: "token" } }) }, prepare: file("token", TOKEN, 0o600) },
+      {
+        files: { ...GREET, ...config({ control: { commands: "token", tokenFile: "token" } }) },
+        prepare: file("token", TOKEN, 0o600),
+      },
     ],
     ["a log file", { args: [...FREE, "--log-file", "DIR/x.log"] }],
     ["a pid file", { args: [...FREE, "--pid-file", "DIR/x.pid"] }],
@@ -138,23 +158,42 @@ describe("what is a mistake for validate is none less for start", () => {
     ],
     [
       "a modules folder that is empty",
-      { files: { "mods/README": "" }, args: [...FREE, "--modules", "mods"], mistake: /^modules: The modules folder .*mods is empty/ },
+      {
+        files: { "mods/README": "" },
+        args: [...FREE, "--modules", "mods"],
+        mistake: /^modules: The modules folder .*mods is empty/,
+      },
     ],
     [
       "a static folder that is a file",
-      { files: { ...GREET, page: "" }, args: [...FREE, "--static", "page"], mistake: /^static folder: .*page is not a folder/ },
+      {
+        files: { ...GREET, page: "" },
+        args: [...FREE, "--static", "page"],
+        mistake: /^static folder: .*page is not a folder/,
+      },
     ],
     [
       "a state folder that is a file",
-      { files: { ...GREET, state: "" }, args: [...FREE, "--state", "state"], mistake: /^state folder: .*state cannot be written/ },
+      {
+        files: { ...GREET, state: "" },
+        args: [...FREE, "--state", "state"],
+        mistake: /^state folder: .*state cannot be written/,
+      },
     ],
     [
       "a state folder below a file",
-      { files: { ...GREET, state: "" }, args: [...FREE, "--state", "state/below"], mistake: /^state folder: .*below cannot be written/ },
+      {
+        files: { ...GREET, state: "" },
+        args: [...FREE, "--state", "state/below"],
+        mistake: /^state folder: .*below cannot be written/,
+      },
     ],
     [
       "a certificate that is not there",
-      { args: [...FREE, ...TLS_FLAGS], mistake: /^certificates: The TLS certificate .*cert\.pem cannot be read \(ENOENT\)/ },
+      {
+        args: [...FREE, ...TLS_FLAGS],
+        mistake: /^certificates: The TLS certificate .*cert\.pem cannot be read \(ENOENT\)/,
+      },
     ],
     [
       "a key of another certificate",
@@ -173,7 +212,10 @@ describe("what is a mistake for validate is none less for start", () => {
     ],
     [
       "the policy token without a file",
-      { files: { ...GREET, ...config({ control: { commands: "token" } }) }, mistake: /^configuration: .*hrmr\.json has a mistake/ },
+      {
+        files: { ...GREET, ...config({ control: { commands: "token" } }) },
+        mistake: /^configuration: .*hrmr\.json has a mistake/,
+      },
     ],
     [
       "a token that others may read",
@@ -185,31 +227,55 @@ describe("what is a mistake for validate is none less for start", () => {
     ],
     [
       "a log file in a folder that is not there",
-      { args: [...FREE, "--log-file", "none/x.log"], mistake: /^log file: Cannot open the log file .*: its folder does not exist/ },
+      {
+        args: [...FREE, "--log-file", "none/x.log"],
+        mistake: /^log file: Cannot open the log file .*: its folder does not exist/,
+      },
     ],
-    ["a log file that is a folder", { args: [...FREE, "--log-file", "modules"], mistake: /^log file: .*: that is a folder/ }],
+    [
+      "a log file that is a folder",
+      { args: [...FREE, "--log-file", "modules"], mistake: /^log file: .*: that is a folder/ },
+    ],
     [
       "a pid file in a folder that is not there",
       { args: [...FREE, "--pid-file", "none/x.pid"], mistake: /^pid file: Cannot lock .*: its folder does not exist/ },
     ],
-    ["a pid file that is a folder", { args: [...FREE, "--pid-file", "modules"], mistake: /^pid file: Cannot lock .*: it is a folder/ }],
+    [
+      "a pid file that is a folder",
+      { args: [...FREE, "--pid-file", "modules"], mistake: /^pid file: Cannot lock .*: it is a folder/ },
+    ],
     [
       "a control socket in a folder that is not there",
-      { args: [...FREE, "--control", "none/c.sock"], mistake: /^control socket: Cannot open the control socket .*: there is no folder/ },
+      {
+        args: [...FREE, "--control", "none/c.sock"],
+        mistake: /^control socket: Cannot open the control socket .*: there is no folder/,
+      },
     ],
     [
       "a control socket where a file is",
-      { args: [...FREE, "--control", "modules/greet.ts"], mistake: /^control socket: .*something else, which is not a socket/ },
+      {
+        args: [...FREE, "--control", "modules/greet.ts"],
+        mistake: /^control socket: .*something else, which is not a socket/,
+      },
     ],
     [
       "a control socket whose path is too long",
       { args: [...FREE, "--control", `DIR/${"c".repeat(120)}`], mistake: /^control socket: .* is too long/ },
     ],
-    ["a busy port", { args: ["--listen", "tcp://127.0.0.1:BUSY"], mistake: /^listener .*: the port is in use \(EADDRINUSE\)/ }],
-    ["a busy UDP port", { args: ["--listen", "udp://127.0.0.1:BUSYUDP"], mistake: /^listener .*: the port is in use \(EADDRINUSE\)/ }],
+    [
+      "a busy port",
+      { args: ["--listen", "tcp://127.0.0.1:BUSY"], mistake: /^listener .*: the port is in use \(EADDRINUSE\)/ },
+    ],
+    [
+      "a busy UDP port",
+      { args: ["--listen", "udp://127.0.0.1:BUSYUDP"], mistake: /^listener .*: the port is in use \(EADDRINUSE\)/ },
+    ],
     [
       "one port twice",
-      { args: ["--listen", "tcp://127.0.0.1:FREE", "--listen", "tcp://127.0.0.1:FREE"], mistake: /^listener .*: the port is in use/ },
+      {
+        args: ["--listen", "tcp://127.0.0.1:FREE", "--listen", "tcp://127.0.0.1:FREE"],
+        mistake: /^listener .*: the port is in use/,
+      },
     ],
     [
       "an address of another machine",
@@ -221,7 +287,10 @@ describe("what is a mistake for validate is none less for start", () => {
     ],
     [
       "a unix socket where a file is",
-      { args: ["--listen", "unix://DIR/modules/greet.ts"], mistake: /^listener .*: there is a file that is no socket of that name/ },
+      {
+        args: ["--listen", "unix://DIR/modules/greet.ts"],
+        mistake: /^listener .*: there is a file that is no socket of that name/,
+      },
     ],
     [
       "a unix socket that answers",
@@ -240,7 +309,10 @@ describe("what is a mistake for validate is none less for start", () => {
     ],
     [
       "http.use of a module without middleware",
-      { files: { ...GREET, ...config({ http: { use: ["greet"] } }) }, mistake: /^module greet: .*it has no middleware/ },
+      {
+        files: { ...GREET, ...config({ http: { use: ["greet"] } }) },
+        mistake: /^module greet: .*it has no middleware/,
+      },
     ],
   ])("%s", async (_, { mistake, ...given }) => {
     const holder = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
@@ -273,15 +345,18 @@ describe("what is a mistake for validate is none less for start", () => {
     ["never ends", `for (;;);`, "did not finish loading"],
     ["ends its process", `process.exit(0);`, "process.exit"],
   ])("a module that %s is a mistake, though start serves the others", async (_, source, reason) => {
-    await inProject({ files: { ...GREET, "modules/broken.ts": source, ...config({ timeouts: { loadMs: 400 } }) } }, async (dir, args) => {
-      const result = await validate(dir, args);
-      expect(mistakesOf(result)).toEqual([expect.stringMatching(/^module broken: /)]);
-      expect(result.findings.find(({ state }) => state === "error")?.text).toContain(reason);
-      const server = await startProgram([...args], { cwd: dir });
-      expect(server.output()).toContain("broken");
-      expect(server.output()).toContain(reason);
-      await server.stop();
-    });
+    await inProject(
+      { files: { ...GREET, "modules/broken.ts": source, ...config({ timeouts: { loadMs: 400 } }) } },
+      async (dir, args) => {
+        const result = await validate(dir, args);
+        expect(mistakesOf(result)).toEqual([expect.stringMatching(/^module broken: /)]);
+        expect(result.findings.find(({ state }) => state === "error")?.text).toContain(reason);
+        const server = await startProgram([...args], { cwd: dir });
+        expect(server.output()).toContain("broken");
+        expect(server.output()).toContain(reason);
+        await server.stop();
+      },
+    );
   });
 });
 
@@ -380,7 +455,9 @@ test("what the running server of this folder holds is no mistake, and another's 
         `listener tcp://127.0.0.1:${server.port}: Cannot listen on tcp://127.0.0.1:${server.port}: the port is in use (EADDRINUSE).`,
       ]);
       const busy = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-      expect(mistakesOf(await validate(dir, ["--port", String(busy.port)]))).toEqual([expect.stringContaining("the port is in use")]);
+      expect(mistakesOf(await validate(dir, ["--port", String(busy.port)]))).toEqual([
+        expect.stringContaining("the port is in use"),
+      ]);
       busy.stop(true);
     } finally {
       await server.stop();
@@ -389,7 +466,9 @@ test("what the running server of this folder holds is no mistake, and another's 
 });
 
 test("a raw route that takes HTTP requests is told of", async () => {
-  const take = moduleSource(`{ routes: { "GET ": { takesHttp: true, handle: () => "mine\\n" }, "PUT ": () => "plain\\n" } }`);
+  const take = moduleSource(
+    `{ routes: { "GET ": { takesHttp: true, handle: () => "mine\\n" }, "PUT ": () => "plain\\n" } }`,
+  );
   await inProject({ files: { "modules/take.ts": take } }, async (dir, args) => {
     const { ok, findings } = await validate(dir, args);
     expect(ok).toBe(true);
@@ -401,7 +480,15 @@ test("a raw route that takes HTTP requests is told of", async () => {
 
 test("warnings do not make it invalid", async () => {
   const files = { ...GREET, ...config({ modules: { late: { a: 1 } } }), ...pairFiles(expired()) };
-  const args = ["--listen", "tcp://0.0.0.0:0", "--commands", "anyone", "--set", "limits.maxConnections=100000000", ...TLS_FLAGS];
+  const args = [
+    "--listen",
+    "tcp://0.0.0.0:0",
+    "--commands",
+    "anyone",
+    "--set",
+    "limits.maxConnections=100000000",
+    ...TLS_FLAGS,
+  ];
   await inProject({ files, args }, async (dir, given) => {
     const { exitCode, ok, errors, warnings, findings } = await validate(dir, given);
     expect(findings.filter(({ state }) => state === "warning").map(({ check }) => check)).toEqual([

@@ -13,14 +13,30 @@ test("each version that served is listed, with where it came from, since when, a
     hub.write(GREET, pong("two"));
     expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v2 (was v1)");
     const [first, second] = await versionsOf(hub.dir, "greet");
-    expect(first).toMatchObject({ number: 1, from: "disk", of: null, verdict: "good", reason: null, isLive: false, isKept: true });
-    expect(second).toMatchObject({ number: 2, from: "disk", verdict: "probation", isLive: true, source: join(hub.dir, GREET) });
+    expect(first).toMatchObject({
+      number: 1,
+      from: "disk",
+      of: null,
+      verdict: "good",
+      reason: null,
+      isLive: false,
+      isKept: true,
+    });
+    expect(second).toMatchObject({
+      number: 2,
+      from: "disk",
+      verdict: "probation",
+      isLive: true,
+      source: join(hub.dir, GREET),
+    });
     const { modules } = await hub.status();
     expect(modules.find(({ name }) => name === "greet")).toMatchObject({ hash: second?.hash ?? "", generation: 2 });
     expect(Date.parse(second?.at ?? "")).toBeWithin(Date.now() - 60_000, Date.now() + 1);
 
     const { stdout } = await runProgram(["versions"], { cwd: hub.dir });
-    expect(stdout).toMatch(/^greet\n.*VERSION +HASH +SINCE +FROM +VERDICT\n\* +v2 +[0-9a-f]{12} .* disk +probation\n +v1 .* good\n$/);
+    expect(stdout).toMatch(
+      /^greet\n.*VERSION +HASH +SINCE +FROM +VERDICT\n\* +v2 +[0-9a-f]{12} .* disk +probation\n +v1 .* good\n$/,
+    );
     const missing = await runProgram(["versions", "nobody"], { cwd: hub.dir });
     expect([missing.exitCode, missing.stdout]).toEqual([1, ""]);
     expect(missing.stderr).toContain('No version of a module "nobody" is kept.');

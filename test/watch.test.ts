@@ -44,16 +44,20 @@ for (const processes of ["1", "2"]) {
     }));
 
   test(`an import outside of the modules folder, and one that comes later, are watched, in ${processes} processes`, () =>
-    withHub({ "modules/m.ts": importing("../shared/v"), "shared/v.ts": `export const v = "one";\n` }, args, async (hub) => {
-      await untilSaid(hub, "one");
-      hub.write("shared/v.ts", `export const v = "two";\n`);
-      await untilSaid(hub, "two");
-      hub.write("elsewhere/deep/w.ts", `export const v = "three";\n`);
-      hub.write("modules/m.ts", importing("../elsewhere/deep/w"));
-      await untilSaid(hub, "three");
-      hub.write("elsewhere/deep/w.ts", `export const v = "four";\n`);
-      await untilSaid(hub, "four");
-    }));
+    withHub(
+      { "modules/m.ts": importing("../shared/v"), "shared/v.ts": `export const v = "one";\n` },
+      args,
+      async (hub) => {
+        await untilSaid(hub, "one");
+        hub.write("shared/v.ts", `export const v = "two";\n`);
+        await untilSaid(hub, "two");
+        hub.write("elsewhere/deep/w.ts", `export const v = "three";\n`);
+        hub.write("modules/m.ts", importing("../elsewhere/deep/w"));
+        await untilSaid(hub, "three");
+        hub.write("elsewhere/deep/w.ts", `export const v = "four";\n`);
+        await untilSaid(hub, "four");
+      },
+    ));
 }
 
 test("a modules folder that is made later is watched, and so is one that was removed for a while", () =>
@@ -80,13 +84,17 @@ test("a link on the way to the modules, or among imports, that is switched", asy
     symlinkSync(`releases/${n}`, join(dir, "current.new"));
     renameSync(join(dir, "current.new"), join(dir, "current"));
   };
-  await withHub({ ...files, "modules/m.ts": importing("../current/v"), "hrmr.json": "{}" }, ["--watch"], async (hub) => {
-    point(hub.dir, 1);
-    hub.write("modules/m.ts", `${importing("../current/v")}// saved again\n`);
-    await untilSaid(hub, "release 1");
-    point(hub.dir, 2);
-    await untilSaid(hub, "release 2");
-  });
+  await withHub(
+    { ...files, "modules/m.ts": importing("../current/v"), "hrmr.json": "{}" },
+    ["--watch"],
+    async (hub) => {
+      point(hub.dir, 1);
+      hub.write("modules/m.ts", `${importing("../current/v")}// saved again\n`);
+      await untilSaid(hub, "release 1");
+      point(hub.dir, 2);
+      await untilSaid(hub, "release 2");
+    },
+  );
 });
 
 test("hrmr.json is watched: a saved setting holds, a mistake is reported and changes nothing, and a file made later is read", () => {
@@ -105,7 +113,8 @@ test("hrmr.json is watched: a saved setting holds, a mistake is reported and cha
 });
 
 const canUnshare =
-  Bun.spawnSync(["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances"], { stderr: "ignore" }).exitCode === 0;
+  Bun.spawnSync(["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances"], { stderr: "ignore" })
+    .exitCode === 0;
 
 for (const limit of ["max_inotify_instances", "max_inotify_watches"]) {
   test.skipIf(!canUnshare)(

@@ -19,9 +19,13 @@ const LONG_ENOUGH = /for (0\.[5-9]|[1-9]\d*\.\d) s/;
 
 const FS = 'import { existsSync } from "node:fs";\n';
 
-const slow = (routes: string, rest = "", imports = ""): string => `${imports}${SPIN}export default { ${rest} routes: { ${routes} } };\n`;
+const slow = (routes: string, rest = "", imports = ""): string =>
+  `${imports}${SPIN}export default { ${rest} routes: { ${routes} } };\n`;
 
-/** @returns the first line of the log that `pattern` is in. Others may come before: on a busy machine the server itself is told, too. */
+/**
+ * @returns the first line of the log that `pattern` is in. Others may come before: on a busy machine the server itself
+ * is told, too.
+ */
 async function logged(hub: Hub, pattern: RegExp): Promise<string> {
   return await until(`the log says ${pattern}`, () =>
     hub.program
@@ -37,31 +41,35 @@ async function blockedModules(hub: Hub) {
 }
 
 test("while a handler blocks, the log says which, and that it cannot be stopped; then how long it took, and status counts it", () =>
-  withHub({ "modules/slow.ts": slow(`"SLOW ": () => { while (!existsSync("release")); return "done"; }`, "", FS) }, ARGS, async (hub) => {
-    let isAnswered = false;
-    const answer = hub.ask("SLOW 1").then((text) => {
-      isAnswered = true;
-      return text;
-    });
-    const line = await logged(hub, /slow v1 .* has been blocking/);
-    expect(isAnswered).toBe(false);
-    expect(line).toMatch(
-      /^\S+Z error slow v1 "SLOW " has been blocking the event loop for \d+\.\d s, and nobody is answered meanwhile\. It cannot be stopped here: /,
-    );
-    expect(line).toContain('run: "pool" or run: "process"');
-    hub.write("release", "");
-    expect(await answer).toBe("done");
-    await logged(hub, /warn +slow v1 "SLOW " blocked the event loop for \d+\.\d s$/);
-    const { modules } = await hub.status();
-    const module = modules.find(({ name }) => name === "slow");
-    expect(module?.blockedCount).toBe(1);
-    expect(module?.longestBlockedMs).toBeGreaterThan(BLOCKED_MS);
-    expect(await blockedModules(hub)).toEqual([
-      { module: "slow", count: 1, longestMs: module?.longestBlockedMs ?? 0, totalMs: module?.longestBlockedMs ?? 0 },
-    ]);
-    const metrics = await (await fetch(`${hub.url}/metrics`)).text();
-    expect(metrics).toMatch(/^hrmr_event_loop_blocked_seconds_total\{module="slow",slot="0"\} \d+\.\d+$/m);
-  }));
+  withHub(
+    { "modules/slow.ts": slow(`"SLOW ": () => { while (!existsSync("release")); return "done"; }`, "", FS) },
+    ARGS,
+    async (hub) => {
+      let isAnswered = false;
+      const answer = hub.ask("SLOW 1").then((text) => {
+        isAnswered = true;
+        return text;
+      });
+      const line = await logged(hub, /slow v1 .* has been blocking/);
+      expect(isAnswered).toBe(false);
+      expect(line).toMatch(
+        /^\S+Z error slow v1 "SLOW " has been blocking the event loop for \d+\.\d s, and nobody is answered meanwhile\. It cannot be stopped here: /,
+      );
+      expect(line).toContain('run: "pool" or run: "process"');
+      hub.write("release", "");
+      expect(await answer).toBe("done");
+      await logged(hub, /warn +slow v1 "SLOW " blocked the event loop for \d+\.\d s$/);
+      const { modules } = await hub.status();
+      const module = modules.find(({ name }) => name === "slow");
+      expect(module?.blockedCount).toBe(1);
+      expect(module?.longestBlockedMs).toBeGreaterThan(BLOCKED_MS);
+      expect(await blockedModules(hub)).toEqual([
+        { module: "slow", count: 1, longestMs: module?.longestBlockedMs ?? 0, totalMs: module?.longestBlockedMs ?? 0 },
+      ]);
+      const metrics = await (await fetch(`${hub.url}/metrics`)).text();
+      expect(metrics).toMatch(/^hrmr_event_loop_blocked_seconds_total\{module="slow",slot="0"\} \d+\.\d+$/m);
+    },
+  ));
 
 const OTHERS: [string, string, (hub: Hub) => Promise<unknown>, string][] = [
   [
@@ -92,7 +100,12 @@ const OTHERS: [string, string, (hub: Hub) => Promise<unknown>, string][] = [
     (hub) => fetch(`${hub.url}/m`),
     '"GET /m"',
   ],
-  ["a timer", slow(`"ARM": () => { setTimeout(spin, 20, ${SPIN_MS}); return "armed"; }`), (hub) => hub.ask("ARM"), "a timer"],
+  [
+    "a timer",
+    slow(`"ARM": () => { setTimeout(spin, 20, ${SPIN_MS}); return "armed"; }`),
+    (hub) => hub.ask("ARM"),
+    "a timer",
+  ],
   [
     "an interval",
     slow(`"ARM": () => { const t = setInterval(() => { spin(); clearInterval(t); }, 20); return "armed"; }`),
@@ -133,27 +146,46 @@ test.each([
 
 test("what runs without a handler on the stack is told, with what it may be", () =>
   withHub(
-    { "modules/slow.ts": slow(`"FRAMED": { framing: (bytes) => { spin(); return bytes.length; }, handle: () => "done" }`) },
+    {
+      "modules/slow.ts": slow(
+        `"FRAMED": { framing: (bytes) => { spin(); return bytes.length; }, handle: () => "done" }`,
+      ),
+    },
     ARGS,
     async (hub) => {
       await hub.ask("FRAMED");
-      await logged(hub, / error something that is no handler \(a framing function or a listener of a module, or.* has been blocking/);
+      await logged(
+        hub,
+        / error something that is no handler \(a framing function or a listener of a module, or.* has been blocking/,
+      );
       await logged(hub, /something that is no handler.* blocked the event loop for/);
-      await until("it is counted for nobody", async () => (await hub.status()).blocked.some(({ module }) => module === null));
+      await until("it is counted for nobody", async () =>
+        (await hub.status()).blocked.some(({ module }) => module === null),
+      );
     },
   ));
 
 test("of several that may have gone on after an await, all are named, and none is counted", () => {
-  const later = (key: string, what: string): string => slow(`"${key}": async () => { await Bun.sleep(20); ${what} return "done"; }`);
-  return withHub({ "modules/a.ts": later("AAA", "spin();"), "modules/b.ts": later("BBB", "await Bun.sleep(2000);") }, ARGS, async (hub) => {
-    const waiting = hub.ask("BBB");
-    await hub.ask("AAA");
-    await logged(hub, / error a handler that went on after an await, of a v1 or b v1, it seems, has been blocking/);
-    await waiting;
-    await until("it is counted for nobody", async () => (await hub.status()).blocked.some(({ module }) => module === null));
-    const { modules } = await hub.status();
-    expect(modules.filter(({ name }) => name === "a" || name === "b")).toMatchObject([{ blockedCount: 0 }, { blockedCount: 0 }]);
-  });
+  const later = (key: string, what: string): string =>
+    slow(`"${key}": async () => { await Bun.sleep(20); ${what} return "done"; }`);
+  return withHub(
+    { "modules/a.ts": later("AAA", "spin();"), "modules/b.ts": later("BBB", "await Bun.sleep(2000);") },
+    ARGS,
+    async (hub) => {
+      const waiting = hub.ask("BBB");
+      await hub.ask("AAA");
+      await logged(hub, / error a handler that went on after an await, of a v1 or b v1, it seems, has been blocking/);
+      await waiting;
+      await until("it is counted for nobody", async () =>
+        (await hub.status()).blocked.some(({ module }) => module === null),
+      );
+      const { modules } = await hub.status();
+      expect(modules.filter(({ name }) => name === "a" || name === "b")).toMatchObject([
+        { blockedCount: 0 },
+        { blockedCount: 0 },
+      ]);
+    },
+  );
 });
 
 test("the line goes to the log file in the log's format, though the main thread cannot write", () =>
@@ -211,14 +243,19 @@ test("a process that was stopped and goes on has not been blocked by anybody", (
   }));
 
 test("each of several processes is watched by itself, and its lines have its number", () =>
-  withHub({ "modules/slow.ts": slow(`"SLOW": () => { spin(); return "done"; }`) }, [...ARGS, "--processes", "2"], async (hub) => {
-    await hub.ask("SLOW");
-    await logged(hub, / error \[[12]\] slow v1 "SLOW" has been blocking/);
-    await logged(hub, / warn +\[[12]\] slow v1 "SLOW" blocked/);
-  }));
+  withHub(
+    { "modules/slow.ts": slow(`"SLOW": () => { spin(); return "done"; }`) },
+    [...ARGS, "--processes", "2"],
+    async (hub) => {
+      await hub.ask("SLOW");
+      await logged(hub, / error \[[12]\] slow v1 "SLOW" has been blocking/);
+      await logged(hub, / warn +\[[12]\] slow v1 "SLOW" blocked/);
+    },
+  ));
 
 test("who blocks a thread of the pool or a process of its own blocks nobody else, and is no block of the event loop", () => {
-  const route = (key: string, run: string): string => `"${key}": { run: "${run}", handle: () => { spin(); return "done"; } }`;
+  const route = (key: string, run: string): string =>
+    `"${key}": { run: "${run}", handle: () => { spin(); return "done"; } }`;
   return withHub(
     { "modules/slow.ts": slow(`${route("POOL", "pool")}, ${route("PROC", "process")}, "HI": () => "hi"`) },
     ARGS,
@@ -232,17 +269,22 @@ test("who blocks a thread of the pool or a process of its own blocks nobody else
 });
 
 test("who is killed at the deadline is named in the log, on the pool and in a process, and its errors and restarts are counted", () => {
-  const route = (key: string, run: string): string => `"${key}": { run: "${run}", timeoutMs: 200, handle: () => { for (;;); } }`;
-  return withHub({ "modules/stuck.ts": slow(`${route("POOL", "pool")}, ${route("PROC", "process")}`) }, ["--threads", "1"], async (hub) => {
-    expect(await hub.ask("POOL")).toStartWith('ERR "POOL" did not answer within 200 ms');
-    expect(await hub.ask("PROC")).toStartWith('ERR "PROC" did not answer within 200 ms');
-    await hub.program.waitFor(/ warn +stuck v1 pool thread 1: a handler did not give the thread back/);
-    await hub.program.waitFor(/ warn +stuck v1 its process was lost: a handler did not give the thread back/);
-    const { modules, pool } = await hub.status();
-    expect(modules.find(({ name }) => name === "stuck")).toMatchObject({ errors: 2, processes: [{ restarts: 1 }] });
-    expect(pool.workers).toMatchObject([{ restarts: 1 }]);
-    expect(await blockedModules(hub)).toEqual([]);
-  });
+  const route = (key: string, run: string): string =>
+    `"${key}": { run: "${run}", timeoutMs: 200, handle: () => { for (;;); } }`;
+  return withHub(
+    { "modules/stuck.ts": slow(`${route("POOL", "pool")}, ${route("PROC", "process")}`) },
+    ["--threads", "1"],
+    async (hub) => {
+      expect(await hub.ask("POOL")).toStartWith('ERR "POOL" did not answer within 200 ms');
+      expect(await hub.ask("PROC")).toStartWith('ERR "PROC" did not answer within 200 ms');
+      await hub.program.waitFor(/ warn +stuck v1 pool thread 1: a handler did not give the thread back/);
+      await hub.program.waitFor(/ warn +stuck v1 its process was lost: a handler did not give the thread back/);
+      const { modules, pool } = await hub.status();
+      expect(modules.find(({ name }) => name === "stuck")).toMatchObject({ errors: 2, processes: [{ restarts: 1 }] });
+      expect(pool.workers).toMatchObject([{ restarts: 1 }]);
+      expect(await blockedModules(hub)).toEqual([]);
+    },
+  );
 });
 
 describe("the clock", () => {

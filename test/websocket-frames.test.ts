@@ -2,7 +2,18 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Hub, makeProject, moduleSource } from "./support/hub";
 import { startProgram } from "./support/program";
-import { binary, close, frame, more, PART, ping, pong, RawWebSocket, text, type FrameOptions } from "./support/websocket";
+import {
+  binary,
+  close,
+  frame,
+  more,
+  PART,
+  ping,
+  pong,
+  RawWebSocket,
+  text,
+  type FrameOptions,
+} from "./support/websocket";
 
 const MODULE = moduleSource(`{
   routes: {
@@ -44,13 +55,16 @@ async function proveLife(): Promise<void> {
 
 function check(cases: Case[], path = "/echo"): void {
   // For a case that is shorter than its parameters, bun:test passes a callback.
-  test.each(cases.map(([name, sent, frames, code]) => [name, { sent, frames, code: code ?? null }] as const))("%s", async (_, told) => {
-    const { sent, frames, code } = told;
-    expect(await speak(path, sent, code, false)).toEqual(frames);
-    const bytes = sent.reduce((sum, { length }) => sum + length, 0);
-    if (bytes <= MAX_SPLIT_BYTES) expect(await speak(path, sent, code, true)).toEqual(frames);
-    if (code !== null) await proveLife();
-  });
+  test.each(cases.map(([name, sent, frames, code]) => [name, { sent, frames, code: code ?? null }] as const))(
+    "%s",
+    async (_, told) => {
+      const { sent, frames, code } = told;
+      expect(await speak(path, sent, code, false)).toEqual(frames);
+      const bytes = sent.reduce((sum, { length }) => sum + length, 0);
+      if (bytes <= MAX_SPLIT_BYTES) expect(await speak(path, sent, code, true)).toEqual(frames);
+      if (code !== null) await proveLife();
+    },
+  );
 }
 
 const hex = (digits: string): Buffer => Buffer.from(digits.replaceAll(" ", ""), "hex");
@@ -60,7 +74,13 @@ const echoed = (bytes: Uint8Array): string => `binary:${Buffer.from(bytes).toStr
 // ---- messages of every length form ----
 
 const lengths = [0, 1, 2, 3, 4, 63, 64, 65, 124, 125, 126, 127, 128, 255, 256, 4095, 65_535, 65_536, 70_001, 1_000_003];
-check(lengths.map((length): Case => [`a text of ${length} bytes comes back`, [text(repeated(length))], [`text:${repeated(length)}`]]));
+check(
+  lengths.map((length): Case => [
+    `a text of ${length} bytes comes back`,
+    [text(repeated(length))],
+    [`text:${repeated(length)}`],
+  ]),
+);
 check(
   lengths.map((length): Case => {
     const bytes = Buffer.from(repeated(length)).map((byte, i) => byte ^ (i & 0xff));
@@ -87,7 +107,13 @@ const masks = [
   [0, 0, 0, 128],
   [0x80, 0x81, 0x82, 0x83],
 ];
-check(masks.map((mask): Case => [`the mask ${mask.join(" ")} is taken off`, [text(repeated(131), { mask })], [`text:${repeated(131)}`]]));
+check(
+  masks.map((mask): Case => [
+    `the mask ${mask.join(" ")} is taken off`,
+    [text(repeated(131), { mask })],
+    [`text:${repeated(131)}`],
+  ]),
+);
 check([
   [
     "many messages in one read come back in order",
@@ -99,7 +125,12 @@ check([
   ["an empty text that is not masked ends with 1002", [text("", { mask: null })], [], 1002],
   ["a ping that is not masked ends with 1002", [ping("hello", { mask: null })], [], 1002],
   ["a close that is not masked ends with 1002", [close(1000, "", { mask: null })], [], 1002],
-  ["messages before a violation come back", [text("a"), text("b"), text("c", { mask: null })], ["text:a", "text:b"], 1002],
+  [
+    "messages before a violation come back",
+    [text("a"), text("b"), text("c", { mask: null })],
+    ["text:a", "text:b"],
+    1002,
+  ],
   ["nothing behind a violation is looked at", [frame(3), text("late")], [], 1002],
 ]);
 
@@ -108,10 +139,22 @@ check([
 const reserved = [1, 2, 3, 4, 5, 6, 7];
 check(
   [1, 2, 8, 9, 10].flatMap((opcode) =>
-    reserved.map((rsv): Case => [`reserved bits ${rsv} on opcode ${opcode} end with 1002`, [frame(opcode, "", { rsv })], [], 1002]),
+    reserved.map((rsv): Case => [
+      `reserved bits ${rsv} on opcode ${opcode} end with 1002`,
+      [frame(opcode, "", { rsv })],
+      [],
+      1002,
+    ]),
   ),
 );
-check([3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): Case => [`opcode ${opcode} ends with 1002`, [frame(opcode, "x")], [], 1002]));
+check(
+  [3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): Case => [
+    `opcode ${opcode} ends with 1002`,
+    [frame(opcode, "x")],
+    [],
+    1002,
+  ]),
+);
 check([
   ["an unknown opcode behind a message ends with 1002", [text("a"), frame(11, "x"), ping()], ["text:a"], 1002],
   ["a reserved bit on a continuation ends with 1002", [text("a", PART), more("b", { rsv: 4 })], [], 1002],
@@ -166,7 +209,11 @@ check([
     ["pong:1", "pong:2", "text:abc"],
   ],
   ["a pong between fragments is ignored", [text("a", PART), pong("p"), more("b")], ["text:ab"]],
-  ["a long ping between fragments is answered", [text("a", PART), ping(repeated(125)), more("b")], [`pong:${repeated(125)}`, "text:ab"]],
+  [
+    "a long ping between fragments is answered",
+    [text("a", PART), ping(repeated(125)), more("b")],
+    [`pong:${repeated(125)}`, "text:ab"],
+  ],
   ["a close between fragments ends the socket", [text("a", PART), close(1000)], [], 1000],
   [
     "two fragmented messages follow each other",
@@ -182,7 +229,12 @@ check([
   ["an unfinished continuation of nothing ends with 1002", [more("x", PART)], [], 1002],
   ["an empty continuation of nothing ends with 1002", [more("")], [], 1002],
   ["a continuation behind a whole message ends with 1002", [text("a"), more("b")], ["text:a"], 1002],
-  ["a continuation behind a finished message ends with 1002", [text("a", PART), more("b"), more("c")], ["text:ab"], 1002],
+  [
+    "a continuation behind a finished message ends with 1002",
+    [text("a", PART), more("b"), more("c")],
+    ["text:ab"],
+    1002,
+  ],
   ["a text inside a text ends with 1002", [text("a", PART), text("b")], [], 1002],
   ["binary inside a text ends with 1002", [text("a", PART), binary("b")], [], 1002],
   ["a text inside binary ends with 1002", [binary("a", PART), text("b")], [], 1002],
@@ -210,7 +262,12 @@ check([
   ["a close with half a code ends with 1002", [frame(8, hex("03"))], [], 1002],
   ["a reason of 123 bytes is read", [close(1000, repeated(123))], [], 1000],
   ["a reason in UTF-8 is read", [close(1000, "Hello-µ@ßöäüàá-UTF-8!!")], [], 1000],
-  ["a reason that is not UTF-8 ends with 1007", [close(1000, hex("ce ba e1 bd b9 cf 83 ce bc ce b5 ed a0 80"))], [], 1007],
+  [
+    "a reason that is not UTF-8 ends with 1007",
+    [close(1000, hex("ce ba e1 bd b9 cf 83 ce bc ce b5 ed a0 80"))],
+    [],
+    1007,
+  ],
   ["a reason that ends within a character ends with 1007", [close(1000, hex("e2 82"))], [], 1007],
   ["what follows a close is ignored", [close(1000), text("late"), ping("late")], [], 1000],
   ["a second close is ignored", [close(1000), close(1001)], [], 1000],
@@ -276,26 +333,46 @@ const invalid: [string, string][] = [
 ];
 check(invalid.map(([name, digits]): Case => [`${name} is no text: 1007`, [text(hex(digits))], [], 1007]));
 const kosme = hex("ce ba e1 bd b9 cf 83 ce bc ce b5");
-check(invalid.slice(0, 6).map(([name, digits]): Case => [`${name} is fine in binary`, [binary(hex(digits))], [echoed(hex(digits))]]));
+check(
+  invalid
+    .slice(0, 6)
+    .map(([name, digits]): Case => [`${name} is fine in binary`, [binary(hex(digits))], [echoed(hex(digits))]]),
+);
 check([
-  ["a character over two fragments is text", [text(kosme.subarray(0, 3), PART), more(kosme.subarray(3))], [`text:${kosme.toString()}`]],
+  [
+    "a character over two fragments is text",
+    [text(kosme.subarray(0, 3), PART), more(kosme.subarray(3))],
+    [`text:${kosme.toString()}`],
+  ],
   [
     "a text in fragments of one byte is text",
-    [text(kosme.subarray(0, 1), PART), ...Array.from(kosme.subarray(1), (byte, i) => more(Buffer.from([byte]), { fin: i === 9 }))],
+    [
+      text(kosme.subarray(0, 1), PART),
+      ...Array.from(kosme.subarray(1), (byte, i) => more(Buffer.from([byte]), { fin: i === 9 })),
+    ],
     [`text:${kosme.toString()}`],
   ],
   ["a character over a ping is text", [text(hex("e2 82"), PART), ping("p"), more(hex("ac"))], ["pong:p", "text:€"]],
   ["a character that never ends is no text: 1007", [text(hex("e2"), PART), more(hex("82"))], [], 1007],
   ["a bad byte in a later fragment ends with 1007", [text("good", PART), more(hex("ff"))], [], 1007],
   ["a bad byte in a first fragment ends with 1007", [text(hex("ff"), PART), more("good")], [], 1007],
-  ["a bad byte behind 64 KB of text ends with 1007", [text(Buffer.concat([Buffer.from(repeated(65_537)), hex("80")]))], [], 1007],
+  [
+    "a bad byte behind 64 KB of text ends with 1007",
+    [text(Buffer.concat([Buffer.from(repeated(65_537)), hex("80")]))],
+    [],
+    1007,
+  ],
   [
     "a bad byte at each of four places in a word ends with 1007",
     [text(Buffer.concat([Buffer.from(repeated(80)), hex("c3"), Buffer.from(repeated(80))]))],
     [],
     1007,
   ],
-  ["a long text with one umlaut comes back", [text(`${repeated(70_000)}ü${repeated(33)}`)], [`text:${repeated(70_000)}ü${repeated(33)}`]],
+  [
+    "a long text with one umlaut comes back",
+    [text(`${repeated(70_000)}ü${repeated(33)}`)],
+    [`text:${repeated(70_000)}ü${repeated(33)}`],
+  ],
   ["a long text of nothing but umlauts comes back", [text("äöü€".repeat(9000))], [`text:${"äöü€".repeat(9000)}`]],
 ]);
 
@@ -307,22 +384,40 @@ check(
     ["a message of exactly the limit comes back", [text(repeated(1000))], [`text:${repeated(1000)}`]],
     ["one byte over the limit ends with 1009", [text(repeated(1001))], [], 1009],
     ["binary over the limit ends with 1009", [binary(repeated(1001))], [], 1009],
-    ["fragments of together the limit come back", [text(repeated(500), PART), part(500)], [`text:${repeated(500)}${repeated(500)}`]],
+    [
+      "fragments of together the limit come back",
+      [text(repeated(500), PART), part(500)],
+      [`text:${repeated(500)}${repeated(500)}`],
+    ],
     ["fragments of together more end with 1009", [text(repeated(500), PART), part(501)], [], 1009],
     ["a fragment that is announced too long ends with 1009", [text("a", PART), more("", { length: 1000 })], [], 1009],
-    ["many small fragments over the limit end with 1009", [text("", PART), ...Array.from({ length: 11 }, () => part(100, PART))], [], 1009],
+    [
+      "many small fragments over the limit end with 1009",
+      [text("", PART), ...Array.from({ length: 11 }, () => part(100, PART))],
+      [],
+      1009,
+    ],
     [
       "pings between fragments do not count",
       [text(repeated(999), PART), ping(repeated(125)), part(1)],
       [`pong:${repeated(125)}`, `text:${repeated(999)}0`],
     ],
-    ["each message counts for itself", [text(repeated(900)), text(repeated(900))], [`text:${repeated(900)}`, `text:${repeated(900)}`]],
+    [
+      "each message counts for itself",
+      [text(repeated(900)), text(repeated(900))],
+      [`text:${repeated(900)}`, `text:${repeated(900)}`],
+    ],
   ],
   "/small",
 );
 
 test("frames that come in the same packet as the request are read", async () => {
-  const socket = await RawWebSocket.open(hub.port, "/echo", "", Buffer.concat([text("first"), ping("p"), text("second").subarray(0, 9)]));
+  const socket = await RawWebSocket.open(
+    hub.port,
+    "/echo",
+    "",
+    Buffer.concat([text("first"), ping("p"), text("second").subarray(0, 9)]),
+  );
   try {
     await socket.send(text("second").subarray(9));
     expect(await socket.sync()).toEqual(["text:first", "pong:p", "text:second"]);

@@ -47,7 +47,10 @@ afterAll(() => hub.stop());
 
 const REQUEST = upgradeRequest("/echo");
 
-async function statusOf(request: string, pieceBytes?: number): Promise<{ status: number; headers: Record<string, string>; body: string }> {
+async function statusOf(
+  request: string,
+  pieceBytes?: number,
+): Promise<{ status: number; headers: Record<string, string>; body: string }> {
   const client = await connectRaw(hub.port);
   try {
     for (let at = 0; at < request.length; at += pieceBytes ?? request.length) {
@@ -99,14 +102,24 @@ const changed: [string, string | RegExp, string, number][] = [
   ["version 013", "Version: 13", "Version: 013", 426],
   ["two versions", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n", 400],
   ["no Host", "Host: 127.0.0.1\r\n", "", 400],
-  ["a protocol that is no name", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a b\r\n", 400],
+  [
+    "a protocol that is no name",
+    "Sec-WebSocket-Version: 13\r\n",
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a b\r\n",
+    400,
+  ],
   [
     "a protocol that stands there twice",
     "Sec-WebSocket-Version: 13\r\n",
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, a\r\n",
     400,
   ],
-  ["malformed extensions", "Sec-WebSocket-Version: 13\r\n", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: a b; =\r\n", 400],
+  [
+    "malformed extensions",
+    "Sec-WebSocket-Version: 13\r\n",
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: a b; =\r\n",
+    400,
+  ],
   [
     "an unknown extension",
     "Sec-WebSocket-Version: 13\r\n",
@@ -126,7 +139,10 @@ test.each(changed)("a handshake with %s is answered as the RFC says", async (_na
 });
 
 test("a plain request on a WebSocket route is told to upgrade, and the connection goes on", async () => {
-  const replies = await talk(hub.port, "GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /GET HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  const replies = await talk(
+    hub.port,
+    "GET /echo HTTP/1.1\r\nHost: a\r\n\r\nGET /GET HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+  );
   expect(replies.map(({ status }) => status)).toEqual([426, 200]);
   expect(replies[0]?.headers).toMatchObject({ upgrade: "websocket", connection: "Upgrade" });
 });
@@ -188,7 +204,12 @@ test("upgrade refuses with a Response", async () => {
 });
 
 test("an upgrade that waits holds what the client sends meanwhile", async () => {
-  const socket = await RawWebSocket.open(hub.port, "/guarded/a?wish=late", "", Buffer.concat([text("early"), ping("p")]));
+  const socket = await RawWebSocket.open(
+    hub.port,
+    "/guarded/a?wish=late",
+    "",
+    Buffer.concat([text("early"), ping("p")]),
+  );
   try {
     expect(await socket.sync()).toEqual(["text:late", "text:early", "pong:p"]);
   } finally {
@@ -251,7 +272,10 @@ const offers: [offer: string, answer: string | null][] = [
   ["permessage-deflate; client_max_window_bits; client_max_window_bits", null],
   ["permessage-deflate; server_no_context_takeover; server_no_context_takeover", null],
   ["permessage-deflate; unknown, permessage-deflate", ANSWER],
-  ["permessage-deflate; server_max_window_bits=99, permessage-deflate; server_max_window_bits=12", `${ANSWER}; server_max_window_bits=12`],
+  [
+    "permessage-deflate; server_max_window_bits=99, permessage-deflate; server_max_window_bits=12",
+    `${ANSWER}; server_max_window_bits=12`,
+  ],
   ["x-other, permessage-deflate", ANSWER],
   ["x-webkit-deflate-frame", null],
   [", permessage-deflate,", ANSWER],
@@ -306,7 +330,12 @@ const long = JSON.stringify(Array.from({ length: 300 }, (_, i) => ({ id: i, name
 const packed: [name: string, path: string, sent: Buffer[], frames: string[], code?: number][] = [
   ["a compressed text", "/never", [text(pack("Hello"), RSV1)], ["text:Hello"]],
   ["the RFC's example in one block", "/never", [text(Buffer.from("f248cdc9c90700", "hex"), RSV1)], ["text:Hello"]],
-  ["the RFC's example without compression", "/never", [text(Buffer.from("000500faff48656c6c6f00", "hex"), RSV1)], ["text:Hello"]],
+  [
+    "the RFC's example without compression",
+    "/never",
+    [text(Buffer.from("000500faff48656c6c6f00", "hex"), RSV1)],
+    ["text:Hello"],
+  ],
   ["the RFC's example with BFINAL", "/never", [text(Buffer.from("f348cdc9c9070000", "hex"), RSV1)], ["text:Hello"]],
   [
     "the RFC's example in two blocks",
@@ -324,8 +353,18 @@ const packed: [name: string, path: string, sent: Buffer[], frames: string[], cod
   ["compressed binary", "/never", [binary(pack(Buffer.from([1, 2, 3])), RSV1)], ["binary:010203"]],
   ["compressed umlauts", "/never", [text(pack("äöü"), RSV1)], ["text:äöü"]],
   ["a long compressed text", "/never", [text(pack(long), RSV1)], [`text:${long}`]],
-  ["two messages of which each stands alone", "/never", [text(pack(long), RSV1), text(pack(long), RSV1)], [`text:${long}`, `text:${long}`]],
-  ["plain and compressed in turn", "/never", [text("a"), text(pack("b"), RSV1), text("c")], ["text:a", "text:b", "text:c"]],
+  [
+    "two messages of which each stands alone",
+    "/never",
+    [text(pack(long), RSV1), text(pack(long), RSV1)],
+    [`text:${long}`, `text:${long}`],
+  ],
+  [
+    "plain and compressed in turn",
+    "/never",
+    [text("a"), text(pack("b"), RSV1), text("c")],
+    ["text:a", "text:b", "text:c"],
+  ],
   ["a small window", "/never", [text(pack(long, 9), RSV1)], [`text:${long}`]],
   [
     "a ping between compressed fragments",
@@ -333,7 +372,13 @@ const packed: [name: string, path: string, sent: Buffer[], frames: string[], cod
     [text(pack("ab").subarray(0, 1), { rsv: 4, fin: false }), ping("p"), more(pack("ab").subarray(1))],
     ["pong:p", "text:ab"],
   ],
-  ["RSV1 on a continuation", "/never", [text(pack("a").subarray(0, 1), { rsv: 4, fin: false }), more("b", RSV1)], [], 1002],
+  [
+    "RSV1 on a continuation",
+    "/never",
+    [text(pack("a").subarray(0, 1), { rsv: 4, fin: false }), more("b", RSV1)],
+    [],
+    1002,
+  ],
   ["RSV1 on a continuation of plain text", "/never", [text("a", PART), more("b", RSV1)], [], 1002],
   ["RSV1 on a ping", "/never", [ping("x", RSV1)], [], 1002],
   ["RSV1 on a close", "/never", [close(1000, "", RSV1)], [], 1002],
@@ -341,24 +386,28 @@ const packed: [name: string, path: string, sent: Buffer[], frames: string[], cod
   ["RSV1 and RSV3", "/never", [text(pack("a"), { rsv: 5 })], [], 1002],
   ["what is no DEFLATE", "/never", [text(Buffer.from("ffffffffff", "hex"), RSV1)], [], 1007],
   ["compressed bytes that are no text", "/never", [text(pack(Buffer.from([0xff])), RSV1)], [], 1007],
-  ["a message that inflates to exactly the limit", "/small", [text(pack("a".repeat(1000)), RSV1)], [`text:${"a".repeat(1000)}`]],
+  [
+    "a message that inflates to exactly the limit",
+    "/small",
+    [text(pack("a".repeat(1000)), RSV1)],
+    [`text:${"a".repeat(1000)}`],
+  ],
   ["a message that inflates beyond the limit", "/small", [text(pack("a".repeat(1001)), RSV1)], [], 1009],
   ["a bomb", "/echo", [binary(pack(Buffer.alloc(64 << 20)), RSV1)], [], 1009],
 ];
-test.each(packed.map(([name, path, sent, frames, code]) => [name, { path, sent, frames, code: code ?? null }] as const))(
-  "with compression agreed on: %s",
-  async (_name, { path, sent, frames, code }) => {
-    const socket = await openPacked(path);
-    try {
-      await socket.send(Buffer.concat(sent));
-      if (code === null) expect(await socket.sync()).toEqual(frames);
-      else expect(await socket.outcome()).toMatchObject({ frames, code });
-    } finally {
-      socket.close();
-    }
-    expect((await statusOf(REQUEST)).status).toBe(101);
-  },
-);
+test.each(
+  packed.map(([name, path, sent, frames, code]) => [name, { path, sent, frames, code: code ?? null }] as const),
+)("with compression agreed on: %s", async (_name, { path, sent, frames, code }) => {
+  const socket = await openPacked(path);
+  try {
+    await socket.send(Buffer.concat(sent));
+    if (code === null) expect(await socket.sync()).toEqual(frames);
+    else expect(await socket.outcome()).toMatchObject({ frames, code });
+  } finally {
+    socket.close();
+  }
+  expect((await statusOf(REQUEST)).status).toBe(101);
+});
 
 test("a bomb of 64 MB does not cost its size", async () => {
   const before = rssOf(hub.program.pid);

@@ -63,7 +63,12 @@ test("a page of another origin opens no WebSocket, unless the route lists it", a
       ["/upgrade", "http://evil.example", "hub.example:8080", 403],
     ];
     for (const [path, origin, host, status] of cases) {
-      expect({ path, origin, host, status: await handshake(hub, path, origin, host) }).toEqual({ path, origin, host, status });
+      expect({ path, origin, host, status: await handshake(hub, path, origin, host) }).toEqual({
+        path,
+        origin,
+        host,
+        status,
+      });
     }
     expect(hub.program.output()).not.toContain("upgrade was called");
     expect(await handshake(hub, "/upgrade", null)).toBe(101);
@@ -73,7 +78,15 @@ test("a page of another origin opens no WebSocket, unless the route lists it", a
 
 test("origins that no browser sends are refused with the module", () => {
   const shape = (origins: unknown) => readShape("chat", { routes: { "/": { websocket: { origins } } } });
-  for (const origins of ["https://a.example", ["a.example"], ["https://a.example/"], ["https://a.example/x"], [7], ["*"], {}]) {
+  for (const origins of [
+    "https://a.example",
+    ["a.example"],
+    ["https://a.example/"],
+    ["https://a.example/x"],
+    [7],
+    ["*"],
+    {},
+  ]) {
     expect(() => shape(origins)).toThrow('"websocket.origins"');
   }
   expect(shape(["https://A.example:443"]).routes[0]?.websocket?.origins).toEqual(["https://a.example"]);

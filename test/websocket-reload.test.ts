@@ -40,7 +40,9 @@ test("300 sockets stay open through 50 reloads, and each is answered by the newe
     const sockets = await openAll(hub, 300);
     try {
       for (let version = 1; version <= 50; version++) {
-        expect(await reload(hub, versionModule(version))).toMatch(/^OK live v\d+ \(was v\d+\) swapped .*0 connections dropped/);
+        expect(await reload(hub, versionModule(version))).toMatch(
+          /^OK live v\d+ \(was v\d+\) swapped .*0 connections dropped/,
+        );
         await Promise.all(
           sockets.map(async (socket, i) => {
             await socket.send(text("who"));

@@ -142,7 +142,9 @@ test.each(ends)("after %s the module is told once", async (_name, end, event) =>
   await withSocket("/events", async (socket) => {
     await socket.sync();
     await end(socket);
-    expect((await eventsAfter("close")).filter((seen) => seen.startsWith("close"))).toEqual([expect.stringContaining(event)]);
+    expect((await eventsAfter("close")).filter((seen) => seen.startsWith("close"))).toEqual([
+      expect.stringContaining(event),
+    ]);
   });
 });
 
@@ -151,7 +153,10 @@ const calls: [code: string, result: unknown][] = [
   ["socket.client.transport", "tcp"],
   ["socket.remoteAddress", "127.0.0.1"],
   ["(socket.data.push(1), socket.data.length)", 1],
-  ["[socket.subscribe('a'), socket.subscribe('a'), socket.subscribe('b'), socket.subscriptions]", [true, false, true, ["a", "b"]]],
+  [
+    "[socket.subscribe('a'), socket.subscribe('a'), socket.subscribe('b'), socket.subscriptions]",
+    [true, false, true, ["a", "b"]],
+  ],
   [
     "[socket.isSubscribed('a'), socket.subscribe('a'), socket.isSubscribed('a'), socket.unsubscribe('a'), socket.isSubscribed('a')]",
     [false, true, true, true, false],
@@ -218,21 +223,26 @@ test.each(sends)("%s sends %p and returns %i", async (code, frame, result) => {
 test("what is corked leaves in order, after what was sent before and before what follows", async () => {
   await withSocket("/eval", async (socket) => {
     await socket.send(
-      text("setTimeout(() => { socket.send('1'); socket.cork(() => { socket.send('2'); socket.send('3'); }); socket.send('4'); }, 5) && 0"),
+      text(
+        "setTimeout(() => { socket.send('1'); socket.cork(() => { socket.send('2'); socket.send('3'); }); socket.send('4'); }, 5) && 0",
+      ),
     );
     expect(await socket.waitForFrames(5)).toEqual(["text:0", "text:1", "text:2", "text:3", "text:4"]);
   });
 });
 
-test.each([1000, 1001, 1011, 1012, 1014, 3000, 4999])("the server closes with %i and waits for the answer", async (code) => {
-  await withSocket("/eval", async (socket) => {
-    await socket.send(text(`socket.close(${code}, "why")`));
-    await socket.client.waitFor("why");
-    // Messages that cross the close are ignored; its answer ends the connection.
-    await socket.send(Buffer.concat([text("socket.send('late')"), close(1000)]));
-    expect(await socket.outcome()).toMatchObject({ frames: [], code, reason: "why" });
-  });
-});
+test.each([1000, 1001, 1011, 1012, 1014, 3000, 4999])(
+  "the server closes with %i and waits for the answer",
+  async (code) => {
+    await withSocket("/eval", async (socket) => {
+      await socket.send(text(`socket.close(${code}, "why")`));
+      await socket.client.waitFor("why");
+      // Messages that cross the close are ignored; its answer ends the connection.
+      await socket.send(Buffer.concat([text("socket.send('late')"), close(1000)]));
+      expect(await socket.outcome()).toMatchObject({ frames: [], code, reason: "why" });
+    });
+  },
+);
 
 test("terminate cuts the connection", async () => {
   await withSocket("/eval", async (socket) => {
@@ -250,7 +260,9 @@ test.each(["throw", "reject", "late"])(
         await socket.client.waitFor("internal error");
         await socket.send(close(1011));
         expect(await socket.outcome()).toMatchObject({ code: 1011 });
-        await hub.program.waitFor(how === "throw" ? "thrown by message" : how === "reject" ? "rejected by message" : "rejected late");
+        await hub.program.waitFor(
+          how === "throw" ? "thrown by message" : how === "reject" ? "rejected by message" : "rejected late",
+        );
         await bystander.send(text("you"));
         expect(await bystander.sync()).toEqual(["text:fine"]);
       }),
@@ -311,7 +323,9 @@ test("what waits for a slow client is not overwritten by what others are sent me
       }
       slow.client.resume();
       const frames = await slow.waitForFrames(1200);
-      expect(frames.map((frame) => Number(frame.slice(5).replaceAll(".", "")))).toEqual(Array.from({ length: 1200 }, (_, i) => i));
+      expect(frames.map((frame) => Number(frame.slice(5).replaceAll(".", "")))).toEqual(
+        Array.from({ length: 1200 }, (_, i) => i),
+      );
     }),
   );
 });
@@ -387,7 +401,12 @@ test("Bun's own client is served, with compression", async () => {
     if (seen.length === 2) socket.close(4003, "thanks");
   };
   const { code, reason, wasClean } = await closed;
-  expect({ seen, code, reason, wasClean }).toEqual({ seen: [long, 100_000], code: 4003, reason: "thanks", wasClean: true });
+  expect({ seen, code, reason, wasClean }).toEqual({
+    seen: [long, 100_000],
+    code: 4003,
+    reason: "thanks",
+    wasClean: true,
+  });
 });
 
 test("the ws client under node is served, with and without compression", async () => {
@@ -408,18 +427,25 @@ test("the ws client under node is served, with and without compression", async (
 });
 
 test("a server that shuts down says 1001 and ends, whether clients answer or not", async () => {
-  await withHub({ "modules/echo.ts": moduleSource(`{ routes: { "/echo": { websocket: {} } } }`) }, [], async (other) => {
-    const [polite, silent] = [await RawWebSocket.open(other.port, "/echo"), await RawWebSocket.open(other.port, "/echo")];
-    try {
-      other.program.signal("SIGTERM");
-      await polite.client.waitFor("the server shuts down");
-      await polite.send(close(1001));
-      expect(await polite.outcome()).toMatchObject({ code: 1001 });
-      expect(await silent.outcome()).toMatchObject({ code: 1001 });
-      expect(await other.program.exited).toBe(0);
-    } finally {
-      polite.close();
-      silent.close();
-    }
-  });
+  await withHub(
+    { "modules/echo.ts": moduleSource(`{ routes: { "/echo": { websocket: {} } } }`) },
+    [],
+    async (other) => {
+      const [polite, silent] = [
+        await RawWebSocket.open(other.port, "/echo"),
+        await RawWebSocket.open(other.port, "/echo"),
+      ];
+      try {
+        other.program.signal("SIGTERM");
+        await polite.client.waitFor("the server shuts down");
+        await polite.send(close(1001));
+        expect(await polite.outcome()).toMatchObject({ code: 1001 });
+        expect(await silent.outcome()).toMatchObject({ code: 1001 });
+        expect(await other.program.exited).toBe(0);
+      } finally {
+        polite.close();
+        silent.close();
+      }
+    },
+  );
 });

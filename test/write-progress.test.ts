@@ -1,4 +1,6 @@
-/** A client that reads nothing is cut after timeouts.writeMs, also if it goes on sending, in every protocol but HTTP/2. */
+/**
+ * A client that reads nothing is cut after timeouts.writeMs, also if it goes on sending, in every protocol but HTTP/2.
+ */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { Hub, makeProject, moduleSource } from "./support/hub";
@@ -30,7 +32,10 @@ beforeAll(async () => {
     "static_html/big.bin": "b".repeat(30_000_000),
     ...pairFiles(serverCertificate()),
   });
-  hub = new Hub(dir, await startProgram(["--port", "0", "--threads", "2", "--set", "timeouts.writeMs=400", ...TLS_FLAGS], { cwd: dir }));
+  hub = new Hub(
+    dir,
+    await startProgram(["--port", "0", "--threads", "2", "--set", "timeouts.writeMs=400", ...TLS_FLAGS], { cwd: dir }),
+  );
 });
 afterAll(() => hub.stop());
 
@@ -82,7 +87,9 @@ for (const isSecure of [false, true]) {
       try {
         await until("the connection to be cut", async () => (await hub.status()).connections.open <= open);
         await until("its descriptors to be closed", () => descriptors() <= before);
-        await until("nothing to be under way", async () => (await hub.status()).modules.every(({ inFlight }) => inFlight === 0));
+        await until("nothing to be under way", async () =>
+          (await hub.status()).modules.every(({ inFlight }) => inFlight === 0),
+        );
       } finally {
         isOver = true;
         client.close();

@@ -1,7 +1,9 @@
 /** Bun's own HTTP server with the same handler: `bun hello.ts [--http2] [--cert FILE --key FILE]`. */
 import { parseArgs } from "node:util";
 
-const { values } = parseArgs({ options: { http2: { type: "boolean" }, cert: { type: "string" }, key: { type: "string" } } });
+const { values } = parseArgs({
+  options: { http2: { type: "boolean" }, cert: { type: "string" }, key: { type: "string" } },
+});
 const { cert, key, http2 = false } = values;
 const server = Bun.serve({
   hostname: "127.0.0.1",

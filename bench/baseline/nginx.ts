@@ -1,4 +1,7 @@
-/** nginx with one worker: `bun nginx.ts ROOT FOLDER`. Serves the files below ROOT; what it writes goes into FOLDER. Tells the worker's process. */
+/**
+ * nginx with one worker: `bun nginx.ts ROOT FOLDER`. Serves the files below ROOT; what it writes goes into FOLDER.
+ * Tells the worker's process.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -13,7 +16,9 @@ function freePort(): number {
 }
 
 function settings(port: number): string {
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((what) => `${what}_temp_path ${folder};`).join(" ");
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    .map((what) => `${what}_temp_path ${folder};`)
+    .join(" ");
   // The worker of a root nginx is "nobody", who may not read the benchmark's temporary folder.
   return `${process.getuid?.() === 0 ? "user root;" : ""}
 daemon off;
@@ -40,7 +45,8 @@ async function untilListening(port: number): Promise<void> {
   for (;;) {
     const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }).catch(() => null);
     if (socket !== null) return void socket.terminate();
-    if (child.exitCode !== null || performance.now() > end) throw new Error(`nginx does not listen (exit code ${child.exitCode})`);
+    if (child.exitCode !== null || performance.now() > end)
+      throw new Error(`nginx does not listen (exit code ${child.exitCode})`);
     await Bun.sleep(20);
   }
 }

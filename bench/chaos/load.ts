@@ -82,7 +82,10 @@ export class Load {
     rawNames: readonly Name[],
   ) {
     const raw = rawNames.map((name) => this.#run(name, new RawAsker(port, name)));
-    this.#loops = [...raw, ...NAMES.map((name) => this.#run(name, { ask: () => askHttp(port, name), close: () => {} }))];
+    this.#loops = [
+      ...raw,
+      ...NAMES.map((name) => this.#run(name, { ask: () => askHttp(port, name), close: () => {} })),
+    ];
   }
 
   async stop(): Promise<void> {
@@ -93,7 +96,9 @@ export class Load {
   async #run(name: Name, asker: Asker): Promise<void> {
     while (!this.#isStopped && this.tally.wrong.length < MAX_WRONG) {
       const askedAt = performance.now();
-      const answer = await asker.ask().catch((error: unknown) => `lost: ${error instanceof Error ? error.message : String(error)}`);
+      const answer = await asker
+        .ask()
+        .catch((error: unknown) => `lost: ${error instanceof Error ? error.message : String(error)}`);
       this.#note(name, answer, askedAt);
       await Bun.sleep(PACE_MS);
     }

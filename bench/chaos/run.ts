@@ -1,5 +1,6 @@
 /**
- * Random operations on a server under load. After each that was acknowledged, every process of the server is asked what it runs.
+ * Random operations on a server under load. After each that was acknowledged, every process of the server is asked what
+ * it runs.
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -100,7 +101,11 @@ class Chaos {
 
   static async start(random: Random, processes: number): Promise<Chaos> {
     // Kills are this script's doing: nothing is to be rolled back or shut out because of them.
-    const config = { versions: { probationMs: 0, keep: 10 }, timeouts: { drainMs: 2000 }, modules: { beta: { maxCrashes: 0 } } };
+    const config = {
+      versions: { probationMs: 0, keep: 10 },
+      timeouts: { drainMs: 2000 },
+      modules: { beta: { maxCrashes: 0 } },
+    };
     const files = Object.fromEntries(NAMES.map((name) => [`modules/${name}.ts`, source(name, 1)]));
     const dir = makeProject({ ...files, "hrmr.json": JSON.stringify(config) });
     const program = await startProgram(["--port", "0", "--processes", String(processes)], { cwd: dir });
@@ -213,7 +218,10 @@ class Chaos {
 
   async #killHost(): Promise<void> {
     let pids: number[] = [];
-    await until("a process of beta in each server process", async () => (pids = await this.#hostPids()).length === this.processes);
+    await until(
+      "a process of beta in each server process",
+      async () => (pids = await this.#hostPids()).length === this.processes,
+    );
     const killed = this.random.pick(pids);
     const restored = this.#truth.lose("beta");
     process.kill(killed, "SIGKILL");
@@ -248,7 +256,9 @@ class Chaos {
     this.program.signal("SIGKILL");
     // Its output ends with the last of its processes.
     await within("the end of the killed server's processes", this.program.exited);
-    this.program = await startProgram(["--port", String(port), "--processes", String(this.processes), "--resume"], { cwd: this.dir });
+    this.program = await startProgram(["--port", String(port), "--processes", String(this.processes), "--resume"], {
+      cwd: this.dir,
+    });
     restored();
   }
 
@@ -280,7 +290,8 @@ class Chaos {
         if (running === null) continue;
         await client.clear().send(`${name.toUpperCase()}\n`);
         const { value, pid } = readAnswer(name, await client.waitFor("\n"));
-        if (value !== running) this.#problems.push(`${name} runs ${value} in process ${pid}, and ${running} was acknowledged`);
+        if (value !== running)
+          this.#problems.push(`${name} runs ${value} in process ${pid}, and ${running} was acknowledged`);
         if (name === "alpha") serving = pid;
       }
       return serving;

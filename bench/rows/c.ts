@@ -1,4 +1,6 @@
-/** A module in C and the same in TypeScript, each in a process of its own: what the way between JavaScript and C costs. */
+/**
+ * A module in C and the same in TypeScript, each in a process of its own: what the way between JavaScript and C costs.
+ */
 import type { Bench, Line, Row } from "../bench";
 import { compare, type Side } from "../compare";
 import { makeProject, moduleSource } from "../project";
@@ -28,7 +30,11 @@ const MOST = 1.3;
 
 const SPECS = {
   "text line": { connections: 64, request: "ECHO hello there\n", reply: { pattern: "echo: ECHO hello there\\n" } },
-  HTTP: { connections: 64, request: httpRequest("/hello"), reply: { http: { type: TEXT_TYPE }, pattern: exactly(HELLO_TEXT) } },
+  HTTP: {
+    connections: 64,
+    request: httpRequest("/hello"),
+    reply: { http: { type: TEXT_TYPE }, pattern: exactly(HELLO_TEXT) },
+  },
 } satisfies Record<string, Side["spec"]>;
 
 async function run(bench: Bench): Promise<Line[]> {

@@ -27,7 +27,9 @@ export function versionModule(version: number, run: "inline" | "pool" = "inline"
 
 export const VERSION_PATTERN = "v\\d{6}";
 
-/** Counts how long the event loop stood still at the longest: a timer each millisecond. STALL tells, and begins anew. */
+/**
+ * Counts how long the event loop stood still at the longest: a timer each millisecond. STALL tells, and begins anew.
+ */
 export const STALL_MODULE = moduleSource(`{
   setup() {
     const state = { last: performance.now(), longest: 0 };
@@ -60,7 +62,9 @@ export async function longestStall(control: Control): Promise<number> {
 export async function editAndReload(control: Control, dir: string, name: string, text: string): Promise<ReloadTime> {
   writeFileSync(join(dir, "modules", `${name}.ts`), text);
   const { reply, ms } = await control.ask("RELOAD");
-  const told = new RegExp(`^OK ${name} v\\d+ \\(was v\\d+\\) swapped in ([\\d.]+) ms, 0 connections dropped`).exec(reply)?.[1];
+  const told = new RegExp(`^OK ${name} v\\d+ \\(was v\\d+\\) swapped in ([\\d.]+) ms, 0 connections dropped`).exec(
+    reply,
+  )?.[1];
   if (told === undefined) throw new Error(`RELOAD after an edit of ${name}: ${reply}`);
   return { clientMs: ms, serverMs: Number(told) };
 }
@@ -68,5 +72,6 @@ export async function editAndReload(control: Control, dir: string, name: string,
 /** The version that serves must be the one that was loaded last. @throws Error if it is not */
 export async function mustServe(control: Control, version: number): Promise<void> {
   const { reply } = await control.ask("VERSION");
-  if (reply !== `v${padVersion(version)}\n`) throw new Error(`VERSION after the reload of version ${version}: ${reply}`);
+  if (reply !== `v${padVersion(version)}\n`)
+    throw new Error(`VERSION after the reload of version ${version}: ${reply}`);
 }

@@ -18,12 +18,25 @@ interface Pair {
 }
 
 /** hrmr and Bun.serve with the same handler, and with one certificate or none, for as long as `act` takes. */
-async function withPair<T>(bench: Bench, certificate: Certificate | null, flags: string[], act: (pair: Pair) => Promise<T>): Promise<T> {
+async function withPair<T>(
+  bench: Bench,
+  certificate: Certificate | null,
+  flags: string[],
+  act: (pair: Pair) => Promise<T>,
+): Promise<T> {
   const tls = certificate === null ? [] : certificateFlags(certificate, "--tls-");
-  const hrmr = await startProcess("hrmr", [...startArguments(bench), ...tls], makeProject({ "modules/hello.ts": HELLO }));
+  const hrmr = await startProcess(
+    "hrmr",
+    [...startArguments(bench), ...tls],
+    makeProject({ "modules/hello.ts": HELLO }),
+  );
   let bound: Started | null = null;
   try {
-    bound = await startBaseline("hello.ts", ...flags, ...(certificate === null ? [] : certificateFlags(certificate, "--")));
+    bound = await startBaseline(
+      "hello.ts",
+      ...flags,
+      ...(certificate === null ? [] : certificateFlags(certificate, "--")),
+    );
     return await act({ hrmr, bound });
   } finally {
     await Promise.all([hrmr.stop(), bound?.stop()]);

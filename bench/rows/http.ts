@@ -43,12 +43,20 @@ interface Case {
   pipeline?: number;
 }
 
-async function againstServe(bench: Bench, { title, files, baseline, path, type, body, most, pipeline = 1 }: Case): Promise<Line[]> {
+async function againstServe(
+  bench: Bench,
+  { title, files, baseline, path, type, body, most, pipeline = 1 }: Case,
+): Promise<Line[]> {
   const server = await startProcess("hrmr", startArguments(bench), makeProject(files));
   let bound: Started | null = null;
   try {
     bound = await startBaseline(...baseline);
-    const spec = { connections: CONNECTIONS, request: httpRequest(path), reply: { http: { type }, pattern: exactly(body) }, pipeline };
+    const spec = {
+      connections: CONNECTIONS,
+      request: httpRequest(path),
+      reply: { http: { type }, pattern: exactly(body) },
+      pipeline,
+    };
     return [comparisonLine(title, await compare(bench, { server, spec }, { server: bound, spec }), most)];
   } finally {
     await Promise.all([server.stop(), bound?.stop()]);
@@ -119,7 +127,10 @@ const FILE_TEXT = "0123456789abcde\n".repeat(64);
 export const staticRow: Row = {
   name: "static",
   async run(bench) {
-    const files = { "modules/other.ts": moduleSource(`{ routes: { PING: () => "PONG\\n" } }`), "static_html/file.txt": FILE_TEXT };
+    const files = {
+      "modules/other.ts": moduleSource(`{ routes: { PING: () => "PONG\\n" } }`),
+      "static_html/file.txt": FILE_TEXT,
+    };
     const dir = makeProject(files);
     const path = join(dir, "static_html", "file.txt");
     // A file that was written just now is not cached, for it may still be being written.

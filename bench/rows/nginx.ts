@@ -26,7 +26,8 @@ const MAX_KEPT_BYTES = 65_536;
 
 /** Text that is nowhere the same, or bytes. */
 function content({ file, bytes }: Case): Buffer {
-  if (file.endsWith(".txt")) return Buffer.from(Array.from({ length: bytes / 16 }, (_, i) => `${String(i).padStart(15, ".")}\n`).join(""));
+  if (file.endsWith(".txt"))
+    return Buffer.from(Array.from({ length: bytes / 16 }, (_, i) => `${String(i).padStart(15, ".")}\n`).join(""));
   return randomFillSync(Buffer.alloc(bytes));
 }
 
@@ -48,7 +49,9 @@ async function againstNginx(bench: Bench, one: Case): Promise<Line[]> {
   const spec = (textType: string) => {
     const http = { type: one.file.endsWith(".txt") ? textType : "application/octet-stream" };
     const reply: Expectation =
-      body.length > MAX_KEPT_BYTES ? { http, pattern: "", file: path } : { http, pattern: exactly(body.toString("latin1")) };
+      body.length > MAX_KEPT_BYTES
+        ? { http, pattern: "", file: path }
+        : { http, pattern: exactly(body.toString("latin1")) };
     return { connections: one.connections, request: httpRequest(`/${one.file}`), reply };
   };
   const server = await startProcess("hrmr", startArguments(bench), dir);

@@ -27,7 +27,12 @@ async function killOne({ generator, program }: Bench): Promise<Killed> {
   const server = await SoakServer.start(program, project.dir, PROCESSES, flags);
   try {
     const reply = { http: { type: TEXT_TYPE }, pattern: "1 v1 \\d+\n" };
-    await generator.open("HTTP", { port: server.portOf("tcp"), connections: CONNECTIONS, request: httpRequest("/ask/1"), reply });
+    await generator.open("HTTP", {
+      port: server.portOf("tcp"),
+      connections: CONNECTIONS,
+      request: httpRequest("/ask/1"),
+      reply,
+    });
     await generator.start("HTTP");
     await Bun.sleep(LOADED_MS);
     const { processes } = await server.status();
@@ -135,11 +140,18 @@ export const upgradeRow: Row = {
     }),
 };
 
-/** A client of another hand, if it is there. It counts an end between two requests as a read error. @returns what it says of errors */
+/**
+ * A client of another hand, if it is there. It counts an end between two requests as a read error. @returns what it
+ * says of errors
+ */
 async function runWrk(port: number): Promise<string> {
   if (Bun.which("wrk") === null) return "(there is no wrk)";
   const url = `http://127.0.0.1:${port}/ask/1`;
-  const child = Bun.spawn(["wrk", "-t1", "-c16", `-d${WRK_SECONDS}s`, url], { stdin: "ignore", stdout: "pipe", stderr: "ignore" });
+  const child = Bun.spawn(["wrk", "-t1", "-c16", `-d${WRK_SECONDS}s`, url], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "ignore",
+  });
   const text = await child.stdout.text();
   const errors = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text);
   const status = /Non-2xx or 3xx responses: (\d+)/.exec(text)?.[1];

@@ -8,7 +8,9 @@ import { comparisonLine, median } from "../table";
 import { HELLO, HELLO_TEXT, httpRequest, TEXT_TYPE } from "./http";
 import { startArguments } from "./start-arguments";
 
-/** About 10 ms of computing, always the same: a handler that only waited until a time would gain without a second core. */
+/**
+ * About 10 ms of computing, always the same: a handler that only waited until a time would gain without a second core.
+ */
 const WORK = moduleSource(`{ routes: { "/work": { fetch() {
   let sum = 0;
   for (let n = 1; n < 3_000_000; n++) sum = (sum * 31 + n) % 1_000_003;
@@ -35,13 +37,18 @@ export const processesRow: Row = {
   name: "processes",
   async run(bench) {
     const start = (processes: number) =>
-      startProcess("hrmr", [...startArguments(bench), "--processes", String(processes)], makeProject({ "modules/work.ts": WORK }));
+      startProcess(
+        "hrmr",
+        [...startArguments(bench), "--processes", String(processes)],
+        makeProject({ "modules/work.ts": WORK }),
+      );
     const one = await start(1);
     let two: Started | null = null;
     try {
       two = await start(2);
       const rates: [number, number][] = [];
-      for (let round = 0; round < ROUNDS; round++) rates.push([await perSecond(bench, one), await perSecond(bench, two)]);
+      for (let round = 0; round < ROUNDS; round++)
+        rates.push([await perSecond(bench, one), await perSecond(bench, two)]);
       const gains = rates.map(([alone, both]) => both / alone);
       const gain = median(gains);
       const line: Line = {
@@ -94,7 +101,13 @@ export const figuresRow: Row = {
     const log = ["--access-log", "--log-file", "access.log", "--log-format", "json"];
     return [
       await againstItself(bench, "/metrics each second : not asked", [], true, MOST),
-      await againstItself(bench, "access log of 1 in 100 : none", [...log, "--set", "log.accessSample=100"], false, null),
+      await againstItself(
+        bench,
+        "access log of 1 in 100 : none",
+        [...log, "--set", "log.accessSample=100"],
+        false,
+        null,
+      ),
     ];
   },
 };

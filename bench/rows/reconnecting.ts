@@ -1,4 +1,7 @@
-/** Clients that reconnect when they are told to, as browsers and proxies do: what they lose while a server ends or is replaced. */
+/**
+ * Clients that reconnect when they are told to, as browsers and proxies do: what they lose while a server ends or is
+ * replaced.
+ */
 import { makeSoakProject } from "../soak/project";
 import { httpProtocols } from "../soak/http";
 import type { Protocol } from "../soak/protocol";

@@ -16,9 +16,19 @@ const PAUSE_MS = 25;
 
 /** Two loads, half the connections each: text and HTTP keep-alive, both answered by the module that is being edited. */
 export async function openMixedLoad({ generator }: Bench, port: number): Promise<void> {
-  await generator.open("text", { port, connections: 32, request: "VERSION\n", reply: { pattern: `${VERSION_PATTERN}\\n` } });
+  await generator.open("text", {
+    port,
+    connections: 32,
+    request: "VERSION\n",
+    reply: { pattern: `${VERSION_PATTERN}\\n` },
+  });
   const http = { type: "text/plain;charset=utf-8" };
-  await generator.open("HTTP", { port, connections: 32, request: httpRequest("/version"), reply: { http, pattern: VERSION_PATTERN } });
+  await generator.open("HTTP", {
+    port,
+    connections: 32,
+    request: httpRequest("/version"),
+    reply: { http, pattern: VERSION_PATTERN },
+  });
 }
 
 interface Case {
@@ -66,17 +76,20 @@ function timesLine(title: string, times: ReloadTime[], most: number): Line {
 
 export const reloadInlineRow: Row = {
   name: "reload-inline",
-  run: (bench) => measureReloads(bench, { title: "RELOAD of a small module, inline", run: "inline", isLoaded: false, most: 6 }),
+  run: (bench) =>
+    measureReloads(bench, { title: "RELOAD of a small module, inline", run: "inline", isLoaded: false, most: 6 }),
 };
 
 export const reloadPoolRow: Row = {
   name: "reload-pool",
-  run: (bench) => measureReloads(bench, { title: "RELOAD of a small module, on the pool", run: "pool", isLoaded: false, most: 12 }),
+  run: (bench) =>
+    measureReloads(bench, { title: "RELOAD of a small module, on the pool", run: "pool", isLoaded: false, most: 12 }),
 };
 
 export const reloadLoadRow: Row = {
   name: "reload-load",
-  run: (bench) => measureReloads(bench, { title: "RELOAD of a small module, under load", run: "inline", isLoaded: true, most: 20 }),
+  run: (bench) =>
+    measureReloads(bench, { title: "RELOAD of a small module, under load", run: "inline", isLoaded: true, most: 20 }),
 };
 
 const MANY = 20;

@@ -110,9 +110,15 @@ class Listener {
 async function allHear(listeners: Listener[], heard: Promise<void>[], expected: RegExp): Promise<void> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(async () => {
-    const states = await Promise.all(heard.map((promise) => Promise.race([promise.then(() => true), Promise.resolve(false)])));
+    const states = await Promise.all(
+      heard.map((promise) => Promise.race([promise.then(() => true), Promise.resolve(false)])),
+    );
     const missing = listeners.filter((_, i) => !states[i]);
-    late.reject(new Error(`${missing.length} of ${listeners.length} did not hear ${expected}, the first of them ${missing[0]?.heard}`));
+    late.reject(
+      new Error(
+        `${missing.length} of ${listeners.length} did not hear ${expected}, the first of them ${missing[0]?.heard}`,
+      ),
+    );
   }, DEADLINE_MS);
   await Promise.race([Promise.all(heard), late.promise]).finally(() => clearTimeout(timer));
 }
@@ -158,7 +164,8 @@ export const streamsRow: Row = {
     try {
       sockets.push(...(await openAll(WEBSOCKETS, server.port, OPENING.request, /^HTTP\/1\.1 101 [^]*\r\n\r\n$/)));
       streams.push(...(await openAll(STREAMS, server.port, EVENTS_REQUEST, /^HTTP\/1\.1 200 [^]*\r\n\r\n$/)));
-      // So that the streams belong to a version that is replaced already. More than maxLiveGenerations of their own would cut them.
+      // So that the streams belong to a version that is replaced already. More than maxLiveGenerations of their own
+      // would cut them.
       await editAndReload(control, dir, "streams", streamsModule(1));
       const startedAt = performance.now();
       for (let version = 1; version <= RELOADS; version++) {

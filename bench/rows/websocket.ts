@@ -48,19 +48,31 @@ async function echo(bench: Bench, title: string, first: number, bytes: number, m
   let bound: Started | null = null;
   try {
     bound = await startBaseline("websocket.ts");
-    return [comparisonLine(`WebSocket echo, ${title} : Bun.serve`, await compare(bench, { server, spec }, { server: bound, spec }), most)];
+    return [
+      comparisonLine(
+        `WebSocket echo, ${title} : Bun.serve`,
+        await compare(bench, { server, spec }, { server: bound, spec }),
+        most,
+      ),
+    ];
   } finally {
     await Promise.all([server.stop(), bound?.stop()]);
   }
 }
 
-export const websocketTextRow: Row = { name: "websocket-text", run: (bench) => echo(bench, "32 B text", TEXT, 32, 1.15) };
+export const websocketTextRow: Row = {
+  name: "websocket-text",
+  run: (bench) => echo(bench, "32 B text", TEXT, 32, 1.15),
+};
 export const websocketBinaryRow: Row = {
   name: "websocket-binary",
   isExtra: true,
   run: (bench) => echo(bench, "16 KB binary", BINARY, 16_384, 1.15),
 };
-export const websocketLongTextRow: Row = { name: "websocket-long-text", run: (bench) => echo(bench, "16 KB text", TEXT, 16_384, 1.5) };
+export const websocketLongTextRow: Row = {
+  name: "websocket-long-text",
+  run: (bench) => echo(bench, "16 KB text", TEXT, 16_384, 1.5),
+};
 
 export const websocketIdleRow: Row = {
   name: "websocket-idle",

@@ -1,4 +1,7 @@
-/** Clients that mean no good, or know no better. Each is bounded in time; what they are answered does not matter, that others are served does. */
+/**
+ * Clients that mean no good, or know no better. Each is bounded in time; what they are answered does not matter, that
+ * others are served does.
+ */
 import { randomBytes } from "node:crypto";
 import { Link } from "./link";
 import type { World } from "./world";
@@ -21,7 +24,8 @@ async function openMany({ port }: World, count: number): Promise<Link[]> {
 }
 
 const HEAD = "Host: soak.example\r\n";
-const UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+const UPGRADE =
+  "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
 /** By name. */
 export const MISCHIEF: Readonly<Record<string, Mischief>> = {
@@ -29,10 +33,12 @@ export const MISCHIEF: Readonly<Record<string, Mischief>> = {
   "half a request": (world) => throwAt(world, "GET /ask/1 HTTP/1.1\r\nHost: soak"),
   "half a body": (world) => throwAt(world, `POST /length/1 HTTP/1.1\r\n${HEAD}Content-Length: 50000\r\n\r\nhalf`),
   "a header without end": (world) => throwAt(world, `GET / HTTP/1.1\r\nX-Long: ${"x".repeat(20_000)}`),
-  "a body too long": (world) => throwAt(world, `POST /length/1 HTTP/1.1\r\n${HEAD}Content-Length: 999999999\r\n\r\n${"x".repeat(50_000)}`),
+  "a body too long": (world) =>
+    throwAt(world, `POST /length/1 HTTP/1.1\r\n${HEAD}Content-Length: 999999999\r\n\r\n${"x".repeat(50_000)}`),
   "a line too long": (world) => throwAt(world, `ASK ${"x".repeat(1_500_000)}`, 2),
   "TLS garbage": (world) => throwAt(world, Buffer.concat([Buffer.from([22, 3, 1, 2, 0, 1]), randomBytes(600)])),
-  "HTTP/2 garbage": (world) => throwAt(world, Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), randomBytes(2000)])),
+  "HTTP/2 garbage": (world) =>
+    throwAt(world, Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), randomBytes(2000)])),
   "WebSocket garbage": (world) =>
     throwAt(world, Buffer.concat([Buffer.from(`GET /echo HTTP/1.1\r\n${HEAD}${UPGRADE}\r\n`), randomBytes(500)])),
   "commands that are none": (world) => throwAt(world, "RELOAD nobody\nSTATUSES\nHELPME\nCLOSED\n"),

@@ -9,7 +9,9 @@ import { checkAnswer, type World } from "./world";
 
 interface Exchange {
   readonly request: string;
-  /** @returns what is wrong with the body, or null; who answered; and whether the server ended it before it was whole */
+  /**
+   * @returns what is wrong with the body, or null; who answered; and whether the server ended it before it was whole
+   */
   check(body: string): { readonly problem: string | null; readonly pid: number | null; readonly isCut?: boolean };
 }
 
@@ -34,7 +36,10 @@ class HttpSession implements Session {
 
   async ask(n: number): Promise<string | null> {
     const { request, check } = this.#make(n);
-    const text = await this.#link.ask(this.#isFresh ? request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n") : request, wholeReply);
+    const text = await this.#link.ask(
+      this.#isFresh ? request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n") : request,
+      wholeReply,
+    );
     const head = splitHead(text);
     if (head === null || !head.statusLine.startsWith("HTTP/1.1 200 ")) return `status line ${head?.statusLine}`;
     if (head.headers.get("connection")?.toLowerCase() === "close") this.#isLast = true;
@@ -76,24 +81,39 @@ function get(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: soak.example\r\n\r\n`;
 }
 
-/** All HTTP/1.1 protocols. A client that is kept alive is told by `Connection: close`: nothing may be lost when a process leaves. */
+/**
+ * All HTTP/1.1 protocols. A client that is kept alive is told by `Connection: close`: nothing may be lost when a
+ * process leaves.
+ */
 export function httpProtocols(world: World): Protocol[] {
   const ask = (path: string) => (n: number) => {
     const least = world.least.asked;
-    return { request: get(`${path}/${n}`), check: (body: string) => checkAnswer(world, "asked", body.trimEnd(), String(n), least) };
+    return {
+      request: get(`${path}/${n}`),
+      check: (body: string) => checkAnswer(world, "asked", body.trimEnd(), String(n), least),
+    };
   };
   const post = (n: number) => {
     const least = world.least.asked;
     const body = "b".repeat((n * 7919) % 100_000);
     const request = `POST /length/${n} HTTP/1.1\r\nHost: soak.example\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-    return { request, check: (text: string) => checkAnswer(world, "asked", text.trimEnd(), `${n}/${body.length}`, least) };
+    return {
+      request,
+      check: (text: string) => checkAnswer(world, "asked", text.trimEnd(), `${n}/${body.length}`, least),
+    };
   };
   const content = readFileSync(join(world.project.dir, "static_html", "file.bin"), "latin1");
   const file = () => ({
     request: get("/file.bin"),
-    check: (body: string) => ({ problem: body === content ? null : `a file of ${body.length} bytes, not ${FILE_BYTES}`, pid: null }),
+    check: (body: string) => ({
+      problem: body === content ? null : `a file of ${body.length} bytes, not ${FILE_BYTES}`,
+      pid: null,
+    }),
   });
-  const events = (n: number) => ({ request: get(`/events/${n}`), check: (body: string) => checkEvents(world, body, n) });
+  const events = (n: number) => ({
+    request: get(`/events/${n}`),
+    check: (body: string) => checkEvents(world, body, n),
+  });
   const tcp = { port: world.port };
   const tls = { port: world.port, isTls: true };
   const unix = { unix: world.project.socket };
@@ -112,7 +132,14 @@ export function httpProtocols(world: World): Protocol[] {
   ];
 }
 
-function http(name: string, clients: number, pauseMs: number, target: Target, make: MakeExchange, isFresh = false): Protocol {
+function http(
+  name: string,
+  clients: number,
+  pauseMs: number,
+  target: Target,
+  make: MakeExchange,
+  isFresh = false,
+): Protocol {
   const open = async () => new HttpSession(await Link.open(target), make, isFresh);
   return { name, clients, pauseMs, isTold: true, open };
 }

@@ -20,8 +20,12 @@ class Http2Session implements Session {
   /** Three at once. */
   async ask(n: number): Promise<string | null> {
     const least = this.#world.least.asked;
-    const texts = await Promise.all(["a", "b", "c"].map((letter) => within(this.#get(`/ask/${n}${letter}`), "HTTP/2 reply")));
-    const answers = texts.map((text, at) => checkAnswer(this.#world, "asked", text.trimEnd(), `${n}${"abc"[at]}`, least));
+    const texts = await Promise.all(
+      ["a", "b", "c"].map((letter) => within(this.#get(`/ask/${n}${letter}`), "HTTP/2 reply")),
+    );
+    const answers = texts.map((text, at) =>
+      checkAnswer(this.#world, "asked", text.trimEnd(), `${n}${"abc"[at]}`, least),
+    );
     this.pid = answers[0]?.pid ?? this.pid;
     return answers.find(({ problem }) => problem !== null)?.problem ?? null;
   }

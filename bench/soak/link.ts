@@ -61,7 +61,8 @@ export class Link {
         this.#text = this.#text.slice(length);
         return answer;
       }
-      if (this.hasEnded) throw new Ended(this.#text === "" ? "ended without an answer" : "ended in the middle of an answer");
+      if (this.hasEnded)
+        throw new Ended(this.#text === "" ? "ended without an answer" : "ended in the middle of an answer");
       await within(this.#changed.promise, "answer");
     }
   }

@@ -1,6 +1,6 @@
 /**
- * How the memory of each process changes over time. Resident memory may grow for many minutes after a start. The live objects after a
- * collection do not grow, unless there is a leak.
+ * How the memory of each process changes over time. Resident memory may grow for many minutes after a start. The live
+ * objects after a collection do not grow, unless there is a leak.
  */
 import { Link, wholeLine } from "./link";
 import { memoryBytes } from "./server";
@@ -70,7 +70,9 @@ export class MemorySampler {
     return [...this.#samples].flatMap(([pid, samples]) => {
       const slope = slopeOf(pid, samples);
       const [fromMb, toMb] = [this.#live.get(pid), ends.get(pid)];
-      return slope === null ? [] : [{ ...slope, live: fromMb === undefined || toMb === undefined ? null : { fromMb, toMb } }];
+      return slope === null
+        ? []
+        : [{ ...slope, live: fromMb === undefined || toMb === undefined ? null : { fromMb, toMb } }];
     });
   }
 }
@@ -78,7 +80,10 @@ export class MemorySampler {
 function slopeOf(pid: number, samples: readonly number[]): Omit<Slope, "live"> | null {
   const count = Math.floor(samples.length / WINDOW_SAMPLES);
   if (count < LEAST_WINDOWS) return null;
-  const lows = Array.from({ length: count }, (_, at) => Math.min(...samples.slice(at * WINDOW_SAMPLES, (at + 1) * WINDOW_SAMPLES)) / 1e6);
+  const lows = Array.from(
+    { length: count },
+    (_, at) => Math.min(...samples.slice(at * WINDOW_SAMPLES, (at + 1) * WINDOW_SAMPLES)) / 1e6,
+  );
   const middleAt = (count - 1) / 2;
   const mean = lows.reduce((sum, low) => sum + low, 0) / count;
   const rise = lows.reduce((sum, low, at) => sum + (at - middleAt) * (low - mean), 0);

@@ -25,7 +25,9 @@ let lastNumber = 0;
 
 /** Runs all clients of all protocols until the world is stopped. */
 export async function runClients(world: World, protocols: readonly Protocol[]): Promise<void> {
-  await Promise.all(protocols.flatMap((protocol) => Array.from({ length: protocol.clients }, () => runClient(world, protocol))));
+  await Promise.all(
+    protocols.flatMap((protocol) => Array.from({ length: protocol.clients }, () => runClient(world, protocol))),
+  );
 }
 
 async function runClient(world: World, protocol: Protocol): Promise<void> {

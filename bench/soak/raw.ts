@@ -1,4 +1,7 @@
-/** Clients of raw lines, chunks, the pool, `connect` streams, WebSockets and datagrams. None can be told before the server ends. */
+/**
+ * Clients of raw lines, chunks, the pool, `connect` streams, WebSockets and datagrams. None can be told before the
+ * server ends.
+ */
 import { Ended, Link, within, wholeLine } from "./link";
 import type { Protocol, Session } from "./protocol";
 import { checkAnswer, type World } from "./world";
@@ -114,7 +117,13 @@ class DatagramSession implements Session {
     this.#waiting.set(String(n), waiting);
     try {
       this.#socket.send(`ASK ${n}`);
-      return checkAnswer(this.#world, "asked", (await within(waiting.promise, "datagram", 3000)).trimEnd(), String(n), least).problem;
+      return checkAnswer(
+        this.#world,
+        "asked",
+        (await within(waiting.promise, "datagram", 3000)).trimEnd(),
+        String(n),
+        least,
+      ).problem;
     } finally {
       this.#waiting.delete(String(n));
     }
@@ -134,9 +143,19 @@ export function rawProtocols(world: World): Protocol[] {
     { name: "raw chunks", clients: 1, pauseMs: 10, open: line("CHUNK") },
     { name: "raw pool", clients: 2, pauseMs: 10, open: line("POOL") },
     { name: "raw unix", clients: 1, pauseMs: 10, open: unix },
-    { name: "connect streams", clients: 2, pauseMs: 10, open: async () => new TalkSession(world, await Link.open(tcp)) },
+    {
+      name: "connect streams",
+      clients: 2,
+      pauseMs: 10,
+      open: async () => new TalkSession(world, await Link.open(tcp)),
+    },
     { name: "websocket", clients: 3, pauseMs: 10, open: () => openSocket(world, `ws://127.0.0.1:${world.port}/echo`) },
-    { name: "websocket tls", clients: 1, pauseMs: 20, open: () => openSocket(world, `wss://127.0.0.1:${world.port}/echo`) },
+    {
+      name: "websocket tls",
+      clients: 1,
+      pauseMs: 20,
+      open: () => openSocket(world, `wss://127.0.0.1:${world.port}/echo`),
+    },
     { name: "udp", clients: 1, pauseMs: 10, open: () => openDatagrams(world) },
   ];
   return all.map((protocol) => ({ ...protocol, isTold: false }));

@@ -17,7 +17,10 @@ export interface Findings {
 
 /** Growth of a process in a minute that is no leak: the collector is in no hurry. In MB. */
 const MOST_MB_PER_MINUTE = 15;
-/** Live objects after a collection may differ by this much, such as compiled code and bodies. More growth is a leak. In MB. */
+/**
+ * Live objects after a collection may differ by this much, such as compiled code and bodies. More growth is a leak. In
+ * MB.
+ */
 const MOST_LIVE_MB = 16;
 /** A thread or a cache that came into being later. Of each process. */
 const MORE_DESCRIPTORS = 6;
@@ -40,7 +43,10 @@ export function verdictOf({ tally, chaos, log, slopes, descriptors, leftOpen }: 
       `pid ${pid} has ${live?.fromMb.toFixed(1)} to ${live?.toMb.toFixed(1)} MB of live objects`,
     );
   const most = descriptors.begin + MORE_DESCRIPTORS * descriptors.processes;
-  say(descriptors.end > most, `${descriptors.end} descriptors are open at the end, ${descriptors.begin} were at the begin`);
+  say(
+    descriptors.end > most,
+    `${descriptors.end} descriptors are open at the end, ${descriptors.begin} were at the begin`,
+  );
   say(leftOpen > 0, `${leftOpen} connections are open with no client left`);
   return off;
 }
@@ -60,7 +66,9 @@ export function reportText(findings: Findings): string {
   );
   const { recoveriesMs } = chaos;
   if (recoveriesMs.length > 0)
-    lines.push(`after a kill    all processes were back in ${ms(Math.min(...recoveriesMs))} to ${ms(Math.max(...recoveriesMs))}`);
+    lines.push(
+      `after a kill    all processes were back in ${ms(Math.min(...recoveriesMs))} to ${ms(Math.max(...recoveriesMs))}`,
+    );
   lines.push(`longest answer  ${ms(tally.longestMs)}`);
   for (const { pid, fromMb, toMb, mbPerMinute, live } of slopes) {
     const alive = live === null ? "" : `; live ${live.fromMb.toFixed(1)} to ${live.toMb.toFixed(1)} MB`;
@@ -68,7 +76,9 @@ export function reportText(findings: Findings): string {
       `memory          pid ${pid}: ${fromMb.toFixed(0)} to ${toMb.toFixed(0)} MB, ${mbPerMinute.toFixed(1)} MB a minute (limit ${MOST_MB_PER_MINUTE})${alive}`,
     );
   }
-  lines.push(`descriptors     ${descriptors.begin} at the begin, ${descriptors.end} at the end, ${descriptors.processes} processes`);
+  lines.push(
+    `descriptors     ${descriptors.begin} at the begin, ${descriptors.end} at the end, ${descriptors.processes} processes`,
+  );
   lines.push(`log lines       ${[...log.levels].map(([level, count]) => `${level} ${count}`).join(", ")}`);
   return lines.join("\n");
 }

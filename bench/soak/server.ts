@@ -66,7 +66,15 @@ export class SoakServer {
 
   /** What an operator asks for by `hrmr reload`, `restart` or `upgrade`. */
   async order(route: "reload" | "restart" | "upgrade"): Promise<{ ok: boolean; text: string }> {
-    return (await controlRequest<{ ok: boolean; text: string }>(this.#control, "POST", `/v1/${route}`, {}, { timeoutMs: 60_000 })).body;
+    return (
+      await controlRequest<{ ok: boolean; text: string }>(
+        this.#control,
+        "POST",
+        `/v1/${route}`,
+        {},
+        { timeoutMs: 60_000 },
+      )
+    ).body;
   }
 
   /** Lines of level error that match are no surprise from here on. */
@@ -76,7 +84,11 @@ export class SoakServer {
 
   /** Resolves with the next line of the log that matches. */
   nextLine(pattern: RegExp, ms = 20_000): Promise<string> {
-    return within(new Promise<string>((resolve) => void this.#waiting.push({ pattern, resolve })), `log line ${pattern}`, ms);
+    return within(
+      new Promise<string>((resolve) => void this.#waiting.push({ pattern, resolve })),
+      `log line ${pattern}`,
+      ms,
+    );
   }
 
   /** All its processes that live. */
@@ -112,11 +124,14 @@ export class SoakServer {
 
   #note(line: string): void {
     if (line.trim() === "") return;
-    const told = /^(?:hrmr \S+| +) {2}\w+:\/\/|ready in|^WARNING|certificate/.test(line) ? { level: "start", msg: line } : parseLine(line);
+    const told = /^(?:hrmr \S+| +) {2}\w+:\/\/|ready in|^WARNING|certificate/.test(line)
+      ? { level: "start", msg: line }
+      : parseLine(line);
     if (/^(?:hrmr \S+| +) {2}\w+:\/\//.test(line)) this.#listening += `${line}\n`;
     this.log.levels.set(told.level, (this.log.levels.get(told.level) ?? 0) + 1);
     if (/^process \d+ \(pid \d+\) ended: /.test(told.msg)) this.log.deaths++;
-    const isStrange = told.level === "strange" || (told.level === "error" && !this.#expected.some((pattern) => pattern.test(told.msg)));
+    const isStrange =
+      told.level === "strange" || (told.level === "error" && !this.#expected.some((pattern) => pattern.test(told.msg)));
     if (isStrange) this.log.strange.set(told.msg, (this.log.strange.get(told.msg) ?? 0) + 1);
     const waiting = this.#waiting.filter(({ pattern }) => pattern.test(told.msg));
     this.#waiting = this.#waiting.filter((each) => !waiting.includes(each));

@@ -3,7 +3,8 @@
 /**
  * - right, wrong: the answer was looked at.
  * - killed: no answer, for the process that had the question was killed.
- * - again: no answer, for the process was told to end, and this protocol cannot say so beforehand: asked again elsewhere.
+ * - again: no answer, for the process was told to end, and this protocol cannot say so beforehand: asked again
+ *   elsewhere.
  * - lost: no answer, and nothing excuses it.
  */
 export type Outcome = "right" | "wrong" | "killed" | "again" | "lost";
@@ -19,7 +20,8 @@ export class Tally {
 
   note(protocol: string, outcome: Outcome, problem: string | null = null): void {
     let counts = this.counts.get(protocol);
-    if (counts === undefined) this.counts.set(protocol, (counts = { right: 0, wrong: 0, killed: 0, again: 0, lost: 0 }));
+    if (counts === undefined)
+      this.counts.set(protocol, (counts = { right: 0, wrong: 0, killed: 0, again: 0, lost: 0 }));
     counts[outcome]++;
     if (problem === null || (outcome !== "wrong" && outcome !== "lost")) return;
     const kind = `${protocol}, ${outcome}: ${problem.replaceAll(/\d+/g, "N").slice(0, 200)}`;
@@ -39,7 +41,10 @@ interface Span {
   untilMs: number;
 }
 
-/** Which processes were killed, or told to end, and when: what excuses a question without an answer. Times of performance.now(). */
+/**
+ * Which processes were killed, or told to end, and when: what excuses a question without an answer. Times of
+ * performance.now().
+ */
 export class Fates {
   readonly #killed = new Map<number, Span>();
   readonly #leaving = new Map<number, Span>();

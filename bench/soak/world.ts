@@ -22,9 +22,16 @@ export interface Answer {
 }
 
 /** @param least as `world.least` was when the question was sent */
-export function checkAnswer(world: World, module: Edited | null, text: string, expected: string, least: number): Answer {
+export function checkAnswer(
+  world: World,
+  module: Edited | null,
+  text: string,
+  expected: string,
+  least: number,
+): Answer {
   const match = /^(.*) v(\d+) (\d+)$/.exec(text);
-  if (match === null || match[1] !== expected) return { problem: `${JSON.stringify(text.slice(0, 80))} is not ${expected}`, pid: null };
+  if (match === null || match[1] !== expected)
+    return { problem: `${JSON.stringify(text.slice(0, 80))} is not ${expected}`, pid: null };
   const version = Number(match[2]);
   const pid = Number(match[3]);
   if (module === null) return { problem: null, pid };

@@ -1,8 +1,21 @@
 /** Finds files on the disk, and checks that they are in the folder. */
-import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, realpathSync, statSync, type Stats } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  type Stats,
+} from "node:fs";
 import { diskPath } from "./names";
 
-/** What tells one state of a file from another. ctime as well: mtime can be set back. Inode and device: a link may point elsewhere now. */
+/**
+ * What tells one state of a file from another. ctime as well: mtime can be set back. Inode and device: a link may point
+ * elsewhere now.
+ */
 export interface FileFacts {
   readonly size: number;
   readonly mtimeMs: number;
@@ -13,7 +26,9 @@ export interface FileFacts {
 
 const STAT_OPTIONS = { throwIfNoEntry: false } as const;
 
-/** undefined for whatever cannot be had: absent, a file in place of a folder, a name that is too long, no permission. */
+/**
+ * undefined for whatever cannot be had: absent, a file in place of a folder, a name that is too long, no permission.
+ */
 export function stat(path: string): Stats | undefined {
   try {
     return statSync(diskPath(path), STAT_OPTIONS);
@@ -39,7 +54,10 @@ export function isSame(known: FileFacts, now: FileFacts | undefined): boolean {
 
 // ---- open first, then check ----
 
-/** O_PATH of Linux: finds a file or folder without opening it. So a pipe does not block, and no read permission is needed. */
+/**
+ * O_PATH of Linux: finds a file or folder without opening it. So a pipe does not block, and no read permission is
+ * needed.
+ */
 const O_PATH = 0o10000000;
 /** O_NOFOLLOW_ANY of macOS: fails if any part of the path is a link. */
 const O_NOFOLLOW_ANY = 0x20000000;
@@ -48,8 +66,8 @@ export const READ_FLAGS: number = constants.O_RDONLY | (constants.O_NONBLOCK ?? 
 const isLinux = process.platform === "linux";
 
 /**
- * A file or folder that lies in the site's folder. It is opened first and checked then: between a check of a name and opening it, the
- * name may be swapped for a link to the outside.
+ * A file or folder that lies in the site's folder. It is opened first and checked then: between a check of a name and
+ * opening it, the name may be swapped for a link to the outside.
  */
 export class Entry implements Disposable {
   readonly stats: Stats;

@@ -1,13 +1,30 @@
-/** Which coding a client gets (RFC 9110 section 12.5.3): a compressed file beside the file, or one compressed here, once. */
+/**
+ * Which coding a client gets (RFC 9110 section 12.5.3): a compressed file beside the file, or one compressed here,
+ * once.
+ */
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip, zstdCompress } from "node:zlib";
 import { factsOf, isSame, openInside, READ_FLAGS, stat, type Entry, type FileFacts } from "./disk";
 import { diskPath } from "./names";
 import { contentCoding } from "./types";
-import { charge, describe, isKept, makeNegotiated, readBody, sizeInMemory, type Coding, type Form, type Page, type Site } from "./site";
+import {
+  charge,
+  describe,
+  isKept,
+  makeNegotiated,
+  readBody,
+  sizeInMemory,
+  type Coding,
+  type Form,
+  type Page,
+  type Site,
+} from "./site";
 
-/** In the order of what compressing costs here: 1.2, 2.3 and 3.3 ms for 100 KB of source text, and 31, 29 and 28 % of it. */
+/**
+ * In the order of what compressing costs here: 1.2, 2.3 and 3.3 ms for 100 KB of source text, and 31, 29 and 28 % of
+ * it.
+ */
 const CHEAPEST_FIRST: readonly Coding[] = ["zstd", "gzip", "br"];
 
 // Off the main thread, each of them.
@@ -15,12 +32,17 @@ const COMPRESSORS: Record<Coding, (bytes: Uint8Array) => Promise<Buffer>> = {
   zstd: promisify(zstdCompress),
   gzip: promisify(gzip),
   br: (bytes) =>
-    promisify(brotliCompress)(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }),
+    promisify(brotliCompress)(bytes, {
+      params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
+    }),
 };
 
 const SUFFIXES: Record<Coding, string> = { br: ".br", zstd: ".zst", gzip: ".gz" };
 
-/** How old the look for siblings may be: a new one is noticed after this, a changed or deleted one at once. In milliseconds. */
+/**
+ * How old the look for siblings may be: a new one is noticed after this, a changed or deleted one at once. In
+ * milliseconds.
+ */
 const SIBLINGS_MS = 1000;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
 
@@ -77,7 +99,8 @@ function readWishes(header: string): Wishes {
 function parseWishes(header: string): Wishes {
   const weights = readWeights(header);
   const others = weights.get("*");
-  const weightOf = (name: Coding): number => weights.get(name) ?? (name === "gzip" ? weights.get("x-gzip") : undefined) ?? others ?? 0;
+  const weightOf = (name: Coding): number =>
+    weights.get(name) ?? (name === "gzip" ? weights.get("x-gzip") : undefined) ?? others ?? 0;
   // Without a word about it, no coding is good enough, and anything that was named is better.
   const plain = weights.get("identity") ?? others ?? Number.MIN_VALUE;
   const liked = CHEAPEST_FIRST.filter((name) => weightOf(name) > 0 && weightOf(name) >= plain);
@@ -86,8 +109,8 @@ function parseWishes(header: string): Wishes {
 }
 
 /**
- * Names of a list with their weights (RFC 9110 section 12.4.2), in lower case. A weight that cannot be read counts as 0:
- * a client can do without what it did not ask for properly.
+ * Names of a list with their weights (RFC 9110 section 12.4.2), in lower case. A weight that cannot be read counts as
+ * 0: a client can do without what it did not ask for properly.
  */
 export function readWeights(header: string): Map<string, number> {
   const weights = new Map<string, number>();
@@ -126,7 +149,12 @@ function openSibling(site: Site, page: Page, coding: Coding): Entry | null {
   return null;
 }
 
-function smallestSibling(site: Site, page: Page, siblings: ReadonlyMap<Coding, FileFacts>, group: readonly Coding[]): Form | null {
+function smallestSibling(
+  site: Site,
+  page: Page,
+  siblings: ReadonlyMap<Coding, FileFacts>,
+  group: readonly Coding[],
+): Form | null {
   if (siblings.size === 0) return null;
   const there = group.filter((coding) => siblings.has(coding));
   const bySize = there.sort((a, b) => (siblings.get(a)?.size ?? 0) - (siblings.get(b)?.size ?? 0));

@@ -11,8 +11,8 @@ const FILE = Symbol.for("hrmr.file");
 const readAt = promisify(read);
 
 /**
- * Files that are being sent, by their stat. Clients of one file share one descriptor: each read names its place in the file, so clients
- * do not disturb each other.
+ * Files that are being sent, by their stat. Clients of one file share one descriptor: each read names its place in the
+ * file, so clients do not disturb each other.
  */
 const opened = new Map<string, { readonly fd: number; users: number }>();
 const keys = new Map<number, string>();
@@ -30,7 +30,8 @@ export class FilePiece {
   ) {}
 
   /**
-   * @returns a descriptor, shared by all replies with this state of the file: return it by `close`. Throws if the file is gone or was
+   * @returns a descriptor, shared by all replies with this state of the file: return it by `close`. Throws if the file
+   *   is gone or was
    * replaced: the name may lead outside by now.
    */
   open(): number {
@@ -63,8 +64,9 @@ export class FilePiece {
   }
 
   /**
-   * Throws when the file was written to since: bytes read before this call may belong to another version. Being deleted, or
-   * replaced by a rename as a careful deployment does it, is no change: the descriptor still leads to the old file.
+   * Throws when the file was written to since: bytes read before this call may belong to another version. Being
+   * deleted, or replaced by a rename as a careful deployment does it, is no change: the descriptor still leads to the
+   * old file.
    */
   check(fd: number): void {
     const { size, mtimeMs } = fstatSync(fd);

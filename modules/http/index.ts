@@ -18,8 +18,9 @@
  *   compressMinBytes  the smallest file that is compressed here. In bytes. Default 1024.
  *   compressMaxBytes  the largest one. In bytes. Default 4194304.
  *
- * What is asked for often costs one Map lookup, one stat and one Response. Links are followed as long as they stay in the folder;
- * names that begin with a dot are not served, but for `.well-known`. A file that changes while it is being sent ends the connection.
+ * What is asked for often costs one Map lookup, one stat and one Response. Links are followed as long as they stay in
+ * the folder; names that begin with a dot are not served, but for `.well-known`. A file that changes while it is being
+ * sent ends the connection.
  *
  *   index (what a path gets) -> site (finding and keeping) -> encoding (which form) -> reply, ranges -> file-body
  */
@@ -35,7 +36,10 @@ import { cachedPage, fallbackPage, find, openSite, type Form, type Page, type Si
 export default defineModule({
   setup: (context) => openSite(readSettings(context.config)),
   routes: {
-    "/": { description: "the files of static_html", fetch: (request, context) => answerOrRefuse(context.state, request) },
+    "/": {
+      description: "the files of static_html",
+      fetch: (request, context) => answerOrRefuse(context.state, request),
+    },
   },
 });
 
@@ -51,7 +55,8 @@ function answerOrRefuse(site: Site, request: Request): Response | Promise<Respon
 
 function answer(site: Site, request: Request): Response | Promise<Response> {
   const { method, url } = request;
-  if (method !== "GET" && method !== "HEAD") return plainReply(405, `${method} is not possible here\n`, { allow: "GET, HEAD" });
+  if (method !== "GET" && method !== "HEAD")
+    return plainReply(405, `${method} is not possible here\n`, { allow: "GET, HEAD" });
   // Slicing costs a tenth of `new URL`. 8 is behind "http://" and inside "https://x".
   const begin = url.indexOf("/", 8);
   const query = url.indexOf("?", begin);

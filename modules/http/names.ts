@@ -1,6 +1,7 @@
 /**
- * Names of files as text. A name is bytes, and they need not be UTF-8: a byte that is none stands in the text as a surrogate without
- * its other half (U+DC80 to U+DCFF), which no proper text has. So each name has one text, and each text one name.
+ * Names of files as text. A name is bytes, and they need not be UTF-8: a byte that is none stands in the text as a
+ * surrogate without its other half (U+DC80 to U+DCFF), which no proper text has. So each name has one text, and each
+ * text one name.
  */
 
 /** Proper UTF-8 (RFC 3629 section 4) in bytes that are a letter each; and single bytes that are none. */
@@ -22,7 +23,9 @@ export function nameOf(bytes: Uint8Array): string {
 
 /** The path for node:fs: the text itself if it is proper, as nearly all are; else its bytes. */
 export function diskPath(path: string): string | Buffer {
-  return path.isWellFormed() ? path : Buffer.concat(piecesOf(path).map((piece) => loneByte(piece) ?? Buffer.from(piece)));
+  return path.isWellFormed()
+    ? path
+    : Buffer.concat(piecesOf(path).map((piece) => loneByte(piece) ?? Buffer.from(piece)));
 }
 
 /** The name as a segment of a URL, percent-encoded byte by byte (RFC 3986 section 2.1). */
@@ -46,5 +49,7 @@ function piecesOf(text: string): string[] {
 
 function loneByte(piece: string): Buffer | null {
   const code = piece.charCodeAt(0);
-  return piece.length === 1 && code >= LONE_BASE + 0x80 && code <= LONE_BASE + 0xff ? Buffer.from([code - LONE_BASE]) : null;
+  return piece.length === 1 && code >= LONE_BASE + 0x80 && code <= LONE_BASE + 0xff
+    ? Buffer.from([code - LONE_BASE])
+    : null;
 }

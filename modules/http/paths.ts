@@ -2,9 +2,11 @@
 import { nameOf } from "./names";
 
 /**
- * Decodes once: what was encoded twice stays a literal "%2e". What is no UTF-8 becomes the text of such a name, see `nameOf`.
+ * Decodes once: what was encoded twice stays a literal "%2e". What is no UTF-8 becomes the text of such a name, see
+ * `nameOf`.
  *
- * @returns null for bad encoding, and for an encoded separator, which is no separator (RFC 3986 section 2.2): such a name cannot exist
+ * @returns null for bad encoding, and for an encoded separator, which is no separator (RFC 3986 section 2.2): such a
+ *   name cannot exist
  */
 export function decodePath(path: string): string | null {
   if (/%(?:2f|5c|00)/i.test(path)) return null;
@@ -20,7 +22,11 @@ function decodeBytes(path: string): string | null {
   if (/%(?![\da-f]{2})/i.test(path)) return null;
   const pieces = path.split(/((?:%[\da-f]{2})+)/i);
   return nameOf(
-    Buffer.concat(pieces.map((piece) => (piece.startsWith("%") ? Buffer.from(piece.replaceAll("%", ""), "hex") : Buffer.from(piece)))),
+    Buffer.concat(
+      pieces.map((piece) =>
+        piece.startsWith("%") ? Buffer.from(piece.replaceAll("%", ""), "hex") : Buffer.from(piece),
+      ),
+    ),
   );
 }
 

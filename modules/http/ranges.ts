@@ -27,10 +27,15 @@ export function rangeReply(form: Form, header: string, condition: string | null)
   const [first, ...more] = ranges;
   if (first === undefined) return plainReply(416, "", { "content-range": `bytes */${bytes}` });
   if (more.length > 0) return overlaps(ranges) ? null : multipart(form, ranges);
-  return withLength(form, cut(form, first), 206, first.end - first.start, { "content-range": contentRange(first, bytes) });
+  return withLength(form, cut(form, first), 206, first.end - first.start, {
+    "content-range": contentRange(first, bytes),
+  });
 }
 
-/** A weak tag, or a date that is as young as the file, does not prove that the parts belong together (RFC 9110 section 13.1.5). */
+/**
+ * A weak tag, or a date that is as young as the file, does not prove that the parts belong together (RFC 9110 section
+ * 13.1.5).
+ */
 function isUnchanged(form: Form, condition: string | null): boolean {
   if (condition === null) return true;
   return !form.etag.startsWith("W/") && (condition === form.etag || condition === form.lastModified);
@@ -69,7 +74,10 @@ function contentRange(range: Range, bytes: number): string {
   return `bytes ${range.start}-${range.end - 1}/${bytes}`;
 }
 
-function cut({ body, path, facts }: Form, { start, end }: Range): Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array> {
+function cut(
+  { body, path, facts }: Form,
+  { start, end }: Range,
+): Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array> {
   if (body === null) return new FilePiece(path, facts, start, end).stream();
   // A range of a text counts bytes, not letters.
   return typeof body === "string" ? Buffer.from(body).subarray(start, end) : body.slice(start, end);
@@ -81,17 +89,27 @@ function multipart(form: Form, ranges: readonly Range[]): Response {
   const boundary = crypto.randomUUID();
   const heads = ranges.map((range, index) => {
     const line = `${index === 0 ? "" : "\r\n"}--${boundary}\r\n`;
-    return Buffer.from(`${line}Content-Type: ${form.type}\r\nContent-Range: ${contentRange(range, form.bytes)}\r\n\r\n`);
+    return Buffer.from(
+      `${line}Content-Type: ${form.type}\r\nContent-Range: ${contentRange(range, form.bytes)}\r\n\r\n`,
+    );
   });
   const tail = Buffer.from(`\r\n--${boundary}--\r\n`);
-  const length = ranges.reduce((sum, range, index) => sum + (heads[index]?.length ?? 0) + range.end - range.start, tail.length);
+  const length = ranges.reduce(
+    (sum, range, index) => sum + (heads[index]?.length ?? 0) + range.end - range.start,
+    tail.length,
+  );
   const type = { "content-type": `multipart/byteranges; boundary=${boundary}` };
   const stream = toStream(parts(form, ranges, heads, tail));
   // This stream keeps the file open, but has more than the file's bytes.
   return withLength(form, form.body === null ? withFile(stream, { isWhole: false }) : stream, 206, length, type);
 }
 
-async function* parts(form: Form, ranges: readonly Range[], heads: readonly Buffer[], tail: Buffer): AsyncGenerator<Uint8Array, void> {
+async function* parts(
+  form: Form,
+  ranges: readonly Range[],
+  heads: readonly Buffer[],
+  tail: Buffer,
+): AsyncGenerator<Uint8Array, void> {
   for (const [index, range] of ranges.entries()) {
     const head = heads[index];
     if (head !== undefined) yield head;

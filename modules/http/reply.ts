@@ -23,7 +23,13 @@ export function wholeBody(form: Form): Body {
 }
 
 /** @param more  header fields besides the form's own */
-export function withLength(form: Form, body: Body, status: number, length: number, more?: Record<string, string>): Response {
+export function withLength(
+  form: Form,
+  body: Body,
+  status: number,
+  length: number,
+  more?: Record<string, string>,
+): Response {
   return new Response(body, { status, headers: { ...form.init.headers, "content-length": String(length), ...more } });
 }
 
@@ -65,7 +71,10 @@ function isCurrent(form: Form, since: string): boolean {
   return since === form.lastModified || seconds(form.lastModified) <= seconds(since);
 }
 
-/** The three forms of RFC 9110 section 5.6.7. NaN for anything else, with which every comparison is false: the header is ignored. */
+/**
+ * The three forms of RFC 9110 section 5.6.7. NaN for anything else, with which every comparison is false: the header is
+ * ignored.
+ */
 function seconds(date: string): number {
   if (/^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/.test(date)) return Date.parse(`${date} GMT`);
   return /^\w+, .* GMT$/.test(date) ? Date.parse(date) : Number.NaN;

@@ -26,7 +26,10 @@ export interface Settings {
   readonly compressMaxBytes: number;
 }
 
-/** Browsers ask each time and mostly get a 304, so an edit shows at once. Also what says whether a file is there goes out with it. */
+/**
+ * Browsers ask each time and mostly get a 304, so an edit shows at once. Also what says whether a file is there goes
+ * out with it.
+ */
 export const ASK_EACH_TIME = "no-cache";
 
 /** @throws Error that names the setting and shows what it should look like */
@@ -52,7 +55,9 @@ export function cacheControlOf(settings: Settings, path: string): string {
 }
 
 function refused(name: string, value: unknown, what: string, example: unknown): Error {
-  return new Error(`modules.http.${name} is not ${what}: ${JSON.stringify(value)}.\nGive it as ${JSON.stringify(example)}.`);
+  return new Error(
+    `modules.http.${name} is not ${what}: ${JSON.stringify(value)}.\nGive it as ${JSON.stringify(example)}.`,
+  );
 }
 
 function readText(config: Record<string, unknown>, name: string, fallback: string): string {

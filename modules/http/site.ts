@@ -26,12 +26,21 @@ export interface Form {
   /** The length of its bytes. */
   readonly bytes: number;
   readonly type: string;
-  /** RFC 9110 section 8.8.3: strong (size and mtime), weak while the file is so young that a second edit could have the same mtime. */
+  /**
+   * RFC 9110 section 8.8.3: strong (size and mtime), weak while the file is so young that a second edit could have the
+   * same mtime.
+   */
   readonly etag: string;
   readonly lastModified: string;
-  /** Made once and frozen, so that the server may remember what it made of them: a reply costs no more than its Response. */
+  /**
+   * Made once and frozen, so that the server may remember what it made of them: a reply costs no more than its
+   * Response.
+   */
   readonly init: { readonly headers: Readonly<Record<string, string>> };
-  /** null: streamed from the disk. Short text is a string, which the server sends in one write with the head; a Blob's bytes are never copied. */
+  /**
+   * null: streamed from the disk. Short text is a string, which the server sends in one write with the head; a Blob's
+   * bytes are never copied.
+   */
   readonly body: string | Blob | null;
 }
 
@@ -57,7 +66,10 @@ export interface Page {
   cost: number;
 }
 
-/** Younger than this, a file may change again without a new mtime (clocks of file systems tick at up to 2 s; 10 ms here). */
+/**
+ * Younger than this, a file may change again without a new mtime (clocks of file systems tick at up to 2 s; 10 ms
+ * here).
+ */
 const SETTLE_MS = 1000;
 /** Memory of a page besides its bodies, roughly. Without it, a million empty files would count as nothing. In bytes. */
 const PAGE_OVERHEAD_BYTES = 1024;
@@ -68,7 +80,9 @@ const FALLBACK_KEY = "\0fallback";
 
 export function openSite(settings: Settings): Site {
   if (!stat(settings.root)?.isDirectory()) {
-    throw new Error(`The http module's folder ${settings.root} does not exist.\nCreate it, or set modules.http.root in hrmr.json.`);
+    throw new Error(
+      `The http module's folder ${settings.root} does not exist.\nCreate it, or set modules.http.root in hrmr.json.`,
+    );
   }
   return { settings, cache: new Map(), cachedBytes: 0 };
 }
@@ -166,7 +180,9 @@ export function readBody(settings: Settings, entry: Entry, type: string): Form["
   if (size > settings.cacheFileBytes) return entry.isReadable() ? null : undefined;
   const body = entry.read();
   if (body === null) return undefined;
-  return size <= MAX_STRING_BYTES && type.endsWith("charset=utf-8") && isUtf8(body) ? body.toString() : new Blob([body]);
+  return size <= MAX_STRING_BYTES && type.endsWith("charset=utf-8") && isUtf8(body)
+    ? body.toString()
+    : new Blob([body]);
 }
 
 /** What a form is made of. */
@@ -198,7 +214,16 @@ export function describe(settings: Settings, source: FormSource): Form {
   const sentAs = coding ?? contentCoding(path);
   if (sentAs !== null) headers["content-encoding"] = sentAs;
   const bytes = source.bytes ?? facts.size;
-  return { path, facts, bytes, type, etag, lastModified, init: Object.freeze({ headers: Object.freeze(headers) }), body };
+  return {
+    path,
+    facts,
+    bytes,
+    type,
+    etag,
+    lastModified,
+    init: Object.freeze({ headers: Object.freeze(headers) }),
+    body,
+  };
 }
 
 function etagOf(facts: FileFacts, coding: Coding | null): string {
@@ -227,7 +252,10 @@ export function isKept(site: Site, page: Page): boolean {
   return page.key !== null && site.cache.get(page.key) === page;
 }
 
-/** Counts more memory for a page that is kept, and makes room for it. @returns false if the whole cache is too small for it */
+/**
+ * Counts more memory for a page that is kept, and makes room for it. @returns false if the whole cache is too small for
+ * it
+ */
 export function charge(site: Site, page: Page, bytes: number): boolean {
   if (page.cost + bytes > site.settings.cacheBytes) return false;
   for (const oldest of site.cache.values()) {
@@ -249,7 +277,10 @@ function forget(site: Site, page: Page): void {
   if (page.key !== null && site.cache.delete(page.key)) site.cachedBytes -= page.cost;
 }
 
-/** In bytes. Twice its length: the server keeps what it sends often as one message, and letters of a string may take two. */
+/**
+ * In bytes. Twice its length: the server keeps what it sends often as one message, and letters of a string may take
+ * two.
+ */
 export function sizeInMemory(body: Form["body"]): number {
   if (body === null) return 0;
   return 2 * (typeof body === "string" ? body.length : body.size);

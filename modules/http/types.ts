@@ -10,8 +10,8 @@ export function contentType(path: string): string {
 }
 
 /**
- * The coding that a file's bytes are in by its type (RFC 9110 section 8.4): null for nearly all. An .svgz is an SVG that was
- * compressed by its author, and only with this header a browser draws it.
+ * The coding that a file's bytes are in by its type (RFC 9110 section 8.4): null for nearly all. An .svgz is an SVG
+ * that was compressed by its author, and only with this header a browser draws it.
  */
 export function contentCoding(path: string): "gzip" | null {
   return /\.svgz$/i.test(path) ? "gzip" : null;

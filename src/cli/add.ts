@@ -1,5 +1,6 @@
 /**
- * `hrmr add PACKAGE…`: installs npm packages for the modules of a project, by the package manager that is in the program.
+ * `hrmr add PACKAGE…`: installs npm packages for the modules of a project, by the package manager that is in the
+ * program.
  */
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
@@ -10,7 +11,11 @@ import { runOwnBun } from "./own-bun";
 
 const args = {
   package: { type: "positional", required: true, canRepeat: true, description: "hono, hono@4.6.0, or a path" },
-  dir: { type: "string", valueHint: "dir", description: "Folder of the project, or of one module that has its own packages. Default ." },
+  dir: {
+    type: "string",
+    valueHint: "dir",
+    description: "Folder of the project, or of one module that has its own packages. Default .",
+  },
   dev: { type: "boolean", description: "For tests and types only" },
 } as const satisfies Flags;
 
@@ -20,7 +25,10 @@ export const addCommand = defineCommand({
   async run({ args: { dir, dev }, rawArgs }) {
     const folder = resolve(dir ?? ".");
     if (!existsSync(folder) || !statSync(folder).isDirectory()) {
-      throw new UserError(`There is no folder ${folder}.`, { code: "NO_PROJECT", hint: "Make a project with `hrmr init DIR`." });
+      throw new UserError(`There is no folder ${folder}.`, {
+        code: "NO_PROJECT",
+        hint: "Make a project with `hrmr init DIR`.",
+      });
     }
     const flags = dev === true ? ["--dev"] : [];
     return await runOwnBun(["add", "--exact", ...flags, ...positionals(rawArgs)], folder);

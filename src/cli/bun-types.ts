@@ -1,6 +1,6 @@
 /**
- * The types of Bun and Node that `hrmr init` writes into a project. An editor, `tsc` and `bun check` then need no installed package. They
- * are the types of the Bun that runs the modules.
+ * The types of Bun and Node that `hrmr init` writes into a project. An editor, `tsc` and `bun check` then need no
+ * installed package. They are the types of the Bun that runs the modules.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -32,7 +32,11 @@ function collectBunTypes(): [path: string, text: string][] {
     from = createRequire(from).resolve(`${packageName}/package.json`);
     const folder = dirname(from);
     const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-    const paths = files.map((entry) => relative(folder, join(entry.parentPath, entry.name))).filter((path) => !LEFT_OUT.test(path));
-    return paths.sort().map((path): [string, string] => [`types/${name}/${path}`, readFileSync(join(folder, path), "utf8")]);
+    const paths = files
+      .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+      .filter((path) => !LEFT_OUT.test(path));
+    return paths
+      .sort()
+      .map((path): [string, string] => [`types/${name}/${path}`, readFileSync(join(folder, path), "utf8")]);
   });
 }

@@ -36,16 +36,25 @@ const args = {
 } as const satisfies Flags;
 
 export const certCommand = defineCommand({
-  meta: { name: "cert", description: "Write a self-signed TLS certificate for development; files that are there are kept" },
+  meta: {
+    name: "cert",
+    description: "Write a self-signed TLS certificate for development; files that are there are kept",
+  },
   args,
   run({ args: flags, rawArgs }) {
     const names = [...new Set([...LOCAL_NAMES, ...repeated(rawArgs, "host").map(readName)])];
     const dir = resolve(flags.out ?? ".");
-    const certificate = issueCertificate({ commonName: "hrmr development", names, days: Number(flags.days ?? DEFAULT_DAYS) });
+    const certificate = issueCertificate({
+      commonName: "hrmr development",
+      names,
+      days: Number(flags.days ?? DEFAULT_DAYS),
+    });
     writePair(dir, certificate.certificatePem, certificate.keyPem);
     const shown = (file: string) => relative(process.cwd(), join(dir, file));
     const [cert, key] = [shown(CERTIFICATE_FILE), shown(KEY_FILE)];
-    console.log(`wrote  ${cert}  for ${names.join(", ")}; valid until ${certificate.validTo.toISOString().slice(0, 10)}`);
+    console.log(
+      `wrote  ${cert}  for ${names.join(", ")}; valid until ${certificate.validTo.toISOString().slice(0, 10)}`,
+    );
     console.log(`wrote  ${key}  its private key, readable by you only`);
     console.log(`\nNext:\n  hrmr --tls-cert ${quoteForShell(cert)} --tls-key ${quoteForShell(key)}`);
     console.log(`  curl --cacert ${quoteForShell(cert)} https://localhost:8080/`);
@@ -60,7 +69,11 @@ function readName(text: string): string {
   const name = wildcard + domainToASCII(text.slice(wildcard.length));
   // What URL takes for another way to write an IP address is none to a client that reads certificates.
   if (isServerName(name) && isIP(name) === 0) return name;
-  throw usageError("BAD_VALUE", `--host cannot take ${JSON.stringify(text)}.`, "Pass a name, *.name or an IP address, without a port.");
+  throw usageError(
+    "BAD_VALUE",
+    `--host cannot take ${JSON.stringify(text)}.`,
+    "Pass a name, *.name or an IP address, without a port.",
+  );
 }
 
 /** Writes both or neither. @throws UserError CERT_EXISTS or CANNOT_WRITE */
@@ -69,7 +82,8 @@ function writePair(dir: string, certificatePem: string, keyPem: string): void {
   const key = join(dir, KEY_FILE);
   const taken = [certificate, key].find((path) => existsSync(path));
   if (taken !== undefined) throw fileExists(taken);
-  // "wx" refuses a file that was made since then. The mode is there from the beginning: a key must not be readable for an instant.
+  // "wx" refuses a file that was made since then. The mode is there from the beginning: a key must not be readable for
+  // an instant.
   writeNew(key, keyPem, OWNER_ONLY);
   try {
     writeNew(certificate, certificatePem, 0o644);

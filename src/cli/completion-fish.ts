@@ -44,7 +44,9 @@ function commandLines({ name, description, flags, args }: CompletionCommand): st
   return [
     `complete -c hrmr -n __hrmr_needs_command -a ${name} -d ${quote(description)}`,
     ...flags.map((flag) => `complete -c hrmr ${condition} ${flagWords(flag)}`),
-    ...args.filter(({ kind }) => kind !== "any").map((argument) => `complete -c hrmr ${argumentsCondition} ${offer(argument)}`),
+    ...args
+      .filter(({ kind }) => kind !== "any")
+      .map((argument) => `complete -c hrmr ${argumentsCondition} ${offer(argument)}`),
   ];
 }
 

@@ -47,7 +47,9 @@ function commandCase({ name, flags, args }: CompletionCommand): string {
   return `    ${name})\n      _arguments -S \\\n${specs.map((spec) => `        ${spec}`).join(" \\\n")}\n      ;;`;
 }
 
-/** `'(-p --port)'{-p+,--port=}'[TCP port]:number:'`; of one spelling without the list of those that exclude each other. */
+/**
+ * `'(-p --port)'{-p+,--port=}'[TCP port]:number:'`; of one spelling without the list of those that exclude each other.
+ */
 function flagSpec({ name, short, description, canRepeat, value }: CompletionFlag): string {
   const long = `--${name}${value === null ? "" : "="}`;
   const rest = `[${description.replaceAll(/[\\\]]/g, "\\$&")}]${value === null ? "" : action(value, "value")}`;
@@ -71,7 +73,9 @@ function action(what: Offer, name: string): string {
     case "modules":
       return ":module:_hrmr_modules";
     case "words":
-      return what.isOpen === true ? `:${name}:compadd -S "" -- ${what.words.join(" ")}` : `:${name}:(${what.words.join(" ")})`;
+      return what.isOpen === true
+        ? `:${name}:compadd -S "" -- ${what.words.join(" ")}`
+        : `:${name}:(${what.words.join(" ")})`;
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * `hrmr completion bash|zsh|fish`: a script that lets the shell complete hrmr's commands, flags and values, made from the tables
- * that the command line is checked by.
+ * `hrmr completion bash|zsh|fish`: a script that lets the shell complete hrmr's commands, flags and values, made from
+ * the tables that the command line is checked by.
  */
 import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
 import { CONFIG_KEYS } from "../config/key-list";
@@ -45,7 +45,13 @@ const SHELLS = Object.keys(SCRIPTS);
 /** `hrmr completion SHELL`. The text is made by `renderCompletion`. */
 export const completionCommand = defineCommand({
   meta: { name: "completion", description: "Print a script that has your shell complete hrmr's commands and flags" },
-  args: { shell: { type: "positional", required: true, description: `${SHELLS.join(", ")}. Its first lines say where it belongs` } },
+  args: {
+    shell: {
+      type: "positional",
+      required: true,
+      description: `${SHELLS.join(", ")}. Its first lines say where it belongs`,
+    },
+  },
 });
 
 /** @throws UserError BAD_VALUE for a shell that is not known, exit code 2 */
@@ -55,7 +61,9 @@ export async function renderCompletion(commands: SubCommandsDef, shell: string):
     throw usageError("BAD_VALUE", `hrmr completion has no script for ${JSON.stringify(shell)}.`, hint);
   }
   const names = Object.keys(commands);
-  const described = names.map(async (name) => describeCommand(name, (await findCommand(commands, name)) as CommandDef, names));
+  const described = names.map(async (name) =>
+    describeCommand(name, (await findCommand(commands, name)) as CommandDef, names),
+  );
   return SCRIPTS[shell](await Promise.all(described));
 }
 
@@ -63,7 +71,11 @@ function isShell(name: string): name is keyof typeof SCRIPTS {
   return Object.hasOwn(SCRIPTS, name);
 }
 
-function describeCommand(name: string, { meta, args = {} }: CommandDef, commandNames: readonly string[]): CompletionCommand {
+function describeCommand(
+  name: string,
+  { meta, args = {} }: CommandDef,
+  commandNames: readonly string[],
+): CompletionCommand {
   const entries = Object.entries(args as Flags);
   return {
     name,
@@ -71,7 +83,11 @@ function describeCommand(name: string, { meta, args = {} }: CommandDef, commandN
     flags: entries.filter(([, flag]) => flag.type !== "positional").flatMap(([each, flag]) => describeFlag(each, flag)),
     args: entries
       .filter(([, flag]) => flag.type === "positional")
-      .map(([each, flag]) => ({ name: each, canRepeat: flag.canRepeat === true, ...offerForArgument(name, each, flag, commandNames) })),
+      .map(([each, flag]) => ({
+        name: each,
+        canRepeat: flag.canRepeat === true,
+        ...offerForArgument(name, each, flag, commandNames),
+      })),
   };
 }
 
@@ -79,9 +95,17 @@ function describeFlag(name: string, flag: Flag): CompletionFlag[] {
   const { description = "" } = flag;
   const short = "alias" in flag && typeof flag.alias === "string" ? flag.alias : null;
   const isSwitch = flag.type === "boolean";
-  const found = { name, short, description, canRepeat: flag.canRepeat === true, value: isSwitch ? null : offerForFlag(flag) };
+  const found = {
+    name,
+    short,
+    description,
+    canRepeat: flag.canRepeat === true,
+    value: isSwitch ? null : offerForFlag(flag),
+  };
   const negative = isSwitch && "negativeDescription" in flag ? flag.negativeDescription : undefined;
-  return negative === undefined ? [found] : [found, { ...found, name: `no-${name}`, short: null, description: negative }];
+  return negative === undefined
+    ? [found]
+    : [found, { ...found, name: `no-${name}`, short: null, description: negative }];
 }
 
 function offerForFlag(flag: Flag): Offer {

@@ -1,4 +1,7 @@
-/** What `hrmr status` says of modules that do harm or hold things: event loops that stood still, versions that stay, what is kept open. */
+/**
+ * What `hrmr status` says of modules that do harm or hold things: event loops that stood still, versions that stay,
+ * what is kept open.
+ */
 import type { ServerStatus } from "../observe/snapshot";
 import { cleanText, formatDuration, type Paint, plural } from "./terminal";
 

@@ -11,7 +11,10 @@ import { readStartFlags, START_ARGS } from "./start-flags";
 import { resolveConfig } from "./start-options";
 
 const args = {
-  json: { type: "boolean", description: "Print it as JSON, in the form of hrmr.json, without module settings that may be secret" },
+  json: {
+    type: "boolean",
+    description: "Print it as JSON, in the form of hrmr.json, without module settings that may be secret",
+  },
   origins: { type: "boolean", description: "With --json: print each key with its value and origin instead" },
   "show-secrets": { type: "boolean", description: "Also show module settings that may be secret" },
   schema: { type: "boolean", description: "Print the JSON Schema of the config file, for editors" },
@@ -19,7 +22,10 @@ const args = {
 } as const satisfies Flags;
 
 export const configCommand = defineCommand({
-  meta: { name: "config", description: "Show the configuration that start would have, and where each value comes from" },
+  meta: {
+    name: "config",
+    description: "Show the configuration that start would have, and where each value comes from",
+  },
   args,
   async run({ args: { json, origins, schema, "show-secrets": showSecrets = false, ...flags }, rawArgs }) {
     if (origins === true && json !== true)
@@ -40,7 +46,8 @@ export const configCommand = defineCommand({
 function printConfigFile(resolved: ResolvedConfig, showSecrets: boolean): void {
   const { config, leftOut } = configFileOf(resolved, showSecrets);
   console.log(JSON.stringify(config, null, 2));
-  if (leftOut.length > 0) console.error(`Left out, since they may be secret: ${leftOut.join(", ")}.\nPass --show-secrets to include them.`);
+  if (leftOut.length > 0)
+    console.error(`Left out, since they may be secret: ${leftOut.join(", ")}.\nPass --show-secrets to include them.`);
 }
 
 /** One line a key, under its group; what differs from the default has a * in front. */
@@ -48,7 +55,13 @@ function configTable({ file, values }: EffectiveConfig): string {
   const rows = Object.entries(values).map(([name, { value, origin }]) => {
     const key = CONFIG_KEYS.get(name);
     const differs = key === undefined || !Bun.deepEquals(key.default, value);
-    return { group: groupOf(name), name: nameInGroup(name), value: JSON.stringify(value), origin, mark: differs ? "*" : " " };
+    return {
+      group: groupOf(name),
+      name: nameInGroup(name),
+      value: JSON.stringify(value),
+      origin,
+      mark: differs ? "*" : " ",
+    };
   });
   const nameWidth = Math.max(...rows.map(({ name }) => name.length));
   const valueWidth = Math.min(40, Math.max(...rows.map(({ value }) => value.length)));
@@ -57,7 +70,10 @@ function configTable({ file, values }: EffectiveConfig): string {
     return [...head, `${mark} ${name.padEnd(nameWidth)}  ${value.padEnd(valueWidth)}  ${origin}`];
   });
   const isMasked = Object.values(values).some(({ value }) => value === MASK);
-  const notes = ["* differs from the default", ...(isMasked ? [`${MASK} may be a secret; --show-secrets shows it`] : [])];
+  const notes = [
+    "* differs from the default",
+    ...(isMasked ? [`${MASK} may be a secret; --show-secrets shows it`] : []),
+  ];
   return [file === null ? "no config file" : `config file ${file}`, ...notes, "", ...lines].join("\n");
 }
 

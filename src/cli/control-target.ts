@@ -19,9 +19,18 @@ export const CONTROL_ARGS = {
     valueHint: "path",
     description: "The server's control socket. Default HRMR_CONTROL, else that of this folder's server",
   },
-  config: { type: "string", alias: "c", valueHint: "file", description: "Config file of the server. Default hrmr.json, if there is one" },
+  config: {
+    type: "string",
+    alias: "c",
+    valueHint: "file",
+    description: "Config file of the server. Default hrmr.json, if there is one",
+  },
   modules: { type: "string", valueHint: "dir", description: "Folder of the server's modules. Default modules" },
-  state: { type: "string", valueHint: "dir", description: "Folder of the server's state. Default .hrmr beside the modules folder" },
+  state: {
+    type: "string",
+    valueHint: "dir",
+    description: "Folder of the server's state. Default .hrmr beside the modules folder",
+  },
   ...REMOTE_ARGS,
   json: { type: "boolean", description: "Print JSON: what the control socket answers" },
 } as const satisfies Flags;
@@ -48,14 +57,19 @@ interface Places {
 }
 
 /**
- * Finds the server: --server, or the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the same config file and flags here;
- * where nothing looks like a server's folder, that of the system's server.
+ * Finds the server: --server, or the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the
+ * same config file and flags here; where nothing looks like a server's folder, that of the system's server.
  *
- * A mistake in the config file must not keep anybody from stopping a server: it is told only if the default place has no socket.
- * @throws UserError NO_SERVER naming the paths that were looked at, SERVER_UNREACHABLE, or what is wrong with the config file; as
- *         `readServer`; BAD_VALUE for flags that name two servers
+ * A mistake in the config file must not keep anybody from stopping a server: it is told only if the default place has
+ * no socket.
+ * @throws UserError NO_SERVER naming the paths that were looked at, SERVER_UNREACHABLE, or what is wrong with the
+ *   config file; as `readServer`; BAD_VALUE for flags that name two servers
  */
-export async function findServer(flags: ControlFlags, env: Environment = process.env, cwd: string = process.cwd()): Promise<ControlTarget> {
+export async function findServer(
+  flags: ControlFlags,
+  env: Environment = process.env,
+  cwd: string = process.cwd(),
+): Promise<ControlTarget> {
   const remote = readServer(flags, cwd);
   if (remote !== null && flags.control !== undefined) {
     throw usageError("BAD_VALUE", "--server and --control name two servers.", "Pass one of them.");
@@ -81,11 +95,19 @@ export interface Holder {
   readonly stateDir: string;
 }
 
-/** @returns null: no process holds the lock, or --server names a remote server. With --control, the lock beside the socket. Never throws */
-export async function findHolder(flags: ControlFlags, env: Environment = process.env, cwd: string = process.cwd()): Promise<Holder | null> {
+/**
+ * @returns null: no process holds the lock, or --server names a remote server. With --control, the lock beside the
+ * socket. Never throws
+ */
+export async function findHolder(
+  flags: ControlFlags,
+  env: Environment = process.env,
+  cwd: string = process.cwd(),
+): Promise<Holder | null> {
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
   const find = (): Promise<Places> => findPlaces(flags, env, cwd).catch(() => defaultPlaces(flags, env, cwd));
-  const stateDirs = flags.server !== undefined ? [] : named === undefined ? (await find()).stateDirs : [dirname(resolve(cwd, named))];
+  const stateDirs =
+    flags.server !== undefined ? [] : named === undefined ? (await find()).stateDirs : [dirname(resolve(cwd, named))];
   for (const stateDir of stateDirs) {
     const pid = readHolder(join(stateDir, "lock"));
     if (pid !== null) return { pid, stateDir };
@@ -103,16 +125,24 @@ async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): P
 
 /** Where a server is whose config file says nothing about it, since that cannot be read. */
 function defaultPlaces({ config, modules, state }: ControlFlags, env: Environment, cwd: string): Places {
-  const base = modules !== undefined ? dirname(resolve(cwd, modules)) : config === undefined ? cwd : dirname(resolve(cwd, config));
+  const base =
+    modules !== undefined ? dirname(resolve(cwd, modules)) : config === undefined ? cwd : dirname(resolve(cwd, config));
   return placesOf(state === undefined ? null : resolve(cwd, state), base, env, null, true);
 }
 
-function placesOf(stateDir: string | null, base: string, env: Environment, configured: string | null, isProject: boolean): Places {
+function placesOf(
+  stateDir: string | null,
+  base: string,
+  env: Environment,
+  configured: string | null,
+  isProject: boolean,
+): Places {
   // Where the project's own folder cannot be written, the server has one elsewhere.
   const fallback = fallbackStateDir(base);
   const stateDirs = stateDir !== null ? [stateDir] : [join(base, ".hrmr"), ...(existsSync(fallback) ? [fallback] : [])];
   const first = stateDirs[0] as string;
-  const sockets = configured === null ? stateDirs.flatMap((dir) => socketsIn(dir)) : [controlPath(first, undefined, configured)];
+  const sockets =
+    configured === null ? stateDirs.flatMap((dir) => socketsIn(dir)) : [controlPath(first, undefined, configured)];
   const runtime = configured === null && env.RUNTIME_DIRECTORY ? [controlPath(first, env.RUNTIME_DIRECTORY)] : [];
   return { sockets: [...runtime, ...sockets], stateDirs, isProject };
 }
@@ -120,7 +150,12 @@ function placesOf(stateDir: string | null, base: string, env: Environment, confi
 /** Where the path is too long, the place depends on whose server it is: this user's, or that of the folder's owner. */
 function socketsIn(stateDir: string): string[] {
   const owner = lstatSync(stateDir, { throwIfNoEntry: false })?.uid;
-  return [...new Set([controlPath(stateDir), ...(owner === undefined ? [] : [controlPath(stateDir, undefined, null, owner)])])];
+  return [
+    ...new Set([
+      controlPath(stateDir),
+      ...(owner === undefined ? [] : [controlPath(stateDir, undefined, null, owner)]),
+    ]),
+  ];
 }
 
 function looksLikeProject(base: string): boolean {

@@ -1,5 +1,6 @@
 /**
- * The part of DER (ITU-T X.690) that a certificate is made of: every function returns one complete encoding, tag, length and content.
+ * The part of DER (ITU-T X.690) that a certificate is made of: every function returns one complete encoding, tag,
+ * length and content.
  */
 
 const TAGS = {
@@ -46,12 +47,19 @@ export function booleanTrue(): Buffer {
   return encode(TAGS.boolean, Buffer.from([0xff]));
 }
 
-/** @param magnitude big-endian and not negative; leading zeros are taken away, and one is put back where the sign needs it */
+/**
+ * @param magnitude big-endian and not negative; leading zeros are taken away, and one is put back where the sign needs
+ * it
+ */
 export function integer(magnitude: Uint8Array): Buffer {
   let from = 0;
   while (from < magnitude.length - 1 && magnitude[from] === 0) from++;
   const bytes = magnitude.subarray(from);
-  return encode(TAGS.integer, (bytes[0] ?? 0) >= 0x80 || bytes.length === 0 ? Buffer.from([0]) : Buffer.alloc(0), bytes);
+  return encode(
+    TAGS.integer,
+    (bytes[0] ?? 0) >= 0x80 || bytes.length === 0 ? Buffer.from([0]) : Buffer.alloc(0),
+    bytes,
+  );
 }
 
 /** @param dotted "2.5.29.17": at least two numbers, each below 2^31 */

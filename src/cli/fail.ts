@@ -1,6 +1,6 @@
 /**
- * How the program ends when something went wrong: what a user can mend is told in two lines and exits with 1 (2 for wrong
- * usage); anything else is our bug, shows its stack and exits with 70 (EX_SOFTWARE of sysexits.h).
+ * How the program ends when something went wrong: what a user can mend is told in two lines and exits with 1 (2 for
+ * wrong usage); anything else is our bug, shows its stack and exits with 70 (EX_SOFTWARE of sysexits.h).
  */
 import { writeSync } from "node:fs";
 import { inspect } from "node:util";
@@ -23,7 +23,10 @@ export function fail(thrown: unknown): never {
 
 let handleStray: (error: unknown) => void = fail;
 
-/** From now on an exception or a rejection that nobody catches goes through `handleStray`: `fail`, until a server takes over. */
+/**
+ * From now on an exception or a rejection that nobody catches goes through `handleStray`: `fail`, until a server takes
+ * over.
+ */
 export function catchStrays(): void {
   process.on("uncaughtException", (error) => handleStray(error));
   process.on("unhandledRejection", (error) => handleStray(error));

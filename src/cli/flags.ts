@@ -12,9 +12,15 @@ import { UserError } from "../config/user-error";
 export type Flag = ArgDef & {
   /** The value is a whole number in this range. */
   integer?: { readonly min: number; readonly max: number };
-  /** May be given more than once: read with `repeated`, or of the last argument with `positionals`. Of any other flag the last one counts. */
+  /**
+   * May be given more than once: read with `repeated`, or of the last argument with `positionals`. Of any other flag
+   * the last one counts.
+   */
   canRepeat?: boolean;
-  /** A required argument behind an optional one. citty cannot express that, so its `required` is false for this argument. */
+  /**
+   * A required argument behind an optional one. citty cannot express that, so its `required` is false for this
+   * argument.
+   */
   isNeeded?: boolean;
 };
 
@@ -30,7 +36,8 @@ export function usageError(code: string, message: string, hint: string): UserErr
  * Also takes `-port 80` (the original's spelling), `-p 80`, `-p80` and `--port 80`.
  *
  * @param command  for the messages
- * @throws UserError UNKNOWN_FLAG, MISSING_VALUE, BAD_VALUE, SURPLUS_ARGUMENT or MISSING_ARGUMENT, naming the flag; exit code 2
+ * @throws UserError UNKNOWN_FLAG, MISSING_VALUE, BAD_VALUE, SURPLUS_ARGUMENT or MISSING_ARGUMENT, naming the flag; exit
+ *   code 2
  */
 export function checkArgs(command: string, raw: readonly string[], flags: Flags): string[] {
   const found: string[] = [];
@@ -67,7 +74,11 @@ export function positionals(checked: readonly string[]): string[] {
   return checked.slice(checked.indexOf("--") + 1);
 }
 
-function readFlag(command: string, word: string, flags: Flags): { name: string; isNegated: boolean; value: string | undefined } {
+function readFlag(
+  command: string,
+  word: string,
+  flags: Flags,
+): { name: string; isNegated: boolean; value: string | undefined } {
   const equals = word.indexOf("=");
   const spelled = equals === -1 ? word : word.slice(0, equals);
   const value = equals === -1 ? undefined : word.slice(equals + 1);
@@ -75,7 +86,8 @@ function readFlag(command: string, word: string, flags: Flags): { name: string; 
   const isNamed = (name: string) => Object.hasOwn(flags, name) && flags[name]?.type !== "positional";
   if ((bare.length > 1 || spelled.startsWith("--")) && isNamed(bare)) return { name: bare, isNegated: false, value };
   const positive = bare.replace(/^no-/, "");
-  if (positive !== bare && isNamed(positive) && flags[positive]?.type === "boolean") return { name: positive, isNegated: true, value };
+  if (positive !== bare && isNamed(positive) && flags[positive]?.type === "boolean")
+    return { name: positive, isNegated: true, value };
   const short = /^-([a-zA-Z])(\d+)?$/.exec(spelled);
   const name = Object.keys(flags).find((each) => short !== null && shortOf(flags[each]) === short[1]);
   if (name !== undefined && (short?.[2] === undefined || value === undefined))
@@ -102,7 +114,11 @@ function flagNames(flags: Flags): string[] {
 function takeValue(command: string, word: string, next: string | undefined): string {
   // `--port --watch` is a forgotten value; `--port -1` is a bad one, and told as such.
   if (next === undefined || /^--?[a-zA-Z]|^--$/.test(next)) {
-    throw usageError("MISSING_VALUE", `${word} needs a value${next === undefined ? "" : `, and ${next} is a flag`}.`, seeHelp(command));
+    throw usageError(
+      "MISSING_VALUE",
+      `${word} needs a value${next === undefined ? "" : `, and ${next} is a flag`}.`,
+      seeHelp(command),
+    );
   }
   return next;
 }
@@ -116,16 +132,27 @@ function checkValue(command: string, word: string, flag: Flag, value: string | u
   if (value === "") throw usageError("MISSING_VALUE", `${spelled} needs a value.`, seeHelp(command));
   if (flag.integer !== undefined && !isInteger(value, flag.integer)) {
     const { min, max } = flag.integer;
-    throw usageError("BAD_VALUE", `${spelled} takes a whole number from ${min} to ${max}, not ${quoted(value)}.`, seeHelp(command));
+    throw usageError(
+      "BAD_VALUE",
+      `${spelled} takes a whole number from ${min} to ${max}, not ${quoted(value)}.`,
+      seeHelp(command),
+    );
   }
   if (flag.type === "enum" && value !== undefined && !flag.options?.includes(value)) {
     const near = suggest(value, flag.options ?? []);
-    throw usageError("BAD_VALUE", `${spelled} takes ${flag.options?.join(", ")}, not ${quoted(value)}.`, near || seeHelp(command));
+    throw usageError(
+      "BAD_VALUE",
+      `${spelled} takes ${flag.options?.join(", ")}, not ${quoted(value)}.`,
+      near || seeHelp(command),
+    );
   }
 }
 
 /** Whether `text` is a whole number in the range, in plain decimal digits. */
-export function isInteger(text: string | undefined, { min, max }: { readonly min: number; readonly max: number }): boolean {
+export function isInteger(
+  text: string | undefined,
+  { min, max }: { readonly min: number; readonly max: number },
+): boolean {
   return text !== undefined && /^-?\d{1,15}$/.test(text) && Number(text) >= min && Number(text) <= max;
 }
 
@@ -133,12 +160,20 @@ function checkCount(command: string, given: string[], flags: Flags): void {
   const wanted = Object.entries(flags).filter(([, flag]) => flag.type === "positional");
   const missing = wanted.filter(([, flag]) => isRequired(flag))[given.length];
   if (missing !== undefined) {
-    throw usageError("MISSING_ARGUMENT", `hrmr ${command} needs ${missing[0].toUpperCase()}: ${missing[1].description}`, seeHelp(command));
+    throw usageError(
+      "MISSING_ARGUMENT",
+      `hrmr ${command} needs ${missing[0].toUpperCase()}: ${missing[1].description}`,
+      seeHelp(command),
+    );
   }
   if (given.length > wanted.length && wanted.at(-1)?.[1].canRepeat !== true) {
     const surplus = quoted(given[wanted.length]);
     const takes = wanted.length === 0 ? "no arguments" : wanted.map(([name]) => name.toUpperCase()).join(" ");
-    throw usageError("SURPLUS_ARGUMENT", `hrmr ${command} takes ${takes}, and ${surplus} is one too many.`, seeHelp(command));
+    throw usageError(
+      "SURPLUS_ARGUMENT",
+      `hrmr ${command} takes ${takes}, and ${surplus} is one too many.`,
+      seeHelp(command),
+    );
   }
 }
 

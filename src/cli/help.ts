@@ -27,9 +27,13 @@ export async function showHelp(commands: SubCommandsDef, name: string | undefine
   const { isTTY, columns } = process.stdout;
   const width = isTTY === true ? Math.min(MAX_WIDTH, Math.max(MIN_WIDTH, columns || WIDTH)) : WIDTH;
   const paint = paintFor(process.stdout);
-  if (name !== undefined) return console.log(commandHelp(name, (await findCommand(commands, name)) as CommandDef, width, paint).join("\n"));
+  if (name !== undefined)
+    return console.log(commandHelp(name, (await findCommand(commands, name)) as CommandDef, width, paint).join("\n"));
   const all = await Promise.all(
-    Object.keys(commands).map(async (each) => ({ name: each, ...describe((await findCommand(commands, each)) as CommandDef) })),
+    Object.keys(commands).map(async (each) => ({
+      name: each,
+      ...describe((await findCommand(commands, each)) as CommandDef),
+    })),
   );
   console.log(allHelp(all, width, paint).join("\n"));
 }
@@ -44,7 +48,11 @@ export async function findCommand(commands: SubCommandsDef, name: string): Promi
   const near = meant === undefined ? suggest(name, Object.keys(commands), "hrmr ") : `Did you mean ${meant}?`;
   const isFolder = statSync(name, { throwIfNoEntry: false })?.isDirectory() === true;
   const hint = isFolder ? `It is a folder: cd ${name} && hrmr starts the server of a project.` : near;
-  throw usageError("UNKNOWN_COMMAND", `hrmr has no command ${JSON.stringify(name)}.`, hint || "`hrmr help` lists the commands.");
+  throw usageError(
+    "UNKNOWN_COMMAND",
+    `hrmr has no command ${JSON.stringify(name)}.`,
+    hint || "`hrmr help` lists the commands.",
+  );
 }
 
 /** Commands of a later version. */
@@ -94,7 +102,10 @@ function allHelp(commands: readonly { name: string; description: string }[], wid
     paint("COMMANDS", "bold"),
     ...entryLines(entries, width),
     "",
-    ...wrap("hrmr help COMMAND tells the arguments and flags of a command. hrmr version (-v), hrmr version --verbose (-V).", width),
+    ...wrap(
+      "hrmr help COMMAND tells the arguments and flags of a command. hrmr version (-v), hrmr version --verbose (-V).",
+      width,
+    ),
   ];
 }
 
@@ -102,9 +113,12 @@ function commandHelp(name: string, command: CommandDef, width: number, paint: Pa
   const all = Object.entries((command.args ?? {}) as Flags);
   const args = all.filter(([, flag]) => flag.type === "positional");
   const flags = all.filter(([, flag]) => flag.type !== "positional");
-  const usage = ["hrmr", name, ...(flags.length === 0 ? [] : ["[OPTIONS]"]), ...args.map(([each, flag]) => argumentOf(each, flag))].join(
-    " ",
-  );
+  const usage = [
+    "hrmr",
+    name,
+    ...(flags.length === 0 ? [] : ["[OPTIONS]"]),
+    ...args.map(([each, flag]) => argumentOf(each, flag)),
+  ].join(" ");
   const part = (title: string, entries: Entry[]): string[] =>
     entries.length === 0 ? [] : ["", paint(title, "bold"), ...entryLines(entries, width)];
   return [
@@ -133,7 +147,10 @@ function flagEntries([name, flag]: [string, Flag]): Entry[] {
   if (flag.type === "enum") return [[`${short}--${name} WORD`, `${flag.options?.join("|")}. ${description}`]];
   if (flag.type !== "boolean") return [[`${short}--${name} ${(flag.valueHint ?? "value").toUpperCase()}`, description]];
   const negative = "negativeDescription" in flag ? flag.negativeDescription : undefined;
-  return [[`${short}--${name}`, description], ...(negative === undefined ? [] : [[`    --no-${name}`, negative] as const])];
+  return [
+    [`${short}--${name}`, description],
+    ...(negative === undefined ? [] : [[`    --no-${name}`, negative] as const]),
+  ];
 }
 
 /** Two columns: names, and their descriptions, wrapped between words. */

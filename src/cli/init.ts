@@ -13,7 +13,11 @@ import { bunTypeFiles } from "./bun-types";
 import type { Flags } from "./flags";
 
 const args = {
-  dir: { type: "positional", required: true, description: "Folder of the project; made if it is missing; `.` for this one" },
+  dir: {
+    type: "positional",
+    required: true,
+    description: "Folder of the project; made if it is missing; `.` for this one",
+  },
 } as const satisfies Flags;
 
 export const initCommand = defineCommand({
@@ -111,7 +115,10 @@ function otherPort(): number | null {
 
 function nextSteps(dir: string): string {
   const port = otherPort();
-  const start = port === null ? ["hrmr", "starts the server"] : [`hrmr -p ${port}`, `starts the server; port ${DEFAULT_PORT} is taken`];
+  const start =
+    port === null
+      ? ["hrmr", "starts the server"]
+      : [`hrmr -p ${port}`, `starts the server; port ${DEFAULT_PORT} is taken`];
   const steps = [
     ...(Bun.which("hrmr") === null ? [[`alias hrmr=${quoteForShell(ownCommand())}`, "hrmr is not on the PATH"]] : []),
     ...(dir === "" ? [start] : [[`cd ${quoteForShell(dir)} && ${start[0]}`, start[1]]]),

@@ -18,7 +18,11 @@ const METHODS = ["get", "head", "post", "put", "delete", "connect", "options", "
 const COMMANDS = ["reload", "close", "shutdown", "help", "status"];
 
 const args = {
-  name: { type: "positional", required: true, description: "The module's name: letters, digits, - and _, a letter first" },
+  name: {
+    type: "positional",
+    required: true,
+    description: "The module's name: letters, digits, - and _, a letter first",
+  },
   modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default: the project's" },
   c: { type: "boolean", description: "A module in C, and hrmr.h for editors. Default: in TypeScript" },
 } as const satisfies Flags;
@@ -40,16 +44,25 @@ export const newCommand = defineCommand({
         hint: "Nothing was changed. Choose another name.",
       });
     }
-    const written = c === true && writeNewFile(join(folder, HEADER), readFileSync(assetPath("src/module/hrmr.h"), "utf8")) ? [HEADER] : [];
+    const written =
+      c === true && writeNewFile(join(folder, HEADER), readFileSync(assetPath("src/module/hrmr.h"), "utf8"))
+        ? [HEADER]
+        : [];
     for (const name of [file, ...written]) console.log(`wrote  ${relative(process.cwd(), join(folder, name))}`);
-    console.log(`\nNext:\n  hrmr reload             # a running server takes it in\n  hrmr send '${routeKey(name)}bob'`);
+    console.log(
+      `\nNext:\n  hrmr reload             # a running server takes it in\n  hrmr send '${routeKey(name)}bob'`,
+    );
   },
 });
 
 function checkName(name: string): void {
   const why = whyNot(name);
   if (why === null) return;
-  throw usageError("BAD_NAME", `${JSON.stringify(name)} cannot be a module's name: ${why}.`, "Choose another name, such as greet.");
+  throw usageError(
+    "BAD_NAME",
+    `${JSON.stringify(name)} cannot be a module's name: ${why}.`,
+    "Choose another name, such as greet.",
+  );
 }
 
 function whyNot(name: string): string | null {
@@ -58,7 +71,8 @@ function whyNot(name: string): string | null {
   const folded = name.toLowerCase();
   if (RESERVED_NAMES.includes(folded)) return "a folder of that name holds no modules";
   if (METHODS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, and what begins so is HTTP`;
-  if (COMMANDS.includes(folded)) return `its key would be ${JSON.stringify(routeKey(name))}, which is a built-in command`;
+  if (COMMANDS.includes(folded))
+    return `its key would be ${JSON.stringify(routeKey(name))}, which is a built-in command`;
   return null;
 }
 
@@ -70,7 +84,10 @@ function checkFolder(folder: string): void {
   });
 }
 
-/** Whether a folder's entry is this module: NAME.ts and its like, or a folder NAME. File systems that fold case would mix up others too. */
+/**
+ * Whether a folder's entry is this module: NAME.ts and its like, or a folder NAME. File systems that fold case would
+ * mix up others too.
+ */
 function isModuleOf(name: string, entry: string): boolean {
   return (moduleNameOf(entry) ?? entry).toLowerCase() === name.toLowerCase();
 }

@@ -1,5 +1,6 @@
 /**
- * The Bun that this program is made of, used as Bun: its package manager and its test runner need nothing else on the machine.
+ * The Bun that this program is made of, used as Bun: its package manager and its test runner need nothing else on the
+ * machine.
  */
 
 /** The binary does as bun does with this in its environment; from source the program is run by bun anyway. */
@@ -11,7 +12,11 @@ const AS_BUN = "BUN_BE_BUN";
  * @param env  added to the environment
  * @returns its exit code; 128 and the signal's number if a signal ended it
  */
-export async function runOwnBun(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): Promise<number> {
+export async function runOwnBun(
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const child = Bun.spawn([process.execPath, ...args], {
     cwd,
     env: { ...process.env, ...env, [AS_BUN]: "1" },

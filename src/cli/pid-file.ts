@@ -1,5 +1,6 @@
 /**
- * A server that is named by its pid file (`hrmr start -P FILE`): for `hrmr stop -P FILE` and `hrmr status -P FILE`, from any folder.
+ * A server that is named by its pid file (`hrmr start -P FILE`): for `hrmr stop -P FILE` and `hrmr status -P FILE`,
+ * from any folder.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -14,12 +15,17 @@ import type { Flags } from "./flags";
 const LOOK_MS = 2000;
 
 export const PID_FILE_ARGS = {
-  "pid-file": { type: "string", alias: "P", valueHint: "file", description: "The pid file of the server: as in hrmr start -P FILE" },
+  "pid-file": {
+    type: "string",
+    alias: "P",
+    valueHint: "file",
+    description: "The pid file of the server: as in hrmr start -P FILE",
+  },
 } as const satisfies Flags;
 
 /**
- * Reads the process id from the pid file of a running server. The server holds a lock on the file: without the lock, the id may belong
- * to another program by now.
+ * Reads the process id from the pid file of a running server. The server holds a lock on the file: without the lock,
+ * the id may belong to another program by now.
  *
  * @throws UserError NO_SERVER
  */
@@ -35,18 +41,25 @@ export function readPidFile(file: string): number {
 
 function whyNot(path: string): string {
   try {
-    return /^\d+\n/.test(readFileSync(path, "latin1")) ? "the server that wrote it has ended" : "it holds no process id";
+    return /^\d+\n/.test(readFileSync(path, "latin1"))
+      ? "the server that wrote it has ended"
+      : "it holds no process id";
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === "ENOENT" ? "there is no such file" : `it cannot be read (${code})`;
   }
 }
 
-/** @returns the control socket that answers with this process id; null: not found. Needs /proc, and the right to read it there */
+/**
+ * @returns the control socket that answers with this process id; null: not found. Needs /proc, and the right to read it
+ * there
+ */
 export async function findControlOf(pid: number): Promise<string | null> {
   for (const stateDir of stateDirsOf(pid)) {
     const path = controlPath(stateDir);
-    const reply = await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: LOOK_MS }).catch(() => null);
+    const reply = await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, {
+      timeoutMs: LOOK_MS,
+    }).catch(() => null);
     if (reply?.body.pid === pid) return path;
   }
   return null;

@@ -15,7 +15,11 @@ import { cleanText, printJson } from "./terminal";
 
 const args = {
   module: { type: "positional", required: true, description: "The module to fetch" },
-  dir: { type: "positional", required: false, description: "The folder to write to, as into a modules folder. Default: this one" },
+  dir: {
+    type: "positional",
+    required: false,
+    description: "The folder to write to, as into a modules folder. Default: this one",
+  },
   force: { type: "boolean", description: "Write over files that are different" },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
@@ -31,7 +35,11 @@ export const pullCommand = defineCommand({
   args,
   async run({ args: flags }) {
     const server = await findServer(flags);
-    const { body } = await controlRequest<ModuleFiles>(server, "GET", `/v1/modules/${encodeURIComponent(flags.module)}/files`);
+    const { body } = await controlRequest<ModuleFiles>(
+      server,
+      "GET",
+      `/v1/modules/${encodeURIComponent(flags.module)}/files`,
+    );
     if (flags.json === true) return printJson(body);
     const dir = flags.dir ?? ".";
     const arrivals = body.files.map(({ path, encoding, content }) => {
@@ -54,7 +62,11 @@ function mustBeWritable({ file, bytes }: Arrival, isForced: boolean): void {
   const there = lstatSync(file, { throwIfNoEntry: false });
   if (there === undefined) return;
   // Neither through a symbolic link nor over a folder.
-  if (!there.isFile()) throw new UserError(`${file} is there, and is no plain file.`, { code: "FILE_WRONG", hint: "Name another folder." });
+  if (!there.isFile())
+    throw new UserError(`${file} is there, and is no plain file.`, {
+      code: "FILE_WRONG",
+      hint: "Name another folder.",
+    });
   if (isForced || readFileSync(file).equals(bytes)) return;
   throw new UserError(`${file} is there, and is different.`, {
     code: "FILE_EXISTS",

@@ -1,5 +1,6 @@
 /**
- * `hrmr push FILE…`: sends modules to a running server, which loads them, or changes nothing and tells what is wrong with them.
+ * `hrmr push FILE…`: sends modules to a running server, which loads them, or changes nothing and tells what is wrong
+ * with them.
  */
 import { statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
@@ -18,7 +19,8 @@ const args = {
   file: {
     type: "positional",
     canRepeat: true,
-    description: "A module: greet.ts, or a folder with an index.ts; or a folder of modules. Packages (node_modules) are not sent",
+    description:
+      "A module: greet.ts, or a folder with an index.ts; or a folder of modules. Packages (node_modules) are not sent",
   },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
@@ -32,7 +34,10 @@ interface Parcel extends ReadFiles {
 const LIMITS = { maxBytes: 1_073_741_824, maxFiles: 100_000 };
 
 export const pushCommand = defineCommand({
-  meta: { name: "push", description: "Send modules to a running server; exit code 1, and nothing changed, if one does not load" },
+  meta: {
+    name: "push",
+    description: "Send modules to a running server; exit code 1, and nothing changed, if one does not load",
+  },
   args,
   async run({ args: flags, rawArgs }) {
     const parcels = await pack(positionals(rawArgs));
@@ -74,7 +79,10 @@ async function modulesAt(path: string, given: string): Promise<{ module: string;
   if (refused[0] !== undefined) throw refused[0].error;
   if (found.some((module) => module.name === "index")) return [{ module: name, path }];
   if (found.length === 0) throw notModule(given, "it holds no index.ts and no modules");
-  return found.map((module) => ({ module: module.name, path: dirname(module.file) === path ? module.file : dirname(module.file) }));
+  return found.map((module) => ({
+    module: module.name,
+    path: dirname(module.file) === path ? module.file : dirname(module.file),
+  }));
 }
 
 function notModule(given: string, why: string): UserError {

@@ -13,16 +13,29 @@ export const REMOTE_ARGS = {
   server: {
     type: "string",
     valueHint: "host:port",
-    description: "A server elsewhere, by its control.listen: HOST:PORT, tcp:// or tls://. unix:PATH is a control socket",
+    description:
+      "A server elsewhere, by its control.listen: HOST:PORT, tcp:// or tls://. unix:PATH is a control socket",
   },
-  "token-file": { type: "string", valueHint: "file", description: "For --server: file with the token, as control.tokenFile has it there" },
+  "token-file": {
+    type: "string",
+    valueHint: "file",
+    description: "For --server: file with the token, as control.tokenFile has it there",
+  },
   "tls-ca": {
     type: "string",
     valueHint: "file",
     description: "For --server: trust certificates of this authority (PEM), or this certificate itself",
   },
-  "client-cert": { type: "string", valueHint: "file", description: "For --server: the client certificate (PEM), if one is asked for" },
-  "client-key": { type: "string", valueHint: "file", description: "For --server: the private key of --client-cert (PEM)" },
+  "client-cert": {
+    type: "string",
+    valueHint: "file",
+    description: "For --server: the client certificate (PEM), if one is asked for",
+  },
+  "client-key": {
+    type: "string",
+    valueHint: "file",
+    description: "For --server: the private key of --client-cert (PEM)",
+  },
 } as const satisfies Flags;
 
 export interface RemoteFlags {
@@ -44,13 +57,18 @@ export function readServer(flags: RemoteFlags, cwd: string): ControlTarget | nul
   const files = { "--token-file": tokenFile, "--tls-ca": caFile, "--client-cert": certFile, "--client-key": keyFile };
   const [extra] = Object.entries(files).flatMap(([name, file]) => (file === undefined ? [] : [name]));
   if (server === undefined || server.startsWith("unix:")) {
-    if (extra !== undefined) throw usageError("BAD_VALUE", `${extra} goes with --server HOST:PORT.`, "A control socket needs neither.");
+    if (extra !== undefined)
+      throw usageError("BAD_VALUE", `${extra} goes with --server HOST:PORT.`, "A control socket needs neither.");
     return server === undefined ? null : resolve(cwd, server.replace(/^unix:(?:\/\/(?=\/))?/, ""));
   }
   const [, scheme = "tcp", rest = ""] = /^(?:(tcp|tls|https?):\/\/)?(.*?)\/?$/.exec(server) ?? [];
   const address = parseHostPort(rest);
   if (address === null || address.port === 0) {
-    throw usageError("BAD_VALUE", `--server takes ${FORMS}, not ${quoted(server)}.`, "It is what control.listen has on the server.");
+    throw usageError(
+      "BAD_VALUE",
+      `--server takes ${FORMS}, not ${quoted(server)}.`,
+      "It is what control.listen has on the server.",
+    );
   }
   if (tokenFile === undefined)
     throw usageError(

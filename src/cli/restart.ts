@@ -8,7 +8,10 @@ import { CONTROL_ARGS, findServer } from "./control-target";
 import { tellReport } from "./reload";
 
 export const restartCommand = defineCommand({
-  meta: { name: "restart", description: "Replace the server's processes, one after another, without a refused connection" },
+  meta: {
+    name: "restart",
+    description: "Replace the server's processes, one after another, without a refused connection",
+  },
   args: CONTROL_ARGS,
   async run({ args: flags }) {
     const { body } = await controlRequest<RestartReport>(await findServer(flags), "POST", "/v1/restart", {});

@@ -13,18 +13,27 @@ const args = {
   version: {
     type: "positional",
     required: false,
-    description: "A number (7, v7) or a hash, as `hrmr versions` lists them. Default: the last good one before what serves",
+    description:
+      "A number (7, v7) or a hash, as `hrmr versions` lists them. Default: the last good one before what serves",
   },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
 export const rollbackCommand = defineCommand({
-  meta: { name: "rollback", description: "Go back to an earlier version of a module, in all processes; what it replaces is held back" },
+  meta: {
+    name: "rollback",
+    description: "Go back to an earlier version of a module, in all processes; what it replaces is held back",
+  },
   args,
   async run({ args: flags }) {
     const { module, version } = flags;
     const route = `/v1/modules/${encodeURIComponent(module)}/rollback`;
-    const { body } = await controlRequest<ReloadReport>(await findServer(flags), "POST", route, version === undefined ? {} : { version });
+    const { body } = await controlRequest<ReloadReport>(
+      await findServer(flags),
+      "POST",
+      route,
+      version === undefined ? {} : { version },
+    );
     return tellReport(body, flags.json === true);
   },
 });

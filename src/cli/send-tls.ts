@@ -70,14 +70,22 @@ export function noTlsError(target: ListenAddress): UserError {
 }
 
 /** @returns why nothing may be sent over this socket; null: its handshake is over, and it is who it should be */
-export function handshakeError(target: ListenAddress, tls: ClientTls, socket: Bun.Socket<undefined>, isGood: boolean): UserError | null {
+export function handshakeError(
+  target: ListenAddress,
+  tls: ClientTls,
+  socket: Bun.Socket<undefined>,
+  isGood: boolean,
+): UserError | null {
   // Without a cipher there was no handshake: whoever answered does not speak TLS.
   if (typeof (socket.getCipher() as { name: unknown }).name !== "string") return noTlsError(target);
   const cause = socket.getAuthorizationError();
   if (!tls.rejectUnauthorized || (isGood && socket.authorized)) return null;
-  return new UserError(`${formatListen(target)} is not trusted: ${cause?.message ?? "its certificate cannot be checked"}.`, {
-    code: "TLS_UNTRUSTED",
-    hint: "Pass --tls-ca FILE with the certificate of its authority, or its own, or --tls-insecure to trust anybody.",
-    cause,
-  });
+  return new UserError(
+    `${formatListen(target)} is not trusted: ${cause?.message ?? "its certificate cannot be checked"}.`,
+    {
+      code: "TLS_UNTRUSTED",
+      hint: "Pass --tls-ca FILE with the certificate of its authority, or its own, or --tls-insecure to trust anybody.",
+      cause,
+    },
+  );
 }

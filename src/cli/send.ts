@@ -13,7 +13,15 @@ import { isLoopback } from "../server/address";
 import { readToken } from "../server/token";
 import { CONTROL_ARGS, type ControlFlags, findServer } from "./control-target";
 import { type Flags, positionals, usageError } from "./flags";
-import { type ClientTls, handshakeError, noTlsError, readAuthorities, readTlsFlags, TLS_ARGS, type TlsFlags } from "./send-tls";
+import {
+  type ClientTls,
+  handshakeError,
+  noTlsError,
+  readAuthorities,
+  readTlsFlags,
+  TLS_ARGS,
+  type TlsFlags,
+} from "./send-tls";
 
 const DEFAULT_WAIT_MS = 2000;
 /** Longer timers would fire at once. */
@@ -28,9 +36,15 @@ const args = {
   address: {
     type: "positional",
     required: false,
-    description: "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
+    description:
+      "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
   },
-  text: { type: "positional", required: false, isNeeded: true, description: "The text to send, unchanged; - sends stdin" },
+  text: {
+    type: "positional",
+    required: false,
+    isNeeded: true,
+    description: "The text to send, unchanged; - sends stdin",
+  },
   wait: {
     type: "string",
     valueHint: "ms",
@@ -86,7 +100,11 @@ function isElsewhere(target: ListenAddress): boolean {
 function readWords([first = "", second]: readonly string[]): { address: string | null; text: string } {
   if (second !== undefined) return { address: first, text: second };
   if (parseHostPort(first) === null && !/^(?:tcp|tls|udp|unix):./.test(first)) return { address: null, text: first };
-  throw usageError("MISSING_ARGUMENT", `hrmr send needs TEXT: ${args.text.description}`, "`hrmr help send` shows how it is used.");
+  throw usageError(
+    "MISSING_ARGUMENT",
+    `hrmr send needs TEXT: ${args.text.description}`,
+    "`hrmr help send` shows how it is used.",
+  );
 }
 
 function peerAt(address: string, flags: TlsFlags): Peer {
@@ -95,16 +113,23 @@ function peerAt(address: string, flags: TlsFlags): Peer {
 }
 
 /**
- * The server of this folder: its first listener that fits the flags, TCP before a unix socket, plain text before TLS. Over TLS the
- * server's own certificate is trusted: its control socket names the file.
+ * The server of this folder: its first listener that fits the flags, TCP before a unix socket, plain text before TLS.
+ * Over TLS the server's own certificate is trusted: its control socket names the file.
  *
  * @throws UserError NO_SERVER and the other codes of `findServer`; NO_LISTENER if no listener fits
  */
 async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
-  const control = await findServer({ control: flags.control, config: flags.config, modules: flags.modules, state: flags.state });
+  const control = await findServer({
+    control: flags.control,
+    config: flags.config,
+    modules: flags.modules,
+    state: flags.state,
+  });
   const { body } = await controlRequest<ServerStatus>(control, "GET", "/v1/status");
   const addresses = body.listening.map(parseListen).filter((address) => address !== null);
-  const wanted = ["tcp", "unix", "tls"].flatMap((transport) => addresses.filter((address) => address.transport === transport));
+  const wanted = ["tcp", "unix", "tls"].flatMap((transport) =>
+    addresses.filter((address) => address.transport === transport),
+  );
   const target = wanted[0];
   if (target === undefined) {
     const message = `The server of this folder has no listener that takes text: it listens on ${body.listening.join(", ") || "nothing"}.`;
@@ -126,7 +151,10 @@ async function ownCertificate(control: ControlTarget): Promise<string> {
   const { body } = await controlRequest<EffectiveConfig>(control, "GET", "/v1/config");
   const file = body.values["tls.certFile"]?.value;
   if (typeof file === "string") return readAuthorities(file);
-  throw new UserError("The server of this folder has no certificate.", { code: "TLS_FAILED", hint: "Leave out --tls." });
+  throw new UserError("The server of this folder has no certificate.", {
+    code: "TLS_FAILED",
+    hint: "Leave out --tls.",
+  });
 }
 
 function parseTarget(text: string): ListenAddress {
@@ -144,8 +172,8 @@ function parseTarget(text: string): ListenAddress {
 /**
  * Sends `bytes`, then FIN, and prints until the server ends or was quiet for `waitMs` (0: for ever).
  *
- * @throws UserError CANNOT_CONNECT, TLS_FAILED or TLS_UNTRUSTED (then nothing was sent), CONNECTION_LOST (reset before the server's FIN), or
- *   NO_REPLY (quiet for `waitMs`, and nothing was printed)
+ * @throws UserError CANNOT_CONNECT, TLS_FAILED or TLS_UNTRUSTED (then nothing was sent), CONNECTION_LOST (reset before
+ *   the server's FIN), or NO_REPLY (quiet for `waitMs`, and nothing was printed)
  */
 async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number): Promise<void> {
   const done = Promise.withResolvers<void>();
@@ -155,7 +183,8 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
   let hasReply = false;
   const restartTimer = () => {
     clearTimeout(timer);
-    if (waitMs > 0) timer = setTimeout(() => (hasReply ? done.resolve() : done.reject(noReply(target, waitMs))), waitMs);
+    if (waitMs > 0)
+      timer = setTimeout(() => (hasReply ? done.resolve() : done.reject(noReply(target, waitMs))), waitMs);
   };
   const sendMore = (socket: Bun.Socket<undefined>) => {
     const count = socket.write(unsent);
@@ -200,7 +229,11 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
         if (!error || !mayWrite) return ended();
         const message = `${formatListen(target)} cut the connection (${codeOf(error)}).`;
         done.reject(
-          new UserError(message, { code: "CONNECTION_LOST", hint: "What is printed above may be only a part of its reply.", cause: error }),
+          new UserError(message, {
+            code: "CONNECTION_LOST",
+            hint: "What is printed above may be only a part of its reply.",
+            cause: error,
+          }),
         );
       },
     },
@@ -231,7 +264,11 @@ async function connect({ target, tls }: Peer, socket: Bun.SocketHandler<undefine
     return await Promise.race([opened, late.promise]);
   } catch (cause) {
     const hint = "Is the server running, and is the address right? `hrmr` starts one here.";
-    throw new UserError(`Cannot connect to ${formatListen(target)} (${codeOf(cause)}).`, { code: "CANNOT_CONNECT", hint, cause });
+    throw new UserError(`Cannot connect to ${formatListen(target)} (${codeOf(cause)}).`, {
+      code: "CANNOT_CONNECT",
+      hint,
+      cause,
+    });
   } finally {
     clearTimeout(timer);
   }

@@ -110,9 +110,13 @@ function limits(): string[] {
   return ["# Three descriptors for a proxied connection, and limits.maxConnections is 10000.", "LimitNOFILE=65536"];
 }
 
-/** What `systemd-analyze security` asks for and a program that compiles at run time can bear. Written, and told apart, in docs/systemd.md. */
+/**
+ * What `systemd-analyze security` asks for and a program that compiles at run time can bear. Written, and told apart,
+ * in docs/systemd.md.
+ */
 function hardening(settings: UnitSettings): string[] {
-  const needsLowPort = !settings.hasSocket && settings.options.listen.some((url) => portOf(parseListen(url)) < FIRST_FREE_PORT);
+  const needsLowPort =
+    !settings.hasSocket && settings.options.listen.some((url) => portOf(parseListen(url)) < FIRST_FREE_PORT);
   return [
     "# Only the three folders above can be written to. More: ReadWritePaths= in a drop-in (systemctl edit).",
     "ProtectSystem=strict",
@@ -155,7 +159,10 @@ function homes({ dir, command }: UnitSettings): string[] {
   return ["ProtectHome=tmpfs", ...needed.map((path) => `BindReadOnlyPaths=${quoteWord(path)}`)];
 }
 
-/** The .socket unit: systemd listens, also before the server is up and while it is started anew. @throws UserError BAD_VALUE for a listener that it cannot open */
+/**
+ * The .socket unit: systemd listens, also before the server is up and while it is started anew. @throws UserError
+ * BAD_VALUE for a listener that it cannot open
+ */
 export function socketUnit({ name, options }: UnitSettings): string {
   return sections({
     Unit: [`Description=Listeners of ${name}.service`],

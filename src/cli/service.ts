@@ -21,9 +21,18 @@ const args = {
     valueHint: "name",
     description: `The unit's name, and that of its folders in /var/lib, /run and /var/log. Default ${DEFAULT_NAME}`,
   },
-  user: { type: "string", valueHint: "user", description: "Who runs it. Default: a user that systemd makes up (DynamicUser)" },
+  user: {
+    type: "string",
+    valueHint: "user",
+    description: "Who runs it. Default: a user that systemd makes up (DynamicUser)",
+  },
   dir: { type: "string", valueHint: "dir", description: "The project's folder. Default: this one" },
-  config: { type: "string", alias: "c", valueHint: "file", description: "Config file. Default: hrmr.json of the project, if there is one" },
+  config: {
+    type: "string",
+    alias: "c",
+    valueHint: "file",
+    description: "Config file. Default: hrmr.json of the project, if there is one",
+  },
   exec: { type: "string", valueHint: "file", description: "The program to start. Default: this one" },
   socket: { type: "boolean", description: "Also a .socket unit: systemd opens the listeners" },
   systemd: {
@@ -81,15 +90,21 @@ function install(units: readonly Unit[], settings: UnitSettings, isForced: boole
     });
   }
   for (const { path, text } of changed) write(path, text);
-  for (const { path } of units) console.log(`${changed.some((unit) => unit.path === path) ? "wrote " : "kept  "} ${path}`);
+  for (const { path } of units)
+    console.log(`${changed.some((unit) => unit.path === path) ? "wrote " : "kept  "} ${path}`);
   const unit = settings.hasSocket ? `${settings.name}.socket ${settings.name}.service` : settings.name;
-  console.log(`\nNext:\n  systemctl daemon-reload\n  systemctl enable --now ${unit}\n  systemctl status ${settings.name}`);
+  console.log(
+    `\nNext:\n  systemctl daemon-reload\n  systemctl enable --now ${unit}\n  systemctl status ${settings.name}`,
+  );
 }
 
 /** A unit that cannot start is not installed. */
 function checkInstallable({ dir, command }: UnitSettings): void {
   if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    throw new UserError(`There is no folder ${dir}.`, { code: "FOLDER_MISSING", hint: "Name the project's folder with --dir DIR." });
+    throw new UserError(`There is no folder ${dir}.`, {
+      code: "FOLDER_MISSING",
+      hint: "Name the project's folder with --dir DIR.",
+    });
   }
   const program = command[0] ?? "";
   try {
@@ -121,12 +136,17 @@ function write(path: string, text: string): void {
 
 function cannot(what: string, path: string, cause: unknown): UserError {
   const hint = "Run it as root, or without --install: then it prints what to put there.";
-  return new UserError(`Cannot ${what} ${path} (${(cause as NodeJS.ErrnoException).code}).`, { code: "CANNOT_WRITE", hint, cause });
+  return new UserError(`Cannot ${what} ${path} (${(cause as NodeJS.ErrnoException).code}).`, {
+    code: "CANNOT_WRITE",
+    hint,
+    cause,
+  });
 }
 
 /** @throws UserError BAD_NAME, exit code 2 */
 function readName(name: string): string {
-  if (/^[A-Za-z0-9][\w.-]*$/.test(name) && name.length <= MAX_NAME_LENGTH && !/\.(service|socket)$/.test(name)) return name;
+  if (/^[A-Za-z0-9][\w.-]*$/.test(name) && name.length <= MAX_NAME_LENGTH && !/\.(service|socket)$/.test(name))
+    return name;
   throw usageError(
     "BAD_NAME",
     `--name cannot take ${JSON.stringify(name)}.`,
@@ -137,7 +157,11 @@ function readName(name: string): string {
 /** @throws UserError BAD_VALUE, exit code 2 */
 function readUser(user: string): string {
   if (/^[A-Za-z_][\w.-]*\$?$/.test(user) || /^\d+$/.test(user)) return user;
-  throw usageError("BAD_VALUE", `--user cannot take ${JSON.stringify(user)}.`, "Pass the name or the number of a user.");
+  throw usageError(
+    "BAD_VALUE",
+    `--user cannot take ${JSON.stringify(user)}.`,
+    "Pass the name or the number of a user.",
+  );
 }
 
 /** Of the systemd of this machine; where there is none, the oldest that the whole unit is made for. */

@@ -20,13 +20,18 @@ const ORIGIN = "--set";
 export function applySet(draft: ConfigDraft, given: readonly string[], cwd: string): void {
   const mistakes = given.flatMap((text) => setOne(draft, text, cwd) ?? []);
   if (mistakes.length === 0) return;
-  throw usageError("BAD_VALUE", mistakes.join("\n"), "`hrmr config` lists the keys; modules.NAME.KEY is a setting of a module.");
+  throw usageError(
+    "BAD_VALUE",
+    mistakes.join("\n"),
+    "`hrmr config` lists the keys; modules.NAME.KEY is a setting of a module.",
+  );
 }
 
 /** @returns what is wrong with it; null: nothing, and it was set */
 function setOne(draft: ConfigDraft, given: string, cwd: string): string | null {
   const equals = given.indexOf("=");
-  if (equals < 1) return `--set takes KEY=VALUE, such as limits.maxBodyBytes=5000, not ${quoted(given.replace(/[:= ].*$/s, "..."))}.`;
+  if (equals < 1)
+    return `--set takes KEY=VALUE, such as limits.maxBodyBytes=5000, not ${quoted(given.replace(/[:= ].*$/s, "..."))}.`;
   const name = given.slice(0, equals);
   const text = given.slice(equals + 1);
   const path = name.split(".");
@@ -56,7 +61,10 @@ function setForModule(draft: ConfigDraft, path: string[], text: string, cwd: str
   return null;
 }
 
-/** `modules.greet={"greeting": "Hi"}`: key by key, so that each has its origin, and what the file says beside them stays. */
+/**
+ * `modules.greet={"greeting": "Hi"}`: key by key, so that each has its origin, and what the file says beside them
+ * stays.
+ */
 function setWhole(draft: ConfigDraft, path: string[], settings: Record<string, unknown>): void {
   const name = path[1] ?? "";
   const whole = { [name]: settings };

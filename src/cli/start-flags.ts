@@ -14,12 +14,18 @@ export const START_ARGS = {
     integer: PORT_RANGE,
     description: `TCP port; 0 takes any free one. Default HRMR_PORT or ${DEFAULT_PORT}. Also -port`,
   },
-  host: { type: "string", alias: "H", valueHint: "address", description: `Address to listen on. Default HRMR_HOST or ${DEFAULT_HOST}` },
+  host: {
+    type: "string",
+    alias: "H",
+    valueHint: "address",
+    description: `Address to listen on. Default HRMR_HOST or ${DEFAULT_HOST}`,
+  },
   listen: {
     type: "string",
     valueHint: "url",
     canRepeat: true,
-    description: "tcp://host:port, tls://host:port, unix:///path or udp://host:port, instead of --port and --host. May be repeated",
+    description:
+      "tcp://host:port, tls://host:port, unix:///path or udp://host:port, instead of --port and --host. May be repeated",
   },
   processes: {
     type: "string",
@@ -35,18 +41,27 @@ export const START_ARGS = {
     description: 'Threads for handlers with run: "pool". Default HRMR_THREADS or 4',
   },
   modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default modules" },
-  static: { type: "string", valueHint: "dir", description: "Folder served over HTTP. Default static_html beside the modules folder" },
+  static: {
+    type: "string",
+    valueHint: "dir",
+    description: "Folder served over HTTP. Default static_html beside the modules folder",
+  },
   state: {
     type: "string",
     valueHint: "dir",
     description: "Folder for files that hrmr can rebuild. Default .hrmr beside the modules folder",
   },
-  data: { type: "string", valueHint: "dir", description: "Folder for modules' data. Default data beside the modules folder" },
+  data: {
+    type: "string",
+    valueHint: "dir",
+    description: "Folder for modules' data. Default data beside the modules folder",
+  },
   config: {
     type: "string",
     alias: "c",
     valueHint: "file",
-    description: "Config file, JSON, TOML or YAML. Default HRMR_CONFIG, or hrmr.json, hrmr.toml or hrmr.yaml, if there is one",
+    description:
+      "Config file, JSON, TOML or YAML. Default HRMR_CONFIG, or hrmr.json, hrmr.toml or hrmr.yaml, if there is one",
   },
   set: {
     type: "string",
@@ -66,21 +81,38 @@ export const START_ARGS = {
   },
   daemonize: { type: "boolean", alias: "d", description: "Go on in the background, once the server is ready" },
   "pid-file": { type: "string", alias: "P", valueHint: "file", description: "Write the process id there" },
-  control: { type: "string", valueHint: "path", description: "Control socket. Default control.sock in the state folder" },
+  control: {
+    type: "string",
+    valueHint: "path",
+    description: "Control socket. Default control.sock in the state folder",
+  },
   commands: {
     type: "enum",
     options: [...COMMAND_POLICIES],
     description: "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. Default loopback",
   },
-  "log-level": { type: "enum", alias: "l", options: [...LOG_LEVELS], description: "The least that is told. Default info" },
+  "log-level": {
+    type: "enum",
+    alias: "l",
+    options: [...LOG_LEVELS],
+    description: "The least that is told. Default info",
+  },
   "log-format": { type: "enum", options: [...LOG_FORMATS], description: "For people or for machines. Default text" },
   "log-file": { type: "string", valueHint: "file", description: "Log there and not to stderr" },
-  "access-log": { type: "boolean", description: "Log each answer", negativeDescription: "Do not, whatever the config file says" },
+  "access-log": {
+    type: "boolean",
+    description: "Log each answer",
+    negativeDescription: "Do not, whatever the config file says",
+  },
   "health-endpoint": endpoint("/health"),
   "ready-endpoint": endpoint("/ready"),
   "stats-endpoint": endpoint("/stats"),
   "metrics-endpoint": endpoint("/metrics"),
-  "tls-cert": { type: "string", valueHint: "file", description: "Certificate (PEM): also take TLS, on every TCP and unix listener" },
+  "tls-cert": {
+    type: "string",
+    valueHint: "file",
+    description: "Certificate (PEM): also take TLS, on every TCP and unix listener",
+  },
   "tls-key": { type: "string", valueHint: "file", description: "Its private key (PEM)" },
 } as const satisfies Flags;
 

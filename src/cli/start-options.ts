@@ -51,7 +51,8 @@ const ENDPOINT_FLAGS = {
 /**
  * The server's configuration. May be called again, for a reload: it reads the file anew.
  *
- * Relative paths of flags and variables start at `cwd`, those of the file, and `modules` if nothing names another, at the file's folder.
+ * Relative paths of flags and variables start at `cwd`, those of the file, and `modules` if nothing names another, at
+ * the file's folder.
  * @throws UserError for a bad file, environment or flag, with all of its mistakes
  */
 export async function resolveConfig(flags: StartFlags, env: Environment, cwd: string): Promise<ResolvedConfig> {
@@ -102,7 +103,8 @@ function applyFlags(draft: ConfigDraft, flags: StartFlags, cwd: string): void {
     const policy = flags[flag] === false ? "off" : DEFAULT_HTTP[name];
     // A policy other than "off" in the file already has the endpoint on.
     const isOff = (draft.get(`http.${name}`) ?? DEFAULT_HTTP[name]) === "off";
-    if (flags[flag] === false || (flags[flag] === true && isOff)) draft.set(["http", name], policy, spelled(flag, flags[flag]));
+    if (flags[flag] === false || (flags[flag] === true && isOff))
+      draft.set(["http", name], policy, spelled(flag, flags[flag]));
   }
   applySet(draft, flags.set ?? [], cwd);
   setAddress(draft, flags.host, flags.port, ["--host", "--port"]);
@@ -121,25 +123,44 @@ function spelled(flag: string, given: string | boolean): string {
 
 function checkListenFlags(flags: StartFlags): void {
   for (const url of flags.listen) {
-    if (parseListen(url) === null) throw usageError("BAD_VALUE", `--listen cannot take ${quoted(url)}.`, `Write ${LISTEN_FORMS}.`);
+    if (parseListen(url) === null)
+      throw usageError("BAD_VALUE", `--listen cannot take ${quoted(url)}.`, `Write ${LISTEN_FORMS}.`);
   }
   const other = flags.port === undefined ? (flags.host === undefined ? null : "--host") : "--port";
   if (flags.listen.length > 0 && other !== null)
-    throw usageError("BAD_VALUE", `${other} and --listen say different things.`, `Put it into the URL: ${LISTEN_FORMS}.`);
+    throw usageError(
+      "BAD_VALUE",
+      `${other} and --listen say different things.`,
+      `Put it into the URL: ${LISTEN_FORMS}.`,
+    );
 }
 
 /** Both or neither: the file's key would fit a certificate from a flag by accident only. */
 function checkTlsFlags({ "tls-cert": cert, "tls-key": key }: StartFlags): void {
   if ((cert === undefined) === (key === undefined)) return;
   const [given, missing] = cert === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
-  throw usageError("BAD_VALUE", `${given} needs ${missing} beside it.`, "`hrmr cert` writes both files for development.");
+  throw usageError(
+    "BAD_VALUE",
+    `${given} needs ${missing} beside it.`,
+    "`hrmr cert` writes both files for development.",
+  );
 }
 
-/** Changes host and port of the first tcp:// listener; puts one in front if there is none. `names` are who says so, for people. */
-function setAddress(draft: ConfigDraft, host: string | undefined, port: string | undefined, names: [host: string, port: string]): void {
+/**
+ * Changes host and port of the first tcp:// listener; puts one in front if there is none. `names` are who says so, for
+ * people.
+ */
+function setAddress(
+  draft: ConfigDraft,
+  host: string | undefined,
+  port: string | undefined,
+  names: [host: string, port: string],
+): void {
   if (host === undefined && port === undefined) return;
   const said = draft.get("listen");
-  const listen = Array.isArray(said) ? (said as unknown[]).filter((url) => typeof url === "string") : defaultOptions().listen;
+  const listen = Array.isArray(said)
+    ? (said as unknown[]).filter((url) => typeof url === "string")
+    : defaultOptions().listen;
   const addresses = listen.map((url) => parseListen(url));
   const at = addresses.findIndex((address) => address?.transport === "tcp");
   const old = addresses[at] as Extract<ListenAddress, { host: string }> | undefined;
@@ -149,6 +170,7 @@ function setAddress(draft: ConfigDraft, host: string | undefined, port: string |
     host: host?.replace(/^\[(.*)\]$/, "$1") ?? old?.host ?? DEFAULT_HOST,
     port: port === undefined ? (old?.port ?? DEFAULT_PORT) : Number(port),
   });
-  if (parseListen(url) === null) throw usageError("BAD_VALUE", `${names[0]} cannot take ${quoted(host)}.`, "Pass a name or an IP address.");
+  if (parseListen(url) === null)
+    throw usageError("BAD_VALUE", `${names[0]} cannot take ${quoted(host)}.`, "Pass a name or an IP address.");
   draft.set(["listen"], at === -1 ? [url, ...listen] : listen.with(at, url), port === undefined ? names[0] : names[1]);
 }

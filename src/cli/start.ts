@@ -39,7 +39,8 @@ export const startCommand = defineCommand({
         const log = createLog(options.log);
         serverLog = log;
         logFile = options.log.file;
-        // One stray failure must not cost the others' connections; modules' own go to their module before they get here.
+        // One stray failure must not cost the others' connections; modules' own go to their module before they get
+        // here.
         onStray((error) => tellStray(log, error));
         return log;
       },
@@ -54,7 +55,8 @@ export const startCommand = defineCommand({
     });
     return await started.catch((error: unknown) => {
       const failure = failureOf(error);
-      // The launcher shows it to the person. Its stderr is the log: that may be one for machines, or belong to the server that runs already.
+      // The launcher shows it to the person. Its stderr is the log: that may be one for machines, or belong to the
+      // server that runs already.
       if (tellLauncher({ type: "failed", ...failure })) return failure.exitCode;
       throw error;
     });
@@ -73,7 +75,10 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   // Nobody reads its stderr: without a file of its own the log could not be put aside when it grows.
   const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
   const end = args.indexOf("--");
-  const { pid, summary, failures } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), { logFile, env: process.env });
+  const { pid, summary, failures } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), {
+    logFile,
+    env: process.env,
+  });
   // Notes about this call alone: the server started later and does not see them.
   for (const note of notes.filter((each) => !summary.includes(each))) console.log(note);
   for (const failure of failures) console.error(cleanText(failure));
@@ -81,7 +86,10 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   return 0;
 }
 
-/** After an upgrade of a server in the background: stdout is still the log file that `start -d` opened, or one that was put aside since. */
+/**
+ * After an upgrade of a server in the background: stdout is still the log file that `start -d` opened, or one that was
+ * put aside since.
+ */
 function isLogOnStdout(logFile: string | null): boolean {
   if (logFile === null) return false;
   try {
@@ -95,7 +103,8 @@ function isLogOnStdout(logFile: string | null): boolean {
 
 function failureOf(thrown: unknown): { message: string; hint: string; code: string; exitCode: number } {
   const error = systemError(thrown) ?? thrown;
-  if (error instanceof UserError) return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
+  if (error instanceof UserError)
+    return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
   return {
     message: `This is a bug in hrmr. Please report it with these lines:\n${Bun.inspect(error)}`,
     hint: "",
@@ -104,11 +113,15 @@ function failureOf(thrown: unknown): { message: string; hint: string; code: stri
   };
 }
 
-/** `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: one line for each listener, then notes. */
+/**
+ * `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: one line for each listener, then notes.
+ */
 function summarize({ listening, modules, routes, notes }: StartSummary, readyMs: number): string {
   const name = `hrmr ${VERSION}`;
   const lines = listening.map((url, at) => `${at === 0 ? name : " ".repeat(name.length)}  ${webUrl(url)}`);
-  lines.push(`${lines.pop() ?? name}   ${plural(modules, "module")}, ${plural(routes, "route")}, ready in ${Math.round(readyMs)} ms`);
+  lines.push(
+    `${lines.pop() ?? name}   ${plural(modules, "module")}, ${plural(routes, "route")}, ready in ${Math.round(readyMs)} ms`,
+  );
   return [...lines, ...notes].join("\n");
 }
 

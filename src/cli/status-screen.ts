@@ -88,7 +88,8 @@ function figureLines(status: ServerStatus, paint: Paint): string[] {
   const { connections, pool, listening } = status;
   const kinds = Object.entries(connections.byProtocol).filter(([, count]) => count > 0);
   const counted = `${formatCount(connections.accepted)} accepted, ${formatCount(connections.refused)} refused`;
-  const byKind = kinds.length === 0 ? "" : ` (${kinds.map(([kind, count]) => `${formatCount(count)} ${kind}`).join(", ")})`;
+  const byKind =
+    kinds.length === 0 ? "" : ` (${kinds.map(([kind, count]) => `${formatCount(count)} ${kind}`).join(", ")})`;
   return [
     ...listening.map((url, at) => labelled(at === 0 ? "listening" : "", url, paint)),
     labelled("connections", `${formatCount(connections.open)} open${byKind}, ${counted}`, paint),
@@ -157,17 +158,31 @@ function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs
   return [`${paint(`${cleanText(name)} is in quarantine`, "red")}, and ${next}: ${cleanText(reason)}`];
 }
 
-/** What an operator should know of a module besides its figures: notes on its version, old ones and what keeps them, and why the newest failed. */
-function troubleLines({ name, generation, old, error, nextTryAt, notes = [] }: ModuleStatus, paint: Paint, nowMs: number): string[] {
+/**
+ * What an operator should know of a module besides its figures: notes on its version, old ones and what keeps them, and
+ * why the newest failed.
+ */
+function troubleLines(
+  { name, generation, old, error, nextTryAt, notes = [] }: ModuleStatus,
+  paint: Paint,
+  nowMs: number,
+): string[] {
   const shown = cleanText(name);
   const noted = notes.map((note) => `${shown}: ${cleanText(note)}`);
-  const pinned = [...noted, ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`)];
+  const pinned = [
+    ...noted,
+    ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`),
+  ];
   if (error === null) return pinned;
   const next = nextTryAt === undefined ? "" : `, tried again ${soon(nextTryAt, nowMs)}`;
   const rest = generation === null ? `nothing of it is served${next}` : `v${generation} goes on serving`;
   const [cause = "", ...frame] = cleanText(error).trimEnd().split("\n");
   const cut = frame.length >= MAX_ERROR_LINES ? [...frame.slice(0, MAX_ERROR_LINES - 2), "…"] : frame;
-  return [...pinned, `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`, ...cut.map((line) => `  ${line}`)];
+  return [
+    ...pinned,
+    `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`,
+    ...cut.map((line) => `  ${line}`),
+  ];
 }
 
 /** "in 5 s"; a time that is due, or passes while this is printed, is "now". */
@@ -178,7 +193,9 @@ function soon(at: string, nowMs: number): string {
 
 function pinsText({ inFlight, pinnedBy }: ModuleStatus["old"][number]): string {
   const kinds = Object.entries(pinnedBy).filter(([, count]) => count > 0);
-  return kinds.length === 0 ? `${formatCount(inFlight)} under way` : kinds.map(([kind, count]) => plural(count, kind)).join(", ");
+  return kinds.length === 0
+    ? `${formatCount(inFlight)} under way`
+    : kinds.map(([kind, count]) => plural(count, kind)).join(", ");
 }
 
 function lastReloadLine({ reloads: { last } }: ServerStatus, paint: Paint, nowMs: number): string {

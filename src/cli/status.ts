@@ -9,7 +9,10 @@ import { statusScreen } from "./status-screen";
 import { lineWidth, paintFor, printJson } from "./terminal";
 
 export const statusCommand = defineCommand({
-  meta: { name: "status", description: "Show how the server is doing: processes, connections, modules, the last reload" },
+  meta: {
+    name: "status",
+    description: "Show how the server is doing: processes, connections, modules, the last reload",
+  },
   args: { ...CONTROL_ARGS, ...PID_FILE_ARGS },
   async run({ args: flags }) {
     const pid = flags["pid-file"] === undefined ? null : readPidFile(flags["pid-file"]);

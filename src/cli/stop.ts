@@ -45,7 +45,10 @@ export const stopCommand = defineCommand({
   async run({ args: flags }) {
     const startedAt = performance.now();
     const timeoutMs = Number(flags.timeout ?? 0) * 1000;
-    const pid = flags["pid-file"] === undefined ? await stopFound(flags, timeoutMs) : await stopNamed(flags["pid-file"], flags, timeoutMs);
+    const pid =
+      flags["pid-file"] === undefined
+        ? await stopFound(flags, timeoutMs)
+        : await stopNamed(flags["pid-file"], flags, timeoutMs);
     if (flags.json === true) printJson({ ok: true, pid, elapsedMs: Math.round(performance.now() - startedAt) });
     else console.log(`hrmr has stopped${pid === null ? "" : ` (pid ${pid})`}.`);
   },
@@ -64,7 +67,8 @@ async function stopNamed(file: string, { force }: StopFlags, timeoutMs: number):
   end(pid, "SIGTERM");
   if (force === true) {
     const isGone = async (ms: number): Promise<boolean> => {
-      for (const until = performance.now() + ms; performance.now() < until; await Bun.sleep(POLL_MS)) if (!isRunning(pid)) return true;
+      for (const until = performance.now() + ms; performance.now() < until; await Bun.sleep(POLL_MS))
+        if (!isRunning(pid)) return true;
       return false;
     };
     // The second SIGTERM ends the server at once. If its event loop is blocked, only SIGKILL helps.
@@ -100,7 +104,9 @@ async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolea
   }
 }
 
-/** @param path  null: only the process is looked at @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT */
+/**
+ * @param path  null: only the process is looked at @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT
+ */
 async function waitUntilGone(path: ControlTarget | null, pid: number | null, timeoutMs: number): Promise<void> {
   const startedAt = performance.now();
   let isPatient = process.stderr.isTTY === true;
@@ -137,7 +143,10 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** Whether the server still answers: its process cannot be seen from another container. One that has taken its place is not it. */
+/**
+ * Whether the server still answers: its process cannot be seen from another container. One that has taken its place is
+ * not it.
+ */
 async function isServing(path: ControlTarget, pid: number | null): Promise<boolean> {
   try {
     const { body } = await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: 1000 });

@@ -5,7 +5,13 @@
 export type Colour = "bold" | "dim" | "red" | "green" | "yellow";
 export type Paint = (text: string, colour: Colour) => string;
 
-const CODES: Record<Colour, readonly [number, number]> = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39] };
+const CODES: Record<Colour, readonly [number, number]> = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+};
 
 /** @returns what colours text for a stream: nothing unless that is a terminal, and NO_COLOR empty or not set */
 export function paintFor(stream: { readonly isTTY?: boolean }): Paint {
@@ -23,7 +29,10 @@ export function printJson(value: unknown): void {
   console.log(JSON.stringify(value, null, process.stdout.isTTY === true ? 2 : undefined));
 }
 
-/** @returns `text` without escape sequences and control characters other than line ends: a module's error may hold anything */
+/**
+ * @returns `text` without escape sequences and control characters other than line ends: a module's error may hold
+ * anything
+ */
 export function cleanText(text: string): string {
   // Controls are what this looks for.
   // oxlint-disable-next-line no-control-regex
@@ -60,7 +69,12 @@ const GAP = "  ";
  * @param width  of a line, in columns of the terminal; longer lines are made where nothing can shrink
  * @returns the lines: the titles, then a row each
  */
-export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[], width: number, paint: Paint): string[] {
+export function tableLines(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+  paint: Paint,
+): string[] {
   const widths = columns.map((column, at) =>
     Math.max(...[column.title, ...rows.map((row) => row[at] ?? "")].map((cell) => Bun.stringWidth(cell))),
   );

@@ -1,6 +1,6 @@
 /**
- * What tests of modules get under `hrmr test`: "hrmr" as modules import it, and "hrmr/test". Preloaded by the test runner, in a
- * process that is plain Bun: it imports nothing of hrmr, and starts the program as its users do.
+ * What tests of modules get under `hrmr test`: "hrmr" as modules import it, and "hrmr/test". Preloaded by the test
+ * runner, in a process that is plain Bun: it imports nothing of hrmr, and starts the program as its users do.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,9 @@ import { dirname, join, resolve } from "node:path";
 // A type only: where this file is copied to, there is no other.
 import type { TestServer, TestServerOptions } from "./test-contract";
 
-/** How the program is started, as JSON. Tells too that this file is meant to be a preload, and no import of another's. */
+/**
+ * How the program is started, as JSON. Tells too that this file is meant to be a preload, and no import of another's.
+ */
 export const SELF_VARIABLE = "HRMR_INTERNAL_SELF";
 
 /** If set, a module that fails ends the start. src/server uses the same name. */
@@ -47,11 +49,26 @@ function modulesFolder(folder: string, modules: string | Readonly<Record<string,
   return join(folder, "modules");
 }
 
-async function start(folder: string, modulesDir: string, config: object, args: readonly string[], mayFail: boolean): Promise<TestServer> {
+async function start(
+  folder: string,
+  modulesDir: string,
+  config: object,
+  args: readonly string[],
+  mayFail: boolean,
+): Promise<TestServer> {
   const configFile = join(folder, "hrmr.json");
   writeFileSync(configFile, JSON.stringify(config));
   const { BUN_BE_BUN: _, [SELF_VARIABLE]: self = "[]", ...env } = process.env;
-  const where = ["--config", configFile, "--state", join(folder, "state"), "--data", join(folder, "data"), "--modules", modulesDir];
+  const where = [
+    "--config",
+    configFile,
+    "--state",
+    join(folder, "state"),
+    "--data",
+    join(folder, "data"),
+    "--modules",
+    modulesDir,
+  ];
   const child = Bun.spawn([...(JSON.parse(self) as string[]), "start", "--port", "0", ...where, ...args], {
     // It must not outlive the tests, however they end.
     env: { ...env, BUN_FEATURE_FLAG_NO_ORPHANS: "1", ...(mayFail ? null : { [STRICT_VARIABLE]: "1" }) },
@@ -68,7 +85,10 @@ async function start(folder: string, modulesDir: string, config: object, args: r
   };
   const drained = Promise.all([gather(child.stdout), gather(child.stderr)]);
   void Promise.all([child.exited, drained]).then(() => ready.reject(new Error(`The server did not start.\n${output}`)));
-  const timer = setTimeout(() => ready.reject(new Error(`The server did not serve within ${DEADLINE_MS} ms.\n${output}`)), DEADLINE_MS);
+  const timer = setTimeout(
+    () => ready.reject(new Error(`The server did not serve within ${DEADLINE_MS} ms.\n${output}`)),
+    DEADLINE_MS,
+  );
   const port = await ready.promise
     .catch((error: unknown) => {
       child.kill("SIGKILL");
@@ -143,7 +163,8 @@ if (process.env[SELF_VARIABLE] !== undefined) {
     },
   });
   const { afterAll, setDefaultTimeout } = await import("bun:test");
-  // A busy machine may need more than Bun's 5 s to start a server, and the server's own error would be lost. A test may set its own limit.
+  // A busy machine may need more than Bun's 5 s to start a server, and the server's own error would be lost. A test may
+  // set its own limit.
   setDefaultTimeout(2 * DEADLINE_MS);
   afterAll(async () => {
     await Promise.all([...running].map((server) => server.stop()));

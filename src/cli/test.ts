@@ -12,22 +12,35 @@ import { runOwnBun } from "./own-bun";
 import { SELF_VARIABLE } from "./test-kit";
 
 const args = {
-  pattern: { type: "positional", required: false, canRepeat: true, description: "Only test files whose path holds this" },
+  pattern: {
+    type: "positional",
+    required: false,
+    canRepeat: true,
+    description: "Only test files whose path holds this",
+  },
   name: { type: "string", alias: "t", valueHint: "regex", description: "Only tests whose name matches" },
   watch: { type: "boolean", description: "Run again whenever a file is saved" },
 } as const satisfies Flags;
 
 export const testCommand = defineCommand({
-  meta: { name: "test", description: 'Run the modules\' own tests; `import { startTestServer } from "hrmr/test"` gives them a server' },
+  meta: {
+    name: "test",
+    description: 'Run the modules\' own tests; `import { startTestServer } from "hrmr/test"` gives them a server',
+  },
   args,
   async run({ args: { name, watch }, rawArgs }) {
     const folder = mkdtempSync(join(tmpdir(), "hrmr-test-"));
     try {
       const kit = join(folder, "test-kit.ts");
       writeFileSync(kit, readFileSync(assetPath("src/cli/test-kit.ts")));
-      const flags = [...(name === undefined ? [] : ["--test-name-pattern", name]), ...(watch === true ? ["--watch"] : [])];
+      const flags = [
+        ...(name === undefined ? [] : ["--test-name-pattern", name]),
+        ...(watch === true ? ["--watch"] : []),
+      ];
       const self = JSON.stringify(selfCommand([]));
-      return await runOwnBun(["test", "--preload", kit, ...flags, ...positionals(rawArgs)], process.cwd(), { [SELF_VARIABLE]: self });
+      return await runOwnBun(["test", "--preload", kit, ...flags, ...positionals(rawArgs)], process.cwd(), {
+        [SELF_VARIABLE]: self,
+      });
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

@@ -8,7 +8,10 @@ import { CONTROL_ARGS, findServer } from "./control-target";
 import { tellReport } from "./reload";
 
 export const upgradeCommand = defineCommand({
-  meta: { name: "upgrade", description: "Have a newly installed hrmr take over from the running one, without a refused connection" },
+  meta: {
+    name: "upgrade",
+    description: "Have a newly installed hrmr take over from the running one, without a refused connection",
+  },
   args: CONTROL_ARGS,
   async run({ args: flags }) {
     const { body } = await controlRequest<RestartReport>(await findServer(flags), "POST", "/v1/upgrade", {});

@@ -25,7 +25,10 @@ const STATE_WIDTH = "warning".length;
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 export const validateCommand = defineCommand({
-  meta: { name: "validate", description: "Tell what start would come to, with every mistake at once, and start nothing" },
+  meta: {
+    name: "validate",
+    description: "Tell what start would come to, with every mistake at once, and start nothing",
+  },
   args,
   async run({ args: { json, ...flags }, rawArgs }) {
     endTidily();
@@ -52,7 +55,11 @@ async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Fin
   } catch (error) {
     if (!(error instanceof UserError) || error.exitCode === 2) throw error;
     const findings = new Findings();
-    findings.error("configuration", { message: error.message, code: error.code, hint: "Nothing else was looked at so far." });
+    findings.error("configuration", {
+      message: error.message,
+      code: error.code,
+      hint: "Nothing else was looked at so far.",
+    });
     return findings;
   }
 }
@@ -66,7 +73,8 @@ function endTidily(): void {
 /**
  * A finding begins a line; its further lines are indented below.
  *
- * @param width  of a line, in columns of the terminal. Infinity: lines are not broken. Code that a finding shows never is
+ * @param width  of a line, in columns of the terminal. Infinity: lines are not broken. Code that a finding shows never
+ *   is
  */
 export function findingLines(list: readonly Finding[], width: number, paint: Paint): string[] {
   const checkWidth = Math.max(...list.map(({ check }) => check.length));

@@ -9,11 +9,17 @@ import type { Flags } from "./flags";
 /** The program's version, from package.json; the build embeds it. */
 export const VERSION: string = version;
 
-/** The commit that the binary was built from, as `git describe` names it. build.ts defines it. Not defined when running from source. */
+/**
+ * The commit that the binary was built from, as `git describe` names it. build.ts defines it. Not defined when running
+ * from source.
+ */
 declare const BUILD_COMMIT: string | undefined;
 
 const args = {
-  verbose: { type: "boolean", description: "Also print the commit, Bun's version and the target platform. -V is the same" },
+  verbose: {
+    type: "boolean",
+    description: "Also print the commit, Bun's version and the target platform. -V is the same",
+  },
   json: { type: "boolean", description: "Print all of it as JSON" },
 } as const satisfies Flags;
 
@@ -43,7 +49,12 @@ export const versionCommand = defineCommand({
     const details = buildDetails();
     if (json === true) return console.log(JSON.stringify(details, null, process.stdout.isTTY === true ? 2 : undefined));
     const { commit, bun, bunCommit, target, binary, path } = details;
-    const lines = [name, `commit  ${commit ?? "unknown"}`, `bun     ${bun} (${bunCommit.slice(0, 12)})`, `target  ${target}`];
+    const lines = [
+      name,
+      `commit  ${commit ?? "unknown"}`,
+      `bun     ${bun} (${bunCommit.slice(0, 12)})`,
+      `target  ${target}`,
+    ];
     console.log([...lines, `${binary ? "binary  " : "source  "}${path}`].join("\n"));
   },
 });
@@ -62,12 +73,16 @@ function buildDetails(): BuildDetails {
   };
 }
 
-/** @returns the commit of the checkout in `folder`, with `-dirty` if files have changed; null if it is none, or there is no git */
+/**
+ * @returns the commit of the checkout in `folder`, with `-dirty` if files have changed; null if it is none, or there is
+ * no git
+ */
 export function commitOf(folder: string): string | null {
   const git = Bun.which("git");
   if (git === null) return null;
   // An installed package may lie inside another repository: its commit says nothing about hrmr.
-  const run = (...words: string[]) => Bun.spawnSync([git, "-C", folder, ...words], { stdin: "ignore", stderr: "ignore" });
+  const run = (...words: string[]) =>
+    Bun.spawnSync([git, "-C", folder, ...words], { stdin: "ignore", stderr: "ignore" });
   const top = run("rev-parse", "--show-prefix");
   if (top.exitCode !== 0 || top.stdout.toString().trim() !== "") return null;
   const { exitCode, stdout } = run("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*");

@@ -6,7 +6,16 @@ import { controlRequest } from "../control/client";
 import type { VersionReport } from "../control/operations";
 import { CONTROL_ARGS, findServer } from "./control-target";
 import type { Flags } from "./flags";
-import { cleanText, type Colour, type Column, lineWidth, type Paint, paintFor, printJson, tableLines } from "./terminal";
+import {
+  cleanText,
+  type Colour,
+  type Column,
+  lineWidth,
+  type Paint,
+  paintFor,
+  printJson,
+  tableLines,
+} from "./terminal";
 
 const args = {
   module: { type: "positional", required: false, description: "Only this module. Default: all" },
@@ -56,7 +65,15 @@ export function versionsScreen(versions: Versions, width: number, paint: Paint):
 function row({ number, hash, at, from, of, verdict, reason, isLive, isKept }: VersionReport, paint: Paint): string[] {
   const origin = of === null ? from : `${from} to v${of}`;
   const notes = [...(reason === null ? [] : [cleanText(reason)]), ...(isKept ? [] : ["its bundle is gone"])];
-  return [isLive ? "*" : "", `v${number}`, hash, shownTime(at), origin, paint(verdict, VERDICT_COLOURS[verdict]), notes.join("; ")];
+  return [
+    isLive ? "*" : "",
+    `v${number}`,
+    hash,
+    shownTime(at),
+    origin,
+    paint(verdict, VERDICT_COLOURS[verdict]),
+    notes.join("; "),
+  ];
 }
 
 /** In local time: "2026-11-20 12:00:07". */

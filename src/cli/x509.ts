@@ -1,9 +1,22 @@
 /**
- * Makes X.509 certificates (RFC 5280) with ECDSA P-256 keys, without openssl: Bun's crypto makes the key and signs, the DER is our own.
+ * Makes X.509 certificates (RFC 5280) with ECDSA P-256 keys, without openssl: Bun's crypto makes the key and signs, the
+ * DER is our own.
  */
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { isIP } from "node:net";
-import { bitString, booleanTrue, explicit, implicit, integer, objectId, octetString, sequence, setOf, time, utf8String } from "./der";
+import {
+  bitString,
+  booleanTrue,
+  explicit,
+  implicit,
+  integer,
+  objectId,
+  octetString,
+  sequence,
+  setOf,
+  time,
+  utf8String,
+} from "./der";
 
 const OIDS = {
   ecdsaWithSha256: "1.2.840.10045.4.3.2",
@@ -82,7 +95,9 @@ export function issueCertificate(options: CertificateOptions): Issued {
   };
 }
 
-/** Positive and not 0 (RFC 5280 section 4.1.2.2): browsers refuse a second certificate with the number of one they know. */
+/**
+ * Positive and not 0 (RFC 5280 section 4.1.2.2): browsers refuse a second certificate with the number of one they know.
+ */
 function serialNumber(): Buffer {
   const bytes = randomBytes(SERIAL_BYTES);
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
@@ -97,14 +112,21 @@ function extensions({ names, purpose = "server", issuer }: CertificateOptions, p
   const isAuthority = purpose === "authority";
   const usage = isAuthority ? KEY_CERT_SIGN : DIGITAL_SIGNATURE;
   const items = [
-    // Not an authority: whoever trusts a development certificate trusts this one key for these names, and nothing it could sign.
+    // Not an authority: whoever trusts a development certificate trusts this one key for these names, and nothing it
+    // could sign.
     extension(OIDS.basicConstraints, true, sequence(...(isAuthority ? [booleanTrue()] : []))),
     extension(OIDS.keyUsage, true, bitString(Buffer.from([usage.bits]), usage.unusedBits)),
     extension(OIDS.subjectKeyId, false, octetString(keyId(publicKey))),
     extension(OIDS.authorityKeyId, false, sequence(implicit(0, keyId(issuer?.publicKey ?? publicKey)))),
   ];
   if (!isAuthority) {
-    items.push(extension(OIDS.extendedKeyUsage, false, sequence(objectId(purpose === "client" ? OIDS.clientAuth : OIDS.serverAuth))));
+    items.push(
+      extension(
+        OIDS.extendedKeyUsage,
+        false,
+        sequence(objectId(purpose === "client" ? OIDS.clientAuth : OIDS.serverAuth)),
+      ),
+    );
   }
   if (names.length > 0) items.push(extension(OIDS.subjectAltName, false, sequence(...names.map(generalName))));
   return sequence(...items);
@@ -114,7 +136,10 @@ function extension(oid: string, isCritical: boolean, value: Buffer): Buffer {
   return sequence(objectId(oid), ...(isCritical ? [booleanTrue()] : []), octetString(value));
 }
 
-/** RFC 5280 section 4.2.1.2, method 1: SHA-1 of the key's bits; for an uncompressed P-256 point the last 65 bytes of the SPKI. */
+/**
+ * RFC 5280 section 4.2.1.2, method 1: SHA-1 of the key's bits; for an uncompressed P-256 point the last 65 bytes of the
+ * SPKI.
+ */
 function keyId(publicKey: KeyObject): Buffer {
   return createHash("sha1")
     .update(publicKey.export({ type: "spki", format: "der" }).subarray(-65))

@@ -1,6 +1,9 @@
 import { basename, join } from "node:path";
 
-/** Files and folders that the build embeds, by their path in the repository. Their last names must differ: the binary holds them by those. */
+/**
+ * Files and folders that the build embeds, by their path in the repository. Their last names must differ: the binary
+ * holds them by those.
+ */
 export const ASSETS = [
   "examples/init",
   "src/module/contract.d.ts",

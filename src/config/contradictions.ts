@@ -9,7 +9,10 @@ export interface Contradiction {
   message: string;
 }
 
-/** @param options  defaults, file, environment and flags put together; a value may still be of the wrong type, and is then left alone */
+/**
+ * @param options  defaults, file, environment and flags put together; a value may still be of the wrong type, and is
+ * then left alone
+ */
 export function findContradictions(options: unknown): Contradiction[] {
   const { tls, control } = (options ?? {}) as { tls?: unknown; control?: unknown };
   return [
@@ -23,8 +26,10 @@ function tlsContradictions(tls: Record<string, unknown>): Contradiction[] {
   const found: Contradiction[] = [];
   const say = (name: string, message: string) => found.push({ path: ["tls", name], message });
   const { certFile, keyFile, sni, clientCert, clientCaFile } = tls;
-  if (isSet(certFile) && !isSet(keyFile)) say("certFile", "tls.certFile is set, and tls.keyFile is not. Name both files, or neither");
-  if (isSet(keyFile) && !isSet(certFile)) say("keyFile", "tls.keyFile is set, and tls.certFile is not. Name both files, or neither");
+  if (isSet(certFile) && !isSet(keyFile))
+    say("certFile", "tls.certFile is set, and tls.keyFile is not. Name both files, or neither");
+  if (isSet(keyFile) && !isSet(certFile))
+    say("keyFile", "tls.keyFile is set, and tls.certFile is not. Name both files, or neither");
   if (Array.isArray(sni) && sni.length > 0 && !isSet(certFile))
     say("sni", "tls.sni has certificates, and tls.certFile names none for all other clients");
   if ((clientCert === "request" || clientCert === "require") && !isSet(clientCaFile))
@@ -45,12 +50,17 @@ function controlContradictions({ commands, tokenFile }: Record<string, unknown>)
   ];
 }
 
-function listenContradictions({ listen, tokenFile }: Record<string, unknown>, { certFile }: Record<string, unknown>): Contradiction[] {
+function listenContradictions(
+  { listen, tokenFile }: Record<string, unknown>,
+  { certFile }: Record<string, unknown>,
+): Contradiction[] {
   if (typeof listen !== "string") return [];
   const found: Contradiction[] = [];
   const say = (message: string) => found.push({ path: ["control", "listen"], message });
-  if (!isSet(tokenFile)) say("control.listen is set, and control.tokenFile is not. Name the file with the token that clients must have");
-  if (listen.startsWith("tls:") && !isSet(certFile)) say("control.listen is a tls:// URL, and tls.certFile is not set. Name a certificate");
+  if (!isSet(tokenFile))
+    say("control.listen is set, and control.tokenFile is not. Name the file with the token that clients must have");
+  if (listen.startsWith("tls:") && !isSet(certFile))
+    say("control.listen is a tls:// URL, and tls.certFile is not set. Name a certificate");
   return found;
 }
 

@@ -1,5 +1,6 @@
 /**
- * A configuration in the making: what the file, the environment and the flags say, one over the other, and where each value came from.
+ * A configuration in the making: what the file, the environment and the flags say, one over the other, and where each
+ * value came from.
  */
 import { CONFIG_KEYS, flattenOptions, formatPath, isGroup, valueAt } from "./key-list";
 import { type ConfigFile, mistakesError, placed, setPaths } from "./load";
@@ -62,7 +63,10 @@ export class ConfigDraft {
       return { isInFile, place: isInFile ? file.placeOf(path) : origin, message };
     });
     const isOfFile = file !== null && (ofFile.length > 0 || contradictions.some(({ isInFile }) => isInFile));
-    return mistakesError([...(file === null ? [] : placed(file, ofFile)), ...contradictions], isOfFile ? file.path : null);
+    return mistakesError(
+      [...(file === null ? [] : placed(file, ofFile)), ...contradictions],
+      isOfFile ? file.path : null,
+    );
   }
 
   #allOrigins(options: Options): Map<string, string> {
@@ -77,7 +81,10 @@ function define<T>(group: Record<string, unknown>, name: string, value: T): T {
   return value;
 }
 
-/** The name under which `flattenOptions` has what is set at `path`: what lies deeper in a module's own settings is one value. */
+/**
+ * The name under which `flattenOptions` has what is set at `path`: what lies deeper in a module's own settings is one
+ * value.
+ */
 function flatName(path: readonly string[]): string {
   const depth = path[0] !== "modules" ? path.length : path[2] === "timeouts" ? 4 : 3;
   return formatPath(path.slice(0, depth));

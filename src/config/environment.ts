@@ -28,7 +28,9 @@ export function variableOf(key: string): string {
 
 /** Each variable that sets a key, and the key: all keys but lists of objects. */
 export const VARIABLES: ReadonlyMap<string, ConfigKey> = new Map(
-  [...CONFIG_KEYS.values()].filter(({ takes }) => takes !== "a list of objects").map((key) => [variableOf(key.name), key]),
+  [...CONFIG_KEYS.values()]
+    .filter(({ takes }) => takes !== "a list of objects")
+    .map((key) => [variableOf(key.name), key]),
 );
 
 export interface EnvironmentValues {

@@ -20,10 +20,20 @@ export interface Format {
   locate(text: string): Positions;
 }
 
-const JSON_FORMAT: Format = { name: "JSON", loader: "jsonc", parse: (text) => Bun.JSONC.parse(text), locate: locateJson };
+const JSON_FORMAT: Format = {
+  name: "JSON",
+  loader: "jsonc",
+  parse: (text) => Bun.JSONC.parse(text),
+  locate: locateJson,
+};
 const TOML_FORMAT: Format = { name: "TOML", loader: "toml", parse: (text) => Bun.TOML.parse(text), locate: locateToml };
 // A file of comments alone holds nothing.
-const YAML_FORMAT: Format = { name: "YAML", loader: "yaml", parse: (text) => Bun.YAML.parse(text) ?? {}, locate: locateYaml };
+const YAML_FORMAT: Format = {
+  name: "YAML",
+  loader: "yaml",
+  parse: (text) => Bun.YAML.parse(text) ?? {},
+  locate: locateYaml,
+};
 
 /** By the end of a file's name; any other is JSON. */
 export function formatOf(path: string): Format {
@@ -49,8 +59,13 @@ export async function parseText(path: string, text: string): Promise<unknown> {
   }
 }
 
-/** The parsers do not say where; the module loader does (as a module of the format's type, whatever the file's name). */
-async function findSyntaxError(path: string, { loader }: Format): Promise<{ place: string; message: string; lineText?: string } | null> {
+/**
+ * The parsers do not say where; the module loader does (as a module of the format's type, whatever the file's name).
+ */
+async function findSyntaxError(
+  path: string,
+  { loader }: Format,
+): Promise<{ place: string; message: string; lineText?: string } | null> {
   try {
     // The query keeps a second look at the same path from meeting the first one's cached failure.
     await import(`${pathToFileURL(path).href}?at=${performance.now()}`, { with: { type: loader } });

@@ -8,7 +8,10 @@ import { KEY_SCHEMA } from "./schema";
 /** The name under which `hrmr init` writes it, beside hrmr.json. */
 export const JSON_SCHEMA_FILE = "hrmr.schema.json";
 
-/** @returns a fresh object; what cannot be said in JSON Schema (the form of a listen URL, keys that must agree) is left to `hrmr validate` */
+/**
+ * @returns a fresh object; what cannot be said in JSON Schema (the form of a listen URL, keys that must agree) is left
+ * to `hrmr validate`
+ */
 export function jsonSchema(): Record<string, unknown> {
   const schema = z.toJSONSchema(KEY_SCHEMA, {
     target: "draft-2020-12",
@@ -19,7 +22,8 @@ export function jsonSchema(): Record<string, unknown> {
       delete json["unit"];
       delete json["restart"];
       // A schema inside another one comes by twice, the second time with its text done.
-      if (description !== undefined && !description.endsWith(".")) json.description = describe({ description, unit, restart });
+      if (description !== undefined && !description.endsWith("."))
+        json.description = describe({ description, unit, restart });
       // Of a group: its keys tell their defaults.
       if (json.type === "object" && Bun.deepEquals(initial, {})) delete json.default;
     },

@@ -74,8 +74,18 @@ export function keyFacts(schema: Schema): KeyFacts {
 
 function listKeys(schema: Schema, path: readonly string[], defaults: unknown): ConfigKey[] {
   const fields = fieldsOf(schema);
-  if (fields !== null) return Object.entries(fields).flatMap(([name, field]) => listKeys(field, [...path, name], defaults));
-  return [{ name: formatPath(path), path, schema, default: valueAt(defaults, path), ...keyFacts(schema), ...valueFacts(schema) }];
+  if (fields !== null)
+    return Object.entries(fields).flatMap(([name, field]) => listKeys(field, [...path, name], defaults));
+  return [
+    {
+      name: formatPath(path),
+      path,
+      schema,
+      default: valueAt(defaults, path),
+      ...keyFacts(schema),
+      ...valueFacts(schema),
+    },
+  ];
 }
 
 const all = listKeys(KEY_SCHEMA, [], defaultOptions());
@@ -90,7 +100,10 @@ export const MODULE_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
   listKeys(schemaAt(["modules", "NAME"]) as Schema, [], undefined).map((key) => [key.name, key]),
 );
 
-/** A key of the whole configuration with its value: `limits.maxBodyBytes`, `modules.greet.greeting`, `modules.greet.timeouts.loadMs`. */
+/**
+ * A key of the whole configuration with its value: `limits.maxBodyBytes`, `modules.greet.greeting`,
+ * `modules.greet.timeouts.loadMs`.
+ */
 export function flattenOptions(options: Options): Map<string, unknown> {
   const flat = new Map<string, unknown>();
   for (const { name, path } of CONFIG_KEYS.values()) flat.set(name, valueAt(options, path));
@@ -103,7 +116,9 @@ export function modulePaths(modules: unknown): string[][] {
   return entriesOf(modules).flatMap(([name, settings]) => {
     const paths = entriesOf(settings).flatMap(([key, value]) => {
       const inner = key === "timeouts" ? entriesOf(value) : [];
-      return inner.length === 0 ? [["modules", name, key]] : inner.map(([innerKey]) => ["modules", name, key, innerKey]);
+      return inner.length === 0
+        ? [["modules", name, key]]
+        : inner.map(([innerKey]) => ["modules", name, key, innerKey]);
     });
     return paths.length === 0 ? [["modules", name]] : paths;
   });

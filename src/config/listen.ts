@@ -12,15 +12,19 @@ export type ListenAddress =
 export const LISTEN_FORMS = "tcp://host:port, tls://host:port, udp://host:port or unix:///path";
 
 /**
- * Reads `tcp://127.0.0.1:8080`, `udp://[::1]:53` (an IPv6 host stands in brackets, which are removed), `unix:///run/x.sock` or
- * `unix:///run/x.sock?mode=0660`.
+ * Reads `tcp://127.0.0.1:8080`, `udp://[::1]:53` (an IPv6 host stands in brackets, which are removed),
+ * `unix:///run/x.sock` or `unix:///run/x.sock?mode=0660`.
  *
  * @returns null for anything else; the port is 0 to 65535, the path absolute, the mode octal, 0 to 777
  */
 export function parseListen(url: string): ListenAddress | null {
   const unix = /^unix:\/\/(\/[^?]*[^?/])(?:\?mode=(0?[0-7]{3}))?$/.exec(url);
   if (unix?.[1] !== undefined)
-    return { transport: "unix", path: unix[1], ...(unix[2] === undefined ? null : { mode: Number.parseInt(unix[2], 8) }) };
+    return {
+      transport: "unix",
+      path: unix[1],
+      ...(unix[2] === undefined ? null : { mode: Number.parseInt(unix[2], 8) }),
+    };
   const match = /^(tcp|tls|udp):\/\/(.+)$/.exec(url);
   const hostAndPort = parseHostPort(match?.[2] ?? "");
   if (match === null || hostAndPort === null) return null;

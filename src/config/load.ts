@@ -19,7 +19,9 @@ export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] 
 export interface ConfigFile {
   /** Absolute. */
   path: string;
-  /** The keys that it sets, in groups, without `$schema`. Paths are absolute: relative ones start at the file's folder. */
+  /**
+   * The keys that it sets, in groups, without `$schema`. Paths are absolute: relative ones start at the file's folder.
+   */
   value: Record<string, unknown>;
   mistakes: Mistake[];
   /** `hrmr.json:12`, or `hrmr.json` if the line is not known. */
@@ -45,7 +47,9 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
     if (found === null) return basename(path);
     return `${basename(path)}:${found.line}${withColumn ? `:${found.column}` : ""}`;
   };
-  const { $schema: _, ...keys } = isGroup(value) ? (withAbsolutePaths(value, KEY_SCHEMA, dirname(path)) as Record<string, unknown>) : {};
+  const { $schema: _, ...keys } = isGroup(value)
+    ? (withAbsolutePaths(value, KEY_SCHEMA, dirname(path)) as Record<string, unknown>)
+    : {};
   return {
     path,
     value: keys,
@@ -56,7 +60,10 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
 }
 
 /** What the config file says over the defaults. For commands that need no more than one or two keys of it. */
-export async function loadConfig(cwd: string, file?: string): Promise<{ file: string | null; options: Partial<Options> }> {
+export async function loadConfig(
+  cwd: string,
+  file?: string,
+): Promise<{ file: string | null; options: Partial<Options> }> {
   const config = await readConfigFile(cwd, file);
   if (config === null) return { file: null, options: {} };
   if (config.mistakes.length > 0) throw mistakesError(placed(config, config.mistakes), config.path);
@@ -80,7 +87,10 @@ export function setPaths(value: Record<string, unknown>): KeyPath[] {
  * @param mistakes  each with its place, "hrmr.json:12:5" or "--tls-cert"; null: it has none
  * @param file  the path of the file that they are in; null: they are not in a file
  */
-export function mistakesError(mistakes: readonly { place: string | null; message: string }[], file: string | null): UserError {
+export function mistakesError(
+  mistakes: readonly { place: string | null; message: string }[],
+  file: string | null,
+): UserError {
   const lines = mistakes.map(({ place, message }) => `\n  ${place === null ? "" : `${place}: `}${message}`);
   const count = mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`;
   return new UserError(`${file ?? "The configuration"} has ${count}:${lines.join("")}`, {
@@ -112,13 +122,19 @@ function readText(path: string): string {
   }
 }
 
-/** Reports a key that stands twice, of which the last would count, and text behind the closing brace, which would be ignored. */
+/**
+ * Reports a key that stands twice, of which the last would count, and text behind the closing brace, which would be
+ * ignored.
+ */
 function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
   const found = duplicates.map(({ path, first, second }) => {
     const lines = first.line === second.line ? "in one line" : `in line ${first.line} and in line ${second.line}`;
     return { path, message: `${formatPath(path)} stands twice, ${lines}` };
   });
-  const behind = trailing === null ? [] : [{ path: [], message: `line ${trailing.line} has something behind the end of the object` }];
+  const behind =
+    trailing === null
+      ? []
+      : [{ path: [], message: `line ${trailing.line} has something behind the end of the object` }];
   return [...found, ...behind];
 }
 

@@ -1,5 +1,6 @@
 /**
- * What is wrong with a configuration, in words: each mistake with its key, and the nearest name for one that does not exist.
+ * What is wrong with a configuration, in words: each mistake with its key, and the nearest name for one that does not
+ * exist.
  */
 import { bareSchema, CONFIG_KEYS, fieldsOf, formatPath, type KeyPath, schemaAt, valueAt, valueFacts } from "./key-list";
 import { nearest } from "./nearest";
@@ -26,7 +27,8 @@ export function findMistakes(value: unknown): Mistake[] {
   const found = new Map<string, Mistake>();
   for (const issue of issues) {
     const path = issue.path as KeyPath;
-    const mistakes = issue.code === "unrecognized_keys" ? issue.keys.map((name) => unknownKey(path, name)) : [wrongValue(path, value)];
+    const mistakes =
+      issue.code === "unrecognized_keys" ? issue.keys.map((name) => unknownKey(path, name)) : [wrongValue(path, value)];
     for (const mistake of mistakes) {
       const key = formatPath(mistake.path);
       if (!found.has(key)) found.set(key, mistake);
@@ -35,7 +37,9 @@ export function findMistakes(value: unknown): Mistake[] {
   return [...found.values()];
 }
 
-/** @returns what is wrong with the value of a key, as the end of a sentence ("must be ..., not ..."); null if it fits */
+/**
+ * @returns what is wrong with the value of a key, as the end of a sentence ("must be ..., not ..."); null if it fits
+ */
 export function violation(schema: Schema, value: unknown): string | null {
   return schema.safeParse(value).success ? null : `must be ${valueFacts(schema).takes}, not ${shown(schema, value)}`;
 }
@@ -45,7 +49,9 @@ function wrongValue(path: KeyPath, root: unknown): Mistake {
   const value = valueAt(root, path);
   const schema = schemaAt(path);
   const what =
-    value === undefined ? "is missing" : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${shown(schema, value)}`;
+    value === undefined
+      ? "is missing"
+      : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${shown(schema, value)}`;
   return { path, message: `${formatPath(path)} ${what}` };
 }
 
@@ -54,7 +60,10 @@ function unknownKey(group: KeyPath, name: string): Mistake {
   return { path, message: `${formatPath(path)}: there is no such key. ${suggestKey(group, name)}`.trim() };
 }
 
-/** `Did you mean limits.maxBodyBytes?`: the nearest name beside it, or else one of the same name elsewhere; empty if there is none. */
+/**
+ * `Did you mean limits.maxBodyBytes?`: the nearest name beside it, or else one of the same name elsewhere; empty if
+ * there is none.
+ */
 export function suggestKey(group: KeyPath, name: string): string {
   const schema = schemaAt(group);
   const beside = nearest(name, Object.keys((schema === null ? null : fieldsOf(schema)) ?? {}));

@@ -1,7 +1,8 @@
 /**
  * The name that was probably meant: the one with the fewest changed, missing, surplus or swapped letters.
  *
- * @returns null when none is near: more than a third of the letters (at least one, a swap counts as one) would have to change
+ * @returns null when none is near: more than a third of the letters (at least one, a swap counts as one) would have to
+ *   change
  */
 export function nearest(name: string, known: Iterable<string>): string | null {
   const wanted = name.toLowerCase();
@@ -29,7 +30,11 @@ function countChanges(a: string, b: string): number {
     const current = [row];
     for (let column = 1; column <= b.length; column++) {
       const isSame = a[row - 1] === b[column - 1];
-      let changes = Math.min((last[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, (last[column - 1] ?? 0) + (isSame ? 0 : 1));
+      let changes = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (isSame ? 0 : 1),
+      );
       const isSwap = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1];
       if (isSwap) changes = Math.min(changes, (beforeLast[column - 2] ?? 0) + 1);
       current.push(changes);

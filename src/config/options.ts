@@ -7,13 +7,19 @@ export interface Limits {
   /** Open connections in all. Default 10000, lowered to what the descriptor limit allows. */
   maxConnections: number;
   /**
-   * Open connections of one remote address; for IPv6, of one /64. Default 1000. 0: no limit. Unix clients are not counted. Loopback clients
-   * are counted only if another number than the default is set.
+   * Open connections of one remote address; for IPv6, of one /64. Default 1000. 0: no limit. Unix clients are not
+   * counted. Loopback clients are counted only if another number than the default is set.
    */
   maxConnectionsPerAddress: number;
-  /** New connections of one remote address (of one /64 for IPv6) in a second; loopback and unix clients excepted. Default 0: no limit. */
+  /**
+   * New connections of one remote address (of one /64 for IPv6) in a second; loopback and unix clients excepted.
+   * Default 0: no limit.
+   */
   maxNewConnectionsPerSecond: number;
-  /** Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second; above it the connection is read again in the next one. Default 0: no limit. */
+  /**
+   * Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second; above it the connection
+   * is read again in the next one. Default 0: no limit.
+   */
   maxMessagesPerSecond: number;
   /** First bytes that match nothing and are kept to see whether they will. Default 8192. */
   maxPrefixBytes: number;
@@ -43,13 +49,19 @@ export interface Limits {
 export interface Timeouts {
   /** How long a connection may be idle between messages. A line end alone is no message. Default 300000. */
   idleMs: number;
-  /** A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing. Default 100. */
+  /**
+   * A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing.
+   * Default 100.
+   */
   prefixWaitMs: number;
   /** From a raw message's first byte to its last. Default 30000. */
   requestMs: number;
   /** From an HTTP request's first byte to the end of its header. Default 30000. */
   headMs: number;
-  /** Limit for each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message. Default 30000. */
+  /**
+   * Limit for each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message.
+   * Default 30000.
+   */
   bodyMs: number;
   /** A handler's call. Default 30000. */
   handlerMs: number;
@@ -59,14 +71,20 @@ export interface Timeouts {
   drainMs: number;
   /** A module's load, setup and check together. Default 5000. */
   loadMs: number;
-  /** How long inline code may keep the event loop for itself before that is told in the log, while it lasts. Default 1000. 0: nobody looks. */
+  /**
+   * How long inline code may keep the event loop for itself before that is told in the log, while it lasts. Default
+   * 1000. 0: nobody looks.
+   */
   blockedMs: number;
 }
 
 export const TLS_VERSIONS = ["1.2", "1.3"] as const;
 export type TlsVersion = (typeof TLS_VERSIONS)[number];
 
-/** "request": a client without a certificate, or with one of another authority, is served too; `client.tls` tells them apart. */
+/**
+ * "request": a client without a certificate, or with one of another authority, is served too; `client.tls` tells them
+ * apart.
+ */
 export const CLIENT_CERT_POLICIES = ["none", "request", "require"] as const;
 export type ClientCertPolicy = (typeof CLIENT_CERT_POLICIES)[number];
 
@@ -88,40 +106,58 @@ export interface TlsOptions {
   keyFile: string | null;
   /** The oldest version that is spoken. Default "1.2". */
   minVersion: TlsVersion;
-  /** Ciphers of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the engine's choice. */
+  /**
+   * Ciphers of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the
+   * engine's choice.
+   */
   ciphers: string | null;
   sni: SniOptions[];
   /** PEM: the authorities that clients' certificates must come from. */
   clientCaFile: string | null;
   /** Whether clients are asked for a certificate. Default "none". */
   clientCert: ClientCertPolicy;
-  /** From the first byte (on tls:// from the connection) to the end of the handshake. In milliseconds. Default 10000. 0 waits for ever. */
+  /**
+   * From the first byte (on tls:// from the connection) to the end of the handshake. In milliseconds. Default 10000. 0
+   * waits for ever.
+   */
   handshakeTimeoutMs: number;
 }
 
-/** Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. "token": clients of this machine, and those that send the token. */
+/**
+ * Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. "token": clients of this machine, and those that send
+ * the token.
+ */
 export const COMMAND_POLICIES = ["anyone", "loopback", "token", "off"] as const;
 export type CommandPolicy = (typeof COMMAND_POLICIES)[number];
 
-/** Which clients may see an endpoint. "local": loopback and unix clients; /stats and /metrics then need a local Host, too. */
+/**
+ * Which clients may see an endpoint. "local": loopback and unix clients; /stats and /metrics then need a local Host,
+ * too.
+ */
 export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
 export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
 export interface HttpOptions {
   /** GET /health: the server lives. Default "anyone". */
   health: EndpointPolicy;
-  /** GET /ready: every module is loaded, and the server does not drain. Default "anyone"; names are told to this machine only. */
+  /**
+   * GET /ready: every module is loaded, and the server does not drain. Default "anyone"; names are told to this machine
+   * only.
+   */
   ready: EndpointPolicy;
   /** GET /stats: figures as JSON. Default "local". */
   stats: EndpointPolicy;
   /** GET /metrics: figures for Prometheus. Default "local". */
   metrics: EndpointPolicy;
   /**
-   * More host names, without a port, that /stats and /metrics accept while they are "local". Always accepted: localhost, *.localhost,
-   * 127.0.0.0/8 and [::1]. Default: none.
+   * More host names, without a port, that /stats and /metrics accept while they are "local". Always accepted:
+   * localhost, *.localhost, 127.0.0.0/8 and [::1]. Default: none.
    */
   localNames: string[];
-  /** Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there. Default: none. */
+  /**
+   * Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there.
+   * Default: none.
+   */
   use: string[];
 }
 
@@ -130,8 +166,8 @@ export interface Http2Options {
   /** Default true. */
   enabled: boolean;
   /**
-   * Frames of one connection within a second that carry nothing: window updates, priorities, pings, settings, empty DATA. Above it
-   * the client is cut; what its requests and replies need comes on top. Default 10000. 0: no limit.
+   * Frames of one connection within a second that carry nothing: window updates, priorities, pings, settings, empty
+   * DATA. Above it the client is cut; what its requests and replies need comes on top. Default 10000. 0: no limit.
    */
   maxControlFramesPerSecond: number;
   /** Streams that one connection may reset within a second. Default 1000. 0: no limit. */
@@ -174,9 +210,14 @@ export interface ControlOptions {
   commands: CommandPolicy;
   /** Holds the token of the policy "token": one line, at least 16 characters. */
   tokenFile: string | null;
-  /** The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY) or else in the state folder. */
+  /**
+   * The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY) or else in the state folder.
+   */
   socket: string | null;
-  /** A port of its own for the same API, for clients that have the token: tcp://host:port or tls://host:port. null: none. */
+  /**
+   * A port of its own for the same API, for clients that have the token: tcp://host:port or tls://host:port. null:
+   * none.
+   */
   listen: string | null;
   /** All files of one upload together. Default 8388608. */
   maxUploadBytes: number;
@@ -188,7 +229,10 @@ export interface ControlOptions {
 export interface VersionOptions {
   /** Versions of each module that are kept to go back to. Default 10. */
   keep: number;
-  /** How long a version is on trial after its swap. In milliseconds. Default 30000. 0: not at all, nothing is rolled back by itself. */
+  /**
+   * How long a version is on trial after its swap. In milliseconds. Default 30000. 0: not at all, nothing is rolled
+   * back by itself.
+   */
   probationMs: number;
   /** Share of a version's calls that may fail while it is on trial, from 0 to 1. Default 0.5. */
   maxErrorShare: number;
@@ -199,7 +243,10 @@ export interface VersionOptions {
 }
 
 export interface ModuleSettings {
-  /** Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that ship with hrmr. */
+  /**
+   * Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that
+   * ship with hrmr.
+   */
   enabled?: boolean;
   /** Packages that must not be bundled: native addons, packages that read their own folder. */
   external?: string[];
@@ -215,7 +262,10 @@ export interface ModuleSettings {
   timeouts?: { handlerMs?: number; loadMs?: number; drainMs?: number };
   /** Memory of its process, above which that is ended. In MB. Default 512. 0: no limit. */
   maxMemoryMb?: number;
-  /** How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine. Default 5. 0: it never is. */
+  /**
+   * How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine.
+   * Default 5. 0: it never is.
+   */
   maxCrashes?: number;
   /** In milliseconds. Default 60000. */
   crashWindowMs?: number;
@@ -228,11 +278,20 @@ export interface Options {
   listen: string[];
   /** null: `modules` in the working directory, which may be missing. A folder that was named must exist. */
   modulesDir: string | null;
-  /** The folder that the http module serves. null: `static_html` beside the modules folder if there is one, else the embedded pages. */
+  /**
+   * The folder that the http module serves. null: `static_html` beside the modules folder if there is one, else the
+   * embedded pages.
+   */
   staticDir: string | null;
-  /** Folder for files that hrmr can rebuild: bundles, versions, the lock, the control socket. null: `.hrmr` beside the modules folder. */
+  /**
+   * Folder for files that hrmr can rebuild: bundles, versions, the lock, the control socket. null: `.hrmr` beside the
+   * modules folder.
+   */
   stateDir: string | null;
-  /** Folder for the modules' data. Keep it. null: $STATE_DIRECTORY/data in a systemd unit, else `data` beside the modules folder. */
+  /**
+   * Folder for the modules' data. Keep it. null: $STATE_DIRECTORY/data in a systemd unit, else `data` beside the
+   * modules folder.
+   */
   dataDir: string | null;
   /** Threads of the pool. Default 4. They start when the first module needs them. */
   threads: number;
@@ -307,7 +366,14 @@ export const DEFAULT_HTTP2: Http2Options = {
   maxResetsPerSecond: 1000,
 };
 
-export const DEFAULT_HTTP: HttpOptions = { health: "anyone", ready: "anyone", stats: "local", metrics: "local", localNames: [], use: [] };
+export const DEFAULT_HTTP: HttpOptions = {
+  health: "anyone",
+  ready: "anyone",
+  stats: "local",
+  metrics: "local",
+  localNames: [],
+  use: [],
+};
 
 export const DEFAULT_LOG: LogOptions = {
   level: "info",
@@ -329,7 +395,13 @@ export const DEFAULT_CONTROL: ControlOptions = {
   maxUploadFiles: 500,
 };
 
-export const DEFAULT_VERSIONS: VersionOptions = { keep: 10, probationMs: 30_000, maxErrorShare: 0.5, minCalls: 20, maxCrashes: 3 };
+export const DEFAULT_VERSIONS: VersionOptions = {
+  keep: 10,
+  probationMs: 30_000,
+  maxErrorShare: 0.5,
+  minCalls: 20,
+  maxCrashes: 3,
+};
 
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {

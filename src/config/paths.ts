@@ -10,7 +10,8 @@ import type * as z from "zod/mini";
  * @returns a copy; what does not fit the schema is in it as it was
  */
 export function withAbsolutePaths(value: unknown, schema: Schema, folder: string): unknown {
-  if (typeof value === "string" && value !== "") return valueFacts(schema).isPath === true ? resolve(folder, value) : value;
+  if (typeof value === "string" && value !== "")
+    return valueFacts(schema).isPath === true ? resolve(folder, value) : value;
   const bare = bareSchema(schema);
   if (Array.isArray(value) && bare.type === "array") {
     const element = (bare as z.ZodMiniArray)._zod.def.element as Schema;

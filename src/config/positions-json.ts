@@ -1,5 +1,6 @@
 /**
- * Finds the keys of JSON with comments. The text was parsed before: this only looks where things are, and ends at what it does not know.
+ * Finds the keys of JSON with comments. The text was parsed before: this only looks where things are, and ends at what
+ * it does not know.
  */
 import type { KeyPath } from "./key-list";
 import { Positions } from "./positions";

@@ -1,6 +1,6 @@
 /**
- * Finds the keys of YAML 1.2 in block style. The text was parsed before: this only looks where things are. What stands in
- * brackets is found as a whole; what it does not know is not found.
+ * Finds the keys of YAML 1.2 in block style. The text was parsed before: this only looks where things are. What stands
+ * in brackets is found as a whole; what it does not know is not found.
  */
 import type { KeyPath } from "./key-list";
 import { Positions } from "./positions";
@@ -25,7 +25,8 @@ interface Frame {
   step: string | number;
 }
 
-const KEY = /^(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^\s"'#&*!|>%@`{}[\],?-][^:#]*?|[?-][^\s:#][^:#]*?))\s*:(?=\s|$)/;
+const KEY =
+  /^(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^\s"'#&*!|>%@`{}[\],?-][^:#]*?|[?-][^\s:#][^:#]*?))\s*:(?=\s|$)/;
 /** What may stand before a value: `&anchor`, `!tag`. */
 const PROPERTIES = /^(?:[&!]\S*\s+)*/;
 
@@ -113,7 +114,8 @@ class YamlScanner {
   }
 
   #close(isOver: (frame: Frame) => boolean): void {
-    for (let frame = this.#frames.at(-1); frame !== undefined && isOver(frame); frame = this.#frames.at(-1)) this.#frames.pop();
+    for (let frame = this.#frames.at(-1); frame !== undefined && isOver(frame); frame = this.#frames.at(-1))
+      this.#frames.pop();
   }
 
   #here(): KeyPath {

@@ -22,7 +22,9 @@ export class Positions {
     for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) this.#lineStarts.push(at + 1);
   }
 
-  /** Notes that `path` begins at `offset`. A second time is a duplicate, unless the format lets a key be named again. */
+  /**
+   * Notes that `path` begins at `offset`. A second time is a duplicate, unless the format lets a key be named again.
+   */
   note(path: KeyPath, offset: number, mayRepeat = false): void {
     const key = keyOf(path);
     const position = this.at(offset);

@@ -7,7 +7,10 @@ export const MASK = "***";
 
 /** Parameters of a URL that are hrmr's own: the mode of `unix:///run/x.sock?mode=0660`. */
 const HARMLESS_PARAMETERS = new Set(["mode"]);
-/** User and password of a URL: `postgres://user:password@host`. Up to the last @, since not everybody encodes the @ and / of a password. */
+/**
+ * User and password of a URL: `postgres://user:password@host`. Up to the last @, since not everybody encodes the @ and
+ * / of a password.
+ */
 const USER_INFO = /(?<=\b[a-z][a-z0-9+.-]*:\/\/)[^\s"']+(?=@)/gi;
 /** `?api_key=x`, `&sig=x`, `#access_token=x`. */
 const PARAMETER = /([?&#;])([\w.~%[\]-]+)=([^\s&#;"']+)/g;
@@ -20,12 +23,14 @@ export function maskUrls<Value>(value: Value): Value;
 export function maskUrls(value: unknown): unknown {
   if (typeof value === "string") return maskUrl(value);
   if (Array.isArray(value)) return value.map(maskUrls);
-  return isGroup(value) ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, maskUrls(inner)])) : value;
+  return isGroup(value)
+    ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, maskUrls(inner)]))
+    : value;
 }
 
 /**
- * A value as a message quotes it: JSON, cut so that the message stays one line, without secrets of URLs. An object in the wrong place may
- * hold a secret, so its content is not shown.
+ * A value as a message quotes it: JSON, cut so that the message stays one line, without secrets of URLs. An object in
+ * the wrong place may hold a secret, so its content is not shown.
  */
 export function quoted(value: unknown): string {
   if (isGroup(value)) return "an object";
@@ -37,7 +42,9 @@ export function quoted(value: unknown): string {
 function maskUrl(text: string): string {
   return text
     .replaceAll(USER_INFO, MASK)
-    .replaceAll(PARAMETER, (all, mark: string, name: string) => (HARMLESS_PARAMETERS.has(name) ? all : `${mark}${name}=${MASK}`));
+    .replaceAll(PARAMETER, (all, mark: string, name: string) =>
+      HARMLESS_PARAMETERS.has(name) ? all : `${mark}${name}=${MASK}`,
+    );
 }
 
 /** A copy of `isGroup` in the key list: commands without a configuration need not load that file. */

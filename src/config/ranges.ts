@@ -1,4 +1,7 @@
-/** Whole numbers that flags and the schema check alike: smallest and largest. Apart from the schema, so that help needs no zod. */
+/**
+ * Whole numbers that flags and the schema check alike: smallest and largest. Apart from the schema, so that help needs
+ * no zod.
+ */
 export interface Range {
   readonly min: number;
   readonly max: number;

@@ -1,5 +1,6 @@
 /**
- * The configuration of a server: defaults, config file, environment and flags put together. What is compared at a reload, and shown.
+ * The configuration of a server: defaults, config file, environment and flags put together. What is compared at a
+ * reload, and shown.
  */
 import { CONFIG_KEYS, flattenOptions, formatPath, modulePaths, valueAt } from "./key-list";
 import type { Options } from "./options";
@@ -42,12 +43,17 @@ export function effectiveConfig({ options, file, origins }: ResolvedConfig, with
 }
 
 /**
- * The configuration in the form of a config file: what `hrmr config --json` prints. `hrmr start --config` of it gives the same configuration.
+ * The configuration in the form of a config file: what `hrmr config --json` prints. `hrmr start --config` of it gives
+ * the same configuration.
  *
- * @param withSecrets  false: leaves out module settings that may be secret. A reader of the file would take a mask for a value.
+ * @param withSecrets  false: leaves out module settings that may be secret. A reader of the file would take a mask for
+ *   a value.
  * @returns the file, and the names of the settings that are left out: `modules.mail.password`
  */
-export function configFileOf({ options }: ResolvedConfig, withSecrets: boolean): { config: Options; leftOut: string[] } {
+export function configFileOf(
+  { options }: ResolvedConfig,
+  withSecrets: boolean,
+): { config: Options; leftOut: string[] } {
   const config = structuredClone(options);
   const leftOut: string[] = [];
   if (withSecrets) return { config, leftOut };
@@ -64,7 +70,9 @@ export function configFileOf({ options }: ResolvedConfig, withSecrets: boolean):
 export function changedKeys(old: Options, next: Options): string[] {
   const [before, after] = [flattenOptions(old), flattenOptions(next)];
   const names = new Set([...before.keys(), ...after.keys()]);
-  return [...names].filter((name) => before.has(name) !== after.has(name) || !Bun.deepEquals(before.get(name), after.get(name), true));
+  return [...names].filter(
+    (name) => before.has(name) !== after.has(name) || !Bun.deepEquals(before.get(name), after.get(name), true),
+  );
 }
 
 /** Those of the changed keys that a reload cannot change: the server must be started anew for them. */

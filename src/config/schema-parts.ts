@@ -1,5 +1,6 @@
 /**
- * What the schema is put together from: values, which say what they take, and groups of keys, which say what each key means.
+ * What the schema is put together from: values, which say what they take, and groups of keys, which say what each key
+ * means.
  */
 import * as z from "zod/mini";
 import { LISTEN_FORMS, parseListen } from "./listen";
@@ -92,7 +93,11 @@ export function object<S extends Schema>(schema: S): S {
 }
 
 /** Says what a key means: `key(COUNT, "Open connections in all", { unit: "connections" })`. */
-export function key<S extends Schema>(schema: S, description: string, facts: Omit<KeyFacts, "description"> = {}): Key<S> {
+export function key<S extends Schema>(
+  schema: S,
+  description: string,
+  facts: Omit<KeyFacts, "description"> = {},
+): Key<S> {
   return { schema, facts: { description, ...facts } };
 }
 
@@ -119,18 +124,27 @@ type Defaulted<Keys> = { [Name in keyof Keys]: Keys[Name] extends Key<infer S> ?
  * Gives each key of `keys` its default from `defaults`.
  * A key that one of the two lacks, or whose value does not fit its schema, is an error of types.
  */
-export function withDefaults<Defaults extends object, Keys extends Shape<Defaults>>(defaults: Defaults, keys: Keys): Defaulted<Keys> {
-  const entries = Object.entries(keys as Record<string, Key<Schema>>).map(([name, { schema, facts }]): [string, Schema] => {
-    const initial = (defaults as Record<string, unknown>)[name];
-    const wrapped = z._default(schema, () => structuredClone(initial) as object);
-    KEYS.add(wrapped, facts);
-    return [name, wrapped];
-  });
+export function withDefaults<Defaults extends object, Keys extends Shape<Defaults>>(
+  defaults: Defaults,
+  keys: Keys,
+): Defaulted<Keys> {
+  const entries = Object.entries(keys as Record<string, Key<Schema>>).map(
+    ([name, { schema, facts }]): [string, Schema] => {
+      const initial = (defaults as Record<string, unknown>)[name];
+      const wrapped = z._default(schema, () => structuredClone(initial) as object);
+      KEYS.add(wrapped, facts);
+      return [name, wrapped];
+    },
+  );
   return Object.fromEntries(entries) as Defaulted<Keys>;
 }
 
 /** An object of keys with defaults, which may be left out as a whole. It takes no other key. */
-export function group<Defaults extends object, Keys extends Shape<Defaults>>(defaults: Defaults, description: string, keys: Keys) {
+export function group<Defaults extends object, Keys extends Shape<Defaults>>(
+  defaults: Defaults,
+  description: string,
+  keys: Keys,
+) {
   const schema = object(z.strictObject(withDefaults(defaults, keys)));
   // A type that still depends on `Keys` cannot be seen to take {}, although each of its keys has a default.
   const wrapped = z.prefault(schema, {} as z.input<typeof schema>);

@@ -23,9 +23,9 @@ export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Masks a module's setting unless it is known to be harmless. Only the author knows which settings are secret, and names such as `auth`
- * or `dsn` do not tell. Harmless are the server's own settings (`run`, `timeouts`), HARMLESS_SETTINGS, and values that are true, false,
- * null or empty.
+ * Masks a module's setting unless it is known to be harmless. Only the author knows which settings are secret, and
+ * names such as `auth` or `dsn` do not tell. Harmless are the server's own settings (`run`, `timeouts`),
+ * HARMLESS_SETTINGS, and values that are true, false, null or empty.
  *
  * @param path  `["modules", NAME, KEY]`, or deeper
  * @returns `value` without secrets of URLs, or ***
@@ -51,8 +51,8 @@ const KNOWN_NAMES = new Set([...CONFIG_KEYS.values(), ...MODULE_KEYS.values()].m
 const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{}[\],:=]|[^\s"'{}[\],:=]+/g;
 
 /**
- * A line of a broken config file, as its message shows it: keys, marks, and the values of the server's own keys. The file could not be
- * parsed, so the group of the line is not known.
+ * A line of a broken config file, as its message shows it: keys, marks, and the values of the server's own keys. The
+ * file could not be parsed, so the group of the line is not known.
  *
  * @returns "" if nothing of it can be shown
  */
@@ -73,7 +73,8 @@ export function maskLine(line: string): string {
     const mayBeKey = last === "" || last === "-" || last === "{" || (last === "," && isInObject);
     const name = token.replaceAll(/["']/g, "");
     // An = at the end of base64 does not make a key of it.
-    const isKey = KNOWN_NAMES.has(name) || (/^[\w.$@-]+$/.test(name) && /^\s*(?::|=\s*[^\s=])/.test(text.slice(at + token.length)));
+    const isKey =
+      KNOWN_NAMES.has(name) || (/^[\w.$@-]+$/.test(name) && /^\s*(?::|=\s*[^\s=])/.test(text.slice(at + token.length)));
     if (mayBeKey && isKey) {
       key = name;
       return token;

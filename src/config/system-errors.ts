@@ -4,7 +4,10 @@ import { UserError } from "./user-error";
 /** By code: the cause, and what to do. */
 const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   ENOSPC: ["the disk is full", "Make room on it, or name folders on another disk: --state DIR, --data DIR."],
-  EDQUOT: ["this user's share of the disk is used up", "Make room on it, or name folders on another disk: --state DIR, --data DIR."],
+  EDQUOT: [
+    "this user's share of the disk is used up",
+    "Make room on it, or name folders on another disk: --state DIR, --data DIR.",
+  ],
   ENAMETOOLONG: ["a path is too long", "Move the project to a folder with a shorter path, or shorten names."],
   EROFS: ["the file system is read-only", "Name folders that can be written: --state DIR, --data DIR."],
   EIO: ["the disk has failed", "Read the system's log: `dmesg`."],

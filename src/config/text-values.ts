@@ -6,7 +6,8 @@ import { bareSchema } from "./key-list";
 import type { Schema } from "./schema-parts";
 
 /**
- * Reads `text` as what `schema` takes: a number, true or false, a list (by comma, or as JSON), JSON for objects, `null` where that may be.
+ * Reads `text` as what `schema` takes: a number, true or false, a list (by comma, or as JSON), JSON for objects, `null`
+ * where that may be.
  *
  * @returns `text` itself where it does not read as that: the schema then refuses it
  */

@@ -8,8 +8,9 @@ export const FOLDER_VARIABLE = "HRMR_INTERNAL_FOLDER";
 let folder: string | null = null;
 
 /**
- * The working directory as the shell names it ($PWD), links included: after `cd /srv/current && hrmr` it is /srv/current, also when that
- * link is switched to another release. `process.cwd()` names the release. The answer is the same for the life of the process.
+ * The working directory as the shell names it ($PWD), links included: after `cd /srv/current && hrmr` it is
+ * /srv/current, also when that link is switched to another release. `process.cwd()` names the release. The answer is
+ * the same for the life of the process.
  *
  * @returns an absolute path; `process.cwd()` if $PWD is missing or names another folder
  */

@@ -1,5 +1,6 @@
 /**
- * The control socket's HTTP API: which operation a request asks for, and how its outcome is told. docs/control.md describes it.
+ * The control socket's HTTP API: which operation a request asks for, and how its outcome is told. docs/control.md
+ * describes it.
  */
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
@@ -10,7 +11,10 @@ import type { Operations } from "./operations";
 import { VERSION_ROUTES } from "./versions-api";
 import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } from "./reply";
 
-/** What only looks at the server has this long: a process that hangs must not make its operator hang too. In milliseconds. */
+/**
+ * What only looks at the server has this long: a process that hangs must not make its operator hang too. In
+ * milliseconds.
+ */
 const LOOK_DEADLINE_MS = 10_000;
 
 /** A request and what it came with. */
@@ -69,13 +73,22 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
     action: "stop",
     keys: ["force"],
     answer: (operations, { force = false }) => {
-      if (typeof force !== "boolean") throw new Refused(400, '"force" is neither true nor false.', "Leave it out to drain.");
+      if (typeof force !== "boolean")
+        throw new Refused(400, '"force" is neither true nor false.', "Leave it out to drain.");
       operations.stop("hrmr stop", force);
       return reply(202, { ok: true, pid: process.pid });
     },
   },
-  "/v1/restart": { method: "POST", action: "restart", answer: async (operations) => replyReport(await operations.restart()) },
-  "/v1/upgrade": { method: "POST", action: "upgrade", answer: async (operations) => replyReport(await operations.upgrade()) },
+  "/v1/restart": {
+    method: "POST",
+    action: "restart",
+    answer: async (operations) => replyReport(await operations.restart()),
+  },
+  "/v1/upgrade": {
+    method: "POST",
+    action: "upgrade",
+    answer: async (operations) => replyReport(await operations.upgrade()),
+  },
   ...MODULE_ROUTES,
   ...VERSION_ROUTES,
 };
@@ -90,7 +103,8 @@ const STATUS_OF: Readonly<Record<string, number>> = {
 };
 
 /**
- * Answers one request. Never rejects: what the client did wrong, and what the operation throws, becomes a reply of `{ error, hint }`.
+ * Answers one request. Never rejects: what the client did wrong, and what the operation throws, becomes a reply of `{
+ * error, hint }`.
  *
  * @param by  who asks, for the audit log
  */
@@ -143,15 +157,24 @@ function refusalOf(error: unknown, report: ControlApi["report"]): Refused {
 
 /** A route that changes nothing, under a deadline. */
 function look(answer: (operations: Operations) => Promise<Response> | Response): Route {
-  const late = new Refused(504, `The server's processes did not answer in ${LOOK_DEADLINE_MS / 1000} s.`, "Its log may tell why.");
+  const late = new Refused(
+    504,
+    `The server's processes did not answer in ${LOOK_DEADLINE_MS / 1000} s.`,
+    "Its log may tell why.",
+  );
   return { method: "GET", answer: (operations) => underDeadline(answer(operations), LOOK_DEADLINE_MS, late) };
 }
 
 function readNames(modules: unknown): string[] | null {
   if (modules === undefined || modules === null) return null;
-  const isList = Array.isArray(modules) && modules.length > 0 && modules.every((name) => typeof name === "string" && name !== "");
+  const isList =
+    Array.isArray(modules) && modules.length > 0 && modules.every((name) => typeof name === "string" && name !== "");
   if (isList) return modules as string[];
-  throw new Refused(400, '"modules" is not a list of names.', 'Write {"modules": ["greet"]}, or leave it out to reload all.');
+  throw new Refused(
+    400,
+    '"modules" is not a list of names.',
+    'Write {"modules": ["greet"]}, or leave it out to reload all.',
+  );
 }
 
 /** @throws Refused 404 or 405, or 400 for a name that is not encoded well */
@@ -165,11 +188,15 @@ function findRoute(request: Request): { route: Route; module: string } {
     throw new Refused(404, `There is no ${pathname}.`, suggest(pathname, paths) || `There are ${paths.join(", ")}.`);
   }
   const routes = Array.isArray(found) ? (found as readonly Route[]) : [found as Route];
-  const route = routes.find(({ method }) => method === request.method || (method === "GET" && request.method === "HEAD"));
+  const route = routes.find(
+    ({ method }) => method === request.method || (method === "GET" && request.method === "HEAD"),
+  );
   if (route !== undefined) return { route, module: decodeName(named?.[1] ?? "") };
   const allowed = routes.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
   const wanted = routes.map(({ method }) => method).join(" or ");
-  throw new Refused(405, `${pathname} does not take ${request.method}.`, `Send ${wanted}.`, { Allow: allowed.join(", ") });
+  throw new Refused(405, `${pathname} does not take ${request.method}.`, `Send ${wanted}.`, {
+    Allow: allowed.join(", "),
+  });
 }
 
 function decodeName(encoded: string): string {

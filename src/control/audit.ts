@@ -36,7 +36,10 @@ const MAX_NAMES = 100;
 /** A file of this size is put aside as audit.log.1, and older ones as .2 and so on. */
 const MAX_FILE_BYTES = 10_485_760;
 const MAX_FILES = 5;
-/** Failures within `WINDOW_MS` that get a line each; more are counted. Else one client could push all other lines out of the files. */
+/**
+ * Failures within `WINDOW_MS` that get a line each; more are counted. Else one client could push all other lines out of
+ * the files.
+ */
 const MAX_FAILURES = 20;
 const WINDOW_MS = 60_000;
 

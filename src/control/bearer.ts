@@ -33,7 +33,9 @@ export class Bearer {
     const given = /^Bearer +(\S+)$/i.exec(request.headers.get("Authorization") ?? "")?.[1];
     if (given === undefined) throw unauthorized("The request has no token.");
     if (!this.#guesses.mayLook(address))
-      throw new Refused(429, "Too many wrong tokens came from this address.", "Try again in a second.", { "Retry-After": "1" });
+      throw new Refused(429, "Too many wrong tokens came from this address.", "Try again in a second.", {
+        "Retry-After": "1",
+      });
     // Digests are of one length, so that the comparison takes the same time for every wrong one.
     if (timingSafeEqual(digestOf(given), this.#digest)) return;
     await this.#guesses.wrong(address);
@@ -46,19 +48,24 @@ export class Bearer {
 }
 
 /**
- * Refuses what a browser was made to send: a page of somebody's whose host name turned into this machine's address, or any page that
- * asks another origin.
+ * Refuses what a browser was made to send: a page of somebody's whose host name turned into this machine's address, or
+ * any page that asks another origin.
  *
  * @param ownHost  as it was configured
  * @param isTls    a certificate has proved the name already
  * @throws Refused 403
  */
 export function mustNotBeBrowser(request: Request, ownHost: string, isTls: boolean): void {
-  if (request.headers.has("Origin")) throw new Refused(403, "Pages in browsers may not use this.", "Use `hrmr`, or curl.");
+  if (request.headers.has("Origin"))
+    throw new Refused(403, "Pages in browsers may not use this.", "Use `hrmr`, or curl.");
   const hostname = URL.parse(`http://${request.headers.get("Host") ?? ""}`)?.hostname ?? "";
   const bare = hostname.replace(/^\[|\]$/g, "");
   if (isTls || isIP(bare) !== 0 || bare === "localhost" || bare === ownHost.toLowerCase()) return;
-  throw new Refused(403, `This server is not called ${JSON.stringify(hostname)}.`, "Use its address, or the name in control.listen.");
+  throw new Refused(
+    403,
+    `This server is not called ${JSON.stringify(hostname)}.`,
+    "Use its address, or the name in control.listen.",
+  );
 }
 
 function unauthorized(message: string): Refused {

@@ -28,7 +28,11 @@ export async function readJson(request: Request, keys: readonly string[]): Promi
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new Refused(400, `The body is not JSON: ${(cause as Error).message}.`, 'Send an object like {"modules": ["greet"]}, or nothing.');
+    throw new Refused(
+      400,
+      `The body is not JSON: ${(cause as Error).message}.`,
+      'Send an object like {"modules": ["greet"]}, or nothing.',
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new Refused(400, "The body is not a JSON object.", 'Send an object like {"modules": ["greet"]}, or nothing.');
@@ -36,7 +40,11 @@ export async function readJson(request: Request, keys: readonly string[]): Promi
   const unknown = Object.keys(value).find((key) => !keys.includes(key));
   if (unknown === undefined) return value as Body;
   const known = keys.length === 0 ? "It takes none." : `It takes ${keys.map((key) => `"${key}"`).join(", ")}.`;
-  throw new Refused(400, `The body has a key that is not known, ${JSON.stringify(unknown)}.`, suggest(unknown, keys) || known);
+  throw new Refused(
+    400,
+    `The body has a key that is not known, ${JSON.stringify(unknown)}.`,
+    suggest(unknown, keys) || known,
+  );
 }
 
 /**

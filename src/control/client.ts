@@ -40,8 +40,8 @@ const MAX_PATH_BYTES = 107;
  * @param route  with its version: "/v1/status"
  * @param body   JSON, or files
  * @returns also a report of what failed (422) and a server that is not ready (503)
- * @throws UserError NO_SERVER, SERVER_DEAD, CONTROL_DENIED, NOT_HRMR, CONTROL_LOST, CONTROL_TIMEOUT, TLS_UNTRUSTED; CONTROL_REFUSED with
- *         the server's words
+ * @throws UserError NO_SERVER, SERVER_DEAD, CONTROL_DENIED, NOT_HRMR, CONTROL_LOST, CONTROL_TIMEOUT, TLS_UNTRUSTED;
+ *   CONTROL_REFUSED with the server's words
  */
 export async function controlRequest<Body>(
   target: ControlTarget,
@@ -74,10 +74,14 @@ function reach(target: ControlTarget): { url: string; init: object } {
     return { url: "http://hrmr", init: { unix: target } };
   }
   const { url, token, ca, cert, key } = target;
-  // Bun sends what is not encrypted by way of $HTTP_PROXY, the token with it, and no option of a request keeps it from that.
+  // Bun sends what is not encrypted by way of $HTTP_PROXY, the token with it, and no option of a request keeps it from
+  // that.
   if (url.startsWith("http:")) process.env["NO_PROXY"] = "*";
   const tls = { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }) };
-  return { url, init: { headers: { Authorization: `Bearer ${token}` }, ...(Object.keys(tls).length === 0 ? {} : { tls }) } };
+  return {
+    url,
+    init: { headers: { Authorization: `Bearer ${token}` }, ...(Object.keys(tls).length === 0 ? {} : { tls }) },
+  };
 }
 
 /** For messages. */
@@ -103,7 +107,10 @@ function isRefusal(body: unknown): body is { error: string; hint: string } {
 /** fetch tells a missing socket, a foreign one and a plain file alike. */
 function mustBeSocket(path: string): void {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new UserError(`${path} is too long for a socket's path.`, { code: "NO_SERVER", hint: "Name it by a shorter path." });
+    throw new UserError(`${path} is too long for a socket's path.`, {
+      code: "NO_SERVER",
+      hint: "Name it by a shorter path.",
+    });
   }
   try {
     if (!statSync(path).isSocket()) throw notHrmr(path);
@@ -159,11 +166,14 @@ function unanswered(target: ControlTarget, cause: NodeJS.ErrnoException, timeout
   if (code === "ENOENT") return noServer([target], cause);
   if (code === "EACCES" || code === "EPERM") return denied(target, cause);
   if (code === "ECONNREFUSED") {
-    return new UserError(`No hrmr server runs here: nobody answers at ${target}, which a server that was killed left behind.`, {
-      code: "SERVER_DEAD",
-      hint: "`hrmr start` starts one; the file that is left is no obstacle.",
-      cause,
-    });
+    return new UserError(
+      `No hrmr server runs here: nobody answers at ${target}, which a server that was killed left behind.`,
+      {
+        code: "SERVER_DEAD",
+        hint: "`hrmr start` starts one; the file that is left is no obstacle.",
+        cause,
+      },
+    );
   }
   return notHrmr(target);
 }

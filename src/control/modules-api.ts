@@ -23,18 +23,38 @@ export const MODULE_ROUTES: Readonly<Record<string, Route | readonly Route[]>> =
       method: "POST",
       keys: null,
       action: "push",
-      answer: async ({ uploads }, _, call) => replyReport(await uploads.push(call.module, await readUpload(call, uploads.limits()))),
+      answer: async ({ uploads }, _, call) =>
+        replyReport(await uploads.push(call.module, await readUpload(call, uploads.limits()))),
     },
-    { method: "DELETE", action: "remove", answer: async ({ uploads }, _, { module }) => replyReport(await uploads.remove(module)) },
+    {
+      method: "DELETE",
+      action: "remove",
+      answer: async ({ uploads }, _, { module }) => replyReport(await uploads.remove(module)),
+    },
   ],
-  "/v1/modules/NAME/files": { method: "GET", answer: async ({ uploads }, _, { module }) => reply(200, await uploads.pull(module)) },
+  "/v1/modules/NAME/files": {
+    method: "GET",
+    answer: async ({ uploads }, _, { module }) => reply(200, await uploads.pull(module)),
+  },
 };
 
-async function readUpload({ request, module }: ControlCall, { maxBytes, maxFiles }: UploadLimits): Promise<ModuleContent[]> {
-  const tooLarge = new Refused(413, `The upload is larger than ${maxBytes} bytes.`, "control.maxUploadBytes says how large one may be.");
-  const tooMany = new Refused(413, `The upload has more than ${maxFiles} files.`, "control.maxUploadFiles says how many there may be.");
+async function readUpload(
+  { request, module }: ControlCall,
+  { maxBytes, maxFiles }: UploadLimits,
+): Promise<ModuleContent[]> {
+  const tooLarge = new Refused(
+    413,
+    `The upload is larger than ${maxBytes} bytes.`,
+    "control.maxUploadBytes says how large one may be.",
+  );
+  const tooMany = new Refused(
+    413,
+    `The upload has more than ${maxFiles} files.`,
+    "control.maxUploadFiles says how many there may be.",
+  );
   const boundary = boundaryOf(request.headers.get("Content-Type") ?? "");
-  if (boundary === null) return [{ path: rawName(request, module), bytes: await readBytes(request, maxBytes, tooLarge, PAUSE_MS) }];
+  if (boundary === null)
+    return [{ path: rawName(request, module), bytes: await readBytes(request, maxBytes, tooLarge, PAUSE_MS) }];
   const body = await readBytes(request, maxBytes + maxFiles * PART_BYTES, tooLarge, PAUSE_MS);
   const files = readMultipart(body, boundary, maxFiles, tooMany);
   if (files.reduce((sum, { bytes }) => sum + bytes.length, 0) > maxBytes) throw tooLarge;

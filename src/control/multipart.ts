@@ -4,7 +4,8 @@
 import type { ModuleContent } from "../module/upload-names";
 import { Refused } from "./reply";
 
-const HINT = "Send files as `curl -F file=@greet.ts` does; a path in a folder module as -F 'file=@lib/words.json;filename=lib/words.json'.";
+const HINT =
+  "Send files as `curl -F file=@greet.ts` does; a path in a folder module as -F 'file=@lib/words.json;filename=lib/words.json'.";
 /** A part's header fields together. */
 const MAX_PART_HEAD_BYTES = 4096;
 const HEAD_END = "\r\n\r\n";

@@ -1,6 +1,6 @@
 /**
- * What an operator can have a running hrmr do, whether it is one process or many: the control socket, signals and systemd all
- * act through this.
+ * What an operator can have a running hrmr do, whether it is one process or many: the control socket, signals and
+ * systemd all act through this.
  */
 import type { ModuleContent } from "../module/upload-names";
 import type { ServerStatus } from "../observe/snapshot";
@@ -68,7 +68,8 @@ export interface UploadOperations {
   /**
    * Puts the files in the place of the module's, and loads it.
    *
-   * @throws UserError for names and paths that are not taken, a place that cannot be written, and a server that starts or stops
+   * @throws UserError for names and paths that are not taken, a place that cannot be written, and a server that starts
+   *   or stops
    */
   push(module: string, files: readonly ModuleContent[]): Promise<PushReport>;
   /** Takes the module's files away, and unloads it. @throws UserError NO_SUCH_MODULE and as `push` */
@@ -110,14 +111,22 @@ export interface ReloadRequest {
 export interface Operations {
   readonly uploads: UploadOperations;
   status(): Promise<ServerStatus>;
-  /** @param names only these modules; null: all, the config file, the certificates and the log files too. Never rejects for what the user can mend. */
+  /**
+   * @param names only these modules; null: all, the config file, the certificates and the log files too. Never rejects
+   * for what the user can mend.
+   */
   reload(names: readonly string[] | null, request?: ReloadRequest): Promise<ReloadReport>;
-  /** Versions that have served, oldest first, by module. @param name null: of all modules @throws UserError for a module of which there are none */
+  /**
+   * Versions that have served, oldest first, by module. @param name null: of all modules @throws UserError for a module
+   * of which there are none
+   */
   versions(name: string | null): Promise<Readonly<Record<string, readonly VersionReport[]>>>;
   /**
-   * Has an earlier version serve again, in all processes or in none. What it replaces is held back until its files change.
+   * Has an earlier version serve again, in all processes or in none. What it replaces is held back until its files
+   * change.
    *
-   * @param version a number or a hash; null: the last good one before what serves. Never rejects for what the user can mend.
+   * @param version a number or a hash; null: the last good one before what serves. Never rejects for what the user can
+   *   mend.
    */
   rollback(name: string, version: string | null): Promise<ReloadReport>;
   /** Begins the drain and returns; the process ends when it is done. `force` cuts at once what is under way. */
@@ -126,7 +135,10 @@ export interface Operations {
   restart(): Promise<RestartReport>;
   /** Starts the binary anew, hands it the listeners, and drains this one once that serves. */
   upgrade(): Promise<RestartReport>;
-  /** The effective configuration with the origin of each value, secrets masked: what `hrmr config --json --origins` prints. */
+  /**
+   * The effective configuration with the origin of each value, secrets masked: what `hrmr config --json --origins`
+   * prints.
+   */
   config(): unknown;
   /** GET /metrics' body. */
   metrics(): Promise<string>;

@@ -14,22 +14,30 @@ export const MAX_SOCKET_PATH_BYTES = 103;
 const MAX_TEMPORARY_BYTES = "/.ctl-zzzzzz".length;
 
 /**
- * `configured`, or control.sock in the runtime directory that systemd made, or in the state folder; where that would be longer
- * than a socket's path can be, a short one in /tmp/hrmr-UID.
+ * `configured`, or control.sock in the runtime directory that systemd made, or in the state folder; where that would be
+ * longer than a socket's path can be, a short one in /tmp/hrmr-UID.
  *
  * @param runtimeDir  $RUNTIME_DIRECTORY: of several folders, apart by colons, the first; empty or undefined: none
  * @param configured  `control.socket`; null or undefined: none
  * @param user  whose server it is. Default: this process's
  * @throws UserError CONTROL_PATH_LONG for a configured one that is too long: who names a path wants it and no other
  */
-export function controlPath(stateDir: string, runtimeDir?: string, configured?: string | null, user: number = currentUser()): string {
+export function controlPath(
+  stateDir: string,
+  runtimeDir?: string,
+  configured?: string | null,
+  user: number = currentUser(),
+): string {
   if (configured !== undefined && configured !== null) {
     const path = resolve(configured);
     if (fits(path)) return path;
-    throw new UserError(`The control socket's path ${path} is too long: a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes.`, {
-      code: "CONTROL_PATH_LONG",
-      hint: "Name a shorter one as control.socket, or leave it out.",
-    });
+    throw new UserError(
+      `The control socket's path ${path} is too long: a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes.`,
+      {
+        code: "CONTROL_PATH_LONG",
+        hint: "Name a shorter one as control.socket, or leave it out.",
+      },
+    );
   }
   const folder = runtimeDir?.split(":")[0] || stateDir;
   const path = resolve(folder, SOCKET_NAME);

@@ -25,8 +25,9 @@ const libc =
     : null;
 
 /**
- * Asks the kernel whose the open connections to a socket are. Bun does not tell which of them a request came by, so the answer is
- * there when all are of one user, as they nearly always are: the file's mode lets in the server's user and root.
+ * Asks the kernel whose the open connections to a socket are. Bun does not tell which of them a request came by, so the
+ * answer is there when all are of one user, as they nearly always are: the file's mode lets in the server's user and
+ * root.
  *
  * @param bound  the path that the socket was bound at
  * @returns "uid 1000 by the control socket", or "control socket"
@@ -55,7 +56,8 @@ function openDescriptors(): number[] {
 function userOf(fd: number, bound: string): number | null {
   const address = new Uint8Array(ADDRESS_BYTES);
   const length = new Uint32Array([ADDRESS_BYTES]);
-  if (libc?.getsockname(fd, ptr(address), ptr(length)) !== 0 || new Uint16Array(address.buffer, 0, 1)[0] !== AF_UNIX) return null;
+  if (libc?.getsockname(fd, ptr(address), ptr(length)) !== 0 || new Uint16Array(address.buffer, 0, 1)[0] !== AF_UNIX)
+    return null;
   const path = Buffer.from(address.subarray(2, length[0])).toString().replace(/\0.*$/s, "");
   if (path !== bound || option(fd, SO_ACCEPTCONN, 1)?.[0] !== 0) return null;
   // struct ucred: process, user, group.

@@ -36,7 +36,11 @@ export function replyRefused({ status, message, hint, headers }: Refused): Respo
 }
 
 /** @returns what `work` gives; throws `late` if that takes longer */
-export async function underDeadline<Value>(work: Promise<Value> | Value, deadlineMs: number, late: Refused): Promise<Value> {
+export async function underDeadline<Value>(
+  work: Promise<Value> | Value,
+  deadlineMs: number,
+  late: Refused,
+): Promise<Value> {
   const passed = Promise.withResolvers<never>();
   const timer = setTimeout(() => passed.reject(late), deadlineMs);
   try {

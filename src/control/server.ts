@@ -1,5 +1,6 @@
 /**
- * The control socket: HTTP on a unix socket that only its owner may open, for `hrmr status`, `hrmr reload` and the like.
+ * The control socket: HTTP on a unix socket that only its owner may open, for `hrmr status`, `hrmr reload` and the
+ * like.
  */
 import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
@@ -28,8 +29,8 @@ export const NO_BODY_LIMIT: number = 2 ** 40;
 export interface ControlServer {
   readonly path: string;
   /**
-   * Takes no more requests, lets those under way end (for a second at most), and removes the socket's file unless another
-   * server has put its own there by now. Safe to call twice.
+   * Takes no more requests, lets those under way end (for a second at most), and removes the socket's file unless
+   * another server has put its own there by now. Safe to call twice.
    */
   close(): Promise<void>;
   /** Whether the socket's file is still in its place. */
@@ -42,8 +43,8 @@ const OWNER_ONLY = 0o600;
 /** Not 0o177: another thread that makes a folder in that instant must be able to enter it. */
 const OWNER_UMASK = 0o077;
 /**
- * A reload may take longer than any; and `Server.timeout`, which could tell requests apart, does nothing on unix sockets.
- * Typed as nothing: Bun has the option there too, and its types do not.
+ * A reload may take longer than any; and `Server.timeout`, which could tell requests apart, does nothing on unix
+ * sockets. Typed as nothing: Bun has the option there too, and its types do not.
  */
 const NO_IDLE_TIMEOUT: object = { idleTimeout: 0 };
 /** How long open requests may take when the server ends. In milliseconds. */
@@ -54,11 +55,16 @@ const CLOSE_DEADLINE_MS = 1000;
  * obstacle, and where a server takes over from another one there is no moment without a socket. Whether another server
  * *may* be there is for the state folder's lock to say, not for this.
  *
- * Access: the file is 0600 from its first instant, so the kernel lets connect only the server's user and root. That is the
- * protection; the peer's credentials are not asked for again, since they could only be the same two.
+ * Access: the file is 0600 from its first instant, so the kernel lets connect only the server's user and root. That is
+ * the protection; the peer's credentials are not asked for again, since they could only be the same two.
  * @throws UserError CANNOT_CONTROL when the socket cannot be made
  */
-export async function openControlSocket({ path, operations, log, audit = NO_AUDIT }: ControlOptions): Promise<ControlServer> {
+export async function openControlSocket({
+  path,
+  operations,
+  log,
+  audit = NO_AUDIT,
+}: ControlOptions): Promise<ControlServer> {
   const api = { operations, audit, report: (error: unknown) => log.error("control socket:", error) };
   const bound = temporaryPath(path);
   const server = bindOwnerOnly(path, () =>
@@ -82,8 +88,13 @@ export async function openControlSocket({ path, operations, log, audit = NO_AUDI
   return { path, close: () => (closed ??= close()), isInPlace, retire: () => void server.stop() };
 }
 
-/** Runs `bind`, which makes a socket at `temporaryPath(path)`, and puts it at `path`, never readable for anybody else. */
-function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }>(path: string, bind: () => Server): Server {
+/**
+ * Runs `bind`, which makes a socket at `temporaryPath(path)`, and puts it at `path`, never readable for anybody else.
+ */
+function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }>(
+  path: string,
+  bind: () => Server,
+): Server {
   const temporary = temporaryPath(path);
   const umask = process.umask(OWNER_UMASK);
   let server: Server | undefined;
@@ -115,7 +126,9 @@ export function mustBeFree(path: string): void {
   });
 }
 
-/** In a folder that everybody may write to: somebody else may have made it first, to have their socket taken for ours. */
+/**
+ * In a folder that everybody may write to: somebody else may have made it first, to have their socket taken for ours.
+ */
 function makeShortFolder(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const found = lstatSync(folder);

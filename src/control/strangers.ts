@@ -1,12 +1,14 @@
 /**
- * Connections to the control port that have not sent the token yet. A flood of them must not take the server's descriptors, so their number
- * and their time are limited. Pure: the caller passes the time.
+ * Connections to the control port that have not sent the token yet. A flood of them must not take the server's
+ * descriptors, so their number and their time are limited. Pure: the caller passes the time.
  */
 import { isLoopback, networkOf } from "../server/address";
 
 /** The most connections of all networks. Fewer if the limit of descriptors is lower than eight times this. */
 export const MAX_STRANGERS = 64;
-/** The most connections of one network. Programs of this machine share an address, so this limit does not hold for them. */
+/**
+ * The most connections of one network. Programs of this machine share an address, so this limit does not hold for them.
+ */
 export const MAX_STRANGERS_OF_NETWORK = 16;
 /** The part of the limit of descriptors that they may take. */
 const SHARE = 1 / 8;
@@ -55,7 +57,10 @@ export class Strangers {
     this.#all.delete(number);
   }
 
-  /** Closes the oldest connections above the limits. A client with the token sends it at once, so its connection is rarely among them. */
+  /**
+   * Closes the oldest connections above the limits. A client with the token sends it at once, so its connection is
+   * rarely among them.
+   */
   trim(): void {
     const kept = new Map<string | null, number>();
     let count = 0;
@@ -77,7 +82,10 @@ export class Strangers {
     }
   }
 
-  /** @returns a line for the log with the number of closed and refused connections; null: there were none, or the pause is not over */
+  /**
+   * @returns a line for the log with the number of closed and refused connections; null: there were none, or the pause
+   * is not over
+   */
   told(now: number): string | null {
     if (this.#untold === 0 || now - this.#toldAt < LOG_PAUSE_MS) return null;
     const count = this.#untold;

@@ -1,6 +1,7 @@
 /**
- * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by default. The same code
- * serves its connections and those of the ordinary listeners; every request goes to `answerControl`.
+ * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by
+ * default. The same code serves its connections and those of the ordinary listeners; every request goes to
+ * `answerControl`.
  */
 import { setImmediate as immediate } from "node:timers/promises";
 import type { Socket } from "bun";
@@ -51,8 +52,18 @@ const HAND_ON_DEADLINE_MS = 30_000;
 const LAST_ARRIVALS_MS = 1000;
 /** Turns of the event loop: each accepts all waiting clients, but the first turn may be half over. */
 const ACCEPTING_TURNS = 2;
-/** An operation may take as long as it needs, and the code that reads a body has its own deadlines. `Strangers` limits all other clients. */
-const TIMEOUTS = { ...DEFAULT_TIMEOUTS, idleMs: 0, headMs: STRANGER_MS, requestMs: STRANGER_MS, bodyMs: 0, handlerMs: 0 };
+/**
+ * An operation may take as long as it needs, and the code that reads a body has its own deadlines. `Strangers` limits
+ * all other clients.
+ */
+const TIMEOUTS = {
+  ...DEFAULT_TIMEOUTS,
+  idleMs: 0,
+  headMs: STRANGER_MS,
+  requestMs: STRANGER_MS,
+  bodyMs: 0,
+  handlerMs: 0,
+};
 
 /** The types of Bun.listen lack `fd`. */
 type Listener = Bun.TCPSocketListener<ServerConnection> & { readonly fd: number };
@@ -131,7 +142,9 @@ export class ControlPort implements ConnectionHome, Acceptor {
       else this.tls = await loadTls(this.#options.tls);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      this.#options.log.error(`control.listen: ${error.message} The old one stays in use. ${error.hint ?? ""}`.trimEnd());
+      this.#options.log.error(
+        `control.listen: ${error.message} The old one stays in use. ${error.hint ?? ""}`.trimEnd(),
+      );
     }
   }
 
@@ -141,7 +154,10 @@ export class ControlPort implements ConnectionHome, Acceptor {
     return (this.#ended ??= this.#end(CLOSE_DEADLINE_MS));
   }
 
-  /** Called when another process listens on the port too. New clients go there; clients that are here get their replies. Idempotent. */
+  /**
+   * Called when another process listens on the port too. New clients go there; clients that are here get their replies.
+   * Idempotent.
+   */
   handOn(): Promise<void> {
     return (this.#ended ??= this.#handOn());
   }
@@ -168,7 +184,13 @@ export class ControlPort implements ConnectionHome, Acceptor {
   #listen(port: number): Listener {
     const socket = socketHandlers(this, "tcp", this.tls !== null);
     try {
-      return Bun.listen<ServerConnection>({ hostname: this.#host, port, socket, allowHalfOpen: true, ...SHARED }) as Listener;
+      return Bun.listen<ServerConnection>({
+        hostname: this.#host,
+        port,
+        socket,
+        allowHalfOpen: true,
+        ...SHARED,
+      }) as Listener;
     } catch (cause) {
       throw listenError(addressOf(this.#options.url), cause);
     }
@@ -187,7 +209,10 @@ export class ControlPort implements ConnectionHome, Acceptor {
     return connection;
   }
 
-  /** Waits until the first bytes of new connections are read: a connection that sent the token at once must not be closed. */
+  /**
+   * Waits until the first bytes of new connections are read: a connection that sent the token at once must not be
+   * closed.
+   */
   async #trimSoon(): Promise<void> {
     this.#isTrimming = true;
     await turns();
@@ -224,7 +249,9 @@ export class ControlPort implements ConnectionHome, Acceptor {
     } catch (error) {
       if (error instanceof Refused) return replyRefused(error);
       api.report(error);
-      return replyRefused(new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log."));
+      return replyRefused(
+        new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log."),
+      );
     }
     this.#strangers.leave(client.connection);
     return await answerControl(request, client.address, api);

@@ -1,6 +1,6 @@
 /**
- * What `hrmr push`, `hrmr remove` and `hrmr pull` have a server do: a module's files are exchanged, the module is reloaded, and
- * when that fails the old files are put back.
+ * What `hrmr push`, `hrmr remove` and `hrmr pull` have a server do: a module's files are exchanged, the module is
+ * reloaded, and when that fails the old files are put back.
  */
 import { createHash } from "node:crypto";
 import type { ControlOptions, ModuleSettings } from "../config/options";
@@ -10,7 +10,14 @@ import { type ReadFiles, readFiles } from "../module/read-files";
 import { Exchange, type StagingFolders } from "../module/staging";
 import type { Turn } from "../module/turn";
 import { layOut, type ModuleContent } from "../module/upload-names";
-import type { ModuleFiles, PushReport, ReloadReport, ReloadRequest, UploadLimits, UploadOperations } from "./operations";
+import type {
+  ModuleFiles,
+  PushReport,
+  ReloadReport,
+  ReloadRequest,
+  UploadLimits,
+  UploadOperations,
+} from "./operations";
 
 export interface UploadHost {
   /** null: nothing may be changed now, since the server starts, stops or is being replaced. */
@@ -58,12 +65,19 @@ export class Uploads implements UploadOperations {
   async pull(module: string): Promise<ModuleFiles> {
     return await this.#inTurn(async (folders) => {
       this.#mustBeThere(folders, module);
-      const read = findPlaces(folders.modulesDir, module).map(({ entry }) => readFiles(folders.modulesDir, entry, this.limits()));
+      const read = findPlaces(folders.modulesDir, module).map(({ entry }) =>
+        readFiles(folders.modulesDir, entry, this.limits()),
+      );
       return toModuleFiles(module, read);
     });
   }
 
-  async #change(folders: StagingFolders, module: string, layout: ReturnType<typeof layOut> | null, what: string): Promise<ReloadReport> {
+  async #change(
+    folders: StagingFolders,
+    module: string,
+    layout: ReturnType<typeof layOut> | null,
+    what: string,
+  ): Promise<ReloadReport> {
     const exchange = await Exchange.prepare(folders, module, layout);
     try {
       exchange.apply();
@@ -93,7 +107,10 @@ export class Uploads implements UploadOperations {
   #inTurn<T>(action: (folders: StagingFolders) => Promise<T>): Promise<T> {
     const { turn } = this.#host;
     if (turn.length >= MAX_WAITING) {
-      throw new UserError(`${turn.length} uploads and reloads wait already.`, { code: "UPLOAD_BUSY", hint: "Try again in a moment." });
+      throw new UserError(`${turn.length} uploads and reloads wait already.`, {
+        code: "UPLOAD_BUSY",
+        hint: "Try again in a moment.",
+      });
     }
     return turn.run(async () => {
       const folders = this.#host.folders();
@@ -125,7 +142,10 @@ export class Uploads implements UploadOperations {
 
 /** @returns the verdict's text, with what came of the files in place of what an author at the server would do */
 function toldUndone(text: string, what: string): string {
-  const told = text.replaceAll("Mend the file and send RELOAD again.", what === "push" ? "Mend it and push it again." : "");
+  const told = text.replaceAll(
+    "Mend the file and send RELOAD again.",
+    what === "push" ? "Mend it and push it again." : "",
+  );
   return `${told.replaceAll(/ +$/gm, "").trimEnd()}\n  No file was changed: the modules folder is as it was before.\n`;
 }
 

@@ -12,7 +12,11 @@ export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
     answer: async (operations, _, { module }) => {
       const versions = await operations.versions(module);
       if (versions[module]?.length) return reply(200, versions);
-      throw new Refused(404, `No version of a module "${module}" is kept.`, "`hrmr versions` lists those that there are.");
+      throw new Refused(
+        404,
+        `No version of a module "${module}" is kept.`,
+        "`hrmr versions` lists those that there are.",
+      );
     },
   },
   "/v1/modules/NAME/rollback": {
@@ -21,7 +25,8 @@ export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
     keys: ["version"],
     answer: async (operations, { version = null }, { module }) => {
       const isRight = version === null || typeof version === "string" || Number.isSafeInteger(version);
-      if (!isRight) throw new Refused(400, '"version" is neither a number nor a hash.', "Leave it out for the last good one.");
+      if (!isRight)
+        throw new Refused(400, '"version" is neither a number nor a hash.', "Leave it out for the last good one.");
       return replyReport(await operations.rollback(module, version === null ? null : String(version)));
     },
   },

@@ -1,6 +1,9 @@
 /** Why a call on the pool has no answer. */
 
-/** The pool has more calls under way than it may, or the call waited too long for a thread. It never began: it can be repeated. */
+/**
+ * The pool has more calls under way than it may, or the call waited too long for a thread. It never began: it can be
+ * repeated.
+ */
 export class PoolBusyError extends Error {
   override readonly name = "PoolBusyError";
 }
@@ -26,14 +29,16 @@ export class HandlerError extends Error {
 }
 
 /**
- * The call's thread was lost after the handler had begun, through no fault of this call. It is not repeated, because what
- * the handler did so far may not bear repeating.
+ * The call's thread was lost after the handler had begun, through no fault of this call. It is not repeated, because
+ * what the handler did so far may not bear repeating.
  */
 export class HostLostError extends Error {
   override readonly name = "HostLostError";
 }
 
-/** The module is in quarantine: its code ended its host again and again, and gets no calls for a while. It never began. */
+/**
+ * The module is in quarantine: its code ended its host again and again, and gets no calls for a while. It never began.
+ */
 export class UnavailableError extends Error {
   override readonly name = "UnavailableError";
   /** Until the next try. At least 1. */

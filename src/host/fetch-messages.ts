@@ -77,7 +77,13 @@ export function decodeResponse(text: string): CarriedResponse {
   const [start, , , , , end] = splitLines(text, 1);
   const space = start.indexOf(" ");
   const { fields, body } = splitFields(text, end);
-  return { way: start.charAt(0) as BodyWay, status: Number(start.slice(1, space)), statusText: start.slice(space + 1), fields, body };
+  return {
+    way: start.charAt(0) as BodyWay,
+    status: Number(start.slice(1, space)),
+    statusText: start.slice(space + 1),
+    fields,
+    body,
+  };
 }
 
 export function fieldsOf(headers: Headers): Fields {

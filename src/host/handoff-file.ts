@@ -1,6 +1,6 @@
 /**
- * How the state of a version gets from its process to the next version's: by a file that both have open and no folder lists. Through the
- * server it would stop the event loop for as long as it takes to copy it.
+ * How the state of a version gets from its process to the next version's: by a file that both have open and no folder
+ * lists. Through the server it would stop the event loop for as long as it takes to copy it.
  */
 import { readSync, writeSync } from "node:fs";
 import { deserialize, serialize } from "bun:jsc";

@@ -14,7 +14,15 @@ import { showValue } from "../observe/log-format";
 import { LineBudget } from "./process-output";
 import type { LoadSpec } from "./spec";
 import type { HandoffFile, StoredState } from "./handoff-file";
-import { type CallBatch, failureOf, type ReplyBatch, type SharedMemory, type TaskDone, type ToMain, type ToWorker } from "./messages";
+import {
+  type CallBatch,
+  failureOf,
+  type ReplyBatch,
+  type SharedMemory,
+  type TaskDone,
+  type ToMain,
+  type ToWorker,
+} from "./messages";
 import { type Resident, WorkerCalls } from "./worker-calls";
 import { fetchHandler } from "./worker-fetch";
 import { poolFetch, PoolResponse } from "./worker-response";
@@ -72,8 +80,8 @@ const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
 const COLLECT_AFTER_MS = 20;
 
 /**
- * 30 million for the author, and room for the head of an HTTP reply. A letter takes up to two bytes in a message, so a reply of this size still
- * fits into MAX_MESSAGE_BYTES.
+ * 30 million for the author, and room for the head of an HTTP reply. A letter takes up to two bytes in a message, so a
+ * reply of this size still fits into MAX_MESSAGE_BYTES.
  */
 const MAX_REPLY_LETTERS = 30_100_000;
 /** The rest of a longer line is left out. */
@@ -108,21 +116,29 @@ export class HostedModules {
       (seq, parts) => post({ type: "want", seq, parts }),
       host === "process" ? MAX_REPLY_LETTERS : Infinity,
     );
-    const tooMuch = (count: number): void => log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
+    const tooMuch = (count: number): void =>
+      log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
     registerHrmrModule();
     if (host !== "process") catchPrints(makeLog(post, {}, `${this.#where}: `, null));
     this.#shared = new SharedStore(makeLog(post, {}, `${this.#where}: `, null));
     this.#collector = new Collector({
-      leaked: ({ module, generation, why }) => this.#warn(module, generation, `was disposed and cannot be freed: ${why}`),
-      holders: { isMeant: (id) => this.#shared.isHeldFrom(id), reachable: (module) => this.#shared.reachableFrom(module) },
+      leaked: ({ module, generation, why }) =>
+        this.#warn(module, generation, `was disposed and cannot be freed: ${why}`),
+      holders: {
+        isMeant: (id) => this.#shared.isHeldFrom(id),
+        reachable: (module) => this.#shared.reachableFrom(module),
+      },
       quietMs: COLLECT_AFTER_MS,
     });
     if (host === "process") allowNativeModules();
-    // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls with it.
+    // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls
+    // with it.
     const log = makeLog(post, {}, "", null);
     process.on("uncaughtException", (error) => log.stray(`uncaught ${this.#where}: ${describeThrown(error)}`, error));
-    process.on("unhandledRejection", (error) => log.stray(`unhandled rejection ${this.#where}: ${describeThrown(error)}`, error));
+    process.on("unhandledRejection", (error) =>
+      log.stray(`unhandled rejection ${this.#where}: ${describeThrown(error)}`, error),
+    );
   }
 
   receive(data: CallBatch | ToWorker): void {
@@ -158,7 +174,9 @@ export class HostedModules {
     const { post } = this.#place;
     work
       .then((done) => post({ type: "done", ...done }))
-      .catch((error) => post({ type: "failed", module: error instanceof ModuleError ? error.toData() : null, error: failureOf(error) }));
+      .catch((error) =>
+        post({ type: "failed", module: error instanceof ModuleError ? error.toData() : null, error: failureOf(error) }),
+      );
   }
 
   async #import(spec: LoadSpec): Promise<Omit<TaskDone, "type">> {
@@ -183,7 +201,8 @@ export class HostedModules {
     const { post } = this.#place;
     try {
       const notes: string[] = [];
-      const data = handed === undefined ? await this.#handoffFrom(previousId, notes) : this.#place.handoffs?.load(handed);
+      const data =
+        handed === undefined ? await this.#handoffFrom(previousId, notes) : this.#place.handoffs?.load(handed);
       post({ type: "stage" });
       await module.start(data);
       if (previousId !== null) this.#kept.delete(previousId);
@@ -198,7 +217,8 @@ export class HostedModules {
   async #handoffFrom(previousId: number | null, notes: string[]): Promise<unknown> {
     if (previousId === null) return undefined;
     this.#place.post({ type: "stage" });
-    const handed = this.#kept.get(previousId) ?? (await this.#calls.residents.get(previousId)?.module.handoff()) ?? null;
+    const handed =
+      this.#kept.get(previousId) ?? (await this.#calls.residents.get(previousId)?.module.handoff()) ?? null;
     if (handed === null) return undefined;
     if ("data" in handed) return handed.data;
     notes.push(`its state was not handed over ${this.#where}: ${handed.error}`);

@@ -1,4 +1,6 @@
-/** Where routes run that do not run in the main thread: the pool's threads and the modules' processes, behind one face. */
+/**
+ * Where routes run that do not run in the main thread: the pool's threads and the modules' processes, behind one face.
+ */
 import { readFileSync } from "node:fs";
 import { isC } from "../module/c/sources";
 import type { Client } from "../module/contract";
@@ -16,7 +18,10 @@ export interface HostNeeds {
   readonly needsProcess: boolean;
 }
 
-/** A route that names a process, in a bundle. What hides it from this is loaded in the main thread first, as the pool's modules are. */
+/**
+ * A route that names a process, in a bundle. What hides it from this is loaded in the main thread first, as the pool's
+ * modules are.
+ */
 const NAMES_PROCESS = /\brun["']?\s*:\s*["'`]process["'`]/;
 
 export class Hosts {
@@ -31,8 +36,8 @@ export class Hosts {
   /**
    * Loads a generation that may be meant for a process there first: what its top level does is done to that process.
    *
-   * @returns null: nothing says that it is, and nothing was done. Else its shape: if that is whole, the main thread need not load it
-   *          at all. Rejects with a ModuleError. In any case but null and a rejection, it is to be retired.
+   * @returns null: nothing says that it is, and nothing was done. Else its shape: if that is whole, the main thread
+   *   need not load it at all. Rejects with a ModuleError. In any case but null and a rejection, it is to be retired.
    */
   async import(spec: LoadSpec): Promise<RemoteShape | null> {
     return isForProcess(spec) ? await this.processes.import(spec) : null;
@@ -42,9 +47,14 @@ export class Hosts {
    * Loads, sets up and checks a generation wherever its routes run.
    *
    * @param previousId the generation that hands over to it, host by host; null: none
-   * @returns what the verdict should say besides. Rejects with the first failure, when the generation is gone from all of them again.
+   * @returns what the verdict should say besides. Rejects with the first failure, when the generation is gone from all
+   *   of them again.
    */
-  async prepare(spec: LoadSpec, previousId: number | null, { needsPool, needsProcess }: HostNeeds): Promise<{ notes: string[] }> {
+  async prepare(
+    spec: LoadSpec,
+    previousId: number | null,
+    { needsPool, needsProcess }: HostNeeds,
+  ): Promise<{ notes: string[] }> {
     const notes: string[] = [];
     if (needsPool) notes.push(...(await this.pool.prepare(spec, previousId)).notes);
     if (!needsProcess) return { notes };

@@ -8,8 +8,9 @@ const SYMBOLS = { setrlimit: { args: ["i32", "ptr"], returns: "i32" } } as const
 const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
 /**
- * This process may take twice that much beyond what it has by now: less would refuse memory that is asked for and never used. An
- * allocation beyond it fails, as an error of JavaScript or by the end of the process. Does nothing where the kernel is not Linux.
+ * This process may take twice that much beyond what it has by now: less would refuse memory that is asked for and never
+ * used. An allocation beyond it fails, as an error of JavaScript or by the end of the process. Does nothing where the
+ * kernel is not Linux.
  */
 export function limitOwnMemory(maxMemoryMb: number): void {
   const hasKb = Number(/^VmData:\s+(\d+) kB/m.exec(readStatus())?.[1] ?? Number.NaN);

@@ -1,6 +1,6 @@
 /**
- * What crosses between the main thread and a thread of the pool, and in the same way between the server and a module's process, which
- * is a thread with walls around it: what is said of threads here holds for both.
+ * What crosses between the main thread and a thread of the pool, and in the same way between the server and a module's
+ * process, which is a thread with walls around it: what is said of threads here holds for both.
  *
  * Calls and replies travel in flat arrays, one postMessage a tick each way: an array of primitives is cloned many times
  * faster than objects, and a message costs more than what is in it. Bytes travel as latin1 strings: a Uint8Array in a
@@ -20,9 +20,9 @@ export type SharedMemory = Int32Array<ArrayBufferLike>;
 /**
  * Words of the SharedMemory of a thread and the main thread.
  *
- * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the thread from n to n + 1 to
- * begin call n, the main thread from where it stands to the end of what it sent, to take back all that has not begun.
- * Whoever succeeds owns the call, so none runs twice and none is lost. Numbers wrap at 2^31.
+ * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the thread from n
+ * to n + 1 to begin call n, the main thread from where it stands to the end of what it sent, to take back all that has
+ * not begun. Whoever succeeds owns the call, so none runs twice and none is lost. Numbers wrap at 2^31.
  */
 export const HEAD = 0;
 /** The call whose handler is on the stack now, in its first synchronous stretch; 0: none. */
@@ -41,7 +41,10 @@ export type CallBatch = (number | string)[];
 /** A target (`targetOf`) and a parcel (`parcelOf`): each element costs some 50 ns on its way, so there are few. */
 export const CALL_FIELDS = 2;
 
-/** First element: microseconds spent in handlers since the last batch, and the number of calls; then REPLY_FIELDS a reply. */
+/**
+ * First element: microseconds spent in handlers since the last batch, and the number of calls; then REPLY_FIELDS a
+ * reply.
+ */
 export type ReplyBatch = (number | string | null | FailureData)[];
 export const REPLY_HEADER = 2;
 /** A label (`labelOf`: call number and one of REPLY) and a value. */
@@ -136,7 +139,12 @@ export type ToWorker =
   /** The import alone: nothing of the module runs but its top level. The "load" that follows goes on with it. */
   | { readonly type: "import"; readonly spec: LoadSpec }
   /** `previousId`: hands over from this generation, in the same thread. `handed`: what one in another process gave. */
-  | { readonly type: "load"; readonly spec: LoadSpec; readonly previousId: number | null; readonly handed?: StoredState }
+  | {
+      readonly type: "load";
+      readonly spec: LoadSpec;
+      readonly previousId: number | null;
+      readonly handed?: StoredState;
+    }
   | { readonly type: "handoff"; readonly id: number }
   /** isGone: the whole module is taken away. */
   | { readonly type: "retire"; readonly id: number; readonly isGone: boolean }
@@ -156,7 +164,10 @@ export interface TaskDone {
   readonly handoff?: StoredState | { readonly error: string } | null;
 }
 
-/** Pool thread to main thread, beside reply batches. Imports, loads, handoffs and retirements are answered one by one, in their order. */
+/**
+ * Pool thread to main thread, beside reply batches. Imports, loads, handoffs and retirements are answered one by one,
+ * in their order.
+ */
 export type ToMain =
   | { readonly type: "stage" }
   | TaskDone
@@ -213,7 +224,8 @@ export function fromLatin1(text: string): Uint8Array {
 
 /** @param thrown anything a handler threw */
 export function failureOf(thrown: unknown): FailureData {
-  if (thrown instanceof Error) return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };
+  if (thrown instanceof Error)
+    return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };
   const text = `threw ${Bun.inspect(thrown)}, which is no Error`;
   return { name: "Error", message: text, stack: text };
 }

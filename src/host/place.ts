@@ -1,6 +1,6 @@
 /**
- * Where the code of a thread runs, as the main thread sees it: a Worker of this process, or a process of its own. Both get the same
- * messages and share memory of the same layout.
+ * Where the code of a thread runs, as the main thread sees it: a Worker of this process, or a process of its own. Both
+ * get the same messages and share memory of the same layout.
  */
 import type { CallBatch, ReplyBatch, SharedMemory, ToMain, ToWorker } from "./messages";
 import { createShared } from "./saved-replies";
@@ -10,7 +10,10 @@ export interface Place {
   post(data: CallBatch | ToWorker): void;
   /** Calls `fn` when what is posted is read: at once, if it is. */
   whenReady(fn: () => void): void;
-  /** Ends it, whatever it does. Resolves when it is gone: a Worker in the middle of native code may take long. Idempotent. */
+  /**
+   * Ends it, whatever it does. Resolves when it is gone: a Worker in the middle of native code may take long.
+   * Idempotent.
+   */
   end(): Promise<void>;
   /** What runs there, for status. null: nothing of its own to tell. */
   facts(): PlaceFacts | null;

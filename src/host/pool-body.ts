@@ -65,7 +65,10 @@ export class PoolBody {
     }
   }
 
-  /** A client may send its body in single bytes. Small parts are joined, so that the thread does not keep an object for each byte. */
+  /**
+   * A client may send its body in single bytes. Small parts are joined, so that the thread does not keep an object for
+   * each byte.
+   */
   async #collectMore(partBytes: number): Promise<void> {
     this.#smallParts = partBytes < SMALL_BYTES ? this.#smallParts + 1 : 0;
     if (this.#smallParts > MAX_SMALL_PARTS) await Bun.sleep(COLLECT_MS);

@@ -14,7 +14,9 @@ export interface CallSink {
 export interface PoolCall {
   /** By performance.now(). */
   readonly askedAt: number;
-  /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent. */
+  /**
+   * The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent.
+   */
   cancel(): void;
   /** The client has sent its FIN: `signal` aborts, but the reply is still sent. */
   clientEnded(): void;

@@ -1,4 +1,7 @@
-/** Loading into and retiring from one thread, one after another: which generations it has, and how that survives its replacement. */
+/**
+ * Loading into and retiring from one thread, one after another: which generations it has, and how that survives its
+ * replacement.
+ */
 import { ModuleError } from "../module/describe-error";
 import type { RemoteShape } from "../module/remote";
 import { HandlerError, HostLostError } from "./errors";
@@ -66,13 +69,15 @@ export class ThreadTasks {
   /** @returns its shape. Rejects as `load`. */
   async import(spec: LoadSpec): Promise<RemoteShape> {
     const { shape } = await this.#add({ type: "import", spec }, spec.id);
-    if (shape === undefined) throw new Error("An import was answered without a shape. This is a bug in hrmr; please report it.");
+    if (shape === undefined)
+      throw new Error("An import was answered without a shape. This is a bug in hrmr; please report it.");
     return shape;
   }
 
   /**
    * @param handed what the version before gave, in another process; undefined: nothing
-   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its life.
+   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its
+   *   life.
    */
   async load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<readonly string[]> {
     const message = { type: "load", spec, previousId, ...(handed === undefined ? null : { handed }) } as const;
@@ -142,7 +147,9 @@ export class ThreadTasks {
   /** For each of a task's steps: the version before hands over in its own time. */
   #limitMs({ message, id }: Task): number {
     const ids = message.type === "load" && message.previousId !== null ? [id, message.previousId] : [id];
-    return Math.max(...ids.map((each) => this.#loadMs.get(each) ?? this.#owner.loadTimeoutMs).map((ms) => (ms === 0 ? Infinity : ms)));
+    return Math.max(
+      ...ids.map((each) => this.#loadMs.get(each) ?? this.#owner.loadTimeoutMs).map((ms) => (ms === 0 ? Infinity : ms)),
+    );
   }
 
   /**
@@ -153,7 +160,8 @@ export class ThreadTasks {
    */
   interrupt(blame: HostLostError | null): void {
     const current = this.#sentAt === null ? undefined : this.#queue[0];
-    const waiting = this.#isUp || blame === null ? [] : this.#queue.filter((task) => task !== current && task.done !== null);
+    const waiting =
+      this.#isUp || blame === null ? [] : this.#queue.filter((task) => task !== current && task.done !== null);
     this.loaded.clear();
     this.#isUp = false;
     this.#sentAt = null;

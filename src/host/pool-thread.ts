@@ -1,6 +1,6 @@
 /**
- * One thread of the pool, or one module's process, as the main thread sees it: what was sent to it, what of that has begun, whether it
- * is alive, and its replacement when it is not.
+ * One thread of the pool, or one module's process, as the main thread sees it: what was sent to it, what of that has
+ * begun, whether it is alive, and its replacement when it is not.
  */
 import type { Log } from "../module/contract";
 import { asHost } from "../module/host-context";
@@ -196,18 +196,21 @@ export class Thread implements CallHolder {
   /** Looks at every deadline. To be called every few dozen milliseconds while there is something under way. */
   scan(now: number): void {
     if (this.#place === null) return;
-    if (this.#isLateToStart(now)) return this.#lose(`it did not begin within ${Math.round(now - this.#startedAt)} ms`, "itself");
+    if (this.#isLateToStart(now))
+      return this.#lose(`it did not begin within ${Math.round(now - this.#startedAt)} ms`, "itself");
     const head = this.#head();
     const running = Atomics.load(this.#shared, RUNNING);
     if (head !== this.#lastHead) this.#quietSince = now;
     this.#lastHead = head;
     for (const call of this.calls.values()) {
       if (!isBefore(call.seq, head)) call.beganAt = now;
-      else if (call.stream === null && call.timeoutMs > 0 && now - call.beganAt >= call.timeoutMs) this.#expire(call, now);
+      else if (call.stream === null && call.timeoutMs > 0 && now - call.beganAt >= call.timeoutMs)
+        this.#expire(call, now);
     }
     if (now - this.#quietSince >= QUIET_MS && (running !== 0 || head !== this.#nextSeq)) this.#block(now);
     if (this.#isStuck(now, running)) return this.#lose("a handler did not give the thread back", "call");
-    if (this.tasks.isOverdue(now, running !== 0)) this.#lose("a module's load or dispose did not give the thread back", "task");
+    if (this.tasks.isOverdue(now, running !== 0))
+      this.#lose("a module's load or dispose did not give the thread back", "task");
   }
 
   /** Ends the thread. Resolves when it is gone, or after `timeoutMs`: native code can't be interrupted. */
@@ -259,7 +262,10 @@ export class Thread implements CallHolder {
     });
   }
 
-  /** @returns null when the system cannot start one: no program, memory, process or descriptor. The thread then counts as lost. */
+  /**
+   * @returns null when the system cannot start one: no program, memory, process or descriptor. The thread then counts
+   * as lost.
+   */
   #open(): Place | null {
     const { open, loadTimeoutMs } = this.#owner;
     try {
@@ -301,7 +307,10 @@ export class Thread implements CallHolder {
       this.#receive(data);
     } catch (error) {
       if (!this.#owner.isApart) throw error;
-      this.#lose(`it said what cannot be understood (${error instanceof Error ? error.message : String(error)})`, "itself");
+      this.#lose(
+        `it said what cannot be understood (${error instanceof Error ? error.message : String(error)})`,
+        "itself",
+      );
     }
   }
 
@@ -403,13 +412,18 @@ export class Thread implements CallHolder {
 
   #isStuck(now: number, running: number): boolean {
     if (this.#suspectUntil === null || now < this.#suspectUntil) return false;
-    // A load may take the thread for longer than a handler that is over its time is given; it has a deadline of its own.
+    // A load may take the thread for longer than a handler that is over its time is given; it has a deadline of its
+    // own.
     if (running === 0 && this.tasks.isUnderWay) return false;
-    // A handler that has its time still and keeps the thread for itself may do so; it is not the one that was suspected.
+    // A handler that has its time still and keeps the thread for itself may do so; it is not the one that was
+    // suspected.
     return running === 0 || !this.calls.has(running);
   }
 
-  /** Something holds the thread. What waits behind it goes to other threads, and it gets nothing new until it shows life. */
+  /**
+   * Something holds the thread. What waits behind it goes to other threads, and it gets nothing new until it shows
+   * life.
+   */
   #block(now: number): void {
     if (this.state !== "running") return;
     this.state = "blocked";
@@ -419,7 +433,8 @@ export class Thread implements CallHolder {
     // What holds it may be a stream, which has no deadline of its own: then the time of a call is the measure.
     // With no call begun it may just be starved, on a machine that is too busy; it harms nobody meanwhile.
     let longestMs = this.calls.size === 0 ? STARVED_MS : 0;
-    for (const call of this.calls.values()) longestMs = Math.max(longestMs, call.timeoutMs === 0 ? Infinity : call.timeoutMs);
+    for (const call of this.calls.values())
+      longestMs = Math.max(longestMs, call.timeoutMs === 0 ? Infinity : call.timeoutMs);
     this.#suspect(now + longestMs + this.#owner.killGraceMs);
   }
 
@@ -447,8 +462,8 @@ export class Thread implements CallHolder {
   }
 
   /**
-   * @param blame what the thread was lost to: a call (the thread was killed, and starts anew at once), the task under way
-   *              (which fails), or the thread itself (which also fails the task under way, and waits before it starts anew)
+   * @param blame what the thread was lost to: a call (the thread was killed, and starts anew at once), the task under
+   *   way (which fails), or the thread itself (which also fails the task under way, and waits before it starts anew)
    */
   #lose(reason: string, blame: "call" | "task" | "itself"): void {
     const culprit = this.#culprit();

@@ -1,6 +1,7 @@
 /**
- * `run: "pool"`: handlers on threads of their own. A handler that loops for ever costs its own caller an error within its time, and
- * nobody else anything, save those whose handlers had begun on the same thread and wait there: they can't be repeated safely.
+ * `run: "pool"`: handlers on threads of their own. A handler that loops for ever costs its own caller an error within
+ * its time, and nobody else anything, save those whose handlers had begun on the same thread and wait there: they can't
+ * be repeated safely.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -24,11 +25,15 @@ export type { CallSink, PoolCall } from "./pool-call";
 export interface PoolOptions {
   /** How many. At least 1. */
   readonly threads: number;
-  /** Calls without an answer, waiting or running, above which a call is refused. Streams that have begun do not count. */
+  /**
+   * Calls without an answer, waiting or running, above which a call is refused. Streams that have begun do not count.
+   */
   readonly maxQueued: number;
   /** For each step of a module's load. In milliseconds. 0 waits for ever. */
   readonly loadTimeoutMs: number;
-  /** How long a thread with a handler over its time may stay silent before it is killed. In milliseconds. Default 250. */
+  /**
+   * How long a thread with a handler over its time may stay silent before it is killed. In milliseconds. Default 250.
+   */
   readonly killGraceMs?: number;
   /**
    * A thread died or was killed; its replacement is on its way.
@@ -68,7 +73,10 @@ const CLOSE_MS = 900;
 
 interface Loaded {
   readonly spec: LoadSpec;
-  /** A thread may have to load it again when its file is long gone: the state folder cleared, or pruned by another server. */
+  /**
+   * A thread may have to load it again when its file is long gone: the state folder cleared, or pruned by another
+   * server.
+   */
   readonly bundle: Uint8Array;
 }
 
@@ -147,7 +155,10 @@ export class Pool {
     return (await this.#threads[0]?.tasks.handoff(id)) ?? null;
   }
 
-  /** Has each thread keep what the generation's `handoff` gives there, for a `prepare` with its id after it is retired. Never rejects. */
+  /**
+   * Has each thread keep what the generation's `handoff` gives there, for a `prepare` with its id after it is retired.
+   * Never rejects.
+   */
   async handOver(id: number): Promise<void> {
     if (!this.#generations.has(id)) return;
     const kept = this.#threads.map((thread) => thread.tasks.handoff(id));
@@ -160,8 +171,8 @@ export class Pool {
    *
    * @param previousId the generation whose `handoff` in each thread the new one's `setup` there gets; null: none
    * @param handed     what a process before it has stored for the `setup`; undefined: nothing
-   * @returns what the verdict should say besides. Rejects with the first failure, a ModuleError as a rule, when the generation
-   *          is gone from all threads again.
+   * @returns what the verdict should say besides. Rejects with the first failure, a ModuleError as a rule, when the
+   *   generation is gone from all threads again.
    */
   async prepare(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<{ notes: string[] }> {
     if (this.#closed !== null) throw this.#closed;
@@ -194,8 +205,8 @@ export class Pool {
    * Calls a route's handler on some thread.
    *
    * @param latin1    the message, a character a byte
-   * @param timeoutMs for the handler, from its begin. A call that does not get to begin within twice this time, and the grace
-   *                  of a kill, is refused as busy. 0 waits for ever.
+   * @param timeoutMs for the handler, from its begin. A call that does not get to begin within twice this time, and the
+   *   grace of a kill, is refused as busy. 0 waits for ever.
    * @param sink      never called before this returns
    * @param body      what the handler may ask for besides: taken, and read only as it is asked for
    */
@@ -209,7 +220,15 @@ export class Pool {
     body: ReadableStream<Uint8Array> | null = null,
   ): PoolCall {
     const carried = body === null ? null : new PoolBody(body);
-    const call = new PooledCall(id, routeIndex, parcelOf(encodeClient(client), latin1), timeoutMs, sink, this.#over, carried);
+    const call = new PooledCall(
+      id,
+      routeIndex,
+      parcelOf(encodeClient(client), latin1),
+      timeoutMs,
+      sink,
+      this.#over,
+      carried,
+    );
     this.#pending++;
     if (this.#closed !== null) queueMicrotask(() => call.fail(this.#closed ?? lost()));
     else if (!this.#quarantine.isEmpty && this.#quarantine.refusal(id) !== null)
@@ -270,7 +289,9 @@ export class Pool {
       },
       notRestored: (id, error, thread) => {
         if (apart === undefined) {
-          return log.error(`Load ${id} could not be put back into pool thread ${thread.index}, and runs on the others: ${error.message}`);
+          return log.error(
+            `Load ${id} could not be put back into pool thread ${thread.index}, and runs on the others: ${error.message}`,
+          );
         }
         thread.tasks.forgive(id);
         thread.giveUp(`it could not be loaded again: ${error.message}`);
@@ -335,8 +356,8 @@ export class Pool {
   };
 
   /**
-   * Cheap calls stay with the thread that had the last ones, as long as it answers promptly: another one would have to be woken, and
-   * that costs as much as many of them. All others go where the least is under way.
+   * Cheap calls stay with the thread that had the last ones, as long as it answers promptly: another one would have to
+   * be woken, and that costs as much as many of them. All others go where the least is under way.
    */
   #choose(generation: number, batchSize: number): Thread | null {
     const last = this.#last;
@@ -356,7 +377,8 @@ export class Pool {
 
   /** @returns whether some thread will take the call later; it has failed if none can */
   #keep(call: PooledCall): boolean {
-    const isServed = this.#generations.has(call.generation) && this.#threads.some((thread) => thread.tasks.mayServe(call.generation));
+    const isServed =
+      this.#generations.has(call.generation) && this.#threads.some((thread) => thread.tasks.mayServe(call.generation));
     if (isServed) this.#queue.push(call);
     else call.fail(gone(call.generation));
     return isServed;

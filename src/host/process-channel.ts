@@ -1,6 +1,7 @@
 /**
- * The channel between the server and a module's process. The process uses Bun's IPC. The server has its own code for the same protocol:
- * Bun's reserves memory for any announced size, so one broken process could fill the server's memory. Here the size is checked first.
+ * The channel between the server and a module's process. The process uses Bun's IPC. The server has its own code for
+ * the same protocol: Bun's reserves memory for any announced size, so one broken process could fill the server's
+ * memory. Here the size is checked first.
  *
  * On the wire: a byte for the kind, the length in four bytes (little-endian), then as many bytes of a structured clone.
  */
@@ -15,7 +16,9 @@ export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 export interface ChannelEvents {
   received(message: unknown): void;
-  /** The process sent something that is no message. Nothing more is read. Called at most once, never from within `send`. */
+  /**
+   * The process sent something that is no message. Nothing more is read. Called at most once, never from within `send`.
+   */
   broken(reason: string): void;
 }
 
@@ -32,7 +35,10 @@ const SOCK_CLOEXEC = 0o2000000;
 const SYMBOLS = { socketpair: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" } } as const;
 
 /** Bun.connect takes a connected descriptor too, though its types don't say so. */
-type ConnectOnDescriptor = (options: { fd: number; socket: Bun.SocketHandler<undefined> }) => Promise<Socket<undefined>>;
+type ConnectOnDescriptor = (options: {
+  fd: number;
+  socket: Bun.SocketHandler<undefined>;
+}) => Promise<Socket<undefined>>;
 
 export class ProcessChannel {
   /** The process's end of the channel. `given` closes it here. */
@@ -163,7 +169,8 @@ export class MessageReader {
 function lengthOf(header: Uint8Array): number {
   const length = new DataView(header.buffer, header.byteOffset).getUint32(1, true);
   if (header[0] === KIND_VERSION && length <= 0xff) return 0;
-  if (header[0] !== KIND_MESSAGE || length === 0) throw new Error("it sent bytes that are no message over its channel to the server");
+  if (header[0] !== KIND_MESSAGE || length === 0)
+    throw new Error("it sent bytes that are no message over its channel to the server");
   if (length <= MAX_MESSAGE_BYTES) return length;
   throw new Error(
     `it announced a message of ${Math.ceil(length / 1_048_576)} MB to the server, and the limit is ${MAX_MESSAGE_BYTES / 1_048_576} MB`,
@@ -181,7 +188,8 @@ function headerOf(kind: number, length: number): Uint8Array {
 function openPair(): [number, number] {
   const pair = new Int32Array(2);
   const kind = process.platform === "linux" ? SOCK_STREAM | SOCK_CLOEXEC : SOCK_STREAM;
-  if (libc().socketpair(AF_UNIX, kind, 0, ptr(pair)) !== 0) throw new Error("no socket could be opened for it: too many files are open");
+  if (libc().socketpair(AF_UNIX, kind, 0, ptr(pair)) !== 0)
+    throw new Error("no socket could be opened for it: too many files are open");
   return [pair[0] as number, pair[1] as number];
 }
 

@@ -1,4 +1,7 @@
-/** What this program does as a module's process (role "module"): the same as a pool thread, with its server behind a pipe. */
+/**
+ * What this program does as a module's process (role "module"): the same as a pool thread, with its server behind a
+ * pipe.
+ */
 import { writeFileSync } from "node:fs";
 import { HandoffFile } from "./handoff-file";
 import { HostedModules } from "./hosted-modules";
@@ -8,7 +11,12 @@ import { HANDOFF_FD, READY, SHARED_FD } from "./process-place";
 import { mapAndClose } from "./shared-file";
 
 /** Variables that a module and the processes that it starts must not take for their own. */
-const OWN_VARIABLES = ["BUN_FEATURE_FLAG_NO_ORPHANS", "NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID"];
+const OWN_VARIABLES = [
+  "BUN_FEATURE_FLAG_NO_ORPHANS",
+  "NODE_CHANNEL_FD",
+  "NODE_CHANNEL_SERIALIZATION_MODE",
+  "NODE_UNIQUE_ID",
+];
 /** Those that are sent to all of a service's or a terminal's processes. The server decides, and ends this one. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
 /** When the machine has no memory left, a module's process goes before the server. 0 to 1000. */

@@ -1,6 +1,6 @@
 /**
- * How much memory a module's process has, looked at from outside: it cannot be trusted to look itself, and when it has taken too much it
- * does nothing any more.
+ * How much memory a module's process has, looked at from outside: it cannot be trusted to look itself, and when it has
+ * taken too much it does nothing any more.
  */
 import { readFileSync } from "node:fs";
 import { asHost } from "../module/host-context";

@@ -1,6 +1,7 @@
 /**
- * Turns the output of a module's process into lines of the server's log. A flood costs the module time, and this process next to nothing:
- * most lines are left out and counted, and beyond what can be read cheaply the process waits for its pipe.
+ * Turns the output of a module's process into lines of the server's log. A flood costs the module time, and this
+ * process next to nothing: most lines are left out and counted, and beyond what can be read cheaply the process waits
+ * for its pipe.
  */
 import { asHost } from "../module/host-context";
 
@@ -55,7 +56,11 @@ export class LineBudget {
  * @param say takes a line, without its end and cut
  * @returns resolves at the end; never rejects
  */
-export async function readLines(stream: ReadableStream<Uint8Array>, budget: LineBudget, say: (line: string) => void): Promise<void> {
+export async function readLines(
+  stream: ReadableStream<Uint8Array>,
+  budget: LineBudget,
+  say: (line: string) => void,
+): Promise<void> {
   const lines = new Lines(budget, say);
   let left = TICK_BYTES;
   let tickAt = performance.now();

@@ -1,6 +1,6 @@
 /**
- * A process of a module's own, as the server sees it: this program once more, in its role "module" (process-main.ts). A crash, an
- * endless loop or all memory taken there end that process and nothing else.
+ * A process of a module's own, as the server sees it: this program once more, in its role "module" (process-main.ts). A
+ * crash, an endless loop or all memory taken there end that process and nothing else.
  */
 import { closeSync } from "node:fs";
 import type { Subprocess } from "bun";
@@ -29,7 +29,10 @@ export const SHARED_FD = 3;
 export const HANDOFF_FD = 4;
 /** The channel to the server, by Bun's IPC. */
 const CHANNEL_FD = 5;
-/** How long the last messages of an ended process are read. Another process may hold its channel open for ever. In milliseconds. */
+/**
+ * How long the last messages of an ended process are read. Another process may hold its channel open for ever. In
+ * milliseconds.
+ */
 const LAST_WORDS_MS = 500;
 /** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
 const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
@@ -43,7 +46,8 @@ type Posted = CallBatch | ToWorker;
  */
 export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: number, log: Log): OpenPlace {
   const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
-  return (_index, loadTimeoutMs, events) => new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, events });
+  return (_index, loadTimeoutMs, events) =>
+    new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, events });
 }
 
 interface ProcessPlaceOptions {
@@ -74,7 +78,9 @@ class ProcessPlace implements Place {
   constructor(options: ProcessPlaceOptions) {
     const { start, log, loadTimeoutMs, maxMemoryMb } = options;
     this.#options = options;
-    this.#budget = new LineBudget((count) => log.warn(`${count} lines that its process printed were left out: it says too much`));
+    this.#budget = new LineBudget((count) =>
+      log.warn(`${count} lines that its process printed were left out: it says too much`),
+    );
     const fd = openSharedFile();
     try {
       this.shared = mapShared(fd);
@@ -130,7 +136,8 @@ class ProcessPlace implements Place {
         NODE_CHANNEL_SERIALIZATION_MODE: "advanced",
       },
       stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd, this.#channel.processFd],
-      // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed with what it started.
+      // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed
+      // with what it started.
       detached: true,
     }) as Subprocess<"ignore", "pipe", "pipe">;
   }
@@ -153,7 +160,8 @@ class ProcessPlace implements Place {
     try {
       this.#channel.send(data);
     } catch (error) {
-      // This cannot be sent to anybody, and whoever wanted it must know. Else the process has just ended, and `#follow` tells.
+      // This cannot be sent to anybody, and whoever wanted it must know. Else the process has just ended, and `#follow`
+      // tells.
       if (error instanceof Error && error.name === "DataCloneError") throw error;
     }
   }
@@ -191,6 +199,8 @@ class ProcessPlace implements Place {
     const { maxMemoryMb } = this.#options;
     const how = signalCode === null ? `it exited with code ${exitCode}` : `it was ended by ${signalCode}`;
     const megabytes = Math.round(this.#memory.bytes / MB);
-    return maxMemoryMb > 0 && megabytes > maxMemoryMb / 2 ? `${how}, with ${megabytes} of its ${maxMemoryMb} MB in use` : how;
+    return maxMemoryMb > 0 && megabytes > maxMemoryMb / 2
+      ? `${how}, with ${megabytes} of its ${maxMemoryMb} MB in use`
+      : how;
   }
 }

@@ -1,4 +1,7 @@
-/** `run: "process"`: each generation that has such routes has a process, which is a pool of one thread with walls around it. */
+/**
+ * `run: "process"`: each generation that has such routes has a process, which is a pool of one thread with walls around
+ * it.
+ */
 import { closeSync, ftruncateSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Client, Log } from "../module/contract";
@@ -139,7 +142,12 @@ export class Processes {
     this.#homes.delete(spec.id);
     await pool.close();
     const fd = this.#handoffFds.get(spec.name);
-    if (fd === undefined || this.#isKept(spec.name) || [...this.#homes.values()].some((other) => other.spec.name === spec.name)) return;
+    if (
+      fd === undefined ||
+      this.#isKept(spec.name) ||
+      [...this.#homes.values()].some((other) => other.spec.name === spec.name)
+    )
+      return;
     this.#handoffFds.delete(spec.name);
     closeSync(fd);
   }
@@ -155,7 +163,8 @@ export class Processes {
 
   async #handoffFrom(previousId: number | null, notes: string[]): Promise<StoredState | undefined> {
     if (previousId === null) return undefined;
-    const handed = this.#kept.get(previousId)?.handed ?? (await this.#homes.get(previousId)?.pool.handoff(previousId)) ?? null;
+    const handed =
+      this.#kept.get(previousId)?.handed ?? (await this.#homes.get(previousId)?.pool.handoff(previousId)) ?? null;
     if (handed === null || "bytes" in handed) return handed ?? undefined;
     notes.push(`its state was not handed over: ${handed.error}`);
     return undefined;
@@ -201,7 +210,8 @@ export class Processes {
       },
       threads: 1,
       log: options.log,
-      onWorkerLost: (reason) => boundedWith(log, {}, "warn", `its process was lost: ${reason}`)?.(`its process was lost: ${reason}`),
+      onWorkerLost: (reason) =>
+        boundedWith(log, {}, "warn", `its process was lost: ${reason}`)?.(`its process was lost: ${reason}`),
       apart: { open: processPlaces(spec, options.start, this.#handoffFd(spec), log), name: nameOf(spec) },
     });
     const home = { spec, pool };

@@ -1,6 +1,6 @@
 /**
- * Modules whose code ends its host again and again: they get no calls for a while, then one more try, and a longer while if that fails
- * too. Nobody else has to wait for them, and no core is spent on starting what cannot live.
+ * Modules whose code ends its host again and again: they get no calls for a while, then one more try, and a longer
+ * while if that fails too. Nobody else has to wait for them, and no core is spent on starting what cannot live.
  */
 import { hostSettings } from "../module/settings";
 import { logWith } from "../observe/log-fields";
@@ -34,7 +34,10 @@ export interface QuarantineOptions {
   readonly onCrash?: (spec: LoadSpec, reason: string) => void;
   /** Calls of this generation are refused from now on. */
   began(id: number): void;
-  /** The time is up. @returns true: it is free again; false: it is being tried, and `lift` or `noteCrash` tells how that went */
+  /**
+   * The time is up. @returns true: it is free again; false: it is being tried, and `lift` or `noteCrash` tells how that
+   * went
+   */
   try(id: number): boolean;
   readonly log: Log;
   /** The first wait; each further one is twice as long, up to 5 minutes. In milliseconds. Default 5000. */
@@ -72,7 +75,10 @@ export class Quarantine {
     if (patient === undefined || patient.shut === null) return null;
     const { nextTryAtMs, reason } = patient.shut;
     const waitMs = nextTryAtMs === null ? 0 : nextTryAtMs - Date.now();
-    return new UnavailableError(`Module "${patient.spec.name}" is in quarantine: ${reason}.`, Math.max(1, Math.ceil(waitMs / 1000)));
+    return new UnavailableError(
+      `Module "${patient.spec.name}" is in quarantine: ${reason}.`,
+      Math.max(1, Math.ceil(waitMs / 1000)),
+    );
   }
 
   facts(id: number): QuarantineFacts | null {
@@ -99,8 +105,14 @@ export class Quarantine {
       if (patient.crashes.length < maxCrashes) return false;
     }
     const often =
-      patient.crashes.length === 1 ? "once more" : `${patient.crashes.length} times within ${Math.ceil(crashWindowMs / 1000)} s`;
-    void this.#shut(patient, `it crashed ${often}, the last time because ${reason}`, isItsFault && !isShut && patient.stays === 0);
+      patient.crashes.length === 1
+        ? "once more"
+        : `${patient.crashes.length} times within ${Math.ceil(crashWindowMs / 1000)} s`;
+    void this.#shut(
+      patient,
+      `it crashed ${often}, the last time because ${reason}`,
+      isItsFault && !isShut && patient.stays === 0,
+    );
     return true;
   }
 

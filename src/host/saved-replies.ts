@@ -1,6 +1,6 @@
 /**
- * Replies that a thread has but has not sent yet, in memory that the main thread shares: when the next handler of the batch never
- * ends and the thread is killed, the answers of those before it are not lost with it.
+ * Replies that a thread has but has not sent yet, in memory that the main thread shares: when the next handler of the
+ * batch never ends and the thread is killed, the answers of those before it are not lost with it.
  */
 import { labelOf, REPLY_HEADER, type ReplyBatch, SAVED, SHARED_WORDS, type SharedMemory } from "./messages";
 
@@ -70,7 +70,10 @@ export function readSaved(shared: SharedMemory): ReplyBatch {
     const length = shared[word + 2] ?? -1;
     const chars = length < 0 ? 0 : length & ~JSON_MARK;
     const said = text.ucs2Slice(at + HEADER_BYTES, at + HEADER_BYTES + chars * 2);
-    batch.push(labelOf(shared[word] ?? 0, shared[word + 1] ?? 0), length < 0 ? null : (length & JSON_MARK) === 0 ? said : JSON.parse(said));
+    batch.push(
+      labelOf(shared[word] ?? 0, shared[word + 1] ?? 0),
+      length < 0 ? null : (length & JSON_MARK) === 0 ? said : JSON.parse(said),
+    );
     at += HEADER_BYTES + ((chars * 2 + 3) & ~3);
   }
   return batch;

@@ -16,7 +16,10 @@ export function openSharedFile(): number {
   return fd;
 }
 
-/** An empty file that no folder lists. @param folder the first choice; else the temporary folder. @returns its descriptor: close it */
+/**
+ * An empty file that no folder lists. @param folder the first choice; else the temporary folder. @returns its
+ * descriptor: close it
+ */
 export function openNameless(folder: string): number {
   return (process.platform === "linux" ? (openUnnamed(folder) ?? openUnnamed(tmpdir())) : null) ?? openUnlinked();
 }

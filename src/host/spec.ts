@@ -12,7 +12,10 @@ export interface LoadSpec {
   readonly source: string;
   /** Its settings, the server's part included. */
   readonly config: Record<string, unknown>;
-  /** For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever. Default: the host's. */
+  /**
+   * For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever.
+   * Default: the host's.
+   */
   readonly loadMs?: number;
   readonly dataDir: string;
 }

@@ -16,9 +16,10 @@ export class StallClock {
    * A look at the beat.
    *
    * @param elapsedMs since the look before
-   * @param stepMs    as it should be. A look that is much later says that the watchdog stood still too: the machine was suspended or is
-   *                  too busy, and nobody was blocked by anybody.
-   * @param waitedMs  how long in that time the main thread was ready but got no processor: the machine is to blame, and no module
+   * @param stepMs    as it should be. A look that is much later says that the watchdog stood still too: the machine was
+   *   suspended or is too busy, and nobody was blocked by anybody.
+   * @param waitedMs  how long in that time the main thread was ready but got no processor: the machine is to blame, and
+   *   no module
    * @returns how long the main thread has not come by, at the least; 0: it may have
    */
   look(beat: number, elapsedMs: number, stepMs: number, waitedMs: number): number {
@@ -56,7 +57,8 @@ export class Suspects {
     if (worked !== undefined) return named(worked, "its top level, setup, check, handoff or dispose");
     const candidates = underWay(running).flatMap((number) => modules.get(number) ?? []);
     const [only] = candidates;
-    if (only !== undefined && candidates.length === 1) return named(only, "a handler that went on after an await, it seems,");
+    if (only !== undefined && candidates.length === 1)
+      return named(only, "a handler that went on after an await, it seems,");
     const names = candidates.map(({ module, generation }) => `${module} v${generation}`);
     return { module: null, generation: 0, what: "", candidates: names };
   }
@@ -99,7 +101,8 @@ export function unblockedText(culprit: Culprit, ms: number): string {
 }
 
 function unknownText({ candidates }: Culprit): string {
-  if (candidates.length === 0) return "something that is no handler (a framing function or a listener of a module, or the server itself)";
+  if (candidates.length === 0)
+    return "something that is no handler (a framing function or a listener of a module, or the server itself)";
   return `a handler that went on after an await, of ${candidates.join(" or ")}, it seems,`;
 }
 

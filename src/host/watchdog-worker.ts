@@ -1,6 +1,6 @@
 /**
- * Entry of the watchdog: a Worker that sees when the main thread's event loop is blocked, and says so while it is. It writes to the log
- * by itself, since who is blocked cannot.
+ * Entry of the watchdog: a Worker that sees when the main thread's event loop is blocked, and says so while it is. It
+ * writes to the log by itself, since who is blocked cannot.
  */
 import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
 import type { MarkedModule } from "../module/running";
@@ -53,7 +53,12 @@ function look(): void {
   if (beats === null || running === null || settings === null) return;
   const now = performance.now();
   const waited = waitedMs();
-  const stalledMs = clock.look(Atomics.load(beats, 0), now - lookedAt, stepOf(settings.blockedMs), waited - waitedBefore);
+  const stalledMs = clock.look(
+    Atomics.load(beats, 0),
+    now - lookedAt,
+    stepOf(settings.blockedMs),
+    waited - waitedBefore,
+  );
   lookedAt = now;
   waitedBefore = waited;
   if (stalledMs === 0) return over();
@@ -67,7 +72,10 @@ function look(): void {
   }
 }
 
-/** @returns how long the main thread has waited for a processor since it began; 0 where the kernel does not tell. In milliseconds. */
+/**
+ * @returns how long the main thread has waited for a processor since it began; 0 where the kernel does not tell. In
+ * milliseconds.
+ */
 function waitedMs(): number {
   try {
     return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "latin1").split(" ")[1]) / 1e6;
@@ -93,7 +101,10 @@ function note(file: string | null, culprit: Culprit, ms: number): void {
 function tell({ format, file, slot }: WatchdogSettings, culprit: Culprit, ms: number): void {
   const fields = { ...(slot === 0 ? {} : { slot }), ...fieldsOf(culprit) };
   const values = [blockedText(culprit, ms)];
-  write(formatEvent({ time: new Date(), level: "error", tags: tagsOf(fields), tag: "", fields, values }, format, false), file);
+  write(
+    formatEvent({ time: new Date(), level: "error", tags: tagsOf(fields), tag: "", fields, values }, format, false),
+    file,
+  );
 }
 
 function write(line: string, file: string | null): void {

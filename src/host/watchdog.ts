@@ -1,6 +1,6 @@
 /**
- * Watches the event loop of this process: inline code that keeps it for itself is named in the log while it does, and counted. Nothing
- * can stop it there.
+ * Watches the event loop of this process: inline code that keeps it for itself is named in the log while it does, and
+ * counted. Nothing can stop it there.
  */
 import { asHost } from "../module/host-context";
 import { RUNNING, watchMarks } from "../module/running";
@@ -86,7 +86,10 @@ export class Watchdog {
     Atomics.add(this.#beats, 0, 1);
   }
 
-  /** The block began somewhere between two beats: on an average, half a step behind the last one. The watchdog has seen less of it. */
+  /**
+   * The block began somewhere between two beats: on an average, half a step behind the last one. The watchdog has seen
+   * less of it.
+   */
   #count({ culprit, ms }: Unblocked): void {
     const seenMs = Math.max(ms, Math.min(this.#longestGapMs - this.#stepMs / 2, ms + 3 * this.#stepMs));
     this.#longestGapMs = 0;

@@ -1,4 +1,6 @@
-/** A request's body as a handler on a pool thread reads it: its parts come from the main thread, as they are asked for. */
+/**
+ * A request's body as a handler on a pool thread reads it: its parts come from the main thread, as they are asked for.
+ */
 import { type BodyPart, fromLatin1, STREAM_WINDOW } from "./messages";
 
 export class WorkerBody {

@@ -1,4 +1,7 @@
-/** The calls of one pool thread: begins what the main thread has not taken back, and sends the replies, one message a batch. */
+/**
+ * The calls of one pool thread: begins what the main thread has not taken back, and sends the replies, one message a
+ * batch.
+ */
 import { isThenable } from "../module/returned";
 import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../module/contract";
@@ -77,7 +80,8 @@ export class WorkerCalls {
       began = 0;
     }
     this.#countTime(performance.now() - flushedAt, began);
-    // An async function that never waited answers in the microtasks behind this one: one more turn, and it is in the same message.
+    // An async function that never waited answers in the microtasks behind this one: one more turn, and it is in the
+    // same message.
     if (this.#running.size > 0) this.#scheduleFlush();
     else this.#flush();
   }
@@ -195,7 +199,8 @@ export class WorkerCalls {
   }
 
   #reply(seq: number, kind: number, value: ReplyBatch[number]): void {
-    if (typeof value === "string" && value.length > this.#maxLetters) return this.#replyTooLarge(seq, kind, value.length);
+    if (typeof value === "string" && value.length > this.#maxLetters)
+      return this.#replyTooLarge(seq, kind, value.length);
     this.#replies.push(labelOf(seq, kind), value);
     if (!this.#saved.add(seq, kind, value)) this.#flush();
   }

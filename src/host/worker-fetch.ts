@@ -2,7 +2,15 @@
 import { toBytes } from "../module/returned";
 import type { Message, ModuleContext, Reply, RequestContext } from "../module/contract";
 import { requestContext } from "../module/request-context";
-import { BODY, decodeRequest, encodeResponse, type Fields, fieldsOf, PART_BYTES, WHOLE_RESPONSE_BYTES } from "./fetch-messages";
+import {
+  BODY,
+  decodeRequest,
+  encodeResponse,
+  type Fields,
+  fieldsOf,
+  PART_BYTES,
+  WHOLE_RESPONSE_BYTES,
+} from "./fetch-messages";
 import { fromLatin1, toLatin1 } from "./messages";
 import type { PoolMessage } from "./worker-message";
 import { PoolResponse } from "./worker-response";
@@ -10,7 +18,10 @@ import { PoolResponse } from "./worker-response";
 type Fetch = (request: Request, context: RequestContext) => unknown;
 
 /** @returns the handler that the pool calls in place of the module's `fetch` */
-export function fetchHandler(key: string, fetch: Fetch): (message: Message, context: ModuleContext) => Reply | Promise<Reply> {
+export function fetchHandler(
+  key: string,
+  fetch: Fetch,
+): (message: Message, context: ModuleContext) => Reply | Promise<Reply> {
   return (message, context) => {
     const value = callFetch(key, fetch, message as PoolMessage, context);
     if (value instanceof Response) return replyOf(value);
@@ -28,7 +39,10 @@ function callFetch(key: string, fetch: Fetch, message: PoolMessage, context: Mod
     init.body = message.openBody();
     init.duplex = "half";
   }
-  return fetch(makeRequest(url, init, method), requestContext(context, message, { path, route: key, params }, { requestId }));
+  return fetch(
+    makeRequest(url, init, method),
+    requestContext(context, message, { path, route: key, params }, { requestId }),
+  );
 }
 
 /** Of a method that it does not know (QUERY, say) the standard class silently makes GET. */
@@ -45,12 +59,15 @@ function checked(key: string, value: unknown): Response {
 
 function replyOf(response: Response): string | ResponseParts {
   if (response.bodyUsed)
-    throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
+    throw new TypeError(
+      "The handler returned a Response whose body was read already. Return response.clone(), or make a new one.",
+    );
   // Before the body is looked at: behind it they would lack the Content-Type that comes from it.
   const fields = fieldsOf(response.headers);
   const body = PoolResponse.bodyOf(response);
   if (typeof body === "string") return encode(response, fields, BODY.text, body);
-  if (body !== undefined && body.length <= WHOLE_RESPONSE_BYTES) return encode(response, fields, BODY.bytes, toLatin1(body));
+  if (body !== undefined && body.length <= WHOLE_RESPONSE_BYTES)
+    return encode(response, fields, BODY.bytes, toLatin1(body));
   if (response.body === null) return encode(response, fields, BODY.none, "");
   return new ResponseParts(encode(response, framed(response, fields), BODY.stream, ""), response.body);
 }
@@ -58,11 +75,19 @@ function replyOf(response: Response): string | ResponseParts {
 /** A body's length, where known, goes with the head. The server then need not send the body in chunks. */
 function framed(response: Response, fields: Fields): Fields {
   const size = PoolResponse.sizeOf(response);
-  if (PoolResponse.isDecoded(response)) return fields.filter(([name]) => name !== "content-length" && name !== "content-encoding");
-  return size === undefined ? fields : [...fields.filter(([name]) => name !== "content-length"), ["content-length", String(size)]];
+  if (PoolResponse.isDecoded(response))
+    return fields.filter(([name]) => name !== "content-length" && name !== "content-encoding");
+  return size === undefined
+    ? fields
+    : [...fields.filter(([name]) => name !== "content-length"), ["content-length", String(size)]];
 }
 
-function encode({ status, statusText }: Response, fields: Fields, way: (typeof BODY)[keyof typeof BODY], body: string): string {
+function encode(
+  { status, statusText }: Response,
+  fields: Fields,
+  way: (typeof BODY)[keyof typeof BODY],
+  body: string,
+): string {
   return encodeResponse({ status, statusText, fields, way, body });
 }
 

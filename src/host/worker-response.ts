@@ -1,4 +1,7 @@
-/** The Response of modules on a pool thread: the standard class, which remembers what its body was made of, if that is at hand. */
+/**
+ * The Response of modules on a pool thread: the standard class, which remembers what its body was made of, if that is
+ * at hand.
+ */
 const NativeResponse = Response;
 
 /** The standard class's instances: an interface, so that its properties may be overridden by accessors. */
@@ -21,7 +24,9 @@ interface WholeStream extends ReadableStream {
   [WHOLE]?: AtHand;
 }
 
-/** Responses of `fetch` with a decoded body. Their Content-Encoding and Content-Length still describe the encoded one. */
+/**
+ * Responses of `fetch` with a decoded body. Their Content-Encoding and Content-Length still describe the encoded one.
+ */
 const decoded = new WeakSet<Response>();
 const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
 const nativeFetch = fetch;
@@ -30,7 +35,8 @@ const nativeFetch = fetch;
 export const poolFetch: typeof fetch = Object.assign(
   async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
     const response = await nativeFetch(input, init);
-    if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? "")) decoded.add(response);
+    if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? ""))
+      decoded.add(response);
     return response;
   },
   { preconnect: nativeFetch.preconnect },
@@ -49,7 +55,8 @@ export class PoolResponse extends StandardResponse {
     else if (typeof body === "string") this.#body = body;
     // A copy, as the standard class makes one: the module may change its own.
     else if (body instanceof ArrayBuffer) this.#body = new Uint8Array(body.slice(0));
-    else if (ArrayBuffer.isView(body)) this.#body = new Uint8Array(new Uint8Array(body.buffer, body.byteOffset, body.byteLength));
+    else if (ArrayBuffer.isView(body))
+      this.#body = new Uint8Array(new Uint8Array(body.buffer, body.byteOffset, body.byteLength));
     else if (body instanceof Blob) this.#blob = body;
     else if (body instanceof URLSearchParams || body instanceof FormData) {
       // Their bytes are known at once. Read the headers before the body: later they would lack the body's Content-Type.
@@ -61,7 +68,9 @@ export class PoolResponse extends StandardResponse {
 
   // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === PoolResponse ? value instanceof NativeResponse : Function.prototype[Symbol.hasInstance].call(this, value);
+    return this === PoolResponse
+      ? value instanceof NativeResponse
+      : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 
   static override json(data: unknown, init?: ResponseInit | number): Response {
@@ -102,7 +111,9 @@ export class PoolResponse extends StandardResponse {
 
   override clone(): Response {
     const whole = this.#body ?? this.#blob;
-    return whole === undefined || this.bodyUsed ? (super.clone() as Response) : new PoolResponse(whole, this as unknown as ResponseInit);
+    return whole === undefined || this.bodyUsed
+      ? (super.clone() as Response)
+      : new PoolResponse(whole, this as unknown as ResponseInit);
   }
 }
 

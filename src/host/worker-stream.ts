@@ -10,7 +10,9 @@ export interface StreamOutput {
 }
 
 export function isSource(value: unknown): value is Source {
-  return value instanceof ReadableStream || (typeof value === "object" && value !== null && Symbol.asyncIterator in value);
+  return (
+    value instanceof ReadableStream || (typeof value === "object" && value !== null && Symbol.asyncIterator in value)
+  );
 }
 
 // A stream's own iterator lets `return` wait behind a pending read; its reader's `cancel` ends that read.
@@ -47,7 +49,10 @@ export class StreamSource {
     this.#onCredit?.();
   }
 
-  /** Nobody reads on: nothing more is said, and the source is told to stop (`return` of an iterator, `cancel` of a stream). */
+  /**
+   * Nobody reads on: nothing more is said, and the source is told to stop (`return` of an iterator, `cancel` of a
+   * stream).
+   */
   cancel(): void {
     this.#isCancelled = true;
     this.#onCredit?.();

@@ -13,7 +13,8 @@ const scope = globalThis as unknown as WorkerScope;
 const post: PostToMain = (data) => scope.postMessage(data);
 
 scope.onmessage = ({ data }) => {
-  if (Array.isArray(data) || data.type !== "init" || data.shared === null) throw new Error("The first message to a thread is no init.");
+  if (Array.isArray(data) || data.type !== "init" || data.shared === null)
+    throw new Error("The first message to a thread is no init.");
   const { shared, host, loadTimeoutMs } = data;
   const modules = new HostedModules({ shared, host, loadTimeoutMs, post, handoffs: null });
   scope.onmessage = (event) => modules.receive(event.data);

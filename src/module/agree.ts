@@ -1,6 +1,6 @@
 /**
- * What the processes of one server tell each other before any of them swaps, and how it is decided: a module is swapped in all of
- * them or in none.
+ * What the processes of one server tell each other before any of them swaps, and how it is decided: a module is swapped
+ * in all of them or in none.
  */
 
 /** What one process would do about one module. Plain data. */
@@ -35,20 +35,23 @@ const MOVED = "its files changed while it was being loaded; reload again";
 /**
  * Decides what is swapped.
  *
- * - A module is swapped, or unloaded, where that leaves every process with the same version of it. A process that has this version
- *   already (it was started in place of a lost one, or the rest were left behind) does not stand in the way.
+ * - A module is swapped, or unloaded, where that leaves every process with the same version of it. A process that has
+ *   this version already (it was started in place of a lost one, or the rest were left behind) does not stand in the
+ *   way.
  * - One failure to prepare refuses the module everywhere, with the process named.
  * - Processes that would end up with different versions keep what they have: the files changed between their looks.
- * - What no process would change, and is not the same everywhere, is told as a failure: a process serves something else than the rest.
+ * - What no process would change, and is not the same everywhere, is told as a failure: a process serves something else
+ *   than the rest.
  * - One process that refuses the whole reload refuses it for all.
- * - A process that died while preparing has no proposal and no say: the others decide alone, and what is started in its place
- *   takes over what they serve (`Registry.load`). The same holds for one that did not answer in time, if it is ended: left alive, it
- *   would go on serving what it has.
+ * - A process that died while preparing has no proposal and no say: the others decide alone, and what is started in its
+ *   place takes over what they serve (`Registry.load`). The same holds for one that did not answer in time, if it is
+ *   ended: left alive, it would go on serving what it has.
  *
  * @param proposals by process number, of the same reload; the numbers stand in the reasons
  */
 export function decide(proposals: ReadonlyMap<number, Proposal>): Agreement {
-  for (const [slot, { error }] of proposals) if (error !== null) return { error: `process ${slot}: ${error}`, refused: {} };
+  for (const [slot, { error }] of proposals)
+    if (error !== null) return { error: `process ${slot}: ${error}`, refused: {} };
   const names = new Set([...proposals.values()].flatMap(({ modules }) => modules.map(({ name }) => name)));
   const refused: Record<string, string> = {};
   for (const name of names) {

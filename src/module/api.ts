@@ -14,8 +14,8 @@ const exports = {
 let isRegistered = false;
 
 /**
- * Makes the virtual module "hrmr" importable in this thread; every Worker needs its own call. Idempotent. It stands before a package of
- * that name and before tsconfig paths, so these may hold the types.
+ * Makes the virtual module "hrmr" importable in this thread; every Worker needs its own call. Idempotent. It stands
+ * before a package of that name and before tsconfig paths, so these may hold the types.
  */
 export function registerHrmrModule(): void {
   if (isRegistered) return;

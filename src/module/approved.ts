@@ -1,6 +1,7 @@
 /**
- * What one process of a server serves, told so that another can serve the same: for a process that is started in place of a lost
- * one, and must not be the only one with a newer version, or without a module that is broken on the disk by now.
+ * What one process of a server serves, told so that another can serve the same: for a process that is started in place
+ * of a lost one, and must not be the only one with a newer version, or without a module that is broken on the disk by
+ * now.
  */
 import { rmSync } from "node:fs";
 import { buildModule, buildOptions } from "./build";
@@ -44,20 +45,35 @@ export function approvedModules({ entries }: ModuleSet): ApprovedModule[] {
   return [...entries.values()].map(approvedModule);
 }
 
-export function approvedModule({ name, source, isImplicit, live, lastNumber, error, hold }: ModuleEntry): ApprovedModule {
-  const version = live === null ? null : { number: live.number, hash: live.hash, file: live.spec.file, config: live.spec.config };
+export function approvedModule({
+  name,
+  source,
+  isImplicit,
+  live,
+  lastNumber,
+  error,
+  hold,
+}: ModuleEntry): ApprovedModule {
+  const version =
+    live === null ? null : { number: live.number, hash: live.hash, file: live.spec.file, config: live.spec.config };
   return { name, source: live?.spec.source ?? source, isImplicit, version, lastNumber, error, hold };
 }
 
 /**
- * Loads these versions as they are: no look at the modules folder, no build, no trial, no new numbers. A bundle that is gone or
- * damaged is built from the author's file, and the verdict says so.
+ * Loads these versions as they are: no look at the modules folder, no build, no trial, no new numbers. A bundle that is
+ * gone or damaged is built from the author's file, and the verdict says so.
  */
-export async function loadApproved(registry: ModuleSet, approved: readonly ApprovedModule[], isResumed: boolean): Promise<Verdict> {
+export async function loadApproved(
+  registry: ModuleSet,
+  approved: readonly ApprovedModule[],
+  isResumed: boolean,
+): Promise<Verdict> {
   const run = beginRun(registry, { names: new Set(approved.map(({ name }) => name)), next: null, order: NO_ORDER });
   for (const module of approved) {
     // Another hrmr than the one that served last has another version of what ships with it.
-    const shipped = isResumed ? run.wanted.shipped.find(({ name, file }) => name === module.name && file === module.source) : undefined;
+    const shipped = isResumed
+      ? run.wanted.shipped.find(({ name, file }) => name === module.name && file === module.source)
+      : undefined;
     if (shipped === undefined) await timed(run.phases, "load", () => takeOver(run, module));
     else await prepare(run, shipped);
   }
@@ -92,7 +108,12 @@ async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
   entry.past = version;
 }
 
-async function buildAgain({ registry: { options } }: Run, entry: ModuleEntry, version: Version, notes: string[]): Promise<Version> {
+async function buildAgain(
+  { registry: { options } }: Run,
+  entry: ModuleEntry,
+  version: Version,
+  notes: string[],
+): Promise<Version> {
   const { name, source, config, number } = version;
   // A damaged one of the right size would be taken for the real one.
   rmSync(version.file, { force: true });

@@ -2,7 +2,13 @@
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./bundle-plugins";
+import {
+  externalPlugin,
+  IMPORT_META_DEFINES,
+  importMetaPlugin,
+  needsImportMeta,
+  withoutAddedImport,
+} from "./bundle-plugins";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import { bundleC } from "./c/build";
 import { isC } from "./c/sources";
@@ -25,7 +31,10 @@ export interface BuildOptions {
 }
 
 /** @param config  a module's settings, checked where the config was read: what has the wrong type counts as not said */
-export function buildOptions(stateDir: string, { external, libs, include }: Readonly<Record<string, unknown>>): BuildOptions {
+export function buildOptions(
+  stateDir: string,
+  { external, libs, include }: Readonly<Record<string, unknown>>,
+): BuildOptions {
   return { stateDir, external: texts(external), libs: texts(libs), include: texts(include) };
 }
 
@@ -48,12 +57,16 @@ export interface BuiltModule {
 interface Bundle {
   readonly text: string;
   readonly graph: BuildGraph;
-  /** Further files that the bundle is made from, by absolute path: those it imports, those that would be taken if they were there. */
+  /**
+   * Further files that the bundle is made from, by absolute path: those it imports, those that would be taken if they
+   * were there.
+   */
   readonly externals: readonly string[];
 }
 
 /**
- * Builds `file` and all that it imports into one file in the state folder. A bundle that is there already is left as it is.
+ * Builds `file` and all that it imports into one file in the state folder. A bundle that is there already is left as it
+ * is.
  *
  * @throws ModuleError for what is wrong with the module; a plain Error when the state folder cannot be written
  */
@@ -87,15 +100,24 @@ export function isBundleWhole(path: string, hash: string): boolean {
 const KEPT_BUNDLES = 5;
 
 /**
- * Deletes old bundles of module `name`, but for the newest ones and those whose hashes are in `keep`. Each import lists the bundle's
- * folder anew and remembers it, so a folder of hundreds of bundles would cost hundreds of megabytes. Several processes may do it at once.
+ * Deletes old bundles of module `name`, but for the newest ones and those whose hashes are in `keep`. Each import lists
+ * the bundle's folder anew and remembers it, so a folder of hundreds of bundles would cost hundreds of megabytes.
+ * Several processes may do it at once.
  */
-export async function pruneBundles(stateDir: string, name: string, keep: ReadonlySet<string>, newest = KEPT_BUNDLES): Promise<void> {
+export async function pruneBundles(
+  stateDir: string,
+  name: string,
+  keep: ReadonlySet<string>,
+  newest = KEPT_BUNDLES,
+): Promise<void> {
   const folder = join(stateDir, "bundles", name);
   const entries = (await readdir(folder).catch(ifMissing<string[]>([]))).filter((entry) => entry.endsWith(".js"));
   if (entries.length <= newest) return;
   const bundles = await Promise.all(
-    entries.map(async (entry) => ({ entry, madeMs: (await stat(join(folder, entry)).catch(ifMissing(null)))?.mtimeMs ?? 0 })),
+    entries.map(async (entry) => ({
+      entry,
+      madeMs: (await stat(join(folder, entry)).catch(ifMissing(null)))?.mtimeMs ?? 0,
+    })),
   );
   bundles.sort((a, b) => b.madeMs - a.madeMs);
   for (const { entry } of bundles.slice(newest)) {
@@ -134,7 +156,8 @@ async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun
     if (missing === before) break;
   }
   // A failed build does not list its imports. One of them may pass a link that was switched after Bun had followed it.
-  if (!output.success && followAgain(linksOfBuild(await importsOf(file, plugins), []).values())) output = await callBundler(file, plugins);
+  if (!output.success && followAgain(linksOfBuild(await importsOf(file, plugins), []).values()))
+    output = await callBundler(file, plugins);
   if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
   return output;
 }
@@ -146,7 +169,8 @@ async function importsOf(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Im
     name: "hrmr imports",
     setup(build) {
       build.onResolve({ filter: /^/ }, ({ path, importer }) => {
-        if (importer !== "" && !importer.includes("/node_modules/")) imports.push({ importer, specifier: path, target: null });
+        if (importer !== "" && !importer.includes("/node_modules/"))
+          imports.push({ importer, specifier: path, target: null });
         return undefined;
       });
     },
@@ -158,7 +182,9 @@ async function importsOf(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Im
 function missingOf(output: Bun.BuildOutput): string {
   if (output.success) return "";
   return output.logs
-    .map(({ message, position }) => (unresolvedSpecifier(message) === undefined ? "" : `${position?.file} ${message}\n`))
+    .map(({ message, position }) =>
+      unresolvedSpecifier(message) === undefined ? "" : `${position?.file} ${message}\n`,
+    )
     .join("");
 }
 
@@ -174,14 +200,20 @@ async function callBundler(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<
       throw: false,
       metafile: true,
       define: IMPORT_META_DEFINES,
-      // Files imported as files (images, .wasm) stay where they are: with this root their public path is their absolute path.
+      // Files imported as files (images, .wasm) stay where they are: with this root their public path is their absolute
+      // path.
       root: "/",
       publicPath: "/",
       naming: { asset: "[dir]/[name].[ext]" },
       plugins,
     });
   } catch (cause) {
-    throw wholeFileError(file.name, file.file, `the build failed: ${cause instanceof Error ? cause.message : Bun.inspect(cause)}`, cause);
+    throw wholeFileError(
+      file.name,
+      file.file,
+      `the build failed: ${cause instanceof Error ? cause.message : Bun.inspect(cause)}`,
+      cause,
+    );
   }
 }
 
@@ -217,7 +249,10 @@ function inlineMap(json: string): string {
 
 let temporaryFiles = 0;
 
-/** Written without waiting, like all that stands between a save and the swap: under load each wait is a turn of the loop. */
+/**
+ * Written without waiting, like all that stands between a save and the swap: under load each wait is a turn of the
+ * loop.
+ */
 function writeBundle(stateDir: string, path: string, text: string): void {
   const bytes = Buffer.from(text);
   const existing = statSync(path, { throwIfNoEntry: false });

@@ -7,20 +7,27 @@ const META_PREFIX = "__hrmr_meta_";
 const META_MODULE = "hrmr-meta:";
 
 /**
- * Replacements for `import.meta.KEY`. Merged into one file, every input would be told the bundle's place; so each becomes a name that
- * `importMetaPlugin` gives each file for itself. `import.meta.main` is false: a module is never what was started.
+ * Replacements for `import.meta.KEY`. Merged into one file, every input would be told the bundle's place; so each
+ * becomes a name that `importMetaPlugin` gives each file for itself. `import.meta.main` is false: a module is never
+ * what was started.
  */
 export const IMPORT_META_DEFINES: Record<string, string> = {
   ...Object.fromEntries(META_KEYS.map((key) => [`import.meta.${key}`, META_PREFIX + key])),
   "import.meta.main": "false",
 };
 
-/** Whether a bundle made without `importMetaPlugin` needs it. Most do not, and are built without calls from the bundler's threads. */
+/**
+ * Whether a bundle made without `importMetaPlugin` needs it. Most do not, and are built without calls from the
+ * bundler's threads.
+ */
 export function needsImportMeta(bundle: string): boolean {
   return bundle.includes(META_PREFIX);
 }
 
-/** Imports the names of IMPORT_META_DEFINES into each file that says `import.meta`, behind its last line: no line or column moves. */
+/**
+ * Imports the names of IMPORT_META_DEFINES into each file that says `import.meta`, behind its last line: no line or
+ * column moves.
+ */
 export const importMetaPlugin: Bun.BunPlugin = {
   name: "hrmr import.meta",
   setup(build) {
@@ -28,7 +35,10 @@ export const importMetaPlugin: Bun.BunPlugin = {
       const text = await Bun.file(path).text();
       if (!text.includes("import.meta")) return undefined;
       const names = META_KEYS.map((key) => META_PREFIX + key).join(", ");
-      return { loader, contents: `${text}${IMPORT_MARK}import { ${names} } from ${JSON.stringify(META_MODULE + path)};` };
+      return {
+        loader,
+        contents: `${text}${IMPORT_MARK}import { ${names} } from ${JSON.stringify(META_MODULE + path)};`,
+      };
     });
     build.onResolve({ filter: /^hrmr-meta:/ }, ({ path }) => ({ path, namespace: "hrmr-meta" }));
     // The prefix stays part of the path: the bundler takes equal paths of two namespaces for one file.
@@ -61,8 +71,8 @@ function metaModule(path: string): string {
 }
 
 /**
- * Leaves packages and native addons out of the bundle, by absolute path: the bundle lies in the state folder, where their names would
- * not resolve.
+ * Leaves packages and native addons out of the bundle, by absolute path: the bundle lies in the state folder, where
+ * their names would not resolve.
  *
  * @param external  package names; their subpaths are meant too
  * @param used  gets the files of those that were imported, and the package.json of each

@@ -1,7 +1,7 @@
 /**
- * Frees what disposed versions held. An old graph is garbage that only a full collection finds; without one memory grows four- to
- * sevenfold. A full one stops the loop for some 10 ms, so it waits until the reloads pause; within a long burst of them it comes now
- * and then.
+ * Frees what disposed versions held. An old graph is garbage that only a full collection finds; without one memory
+ * grows four- to sevenfold. A full one stops the loop for some 10 ms, so it waits until the reloads pause; within a
+ * long burst of them it comes now and then.
  */
 import { asHost } from "./host-context";
 import type { LeakSnapshot } from "../observe/snapshot";
@@ -61,7 +61,8 @@ export class Collector {
     this.#timer = null;
     this.#uncollected = 0;
     Bun.gc(true);
-    // Whoever looks at a weak reference keeps what it refers to until the end of the turn: so not in this one, and not before.
+    // Whoever looks at a weak reference keeps what it refers to until the end of the turn: so not in this one, and not
+    // before.
     setImmediate(() => this.#look());
   }
 

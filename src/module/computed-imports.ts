@@ -1,6 +1,7 @@
 /**
- * `import()` and `require()` of a path that is known only when they run. The bundler leaves them unchanged, so the path would be resolved
- * against the bundle in the state folder. The code here resolves it against the folder of the author's file.
+ * `import()` and `require()` of a path that is known only when they run. The bundler leaves them unchanged, so the path
+ * would be resolved against the bundle in the state folder. The code here resolves it against the folder of the
+ * author's file.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { SourceMap } from "node:module";
@@ -20,13 +21,17 @@ const SOURCE = /\.[cm]?[jt]sx?$/;
 
 export interface Rebased {
   readonly code: string;
-  /** Files that a computed path may mean, where its folder is known. A change of one is a change of the module. Absolute paths. */
+  /**
+   * Files that a computed path may mean, where its folder is known. A change of one is a change of the module. Absolute
+   * paths.
+   */
   readonly files: readonly string[];
 }
 
 /**
  * @param code  a bundle as the bundler gave it
- * @param map  its source map: it tells the file of a call, and tells calls from text in a string. Lines and columns do not change
+ * @param map  its source map: it tells the file of a call, and tells calls from text in a string. Lines and columns do
+ *   not change
  */
 export function rebaseImports(code: string, map: string): Rebased {
   const found = [...code.matchAll(CALL)].filter(({ 0: word, index }) => {
@@ -93,7 +98,9 @@ function helpers(folders: readonly string[], hash: string): string {
 
 function filesIn(folder: string): string[] {
   try {
-    const entries = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile() || entry.isSymbolicLink());
+    const entries = readdirSync(folder, { withFileTypes: true }).filter(
+      (entry) => entry.isFile() || entry.isSymbolicLink(),
+    );
     return entries
       .slice(0, MAX_FILES)
       .map(({ name }) => join(folder, name))
@@ -108,7 +115,8 @@ function filesIn(folder: string): string[] {
 function withImports(files: readonly string[]): string[] {
   const all = new Set(files);
   // A set goes on to what is added while it is walked through.
-  for (const file of all) if (all.size < MAX_FILES && SOURCE.test(file)) for (const each of importsOf(file)) all.add(each);
+  for (const file of all)
+    if (all.size < MAX_FILES && SOURCE.test(file)) for (const each of importsOf(file)) all.add(each);
   return [...all].sort();
 }
 

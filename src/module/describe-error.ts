@@ -3,7 +3,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** A place in an author's file. `file` is for people (relative to the working folder where it can be); lines and columns count from 1. */
+/**
+ * A place in an author's file. `file` is for people (relative to the working folder where it can be); lines and columns
+ * count from 1.
+ */
 export interface ModuleErrorPlace {
   readonly file: string;
   /** undefined: the file as a whole. */
@@ -20,7 +23,9 @@ export interface ModuleErrorData extends ModuleErrorPlace {
   readonly others: readonly string[];
 }
 
-/** A version of a module that cannot be used. `message` is the reason alone; `describeError` adds where and the code. */
+/**
+ * A version of a module that cannot be used. `message` is the reason alone; `describeError` adds where and the code.
+ */
 export class ModuleError extends Error {
   readonly module: string;
   readonly file: string;
@@ -30,7 +35,13 @@ export class ModuleError extends Error {
   /** Further errors of the same build, one line each. */
   readonly others: readonly string[];
 
-  constructor(module: string, message: string, place: ModuleErrorPlace, others: readonly string[] = [], cause?: unknown) {
+  constructor(
+    module: string,
+    message: string,
+    place: ModuleErrorPlace,
+    others: readonly string[] = [],
+    cause?: unknown,
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "ModuleError";
     this.module = module;
@@ -72,11 +83,21 @@ export function describeError(error: unknown): string {
 
 /** An error about the module's file as a whole. */
 export function wholeFileError(module: string, source: string, message: string, cause?: unknown): ModuleError {
-  return new ModuleError(module, message, { file: displayPath(source), line: undefined, column: undefined, frame: "" }, [], cause);
+  return new ModuleError(
+    module,
+    message,
+    { file: displayPath(source), line: undefined, column: undefined, frame: "" },
+    [],
+    cause,
+  );
 }
 
 /** What `Bun.build` logged, as one error: the first is the error, the rest are `others`. */
-export function buildLogsError(module: string, source: string, logs: readonly (BuildMessage | ResolveMessage)[]): ModuleError {
+export function buildLogsError(
+  module: string,
+  source: string,
+  logs: readonly (BuildMessage | ResolveMessage)[],
+): ModuleError {
   const errors = logs.filter((log) => log.level === "error");
   const [first, ...rest] = errors.length > 0 ? errors : logs;
   if (first === undefined) return wholeFileError(module, source, "the build failed and gave no reason");
@@ -85,8 +106,8 @@ export function buildLogsError(module: string, source: string, logs: readonly (B
 }
 
 /**
- * What an author's code threw, placed at the newest stack frame in a file of the author's own; without one (a thrown string, an
- * error made elsewhere) at the module's file as a whole.
+ * What an author's code threw, placed at the newest stack frame in a file of the author's own; without one (a thrown
+ * string, an error made elsewhere) at the module's file as a whole.
  *
  * @param doing  said before the reason: "setup failed"; "" for none
  */
@@ -181,7 +202,8 @@ function frameOf(lines: readonly string[], text: string | undefined, line: numbe
   const caret = cut(text)
     .slice(0, Math.max(0, column - 1 - start))
     .replace(/[^\t]/g, " ");
-  const before = line > 1 && lines[line - 2]?.trim() ? [`${String(line - 1).padStart(width)} | ${cut(lines[line - 2] ?? "")}`] : [];
+  const before =
+    line > 1 && lines[line - 2]?.trim() ? [`${String(line - 1).padStart(width)} | ${cut(lines[line - 2] ?? "")}`] : [];
   const marked = column === 0 ? [] : [`${" ".repeat(width)} | ${caret}^`];
   return [...before, `${line} | ${cut(text)}`, ...marked].join("\n");
 }

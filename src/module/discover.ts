@@ -33,10 +33,11 @@ const CPP_FILE = /\.(?:cc|cpp|cxx|c\+\+)$/i;
 const LIBRARY_FILE = /\.(?:so|dylib|dll)(?:\.\d+)*$/i;
 
 /**
- * Lists the modules of `dir`: `NAME.{ts,tsx,mts,cts,js,jsx,mjs,cjs,c}` and `NAME/index.*` with one of these endings. Names that begin with
- * `_` or `.`, `lib`, `node_modules`, type declarations and tests are no modules.
+ * Lists the modules of `dir`: `NAME.{ts,tsx,mts,cts,js,jsx,mjs,cjs,c}` and `NAME/index.*` with one of these endings.
+ * Names that begin with `_` or `.`, `lib`, `node_modules`, type declarations and tests are no modules.
  *
- * Reads without waiting: under load, each wait is a turn of the loop behind everybody's traffic, and a folder is read in microseconds.
+ * Reads without waiting: under load, each wait is a turn of the loop behind everybody's traffic, and a folder is read
+ * in microseconds.
  *
  * @throws UserError when the folder itself cannot be read
  */
@@ -96,7 +97,11 @@ function readModulesDir(dir: string): string[] {
 }
 
 function nameOfEntry(entry: string): string | null {
-  return MODULE_FILE.test(entry) || NOT_A_MODULE.test(entry) ? moduleNameOf(entry) : isModuleFolder(entry) ? entry : null;
+  return MODULE_FILE.test(entry) || NOT_A_MODULE.test(entry)
+    ? moduleNameOf(entry)
+    : isModuleFolder(entry)
+      ? entry
+      : null;
 }
 
 /** The file itself, or the index files of a folder. */
@@ -104,7 +109,8 @@ function moduleFilesAt(dir: string, entry: string): string[] {
   const path = join(dir, entry);
   // A save by rename may take the file away between the listing and here; it is seen at the next look.
   const info = statSync(path, { throwIfNoEntry: false });
-  if (info === undefined && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true) throw deadLinkError(path);
+  if (info === undefined && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true)
+    throw deadLinkError(path);
   if (info?.isFile()) return MODULE_FILE.test(entry) ? [path] : [];
   if (info?.isDirectory() !== true || MODULE_FILE.test(entry)) return [];
   return readdirSync(path)
@@ -123,7 +129,8 @@ function overlookedText(dir: string, entry: string, linking: () => string): stri
   if (linking().includes(isCpp ? parse(entry).name : entry)) return null;
   const shown = displayPath(join(dir, entry));
   const way = `write a module in C that declares those functions and names it: #pragma hrmr link "${isCpp ? `lib${parse(entry).name}.so` : `./${entry}`}"`;
-  if (isCpp) return `${shown} is C++, which hrmr does not compile. Build a library of it with extern "C" functions, and ${way}`;
+  if (isCpp)
+    return `${shown} is C++, which hrmr does not compile. Build a library of it with extern "C" functions, and ${way}`;
   return `${shown} is a library, and no module by itself. Give it extern "C" functions, and ${way}`;
 }
 
@@ -144,17 +151,23 @@ function readIfThere(path: string): string {
 
 /** Bun's resolver ignores case here, so either module could get the other's code. */
 function caseError(file: string, twin: string): UserError {
-  return new UserError(`The names of ${displayPath(file)} and ${displayPath(twin)} differ only in upper and lower case.`, {
-    code: "MODULE_NAME_TWICE",
-    hint: "Rename one of them. Neither is loaded: not every system tells such names apart.",
-  });
+  return new UserError(
+    `The names of ${displayPath(file)} and ${displayPath(twin)} differ only in upper and lower case.`,
+    {
+      code: "MODULE_NAME_TWICE",
+      hint: "Rename one of them. Neither is loaded: not every system tells such names apart.",
+    },
+  );
 }
 
 function unfitError(file: string): UserError {
-  return new UserError(`${JSON.stringify(displayPath(file))} cannot be a module: its name has a character that an import cannot have.`, {
-    code: "MODULE_NAME_UNFIT",
-    hint: "Rename it: letters, digits, - and _ are always right.",
-  });
+  return new UserError(
+    `${JSON.stringify(displayPath(file))} cannot be a module: its name has a character that an import cannot have.`,
+    {
+      code: "MODULE_NAME_UNFIT",
+      hint: "Rename it: letters, digits, - and _ are always right.",
+    },
+  );
 }
 
 function twoFilesError(name: string, one: string, other: string): UserError {
@@ -177,11 +190,19 @@ function modulesDirError(dir: string, cause: unknown): UserError {
   const shown = displayPath(dir);
   if (code === "ENOENT") {
     const hint = "Create it, or name another folder with --modules DIR.";
-    return new UserError(`Cannot read the modules folder ${shown}: there is no such folder.`, { code: "MODULES_DIR_MISSING", hint, cause });
+    return new UserError(`Cannot read the modules folder ${shown}: there is no such folder.`, {
+      code: "MODULES_DIR_MISSING",
+      hint,
+      cause,
+    });
   }
   if (code === "ENOTDIR") {
     const hint = "Name the folder that holds the modules with --modules DIR.";
-    return new UserError(`Cannot read the modules folder ${shown}: it is not a folder.`, { code: "MODULES_DIR_NOT_A_FOLDER", hint, cause });
+    return new UserError(`Cannot read the modules folder ${shown}: it is not a folder.`, {
+      code: "MODULES_DIR_NOT_A_FOLDER",
+      hint,
+      cause,
+    });
   }
   return new UserError(`Cannot read the modules folder ${shown} (${code}).`, {
     code: "MODULES_DIR_UNREADABLE",

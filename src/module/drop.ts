@@ -2,7 +2,9 @@
 import { loadGeneration } from "./prepare";
 import { type Candidate, describeFailure, type Failure, plannedModules, planWithout, type Run } from "./run";
 
-/** Finds who claims what another has, and leaves it out; what stays in its place may clash in turn, so until none does. */
+/**
+ * Finds who claims what another has, and leaves it out; what stays in its place may clash in turn, so until none does.
+ */
 export async function refuseConflicts(run: Run): Promise<void> {
   for (;;) {
     const plan = run.registry.options.plan(plannedModules(run), run.wanted.use ?? []);
@@ -15,7 +17,10 @@ export async function refuseConflicts(run: Run): Promise<void> {
   }
 }
 
-/** Ends a candidate. Where an exclusive one's predecessor had to go for it, resolves when that serves again; never rejects. */
+/**
+ * Ends a candidate. Where an exclusive one's predecessor had to go for it, resolves when that serves again; never
+ * rejects.
+ */
 export async function drop(run: Run, candidate: Candidate, reason: Failure): Promise<void> {
   run.candidates.delete(candidate.entry.name);
   run.failures.set(candidate.entry.name, reason);
@@ -35,7 +40,11 @@ async function end({ registry }: Run, { generation, entry }: Candidate): Promise
   }
 }
 
-async function bringBack({ registry }: Run, { entry }: Candidate, replaced: NonNullable<Candidate["replaced"]>): Promise<void> {
+async function bringBack(
+  { registry }: Run,
+  { entry }: Candidate,
+  replaced: NonNullable<Candidate["replaced"]>,
+): Promise<void> {
   const { generation: previous, handoff } = replaced;
   const spec = { ...previous.spec, id: registry.nextId() };
   try {

@@ -33,13 +33,20 @@ function filesOf({ wanted }: Run, { modules, refused }: Discovered): FoundModule
 /** A module that is not readable or not distinct fails alone, and its serving version goes on. */
 function noteRefused(run: Run, { refused }: Discovered): void {
   for (const { name, file, error } of refused) {
-    if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name)) continue;
+    if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name))
+      continue;
     entryFor(run.registry, { name, file, isImplicit: false });
-    run.failures.set(name, { text: describeFailure(error), isConflict: error.code === "MODULE_NAME_TWICE", isRefused: false });
+    run.failures.set(name, {
+      text: describeFailure(error),
+      isConflict: error.code === "MODULE_NAME_TWICE",
+      isRefused: false,
+    });
   }
 }
 
-/** The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing. */
+/**
+ * The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing.
+ */
 function isAwaited({ modulesDir, mayLackModulesDir }: ModuleSet["options"]): boolean {
   return mayLackModulesDir && !existsSync(modulesDir);
 }
@@ -49,13 +56,15 @@ function noteRemoved(run: Run): void {
   const there = new Set(files.map((file) => file.name));
   for (const [name, entry] of registry.entries) {
     // One that gets a stored version does not go by its file.
-    if (there.has(name) || failures.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name)) continue;
+    if (there.has(name) || failures.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name))
+      continue;
     // Taking a guard away by deleting its file would open every door.
     if (isUsed(run, name)) failures.set(name, failure(goneText(run, name)));
     else removed.add(entry);
   }
   for (const name of run.wanted.use ?? []) {
-    if (!there.has(name) && !registry.entries.has(name)) failures.set(name, failure("there is no such module, and http.use names it"));
+    if (!there.has(name) && !registry.entries.has(name))
+      failures.set(name, failure("there is no such module, and http.use names it"));
   }
 }
 

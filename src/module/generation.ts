@@ -169,7 +169,10 @@ export class Generation implements RouteOwner {
 
   #cutAtDeadline(drainMs: number, onCut: (count: number) => void): void {
     const late = [...this.#inFlight].filter((call) => !call.isEndless);
-    const count = this.#cut(late, `${this.name} v${this.number} was replaced, and ${drainMs} ms later this was still under way.`);
+    const count = this.#cut(
+      late,
+      `${this.name} v${this.number} was replaced, and ${drainMs} ms later this was still under way.`,
+    );
     if (count > 0) onCut(count);
   }
 

@@ -10,7 +10,8 @@ const listeners = new WeakMap<Bun.ModuleGraph, Listener[]>();
 let isWatching = false;
 
 /**
- * Notes which graph puts which listener on `process`, and refuses to end the process for module code. Once a thread; idempotent.
+ * Notes which graph puts which listener on `process`, and refuses to end the process for module code. Once a thread;
+ * idempotent.
  */
 export function watchSharedObjects(): void {
   if (isWatching) return;
@@ -30,7 +31,8 @@ function noteListener(event: string | symbol, listener: (...args: unknown[]) => 
   listeners.set(graph, noted);
 }
 
-// On the object itself rather than on a stand-in in the graph's globals: `node:process` and `globalThis.process` lead here too.
+// On the object itself rather than on a stand-in in the graph's globals: `node:process` and `globalThis.process` lead
+// here too.
 function refuse(name: "exit" | "reallyExit" | "abort"): void {
   const original: unknown = Reflect.get(process, name);
   if (typeof original !== "function") return;
@@ -43,7 +45,8 @@ function refuse(name: "exit" | "reallyExit" | "abort"): void {
 /**
  * Takes the graph's listeners off `process`. Without it they would go on being called, and keep the graph in memory.
  *
- * @returns the events that they were there for, one a listener; those that the module took off itself are not among them
+ * @returns the events that they were there for, one a listener; those that the module took off itself are not among
+ *   them
  */
 export function removeListenersOf(graph: Bun.ModuleGraph): string[] {
   const left: string[] = [];
@@ -56,7 +59,9 @@ export function removeListenersOf(graph: Bun.ModuleGraph): string[] {
   return left;
 }
 
-/** What the global object has beside the standard things, as far as it can be looked at without running code of others. */
+/**
+ * What the global object has beside the standard things, as far as it can be looked at without running code of others.
+ */
 export type GlobalsSeen = ReadonlyMap<string | symbol, unknown>;
 
 // What was there before any module.
@@ -88,8 +93,8 @@ export function claimGlobals(owner: number, before: GlobalsSeen): string[] {
 }
 
 /**
- * Names on the global object that still have what this load set there, for a version that goes. What nobody is known to have set is put
- * down to it too.
+ * Names on the global object that still have what this load set there, for a version that goes. What nobody is known to
+ * have set is put down to it too.
  */
 export function globalsOf(owner: number): string[] {
   const left: string[] = [];
@@ -101,7 +106,10 @@ export function globalsOf(owner: number): string[] {
   return left;
 }
 
-/** Packages share one object among their copies, under names with "__" (zod) or symbols. The module's author cannot change that. */
+/**
+ * Packages share one object among their copies, under names with "__" (zod) or symbols. The module's author cannot
+ * change that.
+ */
 export function isAuthors(name: string): boolean {
   return !name.startsWith("__") && !name.startsWith("Symbol(");
 }

@@ -1,6 +1,6 @@
 /**
- * A module's own setTimeout and setInterval. They are the standard ones; besides, what their callbacks do is known to be the module's,
- * and what it leaves running can be counted.
+ * A module's own setTimeout and setInterval. They are the standard ones; besides, what their callbacks do is known to
+ * be the module's, and what it leaves running can be counted.
  */
 import { type Mark, TIMER } from "./running";
 
@@ -36,7 +36,8 @@ export class GraphTimers {
     const make = original as (...args: unknown[]) => NodeJS.Timeout;
     const wrapped = (callback: unknown, ...rest: unknown[]): NodeJS.Timeout => {
       // What is no function is for the original to refuse.
-      const timer = typeof callback === "function" ? make(this.#marked(callback as Callback), ...rest) : make(callback, ...rest);
+      const timer =
+        typeof callback === "function" ? make(this.#marked(callback as Callback), ...rest) : make(callback, ...rest);
       // One that is made in the host's context, for `context.shared`, does not go with the version.
       if (Bun.ModuleGraph.current !== undefined) this.#keep(timer);
       return timer;

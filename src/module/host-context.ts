@@ -4,5 +4,8 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** Calls `fn` in the server's own context, wherever the caller stands. One a thread, made when the server's code is loaded. */
+/**
+ * Calls `fn` in the server's own context, wherever the caller stands. One a thread, made when the server's code is
+ * loaded.
+ */
 export const asHost: <R>(fn: () => R) => R = AsyncLocalStorage.snapshot();

@@ -6,7 +6,10 @@ import { aliasFolders, findLinks, type Import, leadsTo, type Link, linksOn } fro
 
 /** What was seen when a bundle was built. Not for other threads: `hasChanged` refreshes the folders' signatures. */
 export interface InputSet {
-  /** Path to what a stat of it said, "" for a file that was not there: the inputs, and files that would change how imports resolve. */
+  /**
+   * Path to what a stat of it said, "" for a file that was not there: the inputs, and files that would change how
+   * imports resolve.
+   */
   readonly files: ReadonlyMap<string, string>;
   /** The package.json and tsconfig.json among them, there or not, each with the folder that it is about. */
   readonly configs: ReadonlyMap<string, string>;
@@ -14,7 +17,10 @@ export interface InputSet {
   readonly links: ReadonlyMap<string, Link>;
   /** Folders of the author's own inputs, for new files that an import without extension would prefer. */
   readonly folders: Map<string, FolderView>;
-  /** False when a file was written so shortly before the build that a later write may bear the same time: build once more. */
+  /**
+   * False when a file was written so shortly before the build that a later write may bear the same time: build once
+   * more.
+   */
   readonly isSettled: boolean;
 }
 
@@ -63,7 +69,8 @@ export function noteInputs(graph: BuildGraph, entry: string, extra: readonly str
   return { files, configs, links, folders, isSettled: newest < startedAt - CLOCK_TICK_MS };
 }
 
-// In milliseconds since 1970. A time in the future (a wrong clock) says nothing about when it happened, and is left out.
+// In milliseconds since 1970. A time in the future (a wrong clock) says nothing about when it happened, and is left
+// out.
 function newestChange(paths: readonly string[]): number {
   const now = Date.now() + CLOCK_TICK_MS;
   const times = paths.map((path) => statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? 0);
@@ -131,7 +138,8 @@ function isVirtual(path: string): boolean {
   return /^[\w-]{2,}:/.test(path);
 }
 
-// A package.json says how a folder's files are understood, a tsconfig.json how its imports resolve; both apply downward.
+// A package.json says how a folder's files are understood, a tsconfig.json how its imports resolve; both apply
+// downward.
 function addConfigFiles(configs: Map<string, string>, own: readonly string[]): void {
   for (const folder of new Set(own.flatMap((path) => foldersUpward(dirname(path))))) {
     for (const name of CONFIG_FILES) configs.set(join(folder, name), folder);
@@ -169,7 +177,11 @@ function importsOf(graph: BuildGraph, inputs: readonly string[]): Import[] {
     const imports = (graph.inputs[importer]?.imports ?? []).filter(
       ({ path, original }) => !isVirtual(original ?? path) && !isVirtual(path),
     );
-    return imports.map(({ path, original }) => ({ importer: from, specifier: original ?? path, target: resolve(path) }));
+    return imports.map(({ path, original }) => ({
+      importer: from,
+      specifier: original ?? path,
+      target: resolve(path),
+    }));
   });
 }
 
@@ -212,7 +224,8 @@ function addPackagePlaces(configs: Map<string, string>, graph: BuildGraph, input
 
 /** The package that a specifier names, or null for paths and for what is built in. */
 export function packageName(specifier: string): string | null {
-  if (!/^[@a-z0-9]/i.test(specifier) || isBuiltin(specifier) || specifier.startsWith("bun:") || specifier === "hrmr") return null;
+  if (!/^[@a-z0-9]/i.test(specifier) || isBuiltin(specifier) || specifier.startsWith("bun:") || specifier === "hrmr")
+    return null;
   return specifier
     .split("/")
     .slice(0, specifier.startsWith("@") ? 2 : 1)

@@ -1,6 +1,6 @@
 /**
- * What a version leaves behind when it goes: what the host had to take away, and versions that stay in memory because something else
- * still refers to them.
+ * What a version leaves behind when it goes: what the host had to take away, and versions that stay in memory because
+ * something else still refers to them.
  */
 import type { LeakSnapshot } from "../observe/snapshot";
 import { isAuthors } from "./globals-watch";
@@ -30,7 +30,8 @@ export const NOTHING_LEFT: LeftBehind = { listeners: [], globals: [], timers: 0,
 /** @returns "2 timers (stopped), globalThis.cache (stays)"; null: nothing was left */
 export function leftBehindText({ listeners, globals, timers, descriptors }: LeftBehind): string | null {
   const parts: string[] = [];
-  if (listeners.length > 0) parts.push(`${counted(listeners.length, "listener")} on process (${unique(listeners)}; removed)`);
+  if (listeners.length > 0)
+    parts.push(`${counted(listeners.length, "listener")} on process (${unique(listeners)}; removed)`);
   if (timers > 0) parts.push(`${counted(timers, "timer")} (stopped)`);
   if (descriptors > 0) parts.push(`${counted(descriptors, "open socket or file", "open sockets or files")} (closed)`);
   const own = globals.filter(isAuthors);
@@ -97,9 +98,10 @@ export class LeakWatch {
   }
 
   /**
-   * Whether a version stays in memory by mistake. A version with open `context.shared` resources is meant to stay. The first version of a
-   * module may stay because a package keeps an object on globalThis for all its copies (zod's registry): that does not grow, and the author
-   * cannot change it. A second version that stays is a mistake. So is a version held by the author's own names on globalThis.
+   * Whether a version stays in memory by mistake. A version with open `context.shared` resources is meant to stay. The
+   * first version of a module may stay because a package keeps an object on globalThis for all its copies (zod's
+   * registry): that does not grow, and the author cannot change it. A second version that stays is a mistake. So is a
+   * version held by the author's own names on globalThis.
    */
   #isLeak({ module, generation, id, left }: Watched): boolean {
     if (left.globals.some(isAuthors)) return true;

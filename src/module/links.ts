@@ -1,6 +1,6 @@
 /**
- * The symbolic links that a module's imports pass. If a link is switched to another release, the next build differs though no file has
- * changed. Bun follows a link once, and remembers where it led for the life of the process.
+ * The symbolic links that a module's imports pass. If a link is switched to another release, the next build differs
+ * though no file has changed. Bun follows a link once, and remembers where it led for the life of the process.
  */
 import { lstatSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, extname, join, parse, resolve, sep } from "node:path";
@@ -28,9 +28,11 @@ export interface Link {
 const ENDINGS = ["", ".ts", ".tsx", ".js", ".jsx", ".mts", ".cts", ".mjs", ".cjs", ".json"];
 
 /**
- * Finds the links among imports. If the target lies where the specifier says, the import passes no link, and no file is read.
+ * Finds the links among imports. If the target lies where the specifier says, the import passes no link, and no file is
+ * read.
  *
- * @param homeOf  finds the folder of the package that a specifier names, from a folder; null: it names no package, or none is installed
+ * @param homeOf  finds the folder of the package that a specifier names, from a folder; null: it names no package, or
+ *   none is installed
  * @param aliases  folders that tsconfig.json's `paths` and `baseUrl` name
  */
 export function findLinks(
@@ -45,7 +47,10 @@ export function findLinks(
     seen.add(path);
     for (const link of linksOn(path)) {
       const known = links.get(link.path);
-      links.set(link.path, known === undefined ? link : { ...known, behind: [...new Set([...known.behind, ...link.behind])] });
+      links.set(
+        link.path,
+        known === undefined ? link : { ...known, behind: [...new Set([...known.behind, ...link.behind])] },
+      );
     }
   };
   for (const { importer, specifier, target } of imports) {
@@ -68,7 +73,9 @@ function isPlainly(named: string, target: string): boolean {
   return ending !== "" && target.startsWith(named.slice(0, -ending.length) + ".");
 }
 
-/** @returns the target's path through the package's folder, or that folder if the target is not known or lies elsewhere */
+/**
+ * @returns the target's path through the package's folder, or that folder if the target is not known or lies elsewhere
+ */
 function behindHome(home: string, target: string | null): string {
   const real = leadsTo(home);
   return real !== "" && target?.startsWith(real + sep) === true ? home + target.slice(real.length) : home;
@@ -108,11 +115,15 @@ export function leadsTo(path: string): string {
 /** The folders in which a tsconfig.json has imports looked up. None if the file cannot be read. */
 export function aliasFolders(file: string): string[] {
   try {
-    const config = Bun.JSONC.parse(readFileSync(file, "utf8")) as { compilerOptions?: { baseUrl?: unknown; paths?: unknown } } | null;
+    const config = Bun.JSONC.parse(readFileSync(file, "utf8")) as {
+      compilerOptions?: { baseUrl?: unknown; paths?: unknown };
+    } | null;
     const { baseUrl, paths } = config?.compilerOptions ?? {};
     const base = resolve(dirname(file), typeof baseUrl === "string" ? baseUrl : ".");
     const targets = Object.values(typeof paths === "object" && paths !== null ? paths : {}).flat();
-    const named = targets.filter((target) => typeof target === "string").map((target) => resolve(base, target.split("*", 1)[0] ?? ""));
+    const named = targets
+      .filter((target) => typeof target === "string")
+      .map((target) => resolve(base, target.split("*", 1)[0] ?? ""));
     return [...(typeof baseUrl === "string" ? [base] : []), ...named];
   } catch {
     // Half written, or broken: the bundler reports it or ignores it.

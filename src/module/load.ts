@@ -16,7 +16,9 @@ export interface LoadOptions extends ContextSources {
   readonly globals: Record<string, unknown>;
   /** An error or a rejection that module code left unhandled. */
   readonly onError: (error: unknown, kind: string) => void;
-  /** For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever. */
+  /**
+   * For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever.
+   */
   readonly timeoutMs: number;
 }
 
@@ -35,7 +37,8 @@ export interface LoadedModule {
   /** null: the module has no `handoff`. Never rejects. */
   handoff(): Promise<Handoff | null>;
   /**
-   * Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is logged.
+   * Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is
+   * logged.
    *
    * @returns what dispose had not put away
    */
@@ -49,7 +52,8 @@ export interface LoadedModule {
 /**
  * Imports the bundle of `spec` into a new graph and checks its shape. Runs none of its lifecycle functions.
  *
- * @throws ModuleError for a throw at top level, a load that does not end in time, or a wrong shape; the graph is disposed then
+ * @throws ModuleError for a throw at top level, a load that does not end in time, or a wrong shape; the graph is
+ *   disposed then
  */
 export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
   watchSharedObjects();
@@ -204,14 +208,24 @@ function copyOf(data: unknown): unknown {
   try {
     return structuredClone(data);
   } catch (cause) {
-    throw new Error(`handoff returned what cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new Error(
+      `handoff returned what cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
 }
 
-async function inTime<T>(promise: Promise<T>, timeoutMs: number, spec: LoadSpec, late: string, hint: string): Promise<T> {
+async function inTime<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  spec: LoadSpec,
+  late: string,
+  hint: string,
+): Promise<T> {
   if (timeoutMs === 0) return promise;
   const deadline = Promise.withResolvers<never>();
-  const expired = (): ModuleError => wholeFileError(spec.name, spec.source, `${late} within ${Math.round(timeoutMs)} ms${hint}`);
+  const expired = (): ModuleError =>
+    wholeFileError(spec.name, spec.source, `${late} within ${Math.round(timeoutMs)} ms${hint}`);
   const timer = setTimeout(() => deadline.reject(expired()), timeoutMs);
   try {
     return await Promise.race([promise, deadline.promise]);

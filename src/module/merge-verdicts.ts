@@ -8,8 +8,8 @@ import type { ModuleVerdict, Outcome, Verdict } from "./verdict";
 const WORST_FIRST: readonly Outcome[] = ["failed", "unloaded", "swapped", "loaded", "unchanged"];
 
 /**
- * Adds up the verdicts of one reload. Each module has its worst outcome; times are those of the slowest process; connections dropped
- * and what still drains are sums.
+ * Adds up the verdicts of one reload. Each module has its worst outcome; times are those of the slowest process;
+ * connections dropped and what still drains are sums.
  *
  * @param bySlot by process number; at least one
  */
@@ -18,7 +18,9 @@ export function mergeVerdicts(bySlot: ReadonlyMap<number, Verdict>): Verdict {
   const names = new Set(verdicts.flatMap(({ modules }) => modules.map(({ name }) => name)));
   return {
     ok: verdicts.every(({ ok }) => ok),
-    modules: [...names].map((name) => mergeModule(verdicts.flatMap(({ modules }) => modules.filter((module) => module.name === name)))),
+    modules: [...names].map((name) =>
+      mergeModule(verdicts.flatMap(({ modules }) => modules.filter((module) => module.name === name))),
+    ),
     elapsedMs: Math.max(0, ...verdicts.map(({ elapsedMs }) => elapsedMs)),
     dropped: verdicts.reduce((sum, { dropped }) => sum + dropped, 0),
     phases: slowest(verdicts.map(({ phases }) => phases)),

@@ -8,9 +8,11 @@ type Upgrade = (request: Request, context: RequestContext) => unknown;
  * One handler of several.
  *
  * @param use     in their order; not empty
- * @param handler the route's own: `fetch`, or `upgrade` of a WebSocket route, which may return something that is no Response
+ * @param handler the route's own: `fetch`, or `upgrade` of a WebSocket route, which may return something that is no
+ *   Response
  * @param kind    what `handler` is
- * @returns a handler of the same kind. It throws, or rejects with, what they throw, and a TypeError for one that returns no Response
+ * @returns a handler of the same kind. It throws, or rejects with, what they throw, and a TypeError for one that
+ *   returns no Response
  */
 export function composeUse(use: readonly Middleware[], handler: Upgrade, kind: "fetch" | "websocket"): Upgrade {
   if (kind === "fetch") return (request, context) => callFrom(use, 0, request, context, handler);
@@ -20,7 +22,13 @@ export function composeUse(use: readonly Middleware[], handler: Upgrade, kind: "
   };
 }
 
-function callFrom(use: readonly Middleware[], at: number, request: Request, context: RequestContext, handler: Upgrade): unknown {
+function callFrom(
+  use: readonly Middleware[],
+  at: number,
+  request: Request,
+  context: RequestContext,
+  handler: Upgrade,
+): unknown {
   const middleware = use[at];
   if (middleware === undefined) return handler(request, context);
   const next = makeNext(request, (changed) => callFrom(use, at + 1, changed, context, handler));
@@ -37,7 +45,8 @@ export function makeNext(request: Request, proceed: (request: Request) => unknow
   return async (changed = request) => {
     if (isCalled) throw new Error("next() was called twice. Keep the Response that it gave, and return that.");
     isCalled = true;
-    if (!(changed instanceof Request)) throw new TypeError("next() takes a Request, or nothing to hand on the one there is.");
+    if (!(changed instanceof Request))
+      throw new TypeError("next() takes a Request, or nothing to hand on the one there is.");
     return (await proceed(changed)) as Response;
   };
 }
@@ -59,7 +68,9 @@ export function checkResponse(value: unknown, who: () => string): Response | Pro
 
 function noResponse(value: unknown, who: () => string): TypeError {
   const got = value === null ? "null" : typeof value;
-  return new TypeError(`The middleware ${who()} returned ${got}. Return a Response: one of your own, or what next() gave.`);
+  return new TypeError(
+    `The middleware ${who()} returned ${got}. Return a Response: one of your own, or what next() gave.`,
+  );
 }
 
 /**
@@ -82,7 +93,8 @@ export class Acceptance {
   read(response: unknown): unknown {
     if (isThenable(response)) return Promise.resolve(response).then((value) => this.read(value));
     if (!(response instanceof Response) || response.status !== 101) return response;
-    if (!this.#isGiven) throw new TypeError("A middleware made a Response with status 101 of its own. Only next() can give one.");
+    if (!this.#isGiven)
+      throw new TypeError("A middleware made a Response with status 101 of its own. Only next() can give one.");
     return this.#answer;
   }
 

@@ -1,5 +1,6 @@
 /**
- * Makes log lines of the text that modules print. Printed directly, it would break a log in JSON and would not name its module.
+ * Makes log lines of the text that modules print. Printed directly, it would break a log in JSON and would not name its
+ * module.
  */
 import { Console } from "node:console";
 import type { Log } from "./contract";
@@ -12,7 +13,8 @@ type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Partial<Record<string, Level>> = { debug: "debug", warn: "warn", error: "error", assert: "error" };
 
 /**
- * The `console` of a module. `debug`, `warn` and `error` log at the level of that name, `assert` at error, all others at info.
+ * The `console` of a module. `debug`, `warn` and `error` log at the level of that name, `assert` at error, all others
+ * at info.
  *
  * @param log  the module's own
  */
@@ -30,7 +32,9 @@ export function moduleConsole(log: Log): object {
   };
   const formatting = new Console({ stdout: stream as never, stderr: stream as never, colorMode: false });
   const methods = Object.entries(formatting).filter((entry): entry is [string, (...args: unknown[]) => unknown] => {
-    return typeof entry[1] === "function" && typeof (console as unknown as Record<string, unknown>)[entry[0]] === "function";
+    return (
+      typeof entry[1] === "function" && typeof (console as unknown as Record<string, unknown>)[entry[0]] === "function"
+    );
   });
   const wrapped = methods.map(([name, method]) => [
     name,
@@ -50,7 +54,10 @@ export function moduleConsole(log: Log): object {
   return Object.assign(Object.create(console) as object, Object.fromEntries(wrapped), { write, trace });
 }
 
-/** Turns `process.stdout.write` and `process.stderr.write` of this thread into log lines of the module whose code is on the stack. */
+/**
+ * Turns `process.stdout.write` and `process.stderr.write` of this thread into log lines of the module whose code is on
+ * the stack.
+ */
 export function catchPrints(log: Log): void {
   for (const [stream, level] of [
     [process.stdout, "info"],

@@ -62,8 +62,8 @@ export interface GenerationHost {
     needs: { readonly needsPool: boolean; readonly needsProcess: boolean },
   ): Promise<{ notes: string[] }>;
   /**
-   * Has a generation that is to be retired before the next one is prepared hand over now: `prepare` with its id, as often as it takes to
-   * succeed, gives what it gave. Never rejects.
+   * Has a generation that is to be retired before the next one is prepared hand over now: `prepare` with its id, as
+   * often as it takes to succeed, gives what it gave. Never rejects.
    */
   handOver?(id: number): Promise<void>;
   /**
@@ -128,8 +128,9 @@ export interface RegistryOptions extends ReloadSettings {
    */
   plan(modules: PlannedModule[], use: readonly string[]): RoutePlan;
   /**
-   * Asks the server's other processes, once each reload: when all candidates here are started, and before anything is swapped. If it
-   * rejects, nothing is changed. It keeps its own deadline: until it settles, what serves goes on. Default: this process is alone.
+   * Asks the server's other processes, once each reload: when all candidates here are started, and before anything is
+   * swapped. If it rejects, nothing is changed. It keeps its own deadline: until it settles, what serves goes on.
+   * Default: this process is alone.
    */
   agree?: (proposal: Proposal) => Promise<Agreement>;
   /** What is known of modules that have served before this start, by name. Default: nothing. */
@@ -140,7 +141,9 @@ export interface RegistryOptions extends ReloadSettings {
 /** All modules of a server, as one reload sees and changes them. `Registry` is the one there is. */
 export interface ModuleSet {
   readonly options: RegistryOptions;
-  /** What serves was loaded with these, but for modules that failed with them: those keep theirs (`live.spec.config`). */
+  /**
+   * What serves was loaded with these, but for modules that failed with them: those keep theirs (`live.spec.config`).
+   */
   current: ReloadSettings;
   readonly entries: Map<string, ModuleEntry>;
   /** Modules that are not in memory and have served: their numbers go on. */
@@ -157,7 +160,10 @@ export interface ModuleSet {
   readonly shared: SharedStore;
   /** A version was disposed. */
   disposed(generation: Generation, left: LeftBehind): void;
-  /** What versions of the module have left behind since this was last asked, for a verdict: "v1 left 2 timers (stopped)". */
+  /**
+   * What versions of the module have left behind since this was last asked, for a verdict: "v1 left 2 timers
+   * (stopped)".
+   */
   takeLeftBehind(name: string): string[];
   /** Lets a replaced version finish what is under way, then frees it. */
   retire(entry: ModuleEntry, generation: Generation): Promise<void>;

@@ -2,8 +2,9 @@
 
 export const PHASES = ["build", "load", "start", "agree", "swap"] as const;
 /**
- * build: looking for changes and bundling. load: the trial and the import. start: setup and check, in this thread and on the pool.
- * agree: waiting for the server's other processes. swap: the routing table, and the beginning of the old versions' end.
+ * build: looking for changes and bundling. load: the trial and the import. start: setup and check, in this thread and
+ * on the pool. agree: waiting for the server's other processes. swap: the routing table, and the beginning of the old
+ * versions' end.
  */
 export type Phase = (typeof PHASES)[number];
 

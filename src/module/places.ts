@@ -21,7 +21,8 @@ export interface Place {
  * Finds the file `NAME.ts` or the folder `NAME` with an `index.ts`: both of them if two claim the name.
  *
  * @param next  what is to take its place. Default: nothing
- * @throws UserError UPLOAD_TARGET for a symbolic link, for what is neither file nor folder, and for what is in the way of `next`
+ * @throws UserError UPLOAD_TARGET for a symbolic link, for what is neither file nor folder, and for what is in the way
+ *   of `next`
  */
 export function findPlaces(modulesDir: string, module: string, next: Layout | null = null): Place[] {
   const places: Place[] = [];
@@ -29,7 +30,8 @@ export function findPlaces(modulesDir: string, module: string, next: Layout | nu
     const info = lstatSync(join(modulesDir, entry), { throwIfNoEntry: false });
     const name = info === undefined ? null : nameOf(entry, info);
     if (info === undefined || name === null) continue;
-    if (name !== module && fold(name) === fold(module)) throw inTheWay(modulesDir, entry, "its name differs only in upper and lower case");
+    if (name !== module && fold(name) === fold(module))
+      throw inTheWay(modulesDir, entry, "its name differs only in upper and lower case");
     if (name !== module) continue;
     const place = placeAt(modulesDir, entry, info, next);
     if (place !== null) places.push(place);

@@ -24,7 +24,10 @@ export async function prepare(run: Run, file: FoundModule): Promise<void> {
   try {
     const next = await timed(run.phases, "build", () => findNext(run, entry, file));
     if (next === null) return;
-    const notes = entry.live === null || isSameSettings(entry.live.spec.config, next.version.config) ? [] : ["its settings changed"];
+    const notes =
+      entry.live === null || isSameSettings(entry.live.spec.config, next.version.config)
+        ? []
+        : ["its settings changed"];
     await loadVersion(run, entry, next.version, { hold: next.hold, notes });
   } catch (error) {
     run.failures.set(file.name, failure(describeFailure(error)));
@@ -72,7 +75,8 @@ async function buildIfChanged(
   file: FoundModule,
   isSame: boolean,
 ): Promise<BuiltModule> {
-  if (isSame && entry.error === null && entry.built !== null && !hasChanged(entry.built.inputs, seen)) return entry.built;
+  if (isSame && entry.error === null && entry.built !== null && !hasChanged(entry.built.inputs, seen))
+    return entry.built;
   const settings = wanted.settings[file.name] ?? NO_SETTINGS;
   entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings));
   return entry.built;
@@ -86,8 +90,13 @@ function pastVersion({ registry: { options } }: Run, { name, source, past }: Mod
 }
 
 /** The next one; that of the last version if the server was started anew with the very same. */
-function numberFor({ live, past, lastNumber }: ModuleEntry, hash: string, config: Readonly<Record<string, unknown>>): number {
-  const isAgain = live === null && past?.number === lastNumber && identityOf(past.hash, past.config) === identityOf(hash, config);
+function numberFor(
+  { live, past, lastNumber }: ModuleEntry,
+  hash: string,
+  config: Readonly<Record<string, unknown>>,
+): number {
+  const isAgain =
+    live === null && past?.number === lastNumber && identityOf(past.hash, past.config) === identityOf(hash, config);
   return isAgain ? lastNumber : lastNumber + 1;
 }
 
@@ -126,7 +135,10 @@ export type Version = Pick<BuiltModule, "name" | "source" | "file" | "hash"> & {
 };
 
 /** @returns the order for one more load */
-export function specOf({ registry, wanted }: Run, { name, source, file, hash, number, config }: Version): Generation["spec"] {
+export function specOf(
+  { registry, wanted }: Run,
+  { name, source, file, hash, number, config }: Version,
+): Generation["spec"] {
   return {
     name,
     id: registry.nextId(),
@@ -173,7 +185,11 @@ export function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
  * @param isTrusted false: it is tried where an endless loop hurts nobody before this thread imports it
  * @throws ModuleError
  */
-export async function loadGeneration(registry: ModuleSet, spec: Generation["spec"], isTrusted = true): Promise<Generation> {
+export async function loadGeneration(
+  registry: ModuleSet,
+  spec: Generation["spec"],
+  isTrusted = true,
+): Promise<Generation> {
   const { host, probe } = registry.options;
   const remote = (await host.import?.(spec)) ?? null;
   try {

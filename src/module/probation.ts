@@ -29,8 +29,8 @@ const CLEARLY = 2;
 
 /**
  * - At `maxCrashes` crashes it goes.
- * - It goes when, of at least `minCalls` calls, a share above `maxErrorShare` failed, and that is clearly more than before: twice
- *   the former version's share. A service behind both that is down is not mended by a rollback.
+ * - It goes when, of at least `minCalls` calls, a share above `maxErrorShare` failed, and that is clearly more than
+ *   before: twice the former version's share. A service behind both that is down is not mended by a rollback.
  * - What is left after `probationMs` is good. With 0 everything is.
  */
 export function judge(
@@ -38,7 +38,8 @@ export function judge(
   { probationMs, maxErrorShare, minCalls, maxCrashes }: Omit<VersionOptions, "keep">,
 ): Judgement {
   if (probationMs === 0) return { verdict: "good" };
-  if (crashes >= maxCrashes) return { verdict: "crashed", reason: `it crashed ${crashes} ${crashes === 1 ? "time" : "times"}` };
+  if (crashes >= maxCrashes)
+    return { verdict: "crashed", reason: `it crashed ${crashes} ${crashes === 1 ? "time" : "times"}` };
   const worst = [total, recent].find((counts) => {
     return counts.calls >= minCalls && share(counts) > maxErrorShare && share(counts) >= CLEARLY * share(former);
   });

@@ -1,6 +1,6 @@
 /**
- * Loads a new version where it can do no harm first: an endless loop at top level would stop the thread that imports it, and nothing
- * could stop it there. A Worker can be ended.
+ * Loads a new version where it can do no harm first: an endless loop at top level would stop the thread that imports
+ * it, and nothing could stop it there. A Worker can be ended.
  */
 import type { LoadSpec } from "../host/spec";
 import { ModuleError, thrownError, wholeFileError, type ModuleErrorData } from "./describe-error";
@@ -26,9 +26,15 @@ export interface ProbeAnswer {
 }
 
 export interface ProbeOptions {
-  /** From the request to the answer, the thread's own start not counted. In milliseconds. Default 5000. 0 waits for ever. */
+  /**
+   * From the request to the answer, the thread's own start not counted. In milliseconds. Default 5000. 0 waits for
+   * ever.
+   */
   readonly loadTimeoutMs?: number;
-  /** Default: probe-worker beside this file; in the compiled binary all entries lie side by side (--entry-naming '[name].[ext]'). */
+  /**
+   * Default: probe-worker beside this file; in the compiled binary all entries lie side by side (--entry-naming
+   * '[name].[ext]').
+   */
   readonly workerUrl?: string;
   /** How long the thread may take to begin. In milliseconds. Default 10000. */
   readonly startMs?: number;
@@ -37,13 +43,17 @@ export interface ProbeOptions {
 const DEFAULT_TIMEOUT_MS = 5000;
 /** Limit for the thread's own start, which runs only hrmr's code. In milliseconds. */
 const START_MS = 10_000;
-// The Worker's own deadline tells a top-level await with the module's name; this much later only a loop can be the reason.
+// The Worker's own deadline tells a top-level await with the module's name; this much later only a loop can be the
+// reason.
 const GRACE_MS = 250;
 // A collection stops the thread for some milliseconds: after a burst of checks, or within a long one now and then.
 const IDLE_GC_MS = 200;
 const CHECKS_PER_GC = 20;
 
-/** Loads bundles in one Worker, one after another. The Worker starts with the first check, stays, and keeps no process alive. */
+/**
+ * Loads bundles in one Worker, one after another. The Worker starts with the first check, stays, and keeps no process
+ * alive.
+ */
 export class Probe {
   readonly #timeoutMs: number;
   readonly #workerUrl: string;
@@ -61,7 +71,8 @@ export class Probe {
   /**
    * Imports the bundle and checks its shape; runs none of its lifecycle functions.
    *
-   * @throws ModuleError why this version must not be loaded; a plain Error when the Worker cannot be started or the probe was closed
+   * @throws ModuleError why this version must not be loaded; a plain Error when the Worker cannot be started or the
+   *   probe was closed
    */
   check(spec: LoadSpec): Promise<void> {
     const verdict = this.#last.then(() => this.#check(spec));
@@ -110,8 +121,14 @@ async function startWorker(url: string, startMs: number): Promise<Worker> {
   }, startMs);
   // Not "open": that comes even when the file is not found.
   worker.addEventListener("message", () => started.resolve(worker), { once: true });
-  worker.addEventListener("error", (event) => started.reject(new Error(`Cannot start the probe thread: ${event.message}`)), { once: true });
-  worker.addEventListener("close", () => started.reject(new Error("Cannot start the probe thread: it ended at once")), { once: true });
+  worker.addEventListener(
+    "error",
+    (event) => started.reject(new Error(`Cannot start the probe thread: ${event.message}`)),
+    { once: true },
+  );
+  worker.addEventListener("close", () => started.reject(new Error("Cannot start the probe thread: it ended at once")), {
+    once: true,
+  });
   try {
     return await started.promise;
   } finally {
@@ -132,7 +149,8 @@ function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<v
     if (data.error === null) answered.resolve();
     else answered.reject(new Verdict(data.error.message, { cause: ModuleError.fromData(data.error) }));
   };
-  const onClose = (event: CloseEvent): void => gone(`ended its thread while loading, with exit code ${event.code} (process.exit?)`);
+  const onClose = (event: CloseEvent): void =>
+    gone(`ended its thread while loading, with exit code ${event.code} (process.exit?)`);
   const onDeadline = (): void =>
     gone(`did not finish loading within ${timeoutMs} ms: an endless loop, or a top-level await that never settles`);
   const timer = timeoutMs === 0 ? undefined : setTimeout(onDeadline, timeoutMs + GRACE_MS);
@@ -181,7 +199,13 @@ export async function probeLoad(
   };
   try {
     const globals = { console: SILENT_CONSOLE, ...options.globals };
-    const module = await loadModule(spec, { globals, timeoutMs: options.timeoutMs, host: "main", log: SILENT, onError });
+    const module = await loadModule(spec, {
+      globals,
+      timeoutMs: options.timeoutMs,
+      host: "main",
+      log: SILENT,
+      onError,
+    });
     await module.dispose();
     return stray === NOTHING ? null : thrownError(spec.name, spec.source, stray, "while loading").toData();
   } catch (error) {

@@ -23,7 +23,9 @@ export async function tellRefusal({ registry: { options } }: Run, error: unknown
   try {
     await options.agree?.({ error: describeFailure(error), modules: [] });
   } catch (cause) {
-    options.log.warn(`The other processes could not be told that the reload is refused here: ${describeFailure(cause)}`);
+    options.log.warn(
+      `The other processes could not be told that the reload is refused here: ${describeFailure(cause)}`,
+    );
   }
 }
 
@@ -56,8 +58,14 @@ function moduleProposal({ registry, candidates, failures, removed }: Run, name: 
   const failed = failures.get(name);
   if (failed !== undefined) return { name, outcome: "failed", hash: served, error: failed.text };
   const candidate = candidates.get(name)?.generation;
-  if (candidate !== undefined) return { name, outcome: "candidate", hash: identityOf(candidate.hash, candidate.spec.config), error: null };
-  return { name, outcome: entry !== undefined && removed.has(entry) ? "removed" : "unchanged", hash: served, error: null };
+  if (candidate !== undefined)
+    return { name, outcome: "candidate", hash: identityOf(candidate.hash, candidate.spec.config), error: null };
+  return {
+    name,
+    outcome: entry !== undefined && removed.has(entry) ? "removed" : "unchanged",
+    hash: served,
+    error: null,
+  };
 }
 
 async function refuse(run: Run, name: string, text: string): Promise<void> {

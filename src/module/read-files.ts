@@ -14,13 +14,18 @@ export interface ReadFiles {
 }
 
 /**
- * Reads a file, or a folder with all that is in it but packages and what begins with a dot. No symbolic link is followed.
+ * Reads a file, or a folder with all that is in it but packages and what begins with a dot. No symbolic link is
+ * followed.
  *
  * @param folder  what the paths start from
  * @param entry   "greet.ts", or "greet"
  * @throws UserError UPLOAD_LARGE when there is more than that, UPLOAD_PATH for a name that could not be sent
  */
-export function readFiles(folder: string, entry: string, { maxBytes, maxFiles }: { maxBytes: number; maxFiles: number }): ReadFiles {
+export function readFiles(
+  folder: string,
+  entry: string,
+  { maxBytes, maxFiles }: { maxBytes: number; maxFiles: number },
+): ReadFiles {
   const files: ModuleContent[] = [];
   const skipped: string[] = [];
   let sum = 0;

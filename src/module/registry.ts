@@ -24,8 +24,15 @@ const ROOM_WAIT_MS = 1000;
 /** The later settings are those that hold; with new ones, all modules are looked at. */
 function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
   const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
-  const forced = earlier.order.forced === null || later.order.forced === null ? null : [...earlier.order.forced, ...later.order.forced];
-  return { names, next: later.next ?? earlier.next, order: { versions: { ...earlier.order.versions, ...later.order.versions }, forced } };
+  const forced =
+    earlier.order.forced === null || later.order.forced === null
+      ? null
+      : [...earlier.order.forced, ...later.order.forced];
+  return {
+    names,
+    next: later.next ?? earlier.next,
+    order: { versions: { ...earlier.order.versions, ...later.order.versions }, forced },
+  };
 }
 
 export class Registry implements ModuleSet {
@@ -52,7 +59,10 @@ export class Registry implements ModuleSet {
     this.shared = new SharedStore(options.log);
     this.#collector = new Collector({
       leaked: (leak) => this.#tellLeak(leak),
-      holders: { isMeant: (id) => this.shared.isHeldFrom(id), reachable: (module) => this.shared.reachableFrom(module) },
+      holders: {
+        isMeant: (id) => this.shared.isHeldFrom(id),
+        reachable: (module) => this.shared.reachableFrom(module),
+      },
     });
     this.remembered = new Map(Object.entries(options.remembered ?? {}));
     const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
@@ -63,23 +73,29 @@ export class Registry implements ModuleSet {
    * Loads what is new or changed, unloads what is gone.
    *
    * @param names only these modules; null: all
-   * @param next  the settings from then on, each module's taken over by the version that is loaded with them: one that fails keeps its
-   *              old version and settings, and is tried again at the next reload. null: as they are. With new ones, all modules are
-   *              looked at.
-   * @param order modules that get a stored version, and those whose files are loaded although they are held back. Default: none
+   * @param next  the settings from then on, each module's taken over by the version that is loaded with them: one that
+   *   fails keeps its old version and settings, and is tried again at the next reload. null: as they are. With new
+   *   ones, all modules are looked at.
+   * @param order modules that get a stored version, and those whose files are loaded although they are held back.
+   *   Default: none
    * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
-   * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no middleware, or another process refuses
-   *         the whole: nothing has changed then, the settings included
+   * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no
+   *   middleware, or another process refuses the whole: nothing has changed then, the settings included
    */
-  reload(names: readonly string[] | null = null, next: ReloadSettings | null = null, order: ReloadOrder = NO_ORDER): Promise<Verdict> {
+  reload(
+    names: readonly string[] | null = null,
+    next: ReloadSettings | null = null,
+    order: ReloadOrder = NO_ORDER,
+  ): Promise<Verdict> {
     return this.#flight.request({ names: names === null || next !== null ? null : new Set(names), next, order });
   }
 
   /**
-   * Instead of the first reload: serves exactly these versions, whatever lies on the disk, without asking the other processes. What is
-   * on the disk is looked at by the next reload.
+   * Instead of the first reload: serves exactly these versions, whatever lies on the disk, without asking the other
+   * processes. What is on the disk is looked at by the next reload.
    *
-   * @param approved what another process of this server told by `approved`, or the server itself before it was started anew
+   * @param approved what another process of this server told by `approved`, or the server itself before it was started
+   *   anew
    * @param isResumed it was the server itself: what ships with hrmr is taken from this hrmr
    * @returns the verdict; not ok if a version that serves elsewhere could not be started here
    */
@@ -95,7 +111,8 @@ export class Registry implements ModuleSet {
   /** The files that the modules were built from, for `--watch`: names in a folder, by its absolute path. Plain data. */
   inputs(): Record<string, string[]> {
     const watched: Record<string, string[]> = {};
-    for (const { built } of this.entries.values()) if (built !== null) addWatched(built.inputs, this.options.stateDir, watched);
+    for (const { built } of this.entries.values())
+      if (built !== null) addWatched(built.inputs, this.options.stateDir, watched);
     return watched;
   }
 
@@ -180,8 +197,8 @@ export class Registry implements ModuleSet {
   }
 
   /**
-   * Sees to it that one more version may come: a client that never leaves must not collect versions. The oldest gets a moment to
-   * finish what has an end, so that reloads in quick succession fail no request; then it is cut.
+   * Sees to it that one more version may come: a client that never leaves must not collect versions. The oldest gets a
+   * moment to finish what has an end, so that reloads in quick succession fail no request; then it is cut.
    */
   async makeRoom(entry: ModuleEntry): Promise<void> {
     const { maxLiveGenerations } = this.current;
@@ -191,7 +208,9 @@ export class Registry implements ModuleSet {
       const retired = this.#retiring.get(oldest) ?? Promise.resolve();
       if (!oldest.isAllEndless) await Promise.race([retired, Bun.sleep(ROOM_WAIT_MS)]);
       if (oldest.isDisposed) continue;
-      const count = oldest.cutAll(`${oldest.name} v${oldest.number} was the oldest of more than ${maxLiveGenerations} versions.`);
+      const count = oldest.cutAll(
+        `${oldest.name} v${oldest.number} was the oldest of more than ${maxLiveGenerations} versions.`,
+      );
       this.cutCount += count;
       if (count > 0) this.#logOf(oldest).warn(`${count} still under way cut, too many versions live`);
       await retired;

@@ -1,6 +1,6 @@
 /**
- * A first reload's first half, for `hrmr validate`: what would be loaded and what not, while nothing is started. No setup, check
- * or dispose of a module runs; what stands at its top level does.
+ * A first reload's first half, for `hrmr validate`: what would be loaded and what not, while nothing is started. No
+ * setup, check or dispose of a module runs; what stands at its top level does.
  */
 import { refuseConflicts } from "./drop";
 import { look } from "./find";
@@ -42,10 +42,19 @@ export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> 
 function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
   const found = files.map(({ name, file }) => {
     const routes = candidates.get(name)?.generation.routes ?? [];
-    return { name, source: file, routes: routes.length, takesHttp: takesHttpText(routes), ...reasonOf(failures.get(name)) };
+    return {
+      name,
+      source: file,
+      routes: routes.length,
+      takesHttp: takesHttpText(routes),
+      ...reasonOf(failures.get(name)),
+    };
   });
   const missing = [...failures].filter(([name]) => !files.some((file) => file.name === name));
-  return [...found, ...missing.map(([name, failure]) => ({ name, source: null, routes: 0, takesHttp: "", ...reasonOf(failure) }))];
+  return [
+    ...found,
+    ...missing.map(([name, failure]) => ({ name, source: null, routes: 0, takesHttp: "", ...reasonOf(failure) })),
+  ];
 }
 
 function reasonOf(failure: Failure | undefined): Pick<RehearsedModule, "error" | "isConflict"> {

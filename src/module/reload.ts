@@ -1,6 +1,6 @@
 /**
- * One reload from start to end: build, load everywhere, check the routes, set up, agree, swap, retire. Nothing that serves is
- * touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
+ * One reload from start to end: build, load everywhere, check the routes, set up, agree, swap, retire. Nothing that
+ * serves is touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
  */
 import { UserError } from "../config/user-error";
 import { dropAll, refuseConflicts } from "./drop";
@@ -16,8 +16,10 @@ import { commit, settle } from "./swap";
 import type { Verdict } from "./verdict";
 
 /**
- * @returns the verdict; a module that cannot be loaded with its new files or settings keeps its old ones, and the others go on
- * @throws UserError when the reload is refused as a whole, here or in another process, and nothing has changed, the settings included
+ * @returns the verdict; a module that cannot be loaded with its new files or settings keeps its old ones, and the
+ *   others go on
+ * @throws UserError when the reload is refused as a whole, here or in another process, and nothing has changed, the
+ *   settings included
  */
 export async function runReload(registry: ModuleSet, wish: ReloadWish): Promise<Verdict> {
   const run = beginRun(registry, wish);
@@ -60,7 +62,10 @@ async function prepareAll(run: Run): Promise<void> {
   mustHaveMiddleware(run);
 }
 
-/** A module that new settings put before all requests is refused with them if it cannot stand there, as it would be at the start. */
+/**
+ * A module that new settings put before all requests is refused with them if it cannot stand there, as it would be at
+ * the start.
+ */
 function mustHaveMiddleware(run: Run): void {
   const { use = [] } = run.registry.current;
   // One that stands there already fails for itself, and its old version goes on.

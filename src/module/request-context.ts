@@ -1,11 +1,14 @@
 /**
- * `fetch`'s second argument: the module's context, with what belongs to one request. The same for every version of HTTP,
- * and on the pool.
+ * `fetch`'s second argument: the module's context, with what belongs to one request. The same for every version of
+ * HTTP, and on the pool.
  */
 import { logWith } from "../observe/log-fields";
 import type { Client, Log, RequestContext } from "./contract";
 
-/** What a client or a proxy may give as X-Request-Id: printable, without spaces, at most 128 characters. It ends up in logs. */
+/**
+ * What a client or a proxy may give as X-Request-Id: printable, without spaces, at most 128 characters. It ends up in
+ * logs.
+ */
 const SANE_ID = /^[\w.:;,@+/=~-]{1,128}$/;
 
 // Ids of two runs, or of two servers behind one proxy, must not meet in one log.
@@ -49,7 +52,12 @@ let lastClass: ContextClass | null = null;
  * @param routing may be another context of the same request
  * @param id      the request, or another context of the same request; asked likewise
  */
-export function requestContext(context: object, wire: { readonly client: Client }, routing: Routing, id: IdSource): RequestContext {
+export function requestContext(
+  context: object,
+  wire: { readonly client: Client },
+  routing: Routing,
+  id: IdSource,
+): RequestContext {
   if (lastContext !== context || lastClass === null) {
     lastClass = contextClasses.get(context) ?? makeContextClass(context);
     contextClasses.set(context, lastClass);

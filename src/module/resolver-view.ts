@@ -1,7 +1,7 @@
 /**
- * Makes the bundler look again. Bun remembers what it saw of a folder for the life of the process: its names, its package.json and
- * tsconfig.json, also that something was not there (oven-sh/bun#40105, open in 1.4.4). A package installed after a failed build, or
- * replaced by another version, would not be seen until a restart.
+ * Makes the bundler look again. Bun remembers what it saw of a folder for the life of the process: its names, its
+ * package.json and tsconfig.json, also that something was not there (oven-sh/bun#40105, open in 1.4.4). A package
+ * installed after a failed build, or replaced by another version, would not be seen until a restart.
  */
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
@@ -17,7 +17,8 @@ const links = new Map<string, { leadsTo: string; behind: Set<string> }>();
 export function rememberView(inputs: InputSet, bundle: string): void {
   for (const [path, governs] of inputs.configs) configs.set(path, { governs, signature: inputs.files.get(path) ?? "" });
   rememberLinks(inputs.links.values());
-  for (const path of inputs.files.keys()) if (path !== bundle && !inputs.configs.has(path)) rememberFolder(dirname(path));
+  for (const path of inputs.files.keys())
+    if (path !== bundle && !inputs.configs.has(path)) rememberFolder(dirname(path));
 }
 
 /** @returns the links that are new or lead elsewhere than before */
@@ -46,7 +47,10 @@ function rememberFolder(folder: string): void {
   if (!folders.has(folder)) folders.set(folder, { signature: signatureAt(folder), names: namesIn(folder) });
 }
 
-/** Before a build: forgets the folders in which names came or went, all below a changed package.json or tsconfig.json, and all behind a switched link. */
+/**
+ * Before a build: forgets the folders in which names came or went, all below a changed package.json or tsconfig.json,
+ * and all behind a switched link.
+ */
 export function refreshView(): void {
   const stale = new Set<string>();
   for (const [path, config] of configs) {

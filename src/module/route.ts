@@ -43,7 +43,10 @@ export interface BoundRoute extends RouteSpec {
   /** Length of the key in UTF-8 bytes. */
   readonly keyBytes: number;
   readonly framing: Framing;
-  /** The author's function: handle, fetch or connect; of a WebSocket route, its `upgrade`. Call it through `generation.run`, never directly. */
+  /**
+   * The author's function: handle, fetch or connect; of a WebSocket route, its `upgrade`. Call it through
+   * `generation.run`, never directly.
+   */
   readonly handler: (...args: never[]) => unknown;
   /** Of a WebSocket route only. */
   readonly websocket?: WebSocketSpec;
@@ -52,7 +55,10 @@ export interface BoundRoute extends RouteSpec {
   readonly isUnavailable: boolean;
 }
 
-/** What keeps a generation alive: a call without its reply, a reply that streams, a connection in a `connect` handler, a WebSocket's handler. */
+/**
+ * What keeps a generation alive: a call without its reply, a reply that streams, a connection in a `connect` handler, a
+ * WebSocket's handler.
+ */
 export type InFlightKind = "call" | "stream" | "connection" | "websocket";
 
 /** Something under way that keeps a generation alive. */
@@ -72,7 +78,8 @@ export interface CallCounter {
    * A call begins. Comes before `ended` or `record`.
    *
    * @param isWanted somebody wants to know when, whatever it costs
-   * @returns by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to be waited for
+   * @returns by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to be
+   *   waited for
    */
   begins(isWanted: boolean): number;
   /** A call is over that ended at once, well or not. @param startedAt what `begins` answered */
@@ -90,7 +97,10 @@ export interface RouteOwner {
   readonly id: number;
   /** What people see: v1, v2, … */
   readonly number: number;
-  /** The second argument of `handle` and `connect`. `fetch` gets an object that inherits from it, with `client` and `params`. */
+  /**
+   * The second argument of `handle` and `connect`. `fetch` gets an object that inherits from it, with `client` and
+   * `params`.
+   */
   readonly context: object;
   /** What non-HTTP clients get while the module is unavailable; null: the HTTP 503 message. */
   readonly unavailable: string | Uint8Array | null;

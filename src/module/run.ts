@@ -111,7 +111,11 @@ export function describeFailure(error: unknown): string {
 }
 
 /** What would serve if the reload ended now: those that serve already first, so that a newcomer is the one refused. */
-export function plannedModules({ registry, candidates, removed }: Pick<Run, "registry" | "candidates" | "removed">): PlannedModule[] {
+export function plannedModules({
+  registry,
+  candidates,
+  removed,
+}: Pick<Run, "registry" | "candidates" | "removed">): PlannedModule[] {
   const planned = [...registry.entries.values()]
     .filter((entry) => !removed.has(entry))
     .map((entry) => {
@@ -125,7 +129,10 @@ export function plannedModules({ registry, candidates, removed }: Pick<Run, "reg
   return planned.sort((a, b) => a.rank - b.rank);
 }
 
-/** Puts what serves without the reload into the routing table, while a module has no version or when the reload is given up. */
+/**
+ * Puts what serves without the reload into the routing table, while a module has no version or when the reload is given
+ * up.
+ */
 export function planWithout({ registry }: Run): void {
   const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
   registry.options.plan(modules, registry.current.use ?? []).commit();

@@ -1,6 +1,6 @@
 /**
- * Which module's code this thread is in the middle of, in memory that another thread can read while this one is blocked. Written with
- * every call of a module: plain stores, so that it costs some 3 ns. The watchdog reads it.
+ * Which module's code this thread is in the middle of, in memory that another thread can read while this one is
+ * blocked. Written with every call of a module: plain stores, so that it costs some 3 ns. The watchdog reads it.
  */
 
 // Words of `RUNNING`.
@@ -32,7 +32,10 @@ export interface MarkedModule {
   readonly routes: readonly string[];
 }
 
-/** Told of each module of this thread: when it is about to be loaded, when its routes are known, and (null) when it is gone. */
+/**
+ * Told of each module of this thread: when it is about to be loaded, when its routes are known, and (null) when it is
+ * gone.
+ */
 export type MarkListener = (number: number, marked: MarkedModule | null) => void;
 
 const known = new Map<number, MarkedModule>();
@@ -106,7 +109,8 @@ export function runningModule(): Omit<MarkedModule, "routes"> | null {
 /** Numbers of the modules with calls under way. */
 export function underWay(running: Int32Array): number[] {
   const numbers: number[] = [];
-  for (let at = HEADER_WORDS; at < running.length; at += SEAT_WORDS) if (running[at + 1] !== 0) numbers.push(running[at] as number);
+  for (let at = HEADER_WORDS; at < running.length; at += SEAT_WORDS)
+    if (running[at + 1] !== 0) numbers.push(running[at] as number);
   return numbers;
 }
 

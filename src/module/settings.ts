@@ -1,5 +1,6 @@
 /**
- * `modules.NAME` of the config as loading looks at it: what of it is the server's, and whether two of them are the same.
+ * `modules.NAME` of the config as loading looks at it: what of it is the server's, and whether two of them are the
+ * same.
  */
 import type { ModuleSettings } from "../config/options";
 import type { RunsOn } from "./route";
@@ -53,7 +54,10 @@ function numberIn(times: object, name: string): number | undefined {
 }
 
 /** Whether two modules' settings hold the same, in whatever order. */
-export function isSameSettings(one: Readonly<Record<string, unknown>>, other: Readonly<Record<string, unknown>>): boolean {
+export function isSameSettings(
+  one: Readonly<Record<string, unknown>>,
+  other: Readonly<Record<string, unknown>>,
+): boolean {
   // A config that was not read anew is the same object.
   return one === other || canonical(one) === canonical(other);
 }

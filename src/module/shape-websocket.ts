@@ -4,7 +4,15 @@ import type { WebSocketSpec } from "./route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown } from "./shape-errors";
 
 const EVENTS = ["upgrade", "open", "message", "ping", "pong", "drain", "close"];
-const OPTIONS = [...EVENTS, "maxMessageBytes", "idleTimeoutMs", "perMessageDeflate", "protocols", "origins", "maxQueuedBytes"];
+const OPTIONS = [
+  ...EVENTS,
+  "maxMessageBytes",
+  "idleTimeoutMs",
+  "perMessageDeflate",
+  "protocols",
+  "origins",
+  "maxQueuedBytes",
+];
 const DEFAULT_MAX_QUEUED_BYTES = 16_777_216;
 const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
 /** What one buffer can surely hold. */
@@ -19,7 +27,10 @@ const PROTOCOL = /^[!#$%&'*+.^_`|~\w-]+$/;
  */
 export function readWebSocket(name: string, where: string, websocket: unknown): WebSocketSpec {
   if (!isObject(websocket) || Array.isArray(websocket)) {
-    throw shapeError(name, `${where}: "websocket" is ${kindOf(websocket)}. Write { message(socket, data) { socket.send(data); } }`);
+    throw shapeError(
+      name,
+      `${where}: "websocket" is ${kindOf(websocket)}. Write { message(socket, data) { socket.send(data); } }`,
+    );
   }
   // An instance of a class may have fields of its own beside the handlers.
   if (isPlain(websocket)) refuseUnknown(name, `${where}: "websocket"`, websocket, OPTIONS);
@@ -30,7 +41,10 @@ export function readWebSocket(name: string, where: string, websocket: unknown): 
   }
   const { perMessageDeflate } = websocket;
   if (perMessageDeflate !== undefined && typeof perMessageDeflate !== "boolean")
-    throw shapeError(name, `${where}: "websocket.perMessageDeflate" is ${shown(perMessageDeflate)}, and must be true or false`);
+    throw shapeError(
+      name,
+      `${where}: "websocket.perMessageDeflate" is ${shown(perMessageDeflate)}, and must be true or false`,
+    );
   return {
     handlers: websocket as WebSocketHandlers,
     maxMessageBytes: readNumber(name, where, websocket, "maxMessageBytes", 1, MAX_BYTES),
@@ -42,11 +56,21 @@ export function readWebSocket(name: string, where: string, websocket: unknown): 
   };
 }
 
-function readNumber(name: string, where: string, websocket: Fields, option: string, least: number, most: number): number | undefined {
+function readNumber(
+  name: string,
+  where: string,
+  websocket: Fields,
+  option: string,
+  least: number,
+  most: number,
+): number | undefined {
   const value = websocket[option];
   if (value === undefined) return undefined;
   if (typeof value === "number" && value >= least && value <= most) return value;
-  throw shapeError(name, `${where}: "websocket.${option}" is ${shown(value)}, and must be a number from ${least} to ${most}`);
+  throw shapeError(
+    name,
+    `${where}: "websocket.${option}" is ${shown(value)}, and must be a number from ${least} to ${most}`,
+  );
 }
 
 function readOrigins(name: string, where: string, origins: unknown): "*" | readonly string[] {
@@ -77,6 +101,13 @@ function readOrigin(text: string): string | null {
 
 function readProtocols(name: string, where: string, protocols: unknown): readonly string[] {
   if (protocols === undefined) return [];
-  if (Array.isArray(protocols) && protocols.every((protocol) => typeof protocol === "string" && PROTOCOL.test(protocol))) return protocols;
-  throw shapeError(name, `${where}: "websocket.protocols" is ${shown(protocols)}, and must be a list of names such as ["chat.v2"]`);
+  if (
+    Array.isArray(protocols) &&
+    protocols.every((protocol) => typeof protocol === "string" && PROTOCOL.test(protocol))
+  )
+    return protocols;
+  throw shapeError(
+    name,
+    `${where}: "websocket.protocols" is ${shown(protocols)}, and must be a list of names such as ["chat.v2"]`,
+  );
 }

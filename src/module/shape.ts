@@ -19,7 +19,10 @@ export interface ShapedRoute {
 
 export interface ModuleShape {
   readonly routes: readonly ShapedRoute[];
-  /** What the author exported; for an app, a definition with the app as its only route. Its functions are called as its methods. */
+  /**
+   * What the author exported; for an app, a definition with the app as its only route. Its functions are called as its
+   * methods.
+   */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
   /** null: the HTTP 503 message. */
@@ -50,11 +53,18 @@ const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n"
  * Reads a module's default export. Touches getters of the author's: run it inside the module's graph.
  *
  * @param named   the module's export `middleware`, which stands for that of a definition
- * @param config  the module's settings: where routes run, and how long their calls may take, that don't say it; how it is reloaded
+ * @param config  the module's settings: where routes run, and how long their calls may take, that don't say it; how it
+ *   is reloaded
  * @throws Error whose message names the module and the key, and says what to write instead
  */
-export function readShape(name: string, exported: unknown, named?: unknown, config: Record<string, unknown> = NO_SETTINGS): ModuleShape {
-  if (exported === undefined && typeof named === "function") return readShape(name, { routes: {}, middleware: named }, undefined, config);
+export function readShape(
+  name: string,
+  exported: unknown,
+  named?: unknown,
+  config: Record<string, unknown> = NO_SETTINGS,
+): ModuleShape {
+  if (exported === undefined && typeof named === "function")
+    return readShape(name, { routes: {}, middleware: named }, undefined, config);
   if (exported === undefined) throw shapeError(name, `there is no default export. Write ${EXAMPLE}`);
   if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
   const definition = isApp(exported) ? appDefinition(name, exported) : exported;
@@ -78,15 +88,18 @@ export function readShape(name: string, exported: unknown, named?: unknown, conf
 function readMiddleware(name: string, definition: Fields, named: unknown): Middleware | null {
   const { middleware } = definition;
   if (middleware === undefined) return typeof named === "function" ? (named as Middleware) : null;
-  if (typeof middleware !== "function") throw shapeError(name, `"middleware" is ${kindOf(middleware)}, and must be a function`);
+  if (typeof middleware !== "function")
+    throw shapeError(name, `"middleware" is ${kindOf(middleware)}, and must be a function`);
   return (...args) => (definition as { middleware: Middleware }).middleware(...args);
 }
 
 function readUse(name: string, use: unknown): Middleware[] {
   if (use === undefined) return [];
-  if (!Array.isArray(use)) throw shapeError(name, `"use" is ${kindOf(use)}. Write use: [(request, context, next) => next()]`);
+  if (!Array.isArray(use))
+    throw shapeError(name, `"use" is ${kindOf(use)}. Write use: [(request, context, next) => next()]`);
   const wrong: unknown = use.find((middleware) => typeof middleware !== "function");
-  if (wrong !== undefined || use.includes(undefined)) throw shapeError(name, `"use" holds ${kindOf(wrong)}, and must hold functions only`);
+  if (wrong !== undefined || use.includes(undefined))
+    throw shapeError(name, `"use" holds ${kindOf(wrong)}, and must hold functions only`);
   return [...(use as Middleware[])];
 }
 
@@ -112,7 +125,9 @@ function appDefinition(name: string, app: Fields): Fields {
         '{ routes: { "/": { fetch }, "GET /live": { websocket: { message(socket, data) { socket.send(data); } } } } }',
     );
   }
-  const lost = isPlain(app) ? Object.keys(app).find((key) => HOOKS.includes(key) || (key === "routes" && isObject(app[key]))) : undefined;
+  const lost = isPlain(app)
+    ? Object.keys(app).find((key) => HOOKS.includes(key) || (key === "routes" && isObject(app[key])))
+    : undefined;
   if (lost !== undefined) {
     throw shapeError(
       name,
@@ -132,10 +147,12 @@ function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean):
   if (!isObject(definition.routes) || Array.isArray(definition.routes)) {
     throw shapeError(name, `"routes" is ${kindOf(definition.routes)}. Write ${EXAMPLE}`);
   }
-  if (Object.keys(definition.routes).length === 0 && !mayBeEmpty) throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
+  if (Object.keys(definition.routes).length === 0 && !mayBeEmpty)
+    throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
   for (const hook of HOOKS) {
     const value = definition[hook];
-    if (value !== undefined && typeof value !== "function") throw shapeError(name, `"${hook}" is ${kindOf(value)}, and must be a function`);
+    if (value !== undefined && typeof value !== "function")
+      throw shapeError(name, `"${hook}" is ${kindOf(value)}, and must be a function`);
   }
   const { reload, unavailable } = definition;
   if (reload !== undefined && reload !== "swap" && reload !== "exclusive") {
@@ -148,7 +165,8 @@ function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean):
 
 function readRoute(name: string, key: string, route: unknown, index: number, settings: HostSettings): ShapedRoute {
   const where = `route ${shown(key)}`;
-  if (key === "") throw shapeError(name, 'a route has an empty key. A key is the first bytes of its messages, such as "PING"');
+  if (key === "")
+    throw shapeError(name, 'a route has an empty key. A key is the first bytes of its messages, such as "PING"');
   const keyBytes = Buffer.byteLength(key);
   if (keyBytes > MAX_KEY_BYTES) {
     throw shapeError(
@@ -158,7 +176,10 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   }
   const options = typeof route === "function" ? { handle: route } : route;
   if (!isObject(options)) {
-    throw shapeError(name, `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch, connect or websocket`);
+    throw shapeError(
+      name,
+      `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch, connect or websocket`,
+    );
   }
   const kind = readKind(name, where, options);
   if (isPlain(options)) refuseUnknown(name, where, options, ROUTE_OPTIONS[kind] ?? []);
@@ -167,7 +188,15 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   const said = isMounted ? {} : options;
   const run = readRun(name, where, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
   const { timeoutMs = settings.handlerMs, description } = readCommon(name, where, said);
-  const spec: RouteSpec = { key, index, kind, run, timeoutMs, description, ...readTakesHttp(name, where, said.takesHttp) };
+  const spec: RouteSpec = {
+    key,
+    index,
+    kind,
+    run,
+    timeoutMs,
+    description,
+    ...readTakesHttp(name, where, said.takesHttp),
+  };
   if (kind === "websocket") {
     const websocket = readWebSocket(name, where, options.websocket);
     return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
@@ -178,7 +207,8 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
 
 // As a method, since handlers may use `this`.
 function upgradeOf({ handlers }: WebSocketSpec): ShapedRoute["handler"] {
-  return (...[request, context]: Parameters<NonNullable<typeof handlers.upgrade>>) => handlers.upgrade?.(request, context);
+  return (...[request, context]: Parameters<NonNullable<typeof handlers.upgrade>>) =>
+    handlers.upgrade?.(request, context);
 }
 
 function readKind(name: string, where: string, options: Fields): RouteKind {
@@ -187,12 +217,17 @@ function readKind(name: string, where: string, options: Fields): RouteKind {
   // An app mounted on a path has methods of its own, which may bear these names.
   if (!isPlain(options) && typeof options.fetch === "function") return "fetch";
   if (kind === undefined) {
-    const wrong = Object.keys(options).find((option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== undefined);
+    const wrong = Object.keys(options).find(
+      (option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== undefined,
+    );
     const hint = wrong === undefined ? "" : ` (it has "${wrong}": did you mean "${nearest(wrong, KINDS)}"?)`;
     throw shapeError(name, `${where} has none of handle, fetch, connect and websocket${hint}`);
   }
   if (kinds.length > 1)
-    throw shapeError(name, `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch, connect and websocket`);
+    throw shapeError(
+      name,
+      `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch, connect and websocket`,
+    );
   if (kind !== "websocket" && typeof options[kind] !== "function")
     throw shapeError(name, `${where}: "${kind}" is ${kindOf(options[kind])}, and must be a function`);
   return kind as RouteKind;
@@ -201,7 +236,10 @@ function readKind(name: string, where: string, options: Fields): RouteKind {
 function checkKey(name: string, key: string, kind: RouteKind): void {
   if (kind !== "fetch" && kind !== "websocket") {
     if (!key.startsWith("/")) return;
-    throw shapeError(name, `route ${shown(key)} is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`);
+    throw shapeError(
+      name,
+      `route ${shown(key)} is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`,
+    );
   }
   const method = /^([A-Z][A-Z-]*) (?:$|\/)/.exec(key)?.[1];
   if (kind === "websocket" && method !== undefined && method !== "GET")
@@ -210,7 +248,10 @@ function checkKey(name: string, key: string, kind: RouteKind): void {
   const hint = /^[A-Za-z][A-Za-z-]*$/.test(key)
     ? `. For every path of one method write "${key.toUpperCase()} ", with a space at its end`
     : "";
-  throw shapeError(name, `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`);
+  throw shapeError(
+    name,
+    `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`,
+  );
 }
 
 function mayRunElsewhere(kind: RouteKind): boolean {
@@ -222,15 +263,23 @@ function readRun(name: string, where: string, kind: RouteKind, run: unknown): Ru
   if (run !== "pool" && run !== "process") {
     throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline", "pool" or "process"`);
   }
-  if (!mayRunElsewhere(kind)) throw shapeError(name, `${where}: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
+  if (!mayRunElsewhere(kind))
+    throw shapeError(name, `${where}: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
   return run;
 }
 
-function readCommon(name: string, where: string, options: Fields): { timeoutMs: number | undefined; description: string } {
+function readCommon(
+  name: string,
+  where: string,
+  options: Fields,
+): { timeoutMs: number | undefined; description: string } {
   const { timeoutMs, description } = options;
   const isTimeout = typeof timeoutMs === "number" && timeoutMs >= 0 && timeoutMs <= MAX_TIMEOUT_MS;
   if (timeoutMs !== undefined && !isTimeout) {
-    throw shapeError(name, `${where}: "timeoutMs" is ${shown(timeoutMs)}, and must be a number from 0 (no limit) to ${MAX_TIMEOUT_MS}`);
+    throw shapeError(
+      name,
+      `${where}: "timeoutMs" is ${shown(timeoutMs)}, and must be a number from 0 (no limit) to ${MAX_TIMEOUT_MS}`,
+    );
   }
   if (description !== undefined && typeof description !== "string") {
     throw shapeError(name, `${where}: "description" is ${kindOf(description)}, and must be a string`);

@@ -1,6 +1,6 @@
 /**
- * Things that the host keeps for modules, over their versions: `context.shared`. What is opened here belongs to no version, stays open
- * when the version that asked for it goes, and is closed when the server ends.
+ * Things that the host keeps for modules, over their versions: `context.shared`. What is opened here belongs to no
+ * version, stays open when the version that asked for it goes, and is closed when the server ends.
  */
 import type { LoadSpec } from "../host/spec";
 import type { SharedSnapshot } from "../observe/snapshot";
@@ -53,7 +53,10 @@ export class SharedStore {
     }));
   }
 
-  /** Whether an open resource was opened by that load, or will be closed by its code. That code stays in memory until then. */
+  /**
+   * Whether an open resource was opened by that load, or will be closed by its code. That code stays in memory until
+   * then.
+   */
   isHeldFrom(id: number): boolean {
     return [...this.#resources.values()].some(({ opener, close }) => opener.id === id || close?.by.id === id);
   }
@@ -72,7 +75,10 @@ export class SharedStore {
     };
   }
 
-  /** Closes the resources that only this module can reach, the last opened first. Never rejects. @param timeoutMs as for `close` */
+  /**
+   * Closes the resources that only this module can reach, the last opened first. Never rejects. @param timeoutMs as for
+   * `close`
+   */
   async closeOf(module: string, timeoutMs: number): Promise<void> {
     for (const name of this.openOf(module).own.reverse()) await this.#close(keyOf(module, name), timeoutMs);
   }
@@ -107,12 +113,22 @@ export class SharedStore {
       const example = 'open("db", () => new Database(path))';
       return Promise.reject(new TypeError(`context.shared.open takes a name and a function that opens it: ${example}`));
     }
-    if (this.#isClosed) return Promise.reject(new Error(`context.shared "${name}" cannot be opened: the server shuts down.`));
+    if (this.#isClosed)
+      return Promise.reject(new Error(`context.shared "${name}" cannot be opened: the server shuts down.`));
     const key = keyOf(module, name);
     let resource = this.#resources.get(key);
     if (resource === undefined) {
       const value = this.#begin(key, open as () => unknown);
-      resource = { name, module, opener: user, since: new Date(), isOpen: false, waiting: new Set(), value, close: null };
+      resource = {
+        name,
+        module,
+        opener: user,
+        since: new Date(),
+        isOpen: false,
+        waiting: new Set(),
+        value,
+        close: null,
+      };
       this.#resources.set(key, resource);
     }
     if (!resource.isOpen) resource.waiting.add(user.id);

@@ -1,6 +1,6 @@
 /**
- * One at a time, and one more: what is asked for while a run is under way is joined into one run after it, and everybody gets the
- * result of the run that covered their wish.
+ * One at a time, and one more: what is asked for while a run is under way is joined into one run after it, and
+ * everybody gets the result of the run that covered their wish.
  */
 
 interface Waiting<W, R> {
@@ -27,7 +27,10 @@ export class SingleFlight<W, R> {
     return this.#isRunning;
   }
 
-  /** @returns what the run came to that began after this call; rejects as it does. Begins at once, within this call, if none is under way. */
+  /**
+   * @returns what the run came to that began after this call; rejects as it does. Begins at once, within this call, if
+   * none is under way.
+   */
   request(wish: W): Promise<R> {
     if (!this.#isRunning) return this.#start(wish);
     if (this.#next === null) this.#next = { wish, done: Promise.withResolvers() };

@@ -1,9 +1,20 @@
 /**
- * Exchanges a module's files for others, so that what is in the modules folder is the old ones or the new ones, whole, whatever
- * happens: new files are written beside, the old ones are kept aside until the new ones are known to load, and a journal tells a
- * server that starts after a crash what to put back.
+ * Exchanges a module's files for others, so that what is in the modules folder is the old ones or the new ones, whole,
+ * whatever happens: new files are written beside, the old ones are kept aside until the new ones are known to load, and
+ * a journal tells a server that starts after a crash what to put back.
  */
-import { chmodSync, linkSync, lstatSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, utimesSync } from "node:fs";
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from "node:fs";
 import { chown, mkdir, open, rename, rm } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
@@ -39,7 +50,9 @@ interface Journal {
 }
 
 const JOURNAL = "upload.json";
-/** In the modules folder, since only there a rename is sure to be possible. No module, and of no interest to `--watch`. */
+/**
+ * In the modules folder, since only there a rename is sure to be possible. No module, and of no interest to `--watch`.
+ */
 const STAGING_HOME = ".hrmr";
 /** Of a folder module: never sent, and kept. */
 const PACKAGES = "node_modules";
@@ -61,7 +74,11 @@ export class Exchange {
    * @param layout  null: the module is to be taken away
    * @throws UserError UPLOAD_TARGET for a place that must not be replaced; UPLOAD_UNWRITABLE
    */
-  static async prepare({ modulesDir: named, stateDir }: StagingFolders, module: string, layout: Layout | null): Promise<Exchange> {
+  static async prepare(
+    { modulesDir: named, stateDir }: StagingFolders,
+    module: string,
+    layout: Layout | null,
+  ): Promise<Exchange> {
     // Of one that could not be undone: its old files must not be lost.
     recoverExchange({ modulesDir: named, stateDir });
     // Follow links once, here: files that are put back must not land in another release.
@@ -95,7 +112,10 @@ export class Exchange {
     }
   }
 
-  /** Puts the old files back, the very same ones. @throws UserError UPLOAD_STUCK when that cannot be done: they are kept where they are */
+  /**
+   * Puts the old files back, the very same ones. @throws UserError UPLOAD_STUCK when that cannot be done: they are kept
+   * where they are
+   */
   undo(): void {
     try {
       putBack(this.#journal);
@@ -115,8 +135,8 @@ export class Exchange {
 }
 
 /**
- * At the start, with the state folder's lock held: what a server that was killed in the middle of an exchange left behind. The old
- * files are put back.
+ * At the start, with the state folder's lock held: what a server that was killed in the middle of an exchange left
+ * behind. The old files are put back.
  *
  * @returns the module whose files were put back; null: nothing was left behind
  * @throws UserError UPLOAD_STUCK
@@ -143,13 +163,26 @@ function stagingOf({ modulesDir, stateDir }: StagingFolders): string {
 }
 
 function slotsFor(places: readonly Place[], layout: Layout | null): Slot[] {
-  const old = places.map(({ entry, isFolder, times }) => ({ entry, isFolder, hadOld: true, hasNew: entry === layout?.entry, times }));
+  const old = places.map(({ entry, isFolder, times }) => ({
+    entry,
+    isFolder,
+    hadOld: true,
+    hasNew: entry === layout?.entry,
+    times,
+  }));
   if (layout === null || old.some(({ hasNew }) => hasNew)) return old;
   return [...old, { entry: layout.entry, isFolder: layout.isFolder, hadOld: false, hasNew: true, times: null }];
 }
 
-/** With the rights of the file that it replaces; a server that runs as root leaves it to whom the modules folder belongs. */
-async function writeNew({ modulesDir }: StagingFolders, staging: string, { path, bytes }: ModuleContent): Promise<void> {
+/**
+ * With the rights of the file that it replaces; a server that runs as root leaves it to whom the modules folder
+ * belongs.
+ */
+async function writeNew(
+  { modulesDir }: StagingFolders,
+  staging: string,
+  { path, bytes }: ModuleContent,
+): Promise<void> {
   const target = join(staging, "new", path);
   await mkdir(dirname(target), { recursive: true });
   const file = await open(target, "wx", 0o644);
@@ -181,7 +214,10 @@ function exchange({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, h
   renameSync(fresh, path);
 }
 
-/** @param isReplaced  a file that another one is about to be renamed over: its name need not be without a file for an instant */
+/**
+ * @param isReplaced  a file that another one is about to be renamed over: its name need not be without a file for an
+ * instant
+ */
 function putAside(path: string, old: string, isReplaced: boolean): void {
   if (isReplaced) {
     try {
@@ -243,7 +279,9 @@ async function writeJournal({ stateDir }: StagingFolders, journal: Journal): Pro
 
 /** Syncs the names of the staged files, up to the modules folder. Their bytes are on the disk already. */
 async function syncStaged(modulesDir: string, staging: string): Promise<void> {
-  const within = readdirSync(join(staging, "new"), { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const within = readdirSync(join(staging, "new"), { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
   const folders = within.map(({ parentPath, name }) => join(parentPath, name)).reverse();
   for (const folder of [...folders, join(staging, "new"), staging, dirname(staging), modulesDir, dirname(modulesDir)]) {
     await syncFolderLater(folder);
@@ -252,7 +290,9 @@ async function syncStaged(modulesDir: string, staging: string): Promise<void> {
 
 /** The folders in which an exchange, or undoing it, made, moved or removed files. */
 function touchedBy({ modulesDir, staging, slots }: Journal): string[] {
-  const packages = slots.filter(({ isFolder }) => isFolder).flatMap(({ entry }) => [join(modulesDir, entry), join(staging, "old", entry)]);
+  const packages = slots
+    .filter(({ isFolder }) => isFolder)
+    .flatMap(({ entry }) => [join(modulesDir, entry), join(staging, "old", entry)]);
   return [modulesDir, join(staging, "old"), join(staging, "new"), ...packages].filter((folder) => isThere(folder));
 }
 
@@ -296,9 +336,12 @@ function unwritable(modulesDir: string, cause: NodeJS.ErrnoException): UserError
 }
 
 function stuck({ module, staging }: Pick<Journal, "module" | "staging">, cause: NodeJS.ErrnoException): UserError {
-  return new UserError(`The old files of the module "${module}" could not be put back (${cause.code ?? cause.message}).`, {
-    code: "UPLOAD_STUCK",
-    hint: `They are in ${join(staging, "old")}. See that the modules folder can be written: the next upload and the next start try again.`,
-    cause,
-  });
+  return new UserError(
+    `The old files of the module "${module}" could not be put back (${cause.code ?? cause.message}).`,
+    {
+      code: "UPLOAD_STUCK",
+      hint: `They are in ${join(staging, "old")}. See that the modules folder can be written: the next upload and the next start try again.`,
+      cause,
+    },
+  );
 }

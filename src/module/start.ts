@@ -35,7 +35,10 @@ async function startBeside({ registry }: Run, candidate: Candidate, previous: Ge
   if (generation.needsHost) await prepareInHost(registry, candidate, previous);
 }
 
-/** The old version is gone before the new one's setup; whoever asks meanwhile gets a 503. If the new one is dropped, the old one comes back. */
+/**
+ * The old version is gone before the new one's setup; whoever asks meanwhile gets a 503. If the new one is dropped, the
+ * old one comes back.
+ */
 async function startExclusive(run: Run, candidate: Candidate, previous: Generation): Promise<void> {
   const { registry } = run;
   const { entry, generation, notes } = candidate;
@@ -51,7 +54,11 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
 }
 
 /** Where both run elsewhere, the state goes from one to the other there. */
-async function prepareInHost({ options }: ModuleSet, { generation, notes }: Candidate, previous: Generation | null): Promise<void> {
+async function prepareInHost(
+  { options }: ModuleSet,
+  { generation, notes }: Candidate,
+  previous: Generation | null,
+): Promise<void> {
   const previousId = previous?.needsHost === true ? previous.id : null;
   notes.push(...(await options.host.prepare(generation.spec, previousId, generation)).notes);
 }

@@ -19,7 +19,10 @@ export async function prepareStored(run: Run, stored: StoredVersion): Promise<vo
     const file = await bundleOf(run, stored);
     const version = { name, source, file, hash, number: entry.lastNumber + 1, config: { ...config } };
     await loadVersion(run, entry, version, {
-      hold: live === null ? hold : holdBack(hold, { number: live.number, hash: live.hash, config: live.spec.config }, stored, reason),
+      hold:
+        live === null
+          ? hold
+          : holdBack(hold, { number: live.number, hash: live.hash, config: live.spec.config }, stored, reason),
       notes: [`the same as v${of}`],
     });
   } catch (error) {
@@ -28,10 +31,17 @@ export async function prepareStored(run: Run, stored: StoredVersion): Promise<vo
 }
 
 /** Where the version's bundle is; built again where it is gone, if the files are still those that it was built from. */
-async function bundleOf({ registry: { options } }: Run, { name, source, hash, file, config, of }: StoredVersion): Promise<string> {
+async function bundleOf(
+  { registry: { options } }: Run,
+  { name, source, hash, file, config, of }: StoredVersion,
+): Promise<string> {
   const found = findBundle(options.stateDir, name, hash, file);
   if (found !== null) return found;
   const built = await buildModule({ name, file: source }, buildOptions(options.stateDir, config));
   if (built.hash === hash) return built.file;
-  throw wholeFileError(name, source, `the bundle of v${of} is gone or damaged, and the files are not those that it was built from`);
+  throw wholeFileError(
+    name,
+    source,
+    `the bundle of v${of} is gone or damaged, and the files are not those that it was built from`,
+  );
 }

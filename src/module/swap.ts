@@ -43,12 +43,19 @@ function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string
   const isBusy = old.size > 0 || (live?.inFlight ?? 0) > 0;
   const listed = (names: readonly string[]): string => names.map((each) => JSON.stringify(each)).join(", ");
   return [
-    ...(own.length === 0 ? [] : [`context.shared ${listed(own)} ${isBusy ? "closes when its calls are done" : "is closed"}`]),
-    ...(global.length === 0 ? [] : [`context.shared.global ${listed(global)} stays open, since other modules may use it`]),
+    ...(own.length === 0
+      ? []
+      : [`context.shared ${listed(own)} ${isBusy ? "closes when its calls are done" : "is closed"}`]),
+    ...(global.length === 0
+      ? []
+      : [`context.shared.global ${listed(global)} stays open, since other modules may use it`]),
   ];
 }
 
-/** Tells what the reload came to, a turn of the loop after the swap: a version that had nothing under way is freed by then. */
+/**
+ * Tells what the reload came to, a turn of the loop after the swap: a version that had nothing under way is freed by
+ * then.
+ */
 export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
   await new Promise((resolve) => setImmediate(resolve));
   pruneAll(run);
@@ -78,11 +85,18 @@ function verdicts(run: Run): ModuleVerdict[] {
     }
     return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, notes)] : [];
   });
-  const unknown = [...failures].filter(([name]) => !registry.entries.has(name)).map(([name, failed]) => unknownVerdict(name, failed));
+  const unknown = [...failures]
+    .filter(([name]) => !registry.entries.has(name))
+    .map(([name, failed]) => unknownVerdict(name, failed));
   return [...gone, ...there, ...unknown];
 }
 
-function verdictOf(entry: ModuleEntry, outcome: Outcome, { before, registry }: Run, notes: readonly string[]): ModuleVerdict {
+function verdictOf(
+  entry: ModuleEntry,
+  outcome: Outcome,
+  { before, registry }: Run,
+  notes: readonly string[],
+): ModuleVerdict {
   const { live, name } = entry;
   const hasChanged = outcome !== "unchanged" && outcome !== "failed";
   return {
@@ -105,8 +119,19 @@ function failedVerdict(verdict: ModuleVerdict, { text, isConflict, isRefused }: 
 }
 
 function unknownVerdict(name: string, failed: Failure): ModuleVerdict {
-  const nothing = { outcome: "failed", version: null, previous: null, servingSince: null, notes: [], draining: [], error: null } as const;
-  return failedVerdict({ name, ...nothing, notes: [], draining: [], isKnown: false, isConflict: false, isRefused: false }, failed);
+  const nothing = {
+    outcome: "failed",
+    version: null,
+    previous: null,
+    servingSince: null,
+    notes: [],
+    draining: [],
+    error: null,
+  } as const;
+  return failedVerdict(
+    { name, ...nothing, notes: [], draining: [], isKnown: false, isConflict: false, isRefused: false },
+    failed,
+  );
 }
 
 function drainingOf({ old }: ModuleEntry): ModuleVerdict["draining"] {

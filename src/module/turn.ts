@@ -10,7 +10,10 @@ export class Turn {
     return this.#waiting;
   }
 
-  /** @returns what `action` gives; it begins when all before it have ended, well or not. It must not wait for another one's turn. */
+  /**
+   * @returns what `action` gives; it begins when all before it have ended, well or not. It must not wait for another
+   * one's turn.
+   */
   run<T>(action: () => Promise<T>): Promise<T> {
     this.#waiting++;
     const done = this.#last.then(action).finally(() => this.#waiting--);

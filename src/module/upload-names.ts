@@ -1,6 +1,6 @@
 /**
- * Which names a module that comes over the wire may have, and its files: none that could leave the modules folder, or mean
- * something else on another system.
+ * Which names a module that comes over the wire may have, and its files: none that could leave the modules folder, or
+ * mean something else on another system.
  */
 import { UserError } from "../config/user-error";
 import { isModuleFolder, moduleNameOf } from "./discover";
@@ -70,7 +70,8 @@ function reasonAgainst(segment: string): string | null {
 }
 
 /**
- * Finds out what was sent: one file `NAME.ts`, or a folder's files with an `index.ts` among them. Their paths may all begin with `NAME/`.
+ * Finds out what was sent: one file `NAME.ts`, or a folder's files with an `index.ts` among them. Their paths may all
+ * begin with `NAME/`.
  *
  * @throws UserError UPLOAD_NAME, UPLOAD_PATH or UPLOAD_SHAPE
  */
@@ -98,13 +99,17 @@ function mustNotMeet(paths: readonly string[]): void {
   for (const path of paths) {
     const twin = folded.get(fold(path));
     if (twin !== undefined)
-      throw shapeError(`${shown(twin)} and ${shown(path)} are one file, at least on some systems.`, "Rename one of them.");
+      throw shapeError(
+        `${shown(twin)} and ${shown(path)} are one file, at least on some systems.`,
+        "Rename one of them.",
+      );
     folded.set(fold(path), path);
   }
   for (const path of paths) {
     for (let at = path.indexOf("/"); at !== -1; at = path.indexOf("/", at + 1)) {
       const file = folded.get(fold(path.slice(0, at)));
-      if (file !== undefined) throw shapeError(`${shown(file)} is a file, and a folder for ${shown(path)}.`, "Rename one of them.");
+      if (file !== undefined)
+        throw shapeError(`${shown(file)} is a file, and a folder for ${shown(path)}.`, "Rename one of them.");
     }
   }
   mustSpellAlike(paths);
@@ -115,19 +120,24 @@ function mustSpellAlike(paths: readonly string[]): void {
   const spellings = new Map<string, string>();
   for (const folder of paths.flatMap((path) => path.split("/").map((_, at, all) => all.slice(0, at).join("/")))) {
     const other = spellings.get(fold(folder)) ?? folder;
-    if (other !== folder) throw shapeError(`${shown(other)} and ${shown(folder)} are one folder on some systems.`, "Rename one of them.");
+    if (other !== folder)
+      throw shapeError(`${shown(other)} and ${shown(folder)} are one folder on some systems.`, "Rename one of them.");
     spellings.set(fold(folder), folder);
   }
 }
 
 function mustHaveIndex(name: string, paths: readonly string[]): void {
-  if (paths.length === 0) throw shapeError("There is no file in it.", `Send ${name}.ts, or the files of a folder with an index.ts.`);
+  if (paths.length === 0)
+    throw shapeError("There is no file in it.", `Send ${name}.ts, or the files of a folder with an index.ts.`);
   const indexes = paths.filter((path) => moduleNameOf(path) === "index");
   if (indexes.length === 1) return;
-  if (indexes.length > 1) throw shapeError(`Two files claim to be the module: ${indexes.join(" and ")}.`, "Send one of them.");
+  if (indexes.length > 1)
+    throw shapeError(`Two files claim to be the module: ${indexes.join(" and ")}.`, "Send one of them.");
   const [path = ""] = paths;
   const what =
-    paths.length === 1 ? `${shown(path)} is not the module ${name}.` : `Of these ${paths.length} files none is the module ${name}.`;
+    paths.length === 1
+      ? `${shown(path)} is not the module ${name}.`
+      : `Of these ${paths.length} files none is the module ${name}.`;
   throw shapeError(what, `Send one file, ${name}.ts, or the files of a folder with an index.ts.`);
 }
 

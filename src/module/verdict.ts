@@ -45,7 +45,9 @@ export function verdictText(verdict: Verdict): string {
   const told = verdict.modules.filter(isTold);
   const isSingle = told.length === 1 && verdict.ok;
   // A line of its own says it of one that there is something to say of, but not of many.
-  const unchanged = isSingle ? verdict.modules.length - 1 : verdict.modules.filter(({ outcome }) => outcome === "unchanged").length;
+  const unchanged = isSingle
+    ? verdict.modules.length - 1
+    : verdict.modules.filter(({ outcome }) => outcome === "unchanged").length;
   const time = `${formatMs(verdict.elapsedMs)} ms${verdict.processes > 1 ? ` in ${verdict.processes} processes` : ""}`;
   const dropped = `${verdict.dropped} ${plural(verdict.dropped, "connection")} dropped`;
   const rest = unchanged > 0 || told.length === 0 ? `${unchanged} ${plural(unchanged, "module")} unchanged` : null;
@@ -72,7 +74,10 @@ export function isTold({ outcome, notes }: ModuleVerdict): boolean {
   return outcome !== "unchanged" || notes.length > 0;
 }
 
-/** What stands behind a module's line, each in a few words: its notes, and the old versions that still have something under way. */
+/**
+ * What stands behind a module's line, each in a few words: its notes, and the old versions that still have something
+ * under way.
+ */
 export function notesOf({ notes, draining }: ModuleVerdict): string[] {
   return [...notes, ...draining.map(({ version, inFlight }) => `v${version} drains, ${inFlight} under way`)];
 }

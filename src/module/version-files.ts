@@ -1,4 +1,7 @@
-/** The files of the version store: where they are, and how they are written so that a crash leaves the old or the new whole. */
+/**
+ * The files of the version store: where they are, and how they are written so that a crash leaves the old or the new
+ * whole.
+ */
 import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -62,8 +65,8 @@ let temporaryFiles = 0;
 /**
  * Puts `value` at `path` whole. Readable for this user only.
  *
- * @param behind  writes that must be on the disk before the file is at its place. The file and its name are then on the disk, too, when
- *                this resolves. null: a power cut may lose the file, and leaves the one before
+ * @param behind  writes that must be on the disk before the file is at its place. The file and its name are then on the
+ *   disk, too, when this resolves. null: a power cut may lose the file, and leaves the one before
  */
 export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
@@ -94,7 +97,10 @@ export function keepBundle(stateDir: string, name: string, hash: string, file: s
   return kept;
 }
 
-/** Resolves once what was written to the file is on the disk. The one thing here that may take long: the rest is done without waiting. */
+/**
+ * Resolves once what was written to the file is on the disk. The one thing here that may take long: the rest is done
+ * without waiting.
+ */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, "r");
   await handle.sync().finally(() => handle.close());

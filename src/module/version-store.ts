@@ -1,13 +1,23 @@
 /**
- * The versions that have served, on the disk: `versions/MODULE/` with an index and bundles, and `approved.json` with what serves.
- * One process of a server writes it; the others are told what they need.
+ * The versions that have served, on the disk: `versions/MODULE/` with an index and bundles, and `approved.json` with
+ * what serves. One process of a server writes it; the others are told what they need.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { syncFolderLater } from "../system/durable";
 import type { ApprovedModule } from "./approved";
 import type { VersionRecord } from "./versions";
-import { approvedPath, indexPath, keepBundle, keptPath, pruneKept, readJson, syncFile, versionsDir, writeJson } from "./version-files";
+import {
+  approvedPath,
+  indexPath,
+  keepBundle,
+  keptPath,
+  pruneKept,
+  readJson,
+  syncFile,
+  versionsDir,
+  writeJson,
+} from "./version-files";
 
 /** Of the files. Another one is not read: numbers begin anew, and everything else goes by the disk. */
 const FORMAT = 1;
@@ -70,7 +80,12 @@ export class VersionStore {
    *
    * @param bundles  of new versions, by hash: where they are now
    */
-  async save(name: string, records: readonly VersionRecord[], keep: number, bundles: Readonly<Record<string, string>> = {}): Promise<void> {
+  async save(
+    name: string,
+    records: readonly VersionRecord[],
+    keep: number,
+    bundles: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const versions = records.slice(-keep);
     for (const { hash } of versions) {
       const file = bundles[hash];
@@ -117,7 +132,11 @@ async function syncAll(files: readonly string[], home: string): Promise<void> {
   await Promise.all([...files.map(syncFile), ...[...folders].map(syncFolderLater)]);
 }
 
-async function readWhole<T>(path: string, isWhole: (value: unknown) => value is T, warn: (text: string) => void): Promise<T | null> {
+async function readWhole<T>(
+  path: string,
+  isWhole: (value: unknown) => value is T,
+  warn: (text: string) => void,
+): Promise<T | null> {
   try {
     const value = await readJson(path);
     if (value === null || isWhole(value)) return value;
@@ -130,12 +149,20 @@ async function readWhole<T>(path: string, isWhole: (value: unknown) => value is 
 
 function isIndex(value: unknown): value is Index {
   return (
-    isObject(value) && value["format"] === FORMAT && Number.isSafeInteger(value["lastNumber"]) && isListOf(value["versions"], isRecord)
+    isObject(value) &&
+    value["format"] === FORMAT &&
+    Number.isSafeInteger(value["lastNumber"]) &&
+    isListOf(value["versions"], isRecord)
   );
 }
 
 function isRecord(value: unknown): boolean {
-  return isObject(value) && Number.isSafeInteger(value["number"]) && typeof value["hash"] === "string" && isObject(value["config"]);
+  return (
+    isObject(value) &&
+    Number.isSafeInteger(value["number"]) &&
+    typeof value["hash"] === "string" &&
+    isObject(value["config"])
+  );
 }
 
 function isApprovedFile(value: unknown): value is ApprovedFile {
@@ -145,7 +172,9 @@ function isApprovedFile(value: unknown): value is ApprovedFile {
 function isApproved(value: unknown): boolean {
   if (!isObject(value) || typeof value["name"] !== "string" || typeof value["source"] !== "string") return false;
   const { version } = value;
-  return version === null || (isObject(version) && Number.isSafeInteger(version["number"]) && isObject(version["config"]));
+  return (
+    version === null || (isObject(version) && Number.isSafeInteger(version["number"]) && isObject(version["config"]))
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -4,7 +4,10 @@
 import { UserError } from "../config/user-error";
 import { identityOf } from "./settings";
 
-/** How a version came to serve: `rollback` is a stored one again, `resume` one that a start without its bundle had to build anew. */
+/**
+ * How a version came to serve: `rollback` is a stored one again, `resume` one that a start without its bundle had to
+ * build anew.
+ */
 export type VersionOrigin = "disk" | "push" | "rollback" | "resume";
 
 /** `probation`: it serves on trial, or was replaced while it did and had failed too often. */
@@ -50,9 +53,9 @@ export function identityOfRecord({ hash, config }: VersionRecord): string {
 }
 
 /**
- * The version that comes back when none is named: the last good one before the one that serves. After a rollback that is the one
- * before the version it went to, so that one rollback after another goes on into the past. Where none before was found good, the
- * last that nothing was said against.
+ * The version that comes back when none is named: the last good one before the one that serves. After a rollback that
+ * is the one before the version it went to, so that one rollback after another goes on into the past. Where none before
+ * was found good, the last that nothing was said against.
  *
  * @param records  oldest first
  * @param live     the number of what serves; null: nothing does
@@ -61,7 +64,10 @@ export function versionBefore(records: readonly VersionRecord[], live: number | 
   const serving = records.find(({ number }) => number === live);
   const before = serving === undefined ? Infinity : (serving.of ?? serving.number);
   const earlier = records
-    .filter((record) => record.number < before && (serving === undefined || identityOfRecord(record) !== identityOfRecord(serving)))
+    .filter(
+      (record) =>
+        record.number < before && (serving === undefined || identityOfRecord(record) !== identityOfRecord(serving)),
+    )
     .filter((record) => !isCondemned(records, record))
     .reverse();
   return earlier.find(({ verdict }) => verdict === "good") ?? earlier[0] ?? null;
@@ -69,7 +75,8 @@ export function versionBefore(records: readonly VersionRecord[], live: number | 
 
 /** What was found bad stays bad when it is loaded under another number. */
 function isCondemned(records: readonly VersionRecord[], record: VersionRecord): boolean {
-  const isBad = ({ verdict, reason }: VersionRecord): boolean => verdict === "crashed" || (verdict === "rolled back" && reason !== null);
+  const isBad = ({ verdict, reason }: VersionRecord): boolean =>
+    verdict === "crashed" || (verdict === "rolled back" && reason !== null);
   const identity = identityOfRecord(record);
   return records.some((other) => isBad(other) && identityOfRecord(other) === identity);
 }
@@ -90,11 +97,13 @@ export function findVersion(name: string, records: readonly VersionRecord[], wan
   const number = Number(NUMBER.exec(wanted)?.[1] ?? Number.NaN);
   const byNumber = records.find((record) => record.number === number);
   if (byNumber !== undefined) return byNumber;
-  const byHash = wanted.length < MIN_HASH_DIGITS ? [] : records.filter(({ hash }) => hash.startsWith(wanted.toLowerCase()));
+  const byHash =
+    wanted.length < MIN_HASH_DIGITS ? [] : records.filter(({ hash }) => hash.startsWith(wanted.toLowerCase()));
   const hashes = new Set(byHash.map(({ hash }) => hash));
   const newest = byHash.at(-1);
   if (newest !== undefined && hashes.size === 1) return newest;
-  const what = hashes.size > 1 ? `Several versions of module "${name}" begin with` : `Module "${name}" has no stored version`;
+  const what =
+    hashes.size > 1 ? `Several versions of module "${name}" begin with` : `Module "${name}" has no stored version`;
   throw new UserError(`${what} ${JSON.stringify(wanted.slice(0, MAX_SHOWN))}.`, {
     code: "NO_VERSION",
     hint: `\`hrmr versions ${name}\` lists them.`,

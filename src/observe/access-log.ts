@@ -6,7 +6,10 @@ import type { ServerLog } from "./log";
 /** How a message came: "raw" is a text or binary message without HTTP, "websocket" the opening of a WebSocket. */
 export type AccessProtocol = "raw" | "http/1.1" | "h2" | "websocket";
 
-/** One answered message or request. Text of the peer's (method, path) is given as it came: the access log escapes and cuts it. */
+/**
+ * One answered message or request. Text of the peer's (method, path) is given as it came: the access log escapes and
+ * cuts it.
+ */
 export interface AccessEntry {
   /** The client's address; "unix" for a unix socket. */
   readonly address: string;
@@ -27,7 +30,9 @@ export interface AccessEntry {
   readonly status?: number;
   /** Sent, the head included where it is known. */
   readonly bytes: number;
-  /** From the message's last byte, or a request's head, to the reply's last byte handed to the system. In milliseconds. */
+  /**
+   * From the message's last byte, or a request's head, to the reply's last byte handed to the system. In milliseconds.
+   */
   readonly ms: number;
 }
 
@@ -75,13 +80,20 @@ function shown({ address, protocol, key, method, path, status, bytes, ms }: Acce
   };
 }
 
-/** `GET /hello 200 1234 bytes 0.42 ms http/1.1 from 10.0.0.7`; of a raw message its key: `"hello " 6 bytes 0.03 ms raw from unix`. */
+/**
+ * `GET /hello 200 1234 bytes 0.42 ms http/1.1 from 10.0.0.7`; of a raw message its key: `"hello " 6 bytes 0.03 ms raw
+ * from unix`.
+ */
 function accessText({ address, protocol, key, method, path, status, bytes, ms }: Access): string {
-  const what = method === undefined ? (key === null ? "unknown" : JSON.stringify(key)) : `${word(method)} ${word(path ?? "*")}`;
+  const what =
+    method === undefined ? (key === null ? "unknown" : JSON.stringify(key)) : `${word(method)} ${word(path ?? "*")}`;
   return `${what} ${status === undefined ? "" : `${status} `}${bytes} bytes ${ms} ms ${protocol} from ${address}`;
 }
 
-/** Neither what stands behind "?" nor, of a target with a host, what may stand before it: `http://user:secret@host/path`. */
+/**
+ * Neither what stands behind "?" nor, of a target with a host, what may stand before it:
+ * `http://user:secret@host/path`.
+ */
 function pathOnly(target: string): string {
   const from = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i.exec(target)?.[0].length ?? 0;
   const length = target.slice(from).search(/[?#]/);

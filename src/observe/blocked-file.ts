@@ -1,6 +1,6 @@
 /**
- * The watchdog's note about a blocked event loop, in a file for `hrmr status`. The control socket cannot tell, since the blocked loop
- * serves it.
+ * The watchdog's note about a blocked event loop, in a file for `hrmr status`. The control socket cannot tell, since
+ * the blocked loop serves it.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

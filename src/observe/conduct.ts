@@ -1,4 +1,7 @@
-/** What modules do beside answering, over all processes: who blocks the event loop, which versions stay in memory, what is kept open. Pure. */
+/**
+ * What modules do beside answering, over all processes: who blocks the event loop, which versions stay in memory, what
+ * is kept open. Pure.
+ */
 import type { Exposition } from "./exposition";
 import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, SharedSnapshot } from "./snapshot";
 

@@ -1,6 +1,6 @@
 /**
- * What processes had counted that are gone, or don't answer just now: counters of the whole server must never go back, or
- * Prometheus would take it for a restart and count everything twice.
+ * What processes had counted that are gone, or don't answer just now: counters of the whole server must never go back,
+ * or Prometheus would take it for a restart and count everything twice.
  */
 import { addCalls } from "./figures";
 import type { CallSnapshot, DepartedCounts, ProcessSnapshot } from "./snapshot";
@@ -15,7 +15,10 @@ const NOBODY: DepartedCounts = {
   calls: {},
 };
 
-/** Remembers each process's last snapshot. Whoever is in charge has one, and asks it whenever it has asked the processes. */
+/**
+ * Remembers each process's last snapshot. Whoever is in charge has one, and asks it whenever it has asked the
+ * processes.
+ */
 export class Departed {
   /** By process, the one that was seen last at the end. */
   readonly #last = new Map<string, ProcessSnapshot>();
@@ -35,7 +38,9 @@ export class Departed {
       this.#last.delete(identity);
       this.#folded = addCounts(this.#folded, countsOf(snapshot));
     }
-    const absent = [...this.#last].filter(([identity]) => !present.has(identity)).map(([, snapshot]) => countsOf(snapshot));
+    const absent = [...this.#last]
+      .filter(([identity]) => !present.has(identity))
+      .map(([, snapshot]) => countsOf(snapshot));
     return absent.reduce(addCounts, this.#folded);
   }
 }

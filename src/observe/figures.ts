@@ -1,10 +1,13 @@
 /**
- * Figures of calls: how many, how they ended, how long they took. Counting is on the way of every message: no allocation, and
- * under load no look at the clock for most.
+ * Figures of calls: how many, how they ended, how long they took. Counting is on the way of every message: no
+ * allocation, and under load no look at the clock for most.
  */
 import type { CallSnapshot } from "./snapshot";
 
-/** Upper bounds of the latency buckets, each inclusive. In seconds. What takes longer than the last has a bucket of its own. */
+/**
+ * Upper bounds of the latency buckets, each inclusive. In seconds. What takes longer than the last has a bucket of its
+ * own.
+ */
 export const LATENCY_BOUNDS: readonly number[] = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
@@ -22,7 +25,10 @@ export const NO_CALLS: CallSnapshot = Object.freeze({
 
 /** In each second so many calls of a generation are timed, each of them. */
 const TIMED_A_SECOND = 100;
-/** Of those above it every so many-th, for itself and for those before it: reading the clock costs a thirtieth of a cheap call. */
+/**
+ * Of those above it every so many-th, for itself and for those before it: reading the clock costs a thirtieth of a
+ * cheap call.
+ */
 const SAMPLE = 8;
 
 /** Of all figures of this thread. */
@@ -50,7 +56,8 @@ export class CallFigures {
    * A call begins. Comes before `ended` or `record`.
    *
    * @param isWanted somebody wants to know when, whatever it costs
-   * @returns by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to be waited for
+   * @returns by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to be
+   *   waited for
    */
   begins(isWanted: boolean): number {
     if (this.seenSecond !== second) {
@@ -88,7 +95,8 @@ export class CallFigures {
     this.errors += other.errors;
     this.totalMs += other.totalMs;
     this.fast += other.fast + other.untimed;
-    for (let index = 0; index < this.slow.length; index++) this.slow[index] = (this.slow[index] ?? 0) + (other.slow[index] ?? 0);
+    for (let index = 0; index < this.slow.length; index++)
+      this.slow[index] = (this.slow[index] ?? 0) + (other.slow[index] ?? 0);
   }
 
   snapshot(): CallSnapshot {

@@ -1,9 +1,11 @@
 /**
- * What a log line may hold: nothing that a terminal obeys, that ends a line where none ends, or that shows text in another order
- * than it has.
+ * What a log line may hold: nothing that a terminal obeys, that ends a line where none ends, or that shows text in
+ * another order than it has.
  */
 
-/** C0 without tab and line feed, DEL, C1, the two line separators of Unicode, and what turns the direction of writing. */
+/**
+ * C0 without tab and line feed, DEL, C1, the two line separators of Unicode, and what turns the direction of writing.
+ */
 const UNSAFE = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";
 const UNSAFE_ONE = new RegExp(`[${UNSAFE}]`, "g");
 const NEEDS_WORK = new RegExp(`[\\t\\n${UNSAFE}]`);

@@ -11,9 +11,14 @@ export interface LogFields {
   readonly generation?: number;
   /** A connection's number. Text: `#17`. */
   readonly connection?: number;
-  /** A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`, nothing for 0. */
+  /**
+   * A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`, nothing for
+   * 0.
+   */
   readonly slot?: number;
-  /** What was thrown, where the message tells it in other words. JSON only: an object beside the message's first line. */
+  /**
+   * What was thrown, where the message tells it in other words. JSON only: an object beside the message's first line.
+   */
   readonly error?: unknown;
   /** An answered request. JSON only. */
   readonly access?: Omit<AccessEntry, "module" | "generation" | "connection">;
@@ -40,7 +45,9 @@ export function tagsOf({ slot, module, generation, connection }: LogFields): str
   return tags.join(" ");
 }
 
-/** @returns a log whose events carry the fields, if `log` is the server's; else one that says them before its messages */
+/**
+ * @returns a log whose events carry the fields, if `log` is the server's; else one that says them before its messages
+ */
 export function logWith(log: Log, fields: LogFields): Log {
   if ("withFields" in log && typeof log.withFields === "function") return log.withFields(fields) as Log;
   const tags = tagsOf(fields);
@@ -53,7 +60,10 @@ export function logWith(log: Log, fields: LogFields): Log {
   };
 }
 
-/** @returns a function that logs the event; null if it was only counted (see `ServerLog.bounded`). A log without counting logs all */
+/**
+ * @returns a function that logs the event; null if it was only counted (see `ServerLog.bounded`). A log without
+ * counting logs all
+ */
 export function boundedWith(
   log: Log,
   fields: LogFields,
@@ -66,8 +76,8 @@ export function boundedWith(
 }
 
 /**
- * The kind of a failure, for `ServerLog.bounded`. Does not read the stack: at thousands of failures a second that would be the main cost.
- * Never throws.
+ * The kind of a failure, for `ServerLog.bounded`. Does not read the stack: at thousands of failures a second that would
+ * be the main cost. Never throws.
  */
 export function kindOfError(thrown: unknown): string {
   try {
@@ -91,5 +101,7 @@ export function errorData(thrown: unknown, depth = 0): ErrorData {
 
 /** Errors of another realm, and those that were copied between threads, are no instances. */
 function isErrorLike(value: unknown): value is Error {
-  return value instanceof Error || (typeof value === "object" && value !== null && "message" in value && "stack" in value);
+  return (
+    value instanceof Error || (typeof value === "object" && value !== null && "message" in value && "stack" in value)
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * A file as a log's destination. Each event is one write(2) at the file's end: it is in the file when the call returns, whatever becomes
- * of the process, and several processes can share the file.
+ * A file as a log's destination. Each event is one write(2) at the file's end: it is in the file when the call returns,
+ * whatever becomes of the process, and several processes can share the file.
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync, type Stats } from "node:fs";
 import { UserError } from "../config/user-error";
@@ -104,7 +104,10 @@ export class LogFile {
     this.#rotateIfDue(nowMs);
   }
 
-  /** Opens the path anew: for logrotate, which has renamed the file, and after a failure. What was logged before is in the old file. */
+  /**
+   * Opens the path anew: for logrotate, which has renamed the file, and after a failure. What was logged before is in
+   * the old file.
+   */
   reopen(): void {
     if (this.#isClosed) return;
     const hadFailed = this.#fd === null;
@@ -116,7 +119,9 @@ export class LogFile {
     if (hadFailed) this.#home.tell("info", `The log goes to ${this.path} again.`);
   }
 
-  /** Follows a file that was renamed or removed, tries again after a failure, and puts the file aside when that is due. */
+  /**
+   * Follows a file that was renamed or removed, tries again after a failure, and puts the file aside when that is due.
+   */
   check(): void {
     const nowMs = this.#now();
     if (this.#isClosed || this.#isRotating || (this.#fd === null && nowMs < this.#checkAtMs)) return;
@@ -185,7 +190,10 @@ export class LogFile {
     this.#fd = null;
     this.#checkAtMs = this.#now() + RETRY_MS;
     if (!hadFailed)
-      this.#home.tell("warn", `Cannot write to the log file ${this.path}: ${reasonOf(error)}. The log goes to stderr until it can.`);
+      this.#home.tell(
+        "warn",
+        `Cannot write to the log file ${this.path}: ${reasonOf(error)}. The log goes to stderr until it can.`,
+      );
   }
 
   #rotateIfDue(nowMs: number): void {
@@ -202,7 +210,8 @@ export class LogFile {
   async #rotate(): Promise<void> {
     const { maxFiles } = this.#settings;
     try {
-      // Emptied in place, the file goes on for all who have it open. Renamed and removed, it would take their lines with it.
+      // Emptied in place, the file goes on for all who have it open. Renamed and removed, it would take their lines
+      // with it.
       if (maxFiles === 0 && this.#fd !== null) ftruncateSync(this.#fd, 0);
       else await putAside(this.path, maxFiles);
       this.reopen();

@@ -17,7 +17,9 @@ export interface LogEvent {
   readonly values: readonly unknown[];
 }
 
-/** Characters of one message; the rest is left out, for a log must not grow by what a module or a peer happened to hold. */
+/**
+ * Characters of one message; the rest is left out, for a log must not grow by what a module or a peer happened to hold.
+ */
 export const MAX_MESSAGE_CHARS = 65_536;
 
 const COLOURS: Record<LogLevel, number> = { critical: 35, error: 31, warn: 33, info: 36, debug: 90, trace: 90 };
@@ -55,7 +57,9 @@ function formatJson({ time, level, tag, fields, values }: LogEvent): string {
 
 /** @param isToldElsewhere the error has a field of its own, so that only the first line is wanted */
 function messageOf(values: readonly unknown[], isToldElsewhere: boolean): string {
-  const text = stripColours(cut(values.map((value) => (value instanceof Error ? nameOf(value) : showValue(value, false))).join(" ")));
+  const text = stripColours(
+    cut(values.map((value) => (value instanceof Error ? nameOf(value) : showValue(value, false))).join(" ")),
+  );
   const end = isToldElsewhere ? text.indexOf("\n") : -1;
   return (end < 0 ? text : text.slice(0, end)).trimEnd();
 }

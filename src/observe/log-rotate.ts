@@ -21,17 +21,23 @@ export function periodOf(timeMs: number, rotate: LogRotation): string {
 }
 
 /** @param period that of the file's lines */
-export function isRotationDue(bytes: number, period: string, nowMs: number, { maxFileBytes, rotate }: RotationRules): boolean {
+export function isRotationDue(
+  bytes: number,
+  period: string,
+  nowMs: number,
+  { maxFileBytes, rotate }: RotationRules,
+): boolean {
   if (bytes === 0) return false;
   return (maxFileBytes > 0 && bytes >= maxFileBytes) || period !== periodOf(nowMs, rotate);
 }
 
 /**
- * Renames the file to FILE.1, and those that are there already to one more each, keeping `maxFiles`; then a new file stands at its place.
- * A process that has the old file open goes on writing to it. The new file has the mode of the old one.
+ * Renames the file to FILE.1, and those that are there already to one more each, keeping `maxFiles`; then a new file
+ * stands at its place. A process that has the old file open goes on writing to it. The new file has the mode of the old
+ * one.
  *
- * The library's stream only does the renaming: it writes when the event loop comes to it, so that a crash would lose the last lines,
- * which are those that tell why.
+ * The library's stream only does the renaming: it writes when the event loop comes to it, so that a crash would lose
+ * the last lines, which are those that tell why.
  *
  * @param maxFiles 1 or more
  */
@@ -41,7 +47,12 @@ export function putAside(path: string, maxFiles: number): Promise<void> {
   const folder = dirname(file);
   return new Promise((resolve, reject) => {
     // A size of one byte: whatever is in the file, it is put aside when the stream opens it.
-    const stream = createStream(basename(file), { path: folder, rotate: maxFiles, size: "1B", mode: statSync(file).mode & 0o777 });
+    const stream = createStream(basename(file), {
+      path: folder,
+      rotate: maxFiles,
+      size: "1B",
+      mode: statSync(file).mode & 0o777,
+    });
     stream.once("error", reject);
     stream.once("open", () => stream.end(() => resolve()));
   });

@@ -1,8 +1,8 @@
 /**
  * stderr as a log's destination: a reader that is slow, or gone, neither stops the server nor costs lines at its end.
  *
- * Bun opens a piped stderr for writing without waiting, but drops at `process.exit` what did not fit into the pipe (64 KB). So the rest
- * is kept here, and written at the exit.
+ * Bun opens a piped stderr for writing without waiting, but drops at `process.exit` what did not fit into the pipe (64
+ * KB). So the rest is kept here, and written at the exit.
  */
 import { writeSync } from "node:fs";
 import { outsideModules } from "./log-context";
@@ -32,7 +32,10 @@ export class StderrSink {
     });
   }
 
-  /** @param text whole events. One write(2) each, so that lines of several processes do not mix in a pipe (up to 4096 bytes). */
+  /**
+   * @param text whole events. One write(2) each, so that lines of several processes do not mix in a pipe (up to 4096
+   * bytes).
+   */
   write(text: string): void {
     const bytes = Buffer.from(text);
     if (this.#waiting.length === 0) {
@@ -45,7 +48,8 @@ export class StderrSink {
   /** Writes what waits; waits for a reader up to a second. */
   flush(): void {
     const deadline = performance.now() + EXIT_WAIT_MS;
-    for (this.#writeWaiting(); this.#waiting.length > 0 && performance.now() < deadline; this.#writeWaiting()) Bun.sleepSync(1);
+    for (this.#writeWaiting(); this.#waiting.length > 0 && performance.now() < deadline; this.#writeWaiting())
+      Bun.sleepSync(1);
   }
 
   #keep(bytes: Buffer): void {
@@ -57,7 +61,8 @@ export class StderrSink {
   #retry(): void {
     this.#timer = null;
     this.#writeWaiting();
-    if (this.#waiting.length > 0) outsideModules(() => (this.#timer = setTimeout(() => this.#retry(), RETRY_MS).unref()));
+    if (this.#waiting.length > 0)
+      outsideModules(() => (this.#timer = setTimeout(() => this.#retry(), RETRY_MS).unref()));
   }
 
   #writeWaiting(): void {

@@ -1,9 +1,10 @@
 /**
- * Decides which of many events are logged. A client must not be able to fill the disk, hide other events, or push older lines out of the
- * log files. Pure: the caller passes the time.
+ * Decides which of many events are logged. A client must not be able to fill the disk, hide other events, or push older
+ * lines out of the log files. Pure: the caller passes the time.
  *
- * The first events of a kind are logged. Further ones are counted, with one line a second, until a second passes without any. All kinds
- * of a module share one burst, which refills slowly, so that a client cannot get more lines by causing ever new kinds.
+ * The first events of a kind are logged. Further ones are counted, with one line a second, until a second passes
+ * without any. All kinds of a module share one burst, which refills slowly, so that a client cannot get more lines by
+ * causing ever new kinds.
  */
 import type { LogLevel } from "../config/options";
 
@@ -58,7 +59,10 @@ export class LogThrottle {
     this.#limits = { perKind, burst, perSecond };
   }
 
-  /** @returns true: log the event. false: it was counted. While `isIdle` is false, call `flush` each second for the counts. */
+  /**
+   * @returns true: log the event. false: it was counted. While `isIdle` is false, call `flush` each second for the
+   * counts.
+   */
   admit(event: ThrottledEvent, nowMs: number): boolean {
     this.#startedAtMs ??= nowMs;
     let source = this.#sources.get(event.module);
@@ -141,7 +145,8 @@ class Source {
     }
     sums.sort((one, other) => other.count - one.count);
     for (const { count, event } of sums.splice(MAX_SUMS)) this.#countOther(event, count);
-    if (this.#gravest !== null) sums.push({ count: this.#others, overMs, event: { ...this.#gravest, generation: undefined, text: "" } });
+    if (this.#gravest !== null)
+      sums.push({ count: this.#others, overMs, event: { ...this.#gravest, generation: undefined, text: "" } });
     const { burst, perSecond } = this.#limits;
     this.#room = Math.min(burst, this.#room + (perSecond * overMs) / 1000);
     this.#others = 0;

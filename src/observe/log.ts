@@ -1,8 +1,8 @@
 /**
  * The log: one event, one line: `2026-11-20T12:00:00.000Z warn  greet v2 #17 message`, or an object in JSON.
  *
- * In text, what does not fit on one line (a stack, a code frame) follows indented, so that no line but an event's first begins with a
- * time. Control characters are escaped here, whoever's they are.
+ * In text, what does not fit on one line (a stack, a code frame) follows indented, so that no line but an event's first
+ * begins with a time. Control characters are escaped here, whoever's they are.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createConsola, type ConsolaInstance, type LogObject } from "consola/core";
@@ -17,17 +17,21 @@ import { LogThrottle, suppressedText } from "./log-throttle";
 export type { LogFormat, LogLevel } from "../config/options";
 export type { LogFields } from "./log-fields";
 
-/** The server's log. Values are joined by a space: text as it is, errors with their stack and cause, the rest as in a console. */
+/**
+ * The server's log. Values are joined by a space: text as it is, errors with their stack and cause, the rest as in a
+ * console.
+ */
 export interface ServerLog extends Log {
   /** A log whose events are about this too: `log.withFields({ module: "greet", generation: 2 })`. */
   withFields(fields: LogFields): ServerLog;
   /** A log whose lines carry `tag` behind this one's own: what no field is made for. In JSON it is the field `tag`. */
   withTag(tag: string): ServerLog;
   /**
-   * For events that a client can cause without end. The first of a kind are logged; further ones are counted, and their number is logged
-   * once a second (see log-throttle).
+   * For events that a client can cause without end. The first of a kind are logged; further ones are counted, and their
+   * number is logged once a second (see log-throttle).
    *
-   * @param kind with the level, the module and its version: events of one kind share a limit. Only its first line counts
+   * @param kind with the level, the module and its version: events of one kind share a limit. Only its first line
+   *   counts
    * @returns a function that logs the event; null if it was counted
    */
   bounded(level: LogLevel, kind: string): ((...values: unknown[]) => void) | null;
@@ -50,7 +54,10 @@ export interface ProcessLog extends ServerLog {
    * @throws UserError LOG_FILE when the new file cannot be opened; then nothing has changed
    */
   reconfigure(options: Partial<LogSettings>): void;
-  /** Opens the log file anew: SIGHUP, after logrotate has renamed it, and in the others when one process has put it aside. */
+  /**
+   * Opens the log file anew: SIGHUP, after logrotate has renamed it, and in the others when one process has put it
+   * aside.
+   */
   reopen(): void;
   /** @param callback called each time after this process has put the log file aside */
   onRotate(callback: () => void): void;
@@ -90,7 +97,8 @@ export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup =
     fields,
   );
   if (write === undefined) {
-    stderrSink().describeDropped = (count) => output.event("warn", `${count} events were left out here: nobody read stderr`);
+    stderrSink().describeDropped = (count) =>
+      output.event("warn", `${count} events were left out here: nobody read stderr`);
   }
   output.reconfigure(settings);
   return {
@@ -105,7 +113,10 @@ export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup =
 
 /** Logs an error that no code caught. */
 export function tellStray(log: ServerLog, error: unknown): void {
-  log.bounded("error", kindOfError(error))?.("a bug in hrmr; the server goes on. Please report it with these lines:", error);
+  log.bounded("error", kindOfError(error))?.(
+    "a bug in hrmr; the server goes on. Please report it with these lines:",
+    error,
+  );
 }
 
 type Binding = Pick<LogEvent, "fields" | "tags" | "tag">;
@@ -134,7 +145,8 @@ class LogOutput {
     this.#fields = fields;
     this.#isTty = isTty;
     this.#write = write;
-    // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one through.
+    // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one
+    // through.
     this.#consola = createConsola({
       reporters: [{ log: (entry: LogObject) => this.#report(entry) }],
       throttle: 0,
@@ -171,7 +183,10 @@ class LogOutput {
     return LEVELS[level] <= this.#level;
   }
 
-  /** Handed over as one object: consola would take a module's `{ message, args }` apart as if it were an entry of its own. */
+  /**
+   * Handed over as one object: consola would take a module's `{ message, args }` apart as if it were an entry of its
+   * own.
+   */
   print(level: LogLevel, binding: Binding, values: readonly unknown[]): void {
     if (this.shows(level)) this.#consola[level === "critical" ? NAMES.critical : level]({ ...binding, args: [values] });
   }
@@ -212,7 +227,11 @@ class LogOutput {
 
   /** @returns an event about the log itself, as it goes to stderr */
   event(level: "warn" | "info", text: string): string {
-    return formatEvent({ time: new Date(), level, tags: "", tag: "", fields: {}, values: [text] }, this.#format, this.#hasColours);
+    return formatEvent(
+      { time: new Date(), level, tags: "", tag: "", fields: {}, values: [text] },
+      this.#format,
+      this.#hasColours,
+    );
   }
 
   // ---- LogFileHome ----
@@ -251,9 +270,14 @@ function boundLog(output: LogOutput, binding: Binding): ServerLog {
     warn: (...values) => output.print("warn", binding, values),
     error: (...values) => output.print("error", binding, values),
     withFields: (fields) =>
-      boundLog(output, { ...binding, fields: { ...binding.fields, ...fields }, tags: joined(binding.tags, tagsOf(fields)) }),
+      boundLog(output, {
+        ...binding,
+        fields: { ...binding.fields, ...fields },
+        tags: joined(binding.tags, tagsOf(fields)),
+      }),
     withTag: (tag) => boundLog(output, { ...binding, tags: joined(binding.tags, tag), tag: joined(binding.tag, tag) }),
-    bounded: (level, kind) => (output.admits(level, binding.fields, kind) ? (...values) => output.print(level, binding, values) : null),
+    bounded: (level, kind) =>
+      output.admits(level, binding.fields, kind) ? (...values) => output.print(level, binding, values) : null,
     flush: () => output.flush(true),
     shows: (level) => output.shows(level),
   };

@@ -4,7 +4,15 @@
 import { writeBlocked } from "./conduct";
 import { Exposition } from "./exposition";
 import { addCalls, LATENCY_BOUNDS } from "./figures";
-import { addConnections, addCounters, addPools, mergeModules, mergeReloads, type MergedModule, readinessOf } from "./report";
+import {
+  addConnections,
+  addCounters,
+  addPools,
+  mergeModules,
+  mergeReloads,
+  type MergedModule,
+  readinessOf,
+} from "./report";
 import type { CallSnapshot, ProcessSnapshot, ServerInfo } from "./snapshot";
 
 /** Modules with series of their own. Those above it share the module "other". */
@@ -40,12 +48,27 @@ function writeServer(out: Exposition, info: ServerInfo, processes: readonly Proc
   out.single("hrmr_build_info", "gauge", "Always 1; the version is in the label.", 1, { version: info.version });
   out.single("hrmr_up", "gauge", "Always 1: the server answers.", 1);
   out.single("hrmr_ready", "gauge", "1 when /ready says so, else 0.", readinessOf(processes).isReady ? 1 : 0);
-  out.single("hrmr_start_time_seconds", "gauge", "When the server was started, in seconds since 1970.", info.startedAtMs / 1000);
+  out.single(
+    "hrmr_start_time_seconds",
+    "gauge",
+    "When the server was started, in seconds since 1970.",
+    info.startedAtMs / 1000,
+  );
   out.single("hrmr_processes", "gauge", "Server processes that answer.", processes.length);
   out.single("hrmr_processes_wanted", "gauge", "Server processes that there should be.", info.wantedProcesses);
-  out.single("hrmr_process_restarts_total", "counter", "Server processes started in place of lost ones.", info.restarts);
+  out.single(
+    "hrmr_process_restarts_total",
+    "counter",
+    "Server processes started in place of lost ones.",
+    info.restarts,
+  );
   const { messages, httpRequests, datagramsDropped, datagramsIgnored } = addCounters(info, processes);
-  out.single("hrmr_messages_total", "counter", "Raw and WebSocket messages, and datagrams, whoever took them.", messages);
+  out.single(
+    "hrmr_messages_total",
+    "counter",
+    "Raw and WebSocket messages, and datagrams, whoever took them.",
+    messages,
+  );
   out.single("hrmr_http_requests_total", "counter", "HTTP requests, whoever answered them.", httpRequests);
   out.begin(
     "hrmr_datagrams_dropped_total",
@@ -60,7 +83,11 @@ function writeCalls(out: Exposition, modules: readonly MergedModule[]): void {
   const all = seriesOf(modules);
   out.begin("hrmr_requests_total", "counter", "Messages and HTTP requests that a module was called for.");
   for (const { labels, figures } of all) out.sample("hrmr_requests_total", labels, figures.calls);
-  out.begin("hrmr_errors_total", "counter", "Those that ended badly: it threw, was too late, cut or busy, or answered with a 5xx.");
+  out.begin(
+    "hrmr_errors_total",
+    "counter",
+    "Those that ended badly: it threw, was too late, cut or busy, or answered with a 5xx.",
+  );
   for (const { labels, figures } of all) out.sample("hrmr_errors_total", labels, figures.errors);
   const name = "hrmr_request_duration_seconds";
   out.begin(name, "histogram", "From a message to its module's answer.");
@@ -87,7 +114,10 @@ function seriesOf(modules: readonly MergedModule[]): Series[] {
   ]);
   const rest = modules.slice(MAX_MODULES);
   if (rest.length === 0) return own;
-  const figures = rest.flatMap(({ live, old, gone }) => [gone, ...[...old, ...(live === null ? [] : [live])].map((each) => each.figures)]);
+  const figures = rest.flatMap(({ live, old, gone }) => [
+    gone,
+    ...[...old, ...(live === null ? [] : [live])].map((each) => each.figures),
+  ]);
   return [...own, series(OTHER, "all", addCalls(figures))];
 }
 
@@ -97,7 +127,11 @@ function series(module: string, generation: string, figures: CallSnapshot): Seri
 
 function writeGenerations(out: Exposition, modules: readonly MergedModule[]): void {
   const name = "hrmr_live_generations";
-  out.begin(name, "gauge", "Versions of a module in memory: the one that serves, and replaced ones with something under way.");
+  out.begin(
+    name,
+    "gauge",
+    "Versions of a module in memory: the one that serves, and replaced ones with something under way.",
+  );
   const count = ({ live, old }: MergedModule): number => old.length + (live === null ? 0 : 1);
   for (const module of modules.slice(0, MAX_MODULES)) out.sample(name, { module: module.name }, count(module));
   const rest = modules.slice(MAX_MODULES);
@@ -130,14 +164,19 @@ function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): v
     out.sample(`${name}_sum`, { phase }, seconds);
     out.sample(`${name}_count`, { phase }, ok + failed);
   }
-  if (last !== null) out.single("hrmr_last_reload_ok", "gauge", "1 when the last reload succeeded, else 0.", last.ok ? 1 : 0);
+  if (last !== null)
+    out.single("hrmr_last_reload_ok", "gauge", "1 when the last reload succeeded, else 0.", last.ok ? 1 : 0);
   if (lastSuccessAt === null) return;
   const help = "When a reload last succeeded, in seconds since 1970.";
   out.single("hrmr_last_reload_success_timestamp_seconds", "gauge", help, Date.parse(lastSuccessAt) / 1000);
 }
 
 function writeRollbacks(out: Exposition, { rollbacks }: ServerInfo): void {
-  out.begin("hrmr_rollbacks_total", "counter", "Versions brought back: asked for by hand, or automatic because a new one failed.");
+  out.begin(
+    "hrmr_rollbacks_total",
+    "counter",
+    "Versions brought back: asked for by hand, or automatic because a new one failed.",
+  );
   out.sample("hrmr_rollbacks_total", { kind: "asked" }, rollbacks?.asked ?? 0);
   out.sample("hrmr_rollbacks_total", { kind: "automatic" }, rollbacks?.automatic ?? 0);
 }
@@ -147,7 +186,12 @@ function writeConnections(out: Exposition, info: ServerInfo, processes: readonly
   out.begin("hrmr_connections", "gauge", "Open connections by what they spoke last.");
   for (const protocol of PROTOCOLS) out.sample("hrmr_connections", { protocol }, byProtocol[protocol] ?? 0);
   out.single("hrmr_connections_accepted_total", "counter", "Connections accepted.", accepted);
-  out.single("hrmr_connections_refused_total", "counter", "Connections closed at once, for they were too many.", refused);
+  out.single(
+    "hrmr_connections_refused_total",
+    "counter",
+    "Connections closed at once, for they were too many.",
+    refused,
+  );
 }
 
 function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void {
@@ -158,10 +202,16 @@ function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void
 }
 
 function writeProcesses(out: Exposition, processes: readonly ProcessSnapshot[]): void {
-  // While a process is being replaced there are two in its slot, and a series must not stand there twice: the newer one has it.
+  // While a process is being replaced there are two in its slot, and a series must not stand there twice: the newer one
+  // has it.
   const byAge = processes.toSorted((a, b) => a.startedAtMs - b.startedAtMs);
   const inSlots = new Map(byAge.map((each) => [each.slot, each]));
-  const write = (name: string, type: "gauge" | "counter", help: string, of: (each: ProcessSnapshot) => number): void => {
+  const write = (
+    name: string,
+    type: "gauge" | "counter",
+    help: string,
+    of: (each: ProcessSnapshot) => number,
+  ): void => {
     out.begin(name, type, help);
     for (const each of inSlots.values()) out.sample(name, { slot: each.slot }, of(each));
   };

@@ -1,5 +1,6 @@
 /**
- * From the snapshots of all processes to what an operator asks for: the state of the whole server, and whether it is ready. Pure.
+ * From the snapshots of all processes to what an operator asks for: the state of the whole server, and whether it is
+ * ready. Pure.
  */
 import { mergeBlocked, mergeLeaked, mergeShared } from "./conduct";
 import { addCalls, percentileMs } from "./figures";
@@ -81,7 +82,10 @@ export function failingModules(processes: readonly ProcessSnapshot[]): Map<strin
  * @param processes those that answered
  * @param nextTries when modules that failed at the start are tried again, ISO 8601, by module
  */
-export function readinessOf(processes: readonly ProcessSnapshot[], nextTries: Readonly<Record<string, string>> = {}): Readiness {
+export function readinessOf(
+  processes: readonly ProcessSnapshot[],
+  nextTries: Readonly<Record<string, string>> = {},
+): Readiness {
   const merged = mergeModules(processes);
   const reasons = merged
     .filter(({ state }) => state !== "serving" && state !== "degraded")
@@ -158,7 +162,9 @@ function mergeFormer(same: readonly ModuleSnapshot[]): MergedModule["former"] {
   const all = same.flatMap(({ former }) => (former === undefined ? [] : [former]));
   const number = Math.max(...all.map((each) => each.number));
   const alike = all.filter((each) => each.number === number);
-  return all.length === 0 ? null : { number, calls: sum(alike.map(({ calls }) => calls)), errors: sum(alike.map(({ errors }) => errors)) };
+  return all.length === 0
+    ? null
+    : { number, calls: sum(alike.map(({ calls }) => calls)), errors: sum(alike.map(({ errors }) => errors)) };
 }
 
 type Generations = ModuleSnapshot["old"];
@@ -216,7 +222,10 @@ export function mergeReloads(processes: readonly ProcessSnapshot[]): ReloadSnaps
     .reduce((most, each) => (each.ok + each.failed > most.ok + most.failed ? each : most), none);
 }
 
-export function addCounters({ departed }: ServerInfo, processes: readonly ProcessSnapshot[]): ProcessSnapshot["counters"] {
+export function addCounters(
+  { departed }: ServerInfo,
+  processes: readonly ProcessSnapshot[],
+): ProcessSnapshot["counters"] {
   const all = [...processes.map(({ counters }) => counters), ...(departed === undefined ? [] : [departed.counters])];
   return {
     messages: sum(all.map(({ messages }) => messages)),
@@ -227,7 +236,10 @@ export function addCounters({ departed }: ServerInfo, processes: readonly Proces
   };
 }
 
-export function addConnections({ departed }: ServerInfo, processes: readonly ProcessSnapshot[]): ProcessSnapshot["connections"] {
+export function addConnections(
+  { departed }: ServerInfo,
+  processes: readonly ProcessSnapshot[],
+): ProcessSnapshot["connections"] {
   const all = processes.map(({ connections }) => connections);
   return {
     open: sum(all.map(({ open }) => open)),
@@ -253,9 +265,11 @@ function isDraining(processes: readonly ProcessSnapshot[]): boolean {
 }
 
 function reasonOf({ name, state, error, quarantine }: MergedModule): string {
-  if (state === "quarantined") return `module "${name}" is in quarantine: ${(quarantine?.reason ?? "").slice(0, MAX_REASON)}`;
+  if (state === "quarantined")
+    return `module "${name}" is in quarantine: ${(quarantine?.reason ?? "").slice(0, MAX_REASON)}`;
   const [first = ""] = (error ?? "").split("\n");
-  if (state === "unavailable") return `module "${name}" is unavailable${first === "" ? "" : `: ${first.slice(0, MAX_REASON)}`}`;
+  if (state === "unavailable")
+    return `module "${name}" is unavailable${first === "" ? "" : `: ${first.slice(0, MAX_REASON)}`}`;
   return `module "${name}" failed to load: ${first === "" ? "nothing of it serves" : first.slice(0, MAX_REASON)}`;
 }
 
@@ -265,7 +279,8 @@ function sum(numbers: readonly number[]): number {
 
 function sumEach(records: readonly Readonly<Record<string, number>>[]): Record<string, number> {
   const total: Record<string, number> = {};
-  for (const record of records) for (const [name, count] of Object.entries(record)) total[name] = (total[name] ?? 0) + count;
+  for (const record of records)
+    for (const [name, count] of Object.entries(record)) total[name] = (total[name] ?? 0) + count;
   return total;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What one server process knows about itself, as plain data: it crosses processes as a message, and several of them add up
- * (`observe/report.ts`).
+ * What one server process knows about itself, as plain data: it crosses processes as a message, and several of them add
+ * up (`observe/report.ts`).
  */
 
 /** Calls of one generation: how many, how they ended, how long they took. */
@@ -19,7 +19,10 @@ export interface GenerationSnapshot {
   /** ISO 8601. */
   readonly loadedAt: string;
   readonly inFlight: number;
-  /** What is under way on it, by kind: { "call": 2, "stream": 1, "connection": 3, "websocket": 5 }. Tells what pins an old version. */
+  /**
+   * What is under way on it, by kind: { "call": 2, "stream": 1, "connection": 3, "websocket": 5 }. Tells what pins an
+   * old version.
+   */
   readonly pinnedBy: Readonly<Record<string, number>>;
   readonly figures: CallSnapshot;
 }
@@ -47,7 +50,10 @@ export interface QuarantineSnapshot {
 export interface ModuleSnapshot {
   readonly name: string;
   readonly source: string;
-  /** degraded: an older version serves, because the newest failed. failed: nothing of it serves. unavailable: it answers 503. */
+  /**
+   * degraded: an older version serves, because the newest failed. failed: nothing of it serves. unavailable: it answers
+   * 503.
+   */
   readonly state: ModuleState;
   readonly live: GenerationSnapshot | null;
   /** Replaced versions with something still under way, oldest first. */
@@ -128,7 +134,10 @@ export interface ProcessSnapshot {
     readonly open: number;
     readonly accepted: number;
     readonly refused: number;
-    /** Open ones, by what they spoke last: "raw", "http1", "http2", "websocket", "connect"; "tls" and "new" have not said anything yet. */
+    /**
+     * Open ones, by what they spoke last: "raw", "http1", "http2", "websocket", "connect"; "tls" and "new" have not
+     * said anything yet.
+     */
     readonly byProtocol: Readonly<Record<string, number>>;
   };
   readonly counters: {
@@ -143,7 +152,12 @@ export interface ProcessSnapshot {
   readonly memoryBytes: number;
   readonly cpuSeconds: number;
   readonly openDescriptors: number;
-  readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
+  readonly pool: {
+    readonly threads: number;
+    readonly busy: number;
+    readonly queued: number;
+    readonly workers: readonly unknown[];
+  };
   readonly modules: readonly ModuleSnapshot[];
   readonly reloads: ReloadSnapshot;
   /** Of its event loop, by module. Not there: none. */
@@ -222,7 +236,12 @@ export interface ServerStatus {
   /** As ProcessSnapshot has them. */
   readonly datagrams: { readonly dropped: number; readonly ignored: number };
   readonly memoryBytes: number;
-  readonly pool: { readonly threads: number; readonly busy: number; readonly queued: number; readonly workers: readonly unknown[] };
+  readonly pool: {
+    readonly threads: number;
+    readonly busy: number;
+    readonly queued: number;
+    readonly workers: readonly unknown[];
+  };
   readonly modules: readonly ModuleStatus[];
   readonly reloads: ReloadSnapshot;
   /** Who has kept an event loop for longer than timeouts.blockedMs. */
@@ -251,7 +270,11 @@ export interface ModuleStatus {
   /** Of the version that serves. In milliseconds; null: no call yet. */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
-  readonly old: readonly { readonly generation: number; readonly inFlight: number; readonly pinnedBy: Readonly<Record<string, number>> }[];
+  readonly old: readonly {
+    readonly generation: number;
+    readonly inFlight: number;
+    readonly pinnedBy: Readonly<Record<string, number>>;
+  }[];
   readonly error: string | null;
   /** Of the version that serves, one for each server process. Empty: it has none. */
   readonly processes: readonly ModuleProcessSnapshot[];

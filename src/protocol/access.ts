@@ -1,5 +1,6 @@
 /**
- * What the access log is told of a reply that has ended. Called only while somebody listens: `dispatch.access` is looked at before.
+ * What the access log is told of a reply that has ended. Called only while somebody listens: `dispatch.access` is
+ * looked at before.
  */
 import type { BoundRoute } from "../module/route";
 import type { AccessEntry, AccessLog, AccessProtocol } from "../observe/access-log";
@@ -18,7 +19,13 @@ interface Asked {
  * @param bytes     of the reply
  * @param startedAt by performance.now(); 0: nothing was called
  */
-export function tellRaw(log: AccessLog, client: Client, route: BoundRoute | null, bytes: number, startedAt: number): void {
+export function tellRaw(
+  log: AccessLog,
+  client: Client,
+  route: BoundRoute | null,
+  bytes: number,
+  startedAt: number,
+): void {
   log(commonEntry(client, route, "raw", bytes, startedAt));
 }
 
@@ -43,7 +50,13 @@ export function tellHttp(
   });
 }
 
-function commonEntry(client: Client, route: BoundRoute | null, protocol: AccessProtocol, bytes: number, startedAt: number): AccessEntry {
+function commonEntry(
+  client: Client,
+  route: BoundRoute | null,
+  protocol: AccessProtocol,
+  bytes: number,
+  startedAt: number,
+): AccessEntry {
   const owner = route === null || route.generation.id === BUILT_IN_ID ? null : route.generation;
   return {
     address: client.transport === "unix" ? "unix" : client.address,

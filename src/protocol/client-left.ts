@@ -1,5 +1,6 @@
 /**
- * Whether a request's client has left. A call whose client left first is no failure of its module, whatever the handler makes of it.
+ * Whether a request's client has left. A call whose client left first is no failure of its module, whatever the handler
+ * makes of it.
  */
 import { LightRequest } from "./http1/request";
 import { hasBeenReset } from "./http2/request";

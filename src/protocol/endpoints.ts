@@ -1,5 +1,6 @@
 /**
- * The server's own HTTP endpoints, as the protocols find them: /health, /ready, /stats and /metrics stand before the modules.
+ * The server's own HTTP endpoints, as the protocols find them: /health, /ready, /stats and /metrics stand before the
+ * modules.
  */
 import type { Endpoint, Wire } from "./wire";
 

@@ -21,13 +21,22 @@ export class FramingError extends Error {}
  * @returns the message's length in bytes, which may be more than has arrived; NEED_MORE if it cannot be told yet
  * @throws FramingError if the author's function or the length prefix gives no usable number
  */
-export function messageLength(framing: Framing, keyBytes: number, bytes: Uint8Array, from: number, scanned = 0): number | typeof NEED_MORE {
+export function messageLength(
+  framing: Framing,
+  keyBytes: number,
+  bytes: Uint8Array,
+  from: number,
+  scanned = 0,
+): number | typeof NEED_MORE {
   if (framing === "chunk") return bytes.length - from;
   if (framing === "line") {
     const lineEnd = bytes.indexOf(LF, from + scanned);
     return lineEnd === -1 ? NEED_MORE : lineEnd + 1 - from;
   }
-  const length = typeof framing === "function" ? callFraming(framing, bytes, from) : readLength(framing.length, keyBytes, bytes, from);
+  const length =
+    typeof framing === "function"
+      ? callFraming(framing, bytes, from)
+      : readLength(framing.length, keyBytes, bytes, from);
   return length === AUTHOR_NEED_MORE ? NEED_MORE : length;
 }
 
@@ -41,7 +50,9 @@ function callFraming(framing: (bytes: Uint8Array) => number, bytes: Uint8Array, 
   const length = framing(from === 0 ? bytes : bytes.subarray(from));
   // 0 would never consume anything: the same message would be found for ever.
   if (!Number.isInteger(length) || length < AUTHOR_NEED_MORE || length === 0) {
-    throw new FramingError(`The framing function answered ${String(length)}; it must answer a length of at least 1, or NEED_MORE.`);
+    throw new FramingError(
+      `The framing function answered ${String(length)}; it must answer a length of at least 1, or NEED_MORE.`,
+    );
   }
   return length;
 }

@@ -26,7 +26,9 @@ export class HeldBytes {
     const needed = this.#length + more.length;
     if (needed > this.#buffer.length) {
       // Buffer, not Uint8Array: what is cut from it goes to code that reads latin1 and UTF-8 slices.
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(this.#buffer.length * 2, this.#buffer.length + 1_048_576), 64));
+      const grown = Buffer.allocUnsafeSlow(
+        Math.max(needed, Math.min(this.#buffer.length * 2, this.#buffer.length + 1_048_576), 64),
+      );
       grown.set(this.#buffer.subarray(0, this.#length));
       this.#buffer = grown;
     }

@@ -18,7 +18,10 @@ export class RawMessage implements Message {
   #controller: AbortController | undefined;
   #abortReason: Error | undefined;
 
-  /** @param buffer holds the message from `from` to before `end`; handed over, not copied: cutting it costs as much as many a handler */
+  /**
+   * @param buffer holds the message from `from` to before `end`; handed over, not copied: cutting it costs as much as
+   * many a handler
+   */
   constructor(buffer: Uint8Array, from: number, end: number, sender: Sender) {
     this.#buffer = asBuffer(buffer);
     this.#from = from;

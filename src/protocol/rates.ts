@@ -1,5 +1,6 @@
 /**
- * How fast is too fast: counts within a second, decided on a clock that is passed in. Nothing here reads a clock or arms a timer.
+ * How fast is too fast: counts within a second, decided on a clock that is passed in. Nothing here reads a clock or
+ * arms a timer.
  */
 
 /** In milliseconds. */

@@ -8,7 +8,9 @@ export type StreamReply = AsyncIterable<string | Uint8Array> | ReadableStream<st
 
 /** @returns whether `value` is a reply that is sent piece by piece */
 export function isStream(value: unknown): value is StreamReply {
-  return typeof value === "object" && value !== null && (Symbol.asyncIterator in value || value instanceof ReadableStream);
+  return (
+    typeof value === "object" && value !== null && (Symbol.asyncIterator in value || value instanceof ReadableStream)
+  );
 }
 
 /**

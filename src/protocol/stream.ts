@@ -132,7 +132,9 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
     waiter.resolve(this.#consume(count));
   }
 
-  /** Makes a waiting read return null, in this connection's turn: many clients may leave, or be handed over, at once. */
+  /**
+   * Makes a waiting read return null, in this connection's turn: many clients may leave, or be handed over, at once.
+   */
   #endWaiter(): void {
     if (this.#waiter === null || this.#isEndingWaiter) return;
     this.#isEndingWaiter = true;
@@ -269,7 +271,8 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
   /** The same key of the same module in the table of now, if it still is a `connect` route. */
   #successor(route: BoundRoute): BoundRoute | null {
     for (const { value } of this.wire.dispatch.table.entries) {
-      if (value.module === route.module && value.key === route.key && value.kind === "connect" && !value.isUnavailable) return value;
+      if (value.module === route.module && value.key === route.key && value.kind === "connect" && !value.isUnavailable)
+        return value;
     }
     return null;
   }
@@ -339,5 +342,7 @@ class AuthorConnection implements Connection {
 }
 
 function tooLong(maxBytes: number): RangeError {
-  return new RangeError(`The client sent over ${maxBytes} bytes (maxMessageBytes) without completing what was read for.`);
+  return new RangeError(
+    `The client sent over ${maxBytes} bytes (maxMessageBytes) without completing what was read for.`,
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * Spreads work that comes all at once over turns of the event loop. Thousands of clients may leave at once, and the others must not wait
- * for the last of them.
+ * Spreads work that comes all at once over turns of the event loop. Thousands of clients may leave at once, and the
+ * others must not wait for the last of them.
  */
 
 import { asHost } from "../module/host-context";
@@ -67,8 +67,8 @@ const PIECES_PER_TURN = 256;
 const BYTES_PER_TURN = 1_048_576;
 
 /**
- * Has whoever writes piece after piece come back to the event loop now and then. A source that always has the next piece, and a client
- * that takes each at once, or is gone, would keep all others waiting for ever.
+ * Has whoever writes piece after piece come back to the event loop now and then. A source that always has the next
+ * piece, and a client that takes each at once, or is gone, would keep all others waiting for ever.
  */
 export class WriteTurns {
   #pieces = 0;

@@ -12,8 +12,9 @@ import type { RouteTable } from "../router/table";
 export interface Dispatch {
   table: RouteTable<BoundRoute>;
   /**
-   * With `http.use`: where HTTP requests go that no route takes; its handler runs the middleware, then answers with 404, 405 or
-   * the 204 of OPTIONS. Replaced together with the table. null or not there: the protocol answers by `describeMismatch`.
+   * With `http.use`: where HTTP requests go that no route takes; its handler runs the middleware, then answers with
+   * 404, 405 or the 204 of OPTIONS. Replaced together with the table. null or not there: the protocol answers by
+   * `describeMismatch`.
    */
   unmatched?: BoundRoute | null;
   readonly limits: Limits;
@@ -25,16 +26,21 @@ export interface Dispatch {
   /** The value of the Date header (RFC 9110 section 6.6.1), renewed each second. */
   httpDate: string;
   /**
-   * The same for a reply after which an HTTP/1.1 connection stays open. If `timeouts.idleMs` is short, the line `Keep-Alive: timeout=N`
-   * follows, so that clients do not send into a connection that is being closed. Default: `httpDate`.
+   * The same for a reply after which an HTTP/1.1 connection stays open. If `timeouts.idleMs` is short, the line
+   * `Keep-Alive: timeout=N` follows, so that clients do not send into a connection that is being closed. Default:
+   * `httpDate`.
    */
   keepAliveDate?: string;
-  /** The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the table. */
+  /**
+   * The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the
+   * table.
+   */
   endpoints: ReadonlyMap<string, Endpoint>;
   /**
    * A handler failed: one log line with module, generation and connection.
    *
-   * @param hasLeft  its client had left before: it counts as no error, and an error from the abort of `request.signal` gets no line
+   * @param hasLeft  its client had left before: it counts as no error, and an error from the abort of `request.signal`
+   *   gets no line
    */
   handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
   readonly counters: Counters;
@@ -106,20 +112,27 @@ export interface Wire {
   /** Bytes that the kernel has not taken yet. */
   readonly queuedBytes: number;
   /**
-   * Sends, or queues behind what is queued. Strings go out as UTF-8. Writes within one `receive` leave in one system call.
+   * Sends, or queues behind what is queued. Strings go out as UTF-8. Writes within one `receive` leave in one system
+   * call.
    * @returns false above maxWriteBufferBytes: wait for `Protocol.drained` (or `waitForDrain`) before writing more
    */
   write(data: string | Uint8Array): boolean;
   /** Whether `sendFile` can be used. */
   readonly canSendFile: boolean;
-  /** Sends a piece of an open file without reading it. `check` is called before its last bytes; what it throws is thrown. */
+  /**
+   * Sends a piece of an open file without reading it. `check` is called before its last bytes; what it throws is
+   * thrown.
+   */
   sendFile(fd: number, start: number, end: number, check: () => void): Promise<void>;
   /** Resolves when the queue is below its mark again, or when the socket is gone. */
   waitForDrain(): Promise<void>;
   /** Stops reading; the peer is pushed back by TCP. Idempotent. */
   pause(): void;
   resume(): void;
-  /** Has the kernel probe a peer that is silent for a minute, so that one that vanished is noticed. For connections that have no deadline. */
+  /**
+   * Has the kernel probe a peer that is silent for a minute, so that one that vanished is noticed. For connections that
+   * have no deadline.
+   */
   probePeer(): void;
   /** From now on bytes go to `protocol`, until `release`. */
   take(protocol: Protocol): void;
@@ -127,7 +140,10 @@ export interface Wire {
   release(rest: Uint8Array): void;
   /** Arms the one deadline of this connection; the protocol's `expired` is called. 0: none. Replaces the former one. */
   armDeadline(ms: number): void;
-  /** Sends what is queued, then FIN; goes on discarding what the peer sends until its FIN, so that the reply is not lost to a reset. */
+  /**
+   * Sends what is queued, then FIN; goes on discarding what the peer sends until its FIN, so that the reply is not lost
+   * to a reset.
+   */
   finish(): void;
   /** Drops what is queued and resets the connection. */
   abort(): void;

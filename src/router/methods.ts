@@ -1,4 +1,7 @@
-/** The methods that llhttp parses (RFC 9110 section 9.1, RFC 5789, WebDAV). A key with another word is no HTTP key; a request gets 501. */
+/**
+ * The methods that llhttp parses (RFC 9110 section 9.1, RFC 5789, WebDAV). A key with another word is no HTTP key; a
+ * request gets 501.
+ */
 export const HTTP_METHODS: ReadonlySet<string> = new Set(
   (
     "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL " +

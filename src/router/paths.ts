@@ -9,7 +9,8 @@ const DOT = 0x2e;
 /** A path that is not served as it is written. */
 export class PathFault {
   /**
-   * @param why        "spelling": the canonical form of the path is served. The others are bad requests in any spelling.
+   * @param why        "spelling": the canonical form of the path is served. The others are bad requests in any
+   *   spelling.
    * @param canonical  the canonical form for "spelling"; else ""
    */
   constructor(
@@ -22,18 +23,18 @@ const BAD_ENCODING = new PathFault("encoding");
 const UNSAFE = new PathFault("unsafe");
 
 /**
- * Reads the path of a request: one reading for all versions of HTTP and for everybody who looks at the request, which are the routes,
- * the middleware and the handlers in every host.
+ * Reads the path of a request: one reading for all versions of HTTP and for everybody who looks at the request, which
+ * are the routes, the middleware and the handlers in every host.
  *
- * The result is still encoded: `PathTable` splits segments first and decodes them then, so that "%2F" belongs to its segment
- * (RFC 3986 section 2.2). `new URL()` does not change the result.
+ * The result is still encoded: `PathTable` splits segments first and decodes them then, so that "%2F" belongs to its
+ * segment (RFC 3986 section 2.2). `new URL()` does not change the result.
  *
  * @param path  without query and fragment, each character one byte as in the request line
  * @returns the path, with escapes in upper case (RFC 3986 section 6.2.2.1) and an escape for what must have one;
- *   a PathFault "spelling" if it has empty segments, plain "." or ".." segments (".." of the root is the root), or escapes
- *   for unreserved characters (sections 6.2.2.2, 6.2.2.3);
- *   a PathFault "unsafe" if it has a backslash in any spelling, or "." or ".." as a segment that is escaped or stands beside "%2F";
- *   a PathFault "encoding" if it lacks the leading slash, or has an invalid escape, a NUL or overlong UTF-8. Never throws.
+ *   a PathFault "spelling" if it has empty segments, plain "." or ".." segments (".." of the root is the root), or
+ *   escapes for unreserved characters (sections 6.2.2.2, 6.2.2.3); a PathFault "unsafe" if it has a backslash in any
+ *   spelling, or "." or ".." as a segment that is escaped or stands beside "%2F"; a PathFault "encoding" if it lacks
+ *   the leading slash, or has an invalid escape, a NUL or overlong UTF-8. Never throws.
  */
 export function readPath(path: string): string | PathFault {
   if (isPlain(path)) return path;
@@ -90,7 +91,9 @@ export interface TargetParts {
 /** @param url  absolute, as a Request has it; its fragment is left out. @returns `origin`: scheme and authority */
 export function splitUrl(url: string): TargetParts & { readonly origin: string } {
   const start = url.indexOf("/", url.indexOf("//") + 2);
-  return start < 0 ? { origin: url, path: "/", query: "" } : { origin: url.slice(0, start), ...splitTarget(url.slice(start)) };
+  return start < 0
+    ? { origin: url, path: "/", query: "" }
+    : { origin: url.slice(0, start), ...splitTarget(url.slice(start)) };
 }
 
 /** @param target  in origin-form; a fragment is left out */
@@ -110,19 +113,26 @@ export interface PathEntry<T> {
   value: T;
 }
 
-/** `params`: the values of the `:name` segments and, under "*", the rest; decoded. No prototype; an empty one is frozen and shared. */
+/**
+ * `params`: the values of the `:name` segments and, under "*", the rest; decoded. No prototype; an empty one is frozen
+ * and shared.
+ */
 export interface HttpMatch<T> {
   readonly value: T;
   readonly params: Record<string, string>;
 }
 
-/** There are routes for the path, none for the method: the value of a 405's Allow header (RFC 9110 section 10.2.1), sorted. */
+/**
+ * There are routes for the path, none for the method: the value of a 405's Allow header (RFC 9110 section 10.2.1),
+ * sorted.
+ */
 export interface MethodMismatch {
   readonly allow: string[];
 }
 
 /**
- * The reply to a request without a route: 404; 204 for OPTIONS of a path that has routes (RFC 9110 section 9.3.7); else 405.
+ * The reply to a request without a route: 404; 204 for OPTIONS of a path that has routes (RFC 9110 section 9.3.7); else
+ * 405.
  *
  * @returns `allow`: the value of the Allow header, which 204 and 405 must have; "" for 404
  */
@@ -170,13 +180,17 @@ interface Search {
 /**
  * HTTP routes by method and path.
  *
- * - A plain pattern is a subtree: "/api" and "/api/" match "/api" and "/api/…", never "/apiary". "/" matches everything.
- * - A pattern with `:name` segments (none of them empty) or a final `*` matches the whole path, its trailing slash included; `*` is
- *   the rest behind a slash and may be empty. Decoded it never begins with a slash, so that it cannot become an absolute path.
- * - Segments are compared in their canonical spelling, and decoded for `params`: "a%2Fb" is one segment, and "a/b" for a `:name`.
- * - The most specific wins, segment by segment from the left: static, then `:name`, then `*`, then a subtree that ends earlier.
- * - Where that one has another method, the next specific with the right method wins. HEAD goes to a pattern's GET route if it has none
- *   of its own (RFC 9110 section 9.3.2); a route for the method goes before one for every method.
+ * - A plain pattern is a subtree: "/api" and "/api/" match "/api" and "/api/…", never "/apiary". "/" matches
+ *   everything.
+ * - A pattern with `:name` segments (none of them empty) or a final `*` matches the whole path, its trailing slash
+ *   included; `*` is the rest behind a slash and may be empty. Decoded it never begins with a slash, so that it cannot
+ *   become an absolute path.
+ * - Segments are compared in their canonical spelling, and decoded for `params`: "a%2Fb" is one segment, and "a/b" for
+ *   a `:name`.
+ * - The most specific wins, segment by segment from the left: static, then `:name`, then `*`, then a subtree that ends
+ *   earlier.
+ * - Where that one has another method, the next specific with the right method wins. HEAD goes to a pattern's GET route
+ *   if it has none of its own (RFC 9110 section 9.3.2); a route for the method goes before one for every method.
  */
 export class PathTable<T> {
   readonly #root = new PathNode<T>();
@@ -184,7 +198,10 @@ export class PathTable<T> {
   readonly #cache = new Map<string, Map<string, HttpMatch<T>>>();
   #cachedCount = 0;
 
-  /** The first of two entries with the same method and shape holds. Throws a TypeError for a pattern that `parsePattern` refuses. */
+  /**
+   * The first of two entries with the same method and shape holds. Throws a TypeError for a pattern that `parsePattern`
+   * refuses.
+   */
   static build<T>(entries: readonly PathEntry<T>[]): PathTable<T> {
     const table = new PathTable<T>();
     for (const entry of entries) table.#add(entry);
@@ -193,7 +210,8 @@ export class PathTable<T> {
 
   #add(entry: PathEntry<T>): void {
     const pattern = parsePattern(entry.pattern);
-    if (pattern === null) throw new TypeError(`"${entry.pattern}" is not an HTTP path pattern. Write "/path", "/path/:name" or "/path/*".`);
+    if (pattern === null)
+      throw new TypeError(`"${entry.pattern}" is not an HTTP path pattern. Write "/path", "/path/:name" or "/path/*".`);
     let node = this.#root;
     for (const segment of pattern.segments) {
       let next: PathNode<T> | null | undefined = segment === null ? node.any : node.fixed.get(segment);
@@ -248,9 +266,15 @@ function find<T>(node: PathNode<T>, depth: number, search: Search): HttpMatch<T>
   return found ?? takeLeaf(subtree, depth, search);
 }
 
-function takeLeaf<T>(leaves: Leaves<T> | undefined, depth: number, search: Search, hasRest = false): HttpMatch<T> | null {
+function takeLeaf<T>(
+  leaves: Leaves<T> | undefined,
+  depth: number,
+  search: Search,
+  hasRest = false,
+): HttpMatch<T> | null {
   if (leaves === undefined) return null;
-  const leaf = leaves.get(search.method) ?? (search.method === "HEAD" ? leaves.get("GET") : undefined) ?? leaves.get(null);
+  const leaf =
+    leaves.get(search.method) ?? (search.method === "HEAD" ? leaves.get("GET") : undefined) ?? leaves.get(null);
   if (leaf !== undefined) return { value: leaf.value, params: paramsOf(leaf, depth, search, hasRest) };
   for (const method of leaves.keys()) {
     if (method !== null) search.allow.add(method);

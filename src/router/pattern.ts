@@ -10,7 +10,10 @@ export interface Pattern {
   readonly segments: readonly (string | null)[];
   /** The names of the null segments, in order. */
   readonly names: readonly string[];
-  /** The allowed rest behind the segments: "nothing"; a slash and "anything" (the final `*`); or either, as for a "subtree". */
+  /**
+   * The allowed rest behind the segments: "nothing"; a slash and "anything" (the final `*`); or either, as for a
+   * "subtree".
+   */
   readonly tail: "nothing" | "anything" | "subtree";
 }
 
@@ -20,9 +23,11 @@ const ANY_SEGMENT = "\0:";
 const ANYTHING = "\0*";
 
 /**
- * @param pattern  "/api", "/users/:id", "/files/*"; a static segment may be written percent-encoded; double slashes count as one
- * @returns null if no request could ever match, or the pattern says something that is not supported: no leading slash, a `?` or `#`,
- *   a "." or ".." segment, a backslash, `*` before the end, a name other than letters, digits, `_` and `-`, the same name twice
+ * @param pattern  "/api", "/users/:id", "/files/*"; a static segment may be written percent-encoded; double slashes
+ *   count as one
+ * @returns null if no request could ever match, or the pattern says something that is not supported: no leading slash,
+ *   a `?` or `#`, a "." or ".." segment, a backslash, `*` before the end, a name other than letters, digits, `_` and
+ *   `-`, the same name twice
  */
 export function parsePattern(pattern: string): Pattern | null {
   if (!/^\/[^?#]*$/.test(pattern)) return null;

@@ -1,6 +1,6 @@
 /**
- * One segment of a path (RFC 3986 section 3.3) in its canonical spelling: unreserved characters are not escaped, and other escapes stay,
- * with their digits in upper case.
+ * One segment of a path (RFC 3986 section 3.3) in its canonical spelling: unreserved characters are not escaped, and
+ * other escapes stay, with their digits in upper case.
  */
 
 const PERCENT = 0x25;
@@ -9,7 +9,10 @@ const BACKSLASH = 0x5c;
 const UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 const IS_UNRESERVED = tableOf(UNRESERVED);
 
-/** 1 for each byte that a segment may hold unescaped (RFC 3986, `pchar`). Sub-delimiters are not the same as their escapes. */
+/**
+ * 1 for each byte that a segment may hold unescaped (RFC 3986, `pchar`). Sub-delimiters are not the same as their
+ * escapes.
+ */
 export const IS_PLAIN: Uint8Array = tableOf(`${UNRESERVED}!$&'()*+,;=:@`);
 
 /** Each byte's escape. */
@@ -39,8 +42,9 @@ export interface Segment {
 
 /**
  * @param written  each character one byte as in the request line; no slash
- * @returns null for an invalid escape, a NUL, overlong UTF-8, and bytes that must be escaped: spaces, control characters, and all above
- *   0x7E. Escapes need not be UTF-8 (RFC 3986 section 2.5): a file's name may be any bytes. Never throws.
+ * @returns null for an invalid escape, a NUL, overlong UTF-8, and bytes that must be escaped: spaces, control
+ *   characters, and all above 0x7E. Escapes need not be UTF-8 (RFC 3986 section 2.5): a file's name may be any bytes.
+ *   Never throws.
  */
 export function readSegment(written: string): Segment | null {
   let text = "";
@@ -92,6 +96,7 @@ function decodeBytes(segment: string): string {
 /** @returns the canonical spelling of a segment that stands for `text`: "a b" is "a%20b" */
 export function encodeSegment(text: string): string {
   let encoded = "";
-  for (const byte of new TextEncoder().encode(text)) encoded += IS_PLAIN[byte] === 1 ? String.fromCharCode(byte) : ESCAPES[byte];
+  for (const byte of new TextEncoder().encode(text))
+    encoded += IS_PLAIN[byte] === 1 ? String.fromCharCode(byte) : ESCAPES[byte];
   return encoded;
 }

@@ -1,5 +1,6 @@
 /**
- * Tells HTTP and TLS from other messages by their first bytes (docs/modules.md, "HTTP requests stay HTTP"). Pure: bytes in, an answer out.
+ * Tells HTTP and TLS from other messages by their first bytes (docs/modules.md, "HTTP requests stay HTTP"). Pure: bytes
+ * in, an answer out.
  */
 import { NEED_MORE, NO_MATCH } from "./match";
 import { HTTP_METHODS } from "./methods";
@@ -28,12 +29,16 @@ const VERSION = bytesOf(" HTTP/");
 
 /** 1 for each byte of a token (RFC 9110 section 5.6.2). Methods and field names are tokens. */
 const IS_TOKEN = new Uint8Array(256);
-for (const byte of bytesOf("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_TOKEN[byte] = 1;
+for (const byte of bytesOf("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
+  IS_TOKEN[byte] = 1;
 /** 1 for each byte of a URL's scheme (RFC 3986 section 3.1). */
 const IS_SCHEME = new Uint8Array(256);
 for (const byte of bytesOf("+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_SCHEME[byte] = 1;
 
-/** 1 where one of the nine methods begins so; indexed by the lower bits of the first two letters. Rules out nearly all other words. */
+/**
+ * 1 where one of the nine methods begins so; indexed by the lower bits of the first two letters. Rules out nearly all
+ * other words.
+ */
 const BEGINS_METHOD = new Uint8Array(1024);
 for (const method of METHODS) BEGINS_METHOD[startOf(bytesOf(method), 0)] = 1;
 
@@ -62,13 +67,17 @@ export type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | type
 /**
  * Tells whether a message is HTTP although a raw key matches it, by its first line:
  *
- * - HTTP: `token SP target ... HTTP/d.d` where the target begins with `/`, `*` or `scheme:`; also a known method, a space, and " HTTP/"
- *   anywhere in the line. So a browser's request is never taken for a command, whatever its method. The preface of HTTP/2 is the first form.
- * - LINE_PENDING: `token SP`, then `/`, `*` or `scheme:` (after CONNECT anything), and no LF. A known method and its space alone, too.
- * - NOT_HTTP: a line that only mentions HTTP (`SAY I like HTTP/2`), and any line that does not begin with a word and a space.
+ * - HTTP: `token SP target ... HTTP/d.d` where the target begins with `/`, `*` or `scheme:`; also a known method, a
+ *   space, and " HTTP/" anywhere in the line. So a browser's request is never taken for a command, whatever its method.
+ *   The preface of HTTP/2 is the first form.
+ * - LINE_PENDING: `token SP`, then `/`, `*` or `scheme:` (after CONNECT anything), and no LF. A known method and its
+ *   space alone, too.
+ * - NOT_HTTP: a line that only mentions HTTP (`SAY I like HTTP/2`), and any line that does not begin with a word and a
+ *   space.
  *
  * @param scanned  this many bytes from `from` on are known to hold no LF
- * Reads the first word and the start of the second. Reads further only if they look like a request. Allocates nothing. Never throws.
+ * Reads the first word and the start of the second. Reads further only if they look like a request. Allocates nothing.
+ * Never throws.
  */
 export function readOpening(bytes: Uint8Array, from: number, scanned = 0): Opening {
   let at = from;
@@ -95,7 +104,11 @@ function readTargetStart(bytes: Uint8Array, from: number): typeof HTTP | typeof 
 }
 
 /** Judges a line whose beginning looks like a request's. */
-function readFirstLine(bytes: Uint8Array, from: number, scanned: number): typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING {
+function readFirstLine(
+  bytes: Uint8Array,
+  from: number,
+  scanned: number,
+): typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING {
   const lineEnd = bytes.indexOf(LF, from + scanned);
   const end = lineEnd === -1 ? bytes.length : lineEnd;
   if (lineEnd !== -1 && endsInVersion(bytes, from, end)) return HTTP;
@@ -130,12 +143,18 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
-/** Whether a message begins with a method of RFC 9110 or RFC 5789, and a space. If no raw key matches, it is HTTP by this alone. */
+/**
+ * Whether a message begins with a method of RFC 9110 or RFC 5789, and a space. If no raw key matches, it is HTTP by
+ * this alone.
+ */
 export function beginsWithMethod(bytes: Uint8Array, from: number): boolean {
   return METHOD_TRIE.match(bytes, from, true) !== NO_MATCH;
 }
 
-/** True while the bytes, at least one, could grow into a known method and a space, or the preface of HTTP/2; false once they are one. */
+/**
+ * True while the bytes, at least one, could grow into a known method and a space, or the preface of HTTP/2; false once
+ * they are one.
+ */
 export function mayBecomeMethod(bytes: Uint8Array, from: number): boolean {
   return from < bytes.length && OPENING_TRIE.match(bytes, from, false) === NEED_MORE;
 }
@@ -151,14 +170,20 @@ export function endsLikeRequest(bytes: Uint8Array, from: number): boolean {
   return lineEnd !== -1 && endsInVersion(bytes, from, lineEnd);
 }
 
-/** Whether an unmatched line reads like a header field (`Host: x`): the first line before it was then not taken for HTTP. */
+/**
+ * Whether an unmatched line reads like a header field (`Host: x`): the first line before it was then not taken for
+ * HTTP.
+ */
 export function looksLikeField(bytes: Uint8Array, from: number): boolean {
   let at = from;
   while (at < bytes.length && IS_TOKEN[bytes[at] as number] === 1) at++;
   return at > from && bytes[at] === COLON;
 }
 
-/** True for the beginning of a TLS handshake record (RFC 8446 section 5.1), on its first byte already; two tell it better. */
+/**
+ * True for the beginning of a TLS handshake record (RFC 8446 section 5.1), on its first byte already; two tell it
+ * better.
+ */
 export function looksLikeTls(bytes: Uint8Array, from: number): boolean {
   if (bytes[from] !== TLS_HANDSHAKE) return false;
   return from + 1 >= bytes.length || bytes[from + 1] === TLS_MAJOR_VERSION;

@@ -10,7 +10,8 @@ import type { TrieEntry } from "./trie";
  * One route on its way into a table.
  *
  * - "raw": `key` is the first bytes of a message, as UTF-8.
- * - "word": the same, but only as a whole word: the input ends behind it, or SP, CR or LF follows (the built-in commands).
+ * - "word": the same, but only as a whole word: the input ends behind it, or SP, CR or LF follows (the built-in
+ *   commands).
  * - "http": `key` is what `parseHttpKey` takes.
  */
 export interface TableEntry<R> {
@@ -72,8 +73,9 @@ export class RouteTable<R> {
   }
 
   /**
-   * Of two entries that claim the same, the first holds and the second is left out: the same raw key; the same HTTP method and shape of
-   * pattern. Words hold before all raw keys, wherever they stand: neither a word nor the word and a space or line end can be claimed.
+   * Of two entries that claim the same, the first holds and the second is left out: the same raw key; the same HTTP
+   * method and shape of pattern. Words hold before all raw keys, wherever they stand: neither a word nor the word and a
+   * space or line end can be claimed.
    *
    * @param entries  read and kept; must not be changed afterwards
    * Throws a TypeError for an "http" entry whose key `parseHttpKey` refuses.
@@ -85,7 +87,9 @@ export class RouteTable<R> {
     const conflicts: Conflict<R>[] = [];
     for (const entry of entries) {
       const claim = claimOf(entry);
-      const holder = holders.get(claim) ?? (entry.kind === "raw" ? words.find((word) => claimsWord(entry.key, word.key)) : undefined);
+      const holder =
+        holders.get(claim) ??
+        (entry.kind === "raw" ? words.find((word) => claimsWord(entry.key, word.key)) : undefined);
       if (holder !== undefined) {
         conflicts.push({ refused: entry, holder });
         continue;
@@ -96,7 +100,10 @@ export class RouteTable<R> {
     return { table: new RouteTable(kept), conflicts };
   }
 
-  /** Routes a message by its first bytes, "raw" and "word" entries alike. Answers as `PrefixTrie.match`; allocates nothing. */
+  /**
+   * Routes a message by its first bytes, "raw" and "word" entries alike. Answers as `PrefixTrie.match`; allocates
+   * nothing.
+   */
   matchBytes(bytes: Uint8Array, from: number, isFinal: boolean): R | typeof NO_MATCH | typeof NEED_MORE {
     return this.#raw.match(bytes, from, isFinal);
   }
@@ -141,5 +148,7 @@ function pathEntry<R>(entry: TableEntry<R>): PathEntry<R> {
 function httpKeyOf(entry: TableEntry<unknown>): HttpKey {
   const key = parseHttpKey(entry.key);
   if (key !== null) return key;
-  throw new TypeError(`${entry.file}: "${entry.key}" is not an HTTP route. Write "/path", "GET /path", "/path/:name" or "/path/*".`);
+  throw new TypeError(
+    `${entry.file}: "${entry.key}" is not an HTTP route. Write "/path", "GET /path", "/path/:name" or "/path/*".`,
+  );
 }

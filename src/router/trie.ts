@@ -11,7 +11,10 @@ export interface TrieEntry<T> {
   isWord?: boolean;
 }
 
-/** The children stand in one array that begins at the lowest byte in use, so that a lone child costs one slot and not 256. */
+/**
+ * The children stand in one array that begins at the lowest byte in use, so that a lone child costs one slot and not
+ * 256.
+ */
 class Node<T> {
   value: T | typeof NO_MATCH = NO_MATCH;
   isWord = false;
@@ -55,8 +58,8 @@ export class PrefixTrie<T> {
    * @param bytes  what has arrived; read only, not kept
    * @param from  where the message begins; may be `bytes.length`
    * @param isFinal  true when nothing more will come, or nothing more will be waited for
-   * @returns the value of the longest key; NEED_MORE (never with isFinal) while a longer key could still win, also when a shorter
-   *   one fits already; NO_MATCH if no key fits and none can
+   * @returns the value of the longest key; NEED_MORE (never with isFinal) while a longer key could still win, also when
+   *   a shorter one fits already; NO_MATCH if no key fits and none can
    * Allocates nothing. Never throws.
    */
   match(bytes: Uint8Array, from: number, isFinal: boolean): T | typeof NO_MATCH | typeof NEED_MORE {

@@ -3,10 +3,16 @@
  */
 
 const MAPPED = "::ffff:";
-/** Groups of an IPv6 address that name a network. Its owner may choose the rest freely (RFC 4291 section 2.5.4, RFC 7934). */
+/**
+ * Groups of an IPv6 address that name a network. Its owner may choose the rest freely (RFC 4291 section 2.5.4, RFC
+ * 7934).
+ */
 const NETWORK_GROUPS = 4;
 
-/** An IPv4 client of an IPv6 socket is `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2). @returns `192.0.2.1`; other addresses unchanged */
+/**
+ * An IPv4 client of an IPv6 socket is `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2). @returns `192.0.2.1`; other
+ * addresses unchanged
+ */
 export function plainAddress(address: string): string {
   return address.startsWith(MAPPED) && address.includes(".") ? address.slice(MAPPED.length) : address;
 }
@@ -17,7 +23,8 @@ export function isLoopback(address: string): boolean {
 }
 
 /**
- * The network for limits of one client: an IPv4 address, or the /64 of an IPv6 address, since its owner has all addresses in it.
+ * The network for limits of one client: an IPv4 address, or the /64 of an IPv6 address, since its owner has all
+ * addresses in it.
  *
  * @param address as Bun tells it
  * @returns `192.0.2.1`, `2001:db8:0:1::/64`

@@ -7,9 +7,15 @@ import { Descriptors } from "./descriptors";
 import { isLoopback, networkOf } from "./address";
 import type { Transport } from "./client";
 
-/** Descriptors for other uses, roughly: open ones of the server and its modules, and free ones. Bounds `limits.maxConnections`. */
+/**
+ * Descriptors for other uses, roughly: open ones of the server and its modules, and free ones. Bounds
+ * `limits.maxConnections`.
+ */
 const OTHER_DESCRIPTORS = 100;
-/** Descriptors that connections must leave for files, pipes and module code: at the limit, accept() fails in a busy loop. */
+/**
+ * Descriptors that connections must leave for files, pipes and module code: at the limit, accept() fails in a busy
+ * loop.
+ */
 const KEPT_FROM_CONNECTIONS = 64;
 /** Descriptors that files being sent must leave for the control socket, reloads and logs. */
 const KEPT_FROM_FILES = 40;

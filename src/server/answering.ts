@@ -21,7 +21,10 @@ export interface AnsweringHome extends SendingHome {
 /** Of a reply that no handler made: it is not timed. */
 const NO_CALL = 0;
 
-export abstract class AnsweringConnection<Home extends AnsweringHome, Data> extends SendingConnection<Home, Data> implements ReplyOwner {
+export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
+  extends SendingConnection<Home, Data>
+  implements ReplyOwner
+{
   /** Replies that are owed, oldest first; null: none. */
   #slots: ReplySlot[] | null = null;
 
@@ -109,7 +112,15 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
     const slot = this.#addSlot(route, null, NO_CALL);
     slot.begin(0);
     const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    const call = this.home.hosts.call(route.run, route.generation.id, route.index, latin1, this.client, timeoutMs, slot);
+    const call = this.home.hosts.call(
+      route.run,
+      route.generation.id,
+      route.index,
+      latin1,
+      this.client,
+      timeoutMs,
+      slot,
+    );
     slot.pooled = call;
     slot.startedAt = call.askedAt;
   }
@@ -124,7 +135,8 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data> exte
     if (this.#slots === null) {
       if (typeof value === "string") {
         if (value !== "") this.write(value);
-        if (this.dispatch.access !== null) tellRaw(this.dispatch.access, this.client, route, byteLength(value), startedAt);
+        if (this.dispatch.access !== null)
+          tellRaw(this.dispatch.access, this.client, route, byteLength(value), startedAt);
         return;
       }
       if (value === CLOSE_CONNECTION) return this.finish();

@@ -1,6 +1,6 @@
 /**
- * Sockets bound by our own system calls, apart from who accepts on them: several processes can serve one, and a new process
- * can take it over without a moment in which clients are refused.
+ * Sockets bound by our own system calls, apart from who accepts on them: several processes can serve one, and a new
+ * process can take it over without a moment in which clients are refused.
  */
 import { ptr } from "bun:ffi";
 import { chmodSync, closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
@@ -12,7 +12,10 @@ import { UserError } from "../config/user-error";
 import { groupsOf } from "./address";
 import { listenError } from "./listen-error";
 
-/** A bound socket; of a stream one, it listens. Its descriptor is closed on exec, unless it is handed to a child as one of its own. */
+/**
+ * A bound socket; of a stream one, it listens. Its descriptor is closed on exec, unless it is handed to a child as one
+ * of its own.
+ */
 export interface BoundSocket {
   /** With the real port. */
   readonly address: ListenAddress;
@@ -55,7 +58,9 @@ function openSymbols() {
   return openLibc(SYMBOLS);
 }
 
-/** Whether this platform has what `bindSocket` needs. Else listeners are opened by Bun.listen, for one process alone. */
+/**
+ * Whether this platform has what `bindSocket` needs. Else listeners are opened by Bun.listen, for one process alone.
+ */
 export function canBind(): boolean {
   if (process.platform !== "linux") return false;
   libc ??= openSymbols();
@@ -73,8 +78,8 @@ export function noPrefork(processes: number): UserError {
 /**
  * Binds all of `addresses`, or none.
  *
- * @param beside all addresses of the server's listeners. `[::]` takes IPv4 clients too, unless another listener has them on that port.
- *        Default: `addresses`
+ * @param beside all addresses of the server's listeners. `[::]` takes IPv4 clients too, unless another listener has
+ *   them on that port. Default: `addresses`
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
 export async function bindSockets(addresses: readonly ListenAddress[], beside = addresses): Promise<BoundSocket[]> {
@@ -97,8 +102,9 @@ const DROP_SYN = [
 ];
 
 /**
- * Lets no more clients into the queue of a listening TCP socket, whichever processes have it open: so it can be accepted empty and
- * closed, and nobody in it is lost. Who tries to connect meanwhile is not heard, tries again, and is refused once all have closed it.
+ * Lets no more clients into the queue of a listening TCP socket, whichever processes have it open: so it can be
+ * accepted empty and closed, and nobody in it is lost. Who tries to connect meanwhile is not heard, tries again, and is
+ * refused once all have closed it.
  */
 export function stopArrivals({ address, fd }: BoundSocket): void {
   if (address.transport !== "tcp" && address.transport !== "tls") return;
@@ -132,7 +138,8 @@ async function bindSocket(address: ListenAddress, beside: readonly ListenAddress
   const fd = name === null ? -1 : c.socket(name.family, type, 0);
   if (fd < 0 || name === null) return await refused(address);
   const on = new Int32Array([1]);
-  // A server that restarts must get its port while old connections linger in TIME_WAIT. Of UDP it would let two servers share one.
+  // A server that restarts must get its port while old connections linger in TIME_WAIT. Of UDP it would let two servers
+  // share one.
   if (name.family !== AF_UNIX && type & SOCK_STREAM) c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(on), 4);
   if (name.family === AF_INET6 && isWildcard6(address))
     c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, ptr(new Int32Array([hasIpv4Beside(address, beside) ? 1 : 0])), 4);
@@ -151,10 +158,15 @@ export function setMode({ path, mode = OWNER_ONLY }: Extract<ListenAddress, { pa
 }
 
 function isWildcard6(address: ListenAddress): boolean {
-  return address.transport !== "unix" && address.host.includes(":") && groupsOf(address.host).every((group) => group === 0);
+  return (
+    address.transport !== "unix" && address.host.includes(":") && groupsOf(address.host).every((group) => group === 0)
+  );
 }
 
-/** Whether another listener has IPv4 clients of this port: the kernel gives them to one of the two only (RFC 3493 section 5.3). */
+/**
+ * Whether another listener has IPv4 clients of this port: the kernel gives them to one of the two only (RFC 3493
+ * section 5.3).
+ */
 function hasIpv4Beside(address: ListenAddress, beside: readonly ListenAddress[]): boolean {
   if (address.transport === "unix" || address.port === 0) return false;
   return beside.some((other) => {
@@ -246,7 +258,8 @@ function portOf(c: Libc, fd: number): number {
 }
 
 /**
- * Removes the socket's file that a killed server left behind, since binding would fail. A socket that answers is in use.
+ * Removes the socket's file that a killed server left behind, since binding would fail. A socket that answers is in
+ * use.
  *
  * @throws UserError LISTEN_FAILED if a file of another kind has the name: that is never removed
  */
@@ -260,7 +273,11 @@ export async function removeStaleSocket(path: string): Promise<void> {
 export function mustBeSocket(path: string): void {
   const found = lstatSync(path);
   if (found.isSocket()) return;
-  const what = found.isDirectory() ? "a folder" : found.isSymbolicLink() ? "a symbolic link" : "a file that is no socket";
+  const what = found.isDirectory()
+    ? "a folder"
+    : found.isSymbolicLink()
+      ? "a symbolic link"
+      : "a file that is no socket";
   throw new UserError(`Cannot listen on ${formatListen({ transport: "unix", path })}: there is ${what} of that name.`, {
     code: "LISTEN_FAILED",
     hint: "Choose another path, or move it away: hrmr removes sockets only.",

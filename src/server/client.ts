@@ -26,7 +26,10 @@ export function clientOf(
   return { address, port: socket.remotePort ?? 0, transport, isLocal: isLoopback(address), connection, tls };
 }
 
-/** For the log and the audit log: "10.0.0.7 (#12)", "uid 1000 by a unix socket (#3)", with the subject of a certificate that was checked. */
+/**
+ * For the log and the audit log: "10.0.0.7 (#12)", "uid 1000 by a unix socket (#3)", with the subject of a certificate
+ * that was checked.
+ */
 export function whoIs({ address, transport, connection, tls, uid }: Client): string {
   const from = transport !== "unix" ? address : uid === undefined ? "a unix socket" : `uid ${uid} by a unix socket`;
   const subject = tls?.authorized === true ? tls.peer?.subject["CN"] : undefined;

@@ -40,9 +40,15 @@ export const BUILT_IN: RouteOwner = {
  * @param control  asked at each call: a reload may change it in place
  * @param token    of the policy "token"; as long as it is not set, that is "loopback"
  * @param guesses  told of wrong tokens
- * @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their words
+ * @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their
+ *   words
  */
-export function commandRoutes(control: ControlOptions, actions: CommandActions, token: CommandToken, guesses: Guesses): BoundRoute[] {
+export function commandRoutes(
+  control: ControlOptions,
+  actions: CommandActions,
+  token: CommandToken,
+  guesses: Guesses,
+): BoundRoute[] {
   const gate: Gate = { control, token, guesses, guessers: new WeakSet() };
   const commands: [string, string, boolean, Command][] = [
     [
@@ -91,7 +97,8 @@ function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Comman
     return noModuleError(token === null ? message.bytes : Buffer.from(`${key} ${argument}`));
   const refusal = refusalFor(key, gate, token, message.client);
   if (refusal !== null) return refusal;
-  if (/\s/.test(argument)) return `ERR RELOAD takes one module's name, not "${escapeBytes(Buffer.from(argument), 64)}"\n`;
+  if (/\s/.test(argument))
+    return `ERR RELOAD takes one module's name, not "${escapeBytes(Buffer.from(argument), 64)}"\n`;
   return run(argument, message.client);
 }
 
@@ -119,7 +126,8 @@ function judgeToken({ token, guesses, guessers }: Gate, given: string, client: C
   const mayLook = guesses.mayLook(client.address);
   if (mayLook && token.isRight(given)) return null;
   guessers.add(client);
-  if (!mayLook) return Promise.resolve(new LastReply("ERR too many wrong tokens came from this address: try again in a second\n"));
+  if (!mayLook)
+    return Promise.resolve(new LastReply("ERR too many wrong tokens came from this address: try again in a second\n"));
   return guesses.wrong(client.address).then(() => wrong);
 }
 

@@ -60,7 +60,10 @@ export interface ConnectionHome {
 const IDLE = 0;
 /** A shorter route matches and a longer one still could. */
 const PREFIX = 1;
-/** Only a pause tells the end: of a command without a line end, of a line that matches nothing, of a line that may be a request's. */
+/**
+ * Only a pause tells the end: of a command without a line end, of a line that matches nothing, of a line that may be a
+ * request's.
+ */
 const QUIET = 2;
 const MESSAGE = 3;
 const PROTOCOL = 4;
@@ -73,7 +76,10 @@ const RATE = 7;
 /** The server shuts down, and nothing is under way. */
 const LAST_CALL = 8;
 
-/** A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once would lose it. */
+/**
+ * A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once
+ * would lose it.
+ */
 const LAST_CALL_MS = 300;
 /** The same for a client right after its TLS handshake: its first message needs a round trip. */
 const FIRST_CALL_MS = 2000;
@@ -91,7 +97,10 @@ const CR = 13;
 /** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
 const STOP = -1;
 
-export class ServerConnection extends AnsweringConnection<ConnectionHome, ServerConnection> implements Wire, Deadline, TurnTaker {
+export class ServerConnection
+  extends AnsweringConnection<ConnectionHome, ServerConnection>
+  implements Wire, Deadline, TurnTaker
+{
   deadlineAt = 0;
   hasEnded = false;
   isSecure = false;
@@ -127,7 +136,12 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   }
 
   get client(): Client {
-    return (this.#client ??= clientOf(this.socket, this.#transport, this.number, this.isSecure ? tlsOf(this.socket) : null));
+    return (this.#client ??= clientOf(
+      this.socket,
+      this.#transport,
+      this.number,
+      this.isSecure ? tlsOf(this.socket) : null,
+    ));
   }
 
   protected get isTaken(): boolean {
@@ -278,19 +292,24 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     return this.#speaksHttp || !this.dispatch.table.mayStartWith(byte);
   }
 
-  /** @returns the offset behind the message at `at`, or STOP when it is held, handed over or refused with the connection */
+  /**
+   * @returns the offset behind the message at `at`, or STOP when it is held, handed over or refused with the connection
+   */
   #routeOne(bytes: Uint8Array, at: number, isFinal: boolean): number {
     if (this.#speaksHttp) return this.#routeRequest(bytes, at, isFinal);
     const table = this.dispatch.table;
     const settled = this.#held === null ? 0 : this.#held.settledBytes;
-    const found = settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
+    const found =
+      settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
     if (found === NEED_MORE) {
       const hasShorter = table.matchBytes(bytes, at, true) !== NO_MATCH;
       return this.#hold(bytes, at, hasShorter ? PREFIX : MESSAGE);
     }
     if (found !== NO_MATCH) return this.#routeMatched(found, bytes, at, isFinal);
-    // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its way.
-    if (this.#isFresh && this.home.tls !== null && looksLikeTls(bytes, at)) return this.#beginTls(this.home.tls, bytes, at);
+    // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its
+    // way.
+    if (this.#isFresh && this.home.tls !== null && looksLikeTls(bytes, at))
+      return this.#beginTls(this.home.tls, bytes, at);
     return this.#routeUnmatched(bytes, at, isFinal);
   }
 
@@ -301,7 +320,8 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     const opening = readOpening(bytes, at, held === null ? 0 : held.scanned);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
     // When the wait is over, the route gets the bytes so far. A route that needs a line end goes on waiting for it.
-    if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0)) return this.#awaitLine(bytes, at, QUIET);
+    if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0))
+      return this.#awaitLine(bytes, at, QUIET);
     const behind = this.#frame(route, bytes, at, isFinal);
     if (behind === STOP && opening === NOT_HTTP && this.#held !== null) (this.#held as HeldBytes).isNotHttp = true;
     return behind;
@@ -333,7 +353,8 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     const opening = beginsWithMethod(bytes, at) ? HTTP : readOpening(bytes, at);
     if (opening === HTTP) {
       const found = this.dispatch.table.matchBytes(bytes, at, true);
-      if (found !== NO_MATCH && found !== NEED_MORE && found.takesHttp === true) return this.#frame(found, bytes, at, isFinal);
+      if (found !== NO_MATCH && found !== NEED_MORE && found.takesHttp === true)
+        return this.#frame(found, bytes, at, isFinal);
       return this.#routeHttp(bytes, at);
     }
     if (opening === LINE_PENDING) return this.#routeHttp(bytes, at);
@@ -383,12 +404,16 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       length = messageLength(framing, route.keyBytes, bytes, at, this.#held?.scanned ?? 0);
     } catch (error) {
       this.dispatch.handlerFailed(route, this.client, error);
-      return this.#refuseMessage(error instanceof FramingError ? "ERR malformed message\n" : errorReply(route, error, this.dispatch));
+      return this.#refuseMessage(
+        error instanceof FramingError ? "ERR malformed message\n" : errorReply(route, error, this.dispatch),
+      );
     }
     const arrived = bytes.length - at;
     // The end of input, or of waiting, ends a line too. Other framings can only be cut short by it.
-    if (length === NEED_MORE && framing === "line" && (this.hasEnded || (isFinal && route.kind === "command"))) length = arrived;
-    if ((length === NEED_MORE ? arrived : length) > limit) return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
+    if (length === NEED_MORE && framing === "line" && (this.hasEnded || (isFinal && route.kind === "command")))
+      length = arrived;
+    if ((length === NEED_MORE ? arrived : length) > limit)
+      return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
     if (length === NEED_MORE || length > arrived) {
       if (this.hasEnded) return this.#refuseMessage("ERR message incomplete\n");
       this.#hold(bytes, at, route.kind === "command" ? QUIET : MESSAGE);
@@ -418,8 +443,8 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
   }
 
   /**
-   * Whether the message at `at`, which is complete, must wait for the next second. Then it is held and the peer is not read: TCP
-   * pushes it back, and nothing is lost.
+   * Whether the message at `at`, which is complete, must wait for the next second. Then it is held and the peer is not
+   * read: TCP pushes it back, and nothing is lost.
    */
   #isTooFast(bytes: Uint8Array, at: number): boolean {
     const limit = this.dispatch.limits.maxMessagesPerSecond;
@@ -456,14 +481,18 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     this.dispatch.counters.errors++;
     const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
     const { maxPrefixBytes } = this.dispatch.limits;
-    // The end of so long a beginning is not known. Behind a header field come others, and a body that must not be taken for messages.
-    if (++this.#misses >= MAX_MISSES || end - at > maxPrefixBytes || looksLikeField(bytes, at)) return this.#refuseMessage(reply);
+    // The end of so long a beginning is not known. Behind a header field come others, and a body that must not be taken
+    // for messages.
+    if (++this.#misses >= MAX_MISSES || end - at > maxPrefixBytes || looksLikeField(bytes, at))
+      return this.#refuseMessage(reply);
     this.#heldIsOver();
     this.say(reply);
     return end;
   }
 
-  /** Cuts a client that speaks TLS while TLS is off, or too late: it cannot read an error in plain text. @returns STOP */
+  /**
+   * Cuts a client that speaks TLS while TLS is off, or too late: it cannot read an error in plain text. @returns STOP
+   */
   #drop(): number {
     this.abort();
     return STOP;
@@ -550,7 +579,10 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
     this.#endIfDone();
   }
 
-  /** Nothing under way: waits for the next message, during a shutdown only for one that the client may have sent already. */
+  /**
+   * Nothing under way: waits for the next message, during a shutdown only for one that the client may have sent
+   * already.
+   */
   #waitIdle(): void {
     if (this.dispatch.isDraining) this.#wait(LAST_CALL, this.#lastCallMs);
     else this.#wait(IDLE, this.dispatch.timeouts.idleMs);
@@ -581,7 +613,9 @@ export class ServerConnection extends AnsweringConnection<ConnectionHome, Server
       if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
       const isBound = this.dispatch.table.matchBytes(bytes, 0, true) !== NO_MATCH;
       this.dispatch.counters.errors++;
-      this.#refuseMessage(isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes));
+      this.#refuseMessage(
+        isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes),
+      );
       return;
     }
     // Only the bytes so far count now: the route is chosen, and later bytes cannot make a longer key fit.

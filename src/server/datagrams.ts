@@ -33,9 +33,14 @@ type DatagramAddress = Extract<ListenAddress, { host: string }>;
  * @param fd a socket that is bound to `address`, closed by `stop`; null: one is opened
  * @throws UserError naming the address, if it is taken or not ours
  */
-export async function openDatagramListener(address: DatagramAddress, home: ConnectionHome, fd: number | null): Promise<Listener> {
+export async function openDatagramListener(
+  address: DatagramAddress,
+  home: ConnectionHome,
+  fd: number | null,
+): Promise<Listener> {
   // Bun.udpSocket takes a bound descriptor too, though its types don't say so.
-  const where: { hostname: string; port: number } = fd === null ? { hostname: address.host, port: address.port } : ({ fd } as never);
+  const where: { hostname: string; port: number } =
+    fd === null ? { hostname: address.host, port: address.port } : ({ fd } as never);
   try {
     const socket = await Bun.udpSocket({
       ...where,
@@ -45,7 +50,8 @@ export async function openDatagramListener(address: DatagramAddress, home: Conne
           const client: Client = { address, port, transport: "udp", isLocal: isLoopback(address), connection: 0 };
           answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
         },
-        // A client that did not wait for its reply: ICMP says so (RFC 1122 section 4.1.3.3), and there is nothing to be done.
+        // A client that did not wait for its reply: ICMP says so (RFC 1122 section 4.1.3.3), and there is nothing to be
+        // done.
         error() {},
       },
     });
@@ -56,8 +62,9 @@ export async function openDatagramListener(address: DatagramAddress, home: Conne
 }
 
 /**
- * Routes and answers one datagram. Sends nothing for an empty reply, or for CLOSE. A datagram that matches no route, or is not exactly
- * one message, gets no answer: its sender may be forged, and two servers would answer each other's errors for ever.
+ * Routes and answers one datagram. Sends nothing for an empty reply, or for CLOSE. A datagram that matches no route, or
+ * is not exactly one message, gets no answer: its sender may be forged, and two servers would answer each other's
+ * errors for ever.
  */
 export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
   const { dispatch } = home;
@@ -122,7 +129,15 @@ class DatagramCall implements InFlight, Deadline {
     const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
     route.generation.enter(this);
     if (route.run !== "inline") {
-      this.#home.hosts.call(route.run, route.generation.id, route.index, toLatin1(message.bytes), this.#client, timeoutMs, this);
+      this.#home.hosts.call(
+        route.run,
+        route.generation.id,
+        route.index,
+        toLatin1(message.bytes),
+        this.#client,
+        timeoutMs,
+        this,
+      );
       return;
     }
     const result: unknown = callInline(route, message);
@@ -168,7 +183,8 @@ class DatagramCall implements InFlight, Deadline {
       for await (const piece of stream as AsyncIterable<string | Uint8Array>) {
         pieces.push(typeof piece === "string" ? Buffer.from(piece) : piece);
         bytes += pieces.at(-1)?.length ?? 0;
-        if (bytes > MAX_DATAGRAM_BYTES) throw new RangeError(`A reply of over ${MAX_DATAGRAM_BYTES} bytes does not fit into a datagram.`);
+        if (bytes > MAX_DATAGRAM_BYTES)
+          throw new RangeError(`A reply of over ${MAX_DATAGRAM_BYTES} bytes does not fit into a datagram.`);
       }
       this.#finish(Buffer.concat(pieces));
     } catch (error) {

@@ -32,7 +32,9 @@ export class DeadlineWheel {
     this.#farTimer = setInterval(() => this.#tickFar(), FAR_TICK_MS);
   }
 
-  /** Arms or re-arms. `ms` of 0 disarms. Fires at the earliest after `ms`, at the latest 20 ms later on an idle loop. */
+  /**
+   * Arms or re-arms. `ms` of 0 disarms. Fires at the earliest after `ms`, at the latest 20 ms later on an idle loop.
+   */
   arm(deadline: Deadline, ms: number): void {
     if (ms <= 0) return this.disarm(deadline);
     this.#readClock();

@@ -1,6 +1,7 @@
 /**
- * Counts all open descriptors of this process: connections, files that are being sent, HTTP/2's engine, control connections, pipes to
- * modules' processes, and those of module code. When none is left, accept() fails in a loop, and nothing reports it.
+ * Counts all open descriptors of this process: connections, files that are being sent, HTTP/2's engine, control
+ * connections, pipes to modules' processes, and those of module code. When none is left, accept() fails in a loop, and
+ * nothing reports it.
  */
 import { closeSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 
@@ -72,8 +73,8 @@ export class Descriptors {
   }
 
   /**
-   * Call it at the start, and each second. Releases the reserve when no others are left, so that waiting clients are accepted and refused,
-   * and the control socket answers. Takes the reserve again when there is room.
+   * Call it at the start, and each second. Releases the reserve when no others are left, so that waiting clients are
+   * accepted and refused, and the control socket answers. Takes the reserve again when there is room.
    *
    * @returns whether this call released the reserve
    */

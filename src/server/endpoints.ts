@@ -1,6 +1,6 @@
 /**
- * The server's own HTTP endpoints: /health, /ready, /stats and /metrics. To the protocols they are fetch routes that stand before
- * the modules; a module that claims exactly one of their paths has it.
+ * The server's own HTTP endpoints: /health, /ready, /stats and /metrics. To the protocols they are fetch routes that
+ * stand before the modules; a module that claims exactly one of their paths has it.
  */
 import type { EndpointPolicy, HttpOptions } from "../config/options";
 import type { RequestContext } from "../module/contract";
@@ -89,7 +89,9 @@ export class Endpoints {
   #endpoint(path: EndpointPath, policy: () => EndpointPolicy, takesAnyHost: boolean, answer: Answer): Endpoint {
     const handler = (request: Request, { client }: RequestContext): Response | Promise<Response> => {
       const { origin } = splitUrl(request.url);
-      return answer(client.isLocal && this.#isOwn(origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")));
+      return answer(
+        client.isLocal && this.#isOwn(origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")),
+      );
     };
     const isFor: Endpoint["isFor"] = ({ isLocal }, host, origin) =>
       policy() === "anyone" || (policy() === "local" && isLocal && (takesAnyHost || this.#isOwn(host, origin)));
@@ -144,7 +146,10 @@ export class Endpoints {
     return reply(200, EXPOSITION_TYPE, metricsText(info, processes));
   }
 
-  /** A supervisor that does not answer is no reason to be called broken: there is nobody who knows better than "not ready". */
+  /**
+   * A supervisor that does not answer is no reason to be called broken: there is nobody who knows better than "not
+   * ready".
+   */
   async #told(): Promise<typeof NOBODY> {
     try {
       const { info, processes } = await this.#sources.snapshots();
@@ -155,9 +160,15 @@ export class Endpoints {
   }
 }
 
-const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Record<string, string>> } = { processes: [], nextTries: {} };
+const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Record<string, string>> } = {
+  processes: [],
+  nextTries: {},
+};
 
-function endpointRoute(path: EndpointPath, handler: (request: Request, context: RequestContext) => unknown): BoundRoute {
+function endpointRoute(
+  path: EndpointPath,
+  handler: (request: Request, context: RequestContext) => unknown,
+): BoundRoute {
   return {
     key: path,
     index: 0,

@@ -1,6 +1,6 @@
 /**
- * Several processes that accept on one descriptor: whichever wakes first takes all that wait, and a burst of connections that then
- * stay would be served by one of them alone.
+ * Several processes that accept on one descriptor: whichever wakes first takes all that wait, and a burst of
+ * connections that then stay would be served by one of them alone.
  */
 import { openLibc } from "../supervise/libc";
 
@@ -8,8 +8,8 @@ import { openLibc } from "../supervise/libc";
 const YIELD_MICROSECONDS = 20;
 
 /**
- * Lets the other processes accept too. Only while there are more connections than there lately were: where clients come and go as
- * fast as they can, there is nothing to be shared out, and each pause would cost.
+ * Lets the other processes accept too. Only while there are more connections than there lately were: where clients come
+ * and go as fast as they can, there is nothing to be shared out, and each pause would cost.
  */
 export class FairShare {
   readonly #libc = openLibc({ usleep: { args: ["u32"], returns: "i32" } });

@@ -2,7 +2,18 @@
  * Which folders a server works with, from its options and from what is there.
  */
 import { createHash } from "node:crypto";
-import { accessSync, chmodSync, constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync, type Stats, statSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
@@ -32,7 +43,8 @@ export interface Folders {
 /**
  * Finds the folders, and makes that of the state.
  *
- * @throws UserError for a named folder that is missing, unreadable or no folder, and for a state folder that cannot be written
+ * @throws UserError for a named folder that is missing, unreadable or no folder, and for a state folder that cannot be
+ *   written
  */
 export function findFolders(options: Options, env: Environment = process.env): Folders {
   const notes: string[] = [];
@@ -59,13 +71,19 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Entries that a server writes again whenever it needs them. */
 const REPLACEABLE = ["bundles", "shipped", "static_html", STATE_README];
 
-/** After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what modules put there. */
+/**
+ * After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what
+ * modules put there.
+ */
 export function emptyMadeFolder({ stateDir, madeDir }: Folders): void {
   if (madeDir === undefined) return;
   for (const name of REPLACEABLE) rmSync(join(stateDir, name), { recursive: true, force: true });
 }
 
-/** The same once the lock is gone: removes what was made, as far as it is empty. Another server may have come to use it by now. */
+/**
+ * The same once the lock is gone: removes what was made, as far as it is empty. Another server may have come to use it
+ * by now.
+ */
 export function removeMadeFolder({ stateDir, madeDir }: Folders): void {
   if (madeDir === undefined) return;
   try {
@@ -132,8 +150,10 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
       cause,
     });
   });
-  if (stat === undefined) throw new UserError(`The ${what} folder ${dir} does not exist.`, { code: "FOLDER_MISSING", hint });
-  if (!stat.isDirectory()) throw new UserError(`The ${what} folder ${dir} is not a folder.`, { code: "FOLDER_WRONG", hint });
+  if (stat === undefined)
+    throw new UserError(`The ${what} folder ${dir} does not exist.`, { code: "FOLDER_MISSING", hint });
+  if (!stat.isDirectory())
+    throw new UserError(`The ${what} folder ${dir} is not a folder.`, { code: "FOLDER_WRONG", hint });
   try {
     accessSync(dir, constants.R_OK | constants.X_OK);
   } catch (cause) {
@@ -146,7 +166,8 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
 }
 
 /**
- * `.hrmr` beside the modules; where that cannot be written and nobody named one, a folder of this user's in the temporary folder.
+ * `.hrmr` beside the modules; where that cannot be written and nobody named one, a folder of this user's in the
+ * temporary folder.
  *
  * @param make  sees to a folder that is there and can be written, or throws
  * @throws UserError STATE_UNWRITABLE or STATE_FOREIGN
@@ -178,7 +199,8 @@ export function findState(options: Options, notes: string[], make: (dir: string)
 }
 
 /**
- * Finds the folder of modules' data: the named one, else that of the systemd unit, else `data` beside the modules. Makes no folder.
+ * Finds the folder of modules' data: the named one, else that of the systemd unit, else `data` beside the modules.
+ * Makes no folder.
  *
  * @param env  STATE_DIRECTORY: the first of several folders, which are separated by colons
  * @throws UserError DATA_UNWRITABLE if a named folder cannot be made or written
@@ -208,8 +230,8 @@ export function findData(options: Options, stateDir: string, notes: string[], en
 }
 
 /**
- * Checks a state folder in the temporary folder. Another user may have made it, or a link in its place, to get code run or files
- * overwritten as this user. hrmr makes the folder with mode 0700.
+ * Checks a state folder in the temporary folder. Another user may have made it, or a link in its place, to get code run
+ * or files overwritten as this user. hrmr makes the folder with mode 0700.
  *
  * @throws UserError STATE_FOREIGN if it is not this user's own folder, closed to others
  */
@@ -244,7 +266,9 @@ function mustNotBeShared(dir: string): void {
   });
 }
 
-/** @param unseen  gets the error if the path cannot be read (ENAMETOOLONG, EACCES). Default: the path counts as missing */
+/**
+ * @param unseen  gets the error if the path cannot be read (ENAMETOOLONG, EACCES). Default: the path counts as missing
+ */
 function statOf(path: string, unseen: (cause: NodeJS.ErrnoException) => void = () => {}): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
@@ -257,7 +281,8 @@ function statOf(path: string, unseen: (cause: NodeJS.ErrnoException) => void = (
 const STICKY = 0o1000;
 const EVERYBODY_WRITES = 0o002;
 /** hrmr's own entries in the state folder, which older versions left open to others. */
-const OWN_ENTRIES = /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|blocked\.json|upload\.json)$/;
+const OWN_ENTRIES =
+  /^(?:bundles|shipped|versions|data|lock|audit\.log.*|hrmr\.log.*|approved\.json|blocked\.json|upload\.json)$/;
 
 /**
  * Closes a folder that others may enter, as older versions made it, and notes it.
@@ -289,13 +314,20 @@ function modeText(mode: number): string {
 /** For these causes hrmr does not fall back to another folder: that would only hide them. */
 const UNWRITABLE: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   ENOSPC: ["the disk is full", "Make room on it, or name a folder on another disk with --state DIR."],
-  EDQUOT: ["this user's share of the disk is used up", "Make room on it, or name a folder on another disk with --state DIR."],
+  EDQUOT: [
+    "this user's share of the disk is used up",
+    "Make room on it, or name a folder on another disk with --state DIR.",
+  ],
   ENAMETOOLONG: ["its path is too long", "Name a shorter one with --state DIR."],
 };
 
 function unwritableState(dir: string, code: string, cause: unknown): UserError {
   const [what, hint] = UNWRITABLE[code] ?? ["", ""];
-  return new UserError(`The state folder ${dir} cannot be written: ${what} (${code}).`, { code: "STATE_UNWRITABLE", hint, cause });
+  return new UserError(`The state folder ${dir} cannot be written: ${what} (${code}).`, {
+    code: "STATE_UNWRITABLE",
+    hint,
+    cause,
+  });
 }
 
 /** For `findState`: makes nothing, and throws if it could not be made or written. */
@@ -306,7 +338,10 @@ export function couldMakeFolder(dir: string): void {
   accessSync(dir, constants.W_OK | constants.X_OK);
 }
 
-/** @returns the state folder of a project that cannot be written: in the temporary folder, of this user's. @param base  what the modules folder is in */
+/**
+ * @returns the state folder of a project that cannot be written: in the temporary folder, of this user's. @param base
+ * what the modules folder is in
+ */
 export function fallbackStateDir(base: string): string {
   const user = process.getuid?.() ?? 0;
   return join(tmpdir(), `hrmr-${user}-${createHash("sha256").update(base).digest("hex").slice(0, 8)}`);

@@ -19,14 +19,20 @@ import { BUILT_IN } from "./commands";
 import { plainResponse } from "./plain-response";
 
 /** The handler for `Dispatch.unmatched`: requests without a route, behind the chain. */
-export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundRoute>, failed: Dispatch["handlerFailed"]): BoundRoute {
+export function unmatchedBehind(
+  links: readonly Link[],
+  table: RouteTable<BoundRoute>,
+  failed: Dispatch["handlerFailed"],
+): BoundRoute {
   const handler = ({ method, url }: Request): Response => {
     const path = readPath(splitUrl(url).path);
     const match = typeof path === "string" ? table.matchHttp(method, path) : NO_MATCH;
     // A middleware may have changed the path to one that a route takes; it is not routed anew.
     const { status, text, allow } = describeMismatch(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match);
     const headers: Record<string, string> = allow === "" ? {} : { Allow: allow };
-    return status === 204 ? new GraphResponse(null, { status, headers }) : new GraphResponse(`${text}\n`, { status, headers });
+    return status === 204
+      ? new GraphResponse(null, { status, headers })
+      : new GraphResponse(`${text}\n`, { status, headers });
   };
   const route: BoundRoute = {
     key: "",
@@ -61,7 +67,11 @@ type Handler = (request: Request, context: RequestContext) => unknown;
  * @param links   in their order; not empty
  * @param failed  told what a middleware threw, with the route of that middleware
  */
-export function behindMiddleware(links: readonly Link[], route: BoundRoute, failed: Dispatch["handlerFailed"]): BoundRoute {
+export function behindMiddleware(
+  links: readonly Link[],
+  route: BoundRoute,
+  failed: Dispatch["handlerFailed"],
+): BoundRoute {
   const isUpgrade = route.kind === "websocket";
   const handler: Handler = (request, context) =>
     asHost(() => {
@@ -82,7 +92,13 @@ class Passage {
   #error: unknown = this;
   #culprit: BoundRoute | null = null;
 
-  constructor(links: readonly Link[], route: BoundRoute, failed: Dispatch["handlerFailed"], request: Request, context: RequestContext) {
+  constructor(
+    links: readonly Link[],
+    route: BoundRoute,
+    failed: Dispatch["handlerFailed"],
+    request: Request,
+    context: RequestContext,
+  ) {
     this.#request = request;
     this.#links = links;
     this.#route = route;
@@ -100,11 +116,15 @@ class Passage {
     return this.#answer(() => acceptance.read(this.#callFrom(0, request, (given) => upgrade(given, this.#context))));
   }
 
-  /** An error of the route's own handler is left to the protocol. An error of a middleware is logged as that module's. */
+  /**
+   * An error of the route's own handler is left to the protocol. An error of a middleware is logged as that module's.
+   */
   #answer(call: () => unknown): unknown {
     try {
       const result = call();
-      return isThenable(result) ? Promise.resolve(result).then(undefined, (error: unknown) => this.#fail(error)) : result;
+      return isThenable(result)
+        ? Promise.resolve(result).then(undefined, (error: unknown) => this.#fail(error))
+        : result;
     } catch (error) {
       return this.#fail(error);
     }
@@ -125,12 +145,18 @@ class Passage {
     const { route } = link;
     if (route === null) return unavailable(link.name);
     let given: unknown = null;
-    const next = makeNext(request, async (changed) => (given = await asHost(() => this.#callFrom(at + 1, changed, last))));
+    const next = makeNext(
+      request,
+      async (changed) => (given = await asHost(() => this.#callFrom(at + 1, changed, last))),
+    );
     const finish = (response: Response): Response => pinUnless(given, response, route);
     try {
       const { generation } = route;
       const context = requestContext(generation.context, this.#context, this.#context, this.#context);
-      const result = checkResponse(generation.run(route.handler as unknown as Middleware, request, context, next), () => link.name);
+      const result = checkResponse(
+        generation.run(route.handler as unknown as Middleware, request, context, next),
+        () => link.name,
+      );
       if (!(result instanceof Promise)) return finish(result);
       return new PendingCall(route, result, finish, (error) => this.#blame(error, route)).answer;
     } catch (error) {
@@ -170,7 +196,12 @@ class PendingCall implements InFlight {
   readonly #finish: (response: Response) => Response;
   #isCut = false;
 
-  constructor(route: BoundRoute, result: Promise<Response>, finish: (response: Response) => Response, blame: (error: unknown) => unknown) {
+  constructor(
+    route: BoundRoute,
+    result: Promise<Response>,
+    finish: (response: Response) => Response,
+    blame: (error: unknown) => unknown,
+  ) {
     this.#route = route;
     this.#finish = finish;
     this.answer = this.#answered.promise;
@@ -186,7 +217,9 @@ class PendingCall implements InFlight {
 
   cut(): void {
     this.#isCut = true;
-    this.#answered.resolve(plainResponse(503, "A module was replaced while it worked on this request. Try again.", true));
+    this.#answered.resolve(
+      plainResponse(503, "A module was replaced while it worked on this request. Try again.", true),
+    );
   }
 
   #settle(response: Response): void {
@@ -201,8 +234,8 @@ class PendingCall implements InFlight {
 }
 
 /**
- * Counts a body that the middleware streams itself. One that came through it is counted by the protocol, on the generation of
- * the route that made it.
+ * Counts a body that the middleware streams itself. One that came through it is counted by the protocol, on the
+ * generation of the route that made it.
  *
  * @param given what next() gave, if anything
  */

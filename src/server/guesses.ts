@@ -1,13 +1,16 @@
 /**
- * Makes guessing tokens slow. A wrong token is answered late; after many from one network, its tokens are refused unread for a while.
- * The first wrong token is logged at once, further ones as a number.
+ * Makes guessing tokens slow. A wrong token is answered late; after many from one network, its tokens are refused
+ * unread for a while. The first wrong token is logged at once, further ones as a number.
  */
 import type { ServerLog } from "../observe/log";
 import { networkOf } from "./address";
 
 /** Delay of the answer to a wrong token, the same for every mistake. In milliseconds. */
 const DELAY_MS = 500;
-/** Delayed answers of one network. Above it, its tokens are not compared, right or wrong: a quick answer would tell which. */
+/**
+ * Delayed answers of one network. Above it, its tokens are not compared, right or wrong: a quick answer would tell
+ * which.
+ */
 const MAX_DELAYED = 32;
 /** Pause between two lines of the log. In milliseconds. */
 const LOG_PAUSE_MS = 10_000;
@@ -68,7 +71,9 @@ export class Guesses {
     const count = this.#untold;
     this.#untold = 0;
     if (count === 0) return false;
-    this.#log.warn(`${this.#what} with a wrong token${count === 1 ? "" : `, ${count} times`}, the last from ${this.#last}`);
+    this.#log.warn(
+      `${this.#what} with a wrong token${count === 1 ? "" : `, ${count} times`}, the last from ${this.#last}`,
+    );
     return true;
   }
 }

@@ -10,8 +10,17 @@ import { escapeBytes } from "../router/escape";
 /** Errors that follow from an abort or a deadline after the client left. */
 const LEFT_ALONE = /^(?:AbortError|TimeoutError|HandlerTimeoutError)$/;
 
-/** @param hasLeft  its client had left before, which may be the cause: logged as info, and only if the handler threw an error of its own */
-export function tellFailure(log: ServerLog, route: BoundRoute, connection: number, error: unknown, hasLeft: boolean): void {
+/**
+ * @param hasLeft  its client had left before, which may be the cause: logged as info, and only if the handler threw an
+ * error of its own
+ */
+export function tellFailure(
+  log: ServerLog,
+  route: BoundRoute,
+  connection: number,
+  error: unknown,
+  hasLeft: boolean,
+): void {
   if (hasLeft && error instanceof Error && LEFT_ALONE.test(error.name)) return;
   const { module, generation } = route;
   const tell = log

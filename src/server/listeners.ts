@@ -60,7 +60,11 @@ type ListenOnDescriptor = (options: {
  * @param fd a socket that is bound to `address` and listens, closed by `stop`; null: one is opened
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
-export async function openStreamListener(address: ListenAddress, acceptor: Acceptor, fd: number | null): Promise<Listener> {
+export async function openStreamListener(
+  address: ListenAddress,
+  acceptor: Acceptor,
+  fd: number | null,
+): Promise<Listener> {
   const socket = socketHandlers(acceptor, address.transport === "unix" ? "unix" : "tcp", address.transport === "tls");
   try {
     if (fd !== null) {
@@ -73,7 +77,12 @@ export async function openStreamListener(address: ListenAddress, acceptor: Accep
       setMode(address);
       return { url: formatListen(address), stop: () => listener.stop(false) };
     }
-    const listener = Bun.listen<ServerConnection>({ hostname: address.host, port: address.port, socket, allowHalfOpen: true });
+    const listener = Bun.listen<ServerConnection>({
+      hostname: address.host,
+      port: address.port,
+      socket,
+      allowHalfOpen: true,
+    });
     return { url: formatListen({ ...address, port: listener.port }), stop: () => listener.stop(false) };
   } catch (error) {
     throw error instanceof UserError ? error : listenError(address, error);
@@ -85,7 +94,11 @@ export async function openStreamListener(address: ListenAddress, acceptor: Accep
  *
  * @param isTls whether clients must speak TLS; else they may, by their first byte, unless they must have a certificate
  */
-export function socketHandlers(acceptor: Acceptor, transport: Transport, isTls: boolean): Bun.SocketHandler<ServerConnection> {
+export function socketHandlers(
+  acceptor: Acceptor,
+  transport: Transport,
+  isTls: boolean,
+): Bun.SocketHandler<ServerConnection> {
   return {
     open(socket) {
       const connection = acceptor.accept(socket, transport);

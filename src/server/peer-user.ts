@@ -13,7 +13,9 @@ const CREDENTIAL_WORDS = 3;
 let libc: ReturnType<typeof openSymbols> | undefined;
 
 function openSymbols() {
-  return process.platform === "linux" ? openLibc({ getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" } }) : null;
+  return process.platform === "linux"
+    ? openLibc({ getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" } })
+    : null;
 }
 
 /** @param fd a connected unix socket. @returns the user id of the client; null: not known */
@@ -22,5 +24,7 @@ export function userOf(fd: number): number | null {
   libc ??= openSymbols();
   const credentials = new Uint32Array(CREDENTIAL_WORDS);
   const length = new Uint32Array([credentials.byteLength]);
-  return libc?.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ptr(credentials), ptr(length)) === 0 ? (credentials[1] ?? null) : null;
+  return libc?.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ptr(credentials), ptr(length)) === 0
+    ? (credentials[1] ?? null)
+    : null;
 }

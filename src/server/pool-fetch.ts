@@ -1,8 +1,15 @@
 /**
- * `fetch` routes with `run: "pool"` or `run: "process"`, on the main thread's side: to the protocols they are handlers like any other, which
- * answer with a promise.
+ * `fetch` routes with `run: "pool"` or `run: "process"`, on the main thread's side: to the protocols they are handlers
+ * like any other, which answer with a promise.
  */
-import { BODY, type CarriedResponse, decodeResponse, encodeRequest, fieldsOf, WHOLE_REQUEST_BYTES } from "../host/fetch-messages";
+import {
+  BODY,
+  type CarriedResponse,
+  decodeResponse,
+  encodeRequest,
+  fieldsOf,
+  WHOLE_REQUEST_BYTES,
+} from "../host/fetch-messages";
 import type { Hosts } from "../host/hosts";
 import { fromLatin1, toLatin1 } from "../host/messages";
 import { HandlerError, HostLostError, PoolBusyError, UnavailableError, type CallSink } from "../host/pool";
@@ -37,7 +44,9 @@ async function callFetch(
   context: RequestContext,
 ): Promise<Response> {
   if (request.bodyUsed) {
-    throw new TypeError("The request's body was read before it reached its thread. Read request.clone() in the middleware instead.");
+    throw new TypeError(
+      "The request's body was read before it reached its thread. Read request.clone() in the middleware instead.",
+    );
   }
   const whole = isSmall(request) ? await request.bytes() : null;
   const body = whole === null ? request.body : null;
@@ -76,7 +85,10 @@ function isSmall({ headers }: Request): boolean {
   return length > 0 && length <= WHOLE_REQUEST_BYTES;
 }
 
-/** What the handler threw, or cost its thread its life, is the route's own failure; that there was no answer is told here. */
+/**
+ * What the handler threw, or cost its thread its life, is the route's own failure; that there was no answer is told
+ * here.
+ */
 function refuse(
   route: BoundRoute,
   dispatch: Dispatch,
@@ -87,13 +99,18 @@ function refuse(
 ): void {
   if (error instanceof HandlerError || error instanceof HostLostError) return answered.reject(error);
   if (error instanceof UnavailableError) return answered.resolve(shutOut(route, error));
-  if (error instanceof PoolBusyError) return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
+  if (error instanceof PoolBusyError)
+    return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
   dispatch.handlerFailed(route, client, error, hasClientLeft(request));
   answered.resolve(plainResponse(503, "The module did not answer in time.", true));
 }
 
 function shutOut({ module }: BoundRoute, { retryAfterSeconds }: UnavailableError): Response {
-  return plainResponse(503, `The module "${module}" failed again and again, and is out of service for a while.`, retryAfterSeconds);
+  return plainResponse(
+    503,
+    `The module "${module}" failed again and again, and is out of service for a while.`,
+    retryAfterSeconds,
+  );
 }
 
 async function readReply(reply: Reply): Promise<Response> {
@@ -103,10 +120,12 @@ async function readReply(reply: Reply): Promise<Response> {
     if (way === BODY.none) return new GraphResponse(null, initOf(carried));
     return new GraphResponse(way === BODY.text ? body : (fromLatin1(body) as Uint8Array<ArrayBuffer>), initOf(carried));
   }
-  if (reply === null || reply instanceof Uint8Array) throw new Error("A pool thread answered an HTTP request with what is no Response.");
+  if (reply === null || reply instanceof Uint8Array)
+    throw new Error("A pool thread answered an HTTP request with what is no Response.");
   const parts = reply[Symbol.asyncIterator]();
   const head = await parts.next();
-  if (head.done === true || typeof head.value !== "string") throw new Error("A pool thread's reply to an HTTP request has no head.");
+  if (head.done === true || typeof head.value !== "string")
+    throw new Error("A pool thread's reply to an HTTP request has no head.");
   return new GraphResponse(streamOf(parts), initOf(decodeResponse(head.value)));
 }
 

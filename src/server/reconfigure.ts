@@ -4,8 +4,8 @@
 import type { Options } from "../config/options";
 
 /**
- * Puts what a reload may change into `options`, in place. What needs a restart is left as it is: whoever asks for the reload has
- * refused it (`restartOnlyChanges` of the configuration).
+ * Puts what a reload may change into `options`, in place. What needs a restart is left as it is: whoever asks for the
+ * reload has refused it (`restartOnlyChanges` of the configuration).
  */
 export function applyOptions(options: Options, next: Options): void {
   Object.assign(options.limits, next.limits);

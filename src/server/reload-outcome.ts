@@ -34,7 +34,13 @@ export function reportOf({ verdict, certificates, token }: ReloadOutcome): Reloa
 }
 
 /** The report, with what there is to tell about one thing more. */
-function told(report: ReloadReport, outcome: CertificateOutcome | null, what: string, wasNot: string, stays: string): ReloadReport {
+function told(
+  report: ReloadReport,
+  outcome: CertificateOutcome | null,
+  what: string,
+  wasNot: string,
+  stays: string,
+): ReloadReport {
   if (outcome === null || outcome === "unchanged") return report;
   if (outcome === "reloaded") return { ...report, text: `${report.text}  ${what} reloaded\n`, hasChanged: true };
   const lines = [`ERR ${what} ${wasNot}: ${outcome.error}`, `    ${stays} ${outcome.hint}`.trimEnd()];
@@ -49,7 +55,8 @@ export function refusedReport(message: string, hint: string): ReloadReport {
 /** @returns what the outcomes of several processes, by number, come to together. At least one. */
 export function mergeOutcomes(bySlot: ReadonlyMap<number, ReloadOutcome>): ReloadOutcome {
   const outcomes = [...bySlot.values()];
-  const worst = <T>(values: readonly T[]): T => (values.find((value) => typeof value === "object" && value !== null) ?? values[0]) as T;
+  const worst = <T>(values: readonly T[]): T =>
+    (values.find((value) => typeof value === "object" && value !== null) ?? values[0]) as T;
   return {
     verdict: mergeVerdicts(new Map([...bySlot].map(([slot, { verdict }]) => [slot, verdict]))),
     certificates: worst(outcomes.map(({ certificates }) => certificates)),

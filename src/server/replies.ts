@@ -161,7 +161,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   /** The reply has ended. */
   #tell(): void {
     const { access } = this.#owner.dispatch;
-    if (access !== null && this.#route !== null) tellRaw(access, this.#owner.client, this.#route, this.#sentBytes, this.startedAt);
+    if (access !== null && this.#route !== null)
+      tellRaw(access, this.#owner.client, this.#route, this.#sentBytes, this.startedAt);
   }
 
   #ready(reply: Exclude<Reply, void | undefined> | typeof CLOSE_CONNECTION): void {
@@ -213,7 +214,10 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   }
 }
 
-/** @returns what a caller gets instead of its reply: a line, or what a module in quarantine says; never what the handler threw, which is for the log */
+/**
+ * @returns what a caller gets instead of its reply: a line, or what a module in quarantine says; never what the handler
+ * threw, which is for the log
+ */
 export function errorReply(route: BoundRoute, error: unknown, dispatch: Dispatch): string | Uint8Array {
   dispatch.counters.errors++;
   route.generation.figures.fail();

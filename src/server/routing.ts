@@ -29,8 +29,12 @@ export function planRoutes(
   hosts: Hosts,
   endpoints: Endpoints,
 ): RoutePlan {
-  const links = use.map((name): Link => ({ name, route: modules.find((module) => module.name === name)?.middleware ?? null }));
-  const failed: Dispatch["handlerFailed"] = (route, client, error, hasLeft) => dispatch.handlerFailed(route, client, error, hasLeft);
+  const links = use.map((name): Link => ({
+    name,
+    route: modules.find((module) => module.name === name)?.middleware ?? null,
+  }));
+  const failed: Dispatch["handlerFailed"] = (route, client, error, hasLeft) =>
+    dispatch.handlerFailed(route, client, error, hasLeft);
   const entries: TableEntry<BoundRoute>[] = commands.map((value) => ({
     key: value.key,
     kind: "word",
@@ -39,9 +43,11 @@ export function planRoutes(
     value,
   }));
   const implicit = new Set<string>();
-  // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no other route
-  // has the method for, and a POST to a GET route would end there instead of as a 405.
-  const hasApp = modules.some(({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"));
+  // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no
+  // other route has the method for, and a POST to a GET route would end there instead of as a 405.
+  const hasApp = modules.some(
+    ({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"),
+  );
   for (const module of modules) {
     if (module.isImplicit) implicit.add(module.name);
     for (const own of module.routes) {

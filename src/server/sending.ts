@@ -27,7 +27,11 @@ const MAX_CORKED_BYTES = 262_144;
 
 // Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
 // there is one at a time, and idle connections need no list of their own.
-const cork: { owner: object | null; readonly parts: (string | Uint8Array)[]; bytes: number } = { owner: null, parts: [], bytes: 0 };
+const cork: { owner: object | null; readonly parts: (string | Uint8Array)[]; bytes: number } = {
+  owner: null,
+  parts: [],
+  bytes: 0,
+};
 
 export abstract class SendingConnection<Home extends SendingHome, Data> {
   isClosed = false;
@@ -94,7 +98,8 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   }
 
   /**
-   * Sends bytes `start` to before `end` of an open file, at the peer's pace. Resolves when the last was accepted, or the socket is gone.
+   * Sends bytes `start` to before `end` of an open file, at the peer's pace. Resolves when the last was accepted, or
+   * the socket is gone.
    *
    * @param check  called before the last bytes go out; throws when the file is not what it was
    */
@@ -111,7 +116,8 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
         continue;
       }
       const count = Math.min(tail - position, FILE_TURN_BYTES);
-      const sent = sendFileTo === null ? -1 : sendFileTo((this.socket as unknown as { fd: number }).fd, fd, offset, count);
+      const sent =
+        sendFileTo === null ? -1 : sendFileTo((this.socket as unknown as { fd: number }).fd, fd, offset, count);
       if (sent > 0) {
         position += sent;
         turn += sent;
@@ -172,7 +178,10 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
     if (!this.isClosed) this.socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
   }
 
-  /** From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at once */
+  /**
+   * From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at
+   * once
+   */
   protected cork(): boolean {
     if (cork.owner !== null) return false;
     cork.owner = this;
@@ -229,7 +238,8 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
       const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
       const taken = this.socket.write(data);
       if (taken === length) return true;
-      // A closed socket (-1) tells itself by its close event. Who writes on until then must wait, or that event never gets its turn.
+      // A closed socket (-1) tells itself by its close event. Who writes on until then must wait, or that event never
+      // gets its turn.
       if (taken < 0) return !(this.#isLost = true);
       this.#outbox = new Outbox(() => this.abort());
       this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));

@@ -76,13 +76,18 @@ export interface ServerSetup {
   /** 0 for a server alone, 1 to N for one process of many. */
   readonly slot: number;
   readonly uplink: Uplink;
-  /** What the other processes serve, to be served here too, or what the server served before it ended. null: what is in the modules folder. */
+  /**
+   * What the other processes serve, to be served here too, or what the server served before it ended. null: what is in
+   * the modules folder.
+   */
   readonly approved: readonly ApprovedModule[] | null;
   /** `approved` is what the server served before it ended. Default false. */
   readonly isResumed?: boolean;
   /** Known facts about modules that have served before, by name. Default: none. */
   readonly remembered?: Readonly<Record<string, ApprovedModule>>;
-  /** Modules that may fail to load; another one that does fails the start before anything is served. Default: all may. */
+  /**
+   * Modules that may fail to load; another one that does fails the start before anything is served. Default: all may.
+   */
   readonly mayFail?: readonly string[] | undefined;
   /** The vote before a swap, where there are other processes. */
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
@@ -129,8 +134,8 @@ export interface RunningServer {
 /**
  * Loads the modules, then accepts.
  *
- * @throws UserError for what the user can mend: addresses, certificates. A module that is broken, or claims what another one has, is
- *         logged, and the others are served.
+ * @throws UserError for what the user can mend: addresses, certificates. A module that is broken, or claims what
+ *   another one has, is logged, and the others are served.
  */
 export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   const server = new HrmrServer(setup);
@@ -216,7 +221,14 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     this.#folders = folders;
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
-    this.summary = { listening: this.listening, modules: 0, routes: 0, failed: [], retried: [], notes: [...folders.notes] };
+    this.summary = {
+      listening: this.listening,
+      modules: 0,
+      routes: 0,
+      failed: [],
+      retried: [],
+      notes: [...folders.notes],
+    };
     this.#admission = new Admission(options.limits);
     this.#fairShare = setup.slot === 0 ? null : new FairShare();
     if (this.#admission.note !== null) this.summary.notes.push(this.#admission.note);
@@ -232,7 +244,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       endpoints: new Map(),
       counters: newCounters(),
       access: this.#accessLog(),
-      handlerFailed: (route, client, error, hasLeft = false) => tellFailure(log, route, client.connection, error, hasLeft),
+      handlerFailed: (route, client, error, hasLeft = false) =>
+        tellFailure(log, route, client.connection, error, hasLeft),
     };
     renewDate(this.dispatch);
     this.#endpoints = new Endpoints({
@@ -247,7 +260,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       ? new Http2Front(options.http2, {
           dispatch: this.dispatch,
           mayOpen: (count) => this.#admission.takeSplice(count),
-          warn: (kind, text, connection) => (connection === undefined ? log : log.withFields({ connection })).bounded("warn", kind)?.(text),
+          warn: (kind, text, connection) =>
+            (connection === undefined ? log : log.withFields({ connection })).bounded("warn", kind)?.(text),
         })
       : null;
     this.hosts = this.#openHosts();
@@ -315,7 +329,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       const taken = live === null ? "" : takesHttpText(live.routes);
       if (taken !== "") this.summary.notes.push(`module ${name}: ${taken}`);
     }
-    this.summary.failed = [...this.registry.entries.values()].filter(({ live }) => live === null).map(({ name }) => name);
+    this.summary.failed = [...this.registry.entries.values()]
+      .filter(({ live }) => live === null)
+      .map(({ name }) => name);
     // A module that serves in no process is reported by the process that looked at its file.
     const elsewhere = isResumed ? [] : (approved ?? []).filter(({ version }) => version === null);
     const others = [...verdict.modules.filter(({ isConflict }) => isConflict), ...elsewhere].map(({ name }) => name);
@@ -363,7 +379,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const { staticDir, stateDir } = this.#folders;
     const root = staticDir ?? (await unpackPages(stateDir));
     // Without a prototype: a module may be named "constructor".
-    const settings: Options["modules"] = Object.assign(Object.create(null), modules, { http: { root, ...modules["http"] } });
+    const settings: Options["modules"] = Object.assign(Object.create(null), modules, {
+      http: { root, ...modules["http"] },
+    });
     return {
       settings,
       shipped: await unpackModules(stateDir, settings),
@@ -377,7 +395,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   /** @param fd a socket bound to it; null: the listener binds one */
   async listen(address: ListenAddress, fd: number | null): Promise<void> {
     const listener =
-      address.transport === "udp" ? await openDatagramListener(address, this, fd) : await openStreamListener(address, this, fd);
+      address.transport === "udp"
+        ? await openDatagramListener(address, this, fd)
+        : await openStreamListener(address, this, fd);
     this.#listeners.push(listener);
     this.listening.push(listener.url);
   }
@@ -394,7 +414,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     return this.#registry;
   }
 
-  /** Logs failed modules; the others serve. A failed module in http.use ends the start, since every HTTP request must pass it. */
+  /**
+   * Logs failed modules; the others serve. A failed module in http.use ends the start, since every HTTP request must
+   * pass it.
+   */
   #tellFailures(verdict: Verdict): void {
     for (const { name, error } of verdict.modules) {
       if (error === null) continue;
@@ -430,12 +453,17 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (this.#connections.size === 0) this.#onLastClosed?.();
   }
 
-  /** Another version of the module may be brought in its place, in all processes. @returns whether that was done. Never rejects. */
+  /**
+   * Another version of the module may be brought in its place, in all processes. @returns whether that was done. Never
+   * rejects.
+   */
   async #crashed({ name, generation }: LoadSpec, reason: string, isLoop: boolean): Promise<boolean> {
     try {
       return await this.#setup.uplink.crashed(name, generation, reason, isLoop);
     } catch (error) {
-      this.#log.withFields({ module: name, generation, error }).warn(`no other version could be asked for: ${String(error)}`);
+      this.#log
+        .withFields({ module: name, generation, error })
+        .warn(`no other version could be asked for: ${String(error)}`);
       return false;
     }
   }
@@ -450,7 +478,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   connectionBroke(connection: ServerConnection, error: unknown): void {
     const text = "a bug in hrmr cut this connection; please report it:";
-    this.#log.withFields({ connection: connection.number }).bounded("error", `${text} ${kindOfError(error)}`)?.(text, error);
+    this.#log.withFields({ connection: connection.number }).bounded("error", `${text} ${kindOfError(error)}`)?.(
+      text,
+      error,
+    );
     connection.abort();
   }
 
@@ -525,7 +556,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (this.tls === null && settings.certFile === null) return null;
     // Listeners that take TLS only would be mute without.
     if (settings.certFile === null && this.listening.some((url) => url.startsWith("tls:"))) {
-      return { error: "there are none any more, and a tls:// listener needs one", hint: "Name them in tls.certFile and tls.keyFile." };
+      return {
+        error: "there are none any more, and a tls:// listener needs one",
+        hint: "Name them in tls.certFile and tls.keyFile.",
+      };
     }
     return await this.#replaceTls(settings);
   }
@@ -572,7 +606,9 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const last = new Promise<void>((resolve) => (this.#onLastClosed = resolve));
     const timer = new AbortController();
     const late =
-      drainMs === 0 ? new Promise<never>(() => {}) : delay(drainMs, "late" as const, { signal: timer.signal }).catch(() => undefined);
+      drainMs === 0
+        ? new Promise<never>(() => {})
+        : delay(drainMs, "late" as const, { signal: timer.signal }).catch(() => undefined);
     if ((await Promise.race([last, late])) === "late") {
       this.cutAll(`${reason}, and ${drainMs} ms later`);
     }
@@ -599,8 +635,12 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const refused = this.#admission.takeRefused();
     if (refused === 0) return;
     const { open, maxConnections, descriptors } = this.#admission;
-    const files = this.#admission.maySpare(1) ? "" : `, with ${descriptors.used} of ${descriptors.limit} descriptors in use,`;
-    this.#log.warn(`${refused} connections refused: ${open} of ${maxConnections} are open${files} or one address has or makes too many`);
+    const files = this.#admission.maySpare(1)
+      ? ""
+      : `, with ${descriptors.used} of ${descriptors.limit} descriptors in use,`;
+    this.#log.warn(
+      `${refused} connections refused: ${open} of ${maxConnections} are open${files} or one address has or makes too many`,
+    );
   }
 
   #tellExhausted(): void {
@@ -616,6 +656,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const dropped = datagramsDropped - this.#droppedBefore;
     this.#droppedBefore = datagramsDropped;
     if (dropped === 0) return;
-    this.#log.warn(`${dropped} datagrams dropped: ${this.#options.limits.maxDatagramCalls} calls are under way (limits.maxDatagramCalls)`);
+    this.#log.warn(
+      `${dropped} datagrams dropped: ${this.#options.limits.maxDatagramCalls} calls are under way (limits.maxDatagramCalls)`,
+    );
   }
 }

@@ -28,8 +28,8 @@ import indexPage from "../../static_html/index.html" with { type: "text" };
 import styleSheet from "../../static_html/style.css" with { type: "text" };
 
 /**
- * By module, its files as they lie in a modules folder, the one to load first. The types of text imports follow the file's own
- * kind; what arrives is its text.
+ * By module, its files as they lie in a modules folder, the one to load first. The types of text imports follow the
+ * file's own kind; what arrives is its text.
  */
 const MODULES: Record<string, Record<string, unknown>> = {
   access: { "access.ts": accessSource },
@@ -77,12 +77,16 @@ export interface ShippedModule {
  *
  * @param settings `modules` of the config: naming one switches it on, `enabled: false` off
  */
-export async function unpackModules(stateDir: string, settings: Record<string, ModuleSettings>): Promise<ShippedModule[]> {
+export async function unpackModules(
+  stateDir: string,
+  settings: Record<string, ModuleSettings>,
+): Promise<ShippedModule[]> {
   const shipped: ShippedModule[] = [];
   for (const [name, files] of Object.entries(MODULES)) {
     if (!isOn(name, settings)) continue;
     const paths = Object.keys(files).map((path) => join(stateDir, "shipped", path));
-    for (const [index, source] of Object.values(files).entries()) await writeIfDifferent(paths[index] ?? "", String(source));
+    for (const [index, source] of Object.values(files).entries())
+      await writeIfDifferent(paths[index] ?? "", String(source));
     shipped.push({ name, file: paths[0] ?? "", isImplicit: IMPLICIT.has(name) });
   }
   return shipped;

@@ -46,12 +46,22 @@ export function takeSnapshot({
     startedAtMs,
     uptimeMs,
     isDraining: dispatch.isDraining,
-    connections: { open: admission.open, accepted: admission.accepted, refused: admission.refused, byProtocol: { ...open } },
+    connections: {
+      open: admission.open,
+      accepted: admission.accepted,
+      refused: admission.refused,
+      byProtocol: { ...open },
+    },
     counters: { messages, httpRequests, errors, datagramsDropped, datagramsIgnored },
     memoryBytes: process.memoryUsage.rss(),
     cpuSeconds: (user + system) / 1e6,
     openDescriptors: countDescriptors(),
-    pool: { threads: pool.threads, busy: workers.filter(({ inFlight }) => inFlight > 0).length, queued: pool.queued, workers },
+    pool: {
+      threads: pool.threads,
+      busy: workers.filter(({ inFlight }) => inFlight > 0).length,
+      queued: pool.queued,
+      workers,
+    },
     modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
     reloads: registry.totals.snapshot(),
     blocked: watchdog.snapshot(),
@@ -89,7 +99,10 @@ function quarantineSnapshot({ reason, nextTryAtMs }: QuarantineFacts): ModuleSna
   return { reason, nextTryAt: nextTryAtMs === null ? null : new Date(nextTryAtMs).toISOString() };
 }
 
-function formerSnapshot({ number, figures }: NonNullable<ModuleEntry["former"]>): NonNullable<ModuleSnapshot["former"]> {
+function formerSnapshot({
+  number,
+  figures,
+}: NonNullable<ModuleEntry["former"]>): NonNullable<ModuleSnapshot["former"]> {
   const { calls, errors } = figures.snapshot();
   return { number, calls, errors };
 }

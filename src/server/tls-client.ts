@@ -41,5 +41,7 @@ function peerOf(socket: Socket<unknown>): ClientCertificate | null {
 }
 
 function flatten(names: Names): Record<string, string> {
-  return Object.fromEntries(Object.entries(names ?? {}).map(([name, value]) => [name, Array.isArray(value) ? value.join(", ") : value]));
+  return Object.fromEntries(
+    Object.entries(names ?? {}).map(([name, value]) => [name, Array.isArray(value) ? value.join(", ") : value]),
+  );
 }

@@ -1,6 +1,7 @@
 /**
- * The server's certificates: read from their files, checked, and picked by the name a client asks for. A reload builds all of them
- * anew and puts them in place in one assignment, so that a handshake sees the old or the new ones and never a mixture.
+ * The server's certificates: read from their files, checked, and picked by the name a client asks for. A reload builds
+ * all of them anew and puts them in place in one assignment, so that a handshake sees the old or the new ones and never
+ * a mixture.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -34,13 +35,16 @@ interface ContextSet {
 
 const PROTOCOL_NAMES = { "1.2": "TLSv1.2", "1.3": "TLSv1.3" } as const;
 const CERTIFICATE_BLOCK = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
-/** ALPN protocol names in wire format (RFC 7301 section 3.1): Bun takes a list for an error and a text for something else. */
+/**
+ * ALPN protocol names in wire format (RFC 7301 section 3.1): Bun takes a list for an error and a text for something
+ * else.
+ */
 const HTTP1_ONLY = Buffer.from("\x08http/1.1", "latin1");
 const HTTP2_FIRST = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
 /**
- * The protocols offered by ALPN, best first. Nothing else decides this. A server that shuts down does not offer HTTP/2: no connection of
- * it may begin then, and HTTP/1.1 answers one more request.
+ * The protocols offered by ALPN, best first. Nothing else decides this. A server that shuts down does not offer HTTP/2:
+ * no connection of it may begin then, and HTTP/1.1 answers one more request.
  */
 export function alpnProtocols({ offersHttp2, isDraining }: Dispatch): Buffer {
   return offersHttp2 === true && !isDraining ? HTTP2_FIRST : HTTP1_ONLY;
@@ -61,8 +65,8 @@ export class TlsContexts {
 
   /**
    * @returns null if no certificate is configured
-   * @throws UserError TLS_CONFIG for settings that do not go together; TLS_FILE naming a file that is missing, unreadable or no PEM;
-   *         TLS_MISMATCH naming a key that belongs to another certificate
+   * @throws UserError TLS_CONFIG for settings that do not go together; TLS_FILE naming a file that is missing,
+   *   unreadable or no PEM; TLS_MISMATCH naming a key that belongs to another certificate
    */
   static async load(settings: TlsOptions): Promise<TlsContexts | null> {
     checkSettings(settings);
@@ -74,7 +78,9 @@ export class TlsContexts {
     return new TlsContexts(settings, createSecureContext);
   }
 
-  /** Whether every stream listener takes TLS only, as a tls:// one does: clients without a certificate are not served. */
+  /**
+   * Whether every stream listener takes TLS only, as a tls:// one does: clients without a certificate are not served.
+   */
   get isGate(): boolean {
     return this.settings.clientCert === "require";
   }
@@ -114,7 +120,8 @@ export function tlsNotes({ expiryNote, isGate }: TlsContexts, listen: readonly s
   if (!isGate) return notes;
   if (listen.some((url) => /^(tcp|unix):/.test(url)))
     notes.push('tls.clientCert is "require": every listener takes TLS only, and cuts clients without a certificate.');
-  if (listen.some((url) => url.startsWith("udp:"))) notes.push('udp:// takes no TLS: tls.clientCert "require" does not guard it.');
+  if (listen.some((url) => url.startsWith("udp:")))
+    notes.push('udp:// takes no TLS: tls.clientCert "require" does not guard it.');
   return notes;
 }
 
@@ -122,7 +129,10 @@ function checkSettings({ certFile, keyFile, sni, clientCert, clientCaFile }: Tls
   const say = (message: string, hint: string) => new UserError(message, { code: "TLS_CONFIG", hint });
   if ((certFile === null) !== (keyFile === null)) {
     const [given, missing] = certFile === null ? ["keyFile", "certFile"] : ["certFile", "keyFile"];
-    throw say(`tls.${given} (${certFile ?? keyFile}) is set, and tls.${missing} is not.`, "Name both files, or neither.");
+    throw say(
+      `tls.${given} (${certFile ?? keyFile}) is set, and tls.${missing} is not.`,
+      "Name both files, or neither.",
+    );
   }
   if (certFile === null && sni.length > 0)
     throw say(
@@ -130,7 +140,10 @@ function checkSettings({ certFile, keyFile, sni, clientCert, clientCaFile }: Tls
       "Name one in tls.certFile and its key in tls.keyFile.",
     );
   if (clientCert !== "none" && clientCaFile === null) {
-    throw say(`tls.clientCert is "${clientCert}", and tls.clientCaFile is not set.`, "Name the file with the authorities of the clients.");
+    throw say(
+      `tls.clientCert is "${clientCert}", and tls.clientCaFile is not set.`,
+      "Name the file with the authorities of the clients.",
+    );
   }
 }
 
@@ -144,11 +157,18 @@ function checkCiphers(ciphers: string, make: MakeContext): void {
   for (const part of ciphers.split(/[:, |[\]]+/).filter((text) => text !== "" && text !== "@STRENGTH")) {
     const name = part.replace(/^[!+-]/, "");
     if (name.startsWith("TLS_"))
-      throw say(`tls.ciphers names ${name}: the ciphers of TLS 1.3 cannot be chosen.`, "Leave it out: TLS 1.3 has no weak ones.");
+      throw say(
+        `tls.ciphers names ${name}: the ciphers of TLS 1.3 cannot be chosen.`,
+        "Leave it out: TLS 1.3 has no weak ones.",
+      );
     if (!isUsable(name, make))
-      throw say(`tls.ciphers names ${name}, and there is no such cipher.`, "Write names as OpenSSL has them: ECDHE-RSA-AES128-GCM-SHA256.");
+      throw say(
+        `tls.ciphers names ${name}, and there is no such cipher.`,
+        "Write names as OpenSSL has them: ECDHE-RSA-AES128-GCM-SHA256.",
+      );
   }
-  if (!isUsable(ciphers, make)) throw say(`tls.ciphers (${ciphers}) leaves no cipher.`, "Name at least one, or leave it out.");
+  if (!isUsable(ciphers, make))
+    throw say(`tls.ciphers (${ciphers}) leaves no cipher.`, "Name at least one, or leave it out.");
 }
 
 function isUsable(ciphers: string, make: MakeContext): boolean {
@@ -183,7 +203,11 @@ function listFiles({ certFile, keyFile, minVersion, sni }: TlsOptions): Certific
   return [first, ...sni.map((one) => ({ minVersion, ...one }))];
 }
 
-function buildContexts(files: CertificateFiles[], read: ReadonlyMap<string, string>, make: MakeContext): Omit<ContextSet, "contents"> {
+function buildContexts(
+  files: CertificateFiles[],
+  read: ReadonlyMap<string, string>,
+  make: MakeContext,
+): Omit<ContextSet, "contents"> {
   const byName = new Map<string, SecureContext>();
   let fallback: SecureContext | null = null;
   let expiresAt = new Date(8.64e15);
@@ -231,7 +255,9 @@ function readPem(path: string, what: string, into: Map<string, string>): string 
     throw new UserError(`The TLS ${what} ${path} cannot be read (${code}).`, {
       code: "TLS_FILE",
       hint:
-        code === "ENOENT" ? "Check the path; `hrmr cert` writes a certificate for development." : "Give this user the right to read it.",
+        code === "ENOENT"
+          ? "Check the path; `hrmr cert` writes a certificate for development."
+          : "Give this user the right to read it.",
       cause,
     });
   }

@@ -1,6 +1,7 @@
 /**
- * Reads the server name out of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3), before the TLS engine sees it: the
- * certificate is chosen by it. A pure function over bytes. Strict: what is not exactly a ClientHello is MALFORMED.
+ * Reads the server name out of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3), before the TLS engine
+ * sees it: the certificate is chosen by it. A pure function over bytes. Strict: what is not exactly a ClientHello is
+ * MALFORMED.
  */
 import { NEED_MORE } from "../router/match";
 
@@ -29,20 +30,24 @@ const PRINTABLE = /^[\x21-\x7e]{1,255}$/;
 
 /**
  * @param bytes  from the first byte of the connection; what follows the ClientHello is not looked at
- * @returns the name in lower case, without a dot at its end, "" if the client sent none; NEED_MORE until the ClientHello is whole; MALFORMED
+ * @returns the name in lower case, without a dot at its end, "" if the client sent none; NEED_MORE until the
+ *   ClientHello is whole; MALFORMED
  */
 export function readServerName(bytes: Uint8Array): string | typeof NEED_MORE | typeof MALFORMED {
   return new HelloReader().read(bytes);
 }
 
 /**
- * Reads a ClientHello that comes in pieces. Each record is read once, when it is complete, so a client that sends byte by byte costs
- * little.
+ * Reads a ClientHello that comes in pieces. Each record is read once, when it is complete, so a client that sends byte
+ * by byte costs little.
  */
 export class HelloReader {
   /** Offset of the next record. */
   #at = 0;
-  /** The parts of the handshake message in complete records (RFC 8446 section 5.1: several records may hold one message). */
+  /**
+   * The parts of the handshake message in complete records (RFC 8446 section 5.1: several records may hold one
+   * message).
+   */
   readonly #fragments: Uint8Array[] = [];
   #messageBytes = 0;
 
@@ -89,7 +94,9 @@ export class HelloReader {
 
   #header(): Uint8Array {
     const [first] = this.#fragments as [Uint8Array];
-    return first.length >= HANDSHAKE_HEADER_BYTES ? first : Buffer.concat(this.#fragments.slice(0, HANDSHAKE_HEADER_BYTES));
+    return first.length >= HANDSHAKE_HEADER_BYTES
+      ? first
+      : Buffer.concat(this.#fragments.slice(0, HANDSHAKE_HEADER_BYTES));
   }
 }
 
@@ -100,7 +107,9 @@ function endOf(bytes: Uint8Array, at: number): number {
 
 /** Judges a record's first two bytes as soon as they are there. */
 function isWrongStart(bytes: Uint8Array, at: number): boolean {
-  return (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD) || (bytes.length > at + 1 && bytes[at + 1] !== MAJOR_VERSION);
+  return (
+    (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD) || (bytes.length > at + 1 && bytes[at + 1] !== MAJOR_VERSION)
+  );
 }
 
 /** Limits the bytes that are held: a record's length does not. */
@@ -129,7 +138,8 @@ function findServerName(extensions: Uint8Array): string | typeof MALFORMED {
     const content = vector16(extensions, at + 2);
     if (content === null) return MALFORMED;
     const type = uint16(extensions, at);
-    // RFC 8446 section 4.2: no two of one type. Taking the first where the engine takes the last would pick another certificate.
+    // RFC 8446 section 4.2: no two of one type. Taking the first where the engine takes the last would pick another
+    // certificate.
     if (seen.has(type)) return MALFORMED;
     seen.add(type);
     if (type === SERVER_NAME) {

@@ -10,7 +10,10 @@ export function reloadCertificates(tls: TlsContexts): CertificateOutcome {
   try {
     return tls.reload() ? "reloaded" : "unchanged";
   } catch (error) {
-    // A file that is being replaced can be anything for an instant; what no UserError tells is a bug, and still no reason to stop.
-    return error instanceof UserError ? { error: error.message, hint: error.hint ?? "" } : { error: String(error), hint: "" };
+    // A file that is being replaced can be anything for an instant; what no UserError tells is a bug, and still no
+    // reason to stop.
+    return error instanceof UserError
+      ? { error: error.message, hint: error.hint ?? "" }
+      : { error: String(error), hint: "" };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * From a connection's first bytes to TLS: holds the ClientHello until it is whole, has the certificate chosen by it, and puts the
- * TLS socket in the place of the raw one. From then on the connection works as any other.
+ * From a connection's first bytes to TLS: holds the ClientHello until it is whole, has the certificate chosen by it,
+ * and puts the TLS socket in the place of the raw one. From then on the connection works as any other.
  */
 import type { Socket } from "bun";
 import { HeldBytes } from "../protocol/held";
@@ -11,10 +11,15 @@ import { alpnProtocols, type TlsContexts } from "./tls-contexts";
 import { HelloReader, MALFORMED } from "./tls-hello";
 
 const NOTHING = new Uint8Array(0);
-/** A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that it was its ClientHello. */
+/**
+ * A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that it was its
+ * ClientHello.
+ */
 const DECODE_ERROR = new Uint8Array([21, 3, 1, 0, 2, 2, 50]);
 const TLS_HANDSHAKE = 22;
-/** Time for the ClientHello of a silent tls:// client when the server shuts down: it may be on its way. In milliseconds. */
+/**
+ * Time for the ClientHello of a silent tls:// client when the server shuts down: it may be on its way. In milliseconds.
+ */
 const SILENT_MS = 300;
 
 /** A connection between its first byte and the end of the TLS handshake. */
@@ -94,7 +99,10 @@ export class TlsOpening implements Protocol {
     this.#connection.abort();
   }
 
-  /** A handshake that has begun is finished, and its client's message is answered, within handshakeTimeoutMs and drainMs. */
+  /**
+   * A handshake that has begun is finished, and its client's message is answered, within handshakeTimeoutMs and
+   * drainMs.
+   */
   draining(): void {
     if (!this.#hasBegun) this.#connection.armDeadline(SILENT_MS);
   }
@@ -125,8 +133,8 @@ function startTls(
     },
     socket: TLS_HANDLERS,
   };
-  // The raw socket goes on telling the listener's handlers of every read, as ciphertext: without a connection they do nothing, also while
-  // this runs. (`reload` of the raw socket would take the handlers from the listener itself.)
+  // The raw socket goes on telling the listener's handlers of every read, as ciphertext: without a connection they do
+  // nothing, also while this runs. (`reload` of the raw socket would take the handlers from the listener itself.)
   socket.data = undefined as unknown as ServerConnection;
   // Bun's types know neither secureContext nor initialData.
   socket.upgradeTLS(options as unknown as Bun.TLSUpgradeOptions<ServerConnection>);

@@ -1,6 +1,6 @@
 /**
- * The secret by which a client from elsewhere may send the built-in commands (control.commands "token"): its file, and the comparison.
- * The token itself is in no message, log line or error; what is kept of it is its digest.
+ * The secret by which a client from elsewhere may send the built-in commands (control.commands "token"): its file, and
+ * the comparison. The token itself is in no message, log line or error; what is kept of it is its digest.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
@@ -38,7 +38,8 @@ export class CommandToken {
   load(control: TokenOptions): boolean {
     const token = findToken(control);
     const digest = token === null ? null : digestOf(token);
-    const hasChanged = digest === null || this.#digest === null ? digest !== this.#digest : !digest.equals(this.#digest);
+    const hasChanged =
+      digest === null || this.#digest === null ? digest !== this.#digest : !digest.equals(this.#digest);
     this.#digest = digest;
     return hasChanged;
   }
@@ -67,12 +68,15 @@ export function reloadToken(token: CommandToken, control: TokenOptions): Certifi
   try {
     return token.load(control) ? "reloaded" : "unchanged";
   } catch (error) {
-    return error instanceof UserError ? { error: error.message, hint: error.hint ?? "" } : { error: String(error), hint: "" };
+    return error instanceof UserError
+      ? { error: error.message, hint: error.hint ?? "" }
+      : { error: String(error), hint: "" };
   }
 }
 
 /**
- * Reads a token's file: one line of at least 16 printable characters without spaces, which nobody but its owner may read.
+ * Reads a token's file: one line of at least 16 printable characters without spaces, which nobody but its owner may
+ * read.
  *
  * @throws UserError TOKEN_FILE naming the file, and never what is in it
  */
@@ -80,16 +84,28 @@ export function readToken(file: string): string {
   const token = readPrivateFile(file).replace(/\r?\n$/, "");
   if (token.includes("\n")) throw tokenError(file, "holds more than one line", "Leave the token alone in its file.");
   if (!TOKEN.test(token) && token !== "")
-    throw tokenError(file, "holds a space, or a character that cannot be printed", `Choose another token. ${HOW_TO_MAKE}`);
+    throw tokenError(
+      file,
+      "holds a space, or a character that cannot be printed",
+      `Choose another token. ${HOW_TO_MAKE}`,
+    );
   if (token.length < MIN_TOKEN_CHARS)
-    throw tokenError(file, `holds ${token.length} characters, and a token has at least ${MIN_TOKEN_CHARS}`, HOW_TO_MAKE);
+    throw tokenError(
+      file,
+      `holds ${token.length} characters, and a token has at least ${MIN_TOKEN_CHARS}`,
+      HOW_TO_MAKE,
+    );
   return token;
 }
 
-/** Cuts `token:SECRET` off a command's end. @returns what stands before it, trimmed; `token` is null if there is none */
+/**
+ * Cuts `token:SECRET` off a command's end. @returns what stands before it, trimmed; `token` is null if there is none
+ */
 export function splitToken(argument: string): { rest: string; token: string | null } {
   const given = GIVEN_TOKEN.exec(argument);
-  return given === null ? { rest: argument, token: null } : { rest: argument.slice(0, given.index).trim(), token: given[1] ?? "" };
+  return given === null
+    ? { rest: argument, token: null }
+    : { rest: argument.slice(0, given.index).trim(), token: given[1] ?? "" };
 }
 
 /** Checks the opened file, not its name: another file may have that name a moment later. */
@@ -100,15 +116,21 @@ function readPrivateFile(file: string): string {
     fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    const hint = code === "ENOENT" ? `Check the path. ${HOW_TO_MAKE}` : "Give this user the right to read it, and nobody else.";
+    const hint =
+      code === "ENOENT" ? `Check the path. ${HOW_TO_MAKE}` : "Give this user the right to read it, and nobody else.";
     throw tokenError(file, `cannot be read (${code})`, hint, cause);
   }
   try {
     const { mode, size, isFile } = statOf(fd);
     if (!isFile) throw tokenError(file, "is not a file", "Name the file that holds the token.");
     if ((mode & OTHERS_MAY) !== 0)
-      throw tokenError(file, `may be read or written by others than its owner (mode ${mode.toString(8)})`, `Do: chmod 600 ${file}`);
-    if (size > MAX_FILE_BYTES) throw tokenError(file, `is ${size} bytes long, which no token is`, "Name the file that holds the token.");
+      throw tokenError(
+        file,
+        `may be read or written by others than its owner (mode ${mode.toString(8)})`,
+        `Do: chmod 600 ${file}`,
+      );
+    if (size > MAX_FILE_BYTES)
+      throw tokenError(file, `is ${size} bytes long, which no token is`, "Name the file that holds the token.");
     return readFileSync(fd, "latin1");
   } finally {
     closeSync(fd);

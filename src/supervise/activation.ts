@@ -1,6 +1,6 @@
 /**
- * Listeners that systemd opened and handed over (socket activation, sd_listen_fds(3)): which descriptors they are, where each
- * listens, and which of the configured listeners it stands for.
+ * Listeners that systemd opened and handed over (socket activation, sd_listen_fds(3)): which descriptors they are,
+ * where each listens, and which of the configured listeners it stands for.
  */
 import { formatListen, type ListenAddress, parseListen } from "../config/listen";
 import { UserError } from "../config/user-error";
@@ -35,7 +35,10 @@ export interface InheritedListener {
   readonly name: string;
 }
 
-/** A descriptor, and where it listens. `path` of an abstract unix socket begins with "@". Never `tls`: that is the server's choice. */
+/**
+ * A descriptor, and where it listens. `path` of an abstract unix socket begins with "@". Never `tls`: that is the
+ * server's choice.
+ */
 export interface DescribedListener extends InheritedListener {
   readonly address: ListenAddress;
   /** Whether an IPv6 socket takes no IPv4 clients. */
@@ -53,19 +56,25 @@ let libc: ReturnType<typeof openLibc<typeof SYMBOLS>> | undefined;
 function openSymbols(): NonNullable<typeof libc> {
   libc ??= process.platform === "linux" ? openLibc(SYMBOLS) : null;
   if (libc !== null) return libc;
-  throw new UserError("This system's C library cannot be called, so that inherited sockets (LISTEN_FDS) cannot be taken over.", {
-    code: "NO_SOCKET_ACTIVATION",
-    hint: "Start hrmr without a .socket unit: it opens its listeners itself.",
-  });
+  throw new UserError(
+    "This system's C library cannot be called, so that inherited sockets (LISTEN_FDS) cannot be taken over.",
+    {
+      code: "NO_SOCKET_ACTIVATION",
+      hint: "Start hrmr without a .socket unit: it opens its listeners itself.",
+    },
+  );
 }
 
 /**
- * The descriptors that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES speak of. Empty if there are none, or if they are another process's.
- * None of them is inherited by the programs that this process starts from here on.
+ * The descriptors that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES speak of. Empty if there are none, or if they are
+ * another process's. None of them is inherited by the programs that this process starts from here on.
  *
  * @throws UserError BAD_DESCRIPTOR for one that is not open, NO_SOCKET_ACTIVATION
  */
-export function inheritedListeners(env: Readonly<Record<string, string | undefined>>, pid: number): InheritedListener[] {
+export function inheritedListeners(
+  env: Readonly<Record<string, string | undefined>>,
+  pid: number,
+): InheritedListener[] {
   const count = env["LISTEN_FDS"] ?? "";
   if (env["LISTEN_PID"] !== String(pid) || !/^\d{1,4}$/.test(count) || Number(count) > MAX_DESCRIPTORS) return [];
   const names = env["LISTEN_FDNAMES"]?.split(":") ?? [];
@@ -85,7 +94,8 @@ export function describeListeners(listeners: readonly InheritedListener[]): Desc
   return listeners.map((listener) => {
     const address = describeDescriptor(listener.fd);
     if (address === null) throw badDescriptor(listener, "is neither a listening stream socket nor a UDP one");
-    const isV6Only = "host" in address && address.host.includes(":") && option(listener.fd, IPPROTO_IPV6, IPV6_V6ONLY) === 1;
+    const isV6Only =
+      "host" in address && address.host.includes(":") && option(listener.fd, IPPROTO_IPV6, IPV6_V6ONLY) === 1;
     return { ...listener, address, isV6Only };
   });
 }
@@ -104,12 +114,17 @@ export function describeDescriptor(fd: number): ListenAddress | null {
 /** Reads a struct sockaddr of any family that hrmr serves. */
 function readAddress(bytes: Buffer, transport: "tcp" | "udp"): ListenAddress | null {
   const family = bytes.readUInt16LE(0);
-  if (family === AF_UNIX) return transport === "tcp" ? { transport: "unix", path: readPath(bytes.subarray(FAMILY_BYTES)) } : null;
+  if (family === AF_UNIX)
+    return transport === "tcp" ? { transport: "unix", path: readPath(bytes.subarray(FAMILY_BYTES)) } : null;
   if (family === AF_INET) return { transport, host: bytes.subarray(4, 8).join("."), port: bytes.readUInt16BE(2) };
   if (family !== AF_INET6) return null;
   const groups = Array.from({ length: 8 }, (_, at) => bytes.readUInt16BE(8 + at * 2).toString(16));
   const scope = bytes.readUInt32LE(24);
-  return { transport, host: shortenIpv6(groups.join(":")) + (scope === 0 ? "" : `%${scope}`), port: bytes.readUInt16BE(2) };
+  return {
+    transport,
+    host: shortenIpv6(groups.join(":")) + (scope === 0 ? "" : `%${scope}`),
+    port: bytes.readUInt16BE(2),
+  };
 }
 
 /** A path ends at its NUL; an abstract name begins with one and may hold more. */
@@ -138,9 +153,10 @@ export interface PlannedListener {
 }
 
 /**
- * Brings the configured listeners and the inherited descriptors together: each descriptor is served, under its own address; a
- * configured listener whose address (or a wildcard that holds it) is inherited is not opened again, and gives the descriptor its
- * transport: tls:// stays tls://. So does the descriptor's name "tls". The other configured ones follow with `fd` null.
+ * Brings the configured listeners and the inherited descriptors together: each descriptor is served, under its own
+ * address; a configured listener whose address (or a wildcard that holds it) is inherited is not opened again, and
+ * gives the descriptor its transport: tls:// stays tls://. So does the descriptor's name "tls". The other configured
+ * ones follow with `fd` null.
  *
  * @param listen  listen URLs. [] where they are only the default: then what systemd opened is all
  */
@@ -151,7 +167,9 @@ export function matchDescriptors(listen: readonly string[], found: readonly Desc
     const address = servedAs(listener, isTls);
     return { url: formatListen(address), address, fd: listener.fd };
   });
-  const missing = configured.filter(({ address }) => address === null || !found.some((listener) => isHeldBy(address, listener)));
+  const missing = configured.filter(
+    ({ address }) => address === null || !found.some((listener) => isHeldBy(address, listener)),
+  );
   return [...inherited, ...missing.map((listener) => ({ ...listener, fd: null }))];
 }
 

@@ -4,14 +4,20 @@
 
 const FIRST_MS = 100;
 const LONGEST_MS = 30_000;
-/** The start of a process that served this long was good: a later end, such as by `kill -9`, is no failed start. In milliseconds. */
+/**
+ * The start of a process that served this long was good: a later end, such as by `kill -9`, is no failed start. In
+ * milliseconds.
+ */
 const SERVED_MS = 1000;
 
 /** No wait after a process that has served. Else each wait is longer, so that failing starts do not take a core. */
 export class Backoff {
   #failures = 0;
 
-  /** @returns the wait before the next start, in milliseconds. @param servedMs how long the last one served. 0: it never did */
+  /**
+   * @returns the wait before the next start, in milliseconds. @param servedMs how long the last one served. 0: it never
+   * did
+   */
   next(servedMs: number): number {
     if (servedMs >= SERVED_MS) this.#failures = 0;
     // The first one is forgiven: a child that was killed by hand soon after the start is back at once.

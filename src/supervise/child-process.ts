@@ -26,7 +26,9 @@ export interface Begun {
   readonly inputs: Readonly<Record<string, readonly string[]>>;
 }
 
-/** Limit for its first message. Before it, only hrmr's code runs, and reloads and restarts wait for it. In milliseconds. */
+/**
+ * Limit for its first message. Before it, only hrmr's code runs, and reloads and restarts wait for it. In milliseconds.
+ */
 const HELLO_MS = 20_000;
 const SELF = { command: selfCommand([]), helloMs: HELLO_MS };
 
@@ -48,7 +50,12 @@ export class ServerProcess {
   #helloTimer: Timer | null;
 
   /** @param program  for tests: another program, and how long it has for its first word */
-  constructor(start: ChildStart, fds: readonly number[], owner: ChildOwner, program: { command: string[]; helloMs: number } = SELF) {
+  constructor(
+    start: ChildStart,
+    fds: readonly number[],
+    owner: ChildOwner,
+    program: { command: string[]; helloMs: number } = SELF,
+  ) {
     this.slot = start.slot;
     this.#owner = owner;
     this.ready = this.#ready.promise;
@@ -62,7 +69,9 @@ export class ServerProcess {
     });
     this.exited = this.#process.exited.then(() => this.#ended());
     this.#helloTimer = setTimeout(() => {
-      this.#ready.reject(new Error(`process ${this.slot} (pid ${this.pid}) did not begin within ${program.helloMs} ms`));
+      this.#ready.reject(
+        new Error(`process ${this.slot} (pid ${this.pid}) did not begin within ${program.helloMs} ms`),
+      );
       this.kill();
     }, program.helloMs);
   }
@@ -113,7 +122,9 @@ export class ServerProcess {
       case "failed": {
         const { message: text, hint, code, exitCode } = message;
         return this.#ready.reject(
-          code === null ? new Error(text) : new UserError(text, { code, exitCode, ...(hint === null ? null : { hint }) }),
+          code === null
+            ? new Error(text)
+            : new UserError(text, { code, exitCode, ...(hint === null ? null : { hint }) }),
         );
       }
       case "ask": {

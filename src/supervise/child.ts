@@ -32,7 +32,8 @@ class Child {
     process.on("message", (message: ToChild) => void this.#receive(message));
     // A supervisor that was killed must not leave its port in use.
     process.on("disconnect", () => {
-      if (!this.#isDraining) this.#log?.critical("the supervisor is gone: this process finishes what is under way, and ends");
+      if (!this.#isDraining)
+        this.#log?.critical("the supervisor is gone: this process finishes what is under way, and ends");
       void this.#drain("the supervisor is gone");
     });
     process.on("SIGTERM", () => void this.#drain("SIGTERM"));
@@ -72,7 +73,16 @@ class Child {
     snapshot: () => this.#running.snapshot(),
   };
 
-  async #start({ slot, options, folders, sockets, approved, isResumed, remembered, mayFail }: ChildStart): Promise<void> {
+  async #start({
+    slot,
+    options,
+    folders,
+    sockets,
+    approved,
+    isResumed,
+    remembered,
+    mayFail,
+  }: ChildStart): Promise<void> {
     const log = createLog({ ...options.log, role: "shared", fields: { slot } });
     this.#log = log;
     try {

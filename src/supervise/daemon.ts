@@ -1,5 +1,6 @@
 /**
- * `hrmr start -d`: a server of its own session that survives its terminal, started by a launcher that stays until it serves.
+ * `hrmr start -d`: a server of its own session that survives its terminal, started by a launcher that stays until it
+ * serves.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -21,10 +22,19 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The server's one message to its launcher. */
 export type LauncherMessage =
-  /** It serves; `summary` is what a start in the foreground prints, `failures` what it logs of modules that do not serve. */
+  /**
+   * It serves; `summary` is what a start in the foreground prints, `failures` what it logs of modules that do not
+   * serve.
+   */
   | { readonly type: "ready"; readonly summary: string; readonly failures?: readonly string[] }
   /** It does not, and ends. The fields are a `UserError`'s. */
-  | { readonly type: "failed"; readonly message: string; readonly hint?: string; readonly code: string; readonly exitCode: number };
+  | {
+      readonly type: "failed";
+      readonly message: string;
+      readonly hint?: string;
+      readonly code: string;
+      readonly exitCode: number;
+    };
 
 /** A server in the background. */
 export interface Launched {
@@ -40,11 +50,12 @@ export interface DaemonOptions {
 }
 
 /**
- * Starts `command` in a session of its own, without a terminal and in this working directory, and waits until it says that it
- * serves. There is no deadline: SIGINT and SIGTERM give up, and end it.
+ * Starts `command` in a session of its own, without a terminal and in this working directory, and waits until it says
+ * that it serves. There is no deadline: SIGINT and SIGTERM give up, and end it.
  *
  * @param command  the program and its arguments, without -d
- * @throws UserError what the server said; DAEMON_ENDED with the end of its log when it said nothing; CANNOT_WRITE the log file
+ * @throws UserError what the server said; DAEMON_ENDED with the end of its log when it said nothing; CANNOT_WRITE the
+ *   log file
  */
 export async function daemonize(command: readonly string[], options: DaemonOptions): Promise<Launched> {
   const log = openLog(options.logFile);
@@ -60,13 +71,17 @@ export async function daemonize(command: readonly string[], options: DaemonOptio
   }
 }
 
-/** Whether this process was started by a launcher that has not been told anything yet: it tells the person what there is to tell. */
+/**
+ * Whether this process was started by a launcher that has not been told anything yet: it tells the person what there is
+ * to tell.
+ */
 export function hasLauncher(): boolean {
   return process.env[LAUNCHER_VARIABLE] === String(process.ppid);
 }
 
 /**
- * Tells the launcher, if this process was started by one and has not told it anything yet. At once: the process may end right after.
+ * Tells the launcher, if this process was started by one and has not told it anything yet. At once: the process may end
+ * right after.
  *
  * @returns whether the launcher has been told
  */
@@ -109,7 +124,9 @@ function launch([program = "", ...args]: readonly string[], env: DaemonOptions["
 }
 
 /** @returns `answer` is null when the server ended and had said nothing */
-async function startAndWait(start: () => ChildProcess): Promise<{ child: ChildProcess; answer: LauncherMessage | null }> {
+async function startAndWait(
+  start: () => ChildProcess,
+): Promise<{ child: ChildProcess; answer: LauncherMessage | null }> {
   let interrupted: keyof typeof EXIT_CODES | null = null;
   let child: ChildProcess | null = null;
   const giveUp = (signal: keyof typeof EXIT_CODES) => {
@@ -151,7 +168,10 @@ async function firstLine(pipe: Readable): Promise<string | null> {
 }
 
 function gaveUp(signal: keyof typeof EXIT_CODES): UserError {
-  return new UserError(`${signal}: the server was ended before it was ready.`, { code: "INTERRUPTED", exitCode: EXIT_CODES[signal] });
+  return new UserError(`${signal}: the server was ended before it was ready.`, {
+    code: "INTERRUPTED",
+    exitCode: EXIT_CODES[signal],
+  });
 }
 
 function endedSilently(child: ChildProcess, logFile: string, tail: string): UserError {

@@ -27,8 +27,8 @@ export function dataIn(from: string): string[] {
 const HALF = ".hrmr-copy";
 
 /**
- * Moves each folder in `from` to `to`. Call it with the state folder's lock held and no module loaded. The move is on the disk when it
- * returns.
+ * Moves each folder in `from` to `to`. Call it with the state folder's lock held and no module loaded. The move is on
+ * the disk when it returns.
  *
  * @throws UserError DATA_NOT_MOVED; folders that were not moved stay in `from`
  */

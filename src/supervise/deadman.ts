@@ -1,5 +1,6 @@
 /**
- * Ends a server process whose event loop hangs: with its supervisor gone nobody else would, and its port would stay in use.
+ * Ends a server process whose event loop hangs: with its supervisor gone nobody else would, and its port would stay in
+ * use.
  */
 import type { Options } from "../config/options";
 import { openLibc } from "./libc";
@@ -9,8 +10,8 @@ const LEAST_SECONDS = 60;
 const REARM_MS = 5000;
 
 /**
- * Has the kernel send SIGALRM, which ends this process, unless the event loop comes by again and again to put it off (alarm(2)).
- * Does nothing where there is no such call.
+ * Has the kernel send SIGALRM, which ends this process, unless the event loop comes by again and again to put it off
+ * (alarm(2)). Does nothing where there is no such call.
  */
 export function armDeadman({ timeouts }: Options): void {
   const libc = openLibc({ alarm: { args: ["u32"], returns: "u32" } });

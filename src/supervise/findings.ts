@@ -29,12 +29,16 @@ export class Findings {
     this.list.push({ check, state: "warning", text, hint, code: null });
   }
 
-  error(check: string, { message, hint = "", code }: Pick<UserError, "message" | "code"> & { readonly hint?: string | undefined }): void {
+  error(
+    check: string,
+    { message, hint = "", code }: Pick<UserError, "message" | "code"> & { readonly hint?: string | undefined },
+  ): void {
     this.list.push({ check, state: "error", text: message, hint, code });
   }
 
   /**
-   * @param look  its answer is the text of what is in order; "": there is nothing to be said. A UserError becomes a finding.
+   * @param look  its answer is the text of what is in order; "": there is nothing to be said. A UserError becomes a
+   *   finding.
    * @returns whether it was in order
    */
   async look(check: string, look: () => string | Promise<string>): Promise<boolean> {

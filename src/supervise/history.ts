@@ -1,6 +1,6 @@
 /**
- * The versions that this server serves and has served: written down when they change, asked for by operators, and gone back to.
- * It belongs to the process in charge, so that there is one writer.
+ * The versions that this server serves and has served: written down when they change, asked for by operators, and gone
+ * back to. It belongs to the process in charge, so that there is one writer.
  */
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
@@ -10,7 +10,13 @@ import { holdText } from "../module/hold";
 import { share } from "../module/probation";
 import { keptPath } from "../module/version-files";
 import { VersionStore } from "../module/version-store";
-import { findVersion, identityOfRecord, type StoredVersion, versionBefore, type VersionRecord } from "../module/versions";
+import {
+  findVersion,
+  identityOfRecord,
+  type StoredVersion,
+  versionBefore,
+  type VersionRecord,
+} from "../module/versions";
 import type { ServerLog } from "../observe/log";
 import type { ProcessSnapshot, RollbackCounts } from "../observe/snapshot";
 import { Trials } from "./trials";
@@ -75,7 +81,16 @@ export class History {
     if (approved !== undefined && approved.version !== null) return { ...approved, lastNumber };
     const last = this.#store.records(name).at(-1);
     const version = last === undefined ? null : { ...last, file: keptPath(this.#store.stateDir, name, last.hash) };
-    return { name, source: last?.source ?? "", isImplicit: false, error: null, hold: null, ...approved, version, lastNumber };
+    return {
+      name,
+      source: last?.source ?? "",
+      isImplicit: false,
+      error: null,
+      hold: null,
+      ...approved,
+      version,
+      lastNumber,
+    };
   }
 
   // ---- writing down ----
@@ -90,7 +105,9 @@ export class History {
     }
   }
 
-  /** Notes what serves. When this resolves, a crash cannot lose it. Never rejects: a disk that is full stops no reload. */
+  /**
+   * Notes what serves. When this resolves, a crash cannot lose it. Never rejects: a disk that is full stops no reload.
+   */
   async note(approved: readonly ApprovedModule[], occasion: Occasion): Promise<void> {
     try {
       for (const module of approved) if (!module.isImplicit) await this.#noteModule(module, occasion);
@@ -142,7 +159,12 @@ export class History {
   }
 
   /** The record of a version that is gone, with its verdict. */
-  #settle(name: string, record: VersionRecord, again: StoredVersion | undefined, condemned: Condemned | null): VersionRecord {
+  #settle(
+    name: string,
+    record: VersionRecord,
+    again: StoredVersion | undefined,
+    condemned: Condemned | null,
+  ): VersionRecord {
     if (again !== undefined) {
       this.#rollbacks[condemned === null ? "asked" : "automatic"]++;
       const { verdict, reason } = condemned ?? { verdict: "rolled back" as const, reason: null };
@@ -151,11 +173,15 @@ export class History {
     if (record.verdict !== "probation") return record;
     const counts = this.#trials.countsOf(name, record.number);
     const isBad = share(counts) > this.#setup.options.versions.maxErrorShare;
-    return isBad ? { ...record, reason: `${counts.errors} of ${counts.calls} calls failed` } : { ...record, verdict: "good" };
+    return isBad
+      ? { ...record, reason: `${counts.errors} of ${counts.calls} calls failed` }
+      : { ...record, verdict: "good" };
   }
 
   async #passed(name: string, number: number): Promise<void> {
-    const records = this.#store.records(name).map((each) => (each.number === number ? { ...each, verdict: "good" as const } : each));
+    const records = this.#store
+      .records(name)
+      .map((each) => (each.number === number ? { ...each, verdict: "good" as const } : each));
     await this.#store.save(name, records, this.#setup.options.versions.keep).catch((error: unknown) => {
       this.#setup.log.error(`The verdict on ${name} v${number} could not be written:`, error);
     });
@@ -183,7 +209,15 @@ export class History {
       });
     }
     const { hash, source, config } = record;
-    return { name, of: record.of ?? record.number, hash, source, config, file: keptPath(this.#store.stateDir, name, hash), reason };
+    return {
+      name,
+      of: record.of ?? record.number,
+      hash,
+      source,
+      config,
+      file: keptPath(this.#store.stateDir, name, hash),
+      reason,
+    };
   }
 
   #noEarlier(name: string, live: number | null): UserError {
@@ -195,7 +229,10 @@ export class History {
     return new UserError(`No good version of module "${name}" before v${live} is kept.`, { code: "NO_VERSION", hint });
   }
 
-  /** What comes in place of a version that failed, if that serves still and did not itself come by a rollback: no to and fro. */
+  /**
+   * What comes in place of a version that failed, if that serves still and did not itself come by a rollback: no to and
+   * fro.
+   */
   chooseFor({ name, number, reason }: Condemned): StoredVersion | null {
     const records = this.#store.records(name);
     const serving = records.find((record) => record.number === number);
@@ -225,7 +262,9 @@ export class History {
   /** @param name  null: all modules */
   versions(name: string | null): Record<string, VersionReport[]> {
     const names = name === null ? this.#store.names : [name];
-    return Object.fromEntries(names.map((each) => [each, this.#store.records(each).map((record) => this.#report(each, record))]));
+    return Object.fromEntries(
+      names.map((each) => [each, this.#store.records(each).map((record) => this.#report(each, record))]),
+    );
   }
 
   /** Without the settings, which may hold secrets. */

@@ -1,6 +1,6 @@
 /**
- * What the process in charge holds: the locks on its state folder and its pid file, and the listening sockets. All of it is
- * given back at the end, or handed over to a successor.
+ * What the process in charge holds: the locks on its state folder and its pid file, and the listening sockets. All of
+ * it is given back at the end, or handed over to a successor.
  */
 import { existsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -58,7 +58,8 @@ export class Holdings {
   /**
    * Locks and binds, or goes on with what `estate` has of it.
    *
-   * @throws UserError for a lock that another server holds, or an address that cannot be listened on; nothing is held then
+   * @throws UserError for a lock that another server holds, or an address that cannot be listened on; nothing is held
+   *   then
    */
   static async take(options: Options, folders: Folders, estate: Estate | null): Promise<Holdings> {
     const locks: FileLock[] = [];
@@ -70,7 +71,14 @@ export class Holdings {
         if (held !== undefined) promised.push({ ...held, text: wanted.text });
         else locks.push(lock(wanted));
       }
-      return new Holdings(canBind() ? await openSockets(options, estate) : null, folders, locks, promised, estate !== null, all);
+      return new Holdings(
+        canBind() ? await openSockets(options, estate) : null,
+        folders,
+        locks,
+        promised,
+        estate !== null,
+        all,
+      );
     } catch (error) {
       for (const held of locks) held.release();
       removeMadeFolder(folders);
@@ -99,7 +107,10 @@ export class Holdings {
     return this.#locks.every((held) => held.isInPlace());
   }
 
-  /** Makes and locks deleted lock files again. @throws UserError if another server has the lock by now, or the folder is gone */
+  /**
+   * Makes and locks deleted lock files again. @throws UserError if another server has the lock by now, or the folder is
+   * gone
+   */
   renewLocks(): void {
     for (const [at, held] of this.#locks.entries()) {
       if (held.isInPlace()) continue;
@@ -137,12 +148,16 @@ export class Holdings {
 const LOCK_FILE = "lock";
 
 /** The files that a server of these options locks. Makes none. */
-export function wantedLocks({ pidFile }: Options, { stateDir }: Pick<Folders, "stateDir">): [state: WantedLock, ...pidFile: WantedLock[]] {
+export function wantedLocks(
+  { pidFile }: Options,
+  { stateDir }: Pick<Folders, "stateDir">,
+): [state: WantedLock, ...pidFile: WantedLock[]] {
   const state: WantedLock = {
     path: join(stateDir, LOCK_FILE),
     text: lockText(),
     kind: "private",
-    refused: ({ holder, endedPid = null }) => (endedPid === null ? stateLocked(stateDir, holder) : stateHeld(stateDir, endedPid)),
+    refused: ({ holder, endedPid = null }) =>
+      endedPid === null ? stateLocked(stateDir, holder) : stateHeld(stateDir, endedPid),
   };
   if (pidFile === null) return [state];
   const pid: WantedLock = {
@@ -219,7 +234,9 @@ function takeOwn(own: HeldSocket[], address: ListenAddress, asked: string): Held
 
 /** The sockets that systemd opened, as it described them. */
 function foreignOf(sockets: readonly HeldSocket[]): InheritedListener[] {
-  return sockets.filter(({ isForeign }) => isForeign).map(({ fd, asked }) => ({ fd, name: asked.startsWith("tls:") ? TLS_NAME : "" }));
+  return sockets
+    .filter(({ isForeign }) => isForeign)
+    .map(({ fd, asked }) => ({ fd, name: asked.startsWith("tls:") ? TLS_NAME : "" }));
 }
 
 /** @throws UserError for a URL that is none, and for a tls:// listener without a certificate */

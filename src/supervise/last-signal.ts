@@ -1,20 +1,26 @@
 /**
- * Lets the second of two signals end a server whose event loop is blocked. The event loop calls listeners of `process.on`, so a blocked
- * loop handles no signal, while the kernel counts it as handled.
+ * Lets the second of two signals end a server whose event loop is blocked. The event loop calls listeners of
+ * `process.on`, so a blocked loop handles no signal, while the kernel counts it as handled.
  */
 import { openLibc } from "./libc";
 
 const NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
-/** The flags of `struct sigaction` lie behind the handler and the mask. The mask has 128 bytes in glibc and musl, and 4 in macOS. */
+/**
+ * The flags of `struct sigaction` lie behind the handler and the mask. The mask has 128 bytes in glibc and musl, and 4
+ * in macOS.
+ */
 const LAYOUT =
-  process.platform === "darwin" ? { bytes: 16, flagsAt: 12, resetHand: 0x4 } : { bytes: 152, flagsAt: 136, resetHand: 0x8000_0000 };
+  process.platform === "darwin"
+    ? { bytes: 16, flagsAt: 12, resetHand: 0x4 }
+    : { bytes: 152, flagsAt: 136, resetHand: 0x8000_0000 };
 
 const SYMBOLS = { sigaction: { args: ["i32", "ptr", "ptr"], returns: "i32" } } as const;
 let libc: ReturnType<typeof openLibc<typeof SYMBOLS>> | undefined;
 
 /**
- * Makes the next signal of this kind the last one for the event loop (SA_RESETHAND): the kernel ends the process at the one after it. Call
- * it when there is a listener, and again in the listener: then a running event loop gets all signals. Does nothing without sigaction(2).
+ * Makes the next signal of this kind the last one for the event loop (SA_RESETHAND): the kernel ends the process at the
+ * one after it. Call it when there is a listener, and again in the listener: then a running event loop gets all
+ * signals. Does nothing without sigaction(2).
  */
 export function letSecondSignalEnd(signal: keyof typeof NUMBERS): void {
   if (process.platform === "win32") return;

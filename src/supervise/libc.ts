@@ -1,5 +1,6 @@
 /**
- * Calls into the C library by bun:ffi, for what Bun has no function of its own: sd_notify's datagrams, inherited descriptors, locks.
+ * Calls into the C library by bun:ffi, for what Bun has no function of its own: sd_notify's datagrams, inherited
+ * descriptors, locks.
  */
 import { dlopen, type FFIFunction, type Library } from "bun:ffi";
 
@@ -13,7 +14,9 @@ const MUSL_MACHINES: Partial<Record<NodeJS.Architecture, string>> = { x64: "x86_
  * @param symbols  what is needed, as bun:ffi's `dlopen` takes it
  * @returns null where no such library is found, or one of the functions is missing in it. Never throws.
  */
-export function openLibc<const Symbols extends Record<string, FFIFunction>>(symbols: Symbols): Library<Symbols>["symbols"] | null {
+export function openLibc<const Symbols extends Record<string, FFIFunction>>(
+  symbols: Symbols,
+): Library<Symbols>["symbols"] | null {
   for (const name of libcNames()) {
     try {
       return dlopen(name, symbols).symbols;
@@ -24,7 +27,10 @@ export function openLibc<const Symbols extends Record<string, FFIFunction>>(symb
   return null;
 }
 
-/** In the order in which they are tried. A bare libc.so comes last: with glibc that is a text for the linker, and with musl the library. */
+/**
+ * In the order in which they are tried. A bare libc.so comes last: with glibc that is a text for the linker, and with
+ * musl the library.
+ */
 function libcNames(): string[] {
   if (process.platform === "darwin") return ["libSystem.B.dylib"];
   const machine = MUSL_MACHINES[process.arch];

@@ -1,24 +1,40 @@
 /**
  * A file that one process at a time holds: the state folder's lock, and the pid file.
  *
- * It is flock(2) that holds, and not that the file is there: the kernel lets go of it when its holder dies, however it dies,
- * so a file that a killed server left behind is in nobody's way. Where the C library has no flock (Windows), or is not
- * found, the pid in the file decides, which a reused pid can deceive.
+ * It is flock(2) that holds, and not that the file is there: the kernel lets go of it when its holder dies, however it
+ * dies, so a file that a killed server left behind is in nobody's way. Where the C library has no flock (Windows), or
+ * is not found, the pid in the file decides, which a reused pid can deceive.
  */
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, statSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { UserError } from "../config/user-error";
 import { PRIVATE_FILE, setFileMode } from "../system/private-files";
 import { openLibc } from "./libc";
 
 export interface FileLock {
   readonly path: string;
-  /** The lock belongs to the open file, not to this process: a child that gets this descriptor as one of its own holds it too. */
+  /**
+   * The lock belongs to the open file, not to this process: a child that gets this descriptor as one of its own holds
+   * it too.
+   */
   readonly fd: number;
   /** Whether the file is still at its path: a lock on a deleted file keeps no other server out. */
   isInPlace(): boolean;
   /** Writes other content: after a take-over that came to nothing. Its first line must be this process's id. */
   rewrite(text: string): void;
-  /** Removes the file and lets go. Once another process has adopted the lock, only this process's descriptor is closed. Safe to call twice. */
+  /**
+   * Removes the file and lets go. Once another process has adopted the lock, only this process's descriptor is closed.
+   * Safe to call twice.
+   */
   release(): void;
 }
 
@@ -26,13 +42,16 @@ export interface FileLock {
 export interface HeldLock {
   /** "pid 123", or "another process" where the file does not say which. */
   readonly holder: string;
-  /** The process that the file names, if it has ended, so that another one holds the lock. null: it lives, or none is named. */
+  /**
+   * The process that the file names, if it has ended, so that another one holds the lock. null: it lives, or none is
+   * named.
+   */
   readonly endedPid: number | null;
 }
 
 /**
- * "private": other users cannot open the file, so they cannot hold the lock. "public": they may read it (0644 less the umask), which is
- * enough for flock(2). So their lock is ignored once the process that the file names has ended.
+ * "private": other users cannot open the file, so they cannot hold the lock. "public": they may read it (0644 less the
+ * umask), which is enough for flock(2). So their lock is ignored once the process that the file names has ended.
  */
 export type LockKind = "private" | "public";
 
@@ -97,7 +116,8 @@ function holdOrClose(fd: number, path: string, text: string): FileLock {
 }
 
 /**
- * Goes on with the lock of the process that handed over `fd`: writes `text`, and from now on `release` is this process's to call.
+ * Goes on with the lock of the process that handed over `fd`: writes `text`, and from now on `release` is this
+ * process's to call.
  *
  * @throws Error when `fd` is not that file, or its lock is somebody else's
  */
@@ -108,7 +128,10 @@ export function adoptLock(fd: number, path: string, text: string = lockText()): 
   return holdFile(fd, path, text);
 }
 
-/** @returns the id of the living process that holds the file; null: nobody does, or the file does not say who. Never throws. */
+/**
+ * @returns the id of the living process that holds the file; null: nobody does, or the file does not say who. Never
+ * throws.
+ */
 export function readHolder(path: string): number | null {
   let fd: number;
   try {
@@ -150,7 +173,8 @@ function openPlain(path: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   let fd: number;
   try {
-    // Bun opens everything with O_CLOEXEC, and a child gets no descriptor that it was not given. O_NONBLOCK: a pipe in its place must not make us wait for its other end.
+    // Bun opens everything with O_CLOEXEC, and a child gets no descriptor that it was not given. O_NONBLOCK: a pipe in
+    // its place must not make us wait for its other end.
     fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, PRIVATE_FILE);
   } catch (cause) {
     throw cannotLock(path, cause as NodeJS.ErrnoException);
@@ -162,7 +186,10 @@ function openPlain(path: string): number {
 
 /** A pipe, a socket or a device. */
 export function notPlain(path: string): UserError {
-  return new UserError(`Cannot lock ${path}: it is not a plain file.`, { code: "CANNOT_LOCK", hint: "Remove it, or name another file." });
+  return new UserError(`Cannot lock ${path}: it is not a plain file.`, {
+    code: "CANNOT_LOCK",
+    hint: "Remove it, or name another file.",
+  });
 }
 
 /** @param cause  of which only the code is looked at */
@@ -172,9 +199,15 @@ export function cannotLock(path: string, cause: NodeJS.ErrnoException): UserErro
     EISDIR: ["it is a folder", "Remove it, or name another file."],
     ENOENT: ["its folder does not exist", "Make the folder, or name another file."],
     ENOSPC: ["the disk is full (ENOSPC)", "Make room on it, or keep the state on another disk with --state DIR."],
-    EDQUOT: ["this user's share of the disk is used up (EDQUOT)", "Make room on it, or keep the state on another disk with --state DIR."],
+    EDQUOT: [
+      "this user's share of the disk is used up (EDQUOT)",
+      "Make room on it, or keep the state on another disk with --state DIR.",
+    ],
     ENAMETOOLONG: ["its path is too long (ENAMETOOLONG)", "Name a shorter one."],
-  }[cause.code ?? ""] ?? [`it cannot be opened (${cause.code})`, "Give this user the right to write it, or name another file."];
+  }[cause.code ?? ""] ?? [
+    `it cannot be opened (${cause.code})`,
+    "Give this user the right to write it, or name another file.",
+  ];
   return new UserError(`Cannot lock ${path}: ${what}.`, { code: "CANNOT_LOCK", hint, cause });
 }
 

@@ -1,6 +1,6 @@
 /**
- * The process in charge: it opens the listeners, serves or has others serve, and is who signals, the control socket and systemd
- * talk to.
+ * The process in charge: it opens the listeners, serves or has others serve, and is who signals, the control socket and
+ * systemd talk to.
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -139,8 +139,10 @@ class Master implements Operations {
       tellOld({ type: "serving" });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      // On stderr the person who started it is told. The log of a state folder that another server holds is that server's.
-      if (this.#logFile !== null && !isHeldByAnother(error)) this.#logFile.critical(`the server does not start: ${message}`);
+      // On stderr the person who started it is told. The log of a state folder that another server holds is that
+      // server's.
+      if (this.#logFile !== null && !isHeldByAnother(error))
+        this.#logFile.critical(`the server does not start: ${message}`);
       tellOld({ type: "failed", message });
       throw error;
     }
@@ -174,7 +176,8 @@ class Master implements Operations {
       snapshots: () => this.#snapshots(),
       bringBack: (condemned) => this.#bringBack(condemned),
     });
-    if (options.resume && history.resumed === null) folders.notes.push("There is nothing to resume: the modules folder is loaded.");
+    if (options.resume && history.resumed === null)
+      folders.notes.push("There is nothing to resume: the modules folder is loaded.");
     const group = this.#makeGroup(config, log, folders, holdings, history, estate?.failing);
     const retries = new Retries({
       tryAgain: async (names) => void (await this.#reloads.request(retryWish(names))),
@@ -226,7 +229,11 @@ class Master implements Operations {
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
       const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
       this.#audit = audit;
-      this.#controlPort = await openControlPort(running, estate !== null, { operations: this, audit, report: reportTo(running.log) });
+      this.#controlPort = await openControlPort(running, estate !== null, {
+        operations: this,
+        audit,
+        report: reportTo(running.log),
+      });
       this.#openControl = () => openControlSocket({ path, operations: this, log: running.log, audit });
       this.#control = await this.#openControl();
       // The last step that is taken from the old process: nothing fails behind it.
@@ -247,7 +254,8 @@ class Master implements Operations {
       this.#auditStop(reason);
       this.stop(reason, false);
     },
-    crashed: async (name, number, reason, isLoop) => (await this.#running?.history.crashed(name, number, reason, isLoop)) ?? false,
+    crashed: async (name, number, reason, isLoop) =>
+      (await this.#running?.history.crashed(name, number, reason, isLoop)) ?? false,
     snapshots: async () => await this.#everything(),
     publish: () => {},
   };
@@ -508,7 +516,9 @@ class Master implements Operations {
       this.#isStopping = true;
       this.#keeper?.close();
       this.#running.retries.close();
-      this.#running.log.info(force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`);
+      this.#running.log.info(
+        force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`,
+      );
       this.#notifier.stopping(reason);
       this.#running.holdings.closeDoors();
       void this.#drain(reason, null);
@@ -553,7 +563,12 @@ class Master implements Operations {
 
   // ---- the audit log: what does not come by the control API, which keeps its own ----
 
-  async #audited(by: string, modules: readonly string[] | null, reload: Promise<ReloadReport>, action = "reload"): Promise<ReloadReport> {
+  async #audited(
+    by: string,
+    modules: readonly string[] | null,
+    reload: Promise<ReloadReport>,
+    action = "reload",
+  ): Promise<ReloadReport> {
     const report = await reload;
     if (isWorthNoting(report)) {
       this.#audit?.note({ by, action, modules, ok: report.ok, verdict: verdictLine(report), hash: null, upload: null });
@@ -587,7 +602,11 @@ function cannotChange(keys: readonly string[]): ReloadReport {
 }
 
 /** @param isTakeover  the predecessor listens there still */
-async function openControlPort({ config, log }: Running, isTakeover: boolean, api: ControlApi): Promise<ControlPort | null> {
+async function openControlPort(
+  { config, log }: Running,
+  isTakeover: boolean,
+  api: ControlApi,
+): Promise<ControlPort | null> {
   const { control, tls } = config.options;
   if (control.listen === null || control.tokenFile === null) return null;
   return await ControlPort.open({ url: control.listen, tokenFile: control.tokenFile, tls, isTakeover, api, log });
@@ -607,7 +626,8 @@ function withControlPort(summary: StartSummary, port: ControlPort | null): Start
 /** @throws UserError UPLOAD_STUCK when it cannot be put back */
 function recoverUpload(folders: Folders, log: ProcessLog): void {
   const module = recoverExchange(folders);
-  if (module !== null) log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
+  if (module !== null)
+    log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
 }
 
 /**
@@ -625,7 +645,8 @@ function bringData(folders: Folders, isTakeover: boolean): void {
     return;
   }
   const { moved, left } = moveData(old, dataDir);
-  if (moved.length > 0) notes.push(`The data of ${moved.join(", ")} was moved from ${old} to ${dataDir}, where it is kept from now on.`);
+  if (moved.length > 0)
+    notes.push(`The data of ${moved.join(", ")} was moved from ${old} to ${dataDir}, where it is kept from now on.`);
   if (left.length > 0) {
     notes.push(
       `${old} still holds data of ${left.join(", ")}: ${dataDir} has folders of that name, which are used. Name another with --data DIR.`,

@@ -38,7 +38,11 @@ export interface Served {
 
 /** Asked of a process, by number; answered by `answer`. */
 export interface ChildCalls {
-  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): { outcome: ReloadOutcome } & Served;
+  reload(
+    names: readonly string[] | null,
+    next: Options | null,
+    order: ReloadOrder,
+  ): { outcome: ReloadOutcome } & Served;
   snapshot(): ProcessSnapshot;
 }
 
@@ -51,7 +55,8 @@ export interface MasterCalls {
   agree(proposal: Proposal): Agreement;
 }
 
-export type Answer = { readonly value: unknown } | { readonly error: { readonly message: string; readonly hint: string | null } };
+export type Answer =
+  { readonly value: unknown } | { readonly error: { readonly message: string; readonly hint: string | null } };
 
 export type ToChild =
   | { readonly type: "start"; readonly start: ChildStart }

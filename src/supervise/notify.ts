@@ -1,5 +1,6 @@
 /**
- * Tells systemd how the server is doing, by the datagrams of sd_notify(3): ready, reloading, a line of status, alive, stopping.
+ * Tells systemd how the server is doing, by the datagrams of sd_notify(3): ready, reloading, a line of status, alive,
+ * stopping.
  */
 import { openLibc } from "./libc";
 
@@ -52,7 +53,8 @@ export function withoutSystemd(env: Environment): Record<string, string | undefi
 }
 
 /**
- * @returns a copy of `env` for the process that takes this one's place in an upgrade: it may speak to systemd. What names this
+ * @returns a copy of `env` for the process that takes this one's place in an upgrade: it may speak to systemd. What
+ *   names this
  * process's id is taken out, WATCHDOG_PID too, without which the watchdog's interval is meant for whoever reads it.
  */
 export function systemdForSuccessor(env: Environment): Record<string, string | undefined> {
@@ -61,7 +63,10 @@ export function systemdForSuccessor(env: Environment): Record<string, string | u
   return kept;
 }
 
-/** The line to systemd. Without one (`isActive` false) every method does nothing, so that nobody has to ask. Never throws. */
+/**
+ * The line to systemd. Without one (`isActive` false) every method does nothing, so that nobody has to ask. Never
+ * throws.
+ */
 export class Notifier {
   readonly #libc: Libc | null;
   readonly #address: Uint8Array;
@@ -129,14 +134,17 @@ export class Notifier {
     this.#send(`MAINPID=${pid}`, true);
   }
 
-  /** The current step (start, reload or stop) may take so much longer, from now. To be sent again before it has passed. */
+  /**
+   * The current step (start, reload or stop) may take so much longer, from now. To be sent again before it has passed.
+   */
   extendTimeout(ms: number): void {
     this.#send(`EXTEND_TIMEOUT_USEC=${Math.ceil(ms * USEC_PER_MS)}`, true);
   }
 
   /**
-   * Says "alive" at half of systemd's interval, and at once, as long as `isAlive`; after an interval of silence systemd kills and
-   * restarts the server. An event loop that is stuck says nothing by itself. Nothing happens where systemd does not watch.
+   * Says "alive" at half of systemd's interval, and at once, as long as `isAlive`; after an interval of silence systemd
+   * kills and restarts the server. An event loop that is stuck says nothing by itself. Nothing happens where systemd
+   * does not watch.
    */
   startWatchdog(isAlive: () => boolean): void {
     if (this.#watchdogMs === 0 || this.#timer !== undefined) return;
@@ -167,7 +175,9 @@ export class Notifier {
     const sent = libc.sendto(this.#fd, bytes, bytes.length, flags, this.#address, this.#address.length);
     if (Number(sent) === bytes.length || this.#hasWarned) return;
     this.#hasWarned = true;
-    this.#warn(`systemd was not reached: ${JSON.stringify(message.split("\n", 1)[0])} could not be sent to NOTIFY_SOCKET.`);
+    this.#warn(
+      `systemd was not reached: ${JSON.stringify(message.split("\n", 1)[0])} could not be sent to NOTIFY_SOCKET.`,
+    );
   }
 }
 
@@ -178,7 +188,10 @@ function openSocket(libc: Libc): number {
   return fd;
 }
 
-/** struct sockaddr_un; of an abstract name ("@") without an end. @returns null for what is neither an absolute path nor such a name */
+/**
+ * struct sockaddr_un; of an abstract name ("@") without an end. @returns null for what is neither an absolute path nor
+ * such a name
+ */
 function socketAddress(name: string): Uint8Array | null {
   const path = Buffer.from(name);
   const isAbstract = name.startsWith("@");

@@ -1,6 +1,6 @@
 /**
- * Whether the listeners could be opened: each is bound, all together as a start does it, and closed again. A unix socket is looked at
- * only: to bind it would make a file.
+ * Whether the listeners could be opened: each is bound, all together as a start does it, and closed again. A unix
+ * socket is looked at only: to bind it would make a file.
  */
 import { existsSync, lstatSync } from "node:fs";
 import { dirname } from "node:path";
@@ -21,7 +21,11 @@ export interface RunningServer {
 }
 
 /** @param running  what is busy because it listens there is no mistake */
-export async function checkListeners(findings: Findings, options: Options, running: RunningServer | null): Promise<void> {
+export async function checkListeners(
+  findings: Findings,
+  options: Options,
+  running: RunningServer | null,
+): Promise<void> {
   const bound: BoundSocket[] = [];
   const paths = new Set<string>();
   const all = options.listen.map(parseListen).filter((address) => address !== null);
@@ -31,7 +35,9 @@ export async function checkListeners(findings: Findings, options: Options, runni
         const [address] = listenAddresses({ ...options, listen: [url] });
         if (address === undefined) return "";
         try {
-          return address.transport === "unix" ? await lookAtUnix(address, paths) : await tryBinding(address, all, bound);
+          return address.transport === "unix"
+            ? await lookAtUnix(address, paths)
+            : await tryBinding(address, all, bound);
         } catch (error) {
           if (running !== null && isBusy(error) && isOf(running, address))
             return `in use by the server with pid ${running.pid}, which is this one's`;
@@ -44,7 +50,11 @@ export async function checkListeners(findings: Findings, options: Options, runni
   }
 }
 
-async function tryBinding(address: ListenAddress, all: readonly ListenAddress[], bound: BoundSocket[]): Promise<string> {
+async function tryBinding(
+  address: ListenAddress,
+  all: readonly ListenAddress[],
+  bound: BoundSocket[],
+): Promise<string> {
   if (!canBind()) return "was not tried: on this platform it cannot be without accepting clients";
   bound.push(...(await bindSockets([address], all)));
   return "can be listened on";
@@ -75,7 +85,9 @@ function isOf({ listening }: RunningServer, wanted: ListenAddress): boolean {
   return listening.map(parseListen).some((address) => {
     if (address === null) return false;
     if (address.transport === "unix" || wanted.transport === "unix")
-      return address.transport === wanted.transport && "path" in address && "path" in wanted && address.path === wanted.path;
+      return (
+        address.transport === wanted.transport && "path" in address && "path" in wanted && address.path === wanted.path
+      );
     return (address.transport === "udp") === (wanted.transport === "udp") && address.port === wanted.port;
   });
 }

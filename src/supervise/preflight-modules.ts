@@ -1,5 +1,6 @@
 /**
- * Whether the modules could be loaded: each is built and loaded as a start would, in a folder of its own, and none is started.
+ * Whether the modules could be loaded: each is built and loaded as a start would, in a folder of its own, and none is
+ * started.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,10 +78,12 @@ function tell(findings: Findings, module: FoundModule, use: readonly string[]): 
   const { name, source, isShipped, routes, takesHttp, error, isConflict } = module;
   const check = `module ${name}`;
   const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
-  if (takesHttp !== "") findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
+  if (takesHttp !== "")
+    findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
   if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
   const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
-  const hint = code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
+  const hint =
+    code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
   findings.error(check, { message: error, hint, code });
 }
 

@@ -1,5 +1,6 @@
 /**
- * What `hrmr start` would come to with a configuration, without starting: every mistake at once. Nothing is made, locked or left open.
+ * What `hrmr start` would come to with a configuration, without starting: every mistake at once. Nothing is made,
+ * locked or left open.
  */
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -38,7 +39,14 @@ export async function preflight({ options, file, notes }: ResolvedConfig, env: E
   checkSizes(findings, options);
   if (folders.modulesDir !== undefined) {
     const { modulesDir, hasModulesDir = false, staticDir = null } = folders;
-    await checkModules(findings, options, { modulesDir, hasModulesDir, staticDir, stateDir: "", dataDir: "", notes: [] });
+    await checkModules(findings, options, {
+      modulesDir,
+      hasModulesDir,
+      staticDir,
+      stateDir: "",
+      dataDir: "",
+      notes: [],
+    });
   }
   return findings;
 }
@@ -49,7 +57,9 @@ async function checkFolders(findings: Findings, options: Options, env: Environme
   const notes: string[] = [];
   await findings.look("modules folder", () => {
     Object.assign(found, findModules(options, []));
-    return found.hasModulesDir === true ? (found.modulesDir ?? "") : "there is none: the page that comes with hrmr is served";
+    return found.hasModulesDir === true
+      ? (found.modulesDir ?? "")
+      : "there is none: the page that comes with hrmr is served";
   });
   await findings.look("static folder", () => {
     found.staticDir = findStatic(options);
@@ -81,7 +91,11 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
     }
   }
   if (control.commands === "anyone" && listen.some(isOpen)) {
-    findings.warn("commands", "whoever reaches a listener can stop the server", 'Set control.commands to "loopback" or "token".');
+    findings.warn(
+      "commands",
+      "whoever reaches a listener can stop the server",
+      'Set control.commands to "loopback" or "token".',
+    );
   }
 }
 
@@ -92,7 +106,12 @@ function isOpen(url: string): boolean {
 }
 
 /** @returns the server that has this state folder already */
-async function checkHoldings(findings: Findings, options: Options, stateDir: string, env: Environment): Promise<RunningServer | null> {
+async function checkHoldings(
+  findings: Findings,
+  options: Options,
+  stateDir: string,
+  env: Environment,
+): Promise<RunningServer | null> {
   const { control, log, pidFile } = options;
   const logFile = log.file;
   if (logFile !== null) await findings.look("log file", () => (lookAtLogFile(logFile), logFile));
@@ -101,7 +120,9 @@ async function checkHoldings(findings: Findings, options: Options, stateDir: str
   let running: number | null = null;
   await findings.look("state folder", () => {
     running = existsSync(stateDir) ? lookAtLock(state.path) : null;
-    return running === null ? "" : `a server (pid ${running}) runs with it: that one can be reloaded, and no second one be started`;
+    return running === null
+      ? ""
+      : `a server (pid ${running}) runs with it: that one can be reloaded, and no second one be started`;
   });
   if (pidFile !== null) {
     await findings.look("pid file", () => {
@@ -111,12 +132,16 @@ async function checkHoldings(findings: Findings, options: Options, stateDir: str
     });
   }
   if (running === null) return null;
-  return { pid: running, listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)) };
+  return {
+    pid: running,
+    listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)),
+  };
 }
 
 async function listeningOf(path: string): Promise<readonly string[] | null> {
   try {
-    return (await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: STATUS_TIMEOUT_MS })).body.listening;
+    return (await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: STATUS_TIMEOUT_MS }))
+      .body.listening;
   } catch {
     // It is starting or ending, or another user's: whatever is busy is taken for its own.
     return null;

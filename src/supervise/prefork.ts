@@ -1,6 +1,6 @@
 /**
- * A server of many processes on the same listening descriptors: a lost one is replaced, and all of them change to a new version
- * together or not at all.
+ * A server of many processes on the same listening descriptors: a lost one is replaced, and all of them change to a new
+ * version together or not at all.
  */
 import type { ApprovedModule } from "../module/approved";
 import type { ReloadOrder } from "../module/run";
@@ -28,7 +28,9 @@ export interface PreforkSetup {
   readonly log: ServerLog;
   /** As ServerSetup has it, for the first process. */
   readonly mayFail: readonly string[] | undefined;
-  /** What the server served before it was started anew, for the first process. null: that goes by the modules folder. */
+  /**
+   * What the server served before it was started anew, for the first process. null: that goes by the modules folder.
+   */
   readonly resumed: readonly ApprovedModule[] | null;
   /** Known facts about modules that have served before, by name. */
   remembered(): Record<string, ApprovedModule>;
@@ -128,7 +130,9 @@ export class Prefork implements Group, ChildOwner {
     this.#serving.delete(child.slot);
     if (this.#draining !== null || child.isLeaving) return;
     const livedMs = performance.now() - child.startedAt;
-    this.#log.error(`process ${child.slot} (pid ${child.pid}) ended: ${how}, ${Math.round(livedMs)} ms after its start`);
+    this.#log.error(
+      `process ${child.slot} (pid ${child.pid}) ended: ${how}, ${Math.round(livedMs)} ms after its start`,
+    );
     this.#replaceSoon(child.slot, child.servedMs);
   }
 
@@ -156,7 +160,9 @@ export class Prefork implements Group, ChildOwner {
       );
     } catch (error) {
       if (this.#draining !== null) return;
-      this.#log.error(`process ${slot} could not be started: ${error instanceof Error ? error.message : String(error)}`);
+      this.#log.error(
+        `process ${slot} could not be started: ${error instanceof Error ? error.message : String(error)}`,
+      );
       this.#replaceSoon(slot, 0);
     }
   }
@@ -174,7 +180,8 @@ export class Prefork implements Group, ChildOwner {
   reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
     return this.#inTurn(async () => {
       const children = [...this.#serving.values()];
-      if (children.length === 0) return refusedReport("No process serves at the moment.", "Try again; the log tells why they ended.");
+      if (children.length === 0)
+        return refusedReport("No process serves at the moment.", "Try again; the log tells why they ended.");
       this.#round = new Round(children.map(({ slot }) => slot));
       try {
         return await this.#reloadAll(children, this.#round, names, next, order);
@@ -200,7 +207,9 @@ export class Prefork implements Group, ChildOwner {
       }
     });
     const settled = await Promise.allSettled(asked);
-    const answers = new Map(settled.flatMap((each, at) => (each.status === "fulfilled" ? [[children[at]?.slot ?? 0, each.value]] : [])));
+    const answers = new Map(
+      settled.flatMap((each, at) => (each.status === "fulfilled" ? [[children[at]?.slot ?? 0, each.value]] : [])),
+    );
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
     if (next !== null) Object.assign(this.#setup.options, next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
@@ -232,7 +241,9 @@ export class Prefork implements Group, ChildOwner {
   }
 
   async snapshots(): Promise<ProcessSnapshot[]> {
-    const asked = [...this.#alive].filter((child) => child.isReady).map((child) => child.ask("snapshot").catch(() => null));
+    const asked = [...this.#alive]
+      .filter((child) => child.isReady)
+      .map((child) => child.ask("snapshot").catch(() => null));
     const told = await Promise.all(asked.map((each) => Promise.race([each, Bun.sleep(SNAPSHOT_MS).then(() => null)])));
     return told.filter((snapshot) => snapshot !== null).sort((a, b) => a.slot - b.slot);
   }
@@ -249,7 +260,11 @@ export class Prefork implements Group, ChildOwner {
           this.#setup.failed(summary.retried);
         } catch (error) {
           const reason = error instanceof Error ? error.message : String(error);
-          return { ok: false, pid: process.pid, text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n` };
+          return {
+            ok: false,
+            pid: process.pid,
+            text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n`,
+          };
         }
         old?.drain("it is replaced");
       }

@@ -1,6 +1,6 @@
 /**
- * The duty of a container's first process: orphans become its children, and each that ends stays in the process table until it is
- * waited for. Bun waits for what it started itself, and for nothing else.
+ * The duty of a container's first process: orphans become its children, and each that ends stays in the process table
+ * until it is waited for. Bun waits for what it started itself, and for nothing else.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { openLibc } from "./libc";
@@ -10,8 +10,8 @@ const WNOHANG = 1;
 const SWEEP_MS = 1000;
 
 /**
- * Has ended orphans waited for from here on, once a second. Does nothing in a process that is not the first one, nor where there is
- * no /proc.
+ * Has ended orphans waited for from here on, once a second. Does nothing in a process that is not the first one, nor
+ * where there is no /proc.
  */
 export function reapOrphans(): void {
   if (process.pid !== FIRST_PROCESS || process.platform !== "linux") return;
@@ -20,7 +20,8 @@ export function reapOrphans(): void {
   let seenBefore = new Set<number>();
   const sweep = () => {
     const ended = endedChildren();
-    // Of its own children Bun takes note within one turn of the event loop: what has been there for a whole sweep is no such one.
+    // Of its own children Bun takes note within one turn of the event loop: what has been there for a whole sweep is no
+    // such one.
     for (const pid of ended) if (seenBefore.has(pid)) libc.waitpid(pid, null, WNOHANG);
     seenBefore = new Set(ended);
   };
@@ -37,7 +38,9 @@ function endedChildren(): number[] {
   }
 }
 
-/** proc(5), stat: the state and the parent's id follow the name, which stands in brackets and may hold any character. */
+/**
+ * proc(5), stat: the state and the parent's id follow the name, which stands in brackets and may hold any character.
+ */
 function isEndedChild(pid: string): boolean {
   if (!/^\d+$/.test(pid)) return false;
   try {

@@ -1,5 +1,6 @@
 /**
- * Tries modules that failed at a start again until they serve: their database may start after the server. A reload tries them at once.
+ * Tries modules that failed at a start again until they serve: their database may start after the server. A reload
+ * tries them at once.
  */
 import type { Log } from "../module/contract";
 
@@ -38,7 +39,8 @@ export class Retries {
   add(names: readonly string[]): void {
     const added = names.filter((name) => !this.#waiting.has(name));
     for (const name of added) this.#waiting.set(name, { tries: 0, nextTryAtMs: Date.now() + DELAYS_MS[0], told: null });
-    if (added.length > 0) this.#setup.log.info(`tried again in ${DELAYS_MS[0] / 1000} s, then later each time: ${added.join(", ")}`);
+    if (added.length > 0)
+      this.#setup.log.info(`tried again in ${DELAYS_MS[0] / 1000} s, then later each time: ${added.join(", ")}`);
     this.#arm();
   }
 
@@ -56,7 +58,9 @@ export class Retries {
 
   /** The time of the next try, by module. ISO 8601. */
   nextTries(): Record<string, string> {
-    return Object.fromEntries([...this.#waiting].map(([name, { nextTryAtMs }]) => [name, new Date(nextTryAtMs).toISOString()]));
+    return Object.fromEntries(
+      [...this.#waiting].map(([name, { nextTryAtMs }]) => [name, new Date(nextTryAtMs).toISOString()]),
+    );
   }
 
   close(): void {
@@ -72,7 +76,9 @@ export class Retries {
     // After the first tries, an unchanged reason is not logged again: a module may fail for days.
     if (waiting.tries >= DELAYS_MS.length && reason === waiting.told) return;
     waiting.told = reason;
-    this.#setup.log.warn(`Module "${name}" was tried again and failed, the next try is in ${delayMs / 1000} s: ${reason}`);
+    this.#setup.log.warn(
+      `Module "${name}" was tried again and failed, the next try is in ${delayMs / 1000} s: ${reason}`,
+    );
   }
 
   #arm(): void {

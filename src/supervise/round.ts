@@ -1,5 +1,6 @@
 /**
- * The vote in the middle of a reload: waits until each process has said what it could load, then tells each what to leave.
+ * The vote in the middle of a reload: waits until each process has said what it could load, then tells each what to
+ * leave.
  */
 import { type Agreement, decide, type Proposal } from "../module/agree";
 

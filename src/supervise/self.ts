@@ -5,7 +5,10 @@
 /** Which part of the program a process plays; read by `main.ts`, and taken out of the environment there. */
 export const ROLE_VARIABLE = "HRMR_ROLE";
 
-/** The interpreter's or the binary's path, as it was at the start: an upgrade may have put another file there since, which is meant. */
+/**
+ * The interpreter's or the binary's path, as it was at the start: an upgrade may have put another file there since,
+ * which is meant.
+ */
 const EXECUTABLE = process.execPath;
 
 /** @param args what follows the program's own name */

@@ -76,7 +76,11 @@ export class StateKeeper {
   #isWhole(): boolean {
     const { folders, holdings, control, options } = this.#state;
     const { stateDir, staticDir } = folders;
-    return holdings.areLocksInPlace() && control()?.isInPlace() !== false && isUnpacked(stateDir, options.modules, staticDir === null);
+    return (
+      holdings.areLocksInPlace() &&
+      control()?.isInPlace() !== false &&
+      isUnpacked(stateDir, options.modules, staticDir === null)
+    );
   }
 
   async #restore(): Promise<void> {

@@ -1,8 +1,9 @@
 /**
- * A new process of this program takes a running server's listeners over, and the old one leaves: how the binary is upgraded.
+ * A new process of this program takes a running server's listeners over, and the old one leaves: how the binary is
+ * upgraded.
  *
- * The old one starts the new one with its descriptors, and goes on serving until the new one says that it serves too. From then on
- * both accept on the same sockets, so that at no moment a client is refused.
+ * The old one starts the new one with its descriptors, and goes on serving until the new one says that it serves too.
+ * From then on both accept on the same sockets, so that at no moment a client is refused.
  */
 import { closeSync } from "node:fs";
 import type { Subprocess } from "bun";
@@ -22,7 +23,10 @@ export interface HeldSocket extends BoundSocket {
   readonly isForeign: boolean;
 }
 
-/** What is handed over: descriptors, and what was wrong with the modules already. Of `fds`, each is one of the new process's own. */
+/**
+ * What is handed over: descriptors, and what was wrong with the modules already. Of `fds`, each is one of the new
+ * process's own.
+ */
 export interface Estate {
   /** Lock files by path. */
   readonly locks: readonly { readonly path: string; readonly fd: number }[];
@@ -61,8 +65,13 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
   };
   const told = Promise.withResolvers<ToOld>();
   const child = spawnSuccessor(args, renumbered, fds, (message) => told.resolve(message));
-  const timer = setTimeout(() => told.resolve({ type: "failed", message: `it did not serve within ${TAKEOVER_MS / 1000} s` }), TAKEOVER_MS);
-  void child.exited.then(() => told.resolve({ type: "failed", message: `it ended: ${child.signalCode ?? `exit code ${child.exitCode}`}` }));
+  const timer = setTimeout(
+    () => told.resolve({ type: "failed", message: `it did not serve within ${TAKEOVER_MS / 1000} s` }),
+    TAKEOVER_MS,
+  );
+  void child.exited.then(() =>
+    told.resolve({ type: "failed", message: `it ended: ${child.signalCode ?? `exit code ${child.exitCode}`}` }),
+  );
   const answer = await told.promise;
   clearTimeout(timer);
   if (answer.type === "serving") {
@@ -76,10 +85,19 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
 }
 
 /** @throws UserError TAKEOVER_FAILED if the program's file is gone, or is no program */
-function spawnSuccessor(args: readonly string[], estate: Estate, fds: readonly number[], told: (message: ToOld) => void): Subprocess {
+function spawnSuccessor(
+  args: readonly string[],
+  estate: Estate,
+  fds: readonly number[],
+  told: (message: ToOld) => void,
+): Subprocess {
   try {
     return Bun.spawn(selfCommand(args), {
-      env: { ...systemdForSuccessor(process.env), [TAKEOVER_VARIABLE]: JSON.stringify(estate), [FOLDER_VARIABLE]: workingFolder() },
+      env: {
+        ...systemdForSuccessor(process.env),
+        [TAKEOVER_VARIABLE]: JSON.stringify(estate),
+        [FOLDER_VARIABLE]: workingFolder(),
+      },
       stdio: ["inherit", "inherit", "inherit", ...fds],
       ipc: told,
     });

@@ -98,7 +98,10 @@ export class Trials {
     while ((trial.looks[1]?.atMs ?? now) < now - RECENT_MS) trial.looks.shift();
     const since = trial.looks[0]?.counts ?? NONE;
     // A process that was lost has taken its figures with it.
-    const recent = { calls: Math.max(0, trial.counts.calls - since.calls), errors: Math.max(0, trial.counts.errors - since.errors) };
+    const recent = {
+      calls: Math.max(0, trial.counts.calls - since.calls),
+      errors: Math.max(0, trial.counts.errors - since.errors),
+    };
     const former = module?.former ?? NONE;
     const { crashes, counts: total, startedMs } = trial;
     const judgement = judge({ ageMs: now - startedMs, total, recent, crashes, former }, this.#setup.limits());

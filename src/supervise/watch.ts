@@ -5,7 +5,9 @@ import { type FSWatcher, statSync, watch } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
 import { leadsTo, linksOn } from "../module/links";
 
-/** Quiet time before a reload. One save of an editor makes several events within a few milliseconds. In milliseconds. */
+/**
+ * Quiet time before a reload. One save of an editor makes several events within a few milliseconds. In milliseconds.
+ */
 const QUIET_MS = 50;
 /** The longest wait for quiet: a log in a folder may change it all the time. In milliseconds. */
 const MAX_WAIT_MS = 1000;
@@ -15,7 +17,10 @@ const LOOK_MS = 1000;
 export interface WatchSetup {
   /** The modules folder, by the name that the user gave. It need not exist. */
   readonly modulesDir: string;
-  /** Other files that the modules are built from: names in a folder, by its absolute path. Called again after each reload. */
+  /**
+   * Other files that the modules are built from: names in a folder, by its absolute path. Called again after each
+   * reload.
+   */
   inputs(): Readonly<Record<string, readonly string[]>>;
   /** The config file, or all paths where one would be found. Absolute. */
   configFiles(): readonly string[];
@@ -175,7 +180,13 @@ function identityOf(folder: string): string {
 function isIgnored(path: string): boolean {
   const parts = path.split(sep);
   const name = parts.at(-1) ?? "";
-  return parts.includes(".hrmr") || parts.includes("node_modules") || parts.includes(".git") || name.endsWith("~") || name.endsWith(".swp");
+  return (
+    parts.includes(".hrmr") ||
+    parts.includes("node_modules") ||
+    parts.includes(".git") ||
+    name.endsWith("~") ||
+    name.endsWith(".swp")
+  );
 }
 
 /** The config file that was read, or all names under which one would be found. */

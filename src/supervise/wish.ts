@@ -21,7 +21,15 @@ export interface ReloadWish {
   readonly condemned: Condemned | null;
 }
 
-const WISH: ReloadWish = { names: null, source: "", isWatched: false, isRetry: false, order: NO_ORDER, pushed: [], condemned: null };
+const WISH: ReloadWish = {
+  names: null,
+  source: "",
+  isWatched: false,
+  isRetry: false,
+  order: NO_ORDER,
+  pushed: [],
+  condemned: null,
+};
 
 /** Files of the modules folder were saved. */
 export const WATCHED: ReloadWish = { ...WISH, isWatched: true };
@@ -58,7 +66,10 @@ export function rollbackWish(stored: StoredVersion, condemned: Condemned | null)
 /** What covers both. Rollbacks are not joined: they go by what serves at their turn. */
 export function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
   const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
-  const forced = earlier.order.forced === null || later.order.forced === null ? null : [...earlier.order.forced, ...later.order.forced];
+  const forced =
+    earlier.order.forced === null || later.order.forced === null
+      ? null
+      : [...earlier.order.forced, ...later.order.forced];
   return {
     ...WISH,
     names,

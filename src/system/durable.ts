@@ -1,14 +1,14 @@
 /**
- * Writes that a power cut must not undo. fsync(2) of a file keeps its bytes. Its name is kept by fsync of its folder, so sync the folder
- * after each rename, link or removal that must last.
+ * Writes that a power cut must not undo. fsync(2) of a file keeps its bytes. Its name is kept by fsync of its folder,
+ * so sync the folder after each rename, link or removal that must last.
  */
 import { closeSync, fsyncSync, lstatSync, openSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /**
- * Syncs a folder: all names made, changed or removed in it are on the disk when this returns. Does nothing where folders cannot be synced
- * (Windows, some network file systems).
+ * Syncs a folder: all names made, changed or removed in it are on the disk when this returns. Does nothing where
+ * folders cannot be synced (Windows, some network file systems).
  *
  * @throws Error if the disk fails (EIO, ENOSPC), or the folder does not exist
  */
@@ -57,8 +57,8 @@ export function createFile(path: string, bytes: string | Uint8Array, mode: numbe
 }
 
 /**
- * Puts a file at `path`, also in place of another. Readers find the old or the new file whole at any moment, also after a power cut. It is
- * on the disk when this returns. A replaced file gives its permissions to the new one.
+ * Puts a file at `path`, also in place of another. Readers find the old or the new file whole at any moment, also after
+ * a power cut. It is on the disk when this returns. A replaced file gives its permissions to the new one.
  *
  * @param mode  for a file that replaces none
  * @throws Error an error of writing; the old file is unchanged

@@ -34,15 +34,18 @@ export function makePrivateFolder(folder: string): string | undefined {
   return outermost ?? folder;
 }
 
-/** Whether other users than the owner have any permission on a folder or file. Does not follow a symbolic link. Never throws. */
+/**
+ * Whether other users than the owner have any permission on a folder or file. Does not follow a symbolic link. Never
+ * throws.
+ */
 export function isOpenToOthers(path: string): boolean {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   return stats !== undefined && !stats.isSymbolicLink() && (stats.mode & OTHERS) !== 0;
 }
 
 /**
- * Removes all permissions of other users from a folder or file, and from everything in it. Links are neither followed nor changed. Files of
- * other users are left unchanged.
+ * Removes all permissions of other users from a folder or file, and from everything in it. Links are neither followed
+ * nor changed. Files of other users are left unchanged.
  *
  * @returns how many entries were changed
  */
@@ -70,7 +73,10 @@ export function logFileMode(path: string): number {
   return folder !== undefined && (folder.mode & OTHERS) === 0 ? PRIVATE_FILE : GROUP_FILE;
 }
 
-/** Gives an open file this mode, if it has another and belongs to this user. For a file that an older version made, or the umask shaped. */
+/**
+ * Gives an open file this mode, if it has another and belongs to this user. For a file that an older version made, or
+ * the umask shaped.
+ */
 export function setFileMode(fd: number, mode: number): void {
   const stats = fstatSync(fd);
   if (stats.isFile() && (stats.mode & 0o777) !== mode && isMine(stats.uid)) fchmodSync(fd, mode);

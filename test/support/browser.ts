@@ -4,10 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UNTIL_MS } from "./until";
 
-const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>
+  existsSync(path),
+);
 
 /** Why there is no browser here; null if there is one. */
-export const NO_BROWSER: string | null = CHROMIUM === undefined ? "no chromium in /usr/bin (apt-get install chromium)" : null;
+export const NO_BROWSER: string | null =
+  CHROMIUM === undefined ? "no chromium in /usr/bin (apt-get install chromium)" : null;
 
 /** What happened while a page was loaded. */
 export interface LoadedPage {
@@ -40,7 +43,13 @@ export class Browser {
   static async start(): Promise<Browser> {
     if (CHROMIUM === undefined) throw new Error(NO_BROWSER ?? "");
     const profile = mkdtempSync(join(tmpdir(), "hrmr-browser-"));
-    const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
+    const flags = [
+      "--headless=new",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+    ];
     const child = Bun.spawn(
       [CHROMIUM, ...flags, "--no-first-run", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
       { stdin: "ignore", stdout: "ignore", stderr: "pipe" },
@@ -57,10 +66,15 @@ export class Browser {
     }
   }
 
-  /** Opens `url` in a tab of its own and waits for its load event and for `settled` requests behind it, the icon's among them. */
+  /**
+   * Opens `url` in a tab of its own and waits for its load event and for `settled` requests behind it, the icon's among
+   * them.
+   */
   async open(url: string, settled: (page: LoadedPage) => boolean = () => true): Promise<LoadedPage> {
     const { targetId } = await this.#send("Target.createTarget", { url: "about:blank" });
-    const { sessionId } = (await this.#send("Target.attachToTarget", { targetId, flatten: true })) as { sessionId: string };
+    const { sessionId } = (await this.#send("Target.attachToTarget", { targetId, flatten: true })) as {
+      sessionId: string;
+    };
     const changed = { now: Promise.withResolvers<void>(), isLoaded: false, status: 0 };
     const paths = new Map<unknown, string>();
     const page = {
@@ -70,15 +84,21 @@ export class Browser {
         return changed.status;
       },
       evaluate: async (expression: string) => {
-        const reply = await this.#send("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true }, sessionId);
-        if (reply.exceptionDetails !== undefined) throw new Error(`in the page: ${JSON.stringify(reply.exceptionDetails)}`);
+        const reply = await this.#send(
+          "Runtime.evaluate",
+          { expression, returnByValue: true, awaitPromise: true },
+          sessionId,
+        );
+        if (reply.exceptionDetails !== undefined)
+          throw new Error(`in the page: ${JSON.stringify(reply.exceptionDetails)}`);
         return (reply.result as Params).value;
       },
     };
     this.#listeners.add((session, method, params) => {
       if (session !== sessionId) return;
       if (method === "Page.loadEventFired") changed.isLoaded = true;
-      if (method === "Network.requestWillBeSent") paths.set(params.requestId, new URL((params.request as { url: string }).url).pathname);
+      if (method === "Network.requestWillBeSent")
+        paths.set(params.requestId, new URL((params.request as { url: string }).url).pathname);
       if (method === "Network.responseReceived") {
         const { status } = params.response as { status: number };
         page.requests.set(paths.get(params.requestId) ?? "", status);
@@ -86,7 +106,8 @@ export class Browser {
       }
       if (method === "Log.entryAdded") addError(page.errors, params.entry as Params);
       if (method === "Runtime.exceptionThrown") page.errors.push(JSON.stringify(params.exceptionDetails));
-      if (method === "Runtime.consoleAPICalled" && params.type === "error") page.errors.push(JSON.stringify(params.args));
+      if (method === "Runtime.consoleAPICalled" && params.type === "error")
+        page.errors.push(JSON.stringify(params.args));
       changed.now.resolve();
       changed.now = Promise.withResolvers<void>();
     });
@@ -125,7 +146,8 @@ export class Browser {
       else reply?.reject(new Error(JSON.stringify(message.error)));
       return;
     }
-    for (const listener of this.#listeners) listener(String(message.sessionId), String(message.method), message.params as Params);
+    for (const listener of this.#listeners)
+      listener(String(message.sessionId), String(message.method), message.params as Params);
   }
 }
 

@@ -97,7 +97,10 @@ export class RawClient {
 
   /** Resolves once what was received holds `pattern`; fails at the deadline with what there is. */
   async waitFor(pattern: string | RegExp): Promise<string> {
-    await this.#wait(() => (typeof pattern === "string" ? this.text.includes(pattern) : pattern.test(this.text)), String(pattern));
+    await this.#wait(
+      () => (typeof pattern === "string" ? this.text.includes(pattern) : pattern.test(this.text)),
+      String(pattern),
+    );
     return this.text;
   }
 
@@ -150,7 +153,10 @@ export class RawClient {
 }
 
 /** Sends all at once, ends the sending side, and returns all that comes back until the server closes. */
-export async function ask(address: number | string | { hostname: string; port: number }, data: string | Uint8Array): Promise<string> {
+export async function ask(
+  address: number | string | { hostname: string; port: number },
+  data: string | Uint8Array,
+): Promise<string> {
   const client = await RawClient.connect(address);
   try {
     await client.send(data);

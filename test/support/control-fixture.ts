@@ -20,7 +20,10 @@ export interface Fixture {
   readonly server: ControlServer;
 }
 
-/** Opens a control socket at `.hrmr/control.sock` of a new folder, runs the test and cleans up. @param name  of the socket */
+/**
+ * Opens a control socket at `.hrmr/control.sock` of a new folder, runs the test and cleans up. @param name  of the
+ * socket
+ */
 export async function withControl(
   operations: Partial<Operations>,
   test: (fixture: Fixture) => Promise<void>,
@@ -110,7 +113,15 @@ export const STATUS: ServerStatus = {
   uptimeSeconds: 273_600,
   listening: ["tcp://127.0.0.1:8080", "unix:///run/x.sock"],
   processes: [
-    { slot: 0, pid: process.pid, uptimeSeconds: 273_600, connections: 23, requests: 1_234_567, memoryBytes: 61_300_000, isDraining: false },
+    {
+      slot: 0,
+      pid: process.pid,
+      uptimeSeconds: 273_600,
+      connections: 23,
+      requests: 1_234_567,
+      memoryBytes: 61_300_000,
+      isDraining: false,
+    },
   ],
   wantedProcesses: 1,
   restarts: 0,

@@ -1,6 +1,6 @@
 /**
- * Modules that do everything a module must not do, with what the server has to say of each. Each in the cheapest host that contains
- * it: on the event loop, else on the pool, else in a process of its own.
+ * Modules that do everything a module must not do, with what the server has to say of each. Each in the cheapest host
+ * that contains it: on the event loop, else on the pool, else in a process of its own.
  */
 
 /** One bad module. */
@@ -14,7 +14,10 @@ export interface BadModule {
   readonly settings?: Record<string, unknown>;
   /** What RELOAD answers. It begins with OK for one that loads: what is wrong with it shows later. */
   readonly verdict: RegExp;
-  /** Sent to it once it serves, each on a connection of its own, with what has to come back: "/path" by HTTP, else a line. */
+  /**
+   * Sent to it once it serves, each on a connection of its own, with what has to come back: "/path" by HTTP, else a
+   * line.
+   */
   readonly asked?: readonly (readonly [string, RegExp])[];
   /** What the log says by then. */
   readonly log?: RegExp;
@@ -42,7 +45,10 @@ function bad(title: string, source: string, rest: Rest & { verdict: RegExp }): B
 
 /** A definition that is refused. */
 function refused(title: string, definition: string, verdict: RegExp, rest: Rest = {}): BadModule {
-  return bad(title, `export default ${definition};\n`, { verdict: new RegExp(`^ERR[^]*${verdict.source}`, verdict.flags), ...rest });
+  return bad(title, `export default ${definition};\n`, {
+    verdict: new RegExp(`^ERR[^]*${verdict.source}`, verdict.flags),
+    ...rest,
+  });
 }
 
 /** A module that loads, and whose BAD does harm. `before` stands above its definition, `more` in it. */
@@ -70,14 +76,22 @@ const beside = (wrong: string): string => `{ ${wrong}, routes: { BAD: () => "bad
 const optioned = (option: string): string => `{ routes: { BAD: { ${option}, handle: () => "bad\\n" } } }`;
 
 const SOURCES: readonly BadModule[] = [
-  bad("a syntax error", `export default { routes: { BAD: () => "x" } ;\n`, { verdict: /^ERR[^]*:1:\d+: Expected "}" but found ";"/ }),
-  bad("an import of a file that is not there", `import "./nowhere";\nexport default {};\n`, { verdict: /^ERR[^]*nowhere/ }),
+  bad("a syntax error", `export default { routes: { BAD: () => "x" } ;\n`, {
+    verdict: /^ERR[^]*:1:\d+: Expected "}" but found ";"/,
+  }),
+  bad("an import of a file that is not there", `import "./nowhere";\nexport default {};\n`, {
+    verdict: /^ERR[^]*nowhere/,
+  }),
   bad("an import of a package that is not installed", `import "not-a-package-here";\nexport default {};\n`, {
     verdict: /^ERR[^]*not-a-package-here/,
   }),
-  bad("an import of what a file does not export", `import { b } from "./lib/words";\nexport default { routes: { BAD: () => b } };\n`, {
-    verdict: /^ERR[^]*No matching export[^]*"b"/,
-  }),
+  bad(
+    "an import of what a file does not export",
+    `import { b } from "./lib/words";\nexport default { routes: { BAD: () => b } };\n`,
+    {
+      verdict: /^ERR[^]*No matching export[^]*"b"/,
+    },
+  ),
   bad("a throw at top level", `throw new Error("not today");\n`, { verdict: /^ERR[^]*:1:\d+: (Error: )?not today/ }),
   bad("a throw of a string at top level", `throw "only words";\n`, { verdict: /^ERR[^]*only words/ }),
   bad(
@@ -92,7 +106,10 @@ const SOURCES: readonly BadModule[] = [
     verdict: /^ERR[^]*within 1000 ms/,
     settings: IMPATIENT,
   }),
-  bad("an endless loop at load", "for (;;);\nexport default {};\n", { verdict: /^ERR[^]*(1000 ms|loop)/, settings: IMPATIENT }),
+  bad("an endless loop at load", "for (;;);\nexport default {};\n", {
+    verdict: /^ERR[^]*(1000 ms|loop)/,
+    settings: IMPATIENT,
+  }),
 ];
 
 const SHAPES: readonly BadModule[] = [
@@ -110,7 +127,11 @@ const SHAPES: readonly BadModule[] = [
   refused("a kind of reload that there is not", beside(`reload: "later"`), /reload/),
   refused("a setup that is no function", beside("setup: 7"), /setup/),
   refused("a getter that throws in the definition", `{ get routes() { throw new Error("no look"); } }`, /no look/),
-  refused("a Proxy that throws for a definition", `new Proxy({}, { get() { throw new Error("no look"); } })`, /no look/),
+  refused(
+    "a Proxy that throws for a definition",
+    `new Proxy({}, { get() { throw new Error("no look"); } })`,
+    /no look/,
+  ),
   refused("the key of a built-in command", `{ routes: { RELOAD: () => "bad" } }`, /RELOAD/),
   refused("a key of another module", `{ routes: { "NEAR ": () => "bad" } }`, /near/),
   refused("a path of another module", `{ routes: { "/near": { fetch: () => new Response("bad") } } }`, /near/),
@@ -141,7 +162,9 @@ const CANNOT_END = /a module cannot end the server/;
 
 const ENDINGS: readonly BadModule[] = [
   bad("process.exit at top level", "process.exit(0);\n", { verdict: /^ERR[^]*cannot end the server/ }),
-  bad("globalThis.process.exit at top level", "globalThis.process.exit(0);\n", { verdict: /^ERR[^]*cannot end the server/ }),
+  bad("globalThis.process.exit at top level", "globalThis.process.exit(0);\n", {
+    verdict: /^ERR[^]*cannot end the server/,
+  }),
   bad("exit of node:process at top level", `import { exit } from "node:process";\nexit(0);\n`, {
     verdict: /^ERR[^]*cannot end the server/,
   }),
@@ -172,10 +195,22 @@ const CALLS: readonly BadModule[] = [
     LATE,
     /did not answer within|give the thread back/,
   ),
-  harmful("a recursion without end", "inline", "function again() { return again() + 1; }", FAILED, /Maximum call stack/),
+  harmful(
+    "a recursion without end",
+    "inline",
+    "function again() { return again() + 1; }",
+    FAILED,
+    /Maximum call stack/,
+  ),
   harmful("a promise that never settles", "inline", "() => new Promise(() => {})", LATE, /did not answer within/),
   harmful("a throw of nothing", "inline", "() => { throw undefined; }", FAILED, /bad\d+ .*undefined/),
-  harmful("an unhandled rejection", "inline", `() => { Promise.reject(new Error("let go")); return "bad\\n"; }`, /^bad$/m, /let go/),
+  harmful(
+    "an unhandled rejection",
+    "inline",
+    `() => { Promise.reject(new Error("let go")); return "bad\\n"; }`,
+    /^bad$/m,
+    /let go/,
+  ),
   harmful(
     "a throw in a timer",
     "inline",
@@ -219,26 +254,51 @@ const CALLS: readonly BadModule[] = [
       log: /no frame/,
     },
   ),
-  bad("a framing that answers nonsense", `export default { routes: { BAD: { framing: () => Number.NaN, handle: () => "bad" } } };\n`, {
-    verdict: OK,
-    asked: [["BAD", /^ERR/m]],
-    log: /framing|length/,
-  }),
+  bad(
+    "a framing that answers nonsense",
+    `export default { routes: { BAD: { framing: () => Number.NaN, handle: () => "bad" } } };\n`,
+    {
+      verdict: OK,
+      asked: [["BAD", /^ERR/m]],
+      log: /framing|length/,
+    },
+  ),
 ];
 
 const LEAKS: readonly BadModule[] = [
-  harmful("listeners on process", "inline", `() => { process.on("SIGUSR2", () => {}); return "bad\\n"; }`, /^bad$/m, null, {
-    logAfter: /listener[^]*SIGUSR2; removed/,
-  }),
+  harmful(
+    "listeners on process",
+    "inline",
+    `() => { process.on("SIGUSR2", () => {}); return "bad\\n"; }`,
+    /^bad$/m,
+    null,
+    {
+      logAfter: /listener[^]*SIGUSR2; removed/,
+    },
+  ),
   harmful("intervals", "inline", `() => { setInterval(() => {}, 10); return "bad\\n"; }`, /^bad$/m, null, {
     logAfter: /timer \(stopped\)/,
   }),
-  harmful("names on globalThis", "inline", `() => { globalThis.badKept = new Array(1000); return "bad\\n"; }`, /^bad$/m, null, {
-    logAfter: /globalThis\.badKept/,
-  }),
-  harmful("a server", "inline", `() => { Bun.serve({ port: 0, fetch: () => new Response() }); return "bad\\n"; }`, /^bad$/m, null, {
-    logAfter: /open sockets? or files? \(closed\)/,
-  }),
+  harmful(
+    "names on globalThis",
+    "inline",
+    `() => { globalThis.badKept = new Array(1000); return "bad\\n"; }`,
+    /^bad$/m,
+    null,
+    {
+      logAfter: /globalThis\.badKept/,
+    },
+  ),
+  harmful(
+    "a server",
+    "inline",
+    `() => { Bun.serve({ port: 0, fetch: () => new Response() }); return "bad\\n"; }`,
+    /^bad$/m,
+    null,
+    {
+      logAfter: /open sockets? or files? \(closed\)/,
+    },
+  ),
   harmful(
     "sockets",
     "inline",
@@ -310,9 +370,16 @@ const commandInC = (body: string, more = ""): string =>
 
 const C: readonly BadModule[] = [
   inC("C that does not compile", commandInC("request->nothing = 1;"), /^ERR[^]*\.c:2:\d+: field not found: nothing/),
-  inC("C that wants a library that is not there", `#pragma hrmr link "nosuchlib"\n${commandInC("")}`, /^ERR[^]*nosuchlib/),
+  inC(
+    "C that wants a library that is not there",
+    `#pragma hrmr link "nosuchlib"\n${commandInC("")}`,
+    /^ERR[^]*nosuchlib/,
+  ),
   inC("C without hrmr_module", "int nothing;", /^ERR[^]*hrmr_module/),
-  inC("C that writes to address 0", commandInC("*(volatile int *)0 = 1;"), OK, { asked: [["BAD", FAILED]], log: /SIGSEGV/ }),
+  inC("C that writes to address 0", commandInC("*(volatile int *)0 = 1;"), OK, {
+    asked: [["BAD", FAILED]],
+    log: /SIGSEGV/,
+  }),
   inC("C that loops", commandInC("for (;;) {}"), OK, { asked: [["BAD", LATE]], log: /did not give the thread back/ }),
   inC("C that calls _exit", `void _exit(int code);\n${commandInC("_exit(0);")}`, OK, {
     asked: [["BAD", FAILED]],
@@ -326,7 +393,16 @@ const C: readonly BadModule[] = [
 ];
 
 /** All of them, in the order in which they are tried. */
-export const CORPUS: readonly BadModule[] = [...SOURCES, ...SHAPES, ...HOOKS, ...ENDINGS, ...CALLS, ...LEAKS, ...FLOODS, ...C];
+export const CORPUS: readonly BadModule[] = [
+  ...SOURCES,
+  ...SHAPES,
+  ...HOOKS,
+  ...ENDINGS,
+  ...CALLS,
+  ...LEAKS,
+  ...FLOODS,
+  ...C,
+];
 
 /** The module next door: a line is answered with what stands behind its word, and so is a path. */
 export const NEAR = `export default { routes: {

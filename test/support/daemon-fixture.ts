@@ -26,7 +26,9 @@ const kinds: Record<string, () => unknown> = {
     }
   },
   serves: () => {
-    console.log(`on stdout ${JSON.stringify({ ...session(), cwd: process.cwd(), isTty: process.stdin.isTTY === true })}`);
+    console.log(
+      `on stdout ${JSON.stringify({ ...session(), cwd: process.cwd(), isTty: process.stdin.isTTY === true })}`,
+    );
     console.error("on stderr");
     process.on("SIGHUP", () => console.log("got SIGHUP"));
     process.on("SIGTERM", () => process.exit(0));
@@ -36,7 +38,13 @@ const kinds: Record<string, () => unknown> = {
     tellLauncher({ type: "failed", message: "never heard", code: "X", exitCode: 9 });
   },
   refuses: () => {
-    tellLauncher({ type: "failed", message: "The port is taken.", hint: "Take another.", code: "PORT_TAKEN", exitCode: 1 });
+    tellLauncher({
+      type: "failed",
+      message: "The port is taken.",
+      hint: "Take another.",
+      code: "PORT_TAKEN",
+      exitCode: 1,
+    });
     process.exit(1);
   },
   crashes: () => {

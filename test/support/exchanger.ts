@@ -18,7 +18,11 @@ for (let at = 0; Date.now() < end; at++) {
  * @returns once it has begun
  */
 export async function exchanging(name: string, targets: readonly string[]): Promise<AsyncDisposable> {
-  const child = Bun.spawn([process.execPath, "-e", EXCHANGE, name, ...targets], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  const child = Bun.spawn([process.execPath, "-e", EXCHANGE, name, ...targets], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
   await child.stdout.getReader().read();
   return {
     async [Symbol.asyncDispose]() {

@@ -22,7 +22,10 @@ const SUFFIXES: Record<string, string[]> = {
   summary: ["_sum", "_count"],
 };
 
-/** @throws for anything that is not in order: a sample without its metric, a series twice, buckets that fall, a counter without _total */
+/**
+ * @throws for anything that is not in order: a sample without its metric, a series twice, buckets that fall, a counter
+ * without _total
+ */
 export function readExposition(text: string): Map<string, Metric> {
   if (!text.endsWith("\n")) throw new Error("The last line has no end.");
   const metrics = new Map<string, { type: string; help: string; samples: Sample[] }>();
@@ -36,7 +39,8 @@ export function readExposition(text: string): Map<string, Metric> {
       if (!NAME.test(about) || metrics.has(about)) throw new Error(`wrong or twice: ${line}`);
       if (word === "HELP") [name, help] = [about, rest];
       else {
-        if (about !== name || help === null || SUFFIXES[rest] === undefined) throw new Error(`TYPE without its HELP, or unknown: ${line}`);
+        if (about !== name || help === null || SUFFIXES[rest] === undefined)
+          throw new Error(`TYPE without its HELP, or unknown: ${line}`);
         metrics.set(name, { type: rest, help, samples: [] });
         help = null;
       }
@@ -73,21 +77,27 @@ function readSample(line: string): Sample {
 
 function check(name: string, { type, samples }: Metric): void {
   if (type === "counter" && !name.endsWith("_total")) throw new Error(`the counter ${name} does not end with _total`);
-  if (type === "counter" && samples.some(({ value }) => !(value >= 0))) throw new Error(`the counter ${name} is no count`);
+  if (type === "counter" && samples.some(({ value }) => !(value >= 0)))
+    throw new Error(`the counter ${name} is no count`);
   if (type === "histogram") checkHistogram(name, samples);
 }
 
 function checkHistogram(name: string, samples: readonly Sample[]): void {
-  const keyOf = ({ labels }: Sample): string => JSON.stringify(Object.entries(labels).filter(([label]) => label !== "le"));
+  const keyOf = ({ labels }: Sample): string =>
+    JSON.stringify(Object.entries(labels).filter(([label]) => label !== "le"));
   for (const [key, group] of Map.groupBy(samples, keyOf)) {
     const buckets = group.filter((sample) => sample.name === `${name}_bucket`);
     const bounds = buckets.map(({ labels }) => (labels["le"] === "+Inf" ? Infinity : Number(labels["le"])));
     const counts = buckets.map(({ value }) => value);
     const isRising = (numbers: number[], mayStay: boolean): boolean =>
-      numbers.every((each, at) => at === 0 || each > (numbers[at - 1] as number) || (mayStay && each === numbers[at - 1]));
+      numbers.every(
+        (each, at) => at === 0 || each > (numbers[at - 1] as number) || (mayStay && each === numbers[at - 1]),
+      );
     const count = group.find((sample) => sample.name === `${name}_count`)?.value;
-    if (!isRising(bounds, false) || bounds.at(-1) !== Infinity) throw new Error(`${name}${key}: the bounds do not rise to +Inf`);
-    if (!isRising(counts, true) || counts.at(-1) !== count) throw new Error(`${name}${key}: the buckets fall, or are not the count`);
+    if (!isRising(bounds, false) || bounds.at(-1) !== Infinity)
+      throw new Error(`${name}${key}: the bounds do not rise to +Inf`);
+    if (!isRising(counts, true) || counts.at(-1) !== count)
+      throw new Error(`${name}${key}: the buckets fall, or are not the count`);
     if (group.filter((sample) => sample.name === `${name}_sum`).length !== 1) throw new Error(`${name}${key}: no sum`);
   }
 }

@@ -1,4 +1,7 @@
-/** A link between a client and a server that holds back what the client sends, at a byte or behind a flight, until it is let go. */
+/**
+ * A link between a client and a server that holds back what the client sends, at a byte or behind a flight, until it is
+ * let go.
+ */
 
 interface Ends {
   readonly client: Bun.Socket<Ends>;

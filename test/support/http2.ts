@@ -25,7 +25,9 @@ export function getFrame(stream: number, path: string, endsStream = true): Buffe
     [":authority", "a.example"],
     [":path", path],
   ];
-  const block = Buffer.concat(fields.map(([name = "", value = ""]) => Buffer.concat([Buffer.from([0]), text(name), text(value)])));
+  const block = Buffer.concat(
+    fields.map(([name = "", value = ""]) => Buffer.concat([Buffer.from([0]), text(name), text(value)])),
+  );
   return frame(1, endsStream ? 0x5 : 0x4, stream, block);
 }
 
@@ -48,7 +50,12 @@ export function framesIn(bytes: Buffer): Frame[] {
     const length = bytes.readUIntBE(at, 3);
     if (at + 9 + length > bytes.length) break;
     const payload = bytes.subarray(at + 9, at + 9 + length);
-    frames.push({ type: bytes[at + 3] ?? 0, flags: bytes[at + 4] ?? 0, stream: bytes.readUInt32BE(at + 5) & 0x7fffffff, payload });
+    frames.push({
+      type: bytes[at + 3] ?? 0,
+      flags: bytes[at + 4] ?? 0,
+      stream: bytes.readUInt32BE(at + 5) & 0x7fffffff,
+      payload,
+    });
     at += 9 + length;
   }
   return frames;

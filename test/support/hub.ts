@@ -70,15 +70,25 @@ export interface Status extends Omit<ServerStatus, "modules"> {
  * @param files by path in the project: "modules/greet.ts"
  * @param args  further flags
  */
-export async function withHub(files: Record<string, string>, args: string[], test: (hub: Hub) => Promise<void>): Promise<void> {
+export async function withHub(
+  files: Record<string, string>,
+  args: string[],
+  test: (hub: Hub) => Promise<void>,
+): Promise<void> {
   const dir = makeProject(files);
-  const hub = new Hub(dir, await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }));
+  const hub = new Hub(
+    dir,
+    await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }),
+  );
   try {
     await test(hub);
   } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : String(error)}\n--- the server said:\n${hub.program.output()}`, {
-      cause: error,
-    });
+    throw new Error(
+      `${error instanceof Error ? error.message : String(error)}\n--- the server said:\n${hub.program.output()}`,
+      {
+        cause: error,
+      },
+    );
   } finally {
     await hub.stop();
   }

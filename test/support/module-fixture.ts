@@ -1,4 +1,7 @@
-/** A folder of modules in the temporary folder, with the project's packages, and the steps from a file to a loaded module. */
+/**
+ * A folder of modules in the temporary folder, with the project's packages, and the steps from a file to a loaded
+ * module.
+ */
 import { mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -51,11 +54,26 @@ export class Fixture {
 
   spec(built: BuiltModule, config: Record<string, unknown> = {}): LoadSpec {
     const { name, hash, file, source } = built;
-    return { name, id: ++lastId, generation: 1, hash, file, source, config, dataDir: join(this.stateDir, "data", name) };
+    return {
+      name,
+      id: ++lastId,
+      generation: 1,
+      hash,
+      file,
+      source,
+      config,
+      dataDir: join(this.stateDir, "data", name),
+    };
   }
 
   async load(name: string, options: Partial<LoadOptions> = {}): Promise<LoadedModule> {
-    const defaults: LoadOptions = { globals: {}, host: "main", log: SILENT_LOG, onError: () => undefined, timeoutMs: 2000 };
+    const defaults: LoadOptions = {
+      globals: {},
+      host: "main",
+      log: SILENT_LOG,
+      onError: () => undefined,
+      timeoutMs: 2000,
+    };
     return loadModule(this.spec(await this.build(name)), { ...defaults, ...options });
   }
 
@@ -64,7 +82,10 @@ export class Fixture {
   }
 }
 
-export async function withFixture(files: Record<string, string>, use: (fixture: Fixture) => Promise<void>): Promise<void> {
+export async function withFixture(
+  files: Record<string, string>,
+  use: (fixture: Fixture) => Promise<void>,
+): Promise<void> {
   const fixture = new Fixture(files);
   try {
     await use(fixture);

@@ -1,5 +1,15 @@
 /** The commands that pages, comments and the program itself tell a reader to type, and a shell to type them into. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { program } from "./program";
@@ -29,12 +39,16 @@ export function commentCommands(source: string): PageCommand[] {
     comment.split("\n").map((line) => line.replace(/^\s*\/?\*+\/?\s?/, "")),
   );
   // Prose is not indented.
-  return comments.flatMap((lines) => commandsOf(lines.filter((line) => /^ {2,}\S/.test(line)).map((line) => line.trim())));
+  return comments.flatMap((lines) =>
+    commandsOf(lines.filter((line) => /^ {2,}\S/.test(line)).map((line) => line.trim())),
+  );
 }
 
 /** Those of a page of HTML: the lines of `pre`. Only a shell's begin with one of its programs. */
 export function htmlCommands(html: string): PageCommand[] {
-  const blocks = [...html.matchAll(/<pre>([\s\S]*?)<\/pre>/g)].map((match) => decode((match[1] ?? "").replaceAll(/<[^>]*>/g, "")));
+  const blocks = [...html.matchAll(/<pre>([\s\S]*?)<\/pre>/g)].map((match) =>
+    decode((match[1] ?? "").replaceAll(/<[^>]*>/g, "")),
+  );
   return blocks.flatMap((block) => commandsOf(block.split("\n"), true));
 }
 
@@ -76,7 +90,10 @@ function replyIn(line: string): string | null {
   return /^-> (.+)$/.exec(comment)?.[1] ?? (/^\w+$/.test(comment) ? comment : null);
 }
 
-/** A folder with a shell in it: `hrmr` and `dist/hrmr` are the program under test, and its server takes a free port instead of 8080. */
+/**
+ * A folder with a shell in it: `hrmr` and `dist/hrmr` are the program under test, and its server takes a free port
+ * instead of 8080.
+ */
 export class PageShell {
   readonly dir: string;
   readonly port: number;
@@ -88,7 +105,8 @@ export class PageShell {
     this.dir = realpathSync(mkdtempSync(join(tmpdir(), "hrmr-page-")));
     this.port = freePort();
     this.#cwd = this.dir;
-    for (const [path, text] of Object.entries({ "package.json": '{ "private": true }\n', ...files })) this.write(path, text);
+    for (const [path, text] of Object.entries({ "package.json": '{ "private": true }\n', ...files }))
+      this.write(path, text);
     symlinkSync(join(ROOT, "node_modules"), join(this.dir, "node_modules"));
     const script = `#!/bin/sh\nexec ${program()
       .map((word) => `'${word}'`)
@@ -97,9 +115,16 @@ export class PageShell {
       this.write(path, script);
       chmodSync(join(this.dir, path), 0o755);
     }
-    const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI");
+    const kept = Object.entries(process.env).filter(
+      ([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI",
+    );
     const path = `${join(this.dir, ".bin")}:${process.env["PATH"] ?? ""}`;
-    this.#env = { ...(Object.fromEntries(kept) as Record<string, string>), NO_COLOR: "1", HRMR_PORT: String(this.port), PATH: path };
+    this.#env = {
+      ...(Object.fromEntries(kept) as Record<string, string>),
+      NO_COLOR: "1",
+      HRMR_PORT: String(this.port),
+      PATH: path,
+    };
   }
 
   write(path: string, text: string): void {
@@ -122,7 +147,9 @@ export class PageShell {
       .replaceAll(/\b(localhost|127\.0\.0\.1)([: ])80(?:80|81)\b/g, `$1$2${this.port}`)
       // What init prints names another port where somebody listens on 8080.
       .replaceAll(/( --port| -p) 80\d\d\b/g, `$1 ${this.port}`);
-    const isServer = /(?:^|&& )(?:\S*\/)?hrmr(?: start)?(?: +(?!-d\b)-\S+(?: [^\s#-]\S*)?)*\s*(?:#.*)?$/.test(line) && !/ -d\b/.test(line);
+    const isServer =
+      /(?:^|&& )(?:\S*\/)?hrmr(?: start)?(?: +(?!-d\b)-\S+(?: [^\s#-]\S*)?)*\s*(?:#.*)?$/.test(line) &&
+      !/ -d\b/.test(line);
     const place = join(this.dir, ".cwd");
     // A cd stays for the next command; a server's shell ends with it.
     const script = isServer ? line : `${line}\ncode=$?\npwd > ${place}\nexit $code`;
@@ -170,7 +197,11 @@ export class PageShell {
     }
     for (const folder of [this.dir, this.#cwd]) {
       if (!existsSync(join(folder, ".hrmr/control.sock"))) continue;
-      const stopped = Bun.spawn([...program(), "stop", "--force"], { cwd: folder, env: this.#env, stdio: ["ignore", "ignore", "ignore"] });
+      const stopped = Bun.spawn([...program(), "stop", "--force"], {
+        cwd: folder,
+        env: this.#env,
+        stdio: ["ignore", "ignore", "ignore"],
+      });
       await stopped.exited;
     }
     rmSync(this.dir, { recursive: true, force: true });

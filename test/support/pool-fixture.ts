@@ -45,7 +45,16 @@ export class PoolFixture {
     const id = ++this.#lastId;
     const file = join(this.dir, `m${id}.js`);
     writeFileSync(file, body);
-    return { name: "demo", id, generation, hash: `h${id}`, file, source: file, config: {}, dataDir: join(this.dir, "data") };
+    return {
+      name: "demo",
+      id,
+      generation,
+      hash: `h${id}`,
+      file,
+      source: file,
+      config: {},
+      dataDir: join(this.dir, "data"),
+    };
   }
 
   /** @param handlers source text of each route's handler; the first is route 0 */
@@ -80,7 +89,10 @@ export class PoolFixture {
 }
 
 /** Runs `use` with a pool, which is closed afterwards. */
-export async function withPool(options: Partial<PoolOptions>, use: (fixture: PoolFixture) => Promise<void>): Promise<void> {
+export async function withPool(
+  options: Partial<PoolOptions>,
+  use: (fixture: PoolFixture) => Promise<void>,
+): Promise<void> {
   const fixture = new PoolFixture(options);
   try {
     await use(fixture);

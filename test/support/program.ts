@@ -76,7 +76,10 @@ export async function runProgram(args: string[], options: RunOptions = {}): Prom
   }
 }
 
-/** Starts hrmr and resolves once it says what it listens on; fails with its output when it ends before or takes too long. */
+/**
+ * Starts hrmr and resolves once it says what it listens on; fails with its output when it ends before or takes too
+ * long.
+ */
 export async function startProgram(args: string[], options: ProgramOptions = {}): Promise<StartedProgram> {
   const deadlineMs = options.deadlineMs ?? UNTIL_MS;
   const child = Bun.spawn([...(options.command ?? program()), ...args], {
@@ -112,7 +115,8 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
     const timer = setTimeout(() => late.resolve("late"), deadlineMs);
     try {
       while (!isThere()) {
-        if (hasEnded) throw new Error(`hrmr ${args.join(" ")} ended with ${await exited} before ${pattern} was seen.\n${text}`);
+        if (hasEnded)
+          throw new Error(`hrmr ${args.join(" ")} ended with ${await exited} before ${pattern} was seen.\n${text}`);
         if ((await Promise.race([changed.promise, late.promise])) === "late" && !isThere()) {
           throw new Error(`hrmr ${args.join(" ")}: ${pattern} was not seen in ${deadlineMs} ms.\n${text}`);
         }
@@ -153,13 +157,18 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
   };
 }
 
-/** The listeners that a start has told of, as `listen` of hrmr.json names them: `tcp://127.0.0.1:8080` for `http://127.0.0.1:8080/`. */
+/**
+ * The listeners that a start has told of, as `listen` of hrmr.json names them: `tcp://127.0.0.1:8080` for
+ * `http://127.0.0.1:8080/`.
+ */
 export function listenersIn(output: string): string[] {
   const urls = [...output.matchAll(/^(?:hrmr \S+| +) {2}(\w+:\/\/\S+?)\/?(?=\s|$)/gm)].map((match) => match[1] ?? "");
   return urls.map((url) => url.replace(/^http:/, "tcp:").replace(/^https:/, "tls:"));
 }
 
 function childEnvironment(added: Record<string, string> = {}): Record<string, string> {
-  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI");
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI",
+  );
   return { ...(Object.fromEntries(kept) as Record<string, string>), NO_COLOR: "1", ...added };
 }

@@ -36,7 +36,9 @@ export function forSeeds(count: number, check: (random: Random) => void): void {
     try {
       check(new Random(seed));
     } catch (cause) {
-      throw new Error(`failed with HRMR_SEED=${seed}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+      throw new Error(`failed with HRMR_SEED=${seed}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+        cause,
+      });
     }
   }
 }

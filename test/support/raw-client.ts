@@ -81,7 +81,8 @@ export async function connectRaw(port: number): Promise<RawClient> {
         new Promise((resolve, reject) => {
           const check = () => {
             if (parts.includes(text)) resolve();
-            else if (isEnded) reject(new Error(`The server ended before it sent ${JSON.stringify(text)}: ${JSON.stringify(parts)}`));
+            else if (isEnded)
+              reject(new Error(`The server ended before it sent ${JSON.stringify(text)}: ${JSON.stringify(parts)}`));
             else waiters.push(check);
           };
           check();
@@ -132,7 +133,10 @@ export async function talk(port: number, request: string, pieceBytes = 1_000_000
   }
 }
 
-/** Takes replies apart by their own framing; throws for bytes that are none. @param isFirstBodiless  the first answers a HEAD */
+/**
+ * Takes replies apart by their own framing; throws for bytes that are none. @param isFirstBodiless  the first answers a
+ * HEAD
+ */
 export function parseReplies(text: string, isFirstBodiless = false): RawReply[] {
   const replies: RawReply[] = [];
   let at = 0;
@@ -156,7 +160,8 @@ export function parseReplies(text: string, isFirstBodiless = false): RawReply[] 
     else if (headers["content-length"] !== undefined) {
       body = text.slice(at, at + Number(headers["content-length"]));
       at += body.length;
-      if (body.length < Number(headers["content-length"])) throw new Error(`The body was cut: ${JSON.stringify(body.slice(0, 200))}`);
+      if (body.length < Number(headers["content-length"]))
+        throw new Error(`The body was cut: ${JSON.stringify(body.slice(0, 200))}`);
     } else [body, at] = [text.slice(at), text.length];
     replies.push({ status, headers, body });
   }

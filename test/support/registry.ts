@@ -1,4 +1,6 @@
-/** A registry as one process of a server has it, with the modules of a fixture; and several that agree on their reloads. */
+/**
+ * A registry as one process of a server has it, with the modules of a fixture; and several that agree on their reloads.
+ */
 import { type Agreement, decide, type Proposal } from "../../src/module/agree";
 import type { PlannedModule, RegistryOptions, ReloadSettings } from "../../src/module/module-set";
 import { Registry } from "../../src/module/registry";
@@ -7,7 +9,13 @@ import type { Verdict } from "../../src/module/verdict";
 import { createLog } from "../../src/observe/log";
 import type { Fixture } from "./module-fixture";
 
-export const DEFAULT_SETTINGS: ReloadSettings = { settings: {}, shipped: [], drainMs: 1000, loadMs: 2000, maxLiveGenerations: 3 };
+export const DEFAULT_SETTINGS: ReloadSettings = {
+  settings: {},
+  shipped: [],
+  drainMs: 1000,
+  loadMs: 2000,
+  maxLiveGenerations: 3,
+};
 
 export class TestProcess {
   readonly registry: Registry;
@@ -39,13 +47,19 @@ export class TestProcess {
     if (route === undefined) return null;
     if (route.isUnavailable) return 503;
     return String(
-      route.generation.run(route.handler as unknown as (message: unknown, context: object) => unknown, {}, route.generation.context),
+      route.generation.run(
+        route.handler as unknown as (message: unknown, context: object) => unknown,
+        {},
+        route.generation.context,
+      ),
     );
   }
 
   /** Versions that serve, by module: "greet v2". */
   get versions(): string[] {
-    return [...this.registry.entries.values()].map(({ name, live }) => (live === null ? `${name} -` : `${name} v${live.number}`)).sort();
+    return [...this.registry.entries.values()]
+      .map(({ name, live }) => (live === null ? `${name} -` : `${name} v${live.number}`))
+      .sort();
   }
 
   #route(key: string): BoundRoute | undefined {
@@ -104,11 +118,16 @@ export class TestServer {
   }
 
   /** @returns each process's verdict, or why it refused the whole */
-  async reload(names: readonly string[] | null = null, next: ReloadSettings | null = null): Promise<(Verdict | string)[]> {
+  async reload(
+    names: readonly string[] | null = null,
+    next: ReloadSettings | null = null,
+  ): Promise<(Verdict | string)[]> {
     this.round = new TestRound(this.processes.length);
     const reloads = this.processes.map(({ registry }) => registry.reload(names, next));
     const settled = await Promise.allSettled(reloads);
-    return settled.map((result) => (result.status === "fulfilled" ? result.value : String((result.reason as Error).message)));
+    return settled.map((result) =>
+      result.status === "fulfilled" ? result.value : String((result.reason as Error).message),
+    );
   }
 
   async close(): Promise<void> {
@@ -124,7 +143,10 @@ export class TestServer {
 export function told(verdict: Verdict | string | undefined): string[] {
   if (typeof verdict !== "object") return [`refused: ${verdict}`];
   return verdict.modules
-    .map(({ name, outcome, version, error }) => `${name} ${outcome} v${version}${error === null ? "" : `: ${error.split("\n")[0]}`}`)
+    .map(
+      ({ name, outcome, version, error }) =>
+        `${name} ${outcome} v${version}${error === null ? "" : `: ${error.split("\n")[0]}`}`,
+    )
     .sort();
 }
 

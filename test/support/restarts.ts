@@ -46,7 +46,10 @@ export class Project {
 }
 
 /** @param files by path in the project */
-export async function withProject(files: Record<string, string>, test: (project: Project) => Promise<void>): Promise<void> {
+export async function withProject(
+  files: Record<string, string>,
+  test: (project: Project) => Promise<void>,
+): Promise<void> {
   const project = new Project(makeProject(files));
   try {
     await test(project);

@@ -28,7 +28,10 @@ export class StaticFolder implements Disposable {
     const state = await http.setup?.(context, undefined);
     const { fetch } = http.routes["/"] as FetchRoute<never>;
     return async (target, headers = {}, method = "GET") =>
-      fetch(new Request(`http://localhost${target}`, { method, headers }), { ...context, state } as unknown as RequestContext<never>);
+      fetch(new Request(`http://localhost${target}`, { method, headers }), {
+        ...context,
+        state,
+      } as unknown as RequestContext<never>);
   }
 
   [Symbol.dispose](): void {

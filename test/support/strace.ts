@@ -8,11 +8,16 @@ const CALLS = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,link,li
 /** strace is there, and may look at this user's processes. */
 export function canTrace(): boolean {
   return (
-    process.platform === "linux" && Bun.which("strace") !== null && Bun.spawnSync(["strace", "-o", "/dev/null", "true"]).exitCode === 0
+    process.platform === "linux" &&
+    Bun.which("strace") !== null &&
+    Bun.spawnSync(["strace", "-o", "/dev/null", "true"]).exitCode === 0
   );
 }
 
-/** @returns the calls that process `pid` made during `act` and that succeeded, paths relative to `dir`: "fsync modules", "rename a b" */
+/**
+ * @returns the calls that process `pid` made during `act` and that succeeded, paths relative to `dir`: "fsync modules",
+ * "rename a b"
+ */
 export async function traceFiles(pid: number, dir: string, act: () => Promise<void>): Promise<string[]> {
   const file = join(dir, "strace.out");
   const strace = Bun.spawn(["strace", "-f", "-y", "-s", "300", "-e", `trace=${CALLS}`, "-o", file, "-p", String(pid)], {
@@ -46,5 +51,7 @@ function readCall(line: string, dir: string): string[] {
   if (name === "") return [];
   const paths = [...args.matchAll(/"([^"]*)"|\d<([^>]*)>/g)].map(([, quoted, opened]) => quoted ?? opened ?? "");
   const [verb = ""] = /^(?:fsync|fdatasync|rename|unlink|link)/.exec(name) ?? [];
-  return [`${verb === "fdatasync" ? "fsync" : verb} ${paths.map((path) => (path === dir ? "." : path.replace(`${dir}/`, ""))).join(" ")}`];
+  return [
+    `${verb === "fdatasync" ? "fsync" : verb} ${paths.map((path) => (path === dir ? "." : path.replace(`${dir}/`, ""))).join(" ")}`,
+  ];
 }

@@ -1,12 +1,16 @@
 /**
- * A server of several processes, and clients that ask it without a pause while it is killed, restarted, upgraded or stopped.
+ * A server of several processes, and clients that ask it without a pause while it is killed, restarted, upgraded or
+ * stopped.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { RawClient } from "./client";
 import { type Hub, moduleSource, withHub } from "./hub";
 import { until, UNTIL_MS } from "./until";
 
-/** Answers WHO and /who with its version and its process: "v1 4711". SLOW and /slow do so after 300 ms, and say first that they began. */
+/**
+ * Answers WHO and /who with its version and its process: "v1 4711". SLOW and /slow do so after 300 ms, and say first
+ * that they began.
+ */
 export function whoModule(version: number): string {
   return moduleSource(`{ routes: {
     "WHO": { framing: "line", handle: () => "v${version} " + process.pid + "\\n" },
@@ -72,7 +76,8 @@ export async function connectToEach(hub: Hub, pids: readonly number[]): Promise<
   const spare: RawClient[] = [];
   const end = performance.now() + UNTIL_MS;
   while (found.size < pids.length) {
-    if (performance.now() > end) throw new Error(`Of the processes ${pids.join(", ")} only ${[...found.keys()].join(", ")} answered.`);
+    if (performance.now() > end)
+      throw new Error(`Of the processes ${pids.join(", ")} only ${[...found.keys()].join(", ")} answered.`);
     // At once: whoever is busy accepting one leaves the next to another.
     const clients = await Promise.all(Array.from({ length: 8 }, () => hub.connect()));
     for (const client of clients) {
@@ -116,8 +121,8 @@ export interface Tally {
   /** Connects that were refused: fresh ones, each for itself. */
   refused: number;
   /**
-   * Raw lines that met the end of their connection: without a protocol nobody can be told beforehand. They are not handled, and asked
-   * again.
+   * Raw lines that met the end of their connection: without a protocol nobody can be told beforehand. They are not
+   * handled, and asked again.
    */
   cutOff: number;
   /** Asked and not answered as it should be, in words. */
@@ -126,7 +131,10 @@ export interface Tally {
   readonly versions: Set<number>;
 }
 
-/** "http": one connection for as long as the server keeps it. "fresh": one for each request. "line": raw lines on one connection. */
+/**
+ * "http": one connection for as long as the server keeps it. "fresh": one for each request. "line": raw lines on one
+ * connection.
+ */
 export type AskingKind = "http" | "fresh" | "line";
 
 const HTTP_REQUEST = "GET /who HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -148,7 +156,10 @@ export class Askers {
   /** Resolves once there are so many answers, from now on. */
   async answers(count: number): Promise<void> {
     const from = this.tally.answered;
-    await until(`${count} answers have come`, () => this.tally.answered >= from + count || this.tally.failures.length > 0);
+    await until(
+      `${count} answers have come`,
+      () => this.tally.answered >= from + count || this.tally.failures.length > 0,
+    );
   }
 
   /** Resolves once all clients have their last answer. */

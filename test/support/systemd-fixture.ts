@@ -98,7 +98,8 @@ export function openDescriptor(
     const isV6Only = "isV6Only" in kind && kind.isV6Only === true;
     call((c) => c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, new Int32Array([isV6Only ? 1 : 0]), 4));
   }
-  const address = "path" in kind ? unixAddress(kind.path.replace(/^@/, ""), kind.path.startsWith("@")) : inetAddress(kind.host);
+  const address =
+    "path" in kind ? unixAddress(kind.path.replace(/^@/, ""), kind.path.startsWith("@")) : inetAddress(kind.host);
   call((c) => c.bind(fd, address, address.length));
   if (kind.listens ?? kind.type === "stream") call((c) => c.listen(fd, 16));
   return { fd, close: () => libc?.close(fd) };
@@ -110,7 +111,8 @@ export function isInheritable(fd: number): boolean {
 }
 
 function inetAddress(host: string): Uint8Array {
-  if (!host.includes(":")) return new Uint8Array([AF_INET, 0, 0, 0, ...host.split(".").map(Number), ...new Uint8Array(8)]);
+  if (!host.includes(":"))
+    return new Uint8Array([AF_INET, 0, 0, 0, ...host.split(".").map(Number), ...new Uint8Array(8)]);
   return new Uint8Array([AF_INET6, 0, 0, 0, 0, 0, 0, 0, ...new Uint8Array(15), host === "::1" ? 1 : 0, 0, 0, 0, 0]);
 }
 

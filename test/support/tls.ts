@@ -5,13 +5,20 @@ import { UNTIL_MS } from "./until";
 
 /** A self-signed certificate for these names and for 127.0.0.1. */
 export function serverCertificate(...names: string[]): Issued {
-  return issueCertificate({ commonName: names[0] ?? "localhost", names: [...names, "localhost", "127.0.0.1"], days: 2 });
+  return issueCertificate({
+    commonName: names[0] ?? "localhost",
+    names: [...names, "localhost", "127.0.0.1"],
+    days: 2,
+  });
 }
 
 /** An authority and a client's certificate of it. */
 export function clientAuthority(name: string): { authority: Issued; client: Issued } {
   const authority = issueCertificate({ commonName: `${name} authority`, names: [], days: 2, purpose: "authority" });
-  return { authority, client: issueCertificate({ commonName: name, names: [], days: 2, purpose: "client", issuer: authority }) };
+  return {
+    authority,
+    client: issueCertificate({ commonName: name, names: [], days: 2, purpose: "client", issuer: authority }),
+  };
 }
 
 /** The project's files cert.pem and key.pem. */
@@ -22,7 +29,10 @@ export function pairFiles(certificate: Issued, prefix = ""): Record<string, stri
 /** Flags for `pairFiles`. */
 export const TLS_FLAGS = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
 
-/** A TLS client that waits for what it expects, under a deadline. It trusts nobody unless `ca` is given, and does not ask who it is. */
+/**
+ * A TLS client that waits for what it expects, under a deadline. It trusts nobody unless `ca` is given, and does not
+ * ask who it is.
+ */
 export class TlsClient {
   readonly socket: TLSSocket;
   /** PEM or DER of the latest session, for another connection to resume. */
@@ -56,7 +66,9 @@ export class TlsClient {
     socket.on("error", (error) => note(() => (this.#error = error))());
   }
 
-  /** Resolves when the client's side of the handshake is over. @throws the handshake's error, or that the server closed */
+  /**
+   * Resolves when the client's side of the handshake is over. @throws the handshake's error, or that the server closed
+   */
   static async connect(port: number, options: ConnectionOptions = {}): Promise<TlsClient> {
     let isSecure = false;
     const all: ConnectionOptions = { port, host: "127.0.0.1", rejectUnauthorized: false, ...options };
@@ -139,7 +151,8 @@ export class TlsClient {
     try {
       while (!isThere()) {
         if (this.#error !== null) throw this.#error;
-        if (this.#isEnded) throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
+        if (this.#isEnded)
+          throw new Error(`closed before ${what}; received ${JSON.stringify(this.text.slice(0, 500))}`);
         if ((await Promise.race([this.#changed.promise, late.promise])) === "late") {
           throw new Error(`no ${what} within ${UNTIL_MS} ms; received ${JSON.stringify(this.text.slice(0, 500))}`);
         }
@@ -151,7 +164,11 @@ export class TlsClient {
 }
 
 /** Sends all, ends the sending side, and returns all that comes back until the server closes. */
-export async function askTls(port: number, data: string | Uint8Array, options: ConnectionOptions = {}): Promise<string> {
+export async function askTls(
+  port: number,
+  data: string | Uint8Array,
+  options: ConnectionOptions = {},
+): Promise<string> {
   const client = await TlsClient.connect(port, options);
   try {
     return await client.send(data).finish().waitForEnd();

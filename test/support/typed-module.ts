@@ -1,7 +1,13 @@
-/** A module of every kind of route, whose types are all inferred. `test/author-types.test.ts` checks it as an author would. */
+/**
+ * A module of every kind of route, whose types are all inferred. `test/author-types.test.ts` checks it as an author
+ * would.
+ */
 import { defineModule, NEED_MORE, type Framing } from "hrmr";
 /** Refuses what is not exactly a string: any, undefined beside it, a literal. */
-const exact = <T>(value: T, isExact: [T] extends [string] ? ([string] extends [T] ? true : false) : false): unknown => [value, isExact];
+const exact = <T>(value: T, isExact: [T] extends [string] ? ([string] extends [T] ? true : false) : false): unknown => [
+  value,
+  isExact,
+];
 const framing: Framing = (bytes) => (bytes.length < 2 ? NEED_MORE : 2);
 export default defineModule({
   setup: async ({ shared }) => ({ seen: await shared.open("seen", () => new Map<string, number>()), count: 1 }),
@@ -16,7 +22,11 @@ export default defineModule({
       seen.set(message.text, (seen.get(message.text) ?? 0) + 1);
       return "x";
     },
-    "LINE ": { framing: "line", run: "pool", handle: (message, { state }) => `${state.count.toFixed()} ${message.text}` },
+    "LINE ": {
+      framing: "line",
+      run: "pool",
+      handle: (message, { state }) => `${state.count.toFixed()} ${message.text}`,
+    },
     LEN: { framing: { length: { prefixBytes: 4 } }, handle: async (message) => message.bytes },
     FN: {
       framing,
@@ -61,7 +71,10 @@ export default defineModule({
 });
 export const noState = defineModule({ routes: { "GET /x/:y": { fetch: (_, { params: { y } }) => new Response(y) } } });
 export const computed = defineModule({ routes: Object.fromEntries(["a"].map((k) => [k, () => "x"])) });
-export const explicit = defineModule<{ n: number }>({ setup: () => ({ n: 1 }), routes: { N: (_, { state }) => String(state.n) } });
+export const explicit = defineModule<{ n: number }>({
+  setup: () => ({ n: 1 }),
+  routes: { N: (_, { state }) => String(state.n) },
+});
 export const onlyMiddleware = defineModule({ routes: {}, middleware: (request, _context, next) => next(request) });
 export const method = defineModule({
   setup() {

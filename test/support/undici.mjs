@@ -67,7 +67,11 @@ const SCENES = {
     subscribe("undici:request:headers", () => waiting--);
     const all = Array.from({ length: 50 }, async (_, n) => {
       // blocking is the default but for HEAD: nothing is sent until the reply has begun.
-      const reply = await client.request({ path: n % 2 === 0 ? `/slow/${n}` : `/n/${n}`, method: "GET", blocking: false });
+      const reply = await client.request({
+        path: n % 2 === 0 ? `/slow/${n}` : `/n/${n}`,
+        method: "GET",
+        blocking: false,
+      });
       const text = await read(reply);
       order.push(n);
       return text;
@@ -80,7 +84,8 @@ const SCENES = {
   async reload() {
     const pool = new Pool(url, { connections: 2, pipelining: 1 });
     const seen = watch(pool);
-    const two = () => Promise.all([1, 2].map(async (n) => read(await pool.request({ path: `/slow/${n}`, method: "GET" }))));
+    const two = () =>
+      Promise.all([1, 2].map(async (n) => read(await pool.request({ path: `/slow/${n}`, method: "GET" }))));
     const before = await two();
     await askTest("reload");
     const after = await two();
@@ -103,12 +108,16 @@ const SCENES = {
       while (messages.length === 0) await new Promise((resolve) => (wake = resolve));
       return messages.shift();
     };
-    const closed = new Promise((resolve) => (socket.onclose = ({ code, reason, wasClean }) => resolve([code, reason, wasClean])));
+    const closed = new Promise(
+      (resolve) => (socket.onclose = ({ code, reason, wasClean }) => resolve([code, reason, wasClean])),
+    );
     socket.onmessage = ({ data }) => {
       messages.push(typeof data === "string" ? (data.length > 100 ? data.length : data) : `${data.byteLength} bytes`);
       wake();
     };
-    await new Promise((resolve, reject) => ((socket.onopen = resolve), (socket.onerror = ({ error }) => reject(error))));
+    await new Promise(
+      (resolve, reject) => ((socket.onopen = resolve), (socket.onerror = ({ error }) => reject(error))),
+    );
     const seen = [socket.protocol, socket.extensions];
     for (const data of ["hello", "ä".repeat(40_000), Buffer.alloc(300_000, 7), ""]) {
       socket.send(data);

@@ -1,6 +1,9 @@
 /** The one wait of the tests: for something to become true, never for a time to pass. */
 
-/** How long a test waits before it says what did not come. Long, for a loaded machine: no test passes or fails by it otherwise. */
+/**
+ * How long a test waits before it says what did not come. Long, for a loaded machine: no test passes or fails by it
+ * otherwise.
+ */
 export const UNTIL_MS = 20_000;
 const POLL_MS = 10;
 
@@ -11,7 +14,10 @@ const POLL_MS = 10;
  * @param isTrue asked every 10 ms; may be asynchronous. What it throws ends the wait
  * @throws Error when it did not come true within 20 s
  */
-export async function until<T>(what: string, isTrue: () => T | Promise<T>): Promise<Exclude<T, false | null | undefined>> {
+export async function until<T>(
+  what: string,
+  isTrue: () => T | Promise<T>,
+): Promise<Exclude<T, false | null | undefined>> {
   const deadline = performance.now() + UNTIL_MS;
   for (;;) {
     const value = await isTrue();

@@ -106,7 +106,12 @@ export class RawWebSocket {
   }
 
   /** Opens a socket, or fails with the server's answer. @param extra  further header lines, each with its CR LF */
-  static async open(port: number, path: string, extra = "", behind: Uint8Array = new Uint8Array(0)): Promise<RawWebSocket> {
+  static async open(
+    port: number,
+    path: string,
+    extra = "",
+    behind: Uint8Array = new Uint8Array(0),
+  ): Promise<RawWebSocket> {
     const client = await RawClient.connect(port);
     const request = upgradeRequest(path, extra);
     await client.send(Buffer.concat([Buffer.from(request), behind]));
@@ -199,7 +204,8 @@ export function upgradeRequest(path: string, extra = ""): string {
 }
 
 function showFrame({ opcode, rsv, payload: sent }: ServerFrame): string {
-  const payload = rsv === 4 ? inflateRawSync(Buffer.concat([sent, TAIL]), { finishFlush: constants.Z_SYNC_FLUSH }) : sent;
+  const payload =
+    rsv === 4 ? inflateRawSync(Buffer.concat([sent, TAIL]), { finishFlush: constants.Z_SYNC_FLUSH }) : sent;
   if (opcode === 1) return `text:${new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload)}`;
   if (opcode === 2) return `binary:${payload.toString("hex")}`;
   return `${opcode === 9 ? "ping" : opcode === 10 ? "pong" : `opcode ${opcode}`}:${payload.toString("latin1")}`;

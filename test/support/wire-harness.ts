@@ -10,7 +10,10 @@ import { beginRequest } from "../../src/protocol/http1/http1";
 import { newCounters, type Dispatch, type Protocol, type Wire } from "../../src/protocol/wire";
 import { RouteTable } from "../../src/router/table";
 
-export type FetchHandler = (request: Request, context: { client: { port: number }; params: Record<string, string> }) => unknown;
+export type FetchHandler = (
+  request: Request,
+  context: { client: { port: number }; params: Record<string, string> },
+) => unknown;
 
 export interface HarnessOptions {
   routes: Record<string, FetchHandler | { fetch: FetchHandler; timeoutMs?: number; isUnavailable?: boolean }>;
@@ -72,19 +75,37 @@ export function startHarness(options: HarnessOptions): Harness {
 
 function buildTable(routes: HarnessOptions["routes"], inFlight: Set<InFlight>): RouteTable<BoundRoute> {
   const entries = Object.entries(routes).map(([key, route], index) => {
-    return { key, kind: "http" as const, owner: "test", file: "test.ts", value: buildRoute(key, route, index, inFlight) };
+    return {
+      key,
+      kind: "http" as const,
+      owner: "test",
+      file: "test.ts",
+      value: buildRoute(key, route, index, inFlight),
+    };
   });
   return RouteTable.build(entries).table;
 }
 
 function buildEndpoints(handlers: Record<string, FetchHandler>, inFlight: Set<InFlight>): Dispatch["endpoints"] {
   return new Map(
-    Object.entries(handlers).map(([path, fetch]) => [path, { route: buildRoute(path, fetch, 0, inFlight), isFor: () => true }]),
+    Object.entries(handlers).map(([path, fetch]) => [
+      path,
+      { route: buildRoute(path, fetch, 0, inFlight), isFor: () => true },
+    ]),
   );
 }
 
-function buildRoute(key: string, route: HarnessOptions["routes"][string], index: number, inFlight: Set<InFlight>): BoundRoute {
-  const { fetch, timeoutMs = undefined, isUnavailable = false } = typeof route === "function" ? { fetch: route } : route;
+function buildRoute(
+  key: string,
+  route: HarnessOptions["routes"][string],
+  index: number,
+  inFlight: Set<InFlight>,
+): BoundRoute {
+  const {
+    fetch,
+    timeoutMs = undefined,
+    isUnavailable = false,
+  } = typeof route === "function" ? { fetch: route } : route;
   const owner: RouteOwner = {
     name: "test",
     id: 1,
@@ -130,7 +151,13 @@ class HarnessWire implements Wire {
     private readonly harness: Harness,
     private readonly mayBeFast: boolean,
   ) {
-    this.client = { address: "127.0.0.1", port: socket.remotePort, transport: "tcp" as const, isLocal: true, connection: 1 };
+    this.client = {
+      address: "127.0.0.1",
+      port: socket.remotePort,
+      transport: "tcp" as const,
+      isLocal: true,
+      connection: 1,
+    };
   }
 
   get dispatch(): Dispatch {

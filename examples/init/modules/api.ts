@@ -9,7 +9,10 @@
  */
 import { defineModule } from "hrmr";
 
-/** Kept in memory: it survives reloads by handoff, and ends with the server. For more, write to a file in `context.dataDir`. */
+/**
+ * Kept in memory: it survives reloads by handoff, and ends with the server. For more, write to a file in
+ * `context.dataDir`.
+ */
 type Notes = string[];
 
 const MAX_NOTES = 1000;

@@ -23,7 +23,8 @@ export default defineModule({
     "GREET ": {
       framing: "line",
       description: "GREET name: a greeting, numbered",
-      handle: (message, { state }) => `Hello, ${message.text.slice("GREET ".length)}. You are number ${++state.greeted}.\n`,
+      handle: (message, { state }) =>
+        `Hello, ${message.text.slice("GREET ".length)}. You are number ${++state.greeted}.\n`,
     },
 
     // run "pool": on a thread, so that nobody else waits for it. What takes longer than timeoutMs is cut off.

@@ -1,4 +1,7 @@
-/** The bundle of a module in C: a script with the sources in it. They are compiled where it is loaded, in the module's own process. */
+/**
+ * The bundle of a module in C: a script with the sources in it. They are compiled where it is loaded, in the module's
+ * own process.
+ */
 import type { ModuleFile } from "../discover";
 import type { BuildGraph } from "../inputs";
 import { type CSettings, readSources } from "./sources";
@@ -13,5 +16,9 @@ export function bundleC(
 import { nativeModule } from "hrmr/native";
 export default nativeModule(${JSON.stringify(sources)}, (body, init) => new Response(body, init));
 `;
-  return { text, graph: { inputs: Object.fromEntries(inputs.map((path) => [path, { imports: [] }])) }, externals: missing };
+  return {
+    text,
+    graph: { inputs: Object.fromEntries(inputs.map((path) => [path, { imports: [] }])) },
+    externals: missing,
+  };
 }

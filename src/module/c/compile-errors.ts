@@ -24,7 +24,12 @@ export function readFindings(text: string, folder: string): Finding[] {
   for (const [, place = "", line, kind, message = ""] of text.matchAll(/^(.*?):(?:(\d+):)? (error|warning): (.*)$/gm)) {
     const isAuthors = line !== undefined && place.startsWith(`${folder}/`);
     const file = isAuthors ? place.slice(folder.length + 1) : null;
-    findings.push({ message: explain(message), file, line: Number(line ?? 0), isError: kind === "error" || FATAL_WARNING.test(message) });
+    findings.push({
+      message: explain(message),
+      file,
+      line: Number(line ?? 0),
+      isError: kind === "error" || FATAL_WARNING.test(message),
+    });
   }
   return findings;
 }
@@ -32,10 +37,12 @@ export function readFindings(text: string, folder: string): Finding[] {
 /** The compiler's words where they say enough. */
 function explain(message: string): string {
   const [, undeclared] = FATAL_WARNING.exec(message) ?? [];
-  if (undeclared !== undefined) return `${undeclared} is not declared. Write its prototype, or include the header that has it`;
+  if (undeclared !== undefined)
+    return `${undeclared} is not declared. Write its prototype, or include the header that has it`;
   const [, unresolved] = UNRESOLVED.exec(message) ?? [];
   if (unresolved === "hrmr_module") return "there is no hrmr_module. Write void hrmr_module(hrmr_setup *setup) { ... }";
-  if (unresolved !== undefined) return `${unresolved} is declared and nowhere defined. Is it in a library? Write #pragma hrmr link "NAME"`;
+  if (unresolved !== undefined)
+    return `${unresolved} is declared and nowhere defined. Is it in a library? Write #pragma hrmr link "NAME"`;
   return message;
 }
 
@@ -43,7 +50,10 @@ function explain(message: string): string {
 export function compileError(sources: CSources, text: string, folder: string): ModuleError | null {
   const errors = readFindings(text, folder).filter((finding) => finding.isError);
   // What stands in no line was often foretold by what stands in one.
-  const [first, ...rest] = [...errors.filter(({ file }) => file !== null), ...errors.filter(({ file }) => file === null)];
+  const [first, ...rest] = [
+    ...errors.filter(({ file }) => file !== null),
+    ...errors.filter(({ file }) => file === null),
+  ];
   if (first === undefined) return null;
   const others = rest.map((finding) => `${placeText(placeOf(sources, finding))}: ${finding.message}`);
   return new ModuleError(sources.name, first.message, placeOf(sources, first), others);
@@ -56,17 +66,23 @@ export function warnings(sources: CSources, text: string, folder: string): strin
     .map((finding) => `${placeText(placeOf(sources, finding))}: ${finding.message}`);
 }
 
-export function libraryError(sources: CSources, { name, place }: CSources["libs"][number], reason: string): ModuleError {
+export function libraryError(
+  sources: CSources,
+  { name, place }: CSources["libs"][number],
+  reason: string,
+): ModuleError {
   const message = `cannot link "${name}": ${reason}`;
   if (place === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
   return new ModuleError(sources.name, message, placeAt(sources, place.file, place.line, name));
 }
 
 function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErrorPlace {
-  const found = file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
+  const found =
+    file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
   if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
   // The compiler tells no column, but often what it stumbled over.
-  const [, name] = /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared|: (\w+)$/.exec(message)?.filter(Boolean) ?? [];
+  const [, name] =
+    /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared|: (\w+)$/.exec(message)?.filter(Boolean) ?? [];
   return placeAt(sources, found.file, found.line, name);
 }
 
@@ -89,7 +105,10 @@ function columnOf(name: string | undefined, text: string): number | undefined {
 function findName({ files, entry }: CSources, name: string | undefined): { file: string; line: number } | null {
   if (name === undefined) return null;
   const ordered = [entry, ...Object.keys(files).filter((file) => file !== entry)];
-  for (const pattern of [new RegExp(`[=(,;{!&|?:+-]\\s*${name}\\s*\\(|return\\s+${name}\\s*\\(`), new RegExp(`\\b${name}\\b`)]) {
+  for (const pattern of [
+    new RegExp(`[=(,;{!&|?:+-]\\s*${name}\\s*\\(|return\\s+${name}\\s*\\(`),
+    new RegExp(`\\b${name}\\b`),
+  ]) {
     for (const file of ordered) {
       const line = (files[file] ?? "").split("\n").findIndex((text) => pattern.test(text));
       if (line >= 0) return { file, line: line + 1 };

@@ -1,4 +1,7 @@
-/** From the sources of a module to functions that can be called: TinyCC by `cc` of bun:ffi. Only ever in the module's own process. */
+/**
+ * From the sources of a module to functions that can be called: TinyCC by `cc` of bun:ffi. Only ever in the module's
+ * own process.
+ */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -22,8 +25,9 @@ const SYMBOLS = {
 } as const;
 
 /**
- * Before all headers: memory is the C library's own. Left to itself, the compiler's `malloc` and `free` are those of the JavaScript
- * engine, and to free what the library has allocated (strdup, getline, a call of any library) ends the process. bridge.c has the other half.
+ * Before all headers: memory is the C library's own. Left to itself, the compiler's `malloc` and `free` are those of
+ * the JavaScript engine, and to free what the library has allocated (strdup, getline, a call of any library) ends the
+ * process. bridge.c has the other half.
  */
 const MEMORY = `#ifdef __APPLE__
 #define hrmr__named(name) __asm__("_hrmr__" name)
@@ -57,12 +61,18 @@ export function compileSources(sources: CSources): Compiled {
   }
 }
 
-/** The unit and the sources beside it, in a folder of their own: the compiler reads nothing but files. @returns the folder */
+/**
+ * The unit and the sources beside it, in a folder of their own: the compiler reads nothing but files. @returns the
+ * folder
+ */
 function writeUnit(sources: CSources): string {
   let folder: string | null = null;
   try {
     folder = mkdtempSync(join(tmpdir(), "hrmr-c-"));
-    const own = { "hrmr.h": readFileSync(assetPath("src/module/hrmr.h")), "bridge.c": readFileSync(assetPath("src/module/c/bridge.c")) };
+    const own = {
+      "hrmr.h": readFileSync(assetPath("src/module/hrmr.h")),
+      "bridge.c": readFileSync(assetPath("src/module/c/bridge.c")),
+    };
     for (const [name, text] of Object.entries(own)) writeFileSync(join(folder, name), text);
     mkdirSync(join(folder, "standard"));
     for (const name of STANDARD_HEADERS) writeFileSync(join(folder, "standard", name), '#include "hrmr.h"\n');
@@ -72,12 +82,20 @@ function writeUnit(sources: CSources): string {
       writeFileSync(path, text, "latin1");
     }
     // The bridge goes first, where the author's macros do not reach.
-    writeFileSync(join(folder, "unit.c"), `${MEMORY}#include "hrmr.h"\n#include "bridge.c"\n#include "src/${sources.entry}"\n`);
+    writeFileSync(
+      join(folder, "unit.c"),
+      `${MEMORY}#include "hrmr.h"\n#include "bridge.c"\n#include "src/${sources.entry}"\n`,
+    );
     return folder;
   } catch (cause) {
     if (folder !== null) rmSync(folder, { recursive: true, force: true });
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw wholeFileError(sources.name, authorsPath(sources, sources.entry), `the compiler needs a temporary folder: ${reason}`, cause);
+    throw wholeFileError(
+      sources.name,
+      authorsPath(sources, sources.entry),
+      `the compiler needs a temporary folder: ${reason}`,
+      cause,
+    );
   }
 }
 
@@ -110,5 +128,7 @@ function callCompiler({ include, root }: CSources, folder: string, flags: string
   const standard = existsSync("/usr/include/stdio.h") ? [] : [join(folder, "standard")];
   const source = join(folder, "unit.c");
   const searched = [folder, ...copies, ...include, ...standard];
-  return withCLibrary(folder, (linking) => cc({ source, symbols: SYMBOLS, include: searched, flags: [...flags, ...linking] }));
+  return withCLibrary(folder, (linking) =>
+    cc({ source, symbols: SYMBOLS, include: searched, flags: [...flags, ...linking] }),
+  );
 }

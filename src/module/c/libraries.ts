@@ -11,8 +11,9 @@ const ALWAYS_THERE = new Set(["c", "m", "pthread", "dl", "rt"]);
 const FOLDERS: Partial<Record<NodeJS.Architecture, string>> = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" };
 
 /**
- * An empty linker script that stands in for "libc.so". The compiler gives up without that file, and only libc6-dev has it. The real
- * library is libc.so.6, which this process has loaded. Every machine uses the script, so a module compiles on all or on none.
+ * An empty linker script that stands in for "libc.so". The compiler gives up without that file, and only libc6-dev has
+ * it. The real library is libc.so.6, which this process has loaded. Every machine uses the script, so a module compiles
+ * on all or on none.
  */
 const NO_LIBRARY = "GROUP ( )\n";
 
@@ -35,8 +36,8 @@ export function withCLibrary<T>(folder: string, compile: (flags: string[]) => T)
 }
 
 /**
- * Loads the libraries that the sources name, for all that is compiled from now on in this process. The compiler's own search wants
- * files that only development packages have ("libz.so" without a number).
+ * Loads the libraries that the sources name, for all that is compiled from now on in this process. The compiler's own
+ * search wants files that only development packages have ("libz.so" without a number).
  *
  * @param folder  for a file of the compiler's
  * @throws ModuleError for one that is not there, or cannot be loaded

@@ -8,7 +8,9 @@ import { authorsPath, type CSources } from "./sources";
 
 let isAllowed = false;
 
-/** Nothing stops a loop in C, and a wrong pointer ends its process: only a process that serves nothing else may run it. */
+/**
+ * Nothing stops a loop in C, and a wrong pointer ends its process: only a process that serves nothing else may run it.
+ */
 export function allowNativeModules(): void {
   isAllowed = true;
 }
@@ -19,7 +21,10 @@ export function allowNativeModules(): void {
  * @throws ModuleError for what is wrong with them; a plain Error where native code must not run
  */
 export function nativeModule(sources: CSources, respond: Respond): ModuleDefinition {
-  if (!isAllowed) throw new Error("A module in C was loaded outside of a process of its own. This is a bug in hrmr; please report it.");
+  if (!isAllowed)
+    throw new Error(
+      "A module in C was loaded outside of a process of its own. This is a bug in hrmr; please report it.",
+    );
   const compiled = compileSources(sources);
   const runtime = new CRuntime(compiled);
   try {
@@ -30,8 +35,14 @@ export function nativeModule(sources: CSources, respond: Respond): ModuleDefinit
   }
 }
 
-function definitionOf(sources: CSources, runtime: CRuntime, warnings: readonly string[], respond: Respond): ModuleDefinition {
-  const wrong = (message: string): ModuleError => wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+function definitionOf(
+  sources: CSources,
+  runtime: CRuntime,
+  warnings: readonly string[],
+  respond: Respond,
+): ModuleDefinition {
+  const wrong = (message: string): ModuleError =>
+    wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
   const routes: Record<string, Route> = {};
   for (const [index, route] of runtime.declare().entries()) {
     if (Object.hasOwn(routes, route.key)) throw wrong(`two routes have the key "${route.key}"`);

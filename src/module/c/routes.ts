@@ -19,7 +19,10 @@ export function readRoutes(text: string): CRoute[] {
   const parts = text.split("\0");
   const routes: CRoute[] = [];
   for (let at = 0; at + PARTS < parts.length; at += PARTS) {
-    const [isHttp, framing, timeoutMs, offset, hasHandler, takesHttp, key = "", description = ""] = parts.slice(at, at + PARTS);
+    const [isHttp, framing, timeoutMs, offset, hasHandler, takesHttp, key = "", description = ""] = parts.slice(
+      at,
+      at + PARTS,
+    );
     routes.push({
       key,
       isHttp: isHttp === "1",
@@ -37,7 +40,10 @@ export function readRoutes(text: string): CRoute[] {
 const LITTLE_ENDIAN = 4;
 const INCLUDES_PREFIX = 8;
 
-/** @param framing as hrmr.h makes it: 0, 1, or a length prefix with its flags; what the prefix's size may be is for the shape's check to say */
+/**
+ * @param framing as hrmr.h makes it: 0, 1, or a length prefix with its flags; what the prefix's size may be is for the
+ * shape's check to say
+ */
 function readFraming(framing: number, offset: number): Framing {
   if (framing === 0) return "chunk";
   if (framing === 1) return "line";

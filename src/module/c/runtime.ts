@@ -6,7 +6,10 @@ import type { Compiled } from "./compile";
 import { type CRoute, readRoutes } from "./routes";
 
 /** Makes a Response of the module's own kind: hosts have shortcuts for that. */
-export type Respond = (body: string | Uint8Array<ArrayBuffer> | null, init?: { status: number; headers: [string, string][] }) => Response;
+export type Respond = (
+  body: string | Uint8Array<ArrayBuffer> | null,
+  init?: { status: number; headers: [string, string][] },
+) => Response;
 
 /** `hrmr__shared`, in its order. */
 const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5 } as const;
@@ -48,8 +51,14 @@ export class CRuntime {
   constructor({ lib }: Compiled) {
     this.#lib = lib;
     this.#symbols = lib.symbols;
-    this.#ask = new JSCallback((what: number, name: Pointer | null) => this.#answer(what, name), { args: ["i32", "ptr"], returns: "ptr" });
-    this.#say = new JSCallback((level: number, text: Pointer | null) => this.#log(level, text), { args: ["i32", "ptr"], returns: "void" });
+    this.#ask = new JSCallback((what: number, name: Pointer | null) => this.#answer(what, name), {
+      args: ["i32", "ptr"],
+      returns: "ptr",
+    });
+    this.#say = new JSCallback((level: number, text: Pointer | null) => this.#log(level, text), {
+      args: ["i32", "ptr"],
+      returns: "void",
+    });
     const shared = lib.symbols.hrmr__open(this.#ask.ptr, this.#say.ptr) as Pointer;
     this.#shared = new Float64Array(toArrayBuffer(shared, 0, SHARED_BYTES));
   }
@@ -145,7 +154,8 @@ export class CRuntime {
     if (moves !== this.#moves) {
       this.#moves = moves;
       const room = this.#shared[SHARED.replyRoom] as number;
-      this.#reply = room === 0 ? Buffer.alloc(0) : Buffer.from(toArrayBuffer(this.#shared[SHARED.reply] as Pointer, 0, room));
+      this.#reply =
+        room === 0 ? Buffer.alloc(0) : Buffer.from(toArrayBuffer(this.#shared[SHARED.reply] as Pointer, 0, room));
     }
     return this.#reply.subarray(from, from + length);
   }

@@ -86,10 +86,16 @@ class SourceReader {
   finish(name: string, file: string): ReadSources {
     const inputs = [...this.#texts.keys()];
     // The folders with headers too: files lie to each other as they did, and "../x.h" finds what it did.
-    const root = commonFolder([...inputs.map((path) => dirname(path)), ...this.#include.filter((dir) => !isSystems(dir))]);
+    const root = commonFolder([
+      ...inputs.map((path) => dirname(path)),
+      ...this.#include.filter((dir) => !isSystems(dir)),
+    ]);
     const inRoot = (path: string): string => relative(root, path);
     const files = inputs.map((path): [string, string] => [inRoot(path), this.#texts.get(path) ?? ""]);
-    const libs = this.#libs.map((lib) => ({ ...lib, place: lib.place === null ? null : { ...lib.place, file: inRoot(lib.place.file) } }));
+    const libs = this.#libs.map((lib) => ({
+      ...lib,
+      place: lib.place === null ? null : { ...lib.place, file: inRoot(lib.place.file) },
+    }));
     const sources = { name, root, entry: inRoot(file), files: Object.fromEntries(files), libs, include: this.#include };
     return { sources, inputs, missing: [...this.#missing] };
   }
@@ -102,7 +108,10 @@ class SourceReader {
   #follow(file: string, quoted: string | undefined, angled: string | undefined): void {
     const named = quoted ?? angled ?? "";
     if (named === OWN_HEADER) return;
-    const folders = [...(quoted === undefined ? [] : [dirname(file)]), ...this.#include.filter((dir) => !isSystems(dir))];
+    const folders = [
+      ...(quoted === undefined ? [] : [dirname(file)]),
+      ...this.#include.filter((dir) => !isSystems(dir)),
+    ];
     for (const folder of folders) {
       const path = resolve(folder, named);
       if (this.#texts.has(path)) return;
@@ -147,7 +156,8 @@ function lineAt(text: string, index: number): number {
 function commonFolder(folders: readonly string[]): string {
   const [first = "/", ...rest] = folders;
   let common = first;
-  for (const folder of rest) while (!`${folder}/`.startsWith(common === "/" ? "/" : `${common}/`)) common = dirname(common);
+  for (const folder of rest)
+    while (!`${folder}/`.startsWith(common === "/" ? "/" : `${common}/`)) common = dirname(common);
   return common;
 }
 

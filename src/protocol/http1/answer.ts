@@ -23,7 +23,10 @@ import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "./request";
 import { LightHeaders } from "./request-headers";
 
-/** What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else who sees to it and to what follows. */
+/**
+ * What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else who sees to it and
+ * to what follows.
+ */
 export const KEEP = 0;
 export const CLOSE = 1;
 export type Verdict = typeof KEEP | typeof CLOSE | Exchange | HostSocket;
@@ -50,14 +53,24 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
     return callHandler(wire, head, path, body, exchange, endpoint.route, {});
   const match = dispatch.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
-    // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from strangers.
+    // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from
+    // strangers.
     if (dispatch.unmatched != null) return callHandler(wire, head, path, body, exchange, dispatch.unmatched, {});
     const { status, text, allow } = describeMismatch(head.method, match);
-    return status === 204 ? empty(wire, head, allow) : plain(wire, head, status, text, allow === "" ? "" : `Allow: ${allow}\r\n`);
+    return status === 204
+      ? empty(wire, head, allow)
+      : plain(wire, head, status, text, allow === "" ? "" : `Allow: ${allow}\r\n`);
   }
   const route = match.value;
   if (route.isUnavailable)
-    return plain(wire, head, 503, `The module "${route.module}" is being replaced. Try again.`, "Retry-After: 1\r\n", route);
+    return plain(
+      wire,
+      head,
+      503,
+      `The module "${route.module}" is being replaced. Try again.`,
+      "Retry-After: 1\r\n",
+      route,
+    );
   if (route.kind === "websocket") {
     const handshake = readHandshake(head);
     if (handshake instanceof Refusal) return refuseUpgrade(wire, head, handshake, route);
@@ -89,7 +102,13 @@ function callHandler(
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
       if (Bun.peek.status(promise) !== "fulfilled") {
-        return (exchange ?? new Exchange(wire)).awaitHandler(head, route, request, promise, startedAt || performance.now());
+        return (exchange ?? new Exchange(wire)).awaitHandler(
+          head,
+          route,
+          request,
+          promise,
+          startedAt || performance.now(),
+        );
       }
       value = Bun.peek(promise);
     }
@@ -101,7 +120,8 @@ function callHandler(
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
     const reply = composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive));
-    if (reply === null) return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt || performance.now());
+    if (reply === null)
+      return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt || performance.now());
     wire.write(reply);
     noteReply(wire, head, route, value.status, reply, startedAt);
     return keepAlive ? KEEP : CLOSE;
@@ -114,11 +134,19 @@ function callHandler(
 }
 
 /** The handler's reply was written. */
-function noteReply(wire: Wire, head: RequestHead, route: BoundRoute, status: number, reply: string | Uint8Array, startedAt: number): void {
+function noteReply(
+  wire: Wire,
+  head: RequestHead,
+  route: BoundRoute,
+  status: number,
+  reply: string | Uint8Array,
+  startedAt: number,
+): void {
   const { dispatch } = wire;
   route.generation.figures.ended(startedAt);
   countStatus(dispatch, route, status);
-  if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
+  if (dispatch.access !== null)
+    tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
 }
 
 function misspelled(wire: Wire, head: RequestHead, fault: PathFault): Verdict {
@@ -163,8 +191,16 @@ function plain(
   const keepAlive = head.keepAlive && !dispatch.isDraining;
   if (status >= 500) dispatch.counters.errors++;
   const connection = keepAlive && !head.isHttp11 ? "Connection: keep-alive\r\n" : "";
-  const reply = plainReply(dateOf(dispatch, keepAlive), status, text, keepAlive, extra + connection, head.method === "HEAD");
+  const reply = plainReply(
+    dateOf(dispatch, keepAlive),
+    status,
+    text,
+    keepAlive,
+    extra + connection,
+    head.method === "HEAD",
+  );
   wire.write(reply);
-  if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
+  if (dispatch.access !== null)
+    tellHttp(dispatch.access, "http/1.1", wire.client, head, route, status, byteLength(reply), startedAt);
   return keepAlive ? KEEP : CLOSE;
 }

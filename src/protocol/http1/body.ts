@@ -15,15 +15,18 @@ export interface BodySource {
 const HIGH_WATER_BYTES = 65_536;
 
 /**
- * The same bytes as a plain Uint8Array with a buffer of its own, copied unless it has one: a read's buffer also holds what
- * stands behind the body, and a handler may transfer or change what it is given.
+ * The same bytes as a plain Uint8Array with a buffer of its own, copied unless it has one: a read's buffer also holds
+ * what stands behind the body, and a handler may transfer or change what it is given.
  */
 export function ownBytes(part: Uint8Array): Uint8Array<ArrayBuffer> {
   const isOwn = part.constructor === Uint8Array && part.byteLength === part.buffer.byteLength;
   return isOwn ? (part as Uint8Array<ArrayBuffer>) : new Uint8Array(part);
 }
 
-/** One body. Complete from the start when the read that brought the head brought all of it; else parts are pushed as they come. */
+/**
+ * One body. Complete from the start when the read that brought the head brought all of it; else parts are pushed as
+ * they come.
+ */
 export class IncomingBody {
   /** Taken by a reader or a stream: `bodyUsed`. */
   isUsed = false;
@@ -147,7 +150,9 @@ export class IncomingBody {
   private get isSated(): boolean {
     const { copies } = this;
     if (copies === null) return this.isFull;
-    return (this.isFull || copies.some((copy) => copy.isSated)) && !this.isHungry && !copies.some((copy) => copy.isHungry);
+    return (
+      (this.isFull || copies.some((copy) => copy.isSated)) && !this.isHungry && !copies.some((copy) => copy.isHungry)
+    );
   }
 
   private get isFull(): boolean {

@@ -32,7 +32,8 @@ const MAX_SIZE_DIGITS = 16;
 
 /** 1 for the characters of a field's name (RFC 9110 section 5.6.2). */
 const IS_TOKEN = new Uint8Array(256);
-for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") IS_TOKEN[char.charCodeAt(0)] = 1;
+for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+  IS_TOKEN[char.charCodeAt(0)] = 1;
 
 /** Fields that frame a message mean nothing behind it, and are a sign of smuggling. */
 const FRAMING_TRAILER = /^(?:content-length|transfer-encoding|host)$/i;
@@ -58,8 +59,10 @@ export class ChunkedDecoder {
   /**
    * Reads on at `from`, to the body's end or that of the bytes.
    *
-   * @param push  gets the body's bytes in `bytes` as one part; a view of `bytes` if they are of one chunk. Not called for an empty part
-   * @returns the offset behind what belongs to the body; -1 if it is malformed, or its extensions and trailers too large
+   * @param push  gets the body's bytes in `bytes` as one part; a view of `bytes` if they are of one chunk. Not called
+   *   for an empty part
+   * @returns the offset behind what belongs to the body; -1 if it is malformed, or its extensions and trailers too
+   *   large
    */
   decode(bytes: Uint8Array, from: number, push: (part: Uint8Array) => void): number {
     const pieces = new Pieces(bytes);
@@ -102,7 +105,9 @@ export class ChunkedDecoder {
         this.state = TRAILER_NAME;
         return this.addToName(byte);
       case TRAILER_NAME:
-        return byte === COLON ? !FRAMING_TRAILER.test(this.trailerName) && this.go(TRAILER_VALUE) : this.addToName(byte);
+        return byte === COLON
+          ? !FRAMING_TRAILER.test(this.trailerName) && this.go(TRAILER_VALUE)
+          : this.addToName(byte);
       case TRAILER_VALUE:
         return byte === CR ? this.go(TRAILER_LF) : isText(byte) && this.addOverhead();
       case TRAILER_LF:
@@ -133,7 +138,10 @@ export class ChunkedDecoder {
   }
 }
 
-/** The body's bytes in one read. A client may send chunks of one byte: an object for each would take a hundred times the memory. */
+/**
+ * The body's bytes in one read. A client may send chunks of one byte: an object for each would take a hundred times the
+ * memory.
+ */
 class Pieces {
   private start = 0;
   private end = 0;

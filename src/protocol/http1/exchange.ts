@@ -103,7 +103,13 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   /** The handler waits: its reply comes with `result`. */
-  awaitHandler(head: RequestHead, route: BoundRoute, request: LightRequest, result: Promise<unknown>, startedAt: number): this {
+  awaitHandler(
+    head: RequestHead,
+    route: BoundRoute,
+    request: LightRequest,
+    result: Promise<unknown>,
+    startedAt: number,
+  ): this {
     this.enter(head, route, request, startedAt);
     this.armCallDeadline(route.timeoutMs ?? this.wire.dispatch.timeouts.handlerMs);
     void this.settle(result);
@@ -185,7 +191,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
       this.tell();
       return wire.abort();
     }
-    if (!isReplied) this.writePlain(503, "The module was replaced while it worked on this request. Try again.", "Retry-After: 1\r\n");
+    if (!isReplied)
+      this.writePlain(503, "The module was replaced while it worked on this request. Try again.", "Retry-After: 1\r\n");
     this.tell();
     wire.finish();
   }
@@ -356,8 +363,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
   }
 
   /**
-   * The client has sent its FIN. It may be gone, or it may still read: the server cannot know. So the handler's signal aborts. A reply of
-   * known length is still sent; a stream without one ends.
+   * The client has sent its FIN. It may be gone, or it may still read: the server cannot know. So the handler's signal
+   * aborts. A reply of known length is still sent; a stream without one ends.
    */
   private clientEnded(): void {
     const { request, stream } = this;

@@ -8,7 +8,8 @@ import { RequestHead } from "./head";
 import { isValidHost, readOrigin } from "./host";
 
 // Host must come first, as all common clients send it: so no second look is needed for it. The fields in the lookahead
-// change framing, routing or the connection, and go to llhttp; `Connection: keep-alive` says what HTTP/1.1 means anyway.
+// change framing, routing or the connection, and go to llhttp; `Connection: keep-alive` says what HTTP/1.1 means
+// anyway.
 const TARGET = /\/[!"$-~]*/.source;
 const HOST = /Host: ?([\w.:[\]-]+)/.source;
 const NOT_PLAIN = /(?!(?:Host|Connection|Content-Length|Transfer-Encoding|Upgrade|Expect):)/.source;

@@ -1,6 +1,6 @@
 /**
- * Gathers bytes that come in parts of any size, in little more memory than the bytes need. A typed array costs some hundred bytes
- * besides its content, and a view keeps the whole read in memory. A client chooses both sizes.
+ * Gathers bytes that come in parts of any size, in little more memory than the bytes need. A typed array costs some
+ * hundred bytes besides its content, and a view keeps the whole read in memory. A client chooses both sizes.
  */
 
 /** A part of this size is kept without a copy, if it is most of its buffer. In bytes. */

@@ -82,10 +82,23 @@ export function checkHead(
   if (expects && framing.expect?.toLowerCase() !== "100-continue") return UNKNOWN_EXPECT;
   const host = target.host === "" ? framing.host : target.host;
   const said = host === framing.host ? fields : withHost(fields, host);
-  return new RequestHead(method, target.target, target.path, host, said, minor === 1, keepAlive, bodyBytes, expects && bodyBytes !== 0);
+  return new RequestHead(
+    method,
+    target.target,
+    target.path,
+    host,
+    said,
+    minor === 1,
+    keepAlive,
+    bodyBytes,
+    expects && bodyBytes !== 0,
+  );
 }
 
-/** The authority of an absolute target replaces the Host field, in the fields that handlers read too (RFC 9112 section 3.2.2). */
+/**
+ * The authority of an absolute target replaces the Host field, in the fields that handlers read too (RFC 9112 section
+ * 3.2.2).
+ */
 function withHost(fields: readonly string[], host: string): string[] {
   const others = fields.filter((_, at) => fields[at - (at % 2)]?.toLowerCase() !== "host");
   return ["Host", host, ...others];

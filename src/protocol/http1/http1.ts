@@ -19,8 +19,8 @@ import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, type Refusal, refuse } from "./r
  * Takes one request from a connection that is between messages. All earlier replies were written.
  *
  * @param bytes  what has arrived; the request begins at `from`
- * @returns the offset behind the request, when it was complete and its reply was written entirely. Otherwise bytes.length: the
- *   connection was taken by a protocol, which releases it behind the reply, or it is being finished.
+ * @returns the offset behind the request, when it was complete and its reply was written entirely. Otherwise
+ *   bytes.length: the connection was taken by a protocol, which releases it behind the reply, or it is being finished.
  */
 export function beginHttp1(wire: Wire, bytes: Uint8Array, from: number): number {
   return beginRequest(wire, bytes, from, true);

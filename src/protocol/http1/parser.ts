@@ -34,7 +34,8 @@ export class RequestParser {
 
   private constructor() {
     this.llhttp[HTTPParser.kOnHeaders | 0] = (fields: string[], target: string) => this.onFields(fields, target);
-    this.llhttp[HTTPParser.kOnHeadersComplete | 0] = (...args: unknown[]) => this.onHead(...(args as unknown as HeadArguments));
+    this.llhttp[HTTPParser.kOnHeadersComplete | 0] = (...args: unknown[]) =>
+      this.onHead(...(args as unknown as HeadArguments));
   }
 
   /** A parser at the start of a request's head. Give it back with `release`. */
@@ -51,7 +52,10 @@ export class RequestParser {
     return parser;
   }
 
-  /** Whether the method is HEAD, known once the first line is complete. A reply to HEAD has no body, and neither has a refusal of HEAD. */
+  /**
+   * Whether the method is HEAD, known once the first line is complete. A reply to HEAD has no body, and neither has a
+   * refusal of HEAD.
+   */
   get isHead(): boolean {
     return this.method === "HEAD";
   }
@@ -87,7 +91,8 @@ export class RequestParser {
   }
 
   /**
-   * Holds bytes back from llhttp until the first line is complete and judged. llhttp's own errors say less, and depend on the split.
+   * Holds bytes back from llhttp until the first line is complete and judged. llhttp's own errors say less, and depend
+   * on the split.
    *
    * @returns the offset at which llhttp reads on
    */
@@ -130,4 +135,14 @@ export class RequestParser {
 }
 
 /** major, minor, fields, method, target, status, statusText, upgrade, keepAlive. */
-type HeadArguments = [number, number, string[] | undefined, number, string | undefined, unknown, unknown, boolean, boolean];
+type HeadArguments = [
+  number,
+  number,
+  string[] | undefined,
+  number,
+  string | undefined,
+  unknown,
+  unknown,
+  boolean,
+  boolean,
+];

@@ -33,7 +33,14 @@ export function dateOf({ httpDate, keepAliveDate }: Dispatch, keepAlive: boolean
  * @param extra  further header lines, each with its CR LF
  * @param isHead  the reply to HEAD: as it would be to GET, without the body
  */
-export function plainReply(date: string, status: number, text: string, keepAlive: boolean, extra = "", isHead = false): string {
+export function plainReply(
+  date: string,
+  status: number,
+  text: string,
+  keepAlive: boolean,
+  extra = "",
+  isHead = false,
+): string {
   const body = `${text}\n`;
   const connection = keepAlive ? "" : "Connection: close\r\n";
   return (
@@ -49,6 +56,7 @@ export function refuse(wire: Wire, refusal: Refusal, isHead = false): void {
   if (refusal.status >= 500) dispatch.counters.errors++;
   const reply = plainReply(dispatch.httpDate, refusal.status, refusal.text, false, "", isHead);
   wire.write(reply);
-  if (dispatch.access !== null) tellHttp(dispatch.access, "http/1.1", wire.client, null, null, refusal.status, byteLength(reply), 0);
+  if (dispatch.access !== null)
+    tellHttp(dispatch.access, "http/1.1", wire.client, null, null, refusal.status, byteLength(reply), 0);
   wire.finish();
 }

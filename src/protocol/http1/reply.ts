@@ -8,7 +8,10 @@ import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "./res
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
 export const MAX_WHOLE_BYTES = 262_144;
 
-/** Length of the Date field's value. A longer text has a Keep-Alive line behind it, and a prepared reply has no room for that. */
+/**
+ * Length of the Date field's value. A longer text has a Keep-Alive line behind it, and a prepared reply has no room for
+ * that.
+ */
 const DATE_LENGTH = 29;
 
 /** How a body is framed. "none": there is none, and no length of one. */
@@ -27,7 +30,9 @@ const OWN_FIELDS = new Set([
   "upgrade",
 ]);
 
-/** Whether the connection goes on behind this reply, as far as the request and the handler's own Connection field go. */
+/**
+ * Whether the connection goes on behind this reply, as far as the request and the handler's own Connection field go.
+ */
 export function keepsAlive(head: RequestHead, response: Response): boolean {
   if (!head.keepAlive) return false;
   if (GraphResponse.linesOf(response) !== null || GraphResponse.readyOf(response) !== undefined) return true;
@@ -40,7 +45,12 @@ export function keepsAlive(head: RequestHead, response: Response): boolean {
  * @returns null when the body has to be waited for: a stream, or a file
  * Throws for what cannot be sent: a body that was read already, a status that is no final one.
  */
-export function composeReply(head: RequestHead, response: Response, keepAlive: boolean, date: string): string | Uint8Array | null {
+export function composeReply(
+  head: RequestHead,
+  response: Response,
+  keepAlive: boolean,
+  date: string,
+): string | Uint8Array | null {
   if (keepAlive && head.isHttp11 && head.method !== "HEAD" && date.length === DATE_LENGTH) {
     const ready = GraphResponse.readyOf(response);
     if (ready !== undefined) return ready.message(date);
@@ -64,7 +74,13 @@ export function composeReply(head: RequestHead, response: Response, keepAlive: b
   return bytes instanceof Promise ? null : composeBytes(head, response, bytes, true, keepAlive, date);
 }
 
-function composeText(head: RequestHead, response: Response, text: string, keepAlive: boolean, date: string): string | Uint8Array {
+function composeText(
+  head: RequestHead,
+  response: Response,
+  text: string,
+  keepAlive: boolean,
+  date: string,
+): string | Uint8Array {
   const lines = GraphResponse.linesOf(response);
   // The one that nearly all replies are.
   if (lines !== null && keepAlive && head.isHttp11 && response.status === 200 && head.method !== "HEAD") {
@@ -108,7 +124,8 @@ export function composeHead(
   date: string,
 ): string | Uint8Array {
   const { status } = response;
-  if (!(status >= 200 && status <= 999)) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
+  if (!(status >= 200 && status <= 999))
+    throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
   const lines = GraphResponse.linesOf(response) ?? fieldLines(response, defaultType);
   const connection = keepAlive ? (head.isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
   const message = `HTTP/1.1 ${status} ${reasonOf(response)}\r\n${lines}${connection}Date: ${date}\r\n${framingLine(status, framing)}\r\n`;
@@ -123,7 +140,9 @@ export function isBodiless(head: RequestHead, response: Response): boolean {
 /** Throws when the response's body was taken: there is nothing left to send. */
 export function checkUnread(response: Response): void {
   if (response.bodyUsed)
-    throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
+    throw new TypeError(
+      "The handler returned a Response whose body was read already. Return response.clone(), or make a new one.",
+    );
 }
 
 function framingLine(status: number, framing: BodyFraming): string {
@@ -135,7 +154,9 @@ function framingLine(status: number, framing: BodyFraming): string {
 /** A reply to HEAD may tell the length of a body that it does not have (RFC 9110 section 8.6). */
 function emptyFraming(head: RequestHead, response: Response): BodyFraming {
   const told =
-    head.method === "HEAD" && GraphResponse.linesOf(response) === null ? GraphResponse.headersOf(response).get("content-length") : null;
+    head.method === "HEAD" && GraphResponse.linesOf(response) === null
+      ? GraphResponse.headersOf(response).get("content-length")
+      : null;
   if (told !== null && /^\d{1,15}$/.test(told)) return Number(told);
   // The length of GET's body is not known. No length is allowed; a wrong one is not (RFC 9110 section 8.6).
   return head.method === "HEAD" ? "none" : 0;

@@ -56,7 +56,9 @@ export class LightRequest {
     return request.#abortReason;
   }
 
-  /** Whether anyone asked for the signal: aborting runs listeners of the module then, and must happen inside its graph. */
+  /**
+   * Whether anyone asked for the signal: aborting runs listeners of the module then, and must happen inside its graph.
+   */
   static hasSignal(request: LightRequest): boolean {
     return request.#abortion !== null;
   }
@@ -192,7 +194,9 @@ export class GraphRequest extends Request {
 
   // Requests made elsewhere are Requests too; only subclasses of the module's own keep the strict meaning.
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === GraphRequest ? value instanceof NativeRequest : Function.prototype[Symbol.hasInstance].call(this, value);
+    return this === GraphRequest
+      ? value instanceof NativeRequest
+      : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 }
 Object.defineProperty(GraphRequest, "name", { value: "Request" });

@@ -21,8 +21,8 @@ const StandardResponse = Response as unknown as {
 export type BodyKind = "none" | "text" | "static" | "blob" | "stream";
 
 /**
- * What a stream holds that a `body` getter made of a string, for `new Response(response.body, response)`: hono does that
- * after each middleware. Kept on the stream itself: a WeakMap costs half as much again as making the stream.
+ * What a stream holds that a `body` getter made of a string, for `new Response(response.body, response)`: hono does
+ * that after each middleware. Kept on the stream itself: a WeakMap costs half as much again as making the stream.
  */
 const TEXT = Symbol("text");
 
@@ -44,10 +44,13 @@ export interface FilePiece {
   readonly start: number;
   readonly end: number;
   /**
-   * true: the stream is exactly these bytes, so they may be sent from the file. false: it is made from them, and only keeps the file open.
+   * true: the stream is exactly these bytes, so they may be sent from the file. false: it is made from them, and only
+   * keeps the file open.
    */
   readonly isWhole: boolean;
-  /** @returns a descriptor that others may use too: return it by `close`. Throws if the file is gone or was replaced. */
+  /**
+   * @returns a descriptor that others may use too: return it by `close`. Throws if the file is gone or was replaced.
+   */
   open(): number;
   close(fd: number): void;
   /** Throws when the file was written to since. */
@@ -87,7 +90,9 @@ const readyReplies = new WeakMap<object, ReadyReply | null>();
 const MAX_READY_BYTES = 262_144;
 
 function isDeeplyFrozen(init: ResponseInit | undefined): init is ResponseInit {
-  return init !== undefined && Object.isFrozen(init) && typeof init.headers === "object" && Object.isFrozen(init.headers);
+  return (
+    init !== undefined && Object.isFrozen(init) && typeof init.headers === "object" && Object.isFrozen(init.headers)
+  );
 }
 
 /** A response's body and head, as far as they are known without reading. */
@@ -126,7 +131,9 @@ export class GraphResponse extends StandardResponse {
 
   // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === GraphResponse ? value instanceof NativeResponse : Function.prototype[Symbol.hasInstance].call(this, value);
+    return this === GraphResponse
+      ? value instanceof NativeResponse
+      : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 
   static override json(data: unknown, init?: ResponseInit | number): Response {
@@ -160,7 +167,8 @@ export class GraphResponse extends StandardResponse {
     if (!(#init in response) || response.#init === null || response.bodyUsed) return undefined;
     const ready = readyReplies.get(response.#init);
     if (ready === null) return undefined;
-    if (ready === undefined) return response.#text === undefined ? undefined : response.#makeReady(Buffer.from(response.#text));
+    if (ready === undefined)
+      return response.#text === undefined ? undefined : response.#makeReady(Buffer.from(response.#text));
     return ready.body === (response.#text ?? response.#blob) ? ready : undefined;
   }
 
@@ -172,7 +180,8 @@ export class GraphResponse extends StandardResponse {
   #makeReady(bytes: Uint8Array): ReadyReply | undefined {
     const init = this.#init as ResponseInit;
     const body = this.#text ?? this.#blob;
-    const lines = bytes.length > MAX_READY_BYTES || body === undefined ? null : allLines(init.headers as Record<string, unknown>);
+    const lines =
+      bytes.length > MAX_READY_BYTES || body === undefined ? null : allLines(init.headers as Record<string, unknown>);
     const status = init.status ?? 200;
     const isPlain = lines !== null && body !== undefined && !init.statusText && status !== 204 && status !== 304;
     const ready = isPlain ? new ReadyReply(body, lines, status, bytes) : null;
@@ -231,18 +240,24 @@ export function textOfStream(stream: ReadableStream): string | undefined {
 function kindOf(body: unknown): BodyKind {
   if (body === null || body === undefined) return "none";
   if (body instanceof Blob) return "blob";
-  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body) || body instanceof FormData || body instanceof URLSearchParams)
+  if (
+    body instanceof ArrayBuffer ||
+    ArrayBuffer.isView(body) ||
+    body instanceof FormData ||
+    body instanceof URLSearchParams
+  )
     return "static";
   return "stream";
 }
 
 // Fields that the server writes itself, or that decide how the message is framed.
-const OWN_FIELDS = /^(?:connection|content-length|date|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i;
+const OWN_FIELDS =
+  /^(?:connection|content-length|date|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i;
 const PLAIN_VALUE = /^[!-~]([ -~]*[!-~])?$/;
 
 /**
- * The header lines of `new Response(text, init)` for the plain inits: a status, at most one header. Read at construction,
- * since the object may be changed later; the standard constructor has validated it before.
+ * The header lines of `new Response(text, init)` for the plain inits: a status, at most one header. Read at
+ * construction, since the object may be changed later; the standard constructor has validated it before.
  */
 function readLines(init: ResponseInit, text: string): string | null {
   if (init === JSON_INIT) return JSON_LINES;
@@ -263,7 +278,10 @@ function readLines(init: ResponseInit, text: string): string | null {
   return typeof value === "string" ? readLine(only, value, defaultLines) : null;
 }
 
-/** The lines of header objects that can't change any more: a module that sends the same fields again and again may freeze them. */
+/**
+ * The lines of header objects that can't change any more: a module that sends the same fields again and again may
+ * freeze them.
+ */
 const linesOfFrozen = new WeakMap<object, { lines: string | null }>();
 
 /** @returns the lines of a frozen record with a Content-Type and plain values; null for anything else */

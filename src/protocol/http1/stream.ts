@@ -6,7 +6,16 @@ import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { dateOf } from "./refusal";
-import { type BodyFraming, checkUnread, composeBytes, composeHead, isBodiless, joinMessage, keepsAlive, MAX_WHOLE_BYTES } from "./reply";
+import {
+  type BodyFraming,
+  checkUnread,
+  composeBytes,
+  composeHead,
+  isBodiless,
+  joinMessage,
+  keepsAlive,
+  MAX_WHOLE_BYTES,
+} from "./reply";
 import { decodedResponses, type FilePiece, GraphResponse } from "./response";
 
 type Reader = ReadableStreamDefaultReader<unknown>;
@@ -14,7 +23,10 @@ type Part = Awaited<ReturnType<Reader["read"]>>;
 
 const NOTHING = new Uint8Array(0);
 
-/** @returns the length that the handler gave its stream, which is then held to it; NaN for none, and for one that was of another body */
+/**
+ * @returns the length that the handler gave its stream, which is then held to it; NaN for none, and for one that was of
+ * another body
+ */
 function toldLength(response: Response): number {
   const told = GraphResponse.headersOf(response).get("content-length") ?? "";
   return /^\d{1,15}$/.test(told) && !decodedResponses.has(response) ? Number(told) : NaN;
@@ -45,9 +57,14 @@ export class ReplyStream {
     const file = GraphResponse.fileOf(response);
     this.file = wire.canSendFile && file?.isWhole === true ? file : undefined;
     this.readsFile = file !== undefined || (GraphResponse.blobOf(response)?.size ?? 0) > MAX_WHOLE_BYTES;
-    const size = this.file === undefined ? (GraphResponse.blobOf(response)?.size ?? toldLength(response)) : this.file.end - this.file.start;
+    const size =
+      this.file === undefined
+        ? (GraphResponse.blobOf(response)?.size ?? toldLength(response))
+        : this.file.end - this.file.start;
     this.framing = Number.isSafeInteger(size) ? size : head.isHttp11 ? "chunked" : "until-close";
-    this.isEndless = this.file === undefined && /^text\/event-stream\b/i.test(GraphResponse.headersOf(response).get("content-type") ?? "");
+    this.isEndless =
+      this.file === undefined &&
+      /^text\/event-stream\b/i.test(GraphResponse.headersOf(response).get("content-type") ?? "");
     this.keepAlive = this.framing !== "until-close" && keepsAlive(head, response) && !wire.dispatch.isDraining;
   }
 
@@ -65,7 +82,10 @@ export class ReplyStream {
     return this.headBytes + this.sentBytes;
   }
 
-  /** Resolves when the last byte was accepted, or after `cancel`. Rejects when the body fails, or is not as long as was said. */
+  /**
+   * Resolves when the last byte was accepted, or after `cancel`. Rejects when the body fails, or is not as long as was
+   * said.
+   */
   async send(): Promise<void> {
     const { head, response } = this;
     if (isBodiless(head, response)) return this.sendHeadOnly();
@@ -141,7 +161,9 @@ export class ReplyStream {
     }
     if (this.isCancelled) return;
     if (typeof this.framing === "number" && this.sentBytes < this.framing) {
-      throw new Error(`The body ended after ${this.sentBytes} bytes of the ${this.framing} that its Content-Length says.`);
+      throw new Error(
+        `The body ended after ${this.sentBytes} bytes of the ${this.framing} that its Content-Length says.`,
+      );
     }
     if (this.framing === "chunked") this.wire.write("0\r\n\r\n");
   }
@@ -198,7 +220,8 @@ function openFile(file: FilePiece): number {
   try {
     return file.open();
   } catch (error) {
-    const isExhausted = error instanceof Error && "code" in error && (error.code === "EMFILE" || error.code === "ENFILE");
+    const isExhausted =
+      error instanceof Error && "code" in error && (error.code === "EMFILE" || error.code === "ENFILE");
     throw isExhausted ? new OutOfDescriptors(error) : error;
   }
 }

@@ -48,7 +48,8 @@ export function answer(owner: CallOwner, request: Request): Answer {
     return plain(owner, request, status, text, allow === "" ? {} : { Allow: allow });
   }
   // What an endpoint has for some clients depends on more than the URL.
-  if (method === "GET" && routed === url && !dispatch.endpoints.has(path)) rememberRoute(dispatch.table, url, path, match);
+  if (method === "GET" && routed === url && !dispatch.endpoints.has(path))
+    rememberRoute(dispatch.table, url, path, match);
   return answerRoute(owner, request, match.value, path, match.params);
 }
 
@@ -61,10 +62,18 @@ type Params = Routing["params"];
 
 function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   if (route.isUnavailable) {
-    return plain(owner, request, 503, `The module "${route.module}" is being replaced. Try again.`, { "Retry-After": "1" }, route);
+    return plain(
+      owner,
+      request,
+      503,
+      `The module "${route.module}" is being replaced. Try again.`,
+      { "Retry-After": "1" },
+      route,
+    );
   }
   // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
-  if (route.kind === "websocket") return plain(owner, request, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.", {}, route);
+  if (route.kind === "websocket")
+    return plain(owner, request, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.", {}, route);
   return callHandler(owner, request, route, path, params);
 }
 
@@ -90,7 +99,8 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
     return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
   } catch (error) {
     figures.ended(startedAt);
-    if (isBodyTooLarge(error)) return plain(owner, request, 413, "The body is larger than this server accepts.", {}, route, startedAt);
+    if (isBodyTooLarge(error))
+      return plain(owner, request, 413, "The body is larger than this server accepts.", {}, route, startedAt);
     if (hasBeenReset(request)) {
       wire.dispatch.handlerFailed(route, wire.client, error, true);
       return new Response(null, { status: 204 });
@@ -101,7 +111,9 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
   }
 }
 
-/** An answer of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called */
+/**
+ * An answer of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called
+ */
 function plain(
   owner: CallOwner,
   request: Request,
@@ -115,7 +127,13 @@ function plain(
 }
 
 /** @returns the same response, once the access log knows of it */
-function told({ wire }: CallOwner, request: Request, route: BoundRoute | null, response: Response, startedAt = 0): Response {
+function told(
+  { wire }: CallOwner,
+  request: Request,
+  route: BoundRoute | null,
+  response: Response,
+  startedAt = 0,
+): Response {
   const { access } = wire.dispatch;
   if (access === null) return response;
   tellHttp(access, "h2", wire.client, askedOf(request), route, response.status, bodyBytes(response), startedAt);

@@ -148,7 +148,9 @@ export class Call implements InFlight {
     this.leaveUnanswered();
   }
 
-  /** The client has reset the stream, or its connection is gone. The module is then not to blame if the handler fails. */
+  /**
+   * The client has reset the stream, or its connection is gone. The module is then not to blame if the handler fails.
+   */
   private get hasClientLeft(): boolean {
     return hasBeenReset(this.request);
   }
@@ -182,7 +184,8 @@ export class Call implements InFlight {
     }
     this.time();
     this.leave();
-    if (isBodyTooLarge(error)) return this.reply(plainResponse(dispatch, 413, "The body is larger than this server accepts."));
+    if (isBodyTooLarge(error))
+      return this.reply(plainResponse(dispatch, 413, "The body is larger than this server accepts."));
     this.route.generation.figures.fail();
     dispatch.handlerFailed(this.route, client, error);
     this.reply(plainResponse(dispatch, 500, "Internal Server Error"));

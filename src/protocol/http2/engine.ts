@@ -40,7 +40,11 @@ export interface EngineHost {
 
 type Fetch = (request: Request, server: Server<undefined>) => Response | Promise<Response>;
 
-function serve(host: EngineHost, where: { unix: string } | { hostname: string; port: number }, fetch: Fetch): Server<undefined> {
+function serve(
+  host: EngineHost,
+  where: { unix: string } | { hostname: string; port: number },
+  fetch: Fetch,
+): Server<undefined> {
   return Bun.serve({
     ...where,
     http2: true,
@@ -50,13 +54,18 @@ function serve(host: EngineHost, where: { unix: string } | { hostname: string; p
     development: false,
     fetch,
     error: (error) => {
-      host.warn("An HTTP/2 reply could not be sent", `An HTTP/2 reply could not be sent: ${error.stack ?? error.message}`);
+      host.warn(
+        "An HTTP/2 reply could not be sent",
+        `An HTTP/2 reply could not be sent: ${error.stack ?? error.message}`,
+      );
       return new Response("Internal Server Error\n", { status: 500 });
     },
   } as Parameters<typeof Bun.serve<undefined>>[0]);
 }
 
-/** For one connection. Its socket lies in a folder of this process's own, and is removed as soon as it is connected to. */
+/**
+ * For one connection. Its socket lies in a folder of this process's own, and is removed as soon as it is connected to.
+ */
 class OwnEngine implements Engine {
   private readonly server: Server<undefined>;
 
@@ -155,7 +164,9 @@ export class Engines {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.own.values(), ...(this.shared === null ? [] : [this.shared])].map((engine) => engine.close()));
+    await Promise.all(
+      [...this.own.values(), ...(this.shared === null ? [] : [this.shared])].map((engine) => engine.close()),
+    );
     if (this.dir !== null) rmSync(this.dir, { recursive: true, force: true });
     this.dir = null;
   }

@@ -8,9 +8,15 @@ import { FrameReader, FrameType, type SentFrames } from "./frames";
 import { PREFACE } from "./preface";
 
 const WINDOW_MS = 1000;
-/** Frames without content that go with one request: its empty last DATA frame, window updates of stream and connection, a priority. */
+/**
+ * Frames without content that go with one request: its empty last DATA frame, window updates of stream and connection,
+ * a priority.
+ */
 const PER_REQUEST = 4;
-/** The same for each DATA frame that the client was sent: window updates of stream and connection, however small its steps are. */
+/**
+ * The same for each DATA frame that the client was sent: window updates of stream and connection, however small its
+ * steps are.
+ */
 const PER_DATA_FRAME = 4;
 
 /** The client's frames, counted by the second. */

@@ -77,7 +77,10 @@ export abstract class FrameReader {
     const length = lengthOf(bytes, at);
     this.skip = length;
     const content = isPaddedData(bytes, at) ? length - 1 - firstByte : length;
-    const stream = (((bytes[at + 5] as number) & 0x7f) * 0x1000000) | ((bytes[at + 6] as number) << 16) | ((bytes[at + 7] as number) << 8);
+    const stream =
+      (((bytes[at + 5] as number) & 0x7f) * 0x1000000) |
+      ((bytes[at + 6] as number) << 16) |
+      ((bytes[at + 7] as number) << 8);
     this.frame(bytes[at + 3] as number, content, stream | (bytes[at + 8] as number));
   }
 }
@@ -90,7 +93,9 @@ function isPaddedData(bytes: Uint8Array, at: number): boolean {
   return bytes[at + 3] === FrameType.data && ((bytes[at + 4] as number) & PADDED) !== 0;
 }
 
-/** What the server has sent: where frames end, so that one may be put between them, and how much of it asks for answers. */
+/**
+ * What the server has sent: where frames end, so that one may be put between them, and how much of it asks for answers.
+ */
 export class SentFrames extends FrameReader {
   hasBegun = false;
   dataFrames = 0;

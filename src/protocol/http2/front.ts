@@ -1,6 +1,6 @@
 /**
- * HTTP/2 for all connections of a server. Bun's own engine speaks it, in this process; a connection's bytes are spliced to
- * it, and its requests come back by the same routing table as those of HTTP/1.1.
+ * HTTP/2 for all connections of a server. Bun's own engine speaks it, in this process; a connection's bytes are spliced
+ * to it, and its requests come back by the same routing table as those of HTTP/1.1.
  *
  *   front -> splice -> (engine) -> answer -> call
  */
@@ -23,7 +23,10 @@ const MAX_CONNECTING = 128;
 /** A connect that is refused is tried again after this long, and up to as long again. In milliseconds. */
 const RETRY_MS = 10;
 const MAX_ATTEMPTS = 200;
-/** A spliced connection's descriptors, beside the client's: both ends of the one to the engine, and what an own engine listens on. */
+/**
+ * A spliced connection's descriptors, beside the client's: both ends of the one to the engine, and what an own engine
+ * listens on.
+ */
 export const EXTRA_DESCRIPTORS = 3;
 
 const ENGINE_SOCKET: SocketHandler<Splice> = {

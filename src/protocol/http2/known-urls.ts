@@ -1,6 +1,6 @@
 /**
- * URLs that were routed before. Cutting the path out of the engine's URL, normalising it and looking it up costs a tenth
- * of a plain request.
+ * URLs that were routed before. Cutting the path out of the engine's URL, normalising it and looking it up costs a
+ * tenth of a plain request.
  */
 import type { BoundRoute } from "../../module/route";
 import type { HttpMatch } from "../../router/paths";
@@ -26,7 +26,12 @@ export function knownRoute(current: RouteTable<BoundRoute>, url: string): KnownU
 }
 
 /** Remembers where GET of this URL goes, unless that depends on more than its path, or has params. */
-export function rememberRoute(current: RouteTable<BoundRoute>, url: string, path: string, match: HttpMatch<BoundRoute>): void {
+export function rememberRoute(
+  current: RouteTable<BoundRoute>,
+  url: string,
+  path: string,
+  match: HttpMatch<BoundRoute>,
+): void {
   // Params that are not frozen were made for one request. URLs with a query seldom come again.
   if (!Object.isFrozen(match.params) || url.length > MAX_URL || url.includes("?")) return;
   if (table !== current || known.size >= MAX_URLS) known.clear();

@@ -1,6 +1,6 @@
 /**
- * The engine's Request with what the engine cannot know: the client spoke TLS; the handler's time is up. Everything else
- * of it stays native.
+ * The engine's Request with what the engine cannot know: the client spoke TLS; the handler's time is up. Everything
+ * else of it stays native.
  */
 const nativeSignal = getterOf<AbortSignal>("signal");
 const nativeUrl = getterOf<string>("url");
@@ -73,7 +73,10 @@ export function abortRequest(request: Request, reason: unknown): void {
   abortion.abort(reason);
 }
 
-/** Whether the client has reset the request's stream, or closed its connection. False once the server itself has ended the request. */
+/**
+ * Whether the client has reset the request's stream, or closed its connection. False once the server itself has ended
+ * the request.
+ */
 export function hasBeenReset(request: Request): boolean {
   return resets.has(request) || nativeSignal.call(request).aborted;
 }

@@ -1,5 +1,6 @@
 /**
- * Responses on their way to the engine: what may not be sent is found here, where the handler can still be blamed for it.
+ * Responses on their way to the engine: what may not be sent is found here, where the handler can still be blamed for
+ * it.
  */
 import type { BoundRoute } from "../../module/route";
 import { noResponse } from "../http1/answer";
@@ -18,7 +19,9 @@ export function checkedResponse(dispatch: Dispatch, route: BoundRoute, request: 
   const { status } = value;
   if (status < 200) throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
   if (value.bodyUsed)
-    throw new TypeError("The handler returned a Response whose body was read already. Return response.clone(), or make a new one.");
+    throw new TypeError(
+      "The handler returned a Response whose body was read already. Return response.clone(), or make a new one.",
+    );
   countStatus(dispatch, route, status, status >= 500 && hasBeenReset(request));
   return value;
 }
@@ -36,12 +39,22 @@ export function isStreamed(response: Response): boolean {
 }
 
 /** An answer of the server's own. */
-export function plainResponse(dispatch: Dispatch, status: number, text: string, headers: Record<string, string> = {}): Response {
+export function plainResponse(
+  dispatch: Dispatch,
+  status: number,
+  text: string,
+  headers: Record<string, string> = {},
+): Response {
   if (status >= 500) dispatch.counters.errors++;
-  return new GraphResponse(`${text}\n`, { status, headers: { "Content-Type": "text/plain;charset=utf-8", ...headers } });
+  return new GraphResponse(`${text}\n`, {
+    status,
+    headers: { "Content-Type": "text/plain;charset=utf-8", ...headers },
+  });
 }
 
-/** Whether a handler failed since the engine refused to read on in a body above maxBodyBytes: the client is to blame. */
+/**
+ * Whether a handler failed since the engine refused to read on in a body above maxBodyBytes: the client is to blame.
+ */
 export function isBodyTooLarge(error: unknown): boolean {
   return error instanceof Error && error.message === "Request body exceeded maxRequestBodySize";
 }

@@ -133,7 +133,10 @@ export class Splice implements Protocol, CallOwner {
     this.wire.pause();
   }
 
-  /** The engine takes it as the end of the connection, with streams under way too: a client that has gone looks the same. */
+  /**
+   * The engine takes it as the end of the connection, with streams under way too: a client that has gone looks the
+   * same.
+   */
   ended(): void {
     if (!this.isOver && this.unsent.length === 0) this.socket?.shutdown();
   }
@@ -161,7 +164,8 @@ export class Splice implements Protocol, CallOwner {
     }
     // As long as there are calls the connection is not idle.
     let next = this.calls.size === 0 || idleAt === 0 ? idleAt : now + this.wire.dispatch.timeouts.idleMs;
-    for (const { deadlineAt } of this.calls) if (deadlineAt !== 0 && (next === 0 || deadlineAt < next)) next = deadlineAt;
+    for (const { deadlineAt } of this.calls)
+      if (deadlineAt !== 0 && (next === 0 || deadlineAt < next)) next = deadlineAt;
     this.arm(next);
   }
 
@@ -208,7 +212,8 @@ export class Splice implements Protocol, CallOwner {
     this.sayGoodbye(ErrorCode.calm);
     this.end();
     const { wire } = this;
-    // Whoever sends without end must not be read for as long as a client that listens: not a byte more, and not for long.
+    // Whoever sends without end must not be read for as long as a client that listens: not a byte more, and not for
+    // long.
     queueMicrotask(() => wire.pause());
     setTimeout(() => wire.abort(), GOODBYE_MS);
   }

@@ -167,7 +167,10 @@ export class HostSocket implements Protocol, FrameSink {
     return route === null ? 0 : (route.websocket.maxMessageBytes ?? this.wire.dispatch.limits.maxWebSocketMessageBytes);
   }
 
-  /** The module is being replaced, or the peer does not read what it is sent: nothing more is taken from it until `goOn`. */
+  /**
+   * The module is being replaced, or the peer does not read what it is sent: nothing more is taken from it until
+   * `goOn`.
+   */
   stopReading(): void {
     if (this.readyState !== OPEN) return;
     this.#isStopped = true;
@@ -229,12 +232,14 @@ export class HostSocket implements Protocol, FrameSink {
 
   pong(payload: Buffer): void {
     const route = this.endpoint.route;
-    if (this.readyState === OPEN && route?.websocket.handlers.pong !== undefined) this.#call(route, callPong, Buffer.from(payload));
+    if (this.readyState === OPEN && route?.websocket.handlers.pong !== undefined)
+      this.#call(route, callPong, Buffer.from(payload));
   }
 
   close(code: number, reason: string): void {
     // An answer to ours, or the peer's own, which is answered with the same code (section 5.5.1).
-    if (this.readyState === OPEN) this.wire.write(code === NO_STATUS ? encodeFrame(FIN | 8, EMPTY) : encodeClose(code, reason));
+    if (this.readyState === OPEN)
+      this.wire.write(code === NO_STATUS ? encodeFrame(FIN | 8, EMPTY) : encodeClose(code, reason));
     this.#end(code, reason);
     this.wire.finish();
   }
@@ -346,7 +351,8 @@ export class HostSocket implements Protocol, FrameSink {
 
   /** Sends a close frame and waits for the peer's. @throws RangeError for a code or a reason that cannot be sent */
   beginClose(code: number, reason: string): void {
-    if (!isSendable(code)) throw new RangeError(`${code} is not a close code to send. Use 1000, or one of your own from 3000 to 4999.`);
+    if (!isSendable(code))
+      throw new RangeError(`${code} is not a close code to send. Use 1000, or one of your own from 3000 to 4999.`);
     if (reason.length > MAX_REASON_BYTES || Buffer.byteLength(reason) > MAX_REASON_BYTES)
       throw new RangeError(`A close reason holds at most ${MAX_REASON_BYTES} bytes.`);
     if (this.readyState !== OPEN) return;
@@ -418,7 +424,8 @@ export class HostSocket implements Protocol, FrameSink {
 
   #tick(now: number): void {
     // While the server does not read, the client cannot send: move the deadline.
-    if (this.#messageAt !== 0 && this.#messageAt <= now && !this.isReading) this.#messageAt = now + this.wire.dispatch.timeouts.bodyMs;
+    if (this.#messageAt !== 0 && this.#messageAt <= now && !this.isReading)
+      this.#messageAt = now + this.wire.dispatch.timeouts.bodyMs;
     if (this.#messageAt !== 0 && this.#messageAt <= now) {
       this.wire.write(encodeClose(POLICY, "the message did not arrive in time"));
       this.#end(ABNORMAL, "");
@@ -431,7 +438,8 @@ export class HostSocket implements Protocol, FrameSink {
   /** Sets the connection's one alarm to the nearer deadline. */
   #arm(): void {
     const { wire } = this;
-    const next = this.#messageAt === 0 || (this.#idleAt !== 0 && this.#idleAt < this.#messageAt) ? this.#idleAt : this.#messageAt;
+    const next =
+      this.#messageAt === 0 || (this.#idleAt !== 0 && this.#idleAt < this.#messageAt) ? this.#idleAt : this.#messageAt;
     wire.armDeadline(next === 0 ? 0 : Math.max(1, Math.ceil(next - performance.now())));
   }
 
@@ -473,7 +481,9 @@ export class HostSocket implements Protocol, FrameSink {
     if (this.#call(route, callMessage, data, startedAt)) figures.ended(startedAt);
   }
 
-  /** @param startedAt of what is counted, may be 0. @returns whether the handler is done; else it is counted when it is */
+  /**
+   * @param startedAt of what is counted, may be 0. @returns whether the handler is done; else it is counted when it is
+   */
   #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = NOT_COUNTED): boolean {
     let result: unknown;
     try {
@@ -541,16 +551,21 @@ class PendingHandler implements InFlight {
 type HandlerCall<A> = (route: WebSocketBound, socket: AuthorSocket, argument: A) => unknown;
 
 // Run inside the graph; as methods, since handlers may use `this`.
-const callOpen: HandlerCall<undefined> = ({ websocket, generation }, socket) => websocket.handlers.open?.(socket, contextOf(generation));
+const callOpen: HandlerCall<undefined> = ({ websocket, generation }, socket) =>
+  websocket.handlers.open?.(socket, contextOf(generation));
 const callMessage: HandlerCall<string | Buffer> = ({ websocket, generation }, socket, data) =>
   websocket.handlers.message?.(socket, data, contextOf(generation));
 const callPing: HandlerCall<Buffer> = ({ websocket, generation }, socket, data) =>
   websocket.handlers.ping?.(socket, data, contextOf(generation));
 const callPong: HandlerCall<Buffer> = ({ websocket, generation }, socket, data) =>
   websocket.handlers.pong?.(socket, data, contextOf(generation));
-const callDrain: HandlerCall<undefined> = ({ websocket, generation }, socket) => websocket.handlers.drain?.(socket, contextOf(generation));
-const callClose: HandlerCall<{ code: number; reason: string }> = ({ websocket, generation }, socket, { code, reason }) =>
-  websocket.handlers.close?.(socket, code, reason, contextOf(generation));
+const callDrain: HandlerCall<undefined> = ({ websocket, generation }, socket) =>
+  websocket.handlers.drain?.(socket, contextOf(generation));
+const callClose: HandlerCall<{ code: number; reason: string }> = (
+  { websocket, generation },
+  socket,
+  { code, reason },
+) => websocket.handlers.close?.(socket, code, reason, contextOf(generation));
 
 type AuthorContext = Parameters<NonNullable<WebSocketBound["websocket"]["handlers"]["open"]>>[1];
 

@@ -27,7 +27,8 @@ const MIN_WANTED_BYTES = 64;
 const LEVEL = 1;
 const ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const WINDOW = /^(?:[89]|1[0-5])$/;
-const OFFER_PART = /[ \t]*([!#$%&'*+.^_`|~\w-]+)(?:[ \t]*=[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*([,;]|$)/y;
+const OFFER_PART =
+  /[ \t]*([!#$%&'*+.^_`|~\w-]+)(?:[ \t]*=[ \t]*(?:([!#$%&'*+.^_`|~\w-]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*([,;]|$)/y;
 
 /**
  * Chooses the first offer that can be accepted (section 5.1).
@@ -45,7 +46,10 @@ export function negotiate(header: string): Deflate | null | "malformed" {
   return null;
 }
 
-/** @returns null for parameters that the extension does not have, that stand there twice or have values out of their range */
+/**
+ * @returns null for parameters that the extension does not have, that stand there twice or have values out of their
+ * range
+ */
 function accept(parameters: Offer["parameters"]): Deflate | null {
   let windowBits = 15;
   let header = ANSWER;

@@ -55,7 +55,10 @@ export function encodeFrame(flags: number, payload: Uint8Array, wire: Wire | nul
   return frame;
 }
 
-/** A whole, uncompressed text message, written into its frame without a copy in between. @param wire  as for `encodeFrame` */
+/**
+ * A whole, uncompressed text message, written into its frame without a copy in between. @param wire  as for
+ * `encodeFrame`
+ */
 export function encodeText(text: string, wire: Wire | null = null): Buffer {
   const length = Buffer.byteLength(text);
   const frame = allocate(wire, headerBytes(length) + length);

@@ -68,8 +68,8 @@ export function readHandshake(head: RequestHead): Handshake | Refusal {
 }
 
 /**
- * Checks the page's origin (RFC 6455 section 10.2). A browser lets every page open a socket to every server, with the user's cookies. Only
- * the Origin field tells a foreign page from the server's own.
+ * Checks the page's origin (RFC 6455 section 10.2). A browser lets every page open a socket to every server, with the
+ * user's cookies. Only the Origin field tells a foreign page from the server's own.
  *
  * @param allowed  the route's `origins`
  * @returns the refusal; null: the page may open a socket
@@ -113,7 +113,9 @@ export function acceptOf(key: string): string {
 function chooseProtocol({ protocols }: Handshake, named: string | undefined, listed: readonly string[]): string | null {
   if (named === undefined) return protocols.find((protocol) => listed.includes(protocol)) ?? null;
   if (protocols.includes(named)) return named;
-  throw new TypeError(`upgrade chose the protocol ${JSON.stringify(named)}, but the client offers [${protocols.join(", ")}].`);
+  throw new TypeError(
+    `upgrade chose the protocol ${JSON.stringify(named)}, but the client offers [${protocols.join(", ")}].`,
+  );
 }
 
 function moduleLines(headers: Headers): string {
@@ -124,7 +126,8 @@ function moduleLines(headers: Headers): string {
 
 function valuesOf(fields: readonly string[], name: string): string[] {
   const values: string[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i]?.toLowerCase() === name) values.push(fields[i + 1] ?? "");
+  for (let i = 0; i + 1 < fields.length; i += 2)
+    if (fields[i]?.toLowerCase() === name) values.push(fields[i + 1] ?? "");
   return values;
 }
 

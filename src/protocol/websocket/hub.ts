@@ -1,6 +1,6 @@
 /**
- * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the handlers of
- * now at its endpoint, which follows the routing table, so that no socket keeps an old version in memory.
+ * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the handlers
+ * of now at its endpoint, which follows the routing table, so that no socket keeps an old version in memory.
  */
 import type { BoundRoute, WebSocketSpec } from "../../module/route";
 import type { RouteTable } from "../../router/table";
@@ -151,7 +151,9 @@ export class SocketHub {
     return module;
   }
 
-  /** Knows names only: the endpoint outlives the version with whose route it was made, and must not keep it in memory. */
+  /**
+   * Knows names only: the endpoint outlives the version with whose route it was made, and must not keep it in memory.
+   */
   #remover(module: ModuleSockets, name: string, key: string): (endpoint: Endpoint) => void {
     const { endpoints } = module;
     return (endpoint) => {

@@ -7,7 +7,12 @@ const MIN_WORD_BYTES = 64;
 
 /** The masking key as one number, its first byte in the lowest bits. */
 export function readKey(bytes: Uint8Array, at: number): number {
-  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16) | ((bytes[at + 3] as number) << 24);
+  return (
+    (bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)
+  );
 }
 
 /** The key for what follows `count` bytes of a frame. */

@@ -1,6 +1,6 @@
 /**
- * Memory for frames that are sent at once: one piece, used again for every read. A buffer of its own for each message of
- * 16 KB makes the collector run every hundred messages, which is a third of an echo's time.
+ * Memory for frames that are sent at once: one piece, used again for every read. A buffer of its own for each message
+ * of 16 KB makes the collector run every hundred messages, which is a third of an echo's time.
  */
 import type { Wire } from "../wire";
 
@@ -41,8 +41,8 @@ export function frameMemory(wire: Wire, bytes: number): Buffer {
 export const MIN_FREED_BYTES = 8192;
 
 /**
- * Gives a read's memory back at once, so that the next read finds it warm, and not after the next collection. Nobody may
- * look at the bytes any more.
+ * Gives a read's memory back at once, so that the next read finds it warm, and not after the next collection. Nobody
+ * may look at the bytes any more.
  */
 export function freeRead({ buffer, length }: Uint8Array): void {
   if (buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0);

@@ -1,5 +1,6 @@
 /**
- * A message on its way out: its frame is made once, compressed at most once for each window, however many sockets get it.
+ * A message on its way out: its frame is made once, compressed at most once for each window, however many sockets get
+ * it.
  */
 import type { Wire } from "../wire";
 import { deflate, isWorthIt } from "./deflate";
@@ -55,7 +56,9 @@ export function toData(data: unknown): string | Uint8Array {
   if (typeof data === "string" || data instanceof Uint8Array) return data;
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data);
-  throw new TypeError(`A WebSocket sends strings and bytes, not ${data === null ? "null" : typeof data}. Use JSON.stringify for objects.`);
+  throw new TypeError(
+    `A WebSocket sends strings and bytes, not ${data === null ? "null" : typeof data}. Use JSON.stringify for objects.`,
+  );
 }
 
 /** Only text, for `sendText`. */

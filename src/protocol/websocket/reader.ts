@@ -1,6 +1,6 @@
 /**
- * From a client's bytes to messages (RFC 6455 sections 5 and 6.2): finds the frames, unmasks them in place, puts fragments
- * together, and checks all that a peer may get wrong. A message that came whole in one read is not copied.
+ * From a client's bytes to messages (RFC 6455 sections 5 and 6.2): finds the frames, unmasks them in place, puts
+ * fragments together, and checks all that a peer may get wrong. A message that came whole in one read is not copied.
  */
 import { isAscii, isUtf8 } from "node:buffer";
 import { inflate } from "./deflate";
@@ -167,7 +167,9 @@ export class FrameReader {
     return at;
   }
 
-  /** Checks as early as the bytes are there. @returns the header's length; 0 when more is needed; -1 after a violation */
+  /**
+   * Checks as early as the bytes are there. @returns the header's length; 0 when more is needed; -1 after a violation
+   */
   #parseHeader(bytes: Buffer, at: number, available: number): number {
     if (available < 2) return 0;
     const flags = bytes[at] as number;
@@ -300,7 +302,14 @@ export class FrameReader {
     this.#seenBits = 0;
   }
 
-  #takeMessage(opcode: number, isCompressed: boolean, bytes: Buffer, from: number, to: number, seenBits: number): boolean {
+  #takeMessage(
+    opcode: number,
+    isCompressed: boolean,
+    bytes: Buffer,
+    from: number,
+    to: number,
+    seenBits: number,
+  ): boolean {
     if (isCompressed) return this.#takeCompressed(opcode, bytes.subarray(from, to));
     if (opcode === TEXT) return this.#takeText(bytes, from, to, (seenBits & HIGH_BITS) === 0);
     const message = bytes.subarray(from, to);

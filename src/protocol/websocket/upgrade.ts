@@ -38,7 +38,8 @@ export function switchProtocols(
   const reply = composeSwitch(handshake, upgrade, protocols, perMessageDeflate);
   // Header values are Latin-1 on the wire, and a string would leave as UTF-8.
   wire.write(Buffer.from(reply, "latin1"));
-  if (dispatch.access !== null) tellHttp(dispatch.access, "websocket", wire.client, head, route, 101, reply.length, startedAt);
+  if (dispatch.access !== null)
+    tellHttp(dispatch.access, "websocket", wire.client, head, route, 101, reply.length, startedAt);
   const endpoint = SocketHub.of(dispatch).endpointOf(current);
   return HostSocket.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
 }
