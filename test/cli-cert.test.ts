@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as der from "../src/cli/der";
 import { issueCertificate } from "../src/cli/x509";
+import { callProgram } from "./support/call-program";
 import { runProgram, startProgram } from "./support/program";
 
 let root: string;
@@ -31,7 +32,7 @@ describe("hrmr cert", () => {
       "--host",
       "bücher.example",
     ];
-    const { exitCode, stdout, stderr } = await runProgram(["cert", ...hosts, "--out", "made/here", "--days", "30"], {
+    const { exitCode, stdout, stderr } = await callProgram(["cert", ...hosts, "--out", "made/here", "--days", "30"], {
       cwd: root,
     });
     expect(stderr).toBe("");
@@ -56,7 +57,7 @@ describe("hrmr cert", () => {
   test.each(["cert.pem", "key.pem"])("overwrites no %s, and writes nothing beside it", async (file) => {
     const cwd = mkdtempSync(join(root, "kept-"));
     writeFileSync(join(cwd, file), "mine");
-    const { exitCode, stdout, stderr } = await runProgram(["cert"], { cwd });
+    const { exitCode, stdout, stderr } = await callProgram(["cert"], { cwd });
     expect(stderr).toBe(
       `${join(cwd, file)} is there already, and hrmr cert overwrites nothing.\nMove it away, or choose another folder with --out DIR.\n`,
     );
@@ -70,14 +71,14 @@ describe("hrmr cert", () => {
 
   test.each(["a b", "http://x", "x:80", "*", "a.*.b", "-a", "", "a..b"])("refuses %p for a name", async (name) => {
     const cwd = mkdtempSync(join(root, "bad-"));
-    const { exitCode, stderr } = await runProgram(["cert", `--host=${name}`], { cwd });
+    const { exitCode, stderr } = await callProgram(["cert", `--host=${name}`], { cwd });
     expect(stderr).toContain("--host");
     expect([exitCode, readdirSync(cwd)]).toEqual([2, []]);
   });
 
   test("a folder that cannot be made is told, and leaves nothing", async () => {
     writeFileSync(join(root, "file"), "");
-    const { exitCode, stderr } = await runProgram(["cert", "--out", "file/x"], { cwd: root });
+    const { exitCode, stderr } = await callProgram(["cert", "--out", "file/x"], { cwd: root });
     expect(stderr).toContain(`Cannot write ${join(root, "file/x/key.pem")} (ENOTDIR).`);
     expect(exitCode).toBe(1);
   });

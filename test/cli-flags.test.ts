@@ -1,8 +1,9 @@
-/** The command line, as a user meets it: each test starts the program and looks at exit code, stdout and stderr. */
+/** The command line, as a user meets it: exit code, stdout and stderr of the commands. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { version } from "../package.json";
 import { START_ARGS } from "../src/cli/start-flags";
+import { callProgram } from "./support/call-program";
 import { program, runProgram } from "./support/program";
 
 const COMMANDS = ["start", "config", "init", "new", "send", "version", "help"];
@@ -68,7 +69,7 @@ const REFUSED: [args: string[], what: string, todo: string][] = [
 
 describe("wrong usage", () => {
   test.each(REFUSED)("%j exits with 2 and names the mistake", async (args, what, todo) => {
-    const { exitCode, stdout, stderr } = await runProgram(args);
+    const { exitCode, stdout, stderr } = await callProgram(args);
     expect(stderr).toContain(what);
     expect(stderr).toContain(todo);
     expect(stderr.trimEnd().split("\n")).toHaveLength(2);
@@ -76,8 +77,14 @@ describe("wrong usage", () => {
     expect(exitCode).toBe(2);
   });
 
+  test("the program itself says the same", async () => {
+    for (const args of [["--prot", "80"], ["start", "--threads", "0"], ["help"], ["help", "start"], ["version"]]) {
+      expect([args, await runProgram(args)]).toEqual([args, await callProgram(args)]);
+    }
+  });
+
   test("a bad number in the environment names its variable", async () => {
-    const { exitCode, stderr } = await runProgram(["start"], { env: { HRMR_PORT: "http" } });
+    const { exitCode, stderr } = await callProgram(["start"], { env: { HRMR_PORT: "http" } });
     expect(stderr).toContain('HRMR_PORT in the environment must be a whole number from 0 to 65535, not "http".');
     expect(exitCode).toBe(2);
   });
@@ -85,7 +92,7 @@ describe("wrong usage", () => {
 
 describe("help and version", () => {
   test.each([["help"], ["--help"], ["-h"]])("hrmr %s lists every command", async (word) => {
-    const { exitCode, stdout, stderr } = await runProgram([word]);
+    const { exitCode, stdout, stderr } = await callProgram([word]);
     for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ *${command}  +\\w`, "m"));
     expect(stdout).not.toContain("\u001b");
     expect(stderr).toBe("");
@@ -93,18 +100,18 @@ describe("help and version", () => {
   });
 
   test.each(COMMANDS)("hrmr help %s and hrmr %s --help say the same", async (command) => {
-    const [asked, flagged] = await Promise.all([runProgram(["help", command]), runProgram([command, "--help"])]);
+    const [asked, flagged] = await Promise.all([callProgram(["help", command]), callProgram([command, "--help"])]);
     expect(asked.stdout).toContain(`USAGE hrmr ${command}`);
     expect(flagged.stdout).toBe(asked.stdout);
     expect([asked.exitCode, flagged.exitCode]).toEqual([0, 0]);
   });
 
   test("no help is wider than 80 columns, and no word is cut", async () => {
-    const all = (await runProgram(["help"])).stdout;
+    const all = (await callProgram(["help"])).stdout;
     const commands = [...section(all, "COMMANDS").matchAll(/^ {2}(\w+)/gm)].map((match) => match[1] ?? "");
     expect(commands.length).toBeGreaterThan(20);
     const helps: string[] = [];
-    for (const command of commands) helps.push((await runProgram(["help", command])).stdout);
+    for (const command of commands) helps.push((await callProgram(["help", command])).stdout);
     for (const help of [all, ...helps]) {
       expect(help.split("\n").filter((line) => line.length > 80)).toEqual([]);
       expect(help).toMatch(/^USAGE hrmr \S/m);
@@ -127,14 +134,14 @@ describe("help and version", () => {
     ["STOP", "hrmr stop"],
   ])("hrmr %s is answered with the command that was meant: %s", async (word, meant) => {
     for (const args of [[word], ["help", word]]) {
-      const { exitCode, stderr } = await runProgram(args);
+      const { exitCode, stderr } = await callProgram(args);
       expect(stderr).toBe(`hrmr has no command ${JSON.stringify(word)}.\nDid you mean ${meant}?\n`);
       expect(exitCode).toBe(2);
     }
   });
 
   test("a folder's name in place of a command gets a hint", async () => {
-    const { exitCode, stderr } = await runProgram(["docs"], { cwd: join(import.meta.dir, "..") });
+    const { exitCode, stderr } = await callProgram(["docs"], { cwd: join(import.meta.dir, "..") });
     expect(stderr).toBe(
       'hrmr has no command "docs".\nIt is a folder: cd docs && hrmr starts the server of a project.\n',
     );
@@ -142,13 +149,13 @@ describe("help and version", () => {
   });
 
   test.each(["run", "logs"])("hrmr %s says in one line that it comes with a later version", async (word) => {
-    const { exitCode, stderr } = await runProgram([word, "-x"]);
+    const { exitCode, stderr } = await callProgram([word, "-x"]);
     expect(stderr).toMatch(new RegExp(`^\\S*hrmr ${word}\\S* comes with a later version; .*\n$`));
     expect(exitCode).toBe(2);
   });
 
   test("the help of start tells of each of its flags", async () => {
-    const { stdout } = await runProgram(["help", "start"]);
+    const { stdout } = await callProgram(["help", "start"]);
     const short = [
       "-p, --port",
       "-H, --host",
@@ -197,7 +204,7 @@ describe("help and version", () => {
   });
 
   test.each(["version", "-v", "--version", "start -v"])("hrmr %s prints the version of package.json", async (words) => {
-    const { exitCode, stdout } = await runProgram(words.split(" "));
+    const { exitCode, stdout } = await callProgram(words.split(" "));
     expect(stdout).toBe(`hrmr ${version}\n`);
     expect(exitCode).toBe(0);
   });

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { program, runProgram, startProgram } from "./support/program";
+import { callProgram } from "./support/call-program";
+import { program, type ProgramResult, runProgram, startProgram } from "./support/program";
 
 const FILES = [
   ".gitignore",
@@ -48,27 +49,46 @@ describe("hrmr init", () => {
     expect(stdout).toContain("cd my/hub && hrmr ");
   });
 
-  test("the types of the project check without any package, and catch a mistake", async () => {
+  test("the project starts, answers what init says to try, and takes in a new module by RELOAD", async () => {
     const cwd = emptyFolder();
-    await runProgram(["init", "."], { cwd });
-    expect(checkTypes(cwd)).toEqual({ exitCode: 0, output: expect.stringContaining("No type errors in") });
-    writeFileSync(
-      join(cwd, "modules/wrong.ts"),
-      'import { defineModule } from "hrmr";\nexport default defineModule({ routes: { PING: () => 3 } });\n',
-    );
-    const bad = checkTypes(cwd);
-    expect(bad.output).toContain("modules/wrong.ts(2,");
-    expect(bad.exitCode).toBe(1);
+    await callProgram(["init", "."], { cwd });
+    const server = await startProgram(["--port", "0"], { cwd });
+    try {
+      const address = `127.0.0.1:${server.port}`;
+      expect((await callProgram(["send", address, "HELLO"])).stdout).toBe("Hello from hrmr\n");
+      expect((await runProgram(["new", "wave"], { cwd })).exitCode).toBe(0);
+      expect((await callProgram(["send", address, "RELOAD"])).stdout).toStartWith("OK");
+      expect((await callProgram(["send", address, "WAVE bob"])).stdout).toBe("Hello, bob\n");
+    } finally {
+      await server.stop();
+    }
   });
 
-  test("the README's own module and the APIs of Bun and Node pass the type check without a download", async () => {
+  test("a second time keeps every file, and names each", async () => {
     const cwd = emptyFolder();
-    await runProgram(["init", "."], { cwd });
-    const readme = readFileSync(join(import.meta.dir, "../README.md"), "utf8");
-    const sample = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-    expect(sample).toContain("Bun.hash(");
-    writeFileSync(join(cwd, "modules/sample.ts"), sample);
-    const uses = `import { readFileSync } from "node:fs";
+    await callProgram(["init", "."], { cwd });
+    writeFileSync(join(cwd, "hrmr.json"), "{ /* mine */ }");
+    rmSync(join(cwd, "tsconfig.json"));
+    const { exitCode, stdout } = await callProgram(["init", "."], { cwd });
+    expect(readFileSync(join(cwd, "hrmr.json"), "utf8")).toBe("{ /* mine */ }");
+    expect(stdout).toContain("kept   hrmr.json (it was there already)\n");
+    expect(stdout.match(/^wrote /gm)).toEqual(["wrote "]);
+    expect(existsSync(join(cwd, "tsconfig.json"))).toBe(true);
+    expect(exitCode).toBe(0);
+  });
+
+  test("a file in the place of a folder is refused and left alone", async () => {
+    const cwd = emptyFolder();
+    writeFileSync(join(cwd, "hub"), "a file");
+    const { exitCode, stderr } = await callProgram(["init", "hub"], { cwd });
+    expect(stderr).toContain(`Cannot write ${join(cwd, "hub")}`);
+    expect(readFileSync(join(cwd, "hub"), "utf8")).toBe("a file");
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("the types of a project", () => {
+  const USES = `import { readFileSync } from "node:fs";
 import { $ } from "bun";
 import { Database } from "bun:sqlite";
 import { defineModule } from "hrmr";
@@ -80,74 +100,62 @@ export default defineModule({
   },
 });
 `;
-    writeFileSync(join(cwd, "modules/uses.ts"), uses);
-    expect(checkTypes(cwd)).toEqual({ exitCode: 0, output: expect.stringContaining("No type errors in") });
-    // They are types, and not `any`.
+  const readme = readFileSync(join(import.meta.dir, "../README.md"), "utf8");
+  const sample = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  let cwd: string;
+  let made: ProgramResult;
+  let right: ReturnType<typeof checkTypes>;
+  let wrong: ReturnType<typeof checkTypes>;
+
+  /** One check of all that is right, and one of all that is wrong. */
+  beforeAll(async () => {
+    cwd = emptyFolder();
+    await callProgram(["init", "."], { cwd });
+    made = await callProgram(["new", "wave"], { cwd });
+    writeFileSync(join(cwd, "modules/sample.ts"), sample);
+    writeFileSync(join(cwd, "modules/uses.ts"), USES);
+    right = checkTypes(cwd);
+    writeFileSync(
+      join(cwd, "modules/wrong.ts"),
+      'import { defineModule } from "hrmr";\nexport default defineModule({ routes: { PING: () => 3 } });\n',
+    );
     writeFileSync(
       join(cwd, "modules/uses.ts"),
-      `${uses}export const n: number = readFileSync("/x", "utf8");\nexport const m: string = Bun.hash("x");\n`,
+      `${USES}export const n: number = readFileSync("/x", "utf8");\nexport const m: string = Bun.hash("x");\n`,
     );
-    const bad = checkTypes(cwd);
-    expect(bad.output.match(/modules\/uses\.ts\(\d+,\d+\): error TS2322/g)).toHaveLength(2);
-    expect(bad.exitCode).toBe(1);
+    wrong = checkTypes(cwd);
   });
 
-  test("the project starts, answers what init says to try, and takes in a new module by RELOAD", async () => {
-    const cwd = emptyFolder();
-    await runProgram(["init", "."], { cwd });
-    const server = await startProgram(["--port", "0"], { cwd });
-    try {
-      const address = `127.0.0.1:${server.port}`;
-      expect((await runProgram(["send", address, "HELLO"])).stdout).toBe("Hello from hrmr\n");
-      expect((await runProgram(["new", "wave"], { cwd })).exitCode).toBe(0);
-      expect((await runProgram(["send", address, "RELOAD"])).stdout).toStartWith("OK");
-      expect((await runProgram(["send", address, "WAVE bob"])).stdout).toBe("Hello, bob\n");
-    } finally {
-      await server.stop();
-    }
+  test("check without any package, and catch a mistake", () => {
+    expect(right).toEqual({ exitCode: 0, output: expect.stringContaining("No type errors in") });
+    expect(wrong.output).toContain("modules/wrong.ts(2,");
+    expect(wrong.exitCode).toBe(1);
   });
 
-  test("a second time keeps every file, and names each", async () => {
-    const cwd = emptyFolder();
-    await runProgram(["init", "."], { cwd });
-    writeFileSync(join(cwd, "hrmr.json"), "{ /* mine */ }");
-    rmSync(join(cwd, "tsconfig.json"));
-    const { exitCode, stdout } = await runProgram(["init", "."], { cwd });
-    expect(readFileSync(join(cwd, "hrmr.json"), "utf8")).toBe("{ /* mine */ }");
-    expect(stdout).toContain("kept   hrmr.json (it was there already)\n");
-    expect(stdout.match(/^wrote /gm)).toEqual(["wrote "]);
-    expect(existsSync(join(cwd, "tsconfig.json"))).toBe(true);
-    expect(exitCode).toBe(0);
+  test("the README's own module and the APIs of Bun and Node pass the check without a download", () => {
+    expect(sample).toContain("Bun.hash(");
+    expect(right.exitCode).toBe(0);
+    // They are types, and not `any`.
+    expect(wrong.output.match(/modules\/uses\.ts\(\d+,\d+\): error TS2322/g)).toHaveLength(2);
   });
 
-  test("a file in the place of a folder is refused and left alone", async () => {
-    const cwd = emptyFolder();
-    writeFileSync(join(cwd, "hub"), "a file");
-    const { exitCode, stderr } = await runProgram(["init", "hub"], { cwd });
-    expect(stderr).toContain(`Cannot write ${join(cwd, "hub")}`);
-    expect(readFileSync(join(cwd, "hub"), "utf8")).toBe("a file");
-    expect(exitCode).toBe(1);
+  test("a module that hrmr new adds to the project's folder passes the check", () => {
+    expect(made.stdout).toContain(`wrote  ${join("modules", "wave.ts")}\n`);
+    expect(made.exitCode).toBe(0);
+    expect(readFileSync(join(cwd, "modules/wave.ts"), "utf8")).toContain('"WAVE "');
+    expect(right.exitCode).toBe(0);
+    expect(wrong.output).not.toContain("wave.ts");
   });
 });
 
 describe("hrmr new", () => {
-  test("adds a module whose types check, to the project's folder", async () => {
-    const cwd = emptyFolder();
-    await runProgram(["init", "."], { cwd });
-    const { exitCode, stdout } = await runProgram(["new", "wave"], { cwd });
-    expect(stdout).toContain(`wrote  ${join("modules", "wave.ts")}\n`);
-    expect(exitCode).toBe(0);
-    expect(readFileSync(join(cwd, "modules/wave.ts"), "utf8")).toContain('"WAVE "');
-    expect(checkTypes(cwd)).toEqual({ exitCode: 0, output: expect.stringContaining("No type errors in") });
-  });
-
   test("looks for the folder in hrmr.json, and --modules names another", async () => {
     const cwd = emptyFolder();
     mkdirSync(join(cwd, "mods"));
     mkdirSync(join(cwd, "others"));
     writeFileSync(join(cwd, "hrmr.json"), '{ "modulesDir": "mods" }');
-    await runProgram(["new", "one"], { cwd });
-    await runProgram(["new", "two", "--modules", "others"], { cwd });
+    await callProgram(["new", "one"], { cwd });
+    await callProgram(["new", "two", "--modules", "others"], { cwd });
     expect([readdirSync(join(cwd, "mods")), readdirSync(join(cwd, "others"))]).toEqual([["one.ts"], ["two.ts"]]);
   });
 
@@ -156,7 +164,7 @@ describe("hrmr new", () => {
     mkdirSync(join(cwd, "modules", entry.endsWith("/") ? entry : ""), { recursive: true });
     if (!entry.endsWith("/")) writeFileSync(join(cwd, "modules", entry), "mine");
     const before = readdirSync(join(cwd, "modules"));
-    const { exitCode, stderr } = await runProgram(["new", "wave"], { cwd });
+    const { exitCode, stderr } = await callProgram(["new", "wave"], { cwd });
     expect(stderr).toContain('There is a module "wave" already');
     expect(readdirSync(join(cwd, "modules"))).toEqual(before);
     expect(exitCode).toBe(1);
@@ -165,14 +173,14 @@ describe("hrmr new", () => {
   test.each(["lib", "_x", "1st", "a.b", "a/b", "", "ä", "get", "Post", "CONNECT", "reload", "Status"])(
     "refuses the name %j",
     async (name) => {
-      const { exitCode, stderr } = await runProgram(["new", "--", name], { cwd: emptyFolder() });
+      const { exitCode, stderr } = await callProgram(["new", "--", name], { cwd: emptyFolder() });
       expect(stderr).toContain(`${JSON.stringify(name)} cannot be a module's name`);
       expect(exitCode).toBe(2);
     },
   );
 
   test("says what to do where there is no project", async () => {
-    const { exitCode, stderr } = await runProgram(["new", "wave"], { cwd: emptyFolder() });
+    const { exitCode, stderr } = await callProgram(["new", "wave"], { cwd: emptyFolder() });
     expect(stderr).toContain("There is no modules folder");
     expect(stderr).toContain("hrmr init DIR");
     expect(exitCode).toBe(1);

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { moduleSource, withHub } from "./support/hub";
+import { callProgram } from "./support/call-program";
 import { runProgram, startProgram } from "./support/program";
 import { serverCertificate } from "./support/tls";
 
@@ -26,11 +27,12 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs `hrmr send` with `args` against a server of its own on a free port. */
+/** Runs `hrmr send` with `args` against a server of its own on a free port; the real program if there is stdin. */
 async function sendTo(socket: Bun.SocketHandler<{ held: string }>, args: string[], stdin?: string) {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, allowHalfOpen: true, socket });
+  const words = ["send", `127.0.0.1:${listener.port}`, ...args];
   try {
-    return await runProgram(["send", `127.0.0.1:${listener.port}`, ...args], stdin === undefined ? {} : { stdin });
+    return await (stdin === undefined ? callProgram(words) : runProgram(words, { stdin }));
   } finally {
     listener.stop(true);
   }
@@ -87,7 +89,7 @@ describe("hrmr send", () => {
     const path = join(folder, "echo.sock");
     const listener = Bun.listen({ unix: path, allowHalfOpen: true, socket: echo });
     try {
-      expect((await runProgram(["send", `unix://${path}`, "PING", "--wait", "0"])).stdout).toBe("you said: PING");
+      expect((await callProgram(["send", `unix://${path}`, "PING", "--wait", "0"])).stdout).toBe("you said: PING");
     } finally {
       listener.stop(true);
     }
@@ -97,14 +99,14 @@ describe("hrmr send", () => {
     const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const { port } = listener;
     listener.stop(true);
-    const { exitCode, stdout, stderr } = await runProgram(["send", `127.0.0.1:${port}`, "PING"]);
+    const { exitCode, stdout, stderr } = await callProgram(["send", `127.0.0.1:${port}`, "PING"]);
     expect(stderr).toStartWith(`Cannot connect to tcp://127.0.0.1:${port} (ECONNREFUSED).\n`);
     expect(stdout).toBe("");
     expect(exitCode).toBe(1);
   });
 
   test("a unix socket that is not there exits with 1", async () => {
-    const { exitCode, stderr } = await runProgram(["send", `unix://${folder}/none.sock`, "PING"]);
+    const { exitCode, stderr } = await callProgram(["send", `unix://${folder}/none.sock`, "PING"]);
     expect(stderr).toContain("Cannot connect to unix://");
     expect(exitCode).toBe(1);
   });
@@ -112,7 +114,7 @@ describe("hrmr send", () => {
   test("unix:PATH may be relative", async () => {
     const listener = Bun.listen({ unix: join(folder, "near.sock"), allowHalfOpen: true, socket: echo });
     try {
-      const { stdout } = await runProgram(["send", "unix:near.sock", "PING", "--wait", "0"], { cwd: folder });
+      const { stdout } = await callProgram(["send", "unix:near.sock", "PING", "--wait", "0"], { cwd: folder });
       expect(stdout).toBe("you said: PING");
     } finally {
       listener.stop(true);
@@ -143,7 +145,7 @@ describe("hrmr send with TLS", () => {
       socket: { ...echo, data: (socket, bytes) => ((received += bytes.toString()), echo.data?.(socket, bytes)) },
     });
     try {
-      const result = await runProgram(["send", `${address}:${listener.port}`, "PING", "--wait", "0", ...flags]);
+      const result = await callProgram(["send", `${address}:${listener.port}`, "PING", "--wait", "0", ...flags]);
       return { ...result, received, stderr: result.stderr.replaceAll(String(listener.port), "PORT") };
     } finally {
       listener.stop(true);
@@ -190,7 +192,7 @@ describe("hrmr send with TLS", () => {
   ])("a server that %s is told to have none", async (_, handlers) => {
     const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {}, ...handlers } });
     try {
-      const { exitCode, stdout, stderr } = await runProgram([
+      const { exitCode, stdout, stderr } = await callProgram([
         "send",
         `127.0.0.1:${listener.port}`,
         "PING",
@@ -210,7 +212,7 @@ describe("hrmr send with TLS", () => {
     [["--tls-ca", "/dev/null"], 1, "The TLS file /dev/null holds no certificate."],
     [["--tls-ca", "/dev/null", "--tls-insecure"], 2, "--tls-ca and --tls-insecure say different things."],
   ])("%j exits with %i", async (flags, code, message) => {
-    const { exitCode, stderr } = await runProgram(["send", "127.0.0.1:1", "PING", ...flags]);
+    const { exitCode, stderr } = await callProgram(["send", "127.0.0.1:1", "PING", ...flags]);
     expect(stderr).toStartWith(`${message}\n`);
     expect(exitCode).toBe(code);
   });
@@ -244,7 +246,7 @@ describe("hrmr send --token-file", () => {
   });
 
   test("to another machine without TLS it says that anybody on the way can read it", async () => {
-    const { stderr } = await runProgram(["send", "example.invalid:1", "RELOAD", "--token-file", file]);
+    const { stderr } = await callProgram(["send", "example.invalid:1", "RELOAD", "--token-file", file]);
     expect(stderr).toStartWith("The token goes to tcp://example.invalid:1 unencrypted: --tls encrypts it.\n");
     expect(stderr).not.toContain(token);
   });
@@ -269,7 +271,7 @@ describe("hrmr send without an address", () => {
         stderr: "",
       });
       expect((await runProgram(["send", "-"], { cwd: hub.dir, stdin: "WAVE" })).stdout).toBe("waved\n");
-      expect((await runProgram(["send", "--modules", join(hub.dir, "modules"), "WAVE"], { cwd: folder })).stdout).toBe(
+      expect((await callProgram(["send", "--modules", join(hub.dir, "modules"), "WAVE"], { cwd: folder })).stdout).toBe(
         "waved\n",
       );
     }));
@@ -287,10 +289,10 @@ describe("hrmr send without an address", () => {
     const cwd = mkdtempSync(join(folder, "hub-"));
     mkdirSync(join(cwd, "modules"));
     writeFileSync(join(cwd, "modules/wave.ts"), MODULES["modules/wave.ts"]);
-    expect((await runProgram(["cert"], { cwd })).exitCode).toBe(0);
+    expect((await callProgram(["cert"], { cwd })).exitCode).toBe(0);
     const server = await startProgram(["start", ...flags.map((flag) => flag.replace("DIR", cwd))], { cwd });
     try {
-      expect(await runProgram(["send", ...extra, "WAVE"], { cwd })).toEqual({
+      expect(await callProgram(["send", ...extra, "WAVE"], { cwd })).toEqual({
         exitCode: 0,
         stdout: "waved\n",
         stderr: "",
@@ -303,11 +305,11 @@ describe("hrmr send without an address", () => {
   test("says that there is none, and that an address alone is no text", async () => {
     const cwd = mkdtempSync(join(folder, "none-"));
     mkdirSync(join(cwd, "modules"));
-    const none = await runProgram(["send", "WAVE"], { cwd });
+    const none = await callProgram(["send", "WAVE"], { cwd });
     expect(none.stderr).toStartWith("No hrmr server runs here: ");
     expect(none.exitCode).toBe(1);
     for (const address of ["localhost:8080", "tls://a:1", "unix:x"]) {
-      const alone = await runProgram(["send", address], { cwd });
+      const alone = await callProgram(["send", address], { cwd });
       expect(alone.stderr).toStartWith("hrmr send needs TEXT: ");
       expect(alone.exitCode).toBe(2);
     }

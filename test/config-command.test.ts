@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CONFIG_KEYS } from "../src/config/key-list";
 import { version } from "../package.json";
+import { callProgram } from "./support/call-program";
 import { runProgram } from "./support/program";
 
 interface JsonSchema {
@@ -45,12 +46,12 @@ describe("hrmr config", () => {
   });
 
   test("--json is a config file that start takes; settings that may be secret are in it only with --show-secrets", async () => {
-    const { stdout, stderr } = await runProgram(["config", "--json", "-p", "81"], { cwd });
+    const { stdout, stderr } = await callProgram(["config", "--json", "-p", "81"], { cwd });
     expect(stdout).not.toContain("s3cret");
     expect(stderr).toBe(
       "Left out, since they may be secret: modules.mail.password, modules.mail.from.\nPass --show-secrets to include them.\n",
     );
-    const whole = await runProgram(["config", "--json", "--show-secrets", "-p", "81"], { cwd });
+    const whole = await callProgram(["config", "--json", "--show-secrets", "-p", "81"], { cwd });
     expect(whole.stderr).toBe("");
     for (const [text, modules] of [
       [stdout, { mail: {} }],
@@ -60,7 +61,7 @@ describe("hrmr config", () => {
       expect(config).toMatchObject({ listen: ["tcp://127.0.0.1:81"], threads: 2, limits: { maxQueued: 7 } });
       expect(config["modules"]).toEqual(modules);
       writeFileSync(join(cwd, "again.json"), text);
-      const again = await runProgram(["config", "--json", "--show-secrets", "--config", "again.json"], { cwd });
+      const again = await callProgram(["config", "--json", "--show-secrets", "--config", "again.json"], { cwd });
       expect([again.exitCode, again.stderr, again.stdout]).toEqual([0, "", text]);
       expect((await runProgram(["validate", "--config", "again.json", "-p", "0"], { cwd })).stdout).toContain(
         "0 errors",
@@ -70,7 +71,7 @@ describe("hrmr config", () => {
 
   test("--origins --json has the origins of the values too", async () => {
     const args = ["config", "--origins", "--json", "-p", "81"];
-    const { stdout } = await runProgram(args, { cwd });
+    const { stdout } = await callProgram(args, { cwd });
     const { file, values } = JSON.parse(stdout) as {
       file: string;
       values: Record<string, { value: unknown; origin: string }>;
@@ -80,8 +81,8 @@ describe("hrmr config", () => {
     expect(values["listen"]).toEqual({ value: ["tcp://127.0.0.1:81"], origin: "--port" });
     expect(values["limits.maxQueued"]).toEqual({ value: 7, origin: "hrmr.toml:3" });
     expect(values["modules.mail.password"]).toEqual({ value: "***", origin: "hrmr.toml:5" });
-    expect((await runProgram([...args, "--show-secrets"], { cwd })).stdout).toContain('"s3cret"');
-    expect((await runProgram(["config", "--origins"], { cwd })).stderr).toStartWith("--origins goes with --json.\n");
+    expect((await callProgram([...args, "--show-secrets"], { cwd })).stdout).toContain('"s3cret"');
+    expect((await callProgram(["config", "--origins"], { cwd })).stderr).toStartWith("--origins goes with --json.\n");
   });
 
   test.each([
@@ -104,14 +105,16 @@ describe("hrmr config", () => {
       b: { timeouts: "s3cret", enabled: "https://h/?api_key=s3cret", external: [{ a: "s3cret" }] },
     };
     writeFileSync(join(cwd, "wrong.json"), JSON.stringify({ modules: wrong, threads: { password: "s3cret" } }));
-    const { stdout, stderr, exitCode } = await runProgram([command, ...args], { cwd });
+    const { stdout, stderr, exitCode } = await (command === "validate" ? runProgram : callProgram)([command, ...args], {
+      cwd,
+    });
     expect(exitCode).toBeGreaterThan(0);
     expect(stdout + stderr).not.toContain("s3cret");
     expect((stdout + stderr).length).toBeGreaterThan(40);
   });
 
   test("messages about HRMR_ variables with a mistake show no secrets", async () => {
-    const { stderr } = await runProgram(["config"], {
+    const { stderr } = await callProgram(["config"], {
       cwd,
       env: { HRMR_LISTEN: "tcp://u:s3cret@h:1", HRMR_THREADS: "http://u:s3cret@h" },
     });
@@ -121,7 +124,7 @@ describe("hrmr config", () => {
   });
 
   test("--schema is the JSON Schema that init writes: closed, with texts and defaults", async () => {
-    const { stdout } = await runProgram(["config", "--schema"], { cwd });
+    const { stdout } = await callProgram(["config", "--schema"], { cwd });
     const schema = JSON.parse(stdout) as JsonSchema;
     expect(schema["$schema"]).toBe("https://json-schema.org/draft/2020-12/schema");
     expect(schema.additionalProperties).toBe(false);
@@ -139,7 +142,7 @@ describe("hrmr config", () => {
     expect(limits?.properties["maxQueued"]).toMatchObject({ type: "integer", minimum: 1 });
     // A module's own settings are not the server's to judge.
     expect((modules?.additionalProperties as JsonSchema | undefined)?.additionalProperties).toEqual({});
-    await runProgram(["init", "project"], { cwd });
+    await callProgram(["init", "project"], { cwd });
     expect(readFileSync(join(cwd, "project/hrmr.schema.json"), "utf8")).toBe(stdout);
     expect(readFileSync(join(cwd, "project/hrmr.json"), "utf8")).toContain('"$schema": "./hrmr.schema.json"');
   });
@@ -147,15 +150,15 @@ describe("hrmr config", () => {
   test("tells mistakes as start does, and odd variables on stderr", async () => {
     const set = ["--set", "control.commands=token"];
     const [shown, started] = await Promise.all([
-      runProgram(["config", ...set], { cwd }),
-      runProgram(["start", ...set], { cwd }),
+      callProgram(["config", ...set], { cwd }),
+      callProgram(["start", ...set], { cwd }),
     ]);
     expect(shown.stderr).toContain('--set: control.commands is "token", and control.tokenFile is not set.');
     expect([shown.exitCode, shown.stdout, shown.stderr]).toEqual([1, "", started.stderr]);
-    const odd = await runProgram(["config"], { cwd, env: { HRMR_THREAD: "2" } });
+    const odd = await callProgram(["config"], { cwd, env: { HRMR_THREAD: "2" } });
     expect(odd.stderr).toBe(
       "HRMR_THREAD in the environment is no setting of hrmr, and is ignored. Did you mean HRMR_THREADS?\n",
     );
-    expect([odd.exitCode, (await runProgram(["version"])).stdout]).toEqual([0, `hrmr ${version}\n`]);
+    expect([odd.exitCode, (await callProgram(["version"])).stdout]).toEqual([0, `hrmr ${version}\n`]);
   });
 });

@@ -10,8 +10,9 @@ import type { Operations, ReloadReport } from "../src/control/operations";
 import { openControlSocket } from "../src/control/server";
 import type { ServerStatus } from "../src/observe/snapshot";
 import { lockFile } from "../src/supervise/lock";
+import { callProgram, type CallOptions } from "./support/call-program";
 import { fakeOperations, MODULE, STATUS, withControl } from "./support/control-fixture";
-import { runProgram, type ProgramOptions, type ProgramResult } from "./support/program";
+import { type ProgramResult, runProgram } from "./support/program";
 
 let root: string;
 beforeAll(() => {
@@ -32,24 +33,24 @@ interface Ran extends ProgramResult {
   readonly asked: readonly string[];
 }
 
-/** Runs `hrmr ARGS --control …` against a control socket of its own. */
-async function run(args: string[], operations: Partial<Operations> = {}): Promise<Ran> {
+/** Runs `hrmr ARGS --control …` against a control socket of its own: in this process, or the real program. */
+async function run(args: string[], operations: Partial<Operations> = {}, runs = callProgram): Promise<Ran> {
   let ran: Ran | undefined;
   await withControl(operations, async ({ path, asked }) => {
-    ran = { ...(await runProgram([...args, "--control", path])), asked };
+    ran = { ...(await runs([...args, "--control", path])), asked };
   });
   return ran as Ran;
 }
 
 /** Serves at `path` while the program runs. */
-async function runAgainst(path: string, args: string[], options: ProgramOptions): Promise<ProgramResult> {
+async function runAgainst(path: string, args: string[], options: CallOptions): Promise<ProgramResult> {
   const server = await openControlSocket({
     path,
     operations: fakeOperations({ reload: async () => ({ ...REPORT, text: `OK at ${path}\n` }) }),
     log: { error: () => {} },
   });
   try {
-    return await runProgram(args, options);
+    return await callProgram(args, options);
   } finally {
     await server.close();
   }
@@ -81,14 +82,14 @@ describe("hrmr reload", () => {
   async function runDashed(): Promise<{ asked: readonly string[] }> {
     let noted: readonly string[] = [];
     await withControl({}, async ({ path, asked }) => {
-      await runProgram(["reload", "--control", path, "--", "-x", "greet"]);
+      await callProgram(["reload", "--control", path, "--", "-x", "greet"]);
       noted = asked;
     });
     return { asked: noted };
   }
 
   test("exits with 1 when something failed, and tells it on stderr without what would drive the terminal", async () => {
-    expect(await run(["reload"], { reload: async () => FAILED })).toMatchObject({
+    expect(await run(["reload"], { reload: async () => FAILED }, runProgram)).toMatchObject({
       exitCode: 1,
       stdout: "",
       stderr: "ERR 1 module failed\n  greet was not loaded: boom?\n",
@@ -150,7 +151,7 @@ console.log("ready");`;
   test("returns when the server has gone, and not before", () =>
     withServer(300, async (path, exited) => {
       const startedAt = performance.now();
-      const { exitCode, stdout, stderr } = await runProgram(["stop", "--control", path]);
+      const { exitCode, stdout, stderr } = await callProgram(["stop", "--control", path]);
       expect(performance.now() - startedAt).toBeGreaterThanOrEqual(300);
       expect([exitCode, stderr]).toEqual([0, ""]);
       expect(stdout).toMatch(/^hrmr has stopped \(pid \d+\)\.\n$/);
@@ -160,12 +161,12 @@ console.log("ready");`;
 
   test("--timeout gives up with 1 and says what to do, and --force ends it, also when it cannot answer any more", () =>
     withServer(600_000, async (path, exited) => {
-      const late = await runProgram(["stop", "--timeout", "1", "--control", path]);
+      const late = await callProgram(["stop", "--timeout", "1", "--control", path]);
       expect(late).toMatchObject({ exitCode: 1, stdout: "" });
       expect(late.stderr).toMatch(
         /^The server, pid \d+, still finishes what is under way, after 1 s\.\n.*`hrmr stop --force` cuts it\.\n$/,
       );
-      const forced = await runProgram(["stop", "--force", "--json", "--control", path]);
+      const forced = await callProgram(["stop", "--force", "--json", "--control", path]);
       expect(forced).toMatchObject({ exitCode: 0, stderr: "" });
       expect(JSON.parse(forced.stdout)).toEqual({ ok: true, pid: null, elapsedMs: expect.any(Number) });
       expect(await exited).toBe(0);
@@ -178,7 +179,7 @@ describe("a command without its server exits with 1 and one clear message", () =
   test.each(NAMES)("hrmr %s in a folder where none runs", async (command) => {
     const dir = freshDir();
     mkdirSync(join(dir, "modules"));
-    expect(await runProgram([command], { cwd: dir })).toEqual({
+    expect(await callProgram([command], { cwd: dir })).toEqual({
       exitCode: 1,
       stdout: "",
       stderr: `No hrmr server runs here: there is no control socket at ${dir}/.hrmr/control.sock.\n\`hrmr start\` starts one. Name another server's socket with --control PATH, or go to its folder.\n`,
@@ -191,7 +192,7 @@ describe("a command without its server exits with 1 and one clear message", () =
     const path = join(freshDir(), "c.sock");
     const bind = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
     await Bun.spawn([process.execPath, "-e", bind]).exited;
-    const { exitCode, stderr } = await runProgram(["stop", "--control", path]);
+    const { exitCode, stderr } = await callProgram(["stop", "--control", path]);
     expect([exitCode, stderr]).toEqual([
       1,
       `No hrmr server runs here: nobody answers at ${path}, which a server that was killed left behind.\n\`hrmr start\` starts one; the file that is left is no obstacle.\n`,
@@ -203,7 +204,7 @@ describe("a command without its server exits with 1 and one clear message", () =
     mkdirSync(join(dir, ".hrmr"));
     const lock = lockFile(join(dir, ".hrmr/lock"));
     try {
-      const { exitCode, stderr } = await runProgram(["stop"], { cwd: dir });
+      const { exitCode, stderr } = await callProgram(["stop"], { cwd: dir });
       expect([exitCode, stderr.split("\n")[0]]).toEqual([
         1,
         `The server of this folder, pid ${process.pid}, has no control socket at ${dir}/.hrmr/control.sock.`,
@@ -216,7 +217,7 @@ describe("a command without its server exits with 1 and one clear message", () =
   test("hrmr status of a file that is no socket", async () => {
     const path = join(freshDir(), "file");
     writeFileSync(path, "");
-    const { exitCode, stderr } = await runProgram(["status", "--control", path]);
+    const { exitCode, stderr } = await callProgram(["status", "--control", path]);
     expect([exitCode, stderr.split("\n")[0]]).toEqual([1, `What is at ${path} is not the control socket of hrmr.`]);
   });
 
@@ -227,7 +228,7 @@ describe("a command without its server exits with 1 and one clear message", () =
     [["reload", "--hard"], "hrmr reload has no flag --hard."],
     [["stpo"], 'hrmr has no command "stpo".'],
   ])("wrong usage exits with 2: hrmr %j", async (args, message) => {
-    const { exitCode, stdout, stderr } = await runProgram(args);
+    const { exitCode, stdout, stderr } = await callProgram(args);
     expect([exitCode, stdout, stderr.split("\n")[0]]).toEqual([2, "", message]);
   });
 });
@@ -240,7 +241,7 @@ describe("the server is found", () => {
   };
 
   /** @returns which socket answered, or what went wrong */
-  const reached = async (path: string, args: string[], options: ProgramOptions): Promise<string> => {
+  const reached = async (path: string, args: string[], options: CallOptions): Promise<string> => {
     const { stdout, stderr } = await runAgainst(path, ["reload", ...args], options);
     return stdout === `OK at ${path}\n` ? "reached" : stdout + stderr;
   };
@@ -297,7 +298,7 @@ describe("the server is found", () => {
     expect(await reached(path, [], { cwd: dir })).toBe("reached");
     expect(await reached(path, ["-c", join(dir, "hrmr.json")], { cwd: freshDir() })).toBe("reached");
     // Where there is no server, the mistake is what is told: it may say where the server is.
-    const { exitCode, stderr } = await runProgram(["stop"], { cwd: dir });
+    const { exitCode, stderr } = await callProgram(["stop"], { cwd: dir });
     expect(exitCode).toBe(1);
     expect(stderr).toContain("hrmr.json");
     expect(stderr).not.toContain("No hrmr server");
@@ -361,7 +362,7 @@ describe("hrmr status and hrmr modules", () => {
   };
 
   test("shows a server of one process on one screen, without colours where nobody looks", async () => {
-    const { exitCode, stdout, stderr } = await run(["status"]);
+    const { exitCode, stdout, stderr } = await run(["status"], {}, runProgram);
     expect([exitCode, stderr]).toEqual([0, ""]);
     expect(stdout).toBe(`hrmr 1.0.0  pid ${process.pid}  serving  up 3 d 4 h
 listening    tcp://127.0.0.1:8080
@@ -427,7 +428,11 @@ last reload  3 d 4 h ago: ERR 2 modules failed
 
   test("--json prints the status as the socket gives it, however long", async () => {
     const modules = Array.from({ length: 2000 }, (_, at) => ({ ...MODULE, name: `module${at}` }));
-    const { exitCode, stdout } = await run(["status", "--json"], { status: async () => ({ ...STATUS, modules }) });
+    const { exitCode, stdout } = await run(
+      ["status", "--json"],
+      { status: async () => ({ ...STATUS, modules }) },
+      runProgram,
+    );
     expect(exitCode).toBe(0);
     expect(stdout.length).toBeGreaterThan(200_000);
     expect(JSON.parse(stdout)).toEqual({ ...STATUS, modules });

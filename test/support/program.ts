@@ -4,7 +4,8 @@
 import { resolve } from "node:path";
 import { UNTIL_MS } from "./until";
 
-const ROOT = resolve(import.meta.dir, "..", "..");
+/** The repository. */
+export const ROOT = resolve(import.meta.dir, "..", "..");
 
 export interface ProgramOptions {
   /** The child's working directory. Default: the repository's root. */
@@ -166,7 +167,8 @@ export function listenersIn(output: string): string[] {
   return urls.map((url) => url.replace(/^http:/, "tcp:").replace(/^https:/, "tls:"));
 }
 
-function childEnvironment(added: Record<string, string> = {}): Record<string, string> {
+/** The environment of the program under test: that of the test run without its HRMR_*, NODE_ENV and CI, and `added`. */
+export function childEnvironment(added: Record<string, string> = {}): Record<string, string> {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV" && name !== "CI",
   );
