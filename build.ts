@@ -2,8 +2,8 @@
  * Builds the binary: `bun build.ts [--target bun-linux-arm64] [--outfile PATH]`. Default: dist/hrmr, for this machine.
  *
  * Workers: `new Worker(new URL("./worker.ts", import.meta.url).href)` works from source and in the binary alike, if the
- * file that says so lies beside the worker's. In the binary all code is one file at the root, and `naming` puts each
- * entry there too.
+ * file that says so lies beside the worker's. In the binary all code lies at the root: `naming` puts each entry there,
+ * and each chunk that entries and `import()` share.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,11 +31,14 @@ process.on("exit", () => rmSync(made, { recursive: true, force: true }));
 writeFileSync(join(made, BUN_TYPES_FILE), packBunTypes());
 const result = await Bun.build({
   entrypoints: ENTRIES.map((entry) => join(root, entry)),
-  naming: { entry: "[name].[ext]" },
+  naming: { entry: "[name].[ext]", chunk: "[name]-[hash].[ext]" },
   target: "bun",
   format: "esm",
   // Parsed ahead of time: a start costs less.
   bytecode: true,
+  // A command loads what it imports, not the whole program: the version, a module's process or a thread of the pool
+  // needs a small part.
+  splitting: true,
   define: { BUILD_COMMIT: JSON.stringify(commit) },
   // Embedded, so that a stack shows the lines of the sources.
   sourcemap: "inline",
