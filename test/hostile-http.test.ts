@@ -3,7 +3,7 @@
  * next client is served.
  */
 import { describe, expect, test } from "bun:test";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 
 /** Writes down every request that reaches a handler; SEEN tells and forgets. */
 const RECORDER = moduleSource(`{
@@ -13,11 +13,17 @@ const RECORDER = moduleSource(`{
     "SEEN": { framing: "line", handle: (message, { state }) => JSON.stringify(state.seen.splice(0)) + "\\n" },
   },
 }`);
-const FILES = { "modules/recorder.ts": RECORDER };
+const FILES = {
+  "modules/recorder.ts": RECORDER,
+  // On a loaded machine a request takes its time, byte by byte.
+  "hrmr.json": '{ "timeouts": { "requestMs": 60000, "headMs": 60000, "bodyMs": 60000 } }',
+};
 const LIMITS = {
   ...FILES,
   "hrmr.json": '{ "limits": { "maxBodyBytes": 1000 }, "timeouts": { "requestMs": 300, "headMs": 300, "bodyMs": 300 } }',
 };
+
+const withShared = shareHub(FILES);
 
 const seen = async (hub: Hub): Promise<string[]> => JSON.parse(await hub.ask("SEEN\n")) as string[];
 /** Latin-1, so that a test can hold any byte. */
@@ -138,8 +144,18 @@ const REFUSED: [string, string, number][] = [
 ];
 
 describe("a malformed request", () => {
+  test.each(["GET /bad HTTP/1.1\r\nHost:\r\n\r\n", "GET http:///bad HTTP/1.0\r\n\r\n"])(
+    "without a host is refused as the first request of a server, too: %j",
+    (request) =>
+      withHub(FILES, [], async (hub) => {
+        expect(await hub.ask(request)).toStartWith("HTTP/1.1 400 ");
+        expect(await seen(hub)).toEqual([]);
+        await alive(hub);
+      }),
+  );
+
   test(`gets its status and a close, and reaches no handler: ${REFUSED.length} kinds`, () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const wrong: string[] = [];
       for (const [what, request, status] of REFUSED) {
         const client = await hub.connect();
@@ -163,7 +179,7 @@ describe("a malformed request", () => {
     }));
 
   test("is refused in the same way when it comes byte by byte", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const wrong: string[] = [];
       const check = async ([what, request, status]: [string, string, number]) => {
         const client = await hub.connect();
@@ -233,7 +249,7 @@ describe("a second request hidden in the first", () => {
   ];
 
   test.each(PAIRS)("is never dispatched: %s", (_, request) =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       for (const cut of [request.length, request.indexOf("\r\n\r\n") + 4, request.indexOf(HIDDEN) + 4]) {
         const client = await hub.connect();
         await client.send(raw(request.slice(0, cut)));
@@ -248,7 +264,7 @@ describe("a second request hidden in the first", () => {
 });
 
 test("what stands behind a request that closes the connection is not dispatched", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const behind = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\nSTATUS\n";
     for (const last of [
       "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -274,8 +290,10 @@ test("what stands behind a request that closes the connection is not dispatched"
   }));
 
 describe("what ends too late or never", () => {
+  const withLimits = shareHub(LIMITS);
+
   test("a head, a body and a chunk that stop halfway get a 408 and a close at headMs or bodyMs", () =>
-    withHub(LIMITS, [], async (hub) => {
+    withLimits(async (hub) => {
       const openings = [
         "GET /",
         "GET / HTTP/1.1\r\nHost: x\r\nA: ",
@@ -291,7 +309,7 @@ describe("what ends too late or never", () => {
     }));
 
   test("a byte now and then does not push the deadline out", () =>
-    withHub(LIMITS, [], async (hub) => {
+    withLimits(async (hub) => {
       for (const [opening, more] of [
         ["GET / HTTP/1.1\r\nA: ", "b"],
         [post("Content-Length: 1000\r\n"), "b"],
@@ -310,7 +328,7 @@ describe("what ends too late or never", () => {
     }));
 
   test("endless chunk extensions, trailers, empty lines and empty chunks are cut", () =>
-    withHub(LIMITS, [], async (hub) => {
+    withLimits(async (hub) => {
       const floods: [string, string][] = [
         [post("Transfer-Encoding: chunked\r\n", "1;"), "e".repeat(8192)],
         [post("Transfer-Encoding: chunked\r\n", "0\r\n"), `T: ${"t".repeat(8192)}\r\n`],
@@ -341,7 +359,7 @@ describe("what ends too late or never", () => {
     }));
 
   test("a client that half-closes in the middle of anything gets an answer and a close", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const request = "POST /whole HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
       for (let at = 1; at <= request.length; at++) {
         const reply = await hub.ask(request.slice(0, at));
@@ -364,8 +382,15 @@ describe("a flood of good requests", () => {
         "GET /later/:n": { fetch: async (request, { params }) => { await 1; return new Response(params.n + ";"); } },
       },
     }`),
-    "hrmr.json": '{ "timeouts": { "requestMs": 2000, "headMs": 2000, "bodyMs": 2000 } }',
+    "modules/more.ts": moduleSource(`{
+      routes: {
+        "POST /length": { fetch: async (request) => new Response((await request.bytes()).length + "!") },
+        "GET /slow": { fetch: async () => { await Bun.sleep(200); return new Response("slow"); } },
+      },
+    }`),
+    "hrmr.json": '{ "timeouts": { "requestMs": 15000, "headMs": 15000, "bodyMs": 15000 } }',
   };
+  const withPages = shareHub(PAGES);
   const pipelined = async (hub: Hub, path: string) => {
     const before = await memory(hub);
     const requests = Array.from({ length: 10_000 }, (_, at) => `GET /${path}/${at} HTTP/1.1\r\nHost: x\r\n\r\n`).join(
@@ -379,29 +404,18 @@ describe("a flood of good requests", () => {
   };
 
   test("10,000 pipelined GETs in one write are answered in order, and memory stays bounded", () =>
-    withHub(PAGES, [], (hub) => pipelined(hub, "now")));
+    withPages((hub) => pipelined(hub, "now")));
 
-  test("so are 10,000 whose handler is asynchronous", () => withHub(PAGES, [], (hub) => pipelined(hub, "later")));
+  test("so are 10,000 whose handler is asynchronous", () => withPages((hub) => pipelined(hub, "later")));
 
   test("a long body that came behind slow GETs while the connection was paused is read to its end", () =>
-    withHub(
-      {
-        ...PAGES,
-        "modules/more.ts": moduleSource(`{ routes: {
-      "POST /length": { fetch: async (request) => new Response((await request.bytes()).length + "!") },
-      "GET /slow": { fetch: async () => { await Bun.sleep(200); return new Response("slow"); } },
-    } }`),
-      },
-      [],
-      async (hub) => {
-        const requests =
-          "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + "GET /later/1 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10);
-        const post = `POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n${"x".repeat(900_000)}`;
-        const text = await converse(hub, requests + post, (tail) => tail.endsWith("!"));
-        expect(text).toEndWith("900000!");
-        await alive(hub);
-      },
-    ));
+    withPages(async (hub) => {
+      const requests = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + "GET /later/1 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10);
+      const post = `POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n${"x".repeat(900_000)}`;
+      const text = await converse(hub, requests + post, (tail) => tail.endsWith("!"));
+      expect(text).toEndWith("900000!");
+      await alive(hub);
+    }));
 
   test("a client that asks for a file again and again and never reads costs little memory", () =>
     withHub(

@@ -1,4 +1,5 @@
 /** A project folder with modules, and hrmr serving it: the source or the binary (see program.ts). */
+import { afterAll } from "bun:test";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -12,7 +13,7 @@ export class Hub {
   readonly dir: string;
   readonly program: StartedProgram;
   readonly port: number;
-  readonly #clients: RawClient[] = [];
+  #clients: RawClient[] = [];
 
   constructor(dir: string, program: StartedProgram) {
     this.dir = dir;
@@ -51,8 +52,14 @@ export class Hub {
     return { ...status, openConnections: status.connections.open, modules };
   }
 
-  async stop(): Promise<void> {
+  /** Those of `connect`. */
+  closeClients(): void {
     for (const client of this.#clients) client.close();
+    this.#clients = [];
+  }
+
+  async stop(): Promise<void> {
+    this.closeClients();
     await this.program.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }
@@ -75,22 +82,51 @@ export async function withHub(
   args: string[],
   test: (hub: Hub) => Promise<void>,
 ): Promise<void> {
+  const hub = await startHub(files, args);
+  try {
+    await telling(hub, test);
+  } finally {
+    await hub.stop();
+  }
+}
+
+/**
+ * One server for many tests of a file: a start costs more than most of what is tested. It begins with the first of them
+ * and ends behind the file. Each test has files and routes of names of its own, and leaves the server as it was.
+ *
+ * @param files by path in the project, as for `withHub`
+ * @returns what `withHub` is to a server of its own
+ */
+export function shareHub(
+  files: Record<string, string>,
+  args: string[] = [],
+): (test: (hub: Hub) => Promise<void>) => Promise<void> {
+  let started: Promise<Hub> | null = null;
+  afterAll(async () => (await started)?.stop());
+  return async (test) => {
+    const hub = await (started ??= startHub(files, args));
+    try {
+      await telling(hub, test);
+    } finally {
+      hub.closeClients();
+    }
+  };
+}
+
+async function startHub(files: Record<string, string>, args: string[]): Promise<Hub> {
   const dir = makeProject(files);
-  const hub = new Hub(
-    dir,
-    await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }),
-  );
+  return new Hub(dir, await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }));
+}
+
+/** What the test throws is told with what the server said. */
+async function telling(hub: Hub, test: (hub: Hub) => Promise<void>): Promise<void> {
   try {
     await test(hub);
   } catch (error) {
     throw new Error(
       `${error instanceof Error ? error.message : String(error)}\n--- the server said:\n${hub.program.output()}`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
-  } finally {
-    await hub.stop();
   }
 }
 

@@ -8,7 +8,8 @@ import { type PathFault, readPath, splitTarget } from "../../router/paths";
 const HOST = /^(?:[\w.~!$&'()*+,;=%-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i;
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
 
-let lastValid = "";
+/** null before the first: an empty Host must not be taken for the one before. */
+let lastValid: string | null = null;
 
 /**
  * Whether `host` is a host with an optional port that a URL can be built from: handlers do `new URL(request.url)`, and
