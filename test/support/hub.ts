@@ -1,8 +1,8 @@
 /** A project folder with modules, and hrmr serving it: the source or the binary (see program.ts). */
-import { afterAll } from "bun:test";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { afterAll } from "bun:test";
 import type { ModuleStatus, ServerStatus } from "../../src/observe/snapshot";
 import { ask, RawClient } from "./client";
 import { startProgram, type StartedProgram } from "./program";
@@ -91,24 +91,33 @@ export async function withHub(
 }
 
 /**
- * One server for many tests of a file: a start costs more than most of what is tested. It begins with the first of them
- * and ends behind the file. Each test has files and routes of names of its own, and leaves the server as it was.
+ * `withHub` for several tests with one server: the first test starts it, and it ends after the last. A start costs more
+ * than most tests do. Each test has clients and an `output()` of its own, and keeps to modules and routes of its own,
+ * or puts back what it changes. After a test that failed the next one gets a new server. Call it where tests are
+ * declared, in a file or a `describe`.
  *
- * @param files by path in the project, as for `withHub`
- * @returns what `withHub` is to a server of its own
+ * @returns what runs a test
  */
 export function shareHub(
   files: Record<string, string>,
   args: string[] = [],
 ): (test: (hub: Hub) => Promise<void>) => Promise<void> {
   let started: Promise<Hub> | null = null;
-  afterAll(async () => (await started)?.stop());
+  const end = async () => {
+    const hub = await started;
+    started = null;
+    await hub?.stop();
+  };
+  afterAll(end);
   return async (test) => {
     const hub = await (started ??= startHub(files, args));
     try {
       await telling(hub, test);
-    } finally {
       hub.closeClients();
+      hub.program.forgetOutput();
+    } catch (error) {
+      await end();
+      throw error;
     }
   };
 }

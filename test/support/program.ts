@@ -38,6 +38,8 @@ export interface StartedProgram {
   readonly listening: string[];
   /** stdout and stderr so far, in the order of arrival. */
   output(): string;
+  /** From now on `output` and `waitFor` look only at what comes. */
+  forgetOutput(): void;
   /** Resolves once `pattern` is in the output; fails with the output when the deadline passes or the program ends. */
   waitFor(pattern: RegExp | string): Promise<void>;
   signal(signal: NodeJS.Signals): void;
@@ -151,6 +153,7 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
     port: Number(port ?? 0),
     listening,
     output: () => text,
+    forgetOutput: () => void (text = ""),
     waitFor,
     signal: (signal) => child.kill(signal),
     exited,

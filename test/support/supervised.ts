@@ -1,5 +1,5 @@
 /**
- * A server of several processes, and clients that ask it without a pause while it is killed, restarted, upgraded or
+ * A server of several processes, and clients that ask it again and again while it is killed, restarted, upgraded or
  * stopped.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
@@ -64,10 +64,18 @@ export async function askWho(client: RawClient, question = "WHO"): Promise<Who> 
   return readWho(client.text);
 }
 
-/** Process ids of those that serve. */
-export async function servingPids(hub: Hub): Promise<number[]> {
-  const { processes } = await hub.status();
-  return processes.filter(({ isDraining }) => !isDraining).map(({ pid }) => pid);
+/**
+ * Process ids of those that serve. STATUS leaves out a process that does not tell of itself within a second, which is
+ * short on a busy machine: so this waits until there are so many.
+ *
+ * @param count default: as many as the server is to have
+ */
+export function servingPids(hub: Hub, count?: number): Promise<number[]> {
+  return until("STATUS tells of all processes that serve", async () => {
+    const { processes, wantedProcesses } = await hub.status();
+    const pids = processes.filter(({ isDraining }) => !isDraining).map(({ pid }) => pid);
+    return pids.length === (count ?? wantedProcesses) && pids;
+  });
 }
 
 /** Opens connections until each of `pids` has one; the others are closed. */
@@ -115,7 +123,7 @@ function workingDirectory(pid: number): string | null {
   }
 }
 
-/** What clients met that asked without a pause. */
+/** What clients met that asked again and again. */
 export interface Tally {
   answered: number;
   /** Connects that were refused: fresh ones, each for itself. */
@@ -140,7 +148,10 @@ export type AskingKind = "http" | "fresh" | "line";
 const HTTP_REQUEST = "GET /who HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const LAST_REQUEST = HTTP_REQUEST.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
 
-/** Clients that ask who answers, each as soon as it has its answer, until `stop` or until nobody listens any more. */
+/** A client without a pause takes a processor for itself, and what is tested has to start processes meanwhile. */
+const PAUSE_MS = 5;
+
+/** Clients that ask who answers, each soon after it has its answer, until `stop` or until nobody listens any more. */
 export class Askers {
   readonly tally: Tally = { answered: 0, refused: 0, cutOff: 0, failures: [], pids: new Set(), versions: new Set() };
   readonly #address: number | string;
@@ -182,6 +193,7 @@ export class Askers {
       client ??= await this.#connect();
       if (client === null) return;
       if (!(await this.#ask(client, kind))) client = closed(client);
+      await Bun.sleep(PAUSE_MS);
     }
     client?.close();
   }

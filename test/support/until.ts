@@ -6,23 +6,26 @@
  */
 export const UNTIL_MS = 20_000;
 const POLL_MS = 10;
+/** After a second or so: looks often cost a request to every process. */
+const SLOW_POLL_MS = 50;
 
 /**
  * Waits until `isTrue` answers with something truthy, and gives that back.
  *
  * @param what   what is waited for, as a sentence for the error: "the old version has drained"
- * @param isTrue asked every 10 ms; may be asynchronous. What it throws ends the wait
+ * @param isTrue asked every 10 ms, and less often after a while; may be asynchronous. What it throws ends the wait
  * @throws Error when it did not come true within 20 s
  */
 export async function until<T>(
   what: string,
   isTrue: () => T | Promise<T>,
 ): Promise<Exclude<T, false | null | undefined>> {
-  const deadline = performance.now() + UNTIL_MS;
+  const startedAt = performance.now();
   for (;;) {
     const value = await isTrue();
     if (value) return value as Exclude<T, false | null | undefined>;
-    if (performance.now() > deadline) throw new Error(`Waited ${UNTIL_MS / 1000} s in vain: ${what}`);
-    await Bun.sleep(POLL_MS);
+    const tookMs = performance.now() - startedAt;
+    if (tookMs > UNTIL_MS) throw new Error(`Waited ${UNTIL_MS / 1000} s in vain: ${what}`);
+    await Bun.sleep(Math.min(SLOW_POLL_MS, Math.max(POLL_MS, tookMs / 20)));
   }
 }
