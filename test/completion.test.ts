@@ -60,40 +60,97 @@ async function run(command: string[], stdin: string): Promise<string> {
   return stdout;
 }
 
-/** What the shell offers where the cursor is behind `words`; the last one is being typed. */
-const completers: Record<Shell, (words: string[]) => Promise<string[]>> = {
-  bash: async (words) => {
-    // As readline hands them over: "=" parts words.
-    const parted = words.flatMap((word) =>
-      word.includes("=") ? word.split(/(=)/).filter((part) => part !== "") : [word],
-    );
-    const quoted = parted.map((word) => `'${word}'`).join(" ");
-    const script = `source '${scripts.get("bash")}'\nCOMP_WORDS=(${quoted})\nCOMP_CWORD=${parted.length - 1}\n_hrmr\nprintf '%s\\n' "\${COMPREPLY[@]}"\n`;
-    return linesOf(await run(["bash", "--norc", "-s"], script));
+/** What is typed, and the words that are offered for the last word of it, in the order of the alphabet. */
+type Case = readonly [typed: string, offered: readonly string[]];
+
+const FILES = "completes files and folders";
+const CASES: readonly (readonly [behaviour: string, cases: readonly Case[]])[] = [
+  [
+    "completes commands",
+    [
+      ["hrmr re", ["reload", "remove", "restart"]],
+      ["hrmr comp", ["completion"]],
+    ],
+  ],
+  [
+    "completes the flags of the command, and of start without one",
+    [
+      ["hrmr stop --f", ["--force"]],
+      ["hrmr start --log-f", ["--log-file", "--log-format"]],
+      ["hrmr --log-f", ["--log-file", "--log-format"]],
+      ["hrmr start --no-w", ["--no-watch"]],
+    ],
+  ],
+  [
+    "completes the values that a flag takes",
+    [
+      ["hrmr start --log-level ", ["critical", "debug", "error", "info", "trace", "warn"]],
+      ["hrmr start -l w", ["warn"]],
+      ["hrmr start --log-level=de", ["debug"]],
+      ["hrmr start --port 80 --log-format t", ["text"]],
+    ],
+  ],
+  ["completes keys of the config file behind --set", [["hrmr start --set limits.maxBodyB", ["limits.maxBodyBytes="]]]],
+  [
+    FILES,
+    [
+      // A name with a space is one name.
+      ["hrmr start --config on", ["on one.json", "once.json"]],
+      ["hrmr start --modules mod", ["modules"]],
+    ],
+  ],
+  [
+    "completes the arguments of help and completion",
+    [
+      ["hrmr help st", ["start", "status", "stop"]],
+      ["hrmr completion z", ["zsh"]],
+    ],
+  ],
+  [
+    "completes the running server's modules behind reload, several times",
+    [
+      ["hrmr reload g", ["greet", "guess"]],
+      ["hrmr reload other gr", ["greet"]],
+    ],
+  ],
+  ["offers nothing where anything may stand", [["hrmr start --port ", []]]],
+];
+
+const TYPED = CASES.flatMap(([, cases]) => cases.map(([typed]) => typed));
+
+/** What the shell offers for each of the lines, in their order: one shell for all of them, since its start is dear. */
+const completers: Record<Shell, (lines: readonly string[]) => Promise<string[][]>> = {
+  bash: async (lines) => {
+    const asked = lines.map((line) => {
+      // As readline hands them over: "=" parts words.
+      const parted = line
+        .split(" ")
+        .flatMap((word) => (word.includes("=") ? word.split(/(=)/).filter((part) => part !== "") : [word]));
+      const quoted = parted.map((word) => `'${word}'`).join(" ");
+      return `COMP_WORDS=(${quoted})\nCOMP_CWORD=${parted.length - 1}\n_hrmr\nprintf '%s\\n' "\${COMPREPLY[@]}" '<END>'\n`;
+    });
+    return replies(await run(["bash", "--norc", "-s"], `source '${scripts.get("bash")}'\n${asked.join("")}`));
   },
-  fish: async (words) => {
-    const text = await run(
-      ["fish", "--no-config", "-c", `source '${scripts.get("fish")}'; complete -C "${words.join(" ")}"`],
-      "",
-    );
+  fish: async (lines) => {
+    const asked = lines.map((line) => `complete -C "${line}"; echo '<END>'`).join("; ");
+    const text = await run(["fish", "--no-config", "-c", `source '${scripts.get("fish")}'; ${asked}`], "");
     // A description follows behind a tab, and a whole flag is shown before its value.
-    return linesOf(text).map((line) => line.replace(/\t.*$/, "").replace(/^--[\w-]+=/, ""));
+    return replies(text).map((words) => words.map((line) => line.replace(/\t.*$/, "").replace(/^--[\w-]+=/, "")));
   },
   zsh: completeInZsh,
 };
 
-function linesOf(text: string): string[] {
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .sort();
+/** Lines up to each `<END>`. */
+function replies(text: string): string[][] {
+  const parts = text.split("<END>\n").slice(0, -1);
+  return parts.map((part) => part.split("\n").filter((line) => line !== ""));
 }
 
 /**
  * zsh completes on a terminal only. There its `compadd`, which every completion goes through, is made to print what
  * matches.
  */
-async function completeInZsh(words: string[]): Promise<string[]> {
+async function completeInZsh(lines: readonly string[]): Promise<string[][]> {
   let shown = "";
   const child = Bun.spawn(["zsh", "-f", "-i"], {
     cwd: project,
@@ -124,75 +181,41 @@ bindkey '^I' ask
 print -r -- "<""SET>"
 `,
   );
+  const offered: string[][] = [];
   try {
     child.terminal?.write(`source '${setup}'\r`);
     await until("zsh is set up", () => shown.includes("<SET>"));
-    shown = "";
-    child.terminal?.write(`${words.join(" ")}\t`);
-    await until("zsh has completed", () => shown.includes("<END>"));
+    for (const line of lines) {
+      shown = "";
+      child.terminal?.write(`${line}\t`);
+      await until(`zsh has completed ${line}`, () => shown.includes("<END>"));
+      const found = [...shown.matchAll(/<([^<>\r\n]*)>/g)].map((match) => match[1] ?? "");
+      // It tries several ways to complete, which may find the same.
+      offered.push([...new Set(found)].filter((word) => word !== "" && word !== "END"));
+    }
   } finally {
     child.kill("SIGKILL");
     await child.exited;
   }
-  const found = [...shown.matchAll(/<([^<>\r\n]*)>/g)].map((match) => match[1] ?? "");
-  // It tries several ways to complete, which may find the same.
-  return [...new Set(found)].filter((word) => word !== "" && word !== "END").sort();
+  return offered;
 }
 
 for (const shell of SHELLS) {
   const isMissing = Bun.which(shell) === null;
   describe.skipIf(isMissing)(`${shell}${isMissing ? " (is not installed)" : ""}`, () => {
-    const complete = (line: string) => completers[shell](line.split(" "));
-
-    test("completes commands", async () => {
-      expect(await complete("hrmr re")).toEqual(["reload", "remove", "restart"]);
-      expect(await complete("hrmr comp")).toEqual(["completion"]);
+    const offers = new Map<string, string[]>();
+    beforeAll(async () => {
+      const offered = await completers[shell](TYPED);
+      expect(offered).toHaveLength(TYPED.length);
+      TYPED.forEach((typed, at) => offers.set(typed, offered[at] ?? []));
     });
 
-    test("completes the flags of the command, and of start without one", async () => {
-      expect(await complete("hrmr stop --f")).toEqual(["--force"]);
-      expect(await complete("hrmr start --log-f")).toEqual(["--log-file", "--log-format"]);
-      expect(await complete("hrmr --log-f")).toEqual(["--log-file", "--log-format"]);
-      expect(await complete("hrmr start --no-w")).toEqual(["--no-watch"]);
-    });
-
-    test("completes the values that a flag takes", async () => {
-      expect(await complete("hrmr start --log-level ")).toEqual([
-        "critical",
-        "debug",
-        "error",
-        "info",
-        "trace",
-        "warn",
-      ]);
-      expect(await complete("hrmr start -l w")).toEqual(["warn"]);
-      expect(await complete("hrmr start --log-level=de")).toEqual(["debug"]);
-      expect(await complete("hrmr start --port 80 --log-format t")).toEqual(["text"]);
-    });
-
-    test("completes keys of the config file behind --set", async () => {
-      expect(await complete("hrmr start --set limits.maxBodyB")).toEqual(["limits.maxBodyBytes="]);
-    });
-
-    test("completes files and folders", async () => {
-      // A name with a space is one name.
-      const files = await complete("hrmr start --config on");
-      expect(files.map((name) => name.replace("\\ ", " "))).toEqual(["on one.json", "once.json"]);
-      expect((await complete("hrmr start --modules mod")).map((name) => name.replace(/\/$/, ""))).toEqual(["modules"]);
-    });
-
-    test("completes the arguments of help and completion", async () => {
-      expect(await complete("hrmr help st")).toEqual(["start", "status", "stop"]);
-      expect(await complete("hrmr completion z")).toEqual(["zsh"]);
-    });
-
-    test("completes the running server's modules behind reload, several times", async () => {
-      expect(await complete("hrmr reload g")).toEqual(["greet", "guess"]);
-      expect(await complete("hrmr reload other gr")).toEqual(["greet"]);
-    });
-
-    test("offers nothing where anything may stand", async () => {
-      expect(await complete("hrmr start --port ")).toEqual([]);
+    test.each(CASES)("%s", (behaviour, cases) => {
+      // Shells escape the space in a file's name, and end a folder's name, each in its way.
+      const plain = (word: string) => (behaviour === FILES ? word.replace("\\ ", " ").replace(/\/$/, "") : word);
+      for (const [typed, offered] of cases) {
+        expect([typed, offers.get(typed)?.map(plain).sort()]).toEqual([typed, [...offered]]);
+      }
     });
   });
 }
