@@ -35,6 +35,10 @@ const FAILED = /^ERR "BAD" failed$/m;
 const LATE = new RegExp(`^ERR "BAD" did not answer within ${HANDLER_MS} ms$`, "m");
 /** What never ends its load is given up so soon. A thread or a process must be up by then. */
 const IMPATIENT = { timeouts: { loadMs: 1000 } };
+/** The same of a loop, which costs a core for as long. */
+const BRIEF = { timeouts: { loadMs: 400 } };
+/** The same of a module that must load, on a loaded machine too, before its dispose takes as long. */
+const PATIENT = { timeouts: { loadMs: 3000 } };
 const SMALL = { maxMemoryMb: 200, maxCrashes: 100 };
 
 let lastNumber = 0;
@@ -107,8 +111,8 @@ const SOURCES: readonly BadModule[] = [
     settings: IMPATIENT,
   }),
   bad("an endless loop at load", "for (;;);\nexport default {};\n", {
-    verdict: /^ERR[^]*(1000 ms|loop)/,
-    settings: IMPATIENT,
+    verdict: /^ERR[^]*(400 ms|loop)/,
+    settings: BRIEF,
   }),
 ];
 
@@ -141,8 +145,8 @@ const SHAPES: readonly BadModule[] = [
 const HOOKS: readonly BadModule[] = [
   refused("a setup that throws", beside(`setup() { throw new TypeError("not set up"); }`), /not set up/),
   refused("a setup that never ends", beside("setup: () => new Promise(() => {})"), /1000 ms/, { settings: IMPATIENT }),
-  refused("a setup that loops in a process", beside("setup() { for (;;); }"), /give the thread back|1000 ms/, {
-    settings: { ...IMPATIENT, run: "process" },
+  refused("a setup that loops in a process", beside("setup() { for (;;); }"), /give the thread back|400 ms/, {
+    settings: { ...BRIEF, run: "process" },
   }),
   refused("a check that returns false", beside("check: () => false"), /check/),
   refused("a check that throws", beside(`check() { throw new Error("not checked"); }`), /not checked/),
@@ -153,8 +157,8 @@ const HOOKS: readonly BadModule[] = [
   }),
   harmful("a dispose that never ends", "inline", `() => "bad\\n"`, /^bad$/m, null, {
     more: "dispose: () => new Promise(() => {}),",
-    settings: IMPATIENT,
-    logAfter: /dispose[^]*1000 ms/,
+    settings: PATIENT,
+    logAfter: /dispose[^]*3000 ms/,
   }),
 ];
 
@@ -315,30 +319,31 @@ const LEAKS: readonly BadModule[] = [
   }),
 ];
 
-const BYTES_100_MB = 100 * 1024 * 1024;
+const LARGE_MB = 32;
+const LARGE_BYTES = LARGE_MB * 1024 * 1024;
 
 const FLOODS: readonly BadModule[] = [
   bad(
-    "a stream of 100 MB",
+    `a stream of ${LARGE_MB} MB`,
     `const piece = new Uint8Array(1 << 20);
 export default { routes: { "/bad": { fetch: () => {
-  let left = 100;
+  let left = ${LARGE_MB};
   return new Response(new ReadableStream({ pull(controller) { if (left-- > 0) controller.enqueue(piece); else controller.close(); } }));
 } } } };\n`,
-    { verdict: OK, asked: [["/bad", new RegExp(`^200 ${BYTES_100_MB}$`)]] },
+    { verdict: OK, asked: [["/bad", new RegExp(`^200 ${LARGE_BYTES}$`)]] },
   ),
   bad(
-    "a reply of 100 MB in one piece",
-    `export default { routes: { "/bad": { fetch: () => new Response("x".repeat(${BYTES_100_MB})) } } };\n`,
+    `a reply of ${LARGE_MB} MB in one piece`,
+    `export default { routes: { "/bad": { fetch: () => new Response("x".repeat(${LARGE_BYTES})) } } };\n`,
     {
       verdict: OK,
-      asked: [["/bad", new RegExp(`^200 ${BYTES_100_MB}$`)]],
+      asked: [["/bad", new RegExp(`^200 ${LARGE_BYTES}$`)]],
     },
   ),
   harmful(
     "a flood of log lines",
     "process",
-    `(m, { log }) => { for (let i = 0; i < 30_000; i++) log.warn("flood " + i); return "bad\\n"; }`,
+    `(m, { log }) => { for (let i = 0; i < 10_000; i++) log.warn("flood " + i); return "bad\\n"; }`,
     /^(bad|ERR "BAD".*)$/m,
     /\d+ lines .* were left out/,
   ),
@@ -392,17 +397,11 @@ const C: readonly BadModule[] = [
   ),
 ];
 
-/** All of them, in the order in which they are tried. */
-export const CORPUS: readonly BadModule[] = [
-  ...SOURCES,
-  ...SHAPES,
-  ...HOOKS,
-  ...ENDINGS,
-  ...CALLS,
-  ...LEAKS,
-  ...FLOODS,
-  ...C,
-];
+/** What is wrong with the files, the definitions, setup and dispose, and what is left over. */
+export const BAD_LOADS: readonly BadModule[] = [...SOURCES, ...SHAPES, ...HOOKS, ...LEAKS];
+
+/** What handlers do, what ends the process, floods, and C. */
+export const BAD_CALLS: readonly BadModule[] = [...ENDINGS, ...CALLS, ...FLOODS, ...C];
 
 /** The module next door: a line is answered with what stands behind its word, and so is a path. */
 export const NEAR = `export default { routes: {
