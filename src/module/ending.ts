@@ -1,5 +1,5 @@
 /** The end of a module's graph: everything that the module opened goes with it, and what that was is told. */
-import { statSync } from "node:fs";
+import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { globalsOf, removeListenersOf } from "./globals-watch";
 import type { GraphTimers } from "./graph-timers";
 import type { LeftBehind } from "./leaks";
@@ -12,23 +12,46 @@ export interface GraphParts {
   readonly timers: GraphTimers;
 }
 
+const DESCRIPTORS = "/proc/self/fd";
+/** Beside more open ones nobody looks at each: a look takes some microseconds, and the loop stands still for it. */
+const MAX_DESCRIPTORS = 1000;
+/** Bun's threads read sources, folders and /proc at any time. */
+const SOURCE = /\.(?:[cm]?[jt]sx?|json)$/;
+
 /** @param ownsProcess it is on the process's main thread: beside a busy one, who closes what cannot be told */
 export function endGraph({ graph, mark, timers }: GraphParts, ownsProcess: boolean): LeftBehind {
   const armed = timers.armed;
-  const before = ownsProcess ? countDescriptors() : 0;
+  const before = ownsProcess ? openDescriptors() : [];
   // All within this call: this thread opens and closes nothing else between the two looks.
   graph.dispose();
-  const descriptors = ownsProcess ? Math.max(0, before - countDescriptors()) : 0;
+  const descriptors = before.filter(([number, target]) => targetOf(number) !== target && !isTransient(target)).length;
   timers.forget();
   mark.drop();
   return { listeners: removeListenersOf(graph), globals: globalsOf(mark.number), timers: armed, descriptors };
 }
 
-/** @returns 0 where it cannot be told: without /proc, and before Linux 6.2 */
-function countDescriptors(): number {
+/** @returns number and target of each: `socket:[4711]`, the path of a file. None where it cannot be told */
+function openDescriptors(): [number: string, target: string][] {
   try {
-    return statSync("/proc/self/fd").size;
+    const numbers = readdirSync(DESCRIPTORS);
+    if (numbers.length > MAX_DESCRIPTORS) return [];
+    return numbers.map((number) => [number, targetOf(number)]);
   } catch {
-    return 0;
+    return [];
   }
+}
+
+/** @returns "" for one that is not open */
+function targetOf(number: string): string {
+  try {
+    return readlinkSync(`${DESCRIPTORS}/${number}`);
+  } catch {
+    return "";
+  }
+}
+
+/** Whether another thread may have had it open for a moment, or it was closed before it was looked at. */
+function isTransient(target: string): boolean {
+  if (target === "" || target.startsWith("/proc/") || SOURCE.test(target)) return true;
+  return target.startsWith("/") && statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
 }
