@@ -4,7 +4,6 @@
  */
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
-import { brotliCompress, constants, gzip, zstdCompress } from "node:zlib";
 import { factsOf, isSame, openInside, READ_FLAGS, stat, type Entry, type FileFacts } from "./disk";
 import { diskPath } from "./names";
 import { contentCoding } from "./types";
@@ -27,14 +26,19 @@ import {
  */
 const CHEAPEST_FIRST: readonly Coding[] = ["zstd", "gzip", "br"];
 
+// Loaded with the first page that is compressed: a start does not wait for it.
+const zlib = (): typeof import("node:zlib") => process.getBuiltinModule("node:zlib");
+
 // Off the main thread, each of them.
 const COMPRESSORS: Record<Coding, (bytes: Uint8Array) => Promise<Buffer>> = {
-  zstd: promisify(zstdCompress),
-  gzip: promisify(gzip),
-  br: (bytes) =>
-    promisify(brotliCompress)(bytes, {
+  zstd: (bytes) => promisify(zlib().zstdCompress)(bytes),
+  gzip: (bytes) => promisify(zlib().gzip)(bytes),
+  br(bytes) {
+    const { brotliCompress, constants } = zlib();
+    return promisify(brotliCompress)(bytes, {
       params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length },
-    }),
+    });
+  },
 };
 
 const SUFFIXES: Record<Coding, string> = { br: ".br", zstd: ".zst", gzip: ".gz" };

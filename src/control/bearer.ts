@@ -1,9 +1,8 @@
 /**
  * Checks the token of requests to the control API over TCP.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
-import { isIP } from "node:net";
 import type { ServerLog } from "../observe/log";
+import { ipVersion } from "../server/address";
 import { Guesses } from "../server/guesses";
 import { readToken } from "../server/token";
 import { Refused } from "./reply";
@@ -37,7 +36,7 @@ export class Bearer {
         "Retry-After": "1",
       });
     // Digests are of one length, so that the comparison takes the same time for every wrong one.
-    if (timingSafeEqual(digestOf(given), this.#digest)) return;
+    if (crypto.timingSafeEqual(digestOf(given), this.#digest)) return;
     await this.#guesses.wrong(address);
     throw unauthorized("The token is wrong.");
   }
@@ -60,7 +59,7 @@ export function mustNotBeBrowser(request: Request, ownHost: string, isTls: boole
     throw new Refused(403, "Pages in browsers may not use this.", "Use `hrmr`, or curl.");
   const hostname = URL.parse(`http://${request.headers.get("Host") ?? ""}`)?.hostname ?? "";
   const bare = hostname.replace(/^\[|\]$/g, "");
-  if (isTls || isIP(bare) !== 0 || bare === "localhost" || bare === ownHost.toLowerCase()) return;
+  if (isTls || ipVersion(bare) !== 0 || bare === "localhost" || bare === ownHost.toLowerCase()) return;
   throw new Refused(
     403,
     `This server is not called ${JSON.stringify(hostname)}.`,
@@ -75,5 +74,5 @@ function unauthorized(message: string): Refused {
 }
 
 function digestOf(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return new Bun.CryptoHasher("sha256").update(text).digest();
 }

@@ -1,7 +1,6 @@
 /**
  * Where the control socket of a server is: the server and those that talk to it must come to the same answer.
  */
-import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
 import { UserError } from "../config/user-error";
 
@@ -42,7 +41,7 @@ export function controlPath(
   const folder = runtimeDir?.split(":")[0] || stateDir;
   const path = resolve(folder, SOCKET_NAME);
   if (fits(path)) return path;
-  const name = createHash("sha256").update(path).digest("hex").slice(0, 16);
+  const name = new Bun.CryptoHasher("sha256").update(path).digest("hex").slice(0, 16);
   return join(shortFolder(user), `${name}.sock`);
 }
 

@@ -2,7 +2,6 @@
  * What `hrmr push`, `hrmr remove` and `hrmr pull` have a server do: a module's files are exchanged, the module is
  * reloaded, and when that fails the old files are put back.
  */
-import { createHash } from "node:crypto";
 import type { ControlOptions, ModuleSettings } from "../config/options";
 import { UserError } from "../config/user-error";
 import { findPlaces } from "../module/places";
@@ -151,7 +150,7 @@ function toldUndone(text: string, what: string): string {
 
 /** Tells one upload from another: of the paths and the contents. */
 function digestOf(files: readonly ModuleContent[]): string {
-  const hash = createHash("sha256");
+  const hash = new Bun.CryptoHasher("sha256");
   const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
   for (const { path, bytes } of sorted) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
   return hash.digest("hex");

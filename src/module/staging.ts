@@ -16,7 +16,6 @@ import {
   utimesSync,
 } from "node:fs";
 import { chown, mkdir, open, rename, rm } from "node:fs/promises";
-import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { UserError } from "../config/user-error";
 import { syncFolder, syncFolderLater } from "../system/durable";
@@ -158,7 +157,7 @@ export function recoverExchange(folders: StagingFolders): string | null {
 
 /** Servers that share a modules folder have each a place of their own in it. */
 function stagingOf({ modulesDir, stateDir }: StagingFolders): string {
-  const owner = createHash("sha256").update(stateDir).digest("hex").slice(0, 8);
+  const owner = new Bun.CryptoHasher("sha256").update(stateDir).digest("hex").slice(0, 8);
   return join(modulesDir, STAGING_HOME, `upload-${owner}`);
 }
 

@@ -3,7 +3,6 @@
  */
 import { realpathSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { createStream } from "rotating-file-stream";
 import type { LogRotation } from "../config/options";
 
 export interface RotationRules {
@@ -41,11 +40,13 @@ export function isRotationDue(
  *
  * @param maxFiles 1 or more
  */
-export function putAside(path: string, maxFiles: number): Promise<void> {
+export async function putAside(path: string, maxFiles: number): Promise<void> {
+  // Few processes ever put a file aside, and each start would wait for the library.
+  const { createStream } = await import("rotating-file-stream");
   // Through a symbolic link: the file is renamed, not the link.
   const file = realpathSync(path);
   const folder = dirname(file);
-  return new Promise((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     // A size of one byte: whatever is in the file, it is put aside when the stream opens it.
     const stream = createStream(basename(file), {
       path: folder,

@@ -17,6 +17,22 @@ export function plainAddress(address: string): string {
   return address.startsWith(MAPPED) && address.includes(".") ? address.slice(MAPPED.length) : address;
 }
 
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+const IPV6_LETTERS = /^[\d.:a-f]+$/i;
+const ZONE = /%[\w.:-]+$/;
+
+/**
+ * As `isIP` of node:net, which costs a start some milliseconds to load.
+ *
+ * @param host  a name or an address, an IPv6 address without brackets
+ * @returns 4 or 6 for an address, 0 for a name
+ */
+export function ipVersion(host: string): 0 | 4 | 6 {
+  if (IPV4.test(host)) return 4;
+  const address = host.replace(ZONE, "");
+  return address.includes(":") && IPV6_LETTERS.test(address) && URL.canParse(`http://[${address}]/`) ? 6 : 0;
+}
+
 /** @returns whether an address is a loopback one (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3) */
 export function isLoopback(address: string): boolean {
   return address === "::1" || address.startsWith("127.") || address.startsWith(`${MAPPED}127.`);

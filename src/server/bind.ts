@@ -4,12 +4,10 @@
  */
 import { ptr } from "bun:ffi";
 import { chmodSync, closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import { formatListen, type ListenAddress } from "../config/listen";
 import { openLibc } from "../supervise/libc";
 import { UserError } from "../config/user-error";
-import { groupsOf } from "./address";
+import { groupsOf, ipVersion } from "./address";
 import { listenError } from "./listen-error";
 
 /**
@@ -171,7 +169,7 @@ function hasIpv4Beside(address: ListenAddress, beside: readonly ListenAddress[])
   if (address.transport === "unix" || address.port === 0) return false;
   return beside.some((other) => {
     if (other.transport === "unix" || (other.transport === "udp") !== (address.transport === "udp")) return false;
-    return other.port === address.port && isIP(other.host) === 4;
+    return other.port === address.port && ipVersion(other.host) === 4;
   });
 }
 
@@ -203,12 +201,13 @@ async function socketName(address: ListenAddress): Promise<SocketName | null> {
   if (address.transport === "unix") return unixName(address.path);
   const host = await resolveHost(address.host);
   if (host === null) return null;
-  return isIP(host) === 6 ? name6(host, address.port) : name4(host, address.port);
+  return ipVersion(host) === 6 ? name6(host, address.port) : name4(host, address.port);
 }
 
 async function resolveHost(host: string): Promise<string | null> {
-  if (isIP(host) !== 0) return host;
+  if (ipVersion(host) !== 0) return host;
   try {
+    const { lookup } = await import("node:dns/promises");
     return (await lookup(host)).address;
   } catch {
     // Told by `refused`, with the reason.

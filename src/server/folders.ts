@@ -1,7 +1,6 @@
 /**
  * Which folders a server works with, from its options and from what is there.
  */
-import { createHash } from "node:crypto";
 import {
   accessSync,
   chmodSync,
@@ -344,5 +343,5 @@ export function couldMakeFolder(dir: string): void {
  */
 export function fallbackStateDir(base: string): string {
   const user = process.getuid?.() ?? 0;
-  return join(tmpdir(), `hrmr-${user}-${createHash("sha256").update(base).digest("hex").slice(0, 8)}`);
+  return join(tmpdir(), `hrmr-${user}-${new Bun.CryptoHasher("sha256").update(base).digest("hex").slice(0, 8)}`);
 }

@@ -3,12 +3,15 @@
  * all of them anew and puts them in place in one assignment, so that a handshake sees the old or the new ones and never
  * a mixture.
  */
-import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import type { KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { createSecureContext } from "node:tls";
 import type { TlsOptions, TlsVersion } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { Dispatch } from "../protocol/wire";
+
+/** Loaded with the first certificate: a start without TLS does not wait for it. */
+const nodeCrypto = (): typeof import("node:crypto") => process.getBuiltinModule("node:crypto");
 
 /** The engine's own context, as upgradeTLS takes it: `context` of node:tls's wrapper. */
 export type SecureContext = object;
@@ -289,7 +292,7 @@ function certificatesOf(pem: string): string[] {
 
 function parseCertificate(pem: string, path: string): X509Certificate {
   try {
-    return new X509Certificate(pem);
+    return new (nodeCrypto().X509Certificate)(pem);
   } catch (cause) {
     throw noPem(path, "holds a broken certificate", "-----BEGIN CERTIFICATE-----", cause);
   }
@@ -303,7 +306,7 @@ function parseKey(pem: string, path: string): KeyObject {
     });
   }
   try {
-    return createPrivateKey(pem);
+    return nodeCrypto().createPrivateKey(pem);
   } catch (cause) {
     throw noPem(path, "holds no private key", "-----BEGIN PRIVATE KEY-----", cause);
   }

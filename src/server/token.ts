@@ -2,7 +2,6 @@
  * The secret by which a client from elsewhere may send the built-in commands (control.commands "token"): its file, and
  * the comparison. The token itself is in no message, log line or error; what is kept of it is its digest.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import type { ControlOptions } from "../config/options";
 import { UserError } from "../config/user-error";
@@ -46,7 +45,7 @@ export class CommandToken {
 
   /** Takes the same time for every wrong one: digests are of one length, whatever was given. */
   isRight(given: string): boolean {
-    return this.#digest !== null && timingSafeEqual(digestOf(given), this.#digest);
+    return this.#digest !== null && crypto.timingSafeEqual(digestOf(given), this.#digest);
   }
 }
 
@@ -147,5 +146,5 @@ function tokenError(file: string, what: string, hint: string, cause?: unknown): 
 }
 
 function digestOf(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return new Bun.CryptoHasher("sha256").update(text).digest();
 }

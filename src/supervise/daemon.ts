@@ -2,7 +2,7 @@
  * `hrmr start -d`: a server of its own session that survives its terminal, started by a launcher that stays until it
  * serves.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
@@ -120,6 +120,8 @@ function launch([program = "", ...args]: readonly string[], env: DaemonOptions["
   const own: Record<string, string | undefined> = { ...env, [LAUNCHER_VARIABLE]: String(process.pid) };
   // It would have the server end with its launcher.
   delete own["BUN_FEATURE_FLAG_NO_ORPHANS"];
+  // Only the launcher starts something: no server waits for node:child_process.
+  const { spawn } = process.getBuiltinModule("node:child_process");
   return spawn(program, args, { detached: true, stdio: ["ignore", log, log, "pipe"], env: own });
 }
 

@@ -1,9 +1,9 @@
 /**
  * The answers the server gives by itself: to requests it refuses, and where no module has one.
  */
-import { STATUS_CODES } from "node:http";
 import { byteLength, tellHttp } from "../access";
 import type { Dispatch, Wire } from "../wire";
+import { STATUS_CODES } from "./status-codes";
 
 /** A request that is not served: its status and one line for whoever reads the reply. */
 export class Refusal {

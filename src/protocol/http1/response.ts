@@ -2,7 +2,7 @@
  * The Response of modules: the standard class, which remembers a string body. So the common reply is one synchronous
  * write, where the standard one has to be asked for its body through a promise or a stream.
  */
-import { STATUS_CODES } from "node:http";
+import { STATUS_CODES } from "./status-codes";
 
 const NativeResponse = Response;
 

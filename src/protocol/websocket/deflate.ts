@@ -1,7 +1,6 @@
 /**
  * permessage-deflate (RFC 7692) without context takeover: each message stands alone, so an idle socket holds no window.
  */
-import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 
 /** The parameters that both sides agreed on. */
 export interface Deflate {
@@ -16,6 +15,8 @@ interface Offer {
   readonly parameters: Map<string, string | null>;
 }
 
+/** Loaded with the first compressed message: few servers have any, and each start would wait for it. */
+const zlib = (): typeof import("node:zlib") => process.getBuiltinModule("node:zlib");
 /** The end of each compressed message, which is not sent (section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const EMPTY = Buffer.alloc(0);
@@ -108,6 +109,7 @@ export function inflate(payload: Uint8Array, maxBytes: number): Buffer | "invali
   if (payload.length === 0) return EMPTY;
   try {
     const whole = Buffer.concat([payload, TAIL]);
+    const { constants, inflateRawSync } = zlib();
     return inflateRawSync(whole, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: Math.max(1, maxBytes) });
   } catch (error) {
     return (error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE" ? "too big" : "invalid";
@@ -122,6 +124,7 @@ export function isWorthIt(isText: boolean, bytes: number, wanted: boolean | unde
 
 /** @returns the payload of a compressed message; null when it would not be smaller */
 export function deflate(payload: Uint8Array, windowBits: number): Buffer | null {
+  const { constants, deflateRawSync } = zlib();
   const packed = deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH, level: LEVEL, windowBits });
   const bytes = packed.length - TAIL.length;
   return bytes < payload.length ? packed.subarray(0, bytes) : null;
