@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
+import { callProgram } from "./support/call-program";
 import { runProgram } from "./support/program";
 import { lives } from "./support/supervised";
 import { until } from "./support/until";
@@ -41,7 +42,7 @@ test("hrmr status says who blocks it, and that it does no more", async () => {
     expect(exitCode).toBe(1);
     hub.write("go", "");
     await hub.program.waitFor(" blocked the event loop for ");
-    expect((await runProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0);
+    expect((await callProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0);
     expect(existsSync(join(hub.dir, ".hrmr/blocked.json"))).toBe(false);
   });
 });
@@ -85,10 +86,10 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 
 test("one of several processes that is blocked is told of, and ended by --force", async () => {
   await withBlocked([...FAST, "--processes", "2"], async (hub) => {
-    const { exitCode, stdout } = await runProgram(["status"], { cwd: hub.dir });
+    const { exitCode, stdout } = await callProgram(["status"], { cwd: hub.dir });
     expect(stdout).toContain("1 of 2 processes");
     expect(exitCode).toBe(0);
-    expect((await runProgram(["stop", "--force"], { cwd: hub.dir })).exitCode).toBe(0);
+    expect((await callProgram(["stop", "--force"], { cwd: hub.dir })).exitCode).toBe(0);
     await hub.program.exited;
   });
 });
@@ -122,7 +123,7 @@ test("hrmr start -d tells on stderr of modules that failed, as a start in the fo
   });
   try {
     const { exitCode, stdout, stderr } = await runProgram(["start", "-d", "--port", "0"], { cwd: dir });
-    await runProgram(["stop"], { cwd: dir });
+    await callProgram(["stop"], { cwd: dir });
     expect(exitCode).toBe(0);
     expect(stdout).toContain("in the background: pid ");
     expect(stderr).toStartWith(
@@ -130,7 +131,7 @@ test("hrmr start -d tells on stderr of modules that failed, as a start in the fo
     );
     rmSync(join(dir, "modules/bad.ts"));
     const second = await runProgram(["start", "-d", "--port", "0"], { cwd: dir });
-    await runProgram(["stop"], { cwd: dir });
+    await callProgram(["stop"], { cwd: dir });
     expect(second.stderr).toBe("");
   } finally {
     rmSync(dir, { recursive: true });

@@ -4,7 +4,7 @@ import { runChaos } from "../bench/chaos/run";
 import { Random } from "./support/random";
 
 /** `npm run test:long` makes more of them. */
-const OPERATIONS = Number(process.env["HRMR_TEST_OPERATIONS"] ?? 20);
+const OPERATIONS = Number(process.env["HRMR_TEST_OPERATIONS"] ?? 12);
 const SEED = 5;
 
 test("random operations and kills under load: what runs is what was acknowledged last, and no answer is wrong", async () => {

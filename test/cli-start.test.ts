@@ -4,6 +4,7 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { version } from "../package.json";
+import { ask } from "./support/client";
 import { program, runProgram, startProgram } from "./support/program";
 import { until } from "./support/until";
 
@@ -49,7 +50,7 @@ describe("hrmr start", () => {
     });
     try {
       expect(server.listening).toEqual([`tcp://127.0.0.1:${server.port}`, `unix://${path}`]);
-      expect((await runProgram(["send", `unix://${path}`, "PING"])).stdout).toBe("PONG\n");
+      expect(await ask(path, "PING")).toBe("PONG\n");
     } finally {
       await server.stop();
     }
@@ -89,9 +90,7 @@ describe("hrmr start", () => {
     });
     try {
       await child.stdout.cancel();
-      expect(await until("it answers", async () => (await runProgram(["send", `unix://${path}`, "PING"])).stdout)).toBe(
-        "PONG\n",
-      );
+      expect(await until("it answers", async () => await ask(path, "PING").catch(() => ""))).toBe("PONG\n");
       child.kill("SIGTERM");
       expect(await child.exited).toBe(0);
     } finally {
@@ -138,7 +137,7 @@ describe("signals", () => {
     try {
       server.signal("SIGHUP");
       await server.waitFor(/info {2}SIGHUP: OK/);
-      expect((await runProgram(["send", `127.0.0.1:${server.port}`, "PING"])).stdout).toBe("PONG\n");
+      expect(await ask(server.port, "PING")).toBe("PONG\n");
     } finally {
       await server.stop();
     }

@@ -5,7 +5,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub } from "./support/hub";
 
 const MODULE = moduleSource(`{
   routes: {
@@ -21,8 +21,13 @@ const SITE = {
   "modules/api.ts": MODULE,
   "static_html/index.html": "<h1>home</h1>",
   "static_html/digits.txt": "0123456789",
+  "static_html/sub/in.txt": "inside",
+  "secret.txt": "SECRET",
 };
 const LARGE = Buffer.alloc(6_000_000, Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
+
+const withSite = shareHub({ ...SITE, "hrmr.json": '{ "limits": { "maxBodyBytes": 8000000 } }' });
+const withSmallBodies = shareHub({ ...SITE, "hrmr.json": '{ "limits": { "maxBodyBytes": 100000 } }' });
 
 async function curl(hub: Hub, args: string[], stdin?: Uint8Array): Promise<{ out: string; err: string; code: number }> {
   const child = Bun.spawn(
@@ -39,7 +44,7 @@ async function curl(hub: Hub, args: string[], stdin?: Uint8Array): Promise<{ out
 }
 
 test("GET, HEAD, POST, DELETE and a query give what the handler said", () =>
-  withHub(SITE, [], async (hub) => {
+  withSite(async (hub) => {
     expect((await curl(hub, ["URL/"])).out).toBe("<h1>home</h1>");
     expect((await curl(hub, ["-I", "URL/"])).out).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*content-length: 13\r\n\r\n$/i);
     expect(JSON.parse((await curl(hub, ["-d", "a=1&b=2", "URL/upload"])).out)).toEqual({
@@ -54,7 +59,7 @@ test("GET, HEAD, POST, DELETE and a query give what the handler said", () =>
   }));
 
 test("a chunked upload from stdin arrives whole, with and without a wait for 100 Continue", () =>
-  withHub({ ...SITE, "hrmr.json": '{ "limits": { "maxBodyBytes": 8000000 } }' }, [], async (hub) => {
+  withSite(async (hub) => {
     const hash = new Bun.CryptoHasher("sha256").update(LARGE).digest("hex");
     expect((await curl(hub, ["-T", "-", "-H", "Transfer-Encoding: chunked", "URL/upload"], LARGE)).out).toBe(hash);
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
@@ -74,7 +79,7 @@ test("a chunked upload from stdin arrives whole, with and without a wait for 100
   }));
 
 test("a POST that is refused without reading its body is answered before the body is sent", () =>
-  withHub({ ...SITE, "hrmr.json": '{ "limits": { "maxBodyBytes": 8000000 } }' }, [], async (hub) => {
+  withSite(async (hub) => {
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
     const args = ["--data-binary", "@large.bin", "-H", "Expect: 100-continue", "--expect100-timeout", "6"];
     const refused = await curl(hub, [...args, "-w", "%{size_upload}", "URL/refuse"]);
@@ -83,7 +88,7 @@ test("a POST that is refused without reading its body is answered before the bod
   }));
 
 test("a body over the limit gets its 413, whether announced, chunked or waiting for 100 Continue", () =>
-  withHub({ ...SITE, "hrmr.json": '{ "limits": { "maxBodyBytes": 100000 } }' }, [], async (hub) => {
+  withSmallBodies(async (hub) => {
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
     for (const header of ["Expect:", "Expect: 100-continue", "Transfer-Encoding: chunked"]) {
       const args = ["-T", "large.bin", "-H", header, "--expect100-timeout", "6", "-w", " %{http_code}", "URL/upload"];
@@ -96,7 +101,7 @@ test("a body over the limit gets its 413, whether announced, chunked or waiting 
   }));
 
 test("several URLs of one run share one connection", () =>
-  withHub(SITE, [], async (hub) => {
+  withSite(async (hub) => {
     const { out, err } = await curl(hub, [
       "-v",
       "URL/",
@@ -115,7 +120,7 @@ test("several URLs of one run share one connection", () =>
   }));
 
 test("ranges, If-None-Match and If-Modified-Since work on the static site", () =>
-  withHub(SITE, [], async (hub) => {
+  withSite(async (hub) => {
     expect((await curl(hub, ["-r", "2-4", "-w", " %{http_code}", "URL/digits.txt"])).out).toBe("234 206");
     expect((await curl(hub, ["-r", "-3", "URL/digits.txt"])).out).toBe("789");
     expect((await curl(hub, ["-r", "50-60", "-w", "%{http_code}", "URL/digits.txt"])).out).toBe("416");
@@ -134,7 +139,7 @@ test("ranges, If-None-Match and If-Modified-Since work on the static site", () =
   }));
 
 test("a large file arrives byte by byte as it is, also at a slow reader's pace", () =>
-  withHub(SITE, [], async (hub) => {
+  withSite(async (hub) => {
     writeFileSync(join(hub.dir, "static_html", "large.bin"), LARGE);
     expect((await curl(hub, ["-o", "copy.bin", "URL/large.bin"])).code).toBe(0);
     expect(Bun.spawnSync(["cmp", "static_html/large.bin", "copy.bin"], { cwd: hub.dir }).exitCode).toBe(0);
@@ -143,42 +148,38 @@ test("a large file arrives byte by byte as it is, also at a slow reader's pace",
   }));
 
 test("no spelling of a path leaves the site's folder, nor does a link", () =>
-  withHub(
-    { ...SITE, "secret.txt": "SECRET", "hrmr.json": "{}", "static_html/sub/in.txt": "inside" },
-    [],
-    async (hub) => {
-      mkdirSync(join(hub.dir, "static_html", ".hidden"));
-      writeFileSync(join(hub.dir, "static_html", ".hidden", "x"), "SECRET");
-      symlinkSync(join(hub.dir, "secret.txt"), join(hub.dir, "static_html", "link.txt"));
-      symlinkSync(hub.dir, join(hub.dir, "static_html", "dir"));
-      const ups = ["..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "...", "%c0%ae%c0%ae", "%u002e%u002e"];
-      const separators = ["/", "%2f", "%5c", "\\", "//", "%252f", "/./"];
-      const paths = ups.flatMap((up) =>
-        separators.flatMap((at) => [`/${up}${at}secret.txt`, `/sub/${up}${at}${up}${at}secret.txt`]),
-      );
-      paths.push(
-        "/link.txt",
-        "/dir/secret.txt",
-        "/.hidden/x",
-        "/%2ehidden/x",
-        "//secret.txt",
-        "/sub//../../secret.txt",
-        "/secret.txt%00.html",
-      );
-      paths.push(
-        "/digits.txt/../../secret.txt",
-        "/sub/../../secret.txt?/..",
-        `${hub.dir}/secret.txt`,
-        `/${hub.dir}/secret.txt`,
-      );
-      for (let at = 0; at < paths.length; at += 40) {
-        const urls = paths.slice(at, at + 40).map((path) => `URL${path}`);
-        const { out } = await curl(hub, ["--path-as-is", "-g", "-L", "-w", "\n[%{http_code}]\n", ...urls]);
-        expect(out).not.toContain("SECRET");
-        const codes = [...out.matchAll(/\[(\d+)\]/g)].map(([, code]) => code);
-        expect(codes.length).toBe(urls.length);
-        expect(codes.filter((code) => code !== "404" && code !== "400")).toEqual([]);
-      }
-      expect((await curl(hub, ["-L", "URL/sub/%69n.txt"])).out).toBe("inside");
-    },
-  ));
+  withSite(async (hub) => {
+    mkdirSync(join(hub.dir, "static_html", ".hidden"));
+    writeFileSync(join(hub.dir, "static_html", ".hidden", "x"), "SECRET");
+    symlinkSync(join(hub.dir, "secret.txt"), join(hub.dir, "static_html", "link.txt"));
+    symlinkSync(hub.dir, join(hub.dir, "static_html", "dir"));
+    const ups = ["..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "...", "%c0%ae%c0%ae", "%u002e%u002e"];
+    const separators = ["/", "%2f", "%5c", "\\", "//", "%252f", "/./"];
+    const paths = ups.flatMap((up) =>
+      separators.flatMap((at) => [`/${up}${at}secret.txt`, `/sub/${up}${at}${up}${at}secret.txt`]),
+    );
+    paths.push(
+      "/link.txt",
+      "/dir/secret.txt",
+      "/.hidden/x",
+      "/%2ehidden/x",
+      "//secret.txt",
+      "/sub//../../secret.txt",
+      "/secret.txt%00.html",
+    );
+    paths.push(
+      "/digits.txt/../../secret.txt",
+      "/sub/../../secret.txt?/..",
+      `${hub.dir}/secret.txt`,
+      `/${hub.dir}/secret.txt`,
+    );
+    for (let at = 0; at < paths.length; at += 40) {
+      const urls = paths.slice(at, at + 40).map((path) => `URL${path}`);
+      const { out } = await curl(hub, ["--path-as-is", "-g", "-L", "-w", "\n[%{http_code}]\n", ...urls]);
+      expect(out).not.toContain("SECRET");
+      const codes = [...out.matchAll(/\[(\d+)\]/g)].map(([, code]) => code);
+      expect(codes.length).toBe(urls.length);
+      expect(codes.filter((code) => code !== "404" && code !== "400")).toEqual([]);
+    }
+    expect((await curl(hub, ["-L", "URL/sub/%69n.txt"])).out).toBe("inside");
+  }));

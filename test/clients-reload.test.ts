@@ -1,8 +1,9 @@
 /** Reloads under load: nobody is refused, nobody is closed, and nobody who saw a new version sees an old one again. */
 import { expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "./support/hub";
+import { until } from "./support/until";
 
-const RELOADS = 40;
+const RELOADS = 15;
 const CONNECTIONS = 64;
 
 const inline = (version: number) =>
@@ -24,6 +25,8 @@ const pool = (version: number) =>
     },
   }`);
 
+/** Three of four connections pause so long before they ask again: the machine is for the server. In milliseconds. */
+const PAUSE_MS = 5;
 /** So many replies to text commands come before the first request, on connections that use both. */
 const TEXT_REPLIES = 20;
 const REQUESTS = [
@@ -92,7 +95,8 @@ class Loop {
     if (version < this.#last) this.#fail(`v${version} after v${this.#last}`);
     this.#last = version;
     if (this.#isStopping) this.#stopped.resolve();
-    else this.#ask();
+    else if (this.#at % 4 === 0) this.#ask();
+    else setTimeout(() => this.#ask(), PAUSE_MS);
   }
 
   #closed(): void {
@@ -108,20 +112,22 @@ class Loop {
 
 async function reloadUnderLoad(hub: Hub, source: (version: number) => string): Promise<void> {
   const loops = await Promise.all(Array.from({ length: CONNECTIONS }, (_, at) => new Loop(at).start(hub.port)));
+  const isSeen = (version: number) => loops.some((loop) => loop.seen.has(version) || loop.problem !== null);
+  await until("the load meets v1", () => isSeen(1));
   for (let version = 2; version <= RELOADS + 1; version++) {
     hub.write("modules/ver.ts", source(version));
     const verdict = await hub.ask("RELOAD\n");
     expect(verdict).toMatch(
       new RegExp(`^OK ver v${version} \\(was v${version - 1}\\) swapped in .* 0 connections dropped`),
     );
+    await until(`the load meets v${version}`, () => isSeen(version));
   }
   await Promise.all(loops.map((loop) => loop.stop()));
   expect(loops.flatMap(({ problem }, at) => (problem === null ? [] : [`connection ${at}: ${problem}`]))).toEqual([]);
   const seen = new Set(loops.flatMap((loop) => [...loop.seen]));
-  expect([...seen].every((version) => version >= 1 && version <= RELOADS + 1)).toBe(true);
   // There was load, and it met the versions as they came.
-  expect(loops.reduce((sum, loop) => sum + loop.replies, 0)).toBeGreaterThan(2000);
-  expect(seen.size).toBeGreaterThan(RELOADS / 2);
+  expect([...seen].sort((a, b) => a - b)).toEqual(Array.from({ length: RELOADS + 1 }, (_, at) => at + 1));
+  expect(loops.filter(({ replies }) => replies === 0)).toEqual([]);
   const status = await hub.status();
   expect([status.errors, status.modules.find((module) => module.name === "ver")?.generation]).toEqual([0, RELOADS + 1]);
 }
@@ -135,7 +141,7 @@ test(`${CONNECTIONS} connections lose nothing over ${RELOADS} reloads of a modul
 test("broken versions between good ones cost the load nothing", () =>
   withHub({ "modules/ver.ts": inline(1) }, [], async (hub) => {
     const loops = await Promise.all(Array.from({ length: 16 }, (_, at) => new Loop(at).start(hub.port)));
-    for (let round = 2; round <= 7; round++) {
+    for (let round = 2; round <= 4; round++) {
       for (const broken of ["export default {", 'throw new Error("at load")', "export default { routes: { X: 5 } };"]) {
         hub.write("modules/ver.ts", `// ${round}\n${broken}`);
         expect(await hub.ask("RELOAD\n")).toStartWith("ERR ");
@@ -143,7 +149,10 @@ test("broken versions between good ones cost the load nothing", () =>
       hub.write("modules/ver.ts", inline(round));
       expect(await hub.ask("RELOAD\n")).toStartWith(`OK ver v${round} `);
     }
+    await until("the load meets the last version", () =>
+      loops.some(({ seen, problem }) => seen.has(4) || problem !== null),
+    );
     await Promise.all(loops.map((loop) => loop.stop()));
     expect(loops.map(({ problem }) => problem).filter((problem) => problem !== null)).toEqual([]);
-    expect(Math.max(...loops.flatMap((loop) => [...loop.seen]))).toBe(7);
+    expect(Math.max(...loops.flatMap((loop) => [...loop.seen]))).toBe(4);
   }));

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { join, resolve } from "node:path";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
 import { UNTIL_MS } from "./support/until";
 
@@ -70,9 +70,10 @@ async function reload(hub: Hub, name: string): Promise<void> {
 
 describe.skipIf(NODE === null)("undici (skipped where there is no node)", () => {
   const FILES = { "modules/app.ts": version("one") };
+  const withApp = shareHub(FILES);
 
   test("gets, posts, and streams uploads of known and unknown length; a reply is streamed back", () =>
-    withHub(FILES, [], async (hub) => {
+    withApp(async (hub) => {
       const replies = await scene(hub, "requests", hub.url);
       const shout = "AAABBBCCCDDDEEE";
       expect(replies).toEqual([
@@ -88,7 +89,7 @@ describe.skipIf(NODE === null)("undici (skipped where there is no node)", () => 
     }));
 
   test("with pipelining: 10, replies come in order over one connection, the slow ones too", () =>
-    withHub(FILES, [], async (hub) => {
+    withApp(async (hub) => {
       const numbers = Array.from({ length: 50 }, (_, n) => n);
       expect(await scene(hub, "pipelining", hub.url)).toEqual({
         replies: numbers.map((n) => (n % 2 === 0 ? `200 one slow ${n}` : `200 one ${n}`)),
@@ -99,7 +100,7 @@ describe.skipIf(NODE === null)("undici (skipped where there is no node)", () => 
     }));
 
   test("keeps its connections over reloads; what is under way ends on the version it began on", () =>
-    withHub(FILES, [], async (hub) => {
+    withApp(async (hub) => {
       const seen = await scene(hub, "reload", hub.url, async (question) => {
         if (question === "reload") return reload(hub, "two");
         await hub.program.waitFor("held");
@@ -113,10 +114,11 @@ describe.skipIf(NODE === null)("undici (skipped where there is no node)", () => 
         connects: 2,
         disconnects: [],
       });
+      await reload(hub, "one");
     }));
 
   test("its WebSocket is echoed, compressed, through a reload, and closes with its code", () =>
-    withHub(FILES, [], async (hub) => {
+    withApp(async (hub) => {
       const seen = await scene(hub, "websocket", hub.url, () => reload(hub, "two"));
       expect(seen).toEqual([
         "mine",

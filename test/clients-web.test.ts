@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Browser, NO_BROWSER, type LoadedPage } from "./support/browser";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub } from "./support/hub";
 
 /** An event stream goes on from the version that made it: replies finish where they began. */
 const WEB = moduleSource(`{
@@ -51,6 +51,9 @@ const PAGE = `<!doctype html><title>live</title><link rel=icon href=data:,>
  * streams.
  */
 async function withLive(browser: Browser, hub: Hub, use: (page: LoadedPage) => Promise<void>): Promise<void> {
+  // An earlier test may have left another version.
+  hub.write("modules/web.ts", version("one"));
+  expect(await hub.ask("RELOAD")).toStartWith("OK ");
   const page = await browser.open(`${hub.url}/`);
   try {
     await page.evaluate(`Promise.all([waitFor("socket open"), waitFor("source open")]).then(() => 0)`);
@@ -66,12 +69,13 @@ const streamsOpened = (hub: Hub) => hub.program.output().split("an event stream 
 
 describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, skipped: ${NO_BROWSER}`}`, () => {
   const FILES = { "static_html/index.html": PAGE, "modules/web.ts": version("one") };
+  const withPage = shareHub(FILES);
   let browser: Browser;
   beforeAll(async () => void (browser = await Browser.start()));
   afterAll(() => browser.close());
 
   test("a page's WebSocket and EventSource live through reloads; the next message goes to the new version", () =>
-    withHub(FILES, [], (hub) =>
+    withPage((hub) =>
       withLive(browser, hub, async (page) => {
         for (const [at, name] of ["two", "three"].entries()) {
           hub.write("modules/web.ts", version(name));
@@ -101,7 +105,7 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
     ));
 
   test("a version that does not build leaves both of them as they are", () =>
-    withHub(FILES, [], (hub) =>
+    withPage((hub) =>
       withLive(browser, hub, async (page) => {
         hub.write("modules/web.ts", `${version("two")}\nconst broken = ;`);
         expect(await hub.ask("RELOAD")).toMatch(/^ERR .*\n  web was not loaded: modules\/web\.ts:\d+:/);
@@ -113,7 +117,7 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
     ));
 
   test("a module that is removed tells the page so: the WebSocket closes with 1001", () =>
-    withHub(FILES, [], (hub) =>
+    withPage((hub) =>
       withLive(browser, hub, async (page) => {
         hub.remove("modules/web.ts");
         expect(await hub.ask("RELOAD")).toMatch(/^OK/);

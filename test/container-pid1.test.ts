@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ask } from "./support/client";
 import { program, runProgram } from "./support/program";
 import { until } from "./support/until";
 
@@ -18,13 +19,14 @@ afterEach(async () => {
 
 /**
  * A server with process id 1, whose module leaves a process behind at each ORPHAN, and answers its id in the namespace.
+ * SLOW is answered once there is a file "go" in the project.
  */
 async function startFirst(...args: string[]) {
   const dir = mkdtempSync(join(tmpdir(), "hrmr-pid1-"));
   cleanups.push(() => rmSync(dir, { recursive: true, force: true }));
   mkdirSync(join(dir, "modules"));
   const leave = 'Bun.spawn(["sh", "-c", "(sleep 0.1; exit 3) >&- & echo $!"]).stdout.text()';
-  const slow = 'new Promise((resolve) => setTimeout(() => resolve("done\\n"), 500))';
+  const slow = '(async () => { while (!(await Bun.file("go").exists())) await Bun.sleep(5); return "done\\n"; })()';
   const routes = `{ "ORPHAN": () => ${leave}, "SLOW": () => ${slow} }`;
   writeFileSync(
     join(dir, "modules/leaver.ts"),
@@ -32,22 +34,28 @@ async function startFirst(...args: string[]) {
   );
   const child = Bun.spawn([...NAMESPACE, ...program(), "start", "--port", "0", ...args], {
     cwd: dir,
-    stdio: ["ignore", "pipe", "ignore"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   cleanups.push(async () => {
     for (const pid of childrenOf(child.pid)) process.kill(pid, "SIGKILL");
     await child.exited;
   });
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  while (!/ready in .* ms/.test(text)) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error(`The server ended: ${text}`);
-    text += value;
-  }
+  let hasEnded = false;
+  const gather = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+    for await (const piece of stream.pipeThrough(new TextDecoderStream())) text += piece;
+  };
+  void Promise.all([child.stdout, child.stderr].map(gather)).then(() => (hasEnded = true));
+  const says = (pattern: RegExp) =>
+    until(`the server says ${pattern}`, () => {
+      if (hasEnded && !pattern.test(text)) throw new Error(`The server ended: ${text}`);
+      return pattern.test(text);
+    });
+  await says(/ready in .* ms/);
   const pid = childrenOf(child.pid)[0] ?? 0;
   expect(idInNamespace(pid)).toBe("1");
-  return { dir, pid, address: `127.0.0.1:${/http:\/\/[^:]+:(\d+)\//.exec(text)?.[1]}`, exited: child.exited };
+  const port = Number(/http:\/\/[^:]+:(\d+)\//.exec(text)?.[1]);
+  return { dir, pid, says, ask: (message: string) => ask(port, message), exited: child.exited };
 }
 
 function statOf(pid: number | string): { state: string; parent: number } | null {
@@ -77,28 +85,31 @@ function childrenOf(parent: number): number[] {
 
 describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not permitted here)" : ""}`, () => {
   test.each(["SIGTERM", "SIGINT"] as const)("%s has what is under way finished, and ends with 0", async (signal) => {
-    const { pid, address, exited } = await startFirst();
-    const slow = runProgram(["send", address, "SLOW"]);
-    const status = async () => JSON.parse((await runProgram(["send", address, "STATUS"])).stdout);
-    // It is under way when the status counts two connections: its own, and that.
-    while ((await status()).connections?.open < 2) await Bun.sleep(10);
+    const { dir, pid, says, ask, exited } = await startFirst();
+    const slow = ask("SLOW");
+    const open = async (): Promise<number> => JSON.parse(await ask("STATUS\n")).connections.open;
+    // The status counts its own connection, too.
+    await until("it is under way", async () => (await open()) >= 2);
     process.kill(pid, signal);
-    expect((await slow).stdout).toBe("done\n");
+    await says(/finishing what is under way/);
+    writeFileSync(join(dir, "go"), "");
+    expect(await slow).toBe("done\n");
     expect(await exited).toBe(0);
   });
 
   test("an upgrade is refused, which the container would end with", async () => {
-    const { dir, address } = await startFirst();
+    const { dir, ask } = await startFirst();
     const { exitCode, stderr } = await runProgram(["upgrade"], { cwd: dir });
     expect(exitCode).toBe(1);
     expect(stderr).toContain("Process 1 cannot be replaced: a container ends with it");
-    expect((await runProgram(["send", address, "SLOW"])).stdout).toBe("done\n");
+    writeFileSync(join(dir, "go"), "");
+    expect(await ask("SLOW")).toBe("done\n");
   });
 
   test.each([1, 2])("orphans that end do not stay in the process table (%p processes)", async (processes) => {
-    const { pid, address } = await startFirst("--processes", String(processes));
+    const { pid, ask } = await startFirst("--processes", String(processes));
     const orphans: string[] = [];
-    for (let count = 0; count < 3; count++) orphans.push((await runProgram(["send", address, "ORPHAN"])).stdout.trim());
+    for (let count = 0; count < 3; count++) orphans.push((await ask("ORPHAN")).trim());
     expect(orphans.join(" ")).toMatch(/^\d+ \d+ \d+$/);
     // One that has ended is a child of the first process, until it is waited for.
     await until(

@@ -5,16 +5,19 @@ import { join } from "node:path";
 import type { ModuleStatus, ServerStatus } from "../src/observe/snapshot";
 import { isAlive } from "../src/supervise/lock";
 import { ask } from "./support/client";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { callProgram } from "./support/call-program";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { type ProgramResult, runProgram, startProgram } from "./support/program";
 
 const GREET = moduleSource('{ routes: { GREET: () => "hello 1\\n" } }');
 const FILES = { "modules/greet.ts": GREET };
 
+/** The real program. */
 const run = (hub: Hub, ...args: string[]): Promise<ProgramResult> => runProgram(args, { cwd: hub.dir });
+const call = (hub: Hub, ...args: string[]): Promise<ProgramResult> => callProgram(args, { cwd: hub.dir });
 
 async function statusOf(hub: Hub): Promise<ServerStatus> {
-  const { stdout, stderr, exitCode } = await run(hub, "status", "--json");
+  const { stdout, stderr, exitCode } = await call(hub, "status", "--json");
   expect([exitCode, stderr]).toEqual([0, ""]);
   return JSON.parse(stdout) as ServerStatus;
 }
@@ -23,8 +26,10 @@ const moduleOf = ({ modules }: ServerStatus, name: string): ModuleStatus =>
   modules.find((module) => module.name === name) as ModuleStatus;
 
 describe("a server in this folder", () => {
+  const withGreet = shareHub(FILES);
+
   test("is shown by status and modules", () =>
-    withHub(FILES, [], async (hub) => {
+    withGreet(async (hub) => {
       expect(await hub.ask("GREET")).toBe("hello 1\n");
       const { exitCode, stdout } = await run(hub, "status");
       expect(exitCode).toBe(0);
@@ -38,12 +43,21 @@ describe("a server in this folder", () => {
         calls: 1,
         errors: 0,
       });
-      const modules = await run(hub, "modules");
+      const modules = await call(hub, "modules");
       expect(modules.stdout).toContain('greet  v1  serving  modules/greet.ts\n  "GREET"\n');
     }));
 
+  test("keeps a second one out of its folder, and serves on", () =>
+    withGreet(async (hub) => {
+      const second = await runProgram(["start", "--port", "0"], { cwd: hub.dir });
+      expect(second.exitCode).toBe(1);
+      expect(second.stderr).toContain(`pid ${hub.program.pid}`);
+      expect((await statusOf(hub)).pid).toBe(hub.program.pid);
+      expect(await hub.ask("GREET")).toBe("hello 1\n");
+    }));
+
   test("reloads what changed and tells so, and keeps the old version when the new one fails", () =>
-    withHub(FILES, [], async (hub) => {
+    withGreet(async (hub) => {
       hub.write("modules/greet.ts", GREET.replace("hello 1", "hello 2"));
       const good = await run(hub, "reload", "greet");
       expect([good.exitCode, good.stderr]).toEqual([0, ""]);
@@ -56,12 +70,12 @@ describe("a server in this folder", () => {
       expect(bad.stderr).toStartWith("ERR 1 module failed");
       expect(bad.stderr).toContain("greet was not loaded: modules/greet.ts:1:16");
       expect(await hub.ask("GREET")).toBe("hello 2\n");
-      const { stdout, exitCode } = await run(hub, "status");
+      const { stdout, exitCode } = await call(hub, "status");
       expect(exitCode).toBe(0);
       expect(stdout).toContain("  degraded  up ");
       expect(stdout).toContain("greet was not loaded, v2 goes on serving: modules/greet.ts:1:16");
 
-      const unknown = await run(hub, "reload", "nobody", "--json");
+      const unknown = await call(hub, "reload", "nobody", "--json");
       expect(unknown.exitCode).toBe(1);
       expect(JSON.parse(unknown.stdout)).toMatchObject({ ok: false, modules: [{ name: "nobody", outcome: "failed" }] });
     }));
@@ -74,7 +88,7 @@ describe("a server in this folder", () => {
       const client = await hub.connect();
       await client.send("HOLD");
       await client.waitFor("held\n");
-      const late = await run(hub, "stop", "--timeout", "1");
+      const late = await call(hub, "stop", "--timeout", "1");
       expect([late.exitCode, late.stdout]).toEqual([1, ""]);
       expect(late.stderr).toContain(`pid ${hub.program.pid}, still finishes what is under way, after 1 s.`);
       expect((await statusOf(hub)).state).toBe("draining");
@@ -85,7 +99,7 @@ describe("a server in this folder", () => {
       });
       expect(await hub.program.exited).toBe(0);
       expect(existsSync(join(hub.dir, ".hrmr/control.sock"))).toBe(false);
-      expect((await run(hub, "stop")).exitCode).toBe(1);
+      expect((await call(hub, "stop")).exitCode).toBe(1);
     });
   });
 
@@ -94,7 +108,7 @@ describe("a server in this folder", () => {
       hub.program.signal("SIGKILL");
       await hub.program.exited;
       expect(existsSync(join(hub.dir, ".hrmr/control.sock"))).toBe(true);
-      const dead = await run(hub, "stop");
+      const dead = await call(hub, "stop");
       expect([dead.exitCode, dead.stdout]).toEqual([1, ""]);
       expect(dead.stderr).toStartWith(`No hrmr server runs here: nobody answers at ${hub.dir}/.hrmr/control.sock, `);
 
@@ -105,15 +119,6 @@ describe("a server in this folder", () => {
       } finally {
         await next.stop();
       }
-    }));
-
-  test("keeps a second one out of its folder, and serves on", () =>
-    withHub(FILES, [], async (hub) => {
-      const second = await runProgram(["start", "--port", "0"], { cwd: hub.dir });
-      expect(second.exitCode).toBe(1);
-      expect(second.stderr).toContain(`pid ${hub.program.pid}`);
-      expect((await statusOf(hub)).pid).toBe(hub.program.pid);
-      expect(await hub.ask("GREET")).toBe("hello 1\n");
     }));
 });
 
@@ -134,8 +139,8 @@ describe("a server of two processes", () => {
     withHub(FILES, ["--set", "processes=2"], async (hub) => {
       const before = await statusOf(hub);
       expect(before.processes.map(({ slot }) => slot)).toEqual([1, 2]);
-      expect((await run(hub, "status")).stdout).toContain("processes    2 of 2 processes, 0 lost and replaced\n");
-      const { exitCode, stdout } = await run(hub, "restart");
+      expect((await call(hub, "status")).stdout).toContain("processes    2 of 2 processes, 0 lost and replaced\n");
+      const { exitCode, stdout } = await call(hub, "restart");
       expect(exitCode).toBe(0);
       expect(stdout).toStartWith("OK ");
       const after = await statusOf(hub);

@@ -8,13 +8,14 @@ import type { Readiness, ServerStatus } from "../src/observe/snapshot";
 import { Endpoints, type EndpointSources } from "../src/server/endpoints";
 import { readExposition } from "./support/exposition";
 import { withHttp2 } from "./support/http2";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { talk } from "./support/raw-client";
 
 const GREET = moduleSource(
   `{ routes: { "GET /page": { fetch: () => new Response("page") }, "GREET": () => "hello" } }`,
 );
 const FILES = { "modules/greet.ts": GREET };
+const withGreet = shareHub(FILES);
 const PATHS = ["/health", "/ready", "/stats", "/metrics"];
 const http = (policies: Record<string, string>): string => JSON.stringify({ http: policies });
 const everything = (policy: string): string => http(Object.fromEntries(PATHS.map((path) => [path.slice(1), policy])));
@@ -29,7 +30,7 @@ async function bodyOf<T>(hub: Hub, path: string): Promise<T> {
 }
 
 test("each answers GET and HEAD, over HTTP/1.1 and HTTP/2, and is not to be stored", () =>
-  withHub(FILES, [], async (hub) => {
+  withGreet(async (hub) => {
     for (const path of PATHS) {
       const [get, head] = await Promise.all([fetch(hub.url + path), fetch(hub.url + path, { method: "HEAD" })]);
       expect([path, get.status, get.headers.get("cache-control")]).toEqual([path, 200, "no-store"]);
@@ -55,7 +56,7 @@ test("each answers GET and HEAD, over HTTP/1.1 and HTTP/2, and is not to be stor
   }));
 
 test("/health says that the server lives, /stats is what STATUS tells, /metrics is what Prometheus reads", () =>
-  withHub(FILES, [], async (hub) => {
+  withGreet(async (hub) => {
     expect(await bodyOf<object>(hub, "/health")).toMatchObject({ status: "ok" });
     const stats = await bodyOf<ServerStatus>(hub, "/stats");
     expect(Object.keys(stats)).toEqual(Object.keys(JSON.parse(await hub.ask("STATUS\n")) as ServerStatus));
@@ -158,6 +159,8 @@ const NAMED = {
   "hrmr.json": JSON.stringify({ http: { localNames: ["Hub.Example", "[fd00::1]"] } }),
 };
 
+const withNamed = shareHub(NAMED);
+
 const LOCAL = [
   "localhost",
   "localhost:8080",
@@ -187,7 +190,7 @@ const FOREIGN = [
 ];
 
 test("what is for local clients is there under local names only, and for no page of another site", () =>
-  withHub(NAMED, [], async (hub) => {
+  withNamed(async (hub) => {
     const ask = async (path: string, lines: string): Promise<string> => {
       const [reply] = await talk(hub.port, `GET ${path} HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`);
       return reply?.body ?? "";
@@ -229,7 +232,7 @@ test("what is for local clients is there under local names only, and for no page
   }));
 
 test("/health and /ready answer any Host; names of modules are told under local names only", () =>
-  withHub(NAMED, [], async (hub) => {
+  withNamed(async (hub) => {
     const ask = async (path: string, host: string): Promise<unknown> => {
       const [reply] = await talk(hub.port, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
       return JSON.parse(reply?.body ?? "");
