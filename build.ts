@@ -11,9 +11,14 @@ import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ASSETS } from "./src/config/assets";
 import { BUN_TYPES_FILE, packBunTypes } from "./src/cli/bun-types";
-import { commitOf, VERSION } from "./src/cli/version";
+import { commitOf, VERSION } from "./src/cli/commands/version";
 
-const ENTRIES = ["src/main.ts", "src/host/worker.ts", "src/host/watchdog-worker.ts", "src/module/probe-worker.ts"];
+const ENTRIES = [
+  "src/main.ts",
+  "src/host/inside/worker.ts",
+  "src/host/watchdog/watchdog-worker.ts",
+  "src/module/probe/probe-worker.ts",
+];
 
 const { values } = parseArgs({ options: { target: { type: "string" }, outfile: { type: "string" } } });
 const { target } = values;

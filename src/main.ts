@@ -3,11 +3,11 @@
  * The entry: starts the command line and turns its end into an exit code. Or it is one of the server's processes: then
  * it loads what that needs, and nothing else.
  */
-import { ROLE_VARIABLE } from "./supervise/self";
+import { ROLE_VARIABLE } from "./system/self";
 
 const role = takeRole();
 if (role === "module") {
-  const { runModuleProcess } = await import("./host/process-main");
+  const { runModuleProcess } = await import("./host/inside/process-main");
   await runModuleProcess();
 }
 const { catchStrays, fail } = await import("./cli/fail");
@@ -27,7 +27,7 @@ function takeRole(): string | undefined {
 
 async function play(): Promise<number> {
   if (role === "server") {
-    const { runChild } = await import("./supervise/child");
+    const { runChild } = await import("./supervise/serve/child");
     const { onStray } = await import("./cli/fail");
     return await runChild(onStray);
   }

@@ -1,9 +1,9 @@
 /** Addresses as clients are told and counted by them. */
 import { describe, expect, test } from "bun:test";
 import { DEFAULT_LIMITS } from "../src/config/options";
-import { isLoopback, networkOf, plainAddress } from "../src/server/address";
-import { Admission } from "../src/server/admission";
-import { Descriptors } from "../src/server/descriptors";
+import { isLoopback, networkOf, plainAddress } from "../src/system/address";
+import { Admission } from "../src/server/connection/admission";
+import { Descriptors } from "../src/system/descriptors";
 import { ask } from "./support/client";
 import { moduleSource, withHub } from "./support/hub";
 

@@ -1,6 +1,6 @@
 /** How soon a lost process is started again. */
 import { expect, test } from "bun:test";
-import { Backoff } from "../src/supervise/backoff";
+import { Backoff } from "../src/system/backoff";
 
 test("a process that has served for a second is back at once, however often it is killed", () => {
   const backoff = new Backoff();

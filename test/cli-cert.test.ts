@@ -3,8 +3,8 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import * as der from "../src/cli/der";
-import { issueCertificate } from "../src/cli/x509";
+import * as der from "../src/cli/certificate/der";
+import { issueCertificate } from "../src/cli/certificate/x509";
 import { callProgram } from "./support/call-program";
 import { runProgram, startProgram } from "./support/program";
 

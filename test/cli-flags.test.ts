@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { version } from "../package.json";
-import { START_ARGS } from "../src/cli/start-flags";
+import { START_ARGS } from "../src/cli/start/flags";
 import { callProgram } from "./support/call-program";
 import { program, runProgram } from "./support/program";
 

@@ -254,7 +254,7 @@ describe("hrmr send --token-file", () => {
 
 /** A certificate for another name, of an authority that is trusted. */
 async function foreignName() {
-  const { issueCertificate } = await import("../src/cli/x509");
+  const { issueCertificate } = await import("../src/cli/certificate/x509");
   const authority = issueCertificate({ commonName: "authority", names: [], days: 2, purpose: "authority" });
   const issued = issueCertificate({ commonName: "c.example", names: ["c.example"], days: 2, issuer: authority });
   return { authority: authority.certificatePem, issued };

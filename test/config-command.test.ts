@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CONFIG_KEYS } from "../src/config/key-list";
+import { CONFIG_KEYS } from "../src/config/schema/key-list";
 import { version } from "../package.json";
 import { callProgram } from "./support/call-program";
 import { runProgram } from "./support/program";

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { StartFlags } from "../src/cli/start-flags";
-import { resolveConfig } from "../src/cli/start-options";
+import type { StartFlags } from "../src/cli/start/flags";
+import { resolveConfig } from "../src/cli/start/options";
 import { formatListen, parseListen } from "../src/config/listen";
-import { loadConfig } from "../src/config/load";
+import { loadConfig } from "../src/config/resolve/load";
 import { findMistakes } from "../src/config/mistakes";
 import { nearest } from "../src/config/nearest";
 import { DEFAULT_LIMITS, defaultOptions, type Options } from "../src/config/options";
-import { CONFIG_SCHEMA } from "../src/config/schema";
+import { CONFIG_SCHEMA } from "../src/config/schema/schema";
 import type { UserError } from "../src/config/user-error";
 import { runProgram } from "./support/program";
 

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatOf } from "../src/config/formats";
-import type { KeyPath } from "../src/config/key-list";
-import { readConfigFile } from "../src/config/load";
+import { formatOf } from "../src/config/resolve/formats";
+import type { KeyPath } from "../src/config/schema/key-list";
+import { readConfigFile } from "../src/config/resolve/load";
 import type { UserError } from "../src/config/user-error";
 
 let root: string;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ModuleStatus, ServerStatus } from "../src/observe/snapshot";
-import { isAlive } from "../src/supervise/lock";
+import { isAlive } from "../src/supervise/takeover/lock";
 import { ask } from "./support/client";
 import { callProgram } from "./support/call-program";
 import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";

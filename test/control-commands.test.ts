@@ -6,10 +6,10 @@ import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { controlPath } from "../src/control/paths";
-import type { Operations, ReloadReport } from "../src/control/operations";
+import type { Operations, ReloadReport } from "../src/reload/operations";
 import { openControlSocket } from "../src/control/server";
 import type { ServerStatus } from "../src/observe/snapshot";
-import { lockFile } from "../src/supervise/lock";
+import { lockFile } from "../src/supervise/takeover/lock";
 import { callProgram, type CallOptions } from "./support/call-program";
 import { fakeOperations, MODULE, STATUS, withControl } from "./support/control-fixture";
 import { type ProgramResult, runProgram } from "./support/program";

@@ -1,7 +1,7 @@
 /** What the commands print for people. */
 import { describe, expect, test } from "bun:test";
-import { statusScreen } from "../src/cli/status-screen";
-import { findingLines } from "../src/cli/validate";
+import { statusScreen } from "../src/cli/screen/status-screen";
+import { findingLines } from "../src/cli/commands/validate";
 import {
   cleanText,
   formatBytes,
@@ -11,7 +11,7 @@ import {
   type Paint,
   paintFor,
   tableLines,
-} from "../src/cli/terminal";
+} from "../src/cli/screen/terminal";
 import { MODULE, STATUS } from "./support/control-fixture";
 
 const plain: Paint = (text) => text;

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { tellLauncher } from "../src/supervise/daemon";
+import { tellLauncher } from "../src/supervise/takeover/daemon";
 import { until } from "./support/until";
 
 const FIXTURE = join(import.meta.dir, "support", "daemon-fixture.ts");

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
 import type { ServerStatus } from "../src/observe/snapshot";
-import { Descriptors } from "../src/server/descriptors";
+import { Descriptors } from "../src/system/descriptors";
 import { Hub, makeProject, moduleSource } from "./support/hub";
 import { program, runProgram, startProgram } from "./support/program";
 import { until } from "./support/until";

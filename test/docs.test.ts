@@ -14,13 +14,13 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/options";
-import { messageLength } from "../src/protocol/framing";
-import { readEnvironment, VARIABLES } from "../src/config/environment";
-import { type ConfigKey, CONFIG_KEYS, MODULE_KEYS } from "../src/config/key-list";
+import { messageLength } from "../src/protocol/raw/framing";
+import { readEnvironment, VARIABLES } from "../src/config/resolve/environment";
+import { type ConfigKey, CONFIG_KEYS, MODULE_KEYS } from "../src/config/schema/key-list";
 import { findMistakes } from "../src/config/mistakes";
 import { bunTypeFiles } from "../src/cli/bun-types";
 import { readSettings } from "../modules/http/settings";
-import { readShape } from "../src/module/shape";
+import { readShape } from "../src/module/shape/shape";
 import { ask } from "./support/client";
 import { runProgram, startProgram } from "./support/program";
 

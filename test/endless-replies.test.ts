@@ -3,7 +3,7 @@ import { closeSync, openSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Socket } from "bun";
 import { WriteTurns } from "../src/protocol/turns";
-import { SendingConnection, type SendingHome } from "../src/server/sending";
+import { SendingConnection, type SendingHome } from "../src/server/connection/sending";
 import { Hub, makeProject, moduleSource } from "./support/hub";
 import { startProgram } from "./support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";

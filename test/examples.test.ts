@@ -16,7 +16,7 @@ import type {
   ModuleContext,
   ModuleDefinition,
 } from "../src/module/contract";
-import { readShape } from "../src/module/shape";
+import { readShape } from "../src/module/shape/shape";
 
 const ROOT = resolve(import.meta.dir, "..");
 const FOLDERS = ["modules", "examples", "examples/init/modules"];

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Hono } from "hono";
-import { moduleGlobals } from "../src/protocol/http1/globals";
+import { moduleGlobals } from "../src/protocol/web/globals";
 import { type RawReply, talk } from "./support/raw-client";
 import { type FetchHandler, startHarness } from "./support/wire-harness";
 

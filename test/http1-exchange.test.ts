@@ -1,6 +1,6 @@
 /** Requests and replies that take more than one read, one write or one tick. */
 import { expect, test } from "bun:test";
-import { moduleGlobals } from "../src/protocol/http1/globals";
+import { moduleGlobals } from "../src/protocol/web/globals";
 import { connectRaw, nextTurn, parseReplies, type RawClient, talk, within } from "./support/raw-client";
 import { type FetchHandler, type Harness, type HarnessOptions, startHarness } from "./support/wire-harness";
 import { until } from "./support/until";

@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import type { Dispatch } from "../src/protocol/wire";
-import { renewDate } from "../src/server/http-date";
+import { renewDate } from "../src/protocol/web/http-date";
 import { moduleSource, withHub, type Hub } from "./support/hub";
 
 const routes = (run: string) => `

@@ -1,6 +1,6 @@
 /** What is accepted and what is refused: every case by the fast path and by llhttp, in one piece and byte by byte. */
 import { expect, test } from "bun:test";
-import { GraphResponse } from "../src/protocol/http1/response";
+import { GraphResponse } from "../src/protocol/web/response";
 import { connectRaw, parseReplies, type RawReply, talk } from "./support/raw-client";
 import { type Harness, startHarness } from "./support/wire-harness";
 

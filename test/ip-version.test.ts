@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { expect, test } from "bun:test";
-import { ipVersion } from "../src/server/address";
+import { ipVersion } from "../src/system/address";
 
 test.each(
   [

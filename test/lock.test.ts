@@ -14,10 +14,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../src/config/user-error";
-import { openLibc } from "../src/supervise/libc";
-import { adoptLock, type FileLock, lockFile, lockText, pidText, readHolder } from "../src/supervise/lock";
+import { openLibc } from "../src/system/libc";
+import { adoptLock, type FileLock, lockFile, lockText, pidText, readHolder } from "../src/supervise/takeover/lock";
 
-const LOCK_MODULE = join(import.meta.dir, "../src/supervise/lock.ts");
+const LOCK_MODULE = join(import.meta.dir, "../src/supervise/takeover/lock.ts");
 
 let folder: string;
 beforeAll(() => {

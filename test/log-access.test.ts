@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { type AccessEntry, createAccessLog } from "../src/observe/access-log";
-import { createLog, type LogSetup } from "../src/observe/log";
+import { type AccessEntry, createAccessLog } from "../src/observe/log/access";
+import { createLog, type LogSetup } from "../src/observe/log/log";
 
 const ENTRY: AccessEntry = {
   address: "10.0.0.7",

@@ -18,11 +18,11 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { UserError } from "../src/config/user-error";
-import { createLog, type ProcessLog } from "../src/observe/log";
-import { LogFile, type LogFileHome, type LogFileSettings } from "../src/observe/log-file";
+import { createLog, type ProcessLog } from "../src/observe/log/log";
+import { LogFile, type LogFileHome, type LogFileSettings } from "../src/observe/log/file";
 import { until } from "./support/until";
 
-const LOG_SOURCE = resolve(import.meta.dir, "../src/observe/log.ts");
+const LOG_SOURCE = resolve(import.meta.dir, "../src/observe/log/log.ts");
 
 let dir: string;
 let path: string;

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { createLog } from "../src/observe/log";
+import { createLog } from "../src/observe/log/log";
 import { makeProject, moduleSource, withHub } from "./support/hub";
 import { runProgram } from "./support/program";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { resolve } from "node:path";
 
-const LOG_SOURCE = resolve(import.meta.dir, "../src/observe/log.ts");
+const LOG_SOURCE = resolve(import.meta.dir, "../src/observe/log/log.ts");
 
 /** Logs to a piped stderr in a process of its own. `log` is its log. */
 function spawnLogger(code: string) {

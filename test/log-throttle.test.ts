@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { LogThrottle, suppressedText, type ThrottledEvent } from "../src/observe/log-throttle";
+import { LogThrottle, suppressedText, type ThrottledEvent } from "../src/observe/log/throttle";
 
 const event = (text: string, module: string | undefined = "greet", generation = 1): ThrottledEvent => ({
   level: "error",

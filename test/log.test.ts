@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { createLog, type LogSetup } from "../src/observe/log";
-import { logWith } from "../src/observe/log-fields";
+import { createLog, type LogSetup } from "../src/observe/log/log";
+import { logWith } from "../src/observe/log/fields";
 
 /** A log that writes into `lines`. */
 function capture(options: LogSetup = {}) {

@@ -1,7 +1,7 @@
 /** A reload in a process that asks others before it swaps. */
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import type { Agreement, Proposal } from "../src/module/agree";
+import type { Agreement, Proposal } from "../src/reload/vote/agree";
 import { rejection, withFixture, type Fixture } from "./support/module-fixture";
 import { answering, told, TestProcess } from "./support/registry";
 

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pruneBundles } from "../src/module/build";
+import { pruneBundles } from "../src/module/build/build";
 import { withFixture, type Fixture } from "./support/module-fixture";
 import { answering, DEFAULT_SETTINGS, TestProcess, told } from "./support/registry";
 import { until } from "./support/until";

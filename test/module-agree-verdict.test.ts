@@ -1,9 +1,9 @@
 /** One verdict of many processes, and reloads that are asked for while one is under way. */
 import { expect, test } from "bun:test";
-import { mergeVerdicts } from "../src/module/merge-verdicts";
-import { noTimes } from "../src/module/phases";
-import { SingleFlight } from "../src/module/single-flight";
-import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../src/module/verdict";
+import { mergeVerdicts } from "../src/reload/verdict/merge";
+import { noTimes } from "../src/reload/verdict/phases";
+import { SingleFlight } from "../src/reload/single-flight";
+import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../src/reload/verdict/verdict";
 import { rejection } from "./support/module-fixture";
 
 const SINCE = new Date("2026-11-20T10:42:07Z");

@@ -1,6 +1,6 @@
 /** What the processes of a server decide together, before any of them swaps. */
 import { expect, test } from "bun:test";
-import { decide, type ModuleProposal, type Proposal } from "../src/module/agree";
+import { decide, type ModuleProposal, type Proposal } from "../src/reload/vote/agree";
 
 type Said = readonly [outcome: ModuleProposal["outcome"], hash: string | null, error?: string];
 

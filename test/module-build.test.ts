@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { pruneBundles } from "../src/module/build";
-import { describeError, ModuleError } from "../src/module/describe-error";
-import { hasChanged } from "../src/module/inputs";
+import { pruneBundles } from "../src/module/build/build";
+import { describeError, ModuleError } from "../src/module/graph/describe-error";
+import { hasChanged } from "../src/module/build/inputs";
 import { rejection, withFixture } from "./support/module-fixture";
 
 const failures: [

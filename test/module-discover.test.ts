@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { discoverModules } from "../src/module/discover";
+import { discoverModules } from "../src/module/build/discover";
 import { rejection, withFixture } from "./support/module-fixture";
 
 const namesIn = async (dir: string): Promise<string[]> => (await discoverModules(dir)).modules.map(({ name }) => name);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { chmodSync, rmSync, unlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import { hasChanged } from "../src/module/inputs";
+import { hasChanged } from "../src/module/build/inputs";
 import { withFixture, type Fixture } from "./support/module-fixture";
 
 const FILES = {

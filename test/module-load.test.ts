@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { ModuleError } from "../src/module/describe-error";
+import { ModuleError } from "../src/module/graph/describe-error";
 import { rejection, SILENT_LOG, withFixture, type Fixture } from "./support/module-fixture";
 
 type Call = (...args: unknown[]) => unknown;
@@ -275,7 +275,7 @@ test("200 versions of a hono module leave no memory behind", async () => {
   await withFixture({ "m.ts": text }, async (fixture) => {
     const built = await fixture.build("m");
     const cycle = async (): Promise<void> => {
-      const { loadModule } = await import("../src/module/load");
+      const { loadModule } = await import("../src/module/graph/load");
       const options = {
         globals: {},
         host: "main" as const,

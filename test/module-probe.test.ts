@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { Probe } from "../src/module/probe";
+import { Probe } from "../src/module/probe/probe";
 import { rejection, withFixture } from "./support/module-fixture";
 
 const GOOD =
@@ -134,7 +134,7 @@ test("the thread keeps no process alive, and an awaited answer does", async () =
   await withFixture({ "m.ts": GOOD }, async (fixture) => {
     const spec = JSON.stringify(fixture.spec(await fixture.build("m")));
     const script = join(fixture.root, "script.ts");
-    const source = join(import.meta.dir, "../src/module/probe.ts");
+    const source = join(import.meta.dir, "../src/module/probe/probe.ts");
     await Bun.write(
       script,
       `import { Probe } from ${JSON.stringify(source)};\nnew Probe({ loadTimeoutMs: 0 }).check(${spec}).then(() => console.log("passed"));\n`,

@@ -1,9 +1,9 @@
 /** New settings in a running registry: who is loaded anew for them, and what stays where they don't work. */
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import type { ReloadSettings } from "../src/module/module-set";
-import { readShape } from "../src/module/shape";
-import { identityOf, isSameSettings } from "../src/module/settings";
+import type { ReloadSettings } from "../src/reload/module-set";
+import { readShape } from "../src/module/shape/shape";
+import { identityOf, isSameSettings } from "../src/module/shape/settings";
 import { rejection, withFixture, type Fixture } from "./support/module-fixture";
 import { answering, DEFAULT_SETTINGS, TestProcess, TestRound, TestServer, told } from "./support/registry";
 

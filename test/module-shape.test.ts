@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Hono } from "hono";
-import { readShape } from "../src/module/shape";
+import { readShape } from "../src/module/shape/shape";
 
 const handle = (): string => "ok";
 const fetch = (): Response => new Response("ok");

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "bun:test";
-import { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError } from "../src/host/pool";
-import { ModuleError } from "../src/module/describe-error";
+import { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError } from "../src/host/pool/pool";
+import { ModuleError } from "../src/module/graph/describe-error";
 import { type Answer, withPool } from "./support/pool-fixture";
 import { until, UNTIL_MS } from "./support/until";
 

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { serialize } from "bun:jsc";
-import { MAX_MESSAGE_BYTES, MessageReader } from "../src/host/process-channel";
+import { MAX_MESSAGE_BYTES, MessageReader } from "../src/host/process/channel";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { until } from "./support/until";
 

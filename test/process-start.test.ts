@@ -3,10 +3,10 @@ import { chmodSync, copyFileSync, linkSync, mkdtempSync, renameSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import { Processes, type ProcessesOptions } from "../src/host/processes";
-import { ModuleError } from "../src/module/describe-error";
-import { ServerProcess } from "../src/supervise/child-process";
-import type { ChildStart } from "../src/supervise/messages";
+import { Processes, type ProcessesOptions } from "../src/host/process/processes";
+import { ModuleError } from "../src/module/graph/describe-error";
+import { ServerProcess } from "../src/supervise/serve/child-process";
+import type { ChildStart } from "../src/supervise/serve/messages";
 import { Hub, makeProject, moduleSource } from "./support/hub";
 import { PoolFixture } from "./support/pool-fixture";
 import { program, runProgram, startProgram } from "./support/program";

@@ -1,8 +1,8 @@
 /** Modules whose code ends its thread or process again and again. */
 import { describe, expect, test } from "bun:test";
-import { HostLostError, UnavailableError } from "../src/host/pool";
+import { HostLostError, UnavailableError } from "../src/host/pool/pool";
 import { Quarantine, type QuarantineOptions } from "../src/host/quarantine";
-import type { LoadSpec } from "../src/host/spec";
+import type { LoadSpec } from "../src/module/version";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { withPool } from "./support/pool-fixture";
 import { until } from "./support/until";

@@ -1,9 +1,9 @@
 /** Which version comes back, and when one comes back by itself: decided by figures alone. */
 import { describe, expect, test } from "bun:test";
 import { DEFAULT_VERSIONS } from "../src/config/options";
-import { type Hold, holdBack, holdText, isHeldBack } from "../src/module/hold";
-import { type Counts, judge, type TrialFigures } from "../src/module/probation";
-import { findVersion, versionBefore, type VersionRecord, type VersionVerdict } from "../src/module/versions";
+import { type Hold, holdBack, holdText, isHeldBack } from "../src/reload/versions/hold";
+import { type Counts, judge, type TrialFigures } from "../src/reload/versions/probation";
+import { findVersion, versionBefore, type VersionRecord, type VersionVerdict } from "../src/reload/versions/versions";
 
 const NONE: Counts = { calls: 0, errors: 0 };
 const counts = (calls: number, errors: number): Counts => ({ calls, errors });

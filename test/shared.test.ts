@@ -1,6 +1,6 @@
 /** context.shared: what the host keeps open over all versions of a module, and closes at its end. */
 import { describe, expect, test } from "bun:test";
-import { SharedStore } from "../src/module/shared";
+import { SharedStore } from "../src/module/graph/shared";
 import { type Hub, withHub } from "./support/hub";
 import { until } from "./support/until";
 

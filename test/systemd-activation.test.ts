@@ -9,7 +9,7 @@ import {
   type DescribedListener,
   inheritedListeners,
   matchDescriptors,
-} from "../src/supervise/activation";
+} from "../src/supervise/takeover/activation";
 import { isInheritable, noLibc, openDescriptor } from "./support/systemd-fixture";
 
 const cleanups: (() => void)[] = [];

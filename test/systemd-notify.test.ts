@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { Notifier, systemdForSuccessor, withoutSystemd } from "../src/supervise/notify";
+import { Notifier, systemdForSuccessor, withoutSystemd } from "../src/supervise/takeover/notify";
 import { noLibc, type NotifySocket, openNotifySocket } from "./support/systemd-fixture";
 
 const UNIT_ENVIRONMENT = {

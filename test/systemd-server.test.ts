@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describeDescriptor } from "../src/supervise/activation";
+import { describeDescriptor } from "../src/supervise/takeover/activation";
 import { ask as askRaw } from "./support/client";
 import { listenersIn, program, runProgram, startProgram } from "./support/program";
 import { noLibc, openDescriptor, openNotifySocket } from "./support/systemd-fixture";

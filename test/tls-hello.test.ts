@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { NEED_MORE } from "../src/router/match";
-import { HelloReader, MALFORMED, MAX_HELLO_BYTES, MAX_RECORDS, readServerName } from "../src/server/tls-hello";
+import { HelloReader, MALFORMED, MAX_HELLO_BYTES, MAX_RECORDS, readServerName } from "../src/server/tls/hello";
 import { buildHello, captureHello, extension, inRecords, serverNameExtension, uint16 } from "./support/tls";
 
 const NAMED = buildHello({

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Hub, makeProject, moduleSource, withHub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { askTls, clientAuthority, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
-import { issueCertificate } from "../src/cli/x509";
+import { issueCertificate } from "../src/cli/certificate/x509";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 

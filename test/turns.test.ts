@@ -1,7 +1,7 @@
 /** Crowds that leave at once, or are handed over at once, take turns: others are served between. */
 import { expect, test } from "bun:test";
 import type { BoundRoute, InFlight } from "../src/module/route";
-import { HandedConnection } from "../src/protocol/stream";
+import { HandedConnection } from "../src/protocol/raw/connect";
 import { type TurnTaker, Turns } from "../src/protocol/turns";
 import type { Wire } from "../src/protocol/wire";
 import { moduleSource, withHub } from "./support/hub";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { UserError } from "../src/config/user-error";
-import { checkModuleName, checkPath, layOut } from "../src/module/upload-names";
+import { checkModuleName, checkPath, layOut } from "../src/reload/upload/names";
 
 function codeOf(act: () => unknown): string {
   try {

@@ -18,8 +18,8 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { UserError } from "../src/config/user-error";
-import { Exchange, recoverExchange } from "../src/module/staging";
-import { layOut } from "../src/module/upload-names";
+import { Exchange, recoverExchange } from "../src/reload/upload/staging";
+import { layOut } from "../src/reload/upload/names";
 
 let root: string;
 let modulesDir: string;

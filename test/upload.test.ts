@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import type { ModuleFiles, PushReport } from "../src/control/operations";
+import type { ModuleFiles, PushReport } from "../src/reload/operations";
 import { ask as askRaw } from "./support/client";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { type ProgramResult, runProgram, startProgram } from "./support/program";

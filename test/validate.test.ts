@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { issueCertificate } from "../src/cli/x509";
-import type { Finding } from "../src/supervise/findings";
+import { issueCertificate } from "../src/cli/certificate/x509";
+import type { Finding } from "../src/supervise/preflight/findings";
 import { makeProject, moduleSource } from "./support/hub";
 import { runProgram, startProgram } from "./support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";

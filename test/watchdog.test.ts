@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { StallClock } from "../src/host/watchdog-look";
-import { NO_ROUTE, ROUTE, RUNNING } from "../src/module/running";
+import { StallClock } from "../src/host/watchdog/look";
+import { NO_ROUTE, ROUTE, RUNNING } from "../src/module/graph/running";
 import { type Hub, withHub } from "./support/hub";
 import { until } from "./support/until";
 

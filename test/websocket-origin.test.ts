@@ -1,6 +1,6 @@
 /** Origins whose pages may open a WebSocket, and the deadline of a message. */
 import { expect, test } from "bun:test";
-import { readShape } from "../src/module/shape";
+import { readShape } from "../src/module/shape/shape";
 import { RawClient } from "./support/client";
 import { type Hub, moduleSource, withHub } from "./support/hub";
 import { binary, frame, more, PART, ping, RawWebSocket, text, upgradeRequest } from "./support/websocket";

@@ -3,7 +3,7 @@ import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
 import { type Flag, type Flags, isRequired, usageError } from "./flags";
-import { type Paint, paintFor, wrap } from "./terminal";
+import { type Paint, paintFor, wrap } from "./screen/terminal";
 
 /** `hrmr help [COMMAND]`. The name is checked by `showHelp`. */
 export const helpCommand = defineCommand({

@@ -1,32 +1,32 @@
 import { type CommandDef, runCommand, type SubCommandsDef } from "citty";
 import { checkArgs, type Flags } from "./flags";
 import { findCommand, helpCommand, showHelp } from "./help";
-import { versionCommand } from "./version";
+import { versionCommand } from "./commands/version";
 
 /** One file a command, loaded when it is used: `hrmr send` needs no server. */
 const COMMANDS: SubCommandsDef = {
-  start: () => import("./start").then((file) => file.startCommand),
-  stop: () => import("./stop").then((file) => file.stopCommand),
-  reload: () => import("./reload").then((file) => file.reloadCommand),
-  restart: () => import("./restart").then((file) => file.restartCommand),
-  upgrade: () => import("./upgrade").then((file) => file.upgradeCommand),
-  status: () => import("./status").then((file) => file.statusCommand),
-  modules: () => import("./modules").then((file) => file.modulesCommand),
-  push: () => import("./push").then((file) => file.pushCommand),
-  pull: () => import("./pull").then((file) => file.pullCommand),
-  remove: () => import("./remove").then((file) => file.removeCommand),
-  versions: () => import("./versions").then((file) => file.versionsCommand),
-  rollback: () => import("./rollback").then((file) => file.rollbackCommand),
-  config: () => import("./config").then((file) => file.configCommand),
-  validate: () => import("./validate").then((file) => file.validateCommand),
-  init: () => import("./init").then((file) => file.initCommand),
-  new: () => import("./new").then((file) => file.newCommand),
-  add: () => import("./add").then((file) => file.addCommand),
-  test: () => import("./test").then((file) => file.testCommand),
-  cert: () => import("./cert").then((file) => file.certCommand),
-  send: () => import("./send").then((file) => file.sendCommand),
-  service: () => import("./service").then((file) => file.serviceCommand),
-  completion: () => import("./completion").then((file) => file.completionCommand),
+  start: () => import("./commands/start").then((file) => file.startCommand),
+  stop: () => import("./commands/stop").then((file) => file.stopCommand),
+  reload: () => import("./commands/modules/reload").then((file) => file.reloadCommand),
+  restart: () => import("./commands/restart").then((file) => file.restartCommand),
+  upgrade: () => import("./commands/upgrade").then((file) => file.upgradeCommand),
+  status: () => import("./commands/status").then((file) => file.statusCommand),
+  modules: () => import("./commands/modules/modules").then((file) => file.modulesCommand),
+  push: () => import("./commands/modules/push").then((file) => file.pushCommand),
+  pull: () => import("./commands/modules/pull").then((file) => file.pullCommand),
+  remove: () => import("./commands/modules/remove").then((file) => file.removeCommand),
+  versions: () => import("./commands/modules/versions").then((file) => file.versionsCommand),
+  rollback: () => import("./commands/modules/rollback").then((file) => file.rollbackCommand),
+  config: () => import("./commands/config").then((file) => file.configCommand),
+  validate: () => import("./commands/validate").then((file) => file.validateCommand),
+  init: () => import("./commands/init").then((file) => file.initCommand),
+  new: () => import("./commands/modules/new").then((file) => file.newCommand),
+  add: () => import("./commands/modules/add").then((file) => file.addCommand),
+  test: () => import("./commands/modules/test").then((file) => file.testCommand),
+  cert: () => import("./commands/cert").then((file) => file.certCommand),
+  send: () => import("./commands/send").then((file) => file.sendCommand),
+  service: () => import("./commands/service").then((file) => file.serviceCommand),
+  completion: () => import("./completion/index").then((file) => file.completionCommand),
   version: versionCommand,
   help: helpCommand,
 };
@@ -59,7 +59,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     return 0;
   }
   if (name === "completion") {
-    const { renderCompletion } = await import("./completion");
+    const { renderCompletion } = await import("./completion/index");
     console.log(await renderCompletion(COMMANDS, rawArgs[1] ?? ""));
     return 0;
   }

@@ -9,9 +9,9 @@ export const ASSETS = [
   "src/module/contract.d.ts",
   "src/module/hrmr.h",
   "src/module/c/bridge.c",
-  "src/cli/new.c",
-  "src/cli/test-contract.d.ts",
-  "src/cli/test-kit.ts",
+  "src/cli/commands/modules/new.c",
+  "src/cli/testing/test-contract.d.ts",
+  "src/cli/testing/test-kit.ts",
 ] as const;
 
 /** Where an asset is: in the repository, or inside the binary. Read it with node:fs; it cannot be written to. */

@@ -2,10 +2,19 @@
  * What is wrong with a configuration, in words: each mistake with its key, and the nearest name for one that does not
  * exist.
  */
-import { bareSchema, CONFIG_KEYS, fieldsOf, formatPath, type KeyPath, schemaAt, valueAt, valueFacts } from "./key-list";
+import {
+  bareSchema,
+  CONFIG_KEYS,
+  fieldsOf,
+  formatPath,
+  type KeyPath,
+  schemaAt,
+  valueAt,
+  valueFacts,
+} from "./schema/key-list";
 import { nearest } from "./nearest";
-import { KEY_SCHEMA } from "./schema";
-import type { Schema } from "./schema-parts";
+import { KEY_SCHEMA } from "./schema/schema";
+import type { Schema } from "./schema/parts";
 import { quoted } from "./quoted";
 
 export interface Mistake {

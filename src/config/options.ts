@@ -1,5 +1,5 @@
 /**
- * The server's options with their defaults. Loading them from a file and from flags is `config/load.ts`.
+ * The server's options with their defaults. Loading them from a file and from flags is `config/resolve/load.ts`.
  */
 
 /** Limits for everything that a client or a module can make grow. */

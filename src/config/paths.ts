@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { bareSchema, fieldsOf, isGroup, valueFacts } from "./key-list";
-import type { Schema } from "./schema-parts";
+import { bareSchema, fieldsOf, isGroup, valueFacts } from "./schema/key-list";
+import type { Schema } from "./schema/parts";
 import type * as z from "zod/mini";
 
 /**

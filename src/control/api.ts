@@ -6,9 +6,9 @@ import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
 import { type Audit, type AuditEntry, verdictLine } from "./audit";
 import { type Body, readJson } from "./body";
-import { MODULE_ROUTES } from "./modules-api";
-import type { Operations } from "./operations";
-import { VERSION_ROUTES } from "./versions-api";
+import { MODULE_ROUTES } from "./routes/modules";
+import type { Operations } from "../reload/operations";
+import { VERSION_ROUTES } from "./routes/versions";
 import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } from "./reply";
 
 /**

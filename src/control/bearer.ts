@@ -1,8 +1,8 @@
 /**
  * Checks the token of requests to the control API over TCP.
  */
-import type { ServerLog } from "../observe/log";
-import { ipVersion } from "../server/address";
+import type { ServerLog } from "../observe/log/log";
+import { ipVersion } from "../system/address";
 import { Guesses } from "../server/guesses";
 import { readToken } from "../server/token";
 import { Refused } from "./reply";

@@ -3,7 +3,7 @@
  */
 import { suggest } from "../config/nearest";
 import { GatheredBytes } from "../protocol/http1/gathered";
-import { asBuffer } from "../protocol/message";
+import { asBuffer } from "../protocol/raw/message";
 import { Refused, underDeadline } from "./reply";
 
 /** Bytes of a request's body, but for an upload's. */

@@ -1,7 +1,7 @@
 /**
  * Files in a multipart/form-data body (RFC 7578), as `curl -F file=@greet.ts` sends them.
  */
-import type { ModuleContent } from "../module/upload-names";
+import type { ModuleContent } from "../reload/upload/names";
 import { Refused } from "./reply";
 
 const HINT =

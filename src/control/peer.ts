@@ -3,7 +3,7 @@
  */
 import { ptr } from "bun:ffi";
 import { readdirSync } from "node:fs";
-import { openLibc } from "../supervise/libc";
+import { openLibc } from "../system/libc";
 
 /** When it cannot be told. */
 const UNKNOWN = "control socket";

@@ -5,10 +5,10 @@
 import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { UserError } from "../config/user-error";
-import type { ServerLog } from "../observe/log";
+import type { ServerLog } from "../observe/log/log";
 import { answerControl } from "./api";
 import type { Audit } from "./audit";
-import type { Operations } from "./operations";
+import type { Operations } from "../reload/operations";
 import { currentUser, shortFolder, temporaryPath } from "./paths";
 import { peerOf } from "./peer";
 

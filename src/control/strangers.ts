@@ -2,7 +2,7 @@
  * Connections to the control port that have not sent the token yet. A flood of them must not take the server's
  * descriptors, so their number and their time are limited. Pure: the caller passes the time.
  */
-import { isLoopback, networkOf } from "../server/address";
+import { isLoopback, networkOf } from "../system/address";
 
 /** The most connections of all networks. Fewer if the limit of descriptors is lower than eight times this. */
 export const MAX_STRANGERS = 64;

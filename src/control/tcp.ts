@@ -10,21 +10,21 @@ import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type TlsOptions } from "../config/opt
 import { UserError } from "../config/user-error";
 import type { RequestContext } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import type { ServerLog } from "../observe/log";
-import { GraphResponse } from "../protocol/http1/response";
+import type { ServerLog } from "../observe/log/log";
+import { GraphResponse } from "../protocol/web/response";
 import { newCounters, type Dispatch } from "../protocol/wire";
 import { RouteTable } from "../router/table";
-import { isLoopback, plainAddress } from "../server/address";
-import type { Transport } from "../server/client";
-import { BUILT_IN } from "../server/commands";
-import { type ConnectionHome, ServerConnection } from "../server/connection";
-import { DeadlineWheel } from "../server/deadlines";
-import { descriptorLimit } from "../server/descriptors";
-import { renewDate } from "../server/http-date";
-import { listenError } from "../server/listen-error";
-import { type Acceptor, socketHandlers } from "../server/listeners";
-import { passArrivalsOn } from "../server/reuse-port";
-import { TlsContexts } from "../server/tls-contexts";
+import { isLoopback, plainAddress } from "../system/address";
+import type { Transport } from "../server/connection/client";
+import { ownFetchRoute } from "../module/own-routes";
+import { type ConnectionHome, ServerConnection } from "../server/connection/connection";
+import { DeadlineWheel } from "../protocol/deadlines";
+import { descriptorLimit } from "../system/descriptors";
+import { renewDate } from "../protocol/web/http-date";
+import { listenError } from "../system/listen-error";
+import { type Acceptor, socketHandlers } from "../server/listen/listeners";
+import { passArrivalsOn } from "../system/reuse-port";
+import { TlsContexts } from "../server/tls/contexts";
 import { answerControl, type ControlApi } from "./api";
 import { Bearer, mustNotBeBrowser } from "./bearer";
 import { Refused, replyRefused } from "./reply";
@@ -265,20 +265,7 @@ function routeOf(answer: (request: Request, context: RequestContext) => Promise<
     // A text has a known length, so the reply needs no chunks.
     return new GraphResponse(await reply.text(), { status: reply.status, headers: reply.headers });
   };
-  return {
-    key: "",
-    index: 0,
-    kind: "fetch",
-    run: "inline",
-    timeoutMs: 0,
-    description: "",
-    module: BUILT_IN.name,
-    keyBytes: 0,
-    framing: "chunk",
-    handler: handler as unknown as BoundRoute["handler"],
-    generation: BUILT_IN,
-    isUnavailable: false,
-  };
+  return ownFetchRoute("", 0, handler);
 }
 
 function unreachable(): never {

@@ -1,7 +1,7 @@
 /** The first of the places where a handler runs: this thread, now. */
 import type { Handle, Message, ModuleContext, Reply } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import { ROUTE, RUNNING } from "../module/running";
+import { ROUTE, RUNNING } from "../module/graph/running";
 
 /**
  * Calls a `handle` route's function on the event loop, inside its module's graph.

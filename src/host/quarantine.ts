@@ -2,12 +2,12 @@
  * Modules whose code ends its host again and again: they get no calls for a while, then one more try, and a longer
  * while if that fails too. Nobody else has to wait for them, and no core is spent on starting what cannot live.
  */
-import { hostSettings } from "../module/settings";
-import { logWith } from "../observe/log-fields";
+import { hostSettings } from "../module/shape/settings";
+import { logWith } from "../observe/log/fields";
 import type { Log } from "../module/contract";
-import { asHost } from "../module/host-context";
+import { asHost } from "../module/graph/leave-graph";
 import { UnavailableError } from "./errors";
-import type { LoadSpec } from "./spec";
+import type { LoadSpec } from "../module/version";
 
 /** Default of `modules.NAME.maxCrashes`. */
 export const MAX_CRASHES = 5;

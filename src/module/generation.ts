@@ -2,11 +2,11 @@
  * A generation: one loaded version of one module in the main thread. It knows what is under way on it, so that it can
  * leave when the last of that is done, or be made to.
  */
-import type { LoadSpec } from "../host/spec";
+import type { LoadSpec } from "./version";
 import { CallFigures } from "../observe/figures";
 import type { Middleware } from "./contract";
-import type { LeftBehind } from "./leaks";
-import type { LoadedModule } from "./load";
+import type { LeftBehind } from "./graph/leaks";
+import type { LoadedModule } from "./graph/load";
 import type { BoundRoute, InFlight, InFlightKind, RouteOwner } from "./route";
 
 export class Generation implements RouteOwner {

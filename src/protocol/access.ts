@@ -2,12 +2,10 @@
  * What the access log is told of a reply that has ended. Called only while somebody listens: `dispatch.access` is
  * looked at before.
  */
+import { OWN_ID } from "../module/own-routes";
 import type { BoundRoute } from "../module/route";
-import type { AccessEntry, AccessLog, AccessProtocol } from "../observe/access-log";
+import type { AccessEntry, AccessLog, AccessProtocol } from "../observe/log/access";
 import type { Client } from "../module/contract";
-
-/** The server's own routes (`RouteOwner.id`) stand for no module. */
-const BUILT_IN_ID = 0;
 
 /** What an HTTP request asked for. */
 interface Asked {
@@ -57,7 +55,7 @@ function commonEntry(
   bytes: number,
   startedAt: number,
 ): AccessEntry {
-  const owner = route === null || route.generation.id === BUILT_IN_ID ? null : route.generation;
+  const owner = route === null || route.generation.id === OWN_ID ? null : route.generation;
   return {
     address: client.transport === "unix" ? "unix" : client.address,
     connection: client.connection,

@@ -3,7 +3,7 @@
  * others must not wait for the last of them.
  */
 
-import { asHost } from "../module/host-context";
+import { asHost } from "../module/graph/leave-graph";
 
 /** Work that may wait for a turn of its own. */
 export interface TurnTaker {

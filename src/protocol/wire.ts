@@ -1,11 +1,12 @@
 /**
- * The seam between a connection and the protocols spoken on it. `server/connection.ts` implements Wire; a protocol that
- * needs more than one read (HTTP/1.1 in the middle of a message, a `connect` handler) implements Protocol.
+ * The seam between a connection and the protocols spoken on it. `server/connection/connection.ts` implements Wire; a
+ * protocol that needs more than one read (HTTP/1.1 in the middle of a message, a `connect` handler) implements
+ * Protocol.
  */
 import type { Limits, Timeouts } from "../config/options";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import type { AccessLog } from "../observe/access-log";
+import type { AccessLog } from "../observe/log/access";
 import type { RouteTable } from "../router/table";
 
 /** What all connections of a server share. `table` is replaced as a whole by a reload; never keep it over an await. */

@@ -4,11 +4,11 @@
  */
 import type { ControlOptions } from "../config/options";
 import type { Client, Message } from "../module/contract";
-import type { BoundRoute, RouteOwner } from "../module/route";
-import { CallFigures } from "../observe/figures";
+import { OWN_ROUTES } from "../module/own-routes";
+import type { BoundRoute } from "../module/route";
 import { escapeBytes, noModuleError } from "../router/escape";
 import type { Guesses } from "./guesses";
-import { CLOSE_CONNECTION, LastReply } from "./replies";
+import { CLOSE_CONNECTION, LastReply } from "../protocol/raw/reply-queue";
 import { type CommandToken, splitToken } from "./token";
 
 /** The parts of the server that the commands act on. */
@@ -22,19 +22,6 @@ export interface CommandActions {
 }
 
 type Command = (argument: string, client: Client) => unknown;
-
-/** Owns what is the server's own: nothing of it is ever replaced or unloaded. */
-export const BUILT_IN: RouteOwner = {
-  name: "hrmr",
-  id: 0,
-  number: 0,
-  context: {},
-  unavailable: null,
-  figures: new CallFigures(),
-  run: (fn, ...args) => fn(...args),
-  enter: () => {},
-  leave: () => {},
-};
 
 /**
  * @param control  asked at each call: a reload may change it in place
@@ -71,11 +58,11 @@ export function commandRoutes(
     get description() {
       return control.commands === "off" ? "" : description;
     },
-    module: BUILT_IN.name,
+    module: OWN_ROUTES.name,
     keyBytes: key.length,
     framing: "line",
     handler: (message: Message) => runCommand(key, takesArgument, gate, run, message),
-    generation: BUILT_IN,
+    generation: OWN_ROUTES,
     isUnavailable: false,
   }));
 }

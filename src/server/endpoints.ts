@@ -9,12 +9,12 @@ import { EXPOSITION_TYPE } from "../observe/exposition";
 import { metricsText } from "../observe/metrics";
 import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
-import { ENDPOINT_PATHS, type EndpointPath } from "../protocol/endpoints";
-import { GraphResponse } from "../protocol/http1/response";
-import { isForeignOrigin, isLocalHost } from "../protocol/origin";
+import { ENDPOINT_PATHS, type EndpointPath, type OwnEndpoints } from "../protocol/web/endpoints";
+import { GraphResponse } from "../protocol/web/response";
+import { isForeignOrigin, isLocalHost } from "../protocol/web/origin";
 import type { Endpoint } from "../protocol/wire";
 import { splitUrl } from "../router/paths";
-import { BUILT_IN } from "./commands";
+import { ownFetchRoute } from "../module/own-routes";
 
 export interface EndpointSources {
   /** Read at each request: a reload may change it in place. */
@@ -35,7 +35,7 @@ const JSON_TYPE = "application/json;charset=utf-8";
 type Answer = (isLocal: boolean) => Response | Promise<Response>;
 
 /** A server's endpoints, over all its reloads. */
-export class Endpoints {
+export class Endpoints implements OwnEndpoints {
   readonly #sources: EndpointSources;
   readonly #all: ReadonlyMap<EndpointPath, Endpoint>;
   /** Modules that were told of, with the path they have. */
@@ -169,20 +169,7 @@ function endpointRoute(
   path: EndpointPath,
   handler: (request: Request, context: RequestContext) => unknown,
 ): BoundRoute {
-  return {
-    key: path,
-    index: 0,
-    kind: "fetch",
-    run: "inline",
-    timeoutMs: TIMEOUT_MS,
-    description: "",
-    module: BUILT_IN.name,
-    keyBytes: path.length,
-    framing: "chunk",
-    handler: handler as unknown as BoundRoute["handler"],
-    generation: BUILT_IN,
-    isUnavailable: false,
-  };
+  return ownFetchRoute(path, TIMEOUT_MS, handler);
 }
 
 /** @returns the endpoint's path that a key stands for by itself: "/metrics" or "GET /metrics", but not "/*" */

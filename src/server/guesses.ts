@@ -2,8 +2,8 @@
  * Makes guessing tokens slow. A wrong token is answered late; after many from one network, its tokens are refused
  * unread for a while. The first wrong token is logged at once, further ones as a number.
  */
-import type { ServerLog } from "../observe/log";
-import { networkOf } from "./address";
+import type { ServerLog } from "../observe/log/log";
+import { networkOf } from "../system/address";
 
 /** Delay of the answer to a wrong token, the same for every mistake. In milliseconds. */
 const DELAY_MS = 500;

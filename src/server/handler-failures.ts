@@ -1,10 +1,10 @@
 /**
  * What handlers threw, in the log: each failure with its author's lines, and a flood of equal ones as a number.
  */
-import { authorStack } from "../module/author-stack";
+import { authorStack } from "../module/graph/author-stack";
 import type { BoundRoute } from "../module/route";
-import type { ServerLog } from "../observe/log";
-import { kindOfError } from "../observe/log-fields";
+import type { ServerLog } from "../observe/log/log";
+import { kindOfError } from "../observe/log/fields";
 import { escapeBytes } from "../router/escape";
 
 /** Errors that follow from an abort or a deadline after the client left. */

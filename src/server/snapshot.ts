@@ -1,17 +1,17 @@
 /**
  * What this process knows about itself, as plain data for `observe/report.ts` and the processes beside it.
  */
-import type { Hosts } from "../host/hosts";
-import type { ProcessStatus } from "../host/processes";
+import type { Hosts } from "../host/host";
+import type { ProcessStatus } from "../host/process/processes";
 import type { QuarantineFacts } from "../host/quarantine";
-import type { Watchdog } from "../host/watchdog";
+import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
-import type { ModuleEntry } from "../module/module-set";
-import type { Registry } from "../module/registry";
+import type { ModuleEntry } from "../reload/module-set";
+import type { Registry } from "../reload/registry";
 import type { BoundRoute } from "../module/route";
 import type { GenerationSnapshot, ModuleSnapshot, ModuleState, ProcessSnapshot } from "../observe/snapshot";
 import type { Dispatch } from "../protocol/wire";
-import { countDescriptors } from "./descriptors";
+import { countDescriptors } from "../system/descriptors";
 
 export interface SnapshotSources {
   /** 0 for a server alone, 1 to N for one process of many. */

@@ -5,7 +5,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import type { ControlOptions } from "../config/options";
 import { UserError } from "../config/user-error";
-import type { CertificateOutcome } from "./reload-outcome";
+import type { CertificateOutcome } from "../reload/verdict/outcome";
 
 type TokenOptions = Pick<ControlOptions, "commands" | "tokenFile">;
 

@@ -2,7 +2,7 @@
  * To whom a server turns for what concerns the whole of it: to itself when it is alone, to the supervisor when it is
  * one process of many.
  */
-import type { ReloadReport } from "../control/operations";
+import type { ReloadReport } from "../reload/operations";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 
 export interface Uplink {

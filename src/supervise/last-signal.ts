@@ -2,7 +2,7 @@
  * Lets the second of two signals end a server whose event loop is blocked. The event loop calls listeners of
  * `process.on`, so a blocked loop handles no signal, while the kernel counts it as handled.
  */
-import { openLibc } from "./libc";
+import { openLibc } from "../system/libc";
 
 const NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
 /**

@@ -6,42 +6,50 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
 import { defaultOptions, type Options } from "../config/options";
-import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolved";
+import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolve/resolved";
 import { UserError } from "../config/user-error";
 import { type ControlApi, isWorthNoting } from "../control/api";
-import { CONFIG_FILES } from "../config/load";
+import { CONFIG_FILES } from "../config/resolve/load";
 import { workingFolder } from "../config/working-folder";
 import { AuditLog, verdictLine } from "../control/audit";
-import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../control/operations";
+import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../reload/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
 import { ControlPort } from "../control/tcp";
-import { Uploads } from "../control/uploads";
-import { SingleFlight } from "../module/single-flight";
-import { recoverExchange } from "../module/staging";
-import { Turn } from "../module/turn";
-import type { ProcessLog } from "../observe/log";
+import { Uploads } from "../reload/upload/uploads";
+import { SingleFlight } from "../reload/single-flight";
+import { recoverExchange } from "../reload/upload/staging";
+import { Turn } from "../reload/turn";
+import type { ProcessLog } from "../observe/log/log";
 import { Departed } from "../observe/departed";
 import { metricsText } from "../observe/metrics";
 import { failingModules, readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
-import { noPrefork } from "../server/bind";
+import { noPrefork } from "../system/bind";
 import { findFolders, type Folders } from "../server/folders";
-import { refusedReport } from "../server/reload-outcome";
+import { refusedReport } from "../reload/verdict/outcome";
 import type { Uplink } from "../server/uplink";
-import { Alone } from "./alone";
-import type { Group, StartSummary } from "./group";
-import { type Condemned, History } from "./history";
+import { Alone } from "./serve/alone";
+import type { Group, StartSummary } from "./serve/group";
+import { type Condemned, History } from "../reload/versions/history";
 import { dataIn, moveData } from "./data-move";
-import { Holdings } from "./holdings";
-import { Notifier } from "./notify";
+import { Holdings } from "./takeover/holdings";
+import { Notifier } from "./takeover/notify";
 import { letSecondSignalEnd } from "./last-signal";
-import { Prefork } from "./prefork";
+import { Prefork } from "./serve/prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
-import { type Estate, handOver, takeEstate, tellOld } from "./takeover";
+import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover";
 import { Retries } from "./retries";
 import { Watch, watchedConfigFiles } from "./watch";
-import { joinWishes, type ReloadWish, retryWish, rollbackWish, WATCHED, WATCHED_CONFIG, wishFor } from "./wish";
+import {
+  joinWishes,
+  type ReloadWish,
+  retryWish,
+  rollbackWish,
+  WATCHED,
+  WATCHED_CONFIG,
+  wishFor,
+} from "../reload/order";
 
 export interface MasterSetup {
   /** Reads the configuration; at each reload again. */

@@ -5,11 +5,11 @@ import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Options } from "../config/options";
 import type { ControlServer } from "../control/server";
-import type { ServerLog } from "../observe/log";
+import type { ServerLog } from "../observe/log/log";
 import { type Folders, STATE_README } from "../server/folders";
 import { isUnpacked, unpackModules, unpackPages } from "../server/shipped";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
-import type { Holdings } from "./holdings";
+import type { Holdings } from "./takeover/holdings";
 
 /** Time between two checks. In milliseconds. */
 const LOOK_MS = 500;

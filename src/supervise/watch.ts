@@ -3,7 +3,7 @@
  */
 import { type FSWatcher, statSync, watch } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
-import { leadsTo, linksOn } from "../module/links";
+import { leadsTo, linksOn } from "../module/build/links";
 
 /**
  * Quiet time before a reload. One save of an editor makes several events within a few milliseconds. In milliseconds.

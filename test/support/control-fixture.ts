@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Operations } from "../../src/control/operations";
+import type { Operations } from "../../src/reload/operations";
 import { type ControlServer, openControlSocket } from "../../src/control/server";
 import type { ModuleStatus, ServerStatus } from "../../src/observe/snapshot";
 

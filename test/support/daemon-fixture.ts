@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fail } from "../../src/cli/fail";
-import { daemonize, tellLauncher } from "../../src/supervise/daemon";
+import { daemonize, tellLauncher } from "../../src/supervise/takeover/daemon";
 
 const [kind = "", logFile = "", ...rest] = process.argv.slice(2);
 

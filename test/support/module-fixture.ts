@@ -5,11 +5,11 @@
 import { mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { LoadSpec } from "../../src/host/spec";
-import { buildModule, type BuiltModule } from "../../src/module/build";
+import type { LoadSpec } from "../../src/module/version";
+import { buildModule, type BuiltModule } from "../../src/module/build/build";
 import type { Log } from "../../src/module/contract";
-import { hasChanged } from "../../src/module/inputs";
-import { loadModule, type LoadedModule, type LoadOptions } from "../../src/module/load";
+import { hasChanged } from "../../src/module/build/inputs";
+import { loadModule, type LoadedModule, type LoadOptions } from "../../src/module/graph/load";
 
 const PACKAGES = join(import.meta.dir, "..", "..", "node_modules");
 let lastId = 0;

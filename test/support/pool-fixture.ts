@@ -1,10 +1,10 @@
 /** A pool with modules written for one test, and calls as promises. */
-import { toLatin1 } from "../../src/host/messages";
+import { toLatin1 } from "../../src/host/remote/messages";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type CallSink, Pool, type PoolCall, type PoolOptions } from "../../src/host/pool";
-import type { LoadSpec } from "../../src/host/spec";
+import { type CallSink, Pool, type PoolCall, type PoolOptions } from "../../src/host/pool/pool";
+import type { LoadSpec } from "../../src/module/version";
 import type { Client } from "../../src/module/contract";
 
 export type Answer = Parameters<CallSink["resolve"]>[0];

@@ -1,12 +1,12 @@
 /**
  * A registry as one process of a server has it, with the modules of a fixture; and several that agree on their reloads.
  */
-import { type Agreement, decide, type Proposal } from "../../src/module/agree";
-import type { PlannedModule, RegistryOptions, ReloadSettings } from "../../src/module/module-set";
-import { Registry } from "../../src/module/registry";
+import { type Agreement, decide, type Proposal } from "../../src/reload/vote/agree";
+import type { PlannedModule, RegistryOptions, ReloadSettings } from "../../src/reload/module-set";
+import { Registry } from "../../src/reload/registry";
 import type { BoundRoute } from "../../src/module/route";
-import type { Verdict } from "../../src/module/verdict";
-import { createLog } from "../../src/observe/log";
+import type { Verdict } from "../../src/reload/verdict/verdict";
+import { createLog } from "../../src/observe/log/log";
 import type { Fixture } from "./module-fixture";
 
 export const DEFAULT_SETTINGS: ReloadSettings = {

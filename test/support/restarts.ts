@@ -2,7 +2,7 @@
  * A project whose server is started, killed and started again in the same folder.
  */
 import { rmSync } from "node:fs";
-import type { VersionReport } from "../../src/control/operations";
+import type { VersionReport } from "../../src/reload/operations";
 import { Hub, makeProject } from "./hub";
 import { runProgram, startProgram } from "./program";
 import { lives, processesIn } from "./supervised";

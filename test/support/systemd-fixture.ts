@@ -4,7 +4,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openLibc } from "../../src/supervise/libc";
+import { openLibc } from "../../src/system/libc";
 import { until } from "./until";
 
 const AF_UNIX = 1;

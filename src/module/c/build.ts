@@ -2,8 +2,8 @@
  * The bundle of a module in C: a script with the sources in it. They are compiled where it is loaded, in the module's
  * own process.
  */
-import type { ModuleFile } from "../discover";
-import type { BuildGraph } from "../inputs";
+import type { ModuleFile } from "../build/discover";
+import type { BuildGraph } from "../build/inputs";
 import { type CSettings, readSources } from "./sources";
 
 /** @throws ModuleError when the module's file cannot be read; what is wrong in it is told where it is compiled */

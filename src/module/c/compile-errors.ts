@@ -1,5 +1,5 @@
 /** What the compiler said, as errors of the author's files. */
-import { ModuleError, type ModuleErrorPlace, placeInText, wholeFileError } from "../describe-error";
+import { ModuleError, type ModuleErrorPlace, placeInText, wholeFileError } from "../graph/describe-error";
 import { authorsPath, type CSources } from "./sources";
 
 /** One thing that the compiler said. */

@@ -1,8 +1,8 @@
 /** What a module in C is made of: its file, the files that it includes, and the libraries that it names. */
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { wholeFileError } from "../describe-error";
-import type { ModuleFile } from "../discover";
+import { wholeFileError } from "../graph/describe-error";
+import type { ModuleFile } from "../build/discover";
 
 /** Plain data: it is a bundle's content. */
 export interface CSources {

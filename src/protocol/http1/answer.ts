@@ -1,16 +1,16 @@
 /**
  * From a request to its reply: finds the route, calls the handler, and sends what is at hand at once.
  */
-import { isThenable } from "../../module/returned";
-import { requestContext } from "../../module/request-context";
+import { isThenable } from "../../module/graph/returned";
+import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
-import { ROUTE, RUNNING } from "../../module/running";
+import { ROUTE, RUNNING } from "../../module/graph/running";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, type PathFault, splitTarget } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
-import { countStatus } from "../count-status";
-import { endpointAt } from "../endpoints";
-import { describeFault } from "../paths";
+import { countStatus } from "../web/count-status";
+import { endpointAt } from "../web/endpoints";
+import { describeFault } from "../web/paths";
 import type { HostSocket } from "../websocket/connection";
 import { readHandshake, refuseOrigin, REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
@@ -20,8 +20,8 @@ import { Exchange } from "./exchange";
 import type { RequestHead } from "./head";
 import { dateOf, plainReply, Refusal } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
-import { LightRequest } from "./request";
-import { LightHeaders } from "./request-headers";
+import { LightRequest } from "../web/request";
+import { LightHeaders } from "../web/request-headers";
 
 /**
  * What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else who sees to it and

@@ -2,25 +2,25 @@
  * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
  * that time. The plain case never makes one; see http1.ts.
  */
-import { asHost } from "../../module/host-context";
-import { discard } from "../../module/returned";
+import { asHost } from "../../module/graph/leave-graph";
+import { discard } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { byteLength, tellHttp } from "../access";
-import { clientEnded, clientGone } from "../client-left";
-import { countStatus } from "../count-status";
+import { clientEnded, clientGone } from "../web/client-left";
+import { countStatus } from "../web/count-status";
 import { REFUSAL_LINES } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import { OutOfDescriptors, type Protocol, type Wire } from "../wire";
 import { answer, CLOSE, KEEP, noResponse } from "./answer";
-import { HeldBytes } from "../held";
-import { asBuffer } from "../message";
+import { HeldBytes } from "../raw/held";
+import { asBuffer } from "../raw/message";
 import { type BodySource, IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
 import type { RequestParser } from "./parser";
 import { BODY_TOO_LARGE, dateOf, INCOMPLETE, MALFORMED, plainReply, Refusal, refuse, TOO_SLOW } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
-import { LightRequest } from "./request";
+import { LightRequest } from "../web/request";
 import { ReplyStream } from "./stream";
 
 /** Bytes of requests that wait behind this one, above which the connection is no longer read. */

@@ -5,7 +5,7 @@
  */
 import type { Limits } from "../../config/options";
 import { RequestHead } from "./head";
-import { isValidHost, readOrigin } from "./host";
+import { isValidHost, readOrigin } from "./host-header";
 
 // Host must come first, as all common clients send it: so no second look is needed for it. The fields in the lookahead
 // change framing, routing or the connection, and go to llhttp; `Connection: keep-alive` says what HTTP/1.1 means

@@ -3,7 +3,7 @@
  */
 import type { Limits } from "../../config/options";
 import type { PathFault } from "../../router/paths";
-import { isValidHost, readTarget } from "./host";
+import { isValidHost, readTarget } from "./host-header";
 import { BODY_TOO_LARGE, Refusal, TOO_MANY_FIELDS } from "./refusal";
 
 /** `bodyBytes` of a chunked body: its length shows at its end. */

@@ -6,7 +6,7 @@
  */
 import type { Wire } from "../wire";
 import { answer, CLOSE, KEEP, type Verdict } from "./answer";
-import { asBuffer } from "../message";
+import { asBuffer } from "../raw/message";
 import { IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";

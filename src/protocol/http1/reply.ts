@@ -2,7 +2,7 @@
  * Writing a Response as an HTTP/1.1 message (RFC 9112 sections 6 and 9, RFC 9110 section 6.6.1).
  */
 import type { RequestHead } from "./head";
-import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "./response";
+import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "../web/response";
 import { STATUS_CODES } from "./status-codes";
 
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */

@@ -1,7 +1,7 @@
 /**
  * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
  */
-import { toBytes } from "../../module/returned";
+import { toBytes } from "../../module/graph/returned";
 import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
@@ -16,7 +16,7 @@ import {
   keepsAlive,
   MAX_WHOLE_BYTES,
 } from "./reply";
-import { decodedResponses, type FilePiece, GraphResponse } from "./response";
+import { decodedResponses, type FilePiece, GraphResponse } from "../web/response";
 
 type Reader = ReadableStreamDefaultReader<unknown>;
 type Part = Awaited<ReturnType<Reader["read"]>>;

@@ -1,15 +1,15 @@
 /**
  * From an HTTP/2 request to its reply: the same table, the same handlers and the same words as in HTTP/1.1.
  */
-import { isThenable } from "../../module/returned";
-import { requestContext, type Routing } from "../../module/request-context";
+import { isThenable } from "../../module/graph/returned";
+import { requestContext, type Routing } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
-import { ROUTE, RUNNING } from "../../module/running";
+import { ROUTE, RUNNING } from "../../module/graph/running";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, type PathFault, readPath, splitUrl } from "../../router/paths";
 import { tellHttp } from "../access";
-import { endpointAt } from "../endpoints";
-import { describeFault } from "../paths";
+import { endpointAt } from "../web/endpoints";
+import { describeFault } from "../web/paths";
 import { Call, type CallOwner } from "./call";
 import { knownRoute, rememberRoute } from "./known-urls";
 import { adoptRequest, askedOf, hasBeenReset, restateUrl } from "./request";

@@ -2,11 +2,11 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
-import { discard, toBytes } from "../../module/returned";
+import { discard, toBytes } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { tellHttp } from "../access";
-import { clientGone } from "../client-left";
-import { decodedResponses, GraphResponse } from "../http1/response";
+import { clientGone } from "../web/client-left";
+import { decodedResponses, GraphResponse } from "../web/response";
 import type { Wire } from "../wire";
 import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";

@@ -4,8 +4,8 @@
  */
 import type { BoundRoute } from "../../module/route";
 import { noResponse } from "../http1/answer";
-import { GraphResponse } from "../http1/response";
-import { countStatus } from "../count-status";
+import { GraphResponse } from "../web/response";
+import { countStatus } from "../web/count-status";
 import type { Dispatch } from "../wire";
 import { hasBeenReset } from "./request";
 

@@ -3,10 +3,10 @@
  * newest version's handlers. The author's side is socket.ts.
  */
 import type { BoundRoute, InFlight } from "../../module/route";
-import { asHost } from "../../module/host-context";
-import { asBuffer } from "../message";
-import { isThenable } from "../../module/returned";
-import { ROUTE, RUNNING } from "../../module/running";
+import { asHost } from "../../module/graph/leave-graph";
+import { asBuffer } from "../raw/message";
+import { isThenable } from "../../module/graph/returned";
+import { ROUTE, RUNNING } from "../../module/graph/running";
 import type { Protocol, Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {

@@ -4,7 +4,7 @@
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { RequestHead } from "../http1/head";
 import { Refusal } from "../http1/refusal";
-import { isForeignOrigin } from "../origin";
+import { isForeignOrigin } from "../web/origin";
 import { type Deflate, negotiate } from "./deflate";
 
 /** A request to speak WebSocket that is in order. */

@@ -1,0 +1,139 @@
+/**
+ * `hrmr init DIR`: writes a project to begin with. Its files are those of examples/init, and the types beside them.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { defineCommand } from "citty";
+import { assetPath } from "../../config/assets";
+import { JSON_SCHEMA_FILE, jsonSchema } from "../../config/schema/json-schema";
+import { DEFAULT_HOST, DEFAULT_PORT } from "../../config/options";
+import { UserError } from "../../config/user-error";
+import { selfCommand } from "../../system/self";
+import { bunTypeFiles } from "../bun-types";
+import type { Flags } from "../flags";
+
+const args = {
+  dir: {
+    type: "positional",
+    required: true,
+    description: "Folder of the project; made if it is missing; `.` for this one",
+  },
+} as const satisfies Flags;
+
+export const initCommand = defineCommand({
+  meta: { name: "init", description: "Write a project to begin with; files that are there already are kept" },
+  args,
+  run({ args: { dir } }) {
+    const root = resolve(dir);
+    const { written, kept } = writeProject(root, projectFiles());
+    for (const path of written) console.log(`wrote  ${join(dir, path)}`);
+    const types = writeProject(root, bunTypeFiles()).written.length;
+    if (types > 0) console.log(`wrote  ${join(dir, "types")} (${types} files: the types of Bun and Node)`);
+    for (const path of kept) console.log(`kept   ${join(dir, path)} (it was there already)`);
+    console.log(nextSteps(relative(process.cwd(), root)));
+  },
+});
+
+/** Each file's path in the project and its text, in the order of their names. */
+export function projectFiles(): [path: string, text: string][] {
+  const folder = assetPath("examples/init");
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = entries.map((entry): [string, string] => {
+    const path = join(entry.parentPath, entry.name);
+    // npm leaves a .gitignore out of a package, so it has no dot there.
+    return [entry.name === "gitignore" ? ".gitignore" : relative(folder, path), readFileSync(path, "utf8")];
+  });
+  files.push(
+    ["hrmr.d.ts", moduleTypes()],
+    ["hrmr-test.d.ts", readFileSync(assetPath("src/cli/testing/test-contract.d.ts"), "utf8")],
+    [JSON_SCHEMA_FILE, `${JSON.stringify(jsonSchema(), null, 2)}\n`],
+  );
+  return files.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** The types of "hrmr". The project's tsconfig.json names this file under `paths`, so no package is needed. */
+function moduleTypes(): string {
+  const note =
+    '// The types of "hrmr", written by `hrmr init`. After an update of hrmr: delete this file and the folder types, and run `hrmr init .` again.\n';
+  return note + readFileSync(assetPath("src/module/contract.d.ts"), "utf8");
+}
+
+function writeProject(root: string, files: [path: string, text: string][]): { written: string[]; kept: string[] } {
+  const written: string[] = [];
+  const kept: string[] = [];
+  for (const [path, text] of files) {
+    (writeNewFile(join(root, path), text) ? written : kept).push(path);
+  }
+  return { written, kept };
+}
+
+/**
+ * Writes a file, and its folders, unless it is there already.
+ *
+ * @returns false if it was there
+ * @throws UserError CANNOT_WRITE
+ */
+export function writeNewFile(path: string, text: string): boolean {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    // "wx" refuses what is there in the same step, so that not even a file made meanwhile is lost.
+    writeFileSync(path, text, { flag: "wx" });
+    return true;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "EEXIST" && isFile(path)) return false;
+    const hint = "Choose a folder that you may write to, and that no file stands in the way of.";
+    throw new UserError(`Cannot write ${path} (${code}).`, { code: "CANNOT_WRITE", hint, cause });
+  }
+}
+
+/** EEXIST is also what mkdir says of a file where a folder should be. */
+function isFile(path: string): boolean {
+  try {
+    readFileSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The port for the first start: the default, or the next free one. @returns null: the default */
+function otherPort(): number | null {
+  const isFree = (port: number): boolean => {
+    try {
+      Bun.listen({ hostname: DEFAULT_HOST, port, socket: { data() {} } }).stop(true);
+      return true;
+    } catch {
+      // In use, or not allowed: try the next.
+      return false;
+    }
+  };
+  if (isFree(DEFAULT_PORT)) return null;
+  const others = Array.from({ length: 20 }, (_, at) => DEFAULT_PORT + 1 + at);
+  return others.find(isFree) ?? 0;
+}
+
+function nextSteps(dir: string): string {
+  const port = otherPort();
+  const start =
+    port === null
+      ? ["hrmr", "starts the server"]
+      : [`hrmr -p ${port}`, `starts the server; port ${DEFAULT_PORT} is taken`];
+  const steps = [
+    ...(Bun.which("hrmr") === null ? [[`alias hrmr=${quoteForShell(ownCommand())}`, "hrmr is not on the PATH"]] : []),
+    ...(dir === "" ? [start] : [[`cd ${quoteForShell(dir)} && ${start[0]}`, start[1]]]),
+    ["hrmr send HELLO", `asks it, from another terminal${dir === "" ? "" : " in the same folder"}`],
+    ["hrmr new NAME", "adds a module"],
+  ];
+  const width = Math.max(...steps.map(([command = ""]) => command.length));
+  return ["", "Next:", ...steps.map(([command = "", what]) => `  ${command.padEnd(width)}  # ${what}`)].join("\n");
+}
+
+/** The command that starts this program. */
+function ownCommand(): string {
+  return selfCommand([]).map(quoteForShell).join(" ");
+}
+
+function quoteForShell(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,35 @@
+/**
+ * `hrmr modules`: what the server serves: each module with its source, state and routes.
+ */
+import { relative } from "node:path";
+import { defineCommand } from "citty";
+import { controlRequest } from "../../../control/client";
+import type { ModuleStatus } from "../../../observe/snapshot";
+import { CONTROL_ARGS, findServer } from "../../remote/control-target";
+import { paintState } from "../../screen/status-screen";
+import { cleanText, type Paint, paintFor, printJson } from "../../screen/terminal";
+
+export const modulesCommand = defineCommand({
+  meta: { name: "modules", description: "List the server's modules with their sources, states and routes" },
+  args: CONTROL_ARGS,
+  async run({ args: flags }) {
+    const { body } = await controlRequest<readonly ModuleStatus[]>(await findServer(flags), "GET", "/v1/modules");
+    if (flags.json === true) return printJson(body);
+    if (body.length === 0) return console.log("The server has no modules.");
+    console.log(body.flatMap((module) => moduleLines(module, paintFor(process.stdout))).join("\n"));
+  },
+});
+
+function moduleLines(module: ModuleStatus, paint: Paint): string[] {
+  const { name, state, generation, source, routes, error } = module;
+  const version = generation === null ? "" : `  v${generation}`;
+  const head = `${paint(cleanText(name), "bold")}${version}  ${paintState(state, paint)}  ${paint(shownSource(source), "dim")}`;
+  const cause = error === null ? [] : [`  ${paint(cleanText(error).split("\n")[0] ?? "", "red")}`];
+  return [head, ...cause, ...routes.map((key) => `  ${JSON.stringify(key)}`)];
+}
+
+/** From here, if it is below here. */
+function shownSource(source: string): string {
+  const near = relative(process.cwd(), source);
+  return cleanText(source.startsWith("/") && near !== "" && !near.startsWith("..") ? near : source);
+}

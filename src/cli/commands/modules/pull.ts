@@ -1,0 +1,75 @@
+/**
+ * `hrmr pull MODULE [DIR]`: fetches a module's files from a running server.
+ */
+import { lstatSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { defineCommand } from "citty";
+import { UserError } from "../../../config/user-error";
+import { replaceFile } from "../../../system/durable";
+import { controlRequest } from "../../../control/client";
+import type { ModuleFiles } from "../../../reload/operations";
+import { checkPath } from "../../../reload/upload/names";
+import { CONTROL_ARGS, findServer } from "../../remote/control-target";
+import type { Flags } from "../../flags";
+import { cleanText, printJson } from "../../screen/terminal";
+
+const args = {
+  module: { type: "positional", required: true, description: "The module to fetch" },
+  dir: {
+    type: "positional",
+    required: false,
+    description: "The folder to write to, as into a modules folder. Default: this one",
+  },
+  force: { type: "boolean", description: "Write over files that are different" },
+  ...CONTROL_ARGS,
+} as const satisfies Flags;
+
+/** A file that came, with the place it goes to. */
+interface Arrival {
+  readonly file: string;
+  readonly bytes: Buffer;
+}
+
+export const pullCommand = defineCommand({
+  meta: { name: "pull", description: "Fetch a module's files from a running server" },
+  args,
+  async run({ args: flags }) {
+    const server = await findServer(flags);
+    const { body } = await controlRequest<ModuleFiles>(
+      server,
+      "GET",
+      `/v1/modules/${encodeURIComponent(flags.module)}/files`,
+    );
+    if (flags.json === true) return printJson(body);
+    const dir = flags.dir ?? ".";
+    const arrivals = body.files.map(({ path, encoding, content }) => {
+      // Whoever answers does not choose where this program writes.
+      checkPath(path);
+      return { file: join(dir, path), bytes: Buffer.from(content, encoding) };
+    });
+    for (const arrival of arrivals) mustBeWritable(arrival, flags.force === true);
+    for (const { file, bytes } of arrivals) {
+      mkdirSync(dirname(resolve(file)), { recursive: true });
+      replaceFile(file, bytes, 0o666 & ~process.umask());
+      console.log(cleanText(file));
+    }
+    if (body.skipped.length > 0) console.error(`not fetched: ${cleanText(body.skipped.join(", "))}`);
+  },
+});
+
+/** Before the first is written. @throws UserError FILE_EXISTS, FILE_WRONG */
+function mustBeWritable({ file, bytes }: Arrival, isForced: boolean): void {
+  const there = lstatSync(file, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  // Neither through a symbolic link nor over a folder.
+  if (!there.isFile())
+    throw new UserError(`${file} is there, and is no plain file.`, {
+      code: "FILE_WRONG",
+      hint: "Name another folder.",
+    });
+  if (isForced || readFileSync(file).equals(bytes)) return;
+  throw new UserError(`${file} is there, and is different.`, {
+    code: "FILE_EXISTS",
+    hint: "Pass --force to write over it, or name another folder.",
+  });
+}

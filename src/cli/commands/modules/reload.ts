@@ -1,0 +1,40 @@
+/**
+ * `hrmr reload [MODULE…]`: has the server load what changed, waits, and tells what came of it.
+ */
+import { defineCommand } from "citty";
+import { controlRequest } from "../../../control/client";
+import type { ReloadReport } from "../../../reload/operations";
+import { CONTROL_ARGS, findServer } from "../../remote/control-target";
+import { type Flags, positionals } from "../../flags";
+import { cleanText, printJson } from "../../screen/terminal";
+
+const args = {
+  module: {
+    type: "positional",
+    required: false,
+    canRepeat: true,
+    description: "Only these modules. Default: all that changed, and the config file, certificates and log files",
+  },
+  force: { type: "boolean", description: "Load also what was rolled back from, which is held back else" },
+  ...CONTROL_ARGS,
+} as const satisfies Flags;
+
+export const reloadCommand = defineCommand({
+  meta: { name: "reload", description: "Load what changed without a connection lost; exit code 1 if something failed" },
+  args,
+  async run({ args: flags, rawArgs }) {
+    const modules = positionals(rawArgs);
+    const path = await findServer(flags);
+    const wish = { ...(modules.length === 0 ? null : { modules }), ...(flags.force === true ? { force: true } : null) };
+    const { body } = await controlRequest<ReloadReport>(path, "POST", "/v1/reload", wish);
+    return tellReport(body, flags.json === true);
+  },
+});
+
+/** Prints a report's text, or the report as JSON; what failed goes to stderr. @returns the exit code */
+export function tellReport(report: { readonly ok: boolean; readonly text: string }, isJson: boolean): number {
+  if (isJson) printJson(report);
+  else if (report.ok) console.log(cleanText(report.text).trimEnd());
+  else console.error(cleanText(report.text).trimEnd());
+  return report.ok ? 0 : 1;
+}

@@ -1,0 +1,280 @@
+/**
+ * `hrmr send [ADDRESS] TEXT`: a raw client for trying things out, where there is no nc.
+ */
+import { resolve } from "node:path";
+import { defineCommand } from "citty";
+import { formatListen, type ListenAddress, parseHostPort, parseListen } from "../../config/listen";
+import { quoted } from "../../config/quoted";
+import type { EffectiveConfig } from "../../config/resolve/resolved";
+import { UserError } from "../../config/user-error";
+import { controlRequest, type ControlTarget } from "../../control/client";
+import type { ServerStatus } from "../../observe/snapshot";
+import { isLoopback } from "../../system/address";
+import { readToken } from "../../server/token";
+import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
+import { type Flags, positionals, usageError } from "../flags";
+import {
+  type ClientTls,
+  handshakeError,
+  noTlsError,
+  readAuthorities,
+  readTlsFlags,
+  TLS_ARGS,
+  type TlsFlags,
+} from "../remote/send-tls";
+
+const DEFAULT_WAIT_MS = 2000;
+/** Longer timers would fire at once. */
+const MAX_WAIT_MS = 2_147_483_647;
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Flags that tell which server belongs to this folder. */
+const { control, config, modules, state } = CONTROL_ARGS;
+const PROJECT_ARGS = { control, config, modules, state };
+
+const args = {
+  address: {
+    type: "positional",
+    required: false,
+    description:
+      "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
+  },
+  text: {
+    type: "positional",
+    required: false,
+    isNeeded: true,
+    description: "The text to send, unchanged; - sends stdin",
+  },
+  wait: {
+    type: "string",
+    valueHint: "ms",
+    integer: { min: 0, max: MAX_WAIT_MS },
+    description: `Stop when the server has been quiet for so long. In milliseconds. Default ${DEFAULT_WAIT_MS}. 0 waits for ever`,
+  },
+  "token-file": {
+    type: "string",
+    valueHint: "file",
+    description: "End the text with the token that this file holds: for the built-in commands of a server elsewhere",
+  },
+  ...TLS_ARGS,
+  ...PROJECT_ARGS,
+} as const satisfies Flags;
+
+export const sendCommand = defineCommand({
+  meta: { name: "send", description: "Send bytes to a server and print its reply" },
+  args,
+  async run({ args: { wait, "token-file": tokenFile, ...flags }, rawArgs }) {
+    const { address, text } = readWords(positionals(rawArgs));
+    const { target, tls } = address === null ? await findPeer(flags) : peerAt(address, flags);
+    const token = tokenFile === undefined ? null : readToken(resolve(tokenFile));
+    if (token !== null && tls === null && isElsewhere(target)) {
+      console.error(`The token goes to ${formatListen(target)} unencrypted: --tls encrypts it.`);
+    }
+    const plain = text === "-" ? await Bun.stdin.bytes() : new TextEncoder().encode(text);
+    const bytes = token === null ? plain : withToken(plain, token);
+    await exchange({ target, tls }, bytes, wait === undefined ? DEFAULT_WAIT_MS : Number(wait));
+  },
+});
+
+/** Whom to send to, and how. */
+interface Peer {
+  readonly target: ListenAddress;
+  /** null: plain text. */
+  readonly tls: ClientTls | null;
+}
+
+/** The token ends a command, before the line end if there is one. */
+function withToken(bytes: Uint8Array, token: string): Uint8Array {
+  const text = Buffer.from(bytes).toString("latin1");
+  return Buffer.from(
+    text.replace(/(?:\r?\n)?$/, (lineEnd) => ` token:${token}${lineEnd}`),
+    "latin1",
+  );
+}
+
+function isElsewhere(target: ListenAddress): boolean {
+  return target.transport !== "unix" && target.host !== "localhost" && !isLoopback(target.host);
+}
+
+/** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone: it is no text to send */
+function readWords([first = "", second]: readonly string[]): { address: string | null; text: string } {
+  if (second !== undefined) return { address: first, text: second };
+  if (parseHostPort(first) === null && !/^(?:tcp|tls|udp|unix):./.test(first)) return { address: null, text: first };
+  throw usageError(
+    "MISSING_ARGUMENT",
+    `hrmr send needs TEXT: ${args.text.description}`,
+    "`hrmr help send` shows how it is used.",
+  );
+}
+
+function peerAt(address: string, flags: TlsFlags): Peer {
+  const target = parseTarget(address);
+  return { target, tls: readTlsFlags(flags, target.transport === "tls") };
+}
+
+/**
+ * The server of this folder: its first listener that fits the flags, TCP before a unix socket, plain text before TLS.
+ * Over TLS the server's own certificate is trusted: its control socket names the file.
+ *
+ * @throws UserError NO_SERVER and the other codes of `findServer`; NO_LISTENER if no listener fits
+ */
+async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
+  const control = await findServer({
+    control: flags.control,
+    config: flags.config,
+    modules: flags.modules,
+    state: flags.state,
+  });
+  const { body } = await controlRequest<ServerStatus>(control, "GET", "/v1/status");
+  const addresses = body.listening.map(parseListen).filter((address) => address !== null);
+  const wanted = ["tcp", "unix", "tls"].flatMap((transport) =>
+    addresses.filter((address) => address.transport === transport),
+  );
+  const target = wanted[0];
+  if (target === undefined) {
+    const message = `The server of this folder has no listener that takes text: it listens on ${body.listening.join(", ") || "nothing"}.`;
+    throw new UserError(message, { code: "NO_LISTENER", hint: "Name another server: hrmr send HOST:PORT TEXT." });
+  }
+  const tls = readTlsFlags(flags, target.transport === "tls");
+  const isOwnTrusted = tls !== null && tls.ca === undefined && tls.rejectUnauthorized;
+  return { target: nearAddress(target), tls: isOwnTrusted ? { ...tls, ca: await ownCertificate(control) } : tls };
+}
+
+/** A listener on all addresses is reached by loopback. */
+function nearAddress(address: ListenAddress): ListenAddress {
+  if (address.transport === "unix") return address;
+  const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[address.host] ?? address.host;
+  return { ...address, host };
+}
+
+async function ownCertificate(control: ControlTarget): Promise<string> {
+  const { body } = await controlRequest<EffectiveConfig>(control, "GET", "/v1/config");
+  const file = body.values["tls.certFile"]?.value;
+  if (typeof file === "string") return readAuthorities(file);
+  throw new UserError("The server of this folder has no certificate.", {
+    code: "TLS_FAILED",
+    hint: "Leave out --tls.",
+  });
+}
+
+function parseTarget(text: string): ListenAddress {
+  const hostAndPort = parseHostPort(text);
+  const path = /^unix:(?!\/\/)(.+)$/.exec(text)?.[1];
+  if (path !== undefined) return { transport: "unix", path: resolve(path) };
+  const target: ListenAddress | null = hostAndPort === null ? parseListen(text) : { transport: "tcp", ...hostAndPort };
+  if (target === null || target.transport === "udp") {
+    const hint = "Write HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH.";
+    throw usageError("BAD_VALUE", `hrmr send cannot reach ${quoted(text)}.`, hint);
+  }
+  return target;
+}
+
+/**
+ * Sends `bytes`, then FIN, and prints until the server ends or was quiet for `waitMs` (0: for ever).
+ *
+ * @throws UserError CANNOT_CONNECT, TLS_FAILED or TLS_UNTRUSTED (then nothing was sent), CONNECTION_LOST (reset before
+ *   the server's FIN), or NO_REPLY (quiet for `waitMs`, and nothing was printed)
+ */
+async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number): Promise<void> {
+  const done = Promise.withResolvers<void>();
+  let unsent = bytes;
+  let printed: Promise<unknown> = Promise.resolve();
+  let timer: Timer | undefined;
+  let hasReply = false;
+  const restartTimer = () => {
+    clearTimeout(timer);
+    if (waitMs > 0)
+      timer = setTimeout(() => (hasReply ? done.resolve() : done.reject(noReply(target, waitMs))), waitMs);
+  };
+  const sendMore = (socket: Bun.Socket<undefined>) => {
+    const count = socket.write(unsent);
+    unsent = unsent.subarray(Math.max(count, 0));
+    restartTimer();
+    // FIN only: the replies to what was sent still come.
+    if (unsent.length === 0) socket.shutdown();
+  };
+  let mayWrite = tls === null;
+  const ended = () => (mayWrite ? done.resolve() : done.reject(noTlsError(target)));
+  const handshake = (socket: Bun.Socket<undefined>, isGood: boolean) => {
+    const error = tls === null ? null : handshakeError(target, tls, socket, isGood);
+    if (error !== null) return done.reject(error);
+    mayWrite = true;
+    sendMore(socket);
+  };
+  const socket = await connect(
+    { target, tls },
+    {
+      // Of TLS it comes before the handshake.
+      open: (socket) => {
+        if (mayWrite) sendMore(socket);
+        else timer = setTimeout(ended, CONNECT_TIMEOUT_MS);
+      },
+      ...(tls === null ? {} : { handshake }),
+      drain: (socket) => {
+        if (mayWrite && unsent.length > 0) sendMore(socket);
+      },
+      data: (socket, piece) => {
+        hasReply = true;
+        restartTimer();
+        // Reading waits for the one who reads us, so that a long reply is not held in memory.
+        socket.pause();
+        printed = Bun.write(Bun.stdout, piece).then(
+          () => socket.resume(),
+          // `hrmr send ... | head -1`: whoever read us has enough.
+          () => done.resolve(),
+        );
+      },
+      end: ended,
+      close: (_, error) => {
+        if (!error || !mayWrite) return ended();
+        const message = `${formatListen(target)} cut the connection (${codeOf(error)}).`;
+        done.reject(
+          new UserError(message, {
+            code: "CONNECTION_LOST",
+            hint: "What is printed above may be only a part of its reply.",
+            cause: error,
+          }),
+        );
+      },
+    },
+  );
+  try {
+    await done.promise;
+    await printed;
+  } finally {
+    clearTimeout(timer);
+    socket.terminate();
+  }
+}
+
+function noReply(target: ListenAddress, waitMs: number): UserError {
+  const hint = "--wait MS waits longer, for a slow handler; `hrmr status` says whether the server is well.";
+  return new UserError(`${formatListen(target)} sent no reply within ${waitMs / 1000} s.`, { code: "NO_REPLY", hint });
+}
+
+async function connect({ target, tls }: Peer, socket: Bun.SocketHandler<undefined>): Promise<Bun.Socket<undefined>> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("no answer", { cause: "ETIMEDOUT" })), CONNECT_TIMEOUT_MS);
+  const options = { allowHalfOpen: true, socket, ...(tls === null ? {} : { tls: { ...tls } }) };
+  try {
+    const opened =
+      target.transport === "unix"
+        ? Bun.connect({ unix: target.path, ...options })
+        : Bun.connect({ hostname: target.host, port: target.port, ...options });
+    return await Promise.race([opened, late.promise]);
+  } catch (cause) {
+    const hint = "Is the server running, and is the address right? `hrmr` starts one here.";
+    throw new UserError(`Cannot connect to ${formatListen(target)} (${codeOf(cause)}).`, {
+      code: "CANNOT_CONNECT",
+      hint,
+      cause,
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function codeOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code ?? message;
+}

@@ -1,0 +1,136 @@
+/**
+ * `hrmr start`, also `hrmr` alone: starts the server and says where it listens.
+ */
+import { readlinkSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { defineCommand } from "citty";
+import type { ResolvedConfig } from "../../config/resolve/resolved";
+import { systemError } from "../../config/system-errors";
+import { UserError } from "../../config/user-error";
+import { workingFolder } from "../../config/working-folder";
+import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
+import { hasLauncher, tellLauncher } from "../../supervise/takeover/daemon";
+import type { StartSummary } from "../../supervise/serve/group";
+import { reapOrphans } from "../../system/reaper";
+import { selfCommand } from "../../system/self";
+import { onStray } from "../fail";
+import { readStartFlags, START_ARGS } from "../start/flags";
+import { resolveConfig } from "../start/options";
+import { cleanText } from "../screen/terminal";
+import { VERSION } from "./version";
+
+export const startCommand = defineCommand({
+  meta: { name: "start", description: "Start the server" },
+  args: START_ARGS,
+  async run({ args: flags, rawArgs }) {
+    const startFlags = readStartFlags(flags, rawArgs);
+    const cwd = workingFolder();
+    const resolve = () => resolveConfig(startFlags, process.env, cwd);
+    const args = ["start", ...rawArgs.filter((word) => !DAEMON_WORDS.includes(word))];
+    if (startFlags.daemonize === true) return await startDaemon(await resolve(), args);
+    // Not before: help and wrong usage need no server.
+    const { runMaster } = await import("../../supervise/master");
+    reapOrphans();
+    let serverLog: ProcessLog | null = null;
+    let logFile: string | null = null;
+    const started = runMaster({
+      resolve,
+      makeLog(options) {
+        const log = createLog(options.log);
+        serverLog = log;
+        logFile = options.log.file;
+        // One stray failure must not cost the others' connections; modules' own go to their module before they get
+        // here.
+        onStray((error) => tellStray(log, error));
+        return log;
+      },
+      args,
+      ready(summary, readyMs, failures) {
+        const text = summarize(summary, readyMs);
+        // In the background stdout is the log, which may be one for machines.
+        if (hasLauncher() || isLogOnStdout(logFile)) serverLog?.info(text);
+        else console.log(text);
+        tellLauncher({ type: "ready", summary: text, failures });
+      },
+    });
+    return await started.catch((error: unknown) => {
+      const failure = failureOf(error);
+      // The launcher shows it to the person. Its stderr is the log: that may be one for machines, or belong to the
+      // server that runs already.
+      if (tellLauncher({ type: "failed", ...failure })) return failure.exitCode;
+      throw error;
+    });
+  },
+});
+
+/** As `checkArgs` has brought them into one form. */
+const DAEMON_WORDS = ["--daemonize", "--no-daemonize"];
+
+/** `-d`: the launcher's part. */
+async function startDaemon({ options }: ResolvedConfig, args: readonly string[]): Promise<number> {
+  const { findFolders } = await import("../../server/folders");
+  const { daemonize } = await import("../../supervise/takeover/daemon");
+  const { stateDir, notes } = findFolders(options);
+  const logFile = options.log.file ?? join(stateDir, "hrmr.log");
+  // Nobody reads its stderr: without a file of its own the log could not be put aside when it grows.
+  const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
+  const end = args.indexOf("--");
+  const { pid, summary, failures } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), {
+    logFile,
+    env: process.env,
+  });
+  // Notes about this call alone: the server started later and does not see them.
+  for (const note of notes.filter((each) => !summary.includes(each))) console.log(note);
+  for (const failure of failures) console.error(cleanText(failure));
+  console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
+  return 0;
+}
+
+/**
+ * After an upgrade of a server in the background: stdout is still the log file that `start -d` opened, or one that was
+ * put aside since.
+ */
+function isLogOnStdout(logFile: string | null): boolean {
+  if (logFile === null) return false;
+  try {
+    const path = readlinkSync("/proc/self/fd/1").replace(/(?:\.\d+)?(?: \(deleted\))?$/, "");
+    return path === join(realpathSync(dirname(logFile)), basename(logFile));
+  } catch {
+    // Without /proc, or with stdout closed.
+    return false;
+  }
+}
+
+function failureOf(thrown: unknown): { message: string; hint: string; code: string; exitCode: number } {
+  const error = systemError(thrown) ?? thrown;
+  if (error instanceof UserError)
+    return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
+  return {
+    message: `This is a bug in hrmr. Please report it with these lines:\n${Bun.inspect(error)}`,
+    hint: "",
+    code: "BUG",
+    exitCode: 70,
+  };
+}
+
+/**
+ * `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: one line for each listener, then notes.
+ */
+function summarize({ listening, modules, routes, notes }: StartSummary, readyMs: number): string {
+  const name = `hrmr ${VERSION}`;
+  const lines = listening.map((url, at) => `${at === 0 ? name : " ".repeat(name.length)}  ${webUrl(url)}`);
+  lines.push(
+    `${lines.pop() ?? name}   ${plural(modules, "module")}, ${plural(routes, "route")}, ready in ${Math.round(readyMs)} ms`,
+  );
+  return [...lines, ...notes].join("\n");
+}
+
+/** A listener as a URL that a browser takes: a TCP port speaks HTTP too. */
+function webUrl(url: string): string {
+  const scheme = { "tcp:": "http:", "tls:": "https:" }[url.slice(0, 4)];
+  return scheme === undefined ? url : `${scheme}${url.slice(4)}/`;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

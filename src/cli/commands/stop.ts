@@ -1,0 +1,157 @@
+/**
+ * `hrmr stop`: has the server finish what is under way and end, and waits until it has.
+ */
+import { readFileSync } from "node:fs";
+import { defineCommand } from "citty";
+import { UserError } from "../../config/user-error";
+import { type ControlTarget, controlRequest } from "../../control/client";
+import type { ServerStatus } from "../../observe/snapshot";
+import { isAlive } from "../../supervise/takeover/lock";
+import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
+import type { Flags } from "../flags";
+import { PID_FILE_ARGS, readPidFile } from "../remote/pid-file";
+import { cannotKill, killHolder } from "../remote/silent-server";
+import { printJson } from "../screen/terminal";
+
+const POLL_MS = 25;
+/** How long the server may take to answer the request to stop. In milliseconds. */
+const STOP_TIMEOUT_MS = 15_000;
+const FORCE_TIMEOUT_MS = 2000;
+/** Pause between two signals: without it the kernel may merge them. In milliseconds. */
+const PAUSE_MS = 200;
+/** After that a person is told what is waited for. */
+const PATIENCE_MS = 1000;
+const MAX_TIMEOUT_S = 86_400;
+
+const args = {
+  ...CONTROL_ARGS,
+  ...PID_FILE_ARGS,
+  force: { type: "boolean", description: "Cut what is under way; kill a server that does not answer" },
+  timeout: {
+    type: "string",
+    valueHint: "seconds",
+    integer: { min: 0, max: MAX_TIMEOUT_S },
+    description: "Fail if the server has not ended by then; it goes on ending. Default 0: wait as long as it takes",
+  },
+} as const satisfies Flags;
+
+interface StopFlags extends ControlFlags {
+  force?: boolean;
+}
+
+export const stopCommand = defineCommand({
+  meta: { name: "stop", description: "Stop the server: it finishes what is under way" },
+  args,
+  async run({ args: flags }) {
+    const startedAt = performance.now();
+    const timeoutMs = Number(flags.timeout ?? 0) * 1000;
+    const pid =
+      flags["pid-file"] === undefined
+        ? await stopFound(flags, timeoutMs)
+        : await stopNamed(flags["pid-file"], flags, timeoutMs);
+    if (flags.json === true) printJson({ ok: true, pid, elapsedMs: Math.round(performance.now() - startedAt) });
+    else console.log(`hrmr has stopped${pid === null ? "" : ` (pid ${pid})`}.`);
+  },
+});
+
+async function stopFound(flags: StopFlags, timeoutMs: number): Promise<number | null> {
+  const path = await findServer(flags);
+  const pid = await beginStop(path, flags, flags.force === true);
+  await waitUntilGone(path, pid, timeoutMs);
+  return pid;
+}
+
+/** Stops the server by signals alone: the process id is enough. */
+async function stopNamed(file: string, { force }: StopFlags, timeoutMs: number): Promise<number> {
+  const pid = readPidFile(file);
+  end(pid, "SIGTERM");
+  if (force === true) {
+    const isGone = async (ms: number): Promise<boolean> => {
+      for (const until = performance.now() + ms; performance.now() < until; await Bun.sleep(POLL_MS))
+        if (!isRunning(pid)) return true;
+      return false;
+    };
+    // The second SIGTERM ends the server at once. If its event loop is blocked, only SIGKILL helps.
+    if (!(await isGone(PAUSE_MS))) end(pid, "SIGTERM");
+    if (!(await isGone(FORCE_TIMEOUT_MS))) end(pid, "SIGKILL");
+  }
+  await waitUntilGone(null, pid, timeoutMs);
+  return pid;
+}
+
+function end(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // The process has ended meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw cannotKill(pid, error);
+  }
+}
+
+/** @returns the server's process id; null if it ended before it could tell */
+async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolean): Promise<number | null> {
+  try {
+    const timeoutMs = force ? FORCE_TIMEOUT_MS : STOP_TIMEOUT_MS;
+    const { body } = await controlRequest<{ pid: number }>(path, "POST", "/v1/stop", { force }, { timeoutMs });
+    return body.pid;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    if (error.code === "CONTROL_LOST") return null;
+    const killed = force && error.code === "CONTROL_TIMEOUT" ? await killHolder(flags) : null;
+    if (killed === null) throw error;
+    console.error(`The server, pid ${killed}, did not answer within ${FORCE_TIMEOUT_MS / 1000} s, and was killed.`);
+    return killed;
+  }
+}
+
+/**
+ * @param path  null: only the process is looked at @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT
+ */
+async function waitUntilGone(path: ControlTarget | null, pid: number | null, timeoutMs: number): Promise<void> {
+  const startedAt = performance.now();
+  let isPatient = process.stderr.isTTY === true;
+  // The process id of a remote server means nothing on this machine.
+  const isHere = typeof path !== "object" || path === null;
+  while ((isHere && pid !== null && isRunning(pid)) || (path !== null && (await isServing(path, pid)))) {
+    const waitedMs = performance.now() - startedAt;
+    if (timeoutMs > 0 && waitedMs >= timeoutMs) {
+      throw new UserError(
+        `The server${pid === null ? "" : `, pid ${pid},`} still finishes what is under way, after ${timeoutMs / 1000} s.`,
+        {
+          code: "STOP_TIMEOUT",
+          hint: "`hrmr status` shows what that is; `hrmr stop --force` cuts it.",
+        },
+      );
+    }
+    if (isPatient && waitedMs > PATIENCE_MS) {
+      isPatient = false;
+      console.error("Waiting for what is under way. Ctrl-C stops waiting, `hrmr stop --force` cuts it.");
+    }
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+/** A process that has ended and that its parent has not asked about yet does not run. */
+function isRunning(pid: number): boolean {
+  if (!isAlive(pid)) return false;
+  try {
+    // Behind the name, which may hold anything and stands in brackets.
+    return !/\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    // No /proc: what the signal said counts, and what has ended since shows the next time.
+    return true;
+  }
+}
+
+/**
+ * Whether the server still answers: its process cannot be seen from another container. One that has taken its place is
+ * not it.
+ */
+async function isServing(path: ControlTarget, pid: number | null): Promise<boolean> {
+  try {
+    const { body } = await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: 1000 });
+    return pid === null || body.pid === pid;
+  } catch (error) {
+    return error instanceof UserError && error.code === "CONTROL_TIMEOUT";
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * `hrmr validate`: tells what `hrmr start` with the same flags would come to, and starts nothing.
+ */
+import { defineCommand } from "citty";
+import { UserError } from "../../config/user-error";
+import { type Finding, Findings, type FindingState } from "../../supervise/preflight/findings";
+import { onStray } from "../fail";
+import type { Flags } from "../flags";
+import { readStartFlags, START_ARGS } from "../start/flags";
+import { resolveConfig } from "../start/options";
+import { cleanText, type Colour, lineWidth, type Paint, paintFor, plural, printJson, wrap } from "../screen/terminal";
+
+const { daemonize: _, ...CONFIG_ARGS } = START_ARGS;
+
+const args = {
+  ...CONFIG_ARGS,
+  json: { type: "boolean", description: "Print JSON: all findings, and how many of them are mistakes" },
+} as const satisfies Flags;
+
+/** In columns. Beside a long listener a narrow terminal breaks the line, rather than each word having one. */
+const MIN_TEXT_WIDTH = 30;
+const COLOURS: Record<FindingState, Colour> = { ok: "green", warning: "yellow", error: "red" };
+const STATE_WIDTH = "warning".length;
+/** 128 and the signal's number, as a shell tells it. */
+const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+export const validateCommand = defineCommand({
+  meta: {
+    name: "validate",
+    description: "Tell what start would come to, with every mistake at once, and start nothing",
+  },
+  args,
+  async run({ args: { json, ...flags }, rawArgs }) {
+    endTidily();
+    const findings = await validate(readStartFlags(flags, rawArgs));
+    const [errors, warnings] = [findings.count("error"), findings.count("warning")];
+    if (json === true) printJson({ ok: errors === 0, errors, warnings, findings: findings.list });
+    else
+      console.log(
+        [
+          ...findingLines(findings.list, lineWidth(), paintFor(process.stdout)),
+          `${plural(errors, "error")}, ${plural(warnings, "warning")}`,
+        ].join("\n"),
+      );
+    return errors === 0 ? 0 : 1;
+  },
+});
+
+/** @throws UserError for flags and variables that are none: wrong usage, exit code 2 */
+async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Findings> {
+  try {
+    const config = await resolveConfig(flags, process.env, process.cwd());
+    const { preflight } = await import("../../supervise/preflight/index");
+    return await preflight(config, process.env);
+  } catch (error) {
+    if (!(error instanceof UserError) || error.exitCode === 2) throw error;
+    const findings = new Findings();
+    findings.error("configuration", {
+      message: error.message,
+      code: error.code,
+      hint: "Nothing else was looked at so far.",
+    });
+    return findings;
+  }
+}
+
+/** Resources of the modules must not outlive this, and their late errors are not hrmr's. */
+function endTidily(): void {
+  for (const [signal, exitCode] of Object.entries(EXIT_CODES)) process.on(signal, () => process.exit(exitCode));
+  onStray((error) => console.error("a module threw what nobody caught:", error));
+}
+
+/**
+ * A finding begins a line; its further lines are indented below.
+ *
+ * @param width  of a line, in columns of the terminal. Infinity: lines are not broken. Code that a finding shows never
+ *   is
+ */
+export function findingLines(list: readonly Finding[], width: number, paint: Paint): string[] {
+  const checkWidth = Math.max(...list.map(({ check }) => check.length));
+  const indent = " ".repeat(STATE_WIDTH + 2);
+  const textIndent = `${indent}${" ".repeat(checkWidth + 2)}`;
+  return list.flatMap(({ check, state, text, hint }) => {
+    const [first = "", ...rest] = cleanText(text).trimEnd().split("\n");
+    const [head = "", ...tail] = wrap(first, Math.max(MIN_TEXT_WIDTH, width - textIndent.length));
+    const hints = hint === "" ? [] : wrap(hint, width - indent.length);
+    return [
+      `${paint(state.padEnd(STATE_WIDTH), COLOURS[state])}  ${check.padEnd(checkWidth)}  ${head}`,
+      ...tail.map((line) => `${textIndent}${line}`),
+      ...[...rest, ...hints].map((line) => `${indent}${line}`),
+    ];
+  });
+}

@@ -1,0 +1,75 @@
+import type { CompletionCommand, CompletionFlag, Offer } from "./index";
+
+/** The completion of fish: a line a flag. */
+export function fishScript(commands: readonly CompletionCommand[]): string {
+  return `# hrmr's completion for fish.
+# Once:    hrmr completion fish | source
+# Always:  hrmr completion fish > ~/.config/fish/completions/hrmr.fish
+
+# The words before the one that is being typed, without hrmr itself.
+function __hrmr_words
+  set -l words (commandline -opc)
+  set -e words[1]
+  string join \\n -- $words
+end
+
+function __hrmr_needs_command
+  test (count (__hrmr_words)) -eq 0
+end
+
+# Whether the command line is that of the command $argv. Flags alone are those of start.
+function __hrmr_is
+  set -l words (__hrmr_words)
+  if test (count $words) -eq 0; or string match -q -- '-*' $words[1]
+    test $argv[1] = start
+  else
+    test $argv[1] = $words[1]
+  end
+end
+
+function __hrmr_modules
+  set -l words (commandline -opc)
+  $words[1] modules --json 2>/dev/null | string match -arg '"name": *"([A-Za-z0-9_.-]+)"'
+end
+
+complete -c hrmr -f
+${commands.flatMap(commandLines).join("\n")}
+`;
+}
+
+function commandLines({ name, description, flags, args }: CompletionCommand): string[] {
+  const condition = `-n '__hrmr_is ${name}'`;
+  // Behind a command's name, or there would be its arguments where the name is wanted.
+  const argumentsCondition = `-n 'not __hrmr_needs_command; and __hrmr_is ${name}'`;
+  return [
+    `complete -c hrmr -n __hrmr_needs_command -a ${name} -d ${quote(description)}`,
+    ...flags.map((flag) => `complete -c hrmr ${condition} ${flagWords(flag)}`),
+    ...args
+      .filter(({ kind }) => kind !== "any")
+      .map((argument) => `complete -c hrmr ${argumentsCondition} ${offer(argument)}`),
+  ];
+}
+
+function flagWords({ name, short, description, value }: CompletionFlag): string {
+  const spelled = `-l ${name}${short === null ? "" : ` -s ${short}`}`;
+  return `${spelled} ${value === null ? "" : `-r ${offer(value)} `}-d ${quote(description)}`;
+}
+
+function offer(what: Offer): string {
+  switch (what.kind) {
+    case "any":
+      return "-f";
+    case "file":
+      return "-F";
+    case "dir":
+      return "-f -a '(__fish_complete_directories)'";
+    case "modules":
+      return "-f -a '(__hrmr_modules)'";
+    case "words":
+      return `-f -a ${quote(what.words.join(" "))}`;
+  }
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll(/[\\']/g, "\\$&")}'`;
+}

@@ -1,0 +1,132 @@
+/**
+ * `hrmr completion bash|zsh|fish`: a script that lets the shell complete hrmr's commands, flags and values, made from
+ * the tables that the command line is checked by.
+ */
+import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
+import { CONFIG_KEYS } from "../../config/schema/key-list";
+import { suggest } from "../../config/nearest";
+import { bashScript } from "./bash";
+import { fishScript } from "./fish";
+import { zshScript } from "./zsh";
+import { type Flag, type Flags, usageError } from "../flags";
+import { findCommand } from "../help";
+
+/** The values that a shell may offer. */
+export type Offer =
+  /** Nothing: whatever is typed. */
+  | { readonly kind: "any" }
+  | { readonly kind: "file" | "dir" }
+  /** `isOpen`: more follows behind the word, without a space. */
+  | { readonly kind: "words"; readonly words: readonly string[]; readonly isOpen?: boolean }
+  /** The modules of the running server. */
+  | { readonly kind: "modules" };
+
+export interface CompletionFlag {
+  /** Without its dashes. */
+  readonly name: string;
+  /** One letter. */
+  readonly short: string | null;
+  readonly description: string;
+  readonly canRepeat: boolean;
+  /** null: it takes no value. */
+  readonly value: Offer | null;
+}
+
+export interface CompletionCommand {
+  readonly name: string;
+  readonly description: string;
+  readonly flags: readonly CompletionFlag[];
+  readonly args: readonly (Offer & { readonly name: string; readonly canRepeat: boolean })[];
+}
+
+const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
+const SHELLS = Object.keys(SCRIPTS);
+
+/** `hrmr completion SHELL`. The text is made by `renderCompletion`. */
+export const completionCommand = defineCommand({
+  meta: { name: "completion", description: "Print a script that has your shell complete hrmr's commands and flags" },
+  args: {
+    shell: {
+      type: "positional",
+      required: true,
+      description: `${SHELLS.join(", ")}. Its first lines say where it belongs`,
+    },
+  },
+});
+
+/** @throws UserError BAD_VALUE for a shell that is not known, exit code 2 */
+export async function renderCompletion(commands: SubCommandsDef, shell: string): Promise<string> {
+  if (!isShell(shell)) {
+    const hint = suggest(shell, SHELLS) || `It knows ${SHELLS.join(", ")}.`;
+    throw usageError("BAD_VALUE", `hrmr completion has no script for ${JSON.stringify(shell)}.`, hint);
+  }
+  const names = Object.keys(commands);
+  const described = names.map(async (name) =>
+    describeCommand(name, (await findCommand(commands, name)) as CommandDef, names),
+  );
+  return SCRIPTS[shell](await Promise.all(described));
+}
+
+function isShell(name: string): name is keyof typeof SCRIPTS {
+  return Object.hasOwn(SCRIPTS, name);
+}
+
+function describeCommand(
+  name: string,
+  { meta, args = {} }: CommandDef,
+  commandNames: readonly string[],
+): CompletionCommand {
+  const entries = Object.entries(args as Flags);
+  return {
+    name,
+    description: (meta as { description?: string } | undefined)?.description ?? "",
+    flags: entries.filter(([, flag]) => flag.type !== "positional").flatMap(([each, flag]) => describeFlag(each, flag)),
+    args: entries
+      .filter(([, flag]) => flag.type === "positional")
+      .map(([each, flag]) => ({
+        name: each,
+        canRepeat: flag.canRepeat === true,
+        ...offerForArgument(name, each, flag, commandNames),
+      })),
+  };
+}
+
+function describeFlag(name: string, flag: Flag): CompletionFlag[] {
+  const { description = "" } = flag;
+  const short = "alias" in flag && typeof flag.alias === "string" ? flag.alias : null;
+  const isSwitch = flag.type === "boolean";
+  const found = {
+    name,
+    short,
+    description,
+    canRepeat: flag.canRepeat === true,
+    value: isSwitch ? null : offerForFlag(flag),
+  };
+  const negative = isSwitch && "negativeDescription" in flag ? flag.negativeDescription : undefined;
+  return negative === undefined
+    ? [found]
+    : [found, { ...found, name: `no-${name}`, short: null, description: negative }];
+}
+
+function offerForFlag(flag: Flag): Offer {
+  if (flag.type === "enum") return { kind: "words", words: flag.options ?? [] };
+  switch (flag.valueHint) {
+    case "file":
+    case "path":
+      return { kind: "file" };
+    case "dir":
+      return { kind: "dir" };
+    case "key=value":
+      return { kind: "words", words: [...CONFIG_KEYS.keys()].map((key) => `${key}=`), isOpen: true };
+    default:
+      return { kind: "any" };
+  }
+}
+
+function offerForArgument(command: string, name: string, { valueHint }: Flag, commandNames: readonly string[]): Offer {
+  if (name === "module") return { kind: "modules" };
+  if (name === "shell") return { kind: "words", words: SHELLS };
+  if (name === "file") return { kind: "file" };
+  if (command === "help") return { kind: "words", words: commandNames };
+  return name === "dir" || valueHint === "dir" ? { kind: "dir" } : { kind: "any" };
+}

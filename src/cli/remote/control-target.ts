@@ -1,0 +1,189 @@
+/**
+ * Which server a command talks to: the one that is named, or that of the folder, found as `hrmr start` finds its own.
+ */
+import { existsSync, lstatSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { UserError } from "../../config/user-error";
+import { type ControlTarget, noServer } from "../../control/client";
+import { controlPath } from "../../control/paths";
+import { fallbackStateDir } from "../../server/folders";
+import { readHolder } from "../../supervise/takeover/lock";
+import { type Flags, usageError } from "../flags";
+import { readServer, type RemoteFlags, REMOTE_ARGS } from "./remote";
+import { resolveConfig } from "../start/options";
+
+/** The flags of every command that talks to a running server. */
+export const CONTROL_ARGS = {
+  control: {
+    type: "string",
+    valueHint: "path",
+    description: "The server's control socket. Default HRMR_CONTROL, else that of this folder's server",
+  },
+  config: {
+    type: "string",
+    alias: "c",
+    valueHint: "file",
+    description: "Config file of the server. Default hrmr.json, if there is one",
+  },
+  modules: { type: "string", valueHint: "dir", description: "Folder of the server's modules. Default modules" },
+  state: {
+    type: "string",
+    valueHint: "dir",
+    description: "Folder of the server's state. Default .hrmr beside the modules folder",
+  },
+  ...REMOTE_ARGS,
+  json: { type: "boolean", description: "Print JSON: what the control socket answers" },
+} as const satisfies Flags;
+
+export interface ControlFlags extends RemoteFlags {
+  control?: string;
+  config?: string;
+  modules?: string;
+  state?: string;
+}
+
+type Environment = Record<string, string | undefined>;
+
+/** Of the server that systemd runs by the unit that `hrmr service` writes. */
+const SYSTEM_SOCKET = "/run/hrmr/control.sock";
+
+interface Places {
+  /** Where the socket may be, the likeliest first. */
+  readonly sockets: readonly string[];
+  /** Whose lock tells that a server runs. */
+  readonly stateDirs: readonly string[];
+  /** Whether this folder, or what was named, is that of some server: then it is not the system's that is meant. */
+  readonly isProject: boolean;
+}
+
+/**
+ * Finds the server: --server, or the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the
+ * same config file and flags here; where nothing looks like a server's folder, that of the system's server.
+ *
+ * A mistake in the config file must not keep anybody from stopping a server: it is told only if the default place has
+ * no socket.
+ * @throws UserError NO_SERVER naming the paths that were looked at, SERVER_UNREACHABLE, or what is wrong with the
+ *   config file; as `readServer`; BAD_VALUE for flags that name two servers
+ */
+export async function findServer(
+  flags: ControlFlags,
+  env: Environment = process.env,
+  cwd: string = process.cwd(),
+): Promise<ControlTarget> {
+  const remote = readServer(flags, cwd);
+  if (remote !== null && flags.control !== undefined) {
+    throw usageError("BAD_VALUE", "--server and --control name two servers.", "Pass one of them.");
+  }
+  if (remote !== null) return remote;
+  const named = flags.control ?? (env.HRMR_CONTROL || undefined);
+  if (named !== undefined) return resolve(cwd, named);
+  let mistake: UserError | null = null;
+  const places = await findPlaces(flags, env, cwd).catch((error: unknown) => {
+    if (!(error instanceof UserError) || error.code === "NO_CONFIG") throw error;
+    mistake = error;
+    return defaultPlaces(flags, env, cwd);
+  });
+  const sockets = places.isProject ? places.sockets : [...places.sockets, SYSTEM_SOCKET];
+  const found = sockets.find(isThere);
+  if (found !== undefined) return found;
+  throw mistake ?? notFound(places, sockets);
+}
+
+/** The process that holds the lock of this folder's server, whether it answers or not. */
+export interface Holder {
+  readonly pid: number;
+  readonly stateDir: string;
+}
+
+/**
+ * @returns null: no process holds the lock, or --server names a remote server. With --control, the lock beside the
+ * socket. Never throws
+ */
+export async function findHolder(
+  flags: ControlFlags,
+  env: Environment = process.env,
+  cwd: string = process.cwd(),
+): Promise<Holder | null> {
+  const named = flags.control ?? (env.HRMR_CONTROL || undefined);
+  const find = (): Promise<Places> => findPlaces(flags, env, cwd).catch(() => defaultPlaces(flags, env, cwd));
+  const stateDirs =
+    flags.server !== undefined ? [] : named === undefined ? (await find()).stateDirs : [dirname(resolve(cwd, named))];
+  for (const stateDir of stateDirs) {
+    const pid = readHolder(join(stateDir, "lock"));
+    if (pid !== null) return { pid, stateDir };
+  }
+  return null;
+}
+
+async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): Promise<Places> {
+  const { config, modules, state } = flags;
+  const { options, file } = await resolveConfig({ config, modules, state, listen: [] }, env, cwd);
+  const base = options.modulesDir === null ? cwd : dirname(options.modulesDir);
+  const isProject = file !== null || modules !== undefined || state !== undefined || looksLikeProject(base);
+  return placesOf(options.stateDir, base, env, options.control.socket, isProject);
+}
+
+/** Where a server is whose config file says nothing about it, since that cannot be read. */
+function defaultPlaces({ config, modules, state }: ControlFlags, env: Environment, cwd: string): Places {
+  const base =
+    modules !== undefined ? dirname(resolve(cwd, modules)) : config === undefined ? cwd : dirname(resolve(cwd, config));
+  return placesOf(state === undefined ? null : resolve(cwd, state), base, env, null, true);
+}
+
+function placesOf(
+  stateDir: string | null,
+  base: string,
+  env: Environment,
+  configured: string | null,
+  isProject: boolean,
+): Places {
+  // Where the project's own folder cannot be written, the server has one elsewhere.
+  const fallback = fallbackStateDir(base);
+  const stateDirs = stateDir !== null ? [stateDir] : [join(base, ".hrmr"), ...(existsSync(fallback) ? [fallback] : [])];
+  const first = stateDirs[0] as string;
+  const sockets =
+    configured === null ? stateDirs.flatMap((dir) => socketsIn(dir)) : [controlPath(first, undefined, configured)];
+  const runtime = configured === null && env.RUNTIME_DIRECTORY ? [controlPath(first, env.RUNTIME_DIRECTORY)] : [];
+  return { sockets: [...runtime, ...sockets], stateDirs, isProject };
+}
+
+/** Where the path is too long, the place depends on whose server it is: this user's, or that of the folder's owner. */
+function socketsIn(stateDir: string): string[] {
+  const owner = lstatSync(stateDir, { throwIfNoEntry: false })?.uid;
+  return [
+    ...new Set([
+      controlPath(stateDir),
+      ...(owner === undefined ? [] : [controlPath(stateDir, undefined, null, owner)]),
+    ]),
+  ];
+}
+
+function looksLikeProject(base: string): boolean {
+  return existsSync(join(base, "modules")) || existsSync(join(base, ".hrmr"));
+}
+
+/** What cannot be looked at counts as there: the attempt to use it tells why. */
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ENOTDIR";
+  }
+}
+
+function notFound({ stateDirs }: Places, sockets: readonly string[]): UserError {
+  const pid = stateDirs.map((dir) => readHolder(join(dir, "lock"))).find((holder) => holder !== null);
+  if (pid !== undefined) {
+    return new UserError(`The server of this folder, pid ${pid}, has no control socket at ${sockets[0]}.`, {
+      code: "SERVER_UNREACHABLE",
+      hint: "It is starting or ending; or it was told another place: name that with --control PATH.",
+    });
+  }
+  if (!sockets.includes(SYSTEM_SOCKET) && isThere(SYSTEM_SOCKET)) {
+    return new UserError(noServer(sockets).message, {
+      code: "NO_SERVER",
+      hint: `The system's server is another one: --control ${SYSTEM_SOCKET} is it. \`hrmr start\` starts one here.`,
+    });
+  }
+  return noServer(sockets);
+}

@@ -1,0 +1,206 @@
+/**
+ * What `hrmr status` shows of a server's status.
+ */
+import type { ModuleState, ModuleStatus, ServerStatus } from "../../observe/snapshot";
+import { conductLines } from "./conduct-lines";
+import {
+  cleanText,
+  type Colour,
+  type Column,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLatency,
+  type Paint,
+  plural,
+  tableLines,
+} from "./terminal";
+
+const PROCESS_COLUMNS: readonly Column[] = [
+  { title: "SLOT", align: "right" },
+  { title: "PID", align: "right" },
+  { title: "UP" },
+  { title: "CONNECTIONS", align: "right" },
+  { title: "REQUESTS", align: "right" },
+  { title: "MEMORY", align: "right" },
+  { title: "" },
+];
+
+const MODULE_COLUMNS: readonly Column[] = [
+  { title: "MODULE", canShrink: true },
+  { title: "STATE" },
+  { title: "VERSION" },
+  { title: "HASH" },
+  { title: "ROUTES", align: "right" },
+  { title: "CALLS", align: "right" },
+  { title: "ERRORS", align: "right" },
+  { title: "P50", align: "right" },
+  { title: "P99", align: "right" },
+];
+
+/** Shown characters of a hash: enough to tell versions apart. */
+const HASH_DIGITS = 7;
+const LABEL_WIDTH = 13;
+/** Shown part of a failed module's error; `hrmr reload` and the log have all of it. */
+const MAX_ERROR_LINES = 6;
+
+const STATE_COLOURS: Record<ModuleState | ServerStatus["state"], Colour> = {
+  serving: "green",
+  degraded: "yellow",
+  draining: "yellow",
+  failed: "red",
+  unavailable: "red",
+  quarantined: "red",
+};
+
+/** @returns the state's name in its colour */
+export function paintState(state: ModuleState | ServerStatus["state"], paint: Paint): string {
+  return paint(state, STATE_COLOURS[state]);
+}
+
+/**
+ * @param width  of a line; Infinity: nothing is cut
+ * @param nowMs  milliseconds since 1970, for how long ago things were
+ * @returns the screen, without a line end behind the last line
+ */
+export function statusScreen(status: ServerStatus, width: number, paint: Paint, nowMs: number): string {
+  const { version, pid, state, uptimeSeconds } = status;
+  const head = `${paint(`hrmr ${version}`, "bold")}  pid ${pid}  ${paintState(state, paint)}  up ${formatDuration(uptimeSeconds)}`;
+  const blocks = [
+    [head, ...figureLines(status, paint)],
+    processLines(status, width, paint),
+    moduleTable(status.modules, width, paint),
+    status.modules.flatMap((module) => [
+      ...apartLines(module, paint),
+      ...quarantineLines(module, paint, nowMs),
+      ...troubleLines(module, paint, nowMs),
+    ]),
+    conductLines(status, paint, nowMs),
+    [lastReloadLine(status, paint, nowMs)],
+  ];
+  return blocks
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join("\n"))
+    .join("\n\n");
+}
+
+function figureLines(status: ServerStatus, paint: Paint): string[] {
+  const { connections, pool, listening } = status;
+  const kinds = Object.entries(connections.byProtocol).filter(([, count]) => count > 0);
+  const counted = `${formatCount(connections.accepted)} accepted, ${formatCount(connections.refused)} refused`;
+  const byKind =
+    kinds.length === 0 ? "" : ` (${kinds.map(([kind, count]) => `${formatCount(count)} ${kind}`).join(", ")})`;
+  return [
+    ...listening.map((url, at) => labelled(at === 0 ? "listening" : "", url, paint)),
+    labelled("connections", `${formatCount(connections.open)} open${byKind}, ${counted}`, paint),
+    labelled("requests", requestsText(status, paint), paint),
+    labelled("pool", `${plural(pool.threads, "thread")}, ${pool.busy} busy, ${pool.queued} queued`, paint),
+    labelled("memory", formatBytes(status.memoryBytes), paint),
+  ];
+}
+
+function requestsText({ requests, httpRequests, messages, errors }: ServerStatus, paint: Paint): string {
+  const failed = plural(errors, "error");
+  return `${formatCount(requests)} (${formatCount(httpRequests)} HTTP, ${formatCount(messages)} raw), ${errors > 0 ? paint(failed, "yellow") : failed}`;
+}
+
+function labelled(label: string, text: string, paint: Paint): string {
+  return paint(label.padEnd(LABEL_WIDTH), "dim") + text;
+}
+
+/** Nothing for a server of one process: the lines above say it all. */
+function processLines({ processes, wantedProcesses, restarts }: ServerStatus, width: number, paint: Paint): string[] {
+  if (wantedProcesses === 1 && processes.length === 1) return [];
+  const rows = processes.map((each) => [
+    String(each.slot),
+    String(each.pid),
+    formatDuration(each.uptimeSeconds),
+    formatCount(each.connections),
+    formatCount(each.requests),
+    formatBytes(each.memoryBytes),
+    each.isDraining ? paint("draining", "yellow") : "",
+  ]);
+  const serving = processes.filter((each) => !each.isDraining).length;
+  const count = `${serving} of ${plural(wantedProcesses, "process").replace("processs", "processes")}, ${formatCount(restarts)} lost and replaced`;
+  const summary = labelled("processes", serving < wantedProcesses ? paint(count, "yellow") : count, paint);
+  return [summary, ...tableLines(PROCESS_COLUMNS, rows, width, paint)];
+}
+
+function moduleTable(modules: readonly ModuleStatus[], width: number, paint: Paint): string[] {
+  if (modules.length === 0) return ["no modules"];
+  const rows = modules.map((module) => [
+    cleanText(module.name),
+    paintState(module.state, paint),
+    module.generation === null ? "-" : `v${module.generation}`,
+    module.hash?.slice(0, HASH_DIGITS) ?? "-",
+    String(module.routes.length),
+    formatCount(module.calls),
+    module.errors > 0 ? paint(formatCount(module.errors), "yellow") : "0",
+    formatLatency(module.p50Ms),
+    formatLatency(module.p99Ms),
+  ]);
+  return tableLines(MODULE_COLUMNS, rows, width, paint);
+}
+
+/** The processes of a module with `run: "process"`, one for each server process. */
+function apartLines({ name, processes }: ModuleStatus, paint: Paint): string[] {
+  return processes.map(({ pid, state, memoryBytes, restarts }) => {
+    const lost = restarts === 0 ? "" : paint(`, ${formatCount(restarts)} lost and replaced`, "yellow");
+    const now = pid === 0 ? state : `pid ${pid}, ${state}, ${formatBytes(memoryBytes)}`;
+    return `${cleanText(name)} has a process of its own: ${now}${lost}`;
+  });
+}
+
+function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs: number): string[] {
+  if (quarantine === null) return [];
+  const { reason, nextTryAt } = quarantine;
+  const next = nextTryAt === null ? "is being tried" : `is tried again ${soon(nextTryAt, nowMs)}`;
+  return [`${paint(`${cleanText(name)} is in quarantine`, "red")}, and ${next}: ${cleanText(reason)}`];
+}
+
+/**
+ * What an operator should know of a module besides its figures: notes on its version, old ones and what keeps them, and
+ * why the newest failed.
+ */
+function troubleLines(
+  { name, generation, old, error, nextTryAt, notes = [] }: ModuleStatus,
+  paint: Paint,
+  nowMs: number,
+): string[] {
+  const shown = cleanText(name);
+  const noted = notes.map((note) => `${shown}: ${cleanText(note)}`);
+  const pinned = [
+    ...noted,
+    ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`),
+  ];
+  if (error === null) return pinned;
+  const next = nextTryAt === undefined ? "" : `, tried again ${soon(nextTryAt, nowMs)}`;
+  const rest = generation === null ? `nothing of it is served${next}` : `v${generation} goes on serving`;
+  const [cause = "", ...frame] = cleanText(error).trimEnd().split("\n");
+  const cut = frame.length >= MAX_ERROR_LINES ? [...frame.slice(0, MAX_ERROR_LINES - 2), "…"] : frame;
+  return [
+    ...pinned,
+    `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`,
+    ...cut.map((line) => `  ${line}`),
+  ];
+}
+
+/** "in 5 s"; a time that is due, or passes while this is printed, is "now". */
+function soon(at: string, nowMs: number): string {
+  const seconds = (Date.parse(at) - nowMs) / 1000;
+  return seconds < 1 ? "now" : `in ${formatDuration(seconds)}`;
+}
+
+function pinsText({ inFlight, pinnedBy }: ModuleStatus["old"][number]): string {
+  const kinds = Object.entries(pinnedBy).filter(([, count]) => count > 0);
+  return kinds.length === 0
+    ? `${formatCount(inFlight)} under way`
+    : kinds.map(([kind, count]) => plural(count, kind)).join(", ");
+}
+
+function lastReloadLine({ reloads: { last } }: ServerStatus, paint: Paint, nowMs: number): string {
+  if (last === null) return labelled("last reload", "none yet", paint);
+  const age = formatDuration(Math.max(0, nowMs - Date.parse(last.at)) / 1000);
+  const [verdict = ""] = cleanText(last.text).split("\n");
+  return labelled("last reload", `${age} ago: ${paint(verdict, last.ok ? "green" : "red")}`, paint);
+}

@@ -1,0 +1,60 @@
+/**
+ * Where in a text each key of a config file stands. `JSONC.parse` and its kin do not say it.
+ */
+import type { KeyPath } from "../schema/key-list";
+
+/** Both from 1 on. A column counts UTF-16 units. */
+export interface Position {
+  line: number;
+  column: number;
+}
+
+/** Gathers where keys and items of lists begin, while a scanner goes through the text once. */
+export class Positions {
+  readonly #found = new Map<string, Position>();
+  readonly #lineStarts: number[] = [0];
+  /** Keys that stand twice in one object: of some formats the last one counts, which nobody means. */
+  readonly duplicates: { path: KeyPath; first: Position; second: Position }[] = [];
+  /** Where something stands behind the end of the value; null if nothing does. */
+  trailing: Position | null = null;
+
+  constructor(text: string) {
+    for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) this.#lineStarts.push(at + 1);
+  }
+
+  /**
+   * Notes that `path` begins at `offset`. A second time is a duplicate, unless the format lets a key be named again.
+   */
+  note(path: KeyPath, offset: number, mayRepeat = false): void {
+    const key = keyOf(path);
+    const position = this.at(offset);
+    const first = this.#found.get(key);
+    if (first === undefined) this.#found.set(key, position);
+    else if (!mayRepeat) this.duplicates.push({ path, first, second: position });
+  }
+
+  /** @returns where `path`, or else the innermost thing around it that was found, begins; null if nothing was */
+  find(path: KeyPath): Position | null {
+    for (let length = path.length; length > 0; length--) {
+      const position = this.#found.get(keyOf(path.slice(0, length)));
+      if (position !== undefined) return position;
+    }
+    return null;
+  }
+
+  at(offset: number): Position {
+    let low = 0;
+    let high = this.#lineStarts.length - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((this.#lineStarts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { line: low + 1, column: offset - (this.#lineStarts[low] ?? 0) + 1 };
+  }
+}
+
+/** A key may hold anything but this byte, in practice. */
+function keyOf(path: KeyPath): string {
+  return path.join("\0");
+}

@@ -1,0 +1,88 @@
+/**
+ * Finds the keys of JSON with comments. The text was parsed before: this only looks where things are, and ends at what
+ * it does not know.
+ */
+import type { KeyPath } from "../schema/key-list";
+import { Positions } from "./index";
+
+export function locateJson(text: string): Positions {
+  const positions = new Positions(text);
+  const scanner = new JsonScanner(text, positions);
+  if (scanner.value([])) {
+    const end = scanner.skip();
+    if (end < text.length) positions.trailing = positions.at(end);
+  }
+  return positions;
+}
+
+class JsonScanner {
+  #at = 0;
+  readonly #text: string;
+  readonly #positions: Positions;
+
+  constructor(text: string, positions: Positions) {
+    this.#text = text;
+    this.#positions = positions;
+  }
+
+  /** Goes over spaces and comments. @returns where it stands then */
+  skip(): number {
+    const blank = /(?:[\s\ufeff]+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
+    blank.lastIndex = this.#at;
+    blank.exec(this.#text);
+    return (this.#at = blank.lastIndex);
+  }
+
+  /** Goes over one value. @returns false if it was not understood */
+  value(path: KeyPath): boolean {
+    const first = this.#text[this.skip()];
+    if (first === "{") return this.#members(path);
+    if (first === "[") return this.#items(path);
+    return this.#take(/"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'|[^\s,\]}/]+/y) !== null;
+  }
+
+  #members(path: KeyPath): boolean {
+    this.#at++;
+    for (;;) {
+      const start = this.skip();
+      if (this.#take(/\}/y) !== null) return true;
+      const name = this.#take(/"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'/y);
+      if (name === null) return false;
+      const inner = [...path, decode(name)];
+      this.#positions.note(inner, start);
+      this.skip();
+      if (this.#take(/:/y) === null || !this.value(inner)) return false;
+      this.skip();
+      this.#take(/,/y);
+    }
+  }
+
+  #items(path: KeyPath): boolean {
+    this.#at++;
+    for (let index = 0; ; index++) {
+      const start = this.skip();
+      if (this.#take(/\]/y) !== null) return true;
+      this.#positions.note([...path, index], start);
+      if (!this.value([...path, index])) return false;
+      this.skip();
+      this.#take(/,/y);
+    }
+  }
+
+  #take(pattern: RegExp): string | null {
+    pattern.lastIndex = this.#at;
+    const [found] = pattern.exec(this.#text) ?? [];
+    if (found === undefined) return null;
+    this.#at += found.length;
+    return found;
+  }
+}
+
+function decode(quoted: string): string {
+  try {
+    return JSON.parse(quoted) as string;
+  } catch {
+    // In single quotes, or with a raw control character: what is between the quotes is near enough to point at.
+    return quoted.slice(1, -1);
+  }
+}

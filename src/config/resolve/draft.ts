@@ -1,0 +1,95 @@
+/**
+ * A configuration in the making: what the file, the environment and the flags say, one over the other, and where each
+ * value came from.
+ */
+import { CONFIG_KEYS, flattenOptions, formatPath, isGroup, valueAt } from "../schema/key-list";
+import { type ConfigFile, mistakesError, placed, setPaths } from "./load";
+import type { Mistake } from "../mistakes";
+import { findContradictions } from "./contradictions";
+import type { Options } from "../options";
+import type { ResolvedConfig } from "./resolved";
+import { CONFIG_SCHEMA } from "../schema/schema";
+import type { UserError } from "../user-error";
+
+export class ConfigDraft {
+  readonly #file: ConfigFile | null;
+  readonly #value: Record<string, unknown>;
+  readonly #origins = new Map<string, string>();
+  readonly notes: string[] = [];
+
+  constructor(file: ConfigFile | null) {
+    this.#file = file;
+    this.#value = structuredClone(file?.value ?? {});
+    if (file !== null) for (const path of setPaths(file.value)) this.#origins.set(formatPath(path), file.lineOf(path));
+  }
+
+  /** What was said so far; undefined: nothing. It may not be what the schema asks for. */
+  get(name: string): unknown {
+    return valueAt(this.#value, CONFIG_KEYS.get(name)?.path ?? [name]);
+  }
+
+  /** Puts `value` over what was said before. `origin` is for people: "HRMR_PORT", "--port". */
+  set(path: readonly string[], value: unknown, origin: string): void {
+    let group = this.#value;
+    for (const step of path.slice(0, -1)) {
+      const inner = Object.hasOwn(group, step) ? group[step] : undefined;
+      group = isGroup(inner) ? inner : define(group, step, {});
+    }
+    define(group, path.at(-1) ?? "", value);
+    const name = flatName(path);
+    for (const old of this.#origins.keys()) if (old.startsWith(`${name}.`)) this.#origins.delete(old);
+    this.#origins.set(name, origin);
+  }
+
+  /**
+   * Checks all of it together.
+   *
+   * @throws UserError BAD_CONFIG with every mistake of the file, and every two keys that do not agree
+   */
+  finish(): ResolvedConfig {
+    const ofFile = this.#file?.mistakes ?? [];
+    const { data, error } = CONFIG_SCHEMA.safeParse(this.#value);
+    if (ofFile.length > 0 || error !== undefined) throw this.#error(ofFile);
+    const { $schema: _, ...options } = data;
+    return { options, file: this.#file?.path ?? null, origins: this.#allOrigins(options), notes: this.notes };
+  }
+
+  /** What flags and variables say was looked at before: what is wrong beside `ofFile` are keys that do not agree. */
+  #error(ofFile: readonly Mistake[]): UserError {
+    const file = this.#file;
+    const contradictions = findContradictions(this.#value).map(({ path, message }) => {
+      const origin = this.#origins.get(formatPath(path)) ?? null;
+      const isInFile = file !== null && origin === file.lineOf(path);
+      return { isInFile, place: isInFile ? file.placeOf(path) : origin, message };
+    });
+    const isOfFile = file !== null && (ofFile.length > 0 || contradictions.some(({ isInFile }) => isInFile));
+    return mistakesError(
+      [...(file === null ? [] : placed(file, ofFile)), ...contradictions],
+      isOfFile ? file.path : null,
+    );
+  }
+
+  #allOrigins(options: Options): Map<string, string> {
+    const originOf = (name: string) => this.#origins.get(name) ?? this.#origins.get(parentOf(name)) ?? "default";
+    return new Map([...flattenOptions(options).keys()].map((name) => [name, originOf(name)]));
+  }
+}
+
+/** By definition and not by assignment: a module called `__proto__` is one like all others. */
+function define<T>(group: Record<string, unknown>, name: string, value: T): T {
+  Object.defineProperty(group, name, { value, enumerable: true, writable: true, configurable: true });
+  return value;
+}
+
+/**
+ * The name under which `flattenOptions` has what is set at `path`: what lies deeper in a module's own settings is one
+ * value.
+ */
+function flatName(path: readonly string[]): string {
+  const depth = path[0] !== "modules" ? path.length : path[2] === "timeouts" ? 4 : 3;
+  return formatPath(path.slice(0, depth));
+}
+
+function parentOf(name: string): string {
+  return name.slice(0, Math.max(0, name.lastIndexOf(".")));
+}

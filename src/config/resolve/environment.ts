@@ -1,0 +1,65 @@
+/**
+ * HRMR_ variables: HRMR_LIMITS_MAX_BODY_BYTES is `limits.maxBodyBytes`.
+ */
+import { type ConfigKey, CONFIG_KEYS } from "../schema/key-list";
+import { violation } from "../mistakes";
+import { suggest } from "../nearest";
+import { withAbsolutePaths } from "../paths";
+import { fromText } from "./text-values";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const PREFIX = "HRMR_";
+/** Not keys, but what flags are: `--config`, `--host`, `--port`. */
+const FLAG_VARIABLES = ["HRMR_CONFIG", "HRMR_HOST", "HRMR_PORT"];
+/** Between processes of hrmr, and for its tests; so is what begins with HRMR_INTERNAL_. */
+const RESERVED = ["HRMR_ROLE", "HRMR_CONTROL", "HRMR_BIN"];
+
+/** `limits.maxBodyBytes` to HRMR_LIMITS_MAX_BODY_BYTES. */
+export function variableOf(key: string): string {
+  return (
+    PREFIX +
+    key
+      .replaceAll(".", "_")
+      .replaceAll(/(?<=[a-z0-9])[A-Z]/g, "_$&")
+      .toUpperCase()
+  );
+}
+
+/** Each variable that sets a key, and the key: all keys but lists of objects. */
+export const VARIABLES: ReadonlyMap<string, ConfigKey> = new Map(
+  [...CONFIG_KEYS.values()]
+    .filter(({ takes }) => takes !== "a list of objects")
+    .map((key) => [variableOf(key.name), key]),
+);
+
+export interface EnvironmentValues {
+  values: { variable: string; key: ConfigKey; value: unknown }[];
+  /** A line for each variable with a value that its key does not take. */
+  mistakes: string[];
+  /** A line for each HRMR_ variable that sets nothing. */
+  notes: string[];
+}
+
+/** Reads the variables that set keys. An empty one counts as none. Relative paths start at `cwd`. */
+export function readEnvironment(env: Environment, cwd: string): EnvironmentValues {
+  const found: EnvironmentValues = { values: [], mistakes: [], notes: [] };
+  for (const [variable, text] of Object.entries(env)) {
+    if (!variable.startsWith(PREFIX) || text === undefined || text === "" || isForOthers(variable)) continue;
+    const key = VARIABLES.get(variable);
+    if (key === undefined) {
+      const known = suggest(variable, [...VARIABLES.keys(), ...FLAG_VARIABLES]);
+      found.notes.push(`${variable} in the environment is no setting of hrmr, and is ignored. ${known}`.trim());
+      continue;
+    }
+    const value = fromText(key.schema, text);
+    const wrong = violation(key.schema, value);
+    if (wrong === null) found.values.push({ variable, key, value: withAbsolutePaths(value, key.schema, cwd) });
+    else found.mistakes.push(`${variable} in the environment ${wrong}.`);
+  }
+  return found;
+}
+
+function isForOthers(variable: string): boolean {
+  return FLAG_VARIABLES.includes(variable) || RESERVED.includes(variable) || variable.startsWith("HRMR_INTERNAL_");
+}

@@ -1,0 +1,77 @@
+/**
+ * The three formats of a config file: JSON with comments, TOML, YAML.
+ */
+import { extname } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Positions } from "../positions/index";
+import { locateJson } from "../positions/json";
+import { locateToml } from "../positions/toml";
+import { locateYaml } from "../positions/yaml";
+import { maskLine, maskParserMessage } from "./secrets";
+import { UserError } from "../user-error";
+
+export interface Format {
+  /** For messages. */
+  readonly name: string;
+  /** The type under which the module loader knows it. */
+  readonly loader: "jsonc" | "toml" | "yaml";
+  /** @throws SyntaxError without a position */
+  parse(text: string): unknown;
+  locate(text: string): Positions;
+}
+
+const JSON_FORMAT: Format = {
+  name: "JSON",
+  loader: "jsonc",
+  parse: (text) => Bun.JSONC.parse(text),
+  locate: locateJson,
+};
+const TOML_FORMAT: Format = { name: "TOML", loader: "toml", parse: (text) => Bun.TOML.parse(text), locate: locateToml };
+// A file of comments alone holds nothing.
+const YAML_FORMAT: Format = {
+  name: "YAML",
+  loader: "yaml",
+  parse: (text) => Bun.YAML.parse(text) ?? {},
+  locate: locateYaml,
+};
+
+/** By the end of a file's name; any other is JSON. */
+export function formatOf(path: string): Format {
+  const extension = extname(path).toLowerCase();
+  if (extension === ".toml") return TOML_FORMAT;
+  return extension === ".yaml" || extension === ".yml" ? YAML_FORMAT : JSON_FORMAT;
+}
+
+/** @throws UserError BAD_CONFIG_SYNTAX with line, column and the line itself */
+export async function parseText(path: string, text: string): Promise<unknown> {
+  const format = formatOf(path);
+  try {
+    return format.parse(text);
+  } catch (cause) {
+    const where = await findSyntaxError(path, format);
+    const line = maskLine(where?.lineText ?? "");
+    const message = where === null ? `this is not ${format.name}` : maskParserMessage(where.message);
+    throw new UserError(`${path}${where?.place ?? ""}: ${message}.`, {
+      code: "BAD_CONFIG_SYNTAX",
+      hint: line === "" ? "Correct the file and try again." : `There: ${line}`,
+      cause,
+    });
+  }
+}
+
+/**
+ * The parsers do not say where; the module loader does (as a module of the format's type, whatever the file's name).
+ */
+async function findSyntaxError(
+  path: string,
+  { loader }: Format,
+): Promise<{ place: string; message: string; lineText?: string } | null> {
+  try {
+    // The query keeps a second look at the same path from meeting the first one's cached failure.
+    await import(`${pathToFileURL(path).href}?at=${performance.now()}`, { with: { type: loader } });
+    return null;
+  } catch (error) {
+    const { message, position } = error as BuildMessage;
+    return position ? { place: `:${position.line}:${position.column}`, message, lineText: position.lineText } : null;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * The config file: finds it, reads it, checks it against the schema.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { formatOf, parseText } from "./formats";
+import { CONFIG_KEYS, formatPath, isGroup, type KeyPath, modulePaths, valueAt } from "../schema/key-list";
+import { findMistakes, type Mistake } from "../mistakes";
+import type { Options } from "../options";
+import { withAbsolutePaths } from "../paths";
+import type { Positions } from "../positions/index";
+import { KEY_SCHEMA } from "../schema/schema";
+import { UserError } from "../user-error";
+
+/** The names under which a config file is found in the working directory, the first one first. */
+export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] as const;
+
+/** A file that was read. It may have mistakes: `value` is then what it says all the same. */
+export interface ConfigFile {
+  /** Absolute. */
+  path: string;
+  /**
+   * The keys that it sets, in groups, without `$schema`. Paths are absolute: relative ones start at the file's folder.
+   */
+  value: Record<string, unknown>;
+  mistakes: Mistake[];
+  /** `hrmr.json:12`, or `hrmr.json` if the line is not known. */
+  lineOf(path: KeyPath): string;
+  /** `hrmr.json:12:5`, or `hrmr.json`. */
+  placeOf(path: KeyPath): string;
+}
+
+/**
+ * Reads the config file: `file` (relative to `cwd`; it must exist), or the one of CONFIG_FILES that is in `cwd`.
+ *
+ * @returns null if none was named and there is none
+ * @throws UserError NO_CONFIG, TWO_CONFIGS or BAD_CONFIG_SYNTAX (with line and column)
+ */
+export async function readConfigFile(cwd: string, file?: string): Promise<ConfigFile | null> {
+  const path = file === undefined ? findConfigFile(cwd) : resolve(cwd, file);
+  if (path === null) return null;
+  const text = readText(path);
+  const value = await parseText(path, text);
+  const positions = formatOf(path).locate(text);
+  const place = (at: KeyPath, withColumn: boolean): string => {
+    const found = positions.find(at);
+    if (found === null) return basename(path);
+    return `${basename(path)}:${found.line}${withColumn ? `:${found.column}` : ""}`;
+  };
+  const { $schema: _, ...keys } = isGroup(value)
+    ? (withAbsolutePaths(value, KEY_SCHEMA, dirname(path)) as Record<string, unknown>)
+    : {};
+  return {
+    path,
+    value: keys,
+    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byPlace(positions)),
+    lineOf: (at) => place(at, false),
+    placeOf: (at) => place(at, true),
+  };
+}
+
+/** What the config file says over the defaults. For commands that need no more than one or two keys of it. */
+export async function loadConfig(
+  cwd: string,
+  file?: string,
+): Promise<{ file: string | null; options: Partial<Options> }> {
+  const config = await readConfigFile(cwd, file);
+  if (config === null) return { file: null, options: {} };
+  if (config.mistakes.length > 0) throw mistakesError(placed(config, config.mistakes), config.path);
+  return { file: config.path, options: config.value };
+}
+
+/** Mistakes of a file with their places. */
+export function placed(file: ConfigFile, mistakes: readonly Mistake[]): { place: string; message: string }[] {
+  return mistakes.map(({ path, message }) => ({ place: file.placeOf(path), message }));
+}
+
+/** The paths of all keys with a value that a file, or any other part of a configuration, sets. */
+export function setPaths(value: Record<string, unknown>): KeyPath[] {
+  const own = [...CONFIG_KEYS.values()].map(({ path }) => path).filter((path) => valueAt(value, path) !== undefined);
+  return [...own, ...modulePaths(value["modules"])];
+}
+
+/**
+ * All mistakes as one error, a line each.
+ *
+ * @param mistakes  each with its place, "hrmr.json:12:5" or "--tls-cert"; null: it has none
+ * @param file  the path of the file that they are in; null: they are not in a file
+ */
+export function mistakesError(
+  mistakes: readonly { place: string | null; message: string }[],
+  file: string | null,
+): UserError {
+  const lines = mistakes.map(({ place, message }) => `\n  ${place === null ? "" : `${place}: `}${message}`);
+  const count = mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`;
+  return new UserError(`${file ?? "The configuration"} has ${count}:${lines.join("")}`, {
+    code: "BAD_CONFIG",
+    hint: "Correct it and try again; `hrmr config --schema` tells what each key takes.",
+  });
+}
+
+function findConfigFile(cwd: string): string | null {
+  const [first, second] = CONFIG_FILES.filter((name) => existsSync(join(cwd, name)));
+  if (first !== undefined && second !== undefined) {
+    throw new UserError(`There are two config files in ${cwd}: ${first} and ${second}.`, {
+      code: "TWO_CONFIGS",
+      hint: "Keep one of them, or name the one that is meant with --config.",
+    });
+  }
+  return first === undefined ? null : join(cwd, first);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new UserError(`Cannot read the config file ${path} (${(cause as NodeJS.ErrnoException).code}).`, {
+      code: "NO_CONFIG",
+      hint: "Check the path in --config or HRMR_CONFIG; `hrmr init .` writes an hrmr.json.",
+      cause,
+    });
+  }
+}
+
+/**
+ * Reports a key that stands twice, of which the last would count, and text behind the closing brace, which would be
+ * ignored.
+ */
+function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
+  const found = duplicates.map(({ path, first, second }) => {
+    const lines = first.line === second.line ? "in one line" : `in line ${first.line} and in line ${second.line}`;
+    return { path, message: `${formatPath(path)} stands twice, ${lines}` };
+  });
+  const behind =
+    trailing === null
+      ? []
+      : [{ path: [], message: `line ${trailing.line} has something behind the end of the object` }];
+  return [...found, ...behind];
+}
+
+function byPlace(positions: Positions): (a: Mistake, b: Mistake) => number {
+  const placeOf = ({ path }: Mistake) => positions.find(path) ?? { line: Infinity, column: 0 };
+  return (a, b) => {
+    const [first, second] = [placeOf(a), placeOf(b)];
+    // Not by subtraction alone: two without a place are Infinity apart from nothing.
+    return first.line === second.line ? first.column - second.column : first.line - second.line;
+  };
+}

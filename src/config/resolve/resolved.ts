@@ -1,0 +1,81 @@
+/**
+ * The configuration of a server: defaults, config file, environment and flags put together. What is compared at a
+ * reload, and shown.
+ */
+import { CONFIG_KEYS, flattenOptions, formatPath, modulePaths, valueAt } from "../schema/key-list";
+import type { Options } from "../options";
+import { maskUrls } from "../quoted";
+import { maskSetting } from "./secrets";
+
+export interface ResolvedConfig {
+  readonly options: Options;
+  /** The config file's absolute path; null: there is none. */
+  readonly file: string | null;
+  /** By key, "limits.maxBodyBytes": "default", "hrmr.json:12", "HRMR_PORT" or "--port". */
+  readonly origins: ReadonlyMap<string, string>;
+  /** Hints about odd settings that are no mistakes, a line each. */
+  readonly notes: readonly string[];
+}
+
+/** What `hrmr config --origins --json` prints. */
+export interface EffectiveConfig {
+  file: string | null;
+  /** By key, in the order of the schema, modules last. A value that may be a secret is "***". */
+  values: Record<string, { value: unknown; origin: string }>;
+}
+
+/**
+ * All values with their origins.
+ *
+ * @param withSecrets  false: shows only those module settings that are known to be harmless
+ */
+export function effectiveConfig({ options, file, origins }: ResolvedConfig, withSecrets = false): EffectiveConfig {
+  const shown = (path: readonly string[], value: unknown): unknown => {
+    if (withSecrets) return value;
+    return path[0] === "modules" ? maskSetting(path, value) : maskUrls(value);
+  };
+  const paths = [...[...CONFIG_KEYS.values()].map(({ path }) => path), ...modulePaths(options.modules)];
+  const entries = paths.map((path): [string, { value: unknown; origin: string }] => {
+    const name = formatPath(path);
+    return [name, { value: shown(path, valueAt(options, path)), origin: origins.get(name) ?? "default" }];
+  });
+  return { file, values: Object.fromEntries(entries) };
+}
+
+/**
+ * The configuration in the form of a config file: what `hrmr config --json` prints. `hrmr start --config` of it gives
+ * the same configuration.
+ *
+ * @param withSecrets  false: leaves out module settings that may be secret. A reader of the file would take a mask for
+ *   a value.
+ * @returns the file, and the names of the settings that are left out: `modules.mail.password`
+ */
+export function configFileOf(
+  { options }: ResolvedConfig,
+  withSecrets: boolean,
+): { config: Options; leftOut: string[] } {
+  const config = structuredClone(options);
+  const leftOut: string[] = [];
+  if (withSecrets) return { config, leftOut };
+  for (const path of modulePaths(config.modules)) {
+    const value = valueAt(config, path);
+    if (path.length < 3 || Bun.deepEquals(maskSetting(path, value), value, true)) continue;
+    delete (valueAt(config, path.slice(0, -1)) as Record<string, unknown>)[path.at(-1) ?? ""];
+    leftOut.push(formatPath(path));
+  }
+  return { config, leftOut };
+}
+
+/** The keys whose values differ: `limits.maxBodyBytes`, `modules.greet.greeting`. */
+export function changedKeys(old: Options, next: Options): string[] {
+  const [before, after] = [flattenOptions(old), flattenOptions(next)];
+  const names = new Set([...before.keys(), ...after.keys()]);
+  return [...names].filter(
+    (name) => before.has(name) !== after.has(name) || !Bun.deepEquals(before.get(name), after.get(name), true),
+  );
+}
+
+/** Those of the changed keys that a reload cannot change: the server must be started anew for them. */
+export function restartOnlyChanges(old: Options, next: Options): string[] {
+  return changedKeys(old, next).filter((name) => CONFIG_KEYS.get(name)?.restart === true);
+}

@@ -1,0 +1,47 @@
+/**
+ * Values that were written as text, in a variable or behind `--set`.
+ */
+import type * as z from "zod/mini";
+import { bareSchema } from "../schema/key-list";
+import type { Schema } from "../schema/parts";
+
+/**
+ * Reads `text` as what `schema` takes: a number, true or false, a list (by comma, or as JSON), JSON for objects, `null`
+ * where that may be.
+ *
+ * @returns `text` itself where it does not read as that: the schema then refuses it
+ */
+export function fromText(schema: Schema, text: string): unknown {
+  if (text === "null" && schema.safeParse(null).success) return null;
+  const bare = bareSchema(schema);
+  switch (bare.type) {
+    case "number":
+      return /^-?\d{1,16}(?:\.\d{1,16})?$/.test(text) ? Number(text) : text;
+    case "boolean":
+      return text === "true" ? true : text === "false" ? false : text;
+    case "array":
+      return listFromText((bare as z.ZodMiniArray)._zod.def.element as Schema, text);
+    case "object":
+    case "record":
+      return jsonOrText(text);
+    default:
+      return text;
+  }
+}
+
+/** What `text` is as JSON, `42`, `true`, `{"a": 1}`; or else the text itself. For settings that are a module's own. */
+export function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // No JSON: then it is a text, which needs no quotes here.
+    return text;
+  }
+}
+
+function listFromText(element: Schema, text: string): unknown {
+  if (text.trimStart().startsWith("[")) return jsonOrText(text);
+  if (bareSchema(element).type === "object") return text;
+  const items = text.split(",").map((item) => item.trim());
+  return items.filter((item) => item !== "").map((item) => fromText(element, item));
+}

@@ -1,0 +1,134 @@
+/**
+ * The keys of the schema as a list, and the way from a key's path to its part of the schema.
+ */
+import type * as z from "zod/mini";
+import { defaultOptions, type Options } from "../options";
+import { KEY_SCHEMA } from "./schema";
+import { KEYS, type KeyFacts, type Schema, VALUES, type ValueFacts } from "./parts";
+
+/** Names from the outermost to the innermost; a number is a place in a list. */
+export type KeyPath = readonly (string | number)[];
+
+/** One key that holds a value: `limits.maxBodyBytes`. A list is one value. */
+export interface ConfigKey extends KeyFacts, ValueFacts {
+  name: string;
+  path: readonly string[];
+  schema: Schema;
+  /** undefined for a key of `modules.NAME`: without one the module's or the server's value holds. */
+  default: unknown;
+}
+
+/** `tls.sni[0].keyFile` */
+export function formatPath(path: KeyPath): string {
+  return path.map((step, at) => (typeof step === "number" ? `[${step}]` : at === 0 ? step : `.${step}`)).join("");
+}
+
+/** What is at `path` of `value`; undefined where there is nothing. */
+export function valueAt(value: unknown, path: KeyPath): unknown {
+  let current = value;
+  for (const step of path) {
+    if (typeof current !== "object" || current === null || !Object.hasOwn(current, step)) return undefined;
+    current = (current as Record<string | number, unknown>)[step];
+  }
+  return current;
+}
+
+/** Without what only says that it may be left out, or be null. */
+export function bareSchema(schema: Schema): Schema {
+  const { innerType } = schema._zod.def as { innerType?: Schema };
+  return innerType === undefined ? schema : bareSchema(innerType);
+}
+
+/** The schemas of an object's own keys; null if the schema is no object with known keys. */
+export function fieldsOf(schema: Schema): Readonly<Record<string, Schema>> | null {
+  const bare = bareSchema(schema);
+  return bare.type === "object" ? ((bare as z.ZodMiniObject)._zod.def.shape as Record<string, Schema>) : null;
+}
+
+/** The schema at `path`, from `root` on; null where there is no such key, or where anything may be. */
+export function schemaAt(path: KeyPath, root: Schema = KEY_SCHEMA): Schema | null {
+  const [step, ...rest] = path;
+  if (step === undefined) return root;
+  const child = childOf(bareSchema(root), step);
+  return child === null ? null : schemaAt(rest, child);
+}
+
+function childOf(bare: Schema, step: string | number): Schema | null {
+  if (bare.type === "array") return (bare as z.ZodMiniArray)._zod.def.element as Schema;
+  if (bare.type === "record") return (bare as z.ZodMiniRecord)._zod.def.valueType as Schema;
+  const fields = fieldsOf(bare);
+  return fields !== null && Object.hasOwn(fields, step) ? (fields[step] ?? null) : null;
+}
+
+/** What a value takes, wherever in `schema` it is said. */
+export function valueFacts(schema: Schema): ValueFacts {
+  const { innerType } = schema._zod.def as { innerType?: Schema };
+  return VALUES.get(schema) ?? (innerType === undefined ? { takes: "something else" } : valueFacts(innerType));
+}
+
+/** What a key is for, wherever in `schema` it is said. */
+export function keyFacts(schema: Schema): KeyFacts {
+  const { innerType } = schema._zod.def as { innerType?: Schema };
+  return KEYS.get(schema) ?? (innerType === undefined ? { description: "" } : keyFacts(innerType));
+}
+
+function listKeys(schema: Schema, path: readonly string[], defaults: unknown): ConfigKey[] {
+  const fields = fieldsOf(schema);
+  if (fields !== null)
+    return Object.entries(fields).flatMap(([name, field]) => listKeys(field, [...path, name], defaults));
+  return [
+    {
+      name: formatPath(path),
+      path,
+      schema,
+      default: valueAt(defaults, path),
+      ...keyFacts(schema),
+      ...valueFacts(schema),
+    },
+  ];
+}
+
+const all = listKeys(KEY_SCHEMA, [], defaultOptions());
+
+/** Every key with a default, by its name, in the order of the schema: all but `$schema` and `modules`. */
+export const CONFIG_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
+  all.filter(({ name }) => name !== "$schema" && name !== "modules").map((key) => [key.name, key]),
+);
+
+/** The keys of `modules.NAME` that are the server's: `enabled`, `timeouts.loadMs`. */
+export const MODULE_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
+  listKeys(schemaAt(["modules", "NAME"]) as Schema, [], undefined).map((key) => [key.name, key]),
+);
+
+/**
+ * A key of the whole configuration with its value: `limits.maxBodyBytes`, `modules.greet.greeting`,
+ * `modules.greet.timeouts.loadMs`.
+ */
+export function flattenOptions(options: Options): Map<string, unknown> {
+  const flat = new Map<string, unknown>();
+  for (const { name, path } of CONFIG_KEYS.values()) flat.set(name, valueAt(options, path));
+  for (const path of modulePaths(options.modules)) flat.set(formatPath(path), valueAt(options, path));
+  return flat;
+}
+
+/** The paths of what is set for modules; `modules.NAME` alone where nothing is. */
+export function modulePaths(modules: unknown): string[][] {
+  return entriesOf(modules).flatMap(([name, settings]) => {
+    const paths = entriesOf(settings).flatMap(([key, value]) => {
+      const inner = key === "timeouts" ? entriesOf(value) : [];
+      return inner.length === 0
+        ? [["modules", name, key]]
+        : inner.map(([innerKey]) => ["modules", name, key, innerKey]);
+    });
+    return paths.length === 0 ? [["modules", name]] : paths;
+  });
+}
+
+function entriesOf(value: unknown): [string, unknown][] {
+  return isGroup(value) ? Object.entries(value) : [];
+}
+
+/** Whether `value` is a JSON object, and neither an array nor null. */
+export function isGroup(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

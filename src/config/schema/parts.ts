@@ -1,0 +1,153 @@
+/**
+ * What the schema is put together from: values, which say what they take, and groups of keys, which say what each key
+ * means.
+ */
+import * as z from "zod/mini";
+import { LISTEN_FORMS, parseListen } from "../listen";
+import type { Range } from "./ranges";
+import { isServerName } from "../server-name";
+
+export type Schema = z.ZodMiniType;
+
+/** What a value may be. */
+export interface ValueFacts {
+  /** Ends a message: `must be ${takes}, not ...`. */
+  takes: string;
+  /** It is made absolute: from the file's folder, or from the working directory for a flag or a variable. */
+  isPath?: boolean;
+}
+
+/** What a key, or a group of them, is for. */
+export interface KeyFacts {
+  /** Markdown, without a full stop at its end. */
+  description: string;
+  /** "ms", "bytes", ... */
+  unit?: string;
+  /** A reload cannot change it: the server must be started anew. Default false. */
+  restart?: boolean;
+}
+
+export const VALUES = z.registry<ValueFacts>();
+export const KEYS = z.registry<KeyFacts>();
+
+/** A schema and what it is used for. */
+export interface Key<S extends Schema> {
+  readonly schema: S;
+  readonly facts: KeyFacts;
+}
+
+function value<S extends Schema>(schema: S, takes: string, isPath = false): S {
+  VALUES.add(schema, { takes, isPath });
+  return schema;
+}
+
+// Made once and shared by all keys that take the same: making them is what costs time at a start.
+export const TEXT = value(z.string(), "a text");
+export const TEXTS = value(z.array(TEXT), "a list of texts");
+export const FLAG = value(z.boolean(), "true or false");
+export const PATH = value(z.string().check(z.minLength(1)), "a path", true);
+export const CIPHERS_OR_NULL = value(
+  z.nullable(z.string().check(z.minLength(1))),
+  "OpenSSL cipher names with a colon between them, or null",
+);
+export const PATH_OR_NULL = value(z.nullable(PATH), "a path or null", true);
+export const LISTEN_URLS = listOf(
+  value(z.string().check(z.refine((item: string) => parseListen(item) !== null)), LISTEN_FORMS),
+  `a list of ${LISTEN_FORMS}`,
+);
+export const CONTROL_URL_OR_NULL = value(
+  z.nullable(z.string().check(z.refine((item: string) => /^(?:tcp|tls):/.test(item) && parseListen(item) !== null))),
+  '"tcp://host:port", "tls://host:port" or null',
+);
+export const SERVER_NAMES = listOf(
+  value(z.string().check(z.refine((item: string) => isServerName(item))), "a lower-case host name"),
+  'a list of lower-case host names, like "a.example" or "*.b.example"',
+);
+
+/** A whole number. Without a `max`: up to 2^53 - 1. */
+export function integer({ min, max = Number.MAX_SAFE_INTEGER }: Pick<Range, "min"> & Partial<Range>) {
+  const takes = max === Number.MAX_SAFE_INTEGER ? `a whole number from ${min}` : `a whole number from ${min} to ${max}`;
+  return value(z.int().check(z.gte(min), z.lte(max)), takes);
+}
+
+/** A share of a whole. */
+export const SHARE = value(z.number().check(z.gte(0), z.lte(1)), "a number from 0 to 1");
+
+export function choice<const Choices extends readonly string[]>(choices: Choices) {
+  return value(z.enum(choices), `one of ${choices.map((each) => `"${each}"`).join(", ")}`);
+}
+
+/** A list that is not empty. */
+function listOf<S extends Schema>(item: S, takes: string) {
+  return value(z.array(item).check(z.minLength(1)), takes);
+}
+
+/** A list of objects; it may be empty. */
+export function objects<S extends Schema>(item: S) {
+  return value(z.array(item), "a list of objects");
+}
+
+/** Says in a message what an object schema takes. */
+export function object<S extends Schema>(schema: S): S {
+  return value(schema, "an object");
+}
+
+/** Says what a key means: `key(COUNT, "Open connections in all", { unit: "connections" })`. */
+export function key<S extends Schema>(
+  schema: S,
+  description: string,
+  facts: Omit<KeyFacts, "description"> = {},
+): Key<S> {
+  return { schema, facts: { description, ...facts } };
+}
+
+/** A key that may be left out, and then has no value. */
+export function optional<S extends Schema>({ schema, facts }: Key<S>) {
+  const wrapped = z.optional(schema);
+  KEYS.add(wrapped, facts);
+  return wrapped;
+}
+
+/** A key that must be there. */
+export function required<S extends Schema>({ schema, facts }: Key<S>): S {
+  // A copy: the schema may be shared with other keys.
+  const copy = schema.clone();
+  VALUES.add(copy, VALUES.get(schema) as ValueFacts);
+  KEYS.add(copy, facts);
+  return copy;
+}
+
+type Shape<Defaults> = { [Name in keyof Defaults]: Key<z.ZodMiniType<Defaults[Name]>> };
+type Defaulted<Keys> = { [Name in keyof Keys]: Keys[Name] extends Key<infer S> ? z.ZodMiniDefault<S> : never };
+
+/**
+ * Gives each key of `keys` its default from `defaults`.
+ * A key that one of the two lacks, or whose value does not fit its schema, is an error of types.
+ */
+export function withDefaults<Defaults extends object, Keys extends Shape<Defaults>>(
+  defaults: Defaults,
+  keys: Keys,
+): Defaulted<Keys> {
+  const entries = Object.entries(keys as Record<string, Key<Schema>>).map(
+    ([name, { schema, facts }]): [string, Schema] => {
+      const initial = (defaults as Record<string, unknown>)[name];
+      const wrapped = z._default(schema, () => structuredClone(initial) as object);
+      KEYS.add(wrapped, facts);
+      return [name, wrapped];
+    },
+  );
+  return Object.fromEntries(entries) as Defaulted<Keys>;
+}
+
+/** An object of keys with defaults, which may be left out as a whole. It takes no other key. */
+export function group<Defaults extends object, Keys extends Shape<Defaults>>(
+  defaults: Defaults,
+  description: string,
+  keys: Keys,
+) {
+  const schema = object(z.strictObject(withDefaults(defaults, keys)));
+  // A type that still depends on `Keys` cannot be seen to take {}, although each of its keys has a default.
+  const wrapped = z.prefault(schema, {} as z.input<typeof schema>);
+  KEYS.add(wrapped, { description });
+  return wrapped;
+}

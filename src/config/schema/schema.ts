@@ -1,0 +1,391 @@
+/**
+ * The one schema of the configuration: every key with its type, range, default, unit and meaning. The config file,
+ * HRMR_ variables, `--set`, `hrmr config --schema` and docs/configuration.md go by it.
+ */
+import * as z from "zod/mini";
+import { findContradictions } from "../resolve/contradictions";
+import {
+  CLIENT_CERT_POLICIES,
+  COMMAND_POLICIES,
+  DEFAULT_CONTROL,
+  DEFAULT_HTTP,
+  DEFAULT_HTTP2,
+  DEFAULT_LIMITS,
+  DEFAULT_LOG,
+  DEFAULT_TIMEOUTS,
+  DEFAULT_TLS,
+  DEFAULT_VERSIONS,
+  defaultOptions,
+  ENDPOINT_POLICIES,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  LOG_ROTATIONS,
+  TLS_VERSIONS,
+} from "../options";
+import { PROCESSES_RANGE, THREADS_RANGE, TIMEOUT_RANGE } from "./ranges";
+import * as part from "./parts";
+import {
+  choice,
+  CIPHERS_OR_NULL,
+  FLAG,
+  group,
+  integer,
+  key,
+  optional,
+  PATH,
+  PATH_OR_NULL,
+  required,
+  TEXTS,
+} from "./parts";
+
+const restart = { restart: true };
+const ms = { unit: "ms" };
+const bytes = { unit: "bytes" };
+const TIMEOUT = integer(TIMEOUT_RANGE);
+const COUNT = integer({ min: 1 });
+const COUNT_OR_NONE = integer({ min: 0 });
+const TLS_VERSION = choice(TLS_VERSIONS);
+const ENDPOINT = choice(ENDPOINT_POLICIES);
+
+const timeout = (description: string) => key(TIMEOUT, description, ms);
+const most = (unit: string, description: string) => key(COUNT, description, { unit });
+/** Of these 0 means "no limit"; the others must leave room for one. */
+const mostOrNoLimit = (unit: string, description: string) =>
+  key(COUNT_OR_NONE, `${description}. 0: no limit`, { unit });
+
+const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
+  maxConnections: most(
+    "connections",
+    "Open connections in all. Lowered at the start to what the limit of open files leaves; one too many is closed at once",
+  ),
+  maxConnectionsPerAddress: mostOrNoLimit(
+    "connections",
+    "Open connections of one remote address; for IPv6, of one /64. Loopback clients are counted only if another number than the default is set; unix clients never",
+  ),
+  maxNewConnectionsPerSecond: mostOrNoLimit(
+    "connections",
+    "New connections of one remote address in a second; for IPv6, of one /64. Loopback and unix clients are not counted",
+  ),
+  maxMessagesPerSecond: mostOrNoLimit(
+    "messages",
+    "Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second. Above it the connection is read again in the next one",
+  ),
+  maxPrefixBytes: most("bytes", "First bytes that match no route and are kept to see whether they will"),
+  maxWebSocketMessageBytes: most(
+    "bytes",
+    "One WebSocket message, after decompression. A route's `maxMessageBytes` goes before it",
+  ),
+  maxMessageBytes: most("bytes", "One raw message; also what a `connect` handler's read may wait for"),
+  maxHeaderBytes: most("bytes", "An HTTP request line and its headers together"),
+  maxHeaderFields: most("fields", "Header fields of one HTTP request"),
+  maxBodyBytes: most("bytes", "An HTTP request's body, after de-chunking"),
+  maxPipelined: most("messages", "Raw messages of one connection that wait for a reply, before it is no longer read"),
+  maxWriteBufferBytes: most(
+    "bytes",
+    "Waiting to be sent on one connection, above which it is no longer read and streams wait",
+  ),
+  maxQueued: most("calls", "Calls on the pool without an answer, above which a caller gets `ERR busy`"),
+  maxDatagramCalls: most(
+    "calls",
+    "Calls for UDP datagrams at once in one process. Further datagrams are dropped and counted",
+  ),
+  maxLiveGenerations: most("versions", "Versions of one module in memory at once; the oldest is cut"),
+});
+
+const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ever", {
+  idleMs: timeout("A connection between messages, before it is closed"),
+  prefixWaitMs: timeout(
+    "A complete short key while a longer one still could match; a command, or what matches nothing, without a line end",
+  ),
+  requestMs: timeout("From a raw message's first byte to its last"),
+  headMs: timeout("From an HTTP request's first byte to the end of its header"),
+  bodyMs: timeout(
+    "For each KB, or the last part, of an HTTP request's body that the handler reads; also of a WebSocket message",
+  ),
+  handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` goes before it"),
+  writeMs: timeout("A client that takes nothing of what was written to it, before it is cut"),
+  drainMs: timeout("What is still under way on a replaced version, or at a shutdown, before it is cut"),
+  loadMs: timeout("A module's import; its setup and check together; handoff and dispose each"),
+  blockedMs: timeout(
+    "Inline code that keeps the event loop for itself, before the log says who it is. 0: nobody looks",
+  ),
+});
+
+const log = group(DEFAULT_LOG, "What the server tells of itself, and where", {
+  level: key(choice(LOG_LEVELS), "The least that is told. Flag `--log-level`"),
+  format: key(
+    choice(LOG_FORMATS),
+    "`text`: one line an event for people. `json`: one object a line for machines. Flag `--log-format`",
+  ),
+  file: key(PATH_OR_NULL, "The log file; it is opened anew by SIGHUP. `null`: stderr. Flag `--log-file`"),
+  maxFileBytes: key(COUNT_OR_NONE, "A log file of this size is put aside and a new one begun. 0: never", bytes),
+  maxFiles: key(integer({ min: 0, max: 1000 }), "Log files put aside that are kept", { unit: "files" }),
+  rotate: key(choice(LOG_ROTATIONS), "When a new log file is begun, besides at `log.maxFileBytes`"),
+  access: key(FLAG, "Tell of each answered message and request, with status, bytes and time. Flag `--access-log`"),
+  accessSample: key(COUNT, "Of how many of them one is told", { unit: "answers" }),
+});
+
+const control = group(DEFAULT_CONTROL, "How a running server is told what to do", {
+  commands: key(
+    choice(COMMAND_POLICIES),
+    "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: clients of this machine. `token`: they, and whoever ends the command with `token:` and the token. `off`: nobody, and their words stay reserved. Flag `--commands`",
+  ),
+  tokenFile: key(
+    PATH_OR_NULL,
+    'File with the token: one line, at least 16 characters. Needed by `commands: "token"` and by `control.listen`',
+  ),
+  socket: key(
+    PATH_OR_NULL,
+    "The control socket. `null`: `control.sock` in $RUNTIME_DIRECTORY or else in the state folder. Flag `--control`",
+    restart,
+  ),
+  listen: key(
+    part.CONTROL_URL_OR_NULL,
+    "The control socket's API on a port of its own, for clients that have the token (see [upload.md](upload.md)). `null`: on no port",
+    restart,
+  ),
+  maxUploadBytes: most("bytes", "All files of one `hrmr push` to a module together"),
+  maxUploadFiles: most("files", "Files of one `hrmr push` to a module"),
+});
+
+const endpoint = (description: string) => key(ENDPOINT, description);
+
+const http = group(
+  DEFAULT_HTTP,
+  "Endpoints of the server itself, asked before any module, and what stands before all modules",
+  {
+    health: endpoint(
+      "Who sees GET /health: the server lives. `local`: clients of this machine. `off`: it is left to the modules",
+    ),
+    ready: endpoint(
+      "Who sees GET /ready: every module is loaded, and the server does not drain. Names are told to this machine only",
+    ),
+    stats: endpoint("Who sees GET /stats: figures as JSON"),
+    metrics: endpoint("Who sees GET /metrics: figures for Prometheus"),
+    localNames: key(
+      TEXTS,
+      "More host names, without a port, that /stats and /metrics accept while they are `local`. Always accepted: localhost, names below it, 127.0.0.0/8 and [::1]",
+    ),
+    use: key(
+      TEXTS,
+      "Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there: without one of them the server does not start",
+    ),
+  },
+);
+
+const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and timeouts of HTTP/1.1", {
+  enabled: key(
+    FLAG,
+    "Speak HTTP/2 with clients that begin with its preface, and offer it to those that speak TLS",
+    restart,
+  ),
+  maxControlFramesPerSecond: key(
+    COUNT_OR_NONE,
+    "Frames of one connection that carry nothing (pings, window updates, priorities, empty DATA), beyond those that belong to its requests. 0: no limit",
+    { unit: "frames", ...restart },
+  ),
+  maxResetsPerSecond: key(
+    COUNT_OR_NONE,
+    "Streams of one HTTP/2 connection that its client resets, before it is cut. 0: no limit",
+    {
+      unit: "streams",
+      ...restart,
+    },
+  ),
+});
+
+const versions = group(DEFAULT_VERSIONS, "Which versions of modules are kept, and when one that fails is rolled back", {
+  keep: key(
+    integer({ min: 2, max: 100 }),
+    "Versions of each module that are kept, to go back to with `hrmr rollback`",
+    {
+      unit: "versions",
+    },
+  ),
+  probationMs: key(
+    TIMEOUT,
+    "How long a new version is on trial: if it fails, the one before it comes back by itself. 0: none is rolled back by itself",
+    ms,
+  ),
+  maxErrorShare: key(
+    part.SHARE,
+    "Share of a version's calls that may fail while it is on trial, unless the one before failed alike",
+  ),
+  minCalls: key(COUNT, "Calls below which nothing is said about that share", { unit: "calls" }),
+  maxCrashes: key(COUNT, "Crashes of its threads or its process while it is on trial, at which it is rolled back", {
+    unit: "crashes",
+  }),
+});
+
+const sniItem = part.object(
+  z.strictObject({
+    serverNames: required(
+      key(part.SERVER_NAMES, '`"a.example"`, or `"*.b.example"` for one label in its place. An exact name goes before'),
+    ),
+    certFile: required(key(PATH, "The certificate for these names (PEM)")),
+    keyFile: required(key(PATH, "Its private key (PEM, not encrypted)")),
+    minVersion: optional(key(TLS_VERSION, "Default: `tls.minVersion`")),
+  }),
+);
+
+const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
+  certFile: key(
+    PATH_OR_NULL,
+    "The certificate (PEM), then those between it and its authority. `null`: no TLS. Flag `--tls-cert`",
+  ),
+  keyFile: key(PATH_OR_NULL, "Its private key (PEM, not encrypted). Both or neither. Flag `--tls-key`"),
+  minVersion: key(TLS_VERSION, "The oldest version that is spoken"),
+  ciphers: key(
+    CIPHERS_OR_NULL,
+    "The ciphers of TLS 1.2, best first; those of TLS 1.3 cannot be chosen. `null`: the engine's choice",
+  ),
+  sni: key(part.objects(sniItem), "Further certificates, by the name that the client asks for (see [TLS](#tls))"),
+  clientCaFile: key(PATH_OR_NULL, "The authorities that clients' certificates must come from (PEM)"),
+  clientCert: key(
+    choice(CLIENT_CERT_POLICIES),
+    "Whether clients are asked for a certificate. `request` also serves clients without one; modules see the difference in `client.tls`. `require` cuts them, and plain text too: then every listener but `udp://` takes TLS only",
+  ),
+  handshakeTimeoutMs: timeout(
+    "From the first byte (on `tls://` from the connection) to the end of the handshake, before the client is cut. 0 waits for ever",
+  ),
+});
+
+const moduleTimeout = (name: string) => optional(timeout(`Instead of \`timeouts.${name}\`, for this module`));
+
+const moduleTimeouts = part.object(
+  z.strictObject({
+    handlerMs: moduleTimeout("handlerMs"),
+    loadMs: moduleTimeout("loadMs"),
+    drainMs: moduleTimeout("drainMs"),
+  }),
+);
+
+const moduleSettings = part.object(
+  z.looseObject({
+    enabled: optional(
+      key(
+        FLAG,
+        "Whether the module is served. Default `true`. A module that ships with hrmr and is off is switched on by being named at all (see [modules.md](modules.md#what-ships-with-hrmr))",
+      ),
+    ),
+    external: optional(
+      key(TEXTS, "Packages that are not bundled: native addons, packages that read files of their own folder"),
+    ),
+    libs: optional(
+      key(TEXTS, "Of a module in C: libraries to link, by name (`z`) or by path. Default: those that its files name"),
+    ),
+    include: optional(key(TEXTS, "Of a module in C: folders with headers. Default: those that its files name")),
+    run: optional(
+      key(
+        choice(["inline", "pool", "process"]),
+        'Where those routes run that do not say it themselves. Default `"inline"`',
+      ),
+    ),
+    reload: optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
+    timeouts: optional(key(moduleTimeouts, "Instead of the server's")),
+    maxMemoryMb: optional(
+      key(
+        COUNT_OR_NONE,
+        "Memory of its process, above which that is ended and started anew. Default 512. 0: no limit",
+        { unit: "MB" },
+      ),
+    ),
+    maxCrashes: optional(
+      key(
+        COUNT_OR_NONE,
+        "How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine. Default 5. 0: it never is",
+      ),
+    ),
+    crashWindowMs: optional(timeout("See `maxCrashes`. Default 60000")),
+  }),
+);
+
+const {
+  log: _log,
+  control: _control,
+  limits: _limits,
+  timeouts: _timeouts,
+  tls: _tls,
+  http: _http,
+  http2: _http2,
+  versions: _versions,
+  ...single
+} = defaultOptions();
+
+/** Without what two keys must agree on: for one file or one layer of the configuration alone. */
+export const KEY_SCHEMA = part.object(
+  z.strictObject({
+    $schema: optional(key(part.TEXT, "Ignored. For editors: `hrmr init` writes the schema beside the file")),
+    ...part.withDefaults(single, {
+      listen: key(
+        part.LISTEN_URLS,
+        "Where to listen; several are possible. `tls://` takes TLS only, the other streams take it too once there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. See [addresses](#addresses). Flags `--listen`, `--port`, `--host`",
+        restart,
+      ),
+      modulesDir: key(
+        PATH_OR_NULL,
+        "Folder of the modules. `null`: `modules` beside the config file or in the working directory, which may be missing, and come later. A folder that is named must exist; that one, and one beside the config file, must not be empty. Flag `--modules`",
+        restart,
+      ),
+      staticDir: key(
+        PATH_OR_NULL,
+        "What the http module serves. `null`: `static_html` beside the modules folder if there is one, else the pages in the binary. Flag `--static`",
+        restart,
+      ),
+      stateDir: key(
+        PATH_OR_NULL,
+        "Folder for files that hrmr can rebuild, 0700: bundles, versions, unpacked modules, the lock and the control socket. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
+        restart,
+      ),
+      dataDir: key(
+        PATH_OR_NULL,
+        "Folder for modules' data, 0700; keep it. Each module has its own in it, `context.dataDir`. `null`: in a systemd unit `$STATE_DIRECTORY/data`, else `data` beside the modules folder; if that cannot be written, `data` in the state folder. Flag `--data`",
+        restart,
+      ),
+      threads: key(
+        integer(THREADS_RANGE),
+        "Threads of the pool. They start when the first module needs them. Flag `--threads`",
+        {
+          unit: "threads",
+          ...restart,
+        },
+      ),
+      watch: key(FLAG, "Reload what changed on disk, 50 ms after the last change. Flag `--watch`"),
+      processes: key(
+        integer(PROCESSES_RANGE),
+        "Server processes on the same listeners. 0: one a core. Flag `--processes`",
+        {
+          unit: "processes",
+          ...restart,
+        },
+      ),
+      pidFile: key(
+        PATH_OR_NULL,
+        "Where the process id is written; the file is locked while the server runs. `null`: nowhere. Flag `--pid-file`",
+        restart,
+      ),
+      resume: key(
+        FLAG,
+        "Start with the versions that served last, even if the files have changed or are broken. A reload then goes by the files. Flag `--resume`",
+        restart,
+      ),
+      modules: key(part.object(z.record(z.string(), moduleSettings)), "Settings of a module, by its name"),
+    }),
+    limits,
+    timeouts,
+    log,
+    control,
+    http,
+    http2,
+    versions,
+    tls,
+  }),
+);
+
+/** The whole configuration. Parsing {} gives the defaults; the output is an `Options`. */
+export const CONFIG_SCHEMA = KEY_SCHEMA.check(
+  z.superRefine((options, context) => {
+    for (const { path: at, message } of findContradictions(options))
+      context.addIssue({ code: "custom", path: [...at], message });
+  }),
+);

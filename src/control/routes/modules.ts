@@ -1,0 +1,67 @@
+/**
+ * The part of the control API that is about one module's files: what arrives is read here, and `Uploads` acts on it.
+ */
+import type { ModuleContent } from "../../reload/upload/names";
+import type { ControlCall, Route } from "../api";
+import { readBytes } from "../body";
+import { boundaryOf, readMultipart } from "../multipart";
+import type { UploadLimits } from "../../reload/operations";
+import { Refused, reply, replyReport } from "../reply";
+
+/** A sender that sends nothing for so long is not waited for. In milliseconds. */
+const PAUSE_MS = 10_000;
+/** What multipart/form-data puts around each file. In bytes. */
+const PART_BYTES = 1024;
+/** The name of a raw body's file, in a query or a header. */
+const FILE_PARAMETER = "file";
+const FILE_HEADER = "X-File-Name";
+
+/** By path; NAME stands for a module's name. */
+export const MODULE_ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
+  "/v1/modules/NAME": [
+    {
+      method: "POST",
+      keys: null,
+      action: "push",
+      answer: async ({ uploads }, _, call) =>
+        replyReport(await uploads.push(call.module, await readUpload(call, uploads.limits()))),
+    },
+    {
+      method: "DELETE",
+      action: "remove",
+      answer: async ({ uploads }, _, { module }) => replyReport(await uploads.remove(module)),
+    },
+  ],
+  "/v1/modules/NAME/files": {
+    method: "GET",
+    answer: async ({ uploads }, _, { module }) => reply(200, await uploads.pull(module)),
+  },
+};
+
+async function readUpload(
+  { request, module }: ControlCall,
+  { maxBytes, maxFiles }: UploadLimits,
+): Promise<ModuleContent[]> {
+  const tooLarge = new Refused(
+    413,
+    `The upload is larger than ${maxBytes} bytes.`,
+    "control.maxUploadBytes says how large one may be.",
+  );
+  const tooMany = new Refused(
+    413,
+    `The upload has more than ${maxFiles} files.`,
+    "control.maxUploadFiles says how many there may be.",
+  );
+  const boundary = boundaryOf(request.headers.get("Content-Type") ?? "");
+  if (boundary === null)
+    return [{ path: rawName(request, module), bytes: await readBytes(request, maxBytes, tooLarge, PAUSE_MS) }];
+  const body = await readBytes(request, maxBytes + maxFiles * PART_BYTES, tooLarge, PAUSE_MS);
+  const files = readMultipart(body, boundary, maxFiles, tooMany);
+  if (files.reduce((sum, { bytes }) => sum + bytes.length, 0) > maxBytes) throw tooLarge;
+  return files;
+}
+
+/** What `curl --data-binary @greet.ts` sends is the file alone. */
+function rawName(request: Request, module: string): string {
+  return new URL(request.url).searchParams.get(FILE_PARAMETER) ?? request.headers.get(FILE_HEADER) ?? `${module}.ts`;
+}

@@ -1,0 +1,33 @@
+/**
+ * The part of the control API that is about the versions of modules.
+ */
+import type { Route } from "../api";
+import { Refused, reply, replyReport } from "../reply";
+
+/** By path; NAME stands for a module's name. */
+export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
+  "/v1/versions": { method: "GET", answer: async (operations) => reply(200, await operations.versions(null)) },
+  "/v1/modules/NAME/versions": {
+    method: "GET",
+    answer: async (operations, _, { module }) => {
+      const versions = await operations.versions(module);
+      if (versions[module]?.length) return reply(200, versions);
+      throw new Refused(
+        404,
+        `No version of a module "${module}" is kept.`,
+        "`hrmr versions` lists those that there are.",
+      );
+    },
+  },
+  "/v1/modules/NAME/rollback": {
+    method: "POST",
+    action: "rollback",
+    keys: ["version"],
+    answer: async (operations, { version = null }, { module }) => {
+      const isRight = version === null || typeof version === "string" || Number.isSafeInteger(version);
+      if (!isRight)
+        throw new Refused(400, '"version" is neither a number nor a hash.', "Leave it out for the last good one.");
+      return replyReport(await operations.rollback(module, version === null ? null : String(version)));
+    },
+  },
+};

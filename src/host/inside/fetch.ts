@@ -1,0 +1,129 @@
+/** `fetch` routes on a pool thread: the message becomes a Request, and the Response a reply, whole or as a stream. */
+import { toBytes } from "../../module/graph/returned";
+import type { Message, ModuleContext, Reply, RequestContext } from "../../module/contract";
+import { requestContext } from "../../module/shape/request-context";
+import {
+  BODY,
+  decodeRequest,
+  encodeResponse,
+  type Fields,
+  fieldsOf,
+  PART_BYTES,
+  WHOLE_RESPONSE_BYTES,
+} from "../remote/fetch-messages";
+import { fromLatin1, toLatin1 } from "../remote/messages";
+import type { PoolMessage } from "./message";
+import { PoolResponse } from "./response";
+
+type Fetch = (request: Request, context: RequestContext) => unknown;
+
+/** @returns the handler that the pool calls in place of the module's `fetch` */
+export function fetchHandler(
+  key: string,
+  fetch: Fetch,
+): (message: Message, context: ModuleContext) => Reply | Promise<Reply> {
+  return (message, context) => {
+    const value = callFetch(key, fetch, message as PoolMessage, context);
+    if (value instanceof Response) return replyOf(value);
+    if (value instanceof Promise) return value.then((settled) => replyOf(checked(key, settled)));
+    return replyOf(checked(key, value));
+  };
+}
+
+function callFetch(key: string, fetch: Fetch, message: PoolMessage, context: ModuleContext): unknown {
+  const { url, method, fields, way, body, path, params, requestId } = decodeRequest(message.latin1);
+  const mayHaveBody = method !== "GET" && method !== "HEAD";
+  const init: RequestInit & { duplex?: "half" } = { method, headers: fields, signal: message.signal };
+  if (mayHaveBody && way === BODY.bytes) init.body = fromLatin1(body) as Uint8Array<ArrayBuffer>;
+  if (mayHaveBody && way === BODY.stream) {
+    init.body = message.openBody();
+    init.duplex = "half";
+  }
+  return fetch(
+    makeRequest(url, init, method),
+    requestContext(context, message, { path, route: key, params }, { requestId }),
+  );
+}
+
+/** Of a method that it does not know (QUERY, say) the standard class silently makes GET. */
+function makeRequest(url: string, init: RequestInit, method: string): Request {
+  const request = new Request(url, init);
+  return request.method === method ? request : Object.defineProperty(request, "method", { value: method });
+}
+
+function checked(key: string, value: unknown): Response {
+  if (value instanceof Response) return value;
+  const got = value === null ? "null" : typeof value;
+  throw new TypeError(`Route "${key}": fetch returned ${got}. It must return a Response, or a promise of one.`);
+}
+
+function replyOf(response: Response): string | ResponseParts {
+  if (response.bodyUsed)
+    throw new TypeError(
+      "The handler returned a Response whose body was read already. Return response.clone(), or make a new one.",
+    );
+  // Before the body is looked at: behind it they would lack the Content-Type that comes from it.
+  const fields = fieldsOf(response.headers);
+  const body = PoolResponse.bodyOf(response);
+  if (typeof body === "string") return encode(response, fields, BODY.text, body);
+  if (body !== undefined && body.length <= WHOLE_RESPONSE_BYTES)
+    return encode(response, fields, BODY.bytes, toLatin1(body));
+  if (response.body === null) return encode(response, fields, BODY.none, "");
+  return new ResponseParts(encode(response, framed(response, fields), BODY.stream, ""), response.body);
+}
+
+/** A body's length, where known, goes with the head. The server then need not send the body in chunks. */
+function framed(response: Response, fields: Fields): Fields {
+  const size = PoolResponse.sizeOf(response);
+  if (PoolResponse.isDecoded(response))
+    return fields.filter(([name]) => name !== "content-length" && name !== "content-encoding");
+  return size === undefined
+    ? fields
+    : [...fields.filter(([name]) => name !== "content-length"), ["content-length", String(size)]];
+}
+
+function encode(
+  { status, statusText }: Response,
+  fields: Fields,
+  way: (typeof BODY)[keyof typeof BODY],
+  body: string,
+): string {
+  return encodeResponse({ status, statusText, fields, way, body });
+}
+
+/** A reply that streams: the head, then the body's parts. */
+class ResponseParts implements AsyncIterableIterator<string | Uint8Array> {
+  readonly #reader: ReadableStreamDefaultReader<unknown>;
+  #head: string | null;
+  /** Of a part that was too large for one message. */
+  #rest: Uint8Array | null = null;
+
+  constructor(head: string, body: ReadableStream) {
+    this.#head = head;
+    this.#reader = body.getReader() as ReadableStreamDefaultReader<unknown>;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<string | Uint8Array>> {
+    const head = this.#head;
+    this.#head = null;
+    if (head !== null) return { done: false, value: head };
+    let bytes = this.#rest;
+    if (bytes === null) {
+      const { done, value } = await this.#reader.read();
+      if (done) return { done: true, value: undefined };
+      bytes = toBytes(value);
+    }
+    this.#rest = bytes.length > PART_BYTES ? bytes.subarray(PART_BYTES) : null;
+    return { done: false, value: bytes.subarray(0, PART_BYTES) };
+  }
+
+  /** A reader's `cancel` ends a read that is pending, where an iterator's `return` would wait behind it. */
+  async return(): Promise<IteratorResult<string | Uint8Array>> {
+    await this.#reader.cancel();
+    return { done: true, value: undefined };
+  }
+}

@@ -1,0 +1,284 @@
+/** The work of a pool thread and of a module's process: they load generations and run handlers for the main thread. */
+import { registerHrmrModule } from "../../module/api";
+import { allowNativeModules } from "../../module/c/native";
+import { Collector } from "../../module/graph/collector";
+import type { Handle, Log } from "../../module/contract";
+import { describeError, ModuleError } from "../../module/graph/describe-error";
+import { leftBehindText } from "../../module/graph/leaks";
+import { type Handoff, type LoadedModule, loadModule } from "../../module/graph/load";
+import { remoteShapeOf } from "../../module/graph/remote";
+import { catchPrints, moduleConsole } from "../../module/graph/console";
+import { SharedStore } from "../../module/graph/shared";
+import { errorData, kindOfError, type LogFields } from "../../observe/log/fields";
+import { showValue } from "../../observe/log/format";
+import { LineBudget } from "../process/output";
+import type { LoadSpec } from "../../module/version";
+import type { HandoffFile, StoredState } from "../process/handoff-file";
+import {
+  type CallBatch,
+  failureOf,
+  type ReplyBatch,
+  type SharedMemory,
+  type TaskDone,
+  type ToMain,
+  type ToWorker,
+} from "../remote/messages";
+import { type Resident, WorkerCalls } from "./calls";
+import { fetchHandler } from "./fetch";
+import { poolFetch, PoolResponse } from "./response";
+
+/** The way to the main thread. What comes from there goes to `HostedModules.receive`. */
+export type PostToMain = (data: ReplyBatch | ToMain) => void;
+
+export interface HostedPlace {
+  readonly shared: SharedMemory;
+  readonly host: number | "process";
+  readonly loadTimeoutMs: number;
+  readonly post: PostToMain;
+  /** Between processes. null: in a thread, versions hand over among themselves. */
+  readonly handoffs: HandoffFile | null;
+}
+
+interface ThreadLog extends Log {
+  withFields(fields: LogFields): ThreadLog;
+  /** An error that nobody caught. */
+  stray(text: string, error: unknown): void;
+}
+
+/**
+ * @param place  stands before each message
+ * @param budget of lines; null: each is sent
+ */
+function makeLog(post: PostToMain, fields: LogFields, place: string, budget: LineBudget | null): ThreadLog {
+  const say =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (...values: unknown[]): void => {
+      if (budget !== null && !budget.take()) return;
+      const thrown = fields.error ?? values.find((value) => value instanceof Error);
+      // Copied here: on its way to the main thread an error would lose what it has of its own.
+      const error = thrown === undefined ? {} : { error: errorData(thrown) };
+      const text = place + values.map((value) => showValue(value, false)).join(" ");
+      post({ type: "log", level, text: cut(text), fields: { ...fields, ...error } });
+    };
+  return {
+    debug: say("debug"),
+    info: say("info"),
+    warn: say("warn"),
+    error: say("error"),
+    withFields: (more) => makeLog(post, { ...fields, ...more }, place, budget),
+    stray: (text, error) => {
+      if (budget !== null && !budget.take()) return;
+      const kind = `${text.slice(0, text.indexOf(":"))}: ${kindOfError(error)}`;
+      post({ type: "log", level: "error", text: place + text, fields: { ...fields, error: errorData(error) }, kind });
+    },
+  };
+}
+
+const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
+
+/** So that a reload of many modules pays for one collection. */
+const COLLECT_AFTER_MS = 20;
+
+/**
+ * 30 million for the author, and room for the head of an HTTP reply. A letter takes up to two bytes in a message, so a
+ * reply of this size still fits into MAX_MESSAGE_BYTES.
+ */
+const MAX_REPLY_LETTERS = 30_100_000;
+/** The rest of a longer line is left out. */
+const MAX_LOG_LETTERS = 65_536;
+
+function cut(text: string): string {
+  return text.length <= MAX_LOG_LETTERS
+    ? text
+    : `${text.slice(0, MAX_LOG_LETTERS)} ... and ${text.length - MAX_LOG_LETTERS} characters more`;
+}
+
+export class HostedModules {
+  readonly #place: HostedPlace;
+  readonly #where: string;
+  readonly #calls: WorkerCalls;
+  /** Their imports are done, and nothing else of them. */
+  readonly #imported = new Map<number, LoadedModule>();
+  /** What versions have handed over before they were retired, by their id; until someone has started with it. */
+  readonly #kept = new Map<number, Handoff>();
+  /** A process that logs without end must not keep its server busy with that. */
+  readonly #budget: LineBudget | null;
+  readonly #shared: SharedStore;
+  readonly #collector: Collector;
+
+  constructor(place: HostedPlace) {
+    const { shared, host, post } = place;
+    this.#place = place;
+    this.#where = host === "process" ? "in its process" : `on pool thread ${host}`;
+    this.#calls = new WorkerCalls(
+      shared,
+      post,
+      (seq, parts) => post({ type: "want", seq, parts }),
+      host === "process" ? MAX_REPLY_LETTERS : Infinity,
+    );
+    const tooMuch = (count: number): void =>
+      log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
+    this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
+    registerHrmrModule();
+    if (host !== "process") catchPrints(makeLog(post, {}, `${this.#where}: `, null));
+    this.#shared = new SharedStore(makeLog(post, {}, `${this.#where}: `, null));
+    this.#collector = new Collector({
+      leaked: ({ module, generation, why }) =>
+        this.#warn(module, generation, `was disposed and cannot be freed: ${why}`),
+      holders: {
+        isMeant: (id) => this.#shared.isHeldFrom(id),
+        reachable: (module) => this.#shared.reachableFrom(module),
+      },
+      quietMs: COLLECT_AFTER_MS,
+    });
+    if (host === "process") allowNativeModules();
+    // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls
+    // with it.
+    const log = makeLog(post, {}, "", null);
+    process.on("uncaughtException", (error) => log.stray(`uncaught ${this.#where}: ${describeThrown(error)}`, error));
+    process.on("unhandledRejection", (error) =>
+      log.stray(`unhandled rejection ${this.#where}: ${describeThrown(error)}`, error),
+    );
+  }
+
+  receive(data: CallBatch | ToWorker): void {
+    if (Array.isArray(data)) this.#calls.receive(data);
+    else this.#obey(data);
+  }
+
+  #obey(message: ToWorker): void {
+    const { post } = this.#place;
+    switch (message.type) {
+      case "init":
+        return;
+      case "import":
+        return this.#answer(this.#import(message.spec));
+      case "load":
+        return this.#answer(this.#load(message.spec, message.previousId, message.handed));
+      case "handoff":
+        return this.#answer(this.#handoff(message.id));
+      case "retire":
+        return this.#answer(this.#retire(message.id, message.isGone));
+      case "cancel":
+        return this.#calls.cancel(message.seq, message.reason);
+      case "credit":
+        return this.#calls.addCredit(message.seq);
+      case "part":
+        return this.#calls.receiveBody(message.seq, message.part);
+      case "ping":
+        return post({ type: "pong", ping: message.ping });
+    }
+  }
+
+  #answer(work: Promise<Omit<TaskDone, "type">>): void {
+    const { post } = this.#place;
+    work
+      .then((done) => post({ type: "done", ...done }))
+      .catch((error) =>
+        post({ type: "failed", module: error instanceof ModuleError ? error.toData() : null, error: failureOf(error) }),
+      );
+  }
+
+  async #import(spec: LoadSpec): Promise<Omit<TaskDone, "type">> {
+    const module = await this.#open(spec);
+    this.#imported.set(spec.id, module);
+    return { notes: [], shape: remoteShapeOf(module.shape) };
+  }
+
+  #open(spec: LoadSpec): Promise<LoadedModule> {
+    const { host, loadTimeoutMs, post } = this.#place;
+    const log = makeLog(post, { module: spec.name, generation: spec.generation }, `${this.#where}: `, this.#budget);
+    const onError = (error: unknown, kind: string): void => log.stray(`${kind}: ${describeThrown(error)}`, error);
+    const shared = this.#shared;
+    // A module's process has a pipe for its output: the server reads all prints there.
+    const globals = host === "process" ? GLOBALS : { ...GLOBALS, console: moduleConsole(log) };
+    return loadModule(spec, { globals, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
+  }
+
+  async #load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<Omit<TaskDone, "type">> {
+    const module = this.#imported.get(spec.id) ?? (await this.#open(spec));
+    this.#imported.delete(spec.id);
+    const { post } = this.#place;
+    try {
+      const notes: string[] = [];
+      const data =
+        handed === undefined ? await this.#handoffFrom(previousId, notes) : this.#place.handoffs?.load(handed);
+      post({ type: "stage" });
+      await module.start(data);
+      if (previousId !== null) this.#kept.delete(previousId);
+      this.#calls.residents.set(spec.id, this.#residentOf(module));
+      return { notes };
+    } catch (error) {
+      await module.dispose();
+      throw error;
+    }
+  }
+
+  async #handoffFrom(previousId: number | null, notes: string[]): Promise<unknown> {
+    if (previousId === null) return undefined;
+    this.#place.post({ type: "stage" });
+    const handed =
+      this.#kept.get(previousId) ?? (await this.#calls.residents.get(previousId)?.module.handoff()) ?? null;
+    if (handed === null) return undefined;
+    if ("data" in handed) return handed.data;
+    notes.push(`its state was not handed over ${this.#where}: ${handed.error}`);
+    return undefined;
+  }
+
+  async #handoff(id: number): Promise<Omit<TaskDone, "type">> {
+    const handed = (await this.#calls.residents.get(id)?.module.handoff()) ?? null;
+    const { handoffs } = this.#place;
+    if (handed === null) return { notes: [], handoff: null };
+    if (handoffs === null) {
+      // A thread, which will have the next version too.
+      this.#kept.set(id, handed);
+      return { notes: [], handoff: null };
+    }
+    if ("error" in handed) return { notes: [], handoff: handed };
+    try {
+      return { notes: [], handoff: handoffs.store(handed.data) };
+    } catch (error) {
+      return { notes: [], handoff: { error: `handoff returned what cannot be stored: ${describeError(error)}` } };
+    }
+  }
+
+  /** @param isGone  true: the whole module was removed, so its shared resources are closed */
+  async #retire(id: number, isGone: boolean): Promise<Omit<TaskDone, "type">> {
+    const { residents } = this.#calls;
+    const module = residents.get(id)?.module ?? this.#imported.get(id);
+    residents.delete(id);
+    this.#imported.delete(id);
+    if (module === undefined) return { notes: [] };
+    const left = await module.dispose();
+    const { name, generation } = module.context;
+    this.#collector.disposed({ module: name, generation, id, remains: module.remains, left });
+    const text = leftBehindText(left);
+    if (text !== null) this.#warn(name, generation, `it left ${text}`);
+    const others = [...residents.values()].some((each) => each.module.context.name === name);
+    if (isGone && !others) await this.#shared.closeOf(name, this.#place.loadTimeoutMs);
+    return { notes: [] };
+  }
+
+  /** The first thread reports for all. A process leaves nothing behind. */
+  #warn(module: string, generation: number, text: string): void {
+    const { host, post } = this.#place;
+    if (host === 1) makeLog(post, { module, generation }, `${this.#where}: `, null).warn(text);
+  }
+
+  #residentOf(module: LoadedModule): Resident {
+    const run = this.#place.host === "process" ? "process" : "pool";
+    const handlers: (Handle | undefined)[] = [];
+    for (const { spec, handler } of module.shape.routes) {
+      // A "handle" route holds a Handle: readShape checked it.
+      if (spec.run !== run) continue;
+      if (spec.kind === "handle") handlers[spec.index] = handler as unknown as Handle;
+      else if (spec.kind === "fetch")
+        handlers[spec.index] = fetchHandler(spec.key, handler as unknown as Parameters<typeof fetchHandler>[1]);
+    }
+    return { module, handlers, context: module.context };
+  }
+}
+
+function describeThrown(error: unknown): string {
+  return error instanceof Error ? String(error.stack) : describeError(error);
+}

@@ -1,0 +1,85 @@
+/** A message as a handler on a pool thread sees it: everything but the bytes' string is made at its first use. */
+import type { Client, Message } from "../../module/contract";
+import { type BodyPart, type CancelReason, decodeClient, fromLatin1, parcelMark } from "../remote/messages";
+import { WorkerBody } from "./body";
+
+/** Asks the main thread for parts of a call's body; 0: no more are wanted. */
+export type WantBody = (seq: number, parts: number) => void;
+
+export class PoolMessage implements Message {
+  readonly #parcel: string;
+  readonly #seq: number;
+  readonly #wantBody: WantBody;
+  #body: WorkerBody | null = null;
+  #bytes: Uint8Array | null = null;
+  #text: string | null = null;
+  #client: Client | null = null;
+  #controller: AbortController | null = null;
+  #cancelled: CancelReason | null = null;
+
+  /** @param parcel see `parcelOf` */
+  constructor(parcel: string, seq: number, wantBody: WantBody) {
+    this.#parcel = parcel;
+    this.#seq = seq;
+    this.#wantBody = wantBody;
+  }
+
+  /** The message, a character a byte. */
+  get latin1(): string {
+    return this.#parcel.slice(parcelMark(this.#parcel) + 1);
+  }
+
+  get bytes(): Uint8Array {
+    return (this.#bytes ??= fromLatin1(this.latin1));
+  }
+
+  get text(): string {
+    return (this.#text ??= decodeText(this.latin1));
+  }
+
+  get client(): Client {
+    return (this.#client ??= decodeClient(this.#parcel.slice(0, parcelMark(this.#parcel))));
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#cancelled !== null) this.#controller.abort(abortReason(this.#cancelled));
+    }
+    return this.#controller.signal;
+  }
+
+  /** Nobody waits for the reply any more. Runs the module's abort listeners: call it inside the module's graph. */
+  cancel(reason: CancelReason): void {
+    this.#cancelled ??= reason;
+    // A client sends its FIN after its body, so the body is complete.
+    if (reason !== "ended") this.#body?.fail(abortReason(reason));
+    this.#controller?.abort(abortReason(reason));
+  }
+
+  /** The body of an HTTP request that does not come with the call. Once. */
+  openBody(): ReadableStream<Uint8Array> {
+    this.#body = new WorkerBody((parts) => this.#wantBody(this.#seq, parts));
+    return this.#body.stream;
+  }
+
+  receiveBody(part: BodyPart): void {
+    this.#body?.receive(part);
+  }
+
+  /** The reply is complete, and with it the call: a body that is still read breaks off. */
+  over(): void {
+    this.#body?.fail(new Error("The request is over: its reply was sent."));
+  }
+}
+
+function decodeText(latin1: string): string {
+  // ASCII is the same in both, and most text is ASCII.
+  return /[\x80-\xff]/.test(latin1) ? Buffer.from(latin1, "latin1").utf8Slice() : latin1;
+}
+
+function abortReason(reason: CancelReason): DOMException {
+  return reason !== "timeout"
+    ? new DOMException("The client went away.", "AbortError")
+    : new DOMException("The handler's time was up.", "TimeoutError");
+}

@@ -1,0 +1,21 @@
+/** Entry of a pool thread. */
+import { HostedModules, type PostToMain } from "./hosted-modules";
+import type { CallBatch, ToWorker } from "../remote/messages";
+
+/** The part of a Worker's global scope that is used here; the DOM's types are not loaded. */
+interface WorkerScope {
+  onmessage: ((event: { data: CallBatch | ToWorker }) => void) | null;
+  postMessage: PostToMain;
+}
+
+const scope = globalThis as unknown as WorkerScope;
+// Once: a module has this object too.
+const post: PostToMain = (data) => scope.postMessage(data);
+
+scope.onmessage = ({ data }) => {
+  if (Array.isArray(data) || data.type !== "init" || data.shared === null)
+    throw new Error("The first message to a thread is no init.");
+  const { shared, host, loadTimeoutMs } = data;
+  const modules = new HostedModules({ shared, host, loadTimeoutMs, post, handoffs: null });
+  scope.onmessage = (event) => modules.receive(event.data);
+};

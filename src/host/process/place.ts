@@ -1,0 +1,206 @@
+/**
+ * A process of a module's own, as the server sees it: this program once more, in its role "module" (process-main.ts). A
+ * crash, an endless loop or all memory taken there end that process and nothing else.
+ */
+import { closeSync } from "node:fs";
+import type { Subprocess } from "bun";
+import type { Log } from "../../module/contract";
+import { asHost } from "../../module/graph/leave-graph";
+import { hostSettings } from "../../module/shape/settings";
+import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "../remote/messages";
+import type { OpenPlace, Place, PlaceEvents, PlaceFacts } from "../remote/place";
+import { ProcessChannel } from "./channel";
+import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
+import { LineBudget, readLines } from "./output";
+import type { LoadSpec } from "../../module/version";
+import { mapShared, openSharedFile } from "../remote/shared-file";
+
+/** How a process of this program is started that is to play this part. */
+export interface ProcessStart {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The first message of the process: it listens. */
+export const READY = "ready";
+/** The descriptor of the shared memory there: the one behind stdin, stdout and stderr. */
+export const SHARED_FD = 3;
+/** The file by which its module's versions hand over. */
+export const HANDOFF_FD = 4;
+/** The channel to the server, by Bun's IPC. */
+const CHANNEL_FD = 5;
+/**
+ * How long the last messages of an ended process are read. Another process may hold its channel open for ever. In
+ * milliseconds.
+ */
+const LAST_WORDS_MS = 500;
+/** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
+const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
+const MB = 1_048_576;
+
+type Posted = CallBatch | ToWorker;
+
+/**
+ * @param handoffFd see HandoffFile; the caller's, and open as long as there are places
+ * @param log       with the module's fields: it gets what the process prints
+ */
+export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: number, log: Log): OpenPlace {
+  const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
+  return (_index, loadTimeoutMs, events) =>
+    new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, events });
+}
+
+interface ProcessPlaceOptions {
+  readonly start: ProcessStart;
+  readonly handoffFd: number;
+  readonly log: Log;
+  readonly loadTimeoutMs: number;
+  /** 0: no limit. */
+  readonly maxMemoryMb: number;
+  readonly events: PlaceEvents;
+}
+
+class ProcessPlace implements Place {
+  readonly shared: Place["shared"];
+  readonly #options: ProcessPlaceOptions;
+  readonly #process: Subprocess<"ignore", "pipe", "pipe">;
+  readonly #channel: ProcessChannel;
+  readonly #memory: MemoryWatch;
+  readonly #budget: LineBudget;
+  readonly #ended: Promise<void>;
+  /** Posted before it listened; null: it listens. */
+  #waiting: Posted[] | null = [];
+  #onReady: (() => void) | null = null;
+  #isGone = false;
+  /** Why it was ended from here; null: it was not. */
+  #verdict: string | null = null;
+
+  constructor(options: ProcessPlaceOptions) {
+    const { start, log, loadTimeoutMs, maxMemoryMb } = options;
+    this.#options = options;
+    this.#budget = new LineBudget((count) =>
+      log.warn(`${count} lines that its process printed were left out: it says too much`),
+    );
+    const fd = openSharedFile();
+    try {
+      this.shared = mapShared(fd);
+      this.#channel = new ProcessChannel({
+        received: (message) => this.#receive(message as ReplyBatch | ToMain | typeof READY),
+        broken: (reason) => this.#kill(reason),
+      });
+      try {
+        this.#process = asHost(() => this.#spawn(start, fd));
+      } catch (error) {
+        this.#channel.close();
+        throw error;
+      } finally {
+        this.#channel.given();
+      }
+    } finally {
+      closeSync(fd);
+    }
+    this.#post({ type: "init", shared: null, host: "process", loadTimeoutMs, maxMemoryMb });
+    this.#memory = new MemoryWatch(this.#process.pid, maxMemoryMb * MB, (bytes) => {
+      this.#kill(`it was over its memory limit: ${Math.round(bytes / MB)} MB, and maxMemoryMb is ${maxMemoryMb}`);
+    });
+    this.#ended = this.#follow();
+  }
+
+  post(data: Posted): void {
+    this.#memory.noteWork();
+    this.#post(data);
+  }
+
+  whenReady(fn: () => void): void {
+    if (this.#waiting === null) fn();
+    else this.#onReady = fn;
+  }
+
+  end(): Promise<void> {
+    this.#kill("it was ended");
+    return this.#ended;
+  }
+
+  facts(): PlaceFacts {
+    return { pid: this.#process.pid, memoryBytes: this.#memory.bytes };
+  }
+
+  #spawn({ command, env }: ProcessStart, fd: number): Subprocess<"ignore", "pipe", "pipe"> {
+    const passed = Object.entries({ ...process.env, ...env }).filter(([name]) => !NOT_PASSED.test(name));
+    return Bun.spawn([...command], {
+      env: {
+        ...Object.fromEntries(passed),
+        // Its process ends when this one ends, even by SIGKILL.
+        BUN_FEATURE_FLAG_NO_ORPHANS: "1",
+        NODE_CHANNEL_FD: String(CHANNEL_FD),
+        NODE_CHANNEL_SERIALIZATION_MODE: "advanced",
+      },
+      stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd, this.#channel.processFd],
+      // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed
+      // with what it started.
+      detached: true,
+    }) as Subprocess<"ignore", "pipe", "pipe">;
+  }
+
+  #receive(message: ReplyBatch | ToMain | typeof READY): void {
+    if (message === READY) this.#listens();
+    else this.#options.events.received(message);
+  }
+
+  #listens(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = null;
+    for (const data of waiting) this.#post(data);
+    this.#onReady?.();
+    this.#onReady = null;
+  }
+
+  #post(data: Posted): void {
+    if (this.#waiting !== null) return void this.#waiting.push(data);
+    try {
+      this.#channel.send(data);
+    } catch (error) {
+      // This cannot be sent to anybody, and whoever wanted it must know. Else the process has just ended, and `#follow`
+      // tells.
+      if (error instanceof Error && error.name === "DataCloneError") throw error;
+    }
+  }
+
+  #kill(verdict: string): void {
+    if (this.#isGone) return;
+    this.#verdict ??= verdict;
+    try {
+      process.kill(-this.#process.pid, "SIGKILL");
+    } catch {
+      // It has no group yet, or is gone.
+      this.#process.kill("SIGKILL");
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const { stdout, stderr, exited } = this.#process;
+    const { log, events } = this.#options;
+    const read = Promise.all([
+      readLines(stdout, this.#budget, (line) => log.info(line)),
+      readLines(stderr, this.#budget, (line) => log.warn(line)),
+    ]);
+    await exited;
+    await Promise.race([this.#channel.ended, Bun.sleep(LAST_WORDS_MS)]);
+    this.#channel.close();
+    this.#isGone = true;
+    this.#memory.stop();
+    events.ended(this.#verdict ?? this.#exitText());
+    await read;
+    this.#budget.flush();
+  }
+
+  #exitText(): string {
+    const { exitCode, signalCode } = this.#process;
+    const { maxMemoryMb } = this.#options;
+    const how = signalCode === null ? `it exited with code ${exitCode}` : `it was ended by ${signalCode}`;
+    const megabytes = Math.round(this.#memory.bytes / MB);
+    return maxMemoryMb > 0 && megabytes > maxMemoryMb / 2
+      ? `${how}, with ${megabytes} of its ${maxMemoryMb} MB in use`
+      : how;
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Loading into and retiring from one thread, one after another: which generations it has, and how that survives its
+ * replacement.
+ */
+import { ModuleError } from "../../module/graph/describe-error";
+import type { RemoteShape } from "../../module/graph/remote";
+import { HandlerError, HostLostError } from "../errors";
+import type { StoredState } from "../process/handoff-file";
+import type { TaskDone, ToMain, ToWorker } from "./messages";
+import type { LoadSpec } from "../../module/version";
+
+interface Task {
+  readonly message: Extract<ToWorker, { type: "import" | "load" | "handoff" | "retire" }>;
+  readonly id: number;
+  /** null: the thread starts anew and loads what it had. */
+  readonly done: PromiseWithResolvers<TaskDone> | null;
+}
+
+interface TasksOwner {
+  readonly loadTimeoutMs: number;
+  readonly killGraceMs: number;
+  generations(): Iterable<LoadSpec>;
+  /** What was loaded before could not be loaded again. */
+  notRestored(id: number, error: Error): void;
+  /** It is loaded again. */
+  restored(id: number): void;
+}
+
+const NOTHING: TaskDone = { type: "done", notes: [] };
+
+export class ThreadTasks {
+  /** Ids of the generations that the thread can run. */
+  readonly loaded = new Set<number>();
+  readonly #owner: TasksOwner;
+  readonly #post: (message: ToWorker) => void;
+  /** The first one is under way if `#sentAt` is set. */
+  #queue: Task[] = [];
+  #sentAt: number | null = null;
+  /** What failed to load here; a thread that starts anew does not try again, unless it is asked to. */
+  readonly #refused = new Set<number>();
+  /** What a step of these generations may take, where they say it. In milliseconds. */
+  readonly #loadMs = new Map<number, number>();
+  #isUp = false;
+  #closed: Error | null = null;
+
+  constructor(owner: TasksOwner, post: (message: ToWorker) => void) {
+    this.#owner = owner;
+    this.#post = post;
+  }
+
+  get isIdle(): boolean {
+    return this.#queue.length === 0;
+  }
+
+  get isUnderWay(): boolean {
+    return this.#sentAt !== null;
+  }
+
+  /** What could not be loaded is to be tried again by the next thread. */
+  forgive(id: number): void {
+    this.#refused.delete(id);
+  }
+
+  /** Whether the thread has the generation, or will have it. */
+  mayServe(id: number): boolean {
+    return !this.#refused.has(id);
+  }
+
+  /** @returns its shape. Rejects as `load`. */
+  async import(spec: LoadSpec): Promise<RemoteShape> {
+    const { shape } = await this.#add({ type: "import", spec }, spec.id);
+    if (shape === undefined)
+      throw new Error("An import was answered without a shape. This is a bug in hrmr; please report it.");
+    return shape;
+  }
+
+  /**
+   * @param handed what the version before gave, in another process; undefined: nothing
+   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its
+   *   life.
+   */
+  async load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<readonly string[]> {
+    const message = { type: "load", spec, previousId, ...(handed === undefined ? null : { handed }) } as const;
+    return (await this.#add(message, spec.id)).notes;
+  }
+
+  /** @returns null: the module has no handoff. Never rejects. */
+  async handoff(id: number): Promise<NonNullable<TaskDone["handoff"]> | null> {
+    if (!this.loaded.has(id)) return { error: "it was not loaded" };
+    try {
+      return (await this.#add({ type: "handoff", id }, id)).handoff ?? null;
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /** Resolves when the generation is gone from the thread. */
+  async retire(id: number, isGone = false): Promise<void> {
+    this.loaded.delete(id);
+    try {
+      await this.#add({ type: "retire", id, isGone }, id);
+    } catch (error) {
+      // A thread that is lost has no generations any more.
+      if (!(error instanceof HostLostError)) throw error;
+    } finally {
+      this.#refused.delete(id);
+      this.#loadMs.delete(id);
+    }
+  }
+
+  /** The thread has started (again). */
+  restore(): void {
+    const pending = new Set(this.#queue.map((task) => task.id));
+    const restored: Task[] = [];
+    for (const spec of this.#owner.generations()) {
+      if (pending.has(spec.id) || this.#refused.has(spec.id)) continue;
+      restored.push({ message: { type: "load", spec, previousId: null }, id: spec.id, done: null });
+    }
+    this.#queue = [...restored, ...this.#queue];
+    this.#isUp = true;
+    this.#next();
+  }
+
+  receive(message: Extract<ToMain, { type: "stage" | "done" | "failed" }>): void {
+    if (message.type === "stage") {
+      this.#sentAt = performance.now();
+      return;
+    }
+    const task = this.#queue.shift();
+    this.#sentAt = null;
+    if (task !== undefined) {
+      if (message.type === "done") this.#succeed(task, message);
+      else this.#fail(task, errorOf(message));
+    }
+    this.#next();
+  }
+
+  /** @param isCallRunning a handler is on the thread's stack, so that the task had no chance yet */
+  isOverdue(now: number, isCallRunning: boolean): boolean {
+    const task = this.#queue[0];
+    if (this.#sentAt === null || task === undefined) return false;
+    if (isCallRunning) this.#sentAt = now;
+    // The thread keeps the deadline itself, as long as it is not stuck.
+    return now - this.#sentAt >= this.#limitMs(task) + 2 * this.#owner.killGraceMs;
+  }
+
+  /** For each of a task's steps: the version before hands over in its own time. */
+  #limitMs({ message, id }: Task): number {
+    const ids = message.type === "load" && message.previousId !== null ? [id, message.previousId] : [id];
+    return Math.max(
+      ...ids.map((each) => this.#loadMs.get(each) ?? this.#owner.loadTimeoutMs).map((ms) => (ms === 0 ? Infinity : ms)),
+    );
+  }
+
+  /**
+   * The thread is gone.
+   *
+   * @param blame the error for the running task. If the thread had not started yet, all waiting tasks fail with it too.
+   *              null: no task is to blame, and the next thread runs them again
+   */
+  interrupt(blame: HostLostError | null): void {
+    const current = this.#sentAt === null ? undefined : this.#queue[0];
+    const waiting =
+      this.#isUp || blame === null ? [] : this.#queue.filter((task) => task !== current && task.done !== null);
+    this.loaded.clear();
+    this.#isUp = false;
+    this.#sentAt = null;
+    if (current !== undefined && blame !== null) {
+      this.#queue.shift();
+      this.#fail(current, blame);
+    }
+    if (blame !== null && waiting.length > 0) {
+      this.#queue = this.#queue.filter((task) => !waiting.includes(task));
+      for (const task of waiting) {
+        if (task.message.type === "retire") task.done?.resolve(NOTHING);
+        else this.#fail(task, blame);
+      }
+    }
+    const gone = this.#queue.filter(({ message }) => message.type === "retire" || message.type === "handoff");
+    this.#queue = this.#queue.filter((task) => !gone.includes(task) && task.done !== null);
+    for (const { message, done } of gone) {
+      if (message.type === "retire") done?.resolve(NOTHING);
+      else done?.reject(new HostLostError("its state was lost"));
+    }
+  }
+
+  close(reason: Error): void {
+    this.#closed = reason;
+    const queue = this.#queue;
+    this.#queue = [];
+    this.loaded.clear();
+    for (const task of queue) task.done?.reject(reason);
+  }
+
+  #add(message: Task["message"], id: number): Promise<TaskDone> {
+    if (this.#closed !== null) return Promise.reject(this.#closed);
+    if (message.type === "retire") this.#dropUnsent(id);
+    const done = Promise.withResolvers<TaskDone>();
+    if (message.type === "retire" && !this.#isUp) done.resolve(NOTHING);
+    else this.#queue.push({ message, id, done });
+    this.#next();
+    return done.promise;
+  }
+
+  /** What was to be put back and is not wanted any more. */
+  #dropUnsent(id: number): void {
+    const current = this.#sentAt === null ? undefined : this.#queue[0];
+    this.#queue = this.#queue.filter((task) => task === current || task.id !== id || task.done !== null);
+  }
+
+  #next(): void {
+    const task = this.#queue[0];
+    if (task === undefined || this.#sentAt !== null || !this.#isUp) return;
+    const { message } = task;
+    if ("spec" in message && message.spec.loadMs !== undefined) this.#loadMs.set(task.id, message.spec.loadMs);
+    this.#sentAt = performance.now();
+    try {
+      this.#post(message);
+    } catch (error) {
+      // It cannot be sent, to anybody.
+      this.#sentAt = null;
+      this.#queue.shift();
+      this.#fail(task, error instanceof Error ? error : new Error(String(error)));
+      this.#next();
+    }
+  }
+
+  #succeed({ message, id, done }: Task, result: TaskDone): void {
+    if (message.type === "load") this.loaded.add(id);
+    if (done !== null) done.resolve(result);
+    else this.#owner.restored(id);
+  }
+
+  #fail({ message, id, done }: Task, error: Error): void {
+    if (message.type === "load") this.#refused.add(id);
+    if (done !== null) done.reject(error);
+    else this.#owner.notRestored(id, error);
+  }
+}
+
+function errorOf({ module, error }: Extract<ToMain, { type: "failed" }>): Error {
+  return module === null ? new HandlerError(error.name, error.message, error.stack) : ModuleError.fromData(module);
+}

@@ -1,0 +1,231 @@
+/**
+ * What crosses between the main thread and a thread of the pool, and in the same way between the server and a module's
+ * process, which is a thread with walls around it: what is said of threads here holds for both.
+ *
+ * Calls and replies travel in flat arrays, one postMessage a tick each way: an array of primitives is cloned many times
+ * faster than objects, and a message costs more than what is in it. Bytes travel as latin1 strings: a Uint8Array in a
+ * message costs 27 times as much, a transferred buffer nine times, and a string can be sent again to another thread
+ * when the first is lost.
+ */
+import type { Client } from "../../module/contract";
+import type { ModuleErrorData } from "../../module/graph/describe-error";
+import type { RemoteShape } from "../../module/graph/remote";
+import type { LogFields } from "../../observe/log/fields";
+import type { StoredState } from "../process/handoff-file";
+import type { LoadSpec } from "../../module/version";
+
+/** Memory that both sides see: a SharedArrayBuffer, or the same pages mapped into two processes. */
+export type SharedMemory = Int32Array<ArrayBufferLike>;
+
+/**
+ * Words of the SharedMemory of a thread and the main thread.
+ *
+ * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the thread from n
+ * to n + 1 to begin call n, the main thread from where it stands to the end of what it sent, to take back all that has
+ * not begun. Whoever succeeds owns the call, so none runs twice and none is lost. Numbers wrap at 2^31.
+ */
+export const HEAD = 0;
+/** The call whose handler is on the stack now, in its first synchronous stretch; 0: none. */
+export const RUNNING = 1;
+/** Bytes of replies saved behind the words: see saved-replies.ts. */
+export const SAVED = 2;
+export const SHARED_WORDS = 4;
+
+/** @returns whether call `seq` was begun (or taken back) where HEAD is `head` */
+export function isBefore(seq: number, head: number): boolean {
+  return ((head - seq) | 0) > 0;
+}
+
+/** First element: the first call's number; the others have the numbers after it. Then CALL_FIELDS elements a call. */
+export type CallBatch = (number | string)[];
+/** A target (`targetOf`) and a parcel (`parcelOf`): each element costs some 50 ns on its way, so there are few. */
+export const CALL_FIELDS = 2;
+
+/**
+ * First element: microseconds spent in handlers since the last batch, and the number of calls; then REPLY_FIELDS a
+ * reply.
+ */
+export type ReplyBatch = (number | string | null | FailureData)[];
+export const REPLY_HEADER = 2;
+/** A label (`labelOf`: call number and one of REPLY) and a value. */
+export const REPLY_FIELDS = 2;
+
+/** The kinds of a reply, or of a part of one. */
+export const REPLY = {
+  text: 0,
+  /** As latin1. */
+  bytes: 1,
+  nothing: 2,
+  /** FailureData. */
+  failed: 3,
+  /** The reply is a stream; its parts follow. */
+  streamOpen: 4,
+  streamText: 5,
+  /** As latin1. */
+  streamBytes: 6,
+  streamEnd: 7,
+  /** FailureData. */
+  streamFailed: 8,
+} as const;
+
+const MAX_ROUTES = 65_536;
+const MAX_KINDS = 16;
+
+/** A generation's id and a route's index as one number. */
+export function targetOf(generation: number, routeIndex: number): number {
+  return generation * MAX_ROUTES + routeIndex;
+}
+
+export function readTarget(target: number): { generation: number; routeIndex: number } {
+  const generation = Math.floor(target / MAX_ROUTES);
+  return { generation, routeIndex: target - generation * MAX_ROUTES };
+}
+
+/** A call's number and what its reply is, as one number. */
+export function labelOf(seq: number, kind: number): number {
+  return seq * MAX_KINDS + kind;
+}
+
+/** Numbers may be negative: they wrap. */
+export function seqOf(label: number): number {
+  return Math.floor(label / MAX_KINDS);
+}
+
+export function kindOf(label: number): number {
+  return label - seqOf(label) * MAX_KINDS;
+}
+
+const PARCEL_MARK = "\n";
+
+/** The client, a mark, the message as latin1. */
+export function parcelOf(encodedClient: string, latin1: string): string {
+  return encodedClient + PARCEL_MARK + latin1;
+}
+
+/** @returns where the client ends in a parcel; the message begins one behind it */
+export function parcelMark(parcel: string): number {
+  return parcel.indexOf(PARCEL_MARK);
+}
+
+export interface FailureData {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+}
+
+/** "ended": the client has sent its FIN; the reply is still wanted. */
+export type CancelReason = "gone" | "timeout" | "ended";
+
+/** A part of a request's body, main thread to pool thread. */
+export interface BodyPart {
+  /** As latin1. null: there are no more. */
+  readonly text: string | null;
+  /** With null: the body broke off, and why. */
+  readonly error?: string;
+}
+
+/** Parts of a stream that may be on their way before the reader has taken one. */
+export const STREAM_WINDOW = 4;
+
+/** Main thread to pool thread, beside call batches. */
+export type ToWorker =
+  | {
+      readonly type: "init";
+      readonly shared: SharedMemory | null;
+      readonly host: number | "process";
+      readonly loadTimeoutMs: number;
+      readonly maxMemoryMb?: number;
+    }
+  /** The import alone: nothing of the module runs but its top level. The "load" that follows goes on with it. */
+  | { readonly type: "import"; readonly spec: LoadSpec }
+  /** `previousId`: hands over from this generation, in the same thread. `handed`: what one in another process gave. */
+  | {
+      readonly type: "load";
+      readonly spec: LoadSpec;
+      readonly previousId: number | null;
+      readonly handed?: StoredState;
+    }
+  | { readonly type: "handoff"; readonly id: number }
+  /** isGone: the whole module is taken away. */
+  | { readonly type: "retire"; readonly id: number; readonly isGone: boolean }
+  | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
+  | { readonly type: "credit"; readonly seq: number }
+  | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
+  | { readonly type: "ping"; readonly ping: number };
+
+/** The result of a task. */
+export interface TaskDone {
+  readonly type: "done";
+  /** For the verdict. */
+  readonly notes: readonly string[];
+  /** Of an import. */
+  readonly shape?: RemoteShape;
+  /** Of a handoff: what is in the file for that, or why nothing is. null: the module has none. */
+  readonly handoff?: StoredState | { readonly error: string } | null;
+}
+
+/**
+ * Pool thread to main thread, beside reply batches. Imports, loads, handoffs and retirements are answered one by one,
+ * in their order.
+ */
+export type ToMain =
+  | { readonly type: "stage" }
+  | TaskDone
+  | { readonly type: "failed"; readonly module: ModuleErrorData | null; readonly error: FailureData }
+  | { readonly type: "pong"; readonly ping: number }
+  /** A handler reads its request's body. 0: it wants no more of it. */
+  | { readonly type: "want"; readonly seq: number; readonly parts: number }
+  | {
+      readonly type: "log";
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly text: string;
+      readonly fields: LogFields;
+      /** Set for events that a client may cause. Events of one kind share one limit (see `ServerLog.bounded`). */
+      readonly kind?: string;
+    };
+
+const encodedClients = new WeakMap<Client, string>();
+
+/** @returns the client as one string; made once a client */
+export function encodeClient(client: Client): string {
+  let text = encodedClients.get(client);
+  if (text === undefined) {
+    const tls = client.tls === undefined ? "" : encodeURIComponent(JSON.stringify(client.tls));
+    text = `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${tls} ${client.address}`;
+    encodedClients.set(client, text);
+  }
+  return text;
+}
+
+export function decodeClient(text: string): Client {
+  const [connection, port, transport, isLocal, tls, ...address] = text.split(" ");
+  return {
+    connection: Number(connection),
+    port: Number(port),
+    transport: transport as Client["transport"],
+    isLocal: isLocal === "1",
+    address: address.join(" "),
+    tls: tls === "" || tls === undefined ? undefined : (JSON.parse(decodeURIComponent(tls)) as Client["tls"]),
+  };
+}
+
+/** @returns the bytes as a string of the same length, one character a byte */
+export function toLatin1(bytes: Uint8Array): string {
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.latin1Slice(0, buffer.length);
+}
+
+export function fromLatin1(text: string): Uint8Array {
+  // A buffer of its own and not a piece of Buffer's pool: authors may keep, transfer or resize it.
+  const bytes = new Uint8Array(text.length);
+  Buffer.from(bytes.buffer).latin1Write(text);
+  return bytes;
+}
+
+/** @param thrown anything a handler threw */
+export function failureOf(thrown: unknown): FailureData {
+  if (thrown instanceof Error)
+    return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };
+  const text = `threw ${Bun.inspect(thrown)}, which is no Error`;
+  return { name: "Error", message: text, stack: text };
+}

@@ -1,0 +1,111 @@
+/** How a watchdog sees that the event loop is blocked, and by whom. Pure, but for the memory it reads. */
+import { escapeText } from "../../observe/log/escape";
+import type { LogFields } from "../../observe/log/fields";
+import { type MarkedModule, MODULE, NO_ROUTE, ROUTE, TIMER, underWay, WORK } from "../../module/graph/running";
+import type { Culprit } from "./messages";
+
+/** The characters of a route's key that are told. */
+const MAX_KEY = 40;
+
+/** Adds up how long the main thread has not come by. */
+export class StallClock {
+  #lastBeat: number | null = null;
+  #stalledMs = 0;
+
+  /**
+   * A look at the beat.
+   *
+   * @param elapsedMs since the look before
+   * @param stepMs    as it should be. A look that is much later says that the watchdog stood still too: the machine was
+   *   suspended or is too busy, and nobody was blocked by anybody.
+   * @param waitedMs  how long in that time the main thread was ready but got no processor: the machine is to blame, and
+   *   no module
+   * @returns how long the main thread has not come by, at the least; 0: it may have
+   */
+  look(beat: number, elapsedMs: number, stepMs: number, waitedMs: number): number {
+    if (beat === this.#lastBeat) this.#stalledMs += Math.max(0, Math.min(elapsedMs, 2 * stepMs) - waitedMs);
+    else this.#stalledMs = 0;
+    this.#lastBeat = beat;
+    // The next beat was not due before a step had passed.
+    return Math.max(0, this.#stalledMs - stepMs);
+  }
+}
+
+/** The modules seen on the stack while the event loop stood still. */
+export class Suspects {
+  readonly #seen = new Map<string, { readonly number: number; readonly route: number; count: number }>();
+
+  note(running: Int32Array): void {
+    const number = Atomics.load(running, MODULE);
+    const route = Atomics.load(running, ROUTE);
+    const key = `${number} ${route}`;
+    const known = this.#seen.get(key);
+    if (known === undefined) this.#seen.set(key, { number, route, count: 1 });
+    else known.count++;
+  }
+
+  forget(): void {
+    this.#seen.clear();
+  }
+
+  /** @param modules by number */
+  culprit(running: Int32Array, modules: ReadonlyMap<number, MarkedModule>): Culprit {
+    const [top] = [...this.#seen.values()].sort((a, b) => b.count - a.count);
+    const known = modules.get(top?.number ?? 0);
+    if (known !== undefined) return named(known, whatOf(known, top?.route ?? NO_ROUTE));
+    const worked = modules.get(Atomics.load(running, WORK));
+    if (worked !== undefined) return named(worked, "its top level, setup, check, handoff or dispose");
+    const candidates = underWay(running).flatMap((number) => modules.get(number) ?? []);
+    const [only] = candidates;
+    if (only !== undefined && candidates.length === 1)
+      return named(only, "a handler that went on after an await, it seems,");
+    const names = candidates.map(({ module, generation }) => `${module} v${generation}`);
+    return { module: null, generation: 0, what: "", candidates: names };
+  }
+}
+
+function whatOf({ routes }: MarkedModule, route: number): string {
+  if (route === TIMER) return "a timer";
+  const key = routes[route];
+  return key === undefined ? "its code" : `"${escapeText(key, false).slice(0, MAX_KEY)}"`;
+}
+
+function named({ module, generation }: MarkedModule, what: string): Culprit {
+  return { module, generation, what, candidates: [] };
+}
+
+/** @returns what the log's events about it carry */
+export function fieldsOf({ module, generation }: Culprit): LogFields {
+  return module === null ? {} : { module, generation };
+}
+
+/** @returns the event while it lasts */
+export function blockedText(culprit: Culprit, ms: number): string {
+  const { module } = culprit;
+  const what = whatBlocks(culprit);
+  const remedy =
+    module === null
+      ? ""
+      : '. It cannot be stopped here: let what takes long run with run: "pool" or run: "process", where its deadline ends it';
+  return `${what} has been blocking the event loop for ${seconds(ms)} s, and nobody is answered meanwhile${remedy}`;
+}
+
+/** @returns the culprit's name: `"SLOW "`, a timer, or a guess */
+export function whatBlocks(culprit: Culprit): string {
+  return culprit.module === null ? unknownText(culprit) : culprit.what;
+}
+
+/** @returns the event when it is over */
+export function unblockedText(culprit: Culprit, ms: number): string {
+  return `${whatBlocks(culprit)} blocked the event loop for ${seconds(ms)} s`;
+}
+
+function unknownText({ candidates }: Culprit): string {
+  if (candidates.length === 0)
+    return "something that is no handler (a framing function or a listener of a module, or the server itself)";
+  return `a handler that went on after an await, of ${candidates.join(" or ")}, it seems,`;
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}

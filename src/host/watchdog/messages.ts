@@ -1,0 +1,45 @@
+/** Messages between the main thread and its watchdog (a Worker), and the memory that they share besides `RUNNING`. */
+import type { LogFormat } from "../../config/options";
+import type { MarkedModule } from "../../module/graph/running";
+
+export interface WatchdogSettings {
+  /** In milliseconds; more than 0. */
+  readonly blockedMs: number;
+  readonly format: LogFormat;
+  /** null: stderr. */
+  readonly file: string | null;
+  /** Of this process among several; 0: it is alone. */
+  readonly slot: number;
+  /** The file that notes a block for `hrmr status`. null: none, since another process has the control socket. */
+  readonly blockedFile: string | null;
+}
+
+export type ToWatchdog =
+  | { readonly type: "init"; readonly beats: Int32Array; readonly running: Int32Array }
+  | { readonly type: "settings"; readonly settings: WatchdogSettings }
+  /** null: it is gone. */
+  | { readonly type: "module"; readonly number: number; readonly marked: MarkedModule | null };
+
+/** The event loop goes round again. */
+export interface Unblocked {
+  readonly culprit: Culprit;
+  /** As far as the watchdog saw it. In milliseconds. */
+  readonly ms: number;
+}
+
+/** Whose code blocks the event loop, as far as that can be told from outside. */
+export interface Culprit {
+  /** null: it is not known, or one of `candidates`. */
+  readonly module: string | null;
+  /** 0 without a module. */
+  readonly generation: number;
+  /** What it is in the middle of: `"SLOW "`, `a timer`. */
+  readonly what: string;
+  /** "greet v3": those that have calls under way. Empty where `module` is known. */
+  readonly candidates: readonly string[];
+}
+
+/** How often the main thread tells that it has come by, and the watchdog looks. In milliseconds. */
+export function stepOf(blockedMs: number): number {
+  return Math.min(200, Math.max(5, Math.floor(blockedMs / 5)));
+}

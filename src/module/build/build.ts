@@ -1,0 +1,271 @@
+/** Makes one version of a module: one file with all that it imports, named by its content. */
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdir, rm, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { externalPlugin, IMPORT_META_DEFINES, importMetaPlugin, needsImportMeta, withoutAddedImport } from "./plugins";
+import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
+import { bundleC } from "../c/build";
+import { isC } from "../c/sources";
+import { buildLogsError, unresolvedSpecifier, wholeFileError } from "../graph/describe-error";
+import { rebaseImports } from "./computed-imports";
+import type { ModuleFile } from "./discover";
+import { linksOfBuild, noteInputs, type BuildGraph, type InputSet } from "./inputs";
+import { type Import, leadsTo } from "./links";
+import { followAgain, forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
+
+export interface BuildOptions {
+  /** Absolute path of the state folder; bundles go to `bundles/MODULE/HASH.js` in it. */
+  readonly stateDir: string;
+  /** Packages that must not be bundled. */
+  readonly external: readonly string[];
+  /** Of a module in C: libraries to link, by name or path. Default: none but those that its files name. */
+  readonly libs?: readonly string[];
+  /** Of a module in C: folders with headers. Default: none but those that its files name. */
+  readonly include?: readonly string[];
+}
+
+/** @param config  a module's settings, checked where the config was read: what has the wrong type counts as not said */
+export function buildOptions(
+  stateDir: string,
+  { external, libs, include }: Readonly<Record<string, unknown>>,
+): BuildOptions {
+  return { stateDir, external: texts(external), libs: texts(libs), include: texts(include) };
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
+}
+
+export interface BuiltModule {
+  readonly name: string;
+  /** The author's file, absolute path. */
+  readonly source: string;
+  /** The bundle, absolute path. */
+  readonly file: string;
+  /** 12 hexadecimal digits of the bundle's content: the version's identity. */
+  readonly hash: string;
+  readonly inputs: InputSet;
+  readonly buildMs: number;
+}
+
+interface Bundle {
+  readonly text: string;
+  readonly graph: BuildGraph;
+  /**
+   * Further files that the bundle is made from, by absolute path: those it imports, those that would be taken if they
+   * were there.
+   */
+  readonly externals: readonly string[];
+}
+
+/**
+ * Builds `file` and all that it imports into one file in the state folder. A bundle that is there already is left as it
+ * is.
+ *
+ * @throws ModuleError for what is wrong with the module; a plain Error when the state folder cannot be written
+ */
+export async function buildModule(file: ModuleFile, options: BuildOptions): Promise<BuiltModule> {
+  const startedAt = Date.now();
+  const startedMs = performance.now();
+  const bundle = isC(file.file) ? bundleC(file, options) : await bundleModule(file, options.external);
+  const hash = hashOf(bundle.text);
+  const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
+  writeBundle(options.stateDir, path, bundle.text);
+  const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
+  rememberView(inputs, path);
+  return { name: file.name, source: file.file, file: path, hash, inputs, buildMs: performance.now() - startedMs };
+}
+
+function hashOf(text: string | Uint8Array): string {
+  return new Bun.CryptoHasher("sha256").update(text).digest("hex").slice(0, 12);
+}
+
+/** Whether the bundle is there and holds what its hash says. */
+export function isBundleWhole(path: string, hash: string): boolean {
+  try {
+    return hashOf(readFileSync(path)) === hash;
+  } catch {
+    // Pruned, or its folder was cleared: it can be built anew.
+    return false;
+  }
+}
+
+/** Enough for what the server's other processes still load, and for a few steps back. */
+const KEPT_BUNDLES = 5;
+
+/**
+ * Deletes old bundles of module `name`, but for the newest ones and those whose hashes are in `keep`. Each import lists
+ * the bundle's folder anew and remembers it, so a folder of hundreds of bundles would cost hundreds of megabytes.
+ * Several processes may do it at once.
+ */
+export async function pruneBundles(
+  stateDir: string,
+  name: string,
+  keep: ReadonlySet<string>,
+  newest = KEPT_BUNDLES,
+): Promise<void> {
+  const folder = join(stateDir, "bundles", name);
+  const entries = (await readdir(folder).catch(ifMissing<string[]>([]))).filter((entry) => entry.endsWith(".js"));
+  if (entries.length <= newest) return;
+  const bundles = await Promise.all(
+    entries.map(async (entry) => ({
+      entry,
+      madeMs: (await stat(join(folder, entry)).catch(ifMissing(null)))?.mtimeMs ?? 0,
+    })),
+  );
+  bundles.sort((a, b) => b.madeMs - a.madeMs);
+  for (const { entry } of bundles.slice(newest)) {
+    if (!keep.has(entry.slice(0, -3))) await rm(join(folder, entry), { force: true });
+  }
+}
+
+async function bundleModule(file: ModuleFile, external: readonly string[]): Promise<Bundle> {
+  const externals = new Set<string>();
+  // A plugin costs a call from the bundler's threads for each import.
+  const plugins = external.length === 0 ? [] : [externalPlugin(external, externals)];
+  refreshView();
+  let output = await runBuild(file, plugins);
+  if (needsImportMeta(await entryOf(output).text())) output = await runBuild(file, [...plugins, importMetaPlugin]);
+  const map = output.outputs.find((artifact) => artifact.kind === "sourcemap");
+  const mapText = map === undefined ? null : await map.text();
+  const bundled = await entryOf(output).text();
+  const { code, files } = mapText === null ? { code: bundled, files: [] } : rebaseImports(bundled, mapText);
+  const text = stripComments(code) + (mapText === null ? "" : inlineMap(mapText));
+  return { text, graph: output.metafile ?? { inputs: {} }, externals: [...externals, ...files] };
+}
+
+// What was found at last may import what is found next; each round must get further than the one before.
+const MAX_ROUNDS = 5;
+
+async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
+  let output = await callBundler(file, plugins);
+  for (let round = 1, missing = missingOf(output); missing !== "" && round < MAX_ROUNDS; round++) {
+    for (const { message, position } of output.logs) {
+      const specifier = unresolvedSpecifier(message);
+      if (specifier !== undefined) forgetPlacesOf(position?.file || file.file, specifier);
+    }
+    output = await callBundler(file, plugins);
+    const before = missing;
+    missing = missingOf(output);
+    if (missing === before) break;
+  }
+  // A failed build does not list its imports. One of them may pass a link that was switched after Bun had followed it.
+  if (!output.success && followAgain(linksOfBuild(await importsOf(file, plugins), []).values()))
+    output = await callBundler(file, plugins);
+  if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
+  return output;
+}
+
+/** Collects the imports of the module's files, also from a build that fails. */
+async function importsOf(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Import[]> {
+  const imports: Import[] = [{ importer: file.file, specifier: file.file, target: null }];
+  const noting: Bun.BunPlugin = {
+    name: "hrmr imports",
+    setup(build) {
+      build.onResolve({ filter: /^/ }, ({ path, importer }) => {
+        if (importer !== "" && !importer.includes("/node_modules/"))
+          imports.push({ importer, specifier: path, target: null });
+        return undefined;
+      });
+    },
+  };
+  await callBundler(file, [noting, ...plugins]);
+  return imports;
+}
+
+function missingOf(output: Bun.BuildOutput): string {
+  if (output.success) return "";
+  return output.logs
+    .map(({ message, position }) =>
+      unresolvedSpecifier(message) === undefined ? "" : `${position?.file} ${message}\n`,
+    )
+    .join("");
+}
+
+async function callBundler(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
+  try {
+    return await Bun.build({
+      // Resolve links here: Bun remembers where a link led for the life of the process.
+      entrypoints: [leadsTo(file.file) || file.file],
+      target: "bun",
+      format: "esm",
+      sourcemap: "external",
+      external: ["hrmr"],
+      throw: false,
+      metafile: true,
+      define: IMPORT_META_DEFINES,
+      // Files imported as files (images, .wasm) stay where they are: with this root their public path is their absolute
+      // path.
+      root: "/",
+      publicPath: "/",
+      naming: { asset: "[dir]/[name].[ext]" },
+      plugins,
+    });
+  } catch (cause) {
+    throw wholeFileError(
+      file.name,
+      file.file,
+      `the build failed: ${cause instanceof Error ? cause.message : Bun.inspect(cause)}`,
+      cause,
+    );
+  }
+}
+
+function entryOf(output: Bun.BuildOutput): Bun.BuildArtifact {
+  const entry = output.outputs.find((artifact) => artifact.kind === "entry-point");
+  if (entry === undefined) throw new Error("Bun.build succeeded and gave no entry point");
+  return entry;
+}
+
+// The debug id names the map file, which is not kept.
+function stripComments(code: string): string {
+  return code.replace(/\n\/\/# (?:debugId|sourceMappingURL)=.*/g, "");
+}
+
+interface SourceMap {
+  sources: string[];
+  sourcesContent?: (string | null)[];
+  debugId?: string;
+}
+
+// Sources are relative to the working folder, but stacks would take them as relative to the bundle.
+function inlineMap(json: string): string {
+  const map: SourceMap = JSON.parse(json);
+  delete map.debugId;
+  map.sources = map.sources.map((source) => resolve(source));
+  map.sourcesContent = map.sourcesContent?.map((text, index) => {
+    // Code frames are shown for the author's files; the text of packages would double the bundle for nothing.
+    if (text === null || map.sources[index]?.includes("/node_modules/")) return null;
+    return withoutAddedImport(text);
+  });
+  return `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(JSON.stringify(map)).toString("base64")}\n`;
+}
+
+let temporaryFiles = 0;
+
+/**
+ * Written without waiting, like all that stands between a save and the swap: under load each wait is a turn of the
+ * loop.
+ */
+function writeBundle(stateDir: string, path: string, text: string): void {
+  const bytes = Buffer.from(text);
+  const existing = statSync(path, { throwIfNoEntry: false });
+  // A bundle is only ever put in place whole, so one of the same name and size is the same.
+  if (existing?.size === bytes.length) return;
+  makePrivateFolder(resolve(path, ".."));
+  const temporary = join(stateDir, "bundles", `.${process.pid}-${++temporaryFiles}.tmp`);
+  try {
+    writeFileSync(temporary, bytes, { mode: PRIVATE_FILE });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+function ifMissing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return value;
+    throw error;
+  };
+}

@@ -1,0 +1,219 @@
+/** What is wrong with a module, and where: one error class for builds, loads and lifecycle functions. */
+import { existsSync, readFileSync } from "node:fs";
+import { isAbsolute, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { OWN_ROOT } from "../../system/own-root";
+
+/**
+ * A place in an author's file. `file` is for people (relative to the working folder where it can be); lines and columns
+ * count from 1.
+ */
+export interface ModuleErrorPlace {
+  readonly file: string;
+  /** undefined: the file as a whole. */
+  readonly line: number | undefined;
+  readonly column: number | undefined;
+  /** The line before, the line, and a caret below it; "" when there is nothing to show. */
+  readonly frame: string;
+}
+
+/** A ModuleError's fields, to cross from one thread to another. */
+export interface ModuleErrorData extends ModuleErrorPlace {
+  readonly module: string;
+  readonly message: string;
+  readonly others: readonly string[];
+}
+
+/**
+ * A version of a module that cannot be used. `message` is the reason alone; `describeError` adds where and the code.
+ */
+export class ModuleError extends Error {
+  readonly module: string;
+  readonly file: string;
+  readonly line: number | undefined;
+  readonly column: number | undefined;
+  readonly frame: string;
+  /** Further errors of the same build, one line each. */
+  readonly others: readonly string[];
+
+  constructor(
+    module: string,
+    message: string,
+    place: ModuleErrorPlace,
+    others: readonly string[] = [],
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "ModuleError";
+    this.module = module;
+    this.file = place.file;
+    this.line = place.line;
+    this.column = place.column;
+    this.frame = place.frame;
+    this.others = others;
+  }
+
+  /** file:line:column, as far as known. */
+  get place(): string {
+    return formatPlace(this);
+  }
+
+  toData(): ModuleErrorData {
+    const { module, message, file, line, column, frame, others } = this;
+    return { module, message, file, line, column, frame, others };
+  }
+
+  static fromData(data: ModuleErrorData): ModuleError {
+    return new ModuleError(data.module, data.message, data, data.others);
+  }
+}
+
+/** @returns the path relative to the working folder if it lies in it, else as it is */
+export function displayPath(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short === "" || short.startsWith("..") || isAbsolute(short) ? path : short;
+}
+
+/** Several lines for a person: place and reason, the code frame, further errors. Not ended by a newline. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof ModuleError)) return messageOf(error);
+  const lines = [`${error.place}: ${error.message}`];
+  if (error.frame !== "") lines.push(error.frame);
+  return [...lines, ...error.others].join("\n");
+}
+
+/** An error about the module's file as a whole. */
+export function wholeFileError(module: string, source: string, message: string, cause?: unknown): ModuleError {
+  return new ModuleError(
+    module,
+    message,
+    { file: displayPath(source), line: undefined, column: undefined, frame: "" },
+    [],
+    cause,
+  );
+}
+
+/** What `Bun.build` logged, as one error: the first is the error, the rest are `others`. */
+export function buildLogsError(
+  module: string,
+  source: string,
+  logs: readonly (BuildMessage | ResolveMessage)[],
+): ModuleError {
+  const errors = logs.filter((log) => log.level === "error");
+  const [first, ...rest] = errors.length > 0 ? errors : logs;
+  if (first === undefined) return wholeFileError(module, source, "the build failed and gave no reason");
+  const others = rest.map((log) => `${formatPlace(logPlace(source, log))}: ${buildMessage(log.message)}`);
+  return new ModuleError(module, buildMessage(first.message), logPlace(source, first), others, first);
+}
+
+/**
+ * What an author's code threw, placed at the newest stack frame in a file of the author's own; without one (a thrown
+ * string, an error made elsewhere) at the module's file as a whole.
+ *
+ * @param doing  said before the reason: "setup failed"; "" for none
+ */
+export function thrownError(module: string, source: string, thrown: unknown, doing: string): ModuleError {
+  if (thrown instanceof ModuleError) return thrown;
+  const reason = thrown instanceof Error ? messageOf(thrown) : `threw ${Bun.inspect(thrown)}, which is no Error`;
+  const message = doing === "" ? reason : `${doing}: ${reason}`;
+  // The thrown value is not kept as the cause: it would hold the whole graph of a version that is to be forgotten.
+  return new ModuleError(module, message, thrownPlace(source, thrown));
+}
+
+function messageOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return Bun.inspect(thrown);
+  const text = thrown.message === "" ? thrown.name : thrown.message;
+  const named = thrown.name === "Error" || text.startsWith(thrown.name) ? text : `${thrown.name}: ${text}`;
+  return thrown.cause instanceof Error ? `${named} (caused by ${messageOf(thrown.cause)})` : named;
+}
+
+function formatPlace(place: ModuleErrorPlace): string {
+  if (place.line === undefined) return place.file;
+  return place.column === undefined ? `${place.file}:${place.line}` : `${place.file}:${place.line}:${place.column}`;
+}
+
+function logPlace(source: string, log: BuildMessage | ResolveMessage): ModuleErrorPlace {
+  const position = log.position;
+  if (position === null || position.file === "" || position.line < 1) {
+    return { file: displayPath(source), line: undefined, column: undefined, frame: "" };
+  }
+  return placeAt(position.file, position.line, Math.max(1, position.column), position.lineText);
+}
+
+/** What a build's message says was not found, or undefined when it says something else. */
+export function unresolvedSpecifier(message: string): string | undefined {
+  return /^Could not resolve: "(.+?)"/.exec(message)?.[1];
+}
+
+function buildMessage(message: string): string {
+  const specifier = unresolvedSpecifier(message);
+  if (specifier === undefined) return message;
+  if (/^[./]/.test(specifier)) return `Cannot find "${specifier}"`;
+  const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+  return `Cannot find package "${specifier}": install it in the module's folder or above (npm install ${name})`;
+}
+
+function thrownPlace(source: string, thrown: unknown): ModuleErrorPlace {
+  const stack = thrown instanceof Error ? String(thrown.stack) : "";
+  for (const [, path, line, column] of stack.matchAll(/^\s+at .*?((?:file:\/\/)?\/[^()\n]*?):(\d+):(\d+)\)?$/gm)) {
+    const file = path?.startsWith("file://") ? fileURLToPath(path) : path;
+    if (file === undefined || file.includes("/node_modules/") || !isAuthorsFile(file)) continue;
+    return placeAt(file, Number(line), Number(column));
+  }
+  return { file: displayPath(source), line: undefined, column: undefined, frame: "" };
+}
+
+// Not the bundle (a stack that could not be mapped), not the server's own files, compiled or not.
+function isAuthorsFile(file: string): boolean {
+  return (
+    !file.startsWith(OWN_ROOT) &&
+    !file.startsWith("/$bunfs/") &&
+    !/\/bundles\/[^/]+\/[0-9a-f]{12}\.js$/.test(file) &&
+    existsSync(file)
+  );
+}
+
+function placeAt(path: string, line: number, column: number, lineText?: string): ModuleErrorPlace {
+  return { file: displayPath(path), line, column, frame: codeFrame(path, line, column, lineText) };
+}
+
+/**
+ * A place in a file as it was when it was read.
+ *
+ * @param column  undefined: not known; the frame has no caret then
+ */
+export function placeInText(path: string, text: string, line: number, column: number | undefined): ModuleErrorPlace {
+  const lines = text.split(/\r?\n/);
+  return { file: displayPath(path), line, column, frame: frameOf(lines, lines[line - 1], line, column) };
+}
+
+function codeFrame(path: string, line: number, column: number, lineText: string | undefined): string {
+  const lines = readLines(path);
+  return frameOf(lines, lineText ?? lines[line - 1], line, column);
+}
+
+const MAX_FRAME_COLUMNS = 120;
+
+function frameOf(lines: readonly string[], text: string | undefined, line: number, column = 0): string {
+  if (text === undefined) return "";
+  // A minified line would fill the screen: show the part around the column.
+  const start = column > MAX_FRAME_COLUMNS - 20 ? column - MAX_FRAME_COLUMNS / 2 : 0;
+  const cut = (full: string): string => full.slice(start, start + MAX_FRAME_COLUMNS).replace(/[^\P{Cc}\t]/gu, "\uFFFD");
+  const width = String(line).length;
+  const caret = cut(text)
+    .slice(0, Math.max(0, column - 1 - start))
+    .replace(/[^\t]/g, " ");
+  const before =
+    line > 1 && lines[line - 2]?.trim() ? [`${String(line - 1).padStart(width)} | ${cut(lines[line - 2] ?? "")}`] : [];
+  const marked = column === 0 ? [] : [`${" ".repeat(width)} | ${caret}^`];
+  return [...before, `${line} | ${cut(text)}`, ...marked].join("\n");
+}
+
+function readLines(path: string): string[] {
+  try {
+    return readFileSync(path, "utf8").split(/\r?\n/);
+  } catch {
+    // The file went away since: the error is told without its code.
+    return [];
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What a version leaves behind when it goes: what the host had to take away, and versions that stay in memory because
+ * something else still refers to them.
+ */
+import type { LeakSnapshot } from "../../observe/snapshot";
+import { isAuthors } from "./globals-watch";
+
+/** What the host knows of a load that is over. */
+export interface LeakHolders {
+  /** A resource that it opened by `context.shared` is still open: the load is meant to stay in memory. */
+  isMeant(id: number): boolean;
+  /** The shared resources that a module can put objects into, in words: `context.shared "rooms" of chat`. */
+  reachable(module: string): readonly string[];
+}
+
+/** What a version had not put away itself. */
+export interface LeftBehind {
+  /** Events of listeners on `process`, one a listener. The host took them off. */
+  readonly listeners: readonly string[];
+  /** Names on globalThis that still have what it set there. They stay. */
+  readonly globals: readonly string[];
+  /** Armed ones. The host stopped them. */
+  readonly timers: number;
+  /** Descriptors that closed with it: sockets, servers, files. 0 where that cannot be told. */
+  readonly descriptors: number;
+}
+
+export const NOTHING_LEFT: LeftBehind = { listeners: [], globals: [], timers: 0, descriptors: 0 };
+
+/** @returns "2 timers (stopped), globalThis.cache (stays)"; null: nothing was left */
+export function leftBehindText({ listeners, globals, timers, descriptors }: LeftBehind): string | null {
+  const parts: string[] = [];
+  if (listeners.length > 0)
+    parts.push(`${counted(listeners.length, "listener")} on process (${unique(listeners)}; removed)`);
+  if (timers > 0) parts.push(`${counted(timers, "timer")} (stopped)`);
+  if (descriptors > 0) parts.push(`${counted(descriptors, "open socket or file", "open sockets or files")} (closed)`);
+  const own = globals.filter(isAuthors);
+  if (own.length > 0) parts.push(`${own.map((name) => `globalThis.${name}`).join(", ")} (stays)`);
+  return parts.length === 0 ? null : parts.join(", ");
+}
+
+/** A version that was disposed. */
+export interface DisposedVersion {
+  readonly module: string;
+  readonly generation: number;
+  /** The load's number. */
+  readonly id: number;
+  /** Something that its code keeps alive, and nothing else. null: its code is not in this process. */
+  readonly remains: WeakRef<object> | null;
+  readonly left: LeftBehind;
+}
+
+interface Watched extends DisposedVersion {
+  readonly since: Date;
+  collections: number;
+}
+
+/** A stale pointer on the stack may keep anything over one collection; nothing but a reference does it over two. */
+const COLLECTIONS_SURVIVED = 2;
+/** Of more than that, the oldest are forgotten. */
+const MAX_WATCHED = 200;
+
+export class LeakWatch {
+  #watched: Watched[] = [];
+  readonly #holders: LeakHolders;
+
+  constructor(holders: LeakHolders) {
+    this.#holders = holders;
+  }
+
+  watch(version: DisposedVersion): void {
+    if (version.remains === null) return;
+    this.#watched.push({ ...version, since: new Date(), collections: 0 });
+    if (this.#watched.length > MAX_WATCHED) this.#watched.shift();
+  }
+
+  /**
+   * To be called a turn of the loop after each full collection.
+   *
+   * @returns `leaked`: those that are known to stay from now on. `isOpen`: some can only be told by one more collection
+   */
+  collected(): { leaked: LeakSnapshot[]; isOpen: boolean } {
+    this.#watched = this.#watched.filter(({ remains }) => remains?.deref() !== undefined);
+    for (const each of this.#watched) each.collections++;
+    return {
+      leaked: this.#watched
+        .filter((each) => each.collections === COLLECTIONS_SURVIVED && this.#isLeak(each))
+        .map((each) => this.#describe(each)),
+      isOpen: this.#watched.some(({ collections }) => collections < COLLECTIONS_SURVIVED),
+    };
+  }
+
+  /** Those known to stay, oldest first. */
+  snapshot(): LeakSnapshot[] {
+    return this.#watched
+      .filter((each) => each.collections >= COLLECTIONS_SURVIVED && this.#isLeak(each))
+      .map((each) => this.#describe(each));
+  }
+
+  /**
+   * Whether a version stays in memory by mistake. A version with open `context.shared` resources is meant to stay. The
+   * first version of a module may stay because a package keeps an object on globalThis for all its copies (zod's
+   * registry): that does not grow, and the author cannot change it. A second version that stays is a mistake. So is a
+   * version held by the author's own names on globalThis.
+   */
+  #isLeak({ module, generation, id, left }: Watched): boolean {
+    if (left.globals.some(isAuthors)) return true;
+    const isFirst = !this.#watched.some(
+      (each) => each.module === module && each.generation < generation && each.collections >= COLLECTIONS_SURVIVED,
+    );
+    return !isFirst && !this.#holders.isMeant(id);
+  }
+
+  #describe({ module, generation, since, left }: Watched): LeakSnapshot {
+    const globals = left.globals.filter(isAuthors).map((name) => `globalThis.${name}`);
+    const reachable = this.#holders.reachable(module);
+    const places = reachable.length === 0 ? "" : `, or ${reachable.join(", ")},`;
+    const why =
+      globals.length > 0
+        ? `${globals.join(", ")} may hold something of it: delete it in dispose`
+        : `another module${places} holds a function or an object of it: keep plain data there, or take it out in dispose`;
+    return { module, generation, since: since.toISOString(), why };
+  }
+}
+
+function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`;
+}
+
+function unique(names: readonly string[]): string {
+  return [...new Set(names)].join(", ");
+}

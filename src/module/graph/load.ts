@@ -1,0 +1,235 @@
+/** Loads one version of a module into a graph of its own, and ends it again. */
+import type { LoadSpec } from "../version";
+import type { ModuleContext } from "../contract";
+import { makeContext, type ContextSources } from "./context";
+import { thrownError, wholeFileError, type ModuleError } from "./describe-error";
+import { endGraph, type GraphParts } from "./ending";
+import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
+import { GraphTimers } from "./timers";
+import type { LeftBehind } from "./leaks";
+import { leadsTo } from "../build/links";
+import { Mark, NO_ROUTE, RUNNING, MODULE, ROUTE } from "./running";
+import { readShape, type ModuleShape } from "../shape/shape";
+
+export interface LoadOptions extends ContextSources {
+  /** Global names of the module that differ from the server's: Request, Response, fetch. */
+  readonly globals: Record<string, unknown>;
+  /** An error or a rejection that module code left unhandled. */
+  readonly onError: (error: unknown, kind: string) => void;
+  /**
+   * For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever.
+   */
+  readonly timeoutMs: number;
+}
+
+/** What `handoff` gave: data for the next setup, or why there is none. */
+export type Handoff = { readonly data: unknown } | { readonly error: string };
+
+/** One version of a module in one host. Drop all references to it, and to what came from it, after `dispose`. */
+export interface LoadedModule {
+  readonly shape: ModuleShape;
+  /** The authors' context argument. `state` is undefined before `start`. */
+  readonly context: ModuleContext;
+  /** Calls `fn` inside the graph. @throws what `fn` throws; ERR_INVALID_STATE after `dispose` */
+  run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
+  /** Runs setup, then check. Rejects with a ModuleError; the caller then disposes. */
+  start(handoff: unknown): Promise<void>;
+  /** null: the module has no `handoff`. Never rejects. */
+  handoff(): Promise<Handoff | null>;
+  /**
+   * Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is
+   * logged.
+   *
+   * @returns what dispose had not put away
+   */
+  dispose(): Promise<LeftBehind>;
+  /** Gone as soon as nothing of the module's code is in memory any more. null: its code is not in this process. */
+  readonly remains: WeakRef<object> | null;
+  /** @param count of calls that have not answered yet, for who looks at this thread from another one (`running.ts`) */
+  noteUnderWay(count: number): void;
+}
+
+/**
+ * Imports the bundle of `spec` into a new graph and checks its shape. Runs none of its lifecycle functions.
+ *
+ * @throws ModuleError for a throw at top level, a load that does not end in time, or a wrong shape; the graph is
+ *   disposed then
+ */
+export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
+  watchSharedObjects();
+  const mark = new Mark({ module: spec.name, generation: spec.generation });
+  const timers = new GraphTimers(mark);
+  const graph = new Bun.ModuleGraph({ globals: { ...timers.globals, ...options.globals }, onError: options.onError });
+  const before = globalsNow();
+  // Bun remembers where a link led when it first followed it: one above the state folder may have been switched since.
+  const file = leadsTo(spec.file) || spec.file;
+  try {
+    const imported = mark.during(() => graph.import<ModuleExports>(`${file}?v=${spec.id}`));
+    const exported = await inTime(imported, options.timeoutMs, spec, "did not finish loading", " (top-level await?)");
+    const shape = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
+    warnOfGlobals(spec, options.log, claimGlobals(mark.number, before));
+    mark.nameRoutes(shape.routes.map((route) => route.spec.key));
+    return new Loaded(spec, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
+  } catch (error) {
+    endGraph({ graph, mark, timers }, false);
+    throw thrownError(spec.name, spec.source, error, "");
+  }
+}
+
+/** What a load came to. */
+interface Parts extends GraphParts {
+  readonly shape: ModuleShape;
+  readonly remains: WeakRef<object>;
+}
+
+/** What is looked at of a module's exports. */
+interface ModuleExports {
+  readonly default?: unknown;
+  readonly middleware?: unknown;
+}
+
+function readShapeOf({ name, config }: LoadSpec, exported: ModuleExports): ModuleShape {
+  return readShape(name, exported.default, exported.middleware, config);
+}
+
+function warnOfGlobals(spec: LoadSpec, log: ContextSources["log"], names: readonly string[]): void {
+  if (names.length === 0) return;
+  log.warn(
+    `Module "${spec.name}" set ${names.join(", ")} on globalThis: that is shared with all modules and outlives a reload. Export it, or keep it in the module.`,
+  );
+}
+
+class Loaded implements LoadedModule {
+  readonly shape: ModuleShape;
+  readonly context: ModuleContext;
+  readonly remains: WeakRef<object>;
+  readonly #parts: GraphParts;
+  /** Out of `#parts`, for `run`. */
+  readonly #graph: Bun.ModuleGraph;
+  readonly #number: number;
+  readonly #spec: LoadSpec;
+  readonly #options: LoadOptions;
+  /** What the context knows of this load. It may be kept for long after it, and must not keep the module's code. */
+  readonly #cell: { state: unknown } = { state: undefined };
+  #hasStarted = false;
+  #ending: Promise<LeftBehind> | null = null;
+
+  constructor(spec: LoadSpec, options: LoadOptions, { shape, remains, ...parts }: Parts) {
+    this.#spec = spec;
+    this.#options = options;
+    this.#parts = parts;
+    this.#graph = parts.graph;
+    this.#number = parts.mark.number;
+    this.shape = shape;
+    this.remains = remains;
+    const cell = this.#cell;
+    this.context = makeContext(spec, options, () => cell.state);
+  }
+
+  /** Every call of every message: `Mark.run`, written out, with the route that the caller has noted. */
+  run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+    const before = RUNNING[MODULE] as number;
+    RUNNING[MODULE] = this.#number;
+    try {
+      return this.#graph.run(fn, ...args);
+    } finally {
+      RUNNING[MODULE] = before;
+      RUNNING[ROUTE] = NO_ROUTE;
+    }
+  }
+
+  noteUnderWay(count: number): void {
+    this.#parts.mark.noteUnderWay(count);
+  }
+
+  async start(handoff: unknown): Promise<void> {
+    const { timeoutMs } = this.#options;
+    const startedMs = performance.now();
+    const { definition } = this.shape;
+    if (definition.setup !== undefined) {
+      this.#cell.state = await this.#call("setup", timeoutMs, () => definition.setup?.(this.context, handoff));
+    }
+    this.#hasStarted = true;
+    if (definition.check === undefined) return;
+    const leftMs = timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - (performance.now() - startedMs));
+    const verdict = await this.#call("check", leftMs, () => definition.check?.(this.context));
+    if (verdict === false) throw wholeFileError(this.#spec.name, this.#spec.source, "check returned false");
+  }
+
+  async handoff(): Promise<Handoff | null> {
+    const { definition } = this.shape;
+    if (definition.handoff === undefined || !this.#hasStarted) return null;
+    try {
+      const data = await this.#call("handoff", this.#options.timeoutMs, () => definition.handoff?.(this.#cell.state));
+      return { data: copyOf(data) };
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  dispose(): Promise<LeftBehind> {
+    this.#ending ??= this.#dispose();
+    return this.#ending;
+  }
+
+  async #dispose(): Promise<LeftBehind> {
+    const { definition } = this.shape;
+    try {
+      // What setup did not finish making, dispose must not be asked to undo.
+      if (definition.dispose !== undefined && this.#hasStarted) {
+        await this.#call("dispose", this.#options.timeoutMs, () => definition.dispose?.(this.#cell.state));
+      }
+    } catch (error) {
+      const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
+      this.#options.log.warn(`${failed.message} (${failed.place})`);
+    }
+    this.#options.shared?.leave(this.#spec.id);
+    const left = endGraph(this.#parts, typeof this.#options.host === "string");
+    this.#cell.state = undefined;
+    return left;
+  }
+
+  // Rejects with a ModuleError. The deadline's timer is the host's: one of the graph's would end with it.
+  async #call<R>(what: string, timeoutMs: number, fn: () => R | Promise<R>): Promise<Awaited<R>> {
+    const { name, source } = this.#spec;
+    const before = globalsNow();
+    try {
+      const running = this.#parts.mark.during(async () => this.run(fn));
+      return await inTime(running, timeoutMs, this.#spec, `${what} did not finish`, "");
+    } catch (error) {
+      throw thrownError(name, source, error, `${what} failed`);
+    } finally {
+      claimGlobals(this.#parts.mark.number, before);
+    }
+  }
+}
+
+function copyOf(data: unknown): unknown {
+  try {
+    return structuredClone(data);
+  } catch (cause) {
+    throw new Error(
+      `handoff returned what cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+}
+
+async function inTime<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  spec: LoadSpec,
+  late: string,
+  hint: string,
+): Promise<T> {
+  if (timeoutMs === 0) return promise;
+  const deadline = Promise.withResolvers<never>();
+  const expired = (): ModuleError =>
+    wholeFileError(spec.name, spec.source, `${late} within ${Math.round(timeoutMs)} ms${hint}`);
+  const timer = setTimeout(() => deadline.reject(expired()), timeoutMs);
+  try {
+    return await Promise.race([promise, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * A version of a module that the main thread knows by its shape only: its code is in another process, and never comes
+ * here.
+ */
+import type { LoadSpec } from "../version";
+import { makeContext, type Publish } from "./context";
+import type { Framing, Log } from "../contract";
+import { NOTHING_LEFT } from "./leaks";
+import type { LoadedModule } from "./load";
+import type { RouteSpec } from "../route";
+import type { ModuleShape } from "../shape/shape";
+
+/** A shape without its functions: it crosses processes. */
+export interface RemoteShape {
+  /** Every route runs in the process, and is told whole here. Else the main thread has to load the module too. */
+  readonly isWhole: boolean;
+  /** Empty unless `isWhole`. */
+  readonly routes: readonly {
+    readonly spec: RouteSpec;
+    readonly framing: Exclude<Framing, (...args: never[]) => unknown>;
+  }[];
+  readonly reload: "swap" | "exclusive";
+  readonly unavailable: string | Uint8Array | null;
+}
+
+export function remoteShapeOf({ routes, reload, unavailable, middleware }: ModuleShape): RemoteShape {
+  const told: RemoteShape["routes"][number][] = [];
+  for (const { spec, framing } of routes)
+    if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
+  const isWhole = middleware === null && told.length === routes.length;
+  return { isWhole, routes: isWhole ? told : [], reload, unavailable };
+}
+
+/** @param shape one that is whole */
+export function remoteModule(
+  spec: LoadSpec,
+  shape: RemoteShape,
+  { log, publish }: { log: Log; publish?: Publish },
+): LoadedModule {
+  const { reload, unavailable } = shape;
+  const routes = shape.routes.map((route) => ({ ...route, handler: notHere }));
+  return {
+    shape: {
+      routes,
+      definition: { routes: {}, ...(unavailable === null ? null : { unavailable }) },
+      reload,
+      unavailable,
+      middleware: null,
+    },
+    context: makeContext(spec, { host: "main", log, ...(publish === undefined ? null : { publish }) }, () => undefined),
+    run: (fn, ...args) => fn(...args),
+    start: () => Promise.resolve(),
+    handoff: () => Promise.resolve(null),
+    dispose: () => Promise.resolve(NOTHING_LEFT),
+    remains: null,
+    noteUnderWay: () => {},
+  };
+}
+
+/** The hosts call a route by its number. */
+function notHere(): never {
+  throw new Error(
+    "This route runs in its module's process, and was called in the main thread. This is a bug in hrmr; please report it.",
+  );
+}

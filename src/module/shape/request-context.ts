@@ -1,0 +1,103 @@
+/**
+ * `fetch`'s second argument: the module's context, with what belongs to one request. The same for every version of
+ * HTTP, and on the pool.
+ */
+import { logWith } from "../../observe/log/fields";
+import type { Client, Log, RequestContext } from "../contract";
+
+/**
+ * What a client or a proxy may give as X-Request-Id: printable, without spaces, at most 128 characters. It ends up in
+ * logs.
+ */
+const SANE_ID = /^[\w.:;,@+/=~-]{1,128}$/;
+
+// Ids of two runs, or of two servers behind one proxy, must not meet in one log.
+const idPrefix = crypto.randomUUID().slice(0, 8);
+let lastId = 0;
+
+/**
+ * @param given  the request's X-Request-Id; null: it has none
+ * @returns the given one if it is sane, else a new one, unique among all servers as far as 32 random bits go
+ */
+export function requestIdFrom(given: string | null): string {
+  if (given !== null && SANE_ID.test(given)) return given;
+  lastId += 1;
+  return `${idPrefix}-${lastId.toString(36)}`;
+}
+
+/** Where a request's id comes from: its X-Request-Id, or who has decided already. */
+type IdSource = { readonly headers: Headers } | { readonly requestId: string };
+
+/** How a request was routed. Middleware and handlers see this in every host. */
+export interface Routing {
+  /** The path in its canonical spelling. */
+  readonly path: string;
+  /** The route's key; "": no route matched. */
+  readonly route: string;
+  readonly params: Record<string, string>;
+}
+
+type ContextClass = new (wire: { readonly client: Client }, routing: Routing, id: IdSource) => RequestContext;
+
+// One class a generation: an Object.create() a request costs more than the call itself.
+const contextClasses = new WeakMap<object, ContextClass>();
+let lastContext: object | null = null;
+let lastClass: ContextClass | null = null;
+
+/**
+ * Makes the context of one request.
+ *
+ * @param context the module's own, which it inherits from
+ * @param wire    its client is asked for when the module asks, since making it costs
+ * @param routing may be another context of the same request
+ * @param id      the request, or another context of the same request; asked likewise
+ */
+export function requestContext(
+  context: object,
+  wire: { readonly client: Client },
+  routing: Routing,
+  id: IdSource,
+): RequestContext {
+  if (lastContext !== context || lastClass === null) {
+    lastClass = contextClasses.get(context) ?? makeContextClass(context);
+    contextClasses.set(context, lastClass);
+    lastContext = context;
+  }
+  return new lastClass(wire, routing, id);
+}
+
+function makeContextClass(context: object): ContextClass {
+  const log = (context as { readonly log?: Log }).log;
+  class RequestContextOfModule {
+    readonly path: string;
+    readonly route: string;
+    readonly params: Record<string, string>;
+    readonly #wire: { readonly client: Client };
+    #id: IdSource | string;
+
+    constructor(wire: { readonly client: Client }, { path, route, params }: Routing, id: IdSource) {
+      this.#wire = wire;
+      this.path = path;
+      this.route = route;
+      this.params = params;
+      this.#id = id;
+    }
+
+    get client(): Client {
+      return this.#wire.client;
+    }
+
+    /** What is logged while a request is answered tells its connection. */
+    get log(): Log | undefined {
+      return log && logWith(log, { connection: this.#wire.client.connection });
+    }
+
+    get requestId(): string {
+      const id = this.#id;
+      if (typeof id === "string") return id;
+      return (this.#id = "headers" in id ? requestIdFrom(id.headers.get("x-request-id")) : id.requestId);
+    }
+  }
+  Object.setPrototypeOf(RequestContextOfModule.prototype, context);
+  return RequestContextOfModule as unknown as ContextClass;
+}

@@ -1,0 +1,315 @@
+/** Checks what a module's file exports and puts it into one form. */
+import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "../contract";
+import { composeUse } from "./middleware";
+import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
+import { type Fields, isObject, isPlain, kindOf, nearest, refuseUnknown, shapeError, shown } from "./errors";
+import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
+import { readWebSocket } from "./websocket";
+
+/** A route with the author's functions. Call them through the graph's `run`. */
+export interface ShapedRoute {
+  readonly spec: RouteSpec;
+  /** handle, fetch or connect; of a WebSocket route, its `upgrade`. */
+  readonly handler: (...args: never[]) => unknown;
+  /** "chunk" for those that have no messages of their own. */
+  readonly framing: Framing;
+  /** Of a WebSocket route only. */
+  readonly websocket?: WebSocketSpec;
+}
+
+export interface ModuleShape {
+  readonly routes: readonly ShapedRoute[];
+  /**
+   * What the author exported; for an app, a definition with the app as its only route. Its functions are called as its
+   * methods.
+   */
+  readonly definition: ModuleDefinition;
+  readonly reload: "swap" | "exclusive";
+  /** null: the HTTP 503 message. */
+  readonly unavailable: string | Uint8Array | null;
+  /** For the modules that `http.use` names. null: the module has none. */
+  readonly middleware: Middleware | null;
+}
+
+const MAX_KEY_BYTES = 256;
+// What a timer can hold.
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "handoff", "dispose", "use", "middleware"];
+const HOOKS = ["setup", "check", "handoff", "dispose"];
+const KINDS = ["handle", "fetch", "connect", "websocket"];
+const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
+/** Of routes whose key is first bytes. */
+const RAW_ROUTE_OPTIONS = ["takesHttp", ...COMMON_ROUTE_OPTIONS];
+const ROUTE_OPTIONS: Record<string, string[]> = {
+  handle: ["handle", "framing", "run", ...RAW_ROUTE_OPTIONS],
+  fetch: ["fetch", "run", ...COMMON_ROUTE_OPTIONS],
+  connect: ["connect", "run", ...RAW_ROUTE_OPTIONS],
+  websocket: ["websocket", "run", ...COMMON_ROUTE_OPTIONS],
+};
+const LENGTH_OPTIONS = ["prefixBytes", "endian", "includesPrefix", "offset"];
+const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n" } })';
+
+/**
+ * Reads a module's default export. Touches getters of the author's: run it inside the module's graph.
+ *
+ * @param named   the module's export `middleware`, which stands for that of a definition
+ * @param config  the module's settings: where routes run, and how long their calls may take, that don't say it; how it
+ *   is reloaded
+ * @throws Error whose message names the module and the key, and says what to write instead
+ */
+export function readShape(
+  name: string,
+  exported: unknown,
+  named?: unknown,
+  config: Record<string, unknown> = NO_SETTINGS,
+): ModuleShape {
+  if (exported === undefined && typeof named === "function")
+    return readShape(name, { routes: {}, middleware: named }, undefined, config);
+  if (exported === undefined) throw shapeError(name, `there is no default export. Write ${EXAMPLE}`);
+  if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
+  const definition = isApp(exported) ? appDefinition(name, exported) : exported;
+  const middleware = readMiddleware(name, definition, named);
+  checkDefinition(name, definition, middleware !== null);
+  const use = readUse(name, definition.use);
+  const settings = hostSettings(config);
+  const routes = Object.entries(definition.routes as Fields).map(([key, route], index) =>
+    behindUse(use, readRoute(name, key, route, index, settings)),
+  );
+  return {
+    routes,
+    definition: definition as unknown as ModuleDefinition,
+    reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
+    unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
+    middleware,
+  };
+}
+
+/** As a method of its definition, since it may use `this`. */
+function readMiddleware(name: string, definition: Fields, named: unknown): Middleware | null {
+  const { middleware } = definition;
+  if (middleware === undefined) return typeof named === "function" ? (named as Middleware) : null;
+  if (typeof middleware !== "function")
+    throw shapeError(name, `"middleware" is ${kindOf(middleware)}, and must be a function`);
+  return (...args) => (definition as { middleware: Middleware }).middleware(...args);
+}
+
+function readUse(name: string, use: unknown): Middleware[] {
+  if (use === undefined) return [];
+  if (!Array.isArray(use))
+    throw shapeError(name, `"use" is ${kindOf(use)}. Write use: [(request, context, next) => next()]`);
+  const wrong: unknown = use.find((middleware) => typeof middleware !== "function");
+  if (wrong !== undefined || use.includes(undefined))
+    throw shapeError(name, `"use" holds ${kindOf(wrong)}, and must hold functions only`);
+  return [...(use as Middleware[])];
+}
+
+/** Once a version, so that hosts and protocols find one handler as ever. */
+function behindUse(use: readonly Middleware[], route: ShapedRoute): ShapedRoute {
+  const { kind } = route.spec;
+  if (use.length === 0 || (kind !== "fetch" && kind !== "websocket")) return route;
+  const handler = composeUse(use, route.handler as Parameters<typeof composeUse>[1], kind);
+  return { ...route, handler: handler as unknown as ShapedRoute["handler"] };
+}
+
+// Before `routes` is looked at: hono's app has an array of that name.
+function isApp(exported: Fields): boolean {
+  return typeof exported.fetch === "function";
+}
+
+function appDefinition(name: string, app: Fields): Fields {
+  // For apps of every kind: hrmr never opens these sockets, so the author must hear of it.
+  if (app.websocket !== undefined) {
+    throw shapeError(
+      name,
+      'the default export has both "fetch" and "websocket", as Bun.serve takes them. Here a WebSocket is a route: write ' +
+        '{ routes: { "/": { fetch }, "GET /live": { websocket: { message(socket, data) { socket.send(data); } } } } }',
+    );
+  }
+  const lost = isPlain(app)
+    ? Object.keys(app).find((key) => HOOKS.includes(key) || (key === "routes" && isObject(app[key])))
+    : undefined;
+  if (lost !== undefined) {
+    throw shapeError(
+      name,
+      `the default export has both "fetch" and "${lost}". Write { routes: { "/": { fetch } }, ... } and leave out the outer "fetch"`,
+    );
+  }
+  return { routes: { "/": { fetch: appFetch(app as unknown as FetchRoute) } } };
+}
+
+// As a method, since an app's fetch may use `this`. The second argument is what hono shows as `c.env`.
+function appFetch(app: FetchRoute): FetchRoute["fetch"] {
+  return (request, context) => app.fetch(request, context);
+}
+
+function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean): void {
+  refuseUnknown(name, "the module", definition, MODULE_OPTIONS);
+  if (!isObject(definition.routes) || Array.isArray(definition.routes)) {
+    throw shapeError(name, `"routes" is ${kindOf(definition.routes)}. Write ${EXAMPLE}`);
+  }
+  if (Object.keys(definition.routes).length === 0 && !mayBeEmpty)
+    throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
+  for (const hook of HOOKS) {
+    const value = definition[hook];
+    if (value !== undefined && typeof value !== "function")
+      throw shapeError(name, `"${hook}" is ${kindOf(value)}, and must be a function`);
+  }
+  const { reload, unavailable } = definition;
+  if (reload !== undefined && reload !== "swap" && reload !== "exclusive") {
+    throw shapeError(name, `"reload" is ${shown(reload)}, and must be "swap" or "exclusive"`);
+  }
+  if (unavailable !== undefined && typeof unavailable !== "string" && !(unavailable instanceof Uint8Array)) {
+    throw shapeError(name, `"unavailable" is ${kindOf(unavailable)}, and must be a string or a Uint8Array`);
+  }
+}
+
+function readRoute(name: string, key: string, route: unknown, index: number, settings: HostSettings): ShapedRoute {
+  const where = `route ${shown(key)}`;
+  if (key === "")
+    throw shapeError(name, 'a route has an empty key. A key is the first bytes of its messages, such as "PING"');
+  const keyBytes = Buffer.byteLength(key);
+  if (keyBytes > MAX_KEY_BYTES) {
+    throw shapeError(
+      name,
+      `the key of ${shown(`${key.slice(0, 24)}...`)} is ${keyBytes} bytes long; at most ${MAX_KEY_BYTES} are possible`,
+    );
+  }
+  const options = typeof route === "function" ? { handle: route } : route;
+  if (!isObject(options)) {
+    throw shapeError(
+      name,
+      `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch, connect or websocket`,
+    );
+  }
+  const kind = readKind(name, where, options);
+  if (isPlain(options)) refuseUnknown(name, where, options, ROUTE_OPTIONS[kind] ?? []);
+  checkKey(name, key, kind);
+  const isMounted = kind === "fetch" && !isPlain(options);
+  const said = isMounted ? {} : options;
+  const run = readRun(name, where, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
+  const { timeoutMs = settings.handlerMs, description } = readCommon(name, where, said);
+  const spec: RouteSpec = {
+    key,
+    index,
+    kind,
+    run,
+    timeoutMs,
+    description,
+    ...readTakesHttp(name, where, said.takesHttp),
+  };
+  if (kind === "websocket") {
+    const websocket = readWebSocket(name, where, options.websocket);
+    return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
+  }
+  if (isMounted) return { spec, handler: appFetch(options as unknown as FetchRoute), framing: "chunk" };
+  return { spec, handler: options[kind] as ShapedRoute["handler"], framing: readFraming(name, where, options.framing) };
+}
+
+// As a method, since handlers may use `this`.
+function upgradeOf({ handlers }: WebSocketSpec): ShapedRoute["handler"] {
+  return (...[request, context]: Parameters<NonNullable<typeof handlers.upgrade>>) =>
+    handlers.upgrade?.(request, context);
+}
+
+function readKind(name: string, where: string, options: Fields): RouteKind {
+  const kinds = KINDS.filter((kind) => options[kind] !== undefined);
+  const [kind] = kinds;
+  // An app mounted on a path has methods of its own, which may bear these names.
+  if (!isPlain(options) && typeof options.fetch === "function") return "fetch";
+  if (kind === undefined) {
+    const wrong = Object.keys(options).find(
+      (option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== undefined,
+    );
+    const hint = wrong === undefined ? "" : ` (it has "${wrong}": did you mean "${nearest(wrong, KINDS)}"?)`;
+    throw shapeError(name, `${where} has none of handle, fetch, connect and websocket${hint}`);
+  }
+  if (kinds.length > 1)
+    throw shapeError(
+      name,
+      `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch, connect and websocket`,
+    );
+  if (kind !== "websocket" && typeof options[kind] !== "function")
+    throw shapeError(name, `${where}: "${kind}" is ${kindOf(options[kind])}, and must be a function`);
+  return kind as RouteKind;
+}
+
+function checkKey(name: string, key: string, kind: RouteKind): void {
+  if (kind !== "fetch" && kind !== "websocket") {
+    if (!key.startsWith("/")) return;
+    throw shapeError(
+      name,
+      `route ${shown(key)} is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`,
+    );
+  }
+  const method = /^([A-Z][A-Z-]*) (?:$|\/)/.exec(key)?.[1];
+  if (kind === "websocket" && method !== undefined && method !== "GET")
+    throw shapeError(name, `route ${shown(key)}: a WebSocket begins with a GET. Write "/path" or "GET /path"`);
+  if (/^(?:[A-Z][A-Z-]* )?\//.test(key) || /^[A-Z][A-Z-]* $/.test(key)) return;
+  const hint = /^[A-Za-z][A-Za-z-]*$/.test(key)
+    ? `. For every path of one method write "${key.toUpperCase()} ", with a space at its end`
+    : "";
+  throw shapeError(
+    name,
+    `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`,
+  );
+}
+
+function mayRunElsewhere(kind: RouteKind): boolean {
+  return kind === "handle" || kind === "fetch";
+}
+
+function readRun(name: string, where: string, kind: RouteKind, run: unknown): RunsOn | undefined {
+  if (run === undefined || run === "inline") return run;
+  if (run !== "pool" && run !== "process") {
+    throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline", "pool" or "process"`);
+  }
+  if (!mayRunElsewhere(kind))
+    throw shapeError(name, `${where}: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
+  return run;
+}
+
+function readCommon(
+  name: string,
+  where: string,
+  options: Fields,
+): { timeoutMs: number | undefined; description: string } {
+  const { timeoutMs, description } = options;
+  const isTimeout = typeof timeoutMs === "number" && timeoutMs >= 0 && timeoutMs <= MAX_TIMEOUT_MS;
+  if (timeoutMs !== undefined && !isTimeout) {
+    throw shapeError(
+      name,
+      `${where}: "timeoutMs" is ${shown(timeoutMs)}, and must be a number from 0 (no limit) to ${MAX_TIMEOUT_MS}`,
+    );
+  }
+  if (description !== undefined && typeof description !== "string") {
+    throw shapeError(name, `${where}: "description" is ${kindOf(description)}, and must be a string`);
+  }
+  return { timeoutMs: isTimeout ? timeoutMs : undefined, description: description ?? "" };
+}
+
+function readTakesHttp(name: string, where: string, takesHttp: unknown): Pick<RouteSpec, "takesHttp"> {
+  if (takesHttp === undefined || takesHttp === false) return {};
+  if (takesHttp === true) return { takesHttp };
+  throw shapeError(name, `${where}: "takesHttp" is ${shown(takesHttp)}, and must be true or false`);
+}
+
+function readFraming(name: string, where: string, framing: unknown): Framing {
+  if (framing === undefined) return "chunk";
+  if (framing === "chunk" || framing === "line" || typeof framing === "function") return framing as Framing;
+  if (!isObject(framing) || !isObject(framing.length)) {
+    const allowed = '"chunk", "line", { length: { prefixBytes: 4 } } or a function';
+    throw shapeError(name, `${where}: "framing" is ${shown(framing)}, and must be ${allowed}`);
+  }
+  refuseUnknown(name, `${where}: "framing"`, framing, ["length"]);
+  const prefix = framing.length;
+  refuseUnknown(name, `${where}: "framing.length"`, prefix, LENGTH_OPTIONS);
+  const bad = (option: string, rule: string): Error =>
+    shapeError(name, `${where}: "framing.length.${option}" is ${shown(prefix[option])}, and must be ${rule}`);
+  if (![1, 2, 4, 8].includes(prefix.prefixBytes as number)) throw bad("prefixBytes", "1, 2, 4 or 8");
+  if (![undefined, "big", "little"].includes(prefix.endian as undefined)) throw bad("endian", '"big" or "little"');
+  if (!["undefined", "boolean"].includes(typeof prefix.includesPrefix)) throw bad("includesPrefix", "true or false");
+  const { offset } = prefix;
+  if (offset !== undefined && !(Number.isInteger(offset) && (offset as number) >= 0))
+    throw bad("offset", "a whole number of bytes, 0 or more");
+  return framing as unknown as Framing;
+}

@@ -1,0 +1,114 @@
+/**
+ * What an event is about: fields in JSON, tags before the message in text.
+ */
+import type { AccessEntry } from "./access";
+
+/** Writes lines of one source. What `context.log` is to a module (module/contract.d.ts), this is to the server. */
+export interface Log {
+  debug(...values: unknown[]): void;
+  info(...values: unknown[]): void;
+  warn(...values: unknown[]): void;
+  error(...values: unknown[]): void;
+}
+
+export interface LogFields {
+  /** A module's name. Text: `greet`. */
+  readonly module?: string;
+  /** Its version. Text: `v2`. */
+  readonly generation?: number;
+  /** A connection's number. Text: `#17`. */
+  readonly connection?: number;
+  /**
+   * A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`, nothing for
+   * 0.
+   */
+  readonly slot?: number;
+  /**
+   * What was thrown, where the message tells it in other words. JSON only: an object beside the message's first line.
+   */
+  readonly error?: unknown;
+  /** An answered request. JSON only. */
+  readonly access?: Omit<AccessEntry, "module" | "generation" | "connection">;
+}
+
+/** An error as JSON has it. */
+export interface ErrorData {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+  readonly cause?: ErrorData;
+}
+
+/** Causes of causes that are told. */
+const MAX_CAUSES = 4;
+
+/** @returns the fields' tags as they stand before a message: "greet v2 #17"; "" for none */
+export function tagsOf({ slot, module, generation, connection }: LogFields): string {
+  const tags: string[] = [];
+  if (slot !== undefined && slot > 0) tags.push(`[${slot}]`);
+  if (module !== undefined) tags.push(module);
+  if (generation !== undefined) tags.push(`v${generation}`);
+  if (connection !== undefined) tags.push(`#${connection}`);
+  return tags.join(" ");
+}
+
+/**
+ * @returns a log whose events carry the fields, if `log` is the server's; else one that says them before its messages
+ */
+export function logWith(log: Log, fields: LogFields): Log {
+  if ("withFields" in log && typeof log.withFields === "function") return log.withFields(fields) as Log;
+  const tags = tagsOf(fields);
+  if (tags === "") return log;
+  return {
+    debug: (...values) => log.debug(tags, ...values),
+    info: (...values) => log.info(tags, ...values),
+    warn: (...values) => log.warn(tags, ...values),
+    error: (...values) => log.error(tags, ...values),
+  };
+}
+
+/**
+ * @returns a function that logs the event; null if it was only counted (see `ServerLog.bounded`). A log without
+ * counting logs all
+ */
+export function boundedWith(
+  log: Log,
+  fields: LogFields,
+  level: "info" | "warn" | "error",
+  kind: string,
+): ((...values: unknown[]) => void) | null {
+  const own = logWith(log, fields);
+  if (!("bounded" in own) || typeof own.bounded !== "function") return own[level];
+  return own.bounded(level, kind) as ((...values: unknown[]) => void) | null;
+}
+
+/**
+ * The kind of a failure, for `ServerLog.bounded`. Does not read the stack: at thousands of failures a second that would
+ * be the main cost. Never throws.
+ */
+export function kindOfError(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : `threw ${typeof thrown}`;
+  } catch {
+    return "threw what cannot be shown";
+  }
+}
+
+/** Never throws, whatever was thrown. */
+export function errorData(thrown: unknown, depth = 0): ErrorData {
+  try {
+    if (!isErrorLike(thrown)) return { name: typeof thrown, message: String(thrown), stack: "" };
+    const { name, message, stack, cause } = thrown;
+    const data = { name: String(name), message: String(message), stack: String(stack ?? "") };
+    return cause === undefined || depth >= MAX_CAUSES ? data : { ...data, cause: errorData(cause, depth + 1) };
+  } catch {
+    return { name: "unknown", message: "It cannot be shown: reading it throws.", stack: "" };
+  }
+}
+
+/** Errors of another realm, and those that were copied between threads, are no instances. */
+function isErrorLike(value: unknown): value is Error {
+  return (
+    value instanceof Error || (typeof value === "object" && value !== null && "message" in value && "stack" in value)
+  );
+}

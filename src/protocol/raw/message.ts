@@ -1,0 +1,62 @@
+/**
+ * A raw message as a handler sees it. Decoding and the abort signal are made only when they are asked for.
+ */
+import type { Client, Message } from "../../module/contract";
+
+/** Who can say whose message it is; a connection makes its Client only when somebody asks. */
+export interface Sender {
+  readonly client: Client;
+}
+
+export class RawMessage implements Message {
+  readonly #buffer: Buffer;
+  readonly #from: number;
+  readonly #end: number;
+  readonly #sender: Sender;
+  #bytes: Uint8Array | undefined;
+  #text: string | undefined;
+  #controller: AbortController | undefined;
+  #abortReason: Error | undefined;
+
+  /**
+   * @param buffer holds the message from `from` to before `end`; handed over, not copied: cutting it costs as much as
+   * many a handler
+   */
+  constructor(buffer: Uint8Array, from: number, end: number, sender: Sender) {
+    this.#buffer = asBuffer(buffer);
+    this.#from = from;
+    this.#end = end;
+    this.#sender = sender;
+  }
+
+  get bytes(): Uint8Array {
+    return (this.#bytes ??= this.#buffer.subarray(this.#from, this.#end));
+  }
+
+  get text(): string {
+    return (this.#text ??= this.#buffer.utf8Slice(this.#from, this.#end));
+  }
+
+  get client(): Client {
+    return this.#sender.client;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Nobody waits for the reply any more. */
+  abort(reason: Error): void {
+    this.#abortReason ??= reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Bytes from a socket are a Buffer already. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

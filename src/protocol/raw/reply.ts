@@ -1,0 +1,82 @@
+/**
+ * What a handler's result is, and how a streamed one is sent at the client's pace.
+ */
+import type { Reply } from "../../module/contract";
+import { nextTurn, WriteTurns } from "../turns";
+
+export type StreamReply = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
+
+/** @returns whether `value` is a reply that is sent piece by piece */
+export function isStream(value: unknown): value is StreamReply {
+  return (
+    typeof value === "object" && value !== null && (Symbol.asyncIterator in value || value instanceof ReadableStream)
+  );
+}
+
+/**
+ * Checks what an author's handler returned.
+ *
+ * @returns the reply; null for nothing
+ * @throws TypeError for anything that cannot be sent, saying what to return instead
+ */
+export function checkReply(value: unknown): Exclude<Reply, void | undefined> {
+  if (typeof value === "string" || value instanceof Uint8Array) return value;
+  if (value === null || value === undefined) return null;
+  if (isStream(value)) return value;
+  const kind = typeof value === "object" ? (value.constructor?.name ?? "Object") : typeof value;
+  throw new TypeError(
+    `The handler returned ${kind === "Object" ? "an object" : `a ${kind}`}. Return a string, bytes, an async iterable of either, or nothing.`,
+  );
+}
+
+/** Where a stream's pieces go. */
+export interface StreamTarget {
+  readonly isClosed: boolean;
+  write(piece: string | Uint8Array): boolean;
+  waitForDrain(): Promise<void>;
+}
+
+/** Pulls a stream dry, waiting for the client; `stop` ends it from outside, also while its next piece never comes. */
+export class StreamPump {
+  readonly #iterator: AsyncIterator<string | Uint8Array>;
+  readonly #turns = new WriteTurns();
+  #isStopped = false;
+  /** Of all pieces so far. */
+  sentBytes = 0;
+
+  constructor(source: StreamReply) {
+    this.#iterator = (source as AsyncIterable<string | Uint8Array>)[Symbol.asyncIterator]();
+  }
+
+  /**
+   * @returns true when the source ended and every piece was accepted; false when it was stopped or the client is gone
+   * @throws what the source throws, or TypeError for a piece that is neither text nor bytes
+   */
+  async run(target: StreamTarget): Promise<boolean> {
+    for (;;) {
+      const { done, value } = await this.#iterator.next();
+      if (this.#isStopped) return false;
+      if (done) return true;
+      if (typeof value !== "string" && !(value instanceof Uint8Array)) {
+        this.stop();
+        throw new TypeError(`A streamed reply may yield strings and bytes only, not ${typeof value}.`);
+      }
+      const bytes = typeof value === "string" ? Buffer.byteLength(value) : value.length;
+      this.sentBytes += bytes;
+      if (!target.write(value)) await target.waitForDrain();
+      if (this.#turns.count(bytes)) await nextTurn();
+      if (target.isClosed) {
+        this.stop();
+        return false;
+      }
+    }
+  }
+
+  /** Tells the source that nobody reads on. Idempotent. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    // The source may be suspended in code that never resumes: its answer is of no interest.
+    void Promise.resolve(this.#iterator.return?.()).catch(() => undefined);
+  }
+}

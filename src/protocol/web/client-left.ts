@@ -1,0 +1,36 @@
+/**
+ * Whether a request's client has left. A call whose client left first is no failure of its module, whatever the handler
+ * makes of it.
+ */
+import { LightRequest } from "./request";
+import { hasBeenReset } from "../http2/request";
+
+/** A half-closed connection does not tell whether the client has gone or waits for the reply. */
+const ended = new WeakSet<object>();
+const left = new WeakSet<object>();
+
+/** @returns the reason for `request.signal`: the connection is gone */
+export function clientGone(): DOMException {
+  const reason = new DOMException("The client closed the connection.", "AbortError");
+  left.add(reason);
+  return reason;
+}
+
+/** @returns the reason for `request.signal`: the client has sent its FIN. A reply is still sent to it */
+export function clientEnded(): DOMException {
+  const reason = clientGone();
+  ended.add(reason);
+  return reason;
+}
+
+/** Whether a signal's reason is that of `clientEnded`: the reply is still wanted. */
+export function mayStillRead(reason: unknown): boolean {
+  return typeof reason === "object" && reason !== null && ended.has(reason);
+}
+
+/** Whether a request's client has left, in any version of HTTP. */
+export function hasClientLeft(request: Request): boolean {
+  if (!LightRequest.is(request)) return hasBeenReset(request);
+  const reason = LightRequest.abortReasonOf(request);
+  return typeof reason === "object" && reason !== null && left.has(reason);
+}

@@ -1,0 +1,14 @@
+/** Replies that count as errors, in the same way for all versions of HTTP. */
+import { OWN_ID } from "../../module/own-routes";
+import type { BoundRoute } from "../../module/route";
+import type { Dispatch } from "../wire";
+
+/**
+ * Counts a handler's reply as an error if its status says so. A 503 of the server's own endpoints (/ready) is an
+ * answer, and no error.
+ */
+export function countStatus(dispatch: Dispatch, { generation }: BoundRoute, status: number, hasLeft = false): void {
+  if (status < 500 || hasLeft || generation.id === OWN_ID) return;
+  dispatch.counters.errors++;
+  generation.figures.fail();
+}

@@ -1,0 +1,202 @@
+/**
+ * The Request that handlers get: light, made of the parsed head, with everything costly made when it is asked for.
+ * Its prototype is chained to the standard one's, so `instanceof Request` holds.
+ */
+import { type IncomingBody, ownBytes } from "../http1/body";
+import type { RequestHead } from "../http1/head";
+import { LightHeaders } from "./request-headers";
+
+const NativeRequest = Request;
+
+const EMPTY = new Uint8Array(0);
+const utf8 = new TextDecoder();
+
+function decodeText(bytes: Uint8Array): string {
+  return bytes.length === 0 ? "" : utf8.decode(bytes);
+}
+
+async function attempt<T>(convert: (bytes: Uint8Array) => T | Promise<T>, bytes: Uint8Array): Promise<T> {
+  return convert(bytes);
+}
+
+/** One request. It is the standard interface, but for being constructed by the server only. */
+export class LightRequest {
+  readonly #head: RequestHead;
+  #body: IncomingBody | null;
+  #url: string | null = null;
+  #headers: Headers | null = null;
+  #abortion: AbortController | null = null;
+  #abortReason: unknown = undefined;
+  readonly #isSecure: boolean;
+
+  /**
+   * @param body  null when the request has none
+   * @param isSecure  whether it came over TLS: `url` says https
+   */
+  constructor(head: RequestHead, body: IncomingBody | null, isSecure = false) {
+    this.#head = head;
+    this.#body = body;
+    this.#isSecure = isSecure;
+  }
+
+  /** Whether `value` is one of these, and not a native Request. */
+  static is(value: unknown): value is LightRequest {
+    return typeof value === "object" && value !== null && #head in value;
+  }
+
+  /** Aborts `request.signal`, now or when it is first asked for. */
+  static abort(request: LightRequest, reason: unknown): void {
+    if (request.#abortReason !== undefined) return;
+    request.#abortReason = reason;
+    request.#abortion?.abort(reason);
+  }
+
+  /** The reason with which its signal was, or would be, aborted; undefined: not aborted. */
+  static abortReasonOf(request: LightRequest): unknown {
+    return request.#abortReason;
+  }
+
+  /**
+   * Whether anyone asked for the signal: aborting runs listeners of the module then, and must happen inside its graph.
+   */
+  static hasSignal(request: LightRequest): boolean {
+    return request.#abortion !== null;
+  }
+
+  /**
+   * The native equal of a request, `init` going before what the request says, as `new Request(request, init)` does it.
+   * Takes the body, unless `init` has one.
+   */
+  static toNative(request: LightRequest, init: RequestInit | undefined): [url: string, init: RequestInit] {
+    const { method } = request;
+    const own: RequestInit & { duplex?: "half" } = { method, headers: request.headers, signal: request.signal };
+    const takesBody = request.#body !== null && init?.body == null && method !== "GET" && method !== "HEAD";
+    if (takesBody) {
+      own.body = request.body;
+      own.duplex = "half";
+    }
+    return [request.url, init === undefined ? own : { ...own, ...init }];
+  }
+
+  get method(): string {
+    return this.#head.method;
+  }
+
+  /** Absolute. An HTTP/1.0 request without Host gets "localhost". */
+  get url(): string {
+    const scheme = this.#isSecure ? "https" : "http";
+    return (this.#url ??= `${scheme}://${this.#head.host || "localhost"}${this.#head.target === "*" ? "/*" : this.#head.target}`);
+  }
+
+  get headers(): Headers {
+    return (this.#headers ??= new LightHeaders(this.#head.fields) as unknown as Headers);
+  }
+
+  get signal(): AbortSignal {
+    return this.#abortionController().signal;
+  }
+
+  get body(): ReadableStream<Uint8Array> | null {
+    return this.#body === null ? null : this.#body.stream();
+  }
+
+  get bodyUsed(): boolean {
+    return this.#body !== null && this.#body.isDisturbed;
+  }
+
+  text(): Promise<string> {
+    return this.#read(decodeText);
+  }
+
+  json(): Promise<unknown> {
+    return this.#read((bytes) => JSON.parse(decodeText(bytes)) as unknown);
+  }
+
+  bytes(): Promise<Uint8Array> {
+    return this.#read((bytes) => ownBytes(bytes));
+  }
+
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return this.#read((bytes) => ownBytes(bytes).buffer as ArrayBuffer);
+  }
+
+  blob(): Promise<Blob> {
+    return this.#read((bytes) => new Blob([ownBytes(bytes)], { type: this.headers.get("content-type") ?? "" }));
+  }
+
+  formData(): Promise<FormData> {
+    const type = this.headers.get("content-type");
+    const headers: Record<string, string> = type === null ? {} : { "content-type": type };
+    return this.#read((bytes) => new Response(ownBytes(bytes), { headers }).formData() as unknown as Promise<FormData>);
+  }
+
+  clone(): Request {
+    if (this.bodyUsed) throw new TypeError("The request's body was read already; clone it before reading.");
+    const copy = new LightRequest(this.#head, this.#body?.fork() ?? null, this.#isSecure);
+    copy.#headers = this.#headers === null ? null : new Headers(this.#headers);
+    // One signal for both: the client that vanishes is the same.
+    copy.#abortion = this.#abortionController();
+    return copy as unknown as Request;
+  }
+
+  get cache(): Request["cache"] {
+    return "default";
+  }
+  get credentials(): Request["credentials"] {
+    return "include";
+  }
+  get destination(): Request["destination"] {
+    return "";
+  }
+  get integrity(): string {
+    return "";
+  }
+  get keepalive(): boolean {
+    return false;
+  }
+  get mode(): Request["mode"] {
+    return "navigate";
+  }
+  get redirect(): Request["redirect"] {
+    return "follow";
+  }
+  get referrer(): string {
+    return "";
+  }
+  get referrerPolicy(): Request["referrerPolicy"] {
+    return "";
+  }
+
+  #abortionController(): AbortController {
+    if (this.#abortion === null) {
+      this.#abortion = new AbortController();
+      if (this.#abortReason !== undefined) this.#abortion.abort(this.#abortReason);
+    }
+    return this.#abortion;
+  }
+
+  #read<T>(convert: (bytes: Uint8Array) => T | Promise<T>): Promise<T> {
+    const body = this.#body;
+    if (body === null) return attempt(convert, EMPTY);
+    if (body.isDisturbed) return Promise.reject(new TypeError("The request's body was read already."));
+    const bytes = body.collect();
+    return bytes instanceof Promise ? bytes.then(convert) : attempt(convert, bytes);
+  }
+}
+Object.setPrototypeOf(LightRequest.prototype, NativeRequest.prototype);
+
+/** The `Request` of modules: takes a server's request where the standard one takes a Request. */
+export class GraphRequest extends Request {
+  constructor(input: string | URL | Request, init?: RequestInit) {
+    if (LightRequest.is(input)) super(...LightRequest.toNative(input, init));
+    else super(input as Request, init);
+  }
+
+  // Requests made elsewhere are Requests too; only subclasses of the module's own keep the strict meaning.
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return this === GraphRequest
+      ? value instanceof NativeRequest
+      : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+}
+Object.defineProperty(GraphRequest, "name", { value: "Request" });

@@ -1,0 +1,83 @@
+/** Which modules there are to load, by the modules folder and the settings, and which are gone. */
+import { existsSync } from "node:fs";
+import { type Discovered, discoverModules, type ModuleFile } from "../module/build/discover";
+import { leadsTo } from "../module/build/links";
+import type { ModuleSet } from "./module-set";
+import { entryFor } from "./prepare";
+import { describeFailure, failure, isAsked, isUsed, type Run } from "./state";
+
+export type FoundModule = ModuleFile & { readonly isImplicit: boolean };
+
+/** Notes what is there in `run.files`, and what is not any more. @throws UserError as `discoverModules` */
+export async function look(run: Run): Promise<void> {
+  const { options } = run.registry;
+  // Follow the links on the folder's path anew: one may have been switched to another release.
+  const own = isAwaited(options) ? NOTHING : await discoverModules(leadsTo(options.modulesDir) || options.modulesDir);
+  options.mayLackModulesDir &&= own.modules.length === 0;
+  run.files = filesOf(run, own);
+  noteRefused(run, own);
+  noteRemoved(run);
+  noteUnknown(run);
+  run.registry.overlooked(own.overlooked);
+}
+
+const NOTHING: Discovered = { modules: [], refused: [], overlooked: [] };
+
+function filesOf({ wanted }: Run, { modules, refused }: Discovered): FoundModule[] {
+  const isOn = (name: string): boolean => wanted.settings[name]?.enabled !== false;
+  const found: FoundModule[] = modules.filter(({ name }) => isOn(name)).map((file) => ({ ...file, isImplicit: false }));
+  const names = new Set([...modules, ...refused].map((file) => file.name));
+  return [...found, ...wanted.shipped.filter(({ name }) => isOn(name) && !names.has(name))];
+}
+
+/** A module that is not readable or not distinct fails alone, and its serving version goes on. */
+function noteRefused(run: Run, { refused }: Discovered): void {
+  for (const { name, file, error } of refused) {
+    if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name))
+      continue;
+    entryFor(run.registry, { name, file, isImplicit: false });
+    run.failures.set(name, {
+      text: describeFailure(error),
+      isConflict: error.code === "MODULE_NAME_TWICE",
+      isRefused: false,
+    });
+  }
+}
+
+/**
+ * The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing.
+ */
+function isAwaited({ modulesDir, mayLackModulesDir }: ModuleSet["options"]): boolean {
+  return mayLackModulesDir && !existsSync(modulesDir);
+}
+
+function noteRemoved(run: Run): void {
+  const { registry, removed, failures, files } = run;
+  const there = new Set(files.map((file) => file.name));
+  for (const [name, entry] of registry.entries) {
+    // One that gets a stored version does not go by its file.
+    if (there.has(name) || failures.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name))
+      continue;
+    // Taking a guard away by deleting its file would open every door.
+    if (isUsed(run, name)) failures.set(name, failure(goneText(run, name)));
+    else removed.add(entry);
+  }
+  for (const name of run.wanted.use ?? []) {
+    if (!there.has(name) && !registry.entries.has(name))
+      failures.set(name, failure("there is no such module, and http.use names it"));
+  }
+}
+
+function goneText({ wanted }: Run, name: string): string {
+  return wanted.settings[name]?.enabled === false
+    ? `modules.${name}.enabled is false, and http.use names it. Switch it on, or take it out of http.use.`
+    : "its file is gone, and http.use names it. Put it back, or take it out of http.use.";
+}
+
+/** RELOAD NAME of what is neither there nor loaded. */
+function noteUnknown({ registry, names, files, failures }: Run): void {
+  for (const name of names ?? []) {
+    const isKnown = registry.entries.has(name) || files.some((file) => file.name === name);
+    if (!isKnown && !failures.has(name)) failures.set(name, failure(`there is no module "${name}"`));
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * From modules to a routing table: built-in commands first, then modules in order of precedence.
+ */
+import type { OwnEndpoints } from "../protocol/web/endpoints";
+import type { Hosts } from "../host/host";
+import { displayPath } from "../module/graph/describe-error";
+import type { PlannedModule, RoutePlan } from "./module-set";
+import type { BoundRoute } from "../module/route";
+import { SocketHub } from "../protocol/websocket/hub";
+import type { Dispatch } from "../protocol/wire";
+import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
+import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
+import { onHost } from "../protocol/web/fetch-elsewhere";
+
+/**
+ * Builds the next table without touching the one in use.
+ *
+ * @param modules in order of precedence; of two that claim the same, the later one is refused, a module that is on only
+ *                by default without a word
+ * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
+ * @param hosts   where `fetch` routes that do not run inline are called
+ * @param endpoints the server's own, which give way to modules that claim their paths
+ */
+export function planRoutes(
+  dispatch: Dispatch,
+  commands: readonly BoundRoute[],
+  modules: readonly PlannedModule[],
+  use: readonly string[],
+  hosts: Hosts,
+  endpoints: OwnEndpoints,
+): RoutePlan {
+  const links = use.map((name): Link => ({
+    name,
+    route: modules.find((module) => module.name === name)?.middleware ?? null,
+  }));
+  const failed: Dispatch["handlerFailed"] = (route, client, error, hasLeft) =>
+    dispatch.handlerFailed(route, client, error, hasLeft);
+  const entries: TableEntry<BoundRoute>[] = commands.map((value) => ({
+    key: value.key,
+    kind: "word",
+    owner: "hrmr",
+    file: "built in",
+    value,
+  }));
+  const implicit = new Set<string>();
+  // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no
+  // other route has the method for, and a POST to a GET route would end there instead of as a 405.
+  const hasApp = modules.some(
+    ({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"),
+  );
+  for (const module of modules) {
+    if (module.isImplicit) implicit.add(module.name);
+    for (const own of module.routes) {
+      const route = own.kind === "fetch" && own.run !== "inline" ? onHost(hosts, own, dispatch) : own;
+      const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, failed) : route;
+      const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
+      entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
+    }
+  }
+  const { table, conflicts } = RouteTable.build(entries);
+  return {
+    conflicts: conflicts
+      .filter(({ refused }) => !implicit.has(refused.owner))
+      .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
+    commit: () => {
+      dispatch.table = table;
+      dispatch.endpoints = endpoints.beside(table.entries.map(({ value }) => value));
+      dispatch.unmatched = links.length === 0 ? null : unmatchedBehind(links, table, failed);
+      SocketHub.of(dispatch).follow(table);
+    },
+  };
+}
+
+function isHttp({ kind }: BoundRoute): boolean {
+  return kind === "fetch" || kind === "websocket";
+}
+
+function conflictText({ refused, holder }: Conflict<BoundRoute>): string {
+  if (holder.kind === "word")
+    return `${displayPath(refused.file)} claims ${describeKey(refused)}, which is a built-in command. Choose another key.`;
+  const file = displayPath(refused.file);
+  if (holder.owner === refused.owner)
+    return `${file} has ${describeKey(refused)} twice (as ${JSON.stringify(holder.key)} too). Remove one.`;
+  return `${file} claims ${describeKey(refused)}, which ${displayPath(holder.file)} has already. Give one of them another key.`;
+}

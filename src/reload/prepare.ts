@@ -1,0 +1,224 @@
+/** The first half of a version's way in: build, trial, and the import in this thread. Nothing of it runs yet. */
+import { CallFigures } from "../observe/figures";
+import type { ServerLog } from "../observe/log/log";
+import { kindOfError } from "../observe/log/fields";
+import { authorStack } from "../module/graph/author-stack";
+import { type BuiltModule, buildModule, buildOptions } from "../module/build/build";
+import { wholeFileError } from "../module/graph/describe-error";
+import type { FoundModule } from "./look";
+import { Generation } from "../module/generation";
+import { type Hold, isHeldBack } from "./versions/hold";
+import { hasChanged } from "../module/build/inputs";
+import { loadModule } from "../module/graph/load";
+import type { ModuleEntry, ModuleSet } from "./module-set";
+import { moduleConsole } from "../module/graph/console";
+import { timed } from "./verdict/phases";
+import { remoteModule } from "../module/graph/remote";
+import { type Candidate, describeFailure, failure, isUsed, type Run } from "./state";
+import { hostSettings, identityOf, isSameSettings, NO_SETTINGS } from "../module/shape/settings";
+import { findBundle } from "./versions/files";
+
+/** Build and first load. Leaves a candidate, a failure, or nothing if the module is the same as before. */
+export async function prepare(run: Run, file: FoundModule): Promise<void> {
+  const entry = entryFor(run.registry, file);
+  try {
+    const next = await timed(run.phases, "build", () => findNext(run, entry, file));
+    if (next === null) return;
+    const notes =
+      entry.live === null || isSameSettings(entry.live.spec.config, next.version.config)
+        ? []
+        : ["its settings changed"];
+    await loadVersion(run, entry, next.version, { hold: next.hold, notes });
+  } catch (error) {
+    run.failures.set(file.name, failure(describeFailure(error)));
+  }
+}
+
+/** The version that is to serve, and what is held back beside it. */
+interface Next {
+  readonly version: Version;
+  readonly hold: Hold | null;
+}
+
+/** @returns null: what serves is what a build would give, or what a build would give is held back */
+async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promise<Next | null> {
+  const { name } = file;
+  const { live, hold } = entry;
+  const settings = settingsOf(run, name);
+  const isSame = live !== null && live.spec.source === file.file && isSameSettings(live.spec.config, settings);
+  const built = await buildIfChanged(run, entry, file, isSame);
+  if (isSame && live.hash === built.hash) {
+    // Back to what serves: a failed edit was undone.
+    entry.error = null;
+    return null;
+  }
+  const isForced = run.order.forced === null || run.order.forced.includes(name);
+  if (!isForced && isHeldBack(hold, built.hash, settings)) {
+    if (live !== null) {
+      run.heldBack.add(name);
+      entry.error = null;
+      return null;
+    }
+    const past = pastVersion(run, entry);
+    if (past !== null) {
+      run.heldBack.add(name);
+      return { version: past, hold };
+    }
+  }
+  entry.source = file.file;
+  return { version: { ...built, number: numberFor(entry, built.hash, settings), config: settings }, hold: null };
+}
+
+async function buildIfChanged(
+  { registry, seen, wanted }: Run,
+  entry: ModuleEntry,
+  file: FoundModule,
+  isSame: boolean,
+): Promise<BuiltModule> {
+  if (isSame && entry.error === null && entry.built !== null && !hasChanged(entry.built.inputs, seen))
+    return entry.built;
+  const settings = wanted.settings[file.name] ?? NO_SETTINGS;
+  entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings));
+  return entry.built;
+}
+
+/** What served before the start, if its bundle is still there. */
+function pastVersion({ registry: { options } }: Run, { name, source, past }: ModuleEntry): Version | null {
+  const file = past === null ? null : findBundle(options.stateDir, name, past.hash, past.file);
+  if (past === null || file === null) return null;
+  return { name, source, file, hash: past.hash, number: past.number, config: { ...past.config } };
+}
+
+/** The next one; that of the last version if the server was started anew with the very same. */
+function numberFor(
+  { live, past, lastNumber }: ModuleEntry,
+  hash: string,
+  config: Readonly<Record<string, unknown>>,
+): number {
+  const isAgain =
+    live === null && past?.number === lastNumber && identityOf(past.hash, past.config) === identityOf(hash, config);
+  return isAgain ? lastNumber : lastNumber + 1;
+}
+
+/** Trial and import of a version in this thread: it is a candidate from then on. @throws ModuleError */
+export async function loadVersion(
+  run: Run,
+  entry: ModuleEntry,
+  version: Version,
+  beside: Pick<Candidate, "hold" | "notes">,
+): Promise<void> {
+  const { registry } = run;
+  const { name } = entry;
+  const spec = specOf(run, version);
+  // What ships with hrmr is trusted to come back from its own loading.
+  const generation = await timed(run.phases, "load", () => loadGeneration(registry, spec, entry.isImplicit));
+  if (isUsed(run, name) && generation.middleware === null) {
+    await generation.dispose();
+    if (generation.needsHost) await registry.options.host.retire(spec.id);
+    throw wholeFileError(
+      name,
+      version.source,
+      "http.use names it, and it has no middleware. Write export const middleware = (request, context, next) => next()",
+    );
+  }
+  run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, ...beside });
+}
+
+function settingsOf({ wanted }: Run, name: string): NonNullable<Run["wanted"]["settings"][string]> {
+  return wanted.settings[name] ?? NO_SETTINGS;
+}
+
+/** A version of a module: a bundle, its number, and the settings it is loaded with. */
+export type Version = Pick<BuiltModule, "name" | "source" | "file" | "hash"> & {
+  readonly number: number;
+  readonly config: Record<string, unknown>;
+};
+
+/** @returns the order for one more load */
+export function specOf(
+  { registry, wanted }: Run,
+  { name, source, file, hash, number, config }: Version,
+): Generation["spec"] {
+  return {
+    name,
+    id: registry.nextId(),
+    generation: number,
+    hash,
+    file,
+    source,
+    config,
+    dataDir: `${registry.options.dataDir}/${name}`,
+    loadMs: hostSettings(config).loadMs ?? wanted.loadMs,
+  };
+}
+
+/** @returns the module's place in the registry, made if it had none */
+export function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
+  const known = registry.entries.get(file.name);
+  if (known !== undefined) {
+    known.isImplicit = file.isImplicit;
+    return known;
+  }
+  const remembered = registry.remembered.get(file.name);
+  const entry: ModuleEntry = {
+    name: file.name,
+    source: file.file,
+    isImplicit: file.isImplicit,
+    live: null,
+    unavailable: [],
+    old: new Set(),
+    gone: new CallFigures(),
+    built: null,
+    error: null,
+    lastNumber: remembered?.lastNumber ?? 0,
+    hold: remembered?.hold ?? null,
+    past: remembered?.version ?? null,
+    former: null,
+  };
+  registry.entries.set(file.name, entry);
+  return entry;
+}
+
+/**
+ * Imports a version: in its process, if it is meant for one, and in this thread unless all of it is there.
+ *
+ * @param isTrusted false: it is tried where an endless loop hurts nobody before this thread imports it
+ * @throws ModuleError
+ */
+export async function loadGeneration(
+  registry: ModuleSet,
+  spec: Generation["spec"],
+  isTrusted = true,
+): Promise<Generation> {
+  const { host, probe } = registry.options;
+  const remote = (await host.import?.(spec)) ?? null;
+  try {
+    if (remote?.isWhole === true)
+      return new Generation(spec, remoteModule(spec, remote, { ...registry.options, log: logOf(registry, spec) }));
+    if (!isTrusted) await probe.check(spec);
+    return await loadHere(registry, spec);
+  } catch (error) {
+    if (remote !== null) await host.retire(spec.id);
+    throw error;
+  }
+}
+
+function logOf({ options }: ModuleSet, { name, generation }: Generation["spec"]): ServerLog {
+  return options.log.withFields({ module: name, generation });
+}
+
+async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<Generation> {
+  const { options, current } = registry;
+  const log = logOf(registry, spec);
+  const module = await loadModule(spec, {
+    globals: { console: moduleConsole(log), ...options.globals },
+    publish: options.publish,
+    shared: registry.shared,
+    host: "main",
+    log,
+    timeoutMs: spec.loadMs ?? current.loadMs,
+    onError: (error, kind) =>
+      log.withFields({ error }).bounded("error", `${kind}: ${kindOfError(error)}`)?.(`${kind}: ${authorStack(error)}`),
+  });
+  return new Generation(spec, module);
+}

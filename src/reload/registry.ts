@@ -1,0 +1,250 @@
+/**
+ * All modules of a server: which version of each serves, and how the next set comes to serve (docs/architecture.md).
+ * One reload runs at a time; those asked for meanwhile become one more, and each caller gets the verdict of the reload
+ * that covered its wish.
+ */
+import type { ServerLog } from "../observe/log/log";
+import type { LeakSnapshot } from "../observe/snapshot";
+import type { Generation } from "../module/generation";
+import { type ApprovedModule, approvedModules, loadApproved } from "./versions/approved";
+import { Collector } from "../module/graph/collector";
+import { addWatched } from "../module/build/inputs";
+import { type LeftBehind, leftBehindText } from "../module/graph/leaks";
+import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
+import { runReload } from "./reload";
+import { ReloadTotals } from "./verdict/totals";
+import { describeFailure, NO_ORDER, type ReloadOrder, type ReloadWish } from "./state";
+import { hostSettings } from "../module/shape/settings";
+import { SharedStore } from "../module/graph/shared";
+import { SingleFlight } from "./single-flight";
+import type { Verdict } from "./verdict/verdict";
+
+const ROOM_WAIT_MS = 1000;
+
+/** The later settings are those that hold; with new ones, all modules are looked at. */
+function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
+  const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
+  const forced =
+    earlier.order.forced === null || later.order.forced === null
+      ? null
+      : [...earlier.order.forced, ...later.order.forced];
+  return {
+    names,
+    next: later.next ?? earlier.next,
+    order: { versions: { ...earlier.order.versions, ...later.order.versions }, forced },
+  };
+}
+
+export class Registry implements ModuleSet {
+  readonly options: RegistryOptions;
+  readonly entries = new Map<string, ModuleEntry>();
+  readonly remembered: Map<string, ApprovedModule>;
+  readonly totals = new ReloadTotals();
+  current: ReloadSettings;
+  lastVerdict: { verdict: Verdict; at: Date } | null = null;
+  /** Connections and streams cut since the start because their version had to go. */
+  cutCount = 0;
+  #lastId = 0;
+  #overlooked: ReadonlySet<string> = new Set();
+  #isClosed = false;
+  readonly #flight = new SingleFlight<ReloadWish, Verdict>((wish) => this.#run(wish), joinWishes);
+  readonly #retiring = new Map<Generation, Promise<void>>();
+  readonly shared: SharedStore;
+  readonly #collector: Collector;
+  /** What versions left behind that no verdict has told yet, by module. */
+  readonly #left = new Map<string, string[]>();
+
+  constructor(options: RegistryOptions) {
+    this.options = options;
+    this.shared = new SharedStore(options.log);
+    this.#collector = new Collector({
+      leaked: (leak) => this.#tellLeak(leak),
+      holders: {
+        isMeant: (id) => this.shared.isHeldFrom(id),
+        reachable: (module) => this.shared.reachableFrom(module),
+      },
+    });
+    this.remembered = new Map(Object.entries(options.remembered ?? {}));
+    const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
+    this.current = { settings, shipped, ...(use === undefined ? null : { use }), drainMs, loadMs, maxLiveGenerations };
+  }
+
+  /**
+   * Loads what is new or changed, unloads what is gone.
+   *
+   * @param names only these modules; null: all
+   * @param next  the settings from then on, each module's taken over by the version that is loaded with them: one that
+   *   fails keeps its old version and settings, and is tried again at the next reload. null: as they are. With new
+   *   ones, all modules are looked at.
+   * @param order modules that get a stored version, and those whose files are loaded although they are held back.
+   *   Default: none
+   * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
+   * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no
+   *   middleware, or another process refuses the whole: nothing has changed then, the settings included
+   */
+  reload(
+    names: readonly string[] | null = null,
+    next: ReloadSettings | null = null,
+    order: ReloadOrder = NO_ORDER,
+  ): Promise<Verdict> {
+    return this.#flight.request({ names: names === null || next !== null ? null : new Set(names), next, order });
+  }
+
+  /**
+   * Instead of the first reload: serves exactly these versions, whatever lies on the disk, without asking the other
+   * processes. What is on the disk is looked at by the next reload.
+   *
+   * @param approved what another process of this server told by `approved`, or the server itself before it was started
+   *   anew
+   * @param isResumed it was the server itself: what ships with hrmr is taken from this hrmr
+   * @returns the verdict; not ok if a version that serves elsewhere could not be started here
+   */
+  load(approved: readonly ApprovedModule[], isResumed = false): Promise<Verdict> {
+    return loadApproved(this, approved, isResumed);
+  }
+
+  /** What serves now, for a process that is to serve the same. Plain data. */
+  approved(): ApprovedModule[] {
+    return approvedModules(this);
+  }
+
+  /** The files that the modules were built from, for `--watch`: names in a folder, by its absolute path. Plain data. */
+  inputs(): Record<string, string[]> {
+    const watched: Record<string, string[]> = {};
+    for (const { built } of this.entries.values())
+      if (built !== null) addWatched(built.inputs, this.options.stateDir, watched);
+    return watched;
+  }
+
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  overlooked(sentences: readonly string[]): void {
+    for (const sentence of sentences) if (!this.#overlooked.has(sentence)) this.options.log.warn(sentence);
+    this.#overlooked = new Set(sentences);
+  }
+
+  /** Lets a replaced version finish what is under way, then frees it. */
+  retire(entry: ModuleEntry, generation: Generation): Promise<void> {
+    entry.old.add(generation);
+    generation.announceReplacement();
+    const retired = this.#drainAndDispose(entry, generation);
+    this.#retiring.set(generation, retired);
+    void retired.finally(() => this.#retiring.delete(generation));
+    return retired;
+  }
+
+  /** Disposes everything at once: the server has drained. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#collector.close();
+    for (const entry of this.entries.values()) {
+      for (const generation of [...entry.old, ...(entry.live === null ? [] : [entry.live])]) {
+        generation.cutAll("The server shuts down.");
+        if (generation !== entry.live) continue;
+        entry.live = null;
+        await this.#dispose(generation);
+      }
+    }
+    await Promise.all(this.#retiring.values());
+    await this.shared.close(this.current.loadMs);
+  }
+
+  /** Versions that were disposed and are still in memory, oldest first. */
+  leaks(): LeakSnapshot[] {
+    return this.#collector.leaks();
+  }
+
+  disposed(generation: Generation, left: LeftBehind): void {
+    if (this.#isClosed) return;
+    const { name, number, id, remains } = generation;
+    this.#collector.disposed({ module: name, generation: number, id, remains, left });
+    const text = leftBehindText(left);
+    if (text !== null) this.#left.set(name, [...(this.#left.get(name) ?? []), `v${number} left ${text}`]);
+    if (!this.#flight.isRunning) this.#tellLeft();
+  }
+
+  takeLeftBehind(name: string): string[] {
+    const notes = this.#left.get(name) ?? [];
+    this.#left.delete(name);
+    return notes;
+  }
+
+  async #run(wish: ReloadWish): Promise<Verdict> {
+    const startedMs = performance.now();
+    try {
+      const verdict = await runReload(this, wish);
+      this.lastVerdict = { verdict, at: new Date() };
+      this.totals.note(verdict);
+      return verdict;
+    } catch (error) {
+      this.totals.noteRefused(`ERR ${describeFailure(error)}\n`, performance.now() - startedMs);
+      throw error;
+    } finally {
+      this.#tellLeft();
+    }
+  }
+
+  /** What a version left whose reload has been told already. */
+  #tellLeft(): void {
+    for (const [name, notes] of this.#left) this.options.log.withFields({ module: name }).warn(notes.join("; "));
+    this.#left.clear();
+  }
+
+  #tellLeak({ module, generation, why }: LeakSnapshot): void {
+    this.options.log.withFields({ module, generation }).warn(`was disposed and cannot be freed: ${why}`);
+  }
+
+  /**
+   * Sees to it that one more version may come: a client that never leaves must not collect versions. The oldest gets a
+   * moment to finish what has an end, so that reloads in quick succession fail no request; then it is cut.
+   */
+  async makeRoom(entry: ModuleEntry): Promise<void> {
+    const { maxLiveGenerations } = this.current;
+    for (const oldest of entry.old) {
+      // The live version becomes an old one, and the next one comes.
+      if (entry.old.size + 2 <= maxLiveGenerations) return;
+      const retired = this.#retiring.get(oldest) ?? Promise.resolve();
+      if (!oldest.isAllEndless) await Promise.race([retired, Bun.sleep(ROOM_WAIT_MS)]);
+      if (oldest.isDisposed) continue;
+      const count = oldest.cutAll(
+        `${oldest.name} v${oldest.number} was the oldest of more than ${maxLiveGenerations} versions.`,
+      );
+      this.cutCount += count;
+      if (count > 0) this.#logOf(oldest).warn(`${count} still under way cut, too many versions live`);
+      await retired;
+    }
+  }
+
+  async #drainAndDispose(entry: ModuleEntry, generation: Generation): Promise<void> {
+    const startedAt = performance.now();
+    const drainMs = hostSettings(generation.spec.config).drainMs ?? this.current.drainMs;
+    await generation.drain(drainMs, (count) => {
+      this.cutCount += count;
+      this.#logOf(generation).warn(`${count} still under way after ${drainMs} ms were cut`);
+    });
+    const hadToWait = performance.now() - startedAt > 1;
+    await this.#dispose(generation);
+    entry.old.delete(generation);
+    entry.gone.add(generation.figures);
+    if (hadToWait) this.#logOf(generation).info("has drained and is freed");
+  }
+
+  #logOf({ name, number }: Generation): ServerLog {
+    return this.options.log.withFields({ module: name, generation: number });
+  }
+
+  async #dispose(generation: Generation): Promise<void> {
+    try {
+      this.disposed(generation, await generation.dispose());
+    } catch (error) {
+      this.#logOf(generation).warn(`dispose failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    // The module was removed, and was not put back meanwhile.
+    const isGone = !this.#isClosed && !this.entries.has(generation.name);
+    if (generation.needsHost) await this.options.host.retire(generation.id, isGone);
+    const others = [...this.#retiring.keys()].some((each) => each !== generation && each.name === generation.name);
+    if (isGone && !others) await this.shared.closeOf(generation.name, this.current.loadMs);
+  }
+}

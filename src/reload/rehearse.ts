@@ -1,0 +1,62 @@
+/**
+ * A first reload's first half, for `hrmr validate`: what would be loaded and what not, while nothing is started. No
+ * setup, check or dispose of a module runs; what stands at its top level does.
+ */
+import { refuseConflicts } from "./drop";
+import { look } from "./look";
+import type { ModuleSet } from "./module-set";
+import { prepare } from "./prepare";
+import { beginRun, type Failure, NO_ORDER, type Run } from "./state";
+import { takesHttpText } from "../module/shape/takes-http";
+
+/** A module that a start would load, or that it would miss. */
+export interface RehearsedModule {
+  readonly name: string;
+  /** The author's file; null: there is none. */
+  readonly source: string | null;
+  readonly routes: number;
+  /** The words of `takesHttpText`. */
+  readonly takesHttp: string;
+  /** Why it cannot be loaded: cause, place and code frame, in several lines. null: it can. */
+  readonly error: string | null;
+  /** It claims what another module has. */
+  readonly isConflict: boolean;
+}
+
+/** @throws UserError when the modules folder cannot be read */
+export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> {
+  const run = beginRun(registry, { names: null, next: null, order: NO_ORDER });
+  try {
+    await look(run);
+    for (const file of run.files) await prepare(run, file);
+    await refuseConflicts(run);
+    return listModules(run);
+  } finally {
+    for (const { generation } of run.candidates.values()) {
+      await generation.dispose();
+      if (generation.needsHost) await registry.options.host.retire(generation.id);
+    }
+  }
+}
+
+function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
+  const found = files.map(({ name, file }) => {
+    const routes = candidates.get(name)?.generation.routes ?? [];
+    return {
+      name,
+      source: file,
+      routes: routes.length,
+      takesHttp: takesHttpText(routes),
+      ...reasonOf(failures.get(name)),
+    };
+  });
+  const missing = [...failures].filter(([name]) => !files.some((file) => file.name === name));
+  return [
+    ...found,
+    ...missing.map(([name, failure]) => ({ name, source: null, routes: 0, takesHttp: "", ...reasonOf(failure) })),
+  ];
+}
+
+function reasonOf(failure: Failure | undefined): Pick<RehearsedModule, "error" | "isConflict"> {
+  return { error: failure?.text ?? null, isConflict: failure?.isConflict ?? false };
+}

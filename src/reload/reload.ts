@@ -1,0 +1,83 @@
+/**
+ * One reload from start to end: build, load everywhere, check the routes, set up, agree, swap, retire. Nothing that
+ * serves is touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
+ */
+import { UserError } from "../config/user-error";
+import { dropAll, refuseConflicts } from "./drop";
+import { look } from "./look";
+import type { ModuleSet } from "./module-set";
+import { timed } from "./verdict/phases";
+import { prepare } from "./prepare";
+import { agreeWithOthers, tellRefusal } from "./vote/proposal";
+import { beginRun, describeFailure, isAsked, plannedModules, type ReloadWish, type Run } from "./state";
+import { startAll } from "./bring-up";
+import { prepareStored } from "./versions/stored";
+import { commit, settle } from "./swap";
+import type { Verdict } from "./verdict/verdict";
+
+/**
+ * @returns the verdict; a module that cannot be loaded with its new files or settings keeps its old ones, and the
+ *   others go on
+ * @throws UserError when the reload is refused as a whole, here or in another process, and nothing has changed, the
+ *   settings included
+ */
+export async function runReload(registry: ModuleSet, wish: ReloadWish): Promise<Verdict> {
+  const run = beginRun(registry, wish);
+  try {
+    await prepareAll(run);
+  } catch (error) {
+    // The others wait for this process, and it must not wait for them with an old version still away.
+    await Promise.all([tellRefusal(run, error), dropAll(run, describeFailure(error))]);
+    throw error;
+  }
+  try {
+    await timed(run.phases, "agree", () => agreeWithOthers(run));
+  } catch (error) {
+    await dropAll(run, describeFailure(error));
+    throw error;
+  }
+  return await finish(run);
+}
+
+/** The last part of a run: what is left of its candidates serves from here on. */
+export async function finish(run: Run): Promise<Verdict> {
+  // What was refused stays with the routes it had, and others may have counted on them.
+  await refuseConflicts(run);
+  const settled = await timed(run.phases, "swap", () => {
+    commit(run);
+    return settle(run);
+  });
+  return { ...settled, elapsedMs: performance.now() - run.startedMs };
+}
+
+async function prepareAll(run: Run): Promise<void> {
+  await timed(run.phases, "build", () => look(run));
+  for (const version of Object.values(run.order.versions)) await prepareStored(run, version);
+  const byDisk = run.files.filter(({ name }) => isAsked(run, name) && !Object.hasOwn(run.order.versions, name));
+  for (const file of byDisk) await prepare(run, file);
+  await refuseConflicts(run);
+  mustHaveMiddleware(run);
+  await timed(run.phases, "start", () => startAll(run));
+  await refuseConflicts(run);
+  mustHaveMiddleware(run);
+}
+
+/**
+ * A module that new settings put before all requests is refused with them if it cannot stand there, as it would be at
+ * the start.
+ */
+function mustHaveMiddleware(run: Run): void {
+  const { use = [] } = run.registry.current;
+  // One that stands there already fails for itself, and its old version goes on.
+  const added = run.wanted.use?.filter((name) => !use.includes(name)) ?? [];
+  if (added.length === 0) return;
+  const there = new Set(run.files.map(({ name }) => name));
+  const able = new Set(plannedModules(run).flatMap(({ name, middleware }) => (middleware === null ? [] : [name])));
+  const missing = added.find((name) => !there.has(name) || !able.has(name));
+  if (missing === undefined) return;
+  const reason = run.failures.get(missing)?.text ?? "it has no middleware";
+  throw new UserError(`Module "${missing}" cannot be used: ${reason}`, {
+    code: "MIDDLEWARE_MISSING",
+    hint: "http.use names it. Nothing was changed. Mend it, or take it out of http.use.",
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * A reload on its way: what it found, what it has made of that so far, and what would serve if it ended now.
+ */
+import type { FoundModule } from "./look";
+import type { Generation } from "../module/generation";
+import type { Hold } from "./versions/hold";
+import { describeError, ModuleError } from "../module/graph/describe-error";
+import type { ModuleEntry, ModuleSet, PlannedModule, ReloadSettings } from "./module-set";
+import { noTimes, type PhaseTimes } from "./verdict/phases";
+import type { StoredVersion } from "./versions/versions";
+
+/** What a reload does but for loading what lies on the disk. Plain data: it crosses processes. */
+export interface ReloadOrder {
+  /** By module: loaded in place of what is on the disk, and that is held back from then on. */
+  readonly versions: Readonly<Record<string, StoredVersion>>;
+  /** Modules whose files are loaded even if that version is held back; null: all. */
+  readonly forced: readonly string[] | null;
+}
+
+/** A reload that goes by the disk and by what is held back. */
+export const NO_ORDER: ReloadOrder = { versions: {}, forced: [] };
+
+/** What a reload is asked for. */
+export interface ReloadWish {
+  /** Only these modules; null: all that there are. */
+  readonly names: ReadonlySet<string> | null;
+  /** The settings from then on; null: as they are. A reload with new ones looks at all modules. */
+  readonly next: ReloadSettings | null;
+  readonly order: ReloadOrder;
+}
+
+/** A version on its way in. */
+export interface Candidate {
+  readonly entry: ModuleEntry;
+  readonly generation: Generation;
+  isStarted: boolean;
+  /** Of an exclusive one that was begun: the version that was ended for it, and what that handed over. */
+  replaced: { readonly generation: Generation; readonly handoff: unknown } | null;
+  /** What the module holds back once this serves; null: nothing. */
+  readonly hold: Hold | null;
+  readonly notes: string[];
+}
+
+/** `text`: cause, place and code frame. */
+export interface Failure {
+  readonly text: string;
+  readonly isConflict: boolean;
+  /** Another process could not prepare the module. */
+  readonly isRefused: boolean;
+}
+
+export interface Run {
+  readonly registry: ModuleSet;
+  readonly names: ReadonlySet<string> | null;
+  /** What the candidates are loaded with, and what holds from the swap on. */
+  readonly wanted: ReloadSettings;
+  readonly order: ReloadOrder;
+  /** Modules whose files would have given what is held back. */
+  readonly heldBack: Set<string>;
+  files: readonly FoundModule[];
+  readonly candidates: Map<string, Candidate>;
+  readonly failures: Map<string, Failure>;
+  readonly removed: Set<ModuleEntry>;
+  /** For each removed module, sentences about its shared resources: which close, and which stay open. */
+  readonly farewells: Map<string, string[]>;
+  /** The versions that served, by module. */
+  readonly before: ReadonlyMap<string, number | null>;
+  /** What the modules share, they look at once. */
+  readonly seen: Map<string, string>;
+  readonly startedMs: number;
+  readonly cutBefore: number;
+  readonly phases: PhaseTimes;
+}
+
+export function beginRun(registry: ModuleSet, { names, next, order }: ReloadWish): Run {
+  return {
+    registry,
+    names: next === null ? names : null,
+    wanted: next ?? registry.current,
+    order,
+    heldBack: new Set(),
+    files: [],
+    candidates: new Map(),
+    failures: new Map(),
+    removed: new Set(),
+    farewells: new Map(),
+    before: new Map([...registry.entries].map(([name, entry]) => [name, entry.live?.number ?? null])),
+    seen: new Map(),
+    startedMs: performance.now(),
+    cutBefore: registry.cutCount,
+    phases: noTimes(),
+  };
+}
+
+/** Whether the reload looks at the module of this name. */
+export function isAsked({ names }: Run, name: string): boolean {
+  return names === null || names.has(name);
+}
+
+export function isUsed({ wanted }: Run, name: string): boolean {
+  return wanted.use?.includes(name) === true;
+}
+
+export function failure(text: string): Failure {
+  return { text, isConflict: false, isRefused: false };
+}
+
+export function describeFailure(error: unknown): string {
+  if (error instanceof ModuleError || !(error instanceof Error)) return describeError(error);
+  return "hint" in error && typeof error.hint === "string" ? `${error.message}\n${error.hint}` : describeError(error);
+}
+
+/** What would serve if the reload ended now: those that serve already first, so that a newcomer is the one refused. */
+export function plannedModules({
+  registry,
+  candidates,
+  removed,
+}: Pick<Run, "registry" | "candidates" | "removed">): PlannedModule[] {
+  const planned = [...registry.entries.values()]
+    .filter((entry) => !removed.has(entry))
+    .map((entry) => {
+      const candidate = candidates.get(entry.name);
+      const routes = candidate?.generation.routes ?? entry.live?.routes ?? entry.unavailable;
+      const source = candidate?.generation.spec.source ?? entry.live?.spec.source ?? entry.source;
+      const middleware = candidate?.generation.middleware ?? entry.live?.middleware ?? null;
+      const rank = entry.isImplicit ? 2 : candidate === undefined ? 0 : 1;
+      return { name: entry.name, source, isImplicit: entry.isImplicit, routes, middleware, rank };
+    });
+  return planned.sort((a, b) => a.rank - b.rank);
+}
+
+/**
+ * Puts what serves without the reload into the routing table, while a module has no version or when the reload is given
+ * up.
+ */
+export function planWithout({ registry }: Run): void {
+  const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
+  registry.options.plan(modules, registry.current.use ?? []).commit();
+}

@@ -1,0 +1,147 @@
+/** The end of a reload: the swap, and the verdict. */
+import { approvedModule } from "./versions/approved";
+import { pruneBundles } from "../module/build/build";
+import { holdText } from "./versions/hold";
+import type { ModuleEntry } from "./module-set";
+import { isAsked, plannedModules, type Failure, type Run } from "./state";
+import { takesHttpText } from "../module/shape/takes-http";
+import type { ModuleVerdict, Outcome, Verdict } from "./verdict/verdict";
+
+/** The next table in one assignment, then the bookkeeping. Synchronous, so that no message falls between. */
+export function commit(run: Run): void {
+  const { registry, candidates, removed, failures, wanted } = run;
+  registry.options.plan(plannedModules(run), wanted.use ?? []).commit();
+  registry.current = wanted;
+  for (const entry of removed) {
+    run.farewells.set(entry.name, farewellOf(run, entry));
+    registry.entries.delete(entry.name);
+    // A file that is put back was put there by somebody: it is tried.
+    registry.remembered.set(entry.name, { ...approvedModule(entry), hold: null });
+    if (entry.live !== null) void registry.retire(entry, entry.live);
+    entry.live = null;
+  }
+  for (const [name, { entry, generation, replaced, hold }] of candidates) {
+    const previous = entry.live;
+    const former = previous ?? replaced?.generation ?? null;
+    entry.live = generation;
+    entry.hold = hold;
+    entry.former = former === null ? null : { number: former.number, figures: former.figures };
+    entry.unavailable = [];
+    entry.lastNumber = generation.number;
+    entry.error = null;
+    if (previous !== null) void registry.retire(entry, previous);
+    failures.delete(name);
+  }
+  for (const [name, { text }] of failures) {
+    const entry = registry.entries.get(name);
+    if (entry !== undefined) entry.error = text;
+  }
+}
+
+function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string[] {
+  const { own, global } = registry.shared.openOf(name);
+  const isBusy = old.size > 0 || (live?.inFlight ?? 0) > 0;
+  const listed = (names: readonly string[]): string => names.map((each) => JSON.stringify(each)).join(", ");
+  return [
+    ...(own.length === 0
+      ? []
+      : [`context.shared ${listed(own)} ${isBusy ? "closes when its calls are done" : "is closed"}`]),
+    ...(global.length === 0
+      ? []
+      : [`context.shared.global ${listed(global)} stays open, since other modules may use it`]),
+  ];
+}
+
+/**
+ * Tells what the reload came to, a turn of the loop after the swap: a version that had nothing under way is freed by
+ * then.
+ */
+export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
+  await new Promise((resolve) => setImmediate(resolve));
+  pruneAll(run);
+  return {
+    ok: run.failures.size === 0,
+    modules: verdicts(run),
+    dropped: run.registry.cutCount - run.cutBefore,
+    phases: run.phases,
+    processes: 1,
+  };
+}
+
+function verdicts(run: Run): ModuleVerdict[] {
+  const { registry, candidates, failures, before, heldBack } = run;
+  // Of what never served nobody needs to hear that it is gone.
+  const served = [...run.removed].filter(({ name }) => (before.get(name) ?? null) !== null);
+  const gone = served.map((entry) => verdictOf(entry, "unloaded", run, run.farewells.get(entry.name) ?? []));
+  const there = [...registry.entries].flatMap(([name, entry]) => {
+    const failed = failures.get(name);
+    if (failed !== undefined) return [failedVerdict(verdictOf(entry, "failed", run, []), failed)];
+    const candidate = candidates.get(name);
+    const notes = heldBack.has(name) && entry.hold !== null ? [holdText(name, entry.hold)] : [];
+    if (candidate !== undefined) {
+      const taken = takesHttpText(candidate.generation.routes);
+      const said = [...candidate.notes, ...notes, ...(taken === "" ? [] : [taken])];
+      return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, said)];
+    }
+    return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, notes)] : [];
+  });
+  const unknown = [...failures]
+    .filter(([name]) => !registry.entries.has(name))
+    .map(([name, failed]) => unknownVerdict(name, failed));
+  return [...gone, ...there, ...unknown];
+}
+
+function verdictOf(
+  entry: ModuleEntry,
+  outcome: Outcome,
+  { before, registry }: Run,
+  notes: readonly string[],
+): ModuleVerdict {
+  const { live, name } = entry;
+  const hasChanged = outcome !== "unchanged" && outcome !== "failed";
+  return {
+    name,
+    outcome,
+    version: live?.number ?? null,
+    previous: before.get(name) ?? null,
+    servingSince: live?.loadedAt ?? null,
+    notes: [...notes, ...registry.takeLeftBehind(name)],
+    draining: hasChanged ? drainingOf(entry) : [],
+    error: null,
+    isKnown: true,
+    isConflict: false,
+    isRefused: false,
+  };
+}
+
+function failedVerdict(verdict: ModuleVerdict, { text, isConflict, isRefused }: Failure): ModuleVerdict {
+  return { ...verdict, error: text, isConflict, isRefused };
+}
+
+function unknownVerdict(name: string, failed: Failure): ModuleVerdict {
+  const nothing = {
+    outcome: "failed",
+    version: null,
+    previous: null,
+    servingSince: null,
+    notes: [],
+    draining: [],
+    error: null,
+  } as const;
+  return failedVerdict(
+    { name, ...nothing, notes: [], draining: [], isKnown: false, isConflict: false, isRefused: false },
+    failed,
+  );
+}
+
+function drainingOf({ old }: ModuleEntry): ModuleVerdict["draining"] {
+  return [...old].filter(({ inFlight }) => inFlight > 0).map(({ number, inFlight }) => ({ version: number, inFlight }));
+}
+
+/** Behind everybody's back: nobody waits for it. */
+function pruneAll({ registry: { options }, candidates }: Run): void {
+  for (const [name, { entry }] of candidates) {
+    const keep = [...entry.old, ...(entry.live === null ? [] : [entry.live])].map(({ hash }) => hash);
+    void pruneBundles(options.stateDir, name, new Set(keep)).catch((cause: Error) => options.log.warn(cause.message));
+  }
+}

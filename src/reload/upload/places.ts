@@ -1,0 +1,81 @@
+/**
+ * Where in a modules folder a module's files are, and whether others may take their place.
+ */
+import { lstatSync, readdirSync, type Stats } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../../config/user-error";
+import { displayPath } from "../../module/graph/describe-error";
+import { isModuleFolder, moduleNameOf } from "../../module/build/discover";
+import { fold, type Layout } from "./names";
+
+/** An entry of the modules folder. */
+export interface Place {
+  /** "greet.ts", or "greet". */
+  readonly entry: string;
+  readonly isFolder: boolean;
+  /** Of a folder: last access and last change, in seconds. */
+  readonly times: readonly [number, number] | null;
+}
+
+/**
+ * Finds the file `NAME.ts` or the folder `NAME` with an `index.ts`: both of them if two claim the name.
+ *
+ * @param next  what is to take its place. Default: nothing
+ * @throws UserError UPLOAD_TARGET for a symbolic link, for what is neither file nor folder, and for what is in the way
+ *   of `next`
+ */
+export function findPlaces(modulesDir: string, module: string, next: Layout | null = null): Place[] {
+  const places: Place[] = [];
+  for (const entry of readEntries(modulesDir)) {
+    const info = lstatSync(join(modulesDir, entry), { throwIfNoEntry: false });
+    const name = info === undefined ? null : nameOf(entry, info);
+    if (info === undefined || name === null) continue;
+    if (name !== module && fold(name) === fold(module))
+      throw inTheWay(modulesDir, entry, "its name differs only in upper and lower case");
+    if (name !== module) continue;
+    const place = placeAt(modulesDir, entry, info, next);
+    if (place !== null) places.push(place);
+  }
+  return places;
+}
+
+function readEntries(modulesDir: string): string[] {
+  try {
+    return readdirSync(modulesDir).sort();
+  } catch (error) {
+    // The default folder may come later.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** The module that an entry is, or could be. */
+function nameOf(entry: string, info: Stats): string | null {
+  // A folder `greet.ts` is where a file of that name has to go.
+  if (info.isDirectory()) return moduleNameOf(entry) ?? (isModuleFolder(entry) ? entry : null);
+  return moduleNameOf(entry) ?? (isModuleFolder(entry) && !entry.includes(".") ? entry : null);
+}
+
+function placeAt(modulesDir: string, entry: string, info: Stats, next: Layout | null): Place | null {
+  if (info.isSymbolicLink())
+    throw inTheWay(modulesDir, entry, "it is a symbolic link, and what it points to is not the server's to replace");
+  if (info.isDirectory()) {
+    if (entry !== next?.entry && moduleNameOf(entry) !== null) return null;
+    if (next?.isFolder !== true && entry === next?.entry) throw inTheWay(modulesDir, entry, "it is a folder");
+    const isModule = readdirSync(join(modulesDir, entry)).some((file) => moduleNameOf(file) === "index");
+    if (isModule) return { entry, isFolder: true, times: [info.atimeMs / 1000, info.mtimeMs / 1000] };
+    // What a module in a file keeps beside itself.
+    if (next?.isFolder !== true) return null;
+    throw inTheWay(modulesDir, entry, "it is a folder without an index.ts, which is no module");
+  }
+  if (info.isFile() && moduleNameOf(entry) !== null) return { entry, isFolder: false, times: null };
+  if (next === null) return null;
+  throw inTheWay(modulesDir, entry, "it is no module");
+}
+
+function inTheWay(modulesDir: string, entry: string, why: string): UserError {
+  return new UserError(`${displayPath(join(modulesDir, entry))} is in the way: ${why}.`, {
+    code: "UPLOAD_TARGET",
+    hint: "Move it away on the server, or choose another name.",
+  });
+}

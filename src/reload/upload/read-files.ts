@@ -1,0 +1,55 @@
+/**
+ * A module's files as they are on the disk, for `hrmr pull` and `hrmr push`.
+ */
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { UserError } from "../../config/user-error";
+import { checkPath, type ModuleContent } from "./names";
+
+export interface ReadFiles {
+  /** Sorted by path. */
+  readonly files: readonly ModuleContent[];
+  /** Paths of what was left out: packages, what begins with a dot, symbolic links, what is no plain file. */
+  readonly skipped: readonly string[];
+}
+
+/**
+ * Reads a file, or a folder with all that is in it but packages and what begins with a dot. No symbolic link is
+ * followed.
+ *
+ * @param folder  what the paths start from
+ * @param entry   "greet.ts", or "greet"
+ * @throws UserError UPLOAD_LARGE when there is more than that, UPLOAD_PATH for a name that could not be sent
+ */
+export function readFiles(
+  folder: string,
+  entry: string,
+  { maxBytes, maxFiles }: { maxBytes: number; maxFiles: number },
+): ReadFiles {
+  const files: ModuleContent[] = [];
+  const skipped: string[] = [];
+  let sum = 0;
+  const visit = (path: string): void => {
+    const info = lstatSync(join(folder, path));
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    if (name.startsWith(".") || name === "node_modules") return void skipped.push(path);
+    if (info.isDirectory())
+      return readdirSync(join(folder, path))
+        .sort()
+        .forEach((child) => visit(`${path}/${child}`));
+    if (!info.isFile()) return void skipped.push(path);
+    checkPath(path);
+    sum += info.size;
+    if (files.length === maxFiles || sum > maxBytes) throw tooLarge(join(folder, entry), maxBytes, maxFiles);
+    files.push({ path, bytes: readFileSync(join(folder, path)) });
+  };
+  visit(entry);
+  return { files, skipped };
+}
+
+function tooLarge(path: string, maxBytes: number, maxFiles: number): UserError {
+  return new UserError(`${path} holds more than ${maxFiles} files, or ${maxBytes} bytes.`, {
+    code: "UPLOAD_LARGE",
+    hint: "Take out what is no code; control.maxUploadFiles and control.maxUploadBytes say how much the server takes.",
+  });
+}

@@ -1,0 +1,346 @@
+/**
+ * Exchanges a module's files for others, so that what is in the modules folder is the old ones or the new ones, whole,
+ * whatever happens: new files are written beside, the old ones are kept aside until the new ones are known to load, and
+ * a journal tells a server that starts after a crash what to put back.
+ */
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from "node:fs";
+import { chown, mkdir, open, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { UserError } from "../../config/user-error";
+import { syncFolder, syncFolderLater } from "../../system/durable";
+import { makePrivateFolder } from "../../system/private-files";
+import { leadsTo } from "../../module/build/links";
+import { findPlaces, type Place } from "./places";
+import type { Layout, ModuleContent } from "./names";
+
+export interface StagingFolders {
+  readonly modulesDir: string;
+  readonly stateDir: string;
+}
+
+/** One entry of the modules folder that is replaced, made or taken away. */
+interface Slot {
+  /** "greet.ts", or "greet". */
+  readonly entry: string;
+  readonly isFolder: boolean;
+  readonly hadOld: boolean;
+  readonly hasNew: boolean;
+  /** Of an old folder, whose time changes when its packages move: last access and last change, in seconds. */
+  readonly times: readonly [number, number] | null;
+}
+
+/** What stands in the journal. */
+interface Journal {
+  readonly module: string;
+  readonly modulesDir: string;
+  readonly staging: string;
+  readonly slots: readonly Slot[];
+}
+
+const JOURNAL = "upload.json";
+/**
+ * In the modules folder, since only there a rename is sure to be possible. No module, and of no interest to `--watch`.
+ */
+const STAGING_HOME = ".hrmr";
+/** Of a folder module: never sent, and kept. */
+const PACKAGES = "node_modules";
+
+/** Files that are ready to take the place of a module's, or its removal. One at a time in a server. */
+export class Exchange {
+  readonly #folders: StagingFolders;
+  readonly #journal: Journal;
+  #isStuck = false;
+
+  private constructor(folders: StagingFolders, journal: Journal) {
+    this.#folders = folders;
+    this.#journal = journal;
+  }
+
+  /**
+   * Writes the new files beside the module's. Nothing that is there is touched.
+   *
+   * @param layout  null: the module is to be taken away
+   * @throws UserError UPLOAD_TARGET for a place that must not be replaced; UPLOAD_UNWRITABLE
+   */
+  static async prepare(
+    { modulesDir: named, stateDir }: StagingFolders,
+    module: string,
+    layout: Layout | null,
+  ): Promise<Exchange> {
+    // Of one that could not be undone: its old files must not be lost.
+    recoverExchange({ modulesDir: named, stateDir });
+    // Follow links once, here: files that are put back must not land in another release.
+    const modulesDir = leadsTo(named) || named;
+    const folders = { modulesDir, stateDir };
+    const staging = stagingOf(folders);
+    try {
+      await mkdir(modulesDir, { recursive: true });
+      const slots = slotsFor(findPlaces(modulesDir, module, layout), layout);
+      makePrivateFolder(join(staging, "old"));
+      makePrivateFolder(join(staging, "new"));
+      for (const file of layout?.files ?? []) await writeNew(folders, staging, file);
+      await syncStaged(modulesDir, staging);
+      const journal = { module, modulesDir, staging, slots };
+      await writeJournal(folders, journal);
+      return new Exchange(folders, journal);
+    } catch (cause) {
+      // What it leaves is cleared by the next one; what is told is the first failure.
+      await clear(folders).catch(() => {});
+      throw cause instanceof UserError ? cause : unwritable(modulesDir, cause as NodeJS.ErrnoException);
+    }
+  }
+
+  /** Puts the new files in place. @throws UserError UPLOAD_UNWRITABLE; the old ones are back then */
+  apply(): void {
+    try {
+      for (const slot of this.#journal.slots) exchange(this.#journal, slot);
+    } catch (cause) {
+      this.undo();
+      throw unwritable(this.#folders.modulesDir, cause as NodeJS.ErrnoException);
+    }
+  }
+
+  /**
+   * Puts the old files back, the very same ones. @throws UserError UPLOAD_STUCK when that cannot be done: they are kept
+   * where they are
+   */
+  undo(): void {
+    try {
+      putBack(this.#journal);
+    } catch (cause) {
+      this.#isStuck = true;
+      throw stuck(this.#journal, cause as NodeJS.ErrnoException);
+    }
+  }
+
+  /** The end of it, whichever way: what is in place stays. Not where old files wait to be put back. */
+  async close(): Promise<void> {
+    if (this.#isStuck) return;
+    // First the folders, then the journal: without a journal, the old files cannot be put back.
+    for (const folder of touchedBy(this.#journal)) await syncFolderLater(folder);
+    await clear(this.#folders);
+  }
+}
+
+/**
+ * At the start, with the state folder's lock held: what a server that was killed in the middle of an exchange left
+ * behind. The old files are put back.
+ *
+ * @returns the module whose files were put back; null: nothing was left behind
+ * @throws UserError UPLOAD_STUCK
+ */
+export function recoverExchange(folders: StagingFolders): string | null {
+  const journal = readJournal(folders);
+  if (journal === null && !isThere(stagingOf(folders))) return null;
+  try {
+    if (journal !== null) {
+      putBack(journal);
+      for (const folder of touchedBy(journal)) syncFolder(folder);
+    }
+    clearNow(folders, journal?.staging ?? stagingOf(folders));
+  } catch (cause) {
+    throw stuck(journal ?? { module: "", staging: stagingOf(folders) }, cause as NodeJS.ErrnoException);
+  }
+  return journal?.module ?? null;
+}
+
+/** Servers that share a modules folder have each a place of their own in it. */
+function stagingOf({ modulesDir, stateDir }: StagingFolders): string {
+  const owner = new Bun.CryptoHasher("sha256").update(stateDir).digest("hex").slice(0, 8);
+  return join(modulesDir, STAGING_HOME, `upload-${owner}`);
+}
+
+function slotsFor(places: readonly Place[], layout: Layout | null): Slot[] {
+  const old = places.map(({ entry, isFolder, times }) => ({
+    entry,
+    isFolder,
+    hadOld: true,
+    hasNew: entry === layout?.entry,
+    times,
+  }));
+  if (layout === null || old.some(({ hasNew }) => hasNew)) return old;
+  return [...old, { entry: layout.entry, isFolder: layout.isFolder, hadOld: false, hasNew: true, times: null }];
+}
+
+/**
+ * With the rights of the file that it replaces; a server that runs as root leaves it to whom the modules folder
+ * belongs.
+ */
+async function writeNew(
+  { modulesDir }: StagingFolders,
+  staging: string,
+  { path, bytes }: ModuleContent,
+): Promise<void> {
+  const target = join(staging, "new", path);
+  await mkdir(dirname(target), { recursive: true });
+  const file = await open(target, "wx", 0o644);
+  try {
+    await file.writeFile(bytes);
+    const old = lstatSync(join(modulesDir, path), { throwIfNoEntry: false });
+    if (old?.isFile() === true) await file.chmod(old.mode & 0o777);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = statSync(modulesDir);
+  const steps = path.split("/");
+  for (const at of steps.keys()) await chown(join(staging, "new", ...steps.slice(0, at + 1)), uid, gid);
+}
+
+/** In this order, which `putBack` counts on: the old away, its packages over, the new in. */
+function exchange({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, hasNew }: Slot): void {
+  const path = join(modulesDir, entry);
+  const old = join(staging, "old", entry);
+  const fresh = join(staging, "new", entry);
+  if (hadOld) putAside(path, old, !isFolder && hasNew);
+  if (!hasNew) return;
+  if (isFolder && hadOld) {
+    chmodSync(fresh, statSync(old).mode & 0o7777);
+    move(join(old, PACKAGES), join(fresh, PACKAGES));
+  }
+  renameSync(fresh, path);
+}
+
+/**
+ * @param isReplaced  a file that another one is about to be renamed over: its name need not be without a file for an
+ * instant
+ */
+function putAside(path: string, old: string, isReplaced: boolean): void {
+  if (isReplaced) {
+    try {
+      return linkSync(path, old);
+    } catch {
+      // Not every file system has hard links.
+    }
+  }
+  renameSync(path, old);
+}
+
+/** Takes back whatever part of it was done. May be called again when it was cut short. */
+function putBack(journal: Journal): void {
+  for (const slot of [...journal.slots].reverse()) putSlotBack(journal, slot);
+}
+
+function putSlotBack({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, hasNew, times }: Slot): void {
+  const path = join(modulesDir, entry);
+  const old = join(staging, "old", entry);
+  const fresh = join(staging, "new", entry);
+  // The old one was not moved yet, or is back already.
+  if (hadOld && !isThere(old)) return;
+  const isIn = hasNew && isThere(path) && !isThere(fresh);
+  // An old file is renamed over the new one.
+  if (isIn && (isFolder || !hadOld)) renameSync(path, fresh);
+  if (!hadOld) return;
+  if (isFolder && hasNew) move(join(fresh, PACKAGES), join(old, PACKAGES));
+  renameSync(old, path);
+  if (times !== null) utimesSync(path, ...times);
+}
+
+function move(from: string, to: string): void {
+  if (isThere(from) && !isThere(to)) renameSync(from, to);
+}
+
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOTDIR") return false;
+    throw error;
+  }
+}
+
+/** On the disk before anything is moved. */
+async function writeJournal({ stateDir }: StagingFolders, journal: Journal): Promise<void> {
+  const path = join(stateDir, JOURNAL);
+  makePrivateFolder(stateDir);
+  const file = await open(`${path}.new`, "w", 0o600);
+  try {
+    await file.writeFile(JSON.stringify(journal));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+  await syncFolderLater(stateDir);
+}
+
+/** Syncs the names of the staged files, up to the modules folder. Their bytes are on the disk already. */
+async function syncStaged(modulesDir: string, staging: string): Promise<void> {
+  const within = readdirSync(join(staging, "new"), { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  const folders = within.map(({ parentPath, name }) => join(parentPath, name)).reverse();
+  for (const folder of [...folders, join(staging, "new"), staging, dirname(staging), modulesDir, dirname(modulesDir)]) {
+    await syncFolderLater(folder);
+  }
+}
+
+/** The folders in which an exchange, or undoing it, made, moved or removed files. */
+function touchedBy({ modulesDir, staging, slots }: Journal): string[] {
+  const packages = slots
+    .filter(({ isFolder }) => isFolder)
+    .flatMap(({ entry }) => [join(modulesDir, entry), join(staging, "old", entry)]);
+  return [modulesDir, join(staging, "old"), join(staging, "new"), ...packages].filter((folder) => isThere(folder));
+}
+
+/** It is this user's own, and whole or not there. */
+function readJournal({ stateDir }: StagingFolders): Journal | null {
+  try {
+    return JSON.parse(readFileSync(join(stateDir, JOURNAL), "utf8")) as Journal;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** The journal first: from then on what is in place counts. */
+async function clear(folders: StagingFolders): Promise<void> {
+  const staging = stagingOf(folders);
+  await rm(join(folders.stateDir, JOURNAL), { force: true });
+  await syncFolderLater(folders.stateDir);
+  await rm(staging, { recursive: true, force: true });
+  removeIfEmpty(dirname(staging));
+}
+
+function clearNow(folders: StagingFolders, staging: string): void {
+  rmSync(join(folders.stateDir, JOURNAL), { force: true });
+  syncFolder(folders.stateDir);
+  rmSync(staging, { recursive: true, force: true });
+  removeIfEmpty(dirname(staging));
+}
+
+function removeIfEmpty(folder: string): void {
+  if (!isThere(folder) || readdirSync(folder).length > 0) return;
+  rmdirSync(folder);
+}
+
+function unwritable(modulesDir: string, cause: NodeJS.ErrnoException): UserError {
+  return new UserError(`The modules folder ${modulesDir} could not be changed (${cause.code ?? cause.message}).`, {
+    code: "UPLOAD_UNWRITABLE",
+    hint: "The files in it are as they were. Give the server's user the right to write to it, and see that its disk has room.",
+    cause,
+  });
+}
+
+function stuck({ module, staging }: Pick<Journal, "module" | "staging">, cause: NodeJS.ErrnoException): UserError {
+  return new UserError(
+    `The old files of the module "${module}" could not be put back (${cause.code ?? cause.message}).`,
+    {
+      code: "UPLOAD_STUCK",
+      hint: `They are in ${join(staging, "old")}. See that the modules folder can be written: the next upload and the next start try again.`,
+      cause,
+    },
+  );
+}

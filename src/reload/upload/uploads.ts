@@ -1,0 +1,174 @@
+/**
+ * What `hrmr push`, `hrmr remove` and `hrmr pull` have a server do: a module's files are exchanged, the module is
+ * reloaded, and when that fails the old files are put back.
+ */
+import type { ControlOptions, ModuleSettings } from "../../config/options";
+import { UserError } from "../../config/user-error";
+import { findPlaces } from "./places";
+import { type ReadFiles, readFiles } from "./read-files";
+import { Exchange, type StagingFolders } from "./staging";
+import type { Turn } from "../turn";
+import { layOut, type ModuleContent } from "./names";
+import type {
+  ModuleFiles,
+  PushReport,
+  ReloadReport,
+  ReloadRequest,
+  UploadLimits,
+  UploadOperations,
+} from "../operations";
+
+export interface UploadHost {
+  /** null: nothing may be changed now, since the server starts, stops or is being replaced. */
+  folders(): StagingFolders | null;
+  /** As they are at that moment. */
+  options(): { readonly control: ControlOptions; readonly modules: Readonly<Record<string, ModuleSettings>> };
+  /** Of all that reads modules' files or changes them. */
+  readonly turn: Turn;
+  /** Loads these modules, in the caller's turn. @param source  begins the log line */
+  reload(names: readonly string[], source: string, request: ReloadRequest): Promise<ReloadReport>;
+  /** Of the version that serves; null: none does. */
+  hashOf(module: string): Promise<string | null>;
+}
+
+/** Each has its files in memory. */
+const MAX_WAITING = 8;
+
+export class Uploads implements UploadOperations {
+  readonly #host: UploadHost;
+
+  constructor(host: UploadHost) {
+    this.#host = host;
+  }
+
+  limits(): UploadLimits {
+    const { maxUploadBytes, maxUploadFiles } = this.#host.options().control;
+    return { maxBytes: maxUploadBytes, maxFiles: maxUploadFiles };
+  }
+
+  async push(module: string, files: readonly ModuleContent[]): Promise<PushReport> {
+    const layout = layOut(module, files);
+    this.#mustBeOn(module);
+    const report = await this.#inTurn((folders) => this.#change(folders, module, layout, "push"));
+    return { ...report, hash: await this.#host.hashOf(module), sha256: digestOf(layout.files) };
+  }
+
+  async remove(module: string): Promise<PushReport> {
+    const report = await this.#inTurn((folders) => {
+      this.#mustBeThere(folders, module);
+      return this.#change(folders, module, null, "remove");
+    });
+    return { ...report, hash: await this.#host.hashOf(module), sha256: null };
+  }
+
+  async pull(module: string): Promise<ModuleFiles> {
+    return await this.#inTurn(async (folders) => {
+      this.#mustBeThere(folders, module);
+      const read = findPlaces(folders.modulesDir, module).map(({ entry }) =>
+        readFiles(folders.modulesDir, entry, this.limits()),
+      );
+      return toModuleFiles(module, read);
+    });
+  }
+
+  async #change(
+    folders: StagingFolders,
+    module: string,
+    layout: ReturnType<typeof layOut> | null,
+    what: string,
+  ): Promise<ReloadReport> {
+    const exchange = await Exchange.prepare(folders, module, layout);
+    try {
+      exchange.apply();
+      return await this.#load(exchange, module, what);
+    } finally {
+      await exchange.close();
+    }
+  }
+
+  /** Loads what is in place now, or has the old files back. */
+  async #load(exchange: Exchange, module: string, what: string): Promise<ReloadReport> {
+    let report: ReloadReport | null = null;
+    try {
+      // A version that was rolled back may be pushed again: the push is on purpose.
+      report = await this.#host.reload([module], what, what === "push" ? { from: "push", force: true } : {});
+      if (report.ok) return report;
+    } finally {
+      if (report?.ok !== true) {
+        exchange.undo();
+        // What serves is what is on the disk again, and nothing has failed.
+        await this.#host.reload([module], `${what} undone`, {});
+      }
+    }
+    return { ...report, text: toldUndone(report.text, what) };
+  }
+
+  #inTurn<T>(action: (folders: StagingFolders) => Promise<T>): Promise<T> {
+    const { turn } = this.#host;
+    if (turn.length >= MAX_WAITING) {
+      throw new UserError(`${turn.length} uploads and reloads wait already.`, {
+        code: "UPLOAD_BUSY",
+        hint: "Try again in a moment.",
+      });
+    }
+    return turn.run(async () => {
+      const folders = this.#host.folders();
+      if (folders !== null) return await action(folders);
+      throw new UserError("The server is starting, stopping or being replaced.", {
+        code: "UPLOAD_CLOSED",
+        hint: "Nothing was changed. Try again in a moment.",
+      });
+    });
+  }
+
+  #mustBeOn(module: string): void {
+    const { modules } = this.#host.options();
+    if (!Object.hasOwn(modules, module) || modules[module]?.enabled !== false) return;
+    throw new UserError(`modules.${module}.enabled is false in the server's configuration.`, {
+      code: "MODULE_OFF",
+      hint: "Switch it on there and reload, or choose another name.",
+    });
+  }
+
+  #mustBeThere({ modulesDir }: StagingFolders, module: string): void {
+    if (findPlaces(modulesDir, module).length > 0) return;
+    throw new UserError(`There is no module ${JSON.stringify(module)} in the modules folder.`, {
+      code: "NO_SUCH_MODULE",
+      hint: "`hrmr modules` lists those that are served; one that ships with hrmr has no files there.",
+    });
+  }
+}
+
+/** @returns the verdict's text, with what came of the files in place of what an author at the server would do */
+function toldUndone(text: string, what: string): string {
+  const told = text.replaceAll(
+    "Mend the file and send RELOAD again.",
+    what === "push" ? "Mend it and push it again." : "",
+  );
+  return `${told.replaceAll(/ +$/gm, "").trimEnd()}\n  No file was changed: the modules folder is as it was before.\n`;
+}
+
+/** Tells one upload from another: of the paths and the contents. */
+function digestOf(files: readonly ModuleContent[]): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
+  for (const { path, bytes } of sorted) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
+  return hash.digest("hex");
+}
+
+function toModuleFiles(module: string, read: readonly ReadFiles[]): ModuleFiles {
+  return {
+    module,
+    files: read.flatMap(({ files }) => files.map(({ path, bytes }) => ({ path, ...encode(bytes) }))),
+    skipped: read.flatMap(({ skipped }) => skipped),
+  };
+}
+
+/** Text as text, so that people can read the answer. */
+function encode(bytes: Uint8Array): { encoding: "utf8" | "base64"; content: string } {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const text = buffer.toString();
+  // A byte order mark would be lost on the way.
+  const isText = !text.startsWith("\ufeff") && Buffer.from(text).equals(buffer);
+  return isText ? { encoding: "utf8", content: text } : { encoding: "base64", content: buffer.toString("base64") };
+}

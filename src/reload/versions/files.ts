@@ -1,0 +1,116 @@
+/**
+ * The files of the version store: where they are, and how they are written so that a crash leaves the old or the new
+ * whole.
+ */
+import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { open, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { syncFolderLater } from "../../system/durable";
+import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
+import { isBundleWhole } from "../../module/build/build";
+
+/** What served last, of all modules. */
+export function approvedPath(stateDir: string): string {
+  return join(stateDir, "approved.json");
+}
+
+/** A folder for each module. */
+export function versionsDir(stateDir: string): string {
+  return join(stateDir, "versions");
+}
+
+/** What is known of a module's versions. */
+export function indexPath(stateDir: string, name: string): string {
+  return join(versionsDir(stateDir), name, "index.json");
+}
+
+/** The kept bundle of a version: it has a folder that is not pruned like that of fresh ones. */
+export function keptPath(stateDir: string, name: string, hash: string): string {
+  return join(versionsDir(stateDir), name, `${hash}.js`);
+}
+
+/** @param file  where the bundle was @returns where it is, whole; null: nowhere */
+export function findBundle(stateDir: string, name: string, hash: string, file: string): string | null {
+  return [file, keptPath(stateDir, name, hash)].find((path) => isBundleWhole(path, hash)) ?? null;
+}
+
+/** @returns the parsed file; null: there is none. @throws SyntaxError for a damaged one */
+export async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"), revive) as unknown;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** Settings of a TOML or YAML file may hold what JSON has no word for. */
+const BIG = "$bigint";
+const DATE = "$date";
+
+function revive(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (BIG in value && typeof value[BIG] === "string") return BigInt(value[BIG]);
+  return DATE in value && typeof value[DATE] === "string" ? new Date(value[DATE]) : value;
+}
+
+function replace(this: Record<string, unknown>, key: string, value: unknown): unknown {
+  const raw = this[key];
+  if (typeof raw === "bigint") return { [BIG]: String(raw) };
+  return raw instanceof Date ? { [DATE]: raw.toISOString() } : value;
+}
+
+let temporaryFiles = 0;
+
+/**
+ * Puts `value` at `path` whole. Readable for this user only.
+ *
+ * @param behind  writes that must be on the disk before the file is at its place. The file and its name are then on the
+ *   disk, too, when this resolves. null: a power cut may lose the file, and leaves the one before
+ */
+export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
+  const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
+  try {
+    makePrivateFolder(dirname(path));
+    writeFileSync(temporary, `${JSON.stringify(value, replace, 1)}\n`, { mode: PRIVATE_FILE });
+    if (behind !== null) await Promise.all([syncFile(temporary), behind]);
+    renameSync(temporary, path);
+    if (behind !== null) await syncFolderLater(dirname(path));
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Keeps a bundle beyond the pruning of its folder. Costs no space where the file system has links. @returns where */
+export function keepBundle(stateDir: string, name: string, hash: string, file: string): string {
+  const kept = keptPath(stateDir, name, hash);
+  if (file === kept || isBundleWhole(kept, hash)) return kept;
+  makePrivateFolder(dirname(kept));
+  rmSync(kept, { force: true });
+  try {
+    linkSync(file, kept);
+  } catch {
+    // Not every file system has links.
+    copyFileSync(file, kept);
+  }
+  return kept;
+}
+
+/**
+ * Resolves once what was written to the file is on the disk. The one thing here that may take long: the rest is done
+ * without waiting.
+ */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  await handle.sync().finally(() => handle.close());
+}
+
+/** Deletes the kept bundles of a module but for those of these hashes, and what a crash has left. */
+export function pruneKept(stateDir: string, name: string, hashes: ReadonlySet<string>): void {
+  const folder = join(versionsDir(stateDir), name);
+  for (const entry of existsSync(folder) ? readdirSync(folder) : []) {
+    const isKept = entry === "index.json" || (entry.endsWith(".js") && hashes.has(entry.slice(0, -3)));
+    if (!isKept) rmSync(join(folder, entry), { force: true });
+  }
+}

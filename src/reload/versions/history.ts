@@ -1,0 +1,286 @@
+/**
+ * The versions that this server serves and has served: written down when they change, asked for by operators, and gone
+ * back to. It belongs to the process in charge, so that there is one writer.
+ */
+import type { Options } from "../../config/options";
+import { UserError } from "../../config/user-error";
+import type { VersionReport } from "../operations";
+import type { ApprovedModule } from "./approved";
+import { holdText } from "./hold";
+import { share } from "./probation";
+import { keptPath } from "./files";
+import { VersionStore } from "./store";
+import { findVersion, identityOfRecord, type StoredVersion, versionBefore, type VersionRecord } from "./versions";
+import type { ServerLog } from "../../observe/log/log";
+import type { ProcessSnapshot, RollbackCounts } from "../../observe/snapshot";
+import { Trials } from "./trials";
+import { WATCHED as NO_OCCASION, type ReloadWish } from "../order";
+
+export interface HistorySetup {
+  readonly options: Options;
+  readonly stateDir: string;
+  readonly log: ServerLog;
+  snapshots(): Promise<ProcessSnapshot[]>;
+  /** Has version `number` of a module replaced by the one before it, if it serves still. */
+  bringBack(condemned: Condemned): Promise<boolean>;
+}
+
+/** A version that has to go. */
+export interface Condemned {
+  readonly name: string;
+  readonly number: number;
+  readonly verdict: "rolled back" | "crashed";
+  readonly reason: string;
+}
+
+/** How what serves came to do so: a reload. */
+export type Occasion = Pick<ReloadWish, "order" | "pushed" | "condemned">;
+
+export class History {
+  /** The versions that the start begins with; null: it reads the modules folder. */
+  readonly resumed: readonly ApprovedModule[] | null;
+  readonly #setup: HistorySetup;
+  readonly #store: VersionStore;
+  readonly #trials: Trials;
+  /** By module: the number of what serves. */
+  readonly #serving = new Map<string, number>();
+  readonly #rollbacks = { asked: 0, automatic: 0 };
+
+  private constructor(setup: HistorySetup, store: VersionStore) {
+    this.#setup = setup;
+    this.#store = store;
+    this.resumed = setup.options.resume ? store.approved : null;
+    this.#trials = new Trials({
+      limits: () => setup.options.versions,
+      snapshots: setup.snapshots,
+      passed: (name, number) => void this.#passed(name, number),
+      failed: (condemned) => void setup.bringBack(condemned),
+    });
+  }
+
+  /** Reads what is kept in the state folder. */
+  static async open(setup: HistorySetup): Promise<History> {
+    return new History(setup, await VersionStore.open(setup.stateDir, (text) => setup.log.warn(text)));
+  }
+
+  /** What a process that starts must know of modules that have served before: their numbers, and what is held back. */
+  remembered(): Record<string, ApprovedModule> {
+    const approved = new Map(this.#store.approved?.map((module) => [module.name, module]));
+    const names = new Set([...approved.keys(), ...this.#store.names]);
+    return Object.fromEntries([...names].map((name) => [name, this.#rememberedModule(name, approved.get(name))]));
+  }
+
+  #rememberedModule(name: string, approved: ApprovedModule | undefined): ApprovedModule {
+    const lastNumber = this.#store.lastNumber(name);
+    if (approved !== undefined && approved.version !== null) return { ...approved, lastNumber };
+    const last = this.#store.records(name).at(-1);
+    const version = last === undefined ? null : { ...last, file: keptPath(this.#store.stateDir, name, last.hash) };
+    return {
+      name,
+      source: last?.source ?? "",
+      isImplicit: false,
+      error: null,
+      hold: null,
+      ...approved,
+      version,
+      lastNumber,
+    };
+  }
+
+  // ---- writing down ----
+
+  /** Notes what a start came to. What was on trial when the server ended is so again, if it serves. */
+  async begin(approved: readonly ApprovedModule[]): Promise<void> {
+    await this.note(approved, NO_OCCASION);
+    if (this.#setup.options.versions.probationMs === 0) return;
+    for (const [name, number] of this.#serving) {
+      const record = this.#store.records(name).find((each) => each.number === number);
+      if (record?.verdict === "probation") this.#trials.begin(name, number);
+    }
+  }
+
+  /**
+   * Notes what serves. When this resolves, a crash cannot lose it. Never rejects: a disk that is full stops no reload.
+   */
+  async note(approved: readonly ApprovedModule[], occasion: Occasion): Promise<void> {
+    try {
+      for (const module of approved) if (!module.isImplicit) await this.#noteModule(module, occasion);
+      await this.#store.approve(approved);
+    } catch (error) {
+      this.#setup.log.error(
+        `What serves could not be written to ${this.#store.stateDir}, and a start with --resume will not find it:`,
+        error,
+      );
+    }
+    const there = new Set(approved.map(({ name }) => name));
+    for (const name of this.#serving.keys()) if (!there.has(name)) this.#forget(name);
+    for (const { name, version } of approved) if (version !== null) this.#serving.set(name, version.number);
+  }
+
+  /** The state folder was deleted. @throws Error as writing does */
+  async renew(): Promise<void> {
+    await this.#store.rewrite();
+  }
+
+  #forget(name: string): void {
+    this.#serving.delete(name);
+    this.#trials.end(name);
+  }
+
+  async #noteModule({ name, source, version }: ApprovedModule, { order, pushed, condemned }: Occasion): Promise<void> {
+    const records = this.#store.records(name);
+    if (version === null || records.some(({ number }) => number === version.number)) return;
+    const { keep, probationMs } = this.#setup.options.versions;
+    const former = this.#serving.get(name) ?? null;
+    const again = order.versions[name];
+    const isResume = this.#serving.size === 0 && this.resumed !== null;
+    const isOnTrial = former !== null && again === undefined && probationMs > 0;
+    const record: VersionRecord = {
+      number: version.number,
+      hash: version.hash,
+      at: new Date().toISOString(),
+      from: again !== undefined ? "rollback" : pushed.includes(name) ? "push" : isResume ? "resume" : "disk",
+      of: again?.of ?? null,
+      source,
+      config: version.config,
+      verdict: isOnTrial ? "probation" : "good",
+      reason: null,
+    };
+    const settled = records.map((each) => (each.number === former ? this.#settle(name, each, again, condemned) : each));
+    this.#trials.end(name);
+    await this.#store.save(name, [...settled, record], keep, { [version.hash]: version.file });
+    if (isOnTrial) this.#trials.begin(name, version.number);
+  }
+
+  /** The record of a version that is gone, with its verdict. */
+  #settle(
+    name: string,
+    record: VersionRecord,
+    again: StoredVersion | undefined,
+    condemned: Condemned | null,
+  ): VersionRecord {
+    if (again !== undefined) {
+      this.#rollbacks[condemned === null ? "asked" : "automatic"]++;
+      const { verdict, reason } = condemned ?? { verdict: "rolled back" as const, reason: null };
+      return { ...record, verdict, reason };
+    }
+    if (record.verdict !== "probation") return record;
+    const counts = this.#trials.countsOf(name, record.number);
+    const isBad = share(counts) > this.#setup.options.versions.maxErrorShare;
+    return isBad
+      ? { ...record, reason: `${counts.errors} of ${counts.calls} calls failed` }
+      : { ...record, verdict: "good" };
+  }
+
+  async #passed(name: string, number: number): Promise<void> {
+    const records = this.#store
+      .records(name)
+      .map((each) => (each.number === number ? { ...each, verdict: "good" as const } : each));
+    await this.#store.save(name, records, this.#setup.options.versions.keep).catch((error: unknown) => {
+      this.#setup.log.error(`The verdict on ${name} v${number} could not be written:`, error);
+    });
+  }
+
+  // ---- going back ----
+
+  /**
+   * The version that `hrmr rollback` means.
+   *
+   * @param wanted  a number or a hash; null: the last good one before what serves
+   * @param reason  why what serves has to go; null: somebody asked for it
+   * @throws UserError NO_VERSION, or SAME_VERSION when it serves already
+   */
+  choose(name: string, wanted: string | null, reason: string | null = null): StoredVersion {
+    const records = this.#store.records(name);
+    const live = this.#serving.get(name) ?? null;
+    const serving = records.find(({ number }) => number === live);
+    const record = wanted === null ? versionBefore(records, live) : findVersion(name, records, wanted);
+    if (record === null) throw this.#noEarlier(name, live);
+    if (serving !== undefined && identityOfRecord(serving) === identityOfRecord(record)) {
+      throw new UserError(`Module "${name}" serves v${live}, which is the same as v${record.number}.`, {
+        code: "SAME_VERSION",
+        hint: `\`hrmr versions ${name}\` lists the others.`,
+      });
+    }
+    const { hash, source, config } = record;
+    return {
+      name,
+      of: record.of ?? record.number,
+      hash,
+      source,
+      config,
+      file: keptPath(this.#store.stateDir, name, hash),
+      reason,
+    };
+  }
+
+  #noEarlier(name: string, live: number | null): UserError {
+    if (live === null) {
+      const hint = "`hrmr versions` lists the modules that have one.";
+      return new UserError(`No version of a module "${name}" is kept.`, { code: "NO_VERSION", hint });
+    }
+    const hint = `\`hrmr versions ${name}\` lists those that are kept.`;
+    return new UserError(`No good version of module "${name}" before v${live} is kept.`, { code: "NO_VERSION", hint });
+  }
+
+  /**
+   * What comes in place of a version that failed, if that serves still and did not itself come by a rollback: no to and
+   * fro.
+   */
+  chooseFor({ name, number, reason }: Condemned): StoredVersion | null {
+    const records = this.#store.records(name);
+    const serving = records.find((record) => record.number === number);
+    if (this.#serving.get(name) !== number || serving === undefined || serving.from === "rollback") return null;
+    return versionBefore(records, number) === null ? null : this.choose(name, null, reason);
+  }
+
+  /**
+   * The host of a version has died.
+   *
+   * @param isLoop  it dies again and again: the version has to go, on trial or not
+   * @returns whether another version serves in its place now
+   */
+  async crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean> {
+    const count = this.#trials.crashed(name, number);
+    if (!isLoop && count < this.#setup.options.versions.maxCrashes) return false;
+    const times = isLoop ? "it crashed again and again" : `it crashed ${count} times`;
+    return await this.#setup.bringBack({ name, number, verdict: "crashed", reason: `${times}: ${reason}` });
+  }
+
+  serves(name: string, number: number): boolean {
+    return this.#serving.get(name) === number;
+  }
+
+  // ---- telling ----
+
+  /** @param name  null: all modules */
+  versions(name: string | null): Record<string, VersionReport[]> {
+    const names = name === null ? this.#store.names : [name];
+    return Object.fromEntries(
+      names.map((each) => [each, this.#store.records(each).map((record) => this.#report(each, record))]),
+    );
+  }
+
+  /** Without the settings, which may hold secrets. */
+  #report(name: string, { number, hash, at, from, of, source, verdict, reason }: VersionRecord): VersionReport {
+    const isLive = this.#serving.get(name) === number;
+    return { number, hash, at, from, of, source, verdict, reason, isLive, isKept: this.#store.isKept(name, hash) };
+  }
+
+  get rollbacks(): RollbackCounts {
+    return { ...this.#rollbacks };
+  }
+
+  /** For status, by module. */
+  notes(): Record<string, string[]> {
+    const notes = (this.#store.approved ?? []).map(({ name, hold }): [string, string[]] => {
+      const trial = this.#trials.textOf(name);
+      return [name, [...(hold === null ? [] : [holdText(name, hold)]), ...(trial === null ? [] : [trial])]];
+    });
+    return Object.fromEntries(notes.filter(([, texts]) => texts.length > 0));
+  }
+
+  close(): void {
+    this.#trials.close();
+  }
+}

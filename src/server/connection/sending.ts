@@ -1,0 +1,278 @@
+/**
+ * The sending half of a connection: writes collected into one system call, what the kernel did not take kept in an
+ * outbox, and the peer pushed back while it does not read.
+ */
+import type { Socket } from "bun";
+import { readSync } from "node:fs";
+import type { Dispatch } from "../../protocol/wire";
+import type { DeadlineWheel } from "../../protocol/deadlines";
+import { Outbox } from "./outbox";
+import { sendFileTo } from "../../system/send-file";
+
+/** What sending needs of the server. */
+export interface SendingHome {
+  readonly dispatch: Dispatch;
+  readonly wheel: DeadlineWheel;
+}
+
+const KEEP_ALIVE_DELAY_MS = 60_000;
+/** How much of a file is sent before other connections get their turn. In bytes. */
+const FILE_TURN_BYTES = 1_048_576;
+/** A file's last bytes are read and checked before they are sent: a reply that is whole is of one version. */
+const FILE_TAIL_BYTES = 65_536;
+/** Enough to overfill a socket that has just been full: the short write makes Bun tell when there is room. */
+const FILE_WAKE_BYTES = 16_384;
+/** Beyond this, one more system call costs less than the memory. */
+const MAX_CORKED_BYTES = 262_144;
+
+// Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
+// there is one at a time, and idle connections need no list of their own.
+const cork: { owner: object | null; readonly parts: (string | Uint8Array)[]; bytes: number } = {
+  owner: null,
+  parts: [],
+  bytes: 0,
+};
+
+export abstract class SendingConnection<Home extends SendingHome, Data> {
+  isClosed = false;
+  protected readonly home: Home;
+  /** With TLS, its socket takes the raw one's place. */
+  protected socket: Socket<Data>;
+  #outbox: Outbox | null = null;
+  #isPaused = false;
+  /** The kernel takes nothing any more, and the close event is still to come: it needs a turn of the event loop. */
+  #isLost = false;
+  #drainWaiters: (() => void)[] | null = null;
+  #emptyWaiters: (() => void)[] | null = null;
+
+  constructor(home: Home, socket: Socket<Data>) {
+    this.home = home;
+    this.socket = socket;
+  }
+
+  /** Bytes are encrypted on their way to the socket. */
+  abstract isSecure: boolean;
+
+  /** A protocol has the connection, and decides itself when to stop reading. */
+  protected abstract get isTaken(): boolean;
+
+  /** Everything that was collected has been handed to the kernel or to the outbox. */
+  protected abstract flushed(): void;
+
+  /** Ends the connection without sending what is queued. */
+  abstract abort(): void;
+
+  get dispatch(): Dispatch {
+    return this.home.dispatch;
+  }
+
+  get wheel(): DeadlineWheel {
+    return this.home.wheel;
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox === null ? 0 : this.#outbox.bytes;
+  }
+
+  /** More is queued than the peer may leave unread. */
+  protected get isOverfull(): boolean {
+    return this.#outbox !== null && this.#outbox.bytes > this.home.dispatch.limits.maxWriteBufferBytes;
+  }
+
+  protected get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  write(data: string | Uint8Array): boolean {
+    if (this.isClosed) return true;
+    if (cork.owner !== this) return this.#send(data);
+    cork.parts.push(data);
+    cork.bytes += data.length;
+    if (cork.bytes > MAX_CORKED_BYTES) this.#sendCorked();
+    return !this.isOverfull && !this.#isLost;
+  }
+
+  /** sendfile(2) needs the bare socket. A connection that encrypts says no. */
+  get canSendFile(): boolean {
+    return sendFileTo !== null && !this.isSecure;
+  }
+
+  /**
+   * Sends bytes `start` to before `end` of an open file, at the peer's pace. Resolves when the last was accepted, or
+   * the socket is gone.
+   *
+   * @param check  called before the last bytes go out; throws when the file is not what it was
+   */
+  async sendFile(fd: number, start: number, end: number, check: () => void): Promise<void> {
+    // The head must not stay behind.
+    if (this.isCorked && cork.parts.length > 0) this.#sendCorked();
+    const offset = new BigInt64Array([BigInt(start)]);
+    const tail = Math.max(start, end - FILE_TAIL_BYTES);
+    let position = start;
+    let turn = 0;
+    while (position < tail && !this.isClosed) {
+      if (this.#outbox !== null || this.#isLost) {
+        await this.#waitUntilEmpty();
+        continue;
+      }
+      const count = Math.min(tail - position, FILE_TURN_BYTES);
+      const sent =
+        sendFileTo === null ? -1 : sendFileTo((this.socket as unknown as { fd: number }).fd, fd, offset, count);
+      if (sent > 0) {
+        position += sent;
+        turn += sent;
+        if (turn >= FILE_TURN_BYTES) {
+          turn = 0;
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        }
+        if (sent === count) continue;
+        // Less than asked for: the socket is full. Trying on at once would move a few pages a call.
+      }
+      if (position >= tail) break;
+      turn = 0;
+      position += this.#sendRead(check, fd, position, Math.min(FILE_WAKE_BYTES, tail - position));
+      offset[0] = BigInt(position);
+    }
+    if (this.isClosed) return;
+    await this.#waitUntilEmpty();
+    const last = Buffer.allocUnsafe(end - position);
+    const count = readSync(fd, last, 0, last.length, position);
+    check();
+    if (count < last.length) throw new CutShortError();
+    this.write(last);
+  }
+
+  #sendRead(check: () => void, fd: number, position: number, length: number): number {
+    const bytes = Buffer.allocUnsafe(length);
+    const count = readSync(fd, bytes, 0, length, position);
+    if (count === 0) check();
+    if (count === 0) throw new CutShortError();
+    this.write(bytes.subarray(0, count));
+    return count;
+  }
+
+  #waitUntilEmpty(): Promise<void> {
+    if (this.isClosed || (this.#outbox === null && !this.#isLost)) return Promise.resolve();
+    return new Promise((resolve) => (this.#emptyWaiters ??= []).push(resolve));
+  }
+
+  waitForDrain(): Promise<void> {
+    if (this.isClosed || !(this.isOverfull || this.#isLost)) return Promise.resolve();
+    return new Promise((resolve) => (this.#drainWaiters ??= []).push(resolve));
+  }
+
+  pause(): void {
+    if (this.#isPaused || this.isClosed) return;
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.isClosed) return;
+    this.#isPaused = false;
+    this.socket.resume();
+  }
+
+  /** TCP keep-alive (RFC 9293 section 3.8.4); a unix socket's peer cannot vanish unnoticed, and has none. */
+  probePeer(): void {
+    if (!this.isClosed) this.socket.setKeepAlive(true, KEEP_ALIVE_DELAY_MS);
+  }
+
+  /**
+   * From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at
+   * once
+   */
+  protected cork(): boolean {
+    if (cork.owner !== null) return false;
+    cork.owner = this;
+    return true;
+  }
+
+  /** @param isOurs what `cork` answered */
+  protected uncork(isOurs: boolean): void {
+    if (!isOurs) return;
+    cork.owner = null;
+    if (cork.parts.length > 0) this.#sendCorked();
+    this.flushed();
+  }
+
+  protected get isCorked(): boolean {
+    return cork.owner === this;
+  }
+
+  /** The kernel has room again. @returns whether protocols and handlers may go on writing */
+  protected flushOutbox(): boolean {
+    const outbox = this.#outbox;
+    if (outbox === null) return true;
+    const taken = outbox.flush(this.socket);
+    if (taken > 0) this.home.wheel.arm(outbox, this.home.dispatch.timeouts.writeMs);
+    if (outbox.bytes === 0) this.dropUnsent();
+    if (this.isOverfull) return false;
+    this.#wakeWriters();
+    return true;
+  }
+
+  /** Forgets what was not sent. */
+  protected dropUnsent(): void {
+    if (this.isCorked) {
+      cork.parts.length = 0;
+      cork.bytes = 0;
+    }
+    if (this.#outbox !== null) this.home.wheel.disarm(this.#outbox);
+    this.#outbox = null;
+    const waiters = this.#emptyWaiters;
+    this.#emptyWaiters = null;
+    if (waiters !== null) for (const wake of waiters) wake();
+  }
+
+  /** The socket is gone: nobody need wait for room. */
+  protected closeSending(): void {
+    this.isClosed = true;
+    this.dropUnsent();
+    this.#wakeWriters();
+  }
+
+  #send(data: string | Uint8Array): boolean {
+    if (this.#outbox !== null) this.#outbox.push(data);
+    else {
+      const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
+      const taken = this.socket.write(data);
+      if (taken === length) return true;
+      // A closed socket (-1) tells itself by its close event. Who writes on until then must wait, or that event never
+      // gets its turn.
+      if (taken < 0) return !(this.#isLost = true);
+      this.#outbox = new Outbox(() => this.abort());
+      this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
+      this.home.wheel.arm(this.#outbox, this.home.dispatch.timeouts.writeMs);
+    }
+    if (!this.isOverfull) return true;
+    // A client that does not read its replies is not read either.
+    if (!this.isTaken) this.pause();
+    return false;
+  }
+
+  #sendCorked(): void {
+    const { parts } = cork;
+    const data = parts.length === 1 ? (parts[0] as string | Uint8Array) : joinParts(parts);
+    parts.length = 0;
+    cork.bytes = 0;
+    if (!this.isClosed) this.#send(data);
+  }
+
+  #wakeWriters(): void {
+    const waiters = this.#drainWaiters;
+    this.#drainWaiters = null;
+    if (waiters !== null) for (const wake of waiters) wake();
+  }
+}
+
+class CutShortError extends Error {
+  constructor() {
+    super("The file was cut short while it was being sent.");
+  }
+}
+
+function joinParts(parts: (string | Uint8Array)[]): string | Uint8Array {
+  if (parts.every((part) => typeof part === "string")) return parts.join("");
+  return Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : part)));
+}

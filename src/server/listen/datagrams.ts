@@ -1,0 +1,206 @@
+/**
+ * UDP: each datagram is one message, its reply one datagram. There is no order to keep and no connection to hold.
+ */
+import { formatListen, type ListenAddress } from "../../config/listen";
+import { callInline } from "../../host/inline";
+import { toLatin1 } from "../../host/remote/messages";
+import { UnavailableError } from "../../host/pool/pool";
+import type { Client } from "../../module/contract";
+import { isThenable } from "../../module/graph/returned";
+import type { BoundRoute, InFlight } from "../../module/route";
+import { byteLength, tellRaw } from "../../protocol/access";
+import { contentEnd, messageLength } from "../../protocol/raw/framing";
+import { RawMessage } from "../../protocol/raw/message";
+import { checkReply, isStream, type StreamReply } from "../../protocol/raw/reply";
+import { unavailableReply } from "../../protocol/web/unavailable";
+import type { Dispatch } from "../../protocol/wire";
+import { NEED_MORE, NO_MATCH } from "../../router/match";
+import { isLoopback, plainAddress } from "../../system/address";
+import type { ConnectionHome } from "../connection/connection";
+import type { Deadline } from "../../protocol/deadlines";
+import { listenError } from "../../system/listen-error";
+import type { Listener } from "./listeners";
+import { CLOSE_CONNECTION, errorReply, timeoutError } from "../../protocol/raw/reply-queue";
+
+/** The largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
+const MAX_DATAGRAM_BYTES = 65_507;
+
+type Send = (reply: string | Uint8Array) => void;
+
+type DatagramAddress = Extract<ListenAddress, { host: string }>;
+
+/**
+ * @param fd a socket that is bound to `address`, closed by `stop`; null: one is opened
+ * @throws UserError naming the address, if it is taken or not ours
+ */
+export async function openDatagramListener(
+  address: DatagramAddress,
+  home: ConnectionHome,
+  fd: number | null,
+): Promise<Listener> {
+  // Bun.udpSocket takes a bound descriptor too, though its types don't say so.
+  const where: { hostname: string; port: number } =
+    fd === null ? { hostname: address.host, port: address.port } : ({ fd } as never);
+  try {
+    const socket = await Bun.udpSocket({
+      ...where,
+      socket: {
+        data(self, bytes, port, remoteAddress) {
+          const address = plainAddress(remoteAddress);
+          const client: Client = { address, port, transport: "udp", isLocal: isLoopback(address), connection: 0 };
+          answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
+        },
+        // A client that did not wait for its reply: ICMP says so (RFC 1122 section 4.1.3.3), and there is nothing to be
+        // done.
+        error() {},
+      },
+    });
+    return { url: formatListen(fd === null ? { ...address, port: socket.port } : address), stop: () => socket.close() };
+  } catch (error) {
+    throw listenError(address, error);
+  }
+}
+
+/**
+ * Routes and answers one datagram. Sends nothing for an empty reply, or for CLOSE. A datagram that matches no route, or
+ * is not exactly one message, gets no answer: its sender may be forged, and two servers would answer each other's
+ * errors for ever.
+ */
+export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
+  const { dispatch } = home;
+  const { counters } = dispatch;
+  const route = dispatch.table.matchBytes(bytes, 0, true);
+  // The symbols' types overlap, but a final match is never NEED_MORE.
+  if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return void counters.datagramsIgnored++;
+  const end = wholeMessage(dispatch, route, bytes, client);
+  if (end === null) return void counters.datagramsIgnored++;
+  if (counters.openDatagrams >= dispatch.limits.maxDatagramCalls) return void counters.datagramsDropped++;
+  counters.messages++;
+  if (route.isUnavailable) return send(unavailableReply(route));
+  const call = new DatagramCall(home, route, client, send);
+  try {
+    call.start(new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client }));
+  } catch (error) {
+    call.reject(error);
+  }
+}
+
+/** @returns the message's length; null: the datagram does not hold exactly one message */
+function wholeMessage(dispatch: Dispatch, route: BoundRoute, bytes: Uint8Array, client: Client): number | null {
+  try {
+    const end = route.framing === "line" ? lineEnd(bytes) : messageLength(route.framing, route.keyBytes, bytes, 0);
+    return end === bytes.length ? end : null;
+  } catch (error) {
+    dispatch.handlerFailed(route, client, error);
+    return null;
+  }
+}
+
+/** A datagram's end ends a line too. More than one line is more than one message. */
+function lineEnd(bytes: Uint8Array): number {
+  const at = bytes.indexOf(10);
+  return at === -1 ? bytes.length : at + 1;
+}
+
+/** One call on its way, on whatever host. */
+class DatagramCall implements InFlight, Deadline {
+  deadlineAt = 0;
+  readonly kind = "call";
+  readonly isEndless = false;
+  readonly #startedAt = performance.now();
+  readonly #home: ConnectionHome;
+  readonly #route: BoundRoute;
+  readonly #client: Client;
+  readonly #send: Send;
+  #message: RawMessage | null = null;
+  #isDone = false;
+
+  constructor(home: ConnectionHome, route: BoundRoute, client: Client, send: Send) {
+    this.#home = home;
+    this.#route = route;
+    this.#client = client;
+    this.#send = send;
+  }
+
+  start(message: RawMessage): void {
+    this.#message = message;
+    const route = this.#route;
+    this.#home.dispatch.counters.openDatagrams++;
+    const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
+    route.generation.enter(this);
+    if (route.run !== "inline") {
+      this.#home.hosts.call(
+        route.run,
+        route.generation.id,
+        route.index,
+        toLatin1(message.bytes),
+        this.#client,
+        timeoutMs,
+        this,
+      );
+      return;
+    }
+    const result: unknown = callInline(route, message);
+    if (!isThenable(result)) return this.resolve(result);
+    this.#home.wheel.arm(this, timeoutMs);
+    Promise.resolve(result).then(
+      (value) => this.resolve(value),
+      (error: unknown) => this.reject(error),
+    );
+  }
+
+  resolve(value: unknown): void {
+    if (this.#isDone) return;
+    try {
+      const reply = value === CLOSE_CONNECTION ? null : checkReply(value);
+      if (isStream(reply)) void this.#collect(reply);
+      else this.#finish(reply ?? "");
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  reject(error: unknown): void {
+    if (this.#isDone) return;
+    const { dispatch } = this.#home;
+    if (!(error instanceof UnavailableError)) dispatch.handlerFailed(this.#route, this.#client, error);
+    this.#message?.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
+    this.#finish(errorReply(this.#route, error, dispatch));
+  }
+
+  expired(): void {
+    this.reject(timeoutError(this.#route, this.#home.dispatch));
+  }
+
+  cut(reason: string): void {
+    this.reject(new Error(reason));
+  }
+
+  async #collect(stream: StreamReply): Promise<void> {
+    try {
+      const pieces: Uint8Array[] = [];
+      let bytes = 0;
+      for await (const piece of stream as AsyncIterable<string | Uint8Array>) {
+        pieces.push(typeof piece === "string" ? Buffer.from(piece) : piece);
+        bytes += pieces.at(-1)?.length ?? 0;
+        if (bytes > MAX_DATAGRAM_BYTES)
+          throw new RangeError(`A reply of over ${MAX_DATAGRAM_BYTES} bytes does not fit into a datagram.`);
+      }
+      this.#finish(Buffer.concat(pieces));
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  #finish(reply: string | Uint8Array): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    this.#home.dispatch.counters.openDatagrams--;
+    this.#home.wheel.disarm(this);
+    this.#route.generation.leave(this);
+    if (reply.length > 0) this.#send(reply);
+    this.#route.generation.figures.record(performance.now() - this.#startedAt);
+    const { access } = this.#home.dispatch;
+    if (access !== null) tellRaw(access, this.#client, this.#route, byteLength(reply), this.#startedAt);
+  }
+}

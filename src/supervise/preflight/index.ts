@@ -1,0 +1,157 @@
+/**
+ * What `hrmr start` would come to with a configuration, without starting: every mistake at once. Nothing is made,
+ * locked or left open.
+ */
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { parseListen } from "../../config/listen";
+import type { Options } from "../../config/options";
+import type { ResolvedConfig } from "../../config/resolve/resolved";
+import { controlRequest } from "../../control/client";
+import { controlPath } from "../../control/paths";
+import type { ServerStatus } from "../../observe/snapshot";
+import { Admission } from "../../server/connection/admission";
+import { canBind, noPrefork } from "../../system/bind";
+import { isLoopback } from "../../system/address";
+import { couldMakeFolder, findData, findModules, findState, findStatic, type Folders } from "../../server/folders";
+import { TlsContexts, tlsNotes } from "../../server/tls/contexts";
+import { findToken, readToken } from "../../server/token";
+import { Findings } from "./findings";
+import { wantedLocks } from "../takeover/holdings";
+import { lookAtControl, lookAtLock, lookAtLogFile } from "./files";
+import { checkListeners, type RunningServer } from "./listeners";
+import { checkModules } from "./modules";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A server that does not answer by then is busy, and its listeners are not asked about. */
+const STATUS_TIMEOUT_MS = 2000;
+
+/** @param env  of the server: RUNTIME_DIRECTORY */
+export async function preflight({ options, file, notes }: ResolvedConfig, env: Environment): Promise<Findings> {
+  const findings = new Findings();
+  findings.ok("configuration", file ?? "there is no config file: defaults, environment and flags");
+  for (const note of notes) findings.warn("configuration", note);
+  const folders = await checkFolders(findings, options, env);
+  await checkSecrets(findings, options);
+  const running = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
+  await checkListeners(findings, options, running);
+  checkSizes(findings, options);
+  if (folders.modulesDir !== undefined) {
+    const { modulesDir, hasModulesDir = false, staticDir = null } = folders;
+    await checkModules(findings, options, {
+      modulesDir,
+      hasModulesDir,
+      staticDir,
+      stateDir: "",
+      dataDir: "",
+      notes: [],
+    });
+  }
+  return findings;
+}
+
+/** @returns those that are in order */
+async function checkFolders(findings: Findings, options: Options, env: Environment): Promise<Partial<Folders>> {
+  const found: Partial<Folders> = {};
+  const notes: string[] = [];
+  await findings.look("modules folder", () => {
+    Object.assign(found, findModules(options, []));
+    return found.hasModulesDir === true
+      ? (found.modulesDir ?? "")
+      : "there is none: the page that comes with hrmr is served";
+  });
+  await findings.look("static folder", () => {
+    found.staticDir = findStatic(options);
+    return found.staticDir ?? "there is none: the pages that come with hrmr are served";
+  });
+  await findings.look("state folder", () => {
+    const dir = findState(options, notes, couldMakeFolder);
+    found.stateDir = dir;
+    return existsSync(dir) ? dir : `${dir}, which a start makes`;
+  });
+  await findings.look("data folder", () => findData(options, found.stateDir ?? "", [], env));
+  for (const note of notes) findings.warn("state folder", note);
+  return found;
+}
+
+async function checkSecrets(findings: Findings, options: Options): Promise<void> {
+  const { control, listen, tls } = options;
+  await findings.look("certificates", async () => {
+    const contexts = await TlsContexts.load(tls);
+    if (contexts !== null) for (const note of tlsNotes(contexts, listen)) findings.warn("certificates", note);
+    return contexts === null ? "there are none: TLS is off" : (tls.certFile ?? "");
+  });
+  await findings.look("commands", () => (findToken(control) === null ? "" : `a token is in ${control.tokenFile}`));
+  const { listen: controlListen, tokenFile } = control;
+  if (controlListen !== null && tokenFile !== null) {
+    await findings.look("control port", () => (readToken(tokenFile), `a token is in ${tokenFile}`));
+    if (controlListen.startsWith("tcp:") && isOpen(controlListen)) {
+      findings.warn("control port", "whoever is on the way can read the token", "Make control.listen a tls:// URL.");
+    }
+  }
+  if (control.commands === "anyone" && listen.some(isOpen)) {
+    findings.warn(
+      "commands",
+      "whoever reaches a listener can stop the server",
+      'Set control.commands to "loopback" or "token".',
+    );
+  }
+}
+
+/** Whether clients of other machines can come in there. */
+function isOpen(url: string): boolean {
+  const address = parseListen(url);
+  return address !== null && address.transport !== "unix" && address.host !== "localhost" && !isLoopback(address.host);
+}
+
+/** @returns the server that has this state folder already */
+async function checkHoldings(
+  findings: Findings,
+  options: Options,
+  stateDir: string,
+  env: Environment,
+): Promise<RunningServer | null> {
+  const { control, log, pidFile } = options;
+  const logFile = log.file;
+  if (logFile !== null) await findings.look("log file", () => (lookAtLogFile(logFile), logFile));
+  await findings.look("control socket", () => lookAtControl(stateDir, env["RUNTIME_DIRECTORY"], control.socket));
+  const [state, pid] = wantedLocks(options, { stateDir });
+  let running: number | null = null;
+  await findings.look("state folder", () => {
+    running = existsSync(stateDir) ? lookAtLock(state.path) : null;
+    return running === null
+      ? ""
+      : `a server (pid ${running}) runs with it: that one can be reloaded, and no second one be started`;
+  });
+  if (pidFile !== null) {
+    await findings.look("pid file", () => {
+      const holder = lookAtLock(pidFile);
+      if (holder !== null && holder !== running) throw pid?.refused({ holder: `pid ${holder}` });
+      return pidFile;
+    });
+  }
+  if (running === null) return null;
+  return {
+    pid: running,
+    listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)),
+  };
+}
+
+async function listeningOf(path: string): Promise<readonly string[] | null> {
+  try {
+    return (await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: STATUS_TIMEOUT_MS }))
+      .body.listening;
+  } catch {
+    // It is starting or ending, or another user's: whatever is busy is taken for its own.
+    return null;
+  }
+}
+
+function checkSizes(findings: Findings, { limits, processes }: Options): void {
+  const { note } = new Admission(limits);
+  if (note !== null) findings.warn("descriptors", note);
+  else findings.ok("descriptors", `enough for ${limits.maxConnections} connections`);
+  const count = processes === 0 ? availableParallelism() : processes;
+  if (count > 1 && !canBind()) findings.error("processes", noPrefork(count));
+}

@@ -1,0 +1,117 @@
+/**
+ * Whether the modules could be loaded: each is built and loaded as a start would, in a folder of its own, and none is
+ * started.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Options } from "../../config/options";
+import { UserError } from "../../config/user-error";
+import { displayPath } from "../../module/graph/describe-error";
+import type { RehearsedModule } from "../../reload/rehearse";
+import type { ServerLog } from "../../observe/log/log";
+import type { Folders } from "../../server/folders";
+import { rehearseServer } from "../../server/server";
+import type { Uplink } from "../../server/uplink";
+import type { Findings } from "./findings";
+
+/** Nobody connects to a rehearsal. */
+const NOBODY: Uplink = {
+  reload: () => Promise.reject(new Error("a rehearsal is not reloaded")),
+  crashed: () => Promise.resolve(false),
+  stop: () => undefined,
+  snapshots: () => Promise.reject(new Error("a rehearsal has no figures")),
+  publish: () => undefined,
+};
+
+/** @param folders  where the modules are; nothing is written to its state folder */
+export async function checkModules(findings: Findings, options: Options, folders: Folders): Promise<void> {
+  await findings.look("modules", async () => {
+    const warnings: string[] = [];
+    const modules = await inTemporaryFolder(async (stateDir) => {
+      const found = await rehearseServer({
+        options: structuredClone(options),
+        folders: { ...folders, stateDir, dataDir: join(stateDir, "data"), notes: [] },
+        log: collectingLog(warnings),
+        sockets: [],
+        slot: 0,
+        uplink: NOBODY,
+        approved: null,
+      });
+      return found.map((module) => ({ ...module, isShipped: module.source?.startsWith(stateDir) === true }));
+    });
+    for (const module of modules) tell(findings, module, options.http.use);
+    for (const text of warnings) findings.warn("modules", text);
+    tellUnknown(findings, modules, options);
+    return "built and loaded, each by itself; their setup and check were not run";
+  });
+}
+
+/** It is gone whatever happens, also when the process is told to end. */
+async function inTemporaryFolder<T>(use: (dir: string) => Promise<T>): Promise<T> {
+  const dir = makeTemporaryFolder();
+  const remove = (): void => rmSync(dir, { recursive: true, force: true });
+  process.once("exit", remove);
+  try {
+    return await use(dir);
+  } finally {
+    process.off("exit", remove);
+    remove();
+  }
+}
+
+function makeTemporaryFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), "hrmr-validate-"));
+  } catch (cause) {
+    throw new UserError(`The modules cannot be tried: ${tmpdir()} cannot be written.`, {
+      code: "TEMPORARY_UNWRITABLE",
+      hint: "Name a folder that this user may write to in TMPDIR.",
+      cause,
+    });
+  }
+}
+
+type FoundModule = RehearsedModule & { readonly isShipped: boolean };
+
+function tell(findings: Findings, module: FoundModule, use: readonly string[]): void {
+  const { name, source, isShipped, routes, takesHttp, error, isConflict } = module;
+  const check = `module ${name}`;
+  const from = source === null ? "" : isShipped ? ", comes with hrmr" : `, ${displayPath(source)}`;
+  if (takesHttp !== "")
+    findings.warn(check, takesHttp, "Such requests never reach HTTP routes, middleware and the limits for HTTP.");
+  if (error === null) return findings.ok(check, `${routes} route${routes === 1 ? "" : "s"}${from}`);
+  const code = use.includes(name) ? "MIDDLEWARE_MISSING" : isConflict ? "PREFIX_TAKEN" : "MODULE_FAILED";
+  const hint =
+    code === "MIDDLEWARE_MISSING" ? "A start would be refused." : "A start would leave it out and serve the others.";
+  findings.error(check, { message: error, hint, code });
+}
+
+/** A misspelt name is no mistake of the file's: the module may come later. */
+function tellUnknown(findings: Findings, modules: readonly RehearsedModule[], { modules: settings }: Options): void {
+  const known = new Set(modules.map(({ name }) => name));
+  for (const [name, { enabled }] of Object.entries(settings)) {
+    if (!known.has(name) && enabled !== false)
+      findings.warn(`module ${name}`, "there is no such module, and the configuration has settings for it");
+  }
+}
+
+function collectingLog(into: string[]): ServerLog {
+  const note = (...values: unknown[]): void =>
+    void into.push(values.map((value) => (typeof value === "string" ? value : Bun.inspect(value))).join(" "));
+  const ignore = (): void => undefined;
+  const log: ServerLog = {
+    trace: ignore,
+    debug: ignore,
+    info: ignore,
+    warn: note,
+    error: note,
+    critical: note,
+    withFields: () => log,
+    withTag: () => log,
+    bounded: (level) => log[level],
+    flush: ignore,
+    shows: () => false,
+  };
+  return log;
+}

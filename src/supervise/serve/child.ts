@@ -1,0 +1,148 @@
+/**
+ * A server process of many: its whole life is what the supervisor tells it.
+ */
+import { systemError } from "../../config/system-errors";
+import { UserError } from "../../config/user-error";
+import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
+import { type RunningServer, startServer } from "../../server/server";
+import type { Uplink } from "../../server/uplink";
+import { answerOf, Asking } from "./asking";
+import { armDeadman } from "../takeover/deadman";
+import type { ChildCalls, ChildStart, MasterCalls, ToChild, ToMaster } from "./messages";
+
+/** Serves until it is told to end. @returns the exit code */
+export async function runChild(onStray: (handler: (error: unknown) => void) => void): Promise<number> {
+  const child = new Child(onStray);
+  return await child.ended;
+}
+
+class Child {
+  readonly ended: Promise<number>;
+  readonly #ended = Promise.withResolvers<number>();
+  readonly #onStray: (handler: (error: unknown) => void) => void;
+  readonly #master: Asking<MasterCalls>;
+  #server: RunningServer | null = null;
+  #log: ProcessLog | null = null;
+  #isDraining = false;
+
+  constructor(onStray: (handler: (error: unknown) => void) => void) {
+    this.#onStray = onStray;
+    this.ended = this.#ended.promise;
+    this.#master = new Asking((id, what, args) => send({ type: "ask", id, what, args }));
+    process.on("message", (message: ToChild) => void this.#receive(message));
+    // A supervisor that was killed must not leave its port in use.
+    process.on("disconnect", () => {
+      if (!this.#isDraining)
+        this.#log?.critical("the supervisor is gone: this process finishes what is under way, and ends");
+      void this.#drain("the supervisor is gone");
+    });
+    process.on("SIGTERM", () => void this.#drain("SIGTERM"));
+    // Those of a terminal go to all its processes, and the supervisor knows what to do about them.
+    for (const signal of ["SIGINT", "SIGHUP", "SIGUSR2"] as const) process.on(signal, () => {});
+    send({ type: "begun" });
+  }
+
+  async #receive(message: ToChild): Promise<void> {
+    switch (message.type) {
+      case "start":
+        return await this.#start(message.start);
+      case "ask": {
+        const call = this.#calls[message.what] as (...args: unknown[]) => unknown;
+        const answer = await answerOf(() => call(...message.args));
+        return send({ type: "answer", id: message.id, answer });
+      }
+      case "answer":
+        return this.#master.answered(message.id, message.answer);
+      case "drain":
+        return await this.#drain(message.reason);
+      case "cut":
+        return this.#server?.cutAll(message.reason);
+      case "reopenLogs":
+        return this.#log?.reopen();
+      case "published":
+        this.#server?.publish(message.module, message.topic, message.data);
+    }
+  }
+
+  readonly #calls: { [K in keyof ChildCalls]: (...args: Parameters<ChildCalls[K]>) => unknown } = {
+    reload: async (names, next, order) => {
+      const outcome = await this.#running.reload(names, next, order);
+      if (next !== null) this.#log?.reconfigure({ ...next.log, role: "shared" });
+      return { outcome, approved: this.#running.approved(), inputs: this.#running.inputs() };
+    },
+    snapshot: () => this.#running.snapshot(),
+  };
+
+  async #start({
+    slot,
+    options,
+    folders,
+    sockets,
+    approved,
+    isResumed,
+    remembered,
+    mayFail,
+  }: ChildStart): Promise<void> {
+    const log = createLog({ ...options.log, role: "shared", fields: { slot } });
+    this.#log = log;
+    try {
+      const server = await startServer({
+        options,
+        folders,
+        log,
+        sockets,
+        slot,
+        uplink: this.#uplink,
+        approved,
+        isResumed,
+        remembered,
+        mayFail,
+        agree: (proposal) => this.#master.ask("agree", proposal),
+      });
+      this.#server = server;
+      this.#onStray((error) => tellStray(log, error));
+      armDeadman(options);
+      send({ type: "ready", summary: server.summary, approved: server.approved(), inputs: server.inputs() });
+    } catch (error) {
+      send(failure(error));
+      // The message leaves before the process does.
+      setImmediate(() => this.#ended.resolve(1));
+    }
+  }
+
+  readonly #uplink: Uplink = {
+    reload: (names, by) => this.#master.ask("reload", names, by),
+    crashed: (...crash) => this.#master.ask("crashed", ...crash),
+    stop: (reason) => send({ type: "stop", reason }),
+    snapshots: () => this.#master.ask("snapshots"),
+    // Of a view the whole buffer behind it would be sent.
+    publish: (module, topic, data) =>
+      send({ type: "published", module, topic, data: data instanceof Uint8Array ? new Uint8Array(data) : data }),
+  };
+
+  async #drain(reason: string): Promise<void> {
+    this.#isDraining = true;
+    await this.#server?.shutdown(reason);
+    this.#ended.resolve(0);
+  }
+
+  get #running(): RunningServer {
+    if (this.#server === null) throw new Error("The server has not been started yet.");
+    return this.#server;
+  }
+}
+
+function failure(thrown: unknown): ToMaster {
+  const error = systemError(thrown) ?? thrown;
+  if (error instanceof UserError) {
+    const { message, code, exitCode, hint } = error;
+    return { type: "failed", message, code, exitCode, hint: hint ?? null };
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { type: "failed", message, code: null, exitCode: 70, hint: null };
+}
+
+/** Without a channel the supervisor is gone, and "disconnect" says what is to be done. */
+function send(message: ToMaster): void {
+  if (process.connected) process.send?.(message);
+}

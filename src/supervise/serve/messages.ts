@@ -1,0 +1,91 @@
+/**
+ * Messages between the supervisor and its server processes: plain data, structured-cloned over Bun's IPC.
+ */
+import type { ApprovedModule } from "../../reload/versions/approved";
+import type { ListenAddress } from "../../config/listen";
+import type { Options } from "../../config/options";
+import type { ReloadReport } from "../../reload/operations";
+import type { Agreement, Proposal } from "../../reload/vote/agree";
+import type { ReloadOrder } from "../../reload/state";
+import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
+import type { Folders } from "../../server/folders";
+import type { ReloadOutcome } from "../../reload/verdict/outcome";
+import type { StartSummary } from "./group";
+
+/** A process that is to serve; it says `begun`, and gets this. */
+export interface ChildStart {
+  /** 1 to N. */
+  readonly slot: number;
+  readonly options: Options;
+  readonly folders: Folders;
+  /** The descriptors that it was born with. */
+  readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
+  /** The versions that the others serve. null: it is the first, and reads the modules folder. */
+  readonly approved: readonly ApprovedModule[] | null;
+  /** `approved` is what the server served before it was started anew: this is its first process. */
+  readonly isResumed: boolean;
+  /** Known facts about modules that have served before, by name. */
+  readonly remembered: Readonly<Record<string, ApprovedModule>>;
+  /** As ServerSetup has it. */
+  readonly mayFail: readonly string[] | undefined;
+}
+
+/** The modules that a process serves, and the files that they were built from (`RunningServer`). */
+export interface Served {
+  readonly approved: ApprovedModule[];
+  readonly inputs: Record<string, string[]>;
+}
+
+/** Asked of a process, by number; answered by `answer`. */
+export interface ChildCalls {
+  reload(
+    names: readonly string[] | null,
+    next: Options | null,
+    order: ReloadOrder,
+  ): { outcome: ReloadOutcome } & Served;
+  snapshot(): ProcessSnapshot;
+}
+
+/** Asked of the supervisor. */
+export interface MasterCalls {
+  reload(names: readonly string[] | null, by: string): ReloadReport;
+  crashed(name: string, number: number, reason: string, isLoop: boolean): boolean;
+  snapshots(): { info: ServerInfo; processes: ProcessSnapshot[] };
+  /** The middle of a reload: what this process could load. The answer is what it must not swap to. */
+  agree(proposal: Proposal): Agreement;
+}
+
+export type Answer =
+  { readonly value: unknown } | { readonly error: { readonly message: string; readonly hint: string | null } };
+
+export type ToChild =
+  | { readonly type: "start"; readonly start: ChildStart }
+  | { readonly type: "ask"; readonly id: number; readonly what: keyof ChildCalls; readonly args: readonly unknown[] }
+  | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
+  | { readonly type: "drain"; readonly reason: string }
+  | { readonly type: "cut"; readonly reason: string }
+  | { readonly type: "reopenLogs" }
+  | Published;
+
+export type ToMaster =
+  | { readonly type: "begun" }
+  | ({ readonly type: "ready"; readonly summary: StartSummary } & Served)
+  | {
+      readonly type: "failed";
+      readonly message: string;
+      readonly hint: string | null;
+      readonly code: string | null;
+      readonly exitCode: number;
+    }
+  | { readonly type: "ask"; readonly id: number; readonly what: keyof MasterCalls; readonly args: readonly unknown[] }
+  | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
+  | { readonly type: "stop"; readonly reason: string }
+  | Published;
+
+/** A message that a module published to its WebSockets, on its way to other processes. */
+export interface Published {
+  readonly type: "published";
+  readonly module: string;
+  readonly topic: string;
+  readonly data: unknown;
+}

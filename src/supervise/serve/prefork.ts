@@ -1,0 +1,322 @@
+/**
+ * A server of many processes on the same listening descriptors: a lost one is replaced, and all of them change to a new
+ * version together or not at all.
+ */
+import type { ApprovedModule } from "../../reload/versions/approved";
+import type { ReloadOrder } from "../../reload/state";
+import { closeSync } from "node:fs";
+import type { Options } from "../../config/options";
+import type { ReloadReport, RestartReport } from "../../reload/operations";
+import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
+import type { ServerLog } from "../../observe/log/log";
+import type { BoundSocket } from "../../system/bind";
+import type { Folders } from "../../server/folders";
+import type { Uplink } from "../../server/uplink";
+import { mergeOutcomes, refusedReport, reportOf } from "../../reload/verdict/outcome";
+import { Backoff } from "../../system/backoff";
+import { type Begun, type ChildOwner, ServerProcess } from "./child-process";
+import type { Group, StartSummary } from "./group";
+import type { Published } from "./messages";
+import { Round } from "../../reload/vote/round";
+
+export interface PreforkSetup {
+  readonly processes: number;
+  readonly options: Options;
+  readonly folders: Folders;
+  /** Kept open here for those that come later; the processes get copies. */
+  readonly sockets: readonly BoundSocket[];
+  readonly log: ServerLog;
+  /** As ServerSetup has it, for the first process. */
+  readonly mayFail: readonly string[] | undefined;
+  /**
+   * What the server served before it was started anew, for the first process. null: that goes by the modules folder.
+   */
+  readonly resumed: readonly ApprovedModule[] | null;
+  /** Known facts about modules that have served before, by name. */
+  remembered(): Record<string, ApprovedModule>;
+  /** Of the master: what a process asks for on behalf of its clients. */
+  reload(names: readonly string[] | null, by: string): Promise<ReloadReport>;
+  readonly crashed: Uplink["crashed"];
+  stop(reason: string): void;
+  info(processes: readonly ProcessSnapshot[]): ServerInfo;
+  /** A process that replaced a lost one could not start these modules. */
+  failed(names: readonly string[]): void;
+}
+
+/** After the first three descriptors. */
+const FIRST_FD = 3;
+/** A process that does not tell its figures in that time is left out of them. */
+const SNAPSHOT_MS = 1000;
+/** How long a process may take to end after its calls were cut. In milliseconds. */
+const CUT_MS = 2000;
+/** Over drainMs: a process that has not ended by then will not. */
+const DRAIN_GRACE_MS = 5000;
+
+export class Prefork implements Group, ChildOwner {
+  restarts = 0;
+  readonly #setup: PreforkSetup;
+  readonly #log: ServerLog;
+  /** Those that serve or are about to, by slot. */
+  readonly #serving = new Map<number, ServerProcess>();
+  /** All that live, those that drain included. */
+  readonly #alive = new Set<ServerProcess>();
+  readonly #backoff = new Map<number, Backoff>();
+  readonly #timers = new Set<Timer>();
+  #approved: readonly ApprovedModule[] | null = null;
+  #inputs: Readonly<Record<string, readonly string[]>> = {};
+  #round: Round | null = null;
+  /** Starts, reloads and restarts come one after another: each must know who there is. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #draining: Promise<void> | null = null;
+
+  constructor(setup: PreforkSetup) {
+    this.#setup = setup;
+    this.#log = setup.log;
+  }
+
+  get wantedProcesses(): number {
+    return this.#setup.processes;
+  }
+
+  // ---- starting ----
+
+  async start(): Promise<StartSummary> {
+    try {
+      // The first one builds; the others load what it has built, so that all serve the same.
+      const { summary, approved, inputs } = await this.#begin(1);
+      this.#approved = approved;
+      this.#inputs = inputs;
+      const others = Array.from({ length: this.#setup.processes - 1 }, (_, at) => this.#begin(at + 2));
+      const all = [summary, ...(await Promise.all(others)).map((begun) => begun.summary)];
+      const union = (key: "failed" | "retried"): string[] => [...new Set(all.flatMap((each) => each[key]))];
+      return { ...summary, failed: union("failed"), retried: union("retried") };
+    } catch (error) {
+      this.#draining = Promise.resolve();
+      for (const child of this.#alive) child.kill();
+      throw error;
+    }
+  }
+
+  async #begin(slot: number): Promise<Begun> {
+    const { options, folders, sockets, mayFail, resumed, remembered } = this.#setup;
+    const given = sockets.map(({ address }, at) => ({ address, fd: FIRST_FD + at }));
+    const start = {
+      slot,
+      options,
+      folders,
+      sockets: given,
+      approved: this.#approved ?? resumed,
+      isResumed: this.#approved === null && resumed !== null,
+      remembered: remembered(),
+      mayFail: this.#approved === null ? mayFail : undefined,
+    };
+    const child = new ServerProcess(
+      start,
+      sockets.map(({ fd }) => fd),
+      this,
+    );
+    this.#alive.add(child);
+    const begun = await child.ready;
+    this.#serving.set(slot, child);
+    return begun;
+  }
+
+  // ---- a process is lost ----
+
+  gone(child: ServerProcess, how: string): void {
+    this.#alive.delete(child);
+    this.#round?.lost(child.slot);
+    if (this.#serving.get(child.slot) !== child) return;
+    this.#serving.delete(child.slot);
+    if (this.#draining !== null || child.isLeaving) return;
+    const livedMs = performance.now() - child.startedAt;
+    this.#log.error(
+      `process ${child.slot} (pid ${child.pid}) ended: ${how}, ${Math.round(livedMs)} ms after its start`,
+    );
+    this.#replaceSoon(child.slot, child.servedMs);
+  }
+
+  #replaceSoon(slot: number, servedMs: number): void {
+    const backoff = this.#backoff.get(slot) ?? new Backoff();
+    this.#backoff.set(slot, backoff);
+    const delayMs = backoff.next(servedMs);
+    if (delayMs > 0) this.#log.warn(`process ${slot} is started again in ${delayMs} ms`);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      void this.#inTurn(() => this.#replace(slot));
+    }, delayMs);
+    this.#timers.add(timer);
+  }
+
+  async #replace(slot: number): Promise<void> {
+    if (this.#draining !== null || this.#serving.has(slot)) return;
+    const startedAt = performance.now();
+    try {
+      const { summary } = await this.#begin(slot);
+      this.#setup.failed(summary.retried);
+      this.restarts++;
+      this.#log.info(
+        `process ${slot} (pid ${this.#serving.get(slot)?.pid}) serves in its place, ${Math.round(performance.now() - startedAt)} ms later`,
+      );
+    } catch (error) {
+      if (this.#draining !== null) return;
+      this.#log.error(
+        `process ${slot} could not be started: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      this.#replaceSoon(slot, 0);
+    }
+  }
+
+  // ---- reloading ----
+
+  approved(): readonly ApprovedModule[] {
+    return this.#approved ?? [];
+  }
+
+  inputs(): Readonly<Record<string, readonly string[]>> {
+    return this.#inputs;
+  }
+
+  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
+    return this.#inTurn(async () => {
+      const children = [...this.#serving.values()];
+      if (children.length === 0)
+        return refusedReport("No process serves at the moment.", "Try again; the log tells why they ended.");
+      this.#round = new Round(children.map(({ slot }) => slot));
+      try {
+        return await this.#reloadAll(children, this.#round, names, next, order);
+      } finally {
+        this.#round = null;
+      }
+    });
+  }
+
+  async #reloadAll(
+    children: readonly ServerProcess[],
+    round: Round,
+    names: readonly string[] | null,
+    next: Options | null,
+    order: ReloadOrder,
+  ): Promise<ReloadReport> {
+    const asked = children.map(async (child) => {
+      try {
+        return await child.ask("reload", names, next, order);
+      } finally {
+        // Whoever has answered without having proposed anything must not be waited for.
+        round.lost(child.slot);
+      }
+    });
+    const settled = await Promise.allSettled(asked);
+    const answers = new Map(
+      settled.flatMap((each, at) => (each.status === "fulfilled" ? [[children[at]?.slot ?? 0, each.value]] : [])),
+    );
+    if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
+    if (next !== null) Object.assign(this.#setup.options, next);
+    this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
+    // A process that replaced a lost one has built nothing yet.
+    this.#inputs = [...answers.values()]
+      .map(({ inputs }) => inputs)
+      .reduce((most, each) => (sizeOf(each) > sizeOf(most) ? each : most), {});
+    return reportOf(mergeOutcomes(new Map([...answers].map(([slot, { outcome }]) => [slot, outcome]))));
+  }
+
+  // ---- what processes ask ----
+
+  readonly calls: ChildOwner["calls"] = {
+    reload: (_, names, by) => this.#setup.reload(names, by),
+    crashed: (_, ...crash) => this.#setup.crashed(...crash),
+    snapshots: async () => {
+      const processes = await this.snapshots();
+      return { info: this.#setup.info(processes), processes };
+    },
+    agree: (child, proposal) => this.#round?.propose(child.slot, proposal) ?? { error: null, refused: {} },
+  };
+
+  stop(reason: string): void {
+    this.#setup.stop(reason);
+  }
+
+  published(from: ServerProcess, message: Published): void {
+    for (const child of this.#alive) if (child !== from && child.isReady) child.tell(message);
+  }
+
+  async snapshots(): Promise<ProcessSnapshot[]> {
+    const asked = [...this.#alive]
+      .filter((child) => child.isReady)
+      .map((child) => child.ask("snapshot").catch(() => null));
+    const told = await Promise.all(asked.map((each) => Promise.race([each, Bun.sleep(SNAPSHOT_MS).then(() => null)])));
+    return told.filter((snapshot) => snapshot !== null).sort((a, b) => a.slot - b.slot);
+  }
+
+  // ---- restarting ----
+
+  readonly restart = (): Promise<RestartReport> =>
+    this.#inTurn(async () => {
+      const slots = [...this.#serving.keys()].sort((a, b) => a - b);
+      for (const slot of slots) {
+        const old = this.#serving.get(slot);
+        try {
+          const { summary } = await this.#begin(slot);
+          this.#setup.failed(summary.retried);
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          return {
+            ok: false,
+            pid: process.pid,
+            text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n`,
+          };
+        }
+        old?.drain("it is replaced");
+      }
+      return { ok: true, pid: process.pid, text: `OK ${slots.length} processes replaced, one after another\n` };
+    });
+
+  // ---- stopping ----
+
+  drain(reason: string): Promise<void> {
+    this.#draining ??= this.#drain(reason);
+    return this.#draining;
+  }
+
+  async #drain(reason: string): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    // Their queues would go on taking connections that nobody accepts.
+    for (const { fd } of this.#setup.sockets) closeSync(fd);
+    for (const child of this.#alive) child.drain(reason);
+    const { drainMs } = this.#setup.options.timeouts;
+    const late = drainMs === 0 ? null : setTimeout(() => this.#killAll(reason), drainMs + DRAIN_GRACE_MS);
+    await Promise.all([...this.#alive].map((child) => child.exited));
+    if (late !== null) clearTimeout(late);
+  }
+
+  #killAll(reason: string): void {
+    for (const child of this.#alive) {
+      this.#log.error(`${reason}: process ${child.slot} (pid ${child.pid}) did not end, and was killed`);
+      child.kill();
+    }
+  }
+
+  kill(): void {
+    for (const child of this.#alive) child.kill();
+  }
+
+  cut(reason: string): void {
+    for (const child of this.#alive) child.cut(reason);
+    // A process with a blocked event loop does not read the message.
+    setTimeout(() => this.kill(), CUT_MS).unref();
+  }
+
+  reopenLogs(): void {
+    for (const child of this.#alive) child.tell({ type: "reopenLogs" });
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(action);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+}
+
+function sizeOf(record: Readonly<Record<string, readonly string[]>>): number {
+  return Object.keys(record).length;
+}

@@ -1,0 +1,205 @@
+/**
+ * Listeners that systemd opened and handed over (socket activation, sd_listen_fds(3)): which descriptors they are,
+ * where each listens, and which of the configured listeners it stands for.
+ */
+import { formatListen, type ListenAddress, parseListen } from "../../config/listen";
+import { UserError } from "../../config/user-error";
+import { openLibc } from "../../system/libc";
+
+const FIRST_FD = 3;
+/** More are a mistake in the environment, and no unit's. */
+const MAX_DESCRIPTORS = 4096;
+/** FileDescriptorName= of a stream socket that takes TLS only. */
+export const TLS_NAME = "tls";
+
+// Linux, all architectures that Bun runs on.
+const AF_UNIX = 1;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOL_SOCKET = 1;
+const SO_TYPE = 3;
+const SO_ACCEPTCONN = 30;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+/** sizeof(struct sockaddr_storage). */
+const ADDRESS_BYTES = 128;
+const FAMILY_BYTES = 2;
+
+export interface InheritedListener {
+  readonly fd: number;
+  /** FileDescriptorName= of the .socket unit. Default: that unit's name; "unknown" without LISTEN_FDNAMES. */
+  readonly name: string;
+}
+
+/**
+ * A descriptor, and where it listens. `path` of an abstract unix socket begins with "@". Never `tls`: that is the
+ * server's choice.
+ */
+export interface DescribedListener extends InheritedListener {
+  readonly address: ListenAddress;
+  /** Whether an IPv6 socket takes no IPv4 clients. */
+  readonly isV6Only: boolean;
+}
+
+const SYMBOLS = {
+  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
+  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+} as const;
+
+let libc: ReturnType<typeof openLibc<typeof SYMBOLS>> | undefined;
+
+function openSymbols(): NonNullable<typeof libc> {
+  libc ??= process.platform === "linux" ? openLibc(SYMBOLS) : null;
+  if (libc !== null) return libc;
+  throw new UserError(
+    "This system's C library cannot be called, so that inherited sockets (LISTEN_FDS) cannot be taken over.",
+    {
+      code: "NO_SOCKET_ACTIVATION",
+      hint: "Start hrmr without a .socket unit: it opens its listeners itself.",
+    },
+  );
+}
+
+/**
+ * The descriptors that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES speak of. Empty if there are none, or if they are
+ * another process's. None of them is inherited by the programs that this process starts from here on.
+ *
+ * @throws UserError BAD_DESCRIPTOR for one that is not open, NO_SOCKET_ACTIVATION
+ */
+export function inheritedListeners(
+  env: Readonly<Record<string, string | undefined>>,
+  pid: number,
+): InheritedListener[] {
+  const count = env["LISTEN_FDS"] ?? "";
+  if (env["LISTEN_PID"] !== String(pid) || !/^\d{1,4}$/.test(count) || Number(count) > MAX_DESCRIPTORS) return [];
+  const names = env["LISTEN_FDNAMES"]?.split(":") ?? [];
+  const found = Array.from({ length: Number(count) }, (_, at) => ({ fd: FIRST_FD + at, name: names[at] || "unknown" }));
+  for (const listener of found) {
+    if (openSymbols().fcntl(listener.fd, F_SETFD, FD_CLOEXEC) !== 0) throw badDescriptor(listener, "is not open");
+  }
+  return found;
+}
+
+/**
+ * Asks the kernel what each of them is.
+ *
+ * @throws UserError BAD_DESCRIPTOR for one that is neither a listening stream socket nor a UDP one
+ */
+export function describeListeners(listeners: readonly InheritedListener[]): DescribedListener[] {
+  return listeners.map((listener) => {
+    const address = describeDescriptor(listener.fd);
+    if (address === null) throw badDescriptor(listener, "is neither a listening stream socket nor a UDP one");
+    const isV6Only =
+      "host" in address && address.host.includes(":") && option(listener.fd, IPPROTO_IPV6, IPV6_V6ONLY) === 1;
+    return { ...listener, address, isV6Only };
+  });
+}
+
+/** @returns where a listening stream socket (`tcp`, `unix`) or a UDP socket is bound; null for any other descriptor */
+export function describeDescriptor(fd: number): ListenAddress | null {
+  const type = option(fd, SOL_SOCKET, SO_TYPE);
+  const isListening = type === SOCK_STREAM && option(fd, SOL_SOCKET, SO_ACCEPTCONN) === 1;
+  if (!isListening && type !== SOCK_DGRAM) return null;
+  const bytes = Buffer.alloc(ADDRESS_BYTES);
+  const length = new Uint32Array([ADDRESS_BYTES]);
+  if (openSymbols().getsockname(fd, bytes, length) !== 0) return null;
+  return readAddress(bytes.subarray(0, length[0]), isListening ? "tcp" : "udp");
+}
+
+/** Reads a struct sockaddr of any family that hrmr serves. */
+function readAddress(bytes: Buffer, transport: "tcp" | "udp"): ListenAddress | null {
+  const family = bytes.readUInt16LE(0);
+  if (family === AF_UNIX)
+    return transport === "tcp" ? { transport: "unix", path: readPath(bytes.subarray(FAMILY_BYTES)) } : null;
+  if (family === AF_INET) return { transport, host: bytes.subarray(4, 8).join("."), port: bytes.readUInt16BE(2) };
+  if (family !== AF_INET6) return null;
+  const groups = Array.from({ length: 8 }, (_, at) => bytes.readUInt16BE(8 + at * 2).toString(16));
+  const scope = bytes.readUInt32LE(24);
+  return {
+    transport,
+    host: shortenIpv6(groups.join(":")) + (scope === 0 ? "" : `%${scope}`),
+    port: bytes.readUInt16BE(2),
+  };
+}
+
+/** A path ends at its NUL; an abstract name begins with one and may hold more. */
+function readPath(bytes: Buffer): string {
+  if (bytes[0] === 0) return `@${bytes.subarray(1).toString()}`;
+  const end = bytes.indexOf(0);
+  return bytes.subarray(0, end === -1 ? undefined : end).toString();
+}
+
+function shortenIpv6(address: string): string {
+  return new URL(`http://[${address}]/`).hostname.slice(1, -1);
+}
+
+function option(fd: number, level: number, name: number): number | null {
+  const value = new Int32Array(1);
+  const length = new Uint32Array([value.byteLength]);
+  return openSymbols().getsockopt(fd, level, name, value, length) === 0 ? (value[0] ?? null) : null;
+}
+
+/** A listener of the server: `fd` is the descriptor that serves it, null if it has yet to be opened. */
+export interface PlannedListener {
+  readonly url: string;
+  /** null for a configured URL that is none. */
+  readonly address: ListenAddress | null;
+  readonly fd: number | null;
+}
+
+/**
+ * Brings the configured listeners and the inherited descriptors together: each descriptor is served, under its own
+ * address; a configured listener whose address (or a wildcard that holds it) is inherited is not opened again, and
+ * gives the descriptor its transport: tls:// stays tls://. So does the descriptor's name "tls". The other configured
+ * ones follow with `fd` null.
+ *
+ * @param listen  listen URLs. [] where they are only the default: then what systemd opened is all
+ */
+export function matchDescriptors(listen: readonly string[], found: readonly DescribedListener[]): PlannedListener[] {
+  const configured = listen.map((url) => ({ url, address: parseListen(url) }));
+  const inherited = found.map((listener) => {
+    const isTls = configured.some(({ address }) => address?.transport === "tls" && isHeldBy(address, listener));
+    const address = servedAs(listener, isTls);
+    return { url: formatListen(address), address, fd: listener.fd };
+  });
+  const missing = configured.filter(
+    ({ address }) => address === null || !found.some((listener) => isHeldBy(address, listener)),
+  );
+  return [...inherited, ...missing.map((listener) => ({ ...listener, fd: null }))];
+}
+
+function servedAs({ address, name }: DescribedListener, isTls: boolean): ListenAddress {
+  return address.transport === "tcp" && (isTls || name === TLS_NAME) ? { ...address, transport: "tls" } : address;
+}
+
+/** Whether opening `wanted` would fail, because `listener` has its address. */
+function isHeldBy(wanted: ListenAddress, { address, isV6Only }: DescribedListener): boolean {
+  if (wanted.transport === "unix" || address.transport === "unix") {
+    return wanted.transport === "unix" && address.transport === "unix" && wanted.path === address.path;
+  }
+  const isSameKind = (wanted.transport === "udp") === (address.transport === "udp");
+  if (!isSameKind || wanted.port !== address.port) return false;
+  return literalHosts(wanted.host).some((host) => {
+    const isV6 = host.includes(":");
+    if (address.host === "::") return isV6 || !isV6Only;
+    return address.host === host || (address.host === "0.0.0.0" && !isV6);
+  });
+}
+
+/** A name other than localhost would have to be asked for: it matches wildcards only. */
+function literalHosts(host: string): string[] {
+  if (host === "localhost") return ["127.0.0.1", "::1"];
+  return [host.includes(":") && !host.includes("%") && URL.canParse(`http://[${host}]/`) ? shortenIpv6(host) : host];
+}
+
+function badDescriptor({ fd, name }: InheritedListener, what: string): UserError {
+  return new UserError(`Descriptor ${fd} (${JSON.stringify(name)}), which LISTEN_FDS hands over, ${what}.`, {
+    code: "BAD_DESCRIPTOR",
+    hint: "Use ListenStream= with Accept=no, or ListenDatagram= with an address and a port, in the .socket unit.",
+  });
+}

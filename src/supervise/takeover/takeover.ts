@@ -1,0 +1,140 @@
+/**
+ * A new process of this program takes a running server's listeners over, and the old one leaves: how the binary is
+ * upgraded.
+ *
+ * The old one starts the new one with its descriptors, and goes on serving until the new one says that it serves too.
+ * From then on both accept on the same sockets, so that at no moment a client is refused.
+ */
+import { closeSync } from "node:fs";
+import type { Subprocess } from "bun";
+import { UserError } from "../../config/user-error";
+import { FOLDER_VARIABLE, workingFolder } from "../../config/working-folder";
+import type { BoundSocket } from "../../system/bind";
+import { systemdForSuccessor } from "./notify";
+import { selfCommand } from "../../system/self";
+
+/** Tells a new process what it was born with, as JSON. */
+export const TAKEOVER_VARIABLE = "HRMR_INTERNAL_TAKEOVER";
+
+export interface HeldSocket extends BoundSocket {
+  /** The URL as it was configured, which a port of 0 differs from. */
+  readonly asked: string;
+  /** systemd's: the file of a unix one is not ours to remove. */
+  readonly isForeign: boolean;
+}
+
+/**
+ * What is handed over: descriptors, and what was wrong with the modules already. Of `fds`, each is one of the new
+ * process's own.
+ */
+export interface Estate {
+  /** Lock files by path. */
+  readonly locks: readonly { readonly path: string; readonly fd: number }[];
+  readonly sockets: readonly HeldSocket[];
+  /** Modules that the old one does not serve either. */
+  readonly failing: readonly string[];
+}
+
+/** The messages of the new process. */
+type ToOld = { readonly type: "serving" } | { readonly type: "failed"; readonly message: string };
+
+/** A module may take its time to load, and there may be many. */
+const TAKEOVER_MS = 120_000;
+const FIRST_FD = 3;
+const FIRST_PROCESS = 1;
+
+/**
+ * Starts the new process and waits until it serves.
+ *
+ * @param args  of the command line
+ * @returns its process id
+ * @throws UserError FIRST_PROCESS, or TAKEOVER_FAILED with its reason; it is gone then, and this process serves on
+ */
+export async function handOver(estate: Estate, args: readonly string[]): Promise<number> {
+  if (process.pid === FIRST_PROCESS) {
+    throw new UserError("Process 1 cannot be replaced: a container ends with it, and the new process would end too.", {
+      code: "FIRST_PROCESS",
+      hint: "Start a new container instead; nothing was changed.",
+    });
+  }
+  const fds = [...estate.locks, ...estate.sockets].map(({ fd }) => fd);
+  const renumbered: Estate = {
+    failing: estate.failing,
+    locks: estate.locks.map((lock, at) => ({ ...lock, fd: FIRST_FD + at })),
+    sockets: estate.sockets.map((socket, at) => ({ ...socket, fd: FIRST_FD + estate.locks.length + at })),
+  };
+  const told = Promise.withResolvers<ToOld>();
+  const child = spawnSuccessor(args, renumbered, fds, (message) => told.resolve(message));
+  const timer = setTimeout(
+    () => told.resolve({ type: "failed", message: `it did not serve within ${TAKEOVER_MS / 1000} s` }),
+    TAKEOVER_MS,
+  );
+  void child.exited.then(() =>
+    told.resolve({ type: "failed", message: `it ended: ${child.signalCode ?? `exit code ${child.exitCode}`}` }),
+  );
+  const answer = await told.promise;
+  clearTimeout(timer);
+  if (answer.type === "serving") {
+    child.disconnect();
+    child.unref();
+    return child.pid;
+  }
+  child.kill("SIGKILL");
+  await child.exited;
+  throw takeoverFailed(answer.message);
+}
+
+/** @throws UserError TAKEOVER_FAILED if the program's file is gone, or is no program */
+function spawnSuccessor(
+  args: readonly string[],
+  estate: Estate,
+  fds: readonly number[],
+  told: (message: ToOld) => void,
+): Subprocess {
+  try {
+    return Bun.spawn(selfCommand(args), {
+      env: {
+        ...systemdForSuccessor(process.env),
+        [TAKEOVER_VARIABLE]: JSON.stringify(estate),
+        [FOLDER_VARIABLE]: workingFolder(),
+      },
+      stdio: ["inherit", "inherit", "inherit", ...fds],
+      ipc: told,
+    });
+  } catch (cause) {
+    throw takeoverFailed(`it cannot be started: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+  }
+}
+
+function takeoverFailed(reason: string, cause?: unknown): UserError {
+  // Another line follows, and the reason may be a sentence of its own.
+  const end = /[.!?]$/.test(reason) ? "" : ".";
+  return new UserError(`The new process did not take over: ${reason}${end}`, {
+    code: "TAKEOVER_FAILED",
+    hint: "The old one goes on serving; nothing was changed.",
+    cause,
+  });
+}
+
+/** @returns what this process was born with, taken out of `env`; null: it was started by itself */
+export function takeEstate(env: Record<string, string | undefined>): Estate | null {
+  const text = env[TAKEOVER_VARIABLE];
+  delete env[TAKEOVER_VARIABLE];
+  return text === undefined || !process.connected ? null : (JSON.parse(text) as Estate);
+}
+
+/** Tells the old process that it may leave, or why this one will not do. */
+export function tellOld(message: ToOld): void {
+  if (process.connected) process.send?.(message);
+}
+
+/** The inherited socket for a configured URL, taken out of `sockets`. */
+export function takeSocket(sockets: HeldSocket[], asked: string): HeldSocket | null {
+  const at = sockets.findIndex((socket) => socket.asked === asked);
+  return at === -1 ? null : (sockets.splice(at, 1)[0] ?? null);
+}
+
+/** Closes what the new configuration has no use for. */
+export function closeUnused(sockets: readonly BoundSocket[]): void {
+  for (const { fd } of sockets) closeSync(fd);
+}
