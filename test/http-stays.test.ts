@@ -3,7 +3,7 @@
  * the raw keys.
  */
 import { describe, expect, test } from "bun:test";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 
 /** Tells by COUNT how many raw messages reached a handler, and by /count so over HTTP. */
 const RAW = moduleSource(`{
@@ -27,6 +27,11 @@ const ELSEWHERE = moduleSource(`{ routes: {
   "PROC": { run: "process", framing: "line", handle: () => "processed\\n" },
 } }`);
 const FILES = { "modules/raw.ts": RAW, "modules/elsewhere.ts": ELSEWHERE };
+const withShared = shareHub(FILES);
+/** No raw message is sent to it. */
+const withHttpOnly = shareHub(FILES);
+/** Who sends a byte after a round trip is in no hurry. */
+const withPatience = shareHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 15_000 } }) });
 
 const WORDS = [
   "STATUS",
@@ -75,7 +80,7 @@ for (const commands of ["loopback", "off", "anyone"]) {
 }
 
 test("a wrong request is refused as HTTP, in its own version's words", () =>
-  withHub(FILES, [], async (hub) => {
+  withHttpOnly(async (hub) => {
     const statusOf = async (request: string) => Number((await hub.ask(request)).slice(9, 12));
     expect(await statusOf(requestOf("LINE", "/", "HTTP/2.0"))).toBe(505);
     expect(await statusOf(requestOf("LINE", "/a b"))).toBe(400);
@@ -89,7 +94,7 @@ test("a wrong request is refused as HTTP, in its own version's words", () =>
   }));
 
 test("a request is one wherever it is cut, for keys that wait for their line", () =>
-  withHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 15_000 } }) }, [], async (hub) => {
+  withPatience(async (hub) => {
     for (const method of ["STATUS", "LINE", "POOL", "POST"]) {
       const request = `${method} /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nSAY hello`;
       for (let cut = 1; cut < request.length; cut += cut < 24 ? 1 : 7) {
@@ -107,7 +112,7 @@ test("a request is one wherever it is cut, for keys that wait for their line", (
   }));
 
 test("a request is one byte by byte", () =>
-  withHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 15_000 } }) }, [], async (hub) => {
+  withPatience(async (hub) => {
     for (const method of ["STATUS", "LINE", "PROPFIND"]) {
       const client = await hub.connect();
       for (const byte of `${method} /nothing HTTP/1.1\r\n`) {
@@ -121,7 +126,7 @@ test("a request is one byte by byte", () =>
 
 describe("a raw line", () => {
   test("that only mentions HTTP is a message", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const client = await hub.connect();
       for (const line of [
         "LINE I like HTTP/2",
@@ -156,7 +161,7 @@ describe("a raw line", () => {
     ));
 
   test("that begins like a request waits a moment for its end, and then is a message", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const client = await hub.connect();
       for (const message of ["SAY /x", "SAY *", "SAY http://a HTTP/1.", "SAY / HTTP/1.1"]) {
         await client.clear().send(message);
@@ -209,7 +214,7 @@ describe("a connection that has spoken HTTP", () => {
     '{"a":1}\n',
     "*1\r\n$4\r\nPING\r\n",
   ])("is told that %j is no request, and ended", (message) =>
-    withHub(FILES, [], async (hub) => {
+    withHttpOnly(async (hub) => {
       for (const opening of [
         GET,
         requestOf("POST", "/page"),
@@ -254,7 +259,7 @@ describe("a connection that has spoken HTTP", () => {
     ));
 
   test("may have sent raw messages before", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const client = await hub.connect();
       await client.send(`LINE one\nPOOL\nPROC\n${GET}PING\n`);
       const text = await client.waitForEnd();
@@ -264,18 +269,19 @@ describe("a connection that has spoken HTTP", () => {
 
 describe("a message that matches nothing", () => {
   test("ends the connection if it reads like a header field", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
+      const before = await countOf(hub);
       for (const field of ["Content-Length: 5\r\n", "x:y\n", "X-Long: a", "Cookie: SAY\r\nSAY hello\r\n"]) {
         const client = await hub.connect();
         await client.send(`LINE one\n${field}`);
         expect(await client.waitForEnd()).toMatch(/^line "LINE one"\nERR no module is bound to "[^\n]*\n$/);
       }
       expect(await hub.ask("nothing of it\nPING")).toEndWith("PONG\n");
-      expect(await countOf(hub)).toBe(4);
+      expect(await countOf(hub)).toBe(before + 4);
     }));
 
   test("counts over the whole connection, also with matches in between", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       const client = await hub.connect();
       for (let miss = 1; miss < 16; miss++) {
         await client.clear().send("nothing\nLINE one\n");
@@ -286,7 +292,7 @@ describe("a message that matches nothing", () => {
     }));
 
   test("and is a TLS record ends the connection without a reply, first or later", () =>
-    withHub(FILES, [], async (hub) => {
+    withShared(async (hub) => {
       for (const before of ["", "LINE one\n", "GET /page HTTP/1.1\r\nHost: a\r\n\r\n"]) {
         const client = await hub.connect();
         await client.send(before);
