@@ -2,9 +2,8 @@
  * State from one version to the next, in every host: what is handed over arrives, and what cannot be is told in the
  * verdict and is not there.
  */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Hub, makeProject, withHub } from "./support/hub";
-import { startProgram } from "./support/program";
+import { describe, expect, test } from "bun:test";
+import { type Hub, shareHub } from "./support/hub";
 
 const HOSTS = ["inline", "pool", "process"] as const;
 /** As long as `handoff` may take in these tests. */
@@ -21,50 +20,48 @@ const describe = (value) => {
   return String(value);
 };`;
 
-/** @param gives the expression that `handoff` returns */
-function giver(run: string, gives: string, rest = ""): string {
-  return `class Thing { constructor() { this.size = 1; } grow() { this.size++; } }
-export default {
-  ${rest}
-  setup: () => ({ made: "state" }),
-  handoff(state) { ${gives} },
-  routes: { "GOT": { run: "${run}", handle: () => "first" } },
-};\n`;
-}
-
-function taker(run: string, rest = ""): string {
+/** A version that tells by its key what it got, and hands over what `gives` returns. `state` is { made: "state" }. */
+function version(run: string, key: string, gives: string, rest = ""): string {
   return `${DESCRIBE}
+class Thing { constructor() { this.size = 1; } grow() { this.size++; } }
+let got = "nothing yet";
 export default {
   ${rest}
-  setup: (_context, handoff) => ({ got: describe(handoff) }),
-  routes: { "GOT": { run: "${run}", handle: (_m, { state }) => state.got } },
+  setup(_context, handed) { got = describe(handed); return { made: "state" }; },
+  handoff(state) { ${gives} },
+  routes: { "${key}": { run: "${run}", handle: () => got } },
 };\n`;
 }
 
-/** One server for all of them: each hands over a module of its own. */
-let hub: Hub;
+/** One server for all of them: each test hands over in a module of its own. */
+const withShared = shareHub({}, ["--threads", "1", "--set", `timeouts.loadMs=${LOAD_MS}`]);
 let modules = 0;
 
-beforeAll(async () => {
-  const dir = makeProject({ "modules/other.ts": giver("inline", "").replace("GOT", "OTHER") });
-  const args = ["--port", "0", "--threads", "1", "--set", `timeouts.loadMs=${LOAD_MS}`];
-  hub = new Hub(dir, await startProgram(args, { cwd: dir }));
-});
-afterAll(() => hub.stop());
+/** Loads what `text` says of the module, whose key is its name and a dot. @returns the verdict */
+async function load(hub: Hub, name: string, text: string): Promise<string> {
+  hub.write(`modules/${name}.ts`, text);
+  return hub.ask(`RELOAD ${name}\n`);
+}
 
-/** @returns the verdict as of a module named "hand", and what the second version says it got */
-async function handOver(run: string, gives: string, rest = ""): Promise<{ verdict: string; got: string }> {
+/** The verdict, as of the second version of a module named "hand", and what that version says it got. */
+interface Handed {
+  readonly verdict: string;
+  readonly got: string;
+}
+
+/** One version after the other: each gets what the one before gives. @returns one for each of `given` */
+async function handOver(hub: Hub, run: string, given: readonly string[], rest = ""): Promise<Handed[]> {
   const name = `hand${++modules}`;
-  const file = `modules/${name}.ts`;
-  const key = `GOT${modules}.`;
-  hub.write(file, giver(run, gives, rest).replace('"GOT"', `"${key}"`));
-  expect(await hub.ask(`RELOAD ${name}\n`)).toStartWith(`OK ${name} v1`);
-  expect(await hub.ask(key)).toBe("first");
-  hub.write(file, taker(run, rest).replace('"GOT"', `"${key}"`));
-  const result = { verdict: (await hub.ask(`RELOAD ${name}\n`)).replaceAll(name, "hand"), got: await hub.ask(key) };
-  hub.remove(file);
-  expect(await hub.ask("RELOAD\n")).toStartWith("OK");
-  return result;
+  const key = `${name}.`;
+  const handed: Handed[] = [];
+  for (const [at, gives] of [...given, ""].entries()) {
+    // Each another text, or it would be the same version.
+    const verdict = await load(hub, name, `${version(run, key, gives, rest)}export const number = ${at};\n`);
+    const told = verdict.replaceAll(name, "hand").replace(`v${at + 1} (was v${at})`, "v2 (was v1)");
+    if (at === 0) expect(verdict).toStartWith(`OK ${name} v1`);
+    else handed.push({ verdict: told, got: await hub.ask(key) });
+  }
+  return handed;
 }
 
 const GIVEN: [string, string, string][] = [
@@ -117,71 +114,88 @@ const REFUSED: [string, string, RegExp][] = [
 ];
 
 describe.each(HOSTS)("with run: %s", (run) => {
-  test.each(GIVEN)("the next version gets %s", async (_what, gives, got) => {
-    const handed = await handOver(run, gives);
-    expect(handed.verdict).toStartWith("OK hand v2 (was v1) swapped");
-    expect(handed.verdict).not.toContain("not handed over");
-    expect(handed.got).toBe(got);
-  });
+  const cases = [...GIVEN, ...REFUSED];
+  let all: Promise<Handed[]> | null = null;
+  /** What became of one of them. They are handed over once for all tests. */
+  const handedOf = async (hub: Hub, what: string): Promise<Handed> => {
+    all ??= handOver(
+      hub,
+      run,
+      cases.map(([, gives]) => gives),
+    );
+    return (await all)[cases.findIndex(([each]) => each === what)] as Handed;
+  };
 
-  test.each(REFUSED)("of %s the verdict tells, and the next version starts with none", async (_what, gives, told) => {
-    const { verdict, got } = await handOver(run, gives);
-    expect(verdict).toStartWith("OK hand v2 (was v1) swapped");
-    expect(verdict.replaceAll(/ (on pool thread 1|in its process):/g, ":")).toMatch(told);
-    expect(got).toBe("undefined");
-  });
+  test.each(GIVEN)("the next version gets %s", (what, _gives, got) =>
+    withShared(async (hub) => {
+      const handed = await handedOf(hub, what);
+      expect(handed.verdict).toStartWith("OK hand v2 (was v1) swapped");
+      expect(handed.verdict).not.toContain("not handed over");
+      expect(handed.got).toBe(got);
+    }),
+  );
 
-  test("a socket is not handed over, or of no use: nobody can go on with the old version's", async () => {
-    const opens = `return Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });`;
-    const { verdict, got } = await handOver(run, opens);
-    expect(verdict).toStartWith("OK hand v2");
-    expect(verdict.includes("not handed over") ? got : "plain").toMatch(/^(undefined|plain)/);
-  });
+  test.each(REFUSED)("of %s the verdict tells, and the next version starts with none", (what, _gives, told) =>
+    withShared(async (hub) => {
+      const { verdict, got } = await handedOf(hub, what);
+      expect(verdict).toStartWith("OK hand v2 (was v1) swapped");
+      expect(verdict.replaceAll(/ (on pool thread 1|in its process):/g, ":")).toMatch(told);
+      expect(got).toBe("undefined");
+    }),
+  );
+
+  test("a socket is not handed over, or of no use: nobody can go on with the old version's", () =>
+    withShared(async (hub) => {
+      const opens = `return Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });`;
+      const [handed] = await handOver(hub, run, [opens]);
+      expect(handed?.verdict).toStartWith("OK hand v2");
+      expect(handed?.verdict.includes("not handed over") ? handed.got : "plain").toMatch(/^(undefined|plain)/);
+    }));
 
   test("a version that fails in setup with what it was handed leaves the one before, which hands over again", () =>
-    withHub(
-      { "modules/hand.ts": giver(run, "return { made: state.made, calls: 1 };") },
-      ["--threads", "1"],
-      async (hub) => {
-        hub.write(
-          "modules/hand.ts",
-          taker(run).replace("({ got: describe(handoff) })", "{ throw new Error('cannot use ' + describe(handoff)); }"),
-        );
-        expect(await hub.ask("RELOAD\n")).toContain("cannot use plain made,calls");
-        expect(await hub.ask("GOT")).toBe("first");
-        hub.write("modules/hand.ts", taker(run));
-        expect(await hub.ask("RELOAD\n")).toStartWith("OK hand v2 (was v1)");
-        expect(await hub.ask("GOT")).toBe("plain made,calls");
-      },
-    ));
-
-  test("with reload: exclusive it gets it too, though the old version is gone by then", async () => {
-    const { verdict, got } = await handOver(run, "return state;", `reload: "exclusive",`);
-    expect(verdict).toStartWith("OK hand v2 (was v1) swapped");
-    expect(got).toBe("plain made");
-    const refused = await handOver(run, "return () => 1;", `reload: "exclusive",`);
-    expect(refused.verdict).toMatch(/its state was not handed over.*cannot be copied/);
-    expect(refused.got).toBe("undefined");
-  });
-
-  test("an exclusive version that comes back since the new one failed gets what it handed over", () => {
-    const version = (setup: string): string =>
-      `export default { reload: "exclusive", setup(_context, handed) { ${setup} }, handoff: (state) => state,
-        routes: { "GOT": { run: "${run}", handle: (_m, { state }) => String(state.calls++) } } };\n`;
-    const good = version("return { calls: handed === undefined ? 0 : handed.calls };");
-    return withHub({ "modules/hand.ts": good }, ["--threads", "1"], async (hub) => {
-      expect([await hub.ask("GOT"), await hub.ask("GOT")]).toEqual(["0", "1"]);
-      hub.write("modules/hand.ts", version("throw new Error('cannot use ' + handed.calls);"));
-      expect(await hub.ask("RELOAD\n")).toContain("cannot use 2");
-      expect(await hub.ask("GOT")).toBe("2");
-      hub.write(
-        "modules/hand.ts",
-        `// edited\nconst edited = 1;\n${good.replace("calls++", "calls++ + ' again' + edited")}`,
+    withShared(async (hub) => {
+      const name = `fails-${run}`;
+      const key = `${name}.`;
+      expect(await load(hub, name, version(run, key, "return { made: state.made, calls: 1 };"))).toStartWith("OK");
+      const taker = version(run, key, "");
+      const failing = taker.replace(
+        /setup\(.*\},/,
+        "setup(_context, handed) { throw new Error('cannot use ' + describe(handed)); },",
       );
-      expect(await hub.ask("RELOAD\n")).toStartWith("OK hand v2");
-      expect(await hub.ask("GOT")).toBe("3 again1");
-    });
-  });
+      expect(await load(hub, name, failing)).toContain("cannot use plain made,calls");
+      expect(await hub.ask(key)).toBe("undefined");
+      expect(await load(hub, name, taker)).toStartWith(`OK ${name} v2 (was v1)`);
+      expect(await hub.ask(key)).toBe("plain made,calls");
+    }));
+
+  test("with reload: exclusive it gets it too, though the old version is gone by then", () =>
+    withShared(async (hub) => {
+      const given = ["return state;", "return () => 1;"];
+      const [handed, refused] = await handOver(hub, run, given, `reload: "exclusive",`);
+      expect(handed?.verdict).toStartWith("OK hand v2 (was v1) swapped");
+      expect(handed?.got).toBe("plain made");
+      expect(refused?.verdict).toMatch(/its state was not handed over.*cannot be copied/);
+      expect(refused?.got).toBe("undefined");
+    }));
+
+  test("an exclusive version that comes back since the new one failed gets what it handed over", () =>
+    withShared(async (hub) => {
+      const name = `back-${run}`;
+      const key = `${name}.`;
+      const counting = (setup: string): string =>
+        `export default { reload: "exclusive", setup(_context, handed) { ${setup} }, handoff: (state) => state,
+        routes: { "${key}": { run: "${run}", handle: (_m, { state }) => String(state.calls++) } } };\n`;
+      const good = counting("return { calls: handed === undefined ? 0 : handed.calls };");
+      expect(await load(hub, name, good)).toStartWith("OK");
+      expect([await hub.ask(key), await hub.ask(key)]).toEqual(["0", "1"]);
+      expect(await load(hub, name, counting("throw new Error('cannot use ' + handed.calls);"))).toContain(
+        "cannot use 2",
+      );
+      expect(await hub.ask(key)).toBe("2");
+      const edited = `// edited\nconst edited = 1;\n${good.replace("calls++", "calls++ + ' again' + edited")}`;
+      expect(await load(hub, name, edited)).toStartWith(`OK ${name} v2`);
+      expect(await hub.ask(key)).toBe("3 again1");
+    }));
 });
 
 test.each([
@@ -189,9 +203,10 @@ test.each([
   ["pool", "process"],
   ["process", "inline"],
 ])("from %s to %s nothing is handed over, and setup gets none", (from, to) =>
-  withHub({ "modules/hand.ts": giver(from, "return state;") }, ["--threads", "1"], async (hub) => {
-    hub.write("modules/hand.ts", taker(to));
-    expect(await hub.ask("RELOAD\n")).toStartWith("OK hand v2 (was v1)");
-    expect(await hub.ask("GOT")).toBe("undefined");
+  withShared(async (hub) => {
+    const name = `from-${from}`;
+    expect(await load(hub, name, version(from, `${name}.`, "return state;"))).toStartWith("OK");
+    expect(await load(hub, name, version(to, `${name}.`, ""))).toStartWith(`OK ${name} v2 (was v1)`);
+    expect(await hub.ask(`${name}.`)).toBe("undefined");
   }),
 );
