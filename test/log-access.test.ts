@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { type AccessEntry, createAccessLog } from "../src/observe/log/access";
+import { createAccessLog } from "../src/observe/log/access";
+import type { AccessEntry } from "../src/observe/log/access-entry";
 import { createLog, type LogSetup } from "../src/observe/log/log";
 
 const ENTRY: AccessEntry = {

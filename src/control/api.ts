@@ -5,10 +5,11 @@
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
 import { type Audit, type AuditEntry, verdictLine } from "./audit";
-import { type Body, readJson } from "./body";
+import { readJson } from "./body";
 import { MODULE_ROUTES } from "./routes/modules";
 import type { Operations } from "../reload/operations";
 import { VERSION_ROUTES } from "./routes/versions";
+import type { Route } from "./route";
 import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } from "./reply";
 
 /**
@@ -17,30 +18,12 @@ import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } fro
  */
 const LOOK_DEADLINE_MS = 10_000;
 
-/** A request and what it came with. */
-export interface ControlCall {
-  readonly request: Request;
-  /** Who asks, for the audit log. */
-  readonly by: string;
-  /** The NAME of the path, decoded; "": it has none. */
-  readonly module: string;
-}
-
 /** What answers requests, wherever they come from. */
 export interface ControlApi {
   readonly operations: Operations;
   readonly audit: Audit;
   /** Is told what is a bug in hrmr. */
   report(error: unknown): void;
-}
-
-export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
-  /** Keys that the JSON body may have. Default: none. null: the route reads the body itself. */
-  readonly keys?: readonly string[] | null;
-  /** What the audit log calls it. Default: it is not told there. */
-  readonly action?: string;
-  answer(operations: Operations, body: Body, call: ControlCall): Promise<Response> | Response;
 }
 
 /** By path; NAME stands for a module's name. */

@@ -4,7 +4,8 @@
  */
 import { OWN_ID } from "../module/own-routes";
 import type { BoundRoute } from "../module/route";
-import type { AccessEntry, AccessLog, AccessProtocol } from "../observe/log/access";
+import type { AccessLog } from "../observe/log/access";
+import type { AccessEntry, AccessProtocol } from "../observe/log/access-entry";
 import type { Client } from "../module/contract";
 
 /** What an HTTP request asked for. */

@@ -1,4 +1,4 @@
-import type { CompletionCommand, CompletionFlag, Offer } from "./index";
+import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 
 /** The completion of bash from version 4 on. */
 export function bashScript(commands: readonly CompletionCommand[]): string {

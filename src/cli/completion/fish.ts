@@ -1,4 +1,4 @@
-import type { CompletionCommand, CompletionFlag, Offer } from "./index";
+import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 
 /** The completion of fish: a line a flag. */
 export function fishScript(commands: readonly CompletionCommand[]): string {

@@ -7,37 +7,10 @@ import { CONFIG_KEYS } from "../../config/schema/key-list";
 import { suggest } from "../../config/nearest";
 import { bashScript } from "./bash";
 import { fishScript } from "./fish";
+import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 import { zshScript } from "./zsh";
 import { type Flag, type Flags, usageError } from "../flags";
 import { findCommand } from "../help";
-
-/** The values that a shell may offer. */
-export type Offer =
-  /** Nothing: whatever is typed. */
-  | { readonly kind: "any" }
-  | { readonly kind: "file" | "dir" }
-  /** `isOpen`: more follows behind the word, without a space. */
-  | { readonly kind: "words"; readonly words: readonly string[]; readonly isOpen?: boolean }
-  /** The modules of the running server. */
-  | { readonly kind: "modules" };
-
-export interface CompletionFlag {
-  /** Without its dashes. */
-  readonly name: string;
-  /** One letter. */
-  readonly short: string | null;
-  readonly description: string;
-  readonly canRepeat: boolean;
-  /** null: it takes no value. */
-  readonly value: Offer | null;
-}
-
-export interface CompletionCommand {
-  readonly name: string;
-  readonly description: string;
-  readonly flags: readonly CompletionFlag[];
-  readonly args: readonly (Offer & { readonly name: string; readonly canRepeat: boolean })[];
-}
 
 const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
 const SHELLS = Object.keys(SCRIPTS);

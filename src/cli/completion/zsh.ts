@@ -1,4 +1,4 @@
-import type { CompletionCommand, CompletionFlag, Offer } from "./index";
+import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 
 /** The completion of zsh, whose own `_arguments` knows how flags and values stand. */
 export function zshScript(commands: readonly CompletionCommand[]): string {

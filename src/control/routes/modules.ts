@@ -2,7 +2,7 @@
  * The part of the control API that is about one module's files: what arrives is read here, and `Uploads` acts on it.
  */
 import type { ModuleContent } from "../../reload/upload/names";
-import type { ControlCall, Route } from "../api";
+import type { ControlCall, Route } from "../route";
 import { readBytes } from "../body";
 import { boundaryOf, readMultipart } from "../multipart";
 import type { UploadLimits } from "../../reload/operations";

@@ -1,7 +1,7 @@
 /**
  * The part of the control API that is about the versions of modules.
  */
-import type { Route } from "../api";
+import type { Route } from "../route";
 import { Refused, reply, replyReport } from "../reply";
 
 /** By path; NAME stands for a module's name. */

@@ -1,7 +1,7 @@
 /**
  * What an event is about: fields in JSON, tags before the message in text.
  */
-import type { AccessEntry } from "./access";
+import type { AccessEntry } from "./access-entry";
 
 /** Writes lines of one source. What `context.log` is to a module (module/contract.d.ts), this is to the server. */
 export interface Log {
