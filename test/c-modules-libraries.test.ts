@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ask } from "./support/client";
-import { makeProject, withHub } from "./support/hub";
+import { makeProject, shareHub, withHub } from "./support/hub";
 import { program } from "./support/program";
 
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"];
@@ -126,12 +126,6 @@ static void root(hrmr_request *request) { hrmr_reply_format(request, "%.3f\\n", 
 void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "ROOT ", HRMR_LINE, root); }
 `;
 
-test("standard headers may be included beside hrmr.h", async () => {
-  await withHub({ "modules/root.c": STANDARD }, [], async (hub) => {
-    expect(await hub.ask("ROOT 2\n")).toBe("1.414\n");
-  });
-});
-
 /** Memory that the C library has allocated is the C library's to free. */
 const BORROWED = `#include "hrmr.h"
 static void copy(hrmr_request *request) {
@@ -150,15 +144,21 @@ static void copy(hrmr_request *request) {
 void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "COPY", HRMR_LINE, copy); }
 `;
 
-test("what the C library has allocated may be freed, with its headers and without", async () => {
-  const files = {
+describe("one server", () => {
+  const withAll = shareHub({
+    "modules/root.c": STANDARD,
     "modules/own.c": BORROWED,
     "modules/std.c": `#include <stdlib.h>\n#include <string.h>\n${BORROWED.replace('"COPY"', '"STD"')}`,
-  };
-  await withHub(files, [], async (hub) => {
-    expect(await hub.ask("COPY\n")).toBe("copied\n");
-    expect(await hub.ask("STD\n")).toBe("copied\n");
   });
+
+  test("standard headers may be included beside hrmr.h", () =>
+    withAll(async (hub) => expect(await hub.ask("ROOT 2\n")).toBe("1.414\n")));
+
+  test("what the C library has allocated may be freed, with its headers and without", () =>
+    withAll(async (hub) => {
+      expect(await hub.ask("COPY\n")).toBe("copied\n");
+      expect(await hub.ask("STD\n")).toBe("copied\n");
+    }));
 });
 
 /** Of a hub under `HIDE_DEVELOPMENT_FILES`; ended with it. */

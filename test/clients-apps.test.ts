@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { type Hub, withHub } from "./support/hub";
+import { type Hub, shareHub, withHub } from "./support/hub";
 
 const ROOT = resolve(import.meta.dir, "..");
 const example = (name: string) => readFileSync(join(ROOT, "examples", name), "utf8");
@@ -46,8 +46,10 @@ export default app;
 `;
 
 describe("a hono app as it is", () => {
+  const withApp = shareHub({ "modules/app.ts": APP });
+
   test("text, json, params, bodies, forms, redirects, groups and errors", () =>
-    withHub({ "modules/app.ts": APP }, [], async (hub) => {
+    withApp(async (hub) => {
       const get = async (path: string, init?: RequestInit) =>
         await fetch(hub.url + path, { redirect: "manual", ...init });
       const text = async (path: string, init?: RequestInit) => await (await get(path, init)).text();
@@ -82,7 +84,7 @@ describe("a hono app as it is", () => {
     }));
 
   test("middleware's headers, cookies, etags, cors and streams", () =>
-    withHub({ "modules/app.ts": APP }, [], async (hub) => {
+    withApp(async (hub) => {
       expect((await fetch(`${hub.url}/`)).headers.get("x-took")).toBe("true");
       const cookies = await fetch(`${hub.url}/cookies`, { headers: { cookie: "seen=yes" } });
       expect(cookies.headers.getSetCookie()).toEqual(["one=1; Path=/; HttpOnly", "two=2; Path=/"]);
@@ -105,7 +107,7 @@ describe("a hono app as it is", () => {
     }));
 
   test("an edit and RELOAD change it under kept connections", () =>
-    withHub({ "modules/app.ts": APP }, [], async (hub) => {
+    withApp(async (hub) => {
       expect(await (await fetch(hub.url)).text()).toBe("home");
       hub.write("modules/app.ts", APP.replace('"home"', '"new home"'));
       expect(await hub.ask("RELOAD")).toStartWith("OK app v2 (was v1)");

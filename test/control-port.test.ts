@@ -7,10 +7,11 @@ import { DEFAULT_TLS } from "../src/config/options";
 import { NO_AUDIT } from "../src/control/server";
 import { MAX_STRANGERS, MAX_STRANGERS_OF_NETWORK, STRANGER_MS, Strangers } from "../src/control/strangers";
 import { ControlPort } from "../src/control/tcp";
+import { callProgram } from "./support/call-program";
 import { ask, RawClient } from "./support/client";
 import { fakeOperations } from "./support/control-fixture";
 import { Hub, makeProject, moduleSource } from "./support/hub";
-import { program, runProgram, startProgram } from "./support/program";
+import { program, startProgram } from "./support/program";
 import { captureHello, pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
 import { until } from "./support/until";
 
@@ -59,7 +60,7 @@ async function withPort(scheme: "tcp" | "tls", work: (port: Port) => Promise<voi
       "token",
       ...(tls ? ["--tls-ca", "cert.pem"] : []),
     ];
-    const command = async (...args: string[]) => (await runProgram([...args, ...remote], { cwd: dir })).exitCode;
+    const command = async (...args: string[]) => (await callProgram([...args, ...remote], { cwd: dir })).exitCode;
     await work({ hub, port, command, open: () => readdirSync(`/proc/${hub.program.pid}/fd`).length });
   } catch (error) {
     throw new Error(`${String(error)}\n--- the server said:\n${hub.program.output()}`, { cause: error });
