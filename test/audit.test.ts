@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type AuditEntry, AuditLog } from "../src/control/audit";
 import { ask } from "./support/client";
 import { type Hub, moduleSource, withHub } from "./support/hub";
-import { runProgram } from "./support/program";
+import { callProgram } from "./support/call-program";
 import { lives, withProcesses } from "./support/supervised";
 import { until } from "./support/until";
 
@@ -69,13 +69,13 @@ test("what changed nothing is not told, whoever asked; a change of the configura
   withHub({ "modules/greet.ts": greet("v1"), "hrmr.json": "{}" }, [], async (hub) => {
     for (let count = 0; count < 3; count++) {
       expect(await hub.ask("RELOAD\n")).toStartWith("OK");
-      expect((await runProgram(["reload"], { cwd: hub.dir })).exitCode).toBe(0);
+      expect((await callProgram(["reload"], { cwd: hub.dir })).exitCode).toBe(0);
     }
     hub.program.signal("SIGHUP");
     await hub.program.waitFor("SIGHUP: OK");
     expect(audit(hub)).toEqual([]);
     hub.write("hrmr.json", '{ "limits": { "maxQueued": 7 } }');
-    expect((await runProgram(["reload"], { cwd: hub.dir })).exitCode).toBe(0);
+    expect((await callProgram(["reload"], { cwd: hub.dir })).exitCode).toBe(0);
     expect(audit(hub)).toMatchObject([{ action: "reload", ok: true }]);
   }));
 
@@ -86,7 +86,7 @@ test("SIGUSR2 is told", () =>
     expect(audit(hub)).toMatchObject([
       { by: "SIGUSR2", action: "upgrade", ok: true, verdict: expect.stringMatching(/^OK pid \d+ serves/) },
     ]);
-    expect((await runProgram(["stop"], { cwd: hub.dir })).exitCode).toBe(0);
+    expect((await callProgram(["stop"], { cwd: hub.dir })).exitCode).toBe(0);
   }));
 
 describe("the file", () => {

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { callProgram } from "./support/call-program";
 import { runProgram } from "./support/program";
 
 /** A project of these files; removed behind `use`. */
@@ -57,7 +58,7 @@ test("the test that docs/modules.md shows is green in the project that hrmr init
   withProject({}, async (folder) => {
     const page = readFileSync(join(import.meta.dir, "..", "docs", "modules.md"), "utf8");
     const [, shown = ""] = /^```typescript\n(\/\/ modules\/greet\.test\.ts[^]*?)^```$/m.exec(page) ?? [];
-    expect((await runProgram(["init", "."], { cwd: folder })).exitCode).toBe(0);
+    expect((await callProgram(["init", "."], { cwd: folder })).exitCode).toBe(0);
     writeFileSync(join(folder, "modules", "greet.test.ts"), shown);
     const { exitCode, stdout, stderr } = await runProgram(["test"], { cwd: folder });
     expect(stdout + stderr).toContain(" 1 pass");
@@ -125,7 +126,7 @@ test("hrmr add installs a package that modules can import", () =>
 
 test("hrmr add says what is missing", async () => {
   expect((await runProgram(["add"])).exitCode).toBe(2);
-  const { exitCode, stderr } = await runProgram(["add", "hono", "--dir", "/no/such/folder"]);
+  const { exitCode, stderr } = await callProgram(["add", "hono", "--dir", "/no/such/folder"]);
   expect([exitCode, stderr]).toEqual([
     1,
     "There is no folder /no/such/folder.\nMake a project with `hrmr init DIR`.\n",

@@ -21,7 +21,7 @@ async function withBlocked(args: string[], test: (hub: Hub) => Promise<void>): P
     const client = await hub.connect();
     await client.send("BLOCK");
     // What comes behind it is not answered any more.
-    await hub.program.waitFor("has been blocking the event loop");
+    await hub.program.waitFor(/"BLOCK" has been blocking the event loop/);
     try {
       await test(hub);
     } finally {
@@ -41,7 +41,7 @@ test("hrmr status says who blocks it, and that it does no more", async () => {
     expect(stderr).toContain(`pid ${hub.program.pid},`);
     expect(exitCode).toBe(1);
     hub.write("go", "");
-    await hub.program.waitFor(" blocked the event loop for ");
+    await hub.program.waitFor(/"BLOCK" blocked the event loop for /);
     expect((await callProgram(["status"], { cwd: hub.dir })).exitCode).toBe(0);
     expect(existsSync(join(hub.dir, ".hrmr/blocked.json"))).toBe(false);
   });

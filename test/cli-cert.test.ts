@@ -92,7 +92,7 @@ describe("hrmr cert", () => {
       try {
         for (const host of ["localhost", "127.0.0.1"]) {
           const curl = Bun.spawnSync(
-            ["curl", "-sS", "--max-time", "8", "--cacert", "cert.pem", `https://${host}:${server.port}/health`],
+            ["curl", "-sS", "--max-time", "60", "--cacert", "cert.pem", `https://${host}:${server.port}/health`],
             {
               cwd,
             },

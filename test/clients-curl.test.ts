@@ -31,7 +31,7 @@ const withSmallBodies = shareHub({ ...SITE, "hrmr.json": '{ "limits": { "maxBody
 
 async function curl(hub: Hub, args: string[], stdin?: Uint8Array): Promise<{ out: string; err: string; code: number }> {
   const child = Bun.spawn(
-    ["curl", "-sS", "--max-time", "8", ...args.map((arg) => arg.replace(/^URL(?=\/)/, hub.url))],
+    ["curl", "-sS", "--max-time", "60", ...args.map((arg) => arg.replace(/^URL(?=\/)/, hub.url))],
     {
       cwd: hub.dir,
       stdin: stdin === undefined ? "ignore" : new Blob([new Uint8Array(stdin)]),
@@ -70,7 +70,7 @@ test("a chunked upload from stdin arrives whole, with and without a wait for 100
       "-H",
       "Expect: 100-continue",
       "--expect100-timeout",
-      "6",
+      "30",
       "URL/upload",
     ]);
     expect(expecting.out).toBe(hash);
@@ -81,7 +81,7 @@ test("a chunked upload from stdin arrives whole, with and without a wait for 100
 test("a POST that is refused without reading its body is answered before the body is sent", () =>
   withSite(async (hub) => {
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
-    const args = ["--data-binary", "@large.bin", "-H", "Expect: 100-continue", "--expect100-timeout", "6"];
+    const args = ["--data-binary", "@large.bin", "-H", "Expect: 100-continue", "--expect100-timeout", "30"];
     const refused = await curl(hub, [...args, "-w", "%{size_upload}", "URL/refuse"]);
     expect(refused.code).toBe(0);
     expect(refused.out).toBe("no room\n0");
@@ -91,7 +91,7 @@ test("a body over the limit gets its 413, whether announced, chunked or waiting 
   withSmallBodies(async (hub) => {
     writeFileSync(join(hub.dir, "large.bin"), LARGE);
     for (const header of ["Expect:", "Expect: 100-continue", "Transfer-Encoding: chunked"]) {
-      const args = ["-T", "large.bin", "-H", header, "--expect100-timeout", "6", "-w", " %{http_code}", "URL/upload"];
+      const args = ["-T", "large.bin", "-H", header, "--expect100-timeout", "30", "-w", " %{http_code}", "URL/upload"];
       expect([header, (await curl(hub, args)).out]).toEqual([
         header,
         "The body is larger than this server accepts.\n 413",

@@ -50,7 +50,7 @@ async function run(command: string[], stdin: string | null, hub: Hub): Promise<{
     stdin: stdin === null ? "ignore" : new Blob([stdin]),
     stdout: "pipe",
     stderr: "pipe",
-    timeout: UNTIL_MS,
+    timeout: 3 * UNTIL_MS,
   });
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   return { out: out + err, code: await child.exited };

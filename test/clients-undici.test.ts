@@ -40,7 +40,7 @@ async function scene(
   answer: (question: string) => Promise<void> = noQuestion,
 ): Promise<unknown> {
   const command = [NODE ?? "node", SCRIPT, name, url, join(hub.dir, "cert.pem")];
-  const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: UNTIL_MS });
+  const child = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "pipe", timeout: 3 * UNTIL_MS });
   const errors = child.stderr.text();
   try {
     let rest = "";

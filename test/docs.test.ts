@@ -22,6 +22,7 @@ import { bunTypeFiles } from "../src/cli/bun-types";
 import { readSettings } from "../modules/http/settings";
 import { readShape } from "../src/module/shape/shape";
 import { ask } from "./support/client";
+import { callProgram } from "./support/call-program";
 import { runProgram, startProgram } from "./support/program";
 
 const ROOT = resolve(import.meta.dir, "..");
@@ -167,7 +168,7 @@ describe("commands and flags", () => {
     const listed = /\nCOMMANDS\n([\s\S]*?)\n\n/.exec(stdout)?.[1] ?? "";
     commands = [...listed.matchAll(/^ {2}(\w+)/gm)].map((match) => match[1] ?? "");
     flags = {};
-    for (const command of commands) flags[command] = flagsIn((await runProgram(["help", command])).stdout);
+    for (const command of commands) flags[command] = flagsIn((await callProgram(["help", command])).stdout);
   });
 
   test("the README has every command", () => {
