@@ -15,6 +15,7 @@ import {
   quotedCommands,
 } from "./support/page-commands";
 import { runProgram } from "./support/program";
+import { callProgram } from "./support/call-program";
 
 const ROOT = resolve(import.meta.dir, "..");
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
@@ -113,22 +114,35 @@ describe("the commands of", () => {
       await typeAll(shell, operating);
     }));
 
-  test.each([...filesIn("modules", /\.ts$/), ...filesIn("examples", /\.ts$/), ...filesIn("examples/c", /\.c$/)])(
-    "%s",
-    async (path) => {
-      const source = read(path);
-      const commands = commentCommands(source);
-      expect(commands.map(({ text }) => text)).not.toEqual([]);
-      // The settings that the comment tells of.
-      const settings = [
-        ...source.slice(0, source.indexOf("*/")).matchAll(/^ \*\s+("(?:http|modules)": \{.*\}),?$/gm),
-      ].map((match) => match[1]);
-      await withShell(
-        { [`modules/${basename(path)}`]: source, "hrmr.json": `{ ${settings.join(", ")} }` },
-        "hrmr start",
-        (shell) => typeAll(shell, commands),
-      );
-    },
+  const settingsIn = (source: string): string[] =>
+    [...source.slice(0, source.indexOf("*/")).matchAll(/^ \*\s+("(?:http|modules)": \{.*\}),?$/gm)].map(
+      (match) => match[1] ?? "",
+    );
+  const commented = [...filesIn("modules", /\.ts$/), ...filesIn("examples", /\.ts$/), ...filesIn("examples/c", /\.c$/)];
+
+  /** With the settings that the comments tell of. */
+  const typeComments = (paths: readonly string[]): Promise<void> => {
+    const sources = paths.map((path): [string, string] => [path, read(path)]);
+    const settings = sources.flatMap(([, source]) => settingsIn(source));
+    const files = sources.map(([path, source]): [string, string] => [`modules/${basename(path)}`, source]);
+    return withShell(
+      { ...Object.fromEntries(files), "hrmr.json": `{ ${settings.join(", ")} }` },
+      "hrmr start",
+      async (shell) => {
+        for (const [path, source] of sources) {
+          const commands = commentCommands(source);
+          expect([path, commands.length > 0]).toEqual([path, true]);
+          await typeAll(shell, commands);
+        }
+      },
+    );
+  };
+
+  test("the modules and examples, all in one server", () =>
+    typeComments(commented.filter((path) => settingsIn(read(path)).length === 0)));
+
+  test.each(commented.filter((path) => settingsIn(read(path)).length > 0))("%s, with its settings", (path) =>
+    typeComments([path]),
   );
 
   test("hrmr init, its modules, its page and hrmr new", () =>
@@ -211,9 +225,10 @@ describe("the commands of", () => {
 
   test("the examples in all helps are existing commands", async () => {
     const all = (await runProgram(["help"])).stdout;
+    expect((await callProgram(["help"])).stdout).toBe(all);
     const names = [...(all.split("COMMANDS")[1] ?? "").matchAll(/^ {2}(\w+) /gm)].map((match) => match[1] ?? "");
     for (const name of names) {
-      const quoted = quotedCommands((await runProgram(["help", name])).stdout.replaceAll(/\s+/g, " "));
+      const quoted = quotedCommands((await callProgram(["help", name])).stdout.replaceAll(/\s+/g, " "));
       expect(quoted.filter((text) => !names.includes(text.split(" ")[1] ?? "start"))).toEqual([]);
     }
   });

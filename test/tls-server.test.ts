@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ConnectionOptions } from "node:tls";
 import { RawClient } from "./support/client";
-import { Hub, moduleSource, withHub } from "./support/hub";
+import { Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { askTls, captureHello, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
 import { until } from "./support/until";
 
@@ -24,6 +24,8 @@ const CERTIFICATE = serverCertificate("first.example");
 const FILES = { "modules/m.ts": MODULE, ...pairFiles(CERTIFICATE) };
 const BOTH = ["--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", ...TLS_FLAGS];
 
+const shared = shareHub(FILES, BOTH);
+
 function tlsPort(hub: Hub): number {
   return Number(/:(\d+)$/.exec(hub.program.listening.find((url) => url.startsWith("tls://")) ?? "")?.[1]);
 }
@@ -45,7 +47,7 @@ describe("TLS", () => {
   test.skipIf(NO_CURL !== "")(
     "curl checks the certificate and is served on a tls:// listener and, by its first byte, on a plain one",
     () =>
-      withHub(FILES, BOTH, async (hub) => {
+      shared(async (hub) => {
         for (const port of [hub.port, tlsPort(hub)]) {
           expect(
             (
@@ -74,7 +76,7 @@ describe("TLS", () => {
   );
 
   test("text commands, framed and pooled routes, and handed-over connections work over it as over plain text", () =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       for (const port of [hub.port, tlsPort(hub)]) {
         const client = await TlsClient.connect(port, { servername: "First.example" });
         await client.send("PING").waitFor("PONG\n");
@@ -98,7 +100,7 @@ describe("TLS", () => {
   test.skipIf(NO_NODE !== "")(
     "a reply that is not ready yet comes after the client's close_notify, and then the server ends",
     () =>
-      withHub(FILES, BOTH, async (hub) => {
+      shared(async (hub) => {
         // Bun's own client does not read on after it has ended.
         const script = `const s = require("tls").connect({ port: +process.argv[1], rejectUnauthorized: false, allowHalfOpen: true }, () => s.end(process.argv[2]));
         s.pipe(process.stdout); s.on("error", (error) => console.log(error.code));`;
@@ -143,7 +145,7 @@ describe("TLS", () => {
 
   test("a ClientHello is answered whole, split at every point and byte by byte", async () => {
     const hello = await captureHello({ servername: "first.example", ALPNProtocols: ["http/1.1"] });
-    await withHub(FILES, BOTH, async (hub) => {
+    await shared(async (hub) => {
       const isAnswered = async (port: number, pieces: Uint8Array[]) => {
         const client = await RawClient.connect(port);
         try {
@@ -172,7 +174,7 @@ describe("TLS", () => {
   });
 
   test("a whole conversation works byte by byte, whatever the server's reads hold", () =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       const proxy = slowProxy(hub.port);
       try {
         const client = await TlsClient.connect(proxy.port, { servername: "first.example" });
@@ -184,7 +186,7 @@ describe("TLS", () => {
     }));
 
   test("TLS after plain text on one connection is not taken up", () =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       const client = await hub.connect();
       await (await client.send("PING")).waitFor("PONG\n");
       await client.send(await captureHello());
@@ -193,7 +195,7 @@ describe("TLS", () => {
     }));
 
   test("TLS inside of TLS is not taken up", () =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       const hello = await captureHello();
       for (const port of [hub.port, tlsPort(hub)]) {
         const client = await TlsClient.connect(port);
@@ -203,7 +205,7 @@ describe("TLS", () => {
     }));
 
   test("plain text on a tls:// listener, garbage, and a broken ClientHello end that connection and no other", () =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       const working = await TlsClient.connect(hub.port);
       const hello = await captureHello();
       const broken = Buffer.from(hello);
@@ -304,7 +306,7 @@ describe("TLS", () => {
   test.skipIf(NO_OPENSSL !== "")(
     "openssl s_client agrees on the protocol by ALPN, and is refused one that is not spoken",
     () =>
-      withHub(FILES, BOTH, async (hub) => {
+      shared(async (hub) => {
         const client = (...args: string[]) => {
           const command = [
             "openssl",
@@ -393,7 +395,7 @@ describe("versions and names", () => {
   });
 
   test("TLS 1.1 is never spoken", () =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       await expect(TlsClient.connect(hub.port, { minVersion: "TLSv1", maxVersion: "TLSv1.1" })).rejects.toThrow();
       expect(await askTls(hub.port, "PING")).toBe("PONG\n");
     }));
@@ -448,7 +450,7 @@ describe("versions and names", () => {
   });
 
   test.each(["TLSv1.2", "TLSv1.3"] as const)("a %s session is resumed", (version) =>
-    withHub(FILES, BOTH, async (hub) => {
+    shared(async (hub) => {
       const options = { minVersion: version, maxVersion: version };
       const first = await TlsClient.connect(hub.port, options);
       await first.send("PING").waitFor("PONG\n");

@@ -11,6 +11,7 @@ import { fakeOperations } from "./support/control-fixture";
 import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
 import { until, UNTIL_MS } from "./support/until";
 
+import { callProgram } from "./support/call-program";
 import { type ProgramResult, runProgram, startProgram } from "./support/program";
 import { lives } from "./support/supervised";
 import { clientAuthority, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
@@ -59,8 +60,9 @@ async function withPort(
   }
 }
 
+/** In this process; the first test starts the program. */
 function run(hub: Hub, ...args: string[]): Promise<ProgramResult> {
-  return runProgram(args, { cwd: hub.dir });
+  return callProgram(args, { cwd: hub.dir });
 }
 
 /** One request as bytes. @returns status line, headers and body */
@@ -92,23 +94,23 @@ describe("the control port", () => {
       const remote = ["--server", `127.0.0.1:${port}`, "--token-file", "right"];
       mkdirSync(join(hub.dir, "out"));
       writeFileSync(join(hub.dir, "out/greet.ts"), greet("v2"));
-      expect(await run(hub, "push", "out/greet.ts", ...remote)).toMatchObject({
+      expect(await runProgram(["push", "out/greet.ts", ...remote], { cwd: hub.dir })).toMatchObject({
         exitCode: 0,
         stdout: expect.stringContaining("OK greet v2"),
       });
       expect(await hub.ask("GREET\n")).toBe("v2\n");
       writeFileSync(join(hub.dir, "out/greet.ts"), "export default {");
-      const broken = await run(hub, "push", "out/greet.ts", ...remote);
+      const broken = await runProgram(["push", "out/greet.ts", ...remote], { cwd: hub.dir });
       expect([broken.exitCode, broken.stderr]).toEqual([1, expect.stringContaining("modules/greet.ts:1:")]);
-      expect((await run(hub, "pull", "greet", "back", ...remote)).stdout).toBe("back/greet.ts\n");
+      expect((await runProgram(["pull", "greet", "back", ...remote], { cwd: hub.dir })).stdout).toBe("back/greet.ts\n");
       expect(readFileSync(join(hub.dir, "back/greet.ts"), "utf8")).toBe(greet("v2"));
-      expect(JSON.parse((await run(hub, "status", "--json", ...remote)).stdout)).toMatchObject({
+      expect(JSON.parse((await runProgram(["status", "--json", ...remote], { cwd: hub.dir })).stdout)).toMatchObject({
         pid: hub.program.pid,
       });
-      expect((await run(hub, "modules", ...remote)).stdout).toContain("greet");
-      expect((await run(hub, "reload", "greet", ...remote)).stdout).toStartWith("OK");
-      expect((await run(hub, "remove", "greet", ...remote)).exitCode).toBe(0);
-      expect(await run(hub, "stop", ...remote)).toMatchObject({ exitCode: 0 });
+      expect((await runProgram(["modules", ...remote], { cwd: hub.dir })).stdout).toContain("greet");
+      expect((await runProgram(["reload", "greet", ...remote], { cwd: hub.dir })).stdout).toStartWith("OK");
+      expect((await runProgram(["remove", "greet", ...remote], { cwd: hub.dir })).exitCode).toBe(0);
+      expect(await runProgram(["stop", ...remote], { cwd: hub.dir })).toMatchObject({ exitCode: 0 });
       const lines = readFileSync(join(hub.dir, ".hrmr/audit.log"), "utf8").trim().split("\n");
       const told = lines.map((line) => JSON.parse(line) as { by: string; action: string });
       expect(told.map(({ action }) => action)).toEqual(["push", "push", "remove", "stop"]);
@@ -293,7 +295,11 @@ describe("the control port", () => {
         const answers: number[] = [];
         let isOver = false;
         const asking = (async () => {
-          while (!isOver) answers.push((await get(port, bearer(TOKEN), "/v1/config")).status);
+          while (!isOver) {
+            answers.push((await get(port, bearer(TOKEN), "/v1/config")).status);
+            // The new server has to start meanwhile.
+            await Bun.sleep(5);
+          }
         })();
         const ran = await run(hub, "upgrade", ...remote);
         successor = (JSON.parse(ran.stdout) as { pid: number }).pid;
@@ -470,7 +476,7 @@ describe("--server", () => {
     const dir = makeProject({ right: TOKEN });
     try {
       chmodSync(join(dir, "right"), 0o600);
-      const { exitCode, stderr } = await runProgram(["status", ...args], { cwd: dir });
+      const { exitCode, stderr } = await callProgram(["status", ...args], { cwd: dir });
       expect([exitCode, stderr]).toEqual([code, expect.stringContaining(told)]);
     } finally {
       rmSync(dir, { recursive: true, force: true });

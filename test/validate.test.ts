@@ -15,7 +15,8 @@ import { join } from "node:path";
 import { issueCertificate } from "../src/cli/certificate/x509";
 import type { Finding } from "../src/supervise/preflight/findings";
 import { makeProject, moduleSource } from "./support/hub";
-import { runProgram, startProgram } from "./support/program";
+import { callProgram } from "./support/call-program";
+import { program, runProgram, startProgram } from "./support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
 import { until } from "./support/until";
 
@@ -419,7 +420,6 @@ test("nothing is left in the temporary folder, also when it is told to end in th
   await inProject({ files: { ...GREET, "modules/slow.ts": "await new Promise(() => {});" } }, async (dir, args) => {
     await validate(dir, [...args, "--set", "timeouts.loadMs=200"], env);
     expect(readdirSync(temporary)).toEqual([]);
-    const { program } = await import("./support/program");
     const child = Bun.spawn([...program(), "validate", ...args], {
       cwd: dir,
       env: { ...process.env, ...env },
@@ -507,7 +507,7 @@ test.each([
   [["--daemonize"], "hrmr validate has no flag --daemonize."],
   [["here"], 'hrmr validate takes no arguments, and "here" is one too many.'],
 ])("wrong usage, %j, exits with 2", async (args, message) => {
-  const { exitCode, stdout, stderr } = await runProgram(["validate", ...args]);
+  const { exitCode, stdout, stderr } = await callProgram(["validate", ...args]);
   expect(stderr).toStartWith(message);
   expect([exitCode, stdout]).toEqual([2, ""]);
 });
