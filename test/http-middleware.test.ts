@@ -1,6 +1,6 @@
 /** Middleware: `use` of a module, and modules that `http.use` of hrmr.json names. */
 import { describe, expect, test } from "bun:test";
-import { moduleSource, withHub, makeProject, type Hub } from "./support/hub";
+import { moduleSource, shareHub, withHub, makeProject, type Hub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { rmSync } from "node:fs";
 import { until } from "./support/until";
@@ -35,9 +35,15 @@ const USE_GUARD = '{ "http": { "use": ["guard"] } }';
 
 const get = (hub: Hub, path: string, headers: Record<string, string> = {}) => fetch(`${hub.url}${path}`, { headers });
 
+/** For a handler of a test: waits until the test writes this file. */
+const whenThere = (file: string): string =>
+  `const { existsSync } = await import("node:fs"); while (!existsSync("${file}")) await Bun.sleep(5);`;
+
 describe("use of a module", () => {
+  const withApp = shareHub({ "modules/app.ts": APP });
+
   test("stands before its fetch routes in order, answers by itself, and leaves raw routes alone", () =>
-    withHub({ "modules/app.ts": APP }, [], async (hub) => {
+    withApp(async (hub) => {
       for (const path of ["/plain", "/late"]) {
         const reply = await get(hub, path);
         expect([await reply.text(), reply.headers.get("x-order")]).toEqual([path.slice(1), "21"]);
@@ -49,7 +55,7 @@ describe("use of a module", () => {
     }));
 
   test("stands before the upgrade of a WebSocket route too", () =>
-    withHub({ "modules/app.ts": APP }, [], async (hub) => {
+    withApp(async (hub) => {
       expect(await firstMessage(hub, "/live", "hello")).toBe("let in: hello");
       const refused = await hub.connect();
       await refused.send(upgradeRequest("/live", "x-stop: 1\r\n"));
@@ -68,17 +74,20 @@ describe("use of a module", () => {
     ],
     ["hands on what is no Request", `(q, c, next) => next("/other")`, "next() takes a Request"],
   ];
-  test.each(BAD)("one that %s is a 500, and the log says why", (_, source, said) =>
-    withHub(
-      { "modules/app.ts": moduleSource(`{ use: [${source}], routes: { "/": { fetch: () => new Response("ok") } } }`) },
-      [],
-      async (hub) => {
-        const reply = await get(hub, "/");
+  const badModules = BAD.map(([, source], at): [string, string] => [
+    `modules/bad${at}.ts`,
+    moduleSource(`{ use: [${source}], routes: { "/bad${at}": { fetch: () => new Response("ok") } } }`),
+  ]);
+  const withBad = shareHub(Object.fromEntries(badModules));
+  test.each(BAD.map(([what, , said], at): [string, number, string] => [what, at, said]))(
+    "one that %s is a 500, and the log says why",
+    (_, at, said) =>
+      withBad(async (hub) => {
+        const reply = await get(hub, `/bad${at}`);
         expect([reply.status, await reply.text()]).toEqual([500, "Internal Server Error\n"]);
-        await hub.program.waitFor(said);
-        expect(hub.program.output()).toMatch(/error app v1 #\d+ "\/"/);
-      },
-    ),
+        const line = new RegExp(`error bad${at} v1 #\\d+ "/bad${at}"[^\\n]*${RegExp.escape(said)}`);
+        await hub.program.waitFor(line);
+      }),
   );
 
   test("may hand on another request, catch what the route throws, and replace its Response", () =>
@@ -118,8 +127,10 @@ describe("a module that http.use names", () => {
   );
   const FILES = { "modules/app.ts": APP, "modules/guard.ts": PASS, "hrmr.json": USE_GUARD };
 
+  const withGuard = shareHub(FILES);
+
   test("stands before every HTTP route of every module, with its own context and the request's client, params and id", () =>
-    withHub(FILES, [], async (hub) => {
+    withGuard(async (hub) => {
       const reply = await get(hub, "/plain");
       expect([await reply.text(), reply.headers.get("x-guard"), reply.headers.get("x-order")]).toEqual([
         "plain",
@@ -134,7 +145,7 @@ describe("a module that http.use names", () => {
     }));
 
   test("stands before WebSocket upgrades, and an accepted one gets through", () =>
-    withHub(FILES, [], async (hub) => {
+    withGuard(async (hub) => {
       expect(await firstMessage(hub, "/live", "hi")).toBe("let in: hi");
       const refused = await hub.connect();
       await refused.send(upgradeRequest("/live", "x-no: 1\r\n"));
@@ -277,7 +288,10 @@ describe("a module that http.use names", () => {
 
   test("while an exclusive one is being replaced everybody gets a 503, and then goes on", () =>
     withHub({ ...FILES, "modules/guard.ts": guard("return next();", `reload: "exclusive",`) }, [], async (hub) => {
-      hub.write("modules/guard.ts", guard("return next();", `reload: "exclusive", setup: () => Bun.sleep(400),`));
+      hub.write(
+        "modules/guard.ts",
+        guard("return next();", `reload: "exclusive", async setup() { ${whenThere("go")} },`),
+      );
       const reload = hub.ask("RELOAD\n");
       let reply = await get(hub, "/plain");
       while (reply.status === 200) reply = await get(hub, "/plain");
@@ -286,6 +300,7 @@ describe("a module that http.use names", () => {
         'The module "guard" is being replaced. Try again.\n',
         "1",
       ]);
+      hub.write("go", "");
       expect(await reload).toStartWith("OK guard v2");
       expect((await get(hub, "/plain")).status).toBe(200);
     }));
@@ -316,9 +331,9 @@ describe("a module that http.use names", () => {
       {
         ...FILES,
         "modules/guard.ts": guard(
-          `if (request.headers.get("x-slow") !== null) await Bun.sleep(300); const r = await next(); r.headers.set("x-v", String(context.generation)); return r;`,
+          `if (request.headers.get("x-slow") !== null) { ${whenThere("go")} } const r = await next(); r.headers.set("x-v", String(context.generation)); return r;`,
         ),
-        "hrmr.json": '{ "http": { "use": ["guard"] }, "timeouts": { "drainMs": 2000 } }',
+        "hrmr.json": '{ "http": { "use": ["guard"] }, "timeouts": { "drainMs": 20000 } }',
       },
       [],
       async (hub) => {
@@ -333,6 +348,7 @@ describe("a module that http.use names", () => {
         );
         await hub.ask("RELOAD");
         expect((await get(hub, "/plain")).headers.get("x-v")).toBe("2");
+        hub.write("go", "");
         expect((await slow).headers.get("x-v")).toBe("1");
         await guardInFlight(hub, 0);
         stream.clear();
@@ -346,7 +362,7 @@ describe("a module that http.use names", () => {
         ...FILES,
         "modules/guard.ts": guard(`
           let n = 0;
-          return new Response(new ReadableStream({ async pull(c) { await Bun.sleep(10); if (n === 30) c.close(); else c.enqueue(n++ + ";"); } }));`),
+          return new Response(new ReadableStream({ async pull(c) { if (n === 3) { ${whenThere("go")} } if (n === 30) c.close(); else c.enqueue(n++ + ";"); } }));`),
       },
       [],
       async (hub) => {
@@ -355,6 +371,7 @@ describe("a module that http.use names", () => {
         await client.waitFor("2;");
         hub.write("modules/guard.ts", guard("return next();"));
         expect(await hub.ask("RELOAD")).toContain("v1 drains, 1 under way");
+        hub.write("go", "");
         await client.waitFor("29;");
         await client.waitFor("\r\n0\r\n\r\n");
         await guardInFlight(hub, 0);
@@ -372,8 +389,10 @@ describe("the access module", () => {
     "hrmr.json": CONFIG,
   };
 
+  const withAccess = shareHub(FILES);
+
   test("lets in who brings a token, refuses everybody else with a challenge, and leaves open paths open", () =>
-    withHub(FILES, [], async (hub) => {
+    withAccess(async (hub) => {
       for (const good of ["Bearer first token", "bearer second", "Bearer   second "])
         expect((await get(hub, "/in", { authorization: good })).status).toBe(200);
       for (const bad of [
@@ -397,7 +416,7 @@ describe("the access module", () => {
     }));
 
   test("gives each request an id: the client's if it is sane, else a new one", () =>
-    withHub(FILES, [], async (hub) => {
+    withAccess(async (hub) => {
       const headers = { authorization: "Bearer second" };
       const given = await get(hub, "/in", { ...headers, "x-request-id": "trace-1/2.3" });
       expect([given.headers.get("x-request-id"), await given.text()]).toEqual(["trace-1/2.3", "trace-1/2.3"]);

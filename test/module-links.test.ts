@@ -1,83 +1,10 @@
 /** Folders and files behind switched symbolic links: a reload loads their current targets. */
 import { expect, test } from "bun:test";
-import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Hub, makeProject } from "./support/hub";
-import { runProgram, startProgram } from "./support/program";
+import { runProgram } from "./support/program";
+import { answering, PLACES, point, withReleases, writeRelease } from "./support/releases";
 import { until } from "./support/until";
-
-/** As a deployment does it: in one step, so that the path never leads to nothing. */
-function point(link: string, target: string): void {
-  mkdirSync(dirname(link), { recursive: true });
-  symlinkSync(target, `${link}.new`);
-  renameSync(`${link}.new`, link);
-}
-
-const answering = (path: string, expression: string, rest = ""): string =>
-  `export default { routes: { "GET ${path}": { ${rest} fetch: () => new Response(${expression}) } } };\n`;
-
-/** Release `n`: modules of its own, and what others import. */
-function writeRelease(dir: string, n: number): void {
-  const files = {
-    "modules/plain.ts": answering("/plain", `"plain ${n}"`),
-    "modules/helped.ts": `import { said } from "./lib/said";\n${answering("/helped", `"helped " + said`)}`,
-    "modules/lib/said.ts": `export const said = ${n};\n`,
-    "static_html/index.html": `page ${n}`,
-    "app/index.ts": `import { said } from "../shared/said";\n${answering("/app", `"app " + said`)}`,
-    "single.ts": answering("/single", `"single ${n}"`),
-    "shared/said.ts": `export const said = ${n};\n`,
-    "package/package.json": `{ "name": "linked", "exports": { "./deep/*": "./src/*.ts" } }`,
-    "package/src/said.ts": `export const said = ${n};\n`,
-  };
-  for (const [name, text] of Object.entries(files)) {
-    const path = join(dir, "releases", String(n), name);
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, text);
-  }
-}
-
-interface Deployment {
-  readonly hub: Hub;
-  /** Asks on fresh connections until every process has answered some. @returns the distinct answers */
-  get(path: string): Promise<string[]>;
-  release(n: number): void;
-}
-
-async function withReleases(
-  place: { args?: string[]; cwd?: string; processes: number; prepare?: (dir: string) => void; isStateInside?: boolean },
-  use: (deployment: Deployment) => Promise<void>,
-): Promise<void> {
-  const dir = makeProject({});
-  rmSync(join(dir, "node_modules"));
-  for (const n of [1, 2]) writeRelease(dir, n);
-  point(join(dir, "current"), "releases/1");
-  place.prepare?.(dir);
-  const cwd = join(dir, place.cwd ?? ".");
-  const state = place.isStateInside === true ? [] : ["--state", join(dir, "state")];
-  const args = ["--port", "0", ...state, "--processes", String(place.processes), ...(place.args ?? [])];
-  const hub = new Hub(dir, await startProgram(args, { cwd, env: { PWD: cwd } }));
-  const get = async (path: string): Promise<string[]> => {
-    const answers = new Set<string>();
-    for (let round = 0; round < 8 * place.processes; round++) {
-      const response = await fetch(hub.url + path, { headers: { connection: "close" } });
-      answers.add(await response.text());
-    }
-    return [...answers];
-  };
-  try {
-    await use({ hub, get, release: (n) => point(join(dir, "current"), `releases/${n}`) });
-  } catch (error) {
-    throw new Error(`${String(error)}\n--- the server said:\n${hub.program.output()}`, { cause: error });
-  } finally {
-    await hub.stop();
-  }
-}
-
-const PLACES: [string, string[], string | undefined][] = [
-  ["above the modules folder, named with --modules", ["--modules", "current/modules"], undefined],
-  ["that is the modules folder", ["--modules", "linked"], undefined],
-  ["on the way to the working directory", [], "current"],
-];
 
 for (const processes of [1, 2]) {
   test.each(PLACES)(
@@ -101,35 +28,6 @@ for (const processes of [1, 2]) {
         release(9);
         expect(await hub.ask("RELOAD")).toMatch(/^ERR .*there is no such folder/);
         expect(await get("/plain")).toEqual(["plain 3"]);
-      });
-    },
-  );
-
-  test.each(PLACES)(
-    `a switched link %s, with the state folder in the release: RELOAD loads its new target, in ${processes} processes`,
-    async (_, args, cwd) => {
-      const prepare = (dir: string): void => {
-        symlinkSync("current/modules", join(dir, "linked"));
-        for (const n of [1, 2]) {
-          const run = (host: string): string => answering(`/${host}`, `"${host} ${n}"`, `run: "${host}",`);
-          for (const host of ["pool", "process"])
-            writeFileSync(join(dir, "releases", String(n), "modules", `${host}.ts`), run(host));
-        }
-      };
-      const place = { args, processes, prepare, isStateInside: true, ...(cwd === undefined ? null : { cwd }) };
-      await withReleases(place, async ({ hub, get, release }) => {
-        expect(await get("/plain")).toEqual(["plain 1"]);
-        for (const n of [2, 1, 2]) {
-          release(n);
-          expect(await hub.ask("RELOAD")).toMatch(/^OK /);
-          for (const name of ["plain", "helped", "pool", "process"])
-            expect(await get(`/${name}`)).toEqual([`${name} ${n}`]);
-        }
-        // The working directory's state folder stays in the release where the server was started, and is made there
-        // again.
-        rmSync(join(hub.dir, "releases", "1"), { recursive: true });
-        expect(await hub.ask("RELOAD")).toMatch(/^OK /);
-        expect(await get("/plain")).toEqual(["plain 2"]);
       });
     },
   );
