@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import { callProgram } from "./support/call-program";
 import { makeProject, moduleSource } from "./support/hub";
 import { program, runProgram, startProgram } from "./support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
@@ -557,7 +558,9 @@ async function isOpen(port: number): Promise<boolean> {
 }
 
 describe("wrong usage is told with exit code 2:", () => {
-  test.each(USAGE)("%s", (_, row) => check(row));
+  // A command that begins no server is called here; the first of them by the program, too, as proof of its way out.
+  test.each(USAGE)("%s", (_, row) => check(row, callProgram));
+  test.each(USAGE.slice(0, 1))("%s, by the program", (_, row) => check(row));
 });
 
 describe("a start is refused with exit code 1, and leaves nothing:", () => {
@@ -565,7 +568,8 @@ describe("a start is refused with exit code 1, and leaves nothing:", () => {
 });
 
 describe("who talks to a server that is not there is told so:", () => {
-  test.each(TALKING)("%s", (_, row) => check(row));
+  test.each(TALKING)("%s", (_, row) => check(row, callProgram));
+  test.each(TALKING.slice(0, 1))("%s, by the program", (_, row) => check(row));
 });
 
 describe("a second server", () => {
