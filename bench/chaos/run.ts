@@ -17,7 +17,7 @@ const HOSTS: Record<Name, string> = { alpha: "inline", beta: "process", gamma: "
 /** May be deleted; the others are also asked by raw lines. */
 const FLEETING: readonly Name[] = ["gamma", "delta"];
 const STEADY: readonly Name[] = ["alpha", "beta"];
-const WAIT_MS = 15_000;
+const WAIT_MS = 60_000;
 /** Fresh connections to find every process of the server. */
 const MAX_CONNECTS = 400;
 
