@@ -12,6 +12,8 @@ import { parseArgs } from "node:util";
 import { ASSETS } from "./src/config/assets";
 import { BUN_TYPES_FILE, packBunTypes } from "./src/cli/bun-types";
 import { commitOf, VERSION } from "./src/cli/commands/version";
+import { prebuild } from "./src/module/build/build";
+import { type Prebuilt, PREBUILT_FILE } from "./src/module/build/prebuilt";
 
 const ENTRIES = [
   "src/main.ts",
@@ -34,6 +36,7 @@ const startedAt = performance.now();
 const made = mkdtempSync(join(tmpdir(), "hrmr-build-"));
 process.on("exit", () => rmSync(made, { recursive: true, force: true }));
 writeFileSync(join(made, BUN_TYPES_FILE), packBunTypes());
+writeFileSync(join(made, PREBUILT_FILE), JSON.stringify(await prebuildShipped(join(root, "modules"))));
 const result = await Bun.build({
   entrypoints: ENTRIES.map((entry) => join(root, entry)),
   naming: { entry: "[name].[ext]", chunk: "[name]-[hash].[ext]" },
@@ -50,7 +53,7 @@ const result = await Bun.build({
   compile: {
     ...(target === undefined ? {} : { target: target as Bun.Build.CompileTarget }),
     outfile,
-    assets: [...ASSETS.map((asset) => join(root, asset)), join(made, BUN_TYPES_FILE)],
+    assets: [...ASSETS.map((asset) => join(root, asset)), join(made, BUN_TYPES_FILE), join(made, PREBUILT_FILE)],
     // Without these two a module on disk finds neither its npm packages nor its tsconfig's `paths`.
     autoloadPackageJson: true,
     autoloadTsconfig: true,
@@ -68,3 +71,11 @@ for (const output of result.outputs) if (output.kind === "sourcemap") rmSync(out
 console.log(
   `${outfile}: hrmr ${VERSION}${target === undefined ? "" : ` for ${target}`}, in ${Math.round(performance.now() - startedAt)} ms`,
 );
+
+/** @returns the bundle of each module in `folder`, by the path of its file */
+async function prebuildShipped(folder: string): Promise<Record<string, Prebuilt>> {
+  const paths = ["*.ts", "*/index.ts"].flatMap((pattern) => [...new Bun.Glob(pattern).scanSync(folder)]).sort();
+  if (paths.length === 0) throw new Error(`There are no modules in ${folder}.`);
+  const built = paths.map(async (path) => [path, await prebuild({ name: path, file: join(folder, path) }, folder)]);
+  return Object.fromEntries(await Promise.all(built));
+}

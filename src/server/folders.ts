@@ -18,6 +18,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import { workingFolder } from "../config/working-folder";
+import { SHIPPED_FOLDER } from "../module/build/prebuilt";
 import { syncFolder } from "../system/durable";
 import { closeToOthers, isMine, isOpenToOthers, makePrivateFolder, PRIVATE_FOLDER } from "../system/private-files";
 
@@ -68,7 +69,7 @@ function syncMade(dir: string, outermost: string): void {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Entries that a server writes again whenever it needs them. */
-const REPLACEABLE = ["bundles", "shipped", "static_html", STATE_README];
+const REPLACEABLE = ["bundles", SHIPPED_FOLDER, "static_html", STATE_README];
 
 /**
  * After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what

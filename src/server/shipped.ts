@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ModuleSettings } from "../config/options";
+import { SHIPPED_FOLDER } from "../module/build/prebuilt";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import accessSource from "../../modules/access.ts" with { type: "text" };
 import counterSource from "../../modules/counter.ts" with { type: "text" };
@@ -84,7 +85,7 @@ export async function unpackModules(
   const shipped: ShippedModule[] = [];
   for (const [name, files] of Object.entries(MODULES)) {
     if (!isOn(name, settings)) continue;
-    const paths = Object.keys(files).map((path) => join(stateDir, "shipped", path));
+    const paths = Object.keys(files).map((path) => join(stateDir, SHIPPED_FOLDER, path));
     for (const [index, source] of Object.values(files).entries())
       await writeIfDifferent(paths[index] ?? "", String(source));
     shipped.push({ name, file: paths[0] ?? "", isImplicit: IMPLICIT.has(name) });
@@ -95,7 +96,7 @@ export async function unpackModules(
 /** @returns whether all files of `unpackModules` and, with `hasPages`, of `unpackPages` exist */
 export function isUnpacked(stateDir: string, settings: Record<string, ModuleSettings>, hasPages: boolean): boolean {
   const modules = Object.entries(MODULES).filter(([name]) => isOn(name, settings));
-  const paths = modules.flatMap(([, files]) => Object.keys(files).map((path) => join(stateDir, "shipped", path)));
+  const paths = modules.flatMap(([, files]) => Object.keys(files).map((path) => join(stateDir, SHIPPED_FOLDER, path)));
   if (hasPages) paths.push(...Object.keys(PAGES).map((name) => join(stateDir, "static_html", name)));
   return paths.every((path) => existsSync(path));
 }

@@ -11,6 +11,7 @@ import { rebaseImports } from "./computed-imports";
 import type { ModuleFile } from "./discover";
 import { linksOfBuild, noteInputs, type BuildGraph, type InputSet } from "./inputs";
 import { type Import, leadsTo } from "./links";
+import { type Prebuilt, prebuiltOf, type SourceMap, toPrebuilt } from "./prebuilt";
 import { followAgain, forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
 
 export interface BuildOptions {
@@ -67,7 +68,7 @@ interface Bundle {
 export async function buildModule(file: ModuleFile, options: BuildOptions): Promise<BuiltModule> {
   const startedAt = Date.now();
   const startedMs = performance.now();
-  const bundle = isC(file.file) ? bundleC(file, options) : await bundleModule(file, options.external);
+  const bundle = isC(file.file) ? bundleC(file, options) : await bundleModule(file, options);
   const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);
@@ -119,7 +120,33 @@ export async function pruneBundles(
   }
 }
 
-async function bundleModule(file: ModuleFile, external: readonly string[]): Promise<Bundle> {
+async function bundleModule(file: ModuleFile, { stateDir, external }: BuildOptions): Promise<Bundle> {
+  const prebuilt = external.length === 0 ? prebuiltOf(file, stateDir) : null;
+  if (prebuilt !== null) return { text: prebuilt.code + inlineMap(prebuilt.map), graph: prebuilt.graph, externals: [] };
+  const { code, map, graph, externals } = await bundleFiles(file, external);
+  return { text: code + (map === null ? "" : inlineMap(map)), graph, externals };
+}
+
+/** For the build of the binary. @param folder  that of all shipped modules, absolute path */
+export async function prebuild(file: ModuleFile, folder: string): Promise<Prebuilt> {
+  const { code, map, graph, externals } = await bundleFiles(file, []);
+  if (map === null || externals.length > 0) throw new Error(`${file.file} cannot be built beforehand`);
+  const inputs = Object.entries(graph.inputs).map(([path, { imports }]) => {
+    const absolute = imports.map((each) => (each.path in graph.inputs ? { ...each, path: resolve(each.path) } : each));
+    return [resolve(path), { imports: absolute }] as const;
+  });
+  return toPrebuilt({ code, map, graph: { inputs: Object.fromEntries(inputs) } }, folder);
+}
+
+interface BundledFiles {
+  readonly code: string;
+  /** Its sources are absolute paths. null: there is none. */
+  readonly map: SourceMap | null;
+  readonly graph: BuildGraph;
+  readonly externals: readonly string[];
+}
+
+async function bundleFiles(file: ModuleFile, external: readonly string[]): Promise<BundledFiles> {
   const externals = new Set<string>();
   // A plugin costs a call from the bundler's threads for each import.
   const plugins = external.length === 0 ? [] : [externalPlugin(external, externals)];
@@ -130,8 +157,12 @@ async function bundleModule(file: ModuleFile, external: readonly string[]): Prom
   const mapText = map === undefined ? null : await map.text();
   const bundled = await entryOf(output).text();
   const { code, files } = mapText === null ? { code: bundled, files: [] } : rebaseImports(bundled, mapText);
-  const text = stripComments(code) + (mapText === null ? "" : inlineMap(mapText));
-  return { text, graph: output.metafile ?? { inputs: {} }, externals: [...externals, ...files] };
+  return {
+    code: stripComments(code),
+    map: mapText === null ? null : readMap(mapText),
+    graph: output.metafile ?? { inputs: {} },
+    externals: [...externals, ...files],
+  };
 }
 
 // What was found at last may import what is found next; each round must get further than the one before.
@@ -222,15 +253,9 @@ function stripComments(code: string): string {
   return code.replace(/\n\/\/# (?:debugId|sourceMappingURL)=.*/g, "");
 }
 
-interface SourceMap {
-  sources: string[];
-  sourcesContent?: (string | null)[];
-  debugId?: string;
-}
-
 // Sources are relative to the working folder, but stacks would take them as relative to the bundle.
-function inlineMap(json: string): string {
-  const map: SourceMap = JSON.parse(json);
+function readMap(json: string): SourceMap {
+  const map: SourceMap & { debugId?: string } = JSON.parse(json);
   delete map.debugId;
   map.sources = map.sources.map((source) => resolve(source));
   map.sourcesContent = map.sourcesContent?.map((text, index) => {
@@ -238,6 +263,10 @@ function inlineMap(json: string): string {
     if (text === null || map.sources[index]?.includes("/node_modules/")) return null;
     return withoutAddedImport(text);
   });
+  return map;
+}
+
+function inlineMap(map: SourceMap): string {
   return `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(JSON.stringify(map)).toString("base64")}\n`;
 }
 
