@@ -1,6 +1,6 @@
 /** Raw messages over real sockets: routing, framing, order, limits. */
 import { expect, test } from "bun:test";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { until } from "./support/until";
 
 const TEXT = {
@@ -25,8 +25,10 @@ const TEXT = {
   }`),
 };
 
+const shared = shareHub(TEXT);
+
 test("a message is routed by its first bytes, the longest key wins, and text behind a chunk key belongs to it", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     expect(await hub.ask("PING")).toBe("PONG\n");
     expect(await hub.ask("PING\n")).toBe("PONG\n");
     expect(await hub.ask("PINGX")).toBe("PONGX\n");
@@ -36,7 +38,7 @@ test("a message is routed by its first bytes, the longest key wins, and text beh
   }));
 
 test("an opening gives the same reply whole, byte by byte and split at every point", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const client = await hub.connect();
     const openings: [string, string][] = [
       ["GREET bob\n", "Hello, bob\n"],
@@ -60,7 +62,7 @@ test("an opening gives the same reply whole, byte by byte and split at every poi
   }));
 
 test("where a longer key still could match, the shorter one is taken after prefixWaitMs, and at once at the client's FIN", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const waiting = await hub.connect();
     await waiting.send("PING");
     expect(await waiting.waitFor("\n")).toBe("PONG\n");
@@ -71,25 +73,25 @@ test("where a longer key still could match, the shorter one is taken after prefi
   }));
 
 test("replies leave in the order of the messages, whatever takes longer", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     expect(await hub.ask("SLOW 80\nGREET a\nSLOW 1\nNONE x\nCOUNT 3\nBYTES x\nGREET b\n")).toBe(
       "SLOW 80\nHello, a\nSLOW 1\n1\n2\n3\n" + Buffer.from([1, 2, 3, 255]).toString() + "Hello, b\n",
     );
   }));
 
 test("many pipelined slow messages are all answered in order though only some are taken at a time", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const lines = Array.from({ length: 300 }, (_, i) => `SLOW ${i % 3}\n`);
     expect(await hub.ask(lines.join(""))).toBe(lines.join(""));
   }));
 
 test("a client that half-closes still gets asynchronous replies", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     expect(await hub.ask("SLOW 50")).toBe("SLOW 50\n");
   }));
 
 test("a handler that throws, rejects, returns nonsense or never answers costs its caller an ERR line and nobody else anything", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const client = await hub.connect();
     await client.send("THROW\nREJECT\nWRONG\nNEVER\nGREET on\n");
     expect(await client.waitFor("on\n")).toBe(
@@ -101,7 +103,7 @@ test("a handler that throws, rejects, returns nonsense or never answers costs it
   }));
 
 test("bytes that match nothing get an escaped, cut error line, and the line behind them is routed", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     expect(await hub.ask("XYZ\nGREET a\n")).toBe('ERR no module is bound to "XYZ"\nHello, a\n');
     expect(await hub.ask(Buffer.from([0x80, 0x00, 0x22, 0x41]))).toBe('ERR no module is bound to "\\x80\\x00\\"A"\n');
     expect(await hub.ask("Q".repeat(100) + "\n")).toStartWith(`ERR no module is bound to "${"Q".repeat(16)}`);
@@ -111,7 +113,7 @@ test("bytes that match nothing get an escaped, cut error line, and the line behi
   }));
 
 test("a client that only sends what matches nothing is told so a few times and then closed", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const reply = await hub.ask("nothing\n".repeat(1000));
     expect(reply.split("\n").length).toBeLessThan(30);
     expect(await hub.ask("PING")).toBe("PONG\n");
@@ -156,7 +158,7 @@ test("a client that never reads is cut at writeMs while others are served", () =
   }));
 
 test("a reply of many megabytes arrives whole", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const reply = await hub.ask("BIG 20000000\n");
     expect(reply.length).toBe(20_000_001);
   }));
@@ -186,7 +188,7 @@ test("connections of one address over its cap are closed", () =>
   }));
 
 test("a TLS client is dropped without a word while TLS is off", () =>
-  withHub(TEXT, [], async (hub) => {
+  shared(async (hub) => {
     const tls = await hub.connect();
     await tls.send(Buffer.from([0x16, 0x03, 0x01, 0x00, 0x05, 1, 0, 0, 1, 0]));
     expect(await tls.waitForEnd()).toBe("");

@@ -19,7 +19,7 @@ import { moveData } from "../src/supervise/data-move";
 import type { Holdings } from "../src/supervise/takeover/holdings";
 import { lockFile } from "../src/supervise/takeover/lock";
 import { type KeptState, StateKeeper } from "../src/supervise/state-keeper";
-import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
+import { type Hub, makeProject, moduleSource, shareHub, withHub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { until } from "./support/until";
 
@@ -78,8 +78,10 @@ for (const processes of ["1", "2"]) {
   });
 }
 
+const whole = shareHub(MODULES);
+
 test.each(["control.sock", "lock", "shipped", "static_html"])("%s alone is made again too", async (name) => {
-  await withHub(MODULES, [], async (hub) => {
+  await whole(async (hub) => {
     rmSync(join(hub.dir, ".hrmr", name), { recursive: true });
     await hub.program.waitFor("Files were deleted from the state folder");
     expect(existsSync(join(hub.dir, ".hrmr", name))).toBe(true);
