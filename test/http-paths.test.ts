@@ -1,7 +1,7 @@
 /** One reading of a path: middleware and handlers see the path that was routed, in every host and version of HTTP. */
 import { expect, test } from "bun:test";
 import { withHttp2 } from "./support/http2";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { talk } from "./support/raw-client";
 import { forSeeds, type Random } from "./support/random";
 import { upgradeRequest } from "./support/websocket";
@@ -94,8 +94,10 @@ const AROUND = [
   "http://b.example/%61dmin/users",
 ];
 
+const withShared = shareHub(FILES);
+
 test("no spelling of a path gets past middleware that guards it, in any version and with any method", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     for (const target of AROUND) {
       for (const method of ["GET", "POST", "HEAD", "OPTIONS"]) {
         const reply = await askTarget(hub, target, method);
@@ -116,7 +118,7 @@ test("no spelling of a path gets past middleware that guards it, in any version 
   }));
 
 test("GET and HEAD of another spelling are led to the canonical one, other methods are told of it", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     for (const method of ["GET", "HEAD"]) {
       const reply = await askTarget(hub, "//inline/./%61%2fb/?q=//%61", method);
       expect([reply.status, reply.headers.location]).toEqual([308, "/inline/a%2Fb/?q=//%61"]);
@@ -143,7 +145,7 @@ test("GET and HEAD of another spelling are led to the canonical one, other metho
   }));
 
 test("a handler sees the same path, route and params in every host, and so do the middleware and use before it", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const cases: [written: string, read: string, name: string][] = [
       ["plain", "plain", "plain"],
       ["@scope%2Fpkg", "@scope%2Fpkg", "@scope/pkg"],
@@ -205,8 +207,10 @@ const URLS = moduleSource(`{ routes: {
   "/pool": { run: "pool", fetch: (request) => new Response(request.url + " " + request.headers.get("host")) },
 } }`);
 
+const withUrls = shareHub({ "modules/urls.ts": URLS });
+
 test("a fragment is cut from request.url, and a question mark behind it is none", () =>
-  withHub({ "modules/urls.ts": URLS }, [], async (hub) => {
+  withUrls(async (hub) => {
     for (const [target, url] of [
       ["/a#b", "/a"],
       ["/a?b#c?d#e", "/a?b"],
@@ -225,7 +229,7 @@ test("a fragment is cut from request.url, and a question mark behind it is none"
   }));
 
 test("an absolute target's authority replaces the Host field for whoever reads it", () =>
-  withHub({ "modules/urls.ts": URLS }, [], async (hub) => {
+  withUrls(async (hub) => {
     const ask = async (request: string): Promise<string | undefined> => (await talk(hub.port, request))[0]?.body;
     for (const version of ["1.0", "1.1"]) {
       for (const [method, path] of [
@@ -245,7 +249,7 @@ test("an absolute target's authority replaces the Host field for whoever reads i
   }));
 
 test("the upgrade of a WebSocket is routed by the same reading", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const upgrade = async (path: string): Promise<string> => {
       const client = await hub.connect();
       await client.send(upgradeRequest(path));
@@ -262,7 +266,7 @@ test("the upgrade of a WebSocket is routed by the same reading", () =>
   }));
 
 test("for any target, the routed path is the path of request.url to middleware and handler alike", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const targets: string[] = [];
     forSeeds(300, (random) => targets.push(someTarget(random)));
     const requests = targets.map((target) => `GET ${target} HTTP/1.1\r\nHost: a.example\r\n\r\n`);

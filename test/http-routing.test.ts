@@ -1,6 +1,6 @@
 /** Routing as HTTP authors expect it, what the context tells, and deadlines against slow clients, over real sockets. */
 import { describe, expect, test } from "bun:test";
-import { moduleSource, withHub, type Hub } from "./support/hub";
+import { type Hub, moduleSource, shareHub } from "./support/hub";
 
 const ROUTES = moduleSource(`{ routes: {
   "GET /users/:id": { fetch: (request, { params }) => new Response("user " + params.id, { headers: { "x-method": request.method } }) },
@@ -21,13 +21,15 @@ const ROUTES = moduleSource(`{ routes: {
 
 const FILES = { "modules/routes.ts": ROUTES };
 
+const withShared = shareHub(FILES);
+
 async function request(hub: Hub, method: string, path: string) {
   const reply = await fetch(`${hub.url}${path}`, { method });
   return [reply.status, reply.headers.get("allow"), await reply.text()];
 }
 
 test("the most specific route wins, and a path's other methods are found", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     expect(await request(hub, "GET", "/users/me")).toEqual([200, null, "me"]);
     expect(await request(hub, "GET", "/users/7")).toEqual([200, null, "user 7"]);
     expect(await request(hub, "DELETE", "/users/me")).toEqual([200, null, "gone me"]);
@@ -36,7 +38,7 @@ test("the most specific route wins, and a path's other methods are found", () =>
   }));
 
 test("a method that no route of the path has is a 405 with Allow, also where the http module serves pages beside it", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const text = "No module serves this method here.\n";
     expect(await request(hub, "PUT", "/users/7")).toEqual([405, "DELETE, GET, HEAD, OPTIONS, POST", text]);
     expect(await request(hub, "PATCH", "/users")).toEqual([405, "GET, HEAD, OPTIONS, POST", text]);
@@ -45,7 +47,7 @@ test("a method that no route of the path has is a 405 with Allow, also where the
   }));
 
 test("OPTIONS is answered with 204 and Allow where no route has it, and by the route where one does", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     expect(await request(hub, "OPTIONS", "/users/7")).toEqual([204, "DELETE, GET, HEAD, OPTIONS, POST", ""]);
     expect(await request(hub, "OPTIONS", "/any")).toEqual([200, null, "OPTIONS"]);
     const own = await fetch(`${hub.url}/own`, { method: "OPTIONS" });
@@ -60,7 +62,7 @@ test("OPTIONS is answered with 204 and Allow where no route has it, and by the r
   }));
 
 test("OPTIONS * tells the server's methods", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const client = await hub.connect();
     await client.send("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     const text = await client.waitForEnd();
@@ -69,7 +71,7 @@ test("OPTIONS * tells the server's methods", () =>
   }));
 
 test("HEAD goes to the GET route everywhere, and brings its header without a body", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     for (const path of ["/users/7", "/users/me", "/pool", "/stream", "/files/x", "/index.html", "/health"]) {
       const client = await hub.connect();
       await client.send(`HEAD ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
@@ -81,14 +83,14 @@ test("HEAD goes to the GET route everywhere, and brings its header without a bod
   }));
 
 test("an absolute target is routed by its path, and its authority is the request's", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const client = await hub.connect();
     await client.send("GET http://a.example:81/url?x=1 HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n");
     expect(await client.waitForEnd()).toEndWith("http://a.example:81/url?x=1");
   }));
 
 test("a request has one id: its own if it is sane, else a new one", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const idOf = async (given?: string) =>
       (await fetch(`${hub.url}/ids`, given === undefined ? {} : { headers: { "x-request-id": given } })).text();
     expect(await idOf("0af7651916cd43dd/8448eb")).toBe("0af7651916cd43dd/8448eb");
@@ -103,8 +105,10 @@ describe("slow clients", () => {
     "hrmr.json": '{ "timeouts": { "headMs": 300, "bodyMs": 300, "idleMs": 400, "requestMs": 20000 } }',
   };
 
+  const withTimes = shareHub(TIMES);
+
   test("a header that is not there at headMs is a 408", () =>
-    withHub(TIMES, [], async (hub) => {
+    withTimes(async (hub) => {
       const client = await hub.connect();
       await client.send("GET /own HTTP/1.1\r\nHost: x\r\n");
       const text = await client.waitForEnd();
@@ -113,7 +117,7 @@ describe("slow clients", () => {
     }));
 
   test("a body that makes progress may take longer than bodyMs; one that makes none is a 408", () =>
-    withHub(TIMES, [], async (hub) => {
+    withTimes(async (hub) => {
       const client = await hub.connect();
       await client.send("POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 10240\r\n\r\n");
       const startedAt = performance.now();
@@ -129,7 +133,7 @@ describe("slow clients", () => {
     }));
 
   test("a client is not blamed for a handler that does not read: bodyMs counts while the body is wanted", () =>
-    withHub(TIMES, [], async (hub) => {
+    withTimes(async (hub) => {
       const client = await hub.connect();
       const body = "x".repeat(900_000);
       await client.send(`POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`);
@@ -138,7 +142,7 @@ describe("slow clients", () => {
     }));
 
   test("a connection between requests is closed at idleMs without a word", () =>
-    withHub(TIMES, [], async (hub) => {
+    withTimes(async (hub) => {
       const client = await hub.connect();
       await client.send("GET /own HTTP/1.1\r\nHost: x\r\n\r\n");
       const text = await client.waitForEnd();

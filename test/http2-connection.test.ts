@@ -1,7 +1,7 @@
 /** HTTP/2 connections: how they begin, what they share the port with, how they end. */
 import { expect, test } from "bun:test";
 import { RawClient } from "./support/client";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import {
   connectFrames,
   frame,
@@ -25,6 +25,7 @@ const WEB = moduleSource(`{ routes: {
   "PING": () => "PONG\\n",
 } }`);
 const FILES = { "modules/web.ts": WEB };
+const withShared = shareHub(FILES);
 const ASK = getFrame(1, "/hello");
 
 /** Whether the reply to stream `stream` has ended. */
@@ -36,7 +37,7 @@ async function isServed(hub: Hub): Promise<boolean> {
 }
 
 test("the preface is known however it is split, and byte by byte with pauses", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const bytes = Buffer.concat([OPENING, ASK]);
     for (let at = 1; at < OPENING.length + 12; at++) {
       const client = await connectFrames(hub.port, bytes.subarray(0, at));
@@ -57,7 +58,7 @@ test("the preface is known however it is split, and byte by byte with pauses", (
   }));
 
 test("what only begins like the preface is answered as HTTP/1.1 does it", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     expect(await hub.ask("PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n")).toMatch(/^HTTP\/1\.1 505 /);
     expect(await hub.ask("PRI * HTTP/2.0\r\nHost: a\r\n\r\n")).toMatch(/^HTTP\/1\.1 505 /);
     expect(await hub.ask("PRI * HTTP/2.0\r\n\r\nSM")).toMatch(/^HTTP\/1\.1 505 /);
@@ -67,7 +68,7 @@ test("what only begins like the preface is answered as HTTP/1.1 does it", () =>
   }));
 
 test("garbage behind the preface ends that connection, and no other", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     for (const garbage of [
       "GET / HTTP/1.1\r\n\r\n",
       "\0".repeat(9),
@@ -96,7 +97,7 @@ test("with http2.enabled false the preface gets HTTP/1.1's 505, and TLS-less cli
   }));
 
 test("HTTP/1.1 and text commands share the port, also on a connection before its preface", () =>
-  withHub(FILES, [], async (hub) => {
+  withShared(async (hub) => {
     const client = await hub.connect();
     await client.send("PING");
     await client.waitFor("PONG\n");

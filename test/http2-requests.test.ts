@@ -1,6 +1,6 @@
 /** What a handler is told and what a client gets, over HTTP/2: the same as over HTTP/1.1. */
 import { expect, test } from "bun:test";
-import { moduleSource, withHub } from "./support/hub";
+import { moduleSource, shareHub, withHub } from "./support/hub";
 import { type Http2Client, readReply, withHttp2 } from "./support/http2";
 
 const WEB = moduleSource(`{
@@ -37,10 +37,11 @@ const WEB = moduleSource(`{
   },
 }`);
 const FILES = { "modules/web.ts": WEB, "hrmr.json": '{ "limits": { "maxBodyBytes": 6000000 } }' };
+const withShared = shareHub(FILES);
 const text = async (client: Http2Client, path: string) => (await client.ask(path)).body.toString();
 
 test("a plain reply has its status, type, length and date", () =>
-  withHub(FILES, [], (hub) =>
+  withShared((hub) =>
     withHttp2(hub.url, async (client) => {
       const { status, headers, body } = await client.ask("/hello");
       expect([status, body.toString()]).toEqual([200, "hello"]);
@@ -57,7 +58,7 @@ test("a plain reply has its status, type, length and date", () =>
   ));
 
 test("a handler sees its client, not the way the request took inside, and the same URL and params as over HTTP/1.1", () =>
-  withHub(FILES, [], (hub) =>
+  withShared((hub) =>
     withHttp2(hub.url, async (client) => {
       const { body } = await client.ask("/who/7%20b?q=1", { headers: { cookie: "a=1", "x-request-id": "me-1" } });
       const seen = JSON.parse(body.toString()) as Record<string, unknown> & { client: Record<string, unknown> };
@@ -75,7 +76,7 @@ test("a handler sees its client, not the way the request took inside, and the sa
   ));
 
 test("HEAD has the head of GET and no body, for text, bytes and streams", () =>
-  withHub(FILES, [], (hub) =>
+  withShared((hub) =>
     withHttp2(hub.url, async (client) => {
       const head = await client.ask("/hello", { method: "HEAD" });
       expect([head.status, head.headers["content-length"], head.body.length]).toEqual([200, "5", 0]);
@@ -87,7 +88,7 @@ test("HEAD has the head of GET and no body, for text, bytes and streams", () =>
   ));
 
 test("bodies of all sizes go up and down whole, with and without a length, as bytes and as streams", () =>
-  withHub(FILES, [], (hub) =>
+  withShared((hub) =>
     withHttp2(hub.url, async (client) => {
       const large = Buffer.alloc(5_000_000, Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
       for (const size of [0, 1, 16_384, 65_536, 5_000_000]) {
@@ -104,7 +105,7 @@ test("bodies of all sizes go up and down whole, with and without a length, as by
   ));
 
 test("a request's trailers do no harm", () =>
-  withHub(FILES, [], (hub) =>
+  withShared((hub) =>
     withHttp2(hub.url, async (client) => {
       const { body } = await client.ask("/length", { body: "12345", trailers: { "x-sum": "1" } });
       expect(body.toString()).toBe("5");
@@ -113,7 +114,7 @@ test("a request's trailers do no harm", () =>
   ));
 
 test("256 streams at once are each answered with their own", () =>
-  withHub(FILES, [], (hub) =>
+  withShared((hub) =>
     withHttp2(hub.url, async (client) => {
       const bodies = Array.from({ length: 256 }, (_, at) => `${at} `.repeat(at * 10));
       const replies = await Promise.all(bodies.map((body) => client.ask("/echo", { body })));

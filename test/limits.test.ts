@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { RawClient } from "./support/client";
-import { type Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { askTls, pairFiles, serverCertificate, TLS_FLAGS } from "./support/tls";
 import { close, RawWebSocket, text } from "./support/websocket";
 
@@ -48,13 +48,15 @@ const lines = (word: string, from: number, to: number): string =>
 describe("limits.maxMessagesPerSecond", () => {
   const FIVE = limited({ maxMessagesPerSecond: 5 });
 
+  const withFive = shareHub(FIVE);
+
   test("raw messages above it are answered in the seconds that follow, in order, and none is lost", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const client = await hub.connect();
       const ms = await timeOf(async () => {
         await client.send(lines("COUNT", 1, 12));
-        await client.waitFor("5\n");
-        expect(client.text).toBe(counted(1, 5));
+        // On a loaded machine the next second's may be there by now: the time tells that they waited.
+        expect(await client.waitFor("5\n")).toStartWith(counted(1, 5));
         await proveLife(hub);
         await client.waitFor("12\n");
       });
@@ -63,18 +65,18 @@ describe("limits.maxMessagesPerSecond", () => {
     }));
 
   test("a client that ends its side behind its messages gets all of its replies", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       expect(await hub.ask(lines("COUNT", 1, 7))).toBe(counted(1, 7));
     }));
 
   test("replies that take their time do not open the gate", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const ms = await timeOf(async () => expect(await hub.ask(lines("SLOW", 1, 11))).toBe(counted(1, 11)));
       expect(ms).toBeGreaterThan(1900);
     }));
 
   test("a message is counted once, however many reads it comes in", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const client = await hub.connect();
       // Were each read counted, the 33 of them would be the messages of six seconds, and the second one would be held
       // back.
@@ -85,7 +87,7 @@ describe("limits.maxMessagesPerSecond", () => {
     }));
 
   test("requests of HTTP/1.1 are held back alike, with and without a body", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const get = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
       const post = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
       const ms = await timeOf(async () => {
@@ -98,7 +100,7 @@ describe("limits.maxMessagesPerSecond", () => {
     }));
 
   test("one that asks again after each reply is slowed down too", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const client = await hub.connect();
       const ms = await timeOf(async () => {
         for (let count = 1; count <= 11; count++) {
@@ -110,7 +112,7 @@ describe("limits.maxMessagesPerSecond", () => {
     }));
 
   test("what matches nothing counts as well", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const ms = await timeOf(async () => {
         expect((await hub.ask("nothing\n".repeat(8))).split("\n").length).toBe(9);
       });
@@ -176,7 +178,7 @@ describe("limits.maxMessagesPerSecond", () => {
     }));
 
   test("messages of a WebSocket wait, and its close frame comes through in its turn", () =>
-    withHub(FIVE, [], async (hub) => {
+    withFive(async (hub) => {
       const socket = await RawWebSocket.open(hub.port, "/echo");
       try {
         const ms = await timeOf(async () => {
