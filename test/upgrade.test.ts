@@ -4,6 +4,7 @@ import { readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { moduleSource, type Hub } from "./support/hub";
+import { callProgram } from "./support/call-program";
 import { runProgram } from "./support/program";
 import {
   Askers,
@@ -20,7 +21,7 @@ import { until } from "./support/until";
 
 /** The process in charge, as the control socket tells it. */
 async function pidInCharge(hub: Hub): Promise<number> {
-  const { stdout, stderr } = await runProgram(["status", "--json"], { cwd: hub.dir });
+  const { stdout, stderr } = await callProgram(["status", "--json"], { cwd: hub.dir });
   if (stdout === "") throw new Error(stderr);
   return (JSON.parse(stdout) as { pid: number }).pid;
 }
@@ -87,13 +88,13 @@ for (const processes of [1, 3]) {
         expect(second.exitCode).toBe(1);
         expect(second.stderr).toContain(`pid ${pid}`);
         hub.write("modules/who.ts", whoModule(2));
-        expect(await runProgram(["reload"], { cwd: hub.dir })).toMatchObject({
+        expect(await callProgram(["reload"], { cwd: hub.dir })).toMatchObject({
           exitCode: 0,
           stdout: expect.stringMatching(/^OK who/),
         });
         for (const client of (await connectToEach(hub, await servingPids(hub))).values())
           expect((await askWho(client)).version).toBe(2);
-        const stopped = await runProgram(["stop"], { cwd: hub.dir });
+        const stopped = await callProgram(["stop"], { cwd: hub.dir });
         expect(stopped).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("stopped") });
         expect(processesIn(hub.dir)).toEqual([]);
         expect(statSync(pidFile, { throwIfNoEntry: false })).toBeUndefined();
