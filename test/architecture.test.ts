@@ -109,7 +109,7 @@ test("the imports of the source tree are found", () => {
   const all = files.flatMap((file) => importsOf(file, readFileSync(join(SRC, file), "utf8")));
   const shown = all.map(({ file, target, isType }) => `${file} ${isType ? "type " : ""}${target}`);
   expect(shown).toContain("router/trie router/match");
-  expect(shown).toContain("protocol/wire type router/table");
+  expect(shown).toContain("protocol/wire type protocol/routing");
 });
 
 describe("the rule", () => {

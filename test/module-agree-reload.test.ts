@@ -1,7 +1,8 @@
 /** A reload in a process that asks others before it swaps. */
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { rmSync } from "node:fs";
 import type { Agreement, Proposal } from "../src/reload/vote/agree";
+import { RouteTable } from "../src/router/table";
 import { rejection, withFixture, type Fixture } from "./support/module-fixture";
 import { answering, told, TestProcess } from "./support/registry";
 
@@ -148,7 +149,10 @@ test("a module that clashes with what a refused one keeps is left out too", () =
         fixture.write("a.ts", answering("a 2", "", "OTHER"));
         fixture.write("b.ts", answering("b 2", "", "A"));
         agreement = { error: null, refused: { a: "process 2: late" } };
-        expect(told(await process.registry.reload())).toEqual(["a failed v1: process 2: late", "b failed v1: a has A"]);
+        expect(told(await process.registry.reload())).toEqual([
+          "a failed v1: process 2: late",
+          expect.stringMatching(/^b failed v1: .*b\.ts claims the prefix "A", which .*a\.ts has already/),
+        ]);
         expect([process.ask("A"), process.ask("B"), process.ask("OTHER")]).toEqual(["a 1", "b 1", null]);
       },
     );
@@ -227,6 +231,28 @@ test.each<[string, () => Promise<Agreement>, string]>([
     );
   }),
 );
+
+test("the routing is planned once a reload, and once more only for what is left out of it", () =>
+  withFixture({ "a.ts": answering("a 1"), "b.ts": answering("b 1") }, async (fixture) => {
+    let agreement = AGREED;
+    await withProcess(
+      fixture,
+      () => Promise.resolve(agreement),
+      async (process) => {
+        const build = spyOn(RouteTable, "build");
+        try {
+          await process.registry.reload();
+          expect(build).toHaveBeenCalledTimes(1);
+          fixture.write("a.ts", answering("a 2"));
+          agreement = { error: null, refused: { a: "process 2: late" } };
+          await process.registry.reload();
+          expect(build).toHaveBeenCalledTimes(3);
+        } finally {
+          build.mockRestore();
+        }
+      },
+    );
+  }));
 
 test("a refused exclusive module's old version comes back after the new one has let go", () =>
   withFixture({ "own.ts": EXCLUSIVE("one") }, async (fixture) => {

@@ -12,8 +12,8 @@ import type { RequestContext } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import type { ServerLog } from "../observe/log/log";
 import { GraphResponse } from "../protocol/web/response";
+import { NO_ROUTES } from "../protocol/routing";
 import { newCounters, type Dispatch } from "../protocol/wire";
-import { RouteTable } from "../router/table";
 import { isLoopback, plainAddress } from "../system/address";
 import type { Transport } from "../server/connection/client";
 import { ownFetchRoute } from "../module/own-routes";
@@ -106,13 +106,14 @@ export class ControlPort implements ConnectionHome, Acceptor {
     this.#bearer = bearer;
     this.tls = tls;
     this.dispatch = {
-      table: RouteTable.empty<BoundRoute>(),
-      unmatched: routeOf((request, context) => this.#answer(request, context)),
+      routing: {
+        ...NO_ROUTES,
+        unmatched: routeOf((request, context) => this.#answer(request, context)),
+      },
       limits: { ...DEFAULT_LIMITS, maxBodyBytes: NO_BODY_LIMIT },
       timeouts: TIMEOUTS,
       isDraining: false,
       httpDate: "",
-      endpoints: new Map(),
       counters: newCounters(),
       access: null,
       handlerFailed: (_route, _client, error, hasLeft = false) => (hasLeft ? undefined : options.api.report(error)),

@@ -7,17 +7,12 @@ import type { Limits, Timeouts } from "../config/options";
 import type { Client } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import type { AccessLog } from "../observe/log/access";
-import type { RouteTable } from "../router/table";
+import type { Routing } from "./routing";
 
-/** What all connections of a server share. `table` is replaced as a whole by a reload; never keep it over an await. */
+/** What all connections of a server share. */
 export interface Dispatch {
-  table: RouteTable<BoundRoute>;
-  /**
-   * With `http.use`: where HTTP requests go that no route takes; its handler runs the middleware, then answers with
-   * 404, 405 or the 204 of OPTIONS. Replaced together with the table. null or not there: the protocol answers by
-   * `describeMismatch`.
-   */
-  unmatched?: BoundRoute | null;
+  /** Replaced as a whole by a reload; never keep it over an await. */
+  routing: Routing;
   readonly limits: Limits;
   readonly timeouts: Timeouts;
   /** Whether TLS clients are offered HTTP/2. Default false. */
@@ -32,11 +27,6 @@ export interface Dispatch {
    * `httpDate`.
    */
   keepAliveDate?: string;
-  /**
-   * The server's own HTTP endpoints, as far as they are on and no module has their path. Replaced together with the
-   * table.
-   */
-  endpoints: ReadonlyMap<string, Endpoint>;
   /**
    * A handler failed: one log line with module, generation and connection.
    *
@@ -63,18 +53,6 @@ export class OutOfDescriptors extends Error {
   constructor(cause?: unknown) {
     super("No descriptor is left for the file: too many files are open.", { cause });
   }
-}
-
-/** One of the server's own HTTP endpoints. */
-export interface Endpoint {
-  readonly route: BoundRoute;
-  /**
-   * Whether this request may see the endpoint. Others get the reply that they would get without it.
-   *
-   * @param host    the request's host, with its port
-   * @param origin  its Origin field, if it has one
-   */
-  isFor(client: Client, host: string, origin: string | null): boolean;
 }
 
 /** By what it spoke last, which for a connection may change. "new" and "tls" have not said anything yet. */

@@ -2,7 +2,7 @@
 import { drop } from "./drop";
 import type { Generation } from "../module/generation";
 import type { ModuleSet } from "./module-set";
-import { type Candidate, describeFailure, failure, planWithout, type Run } from "./state";
+import { type Candidate, describeFailure, failure, serveWithout, type Run } from "./state";
 
 /** Starts the candidates, one after another; those that fail are left out. */
 export async function startAll(run: Run): Promise<void> {
@@ -44,7 +44,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   const { entry, generation, notes } = candidate;
   entry.live = null;
   entry.unavailable = previous.unavailableRoutes();
-  planWithout(run);
+  serveWithout(run);
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;
   candidate.replaced = { generation: previous, handoff };
   if (previous.needsHost) await registry.options.host.handOver?.(previous.id);

@@ -1,14 +1,13 @@
 /** What a reload leaves out, and how the version before comes back where it had to go first. */
 import { loadGeneration } from "./prepare";
-import { type Candidate, describeFailure, type Failure, plannedModules, planWithout, type Run } from "./state";
+import { type Candidate, describeFailure, type Failure, planOf, serveWithout, type Run } from "./state";
 
 /**
  * Finds who claims what another has, and leaves it out; what stays in its place may clash in turn, so until none does.
  */
 export async function refuseConflicts(run: Run): Promise<void> {
   for (;;) {
-    const plan = run.registry.options.plan(plannedModules(run), run.wanted.use ?? []);
-    const refused = plan.conflicts.filter(({ module }) => run.candidates.has(module));
+    const refused = planOf(run).conflicts.filter(({ module }) => run.candidates.has(module));
     if (refused.length === 0) return;
     for (const { module, text } of refused) {
       const candidate = run.candidates.get(module);
@@ -24,6 +23,7 @@ export async function refuseConflicts(run: Run): Promise<void> {
 export async function drop(run: Run, candidate: Candidate, reason: Failure): Promise<void> {
   run.candidates.delete(candidate.entry.name);
   run.failures.set(candidate.entry.name, reason);
+  run.plan = null;
   const ended = end(run, candidate);
   if (candidate.replaced === null) return;
   // What only one may own is free again by then.
@@ -40,11 +40,8 @@ async function end({ registry }: Run, { generation, entry }: Candidate): Promise
   }
 }
 
-async function bringBack(
-  { registry }: Run,
-  { entry }: Candidate,
-  replaced: NonNullable<Candidate["replaced"]>,
-): Promise<void> {
+async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<Candidate["replaced"]>): Promise<void> {
+  const { registry } = run;
   const { generation: previous, handoff } = replaced;
   const spec = { ...previous.spec, id: registry.nextId() };
   try {
@@ -53,6 +50,7 @@ async function bringBack(
     if (again.needsHost) await registry.options.host.prepare(spec, previous.needsHost ? previous.id : null, again);
     entry.live = again;
     entry.unavailable = [];
+    run.plan = null;
   } catch (error) {
     const log = registry.options.log.withFields({ module: entry.name, generation: previous.number, error });
     log.error(`could not be put back and answers 503: ${describeFailure(error)}`);
@@ -63,5 +61,5 @@ async function bringBack(
 export async function dropAll(run: Run, reason: string): Promise<void> {
   const candidates = [...run.candidates.values()];
   for (const candidate of candidates) await drop(run, candidate, { text: reason, isConflict: false, isRefused: true });
-  if (candidates.some(({ replaced }) => replaced !== null)) planWithout(run);
+  if (candidates.some(({ replaced }) => replaced !== null)) serveWithout(run);
 }

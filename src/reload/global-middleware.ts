@@ -18,7 +18,7 @@ import type { RouteTable } from "../router/table";
 import { ownFetchRoute } from "../module/own-routes";
 import { plainResponse } from "../protocol/web/plain";
 
-/** The handler for `Dispatch.unmatched`: requests without a route, behind the chain. */
+/** The handler for `Routing.unmatched`: requests without a route, behind the chain. */
 export function unmatchedBehind(
   links: readonly Link[],
   table: RouteTable<BoundRoute>,

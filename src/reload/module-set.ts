@@ -15,6 +15,7 @@ import type { Hold } from "./versions/hold";
 import type { LeftBehind } from "../module/graph/leaks";
 import type { RemoteShape } from "../module/graph/remote";
 import type { BoundRoute } from "../module/route";
+import type { RoutingParts } from "./plan";
 import type { SharedStore } from "../module/graph/shared";
 
 /** A module in memory, from its first sight to its removal. */
@@ -74,24 +75,6 @@ export interface GenerationHost {
   retire(id: number, isGone?: boolean): Promise<void>;
 }
 
-/** What one module brings into the routing table. */
-export interface PlannedModule {
-  name: string;
-  source: string;
-  isImplicit: boolean;
-  routes: readonly BoundRoute[];
-  /** null: it has none, or is unavailable. */
-  middleware: BoundRoute | null;
-}
-
-/** A set of routes on its way into the routing table. */
-export interface RoutePlan {
-  /** Modules that claim what another has, with both files named. */
-  conflicts: { module: string; text: string }[];
-  /** Makes the set the routing table, in one assignment. */
-  commit(): void;
-}
-
 /** What a reload of the config may change. */
 export interface ReloadSettings {
   /** `modules` of the config. */
@@ -122,11 +105,8 @@ export interface RegistryOptions extends ReloadSettings {
   globals: Record<string, unknown>;
   /** Sends to a module's WebSockets. */
   publish?: Publish;
-  /**
-   * @param modules in order of precedence
-   * @param use     `http.use`
-   */
-  plan(modules: PlannedModule[], use: readonly string[]): RoutePlan;
+  /** The modules' routes are put there. */
+  routing: RoutingParts;
   /**
    * Asks the server's other processes, once each reload: when all candidates here are started, and before anything is
    * swapped. If it rejects, nothing is changed. It keeps its own deadline: until it settles, what serves goes on.

@@ -1,33 +1,63 @@
 /**
- * From modules to a routing table: built-in commands first, then modules in order of precedence.
+ * From modules to the routing of a server: built-in commands first, then modules in order of precedence.
  */
 import type { OwnEndpoints } from "../protocol/web/endpoints";
 import type { Hosts } from "../host/host";
 import { displayPath } from "../module/graph/describe-error";
-import type { PlannedModule, RoutePlan } from "./module-set";
 import type { BoundRoute } from "../module/route";
+import { type Routing, routingOf } from "../protocol/routing";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
 import { onHost } from "../protocol/web/fetch-elsewhere";
 
+/** One module's part of the routing. */
+export interface PlannedModule {
+  readonly name: string;
+  readonly source: string;
+  readonly isImplicit: boolean;
+  readonly routes: readonly BoundRoute[];
+  /** null: it has none, or is unavailable. */
+  readonly middleware: BoundRoute | null;
+}
+
+/** The parts of a server that its routing is made with and for. */
+export interface RoutingParts {
+  readonly dispatch: Dispatch;
+  /** The built-in commands. */
+  readonly commands: readonly BoundRoute[];
+  /** Where `fetch` routes that do not run inline are called. */
+  readonly hosts: Hosts;
+  /** The server's own, which give way to modules that claim their paths. */
+  readonly endpoints: OwnEndpoints;
+}
+
+/** A routing that may come to serve. */
+export interface RoutePlan {
+  readonly routing: Routing;
+  /** Modules that claim what another has, with both files named. */
+  readonly conflicts: readonly { readonly module: string; readonly text: string }[];
+}
+
+/** Puts the routing in the place of the one in use, and has the open WebSockets follow it. Synchronous. */
+export function serveRouting({ dispatch, endpoints }: RoutingParts, routing: Routing): void {
+  dispatch.routing = routing;
+  SocketHub.of(dispatch).follow(routing);
+  endpoints.noteClaims(routing.table.entries.map(({ value }) => value));
+}
+
 /**
- * Builds the next table without touching the one in use.
+ * Builds the next routing without touching the one in use.
  *
  * @param modules in order of precedence; of two that claim the same, the later one is refused, a module that is on only
  *                by default without a word
  * @param use     `http.use`: modules whose middleware stands before every HTTP route, in order
- * @param hosts   where `fetch` routes that do not run inline are called
- * @param endpoints the server's own, which give way to modules that claim their paths
  */
-export function planRoutes(
-  dispatch: Dispatch,
-  commands: readonly BoundRoute[],
+export function planRouting(
+  { dispatch, commands, hosts, endpoints }: RoutingParts,
   modules: readonly PlannedModule[],
   use: readonly string[],
-  hosts: Hosts,
-  endpoints: OwnEndpoints,
 ): RoutePlan {
   const links = use.map((name): Link => ({
     name,
@@ -58,16 +88,12 @@ export function planRoutes(
     }
   }
   const { table, conflicts } = RouteTable.build(entries);
+  const unmatched = links.length === 0 ? null : unmatchedBehind(links, table, failed);
   return {
+    routing: routingOf(table, unmatched, endpoints.beside(table.entries.map(({ value }) => value))),
     conflicts: conflicts
       .filter(({ refused }) => !implicit.has(refused.owner))
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
-    commit: () => {
-      dispatch.table = table;
-      dispatch.endpoints = endpoints.beside(table.entries.map(({ value }) => value));
-      dispatch.unmatched = links.length === 0 ? null : unmatchedBehind(links, table, failed);
-      SocketHub.of(dispatch).follow(table);
-    },
   };
 }
 

@@ -5,7 +5,8 @@ import type { FoundModule } from "./look";
 import type { Generation } from "../module/generation";
 import type { Hold } from "./versions/hold";
 import { describeError, ModuleError } from "../module/graph/describe-error";
-import type { ModuleEntry, ModuleSet, PlannedModule, ReloadSettings } from "./module-set";
+import type { ModuleEntry, ModuleSet, ReloadSettings } from "./module-set";
+import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
 import { noTimes, type PhaseTimes } from "./verdict/phases";
 import type { StoredVersion } from "./versions/versions";
 
@@ -61,6 +62,8 @@ export interface Run {
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: Set<ModuleEntry>;
+  /** What `planOf` gave last; null: it does not hold any more. */
+  plan: RoutePlan | null;
   /** For each removed module, sentences about its shared resources: which close, and which stay open. */
   readonly farewells: Map<string, string[]>;
   /** The versions that served, by module. */
@@ -83,6 +86,7 @@ export function beginRun(registry: ModuleSet, { names, next, order }: ReloadWish
     candidates: new Map(),
     failures: new Map(),
     removed: new Set(),
+    plan: null,
     farewells: new Map(),
     before: new Map([...registry.entries].map(([name, entry]) => [name, entry.live?.number ?? null])),
     seen: new Map(),
@@ -110,12 +114,20 @@ export function describeFailure(error: unknown): string {
   return "hint" in error && typeof error.hint === "string" ? `${error.message}\n${error.hint}` : describeError(error);
 }
 
+/**
+ * The routing of a reload that ended now. It is planned once, and again only after something was left out of the
+ * reload, which has to set `run.plan` to null.
+ */
+export function planOf(run: Run): RoutePlan {
+  const { registry, wanted } = run;
+  run.plan ??= planRouting(registry.options.routing, plannedModules(run), wanted.use ?? []);
+  return run.plan;
+}
+
+type Planned = Pick<Run, "registry" | "candidates" | "removed">;
+
 /** What would serve if the reload ended now: those that serve already first, so that a newcomer is the one refused. */
-export function plannedModules({
-  registry,
-  candidates,
-  removed,
-}: Pick<Run, "registry" | "candidates" | "removed">): PlannedModule[] {
+export function plannedModules({ registry, candidates, removed }: Planned): PlannedModule[] {
   const planned = [...registry.entries.values()]
     .filter((entry) => !removed.has(entry))
     .map((entry) => {
@@ -129,11 +141,9 @@ export function plannedModules({
   return planned.sort((a, b) => a.rank - b.rank);
 }
 
-/**
- * Puts what serves without the reload into the routing table, while a module has no version or when the reload is given
- * up.
- */
-export function planWithout({ registry }: Run): void {
+/** Has the routing without the reload serve, while a module has no version or when the reload is given up. */
+export function serveWithout({ registry }: Run): void {
+  const { options, current } = registry;
   const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
-  registry.options.plan(modules, registry.current.use ?? []).commit();
+  serveRouting(options.routing, planRouting(options.routing, modules, current.use ?? []).routing);
 }

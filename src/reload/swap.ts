@@ -3,14 +3,15 @@ import { approvedModule } from "./versions/approved";
 import { pruneBundles } from "../module/build/build";
 import { holdText } from "./versions/hold";
 import type { ModuleEntry } from "./module-set";
-import { isAsked, plannedModules, type Failure, type Run } from "./state";
+import { serveRouting } from "./plan";
+import { isAsked, planOf, type Failure, type Run } from "./state";
 import { takesHttpText } from "../module/shape/takes-http";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict/verdict";
 
-/** The next table in one assignment, then the bookkeeping. Synchronous, so that no message falls between. */
+/** The next routing in one assignment, then the bookkeeping. Synchronous, so that no message falls between. */
 export function commit(run: Run): void {
   const { registry, candidates, removed, failures, wanted } = run;
-  registry.options.plan(plannedModules(run), wanted.use ?? []).commit();
+  serveRouting(registry.options.routing, planOf(run).routing);
   registry.current = wanted;
   for (const entry of removed) {
     run.farewells.set(entry.name, farewellOf(run, entry));

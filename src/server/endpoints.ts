@@ -12,7 +12,7 @@ import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import { ENDPOINT_PATHS, type EndpointPath, type OwnEndpoints } from "../protocol/web/endpoints";
 import { GraphResponse } from "../protocol/web/response";
 import { isForeignOrigin, isLocalHost } from "../protocol/web/origin";
-import type { Endpoint } from "../protocol/wire";
+import type { Endpoint } from "../protocol/routing";
 import { splitUrl } from "../router/paths";
 import { ownFetchRoute } from "../module/own-routes";
 
@@ -103,17 +103,18 @@ export class Endpoints implements OwnEndpoints {
     return isLocalHost(host, this.#sources.policies.localNames) && !isForeignOrigin(origin, host);
   }
 
-  /** @returns those whose path no module claims as its own key. @param routes of the table that is about to serve */
-  beside(routes: Iterable<BoundRoute>): ReadonlyMap<string, Endpoint> {
+  beside(routes: readonly BoundRoute[]): ReadonlyMap<string, Endpoint> {
     const left = new Map<string, Endpoint>(this.#all);
-    for (const { key, kind, module } of routes) {
-      const path = kind === "fetch" || kind === "websocket" ? claimedPath(key) : null;
-      if (path === null || !left.delete(path)) continue;
+    for (const path of claimedPaths(routes).keys()) left.delete(path);
+    return left;
+  }
+
+  noteClaims(routes: readonly BoundRoute[]): void {
+    for (const [path, module] of claimedPaths(routes)) {
       const text = `${path} is answered by the module "${module}", and not by the server`;
       if (!this.#noted.has(text)) this.#sources.note(text);
       this.#noted.add(text);
     }
-    return left;
   }
 
   #health(): Response {
@@ -170,6 +171,16 @@ function endpointRoute(
   handler: (request: Request, context: RequestContext) => unknown,
 ): BoundRoute {
   return ownFetchRoute(path, TIMEOUT_MS, handler);
+}
+
+/** @returns endpoints' paths that modules claim, with the first module that does */
+function claimedPaths(routes: readonly BoundRoute[]): ReadonlyMap<EndpointPath, string> {
+  const claims = new Map<EndpointPath, string>();
+  for (const { key, kind, module } of routes) {
+    const path = kind === "fetch" || kind === "websocket" ? claimedPath(key) : null;
+    if (path !== null && !claims.has(path)) claims.set(path, module);
+  }
+  return claims;
 }
 
 /** @returns the endpoint's path that a key stands for by itself: "/metrics" or "GET /metrics", but not "/*" */

@@ -18,7 +18,6 @@ import { Probe } from "../module/probe/probe";
 import { catchPrints } from "../module/graph/console";
 import { Registry } from "../reload/registry";
 import { rehearse, type RehearsedModule } from "../reload/rehearse";
-import type { BoundRoute } from "../module/route";
 import { takesHttpText } from "../module/shape/takes-http";
 import type { Verdict } from "../reload/verdict/verdict";
 import type { Client } from "../module/contract";
@@ -35,8 +34,8 @@ import type { ReloadOrder } from "../reload/state";
 import { type AccessLog, createAccessLog } from "../observe/log/access";
 import { SocketHub } from "../protocol/websocket/hub";
 import { Http2Front } from "../protocol/http2/front";
+import { NO_ROUTES } from "../protocol/routing";
 import { newCounters, type Dispatch } from "../protocol/wire";
-import { RouteTable } from "../router/table";
 import { ROLE_VARIABLE, selfCommand } from "../system/self";
 import { Admission } from "./connection/admission";
 import type { BoundSocket } from "../system/bind";
@@ -54,7 +53,6 @@ import { renewDate } from "../protocol/web/http-date";
 import { listenAddresses, openStreamListener, type Acceptor, type Listener } from "./listen/listeners";
 import { applyOptions } from "./reconfigure";
 import type { ReloadOutcome } from "../reload/verdict/outcome";
-import { planRoutes } from "../reload/plan";
 import { unpackModules, unpackPages } from "./shipped";
 import { takeSnapshot } from "./snapshot";
 import { helpText, statusText } from "./status";
@@ -234,14 +232,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     if (this.#admission.note !== null) this.summary.notes.push(this.#admission.note);
     this.wheel = new DeadlineWheel(() => this.#onSecond());
     this.dispatch = {
-      table: RouteTable.empty<BoundRoute>(),
+      routing: NO_ROUTES,
       limits: options.limits,
       timeouts: options.timeouts,
       offersHttp2: options.http2.enabled,
       isDraining: false,
       httpDate: "",
       files: this.#admission,
-      endpoints: new Map(),
       counters: newCounters(),
       access: this.#accessLog(),
       handlerFailed: (route, client, error, hasLeft = false) =>
@@ -369,7 +366,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       publish: (module, topic, data) => SocketHub.of(this.dispatch).publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
-      plan: (modules, use) => planRoutes(this.dispatch, commands, modules, use, this.hosts, this.#endpoints),
+      routing: { dispatch: this.dispatch, commands, hosts: this.hosts, endpoints: this.#endpoints },
       log: this.#log,
     });
   }

@@ -15,7 +15,9 @@ export function statusText(info: ServerInfo, processes: readonly ProcessSnapshot
 /** @returns HELP's answer: a line a route, with its module and description */
 export function helpText(dispatch: Dispatch): string {
   // Commands that are off have no description, and are none of the client's business.
-  const entries = dispatch.table.entries.filter(({ value }) => value.kind !== "command" || value.description !== "");
+  const entries = dispatch.routing.table.entries.filter(
+    ({ value }) => value.kind !== "command" || value.description !== "",
+  );
   const rows = entries.map(({ value }) => [shownKey(value), value.module, shownText(value)]);
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)));
   const lines = rows.map(([key, module, text]) =>

@@ -2,10 +2,14 @@
  * A registry as one process of a server has it, with the modules of a fixture; and several that agree on their reloads.
  */
 import { type Agreement, decide, type Proposal } from "../../src/reload/vote/agree";
-import type { PlannedModule, RegistryOptions, ReloadSettings } from "../../src/reload/module-set";
+import type { RegistryOptions, ReloadSettings } from "../../src/reload/module-set";
 import { Registry } from "../../src/reload/registry";
+import type { RequestContext } from "../../src/module/contract";
 import type { BoundRoute } from "../../src/module/route";
+import { NO_ROUTES } from "../../src/protocol/routing";
+import type { Dispatch } from "../../src/protocol/wire";
 import type { Verdict } from "../../src/reload/verdict/verdict";
+import type { Hosts } from "../../src/host/host";
 import { createLog } from "../../src/observe/log/log";
 import type { Fixture } from "./module-fixture";
 
@@ -21,9 +25,7 @@ export class TestProcess {
   readonly registry: Registry;
   /** What was logged. */
   readonly logged: string[] = [];
-  /** Modules in the routing table, by the middleware they offer there. */
-  table: readonly PlannedModule[] = [];
-  use: readonly string[] = [];
+  readonly #dispatch = { routing: NO_ROUTES, handlerFailed: () => {} } as unknown as Dispatch;
 
   constructor(fixture: Fixture, options: Partial<RegistryOptions> = {}) {
     this.registry = new Registry({
@@ -35,7 +37,12 @@ export class TestProcess {
       host: { prepare: () => Promise.resolve({ notes: [] }), retire: () => Promise.resolve() },
       probe: { check: () => Promise.resolve() },
       globals: {},
-      plan: (modules, use) => this.#plan(modules, use),
+      routing: {
+        dispatch: this.#dispatch,
+        commands: [],
+        hosts: {} as Hosts,
+        endpoints: { beside: () => new Map(), noteClaims: () => {} },
+      },
       log: createLog({ write: (text) => this.logged.push(text), isTty: false, level: "debug" }),
       ...options,
     });
@@ -55,6 +62,15 @@ export class TestProcess {
     );
   }
 
+  /** The status of an HTTP request that no route takes; null: no middleware stands before it. */
+  async unmatchedStatus(): Promise<number | null> {
+    const { unmatched } = this.#dispatch.routing;
+    if (unmatched === null) return null;
+    const handler = unmatched.handler as unknown as (request: Request, context: RequestContext) => Promise<Response>;
+    const context = { client: {}, path: "/nowhere", route: "", params: {}, requestId: "1" };
+    return (await handler(new Request("http://localhost/nowhere"), context as unknown as RequestContext)).status;
+  }
+
   /** Versions that serve, by module: "greet v2". */
   get versions(): string[] {
     return [...this.registry.entries.values()]
@@ -63,24 +79,7 @@ export class TestProcess {
   }
 
   #route(key: string): BoundRoute | undefined {
-    return this.table.flatMap(({ routes }) => routes).find((route) => route.key === key);
-  }
-
-  #plan(modules: PlannedModule[], use: readonly string[]): ReturnType<RegistryOptions["plan"]> {
-    const owners = new Map<string, string>();
-    const conflicts: { module: string; text: string }[] = [];
-    for (const { name, routes } of modules) {
-      for (const { key } of routes) {
-        const owner = owners.get(key);
-        if (owner === undefined) owners.set(key, name);
-        else conflicts.push({ module: name, text: `${owner} has ${key}` });
-      }
-    }
-    const commit = (): void => {
-      this.table = modules;
-      this.use = use;
-    };
-    return { conflicts, commit };
+    return this.#dispatch.routing.table.entries.find((entry) => entry.key === key)?.value;
   }
 }
 

@@ -7,6 +7,7 @@ import { CallFigures } from "../../src/observe/figures";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from "../../src/config/options";
 import type { BoundRoute, InFlight, RouteOwner } from "../../src/module/route";
 import { beginRequest } from "../../src/protocol/http1/http1";
+import { type Routing, routingOf } from "../../src/protocol/routing";
 import { newCounters, type Dispatch, type Protocol, type Wire } from "../../src/protocol/wire";
 import { RouteTable } from "../../src/router/table";
 
@@ -42,12 +43,11 @@ export function startHarness(options: HarnessOptions): Harness {
   const inFlight = new Set<InFlight>();
   const failures: unknown[] = [];
   const dispatch: Dispatch = {
-    table: buildTable(options.routes, inFlight),
+    routing: routingOf(buildTable(options.routes, inFlight), null, buildEndpoints(options.endpoints ?? {}, inFlight)),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     isDraining: false,
     httpDate: "Sun, 06 Nov 1994 08:49:37 GMT",
-    endpoints: buildEndpoints(options.endpoints ?? {}, inFlight),
     handlerFailed: (_route, _client, error) => void failures.push(error),
     counters: newCounters(),
     access: null,
@@ -86,7 +86,7 @@ function buildTable(routes: HarnessOptions["routes"], inFlight: Set<InFlight>): 
   return RouteTable.build(entries).table;
 }
 
-function buildEndpoints(handlers: Record<string, FetchHandler>, inFlight: Set<InFlight>): Dispatch["endpoints"] {
+function buildEndpoints(handlers: Record<string, FetchHandler>, inFlight: Set<InFlight>): Routing["endpoints"] {
   return new Map(
     Object.entries(handlers).map(([path, fetch]) => [
       path,

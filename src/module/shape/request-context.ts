@@ -29,7 +29,7 @@ export function requestIdFrom(given: string | null): string {
 type IdSource = { readonly headers: Headers } | { readonly requestId: string };
 
 /** How a request was routed. Middleware and handlers see this in every host. */
-export interface Routing {
+export interface Routed {
   /** The path in its canonical spelling. */
   readonly path: string;
   /** The route's key; "": no route matched. */
@@ -37,7 +37,7 @@ export interface Routing {
   readonly params: Record<string, string>;
 }
 
-type ContextClass = new (wire: { readonly client: Client }, routing: Routing, id: IdSource) => RequestContext;
+type ContextClass = new (wire: { readonly client: Client }, routed: Routed, id: IdSource) => RequestContext;
 
 // One class a generation: an Object.create() a request costs more than the call itself.
 const contextClasses = new WeakMap<object, ContextClass>();
@@ -49,13 +49,13 @@ let lastClass: ContextClass | null = null;
  *
  * @param context the module's own, which it inherits from
  * @param wire    its client is asked for when the module asks, since making it costs
- * @param routing may be another context of the same request
+ * @param routed  may be another context of the same request
  * @param id      the request, or another context of the same request; asked likewise
  */
 export function requestContext(
   context: object,
   wire: { readonly client: Client },
-  routing: Routing,
+  routed: Routed,
   id: IdSource,
 ): RequestContext {
   if (lastContext !== context || lastClass === null) {
@@ -63,7 +63,7 @@ export function requestContext(
     contextClasses.set(context, lastClass);
     lastContext = context;
   }
-  return new lastClass(wire, routing, id);
+  return new lastClass(wire, routed, id);
 }
 
 function makeContextClass(context: object): ContextClass {
@@ -75,7 +75,7 @@ function makeContextClass(context: object): ContextClass {
     readonly #wire: { readonly client: Client };
     #id: IdSource | string;
 
-    constructor(wire: { readonly client: Client }, { path, route, params }: Routing, id: IdSource) {
+    constructor(wire: { readonly client: Client }, { path, route, params }: Routed, id: IdSource) {
       this.#wire = wire;
       this.path = path;
       this.route = route;

@@ -51,11 +51,12 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
   const endpoint = endpointAt(wire, head.method, path);
   if (endpoint?.isFor(wire.client, head.host, new LightHeaders(head.fields).get("origin")))
     return callHandler(wire, head, path, body, exchange, endpoint.route, {});
-  const match = dispatch.table.matchHttp(head.method, path);
+  const { table, unmatched } = dispatch.routing;
+  const match = table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
     // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from
     // strangers.
-    if (dispatch.unmatched != null) return callHandler(wire, head, path, body, exchange, dispatch.unmatched, {});
+    if (unmatched !== null) return callHandler(wire, head, path, body, exchange, unmatched, {});
     const { status, text, allow } = describeMismatch(head.method, match);
     return status === 204
       ? empty(wire, head, allow)

@@ -2,7 +2,7 @@
  * From an HTTP/2 request to its reply: the same table, the same handlers and the same words as in HTTP/1.1.
  */
 import { isThenable } from "../../module/graph/returned";
-import { requestContext, type Routing } from "../../module/shape/request-context";
+import { requestContext, type Routed } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
 import { ROUTE, RUNNING } from "../../module/graph/running";
 import { NO_MATCH } from "../../router/match";
@@ -28,7 +28,7 @@ export function answer(owner: CallOwner, request: Request): Answer {
   dispatch.counters.httpRequests++;
   const { url, method } = request;
   if (method === "GET") {
-    const known = knownRoute(dispatch.table, url);
+    const known = knownRoute(dispatch.routing.table, url);
     if (known !== undefined) return answerRoute(owner, request, known.route, known.path, NO_PARAMS);
   }
   if (url === "*") return plain(owner, request, 200, "OK", SERVER_METHODS);
@@ -40,16 +40,16 @@ export function answer(owner: CallOwner, request: Request): Answer {
   const endpoint = endpointAt(owner.wire, method, path);
   if (endpoint?.isFor(owner.wire.client, origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")))
     return callHandler(owner, request, endpoint.route, path, NO_PARAMS);
-  const match = dispatch.table.matchHttp(method, path);
+  const { table, unmatched, endpoints } = dispatch.routing;
+  const match = table.matchHttp(method, path);
   if (match === NO_MATCH || !("value" in match)) {
-    if (dispatch.unmatched != null) return callHandler(owner, request, dispatch.unmatched, path, NO_PARAMS);
+    if (unmatched !== null) return callHandler(owner, request, unmatched, path, NO_PARAMS);
     const { status, text, allow } = describeMismatch(method, match);
     if (status === 204) return told(owner, request, null, new Response(null, { status, headers: { Allow: allow } }));
     return plain(owner, request, status, text, allow === "" ? {} : { Allow: allow });
   }
   // What an endpoint has for some clients depends on more than the URL.
-  if (method === "GET" && routed === url && !dispatch.endpoints.has(path))
-    rememberRoute(dispatch.table, url, path, match);
+  if (method === "GET" && routed === url && !endpoints.has(path)) rememberRoute(table, url, path, match);
   return answerRoute(owner, request, match.value, path, match.params);
 }
 
@@ -58,7 +58,7 @@ function misspelled(owner: CallOwner, request: Request, fault: PathFault, query:
   return plain(owner, request, status, text, location === "" ? {} : { Location: location });
 }
 
-type Params = Routing["params"];
+type Params = Routed["params"];
 
 function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   if (route.isUnavailable) {

@@ -270,7 +270,7 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
 
   /** The same key of the same module in the table of now, if it still is a `connect` route. */
   #successor(route: BoundRoute): BoundRoute | null {
-    for (const { value } of this.wire.dispatch.table.entries) {
+    for (const { value } of this.wire.dispatch.routing.table.entries) {
       if (value.module === route.module && value.key === route.key && value.kind === "connect" && !value.isUnavailable)
         return value;
     }

@@ -3,7 +3,8 @@
  * modules.
  */
 import type { BoundRoute } from "../../module/route";
-import type { Endpoint, Wire } from "../wire";
+import type { Endpoint } from "../routing";
+import type { Wire } from "../wire";
 
 export const ENDPOINT_PATHS = ["/health", "/ready", "/stats", "/metrics"] as const;
 export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
@@ -19,11 +20,13 @@ const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
 export function endpointAt(wire: Wire, method: string, path: string): Endpoint | null {
   if (path.length > LONGEST || path.length < SHORTEST) return null;
   if (method !== "GET" && method !== "HEAD") return null;
-  return wire.dispatch.endpoints.get(path) ?? null;
+  return wire.dispatch.routing.endpoints.get(path) ?? null;
 }
 
 /** The server's own endpoints, over all its reloads. */
 export interface OwnEndpoints {
-  /** @returns those whose path no module claims as its own key. @param routes of the table that is about to serve */
-  beside(routes: Iterable<BoundRoute>): ReadonlyMap<string, Endpoint>;
+  /** @returns those whose path none of these routes claims as its own key */
+  beside(routes: readonly BoundRoute[]): ReadonlyMap<string, Endpoint>;
+  /** Tells, once each, which paths the modules answer by these routes, which serve from now on. */
+  noteClaims(routes: readonly BoundRoute[]): void;
 }

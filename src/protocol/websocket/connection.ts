@@ -24,7 +24,8 @@ import {
   PONG,
   SERVER_ERROR,
 } from "./frames";
-import type { Endpoint, WebSocketBound } from "./hub";
+import type { WebSocketBound } from "../routing";
+import type { Endpoint } from "./hub";
 import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
 import { type Outgoing, plainFrame } from "./outgoing";
 import { SecondWindow } from "../rates";

@@ -2,18 +2,10 @@
  * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the handlers
  * of now at its endpoint, which follows the routing table, so that no socket keeps an old version in memory.
  */
-import type { BoundRoute, WebSocketSpec } from "../../module/route";
-import type { RouteTable } from "../../router/table";
+import { type Routing, socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch } from "../wire";
 import type { HostSocket } from "./connection";
 import { type Outgoing, prepare } from "./outgoing";
-
-/** A route of kind "websocket". */
-export type WebSocketBound = BoundRoute & { readonly websocket: WebSocketSpec };
-
-export function isWebSocketRoute(route: BoundRoute): route is WebSocketBound {
-  return route.websocket !== undefined;
-}
 
 /** One module's sockets: what its topics reach. */
 class ModuleSockets {
@@ -162,10 +154,10 @@ export class SocketHub {
     };
   }
 
-  /** The table was replaced. Call it in the same turn. */
-  follow(table: RouteTable<BoundRoute>): void {
+  /** The routing was replaced: tells the open sockets which handlers are theirs now. Call it in the same turn. */
+  follow(routing: Routing): void {
     for (const [name, { endpoints }] of Array.from(this.#modules)) {
-      for (const [key, endpoint] of Array.from(endpoints)) endpoint.follow(findRoute(table, name, key));
+      for (const [key, endpoint] of Array.from(endpoints)) endpoint.follow(socketRoute(routing, name, key));
     }
   }
 
@@ -180,12 +172,4 @@ export class SocketHub {
   deliver(module: string, topic: string, data: unknown): void {
     this.#modules.get(module)?.publish(topic, prepare(data, undefined), null);
   }
-}
-
-/** @returns null when the module has no WebSocket route of that key (any more) */
-export function findRoute(table: RouteTable<BoundRoute>, module: string, key: string): WebSocketBound | null {
-  for (const { value } of table.entries) {
-    if (value.module === module && value.key === key && isWebSocketRoute(value)) return value;
-  }
-  return null;
 }

@@ -6,10 +6,11 @@ import type { BoundRoute } from "../../module/route";
 import { tellHttp } from "../access";
 import type { RequestHead } from "../http1/head";
 import { Refusal } from "../http1/refusal";
+import { socketRoute } from "../routing";
 import type { Wire } from "../wire";
 import { HostSocket } from "./connection";
 import { composeSwitch, readHandshake } from "./handshake";
-import { findRoute, SocketHub } from "./hub";
+import { SocketHub } from "./hub";
 
 const GONE = new Refusal(503, "The module was replaced meanwhile. Try again.");
 
@@ -31,7 +32,7 @@ export function switchProtocols(
   const { dispatch } = wire;
   const handshake = readHandshake(head);
   if (handshake instanceof Refusal) return handshake;
-  const current = findRoute(dispatch.table, route.module, route.key);
+  const current = socketRoute(dispatch.routing, route.module, route.key);
   if (current === null || current.isUnavailable || dispatch.isDraining) return GONE;
   const { protocols, perMessageDeflate } = current.websocket;
   const upgrade = checkAnswer(answer, route);

@@ -77,5 +77,6 @@ async function refuse(run: Run, name: string, text: string): Promise<void> {
   const entry = run.registry.entries.get(name);
   if (entry === undefined) return;
   run.removed.delete(entry);
+  run.plan = null;
   run.failures.set(name, reason);
 }

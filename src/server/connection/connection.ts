@@ -289,7 +289,7 @@ export class ServerConnection
   }
 
   #isNobodys(byte: number): boolean {
-    return this.#speaksHttp || !this.dispatch.table.mayStartWith(byte);
+    return this.#speaksHttp || !this.dispatch.routing.table.mayStartWith(byte);
   }
 
   /**
@@ -297,7 +297,7 @@ export class ServerConnection
    */
   #routeOne(bytes: Uint8Array, at: number, isFinal: boolean): number {
     if (this.#speaksHttp) return this.#routeRequest(bytes, at, isFinal);
-    const table = this.dispatch.table;
+    const table = this.dispatch.routing.table;
     const settled = this.#held === null ? 0 : this.#held.settledBytes;
     const found =
       settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
@@ -352,7 +352,7 @@ export class ServerConnection
   #routeRequest(bytes: Uint8Array, at: number, isFinal: boolean): number {
     const opening = beginsWithMethod(bytes, at) ? HTTP : readOpening(bytes, at);
     if (opening === HTTP) {
-      const found = this.dispatch.table.matchBytes(bytes, at, true);
+      const found = this.dispatch.routing.table.matchBytes(bytes, at, true);
       if (found !== NO_MATCH && found !== NEED_MORE && found.takesHttp === true)
         return this.#frame(found, bytes, at, isFinal);
       return this.#routeHttp(bytes, at);
@@ -611,7 +611,7 @@ export class ServerConnection
     if (this.#waitKind === MESSAGE) {
       const bytes = held.view();
       if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
-      const isBound = this.dispatch.table.matchBytes(bytes, 0, true) !== NO_MATCH;
+      const isBound = this.dispatch.routing.table.matchBytes(bytes, 0, true) !== NO_MATCH;
       this.dispatch.counters.errors++;
       this.#refuseMessage(
         isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes),

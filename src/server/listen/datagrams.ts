@@ -69,7 +69,7 @@ export async function openDatagramListener(
 export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
   const { dispatch } = home;
   const { counters } = dispatch;
-  const route = dispatch.table.matchBytes(bytes, 0, true);
+  const route = dispatch.routing.table.matchBytes(bytes, 0, true);
   // The symbols' types overlap, but a final match is never NEED_MORE.
   if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return void counters.datagramsIgnored++;
   const end = wholeMessage(dispatch, route, bytes, client);

@@ -1,0 +1,71 @@
+/**
+ * Where every message of a server goes. A reload makes the next Routing beside the one in use and puts it in its place
+ * with one assignment, `dispatch.routing = next`: no message meets half of each.
+ */
+import type { Client } from "../module/contract";
+import type { BoundRoute, WebSocketSpec } from "../module/route";
+import { RouteTable } from "../router/table";
+
+/** Immutable. Read it anew for each message, and never keep it over an await. */
+export interface Routing {
+  /** All routes, those of HTTP with the middleware of `http.use` in front of them. */
+  readonly table: RouteTable<BoundRoute>;
+  /**
+   * With `http.use`: where HTTP requests go that no route takes; its handler runs the middleware, then answers with
+   * 404, 405 or the 204 of OPTIONS. null: the protocol answers by `describeMismatch`.
+   */
+  readonly unmatched: BoundRoute | null;
+  /** The server's own HTTP endpoints, by path, as far as they are on and no module has their path. */
+  readonly endpoints: ReadonlyMap<string, Endpoint>;
+  /** The WebSocket routes of `table`. Ask `socketRoute`. */
+  readonly sockets: ReadonlyMap<string, WebSocketBound>;
+}
+
+/** A route of kind "websocket". */
+export type WebSocketBound = BoundRoute & { readonly websocket: WebSocketSpec };
+
+/** One of the server's own HTTP endpoints. */
+export interface Endpoint {
+  readonly route: BoundRoute;
+  /**
+   * Whether this request may see the endpoint. Others get the reply that they would get without it.
+   *
+   * @param host    the request's host, with its port
+   * @param origin  its Origin field, if it has one
+   */
+  isFor(client: Client, host: string, origin: string | null): boolean;
+}
+
+const NO_ENDPOINTS: Routing["endpoints"] = new Map();
+
+/** @param unmatched, endpoints  Default: none */
+export function routingOf(
+  table: RouteTable<BoundRoute>,
+  unmatched: BoundRoute | null = null,
+  endpoints: Routing["endpoints"] = NO_ENDPOINTS,
+): Routing {
+  const sockets = table.entries.map(({ value }) => value).filter(isWebSocket);
+  return {
+    table,
+    unmatched,
+    endpoints,
+    sockets: new Map(sockets.map((route) => [socketKey(route.module, route.key), route])),
+  };
+}
+
+/** Of a server that has loaded nothing yet. */
+export const NO_ROUTES: Routing = routingOf(RouteTable.empty<BoundRoute>());
+
+/** @returns null when the module has no WebSocket route of that key (any more) */
+export function socketRoute({ sockets }: Routing, module: string, key: string): WebSocketBound | null {
+  return sockets.get(socketKey(module, key)) ?? null;
+}
+
+function isWebSocket(route: BoundRoute): route is WebSocketBound {
+  return route.websocket !== undefined;
+}
+
+/** A module's name has no spaces. */
+function socketKey(module: string, key: string): string {
+  return `${module} ${key}`;
+}
