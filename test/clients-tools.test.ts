@@ -144,7 +144,7 @@ describe.skipIf(REDIS === null)("redis-cli", () => {
         { length: 20_000 },
         (_, at) => `*3\r\n$3\r\nSET\r\n$6\r\n${100_000 + at}\r\n$1\r\nx\r\n`,
       ).join("");
-      const { out } = await run(["redis-cli", "-p", String(hub.port), "--pipe", "--pipe-timeout", "2"], raw, hub);
+      const { out } = await run(["redis-cli", "-p", String(hub.port), "--pipe", "--pipe-timeout", "30"], raw, hub);
       expect(out).toContain("errors: 0, replies: 20000");
       expect((await cli(hub, "GET", "119999")).out).toBe("x\n");
     }));

@@ -6,6 +6,8 @@ import { Readable } from "node:stream";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
+/** undici closes a connection after 4 s without a request. A reload may take longer on a loaded machine. */
+const PATIENT = { keepAliveTimeout: 60_000 };
 const [what, url, caFile] = process.argv.slice(2);
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
@@ -82,7 +84,7 @@ const SCENES = {
   },
 
   async reload() {
-    const pool = new Pool(url, { connections: 2, pipelining: 1 });
+    const pool = new Pool(url, { connections: 2, pipelining: 1, ...PATIENT });
     const seen = watch(pool);
     const two = () =>
       Promise.all([1, 2].map(async (n) => read(await pool.request({ path: `/slow/${n}`, method: "GET" }))));
@@ -131,7 +133,13 @@ const SCENES = {
   },
 
   async http2() {
-    const agent = new Agent({ allowH2: true, connections: 1, pipelining: 20, connect: { ca: readFileSync(caFile) } });
+    const agent = new Agent({
+      allowH2: true,
+      connections: 1,
+      pipelining: 20,
+      ...PATIENT,
+      connect: { ca: readFileSync(caFile) },
+    });
     const seen = watch(agent);
     const ask = async (path, options) => read(await request(`${url}${path}`, { dispatcher: agent, ...options }));
     const replies = [
