@@ -26,7 +26,12 @@ import { callProgram } from "./support/call-program";
 import { runProgram, startProgram } from "./support/program";
 
 const ROOT = resolve(import.meta.dir, "..");
-const PAGES = ["README.md", "CHANGELOG.md", ...[...new Bun.Glob("docs/**/*.md").scanSync(ROOT)].sort()];
+const PAGES = [
+  "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
+  ...[...new Bun.Glob("docs/**/*.md").scanSync(ROOT)].sort(),
+];
 
 function read(path: string): string {
   return readFileSync(join(ROOT, path), "utf8");
@@ -213,8 +218,8 @@ describe("commands and flags", () => {
 
   test("no page names a flag that does not exist", () => {
     const known = new Set([...Object.values(flags).flat(), "--help", "--version"]);
-    // Of bun test, in the page about modules.
-    known.add("--preload");
+    // Of bun test, in the page about modules, and of git, in a commit's hook.
+    for (const flag of ["--preload", "--no-verify"]) known.add(flag);
     expect(
       PAGES.flatMap((path) =>
         // What curl is called with is curl's.
@@ -242,9 +247,9 @@ describe("set-up", () => {
   });
 
   test("every npm script that is named exists", () => {
-    const texts = { ...page, ".ci/run": read(".ci/run") };
+    const texts = { ...page, ".ci/run": read(".ci/run"), ".githooks/pre-commit": read(".githooks/pre-commit") };
     const missing = Object.entries(texts).flatMap(([path, text]) =>
-      [...text.matchAll(/\bnpm (?:run )?([a-z]+)\b/g)]
+      [...text.matchAll(/\bnpm (?:run )?(?:--[a-z]+ )?([a-z:]+)/g)]
         .map((match) => match[1] ?? "")
         .filter((name) => !["install", "ci", "pack"].includes(name) && !(name in scripts))
         .map((name) => `${path}: npm ${name}`),
@@ -526,10 +531,11 @@ describe("links and paths", () => {
 
   test("every file and folder that a page names exists", () => {
     const named = PAGES.flatMap((path) =>
-      [...(page[path] ?? "").matchAll(/`((?:src|test|modules|examples|docs|bench)\/[\w./-]+)`/g)].map((match) => [
-        path,
-        match[1] ?? "",
-      ]),
+      [
+        ...(page[path] ?? "").matchAll(
+          /`((?:src|test|modules|examples|docs|bench|bin|\.ci|\.github|\.githooks)\/[\w./-]+)`/g,
+        ),
+      ].map((match) => [path, match[1] ?? ""]),
     );
     expect(named.length).toBeGreaterThan(40);
     // Files of a reader's project, not of this one.
@@ -542,11 +548,25 @@ describe("links and paths", () => {
   });
 
   test("every folder of src is in the table of docs/architecture.md", () => {
-    const table = section(page["docs/architecture.md"] ?? "", "## The folders");
+    const rows = rowsOf(section(page["docs/architecture.md"] ?? "", "## The folders"));
+    const told = rows.map(([name = ""]) => name.replaceAll("`", "")).filter((name) => name !== "src/main.ts");
+    const folders = new Set([...new Bun.Glob("src/*/**/*").scanSync(ROOT)].map((path) => dirname(path)));
+    expect(told.toSorted()).toEqual([...folders].toSorted());
+    for (const [name, holds = ""] of rows) expect(`${name}: ${holds}`).toMatch(/: .{10,}/);
+  });
+
+  test("every folder beside src is in the table of CONTRIBUTING.md, and it leads to the one of src", () => {
+    const told = rowsOf(section(page["CONTRIBUTING.md"] ?? "", "## Beside src")).map(([name = ""]) => name);
     const folders = new Set(
-      [...new Bun.Glob("src/*/**/*.ts").scanSync(ROOT)].map((path) => path.split("/").slice(0, 2).join("/")),
+      [
+        ...new Bun.Glob("{test,docs,modules,static_html,examples,bench,bin,.ci}/**/*").scanSync({
+          cwd: ROOT,
+          dot: true,
+        }),
+      ].map((path) => path.split("/")[0]),
     );
-    expect([...folders].filter((name) => !table.includes(`\`${name}\``))).toEqual([]);
+    expect(told.toSorted()).toEqual([...folders].map((name) => `\`${name}\``).toSorted());
+    expect(page["CONTRIBUTING.md"]).toContain("(docs/architecture.md#the-folders)");
   });
 
   test("the seams of docs/architecture.md are exported where it says", () => {

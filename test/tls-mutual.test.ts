@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 import { RawClient } from "./support/client";
-import { Hub, moduleSource, withHub } from "./support/hub";
+import { type Hub, moduleSource, withHub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { clientAuthority, pairFiles, serverCertificate, TlsClient } from "./support/tls";
 

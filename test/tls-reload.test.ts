@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Hub, makeProject, moduleSource, withHub } from "./support/hub";
+import { type Hub, makeProject, moduleSource, withHub } from "./support/hub";
 import { runProgram } from "./support/program";
 import { askTls, clientAuthority, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
 import { issueCertificate } from "../src/cli/certificate/x509";

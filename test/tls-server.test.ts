@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ConnectionOptions } from "node:tls";
 import { RawClient } from "./support/client";
-import { Hub, moduleSource, shareHub, withHub } from "./support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "./support/hub";
 import { askTls, captureHello, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "./support/tls";
 import { until } from "./support/until";
 

@@ -40,7 +40,7 @@ export async function connectRaw(port: number): Promise<RawClient> {
     end.resolve();
     wake();
   };
-  let unsent: Uint8Array[] = [];
+  const unsent: Uint8Array[] = [];
   const flush = () => {
     while (unsent.length > 0) {
       const next = unsent[0] as Uint8Array;

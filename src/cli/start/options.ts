@@ -15,7 +15,7 @@ import { PORT_RANGE } from "../../config/schema/ranges";
 import type { ResolvedConfig } from "../../config/resolve/resolved";
 import { quoted } from "../../config/quoted";
 import { fromText } from "../../config/resolve/text-values";
-import { UserError } from "../../config/user-error";
+import type { UserError } from "../../config/user-error";
 import { isInteger, usageError } from "../flags";
 import { applySet } from "./set-flag";
 import type { StartFlags } from "./flags";

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { cc, type Library } from "bun:ffi";
 import { assetPath } from "../../config/assets";
-import { ModuleError, wholeFileError } from "../graph/describe-error";
+import { type ModuleError, wholeFileError } from "../graph/describe-error";
 import { compileError, warnings } from "./compile-errors";
 import { linkLibraries, withCLibrary } from "./libraries";
 import { authorsPath, type CSources } from "./sources";

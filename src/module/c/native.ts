@@ -1,6 +1,6 @@
 /** A module in C as any other module: what a bundle of C sources exports by default. */
 import type { ModuleDefinition, Route } from "../contract";
-import { ModuleError, wholeFileError } from "../graph/describe-error";
+import { type ModuleError, wholeFileError } from "../graph/describe-error";
 import { compileSources } from "./compile";
 import { CRuntime, type Respond } from "./runtime";
 import type { CRoute } from "./routes";

@@ -5,7 +5,7 @@ import type { Socket } from "bun";
 import { formatListen, LISTEN_FORMS, type ListenAddress, parseListen } from "../../config/listen";
 import type { Options } from "../../config/options";
 import { UserError } from "../../config/user-error";
-import { ServerConnection } from "../connection/connection";
+import type { ServerConnection } from "../connection/connection";
 import { removeStaleSocket, setMode } from "../../system/bind";
 import type { Transport } from "../connection/client";
 import { listenError } from "../../system/listen-error";
