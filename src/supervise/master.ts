@@ -58,8 +58,8 @@ export interface MasterSetup {
   makeLog(options: Options): ProcessLog;
   /** The arguments of the command line, for a successor. */
   readonly args: readonly string[];
-  /** Told once it serves. @param failures  of modules that do not, a text each */
-  ready(summary: StartSummary, readyMs: number, failures: readonly string[]): void;
+  /** Told once it serves. @param failures  asks for those of modules that do not, a text each */
+  ready(summary: StartSummary, readyMs: number, failures: () => Promise<readonly string[]>): Promise<void>;
 }
 
 /** 128 and the signal's number, as a shell tells it. */
@@ -143,7 +143,7 @@ class Master implements Operations {
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
       this.#notifier.startWatchdog(() => true);
       const readyMs = performance.now() - startedAt;
-      this.#setup.ready(summary, readyMs, await this.#failures());
+      await this.#setup.ready(summary, readyMs, () => this.#failures());
       tellOld({ type: "serving" });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -45,12 +45,14 @@ export const startCommand = defineCommand({
         return log;
       },
       args,
-      ready(summary, readyMs, failures) {
+      async ready(summary, readyMs, failures) {
+        // Only a launcher shows them.
+        const told = hasLauncher() ? await failures() : [];
         const text = summarize(summary, readyMs);
         // In the background stdout is the log, which may be one for machines.
         if (hasLauncher() || isLogOnStdout(logFile)) serverLog?.info(text);
         else console.log(text);
-        tellLauncher({ type: "ready", summary: text, failures });
+        tellLauncher({ type: "ready", summary: text, failures: told });
       },
     });
     return await started.catch((error: unknown) => {

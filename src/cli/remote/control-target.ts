@@ -10,7 +10,6 @@ import { fallbackStateDir } from "../../server/folders";
 import { readHolder } from "../../supervise/takeover/lock";
 import { type Flags, usageError } from "../flags";
 import { readServer, type RemoteFlags, REMOTE_ARGS } from "./remote";
-import { resolveConfig } from "../start/options";
 
 /** The flags of every command that talks to a running server. */
 export const CONTROL_ARGS = {
@@ -116,6 +115,8 @@ export async function findHolder(
 }
 
 async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): Promise<Places> {
+  // Who names the server needs neither a config file nor its schema.
+  const { resolveConfig } = await import("../start/options");
   const { config, modules, state } = flags;
   const { options, file } = await resolveConfig({ config, modules, state, listen: [] }, env, cwd);
   const base = options.modulesDir === null ? cwd : dirname(options.modulesDir);
