@@ -2,6 +2,9 @@
 import { realpathSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 
+/** The names under which a config file is found in the working directory, the first one first. */
+export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] as const;
+
 /** Passes the folder's name to a process that takes over. */
 export const FOLDER_VARIABLE = "HRMR_INTERNAL_FOLDER";
 

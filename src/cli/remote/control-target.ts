@@ -4,6 +4,7 @@
 import { existsSync, lstatSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../../config/user-error";
+import { CONFIG_FILES } from "../../config/working-folder";
 import { type ControlTarget, noServer } from "../../control/client";
 import { controlPath } from "../../control/paths";
 import { fallbackStateDir } from "../../server/folders";
@@ -115,13 +116,25 @@ export async function findHolder(
 }
 
 async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): Promise<Places> {
-  // Who names the server needs neither a config file nor its schema.
-  const { resolveConfig } = await import("../start/options");
   const { config, modules, state } = flags;
+  if (isPlain(flags, env, cwd)) {
+    const places = defaultPlaces(flags, env, cwd);
+    const base = modules === undefined ? cwd : dirname(resolve(cwd, modules));
+    return { ...places, isProject: modules !== undefined || state !== undefined || looksLikeProject(base) };
+  }
+  const { resolveConfig } = await import("../start/options");
   const { options, file } = await resolveConfig({ config, modules, state, listen: [] }, env, cwd);
   const base = options.modulesDir === null ? cwd : dirname(options.modulesDir);
   const isProject = file !== null || modules !== undefined || state !== undefined || looksLikeProject(base);
   return placesOf(options.stateDir, base, env, options.control.socket, isProject);
+}
+
+/** Nothing but paths of flags says where the server is: to read them takes no schema of a configuration. */
+function isPlain({ config, modules, state }: ControlFlags, env: Environment, cwd: string): boolean {
+  const isPath = (given: string | undefined): boolean => given !== "" && given !== "null";
+  const isSet = (name: string): boolean => name.startsWith("HRMR_") && env[name] !== "";
+  if (config !== undefined || !isPath(modules) || !isPath(state) || Object.keys(env).some(isSet)) return false;
+  return !CONFIG_FILES.some((name) => existsSync(join(cwd, name)));
 }
 
 /** Where a server is whose config file says nothing about it, since that cannot be read. */

@@ -11,9 +11,7 @@ import { withAbsolutePaths } from "../paths";
 import type { Positions } from "../positions/index";
 import { KEY_SCHEMA } from "../schema/schema";
 import { UserError } from "../user-error";
-
-/** The names under which a config file is found in the working directory, the first one first. */
-export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] as const;
+import { CONFIG_FILES } from "../working-folder";
 
 /** A file that was read. It may have mistakes: `value` is then what it says all the same. */
 export interface ConfigFile {
