@@ -1,15 +1,18 @@
-/** The first of the places where a handler runs: this thread, now. */
-import type { Handle, Message, ModuleContext, Reply } from "../module/contract";
-import type { BoundRoute } from "../module/route";
+/**
+ * The first of the places where a handler runs: this thread, now. All code of a module that a client's message or
+ * request calls is called here.
+ */
 import { ROUTE, RUNNING } from "../module/graph/running";
+import type { BoundRoute } from "../module/route";
 
 /**
- * Calls a `handle` route's function on the event loop, inside its module's graph.
+ * Calls `fn`, code of the route's module, inside its graph, and tells the watchdog which route is running. It costs no
+ * allocation, and is on the way of every message.
  *
- * @returns what the handler returned: a reply or the promise of one. Throws what it throws.
+ * @param fn   the route's handler, or another part of the module that works for this route
+ * @returns what `fn` returns. Throws what it throws.
  */
-export function callInline(route: BoundRoute, message: Message): Reply | Promise<Reply> {
+export function runInline<A extends unknown[], R>(route: BoundRoute, fn: (...args: A) => R, ...args: A): R {
   RUNNING[ROUTE] = route.index;
-  // A route of kind "handle" holds a Handle: readShape checked it.
-  return route.generation.run(route.handler as unknown as Handle, message, route.generation.context as ModuleContext);
+  return route.generation.run(fn, ...args);
 }

@@ -8,7 +8,7 @@ import { Acceptance, checkResponse, makeNext } from "../module/shape/middleware"
 import { isThenable } from "../module/graph/returned";
 import { requestContext } from "../module/shape/request-context";
 import type { BoundRoute, InFlight } from "../module/route";
-import { ROUTE, RUNNING } from "../module/graph/running";
+import { runInline } from "../host/inline";
 import { hasClientLeft } from "../protocol/web/client-left";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/web/response";
 import type { Dispatch } from "../protocol/wire";
@@ -138,10 +138,9 @@ class Passage {
     );
     const finish = (response: Response): Response => pinUnless(given, response, route);
     try {
-      const { generation } = route;
-      const context = requestContext(generation.context, this.#context, this.#context, this.#context);
+      const context = requestContext(route.generation.context, this.#context, this.#context, this.#context);
       const result = checkResponse(
-        generation.run(route.handler as unknown as Middleware, request, context, next),
+        runInline(route, route.handler as unknown as Middleware, request, context, next),
         () => link.name,
       );
       if (!(result instanceof Promise)) return finish(result);
@@ -154,8 +153,7 @@ class Passage {
   #callRoute(request: Request): unknown {
     const route = this.#route;
     try {
-      RUNNING[ROUTE] = route.index;
-      const result = route.generation.run(route.handler as unknown as Handler, request, this.#context);
+      const result = runInline(route, route.handler as unknown as Handler, request, this.#context);
       if (!isThenable(result)) return result;
       return Promise.resolve(result).then(undefined, (error: unknown) => {
         throw this.#blame(error, route);
@@ -272,7 +270,7 @@ class PinnedBody implements InFlight {
 
   async #pull(controller: ReadableStreamDefaultController<unknown>): Promise<void> {
     try {
-      const { done, value } = await this.#route.generation.run(() => this.#reader.read());
+      const { done, value } = await runInline(this.#route, () => this.#reader.read());
       if (!done) return controller.enqueue(value);
       controller.close();
     } catch (error) {

@@ -4,7 +4,7 @@
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
-import { ROUTE, RUNNING } from "../../module/graph/running";
+import { runInline } from "../../host/inline";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, type PathFault, splitTarget } from "../../router/paths";
 import { byteLength, tellHttp } from "../access";
@@ -97,8 +97,7 @@ function callHandler(
   const context = requestContext(route.generation.context, wire, { path, route: route.key, params }, request);
   let value: unknown;
   try {
-    RUNNING[ROUTE] = route.index;
-    value = route.generation.run(route.handler as FetchHandler, request, context);
+    value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.

@@ -2,6 +2,7 @@
  * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
  * that time. The plain case never makes one; see http1.ts.
  */
+import { runInline } from "../../host/inline";
 import { asHost } from "../../module/graph/leave-graph";
 import { discard } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
@@ -510,7 +511,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const { route } = this;
     if (route === null) return action();
     try {
-      route.generation.run(action);
+      runInline(route, action);
     } catch (error) {
       this.wire.dispatch.handlerFailed(route, this.wire.client, error);
     }

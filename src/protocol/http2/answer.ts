@@ -4,7 +4,7 @@
 import { isThenable } from "../../module/graph/returned";
 import { requestContext, type Routed } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
-import { ROUTE, RUNNING } from "../../module/graph/running";
+import { runInline } from "../../host/inline";
 import { NO_MATCH } from "../../router/match";
 import { describeMismatch, type PathFault, readPath, splitUrl } from "../../router/paths";
 import { tellHttp } from "../access";
@@ -84,8 +84,7 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
   adoptRequest(request, wire.isSecure);
   const context = requestContext(route.generation.context, wire, { path, route: route.key, params }, request);
   try {
-    RUNNING[ROUTE] = route.index;
-    let value = route.generation.run(route.handler as FetchHandler, request, context);
+    let value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.

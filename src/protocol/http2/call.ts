@@ -2,6 +2,7 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
+import { runInline } from "../../host/inline";
 import { discard, toBytes } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { tellHttp } from "../access";
@@ -208,7 +209,7 @@ export class Call implements InFlight {
     try {
       for (;;) {
         // Inside the graph: what the source opens while it is pulled is the module's.
-        const part = await this.route.generation.run(() => reader.read());
+        const part = await runInline(this.route, () => reader.read());
         if (this.isOver) return;
         if (part.done) {
           controller.close();
@@ -291,7 +292,7 @@ export class Call implements InFlight {
   /** Runs what calls the module's listeners, so that what they throw is the module's. */
   private inGraph(action: () => void): void {
     try {
-      this.route.generation.run(action);
+      runInline(this.route, action);
     } catch (error) {
       this.owner.wire.dispatch.handlerFailed(this.route, this.owner.wire.client, error);
     }

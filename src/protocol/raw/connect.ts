@@ -5,7 +5,7 @@
 import { asBuffer } from "./message";
 import type { Client, Connection } from "../../module/contract";
 import type { BoundRoute, InFlight } from "../../module/route";
-import { ROUTE, RUNNING } from "../../module/graph/running";
+import { runInline } from "../../host/inline";
 import { HeldBytes } from "./held";
 import { nextTurn, takeInTurn, type TurnTaker, WriteTurns } from "../turns";
 import type { Protocol, Wire } from "../wire";
@@ -230,8 +230,8 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
     route.generation.enter(this);
     let running: unknown;
     try {
-      RUNNING[ROUTE] = route.index;
-      running = route.generation.run(
+      running = runInline(
+        route,
         route.handler as (...args: unknown[]) => unknown,
         new AuthorConnection(this),
         route.generation.context,

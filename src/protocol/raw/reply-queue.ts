@@ -9,6 +9,7 @@ import {
   type CallSink,
   type PoolCall,
 } from "../../host/pool/pool";
+import { runInline } from "../../host/inline";
 import type { Reply } from "../../module/contract";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { byteLength, tellRaw } from "../access";
@@ -193,7 +194,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     const route = this.#route as BoundRoute;
     try {
       // Inside the graph: what the source opens while it is pulled is the module's.
-      await route.generation.run(() => {
+      await runInline(route, () => {
         this.#pump = new StreamPump(source);
         return this.#pump.run(this.#owner);
       });

@@ -6,7 +6,7 @@ import type { BoundRoute, InFlight } from "../../module/route";
 import { asHost } from "../../module/graph/leave-graph";
 import { asBuffer } from "../raw/message";
 import { isThenable } from "../../module/graph/returned";
-import { ROUTE, RUNNING } from "../../module/graph/running";
+import { runInline } from "../../host/inline";
 import type { Protocol, Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {
@@ -488,8 +488,7 @@ export class HostSocket implements Protocol, FrameSink {
   #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = NOT_COUNTED): boolean {
     let result: unknown;
     try {
-      RUNNING[ROUTE] = route.index;
-      result = route.generation.run(call, route, this.author, argument);
+      result = runInline(route, call, route, this.author, argument);
     } catch (error) {
       this.#failed(route, error);
       return true;

@@ -2,9 +2,9 @@
  * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
  * their messages.
  */
-import { callInline } from "../../host/inline";
+import { runInline } from "../../host/inline";
 import type { Hosts } from "../../host/host";
-import type { Client } from "../../module/contract";
+import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { byteLength, tellRaw } from "../../protocol/access";
 import { asBuffer, RawMessage } from "../../protocol/raw/message";
@@ -56,7 +56,7 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
     const startedAt = route.generation.figures.begins(this.dispatch.access !== null);
     let result: unknown;
     try {
-      result = callInline(route, message);
+      result = runInline(route, route.handler as unknown as Handle, message, route.generation.context as ModuleContext);
     } catch (error) {
       this.dispatch.handlerFailed(route, this.client, error);
       return this.#reply(route, errorReply(route, error, this.dispatch), startedAt);

@@ -2,10 +2,10 @@
  * UDP: each datagram is one message, its reply one datagram. There is no order to keep and no connection to hold.
  */
 import { formatListen, type ListenAddress } from "../../config/listen";
-import { callInline } from "../../host/inline";
+import { runInline } from "../../host/inline";
 import { toLatin1 } from "../../host/remote/messages";
 import { UnavailableError } from "../../host/pool/pool";
-import type { Client } from "../../module/contract";
+import type { Client, Handle, ModuleContext } from "../../module/contract";
 import { isThenable } from "../../module/graph/returned";
 import type { BoundRoute, InFlight } from "../../module/route";
 import { byteLength, tellRaw } from "../../protocol/access";
@@ -140,7 +140,12 @@ class DatagramCall implements InFlight, Deadline {
       );
       return;
     }
-    const result: unknown = callInline(route, message);
+    const result: unknown = runInline(
+      route,
+      route.handler as unknown as Handle,
+      message,
+      route.generation.context as ModuleContext,
+    );
     if (!isThenable(result)) return this.resolve(result);
     this.#home.wheel.arm(this, timeoutMs);
     Promise.resolve(result).then(
