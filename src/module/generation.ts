@@ -85,6 +85,10 @@ export class Generation implements RouteOwner {
   }
 
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+    // The loaded module's `run` tells why.
+    const call = fn as (...args: unknown[]) => R;
+    if (args.length === 2) return this.#module.run(call, args[0], args[1]);
+    if (args.length === 3) return this.#module.run(call, args[0], args[1], args[2]);
     return this.#module.run(fn, ...args);
   }
 

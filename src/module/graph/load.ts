@@ -131,6 +131,11 @@ class Loaded implements LoadedModule {
     const before = RUNNING[MODULE] as number;
     RUNNING[MODULE] = this.#number;
     try {
+      // Spread arguments cost two arrays a call until the function is optimised fully. Handlers have two arguments;
+      // middleware and the handlers of WebSockets have three.
+      const call = fn as (...args: unknown[]) => R;
+      if (args.length === 2) return this.#graph.run(call, args[0], args[1]);
+      if (args.length === 3) return this.#graph.run(call, args[0], args[1], args[2]);
       return this.#graph.run(fn, ...args);
     } finally {
       RUNNING[MODULE] = before;
