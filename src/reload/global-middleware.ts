@@ -138,7 +138,8 @@ class Passage {
     );
     const finish = (response: Response): Response => pinUnless(given, response, route);
     try {
-      const context = requestContext(route.generation.context, this.#context, this.#context, this.#context);
+      const { path, route: key, params } = this.#context;
+      const context = requestContext(route.generation.context, this.#context, path, key, params, this.#context);
       const result = checkResponse(
         runInline(route, route.handler as unknown as Middleware, request, context, next),
         () => link.name,

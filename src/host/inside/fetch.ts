@@ -39,10 +39,7 @@ function callFetch(key: string, fetch: Fetch, message: PoolMessage, context: Mod
     init.body = message.openBody();
     init.duplex = "half";
   }
-  return fetch(
-    makeRequest(url, init, method),
-    requestContext(context, message, { path, route: key, params }, { requestId }),
-  );
+  return fetch(makeRequest(url, init, method), requestContext(context, message, path, key, params, { requestId }));
 }
 
 /** Of a method that it does not know (QUERY, say) the standard class silently makes GET. */

@@ -28,16 +28,13 @@ export function requestIdFrom(given: string | null): string {
 /** Where a request's id comes from: its X-Request-Id, or who has decided already. */
 type IdSource = { readonly headers: Headers } | { readonly requestId: string };
 
-/** How a request was routed. Middleware and handlers see this in every host. */
-export interface Routed {
-  /** The path in its canonical spelling. */
-  readonly path: string;
-  /** The route's key; "": no route matched. */
-  readonly route: string;
-  readonly params: Record<string, string>;
-}
-
-type ContextClass = new (wire: { readonly client: Client }, routed: Routed, id: IdSource) => RequestContext;
+type ContextClass = new (
+  wire: { readonly client: Client },
+  path: string,
+  route: string,
+  params: Record<string, string>,
+  id: IdSource,
+) => RequestContext;
 
 // One class a generation: an Object.create() a request costs more than the call itself.
 const contextClasses = new WeakMap<object, ContextClass>();
@@ -45,17 +42,20 @@ let lastContext: object | null = null;
 let lastClass: ContextClass | null = null;
 
 /**
- * Makes the context of one request.
+ * Makes the context of one request. The parameters are not an object, since that would be one more a request.
  *
  * @param context the module's own, which it inherits from
  * @param wire    its client is asked for when the module asks, since making it costs
- * @param routed  may be another context of the same request
+ * @param path    in its canonical spelling
+ * @param route   the route's key; "": no route matched
  * @param id      the request, or another context of the same request; asked likewise
  */
 export function requestContext(
   context: object,
   wire: { readonly client: Client },
-  routed: Routed,
+  path: string,
+  route: string,
+  params: Record<string, string>,
   id: IdSource,
 ): RequestContext {
   if (lastContext !== context || lastClass === null) {
@@ -63,7 +63,7 @@ export function requestContext(
     contextClasses.set(context, lastClass);
     lastContext = context;
   }
-  return new lastClass(wire, routed, id);
+  return new lastClass(wire, path, route, params, id);
 }
 
 function makeContextClass(context: object): ContextClass {
@@ -75,7 +75,13 @@ function makeContextClass(context: object): ContextClass {
     readonly #wire: { readonly client: Client };
     #id: IdSource | string;
 
-    constructor(wire: { readonly client: Client }, { path, route, params }: Routed, id: IdSource) {
+    constructor(
+      wire: { readonly client: Client },
+      path: string,
+      route: string,
+      params: Record<string, string>,
+      id: IdSource,
+    ) {
       this.#wire = wire;
       this.path = path;
       this.route = route;

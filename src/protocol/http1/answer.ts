@@ -94,7 +94,7 @@ function callHandler(
   const { figures } = route.generation;
   const startedAt = figures.begins(wire.dispatch.access !== null);
   const request = new LightRequest(head, body, wire.isSecure);
-  const context = requestContext(route.generation.context, wire, { path, route: route.key, params }, request);
+  const context = requestContext(route.generation.context, wire, path, route.key, params, request);
   let value: unknown;
   try {
     value = runInline(route, route.handler as FetchHandler, request, context);

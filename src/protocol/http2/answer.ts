@@ -2,7 +2,7 @@
  * From an HTTP/2 request to its reply: the same table, the same handlers and the same words as in HTTP/1.1.
  */
 import { isThenable } from "../../module/graph/returned";
-import { requestContext, type Routed } from "../../module/shape/request-context";
+import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
 import { runInline } from "../../host/inline";
 import { NO_MATCH } from "../../router/match";
@@ -58,7 +58,7 @@ function misspelled(owner: CallOwner, request: Request, fault: PathFault, query:
   return plain(owner, request, status, text, location === "" ? {} : { Location: location });
 }
 
-type Params = Routed["params"];
+type Params = Record<string, string>;
 
 function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   if (route.isUnavailable) {
@@ -82,7 +82,7 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
   const { figures } = route.generation;
   const startedAt = figures.begins(wire.dispatch.access !== null);
   adoptRequest(request, wire.isSecure);
-  const context = requestContext(route.generation.context, wire, { path, route: route.key, params }, request);
+  const context = requestContext(route.generation.context, wire, path, route.key, params, request);
   try {
     let value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
