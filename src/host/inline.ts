@@ -14,5 +14,10 @@ import type { BoundRoute } from "../module/route";
  */
 export function runInline<A extends unknown[], R>(route: BoundRoute, fn: (...args: A) => R, ...args: A): R {
   RUNNING[ROUTE] = route.index;
-  return route.generation.run(fn, ...args);
+  const { generation } = route;
+  // Spread arguments would cost an array a call: see `run` in module/graph/load.ts.
+  const call = fn as (...args: unknown[]) => R;
+  if (args.length === 2) return generation.run(call, args[0], args[1]);
+  if (args.length === 3) return generation.run(call, args[0], args[1], args[2]);
+  return generation.run(fn, ...args);
 }
