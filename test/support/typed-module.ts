@@ -1,5 +1,5 @@
 /**
- * A module of every kind of route, whose types are all inferred. `test/author-types.test.ts` checks it as an author
+ * A module of every kind of route, whose types are all inferred. `test/cli/authors/types.test.ts` checks it as an author
  * would.
  */
 import { defineModule, NEED_MORE, type Framing } from "hrmr";

@@ -1,0 +1,540 @@
+/** `hrmr validate` says what `hrmr start` does: both run on the same project, and validate leaves it as it was. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { issueCertificate } from "../../src/cli/certificate/x509";
+import type { Finding } from "../../src/supervise/preflight/findings";
+import { makeProject, moduleSource } from "../support/hub";
+import { callProgram } from "../support/call-program";
+import { program, runProgram, startProgram } from "../support/program";
+import { pairFiles, serverCertificate, TLS_FLAGS } from "../support/tls";
+import { until } from "../support/until";
+
+const GREET = { "modules/greet.ts": moduleSource(`{ routes: { "GREET": () => "hello\\n" } }`) };
+const FREE = ["--port", "0"];
+const TOKEN = "0123456789abcdef0123456789abcdef";
+const certificate = serverCertificate();
+const stranger = serverCertificate("b.example");
+
+let folder: string;
+beforeAll(() => (folder = realpathSync(mkdtempSync(join(tmpdir(), "hrmr-check-")))));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Validation {
+  readonly exitCode: number | null;
+  readonly ok: boolean;
+  readonly errors: number;
+  readonly warnings: number;
+  readonly findings: Finding[];
+}
+
+async function validate(dir: string, args: readonly string[], env: Record<string, string> = {}): Promise<Validation> {
+  const before = listing(dir);
+  const { exitCode, stdout, stderr } = await runProgram(["validate", "--json", ...args], { cwd: dir, env });
+  expect(stderr).toBe("");
+  expect(listing(dir)).toEqual(before);
+  return { exitCode, ...(JSON.parse(stdout) as Omit<Validation, "exitCode">) };
+}
+
+/** Every file with its size and times. */
+function listing(dir: string): string[] {
+  const names = readdirSync(dir, { recursive: true, encoding: "utf8" }).filter(
+    (name) => !name.startsWith("node_modules"),
+  );
+  return names.sort().map((name) => {
+    const { size, mtimeMs, ctimeMs } = lstatSync(join(dir, name));
+    return `${name} ${size} ${mtimeMs} ${ctimeMs}`;
+  });
+}
+
+const mistakesOf = ({ findings }: Validation): string[] =>
+  findings.filter(({ state }) => state === "error").map(({ check, text }) => `${check}: ${text.split("\n")[0]}`);
+
+interface Case {
+  readonly files?: Record<string, string>;
+  readonly args?: readonly string[];
+  /** Makes what stands in the way. @returns what takes it away again */
+  readonly prepare?: (dir: string) => () => unknown;
+}
+
+async function inProject(
+  { files = GREET, args = FREE, prepare }: Case,
+  run: (dir: string, args: readonly string[]) => Promise<void>,
+) {
+  const dir = makeProject(files);
+  const undo = prepare?.(dir);
+  try {
+    await run(
+      dir,
+      args.map((arg) => arg.replaceAll("DIR", dir)),
+    );
+  } finally {
+    await undo?.();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+const config = (value: object): Record<string, string> => ({ "hrmr.json": JSON.stringify(value) });
+const file = (name: string, text: string, mode: number) => (dir: string) => {
+  writeFileSync(join(dir, name), text, { mode });
+  return () => undefined;
+};
+
+describe("what is in order for validate is served by start", () => {
+  test.each<[string, Case]>([
+    ["a project", {}],
+    ["no project at all", { files: {} }],
+    [
+      "a certificate",
+      { files: { ...GREET, ...pairFiles(certificate) }, args: ["--listen", "tls://127.0.0.1:0", ...TLS_FLAGS] },
+    ],
+    ["an expired certificate", { files: { ...GREET, ...pairFiles(expired()) }, args: [...FREE, ...TLS_FLAGS] }],
+    ["a unix socket", { args: ["--listen", "unix://DIR/s.sock"] }],
+    [
+      "a unix socket that a killed server left behind",
+      { args: ["--listen", "unix://DIR/s.sock"], prepare: (dir) => staleSocket(join(dir, "s.sock")) },
+    ],
+    ["UDP", { args: ["--listen", "udp://127.0.0.1:0"] }],
+    [
+      "a token",
+      {
+        files: { ...GREET, ...config({ control: { commands: "token", tokenFile: "token" } }) },
+        prepare: file("token", TOKEN, 0o600),
+      },
+    ],
+    ["a log file", { args: [...FREE, "--log-file", "DIR/x.log"] }],
+    ["a pid file", { args: [...FREE, "--pid-file", "DIR/x.pid"] }],
+    [
+      "a pid file that a killed server left behind",
+      { args: [...FREE, "--pid-file", "DIR/x.pid"], prepare: file("x.pid", "99999999\n", 0o644) },
+    ],
+    ["a state folder elsewhere", { args: [...FREE, "--state", "DIR/deep/state"] }],
+    ["a control socket elsewhere", { args: [...FREE, "--control", "DIR/c.sock"] }],
+    ["two processes", { args: [...FREE, "--processes", "2"] }],
+    ["more connections than descriptors", { args: [...FREE, "--set", "limits.maxConnections=100000000"] }],
+    ["settings of a module that is not there", { files: { ...GREET, ...config({ modules: { late: { a: 1 } } }) } }],
+    [
+      "http.use",
+      {
+        files: {
+          ...GREET,
+          "modules/guard.ts": "export const middleware = (request, context, next) => next();",
+          ...config({ http: { use: ["guard"] } }),
+        },
+      },
+    ],
+  ])("%s", async (_, given) => {
+    await inProject(given, async (dir, args) => {
+      const result = await validate(dir, args);
+      expect(mistakesOf(result)).toEqual([]);
+      expect(result).toMatchObject({ exitCode: 0, ok: true, errors: 0 });
+      const server = await startProgram([...args], { cwd: dir });
+      expect(server.output()).not.toContain("was not loaded");
+      expect(await server.stop()).toBe(0);
+    });
+  });
+});
+
+describe("what is a mistake for validate is none less for start", () => {
+  test.each<[string, Case & { mistake: string | RegExp }]>([
+    [
+      "a mistake in the config file",
+      { files: { ...GREET, "hrmr.json": '{ "limit": {} }' }, mistake: /^configuration: .*hrmr\.json has a mistake/ },
+    ],
+    ["a config file that is no JSON", { files: { ...GREET, "hrmr.json": "{" }, mistake: /^configuration: / }],
+    ["a config file that is not there", { args: ["--config", "none.json"], mistake: /^configuration: .*none\.json/ }],
+    [
+      "a modules folder that is not there",
+      { args: [...FREE, "--modules", "none"], mistake: /^modules folder: The modules folder .*none does not exist/ },
+    ],
+    [
+      "a modules folder that is empty",
+      {
+        files: { "mods/README": "" },
+        args: [...FREE, "--modules", "mods"],
+        mistake: /^modules: The modules folder .*mods is empty/,
+      },
+    ],
+    [
+      "a static folder that is a file",
+      {
+        files: { ...GREET, page: "" },
+        args: [...FREE, "--static", "page"],
+        mistake: /^static folder: .*page is not a folder/,
+      },
+    ],
+    [
+      "a state folder that is a file",
+      {
+        files: { ...GREET, state: "" },
+        args: [...FREE, "--state", "state"],
+        mistake: /^state folder: .*state cannot be written/,
+      },
+    ],
+    [
+      "a state folder below a file",
+      {
+        files: { ...GREET, state: "" },
+        args: [...FREE, "--state", "state/below"],
+        mistake: /^state folder: .*below cannot be written/,
+      },
+    ],
+    [
+      "a certificate that is not there",
+      {
+        args: [...FREE, ...TLS_FLAGS],
+        mistake: /^certificates: The TLS certificate .*cert\.pem cannot be read \(ENOENT\)/,
+      },
+    ],
+    [
+      "a key of another certificate",
+      {
+        files: { ...GREET, ...pairFiles(certificate), "key.pem": stranger.keyPem },
+        args: [...FREE, ...TLS_FLAGS],
+        mistake: /^certificates: The private key .* does not belong/,
+      },
+    ],
+    [
+      "tls:// without a certificate",
+      {
+        args: ["--listen", "tls://127.0.0.1:0"],
+        mistake: "listener tls://127.0.0.1:0: Cannot listen on tls://127.0.0.1:0: there is no certificate.",
+      },
+    ],
+    [
+      "the policy token without a file",
+      {
+        files: { ...GREET, ...config({ control: { commands: "token" } }) },
+        mistake: /^configuration: .*hrmr\.json has a mistake/,
+      },
+    ],
+    [
+      "a token that others may read",
+      {
+        files: { ...GREET, ...config({ control: { commands: "token", tokenFile: "token" } }) },
+        prepare: file("token", TOKEN, 0o644),
+        mistake: /^commands: The token file .* may be read or written by others/,
+      },
+    ],
+    [
+      "a log file in a folder that is not there",
+      {
+        args: [...FREE, "--log-file", "none/x.log"],
+        mistake: /^log file: Cannot open the log file .*: its folder does not exist/,
+      },
+    ],
+    [
+      "a log file that is a folder",
+      { args: [...FREE, "--log-file", "modules"], mistake: /^log file: .*: that is a folder/ },
+    ],
+    [
+      "a pid file in a folder that is not there",
+      { args: [...FREE, "--pid-file", "none/x.pid"], mistake: /^pid file: Cannot lock .*: its folder does not exist/ },
+    ],
+    [
+      "a pid file that is a folder",
+      { args: [...FREE, "--pid-file", "modules"], mistake: /^pid file: Cannot lock .*: it is a folder/ },
+    ],
+    [
+      "a control socket in a folder that is not there",
+      {
+        args: [...FREE, "--control", "none/c.sock"],
+        mistake: /^control socket: Cannot open the control socket .*: there is no folder/,
+      },
+    ],
+    [
+      "a control socket where a file is",
+      {
+        args: [...FREE, "--control", "modules/greet.ts"],
+        mistake: /^control socket: .*something else, which is not a socket/,
+      },
+    ],
+    [
+      "a control socket whose path is too long",
+      { args: [...FREE, "--control", `DIR/${"c".repeat(120)}`], mistake: /^control socket: .* is too long/ },
+    ],
+    [
+      "a busy port",
+      { args: ["--listen", "tcp://127.0.0.1:BUSY"], mistake: /^listener .*: the port is in use \(EADDRINUSE\)/ },
+    ],
+    [
+      "a busy UDP port",
+      { args: ["--listen", "udp://127.0.0.1:BUSYUDP"], mistake: /^listener .*: the port is in use \(EADDRINUSE\)/ },
+    ],
+    [
+      "one port twice",
+      {
+        args: ["--listen", "tcp://127.0.0.1:FREE", "--listen", "tcp://127.0.0.1:FREE"],
+        mistake: /^listener .*: the port is in use/,
+      },
+    ],
+    [
+      "an address of another machine",
+      { args: ["--listen", "tcp://203.0.113.7:0"], mistake: /^listener .*: this machine has no such address/ },
+    ],
+    [
+      "a unix socket in a folder that is not there",
+      { args: ["--listen", "unix://DIR/none/s"], mistake: /^listener .*: there is no such folder/ },
+    ],
+    [
+      "a unix socket where a file is",
+      {
+        args: ["--listen", "unix://DIR/modules/greet.ts"],
+        mistake: /^listener .*: there is a file that is no socket of that name/,
+      },
+    ],
+    [
+      "a unix socket that answers",
+      {
+        args: ["--listen", "unix://DIR/s.sock"],
+        prepare: (dir) => busySocket(join(dir, "s.sock")),
+        mistake: /^listener .*: the socket is in use/,
+      },
+    ],
+    [
+      "http.use of a module that is not there",
+      {
+        files: { ...GREET, ...config({ http: { use: ["guard"] } }) },
+        mistake: "module guard: there is no such module, and http.use names it",
+      },
+    ],
+    [
+      "http.use of a module without middleware",
+      {
+        files: { ...GREET, ...config({ http: { use: ["greet"] } }) },
+        mistake: /^module greet: .*it has no middleware/,
+      },
+    ],
+  ])("%s", async (_, { mistake, ...given }) => {
+    const holder = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const udp = await Bun.udpSocket({ hostname: "127.0.0.1" });
+    const spare = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const free = spare.port;
+    spare.stop(true);
+    const ports: Record<string, number> = { BUSYUDP: udp.port, BUSY: holder.port, FREE: free };
+    const args = (given.args ?? FREE).map((arg) => arg.replace(/BUSYUDP|BUSY|FREE/, (name) => String(ports[name])));
+    try {
+      await inProject({ ...given, args }, async (dir, actual) => {
+        const result = await validate(dir, actual);
+        expect(result).toMatchObject({ exitCode: 1, ok: false });
+        expect(mistakesOf(result)).toEqual([typeof mistake === "string" ? mistake : expect.stringMatching(mistake)]);
+        const started = await runProgram(["start", ...actual], { cwd: dir });
+        expect([started.exitCode, started.stdout]).toEqual([1, ""]);
+        const [found] = result.findings.filter(({ state }) => state === "error");
+        expect(started.stderr).toContain(found?.text.split("\n")[0] ?? "");
+      });
+    } finally {
+      holder.stop(true);
+      udp.close();
+    }
+  });
+
+  test.each([
+    ["does not build", `import "./none";`, "none"],
+    ["throws while it loads", `throw new Error("on purpose");`, "on purpose"],
+    ["has no default export", `export const routes = {};`, "there is no default export"],
+    ["never ends", `for (;;);`, "did not finish loading"],
+    ["ends its process", `process.exit(0);`, "process.exit"],
+  ])("a module that %s is a mistake, though start serves the others", async (_, source, reason) => {
+    await inProject(
+      { files: { ...GREET, "modules/broken.ts": source, ...config({ timeouts: { loadMs: 400 } }) } },
+      async (dir, args) => {
+        const result = await validate(dir, args);
+        expect(mistakesOf(result)).toEqual([expect.stringMatching(/^module broken: /)]);
+        expect(result.findings.find(({ state }) => state === "error")?.text).toContain(reason);
+        const server = await startProgram([...args], { cwd: dir });
+        expect(server.output()).toContain("broken");
+        expect(server.output()).toContain(reason);
+        await server.stop();
+      },
+    );
+  });
+});
+
+test("every mistake is told at once, each with what to do", async () => {
+  const files = { ...GREET, "modules/other.ts": GREET["modules/greet.ts"], "modules/broken.ts": "throw 1;" };
+  const args = [
+    "--listen",
+    "tcp://203.0.113.7:0",
+    "--listen",
+    "unix:///none/s",
+    "--pid-file",
+    "none/p",
+    "--log-file",
+    "none/l",
+    "--static",
+    "none",
+    ...TLS_FLAGS,
+  ];
+  await inProject({ files, args }, async (dir, given) => {
+    const { exitCode, stdout } = await runProgram(["validate", ...given], { cwd: dir });
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.filter((line) => line.startsWith("error ")).map((line) => line.split(/ {2,}/)[1])).toEqual([
+      "static folder",
+      "certificates",
+      "log file",
+      "pid file",
+      "listener tcp://203.0.113.7:0",
+      "listener unix:///none/s",
+      "module broken",
+      "module other",
+    ]);
+    for (const [at, line] of lines.entries()) if (line.startsWith("error ")) expect(lines[at + 1]).toMatch(/^ {9}\S/);
+    expect(lines.at(-1)).toBe("8 errors, 0 warnings");
+    expect(exitCode).toBe(1);
+    expect(existsSync(join(dir, ".hrmr"))).toBe(false);
+  });
+});
+
+test("no setup and no check of a module runs, nor what it would make", async () => {
+  const module = moduleSource(`{
+    setup(context) { require("node:fs").writeFileSync(context.dataDir + "/x", ""); throw new Error("setup ran"); },
+    check() { throw new Error("check ran"); },
+    dispose() { throw new Error("dispose ran"); },
+    routes: { "A": () => "" },
+  }`);
+  await inProject({ files: { "modules/a.ts": module } }, async (dir, args) => {
+    const { findings, exitCode } = await validate(dir, args);
+    expect(exitCode).toBe(0);
+    expect(findings.at(-1)).toMatchObject({
+      check: "modules",
+      text: "built and loaded, each by itself; their setup and check were not run",
+    });
+  });
+});
+
+test("nothing is left in the temporary folder, also when it is told to end in the middle", async () => {
+  const temporary = join(folder, "tmp");
+  mkdirSync(temporary);
+  const env = { TMPDIR: temporary };
+  await inProject({ files: { ...GREET, "modules/slow.ts": "await new Promise(() => {});" } }, async (dir, args) => {
+    await validate(dir, [...args, "--set", "timeouts.loadMs=200"], env);
+    expect(readdirSync(temporary)).toEqual([]);
+    const child = Bun.spawn([...program(), "validate", ...args], {
+      cwd: dir,
+      env: { ...process.env, ...env },
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    await until("it has a folder of its own", () => readdirSync(temporary).length === 1);
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(143);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+});
+
+test("what the running server of this folder holds is no mistake, and another's is", async () => {
+  await inProject({}, async (dir) => {
+    const args = ["--port", "0", "--pid-file", "x.pid", "--listen", "unix://DIR/s.sock"].slice(0, 4);
+    const server = await startProgram(args, { cwd: dir });
+    try {
+      const same = await validate(dir, ["--port", String(server.port), "--pid-file", "x.pid"]);
+      expect(mistakesOf(same)).toEqual([]);
+      expect(same.findings).toContainEqual(
+        expect.objectContaining({
+          check: "state folder",
+          text: `a server (pid ${server.pid}) runs with it: that one can be reloaded, and no second one be started`,
+        }),
+      );
+      expect(same.findings.find(({ check }) => check.startsWith("listener"))?.text).toBe(
+        `in use by the server with pid ${server.pid}, which is this one's`,
+      );
+      const other = await validate(dir, ["--port", String(server.port), "--pid-file", "x.pid", "--state", "other"]);
+      expect(mistakesOf(other)).toEqual([
+        `pid file: Cannot start: a server (pid ${server.pid}) holds the pid file ${join(dir, "x.pid")} already.`,
+        `listener tcp://127.0.0.1:${server.port}: Cannot listen on tcp://127.0.0.1:${server.port}: the port is in use (EADDRINUSE).`,
+      ]);
+      const busy = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+      expect(mistakesOf(await validate(dir, ["--port", String(busy.port)]))).toEqual([
+        expect.stringContaining("the port is in use"),
+      ]);
+      busy.stop(true);
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+test("a raw route that takes HTTP requests is told of", async () => {
+  const take = moduleSource(
+    `{ routes: { "GET ": { takesHttp: true, handle: () => "mine\\n" }, "PUT ": () => "plain\\n" } }`,
+  );
+  await inProject({ files: { "modules/take.ts": take } }, async (dir, args) => {
+    const { ok, findings } = await validate(dir, args);
+    expect(ok).toBe(true);
+    expect(findings.filter(({ state }) => state === "warning")).toContainEqual(
+      expect.objectContaining({ check: "module take", text: '"GET " takes HTTP requests' }),
+    );
+  });
+});
+
+test("warnings do not make it invalid", async () => {
+  const files = { ...GREET, ...config({ modules: { late: { a: 1 } } }), ...pairFiles(expired()) };
+  const args = [
+    "--listen",
+    "tcp://0.0.0.0:0",
+    "--commands",
+    "anyone",
+    "--set",
+    "limits.maxConnections=100000000",
+    ...TLS_FLAGS,
+  ];
+  await inProject({ files, args }, async (dir, given) => {
+    const { exitCode, ok, errors, warnings, findings } = await validate(dir, given);
+    expect(findings.filter(({ state }) => state === "warning").map(({ check }) => check)).toEqual([
+      "certificates",
+      "commands",
+      "descriptors",
+      "module late",
+    ]);
+    expect({ exitCode, ok, errors, warnings }).toEqual({ exitCode: 0, ok: true, errors: 0, warnings: 4 });
+  });
+});
+
+test.each([
+  [["--prot", "0"], "hrmr validate has no flag --prot."],
+  [["--port", "x"], "--port takes a whole number"],
+  [["--daemonize"], "hrmr validate has no flag --daemonize."],
+  [["here"], 'hrmr validate takes no arguments, and "here" is one too many.'],
+])("wrong usage, %j, exits with 2", async (args, message) => {
+  const { exitCode, stdout, stderr } = await callProgram(["validate", ...args]);
+  expect(stderr).toStartWith(message);
+  expect([exitCode, stdout]).toEqual([2, ""]);
+});
+
+test("a variable that cannot be read is wrong usage, as for start", async () => {
+  const { exitCode, stderr } = await runProgram(["validate"], { env: { HRMR_PORT: "many" } });
+  expect(stderr).toStartWith("HRMR_PORT");
+  expect(exitCode).toBe(2);
+});
+
+function expired() {
+  return issueCertificate({ commonName: "localhost", names: ["localhost"], days: -1 });
+}
+
+/** Its file is there, and nobody listens. */
+function staleSocket(path: string): () => void {
+  const made = Bun.spawnSync([
+    process.execPath,
+    "-e",
+    `Bun.listen({ unix: ${JSON.stringify(path)}, socket: { data() {} } }); process.kill(process.pid, "SIGKILL");`,
+  ]);
+  expect(made.signalCode).toBe("SIGKILL");
+  expect(existsSync(path)).toBe(true);
+  return () => undefined;
+}
+
+function busySocket(path: string): () => void {
+  const listener = Bun.listen({ unix: path, socket: { data() {} } });
+  return () => listener.stop(true);
+}

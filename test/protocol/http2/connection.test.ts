@@ -1,0 +1,241 @@
+/** HTTP/2 connections: how they begin, what they share the port with, how they end. */
+import { expect, test } from "bun:test";
+import { RawClient } from "../../support/client";
+import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import {
+  connectFrames,
+  frame,
+  framesIn,
+  getFrame,
+  goawayCodes,
+  Http2Client,
+  OPENING,
+  PREFACE,
+  waitForFrames,
+  withHttp2,
+} from "../../support/http2";
+
+const WEB = moduleSource(`{ routes: {
+  "/hello": { fetch: () => new Response("hello") },
+  "/slow": { fetch: async () => { console.log("began"); await Bun.sleep(400); return new Response("done"); } },
+  "/hang": { fetch: (request) => { console.log("began"); return new Promise(() => {}); } },
+  "/live": { fetch: () => new Response(new ReadableStream({ async pull(c) { c.enqueue("data: VERSION\\n\\n"); await Bun.sleep(20); } }),
+    { headers: { "Content-Type": "text/event-stream" } }) },
+  "/drip": { fetch: () => new Response(new ReadableStream({ async pull(c) { c.enqueue("VERSION "); await Bun.sleep(20); } })) },
+  "PING": () => "PONG\\n",
+} }`);
+const FILES = { "modules/web.ts": WEB };
+const withShared = shareHub(FILES);
+const ASK = getFrame(1, "/hello");
+
+/** Whether the reply to stream `stream` has ended. */
+const isAnswered = (stream: number) => (frames: ReturnType<typeof framesIn>) =>
+  frames.some((one) => one.stream === stream && one.type === 0 && (one.flags & 1) === 1);
+
+async function isServed(hub: Hub): Promise<boolean> {
+  return (await withHttp2(hub.url, (client) => client.ask("/hello"))).body.toString() === "hello";
+}
+
+test("the preface is known however it is split, and byte by byte with pauses", () =>
+  withShared(async (hub) => {
+    const bytes = Buffer.concat([OPENING, ASK]);
+    for (let at = 1; at < OPENING.length + 12; at++) {
+      const client = await connectFrames(hub.port, bytes.subarray(0, at));
+      // A reply on another connection: what was sent so far has been read by then.
+      if (at % 5 === 0) expect(await hub.ask("PING")).toBe("PONG\n");
+      await client.send(bytes.subarray(at));
+      await waitForFrames(client, isAnswered(1));
+      client.close();
+    }
+    const slow = await hub.connect();
+    for (const byte of bytes) {
+      await slow.send(Uint8Array.of(byte));
+      // Beyond what an unfinished command is waited for.
+      if (byte === 0x52 || byte === 0x2a) await Bun.sleep(150);
+      else await new Promise((resolve) => setImmediate(resolve));
+    }
+    await waitForFrames(slow, isAnswered(1));
+  }));
+
+test("what only begins like the preface is answered as HTTP/1.1 does it", () =>
+  withShared(async (hub) => {
+    expect(await hub.ask("PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n")).toMatch(/^HTTP\/1\.1 505 /);
+    expect(await hub.ask("PRI * HTTP/2.0\r\nHost: a\r\n\r\n")).toMatch(/^HTTP\/1\.1 505 /);
+    expect(await hub.ask("PRI * HTTP/2.0\r\n\r\nSM")).toMatch(/^HTTP\/1\.1 505 /);
+    expect(await hub.ask("PRICE 5\n")).toBe('ERR no module is bound to "PRICE 5"\n');
+    expect(await hub.ask("PR")).toBe('ERR no module is bound to "PR"\n');
+    expect(await isServed(hub)).toBe(true);
+  }));
+
+test("garbage behind the preface ends that connection, and no other", () =>
+  withShared(async (hub) => {
+    for (const garbage of [
+      "GET / HTTP/1.1\r\n\r\n",
+      "\0".repeat(9),
+      "\xff".repeat(64),
+      frame(1, 4, 2, "\x82"),
+      frame(0, 0, 1, "x"),
+      frame(5, 4, 1, "1234"),
+    ]) {
+      const client = await connectFrames(hub.port, PREFACE);
+      await client.send(typeof garbage === "string" ? Buffer.from(garbage, "latin1") : garbage);
+      await client.waitForEnd();
+      client.close();
+    }
+    const tooLong = await connectFrames(hub.port);
+    await tooLong.send(frame(0, 0, 1, Buffer.alloc(16_385)));
+    await tooLong.waitForEnd();
+    expect(await isServed(hub)).toBe(true);
+    expect(await hub.ask("PING")).toBe("PONG\n");
+  }));
+
+test("with http2.enabled false the preface gets HTTP/1.1's 505, and TLS-less clients are told so", () =>
+  withHub({ ...FILES, "hrmr.json": '{ "http2": { "enabled": false } }' }, [], async (hub) => {
+    const client = await connectFrames(hub.port);
+    expect(await client.waitForEnd()).toMatch(/^HTTP\/1\.1 505 HTTP Version Not Supported\r\n/);
+    client.close();
+  }));
+
+test("HTTP/1.1 and text commands share the port, also on a connection before its preface", () =>
+  withShared(async (hub) => {
+    const client = await hub.connect();
+    await client.send("PING");
+    await client.waitFor("PONG\n");
+    await client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    await client.waitFor("hello");
+    client.clear();
+    await client.send(Buffer.concat([OPENING, ASK]));
+    await waitForFrames(client, isAnswered(1));
+    const [version1, version2] = await Promise.all([
+      fetch(`${hub.url}/hello`).then((reply) => reply.text()),
+      isServed(hub),
+    ]);
+    expect([version1, version2]).toEqual(["hello", true]);
+  }));
+
+test("600 connections opened at once are all served", () =>
+  withHub(FILES, [], async (hub) => {
+    const clients = await Promise.all(Array.from({ length: 600 }, () => RawClient.connect(hub.port)));
+    try {
+      const all = Buffer.concat([OPENING, ASK]);
+      await Promise.all(clients.map((client) => client.send(all)));
+      await Promise.all(clients.map((client) => waitForFrames(client, isAnswered(1))));
+      expect((await hub.status()).openConnections).toBe(601);
+    } finally {
+      for (const client of clients) client.close();
+    }
+    expect(await isServed(hub)).toBe(true);
+  }));
+
+test("a connection above those with an engine of their own knows its client too", () =>
+  withHub(
+    {
+      "modules/web.ts": moduleSource(
+        `{ routes: { "/port": { fetch: (request, { client }) => new Response(String(client.port)) } } }`,
+      ),
+    },
+    [],
+    async (hub) => {
+      const clients = Array.from({ length: 80 }, () => new Http2Client(hub.url));
+      try {
+        for (let round = 0; round < 2; round++) {
+          const ports = await Promise.all(clients.map(async (client) => Number((await client.ask("/port")).body)));
+          expect(ports).toEqual(clients.map(({ session }) => session.socket.localPort ?? 0));
+        }
+      } finally {
+        for (const client of clients) client.destroy();
+      }
+    },
+  ));
+
+test("an idle connection is closed with GOAWAY, one with a request under way is not", () =>
+  withHub({ ...FILES, "hrmr.json": '{ "timeouts": { "idleMs": 150 } }' }, [], async (hub) => {
+    const busy = await connectFrames(hub.port, Buffer.concat([OPENING, getFrame(1, "/slow")]));
+    const idle = await connectFrames(hub.port, Buffer.concat([OPENING, ASK]));
+    await idle.waitForEnd();
+    expect(goawayCodes(idle.bytes)).toEqual([0]);
+    expect(isAnswered(1)(framesIn(idle.bytes))).toBe(true);
+    await waitForFrames(busy, isAnswered(1));
+    await busy.waitForEnd();
+    expect(goawayCodes(busy.bytes)).toEqual([0]);
+    idle.close();
+    busy.close();
+  }));
+
+test("SIGTERM sends GOAWAY, finishes the stream under way, and the server exits", () =>
+  withHub(FILES, [], async (hub) => {
+    const idle = new Http2Client(hub.url);
+    const busy = new Http2Client(hub.url);
+    await idle.ask("/hello");
+    const slow = busy.ask("/slow");
+    await hub.program.waitFor("began");
+    hub.program.signal("SIGTERM");
+    await idle.closed;
+    expect(idle.goaways).toEqual([0]);
+    expect((await slow).body.toString()).toBe("done");
+    await busy.closed;
+    expect(busy.goaways).toEqual([0]);
+    expect(await hub.program.exited).toBe(0);
+  }));
+
+test("a stream that is still under way at drainMs is cut, and the server exits", () =>
+  withHub({ ...FILES, "hrmr.json": '{ "timeouts": { "drainMs": 300 } }' }, [], async (hub) => {
+    const client = new Http2Client(hub.url);
+    const never = client.ask("/hang").catch(() => "cut");
+    await hub.program.waitFor("began");
+    hub.program.signal("SIGTERM");
+    expect(await never).toBe("cut");
+    expect(await hub.program.exited).toBe(0);
+    client.destroy();
+  }));
+
+test("an event stream goes on through reloads of another module; new requests get the new version", () =>
+  withHub(
+    {
+      ...FILES,
+      "modules/other.ts": moduleSource(`{ routes: { "/other": { fetch: () => new Response("VERSION") } } }`),
+    },
+    [],
+    (hub) =>
+      withHttp2(hub.url, async (client) => {
+        const live = client.begin("/live");
+        live.end();
+        let received = "";
+        live.on("data", (part: Buffer) => (received += part.toString()));
+        for (let version = 0; version < 10; version++) {
+          hub.write(
+            "modules/other.ts",
+            moduleSource(`{ routes: { "/other": { fetch: () => new Response("${version}") } } }`),
+          );
+          expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+          expect((await client.ask("/other")).body.toString()).toBe(String(version));
+        }
+        const before = received.length;
+        await new Promise((resolve) => live.once("data", resolve));
+        expect(received.length).toBeGreaterThan(before);
+        live.on("error", () => {});
+        live.close(8);
+      }),
+  ));
+
+test("a replaced version's endless reply is reset at drainMs, an event stream is not", () =>
+  withHub({ ...FILES, "hrmr.json": '{ "timeouts": { "drainMs": 200 } }' }, [], (hub) =>
+    withHttp2(hub.url, async (client) => {
+      const [live, drip] = [client.begin("/live"), client.begin("/drip")];
+      let events = 0;
+      live.on("data", () => events++);
+      for (const stream of [live, drip]) stream.end();
+      await Promise.all([live, drip].map((stream) => new Promise((resolve) => stream.once("data", resolve))));
+      hub.write("modules/web.ts", WEB.replaceAll("VERSION", "NEXT"));
+      const reset = new Promise((resolve) => drip.once("error", resolve));
+      drip.resume();
+      expect(await hub.ask("RELOAD")).toMatch(/^OK web v2/);
+      await reset;
+      expect(drip.rstCode).toBe(2);
+      const before = events;
+      await new Promise((resolve) => live.once("data", resolve));
+      expect(events).toBeGreaterThan(before);
+      live.on("error", () => {});
+      live.close(8);
+    }),
+  ));
