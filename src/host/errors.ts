@@ -1,11 +1,11 @@
-/** Why a call on the pool has no answer. */
+/** Why a call of a handler that runs elsewhere has no answer. */
 
 /**
- * The pool has more calls under way than it may, or the call waited too long for a thread. It never began: it can be
- * repeated.
+ * The host has more calls under way than it may, or the call waited too long for a thread or process. It never began:
+ * it can be repeated.
  */
-export class PoolBusyError extends Error {
-  override readonly name = "PoolBusyError";
+export class HostBusyError extends Error {
+  override readonly name = "HostBusyError";
 }
 
 /** The handler began and did not answer within the call's `timeoutMs`. */
@@ -14,8 +14,8 @@ export class HandlerTimeoutError extends Error {
 }
 
 /**
- * The handler threw or rejected, or answered with something that is no reply. `stack` is that of the thread, with the
- * author's lines.
+ * The handler threw or rejected, or answered with something that is no reply. `stack` is that of the thread or
+ * process, with the author's lines.
  */
 export class HandlerError extends Error {
   /** The name of what was thrown: "TypeError". */
@@ -29,7 +29,7 @@ export class HandlerError extends Error {
 }
 
 /**
- * The call's thread was lost after the handler had begun, through no fault of this call. It is not repeated, because
+ * The call's thread or process was lost after the handler had begun, through no fault of this call. It is not repeated, because
  * what the handler did so far may not bear repeating.
  */
 export class HostLostError extends Error {

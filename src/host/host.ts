@@ -3,13 +3,12 @@
  */
 import { readFileSync } from "node:fs";
 import { isC } from "../module/c/sources";
-import type { Client } from "../module/contract";
 import type { RemoteShape } from "../module/graph/remote";
-import type { RunsOn } from "../module/route";
 import { hostSettings } from "../module/shape/settings";
-import type { CallSink, Pool, PoolCall } from "./pool/pool";
+import type { Pool } from "./pool/pool";
 import type { Processes, ProcessStatus } from "./process/processes";
 import type { QuarantineFacts } from "./quarantine";
+import type { CallHandle, RemoteOrder } from "./remote/call";
 import type { LoadSpec } from "../module/version";
 
 /** Which of them a generation's routes name. */
@@ -77,19 +76,9 @@ export class Hosts {
     await Promise.all([this.pool.retire(id, isGone), this.processes.retire(id, isGone)]);
   }
 
-  /** As `Pool.call`. @param run "pool" or "process", as the route says */
-  call(
-    run: RunsOn,
-    id: number,
-    routeIndex: number,
-    latin1: string,
-    client: Client,
-    timeoutMs: number,
-    sink: CallSink,
-    body: ReadableStream<Uint8Array> | null = null,
-  ): PoolCall {
-    const host = run === "pool" ? this.pool : this.processes;
-    return host.call(id, routeIndex, latin1, client, timeoutMs, sink, body);
+  /** Calls the handler of a route that runs on the pool or in a process. */
+  call(order: RemoteOrder): CallHandle {
+    return (order.route.run === "pool" ? this.pool : this.processes).call(order);
   }
 
   /** null: the generation has no process. */

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "bun:test";
-import { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError } from "../../src/host/pool/pool";
+import { HandlerError, HandlerTimeoutError, HostLostError, HostBusyError } from "../../src/host/errors";
 import { ModuleError } from "../../src/module/graph/describe-error";
 import { type Answer, withPool } from "../support/pool-fixture";
 import { until, UNTIL_MS } from "../support/until";
@@ -311,7 +311,7 @@ test("beyond maxQueued a call is refused as busy, and the others are answered", 
     const asked = Array.from({ length: 8 }, (_, n) => f.text(id, `${n}`).catch((error: Error) => error));
     const answers = await Promise.all(asked);
     expect(answers.slice(0, 5)).toEqual(["0", "1", "2", "3", "4"]);
-    for (const refused of answers.slice(5)) expect(refused).toBeInstanceOf(PoolBusyError);
+    for (const refused of answers.slice(5)) expect(refused).toBeInstanceOf(HostBusyError);
     expect(await f.text(id, "after")).toBe("after");
   });
 });
@@ -324,7 +324,7 @@ test("a call that no thread could begin in twice its time is refused as busy", a
     ]);
     const slow = f.text(id, "x", 0, 3000);
     const error = await rejection(f.text(id, "y", 1, 100));
-    expect(error).toBeInstanceOf(PoolBusyError);
+    expect(error).toBeInstanceOf(HostBusyError);
     expect(await slow).toBe("slow");
     expect(await f.text(id, "z", 1)).toBe("echo z");
   });
@@ -409,6 +409,18 @@ test("each thread hands its own state over to the next generation, and retire di
     expect(readFileSync(disposed, "utf8").trim().split("\n").toSorted()).toEqual(["1", "2"]);
     const states = new Set(await Promise.all(Array.from({ length: 200 }, () => f.text(second.id, "x"))));
     for (const state of states) expect(['{"host":1,"from":10}', '{"host":2,"from":20}']).toContain(String(state));
+  });
+});
+
+test("a call of a version that is gone is refused by the name and version that people see", async () => {
+  await withPool({ threads: 1 }, async (f) => {
+    // The next load has another number than the version: it is internal, and nobody is told of it.
+    await f.load([ECHO]);
+    const id = await f.load([ECHO]);
+    await f.pool.retire(id);
+    const error = await rejection(f.text(id, "x"));
+    expect(error).toBeInstanceOf(HostLostError);
+    expect(error.message).toBe('Module "demo" v1 is on no pool thread any more.');
   });
 });
 

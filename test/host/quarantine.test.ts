@@ -1,6 +1,6 @@
 /** Modules whose code ends its thread or process again and again. */
 import { describe, expect, test } from "bun:test";
-import { HostLostError, UnavailableError } from "../../src/host/pool/pool";
+import { HostLostError, UnavailableError } from "../../src/host/errors";
 import { Quarantine, type QuarantineOptions } from "../../src/host/quarantine";
 import type { LoadSpec } from "../../src/module/version";
 import { type Hub, moduleSource, withHub } from "../support/hub";

@@ -1,16 +1,18 @@
 /** A pool with modules written for one test, and calls as promises. */
-import { toLatin1 } from "../../src/host/remote/messages";
+import { parcelOf, toLatin1 } from "../../src/host/remote/messages";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type CallSink, Pool, type PoolCall, type PoolOptions } from "../../src/host/pool/pool";
+import { Pool, type PoolOptions } from "../../src/host/pool/pool";
+import type { CallHandle, CallSink } from "../../src/host/remote/call";
 import type { LoadSpec } from "../../src/module/version";
 import type { Client } from "../../src/module/contract";
+import type { BoundRoute } from "../../src/module/route";
 
 export type Answer = Parameters<CallSink["resolve"]>[0];
 
 export interface Asked {
-  readonly call: PoolCall;
+  readonly call: CallHandle;
   readonly answer: Promise<Answer>;
 }
 
@@ -70,7 +72,9 @@ export class PoolFixture {
     // A test may look at a failure later than it happens.
     answer.promise.catch(() => {});
     const bytes = typeof message === "string" ? Buffer.from(message) : message;
-    return { call: this.pool.call(id, route, toLatin1(bytes), CLIENT, timeoutMs, answer), answer: answer.promise };
+    const parcel = parcelOf(CLIENT, toLatin1(bytes));
+    const order = { route: routeOf(id, route), parcel, body: null, timeoutMs, sink: answer };
+    return { call: this.pool.call(order), answer: answer.promise };
   }
 
   async text(id: number, message: string, route = 0, timeoutMs = 5000): Promise<Answer> {
@@ -86,6 +90,11 @@ export class PoolFixture {
     await this.pool.close();
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+/** As much of a route as a host looks at. */
+function routeOf(id: number, index: number): BoundRoute {
+  return { index, generation: { id, name: "demo", number: 1 } } as BoundRoute;
 }
 
 /** Runs `use` with a pool, which is closed afterwards. */

@@ -113,13 +113,13 @@ export class WorkerCalls {
   }
 
   #run(seq: number, target: number, parcel: string): void {
-    const { generation: id, routeIndex } = readTarget(target);
-    const resident = this.residents.get(id);
+    const { loadId, routeIndex } = readTarget(target);
+    const resident = this.residents.get(loadId);
     const handler = resident?.handlers[routeIndex];
     if (resident === undefined || handler === undefined) {
       return this.#fail(
         seq,
-        new Error(`Route ${routeIndex} of load ${id} is not on this thread. This is a bug in hrmr; please report it.`),
+        new Error(`Route ${routeIndex} of load ${loadId} is not here. This is a bug in hrmr; please report it.`),
       );
     }
     const message = new PoolMessage(parcel, seq, this.#wantBody);

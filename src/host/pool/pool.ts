@@ -5,22 +5,18 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Client, Log } from "../../module/contract";
+import type { Log } from "../../module/contract";
 import { asHost } from "../../module/graph/leave-graph";
 import type { RemoteShape } from "../../module/graph/remote";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
-import { HostLostError, PoolBusyError } from "../errors";
+import { HostLostError, HostBusyError } from "../errors";
 import type { StoredState } from "../process/handoff-file";
-import { encodeClient, parcelOf, type TaskDone } from "../remote/messages";
+import type { TaskDone } from "../remote/messages";
 import { type OpenPlace, openWorker, type PlaceFacts } from "../remote/place";
-import { PoolBody } from "../remote/body";
-import { type CallSink, type PoolCall, PooledCall } from "../remote/call";
+import { type CallHandle, RemoteCall, type RemoteOrder } from "../remote/call";
 import { Thread, type ThreadOwner, type ThreadState } from "../remote/keeper";
 import { Quarantine, type QuarantineFacts, type QuarantineOptions } from "../quarantine";
 import type { LoadSpec } from "../../module/version";
-
-export { HandlerError, HandlerTimeoutError, HostLostError, PoolBusyError, UnavailableError } from "../errors";
-export type { CallSink, PoolCall } from "../remote/call";
 
 export interface PoolOptions {
   /** How many. At least 1. */
@@ -94,7 +90,7 @@ export class Pool {
   readonly #threads: Thread[];
   /** Loaded, or being loaded. */
   readonly #generations = new Map<number, Loaded>();
-  #queue: PooledCall[] = [];
+  #queue: RemoteCall[] = [];
   #pending = 0;
   #averageUs = BATCH_US;
   #isFlushScheduled = false;
@@ -201,38 +197,13 @@ export class Pool {
     await Promise.all(retired);
   }
 
-  /**
-   * Calls a route's handler on some thread.
-   *
-   * @param latin1    the message, a character a byte
-   * @param timeoutMs for the handler, from its begin. A call that does not get to begin within twice this time, and the
-   *   grace of a kill, is refused as busy. 0 waits for ever.
-   * @param sink      never called before this returns
-   * @param body      what the handler may ask for besides: taken, and read only as it is asked for
-   */
-  call(
-    id: number,
-    routeIndex: number,
-    latin1: string,
-    client: Client,
-    timeoutMs: number,
-    sink: CallSink,
-    body: ReadableStream<Uint8Array> | null = null,
-  ): PoolCall {
-    const carried = body === null ? null : new PoolBody(body);
-    const call = new PooledCall(
-      id,
-      routeIndex,
-      parcelOf(encodeClient(client), latin1),
-      timeoutMs,
-      sink,
-      this.#over,
-      carried,
-    );
+  /** Calls a route's handler on some thread. */
+  call(order: RemoteOrder): CallHandle {
+    const call = new RemoteCall(order, this.#over);
     this.#pending++;
     if (this.#closed !== null) queueMicrotask(() => call.fail(this.#closed ?? lost()));
-    else if (!this.#quarantine.isEmpty && this.#quarantine.refusal(id) !== null)
-      queueMicrotask(() => call.fail(this.#quarantine.refusal(id) ?? gone(id)));
+    else if (!this.#quarantine.isEmpty && this.#quarantine.refusal(call.loadId) !== null)
+      queueMicrotask(() => call.fail(this.#quarantine.refusal(call.loadId) ?? gone(call)));
     else if (this.#pending > this.#options.maxQueued)
       queueMicrotask(() => call.fail(busy(`${this.#options.maxQueued} calls are under way`)));
     else {
@@ -290,7 +261,7 @@ export class Pool {
       notRestored: (id, error, thread) => {
         if (apart === undefined) {
           return log.error(
-            `Load ${id} could not be put back into pool thread ${thread.index}, and runs on the others: ${error.message}`,
+            `${this.#nameOf(id)} could not be put back into pool thread ${thread.index}, and runs on the others: ${error.message}`,
           );
         }
         thread.tasks.forgive(id);
@@ -307,11 +278,16 @@ export class Pool {
     return loaded === undefined || this.#closed !== null || !this.#quarantine.noteCrash(loaded.spec, reason, hadBegun);
   }
 
+  #nameOf(id: number): string {
+    const spec = this.#generations.get(id)?.spec;
+    return spec === undefined ? "A module" : `Module "${spec.name}" v${spec.generation}`;
+  }
+
   /** The generation is in quarantine from now on. */
   #refuse(id: number): void {
-    const refused = this.#queue.filter((call) => call.generation === id);
-    this.#queue = this.#queue.filter((call) => call.generation !== id);
-    for (const call of refused) call.fail(this.#quarantine.refusal(id) ?? gone(id));
+    const refused = this.#queue.filter((call) => call.loadId === id);
+    this.#queue = this.#queue.filter((call) => call.loadId !== id);
+    for (const call of refused) call.fail(this.#quarantine.refusal(id) ?? gone(call));
   }
 
   #try(id: number): boolean {
@@ -338,19 +314,19 @@ export class Pool {
     let left = 0;
     let full = -1;
     for (let at = 0; at < queue.length; at++) {
-      const call = queue[at] as PooledCall;
+      const call = queue[at] as RemoteCall;
       if (call.sink === null) continue;
-      if (call.generation === full) {
+      if (call.loadId === full) {
         this.#queue.push(call);
         continue;
       }
-      if (thread === null || left === 0 || thread.room(call.generation) <= 0) {
-        thread = this.#choose(call.generation, batchSize);
+      if (thread === null || left === 0 || thread.room(call.loadId) <= 0) {
+        thread = this.#choose(call.loadId, batchSize);
         left = batchSize;
       }
       left--;
       if (thread !== null) thread.add(call);
-      else if (this.#keep(call)) full = call.generation;
+      else if (this.#keep(call)) full = call.loadId;
     }
     for (const each of this.#threads) each.flush();
   };
@@ -376,11 +352,11 @@ export class Pool {
   }
 
   /** @returns whether some thread will take the call later; it has failed if none can */
-  #keep(call: PooledCall): boolean {
+  #keep(call: RemoteCall): boolean {
     const isServed =
-      this.#generations.has(call.generation) && this.#threads.some((thread) => thread.tasks.mayServe(call.generation));
+      this.#generations.has(call.loadId) && this.#threads.some((thread) => thread.tasks.mayServe(call.loadId));
     if (isServed) this.#queue.push(call);
-    else call.fail(gone(call.generation));
+    else call.fail(gone(call));
     return isServed;
   }
 
@@ -398,8 +374,8 @@ export class Pool {
     this.#scannedAt = isLate ? Infinity : now;
     if (isLate) return;
     for (const thread of this.#threads) thread.scan(now);
-    const kept: PooledCall[] = [];
-    const late: PooledCall[] = [];
+    const kept: RemoteCall[] = [];
+    const late: RemoteCall[] = [];
     for (const call of this.#queue) (this.#hasWaitedTooLong(call, now) ? late : kept).push(call);
     this.#queue = kept;
     for (const call of kept) call.beganAt = now;
@@ -410,17 +386,17 @@ export class Pool {
     this.#scanTimer = null;
   };
 
-  #hasWaitedTooLong(call: PooledCall, now: number): boolean {
+  #hasWaitedTooLong(call: RemoteCall, now: number): boolean {
     return call.timeoutMs > 0 && now - call.askedAt > 2 * (call.timeoutMs + this.#killGraceMs);
   }
 }
 
-function gone(id: number): HostLostError {
-  return new HostLostError(`Load ${id} is on no pool thread any more.`);
+function gone({ route: { generation } }: RemoteCall): HostLostError {
+  return new HostLostError(`Module "${generation.name}" v${generation.number} is on no pool thread any more.`);
 }
 
-function busy(why: string): PoolBusyError {
-  return new PoolBusyError(`The pool is busy: ${why}. Try again later, or raise limits.maxQueued or threads.`);
+function busy(why: string): HostBusyError {
+  return new HostBusyError(`The pool is busy: ${why}. Try again later, or raise limits.maxQueued or threads.`);
 }
 
 function lost(): HostLostError {

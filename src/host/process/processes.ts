@@ -4,15 +4,16 @@
  */
 import { closeSync, ftruncateSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Client, Log } from "../../module/contract";
+import type { Log } from "../../module/contract";
 import { wholeFileError } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import { boundedWith, logWith } from "../../observe/log/fields";
 import { HostLostError } from "../errors";
 import type { StoredState } from "./handoff-file";
-import { type CallSink, Pool, type PoolCall, type ThreadStatus } from "../pool/pool";
+import { Pool, type ThreadStatus } from "../pool/pool";
 import { type ProcessStart, processPlaces } from "./place";
 import type { QuarantineFacts, QuarantineOptions } from "../quarantine";
+import { type CallHandle, RemoteCall, type RemoteOrder } from "../remote/call";
 import { openNameless } from "../remote/shared-file";
 import type { LoadSpec } from "../../module/version";
 
@@ -99,21 +100,13 @@ export class Processes {
     await this.#leave(home);
   }
 
-  /** As `Pool.call`. */
-  call(
-    id: number,
-    routeIndex: number,
-    latin1: string,
-    client: Client,
-    timeoutMs: number,
-    sink: CallSink,
-    body: ReadableStream<Uint8Array> | null = null,
-  ): PoolCall {
+  call(order: RemoteOrder): CallHandle {
+    const { id, name, number } = order.route.generation;
     const home = this.#homes.get(id);
-    if (home !== undefined) return home.pool.call(id, routeIndex, latin1, client, timeoutMs, sink, body);
-    queueMicrotask(() => sink.reject(new HostLostError(`Load ${id} has no process any more.`)));
-    void body?.cancel();
-    return { askedAt: performance.now(), cancel: () => {}, clientEnded: () => {} };
+    if (home !== undefined) return home.pool.call(order);
+    const call = new RemoteCall(order, () => {});
+    queueMicrotask(() => call.fail(new HostLostError(`Module "${name}" v${number} has no process any more.`)));
+    return call;
   }
 
   /** null: the generation has no process, and needs none. */

@@ -1,4 +1,4 @@
-/** A request's body on its way to a thread of the pool: read no faster than the handler there asks for it. */
+/** A request's body on its way to the handler's host: read no faster than the handler there asks for it. */
 import { failureText, PART_BYTES } from "./fetch-messages";
 import { toLatin1, type BodyPart } from "./messages";
 
@@ -8,7 +8,7 @@ const SMALL_BYTES = 1024;
 const MAX_SMALL_PARTS = 64;
 const COLLECT_MS = 5;
 
-export class PoolBody {
+export class RemoteBody {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #credit = 0;
   #isPumping = false;
@@ -26,7 +26,7 @@ export class PoolBody {
    * The handler asks for more.
    *
    * @param parts how many; 0: it wants no more at all
-   * @param send  takes one part to the thread that asked
+   * @param send  takes one part to the place that asked
    */
   want(parts: number, send: (part: BodyPart) => void): void {
     if (parts === 0) return this.cancel();

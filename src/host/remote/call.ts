@@ -1,17 +1,36 @@
-/** One call on the pool, from the caller's wish to its answer. */
-import type { PoolBody } from "./body";
+/** One call of a handler that runs elsewhere, from the caller's order to its answer. */
+import type { BoundRoute } from "../../module/route";
+import { RemoteBody } from "./body";
 import type { RemoteStream } from "./stream";
 
-/** Takes a call's answer: exactly one of the two is called, once, and never after `PoolCall.cancel`. Must not throw. */
+/** What a caller wants of a host. */
+export interface RemoteOrder {
+  readonly route: BoundRoute;
+  /** Client and message: see `parcelOf`. */
+  readonly parcel: string;
+  /**
+   * The handler may ask for it besides. Taken: it is read only as it is asked for, and cancelled when the call is over.
+   */
+  readonly body: ReadableStream<Uint8Array> | null;
+  /**
+   * For the handler, from its begin. A call that does not get to begin within twice this time, and the grace of a kill,
+   * is refused as busy. In milliseconds. 0 waits for ever.
+   */
+  readonly timeoutMs: number;
+  /** Never called before the order is taken. */
+  readonly sink: CallSink;
+}
+
+/** Takes a call's answer: exactly one of the two is called, once, and never after `CallHandle.cancel`. Must not throw. */
 export interface CallSink {
   /** A stream is to be read to its end or left by `return`. It rejects if its source fails or its thread is lost. */
   resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void;
-  /** PoolBusyError, HandlerTimeoutError, HandlerError or HostLostError. */
+  /** HostBusyError, UnavailableError, HandlerTimeoutError, HandlerError or HostLostError. */
   reject(error: Error): void;
 }
 
 /** In the caller's hand. */
-export interface PoolCall {
+export interface CallHandle {
   /** By performance.now(). */
   readonly askedAt: number;
   /**
@@ -22,18 +41,17 @@ export interface PoolCall {
   clientEnded(): void;
 }
 
-/** The thread that has the call. */
+/** The keeper of the place that has the call. */
 export interface CallHolder {
-  cancel(call: PooledCall): void;
-  clientEnded(call: PooledCall): void;
+  cancel(call: RemoteCall): void;
+  clientEnded(call: RemoteCall): void;
 }
 
-export class PooledCall implements PoolCall {
-  readonly generation: number;
-  readonly routeIndex: number;
-  /** Client and message: see `parcelOf`. */
+export class RemoteCall implements CallHandle {
+  readonly route: BoundRoute;
+  /** The generation's, as hosts name it. */
+  readonly loadId: number;
   readonly parcel: string;
-  /** 0: waits for ever. */
   readonly timeoutMs: number;
   /** When the caller asked. Of performance.now(). */
   readonly askedAt: number;
@@ -43,27 +61,19 @@ export class PooledCall implements PoolCall {
   sink: CallSink | null;
   holder: CallHolder | null = null;
   seq = 0;
-  /** The client ended before a thread had the call: the thread is told when it gets it. */
+  /** The client ended before a place had the call: the place is told when it gets it. */
   hasClientEnded = false;
   stream: RemoteStream | null = null;
   /** The request's body, if it is not in the parcel. */
-  readonly body: PoolBody | null;
+  readonly body: RemoteBody | null;
   #onOver: (() => void) | null;
 
   /** @param onOver called once, when the call is answered or given up */
-  constructor(
-    generation: number,
-    routeIndex: number,
-    parcel: string,
-    timeoutMs: number,
-    sink: CallSink,
-    onOver: () => void,
-    body: PoolBody | null,
-  ) {
-    this.body = body;
-    this.generation = generation;
-    this.routeIndex = routeIndex;
+  constructor({ route, parcel, body, timeoutMs, sink }: RemoteOrder, onOver: () => void) {
+    this.route = route;
+    this.loadId = route.generation.id;
     this.parcel = parcel;
+    this.body = body === null ? null : new RemoteBody(body);
     this.timeoutMs = timeoutMs;
     this.askedAt = this.beganAt = performance.now();
     this.sink = sink;

@@ -27,7 +27,7 @@ import {
   type ToMain,
   type ToWorker,
 } from "./messages";
-import type { CallHolder, PooledCall } from "./call";
+import type { CallHolder, RemoteCall } from "./call";
 import type { OpenPlace, Place, PlaceFacts } from "./place";
 import { RemoteStream } from "./stream";
 import { ThreadTasks } from "./keeper-tasks";
@@ -46,7 +46,7 @@ export interface ThreadOwner {
   /** The generations that a restarted thread must load, oldest first. */
   generations(): Iterable<LoadSpec>;
   /** Calls that had not begun, oldest first: for other threads. */
-  takeBack(calls: PooledCall[]): void;
+  takeBack(calls: RemoteCall[]): void;
   /** The thread may have room for calls. */
   hasRoom(): void;
   /** Handlers took `us` microseconds for `calls` calls. */
@@ -80,7 +80,7 @@ const STABLE_MS = 10_000;
 
 export class Thread implements CallHolder {
   readonly index: number;
-  readonly calls = new Map<number, PooledCall>();
+  readonly calls = new Map<number, RemoteCall>();
   readonly tasks: ThreadTasks;
   state: ThreadState = "idle";
   restarts = 0;
@@ -88,7 +88,7 @@ export class Thread implements CallHolder {
   readonly #owner: ThreadOwner;
   #place: Place | null = null;
   #shared: SharedMemory = NO_MEMORY;
-  /** Sent calls whose time ran out while the thread showed no life: one of them may hold it. Generations by call. */
+  /** Sent calls whose time ran out while the thread showed no life: one of them may hold it. Load ids by call. */
   readonly #overdue = new Map<number, number>();
   #nextSeq = 1;
   #outgoing: CallBatch = [];
@@ -147,11 +147,11 @@ export class Thread implements CallHolder {
   }
 
   /** Takes the call over; `flush` sends it. */
-  add(call: PooledCall): void {
+  add(call: RemoteCall): void {
     const seq = this.#nextSeq;
     if (this.#waiting() === 0) this.#quietSince = call.beganAt;
     if (this.#outgoing.length === 0) this.#outgoing.push(seq);
-    this.#outgoing.push(targetOf(call.generation, call.routeIndex), call.parcel);
+    this.#outgoing.push(targetOf(call.loadId, call.route.index), call.parcel);
     call.holder = this;
     call.seq = seq;
     this.calls.set(seq, call);
@@ -177,13 +177,13 @@ export class Thread implements CallHolder {
     }
   }
 
-  cancel(call: PooledCall): void {
+  cancel(call: RemoteCall): void {
     this.#postCancel(call.seq, "gone");
     // A handler that runs on is watched until its time is up. A stream ends at once.
     if (call.stream !== null) this.calls.delete(call.seq);
   }
 
-  clientEnded(call: PooledCall): void {
+  clientEnded(call: RemoteCall): void {
     if (this.calls.has(call.seq)) this.#postCancel(call.seq, "ended");
   }
 
@@ -346,7 +346,7 @@ export class Thread implements CallHolder {
     }
   }
 
-  #receiveReply(call: PooledCall, kind: number, value: ReplyBatch[number] | undefined): void {
+  #receiveReply(call: RemoteCall, kind: number, value: ReplyBatch[number] | undefined): void {
     switch (kind) {
       case REPLY.streamOpen:
         return this.#openStream(call);
@@ -372,7 +372,7 @@ export class Thread implements CallHolder {
     }
   }
 
-  #openStream(call: PooledCall): void {
+  #openStream(call: RemoteCall): void {
     if (call.sink === null) {
       this.calls.delete(call.seq);
       call.over();
@@ -396,9 +396,9 @@ export class Thread implements CallHolder {
     this.#post({ type: "cancel", seq, reason });
   }
 
-  #expire(call: PooledCall, now: number): void {
+  #expire(call: RemoteCall, now: number): void {
     this.calls.delete(call.seq);
-    this.#overdue.set(call.seq, call.generation);
+    this.#overdue.set(call.seq, call.loadId);
     this.#postCancel(call.seq, "timeout");
     this.#suspect(now + this.#owner.killGraceMs);
     call.fail(new HandlerTimeoutError(`The handler did not answer within ${call.timeoutMs} ms.`));
@@ -439,7 +439,7 @@ export class Thread implements CallHolder {
   }
 
   /** @returns the calls that had not begun, which can't begin here any more */
-  #takeBack(): PooledCall[] {
+  #takeBack(): RemoteCall[] {
     let head = this.#head();
     // What is no head has no calls behind it that could be taken back.
     while (head !== this.#nextSeq) {
@@ -447,7 +447,7 @@ export class Thread implements CallHolder {
       if (seen === head) break;
       head = this.#head();
     }
-    const calls: PooledCall[] = [];
+    const calls: RemoteCall[] = [];
     for (let seq = head; seq !== this.#nextSeq; seq = (seq + 1) | 0) {
       const call = this.calls.get(seq);
       this.calls.delete(seq);
@@ -498,10 +498,10 @@ export class Thread implements CallHolder {
   /** The generation whose handler is on the stack; with none there, the only one that has anything under way. */
   #culprit(): number | null {
     const running = Atomics.load(this.#shared, RUNNING);
-    const called = this.calls.get(running)?.generation ?? this.#overdue.get(running);
+    const called = this.calls.get(running)?.loadId ?? this.#overdue.get(running);
     if (running !== 0 && called !== undefined) return called;
     const head = this.#head();
-    const begun = [...this.calls.values()].filter(({ seq }) => isBefore(seq, head)).map(({ generation }) => generation);
+    const begun = [...this.calls.values()].filter(({ seq }) => isBefore(seq, head)).map(({ loadId }) => loadId);
     const suspects = new Set([...begun, ...this.#overdue.values()]);
     const [only] = suspects;
     return suspects.size === 1 ? (only ?? null) : null;

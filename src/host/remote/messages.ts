@@ -71,14 +71,14 @@ export const REPLY = {
 const MAX_ROUTES = 65_536;
 const MAX_KINDS = 16;
 
-/** A generation's id and a route's index as one number. */
-export function targetOf(generation: number, routeIndex: number): number {
-  return generation * MAX_ROUTES + routeIndex;
+/** A generation's load id and a route's index as one number. */
+export function targetOf(loadId: number, routeIndex: number): number {
+  return loadId * MAX_ROUTES + routeIndex;
 }
 
-export function readTarget(target: number): { generation: number; routeIndex: number } {
-  const generation = Math.floor(target / MAX_ROUTES);
-  return { generation, routeIndex: target - generation * MAX_ROUTES };
+export function readTarget(target: number): { loadId: number; routeIndex: number } {
+  const loadId = Math.floor(target / MAX_ROUTES);
+  return { loadId, routeIndex: target - loadId * MAX_ROUTES };
 }
 
 /** A call's number and what its reply is, as one number. */
@@ -97,9 +97,9 @@ export function kindOf(label: number): number {
 
 const PARCEL_MARK = "\n";
 
-/** The client, a mark, the message as latin1. */
-export function parcelOf(encodedClient: string, latin1: string): string {
-  return encodedClient + PARCEL_MARK + latin1;
+/** @returns the client, a mark, and the message, a character a byte */
+export function parcelOf(client: Client, latin1: string): string {
+  return encodeClient(client) + PARCEL_MARK + latin1;
 }
 
 /** @returns where the client ends in a parcel; the message begins one behind it */
@@ -187,7 +187,7 @@ export type ToMain =
 const encodedClients = new WeakMap<Client, string>();
 
 /** @returns the client as one string; made once a client */
-export function encodeClient(client: Client): string {
+function encodeClient(client: Client): string {
   let text = encodedClients.get(client);
   if (text === undefined) {
     const tls = client.tls === undefined ? "" : encodeURIComponent(JSON.stringify(client.tls));

@@ -2,13 +2,8 @@
  * The replies that a connection still owes, in the order of their messages. A slot is made only for
  * a reply that is not there at once, or that must wait for one before it.
  */
-import {
-  HandlerTimeoutError,
-  PoolBusyError,
-  UnavailableError,
-  type CallSink,
-  type PoolCall,
-} from "../../host/pool/pool";
+import { HandlerTimeoutError, HostBusyError, UnavailableError } from "../../host/errors";
+import type { CallHandle, CallSink } from "../../host/remote/call";
 import { runInline } from "../../host/inline";
 import type { Reply } from "../../module/contract";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
@@ -44,7 +39,7 @@ const READY = 1;
 const STREAMING = 2;
 const SENT = 3;
 
-/** One reply on its way: of a pool call, of an asynchronous inline handler, or a finished one behind such. */
+/** One reply on its way: of a call elsewhere, of an asynchronous inline handler, or a finished one behind such. */
 export class ReplySlot implements CallSink, InFlight, Deadline {
   deadlineAt = 0;
   isEndless = false;
@@ -56,8 +51,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   #reply: Exclude<Reply, void | undefined> | typeof CLOSE_CONNECTION = null;
   #pump: StreamPump | null = null;
   #isCounted = false;
-  /** The call on the pool that answers here. */
-  pooled: PoolCall | null = null;
+  /** The call that answers here, of a handler that runs elsewhere. */
+  remote: CallHandle | null = null;
   /** Start of the handler's call, by performance.now(). 0: there is none. */
   startedAt: number;
   /** The call is counted: it was over before there was a slot. */
@@ -116,7 +111,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
   }
 
   cut(reason: string): void {
-    this.pooled?.cancel();
+    this.remote?.cancel();
     this.#message?.abort(new Error(reason));
     if (this.#state === WAITING) this.#fail(new Error(reason));
     else if (this.#state === STREAMING) {
@@ -133,8 +128,8 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     const wasWaiting = this.#state === WAITING;
     this.#state = SENT;
     this.#pump?.stop();
-    this.pooled?.cancel();
-    if (!wasWaiting || this.pooled !== null) this.#leave();
+    this.remote?.cancel();
+    if (!wasWaiting || this.remote !== null) this.#leave();
   }
 
   /** Sends the reply if it is ready. Called for the head of the line only. @returns whether the next slot may go */
@@ -185,7 +180,7 @@ export class ReplySlot implements CallSink, InFlight, Deadline {
     this.#message?.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
     const route = this.#route;
     if (route === null) return this.#ready("ERR internal error\n");
-    const isRefused = error instanceof PoolBusyError || error instanceof UnavailableError;
+    const isRefused = error instanceof HostBusyError || error instanceof UnavailableError;
     if (!isRefused) this.#owner.dispatch.handlerFailed(route, this.#owner.client, error);
     this.#ready(errorReply(route, error, this.#owner.dispatch));
   }
@@ -229,7 +224,7 @@ export function errorReply(route: BoundRoute, error: unknown, dispatch: Dispatch
   dispatch.counters.errors++;
   route.generation.figures.fail();
   if (error instanceof UnavailableError) return unavailableReply(route, error.retryAfterSeconds);
-  if (error instanceof PoolBusyError) return "ERR busy\n";
+  if (error instanceof HostBusyError) return "ERR busy\n";
   if (error instanceof HandlerTimeoutError) return `ERR ${handlerTimeoutText(route, dispatch)}\n`;
   return `ERR ${quoteKey(route)} failed\n`;
 }

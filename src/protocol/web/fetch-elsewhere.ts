@@ -11,8 +11,9 @@ import {
   WHOLE_REQUEST_BYTES,
 } from "../../host/remote/fetch-messages";
 import type { Hosts } from "../../host/host";
-import { fromLatin1, toLatin1 } from "../../host/remote/messages";
-import { HandlerError, HostLostError, PoolBusyError, UnavailableError, type CallSink } from "../../host/pool/pool";
+import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
+import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
+import type { CallSink } from "../../host/remote/call";
 import type { RequestContext } from "../../module/contract";
 import { asHost } from "../../module/graph/leave-graph";
 import type { BoundRoute } from "../../module/route";
@@ -45,7 +46,7 @@ async function callFetch(
 ): Promise<Response> {
   if (request.bodyUsed) {
     throw new TypeError(
-      "The request's body was read before it reached its thread. Read request.clone() in the middleware instead.",
+      "The request's body was read before it reached the module. Read request.clone() in the middleware instead.",
     );
   }
   const whole = isSmall(request) ? await request.bytes() : null;
@@ -69,7 +70,7 @@ async function callFetch(
     resolve: (reply) => void readReply(reply).then(answered.resolve, answered.reject),
     reject: (error) => refuse(route, dispatch, request, context, error, answered),
   };
-  const call = hosts.call(route.run, route.generation.id, route.index, text, client, timeoutMs, sink, body);
+  const call = hosts.call({ route, parcel: parcelOf(client, text), body, timeoutMs, sink });
   const giveUp = (): void => {
     if (mayStillRead(signal.reason)) return call.clientEnded();
     call.cancel();
@@ -99,7 +100,7 @@ function refuse(
 ): void {
   if (error instanceof HandlerError || error instanceof HostLostError) return answered.reject(error);
   if (error instanceof UnavailableError) return answered.resolve(shutOut(route, error));
-  if (error instanceof PoolBusyError)
+  if (error instanceof HostBusyError)
     return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
   dispatch.handlerFailed(route, client, error, hasClientLeft(request));
   answered.resolve(plainResponse(503, "The module did not answer in time.", true));
@@ -121,11 +122,11 @@ async function readReply(reply: Reply): Promise<Response> {
     return new GraphResponse(way === BODY.text ? body : (fromLatin1(body) as Uint8Array<ArrayBuffer>), initOf(carried));
   }
   if (reply === null || reply instanceof Uint8Array)
-    throw new Error("A pool thread answered an HTTP request with what is no Response.");
+    throw new Error("The module's host answered an HTTP request with what is no Response.");
   const parts = reply[Symbol.asyncIterator]();
   const head = await parts.next();
   if (head.done === true || typeof head.value !== "string")
-    throw new Error("A pool thread's reply to an HTTP request has no head.");
+    throw new Error("A reply of the module's host to an HTTP request has no head.");
   return new GraphResponse(streamOf(parts), initOf(decodeResponse(head.value)));
 }
 

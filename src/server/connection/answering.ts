@@ -6,6 +6,7 @@ import { runInline } from "../../host/inline";
 import type { Hosts } from "../../host/host";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
+import { parcelOf } from "../../host/remote/messages";
 import { byteLength, tellRaw } from "../../protocol/access";
 import { asBuffer, RawMessage } from "../../protocol/raw/message";
 import { isThenable } from "../../module/graph/returned";
@@ -112,16 +113,14 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
     const slot = this.#addSlot(route, null, NO_CALL);
     slot.begin(0);
     const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    const call = this.home.hosts.call(
-      route.run,
-      route.generation.id,
-      route.index,
-      latin1,
-      this.client,
+    const call = this.home.hosts.call({
+      route,
+      parcel: parcelOf(this.client, latin1),
+      body: null,
       timeoutMs,
-      slot,
-    );
-    slot.pooled = call;
+      sink: slot,
+    });
+    slot.remote = call;
     slot.startedAt = call.askedAt;
   }
 

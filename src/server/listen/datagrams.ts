@@ -3,8 +3,8 @@
  */
 import { formatListen, type ListenAddress } from "../../config/listen";
 import { runInline } from "../../host/inline";
-import { toLatin1 } from "../../host/remote/messages";
-import { UnavailableError } from "../../host/pool/pool";
+import { parcelOf, toLatin1 } from "../../host/remote/messages";
+import { UnavailableError } from "../../host/errors";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import { isThenable } from "../../module/graph/returned";
 import type { BoundRoute, InFlight } from "../../module/route";
@@ -129,15 +129,8 @@ class DatagramCall implements InFlight, Deadline {
     const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
     route.generation.enter(this);
     if (route.run !== "inline") {
-      this.#home.hosts.call(
-        route.run,
-        route.generation.id,
-        route.index,
-        toLatin1(message.bytes),
-        this.#client,
-        timeoutMs,
-        this,
-      );
+      const parcel = parcelOf(this.#client, toLatin1(message.bytes));
+      this.#home.hosts.call({ route, parcel, body: null, timeoutMs, sink: this });
       return;
     }
     const result: unknown = runInline(
