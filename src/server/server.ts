@@ -189,6 +189,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   readonly wheel: DeadlineWheel;
   readonly hosts: Hosts;
   tls: TlsContexts | null = null;
+  /** Renewed once a second, so that a connection reads one field and no log level. */
+  trace: ConnectionHome["trace"] = null;
   readonly #setup: ServerSetup;
   readonly #options: Options;
   readonly #folders: Folders;
@@ -245,6 +247,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
         tellFailure(log, route, client.connection, error, hasLeft),
     };
     renewDate(this.dispatch);
+    this.#renewTrace();
     this.#endpoints = new Endpoints({
       policies: options.http,
       version,
@@ -465,13 +468,13 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     }
   }
 
-  get trace(): ((connection: ServerConnection, change: string) => void) | null {
-    return this.#log.shows("trace") ? this.#trace : null;
+  #renewTrace(): void {
+    this.trace = this.#log.shows("trace") ? (connection, change) => this.#trace(connection, change) : null;
   }
 
-  readonly #trace = (connection: ServerConnection, change: string): void => {
+  #trace(connection: ServerConnection, change: string): void {
     this.#log.withFields({ connection: connection.number }).trace(change);
-  };
+  }
 
   connectionBroke(connection: ServerConnection, error: unknown): void {
     const text = "a bug in hrmr cut this connection; please report it:";
@@ -625,6 +628,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   #onSecond(): void {
     renewDate(this.dispatch);
+    this.#renewTrace();
     nextSecond();
     this.#fairShare?.forget(this.#connections.size);
     this.#tellDropped();

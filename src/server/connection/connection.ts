@@ -17,7 +17,7 @@ import { SecondWindow } from "../../protocol/rates";
 import { HandedConnection } from "../../protocol/raw/connect";
 import { takeInTurn, type TurnTaker } from "../../protocol/turns";
 import { unavailableReply } from "../../protocol/web/unavailable";
-import type { ConnectionKind, Dispatch, Protocol, Wire } from "../../protocol/wire";
+import type { ConnectionKind, Dispatch, Protocol } from "../../protocol/wire";
 import { noModuleError } from "../../router/escape";
 import { NEED_MORE, NO_MATCH } from "../../router/match";
 import {
@@ -34,11 +34,12 @@ import {
 } from "../../router/sniff";
 import { AnsweringConnection } from "./answering";
 import { clientOf, type Transport } from "./client";
+import { type ConnectionState, type Holding, isBetweenMessages } from "./states";
 import type { Deadline, DeadlineWheel } from "../../protocol/deadlines";
 import { errorReply } from "../../protocol/raw/reply-queue";
 import { tlsOf } from "../tls/client";
 import type { TlsContexts } from "../tls/contexts";
-import { TlsOpening } from "../tls/upgrade";
+import { TlsOpening, type Upgradable } from "../tls/upgrade";
 
 /** What all connections of a server share. */
 export interface ConnectionHome {
@@ -55,26 +56,6 @@ export interface ConnectionHome {
   /** Something in the server itself threw: logged as our bug, and the connection is cut. */
   connectionBroke(connection: ServerConnection, error: unknown): void;
 }
-
-// The purposes of the connection's one deadline.
-const IDLE = 0;
-/** A shorter route matches and a longer one still could. */
-const PREFIX = 1;
-/**
- * Only a pause tells the end: of a command without a line end, of a line that matches nothing, of a line that may be a
- * request's.
- */
-const QUIET = 2;
-const MESSAGE = 3;
-const PROTOCOL = 4;
-/** Our FIN is sent, the peer's is awaited. */
-const LINGER = 5;
-/** A wait is over, what it was for is being routed. */
-const SETTLED = 6;
-/** Too many messages came within this second: the next one is answered in the one that follows. */
-const RATE = 7;
-/** The server shuts down, and nothing is under way. */
-const LAST_CALL = 8;
 
 /**
  * A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once
@@ -99,7 +80,7 @@ const STOP = -1;
 
 export class ServerConnection
   extends AnsweringConnection<ConnectionHome, ServerConnection>
-  implements Wire, Deadline, TurnTaker
+  implements Upgradable, Deadline, TurnTaker
 {
   deadlineAt = 0;
   hasEnded = false;
@@ -112,7 +93,7 @@ export class ServerConnection
   #kind: ConnectionKind = "new";
   #held: HeldBytes | null = null;
   #client: Client | null = null;
-  #waitKind = IDLE;
+  #state: ConnectionState = "idle";
   #lastActiveAt = 0;
   #misses = 0;
   /** An HTTP/1 request came. From then on all bytes are HTTP: a request's body must never be taken for messages. */
@@ -211,10 +192,10 @@ export class ServerConnection
 
   /** The server shuts down: what is under way is finished, nothing new begins. */
   draining(): void {
-    if (this.#waitKind === LINGER) this.#wait(LINGER, DRAIN_LINGER_MS);
+    if (this.#state === "lingering") this.#wait("lingering", DRAIN_LINGER_MS);
     else if (this.#protocol !== null) this.#protocol.draining();
     else {
-      if (this.#waitKind === RATE) this.#expiredRate();
+      if (this.#state === "throttled") this.#goOn();
       if (!this.owesReplies && this.#protocol === null) this.#waitIdle();
     }
   }
@@ -231,19 +212,16 @@ export class ServerConnection
     if (this.home.tls !== null) TlsOpening.begin(this, this.home.tls, NOTHING);
   }
 
-  /** Hands the raw socket to whoever makes a TLS socket of it. It is of no use to anyone afterwards. */
   upgrade(start: (raw: Socket<ServerConnection>) => void): void {
     start(this.socket);
   }
 
-  /** The TLS socket is there; its handshake may still fail. */
   secured(socket: Socket<ServerConnection>): void {
     this.socket = socket;
     this.isSecure = true;
     this.#isFresh = false;
   }
 
-  /** The TLS handshake is over. */
   shook(socket: Socket<ServerConnection>, isGood: boolean): void {
     this.home.trace?.(this, isGood ? "has finished its TLS handshake" : "has failed its TLS handshake");
     if (this.#protocol instanceof TlsOpening) this.#protocol.shook(socket, isGood);
@@ -303,7 +281,7 @@ export class ServerConnection
       settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
     if (found === NEED_MORE) {
       const hasShorter = table.matchBytes(bytes, at, true) !== NO_MATCH;
-      return this.#hold(bytes, at, hasShorter ? PREFIX : MESSAGE);
+      return this.#hold(bytes, at, hasShorter ? "prefix" : "message");
     }
     if (found !== NO_MATCH) return this.#routeMatched(found, bytes, at, isFinal);
     // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its
@@ -321,7 +299,7 @@ export class ServerConnection
     if (opening === HTTP) return this.#routeHttp(bytes, at);
     // When the wait is over, the route gets the bytes so far. A route that needs a line end goes on waiting for it.
     if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0))
-      return this.#awaitLine(bytes, at, QUIET);
+      return this.#awaitLine(bytes, at, "quiet");
     const behind = this.#frame(route, bytes, at, isFinal);
     if (behind === STOP && opening === NOT_HTTP && this.#held !== null) (this.#held as HeldBytes).isNotHttp = true;
     return behind;
@@ -333,19 +311,19 @@ export class ServerConnection
     const opening = readOpening(bytes, at);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
     // An HTTP/2 preface or a request may have begun, byte by byte: wait for the rest.
-    const kind = mayBecomeMethod(bytes, at) ? MESSAGE : QUIET;
-    if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at, kind);
+    const holding = mayBecomeMethod(bytes, at) ? "message" : "quiet";
+    if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at, holding);
     // Each line gets one error, so wait for the line's end.
     const isWhole = isFinal || bytes.length - at >= this.dispatch.limits.maxPrefixBytes || bytes.indexOf(LF, at) !== -1;
-    if (!isWhole) return this.#hold(bytes, at, kind);
+    if (!isWhole) return this.#hold(bytes, at, holding);
     // A badly malformed request looks like a message. No route claims it, so answer in HTTP.
     return endsLikeRequest(bytes, at) ? this.#routeHttp(bytes, at) : this.#refuse(bytes, at);
   }
 
   /** The message begins like a request. It is one if its line says so; beyond maxHeaderBytes the answer is a 414. */
-  #awaitLine(bytes: Uint8Array, at: number, kind: typeof QUIET | typeof MESSAGE): number {
+  #awaitLine(bytes: Uint8Array, at: number, holding: Holding): number {
     if (bytes.length - at > this.dispatch.limits.maxHeaderBytes) return this.#routeHttp(bytes, at);
-    return this.#hold(bytes, at, kind);
+    return this.#hold(bytes, at, holding);
   }
 
   /** HTTP was spoken on this connection: the next message is a request, or ends it. */
@@ -360,7 +338,7 @@ export class ServerConnection
     if (opening === LINE_PENDING) return this.#routeHttp(bytes, at);
     if (looksLikeTls(bytes, at)) return this.#drop();
     if (opening !== NOT_HTTP && !isFinal && bytes.length - at <= this.dispatch.limits.maxHeaderBytes)
-      return this.#hold(bytes, at, mayBecomeAnyMethod(bytes, at) ? MESSAGE : QUIET);
+      return this.#hold(bytes, at, mayBecomeAnyMethod(bytes, at) ? "message" : "quiet");
     return this.#refuseRequest(BAD_START_LINE, bytes, at);
   }
 
@@ -378,7 +356,7 @@ export class ServerConnection
     const http2 = this.home.http2;
     if (http2 !== null && !this.hasEnded) {
       const preface = matchPreface(bytes, at);
-      if (preface === NEED_MORE) return this.#hold(bytes, at, MESSAGE);
+      if (preface === NEED_MORE) return this.#hold(bytes, at, "message");
       if (preface) return this.#beginHttp2(http2, bytes, at);
     }
     if (this.#isTooFast(bytes, at)) return STOP;
@@ -416,7 +394,7 @@ export class ServerConnection
       return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
     if (length === NEED_MORE || length > arrived) {
       if (this.hasEnded) return this.#refuseMessage("ERR message incomplete\n");
-      this.#hold(bytes, at, route.kind === "command" ? QUIET : MESSAGE);
+      this.#hold(bytes, at, route.kind === "command" ? "quiet" : "message");
       (this.#held as unknown as HeldBytes).scanned = arrived;
       return STOP;
     }
@@ -454,7 +432,7 @@ export class ServerConnection
     const waitMs = (this.#messageRate ??= new SecondWindow()).take(limit, performance.now());
     if (waitMs === 0) return false;
     this.#holdBlocked(bytes, at);
-    this.#wait(RATE, waitMs);
+    this.#wait("throttled", waitMs);
     return true;
   }
 
@@ -464,7 +442,7 @@ export class ServerConnection
     open[this.#kind]--;
     open[kind]++;
     this.home.trace?.(this, `goes from ${this.#kind} to ${kind}`);
-    const isFirstCall = this.#kind === "tls" && this.#waitKind === LAST_CALL;
+    const isFirstCall = this.#kind === "tls" && this.#state === "last-call";
     this.#kind = kind;
     if (isFirstCall) this.#waitIdle();
   }
@@ -516,14 +494,15 @@ export class ServerConnection
   // ---- holding and waiting ----
 
   /** Keeps an unfinished message. @returns STOP */
-  #hold(bytes: Uint8Array, at: number, kind: number): number {
+  #hold(bytes: Uint8Array, at: number, holding: Holding): number {
     if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
     const { timeouts } = this.dispatch;
     // Only what is blocked stays paused: this message cannot get on without more bytes.
     this.resume();
-    if (kind === QUIET) this.#wait(QUIET, timeouts.prefixWaitMs);
-    else if (this.#waitKind !== kind && (kind !== MESSAGE || this.#waitKind !== LAST_CALL))
-      this.#wait(kind, kind === PREFIX ? timeouts.prefixWaitMs : timeouts.requestMs);
+    // Each byte restarts the wait for a pause. The other waits last as long as they were given at first.
+    if (holding === "quiet") this.#wait("quiet", timeouts.prefixWaitMs);
+    else if (this.#state !== holding && (holding !== "message" || this.#state !== "last-call"))
+      this.#wait(holding, holding === "prefix" ? timeouts.prefixWaitMs : timeouts.requestMs);
     return STOP;
   }
 
@@ -536,7 +515,7 @@ export class ServerConnection
 
   #holdNothing(): void {
     this.#held = null;
-    if (this.#waitKind !== IDLE && this.#waitKind !== LAST_CALL) this.#waitIdle();
+    if (!isBetweenMessages(this.#state)) this.#waitIdle();
   }
 
   /** A held message is complete; what is behind it in the same bytes is looked at afresh. */
@@ -544,12 +523,18 @@ export class ServerConnection
     this.#isFresh = false;
     if (this.#held === null) return;
     this.#held = null;
-    if (this.#waitKind !== IDLE && this.#waitKind !== LAST_CALL) this.#waitIdle();
+    if (!isBetweenMessages(this.#state)) this.#waitIdle();
   }
 
-  #wait(kind: number, ms: number): void {
-    this.#waitKind = kind;
+  #wait(state: ConnectionState, ms: number): void {
+    this.#enter(state);
     this.home.wheel.arm(this, ms);
+  }
+
+  #enter(state: ConnectionState): void {
+    if (state === this.#state) return;
+    this.home.trace?.(this, `turns from ${this.#state} to ${state}`);
+    this.#state = state;
   }
 
   #resumeRouting(): void {
@@ -564,16 +549,27 @@ export class ServerConnection
   /** The connection's deadline has passed. */
   expired(): void {
     this.#corkedly(() => {
-      if (this.#waitKind === PROTOCOL) this.#protocol?.expired();
-      else if (this.#waitKind === LINGER) this.abort();
-      else if (this.#waitKind === RATE) this.#expiredRate();
-      else if (this.#waitKind === IDLE) this.#expiredIdle();
-      else if (this.#waitKind === LAST_CALL) this.#expiredLastCall();
-      else if (this.#held !== null) this.#expiredHeld(this.#held);
+      switch (this.#state) {
+        case "protocol":
+          return this.#protocol?.expired();
+        case "lingering":
+          return this.abort();
+        case "throttled":
+          return this.#goOn();
+        case "idle":
+          return this.#expiredIdle();
+        case "last-call":
+          return this.#expiredLastCall();
+        case "message":
+          return this.#expiredMessage();
+        default:
+          return this.#settle();
+      }
     });
   }
 
-  #expiredRate(): void {
+  /** The second in which too many messages came is over. */
+  #goOn(): void {
     this.#waitIdle();
     this.#resumeRouting();
     this.#endIfDone();
@@ -584,8 +580,8 @@ export class ServerConnection
    * already.
    */
   #waitIdle(): void {
-    if (this.dispatch.isDraining) this.#wait(LAST_CALL, this.#lastCallMs);
-    else this.#wait(IDLE, this.dispatch.timeouts.idleMs);
+    if (this.dispatch.isDraining) this.#wait("last-call", this.#lastCallMs);
+    else this.#wait("idle", this.dispatch.timeouts.idleMs);
   }
 
   get #lastCallMs(): number {
@@ -602,25 +598,28 @@ export class ServerConnection
   #expiredIdle(): void {
     const { idleMs } = this.dispatch.timeouts;
     const remainingMs = this.#lastActiveAt + idleMs - this.home.wheel.now;
-    if (this.owesReplies || this.#held !== null || this.queuedBytes > 0) this.#wait(IDLE, idleMs);
-    else if (remainingMs > 0) this.#wait(IDLE, remainingMs);
+    if (this.owesReplies || this.#held !== null || this.queuedBytes > 0) this.#wait("idle", idleMs);
+    else if (remainingMs > 0) this.#wait("idle", remainingMs);
     else this.finish();
   }
 
-  #expiredHeld(held: HeldBytes): void {
-    if (this.#waitKind === MESSAGE) {
-      const bytes = held.view();
-      if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
-      const isBound = this.dispatch.routing.table.matchBytes(bytes, 0, true) !== NO_MATCH;
-      this.dispatch.counters.errors++;
-      this.#refuseMessage(
-        isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes),
-      );
-      return;
-    }
-    // Only the bytes so far count now: the route is chosen, and later bytes cannot make a longer key fit.
+  #expiredMessage(): void {
+    if (this.#held === null) return;
+    const bytes = this.#held.view();
+    if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
+    const isBound = this.dispatch.routing.table.matchBytes(bytes, 0, true) !== NO_MATCH;
+    this.dispatch.counters.errors++;
+    this.#refuseMessage(
+      isBound ? `ERR message incomplete after ${this.dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes),
+    );
+  }
+
+  /** Only the bytes so far count now: the route is chosen, and later bytes cannot make a longer key fit. */
+  #settle(): void {
+    const held = this.#held;
+    if (held === null) return;
     held.settledBytes = held.length;
-    this.#waitKind = SETTLED;
+    this.#enter("settled");
     this.#route(held.view(), true);
   }
 
@@ -630,7 +629,7 @@ export class ServerConnection
     if (this.#kind !== protocol.speaks) this.#become(protocol.speaks);
     this.#protocol = protocol;
     this.#held = null;
-    this.#waitKind = PROTOCOL;
+    this.#enter("protocol");
     this.home.wheel.disarm(this);
   }
 
@@ -648,7 +647,7 @@ export class ServerConnection
 
   armDeadline(ms: number): void {
     if (this.isClosed) return;
-    this.#waitKind = PROTOCOL;
+    this.#enter("protocol");
     this.home.wheel.arm(this, ms);
   }
 
@@ -699,7 +698,7 @@ export class ServerConnection
 
   #mayEnd(): boolean {
     if (this.isClosed || this.isCorked || this.queuedBytes > 0) return false;
-    if (this.#waitKind === LINGER && !this.hasEnded) return false;
+    if (this.#state === "lingering" && !this.hasEnded) return false;
     return this.#isFinishing || (this.hasEnded && !this.owesReplies && this.#protocol === null && this.#held === null);
   }
 
@@ -723,6 +722,6 @@ export class ServerConnection
     this.home.trace?.(this, "has had its last reply");
     this.resume();
     this.socket.shutdown();
-    this.#wait(LINGER, this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);
+    this.#wait("lingering", this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);
   }
 }

@@ -4,9 +4,8 @@
  */
 import type { Socket } from "bun";
 import { HeldBytes } from "../../protocol/raw/held";
-import type { Protocol } from "../../protocol/wire";
+import type { Protocol, Wire } from "../../protocol/wire";
 import { NEED_MORE } from "../../router/match";
-import type { ServerConnection } from "../connection/connection";
 import { alpnProtocols, type TlsContexts } from "./contexts";
 import { HelloReader, MALFORMED } from "./hello";
 
@@ -22,22 +21,37 @@ const TLS_HANDSHAKE = 22;
  */
 const SILENT_MS = 300;
 
+/** A connection whose socket TLS may replace. From then on the TLS socket tells the connection what happens. */
+export interface Upgradable extends Wire {
+  /** Hands the raw socket out. It is of no use to the connection afterwards. */
+  upgrade(start: (raw: Socket<Upgradable>) => void): void;
+  /** The TLS socket is there; its handshake may still fail. */
+  secured(socket: Socket<Upgradable>): void;
+  /** The TLS handshake is over. */
+  shook(socket: Socket<Upgradable>, isGood: boolean): void;
+  receive(bytes: Uint8Array): void;
+  ended(): void;
+  drained(): void;
+  closed(): void;
+  broke(error: unknown): void;
+}
+
 /** A connection between its first byte and the end of the TLS handshake. */
 export class TlsOpening implements Protocol {
   readonly speaks = "tls";
-  readonly #connection: ServerConnection;
+  readonly #connection: Upgradable;
   readonly #contexts: TlsContexts;
   readonly #reader = new HelloReader();
   #held: HeldBytes | null = null;
   #isUpgraded = false;
 
-  private constructor(connection: ServerConnection, contexts: TlsContexts) {
+  private constructor(connection: Upgradable, contexts: TlsContexts) {
     this.#connection = connection;
     this.#contexts = contexts;
   }
 
   /** Takes the connection, which must not have said anything yet. @param bytes what has arrived, may be empty */
-  static begin(connection: ServerConnection, contexts: TlsContexts, bytes: Uint8Array): void {
+  static begin(connection: Upgradable, contexts: TlsContexts, bytes: Uint8Array): void {
     const opening = new TlsOpening(connection, contexts);
     connection.take(opening);
     connection.armDeadline(contexts.settings.handshakeTimeoutMs);
@@ -61,7 +75,7 @@ export class TlsOpening implements Protocol {
   }
 
   /** The handshake is over. @param isGood whether the engine agreed with the peer; its certificate is judged here */
-  shook(socket: Socket<ServerConnection>, isGood: boolean): void {
+  shook(socket: Socket<Upgradable>, isGood: boolean): void {
     const connection = this.#connection;
     // The engine has sent an alert and closes; a reset by us could overtake it.
     if (!isGood) return this.#fail();
@@ -114,8 +128,8 @@ export class TlsOpening implements Protocol {
 
 /** @param hello everything received so far: without `initialData` the engine would never see it */
 function startTls(
-  socket: Socket<ServerConnection>,
-  connection: ServerConnection,
+  socket: Socket<Upgradable>,
+  connection: Upgradable,
   contexts: TlsContexts,
   serverName: string,
   hello: Uint8Array,
@@ -135,13 +149,13 @@ function startTls(
   };
   // The raw socket goes on telling the listener's handlers of every read, as ciphertext: without a connection they do
   // nothing, also while this runs. (`reload` of the raw socket would take the handlers from the listener itself.)
-  socket.data = undefined as unknown as ServerConnection;
+  socket.data = undefined as unknown as Upgradable;
   // Bun's types know neither secureContext nor initialData.
-  socket.upgradeTLS(options as unknown as Bun.TLSUpgradeOptions<ServerConnection>);
+  socket.upgradeTLS(options as unknown as Bun.TLSUpgradeOptions<Upgradable>);
 }
 
 /** One object for all connections. A handshake that fails at once closes before upgradeTLS has returned. */
-const TLS_HANDLERS: Bun.SocketHandler<ServerConnection> = {
+const TLS_HANDLERS: Bun.SocketHandler<Upgradable> = {
   open(socket) {
     socket.data.secured(socket);
   },

@@ -22,7 +22,7 @@ test("each level tells what is as grave, or graver", () => {
   }
 });
 
-test("trace tells a connection's states, with its number, and debug does not", async () => {
+test("trace tells a connection's states by name, with its number, and debug does not", async () => {
   await withHub(MODULES, ["--log-level", "trace"], async (hub) => {
     expect(await hub.ask("PING\n")).toBe("PONG\n");
     await hub.program.waitFor(/ is closed, after raw/);
@@ -33,8 +33,14 @@ test("trace tells a connection's states, with its number, and debug does not", a
       "has ended its side",
       "is closed, after raw",
     ]);
+    const client = await hub.connect();
+    await client.send("PI");
+    await hub.program.waitFor(/trace #2 turns from idle to message/);
+    await client.send("NG\n");
+    await hub.program.waitFor(/trace #2 turns from message to idle/);
+    client.close();
     await (await fetch(hub.url)).text();
-    await hub.program.waitFor(/trace #2 goes from new to http1/);
+    await hub.program.waitFor(/trace #3 goes from new to http1/);
   });
   await withHub(MODULES, ["--log-level", "debug"], async (hub) => {
     expect(await hub.ask("PING\n")).toBe("PONG\n");
