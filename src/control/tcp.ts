@@ -18,7 +18,7 @@ import { isLoopback, plainAddress } from "../system/address";
 import type { Transport } from "../server/connection/client";
 import { ownFetchRoute } from "../module/own-routes";
 import { type ConnectionHome, ServerConnection } from "../server/connection/connection";
-import { DeadlineWheel } from "../protocol/deadlines";
+import { DeadlineWheel } from "../host/deadlines";
 import { descriptorLimit } from "../system/descriptors";
 import { renewDate } from "../protocol/web/http-date";
 import { listenError } from "../system/listen-error";
@@ -105,6 +105,9 @@ export class ControlPort implements ConnectionHome, Acceptor {
     this.#host = address.host;
     this.#bearer = bearer;
     this.tls = tls;
+    if (!options.isTakeover) mustBeFree(options.url);
+    this.#listener = this.#listen(address.port);
+    this.wheel = new DeadlineWheel(() => this.#onSecond());
     this.dispatch = {
       routing: {
         ...NO_ROUTES,
@@ -112,6 +115,7 @@ export class ControlPort implements ConnectionHome, Acceptor {
       },
       limits: { ...DEFAULT_LIMITS, maxBodyBytes: NO_BODY_LIMIT },
       timeouts: TIMEOUTS,
+      wheel: this.wheel,
       isDraining: false,
       httpDate: "",
       counters: newCounters(),
@@ -119,9 +123,6 @@ export class ControlPort implements ConnectionHome, Acceptor {
       handlerFailed: (_route, _client, error, hasLeft = false) => (hasLeft ? undefined : options.api.report(error)),
     };
     renewDate(this.dispatch);
-    if (!options.isTakeover) mustBeFree(options.url);
-    this.#listener = this.#listen(address.port);
-    this.wheel = new DeadlineWheel(() => this.#onSecond());
   }
 
   /** With the real port. */

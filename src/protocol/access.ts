@@ -15,20 +15,6 @@ interface Asked {
 }
 
 /**
- * @param bytes     of the reply
- * @param startedAt by performance.now(); 0: nothing was called
- */
-export function tellRaw(
-  log: AccessLog,
-  client: Client,
-  route: BoundRoute | null,
-  bytes: number,
-  startedAt: number,
-): void {
-  log(commonEntry(client, route, "raw", bytes, startedAt));
-}
-
-/**
  * @param asked  null when the request could not be read that far
  * @param status 0 when there is no reply: the client had gone
  */

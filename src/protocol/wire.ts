@@ -3,18 +3,16 @@
  * protocol that needs more than one read (HTTP/1.1 in the middle of a message, a `connect` handler) implements
  * Protocol.
  */
-import type { Limits, Timeouts } from "../config/options";
+import type { Limits } from "../config/options";
+import type { CallHome } from "../host/call";
 import type { Client } from "../module/contract";
-import type { BoundRoute } from "../module/route";
-import type { AccessLog } from "../observe/log/access";
 import type { Routing } from "./routing";
 
 /** What all connections of a server share. */
-export interface Dispatch {
+export interface Dispatch extends CallHome {
   /** Replaced as a whole by a reload; never keep it over an await. */
   routing: Routing;
   readonly limits: Limits;
-  readonly timeouts: Timeouts;
   /** Whether TLS clients are offered HTTP/2. Default false. */
   readonly offersHttp2?: boolean;
   /** True once the server drains: HTTP/1.1 replies say `Connection: close`. */
@@ -27,18 +25,9 @@ export interface Dispatch {
    * `httpDate`.
    */
   keepAliveDate?: string;
-  /**
-   * A handler failed: one log line with module, generation and connection.
-   *
-   * @param hasLeft  its client had left before: it counts as no error, and an error from the abort of `request.signal`
-   *   gets no line
-   */
-  handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
   readonly counters: Counters;
   /** Default: files are not counted. */
   readonly files?: FileBudget;
-  /** Told of each reply when it has ended. null: nobody wants to know. */
-  access: AccessLog | null;
 }
 
 /** Counts the files that are being sent against the limit of descriptors. */

@@ -43,7 +43,7 @@ import { type Transport, whoIs } from "./connection/client";
 import { commandRoutes, type CommandActions } from "./commands";
 import { ServerConnection, type ConnectionHome } from "./connection/connection";
 import { openDatagramListener } from "./listen/datagrams";
-import { DeadlineWheel } from "../protocol/deadlines";
+import { DeadlineWheel } from "../host/deadlines";
 import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
 import { FairShare } from "../system/fair-share";
@@ -237,6 +237,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       routing: NO_ROUTES,
       limits: options.limits,
       timeouts: options.timeouts,
+      wheel: this.wheel,
       offersHttp2: options.http2.enabled,
       isDraining: false,
       httpDate: "",

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "bun";
 import { CallFigures } from "../../src/observe/figures";
+import { DeadlineWheel } from "../../src/host/deadlines";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from "../../src/config/options";
 import type { BoundRoute, InFlight, RouteOwner } from "../../src/module/route";
 import { beginRequest } from "../../src/protocol/http1/http1";
@@ -42,17 +43,19 @@ export interface Harness {
 export function startHarness(options: HarnessOptions): Harness {
   const inFlight = new Set<InFlight>();
   const failures: unknown[] = [];
+  const wheel = new DeadlineWheel();
   const dispatch: Dispatch = {
     routing: routingOf(buildTable(options.routes, inFlight), null, buildEndpoints(options.endpoints ?? {}, inFlight)),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+    wheel,
     isDraining: false,
     httpDate: "Sun, 06 Nov 1994 08:49:37 GMT",
     handlerFailed: (_route, _client, error) => void failures.push(error),
     counters: newCounters(),
     access: null,
   };
-  const harness = { port: 0, dispatch, failures, inFlight, pauses: 0, stop: () => listener.stop(true) };
+  const harness = { port: 0, dispatch, failures, inFlight, pauses: 0, stop };
   const listener = Bun.listen<HarnessWire>({
     hostname: "127.0.0.1",
     port: 0,
@@ -69,6 +72,10 @@ export function startHarness(options: HarnessOptions): Harness {
       },
     },
   });
+  function stop(): void {
+    wheel.close();
+    listener.stop(true);
+  }
   harness.port = listener.port;
   return harness;
 }

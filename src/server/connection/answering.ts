@@ -2,16 +2,17 @@
  * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
  * their messages.
  */
+import { beginCall, Call, endCall, tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
 import type { Hosts } from "../../host/host";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { parcelOf } from "../../host/remote/messages";
-import { byteLength, tellRaw } from "../../protocol/access";
+import { byteLength } from "../../protocol/access";
 import { asBuffer, RawMessage } from "../../protocol/raw/message";
 import { isThenable } from "../../module/graph/returned";
 import { unavailableReply } from "../../protocol/web/unavailable";
-import { CLOSE_CONNECTION, errorReply, ReplySlot, type ReplyOwner } from "../../protocol/raw/reply-queue";
+import { CLOSE_CONNECTION, failRaw, ReplySlot, type ReplyOwner } from "../../protocol/raw/reply-queue";
 import { SendingConnection, type SendingHome } from "./sending";
 
 /** What answering needs of the server. */
@@ -54,13 +55,12 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
     if (route.isUnavailable) return this.#send(route, unavailableReply(route), NO_CALL);
     if (route.run !== "inline") return this.#callElsewhere(route, asBuffer(bytes).latin1Slice(from, end));
     const message = new RawMessage(bytes, from, end, this);
-    const startedAt = route.generation.figures.begins(this.dispatch.access !== null);
+    const startedAt = beginCall(this.dispatch, route);
     let result: unknown;
     try {
       result = runInline(route, route.handler as unknown as Handle, message, route.generation.context as ModuleContext);
     } catch (error) {
-      this.dispatch.handlerFailed(route, this.client, error);
-      return this.#reply(route, errorReply(route, error, this.dispatch), startedAt);
+      return this.#reply(route, failRaw(this.dispatch, route, this, error), startedAt);
     }
     if (isThenable(result)) this.#await(route, message, result, startedAt);
     else this.#reply(route, result, startedAt);
@@ -68,15 +68,15 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
 
   /** Says something of the server's own, behind the replies that are owed. */
   protected say(reply: string | Uint8Array): void {
-    if (this.dispatch.access !== null) tellRaw(this.dispatch.access, this.client, null, byteLength(reply), NO_CALL);
+    if (this.dispatch.access !== null) this.#tell(null, byteLength(reply), NO_CALL);
     if (this.#slots === null) this.write(reply);
-    else this.#addSlot(null, null, NO_CALL).resolve(reply);
+    else this.#addSlot(null).resolve(reply);
   }
 
   /** Ends the connection behind the replies that are owed. */
   protected finishInTurn(): void {
     if (this.#slots === null) this.finish();
-    else this.#addSlot(null, null, NO_CALL).resolve(CLOSE_CONNECTION);
+    else this.#addSlot(null).resolve(CLOSE_CONNECTION);
   }
 
   /** The client is gone: nobody waits for what is owed. */
@@ -101,8 +101,8 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
   }
 
   #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {
-    const slot = this.#addSlot(route, message, startedAt || performance.now());
-    slot.begin(route.timeoutMs ?? this.dispatch.timeouts.handlerMs);
+    const slot = this.#addSlot(message);
+    this.#callOf(slot, route, startedAt || performance.now()).awaitHandler();
     Promise.resolve(result).then(
       (value) => slot.resolve(value),
       (error: unknown) => slot.reject(error),
@@ -110,44 +110,44 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
   }
 
   #callElsewhere(route: BoundRoute, latin1: string): void {
-    const slot = this.#addSlot(route, null, NO_CALL);
-    slot.begin(0);
-    const timeoutMs = route.timeoutMs ?? this.dispatch.timeouts.handlerMs;
-    const call = this.home.hosts.call({
-      route,
-      parcel: parcelOf(this.client, latin1),
-      body: null,
-      timeoutMs,
-      sink: slot,
-    });
-    slot.remote = call;
-    slot.startedAt = call.askedAt;
+    const slot = this.#addSlot(null);
+    const call = this.#callOf(slot, route, performance.now());
+    call.awaitHandler();
+    const parcel = parcelOf(this.client, latin1);
+    slot.remote = this.home.hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, sink: slot });
   }
 
   /** Sends a reply that is there already, or has it wait behind those that are still owed. */
   #reply(route: BoundRoute, value: unknown, startedAt: number): void {
     this.#send(route, value, startedAt);
-    route.generation.figures.ended(startedAt);
+    endCall(route, startedAt);
   }
 
   #send(route: BoundRoute, value: unknown, startedAt: number): void {
     if (this.#slots === null) {
       if (typeof value === "string") {
         if (value !== "") this.write(value);
-        if (this.dispatch.access !== null)
-          tellRaw(this.dispatch.access, this.client, route, byteLength(value), startedAt);
+        if (this.dispatch.access !== null) this.#tell(route, byteLength(value), startedAt);
         return;
       }
       if (value === CLOSE_CONNECTION) return this.finish();
     }
-    const slot = this.#addSlot(route, null, startedAt);
-    slot.isTimed = true;
-    slot.begin(0);
+    const slot = this.#addSlot(null);
+    this.#callOf(slot, route, startedAt).timed().enter();
     slot.resolve(value);
   }
 
-  #addSlot(route: BoundRoute | null, message: RawMessage | null, startedAt: number): ReplySlot {
-    const slot = new ReplySlot(this, route, message, startedAt);
+  #tell(route: BoundRoute | null, bytes: number, startedAt: number): void {
+    const { access } = this.dispatch;
+    if (access !== null) tellAccess(access, this.client, route, startedAt, { protocol: "raw", bytes });
+  }
+
+  #callOf(slot: ReplySlot, route: BoundRoute, startedAt: number): Call {
+    return (slot.call = new Call(this.dispatch, route, this, startedAt, slot));
+  }
+
+  #addSlot(message: RawMessage | null): ReplySlot {
+    const slot = new ReplySlot(this, message);
     (this.#slots ??= []).push(slot);
     return slot;
   }

@@ -35,8 +35,8 @@ import {
 import { AnsweringConnection } from "./answering";
 import { clientOf, type Transport } from "./client";
 import { type ConnectionState, type Holding, isBetweenMessages } from "./states";
-import type { Deadline, DeadlineWheel } from "../../protocol/deadlines";
-import { errorReply } from "../../protocol/raw/reply-queue";
+import type { Deadline, DeadlineWheel } from "../../host/deadlines";
+import { failRaw } from "../../protocol/raw/reply-queue";
 import { tlsOf } from "../tls/client";
 import type { TlsContexts } from "../tls/contexts";
 import { TlsOpening, type Upgradable } from "../tls/upgrade";
@@ -381,10 +381,9 @@ export class ServerConnection
     try {
       length = messageLength(framing, route.keyBytes, bytes, at, this.#held?.scanned ?? 0);
     } catch (error) {
+      if (!(error instanceof FramingError)) return this.#refuseMessage(failRaw(this.dispatch, route, this, error));
       this.dispatch.handlerFailed(route, this.client, error);
-      return this.#refuseMessage(
-        error instanceof FramingError ? "ERR malformed message\n" : errorReply(route, error, this.dispatch),
-      );
+      return this.#refuseMessage("ERR malformed message\n");
     }
     const arrived = bytes.length - at;
     // The end of input, or of waiting, ends a line too. Other framings can only be cut short by it.

@@ -2,7 +2,7 @@
  * What the kernel has not taken yet. Bun queues nothing itself: a short write leaves the rest with the caller, and
  * `drain` comes once when there is room again. Made at the first short write, dropped when it is empty.
  */
-import type { Deadline } from "../../protocol/deadlines";
+import type { Deadline } from "../../host/deadlines";
 
 /** The part of a Bun socket that sending needs. */
 export interface SendingSocket {

@@ -5,7 +5,7 @@
 import type { Socket } from "bun";
 import { readSync } from "node:fs";
 import type { Dispatch } from "../../protocol/wire";
-import type { DeadlineWheel } from "../../protocol/deadlines";
+import type { DeadlineWheel } from "../../host/deadlines";
 import { Outbox } from "./outbox";
 import { sendFileTo } from "../../system/send-file";
 

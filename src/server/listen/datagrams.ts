@@ -2,13 +2,14 @@
  * UDP: each datagram is one message, its reply one datagram. There is no order to keep and no connection to hold.
  */
 import { formatListen, type ListenAddress } from "../../config/listen";
+import { Call, type CallOwner } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { parcelOf, toLatin1 } from "../../host/remote/messages";
-import { UnavailableError } from "../../host/errors";
+import type { CallSink } from "../../host/remote/call";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import { isThenable } from "../../module/graph/returned";
-import type { BoundRoute, InFlight } from "../../module/route";
-import { byteLength, tellRaw } from "../../protocol/access";
+import type { BoundRoute } from "../../module/route";
+import { byteLength } from "../../protocol/access";
 import { contentEnd, messageLength } from "../../protocol/raw/framing";
 import { RawMessage } from "../../protocol/raw/message";
 import { checkReply, isStream, type StreamReply } from "../../protocol/raw/reply";
@@ -17,10 +18,9 @@ import type { Dispatch } from "../../protocol/wire";
 import { NEED_MORE, NO_MATCH } from "../../router/match";
 import { isLoopback, plainAddress } from "../../system/address";
 import type { ConnectionHome } from "../connection/connection";
-import type { Deadline } from "../../protocol/deadlines";
 import { listenError } from "../../system/listen-error";
 import type { Listener } from "./listeners";
-import { CLOSE_CONNECTION, errorReply, timeoutError } from "../../protocol/raw/reply-queue";
+import { CLOSE_CONNECTION, failRaw, timeoutError } from "../../protocol/raw/reply-queue";
 
 /** The largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
 const MAX_DATAGRAM_BYTES = 65_507;
@@ -77,11 +77,12 @@ export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: 
   if (counters.openDatagrams >= dispatch.limits.maxDatagramCalls) return void counters.datagramsDropped++;
   counters.messages++;
   if (route.isUnavailable) return send(unavailableReply(route));
-  const call = new DatagramCall(home, route, client, send);
+  const message = new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client });
+  const reply = new DatagramReply(home, route, message, send);
   try {
-    call.start(new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client }));
+    reply.start();
   } catch (error) {
-    call.reject(error);
+    reply.reject(error);
   }
 }
 
@@ -102,45 +103,39 @@ function lineEnd(bytes: Uint8Array): number {
   return at === -1 ? bytes.length : at + 1;
 }
 
-/** One call on its way, on whatever host. */
-class DatagramCall implements InFlight, Deadline {
-  deadlineAt = 0;
-  readonly kind = "call";
-  readonly isEndless = false;
-  readonly #startedAt = performance.now();
+/** One datagram's reply on its way. */
+class DatagramReply implements CallSink, CallOwner {
   readonly #home: ConnectionHome;
-  readonly #route: BoundRoute;
-  readonly #client: Client;
+  readonly #call: Call;
+  readonly #message: RawMessage;
   readonly #send: Send;
-  #message: RawMessage | null = null;
   #isDone = false;
 
-  constructor(home: ConnectionHome, route: BoundRoute, client: Client, send: Send) {
+  constructor(home: ConnectionHome, route: BoundRoute, message: RawMessage, send: Send) {
     this.#home = home;
-    this.#route = route;
-    this.#client = client;
+    this.#call = new Call(home.dispatch, route, message, performance.now(), this);
+    this.#message = message;
     this.#send = send;
   }
 
-  start(message: RawMessage): void {
-    this.#message = message;
-    const route = this.#route;
+  start(): void {
+    const { route, timeoutMs } = this.#call;
+    const { client, bytes } = this.#message;
     this.#home.dispatch.counters.openDatagrams++;
-    const timeoutMs = route.timeoutMs ?? this.#home.dispatch.timeouts.handlerMs;
-    route.generation.enter(this);
+    this.#call.enter();
     if (route.run !== "inline") {
-      const parcel = parcelOf(this.#client, toLatin1(message.bytes));
+      const parcel = parcelOf(client, toLatin1(bytes));
       this.#home.hosts.call({ route, parcel, body: null, timeoutMs, sink: this });
       return;
     }
     const result: unknown = runInline(
       route,
       route.handler as unknown as Handle,
-      message,
+      this.#message,
       route.generation.context as ModuleContext,
     );
     if (!isThenable(result)) return this.resolve(result);
-    this.#home.wheel.arm(this, timeoutMs);
+    this.#call.awaitHandler();
     Promise.resolve(result).then(
       (value) => this.resolve(value),
       (error: unknown) => this.reject(error),
@@ -160,14 +155,12 @@ class DatagramCall implements InFlight, Deadline {
 
   reject(error: unknown): void {
     if (this.#isDone) return;
-    const { dispatch } = this.#home;
-    if (!(error instanceof UnavailableError)) dispatch.handlerFailed(this.#route, this.#client, error);
-    this.#message?.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
-    this.#finish(errorReply(this.#route, error, dispatch));
+    this.#message.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
+    this.#finish(failRaw(this.#home.dispatch, this.#call.route, this.#message, error));
   }
 
   expired(): void {
-    this.reject(timeoutError(this.#route, this.#home.dispatch));
+    this.reject(timeoutError(this.#call));
   }
 
   cut(reason: string): void {
@@ -194,11 +187,9 @@ class DatagramCall implements InFlight, Deadline {
     if (this.#isDone) return;
     this.#isDone = true;
     this.#home.dispatch.counters.openDatagrams--;
-    this.#home.wheel.disarm(this);
-    this.#route.generation.leave(this);
     if (reply.length > 0) this.#send(reply);
-    this.#route.generation.figures.record(performance.now() - this.#startedAt);
-    const { access } = this.#home.dispatch;
-    if (access !== null) tellRaw(access, this.#client, this.#route, byteLength(reply), this.#startedAt);
+    this.#call.answered();
+    this.#call.over();
+    this.#call.tell({ protocol: "raw", bytes: byteLength(reply) });
   }
 }
