@@ -176,36 +176,39 @@ describe("commands and flags", () => {
     for (const command of commands) flags[command] = flagsIn((await callProgram(["help", command])).stdout);
   });
 
-  test("the README has every command", () => {
-    const told = rowsOf(section(readme, "## Commands and flags")).flatMap(([cell = ""]) =>
+  test("docs/commands.md has every command", () => {
+    const told = rowsOf(section(page["docs/commands.md"] ?? "", "# Commands")).flatMap(([cell = ""]) =>
       [...cell.matchAll(/`hrmr (\w+)/g)].map((match) => match[1] ?? ""),
     );
     expect(told.sort()).toEqual([...commands].sort());
   });
 
-  test.each([
-    ["README.md", "## Commands and flags"],
-    ["docs/configuration.md", "## Flags of hrmr start"],
-  ])("%s has every flag of start, in its table", (path, heading) => {
-    const rows = rowsOf(section(page[path] ?? "", heading)).filter(([first]) => first?.startsWith("`-"));
+  test("docs/configuration.md has every flag of start, in its table", () => {
+    const rows = rowsOf(section(configuration, "## Flags of hrmr start")).filter(([first]) => first?.startsWith("`-"));
     // What switches off stands beside what switches on.
     expect(flagsIn(rows.flat().join(" ")).filter((flag) => !flag.startsWith("--no-"))).toEqual(
       (flags.start ?? []).filter((flag) => !flag.startsWith("--no-")),
     );
   });
 
-  test("the defaults that the README tells are the code's", () => {
-    const { threads, control, limits, timeouts } = defaultOptions();
+  test("the defaults that docs/configuration.md tells of flags, and docs/security.md of limits, are the code's", () => {
+    const { threads, processes, control, log, limits, timeouts } = defaultOptions();
     const defaults = Object.fromEntries(
-      rowsOf(section(readme, "## Commands and flags")).map(([flag = "", , value]) => [flag.split("`")[1] ?? "", value]),
+      rowsOf(section(configuration, "## Flags of hrmr start")).map(([flag = "", , , value]) => [
+        /--[\w-]+/.exec(flag)?.[0] ?? "",
+        value,
+      ]),
     );
     expect(defaults).toMatchObject({
       "--port": String(DEFAULT_PORT),
       "--host": DEFAULT_HOST,
+      "--processes": String(processes),
       "--threads": String(threads),
       "--commands": control.commands,
+      "--log-level": log.level,
+      "--log-format": log.format,
     });
-    const told = section(readme, "## Limits and security").replaceAll(/\s+/g, " ");
+    const told = section(page["docs/security.md"] ?? "", "# Limits and security").replaceAll(/\s+/g, " ");
     expect(told).toContain(`It listens on ${DEFAULT_HOST} until told otherwise`);
     expect(told).toContain(`${limits.maxConnections} connections, ${limits.maxConnectionsPerAddress} of one address`);
     expect([limits.maxMessageBytes, limits.maxBodyBytes, limits.maxHeaderBytes]).toEqual([2 ** 20, 2 ** 20, 2 ** 13]);
@@ -218,8 +221,8 @@ describe("commands and flags", () => {
 
   test("no page names a flag that does not exist", () => {
     const known = new Set([...Object.values(flags).flat(), "--help", "--version"]);
-    // Of bun test, in the page about modules, and of git, in a commit's hook.
-    for (const flag of ["--preload", "--no-verify"]) known.add(flag);
+    // Of bun, in the README and in the page about modules.
+    for (const flag of ["--hot", "--preload"]) known.add(flag);
     expect(
       PAGES.flatMap((path) =>
         // What curl is called with is curl's.
@@ -241,7 +244,8 @@ describe("set-up", () => {
   const scripts = (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts;
 
   test("the README's two commands stand alone in their blocks, and CI calls the second", () => {
-    const shown = blocks(section(readme, "## Set-up"), "sh").map((text) => text.trim());
+    const [...shown] = blocks(section(readme, "## Set-up"), "sh").map((text) => text.trim());
+    expect(shown.splice(2)).toHaveLength(1);
     expect(shown).toEqual(["npm install && npm start", "npm install && npm test"]);
     expect(read(".ci/run")).toContain(shown[1] ?? "");
   });
@@ -258,17 +262,28 @@ describe("set-up", () => {
     expect(scripts.start).toBeDefined();
   });
 
-  test("what the README shows in a minute is what a server in the checkout answers", async () => {
+  test("a newcomer needs no more than the first 60 lines of the README", () => {
+    const lines = readme.trimEnd().split("\n");
+    const last = lines.findLastIndex((line) => line.startsWith("| ") || line.startsWith("#"));
+    expect(last).toBeLessThan(60);
+    expect(lines.length).toBeLessThan(70);
+  });
+
+  test.each([
+    ["README.md", "## Set-up", 2],
+    ["docs/start.md", "## In a minute", 0],
+  ])("what %s shows is what a server in the checkout answers", async (path, heading, at) => {
     const state = mkdtempSync(join(tmpdir(), "hrmr-docs-"));
     const server = await startProgram(["--port", "0", "--state", state], { cwd: ROOT });
     try {
-      const lines = (blocks(section(readme, "## In a minute"), "sh")[0] ?? "").trim().split("\n");
+      const lines = (blocks(section(page[path] ?? "", heading), "sh")[at] ?? "").trim().split("\n");
       expect(lines.length).toBeGreaterThanOrEqual(4);
       for (const line of lines) {
         const reply = (await perform(line, server.port)).trim();
         const shown = /# (.*)$/.exec(line)?.[1] ?? "";
         if (/^\w+$/.test(shown)) expect(reply).toBe(shown);
         else if (/^\d+,/.test(shown)) expect(reply).toBe(shown.split(",")[0] ?? "");
+        else if (/^OK\b/.test(shown)) expect(reply).toStartWith("OK");
         else expect(reply.split("\n").length).toBeGreaterThan(5);
       }
     } finally {

@@ -14,6 +14,7 @@ import {
   printedCommands,
   quotedCommands,
 } from "./support/page-commands";
+import { RawClient } from "./support/client";
 import { runProgram } from "./support/program";
 import { callProgram } from "./support/call-program";
 
@@ -89,13 +90,76 @@ const SHIPPED = Object.fromEntries(
   [...filesIn("modules", /\.ts$/), ...filesIn("static_html", /./)].map((path): [string, string] => [path, read(path)]),
 );
 const GREET = { "modules/greet.ts": read("examples/init/modules/greet.ts") };
+/** The module of the README's picture. */
+const GREET_LINE = `import { defineModule } from "hrmr";
+
+export default defineModule({
+  routes: { "GREET ": { framing: "line", handle: (message) => \`Hello, \${message.text.slice(6)}\\n\` } },
+});
+`;
 const VERSION_2 = GREET["modules/greet.ts"].replace("Hello,", "Good day,");
 
+/** Asks GREET bob over and over on one connection, each time as soon as it has its answer. */
+class Asker {
+  #isOver = false;
+  readonly #answers: Promise<Set<string>>;
+
+  constructor(port: number) {
+    this.#answers = this.#ask(port);
+    // A failure is for `end` to tell.
+    this.#answers.catch(() => {});
+  }
+
+  async #ask(port: number): Promise<Set<string>> {
+    const client = await RawClient.connect(port);
+    const answers = new Set<string>();
+    try {
+      while (!this.#isOver) {
+        await client.send("GREET bob\n");
+        answers.add(await client.waitFor("\n"));
+        client.clear();
+      }
+    } finally {
+      client.close();
+    }
+    return answers;
+  }
+
+  /** @returns the different answers, in the order of their first coming */
+  async end(): Promise<string[]> {
+    this.#isOver = true;
+    return [...(await this.#answers)];
+  }
+}
+
 describe("the commands of", () => {
-  test("README.md, up to a project of one's own", () =>
+  test("README.md", () =>
     withShell(SHIPPED, "hrmr start", async (shell) => {
-      const [, , minute = [], reload = [], own = []] = fencedCommands(read("README.md"));
+      const [, , minute = []] = fencedCommands(read("README.md"));
       expect(minute.length).toBeGreaterThan(4);
+      await typeAll(shell, minute);
+    }));
+
+  test("README.md's picture of a reload, while clients ask without a pause", () =>
+    withShell({ ...SHIPPED, "modules/greet.ts": GREET_LINE }, "hrmr start", async (shell) => {
+      const picture = /^```text\n([\s\S]*?)^```/m.exec(read("README.md"))?.[1] ?? "";
+      const shown = picture.split(/^ +\$ /m).slice(1);
+      expect(shown).toHaveLength(2);
+      const askers = Array.from({ length: 10 }, () => new Asker(shell.port));
+      for (const block of shown) {
+        const [command = "", ...lines] = block.split("\n").map((line) => line.trim());
+        const output = withoutNumbers(`OK ${await shell.type(command)}`);
+        const replies = lines.filter((line) => line !== "" && !/^\d+ s /.test(line));
+        expect(replies.length).toBeGreaterThan(0);
+        for (const reply of replies) expect(output).toContain(withoutNumbers(`OK ${reply}`).slice("OK ".length));
+      }
+      for (const asker of askers) expect(await asker.end()).toEqual(["Hello, bob\n", "Good day, bob\n"]);
+    }));
+
+  test("docs/start.md, up to a project of one's own", () =>
+    withShell(SHIPPED, "hrmr start", async (shell) => {
+      const [minute = [], reload = [], own = []] = fencedCommands(read("docs/start.md"));
+      expect(minute.length).toBeGreaterThan(3);
       await typeAll(shell, [...minute, ...reload]);
       await typeAll(
         shell,
@@ -106,10 +170,10 @@ describe("the commands of", () => {
       await typeAll(shell, own);
     }));
 
-  test("README.md, about TLS and operating it", () =>
+  test("docs/start.md, about TLS and running it for others", () =>
     withShell({}, null, async (shell) => {
       await shell.type("hrmr init .");
-      const [, , , , , tls = [], operating = []] = fencedCommands(read("README.md"));
+      const [, , , tls = [], operating = []] = fencedCommands(read("docs/start.md"));
       expect(tls.map(({ text }) => text.split(" ")[0])).toEqual(["hrmr", "hrmr", "curl"]);
       await typeAll(shell, tls);
       await shell.type("hrmr stop");
@@ -223,7 +287,7 @@ describe("the commands of", () => {
 
   test("every page that has commands is above", () => {
     const withCommands = filesIn("docs", /\.md$/).filter((path) => fencedCommands(read(path)).flat().length > 0);
-    expect(withCommands.sort()).toEqual(PAGES.map(([page]) => page));
+    expect(withCommands.sort()).toEqual([...PAGES.map(([page]) => page), "docs/start.md"].sort());
   });
 
   test("the examples in all helps are existing commands", async () => {

@@ -100,8 +100,8 @@ export default defineModule({
   },
 });
 `;
-  const readme = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
-  const sample = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  const page = readFileSync(join(import.meta.dir, "../../docs/start.md"), "utf8");
+  const sample = /```ts\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
   let cwd: string;
   let made: ProgramResult;
   let right: ReturnType<typeof checkTypes>;
@@ -132,7 +132,7 @@ export default defineModule({
     expect(wrong.exitCode).toBe(1);
   });
 
-  test("the README's own module and the APIs of Bun and Node pass the check without a download", () => {
+  test("the first module of docs/start.md and the APIs of Bun and Node pass the check without a download", () => {
     expect(sample).toContain("Bun.hash(");
     expect(right.exitCode).toBe(0);
     // They are types, and not `any`.
