@@ -594,6 +594,17 @@ describe("links and paths", () => {
     }
   });
 
+  test("lines of prose end at 120", () => {
+    const long = PAGES.flatMap((path) =>
+      (page[path] ?? "")
+        .replaceAll(/^ *```[\s\S]*?^ *```$/gm, "")
+        .split("\n")
+        .filter((line) => line.length > 120 && !line.startsWith("|"))
+        .map((line) => `${path}: ${line}`),
+    );
+    expect(long).toEqual([]);
+  });
+
   test("every page is linked from another", () => {
     const linked = PAGES.flatMap((path) =>
       [...(page[path] ?? "").matchAll(/\]\(([^)#]+)/g)].map((match) => join(dirname(path), match[1] ?? "")),
