@@ -34,6 +34,14 @@ export class HandlerError extends Error {
  */
 export class HostLostError extends Error {
   override readonly name = "HostLostError";
+  /** Why, without a full stop: "it was ended by SIGSEGV". */
+  readonly reason: string;
+
+  /** @param reason  Default: the message's words */
+  constructor(message: string, reason = message.replace(/\.$/, "")) {
+    super(message);
+    this.reason = reason;
+  }
 }
 
 /**

@@ -175,7 +175,7 @@ export class Processes {
     } catch (error) {
       await this.#leave(home);
       if (!(error instanceof HostLostError) || this.#isClosed) throw error;
-      throw wholeFileError(spec.name, spec.source, `its process was lost ${when}: ${reasonOf(error)}`);
+      throw wholeFileError(spec.name, spec.source, `its process was lost ${when}: ${error.reason}`);
     }
   }
 
@@ -215,10 +215,4 @@ export class Processes {
 
 function nameOf({ name }: LoadSpec): string {
   return `the process of module "${name}"`;
-}
-
-/** "it was ended by SIGSEGV" */
-function reasonOf({ message }: HostLostError): string {
-  const [, reason = message] = message.split("was lost: ");
-  return reason.replace(/\.$/, "");
 }

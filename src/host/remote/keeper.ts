@@ -479,11 +479,11 @@ export class Thread implements CallHolder {
     this.state = "restarting";
     this.restarts++;
     const name = capitalised(this.#owner.nameOf(this.index));
-    this.tasks.interrupt(blame === "call" ? null : new HostLostError(`${name} was lost: ${reason}.`));
+    this.tasks.interrupt(blame === "call" ? null : new HostLostError(`${name} was lost: ${reason}.`, reason));
     this.#owner.takeBack(waiting);
     if (!this.#owner.lost(reason, this, culprit, this.#isReady)) this.state = "stopped";
     else this.#restartTimer = asHost(() => setTimeout(() => this.#spawn(), blame === "call" ? 0 : this.#backoffMs()));
-    const error = new HostLostError(`${name} was lost while this call ran on it: ${reason}.`);
+    const error = new HostLostError(`${name} was lost while this call ran on it: ${reason}.`, reason);
     for (const call of begun) call.fail(error);
   }
 
