@@ -4,13 +4,14 @@
  */
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
-import { type Audit, type AuditEntry, verdictLine } from "./audit";
+import { type Answered, type Audit, noteOutcome } from "./audit";
 import { readJson } from "./body";
 import { MODULE_ROUTES } from "./routes/modules";
 import type { Operations } from "../reload/operations";
+import { orderFor } from "../reload/order";
 import { VERSION_ROUTES } from "./routes/versions";
-import type { Route } from "./route";
-import { HEADERS, Refused, reply, replyRefused, replyReport, underDeadline } from "./reply";
+import type { ActRoute, ControlCall, LookRoute, Route } from "./route";
+import { HEADERS, Refused, reply, replyRefused, underDeadline } from "./reply";
 
 /**
  * What only looks at the server has this long: a process that hangs must not make its operator hang too. In
@@ -25,6 +26,8 @@ export interface ControlApi {
   /** Is told what is a bug in hrmr. */
   report(error: unknown): void;
 }
+
+const BEGUN: Answered & { readonly pid: number } = { ok: true, pid: process.pid };
 
 /** By path; NAME stands for a module's name. */
 const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
@@ -44,33 +47,35 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
     method: "POST",
     action: "reload",
     keys: ["modules", "force"],
-    answer: async (operations, { modules, force = false }) => {
+    act: (operations, { modules, force = false }) => {
       if (typeof force !== "boolean") {
         throw new Refused(400, '"force" is neither true nor false.', "Leave it out to keep to what is held back.");
       }
-      return replyReport(await operations.reload(readNames(modules), { force }));
+      const names = readNames(modules);
+      return operations.reload(orderFor(names, force ? { forced: names } : {}));
     },
   },
   "/v1/stop": {
     method: "POST",
     action: "stop",
     keys: ["force"],
-    answer: (operations, { force = false }) => {
+    status: 202,
+    act: (operations, { force = false }) => {
       if (typeof force !== "boolean")
         throw new Refused(400, '"force" is neither true nor false.', "Leave it out to drain.");
       operations.stop("hrmr stop", force);
-      return reply(202, { ok: true, pid: process.pid });
+      return BEGUN;
     },
   },
   "/v1/restart": {
     method: "POST",
     action: "restart",
-    answer: async (operations) => replyReport(await operations.restart()),
+    act: (operations) => operations.restart(),
   },
   "/v1/upgrade": {
     method: "POST",
     action: "upgrade",
-    answer: async (operations) => replyReport(await operations.upgrade()),
+    act: (operations) => operations.upgrade(),
   },
   ...MODULE_ROUTES,
   ...VERSION_ROUTES,
@@ -92,43 +97,30 @@ const STATUS_OF: Readonly<Record<string, number>> = {
  * @param by  who asks, for the audit log
  */
 export async function answerControl(request: Request, by: string, api: ControlApi): Promise<Response> {
-  let action: string | undefined;
-  let modules: readonly string[] | null = null;
   try {
     const { route, module } = findRoute(request);
-    const { keys = [] } = route;
-    const body = route.method === "POST" && keys !== null ? await readJson(request, keys) : {};
-    ({ action } = route);
-    modules = module !== "" ? [module] : Array.isArray(body["modules"]) ? body["modules"].map(String) : null;
-    const answer = await route.answer(api.operations, body, { request, by, module });
-    if (action !== undefined) note(api.audit, { by, action, modules }, (await answer.clone().json()) as Answered);
-    return answer;
+    const call = { request, by, module };
+    return await ("act" in route ? act(route, call, api) : route.answer(api.operations, call));
   } catch (error) {
-    const refused = refusalOf(error, api.report);
-    if (action !== undefined) note(api.audit, { by, action, modules }, { ok: false, text: refused.message });
-    return replyRefused(refused);
+    return replyRefused(refusalOf(error, api.report));
   }
 }
 
-/** What an operation answered: a report, or only that it was begun. */
-export interface Answered {
-  readonly ok: boolean;
-  readonly text?: string;
-  readonly modules?: readonly { readonly error: string | null }[];
-  readonly hasChanged?: boolean;
-  readonly hash?: string | null;
-  readonly sha256?: string | null;
-}
-
-/** Whether a reload failed or changed anything. */
-export function isWorthNoting({ ok, modules = [], hasChanged = modules.length > 0 }: Answered): boolean {
-  return !ok || hasChanged;
-}
-
-function note(audit: Audit, what: Pick<AuditEntry, "by" | "action" | "modules">, answered: Answered): void {
-  const { ok, text = "begun", modules = [], hash = null, sha256 = null } = answered;
-  if (what.action === "reload" && !isWorthNoting(answered)) return;
-  audit.note({ ...what, ok, verdict: verdictLine({ text, modules }), hash, upload: sha256 });
+async function act(route: ActRoute, call: ControlCall, { operations, audit, report }: ControlApi): Promise<Response> {
+  const { method, action, keys = [], status = 200 } = route;
+  const { request, by, module } = call;
+  const body = method === "POST" && keys !== null ? await readJson(request, keys) : {};
+  const modules = module !== "" ? [module] : Array.isArray(body["modules"]) ? body["modules"].map(String) : null;
+  try {
+    const answered = await route.act(operations, body, call);
+    noteOutcome(audit, { by, action, modules }, answered);
+    // 422: the request was understood, and what it asked for failed.
+    return reply(answered.ok ? status : 422, answered);
+  } catch (error) {
+    const refused = refusalOf(error, report);
+    noteOutcome(audit, { by, action, modules }, { ok: false, text: refused.message });
+    throw refused;
+  }
 }
 
 function refusalOf(error: unknown, report: ControlApi["report"]): Refused {
@@ -138,8 +130,8 @@ function refusalOf(error: unknown, report: ControlApi["report"]): Refused {
   return new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log.");
 }
 
-/** A route that changes nothing, under a deadline. */
-function look(answer: (operations: Operations) => Promise<Response> | Response): Route {
+/** Under a deadline. */
+function look(answer: (operations: Operations) => Promise<Response> | Response): LookRoute {
   const late = new Refused(
     504,
     `The server's processes did not answer in ${LOOK_DEADLINE_MS / 1000} s.`,

@@ -105,15 +105,25 @@ export class AuditLog implements Audit {
   }
 }
 
-/** @returns the verdict of a report in one line: the first reason of a failure, if there is one */
-export function verdictLine({
-  text,
-  modules,
-}: {
-  readonly text: string;
-  readonly modules: readonly { readonly error: string | null }[];
-}): string {
-  return modules.map(({ error }) => error).find((error) => error !== null) ?? text;
+/** What an order came to: the part of a report that is noted, or only that it was begun. */
+export interface Answered {
+  readonly ok: boolean;
+  readonly text?: string;
+  readonly modules?: readonly { readonly error: string | null }[];
+  readonly hasChanged?: boolean;
+  readonly hash?: string | null;
+  readonly sha256?: string | null;
+}
+
+/** Notes what an order came to, with the first reason of a failure. A reload that changed nothing is not noted. */
+export function noteOutcome(
+  audit: Audit,
+  what: Pick<AuditEntry, "by" | "action" | "modules">,
+  { ok, text = "begun", modules = [], hasChanged = modules.length > 0, hash = null, sha256 = null }: Answered,
+): void {
+  if (what.action === "reload" && ok && !hasChanged) return;
+  const reason = modules.map(({ error }) => error).find((error) => error !== null);
+  audit.note({ ...what, ok, verdict: reason ?? text, hash, upload: sha256 });
 }
 
 /** @returns the new size of the file. In bytes. */

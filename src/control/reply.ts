@@ -26,11 +26,6 @@ export function reply(status: number, body: unknown, headers: Record<string, str
   return new Response(`${JSON.stringify(body)}\n`, { status, headers: { ...HEADERS, ...type, ...headers } });
 }
 
-/** 422: the request was understood, and what it asked for failed. */
-export function replyReport(report: { readonly ok: boolean }): Response {
-  return reply(report.ok ? 200 : 422, report);
-}
-
 export function replyRefused({ status, message, hint, headers }: Refused): Response {
   return reply(status, { error: message, hint }, headers);
 }

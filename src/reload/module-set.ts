@@ -75,8 +75,8 @@ export interface GenerationHost {
   retire(id: number, isGone?: boolean): Promise<void>;
 }
 
-/** What a reload of the config may change. */
-export interface ReloadSettings {
+/** The part of the configuration that modules are loaded with. */
+export interface LoadSettings {
   /** `modules` of the config. */
   readonly settings: Readonly<Record<string, ModuleSettings>>;
   /** Modules that ship with hrmr and are on by these settings; a file in the modules folder with the same name wins. */
@@ -91,7 +91,7 @@ export interface ReloadSettings {
 }
 
 /** The settings are those at the start. */
-export interface RegistryOptions extends ReloadSettings {
+export interface RegistryOptions extends LoadSettings {
   modulesDir: string;
   /** It is the default folder, and was not there so far. */
   mayLackModulesDir: boolean;
@@ -124,7 +124,7 @@ export interface ModuleSet {
   /**
    * What serves was loaded with these, but for modules that failed with them: those keep theirs (`live.spec.config`).
    */
-  current: ReloadSettings;
+  current: LoadSettings;
   readonly entries: Map<string, ModuleEntry>;
   /** Modules that are not in memory and have served: their numbers go on. */
   readonly remembered: Map<string, ApprovedModule>;

@@ -4,6 +4,7 @@
  */
 import type { ModuleContent } from "./upload/names";
 import type { ServerStatus } from "../observe/snapshot";
+import type { ReloadOrder } from "./order";
 
 /** What RELOAD, `hrmr reload`, SIGHUP and POST /v1/reload answer. */
 export interface ReloadReport {
@@ -100,22 +101,11 @@ export interface VersionReport {
   readonly isKept: boolean;
 }
 
-/** How a reload differs from one that goes by the disk. */
-export interface ReloadRequest {
-  /** Loads also what was rolled back from. Default false. */
-  readonly force?: boolean;
-  /** Where the files come from, for `hrmr versions`. Default "disk". */
-  readonly from?: "disk" | "push";
-}
-
 export interface Operations {
   readonly uploads: UploadOperations;
   status(): Promise<ServerStatus>;
-  /**
-   * @param names only these modules; null: all, the config file, the certificates and the log files too. Never rejects
-   * for what the user can mend.
-   */
-  reload(names: readonly string[] | null, request?: ReloadRequest): Promise<ReloadReport>;
+  /** One about all modules reads the config file and opens the log files anew. Never rejects for what the user can mend. */
+  reload(order: ReloadOrder): Promise<ReloadReport>;
   /**
    * Versions that have served, oldest first, by module. @param name null: of all modules @throws UserError for a module
    * of which there are none

@@ -1,82 +1,93 @@
 /**
- * What the master is asked to load, by whom, and how two that were asked for meanwhile become one.
+ * A reload as it is asked for: one object from the command, the signal or the saved file to every process of the server
+ * and into the history.
  */
-import { NO_ORDER, type ReloadOrder } from "./state";
+import type { Options } from "../config/options";
 import type { StoredVersion } from "./versions/versions";
-import type { Condemned } from "./versions/history";
 
-export interface ReloadWish {
-  /** null: all. */
-  readonly names: ReadonlySet<string> | null;
-  /** Begins the log line; "": the verdict alone. */
-  readonly source: string;
-  /** Nobody asked: a file was saved. */
-  readonly isWatched: boolean;
-  /** The server's own try of modules that failed at the start. */
-  readonly isRetry: boolean;
-  readonly order: ReloadOrder;
-  /** Modules whose files were sent to the server. */
-  readonly pushed: readonly string[];
-  /** For an automatic rollback: the version that failed. null: a user asked for it, or it is no rollback. */
-  readonly condemned: Condemned | null;
+/**
+ * What a reload comes from, in the words that begin its log line. Of two that are joined, the one further behind holds.
+ * "tried again": modules that failed at the start. "saved": a file in the modules folder; "--watch": the config file.
+ */
+const SOURCES = [
+  "tried again",
+  "saved",
+  "client",
+  "--watch",
+  "SIGHUP",
+  "push",
+  "push undone",
+  "remove",
+  "remove undone",
+  "rollback",
+  "probation",
+] as const;
+export type Source = (typeof SOURCES)[number];
+
+/** Plain data: it crosses processes. */
+export interface ReloadOrder {
+  /** Only these modules; null: all, and the certificates too. */
+  readonly names: readonly string[] | null;
+  /**
+   * The configuration from then on, which has all modules looked at; null: as it is. What needs a restart must be the
+   * same in it.
+   */
+  readonly next: Options | null;
+  /** By module: loaded in place of what is on the disk, and that is held back from then on. */
+  readonly versions: Readonly<Record<string, StoredVersion>>;
+  /** Modules whose files are loaded even if that version is held back; null: all. */
+  readonly forced: readonly string[] | null;
+  readonly source: Source;
+  /** Who asked, for the audit log; null: it is noted there already, or by nobody. */
+  readonly by: string | null;
 }
 
-const WISH: ReloadWish = {
+/** All modules, by the disk and by what is held back. */
+export const EVERYTHING: ReloadOrder = {
   names: null,
-  source: "",
-  isWatched: false,
-  isRetry: false,
-  order: NO_ORDER,
-  pushed: [],
-  condemned: null,
+  next: null,
+  versions: {},
+  forced: [],
+  source: "client",
+  by: null,
 };
 
-/** Files of the modules folder were saved. */
-export const WATCHED: ReloadWish = { ...WISH, isWatched: true };
-
-/** The config file was saved. */
-export const WATCHED_CONFIG: ReloadWish = { ...WISH, source: "--watch" };
-
-/** Modules that failed at the start. */
-export function retryWish(names: readonly string[]): ReloadWish {
-  return { ...WISH, names: new Set(names), source: "tried again", isRetry: true };
-}
-
 /** @param names null: all */
-export function wishFor(
-  names: readonly string[] | null,
-  source: string,
-  { force = false, from = "disk" }: { force?: boolean; from?: string },
-): ReloadWish {
+export function orderFor(names: readonly string[] | null, rest: Partial<ReloadOrder> = {}): ReloadOrder {
+  return { ...EVERYTHING, names, ...rest };
+}
+
+/** Has a version come back, because somebody asked for it or because the one in its place failed. */
+export function rollbackTo(stored: StoredVersion): ReloadOrder {
+  const who = stored.condemned === null ? ({ source: "rollback" } as const) : PROBATION;
+  return orderFor([stored.name], { versions: { [stored.name]: stored }, ...who });
+}
+
+const PROBATION = { source: "probation", by: "probation" } as const;
+
+/** The one order that covers both. */
+export function join(earlier: ReloadOrder, later: ReloadOrder): ReloadOrder {
   return {
-    ...WISH,
-    names: names === null ? null : new Set(names),
-    source,
-    order: force ? { ...NO_ORDER, forced: names } : NO_ORDER,
-    pushed: from === "push" ? (names ?? []) : [],
+    names: joinNames(earlier.names, later.names),
+    next: later.next ?? earlier.next,
+    versions: { ...earlier.versions, ...later.versions },
+    forced: joinNames(earlier.forced, later.forced),
+    source: SOURCES[Math.max(SOURCES.indexOf(earlier.source), SOURCES.indexOf(later.source))] ?? later.source,
+    by: earlier.by ?? later.by,
   };
 }
 
-/** @param condemned what it comes in place of, if that failed */
-export function rollbackWish(stored: StoredVersion, condemned: Condemned | null): ReloadWish {
-  const order = { ...NO_ORDER, versions: { [stored.name]: stored } };
-  return { ...WISH, names: new Set([stored.name]), source: condemned === null ? "rollback" : "", order, condemned };
+/** null stands for all. */
+function joinNames(earlier: ReloadOrder["names"], later: ReloadOrder["names"]): ReloadOrder["names"] {
+  return earlier === null || later === null ? null : [...new Set([...earlier, ...later])];
 }
 
-/** What covers both. Rollbacks are not joined: they go by what serves at their turn. */
-export function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
-  const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
-  const forced =
-    earlier.order.forced === null || later.order.forced === null
-      ? null
-      : [...earlier.order.forced, ...later.order.forced];
-  return {
-    ...WISH,
-    names,
-    source: earlier.source || later.source,
-    isWatched: earlier.isWatched && later.isWatched,
-    isRetry: earlier.isRetry && later.isRetry,
-    order: { ...NO_ORDER, forced },
-    pushed: [...earlier.pushed, ...later.pushed],
-  };
+/** Whether the module's files are loaded even if that version is held back. */
+export function isForced({ forced }: ReloadOrder, name: string): boolean {
+  return forced === null || forced.includes(name);
+}
+
+/** @returns what begins the log line, before the verdict; "": nothing does */
+export function logPrefix({ source }: ReloadOrder): string {
+  return source === "client" || source === "saved" || source === "probation" ? "" : `${source}: `;
 }

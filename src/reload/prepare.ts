@@ -12,6 +12,7 @@ import { hasChanged } from "../module/build/inputs";
 import { loadModule } from "../module/graph/load";
 import type { ModuleEntry, ModuleSet } from "./module-set";
 import { moduleConsole } from "../module/graph/console";
+import { isForced } from "./order";
 import { timed } from "./verdict/phases";
 import { remoteModule } from "../module/graph/remote";
 import { type Candidate, describeFailure, failure, isUsed, type Run } from "./state";
@@ -52,8 +53,7 @@ async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promis
     entry.error = null;
     return null;
   }
-  const isForced = run.order.forced === null || run.order.forced.includes(name);
-  if (!isForced && isHeldBack(hold, built.hash, settings)) {
+  if (!isForced(run.order, name) && isHeldBack(hold, built.hash, settings)) {
     if (live !== null) {
       run.heldBack.add(name);
       entry.error = null;

@@ -1,7 +1,6 @@
 /**
  * All modules of a server: which version of each serves, and how the next set comes to serve (docs/architecture.md).
- * One reload runs at a time; those asked for meanwhile become one more, and each caller gets the verdict of the reload
- * that covered its wish.
+ * One reload runs at a time; `ReloadQueue` sees to that.
  */
 import type { ServerLog } from "../observe/log/log";
 import type { LeakSnapshot } from "../observe/snapshot";
@@ -10,44 +9,29 @@ import { type ApprovedModule, approvedModules, loadApproved } from "./versions/a
 import { Collector } from "../module/graph/collector";
 import { addWatched } from "../module/build/inputs";
 import { type LeftBehind, leftBehindText } from "../module/graph/leaks";
-import type { ModuleEntry, ModuleSet, RegistryOptions, ReloadSettings } from "./module-set";
+import type { LoadSettings, ModuleEntry, ModuleSet, RegistryOptions } from "./module-set";
 import { runReload } from "./reload";
 import { ReloadTotals } from "./verdict/totals";
-import { describeFailure, NO_ORDER, type ReloadOrder, type ReloadWish } from "./state";
+import { EVERYTHING, type ReloadOrder } from "./order";
+import { describeFailure } from "./state";
 import { hostSettings } from "../module/shape/settings";
 import { SharedStore } from "../module/graph/shared";
-import { SingleFlight } from "./single-flight";
 import type { Verdict } from "./verdict/verdict";
 
 const ROOM_WAIT_MS = 1000;
-
-/** The later settings are those that hold; with new ones, all modules are looked at. */
-function joinWishes(earlier: ReloadWish, later: ReloadWish): ReloadWish {
-  const names = earlier.names === null || later.names === null ? null : new Set([...earlier.names, ...later.names]);
-  const forced =
-    earlier.order.forced === null || later.order.forced === null
-      ? null
-      : [...earlier.order.forced, ...later.order.forced];
-  return {
-    names,
-    next: later.next ?? earlier.next,
-    order: { versions: { ...earlier.order.versions, ...later.order.versions }, forced },
-  };
-}
 
 export class Registry implements ModuleSet {
   readonly options: RegistryOptions;
   readonly entries = new Map<string, ModuleEntry>();
   readonly remembered: Map<string, ApprovedModule>;
   readonly totals = new ReloadTotals();
-  current: ReloadSettings;
-  lastVerdict: { verdict: Verdict; at: Date } | null = null;
+  current: LoadSettings;
   /** Connections and streams cut since the start because their version had to go. */
   cutCount = 0;
   #lastId = 0;
   #overlooked: ReadonlySet<string> = new Set();
   #isClosed = false;
-  readonly #flight = new SingleFlight<ReloadWish, Verdict>((wish) => this.#run(wish), joinWishes);
+  #isReloading = false;
   readonly #retiring = new Map<Generation, Promise<void>>();
   readonly shared: SharedStore;
   readonly #collector: Collector;
@@ -70,24 +54,29 @@ export class Registry implements ModuleSet {
   }
 
   /**
-   * Loads what is new or changed, unloads what is gone.
+   * Loads what is new or changed, unloads what is gone. One at a time: the caller queues.
    *
-   * @param names only these modules; null: all
-   * @param next  the settings from then on, each module's taken over by the version that is loaded with them: one that
-   *   fails keeps its old version and settings, and is tried again at the next reload. null: as they are. With new
-   *   ones, all modules are looked at.
-   * @param order modules that get a stored version, and those whose files are loaded although they are held back.
-   *   Default: none
-   * @returns the verdict of the reload that covered this call; it never rejects for a module's fault
+   * @param next  the settings by `order.next`, each module's taken over by the version that is loaded with them: one
+   *   that fails keeps its old version and settings, and is tried again at the next reload. null: as they are
+   * @returns the verdict; it never rejects for a module's fault
    * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no
    *   middleware, or another process refuses the whole: nothing has changed then, the settings included
    */
-  reload(
-    names: readonly string[] | null = null,
-    next: ReloadSettings | null = null,
-    order: ReloadOrder = NO_ORDER,
-  ): Promise<Verdict> {
-    return this.#flight.request({ names: names === null || next !== null ? null : new Set(names), next, order });
+  async reload(order: ReloadOrder = EVERYTHING, next: LoadSettings | null = null): Promise<Verdict> {
+    if (this.#isReloading) throw new Error("A reload is under way already.");
+    this.#isReloading = true;
+    const startedMs = performance.now();
+    try {
+      const verdict = await runReload(this, order, next);
+      this.totals.note(verdict);
+      return verdict;
+    } catch (error) {
+      this.totals.noteRefused(`ERR ${describeFailure(error)}\n`, performance.now() - startedMs);
+      throw error;
+    } finally {
+      this.#isReloading = false;
+      this.#tellLeft();
+    }
   }
 
   /**
@@ -162,28 +151,13 @@ export class Registry implements ModuleSet {
     this.#collector.disposed({ module: name, generation: number, id, remains, left });
     const text = leftBehindText(left);
     if (text !== null) this.#left.set(name, [...(this.#left.get(name) ?? []), `v${number} left ${text}`]);
-    if (!this.#flight.isRunning) this.#tellLeft();
+    if (!this.#isReloading) this.#tellLeft();
   }
 
   takeLeftBehind(name: string): string[] {
     const notes = this.#left.get(name) ?? [];
     this.#left.delete(name);
     return notes;
-  }
-
-  async #run(wish: ReloadWish): Promise<Verdict> {
-    const startedMs = performance.now();
-    try {
-      const verdict = await runReload(this, wish);
-      this.lastVerdict = { verdict, at: new Date() };
-      this.totals.note(verdict);
-      return verdict;
-    } catch (error) {
-      this.totals.noteRefused(`ERR ${describeFailure(error)}\n`, performance.now() - startedMs);
-      throw error;
-    } finally {
-      this.#tellLeft();
-    }
   }
 
   /** What a version left whose reload has been told already. */

@@ -6,7 +6,8 @@ import { refuseConflicts } from "./drop";
 import { look } from "./look";
 import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
-import { beginRun, type Failure, NO_ORDER, type Run } from "./state";
+import { EVERYTHING } from "./order";
+import { beginRun, type Failure, type Run } from "./state";
 import { takesHttpText } from "../module/shape/takes-http";
 
 /** A module that a start would load, or that it would miss. */
@@ -25,7 +26,7 @@ export interface RehearsedModule {
 
 /** @throws UserError when the modules folder cannot be read */
 export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> {
-  const run = beginRun(registry, { names: null, next: null, order: NO_ORDER });
+  const run = beginRun(registry, EVERYTHING, null);
   try {
     await look(run);
     for (const file of run.files) await prepare(run, file);

@@ -5,11 +5,12 @@
 import { UserError } from "../config/user-error";
 import { dropAll, refuseConflicts } from "./drop";
 import { look } from "./look";
-import type { ModuleSet } from "./module-set";
+import type { LoadSettings, ModuleSet } from "./module-set";
+import type { ReloadOrder } from "./order";
 import { timed } from "./verdict/phases";
 import { prepare } from "./prepare";
 import { agreeWithOthers, tellRefusal } from "./vote/proposal";
-import { beginRun, describeFailure, isAsked, plannedModules, type ReloadWish, type Run } from "./state";
+import { beginRun, describeFailure, isAsked, plannedModules, type Run } from "./state";
 import { startAll } from "./bring-up";
 import { prepareStored } from "./versions/stored";
 import { commit, settle } from "./swap";
@@ -21,8 +22,8 @@ import type { Verdict } from "./verdict/verdict";
  * @throws UserError when the reload is refused as a whole, here or in another process, and nothing has changed, the
  *   settings included
  */
-export async function runReload(registry: ModuleSet, wish: ReloadWish): Promise<Verdict> {
-  const run = beginRun(registry, wish);
+export async function runReload(registry: ModuleSet, order: ReloadOrder, next: LoadSettings | null): Promise<Verdict> {
+  const run = beginRun(registry, order, next);
   try {
     await prepareAll(run);
   } catch (error) {

@@ -5,30 +5,10 @@ import type { FoundModule } from "./look";
 import type { Generation } from "../module/generation";
 import type { Hold } from "./versions/hold";
 import { describeError, ModuleError } from "../module/graph/describe-error";
-import type { ModuleEntry, ModuleSet, ReloadSettings } from "./module-set";
+import type { LoadSettings, ModuleEntry, ModuleSet } from "./module-set";
 import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
 import { noTimes, type PhaseTimes } from "./verdict/phases";
-import type { StoredVersion } from "./versions/versions";
-
-/** What a reload does but for loading what lies on the disk. Plain data: it crosses processes. */
-export interface ReloadOrder {
-  /** By module: loaded in place of what is on the disk, and that is held back from then on. */
-  readonly versions: Readonly<Record<string, StoredVersion>>;
-  /** Modules whose files are loaded even if that version is held back; null: all. */
-  readonly forced: readonly string[] | null;
-}
-
-/** A reload that goes by the disk and by what is held back. */
-export const NO_ORDER: ReloadOrder = { versions: {}, forced: [] };
-
-/** What a reload is asked for. */
-export interface ReloadWish {
-  /** Only these modules; null: all that there are. */
-  readonly names: ReadonlySet<string> | null;
-  /** The settings from then on; null: as they are. A reload with new ones looks at all modules. */
-  readonly next: ReloadSettings | null;
-  readonly order: ReloadOrder;
-}
+import type { ReloadOrder } from "./order";
 
 /** A version on its way in. */
 export interface Candidate {
@@ -52,10 +32,11 @@ export interface Failure {
 
 export interface Run {
   readonly registry: ModuleSet;
+  readonly order: ReloadOrder;
+  /** Only these modules are looked at; null: all. */
   readonly names: ReadonlySet<string> | null;
   /** What the candidates are loaded with, and what holds from the swap on. */
-  readonly wanted: ReloadSettings;
-  readonly order: ReloadOrder;
+  readonly wanted: LoadSettings;
   /** Modules whose files would have given what is held back. */
   readonly heldBack: Set<string>;
   files: readonly FoundModule[];
@@ -75,12 +56,13 @@ export interface Run {
   readonly phases: PhaseTimes;
 }
 
-export function beginRun(registry: ModuleSet, { names, next, order }: ReloadWish): Run {
+/** @param next the settings from then on; null: as they are */
+export function beginRun(registry: ModuleSet, order: ReloadOrder, next: LoadSettings | null): Run {
   return {
     registry,
-    names: next === null ? names : null,
-    wanted: next ?? registry.current,
     order,
+    names: next !== null || order.names === null ? null : new Set(order.names),
+    wanted: next ?? registry.current,
     heldBack: new Set(),
     files: [],
     candidates: new Map(),

@@ -29,8 +29,8 @@ import { moduleGlobals } from "../protocol/web/globals";
 import type { ProcessSnapshot } from "../observe/snapshot";
 import type { Agreement, Proposal } from "../reload/vote/agree";
 import type { ApprovedModule } from "../reload/versions/approved";
-import type { ReloadSettings } from "../reload/module-set";
-import type { ReloadOrder } from "../reload/state";
+import type { LoadSettings } from "../reload/module-set";
+import { orderFor, type ReloadOrder } from "../reload/order";
 import { type AccessLog, createAccessLog } from "../observe/log/access";
 import { SocketHub } from "../protocol/websocket/hub";
 import { Http2Front } from "../protocol/http2/front";
@@ -115,14 +115,8 @@ export interface RunningServer {
   inputs(): Record<string, string[]>;
   /** A module told its WebSockets something in another process: those of this one get it too. */
   publish(module: string, topic: string, data: unknown): void;
-  /**
-   * Loads what changed.
-   *
-   * @param names only these modules; null: all, and the certificates
-   * @param next  the configuration from here on; null: as before. What needs a restart must be the same in it.
-   * @param order what does not go by the disk. Default: nothing
-   */
-  reload(names: readonly string[] | null, next: Options | null, order?: ReloadOrder): Promise<ReloadOutcome>;
+  /** Loads what changed. One at a time. @throws UserError when it is refused as a whole: nothing has changed then */
+  reload(order: ReloadOrder): Promise<ReloadOutcome>;
   /** Stops listening, finishes what is under way up to drainMs, then cuts. Resolves when all is closed. Idempotent. */
   shutdown(reason: string): Promise<void>;
   /** Cuts what is still under way after `shutdown`. */
@@ -359,7 +353,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
     const commands = commandRoutes(options.control, this, this.#token, this.#guesses);
     const { agree, remembered } = this.#setup;
     return new Registry({
-      ...(await this.#reloadSettings(options)),
+      ...(await this.#loadSettings(options)),
       modulesDir,
       mayLackModulesDir: !hasModulesDir,
       stateDir,
@@ -376,7 +370,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   }
 
   /** The part of the configuration for loading modules. */
-  async #reloadSettings({ modules, http, timeouts, limits }: Options): Promise<ReloadSettings> {
+  async #loadSettings({ modules, http, timeouts, limits }: Options): Promise<LoadSettings> {
     const { staticDir, stateDir } = this.#folders;
     const root = staticDir ?? (await unpackPages(stateDir));
     // Without a prototype: a module may be named "constructor".
@@ -489,7 +483,8 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
   // ---- CommandActions ----
 
   async reloadModules(name: string | null, client: Client): Promise<string> {
-    return (await this.#setup.uplink.reload(name === null ? null : [name], `RELOAD of ${whoIs(client)}`)).text;
+    const order = orderFor(name === null ? null : [name], { by: `RELOAD of ${whoIs(client)}` });
+    return (await this.#setup.uplink.reload(order)).text;
   }
 
   /** After the reply is written: the client that asked is told before its connection is closed. */
@@ -533,9 +528,10 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
 
   // ---- reloading ----
 
-  async reload(names: readonly string[] | null, next: Options | null, order?: ReloadOrder): Promise<ReloadOutcome> {
+  async reload(order: ReloadOrder): Promise<ReloadOutcome> {
+    const { names, next } = order;
     // What refuses the reload as a whole throws here, before anything else is touched.
-    const verdict = await this.registry.reload(names, next === null ? null : await this.#reloadSettings(next), order);
+    const verdict = await this.registry.reload(order, next === null ? null : await this.#loadSettings(next));
     if (names !== null) return { verdict, certificates: null, token: null };
     const certificates = await this.#reloadTls(next?.tls ?? this.#options.tls);
     const token = reloadToken(this.#token, next?.control ?? this.#options.control);

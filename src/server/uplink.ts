@@ -3,11 +3,12 @@
  * one process of many.
  */
 import type { ReloadReport } from "../reload/operations";
+import type { ReloadOrder } from "../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 
 export interface Uplink {
-  /** RELOAD, on all processes. @param by  the sender, for the audit log */
-  reload(names: readonly string[] | null, by: string): Promise<ReloadReport>;
+  /** RELOAD, on all processes. */
+  reload(order: ReloadOrder): Promise<ReloadReport>;
   /**
    * The host of a module's version has died: a thread, or its process.
    *

@@ -8,17 +8,17 @@ import { version } from "../../package.json";
 import { defaultOptions, type Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolve/resolved";
 import { UserError } from "../config/user-error";
-import { type ControlApi, isWorthNoting } from "../control/api";
+import type { ControlApi } from "../control/api";
 import { CONFIG_FILES, workingFolder } from "../config/working-folder";
-import { AuditLog, verdictLine } from "../control/audit";
-import type { Operations, ReloadReport, ReloadRequest, RestartReport, VersionReport } from "../reload/operations";
+import { AuditLog, noteOutcome } from "../control/audit";
+import type { Operations, ReloadReport, RestartReport, VersionReport } from "../reload/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
 import { ControlPort } from "../control/tcp";
 import { Uploads } from "../reload/upload/uploads";
-import { SingleFlight } from "../reload/single-flight";
 import { recoverExchange } from "../reload/upload/staging";
-import { Turn } from "../reload/turn";
+import { EVERYTHING, logPrefix, orderFor, type ReloadOrder, rollbackTo } from "../reload/order";
+import { ReloadQueue } from "../reload/queue";
 import type { ProcessLog } from "../observe/log/log";
 import { Departed } from "../observe/departed";
 import { metricsText } from "../observe/metrics";
@@ -26,11 +26,12 @@ import { failingModules, readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
 import { noPrefork } from "../system/bind";
 import { findFolders, type Folders } from "../server/folders";
-import { refusedReport } from "../reload/verdict/outcome";
+import { orRefused, refusedReport } from "../reload/verdict/outcome";
 import type { Uplink } from "../server/uplink";
 import { Alone } from "./serve/alone";
 import type { Group, StartSummary } from "./serve/group";
-import { type Condemned, History } from "../reload/versions/history";
+import { History } from "../reload/versions/history";
+import type { Condemned } from "../reload/versions/versions";
 import { dataIn, moveData } from "./data-move";
 import { Holdings } from "./takeover/holdings";
 import { Notifier } from "./takeover/notify";
@@ -40,15 +41,6 @@ import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover";
 import { Retries } from "./retries";
 import { Watch, watchedConfigFiles } from "./watch";
-import {
-  joinWishes,
-  type ReloadWish,
-  retryWish,
-  rollbackWish,
-  WATCHED,
-  WATCHED_CONFIG,
-  wishFor,
-} from "../reload/order";
 
 export interface MasterSetup {
   /** Reads the configuration; at each reload again. */
@@ -99,9 +91,8 @@ class Master implements Operations {
   readonly #startedAtMs = Date.now();
   readonly #beganAt = performance.now();
   readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
-  /** Reloads, uploads and take-overs: none of them may see half of what another one does. */
-  readonly #turn = new Turn();
-  readonly #reloads = new SingleFlight((wish: ReloadWish) => this.#turn.run(() => this.#reload(wish)), joinWishes);
+  /** Reloads, uploads, new processes and take-overs: none of them may see half of what another one does. */
+  readonly #queue = new ReloadQueue((order) => this.#reload(order));
   readonly #departed = new Departed();
   #running: Running | null = null;
   #control: ControlServer | null = null;
@@ -187,7 +178,7 @@ class Master implements Operations {
       folders.notes.push("There is nothing to resume: the modules folder is loaded.");
     const group = this.#makeGroup(config, log, folders, holdings, history, estate?.failing);
     const retries = new Retries({
-      tryAgain: async (names) => void (await this.#reloads.request(retryWish(names))),
+      tryAgain: async (names) => void (await this.reload(orderFor(names, { source: "tried again" }))),
       failing: async () => failingModules(await this.#snapshots()),
       log,
     });
@@ -218,6 +209,7 @@ class Master implements Operations {
         ...past,
         processes,
         sockets,
+        queue: this.#queue,
         reload,
         crashed,
         stop,
@@ -256,7 +248,7 @@ class Master implements Operations {
 
   /** The services for the server, or for each of its processes. */
   readonly #uplink: Uplink = {
-    reload: (names, by) => this.#audited(by, names, this.reload(names)),
+    reload: (order) => this.reload(order),
     stop: (reason) => {
       this.#auditStop(reason);
       this.stop(reason, false);
@@ -276,14 +268,14 @@ class Master implements Operations {
 
   #beginWatch(running: Running): Watch {
     const { folders, group, log } = running;
-    const reload = (wish: ReloadWish): void => void this.#audited(WATCHER, null, this.#reloads.request(wish));
+    const reload = (source: "saved" | "--watch"): void => void this.reload({ ...EVERYTHING, source, by: WATCHER });
     const cwd = workingFolder();
     return new Watch({
       modulesDir: folders.modulesDir,
       inputs: () => group.inputs(),
       configFiles: () => watchedConfigFiles(running.config.file, cwd, CONFIG_FILES),
-      modulesChanged: () => reload(WATCHED),
-      configChanged: () => reload(WATCHED_CONFIG),
+      modulesChanged: () => reload("saved"),
+      configChanged: () => reload("--watch"),
       failed: (folder, error) => log.error(`Cannot watch ${folder}: ${error.message}. Send RELOAD after a change.`),
     });
   }
@@ -357,14 +349,15 @@ class Master implements Operations {
 
   // ---- Operations: reloading ----
 
-  reload(names: readonly string[] | null, request: ReloadRequest = {}, source = ""): Promise<ReloadReport> {
-    return this.#reloads.request(wishFor(names, source, request));
+  async reload(order: ReloadOrder): Promise<ReloadReport> {
+    return this.#audited(order, await this.#queue.reload(order));
   }
 
-  async #reload(wish: ReloadWish): Promise<ReloadReport> {
-    const { source, isWatched, isRetry } = wish;
+  /** In its turn. */
+  async #reload(order: ReloadOrder): Promise<ReloadReport> {
+    const isRetry = order.source === "tried again";
     const running = this.#running;
-    if (running === null) return refusedReport("The server is starting.", "Try again.");
+    if (running === null) return STARTING;
     if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
     // Modules that ship with hrmr are files there: one that is gone would be taken for a module that was removed.
     await this.#keeper?.look();
@@ -372,8 +365,8 @@ class Master implements Operations {
     let told = "ERR the reload failed by a bug in hrmr; the log has it";
     let report: ReloadReport;
     try {
-      report = await this.#reloadRunning(running, wish);
-      await running.history.note(running.group.approved(), wish);
+      report = await orRefused(() => this.#reloadRunning(running, order));
+      await running.history.note(running.group.approved(), order);
       told = report.text.split("\n", 1)[0] ?? "";
     } finally {
       // Whatever came of it: else systemd waits for its end for ever.
@@ -383,29 +376,26 @@ class Master implements Operations {
     this.#watch?.reloaded();
     // The retries log a failed try in one line.
     if (isRetry && !report.ok) return report;
-    if (isWatched && report.ok && report.modules.length === 0) return report;
-    const text = source === "" ? report.text : `${source}: ${report.text}`;
+    if (order.source === "saved" && report.ok && report.modules.length === 0) return report;
+    const text = `${logPrefix(order)}${report.text}`;
     if (report.ok && report.modules.length > 0) running.log.info(text);
     // Clients may send RELOAD without end. Numbers (of connections, of milliseconds) must not make new kinds.
     else running.log.bounded(report.ok ? "info" : "error", text.replaceAll(/\d+/g, "N"))?.(text);
     return report;
   }
 
-  async #reloadRunning(running: Running, { names, isWatched, order }: ReloadWish): Promise<ReloadReport> {
-    try {
-      // A save in the modules folder concerns modules only.
-      const next = names === null && !isWatched ? await this.#setup.resolve() : null;
-      const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
-      if (refused.length > 0) return cannotChange(refused);
-      // The modules need not be looked at with new eyes when nothing is new.
-      const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
-      const report = await running.group.reload(names === null ? null : [...names], isNew ? next.options : null, order);
-      if (next !== null) await this.#reconfigured(running, next);
-      return isNew ? { ...report, hasChanged: true } : report;
-    } catch (error) {
-      if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
-      throw error;
-    }
+  /** @throws UserError when nothing was reloaded */
+  async #reloadRunning(running: Running, order: ReloadOrder): Promise<ReloadReport> {
+    // A save in the modules folder concerns modules only.
+    const isForConfig = order.names === null && order.source !== "saved";
+    const next = isForConfig ? await this.#setup.resolve() : null;
+    const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
+    if (refused.length > 0) return cannotChange(refused);
+    // The modules need not be looked at again when nothing is new.
+    const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
+    const report = await running.group.reload(isNew ? { ...order, next: next.options } : order);
+    if (next !== null) await this.#reconfigured(running, next);
+    return isNew ? { ...report, hasChanged: true } : report;
   }
 
   /** The group has put the new values into the options that everybody reads from. */
@@ -422,10 +412,10 @@ class Master implements Operations {
   // ---- Operations: modules over the wire ----
 
   readonly uploads: Uploads = new Uploads({
-    turn: this.#turn,
+    queue: this.#queue,
     folders: () => (this.#isStopping ? null : (this.#running?.folders ?? null)),
     options: () => this.#running?.config.options ?? defaultOptions(),
-    reload: (names, source, request) => this.#reload(wishFor([...names], source, request)),
+    reload: (order) => this.#reload(order),
     hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
   });
 
@@ -436,21 +426,17 @@ class Master implements Operations {
   }
 
   rollback(name: string, version: string | null): Promise<ReloadReport> {
-    return this.#turn.run(async () => {
-      try {
+    return this.#queue.run(() =>
+      orRefused(async () => {
         const stored = this.#running?.history.choose(name, version);
-        if (stored === undefined) return refusedReport("The server is starting.", "Try again.");
-        return await this.#reload(rollbackWish(stored, null));
-      } catch (error) {
-        if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
-        throw error;
-      }
-    });
+        return stored === undefined ? STARTING : await this.#reload(rollbackTo(stored));
+      }),
+    );
   }
 
   /** A version has failed. @returns whether another one serves in its place */
   #bringBack(condemned: Condemned): Promise<boolean> {
-    return this.#turn.run(async () => {
+    return this.#queue.run(async () => {
       const { log, history } = this.#running as Running;
       const { name, number, reason } = condemned;
       const stored = history.chooseFor(condemned);
@@ -460,24 +446,27 @@ class Master implements Operations {
         return !history.serves(name, number);
       }
       about.error(`${reason}: v${stored.of} comes back`);
-      return (await this.#audited("probation", [name], this.#reload(rollbackWish(stored, condemned)), "rollback")).ok;
+      const order = rollbackTo(stored);
+      return this.#audited(order, await this.#reload(order)).ok;
     });
   }
 
   // ---- Operations: replacing ----
 
   async restart(): Promise<RestartReport> {
-    return (await this.#running?.group.restart?.()) ?? (await this.upgrade());
+    const restart = this.#running?.group.restart ?? null;
+    if (restart === null) return await this.upgrade();
+    return await this.#queue.run(async () => (this.#isStopping ? BEING_REPLACED : await restart()));
   }
 
   async upgrade(): Promise<RestartReport> {
     const running = this.#running;
     if (running === null || this.#isStopping || this.#isHandingOver) {
-      return { ok: false, pid: process.pid, text: "ERR the server is starting, stopping or being replaced already\n" };
+      return BEING_REPLACED;
     }
     this.#isHandingOver = true;
     try {
-      return await this.#turn.run(() => this.#upgrade(running));
+      return await this.#queue.run(() => this.#upgrade(running));
     } catch (error) {
       running.holdings.reclaim();
       const { message, hint } = error instanceof UserError ? error : { message: Bun.inspect(error), hint: "" };
@@ -564,22 +553,15 @@ class Master implements Operations {
       });
       letSecondSignalEnd(signal);
     }
-    process.on("SIGHUP", () => void this.#audited("SIGHUP", null, this.reload(null, {}, "SIGHUP")));
+    process.on("SIGHUP", () => void this.reload({ ...EVERYTHING, source: "SIGHUP", by: "SIGHUP" }));
     process.on("SIGUSR2", () => void this.#upgradeBySignal());
   }
 
   // ---- the audit log: what does not come by the control API, which keeps its own ----
 
-  async #audited(
-    by: string,
-    modules: readonly string[] | null,
-    reload: Promise<ReloadReport>,
-    action = "reload",
-  ): Promise<ReloadReport> {
-    const report = await reload;
-    if (isWorthNoting(report)) {
-      this.#audit?.note({ by, action, modules, ok: report.ok, verdict: verdictLine(report), hash: null, upload: null });
-    }
+  #audited({ by, names, source }: ReloadOrder, report: ReloadReport): ReloadReport {
+    const action = source === "probation" ? "rollback" : "reload";
+    if (by !== null && this.#audit !== null) noteOutcome(this.#audit, { by, action, modules: names }, report);
     return report;
   }
 
@@ -599,6 +581,13 @@ class Master implements Operations {
     process.exit(exitCode);
   }
 }
+
+const BEING_REPLACED: RestartReport = {
+  ok: false,
+  pid: process.pid,
+  text: "ERR the server is starting, stopping or being replaced already\n",
+};
+const STARTING = refusedReport("The server is starting.", "Try again.");
 
 function cannotChange(keys: readonly string[]): ReloadReport {
   const names = keys.join(", ");

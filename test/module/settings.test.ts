@@ -1,7 +1,8 @@
 /** New settings in a running registry: who is loaded anew for them, and what stays where they don't work. */
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import type { ReloadSettings } from "../../src/reload/module-set";
+import { EVERYTHING, orderFor } from "../../src/reload/order";
+import type { LoadSettings } from "../../src/reload/module-set";
 import { readShape } from "../../src/module/shape/shape";
 import { identityOf, isSameSettings } from "../../src/module/shape/settings";
 import { rejection, withFixture, type Fixture } from "../support/module-fixture";
@@ -14,7 +15,7 @@ const WORDY = `export default {
 };`;
 const GUARD = `${answering("guard 1")}export const middleware = (request, context, next) => next();`;
 
-function settings(modules: ReloadSettings["settings"], rest: Partial<ReloadSettings> = {}): ReloadSettings {
+function settings(modules: LoadSettings["settings"], rest: Partial<LoadSettings> = {}): LoadSettings {
   return { ...DEFAULT_SETTINGS, ...rest, settings: modules };
 }
 
@@ -31,13 +32,13 @@ async function withProcess(fixture: Fixture, test: (process: TestProcess) => Pro
 test("a module is loaded anew for its new settings though its file is the same, and only that one", () =>
   withFixture({ "word.ts": WORDY, "ping.ts": answering("ping 1") }, (fixture) =>
     withProcess(fixture, async (process) => {
-      const verdict = await process.registry.reload(null, settings({ word: { word: "one" } }));
+      const verdict = await process.registry.reload(EVERYTHING, settings({ word: { word: "one" } }));
       expect(told(verdict)).toEqual(["ping unchanged v1", "word swapped v2"]);
       expect(verdict.modules.find(({ name }) => name === "word")?.notes).toEqual(["its settings changed"]);
       expect(process.ask("WORD")).toBe("one");
       expect(told(await process.registry.reload())).toEqual(["ping unchanged v1", "word unchanged v2"]);
       // RELOAD NAME with new settings is about all modules.
-      expect(told(await process.registry.reload(["ping"], settings({ word: { word: "two" } })))[1]).toBe(
+      expect(told(await process.registry.reload(orderFor(["ping"]), settings({ word: { word: "two" } })))[1]).toBe(
         "word swapped v3",
       );
     }),
@@ -47,11 +48,11 @@ test("settings that are the same in another order change nothing", () =>
   withFixture({ "word.ts": WORDY }, (fixture) =>
     withProcess(fixture, async (process) => {
       await process.registry.reload(
-        null,
+        EVERYTHING,
         settings({ word: { word: "one", more: { a: [1, { b: 2, c: 3 }], d: null } } }),
       );
       const same = settings({ word: { more: { d: null, a: [1, { c: 3, b: 2 }] }, word: "one" }, nobody: { x: 1 } });
-      expect(told(await process.registry.reload(null, same))).toEqual(["word unchanged v2"]);
+      expect(told(await process.registry.reload(EVERYTHING, same))).toEqual(["word unchanged v2"]);
       expect(isSameSettings({ a: [1, 2] }, { a: [2, 1] })).toBeFalse();
       expect(isSameSettings({ a: 1, b: undefined }, { a: 1 })).toBeTrue();
       expect([identityOf("hash", {}), identityOf("hash", { a: 1, b: 2 })]).toEqual([
@@ -65,8 +66,11 @@ test("settings that are the same in another order change nothing", () =>
 test("a module that fails with its new settings keeps its old version and settings, the others move on, and it is tried again", () =>
   withFixture({ "word.ts": WORDY, "other.ts": WORDY.replaceAll("WORD", "OTHER") }, (fixture) =>
     withProcess(fixture, async (process) => {
-      await process.registry.reload(null, settings({ word: { word: "one" }, other: { word: "one" } }));
-      const verdict = await process.registry.reload(null, settings({ word: { word: "bad" }, other: { word: "two" } }));
+      await process.registry.reload(EVERYTHING, settings({ word: { word: "one" }, other: { word: "one" } }));
+      const verdict = await process.registry.reload(
+        EVERYTHING,
+        settings({ word: { word: "bad" }, other: { word: "two" } }),
+      );
       expect(told(verdict)).toEqual(["other swapped v3", expect.stringMatching(/^word failed v2: .*no such word/)]);
       expect([process.ask("WORD"), process.ask("OTHER")]).toEqual(["one", "two"]);
       // The file is mended in the meantime; the settings that were wanted still are.
@@ -79,10 +83,10 @@ test("a module that fails with its new settings keeps its old version and settin
 test("going back to the settings that serve mends a module that failed with others", () =>
   withFixture({ "word.ts": WORDY }, (fixture) =>
     withProcess(fixture, async (process) => {
-      await process.registry.reload(null, settings({ word: { word: "one" } }));
-      await process.registry.reload(null, settings({ word: { word: "bad" } }));
+      await process.registry.reload(EVERYTHING, settings({ word: { word: "one" } }));
+      await process.registry.reload(EVERYTHING, settings({ word: { word: "bad" } }));
       expect(process.registry.entries.get("word")?.error).toContain("no such word");
-      expect(told(await process.registry.reload(null, settings({ word: { word: "one" } })))).toEqual([
+      expect(told(await process.registry.reload(EVERYTHING, settings({ word: { word: "one" } })))).toEqual([
         "word unchanged v2",
       ]);
       expect(process.registry.entries.get("word")?.error).toBeNull();
@@ -93,10 +97,10 @@ test("enabled switches a module off and on, also one that ships with hrmr", () =
   withFixture({ "word.ts": WORDY, "_shipped.ts": answering("ship 1") }, (fixture) =>
     withProcess(fixture, async (process) => {
       const shipped = [{ name: "ship", file: `${fixture.modules}/_shipped.ts`, isImplicit: false }];
-      const off = await process.registry.reload(null, settings({ word: { enabled: false } }, { shipped }));
+      const off = await process.registry.reload(EVERYTHING, settings({ word: { enabled: false } }, { shipped }));
       expect(told(off)).toEqual(["ship loaded v1", "word unloaded vnull"]);
       expect([process.ask("WORD"), process.ask("SHIP")]).toEqual([null, "ship 1"]);
-      const on = await process.registry.reload(null, settings({ word: { enabled: true, word: "back" } }));
+      const on = await process.registry.reload(EVERYTHING, settings({ word: { enabled: true, word: "back" } }));
       // Numbers go on: v1 was another version of it.
       expect(told(on)).toEqual(["ship unloaded vnull", "word loaded v2"]);
       expect([process.ask("WORD"), process.ask("SHIP")]).toEqual(["back", null]);
@@ -134,12 +138,12 @@ test("settings say what the routes don't, where it is possible at all", () => {
 test("times and the number of versions are the new ones from then on", () =>
   withFixture({ "word.ts": WORDY }, (fixture) =>
     withProcess(fixture, async (process) => {
-      await process.registry.reload(null, settings({}, { loadMs: 40, drainMs: 7, maxLiveGenerations: 9 }));
+      await process.registry.reload(EVERYTHING, settings({}, { loadMs: 40, drainMs: 7, maxLiveGenerations: 9 }));
       expect(process.registry.current).toMatchObject({ loadMs: 40, drainMs: 7, maxLiveGenerations: 9 });
       fixture.write("word.ts", answering("word 2", "setup: () => new Promise(() => {}),"));
       expect(told(await process.registry.reload())[0]).toContain("setup did not finish within 40 ms");
       const own = settings({ word: { timeouts: { loadMs: 20 } } }, { loadMs: 60_000 });
-      expect(told(await process.registry.reload(null, own))[0]).toContain("setup did not finish within 20 ms");
+      expect(told(await process.registry.reload(EVERYTHING, own))[0]).toContain("setup did not finish within 20 ms");
     }),
   ));
 
@@ -148,16 +152,16 @@ test("times and the number of versions are the new ones from then on", () =>
 test("a module with middleware can be put before everything and taken away again", () =>
   withFixture({ "guard.ts": GUARD }, (fixture) =>
     withProcess(fixture, async (process) => {
-      expect(told(await process.registry.reload(null, settings({}, { use: ["guard"] })))).toEqual([
+      expect(told(await process.registry.reload(EVERYTHING, settings({}, { use: ["guard"] })))).toEqual([
         "guard unchanged v1",
       ]);
       expect(await process.unmatchedStatus()).toBe(404);
-      await process.registry.reload(null, settings({}));
+      await process.registry.reload(EVERYTHING, settings({}));
       expect(await process.unmatchedStatus()).toBeNull();
     }),
   ));
 
-test.each<[string, string[], ReloadSettings["settings"], string]>([
+test.each<[string, string[], LoadSettings["settings"], string]>([
   ["has no middleware", ["guard", "still"], {}, 'Module "still" cannot be used: it has no middleware'],
   ["has none in its new version either", ["guard", "ping"], {}, "ping.ts: http.use names it, and it has no middleware"],
   ["is not there", ["nobody"], {}, 'Module "nobody" cannot be used: there is no such module'],
@@ -183,7 +187,7 @@ test.each<[string, string[], ReloadSettings["settings"], string]>([
         withProcess(fixture, async (process) => {
           fixture.write("ping.ts", answering("ping 2"));
           const next = settings({ word: { word: "new" }, ...modules }, { use, drainMs: 1 });
-          const refused = await rejection(process.registry.reload(null, next));
+          const refused = await rejection(process.registry.reload(EVERYTHING, next));
           expect(refused).toMatchObject({ code: "MIDDLEWARE_MISSING", message: expect.stringContaining(reason) });
           expect([process.ask("PING"), process.ask("WORD")]).toEqual(["ping 1", "undefined"]);
           expect(await process.unmatchedStatus()).toBeNull();
@@ -200,13 +204,16 @@ test.each<[string, string[], ReloadSettings["settings"], string]>([
 test("a guard that is taken away while http.use still names it stays, and the other modules are reloaded", () =>
   withFixture({ "guard.ts": GUARD, "ping.ts": answering("ping 1") }, (fixture) =>
     withProcess(fixture, async (process) => {
-      await process.registry.reload(null, settings({}, { use: ["guard"] }));
+      await process.registry.reload(EVERYTHING, settings({}, { use: ["guard"] }));
       fixture.write("ping.ts", answering("ping 2"));
       rmSync(`${fixture.modules}/guard.ts`);
-      const gone = await process.registry.reload(null, settings({}, { use: ["guard"] }));
+      const gone = await process.registry.reload(EVERYTHING, settings({}, { use: ["guard"] }));
       expect(told(gone)).toEqual([expect.stringMatching(/^guard failed v1: its file is gone/), "ping swapped v2"]);
       fixture.write("guard.ts", GUARD);
-      const off = await process.registry.reload(null, settings({ guard: { enabled: false } }, { use: ["guard"] }));
+      const off = await process.registry.reload(
+        EVERYTHING,
+        settings({ guard: { enabled: false } }, { use: ["guard"] }),
+      );
       expect(told(off)).toEqual([
         expect.stringMatching(/^guard failed v1: modules.guard.enabled is false/),
         "ping unchanged v2",
@@ -246,7 +253,10 @@ test("a process that refuses the new settings as a whole has all of them keep th
     const next = settings({ word: { word: "new" } });
     const [one, two] = server.processes;
     server.round = new TestRound(2);
-    const outcomes = [one?.registry.reload(null, next), two?.registry.reload(null, { ...next, use: ["nobody"] })];
+    const outcomes = [
+      one?.registry.reload(EVERYTHING, next),
+      two?.registry.reload(EVERYTHING, { ...next, use: ["nobody"] }),
+    ];
     const reasons = await Promise.all(
       outcomes.map(async (outcome) => (outcome === undefined ? "" : String(await rejection(outcome)))),
     );
@@ -264,8 +274,8 @@ test("the same bundle with other settings is another version to the other proces
     const [one, two] = server.processes;
     server.round = new TestRound(2);
     const outcomes = await Promise.all([
-      one?.registry.reload(null, settings({ word: { word: "a" } })),
-      two?.registry.reload(null, settings({ word: { word: "b" } })),
+      one?.registry.reload(EVERYTHING, settings({ word: { word: "a" } })),
+      two?.registry.reload(EVERYTHING, settings({ word: { word: "b" } })),
     ]);
     expect(outcomes.map((outcome) => told(outcome)[0])).toEqual(
       Array(2).fill("word failed v1: its files changed while it was being loaded; reload again"),

@@ -66,9 +66,10 @@ export function fakeOperations(given: Partial<Operations>, asked: string[] = [])
   };
   return {
     ...operations,
-    reload: (names, request) => {
-      asked.push(`reload ${names === null ? "all" : names.join(" ")}${request?.force === true ? ", force" : ""}`);
-      return operations.reload(names, request);
+    reload: (order) => {
+      const { names, forced } = order;
+      asked.push(`reload ${names === null ? "all" : names.join(" ")}${forced?.length === 0 ? "" : ", force"}`);
+      return operations.reload(order);
     },
     stop: (reason, force) => {
       asked.push(`stop ${reason}${force ? ", force" : ""}`);

@@ -2,7 +2,8 @@
  * A registry as one process of a server has it, with the modules of a fixture; and several that agree on their reloads.
  */
 import { type Agreement, decide, type Proposal } from "../../src/reload/vote/agree";
-import type { RegistryOptions, ReloadSettings } from "../../src/reload/module-set";
+import type { RegistryOptions, LoadSettings } from "../../src/reload/module-set";
+import { orderFor } from "../../src/reload/order";
 import { Registry } from "../../src/reload/registry";
 import type { RequestContext } from "../../src/module/contract";
 import type { BoundRoute } from "../../src/module/route";
@@ -13,7 +14,7 @@ import type { Hosts } from "../../src/host/host";
 import { createLog } from "../../src/observe/log/log";
 import type { Fixture } from "./module-fixture";
 
-export const DEFAULT_SETTINGS: ReloadSettings = {
+export const DEFAULT_SETTINGS: LoadSettings = {
   settings: {},
   shipped: [],
   drainMs: 1000,
@@ -119,10 +120,10 @@ export class TestServer {
   /** @returns each process's verdict, or why it refused the whole */
   async reload(
     names: readonly string[] | null = null,
-    next: ReloadSettings | null = null,
+    next: LoadSettings | null = null,
   ): Promise<(Verdict | string)[]> {
     this.round = new TestRound(this.processes.length);
-    const reloads = this.processes.map(({ registry }) => registry.reload(names, next));
+    const reloads = this.processes.map(({ registry }) => registry.reload(orderFor(names), next));
     const settled = await Promise.allSettled(reloads);
     return settled.map((result) =>
       result.status === "fulfilled" ? result.value : String((result.reason as Error).message),

@@ -6,7 +6,7 @@ import type { ControlCall, Route } from "../route";
 import { readBytes } from "../body";
 import { boundaryOf, readMultipart } from "../multipart";
 import type { UploadLimits } from "../../reload/operations";
-import { Refused, reply, replyReport } from "../reply";
+import { Refused, reply } from "../reply";
 
 /** A sender that sends nothing for so long is not waited for. In milliseconds. */
 const PAUSE_MS = 10_000;
@@ -23,18 +23,17 @@ export const MODULE_ROUTES: Readonly<Record<string, Route | readonly Route[]>> =
       method: "POST",
       keys: null,
       action: "push",
-      answer: async ({ uploads }, _, call) =>
-        replyReport(await uploads.push(call.module, await readUpload(call, uploads.limits()))),
+      act: async ({ uploads }, _, call) => uploads.push(call.module, await readUpload(call, uploads.limits())),
     },
     {
       method: "DELETE",
       action: "remove",
-      answer: async ({ uploads }, _, { module }) => replyReport(await uploads.remove(module)),
+      act: ({ uploads }, _, { module }) => uploads.remove(module),
     },
   ],
   "/v1/modules/NAME/files": {
     method: "GET",
-    answer: async ({ uploads }, _, { module }) => reply(200, await uploads.pull(module)),
+    answer: async ({ uploads }, { module }) => reply(200, await uploads.pull(module)),
   },
 };
 

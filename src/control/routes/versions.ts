@@ -2,14 +2,14 @@
  * The part of the control API that is about the versions of modules.
  */
 import type { Route } from "../route";
-import { Refused, reply, replyReport } from "../reply";
+import { Refused, reply } from "../reply";
 
 /** By path; NAME stands for a module's name. */
 export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
   "/v1/versions": { method: "GET", answer: async (operations) => reply(200, await operations.versions(null)) },
   "/v1/modules/NAME/versions": {
     method: "GET",
-    answer: async (operations, _, { module }) => {
+    answer: async (operations, { module }) => {
       const versions = await operations.versions(module);
       if (versions[module]?.length) return reply(200, versions);
       throw new Refused(
@@ -23,11 +23,11 @@ export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
     method: "POST",
     action: "rollback",
     keys: ["version"],
-    answer: async (operations, { version = null }, { module }) => {
+    act: (operations, { version = null }, { module }) => {
       const isRight = version === null || typeof version === "string" || Number.isSafeInteger(version);
       if (!isRight)
         throw new Refused(400, '"version" is neither a number nor a hash.', "Leave it out for the last good one.");
-      return replyReport(await operations.rollback(module, version === null ? null : String(version)));
+      return operations.rollback(module, version === null ? null : String(version));
     },
   },
 };

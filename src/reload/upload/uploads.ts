@@ -7,16 +7,10 @@ import { UserError } from "../../config/user-error";
 import { findPlaces } from "./places";
 import { type ReadFiles, readFiles } from "./read-files";
 import { Exchange, type StagingFolders } from "./staging";
-import type { Turn } from "../turn";
+import { orderFor, type ReloadOrder } from "../order";
+import type { ReloadQueue } from "../queue";
 import { layOut, type ModuleContent } from "./names";
-import type {
-  ModuleFiles,
-  PushReport,
-  ReloadReport,
-  ReloadRequest,
-  UploadLimits,
-  UploadOperations,
-} from "../operations";
+import type { ModuleFiles, PushReport, ReloadReport, UploadLimits, UploadOperations } from "../operations";
 
 export interface UploadHost {
   /** null: nothing may be changed now, since the server starts, stops or is being replaced. */
@@ -24,12 +18,14 @@ export interface UploadHost {
   /** As they are at that moment. */
   options(): { readonly control: ControlOptions; readonly modules: Readonly<Record<string, ModuleSettings>> };
   /** Of all that reads modules' files or changes them. */
-  readonly turn: Turn;
-  /** Loads these modules, in the caller's turn. @param source  begins the log line */
-  reload(names: readonly string[], source: string, request: ReloadRequest): Promise<ReloadReport>;
+  readonly queue: Pick<ReloadQueue, "run" | "length">;
+  /** Reloads in the caller's turn. */
+  reload(order: ReloadOrder): Promise<ReloadReport>;
   /** Of the version that serves; null: none does. */
   hashOf(module: string): Promise<string | null>;
 }
+
+type What = "push" | "remove";
 
 /** Each has its files in memory. */
 const MAX_WAITING = 8;
@@ -75,7 +71,7 @@ export class Uploads implements UploadOperations {
     folders: StagingFolders,
     module: string,
     layout: ReturnType<typeof layOut> | null,
-    what: string,
+    what: What,
   ): Promise<ReloadReport> {
     const exchange = await Exchange.prepare(folders, module, layout);
     try {
@@ -87,31 +83,31 @@ export class Uploads implements UploadOperations {
   }
 
   /** Loads what is in place now, or has the old files back. */
-  async #load(exchange: Exchange, module: string, what: string): Promise<ReloadReport> {
+  async #load(exchange: Exchange, module: string, what: What): Promise<ReloadReport> {
     let report: ReloadReport | null = null;
     try {
       // A version that was rolled back may be pushed again: the push is on purpose.
-      report = await this.#host.reload([module], what, what === "push" ? { from: "push", force: true } : {});
+      report = await this.#host.reload(orderFor([module], { source: what, forced: what === "push" ? [module] : [] }));
       if (report.ok) return report;
     } finally {
       if (report?.ok !== true) {
         exchange.undo();
         // What serves is what is on the disk again, and nothing has failed.
-        await this.#host.reload([module], `${what} undone`, {});
+        await this.#host.reload(orderFor([module], { source: `${what} undone` }));
       }
     }
     return { ...report, text: toldUndone(report.text, what) };
   }
 
   #inTurn<T>(action: (folders: StagingFolders) => Promise<T>): Promise<T> {
-    const { turn } = this.#host;
-    if (turn.length >= MAX_WAITING) {
-      throw new UserError(`${turn.length} uploads and reloads wait already.`, {
+    const { queue } = this.#host;
+    if (queue.length >= MAX_WAITING) {
+      throw new UserError(`${queue.length} uploads and reloads wait already.`, {
         code: "UPLOAD_BUSY",
         hint: "Try again in a moment.",
       });
     }
-    return turn.run(async () => {
+    return queue.run(async () => {
       const folders = this.#host.folders();
       if (folders !== null) return await action(folders);
       throw new UserError("The server is starting, stopping or being replaced.", {
@@ -140,7 +136,7 @@ export class Uploads implements UploadOperations {
 }
 
 /** @returns the verdict's text, with what came of the files in place of what an author at the server would do */
-function toldUndone(text: string, what: string): string {
+function toldUndone(text: string, what: What): string {
   const told = text.replaceAll(
     "Mend the file and send RELOAD again.",
     what === "push" ? "Mend it and push it again." : "",

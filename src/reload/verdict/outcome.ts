@@ -1,6 +1,7 @@
 /**
  * What a reload of one server process, or of all of them, came to, and how it is told.
  */
+import { UserError } from "../../config/user-error";
 import type { ReloadReport } from "../operations";
 import { mergeVerdicts } from "./merge";
 import { isTold, notesOf, type Verdict, verdictText } from "./verdict";
@@ -50,6 +51,16 @@ function told(
 /** @returns the report of a reload that was refused before anything was touched */
 export function refusedReport(message: string, hint: string): ReloadReport {
   return { ok: false, text: `ERR ${message}\n  ${hint}\n`, modules: [], elapsedMs: 0, dropped: 0 };
+}
+
+/** @returns what `reload` gives; a report of its UserError: nothing was changed then */
+export async function orRefused(reload: () => Promise<ReloadReport>): Promise<ReloadReport> {
+  try {
+    return await reload();
+  } catch (error) {
+    if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
+    throw error;
+  }
 }
 
 /** @returns what the outcomes of several processes, by number, come to together. At least one. */

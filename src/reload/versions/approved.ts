@@ -11,7 +11,8 @@ import type { ModuleEntry, ModuleSet } from "../module-set";
 import { timed } from "../verdict/phases";
 import { entryFor, loadGeneration, prepare, specOf, type Version } from "../prepare";
 import { finish } from "../reload";
-import { beginRun, describeFailure, failure, NO_ORDER, type Run } from "../state";
+import { orderFor } from "../order";
+import { beginRun, describeFailure, failure, type Run } from "../state";
 import { startAll } from "../bring-up";
 import type { Verdict } from "../verdict/verdict";
 import { findBundle } from "./files";
@@ -68,7 +69,8 @@ export async function loadApproved(
   approved: readonly ApprovedModule[],
   isResumed: boolean,
 ): Promise<Verdict> {
-  const run = beginRun(registry, { names: new Set(approved.map(({ name }) => name)), next: null, order: NO_ORDER });
+  const order = orderFor(approved.map(({ name }) => name));
+  const run = beginRun(registry, order, null);
   for (const module of approved) {
     // Another hrmr than the one that served last has another version of what ships with it.
     const shipped = isResumed

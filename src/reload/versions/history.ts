@@ -10,11 +10,18 @@ import { holdText } from "./hold";
 import { share } from "./probation";
 import { keptPath } from "./files";
 import { VersionStore } from "./store";
-import { findVersion, identityOfRecord, type StoredVersion, versionBefore, type VersionRecord } from "./versions";
+import {
+  type Condemned,
+  findVersion,
+  identityOfRecord,
+  type StoredVersion,
+  versionBefore,
+  type VersionRecord,
+} from "./versions";
 import type { ServerLog } from "../../observe/log/log";
 import type { ProcessSnapshot, RollbackCounts } from "../../observe/snapshot";
 import { Trials } from "./trials";
-import { WATCHED as NO_OCCASION, type ReloadWish } from "../order";
+import { EVERYTHING, type ReloadOrder } from "../order";
 
 export interface HistorySetup {
   readonly options: Options;
@@ -24,17 +31,6 @@ export interface HistorySetup {
   /** Has version `number` of a module replaced by the one before it, if it serves still. */
   bringBack(condemned: Condemned): Promise<boolean>;
 }
-
-/** A version that has to go. */
-export interface Condemned {
-  readonly name: string;
-  readonly number: number;
-  readonly verdict: "rolled back" | "crashed";
-  readonly reason: string;
-}
-
-/** How what serves came to do so: a reload. */
-export type Occasion = Pick<ReloadWish, "order" | "pushed" | "condemned">;
 
 export class History {
   /** The versions that the start begins with; null: it reads the modules folder. */
@@ -91,7 +87,7 @@ export class History {
 
   /** Notes what a start came to. What was on trial when the server ended is so again, if it serves. */
   async begin(approved: readonly ApprovedModule[]): Promise<void> {
-    await this.note(approved, NO_OCCASION);
+    await this.note(approved, EVERYTHING);
     if (this.#setup.options.versions.probationMs === 0) return;
     for (const [name, number] of this.#serving) {
       const record = this.#store.records(name).find((each) => each.number === number);
@@ -100,11 +96,12 @@ export class History {
   }
 
   /**
-   * Notes what serves. When this resolves, a crash cannot lose it. Never rejects: a disk that is full stops no reload.
+   * Notes what serves after a reload. When this resolves, a crash cannot lose it. Never rejects: a disk that is full
+   * stops no reload.
    */
-  async note(approved: readonly ApprovedModule[], occasion: Occasion): Promise<void> {
+  async note(approved: readonly ApprovedModule[], order: ReloadOrder): Promise<void> {
     try {
-      for (const module of approved) if (!module.isImplicit) await this.#noteModule(module, occasion);
+      for (const module of approved) if (!module.isImplicit) await this.#noteModule(module, order);
       await this.#store.approve(approved);
     } catch (error) {
       this.#setup.log.error(
@@ -127,42 +124,38 @@ export class History {
     this.#trials.end(name);
   }
 
-  async #noteModule({ name, source, version }: ApprovedModule, { order, pushed, condemned }: Occasion): Promise<void> {
+  async #noteModule({ name, source, version }: ApprovedModule, order: ReloadOrder): Promise<void> {
     const records = this.#store.records(name);
     if (version === null || records.some(({ number }) => number === version.number)) return;
     const { keep, probationMs } = this.#setup.options.versions;
     const former = this.#serving.get(name) ?? null;
     const again = order.versions[name];
+    const isPushed = order.source === "push" && order.names?.includes(name) === true;
     const isResume = this.#serving.size === 0 && this.resumed !== null;
     const isOnTrial = former !== null && again === undefined && probationMs > 0;
     const record: VersionRecord = {
       number: version.number,
       hash: version.hash,
       at: new Date().toISOString(),
-      from: again !== undefined ? "rollback" : pushed.includes(name) ? "push" : isResume ? "resume" : "disk",
+      from: again !== undefined ? "rollback" : isPushed ? "push" : isResume ? "resume" : "disk",
       of: again?.of ?? null,
       source,
       config: version.config,
       verdict: isOnTrial ? "probation" : "good",
       reason: null,
     };
-    const settled = records.map((each) => (each.number === former ? this.#settle(name, each, again, condemned) : each));
+    const settled = records.map((each) => (each.number === former ? this.#settle(name, each, again) : each));
     this.#trials.end(name);
     await this.#store.save(name, [...settled, record], keep, { [version.hash]: version.file });
     if (isOnTrial) this.#trials.begin(name, version.number);
   }
 
   /** The record of a version that is gone, with its verdict. */
-  #settle(
-    name: string,
-    record: VersionRecord,
-    again: StoredVersion | undefined,
-    condemned: Condemned | null,
-  ): VersionRecord {
+  #settle(name: string, record: VersionRecord, again: StoredVersion | undefined): VersionRecord {
     if (again !== undefined) {
+      const { condemned } = again;
       this.#rollbacks[condemned === null ? "asked" : "automatic"]++;
-      const { verdict, reason } = condemned ?? { verdict: "rolled back" as const, reason: null };
-      return { ...record, verdict, reason };
+      return { ...record, verdict: condemned?.verdict ?? "rolled back", reason: condemned?.reason ?? null };
     }
     if (record.verdict !== "probation") return record;
     const counts = this.#trials.countsOf(name, record.number);
@@ -187,10 +180,10 @@ export class History {
    * The version that `hrmr rollback` means.
    *
    * @param wanted  a number or a hash; null: the last good one before what serves
-   * @param reason  why what serves has to go; null: somebody asked for it
+   * @param condemned  what is wrong with what serves; null: somebody asked for another one
    * @throws UserError NO_VERSION, or SAME_VERSION when it serves already
    */
-  choose(name: string, wanted: string | null, reason: string | null = null): StoredVersion {
+  choose(name: string, wanted: string | null, condemned: Condemned | null = null): StoredVersion {
     const records = this.#store.records(name);
     const live = this.#serving.get(name) ?? null;
     const serving = records.find(({ number }) => number === live);
@@ -210,7 +203,7 @@ export class History {
       source,
       config,
       file: keptPath(this.#store.stateDir, name, hash),
-      reason,
+      condemned,
     };
   }
 
@@ -227,11 +220,12 @@ export class History {
    * What comes in place of a version that failed, if that serves still and did not itself come by a rollback: no to and
    * fro.
    */
-  chooseFor({ name, number, reason }: Condemned): StoredVersion | null {
+  chooseFor(condemned: Condemned): StoredVersion | null {
+    const { name, number } = condemned;
     const records = this.#store.records(name);
     const serving = records.find((record) => record.number === number);
     if (this.#serving.get(name) !== number || serving === undefined || serving.from === "rollback") return null;
-    return versionBefore(records, number) === null ? null : this.choose(name, null, reason);
+    return versionBefore(records, number) === null ? null : this.choose(name, null, condemned);
   }
 
   /**

@@ -9,7 +9,7 @@ import type { StoredVersion } from "./versions";
 
 /** Leaves a candidate or a failure. What serves now is held back once the candidate serves. */
 export async function prepareStored(run: Run, stored: StoredVersion): Promise<void> {
-  const { name, source, hash, config, of, reason } = stored;
+  const { name, source, hash, config, of, condemned } = stored;
   // There is no such module.
   if (run.failures.has(name)) return;
   const found = run.files.find((file) => file.name === name) ?? { name, file: source, isImplicit: false };
@@ -22,7 +22,12 @@ export async function prepareStored(run: Run, stored: StoredVersion): Promise<vo
       hold:
         live === null
           ? hold
-          : holdBack(hold, { number: live.number, hash: live.hash, config: live.spec.config }, stored, reason),
+          : holdBack(
+              hold,
+              { number: live.number, hash: live.hash, config: live.spec.config },
+              stored,
+              condemned?.reason ?? null,
+            ),
       notes: [`the same as v${of}`],
     });
   } catch (error) {

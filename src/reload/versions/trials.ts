@@ -6,7 +6,7 @@ import { asHost } from "../../module/graph/leave-graph";
 import { type Counts, judge } from "./probation";
 import { type MergedModule, mergeModules } from "../../observe/report";
 import type { ProcessSnapshot } from "../../observe/snapshot";
-import type { Condemned } from "./history";
+import type { Condemned } from "./versions";
 
 export interface TrialsSetup {
   limits(): VersionOptions;

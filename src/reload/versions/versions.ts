@@ -43,8 +43,16 @@ export interface StoredVersion {
   /** Its bundle, absolute path. */
   readonly file: string;
   readonly config: Readonly<Record<string, unknown>>;
-  /** Why what serves has to go; null: somebody asked for it. */
-  readonly reason: string | null;
+  /** What is wrong with the version that serves; null: nothing, somebody asked for this one. */
+  readonly condemned: Condemned | null;
+}
+
+/** A version that has to go. */
+export interface Condemned {
+  readonly name: string;
+  readonly number: number;
+  readonly verdict: "rolled back" | "crashed";
+  readonly reason: string;
 }
 
 /** What tells two versions apart. */

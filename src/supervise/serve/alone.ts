@@ -1,13 +1,11 @@
 /**
  * A server of one process: this one.
  */
-import type { Options } from "../../config/options";
-import { UserError } from "../../config/user-error";
 import type { ApprovedModule } from "../../reload/versions/approved";
-import type { ReloadOrder } from "../../reload/state";
+import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { ReloadReport } from "../../reload/operations";
-import { refusedReport, reportOf } from "../../reload/verdict/outcome";
+import { reportOf } from "../../reload/verdict/outcome";
 import { type RunningServer, type ServerSetup, startServer } from "../../server/server";
 import type { Group, StartSummary } from "./group";
 
@@ -27,13 +25,8 @@ export class Alone implements Group {
     return this.#server.summary;
   }
 
-  async reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
-    try {
-      return reportOf(await this.#running.reload(names, next, order));
-    } catch (error) {
-      if (error instanceof UserError) return refusedReport(error.message, error.hint ?? "");
-      throw error;
-    }
+  async reload(order: ReloadOrder): Promise<ReloadReport> {
+    return reportOf(await this.#running.reload(order));
   }
 
   approved(): ApprovedModule[] {

@@ -65,9 +65,9 @@ class Child {
   }
 
   readonly #calls: { [K in keyof ChildCalls]: (...args: Parameters<ChildCalls[K]>) => unknown } = {
-    reload: async (names, next, order) => {
-      const outcome = await this.#running.reload(names, next, order);
-      if (next !== null) this.#log?.reconfigure({ ...next.log, role: "shared" });
+    reload: async (order) => {
+      const outcome = await this.#running.reload(order);
+      if (order.next !== null) this.#log?.reconfigure({ ...order.next.log, role: "shared" });
       return { outcome, approved: this.#running.approved(), inputs: this.#running.inputs() };
     },
     snapshot: () => this.#running.snapshot(),
@@ -111,7 +111,7 @@ class Child {
   }
 
   readonly #uplink: Uplink = {
-    reload: (names, by) => this.#master.ask("reload", names, by),
+    reload: (order) => this.#master.ask("reload", order),
     crashed: (...crash) => this.#master.ask("crashed", ...crash),
     stop: (reason) => send({ type: "stop", reason }),
     snapshots: () => this.#master.ask("snapshots"),

@@ -2,9 +2,8 @@
  * The process or the processes that serve: what the master acts on, without having to know how many there are.
  */
 import type { ReloadReport, RestartReport } from "../../reload/operations";
-import type { Options } from "../../config/options";
 import type { ApprovedModule } from "../../reload/versions/approved";
-import type { ReloadOrder } from "../../reload/state";
+import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 
 export interface StartSummary {
@@ -24,13 +23,11 @@ export interface Group {
   /** Loads the modules and accepts. @throws UserError for what the user can mend */
   start(): Promise<StartSummary>;
   /**
-   * Loads what changed, everywhere or nowhere.
+   * Loads what changed, everywhere or nowhere. One at a time, in the turn of the caller.
    *
-   * @param names only these modules; null: all, and the certificates
-   * @param next  the configuration from here on; null: as before. What needs a restart must be the same in it.
-   * @param order what does not go by the disk
+   * @throws UserError when it is refused as a whole: nothing has changed then
    */
-  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport>;
+  reload(order: ReloadOrder): Promise<ReloadReport>;
   /** What serves now, in all processes alike. */
   approved(): readonly ApprovedModule[];
   /** The files that the modules were built from at the last reload: names in a folder, by its absolute path. */

@@ -6,7 +6,7 @@ import type { ListenAddress } from "../../config/listen";
 import type { Options } from "../../config/options";
 import type { ReloadReport } from "../../reload/operations";
 import type { Agreement, Proposal } from "../../reload/vote/agree";
-import type { ReloadOrder } from "../../reload/state";
+import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
 import type { Folders } from "../../server/folders";
 import type { ReloadOutcome } from "../../reload/verdict/outcome";
@@ -38,17 +38,13 @@ export interface Served {
 
 /** Asked of a process, by number; answered by `answer`. */
 export interface ChildCalls {
-  reload(
-    names: readonly string[] | null,
-    next: Options | null,
-    order: ReloadOrder,
-  ): { outcome: ReloadOutcome } & Served;
+  reload(order: ReloadOrder): { outcome: ReloadOutcome } & Served;
   snapshot(): ProcessSnapshot;
 }
 
 /** Asked of the supervisor. */
 export interface MasterCalls {
-  reload(names: readonly string[] | null, by: string): ReloadReport;
+  reload(order: ReloadOrder): ReloadReport;
   crashed(name: string, number: number, reason: string, isLoop: boolean): boolean;
   snapshots(): { info: ServerInfo; processes: ProcessSnapshot[] };
   /** The middle of a reload: what this process could load. The answer is what it must not swap to. */

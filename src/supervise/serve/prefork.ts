@@ -3,7 +3,8 @@
  * version together or not at all.
  */
 import type { ApprovedModule } from "../../reload/versions/approved";
-import type { ReloadOrder } from "../../reload/state";
+import type { ReloadOrder } from "../../reload/order";
+import type { ReloadQueue } from "../../reload/queue";
 import { closeSync } from "node:fs";
 import type { Options } from "../../config/options";
 import type { ReloadReport, RestartReport } from "../../reload/operations";
@@ -34,8 +35,10 @@ export interface PreforkSetup {
   readonly resumed: readonly ApprovedModule[] | null;
   /** Known facts about modules that have served before, by name. */
   remembered(): Record<string, ApprovedModule>;
+  /** Starts and reloads come one after another: each must know who there is. */
+  readonly queue: Pick<ReloadQueue, "run">;
   /** Of the master: what a process asks for on behalf of its clients. */
-  reload(names: readonly string[] | null, by: string): Promise<ReloadReport>;
+  readonly reload: Uplink["reload"];
   readonly crashed: Uplink["crashed"];
   stop(reason: string): void;
   info(processes: readonly ProcessSnapshot[]): ServerInfo;
@@ -65,8 +68,6 @@ export class Prefork implements Group, ChildOwner {
   #approved: readonly ApprovedModule[] | null = null;
   #inputs: Readonly<Record<string, readonly string[]>> = {};
   #round: Round | null = null;
-  /** Starts, reloads and restarts come one after another: each must know who there is. */
-  #turn: Promise<unknown> = Promise.resolve();
   #draining: Promise<void> | null = null;
 
   constructor(setup: PreforkSetup) {
@@ -143,7 +144,7 @@ export class Prefork implements Group, ChildOwner {
     if (delayMs > 0) this.#log.warn(`process ${slot} is started again in ${delayMs} ms`);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      void this.#inTurn(() => this.#replace(slot));
+      void this.#setup.queue.run(() => this.#replace(slot));
     }, delayMs);
     this.#timers.add(timer);
   }
@@ -177,41 +178,27 @@ export class Prefork implements Group, ChildOwner {
     return this.#inputs;
   }
 
-  reload(names: readonly string[] | null, next: Options | null, order: ReloadOrder): Promise<ReloadReport> {
-    return this.#inTurn(async () => {
-      const children = [...this.#serving.values()];
-      if (children.length === 0)
-        return refusedReport("No process serves at the moment.", "Try again; the log tells why they ended.");
-      this.#round = new Round(children.map(({ slot }) => slot));
-      try {
-        return await this.#reloadAll(children, this.#round, names, next, order);
-      } finally {
-        this.#round = null;
-      }
-    });
-  }
-
-  async #reloadAll(
-    children: readonly ServerProcess[],
-    round: Round,
-    names: readonly string[] | null,
-    next: Options | null,
-    order: ReloadOrder,
-  ): Promise<ReloadReport> {
+  async reload(order: ReloadOrder): Promise<ReloadReport> {
+    const children = [...this.#serving.values()];
+    if (children.length === 0)
+      return refusedReport("No process serves at the moment.", "Try again; the log tells why they ended.");
+    const round = new Round(children.map(({ slot }) => slot));
+    this.#round = round;
     const asked = children.map(async (child) => {
       try {
-        return await child.ask("reload", names, next, order);
+        return await child.ask("reload", order);
       } finally {
         // Whoever has answered without having proposed anything must not be waited for.
         round.lost(child.slot);
       }
     });
     const settled = await Promise.allSettled(asked);
+    this.#round = null;
     const answers = new Map(
       settled.flatMap((each, at) => (each.status === "fulfilled" ? [[children[at]?.slot ?? 0, each.value]] : [])),
     );
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
-    if (next !== null) Object.assign(this.#setup.options, next);
+    if (order.next !== null) Object.assign(this.#setup.options, order.next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
     // A process that replaced a lost one has built nothing yet.
     this.#inputs = [...answers.values()]
@@ -223,7 +210,7 @@ export class Prefork implements Group, ChildOwner {
   // ---- what processes ask ----
 
   readonly calls: ChildOwner["calls"] = {
-    reload: (_, names, by) => this.#setup.reload(names, by),
+    reload: (_, order) => this.#setup.reload(order),
     crashed: (_, ...crash) => this.#setup.crashed(...crash),
     snapshots: async () => {
       const processes = await this.snapshots();
@@ -250,26 +237,25 @@ export class Prefork implements Group, ChildOwner {
 
   // ---- restarting ----
 
-  readonly restart = (): Promise<RestartReport> =>
-    this.#inTurn(async () => {
-      const slots = [...this.#serving.keys()].sort((a, b) => a - b);
-      for (const slot of slots) {
-        const old = this.#serving.get(slot);
-        try {
-          const { summary } = await this.#begin(slot);
-          this.#setup.failed(summary.retried);
-        } catch (error) {
-          const reason = error instanceof Error ? error.message : String(error);
-          return {
-            ok: false,
-            pid: process.pid,
-            text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n`,
-          };
-        }
-        old?.drain("it is replaced");
+  readonly restart = async (): Promise<RestartReport> => {
+    const slots = [...this.#serving.keys()].sort((a, b) => a - b);
+    for (const slot of slots) {
+      const old = this.#serving.get(slot);
+      try {
+        const { summary } = await this.#begin(slot);
+        this.#setup.failed(summary.retried);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        return {
+          ok: false,
+          pid: process.pid,
+          text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n`,
+        };
       }
-      return { ok: true, pid: process.pid, text: `OK ${slots.length} processes replaced, one after another\n` };
-    });
+      old?.drain("it is replaced");
+    }
+    return { ok: true, pid: process.pid, text: `OK ${slots.length} processes replaced, one after another\n` };
+  };
 
   // ---- stopping ----
 
@@ -308,12 +294,6 @@ export class Prefork implements Group, ChildOwner {
 
   reopenLogs(): void {
     for (const child of this.#alive) child.tell({ type: "reopenLogs" });
-  }
-
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(action);
-    this.#turn = done.catch(() => {});
-    return done;
   }
 }
 

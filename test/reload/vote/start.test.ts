@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pruneBundles } from "../../../src/module/build/build";
+import { EVERYTHING } from "../../../src/reload/order";
 import { withFixture, type Fixture } from "../../support/module-fixture";
 import { answering, DEFAULT_SETTINGS, TestProcess, told } from "../../support/registry";
 import { until } from "../../support/until";
@@ -92,8 +93,8 @@ test("a version is started with the settings that it serves with elsewhere", () 
         ...DEFAULT_SETTINGS,
         settings: { greet: { word } },
       });
-      await old.registry.reload(null, settings("good"));
-      await old.registry.reload(null, settings("bad"));
+      await old.registry.reload(EVERYTHING, settings("good"));
+      await old.registry.reload(EVERYTHING, settings("bad"));
       const fresh = new TestProcess(fixture, settings("bad"));
       await fresh.registry.load(carried(old.registry.approved()));
       expect([old.ask("GREET"), fresh.ask("GREET")]).toEqual(["good", "good"]);

@@ -2,7 +2,9 @@
 import { expect, test } from "bun:test";
 import { mergeVerdicts } from "../../../src/reload/verdict/merge";
 import { noTimes } from "../../../src/reload/verdict/phases";
-import { SingleFlight } from "../../../src/reload/single-flight";
+import { join, orderFor, type ReloadOrder } from "../../../src/reload/order";
+import type { ReloadReport } from "../../../src/reload/operations";
+import { ReloadQueue } from "../../../src/reload/queue";
 import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../../../src/reload/verdict/verdict";
 import { rejection } from "../../support/module-fixture";
 
@@ -114,47 +116,60 @@ test("dates survive, and notes are as in the text", () => {
 
 // ---- one at a time ----
 
-test("what is asked for while a run is under way becomes one more, and each gets the result of the run that covered it", async () => {
-  const runs: { wish: string[]; done: PromiseWithResolvers<string> }[] = [];
-  const flight = new SingleFlight<string[], string>(
-    (wish) => {
-      const done = Promise.withResolvers<string>();
-      runs.push({ wish, done });
-      return done.promise;
-    },
-    (earlier, later) => [...earlier, ...later],
-  );
-  const first = flight.request(["a"]);
-  expect(runs.map(({ wish }) => wish)).toEqual([["a"]]);
-  const second = flight.request(["b"]);
-  const third = flight.request(["c"]);
-  expect(flight.isRunning).toBeTrue();
-  runs[0]?.done.resolve("first run");
-  expect(await first).toBe("first run");
-  expect(runs.map(({ wish }) => wish)).toEqual([["a"], ["b", "c"]]);
-  const fourth = flight.request(["d"]);
+const report = (text: string): ReloadReport => ({ ok: true, text, modules: [], elapsedMs: 0, dropped: 0 });
+
+test("what is asked for while a reload is under way becomes one more, and each gets the report of the reload that covered it", async () => {
+  const runs: { order: ReloadOrder; done: PromiseWithResolvers<ReloadReport> }[] = [];
+  const begun = [0, 1, 2].map(() => Promise.withResolvers<void>());
+  const queue = new ReloadQueue((order) => {
+    const done = Promise.withResolvers<ReloadReport>();
+    runs.push({ order, done });
+    begun[runs.length - 1]?.resolve();
+    return done.promise;
+  });
+  const names = (): unknown[] => runs.map(({ order }) => order.names);
+  const first = queue.reload(orderFor(["a"]));
+  await begun[0]?.promise;
+  const second = queue.reload(orderFor(["b"]));
+  const between = queue.run(() => Promise.resolve(names()));
+  const third = queue.reload(orderFor(["c", "b"]));
+  expect([names(), queue.length]).toEqual([[["a"]], 3]);
+  runs[0]?.done.resolve(report("first run"));
+  expect((await first).text).toBe("first run");
+  await begun[1]?.promise;
+  const fourth = queue.reload(orderFor(["d"]));
   runs[1]?.done.reject(new Error("second run failed"));
   expect((await Promise.all([rejection(second), rejection(third)])).map(String)).toEqual(
     Array(2).fill("Error: second run failed"),
   );
-  runs[2]?.done.resolve("third run");
-  expect(await fourth).toBe("third run");
-  expect(flight.isRunning).toBeFalse();
-  const fifth = flight.request(["e"]);
-  runs[3]?.done.resolve("fourth run");
-  expect(await fifth).toBe("fourth run");
+  expect(await between).toEqual([["a"], ["b", "c"]]);
+  await begun[2]?.promise;
+  runs[2]?.done.resolve(report("third run"));
+  expect((await fourth).text).toBe("third run");
+  expect([names(), queue.length]).toEqual([[["a"], ["b", "c"], ["d"]], 0]);
 });
 
-test("a run that throws at once does not keep the next one out", async () => {
-  let calls = 0;
-  const flight = new SingleFlight<null, number>(
-    () => {
-      calls++;
-      if (calls === 1) throw new Error("at once");
-      return Promise.resolve(calls);
-    },
-    () => null,
+test("an order that waits covers what is joined with it, and tells of the source that tells more", () => {
+  const saved = orderFor(null, { source: "saved", by: "--watch" });
+  const forced = orderFor(["greet"], { forced: ["greet"], by: "RELOAD" });
+  expect(join(saved, forced)).toEqual(orderFor(null, { forced: ["greet"], source: "client", by: "--watch" }));
+  expect(join(forced, orderFor(["ping", "greet"], { source: "tried again" }))).toEqual(
+    orderFor(["greet", "ping"], { forced: ["greet"], by: "RELOAD" }),
   );
-  expect(String(await rejection(flight.request(null)))).toBe("Error: at once");
-  expect(await flight.request(null)).toBe(2);
+  expect(join(forced, orderFor(null, { forced: null, source: "SIGHUP" }))).toMatchObject({
+    names: null,
+    forced: null,
+    source: "SIGHUP",
+  });
+});
+
+test("a reload that throws at once does not keep the next one out", async () => {
+  let calls = 0;
+  const queue = new ReloadQueue(() => {
+    calls++;
+    if (calls === 1) throw new Error("at once");
+    return Promise.resolve(report("second"));
+  });
+  expect(String(await rejection(queue.reload(orderFor(null))))).toBe("Error: at once");
+  expect((await queue.reload(orderFor(null))).text).toBe("second");
 });
