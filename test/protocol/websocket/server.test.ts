@@ -413,7 +413,7 @@ test("the ws client under node is served, with and without compression", async (
   const node = Bun.which("node");
   // Without node on the machine there is nothing that could run it.
   if (node === null) return;
-  const script = resolve(import.meta.dir, "support/websocket-ws.mjs");
+  const script = resolve(import.meta.dir, "../../support/websocket-ws.mjs");
   const child = Bun.spawn([node, script, `ws://127.0.0.1:${hub.port}`], { stdout: "pipe", stderr: "pipe" });
   const [out, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   expect(errors).toBe("");
