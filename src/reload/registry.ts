@@ -1,5 +1,5 @@
 /**
- * All modules of a server: which version of each serves, and how the next set comes to serve (docs/architecture.md).
+ * All modules of a server: which version of each serves, and how the next set comes to serve (docs/reloads.md).
  * One reload runs at a time; `ReloadQueue` sees to that.
  */
 import type { ServerLog } from "../observe/log/log";
