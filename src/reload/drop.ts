@@ -1,6 +1,6 @@
 /** What a reload leaves out, and how the version before comes back where it had to go first. */
 import { loadGeneration } from "./prepare";
-import { type Candidate, describeFailure, type Failure, planOf, serveWithout, type Run } from "./state";
+import { type Candidate, describeFailure, type Failure, failure, planOf, serveWithout, type Run } from "./state";
 
 /**
  * Finds who claims what another has, and leaves it out; what stays in its place may clash in turn, so until none does.
@@ -11,7 +11,7 @@ export async function refuseConflicts(run: Run): Promise<void> {
     if (refused.length === 0) return;
     for (const { module, text } of refused) {
       const candidate = run.candidates.get(module);
-      if (candidate !== undefined) await drop(run, candidate, { text, isConflict: true, isRefused: false });
+      if (candidate !== undefined) await drop(run, candidate, failure(text, "conflict"));
     }
   }
 }
@@ -60,6 +60,6 @@ async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<C
 /** Gives the reload up as a whole: everything serves as before it. */
 export async function dropAll(run: Run, reason: string): Promise<void> {
   const candidates = [...run.candidates.values()];
-  for (const candidate of candidates) await drop(run, candidate, { text: reason, isConflict: false, isRefused: true });
+  for (const candidate of candidates) await drop(run, candidate, failure(reason, "refused"));
   if (candidates.some(({ replaced }) => replaced !== null)) serveWithout(run);
 }

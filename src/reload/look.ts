@@ -36,11 +36,8 @@ function noteRefused(run: Run, { refused }: Discovered): void {
     if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name))
       continue;
     entryFor(run.registry, { name, file, isImplicit: false });
-    run.failures.set(name, {
-      text: describeFailure(error),
-      isConflict: error.code === "MODULE_NAME_TWICE",
-      isRefused: false,
-    });
+    const code = error.code === "MODULE_NAME_TWICE" ? "conflict" : "broken";
+    run.failures.set(name, failure(describeFailure(error), code));
   }
 }
 
@@ -64,7 +61,7 @@ function noteRemoved(run: Run): void {
   }
   for (const name of run.wanted.use ?? []) {
     if (!there.has(name) && !registry.entries.has(name))
-      failures.set(name, failure("there is no such module, and http.use names it"));
+      failures.set(name, failure("there is no such module, and http.use names it", "unknown"));
   }
 }
 
@@ -78,6 +75,6 @@ function goneText({ wanted }: Run, name: string): string {
 function noteUnknown({ registry, names, files, failures }: Run): void {
   for (const name of names ?? []) {
     const isKnown = registry.entries.has(name) || files.some((file) => file.name === name);
-    if (!isKnown && !failures.has(name)) failures.set(name, failure(`there is no module "${name}"`));
+    if (!isKnown && !failures.has(name)) failures.set(name, failure(`there is no module "${name}"`, "unknown"));
   }
 }

@@ -59,5 +59,5 @@ function listModules({ files, candidates, failures }: Run): RehearsedModule[] {
 }
 
 function reasonOf(failure: Failure | undefined): Pick<RehearsedModule, "error" | "isConflict"> {
-  return { error: failure?.text ?? null, isConflict: failure?.isConflict ?? false };
+  return { error: failure?.text ?? null, isConflict: failure?.code === "conflict" };
 }

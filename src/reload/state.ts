@@ -8,6 +8,7 @@ import { describeError, ModuleError } from "../module/graph/describe-error";
 import type { LoadSettings, ModuleEntry, ModuleSet } from "./module-set";
 import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
 import { noTimes, type PhaseTimes } from "./verdict/phases";
+import type { FailureCode } from "./verdict/verdict";
 import type { ReloadOrder } from "./order";
 
 /** A version on its way in. */
@@ -24,10 +25,8 @@ export interface Candidate {
 
 /** `text`: cause, place and code frame. */
 export interface Failure {
+  readonly code: FailureCode;
   readonly text: string;
-  readonly isConflict: boolean;
-  /** Another process could not prepare the module. */
-  readonly isRefused: boolean;
 }
 
 export interface Run {
@@ -87,8 +86,8 @@ export function isUsed({ wanted }: Run, name: string): boolean {
   return wanted.use?.includes(name) === true;
 }
 
-export function failure(text: string): Failure {
-  return { text, isConflict: false, isRefused: false };
+export function failure(text: string, code: FailureCode = "broken"): Failure {
+  return { code, text };
 }
 
 export function describeFailure(error: unknown): string {

@@ -109,30 +109,17 @@ function verdictOf(
     notes: [...notes, ...registry.takeLeftBehind(name)],
     draining: hasChanged ? drainingOf(entry) : [],
     error: null,
-    isKnown: true,
-    isConflict: false,
-    isRefused: false,
+    code: null,
   };
 }
 
-function failedVerdict(verdict: ModuleVerdict, { text, isConflict, isRefused }: Failure): ModuleVerdict {
-  return { ...verdict, error: text, isConflict, isRefused };
+function failedVerdict(verdict: ModuleVerdict, { text, code }: Failure): ModuleVerdict {
+  return { ...verdict, error: text, code };
 }
 
-function unknownVerdict(name: string, failed: Failure): ModuleVerdict {
-  const nothing = {
-    outcome: "failed",
-    version: null,
-    previous: null,
-    servingSince: null,
-    notes: [],
-    draining: [],
-    error: null,
-  } as const;
-  return failedVerdict(
-    { name, ...nothing, notes: [], draining: [], isKnown: false, isConflict: false, isRefused: false },
-    failed,
-  );
+function unknownVerdict(name: string, { text, code }: Failure): ModuleVerdict {
+  const nothing = { version: null, previous: null, servingSince: null, notes: [], draining: [] };
+  return { name, outcome: "failed", ...nothing, error: text, code };
 }
 
 function drainingOf({ old }: ModuleEntry): ModuleVerdict["draining"] {

@@ -329,7 +329,7 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       .map(({ name }) => name);
     // A module that serves in no process is reported by the process that looked at its file.
     const elsewhere = isResumed ? [] : (approved ?? []).filter(({ version }) => version === null);
-    const others = [...verdict.modules.filter(({ isConflict }) => isConflict), ...elsewhere].map(({ name }) => name);
+    const others = [...verdict.modules.filter(({ code }) => code === "conflict"), ...elsewhere].map(({ name }) => name);
     this.summary.retried = this.summary.failed.filter((name) => !others.includes(name));
   }
 

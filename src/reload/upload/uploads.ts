@@ -96,7 +96,7 @@ export class Uploads implements UploadOperations {
         await this.#host.reload(orderFor([module], { source: `${what} undone` }));
       }
     }
-    return { ...report, text: toldUndone(report.text, what) };
+    return { ...report, text: `${report.text}  No file was changed: the modules folder is as it was before.\n` };
   }
 
   #inTurn<T>(action: (folders: StagingFolders) => Promise<T>): Promise<T> {
@@ -133,15 +133,6 @@ export class Uploads implements UploadOperations {
       hint: "`hrmr modules` lists those that are served; one that ships with hrmr has no files there.",
     });
   }
-}
-
-/** @returns the verdict's text, with what came of the files in place of what an author at the server would do */
-function toldUndone(text: string, what: What): string {
-  const told = text.replaceAll(
-    "Mend the file and send RELOAD again.",
-    what === "push" ? "Mend it and push it again." : "",
-  );
-  return `${told.replaceAll(/ +$/gm, "").trimEnd()}\n  No file was changed: the modules folder is as it was before.\n`;
 }
 
 /** Tells one upload from another: of the paths and the contents. */

@@ -32,14 +32,14 @@ function mergeModule(modules: readonly ModuleVerdict[]): ModuleVerdict {
   const rank = ({ outcome }: ModuleVerdict): number => WORST_FIRST.indexOf(outcome);
   const worst = modules.filter((module) => rank(module) === Math.min(...modules.map(rank)));
   // What was refused here for another process's sake names that process.
-  const shown = worst.find(({ isRefused }) => isRefused) ?? worst[0];
+  const shown = worst.find(({ code }) => code === "refused") ?? worst[0];
   if (shown === undefined) throw new Error("There is no verdict to merge.");
   return {
     ...shown,
     notes: [...new Set(modules.flatMap(({ notes }) => notes))],
     draining: sumDraining(modules),
-    isConflict: worst.some(({ isConflict }) => isConflict),
-    isRefused: worst.every(({ isRefused }) => isRefused),
+    // It is refused only for others' sake: one of them has a reason of its own.
+    code: worst.map(({ code }) => code).find((code) => code !== "refused") ?? shown.code,
   };
 }
 

@@ -3,6 +3,7 @@
  */
 import { UserError } from "../../config/user-error";
 import type { ReloadReport } from "../operations";
+import type { ReloadOrder, Source } from "../order";
 import { mergeVerdicts } from "./merge";
 import { isTold, notesOf, type Verdict, verdictText } from "./verdict";
 
@@ -17,9 +18,12 @@ export interface ReloadOutcome {
 
 export type CertificateOutcome = "unchanged" | "reloaded" | { readonly error: string; readonly hint: string };
 
+/** What to do about a module that fails, where that is not to mend the file here. */
+const ADVICE: Partial<Record<Source, string>> = { push: "Mend it and push it again.", remove: "" };
+
 /** @returns the report; the first word of its text is OK or ERR */
-export function reportOf({ verdict, certificates, token }: ReloadOutcome): ReloadReport {
-  const modules = verdictText(verdict);
+export function reportOf({ verdict, certificates, token }: ReloadOutcome, { source }: ReloadOrder): ReloadReport {
+  const modules = verdictText(verdict, ADVICE[source]);
   const report: ReloadReport = {
     ok: verdict.ok,
     text: modules,
@@ -50,7 +54,13 @@ function told(
 
 /** @returns the report of a reload that was refused before anything was touched */
 export function refusedReport(message: string, hint: string): ReloadReport {
-  return { ok: false, text: `ERR ${message}\n  ${hint}\n`, modules: [], elapsedMs: 0, dropped: 0 };
+  return {
+    ok: false,
+    text: `ERR ${message}\n${hint === "" ? "" : `  ${hint}\n`}`,
+    modules: [],
+    elapsedMs: 0,
+    dropped: 0,
+  };
 }
 
 /** @returns what `reload` gives; a report of its UserError: nothing was changed then */

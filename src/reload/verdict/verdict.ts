@@ -5,6 +5,12 @@ import type { PhaseTimes } from "./phases";
 
 export type Outcome = "loaded" | "swapped" | "unchanged" | "unloaded" | "failed";
 
+/**
+ * Why a module was not loaded. broken: its files, its setup or its check. conflict: another module has its key or its
+ * name. refused: it failed in another process, and could have been swapped in this one. unknown: no module has the name.
+ */
+export type FailureCode = "broken" | "conflict" | "refused" | "unknown";
+
 /** Plain data, dates included: it crosses processes by structured clone. */
 export interface ModuleVerdict {
   name: string;
@@ -21,12 +27,8 @@ export interface ModuleVerdict {
   draining: { version: number; inFlight: number }[];
   /** Cause, place and code frame of a failure. Several lines. */
   error: string | null;
-  /** False for a name in RELOAD NAME that no module has. */
-  isKnown: boolean;
-  /** It failed because another module has its key. */
-  isConflict: boolean;
-  /** It failed in another process of the server, and could have been swapped in this one. */
-  isRefused: boolean;
+  /** null: it did not fail. */
+  code: FailureCode | null;
 }
 
 export interface Verdict {
@@ -40,8 +42,14 @@ export interface Verdict {
   processes: number;
 }
 
-/** The first word is OK or ERR; one line a module that changed or failed; a failure's frame is indented below it. */
-export function verdictText(verdict: Verdict): string {
+const MEND = "Mend the file and send RELOAD again.";
+
+/**
+ * The first word is OK or ERR; one line a module that changed or failed; a failure's frame is indented below it.
+ *
+ * @param advice what to do about a module that failed; "": nothing
+ */
+export function verdictText(verdict: Verdict, advice = MEND): string {
   const told = verdict.modules.filter(isTold);
   const isSingle = told.length === 1 && verdict.ok;
   // A line of its own says it of one that there is something to say of, but not of many.
@@ -65,7 +73,7 @@ export function verdictText(verdict: Verdict): string {
     ...(rest === null ? [] : [rest]),
   ];
   const lines = [`${verdict.ok ? "OK" : "ERR"} ${counts.join(", ")} in ${time}, ${dropped}`];
-  for (const module of told) lines.push(...moduleLines(module));
+  for (const module of told) lines.push(...moduleLines(module, advice));
   return `${lines.join("\n")}\n`;
 }
 
@@ -82,16 +90,17 @@ export function notesOf({ notes, draining }: ModuleVerdict): string[] {
   return [...notes, ...draining.map(({ version, inFlight }) => `v${version} drains, ${inFlight} under way`)];
 }
 
-function moduleLines(module: ModuleVerdict): string[] {
+function moduleLines(module: ModuleVerdict, advice: string): string[] {
   if (module.outcome !== "failed") return [`  ${[summarise(module), ...notesOf(module)].join("; ")}`];
   const stays =
-    module.version !== null && module.servingSince !== null
-      ? `v${module.version}, loaded at ${module.servingSince.toISOString().slice(11, 19)} UTC, goes on serving. Mend the file and send RELOAD again.`
-      : module.isKnown
-        ? "Nothing of it is served. Mend the file and send RELOAD again."
-        : "HELP lists the modules that there are.";
+    module.code === "unknown" ? "HELP lists the modules that there are." : `${staysText(module)} ${advice}`.trimEnd();
   const [cause, ...frame] = (module.error ?? "unknown error").trimEnd().split("\n");
   return [`  ${module.name} was not loaded: ${cause}`, ...frame.map((line) => `    ${line}`), `    ${stays}`];
+}
+
+function staysText({ version, servingSince }: ModuleVerdict): string {
+  if (version === null || servingSince === null) return "Nothing of it is served.";
+  return `v${version}, loaded at ${servingSince.toISOString().slice(11, 19)} UTC, goes on serving.`;
 }
 
 function summarise(module: ModuleVerdict): string {

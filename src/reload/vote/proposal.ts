@@ -2,7 +2,7 @@
 import { UserError } from "../../config/user-error";
 import type { Agreement, ModuleProposal, Proposal } from "./agree";
 import { drop } from "../drop";
-import { describeFailure, isAsked, type Run } from "../state";
+import { describeFailure, failure, isAsked, type Run } from "../state";
 import { identityOf } from "../../module/shape/settings";
 
 /**
@@ -71,7 +71,7 @@ function moduleProposal({ registry, candidates, failures, removed }: Run, name: 
 async function refuse(run: Run, name: string, text: string): Promise<void> {
   // Its own reason says more.
   if (run.failures.has(name)) return;
-  const reason = { text, isConflict: false, isRefused: true };
+  const reason = failure(text, "refused");
   const candidate = run.candidates.get(name);
   if (candidate !== undefined) return drop(run, candidate, reason);
   const entry = run.registry.entries.get(name);

@@ -26,7 +26,7 @@ export class Alone implements Group {
   }
 
   async reload(order: ReloadOrder): Promise<ReloadReport> {
-    return reportOf(await this.#running.reload(order));
+    return reportOf(await this.#running.reload(order), order);
   }
 
   approved(): ApprovedModule[] {

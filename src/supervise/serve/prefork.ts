@@ -204,7 +204,7 @@ export class Prefork implements Group, ChildOwner {
     this.#inputs = [...answers.values()]
       .map(({ inputs }) => inputs)
       .reduce((most, each) => (sizeOf(each) > sizeOf(most) ? each : most), {});
-    return reportOf(mergeOutcomes(new Map([...answers].map(([slot, { outcome }]) => [slot, outcome]))));
+    return reportOf(mergeOutcomes(new Map([...answers].map(([slot, { outcome }]) => [slot, outcome]))), order);
   }
 
   // ---- what processes ask ----

@@ -113,7 +113,7 @@ test("what the others refuse stays: an edit, a new module, a removal; the rest i
           ]);
           expect(
             verdict.modules
-              .filter(({ isRefused }) => isRefused)
+              .filter(({ code }) => code === "refused")
               .map(({ name }) => name)
               .sort(),
           ).toEqual(["gone", "greet", "new"]);

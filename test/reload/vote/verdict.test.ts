@@ -2,16 +2,17 @@
 import { expect, test } from "bun:test";
 import { mergeVerdicts } from "../../../src/reload/verdict/merge";
 import { noTimes } from "../../../src/reload/verdict/phases";
-import { join, orderFor, type ReloadOrder } from "../../../src/reload/order";
+import { join, orderFor, type ReloadOrder, type Source } from "../../../src/reload/order";
 import type { ReloadReport } from "../../../src/reload/operations";
 import { ReloadQueue } from "../../../src/reload/queue";
+import { reportOf } from "../../../src/reload/verdict/outcome";
 import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../../../src/reload/verdict/verdict";
 import { rejection } from "../../support/module-fixture";
 
 const SINCE = new Date("2026-11-20T10:42:07Z");
 
 function moduleVerdict(outcome: ModuleVerdict["outcome"], rest: Partial<ModuleVerdict> = {}): ModuleVerdict {
-  const flags = { error: null, isKnown: true, isConflict: false, isRefused: false };
+  const flags = { error: null, code: null };
   return {
     name: "greet",
     outcome,
@@ -59,11 +60,15 @@ test("the verdict of one process does not speak of processes", () => {
 });
 
 test("the worst outcome of a module wins, and a failure in one process is told with its number", () => {
-  const own = moduleVerdict("failed", { version: 1, error: "setup failed: no port\n  1 | frame" });
+  const own = moduleVerdict("failed", {
+    version: 1,
+    error: "setup failed: no port\n  1 | frame",
+    code: "broken",
+  });
   const refused = moduleVerdict("failed", {
     version: 1,
     error: "process 2: setup failed: no port\n  1 | frame",
-    isRefused: true,
+    code: "refused",
   });
   const ping = moduleVerdict("unchanged", { name: "ping", version: 1 });
   const all = merged(
@@ -72,9 +77,9 @@ test("the worst outcome of a module wins, and a failure in one process is told w
     verdict([refused, { ...ping, outcome: "swapped", version: 2 }]),
   );
   expect(all.ok).toBeFalse();
-  expect(all.modules.map(({ name, outcome, isRefused }) => [name, outcome, isRefused])).toEqual([
-    ["greet", "failed", false],
-    ["ping", "swapped", false],
+  expect(all.modules.map(({ name, outcome, code }) => [name, outcome, code])).toEqual([
+    ["greet", "failed", "broken"],
+    ["ping", "swapped", null],
   ]);
   expect(verdictText(all)).toBe(
     `ERR 1 module failed, 1 module changed in 5 ms in 3 processes, 0 connections dropped
@@ -86,16 +91,32 @@ test("the worst outcome of a module wins, and a failure in one process is told w
   );
 });
 
+test("what to do about a failure goes by where the files came from, and by whether there is such a module", () => {
+  const broken = moduleVerdict("failed", { version: 1, error: "no port", code: "broken" });
+  const nothing = moduleVerdict("failed", { version: null, servingSince: null, error: "no port", code: "conflict" });
+  const unknown = moduleVerdict("failed", { name: "nobody", error: 'there is no module "nobody"', code: "unknown" });
+  const endOf = (module: ModuleVerdict, source: Source): string | undefined =>
+    reportOf({ verdict: verdict([module]), certificates: null, token: null }, orderFor(null, { source }))
+      .text.split("\n")
+      .at(-2);
+  const SERVES = "    v1, loaded at 10:42:07 UTC, goes on serving.";
+  expect(endOf(broken, "client")).toBe(`${SERVES} Mend the file and send RELOAD again.`);
+  expect(endOf(broken, "push")).toBe(`${SERVES} Mend it and push it again.`);
+  expect(endOf(broken, "remove")).toBe(SERVES);
+  expect(endOf(nothing, "push")).toBe("    Nothing of it is served. Mend it and push it again.");
+  expect(endOf(unknown, "client")).toBe("    HELP lists the modules that there are.");
+});
+
 test("a failure of the first process is told with its number, too", () => {
   const own = verdict([moduleVerdict("failed", { error: "no port" })]);
-  const refused = verdict([moduleVerdict("failed", { error: "process 1: no port", isRefused: true })]);
+  const refused = verdict([moduleVerdict("failed", { error: "process 1: no port", code: "refused" })]);
   expect(merged(own, refused).modules[0]?.error).toBe("process 1: no port");
 });
 
 test("a failure that all processes have alike is told as it is", () => {
-  const own = verdict([moduleVerdict("failed", { error: "Unexpected }", isConflict: true })]);
+  const own = verdict([moduleVerdict("failed", { error: "Unexpected }", code: "conflict" })]);
   const all = merged(own, own);
-  expect(all.modules[0]).toMatchObject({ error: "Unexpected }", isConflict: true, isRefused: false });
+  expect(all.modules[0]).toMatchObject({ error: "Unexpected }", code: "conflict" });
 });
 
 test("a module that only some processes speak of is told, and phases are the slowest's", () => {
