@@ -1,12 +1,10 @@
 /** Which modules there are to load, by the modules folder and the settings, and which are gone. */
 import { existsSync } from "node:fs";
-import { type Discovered, discoverModules, type ModuleFile } from "../module/build/discover";
+import { type Discovered, discoverModules } from "../module/build/discover";
 import { leadsTo } from "../module/build/links";
 import type { ModuleSet } from "./module-set";
-import { entryFor } from "./prepare";
+import { entryFor, type FoundModule } from "./entry";
 import { describeFailure, failure, isAsked, isUsed, type Run } from "./state";
-
-export type FoundModule = ModuleFile & { readonly isImplicit: boolean };
 
 /** Notes what is there in `run.files`, and what is not any more. @throws UserError as `discoverModules` */
 export async function look(run: Run): Promise<void> {

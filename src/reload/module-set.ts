@@ -3,46 +3,17 @@
  */
 import type { ModuleSettings } from "../config/options";
 import type { LoadSpec } from "../module/version";
-import type { CallFigures } from "../observe/figures";
 import type { ServerLog } from "../observe/log/log";
+import type { Entries, ModuleEntry } from "./entry";
 import type { Agreement, Proposal } from "./vote/agree";
 import type { ApprovedModule } from "./versions/approved";
-import type { BuiltModule } from "../module/build/build";
 import type { Publish } from "../module/graph/context";
 import type { ModuleFile } from "../module/build/discover";
 import type { Generation } from "../module/generation";
-import type { Hold } from "./versions/hold";
 import type { LeftBehind } from "../module/graph/leaks";
 import type { RemoteShape } from "../module/graph/remote";
-import type { BoundRoute } from "../module/route";
 import type { RoutingParts } from "./plan";
 import type { SharedStore } from "../module/graph/shared";
-
-/** A module in memory, from its first sight to its removal. */
-export interface ModuleEntry {
-  readonly name: string;
-  source: string;
-  /** Ships with hrmr and is on without having been asked for: it gives way to whoever claims its routes. */
-  isImplicit: boolean;
-  /** The version that gets new messages. */
-  live: Generation | null;
-  /** What serves while there is no live version, because an exclusive reload failed: 503s. */
-  unavailable: readonly BoundRoute[];
-  /** Replaced versions that still have something under way, oldest first. */
-  readonly old: Set<Generation>;
-  /** Calls of its versions that are gone. */
-  readonly gone: CallFigures;
-  built: BuiltModule | null;
-  /** Of the last reload that failed; null once one succeeded. */
-  error: string | null;
-  lastNumber: number;
-  /** What was rolled back from and must not come back by itself; null: nothing. */
-  hold: Hold | null;
-  /** What served last before the module was in memory; null: nothing is known of that. */
-  past: ApprovedModule["version"];
-  /** What served before `live`, whose figures go on with what is under way on it; null: nothing. */
-  former: { readonly number: number; readonly figures: CallFigures } | null;
-}
 
 /** Where else a generation is loaded: the pool, a process of its own. */
 export interface GenerationHost {
@@ -119,15 +90,12 @@ export interface RegistryOptions extends LoadSettings {
 }
 
 /** All modules of a server, as one reload sees and changes them. `Registry` is the one there is. */
-export interface ModuleSet {
+export interface ModuleSet extends Entries {
   readonly options: RegistryOptions;
   /**
    * What serves was loaded with these, but for modules that failed with them: those keep theirs (`live.spec.config`).
    */
   current: LoadSettings;
-  readonly entries: Map<string, ModuleEntry>;
-  /** Modules that are not in memory and have served: their numbers go on. */
-  readonly remembered: Map<string, ApprovedModule>;
   /** Connections and streams cut since the start because their version had to go. */
   readonly cutCount: number;
   /** Logs files that look like modules but are none, once each. @param sentences  all current ones */

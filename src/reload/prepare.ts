@@ -1,16 +1,15 @@
 /** The first half of a version's way in: build, trial, and the import in this thread. Nothing of it runs yet. */
-import { CallFigures } from "../observe/figures";
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
 import { authorStack } from "../module/graph/author-stack";
 import { type BuiltModule, buildModule, buildOptions } from "../module/build/build";
 import { wholeFileError } from "../module/graph/describe-error";
-import type { FoundModule } from "./look";
+import { entryFor, type FoundModule, type ModuleEntry } from "./entry";
 import { Generation } from "../module/generation";
 import { type Hold, isHeldBack } from "./versions/hold";
 import { hasChanged } from "../module/build/inputs";
 import { loadModule } from "../module/graph/load";
-import type { ModuleEntry, ModuleSet } from "./module-set";
+import type { ModuleSet } from "./module-set";
 import { moduleConsole } from "../module/graph/console";
 import { isForced } from "./order";
 import { timed } from "./verdict/phases";
@@ -150,33 +149,6 @@ export function specOf(
     dataDir: `${registry.options.dataDir}/${name}`,
     loadMs: hostSettings(config).loadMs ?? wanted.loadMs,
   };
-}
-
-/** @returns the module's place in the registry, made if it had none */
-export function entryFor(registry: ModuleSet, file: FoundModule): ModuleEntry {
-  const known = registry.entries.get(file.name);
-  if (known !== undefined) {
-    known.isImplicit = file.isImplicit;
-    return known;
-  }
-  const remembered = registry.remembered.get(file.name);
-  const entry: ModuleEntry = {
-    name: file.name,
-    source: file.file,
-    isImplicit: file.isImplicit,
-    live: null,
-    unavailable: [],
-    old: new Set(),
-    gone: new CallFigures(),
-    built: null,
-    error: null,
-    lastNumber: remembered?.lastNumber ?? 0,
-    hold: remembered?.hold ?? null,
-    past: remembered?.version ?? null,
-    former: null,
-  };
-  registry.entries.set(file.name, entry);
-  return entry;
 }
 
 /**

@@ -5,12 +5,13 @@
 import type { ServerLog } from "../observe/log/log";
 import type { LeakSnapshot } from "../observe/snapshot";
 import type { Generation } from "../module/generation";
-import { type ApprovedModule, approvedModules, loadApproved } from "./versions/approved";
+import { approvedModule, type ModuleEntry } from "./entry";
+import type { ApprovedModule } from "./versions/approved";
 import { Collector } from "../module/graph/collector";
 import { addWatched } from "../module/build/inputs";
 import { type LeftBehind, leftBehindText } from "../module/graph/leaks";
-import type { LoadSettings, ModuleEntry, ModuleSet, RegistryOptions } from "./module-set";
-import { runReload } from "./reload";
+import type { LoadSettings, ModuleSet, RegistryOptions } from "./module-set";
+import { loadApproved, runReload } from "./reload";
 import { ReloadTotals } from "./verdict/totals";
 import { EVERYTHING, type ReloadOrder } from "./order";
 import { describeFailure } from "./state";
@@ -92,9 +93,9 @@ export class Registry implements ModuleSet {
     return loadApproved(this, approved, isResumed);
   }
 
-  /** What serves now, for a process that is to serve the same. Plain data. */
+  /** What serves now, in the order in which it came, for a process that is to serve the same. Plain data. */
   approved(): ApprovedModule[] {
-    return approvedModules(this);
+    return [...this.entries.values()].map(approvedModule);
   }
 
   /** The files that the modules were built from, for `--watch`: names in a folder, by its absolute path. Plain data. */

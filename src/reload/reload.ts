@@ -6,13 +6,14 @@ import { UserError } from "../config/user-error";
 import { dropAll, refuseConflicts } from "./drop";
 import { look } from "./look";
 import type { LoadSettings, ModuleSet } from "./module-set";
-import type { ReloadOrder } from "./order";
+import { orderFor, type ReloadOrder } from "./order";
 import { timed } from "./verdict/phases";
 import { prepare } from "./prepare";
 import { agreeWithOthers, tellRefusal } from "./vote/proposal";
 import { beginRun, describeFailure, isAsked, plannedModules, type Run } from "./state";
 import { startAll } from "./bring-up";
-import { prepareStored } from "./versions/stored";
+import type { ApprovedModule } from "./versions/approved";
+import { prepareStored, takeOver } from "./versions/stored";
 import { commit, settle } from "./swap";
 import type { Verdict } from "./verdict/verdict";
 
@@ -40,8 +41,39 @@ export async function runReload(registry: ModuleSet, order: ReloadOrder, next: L
   return await finish(run);
 }
 
+/**
+ * Loads these versions as they are: no look at the modules folder, no build, no trial, no new numbers. A bundle that is
+ * gone or damaged is built from the author's file, and the verdict says so.
+ */
+export async function loadApproved(
+  registry: ModuleSet,
+  approved: readonly ApprovedModule[],
+  isResumed: boolean,
+): Promise<Verdict> {
+  const order = orderFor(approved.map(({ name }) => name));
+  const run = beginRun(registry, order, null);
+  for (const module of approved) {
+    // Another hrmr than the one that served last has another version of what ships with it.
+    const shipped = isResumed
+      ? run.wanted.shipped.find(({ name, file }) => name === module.name && file === module.source)
+      : undefined;
+    if (shipped === undefined) await timed(run.phases, "load", () => takeOver(run, module));
+    else await prepare(run, shipped);
+  }
+  await refuseConflicts(run);
+  await timed(run.phases, "start", () => startAll(run));
+  const verdict = await finish(run);
+  for (const { name, error, lastNumber } of approved) {
+    const entry = registry.entries.get(name);
+    if (entry === undefined) continue;
+    entry.error ??= error;
+    entry.lastNumber = Math.max(entry.lastNumber, lastNumber);
+  }
+  return verdict;
+}
+
 /** The last part of a run: what is left of its candidates serves from here on. */
-export async function finish(run: Run): Promise<Verdict> {
+async function finish(run: Run): Promise<Verdict> {
   // What was refused stays with the routes it had, and others may have counted on them.
   await refuseConflicts(run);
   const settled = await timed(run.phases, "swap", () => {
@@ -56,9 +88,16 @@ async function prepareAll(run: Run): Promise<void> {
   for (const version of Object.values(run.order.versions)) await prepareStored(run, version);
   const byDisk = run.files.filter(({ name }) => isAsked(run, name) && !Object.hasOwn(run.order.versions, name));
   for (const file of byDisk) await prepare(run, file);
-  await refuseConflicts(run);
-  mustHaveMiddleware(run);
+  await checkRoutes(run);
   await timed(run.phases, "start", () => startAll(run));
+  await checkRoutes(run);
+}
+
+/**
+ * Before the starts, so that no module is started in vain; and behind them, because a module that did not start keeps
+ * the routes and the middleware that it had.
+ */
+async function checkRoutes(run: Run): Promise<void> {
   await refuseConflicts(run);
   mustHaveMiddleware(run);
 }

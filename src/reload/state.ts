@@ -1,11 +1,11 @@
 /**
  * A reload on its way: what it found, what it has made of that so far, and what would serve if it ended now.
  */
-import type { FoundModule } from "./look";
+import type { FoundModule, ModuleEntry } from "./entry";
 import type { Generation } from "../module/generation";
 import type { Hold } from "./versions/hold";
 import { describeError, ModuleError } from "../module/graph/describe-error";
-import type { LoadSettings, ModuleEntry, ModuleSet } from "./module-set";
+import type { LoadSettings, ModuleSet } from "./module-set";
 import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
 import { noTimes, type PhaseTimes } from "./verdict/phases";
 import type { FailureCode } from "./verdict/verdict";

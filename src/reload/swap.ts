@@ -1,8 +1,7 @@
 /** The end of a reload: the swap, and the verdict. */
-import { approvedModule } from "./versions/approved";
 import { pruneBundles } from "../module/build/build";
 import { holdText } from "./versions/hold";
-import type { ModuleEntry } from "./module-set";
+import { approvedModule, type ModuleEntry } from "./entry";
 import { serveRouting } from "./plan";
 import { isAsked, planOf, type Failure, type Run } from "./state";
 import { takesHttpText } from "../module/shape/takes-http";
@@ -71,7 +70,7 @@ export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
 
 function verdicts(run: Run): ModuleVerdict[] {
   const { registry, candidates, failures, before, heldBack } = run;
-  // Of what never served nobody needs to hear that it is gone.
+  // A module that never served goes silently.
   const served = [...run.removed].filter(({ name }) => (before.get(name) ?? null) !== null);
   const gone = served.map((entry) => verdictOf(entry, "unloaded", run, run.farewells.get(entry.name) ?? []));
   const there = [...registry.entries].flatMap(([name, entry]) => {
@@ -126,7 +125,7 @@ function drainingOf({ old }: ModuleEntry): ModuleVerdict["draining"] {
   return [...old].filter(({ inFlight }) => inFlight > 0).map(({ number, inFlight }) => ({ version: number, inFlight }));
 }
 
-/** Behind everybody's back: nobody waits for it. */
+/** In the background: nobody waits for it. */
 function pruneAll({ registry: { options }, candidates }: Run): void {
   for (const [name, { entry }] of candidates) {
     const keep = [...entry.old, ...(entry.live === null ? [] : [entry.live])].map(({ hash }) => hash);

@@ -6,7 +6,7 @@ import type { ProcessStatus } from "../host/process/processes";
 import type { QuarantineFacts } from "../host/quarantine";
 import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
-import type { ModuleEntry } from "../reload/module-set";
+import type { ModuleEntry } from "../reload/entry";
 import type { Registry } from "../reload/registry";
 import type { BoundRoute } from "../module/route";
 import type { GenerationSnapshot, ModuleSnapshot, ModuleState, ProcessSnapshot } from "../observe/snapshot";

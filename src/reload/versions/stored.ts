@@ -1,8 +1,11 @@
-/** A version that has served before, on its way in again: the first half, as `prepare` is for what lies on the disk. */
+/** Versions that have served before, on their way in again: the first half, as `prepare` is for files on the disk. */
 import { buildModule, buildOptions } from "../../module/build/build";
 import { wholeFileError } from "../../module/graph/describe-error";
 import { holdBack } from "./hold";
-import { entryFor, loadVersion } from "../prepare";
+import { rmSync } from "node:fs";
+import { entryFor, type ModuleEntry } from "../entry";
+import { loadGeneration, loadVersion, specOf, type Version } from "../prepare";
+import type { ApprovedModule } from "./approved";
 import { describeFailure, failure, type Run } from "../state";
 import { findBundle } from "./files";
 import type { StoredVersion } from "./versions";
@@ -49,4 +52,39 @@ async function bundleOf(
     source,
     `the bundle of v${of} is gone or damaged, and the files are not those that it was built from`,
   );
+}
+
+/** A version as another process serves it, or as the server did before it was started anew: no trial, no new number. */
+export async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
+  const { name, source, version, isImplicit, hold } = module;
+  const entry = entryFor(run.registry, { name, file: source, isImplicit });
+  if (version === null) return;
+  const notes: string[] = [];
+  try {
+    const { file, hash, number, config } = version;
+    const found: Version = { name, source, file, hash, number, config: { ...config } };
+    const bundle = findBundle(run.registry.options.stateDir, name, hash, file);
+    const spec = specOf(run, bundle === null ? await buildAgain(run, entry, found, notes) : { ...found, file: bundle });
+    const generation = await loadGeneration(run.registry, spec);
+    run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, hold, notes });
+  } catch (error) {
+    run.failures.set(name, failure(describeFailure(error)));
+  }
+  // If a later try succeeds, it is the version that the other processes serve, under the same number.
+  entry.past = version;
+}
+
+async function buildAgain(
+  { registry: { options } }: Run,
+  entry: ModuleEntry,
+  version: Version,
+  notes: string[],
+): Promise<Version> {
+  const { name, source, config, number } = version;
+  // A damaged one of the right size would be taken for the real one.
+  rmSync(version.file, { force: true });
+  entry.built = await buildModule({ name, file: source }, buildOptions(options.stateDir, config));
+  const isSame = entry.built.hash === version.hash;
+  notes.push(`its bundle was gone and was built again${isSame ? "" : ", from files that have changed since"}`);
+  return { ...version, ...entry.built, number: isSame ? number : number + 1 };
 }
