@@ -29,8 +29,8 @@ export class HandlerError extends Error {
 }
 
 /**
- * The call's thread or process was lost after the handler had begun, through no fault of this call. It is not repeated, because
- * what the handler did so far may not bear repeating.
+ * The call's thread or process was lost after the handler had begun, through no fault of this call. It is not repeated,
+ * because what the handler did so far may not bear repeating.
  */
 export class HostLostError extends Error {
   override readonly name = "HostLostError";

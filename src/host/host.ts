@@ -1,102 +1,51 @@
 /**
- * Where routes run that do not run in the main thread: the pool's threads and the modules' processes, behind one face.
+ * A host: where handlers run. There are three: the event loop (`inline.ts`), the threads of the pool
+ * (`pool/pool.ts`) and the processes of modules (`process/processes.ts`).
+ *
+ * This is the contract of the two that are not here. The event loop has no object of its own: it loads a version first,
+ * to find out where its routes run, and a call there is one function call that returns the reply.
  */
-import { readFileSync } from "node:fs";
-import { isC } from "../module/c/sources";
 import type { RemoteShape } from "../module/graph/remote";
-import { hostSettings } from "../module/shape/settings";
-import type { Pool } from "./pool/pool";
-import type { Processes, ProcessStatus } from "./process/processes";
+import type { LoadSpec } from "../module/version";
 import type { QuarantineFacts } from "./quarantine";
 import type { CallHandle, RemoteOrder } from "./remote/call";
-import type { LoadSpec } from "../module/version";
+import type { PlaceStatus } from "./remote/place";
 
-/** Which of them a generation's routes name. */
-export interface HostNeeds {
-  readonly needsPool: boolean;
-  readonly needsProcess: boolean;
+export interface Host {
+  /** Runs the top level of a generation and nothing else of it; `prepare` goes on from there. Rejects as that. */
+  import(spec: LoadSpec): Promise<RemoteShape>;
+
+  /**
+   * Loads, sets up and checks a generation.
+   *
+   * @param previousId the generation whose state its `setup` gets, if that one is here; null: none
+   * @returns notes for the verdict. Rejects with the first failure, a ModuleError as a rule; the generation is gone then.
+   */
+  prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }>;
+
+  /** Calls the handler of a route that runs here. */
+  call(order: RemoteOrder): CallHandle;
+
+  /** Keeps what the generation hands over, for a `prepare` with its id after it is retired. Never rejects. */
+  handOver(id: number): Promise<unknown>;
+
+  /**
+   * Disposes a generation; it need not be here. It has no calls under way, or they are given up.
+   *
+   * @param isGone the module was removed, so its shared resources close. Default false
+   */
+  retire(id: number, isGone?: boolean): Promise<void>;
+
+  /** null: the generation is not here. */
+  status(id: number): HostStatus | null;
+
+  /** Fails what is under way and ends all threads or processes, within a second whatever they do. */
+  close(): Promise<void>;
 }
 
-/**
- * A route that names a process, in a bundle. What hides it from this is loaded in the main thread first, as the pool's
- * modules are.
- */
-const NAMES_PROCESS = /\brun["']?\s*:\s*["'`]process["'`]/;
-
-export class Hosts {
-  readonly pool: Pool;
-  readonly processes: Processes;
-
-  constructor(pool: Pool, processes: Processes) {
-    this.pool = pool;
-    this.processes = processes;
-  }
-
-  /**
-   * Loads a generation that may be meant for a process there first: what its top level does is done to that process.
-   *
-   * @returns null: nothing says that it is, and nothing was done. Else its shape: if that is whole, the main thread
-   *   need not load it at all. Rejects with a ModuleError. In any case but null and a rejection, it is to be retired.
-   */
-  async import(spec: LoadSpec): Promise<RemoteShape | null> {
-    return isForProcess(spec) ? await this.processes.import(spec) : null;
-  }
-
-  /**
-   * Loads, sets up and checks a generation wherever its routes run.
-   *
-   * @param previousId the generation that hands over to it, host by host; null: none
-   * @returns what the verdict should say besides. Rejects with the first failure, when the generation is gone from all
-   *   of them again.
-   */
-  async prepare(
-    spec: LoadSpec,
-    previousId: number | null,
-    { needsPool, needsProcess }: HostNeeds,
-  ): Promise<{ notes: string[] }> {
-    const notes: string[] = [];
-    if (needsPool) notes.push(...(await this.pool.prepare(spec, previousId)).notes);
-    if (!needsProcess) return { notes };
-    try {
-      notes.push(...(await this.processes.prepare(spec, previousId)).notes);
-    } catch (error) {
-      if (needsPool) await this.pool.retire(spec.id);
-      throw error;
-    }
-    return { notes };
-  }
-
-  /** Has a generation hand over before it is retired, to whoever is prepared with its id later. Never rejects. */
-  async handOver(id: number): Promise<void> {
-    await Promise.all([this.pool.handOver(id), this.processes.handOver(id)]);
-  }
-
-  /** Disposes a generation wherever it is; it need not be anywhere. */
-  async retire(id: number, isGone = false): Promise<void> {
-    await Promise.all([this.pool.retire(id, isGone), this.processes.retire(id, isGone)]);
-  }
-
-  /** Calls the handler of a route that runs on the pool or in a process. */
-  call(order: RemoteOrder): CallHandle {
-    return (order.route.run === "pool" ? this.pool : this.processes).call(order);
-  }
-
-  /** null: the generation has no process. */
-  processOf(id: number): ProcessStatus | null {
-    return this.processes.statusOf(id);
-  }
-
+/** What a host knows of one generation. */
+export interface HostStatus {
   /** null: its calls are taken. */
-  quarantineOf(id: number): QuarantineFacts | null {
-    return this.pool.quarantineOf(id) ?? this.processes.quarantineOf(id);
-  }
-
-  /** Fails what is under way and ends all threads and processes, within a second whatever they do. */
-  async close(): Promise<void> {
-    await Promise.all([this.pool.close(), this.processes.close()]);
-  }
-}
-
-function isForProcess({ config, file, source }: LoadSpec): boolean {
-  return isC(source) || hostSettings(config).run === "process" || NAMES_PROCESS.test(readFileSync(file, "utf8"));
+  readonly quarantine: QuarantineFacts | null;
+  readonly places: readonly PlaceStatus[];
 }

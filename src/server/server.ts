@@ -7,8 +7,8 @@ import { version } from "../../package.json";
 import type { ListenAddress } from "../config/listen";
 import type { Options, TlsOptions } from "../config/options";
 import { UserError } from "../config/user-error";
-import { Hosts } from "../host/host";
-import { Pool } from "../host/pool/pool";
+import { Hosts } from "../host/hosts";
+import { openPool } from "../host/pool/pool";
 import { Processes } from "../host/process/processes";
 import type { LoadSpec } from "../module/version";
 import { Watchdog } from "../host/watchdog/watchdog";
@@ -281,19 +281,19 @@ class HrmrServer implements RunningServer, ConnectionHome, Acceptor, CommandActi
       onCrash: (spec: LoadSpec, reason: string) => void this.#crashed(spec, reason, false),
       onCrashLoop: (spec: LoadSpec, reason: string) => this.#crashed(spec, reason, true),
     };
-    const pool = new Pool({
+    const pool = openPool({
       ...shared,
       threads: options.threads,
       get maxQueued() {
         return options.limits.maxQueued;
       },
-      onWorkerLost: (reason, worker, culprit) =>
+      onThreadLost: (reason, thread, culprit) =>
         log
           .withFields(culprit === null ? {} : { module: culprit.name, generation: culprit.generation })
           .bounded(
             "warn",
             `pool thread: ${reason}`,
-          )?.(`pool thread ${worker}: ${reason}`),
+          )?.(`pool thread ${thread}: ${reason}`),
     });
     const processes = new Processes({
       ...shared,

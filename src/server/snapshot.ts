@@ -1,9 +1,9 @@
 /**
  * What this process knows about itself, as plain data for `observe/report.ts` and the processes beside it.
  */
-import type { Hosts } from "../host/host";
-import type { ProcessStatus } from "../host/process/processes";
+import type { Hosts } from "../host/hosts";
 import type { QuarantineFacts } from "../host/quarantine";
+import type { PlaceStatus } from "../host/remote/place";
 import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
 import type { ModuleEntry } from "../reload/entry";
@@ -39,7 +39,7 @@ export function takeSnapshot({
   const { open, messages, httpRequests, errors, datagramsDropped, datagramsIgnored } = dispatch.counters;
   const { user, system } = process.cpuUsage();
   const { pool } = hosts;
-  const workers = pool.status.map(({ facts: _facts, ...worker }) => worker);
+  const workers = pool.places.map(({ index, facts: _facts, ...place }) => ({ worker: index, ...place }));
   return {
     slot,
     pid: process.pid,
@@ -57,9 +57,9 @@ export function takeSnapshot({
     cpuSeconds: (user + system) / 1e6,
     openDescriptors: countDescriptors(),
     pool: {
-      threads: pool.threads,
+      threads: workers.length,
       busy: workers.filter(({ inFlight }) => inFlight > 0).length,
-      queued: pool.queued,
+      queued: pool.queue.size,
       workers,
     },
     modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
@@ -70,9 +70,11 @@ export function takeSnapshot({
   };
 }
 
+const NOT_SERVING = { quarantine: null, process: null };
+
 function moduleSnapshot(entry: ModuleEntry, hosts: Hosts): ModuleSnapshot {
   const { live } = entry;
-  const quarantine = live === null ? null : hosts.quarantineOf(live.id);
+  const { quarantine, process } = live === null ? NOT_SERVING : hosts.status(live.id);
   const routes = live?.routes ?? entry.unavailable;
   return {
     name: entry.name,
@@ -84,15 +86,13 @@ function moduleSnapshot(entry: ModuleEntry, hosts: Hosts): ModuleSnapshot {
     gone: entry.gone.snapshot(),
     routes: routes.map(({ key, kind, run }: BoundRoute) => ({ key, kind, run })),
     error: entry.error,
-    process: live === null ? null : processSnapshot(hosts.processOf(live.id)),
+    process: process === null ? null : processSnapshot(process),
     quarantine: quarantine === null ? null : quarantineSnapshot(quarantine),
   };
 }
 
-function processSnapshot(status: ProcessStatus | null): ModuleSnapshot["process"] {
-  if (status === null) return null;
-  const { pid, memoryBytes, restarts, state } = status;
-  return { pid, memoryBytes, restarts, state };
+function processSnapshot({ facts, restarts, state }: PlaceStatus): ModuleSnapshot["process"] {
+  return { pid: facts?.pid ?? 0, memoryBytes: facts?.memoryBytes ?? 0, restarts, state };
 }
 
 function quarantineSnapshot({ reason, nextTryAtMs }: QuarantineFacts): ModuleSnapshot["quarantine"] {

@@ -39,8 +39,8 @@ test("of a thousand calls at once each gets its own answer, from synchronous and
     const asked = Array.from({ length: 1000 }, (_, n) => f.text(id, `call ${n}`, n % 2));
     const answers = await Promise.all(asked);
     answers.forEach((answer, n) => expect(answer).toBe(`${n % 2 === 0 ? "echo" : "late"} call ${n}`));
-    expect(f.pool.status.reduce((sum, { calls }) => sum + calls, 0)).toBe(1000);
-    expect(f.pool.queued).toBe(0);
+    expect(f.pool.places.reduce((sum, { calls }) => sum + calls, 0)).toBe(1000);
+    expect(f.pool.queue.size).toBe(0);
   });
 });
 
@@ -144,7 +144,7 @@ test("a call that never settles fails in its time, its signal aborts, and its th
     expect(readFileSync(noted, "utf8")).toBe("TimeoutError");
     expect(await f.text(id, "y", 1)).toBe("echo y");
     expect(f.lost).toEqual([]);
-    expect(f.pool.status[0]).toMatchObject({ inFlight: 0, restarts: 0 });
+    expect(f.pool.places[0]).toMatchObject({ inFlight: 0, restarts: 0 });
   });
 });
 
@@ -175,9 +175,9 @@ test("an endless loop costs its own caller an error in its time and nobody else 
     const { error, ms } = await looper;
     expect(error).toBeInstanceOf(HandlerTimeoutError);
     expect(ms).toBeGreaterThan(290);
-    await until("the thread is back", () => f.pool.status.every(({ state }) => state === "running"));
+    await until("the thread is back", () => f.pool.places.every(({ state }) => state === "running"));
     expect(f.lost).toHaveLength(1);
-    expect(f.pool.status.map(({ restarts }) => restarts).toSorted()).toEqual([0, 1]);
+    expect(f.pool.places.map(({ restarts }) => restarts).toSorted()).toEqual([0, 1]);
     const ran = readFileSync(runs, "utf8").trim().split("\n");
     expect(ran.toSorted()).toEqual(wanted.toSorted());
   });
@@ -247,7 +247,7 @@ test("a cancelled call that loops is still killed at its time", async () => {
   await withPool({ threads: 1 }, async (f) => {
     const id = await f.load([LOOP, ECHO]);
     const { call, answer } = f.ask(id, "x", 0, 200);
-    await until("it has begun", () => f.pool.queued === 0 && f.pool.status[0]?.inFlight === 1);
+    await until("it has begun", () => f.pool.queue.size === 0 && f.pool.places[0]?.inFlight === 1);
     call.cancel();
     await f.nextLoss();
     expect(await f.text(id, "y", 1)).toBe("echo y");
@@ -291,7 +291,7 @@ test("a thread that ends by itself costs the calls that had begun on it, and is 
       expect(error).toBeInstanceOf(HostLostError);
       expect(error.message).toContain("exited with code 0");
       expect(await f.text(id, "waits for the next", 1)).toBe("echo waits for the next");
-      expect(f.pool.status[0]?.restarts).toBe(restarts);
+      expect(f.pool.places[0]?.restarts).toBe(restarts);
     }
     expect(f.lost[0]).toEqual({ reason: "it exited with code 0", worker: 1 });
   });
@@ -360,7 +360,7 @@ test("a module that ends its thread while it is loaded is refused, and what was 
     );
     expect(await rejection(f.pool.prepare(spec, null))).toBeInstanceOf(HostLostError);
     expect(await f.text(id, "x")).toBe("echo x");
-    await until("both serve", () => f.pool.status.every(({ state }) => state === "running"));
+    await until("both serve", () => f.pool.places.every(({ state }) => state === "running"));
   });
 });
 
@@ -383,7 +383,7 @@ test("a load that meets a killed thread is done again by its replacement", async
   await withPool({ threads: 2 }, async (f) => {
     const id = await f.load([LOOP, ECHO]);
     const looper = rejection(f.text(id, "x", 0, 300));
-    await until("it has begun", () => f.pool.status.some(({ inFlight }) => inFlight === 1));
+    await until("it has begun", () => f.pool.places.some(({ inFlight }) => inFlight === 1));
     const second = await f.load(["(m, context) => String(context.host)"]);
     expect(await looper).toBeInstanceOf(HandlerTimeoutError);
     const hosts = new Set(await Promise.all(Array.from({ length: 50 }, () => f.text(second, "x"))));
@@ -457,7 +457,7 @@ test("a streamed reply arrives part by part, and its source waits for the reader
     for (let n = 1; n < 50; n++)
       expect((await stream.next()).value).toEqual(n % 2 ? `part ${n}` : new Uint8Array([n, 255]));
     expect((await stream.next()).done).toBe(true);
-    expect(f.pool.status[0]?.inFlight).toBe(0);
+    expect(f.pool.places[0]?.inFlight).toBe(0);
   });
 });
 
@@ -498,7 +498,7 @@ test("a reader that leaves stops the source, by return and by cancel", async () 
     call.cancel();
     expect((await waiting).done).toBe(true);
     await until("both are stopped", () => existsSync(stopped) && readFileSync(stopped, "utf8").split(" ").length === 3);
-    await until("nothing is in flight", () => f.pool.status[0]?.inFlight === 0);
+    await until("nothing is in flight", () => f.pool.places[0]?.inFlight === 0);
   });
 });
 
@@ -509,9 +509,9 @@ test("a cancelled call's signal aborts, and its sink stays silent", async () => 
       ECHO,
     ]);
     const { call, answer } = f.ask(id, "x");
-    await until("it has begun", () => f.pool.status[0]?.inFlight === 1);
+    await until("it has begun", () => f.pool.places[0]?.inFlight === 1);
     call.cancel();
-    await until("the handler has answered", () => f.pool.status[0]?.inFlight === 0);
+    await until("the handler has answered", () => f.pool.places[0]?.inFlight === 0);
     expect(await f.text(id, "y", 1)).toBe("echo y");
     expect(await Promise.race([answer, "silence"])).toBe("silence");
   });
@@ -533,8 +533,8 @@ test("a lost thread fails its open streams", async () => {
 
 test("a pool without modules starts no thread", async () => {
   await withPool({}, async (f) => {
-    expect(f.pool.status.map(({ state }) => state)).toEqual(["idle", "idle"]);
-    expect(f.pool.threads).toBe(2);
+    expect(f.pool.places.map(({ state }) => state)).toEqual(["idle", "idle"]);
+    expect(f.pool.places.length).toBe(2);
     await f.pool.retire(1);
   });
 });
@@ -543,7 +543,7 @@ test("close does not wait for a thread that loops, and fails what is under way",
   await withPool({ threads: 2 }, async (f) => {
     const id = await f.load([LOOP, "() => new Promise(() => {})"]);
     const calls = [f.text(id, "x", 0), f.text(id, "x", 1)].map(rejection);
-    await until("both have begun", () => f.pool.status.every(({ inFlight }) => inFlight === 1));
+    await until("both have begun", () => f.pool.places.every(({ inFlight }) => inFlight === 1));
     // The loop has no end: that close resolves at all shows that it does not wait for it.
     await f.pool.close();
     for (const error of await Promise.all(calls)) expect(error).toBeInstanceOf(HostLostError);

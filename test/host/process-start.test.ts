@@ -69,7 +69,7 @@ describe("a module's process that never begins", () => {
           expect((error as ModuleError).message).toMatch(/^its process was lost while it was (?:loaded|set up): /);
           expect((error as ModuleError).message).toMatch(reason);
           // Nothing of it is left, and nothing tries again.
-          expect(host.statusOf(spec.id)).toBeNull();
+          expect(host.status(spec.id)).toBeNull();
         }
       } finally {
         await host.close();
@@ -99,11 +99,11 @@ describe("a module's process that never begins", () => {
     try {
       const spec = fixture.module('export default { routes: { "A": { run: "process", handle: () => "a" } } };');
       await host.prepare(spec, null);
-      const { pid } = host.statusOf(spec.id) ?? { pid: 0 };
+      const pid = host.status(spec.id)?.places[0]?.facts?.pid ?? 0;
       folder.file("hrmr", "#!/bin/sh\nexit 7\n", 0o755);
       process.kill(pid, "SIGKILL");
       await until("the module is shut out", () => {
-        const { reason } = host.quarantineOf(spec.id) ?? {};
+        const { reason } = host.status(spec.id)?.quarantine ?? {};
         if (reason !== undefined) reasons.add(reason);
         return reasons.size > 0;
       });
@@ -113,7 +113,7 @@ describe("a module's process that never begins", () => {
       folder.file("hrmr", good, 0o755);
       await until(
         "the module serves again",
-        () => host.quarantineOf(spec.id) === null && host.statusOf(spec.id)?.state === "running",
+        () => host.status(spec.id)?.quarantine === null && host.status(spec.id)?.places[0]?.state === "running",
       );
     } finally {
       await host.close();

@@ -126,10 +126,10 @@ test("a module that ends the pool's threads again and again gets no more calls, 
     }
     const refused = await f.text(bad, "ok").catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(UnavailableError);
-    expect(f.pool.quarantineOf(bad)?.reason).toContain("it crashed 5 times within 60 s");
-    expect(f.pool.quarantineOf(good)).toBeNull();
+    expect(f.pool.status(bad).quarantine?.reason).toContain("it crashed 5 times within 60 s");
+    expect(f.pool.status(good).quarantine).toBeNull();
     expect(await f.text(good, "y")).toBe("echo y");
-    await until("it is tried again", () => f.pool.quarantineOf(bad) === null);
+    await until("it is tried again", () => f.pool.status(bad).quarantine === null);
     expect(await f.text(bad, "ok")).toBe("fine");
   });
 });
@@ -140,12 +140,12 @@ test("a thread that is lost while calls of two modules have begun on it is put d
     const good = await f.load(["async (m) => { await Bun.sleep(400); return m.text; }"]);
     for (let n = 0; n < 5; n++) {
       const innocent = f.text(good, "waits").catch((error: unknown) => error);
-      await until("it has begun", () => f.pool.status[0]?.inFlight === 1);
+      await until("it has begun", () => f.pool.places[0]?.inFlight === 1);
       await f.text(bad, "x", 0, 50).catch(() => undefined);
       expect(await innocent).toBeInstanceOf(HostLostError);
     }
-    expect(f.pool.quarantineOf(bad)).not.toBeNull();
-    expect(f.pool.quarantineOf(good)).toBeNull();
+    expect(f.pool.status(bad).quarantine).not.toBeNull();
+    expect(f.pool.status(good).quarantine).toBeNull();
   });
 });
 

@@ -3,8 +3,9 @@ import { parcelOf, toLatin1 } from "../../src/host/remote/messages";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Pool, type PoolOptions } from "../../src/host/pool/pool";
+import { openPool, type PoolOptions } from "../../src/host/pool/pool";
 import type { CallHandle, CallSink } from "../../src/host/remote/call";
+import type { RemoteHost } from "../../src/host/remote/remote-host";
 import type { LoadSpec } from "../../src/module/version";
 import type { Client } from "../../src/module/contract";
 import type { BoundRoute } from "../../src/module/route";
@@ -19,7 +20,7 @@ export interface Asked {
 export const CLIENT: Client = { address: "127.0.0.1", port: 4711, transport: "tcp", isLocal: true, connection: 7 };
 
 export class PoolFixture {
-  readonly pool: Pool;
+  readonly pool: RemoteHost;
   readonly dir = mkdtempSync(join(tmpdir(), "hrmr-pool-"));
   readonly logged: string[] = [];
   readonly lost: { reason: string; worker: number }[] = [];
@@ -28,13 +29,13 @@ export class PoolFixture {
 
   constructor(options: Partial<PoolOptions> = {}) {
     const log = (...values: unknown[]): void => void this.logged.push(values.join(" "));
-    this.pool = new Pool({
+    this.pool = openPool({
       threads: 2,
       maxQueued: 2000,
       loadTimeoutMs: 2000,
       killGraceMs: 100,
       log: { debug: log, info: log, warn: log, error: log },
-      onWorkerLost: (reason, worker) => {
+      onThreadLost: (reason, worker) => {
         this.lost.push({ reason, worker });
         for (const resolve of this.#onLost.splice(0)) resolve();
       },

@@ -10,7 +10,7 @@ import type { BoundRoute } from "../../src/module/route";
 import { NO_ROUTES } from "../../src/protocol/routing";
 import type { Dispatch } from "../../src/protocol/wire";
 import type { Verdict } from "../../src/reload/verdict/verdict";
-import type { Hosts } from "../../src/host/host";
+import type { Hosts } from "../../src/host/hosts";
 import { createLog } from "../../src/observe/log/log";
 import type { Fixture } from "./module-fixture";
 

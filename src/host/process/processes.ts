@@ -1,53 +1,32 @@
-/**
- * `run: "process"`: each generation that has such routes has a process, which is a pool of one thread with walls around
- * it.
- */
+/** `run: "process"`: each generation that has such routes has a process of its own. */
 import { closeSync, ftruncateSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Log } from "../../module/contract";
 import { wholeFileError } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
-import { boundedWith, logWith } from "../../observe/log/fields";
+import { logWith } from "../../observe/log/fields";
 import { HostLostError } from "../errors";
 import type { StoredState } from "./handoff-file";
-import { Pool, type ThreadStatus } from "../pool/pool";
+import type { Host, HostStatus } from "../host";
 import { type ProcessStart, processPlaces } from "./place";
-import type { QuarantineFacts, QuarantineOptions } from "../quarantine";
+import { processPolicy } from "./policy";
 import { type CallHandle, RemoteCall, type RemoteOrder } from "../remote/call";
+import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
 import { openNameless } from "../remote/shared-file";
 import type { LoadSpec } from "../../module/version";
 
-export interface ProcessesOptions {
+export interface ProcessesOptions extends RemoteSettings {
   /** How this program is started as a module's process. */
   readonly start: ProcessStart;
-  /** Calls without an answer on one process, above which a call is refused. */
-  readonly maxQueued: number;
-  /** For each step of a module's load. In milliseconds. 0 waits for ever. */
-  readonly loadTimeoutMs: number;
-  /** See PoolOptions. */
-  readonly killGraceMs?: number;
-  readonly onCrashLoop?: QuarantineOptions["onCrashLoop"];
-  readonly onCrash?: NonNullable<QuarantineOptions["onCrash"]>;
-  readonly firstQuarantineMs?: number;
-  readonly log: Log;
-}
-
-/** For status: a generation's process. */
-export interface ProcessStatus extends Omit<ThreadStatus, "worker" | "facts"> {
-  /** 0 while there is none. */
-  readonly pid: number;
-  readonly memoryBytes: number;
-  readonly quarantine: QuarantineFacts | null;
 }
 
 interface Home {
   readonly spec: LoadSpec;
-  readonly pool: Pool;
+  readonly host: RemoteHost;
 }
 
-type Handed = Awaited<ReturnType<Pool["handoff"]>>;
+type Handed = Awaited<ReturnType<RemoteHost["handOver"]>>;
 
-export class Processes {
+export class Processes implements Host {
   readonly #options: ProcessesOptions;
   readonly #homes = new Map<number, Home>();
   /** Descriptors of files by which versions hand over, by module. */
@@ -62,7 +41,7 @@ export class Processes {
 
   /** Starts the generation's process and imports it there. Rejects with a ModuleError; the process is gone then. */
   async import(spec: LoadSpec): Promise<RemoteShape> {
-    return await this.#orRetire(spec, "while it was loaded", (pool) => pool.import(spec));
+    return await this.#orRetire(spec, "while it was loaded", (host) => host.import(spec));
   }
 
   /**
@@ -75,7 +54,7 @@ export class Processes {
     const notes: string[] = [];
     const handed = await this.#handoffFrom(previousId, notes);
     try {
-      const prepared = await this.#orRetire(spec, "while it was set up", (pool) => pool.prepare(spec, null, handed));
+      const prepared = await this.#orRetire(spec, "while it was set up", (host) => host.prepare(spec, null, handed));
       if (previousId !== null) this.#kept.delete(previousId);
       return { notes: [...notes, ...prepared.notes] };
     } finally {
@@ -88,7 +67,7 @@ export class Processes {
   async handOver(id: number): Promise<void> {
     const home = this.#homes.get(id);
     if (home === undefined) return;
-    const handed = await home.pool.handoff(id);
+    const handed = await home.host.handOver(id);
     this.#kept.set(id, { name: home.spec.name, handed });
   }
 
@@ -96,30 +75,21 @@ export class Processes {
   async retire(id: number, isGone = false): Promise<void> {
     const home = this.#homes.get(id);
     if (home === undefined) return;
-    await home.pool.retire(id, isGone);
+    await home.host.retire(id, isGone);
     await this.#leave(home);
   }
 
   call(order: RemoteOrder): CallHandle {
     const { id, name, number } = order.route.generation;
     const home = this.#homes.get(id);
-    if (home !== undefined) return home.pool.call(order);
+    if (home !== undefined) return home.host.call(order);
     const call = new RemoteCall(order, () => {});
     queueMicrotask(() => call.fail(new HostLostError(`Module "${name}" v${number} has no process any more.`)));
     return call;
   }
 
-  /** null: the generation has no process, and needs none. */
-  statusOf(id: number): ProcessStatus | null {
-    const pool = this.#homes.get(id)?.pool;
-    const status = pool?.status[0];
-    if (pool === undefined || status === undefined) return null;
-    const { worker: _worker, facts, ...rest } = status;
-    return { ...rest, pid: facts?.pid ?? 0, memoryBytes: facts?.memoryBytes ?? 0, quarantine: pool.quarantineOf(id) };
-  }
-
-  quarantineOf(id: number): QuarantineFacts | null {
-    return this.#homes.get(id)?.pool.quarantineOf(id) ?? null;
+  status(id: number): HostStatus | null {
+    return this.#homes.get(id)?.host.status(id) ?? null;
   }
 
   /** Fails what is under way and ends all processes. */
@@ -131,9 +101,9 @@ export class Processes {
     await Promise.all(homes.map((home) => this.#leave(home)));
   }
 
-  async #leave({ spec, pool }: Home): Promise<void> {
+  async #leave({ spec, host }: Home): Promise<void> {
     this.#homes.delete(spec.id);
-    await pool.close();
+    await host.close();
     const fd = this.#handoffFds.get(spec.name);
     if (
       fd === undefined ||
@@ -157,7 +127,7 @@ export class Processes {
   async #handoffFrom(previousId: number | null, notes: string[]): Promise<StoredState | undefined> {
     if (previousId === null) return undefined;
     const handed =
-      this.#kept.get(previousId)?.handed ?? (await this.#homes.get(previousId)?.pool.handoff(previousId)) ?? null;
+      this.#kept.get(previousId)?.handed ?? (await this.#homes.get(previousId)?.host.handOver(previousId)) ?? null;
     if (handed === null || "bytes" in handed) return handed ?? undefined;
     notes.push(`its state was not handed over: ${handed.error}`);
     return undefined;
@@ -168,10 +138,10 @@ export class Processes {
   }
 
   /** What costs a process its life on its way in is its module's fault. */
-  async #orRetire<T>(spec: LoadSpec, when: string, work: (pool: Pool) => Promise<T>): Promise<T> {
+  async #orRetire<T>(spec: LoadSpec, when: string, work: (host: RemoteHost) => Promise<T>): Promise<T> {
     const home = this.#homes.get(spec.id) ?? this.#openFor(spec);
     try {
-      return await work(home.pool);
+      return await work(home.host);
     } catch (error) {
       await this.#leave(home);
       if (!(error instanceof HostLostError) || this.#isClosed) throw error;
@@ -189,30 +159,11 @@ export class Processes {
   }
 
   #open(spec: LoadSpec): Home {
-    const options = this.#options;
-    const log = logWith(options.log, { module: spec.name, generation: spec.generation });
-    const { loadTimeoutMs, killGraceMs, onCrashLoop, onCrash, firstQuarantineMs } = options;
-    const pool = new Pool({
-      loadTimeoutMs,
-      ...(killGraceMs === undefined ? null : { killGraceMs }),
-      ...(onCrashLoop === undefined ? null : { onCrashLoop }),
-      ...(onCrash === undefined ? null : { onCrash }),
-      ...(firstQuarantineMs === undefined ? null : { firstQuarantineMs }),
-      get maxQueued() {
-        return options.maxQueued;
-      },
-      threads: 1,
-      log: options.log,
-      onWorkerLost: (reason) =>
-        boundedWith(log, {}, "warn", `its process was lost: ${reason}`)?.(`its process was lost: ${reason}`),
-      apart: { open: processPlaces(spec, options.start, this.#handoffFd(spec), log), name: nameOf(spec) },
-    });
-    const home = { spec, pool };
+    const { start, log } = this.#options;
+    const ownLog = logWith(log, { module: spec.name, generation: spec.generation });
+    const open = processPlaces(spec, start, this.#handoffFd(spec), ownLog);
+    const home = { spec, host: new RemoteHost(processPolicy(spec, open, ownLog), this.#options) };
     this.#homes.set(spec.id, home);
     return home;
   }
-}
-
-function nameOf({ name }: LoadSpec): string {
-  return `the process of module "${name}"`;
 }

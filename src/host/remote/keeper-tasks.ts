@@ -19,16 +19,15 @@ interface Task {
 interface TasksOwner {
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
-  generations(): Iterable<LoadSpec>;
   /** What was loaded before could not be loaded again. */
-  notRestored(id: number, error: Error): void;
+  notRestored(spec: LoadSpec, error: Error): void;
   /** It is loaded again. */
   restored(id: number): void;
 }
 
 const NOTHING: TaskDone = { type: "done", notes: [] };
 
-export class ThreadTasks {
+export class KeeperTasks {
   /** Ids of the generations that the thread can run. */
   readonly loaded = new Set<number>();
   readonly #owner: TasksOwner;
@@ -108,11 +107,11 @@ export class ThreadTasks {
     }
   }
 
-  /** The thread has started (again). */
-  restore(): void {
+  /** The place has started (again). @param generations what it must load besides what is to be done anyway */
+  restore(generations: readonly LoadSpec[]): void {
     const pending = new Set(this.#queue.map((task) => task.id));
     const restored: Task[] = [];
-    for (const spec of this.#owner.generations()) {
+    for (const spec of generations) {
       if (pending.has(spec.id) || this.#refused.has(spec.id)) continue;
       restored.push({ message: { type: "load", spec, previousId: null }, id: spec.id, done: null });
     }
@@ -234,7 +233,7 @@ export class ThreadTasks {
   #fail({ message, id, done }: Task, error: Error): void {
     if (message.type === "load") this.#refused.add(id);
     if (done !== null) done.reject(error);
-    else this.#owner.notRestored(id, error);
+    else if (message.type === "load") this.#owner.notRestored(message.spec, error);
   }
 }
 

@@ -28,41 +28,45 @@ import {
   type ToWorker,
 } from "./messages";
 import type { CallHolder, RemoteCall } from "./call";
-import type { OpenPlace, Place, PlaceFacts } from "./place";
+import type { Place, PlaceState, PlaceStatus } from "./place";
+import type { HostPolicy, KeptPlace } from "./policy";
 import { RemoteStream } from "./stream";
-import { ThreadTasks } from "./keeper-tasks";
+import { KeeperTasks } from "./keeper-tasks";
 import { readSaved } from "./saved-replies";
 import type { LoadSpec } from "../../module/version";
 
-export interface ThreadOwner {
-  /** For messages: "pool thread 3". */
-  nameOf(index: number): string;
-  readonly open: OpenPlace;
-  /** Its places are processes: what they say and write may be anything. */
-  readonly isApart: boolean;
+/** Where a keeper gets its calls from. */
+export interface CallSource {
+  /** Takes calls back that had not begun, oldest first: for other places. */
+  takeBack(calls: RemoteCall[]): void;
+  /** The place may have room for calls. */
+  noteRoom(): void;
+  /** Handlers took `us` microseconds for `calls` calls. */
+  noteCost(us: number, calls: number): void;
+}
+
+/** What keepers need of their host. */
+export interface KeeperOwner {
+  readonly policy: HostPolicy;
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
   readonly log: Log;
-  /** The generations that a restarted thread must load, oldest first. */
-  generations(): Iterable<LoadSpec>;
-  /** Calls that had not begun, oldest first: for other threads. */
-  takeBack(calls: RemoteCall[]): void;
-  /** The thread may have room for calls. */
-  hasRoom(): void;
-  /** Handlers took `us` microseconds for `calls` calls. */
-  noteCost(us: number, calls: number): void;
+  readonly queue: CallSource;
   /**
-   * @param culprit the generation whose code the thread was lost to, as far as that can be told; null: it cannot
-   * @param hadBegun whether any module's code can have run there
-   * @returns whether the thread is to start anew; else it waits for `resume`
+   * Writes the bundles that are gone from the state folder again.
+   *
+   * @returns the generations that a place must load when it starts (again), oldest first
    */
-  lost(reason: string, thread: Thread, culprit: number | null, hadBegun: boolean): boolean;
-  /** A generation could not be loaded into a thread that had started anew. */
-  notRestored(id: number, error: Error, thread: Thread): void;
+  restoreBundles(): LoadSpec[];
+  /**
+   * @param culprit the generation whose code the place was lost to, as far as that can be told; null: it cannot
+   * @param hadBegun whether any module's code can have run there
+   * @returns whether the place is to start anew; else it waits for `resume`
+   */
+  lost(reason: string, index: number, culprit: number | null, hadBegun: boolean): boolean;
+  /** A generation was loaded again into a place that had started anew. */
   restored(id: number): void;
 }
-
-export type ThreadState = "idle" | "running" | "blocked" | "restarting" | "stopped" | "closed";
 
 const NO_MEMORY: SharedMemory = new Int32Array(SHARED_WORDS);
 /** Calls sent ahead of the running one. More would make larger batches, and more to take back from a slow handler. */
@@ -78,14 +82,14 @@ const MAX_BACKOFF_MS = 5000;
 /** A thread that lived this long before it died starts its backoff anew. */
 const STABLE_MS = 10_000;
 
-export class Thread implements CallHolder {
+export class Keeper implements CallHolder, KeptPlace {
   readonly index: number;
   readonly calls = new Map<number, RemoteCall>();
-  readonly tasks: ThreadTasks;
-  state: ThreadState = "idle";
+  readonly tasks: KeeperTasks;
+  state: PlaceState = "idle";
   restarts = 0;
   callCount = 0;
-  readonly #owner: ThreadOwner;
+  readonly #owner: KeeperOwner;
   #place: Place | null = null;
   #shared: SharedMemory = NO_MEMORY;
   /** Sent calls whose time ran out while the thread showed no life: one of them may hold it. Load ids by call. */
@@ -106,23 +110,27 @@ export class Thread implements CallHolder {
   /** The place has started and reads its messages. */
   #isReady = false;
 
-  constructor(index: number, owner: ThreadOwner) {
+  constructor(index: number, owner: KeeperOwner) {
     this.index = index;
     this.#owner = owner;
-    this.tasks = new ThreadTasks(
+    this.tasks = new KeeperTasks(
       {
         loadTimeoutMs: owner.loadTimeoutMs,
         killGraceMs: owner.killGraceMs,
-        generations: () => owner.generations(),
-        notRestored: (id, error) => owner.notRestored(id, error, this),
+        notRestored: (spec, error) => owner.policy.notRestored(spec, error, this),
         restored: (id) => owner.restored(id),
       },
       (message) => this.#post(message),
     );
   }
 
-  get facts(): PlaceFacts | null {
-    return this.#place?.facts() ?? null;
+  get status(): PlaceStatus {
+    const { index, state, inFlight, callCount: calls, restarts } = this;
+    return { index, state, inFlight, calls, restarts, facts: this.#place?.facts() ?? null };
+  }
+
+  get inFlight(): number {
+    return this.calls.size;
   }
 
   /** Starts the thread and has it load all generations there are. Does nothing to one that has started. */
@@ -130,13 +138,12 @@ export class Thread implements CallHolder {
     if (this.state === "idle") this.#spawn();
   }
 
-  /** Starts it again after `lost` said that it was not to. */
   resume(): void {
     if (this.state === "stopped") this.#spawn();
   }
 
-  /** Its state is not usable: it counts as dead. */
-  giveUp(reason: string): void {
+  giveUp(id: number, reason: string): void {
+    this.tasks.forgive(id);
     if (this.#place !== null) this.#lose(reason, "itself");
   }
 
@@ -258,7 +265,7 @@ export class Thread implements CallHolder {
     place.whenReady(() => {
       if (this.#place !== place) return;
       this.#isReady = true;
-      this.tasks.restore();
+      this.tasks.restore(this.#owner.restoreBundles());
     });
   }
 
@@ -267,9 +274,9 @@ export class Thread implements CallHolder {
    * as lost.
    */
   #open(): Place | null {
-    const { open, loadTimeoutMs } = this.#owner;
+    const { policy, loadTimeoutMs } = this.#owner;
     try {
-      const place: Place = open(this.index, loadTimeoutMs, {
+      const place: Place = policy.open(this.index, loadTimeoutMs, {
         received: (data) => {
           if (this.#place === place) this.#receiveFrom(data);
         },
@@ -306,7 +313,7 @@ export class Thread implements CallHolder {
     try {
       this.#receive(data);
     } catch (error) {
-      if (!this.#owner.isApart) throw error;
+      if (this.#owner.policy.isTrusted) throw error;
       this.#lose(
         `it said what cannot be understood (${error instanceof Error ? error.message : String(error)})`,
         "itself",
@@ -331,11 +338,11 @@ export class Thread implements CallHolder {
       this.calls.get(seq)?.body?.want(parts, (part) => this.#post({ type: "part", seq, part }));
     } else if (data.type === "pong") this.#clear(data.ping);
     else this.tasks.receive(data);
-    this.#owner.hasRoom();
+    this.#owner.queue.noteRoom();
   }
 
   #receiveReplies(batch: ReplyBatch): void {
-    this.#owner.noteCost(batch[0] as number, batch[1] as number);
+    this.#owner.queue.noteCost(batch[0] as number, batch[1] as number);
     for (let at = REPLY_HEADER; at < batch.length; at += REPLY_FIELDS) {
       const label = batch[at] as number;
       const seq = seqOf(label);
@@ -429,7 +436,7 @@ export class Thread implements CallHolder {
     this.state = "blocked";
     this.#maxAhead = 1;
     const calls = this.#takeBack();
-    if (calls.length > 0) this.#owner.takeBack(calls);
+    if (calls.length > 0) this.#owner.queue.takeBack(calls);
     // What holds it may be a stream, which has no deadline of its own: then the time of a call is the measure.
     // With no call begun it may just be starved, on a machine that is too busy; it harms nobody meanwhile.
     let longestMs = this.calls.size === 0 ? STARVED_MS : 0;
@@ -478,10 +485,10 @@ export class Thread implements CallHolder {
     this.#suspectUntil = null;
     this.state = "restarting";
     this.restarts++;
-    const name = capitalised(this.#owner.nameOf(this.index));
+    const name = capitalised(this.#owner.policy.nameOf(this.index));
     this.tasks.interrupt(blame === "call" ? null : new HostLostError(`${name} was lost: ${reason}.`, reason));
-    this.#owner.takeBack(waiting);
-    if (!this.#owner.lost(reason, this, culprit, this.#isReady)) this.state = "stopped";
+    this.#owner.queue.takeBack(waiting);
+    if (!this.#owner.lost(reason, this.index, culprit, this.#isReady)) this.state = "stopped";
     else this.#restartTimer = asHost(() => setTimeout(() => this.#spawn(), blame === "call" ? 0 : this.#backoffMs()));
     const error = new HostLostError(`${name} was lost while this call ran on it: ${reason}.`, reason);
     for (const call of begun) call.fail(error);
@@ -491,7 +498,7 @@ export class Thread implements CallHolder {
     try {
       this.#receiveReplies(readSaved(this.#shared));
     } catch (error) {
-      if (!this.#owner.isApart) throw error;
+      if (this.#owner.policy.isTrusted) throw error;
     }
   }
 

@@ -2,9 +2,7 @@
  * Where the code of a thread runs, as the main thread sees it: a Worker of this process, or a process of its own. Both
  * get the same messages and share memory of the same layout.
  */
-import { spawnWorker } from "../inside/spawn";
 import type { CallBatch, ReplyBatch, SharedMemory, ToMain, ToWorker } from "./messages";
-import { createShared } from "./saved-replies";
 
 export interface Place {
   readonly shared: SharedMemory;
@@ -26,6 +24,22 @@ export interface PlaceFacts {
   readonly memoryBytes: number;
 }
 
+export type PlaceState = "idle" | "running" | "blocked" | "restarting" | "stopped" | "closed";
+
+/** For status: a place, or where there is to be one. */
+export interface PlaceStatus {
+  /** From 1: `context.host` of the modules in a thread. */
+  readonly index: number;
+  readonly state: PlaceState;
+  /** Calls sent to it and streams open on it. */
+  readonly inFlight: number;
+  /** Calls sent to it since the start. */
+  readonly calls: number;
+  readonly restarts: number;
+  /** Of a process that runs. */
+  readonly facts: PlaceFacts | null;
+}
+
 /** Events of a place. They never come from within the call that opens it. */
 export interface PlaceEvents {
   received(data: ReplyBatch | ToMain): void;
@@ -34,38 +48,7 @@ export interface PlaceEvents {
 }
 
 /**
- * @param index         the thread's number, from 1
+ * @param index         the place's number, from 1
  * @param loadTimeoutMs for each step of a module's load. In milliseconds. 0 waits for ever.
  */
 export type OpenPlace = (index: number, loadTimeoutMs: number, events: PlaceEvents) => Place;
-
-/** A Worker of this process. */
-export const openWorker: OpenPlace = (index, loadTimeoutMs, events) => {
-  const worker = spawnWorker();
-  const shared = createShared();
-  const closed = Promise.withResolvers<void>();
-  let lastError = "";
-  worker.onmessage = ({ data }: { data: ReplyBatch | ToMain }) => events.received(data);
-  worker.onerror = (event) => (lastError = event.message.split("\n", 1)[0] ?? "");
-  worker.addEventListener("close", (event) => {
-    closed.resolve();
-    events.ended(describeExit(event, lastError));
-  });
-  worker.postMessage({ type: "init", shared, host: index, loadTimeoutMs } satisfies ToWorker);
-  return {
-    shared,
-    post: (data) => worker.postMessage(data),
-    whenReady: (fn) => fn(),
-    end: () => {
-      worker.terminate();
-      worker.unref();
-      return closed.promise;
-    },
-    facts: () => null,
-  };
-};
-
-function describeExit(event: Event, lastError: string): string {
-  const code = "code" in event ? String(event.code) : "unknown";
-  return lastError === "" ? `it exited with code ${code}` : lastError;
-}

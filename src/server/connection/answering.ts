@@ -4,7 +4,7 @@
  */
 import { beginCall, Call, endCall, tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
-import type { Hosts } from "../../host/host";
+import type { Hosts } from "../../host/hosts";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { parcelOf } from "../../host/remote/messages";

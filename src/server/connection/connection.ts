@@ -3,7 +3,7 @@
  * sends the replies in order. Start reading at `receive`.
  */
 import type { Socket } from "bun";
-import type { Hosts } from "../../host/host";
+import type { Hosts } from "../../host/hosts";
 import type { Client } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { contentEnd, FramingError, messageLength } from "../../protocol/raw/framing";

@@ -1,0 +1,35 @@
+/** A process is its module's own: each end of it is the module's crash, and in quarantine there is no process. */
+import type { Log } from "../../module/contract";
+import type { LoadSpec } from "../../module/version";
+import { boundedWith } from "../../observe/log/fields";
+import type { OpenPlace } from "../remote/place";
+import type { HostPolicy } from "../remote/policy";
+
+/** @param log with the module's fields */
+export function processPolicy({ name }: LoadSpec, open: OpenPlace, log: Log): HostPolicy {
+  const own = `the process of module "${name}"`;
+  return {
+    count: 1,
+    open,
+    isTrusted: false,
+    texts: {
+      name: `The process of module "${name}"`,
+      cure: "raise limits.maxQueued",
+      gone: "has no process any more",
+      closed: `The process of module "${name}" is closed.`,
+    },
+    nameOf: () => own,
+    lost: (reason, _index, _suspect, [only = null]) => {
+      const text = `its process was lost: ${reason}`;
+      boundedWith(log, {}, "warn", text)?.(text);
+      return only;
+    },
+    startsAnew: (isShutOut) => !isShutOut,
+    tryAgain: (places) => {
+      for (const place of places) place.resume();
+      return false;
+    },
+    restored: (id, quarantine) => quarantine.lift(id),
+    notRestored: ({ id }, error, place) => place.giveUp(id, `it could not be loaded again: ${error.message}`),
+  };
+}

@@ -1,0 +1,116 @@
+/** Calls that no place has taken yet, and the choice of the place that gets them. */
+import { asHost } from "../../module/graph/leave-graph";
+import type { RemoteCall } from "./call";
+import type { CallSource, Keeper } from "./keeper";
+
+/** A batch should hold about this much work: cheap handlers share a message, dear ones spread over the places. */
+const BATCH_US = 200;
+const MAX_BATCH = 32;
+
+export class CallQueue implements CallSource {
+  readonly #keepers: readonly Keeper[];
+  readonly #mayBeServed: (call: RemoteCall) => boolean;
+  #calls: RemoteCall[] = [];
+  #averageUs = BATCH_US;
+  #isFlushScheduled = false;
+  #last: Keeper | null = null;
+
+  /**
+   * @param keepers      of the places that take the calls
+   * @param mayBeServed  whether some place will take the call later. It has failed the call if none can
+   */
+  constructor(keepers: readonly Keeper[], mayBeServed: (call: RemoteCall) => boolean) {
+    this.#keepers = keepers;
+    this.#mayBeServed = mayBeServed;
+  }
+
+  get size(): number {
+    return this.#calls.length;
+  }
+
+  add(call: RemoteCall): void {
+    this.#calls.push(call);
+    this.#scheduleFlush();
+  }
+
+  takeBack(calls: RemoteCall[]): void {
+    this.#calls = [...calls, ...this.#calls];
+    this.#scheduleFlush();
+  }
+
+  noteRoom(): void {
+    if (this.#calls.length > 0) this.#scheduleFlush();
+  }
+
+  noteCost(us: number, calls: number): void {
+    if (calls > 0) this.#averageUs = this.#averageUs * 0.8 + (us / calls) * 0.2;
+  }
+
+  /** Takes those calls out for which `isMeant` says so. */
+  remove(isMeant: (call: RemoteCall) => boolean): RemoteCall[] {
+    const removed = this.#calls.filter(isMeant);
+    if (removed.length > 0) this.#calls = this.#calls.filter((call) => !isMeant(call));
+    return removed;
+  }
+
+  /** The time of the handlers of all calls here has not begun. */
+  noteWaiting(now: number): void {
+    for (const call of this.#calls) call.beganAt = now;
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    // Behind all sockets that this turn of the loop reads: their calls share messages.
+    asHost(() => setImmediate(this.#flush));
+  }
+
+  readonly #flush = (): void => {
+    this.#isFlushScheduled = false;
+    const calls = this.#calls;
+    const batchSize = Math.max(1, Math.min(MAX_BATCH, Math.floor(BATCH_US / this.#averageUs)));
+    this.#calls = [];
+    let keeper: Keeper | null = null;
+    let left = 0;
+    let full = -1;
+    for (let at = 0; at < calls.length; at++) {
+      const call = calls[at] as RemoteCall;
+      if (call.sink === null) continue;
+      if (call.loadId === full) {
+        this.#calls.push(call);
+        continue;
+      }
+      if (keeper === null || left === 0 || keeper.room(call.loadId) <= 0) {
+        keeper = this.#choose(call.loadId, batchSize);
+        left = batchSize;
+      }
+      left--;
+      if (keeper !== null) keeper.add(call);
+      else if (this.#mayBeServed(call)) {
+        this.#calls.push(call);
+        full = call.loadId;
+      }
+    }
+    for (const each of this.#keepers) each.flush();
+  };
+
+  /**
+   * Cheap calls stay with the place that had the last ones, as long as it answers promptly: another one would have to
+   * be woken, and that costs as much as many of them. All others go where the least is under way.
+   */
+  #choose(loadId: number, batchSize: number): Keeper | null {
+    const last = this.#last;
+    const isCheap = batchSize === MAX_BATCH;
+    if (isCheap && last !== null && last.room(loadId) > 0 && last.isPrompt(performance.now())) return last;
+    this.#last = this.#leastLoaded(loadId);
+    return this.#last;
+  }
+
+  #leastLoaded(loadId: number): Keeper | null {
+    let best: Keeper | null = null;
+    for (const keeper of this.#keepers) {
+      if (keeper.room(loadId) > 0 && (best === null || keeper.inFlight < best.inFlight)) best = keeper;
+    }
+    return best;
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * A host that is not the event loop: its places, the generations that are loaded in them, the calls that wait for one,
+ * and who gets none for a while because its code ended a place again and again.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Log } from "../../module/contract";
+import { asHost } from "../../module/graph/leave-graph";
+import type { RemoteShape } from "../../module/graph/remote";
+import type { LoadSpec } from "../../module/version";
+import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
+import { HostBusyError, HostLostError } from "../errors";
+import type { Host, HostStatus } from "../host";
+import type { StoredState } from "../process/handoff-file";
+import { Quarantine, type QuarantineOptions } from "../quarantine";
+import { type CallHandle, RemoteCall, type RemoteOrder } from "./call";
+import { CallQueue } from "./call-queue";
+import { Keeper, type KeeperOwner } from "./keeper";
+import type { TaskDone } from "./messages";
+import type { PlaceStatus } from "./place";
+import type { HostPolicy } from "./policy";
+
+/** What the pool and the processes are given alike. */
+export interface RemoteSettings extends Partial<Pick<QuarantineOptions, "onCrashLoop" | "onCrash">> {
+  /**
+   * Calls without an answer, waiting or running, above which a call is refused. Streams that have begun do not count.
+   */
+  readonly maxQueued: number;
+  /** For each step of a module's load. In milliseconds. 0 waits for ever. */
+  readonly loadTimeoutMs: number;
+  /**
+   * How long a place with a handler over its time may stay silent before it is killed. In milliseconds. Default 250.
+   */
+  readonly killGraceMs?: number;
+  /** `QuarantineOptions.firstWaitMs`. */
+  readonly firstQuarantineMs?: number;
+  readonly log: Log;
+}
+
+const SCAN_MS = 25;
+const KILL_GRACE_MS = 250;
+const CLOSE_MS = 900;
+
+interface Loaded {
+  readonly spec: LoadSpec;
+  /**
+   * A place may have to load it again when its file is long gone: the state folder cleared, or pruned by another
+   * server.
+   */
+  readonly bundle: Uint8Array;
+}
+
+export class RemoteHost implements Host, KeeperOwner {
+  readonly policy: HostPolicy;
+  readonly loadTimeoutMs: number;
+  readonly killGraceMs: number;
+  readonly log: Log;
+  readonly queue: CallQueue;
+  readonly #settings: RemoteSettings;
+  readonly #keepers: readonly Keeper[];
+  /** Loaded, or being loaded. */
+  readonly #generations = new Map<number, Loaded>();
+  readonly #quarantine: Quarantine;
+  #pending = 0;
+  #scanTimer: Timer | null = null;
+  #scannedAt = 0;
+  #closed: HostLostError | null = null;
+
+  constructor(policy: HostPolicy, settings: RemoteSettings) {
+    const { loadTimeoutMs, killGraceMs = KILL_GRACE_MS, log, onCrash, onCrashLoop, firstQuarantineMs } = settings;
+    this.policy = policy;
+    this.loadTimeoutMs = loadTimeoutMs;
+    this.killGraceMs = killGraceMs;
+    this.log = log;
+    this.#settings = settings;
+    this.#quarantine = new Quarantine({
+      onCrashLoop: onCrashLoop ?? (() => Promise.resolve(false)),
+      ...(onCrash === undefined ? null : { onCrash }),
+      began: (id) => this.#shutOut(id),
+      try: (id) => this.#tryAgain(id),
+      log,
+      ...(firstQuarantineMs === undefined ? null : { firstWaitMs: firstQuarantineMs }),
+    });
+    this.#keepers = Array.from({ length: policy.count }, (_, index) => new Keeper(index + 1, this));
+    this.queue = new CallQueue(this.#keepers, (call) => this.#mayBeServed(call));
+  }
+
+  get places(): PlaceStatus[] {
+    return this.#keepers.map(({ status }) => status);
+  }
+
+  status(id: number): HostStatus {
+    return { quarantine: this.#quarantine.facts(id), places: this.places };
+  }
+
+  /** Imports it in the first place, which is started for that. */
+  async import(spec: LoadSpec): Promise<RemoteShape> {
+    if (this.#closed !== null) throw this.#closed;
+    const keeper = this.#keepers[0] as Keeper;
+    keeper.start();
+    this.#watch();
+    return await keeper.tasks.import(spec);
+  }
+
+  /**
+   * Loads it in every place, in parallel; the first use starts the places.
+   *
+   * @param handed what a process before it has stored for the `setup`; undefined: nothing
+   */
+  async prepare(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<{ notes: string[] }> {
+    if (this.#closed !== null) throw this.#closed;
+    for (const keeper of this.#keepers) keeper.start();
+    this.#generations.set(spec.id, { spec, bundle: readFileSync(spec.file) });
+    const failures: unknown[] = [];
+    const loads = this.#keepers.map((keeper) =>
+      keeper.tasks.load(spec, previousId, handed).catch((error: unknown) => {
+        failures.push(error);
+        return [];
+      }),
+    );
+    this.#watch();
+    const notes = (await Promise.all(loads)).flat();
+    if (failures.length === 0) return { notes: [...new Set(notes)] };
+    await this.retire(spec.id);
+    throw failures[0];
+  }
+
+  /**
+   * Each place keeps its own state, but for a process, which stores it.
+   *
+   * @returns what the first place has stored, or why it has not; null: nothing
+   */
+  async handOver(id: number): Promise<NonNullable<TaskDone["handoff"]> | null> {
+    if (!this.#generations.has(id)) return null;
+    const handed = this.#keepers.map((keeper) => keeper.tasks.handoff(id));
+    this.#watch();
+    return (await Promise.all(handed))[0] ?? null;
+  }
+
+  async retire(id: number, isGone = false): Promise<void> {
+    this.#quarantine.forget(id);
+    this.#generations.delete(id);
+    const retired = this.#keepers.map((keeper) => keeper.tasks.retire(id, isGone));
+    this.#watch();
+    await Promise.all(retired);
+  }
+
+  call(order: RemoteOrder): CallHandle {
+    const call = new RemoteCall(order, this.#over);
+    this.#pending++;
+    const refusal = this.#refusal(call.loadId);
+    if (refusal !== null) queueMicrotask(() => call.fail(refusal));
+    else {
+      this.queue.add(call);
+      this.#watch();
+    }
+    return call;
+  }
+
+  async close(): Promise<void> {
+    const reason = (this.#closed ??= new HostLostError(this.policy.texts.closed));
+    this.#quarantine.close();
+    if (this.#scanTimer !== null) clearInterval(this.#scanTimer);
+    this.#scanTimer = null;
+    for (const call of this.queue.remove(() => true)) call.fail(reason);
+    await Promise.all(this.#keepers.map((keeper) => keeper.close(CLOSE_MS, reason)));
+  }
+
+  // ---- for the keepers ----
+
+  restoreBundles(): LoadSpec[] {
+    const loaded = [...this.#generations.values()];
+    for (const { spec, bundle } of loaded) {
+      if (existsSync(spec.file)) continue;
+      makePrivateFolder(dirname(spec.file));
+      writeFileSync(spec.file, bundle, { mode: PRIVATE_FILE });
+    }
+    return loaded.map(({ spec }) => spec);
+  }
+
+  lost(reason: string, index: number, culprit: number | null, hadBegun: boolean): boolean {
+    this.#watch();
+    const suspect = this.#generations.get(culprit ?? -1)?.spec ?? null;
+    const loaded = Array.from(this.#generations.values(), ({ spec }) => spec);
+    const blamed = this.policy.lost(reason, index, suspect, loaded);
+    const isShutOut = blamed !== null && this.#closed === null && this.#quarantine.noteCrash(blamed, reason, hadBegun);
+    return this.policy.startsAnew(isShutOut);
+  }
+
+  restored(id: number): void {
+    this.policy.restored(id, this.#quarantine);
+  }
+
+  // ---- calls ----
+
+  readonly #over = (): void => {
+    this.#pending--;
+  };
+
+  /** @returns why a call is not taken; null: it is */
+  #refusal(id: number): Error | null {
+    if (this.#closed !== null) return this.#closed;
+    const shutOut = this.#quarantine.isEmpty ? null : this.#quarantine.refusal(id);
+    if (shutOut !== null) return shutOut;
+    const { maxQueued } = this.#settings;
+    return this.#pending > maxQueued ? this.#busy(`${maxQueued} calls are under way`) : null;
+  }
+
+  #mayBeServed(call: RemoteCall): boolean {
+    const isServed =
+      this.#generations.has(call.loadId) && this.#keepers.some((keeper) => keeper.tasks.mayServe(call.loadId));
+    if (!isServed) call.fail(this.#gone(call));
+    return isServed;
+  }
+
+  #gone({ route: { generation } }: RemoteCall): HostLostError {
+    return new HostLostError(`Module "${generation.name}" v${generation.number} ${this.policy.texts.gone}.`);
+  }
+
+  #busy(why: string): HostBusyError {
+    const { name, cure } = this.policy.texts;
+    return new HostBusyError(`${name} is busy: ${why}. Try again later, or ${cure}.`);
+  }
+
+  // ---- quarantine ----
+
+  /** The generation is in quarantine from now on. */
+  #shutOut(id: number): void {
+    for (const call of this.queue.remove(({ loadId }) => loadId === id))
+      call.fail(this.#quarantine.refusal(id) ?? this.#gone(call));
+  }
+
+  #tryAgain(id: number): boolean {
+    if (!this.#generations.has(id)) return false;
+    const isFree = this.policy.tryAgain(this.#keepers);
+    this.#watch();
+    return isFree;
+  }
+
+  // ---- deadlines ----
+
+  /** One timer looks at all deadlines, as long as there are any. */
+  #watch(): void {
+    if (this.#scanTimer !== null || this.#closed !== null) return;
+    this.#scannedAt = performance.now();
+    this.#scanTimer = asHost(() => setInterval(this.#scan, SCAN_MS));
+  }
+
+  readonly #scan = (): void => {
+    const now = performance.now();
+    const isLate = now - this.#scannedAt > 3 * SCAN_MS;
+    // This thread was busy itself. Answers and signs of life may lie in its own queue: they are looked at first.
+    this.#scannedAt = isLate ? Infinity : now;
+    if (isLate) return;
+    for (const keeper of this.#keepers) keeper.scan(now);
+    const late = this.queue.remove((call) => this.#hasWaitedTooLong(call, now));
+    this.queue.noteWaiting(now);
+    for (const call of late) call.fail(this.#busy(`the call has waited ${Math.round(now - call.askedAt)} ms`));
+    const isIdle = this.queue.size === 0 && this.#keepers.every((keeper) => keeper.isIdle);
+    if (!isIdle || this.#scanTimer === null) return;
+    clearInterval(this.#scanTimer);
+    this.#scanTimer = null;
+  };
+
+  #hasWaitedTooLong(call: RemoteCall, now: number): boolean {
+    return call.timeoutMs > 0 && now - call.askedAt > 2 * (call.timeoutMs + this.killGraceMs);
+  }
+}
