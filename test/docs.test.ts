@@ -330,9 +330,7 @@ describe("docs/errors.md", () => {
 
   test("has every HTTP status with its text, and no other", () => {
     const given = [
-      ...code.matchAll(
-        /(?:Refusal\(|plain\(\s*(?:wire, head|owner, request), |writePlain\(|plainResponse\(\s*(?:[\w.]*dispatch,\s*)?|\{ status: )\s*([45]\d\d),\s*(?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g,
-      ),
+      ...code.matchAll(/(?:OwnReply\(|\{ status: )\s*([45]\d\d),\s*(?:text: )?(?:"([^"\n]*)"|`((?:[^`\\]|\\.)*)`)/g),
     ].map(([, status, plain, template]) => `${status} ${(plain ?? template ?? "").replaceAll("\\", "")}`);
     const rows = [...section(errors, "## To HTTP clients").matchAll(/^\| (\d{3}) +\| (.*?) +\|/gm)].map(
       ([, status, text]) => `${status} ${text}`,

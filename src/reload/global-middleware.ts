@@ -13,10 +13,10 @@ import { hasClientLeft } from "../protocol/web/client-left";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/web/response";
 import type { Dispatch } from "../protocol/wire";
 import { NO_MATCH } from "../router/match";
-import { describeMismatch, readPath, splitUrl } from "../router/paths";
+import { readPath, splitUrl } from "../router/paths";
 import type { RouteTable } from "../router/table";
 import { ownFetchRoute } from "../module/own-routes";
-import { plainResponse } from "../protocol/web/plain";
+import { asResponse, beingReplaced, HANDLER_FAILED, MIDDLEWARE_REPLACED, noRoute } from "../protocol/web/own-reply";
 
 /** The handler for `Routing.unmatched`: requests without a route, behind the chain. */
 export function unmatchedBehind(
@@ -28,11 +28,7 @@ export function unmatchedBehind(
     const path = readPath(splitUrl(url).path);
     const match = typeof path === "string" ? table.matchHttp(method, path) : NO_MATCH;
     // A middleware may have changed the path to one that a route takes; it is not routed anew.
-    const { status, text, allow } = describeMismatch(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match);
-    const headers: Record<string, string> = allow === "" ? {} : { Allow: allow };
-    return status === 204
-      ? new GraphResponse(null, { status, headers })
-      : new GraphResponse(`${text}\n`, { status, headers });
+    return asResponse(noRoute(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match));
   };
   const route = ownFetchRoute("", undefined, handler);
   return behindMiddleware(links, route, failed);
@@ -123,14 +119,14 @@ class Passage {
     const hasLeft = hasClientLeft(this.#request);
     if (!hasLeft) culprit.generation.figures.fail();
     this.#failed(culprit, this.#context.client, error, hasLeft);
-    return plainResponse(500, "Internal Server Error");
+    return asResponse(HANDLER_FAILED);
   }
 
   #callFrom(at: number, request: Request, last: (request: Request) => unknown): unknown {
     const link = this.#links[at];
     if (link === undefined) return last(request);
     const { route } = link;
-    if (route === null) return unavailable(link.name);
+    if (route === null) return asResponse(beingReplaced(link.name));
     let given: unknown = null;
     const next = makeNext(
       request,
@@ -203,9 +199,7 @@ class PendingCall implements InFlight {
 
   cut(): void {
     this.#isCut = true;
-    this.#answered.resolve(
-      plainResponse(503, "A module was replaced while it worked on this request. Try again.", true),
-    );
+    this.#answered.resolve(asResponse(MIDDLEWARE_REPLACED));
   }
 
   #settle(response: Response): void {
@@ -284,8 +278,4 @@ class PinnedBody implements InFlight {
     this.#route.generation.leave(this);
     await this.#reader.cancel(reason);
   }
-}
-
-function unavailable(name: string): Response {
-  return plainResponse(503, `The module "${name}" is being replaced. Try again.`, true);
 }

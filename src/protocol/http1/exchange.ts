@@ -2,24 +2,32 @@
  * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
  * that time. The plain case never makes one; see http1.ts.
  */
+import { tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { asHost } from "../../module/graph/leave-graph";
 import { discard } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
-import { byteLength, tellHttp } from "../access";
+import { answeredHttp, byteLength } from "../access";
 import { clientEnded, clientGone } from "../web/client-left";
-import { countStatus } from "../web/count-status";
-import { REFUSAL_LINES } from "../websocket/handshake";
+import { countStatus, noResponse } from "../web/handler-reply";
+import {
+  BODY_TOO_LARGE,
+  HANDLER_FAILED,
+  HANDLER_LATE,
+  MODULE_REPLACED,
+  OwnReply,
+  TOO_MANY_FILES,
+} from "../web/own-reply";
 import { switchProtocols } from "../websocket/upgrade";
 import { OutOfDescriptors, type Protocol, type Wire } from "../wire";
-import { answer, CLOSE, KEEP, noResponse } from "./answer";
+import { answer, CLOSE, KEEP } from "./answer";
 import { HeldBytes } from "../raw/held";
 import { asBuffer } from "../raw/message";
 import { type BodySource, IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { CHUNKED, RequestHead } from "./head";
 import type { RequestParser } from "./parser";
-import { BODY_TOO_LARGE, dateOf, INCOMPLETE, MALFORMED, plainReply, Refusal, refuse, TOO_SLOW } from "./refusal";
+import { composeOwn, connectionLine, dateOf, INCOMPLETE, MALFORMED, refuse, TOO_SLOW } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
 import { LightRequest } from "../web/request";
 import { ReplyStream } from "./stream";
@@ -192,8 +200,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
       this.tell();
       return wire.abort();
     }
-    if (!isReplied)
-      this.writePlain(503, "The module was replaced while it worked on this request. Try again.", "Retry-After: 1\r\n");
+    if (!isReplied) this.writeOwn(MODULE_REPLACED);
     this.tell();
     wire.finish();
   }
@@ -358,8 +365,8 @@ export class Exchange implements Protocol, InFlight, BodySource {
 
   private upgrade(head: RequestHead, route: BoundRoute, answer: unknown): void {
     const socket = switchProtocols(this.wire, head, route, answer, this.startedAt);
-    if (!(socket instanceof Refusal)) return this.handOver(socket);
-    this.writePlain(socket.status, socket.text, REFUSAL_LINES[socket.status]);
+    if (!(socket instanceof OwnReply)) return this.handOver(socket);
+    this.writeOwn(socket);
     this.replied(false);
   }
 
@@ -416,18 +423,18 @@ export class Exchange implements Protocol, InFlight, BodySource {
     if (!isExhausted) this.fail(error);
     const keepAlive = head !== null && head.keepAlive && !wire.dispatch.isDraining;
     this.stream = null;
-    if (isExhausted) this.writePlain(503, "Too many files are open. Try again.", "Retry-After: 1\r\n", keepAlive);
-    else this.writePlain(500, "Internal Server Error", "", keepAlive);
+    this.writeOwn(isExhausted ? TOO_MANY_FILES : HANDLER_FAILED, keepAlive);
     this.replied(keepAlive);
   }
 
-  private writePlain(status: number, text: string, extra = "", keepAlive = false): void {
+  private writeOwn(reply: OwnReply, keepAlive = false): void {
     const { dispatch, hasEnded } = this.wire;
-    if (status >= 500 && !hasEnded) dispatch.counters.errors++;
-    const reply = plainReply(dateOf(dispatch, keepAlive), status, text, keepAlive, extra, this.head?.method === "HEAD");
-    this.wire.write(reply);
-    this.status = status;
-    this.writtenBytes = byteLength(reply);
+    if (reply.status >= 500 && !hasEnded) dispatch.counters.errors++;
+    const connection = connectionLine(keepAlive, this.head?.isHttp11 ?? true);
+    const message = composeOwn(reply, connection, dateOf(dispatch, keepAlive), this.head?.method === "HEAD");
+    this.wire.write(message);
+    this.status = reply.status;
+    this.writtenBytes = byteLength(message);
   }
 
   /** The reply's last byte was accepted. */
@@ -460,7 +467,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
   // ---- failing ----
 
   /** Answers, unless a reply has begun, and ends the connection. */
-  private refuse(refusal: Refusal, isHead = this.parser?.isHead ?? this.head?.method === "HEAD"): void {
+  private refuse(refusal: OwnReply, isHead = this.parser?.isHead ?? this.head?.method === "HEAD"): void {
     const { wire, stream, isReplied } = this;
     this.abandon(new DOMException(refusal.text, refusal === TOO_SLOW ? "TimeoutError" : "AbortError"));
     if (isReplied) return wire.finish();
@@ -469,7 +476,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
       return wire.abort();
     }
     if (!this.isAnswered) return refuse(wire, refusal, isHead);
-    this.writePlain(refusal.status, refusal.text);
+    this.writeOwn(refusal);
     this.tell();
     wire.finish();
   }
@@ -480,7 +487,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
     this.fail(error);
     this.abandon(error);
-    this.writePlain(503, "The module did not answer in time.");
+    this.writeOwn(HANDLER_LATE);
     this.tell();
     wire.finish();
   }
@@ -543,7 +550,7 @@ export class Exchange implements Protocol, InFlight, BodySource {
     const hasStream = stream !== null && stream.hasBegun;
     const status = hasStream ? stream.status : this.status;
     const bytes = hasStream ? stream.writtenBytes : this.writtenBytes;
-    tellHttp(access, "http/1.1", this.wire.client, head, route, status, bytes, this.startedAt);
+    tellAccess(access, this.wire.client, route, this.startedAt, answeredHttp("http/1.1", head, status, bytes));
   }
 
   private leave(): void {

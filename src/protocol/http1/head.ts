@@ -4,7 +4,8 @@
 import type { Limits } from "../../config/options";
 import type { PathFault } from "../../router/paths";
 import { isValidHost, readTarget } from "./host-header";
-import { BODY_TOO_LARGE, Refusal, TOO_MANY_FIELDS } from "./refusal";
+import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
+import { TOO_MANY_FIELDS } from "./refusal";
 
 /** `bodyBytes` of a chunked body: its length shows at its end. */
 export const CHUNKED = -1;
@@ -39,17 +40,17 @@ interface Framing {
   expect: string | null;
 }
 
-const TWO_HOSTS = new Refusal(400, "There is more than one Host field.");
-const NO_HOST = new Refusal(400, "The Host field is missing.");
-const BAD_HOST = new Refusal(400, "The Host field is not a host name.");
-const BAD_TARGET = new Refusal(400, "The request target is neither a path nor an http URL.");
-const NO_CONNECT = new Refusal(501, "CONNECT is not supported: this server is no proxy.");
-const BAD_LENGTH = new Refusal(400, "The Content-Length is not a number.");
-const TWO_ENCODINGS = new Refusal(400, "Transfer-Encoding stands beside another framing field.");
-const OLD_ENCODING = new Refusal(400, "HTTP/1.0 has no Transfer-Encoding.");
-const BAD_ENCODING = new Refusal(400, "The last Transfer-Encoding is not chunked.");
-const UNKNOWN_ENCODING = new Refusal(501, "The only Transfer-Encoding supported is chunked.");
-const UNKNOWN_EXPECT = new Refusal(417, "The only Expect supported is 100-continue.");
+const TWO_HOSTS = new OwnReply(400, "There is more than one Host field.");
+const NO_HOST = new OwnReply(400, "The Host field is missing.");
+const BAD_HOST = new OwnReply(400, "The Host field is not a host name.");
+const BAD_TARGET = new OwnReply(400, "The request target is neither a path nor an http URL.");
+const NO_CONNECT = new OwnReply(501, "CONNECT is not supported: this server is no proxy.");
+const BAD_LENGTH = new OwnReply(400, "The Content-Length is not a number.");
+const TWO_ENCODINGS = new OwnReply(400, "Transfer-Encoding stands beside another framing field.");
+const OLD_ENCODING = new OwnReply(400, "HTTP/1.0 has no Transfer-Encoding.");
+const BAD_ENCODING = new OwnReply(400, "The last Transfer-Encoding is not chunked.");
+const UNKNOWN_ENCODING = new OwnReply(501, "The only Transfer-Encoding supported is chunked.");
+const UNKNOWN_EXPECT = new OwnReply(417, "The only Expect supported is 100-continue.");
 
 /**
  * Checks what llhttp let through (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 10.1.1).
@@ -65,7 +66,7 @@ export function checkHead(
   minor: number,
   keepAlive: boolean,
   limits: Limits,
-): RequestHead | Refusal {
+): RequestHead | OwnReply {
   if (method === "CONNECT") return NO_CONNECT;
   if (fields.length > 2 * limits.maxHeaderFields) return TOO_MANY_FIELDS;
   const framing = readFraming(fields);
@@ -76,7 +77,7 @@ export function checkHead(
   const target = readTarget(method, rawTarget);
   if (target === null) return BAD_TARGET;
   const bodyBytes = readBodyLength(framing, minor, limits.maxBodyBytes);
-  if (bodyBytes instanceof Refusal) return bodyBytes;
+  if (bodyBytes instanceof OwnReply) return bodyBytes;
   // HTTP/1.0 clients cannot expect anything (RFC 9110 section 10.1.1): the field is ignored there.
   const expects = minor === 1 && framing.expect !== null;
   if (expects && framing.expect?.toLowerCase() !== "100-continue") return UNKNOWN_EXPECT;
@@ -127,7 +128,7 @@ function readFraming(fields: readonly string[]): Framing | null {
   return found;
 }
 
-function readBodyLength(framing: Framing, minor: number, maxBodyBytes: number): number | Refusal {
+function readBodyLength(framing: Framing, minor: number, maxBodyBytes: number): number | OwnReply {
   const { contentLength, transferEncoding } = framing;
   if (transferEncoding !== null) {
     // A request with both is how requests are smuggled past a proxy (RFC 9112 section 6.1).

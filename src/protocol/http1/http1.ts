@@ -13,7 +13,8 @@ import { Exchange } from "./exchange";
 import { readPlainGet } from "./fast";
 import { CHUNKED, RequestHead } from "./head";
 import { RequestParser } from "./parser";
-import { BODY_TOO_LARGE, INCOMPLETE, MALFORMED, type Refusal, refuse } from "./refusal";
+import { BODY_TOO_LARGE, type OwnReply } from "../web/own-reply";
+import { INCOMPLETE, MALFORMED, refuse } from "./refusal";
 
 /**
  * Takes one request from a connection that is between messages. All earlier replies were written.
@@ -79,7 +80,7 @@ function awaitBody(wire: Wire, head: RequestHead, bytes: Buffer, from: number): 
   return bytes.length;
 }
 
-function refused(wire: Wire, refusal: Refusal, head: RequestHead, bytes: Buffer): number {
+function refused(wire: Wire, refusal: OwnReply, head: RequestHead, bytes: Buffer): number {
   refuse(wire, refusal, head.method === "HEAD");
   return bytes.length;
 }

@@ -4,7 +4,8 @@
 import { HTTPParser } from "node:_http_common";
 import type { Limits } from "../../config/options";
 import { checkHead, type RequestHead } from "./head";
-import { HEAD_TOO_LARGE, MALFORMED, Refusal, TARGET_TOO_LONG } from "./refusal";
+import { OwnReply } from "../web/own-reply";
+import { HEAD_TOO_LARGE, MALFORMED, TARGET_TOO_LONG } from "./refusal";
 import { readStartLine } from "./start-line";
 
 const LF = 0x0a;
@@ -70,14 +71,14 @@ export class RequestParser {
    *
    * @returns the head once it is complete (`consumed` then is its length), null while it is not, or why it is refused
    */
-  readHead(bytes: Buffer, from: number, limits: Limits): RequestHead | Refusal | null {
+  readHead(bytes: Buffer, from: number, limits: Limits): RequestHead | OwnReply | null {
     let at = from;
     if (this.startLine !== null) {
       // Empty lines before a request are ignored (RFC 9112 section 2.2).
       while (this.startLine === "" && (bytes[at] === CR || bytes[at] === LF)) at++;
       this.consumed += at - from;
       const behind = this.readStartLine(this.startLine, bytes, at, limits);
-      if (behind instanceof Refusal || this.startLine !== null) return behind instanceof Refusal ? behind : null;
+      if (behind instanceof OwnReply || this.startLine !== null) return behind instanceof OwnReply ? behind : null;
       this.consumed += behind - at;
       at = behind;
     }
@@ -96,7 +97,7 @@ export class RequestParser {
    *
    * @returns the offset at which llhttp reads on
    */
-  private readStartLine(begun: string, bytes: Buffer, from: number, limits: Limits): Refusal | number {
+  private readStartLine(begun: string, bytes: Buffer, from: number, limits: Limits): OwnReply | number {
     const end = bytes.indexOf(LF, from);
     const line = begun + bytes.latin1Slice(from, end < 0 ? bytes.length : end);
     if (line.length > limits.maxHeaderBytes) return TARGET_TOO_LONG;
@@ -109,7 +110,7 @@ export class RequestParser {
     // Not by llhttp's number: node's list of names has a gap, and gives none for QUERY.
     this.method = line.slice(0, line.indexOf(" "));
     const minor = readStartLine(line);
-    if (minor instanceof Refusal) return minor;
+    if (minor instanceof OwnReply) return minor;
     if (begun === "" && minor <= 1) return from;
     // llhttp refuses HTTP/1.2, so it gets 1.1 (RFC 9110 section 2.5).
     const known = minor <= 1 ? line : line.replace(/\d\r$/, "1\r");

@@ -2,12 +2,13 @@
  * The first line of a request (RFC 9112 section 3): judged before llhttp sees it.
  */
 import { HTTP_METHODS } from "../../router/methods";
-import { MALFORMED, Refusal } from "./refusal";
+import { OwnReply } from "../web/own-reply";
+import { MALFORMED } from "./refusal";
 
-export const BAD_START_LINE = new Refusal(400, "The first line is not `METHOD target HTTP/1.1`.");
-const NOT_ENCODED = new Refusal(400, "The request target holds bytes over 0x7f. Percent-encode them.");
-const UNKNOWN_METHOD = new Refusal(501, "This server does not know the request's method.");
-const WRONG_VERSION = new Refusal(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
+export const BAD_START_LINE = new OwnReply(400, "The first line is not `METHOD target HTTP/1.1`.");
+const NOT_ENCODED = new OwnReply(400, "The request target holds bytes over 0x7f. Percent-encode them.");
+const UNKNOWN_METHOD = new OwnReply(501, "This server does not know the request's method.");
+const WRONG_VERSION = new OwnReply(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
 
 // A method is a token (RFC 9110 sections 9.1 and 5.6.2).
 const START_LINE = /^([!#$%&'*+.^_`|~\w-]+) ([!-~\x80-\xff]+) ([A-Z]+)\/(\d)\.(\d)\r$/;
@@ -19,7 +20,7 @@ const START_LINE = /^([!#$%&'*+.^_`|~\w-]+) ([!-~\x80-\xff]+) ([A-Z]+)\/(\d)\.(\
  * @param line  latin1, a character a byte
  * @returns the refusal, or the minor version as sent. HTTP/1.2 and later are served as 1.1 (RFC 9110 section 2.5).
  */
-export function readStartLine(line: string): Refusal | number {
+export function readStartLine(line: string): OwnReply | number {
   const parts = START_LINE.exec(line);
   if (parts === null) return BAD_START_LINE;
   const [, method = "", target = "", protocol, major, minor] = parts;

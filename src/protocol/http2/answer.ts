@@ -4,22 +4,31 @@
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
+import { beginCall, endCall, failCall, tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { NO_MATCH } from "../../router/match";
-import { describeMismatch, type PathFault, readPath, splitUrl } from "../../router/paths";
-import { tellHttp } from "../access";
+import { readPath, splitUrl } from "../../router/paths";
+import { answeredHttp } from "../access";
 import { endpointAt } from "../web/endpoints";
-import { describeFault } from "../web/paths";
+import {
+  beingReplaced,
+  BODY_TOO_LARGE,
+  HANDLER_FAILED,
+  misspelled,
+  OwnReply,
+  SERVER_OPTIONS,
+  noRoute,
+} from "../web/own-reply";
 import { Call, type CallOwner } from "./call";
 import { knownRoute, rememberRoute } from "./known-urls";
 import { adoptRequest, askedOf, hasBeenReset, restateUrl } from "./request";
-import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
+import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } from "./response";
+
+const NEEDS_HTTP1 = new OwnReply(501, "This path speaks WebSocket, which needs HTTP/1.1 here.");
 
 type FetchHandler = (request: Request, context: object) => unknown;
 type Answer = Response | Promise<Response>;
 
-/** What OPTIONS * tells (RFC 9110 section 9.3.7): the methods of the server, not of a route. */
-const SERVER_METHODS = { Allow: "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT" };
 const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
 
 /** Answers one request of the connection `owner`. Never throws or rejects. */
@@ -31,10 +40,10 @@ export function answer(owner: CallOwner, request: Request): Answer {
     const known = knownRoute(dispatch.routing.table, url);
     if (known !== undefined) return answerRoute(owner, request, known.route, known.path, NO_PARAMS);
   }
-  if (url === "*") return plain(owner, request, 200, "OK", SERVER_METHODS);
+  if (url === "*") return plain(owner, request, SERVER_OPTIONS);
   const { origin, path: written, query } = splitUrl(url);
   const path = readPath(written);
-  if (typeof path !== "string") return misspelled(owner, request, path, query);
+  if (typeof path !== "string") return plain(owner, request, misspelled(method, path, query));
   const routed = origin + path + query;
   if (routed !== url) restateUrl(request, routed, owner.wire.isSecure);
   const endpoint = endpointAt(owner.wire, method, path);
@@ -44,43 +53,25 @@ export function answer(owner: CallOwner, request: Request): Answer {
   const match = table.matchHttp(method, path);
   if (match === NO_MATCH || !("value" in match)) {
     if (unmatched !== null) return callHandler(owner, request, unmatched, path, NO_PARAMS);
-    const { status, text, allow } = describeMismatch(method, match);
-    if (status === 204) return told(owner, request, null, new Response(null, { status, headers: { Allow: allow } }));
-    return plain(owner, request, status, text, allow === "" ? {} : { Allow: allow });
+    return plain(owner, request, noRoute(method, match));
   }
   // What an endpoint has for some clients depends on more than the URL.
   if (method === "GET" && routed === url && !endpoints.has(path)) rememberRoute(table, url, path, match);
   return answerRoute(owner, request, match.value, path, match.params);
 }
 
-function misspelled(owner: CallOwner, request: Request, fault: PathFault, query: string): Response {
-  const { status, text, location } = describeFault(request.method, fault, query);
-  return plain(owner, request, status, text, location === "" ? {} : { Location: location });
-}
-
 type Params = Record<string, string>;
 
 function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
-  if (route.isUnavailable) {
-    return plain(
-      owner,
-      request,
-      503,
-      `The module "${route.module}" is being replaced. Try again.`,
-      { "Retry-After": "1" },
-      route,
-    );
-  }
+  if (route.isUnavailable) return plain(owner, request, beingReplaced(route.module), route);
   // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
-  if (route.kind === "websocket")
-    return plain(owner, request, 501, "This path speaks WebSocket, which needs HTTP/1.1 here.", {}, route);
+  if (route.kind === "websocket") return plain(owner, request, NEEDS_HTTP1, route);
   return callHandler(owner, request, route, path, params);
 }
 
 function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   const { wire } = owner;
-  const { figures } = route.generation;
-  const startedAt = figures.begins(wire.dispatch.access !== null);
+  const startedAt = beginCall(wire.dispatch, route);
   adoptRequest(request, wire.isSecure);
   const context = requestContext(route.generation.context, wire, path, route.key, params, request);
   try {
@@ -94,35 +85,29 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
     }
     const response = checkedResponse(wire.dispatch, route, request, value);
     if (isStreamed(response)) return new Call(owner, route, request, startedAt || performance.now()).stream(response);
-    figures.ended(startedAt);
+    endCall(route, startedAt);
     return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
   } catch (error) {
-    figures.ended(startedAt);
-    if (isBodyTooLarge(error))
-      return plain(owner, request, 413, "The body is larger than this server accepts.", {}, route, startedAt);
+    endCall(route, startedAt);
+    if (isBodyTooLarge(error)) return plain(owner, request, BODY_TOO_LARGE, route, startedAt);
     if (hasBeenReset(request)) {
-      wire.dispatch.handlerFailed(route, wire.client, error, true);
+      failCall(wire.dispatch, route, wire, error, true);
       return new Response(null, { status: 204 });
     }
-    figures.fail();
-    wire.dispatch.handlerFailed(route, wire.client, error);
-    return plain(owner, request, 500, "Internal Server Error", {}, route, startedAt);
+    failCall(wire.dispatch, route, wire, error);
+    return plain(owner, request, HANDLER_FAILED, route, startedAt);
   }
 }
 
-/**
- * An answer of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called
- */
+/** A reply of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called */
 function plain(
   owner: CallOwner,
   request: Request,
-  status: number,
-  text: string,
-  headers: Record<string, string> = {},
+  reply: OwnReply,
   route: BoundRoute | null = null,
   startedAt = 0,
 ): Response {
-  return told(owner, request, route, plainResponse(owner.wire.dispatch, status, text, headers), startedAt);
+  return told(owner, request, route, ownResponse(owner.wire.dispatch, reply), startedAt);
 }
 
 /** @returns the same response, once the access log knows of it */
@@ -135,6 +120,7 @@ function told(
 ): Response {
   const { access } = wire.dispatch;
   if (access === null) return response;
-  tellHttp(access, "h2", wire.client, askedOf(request), route, response.status, bodyBytes(response), startedAt);
+  const answered = answeredHttp("h2", askedOf(request), response.status, bodyBytes(response));
+  tellAccess(access, wire.client, route, startedAt, answered);
   return response;
 }

@@ -2,15 +2,17 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
+import { tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { discard, toBytes } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
-import { tellHttp } from "../access";
+import { answeredHttp } from "../access";
+import { BODY_TOO_LARGE, HANDLER_FAILED, HANDLER_LATE, MODULE_REPLACED, TOO_MANY_FILES } from "../web/own-reply";
 import { clientGone } from "../web/client-left";
 import { decodedResponses, GraphResponse } from "../web/response";
 import type { Wire } from "../wire";
 import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
-import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, plainResponse } from "./response";
+import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } from "./response";
 
 /** The parts of its connection that a call needs. */
 export interface CallOwner {
@@ -109,7 +111,7 @@ export class Call implements InFlight {
   private refuseFile(response: Response): Response {
     response.body?.cancel().catch(() => undefined);
     const { dispatch } = this.owner.wire;
-    const refusal = plainResponse(dispatch, 503, "Too many files are open. Try again.", { "Retry-After": "1" });
+    const refusal = ownResponse(dispatch, TOO_MANY_FILES);
     this.status = 503;
     this.tell();
     this.leave();
@@ -124,7 +126,7 @@ export class Call implements InFlight {
     const ms = route.timeoutMs ?? owner.wire.dispatch.timeouts.handlerMs;
     const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
     owner.wire.dispatch.handlerFailed(route, owner.wire.client, error);
-    this.abandon(error, plainResponse(owner.wire.dispatch, 503, "The module did not answer in time."));
+    this.abandon(error, ownResponse(owner.wire.dispatch, HANDLER_LATE));
   }
 
   /** The server shuts down: an event stream ends where it is, and its client comes back by itself. */
@@ -138,9 +140,8 @@ export class Call implements InFlight {
   cut(reason: string): void {
     if (this.hasClientLeft) return this.leaveUnanswered();
     this.route.generation.figures.fail();
-    const text = "The module was replaced while it worked on this request. Try again.";
     const error = new DOMException(`The module's version was ended: ${reason}.`, "AbortError");
-    this.abandon(error, plainResponse(this.owner.wire.dispatch, 503, text, { "Retry-After": "1" }));
+    this.abandon(error, ownResponse(this.owner.wire.dispatch, MODULE_REPLACED));
   }
 
   /** The connection is gone. */
@@ -185,11 +186,10 @@ export class Call implements InFlight {
     }
     this.time();
     this.leave();
-    if (isBodyTooLarge(error))
-      return this.reply(plainResponse(dispatch, 413, "The body is larger than this server accepts."));
+    if (isBodyTooLarge(error)) return this.reply(ownResponse(dispatch, BODY_TOO_LARGE));
     this.route.generation.figures.fail();
     dispatch.handlerFailed(this.route, client, error);
-    this.reply(plainResponse(dispatch, 500, "Internal Server Error"));
+    this.reply(ownResponse(dispatch, HANDLER_FAILED));
   }
 
   private reply(response: Response): void {
@@ -269,7 +269,8 @@ export class Call implements InFlight {
     const { access } = wire.dispatch;
     if (access === null || this.isTold) return;
     this.isTold = true;
-    tellHttp(access, "h2", wire.client, askedOf(this.request), this.route, this.status, this.sentBytes, this.startedAt);
+    const answered = answeredHttp("h2", askedOf(this.request), this.status, this.sentBytes);
+    tellAccess(access, wire.client, this.route, this.startedAt, answered);
   }
 
   private enter(): void {

@@ -3,9 +3,9 @@
  * it.
  */
 import type { BoundRoute } from "../../module/route";
-import { noResponse } from "../http1/answer";
 import { GraphResponse } from "../web/response";
-import { countStatus } from "../web/count-status";
+import { countStatus, noResponse } from "../web/handler-reply";
+import { asResponse, type OwnReply } from "../web/own-reply";
 import type { Dispatch } from "../wire";
 import { hasBeenReset } from "./request";
 
@@ -38,18 +38,10 @@ export function isStreamed(response: Response): boolean {
   return GraphResponse.textOf(response) === undefined && GraphResponse.kindOf(response) === "stream";
 }
 
-/** An answer of the server's own. */
-export function plainResponse(
-  dispatch: Dispatch,
-  status: number,
-  text: string,
-  headers: Record<string, string> = {},
-): Response {
-  if (status >= 500) dispatch.counters.errors++;
-  return new GraphResponse(`${text}\n`, {
-    status,
-    headers: { "Content-Type": "text/plain;charset=utf-8", ...headers },
-  });
+/** A reply of the server's own, counted as an error if it is one. */
+export function ownResponse(dispatch: Dispatch, reply: OwnReply): Response {
+  if (reply.status >= 500) dispatch.counters.errors++;
+  return asResponse(reply);
 }
 
 /**

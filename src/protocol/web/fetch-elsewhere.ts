@@ -20,7 +20,7 @@ import type { BoundRoute } from "../../module/route";
 import { hasClientLeft, mayStillRead } from "./client-left";
 import { GraphResponse } from "./response";
 import type { Dispatch } from "../wire";
-import { plainResponse } from "./plain";
+import { asResponse, HOST_BUSY, HOST_LATE, inQuarantine } from "./own-reply";
 
 type Reply = Parameters<CallSink["resolve"]>[0];
 type Parts = AsyncIterator<string | Uint8Array>;
@@ -99,19 +99,11 @@ function refuse(
   answered: PromiseWithResolvers<Response>,
 ): void {
   if (error instanceof HandlerError || error instanceof HostLostError) return answered.reject(error);
-  if (error instanceof UnavailableError) return answered.resolve(shutOut(route, error));
-  if (error instanceof HostBusyError)
-    return answered.resolve(plainResponse(503, "The server is busy. Try again.", true));
+  if (error instanceof UnavailableError)
+    return answered.resolve(asResponse(inQuarantine(route.module, error.retryAfterSeconds)));
+  if (error instanceof HostBusyError) return answered.resolve(asResponse(HOST_BUSY));
   dispatch.handlerFailed(route, client, error, hasClientLeft(request));
-  answered.resolve(plainResponse(503, "The module did not answer in time.", true));
-}
-
-function shutOut({ module }: BoundRoute, { retryAfterSeconds }: UnavailableError): Response {
-  return plainResponse(
-    503,
-    `The module "${module}" failed again and again, and is out of service for a while.`,
-    retryAfterSeconds,
-  );
+  answered.resolve(asResponse(HOST_LATE));
 }
 
 async function readReply(reply: Reply): Promise<Response> {

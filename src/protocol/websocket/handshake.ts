@@ -3,7 +3,7 @@
  */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { RequestHead } from "../http1/head";
-import { Refusal } from "../http1/refusal";
+import { OwnReply } from "../web/own-reply";
 import { isForeignOrigin } from "../web/origin";
 import { type Deflate, negotiate } from "./deflate";
 
@@ -15,11 +15,10 @@ export interface Handshake {
   readonly deflate: Deflate | null;
 }
 
-/** Header lines that go with a refusal's status. */
-export const REFUSAL_LINES: Readonly<Record<number, string>> = {
-  400: "Sec-WebSocket-Version: 13\r\n",
-  426: "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
-};
+/** Fields of a 400. */
+const VERSION = { "Sec-WebSocket-Version": "13" };
+/** Fields of a 426. */
+const UPGRADE = { Upgrade: "websocket", Connection: "Upgrade", ...VERSION };
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
@@ -36,18 +35,18 @@ const OWN_FIELDS = new Set([
   "upgrade",
 ]);
 
-const FOREIGN_ORIGIN = new Refusal(403, "Pages of this Origin may not open a WebSocket here.");
-const NO_UPGRADE = new Refusal(426, "This path speaks WebSocket: the request must ask for an upgrade to it.");
-const NOT_GET = new Refusal(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.");
-const NO_CONNECTION = new Refusal(400, "The Connection field does not list upgrade.");
-const BAD_KEY = new Refusal(400, "There is not exactly one Sec-WebSocket-Key with 16 bytes in base64.");
-const NO_VERSION = new Refusal(400, "There is not exactly one Sec-WebSocket-Version.");
-const WRONG_VERSION = new Refusal(426, "The only Sec-WebSocket-Version supported is 13.");
-const BAD_PROTOCOLS = new Refusal(400, "Sec-WebSocket-Protocol is not a list of different names.");
-const BAD_EXTENSIONS = new Refusal(400, "Sec-WebSocket-Extensions is malformed.");
+const FOREIGN_ORIGIN = new OwnReply(403, "Pages of this Origin may not open a WebSocket here.");
+const NO_UPGRADE = new OwnReply(426, "This path speaks WebSocket: the request must ask for an upgrade to it.", UPGRADE);
+const NOT_GET = new OwnReply(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.", VERSION);
+const NO_CONNECTION = new OwnReply(400, "The Connection field does not list upgrade.", VERSION);
+const BAD_KEY = new OwnReply(400, "There is not exactly one Sec-WebSocket-Key with 16 bytes in base64.", VERSION);
+const NO_VERSION = new OwnReply(400, "There is not exactly one Sec-WebSocket-Version.", VERSION);
+const WRONG_VERSION = new OwnReply(426, "The only Sec-WebSocket-Version supported is 13.", UPGRADE);
+const BAD_PROTOCOLS = new OwnReply(400, "Sec-WebSocket-Protocol is not a list of different names.", VERSION);
+const BAD_EXTENSIONS = new OwnReply(400, "Sec-WebSocket-Extensions is malformed.", VERSION);
 
 /** @returns why not, when the request is no proper one */
-export function readHandshake(head: RequestHead): Handshake | Refusal {
+export function readHandshake(head: RequestHead): Handshake | OwnReply {
   // The fast path takes no request with Upgrade, and is the only one that leaves the fields as text.
   if (typeof head.fields === "string") return NO_UPGRADE;
   if (!listHas(valuesOf(head.fields, "upgrade"), "websocket")) return NO_UPGRADE;
@@ -74,7 +73,7 @@ export function readHandshake(head: RequestHead): Handshake | Refusal {
  * @param allowed  the route's `origins`
  * @returns the refusal; null: the page may open a socket
  */
-export function refuseOrigin(head: RequestHead, allowed: "*" | readonly string[]): Refusal | null {
+export function refuseOrigin(head: RequestHead, allowed: "*" | readonly string[]): OwnReply | null {
   if (allowed === "*" || typeof head.fields === "string") return null;
   const origins = valuesOf(head.fields, "origin");
   const [origin] = origins;

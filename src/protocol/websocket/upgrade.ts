@@ -3,16 +3,17 @@
  */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
-import { tellHttp } from "../access";
+import { tellAccess } from "../../host/call";
+import { answeredHttp } from "../access";
 import type { RequestHead } from "../http1/head";
-import { Refusal } from "../http1/refusal";
+import { OwnReply } from "../web/own-reply";
 import { socketRoute } from "../routing";
 import type { Wire } from "../wire";
 import { HostSocket } from "./connection";
 import { composeSwitch, readHandshake } from "./handshake";
 import { SocketHub } from "./hub";
 
-const GONE = new Refusal(503, "The module was replaced meanwhile. Try again.");
+const GONE = new OwnReply(503, "The module was replaced meanwhile. Try again.");
 
 /**
  * Answers 101 and makes the connection a WebSocket.
@@ -28,10 +29,10 @@ export function switchProtocols(
   route: BoundRoute,
   answer: unknown,
   startedAt: number,
-): HostSocket | Refusal {
+): HostSocket | OwnReply {
   const { dispatch } = wire;
   const handshake = readHandshake(head);
-  if (handshake instanceof Refusal) return handshake;
+  if (handshake instanceof OwnReply) return handshake;
   const current = socketRoute(dispatch.routing, route.module, route.key);
   if (current === null || current.isUnavailable || dispatch.isDraining) return GONE;
   const { protocols, perMessageDeflate } = current.websocket;
@@ -40,7 +41,7 @@ export function switchProtocols(
   // Header values are Latin-1 on the wire, and a string would leave as UTF-8.
   wire.write(Buffer.from(reply, "latin1"));
   if (dispatch.access !== null)
-    tellHttp(dispatch.access, "websocket", wire.client, head, route, 101, reply.length, startedAt);
+    tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 101, reply.length));
   const endpoint = SocketHub.of(dispatch).endpointOf(current);
   return HostSocket.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
 }

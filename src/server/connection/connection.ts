@@ -9,7 +9,8 @@ import type { BoundRoute } from "../../module/route";
 import { contentEnd, FramingError, messageLength } from "../../protocol/raw/framing";
 import { HeldBytes } from "../../protocol/raw/held";
 import { beginHttp1 } from "../../protocol/http1/http1";
-import { type Refusal, refuse, TOO_SLOW } from "../../protocol/http1/refusal";
+import type { OwnReply } from "../../protocol/web/own-reply";
+import { refuse, TOO_SLOW } from "../../protocol/http1/refusal";
 import { BAD_START_LINE } from "../../protocol/http1/start-line";
 import type { Http2Front } from "../../protocol/http2/front";
 import { matchPreface } from "../../protocol/http2/preface";
@@ -476,7 +477,7 @@ export class ServerConnection
   }
 
   /** Refuses bytes that are no HTTP request where one must come, and ends the connection. @returns STOP */
-  #refuseRequest(refusal: Refusal, bytes: Uint8Array, at: number): number {
+  #refuseRequest(refusal: OwnReply, bytes: Uint8Array, at: number): number {
     if (this.owesReplies) this.#holdBlocked(bytes, at);
     else refuse(this, refusal);
     return STOP;

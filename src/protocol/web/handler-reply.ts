@@ -1,4 +1,4 @@
-/** Replies that count as errors, in the same way for all versions of HTTP. */
+/** What a handler must return, and which of its replies count as errors: the same in all versions of HTTP. */
 import { OWN_ID } from "../../module/own-routes";
 import type { BoundRoute } from "../../module/route";
 import type { Dispatch } from "../wire";
@@ -11,4 +11,12 @@ export function countStatus(dispatch: Dispatch, { generation }: BoundRoute, stat
   if (status < 500 || hasLeft || generation.id === OWN_ID) return;
   dispatch.counters.errors++;
   generation.figures.fail();
+}
+
+/** The error for a handler that returned something else than a Response. */
+export function noResponse(route: BoundRoute, value: unknown): TypeError {
+  const got = value === null ? "null" : typeof value;
+  return new TypeError(
+    `Module "${route.module}", route "${route.key}": fetch returned ${got}. It must return a Response, or a promise of one.`,
+  );
 }
