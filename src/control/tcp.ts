@@ -18,6 +18,7 @@ import { isLoopback, plainAddress } from "../system/address";
 import type { Transport } from "../server/connection/client";
 import { ownFetchRoute } from "../module/own-routes";
 import { type ConnectionHome, ServerConnection } from "../server/connection/connection";
+import { OpenConnections } from "../server/connection/open-connections";
 import { DeadlineWheel } from "../host/deadlines";
 import { descriptorLimit } from "../system/descriptors";
 import { renewDate } from "../protocol/web/http-date";
@@ -81,11 +82,10 @@ export class ControlPort implements ConnectionHome, Acceptor {
   readonly #bearer: Bearer;
   readonly #host: string;
   readonly #listener: Listener;
-  readonly #connections = new Set<ServerConnection>();
+  readonly #open = new OpenConnections();
   readonly #strangers = new Strangers(descriptorLimit());
   #isTrimming = false;
   #lastNumber = 0;
-  #onLastClosed: (() => void) | null = null;
   #ended: Promise<void> | null = null;
 
   /**
@@ -176,10 +176,8 @@ export class ControlPort implements ConnectionHome, Acceptor {
   async #end(deadlineMs: number): Promise<void> {
     this.#listener.stop(false);
     this.dispatch.isDraining = true;
-    const last = new Promise<void>((resolve) => (this.#onLastClosed = resolve));
-    for (const connection of this.#connections) connection.draining();
-    if (this.#connections.size > 0) await Promise.race([last, Bun.sleep(deadlineMs)]);
-    for (const connection of this.#connections) connection.abort();
+    await this.#open.drain(deadlineMs);
+    this.#open.cut();
     this.wheel.close();
   }
 
@@ -205,7 +203,7 @@ export class ControlPort implements ConnectionHome, Acceptor {
     if (this.#strangers.isFull(address)) return null;
     const connection = new ServerConnection(this, socket, transport, ++this.#lastNumber);
     connection.expectHttp();
-    this.#connections.add(connection);
+    this.#open.add(connection);
     this.#strangers.enter(connection.number, address, performance.now(), () => connection.abort());
     if (!this.#isTrimming) void this.#trimSoon();
     return connection;
@@ -223,9 +221,8 @@ export class ControlPort implements ConnectionHome, Acceptor {
   }
 
   connectionClosed(connection: ServerConnection): void {
-    this.#connections.delete(connection);
     this.#strangers.leave(connection.number);
-    if (this.#connections.size === 0) this.#onLastClosed?.();
+    this.#open.delete(connection);
   }
 
   connectionBroke(connection: ServerConnection, error: unknown): void {

@@ -7,18 +7,19 @@ import type { Client, Message } from "../module/contract";
 import { OWN_ROUTES } from "../module/own-routes";
 import type { BoundRoute } from "../module/route";
 import { escapeBytes, noModuleError } from "../router/escape";
-import type { Guesses } from "./guesses";
 import { CLOSE_CONNECTION, LastReply } from "../protocol/raw/reply-queue";
+import type { Dispatch } from "../protocol/wire";
+import { orderFor } from "../reload/order";
+import { whoIs } from "./connection/client";
+import type { Guesses } from "./guesses";
+import { helpText, statusText } from "./status";
 import { type CommandToken, splitToken } from "./token";
+import type { Uplink } from "./uplink";
 
-/** The parts of the server that the commands act on. */
-export interface CommandActions {
-  /** @param name one module; null: all. @param client  the sender. @returns the verdict's text */
-  reloadModules(name: string | null, client: Client): Promise<string>;
-  /** Begins the shutdown and returns at once. */
-  requestShutdown(client: Client): void;
-  help(): string;
-  status(): Promise<string>;
+/** What the commands act on and tell of. */
+export interface CommandTarget {
+  readonly uplink: Pick<Uplink, "reload" | "stop" | "snapshots">;
+  readonly dispatch: Dispatch;
 }
 
 type Command = (argument: string, client: Client) => unknown;
@@ -32,7 +33,7 @@ type Command = (argument: string, client: Client) => unknown;
  */
 export function commandRoutes(
   control: ControlOptions,
-  actions: CommandActions,
+  target: CommandTarget,
   token: CommandToken,
   guesses: Guesses,
 ): BoundRoute[] {
@@ -42,12 +43,12 @@ export function commandRoutes(
       "RELOAD",
       "Load what changed in the modules folder; RELOAD NAME: only that module",
       true,
-      (name, client) => actions.reloadModules(name === "" ? null : name, client),
+      (name, client) => reload(target, name, client),
     ],
     ["CLOSE", "Close this connection", false, () => CLOSE_CONNECTION],
-    ["SHUTDOWN", "Finish what is under way and stop the server", false, (_, client) => shutdown(actions, client)],
-    ["HELP", "This list", false, () => actions.help()],
-    ["STATUS", "Uptime, connections, modules and their versions, as JSON", false, () => actions.status()],
+    ["SHUTDOWN", "Finish what is under way and stop the server", false, (_, client) => shutdown(target, client)],
+    ["HELP", "This list", false, () => helpText(target.dispatch)],
+    ["STATUS", "Uptime, connections, modules and their versions, as JSON", false, () => status(target)],
   ];
   return commands.map(([key, description, takesArgument, run], index) => ({
     key,
@@ -118,7 +119,18 @@ function judgeToken({ token, guesses, guessers }: Gate, given: string, client: C
   return guesses.wrong(client.address).then(() => wrong);
 }
 
-function shutdown(actions: CommandActions, client: Client): string {
-  actions.requestShutdown(client);
+async function reload({ uplink }: CommandTarget, name: string, client: Client): Promise<string> {
+  const order = orderFor(name === "" ? null : [name], { by: `RELOAD of ${whoIs(client)}` });
+  return (await uplink.reload(order)).text;
+}
+
+async function status({ uplink }: CommandTarget): Promise<string> {
+  const { info, processes } = await uplink.snapshots();
+  return statusText(info, processes);
+}
+
+/** After the reply is written: the client that asked is told before its connection is closed. */
+function shutdown({ uplink }: CommandTarget, client: Client): string {
+  setImmediate(() => uplink.stop(`SHUTDOWN of ${whoIs(client)}`));
   return "OK shutting down\n";
 }

@@ -5,8 +5,10 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { ModuleSettings } from "../config/options";
+import type { ModuleSettings, Options } from "../config/options";
 import { SHIPPED_FOLDER } from "../module/build/prebuilt";
+import type { LoadSettings } from "../reload/module-set";
+import type { Folders } from "./folders";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import accessSource from "../../modules/access.ts" with { type: "text" };
 import counterSource from "../../modules/counter.ts" with { type: "text" };
@@ -120,4 +122,24 @@ async function writeIfDifferent(file: string, text: string): Promise<void> {
   const fresh = `${file}.${process.pid}`;
   await writeFile(fresh, text, { mode: PRIVATE_FILE });
   await rename(fresh, file);
+}
+
+/** The part of the configuration for loading modules. */
+export async function loadSettings(
+  { modules, http, timeouts, limits }: Options,
+  { staticDir, stateDir }: Folders,
+): Promise<LoadSettings> {
+  const root = staticDir ?? (await unpackPages(stateDir));
+  // Without a prototype: a module may be named "constructor".
+  const settings: Options["modules"] = Object.assign(Object.create(null), modules, {
+    http: { root, ...modules["http"] },
+  });
+  return {
+    settings,
+    shipped: await unpackModules(stateDir, settings),
+    use: [...http.use],
+    drainMs: timeouts.drainMs,
+    loadMs: timeouts.loadMs,
+    maxLiveGenerations: limits.maxLiveGenerations,
+  };
 }

@@ -1,0 +1,67 @@
+/**
+ * The hosts of a server: its pool and its modules' processes, with its options, its log and its uplink.
+ */
+import { Hosts } from "../host/hosts";
+import { openPool } from "../host/pool/pool";
+import { Processes } from "../host/process/processes";
+import type { LoadSpec } from "../module/version";
+import { ROLE_VARIABLE, selfCommand } from "../system/self";
+import type { Options } from "../config/options";
+import type { ServerLog } from "../observe/log/log";
+import type { Uplink } from "./uplink";
+
+interface HostsSetup {
+  readonly options: Options;
+  readonly log: ServerLog;
+  readonly uplink: Pick<Uplink, "crashed">;
+}
+
+export function openHosts(setup: HostsSetup): Hosts {
+  const { options, log } = setup;
+  const shared = {
+    loadTimeoutMs: options.timeouts.loadMs,
+    log,
+    onCrash: (spec: LoadSpec, reason: string) => void crashed(setup, spec, reason, false),
+    onCrashLoop: (spec: LoadSpec, reason: string) => crashed(setup, spec, reason, true),
+  };
+  const pool = openPool({
+    ...shared,
+    threads: options.threads,
+    get maxQueued() {
+      return options.limits.maxQueued;
+    },
+    onThreadLost: (reason, thread, culprit) =>
+      log
+        .withFields(culprit === null ? {} : { module: culprit.name, generation: culprit.generation })
+        .bounded(
+          "warn",
+          `pool thread: ${reason}`,
+        )?.(`pool thread ${thread}: ${reason}`),
+  });
+  const processes = new Processes({
+    ...shared,
+    get maxQueued() {
+      return options.limits.maxQueued;
+    },
+    start: { command: selfCommand([]), env: { [ROLE_VARIABLE]: "module" } },
+  });
+  return new Hosts(pool, processes);
+}
+
+/**
+ * Another version of the module may be brought in its place, in all processes. @returns whether that was done. Never
+ * rejects.
+ */
+async function crashed(
+  { uplink, log }: HostsSetup,
+  { name, generation }: LoadSpec,
+  reason: string,
+  isLoop: boolean,
+): Promise<boolean> {
+  try {
+    return await uplink.crashed(name, generation, reason, isLoop);
+  } catch (error) {
+    log.withFields({ module: name, generation, error }).warn(`no other version could be asked for: ${String(error)}`);
+    return false;
+  }
+}
