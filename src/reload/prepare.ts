@@ -12,9 +12,8 @@ import { loadModule } from "../module/graph/load";
 import type { ModuleSet } from "./module-set";
 import { moduleConsole } from "../module/graph/console";
 import { isForced } from "./order";
-import { timed } from "./verdict/phases";
 import { remoteModule } from "../module/graph/remote";
-import { type Candidate, describeFailure, failure, isUsed, type Run } from "./state";
+import { type Candidate, describeFailure, failure, isUsed, type Run, timed } from "./state";
 import { hostSettings, identityOf, isSameSettings, NO_SETTINGS } from "../module/shape/settings";
 import { findBundle } from "./versions/files";
 
@@ -22,7 +21,7 @@ import { findBundle } from "./versions/files";
 export async function prepare(run: Run, file: FoundModule): Promise<void> {
   const entry = entryFor(run.registry, file);
   try {
-    const next = await timed(run.phases, "build", () => findNext(run, entry, file));
+    const next = await timed(run, "build", () => findNext(run, entry, file));
     if (next === null) return;
     const notes =
       entry.live === null || isSameSettings(entry.live.spec.config, next.version.config)
@@ -110,7 +109,7 @@ export async function loadVersion(
   const { name } = entry;
   const spec = specOf(run, version);
   // What ships with hrmr is trusted to come back from its own loading.
-  const generation = await timed(run.phases, "load", () => loadGeneration(registry, spec, entry.isImplicit));
+  const generation = await timed(run, "load", () => loadGeneration(registry, spec, entry.isImplicit));
   if (isUsed(run, name) && generation.middleware === null) {
     await generation.dispose();
     if (generation.needsHost) await registry.options.host.retire(spec.id);

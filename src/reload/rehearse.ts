@@ -2,7 +2,7 @@
  * A first reload's first half, for `hrmr validate`: what would be loaded and what not, while nothing is started. No
  * setup, check or dispose of a module runs; what stands at its top level does.
  */
-import { refuseConflicts } from "./drop";
+import { refuseConflicts } from "./bring-up";
 import { look } from "./look";
 import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";

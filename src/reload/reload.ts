@@ -3,15 +3,13 @@
  * serves is touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
  */
 import { UserError } from "../config/user-error";
-import { dropAll, refuseConflicts } from "./drop";
 import { look } from "./look";
 import type { LoadSettings, ModuleSet } from "./module-set";
 import { orderFor, type ReloadOrder } from "./order";
-import { timed } from "./verdict/phases";
 import { prepare } from "./prepare";
 import { agreeWithOthers, tellRefusal } from "./vote/proposal";
-import { beginRun, describeFailure, isAsked, plannedModules, type Run } from "./state";
-import { startAll } from "./bring-up";
+import { beginRun, describeFailure, isAsked, plannedModules, type Run, timed } from "./state";
+import { dropAll, refuseConflicts, startAll } from "./bring-up";
 import type { ApprovedModule } from "./versions/approved";
 import { prepareStored, takeOver } from "./versions/stored";
 import { commit, settle } from "./swap";
@@ -33,7 +31,7 @@ export async function runReload(registry: ModuleSet, order: ReloadOrder, next: L
     throw error;
   }
   try {
-    await timed(run.phases, "agree", () => agreeWithOthers(run));
+    await timed(run, "agree", () => agreeWithOthers(run));
   } catch (error) {
     await dropAll(run, describeFailure(error));
     throw error;
@@ -57,11 +55,11 @@ export async function loadApproved(
     const shipped = isResumed
       ? run.wanted.shipped.find(({ name, file }) => name === module.name && file === module.source)
       : undefined;
-    if (shipped === undefined) await timed(run.phases, "load", () => takeOver(run, module));
+    if (shipped === undefined) await timed(run, "load", () => takeOver(run, module));
     else await prepare(run, shipped);
   }
   await refuseConflicts(run);
-  await timed(run.phases, "start", () => startAll(run));
+  await timed(run, "start", () => startAll(run));
   const verdict = await finish(run);
   for (const { name, error, lastNumber } of approved) {
     const entry = registry.entries.get(name);
@@ -76,7 +74,7 @@ export async function loadApproved(
 async function finish(run: Run): Promise<Verdict> {
   // What was refused stays with the routes it had, and others may have counted on them.
   await refuseConflicts(run);
-  const settled = await timed(run.phases, "swap", () => {
+  const settled = await timed(run, "swap", () => {
     commit(run);
     return settle(run);
   });
@@ -84,12 +82,12 @@ async function finish(run: Run): Promise<Verdict> {
 }
 
 async function prepareAll(run: Run): Promise<void> {
-  await timed(run.phases, "build", () => look(run));
+  await timed(run, "build", () => look(run));
   for (const version of Object.values(run.order.versions)) await prepareStored(run, version);
   const byDisk = run.files.filter(({ name }) => isAsked(run, name) && !Object.hasOwn(run.order.versions, name));
   for (const file of byDisk) await prepare(run, file);
   await checkRoutes(run);
-  await timed(run.phases, "start", () => startAll(run));
+  await timed(run, "start", () => startAll(run));
   await checkRoutes(run);
 }
 

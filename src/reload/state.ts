@@ -7,8 +7,7 @@ import type { Hold } from "./versions/hold";
 import { describeError, ModuleError } from "../module/graph/describe-error";
 import type { LoadSettings, ModuleSet } from "./module-set";
 import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
-import { noTimes, type PhaseTimes } from "./verdict/phases";
-import type { FailureCode } from "./verdict/verdict";
+import { type FailureCode, noTimes, type Phase, type PhaseTimes } from "./verdict/verdict";
 import type { ReloadOrder } from "./order";
 
 /** A version on its way in. */
@@ -127,4 +126,14 @@ export function serveWithout({ registry }: Run): void {
   const { options, current } = registry;
   const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
   serveRouting(options.routing, planRouting(options.routing, modules, current.use ?? []).routing);
+}
+
+/** Adds what `work` takes to the phase, also when it fails. */
+export async function timed<T>({ phases }: Run, phase: Phase, work: () => Promise<T>): Promise<T> {
+  const startedMs = performance.now();
+  try {
+    return await work();
+  } finally {
+    phases[phase] += performance.now() - startedMs;
+  }
 }

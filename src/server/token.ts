@@ -5,7 +5,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import type { ControlOptions } from "../config/options";
 import { UserError } from "../config/user-error";
-import type { CertificateOutcome } from "../reload/verdict/outcome";
 
 type TokenOptions = Pick<ControlOptions, "commands" | "tokenFile">;
 
@@ -60,17 +59,6 @@ export function findToken({ commands, tokenFile }: TokenOptions): string | null 
     code: "TOKEN_MISSING",
     hint: `Name the file that holds the token. ${HOW_TO_MAKE}`,
   });
-}
-
-/** @returns what the reload of the token came to; never throws */
-export function reloadToken(token: CommandToken, control: TokenOptions): CertificateOutcome {
-  try {
-    return token.load(control) ? "reloaded" : "unchanged";
-  } catch (error) {
-    return error instanceof UserError
-      ? { error: error.message, hint: error.hint ?? "" }
-      : { error: String(error), hint: "" };
-  }
 }
 
 /**

@@ -26,7 +26,7 @@ import { failingModules, readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
 import { noPrefork } from "../system/bind";
 import { findFolders, type Folders } from "../server/folders";
-import { orRefused, refusedReport } from "../reload/verdict/outcome";
+import { orRefused, refusedReport } from "../reload/verdict/report";
 import type { Uplink } from "../server/uplink";
 import { Alone } from "./serve/alone";
 import type { Group, StartSummary } from "./serve/group";

@@ -2,8 +2,7 @@
  * What all reloads of this process came to, for STATUS and metrics.
  */
 import type { ReloadSnapshot } from "../../observe/snapshot";
-import { noTimes, PHASES, type PhaseTimes } from "./phases";
-import { type Verdict, verdictText } from "./verdict";
+import { noTimes, PHASES, type PhaseTimes, type Verdict, verdictText } from "./verdict";
 
 type LastReload = NonNullable<ReloadSnapshot["last"]>;
 

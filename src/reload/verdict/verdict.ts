@@ -1,7 +1,21 @@
 /**
  * What a reload came to: the same text for RELOAD, the log and the command line.
  */
-import type { PhaseTimes } from "./phases";
+/** Where a reload's time goes. */
+export const PHASES = ["build", "load", "start", "agree", "swap"] as const;
+/**
+ * build: looking for changes and bundling. load: the trial and the import. start: setup and check, in this thread and
+ * on the pool. agree: waiting for the server's other processes. swap: the routing table, and the beginning of the old
+ * versions' end.
+ */
+export type Phase = (typeof PHASES)[number];
+
+/** In milliseconds, over all modules of a reload. */
+export type PhaseTimes = Record<Phase, number>;
+
+export function noTimes(): PhaseTimes {
+  return { build: 0, load: 0, start: 0, agree: 0, swap: 0 };
+}
 
 export type Outcome = "loaded" | "swapped" | "unchanged" | "unloaded" | "failed";
 

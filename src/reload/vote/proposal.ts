@@ -1,7 +1,7 @@
 /** A reload's word to the server's other processes, and theirs to it. */
 import { UserError } from "../../config/user-error";
 import type { Agreement, ModuleProposal, Proposal } from "./agree";
-import { drop } from "../drop";
+import { drop } from "../bring-up";
 import { describeFailure, failure, isAsked, type Run } from "../state";
 import { identityOf } from "../../module/shape/settings";
 

@@ -2,8 +2,7 @@
  * The certificates' part of a reload.
  */
 import type { TlsOptions } from "../../config/options";
-import { UserError } from "../../config/user-error";
-import type { CertificateOutcome } from "../../reload/verdict/outcome";
+import { type PartOutcome, partOutcome } from "../../reload/verdict/report";
 import { TlsContexts } from "./contexts";
 
 /**
@@ -19,9 +18,9 @@ export async function reloadTls(
   settings: TlsOptions,
   before: TlsOptions,
   listening: readonly string[],
-): Promise<CertificateOutcome | null> {
+): Promise<PartOutcome | null> {
   const { tls } = home;
-  if (tls !== null && Bun.deepEquals(settings, before)) return readAnew(tls);
+  if (tls !== null && Bun.deepEquals(settings, before)) return await partOutcome(() => tls.reload());
   if (tls === null && settings.certFile === null) return null;
   // Listeners that take TLS only would be mute without.
   if (settings.certFile === null && listening.some((url) => url.startsWith("tls:"))) {
@@ -30,24 +29,8 @@ export async function reloadTls(
       hint: "Name them in tls.certFile and tls.keyFile.",
     };
   }
-  try {
+  return await partOutcome(async () => {
     home.tls = await TlsContexts.load({ ...settings });
-    return "reloaded";
-  } catch (error) {
-    if (error instanceof UserError) return { error: error.message, hint: error.hint ?? "" };
-    throw error;
-  }
-}
-
-/** Never throws. */
-function readAnew(tls: TlsContexts): CertificateOutcome {
-  try {
-    return tls.reload() ? "reloaded" : "unchanged";
-  } catch (error) {
-    // A file that is being replaced can be anything for an instant; what no UserError tells is a bug, and still no
-    // reason to stop.
-    return error instanceof UserError
-      ? { error: error.message, hint: error.hint ?? "" }
-      : { error: String(error), hint: "" };
-  }
+    return true;
+  });
 }

@@ -5,7 +5,7 @@ import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { ReloadReport } from "../../reload/operations";
-import { reportOf } from "../../reload/verdict/outcome";
+import { reportOf } from "../../reload/verdict/report";
 import { type RunningServer, type ServerSetup, startServer } from "../../server/server";
 import type { Group, StartSummary } from "./group";
 

@@ -9,7 +9,7 @@ import type { Agreement, Proposal } from "../../reload/vote/agree";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
 import type { Folders } from "../../server/folders";
-import type { ReloadOutcome } from "../../reload/verdict/outcome";
+import type { ReloadOutcome } from "../../reload/verdict/report";
 import type { StartSummary } from "./group";
 
 /** A process that is to serve; it says `begun`, and gets this. */

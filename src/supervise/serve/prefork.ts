@@ -13,12 +13,12 @@ import type { ServerLog } from "../../observe/log/log";
 import type { BoundSocket } from "../../system/bind";
 import type { Folders } from "../../server/folders";
 import type { Uplink } from "../../server/uplink";
-import { mergeOutcomes, refusedReport, reportOf } from "../../reload/verdict/outcome";
+import { mergeOutcomes, refusedReport, reportOf } from "../../reload/verdict/report";
 import { Backoff } from "../../system/backoff";
 import { type Begun, type ChildOwner, ServerProcess } from "./child-process";
 import type { Group, StartSummary } from "./group";
 import type { Published } from "./messages";
-import { Round } from "../../reload/vote/round";
+import { Round } from "../../reload/vote/agree";
 
 export interface PreforkSetup {
   readonly processes: number;

@@ -1,12 +1,10 @@
 /** One verdict of many processes, and reloads that are asked for while one is under way. */
 import { expect, test } from "bun:test";
-import { mergeVerdicts } from "../../../src/reload/verdict/merge";
-import { noTimes } from "../../../src/reload/verdict/phases";
 import { join, orderFor, type ReloadOrder, type Source } from "../../../src/reload/order";
 import type { ReloadReport } from "../../../src/reload/operations";
 import { ReloadQueue } from "../../../src/reload/queue";
-import { reportOf } from "../../../src/reload/verdict/outcome";
-import { notesOf, verdictText, type ModuleVerdict, type Verdict } from "../../../src/reload/verdict/verdict";
+import { mergeVerdicts, reportOf } from "../../../src/reload/verdict/report";
+import { noTimes, notesOf, verdictText, type ModuleVerdict, type Verdict } from "../../../src/reload/verdict/verdict";
 import { rejection } from "../../support/module-fixture";
 
 const SINCE = new Date("2026-11-20T10:42:07Z");
