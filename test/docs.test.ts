@@ -221,8 +221,8 @@ describe("commands and flags", () => {
 
   test("no page names a flag that does not exist", () => {
     const known = new Set([...Object.values(flags).flat(), "--help", "--version"]);
-    // Of bun, in the README and in the page about modules.
-    for (const flag of ["--hot", "--preload"]) known.add(flag);
+    // Of bun, in the README and in the pages about modules and debugging.
+    for (const flag of ["--hot", "--preload", "--inspect", "--inspect-wait"]) known.add(flag);
     expect(
       PAGES.flatMap((path) =>
         // What curl is called with is curl's.
