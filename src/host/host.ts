@@ -19,7 +19,8 @@ export interface Host {
    * Loads, sets up and checks a generation.
    *
    * @param previousId the generation whose state its `setup` gets, if that one is here; null: none
-   * @returns notes for the verdict. Rejects with the first failure, a ModuleError as a rule; the generation is gone then.
+   * @returns notes for the verdict. Rejects with the first failure, a ModuleError as a rule; the generation is gone
+   *   then.
    */
   prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }>;
 

@@ -1,5 +1,5 @@
 /**
- * How long to wait before a process that ended is started again.
+ * How long to wait before a process or a thread that ended is started again.
  */
 
 const FIRST_MS = 100;
@@ -12,16 +12,24 @@ const SERVED_MS = 1000;
 
 /** No wait after a process that has served. Else each wait is longer, so that failing starts do not take a core. */
 export class Backoff {
+  readonly #longestMs: number;
+  readonly #servedMs: number;
   #failures = 0;
+
+  /** @param servedMs see SERVED_MS. Both in milliseconds */
+  constructor(longestMs = LONGEST_MS, servedMs = SERVED_MS) {
+    this.#longestMs = longestMs;
+    this.#servedMs = servedMs;
+  }
 
   /**
    * @returns the wait before the next start, in milliseconds. @param servedMs how long the last one served. 0: it never
    * did
    */
   next(servedMs: number): number {
-    if (servedMs >= SERVED_MS) this.#failures = 0;
+    if (servedMs >= this.#servedMs) this.#failures = 0;
     // The first one is forgiven: a child that was killed by hand soon after the start is back at once.
-    const delayMs = this.#failures === 0 ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** (this.#failures - 1));
+    const delayMs = this.#failures === 0 ? 0 : Math.min(this.#longestMs, FIRST_MS * 2 ** (this.#failures - 1));
     this.#failures++;
     return delayMs;
   }

@@ -85,13 +85,13 @@ export class CallQueue implements CallSource {
         left = batchSize;
       }
       left--;
-      if (keeper !== null) keeper.add(call);
+      if (keeper !== null) keeper.sent.add(call);
       else if (this.#mayBeServed(call)) {
         this.#calls.push(call);
         full = call.loadId;
       }
     }
-    for (const each of this.#keepers) each.flush();
+    for (const each of this.#keepers) each.sent.flush();
   };
 
   /**
@@ -101,7 +101,7 @@ export class CallQueue implements CallSource {
   #choose(loadId: number, batchSize: number): Keeper | null {
     const last = this.#last;
     const isCheap = batchSize === MAX_BATCH;
-    if (isCheap && last !== null && last.room(loadId) > 0 && last.isPrompt(performance.now())) return last;
+    if (isCheap && last !== null && last.room(loadId) > 0 && last.sent.isPrompt(performance.now())) return last;
     this.#last = this.#leastLoaded(loadId);
     return this.#last;
   }
@@ -109,7 +109,7 @@ export class CallQueue implements CallSource {
   #leastLoaded(loadId: number): Keeper | null {
     let best: Keeper | null = null;
     for (const keeper of this.#keepers) {
-      if (keeper.room(loadId) > 0 && (best === null || keeper.inFlight < best.inFlight)) best = keeper;
+      if (keeper.room(loadId) > 0 && (best === null || keeper.sent.open.size < best.sent.open.size)) best = keeper;
     }
     return best;
   }

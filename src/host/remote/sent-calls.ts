@@ -1,0 +1,258 @@
+/**
+ * The calls that one place was sent: which of them have begun, which can still be taken back, whose time is up, and
+ * their replies.
+ */
+import { HandlerError, HandlerTimeoutError } from "../errors";
+import type { CallHolder, RemoteCall } from "./call";
+import {
+  CALL_FIELDS,
+  type CallBatch,
+  type CancelReason,
+  type FailureData,
+  fromLatin1,
+  isBefore,
+  kindOf,
+  REPLY,
+  REPLY_FIELDS,
+  REPLY_HEADER,
+  type ReplyBatch,
+  seqOf,
+  type SharedMemory,
+  targetOf,
+  type ToWorker,
+} from "./messages";
+import { Sequence } from "./sequence";
+import { RemoteStream } from "./stream";
+
+/** Calls sent ahead of the running one. More would make larger batches, and more to take back from a slow handler. */
+const MAX_AHEAD = 64;
+/** A place with calls waiting in it that begins none for this long is blocked by a slow handler: others get them. */
+const QUIET_MS = 50;
+/** How long a place may be silent that has begun no call. */
+const STARVED_MS = 5000;
+const PROMPT_MS = 1;
+
+export class SentCalls implements CallHolder {
+  /** Sent, and not over. By number. */
+  readonly open = new Map<number, RemoteCall>();
+  /** Sent since the start, and not taken back. */
+  count = 0;
+  readonly #post: (message: CallBatch | ToWorker) => void;
+  readonly #sequence = new Sequence();
+  /** Calls whose time ran out while the place showed no life: one of them may hold it. Load ids by call. */
+  readonly #overdue = new Map<number, number>();
+  #outgoing: CallBatch = [];
+  /** How many calls may wait in the place; 1 after it was found blocked, doubled by each sign of life. */
+  #maxAhead = MAX_AHEAD;
+  /** The last answer, or the first call since there was nothing to answer. */
+  #promptSince = 0;
+  #lastHead = 0;
+  #quietSince = 0;
+
+  /** @param post to the place; lost if there is none */
+  constructor(post: (message: CallBatch | ToWorker) => void) {
+    this.#post = post;
+  }
+
+  /** A place has started. */
+  begin(shared: SharedMemory, now: number): void {
+    this.#sequence.begin(shared);
+    this.#lastHead = this.#sequence.next;
+    this.#quietSince = now;
+    this.#outgoing = [];
+    this.#maxAhead = MAX_AHEAD;
+  }
+
+  /** How many more calls can be sent now. */
+  get room(): number {
+    return this.#maxAhead - this.#sequence.waiting;
+  }
+
+  /** The call whose handler is on the stack. 0: none. */
+  get running(): number {
+    return this.#sequence.running;
+  }
+
+  /** Nothing waits in the place, or it has answered within the last millisecond. */
+  isPrompt(now: number): boolean {
+    return this.open.size === 0 || now - this.#promptSince < PROMPT_MS;
+  }
+
+  /** Something holds the place: it begins none of the calls that wait in it. */
+  isBlocked(now: number): boolean {
+    return now - this.#quietSince >= QUIET_MS && (this.running !== 0 || this.#sequence.waiting !== 0);
+  }
+
+  /** Takes the call over; `flush` sends it. */
+  add(call: RemoteCall): void {
+    if (this.#sequence.waiting === 0) this.#quietSince = call.beganAt;
+    const seq = this.#sequence.take();
+    if (this.#outgoing.length === 0) this.#outgoing.push(seq);
+    this.#outgoing.push(targetOf(call.loadId, call.route.index), call.parcel);
+    call.holder = this;
+    call.seq = seq;
+    this.open.set(seq, call);
+    this.count++;
+  }
+
+  flush(): void {
+    if (this.#outgoing.length === 0) return;
+    const first = this.#outgoing[0] as number;
+    const count = (this.#outgoing.length - 1) / CALL_FIELDS;
+    if (count === this.open.size) this.#promptSince = performance.now();
+    this.#post(this.#outgoing);
+    this.#outgoing = [];
+    for (let nth = 0; nth < count; nth++) {
+      const call = this.open.get((first + nth) | 0);
+      if (call?.hasClientEnded === true) this.clientEnded(call);
+    }
+  }
+
+  cancel(call: RemoteCall): void {
+    this.#postCancel(call.seq, "gone");
+    // A handler that runs on is watched until its time is up. A stream ends at once.
+    if (call.stream !== null) this.open.delete(call.seq);
+  }
+
+  clientEnded(call: RemoteCall): void {
+    if (this.open.has(call.seq)) this.#postCancel(call.seq, "ended");
+  }
+
+  /** The place said something. */
+  noteLife(now: number): void {
+    this.#quietSince = this.#promptSince = now;
+    this.#maxAhead = Math.min(MAX_AHEAD, this.#maxAhead * 2);
+  }
+
+  /** It has answered a question: no call holds it. */
+  clearOverdue(): void {
+    this.#overdue.clear();
+  }
+
+  /** Fails the calls whose time is up. @returns whether there were any */
+  expire(now: number): boolean {
+    const { head } = this.#sequence;
+    if (head !== this.#lastHead) this.#quietSince = now;
+    this.#lastHead = head;
+    let hasExpired = false;
+    for (const call of this.open.values()) {
+      if (!isBefore(call.seq, head)) call.beganAt = now;
+      else if (call.stream === null && call.timeoutMs > 0 && now - call.beganAt >= call.timeoutMs) {
+        hasExpired = true;
+        this.open.delete(call.seq);
+        this.#overdue.set(call.seq, call.loadId);
+        this.#postCancel(call.seq, "timeout");
+        call.fail(new HandlerTimeoutError(`The handler did not answer within ${call.timeoutMs} ms.`));
+      }
+    }
+    return hasExpired;
+  }
+
+  /** How long something may hold the place that has no deadline of its own, like a stream. In milliseconds. */
+  longestMs(): number {
+    // With no call begun it may just be starved, on a machine that is too busy; it harms nobody meanwhile.
+    let longestMs = this.open.size === 0 ? STARVED_MS : 0;
+    for (const { timeoutMs } of this.open.values()) longestMs = Math.max(longestMs, timeoutMs || Infinity);
+    return longestMs;
+  }
+
+  /** The place gets no more than one call at a time until it shows life. @returns those that had not begun */
+  hold(): RemoteCall[] {
+    this.#maxAhead = 1;
+    return this.takeBack();
+  }
+
+  /** @returns the calls that had not begun, which can't begin here any more */
+  takeBack(): RemoteCall[] {
+    const calls: RemoteCall[] = [];
+    for (const seq of this.#sequence.takeBack()) {
+      const call = this.open.get(seq);
+      this.open.delete(seq);
+      if (call === undefined) continue;
+      call.holder = null;
+      if (call.sink === null) call.over();
+      else calls.push(call);
+    }
+    this.count -= calls.length;
+    this.#lastHead = this.#sequence.next;
+    return calls;
+  }
+
+  /** The generation whose handler is on the stack; with none there, the only one that has anything under way. */
+  culprit(): number | null {
+    const { running } = this;
+    const called = this.open.get(running)?.loadId ?? this.#overdue.get(running);
+    if (running !== 0 && called !== undefined) return called;
+    const suspects = new Set(this.#overdue.values());
+    for (const { seq, loadId } of this.open.values()) if (this.#sequence.hasBegun(seq)) suspects.add(loadId);
+    const [only] = suspects;
+    return suspects.size === 1 ? (only ?? null) : null;
+  }
+
+  /** The place is gone, or will be. @returns the calls that are lost with it */
+  drop(): RemoteCall[] {
+    const calls = [...this.open.values()];
+    this.open.clear();
+    this.#overdue.clear();
+    return calls;
+  }
+
+  /** @throws Error as `Sequence.saved` */
+  receiveSaved(): void {
+    this.receive(this.#sequence.saved());
+  }
+
+  receive(batch: ReplyBatch): void {
+    for (let at = REPLY_HEADER; at < batch.length; at += REPLY_FIELDS) {
+      const label = batch[at] as number;
+      const seq = seqOf(label);
+      const kind = kindOf(label);
+      const call = this.open.get(seq);
+      if (call !== undefined) this.#receiveReply(call, kind, batch[at + 1]);
+      else if (kind === REPLY.streamOpen) this.#postCancel(seq, "gone");
+    }
+  }
+
+  #receiveReply(call: RemoteCall, kind: number, value: ReplyBatch[number] | undefined): void {
+    switch (kind) {
+      case REPLY.streamOpen:
+        return this.#openStream(call);
+      case REPLY.streamText:
+        return call.stream?.push(value as string);
+      case REPLY.streamBytes:
+        return call.stream?.push(fromLatin1(value as string));
+    }
+    this.open.delete(call.seq);
+    switch (kind) {
+      case REPLY.text:
+        return call.resolve(value as string);
+      case REPLY.bytes:
+        return call.resolve(fromLatin1(value as string));
+      case REPLY.nothing:
+        return call.resolve(null);
+      case REPLY.streamEnd:
+        return call.streamEnded();
+      default: {
+        const { name, message, stack } = value as FailureData;
+        return call.fail(new HandlerError(name, message, stack));
+      }
+    }
+  }
+
+  #openStream(call: RemoteCall): void {
+    if (call.sink === null) {
+      this.open.delete(call.seq);
+      call.over();
+      return this.#postCancel(call.seq, "gone");
+    }
+    call.stream = new RemoteStream(
+      () => this.#post({ type: "credit", seq: call.seq }),
+      () => this.cancel(call),
+    );
+    call.resolve(call.stream);
+  }
+
+  #postCancel(seq: number, reason: CancelReason): void {
+    this.#post({ type: "cancel", seq, reason });
+  }
+}
