@@ -76,6 +76,24 @@ function importsOf(file: string, source: string): Import[] {
   }));
 }
 
+/** The files that one of src, bench or the build imports, from the repository, without extension. */
+function importsFrom(file: string, source: string): string[] {
+  return importsOf(file, source).flatMap(({ target }) => target ?? []);
+}
+
+/** The names that a file exports, in its own words and from others. */
+function exportsOf(source: string): string[] {
+  const declared =
+    /^export (?:declare )?(?:abstract )?(?:async )?(?:const|let|function\*?|class|type|interface|enum) (\w+)/gm;
+  const lists = /^export (?:type )?\{([^}]*)\}/gm;
+  return [
+    ...[...source.matchAll(declared)].map(([, name]) => name as string),
+    ...[...source.matchAll(lists)].flatMap(([, list]) =>
+      (list as string).split(",").flatMap((part) => part.trim().split(" ").at(-1) || []),
+    ),
+  ];
+}
+
 function targetOf(file: string, path: string): string | null {
   const target = posix.join(posix.dirname(file), path);
   return target.startsWith("..") ? null : nameOf(target);
@@ -110,6 +128,64 @@ test("the imports of the source tree are found", () => {
   const shown = all.map(({ file, target, isType }) => `${file} ${isType ? "type " : ""}${target}`);
   expect(shown).toContain("router/trie router/match");
   expect(shown).toContain("protocol/wire type protocol/routing");
+});
+
+/**
+ * Exports that only tests use, each with the reason. Do not export what only its own file uses: a test looks at
+ * behaviour.
+ */
+const TESTED_ALONE: Record<string, string> = {
+  "cli/commands/validate findingLines": "the layout at any width of the terminal",
+  "config/resolve/environment VARIABLES": "compared with the table in docs/configuration.md",
+  "config/resolve/resolved changedKeys": "shows that every variable reaches its key",
+  "config/resolve/secrets HARMLESS_SETTINGS": "compared with the settings of the http module",
+  "host/process/channel MessageReader": "bytes cut at every point, and broken ones",
+  "module/build/prebuilt fromPrebuilt": "takes a build that was made elsewhere, or refuses it",
+  "protocol/http1/http1 beginParsed": "llhttp alone, which must answer like the fast path",
+  "protocol/turns Turns": "needs a clock that stands still",
+  "reload/upload/names checkModuleName": "a table of names",
+  "reload/verdict/report mergeVerdicts": "the answers of many processes, in any order",
+  "reload/vote/agree decide": "the proposals of many processes, in any order",
+  "router/sniff UNDECIDED": "an answer of readOpening, as the others are",
+  "router/table parseHttpKey": "a table of keys",
+  "supervise/takeover/activation describeDescriptor": "real descriptors of every kind",
+};
+
+test("an export is used by another file, or says here why it is one", () => {
+  const root = join(SRC, "..");
+  const users = [
+    ...files.map((file) => `src/${file}`),
+    ...new Bun.Glob("bench/**/*.ts").scanSync(root),
+    "build.ts",
+  ].map((file) => {
+    const source = readFileSync(join(root, file), "utf8");
+    return { file, source, targets: new Set(importsFrom(file, source)) };
+  });
+  const unused = files
+    .filter((file) => !file.endsWith(".d.ts"))
+    .flatMap((file) => {
+      const path = nameOf(`src/${file}`);
+      const readers = users.filter(({ targets }) => targets.has(path));
+      const isUsed = (name: string): boolean =>
+        readers.some(({ source }) => new RegExp(`\\b${RegExp.escape(name)}\\b`).test(source));
+      return exportsOf(readFileSync(join(SRC, file), "utf8"))
+        .filter((name) => !isUsed(name))
+        .map((name) => `${nameOf(file)} ${name}`);
+    });
+  expect(unused.sort()).toEqual(Object.keys(TESTED_ALONE));
+});
+
+test("every kind of export is found", () => {
+  const source = [
+    "export const a = 1;",
+    "export async function b() {}",
+    "export abstract class C {}",
+    "export type D = string;",
+    "export interface E {}",
+    'export { f, g as h, type I } from "./j";',
+    "// export const k = 1;",
+  ].join("\n");
+  expect(exportsOf(source)).toEqual(["a", "b", "C", "D", "E", "f", "h", "I"]);
 });
 
 describe("the rule", () => {

@@ -86,10 +86,10 @@ export type TlsVersion = (typeof TLS_VERSIONS)[number];
  * apart.
  */
 export const CLIENT_CERT_POLICIES = ["none", "request", "require"] as const;
-export type ClientCertPolicy = (typeof CLIENT_CERT_POLICIES)[number];
+type ClientCertPolicy = (typeof CLIENT_CERT_POLICIES)[number];
 
 /** A certificate for clients that ask for one of its names (SNI, RFC 6066 section 3). */
-export interface SniOptions {
+interface SniOptions {
   /** "a.example" or "*.b.example", which stands for one label. An exact name goes before. */
   serverNames: string[];
   certFile: string;
@@ -128,7 +128,7 @@ export interface TlsOptions {
  * the token.
  */
 export const COMMAND_POLICIES = ["anyone", "loopback", "token", "off"] as const;
-export type CommandPolicy = (typeof COMMAND_POLICIES)[number];
+type CommandPolicy = (typeof COMMAND_POLICIES)[number];
 
 /**
  * Which clients may see an endpoint. "local": loopback and unix clients; /stats and /metrics then need a local Host,

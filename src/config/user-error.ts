@@ -1,5 +1,5 @@
 /** An error that a user can mend: shown as two lines, without a stack. Any other error is a bug in hrmr. */
-export interface UserErrorOptions {
+interface UserErrorOptions {
   /** Stable, in capitals: MODULES_DIR_MISSING. Tests and scripts go by it. */
   code: string;
   /** The process's exit code, should the error end it. Default 1; 2 for wrong usage. */

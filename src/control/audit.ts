@@ -4,9 +4,9 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
-export const AUDIT_FILE = "audit.log";
+const AUDIT_FILE = "audit.log";
 
-export interface AuditEntry {
+interface AuditEntry {
   /** "uid 1000 by the control socket", "10.0.0.7", "RELOAD of 10.0.0.7 (#12)", "SIGHUP". */
   readonly by: string;
   /** push, remove, rollback, reload, stop, restart, upgrade. */

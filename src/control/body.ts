@@ -7,7 +7,7 @@ import { asBuffer } from "../protocol/raw/message";
 import { Refused, underDeadline } from "./reply";
 
 /** Bytes of a request's body, but for an upload's. */
-export const MAX_BODY_BYTES = 65_536;
+const MAX_BODY_BYTES = 65_536;
 
 /** In milliseconds. */
 const BODY_DEADLINE_MS = 10_000;

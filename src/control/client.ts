@@ -6,7 +6,7 @@ import { UserError } from "../config/user-error";
 import { SERVER_NAME } from "./reply";
 
 /** A server elsewhere (`control.listen`). */
-export interface RemoteServer {
+interface RemoteServer {
   /** http://HOST:PORT or https://HOST:PORT */
   readonly url: string;
   readonly token: string;
@@ -20,12 +20,12 @@ export interface RemoteServer {
 /** The path of a control socket, or a server elsewhere. */
 export type ControlTarget = string | RemoteServer;
 
-export interface ControlReply<Body> {
+interface ControlReply<Body> {
   readonly status: number;
   readonly body: Body;
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   /** How long the server may take. In milliseconds. Default 15000 for GET; else 0, which waits for ever. */
   timeoutMs?: number;
 }

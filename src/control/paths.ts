@@ -7,7 +7,7 @@ import { UserError } from "../config/user-error";
 const SOCKET_NAME = "control.sock";
 
 /** sizeof(sockaddr_un.sun_path) of macOS without its NUL; Linux has 4 more. In bytes. */
-export const MAX_SOCKET_PATH_BYTES = 103;
+const MAX_SOCKET_PATH_BYTES = 103;
 
 /** What `temporaryPath` may add to the folder, its slash included. In bytes. */
 const MAX_TEMPORARY_BYTES = "/.ctl-zzzzzz".length;

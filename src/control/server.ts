@@ -12,16 +12,13 @@ import type { Operations } from "../reload/operations";
 import { currentUser, shortFolder, temporaryPath } from "./paths";
 import { peerOf } from "./peer";
 
-export interface ControlOptions {
+interface ControlOptions {
   /** From `controlPath`. Its folder must be there. */
   readonly path: string;
   readonly operations: Operations;
   readonly log: Pick<ServerLog, "error">;
-  /** Default: nothing is kept. */
-  readonly audit?: Audit;
+  readonly audit: Audit;
 }
-
-export const NO_AUDIT: Audit = { note: () => {} };
 
 /** `readBytes` is what limits a body: one that nobody reads stays where it is. */
 export const NO_BODY_LIMIT: number = 2 ** 40;
@@ -59,12 +56,7 @@ const CLOSE_DEADLINE_MS = 1000;
  * the protection; the peer's credentials are not asked for again, since they could only be the same two.
  * @throws UserError CANNOT_CONTROL when the socket cannot be made
  */
-export async function openControlSocket({
-  path,
-  operations,
-  log,
-  audit = NO_AUDIT,
-}: ControlOptions): Promise<ControlServer> {
+export async function openControlSocket({ path, operations, log, audit }: ControlOptions): Promise<ControlServer> {
   const api = { operations, audit, report: (error: unknown) => log.error("control socket:", error) };
   const bound = temporaryPath(path);
   const server = bindOwnerOnly(path, () =>

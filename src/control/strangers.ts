@@ -5,11 +5,11 @@
 import { isLoopback, networkOf } from "../system/address";
 
 /** The most connections of all networks. Fewer if the limit of descriptors is lower than eight times this. */
-export const MAX_STRANGERS = 64;
+const MAX_STRANGERS = 64;
 /**
  * The most connections of one network. Programs of this machine share an address, so this limit does not hold for them.
  */
-export const MAX_STRANGERS_OF_NETWORK = 16;
+const MAX_STRANGERS_OF_NETWORK = 16;
 /** The part of the limit of descriptors that they may take. */
 const SHARE = 1 / 8;
 /** A turn of the event loop may accept so many times more: only the next turn reads their tokens. */

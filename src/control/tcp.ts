@@ -32,7 +32,7 @@ import { Refused, replyRefused } from "./reply";
 import { NO_BODY_LIMIT } from "./server";
 import { STRANGER_MS, Strangers } from "./strangers";
 
-export interface ControlPortOptions {
+interface ControlPortOptions {
   /** `control.listen`. */
   readonly url: string;
   /** `control.tokenFile`. */

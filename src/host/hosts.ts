@@ -11,7 +11,7 @@ import type { RemoteHost } from "./remote/remote-host";
 import type { LoadSpec } from "../module/version";
 
 /** Which of them a generation's routes name. */
-export interface HostNeeds {
+interface HostNeeds {
   readonly needsPool: boolean;
   readonly needsProcess: boolean;
 }

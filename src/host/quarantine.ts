@@ -10,9 +10,9 @@ import { UnavailableError } from "./errors";
 import type { LoadSpec } from "../module/version";
 
 /** Default of `modules.NAME.maxCrashes`. */
-export const MAX_CRASHES = 5;
+const MAX_CRASHES = 5;
 /** Default of `modules.NAME.crashWindowMs`. */
-export const CRASH_WINDOW_MS = 60_000;
+const CRASH_WINDOW_MS = 60_000;
 const FIRST_WAIT_MS = 5000;
 const LONGEST_WAIT_MS = 300_000;
 

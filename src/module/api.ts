@@ -2,7 +2,7 @@
 import { nativeModule } from "./c/native";
 
 /** A framing function's answer while later bytes could still change it. */
-export const NEED_MORE = -1;
+const NEED_MORE = -1;
 
 const exports = {
   NEED_MORE,

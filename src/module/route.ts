@@ -73,7 +73,7 @@ export interface InFlight {
 }
 
 /** Counts a generation's calls. It is used for every message, and must cost next to nothing. */
-export interface CallCounter {
+interface CallCounter {
   /**
    * A call begins. Comes before `ended` or `record`.
    *

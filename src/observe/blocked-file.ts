@@ -6,7 +6,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PRIVATE_FILE } from "../system/private-files";
 
-export interface BlockedNote {
+interface BlockedNote {
   readonly pid: number;
   /** Milliseconds since 1970. */
   readonly sinceMs: number;

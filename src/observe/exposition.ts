@@ -2,8 +2,8 @@
  * Prometheus' text format, version 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats/
  */
 
-export type Labels = Readonly<Record<string, string | number>>;
-export type MetricType = "counter" | "gauge" | "histogram" | "summary";
+type Labels = Readonly<Record<string, string | number>>;
+type MetricType = "counter" | "gauge" | "histogram" | "summary";
 
 /** The Content-Type of what `Exposition` writes. */
 export const EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8";

@@ -15,14 +15,6 @@ export const LATENCY_BOUNDS: readonly number[] = [
 const BOUNDS_MS = LATENCY_BOUNDS.map((seconds) => Math.round(seconds * 1e6) / 1000);
 const FIRST_MS = BOUNDS_MS[0] as number;
 
-/** Of calls that have not been. */
-export const NO_CALLS: CallSnapshot = Object.freeze({
-  calls: 0,
-  errors: 0,
-  totalSeconds: 0,
-  buckets: Object.freeze(Array.from({ length: LATENCY_BOUNDS.length + 1 }, () => 0)),
-});
-
 /** In each second so many calls of a generation are timed, each of them. */
 const TIMED_A_SECOND = 100;
 /**
@@ -129,7 +121,9 @@ export function addCalls(all: readonly CallSnapshot[]): CallSnapshot {
     calls: all.reduce((sum, { calls }) => sum + calls, 0),
     errors: all.reduce((sum, { errors }) => sum + errors, 0),
     totalSeconds: all.reduce((sum, { totalSeconds }) => sum + totalSeconds, 0),
-    buckets: NO_CALLS.buckets.map((_, index) => all.reduce((sum, { buckets }) => sum + (buckets[index] ?? 0), 0)),
+    buckets: [...BOUNDS_MS, Infinity].map((_, index) =>
+      all.reduce((sum, { buckets }) => sum + (buckets[index] ?? 0), 0),
+    ),
   };
 }
 

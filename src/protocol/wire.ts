@@ -31,7 +31,7 @@ export interface Dispatch extends CallHome {
 }
 
 /** Counts the files that are being sent against the limit of descriptors. */
-export interface FileBudget {
+interface FileBudget {
   /** @returns false: no descriptor is left */
   takeFile(): boolean;
   giveFile(): void;
@@ -45,10 +45,10 @@ export class OutOfDescriptors extends Error {
 }
 
 /** By what it spoke last, which for a connection may change. "new" and "tls" have not said anything yet. */
-export const CONNECTION_KINDS = ["new", "tls", "raw", "http1", "http2", "websocket", "connect"] as const;
+const CONNECTION_KINDS = ["new", "tls", "raw", "http1", "http2", "websocket", "connect"] as const;
 export type ConnectionKind = (typeof CONNECTION_KINDS)[number];
 
-export interface Counters {
+interface Counters {
   messages: number;
   httpRequests: number;
   errors: number;

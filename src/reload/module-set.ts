@@ -16,7 +16,7 @@ import type { RoutingParts } from "./plan";
 import type { SharedStore } from "../module/graph/shared";
 
 /** Where else a generation is loaded: the pool, a process of its own. */
-export interface GenerationHost {
+interface GenerationHost {
   /**
    * Loads a version in a process of its own, if it is meant for one, and runs nothing of it but its top level.
    *

@@ -83,7 +83,7 @@ function isDotSegment(path: string, at: number): boolean {
 }
 
 /** A target's parts. `query` begins with "?" or is empty. */
-export interface TargetParts {
+interface TargetParts {
   readonly path: string;
   readonly query: string;
 }

@@ -31,7 +31,7 @@ function tableOf(chars: string): Uint8Array {
 }
 
 /** A segment after reading. */
-export interface Segment {
+interface Segment {
   /** Its canonical spelling. ASCII. */
   readonly text: string;
   /** It holds a backslash; or, once its "%2F" are decoded, "." or "..". */

@@ -62,7 +62,7 @@ export const NOT_HTTP = 2;
 export const LINE_PENDING = 3;
 /** The bytes so far decide nothing, and are no reason to wait for more. */
 export const UNDECIDED = 4;
-export type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | typeof UNDECIDED;
+type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | typeof UNDECIDED;
 
 /**
  * Tells whether a message is HTTP although a raw key matches it, by its first line:

@@ -31,7 +31,7 @@ export interface Conflict<R> {
 }
 
 /** An HTTP key's two halves. `method` null: every method. */
-export interface HttpKey {
+interface HttpKey {
   method: string | null;
   pattern: string;
 }

@@ -17,7 +17,7 @@ import { type CommandToken, splitToken } from "./token";
 import type { Uplink } from "./uplink";
 
 /** What the commands act on and tell of. */
-export interface CommandTarget {
+interface CommandTarget {
   readonly uplink: Pick<Uplink, "reload" | "stop" | "snapshots">;
   readonly dispatch: Dispatch;
 }

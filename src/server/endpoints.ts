@@ -16,7 +16,7 @@ import type { Endpoint } from "../protocol/routing";
 import { splitUrl } from "../router/paths";
 import { ownFetchRoute } from "../module/own-routes";
 
-export interface EndpointSources {
+interface EndpointSources {
   /** Read at each request: a reload may change it in place. */
   readonly policies: Pick<HttpOptions, "health" | "ready" | "stats" | "metrics" | "localNames">;
   readonly version: string;

@@ -42,7 +42,7 @@ import { reloadTls } from "./tls/reload";
 import type { Uplink } from "./uplink";
 
 /** A module that fails ends the start: a test's server must not be green over a module that is not there. */
-export const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
+const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
 
 /** The parts that a server is made of. */
 export interface ServerSetup {
@@ -71,7 +71,7 @@ export interface ServerSetup {
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
 }
 
-export interface ServerSummary {
+interface ServerSummary {
   /** URLs with the real ports. */
   readonly listening: string[];
   modules: number;

@@ -69,7 +69,7 @@ function textOf(imported: object): unknown {
 const IMPLICIT = new Set(["http"]);
 
 /** A module that ships with hrmr and is on. */
-export interface ShippedModule {
+interface ShippedModule {
   name: string;
   file: string;
   isImplicit: boolean;

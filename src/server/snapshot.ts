@@ -13,7 +13,7 @@ import type { GenerationSnapshot, ModuleSnapshot, ModuleState, ProcessSnapshot }
 import type { Dispatch } from "../protocol/wire";
 import { countDescriptors } from "../system/descriptors";
 
-export interface SnapshotSources {
+interface SnapshotSources {
   /** 0 for a server alone, 1 to N for one process of many. */
   readonly slot: number;
   /** Milliseconds since 1970. */

@@ -6,7 +6,7 @@ import { syncFolder, syncTree } from "../system/durable";
 import { makePrivateFolder } from "../system/private-files";
 
 /** The result. Names of modules. */
-export interface MovedData {
+interface MovedData {
   readonly moved: readonly string[];
   /** The data folder has a folder of this name already, so the old one was left. */
   readonly left: readonly string[];

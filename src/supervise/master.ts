@@ -42,7 +42,7 @@ import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover"
 import { Retries } from "./retries";
 import { Watch, watchedConfigFiles } from "./watch";
 
-export interface MasterSetup {
+interface MasterSetup {
   /** Reads the configuration; at each reload again. */
   resolve(): Promise<ResolvedConfig>;
   /** Makes the log that the configuration asks for. */

@@ -17,7 +17,7 @@ interface Waiting {
   told: string | null;
 }
 
-export interface RetriesSetup {
+interface RetriesSetup {
   /** Reloads these modules, in all processes. Never rejects. */
   tryAgain(names: readonly string[]): Promise<void>;
   /** Modules without a serving version in some process, with the reason. */

@@ -22,7 +22,7 @@ What must be kept is in the data folder: \`data\` beside the modules folder, unl
 `;
 
 /** The server's parts that have files in the state folder. */
-export interface KeptState {
+interface KeptState {
   readonly folders: Folders;
   readonly options: Pick<Options, "modules">;
   readonly holdings: Holdings;

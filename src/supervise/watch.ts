@@ -14,7 +14,7 @@ const MAX_WAIT_MS = 1000;
 /** Time between checks for replaced folders: the kernel watches a folder, and not its name. In milliseconds. */
 const LOOK_MS = 1000;
 
-export interface WatchSetup {
+interface WatchSetup {
   /** The modules folder, by the name that the user gave. It need not exist. */
   readonly modulesDir: string;
   /**

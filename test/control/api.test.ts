@@ -17,7 +17,7 @@ import { EVERYTHING } from "../../src/reload/order";
 import { controlRequest } from "../../src/control/client";
 import { controlPath, shortFolder, temporaryPath } from "../../src/control/paths";
 import { openControlSocket } from "../../src/control/server";
-import { fakeOperations, MODULE, STATUS, withControl } from "../support/control-fixture";
+import { fakeOperations, MODULE, NO_AUDIT, STATUS, withControl } from "../support/control-fixture";
 import { RawClient } from "../support/client";
 
 interface Reply {
@@ -233,7 +233,12 @@ describe("the control socket's file", () => {
       const bind = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
       await Bun.spawn([process.execPath, "-e", bind]).exited;
       expect(lstatSync(path).isSocket()).toBe(true);
-      const server = await openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } });
+      const server = await openControlSocket({
+        path,
+        operations: fakeOperations({}),
+        log: { error: () => {} },
+        audit: NO_AUDIT,
+      });
       expect((await ask(path, "GET", "/v1/status")).status).toBe(200);
       await server.close();
     }));
@@ -252,6 +257,7 @@ describe("the control socket's file", () => {
         path,
         operations: fakeOperations({ config: () => "the new one" }),
         log: { error: () => {} },
+        audit: NO_AUDIT,
       });
       expect(inodeOf(path)).not.toBe(before);
       const closed = server.close();
@@ -274,7 +280,12 @@ describe("the control socket's file", () => {
       })();
       let current = server;
       for (let round = 0; round < 20; round++) {
-        const next = await openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } });
+        const next = await openControlSocket({
+          path,
+          operations: fakeOperations({}),
+          log: { error: () => {} },
+          audit: NO_AUDIT,
+        });
         await ask(path, "GET", "/v1/ready");
         await current.close();
         current = next;
@@ -296,7 +307,9 @@ describe("the control socket's file", () => {
       symlinkSync(file, link);
       for (const path of [file, folder, link]) {
         expect(
-          await codeOf(() => openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } })),
+          await codeOf(() =>
+            openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} }, audit: NO_AUDIT }),
+          ),
         ).toBe(
           `CANNOT_CONTROL: Cannot open the control socket ${path}: there is something else, which is not a socket.`,
         );
@@ -308,7 +321,9 @@ describe("the control socket's file", () => {
     withControl({}, async ({ dir }) => {
       const path = join(dir, "missing", "c.sock");
       expect(
-        await codeOf(() => openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } })),
+        await codeOf(() =>
+          openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} }, audit: NO_AUDIT }),
+        ),
       ).toBe(`CANNOT_CONTROL: Cannot open the control socket ${path}: there is no folder ${join(dir, "missing")}.`);
     }));
 
@@ -325,7 +340,12 @@ describe("the control socket's file", () => {
     );
     const path = controlPath(`/tmp/${"x".repeat(100)}`);
     expect(path).toMatch(new RegExp(`^${shortFolder()}/[0-9a-f]{16}\\.sock$`));
-    const server = await openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} } });
+    const server = await openControlSocket({
+      path,
+      operations: fakeOperations({}),
+      log: { error: () => {} },
+      audit: NO_AUDIT,
+    });
     expect((lstatSync(shortFolder()).mode & 0o777).toString(8)).toBe("700");
     expect((await controlRequest(path, "GET", "/v1/ready")).status).toBe(200);
     await server.close();

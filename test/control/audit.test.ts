@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AuditEntry, AuditLog } from "../../src/control/audit";
+import { AuditLog } from "../../src/control/audit";
 import { ask } from "../support/client";
 import { type Hub, moduleSource, withHub } from "../support/hub";
 import { callProgram } from "../support/call-program";
@@ -12,6 +12,8 @@ import { until } from "../support/until";
 
 const greet = (text: string): string =>
   moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
+
+type AuditEntry = Parameters<AuditLog["note"]>[0];
 
 function entriesOf(path: string): (AuditEntry & { time: string })[] {
   if (!existsSync(path)) return [];

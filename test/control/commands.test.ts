@@ -11,7 +11,7 @@ import { openControlSocket } from "../../src/control/server";
 import type { ServerStatus } from "../../src/observe/snapshot";
 import { lockFile } from "../../src/supervise/takeover/lock";
 import { callProgram, type CallOptions } from "../support/call-program";
-import { fakeOperations, MODULE, STATUS, withControl } from "../support/control-fixture";
+import { fakeOperations, MODULE, NO_AUDIT, STATUS, withControl } from "../support/control-fixture";
 import { type ProgramResult, runProgram } from "../support/program";
 
 let root: string;
@@ -48,6 +48,7 @@ async function runAgainst(path: string, args: string[], options: CallOptions): P
     path,
     operations: fakeOperations({ reload: async () => ({ ...REPORT, text: `OK at ${path}\n` }) }),
     log: { error: () => {} },
+    audit: NO_AUDIT,
   });
   try {
     return await callProgram(args, options);
@@ -133,10 +134,10 @@ describe("hrmr stop", () => {
   ): Promise<void> {
     const path = join(freshDir(), "c.sock");
     const source = `import { openControlSocket } from ${JSON.stringify(join(import.meta.dir, "../../src/control/server.ts"))};
-import { fakeOperations } from ${JSON.stringify(join(import.meta.dir, "../support", "control-fixture.ts"))};
+import { fakeOperations, NO_AUDIT } from ${JSON.stringify(join(import.meta.dir, "../support", "control-fixture.ts"))};
 const end = async () => { await server.close(); process.exit(0); };
 const stop = (_, force) => void (force ? process.exit(0) : setTimeout(end, ${afterMs}));
-const server = await openControlSocket({ path: ${JSON.stringify(path)}, operations: fakeOperations({ stop }), log: console });
+const server = await openControlSocket({ path: ${JSON.stringify(path)}, operations: fakeOperations({ stop }), log: console, audit: NO_AUDIT });
 console.log("ready");`;
     const child = Bun.spawn([process.execPath, "-e", source], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
     try {

@@ -4,12 +4,11 @@ import { chmodSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { DEFAULT_TLS } from "../../src/config/options";
-import { NO_AUDIT } from "../../src/control/server";
-import { MAX_STRANGERS, MAX_STRANGERS_OF_NETWORK, STRANGER_MS, Strangers } from "../../src/control/strangers";
+import { STRANGER_MS, Strangers } from "../../src/control/strangers";
 import { ControlPort } from "../../src/control/tcp";
 import { callProgram } from "../support/call-program";
 import { ask, RawClient } from "../support/client";
-import { fakeOperations } from "../support/control-fixture";
+import { fakeOperations, NO_AUDIT } from "../support/control-fixture";
 import { Hub, makeProject, moduleSource } from "../support/hub";
 import { program, startProgram } from "../support/program";
 import { captureHello, pairFiles, serverCertificate, TLS_FLAGS } from "../support/tls";
@@ -147,7 +146,11 @@ describe.skipIf(process.platform !== "linux")("connections to the control port w
       tokenFile: join(dir, "token"),
       tls: DEFAULT_TLS,
       isTakeover: false,
-      api: { operations: fakeOperations({ reload: () => reload.promise }), audit: NO_AUDIT, report: () => {} },
+      api: {
+        operations: fakeOperations({ reload: () => reload.promise }),
+        audit: NO_AUDIT,
+        report: () => {},
+      },
       log: { warn: (line: string) => lines.push(line), error: () => {} } as never,
     });
     const number = Number(/:(\d+)$/.exec(port.url)?.[1]);
@@ -187,6 +190,9 @@ describe.skipIf(process.platform !== "linux")("connections to the control port w
 });
 
 describe("of strangers", () => {
+  const MAX_STRANGERS = 64;
+  const MAX_STRANGERS_OF_NETWORK = 16;
+
   function entered(addresses: readonly string[], now = 0): { strangers: Strangers; left: number[] } {
     const strangers = new Strangers(10_000);
     const left: number[] = addresses.map((_, number) => number);

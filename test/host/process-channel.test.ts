@@ -2,9 +2,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { serialize } from "bun:jsc";
-import { MAX_MESSAGE_BYTES, MessageReader } from "../../src/host/process/channel";
+import { MessageReader } from "../../src/host/process/channel";
 import { type Hub, moduleSource, withHub } from "../support/hub";
 import { until } from "../support/until";
+
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 function message(value: unknown): Buffer {
   const bytes = serialize(value, { binaryType: "nodebuffer" });

@@ -3,7 +3,7 @@ import { chmodSync, copyFileSync, linkSync, mkdtempSync, renameSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import { Processes, type ProcessesOptions } from "../../src/host/process/processes";
+import { Processes } from "../../src/host/process/processes";
 import { ModuleError } from "../../src/module/graph/describe-error";
 import { ServerProcess } from "../../src/supervise/serve/child-process";
 import type { ChildStart } from "../../src/supervise/serve/messages";
@@ -14,7 +14,10 @@ import { until } from "../support/until";
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-function processes(command: readonly string[], more: Partial<ProcessesOptions> = {}): Processes {
+function processes(
+  command: readonly string[],
+  more: Partial<ConstructorParameters<typeof Processes>[0]> = {},
+): Processes {
   const start = { command, env: { HRMR_ROLE: "module" } };
   return new Processes({ start, maxQueued: 100, loadTimeoutMs: 300, killGraceMs: 50, log: SILENT, ...more });
 }

@@ -5,7 +5,7 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BoundRoute } from "../../src/module/route";
 import type { Readiness, ServerStatus } from "../../src/observe/snapshot";
-import { Endpoints, type EndpointSources } from "../../src/server/endpoints";
+import { Endpoints } from "../../src/server/endpoints";
 import { readExposition } from "../support/exposition";
 import { withHttp2 } from "../support/http2";
 import { type Hub, moduleSource, shareHub, withHub } from "../support/hub";
@@ -255,7 +255,7 @@ test("what is for anyone is there under any name, and a unix socket is no way ro
   }).finally(() => rmSync(folder, { recursive: true }));
 });
 
-function readyOf(sources: Partial<EndpointSources>): Promise<Response> {
+function readyOf(sources: Partial<ConstructorParameters<typeof Endpoints>[0]>): Promise<Response> {
   const endpoints = new Endpoints({
     policies: { health: "anyone", ready: "anyone", stats: "off", metrics: "off", localNames: [] },
     version: "1",

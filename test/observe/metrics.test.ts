@@ -2,7 +2,7 @@ import { describe, expect, spyOn, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Departed } from "../../src/observe/departed";
-import { addCalls, CallFigures, LATENCY_BOUNDS, nextSecond, NO_CALLS, percentileMs } from "../../src/observe/figures";
+import { addCalls, CallFigures, LATENCY_BOUNDS, nextSecond, percentileMs } from "../../src/observe/figures";
 import { metricsText } from "../../src/observe/metrics";
 import { readinessOf, statusOf } from "../../src/observe/report";
 import type {
@@ -29,6 +29,8 @@ function counted(...elapsedMs: number[]): CallSnapshot {
   for (const ms of elapsedMs) figures.record(ms);
   return figures.snapshot();
 }
+
+const NO_CALLS = addCalls([]);
 
 function generation(number: number, figures = NO_CALLS, pinnedBy: Record<string, number> = {}): GenerationSnapshot {
   const inFlight = Object.values(pinnedBy).reduce((sum, count) => sum + count, 0);
@@ -143,7 +145,8 @@ describe("figures", () => {
     expect(added.totalSeconds).toBeCloseTo(0.70603, 9);
     expect(added.buckets).toEqual(counted(0.01, 0.02, 3, 3, 700).buckets);
     expect([added.calls, added.errors]).toEqual([5, 1]);
-    expect(addCalls([])).toEqual({ ...NO_CALLS, buckets: [...NO_CALLS.buckets] });
+    const buckets = Array.from({ length: LATENCY_BOUNDS.length + 1 }, () => 0);
+    expect(NO_CALLS).toEqual({ calls: 0, errors: 0, totalSeconds: 0, buckets });
   });
 });
 

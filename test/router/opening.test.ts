@@ -11,7 +11,6 @@ import {
   mayBecomeAnyMethod,
   mayBecomeMethod,
   NOT_HTTP,
-  type Opening,
   readOpening,
   UNDECIDED,
 } from "../../src/router/sniff";
@@ -154,7 +153,7 @@ describe("the prefix trie", () => {
 });
 
 describe("the opening of a message", () => {
-  const OPENINGS: Record<string, Opening> = {
+  const OPENINGS: Record<string, ReturnType<typeof readOpening>> = {
     "GET / HTTP/1.1\r\n": HTTP,
     "STATUS / HTTP/1.1\r\n": HTTP,
     "STATUS / HTTP/1.1\n": HTTP,
@@ -216,7 +215,7 @@ describe("the opening of a message", () => {
   test("gets the same answer byte by byte, once there is one", () => {
     for (const [text, whole] of Object.entries(OPENINGS)) {
       const bytes = bytesOf(text);
-      let judged: Opening = UNDECIDED;
+      let judged: ReturnType<typeof readOpening> = UNDECIDED;
       for (let end = 0; end <= bytes.length && judged !== HTTP && judged !== NOT_HTTP; end++)
         judged = readOpening(bytes.subarray(0, end), 0);
       expect([text, judged]).toEqual([text, whole]);

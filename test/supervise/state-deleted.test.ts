@@ -18,7 +18,7 @@ import { type Folders, findFolders } from "../../src/server/folders";
 import { moveData } from "../../src/supervise/data-move";
 import type { Holdings } from "../../src/supervise/takeover/holdings";
 import { lockFile } from "../../src/supervise/takeover/lock";
-import { type KeptState, StateKeeper } from "../../src/supervise/state-keeper";
+import { StateKeeper } from "../../src/supervise/state-keeper";
 import { type Hub, makeProject, moduleSource, shareHub, withHub } from "../support/hub";
 import { runProgram } from "../support/program";
 import { until } from "../support/until";
@@ -257,7 +257,7 @@ test("a look that is under way is over before the control socket is left to a ne
   }
 });
 
-function quietState(dir: string): KeptState {
+function quietState(dir: string): ConstructorParameters<typeof StateKeeper>[0] {
   return {
     folders: { stateDir: join(dir, ".hrmr"), staticDir: dir } as Folders,
     options: { modules: {} },

@@ -2,9 +2,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Audit } from "../../src/control/audit";
 import type { Operations } from "../../src/reload/operations";
 import { type ControlServer, openControlSocket } from "../../src/control/server";
 import type { ModuleStatus, ServerStatus } from "../../src/observe/snapshot";
+
+export const NO_AUDIT: Audit = { note: () => {} };
 
 /** Longer than any name that is given here, and shorter than a socket's path may be. */
 const PREFIX = "hrmr-ctl-";
@@ -34,7 +37,7 @@ export async function withControl(
   const logged: unknown[] = [];
   const path = join(dir, name);
   const log = { error: (...values: unknown[]) => void logged.push(...values) };
-  const server = await openControlSocket({ path, operations: fakeOperations(operations, asked), log });
+  const server = await openControlSocket({ path, operations: fakeOperations(operations, asked), log, audit: NO_AUDIT });
   try {
     await test({ dir, path, asked, logged, server });
   } finally {

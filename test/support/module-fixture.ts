@@ -9,7 +9,9 @@ import type { LoadSpec } from "../../src/module/version";
 import { buildModule, type BuiltModule } from "../../src/module/build/build";
 import type { Log } from "../../src/module/contract";
 import { hasChanged } from "../../src/module/build/inputs";
-import { loadModule, type LoadedModule, type LoadOptions } from "../../src/module/graph/load";
+import { loadModule, type LoadedModule } from "../../src/module/graph/load";
+
+type LoadOptions = Parameters<typeof loadModule>[1];
 
 const PACKAGES = join(import.meta.dir, "..", "..", "node_modules");
 let lastId = 0;

@@ -3,7 +3,7 @@ import { parcelOf, toLatin1 } from "../../src/host/remote/messages";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openPool, type PoolOptions } from "../../src/host/pool/pool";
+import { openPool } from "../../src/host/pool/pool";
 import type { CallHandle, CallSink } from "../../src/host/remote/call";
 import type { RemoteHost } from "../../src/host/remote/remote-host";
 import type { LoadSpec } from "../../src/module/version";
@@ -27,7 +27,7 @@ export class PoolFixture {
   #lastId = 0;
   #onLost: (() => void)[] = [];
 
-  constructor(options: Partial<PoolOptions> = {}) {
+  constructor(options: Partial<Parameters<typeof openPool>[0]> = {}) {
     const log = (...values: unknown[]): void => void this.logged.push(values.join(" "));
     this.pool = openPool({
       threads: 2,
@@ -100,7 +100,7 @@ function routeOf(id: number, index: number): BoundRoute {
 
 /** Runs `use` with a pool, which is closed afterwards. */
 export async function withPool(
-  options: Partial<PoolOptions>,
+  options: Partial<Parameters<typeof openPool>[0]>,
   use: (fixture: PoolFixture) => Promise<void>,
 ): Promise<void> {
   const fixture = new PoolFixture(options);

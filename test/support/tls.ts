@@ -1,7 +1,9 @@
 /** Certificates made at test time, TLS clients, and the bytes that a TLS client begins with. */
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
-import { issueCertificate, type Issued } from "../../src/cli/certificate/x509";
+import { issueCertificate } from "../../src/cli/certificate/x509";
 import { UNTIL_MS } from "./until";
+
+type Issued = ReturnType<typeof issueCertificate>;
 
 /** A self-signed certificate for these names and for 127.0.0.1. */
 export function serverCertificate(...names: string[]): Issued {

@@ -7,7 +7,7 @@ import { CallFigures } from "../../src/observe/figures";
 import { DeadlineWheel } from "../../src/host/deadlines";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from "../../src/config/options";
 import type { BoundRoute, InFlight, RouteOwner } from "../../src/module/route";
-import { beginRequest } from "../../src/protocol/http1/http1";
+import { beginHttp1, beginParsed } from "../../src/protocol/http1/http1";
 import { type Routing, routingOf } from "../../src/protocol/routing";
 import { newCounters, type Dispatch, type Protocol, type Wire } from "../../src/protocol/wire";
 import { RouteTable } from "../../src/router/table";
@@ -179,7 +179,7 @@ class HarnessWire implements Wire {
     if (this.isFinishing) return;
     if (this.protocol !== null) return this.protocol.receive(bytes);
     for (let at = 0; at < bytes.length && this.protocol === null && !this.isFinishing;) {
-      at = beginRequest(this, bytes, at, this.mayBeFast);
+      at = this.mayBeFast ? beginHttp1(this, bytes, at) : beginParsed(this, Buffer.from(bytes), at);
     }
   }
 

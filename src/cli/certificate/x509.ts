@@ -45,7 +45,7 @@ const DAY_MS = 86_400_000;
 const BACKDATE_MS = 3_600_000;
 
 /** A certificate with its key. The PEM texts end with a line end. */
-export interface Issued {
+interface Issued {
   readonly commonName: string;
   readonly certificatePem: string;
   /** PKCS #8, not encrypted. */
@@ -55,7 +55,7 @@ export interface Issued {
   readonly validTo: Date;
 }
 
-export interface CertificateOptions {
+interface CertificateOptions {
   commonName: string;
   /** DNS names, also "*.example.org", in ASCII; and IP addresses without brackets. May be empty. */
   names: readonly string[];

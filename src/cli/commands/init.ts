@@ -35,7 +35,7 @@ export const initCommand = defineCommand({
 });
 
 /** Each file's path in the project and its text, in the order of their names. */
-export function projectFiles(): [path: string, text: string][] {
+function projectFiles(): [path: string, text: string][] {
   const folder = assetPath("examples/init");
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const files = entries.map((entry): [string, string] => {

@@ -24,7 +24,7 @@ const args = {
 } as const satisfies Flags;
 
 /** What `hrmr version --json` prints. */
-export interface BuildDetails {
+interface BuildDetails {
   readonly version: string;
   /** `1a2b3c4d5e6f`, with `-dirty` behind it if files had changed; null: not known. */
   readonly commit: string | null;

@@ -90,7 +90,7 @@ export async function findServer(
 }
 
 /** The process that holds the lock of this folder's server, whether it answers or not. */
-export interface Holder {
+interface Holder {
   readonly pid: number;
   readonly stateDir: string;
 }

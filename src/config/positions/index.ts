@@ -4,7 +4,7 @@
 import type { KeyPath } from "../schema/key-list";
 
 /** Both from 1 on. A column counts UTF-16 units. */
-export interface Position {
+interface Position {
   line: number;
   column: number;
 }

@@ -2,7 +2,7 @@
  * What two keys of the configuration must agree on.
  */
 
-export interface Contradiction {
+interface Contradiction {
   /** The key that asks for the other one. */
   path: readonly (string | number)[];
   /** Begins with the key. */

@@ -16,7 +16,7 @@ const FLAG_VARIABLES = ["HRMR_CONFIG", "HRMR_HOST", "HRMR_PORT"];
 const RESERVED = ["HRMR_ROLE", "HRMR_CONTROL", "HRMR_BIN"];
 
 /** `limits.maxBodyBytes` to HRMR_LIMITS_MAX_BODY_BYTES. */
-export function variableOf(key: string): string {
+function variableOf(key: string): string {
   return (
     PREFIX +
     key
@@ -33,7 +33,7 @@ export const VARIABLES: ReadonlyMap<string, ConfigKey> = new Map(
     .map((key) => [variableOf(key.name), key]),
 );
 
-export interface EnvironmentValues {
+interface EnvironmentValues {
   values: { variable: string; key: ConfigKey; value: unknown }[];
   /** A line for each variable with a value that its key does not take. */
   mistakes: string[];

@@ -10,7 +10,7 @@ import { locateYaml } from "../positions/yaml";
 import { maskLine, maskParserMessage } from "./secrets";
 import { UserError } from "../user-error";
 
-export interface Format {
+interface Format {
   /** For messages. */
   readonly name: string;
   /** The type under which the module loader knows it. */

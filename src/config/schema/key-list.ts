@@ -67,7 +67,7 @@ export function valueFacts(schema: Schema): ValueFacts {
 }
 
 /** What a key is for, wherever in `schema` it is said. */
-export function keyFacts(schema: Schema): KeyFacts {
+function keyFacts(schema: Schema): KeyFacts {
   const { innerType } = schema._zod.def as { innerType?: Schema };
   return KEYS.get(schema) ?? (innerType === undefined ? { description: "" } : keyFacts(innerType));
 }

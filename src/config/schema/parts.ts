@@ -31,7 +31,7 @@ export const VALUES = z.registry<ValueFacts>();
 export const KEYS = z.registry<KeyFacts>();
 
 /** A schema and what it is used for. */
-export interface Key<S extends Schema> {
+interface Key<S extends Schema> {
   readonly schema: S;
   readonly facts: KeyFacts;
 }

@@ -30,7 +30,7 @@ import { poolFetch, PoolResponse } from "./response";
 /** The way to the main thread. What comes from there goes to `HostedModules.receive`. */
 export type PostToMain = (data: ReplyBatch | ToMain) => void;
 
-export interface HostedPlace {
+interface HostedPlace {
   readonly shared: SharedMemory;
   readonly host: number | "process";
   readonly loadTimeoutMs: number;

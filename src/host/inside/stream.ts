@@ -3,7 +3,7 @@ import { STREAM_WINDOW } from "../remote/messages";
 
 export type Source = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
 
-export interface StreamOutput {
+interface StreamOutput {
   part(value: string | Uint8Array): void;
   end(): void;
   failed(error: unknown): void;

@@ -12,7 +12,7 @@ import type { HostPolicy } from "../remote/policy";
 import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
 import { createShared } from "../remote/saved-replies";
 
-export interface PoolOptions extends RemoteSettings {
+interface PoolOptions extends RemoteSettings {
   /** How many. At least 1. */
   readonly threads: number;
   /**

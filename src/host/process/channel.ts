@@ -12,9 +12,9 @@ import { deserialize, serialize } from "bun:jsc";
 import { asHost } from "../../module/graph/leave-graph";
 
 /** The largest message that a process may send. In bytes. */
-export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
-export interface ChannelEvents {
+interface ChannelEvents {
   received(message: unknown): void;
   /**
    * The process sent something that is no message. Nothing more is read. Called at most once, never from within `send`.

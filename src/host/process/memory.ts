@@ -69,7 +69,7 @@ export class MemoryWatch {
 }
 
 /** @returns 0 where there is no /proc, and for a process that is gone */
-export function residentBytes(pid: number): number {
+function residentBytes(pid: number): number {
   try {
     return Number(readFileSync(`/proc/${pid}/statm`, "latin1").split(" ")[1]) * PAGE_BYTES;
   } catch {

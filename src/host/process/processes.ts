@@ -14,7 +14,7 @@ import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
 import { openNameless } from "../remote/shared-file";
 import type { LoadSpec } from "../../module/version";
 
-export interface ProcessesOptions extends RemoteSettings {
+interface ProcessesOptions extends RemoteSettings {
   /** How this program is started as a module's process. */
   readonly start: ProcessStart;
 }

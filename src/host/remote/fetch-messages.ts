@@ -21,12 +21,12 @@ export const BODY = {
   /** Of a request: its parts come when they are asked for. Of a response: they follow in the reply's stream. */
   stream: "s",
 } as const;
-export type BodyWay = (typeof BODY)[keyof typeof BODY];
+type BodyWay = (typeof BODY)[keyof typeof BODY];
 
 /** A head's fields, in order; Set-Cookie may occur more than once. */
 export type Fields = [name: string, value: string][];
 
-export interface CarriedRequest {
+interface CarriedRequest {
   readonly method: string;
   readonly url: string;
   readonly requestId: string;

@@ -9,7 +9,7 @@ import type { BlockedSnapshot } from "../../observe/snapshot";
 import { fieldsOf, unblockedText } from "./look";
 import { stepOf, type ToWatchdog, type Unblocked, type WatchdogSettings } from "./messages";
 
-export interface WatchdogOptions {
+interface WatchdogOptions {
   /** Asked by `configure`. `blockedMs` of 0: nothing is watched. */
   settings(): WatchdogSettings;
   readonly log: ServerLog;

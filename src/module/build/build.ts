@@ -14,7 +14,7 @@ import { type Import, leadsTo } from "./links";
 import { type Prebuilt, prebuiltOf, type SourceMap, toPrebuilt } from "./prebuilt";
 import { followAgain, forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
 
-export interface BuildOptions {
+interface BuildOptions {
   /** Absolute path of the state folder; bundles go to `bundles/MODULE/HASH.js` in it. */
   readonly stateDir: string;
   /** Packages that must not be bundled. */

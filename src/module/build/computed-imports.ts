@@ -19,7 +19,7 @@ const MAX_ARGUMENT = 2000;
 const MAX_FILES = 1000;
 const SOURCE = /\.[cm]?[jt]sx?$/;
 
-export interface Rebased {
+interface Rebased {
   readonly code: string;
   /**
    * Files that a computed path may mean, where its folder is known. A change of one is a change of the module. Absolute

@@ -11,7 +11,7 @@ export interface ModuleFile {
 }
 
 /** A module that cannot be loaded because of its name or place, and why. Other modules load as usual. */
-export interface RefusedModule extends ModuleFile {
+interface RefusedModule extends ModuleFile {
   readonly error: UserError;
 }
 

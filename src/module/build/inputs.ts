@@ -31,7 +31,7 @@ interface FolderView {
 }
 
 /** Signatures taken during one look at many modules, which share most of their inputs. Use a fresh one each time. */
-export type SignatureMemo = Map<string, string>;
+type SignatureMemo = Map<string, string>;
 
 /** The part of a metafile that tells what was read and why. Paths are relative to `cwd`. */
 export interface BuildGraph {

@@ -19,7 +19,7 @@ export interface SourceMap {
 }
 
 /** What the bundler made of a module. Paths are absolute. */
-export interface Bundled {
+interface Bundled {
   readonly code: string;
   readonly map: SourceMap;
   readonly graph: BuildGraph;

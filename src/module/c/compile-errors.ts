@@ -3,7 +3,7 @@ import { ModuleError, type ModuleErrorPlace, placeInText, wholeFileError } from 
 import { authorsPath, type CSources } from "./sources";
 
 /** One thing that the compiler said. */
-export interface Finding {
+interface Finding {
   readonly message: string;
   /** By its path in the sources' root. null: none of the author's. */
   readonly file: string | null;
@@ -19,7 +19,7 @@ const UNRESOLVED = /^unresolved reference to '(\w+)'/;
  * @param text    an error's message, as `cc` gives it: lines like "FILE:3: error: why"
  * @param folder  where the sources were put for the compiler
  */
-export function readFindings(text: string, folder: string): Finding[] {
+function readFindings(text: string, folder: string): Finding[] {
   const findings: Finding[] = [];
   for (const [, place = "", line, kind, message = ""] of text.matchAll(/^(.*?):(?:(\d+):)? (error|warning): (.*)$/gm)) {
     const isAuthors = line !== undefined && place.startsWith(`${folder}/`);

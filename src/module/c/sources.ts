@@ -18,7 +18,7 @@ export interface CSources {
   readonly include: readonly string[];
 }
 
-export interface LinkedLibrary {
+interface LinkedLibrary {
   /** "z", or the absolute path of a file. */
   readonly name: string;
   /** Where a `#pragma` asked for it: the file by its path in `root`, and the line. null: the config did. */
@@ -32,7 +32,7 @@ export interface CSettings {
   readonly include: readonly string[];
 }
 
-export interface ReadSources {
+interface ReadSources {
   readonly sources: CSources;
   /** Absolute paths of what was read. */
   readonly inputs: readonly string[];

@@ -12,7 +12,7 @@ const DISPOSALS_PER_GC = 250;
 /** Before the collection that decides whether what survived the last one is kept by something. */
 const SECOND_LOOK_MS = 1000;
 
-export interface CollectorOptions {
+interface CollectorOptions {
   /** A version that was disposed stays in memory. Once for each. */
   leaked(leak: LeakSnapshot): void;
   /** Parts of the host that may hold an object of a load. */

@@ -62,7 +62,7 @@ export function removeListenersOf(graph: Bun.ModuleGraph): string[] {
 /**
  * What the global object has beside the standard things, as far as it can be looked at without running code of others.
  */
-export type GlobalsSeen = ReadonlyMap<string | symbol, unknown>;
+type GlobalsSeen = ReadonlyMap<string | symbol, unknown>;
 
 // What was there before any module.
 let standard: ReadonlySet<string | symbol> | null = null;

@@ -11,7 +11,7 @@ import { leadsTo } from "../build/links";
 import { Mark, NO_ROUTE, RUNNING, MODULE, ROUTE } from "./running";
 import { readShape, type ModuleShape } from "../shape/shape";
 
-export interface LoadOptions extends ContextSources {
+interface LoadOptions extends ContextSources {
   /** Global names of the module that differ from the server's: Request, Response, fetch. */
   readonly globals: Record<string, unknown>;
   /** An error or a rejection that module code left unhandled. */

@@ -36,7 +36,7 @@ export interface MarkedModule {
  * Told of each module of this thread: when it is about to be loaded, when its routes are known, and (null) when it is
  * gone.
  */
-export type MarkListener = (number: number, marked: MarkedModule | null) => void;
+type MarkListener = (number: number, marked: MarkedModule | null) => void;
 
 const known = new Map<number, MarkedModule>();
 const listeners = new Set<MarkListener>();

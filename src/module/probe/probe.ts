@@ -14,18 +14,18 @@ export interface ProbePort {
 
 const READY = "ready";
 
-export interface ProbeRequest {
+interface ProbeRequest {
   readonly spec: LoadSpec;
   readonly timeoutMs: number;
 }
 
-export interface ProbeAnswer {
+interface ProbeAnswer {
   readonly id: number;
   /** null: the version can be loaded. */
   readonly error: ModuleErrorData | null;
 }
 
-export interface ProbeOptions {
+interface ProbeOptions {
   /**
    * From the request to the answer, the thread's own start not counted. In milliseconds. Default 5000. 0 waits for
    * ever.
@@ -189,7 +189,7 @@ export function serveProbe(port: ProbePort, globals: Record<string, unknown>): v
 }
 
 /** Loads a version in this thread and drops it. @returns what is wrong with it, or null */
-export async function probeLoad(
+async function probeLoad(
   spec: LoadSpec,
   options: { globals: Record<string, unknown>; timeoutMs: number },
 ): Promise<ModuleErrorData | null> {

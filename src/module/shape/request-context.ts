@@ -19,7 +19,7 @@ let lastId = 0;
  * @param given  the request's X-Request-Id; null: it has none
  * @returns the given one if it is sane, else a new one, unique among all servers as far as 32 random bits go
  */
-export function requestIdFrom(given: string | null): string {
+function requestIdFrom(given: string | null): string {
   if (given !== null && SANE_ID.test(given)) return given;
   lastId += 1;
   return `${idPrefix}-${lastId.toString(36)}`;

@@ -7,7 +7,7 @@ import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
 import { readWebSocket } from "./websocket";
 
 /** A route with the author's functions. Call them through the graph's `run`. */
-export interface ShapedRoute {
+interface ShapedRoute {
   readonly spec: RouteSpec;
   /** handle, fetch or connect; of a WebSocket route, its `upgrade`. */
   readonly handler: (...args: never[]) => unknown;

@@ -32,7 +32,7 @@ export interface LogFields {
 }
 
 /** An error as JSON has it. */
-export interface ErrorData {
+interface ErrorData {
   readonly name: string;
   readonly message: string;
   readonly stack: string;

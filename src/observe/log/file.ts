@@ -11,7 +11,7 @@ import { isRotationDue, periodOf, putAside, type RotationRules } from "./rotate"
 /** "owner" puts the file aside when that is due; "shared" follows who does. One owner a file. */
 export type LogFileRole = "owner" | "shared";
 
-export interface LogFileSettings extends RotationRules {
+interface LogFileSettings extends RotationRules {
   readonly path: string;
   readonly role: LogFileRole;
 }

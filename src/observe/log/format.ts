@@ -20,7 +20,7 @@ export interface LogEvent {
 /**
  * Characters of one message; the rest is left out, for a log must not grow by what a module or a peer happened to hold.
  */
-export const MAX_MESSAGE_CHARS = 65_536;
+const MAX_MESSAGE_CHARS = 65_536;
 
 const COLOURS: Record<LogLevel, number> = { critical: 35, error: 31, warn: 33, info: 36, debug: 90, trace: 90 };
 

@@ -13,9 +13,6 @@ import { formatEvent, type LogEvent } from "./format";
 import { stderrSink } from "./stderr";
 import { LogThrottle, suppressedText } from "./throttle";
 
-export type { LogFormat, LogLevel } from "../../config/options";
-export type { LogFields } from "./fields";
-
 /**
  * The server's log. Values are joined by a space: text as it is, errors with their stack and cause, the rest as in a
  * console.
@@ -65,12 +62,12 @@ export interface ProcessLog extends ServerLog {
 }
 
 /** The `log` group of the options, and what is not for the user to say. */
-export interface LogSettings extends Omit<LogOptions, "access" | "accessSample"> {
+interface LogSettings extends Omit<LogOptions, "access" | "accessSample"> {
   /** Who puts the file aside: among several processes that write to it, one. Default "owner". */
   role: LogFileRole;
 }
 
-export interface LogSetup extends Partial<LogSettings> {
+interface LogSetup extends Partial<LogSettings> {
   /** On all events: the number of this process among several. */
   fields?: LogFields;
   /** Whether to use colours on stderr. Default: it is a terminal. NO_COLOR (any text but the empty one) wins. */

@@ -13,7 +13,7 @@ const RETRY_MS = 10;
 /** How long an exit waits for the reader. In milliseconds. */
 const EXIT_WAIT_MS = 1000;
 
-export class StderrSink {
+class StderrSink {
   /** The event that tells of others which were left out. */
   describeDropped = (count: number): string => `${count} events were left out here: nobody read stderr\n`;
   readonly #fd: number;

@@ -9,7 +9,7 @@
 import type { LogLevel } from "../../config/options";
 
 /** Events with the same fields are of one kind. */
-export interface ThrottledEvent {
+interface ThrottledEvent {
   readonly level: LogLevel;
   /** undefined: the event is about no module. */
   readonly module?: string | undefined;
@@ -19,7 +19,7 @@ export interface ThrottledEvent {
 }
 
 /** Events that were counted instead of logged. */
-export interface SuppressedEvents {
+interface SuppressedEvents {
   readonly count: number;
   /** The time in which they came: about a second. In milliseconds. */
   readonly overMs: number;
@@ -27,7 +27,7 @@ export interface SuppressedEvents {
   readonly event: ThrottledEvent;
 }
 
-export interface LogThrottleLimits {
+interface LogThrottleLimits {
   /** Events of a kind that are logged before counting begins. Default 10. */
   readonly perKind?: number;
   /** Per module: events that may be logged at once, and kinds that are kept apart. Default 100. */

@@ -23,7 +23,7 @@ export function isValidHost(host: string): boolean {
 }
 
 /** The parts of a request target. */
-export interface Target {
+interface Target {
   /** From absolute-form, else "". */
   readonly host: string;
   /** Path and query without a fragment: the path as it was read, or as sent if it is a PathFault. */

@@ -24,20 +24,14 @@ import { INCOMPLETE, MALFORMED, refuse } from "./refusal";
  *   bytes.length: the connection was taken by a protocol, which releases it behind the reply, or it is being finished.
  */
 export function beginHttp1(wire: Wire, bytes: Uint8Array, from: number): number {
-  return beginRequest(wire, bytes, from, true);
-}
-
-/** @param mayBeFast  false: llhttp reads every request. For tests, which compare the two. */
-export function beginRequest(wire: Wire, bytes: Uint8Array, from: number, mayBeFast: boolean): number {
   const buffer = asBuffer(bytes);
-  if (mayBeFast) {
-    const head = readPlainGet(buffer, from, wire.dispatch.limits);
-    if (head !== null) return conclude(wire, answer(wire, head, null, null), buffer, buffer.length);
-  }
+  const head = readPlainGet(buffer, from, wire.dispatch.limits);
+  if (head !== null) return conclude(wire, answer(wire, head, null, null), buffer, buffer.length);
   return beginParsed(wire, buffer, from);
 }
 
-function beginParsed(wire: Wire, bytes: Buffer, from: number): number {
+/** The same without the fast path: llhttp reads every request. */
+export function beginParsed(wire: Wire, bytes: Buffer, from: number): number {
   const { limits } = wire.dispatch;
   const parser = RequestParser.acquire(limits);
   const head = parser.readHead(bytes, from, limits);

@@ -13,7 +13,7 @@ import { answer } from "./answer";
 import type { CallOwner } from "./call";
 
 /** Where an engine is reached. */
-export type EngineAddress = { unix: string } | { hostname: string; port: number };
+type EngineAddress = { unix: string } | { hostname: string; port: number };
 
 export interface Engine {
   readonly address: EngineAddress;

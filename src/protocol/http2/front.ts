@@ -11,7 +11,7 @@ import { type Engine, type EngineHost, Engines } from "./engine";
 import { Splice, type SpliceHome } from "./splice";
 
 /** The parts of the server that the front needs. */
-export interface Http2Host extends EngineHost {
+interface Http2Host extends EngineHost {
   /** Whether these many more descriptors can be spared. */
   mayOpen(descriptors: number): boolean;
 }
@@ -27,7 +27,7 @@ const MAX_ATTEMPTS = 200;
  * A spliced connection's descriptors, beside the client's: both ends of the one to the engine, and what an own engine
  * listens on.
  */
-export const EXTRA_DESCRIPTORS = 3;
+const EXTRA_DESCRIPTORS = 3;
 
 const ENGINE_SOCKET: SocketHandler<Splice> = {
   open: (socket) => socket.data.connected(socket),
@@ -48,11 +48,10 @@ export class Http2Front implements SpliceHome {
   private connecting = 0;
   private isDraining = false;
 
-  /** @param maxOwnEngines  for tests */
-  constructor(settings: Http2Options, host: Http2Host, maxOwnEngines = MAX_OWN_ENGINES) {
+  constructor(settings: Http2Options, host: Http2Host) {
     this.settings = settings;
     this.host = host;
-    this.engines = new Engines(host, maxOwnEngines);
+    this.engines = new Engines(host, MAX_OWN_ENGINES);
   }
 
   /**

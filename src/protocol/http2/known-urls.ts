@@ -11,7 +11,7 @@ const MAX_URLS = 1024;
 const MAX_URL = 256;
 
 /** The route of a URL. Only for routes without params. */
-export interface KnownUrl {
+interface KnownUrl {
   readonly route: BoundRoute;
   readonly path: string;
 }

@@ -4,7 +4,7 @@
 import type { Client, Message } from "../../module/contract";
 
 /** Who can say whose message it is; a connection makes its Client only when somebody asks. */
-export interface Sender {
+interface Sender {
   readonly client: Client;
 }
 

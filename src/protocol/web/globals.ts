@@ -7,7 +7,7 @@ const nativeFetch = fetch;
 const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
 
 /** The `fetch` of modules: takes a server's request where the standard one takes a Request. */
-export const graphFetch: typeof fetch = Object.assign(
+const graphFetch: typeof fetch = Object.assign(
   async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
     const response = await (LightRequest.is(input)
       ? nativeFetch(...LightRequest.toNative(input, init))

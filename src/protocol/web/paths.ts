@@ -4,7 +4,7 @@
 import type { PathFault } from "../../router/paths";
 
 /** `location`: for a 308, relative to the request; "" for a 400. */
-export interface FaultReply {
+interface FaultReply {
   readonly status: 308 | 400;
   readonly text: string;
   readonly location: string;

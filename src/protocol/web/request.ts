@@ -57,13 +57,6 @@ export class LightRequest {
   }
 
   /**
-   * Whether anyone asked for the signal: aborting runs listeners of the module then, and must happen inside its graph.
-   */
-  static hasSignal(request: LightRequest): boolean {
-    return request.#abortion !== null;
-  }
-
-  /**
    * The native equal of a request, `init` going before what the request says, as `new Request(request, init)` does it.
    * Takes the body, unless `init` has one.
    */

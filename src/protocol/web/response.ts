@@ -18,7 +18,7 @@ const StandardResponse = Response as unknown as {
 };
 
 /** What a response's body was made of. */
-export type BodyKind = "none" | "text" | "static" | "blob" | "stream";
+type BodyKind = "none" | "text" | "static" | "blob" | "stream";
 
 /**
  * What a stream holds that a `body` getter made of a string, for `new Response(response.body, response)`: hono does
@@ -38,7 +38,7 @@ const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
 export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
 
 /** A stream that is a piece of a file, as its maker says by a property of this name. */
-export const FILE = Symbol.for("hrmr.file");
+const FILE = Symbol.for("hrmr.file");
 
 export interface FilePiece {
   readonly start: number;

@@ -32,9 +32,9 @@ import { SecondWindow } from "../rates";
 import { type FrameSink, FrameReader } from "./reader";
 import { AuthorSocket } from "./socket";
 
-export const OPEN = 1;
-export const CLOSING = 2;
-export const CLOSED = 3;
+const OPEN = 1;
+const CLOSING = 2;
+const CLOSED = 3;
 
 /** How long the peer's answer to our close frame is awaited. */
 const CLOSE_MS = 5000;

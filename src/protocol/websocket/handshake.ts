@@ -8,7 +8,7 @@ import { isForeignOrigin } from "../web/origin";
 import { type Deflate, negotiate } from "./deflate";
 
 /** A request to speak WebSocket that is in order. */
-export interface Handshake {
+interface Handshake {
   readonly key: string;
   /** The client's subprotocols, in its order of preference. */
   readonly protocols: readonly string[];
@@ -105,7 +105,7 @@ export function composeSwitch(
 }
 
 /** @returns the value of Sec-WebSocket-Accept for a key */
-export function acceptOf(key: string): string {
+function acceptOf(key: string): string {
   return new Bun.CryptoHasher("sha1").update(key + GUID).digest("base64");
 }
 

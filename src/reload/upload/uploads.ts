@@ -12,7 +12,7 @@ import type { ReloadQueue } from "../queue";
 import { layOut, type ModuleContent } from "./names";
 import type { ModuleFiles, PushReport, ReloadReport, UploadLimits, UploadOperations } from "../operations";
 
-export interface UploadHost {
+interface UploadHost {
   /** null: nothing may be changed now, since the server starts, stops or is being replaced. */
   folders(): StagingFolders | null;
   /** As they are at that moment. */

@@ -23,7 +23,7 @@ import type { ProcessSnapshot, RollbackCounts } from "../../observe/snapshot";
 import { Trials } from "./trials";
 import { EVERYTHING, type ReloadOrder } from "../order";
 
-export interface HistorySetup {
+interface HistorySetup {
   readonly options: Options;
   readonly stateDir: string;
   readonly log: ServerLog;

@@ -9,7 +9,7 @@ export interface Counts {
 }
 
 /** What a version has done since its swap, in all processes together. */
-export interface TrialFigures {
+interface TrialFigures {
   readonly ageMs: number;
   readonly total: Counts;
   /** Of the last seconds: a version may go bad after it has begun well. */
@@ -19,7 +19,7 @@ export interface TrialFigures {
   readonly former: Counts;
 }
 
-export type Judgement =
+type Judgement =
   | { readonly verdict: "wait" }
   | { readonly verdict: "good" }
   | { readonly verdict: "rolled back" | "crashed"; /** "18 of 30 calls failed" */ readonly reason: string };

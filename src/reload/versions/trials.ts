@@ -8,7 +8,7 @@ import { type MergedModule, mergeModules } from "../../observe/report";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { Condemned } from "./versions";
 
-export interface TrialsSetup {
+interface TrialsSetup {
   limits(): VersionOptions;
   snapshots(): Promise<ProcessSnapshot[]>;
   passed(name: string, number: number): void;

@@ -8,10 +8,10 @@ import { identityOf } from "../../module/shape/settings";
  * How a version came to serve: `rollback` is a stored one again, `resume` one that a start without its bundle had to
  * build anew.
  */
-export type VersionOrigin = "disk" | "push" | "rollback" | "resume";
+type VersionOrigin = "disk" | "push" | "rollback" | "resume";
 
 /** `probation`: it serves on trial, or was replaced while it did and had failed too often. */
-export type VersionVerdict = "good" | "probation" | "rolled back" | "crashed";
+type VersionVerdict = "good" | "probation" | "rolled back" | "crashed";
 
 /** What is kept of a version. Plain data. */
 export interface VersionRecord {

@@ -16,7 +16,7 @@ import { CLOSE_CONNECTION, failRaw, ReplySlot, type ReplyOwner } from "../../pro
 import { SendingConnection, type SendingHome } from "./sending";
 
 /** What answering needs of the server. */
-export interface AnsweringHome extends SendingHome {
+interface AnsweringHome extends SendingHome {
   readonly hosts: Pick<Hosts, "call">;
 }
 

@@ -5,7 +5,7 @@
 import type { Deadline } from "../../host/deadlines";
 
 /** The part of a Bun socket that sending needs. */
-export interface SendingSocket {
+interface SendingSocket {
   /** @returns bytes taken; 0 when the kernel is full; -1 once the socket is closed */
   write(data: string | Uint8Array): number;
 }

@@ -66,7 +66,7 @@ export async function openDatagramListener(
  * is not exactly one message, gets no answer: its sender may be forged, and two servers would answer each other's
  * errors for ever.
  */
-export function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
+function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
   const { dispatch } = home;
   const { counters } = dispatch;
   const route = dispatch.routing.table.matchBytes(bytes, 0, true);

@@ -14,7 +14,7 @@ import type { Dispatch } from "../../protocol/wire";
 const nodeCrypto = (): typeof import("node:crypto") => process.getBuiltinModule("node:crypto");
 
 /** The engine's own context, as upgradeTLS takes it: `context` of node:tls's wrapper. */
-export type SecureContext = object;
+type SecureContext = object;
 
 /** What one certificate is made of. */
 interface CertificateFiles {

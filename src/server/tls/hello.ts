@@ -9,10 +9,10 @@ import { NEED_MORE } from "../../router/match";
 export const MALFORMED: unique symbol = Symbol("MALFORMED");
 
 /** A ClientHello with its record headers may be this long. In bytes; real ones have 200 to 2000. */
-export const MAX_HELLO_BYTES = 16_384;
+const MAX_HELLO_BYTES = 16_384;
 
 /** The most records of one ClientHello. Clients that split it, to pass a middlebox, make a few. */
-export const MAX_RECORDS = 16;
+const MAX_RECORDS = 16;
 
 const HANDSHAKE_RECORD = 22;
 const MAJOR_VERSION = 3;
@@ -29,15 +29,6 @@ const HOST_NAME = 0;
 const PRINTABLE = /^[\x21-\x7e]{1,255}$/;
 
 /**
- * @param bytes  from the first byte of the connection; what follows the ClientHello is not looked at
- * @returns the name in lower case, without a dot at its end, "" if the client sent none; NEED_MORE until the
- *   ClientHello is whole; MALFORMED
- */
-export function readServerName(bytes: Uint8Array): string | typeof NEED_MORE | typeof MALFORMED {
-  return new HelloReader().read(bytes);
-}
-
-/**
  * Reads a ClientHello that comes in pieces. Each record is read once, when it is complete, so a client that sends byte
  * by byte costs little.
  */
@@ -52,8 +43,10 @@ export class HelloReader {
   #messageBytes = 0;
 
   /**
-   * @param bytes  all bytes of the connection, from its first: earlier bytes must not change between calls
-   * @returns see `readServerName`
+   * @param bytes  all bytes of the connection, from its first: earlier bytes must not change between calls. Bytes
+   *   behind the ClientHello are ignored
+   * @returns the name in lower case, without a dot at its end, "" if the client sent none; NEED_MORE until the
+   *   ClientHello is whole; MALFORMED
    */
   read(bytes: Uint8Array): string | typeof NEED_MORE | typeof MALFORMED {
     for (;;) {

@@ -49,7 +49,7 @@ export class ServerProcess {
   /** Runs until its first message. */
   #helloTimer: Timer | null;
 
-  /** @param program  for tests: another program, and how long it has for its first word */
+  /** @param program  what to start, and how long it has for its first word. Default: this program */
   constructor(
     start: ChildStart,
     fds: readonly number[],

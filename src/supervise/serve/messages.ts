@@ -31,7 +31,7 @@ export interface ChildStart {
 }
 
 /** The modules that a process serves, and the files that they were built from (`RunningServer`). */
-export interface Served {
+interface Served {
   readonly approved: ApprovedModule[];
   readonly inputs: Record<string, string[]>;
 }

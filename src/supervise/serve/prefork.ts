@@ -20,7 +20,7 @@ import type { Group, StartSummary } from "./group";
 import type { Published } from "./messages";
 import { Round } from "../../reload/vote/agree";
 
-export interface PreforkSetup {
+interface PreforkSetup {
   readonly processes: number;
   readonly options: Options;
   readonly folders: Folders;

@@ -39,7 +39,7 @@ export interface InheritedListener {
  * A descriptor, and where it listens. `path` of an abstract unix socket begins with "@". Never `tls`: that is the
  * server's choice.
  */
-export interface DescribedListener extends InheritedListener {
+interface DescribedListener extends InheritedListener {
   readonly address: ListenAddress;
   /** Whether an IPv6 socket takes no IPv4 clients. */
   readonly isV6Only: boolean;

@@ -21,7 +21,7 @@ const MAX_TAIL_LINES = 20;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The server's one message to its launcher. */
-export type LauncherMessage =
+type LauncherMessage =
   /**
    * It serves; `summary` is what a start in the foreground prints, `failures` what it logs of modules that do not
    * serve.
@@ -37,13 +37,13 @@ export type LauncherMessage =
     };
 
 /** A server in the background. */
-export interface Launched {
+interface Launched {
   readonly pid: number;
   readonly summary: string;
   readonly failures: readonly string[];
 }
 
-export interface DaemonOptions {
+interface DaemonOptions {
   /** Takes what the server writes to stdout and stderr; appended to, and made with its folder where it is missing. */
   readonly logFile: string;
   readonly env: Readonly<Record<string, string | undefined>>;

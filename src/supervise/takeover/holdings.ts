@@ -21,7 +21,7 @@ import {
 import { adoptLock, type FileLock, type HeldLock, lockFile, type LockKind, lockText, pidText } from "./lock";
 import { closeUnused, type Estate, type HeldSocket, takeSocket } from "./takeover";
 
-export interface WantedLock {
+interface WantedLock {
   readonly path: string;
   readonly text: string;
   readonly kind: LockKind;

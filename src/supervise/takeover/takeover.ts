@@ -14,7 +14,7 @@ import { systemdForSuccessor } from "./notify";
 import { selfCommand } from "../../system/self";
 
 /** Tells a new process what it was born with, as JSON. */
-export const TAKEOVER_VARIABLE = "HRMR_INTERNAL_TAKEOVER";
+const TAKEOVER_VARIABLE = "HRMR_INTERNAL_TAKEOVER";
 
 export interface HeldSocket extends BoundSocket {
   /** The URL as it was configured, which a port of 0 differs from. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createAccessLog } from "../../../src/observe/log/access";
 import type { AccessEntry } from "../../../src/observe/log/access-entry";
-import { createLog, type LogSetup } from "../../../src/observe/log/log";
+import { createLog } from "../../../src/observe/log/log";
 
 const ENTRY: AccessEntry = {
   address: "10.0.0.7",
@@ -18,7 +18,10 @@ const ENTRY: AccessEntry = {
 };
 
 /** @returns what the entries become, without the time */
-function told(entries: Partial<AccessEntry>[], options: LogSetup & { sample?: number } = {}): string[] {
+function told(
+  entries: Partial<AccessEntry>[],
+  options: Parameters<typeof createLog>[0] & { sample?: number } = {},
+): string[] {
   const lines: string[] = [];
   const { sample = 1, ...setup } = options;
   const access = createAccessLog(createLog({ isTty: false, ...setup, write: (text) => lines.push(text) }), { sample });

@@ -19,7 +19,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { UserError } from "../../../src/config/user-error";
 import { createLog, type ProcessLog } from "../../../src/observe/log/log";
-import { LogFile, type LogFileHome, type LogFileSettings } from "../../../src/observe/log/file";
+import { LogFile } from "../../../src/observe/log/file";
 import { until } from "../../support/until";
 
 const LOG_SOURCE = resolve(import.meta.dir, "../../../src/observe/log/log.ts");
@@ -62,11 +62,13 @@ function spawnLogger(code: string, options: Parameters<typeof createLog>[0] = {}
   return Bun.spawn([process.execPath, "-e", source], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 }
 
+type LogFileParameters = ConstructorParameters<typeof LogFile>;
+
 /** A LogFile whose clock stands still, with what it hands on. */
-function openAt(startMs: number, settings: Partial<LogFileSettings> = {}) {
+function openAt(startMs: number, settings: Partial<LogFileParameters[0]> = {}) {
   const seen = { nowMs: startMs, fallen: [] as string[], told: [] as string[], rotated: 0 };
   let wake = Promise.withResolvers<void>();
-  const home: LogFileHome = {
+  const home: LogFileParameters[1] = {
     now: () => seen.nowMs,
     fallback: (text) => seen.fallen.push(text),
     tell: (level, text) => seen.told.push(`${level} ${text}`),

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { createLog, type LogSetup } from "../../../src/observe/log/log";
+import { createLog } from "../../../src/observe/log/log";
 import { logWith } from "../../../src/observe/log/fields";
 
 /** A log that writes into `lines`. */
-function capture(options: LogSetup = {}) {
+function capture(options: Parameters<typeof createLog>[0] = {}) {
   const lines: string[] = [];
   return { lines, log: createLog({ isTty: false, ...options, write: (text) => lines.push(text) }) };
 }

@@ -1,7 +1,11 @@
 import { expect, test } from "bun:test";
-import { LogThrottle, suppressedText, type ThrottledEvent } from "../../../src/observe/log/throttle";
+import { LogThrottle, suppressedText } from "../../../src/observe/log/throttle";
 
-const event = (text: string, module: string | undefined = "greet", generation = 1): ThrottledEvent => ({
+const event = (
+  text: string,
+  module: string | undefined = "greet",
+  generation = 1,
+): Parameters<LogThrottle["admit"]>[0] => ({
   level: "error",
   module,
   generation,

@@ -4,10 +4,9 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { join } from "node:path";
 import type { ConnectionOptions } from "node:tls";
 import { DEFAULT_TLS } from "../../../src/config/options";
-import { NO_AUDIT } from "../../../src/control/server";
 import { ControlPort } from "../../../src/control/tcp";
 import { ask, RawClient } from "../../support/client";
-import { fakeOperations } from "../../support/control-fixture";
+import { fakeOperations, NO_AUDIT } from "../../support/control-fixture";
 import { type Hub, makeProject, moduleSource, withHub } from "../../support/hub";
 import { until, UNTIL_MS } from "../../support/until";
 

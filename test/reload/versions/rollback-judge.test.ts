@@ -2,25 +2,20 @@
 import { describe, expect, test } from "bun:test";
 import { DEFAULT_VERSIONS } from "../../../src/config/options";
 import { type Hold, holdBack, holdText, isHeldBack } from "../../../src/reload/versions/hold";
-import { type Counts, judge, type TrialFigures } from "../../../src/reload/versions/probation";
-import {
-  findVersion,
-  versionBefore,
-  type VersionRecord,
-  type VersionVerdict,
-} from "../../../src/reload/versions/versions";
+import { type Counts, judge } from "../../../src/reload/versions/probation";
+import { findVersion, versionBefore, type VersionRecord } from "../../../src/reload/versions/versions";
 
 const NONE: Counts = { calls: 0, errors: 0 };
 const counts = (calls: number, errors: number): Counts => ({ calls, errors });
 
-function verdictOn(figures: Partial<TrialFigures>, limits = {}): string {
+function verdictOn(figures: Partial<Parameters<typeof judge>[0]>, limits = {}): string {
   const all = { ageMs: 1000, total: NONE, recent: NONE, crashes: 0, former: NONE, ...figures };
   const judgement = judge(all, { ...DEFAULT_VERSIONS, ...limits });
   return "reason" in judgement ? `${judgement.verdict}: ${judgement.reason}` : judgement.verdict;
 }
 
 describe("a version on trial", () => {
-  test.each<[string, Partial<TrialFigures>, string]>([
+  test.each<[string, Partial<Parameters<typeof judge>[0]>, string]>([
     ["without calls waits", {}, "wait"],
     ["without calls is good in the end", { ageMs: 30_000 }, "good"],
     ["that fails seldom waits", { total: counts(1000, 100) }, "wait"],
@@ -74,7 +69,7 @@ function records(...lines: string[]): VersionRecord[] {
       of: of === undefined ? null : Number(of),
       source: "/srv/modules/greet.ts",
       config: {},
-      verdict: (isFailed ? "rolled back" : verdict) as VersionVerdict,
+      verdict: (isFailed ? "rolled back" : verdict) as VersionRecord["verdict"],
       reason: isFailed ? "20 of 20 calls failed" : null,
     };
   });

@@ -1,7 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { NEED_MORE } from "../../../src/router/match";
-import { HelloReader, MALFORMED, MAX_HELLO_BYTES, MAX_RECORDS, readServerName } from "../../../src/server/tls/hello";
+import { HelloReader, MALFORMED } from "../../../src/server/tls/hello";
 import { buildHello, captureHello, extension, inRecords, serverNameExtension, uint16 } from "../../support/tls";
+
+const MAX_HELLO_BYTES = 16_384;
+const MAX_RECORDS = 16;
+
+const readServerName = (bytes: Uint8Array) => new HelloReader().read(bytes);
 
 const NAMED = buildHello({
   extensions: [extension(10, uint16(0)), serverNameExtension("A.Example"), extension(43, Buffer.from([2, 3, 4]))],

@@ -6,7 +6,6 @@ import { formatListen, parseListen } from "../../../src/config/listen";
 import {
   describeDescriptor,
   describeListeners,
-  type DescribedListener,
   inheritedListeners,
   matchDescriptors,
 } from "../../../src/supervise/takeover/activation";
@@ -138,7 +137,9 @@ describe("what is inherited", () => {
 });
 
 describe("configured listeners and descriptors", () => {
-  const described = (fd: number, url: string, name = "hrmr.socket", isV6Only = false): DescribedListener => {
+  type Found = Parameters<typeof matchDescriptors>[1];
+
+  const described = (fd: number, url: string, name = "hrmr.socket", isV6Only = false): Found[number] => {
     const address = parseListen(url.replace("@", "/@"));
     if (address === null) throw new Error(`bad url ${url}`);
     return {
@@ -148,8 +149,7 @@ describe("configured listeners and descriptors", () => {
       address: address.transport === "unix" ? { transport: "unix", path: url.slice("unix://".length) } : address,
     };
   };
-  const plan = (listen: string[], found: DescribedListener[]) =>
-    matchDescriptors(listen, found).map(({ url, fd }) => `${url} ${fd}`);
+  const plan = (listen: string[], found: Found) => matchDescriptors(listen, found).map(({ url, fd }) => `${url} ${fd}`);
 
   test("the same address is the descriptor's, any other is opened", () => {
     expect(plan(["tcp://127.0.0.1:80", "tcp://127.0.0.1:81"], [described(3, "tcp://127.0.0.1:80")])).toEqual([

@@ -54,7 +54,7 @@ export const versionsCommand = defineCommand({
 });
 
 /** @param width  of a line; Infinity: nothing is cut. @returns a table for each module */
-export function versionsScreen(versions: Versions, width: number, paint: Paint): string {
+function versionsScreen(versions: Versions, width: number, paint: Paint): string {
   const blocks = Object.entries(versions).map(([name, records]) => {
     const rows = [...records].reverse().map((record) => row(record, paint));
     return [paint(cleanText(name), "bold"), ...tableLines(COLUMNS, rows, width, paint)].join("\n");
