@@ -7,7 +7,7 @@ const GOOD =
   'export default { routes: { A: () => "a" }, setup() { throw new Error("setup must not run in the probe"); } };\n';
 
 test("a good version passes without its setup, and a bad one is told as a load would tell it", async () => {
-  const probe = new Probe({ loadTimeoutMs: 2000 });
+  const probe = new Probe({ loadTimeoutMs: 20_000 });
   await withFixture(
     { "m.ts": GOOD, "bad.ts": 'const a = 1;\nthrow new Error("no");\n', "empty.ts": "export default {};\n" },
     async (fixture) => {
@@ -64,7 +64,7 @@ test("what would end the process is the module's error, and the thread goes on",
     "exit.ts": "const code = 3;\nprocess.exit(code);\n",
     "late.ts": `await new Promise((done) => setTimeout(() => { done(1); throw new Error("stray"); }, 1));\n${GOOD}`,
   };
-  const probe = new Probe({ loadTimeoutMs: 2000 });
+  const probe = new Probe({ loadTimeoutMs: 20_000 });
   await withFixture(files, async (fixture) => {
     try {
       const exit = await rejection(probe.check(fixture.spec(await fixture.build("exit"))));
@@ -87,7 +87,7 @@ test("a thread that ends by itself is the module's error, and is replaced", asyn
     // Stands for code that gets around the guards: ends at the first request, as a native crash of the thread alone
     // would.
     const worker = fixture.write("_worker.js", "postMessage('ready'); onmessage = () => process.exit(7);\n");
-    const probe = new Probe({ loadTimeoutMs: 2000, workerUrl: Bun.pathToFileURL(worker).href });
+    const probe = new Probe({ loadTimeoutMs: 20_000, workerUrl: Bun.pathToFileURL(worker).href });
     try {
       const spec = fixture.spec(await fixture.build("m"));
       const message = "ended its thread while loading, with exit code 7 (process.exit?)";

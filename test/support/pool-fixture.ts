@@ -32,7 +32,7 @@ export class PoolFixture {
     this.pool = openPool({
       threads: 2,
       maxQueued: 2000,
-      loadTimeoutMs: 2000,
+      loadTimeoutMs: 20_000,
       killGraceMs: 100,
       log: { debug: log, info: log, warn: log, error: log },
       onThreadLost: (reason, worker) => {

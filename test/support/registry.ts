@@ -18,7 +18,7 @@ export const DEFAULT_SETTINGS: LoadSettings = {
   settings: {},
   shipped: [],
   drainMs: 1000,
-  loadMs: 2000,
+  loadMs: 20_000,
   maxLiveGenerations: 3,
 };
 
