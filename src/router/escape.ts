@@ -1,9 +1,9 @@
 const NAMED: Record<number, string> = { 0x0a: "\\n", 0x0d: "\\r", 0x09: "\\t", 0x22: '\\"', 0x5c: "\\\\" };
 
 /**
- * A peer's bytes as errors and logs show them: printable ASCII as it is, `"` and `\` escaped, \r \n \t, all else \xNN.
+ * A peer's bytes as errors and logs show them: printable ASCII unchanged, `"` and `\` escaped, \r \n \t, all else \xNN.
  *
- * @param max  bytes shown; "…" stands for the rest. Default 16.
+ * @param max bytes shown; "…" replaces the rest. Default 16.
  */
 export function escapeBytes(bytes: Uint8Array, max = 16): string {
   let text = "";

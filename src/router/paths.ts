@@ -6,10 +6,10 @@ import { decodeSegment, IS_PLAIN, readSegment } from "./segment";
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-/** A path that is not served as it is written. */
+/** A path that is not served in this spelling. */
 export class PathFault {
   /**
-   * @param why        "spelling": the canonical form of the path is served. The others are bad requests in any
+   * @param why "spelling": the canonical form of the path is served. The other reasons make a bad request in any
    *   spelling.
    * @param canonical  the canonical form for "spelling"; else ""
    */
@@ -23,15 +23,15 @@ const BAD_ENCODING = new PathFault("encoding");
 const UNSAFE = new PathFault("unsafe");
 
 /**
- * Reads the path of a request: one reading for all versions of HTTP and for everybody who looks at the request, which
- * are the routes, the middleware and the handlers in every host.
+ * Reads the path of a request. All versions of HTTP read it here, and routes, middleware and handlers get the same
+ * result.
  *
  * The result is still encoded: `PathTable` splits segments first and decodes them then, so that "%2F" belongs to its
  * segment (RFC 3986 section 2.2). `new URL()` does not change the result.
  *
  * @param path  without query and fragment, each character one byte as in the request line
- * @returns the path, with escapes in upper case (RFC 3986 section 6.2.2.1) and an escape for what must have one;
- *   a PathFault "spelling" if it has empty segments, plain "." or ".." segments (".." of the root is the root), or
+ * @returns the path, with escapes in upper case (RFC 3986 section 6.2.2.1) and an escape for each byte that must have
+ *   one; a PathFault "spelling" if it has empty segments, plain "." or ".." segments (".." of the root is the root), or
  *   escapes for unreserved characters (sections 6.2.2.2, 6.2.2.3); a PathFault "unsafe" if it has a backslash in any
  *   spelling, or "." or ".." as a segment that is escaped or stands beside "%2F"; a PathFault "encoding" if it lacks
  *   the leading slash, or has an invalid escape, a NUL or overlong UTF-8. Never throws.
@@ -63,7 +63,7 @@ export function readPath(path: string): string | PathFault {
   return isCanonical ? canonical : new PathFault("spelling", canonical);
 }
 
-/** Whether a path is its own canonical form, told by its characters alone. */
+/** Whether the characters of a path alone prove that it is canonical. */
 function isPlain(path: string): boolean {
   if (path.charCodeAt(0) !== SLASH) return false;
   let before = 0;
@@ -88,7 +88,7 @@ interface TargetParts {
   readonly query: string;
 }
 
-/** @param url  absolute, as a Request has it; its fragment is left out. @returns `origin`: scheme and authority */
+/** @param url absolute, as in a Request; its fragment is left out. @returns `origin`: scheme and authority */
 export function splitUrl(url: string): TargetParts & { readonly origin: string } {
   const start = url.indexOf("/", url.indexOf("//") + 2);
   return start < 0
@@ -123,7 +123,7 @@ export interface HttpMatch<T> {
 }
 
 /**
- * There are routes for the path, none for the method: the value of a 405's Allow header (RFC 9110 section 10.2.1),
+ * The path has routes, but none for the method. `allow`: the value of a 405's Allow header (RFC 9110 section 10.2.1),
  * sorted.
  */
 export interface MethodMismatch {
@@ -149,7 +149,7 @@ export function describeMismatch(
 const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
 
 const MAX_CACHED = 1024;
-/** In characters. Longer paths are matched anew each time, so that strangers' paths cannot fill the memory. */
+/** In characters. Longer paths are not cached, so that strangers' paths cannot fill the memory. */
 const MAX_CACHED_PATH = 256;
 
 interface Leaf<T> {
@@ -160,7 +160,7 @@ interface Leaf<T> {
 /** The routes of one pattern, by method; null: every method. */
 type Leaves<T> = Map<string | null, Leaf<T>>;
 
-/** Stands behind a number of segments; `leaves` holds the patterns that end there, by what may follow. */
+/** The tree's node behind a number of segments. `leaves` holds the patterns that end here, by what may follow. */
 class PathNode<T> {
   readonly fixed = new Map<string, PathNode<T>>();
   any: PathNode<T> | null = null;
@@ -173,7 +173,7 @@ interface Search {
   readonly segments: readonly string[];
   /** The values of the `:name` segments on the way to the current node. */
   readonly captured: string[];
-  /** The methods of the patterns that fit but for the method. */
+  /** The methods of the patterns that fit the path. */
   readonly allow: Set<string>;
 }
 
@@ -189,12 +189,13 @@ interface Search {
  *   a `:name`.
  * - The most specific wins, segment by segment from the left: static, then `:name`, then `*`, then a subtree that ends
  *   earlier.
- * - Where that one has another method, the next specific with the right method wins. HEAD goes to a pattern's GET route
- *   if it has none of its own (RFC 9110 section 9.3.2); a route for the method goes before one for every method.
+ * - If the most specific pattern has another method, the next one with the right method wins. HEAD goes to a pattern's
+ *   GET route if it has none of its own (RFC 9110 section 9.3.2); a route for the method goes before one for every
+ *   method.
  */
 export class PathTable<T> {
   readonly #root = new PathNode<T>();
-  /** By method, then by path: that asks for no key to be put together. Holds matches without params only. */
+  /** By method, then by path, so that no key has to be concatenated. Holds matches without params only. */
   readonly #cache = new Map<string, Map<string, HttpMatch<T>>>();
   #cachedCount = 0;
 
@@ -244,13 +245,13 @@ export class PathTable<T> {
     }
     let paths = this.#cache.get(method);
     if (paths === undefined) this.#cache.set(method, (paths = new Map()));
-    // A path is often a slice of all that one read delivered, and would keep that alive: remember a copy.
+    // A path is often a slice of all bytes of one read, and keeps them in memory. Remember a copy.
     paths.set(path.split("").join(""), Object.freeze(match));
     this.#cachedCount++;
   }
 }
 
-/** Each node is visited at most once, so a request costs at most the table's size, however it is made. */
+/** Visits each node at most once: no request costs more than the table's size. */
 function find<T>(node: PathNode<T>, depth: number, search: Search): HttpMatch<T> | null {
   const segment = search.segments[depth];
   const { nothing, anything, subtree } = node.leaves;
@@ -292,7 +293,7 @@ function paramsOf<T>(leaf: Leaf<T>, depth: number, search: Search, hasRest: bool
   return params;
 }
 
-/** `readPath` lets no segment pass that cannot be decoded. */
+/** `readPath` refuses segments that cannot be decoded. */
 function decoded(segment: string): string {
   return decodeSegment(segment) ?? segment;
 }

@@ -1,8 +1,6 @@
 import { decodeSegment, encodeSegment, readSegment } from "./segment";
 
-/**
- * An HTTP route's path pattern, taken apart. How patterns match is told at `PathTable`.
- */
+/** An HTTP route's path pattern, taken apart. `PathTable` says how patterns match. */
 export interface Pattern {
   /** The same for all patterns that match the same paths: "/a/:x" and "/a/:y"; "/api" and "/api/". */
   readonly shape: string;
@@ -11,23 +9,22 @@ export interface Pattern {
   /** The names of the null segments, in order. */
   readonly names: readonly string[];
   /**
-   * The allowed rest behind the segments: "nothing"; a slash and "anything" (the final `*`); or either, as for a
-   * "subtree".
+   * The allowed rest behind the segments: "nothing"; a slash and "anything" (the final `*`); or both, for a "subtree".
    */
   readonly tail: "nothing" | "anything" | "subtree";
 }
 
 const NAME = /^:[A-Za-z0-9_-]+$/;
-// No path holds a NUL, so these stand for no static segment.
+// No path holds a NUL, so these cannot be static segments.
 const ANY_SEGMENT = "\0:";
 const ANYTHING = "\0*";
 
 /**
  * @param pattern  "/api", "/users/:id", "/files/*"; a static segment may be written percent-encoded; double slashes
  *   count as one
- * @returns null if no request could ever match, or the pattern says something that is not supported: no leading slash,
- *   a `?` or `#`, a "." or ".." segment, a backslash, `*` before the end, a name other than letters, digits, `_` and
- *   `-`, the same name twice
+ * @returns null if no request could ever match, or the pattern is not supported: no leading slash, a `?` or `#`, a "."
+ *   or ".." segment, a backslash, `*` before the end, a name other than letters, digits, `_` and `-`, the same name
+ *   twice
  */
 export function parsePattern(pattern: string): Pattern | null {
   if (!/^\/[^?#]*$/.test(pattern)) return null;
@@ -56,7 +53,7 @@ function shapeOf(segments: readonly (string | null)[], tail: Pattern["tail"]): s
 
 /** @returns undefined for a segment that no path can hold */
 function staticSegment(part: string): string | undefined {
-  // A lone "%" is itself: "/100%" is the path "/100%25".
+  // A lone "%" means itself: "/100%" is the path "/100%25".
   const segment = encodeSegment(decodeSegment(part) ?? part);
   const read = readSegment(segment);
   return part === "*" || read === null || read.isUnsafe ? undefined : segment;

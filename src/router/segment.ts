@@ -21,7 +21,7 @@ const ESCAPES = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).t
 /** "." or ".." as the whole segment, or between encoded slashes. */
 const DOT_SEGMENT = /(?:^|%2F)\.\.?(?:$|%2F)/;
 
-/** A longer spelling of a shorter character (RFC 3629 section 3): a careless decoder makes a dot or a slash of it. */
+/** A character in more bytes than it needs (RFC 3629 section 3): a careless decoder reads a dot or a slash. */
 const OVERLONG = /%C[01]%[89AB]|%E0%[89]|%F0%8/;
 
 function tableOf(chars: string): Uint8Array {
@@ -76,7 +76,7 @@ function hexDigit(code: number): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
 }
 
-/** @returns the text that a segment stands for, with U+FFFD for what is no UTF-8; null for an invalid escape */
+/** @returns the text that a segment stands for, with U+FFFD for bytes that are no UTF-8; null for an invalid escape */
 export function decodeSegment(segment: string): string | null {
   if (!segment.includes("%")) return segment;
   try {

@@ -16,9 +16,9 @@ const COLON = 0x3a;
 const TLS_HANDSHAKE = 0x16;
 const TLS_MAJOR_VERSION = 0x03;
 
-/** RFC 9110 section 9.1 and PATCH of RFC 5789. Other methods are known by their first line. */
+/** RFC 9110 section 9.1 and PATCH of RFC 5789. Other methods are recognized by their first line. */
 const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-/** As far as the preface of HTTP/2 (RFC 9113 section 3.4) has to come to be told by its first line. */
+/** The part of HTTP/2's preface (RFC 9113 section 3.4) that its first line is recognized by. */
 const HTTP2_PREFACE = "PRI * HTTP/";
 
 const METHOD_TRIE = trieOf(METHODS.map((method) => `${method} `));
@@ -36,8 +36,8 @@ const IS_SCHEME = new Uint8Array(256);
 for (const byte of bytesOf("+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) IS_SCHEME[byte] = 1;
 
 /**
- * 1 where one of the nine methods begins so; indexed by the lower bits of the first two letters. Rules out nearly all
- * other words.
+ * 1 if one of the nine methods begins with these two letters; indexed by their lower bits. Rules out nearly all other
+ * words.
  */
 const BEGINS_METHOD = new Uint8Array(1024);
 for (const method of METHODS) BEGINS_METHOD[startOf(bytesOf(method), 0)] = 1;
@@ -60,22 +60,22 @@ export const HTTP = 1;
 export const NOT_HTTP = 2;
 /** The message begins like a request, but its line end has not come: wait for it, up to the time limit. */
 export const LINE_PENDING = 3;
-/** The bytes so far decide nothing, and are no reason to wait for more. */
+/** The bytes so far decide nothing. They are no reason to wait for more. */
 export const UNDECIDED = 4;
 type Opening = typeof HTTP | typeof NOT_HTTP | typeof LINE_PENDING | typeof UNDECIDED;
 
 /**
- * Tells whether a message is HTTP although a raw key matches it, by its first line:
+ * Decides by the first line whether a message is HTTP although a raw key matches it:
  *
  * - HTTP: `token SP target ... HTTP/d.d` where the target begins with `/`, `*` or `scheme:`; also a known method, a
- *   space, and " HTTP/" anywhere in the line. So a browser's request is never taken for a command, whatever its method.
- *   The preface of HTTP/2 is the first form.
+ *   space, and " HTTP/" anywhere in the line. A browser's request is therefore never taken for a command, whatever its
+ *   method. The preface of HTTP/2 is the first form.
  * - LINE_PENDING: `token SP`, then `/`, `*` or `scheme:` (after CONNECT anything), and no LF. A known method and its
  *   space alone, too.
  * - NOT_HTTP: a line that only mentions HTTP (`SAY I like HTTP/2`), and any line that does not begin with a word and a
  *   space.
  *
- * @param scanned  this many bytes from `from` on are known to hold no LF
+ * @param scanned the first bytes from `from` on that hold no LF, as an earlier call found. Default 0
  * Reads the first word and the start of the second. Reads further only if they look like a request. Allocates nothing.
  * Never throws.
  */
@@ -144,35 +144,35 @@ function isDigit(byte: number | undefined): boolean {
 }
 
 /**
- * Whether a message begins with a method of RFC 9110 or RFC 5789, and a space. If no raw key matches, it is HTTP by
- * this alone.
+ * Whether a message begins with a method of RFC 9110 or RFC 5789, and a space. If no raw key matches, such a message is
+ * HTTP.
  */
 export function beginsWithMethod(bytes: Uint8Array, from: number): boolean {
   return METHOD_TRIE.match(bytes, from, true) !== NO_MATCH;
 }
 
 /**
- * True while the bytes, at least one, could grow into a known method and a space, or the preface of HTTP/2; false once
- * they are one.
+ * True while the bytes, at least one, could become a known method and a space, or the preface of HTTP/2; false once
+ * they are complete.
  */
 export function mayBecomeMethod(bytes: Uint8Array, from: number): boolean {
   return from < bytes.length && OPENING_TRIE.match(bytes, from, false) === NEED_MORE;
 }
 
-/** The same for every method that is served, WebDAV's too: for connections on which HTTP was spoken. */
+/** The same for every method that is served, WebDAV's too. For connections that have carried HTTP. */
 export function mayBecomeAnyMethod(bytes: Uint8Array, from: number): boolean {
   return from < bytes.length && ANY_METHOD_TRIE.match(bytes, from, false) === NEED_MORE;
 }
 
-/** Whether a complete first line ends in " HTTP/d.d". It is a malformed request if no raw key fits. */
+/** Whether a complete first line ends in " HTTP/d.d". If no raw key fits, such a line is a malformed request. */
 export function endsLikeRequest(bytes: Uint8Array, from: number): boolean {
   const lineEnd = bytes.indexOf(LF, from);
   return lineEnd !== -1 && endsInVersion(bytes, from, lineEnd);
 }
 
 /**
- * Whether an unmatched line reads like a header field (`Host: x`): the first line before it was then not taken for
- * HTTP.
+ * Whether an unmatched line looks like a header field (`Host: x`). The line before it was then a request line that was
+ * not recognized.
  */
 export function looksLikeField(bytes: Uint8Array, from: number): boolean {
   let at = from;
@@ -181,8 +181,7 @@ export function looksLikeField(bytes: Uint8Array, from: number): boolean {
 }
 
 /**
- * True for the beginning of a TLS handshake record (RFC 8446 section 5.1), on its first byte already; two tell it
- * better.
+ * True for the beginning of a TLS handshake record (RFC 8446 section 5.1). One byte is enough; two are more certain.
  */
 export function looksLikeTls(bytes: Uint8Array, from: number): boolean {
   if (bytes[from] !== TLS_HANDSHAKE) return false;

@@ -38,7 +38,7 @@ interface HttpKey {
 
 /**
  * @param key  "/x", "GET /x", or "GET " for every path of that method
- * @returns null for what is no HTTP key, or one with a pattern that cannot match (see `parsePattern`)
+ * @returns null if it is no HTTP key, or its pattern cannot match (see `parsePattern`)
  */
 export function parseHttpKey(key: string): HttpKey | null {
   const space = key.startsWith("/") ? -1 : key.indexOf(" ");
@@ -48,14 +48,14 @@ export function parseHttpKey(key: string): HttpKey | null {
   return parsePattern(pattern) === null ? null : { method, pattern };
 }
 
-/** A key as messages show it: quoted and escaped, and what it stands for. */
+/** A key as messages show it: quoted and escaped, with its meaning. */
 export function describeKey(entry: Pick<TableEntry<unknown>, "key" | "kind">): string {
   const key = JSON.stringify(entry.key);
   if (entry.kind === "word") return `the command ${key}`;
   return entry.kind === "http" ? `the HTTP route ${key}` : `the prefix ${key}`;
 }
 
-/** All routes at one time. Immutable: a reload builds the next one and puts it in this one's place. */
+/** All routes at one time. Immutable: a reload builds another table and replaces this one. */
 export class RouteTable<R> {
   readonly #raw: PrefixTrie<R>;
   readonly #http: PathTable<R>;
@@ -74,8 +74,8 @@ export class RouteTable<R> {
 
   /**
    * Of two entries that claim the same, the first holds and the second is left out: the same raw key; the same HTTP
-   * method and shape of pattern. Words hold before all raw keys, wherever they stand: neither a word nor the word and a
-   * space or line end can be claimed.
+   * method and shape of pattern. Words win over all raw keys, whatever their order: no raw key can claim a word, or the
+   * word and a space or line end.
    *
    * @param entries  read and kept; must not be changed afterwards
    * Throws a TypeError for an "http" entry whose key `parseHttpKey` refuses.
@@ -124,7 +124,7 @@ export class RouteTable<R> {
   }
 }
 
-/** Equal for two entries that claim the same. */
+/** Two entries with equal claims conflict. */
 function claimOf(entry: TableEntry<unknown>): string {
   // Lone surrogates all become the same three bytes.
   if (entry.kind !== "http") return `${entry.kind} ${entry.key.toWellFormed()}`;
@@ -132,7 +132,7 @@ function claimOf(entry: TableEntry<unknown>): string {
   return `http ${method ?? "*"} ${parsePattern(pattern)?.shape}`;
 }
 
-/** "RELOAD " would, as the longer key, take every RELOAD with an argument. */
+/** The longer key "RELOAD " would take every RELOAD with an argument. */
 function claimsWord(key: string, word: string): boolean {
   return key.startsWith(word) && (key.length === word.length || " \r\n".includes(key.charAt(word.length)));
 }

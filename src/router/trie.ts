@@ -11,10 +11,7 @@ export interface TrieEntry<T> {
   isWord?: boolean;
 }
 
-/**
- * The children stand in one array that begins at the lowest byte in use, so that a lone child costs one slot and not
- * 256.
- */
+/** The array of children begins at the lowest byte in use: a lone child costs one slot and not 256. */
 class Node<T> {
   value: T | typeof NO_MATCH = NO_MATCH;
   isWord = false;
@@ -23,7 +20,7 @@ class Node<T> {
 
   child(byte: number): Node<T> | null {
     const slot = byte - this.firstByte;
-    // A read outside of the array would leave the JIT's fast path; most misses end here.
+    // A read outside of the array leaves the JIT's fast path. Most misses end here.
     return slot >= 0 && slot < this.children.length ? (this.children[slot] ?? null) : null;
   }
 
@@ -57,9 +54,9 @@ export class PrefixTrie<T> {
   /**
    * @param bytes  what has arrived; read only, not kept
    * @param from  where the message begins; may be `bytes.length`
-   * @param isFinal  true when nothing more will come, or nothing more will be waited for
-   * @returns the value of the longest key; NEED_MORE (never with isFinal) while a longer key could still win, also when
-   *   a shorter one fits already; NO_MATCH if no key fits and none can
+   * @param isFinal true if no more bytes will come, or the caller does not wait for them
+   * @returns the value of the longest key; NEED_MORE (never with isFinal) while a longer key could still win, even if a
+   *   shorter one fits already; NO_MATCH if no key fits and none can
    * Allocates nothing. Never throws.
    */
   match(bytes: Uint8Array, from: number, isFinal: boolean): T | typeof NO_MATCH | typeof NEED_MORE {

@@ -4,7 +4,7 @@
 
 const MAPPED = "::ffff:";
 /**
- * Groups of an IPv6 address that name a network. Its owner may choose the rest freely (RFC 4291 section 2.5.4, RFC
+ * The first groups of an IPv6 address name a network. Its owner may choose the rest freely (RFC 4291 section 2.5.4, RFC
  * 7934).
  */
 const NETWORK_GROUPS = 4;
@@ -22,7 +22,7 @@ const IPV6_LETTERS = /^[\d.:a-f]+$/i;
 const ZONE = /%[\w.:-]+$/;
 
 /**
- * As `isIP` of node:net, which costs a start some milliseconds to load.
+ * Like `isIP` of node:net, which takes some milliseconds to load at the start.
  *
  * @param host  a name or an address, an IPv6 address without brackets
  * @returns 4 or 6 for an address, 0 for a name
@@ -39,10 +39,9 @@ export function isLoopback(address: string): boolean {
 }
 
 /**
- * The network for limits of one client: an IPv4 address, or the /64 of an IPv6 address, since its owner has all
- * addresses in it.
+ * The network that one client's limits hold for: an IPv4 address, or the /64 of an IPv6 address, which has one owner.
  *
- * @param address as Bun tells it
+ * @param address as Bun reports it
  * @returns `192.0.2.1`, `2001:db8:0:1::/64`
  */
 export function networkOf(address: string): string {

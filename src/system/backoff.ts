@@ -10,7 +10,10 @@ const LONGEST_MS = 30_000;
  */
 const SERVED_MS = 1000;
 
-/** No wait after a process that has served. Else each wait is longer, so that failing starts do not take a core. */
+/**
+ * No wait after a process that has served. Otherwise each wait is longer than the last, so that failing starts do not
+ * take a core.
+ */
 export class Backoff {
   readonly #longestMs: number;
   readonly #servedMs: number;
@@ -28,7 +31,7 @@ export class Backoff {
    */
   next(servedMs: number): number {
     if (servedMs >= this.#servedMs) this.#failures = 0;
-    // The first one is forgiven: a child that was killed by hand soon after the start is back at once.
+    // The first failure costs no wait: a process that was killed by hand soon after its start is back at once.
     const delayMs = this.#failures === 0 ? 0 : Math.min(this.#longestMs, FIRST_MS * 2 ** (this.#failures - 1));
     this.#failures++;
     return delayMs;

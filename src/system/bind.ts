@@ -1,6 +1,6 @@
 /**
- * Sockets bound by our own system calls, apart from who accepts on them: several processes can serve one, and a new
- * process can take it over without a moment in which clients are refused.
+ * Sockets bound by our own system calls. Other processes may accept on them: several can serve one socket, and a new
+ * process can take it over without refusing a client.
  */
 import { ptr } from "bun:ffi";
 import { chmodSync, closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
@@ -11,16 +11,16 @@ import { groupsOf, ipVersion } from "./address";
 import { listenError } from "./listen-error";
 
 /**
- * A bound socket; of a stream one, it listens. Its descriptor is closed on exec, unless it is handed to a child as one
- * of its own.
+ * A bound socket. If it is a stream socket, it listens. Its descriptor is closed on exec, unless a child gets it
+ * explicitly.
  */
 export interface BoundSocket {
-  /** With the real port. */
+  /** With the port that the kernel chose for 0. */
   readonly address: ListenAddress;
   readonly fd: number;
 }
 
-// Of Linux, on all architectures that Bun runs on.
+// Values of Linux, on all architectures that Bun runs on.
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -57,7 +57,8 @@ function openSymbols() {
 }
 
 /**
- * Whether this platform has what `bindSocket` needs. Else listeners are opened by Bun.listen, for one process alone.
+ * Whether this platform has the calls that `bindSockets` needs. Otherwise Bun.listen opens listeners, for one process
+ * alone.
  */
 export function canBind(): boolean {
   if (process.platform !== "linux") return false;
@@ -76,7 +77,7 @@ export function noPrefork(processes: number): UserError {
 /**
  * Binds all of `addresses`, or none.
  *
- * @param beside all addresses of the server's listeners. `[::]` takes IPv4 clients too, unless another listener has
+ * @param beside all addresses of the server's listeners. `[::]` takes IPv4 clients too, unless another listener takes
  *   them on that port. Default: `addresses`
  * @throws UserError naming the address, if it is taken, not ours or not permitted
  */
@@ -91,7 +92,7 @@ export async function bindSockets(addresses: readonly ListenAddress[], beside = 
   }
 }
 
-/** A classic BPF program (linux/filter.h): loads the flags of the TCP header, and drops what carries SYN. */
+/** A classic BPF program (linux/filter.h): loads the flags of the TCP header, and drops packets with SYN. */
 const DROP_SYN = [
   { code: 0x30, jt: 0, jf: 0, k: 13 },
   { code: 0x45, jt: 0, jf: 1, k: 0x02 },
@@ -100,9 +101,9 @@ const DROP_SYN = [
 ];
 
 /**
- * Lets no more clients into the queue of a listening TCP socket, whichever processes have it open: so it can be
- * accepted empty and closed, and nobody in it is lost. Who tries to connect meanwhile is not heard, tries again, and is
- * refused once all have closed it.
+ * Lets no more clients into the queue of a listening TCP socket, in all processes that have it open. The queue can then
+ * be emptied and the socket closed without losing a client. The kernel drops new attempts to connect. Clients try
+ * again, and are refused once every process has closed the socket.
  */
 export function stopArrivals({ address, fd }: BoundSocket): void {
   if (address.transport !== "tcp" && address.transport !== "tls") return;
@@ -117,11 +118,13 @@ export function stopArrivals({ address, fd }: BoundSocket): void {
   const program = Buffer.alloc(16);
   program.writeUInt16LE(DROP_SYN.length);
   program.writeBigUInt64LE(BigInt(ptr(filter)), 8);
-  // Where it is not allowed, who connects at the very moment of the end is cut off.
+  // If the kernel does not allow it, a client that connects at the moment of closing is cut off.
   libc?.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(program), program.length);
 }
 
-/** Closes this process's descriptor, and removes the file of a unix socket. For a socket that nobody else serves. */
+/**
+ * Closes this process's descriptor, and removes the file of a unix socket. For a socket that no other process serves.
+ */
 export function closeSocket({ address, fd }: BoundSocket): void {
   closeSync(fd);
   if (address.transport === "unix" && existsSync(address.path)) unlinkSync(address.path);
@@ -136,13 +139,13 @@ async function bindSocket(address: ListenAddress, beside: readonly ListenAddress
   const fd = name === null ? -1 : c.socket(name.family, type, 0);
   if (fd < 0 || name === null) return await refused(address);
   const on = new Int32Array([1]);
-  // A server that restarts must get its port while old connections linger in TIME_WAIT. Of UDP it would let two servers
-  // share one.
+  // A server that restarts must get its port while old connections linger in TIME_WAIT. For UDP it would let two
+  // servers share one.
   if (name.family !== AF_UNIX && type & SOCK_STREAM) c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, ptr(on), 4);
   if (name.family === AF_INET6 && isWildcard6(address))
     c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, ptr(new Int32Array([hasIpv4Beside(address, beside) ? 1 : 0])), 4);
   const isNamed = c.bind(fd, ptr(name.bytes), name.bytes.length) === 0;
-  // Before it listens: until then nobody can connect, whatever the umask has made of the file's rights.
+  // Before it listens: until then nobody can connect, whatever mode the umask gave the file.
   if (isNamed && address.transport === "unix") setMode(address);
   const isBound = isNamed && (address.transport === "udp" || c.listen(fd, BACKLOG) === 0);
   if (isBound) return { fd, address: address.transport === "unix" ? address : { ...address, port: portOf(c, fd) } };
@@ -162,7 +165,7 @@ function isWildcard6(address: ListenAddress): boolean {
 }
 
 /**
- * Whether another listener has IPv4 clients of this port: the kernel gives them to one of the two only (RFC 3493
+ * Whether another listener takes the IPv4 clients of this port: the kernel gives them to one of the two only (RFC 3493
  * section 5.3).
  */
 function hasIpv4Beside(address: ListenAddress, beside: readonly ListenAddress[]): boolean {
@@ -174,7 +177,7 @@ function hasIpv4Beside(address: ListenAddress, beside: readonly ListenAddress[])
 }
 
 /**
- * errno is gone by the time that JavaScript could read it: Bun's own call fails for the same reason, and says which.
+ * JavaScript cannot read errno in time. Bun's own call fails for the same reason, and names it.
  *
  * @throws UserError always
  */
@@ -210,7 +213,7 @@ async function resolveHost(host: string): Promise<string | null> {
     const { lookup } = await import("node:dns/promises");
     return (await lookup(host)).address;
   } catch {
-    // Told by `refused`, with the reason.
+    // `refused` reports it, with the reason.
     return null;
   }
 }
@@ -241,7 +244,7 @@ function name6(host: string, port: number): SocketName {
   return { family: AF_INET6, bytes };
 }
 
-/** A link-local address is one of an interface's, named behind the "%" (RFC 4007 section 11). */
+/** A link-local address belongs to an interface, whose name stands behind the "%" (RFC 4007 section 11). */
 function scopeId(scope: string): number {
   if (scope === "" || /^\d+$/.test(scope)) return Number(scope);
   const path = `/sys/class/net/${scope}/ifindex`;
@@ -257,8 +260,7 @@ function portOf(c: Libc, fd: number): number {
 }
 
 /**
- * Removes the socket's file that a killed server left behind, since binding would fail. A socket that answers is in
- * use.
+ * Removes the socket's file that a killed server left behind: binding would fail. A socket that answers is in use.
  *
  * @throws UserError LISTEN_FAILED if a file of another kind has the name: that is never removed
  */
@@ -283,7 +285,7 @@ export function mustBeSocket(path: string): void {
   });
 }
 
-/** Whether somebody accepts at a unix socket. */
+/** Whether a process accepts clients at a unix socket. */
 export function isSocketUsed(path: string): Promise<boolean> {
   return new Promise<boolean>((resolve) => {
     Bun.connect({

@@ -5,9 +5,9 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 
-/** A count is used for this long, corrected by descriptors that were taken and given back since. In milliseconds. */
+/** A count is used for this long, corrected by the descriptors taken and given back since. In milliseconds. */
 const COUNT_MS = 50;
-/** The same if they have to be listed, which takes milliseconds for thousands. In milliseconds. */
+/** The same if the count means listing them, which takes milliseconds for thousands. In milliseconds. */
 const DEAR_COUNT_MS = 1000;
 /** Since Linux 6.2, the size of /proc/self/fd is the number of descriptors. */
 const isCountCheap = sizeOfFolder() > 0;

@@ -1,22 +1,22 @@
 /**
- * Several processes that accept on one descriptor: whichever wakes first takes all that wait, and a burst of
- * connections that then stay would be served by one of them alone.
+ * Several processes accept on one descriptor. The first to wake takes all waiting clients, so one process alone would
+ * serve a burst of long connections.
  */
 import { openLibc } from "./libc";
 
-/** With what the kernel adds, about 70 us: long enough for the others to take theirs. */
+/** About 70 us with the kernel's share: long enough for the others to take theirs. */
 const YIELD_MICROSECONDS = 20;
 
 /**
- * Lets the other processes accept too. Only while there are more connections than there lately were: where clients come
- * and go as fast as they can, there is nothing to be shared out, and each pause would cost.
+ * Lets the other processes accept too. Pauses only while the number of connections grows beyond its recent level: short
+ * connections spread by themselves, and each pause costs time.
  */
 export class FairShare {
   readonly #libc = openLibc({ usleep: { args: ["u32"], returns: "i32" } });
   #highest = 0;
   #highestBefore = 0;
 
-  /** A connection was accepted. @param open those of this process, with it */
+  /** A connection was accepted. @param open the number of this process's connections, this one included */
   grew(open: number): void {
     if (open <= this.#highest || open <= this.#highestBefore) return;
     this.#highest = open;
@@ -24,7 +24,7 @@ export class FairShare {
     this.#libc?.usleep(YIELD_MICROSECONDS);
   }
 
-  /** To be called each second or so. */
+  /** Call it about once a second. */
   forget(open: number): void {
     this.#highestBefore = this.#highest;
     this.#highest = open;

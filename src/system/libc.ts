@@ -1,5 +1,5 @@
 /**
- * Calls into the C library by bun:ffi, for what Bun has no function of its own: sd_notify's datagrams, inherited
+ * Calls into the C library by bun:ffi, where Bun has no function of its own: sd_notify's datagrams, inherited
  * descriptors, locks.
  */
 import { dlopen, type FFIFunction, type Library } from "bun:ffi";
@@ -11,7 +11,7 @@ const MUSL_MACHINES: Partial<Record<NodeJS.Architecture, string>> = { x64: "x86_
  * Opens the C library, whatever its name is here: glibc's, musl's or that of macOS.
  *
  * An `errno` cannot be read afterwards: the runtime makes calls of its own in between.
- * @param symbols  what is needed, as bun:ffi's `dlopen` takes it
+ * @param symbols the functions, in the form of bun:ffi's `dlopen`
  * @returns null where no such library is found, or one of the functions is missing in it. Never throws.
  */
 export function openLibc<const Symbols extends Record<string, FFIFunction>>(
@@ -21,15 +21,15 @@ export function openLibc<const Symbols extends Record<string, FFIFunction>>(
     try {
       return dlopen(name, symbols).symbols;
     } catch {
-      // Not this one: the next name may be it, and null tells the caller that none was.
+      // Try the next name. The caller gets null if all fail.
     }
   }
   return null;
 }
 
 /**
- * In the order in which they are tried. A bare libc.so comes last: with glibc that is a text for the linker, and with
- * musl the library.
+ * In the order in which they are tried. A bare libc.so comes last: with glibc it is a text for the linker, with musl
+ * the library.
  */
 function libcNames(): string[] {
   if (process.platform === "darwin") return ["libSystem.B.dylib"];

@@ -1,6 +1,4 @@
-/**
- * Why an address cannot be listened on.
- */
+/** The error of an address that the server cannot listen on. */
 import { formatListen, type ListenAddress } from "../config/listen";
 import { UserError } from "../config/user-error";
 

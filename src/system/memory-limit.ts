@@ -1,16 +1,16 @@
-/** A limit that the kernel keeps, for the moments in which the server is too busy to look at its processes' memory. */
+/** The kernel keeps this limit, even while the server is too busy to check its processes' memory. */
 import { dlopen, type Library, ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
 
-/** Of setrlimit: private memory that can be written to. What is only reserved for addresses does not count. */
+/** A constant of setrlimit: private memory that can be written to. Reserved addresses do not count. */
 const RLIMIT_DATA = 2;
 const SYMBOLS = { setrlimit: { args: ["i32", "ptr"], returns: "i32" } } as const;
 const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
 /**
- * This process may take twice that much beyond what it has by now: less would refuse memory that is asked for and never
- * used. An allocation beyond it fails, as an error of JavaScript or by the end of the process. Does nothing where the
- * kernel is not Linux.
+ * Lets this process take twice that much memory beyond its present size: programs ask for memory that they never use.
+ * An allocation beyond the limit fails with a JavaScript error, or ends the process. Does nothing if the kernel is not
+ * Linux.
  */
 export function limitOwnMemory(maxMemoryMb: number): void {
   const hasKb = Number(/^VmData:\s+(\d+) kB/m.exec(readStatus())?.[1] ?? Number.NaN);
@@ -33,7 +33,7 @@ function openLibc(): Library<typeof SYMBOLS>["symbols"] | null {
     try {
       return dlopen(name, SYMBOLS).symbols;
     } catch {
-      // The other one, then.
+      // Try the other libc.
     }
   }
   return null;

@@ -1,6 +1,4 @@
-/**
- * The user at the other end of a unix socket, as the kernel knows it.
- */
+/** The user at the other end of a unix socket, as the kernel reports it. */
 import { ptr } from "bun:ffi";
 import { openLibc } from "./libc";
 

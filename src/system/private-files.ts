@@ -74,8 +74,8 @@ export function logFileMode(path: string): number {
 }
 
 /**
- * Gives an open file this mode, if it has another and belongs to this user. For a file that an older version made, or
- * the umask shaped.
+ * Gives an open file this mode, if it has another and belongs to this user. For files made by an older version, or
+ * changed by the umask.
  */
 export function setFileMode(fd: number, mode: number): void {
   const stats = fstatSync(fd);

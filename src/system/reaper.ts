@@ -1,6 +1,6 @@
 /**
- * The duty of a container's first process: orphans become its children, and each that ends stays in the process table
- * until it is waited for. Bun waits for what it started itself, and for nothing else.
+ * The duty of a container's first process. Orphans become its children, and an ended one stays in the process table
+ * until its parent waits for it. Bun waits only for processes that it started itself.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { openLibc } from "./libc";
@@ -10,8 +10,8 @@ const WNOHANG = 1;
 const SWEEP_MS = 1000;
 
 /**
- * Has ended orphans waited for from here on, once a second. Does nothing in a process that is not the first one, nor
- * where there is no /proc.
+ * Waits for ended orphans from now on, once a second. Does nothing unless this is the first process and there is a
+ * /proc.
  */
 export function reapOrphans(): void {
   if (process.pid !== FIRST_PROCESS || process.platform !== "linux") return;
@@ -20,8 +20,8 @@ export function reapOrphans(): void {
   let seenBefore = new Set<number>();
   const sweep = () => {
     const ended = endedChildren();
-    // Of its own children Bun takes note within one turn of the event loop: what has been there for a whole sweep is no
-    // such one.
+    // Bun notices the end of its own children within one turn of the event loop. A process that stays ended for a whole
+    // sweep is none of them.
     for (const pid of ended) if (seenBefore.has(pid)) libc.waitpid(pid, null, WNOHANG);
     seenBefore = new Set(ended);
   };
@@ -33,7 +33,7 @@ function endedChildren(): number[] {
   try {
     return readdirSync("/proc").filter(isEndedChild).map(Number);
   } catch {
-    // No /proc is mounted here: nothing can be known.
+    // No /proc is mounted.
     return [];
   }
 }
@@ -48,7 +48,7 @@ function isEndedChild(pid: string): boolean {
     const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return state === "Z" && parent === String(process.pid);
   } catch {
-    // It is gone.
+    // The process is gone.
     return false;
   }
 }

@@ -1,13 +1,11 @@
-/**
- * How this program starts itself once more: as a server process, or as its own successor.
- */
+/** How this program starts itself again: as a server process, or as its own successor. */
 
-/** Which part of the program a process plays; read by `main.ts`, and taken out of the environment there. */
+/** The role of a process. `main.ts` reads it and removes it from the environment. */
 export const ROLE_VARIABLE = "HRMR_ROLE";
 
 /**
- * The interpreter's or the binary's path, as it was at the start: an upgrade may have put another file there since,
- * which is meant.
+ * The path of the interpreter or the binary at the start. If an upgrade has replaced the file since, the new file is
+ * meant.
  */
 const EXECUTABLE = process.execPath;
 

@@ -1,12 +1,12 @@
 /**
- * sendfile(2): the kernel moves a file's bytes to a socket, and they never enter this process. On plain TCP and unix
+ * sendfile(2): the kernel moves a file's bytes to a socket, and they never enter this process. For plain TCP and unix
  * sockets of Linux only; elsewhere files are read and written.
  */
 import { dlopen } from "bun:ffi";
 
 type SendFile = (socket: number, file: number, offset: BigInt64Array, count: number) => number;
 
-/** null where there is none. It answers with the bytes sent, 0 at the file's end, -1 when the socket is full. */
+/** null: not available. Returns the number of bytes sent, 0 at the file's end, -1 when the socket is full. */
 export const sendFileTo: SendFile | null = load();
 
 function load(): SendFile | null {
