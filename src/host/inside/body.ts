@@ -1,9 +1,9 @@
 /**
- * A request's body as a handler on a pool thread reads it: its parts come from the main thread, as they are asked for.
+ * A request's body as a handler reads it: its parts come from the server, as they are asked for.
  */
 import { type BodyPart, fromLatin1, STREAM_WINDOW } from "../remote/messages";
 
-export class WorkerBody {
+export class HostedBody {
   readonly stream: ReadableStream<Uint8Array>;
   readonly #want: (parts: number) => void;
   readonly #parts: Uint8Array[] = [];
@@ -12,7 +12,7 @@ export class WorkerBody {
   #error: unknown = undefined;
   #wake: (() => void) | null = null;
 
-  /** @param want asks the main thread for so many parts; 0: no more are wanted */
+  /** @param want asks the server for so many parts; 0: no more are wanted */
   constructor(want: (parts: number) => void) {
     this.#want = want;
     this.stream = new ReadableStream<Uint8Array>(

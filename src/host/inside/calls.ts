@@ -1,5 +1,5 @@
 /**
- * The calls of one pool thread: begins what the main thread has not taken back, and sends the replies, one message a
+ * The calls of one place: begins what the server has not taken back, and sends the replies, one message a
  * batch.
  */
 import { isThenable } from "../../module/graph/returned";
@@ -18,15 +18,15 @@ import {
   readTarget,
   REPLY,
   type ReplyBatch,
-  RUNNING,
+  ON_STACK,
   type SharedMemory,
   toLatin1,
 } from "../remote/messages";
 import { SavedReplies } from "../remote/saved-replies";
-import { PoolMessage, type WantBody } from "./message";
+import { HostedMessage, type WantBody } from "./message";
 import { isSource, type Source, StreamSource } from "./stream";
 
-/** One generation in this thread. */
+/** One generation in this place. */
 export interface Resident {
   readonly module: LoadedModule;
   /** Handlers by route index. */
@@ -36,14 +36,14 @@ export interface Resident {
 
 interface Running {
   readonly resident: Resident;
-  readonly message: PoolMessage;
+  readonly message: HostedMessage;
   stream: StreamSource | null;
 }
 
 // Replies wait for the end of their batch, but not behind a slow handler.
 const MAX_REPLY_DELAY_MS = 1;
 
-export class WorkerCalls {
+export class HostedCalls {
   readonly residents = new Map<number, Resident>();
   readonly #shared: SharedMemory;
   readonly #saved: SavedReplies;
@@ -106,9 +106,9 @@ export class WorkerCalls {
 
   #begin(seq: number, batch: CallBatch, at: number): boolean {
     if (Atomics.compareExchange(this.#shared, HEAD, seq, (seq + 1) | 0) !== seq) return false;
-    Atomics.store(this.#shared, RUNNING, seq);
+    Atomics.store(this.#shared, ON_STACK, seq);
     this.#run(seq, batch[at] as number, batch[at + 1] as string);
-    Atomics.store(this.#shared, RUNNING, 0);
+    Atomics.store(this.#shared, ON_STACK, 0);
     return true;
   }
 
@@ -119,10 +119,10 @@ export class WorkerCalls {
     if (resident === undefined || handler === undefined) {
       return this.#fail(
         seq,
-        new Error(`Route ${routeIndex} of load ${loadId} is not here. This is a bug in hrmr; please report it.`),
+        new Error(`Route ${routeIndex} of its module is not here. This is a bug in hrmr; please report it.`),
       );
     }
-    const message = new PoolMessage(parcel, seq, this.#wantBody);
+    const message = new HostedMessage(parcel, seq, this.#wantBody);
     try {
       const result = resident.module.run(handler, message, resident.context);
       if (typeof result === "string") this.#reply(seq, REPLY.text, result);

@@ -1,4 +1,4 @@
-/** `fetch` routes on a pool thread: the message becomes a Request, and the Response a reply, whole or as a stream. */
+/** `fetch` routes: the message becomes a Request, and the Response a reply, whole or as a stream. */
 import { toBytes } from "../../module/graph/returned";
 import type { Message, ModuleContext, Reply, RequestContext } from "../../module/contract";
 import { requestContext } from "../../module/shape/request-context";
@@ -12,25 +12,25 @@ import {
   WHOLE_RESPONSE_BYTES,
 } from "../remote/fetch-messages";
 import { fromLatin1, toLatin1 } from "../remote/messages";
-import type { PoolMessage } from "./message";
-import { PoolResponse } from "./response";
+import type { HostedMessage } from "./message";
+import { HostedResponse } from "./response";
 
 type Fetch = (request: Request, context: RequestContext) => unknown;
 
-/** @returns the handler that the pool calls in place of the module's `fetch` */
+/** @returns the handler that is called in place of the module's `fetch` */
 export function fetchHandler(
   key: string,
   fetch: Fetch,
 ): (message: Message, context: ModuleContext) => Reply | Promise<Reply> {
   return (message, context) => {
-    const value = callFetch(key, fetch, message as PoolMessage, context);
+    const value = callFetch(key, fetch, message as HostedMessage, context);
     if (value instanceof Response) return replyOf(value);
     if (value instanceof Promise) return value.then((settled) => replyOf(checked(key, settled)));
     return replyOf(checked(key, value));
   };
 }
 
-function callFetch(key: string, fetch: Fetch, message: PoolMessage, context: ModuleContext): unknown {
+function callFetch(key: string, fetch: Fetch, message: HostedMessage, context: ModuleContext): unknown {
   const { url, method, fields, way, body, path, params, requestId } = decodeRequest(message.latin1);
   const mayHaveBody = method !== "GET" && method !== "HEAD";
   const init: RequestInit & { duplex?: "half" } = { method, headers: fields, signal: message.signal };
@@ -61,7 +61,7 @@ function replyOf(response: Response): string | ResponseParts {
     );
   // Before the body is looked at: behind it they would lack the Content-Type that comes from it.
   const fields = fieldsOf(response.headers);
-  const body = PoolResponse.bodyOf(response);
+  const body = HostedResponse.bodyOf(response);
   if (typeof body === "string") return encode(response, fields, BODY.text, body);
   if (body !== undefined && body.length <= WHOLE_RESPONSE_BYTES)
     return encode(response, fields, BODY.bytes, toLatin1(body));
@@ -71,8 +71,8 @@ function replyOf(response: Response): string | ResponseParts {
 
 /** A body's length, where known, goes with the head. The server then need not send the body in chunks. */
 function framed(response: Response, fields: Fields): Fields {
-  const size = PoolResponse.sizeOf(response);
-  if (PoolResponse.isDecoded(response))
+  const size = HostedResponse.sizeOf(response);
+  if (HostedResponse.isDecoded(response))
     return fields.filter(([name]) => name !== "content-length" && name !== "content-encoding");
   return size === undefined
     ? fields

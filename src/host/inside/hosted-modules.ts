@@ -1,4 +1,4 @@
-/** The work of a pool thread and of a module's process: they load generations and run handlers for the main thread. */
+/** The work of a pool thread and of a module's process: they load generations and run handlers for the server. */
 import { registerHrmrModule } from "../../module/api";
 import { allowNativeModules } from "../../module/c/native";
 import { Collector } from "../../module/graph/collector";
@@ -20,27 +20,27 @@ import {
   type ReplyBatch,
   type SharedMemory,
   type TaskDone,
-  type ToMain,
-  type ToWorker,
+  type FromPlace,
+  type ToPlace,
 } from "../remote/messages";
-import { type Resident, WorkerCalls } from "./calls";
+import { type Resident, HostedCalls } from "./calls";
 import { fetchHandler } from "./fetch";
-import { poolFetch, PoolResponse } from "./response";
+import { hostedFetch, HostedResponse } from "./response";
 
-/** The way to the main thread. What comes from there goes to `HostedModules.receive`. */
-export type PostToMain = (data: ReplyBatch | ToMain) => void;
+/** The way to the server. What comes from there goes to `HostedModules.receive`. */
+export type PostToServer = (data: ReplyBatch | FromPlace) => void;
 
 interface HostedPlace {
   readonly shared: SharedMemory;
   readonly host: number | "process";
   readonly loadTimeoutMs: number;
-  readonly post: PostToMain;
+  readonly post: PostToServer;
   /** Between processes. null: in a thread, versions hand over among themselves. */
   readonly handoffs: HandoffFile | null;
 }
 
-interface ThreadLog extends Log {
-  withFields(fields: LogFields): ThreadLog;
+interface HostedLog extends Log {
+  withFields(fields: LogFields): HostedLog;
   /** An error that nobody caught. */
   stray(text: string, error: unknown): void;
 }
@@ -49,13 +49,13 @@ interface ThreadLog extends Log {
  * @param place  stands before each message
  * @param budget of lines; null: each is sent
  */
-function makeLog(post: PostToMain, fields: LogFields, place: string, budget: LineBudget | null): ThreadLog {
+function makeLog(post: PostToServer, fields: LogFields, place: string, budget: LineBudget | null): HostedLog {
   const say =
     (level: "debug" | "info" | "warn" | "error") =>
     (...values: unknown[]): void => {
       if (budget !== null && !budget.take()) return;
       const thrown = fields.error ?? values.find((value) => value instanceof Error);
-      // Copied here: on its way to the main thread an error would lose what it has of its own.
+      // Copied here: on its way to the server an error would lose what it has of its own.
       const error = thrown === undefined ? {} : { error: errorData(thrown) };
       const text = place + values.map((value) => showValue(value, false)).join(" ");
       post({ type: "log", level, text: cut(text), fields: { ...fields, ...error } });
@@ -74,7 +74,7 @@ function makeLog(post: PostToMain, fields: LogFields, place: string, budget: Lin
   };
 }
 
-const GLOBALS = { Response: PoolResponse, fetch: poolFetch };
+const GLOBALS = { Response: HostedResponse, fetch: hostedFetch };
 
 /** So that a reload of many modules pays for one collection. */
 const COLLECT_AFTER_MS = 20;
@@ -96,7 +96,7 @@ function cut(text: string): string {
 export class HostedModules {
   readonly #place: HostedPlace;
   readonly #where: string;
-  readonly #calls: WorkerCalls;
+  readonly #calls: HostedCalls;
   /** Their imports are done, and nothing else of them. */
   readonly #imported = new Map<number, LoadedModule>();
   /** What versions have handed over before they were retired, by their id; until someone has started with it. */
@@ -110,7 +110,7 @@ export class HostedModules {
     const { shared, host, post } = place;
     this.#place = place;
     this.#where = host === "process" ? "in its process" : `on pool thread ${host}`;
-    this.#calls = new WorkerCalls(
+    this.#calls = new HostedCalls(
       shared,
       post,
       (seq, parts) => post({ type: "want", seq, parts }),
@@ -141,12 +141,12 @@ export class HostedModules {
     );
   }
 
-  receive(data: CallBatch | ToWorker): void {
+  receive(data: CallBatch | ToPlace): void {
     if (Array.isArray(data)) this.#calls.receive(data);
     else this.#obey(data);
   }
 
-  #obey(message: ToWorker): void {
+  #obey(message: ToPlace): void {
     const { post } = this.#place;
     switch (message.type) {
       case "init":

@@ -1,16 +1,16 @@
-/** A message as a handler on a pool thread sees it: everything but the bytes' string is made at its first use. */
+/** A message as a handler sees it: everything but the bytes' string is made at its first use. */
 import type { Client, Message } from "../../module/contract";
 import { type BodyPart, type CancelReason, decodeClient, fromLatin1, parcelMark } from "../remote/messages";
-import { WorkerBody } from "./body";
+import { HostedBody } from "./body";
 
-/** Asks the main thread for parts of a call's body; 0: no more are wanted. */
+/** Asks the server for parts of a call's body; 0: no more are wanted. */
 export type WantBody = (seq: number, parts: number) => void;
 
-export class PoolMessage implements Message {
+export class HostedMessage implements Message {
   readonly #parcel: string;
   readonly #seq: number;
   readonly #wantBody: WantBody;
-  #body: WorkerBody | null = null;
+  #body: HostedBody | null = null;
   #bytes: Uint8Array | null = null;
   #text: string | null = null;
   #client: Client | null = null;
@@ -59,7 +59,7 @@ export class PoolMessage implements Message {
 
   /** The body of an HTTP request that does not come with the call. Once. */
   openBody(): ReadableStream<Uint8Array> {
-    this.#body = new WorkerBody((parts) => this.#wantBody(this.#seq, parts));
+    this.#body = new HostedBody((parts) => this.#wantBody(this.#seq, parts));
     return this.#body.stream;
   }
 

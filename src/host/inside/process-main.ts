@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { HandoffFile } from "../process/handoff-file";
 import { HostedModules } from "./hosted-modules";
 import { limitOwnMemory } from "../../system/memory-limit";
-import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "../remote/messages";
+import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
 import { HANDOFF_FD, READY, SHARED_FD } from "../process/place";
 import { mapAndClose } from "../remote/shared-file";
 
@@ -31,7 +31,7 @@ export function runModuleProcess(): Promise<never> {
   process.on("disconnect", () => process.exit(0));
   offerToKernel();
   let modules: HostedModules | null = null;
-  process.on("message", (data: CallBatch | ToWorker) => {
+  process.on("message", (data: CallBatch | ToPlace) => {
     if (modules !== null) return modules.receive(data);
     if (Array.isArray(data) || data.type !== "init") throw new Error("The first message to a process is no init.");
     const { host, loadTimeoutMs, maxMemoryMb = 0 } = data;
@@ -43,7 +43,7 @@ export function runModuleProcess(): Promise<never> {
 }
 
 /** A module that calls `process.send` means a parent of its own, and has none. */
-function takeChannel(): (data: ReplyBatch | ToMain | typeof READY) => void {
+function takeChannel(): (data: ReplyBatch | FromPlace | typeof READY) => void {
   const send = process.send?.bind(process);
   if (send === undefined) throw new Error("A module's process is started by its server: this is no command.");
   Object.assign(process, { send: undefined, disconnect: undefined });

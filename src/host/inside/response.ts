@@ -1,6 +1,6 @@
 /**
- * The Response of modules on a pool thread: the standard class, which remembers what its body was made of, if that is
- * at hand.
+ * The Response of modules on the pool and in processes: the standard class, which remembers what its body was made of,
+ * if that is at hand.
  */
 const NativeResponse = Response;
 
@@ -31,8 +31,8 @@ const decoded = new WeakSet<Response>();
 const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
 const nativeFetch = fetch;
 
-/** `fetch` for modules on a pool thread. */
-export const poolFetch: typeof fetch = Object.assign(
+/** `fetch` for the same modules. */
+export const hostedFetch: typeof fetch = Object.assign(
   async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
     const response = await nativeFetch(input, init);
     if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? ""))
@@ -41,9 +41,9 @@ export const poolFetch: typeof fetch = Object.assign(
   },
   { preconnect: nativeFetch.preconnect },
 );
-Object.defineProperty(poolFetch, "name", { value: "fetch" });
+Object.defineProperty(hostedFetch, "name", { value: "fetch" });
 
-export class PoolResponse extends StandardResponse {
+export class HostedResponse extends StandardResponse {
   /** undefined: it has to be read as a stream. */
   #body: AtHand | undefined;
   #blob: Blob | undefined;
@@ -68,7 +68,7 @@ export class PoolResponse extends StandardResponse {
 
   // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === PoolResponse
+    return this === HostedResponse
       ? value instanceof NativeResponse
       : Function.prototype[Symbol.hasInstance].call(this, value);
   }
@@ -79,7 +79,7 @@ export class PoolResponse extends StandardResponse {
     if (text === undefined || typeof init === "number") return NativeResponse.json(data, init as ResponseInit);
     const headers = new Headers(init?.headers as Bun.HeadersInit | undefined);
     if (!headers.has("content-type")) headers.set("content-type", "application/json;charset=utf-8");
-    return new PoolResponse(text, {
+    return new HostedResponse(text, {
       ...(init?.status === undefined ? {} : { status: init.status }),
       statusText: init?.statusText ?? "",
       headers,
@@ -113,7 +113,7 @@ export class PoolResponse extends StandardResponse {
     const whole = this.#body ?? this.#blob;
     return whole === undefined || this.bodyUsed
       ? (super.clone() as Response)
-      : new PoolResponse(whole, this as unknown as ResponseInit);
+      : new HostedResponse(whole, this as unknown as ResponseInit);
   }
 }
 
@@ -121,4 +121,4 @@ function wholeOf(stream: ReadableStream): AtHand | undefined {
   return stream.locked ? undefined : (stream as WholeStream)[WHOLE];
 }
 
-Object.defineProperty(PoolResponse, "name", { value: "Response" });
+Object.defineProperty(HostedResponse, "name", { value: "Response" });

@@ -1,4 +1,4 @@
-/** A streamed reply on a pool thread: a source that is read only as fast as the main thread asks for more. */
+/** A streamed reply where its handler runs: a source that is read only as fast as the server asks for more. */
 import { STREAM_WINDOW } from "../remote/messages";
 
 export type Source = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
@@ -43,7 +43,7 @@ export class StreamSource {
     this.#iterator = run(() => iteratorOf(source));
   }
 
-  /** The main thread has taken one part. */
+  /** The server has taken one part. */
   addCredit(): void {
     this.#credit++;
     this.#onCredit?.();

@@ -1,16 +1,16 @@
 /** Entry of a pool thread. */
-import { HostedModules, type PostToMain } from "./hosted-modules";
-import type { CallBatch, ToWorker } from "../remote/messages";
+import { HostedModules, type PostToServer } from "./hosted-modules";
+import type { CallBatch, ToPlace } from "../remote/messages";
 
 /** The part of a Worker's global scope that is used here; the DOM's types are not loaded. */
 interface WorkerScope {
-  onmessage: ((event: { data: CallBatch | ToWorker }) => void) | null;
-  postMessage: PostToMain;
+  onmessage: ((event: { data: CallBatch | ToPlace }) => void) | null;
+  postMessage: PostToServer;
 }
 
 const scope = globalThis as unknown as WorkerScope;
 // Once: a module has this object too.
-const post: PostToMain = (data) => scope.postMessage(data);
+const post: PostToServer = (data) => scope.postMessage(data);
 
 scope.onmessage = ({ data }) => {
   if (Array.isArray(data) || data.type !== "init" || data.shared === null)

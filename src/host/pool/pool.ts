@@ -6,7 +6,7 @@
 import type { Log } from "../../module/contract";
 import type { LoadSpec } from "../../module/version";
 import { spawnWorker } from "../inside/spawn";
-import type { ReplyBatch, ToMain, ToWorker } from "../remote/messages";
+import type { ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
 import type { OpenPlace } from "../remote/place";
 import type { HostPolicy } from "../remote/policy";
 import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
@@ -63,13 +63,13 @@ const openThread: OpenPlace = (index, loadTimeoutMs, events) => {
   const shared = createShared();
   const closed = Promise.withResolvers<void>();
   let lastError = "";
-  worker.onmessage = ({ data }: { data: ReplyBatch | ToMain }) => events.received(data);
+  worker.onmessage = ({ data }: { data: ReplyBatch | FromPlace }) => events.received(data);
   worker.onerror = (event) => (lastError = event.message.split("\n", 1)[0] ?? "");
   worker.addEventListener("close", (event) => {
     closed.resolve();
     events.ended(describeExit(event, lastError));
   });
-  worker.postMessage({ type: "init", shared, host: index, loadTimeoutMs } satisfies ToWorker);
+  worker.postMessage({ type: "init", shared, host: index, loadTimeoutMs } satisfies ToPlace);
   return {
     shared,
     post: (data) => worker.postMessage(data),

@@ -7,7 +7,7 @@ import type { Subprocess } from "bun";
 import type { Log } from "../../module/contract";
 import { asHost } from "../../module/graph/leave-graph";
 import { hostSettings } from "../../module/shape/settings";
-import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "../remote/messages";
+import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
 import type { OpenPlace, Place, PlaceEvents, PlaceFacts } from "../remote/place";
 import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
@@ -38,7 +38,7 @@ const LAST_WORDS_MS = 500;
 const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
 const MB = 1_048_576;
 
-type Posted = CallBatch | ToWorker;
+type Posted = CallBatch | ToPlace;
 
 /**
  * @param handoffFd see HandoffFile; the caller's, and open as long as there are places
@@ -85,7 +85,7 @@ class ProcessPlace implements Place {
     try {
       this.shared = mapShared(fd);
       this.#channel = new ProcessChannel({
-        received: (message) => this.#receive(message as ReplyBatch | ToMain | typeof READY),
+        received: (message) => this.#receive(message as ReplyBatch | FromPlace | typeof READY),
         broken: (reason) => this.#kill(reason),
       });
       try {
@@ -142,7 +142,7 @@ class ProcessPlace implements Place {
     }) as Subprocess<"ignore", "pipe", "pipe">;
   }
 
-  #receive(message: ReplyBatch | ToMain | typeof READY): void {
+  #receive(message: ReplyBatch | FromPlace | typeof READY): void {
     if (message === READY) this.#listens();
     else this.#options.events.received(message);
   }

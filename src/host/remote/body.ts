@@ -66,7 +66,7 @@ export class RemoteBody {
   }
 
   /**
-   * A client may send its body in single bytes. Small parts are joined, so that the thread does not keep an object for
+   * A client may send its body in single bytes. Small parts are joined, so that the place does not keep an object for
    * each byte.
    */
   async #collectMore(partBytes: number): Promise<void> {

@@ -25,7 +25,7 @@ export interface RemoteOrder {
  * Takes a call's answer: exactly one of the two is called, once, and never after `CallHandle.cancel`. Must not throw.
  */
 export interface CallSink {
-  /** A stream is to be read to its end or left by `return`. It rejects if its source fails or its thread is lost. */
+  /** A stream is to be read to its end or left by `return`. It rejects if its source fails or its place is lost. */
   resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void;
   /** HostBusyError, UnavailableError, HandlerTimeoutError, HandlerError or HostLostError. */
   reject(error: Error): void;

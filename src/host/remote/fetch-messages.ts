@@ -1,6 +1,6 @@
 /**
- * HTTP requests and responses as they cross between the main thread and a thread of the pool: a head in lines, an empty
- * line, and the body behind it when it is small or at hand.
+ * HTTP requests and responses as they cross between the server and a place: a head in lines, an empty line, and the
+ * body behind it when it is small or at hand.
  */
 import { failureOf } from "./messages";
 
@@ -94,7 +94,7 @@ export function fieldsOf(headers: Headers): Fields {
   );
 }
 
-/** A body's failure on its way to the thread that reads it. */
+/** A body's failure on its way to the side that reads it. */
 export function failureText(error: unknown): string {
   return failureOf(error).message;
 }

@@ -1,18 +1,18 @@
 /**
- * Loading into and retiring from one thread, one after another: which generations it has, and how that survives its
+ * Loading into and retiring from one place, one after another: which generations it has, and how that survives its
  * replacement.
  */
 import { ModuleError } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import { HandlerError, HostLostError } from "../errors";
 import type { StoredState } from "../process/handoff-file";
-import type { TaskDone, ToMain, ToWorker } from "./messages";
+import type { TaskDone, FromPlace, ToPlace } from "./messages";
 import type { LoadSpec } from "../../module/version";
 
 interface Task {
-  readonly message: Extract<ToWorker, { type: "import" | "load" | "handoff" | "retire" }>;
+  readonly message: Extract<ToPlace, { type: "import" | "load" | "handoff" | "retire" }>;
   readonly id: number;
-  /** null: the thread starts anew and loads what it had. */
+  /** null: the place starts anew and loads what it had. */
   readonly done: PromiseWithResolvers<TaskDone> | null;
 }
 
@@ -28,21 +28,21 @@ interface TasksOwner {
 const NOTHING: TaskDone = { type: "done", notes: [] };
 
 export class KeeperTasks {
-  /** Ids of the generations that the thread can run. */
+  /** Ids of the generations that the place can run. */
   readonly loaded = new Set<number>();
   readonly #owner: TasksOwner;
-  readonly #post: (message: ToWorker) => void;
+  readonly #post: (message: ToPlace) => void;
   /** The first one is under way if `#sentAt` is set. */
   #queue: Task[] = [];
   #sentAt: number | null = null;
-  /** What failed to load here; a thread that starts anew does not try again, unless it is asked to. */
+  /** What failed to load here; a place that starts anew does not try again, unless it is asked to. */
   readonly #refused = new Set<number>();
   /** What a step of these generations may take, where they say it. In milliseconds. */
   readonly #loadMs = new Map<number, number>();
   #isUp = false;
   #closed: Error | null = null;
 
-  constructor(owner: TasksOwner, post: (message: ToWorker) => void) {
+  constructor(owner: TasksOwner, post: (message: ToPlace) => void) {
     this.#owner = owner;
     this.#post = post;
   }
@@ -55,12 +55,12 @@ export class KeeperTasks {
     return this.#sentAt !== null;
   }
 
-  /** What could not be loaded is to be tried again by the next thread. */
+  /** What could not be loaded is to be tried again by the next place. */
   forgive(id: number): void {
     this.#refused.delete(id);
   }
 
-  /** Whether the thread has the generation, or will have it. */
+  /** Whether the place has the generation, or will have it. */
   mayServe(id: number): boolean {
     return !this.#refused.has(id);
   }
@@ -75,7 +75,7 @@ export class KeeperTasks {
 
   /**
    * @param handed what the version before gave, in another process; undefined: nothing
-   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the thread its
+   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the place its
    *   life.
    */
   async load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<readonly string[]> {
@@ -93,13 +93,13 @@ export class KeeperTasks {
     }
   }
 
-  /** Resolves when the generation is gone from the thread. */
+  /** Resolves when the generation is gone from the place. */
   async retire(id: number, isGone = false): Promise<void> {
     this.loaded.delete(id);
     try {
       await this.#add({ type: "retire", id, isGone }, id);
     } catch (error) {
-      // A thread that is lost has no generations any more.
+      // A place that is lost has no generations any more.
       if (!(error instanceof HostLostError)) throw error;
     } finally {
       this.#refused.delete(id);
@@ -120,7 +120,7 @@ export class KeeperTasks {
     this.#next();
   }
 
-  receive(message: Extract<ToMain, { type: "stage" | "done" | "failed" }>): void {
+  receive(message: Extract<FromPlace, { type: "stage" | "done" | "failed" }>): void {
     if (message.type === "stage") {
       this.#sentAt = performance.now();
       return;
@@ -134,12 +134,12 @@ export class KeeperTasks {
     this.#next();
   }
 
-  /** @param isCallRunning a handler is on the thread's stack, so that the task had no chance yet */
+  /** @param isCallRunning a handler is on the place's stack, so that the task had no chance yet */
   isOverdue(now: number, isCallRunning: boolean): boolean {
     const task = this.#queue[0];
     if (this.#sentAt === null || task === undefined) return false;
     if (isCallRunning) this.#sentAt = now;
-    // The thread keeps the deadline itself, as long as it is not stuck.
+    // The place keeps the deadline itself, as long as it is not stuck.
     return now - this.#sentAt >= this.#limitMs(task) + 2 * this.#owner.killGraceMs;
   }
 
@@ -152,10 +152,10 @@ export class KeeperTasks {
   }
 
   /**
-   * The thread is gone.
+   * The place is gone.
    *
-   * @param blame the error for the running task. If the thread had not started yet, all waiting tasks fail with it too.
-   *              null: no task is to blame, and the next thread runs them again
+   * @param blame the error for the running task. If the place had not started yet, all waiting tasks fail with it too.
+   *              null: no task is to blame, and the next place runs them again
    */
   interrupt(blame: HostLostError | null): void {
     const current = this.#sentAt === null ? undefined : this.#queue[0];
@@ -237,6 +237,6 @@ export class KeeperTasks {
   }
 }
 
-function errorOf({ module, error }: Extract<ToMain, { type: "failed" }>): Error {
+function errorOf({ module, error }: Extract<FromPlace, { type: "failed" }>): Error {
   return module === null ? new HandlerError(error.name, error.message, error.stack) : ModuleError.fromData(module);
 }

@@ -10,7 +10,7 @@ import { Backoff } from "../../system/backoff";
 import { HostLostError } from "../errors";
 import type { RemoteCall } from "./call";
 import { KeeperTasks } from "./keeper-tasks";
-import type { CallBatch, ReplyBatch, ToMain, ToWorker } from "./messages";
+import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "./messages";
 import type { Place, PlaceState, PlaceStatus } from "./place";
 import type { HostPolicy, KeptPlace } from "./policy";
 import { SentCalls } from "./sent-calls";
@@ -69,7 +69,7 @@ export class Keeper implements KeptPlace {
   #isReady = false;
 
   constructor(index: number, owner: KeeperOwner) {
-    const post = (message: CallBatch | ToWorker): void => this.#place?.post(message);
+    const post = (message: CallBatch | ToPlace): void => this.#place?.post(message);
     this.index = index;
     this.#owner = owner;
     this.sent = new SentCalls(post);
@@ -200,7 +200,7 @@ export class Keeper implements KeptPlace {
   // ---- what the place says ----
 
   /** A thread's messages are well formed. A process may send anything, and must not harm this one by that. */
-  #receiveFrom(data: ReplyBatch | ToMain): void {
+  #receiveFrom(data: ReplyBatch | FromPlace): void {
     try {
       this.#receive(data);
     } catch (error) {
@@ -212,7 +212,7 @@ export class Keeper implements KeptPlace {
     }
   }
 
-  #receive(data: ReplyBatch | ToMain): void {
+  #receive(data: ReplyBatch | FromPlace): void {
     const { queue } = this.#owner;
     this.sent.noteLife(performance.now());
     if (this.#state === "blocked") this.#state = "running";
@@ -229,7 +229,7 @@ export class Keeper implements KeptPlace {
     queue.noteRoom();
   }
 
-  #tell({ level, text, fields, kind }: Extract<ToMain, { type: "log" }>): void {
+  #tell({ level, text, fields, kind }: Extract<FromPlace, { type: "log" }>): void {
     if (kind === undefined || level === "debug") logWith(this.#owner.log, fields)[level](text);
     else boundedWith(this.#owner.log, fields, level, kind)?.(text);
   }

@@ -1,10 +1,10 @@
 /**
- * What crosses between the main thread and a thread of the pool, and in the same way between the server and a module's
- * process, which is a thread with walls around it: what is said of threads here holds for both.
+ * What crosses between the server and a place where handlers run: a thread of the pool or the process of a module. "The
+ * server" is the thread that has the connections.
  *
  * Calls and replies travel in flat arrays, one postMessage a tick each way: an array of primitives is cloned many times
  * faster than objects, and a message costs more than what is in it. Bytes travel as latin1 strings: a Uint8Array in a
- * message costs 27 times as much, a transferred buffer nine times, and a string can be sent again to another thread
+ * message costs 27 times as much, a transferred buffer nine times, and a string can be sent again to another place
  * when the first is lost.
  */
 import type { Client } from "../../module/contract";
@@ -18,15 +18,15 @@ import type { LoadSpec } from "../../module/version";
 export type SharedMemory = Int32Array<ArrayBufferLike>;
 
 /**
- * Words of the SharedMemory of a thread and the main thread.
+ * Words of the SharedMemory of a place and the server.
  *
- * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the thread from n
- * to n + 1 to begin call n, the main thread from where it stands to the end of what it sent, to take back all that has
+ * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the place from n
+ * to n + 1 to begin call n, the server from where it stands to the end of what it sent, to take back all that has
  * not begun. Whoever succeeds owns the call, so none runs twice and none is lost. Numbers wrap at 2^31.
  */
 export const HEAD = 0;
 /** The call whose handler is on the stack now, in its first synchronous stretch; 0: none. */
-export const RUNNING = 1;
+export const ON_STACK = 1;
 /** Bytes of replies saved behind the words: see saved-replies.ts. */
 export const SAVED = 2;
 export const SHARED_WORDS = 4;
@@ -116,7 +116,7 @@ export interface FailureData {
 /** "ended": the client has sent its FIN; the reply is still wanted. */
 export type CancelReason = "gone" | "timeout" | "ended";
 
-/** A part of a request's body, main thread to pool thread. */
+/** A part of a request's body, server to place. */
 export interface BodyPart {
   /** As latin1. null: there are no more. */
   readonly text: string | null;
@@ -127,8 +127,8 @@ export interface BodyPart {
 /** Parts of a stream that may be on their way before the reader has taken one. */
 export const STREAM_WINDOW = 4;
 
-/** Main thread to pool thread, beside call batches. */
-export type ToWorker =
+/** Server to place, beside call batches. */
+export type ToPlace =
   | {
       readonly type: "init";
       readonly shared: SharedMemory | null;
@@ -138,7 +138,7 @@ export type ToWorker =
     }
   /** The import alone: nothing of the module runs but its top level. The "load" that follows goes on with it. */
   | { readonly type: "import"; readonly spec: LoadSpec }
-  /** `previousId`: hands over from this generation, in the same thread. `handed`: what one in another process gave. */
+  /** `previousId`: hands over from this generation, in the same place. `handed`: what one in another process gave. */
   | {
       readonly type: "load";
       readonly spec: LoadSpec;
@@ -165,10 +165,10 @@ export interface TaskDone {
 }
 
 /**
- * Pool thread to main thread, beside reply batches. Imports, loads, handoffs and retirements are answered one by one,
+ * Place to server, beside reply batches. Imports, loads, handoffs and retirements are answered one by one,
  * in their order.
  */
-export type ToMain =
+export type FromPlace =
   | { readonly type: "stage" }
   | TaskDone
   | { readonly type: "failed"; readonly module: ModuleErrorData | null; readonly error: FailureData }

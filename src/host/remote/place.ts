@@ -1,12 +1,12 @@
 /**
- * Where the code of a thread runs, as the main thread sees it: a Worker of this process, or a process of its own. Both
+ * A place where handlers run, as the server sees it: a thread (a Worker of this process), or a process. Both
  * get the same messages and share memory of the same layout.
  */
-import type { CallBatch, ReplyBatch, SharedMemory, ToMain, ToWorker } from "./messages";
+import type { CallBatch, ReplyBatch, SharedMemory, FromPlace, ToPlace } from "./messages";
 
 export interface Place {
   readonly shared: SharedMemory;
-  post(data: CallBatch | ToWorker): void;
+  post(data: CallBatch | ToPlace): void;
   /** Calls `fn` when what is posted is read: at once, if it is. */
   whenReady(fn: () => void): void;
   /**
@@ -42,7 +42,7 @@ export interface PlaceStatus {
 
 /** Events of a place. They never come from within the call that opens it. */
 export interface PlaceEvents {
-  received(data: ReplyBatch | ToMain): void;
+  received(data: ReplyBatch | FromPlace): void;
   /** It ended by itself, or had to be ended by the place: "it was ended by SIGSEGV". At most once. */
   ended(reason: string): void;
 }

@@ -1,6 +1,6 @@
 /**
- * Replies that a thread has but has not sent yet, in memory that the main thread shares: when the next handler of the
- * batch never ends and the thread is killed, the answers of those before it are not lost with it.
+ * Replies that a place has but has not sent yet, in memory that the server shares: when the next handler of the
+ * batch never ends and the place is killed, the answers of those before it are not lost with it.
  */
 import { labelOf, REPLY_HEADER, type ReplyBatch, SAVED, SHARED_WORDS, type SharedMemory } from "./messages";
 
@@ -11,14 +11,14 @@ const HEADER_BYTES = 12;
 /** In the length: the text is a FailureData as JSON. */
 const JSON_MARK = 1 << 30;
 
-/** Of a thread's shared memory. */
+/** Of a place's shared memory. */
 export const SHARED_BYTES = START + SAVED_BYTES;
 
 export function createShared(): SharedMemory {
   return new Int32Array(new SharedArrayBuffer(SHARED_BYTES));
 }
 
-/** The thread's side. */
+/** The place's side. */
 export class SavedReplies {
   readonly #shared: SharedMemory;
   readonly #text: Buffer<ArrayBufferLike>;
@@ -56,7 +56,7 @@ function textOf({ buffer, byteOffset, byteLength }: SharedMemory): Buffer<ArrayB
 }
 
 /**
- * The main thread's side, once the thread is lost.
+ * The server's side, once the place is lost.
  *
  * @returns the replies that it did not send
  * @throws Error when a process that went astray has written something else there

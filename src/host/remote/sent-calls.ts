@@ -19,7 +19,7 @@ import {
   seqOf,
   type SharedMemory,
   targetOf,
-  type ToWorker,
+  type ToPlace,
 } from "./messages";
 import { Sequence } from "./sequence";
 import { RemoteStream } from "./stream";
@@ -37,7 +37,7 @@ export class SentCalls implements CallHolder {
   readonly open = new Map<number, RemoteCall>();
   /** Sent since the start, and not taken back. */
   count = 0;
-  readonly #post: (message: CallBatch | ToWorker) => void;
+  readonly #post: (message: CallBatch | ToPlace) => void;
   readonly #sequence = new Sequence();
   /** Calls whose time ran out while the place showed no life: one of them may hold it. Load ids by call. */
   readonly #overdue = new Map<number, number>();
@@ -50,7 +50,7 @@ export class SentCalls implements CallHolder {
   #quietSince = 0;
 
   /** @param post to the place; lost if there is none */
-  constructor(post: (message: CallBatch | ToWorker) => void) {
+  constructor(post: (message: CallBatch | ToPlace) => void) {
     this.#post = post;
   }
 

@@ -1,5 +1,5 @@
 /** The numbers of the calls that are sent to one place, and how far it has begun them: see HEAD in messages.ts. */
-import { HEAD, isBefore, type ReplyBatch, RUNNING, SHARED_WORDS, type SharedMemory } from "./messages";
+import { HEAD, isBefore, type ReplyBatch, ON_STACK, SHARED_WORDS, type SharedMemory } from "./messages";
 import { readSaved } from "./saved-replies";
 
 const NO_MEMORY: SharedMemory = new Int32Array(SHARED_WORDS);
@@ -31,7 +31,7 @@ export class Sequence {
 
   /** The call whose handler is on the stack. 0: none. */
   get running(): number {
-    return Atomics.load(this.#shared, RUNNING);
+    return Atomics.load(this.#shared, ON_STACK);
   }
 
   hasBegun(seq: number): boolean {

@@ -8,7 +8,7 @@ import { SHARED_BYTES } from "./saved-replies";
 /** Of Linux; node:fs has no name for it. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
-/** For a thread's shared memory: in memory, where there is a folder for that. @returns its descriptor: close it */
+/** For the memory shared with a process: in memory, if there is a folder for that. @returns its descriptor: close it */
 export function openSharedFile(): number {
   const fd = openNameless("/dev/shm");
   // Written and not just made that long: room that is missing is an error here, and a crash at the first use of a page.

@@ -1,4 +1,4 @@
-/** A streamed reply on the main thread's side: what has arrived and was not taken yet, and the asking for more. */
+/** A streamed reply on the server's side: what has arrived and was not taken yet, and the asking for more. */
 
 export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> {
   readonly #taken: () => void;
