@@ -1,6 +1,4 @@
-/**
- * Methods of Buffer that Bun and Node have and their types lack: the fast ways between text and bytes.
- */
+/** Methods of Buffer that Bun and Node have, but their types lack. They are the fast ways between text and bytes. */
 interface Buffer {
   latin1Slice(start?: number, end?: number): string;
   utf8Slice(start?: number, end?: number): string;

@@ -1,8 +1,8 @@
 import { basename, join } from "node:path";
 
 /**
- * Files and folders that the build embeds, by their path in the repository. Their last names must differ: the binary
- * holds them by those.
+ * Files and folders that the build embeds, by their path in the repository. Their base names must differ: the binary
+ * stores them under these.
  */
 export const ASSETS = [
   "examples/init",

@@ -8,7 +8,7 @@ export type ListenAddress =
       readonly mode?: number;
     };
 
-/** What a listen URL may look like; ends the message about one that does not. */
+/** The forms of a listen URL: the end of the message about a wrong one. */
 export const LISTEN_FORMS = "tcp://host:port, tls://host:port, udp://host:port or unix:///path";
 
 /**

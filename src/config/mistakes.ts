@@ -1,7 +1,4 @@
-/**
- * What is wrong with a configuration, in words: each mistake with its key, and the nearest name for one that does not
- * exist.
- */
+/** The mistakes of a configuration in words: each with its key, and with the nearest known name for an unknown key. */
 import {
   bareSchema,
   CONFIG_KEYS,
@@ -23,14 +20,14 @@ export interface Mistake {
   message: string;
 }
 
-/** Names from which no likeness leads to the right one: of earlier versions, and of flags. */
+/** Names of earlier versions and of flags that do not resemble the right name. */
 const ALIASES = new Map([
   ["healthEndpoint", "http.health"],
   ["port", "listen"],
   ["host", "listen"],
 ]);
 
-/** @returns each mistake of what a file holds; of a key only the first one */
+/** @returns the mistakes in a file's content; for each key only the first */
 export function findMistakes(value: unknown): Mistake[] {
   const issues = KEY_SCHEMA.safeParse(value).error?.issues ?? [];
   const found = new Map<string, Mistake>();
@@ -46,9 +43,7 @@ export function findMistakes(value: unknown): Mistake[] {
   return [...found.values()];
 }
 
-/**
- * @returns what is wrong with the value of a key, as the end of a sentence ("must be ..., not ..."); null if it fits
- */
+/** @returns the mistake in the value of a key, as the end of a sentence ("must be ..., not ..."); null if it fits */
 export function violation(schema: Schema, value: unknown): string | null {
   return schema.safeParse(value).success ? null : `must be ${valueFacts(schema).takes}, not ${shown(schema, value)}`;
 }
@@ -70,7 +65,7 @@ function unknownKey(group: KeyPath, name: string): Mistake {
 }
 
 /**
- * `Did you mean limits.maxBodyBytes?`: the nearest name beside it, or else one of the same name elsewhere; empty if
+ * `Did you mean limits.maxBodyBytes?`: the nearest name in the same group, or the same name in another group; empty if
  * there is none.
  */
 export function suggestKey(group: KeyPath, name: string): string {
@@ -86,7 +81,7 @@ function sameNameElsewhere(name: string): string | null {
   return found[0]?.name ?? null;
 }
 
-/** A text in place of a group of keys is not quoted: it may be a secret. */
+/** Does not quote a text in place of a group of keys: it may be a secret. */
 function shown(schema: Schema | null, value: unknown): string {
   const isGroupWanted = schema === null || ["object", "record"].includes(bareSchema(schema).type);
   return isGroupWanted && typeof value === "string" ? "a text" : quoted(value);

@@ -1,8 +1,7 @@
 /**
- * The name that was probably meant: the one with the fewest changed, missing, surplus or swapped letters.
+ * The name that the user probably meant: the one with the fewest changed, missing, surplus or swapped letters.
  *
- * @returns null when none is near: more than a third of the letters (at least one, a swap counts as one) would have to
- *   change
+ * @returns null if more than a third of the letters (at least one; a swap counts as one) would have to change
  */
 export function nearest(name: string, known: Iterable<string>): string | null {
   const wanted = name.toLowerCase();

@@ -1,14 +1,12 @@
-/**
- * The server's options with their defaults. Loading them from a file and from flags is `config/resolve/load.ts`.
- */
+/** The server's options with their defaults. `config/resolve/load.ts` loads them from a file and from flags. */
 
-/** Limits for everything that a client or a module can make grow. */
+/** Limits on everything that a client or a module can make grow. */
 export interface Limits {
-  /** Open connections in all. Default 10000, lowered to what the descriptor limit allows. */
+  /** Open connections in all. Default 10000, or fewer if the descriptor limit is lower. */
   maxConnections: number;
   /**
-   * Open connections of one remote address; for IPv6, of one /64. Default 1000. 0: no limit. Unix clients are not
-   * counted. Loopback clients are counted only if another number than the default is set.
+   * Open connections of one remote address; for IPv6, of one /64. Default 1000. 0: no limit. Unix clients do not count.
+   * Loopback clients count only if the number differs from the default.
    */
   maxConnectionsPerAddress: number;
   /**
@@ -17,13 +15,13 @@ export interface Limits {
    */
   maxNewConnectionsPerSecond: number;
   /**
-   * Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second; above it the connection
-   * is read again in the next one. Default 0: no limit.
+   * Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second. Above it, the server
+   * reads the connection again in the next second. Default 0: no limit.
    */
   maxMessagesPerSecond: number;
-  /** First bytes that match nothing and are kept to see whether they will. Default 8192. */
+  /** First bytes that match no key yet, kept until more bytes come. Default 8192. */
   maxPrefixBytes: number;
-  /** Bytes of one WebSocket message, after decompression, where a route does not say it. Default 16777216. */
+  /** Bytes of one WebSocket message, after decompression, unless its route has a limit. Default 16777216. */
   maxWebSocketMessageBytes: number;
   /** Bytes of one raw message. Default 1048576. */
   maxMessageBytes: number;
@@ -33,11 +31,13 @@ export interface Limits {
   maxHeaderFields: number;
   /** Bytes of an HTTP request's body, after de-chunking. Default 1048576. */
   maxBodyBytes: number;
-  /** Raw messages of one connection that wait for a reply, before the connection is no longer read. Default 64. */
+  /** Raw messages of one connection that wait for a reply. At this number the server stops reading it. Default 64. */
   maxPipelined: number;
-  /** Bytes waiting to be sent on a connection, above which it is no longer read and streams wait. Default 262144. */
+  /**
+   * Bytes waiting to be sent on a connection. Above it, the server stops reading it and streams wait. Default 262144.
+   */
   maxWriteBufferBytes: number;
-  /** Calls waiting for a pool thread, above which a caller is told "busy". Default 1024. */
+  /** Calls waiting for a pool thread. Further callers get "busy". Default 1024. */
   maxQueued: number;
   /** Calls for UDP datagrams at once. Further datagrams are dropped. Default 1024. */
   maxDatagramCalls: number;
@@ -50,7 +50,7 @@ export interface Timeouts {
   /** How long a connection may be idle between messages. A line end alone is no message. Default 300000. */
   idleMs: number;
   /**
-   * A complete shorter route, while a longer one still could match; also an unfinished line that matches nothing.
+   * How long a complete route waits while a longer one could still match; also an unfinished line that matches nothing.
    * Default 100.
    */
   prefixWaitMs: number;
@@ -59,21 +59,20 @@ export interface Timeouts {
   /** From an HTTP request's first byte to the end of its header. Default 30000. */
   headMs: number;
   /**
-   * Limit for each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message.
+   * For each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message.
    * Default 30000.
    */
   bodyMs: number;
   /** A handler's call. Default 30000. */
   handlerMs: number;
-  /** A client that does not read what was written to it. Default 30000. */
+  /** How long a client may leave a reply unread. Default 30000. */
   writeMs: number;
-  /** What an old version's calls, or a shutdown, may still take. Default 30000. */
+  /** How long an old version's calls, or a shutdown, may still take. Default 30000. */
   drainMs: number;
   /** A module's load, setup and check together. Default 5000. */
   loadMs: number;
   /**
-   * How long inline code may keep the event loop for itself before that is told in the log, while it lasts. Default
-   * 1000. 0: nobody looks.
+   * How long inline code may block the event loop before the log says so, while it lasts. Default 1000. 0: not watched.
    */
   blockedMs: number;
 }
@@ -82,7 +81,7 @@ export const TLS_VERSIONS = ["1.2", "1.3"] as const;
 export type TlsVersion = (typeof TLS_VERSIONS)[number];
 
 /**
- * "request": a client without a certificate, or with one of another authority, is served too; `client.tls` tells them
+ * "request": clients without a certificate, or with one of another authority, are served too; `client.tls` tells them
  * apart.
  */
 export const CLIENT_CERT_POLICIES = ["none", "request", "require"] as const;
@@ -90,7 +89,7 @@ type ClientCertPolicy = (typeof CLIENT_CERT_POLICIES)[number];
 
 /** A certificate for clients that ask for one of its names (SNI, RFC 6066 section 3). */
 interface SniOptions {
-  /** "a.example" or "*.b.example", which stands for one label. An exact name goes before. */
+  /** "a.example" or "*.b.example", which matches one label. An exact name wins. */
   serverNames: string[];
   certFile: string;
   keyFile: string;
@@ -98,13 +97,13 @@ interface SniOptions {
   minVersion?: TlsVersion;
 }
 
-/** Paths are absolute. The files are read anew at each reload, the settings only at the start. */
+/** Paths are absolute. Each reload reads the files again. The settings are read only at the start. */
 export interface TlsOptions {
-  /** PEM: the certificate, then those between it and its authority. null: no TLS. */
+  /** PEM: the certificate, then the intermediate ones. null: no TLS. */
   certFile: string | null;
   /** PEM, not encrypted. */
   keyFile: string | null;
-  /** The oldest version that is spoken. Default "1.2". */
+  /** The oldest version that is accepted. Default "1.2". */
   minVersion: TlsVersion;
   /**
    * Ciphers of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the
@@ -117,8 +116,8 @@ export interface TlsOptions {
   /** Whether clients are asked for a certificate. Default "none". */
   clientCert: ClientCertPolicy;
   /**
-   * From the first byte (on tls:// from the connection) to the end of the handshake. In milliseconds. Default 10000. 0
-   * waits for ever.
+   * From the first byte (on tls:// from the start of the connection) to the end of the handshake. In milliseconds.
+   * Default 10000. 0 waits for ever.
    */
   handshakeTimeoutMs: number;
 }
@@ -138,11 +137,10 @@ export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
 export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
 export interface HttpOptions {
-  /** GET /health: the server lives. Default "anyone". */
+  /** GET /health: the server is alive. Default "anyone". */
   health: EndpointPolicy;
   /**
-   * GET /ready: every module is loaded, and the server does not drain. Default "anyone"; names are told to this machine
-   * only.
+   * GET /ready: every module is loaded, and the server is not draining. Default "anyone"; only this machine gets names.
    */
   ready: EndpointPolicy;
   /** GET /stats: figures as JSON. Default "local". */
@@ -155,8 +153,8 @@ export interface HttpOptions {
    */
   localNames: string[];
   /**
-   * Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there.
-   * Default: none.
+   * Modules whose `middleware` runs before every HTTP route of every module, in this order. Each must exist. Default:
+   * none.
    */
   use: string[];
 }
@@ -167,7 +165,8 @@ export interface Http2Options {
   enabled: boolean;
   /**
    * Frames of one connection within a second that carry nothing: window updates, priorities, pings, settings, empty
-   * DATA. Above it the client is cut; what its requests and replies need comes on top. Default 10000. 0: no limit.
+   * DATA. Above it the client is cut. Frames that its requests and replies need do not count. Default 10000. 0: no
+   * limit.
    */
   maxControlFramesPerSecond: number;
   /** Streams that one connection may reset within a second. Default 1000. 0: no limit. */
@@ -186,7 +185,7 @@ export const LOG_ROTATIONS = ["never", "hourly", "daily"] as const;
 export type LogRotation = (typeof LOG_ROTATIONS)[number];
 
 export interface LogOptions {
-  /** The least that is told. Default "info". */
+  /** The lowest level that is logged. Default "info". */
   level: LogLevel;
   /** Default "text". */
   format: LogFormat;
@@ -194,29 +193,29 @@ export interface LogOptions {
   file: string | null;
   /** A log file of this size is put aside and a new one begun. Default 10485760. 0: never. */
   maxFileBytes: number;
-  /** Files put aside that are kept. Default 3. */
+  /** How many old log files are kept. Default 3. */
   maxFiles: number;
   /** Default "never". */
   rotate: LogRotation;
-  /** Whether each answered message and request is told, with status, bytes and time. Default false. */
+  /** Whether each answered message and request is logged, with status, bytes and time. Default false. */
   access: boolean;
-  /** Of how many of them one is told. Default 1: each. */
+  /** One of this many is logged. Default 1: each. */
   accessSample: number;
 }
 
-/** How a running server is told what to do. */
+/** How a running server gets its orders. */
 export interface ControlOptions {
   /** The commands on the server's own listeners. Default "loopback". */
   commands: CommandPolicy;
-  /** Holds the token of the policy "token": one line, at least 16 characters. */
+  /** The file with the token of the policy "token": one line, at least 16 characters. */
   tokenFile: string | null;
   /**
-   * The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY) or else in the state folder.
+   * The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY), or in the state folder if
+   * there is none.
    */
   socket: string | null;
   /**
-   * A port of its own for the same API, for clients that have the token: tcp://host:port or tls://host:port. null:
-   * none.
+   * A separate port for the same API, for clients that have the token: tcp://host:port or tls://host:port. null: none.
    */
   listen: string | null;
   /** All files of one upload together. Default 8388608. */
@@ -227,44 +226,44 @@ export interface ControlOptions {
 
 /** How many versions of modules are kept, and when a failing version is rolled back. */
 export interface VersionOptions {
-  /** Versions of each module that are kept to go back to. Default 10. */
+  /** How many versions of each module are kept for a rollback. Default 10. */
   keep: number;
   /**
-   * How long a version is on trial after its swap. In milliseconds. Default 30000. 0: not at all, nothing is rolled
-   * back by itself.
+   * How long a version is on probation after its swap. In milliseconds. Default 30000. 0: no probation, no automatic
+   * rollback.
    */
   probationMs: number;
-  /** Share of a version's calls that may fail while it is on trial, from 0 to 1. Default 0.5. */
+  /** Share of a version's calls that may fail during probation, from 0 to 1. Default 0.5. */
   maxErrorShare: number;
-  /** Calls below which nothing is said about the share. Default 20. */
+  /** The share is judged from this many calls on. Default 20. */
   minCalls: number;
-  /** Crashes of its host, while it is on trial, at which it goes. Default 3. */
+  /** Crashes of its host during probation that roll it back. Default 3. */
   maxCrashes: number;
 }
 
 export interface ModuleSettings {
   /**
-   * Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for those that
+   * Whether the module is served. Default: true for a file in the modules folder; see docs/modules.md for modules that
    * ship with hrmr.
    */
   enabled?: boolean;
   /** Packages that must not be bundled: native addons, packages that read their own folder. */
   external?: string[];
-  /** For a module in C: libraries to link, by name ("z") or path. Default: those that its files name. */
+  /** For a module in C: libraries to link, by name ("z") or path. Default: the ones that its files name. */
   libs?: string[];
-  /** For a module in C: folders with headers. Default: those that its files name. */
+  /** For a module in C: folders with headers. Default: the ones that its files name. */
   include?: string[];
-  /** Where those routes run that do not say it themselves. Default "inline". */
+  /** Where routes without a `run` of their own run. Default "inline". */
   run?: "inline" | "pool" | "process";
-  /** Instead of the module's own `reload`. */
+  /** Overrides the module's own `reload`. */
   reload?: "swap" | "exclusive";
-  /** Instead of the server's, for this module. */
+  /** Override the server's, for this module. */
   timeouts?: { handlerMs?: number; loadMs?: number; drainMs?: number };
-  /** Memory of its process, above which that is ended. In MB. Default 512. 0: no limit. */
+  /** Memory of its process. Above it, the process is ended. In MB. Default 512. 0: no limit. */
   maxMemoryMb?: number;
   /**
-   * How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine.
-   * Default 5. 0: it never is.
+   * This many ends of its process, or of a pool thread, within `crashWindowMs` put it in quarantine. Default 5. 0:
+   * never.
    */
   maxCrashes?: number;
   /** In milliseconds. Default 60000. */
@@ -276,7 +275,7 @@ export interface ModuleSettings {
 export interface Options {
   /** URLs: tcp://host:port, tls://host:port, unix:///path, udp://host:port. */
   listen: string[];
-  /** null: `modules` in the working directory, which may be missing. A folder that was named must exist. */
+  /** null: `modules` in the working directory, which may be missing. A folder that is set must exist. */
   modulesDir: string | null;
   /**
    * The folder that the http module serves. null: `static_html` beside the modules folder if there is one, else the
@@ -297,9 +296,9 @@ export interface Options {
   threads: number;
   /** Reload what changed on disk. Default false. */
   watch: boolean;
-  /** Server processes on the same listeners. Default 1; 0: one a core. */
+  /** Server processes on the same listeners. Default 1; 0: one per core. */
   processes: number;
-  /** Where the process id is written; the file is locked while the server runs. null: nowhere. */
+  /** The file for the process id, which is locked while the server runs. null: none. */
   pidFile: string | null;
   /** Start with the versions that served last, whatever is in the modules folder. Default false. */
   resume: boolean;
@@ -307,7 +306,9 @@ export interface Options {
   control: ControlOptions;
   limits: Limits;
   timeouts: Timeouts;
-  /** With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones take TLS by its first byte. */
+  /**
+   * With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones accept clients that begin with TLS.
+   */
   tls: TlsOptions;
   http: HttpOptions;
   http2: Http2Options;

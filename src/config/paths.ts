@@ -7,7 +7,7 @@ import type * as z from "zod/mini";
  * Makes the paths in a value absolute, so that they mean the same from every working directory.
  *
  * @param folder  where relative ones start
- * @returns a copy; what does not fit the schema is in it as it was
+ * @returns a copy; values that do not fit the schema are unchanged in it
  */
 export function withAbsolutePaths(value: unknown, schema: Schema, folder: string): unknown {
   if (typeof value === "string" && value !== "")

@@ -1,15 +1,13 @@
-/**
- * Values in messages: quoted, cut, and without the secrets that a URL may hold.
- */
+/** Values in messages: quoted, cut, and without the secrets of URLs. */
 
-/** Printed in place of a secret. */
+/** Shown in place of a secret. */
 export const MASK = "***";
 
 /** Parameters of a URL that are hrmr's own: the mode of `unix:///run/x.sock?mode=0660`. */
 const HARMLESS_PARAMETERS = new Set(["mode"]);
 /**
- * User and password of a URL: `postgres://user:password@host`. Up to the last @, since not everybody encodes the @ and
- * / of a password.
+ * User and password of a URL: `postgres://user:password@host`. Up to the last @, since some people do not encode the @
+ * and / of a password.
  */
 const USER_INFO = /(?<=\b[a-z][a-z0-9+.-]*:\/\/)[^\s"']+(?=@)/gi;
 /** `?api_key=x`, `&sig=x`, `#access_token=x`. */
@@ -29,8 +27,8 @@ export function maskUrls(value: unknown): unknown {
 }
 
 /**
- * A value as a message quotes it: JSON, cut so that the message stays one line, without secrets of URLs. An object in
- * the wrong place may hold a secret, so its content is not shown.
+ * Quotes a value for a message: JSON, cut so that the message stays one line, without secrets of URLs. The content of
+ * an object is not shown: in the wrong place it may hold a secret.
  */
 export function quoted(value: unknown): string {
   if (isGroup(value)) return "an object";
@@ -47,7 +45,7 @@ function maskUrl(text: string): string {
     );
 }
 
-/** A copy of `isGroup` in the key list: commands without a configuration need not load that file. */
+/** A copy of `isGroup` in the key list, so that commands without a configuration need not load that file. */
 function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

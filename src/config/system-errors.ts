@@ -1,4 +1,4 @@
-/** Errors of the system that a user can mend. They are no bugs of hrmr. */
+/** Errors of the system that a user can mend. They are not bugs in hrmr. */
 import { UserError } from "./user-error";
 
 /** By code: the cause, and what to do. */
@@ -16,7 +16,7 @@ const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> =
   ENOMEM: ["the memory is used up", "Stop other programs, or raise the process's memory limit."],
 };
 
-/** @returns null: `error` is none of these, and may be a bug */
+/** @returns null: `error` is another one, and may be a bug */
 export function systemError(error: unknown): UserError | null {
   if (!(error instanceof Error) || error instanceof UserError || !("code" in error)) return null;
   const { code, syscall, path } = error as NodeJS.ErrnoException;

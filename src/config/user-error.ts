@@ -1,10 +1,10 @@
 /** An error that a user can mend: shown as two lines, without a stack. Any other error is a bug in hrmr. */
 interface UserErrorOptions {
-  /** Stable, in capitals: MODULES_DIR_MISSING. Tests and scripts go by it. */
+  /** Stable, in capitals: MODULES_DIR_MISSING. Tests and scripts rely on it. */
   code: string;
-  /** The process's exit code, should the error end it. Default 1; 2 for wrong usage. */
+  /** The process's exit code if the error ends it. Default 1; 2 for wrong usage. */
   exitCode?: number;
-  /** What to do about it, as one sentence. */
+  /** One sentence that says what to do about it. */
   hint?: string;
   cause?: unknown;
 }

@@ -1,8 +1,8 @@
-/** The working directory by the name that the user gave it. */
+/** The working directory under the name that the user gave it. */
 import { realpathSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 
-/** The names under which a config file is found in the working directory, the first one first. */
+/** The names of a config file in the working directory, in the order of the search. */
 export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] as const;
 
 /** Passes the folder's name to a process that takes over. */
@@ -11,9 +11,9 @@ export const FOLDER_VARIABLE = "HRMR_INTERNAL_FOLDER";
 let folder: string | null = null;
 
 /**
- * The working directory as the shell names it ($PWD), links included: after `cd /srv/current && hrmr` it is
- * /srv/current, also when that link is switched to another release. `process.cwd()` names the release. The answer is
- * the same for the life of the process.
+ * The working directory in the shell's words ($PWD), with its links: after `cd /srv/current && hrmr` it is
+ * /srv/current, even if that link is switched to another release. `process.cwd()` names the release. The answer is the
+ * same for the life of the process.
  *
  * @returns an absolute path; `process.cwd()` if $PWD is missing or names another folder
  */

@@ -1,6 +1,6 @@
 /**
- * The watchdog's note about a blocked event loop, in a file for `hrmr status`. The control socket cannot tell, since
- * the blocked loop serves it.
+ * The watchdog's note about a blocked event loop, in a file for `hrmr status`. The control socket cannot answer: the
+ * blocked loop serves it.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ interface BlockedNote {
   readonly module: string | null;
   /** 0 without a module. */
   readonly generation: number;
-  /** The culprit as the log names it: `"SLOW "`. */
+  /** The culprit in the log's words: `"SLOW "`. */
   readonly what: string;
 }
 
@@ -29,7 +29,7 @@ export function writeBlocked(path: string, note: BlockedNote): void {
     writeFileSync(`${path}.new`, JSON.stringify(note), { mode: PRIVATE_FILE });
     renameSync(`${path}.new`, path);
   } catch {
-    // The disk is full, or the folder gone.
+    // The disk is full, or the folder is gone.
   }
 }
 

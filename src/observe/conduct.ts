@@ -1,11 +1,11 @@
 /**
- * What modules do beside answering, over all processes: who blocks the event loop, which versions stay in memory, what
- * is kept open. Pure.
+ * What modules do besides answering, over all processes: blocked event loops, versions that stay in memory, shared
+ * resources. Pure.
  */
 import type { Exposition } from "./exposition";
 import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, SharedSnapshot } from "./snapshot";
 
-/** Who blocked the event loop of some process, by module. */
+/** The modules that blocked an event loop of any process. */
 export function mergeBlocked(processes: readonly ProcessSnapshot[]): BlockedSnapshot[] {
   const byModule = Map.groupBy(
     processes.flatMap(({ blocked = [] }) => blocked),
@@ -19,7 +19,7 @@ export function mergeBlocked(processes: readonly ProcessSnapshot[]): BlockedSnap
   }));
 }
 
-/** Each version once, however many processes have it in memory: as the first of them tells it. */
+/** Each version once, however many processes have it in memory. The first process's facts count. */
 export function mergeLeaked(processes: readonly ProcessSnapshot[]): LeakSnapshot[] {
   return firstOfEach(
     processes.flatMap(({ leaked = [] }) => leaked),
@@ -27,7 +27,7 @@ export function mergeLeaked(processes: readonly ProcessSnapshot[]): LeakSnapshot
   );
 }
 
-/** Each name once. Every process has its own of it. */
+/** Each name once, although every process has its own resource of that name. */
 export function mergeShared(processes: readonly ProcessSnapshot[]): SharedSnapshot[] {
   return firstOfEach(
     processes.flatMap(({ shared = [] }) => shared),
@@ -35,7 +35,7 @@ export function mergeShared(processes: readonly ProcessSnapshot[]): SharedSnapsh
   );
 }
 
-/** Of the processes that there are: one that is replaced begins anew. */
+/** For the present processes: a replaced process starts at 0 again. */
 export function writeBlocked(out: Exposition, inSlots: Iterable<ProcessSnapshot>): void {
   const name = "hrmr_event_loop_blocked_seconds_total";
   out.begin(name, "counter", "Time that the event loop stood still for longer than timeouts.blockedMs.");

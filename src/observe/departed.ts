@@ -1,11 +1,11 @@
 /**
- * What processes had counted that are gone, or don't answer just now: counters of the whole server must never go back,
- * or Prometheus would take it for a restart and count everything twice.
+ * The counts of processes that are gone, or do not answer now. Counters of the whole server must never go back:
+ * Prometheus would take that for a restart and count everything twice.
  */
 import { addCalls } from "./figures";
 import type { CallSnapshot, DepartedCounts, ProcessSnapshot } from "./snapshot";
 
-/** Processes that are remembered one by one: those that died of late, and those that are too busy to answer. */
+/** How many processes are remembered one by one: recently dead ones, and those too busy to answer. */
 const MAX_REMEMBERED = 64;
 
 const NOBODY: DepartedCounts = {
@@ -15,17 +15,14 @@ const NOBODY: DepartedCounts = {
   calls: {},
 };
 
-/**
- * Remembers each process's last snapshot. Whoever is in charge has one, and asks it whenever it has asked the
- * processes.
- */
+/** Remembers each process's last snapshot. The master has one, and calls it each time it has asked the processes. */
 export class Departed {
-  /** By process, the one that was seen last at the end. */
+  /** By process; the last one seen is at the end. */
   readonly #last = new Map<string, ProcessSnapshot>();
-  /** Of processes that are long gone. */
+  /** The counts of processes that are long gone. */
   #folded = NOBODY;
 
-  /** @param processes those that answer now. @returns what the others had counted when they answered last */
+  /** @param processes those that answer now. @returns the counts of the others in their last answers */
   behind(processes: readonly ProcessSnapshot[]): DepartedCounts {
     const present = new Set(processes.map(identityOf));
     for (const snapshot of processes) {
@@ -45,7 +42,7 @@ export class Departed {
   }
 }
 
-/** A process id comes again some day. */
+/** Process ids are reused. */
 function identityOf({ pid, startedAtMs }: ProcessSnapshot): string {
   return `${pid} ${startedAtMs}`;
 }

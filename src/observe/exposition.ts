@@ -5,19 +5,19 @@
 type Labels = Readonly<Record<string, string | number>>;
 type MetricType = "counter" | "gauge" | "histogram" | "summary";
 
-/** The Content-Type of what `Exposition` writes. */
+/** The Content-Type of the text. */
 export const EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** Collects metrics; each is begun once, and its samples follow. */
+/** Collects metrics: `begin` each once, then add its samples. */
 export class Exposition {
   readonly #lines: string[] = [];
 
-  /** The samples up to the next `begin` are of this metric. */
+  /** The samples up to the next `begin` belong to this metric. */
   begin(name: string, type: MetricType, help: string): void {
     this.#lines.push(`# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}`, `# TYPE ${name} ${type}`);
   }
 
-  /** @param name the metric's own, or with _bucket, _sum or _count behind it */
+  /** @param name the metric's name, or that with _bucket, _sum or _count behind it */
   sample(name: string, labels: Labels, value: number): void {
     this.#lines.push(`${name}${formatLabels(labels)} ${formatNumber(value)}`);
   }

@@ -1,13 +1,10 @@
 /**
- * Figures of calls: how many, how they ended, how long they took. Counting is on the way of every message: no
- * allocation, and under load no look at the clock for most.
+ * Figures of calls: how many, how they ended, how long they took. Every message passes here: counting allocates
+ * nothing, and under load most calls do not read the clock.
  */
 import type { CallSnapshot } from "./snapshot";
 
-/**
- * Upper bounds of the latency buckets, each inclusive. In seconds. What takes longer than the last has a bucket of its
- * own.
- */
+/** Upper bounds of the latency buckets, each inclusive. In seconds. Slower calls have a bucket of their own. */
 export const LATENCY_BOUNDS: readonly number[] = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
@@ -15,18 +12,18 @@ export const LATENCY_BOUNDS: readonly number[] = [
 const BOUNDS_MS = LATENCY_BOUNDS.map((seconds) => Math.round(seconds * 1e6) / 1000);
 const FIRST_MS = BOUNDS_MS[0] as number;
 
-/** In each second so many calls of a generation are timed, each of them. */
+/** The first calls of a generation in each second are all timed, up to this number. */
 const TIMED_A_SECOND = 100;
 /**
- * Of those above it every so many-th, for itself and for those before it: reading the clock costs a thirtieth of a
+ * Above it one of this many is timed, and its time counts for the others: reading the clock costs a thirtieth of a
  * cheap call.
  */
 const SAMPLE = 8;
 
-/** Of all figures of this thread. */
+/** The current second, for all figures of this thread. */
 let second = 0;
 
-/** A second has passed. */
+/** Call it each second. */
 export function nextSecond(): void {
   second++;
 }
@@ -35,11 +32,11 @@ export function nextSecond(): void {
 export class CallFigures {
   private errors = 0;
   private totalMs = 0;
-  /** Those up to the first bound: nearly all. */
+  /** Calls up to the first bound: nearly all. */
   private fast = 0;
-  /** Those above it; [0] stays 0. Doubles, which hold more than a busy month brings. */
+  /** Slower calls, by bucket; [0] stays 0. Doubles are large enough for years of counting. */
   private readonly slow = new Float64Array(LATENCY_BOUNDS.length + 1);
-  /** Calls that the next one which is timed stands for, too. */
+  /** Calls that the next timed call also counts for. */
   private untimed = 0;
   private leftToTime = TIMED_A_SECOND;
   private seenSecond = second;
@@ -47,9 +44,9 @@ export class CallFigures {
   /**
    * A call begins. Comes before `ended` or `record`.
    *
-   * @param isWanted somebody wants to know when, whatever it costs
-   * @returns by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to be
-   *   waited for
+   * @param isWanted somebody needs the time, whatever it costs
+   * @returns the time by performance.now(); 0: many calls come, and this one is counted but not timed, unless it has to
+   *   wait
    */
   begins(isWanted: boolean): number {
     if (this.seenSecond !== second) {
@@ -61,7 +58,7 @@ export class CallFigures {
     return performance.now();
   }
 
-  /** A call is over that ended at once, well or not. @param startedAt what `begins` answered */
+  /** A call ended at once, with or without an error. @param startedAt the result of `begins` */
   ended(startedAt: number): void {
     if (startedAt === 0) {
       this.untimed++;
@@ -72,17 +69,19 @@ export class CallFigures {
     this.recordMany(performance.now() - startedAt, count);
   }
 
-  /** A call is over that was waited for. @param elapsedMs from the message to its reply */
+  /** A call ended that had to wait. @param elapsedMs from the message to its reply */
   record(elapsedMs: number): void {
     this.recordMany(elapsedMs, 1);
   }
 
-  /** It ended badly: the handler threw, was too late or cut, or the reply is a 5xx. Comes besides the other two. */
+  /**
+   * A call failed: the handler threw, was too late or cut, or the reply is a 5xx. Call it besides `ended` or `record`.
+   */
   fail(): void {
     this.errors++;
   }
 
-  /** Takes over what another has counted. */
+  /** Adds the counts of another. */
   add(other: CallFigures): void {
     this.errors += other.errors;
     this.totalMs += other.totalMs;
@@ -92,7 +91,7 @@ export class CallFigures {
   }
 
   snapshot(): CallSnapshot {
-    // Those that wait for one to be timed after them will be where nearly all are.
+    // No timed call has followed these yet. Nearly all calls are in the first bucket, so count them there.
     this.fast += this.untimed;
     this.untimed = 0;
     const buckets = [this.fast, ...this.slow.subarray(1)];
@@ -109,12 +108,12 @@ export class CallFigures {
     let index = 1;
     while (index < BOUNDS_MS.length && elapsedMs > (BOUNDS_MS[index] as number)) index++;
     this.slow[index] = (this.slow[index] as number) + count;
-    // Where one is slow others will be, and so few of them come that each can be timed.
+    // After a slow call more will follow, and few enough come to time each.
     this.leftToTime = TIMED_A_SECOND;
   }
 }
 
-/** @returns the figures of all together */
+/** @returns the sum of all */
 export function addCalls(all: readonly CallSnapshot[]): CallSnapshot {
   if (all.length === 1) return all[0] as CallSnapshot;
   return {
@@ -128,10 +127,10 @@ export function addCalls(all: readonly CallSnapshot[]): CallSnapshot {
 }
 
 /**
- * What a share of the calls stayed below, estimated: within its bucket the calls are taken to be spread evenly.
+ * Estimates the time that a share of the calls stayed below, as if the calls of a bucket were spread evenly.
  *
  * @param share 0.5 for the median, 0.99 for all but the slowest hundredth
- * @returns in milliseconds; null without calls; the last bound for what took longer than it
+ * @returns in milliseconds; null without calls; at most the last bound
  */
 export function percentileMs({ calls, buckets }: CallSnapshot, share: number): number | null {
   if (calls === 0) return null;

@@ -1,6 +1,4 @@
-/**
- * GET /metrics: the figures of all processes for Prometheus. Pure. docs/metrics.md tells what each one means.
- */
+/** GET /metrics: the figures of all processes for Prometheus. Pure. docs/metrics.md says what each one means. */
 import { writeBlocked } from "./conduct";
 import { Exposition } from "./exposition";
 import { addCalls, LATENCY_BOUNDS } from "./figures";
@@ -15,14 +13,14 @@ import {
 } from "./report";
 import type { CallSnapshot, ProcessSnapshot, ServerInfo } from "./snapshot";
 
-/** Modules with series of their own. Those above it share the module "other". */
+/** How many modules have series of their own. The rest share the module "other". */
 const MAX_MODULES = 200;
 const OTHER = "other";
-/** The generation of versions that are gone, so that a module's total never goes back. */
+/** The `generation` label of all retired versions together, so that a module's total never goes back. */
 const GONE = "old";
 const PROTOCOLS = ["new", "tls", "raw", "http1", "http2", "websocket", "connect"];
 
-/** Figures under one module and one generation. */
+/** The figures of one module and one generation. */
 interface Series {
   readonly labels: { readonly module: string; readonly generation: string };
   readonly figures: CallSnapshot;
@@ -105,11 +103,11 @@ function writeHistogram(out: Exposition, name: string, { labels, figures }: Seri
   out.sample(`${name}_count`, labels, figures.calls);
 }
 
-/** One series a live generation, and one for all that are gone. */
+/** One series for each live generation, and one for all retired ones. */
 function seriesOf(modules: readonly MergedModule[]): Series[] {
   const own = modules.slice(0, MAX_MODULES).flatMap(({ name, live, old, gone }) => [
     ...[...old, ...(live === null ? [] : [live])].map(({ number, figures }) => series(name, String(number), figures)),
-    // From the start on: a counter that appears with a value has lost its rise.
+    // Written from the start on: Prometheus does not see the rise of a counter that appears with a value.
     series(name, GONE, gone),
   ]);
   const rest = modules.slice(MAX_MODULES);
@@ -202,8 +200,8 @@ function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void
 }
 
 function writeProcesses(out: Exposition, processes: readonly ProcessSnapshot[]): void {
-  // While a process is being replaced there are two in its slot, and a series must not stand there twice: the newer one
-  // has it.
+  // A process that is being replaced shares its slot with its successor, but a series may occur only once: the newer
+  // process gets it.
   const byAge = processes.toSorted((a, b) => a.startedAtMs - b.startedAtMs);
   const inSlots = new Map(byAge.map((each) => [each.slot, each]));
   const write = (

@@ -1,6 +1,6 @@
 /**
- * From the snapshots of all processes to what an operator asks for: the state of the whole server, and whether it is
- * ready. Pure.
+ * Combines the snapshots of all processes for an operator: the state of the whole server, and whether it is ready.
+ * Pure.
  */
 import { mergeBlocked, mergeLeaked, mergeShared } from "./conduct";
 import { addCalls, percentileMs } from "./figures";
@@ -20,9 +20,9 @@ import type {
   ServerStatus,
 } from "./snapshot";
 
-/** From best to worst: what one process cannot serve, the server does not. */
+/** From best to worst. The server's state of a module is the worst of its processes. */
 const STATES: readonly ModuleState[] = ["serving", "degraded", "unavailable", "quarantined", "failed"];
-/** Characters of a failure's first line that /ready tells. */
+/** How many characters of a failure's first line /ready shows. */
 const MAX_REASON = 200;
 
 /** @param processes those that answered, in order of their slots */
@@ -67,12 +67,12 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
   };
 }
 
-/** Looks up a name that a client or an author chose: it may be "constructor". */
+/** Looks up a name of a client or an author, which may be "constructor". */
 function own<T>(record: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
   return record !== undefined && Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
-/** Modules without a serving version in some process, each with the first line of the reason. */
+/** Modules that at least one process has no serving version of, each with the first line of the reason. */
 export function failingModules(processes: readonly ProcessSnapshot[]): Map<string, string> {
   const failing = mergeModules(processes).filter(({ state }) => state === "failed");
   return new Map(failing.map(({ name, error }) => [name, (error ?? "").split("\n", 1)[0] ?? ""]));
@@ -80,7 +80,7 @@ export function failingModules(processes: readonly ProcessSnapshot[]): Map<strin
 
 /**
  * @param processes those that answered
- * @param nextTries when modules that failed at the start are tried again, ISO 8601, by module
+ * @param nextTries the next try of each module that failed at the start, ISO 8601, by module
  */
 export function readinessOf(
   processes: readonly ProcessSnapshot[],
@@ -102,7 +102,7 @@ export function readinessOf(
   return { isReady: reasons.length === 0, reasons, modules };
 }
 
-/** One module as all processes have it. Of figures with one number for all, the first process's count. */
+/** One module over all processes. A value that is the same everywhere is the first process's. */
 export interface MergedModule {
   readonly name: string;
   readonly source: string;
@@ -110,7 +110,7 @@ export interface MergedModule {
   readonly live: ModuleSnapshot["live"];
   readonly old: ModuleSnapshot["old"];
   readonly gone: CallSnapshot;
-  /** Of all processes that had the same before. */
+  /** The sum over the processes whose `former` is the same version. */
   readonly former: ModuleSnapshot["former"] | null;
   readonly routes: ModuleSnapshot["routes"];
   readonly error: string | null;
@@ -119,7 +119,7 @@ export interface MergedModule {
 }
 
 /**
- * @param departed calls to be added to those of versions that are gone
+ * @param departed calls to add to those of retired versions
  * @returns the modules of all processes, each once, in the order of the first process that has them
  */
 export function mergeModules(processes: readonly ProcessSnapshot[], departed?: DepartedCounts): MergedModule[] {
@@ -140,7 +140,7 @@ export function mergeModules(processes: readonly ProcessSnapshot[], departed?: D
 
 function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
   const first = same[0] as ModuleSnapshot;
-  // While a reload goes from process to process, the newest version is the one that is coming to serve.
+  // While a reload goes from process to process, the newest version is the one that will serve.
   const newest = Math.max(...same.map(({ live }) => live?.number ?? 0));
   const generations = mergeGenerations(same.flatMap(({ live, old }) => (live === null ? old : [...old, live])));
   return {
@@ -169,7 +169,7 @@ function mergeFormer(same: readonly ModuleSnapshot[]): MergedModule["former"] {
 
 type Generations = ModuleSnapshot["old"];
 
-/** Those of one number become one, oldest first. */
+/** Merges generations of the same number. Oldest first. */
 function mergeGenerations(all: Generations): Generations {
   const byNumber = Map.groupBy(all, ({ number }) => number);
   return [...byNumber.values()]
@@ -214,7 +214,7 @@ function moduleStatus(
   };
 }
 
-/** A reload runs in all processes: the one that has seen the most of them speaks for all. */
+/** A reload runs in all processes. The process that has seen the most counts for all. */
 export function mergeReloads(processes: readonly ProcessSnapshot[]): ReloadSnapshot {
   const none: ReloadSnapshot = { ok: 0, failed: 0, last: null, lastSuccessAt: null, phaseSeconds: {} };
   return processes

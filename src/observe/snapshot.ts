@@ -1,15 +1,15 @@
 /**
- * What one server process knows about itself, as plain data: it crosses processes as a message, and several of them add
- * up (`observe/report.ts`).
+ * The state of one server process as plain data. It crosses processes as a message, and `observe/report.ts` adds up
+ * those of several processes.
  */
 
 /** Calls of one generation: how many, how they ended, how long they took. */
 export interface CallSnapshot {
   readonly calls: number;
   readonly errors: number;
-  /** Of all calls together, in seconds. */
+  /** The time of all calls together, in seconds. */
   readonly totalSeconds: number;
-  /** Calls by latency: as many numbers as `LATENCY_BOUNDS` has, and one more for what took longer. */
+  /** Calls by latency: one number for each of `LATENCY_BOUNDS`, and one for slower calls. */
   readonly buckets: readonly number[];
 }
 
@@ -20,17 +20,17 @@ export interface GenerationSnapshot {
   readonly loadedAt: string;
   readonly inFlight: number;
   /**
-   * What is under way on it, by kind: { "call": 2, "stream": 1, "connection": 3, "websocket": 5 }. Tells what pins an
-   * old version.
+   * The work under way on it, by kind: { "call": 2, "stream": 1, "connection": 3, "websocket": 5 }. It pins an old
+   * version.
    */
   readonly pinnedBy: Readonly<Record<string, number>>;
   readonly figures: CallSnapshot;
 }
 
-/** quarantined: its code ended its thread or process again and again, and what runs there answers 503 for a while. */
+/** quarantined: its code ended its thread or process again and again, so its routes there answer 503 for a while. */
 export type ModuleState = "serving" | "degraded" | "failed" | "unavailable" | "quarantined";
 
-/** A process of a module's own. */
+/** A module's own process. */
 export interface ModuleProcessSnapshot {
   /** 0 while there is none. */
   readonly pid: number;
@@ -51,36 +51,36 @@ export interface ModuleSnapshot {
   readonly name: string;
   readonly source: string;
   /**
-   * degraded: an older version serves, because the newest failed. failed: nothing of it serves. unavailable: it answers
+   * degraded: an older version serves, because the newest failed. failed: no version serves. unavailable: it answers
    * 503.
    */
   readonly state: ModuleState;
   readonly live: GenerationSnapshot | null;
   /** Replaced versions with something still under way, oldest first. */
   readonly old: readonly GenerationSnapshot[];
-  /** What served before `live`, with its calls up to now. Default: nothing did. */
+  /** The version that served before `live`, with its calls up to now. Default: none. */
   readonly former?: { readonly number: number; readonly calls: number; readonly errors: number };
   /** Calls of versions that are gone. */
   readonly gone: CallSnapshot;
   readonly routes: readonly { readonly key: string; readonly kind: string; readonly run: string }[];
-  /** Of the last reload that failed; null once one succeeded. */
+  /** The error of the last failed reload; null once one has succeeded. */
   readonly error: string | null;
-  /** null or not there: it has none. */
+  /** null or missing: it has none. */
   readonly process?: ModuleProcessSnapshot | null;
-  /** null or not there: it is in none. */
+  /** null or missing: it is in none. */
   readonly quarantine?: QuarantineSnapshot | null;
 }
 
 /** How often and how long one module has blocked the event loop of a process. */
 export interface BlockedSnapshot {
-  /** null: nobody knows who it was. */
+  /** null: not known. */
   readonly module: string | null;
   readonly count: number;
   readonly longestMs: number;
   readonly totalMs: number;
 }
 
-/** A version that is disposed, and still in memory: something outside of it refers to it. */
+/** A version that is disposed, but still in memory because something outside refers to it. */
 export interface LeakSnapshot {
   readonly module: string;
   readonly generation: number;
@@ -89,7 +89,7 @@ export interface LeakSnapshot {
   readonly why: string;
 }
 
-/** Something that modules have had opened by `context.shared`. */
+/** A resource that modules have opened by `context.shared`. */
 export interface SharedSnapshot {
   readonly name: string;
   /** null: all modules share it. */
@@ -127,7 +127,7 @@ export interface ProcessSnapshot {
   readonly pid: number;
   /** Milliseconds since 1970. */
   readonly startedAtMs: number;
-  /** Since then, by a clock that nobody sets. In milliseconds. */
+  /** The time since then by the monotonic clock. In milliseconds. */
   readonly uptimeMs: number;
   readonly isDraining: boolean;
   readonly connections: {
@@ -135,8 +135,8 @@ export interface ProcessSnapshot {
     readonly accepted: number;
     readonly refused: number;
     /**
-     * Open ones, by what they spoke last: "raw", "http1", "http2", "websocket", "connect"; "tls" and "new" have not
-     * said anything yet.
+     * Open connections by their last protocol: "raw", "http1", "http2", "websocket", "connect"; "tls" and "new" have
+     * sent no message yet.
      */
     readonly byProtocol: Readonly<Record<string, number>>;
   };
@@ -160,7 +160,7 @@ export interface ProcessSnapshot {
   };
   readonly modules: readonly ModuleSnapshot[];
   readonly reloads: ReloadSnapshot;
-  /** Of its event loop, by module. Not there: none. */
+  /** Blocks of its event loop, by module. Missing: none. */
   readonly blocked?: readonly BlockedSnapshot[];
   /** Of its main thread. Not there: none. */
   readonly leaked?: readonly LeakSnapshot[];
@@ -168,22 +168,22 @@ export interface ProcessSnapshot {
   readonly shared?: readonly SharedSnapshot[];
 }
 
-/** What is known of the whole server beside its processes' snapshots. */
+/** Facts about the whole server besides its processes' snapshots. */
 export interface ServerInfo {
   readonly version: string;
-  /** Of the process that is in charge: the supervisor, or the one server. */
+  /** The pid of the master, or of the only process. */
   readonly pid: number;
   readonly startedAtMs: number;
-  /** Since then, by a clock that nobody sets. In milliseconds. */
+  /** The time since then by the monotonic clock. In milliseconds. */
   readonly uptimeMs: number;
   readonly listening: readonly string[];
-  /** The processes that there should be. */
+  /** How many processes there should be. */
   readonly wantedProcesses: number;
   /** Processes started in place of lost ones. */
   readonly restarts: number;
-  /** What processes had counted that are gone (`observe/departed.ts`). Default: there were none. */
+  /** The counts of processes that are gone (`observe/departed.ts`). Default: there were none. */
   readonly departed?: DepartedCounts;
-  /** What is to be said of modules' versions, by module: held back, on trial. Default: nothing. */
+  /** Notes about modules' versions, by module: held back, on probation. Default: none. */
   readonly versionNotes?: Readonly<Record<string, readonly string[]>>;
   /** The next try of each module that failed at the start, by module. ISO 8601. Default: none. */
   readonly nextTries?: Readonly<Record<string, string>>;
@@ -198,7 +198,7 @@ export interface RollbackCounts {
   readonly automatic: number;
 }
 
-/** Counters of processes that are gone, together. */
+/** The sum of the counters of processes that are gone. */
 export interface DepartedCounts {
   readonly counters: ProcessSnapshot["counters"];
   readonly accepted: number;
@@ -233,7 +233,7 @@ export interface ServerStatus {
   readonly messages: number;
   readonly httpRequests: number;
   readonly errors: number;
-  /** As ProcessSnapshot has them. */
+  /** See ProcessSnapshot. */
   readonly datagrams: { readonly dropped: number; readonly ignored: number };
   readonly memoryBytes: number;
   readonly pool: {
@@ -244,9 +244,9 @@ export interface ServerStatus {
   };
   readonly modules: readonly ModuleStatus[];
   readonly reloads: ReloadSnapshot;
-  /** Who has kept an event loop for longer than timeouts.blockedMs. */
+  /** Modules that blocked an event loop for longer than timeouts.blockedMs. */
   readonly blocked: readonly BlockedSnapshot[];
-  /** Versions that are disposed and still in memory. */
+  /** Versions that are disposed but still in memory. */
   readonly leaked: readonly LeakSnapshot[];
   readonly shared: readonly SharedSnapshot[];
 }
@@ -261,13 +261,13 @@ export interface ModuleStatus {
   readonly loadedAt: string | null;
   readonly routes: readonly string[];
   readonly inFlight: number;
-  /** How often it kept an event loop for longer than timeouts.blockedMs, and for how long at most. */
+  /** How often it blocked an event loop for longer than timeouts.blockedMs, and for how long at most. */
   readonly blockedCount: number;
   readonly longestBlockedMs: number;
-  /** Of all versions since the start. */
+  /** The calls of all versions since the start. */
   readonly calls: number;
   readonly errors: number;
-  /** Of the version that serves. In milliseconds; null: no call yet. */
+  /** The serving version's median. In milliseconds; null: no call yet. */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly old: readonly {
@@ -276,12 +276,12 @@ export interface ModuleStatus {
     readonly pinnedBy: Readonly<Record<string, number>>;
   }[];
   readonly error: string | null;
-  /** Of the version that serves, one for each server process. Empty: it has none. */
+  /** The serving version's processes, one for each server process. Empty: it has none. */
   readonly processes: readonly ModuleProcessSnapshot[];
   readonly quarantine: QuarantineSnapshot | null;
   /** The next try of a module that failed at the start. ISO 8601. Missing: there is none. */
   readonly nextTryAt?: string;
-  /** What else is to be said of its version: it is on trial, what is on the disk is held back. Default: nothing. */
+  /** Notes about its version: it is on probation, the files on disk are held back. Default: none. */
   readonly notes?: readonly string[];
 }
 

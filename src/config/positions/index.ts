@@ -1,21 +1,19 @@
-/**
- * Where in a text each key of a config file stands. `JSONC.parse` and its kin do not say it.
- */
+/** The position of each key in a config file's text. `JSONC.parse` and the other parsers do not give it. */
 import type { KeyPath } from "../schema/key-list";
 
-/** Both from 1 on. A column counts UTF-16 units. */
+/** Both begin at 1. A column counts UTF-16 units. */
 interface Position {
   line: number;
   column: number;
 }
 
-/** Gathers where keys and items of lists begin, while a scanner goes through the text once. */
+/** Collects the positions of keys and list items while a scanner goes through the text once. */
 export class Positions {
   readonly #found = new Map<string, Position>();
   readonly #lineStarts: number[] = [0];
-  /** Keys that stand twice in one object: of some formats the last one counts, which nobody means. */
+  /** Keys that occur twice in one object. In some formats the last one wins silently. */
   readonly duplicates: { path: KeyPath; first: Position; second: Position }[] = [];
-  /** Where something stands behind the end of the value; null if nothing does. */
+  /** The position of text behind the end of the value; null if there is none. */
   trailing: Position | null = null;
 
   constructor(text: string) {
@@ -23,7 +21,7 @@ export class Positions {
   }
 
   /**
-   * Notes that `path` begins at `offset`. A second time is a duplicate, unless the format lets a key be named again.
+   * Notes that `path` begins at `offset`. A second time is a duplicate, unless the format allows to name a key again.
    */
   note(path: KeyPath, offset: number, mayRepeat = false): void {
     const key = keyOf(path);
@@ -33,7 +31,7 @@ export class Positions {
     else if (!mayRepeat) this.duplicates.push({ path, first, second: position });
   }
 
-  /** @returns where `path`, or else the innermost thing around it that was found, begins; null if nothing was */
+  /** @returns where `path` begins, or the innermost known thing around it; null if none is known */
   find(path: KeyPath): Position | null {
     for (let length = path.length; length > 0; length--) {
       const position = this.#found.get(keyOf(path.slice(0, length)));
@@ -54,7 +52,7 @@ export class Positions {
   }
 }
 
-/** A key may hold anything but this byte, in practice. */
+/** In practice no key holds this byte. */
 function keyOf(path: KeyPath): string {
   return path.join("\0");
 }

@@ -1,6 +1,6 @@
 /**
- * Finds the keys of JSON with comments. The text was parsed before: this only looks where things are, and ends at what
- * it does not know.
+ * Finds the keys of JSON with comments. The text has been parsed before. This scanner only finds positions, and stops
+ * at syntax that it does not know.
  */
 import type { KeyPath } from "../schema/key-list";
 import { Positions } from "./index";
@@ -25,7 +25,7 @@ class JsonScanner {
     this.#positions = positions;
   }
 
-  /** Goes over spaces and comments. @returns where it stands then */
+  /** Skips spaces and comments. @returns the position behind them */
   skip(): number {
     const blank = /(?:[\s\ufeff]+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
     blank.lastIndex = this.#at;
@@ -33,7 +33,7 @@ class JsonScanner {
     return (this.#at = blank.lastIndex);
   }
 
-  /** Goes over one value. @returns false if it was not understood */
+  /** Skips one value. @returns false if it was not understood */
   value(path: KeyPath): boolean {
     const first = this.#text[this.skip()];
     if (first === "{") return this.#members(path);
@@ -82,7 +82,7 @@ function decode(quoted: string): string {
   try {
     return JSON.parse(quoted) as string;
   } catch {
-    // In single quotes, or with a raw control character: what is between the quotes is near enough to point at.
+    // In single quotes, or with a raw control character: the text between the quotes is close enough.
     return quoted.slice(1, -1);
   }
 }

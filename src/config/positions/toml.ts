@@ -1,6 +1,6 @@
 /**
- * Finds the keys of TOML 1.0. The text was parsed before: this only looks where things are, and ends at what it does
- * not know.
+ * Finds the keys of TOML 1.0. The text has been parsed before. This scanner only finds positions, and stops at syntax
+ * that it does not know.
  */
 import type { KeyPath } from "../schema/key-list";
 import { Positions } from "./index";
@@ -108,7 +108,7 @@ class TomlScanner {
     }
   }
 
-  /** Goes over spaces, line ends and comments. @returns where it stands then */
+  /** Skips spaces, line ends and comments. @returns the position behind them */
   #skip(): number {
     this.#take(/(?:[\s\ufeff]+|#[^\n]*)*/y);
     return this.#at;

@@ -1,6 +1,6 @@
 /**
- * Finds the keys of YAML 1.2 in block style. The text was parsed before: this only looks where things are. What stands
- * in brackets is found as a whole; what it does not know is not found.
+ * Finds the keys of YAML 1.2 in block style. The text has been parsed before. This scanner only finds positions. A
+ * value in brackets is found as a whole; unknown syntax is skipped.
  */
 import type { KeyPath } from "../schema/key-list";
 import { Positions } from "./index";
@@ -21,21 +21,21 @@ interface Frame {
   readonly kind: "map" | "list";
   readonly column: number;
   readonly path: KeyPath;
-  /** The key or the place in the list that was seen last. */
+  /** The last key, or the last index in the list. */
   step: string | number;
 }
 
 const KEY =
   /^(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^\s"'#&*!|>%@`{}[\],?-][^:#]*?|[?-][^\s:#][^:#]*?))\s*:(?=\s|$)/;
-/** What may stand before a value: `&anchor`, `!tag`. */
+/** Marks before a value: `&anchor`, `!tag`. */
 const PROPERTIES = /^(?:[&!]\S*\s+)*/;
 
 class YamlScanner {
   readonly #positions: Positions;
   #frames: Frame[] = [];
-  /** Lines that are indented more belong to a text that was begun with | or >; null: there is none. */
+  /** Lines that are indented more belong to a text after | or >; null: there is none. */
   #textColumn: number | null = null;
-  /** What is still open of a value in brackets or quotes: their closing signs, innermost last. */
+  /** The closing signs that a value in brackets or quotes still needs, innermost last. */
   #open: string[] = [];
 
   constructor(positions: Positions) {
@@ -52,7 +52,7 @@ class YamlScanner {
     this.#node(line, column, offset);
   }
 
-  /** What stands at `column` of a line: `- ` and what follows, `key: value`, or the rest of a longer text. */
+  /** Reads a line from `column` on: `- ` and more, `key: value`, or the rest of a longer text. */
   #node(line: string, column: number, offset: number): void {
     const rest = line.slice(column);
     const dash = /^-(?:[ \t]+|$)/.exec(rest)?.[0];
@@ -97,7 +97,7 @@ class YamlScanner {
     else if (/^["'[{]/.test(value)) this.#scanFlow(value);
   }
 
-  /** Goes through brackets and quotes, until all that was opened is closed or the line ends. */
+  /** Reads brackets and quotes until all are closed or the line ends. */
   #scanFlow(line: string): void {
     for (let at = 0; at < line.length; at++) {
       const sign = line[at] ?? "";

@@ -1,17 +1,14 @@
-/**
- * What two keys of the configuration must agree on.
- */
+/** Pairs of keys that must agree. */
 
 interface Contradiction {
-  /** The key that asks for the other one. */
+  /** The key that needs the other one. */
   path: readonly (string | number)[];
   /** Begins with the key. */
   message: string;
 }
 
 /**
- * @param options  defaults, file, environment and flags put together; a value may still be of the wrong type, and is
- * then left alone
+ * @param options defaults, file, environment and flags put together; values of a wrong type are skipped
  */
 export function findContradictions(options: unknown): Contradiction[] {
   const { tls, control } = (options ?? {}) as { tls?: unknown; control?: unknown };

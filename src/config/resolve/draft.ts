@@ -1,6 +1,5 @@
 /**
- * A configuration in the making: what the file, the environment and the flags say, one over the other, and where each
- * value came from.
+ * A configuration in the making: the values of file, environment and flags, one over the other, and the origin of each.
  */
 import { CONFIG_KEYS, flattenOptions, formatPath, isGroup, valueAt } from "../schema/key-list";
 import { type ConfigFile, mistakesError, placed, setPaths } from "./load";
@@ -23,12 +22,12 @@ export class ConfigDraft {
     if (file !== null) for (const path of setPaths(file.value)) this.#origins.set(formatPath(path), file.lineOf(path));
   }
 
-  /** What was said so far; undefined: nothing. It may not be what the schema asks for. */
+  /** The value so far; undefined: none. It may not fit the schema. */
   get(name: string): unknown {
     return valueAt(this.#value, CONFIG_KEYS.get(name)?.path ?? [name]);
   }
 
-  /** Puts `value` over what was said before. `origin` is for people: "HRMR_PORT", "--port". */
+  /** Replaces an earlier value. `origin` is for people: "HRMR_PORT", "--port". */
   set(path: readonly string[], value: unknown, origin: string): void {
     let group = this.#value;
     for (const step of path.slice(0, -1)) {
@@ -42,9 +41,9 @@ export class ConfigDraft {
   }
 
   /**
-   * Checks all of it together.
+   * Checks the whole configuration.
    *
-   * @throws UserError BAD_CONFIG with every mistake of the file, and every two keys that do not agree
+   * @throws UserError BAD_CONFIG with every mistake of the file, and every pair of keys that do not agree
    */
   finish(): ResolvedConfig {
     const ofFile = this.#file?.mistakes ?? [];
@@ -54,7 +53,7 @@ export class ConfigDraft {
     return { options, file: this.#file?.path ?? null, origins: this.#allOrigins(options), notes: this.notes };
   }
 
-  /** What flags and variables say was looked at before: what is wrong beside `ofFile` are keys that do not agree. */
+  /** Flags and variables have been checked before, so mistakes other than `ofFile` are keys that do not agree. */
   #error(ofFile: readonly Mistake[]): UserError {
     const file = this.#file;
     const contradictions = findContradictions(this.#value).map(({ path, message }) => {
@@ -75,15 +74,15 @@ export class ConfigDraft {
   }
 }
 
-/** By definition and not by assignment: a module called `__proto__` is one like all others. */
+/** By definition and not by assignment: a module may be called `__proto__`. */
 function define<T>(group: Record<string, unknown>, name: string, value: T): T {
   Object.defineProperty(group, name, { value, enumerable: true, writable: true, configurable: true });
   return value;
 }
 
 /**
- * The name under which `flattenOptions` has what is set at `path`: what lies deeper in a module's own settings is one
- * value.
+ * The name that `flattenOptions` gives to a value at `path`. Each of a module's own settings is one value, however
+ * deep.
  */
 function flatName(path: readonly string[]): string {
   const depth = path[0] !== "modules" ? path.length : path[2] === "timeouts" ? 4 : 3;

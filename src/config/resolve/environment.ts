@@ -10,9 +10,9 @@ import { fromText } from "./text-values";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const PREFIX = "HRMR_";
-/** Not keys, but what flags are: `--config`, `--host`, `--port`. */
+/** These stand for flags, not for keys: `--config`, `--host`, `--port`. */
 const FLAG_VARIABLES = ["HRMR_CONFIG", "HRMR_HOST", "HRMR_PORT"];
-/** Between processes of hrmr, and for its tests; so is what begins with HRMR_INTERNAL_. */
+/** For processes of hrmr among themselves, and for its tests. Names with HRMR_INTERNAL_ are reserved, too. */
 const RESERVED = ["HRMR_ROLE", "HRMR_CONTROL", "HRMR_BIN"];
 
 /** `limits.maxBodyBytes` to HRMR_LIMITS_MAX_BODY_BYTES. */
@@ -35,13 +35,13 @@ export const VARIABLES: ReadonlyMap<string, ConfigKey> = new Map(
 
 interface EnvironmentValues {
   values: { variable: string; key: ConfigKey; value: unknown }[];
-  /** A line for each variable with a value that its key does not take. */
+  /** A line for each variable whose value does not fit its key. */
   mistakes: string[];
   /** A line for each HRMR_ variable that sets nothing. */
   notes: string[];
 }
 
-/** Reads the variables that set keys. An empty one counts as none. Relative paths start at `cwd`. */
+/** Reads the variables that set keys. An empty one does not count. Relative paths start at `cwd`. */
 export function readEnvironment(env: Environment, cwd: string): EnvironmentValues {
   const found: EnvironmentValues = { values: [], mistakes: [], notes: [] };
   for (const [variable, text] of Object.entries(env)) {

@@ -13,7 +13,7 @@ import { UserError } from "../user-error";
 interface Format {
   /** For messages. */
   readonly name: string;
-  /** The type under which the module loader knows it. */
+  /** The module loader's name for it. */
   readonly loader: "jsonc" | "toml" | "yaml";
   /** @throws SyntaxError without a position */
   parse(text: string): unknown;
@@ -27,7 +27,7 @@ const JSON_FORMAT: Format = {
   locate: locateJson,
 };
 const TOML_FORMAT: Format = { name: "TOML", loader: "toml", parse: (text) => Bun.TOML.parse(text), locate: locateToml };
-// A file of comments alone holds nothing.
+// A file of comments alone is empty.
 const YAML_FORMAT: Format = {
   name: "YAML",
   loader: "yaml",
@@ -59,15 +59,13 @@ export async function parseText(path: string, text: string): Promise<unknown> {
   }
 }
 
-/**
- * The parsers do not say where; the module loader does (as a module of the format's type, whatever the file's name).
- */
+/** The parsers give no position. The module loader does, if it loads the file as a module of the format's type. */
 async function findSyntaxError(
   path: string,
   { loader }: Format,
 ): Promise<{ place: string; message: string; lineText?: string } | null> {
   try {
-    // The query keeps a second look at the same path from meeting the first one's cached failure.
+    // Without the query, a second attempt at the same path would get the cached failure of the first.
     await import(`${pathToFileURL(path).href}?at=${performance.now()}`, { with: { type: loader } });
     return null;
   } catch (error) {

@@ -13,12 +13,12 @@ import { KEY_SCHEMA } from "../schema/schema";
 import { UserError } from "../user-error";
 import { CONFIG_FILES } from "../working-folder";
 
-/** A file that was read. It may have mistakes: `value` is then what it says all the same. */
+/** A file that was read. `value` is its content even if it has mistakes. */
 export interface ConfigFile {
   /** Absolute. */
   path: string;
   /**
-   * The keys that it sets, in groups, without `$schema`. Paths are absolute: relative ones start at the file's folder.
+   * The keys in the file, in groups, without `$schema`. Paths are absolute: relative ones start at the file's folder.
    */
   value: Record<string, unknown>;
   mistakes: Mistake[];
@@ -29,9 +29,9 @@ export interface ConfigFile {
 }
 
 /**
- * Reads the config file: `file` (relative to `cwd`; it must exist), or the one of CONFIG_FILES that is in `cwd`.
+ * Reads the config file: `file` (relative to `cwd`; it must exist), or the one in `cwd` that is named in CONFIG_FILES.
  *
- * @returns null if none was named and there is none
+ * @returns null if `file` is missing and there is none
  * @throws UserError NO_CONFIG, TWO_CONFIGS or BAD_CONFIG_SYNTAX (with line and column)
  */
 export async function readConfigFile(cwd: string, file?: string): Promise<ConfigFile | null> {
@@ -57,7 +57,7 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
   };
 }
 
-/** What the config file says over the defaults. For commands that need no more than one or two keys of it. */
+/** The config file over the defaults. For commands that need only one or two keys of it. */
 export async function loadConfig(
   cwd: string,
   file?: string,
@@ -73,7 +73,7 @@ export function placed(file: ConfigFile, mistakes: readonly Mistake[]): { place:
   return mistakes.map(({ path, message }) => ({ place: file.placeOf(path), message }));
 }
 
-/** The paths of all keys with a value that a file, or any other part of a configuration, sets. */
+/** The paths of all keys that have a value in a file, or in another part of a configuration. */
 export function setPaths(value: Record<string, unknown>): KeyPath[] {
   const own = [...CONFIG_KEYS.values()].map(({ path }) => path).filter((path) => valueAt(value, path) !== undefined);
   return [...own, ...modulePaths(value["modules"])];
@@ -120,10 +120,7 @@ function readText(path: string): string {
   }
 }
 
-/**
- * Reports a key that stands twice, of which the last would count, and text behind the closing brace, which would be
- * ignored.
- */
+/** Reports duplicate keys, of which the parser takes the last, and text behind the closing brace, which it ignores. */
 function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
   const found = duplicates.map(({ path, first, second }) => {
     const lines = first.line === second.line ? "in one line" : `in line ${first.line} and in line ${second.line}`;
@@ -140,7 +137,7 @@ function byPlace(positions: Positions): (a: Mistake, b: Mistake) => number {
   const placeOf = ({ path }: Mistake) => positions.find(path) ?? { line: Infinity, column: 0 };
   return (a, b) => {
     const [first, second] = [placeOf(a), placeOf(b)];
-    // Not by subtraction alone: two without a place are Infinity apart from nothing.
+    // Subtraction alone fails: Infinity - Infinity, for two without a place, is NaN.
     return first.line === second.line ? first.column - second.column : first.line - second.line;
   };
 }

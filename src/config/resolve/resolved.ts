@@ -1,6 +1,6 @@
 /**
- * The configuration of a server: defaults, config file, environment and flags put together. What is compared at a
- * reload, and shown.
+ * The configuration of a server: defaults, config file, environment and flags put together. A reload compares it with
+ * the one before; `hrmr config` shows it.
  */
 import { CONFIG_KEYS, flattenOptions, formatPath, modulePaths, valueAt } from "../schema/key-list";
 import type { Options } from "../options";
@@ -17,7 +17,7 @@ export interface ResolvedConfig {
   readonly notes: readonly string[];
 }
 
-/** What `hrmr config --origins --json` prints. */
+/** The output of `hrmr config --origins --json`. */
 export interface EffectiveConfig {
   file: string | null;
   /** By key, in the order of the schema, modules last. A value that may be a secret is "***". */
@@ -27,7 +27,7 @@ export interface EffectiveConfig {
 /**
  * All values with their origins.
  *
- * @param withSecrets  false: shows only those module settings that are known to be harmless
+ * @param withSecrets false: shows only module settings that are known to be harmless
  */
 export function effectiveConfig({ options, file, origins }: ResolvedConfig, withSecrets = false): EffectiveConfig {
   const shown = (path: readonly string[], value: unknown): unknown => {
@@ -43,12 +43,12 @@ export function effectiveConfig({ options, file, origins }: ResolvedConfig, with
 }
 
 /**
- * The configuration in the form of a config file: what `hrmr config --json` prints. `hrmr start --config` of it gives
- * the same configuration.
+ * The configuration in the form of a config file: the output of `hrmr config --json`. `hrmr start --config` with this
+ * file gives the same configuration.
  *
  * @param withSecrets  false: leaves out module settings that may be secret. A reader of the file would take a mask for
  *   a value.
- * @returns the file, and the names of the settings that are left out: `modules.mail.password`
+ * @returns the file, and the names of the omitted settings: `modules.mail.password`
  */
 export function configFileOf(
   { options }: ResolvedConfig,
@@ -75,7 +75,7 @@ export function changedKeys(old: Options, next: Options): string[] {
   );
 }
 
-/** Those of the changed keys that a reload cannot change: the server must be started anew for them. */
+/** The changed keys that a reload cannot apply: they need a restart. */
 export function restartOnlyChanges(old: Options, next: Options): string[] {
   return changedKeys(old, next).filter((name) => CONFIG_KEYS.get(name)?.restart === true);
 }

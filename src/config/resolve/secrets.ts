@@ -23,9 +23,9 @@ export const HARMLESS_SETTINGS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Masks a module's setting unless it is known to be harmless. Only the author knows which settings are secret, and
- * names such as `auth` or `dsn` do not tell. Harmless are the server's own settings (`run`, `timeouts`),
- * HARMLESS_SETTINGS, and values that are true, false, null or empty.
+ * Masks a module's setting unless it is known to be harmless. Only the author knows which settings are secret; names
+ * such as `auth` or `dsn` do not say it. Harmless are the server's own settings (`run`, `timeouts`), HARMLESS_SETTINGS,
+ * and values that are true, false, null or empty.
  *
  * @param path  `["modules", NAME, KEY]`, or deeper
  * @returns `value` without secrets of URLs, or ***
@@ -47,18 +47,18 @@ function isBlank(value: unknown): boolean {
 
 /** Keys whose values may be shown in a line of the config file. */
 const KNOWN_NAMES = new Set([...CONFIG_KEYS.values(), ...MODULE_KEYS.values()].map(({ path }) => path.at(-1)));
-/** A quoted text, which may lack its end; a mark; a word. */
+/** A quoted text, even without its end; a mark; a word. */
 const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{}[\],:=]|[^\s"'{}[\],:=]+/g;
 
 /**
  * A line of a broken config file, as its message shows it: keys, marks, and the values of the server's own keys. The
  * file could not be parsed, so the group of the line is not known.
  *
- * @returns "" if nothing of it can be shown
+ * @returns "" if no part of it can be shown
  */
 export function maskLine(line: string): string {
   const text = line.trim().slice(0, 100);
-  // A table of TOML, which has no value.
+  // The header of a TOML table has no value.
   if (/^\[[\w."-]+\]$/.test(text)) return text;
   let before = "";
   let key = "";
@@ -72,7 +72,7 @@ export function maskLine(line: string): string {
     }
     const mayBeKey = last === "" || last === "-" || last === "{" || (last === "," && isInObject);
     const name = token.replaceAll(/["']/g, "");
-    // An = at the end of base64 does not make a key of it.
+    // An = at the end of base64 does not make it a key.
     const isKey =
       KNOWN_NAMES.has(name) || (/^[\w.$@-]+$/.test(name) && /^\s*(?::|=\s*[^\s=])/.test(text.slice(at + token.length)));
     if (mayBeKey && isKey) {

@@ -1,15 +1,13 @@
-/**
- * Values that were written as text, in a variable or behind `--set`.
- */
+/** Values that are given as text: in a variable, or with `--set`. */
 import type * as z from "zod/mini";
 import { bareSchema } from "../schema/key-list";
 import type { Schema } from "../schema/parts";
 
 /**
- * Reads `text` as what `schema` takes: a number, true or false, a list (by comma, or as JSON), JSON for objects, `null`
- * where that may be.
+ * Reads `text` in the form that `schema` takes: a number, true or false, a list (with commas, or as JSON), JSON for
+ * objects, `null` if allowed.
  *
- * @returns `text` itself where it does not read as that: the schema then refuses it
+ * @returns `text` itself if it has another form: the schema then refuses it
  */
 export function fromText(schema: Schema, text: string): unknown {
   if (text === "null" && schema.safeParse(null).success) return null;
@@ -29,12 +27,12 @@ export function fromText(schema: Schema, text: string): unknown {
   }
 }
 
-/** What `text` is as JSON, `42`, `true`, `{"a": 1}`; or else the text itself. For settings that are a module's own. */
+/** `text` parsed as JSON: `42`, `true`, `{"a": 1}`; the text itself if it is no JSON. For a module's own settings. */
 export function jsonOrText(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // No JSON: then it is a text, which needs no quotes here.
+    // No JSON: a plain text needs no quotes here.
     return text;
   }
 }

@@ -6,7 +6,7 @@ import { defaultOptions, type Options } from "../options";
 import { KEY_SCHEMA } from "./schema";
 import { KEYS, type KeyFacts, type Schema, VALUES, type ValueFacts } from "./parts";
 
-/** Names from the outermost to the innermost; a number is a place in a list. */
+/** Names from the outermost to the innermost; a number is an index of a list. */
 export type KeyPath = readonly (string | number)[];
 
 /** One key that holds a value: `limits.maxBodyBytes`. A list is one value. */
@@ -14,7 +14,7 @@ export interface ConfigKey extends KeyFacts, ValueFacts {
   name: string;
   path: readonly string[];
   schema: Schema;
-  /** undefined for a key of `modules.NAME`: without one the module's or the server's value holds. */
+  /** undefined for a key of `modules.NAME`: the module's or the server's value holds instead. */
   default: unknown;
 }
 
@@ -23,7 +23,7 @@ export function formatPath(path: KeyPath): string {
   return path.map((step, at) => (typeof step === "number" ? `[${step}]` : at === 0 ? step : `.${step}`)).join("");
 }
 
-/** What is at `path` of `value`; undefined where there is nothing. */
+/** The value at `path` in `value`; undefined if there is none. */
 export function valueAt(value: unknown, path: KeyPath): unknown {
   let current = value;
   for (const step of path) {
@@ -33,7 +33,7 @@ export function valueAt(value: unknown, path: KeyPath): unknown {
   return current;
 }
 
-/** Without what only says that it may be left out, or be null. */
+/** The schema inside of optional and nullable ones. */
 export function bareSchema(schema: Schema): Schema {
   const { innerType } = schema._zod.def as { innerType?: Schema };
   return innerType === undefined ? schema : bareSchema(innerType);
@@ -45,7 +45,7 @@ export function fieldsOf(schema: Schema): Readonly<Record<string, Schema>> | nul
   return bare.type === "object" ? ((bare as z.ZodMiniObject)._zod.def.shape as Record<string, Schema>) : null;
 }
 
-/** The schema at `path`, from `root` on; null where there is no such key, or where anything may be. */
+/** The schema at `path`, from `root` on; null if there is no such key, or it takes anything. */
 export function schemaAt(path: KeyPath, root: Schema = KEY_SCHEMA): Schema | null {
   const [step, ...rest] = path;
   if (step === undefined) return root;
@@ -60,13 +60,13 @@ function childOf(bare: Schema, step: string | number): Schema | null {
   return fields !== null && Object.hasOwn(fields, step) ? (fields[step] ?? null) : null;
 }
 
-/** What a value takes, wherever in `schema` it is said. */
+/** The facts about a value, from whichever layer of `schema` has them. */
 export function valueFacts(schema: Schema): ValueFacts {
   const { innerType } = schema._zod.def as { innerType?: Schema };
   return VALUES.get(schema) ?? (innerType === undefined ? { takes: "something else" } : valueFacts(innerType));
 }
 
-/** What a key is for, wherever in `schema` it is said. */
+/** The facts about a key, from whichever layer of `schema` has them. */
 function keyFacts(schema: Schema): KeyFacts {
   const { innerType } = schema._zod.def as { innerType?: Schema };
   return KEYS.get(schema) ?? (innerType === undefined ? { description: "" } : keyFacts(innerType));
@@ -95,7 +95,7 @@ export const CONFIG_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
   all.filter(({ name }) => name !== "$schema" && name !== "modules").map((key) => [key.name, key]),
 );
 
-/** The keys of `modules.NAME` that are the server's: `enabled`, `timeouts.loadMs`. */
+/** The server's own keys of `modules.NAME`: `enabled`, `timeouts.loadMs`. */
 export const MODULE_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
   listKeys(schemaAt(["modules", "NAME"]) as Schema, [], undefined).map((key) => [key.name, key]),
 );
@@ -111,7 +111,7 @@ export function flattenOptions(options: Options): Map<string, unknown> {
   return flat;
 }
 
-/** The paths of what is set for modules; `modules.NAME` alone where nothing is. */
+/** The paths of the settings of modules; `modules.NAME` alone for a module without settings. */
 export function modulePaths(modules: unknown): string[][] {
   return entriesOf(modules).flatMap(([name, settings]) => {
     const paths = entriesOf(settings).flatMap(([key, value]) => {

@@ -1,6 +1,5 @@
 /**
- * What the schema is put together from: values, which say what they take, and groups of keys, which say what each key
- * means.
+ * The parts of the schema: values, with the text of what they take, and groups of keys, with the meaning of each key.
  */
 import * as z from "zod/mini";
 import { LISTEN_FORMS, parseListen } from "../listen";
@@ -9,28 +8,28 @@ import { isServerName } from "../server-name";
 
 export type Schema = z.ZodMiniType;
 
-/** What a value may be. */
+/** The facts about a value. */
 export interface ValueFacts {
   /** Ends a message: `must be ${takes}, not ...`. */
   takes: string;
-  /** It is made absolute: from the file's folder, or from the working directory for a flag or a variable. */
+  /** It is made absolute: relative to the file's folder, or to the working directory for a flag or a variable. */
   isPath?: boolean;
 }
 
-/** What a key, or a group of them, is for. */
+/** The facts about a key, or a group of keys. */
 export interface KeyFacts {
   /** Markdown, without a full stop at its end. */
   description: string;
   /** "ms", "bytes", ... */
   unit?: string;
-  /** A reload cannot change it: the server must be started anew. Default false. */
+  /** A reload cannot change it: the server must be restarted. Default false. */
   restart?: boolean;
 }
 
 export const VALUES = z.registry<ValueFacts>();
 export const KEYS = z.registry<KeyFacts>();
 
-/** A schema and what it is used for. */
+/** A schema and the facts about its key. */
 interface Key<S extends Schema> {
   readonly schema: S;
   readonly facts: KeyFacts;
@@ -41,7 +40,7 @@ function value<S extends Schema>(schema: S, takes: string, isPath = false): S {
   return schema;
 }
 
-// Made once and shared by all keys that take the same: making them is what costs time at a start.
+// Made once and shared by all keys of the same kind: making them takes most of the time at a start.
 export const TEXT = value(z.string(), "a text");
 export const TEXTS = value(z.array(TEXT), "a list of texts");
 export const FLAG = value(z.boolean(), "true or false");
@@ -87,12 +86,12 @@ export function objects<S extends Schema>(item: S) {
   return value(z.array(item), "a list of objects");
 }
 
-/** Says in a message what an object schema takes. */
+/** Adds the text about an object to its schema, for messages. */
 export function object<S extends Schema>(schema: S): S {
   return value(schema, "an object");
 }
 
-/** Says what a key means: `key(COUNT, "Open connections in all", { unit: "connections" })`. */
+/** Adds the meaning of a key: `key(COUNT, "Open connections in all", { unit: "connections" })`. */
 export function key<S extends Schema>(
   schema: S,
   description: string,
@@ -101,14 +100,14 @@ export function key<S extends Schema>(
   return { schema, facts: { description, ...facts } };
 }
 
-/** A key that may be left out, and then has no value. */
+/** A key that may be missing, without a default. */
 export function optional<S extends Schema>({ schema, facts }: Key<S>) {
   const wrapped = z.optional(schema);
   KEYS.add(wrapped, facts);
   return wrapped;
 }
 
-/** A key that must be there. */
+/** A key that must be present. */
 export function required<S extends Schema>({ schema, facts }: Key<S>): S {
   // A copy: the schema may be shared with other keys.
   const copy = schema.clone();
@@ -121,8 +120,8 @@ type Shape<Defaults> = { [Name in keyof Defaults]: Key<z.ZodMiniType<Defaults[Na
 type Defaulted<Keys> = { [Name in keyof Keys]: Keys[Name] extends Key<infer S> ? z.ZodMiniDefault<S> : never };
 
 /**
- * Gives each key of `keys` its default from `defaults`.
- * A key that one of the two lacks, or whose value does not fit its schema, is an error of types.
+ * Gives each key of `keys` its default from `defaults`. The types refuse a key that one of the two lacks, or a value
+ * that does not fit its schema.
  */
 export function withDefaults<Defaults extends object, Keys extends Shape<Defaults>>(
   defaults: Defaults,
@@ -139,14 +138,14 @@ export function withDefaults<Defaults extends object, Keys extends Shape<Default
   return Object.fromEntries(entries) as Defaulted<Keys>;
 }
 
-/** An object of keys with defaults, which may be left out as a whole. It takes no other key. */
+/** An object of keys with defaults. It may be missing as a whole. It takes no other key. */
 export function group<Defaults extends object, Keys extends Shape<Defaults>>(
   defaults: Defaults,
   description: string,
   keys: Keys,
 ) {
   const schema = object(z.strictObject(withDefaults(defaults, keys)));
-  // A type that still depends on `Keys` cannot be seen to take {}, although each of its keys has a default.
+  // The type depends on `Keys`, so the compiler cannot see that it takes {}, although each key has a default.
   const wrapped = z.prefault(schema, {} as z.input<typeof schema>);
   KEYS.add(wrapped, { description });
   return wrapped;

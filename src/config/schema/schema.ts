@@ -1,6 +1,6 @@
 /**
  * The one schema of the configuration: every key with its type, range, default, unit and meaning. The config file,
- * HRMR_ variables, `--set`, `hrmr config --schema` and docs/configuration.md go by it.
+ * HRMR_ variables, `--set`, `hrmr config --schema` and docs/configuration.md follow it.
  */
 import * as z from "zod/mini";
 import { findContradictions } from "../resolve/contradictions";
@@ -49,7 +49,7 @@ const ENDPOINT = choice(ENDPOINT_POLICIES);
 
 const timeout = (description: string) => key(TIMEOUT, description, ms);
 const most = (unit: string, description: string) => key(COUNT, description, { unit });
-/** Of these 0 means "no limit"; the others must leave room for one. */
+/** 0 means "no limit" here; other limits must be at least 1. */
 const mostOrNoLimit = (unit: string, description: string) =>
   key(COUNT_OR_NONE, `${description}. 0: no limit`, { unit });
 
@@ -312,7 +312,7 @@ const {
   ...single
 } = defaultOptions();
 
-/** Without what two keys must agree on: for one file or one layer of the configuration alone. */
+/** Without the rules between two keys: for one file or one layer of the configuration alone. */
 export const KEY_SCHEMA = part.object(
   z.strictObject({
     $schema: optional(key(part.TEXT, "Ignored. For editors: `hrmr init` writes the schema beside the file")),

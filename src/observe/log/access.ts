@@ -1,18 +1,16 @@
-/**
- * The access log: one line an answered message or request, through the server's log.
- */
+/** The access log: one line for each answered message or request, through the server's log. */
 import type { AccessEntry } from "./access-entry";
 import type { ServerLog } from "./log";
 
-/** Takes an entry: what `dispatch.access` is, when an access log is wanted. */
+/** Takes an entry. `dispatch.access` is one if there is an access log. */
 export type AccessLog = (entry: AccessEntry) => void;
 
 /** Characters of a path, a method or a key that are shown. */
 const MAX_SHOWN_CHARS = 256;
 
 /**
- * @param sample of how many entries one is told: the first, and each `sample`th behind it. Default 1: each
- * @returns what takes the entries; they are told on the level info
+ * @param sample one of this many entries is logged, beginning with the first. Default 1: each
+ * @returns a function that logs entries, at the level info
  */
 export function createAccessLog(log: ServerLog, { sample = 1 }: { sample?: number } = {}): AccessLog {
   let untold = 0;
@@ -43,13 +41,13 @@ function shown({ address, protocol, key, method, path, status, bytes, ms }: Acce
     ...(path !== undefined && { path: cut(pathOnly(path)) }),
     ...(status !== undefined && { status }),
     bytes,
-    // More digits than a clock is good for only make the log longer.
+    // More digits than the clock is precise to only make the log longer.
     ms: Math.round(ms * 1000) / 1000,
   };
 }
 
 /**
- * `GET /hello 200 1234 bytes 0.42 ms http/1.1 from 10.0.0.7`; of a raw message its key: `"hello " 6 bytes 0.03 ms raw
+ * `GET /hello 200 1234 bytes 0.42 ms http/1.1 from 10.0.0.7`; for a raw message its key: `"hello " 6 bytes 0.03 ms raw
  * from unix`.
  */
 function accessText({ address, protocol, key, method, path, status, bytes, ms }: Access): string {
@@ -59,7 +57,7 @@ function accessText({ address, protocol, key, method, path, status, bytes, ms }:
 }
 
 /**
- * Neither what stands behind "?" nor, of a target with a host, what may stand before it:
+ * Leaves out the part behind "?", and the part before a target's host, which may be a secret:
  * `http://user:secret@host/path`.
  */
 function pathOnly(target: string): string {
@@ -68,7 +66,7 @@ function pathOnly(target: string): string {
   return length < 0 ? target.slice(from) : target.slice(from, from + length);
 }
 
-/** A peer's space must not look like the end of its word. */
+/** Escapes a space of the peer's: it must not look like the end of the word. */
 function word(text: string): string {
   return text.replace(/[\s"\\]/g, (char) => (char === " " ? "\\x20" : JSON.stringify(char).slice(1, -1)));
 }

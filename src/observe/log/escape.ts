@@ -1,18 +1,18 @@
 /**
- * What a log line may hold: nothing that a terminal obeys, that ends a line where none ends, or that shows text in
- * another order than it has.
+ * Escapes log lines. No character may control a terminal, end a line early, or change the order in which text is shown.
  */
 
 /**
- * C0 without tab and line feed, DEL, C1, the two line separators of Unicode, and what turns the direction of writing.
+ * C0 without tab and line feed, DEL, C1, the two line separators of Unicode, and characters that turn the direction of
+ * writing.
  */
 const UNSAFE = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069";
 const UNSAFE_ONE = new RegExp(`[${UNSAFE}]`, "g");
 const NEEDS_WORK = new RegExp(`[\\t\\n${UNSAFE}]`);
-/** In JSON, C0 is escaped already. */
+/** JSON escapes C0 itself. */
 const UNSAFE_IN_JSON = /[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** Colours and weights, as console libraries write them. None with an 8 of its own: that hides text. */
+/** Colours and weights, as console libraries write them. A separate 8 is not allowed: it hides text. */
 const COLOUR = new RegExp(String.raw`\u001b\[(?!(?:[\d;]*;)?0*8[;m])[\d;]{0,20}m`, "g");
 const RESET = "\u001b[0m";
 
@@ -21,7 +21,7 @@ const NAMED: Record<string, string> = { "\t": "\\t", "\r": "\\r" };
 /**
  * A message as one event of the text format: its lines but the first are indented.
  *
- * @param hasColours colours stay, and end with the event; else they are taken out
+ * @param hasColours true: colours stay, and end with the event. false: they are removed
  */
 export function escapeText(text: string, hasColours: boolean): string {
   if (!NEEDS_WORK.test(text)) return text;
@@ -37,7 +37,7 @@ export function escapeJson(json: string): string {
   return json.replace(UNSAFE_IN_JSON, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-/** Without the colours of a module's own. */
+/** Removes a module's own colours. */
 export function stripColours(text: string): string {
   return text.includes("\u001b[") ? text.replace(COLOUR, "") : text;
 }

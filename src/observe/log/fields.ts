@@ -1,9 +1,7 @@
-/**
- * What an event is about: fields in JSON, tags before the message in text.
- */
+/** The subject of an event: fields in JSON, tags before the message in text. */
 import type { AccessEntry } from "./access-entry";
 
-/** Writes lines of one source. What `context.log` is to a module (module/contract.d.ts), this is to the server. */
+/** Writes lines of one source: the server's counterpart of a module's `context.log` (module/contract.d.ts). */
 export interface Log {
   debug(...values: unknown[]): void;
   info(...values: unknown[]): void;
@@ -19,19 +17,16 @@ export interface LogFields {
   /** A connection's number. Text: `#17`. */
   readonly connection?: number;
   /**
-   * A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`, nothing for
-   * 0.
+   * A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`; none for 0.
    */
   readonly slot?: number;
-  /**
-   * What was thrown, where the message tells it in other words. JSON only: an object beside the message's first line.
-   */
+  /** The thrown value, if the message has it in other words. JSON only: an object beside the message's first line. */
   readonly error?: unknown;
   /** An answered request. JSON only. */
   readonly access?: Omit<AccessEntry, "module" | "generation" | "connection">;
 }
 
-/** An error as JSON has it. */
+/** An error in JSON. */
 interface ErrorData {
   readonly name: string;
   readonly message: string;
@@ -39,10 +34,10 @@ interface ErrorData {
   readonly cause?: ErrorData;
 }
 
-/** Causes of causes that are told. */
+/** How many nested causes are shown. */
 const MAX_CAUSES = 4;
 
-/** @returns the fields' tags as they stand before a message: "greet v2 #17"; "" for none */
+/** @returns the tags before a message: "greet v2 #17"; "" for none */
 export function tagsOf({ slot, module, generation, connection }: LogFields): string {
   const tags: string[] = [];
   if (slot !== undefined && slot > 0) tags.push(`[${slot}]`);
@@ -53,7 +48,8 @@ export function tagsOf({ slot, module, generation, connection }: LogFields): str
 }
 
 /**
- * @returns a log whose events carry the fields, if `log` is the server's; else one that says them before its messages
+ * @returns a log whose events carry the fields, if `log` is the server's; otherwise one that puts them before its
+ *   messages
  */
 export function logWith(log: Log, fields: LogFields): Log {
   if ("withFields" in log && typeof log.withFields === "function") return log.withFields(fields) as Log;
@@ -68,8 +64,8 @@ export function logWith(log: Log, fields: LogFields): Log {
 }
 
 /**
- * @returns a function that logs the event; null if it was only counted (see `ServerLog.bounded`). A log without
- * counting logs all
+ * @returns a function that logs the event; null if it was only counted (see `ServerLog.bounded`). A log that cannot
+ *   count logs every event
  */
 export function boundedWith(
   log: Log,
@@ -106,7 +102,7 @@ export function errorData(thrown: unknown, depth = 0): ErrorData {
   }
 }
 
-/** Errors of another realm, and those that were copied between threads, are no instances. */
+/** Errors of another realm, and errors copied between threads, are not instances. */
 function isErrorLike(value: unknown): value is Error {
   return (
     value instanceof Error || (typeof value === "object" && value !== null && "message" in value && "stack" in value)

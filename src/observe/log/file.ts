@@ -1,6 +1,6 @@
 /**
  * A file as a log's destination. Each event is one write(2) at the file's end: it is in the file when the call returns,
- * whatever becomes of the process, and several processes can share the file.
+ * even if the process then dies. Several processes can share the file.
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync, type Stats } from "node:fs";
 import { UserError } from "../../config/user-error";
@@ -8,7 +8,7 @@ import { logFileMode, PRIVATE_FILE, setFileMode } from "../../system/private-fil
 import { outsideModules } from "./context";
 import { isRotationDue, periodOf, putAside, type RotationRules } from "./rotate";
 
-/** "owner" puts the file aside when that is due; "shared" follows who does. One owner a file. */
+/** "owner" rotates the file when that is due; "shared" follows the owner. A file has one owner. */
 export type LogFileRole = "owner" | "shared";
 
 interface LogFileSettings extends RotationRules {
@@ -17,7 +17,7 @@ interface LogFileSettings extends RotationRules {
 }
 
 export interface LogFileHome {
-  /** Takes what cannot be written to the file. */
+  /** Takes events that cannot be written to the file. */
   fallback(text: string): void;
   /** A line about the file itself. It must not come back to the file. */
   tell(level: "warn" | "info", text: string): void;
@@ -27,12 +27,12 @@ export interface LogFileHome {
   now?(): number;
 }
 
-/** How often is looked whether the file is still the one that has the name, and whether it is time to put it aside. */
+/** How often it checks whether the name still leads to this file, and whether rotation is due. */
 const CHECK_MS = 1000;
-/** After a failure. */
+/** The pause after a failure. */
 const RETRY_MS = 30_000;
 
-/** Not to wait for a reader, should the path be a pipe. */
+/** O_NONBLOCK: if the path is a pipe, opening must not wait for a reader. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 const REASONS: Record<string, string> = {
@@ -55,14 +55,14 @@ export class LogFile {
   #settings: LogFileSettings;
   #fd: number | null = null;
   #bytes = 0;
-  /** Device and number of the open file. */
+  /** Device and inode of the open file. */
   #identity = "";
   #period = "";
   #checkAtMs = 0;
   #rotateAtMs = 0;
   #isRotating = false;
   #isClosed = false;
-  /** The last event is in the file in part: the disk was full. */
+  /** The file has only a part of the last event: the disk was full. */
   #isTorn = false;
   #timer: Timer | null = null;
 
@@ -80,13 +80,13 @@ export class LogFile {
     this.configure(settings);
   }
 
-  /** Takes over all but the path. */
+  /** Takes over all settings except the path. */
   configure(settings: LogFileSettings): void {
     this.#settings = settings;
     this.#period = this.#periodOfFile();
     const mayRotate = settings.role === "owner" && (settings.maxFileBytes > 0 || settings.rotate !== "never");
     if (this.#timer !== null) clearInterval(this.#timer);
-    // Midnight comes without a line, and the processes that share the file fill it unseen.
+    // Midnight passes without a line, and other processes that share the file fill it.
     this.#timer = mayRotate ? outsideModules(() => setInterval(() => this.check(), CHECK_MS).unref()) : null;
   }
 
@@ -105,8 +105,8 @@ export class LogFile {
   }
 
   /**
-   * Opens the path anew: for logrotate, which has renamed the file, and after a failure. What was logged before is in
-   * the old file.
+   * Opens the path again: for logrotate, which has renamed the file, and after a failure. Earlier events are in the old
+   * file.
    */
   reopen(): void {
     if (this.#isClosed) return;
@@ -119,9 +119,7 @@ export class LogFile {
     if (hadFailed) this.#home.tell("info", `The log goes to ${this.path} again.`);
   }
 
-  /**
-   * Follows a file that was renamed or removed, tries again after a failure, and puts the file aside when that is due.
-   */
+  /** Follows a file that was renamed or removed, tries again after a failure, and rotates it when that is due. */
   check(): void {
     const nowMs = this.#now();
     if (this.#isClosed || this.#isRotating || (this.#fd === null && nowMs < this.#checkAtMs)) return;
@@ -144,7 +142,7 @@ export class LogFile {
     this.#fd = null;
   }
 
-  /** The old descriptor is closed only when there is a new one. */
+  /** Closes the old descriptor only once there is a new one. */
   #open(): void {
     const mode = logFileMode(this.path);
     const fd = openSync(this.path, FLAGS, mode);
@@ -162,7 +160,7 @@ export class LogFile {
     this.#checkAtMs = this.#now() + CHECK_MS;
   }
 
-  /** What is in the file is as old as its last line, at the least. */
+  /** The content of the file is at least as old as its last line. */
   #periodOfFile(stats: Stats | null = this.#fd === null ? null : fstatSync(this.#fd)): string {
     const isEmpty = stats === null || stats.size === 0;
     return periodOf(isEmpty ? this.#now() : stats.mtimeMs, this.#settings.rotate);
@@ -201,7 +199,7 @@ export class LogFile {
     if (settings.role !== "owner" || this.#isRotating || nowMs < this.#rotateAtMs) return;
     if (this.#bytes === 0) this.#period = periodOf(nowMs, settings.rotate);
     if (!isRotationDue(this.#bytes, this.#period, nowMs, settings)) return;
-    // Somebody else has put it aside: what is large or old is not what now has the name.
+    // Another program has rotated it: the large or old file no longer has the name.
     if (!this.#isCurrent()) return this.reopen();
     this.#isRotating = true;
     void outsideModules(() => this.#rotate());
@@ -210,8 +208,8 @@ export class LogFile {
   async #rotate(): Promise<void> {
     const { maxFiles } = this.#settings;
     try {
-      // Emptied in place, the file goes on for all who have it open. Renamed and removed, it would take their lines
-      // with it.
+      // Emptied in place, the file stays open for all its writers. Renamed and removed, it would take their lines with
+      // it.
       if (maxFiles === 0 && this.#fd !== null) ftruncateSync(this.#fd, 0);
       else await putAside(this.path, maxFiles);
       this.reopen();
@@ -225,7 +223,7 @@ export class LogFile {
   }
 }
 
-/** @param error  of the attempt to open it */
+/** @param error the reason why opening failed */
 export function logFileError(path: string, error: unknown): UserError {
   return new UserError(`Cannot open the log file ${path}: ${reasonOf(error)}.`, {
     code: "LOG_FILE",

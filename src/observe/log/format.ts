@@ -9,28 +9,26 @@ import { errorData, type LogFields } from "./fields";
 export interface LogEvent {
   readonly time: Date;
   readonly level: LogLevel;
-  /** What stands before the message in text. */
+  /** The text before the message. */
   readonly tags: string;
-  /** What was given by `withTag`; "": nothing. */
+  /** The tag of `withTag`; "": none. */
   readonly tag: string;
   readonly fields: LogFields;
   readonly values: readonly unknown[];
 }
 
-/**
- * Characters of one message; the rest is left out, for a log must not grow by what a module or a peer happened to hold.
- */
+/** The most characters of one message. The rest is left out: values of a module or a peer must not fill the log. */
 const MAX_MESSAGE_CHARS = 65_536;
 
 const COLOURS: Record<LogLevel, number> = { critical: 35, error: 31, warn: 33, info: 36, debug: 90, trace: 90 };
 
-/** @returns the event with its line feed. Text: what does not fit on one line follows, indented. JSON: one line. */
+/** @returns the event with its line feed. Text: further lines are indented. JSON: one line. */
 export function formatEvent(event: LogEvent, format: LogFormat, hasColours: boolean): string {
   return format === "json" ? formatJson(event) : formatText(event, hasColours);
 }
 
 function formatText({ time, level, tags, values }: LogEvent, hasColours: boolean): string {
-  // The one level that does not fit is the rarest.
+  // Only the rarest level is longer.
   const word = level.padEnd(5);
   const label = hasColours ? `\u001b[${COLOURS[level]}m${word}\u001b[39m` : word;
   const message = cut(values.map((value) => showValue(value, hasColours)).join(" ")).trimEnd();
@@ -55,7 +53,7 @@ function formatJson({ time, level, tag, fields, values }: LogEvent): string {
   return `${escapeJson(JSON.stringify(line))}\n`;
 }
 
-/** @param isToldElsewhere the error has a field of its own, so that only the first line is wanted */
+/** @param isToldElsewhere the error has its own field, so only the first line is shown */
 function messageOf(values: readonly unknown[], isToldElsewhere: boolean): string {
   const text = stripColours(
     cut(values.map((value) => (value instanceof Error ? nameOf(value) : showValue(value, false))).join(" ")),
@@ -69,13 +67,13 @@ function nameOf(error: Error): string {
   return `${name}: ${message}`;
 }
 
-/** What an event shows of a value: text as it is, objects on one line, errors with their stack and causes. */
+/** Shows a value in an event: text unchanged, objects on one line, errors with their stack and causes. */
 export function showValue(value: unknown, colors: boolean): string {
   if (typeof value === "string") return value;
   try {
     return inspect(value, { colors, breakLength: Infinity, compact: true, depth: 4 });
   } catch {
-    // A getter or an inspect method of its own that throws must not make a line of log an error of its author's.
+    // A getter or an inspect method may throw. Logging must not become an error of the module.
     return "[what cannot be shown]";
   }
 }

@@ -1,8 +1,8 @@
 /**
  * The log: one event, one line: `2026-11-20T12:00:00.000Z warn  greet v2 #17 message`, or an object in JSON.
  *
- * In text, what does not fit on one line (a stack, a code frame) follows indented, so that no line but an event's first
- * begins with a time. Control characters are escaped here, whoever's they are.
+ * In text, further lines (a stack, a code frame) are indented, so that only an event's first line begins with a time.
+ * Control characters from any source are escaped here.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createConsola, type ConsolaInstance, type LogObject } from "consola/core";
@@ -14,20 +14,22 @@ import { stderrSink } from "./stderr";
 import { LogThrottle, suppressedText } from "./throttle";
 
 /**
- * The server's log. Values are joined by a space: text as it is, errors with their stack and cause, the rest as in a
+ * The server's log. Values are joined by a space: text unchanged, errors with their stack and cause, the rest as in a
  * console.
  */
 export interface ServerLog extends Log {
-  /** A log whose events are about this too: `log.withFields({ module: "greet", generation: 2 })`. */
+  /** A log whose events carry these fields too: `log.withFields({ module: "greet", generation: 2 })`. */
   withFields(fields: LogFields): ServerLog;
-  /** A log whose lines carry `tag` behind this one's own: what no field is made for. In JSON it is the field `tag`. */
+  /**
+   * A log whose lines carry `tag` behind this log's own tag, for subjects that have no field. In JSON it is the field
+   * `tag`.
+   */
   withTag(tag: string): ServerLog;
   /**
    * For events that a client can cause without end. The first of a kind are logged; further ones are counted, and their
    * number is logged once a second (see log-throttle).
    *
-   * @param kind with the level, the module and its version: events of one kind share a limit. Only its first line
-   *   counts
+   * @param kind events with the same kind, level, module and version share a limit. Only its first line counts
    * @returns a function that logs the event; null if it was counted
    */
   bounded(level: LogLevel, kind: string): ((...values: unknown[]) => void) | null;
@@ -37,42 +39,39 @@ export interface ServerLog extends Log {
   critical(...values: unknown[]): void;
   /** For a connection's changes of state. */
   trace(...values: unknown[]): void;
-  /** Whether events of this level are told: for those that cost something to put together. */
+  /** Whether events of this level are logged. Ask before you compose a costly event. */
   shows(level: LogLevel): boolean;
 }
 
-/** The one log of a process: what the others are made from, with its destination. */
+/** The one log of a process, with its destination. All other logs are made from it. */
 export interface ProcessLog extends ServerLog {
   setLevel(level: LogLevel): void;
   /**
-   * Takes over new settings; what is not named gets its default. Fields and tags stay, and the role unless it is named.
+   * Takes over new settings; missing ones get their defaults. Fields and tags stay, and so does a missing role.
    *
-   * @throws UserError LOG_FILE when the new file cannot be opened; then nothing has changed
+   * @throws UserError LOG_FILE if the new file cannot be opened; the old settings then stay
    */
   reconfigure(options: Partial<LogSettings>): void;
-  /**
-   * Opens the log file anew: SIGHUP, after logrotate has renamed it, and in the others when one process has put it
-   * aside.
-   */
+  /** Opens the log file again: at SIGHUP, after logrotate has renamed it, and after another process has rotated it. */
   reopen(): void;
-  /** @param callback called each time after this process has put the log file aside */
+  /** @param callback called after each rotation by this process */
   onRotate(callback: () => void): void;
-  /** Closes the file; what is logged from then on goes to stderr. Nothing waits to be written to a file. */
+  /** Closes the file; later events go to stderr. No event waits to be written to a file. */
   close(): void;
 }
 
-/** The `log` group of the options, and what is not for the user to say. */
+/** The `log` group of the options, and settings that are not the user's. */
 interface LogSettings extends Omit<LogOptions, "access" | "accessSample"> {
-  /** Who puts the file aside: among several processes that write to it, one. Default "owner". */
+  /** Whether this process rotates the file; of several that write to it, one does. Default "owner". */
   role: LogFileRole;
 }
 
 interface LogSetup extends Partial<LogSettings> {
-  /** On all events: the number of this process among several. */
+  /** Fields of all events, such as this process's number. */
   fields?: LogFields;
   /** Whether to use colours on stderr. Default: it is a terminal. NO_COLOR (any text but the empty one) wins. */
   isTty?: boolean;
-  /** Takes each event's text, with its newline. Default: stderr. */
+  /** Gets each event's text, with its newline. Default: stderr. */
   write?: (text: string) => void;
 }
 
@@ -82,7 +81,7 @@ const LEVELS: Record<LogLevel, number> = { critical: -1, error: 0, warn: 1, info
 const NAMES = { critical: "fatal" } as const;
 
 /**
- * Makes the one log of a process; the others are made from it by `withFields`.
+ * Makes the one log of a process. Make the others from it with `withFields`.
  *
  * @throws UserError LOG_FILE when the file cannot be opened
  */
@@ -117,12 +116,12 @@ export function tellStray(log: ServerLog, error: unknown): void {
 
 type Binding = Pick<LogEvent, "fields" | "tags" | "tag">;
 
-/** A little more than a second, so that the second is surely over. In milliseconds. */
+/** A little more than a second, so that the second is over. In milliseconds. */
 const FLUSH_MS = 1010;
-/** A timer that is made while a module's code is on the stack would end with that module. */
+/** A timer made while a module's code is on the stack would end with that module. */
 const asHost = AsyncLocalStorage.snapshot();
 
-/** Where the events of a process go, and in which form. */
+/** The destination and form of a process's events. */
 class LogOutput {
   readonly rotateCallbacks: (() => void)[] = [];
   readonly #consola: ConsolaInstance;
@@ -141,8 +140,7 @@ class LogOutput {
     this.#fields = fields;
     this.#isTty = isTty;
     this.#write = write;
-    // consola folds equal lines that come fast, and so loses their times and connections: throttle 0 lets each one
-    // through.
+    // consola folds equal lines that come fast, which loses their times and connections. Throttle 0 lets each through.
     this.#consola = createConsola({
       reporters: [{ log: (entry: LogObject) => this.#report(entry) }],
       throttle: 0,
@@ -179,10 +177,7 @@ class LogOutput {
     return LEVELS[level] <= this.#level;
   }
 
-  /**
-   * Handed over as one object: consola would take a module's `{ message, args }` apart as if it were an entry of its
-   * own.
-   */
+  /** One object for consola: it would take a module's `{ message, args }` for an entry of its own. */
   print(level: LogLevel, binding: Binding, values: readonly unknown[]): void {
     if (this.shows(level)) this.#consola[level === "critical" ? NAMES.critical : level]({ ...binding, args: [values] });
   }
@@ -221,7 +216,7 @@ class LogOutput {
     this.#file = null;
   }
 
-  /** @returns an event about the log itself, as it goes to stderr */
+  /** @returns an event about the log itself, for stderr */
   event(level: "warn" | "info", text: string): string {
     return formatEvent(
       { time: new Date(), level, tags: "", tag: "", fields: {}, values: [text] },

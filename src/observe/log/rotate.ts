@@ -1,25 +1,23 @@
-/**
- * When a log file is put aside, and how: FILE.1 is the newest of those, FILE.2 the one before.
- */
+/** When and how a log file is rotated: FILE.1 is the newest old file, FILE.2 the one before. */
 import { realpathSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { LogRotation } from "../../config/options";
 
 export interface RotationRules {
-  /** 0: never for its size. */
+  /** 0: the size does not matter. */
   readonly maxFileBytes: number;
   /** 0: the file is emptied instead. */
   readonly maxFiles: number;
   readonly rotate: LogRotation;
 }
 
-/** @returns the hour or day (UTC, as the lines' times are) that a moment is in; "": a file's age does not matter */
+/** @returns the hour or day of a moment, in UTC like the times of lines; "": a file's age does not matter */
 export function periodOf(timeMs: number, rotate: LogRotation): string {
   if (rotate === "never") return "";
   return new Date(timeMs).toISOString().slice(0, rotate === "daily" ? 10 : 13);
 }
 
-/** @param period that of the file's lines */
+/** @param period the hour or day of the file's lines */
 export function isRotationDue(
   bytes: number,
   period: string,
@@ -31,23 +29,22 @@ export function isRotationDue(
 }
 
 /**
- * Renames the file to FILE.1, and those that are there already to one more each, keeping `maxFiles`; then a new file
- * stands at its place. A process that has the old file open goes on writing to it. The new file has the mode of the old
- * one.
+ * Renames the file to FILE.1, FILE.1 to FILE.2 and so on, keeps `maxFiles` of them, and makes a new file with the mode
+ * of the old one. A process that has the old file open still writes to it.
  *
- * The library's stream only does the renaming: it writes when the event loop comes to it, so that a crash would lose
- * the last lines, which are those that tell why.
+ * The library's stream only renames. It would write in a later turn of the event loop, and a crash would lose the last
+ * lines, which say why it crashed.
  *
  * @param maxFiles 1 or more
  */
 export async function putAside(path: string, maxFiles: number): Promise<void> {
-  // Few processes ever put a file aside, and each start would wait for the library.
+  // Few processes ever rotate a file, and each start would wait for the library.
   const { createStream } = await import("rotating-file-stream");
-  // Through a symbolic link: the file is renamed, not the link.
+  // Follows a symbolic link, to rename the file and not the link.
   const file = realpathSync(path);
   const folder = dirname(file);
   await new Promise<void>((resolve, reject) => {
-    // A size of one byte: whatever is in the file, it is put aside when the stream opens it.
+    // A limit of one byte makes the stream rotate the file when it opens it.
     const stream = createStream(basename(file), {
       path: folder,
       rotate: maxFiles,

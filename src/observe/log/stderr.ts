@@ -1,20 +1,21 @@
 /**
- * stderr as a log's destination: a reader that is slow, or gone, neither stops the server nor costs lines at its end.
+ * stderr as a log's destination. A slow reader does not stop the server, and the last lines before an exit are not
+ * lost.
  *
- * Bun opens a piped stderr for writing without waiting, but drops at `process.exit` what did not fit into the pipe (64
- * KB). So the rest is kept here, and written at the exit.
+ * Bun writes to a piped stderr without waiting, but at `process.exit` drops the bytes that did not fit into the pipe
+ * (64 KB). The rest is therefore kept here, and written at the exit.
  */
 import { writeSync } from "node:fs";
 import { outsideModules } from "./context";
 
-/** What is kept for a reader that does not read. In bytes. */
+/** The most bytes kept for a reader that does not read. */
 const MAX_WAITING_BYTES = 4_194_304;
 const RETRY_MS = 10;
 /** How long an exit waits for the reader. In milliseconds. */
 const EXIT_WAIT_MS = 1000;
 
 class StderrSink {
-  /** The event that tells of others which were left out. */
+  /** The event about events that were left out. */
   describeDropped = (count: number): string => `${count} events were left out here: nobody read stderr\n`;
   readonly #fd: number;
   #waiting: Buffer[] = [];
@@ -26,7 +27,8 @@ class StderrSink {
   constructor(fd = 2) {
     this.#fd = fd;
     outsideModules(() => {
-      // The first look at it makes a pipe one that does not block; and who closes it ends no server.
+      // The first access to `process.stderr` makes a pipe non-blocking. A reader that closes it must not end the
+      // server.
       if (fd === 2) process.stderr.on("error", () => {});
       process.on("exit", () => this.flush());
     });
@@ -45,7 +47,7 @@ class StderrSink {
     else this.#keep(bytes);
   }
 
-  /** Writes what waits; waits for a reader up to a second. */
+  /** Writes the waiting events; waits up to a second for a reader. */
   flush(): void {
     const deadline = performance.now() + EXIT_WAIT_MS;
     for (this.#writeWaiting(); this.#waiting.length > 0 && performance.now() < deadline; this.#writeWaiting())
@@ -86,7 +88,7 @@ class StderrSink {
     this.write(text);
   }
 
-  /** @returns what did not fit; null: all is written, or cannot be, for the reader is gone */
+  /** @returns the bytes that did not fit; null: all are written, or the reader is gone */
   #attempt(bytes: Buffer): Buffer | null {
     try {
       const count = writeSync(this.#fd, bytes);
@@ -99,7 +101,7 @@ class StderrSink {
 
 let shared: StderrSink | null = null;
 
-/** The one of this process. */
+/** The only one of this process. */
 export function stderrSink(): StderrSink {
   return (shared ??= new StderrSink());
 }

@@ -4,7 +4,7 @@
  *
  * The first events of a kind are logged. Further ones are counted, with one line a second, until a second passes
  * without any. All kinds of a module share one burst, which refills slowly, so that a client cannot get more lines by
- * causing ever new kinds.
+ * causing new kinds.
  */
 import type { LogLevel } from "../../config/options";
 
@@ -70,7 +70,7 @@ export class LogThrottle {
     return source.admit(event);
   }
 
-  /** Whether `flush` would have nothing to do. */
+  /** Whether `flush` has nothing to do. */
   get isIdle(): boolean {
     return this.#startedAtMs === null;
   }
