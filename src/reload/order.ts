@@ -87,6 +87,11 @@ export function isForced({ forced }: ReloadOrder, name: string): boolean {
   return forced === null || forced.includes(name);
 }
 
+/** Whether the config file is read for it, and log files are opened anew. A saved module concerns modules only. */
+export function isForConfig({ names, source }: ReloadOrder): boolean {
+  return names === null && source !== "saved";
+}
+
 /** @returns what begins the log line, before the verdict; "": nothing does */
 export function logPrefix({ source }: ReloadOrder): string {
   return source === "client" || source === "saved" || source === "probation" ? "" : `${source}: `;

@@ -65,13 +65,7 @@ export function planRouting(
   }));
   const failed: Dispatch["handlerFailed"] = (route, client, error, hasLeft) =>
     dispatch.handlerFailed(route, client, error, hasLeft);
-  const entries: TableEntry<BoundRoute>[] = commands.map((value) => ({
-    key: value.key,
-    kind: "word",
-    owner: "hrmr",
-    file: "built in",
-    value,
-  }));
+  const entries: TableEntry<BoundRoute>[] = commands.map(commandEntry);
   const implicit = new Set<string>();
   // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no
   // other route has the method for, and a POST to a GET route would end there instead of as a 405.
@@ -95,6 +89,10 @@ export function planRouting(
       .filter(({ refused }) => !implicit.has(refused.owner))
       .map((conflict) => ({ module: conflict.refused.owner, text: conflictText(conflict) })),
   };
+}
+
+function commandEntry(value: BoundRoute): TableEntry<BoundRoute> {
+  return { key: value.key, kind: "word", owner: "hrmr", file: "built in", value };
 }
 
 function isHttp({ kind }: BoundRoute): boolean {

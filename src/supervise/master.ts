@@ -17,7 +17,7 @@ import { type ControlServer, openControlSocket } from "../control/server";
 import { ControlPort } from "../control/tcp";
 import { Uploads } from "../reload/upload/uploads";
 import { recoverExchange } from "../reload/upload/staging";
-import { EVERYTHING, logPrefix, orderFor, type ReloadOrder, rollbackTo } from "../reload/order";
+import { EVERYTHING, isForConfig, logPrefix, orderFor, type ReloadOrder, rollbackTo } from "../reload/order";
 import { ReloadQueue } from "../reload/queue";
 import type { ProcessLog } from "../observe/log/log";
 import { Departed } from "../observe/departed";
@@ -386,9 +386,7 @@ class Master implements Operations {
 
   /** @throws UserError when nothing was reloaded */
   async #reloadRunning(running: Running, order: ReloadOrder): Promise<ReloadReport> {
-    // A save in the modules folder concerns modules only.
-    const isForConfig = order.names === null && order.source !== "saved";
-    const next = isForConfig ? await this.#setup.resolve() : null;
+    const next = isForConfig(order) ? await this.#setup.resolve() : null;
     const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
     if (refused.length > 0) return cannotChange(refused);
     // The modules need not be looked at again when nothing is new.
@@ -401,10 +399,9 @@ class Master implements Operations {
   /** The group has put the new values into the options that everybody reads from. */
   async #reconfigured(running: Running, next: ResolvedConfig): Promise<void> {
     running.config = { ...next, options: running.config.options };
-    const { log, group, config } = running;
+    const { log, config } = running;
     log.reconfigure(config.options.log);
     log.reopen();
-    group.reopenLogs();
     this.#watchIfWanted(running);
     await this.#controlPort?.refresh();
   }

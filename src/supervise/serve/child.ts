@@ -4,6 +4,7 @@
 import { systemError } from "../../config/system-errors";
 import { UserError } from "../../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
+import { isForConfig } from "../../reload/order";
 import { type RunningServer, startServer } from "../../server/server";
 import type { Uplink } from "../../server/uplink";
 import { answerOf, Asking } from "./asking";
@@ -68,6 +69,7 @@ class Child {
     reload: async (order) => {
       const outcome = await this.#running.reload(order);
       if (order.next !== null) this.#log?.reconfigure({ ...order.next.log, role: "shared" });
+      if (isForConfig(order)) this.#log?.reopen();
       return { outcome, approved: this.#running.approved(), inputs: this.#running.inputs() };
     },
     snapshot: () => this.#running.snapshot(),
