@@ -1,11 +1,11 @@
 /** The kernel keeps this limit, even while the server is too busy to check its processes' memory. */
-import { dlopen, type Library, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
+import { openLibc } from "./libc";
 
 /** A constant of setrlimit: private memory that can be written to. Reserved addresses do not count. */
 const RLIMIT_DATA = 2;
 const SYMBOLS = { setrlimit: { args: ["i32", "ptr"], returns: "i32" } } as const;
-const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
 /**
  * Lets this process take twice that much memory beyond its present size: programs ask for memory that they never use.
@@ -14,7 +14,7 @@ const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64
  */
 export function limitOwnMemory(maxMemoryMb: number): void {
   const hasKb = Number(/^VmData:\s+(\d+) kB/m.exec(readStatus())?.[1] ?? Number.NaN);
-  const libc = Number.isNaN(hasKb) ? null : openLibc();
+  const libc = Number.isNaN(hasKb) ? null : openLibc(SYMBOLS);
   if (libc === null) return;
   const bytes = BigInt(hasKb) * 1024n + BigInt(Math.round(maxMemoryMb)) * 2n * 1_048_576n;
   libc.setrlimit(RLIMIT_DATA, ptr(new BigUint64Array([bytes, bytes])));
@@ -26,15 +26,4 @@ function readStatus(): string {
   } catch {
     return "";
   }
-}
-
-function openLibc(): Library<typeof SYMBOLS>["symbols"] | null {
-  for (const name of LIBRARIES) {
-    try {
-      return dlopen(name, SYMBOLS).symbols;
-    } catch {
-      // Try the other libc.
-    }
-  }
-  return null;
 }

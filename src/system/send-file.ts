@@ -2,7 +2,7 @@
  * sendfile(2): the kernel moves a file's bytes to a socket, and they never enter this process. For plain TCP and unix
  * sockets of Linux only; elsewhere files are read and written.
  */
-import { dlopen } from "bun:ffi";
+import { openLibc } from "./libc";
 
 type SendFile = (socket: number, file: number, offset: BigInt64Array, count: number) => number;
 
@@ -11,13 +11,6 @@ export const sendFileTo: SendFile | null = load();
 
 function load(): SendFile | null {
   if (process.platform !== "linux") return null;
-  for (const name of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
-    try {
-      const { symbols } = dlopen(name, { sendfile: { args: ["i32", "i32", "ptr", "u64"], returns: "i64" } });
-      return (socket, file, offset, count) => Number(symbols.sendfile(socket, file, offset, count));
-    } catch {
-      // Another libc: try the next.
-    }
-  }
-  return null;
+  const libc = openLibc({ sendfile: { args: ["i32", "i32", "ptr", "u64"], returns: "i64" } });
+  return libc === null ? null : (socket, file, offset, count) => Number(libc.sendfile(socket, file, offset, count));
 }

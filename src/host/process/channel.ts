@@ -7,9 +7,10 @@
  */
 import { closeSync } from "node:fs";
 import type { Socket } from "bun";
-import { dlopen, type Library, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { deserialize, serialize } from "bun:jsc";
 import { asHost } from "../../module/graph/leave-graph";
+import { openLibc } from "../../system/libc";
 
 /** The largest message that a process may send. In bytes. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
@@ -184,26 +185,15 @@ function headerOf(kind: number, length: number): Uint8Array {
   return header;
 }
 
+let libc: ReturnType<typeof openLibc<typeof SYMBOLS>> = null;
+
 /** @returns two connected sockets. @throws Error */
 function openPair(): [number, number] {
   const pair = new Int32Array(2);
   const kind = process.platform === "linux" ? SOCK_STREAM | SOCK_CLOEXEC : SOCK_STREAM;
-  if (libc().socketpair(AF_UNIX, kind, 0, ptr(pair)) !== 0)
+  libc ??= openLibc(SYMBOLS);
+  if (libc === null) throw new Error("the C library was not found");
+  if (libc.socketpair(AF_UNIX, kind, 0, ptr(pair)) !== 0)
     throw new Error("no socket could be opened for it: too many files are open");
   return [pair[0] as number, pair[1] as number];
-}
-
-let opened: Library<typeof SYMBOLS>["symbols"] | null = null;
-
-function libc(): Library<typeof SYMBOLS>["symbols"] {
-  if (opened !== null) return opened;
-  const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
-  for (const name of ["libc.so.6", `libc.musl-${machine}.so.1`, "libSystem.B.dylib"]) {
-    try {
-      return (opened = dlopen(name, SYMBOLS).symbols);
-    } catch {
-      // Not this C library: try the next name.
-    }
-  }
-  throw new Error("the C library was not found");
 }
