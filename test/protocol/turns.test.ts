@@ -73,7 +73,7 @@ function crowdOf(
       dispatch: {
         limits: { maxMessageBytes: 1000 },
         isDraining: false,
-        table: { entries: [{ value: { ...route, module: undefined } }] },
+        routing: { table: { entries: [{ value: { ...route, module: undefined } }] } },
       },
       take: (protocol: HandedConnection) => void handed.push(protocol),
       probePeer() {},

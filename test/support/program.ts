@@ -2,9 +2,14 @@
  * Starts hrmr as a child process: from source, or the binary that HRMR_BIN names, so that one test covers both.
  */
 import { resolve } from "node:path";
-import { UNTIL_MS } from "./until";
 
 /** The repository. */
+/**
+ * For a start, a stop or a whole run. They are much work, which a loaded machine may take long over: none passes or fails
+ * by this otherwise. In milliseconds.
+ */
+const PROGRAM_MS = 60_000;
+
 export const ROOT = resolve(import.meta.dir, "..", "..");
 
 export interface ProgramOptions {
@@ -12,7 +17,7 @@ export interface ProgramOptions {
   cwd?: string;
   /** Added to the environment. HRMR_* and NODE_ENV of the test run are not passed on. */
   env?: Record<string, string>;
-  /** In milliseconds. Default 10000. */
+  /** In milliseconds. Default 60000. */
   deadlineMs?: number;
   /** What runs hrmr. Default: `program()`. */
   command?: string[];
@@ -68,7 +73,7 @@ export async function runProgram(args: string[], options: RunOptions = {}): Prom
   const timer = setTimeout(() => {
     isLate = true;
     child.kill("SIGKILL");
-  }, options.deadlineMs ?? UNTIL_MS);
+  }, options.deadlineMs ?? PROGRAM_MS);
   try {
     const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     await child.exited;
@@ -84,7 +89,7 @@ export async function runProgram(args: string[], options: RunOptions = {}): Prom
  * long.
  */
 export async function startProgram(args: string[], options: ProgramOptions = {}): Promise<StartedProgram> {
-  const deadlineMs = options.deadlineMs ?? UNTIL_MS;
+  const deadlineMs = options.deadlineMs ?? PROGRAM_MS;
   const child = Bun.spawn([...(options.command ?? program()), ...args], {
     cwd: options.cwd ?? ROOT,
     env: childEnvironment(options.env),
