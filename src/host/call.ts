@@ -45,9 +45,14 @@ export type Answered = Pick<AccessEntry, "protocol" | "bytes" | "method" | "path
 export interface CallOwner {
   /** The generation is going: abort the signal, end the reply. `reason` is for the log. */
   cut(reason: string): void;
-  /** The handler's time is up. */
-  expired(): void;
+  /** The handler's time is up. Only of a call by `awaitHandler`. */
+  late?(): void;
+  /** See `InFlight`. */
+  replaced?(): void;
 }
+
+/** `startedAt` of what is no call for the figures: a `connect` handler, a middleware, an event of a WebSocket. */
+export const NOT_TIMED = 0;
 
 /** One handler that is waited for, or whose reply is still being sent. */
 export class Call implements InFlight, Deadline {
@@ -56,7 +61,7 @@ export class Call implements InFlight, Deadline {
   kind: InFlightKind = "call";
   isEndless = false;
   readonly route: BoundRoute;
-  /** When the handler was called, by performance.now(). 0: none was, or it is timed already. */
+  /** When the handler was called, by performance.now(); or NOT_TIMED. */
   readonly startedAt: number;
   readonly #home: CallHome;
   readonly #caller: Caller;
@@ -133,9 +138,18 @@ export class Call implements InFlight, Deadline {
     this.route.generation.leave(this);
   }
 
-  /** Runs what calls the module's listeners, or pulls its stream: what it opens and throws is the module's. */
+  /** Runs what pulls the module's stream: what that opens and throws is the module's. */
   run<R>(work: () => R): R {
     return runInline(this.route, work);
+  }
+
+  /** The same for what calls the module's listeners: what they throw is logged, and nobody else hears of it. */
+  inGraph(work: () => void): void {
+    try {
+      runInline(this.route, work);
+    } catch (error) {
+      this.#home.handlerFailed(this.route, this.#caller.client, error);
+    }
   }
 
   // ---- from outside ----
@@ -145,15 +159,22 @@ export class Call implements InFlight, Deadline {
   }
 
   expired(): void {
-    this.#owner.expired();
+    this.#owner.late?.();
+  }
+
+  replaced(): void {
+    this.#owner.replaced?.();
   }
 }
 
 // ---- a handler that answers at once ----
 
-/** @returns when it began, by performance.now(); 0: not timed, unless it has to be waited for */
-export function beginCall({ access }: CallHome, route: BoundRoute): number {
-  return route.generation.figures.begins(access !== null);
+/**
+ * @param isTold  the access log will be told of it, and wants the time
+ * @returns when it began, by performance.now(); 0: not timed, unless it has to be waited for
+ */
+export function beginCall(route: BoundRoute, isTold: boolean): number {
+  return route.generation.figures.begins(isTold);
 }
 
 /** It is over, well or not. @param startedAt  of `beginCall` */
@@ -167,8 +188,8 @@ export function failCall(home: CallHome, route: BoundRoute, caller: Caller, erro
   home.handlerFailed(route, caller.client, error, hasLeft);
 }
 
-/** The route's host did not take the call: an error of the module, which nothing was called of. */
-export function refuseCall(route: BoundRoute): void {
+/** Counts an error of the module that is none of the handler's own: no line is logged. */
+export function countError(route: BoundRoute): void {
   route.generation.figures.fail();
 }
 

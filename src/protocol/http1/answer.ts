@@ -10,6 +10,7 @@ import { NO_MATCH } from "../../router/match";
 import { splitTarget } from "../../router/paths";
 import { answeredHttp, byteLength } from "../access";
 import { endpointAt } from "../web/endpoints";
+import { dateOf, tailLines } from "../web/http-date";
 import { countStatus, noResponse } from "../web/handler-reply";
 import { beingReplaced, HANDLER_FAILED, misspelled, OwnReply, SERVER_OPTIONS, noRoute } from "../web/own-reply";
 import { LightRequest } from "../web/request";
@@ -19,42 +20,42 @@ import { readHandshake, refuseOrigin } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
-import { Exchange } from "./exchange";
 import type { RequestHead } from "./head";
-import { composeOwn, connectionLine, dateOf } from "./refusal";
+import { composeOwn } from "./refusal";
 import { composeReply, keepsAlive } from "./reply";
+import { Waiting } from "./replying";
 
 /**
- * What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else who sees to it and
- * to what follows.
+ * What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else what is waited for,
+ * or who has the connection from here on.
  */
 export const KEEP = 0;
 export const CLOSE = 1;
-export type Verdict = typeof KEEP | typeof CLOSE | Exchange | HostSocket;
+export type Verdict = typeof KEEP | typeof CLOSE | Waiting | HostSocket;
 
 type FetchHandler = (request: LightRequest, context: object) => unknown;
 
 /**
  * Answers one request.
  *
- * @param body  null when it has none; it may still be arriving, and then `exchange` is there
- * @param exchange  the one in charge, if there is one already; else one is made when the reply has to be waited for
+ * @param body  null when it has none; it may still be arriving
  */
-export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null, exchange: Exchange | null): Verdict {
+export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null): Verdict {
   const { dispatch } = wire;
   dispatch.counters.httpRequests++;
   if (head.target === "*") return say(wire, head, SERVER_OPTIONS);
   const { path } = head;
   if (typeof path !== "string") return say(wire, head, misspelled(head.method, path, splitTarget(head.target).query));
+  const request = new LightRequest(head, body, wire.isSecure);
   const endpoint = endpointAt(wire, head.method, path);
   if (endpoint?.isFor(wire.client, head.host, new LightHeaders(head.fields).get("origin")))
-    return callHandler(wire, head, path, body, exchange, endpoint.route, {});
+    return callHandler(wire, head, request, endpoint.route, {});
   const { table, unmatched } = dispatch.routing;
   const match = table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
     // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from
     // strangers.
-    if (unmatched !== null) return callHandler(wire, head, path, body, exchange, unmatched, {});
+    if (unmatched !== null) return callHandler(wire, head, request, unmatched, {});
     return say(wire, head, noRoute(head.method, match));
   }
   const route = match.value;
@@ -66,36 +67,26 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null,
     if (foreign !== null) return say(wire, head, foreign, route);
   }
   // Any other Upgrade may be ignored (RFC 9110 section 7.8).
-  return callHandler(wire, head, path, body, exchange, route, match.params);
+  return callHandler(wire, head, request, route, match.params);
 }
 
 function callHandler(
   wire: Wire,
   head: RequestHead,
-  path: string,
-  body: IncomingBody | null,
-  exchange: Exchange | null,
+  request: LightRequest,
   route: BoundRoute,
   params: Record<string, string>,
 ): Verdict {
-  const startedAt = beginCall(wire.dispatch, route);
-  const request = new LightRequest(head, body, wire.isSecure);
-  const context = requestContext(route.generation.context, wire, path, route.key, params, request);
+  const startedAt = beginCall(route, wire.dispatch.access !== null);
+  const context = requestContext(route.generation.context, wire, head.path as string, route.key, params, request);
   let value: unknown;
   try {
     value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
-      if (Bun.peek.status(promise) !== "fulfilled") {
-        return (exchange ?? new Exchange(wire)).awaitHandler(
-          head,
-          route,
-          request,
-          promise,
-          startedAt || performance.now(),
-        );
-      }
+      if (Bun.peek.status(promise) !== "fulfilled")
+        return new Waiting(head, request, route, startedAt || performance.now(), promise);
       value = Bun.peek(promise);
     }
     if (route.kind === "websocket" && !(value instanceof Response)) {
@@ -106,8 +97,7 @@ function callHandler(
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
     const reply = composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive));
-    if (reply === null)
-      return (exchange ?? new Exchange(wire)).sendStream(head, route, request, value, startedAt || performance.now());
+    if (reply === null) return new Waiting(head, request, route, startedAt || performance.now(), value);
     wire.write(reply);
     endCall(route, startedAt);
     countStatus(wire.dispatch, route, value.status);
@@ -137,8 +127,8 @@ function say(
   const { dispatch } = wire;
   const keepAlive = head.keepAlive && !dispatch.isDraining;
   if (reply.status >= 500) dispatch.counters.errors++;
-  const connection = connectionLine(keepAlive, head.isHttp11);
-  const message = composeOwn(reply, connection, dateOf(dispatch, keepAlive), head.method === "HEAD");
+  const tail = tailLines(dateOf(dispatch, keepAlive), keepAlive, head.isHttp11);
+  const message = composeOwn(reply, tail, head.method === "HEAD");
   wire.write(message);
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answered(head, reply.status, message));

@@ -4,8 +4,7 @@
  * `http1-table` sends everything through both.
  */
 import type { Limits } from "../../config/options";
-import { RequestHead } from "./head";
-import { isValidHost, readOrigin } from "./host-header";
+import { isValidHost, readOrigin, type RequestHead } from "./head";
 
 // Host must come first, as all common clients send it: so no second look is needed for it. The fields in the lookahead
 // change framing, routing or the connection, and go to llhttp; `Connection: keep-alive` says what HTTP/1.1 means
@@ -40,7 +39,17 @@ export function readPlainGet(bytes: Buffer, from: number, limits: Limits): Reque
   // The shortest field takes 4 bytes, so that short heads need no count.
   if (length > 4 * limits.maxHeaderFields && countLines(fields) > limits.maxHeaderFields) return null;
   const { target, path } = readOrigin("", written);
-  lastHead = new RequestHead("GET", target, path, host, fields, true, true, 0, false);
+  lastHead = {
+    method: "GET",
+    target,
+    path,
+    host,
+    fields,
+    isHttp11: true,
+    keepAlive: true,
+    bodyBytes: 0,
+    expectsContinue: false,
+  };
   lastText = text;
   lastLimits = limits;
   return lastHead;

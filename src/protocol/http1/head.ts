@@ -2,8 +2,7 @@
  * A request's head: what it says once it was checked, and the checks that llhttp leaves to its user.
  */
 import type { Limits } from "../../config/options";
-import type { PathFault } from "../../router/paths";
-import { isValidHost, readTarget } from "./host-header";
+import { type PathFault, readPath, splitTarget } from "../../router/paths";
 import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
 import { TOO_MANY_FIELDS } from "./refusal";
 
@@ -11,24 +10,22 @@ import { TOO_MANY_FIELDS } from "./refusal";
 export const CHUNKED = -1;
 
 /** A checked request head. */
-export class RequestHead {
-  constructor(
-    readonly method: string,
-    /** Path and query, without a fragment; "*" for OPTIONS of the whole server. */
-    readonly target: string,
-    /** The target without its query, as `readPath` returns it: the router's input. */
-    readonly path: string | PathFault,
-    /** Host and port as sent; for an absolute target, those of the target. "" only on HTTP/1.0. */
-    readonly host: string,
-    /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. Host is `host`. */
-    readonly fields: readonly string[] | string,
-    readonly isHttp11: boolean,
-    /** What the client asks for (RFC 9112 section 9.3). */
-    readonly keepAlive: boolean,
-    /** 0: none; CHUNKED. */
-    readonly bodyBytes: number,
-    readonly expectsContinue: boolean,
-  ) {}
+export interface RequestHead {
+  readonly method: string;
+  /** Path and query, without a fragment; "*" for OPTIONS of the whole server. */
+  readonly target: string;
+  /** The target without its query, as `readPath` returns it: the router's input. */
+  readonly path: string | PathFault;
+  /** Host and port as sent; for an absolute target, those of the target. "" only on HTTP/1.0. */
+  readonly host: string;
+  /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. Host is `host`. */
+  readonly fields: readonly string[] | string;
+  readonly isHttp11: boolean;
+  /** What the client asks for (RFC 9112 section 9.3). */
+  readonly keepAlive: boolean;
+  /** 0: none; CHUNKED. */
+  readonly bodyBytes: number;
+  readonly expectsContinue: boolean;
 }
 
 /** The fields that decide how a request is framed and where it goes. */
@@ -83,17 +80,17 @@ export function checkHead(
   if (expects && framing.expect?.toLowerCase() !== "100-continue") return UNKNOWN_EXPECT;
   const host = target.host === "" ? framing.host : target.host;
   const said = host === framing.host ? fields : withHost(fields, host);
-  return new RequestHead(
+  return {
     method,
-    target.target,
-    target.path,
+    target: target.target,
+    path: target.path,
     host,
-    said,
-    minor === 1,
+    fields: said,
+    isHttp11: minor === 1,
     keepAlive,
     bodyBytes,
-    expects && bodyBytes !== 0,
-  );
+    expectsContinue: expects && bodyBytes !== 0,
+  };
 }
 
 /**
@@ -142,4 +139,63 @@ function readBodyLength(framing: Framing, minor: number, maxBodyBytes: number): 
   if (!/^\d+$/.test(contentLength)) return BAD_LENGTH;
   const length = Number(contentLength);
   return length > maxBodyBytes ? BODY_TOO_LARGE : length;
+}
+
+// ---- the Host field and the request target (RFC 9112 section 3.2) ----
+
+// What a registered name, an IPv4 address or a bracketed IPv6 address may hold. Userinfo has no place in Host.
+const HOST = /^(?:[\w.~!$&'()*+,;=%-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i;
+const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
+
+/** null before the first: an empty Host must not be taken for the one before. */
+let lastValid: string | null = null;
+
+/**
+ * Whether `host` is a host with an optional port that a URL can be built from: handlers do `new URL(request.url)`, and
+ * that must not fail for what the server let in.
+ */
+export function isValidHost(host: string): boolean {
+  if (host === lastValid) return true;
+  if (!HOST.test(host) || !URL.canParse(`http://${host}/`)) return false;
+  lastValid = host;
+  return true;
+}
+
+/** The parts of a request target. */
+interface Target {
+  /** From absolute-form, else "". */
+  readonly host: string;
+  /** Path and query without a fragment: the path as it was read, or as sent if it is a PathFault. */
+  readonly target: string;
+  /** As `readPath` returns it; "*". */
+  readonly path: string | PathFault;
+}
+
+/**
+ * Reads origin-form, absolute-form (only http and https) and, for OPTIONS, asterisk-form (path "*"). authority-form is
+ * CONNECT's, which is refused before this.
+ *
+ * @returns null for anything else
+ */
+function readTarget(method: string, raw: string): Target | null {
+  if (raw.charCodeAt(0) === 0x2f) return readOrigin("", raw);
+  if (raw === "*") return method === "OPTIONS" ? { host: "", target: "*", path: "*" } : null;
+  const absolute = ABSOLUTE_FORM.exec(raw);
+  if (absolute === null) return null;
+  const [, host = "", rest = ""] = absolute;
+  if (!isValidHost(host)) return null;
+  // RFC 9112 section 3.2.4: OPTIONS for an absolute target without a path means the server as a whole.
+  if (rest === "" && method === "OPTIONS") return { host, target: "*", path: "*" };
+  return readOrigin(host, rest.startsWith("/") ? rest : `/${rest}`);
+}
+
+/**
+ * Reads a target in origin-form.
+ *
+ * @param host  the host in front of it in an absolute target; else ""
+ */
+export function readOrigin(host: string, raw: string): Target {
+  const { path, query } = splitTarget(raw);
+  const read = readPath(path);
+  return { host, target: (typeof read === "string" ? read : path) + query, path: read };
 }

@@ -11,9 +11,10 @@ import { IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
 import { readPlainGet } from "./fast";
-import { CHUNKED, RequestHead } from "./head";
+import { CHUNKED, type RequestHead } from "./head";
 import { RequestParser } from "./parser";
-import { BODY_TOO_LARGE, type OwnReply } from "../web/own-reply";
+import { Waiting } from "./replying";
+import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
 import { INCOMPLETE, MALFORMED, refuse } from "./refusal";
 
 /**
@@ -26,7 +27,7 @@ import { INCOMPLETE, MALFORMED, refuse } from "./refusal";
 export function beginHttp1(wire: Wire, bytes: Uint8Array, from: number): number {
   const buffer = asBuffer(bytes);
   const head = readPlainGet(buffer, from, wire.dispatch.limits);
-  if (head !== null) return conclude(wire, answer(wire, head, null, null), buffer, buffer.length);
+  if (head !== null) return conclude(wire, answer(wire, head, null), buffer, buffer.length);
   return beginParsed(wire, buffer, from);
 }
 
@@ -41,11 +42,11 @@ export function beginParsed(wire: Wire, bytes: Buffer, from: number): number {
   }
   const end = from + parser.consumed;
   parser.release();
-  if (head instanceof RequestHead) {
-    return head.bodyBytes === CHUNKED ? beginChunked(wire, head, bytes, end) : beginCounted(wire, head, bytes, end);
+  if (head === null || head instanceof OwnReply) {
+    refuse(wire, head ?? INCOMPLETE, parser.isHead);
+    return bytes.length;
   }
-  refuse(wire, head ?? INCOMPLETE, parser.isHead);
-  return bytes.length;
+  return head.bodyBytes === CHUNKED ? beginChunked(wire, head, bytes, end) : beginCounted(wire, head, bytes, end);
 }
 
 /** The body's length is known, and may be 0. */
@@ -53,7 +54,7 @@ function beginCounted(wire: Wire, head: RequestHead, bytes: Buffer, from: number
   const end = from + head.bodyBytes;
   if (end > bytes.length) return awaitBody(wire, head, bytes, from);
   const body = head.bodyBytes === 0 ? null : new IncomingBody(null, bytes.subarray(from, end));
-  return conclude(wire, answer(wire, head, body, null), bytes, end);
+  return conclude(wire, answer(wire, head, body), bytes, end);
 }
 
 function beginChunked(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {
@@ -65,7 +66,7 @@ function beginChunked(wire: Wire, head: RequestHead, bytes: Buffer, from: number
   // Most chunked bodies take several reads; the exchange decodes them from their start.
   if (!decoder.isComplete) return awaitBody(wire, head, bytes, from);
   if (whole.length > limits.maxBodyBytes) return refused(wire, BODY_TOO_LARGE, head, bytes);
-  return conclude(wire, answer(wire, head, new IncomingBody(null, whole), null), bytes, end);
+  return conclude(wire, answer(wire, head, new IncomingBody(null, whole)), bytes, end);
 }
 
 function awaitBody(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {
@@ -83,6 +84,6 @@ function refused(wire: Wire, refusal: OwnReply, head: RequestHead, bytes: Buffer
 function conclude(wire: Wire, verdict: Verdict, bytes: Buffer, end: number): number {
   if (verdict === KEEP) return end;
   if (verdict === CLOSE) wire.finish();
-  else verdict.hold(bytes.subarray(end));
+  else (verdict instanceof Waiting ? new Exchange(wire).awaitReply(verdict) : verdict).hold(bytes.subarray(end));
   return bytes.length;
 }

@@ -3,10 +3,18 @@
  */
 import { HTTPParser } from "node:_http_common";
 import type { Limits } from "../../config/options";
+import { HTTP_METHODS } from "../../router/methods";
 import { checkHead, type RequestHead } from "./head";
 import { OwnReply } from "../web/own-reply";
-import { HEAD_TOO_LARGE, MALFORMED, TARGET_TOO_LONG } from "./refusal";
-import { readStartLine } from "./start-line";
+import {
+  BAD_START_LINE,
+  HEAD_TOO_LARGE,
+  MALFORMED,
+  NOT_ENCODED,
+  TARGET_TOO_LONG,
+  UNKNOWN_METHOD,
+  WRONG_VERSION,
+} from "./refusal";
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -147,3 +155,26 @@ type HeadArguments = [
   boolean,
   boolean,
 ];
+
+// ---- the first line (RFC 9112 section 3), judged before llhttp sees it ----
+
+// A method is a token (RFC 9110 sections 9.1 and 5.6.2).
+const START_LINE = /^([!#$%&'*+.^_`|~\w-]+) ([!-~\x80-\xff]+) ([A-Z]+)\/(\d)\.(\d)\r$/;
+
+/**
+ * Judges the first line without its LF. llhttp lets other protocols (RTSP, ICE), other versions and runs of spaces
+ * pass, and reads a line without a version as HTTP/0.9.
+ *
+ * @param line  latin1, a character a byte
+ * @returns the refusal, or the minor version as sent. HTTP/1.2 and later are served as 1.1 (RFC 9110 section 2.5).
+ */
+function readStartLine(line: string): OwnReply | number {
+  const parts = START_LINE.exec(line);
+  if (parts === null) return BAD_START_LINE;
+  const [, method = "", target = "", protocol, major, minor] = parts;
+  if (protocol !== "HTTP") return MALFORMED;
+  // No HTTP/2 comes here: its preface, `PRI * HTTP/2.0`, is recognised before.
+  if (major !== "1") return WRONG_VERSION;
+  if (!HTTP_METHODS.has(method)) return UNKNOWN_METHOD;
+  return /[\x80-\xff]/.test(target) ? NOT_ENCODED : Number(minor);
+}

@@ -3,6 +3,7 @@
  */
 import type { RequestHead } from "./head";
 import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "../web/response";
+import { tailLines } from "../web/http-date";
 import { STATUS_CODES } from "./status-codes";
 
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
@@ -13,6 +14,9 @@ export const MAX_WHOLE_BYTES = 262_144;
  * that.
  */
 const DATE_LENGTH = 29;
+
+/** The Content-Type line of bytes whose type nobody has named. */
+export const BYTES_LINE = "Content-Type: application/octet-stream\r\n";
 
 /** How a body is framed. "none": there is none, and no length of one. */
 export type BodyFraming = number | "chunked" | "until-close" | "none";
@@ -58,7 +62,8 @@ export function composeReply(
   const text = GraphResponse.textOf(response);
   if (text !== undefined) return composeText(head, response, text, keepAlive, date);
   const kind = GraphResponse.kindOf(response);
-  if (kind === "none") return composeHead(head, response, emptyFraming(head, response), "", keepAlive, date);
+  const tail = tailLines(date, keepAlive, head.isHttp11);
+  if (kind === "none") return composeHead(response, emptyFraming(head, response), "", tail);
   checkUnread(response);
   if (kind === "stream") {
     if (GraphResponse.fileOf(response) !== undefined) return null;
@@ -71,7 +76,7 @@ export function composeReply(
   if (GraphResponse.linesOf(response) === null) void GraphResponse.headersOf(response);
   // Of such a body the bytes are there at once.
   const bytes = Bun.peek(response.bytes());
-  return bytes instanceof Promise ? null : composeBytes(head, response, bytes, true, keepAlive, date);
+  return bytes instanceof Promise ? null : composeBytes(head, response, bytes, BYTES_LINE, tail);
 }
 
 function composeText(
@@ -86,7 +91,8 @@ function composeText(
   if (lines !== null && keepAlive && head.isHttp11 && response.status === 200 && head.method !== "HEAD") {
     return `HTTP/1.1 200 OK\r\n${lines}Date: ${date}\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
   }
-  const message = composeHead(head, response, Buffer.byteLength(text), text === "" ? "" : TEXT_LINES, keepAlive, date);
+  const tail = tailLines(date, keepAlive, head.isHttp11);
+  const message = composeHead(response, Buffer.byteLength(text), text === "" ? "" : TEXT_LINES, tail);
   if (isBodiless(head, response)) return message;
   return typeof message === "string" ? message + text : joinMessage(message, Buffer.from(text));
 }
@@ -94,18 +100,17 @@ function composeText(
 /**
  * A reply with the body's bytes, head and body in one buffer.
  *
- * @param isTyped  whether bytes without a Content-Type get application/octet-stream
+ * @param defaultType  see `composeHead`
+ * @param tail         see `tailLines`
  */
 export function composeBytes(
   head: RequestHead,
   response: Response,
   body: Uint8Array,
-  isTyped: boolean,
-  keepAlive: boolean,
-  date: string,
+  defaultType: string,
+  tail: string,
 ): string | Uint8Array {
-  const type = body.length === 0 || !isTyped ? "" : "Content-Type: application/octet-stream\r\n";
-  const message = composeHead(head, response, body.length, type, keepAlive, date);
+  const message = composeHead(response, body.length, body.length === 0 ? "" : defaultType, tail);
   return isBodiless(head, response) ? message : joinMessage(message, body);
 }
 
@@ -113,22 +118,20 @@ export function composeBytes(
  * A reply's head.
  *
  * @param defaultType  the Content-Type line for a response that has none
+ * @param tail         see `tailLines`
  * @returns a string, or bytes when a value has characters that are not ASCII: those are Latin-1 on the wire
  */
 export function composeHead(
-  head: RequestHead,
   response: Response,
   framing: BodyFraming,
   defaultType: string,
-  keepAlive: boolean,
-  date: string,
+  tail: string,
 ): string | Uint8Array {
   const { status } = response;
   if (!(status >= 200 && status <= 999))
     throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
   const lines = GraphResponse.linesOf(response) ?? fieldLines(response, defaultType);
-  const connection = keepAlive ? (head.isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
-  const message = `HTTP/1.1 ${status} ${reasonOf(response)}\r\n${lines}${connection}Date: ${date}\r\n${framingLine(status, framing)}\r\n`;
+  const message = `HTTP/1.1 ${status} ${reasonOf(response)}\r\n${lines}${tail}${framingLine(status, framing)}\r\n`;
   return isAscii(lines) ? message : Buffer.from(message, "latin1");
 }
 

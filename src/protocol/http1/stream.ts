@@ -5,9 +5,10 @@ import { toBytes } from "../../module/graph/returned";
 import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
-import { dateOf } from "./refusal";
+import { dateOf, tailLines } from "../web/http-date";
 import {
   type BodyFraming,
+  BYTES_LINE,
   checkUnread,
   composeBytes,
   composeHead,
@@ -175,9 +176,8 @@ export class ReplyStream {
 
   private sendWhole(bytes: Uint8Array): void {
     if (this.isCancelled) return;
-    const { head, response, keepAlive, wire } = this;
-    const defaultType = GraphResponse.blobOf(response) !== undefined;
-    this.write(composeBytes(head, response, bytes, defaultType, keepAlive, dateOf(wire.dispatch, keepAlive)));
+    const type = GraphResponse.blobOf(this.response) === undefined ? "" : BYTES_LINE;
+    this.write(composeBytes(this.head, this.response, bytes, type, this.tail));
   }
 
   /** Sends the head, together with the first part. */
@@ -189,8 +189,12 @@ export class ReplyStream {
   }
 
   private composeHead(): string | Uint8Array {
-    const { head, response, framing, keepAlive, wire } = this;
-    return composeHead(head, response, framing, "", keepAlive, dateOf(wire.dispatch, keepAlive));
+    return composeHead(this.response, this.framing, "", this.tail);
+  }
+
+  private get tail(): string {
+    const { keepAlive, head, wire } = this;
+    return tailLines(dateOf(wire.dispatch, keepAlive), keepAlive, head.isHttp11);
   }
 
   private write(message: string | Uint8Array): void {

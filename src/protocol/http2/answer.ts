@@ -71,7 +71,7 @@ function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path
 
 function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   const { wire } = owner;
-  const startedAt = beginCall(wire.dispatch, route);
+  const startedAt = beginCall(route, wire.dispatch.access !== null);
   adoptRequest(request, wire.isSecure);
   const context = requestContext(route.generation.context, wire, path, route.key, params, request);
   try {

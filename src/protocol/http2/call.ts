@@ -2,7 +2,7 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
-import { tellAccess } from "../../host/call";
+import { handlerMs, tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { discard, toBytes } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
@@ -54,8 +54,9 @@ export class Call implements InFlight {
 
   /** @returns the reply, once the handler has one or its time is up; never rejects */
   awaitHandler(result: Promise<unknown>): Promise<Response> {
-    const ms = this.route.timeoutMs ?? this.owner.wire.dispatch.timeouts.handlerMs;
-    if (ms > 0) this.deadlineAt = this.startedAt + ms;
+    const ms = handlerMs(this.owner.wire.dispatch, this.route);
+    // Another host keeps the deadline itself.
+    if (ms > 0 && this.route.run === "inline") this.deadlineAt = this.startedAt + ms;
     this.enter();
     result.then(
       (value) => this.settle(value),
@@ -123,7 +124,7 @@ export class Call implements InFlight {
     if (this.hasClientLeft) return this.leaveUnanswered();
     const { route, owner } = this;
     route.generation.figures.fail();
-    const ms = route.timeoutMs ?? owner.wire.dispatch.timeouts.handlerMs;
+    const ms = handlerMs(owner.wire.dispatch, route);
     const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
     owner.wire.dispatch.handlerFailed(route, owner.wire.client, error);
     this.abandon(error, ownResponse(owner.wire.dispatch, HANDLER_LATE));

@@ -2,7 +2,7 @@
  * The replies that a connection still owes, in the order of their messages. A slot is made only for
  * a reply that is not there at once, or that must wait for one before it.
  */
-import { type Call, type Caller, type CallOwner, failCall, handlerMs, refuseCall } from "../../host/call";
+import { type Call, type Caller, type CallOwner, failCall, handlerMs, countError } from "../../host/call";
 import { HandlerTimeoutError, HostBusyError, UnavailableError } from "../../host/errors";
 import type { CallHandle, CallSink } from "../../host/remote/call";
 import type { Reply } from "../../module/contract";
@@ -75,7 +75,7 @@ export class ReplySlot implements CallSink, CallOwner {
   }
 
   /** The handler's time is up. */
-  expired(): void {
+  late(): void {
     const { call } = this;
     if (call === null) return;
     if (this.#state === WAITING) this.#fail(timeoutError(call));
@@ -175,11 +175,11 @@ export class ReplySlot implements CallSink, CallOwner {
 export function failRaw(dispatch: Dispatch, route: BoundRoute, caller: Caller, error: unknown): string | Uint8Array {
   dispatch.counters.errors++;
   if (error instanceof UnavailableError) {
-    refuseCall(route);
+    countError(route);
     return unavailableReply(route, error.retryAfterSeconds);
   }
   if (error instanceof HostBusyError) {
-    refuseCall(route);
+    countError(route);
     return "ERR busy\n";
   }
   failCall(dispatch, route, caller, error);

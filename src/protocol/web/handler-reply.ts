@@ -1,4 +1,5 @@
 /** What a handler must return, and which of its replies count as errors: the same in all versions of HTTP. */
+import { countError } from "../../host/call";
 import { OWN_ID } from "../../module/own-routes";
 import type { BoundRoute } from "../../module/route";
 import type { Dispatch } from "../wire";
@@ -7,10 +8,10 @@ import type { Dispatch } from "../wire";
  * Counts a handler's reply as an error if its status says so. A 503 of the server's own endpoints (/ready) is an
  * answer, and no error.
  */
-export function countStatus(dispatch: Dispatch, { generation }: BoundRoute, status: number, hasLeft = false): void {
-  if (status < 500 || hasLeft || generation.id === OWN_ID) return;
+export function countStatus(dispatch: Dispatch, route: BoundRoute, status: number, hasLeft = false): void {
+  if (status < 500 || hasLeft || route.generation.id === OWN_ID) return;
   dispatch.counters.errors++;
-  generation.figures.fail();
+  countError(route);
 }
 
 /** The error for a handler that returned something else than a Response. */

@@ -2,7 +2,7 @@
  * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
  * their messages.
  */
-import { beginCall, Call, endCall, tellAccess } from "../../host/call";
+import { beginCall, Call, endCall, NOT_TIMED, tellAccess } from "../../host/call";
 import { runInline } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
@@ -19,9 +19,6 @@ import { SendingConnection, type SendingHome } from "./sending";
 interface AnsweringHome extends SendingHome {
   readonly hosts: Pick<Hosts, "call">;
 }
-
-/** Of a reply that no handler made: it is not timed. */
-const NO_CALL = 0;
 
 export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
   extends SendingConnection<Home, Data>
@@ -52,10 +49,10 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
   /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
   protected answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
     this.dispatch.counters.messages++;
-    if (route.isUnavailable) return this.#send(route, unavailableReply(route), NO_CALL);
+    if (route.isUnavailable) return this.#send(route, unavailableReply(route), NOT_TIMED);
     if (route.run !== "inline") return this.#callElsewhere(route, asBuffer(bytes).latin1Slice(from, end));
     const message = new RawMessage(bytes, from, end, this);
-    const startedAt = beginCall(this.dispatch, route);
+    const startedAt = beginCall(route, this.dispatch.access !== null);
     let result: unknown;
     try {
       result = runInline(route, route.handler as unknown as Handle, message, route.generation.context as ModuleContext);
@@ -68,7 +65,7 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
 
   /** Says something of the server's own, behind the replies that are owed. */
   protected say(reply: string | Uint8Array): void {
-    if (this.dispatch.access !== null) this.#tell(null, byteLength(reply), NO_CALL);
+    if (this.dispatch.access !== null) this.#tell(null, byteLength(reply), NOT_TIMED);
     if (this.#slots === null) this.write(reply);
     else this.#addSlot(null).resolve(reply);
   }

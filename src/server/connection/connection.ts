@@ -10,8 +10,7 @@ import { contentEnd, FramingError, messageLength } from "../../protocol/raw/fram
 import { HeldBytes } from "../../protocol/raw/held";
 import { beginHttp1 } from "../../protocol/http1/http1";
 import type { OwnReply } from "../../protocol/web/own-reply";
-import { refuse, TOO_SLOW } from "../../protocol/http1/refusal";
-import { BAD_START_LINE } from "../../protocol/http1/start-line";
+import { BAD_START_LINE, refuse, TOO_SLOW } from "../../protocol/http1/refusal";
 import type { Http2Front } from "../../protocol/http2/front";
 import { matchPreface } from "../../protocol/http2/preface";
 import { SecondWindow } from "../../protocol/rates";

@@ -159,7 +159,7 @@ class DatagramReply implements CallSink, CallOwner {
     this.#finish(failRaw(this.#home.dispatch, this.#call.route, this.#message, error));
   }
 
-  expired(): void {
+  late(): void {
     this.reject(timeoutError(this.#call));
   }
 
