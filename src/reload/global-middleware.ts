@@ -5,13 +5,13 @@
 import type { Middleware, RequestContext } from "../module/contract";
 import { asHost } from "../module/graph/leave-graph";
 import { Acceptance, checkResponse, makeNext } from "../module/shape/middleware";
-import { isThenable } from "../module/graph/returned";
+import { discard, isThenable } from "../module/graph/returned";
 import { requestContext } from "../module/shape/request-context";
-import type { BoundRoute, InFlight } from "../module/route";
+import type { BoundRoute } from "../module/route";
+import { Call, type CallHome, type Caller, type CallOwner, failCall, NOT_TIMED } from "../host/call";
 import { runInline } from "../host/inline";
 import { hasClientLeft } from "../protocol/web/client-left";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/web/response";
-import type { Dispatch } from "../protocol/wire";
 import { NO_MATCH } from "../router/match";
 import { readPath, splitUrl } from "../router/paths";
 import type { RouteTable } from "../router/table";
@@ -19,11 +19,7 @@ import { ownFetchRoute } from "../module/own-routes";
 import { asResponse, beingReplaced, HANDLER_FAILED, MIDDLEWARE_REPLACED, noRoute } from "../protocol/web/own-reply";
 
 /** The handler for `Routing.unmatched`: requests without a route, behind the chain. */
-export function unmatchedBehind(
-  links: readonly Link[],
-  table: RouteTable<BoundRoute>,
-  failed: Dispatch["handlerFailed"],
-): BoundRoute {
+export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundRoute>, home: CallHome): BoundRoute {
   const handler = ({ method, url }: Request): Response => {
     const path = readPath(splitUrl(url).path);
     const match = typeof path === "string" ? table.matchHttp(method, path) : NO_MATCH;
@@ -31,7 +27,7 @@ export function unmatchedBehind(
     return asResponse(noRoute(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match));
   };
   const route = ownFetchRoute("", undefined, handler);
-  return behindMiddleware(links, route, failed);
+  return behindMiddleware(links, route, home);
 }
 
 /** One place in the chain. */
@@ -48,44 +44,35 @@ type Handler = (request: Request, context: RequestContext) => unknown;
  * The route behind the chain.
  *
  * @param links   in their order; not empty
- * @param failed  told what a middleware threw, with the route of that middleware
+ * @param home    of the calls of middleware: told what they threw, with the route of the one that threw
  */
-export function behindMiddleware(
-  links: readonly Link[],
-  route: BoundRoute,
-  failed: Dispatch["handlerFailed"],
-): BoundRoute {
+export function behindMiddleware(links: readonly Link[], route: BoundRoute, home: CallHome): BoundRoute {
   const isUpgrade = route.kind === "websocket";
   const handler: Handler = (request, context) =>
     asHost(() => {
-      const passage = new Passage(links, route, failed, request, context);
+      const passage = new Passage(links, route, home, request, context);
       return isUpgrade ? passage.upgrade(request) : passage.fetch(request);
     });
-  return { ...route, handler: handler as unknown as BoundRoute["handler"] };
+  // The chain runs here, and so its deadline is kept here, wherever the route behind it runs.
+  return { ...route, run: "inline", handler: handler as unknown as BoundRoute["handler"] };
 }
 
 /** One request on its way through the chain. */
 class Passage {
   readonly #links: readonly Link[];
   readonly #route: BoundRoute;
-  readonly #failed: Dispatch["handlerFailed"];
+  readonly #home: CallHome;
   readonly #context: RequestContext;
   readonly #request: Request;
   /** The last error that came up, and whose it was: it may pass through middleware in front of its maker. */
   #error: unknown = this;
   #culprit: BoundRoute | null = null;
 
-  constructor(
-    links: readonly Link[],
-    route: BoundRoute,
-    failed: Dispatch["handlerFailed"],
-    request: Request,
-    context: RequestContext,
-  ) {
+  constructor(links: readonly Link[], route: BoundRoute, home: CallHome, request: Request, context: RequestContext) {
     this.#request = request;
     this.#links = links;
     this.#route = route;
-    this.#failed = failed;
+    this.#home = home;
     this.#context = context;
   }
 
@@ -117,8 +104,7 @@ class Passage {
     const culprit = this.#error === error ? this.#culprit : null;
     if (culprit === null || culprit === this.#route) throw error;
     const hasLeft = hasClientLeft(this.#request);
-    if (!hasLeft) culprit.generation.figures.fail();
-    this.#failed(culprit, this.#context.client, error, hasLeft);
+    failCall(this.#home, culprit, this.#context, error, hasLeft);
     return asResponse(HANDLER_FAILED);
   }
 
@@ -132,7 +118,8 @@ class Passage {
       request,
       async (changed) => (given = await asHost(() => this.#callFrom(at + 1, changed, last))),
     );
-    const finish = (response: Response): Response => pinUnless(given, response, route);
+    const finish = (response: Response): Response =>
+      ownsBody(given, response) ? new PinnedBody(this.#home, route, this.#context, response).response : response;
     try {
       const { path, route: key, params } = this.#context;
       const context = requestContext(route.generation.context, this.#context, path, key, params, this.#context);
@@ -141,10 +128,36 @@ class Passage {
         () => link.name,
       );
       if (!(result instanceof Promise)) return finish(result);
-      return new PendingCall(route, result, finish, (error) => this.#blame(error, route)).answer;
+      return this.#await(route, result, finish);
     } catch (error) {
       throw this.#blame(error, route);
     }
+  }
+
+  /** A middleware that waits: counted on its own generation, and answered for if that has to go before it is done. */
+  #await(route: BoundRoute, result: Promise<Response>, finish: (response: Response) => Response): Promise<Response> {
+    const answered = Promise.withResolvers<Response>();
+    let isCut = false;
+    const call = new Call(this.#home, route, this.#context, NOT_TIMED, {
+      cut: () => {
+        isCut = true;
+        answered.resolve(asResponse(MIDDLEWARE_REPLACED));
+      },
+    });
+    call.enter();
+    result.then(
+      (response) => {
+        if (isCut) return discard(response);
+        // First the stream, if there is one, so that the generation is never without anything under way between the two.
+        answered.resolve(finish(response));
+        call.over();
+      },
+      (error: unknown) => {
+        call.over();
+        answered.reject(this.#blame(error, route));
+      },
+    );
+    return answered.promise;
   }
 
   #callRoute(request: Request): unknown {
@@ -168,94 +181,43 @@ class Passage {
   }
 }
 
-/** A middleware that waits: counted on its own generation, and answered for if that has to go before it is done. */
-class PendingCall implements InFlight {
-  readonly kind = "call";
-  readonly isEndless = false;
-  readonly answer: Promise<Response>;
-  readonly #answered = Promise.withResolvers<Response>();
-  readonly #route: BoundRoute;
-  readonly #finish: (response: Response) => Response;
-  #isCut = false;
-
-  constructor(
-    route: BoundRoute,
-    result: Promise<Response>,
-    finish: (response: Response) => Response,
-    blame: (error: unknown) => unknown,
-  ) {
-    this.#route = route;
-    this.#finish = finish;
-    this.answer = this.#answered.promise;
-    route.generation.enter(this);
-    result.then(
-      (response) => this.#settle(response),
-      (error: unknown) => {
-        route.generation.leave(this);
-        this.#answered.reject(blame(error));
-      },
-    );
-  }
-
-  cut(): void {
-    this.#isCut = true;
-    this.#answered.resolve(asResponse(MIDDLEWARE_REPLACED));
-  }
-
-  #settle(response: Response): void {
-    if (this.#isCut) {
-      if (!response.bodyUsed) response.body?.cancel().catch(() => undefined);
-      return;
-    }
-    // First the stream, if there is one, so that the generation is never without anything under way between the two.
-    this.#answered.resolve(this.#finish(response));
-    this.#route.generation.leave(this);
-  }
-}
-
 /**
- * Counts a body that the middleware streams itself. One that came through it is counted by the protocol, on the
- * generation of the route that made it.
+ * Whether a middleware streams the body itself. One that came through it is counted by the protocol, on the generation
+ * of the route that made it.
  *
  * @param given what next() gave, if anything
  */
-function pinUnless(given: unknown, response: Response, route: BoundRoute): Response {
-  if (response === given || GraphResponse.kindOf(response) !== "stream" || response.bodyUsed) return response;
+function ownsBody(given: unknown, response: Response): boolean {
+  if (response === given || GraphResponse.kindOf(response) !== "stream" || response.bodyUsed) return false;
   const { body } = response;
-  if (body === null || textOfStream(body) !== undefined) return response;
-  if (given instanceof Response && GraphResponse.kindOf(given) === "stream" && given.body === body) return response;
-  return PinnedBody.around(response, body, route);
+  if (body === null || textOfStream(body) !== undefined) return false;
+  return !(given instanceof Response && GraphResponse.kindOf(given) === "stream" && given.body === body);
 }
 
 /** A stream that may need the module that made it, to its end. */
-class PinnedBody implements InFlight {
-  readonly kind = "stream";
-  readonly isEndless: boolean;
-  readonly #route: BoundRoute;
+class PinnedBody implements CallOwner {
+  /** The same response, with a body that tells when it has ended. */
+  readonly response: Response;
+  readonly #call: Call;
   readonly #reader: ReadableStreamDefaultReader<unknown>;
   #controller: ReadableStreamDefaultController<unknown> | null = null;
 
-  private constructor(reader: ReadableStreamDefaultReader<unknown>, route: BoundRoute, isEndless: boolean) {
-    this.#reader = reader;
-    this.#route = route;
-    this.isEndless = isEndless;
-  }
-
-  static around(response: Response, body: ReadableStream, route: BoundRoute): Response {
-    const isEndless = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
-    const pin = new PinnedBody(body.getReader() as ReadableStreamDefaultReader<unknown>, route, isEndless);
+  constructor(home: CallHome, route: BoundRoute, caller: Caller, response: Response) {
+    this.#call = new Call(home, route, caller, NOT_TIMED, this);
+    this.#call.streams(/^text\/event-stream\b/i.test(response.headers.get("content-type") ?? ""));
+    this.#reader = (response.body as ReadableStream<unknown>).getReader() as ReadableStreamDefaultReader<unknown>;
     const stream = new ReadableStream<unknown>(
       {
-        start: (controller) => void (pin.#controller = controller),
-        pull: (controller) => pin.#pull(controller),
-        cancel: (reason) => pin.#cancel(reason),
+        start: (controller) => void (this.#controller = controller),
+        pull: (controller) => this.#pull(controller),
+        cancel: (reason) => this.#cancel(reason),
       },
       { highWaterMark: 0 },
     );
-    route.generation.enter(pin);
+    this.#call.enter();
     const { status, statusText, headers } = response;
     if (decodedResponses.has(response)) headers.delete("content-encoding");
-    return new GraphResponse(stream as ReadableStream<Uint8Array>, { status, statusText, headers });
+    this.response = new GraphResponse(stream as ReadableStream<Uint8Array>, { status, statusText, headers });
   }
 
   cut(reason: string): void {
@@ -265,17 +227,17 @@ class PinnedBody implements InFlight {
 
   async #pull(controller: ReadableStreamDefaultController<unknown>): Promise<void> {
     try {
-      const { done, value } = await runInline(this.#route, () => this.#reader.read());
+      const { done, value } = await this.#call.run(() => this.#reader.read());
       if (!done) return controller.enqueue(value);
       controller.close();
     } catch (error) {
       controller.error(error);
     }
-    this.#route.generation.leave(this);
+    this.#call.over();
   }
 
   async #cancel(reason: unknown): Promise<void> {
-    this.#route.generation.leave(this);
+    this.#call.over();
     await this.#reader.cancel(reason);
   }
 }

@@ -63,8 +63,6 @@ export function planRouting(
     name,
     route: modules.find((module) => module.name === name)?.middleware ?? null,
   }));
-  const failed: Dispatch["handlerFailed"] = (route, client, error, hasLeft) =>
-    dispatch.handlerFailed(route, client, error, hasLeft);
   const entries: TableEntry<BoundRoute>[] = commands.map(commandEntry);
   const implicit = new Set<string>();
   // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no
@@ -76,13 +74,13 @@ export function planRouting(
     if (module.isImplicit) implicit.add(module.name);
     for (const own of module.routes) {
       const route = own.kind === "fetch" && own.run !== "inline" ? onHost(hosts, own, dispatch) : own;
-      const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, failed) : route;
+      const value = links.length > 0 && isHttp(route) ? behindMiddleware(links, route, dispatch) : route;
       const key = module.isImplicit && value.key === "/" && !hasApp ? "GET /" : value.key;
       entries.push({ key, kind: isHttp(value) ? "http" : "raw", owner: module.name, file: module.source, value });
     }
   }
   const { table, conflicts } = RouteTable.build(entries);
-  const unmatched = links.length === 0 ? null : unmatchedBehind(links, table, failed);
+  const unmatched = links.length === 0 ? null : unmatchedBehind(links, table, dispatch);
   return {
     routing: routingOf(table, unmatched, endpoints.beside(table.entries.map(({ value }) => value))),
     conflicts: conflicts

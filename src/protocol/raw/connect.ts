@@ -4,7 +4,8 @@
  */
 import { asBuffer } from "./message";
 import type { Client, Connection } from "../../module/contract";
-import type { BoundRoute, InFlight } from "../../module/route";
+import type { BoundRoute } from "../../module/route";
+import { Call, type CallOwner, NOT_TIMED } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { HeldBytes } from "./held";
 import { nextTurn, takeInTurn, type TurnTaker, WriteTurns } from "../turns";
@@ -23,14 +24,13 @@ interface Waiter {
 }
 
 /** The host's side: stays with the connection over reloads. One author-facing `Connection` is made per handler call. */
-export class HandedConnection implements Protocol, InFlight, TurnTaker {
+export class HandedConnection implements Protocol, CallOwner, TurnTaker {
   readonly speaks = "connect";
-  readonly kind = "connection";
-  readonly isEndless = false;
   readonly wire: Wire;
   data: unknown = undefined;
   isReplaced = false;
-  #route: BoundRoute;
+  /** The handler that has the connection. */
+  #call: Call | null = null;
   #unread: HeldBytes | null;
   #waiter: Waiter | null = null;
   #controller: AbortController | null = null;
@@ -41,21 +41,20 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
   /** The connection will be reset in its turn. */
   #isCut = false;
   /** The handler has returned, and the next step waits for this connection's turn. */
-  #returned: BoundRoute | null = null;
+  #returned: Call | null = null;
 
-  private constructor(wire: Wire, route: BoundRoute, bytes: Uint8Array) {
+  private constructor(wire: Wire, bytes: Uint8Array) {
     this.wire = wire;
-    this.#route = route;
     this.#unread = bytes.length > 0 ? new HeldBytes(bytes) : null;
   }
 
   /** Takes the connection and starts the handler. @param bytes what has arrived, the route's key first */
   static begin(wire: Wire, route: BoundRoute, bytes: Uint8Array): void {
-    const handed = new HandedConnection(wire, route, bytes);
+    const handed = new HandedConnection(wire, bytes);
     wire.take(handed);
     // Its handler may wait for ever; only the kernel can tell that nobody is there any more.
     wire.probePeer();
-    handed.#start();
+    handed.#start(route);
   }
 
   get hasEnded(): boolean {
@@ -154,9 +153,9 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
       this.#isCut = false;
       return this.wire.abort();
     }
-    const route = this.#returned;
+    const call = this.#returned;
     this.#returned = null;
-    if (route !== null) this.#goOn(route);
+    if (call !== null) this.#goOn(call);
   }
 
   // ---- writing ----
@@ -218,16 +217,18 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
 
   cut(reason: string): void {
     this.#controller?.abort(new Error(reason));
-    this.#route.generation.leave(this);
+    this.#call?.over();
     this.#isGone = true;
     this.#isCut = true;
     takeInTurn(this);
   }
 
-  #start(): void {
-    const route = this.#route;
+  #start(route: BoundRoute): void {
     this.isReplaced = false;
-    route.generation.enter(this);
+    const call = new Call(this.wire.dispatch, route, this.wire, NOT_TIMED, this);
+    this.#call = call;
+    call.kind = "connection";
+    call.enter();
     let running: unknown;
     try {
       running = runInline(
@@ -237,34 +238,32 @@ export class HandedConnection implements Protocol, InFlight, TurnTaker {
         route.generation.context,
       );
     } catch (error) {
-      return this.#failed(route, error);
+      return this.#failed(call, error);
     }
     Promise.resolve(running).then(
       () => {
-        this.#returned = route;
+        this.#returned = call;
         takeInTurn(this);
       },
-      (error: unknown) => this.#failed(route, error),
+      (error: unknown) => this.#failed(call, error),
     );
   }
 
   /** The handler has returned: the next version takes over, or the connection ends. */
-  #goOn(route: BoundRoute): void {
-    route.generation.leave(this);
+  #goOn(call: Call): void {
+    call.over();
     if (this.wire.isClosed) return;
-    const next = this.isReplaced && !this.wire.dispatch.isDraining ? this.#successor(route) : null;
+    const next = this.isReplaced && !this.wire.dispatch.isDraining ? this.#successor(call.route) : null;
     if (next === null) return this.wire.finish();
-    this.#route = next;
-    this.#start();
+    this.#start(next);
   }
 
-  #failed(route: BoundRoute, error: unknown): void {
-    route.generation.leave(this);
+  #failed(call: Call, error: unknown): void {
+    call.over();
     // A write that fails because the client left is the end of most handlers, not an error of the module.
     if (this.wire.isClosed) return;
     this.wire.dispatch.counters.errors++;
-    route.generation.figures.fail();
-    this.wire.dispatch.handlerFailed(route, this.wire.client, error);
+    call.failed(error);
     this.wire.finish();
   }
 

@@ -2,7 +2,8 @@
  * One WebSocket, the host's side: stays with the connection over reloads and turns frames into events, each for the
  * newest version's handlers. The author's side is socket.ts.
  */
-import type { BoundRoute, InFlight } from "../../module/route";
+import { beginCall, Call, type CallOwner, endCall, failCall, NOT_TIMED } from "../../host/call";
+import type { BoundRoute } from "../../module/route";
 import { asHost } from "../../module/graph/leave-graph";
 import { asBuffer } from "../raw/message";
 import { isThenable } from "../../module/graph/returned";
@@ -48,7 +49,7 @@ const EMPTY = Buffer.alloc(0);
 /** Instead of when it began: a handler that is no call, but for a message. */
 const NOT_COUNTED = -1;
 
-export class HostSocket implements Protocol, FrameSink {
+export class HostSocket implements Protocol, FrameSink, CallOwner {
   readonly speaks = "websocket";
   readyState: 1 | 2 | 3 = OPEN;
   readonly wire: Wire;
@@ -155,6 +156,11 @@ export class HostSocket implements Protocol, FrameSink {
 
   draining(): void {
     this.beginClose(GOING_AWAY, "the server shuts down");
+  }
+
+  /** A handler that waits never goes on: a client that expects what it would send is told, and can come back. */
+  cut(): void {
+    this.beginClose(GOING_AWAY, "the module was replaced");
   }
 
   // ---- reading ----
@@ -477,9 +483,8 @@ export class HostSocket implements Protocol, FrameSink {
 
   /** A message: the one event that counts as a call. */
   #callTimed(route: WebSocketBound, data: string | Buffer): void {
-    const { figures } = route.generation;
-    const startedAt = figures.begins(false);
-    if (this.#call(route, callMessage, data, startedAt)) figures.ended(startedAt);
+    const startedAt = beginCall(route, false);
+    if (this.#call(route, callMessage, data, startedAt)) endCall(route, startedAt);
   }
 
   /**
@@ -500,29 +505,28 @@ export class HostSocket implements Protocol, FrameSink {
   #await(route: WebSocketBound, result: PromiseLike<unknown>, startedAt: number): boolean {
     // An async handler that never waited is done.
     if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") return false;
-    const { generation } = route;
-    const beganAt = startedAt || performance.now();
-    const pending = new PendingHandler(this);
-    generation.enter(pending);
+    const beganAt = startedAt === NOT_COUNTED ? NOT_TIMED : startedAt || performance.now();
+    const call = new Call(this.wire.dispatch, route, this.wire, beganAt, this);
+    call.kind = "websocket";
+    call.enter();
     const end = (): void => {
-      if (startedAt !== NOT_COUNTED) generation.figures.record(performance.now() - beganAt);
-      generation.leave(pending);
+      call.answered();
+      call.over();
     };
     const wasOpen = this.readyState !== CLOSED;
     result.then(end, (error: unknown) => {
       end();
       // No failure if the client left meanwhile. An error of `close` is a failure.
-      if (wasOpen && this.readyState === CLOSED) this.wire.dispatch.handlerFailed(route, this.wire.client, error, true);
+      if (wasOpen && this.readyState === CLOSED) call.failed(error, true);
       else this.#failed(route, error);
     });
     return true;
   }
 
   #failed(route: BoundRoute, error: unknown): void {
-    const { dispatch, client } = this.wire;
+    const { dispatch } = this.wire;
     dispatch.counters.errors++;
-    route.generation.figures.fail();
-    dispatch.handlerFailed(route, client, error);
+    failCall(dispatch, route, this.wire, error);
     this.beginClose(SERVER_ERROR, "internal error");
   }
 }
@@ -530,22 +534,6 @@ export class HostSocket implements Protocol, FrameSink {
 /** Of an uncompressed frame, which knows better than its text how many bytes it became. */
 function payloadBytes(frame: Buffer): number {
   return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
-}
-
-/** An async handler under way: it keeps its version, and is cut with it. */
-class PendingHandler implements InFlight {
-  readonly kind = "websocket";
-  readonly isEndless = false;
-  readonly #socket: HostSocket;
-
-  constructor(socket: HostSocket) {
-    this.#socket = socket;
-  }
-
-  /** The handler never goes on: a client that waits for what it would have sent is told, and can come back. */
-  cut(): void {
-    this.#socket.beginClose(GOING_AWAY, "the module was replaced");
-  }
 }
 
 type HandlerCall<A> = (route: WebSocketBound, socket: AuthorSocket, argument: A) => unknown;
