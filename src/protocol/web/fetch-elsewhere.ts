@@ -10,6 +10,7 @@ import {
   fieldsOf,
   WHOLE_REQUEST_BYTES,
 } from "../../host/remote/fetch-messages";
+import { type CallHome, handlerMs } from "../../host/call";
 import type { Hosts } from "../../host/hosts";
 import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
@@ -19,7 +20,6 @@ import { asHost } from "../../module/graph/leave-graph";
 import type { BoundRoute } from "../../module/route";
 import { hasClientLeft, mayStillRead } from "./client-left";
 import { GraphResponse } from "./response";
-import type { Dispatch } from "../wire";
 import { asResponse, HOST_BUSY, HOST_LATE, inQuarantine } from "./own-reply";
 
 type Reply = Parameters<CallSink["resolve"]>[0];
@@ -28,82 +28,95 @@ type Parts = AsyncIterator<string | Uint8Array>;
 /**
  * The route as the routing table has it.
  *
- * @param hosts    asked with the call
- * @param dispatch its `timeouts.handlerMs` and `handlerFailed` are used
+ * @param home  of its calls: who is told when there is no answer in time
  */
-export function onHost(hosts: Hosts, route: BoundRoute, dispatch: Dispatch): BoundRoute {
+export function onHost(hosts: Hosts, route: BoundRoute, home: CallHome): BoundRoute {
   const handler = (request: Request, context: RequestContext): Promise<Response> =>
-    asHost(() => callFetch(hosts, route, dispatch, request, context));
+    asHost(() => new RemoteFetch(home, route, request, context).call(hosts));
   return { ...route, handler: handler as unknown as BoundRoute["handler"] };
 }
 
-async function callFetch(
-  hosts: Hosts,
-  route: BoundRoute,
-  dispatch: Dispatch,
-  request: Request,
-  context: RequestContext,
-): Promise<Response> {
-  if (request.bodyUsed) {
-    throw new TypeError(
-      "The request's body was read before it reached the module. Read request.clone() in the middleware instead.",
-    );
+/** One request on its way to a host and back. */
+class RemoteFetch implements CallSink {
+  readonly #home: CallHome;
+  readonly #route: BoundRoute;
+  readonly #request: Request;
+  readonly #context: RequestContext;
+  readonly #answered = Promise.withResolvers<Response>();
+
+  constructor(home: CallHome, route: BoundRoute, request: Request, context: RequestContext) {
+    this.#home = home;
+    this.#route = route;
+    this.#request = request;
+    this.#context = context;
   }
-  const whole = isSmall(request) ? await request.bytes() : null;
-  const body = whole === null ? request.body : null;
-  const { client, path, params, requestId } = context;
-  const way = whole !== null ? BODY.bytes : body !== null ? BODY.stream : BODY.none;
-  const { method, url, headers, signal } = request;
-  const text = encodeRequest({
-    method,
-    url,
-    requestId,
-    path,
-    params,
-    fields: fieldsOf(headers),
-    way,
-    body: whole === null ? "" : toLatin1(whole),
-  });
-  const timeoutMs = route.timeoutMs ?? dispatch.timeouts.handlerMs;
-  const answered = Promise.withResolvers<Response>();
-  const sink: CallSink = {
-    resolve: (reply) => void readReply(reply).then(answered.resolve, answered.reject),
-    reject: (error) => refuse(route, dispatch, request, context, error, answered),
-  };
-  const call = hosts.call({ route, parcel: parcelOf(client, text), body, timeoutMs, sink });
-  const giveUp = (): void => {
-    if (mayStillRead(signal.reason)) return call.clientEnded();
-    call.cancel();
-    answered.reject(signal.reason);
-  };
-  if (signal.aborted) giveUp();
-  else signal.addEventListener("abort", giveUp, { once: true });
-  return answered.promise;
+
+  async call(hosts: Hosts): Promise<Response> {
+    const request = this.#request;
+    const { signal } = request;
+    if (request.bodyUsed) {
+      throw new TypeError(
+        "The request's body was read before it reached the module. Read request.clone() in the middleware instead.",
+      );
+    }
+    const whole = isSmall(request) ? await request.bytes() : null;
+    const body = whole === null ? request.body : null;
+    const call = hosts.call({
+      route: this.#route,
+      parcel: parcelOf(this.#context.client, this.#encode(whole, body !== null)),
+      body,
+      timeoutMs: handlerMs(this.#home, this.#route),
+      sink: this,
+    });
+    const giveUp = (): void => {
+      if (mayStillRead(signal.reason)) return call.clientEnded();
+      call.cancel();
+      this.#answered.reject(signal.reason);
+    };
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp, { once: true });
+    return this.#answered.promise;
+  }
+
+  #encode(whole: Uint8Array | null, isStreamed: boolean): string {
+    const { method, url, headers } = this.#request;
+    const { path, params, requestId } = this.#context;
+    return encodeRequest({
+      method,
+      url,
+      requestId,
+      path,
+      params,
+      fields: fieldsOf(headers),
+      way: whole !== null ? BODY.bytes : isStreamed ? BODY.stream : BODY.none,
+      body: whole === null ? "" : toLatin1(whole),
+    });
+  }
+
+  // ---- CallSink ----
+
+  resolve(reply: Reply): void {
+    void readReply(reply).then(this.#answered.resolve, this.#answered.reject);
+  }
+
+  /**
+   * What the handler threw, or cost its host its life, is the route's own failure; that there was no answer is told
+   * here.
+   */
+  reject(error: Error): void {
+    const { resolve, reject } = this.#answered;
+    if (error instanceof HandlerError || error instanceof HostLostError) return reject(error);
+    if (error instanceof UnavailableError)
+      return resolve(asResponse(inQuarantine(this.#route.module, error.retryAfterSeconds)));
+    if (error instanceof HostBusyError) return resolve(asResponse(HOST_BUSY));
+    this.#home.handlerFailed(this.#route, this.#context.client, error, hasClientLeft(this.#request));
+    resolve(asResponse(HOST_LATE));
+  }
 }
 
 function isSmall({ headers }: Request): boolean {
   const length = Number(headers.get("content-length") ?? NaN);
   return length > 0 && length <= WHOLE_REQUEST_BYTES;
-}
-
-/**
- * What the handler threw, or cost its thread its life, is the route's own failure; that there was no answer is told
- * here.
- */
-function refuse(
-  route: BoundRoute,
-  dispatch: Dispatch,
-  request: Request,
-  { client }: RequestContext,
-  error: Error,
-  answered: PromiseWithResolvers<Response>,
-): void {
-  if (error instanceof HandlerError || error instanceof HostLostError) return answered.reject(error);
-  if (error instanceof UnavailableError)
-    return answered.resolve(asResponse(inQuarantine(route.module, error.retryAfterSeconds)));
-  if (error instanceof HostBusyError) return answered.resolve(asResponse(HOST_BUSY));
-  dispatch.handlerFailed(route, client, error, hasClientLeft(request));
-  answered.resolve(asResponse(HOST_LATE));
 }
 
 async function readReply(reply: Reply): Promise<Response> {
