@@ -1,45 +1,10 @@
 /**
- * A call: one handler's work for one message or request. Only the functions here touch what is kept about it: the
- * generation's count of calls under way, its figures, the access log and the handler's deadline.
- *
- * A handler that answers at once needs no object, only `beginCall`, `runInline` and `endCall`. A `Call` is made where
- * something has to be waited for.
+ * A call that has to be waited for: it keeps its generation, and has a deadline. See inline.ts for those that are over
+ * at once.
  */
-import type { Timeouts } from "../config/options";
-import type { Client } from "../module/contract";
-import { OWN_ID } from "../module/own-routes";
 import type { BoundRoute, InFlight, InFlightKind } from "../module/route";
-import type { AccessLog } from "../observe/log/access";
-import type { AccessEntry } from "../observe/log/access-entry";
-import type { Deadline, DeadlineWheel } from "./deadlines";
-import { runInline } from "./inline";
-
-/** What all calls of a server share. `Dispatch` is one. */
-export interface CallHome {
-  readonly timeouts: Timeouts;
-  /** Keeps the deadlines of handlers that run inline. */
-  readonly wheel: DeadlineWheel;
-  /** Told of each reply when it has ended. null: nobody wants to know. */
-  access: AccessLog | null;
-  /**
-   * A handler failed: one log line with module, generation and connection.
-   *
-   * @param hasLeft  its client had left before: it counts as no error, and an error from the abort of `request.signal`
-   *   gets no line
-   */
-  handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
-}
-
-/** Whose message it is. A connection makes its Client only when somebody asks. */
-export interface Caller {
-  readonly client: Client;
-}
-
-/**
- * What the access log is told of a reply. `method` and `path` are missing if the request could not be read that far;
- * `status` is missing if there is no reply: the client had left.
- */
-export type Answered = Pick<AccessEntry, "protocol" | "bytes" | "method" | "path" | "status">;
+import type { Deadline } from "./deadlines";
+import { type Answered, type CallHome, type Caller, failCall, handlerMs, runInline, tellAccess } from "./inline";
 
 /** The protocol's side of a call: what happens to it from outside. Must not throw. */
 export interface CallOwner {
@@ -50,9 +15,6 @@ export interface CallOwner {
   /** See `InFlight`. */
   replaced?(): void;
 }
-
-/** `startedAt` of what is no call for the figures: a `connect` handler, a middleware, an event of a WebSocket. */
-export const NOT_TIMED = 0;
 
 /** One handler that is waited for, or whose reply is still being sent. */
 export class Call implements InFlight, Deadline {
@@ -165,60 +127,4 @@ export class Call implements InFlight, Deadline {
   replaced(): void {
     this.#owner.replaced?.();
   }
-}
-
-// ---- a handler that answers at once ----
-
-/**
- * @param isTold  the access log will be told of it, and wants the time
- * @returns when it began, by performance.now(); 0: not timed, unless it has to be waited for
- */
-export function beginCall(route: BoundRoute, isTold: boolean): number {
-  return route.generation.figures.begins(isTold);
-}
-
-/** It is over, well or not. @param startedAt  of `beginCall` */
-export function endCall(route: BoundRoute, startedAt: number): void {
-  route.generation.figures.ended(startedAt);
-}
-
-/** The handler failed. @param hasLeft  its client had left before: it is no error */
-export function failCall(home: CallHome, route: BoundRoute, caller: Caller, error: unknown, hasLeft = false): void {
-  if (!hasLeft) route.generation.figures.fail();
-  home.handlerFailed(route, caller.client, error, hasLeft);
-}
-
-/** Counts an error of the module that is none of the handler's own: no line is logged. */
-export function countError(route: BoundRoute): void {
-  route.generation.figures.fail();
-}
-
-/** How long a route's handler may take. In milliseconds. 0: for ever. */
-export function handlerMs({ timeouts }: CallHome, { timeoutMs }: BoundRoute): number {
-  return timeoutMs ?? timeouts.handlerMs;
-}
-
-/**
- * Tells the access log of a reply that has ended. Ask before whether `home.access` is there.
- *
- * @param route      null: none took the message
- * @param startedAt  by performance.now(); 0: nothing was called
- */
-export function tellAccess(
-  log: AccessLog,
-  client: Client,
-  route: BoundRoute | null,
-  startedAt: number,
-  answered: Answered,
-): void {
-  const owner = route === null || route.generation.id === OWN_ID ? null : route.generation;
-  log({
-    address: client.transport === "unix" ? "unix" : client.address,
-    connection: client.connection,
-    module: owner?.name ?? null,
-    generation: owner?.number ?? null,
-    key: route?.key || null,
-    ms: startedAt === 0 ? 0 : performance.now() - startedAt,
-    ...answered,
-  });
 }

@@ -1,7 +1,7 @@
 /**
  * What the access log is told of a reply that has ended.
  */
-import type { Answered } from "../host/call";
+import type { Answered } from "../host/inline";
 import type { AccessProtocol } from "../observe/log/access-entry";
 
 /** What an HTTP request asked for. */

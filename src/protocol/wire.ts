@@ -4,7 +4,7 @@
  * Protocol.
  */
 import type { Limits } from "../config/options";
-import type { CallHome } from "../host/call";
+import type { CallHome } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { Routing } from "./routing";
 

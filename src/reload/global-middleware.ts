@@ -8,8 +8,8 @@ import { Acceptance, checkResponse, makeNext } from "../module/shape/middleware"
 import { discard, isThenable } from "../module/graph/returned";
 import { requestContext } from "../module/shape/request-context";
 import type { BoundRoute } from "../module/route";
-import { Call, type CallHome, type Caller, type CallOwner, failCall, NOT_TIMED } from "../host/call";
-import { runInline } from "../host/inline";
+import { Call, type CallOwner } from "../host/call";
+import { type Caller, type CallHome, failCall, NOT_TIMED, runInline } from "../host/inline";
 import { hasClientLeft } from "../protocol/web/client-left";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/web/response";
 import { NO_MATCH } from "../router/match";

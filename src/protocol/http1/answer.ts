@@ -1,8 +1,7 @@
 /**
  * From a request to its reply: finds the route, calls the handler, and sends what is at hand at once.
  */
-import { type Answered, beginCall, endCall, failCall, tellAccess } from "../../host/call";
-import { runInline } from "../../host/inline";
+import { type Answered, beginCall, endCall, failCall, runInline, tellAccess } from "../../host/inline";
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";

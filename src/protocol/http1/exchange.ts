@@ -2,7 +2,8 @@
  * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
  * that time. The plain case never makes one; see http1.ts.
  */
-import { type CallOwner, countError } from "../../host/call";
+import type { CallOwner } from "../../host/call";
+import { countError } from "../../host/inline";
 import { asHost } from "../../module/graph/leave-graph";
 import { discard } from "../../module/graph/returned";
 import { HeldBytes } from "../raw/held";

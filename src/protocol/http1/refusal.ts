@@ -1,7 +1,7 @@
 /**
  * The answers the server gives by itself: to requests it refuses, and where no module has one.
  */
-import { tellAccess } from "../../host/call";
+import { tellAccess } from "../../host/inline";
 import { answeredHttp, byteLength } from "../access";
 import { OwnReply } from "../web/own-reply";
 import { tailLines } from "../web/http-date";

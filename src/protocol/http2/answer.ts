@@ -4,8 +4,7 @@
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
-import { beginCall, endCall, failCall, tellAccess } from "../../host/call";
-import { runInline } from "../../host/inline";
+import { beginCall, endCall, failCall, runInline, tellAccess } from "../../host/inline";
 import { NO_MATCH } from "../../router/match";
 import { readPath, splitUrl } from "../../router/paths";
 import { answeredHttp } from "../access";

@@ -2,8 +2,7 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
-import { handlerMs, tellAccess } from "../../host/call";
-import { runInline } from "../../host/inline";
+import { handlerMs, runInline, tellAccess } from "../../host/inline";
 import { discard, toBytes } from "../../module/graph/returned";
 import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
 import { answeredHttp } from "../access";

@@ -5,8 +5,8 @@
 import { asBuffer } from "./message";
 import type { Client, Connection } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
-import { Call, type CallOwner, NOT_TIMED } from "../../host/call";
-import { runInline } from "../../host/inline";
+import { Call, type CallOwner } from "../../host/call";
+import { NOT_TIMED, runInline } from "../../host/inline";
 import { HeldBytes } from "./held";
 import { nextTurn, takeInTurn, type TurnTaker, WriteTurns } from "../turns";
 import type { Protocol, Wire } from "../wire";

@@ -2,7 +2,8 @@
  * The replies that a connection still owes, in the order of their messages. A slot is made only for
  * a reply that is not there at once, or that must wait for one before it.
  */
-import { type Call, type Caller, type CallOwner, failCall, handlerMs, countError } from "../../host/call";
+import type { Call, CallOwner } from "../../host/call";
+import { type Caller, countError, failCall, handlerMs } from "../../host/inline";
 import { HandlerTimeoutError, HostBusyError, UnavailableError } from "../../host/errors";
 import type { CallHandle, CallSink } from "../../host/remote/call";
 import type { Reply } from "../../module/contract";

@@ -10,7 +10,7 @@ import {
   fieldsOf,
   WHOLE_REQUEST_BYTES,
 } from "../../host/remote/fetch-messages";
-import { type CallHome, handlerMs } from "../../host/call";
+import { type CallHome, handlerMs } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
 import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";

@@ -1,5 +1,5 @@
 /** What a handler must return, and which of its replies count as errors: the same in all versions of HTTP. */
-import { countError } from "../../host/call";
+import { countError } from "../../host/inline";
 import { OWN_ID } from "../../module/own-routes";
 import type { BoundRoute } from "../../module/route";
 import type { Dispatch } from "../wire";

@@ -2,12 +2,12 @@
  * One WebSocket, the host's side: stays with the connection over reloads and turns frames into events, each for the
  * newest version's handlers. The author's side is socket.ts.
  */
-import { beginCall, Call, type CallOwner, endCall, failCall, NOT_TIMED } from "../../host/call";
+import { Call, type CallOwner } from "../../host/call";
+import { beginCall, endCall, failCall, NOT_TIMED, runInline } from "../../host/inline";
 import type { BoundRoute } from "../../module/route";
 import { asHost } from "../../module/graph/leave-graph";
 import { asBuffer } from "../raw/message";
 import { isThenable } from "../../module/graph/returned";
-import { runInline } from "../../host/inline";
 import type { Protocol, Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {

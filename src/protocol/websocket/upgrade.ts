@@ -3,7 +3,7 @@
  */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
-import { tellAccess } from "../../host/call";
+import { tellAccess } from "../../host/inline";
 import { answeredHttp } from "../access";
 import type { RequestHead } from "../http1/head";
 import { OwnReply } from "../web/own-reply";

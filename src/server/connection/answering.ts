@@ -2,8 +2,8 @@
  * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
  * their messages.
  */
-import { beginCall, Call, endCall, NOT_TIMED, tellAccess } from "../../host/call";
-import { runInline } from "../../host/inline";
+import { Call } from "../../host/call";
+import { beginCall, endCall, NOT_TIMED, runInline, tellAccess } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
