@@ -3,13 +3,13 @@
  */
 import { resolve } from "node:path";
 
-/** The repository. */
 /**
  * For a start, a stop or a whole run. They are much work, which a loaded machine may take long over: none passes or fails
  * by this otherwise. In milliseconds.
  */
 const PROGRAM_MS = 60_000;
 
+/** The repository. */
 export const ROOT = resolve(import.meta.dir, "..", "..");
 
 export interface ProgramOptions {
