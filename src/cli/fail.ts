@@ -1,6 +1,6 @@
 /**
- * How the program ends when something went wrong: what a user can mend is told in two lines and exits with 1 (2 for
- * wrong usage); anything else is our bug, shows its stack and exits with 70 (EX_SOFTWARE of sysexits.h).
+ * Ends the program after an error. An error that a user can mend prints two lines and exits with 1 (2 for wrong usage).
+ * Any other error is our bug: it prints its stack and exits with 70 (EX_SOFTWARE of sysexits.h).
  */
 import { writeSync } from "node:fs";
 import { inspect } from "node:util";
@@ -10,7 +10,7 @@ import { UserError } from "../config/user-error";
 const STDERR = 2;
 const EXIT_BUG = 70;
 
-/** Tells what happened and what to do, and ends the process. */
+/** Prints what happened and what to do, and ends the process. */
 export function fail(thrown: unknown): never {
   const error = systemError(thrown) ?? thrown;
   if (error instanceof UserError) {
@@ -23,25 +23,22 @@ export function fail(thrown: unknown): never {
 
 let handleStray: (error: unknown) => void = fail;
 
-/**
- * From now on an exception or a rejection that nobody catches goes through `handleStray`: `fail`, until a server takes
- * over.
- */
+/** From now on uncaught exceptions and rejections go to `handleStray`: `fail`, until a server sets another handler. */
 export function catchStrays(): void {
   process.on("uncaughtException", (error) => handleStray(error));
   process.on("unhandledRejection", (error) => handleStray(error));
 }
 
-/** Hands what nobody catches to `handler`, which must not throw. */
+/** Hands uncaught errors to `handler`, which must not throw. */
 export function onStray(handler: (error: unknown) => void): void {
   handleStray = handler;
 }
 
-/** Written synchronously: what is queued in process.stderr is lost at process.exit. */
+/** Writes synchronously: process.exit drops the queue of process.stderr. */
 function tell(text: string): void {
   try {
     writeSync(STDERR, text);
   } catch {
-    // Nobody reads stderr any more; the exit code still tells.
+    // Nobody reads stderr any more. The exit code remains.
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Checks a command's arguments against its table before citty parses them: citty takes an unknown flag for a boolean,
- * a missing value for an empty one and leaves surplus arguments alone, so that `--prot 80` would serve on 8080.
- * The same table is what citty parses by and what `--help` shows.
+ * Checks a command's arguments against its table before citty parses them: citty takes an unknown flag for a boolean, a
+ * missing value for an empty one and leaves surplus arguments alone, so that `--prot 80` would serve on 8080. citty
+ * parses by the same table, and `--help` shows it.
  */
 import type { ArgDef } from "citty";
 import { suggest } from "../config/nearest";
@@ -13,8 +13,8 @@ export type Flag = ArgDef & {
   /** The value is a whole number in this range. */
   integer?: { readonly min: number; readonly max: number };
   /**
-   * May be given more than once: read with `repeated`, or of the last argument with `positionals`. Of any other flag
-   * the last one counts.
+   * May be given more than once: read a flag with `repeated`, the last argument with `positionals`. Of other flags the
+   * last one counts.
    */
   canRepeat?: boolean;
   /**
@@ -32,8 +32,8 @@ export function usageError(code: string, message: string, hint: string): UserErr
 }
 
 /**
- * Checks `raw` and brings it into one form: `--name=value`, `--name`, `--no-name`, then `--` and the arguments.
- * Also takes `-port 80` (the original's spelling), `-p 80`, `-p80` and `--port 80`.
+ * Checks `raw` and brings it into one form: `--name=value`, `--name`, `--no-name`, then `--` and the arguments. Also
+ * takes `-port 80`, `-p 80`, `-p80` and `--port 80`.
  *
  * @param command  for the messages
  * @throws UserError UNKNOWN_FLAG, MISSING_VALUE, BAD_VALUE, SURPLUS_ARGUMENT or MISSING_ARGUMENT, naming the flag; exit
@@ -112,7 +112,7 @@ function flagNames(flags: Flags): string[] {
 }
 
 function takeValue(command: string, word: string, next: string | undefined): string {
-  // `--port --watch` is a forgotten value; `--port -1` is a bad one, and told as such.
+  // `--port --watch` lacks a value; `--port -1` has a bad one.
   if (next === undefined || /^--?[a-zA-Z]|^--$/.test(next)) {
     throw usageError(
       "MISSING_VALUE",

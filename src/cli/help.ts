@@ -5,10 +5,10 @@ import { UserError } from "../config/user-error";
 import { type Flag, type Flags, isRequired, usageError } from "./flags";
 import { type Paint, paintFor, wrap } from "./screen/terminal";
 
-/** `hrmr help [COMMAND]`. The name is checked by `showHelp`. */
+/** `hrmr help [COMMAND]`. `showHelp` checks the name. */
 export const helpCommand = defineCommand({
   meta: { name: "help", description: "Show how hrmr, or one of its commands, is used" },
-  args: { command: { type: "positional", required: false, description: "The command to tell about" } },
+  args: { command: { type: "positional", required: false, description: "The command to explain" } },
 });
 
 /** Columns of a line if stdout is no terminal. Wider terminals get longer lines, up to MAX_WIDTH. */
@@ -38,7 +38,7 @@ export async function showHelp(commands: SubCommandsDef, name: string | undefine
   console.log(allHelp(all, width, paint).join("\n"));
 }
 
-/** @throws UserError UNKNOWN_COMMAND with the name that was meant, exit code 2 */
+/** @throws UserError UNKNOWN_COMMAND with the most similar name, exit code 2 */
 export async function findCommand(commands: SubCommandsDef, name: string): Promise<SubCommandsDef[string]> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command !== undefined) return await (typeof command === "function" ? command() : command);
@@ -61,7 +61,7 @@ const LATER = new Map([
   ["logs", "`hrmr logs` comes with a later version; the log is on stderr, of `hrmr start -d` in .hrmr/hrmr.log."],
 ]);
 
-/** hrmr's name for commands of other programs. The spelling alone does not lead to it. */
+/** hrmr's names for commands that other programs spell differently. */
 const MEANT = new Map(
   Object.entries({
     "hrmr start": "serve server up listen begin launch",
@@ -138,7 +138,7 @@ function argumentOf(name: string, flag: Flag): string {
   return isRequired(flag) ? shown : `[${shown}]`;
 }
 
-/** A name, and what it means. */
+/** A name and its meaning. */
 type Entry = readonly [name: string, description: string];
 
 function flagEntries([name, flag]: [string, Flag]): Entry[] {

@@ -1,9 +1,6 @@
-/**
- * The Bun that this program is made of, used as Bun: its package manager and its test runner need nothing else on the
- * machine.
- */
+/** The Bun inside this program, used as Bun: its package manager and test runner need nothing else on the machine. */
 
-/** The binary does as bun does with this in its environment; from source the program is run by bun anyway. */
+/** With this variable the binary acts as bun. From source, bun runs the program anyway. */
 const AS_BUN = "BUN_BE_BUN";
 
 /**
@@ -22,7 +19,7 @@ export async function runOwnBun(
     env: { ...process.env, ...env, [AS_BUN]: "1" },
     stdio: ["inherit", "inherit", "inherit"],
   });
-  // Those of a terminal reach the child too, and it decides how it ends.
+  // A terminal's signals reach the child too. The child decides how it ends.
   const ignore = (): void => {};
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, ignore);
   try {

@@ -3,7 +3,7 @@ import { checkArgs, type Flags } from "./flags";
 import { findCommand, helpCommand, showHelp } from "./help";
 import { versionCommand } from "./commands/version";
 
-/** One file a command, loaded when it is used: `hrmr send` needs no server. */
+/** Each command has its own file, loaded when it is used: `hrmr send` needs no server. */
 const COMMANDS: SubCommandsDef = {
   start: () => import("./commands/start").then((file) => file.startCommand),
   stop: () => import("./commands/stop").then((file) => file.stopCommand),
@@ -39,7 +39,7 @@ const BUILD_FLAG = "-V";
  * Runs the command that `argv` (without the program's own name) asks for; none, or only flags, is `start`.
  *
  * @returns the exit code
- * @throws UserError for whatever the user can mend, exit code 2 for a mistake in `argv`
+ * @throws UserError for errors that the user can mend, exit code 2 for a mistake in `argv`
  */
 export async function runCli(argv: readonly string[]): Promise<number> {
   const isNamed = argv[0] !== undefined && !argv[0].startsWith("-");

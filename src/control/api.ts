@@ -1,6 +1,6 @@
 /**
- * The control socket's HTTP API: which operation a request asks for, and how its outcome is told. docs/control.md
- * describes it.
+ * The control socket's HTTP API: finds the operation that a request asks for, and answers with its outcome.
+ * docs/control.md describes it.
  */
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
@@ -14,16 +14,16 @@ import type { ActRoute, ControlCall, LookRoute, Route } from "./route";
 import { HEADERS, Refused, reply, replyRefused, underDeadline } from "./reply";
 
 /**
- * What only looks at the server has this long: a process that hangs must not make its operator hang too. In
+ * Deadline of requests that only look at the server: a process that hangs must not make its operator wait. In
  * milliseconds.
  */
 const LOOK_DEADLINE_MS = 10_000;
 
-/** What answers requests, wherever they come from. */
+/** Answers requests from the socket and from TCP. */
 export interface ControlApi {
   readonly operations: Operations;
   readonly audit: Audit;
-  /** Is told what is a bug in hrmr. */
+  /** Gets errors that are bugs in hrmr. */
   report(error: unknown): void;
 }
 
@@ -81,7 +81,7 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
   ...VERSION_ROUTES,
 };
 
-/** Statuses of what the user can mend and is not 422. */
+/** Statuses other than 422 for errors that the user can mend. */
 const STATUS_OF: Readonly<Record<string, number>> = {
   UPLOAD_NAME: 400,
   UPLOAD_PATH: 400,
@@ -91,7 +91,7 @@ const STATUS_OF: Readonly<Record<string, number>> = {
 };
 
 /**
- * Answers one request. Never rejects: what the client did wrong, and what the operation throws, becomes a reply of `{
+ * Answers one request. Never rejects: a mistake of the client, and an error of the operation, become a reply of `{
  * error, hint }`.
  *
  * @param by  who asks, for the audit log
@@ -114,7 +114,7 @@ async function act(route: ActRoute, call: ControlCall, { operations, audit, repo
   try {
     const answered = await route.act(operations, body, call);
     noteOutcome(audit, { by, action, modules }, answered);
-    // 422: the request was understood, and what it asked for failed.
+    // 422: the request was understood, but its operation failed.
     return reply(answered.ok ? status : 422, answered);
   } catch (error) {
     const refused = refusalOf(error, report);
@@ -130,7 +130,7 @@ function refusalOf(error: unknown, report: ControlApi["report"]): Refused {
   return new Refused(500, "This is a bug in hrmr.", "Please report it with the lines in the server's log.");
 }
 
-/** Under a deadline. */
+/** A route that only looks, under a deadline. */
 function look(answer: (operations: Operations) => Promise<Response> | Response): LookRoute {
   const late = new Refused(
     504,
@@ -152,7 +152,7 @@ function readNames(modules: unknown): string[] | null {
   );
 }
 
-/** @throws Refused 404 or 405, or 400 for a name that is not encoded well */
+/** @throws Refused 404 or 405, or 400 for a name with a broken encoding */
 function findRoute(request: Request): { route: Route; module: string } {
   const { pathname } = new URL(request.url);
   const named = /^\/v1\/modules\/([^/]+)(\/[a-z]+)?$/.exec(pathname);

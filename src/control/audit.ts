@@ -1,6 +1,4 @@
-/**
- * The audit log: each order to the server, with its sender and its result. One JSON object a line.
- */
+/** The audit log: each order to the server, with its sender and its result. Each line is one JSON object. */
 import { closeSync, constants, existsSync, fstatSync, openSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
@@ -22,7 +20,7 @@ interface AuditEntry {
   readonly upload: string | null;
 }
 
-/** Takes entries; `AuditLog` is the one that keeps them. */
+/** Takes entries; `AuditLog` keeps them. */
 export interface Audit {
   note(entry: AuditEntry): void;
 }
@@ -37,13 +35,13 @@ const MAX_NAMES = 100;
 const MAX_FILE_BYTES = 10_485_760;
 const MAX_FILES = 5;
 /**
- * Failures within `WINDOW_MS` that get a line each; more are counted. Else one client could push all other lines out of
- * the files.
+ * Failures within `WINDOW_MS` that get a line each; more are counted. Otherwise one client could push all other lines
+ * out of the files.
  */
 const MAX_FAILURES = 20;
 const WINDOW_MS = 60_000;
 
-/** Opens the file for each entry. So the file may be moved away at any time, and a new one begins. */
+/** Opens the file for each entry. The file may therefore be moved away at any time. */
 export class AuditLog implements Audit {
   readonly #path: string;
   readonly #onError: (error: Error) => void;
@@ -105,7 +103,7 @@ export class AuditLog implements Audit {
   }
 }
 
-/** What an order came to: the part of a report that is noted, or only that it was begun. */
+/** The outcome of an order: the part of a report that the audit log keeps, or only that the order has begun. */
 export interface Answered {
   readonly ok: boolean;
   readonly text?: string;
@@ -115,7 +113,7 @@ export interface Answered {
   readonly sha256?: string | null;
 }
 
-/** Notes what an order came to, with the first reason of a failure. A reload that changed nothing is not noted. */
+/** Writes an order's outcome, with the first reason of a failure. Leaves out reloads that changed nothing. */
 export function noteOutcome(
   audit: Audit,
   what: Pick<AuditEntry, "by" | "action" | "modules">,
@@ -131,7 +129,7 @@ function append(path: string, line: string): number {
   const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, OWNER_ONLY);
   try {
-    // In one piece, so that the lines of two processes (an upgrade's) don't mix.
+    // In one write, so that the lines of two processes (during an upgrade) do not mix.
     writeSync(fd, line);
     return fstatSync(fd).size;
   } finally {

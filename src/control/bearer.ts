@@ -19,7 +19,7 @@ export class Bearer {
     this.#digest = digestOf(readToken(file));
   }
 
-  /** Reads the file anew. @throws UserError TOKEN_FILE; the old token stays */
+  /** Reads the file again. @throws UserError TOKEN_FILE; the old token stays */
   refresh(): void {
     this.#digest = digestOf(readToken(this.#file));
   }
@@ -35,7 +35,7 @@ export class Bearer {
       throw new Refused(429, "Too many wrong tokens came from this address.", "Try again in a second.", {
         "Retry-After": "1",
       });
-    // Digests are of one length, so that the comparison takes the same time for every wrong one.
+    // Digests have one length, so the comparison takes the same time for every wrong token.
     if (crypto.timingSafeEqual(digestOf(given), this.#digest)) return;
     await this.#guesses.wrong(address);
     throw unauthorized("The token is wrong.");
@@ -47,11 +47,11 @@ export class Bearer {
 }
 
 /**
- * Refuses what a browser was made to send: a page of somebody's whose host name turned into this machine's address, or
- * any page that asks another origin.
+ * Refuses requests that a page made a browser send: a page whose host name now leads to this machine (DNS rebinding),
+ * or any page of another origin.
  *
- * @param ownHost  as it was configured
- * @param isTls    a certificate has proved the name already
+ * @param ownHost the configured host
+ * @param isTls the certificate has proved the name
  * @throws Refused 403
  */
 export function mustNotBeBrowser(request: Request, ownHost: string, isTls: boolean): void {

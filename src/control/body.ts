@@ -1,12 +1,10 @@
-/**
- * Reading what a request of the control API carries: no more than may be read, and not for ever.
- */
+/** Reads the bodies of the control API's requests, with limits of size and time. */
 import { suggest } from "../config/nearest";
 import { GatheredBytes } from "../protocol/http1/gathered";
 import { asBuffer } from "../protocol/raw/message";
 import { Refused, underDeadline } from "./reply";
 
-/** Bytes of a request's body, but for an upload's. */
+/** The most bytes of a request's body, except an upload's. */
 const MAX_BODY_BYTES = 65_536;
 
 /** In milliseconds. */
@@ -48,9 +46,9 @@ export async function readJson(request: Request, keys: readonly string[]): Promi
 }
 
 /**
- * Reads no more than may be read: a chunked body does not say its length.
+ * Reads at most `maxBytes`: a chunked body does not say its length.
  *
- * @param pauseMs  no byte for so long ends it. 0: it may pause for ever
+ * @param pauseMs ends the read after a pause of this length. 0: no limit
  * @throws Refused `tooLarge`, or 408
  */
 export async function readBytes(request: Request, maxBytes: number, tooLarge: Refused, pauseMs = 0): Promise<Buffer> {
@@ -67,7 +65,7 @@ export async function readBytes(request: Request, maxBytes: number, tooLarge: Re
       if (gathered.length > maxBytes) throw tooLarge;
     }
   } finally {
-    // What has come since is not wanted.
+    // The rest is not needed.
     reader.cancel().catch(() => {});
   }
 }

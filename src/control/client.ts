@@ -10,9 +10,9 @@ interface RemoteServer {
   /** http://HOST:PORT or https://HOST:PORT */
   readonly url: string;
   readonly token: string;
-  /** PEM: what its certificate must come from. Default: what this system trusts. */
+  /** PEM: the authorities that its certificate must come from. Default: those of this system. */
   readonly ca?: string;
-  /** PEM: the client's certificate and its key, for a server that wants one. Default: none is sent. */
+  /** PEM: the client's certificate and its key, for a server that asks for one. Default: none. */
   readonly cert?: string;
   readonly key?: string;
 }
@@ -26,7 +26,7 @@ interface ControlReply<Body> {
 }
 
 interface RequestOptions {
-  /** How long the server may take. In milliseconds. Default 15000 for GET; else 0, which waits for ever. */
+  /** How long the server may take. In milliseconds. Default 15000 for GET; otherwise 0, which waits for ever. */
   timeoutMs?: number;
 }
 
@@ -35,11 +35,11 @@ const LOOK_TIMEOUT_MS = 15_000;
 const MAX_PATH_BYTES = 107;
 
 /**
- * Sends one request and reads the reply: JSON, or else its text.
+ * Sends one request and reads the reply: as JSON, or as text if it is none.
  *
  * @param route  with its version: "/v1/status"
  * @param body   JSON, or files
- * @returns also a report of what failed (422) and a server that is not ready (503)
+ * @returns the reply; the report of a failed operation (422) and a server that is not ready (503) are replies too
  * @throws UserError NO_SERVER, SERVER_DEAD, CONTROL_DENIED, NOT_HRMR, CONTROL_LOST, CONTROL_TIMEOUT, TLS_UNTRUSTED;
  *   CONTROL_REFUSED with the server's words
  */
@@ -56,9 +56,9 @@ export async function controlRequest<Body>(
     method,
     ...(body === undefined ? {} : { body: body instanceof FormData ? body : JSON.stringify(body) }),
     ...(timeoutMs > 0 ? { signal: AbortSignal.timeout(timeoutMs) } : {}),
-    // Of somebody else's: the token is for this server alone.
+    // A redirect may lead to another server. The token is for this one alone.
     redirect: "manual",
-    // Bun's own ends a request after 5 minutes; a reload may take as long as it takes.
+    // Bun's own timeout would end a request after 5 minutes; a reload has no limit.
     timeout: false,
   } as RequestInit).catch((cause: unknown) => {
     throw unanswered(target, cause as NodeJS.ErrnoException, timeoutMs);
@@ -67,15 +67,14 @@ export async function controlRequest<Body>(
   return { status: response.status, body: (await readReply(response, target)) as Body };
 }
 
-/** What fetch is called with. @throws UserError as `mustBeSocket` */
+/** The arguments for fetch. @throws UserError as `mustBeSocket` */
 function reach(target: ControlTarget): { url: string; init: object } {
   if (typeof target === "string") {
     mustBeSocket(target);
     return { url: "http://hrmr", init: { unix: target } };
   }
   const { url, token, ca, cert, key } = target;
-  // Bun sends what is not encrypted by way of $HTTP_PROXY, the token with it, and no option of a request keeps it from
-  // that.
+  // Bun sends plain HTTP, token included, through $HTTP_PROXY. No option of a request prevents it.
   if (url.startsWith("http:")) process.env["NO_PROXY"] = "*";
   const tls = { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }) };
   return {
@@ -99,12 +98,12 @@ async function readReply(response: Response, target: ControlTarget): Promise<unk
   return body;
 }
 
-/** A report has an `ok`; whatever else has an `error` is a refusal. */
+/** A report has an `ok`. Any other reply with an `error` is a refusal. */
 function isRefusal(body: unknown): body is { error: string; hint: string } {
   return typeof body === "object" && body !== null && "error" in body && "hint" in body && !("ok" in body);
 }
 
-/** fetch tells a missing socket, a foreign one and a plain file alike. */
+/** fetch fails alike for a missing socket, another user's and a plain file. */
 function mustBeSocket(path: string): void {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
     throw new UserError(`${path} is too long for a socket's path.`, {
@@ -122,7 +121,7 @@ function mustBeSocket(path: string): void {
   }
 }
 
-/** @param paths  where the socket was looked for */
+/** @param paths the places where the socket was not found */
 export function noServer(paths: readonly string[], cause?: unknown): UserError {
   return new UserError(`No hrmr server runs here: there is no control socket at ${paths.join(" or ")}.`, {
     code: "NO_SERVER",

@@ -6,11 +6,11 @@ import { Refused } from "./reply";
 
 const HINT =
   "Send files as `curl -F file=@greet.ts` does; a path in a folder module as -F 'file=@lib/words.json;filename=lib/words.json'.";
-/** A part's header fields together. */
+/** The most bytes of a part's header. */
 const MAX_PART_HEAD_BYTES = 4096;
 const HEAD_END = "\r\n\r\n";
 
-/** @returns the boundary of the body; null: it is no multipart/form-data. @throws Refused for one without a boundary */
+/** @returns the boundary of the body; null: another type. @throws Refused for one without a boundary */
 export function boundaryOf(contentType: string): string | null {
   if (!/^multipart\/form-data\b/i.test(contentType)) return null;
   const match = /;\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType);
@@ -20,9 +20,9 @@ export function boundaryOf(contentType: string): string | null {
 }
 
 /**
- * @param maxFiles  more parts than that are refused before they are looked at
+ * @param maxFiles more parts are refused before they are read
  * @returns the parts with their filenames, which are not checked here
- * @throws Refused for a body that is not whole, or a part that is no file
+ * @throws Refused for an incomplete body, or a part that is no file
  */
 export function readMultipart(body: Buffer, boundary: string, maxFiles: number, tooMany: Refused): ModuleContent[] {
   const delimiter = Buffer.from(`\r\n--${boundary}`);
@@ -52,7 +52,9 @@ function readPart(part: Buffer): ModuleContent {
   throw malformed(`the part ${JSON.stringify(field)} has no filename`);
 }
 
-/** As browsers and curl write it: in quotes, with `"` and line ends as %22, %0D and %0A; older ones write `\"`. */
+/**
+ * The form that browsers and curl write: in quotes, with `"` and line ends as %22, %0D and %0A; older ones write `\"`.
+ */
 function filenameOf(disposition: string): string | null {
   const match = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/i.exec(disposition);
   if (match === null) return null;

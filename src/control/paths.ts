@@ -1,6 +1,4 @@
-/**
- * Where the control socket of a server is: the server and those that talk to it must come to the same answer.
- */
+/** The path of a server's control socket. The server and its clients must find the same one. */
 import { join, resolve } from "node:path";
 import { UserError } from "../config/user-error";
 
@@ -13,13 +11,14 @@ const MAX_SOCKET_PATH_BYTES = 103;
 const MAX_TEMPORARY_BYTES = "/.ctl-zzzzzz".length;
 
 /**
- * `configured`, or control.sock in the runtime directory that systemd made, or in the state folder; where that would be
- * longer than a socket's path can be, a short one in /tmp/hrmr-UID.
+ * `configured`, or control.sock in the runtime directory that systemd made, or in the state folder; if that is too long
+ * for a socket's path, a short one in /tmp/hrmr-UID.
  *
- * @param runtimeDir  $RUNTIME_DIRECTORY: of several folders, apart by colons, the first; empty or undefined: none
+ * @param runtimeDir $RUNTIME_DIRECTORY: the first of the folders between colons; empty or undefined: none
  * @param configured  `control.socket`; null or undefined: none
- * @param user  whose server it is. Default: this process's
- * @throws UserError CONTROL_PATH_LONG for a configured one that is too long: who names a path wants it and no other
+ * @param user the owner of the server. Default: this process's user
+ * @throws UserError CONTROL_PATH_LONG for a configured one that is too long, since its owner wants that path and no
+ *   other
  */
 export function controlPath(
   stateDir: string,
@@ -45,7 +44,7 @@ export function controlPath(
   return join(shortFolder(user), `${name}.sock`);
 }
 
-/** The folder for sockets whose own would be too long; `user` must own it, and nobody else may enter. */
+/** The folder for sockets whose own path is too long. `user` must own it, and nobody else may enter. */
 export function shortFolder(user: number = currentUser()): string {
   return `/tmp/hrmr-${user}`;
 }
@@ -55,7 +54,7 @@ export function temporaryPath(path: string): string {
   return join(resolve(path, ".."), `.ctl-${process.pid.toString(36)}`);
 }
 
-/** 0 where there are no user ids. */
+/** 0 on systems without user ids. */
 export function currentUser(): number {
   return process.getuid?.() ?? 0;
 }

@@ -5,10 +5,10 @@ import { ptr } from "bun:ffi";
 import { readdirSync } from "node:fs";
 import { openLibc } from "../system/libc";
 
-/** When it cannot be told. */
+/** If the user is not known. */
 const UNKNOWN = "control socket";
 
-/** Of Linux, <sys/socket.h>. */
+/** Values of Linux, <sys/socket.h>. */
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_ACCEPTCONN = 30;
@@ -25,9 +25,9 @@ const libc =
     : null;
 
 /**
- * Asks the kernel whose the open connections to a socket are. Bun does not tell which of them a request came by, so the
- * answer is there when all are of one user, as they nearly always are: the file's mode lets in the server's user and
- * root.
+ * Asks the kernel for the users of all open connections to a socket. Bun does not say which connection a request came
+ * on, so the user is known only if all have the same one. They nearly always do: the file's mode lets in only the
+ * server's user and root.
  *
  * @param bound  the path that the socket was bound at
  * @returns "uid 1000 by the control socket", or "control socket"
@@ -47,12 +47,12 @@ function openDescriptors(): number[] {
   try {
     return readdirSync("/proc/self/fd").map(Number);
   } catch {
-    // No /proc here.
+    // There is no /proc.
     return [];
   }
 }
 
-/** @returns whose connection to the socket this descriptor is; null: it is none */
+/** @returns the user of this connection to the socket; null: the descriptor is no connection to it */
 function userOf(fd: number, bound: string): number | null {
   const address = new Uint8Array(ADDRESS_BYTES);
   const length = new Uint32Array([ADDRESS_BYTES]);

@@ -1,14 +1,12 @@
-/**
- * How the control API answers.
- */
+/** Replies of the control API. */
 
-/** Replies carry it as `Server`: whoever looks for hrmr behind a socket goes by it. */
+/** The `Server` header of replies. Clients recognize hrmr behind a socket by it. */
 export const SERVER_NAME = "hrmr";
 
-/** Of every reply. A connection carries one request, so that none is left open when the server ends. */
+/** Headers of every reply. A connection carries one request, so that none is left open when the server ends. */
 export const HEADERS = { Server: SERVER_NAME, Connection: "close" } as const;
 
-/** What went wrong with a request, as the reply tells it. */
+/** A refused request: its status, message and hint are the reply. */
 export class Refused extends Error {
   constructor(
     readonly status: number,
@@ -20,7 +18,7 @@ export class Refused extends Error {
   }
 }
 
-/** JSON, a line of it. */
+/** A line of JSON. */
 export function reply(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   const type = { "Content-Type": "application/json; charset=utf-8" };
   return new Response(`${JSON.stringify(body)}\n`, { status, headers: { ...HEADERS, ...type, ...headers } });
@@ -30,7 +28,7 @@ export function replyRefused({ status, message, hint, headers }: Refused): Respo
   return reply(status, { error: message, hint }, headers);
 }
 
-/** @returns what `work` gives; throws `late` if that takes longer */
+/** @returns the result of `work`; throws `late` if it takes longer */
 export async function underDeadline<Value>(
   work: Promise<Value> | Value,
   deadlineMs: number,

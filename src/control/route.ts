@@ -1,14 +1,14 @@
-/** A request to the control API, and what answers one. */
+/** Requests to the control API, and the routes that answer them. */
 import type { Operations } from "../reload/operations";
 import type { Answered } from "./audit";
 import type { Body } from "./body";
 
-/** A request and what it came with. */
+/** A request with its sender. */
 export interface ControlCall {
   readonly request: Request;
   /** Who asks, for the audit log. */
   readonly by: string;
-  /** The NAME of the path, decoded; "": it has none. */
+  /** The NAME in the path, decoded; "": the path has none. */
   readonly module: string;
 }
 
@@ -18,14 +18,14 @@ export interface LookRoute {
   answer(operations: Operations, call: ControlCall): Promise<Response> | Response;
 }
 
-/** An order to the server: the audit log has what came of it. */
+/** An order to the server. The audit log keeps its outcome. */
 export interface ActRoute {
   readonly method: "POST" | "DELETE";
-  /** What the audit log calls it. */
+  /** Its name in the audit log. */
   readonly action: string;
   /** Keys that the JSON body may have. Default: none. null: the route reads the body itself. */
   readonly keys?: readonly string[] | null;
-  /** Of the reply when it went well. Default 200. */
+  /** The reply's status if it succeeded. Default 200. */
   readonly status?: number;
   /** @returns the reply's JSON */
   act(operations: Operations, body: Body, call: ControlCall): Promise<Answered> | Answered;

@@ -13,48 +13,48 @@ import { currentUser, shortFolder, temporaryPath } from "./paths";
 import { peerOf } from "./peer";
 
 interface ControlOptions {
-  /** From `controlPath`. Its folder must be there. */
+  /** From `controlPath`. Its folder must exist. */
   readonly path: string;
   readonly operations: Operations;
   readonly log: Pick<ServerLog, "error">;
   readonly audit: Audit;
 }
 
-/** `readBytes` is what limits a body: one that nobody reads stays where it is. */
+/** `readBytes` limits bodies. A body that nobody reads stays in the socket. */
 export const NO_BODY_LIMIT: number = 2 ** 40;
 
 export interface ControlServer {
   readonly path: string;
   /**
-   * Takes no more requests, lets those under way end (for a second at most), and removes the socket's file unless
-   * another server has put its own there by now. Safe to call twice.
+   * Takes no more requests, lets open ones end (for a second at most), and removes the socket's file unless another
+   * server has replaced it. Safe to call twice.
    */
   close(): Promise<void>;
   /** Whether the socket's file is still in its place. */
   isInPlace(): boolean;
-  /** Called when another socket is in its place: takes no more requests, and finishes the open ones. */
+  /** Call it when another socket has replaced this one: takes no more requests, and finishes the open ones. */
   retire(): void;
 }
 
 const OWNER_ONLY = 0o600;
-/** Not 0o177: another thread that makes a folder in that instant must be able to enter it. */
+/** Not 0o177: another thread may make a folder at that moment, and must be able to enter it. */
 const OWNER_UMASK = 0o077;
 /**
- * A reload may take longer than any; and `Server.timeout`, which could tell requests apart, does nothing on unix
- * sockets. Typed as nothing: Bun has the option there too, and its types do not.
+ * A reload may take longer than any limit, and `Server.timeout` does nothing on unix sockets. The type is `object`:
+ * Bun's types lack the option there.
  */
 const NO_IDLE_TIMEOUT: object = { idleTimeout: 0 };
 /** How long open requests may take when the server ends. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
 
 /**
- * Opens the control socket. It is bound beside `path` and renamed to it: a file that a killed server left there is no
- * obstacle, and where a server takes over from another one there is no moment without a socket. Whether another server
- * *may* be there is for the state folder's lock to say, not for this.
+ * Opens the control socket. It is bound beside `path` and renamed to it. The file of a killed server is no obstacle
+ * then, and a server that takes over leaves no moment without a socket. The state folder's lock decides whether another
+ * server may be there.
  *
- * Access: the file is 0600 from its first instant, so the kernel lets connect only the server's user and root. That is
- * the protection; the peer's credentials are not asked for again, since they could only be the same two.
- * @throws UserError CANNOT_CONTROL when the socket cannot be made
+ * Access: the file is 0600 from its first moment, so the kernel lets only the server's user and root connect. No
+ * further check of the peer is needed.
+ * @throws UserError CANNOT_CONTROL if the socket cannot be made
  */
 export async function openControlSocket({ path, operations, log, audit }: ControlOptions): Promise<ControlServer> {
   const api = { operations, audit, report: (error: unknown) => log.error("control socket:", error) };
@@ -72,7 +72,7 @@ export async function openControlSocket({ path, operations, log, audit }: Contro
   const isInPlace = () => lstatSync(path, { throwIfNoEntry: false })?.ino === inode;
   let closed: Promise<void> | undefined;
   const close = async () => {
-    // Before it stops: while the socket is open, nobody else's can have its inode.
+    // Before it stops: while the socket is open, no other socket can have its inode.
     if (isInPlace()) unlinkSync(path);
     await Promise.race([server.stop(), Bun.sleep(CLOSE_DEADLINE_MS)]);
     await server.stop(true);
@@ -80,9 +80,7 @@ export async function openControlSocket({ path, operations, log, audit }: Contro
   return { path, close: () => (closed ??= close()), isInPlace, retire: () => void server.stop() };
 }
 
-/**
- * Runs `bind`, which makes a socket at `temporaryPath(path)`, and puts it at `path`, never readable for anybody else.
- */
+/** Runs `bind`, which makes a socket at `temporaryPath(path)`, and puts it at `path`, never open to other users. */
 function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }>(
   path: string,
   bind: () => Server,
@@ -93,7 +91,7 @@ function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }
   try {
     if (dirname(path) === shortFolder()) makeShortFolder(shortFolder());
     mustBeFree(path);
-    // Of a process with this very id that died in between.
+    // An earlier process with the same id may have left it.
     rmSync(temporary, { force: true });
     server = bind();
     chmodSync(temporary, OWNER_ONLY);
@@ -108,7 +106,7 @@ function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }
   }
 }
 
-/** A socket may be replaced, a file that somebody named by mistake must not be. @throws UserError CANNOT_CONTROL */
+/** A socket may be replaced. A file that a user named by mistake must not be. @throws UserError CANNOT_CONTROL */
 export function mustBeFree(path: string): void {
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (there === undefined || there.isSocket()) return;
@@ -118,9 +116,7 @@ export function mustBeFree(path: string): void {
   });
 }
 
-/**
- * In a folder that everybody may write to: somebody else may have made it first, to have their socket taken for ours.
- */
+/** Its parent is open to everybody. Another user may have made it first, to have clients take their socket for ours. */
 function makeShortFolder(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const found = lstatSync(folder);
@@ -131,7 +127,7 @@ function makeShortFolder(folder: string): void {
   });
 }
 
-/** @param cause  of the attempt to open it */
+/** @param cause why opening failed */
 export function cannotControl(path: string, cause: NodeJS.ErrnoException): UserError {
   const folder = dirname(path);
   const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;

@@ -1,6 +1,6 @@
 /**
- * Connections to the control port that have not sent the token yet. A flood of them must not take the server's
- * descriptors, so their number and their time are limited. Pure: the caller passes the time.
+ * Connections to the control port that have not sent the token yet. Their number and time are limited, so that a flood
+ * of them cannot take the server's descriptors. Pure: the caller passes the time.
  */
 import { isLoopback, networkOf } from "../system/address";
 
@@ -12,7 +12,7 @@ const MAX_STRANGERS = 64;
 const MAX_STRANGERS_OF_NETWORK = 16;
 /** The part of the limit of descriptors that they may take. */
 const SHARE = 1 / 8;
-/** A turn of the event loop may accept so many times more: only the next turn reads their tokens. */
+/** One turn of the event loop may accept this many times more, since only the next turn reads their tokens. */
 const ARRIVALS = 4;
 /** How long a connection may be open without the token, its TLS handshake included. In milliseconds. */
 export const STRANGER_MS = 10_000;
@@ -46,7 +46,7 @@ export class Strangers {
     return true;
   }
 
-  /** @param cut  closes the connection at once, and has `leave` called */
+  /** @param cut closes the connection at once, which calls `leave` */
   enter(number: number, address: string, now: number, cut: () => void): void {
     const network = isLoopback(address) ? null : networkOf(address);
     this.#all.set(number, { network, since: now, cut: () => (this.#note(address), cut()) });

@@ -1,7 +1,6 @@
 /**
- * The control API on a TCP port of its own (`control.listen`), for clients elsewhere that have the token. Off by
- * default. The same code serves its connections and those of the ordinary listeners; every request goes to
- * `answerControl`.
+ * The control API on a separate TCP port (`control.listen`), for remote clients that have the token. Off by default.
+ * The same code serves its connections and those of the ordinary listeners; every request goes to `answerControl`.
  */
 import { setImmediate as immediate } from "node:timers/promises";
 import type { Socket } from "bun";
@@ -39,7 +38,7 @@ interface ControlPortOptions {
   readonly tokenFile: string;
   /** Read at each `refresh`. */
   readonly tls: TlsOptions;
-  /** Another process of this server may still listen there, and is about to end. */
+  /** Another process of this server may still listen there. It will end soon. */
   readonly isTakeover: boolean;
   readonly api: ControlApi;
   readonly log: Pick<ServerLog, "warn" | "error">;
@@ -47,9 +46,9 @@ interface ControlPortOptions {
 
 /** How long open requests may take when the port closes. In milliseconds. */
 const CLOSE_DEADLINE_MS = 1000;
-/** The same when another server already has the port, so that nothing waits for this one's end. In milliseconds. */
+/** The same if another server already has the port: nothing waits for this one's end. In milliseconds. */
 const HAND_ON_DEADLINE_MS = 30_000;
-/** How long a server goes on accepting after another one took over: for handshakes that began here. In milliseconds. */
+/** How long a server still accepts after another one took over, for handshakes that began here. In milliseconds. */
 const LAST_ARRIVALS_MS = 1000;
 /** Turns of the event loop: each accepts all waiting clients, but the first turn may be half over. */
 const ACCEPTING_TURNS = 2;
@@ -125,12 +124,12 @@ export class ControlPort implements ConnectionHome, Acceptor {
     renewDate(this.dispatch);
   }
 
-  /** With the real port. */
+  /** With the port that the kernel chose for 0. */
   get url(): string {
     return formatListen({ transport: this.tls === null ? "tcp" : "tls", host: this.#host, port: this.#listener.port });
   }
 
-  /** A person should know that whoever listens in on the way has the token. */
+  /** Whether the token crosses a network unencrypted: a person should know. */
   get isRisky(): boolean {
     return this.tls === null && this.#host !== "localhost" && !isLoopback(this.#host);
   }
@@ -168,7 +167,7 @@ export class ControlPort implements ConnectionHome, Acceptor {
   async #handOn(): Promise<void> {
     passArrivalsOn(this.#listener.fd);
     await Bun.sleep(LAST_ARRIVALS_MS);
-    // On a loop that was busy the timer may come before the clients that have waited as long.
+    // On a busy loop the timer may fire before clients that have waited as long.
     await turns();
     await this.#end(HAND_ON_DEADLINE_MS);
   }
@@ -291,7 +290,9 @@ function addressOf(url: string): { transport: "tcp" | "tls"; host: string; port:
   throw new Error(`${url} is no tcp:// or tls:// URL.`);
 }
 
-/** The port can be bound beside another one that shares it: whether that is somebody else's is found out before. */
+/**
+ * The port could be bound beside another socket that shares it. This finds out first whether another program has it.
+ */
 function mustBeFree(url: string): void {
   const address = addressOf(url);
   try {

@@ -1,6 +1,6 @@
 /**
- * The part of DER (ITU-T X.690) that a certificate is made of: every function returns one complete encoding, tag,
- * length and content.
+ * The part of DER (ITU-T X.690) that certificates need. Every function returns one complete encoding: tag, length and
+ * content.
  */
 
 const TAGS = {
@@ -17,7 +17,7 @@ const SEQUENCE = 0x30;
 const SET = 0x31;
 const CONTEXT = 0x80;
 const CONSTRUCTED = 0x20;
-/** The first year that UTCTime has no room for (RFC 5280 section 4.1.2.5). */
+/** The first year that UTCTime cannot express (RFC 5280 section 4.1.2.5). */
 const FIRST_LONG_YEAR = 2050;
 
 /** Tag, length in the fewest bytes (X.690 section 10.1), content. */
@@ -42,15 +42,12 @@ export function setOf(item: Uint8Array): Buffer {
   return encode(SET, item);
 }
 
-/** Only true is ever written: DER leaves out a default, and false is it wherever a certificate has one. */
+/** Only true is needed: DER leaves out defaults, and in certificates the default is always false. */
 export function booleanTrue(): Buffer {
   return encode(TAGS.boolean, Buffer.from([0xff]));
 }
 
-/**
- * @param magnitude big-endian and not negative; leading zeros are taken away, and one is put back where the sign needs
- * it
- */
+/** @param magnitude big-endian and not negative; leading zeros are removed, and one is added if the sign needs it */
 export function integer(magnitude: Uint8Array): Buffer {
   let from = 0;
   while (from < magnitude.length - 1 && magnitude[from] === 0) from++;
@@ -78,7 +75,7 @@ export function octetString(...content: Uint8Array[]): Buffer {
   return encode(TAGS.octetString, ...content);
 }
 
-/** @param unusedBits of the last byte, 0 to 7, and 0 in it */
+/** @param unusedBits the number of unused bits in the last byte, 0 to 7; they are 0 */
 export function bitString(content: Uint8Array, unusedBits = 0): Buffer {
   return encode(TAGS.bitString, Buffer.from([unusedBits]), content);
 }
@@ -87,7 +84,7 @@ export function utf8String(text: string): Buffer {
   return encode(TAGS.utf8, Buffer.from(text));
 }
 
-/** UTCTime up to 2049, GeneralizedTime from then on, as RFC 5280 section 4.1.2.5 wants it; whole seconds. */
+/** UTCTime up to 2049, GeneralizedTime from then on, as RFC 5280 section 4.1.2.5 requires; whole seconds. */
 export function time(date: Date): Buffer {
   const digits = `${date.toISOString().slice(0, 19).replace(/\D/g, "")}Z`;
   return date.getUTCFullYear() < FIRST_LONG_YEAR
@@ -95,7 +92,7 @@ export function time(date: Date): Buffer {
     : encode(TAGS.time, Buffer.from(digits));
 }
 
-/** `[number] EXPLICIT`: a whole encoding inside a tag of its own. */
+/** `[number] EXPLICIT`: a complete encoding inside another tag. */
 export function explicit(number: number, item: Uint8Array): Buffer {
   return encode(CONTEXT | CONSTRUCTED | number, item);
 }

@@ -41,7 +41,7 @@ const IP_ADDRESS = 7;
 
 const SERIAL_BYTES = 16;
 const DAY_MS = 86_400_000;
-/** A client whose clock is behind must not take the certificate for one of the future. */
+/** The certificate begins this much earlier, for clients whose clock is behind. */
 const BACKDATE_MS = 3_600_000;
 
 /** A certificate with its key. The PEM texts end with a line end. */
@@ -59,11 +59,11 @@ interface CertificateOptions {
   commonName: string;
   /** DNS names, also "*.example.org", in ASCII; and IP addresses without brackets. May be empty. */
   names: readonly string[];
-  /** Counted from now. May be negative: a certificate that has expired. */
+  /** Counted from now. Negative: a certificate that has expired. */
   days: number;
-  /** What it is for. Default "server". */
+  /** Its purpose. Default "server". */
   purpose?: "server" | "client" | "authority";
-  /** Who signs it. Default: its own key. */
+  /** The signer. Default: its own key. */
   issuer?: Issued;
 }
 
@@ -95,9 +95,7 @@ export function issueCertificate(options: CertificateOptions): Issued {
   };
 }
 
-/**
- * Positive and not 0 (RFC 5280 section 4.1.2.2): browsers refuse a second certificate with the number of one they know.
- */
+/** Random and positive (RFC 5280 section 4.1.2.2): browsers refuse a second certificate with a known number. */
 function serialNumber(): Buffer {
   const bytes = randomBytes(SERIAL_BYTES);
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
@@ -112,8 +110,8 @@ function extensions({ names, purpose = "server", issuer }: CertificateOptions, p
   const isAuthority = purpose === "authority";
   const usage = isAuthority ? KEY_CERT_SIGN : DIGITAL_SIGNATURE;
   const items = [
-    // Not an authority: whoever trusts a development certificate trusts this one key for these names, and nothing it
-    // could sign.
+    // Not an authority: a client that trusts a development certificate trusts this key for these names, and nothing
+    // that it could sign.
     extension(OIDS.basicConstraints, true, sequence(...(isAuthority ? [booleanTrue()] : []))),
     extension(OIDS.keyUsage, true, bitString(Buffer.from([usage.bits]), usage.unusedBits)),
     extension(OIDS.subjectKeyId, false, octetString(keyId(publicKey))),
@@ -153,7 +151,7 @@ function generalName(name: string): Buffer {
 
 /** @param address valid, without a zone */
 function ipv6Bytes(address: string): Buffer {
-  // URL spells it in hexadecimal groups only, also where it ended like an IPv4 address.
+  // URL spells it in hexadecimal groups only, even if it ended like an IPv4 address.
   const plain = new URL(`http://[${address}]/`).hostname.slice(1, -1);
   const [head = "", tail] = plain.split("::");
   const groups = (text: string | undefined) => (text === undefined || text === "" ? [] : text.split(":"));

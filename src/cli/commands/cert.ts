@@ -15,7 +15,7 @@ import { issueCertificate } from "../certificate/x509";
 const CERTIFICATE_FILE = "cert.pem";
 const KEY_FILE = "key.pem";
 const DEFAULT_DAYS = 365;
-/** Always in it: a development server is asked by these. */
+/** Always included: clients ask a development server for these names. */
 const LOCAL_NAMES = ["localhost", "127.0.0.1", "::1"];
 const OWNER_ONLY = 0o600;
 
@@ -31,14 +31,14 @@ const args = {
     type: "string",
     valueHint: "number",
     integer: { min: 1, max: 36_500 },
-    description: `Days it is valid. Default ${DEFAULT_DAYS}; browsers refuse more than 398 unless they are told to trust it`,
+    description: `Days it is valid. Default ${DEFAULT_DAYS}; browsers refuse more than 398 unless they trust it explicitly`,
   },
 } as const satisfies Flags;
 
 export const certCommand = defineCommand({
   meta: {
     name: "cert",
-    description: "Write a self-signed TLS certificate for development; files that are there are kept",
+    description: "Write a self-signed TLS certificate for development; existing files are kept",
   },
   args,
   run({ args: flags, rawArgs }) {
@@ -61,13 +61,13 @@ export const certCommand = defineCommand({
   },
 });
 
-/** @returns the name as it stands in a certificate: ASCII, lower case; @throws UserError BAD_VALUE */
+/** @returns the name in its form for a certificate: ASCII, lower case; @throws UserError BAD_VALUE */
 function readName(text: string): string {
   const bare = text.replace(/^\[(.*)\]$/, "$1");
   if (isIP(bare) !== 0 && !bare.includes("%")) return bare.toLowerCase();
   const wildcard = text.startsWith("*.") ? "*." : "";
   const name = wildcard + domainToASCII(text.slice(wildcard.length));
-  // What URL takes for another way to write an IP address is none to a client that reads certificates.
+  // URL accepts other spellings of an IP address; clients that read certificates do not.
   if (isServerName(name) && isIP(name) === 0) return name;
   throw usageError(
     "BAD_VALUE",
@@ -82,8 +82,8 @@ function writePair(dir: string, certificatePem: string, keyPem: string): void {
   const key = join(dir, KEY_FILE);
   const taken = [certificate, key].find((path) => existsSync(path));
   if (taken !== undefined) throw fileExists(taken);
-  // "wx" refuses a file that was made since then. The mode is there from the beginning: a key must not be readable for
-  // an instant.
+  // "wx" refuses a file that was made since then. The mode is set from the start: a key must never be readable by
+  // others.
   writeNew(key, keyPem, OWNER_ONLY);
   try {
     writeNew(certificate, certificatePem, 0o644);

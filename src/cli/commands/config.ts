@@ -47,7 +47,7 @@ export const configCommand = defineCommand({
   },
 });
 
-/** Prints a config file on stdout, and the names of left out settings on stderr. */
+/** Prints a config file on stdout, and the names of omitted settings on stderr. */
 function printConfigFile(resolved: ResolvedConfig, showSecrets: boolean): void {
   const { config, leftOut } = configFileOf(resolved, showSecrets);
   console.log(JSON.stringify(config, null, 2));
@@ -55,7 +55,7 @@ function printConfigFile(resolved: ResolvedConfig, showSecrets: boolean): void {
     console.error(`Left out, since they may be secret: ${leftOut.join(", ")}.\nPass --show-secrets to include them.`);
 }
 
-/** One line a key, under its group; what differs from the default has a * in front. */
+/** One line for each key, under its group. A * marks values that differ from the default. */
 function configTable({ file, values }: EffectiveConfig): string {
   const rows = Object.entries(values).map(([name, { value, origin }]) => {
     const key = CONFIG_KEYS.get(name);
@@ -82,14 +82,14 @@ function configTable({ file, values }: EffectiveConfig): string {
   return [file === null ? "no config file" : `config file ${file}`, ...notes, "", ...lines].join("\n");
 }
 
-/** "limits", "modules.greet"; "" for the keys that stand alone. */
+/** "limits", "modules.greet"; "" for keys without a group. */
 function groupOf(name: string): string {
   const steps = name.split(".");
   if (steps[0] === "modules") return steps.slice(0, 2).join(".");
   return steps.length === 1 ? "" : (steps[0] ?? "");
 }
 
-/** A module without settings has no name but its group's. */
+/** A module without settings has only its group's name. */
 function nameInGroup(name: string): string {
   const group = groupOf(name);
   return group === "" ? name : name.slice(group.length + 1);

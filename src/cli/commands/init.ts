@@ -1,6 +1,4 @@
-/**
- * `hrmr init DIR`: writes a project to begin with. Its files are those of examples/init, and the types beside them.
- */
+/** `hrmr init DIR`: writes a first project: the files of examples/init, and the types beside them. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
@@ -21,7 +19,7 @@ const args = {
 } as const satisfies Flags;
 
 export const initCommand = defineCommand({
-  meta: { name: "init", description: "Write a project to begin with; files that are there already are kept" },
+  meta: { name: "init", description: "Write a first project; existing files are kept" },
   args,
   run({ args: { dir } }) {
     const root = resolve(dir);
@@ -40,7 +38,7 @@ function projectFiles(): [path: string, text: string][] {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const files = entries.map((entry): [string, string] => {
     const path = join(entry.parentPath, entry.name);
-    // npm leaves a .gitignore out of a package, so it has no dot there.
+    // npm leaves .gitignore files out of packages, so its name has no dot there.
     return [entry.name === "gitignore" ? ".gitignore" : relative(folder, path), readFileSync(path, "utf8")];
   });
   files.push(
@@ -68,15 +66,15 @@ function writeProject(root: string, files: [path: string, text: string][]): { wr
 }
 
 /**
- * Writes a file, and its folders, unless it is there already.
+ * Writes a file and its folders, unless the file exists.
  *
- * @returns false if it was there
+ * @returns false if it existed
  * @throws UserError CANNOT_WRITE
  */
 export function writeNewFile(path: string, text: string): boolean {
   try {
     mkdirSync(dirname(path), { recursive: true });
-    // "wx" refuses what is there in the same step, so that not even a file made meanwhile is lost.
+    // "wx" checks and creates in one step, so that even a file made meanwhile is kept.
     writeFileSync(path, text, { flag: "wx" });
     return true;
   } catch (cause) {
@@ -87,7 +85,7 @@ export function writeNewFile(path: string, text: string): boolean {
   }
 }
 
-/** EEXIST is also what mkdir says of a file where a folder should be. */
+/** mkdir, too, fails with EEXIST if a file has the folder's name. */
 function isFile(path: string): boolean {
   try {
     readFileSync(path);
@@ -104,7 +102,7 @@ function otherPort(): number | null {
       Bun.listen({ hostname: DEFAULT_HOST, port, socket: { data() {} } }).stop(true);
       return true;
     } catch {
-      // In use, or not allowed: try the next.
+      // The port is in use, or not allowed: try the next.
       return false;
     }
   };

@@ -1,6 +1,4 @@
-/**
- * `hrmr send [ADDRESS] TEXT`: a raw client for trying things out, where there is no nc.
- */
+/** `hrmr send [ADDRESS] TEXT`: a raw client for experiments, on machines without nc. */
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
 import { formatListen, type ListenAddress, parseHostPort, parseListen } from "../../config/listen";
@@ -28,7 +26,7 @@ const DEFAULT_WAIT_MS = 2000;
 const MAX_WAIT_MS = 2_147_483_647;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Flags that tell which server belongs to this folder. */
+/** Flags that say which server belongs to this folder. */
 const { control, config, modules, state } = CONTROL_ARGS;
 const PROJECT_ARGS = { control, config, modules, state };
 
@@ -49,7 +47,7 @@ const args = {
     type: "string",
     valueHint: "ms",
     integer: { min: 0, max: MAX_WAIT_MS },
-    description: `Stop when the server has been quiet for so long. In milliseconds. Default ${DEFAULT_WAIT_MS}. 0 waits for ever`,
+    description: `Stop after the server has been quiet for this long. In milliseconds. Default ${DEFAULT_WAIT_MS}. 0 waits for ever`,
   },
   "token-file": {
     type: "string",
@@ -76,7 +74,7 @@ export const sendCommand = defineCommand({
   },
 });
 
-/** Whom to send to, and how. */
+/** The server to send to, and how. */
 interface Peer {
   readonly target: ListenAddress;
   /** null: plain text. */
@@ -96,7 +94,7 @@ function isElsewhere(target: ListenAddress): boolean {
   return target.transport !== "unix" && target.host !== "localhost" && !isLoopback(target.host);
 }
 
-/** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone: it is no text to send */
+/** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone, since the text is missing */
 function readWords([first = "", second]: readonly string[]): { address: string | null; text: string } {
   if (second !== undefined) return { address: first, text: second };
   if (parseHostPort(first) === null && !/^(?:tcp|tls|udp|unix):./.test(first)) return { address: null, text: first };
@@ -114,7 +112,7 @@ function peerAt(address: string, flags: TlsFlags): Peer {
 
 /**
  * The server of this folder: its first listener that fits the flags, TCP before a unix socket, plain text before TLS.
- * Over TLS the server's own certificate is trusted: its control socket names the file.
+ * For TLS, it trusts the server's own certificate, whose file the control socket names.
  *
  * @throws UserError NO_SERVER and the other codes of `findServer`; NO_LISTENER if no listener fits
  */
@@ -140,7 +138,7 @@ async function findPeer(flags: TlsFlags & ControlFlags): Promise<Peer> {
   return { target: nearAddress(target), tls: isOwnTrusted ? { ...tls, ca: await ownCertificate(control) } : tls };
 }
 
-/** A listener on all addresses is reached by loopback. */
+/** A loopback address for a listener on all addresses. */
 function nearAddress(address: ListenAddress): ListenAddress {
   if (address.transport === "unix") return address;
   const host = { "0.0.0.0": "127.0.0.1", "::": "::1" }[address.host] ?? address.host;
@@ -170,7 +168,7 @@ function parseTarget(text: string): ListenAddress {
 }
 
 /**
- * Sends `bytes`, then FIN, and prints until the server ends or was quiet for `waitMs` (0: for ever).
+ * Sends `bytes`, then FIN, and prints the reply until the server ends it or is quiet for `waitMs` (0: for ever).
  *
  * @throws UserError CANNOT_CONNECT, TLS_FAILED or TLS_UNTRUSTED (then nothing was sent), CONNECTION_LOST (reset before
  *   the server's FIN), or NO_REPLY (quiet for `waitMs`, and nothing was printed)
@@ -190,7 +188,7 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
     const count = socket.write(unsent);
     unsent = unsent.subarray(Math.max(count, 0));
     restartTimer();
-    // FIN only: the replies to what was sent still come.
+    // Sends only FIN: replies still arrive.
     if (unsent.length === 0) socket.shutdown();
   };
   let mayWrite = tls === null;
@@ -204,7 +202,7 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
   const socket = await connect(
     { target, tls },
     {
-      // Of TLS it comes before the handshake.
+      // With TLS, this comes before the handshake.
       open: (socket) => {
         if (mayWrite) sendMore(socket);
         else timer = setTimeout(ended, CONNECT_TIMEOUT_MS);
@@ -216,11 +214,11 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
       data: (socket, piece) => {
         hasReply = true;
         restartTimer();
-        // Reading waits for the one who reads us, so that a long reply is not held in memory.
+        // Pauses while our own reader is slow, so that a long reply does not fill the memory.
         socket.pause();
         printed = Bun.write(Bun.stdout, piece).then(
           () => socket.resume(),
-          // `hrmr send ... | head -1`: whoever read us has enough.
+          // `hrmr send ... | head -1`: our reader has enough.
           () => done.resolve(),
         );
       },

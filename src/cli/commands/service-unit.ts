@@ -5,19 +5,19 @@ import { type ListenAddress, parseListen } from "../../config/listen";
 import type { Options } from "../../config/options";
 import { usageError } from "../flags";
 
-/** Of systemd, in which Type=notify-reload came. */
+/** The version of systemd that introduced Type=notify-reload. */
 export const NOTIFY_RELOAD_VERSION = 253;
 
 export interface UnitSettings {
-  /** Of the unit, and of its folders in /var/lib, /var/log and /run. */
+  /** The name of the unit, and of its folders in /var/lib, /var/log and /run. */
   readonly name: string;
-  /** The program's own words, without arguments: an absolute path first. */
+  /** The words that start the program, without arguments. The first is an absolute path. */
   readonly command: readonly string[];
   /** The project's folder, absolute. */
   readonly dir: string;
-  /** null: what the folder has, or none. */
+  /** null: the folder's own, if there is one. */
   readonly configFile: string | null;
-  /** null: a user that systemd makes up while the service runs. */
+  /** null: systemd makes a user for as long as the service runs. */
   readonly user: string | null;
   readonly hasSocket: boolean;
   /** systemd's version: 252. */
@@ -26,7 +26,7 @@ export interface UnitSettings {
 }
 
 const HOMES = ["/home/", "/root/", "/run/user/"];
-/** Below it a listener needs CAP_NET_BIND_SERVICE. */
+/** Listeners on lower ports need CAP_NET_BIND_SERVICE. */
 const FIRST_FREE_PORT = 1024;
 /** How much longer than its drain the server may take to end. In seconds. */
 const STOP_RESERVE_SECONDS = 15;
@@ -88,7 +88,7 @@ function reloading({ systemdVersion, command, configFile, name }: UnitSettings):
   ];
 }
 
-/** The drain and a reserve; a drain without an end is waited for. */
+/** The drain and a reserve; "infinity" for a drain without a limit. */
 function stopSeconds({ timeouts }: Options): string {
   return timeouts.drainMs === 0 ? "infinity" : String(Math.ceil(timeouts.drainMs / 1000) + STOP_RESERVE_SECONDS);
 }
@@ -111,8 +111,8 @@ function limits(): string[] {
 }
 
 /**
- * What `systemd-analyze security` asks for and a program that compiles at run time can bear. Written, and told apart,
- * in docs/systemd.md.
+ * The settings that `systemd-analyze security` asks for and that a program with a JIT tolerates. docs/systemd.md
+ * explains each.
  */
 function hardening(settings: UnitSettings): string[] {
   const needsLowPort =
@@ -152,7 +152,7 @@ function hardening(settings: UnitSettings): string[] {
   ];
 }
 
-/** Home folders are hidden, but for what of the program and the project lies in them. */
+/** Hides home folders, except those of the program and the project. */
 function homes({ dir, command }: UnitSettings): string[] {
   const needed = [dir, ...command].filter((path) => HOMES.some((home) => `${path}/`.startsWith(home)));
   if (needed.length === 0) return ["ProtectHome=yes"];
@@ -160,8 +160,8 @@ function homes({ dir, command }: UnitSettings): string[] {
 }
 
 /**
- * The .socket unit: systemd listens, also before the server is up and while it is started anew. @throws UserError
- * BAD_VALUE for a listener that it cannot open
+ * The .socket unit: systemd listens, even before the server runs and during its restart. @throws UserError BAD_VALUE
+ * for a listener that it cannot open
  */
 export function socketUnit({ name, options }: UnitSettings): string {
   return sections({
@@ -194,7 +194,7 @@ function socketLine(url: string): string {
 }
 
 function portOf(address: ListenAddress | null): number {
-  // 0 takes any free one, of which none is low.
+  // 0 takes a free port, which is never a low one.
   return address === null || address.transport === "unix" || address.port === 0 ? FIRST_FREE_PORT : address.port;
 }
 

@@ -24,7 +24,7 @@ const args = {
   user: {
     type: "string",
     valueHint: "user",
-    description: "Who runs it. Default: a user that systemd makes up (DynamicUser)",
+    description: "The user that runs it. Default: one that systemd makes (DynamicUser)",
   },
   dir: { type: "string", valueHint: "dir", description: "The project's folder. Default: this one" },
   config: {
@@ -43,7 +43,7 @@ const args = {
   },
   install: { type: "boolean", description: "Write the units instead of printing them" },
   "unit-dir": { type: "string", valueHint: "dir", description: `Where --install writes. Default ${UNIT_DIR}` },
-  force: { type: "boolean", description: "Replace units that are there and say something else" },
+  force: { type: "boolean", description: "Replace existing units that differ" },
 } as const satisfies Flags;
 
 export const serviceCommand = defineCommand({
@@ -98,7 +98,7 @@ function install(units: readonly Unit[], settings: UnitSettings, isForced: boole
   );
 }
 
-/** A unit that cannot start is not installed. */
+/** Refuses a unit that could not start. */
 function checkInstallable({ dir, command }: UnitSettings): void {
   if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new UserError(`There is no folder ${dir}.`, {
@@ -164,7 +164,7 @@ function readUser(user: string): string {
   );
 }
 
-/** Of the systemd of this machine; where there is none, the oldest that the whole unit is made for. */
+/** The version of this machine's systemd; without one, the oldest that supports the whole unit. */
 function installedVersion(): number {
   const systemctl = Bun.which("systemctl");
   if (systemctl === null) return NOTIFY_RELOAD_VERSION;

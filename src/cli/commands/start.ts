@@ -28,7 +28,7 @@ export const startCommand = defineCommand({
     const resolve = () => resolveConfig(startFlags, process.env, cwd);
     const args = ["start", ...rawArgs.filter((word) => !DAEMON_WORDS.includes(word))];
     if (startFlags.daemonize === true) return await startDaemon(await resolve(), args);
-    // Not before: help and wrong usage need no server.
+    // Imported late: help and wrong usage need no server.
     const { runMaster } = await import("../../supervise/master");
     reapOrphans();
     let serverLog: ProcessLog | null = null;
@@ -39,17 +39,17 @@ export const startCommand = defineCommand({
         const log = createLog(options.log);
         serverLog = log;
         logFile = options.log.file;
-        // One stray failure must not cost the others' connections; modules' own go to their module before they get
+        // One stray failure must not cost other connections. Failures of modules go to their module and do not get
         // here.
         onStray((error) => tellStray(log, error));
         return log;
       },
       args,
       async ready(summary, readyMs, failures) {
-        // Only a launcher shows them.
+        // Only a launcher needs them.
         const told = hasLauncher() ? await failures() : [];
         const text = summarize(summary, readyMs);
-        // In the background stdout is the log, which may be one for machines.
+        // In the background stdout is the log, which machines may read.
         if (hasLauncher() || isLogOnStdout(logFile)) serverLog?.info(text);
         else console.log(text);
         tellLauncher({ type: "ready", summary: text, failures: told });
@@ -57,15 +57,15 @@ export const startCommand = defineCommand({
     });
     return await started.catch((error: unknown) => {
       const failure = failureOf(error);
-      // The launcher shows it to the person. Its stderr is the log: that may be one for machines, or belong to the
-      // server that runs already.
+      // The launcher shows it to the user. Our stderr is the log: machines may read it, or it belongs to a running
+      // server.
       if (tellLauncher({ type: "failed", ...failure })) return failure.exitCode;
       throw error;
     });
   },
 });
 
-/** As `checkArgs` has brought them into one form. */
+/** In the form of `checkArgs`. */
 const DAEMON_WORDS = ["--daemonize", "--no-daemonize"];
 
 /** `-d`: the launcher's part. */
@@ -74,14 +74,14 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
   const { daemonize } = await import("../../supervise/takeover/daemon");
   const { stateDir, notes } = findFolders(options);
   const logFile = options.log.file ?? join(stateDir, "hrmr.log");
-  // Nobody reads its stderr: without a file of its own the log could not be put aside when it grows.
+  // Nobody reads its stderr, and without a file the log could not be rotated.
   const logArgs = options.log.file === null ? [`--log-file=${logFile}`] : [];
   const end = args.indexOf("--");
   const { pid, summary, failures } = await daemonize(selfCommand(args.toSpliced(end, 0, ...logArgs)), {
     logFile,
     env: process.env,
   });
-  // Notes about this call alone: the server started later and does not see them.
+  // Notes about this command only. The server does not see them.
   for (const note of notes.filter((each) => !summary.includes(each))) console.log(note);
   for (const failure of failures) console.error(cleanText(failure));
   console.log(`${summary}\nin the background: pid ${pid}, log ${logFile}`);
@@ -89,8 +89,8 @@ async function startDaemon({ options }: ResolvedConfig, args: readonly string[])
 }
 
 /**
- * After an upgrade of a server in the background: stdout is still the log file that `start -d` opened, or one that was
- * put aside since.
+ * After an upgrade of a server in the background: stdout is still the log file that `start -d` opened, even if it was
+ * rotated since.
  */
 function isLogOnStdout(logFile: string | null): boolean {
   if (logFile === null) return false;
@@ -98,7 +98,7 @@ function isLogOnStdout(logFile: string | null): boolean {
     const path = readlinkSync("/proc/self/fd/1").replace(/(?:\.\d+)?(?: \(deleted\))?$/, "");
     return path === join(realpathSync(dirname(logFile)), basename(logFile));
   } catch {
-    // Without /proc, or with stdout closed.
+    // There is no /proc, or stdout is closed.
     return false;
   }
 }
@@ -127,7 +127,7 @@ function summarize({ listening, modules, routes, notes }: StartSummary, readyMs:
   return [...lines, ...notes].join("\n");
 }
 
-/** A listener as a URL that a browser takes: a TCP port speaks HTTP too. */
+/** A listener's URL for a browser: a TCP port speaks HTTP too. */
 function webUrl(url: string): string {
   const scheme = { "tcp:": "http:", "tls:": "https:" }[url.slice(0, 4)];
   return scheme === undefined ? url : `${scheme}${url.slice(4)}/`;

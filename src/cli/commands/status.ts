@@ -1,6 +1,4 @@
-/**
- * `hrmr status`: how the server is doing, on one screen.
- */
+/** `hrmr status`: the state of the server on one screen. */
 import { defineCommand } from "citty";
 import { CONTROL_ARGS, findServer } from "../remote/control-target";
 import { findControlOf, PID_FILE_ARGS, readPidFile } from "../remote/pid-file";
@@ -24,7 +22,7 @@ export const statusCommand = defineCommand({
   },
 });
 
-/** Prints the process id alone: the control socket was not found. */
+/** Prints only the process id, if the control socket was not found. */
 function tellPid(pid: number, isJson: boolean): void {
   if (isJson) printJson({ pid });
   else console.log(`hrmr runs: pid ${pid}. Its control socket was not found. For more, name it: --control PATH.`);

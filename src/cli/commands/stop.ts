@@ -1,6 +1,4 @@
-/**
- * `hrmr stop`: has the server finish what is under way and end, and waits until it has.
- */
+/** `hrmr stop`: has the server finish its open work and end, and waits for the end. */
 import { readFileSync } from "node:fs";
 import { defineCommand } from "citty";
 import { UserError } from "../../config/user-error";
@@ -19,14 +17,14 @@ const STOP_TIMEOUT_MS = 15_000;
 const FORCE_TIMEOUT_MS = 2000;
 /** Pause between two signals: without it the kernel may merge them. In milliseconds. */
 const PAUSE_MS = 200;
-/** After that a person is told what is waited for. */
+/** After this time a message says what it waits for. */
 const PATIENCE_MS = 1000;
 const MAX_TIMEOUT_S = 86_400;
 
 const args = {
   ...CONTROL_ARGS,
   ...PID_FILE_ARGS,
-  force: { type: "boolean", description: "Cut what is under way; kill a server that does not answer" },
+  force: { type: "boolean", description: "Cut open work; kill a server that does not answer" },
   timeout: {
     type: "string",
     valueHint: "seconds",
@@ -40,7 +38,7 @@ interface StopFlags extends ControlFlags {
 }
 
 export const stopCommand = defineCommand({
-  meta: { name: "stop", description: "Stop the server: it finishes what is under way" },
+  meta: { name: "stop", description: "Stop the server: it finishes its open work first" },
   args,
   async run({ args: flags }) {
     const startedAt = performance.now();
@@ -88,7 +86,7 @@ function end(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
   }
 }
 
-/** @returns the server's process id; null if it ended before it could tell */
+/** @returns the server's process id; null if it ended before it could answer */
 async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolean): Promise<number | null> {
   try {
     const timeoutMs = force ? FORCE_TIMEOUT_MS : STOP_TIMEOUT_MS;
@@ -104,9 +102,7 @@ async function beginStop(path: ControlTarget, flags: ControlFlags, force: boolea
   }
 }
 
-/**
- * @param path  null: only the process is looked at @param timeoutMs  0 waits for ever @throws UserError STOP_TIMEOUT
- */
+/** @param path null: watch only the process @param timeoutMs 0 waits for ever @throws UserError STOP_TIMEOUT */
 async function waitUntilGone(path: ControlTarget | null, pid: number | null, timeoutMs: number): Promise<void> {
   const startedAt = performance.now();
   let isPatient = process.stderr.isTTY === true;
@@ -131,21 +127,21 @@ async function waitUntilGone(path: ControlTarget | null, pid: number | null, tim
   }
 }
 
-/** A process that has ended and that its parent has not asked about yet does not run. */
+/** A zombie does not run. */
 function isRunning(pid: number): boolean {
   if (!isAlive(pid)) return false;
   try {
-    // Behind the name, which may hold anything and stands in brackets.
+    // The state follows the name, which stands in brackets and may hold any character.
     return !/\) [ZX] [^)]*$/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
-    // No /proc: what the signal said counts, and what has ended since shows the next time.
+    // There is no /proc: the signal's result counts.
     return true;
   }
 }
 
 /**
- * Whether the server still answers: its process cannot be seen from another container. One that has taken its place is
- * not it.
+ * Whether the same server still answers. Its process may be in another container, where it cannot be seen. A successor
+ * does not count.
  */
 async function isServing(path: ControlTarget, pid: number | null): Promise<boolean> {
   try {

@@ -1,6 +1,4 @@
-/**
- * `hrmr upgrade`: has the server start its program anew, as it is on disk now, and hand over to it.
- */
+/** `hrmr upgrade`: has the server start the program that is on disk now, and hand over to it. */
 import { defineCommand } from "citty";
 import { controlRequest } from "../../control/client";
 import type { RestartReport } from "../../reload/operations";

@@ -1,6 +1,4 @@
-/**
- * `hrmr validate`: tells what `hrmr start` with the same flags would come to, and starts nothing.
- */
+/** `hrmr validate`: checks what `hrmr start` with the same flags would do, without starting. */
 import { defineCommand } from "citty";
 import { UserError } from "../../config/user-error";
 import { type Finding, Findings, type FindingState } from "../../supervise/preflight/findings";
@@ -17,17 +15,17 @@ const args = {
   json: { type: "boolean", description: "Print JSON: all findings, and how many of them are mistakes" },
 } as const satisfies Flags;
 
-/** In columns. Beside a long listener a narrow terminal breaks the line, rather than each word having one. */
+/** In columns. Beside a long listener, a narrow terminal breaks the line itself, instead of one word on each line. */
 const MIN_TEXT_WIDTH = 30;
 const COLOURS: Record<FindingState, Colour> = { ok: "green", warning: "yellow", error: "red" };
 const STATE_WIDTH = "warning".length;
-/** 128 and the signal's number, as a shell tells it. */
+/** 128 and the signal's number, like a shell. */
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 export const validateCommand = defineCommand({
   meta: {
     name: "validate",
-    description: "Tell what start would come to, with every mistake at once, and start nothing",
+    description: "Check what start would do, with every mistake at once, without starting",
   },
   args,
   async run({ args: { json, ...flags }, rawArgs }) {
@@ -46,7 +44,7 @@ export const validateCommand = defineCommand({
   },
 });
 
-/** @throws UserError for flags and variables that are none: wrong usage, exit code 2 */
+/** @throws UserError for unknown flags and variables: wrong usage, exit code 2 */
 async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Findings> {
   try {
     const config = await resolveConfig(flags, process.env, process.cwd());
@@ -64,7 +62,7 @@ async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Fin
   }
 }
 
-/** Resources of the modules must not outlive this, and their late errors are not hrmr's. */
+/** Ends the process: resources of the modules must not outlive it, and their late errors are not hrmr's. */
 function endTidily(): void {
   for (const [signal, exitCode] of Object.entries(EXIT_CODES)) process.on(signal, () => process.exit(exitCode));
   onStray((error) => console.error("a module threw what nobody caught:", error));
@@ -73,8 +71,7 @@ function endTidily(): void {
 /**
  * A finding begins a line; its further lines are indented below.
  *
- * @param width  of a line, in columns of the terminal. Infinity: lines are not broken. Code that a finding shows never
- *   is
+ * @param width of a line, in columns of the terminal. Infinity: lines are not broken. Code in a finding is never broken
  */
 export function findingLines(list: readonly Finding[], width: number, paint: Paint): string[] {
   const checkWidth = Math.max(...list.map(({ check }) => check.length));

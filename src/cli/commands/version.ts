@@ -1,6 +1,4 @@
-/**
- * `hrmr version`: which hrmr this is, and what it was built from.
- */
+/** `hrmr version`: the version of this hrmr, and the sources of its build. */
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import { version } from "../../../package.json";
@@ -10,8 +8,8 @@ import type { Flags } from "../flags";
 export const VERSION: string = version;
 
 /**
- * The commit that the binary was built from, as `git describe` names it. build.ts defines it. Not defined when running
- * from source.
+ * The commit that the binary was built from, named by `git describe`. build.ts defines it. Undefined when it runs from
+ * source.
  */
 declare const BUILD_COMMIT: string | undefined;
 
@@ -23,10 +21,10 @@ const args = {
   json: { type: "boolean", description: "Print all of it as JSON" },
 } as const satisfies Flags;
 
-/** What `hrmr version --json` prints. */
+/** The output of `hrmr version --json`. */
 interface BuildDetails {
   readonly version: string;
-  /** `1a2b3c4d5e6f`, with `-dirty` behind it if files had changed; null: not known. */
+  /** `1a2b3c4d5e6f`, followed by `-dirty` if files had changed; null: not known. */
   readonly commit: string | null;
   /** Bun's version, such as `1.4.4`. */
   readonly bun: string;
@@ -74,8 +72,8 @@ function buildDetails(): BuildDetails {
 }
 
 /**
- * @returns the commit of the checkout in `folder`, with `-dirty` if files have changed; null if it is none, or there is
- * no git
+ * @returns the commit of the checkout in `folder`, with `-dirty` if files have changed; null if it is no checkout, or
+ *   there is no git
  */
 export function commitOf(folder: string): string | null {
   const git = Bun.which("git");

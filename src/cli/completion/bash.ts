@@ -1,6 +1,6 @@
 import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 
-/** The completion of bash from version 4 on. */
+/** The completion for bash 4 and later. */
 export function bashScript(commands: readonly CompletionCommand[]): string {
   return `# hrmr's completion for bash 4 and later.
 # Once:    eval "$(hrmr completion bash)"
@@ -92,7 +92,7 @@ function argumentLines({ name, args }: CompletionCommand): string[] {
   });
 }
 
-/** @returns null where there is nothing to offer */
+/** @returns null: nothing to offer */
 function offer(what: Offer): string | null {
   switch (what.kind) {
     case "any":

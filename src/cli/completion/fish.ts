@@ -1,6 +1,6 @@
 import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 
-/** The completion of fish: a line a flag. */
+/** The completion for fish: one line for each flag. */
 export function fishScript(commands: readonly CompletionCommand[]): string {
   return `# hrmr's completion for fish.
 # Once:    hrmr completion fish | source
@@ -39,7 +39,7 @@ ${commands.flatMap(commandLines).join("\n")}
 
 function commandLines({ name, description, flags, args }: CompletionCommand): string[] {
   const condition = `-n '__hrmr_is ${name}'`;
-  // Behind a command's name, or there would be its arguments where the name is wanted.
+  // Only behind a command's name: otherwise it would offer arguments in place of the name.
   const argumentsCondition = `-n 'not __hrmr_needs_command; and __hrmr_is ${name}'`;
   return [
     `complete -c hrmr -n __hrmr_needs_command -a ${name} -d ${quote(description)}`,

@@ -1,6 +1,6 @@
 /**
  * `hrmr completion bash|zsh|fish`: a script that lets the shell complete hrmr's commands, flags and values, made from
- * the tables that the command line is checked by.
+ * the tables that check the command line.
  */
 import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
 import { CONFIG_KEYS } from "../../config/schema/key-list";
@@ -15,14 +15,14 @@ import { findCommand } from "../help";
 const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
 const SHELLS = Object.keys(SCRIPTS);
 
-/** `hrmr completion SHELL`. The text is made by `renderCompletion`. */
+/** `hrmr completion SHELL`. `renderCompletion` makes the text. */
 export const completionCommand = defineCommand({
-  meta: { name: "completion", description: "Print a script that has your shell complete hrmr's commands and flags" },
+  meta: { name: "completion", description: "Print a script that lets your shell complete hrmr's commands and flags" },
   args: {
     shell: {
       type: "positional",
       required: true,
-      description: `${SHELLS.join(", ")}. Its first lines say where it belongs`,
+      description: `${SHELLS.join(", ")}. Its first lines say where to put it`,
     },
   },
 });

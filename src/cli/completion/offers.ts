@@ -1,11 +1,11 @@
-/** What a shell may offer to complete: the tables that each shell's script is made from. */
+/** The completions that a shell may offer. Each shell's script is made from these tables. */
 
 /** The values that a shell may offer. */
 export type Offer =
-  /** Nothing: whatever is typed. */
+  /** Offers nothing: any value is right. */
   | { readonly kind: "any" }
   | { readonly kind: "file" | "dir" }
-  /** `isOpen`: more follows behind the word, without a space. */
+  /** `isOpen`: the word continues, without a space. */
   | { readonly kind: "words"; readonly words: readonly string[]; readonly isOpen?: boolean }
   /** The modules of the running server. */
   | { readonly kind: "modules" };

@@ -1,6 +1,6 @@
 import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 
-/** The completion of zsh, whose own `_arguments` knows how flags and values stand. */
+/** The completion for zsh, whose `_arguments` handles flags and values. */
 export function zshScript(commands: readonly CompletionCommand[]): string {
   return `#compdef hrmr
 # hrmr's completion for zsh.
@@ -47,9 +47,7 @@ function commandCase({ name, flags, args }: CompletionCommand): string {
   return `    ${name})\n      _arguments -S \\\n${specs.map((spec) => `        ${spec}`).join(" \\\n")}\n      ;;`;
 }
 
-/**
- * `'(-p --port)'{-p+,--port=}'[TCP port]:number:'`; of one spelling without the list of those that exclude each other.
- */
+/** `'(-p --port)'{-p+,--port=}'[TCP port]:number:'`; with only one spelling, without the list of exclusions. */
 function flagSpec({ name, short, description, canRepeat, value }: CompletionFlag): string {
   const long = `--${name}${value === null ? "" : "="}`;
   const rest = `[${description.replaceAll(/[\\\]]/g, "\\$&")}]${value === null ? "" : action(value, "value")}`;

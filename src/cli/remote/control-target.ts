@@ -1,6 +1,4 @@
-/**
- * Which server a command talks to: the one that is named, or that of the folder, found as `hrmr start` finds its own.
- */
+/** Finds the server that a command talks to: the one in the flags, or the folder's own. */
 import { existsSync, lstatSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../../config/user-error";
@@ -32,7 +30,7 @@ export const CONTROL_ARGS = {
     description: "Folder of the server's state. Default .hrmr beside the modules folder",
   },
   ...REMOTE_ARGS,
-  json: { type: "boolean", description: "Print JSON: what the control socket answers" },
+  json: { type: "boolean", description: "Print the control socket's JSON" },
 } as const satisfies Flags;
 
 export interface ControlFlags extends RemoteFlags {
@@ -44,26 +42,25 @@ export interface ControlFlags extends RemoteFlags {
 
 type Environment = Record<string, string | undefined>;
 
-/** Of the server that systemd runs by the unit that `hrmr service` writes. */
+/** The socket of the systemd unit that `hrmr service` writes. */
 const SYSTEM_SOCKET = "/run/hrmr/control.sock";
 
 interface Places {
-  /** Where the socket may be, the likeliest first. */
+  /** Possible paths of the socket, the likeliest first. */
   readonly sockets: readonly string[];
-  /** Whose lock tells that a server runs. */
+  /** State folders whose lock shows that a server runs. */
   readonly stateDirs: readonly string[];
-  /** Whether this folder, or what was named, is that of some server: then it is not the system's that is meant. */
+  /** Whether this folder, or the one in the flags, is a server's: then the system's server is not meant. */
   readonly isProject: boolean;
 }
 
 /**
  * Finds the server: --server, or the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the
- * same config file and flags here; where nothing looks like a server's folder, that of the system's server.
+ * same config file and flags here; if nothing looks like a server's folder, the system's server.
  *
- * A mistake in the config file must not keep anybody from stopping a server: it is told only if the default place has
- * no socket.
- * @throws UserError NO_SERVER naming the paths that were looked at, SERVER_UNREACHABLE, or what is wrong with the
- *   config file; as `readServer`; BAD_VALUE for flags that name two servers
+ * A mistake in the config file must not prevent a stop. It is an error only if the default place has no socket.
+ * @throws UserError NO_SERVER naming the searched paths, SERVER_UNREACHABLE, or the mistakes of the config file; as
+ *   `readServer`; BAD_VALUE for flags that name two servers
  */
 export async function findServer(
   flags: ControlFlags,
@@ -89,7 +86,7 @@ export async function findServer(
   throw mistake ?? notFound(places, sockets);
 }
 
-/** The process that holds the lock of this folder's server, whether it answers or not. */
+/** The process that holds the lock of this folder's server, even if it does not answer. */
 interface Holder {
   readonly pid: number;
   readonly stateDir: string;
@@ -129,7 +126,7 @@ async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): P
   return placesOf(options.stateDir, base, env, options.control.socket, isProject);
 }
 
-/** Nothing but paths of flags says where the server is: to read them takes no schema of a configuration. */
+/** Whether only flags with paths say where the server is. No configuration has to be read then. */
 function isPlain({ config, modules, state }: ControlFlags, env: Environment, cwd: string): boolean {
   const isPath = (given: string | undefined): boolean => given !== "" && given !== "null";
   const isSet = (name: string): boolean => name.startsWith("HRMR_") && env[name] !== "";
@@ -137,7 +134,7 @@ function isPlain({ config, modules, state }: ControlFlags, env: Environment, cwd
   return !CONFIG_FILES.some((name) => existsSync(join(cwd, name)));
 }
 
-/** Where a server is whose config file says nothing about it, since that cannot be read. */
+/** The places of a server whose config file cannot be read. */
 function defaultPlaces({ config, modules, state }: ControlFlags, env: Environment, cwd: string): Places {
   const base =
     modules !== undefined ? dirname(resolve(cwd, modules)) : config === undefined ? cwd : dirname(resolve(cwd, config));
@@ -151,7 +148,7 @@ function placesOf(
   configured: string | null,
   isProject: boolean,
 ): Places {
-  // Where the project's own folder cannot be written, the server has one elsewhere.
+  // If the project's folder is read-only, the server uses another one.
   const fallback = fallbackStateDir(base);
   const stateDirs = stateDir !== null ? [stateDir] : [join(base, ".hrmr"), ...(existsSync(fallback) ? [fallback] : [])];
   const first = stateDirs[0] as string;
@@ -161,7 +158,7 @@ function placesOf(
   return { sockets: [...runtime, ...sockets], stateDirs, isProject };
 }
 
-/** Where the path is too long, the place depends on whose server it is: this user's, or that of the folder's owner. */
+/** If the path is too long, the place depends on the server's user: this one, or the owner of the folder. */
 function socketsIn(stateDir: string): string[] {
   const owner = lstatSync(stateDir, { throwIfNoEntry: false })?.uid;
   return [
@@ -176,7 +173,7 @@ function looksLikeProject(base: string): boolean {
   return existsSync(join(base, "modules")) || existsSync(join(base, ".hrmr"));
 }
 
-/** What cannot be looked at counts as there: the attempt to use it tells why. */
+/** A path that cannot be checked counts as present: using it gives the error. */
 function isThere(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined;

@@ -11,7 +11,7 @@ import type { ServerStatus } from "../../observe/snapshot";
 import { readHolder } from "../../supervise/takeover/lock";
 import type { Flags } from "../flags";
 
-/** How long a socket that may be the server's has to answer. In milliseconds. */
+/** How long a possible socket of the server has to answer. In milliseconds. */
 const LOOK_MS = 2000;
 
 export const PID_FILE_ARGS = {
@@ -51,8 +51,8 @@ function whyNot(path: string): string {
 }
 
 /**
- * @returns the control socket that answers with this process id; null: not found. Needs /proc, and the right to read it
- * there
+ * @returns the control socket that answers with this process id; null: not found. Needs /proc, and permission to read
+ *   it
  */
 export async function findControlOf(pid: number): Promise<string | null> {
   for (const stateDir of stateDirsOf(pid)) {

@@ -1,6 +1,4 @@
-/**
- * `--server`: a server elsewhere, or one of another folder.
- */
+/** `--server`: a remote server, or the server of another folder. */
 import { resolve } from "node:path";
 import { parseHostPort } from "../../config/listen";
 import { maskUrls, quoted } from "../../config/quoted";
@@ -29,7 +27,7 @@ export const REMOTE_ARGS = {
   "client-cert": {
     type: "string",
     valueHint: "file",
-    description: "For --server: the client certificate (PEM), if one is asked for",
+    description: "For --server: the client certificate (PEM), if the server asks for one",
   },
   "client-key": {
     type: "string",
@@ -49,7 +47,7 @@ export interface RemoteFlags {
 const FORMS = "HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:PATH";
 
 /**
- * @returns null: no server is named
+ * @returns null: the flags name no server
  * @throws UserError BAD_VALUE for flags that don't go together, exit code 2; TOKEN_FILE; TLS_FILE
  */
 export function readServer(flags: RemoteFlags, cwd: string): ControlTarget | null {

@@ -1,6 +1,4 @@
-/**
- * TLS of `hrmr send`: what the flags ask for, and whether the server that answered is the one that was meant.
- */
+/** TLS of `hrmr send`: reads its flags, and checks that the right server answered. */
 import { readFileSync } from "node:fs";
 import { formatListen, type ListenAddress } from "../../config/listen";
 import { UserError } from "../../config/user-error";
@@ -13,7 +11,7 @@ export const TLS_ARGS = {
     valueHint: "file",
     description: "Speak TLS, and trust certificates of this authority (PEM), or this certificate itself",
   },
-  "tls-insecure": { type: "boolean", description: "Speak TLS, and trust whoever answers" },
+  "tls-insecure": { type: "boolean", description: "Speak TLS, and trust any server" },
 } as const satisfies Flags;
 
 export interface TlsFlags {
@@ -22,7 +20,7 @@ export interface TlsFlags {
   "tls-insecure"?: boolean;
 }
 
-/** As Bun.connect takes it. */
+/** Options for Bun.connect. */
 export interface ClientTls {
   readonly ca?: string;
   readonly rejectUnauthorized: boolean;
@@ -30,7 +28,7 @@ export interface ClientTls {
 
 /**
  * @returns null: plain text
- * @throws UserError BAD_VALUE for flags that say different things; TLS_FILE for a file that is missing or no PEM
+ * @throws UserError BAD_VALUE for flags that contradict each other; TLS_FILE for a file that is missing or no PEM
  */
 export function readTlsFlags(flags: TlsFlags, isTlsAddress: boolean): ClientTls | null {
   const { "tls-ca": caFile, "tls-insecure": isInsecure = false } = flags;
@@ -61,7 +59,7 @@ export function readTlsFile(file: string, hint = "Check the path and the file's 
   }
 }
 
-/** The handshake came to nothing. */
+/** The error of a failed handshake. */
 export function noTlsError(target: ListenAddress): UserError {
   return new UserError(`There is no TLS with ${formatListen(target)}: the handshake failed.`, {
     code: "TLS_FAILED",
@@ -69,14 +67,16 @@ export function noTlsError(target: ListenAddress): UserError {
   });
 }
 
-/** @returns why nothing may be sent over this socket; null: its handshake is over, and it is who it should be */
+/**
+ * @returns why nothing may be sent over this socket; null: the handshake is complete, and the server is the right one
+ */
 export function handshakeError(
   target: ListenAddress,
   tls: ClientTls,
   socket: Bun.Socket<undefined>,
   isGood: boolean,
 ): UserError | null {
-  // Without a cipher there was no handshake: whoever answered does not speak TLS.
+  // Without a cipher there was no handshake: the other end does not speak TLS.
   if (typeof (socket.getCipher() as { name: unknown }).name !== "string") return noTlsError(target);
   const cause = socket.getAuthorizationError();
   if (!tls.rejectUnauthorized || (isGood && socket.authorized)) return null;

@@ -1,6 +1,6 @@
 /**
- * What `hrmr status` says of modules that do harm or hold things: event loops that stood still, versions that stay,
- * what is kept open.
+ * The lines of `hrmr status` about harmful modules: blocked event loops, versions that stay in memory, shared
+ * resources.
  */
 import type { ServerStatus } from "../../observe/snapshot";
 import { cleanText, formatDuration, type Paint, plural } from "./terminal";

@@ -1,6 +1,4 @@
-/**
- * What `hrmr status` shows of a server's status.
- */
+/** The screen of `hrmr status`. */
 import type { ModuleState, ModuleStatus, ServerStatus } from "../../observe/snapshot";
 import { conductLines } from "./conduct-lines";
 import {
@@ -38,10 +36,10 @@ const MODULE_COLUMNS: readonly Column[] = [
   { title: "P99", align: "right" },
 ];
 
-/** Shown characters of a hash: enough to tell versions apart. */
+/** How many characters of a hash are shown: enough to tell versions apart. */
 const HASH_DIGITS = 7;
 const LABEL_WIDTH = 13;
-/** Shown part of a failed module's error; `hrmr reload` and the log have all of it. */
+/** How much of a failed module's error is shown; `hrmr reload` and the log have all of it. */
 const MAX_ERROR_LINES = 6;
 
 const STATE_COLOURS: Record<ModuleState | ServerStatus["state"], Colour> = {
@@ -60,7 +58,7 @@ export function paintState(state: ModuleState | ServerStatus["state"], paint: Pa
 
 /**
  * @param width  of a line; Infinity: nothing is cut
- * @param nowMs  milliseconds since 1970, for how long ago things were
+ * @param nowMs milliseconds since 1970, to show how long ago something was
  * @returns the screen, without a line end behind the last line
  */
 export function statusScreen(status: ServerStatus, width: number, paint: Paint, nowMs: number): string {
@@ -108,7 +106,7 @@ function labelled(label: string, text: string, paint: Paint): string {
   return paint(label.padEnd(LABEL_WIDTH), "dim") + text;
 }
 
-/** Nothing for a server of one process: the lines above say it all. */
+/** Empty for a server of one process: the lines above are complete. */
 function processLines({ processes, wantedProcesses, restarts }: ServerStatus, width: number, paint: Paint): string[] {
   if (wantedProcesses === 1 && processes.length === 1) return [];
   const rows = processes.map((each) => [
@@ -159,8 +157,8 @@ function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs
 }
 
 /**
- * What an operator should know of a module besides its figures: notes on its version, old ones and what keeps them, and
- * why the newest failed.
+ * Facts about a module besides its figures: notes on its version, old versions and their open work, and why the newest
+ * failed.
  */
 function troubleLines(
   { name, generation, old, error, nextTryAt, notes = [] }: ModuleStatus,
@@ -185,7 +183,7 @@ function troubleLines(
   ];
 }
 
-/** "in 5 s"; a time that is due, or passes while this is printed, is "now". */
+/** "in 5 s"; "now" for a time that has come. */
 function soon(at: string, nowMs: number): string {
   const seconds = (Date.parse(at) - nowMs) / 1000;
   return seconds < 1 ? "now" : `in ${formatDuration(seconds)}`;

@@ -1,6 +1,4 @@
-/**
- * What the commands print: tables, colours, numbers and times, for people; and JSON for programs.
- */
+/** Output of the commands: tables, colours, numbers and times for people, JSON for programs. */
 
 export type Colour = "bold" | "dim" | "red" | "green" | "yellow";
 export type Paint = (text: string, colour: Colour) => string;
@@ -13,13 +11,16 @@ const CODES: Record<Colour, readonly [number, number]> = {
   yellow: [33, 39],
 };
 
-/** @returns what colours text for a stream: nothing unless that is a terminal, and NO_COLOR empty or not set */
+/**
+ * @returns a function that colours text for a stream. It does nothing unless that is a terminal, and NO_COLOR is empty
+ *   or not set
+ */
 export function paintFor(stream: { readonly isTTY?: boolean }): Paint {
   if (stream.isTTY !== true || process.env.NO_COLOR) return (text) => text;
   return (text, colour) => `\u001b[${CODES[colour][0]}m${text}\u001b[${CODES[colour][1]}m`;
 }
 
-/** Columns that fit on a line of stdout; Infinity when it is no terminal: then nothing needs to be cut. */
+/** Columns that fit on a line of stdout; Infinity if it is no terminal: nothing is cut then. */
 export function lineWidth(): number {
   return process.stdout.isTTY === true ? process.stdout.columns || 80 : Infinity;
 }
@@ -30,18 +31,18 @@ export function printJson(value: unknown): void {
 }
 
 /**
- * @returns `text` without escape sequences and control characters other than line ends: a module's error may hold
- * anything
+ * @returns `text` without escape sequences and control characters other than line ends: a module's error may hold any
+ *   character
  */
 export function cleanText(text: string): string {
-  // Controls are what this looks for.
+  // The expression has to name control characters.
   // oxlint-disable-next-line no-control-regex
   return Bun.stripANSI(text).replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, (char) =>
     char === "\t" ? "  " : char === "\r" ? "" : "?",
   );
 }
 
-/** Lines of at most `width` columns, broken between words. A word that is longer stands alone. */
+/** Lines of at most `width` columns, broken between words. A longer word gets a line of its own. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
@@ -56,18 +57,18 @@ export interface Column {
   readonly title: string;
   /** Default "left". */
   readonly align?: "left" | "right";
-  /** Its cells, which have no colours, may be cut where the line is too short. */
+  /** Its cells may be cut if the line is too short. They must have no colours. */
   readonly canShrink?: boolean;
 }
 
-/** A column is cut no further. */
+/** The smallest width of a cut column. */
 const MIN_SHRUNK_WIDTH = 8;
 const GAP = "  ";
 
 /**
  * @param rows  a cell for each column; cells may be coloured
- * @param width  of a line, in columns of the terminal; longer lines are made where nothing can shrink
- * @returns the lines: the titles, then a row each
+ * @param width of a line, in columns of the terminal; lines are longer if no column can shrink
+ * @returns the lines: the titles, then one for each row
  */
 export function tableLines(
   columns: readonly Column[],

@@ -1,6 +1,4 @@
-/**
- * The flags of `hrmr start`: what the command line is checked by, what citty parses by, and what `--help` shows.
- */
+/** The flags of `hrmr start`: the table that checks the command line, that citty parses by, and that `--help` shows. */
 import { COMMAND_POLICIES, DEFAULT_HOST, DEFAULT_PORT, LOG_FORMATS, LOG_LEVELS } from "../../config/options";
 import { PORT_RANGE, PROCESSES_RANGE, THREADS_RANGE } from "../../config/schema/ranges";
 import { type Flags, repeated } from "../flags";
@@ -32,7 +30,7 @@ export const START_ARGS = {
     alias: "w",
     valueHint: "number",
     integer: PROCESSES_RANGE,
-    description: "Server processes; 0 is one a core. Default HRMR_PROCESSES or 1",
+    description: "Server processes; 0 is one per core. Default HRMR_PROCESSES or 1",
   },
   threads: {
     type: "string",
@@ -76,7 +74,7 @@ export const START_ARGS = {
   },
   resume: {
     type: "boolean",
-    description: "Start with the versions that served last, whatever the files are now",
+    description: "Start with the versions that served last, even if the files have changed",
     negativeDescription: "Do not, whatever the config file says",
   },
   daemonize: { type: "boolean", alias: "d", description: "Go on in the background, once the server is ready" },
@@ -95,7 +93,7 @@ export const START_ARGS = {
     type: "enum",
     alias: "l",
     options: [...LOG_LEVELS],
-    description: "The least that is told. Default info",
+    description: "The lowest level that is logged. Default info",
   },
   "log-format": { type: "enum", options: [...LOG_FORMATS], description: "For people or for machines. Default text" },
   "log-file": { type: "string", valueHint: "file", description: "Log there and not to stderr" },
@@ -124,7 +122,7 @@ function endpoint<const Path extends string>(path: Path) {
   } as const;
 }
 
-/** The flags of `hrmr start` as citty gives them: checked, undefined where not given. */
+/** The flags of `hrmr start` as citty gives them: checked, undefined if not given. */
 export interface StartFlags {
   port?: string;
   host?: string;
@@ -141,7 +139,7 @@ export interface StartFlags {
   config?: string;
   watch?: boolean;
   resume?: boolean;
-  /** Not a setting: the server goes into the background. */
+  /** Runs the server in the background. No key of the configuration. */
   daemonize?: boolean;
   "pid-file"?: string;
   control?: string;
@@ -163,7 +161,7 @@ type GivenFlags = Omit<StartFlags, "listen" | "set"> & { listen?: string; set?: 
 /**
  * The flags, complete.
  *
- * @param given  what citty parsed: of a flag that may be repeated it has the last value only
+ * @param given the result of citty, which has only the last value of a repeated flag
  * @param rawArgs  from `checkArgs`
  */
 export function readStartFlags(given: GivenFlags, rawArgs: readonly string[]): StartFlags {

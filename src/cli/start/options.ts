@@ -1,5 +1,6 @@
 /**
- * The configuration of `hrmr start`: defaults, over them the config file, over it the environment, over it the flags.
+ * The configuration of `hrmr start`: defaults, overridden by the config file, then by the environment, then by the
+ * flags.
  */
 import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -20,7 +21,7 @@ import { isInteger, usageError } from "../flags";
 import { applySet } from "./set-flag";
 import type { StartFlags } from "./flags";
 
-/** Flags that are one key each. */
+/** Flags that set one key each. */
 const KEY_FLAGS = {
   processes: "processes",
   threads: "threads",
@@ -49,10 +50,10 @@ const ENDPOINT_FLAGS = {
 } as const;
 
 /**
- * The server's configuration. May be called again, for a reload: it reads the file anew.
+ * The server's configuration. A reload calls it again, to read the file again.
  *
- * Relative paths of flags and variables start at `cwd`, those of the file, and `modules` if nothing names another, at
- * the file's folder.
+ * Relative paths of flags and variables start at `cwd`. Those of the file, and the default `modules`, start at the
+ * file's folder.
  * @throws UserError for a bad file, environment or flag, with all of its mistakes
  */
 export async function resolveConfig(flags: StartFlags, env: Environment, cwd: string): Promise<ResolvedConfig> {
@@ -76,7 +77,7 @@ function environmentError(mistakes: string[]): UserError {
   return usageError("BAD_ENVIRONMENT", mistakes.join("\n"), hint);
 }
 
-/** HRMR_PORT is no key of its own: it changes a listener. */
+/** HRMR_PORT is not a key: it changes a listener. */
 function portMistakes(env: Environment): string[] {
   const port = env["HRMR_PORT"];
   if (!port || isInteger(port, PORT_RANGE)) return [];
@@ -84,11 +85,11 @@ function portMistakes(env: Environment): string[] {
   return [`HRMR_PORT in the environment must be a whole number from ${min} to ${max}, not ${quoted(port)}.`];
 }
 
-/** The `modules` folder of the project whose config file was named from elsewhere. */
+/** Sets the `modules` folder of a project whose config file lies in another folder. */
 function setProjectModules(draft: ConfigDraft, file: string | null, cwd: string): void {
   if (file === null) return;
   const folder = join(dirname(file), "modules");
-  // That of the working directory is the default: nobody has named it, and it may be empty, or come later.
+  // The working directory's own is the default: it may be empty or missing.
   if ((draft.get("modulesDir") ?? null) !== null || folder === join(cwd, "modules") || !existsSync(folder)) return;
   draft.set(["modulesDir"], folder, `default, beside ${basename(file)}`);
 }
@@ -101,7 +102,7 @@ function applyFlags(draft: ConfigDraft, flags: StartFlags, cwd: string): void {
   }
   for (const [flag, name] of Object.entries(ENDPOINT_FLAGS) as [keyof typeof ENDPOINT_FLAGS, keyof HttpOptions][]) {
     const policy = flags[flag] === false ? "off" : DEFAULT_HTTP[name];
-    // A policy other than "off" in the file already has the endpoint on.
+    // A policy other than "off" in the file has already turned the endpoint on.
     const isOff = (draft.get(`http.${name}`) ?? DEFAULT_HTTP[name]) === "off";
     if (flags[flag] === false || (flags[flag] === true && isOff))
       draft.set(["http", name], policy, spelled(flag, flags[flag]));
@@ -135,7 +136,7 @@ function checkListenFlags(flags: StartFlags): void {
     );
 }
 
-/** Both or neither: the file's key would fit a certificate from a flag by accident only. */
+/** Both or neither: the file's key belongs to another certificate. */
 function checkTlsFlags({ "tls-cert": cert, "tls-key": key }: StartFlags): void {
   if ((cert === undefined) === (key === undefined)) return;
   const [given, missing] = cert === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
@@ -147,7 +148,7 @@ function checkTlsFlags({ "tls-cert": cert, "tls-key": key }: StartFlags): void {
 }
 
 /**
- * Changes host and port of the first tcp:// listener; puts one in front if there is none. `names` are who says so, for
+ * Changes host and port of the first tcp:// listener; adds one in front if there is none. `names` are the origins, for
  * people.
  */
 function setAddress(
@@ -166,7 +167,7 @@ function setAddress(
   const old = addresses[at] as Extract<ListenAddress, { host: string }> | undefined;
   const url = formatListen({
     transport: "tcp",
-    // An IPv6 host is taken with and without brackets.
+    // An IPv6 host may have brackets.
     host: host?.replace(/^\[(.*)\]$/, "$1") ?? old?.host ?? DEFAULT_HOST,
     port: port === undefined ? (old?.port ?? DEFAULT_PORT) : Number(port),
   });

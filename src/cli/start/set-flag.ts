@@ -23,7 +23,7 @@ const ORIGIN = "--set";
 /**
  * Puts every `key.path=value` into `draft`, in order. Relative paths start at `cwd`.
  *
- * @throws UserError BAD_VALUE with all that are wrong, exit code 2
+ * @throws UserError BAD_VALUE with all mistakes, exit code 2
  */
 export function applySet(draft: ConfigDraft, given: readonly string[], cwd: string): void {
   const mistakes = given.flatMap((text) => setOne(draft, text, cwd) ?? []);
@@ -35,7 +35,7 @@ export function applySet(draft: ConfigDraft, given: readonly string[], cwd: stri
   );
 }
 
-/** @returns what is wrong with it; null: nothing, and it was set */
+/** @returns the mistake; null: it was set */
 function setOne(draft: ConfigDraft, given: string, cwd: string): string | null {
   const equals = given.indexOf("=");
   if (equals < 1)
@@ -54,7 +54,10 @@ function setOne(draft: ConfigDraft, given: string, cwd: string): string | null {
   return null;
 }
 
-/** A module's own settings take anything: JSON if it is such, else a text. Those that are the server's are checked. */
+/**
+ * A module's own settings take any value: JSON, or a text if it is no JSON. The server's settings of a module are
+ * checked.
+ */
 function setForModule(draft: ConfigDraft, path: string[], text: string, cwd: string): string | null {
   const name = path.join(".");
   if (path.length < 2) return "--set modules: name a module and a key of it, such as modules.greet.enabled=false.";
@@ -69,10 +72,7 @@ function setForModule(draft: ConfigDraft, path: string[], text: string, cwd: str
   return null;
 }
 
-/**
- * `modules.greet={"greeting": "Hi"}`: key by key, so that each has its origin, and what the file says beside them
- * stays.
- */
+/** `modules.greet={"greeting": "Hi"}`: sets key by key, so that each has its origin, and the file's other keys stay. */
 function setWhole(draft: ConfigDraft, path: string[], settings: Record<string, unknown>): void {
   const name = path[1] ?? "";
   const whole = { [name]: settings };

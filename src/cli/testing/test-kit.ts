@@ -1,16 +1,14 @@
 /**
- * What tests of modules get under `hrmr test`: "hrmr" as modules import it, and "hrmr/test". Preloaded by the test
- * runner, in a process that is plain Bun: it imports nothing of hrmr, and starts the program as its users do.
+ * Gives tests of modules under `hrmr test` the imports "hrmr" and "hrmr/test". The test runner preloads it in a plain
+ * Bun process. It imports nothing of hrmr, and starts the program as users do.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-// A type only: where this file is copied to, there is no other.
+// A type only: `hrmr test` copies this file alone.
 import type { TestServer, TestServerOptions } from "./test-contract";
 
-/**
- * How the program is started, as JSON. Tells too that this file is meant to be a preload, and no import of another's.
- */
+/** The command that starts the program, as JSON. If it is set, this file is a preload. */
 export const SELF_VARIABLE = "HRMR_INTERNAL_SELF";
 
 /** If set, a module that fails ends the start. src/server uses the same name. */
@@ -21,7 +19,7 @@ const DEADLINE_MS = 20_000;
 
 const running = new Set<TestServer>();
 
-/** Starts a server of its own on a free port. @throws Error with its output when it does not serve */
+/** Starts a separate server on a free port. @throws Error with its output if it does not serve */
 export async function startTestServer({
   modules = "modules",
   config = {},
@@ -70,7 +68,7 @@ async function start(
     modulesDir,
   ];
   const child = Bun.spawn([...(JSON.parse(self) as string[]), "start", "--port", "0", ...where, ...args], {
-    // It must not outlive the tests, however they end.
+    // It must end with the tests, however they end.
     env: { ...env, BUN_FEATURE_FLAG_NO_ORPHANS: "1", ...(mayFail ? null : { [STRICT_VARIABLE]: "1" }) },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -1,6 +1,4 @@
-/**
- * The part of the control API that is about one module's files: what arrives is read here, and `Uploads` acts on it.
- */
+/** The routes for one module's files. They read the upload; `Uploads` acts on it. */
 import type { ModuleContent } from "../../reload/upload/names";
 import type { ControlCall, Route } from "../route";
 import { readBytes } from "../body";
@@ -8,9 +6,9 @@ import { boundaryOf, readMultipart } from "../multipart";
 import type { UploadLimits } from "../../reload/operations";
 import { Refused, reply } from "../reply";
 
-/** A sender that sends nothing for so long is not waited for. In milliseconds. */
+/** A sender that pauses for so long is given up. In milliseconds. */
 const PAUSE_MS = 10_000;
-/** What multipart/form-data puts around each file. In bytes. */
+/** The overhead of multipart/form-data for each file. In bytes. */
 const PART_BYTES = 1024;
 /** The name of a raw body's file, in a query or a header. */
 const FILE_PARAMETER = "file";
@@ -60,7 +58,7 @@ async function readUpload(
   return files;
 }
 
-/** What `curl --data-binary @greet.ts` sends is the file alone. */
+/** `curl --data-binary @greet.ts` sends the file's bytes without its name. */
 function rawName(request: Request, module: string): string {
   return new URL(request.url).searchParams.get(FILE_PARAMETER) ?? request.headers.get(FILE_HEADER) ?? `${module}.ts`;
 }

@@ -1,6 +1,4 @@
-/**
- * The part of the control API that is about the versions of modules.
- */
+/** The routes for the versions of modules. */
 import type { Route } from "../route";
 import { Refused, reply } from "../reply";
 

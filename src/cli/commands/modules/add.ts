@@ -1,6 +1,5 @@
 /**
- * `hrmr add PACKAGE…`: installs npm packages for the modules of a project, by the package manager that is in the
- * program.
+ * `hrmr add PACKAGE…`: installs npm packages for the modules of a project, with the package manager inside the program.
  */
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";

@@ -1,6 +1,4 @@
-/**
- * `hrmr modules`: what the server serves: each module with its source, state and routes.
- */
+/** `hrmr modules`: each module that the server has, with its source, state and routes. */
 import { relative } from "node:path";
 import { defineCommand } from "citty";
 import { controlRequest } from "../../../control/client";
@@ -28,7 +26,7 @@ function moduleLines(module: ModuleStatus, paint: Paint): string[] {
   return [head, ...cause, ...routes.map((key) => `  ${JSON.stringify(key)}`)];
 }
 
-/** From here, if it is below here. */
+/** Relative to the working directory if it is below. */
 function shownSource(source: string): string {
   const near = relative(process.cwd(), source);
   return cleanText(source.startsWith("/") && near !== "" && !near.startsWith("..") ? near : source);

@@ -13,7 +13,7 @@ import { writeNewFile } from "../init";
 
 const MAX_NAME_LENGTH = 64;
 const RESERVED_NAMES = ["lib", "node_modules"];
-/** HTTP requests stay HTTP: a key `GET ` would hardly get a message. */
+/** HTTP requests stay HTTP: a key `GET ` would get hardly any messages. */
 const METHODS = ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"];
 const COMMANDS = ["reload", "close", "shutdown", "help", "status"];
 
@@ -85,8 +85,8 @@ function checkFolder(folder: string): void {
 }
 
 /**
- * Whether a folder's entry is this module: NAME.ts and its like, or a folder NAME. File systems that fold case would
- * mix up others too.
+ * Whether a folder's entry is this module: a file such as NAME.ts, or a folder NAME. Case does not count, since some
+ * file systems ignore it.
  */
 function isModuleOf(name: string, entry: string): boolean {
   return (moduleNameOf(entry) ?? entry).toLowerCase() === name.toLowerCase();
@@ -96,7 +96,7 @@ function routeKey(name: string): string {
   return `${name.toUpperCase()} `;
 }
 
-/** The server takes its own; this one is for those who write. */
+/** The server uses its own copy; this one is for editors. */
 const HEADER = "hrmr.h";
 
 function moduleInC(name: string): string {

@@ -20,11 +20,11 @@ const args = {
     required: false,
     description: "The folder to write to, as into a modules folder. Default: this one",
   },
-  force: { type: "boolean", description: "Write over files that are different" },
+  force: { type: "boolean", description: "Overwrite files that differ" },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
-/** A file that came, with the place it goes to. */
+/** A received file and its destination. */
 interface Arrival {
   readonly file: string;
   readonly bytes: Buffer;
@@ -43,7 +43,7 @@ export const pullCommand = defineCommand({
     if (flags.json === true) return printJson(body);
     const dir = flags.dir ?? ".";
     const arrivals = body.files.map(({ path, encoding, content }) => {
-      // Whoever answers does not choose where this program writes.
+      // The server must not choose where this program writes.
       checkPath(path);
       return { file: join(dir, path), bytes: Buffer.from(content, encoding) };
     });
@@ -57,11 +57,11 @@ export const pullCommand = defineCommand({
   },
 });
 
-/** Before the first is written. @throws UserError FILE_EXISTS, FILE_WRONG */
+/** Called for all files before the first is written. @throws UserError FILE_EXISTS, FILE_WRONG */
 function mustBeWritable({ file, bytes }: Arrival, isForced: boolean): void {
   const there = lstatSync(file, { throwIfNoEntry: false });
   if (there === undefined) return;
-  // Neither through a symbolic link nor over a folder.
+  // Write neither through a symbolic link nor over a folder.
   if (!there.isFile())
     throw new UserError(`${file} is there, and is no plain file.`, {
       code: "FILE_WRONG",

@@ -1,7 +1,4 @@
-/**
- * `hrmr push FILE…`: sends modules to a running server, which loads them, or changes nothing and tells what is wrong
- * with them.
- */
+/** `hrmr push FILE…`: sends modules to a running server. The server loads them, or changes nothing and says why. */
 import { statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { defineCommand } from "citty";
@@ -25,12 +22,12 @@ const args = {
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
-/** One module on its way. */
+/** One module to send. */
 interface Parcel extends ReadFiles {
   readonly module: string;
 }
 
-/** More than any server is likely to take; it says itself what it takes. */
+/** More than servers accept. The server checks its own limits. */
 const LIMITS = { maxBytes: 1_073_741_824, maxFiles: 100_000 };
 
 export const pushCommand = defineCommand({
@@ -56,7 +53,7 @@ export const pushCommand = defineCommand({
   },
 });
 
-/** Before the first is sent: a mistake in the last of them must not come half way. */
+/** Reads all modules before the first is sent, so that a mistake in the last one changes nothing. */
 async function pack(paths: readonly string[]): Promise<Parcel[]> {
   const sources: { module: string; path: string }[] = [];
   for (const path of paths) sources.push(...(await modulesAt(resolve(path), path)));

@@ -1,6 +1,4 @@
-/**
- * `hrmr reload [MODULE…]`: has the server load what changed, waits, and tells what came of it.
- */
+/** `hrmr reload [MODULE…]`: has the server load changed modules, waits, and prints the outcome. */
 import { defineCommand } from "citty";
 import { controlRequest } from "../../../control/client";
 import type { ReloadReport } from "../../../reload/operations";
@@ -15,12 +13,12 @@ const args = {
     canRepeat: true,
     description: "Only these modules. Default: all that changed, and the config file, certificates and log files",
   },
-  force: { type: "boolean", description: "Load also what was rolled back from, which is held back else" },
+  force: { type: "boolean", description: "Also load versions that were rolled back, which are held back otherwise" },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
 export const reloadCommand = defineCommand({
-  meta: { name: "reload", description: "Load what changed without a connection lost; exit code 1 if something failed" },
+  meta: { name: "reload", description: "Load changed modules without losing a connection; exit code 1 if one failed" },
   args,
   async run({ args: flags, rawArgs }) {
     const modules = positionals(rawArgs);
@@ -31,7 +29,7 @@ export const reloadCommand = defineCommand({
   },
 });
 
-/** Prints a report's text, or the report as JSON; what failed goes to stderr. @returns the exit code */
+/** Prints a report's text, or the report as JSON; a failure goes to stderr. @returns the exit code */
 export function tellReport(report: { readonly ok: boolean; readonly text: string }, isJson: boolean): number {
   if (isJson) printJson(report);
   else if (report.ok) console.log(cleanText(report.text).trimEnd());

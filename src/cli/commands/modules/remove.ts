@@ -1,6 +1,4 @@
-/**
- * `hrmr remove MODULE…`: has a running server take modules' files away, and unload them.
- */
+/** `hrmr remove MODULE…`: has a running server delete modules' files, and unload them. */
 import { defineCommand } from "citty";
 import { controlRequest } from "../../../control/client";
 import type { PushReport } from "../../../reload/operations";
@@ -10,7 +8,7 @@ import { tellReport } from "./reload";
 import { printJson } from "../../screen/terminal";
 
 const args = {
-  module: { type: "positional", canRepeat: true, description: "The modules to take away" },
+  module: { type: "positional", canRepeat: true, description: "The modules to remove" },
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 

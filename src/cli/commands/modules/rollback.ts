@@ -1,6 +1,4 @@
-/**
- * `hrmr rollback MODULE [VERSION]`: has an earlier version of a module serve again, and tells what came of it.
- */
+/** `hrmr rollback MODULE [VERSION]`: has an earlier version of a module serve again, and prints the outcome. */
 import { defineCommand } from "citty";
 import { controlRequest } from "../../../control/client";
 import type { ReloadReport } from "../../../reload/operations";
@@ -22,7 +20,7 @@ const args = {
 export const rollbackCommand = defineCommand({
   meta: {
     name: "rollback",
-    description: "Go back to an earlier version of a module, in all processes; what it replaces is held back",
+    description: "Go back to an earlier version of a module, in all processes, and hold the replaced one back",
   },
   args,
   async run({ args: flags }) {

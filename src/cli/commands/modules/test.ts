@@ -1,6 +1,4 @@
-/**
- * `hrmr test`: runs the tests of a project's modules, by the test runner that is in the program.
- */
+/** `hrmr test`: runs the tests of a project's modules, with the test runner inside the program. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

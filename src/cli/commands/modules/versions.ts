@@ -1,6 +1,4 @@
-/**
- * `hrmr versions [MODULE]`: the versions that have served and are kept, newest first.
- */
+/** `hrmr versions [MODULE]`: the kept versions that have served, newest first. */
 import { defineCommand } from "citty";
 import { controlRequest } from "../../../control/client";
 import type { VersionReport } from "../../../reload/operations";
@@ -42,7 +40,7 @@ const VERDICT_COLOURS: Record<VersionReport["verdict"], Colour> = {
 };
 
 export const versionsCommand = defineCommand({
-  meta: { name: "versions", description: "List the versions of modules that have served, and what became of them" },
+  meta: { name: "versions", description: "List the versions of modules that have served, with their verdicts" },
   args,
   async run({ args: flags }) {
     const { module } = flags;
