@@ -1,6 +1,6 @@
 /** A new process takes over the listeners of the old one, under load. */
 import { expect, test } from "bun:test";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { moduleSource, type Hub } from "../support/hub";
@@ -196,3 +196,34 @@ test("upgrades follow one another, and one at a time", () =>
     expect(await askers.stop()).toMatchObject({ failures: [], refused: 0 });
     await stopSuccessor(hub, pid);
   }));
+
+test("a restart that waited for an upgrade finds the server replaced, and starts nothing in the one that ends", () =>
+  withProcesses(
+    2,
+    async (hub) => {
+      const ask = (method: string, path: string): Promise<Response> =>
+        fetch(`http://localhost${path}`, { method, unix: join(hub.dir, ".hrmr/control.sock") });
+      const before = processesIn(hub.dir);
+      hub.write("hold", "");
+      const upgrade = ask("POST", "/v1/upgrade");
+      await hub.program.waitFor("starting a new process to take over");
+      const restart = ask("POST", "/v1/restart");
+      // Whoever asks later is answered, so the restart has arrived.
+      expect((await ask("GET", "/v1/config")).status).toBe(200);
+      rmSync(join(hub.dir, "hold"));
+      const { ok, pid } = (await (await upgrade).json()) as { ok: boolean; pid: number };
+      expect(ok).toBe(true);
+      expect(await (await restart).json()).toMatchObject({
+        ok: false,
+        text: "ERR the server is starting, stopping or being replaced already\n",
+      });
+      await until("the end of the old process", () => !lives(hub.program.pid));
+      expect(await servingPids(hub)).toHaveLength(2);
+      expect(processesIn(hub.dir).filter((each) => before.includes(each))).toEqual([]);
+      await stopSuccessor(hub, pid);
+    },
+    {
+      "modules/held.ts": `import { existsSync } from "node:fs";
+export default { routes: { HELD: () => "" }, async setup() { while (existsSync("hold")) await Bun.sleep(20); } };\n`,
+    },
+  ));
