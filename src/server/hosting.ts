@@ -4,6 +4,7 @@
 import { Hosts } from "../host/hosts";
 import { openPool } from "../host/pool/pool";
 import { Processes } from "../host/process/processes";
+import type { RemoteSettings } from "../host/remote/remote-host";
 import type { LoadSpec } from "../module/version";
 import { ROLE_VARIABLE, selfCommand } from "../system/self";
 import type { Options } from "../config/options";
@@ -18,18 +19,17 @@ interface HostsSetup {
 
 export function openHosts(setup: HostsSetup): Hosts {
   const { options, log } = setup;
-  const shared = {
+  const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
-    log,
-    onCrash: (spec: LoadSpec, reason: string) => void crashed(setup, spec, reason, false),
-    onCrashLoop: (spec: LoadSpec, reason: string) => crashed(setup, spec, reason, true),
-  };
-  const pool = openPool({
-    ...shared,
-    threads: options.threads,
     get maxQueued() {
       return options.limits.maxQueued;
     },
+    log,
+    onCrash: (spec, reason) => void crashed(setup, spec, reason, false),
+    onCrashLoop: (spec, reason) => crashed(setup, spec, reason, true),
+  };
+  const pool = openPool(settings, {
+    threads: options.threads,
     onThreadLost: (reason, thread, culprit) =>
       log
         .withFields(culprit === null ? {} : { module: culprit.name, generation: culprit.generation })
@@ -38,13 +38,7 @@ export function openHosts(setup: HostsSetup): Hosts {
           `pool thread: ${reason}`,
         )?.(`pool thread ${thread}: ${reason}`),
   });
-  const processes = new Processes({
-    ...shared,
-    get maxQueued() {
-      return options.limits.maxQueued;
-    },
-    start: { command: selfCommand([]), env: { [ROLE_VARIABLE]: "module" } },
-  });
+  const processes = new Processes(settings, { command: selfCommand([]), env: { [ROLE_VARIABLE]: "module" } });
   return new Hosts(pool, processes);
 }
 

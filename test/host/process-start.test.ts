@@ -4,22 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
 import { Processes } from "../../src/host/process/processes";
+import { parcelOf } from "../../src/host/remote/messages";
+import type { RemoteSettings } from "../../src/host/remote/remote-host";
 import { ModuleError } from "../../src/module/graph/describe-error";
 import { ServerProcess } from "../../src/supervise/serve/child-process";
 import type { ChildStart } from "../../src/supervise/serve/messages";
 import { Hub, makeProject, moduleSource } from "../support/hub";
-import { PoolFixture } from "../support/pool-fixture";
+import { CLIENT, PoolFixture, routeOf } from "../support/pool-fixture";
 import { program, runProgram, startProgram } from "../support/program";
 import { until } from "../support/until";
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-function processes(
-  command: readonly string[],
-  more: Partial<ConstructorParameters<typeof Processes>[0]> = {},
-): Processes {
+function processes(command: readonly string[], more: Partial<RemoteSettings> = {}): Processes {
   const start = { command, env: { HRMR_ROLE: "module" } };
-  return new Processes({ start, maxQueued: 100, loadTimeoutMs: 300, killGraceMs: 50, log: SILENT, ...more });
+  return new Processes({ maxQueued: 100, loadTimeoutMs: 300, killGraceMs: 50, log: SILENT, ...more }, start);
 }
 
 class Folder implements Disposable {
@@ -123,6 +122,28 @@ describe("a module's process that never begins", () => {
       await fixture.close();
     }
   });
+});
+
+test("a call that a process does not take is told why, with the name and version that people see", async () => {
+  const fixture = new PoolFixture();
+  const host = processes(["/bin/sleep", "600"], { maxQueued: 0 });
+  const spec = fixture.module('export default { routes: { "A": { run: "process", handle: () => "a" } } };');
+  const refusal = (): Promise<Error> =>
+    new Promise((refused, taken) => {
+      const sink = { resolve: taken, reject: refused };
+      host.call({ route: routeOf(spec.id, 0), parcel: parcelOf(CLIENT, "A"), body: null, timeoutMs: 1000, sink });
+    });
+  try {
+    const loaded = host.import(spec).catch(() => "failed");
+    expect(String(await refusal())).toBe(
+      'HostBusyError: The process of module "demo" is busy: 0 calls are under way. Try again later, or raise limits.maxQueued.',
+    );
+    expect(await loaded).toBe("failed");
+    expect(String(await refusal())).toBe('HostLostError: Module "demo" v1 has no process any more.');
+  } finally {
+    await host.close();
+    await fixture.close();
+  }
 });
 
 test("a server process that says nothing is given up", async () => {

@@ -5,12 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openPool } from "../../src/host/pool/pool";
 import type { CallHandle, CallSink } from "../../src/host/remote/call";
-import type { RemoteHost } from "../../src/host/remote/remote-host";
+import type { RemoteHost, RemoteSettings } from "../../src/host/remote/remote-host";
 import type { LoadSpec } from "../../src/module/version";
 import type { Client } from "../../src/module/contract";
 import type { BoundRoute } from "../../src/module/route";
 
 export type Answer = Parameters<CallSink["resolve"]>[0];
+
+type PoolOptions = RemoteSettings & Parameters<typeof openPool>[1];
 
 export interface Asked {
   readonly call: CallHandle;
@@ -27,9 +29,9 @@ export class PoolFixture {
   #lastId = 0;
   #onLost: (() => void)[] = [];
 
-  constructor(options: Partial<Parameters<typeof openPool>[0]> = {}) {
+  constructor(options: Partial<PoolOptions> = {}) {
     const log = (...values: unknown[]): void => void this.logged.push(values.join(" "));
-    this.pool = openPool({
+    const all: PoolOptions = {
       threads: 2,
       maxQueued: 2000,
       loadTimeoutMs: 20_000,
@@ -40,7 +42,8 @@ export class PoolFixture {
         for (const resolve of this.#onLost.splice(0)) resolve();
       },
       ...options,
-    });
+    };
+    this.pool = openPool(all, all);
   }
 
   /** @param body of the module's file; `routes` all run on the pool */
@@ -94,13 +97,13 @@ export class PoolFixture {
 }
 
 /** As much of a route as a host looks at. */
-function routeOf(id: number, index: number): BoundRoute {
+export function routeOf(id: number, index: number): BoundRoute {
   return { index, generation: { id, name: "demo", number: 1 } } as BoundRoute;
 }
 
 /** Runs `use` with a pool, which is closed afterwards. */
 export async function withPool(
-  options: Partial<Parameters<typeof openPool>[0]>,
+  options: Partial<PoolOptions>,
   use: (fixture: PoolFixture) => Promise<void>,
 ): Promise<void> {
   const fixture = new PoolFixture(options);

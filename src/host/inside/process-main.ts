@@ -8,7 +8,7 @@ import { HostedModules } from "./hosted-modules";
 import { limitOwnMemory } from "../../system/memory-limit";
 import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
 import { HANDOFF_FD, READY, SHARED_FD } from "../process/place";
-import { mapAndClose } from "../remote/shared-file";
+import { mapAndClose } from "../process/shared-file";
 
 /** Variables that a module and the processes that it starts must not take for their own. */
 const OWN_VARIABLES = [

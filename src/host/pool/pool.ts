@@ -12,7 +12,7 @@ import type { HostPolicy } from "../remote/policy";
 import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
 import { createShared } from "../remote/saved-replies";
 
-interface PoolOptions extends RemoteSettings {
+interface PoolThreads {
   /** How many. At least 1. */
   readonly threads: number;
   /**
@@ -23,12 +23,13 @@ interface PoolOptions extends RemoteSettings {
   onThreadLost(reason: string, thread: number, culprit: LoadSpec | null): void;
 }
 
-export function openPool(options: PoolOptions): RemoteHost {
-  return new RemoteHost(threadPolicy(options), options);
+/** @param settings read with each call: `maxQueued` may change */
+export function openPool(settings: RemoteSettings, threads: PoolThreads): RemoteHost {
+  return new RemoteHost(threadPolicy(threads, settings.log), settings);
 }
 
 /** Modules share the threads: the crash of one must not keep the others from theirs. */
-function threadPolicy({ threads, onThreadLost, log }: PoolOptions): HostPolicy {
+function threadPolicy({ threads, onThreadLost }: PoolThreads, log: Log): HostPolicy {
   return {
     count: Math.max(1, threads),
     open: openThread,

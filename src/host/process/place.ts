@@ -13,7 +13,7 @@ import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
 import { LineBudget, readLines } from "./output";
 import type { LoadSpec } from "../../module/version";
-import { mapShared, openSharedFile } from "../remote/shared-file";
+import { mapShared, openSharedFile } from "./shared-file";
 
 /** How a process of this program is started that is to play this part. */
 export interface ProcessStart {

@@ -11,13 +11,8 @@ import { type ProcessStart, processPlaces } from "./place";
 import { processPolicy } from "./policy";
 import { type CallHandle, RemoteCall, type RemoteOrder } from "../remote/call";
 import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
-import { openNameless } from "../remote/shared-file";
+import { openNameless } from "./shared-file";
 import type { LoadSpec } from "../../module/version";
-
-interface ProcessesOptions extends RemoteSettings {
-  /** How this program is started as a module's process. */
-  readonly start: ProcessStart;
-}
 
 interface Home {
   readonly spec: LoadSpec;
@@ -27,7 +22,8 @@ interface Home {
 type Handed = Awaited<ReturnType<RemoteHost["handOver"]>>;
 
 export class Processes implements Host {
-  readonly #options: ProcessesOptions;
+  readonly #settings: RemoteSettings;
+  readonly #start: ProcessStart;
   readonly #homes = new Map<number, Home>();
   /** Descriptors of files by which versions hand over, by module. */
   readonly #handoffFds = new Map<string, number>();
@@ -35,8 +31,13 @@ export class Processes implements Host {
   readonly #kept = new Map<number, { readonly name: string; readonly handed: Handed }>();
   #isClosed = false;
 
-  constructor(options: ProcessesOptions) {
-    this.#options = options;
+  /**
+   * @param settings of each process; read with each call: `maxQueued` may change
+   * @param start    how this program is started as a module's process
+   */
+  constructor(settings: RemoteSettings, start: ProcessStart) {
+    this.#settings = settings;
+    this.#start = start;
   }
 
   /** Starts the generation's process and imports it there. Rejects with a ModuleError; the process is gone then. */
@@ -159,10 +160,9 @@ export class Processes implements Host {
   }
 
   #open(spec: LoadSpec): Home {
-    const { start, log } = this.#options;
-    const ownLog = logWith(log, { module: spec.name, generation: spec.generation });
-    const open = processPlaces(spec, start, this.#handoffFd(spec), ownLog);
-    const home = { spec, host: new RemoteHost(processPolicy(spec, open, ownLog), this.#options) };
+    const log = logWith(this.#settings.log, { module: spec.name, generation: spec.generation });
+    const open = processPlaces(spec, this.#start, this.#handoffFd(spec), log);
+    const home = { spec, host: new RemoteHost(processPolicy(spec, open, log), this.#settings) };
     this.#homes.set(spec.id, home);
     return home;
   }

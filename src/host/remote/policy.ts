@@ -39,7 +39,7 @@ export interface HostPolicy {
   notRestored(spec: LoadSpec, error: Error, place: KeptPlace): void;
 }
 
-interface HostTexts {
+export interface HostTexts {
   /** The host, at the beginning of a sentence: "The pool". */
   readonly name: string;
   /** How there is more room for calls: "raise limits.maxQueued or threads". */

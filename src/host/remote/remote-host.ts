@@ -5,7 +5,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Log } from "../../module/contract";
-import { asHost } from "../../module/graph/leave-graph";
 import type { RemoteShape } from "../../module/graph/remote";
 import type { LoadSpec } from "../../module/version";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
@@ -18,7 +17,8 @@ import { CallQueue } from "./call-queue";
 import { Keeper, type KeeperOwner } from "./keeper";
 import type { TaskDone } from "./messages";
 import type { PlaceStatus } from "./place";
-import type { HostPolicy } from "./policy";
+import type { HostPolicy, HostTexts } from "./policy";
+import { Ticker } from "./ticker";
 
 /** What the pool and the processes are given alike. */
 export interface RemoteSettings extends Partial<Pick<QuarantineOptions, "onCrashLoop" | "onCrash">> {
@@ -37,7 +37,6 @@ export interface RemoteSettings extends Partial<Pick<QuarantineOptions, "onCrash
   readonly log: Log;
 }
 
-const SCAN_MS = 25;
 const KILL_GRACE_MS = 250;
 const CLOSE_MS = 900;
 
@@ -62,8 +61,7 @@ export class RemoteHost implements Host, KeeperOwner {
   readonly #generations = new Map<number, Loaded>();
   readonly #quarantine: Quarantine;
   #pending = 0;
-  #scanTimer: Timer | null = null;
-  #scannedAt = 0;
+  readonly #ticker = new Ticker((now) => this.#scan(now));
   #closed: HostLostError | null = null;
 
   constructor(policy: HostPolicy, settings: RemoteSettings) {
@@ -98,7 +96,7 @@ export class RemoteHost implements Host, KeeperOwner {
     if (this.#closed !== null) throw this.#closed;
     const keeper = this.#keepers[0] as Keeper;
     keeper.start();
-    this.#watch();
+    this.#ticker.start();
     return await keeper.tasks.import(spec);
   }
 
@@ -118,7 +116,7 @@ export class RemoteHost implements Host, KeeperOwner {
         return [];
       }),
     );
-    this.#watch();
+    this.#ticker.start();
     const notes = (await Promise.all(loads)).flat();
     if (failures.length === 0) return { notes: [...new Set(notes)] };
     await this.retire(spec.id);
@@ -133,7 +131,7 @@ export class RemoteHost implements Host, KeeperOwner {
   async handOver(id: number): Promise<NonNullable<TaskDone["handoff"]> | null> {
     if (!this.#generations.has(id)) return null;
     const handed = this.#keepers.map((keeper) => keeper.tasks.handoff(id));
-    this.#watch();
+    this.#ticker.start();
     return (await Promise.all(handed))[0] ?? null;
   }
 
@@ -141,7 +139,7 @@ export class RemoteHost implements Host, KeeperOwner {
     this.#quarantine.forget(id);
     this.#generations.delete(id);
     const retired = this.#keepers.map((keeper) => keeper.tasks.retire(id, isGone));
-    this.#watch();
+    this.#ticker.start();
     await Promise.all(retired);
   }
 
@@ -152,7 +150,7 @@ export class RemoteHost implements Host, KeeperOwner {
     if (refusal !== null) queueMicrotask(() => call.fail(refusal));
     else {
       this.queue.add(call);
-      this.#watch();
+      this.#ticker.start();
     }
     return call;
   }
@@ -160,8 +158,7 @@ export class RemoteHost implements Host, KeeperOwner {
   async close(): Promise<void> {
     const reason = (this.#closed ??= new HostLostError(this.policy.texts.closed));
     this.#quarantine.close();
-    if (this.#scanTimer !== null) clearInterval(this.#scanTimer);
-    this.#scanTimer = null;
+    this.#ticker.close();
     for (const call of this.queue.remove(() => true)) call.fail(reason);
     await Promise.all(this.#keepers.map((keeper) => keeper.close(CLOSE_MS, reason)));
   }
@@ -179,7 +176,7 @@ export class RemoteHost implements Host, KeeperOwner {
   }
 
   lost(reason: string, index: number, culprit: number | null, hadBegun: boolean): boolean {
-    this.#watch();
+    this.#ticker.start();
     const suspect = this.#generations.get(culprit ?? -1)?.spec ?? null;
     const loaded = Array.from(this.#generations.values(), ({ spec }) => spec);
     const blamed = this.policy.lost(reason, index, suspect, loaded);
@@ -203,23 +200,14 @@ export class RemoteHost implements Host, KeeperOwner {
     const shutOut = this.#quarantine.isEmpty ? null : this.#quarantine.refusal(id);
     if (shutOut !== null) return shutOut;
     const { maxQueued } = this.#settings;
-    return this.#pending > maxQueued ? this.#busy(`${maxQueued} calls are under way`) : null;
+    return this.#pending > maxQueued ? busy(`${maxQueued} calls are under way`, this.policy.texts) : null;
   }
 
   #mayBeServed(call: RemoteCall): boolean {
     const isServed =
       this.#generations.has(call.loadId) && this.#keepers.some((keeper) => keeper.tasks.mayServe(call.loadId));
-    if (!isServed) call.fail(this.#gone(call));
+    if (!isServed) call.fail(gone(call, this.policy.texts));
     return isServed;
-  }
-
-  #gone({ route: { generation } }: RemoteCall): HostLostError {
-    return new HostLostError(`Module "${generation.name}" v${generation.number} ${this.policy.texts.gone}.`);
-  }
-
-  #busy(why: string): HostBusyError {
-    const { name, cure } = this.policy.texts;
-    return new HostBusyError(`${name} is busy: ${why}. Try again later, or ${cure}.`);
   }
 
   // ---- quarantine ----
@@ -227,42 +215,35 @@ export class RemoteHost implements Host, KeeperOwner {
   /** The generation is in quarantine from now on. */
   #shutOut(id: number): void {
     for (const call of this.queue.remove(({ loadId }) => loadId === id))
-      call.fail(this.#quarantine.refusal(id) ?? this.#gone(call));
+      call.fail(this.#quarantine.refusal(id) ?? gone(call, this.policy.texts));
   }
 
   #tryAgain(id: number): boolean {
     if (!this.#generations.has(id)) return false;
     const isFree = this.policy.tryAgain(this.#keepers);
-    this.#watch();
+    this.#ticker.start();
     return isFree;
   }
 
   // ---- deadlines ----
 
-  /** One timer looks at all deadlines, as long as there are any. */
-  #watch(): void {
-    if (this.#scanTimer !== null || this.#closed !== null) return;
-    this.#scannedAt = performance.now();
-    this.#scanTimer = asHost(() => setInterval(this.#scan, SCAN_MS));
-  }
-
-  readonly #scan = (): void => {
-    const now = performance.now();
-    const isLate = now - this.#scannedAt > 3 * SCAN_MS;
-    // This thread was busy itself. Answers and signs of life may lie in its own queue: they are looked at first.
-    this.#scannedAt = isLate ? Infinity : now;
-    if (isLate) return;
+  /** @returns whether there is any deadline left */
+  #scan(now: number): boolean {
     for (const keeper of this.#keepers) keeper.scan(now);
-    const late = this.queue.remove((call) => this.#hasWaitedTooLong(call, now));
+    const late = this.queue.remove(
+      ({ timeoutMs, askedAt }) => timeoutMs > 0 && now - askedAt > 2 * (timeoutMs + this.killGraceMs),
+    );
     this.queue.noteWaiting(now);
-    for (const call of late) call.fail(this.#busy(`the call has waited ${Math.round(now - call.askedAt)} ms`));
-    const isIdle = this.queue.size === 0 && this.#keepers.every((keeper) => keeper.isIdle);
-    if (!isIdle || this.#scanTimer === null) return;
-    clearInterval(this.#scanTimer);
-    this.#scanTimer = null;
-  };
-
-  #hasWaitedTooLong(call: RemoteCall, now: number): boolean {
-    return call.timeoutMs > 0 && now - call.askedAt > 2 * (call.timeoutMs + this.killGraceMs);
+    for (const call of late)
+      call.fail(busy(`the call has waited ${Math.round(now - call.askedAt)} ms`, this.policy.texts));
+    return this.queue.size > 0 || this.#keepers.some((keeper) => !keeper.isIdle);
   }
+}
+
+function gone({ route: { generation } }: RemoteCall, texts: HostTexts): HostLostError {
+  return new HostLostError(`Module "${generation.name}" v${generation.number} ${texts.gone}.`);
+}
+
+function busy(why: string, { name, cure }: HostTexts): HostBusyError {
+  return new HostBusyError(`${name} is busy: ${why}. Try again later, or ${cure}.`);
 }

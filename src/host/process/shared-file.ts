@@ -2,8 +2,8 @@
 import { closeSync, constants, openSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { SharedMemory } from "./messages";
-import { SHARED_BYTES } from "./saved-replies";
+import type { SharedMemory } from "../remote/messages";
+import { SHARED_BYTES } from "../remote/saved-replies";
 
 /** Of Linux; node:fs has no name for it. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
