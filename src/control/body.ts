@@ -1,7 +1,7 @@
 /** Reads the bodies of the control API's requests, with limits of size and time. */
+import { asBuffer } from "../protocol/wire";
 import { suggest } from "../config/nearest";
 import { GatheredBytes } from "../protocol/http1/gathered";
-import { asBuffer } from "../protocol/raw/message";
 import { Refused, underDeadline } from "./reply";
 
 /** The most bytes of a request's body, except an upload's. */

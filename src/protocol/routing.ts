@@ -36,6 +36,14 @@ export interface Endpoint {
   isFor(client: Client, host: string, origin: string | null): boolean;
 }
 
+/** The server's own endpoints, over all its reloads. */
+export interface OwnEndpoints {
+  /** @returns those whose path none of these routes claims as its own key */
+  beside(routes: readonly BoundRoute[]): ReadonlyMap<string, Endpoint>;
+  /** Tells, once each, which paths the modules answer by these routes, which serve from now on. */
+  noteClaims(routes: readonly BoundRoute[]): void;
+}
+
 const NO_ENDPOINTS: Routing["endpoints"] = new Map();
 
 /** @param unmatched, endpoints  Default: none */
@@ -55,6 +63,24 @@ export function routingOf(
 
 /** Of a server that has loaded nothing yet. */
 export const NO_ROUTES: Routing = routingOf(RouteTable.empty<BoundRoute>());
+
+/** Paths of the server's own endpoints, which stand before the modules. */
+export const ENDPOINT_PATHS = ["/health", "/ready", "/stats", "/metrics"] as const;
+export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
+
+// Nearly all other paths are told by their length, for next to nothing.
+const SHORTEST = Math.min(...ENDPOINT_PATHS.map((path) => path.length));
+const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
+
+/**
+ * @param path as `readPath` returns it
+ * @returns null if there is no endpoint. Ask its `isFor` whether this request may see it.
+ */
+export function endpointAt({ endpoints }: Routing, method: string, path: string): Endpoint | null {
+  if (path.length > LONGEST || path.length < SHORTEST) return null;
+  if (method !== "GET" && method !== "HEAD") return null;
+  return endpoints.get(path) ?? null;
+}
 
 /** @returns null when the module has no WebSocket route of that key (any more) */
 export function socketRoute({ sockets }: Routing, module: string, key: string): WebSocketBound | null {

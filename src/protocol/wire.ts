@@ -133,3 +133,8 @@ export interface Protocol {
   /** The server drains: finish what is under way, begin nothing new. */
   draining(): void;
 }
+
+/** Bytes from a socket are a Buffer already. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,11 +1,10 @@
 /**
  * From modules to the routing of a server: built-in commands first, then modules in order of precedence.
  */
-import type { OwnEndpoints } from "../protocol/web/endpoints";
 import type { Hosts } from "../host/hosts";
 import { displayPath } from "../module/graph/describe-error";
 import type { BoundRoute } from "../module/route";
-import { type Routing, routingOf } from "../protocol/routing";
+import { type OwnEndpoints, type Routing, routingOf } from "../protocol/routing";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
 import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";

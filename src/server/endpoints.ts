@@ -9,10 +9,9 @@ import { EXPOSITION_TYPE } from "../observe/exposition";
 import { metricsText } from "../observe/metrics";
 import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
-import { ENDPOINT_PATHS, type EndpointPath, type OwnEndpoints } from "../protocol/web/endpoints";
+import { type Endpoint, ENDPOINT_PATHS, type EndpointPath, type OwnEndpoints } from "../protocol/routing";
 import { GraphResponse } from "../protocol/web/response";
 import { isForeignOrigin, isLocalHost } from "../protocol/web/origin";
-import type { Endpoint } from "../protocol/routing";
 import { splitUrl } from "../router/paths";
 import { ownFetchRoute } from "../module/own-routes";
 

@@ -8,8 +8,7 @@ import type { BoundRoute } from "../../module/route";
 import { NO_MATCH } from "../../router/match";
 import { splitTarget } from "../../router/paths";
 import { answeredHttp, byteLength } from "../access";
-import { endpointAt } from "../web/endpoints";
-import { dateOf, tailLines } from "../web/http-date";
+import { endpointAt } from "../routing";
 import { countStatus, noResponse } from "../web/handler-reply";
 import { beingReplaced, HANDLER_FAILED, misspelled, OwnReply, SERVER_OPTIONS, noRoute } from "../web/own-reply";
 import { LightRequest } from "../web/request";
@@ -20,8 +19,7 @@ import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
 import type { RequestHead } from "./head";
-import { composeOwn } from "./refusal";
-import { composeReply, keepsAlive } from "./reply";
+import { composeReply, keepsAlive, dateOf, tailLines, composeOwn } from "./reply";
 import { Waiting } from "./replying";
 
 /**
@@ -46,15 +44,15 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null)
   const { path } = head;
   if (typeof path !== "string") return say(wire, head, misspelled(head.method, path, splitTarget(head.target).query));
   const request = new LightRequest(head, body, wire.isSecure);
-  const endpoint = endpointAt(wire, head.method, path);
+  const { routing } = dispatch;
+  const endpoint = endpointAt(routing, head.method, path);
   if (endpoint?.isFor(wire.client, head.host, new LightHeaders(head.fields).get("origin")))
     return callHandler(wire, head, request, endpoint.route, {});
-  const { table, unmatched } = dispatch.routing;
-  const match = table.matchHttp(head.method, path);
+  const match = routing.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
     // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from
     // strangers.
-    if (unmatched !== null) return callHandler(wire, head, request, unmatched, {});
+    if (routing.unmatched !== null) return callHandler(wire, head, request, routing.unmatched, {});
     return say(wire, head, noRoute(head.method, match));
   }
   const route = match.value;

@@ -4,9 +4,9 @@
  *   fast, parser -> head (checked) -> answer -> reply         the plain request: one read, one write, nothing kept
  *                                  -> exchange -> stream      a body or a reply that has to be waited for
  */
-import type { Wire } from "../wire";
+import { refuse } from "./reply";
+import { asBuffer, type Wire } from "../wire";
 import { answer, CLOSE, KEEP, type Verdict } from "./answer";
-import { asBuffer } from "../raw/message";
 import { IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
@@ -15,7 +15,7 @@ import { CHUNKED, type RequestHead } from "./head";
 import { RequestParser } from "./parser";
 import { Waiting } from "./replying";
 import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
-import { INCOMPLETE, MALFORMED, refuse } from "./refusal";
+import { INCOMPLETE, MALFORMED } from "./refusal";
 
 /**
  * Takes one request from a connection that is between messages. All earlier replies were written.

@@ -1,9 +1,12 @@
 /**
- * Writing a Response as an HTTP/1.1 message (RFC 9112 sections 6 and 9, RFC 9110 section 6.6.1).
+ * Writing a Response, or a reply of the server's own, as an HTTP/1.1 message (RFC 9112 sections 6 and 9, RFC 9110 section 6.6.1).
  */
+import { tellAccess } from "../../host/inline";
+import { answeredHttp, byteLength } from "../access";
+import type { OwnReply } from "../web/own-reply";
+import type { Dispatch, Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "../web/response";
-import { tailLines } from "../web/http-date";
 import { STATUS_CODES } from "./status-codes";
 
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
@@ -33,6 +36,22 @@ const OWN_FIELDS = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
+
+/** @returns the text behind `Date: ` in a reply */
+export function dateOf({ httpDate, keepAliveDate }: Dispatch, keepAlive: boolean): string {
+  return keepAlive ? (keepAliveDate ?? httpDate) : httpDate;
+}
+
+/**
+ * The Connection and Date lines, each with its CR LF.
+ *
+ * @param date      see `dateOf`
+ * @param isHttp11  of the request. A connection of HTTP/1.1 stays open without a word, one of HTTP/1.0 does not
+ */
+export function tailLines(date: string, keepAlive: boolean, isHttp11 = true): string {
+  const connection = keepAlive ? (isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
+  return `${connection}Date: ${date}\r\n`;
+}
 
 /**
  * Whether the connection goes on behind this reply, as far as the request and the handler's own Connection field go.
@@ -133,6 +152,44 @@ export function composeHead(
   const lines = GraphResponse.linesOf(response) ?? fieldLines(response, defaultType);
   const message = `HTTP/1.1 ${status} ${reasonOf(response)}\r\n${lines}${tail}${framingLine(status, framing)}\r\n`;
   return isAscii(lines) ? message : Buffer.from(message, "latin1");
+}
+
+/**
+ * A reply of the server's own, complete.
+ *
+ * @param tail  see `tailLines`
+ * @param isHead  the reply to HEAD: as it would be to GET, without the body
+ */
+export function composeOwn(reply: OwnReply, tail: string, isHead: boolean): string {
+  const { status, text, headers } = reply;
+  let lines = "";
+  for (const name in headers) lines += `${name}: ${headers[name]}\r\n`;
+  const start = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+  const end = lines + tail;
+  if (status === 204) return `${start}${end}\r\n`;
+  const body = `${text}\n`;
+  return (
+    `${start}Content-Type: text/plain;charset=utf-8\r\n${end}` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${isHead ? "" : body}`
+  );
+}
+
+/** Answers with the refusal and ends the connection: where the next request would begin is not known any more. */
+export function refuse(wire: Wire, refusal: OwnReply, isHead = false): void {
+  const { dispatch } = wire;
+  dispatch.counters.httpRequests++;
+  if (refusal.status >= 500) dispatch.counters.errors++;
+  const reply = composeOwn(refusal, tailLines(dispatch.httpDate, false), isHead);
+  wire.write(reply);
+  if (dispatch.access !== null)
+    tellAccess(
+      dispatch.access,
+      wire.client,
+      null,
+      0,
+      answeredHttp("http/1.1", null, refusal.status, byteLength(reply)),
+    );
+  wire.finish();
 }
 
 /** Whether no body follows the head (RFC 9112 section 6.3). */

@@ -1,15 +1,14 @@
 /**
  * The reply to a request whose handler, or whose reply's body, has to be waited for.
  */
+import { dateOf, tailLines, composeOwn } from "./reply";
 import { Call, type CallOwner } from "../../host/call";
 import type { BoundRoute } from "../../module/route";
 import { answeredHttp, byteLength } from "../access";
-import { dateOf, tailLines } from "../web/http-date";
 import type { OwnReply } from "../web/own-reply";
 import { LightRequest } from "../web/request";
 import type { Wire } from "../wire";
 import type { RequestHead } from "./head";
-import { composeOwn } from "./refusal";
 import { ReplyStream } from "./stream";
 
 /** A handler that waits, or has answered with a body that is not at hand. */

@@ -5,7 +5,6 @@ import { toBytes } from "../../module/graph/returned";
 import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
-import { dateOf, tailLines } from "../web/http-date";
 import {
   type BodyFraming,
   BYTES_LINE,
@@ -16,6 +15,8 @@ import {
   joinMessage,
   keepsAlive,
   MAX_WHOLE_BYTES,
+  dateOf,
+  tailLines,
 } from "./reply";
 import { decodedResponses, type FilePiece, GraphResponse } from "../web/response";
 

@@ -8,7 +8,7 @@ import { beginCall, endCall, failCall, runInline, tellAccess } from "../../host/
 import { NO_MATCH } from "../../router/match";
 import { readPath, splitUrl } from "../../router/paths";
 import { answeredHttp } from "../access";
-import { endpointAt } from "../web/endpoints";
+import { endpointAt } from "../routing";
 import {
   beingReplaced,
   BODY_TOO_LARGE,
@@ -45,7 +45,7 @@ export function answer(owner: CallOwner, request: Request): Answer {
   if (typeof path !== "string") return plain(owner, request, misspelled(method, path, query));
   const routed = origin + path + query;
   if (routed !== url) restateUrl(request, routed, owner.wire.isSecure);
-  const endpoint = endpointAt(owner.wire, method, path);
+  const endpoint = endpointAt(dispatch.routing, method, path);
   if (endpoint?.isFor(owner.wire.client, origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")))
     return callHandler(owner, request, endpoint.route, path, NO_PARAMS);
   const { table, unmatched, endpoints } = dispatch.routing;

@@ -2,14 +2,13 @@
  * `connect`: a connection in a handler's hands, as sequential code (docs/modules.md). It costs a few objects while it
  * waits, no thread and no stack, and it outlives the module's version: a reload asks the handler to hand over.
  */
-import { asBuffer } from "./message";
 import type { Client, Connection } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { Call, type CallOwner } from "../../host/call";
 import { NOT_TIMED, runInline } from "../../host/inline";
 import { HeldBytes } from "./held";
 import { nextTurn, takeInTurn, type TurnTaker, WriteTurns } from "../turns";
-import type { Protocol, Wire } from "../wire";
+import { asBuffer, type Protocol, type Wire } from "../wire";
 
 /** Unread bytes above which the peer is pushed back. */
 const MAX_UNREAD_BYTES = 262_144;

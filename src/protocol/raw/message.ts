@@ -2,6 +2,7 @@
  * A raw message as a handler sees it. Decoding and the abort signal are made only when they are asked for.
  */
 import type { Client, Message } from "../../module/contract";
+import { asBuffer } from "../wire";
 
 /** Who can say whose message it is; a connection makes its Client only when somebody asks. */
 interface Sender {
@@ -54,9 +55,4 @@ export class RawMessage implements Message {
     this.#abortReason ??= reason;
     this.#controller?.abort(reason);
   }
-}
-
-/** Bytes from a socket are a Buffer already. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -6,9 +6,8 @@ import { Call, type CallOwner } from "../../host/call";
 import { beginCall, endCall, failCall, NOT_TIMED, runInline } from "../../host/inline";
 import type { BoundRoute } from "../../module/route";
 import { asHost } from "../../module/graph/leave-graph";
-import { asBuffer } from "../raw/message";
 import { isThenable } from "../../module/graph/returned";
-import type { Protocol, Wire } from "../wire";
+import { asBuffer, type Protocol, type Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {
   ABNORMAL,

@@ -2,6 +2,7 @@
  * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
  * their messages.
  */
+import { asBuffer } from "../../protocol/wire";
 import { Call } from "../../host/call";
 import { beginCall, endCall, NOT_TIMED, runInline, tellAccess } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
@@ -9,7 +10,7 @@ import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { parcelOf } from "../../host/remote/messages";
 import { byteLength } from "../../protocol/access";
-import { asBuffer, RawMessage } from "../../protocol/raw/message";
+import { RawMessage } from "../../protocol/raw/message";
 import { isThenable } from "../../module/graph/returned";
 import { unavailableReply } from "../../protocol/web/unavailable";
 import { CLOSE_CONNECTION, failRaw, ReplySlot, type ReplyOwner } from "../../protocol/raw/reply-queue";

@@ -2,6 +2,7 @@
  * One client's connection: holds its bytes, has a route chosen for each message, hands the message to its handler and
  * sends the replies in order. Start reading at `receive`.
  */
+import { refuse } from "../../protocol/http1/reply";
 import type { Socket } from "bun";
 import type { Hosts } from "../../host/hosts";
 import type { Client } from "../../module/contract";
@@ -10,7 +11,7 @@ import { contentEnd, FramingError, messageLength } from "../../protocol/raw/fram
 import { HeldBytes } from "../../protocol/raw/held";
 import { beginHttp1 } from "../../protocol/http1/http1";
 import type { OwnReply } from "../../protocol/web/own-reply";
-import { BAD_START_LINE, refuse, TOO_SLOW } from "../../protocol/http1/refusal";
+import { BAD_START_LINE, TOO_SLOW } from "../../protocol/http1/refusal";
 import type { Http2Front } from "../../protocol/http2/front";
 import { matchPreface } from "../../protocol/http2/preface";
 import { SecondWindow } from "../../protocol/rates";
