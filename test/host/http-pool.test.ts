@@ -165,6 +165,37 @@ test("a handler over its time is a 503; one that loops for ever costs its own ca
     expect((await fetch(`${hub.url}/hello/again`)).status).toBe(200);
   }));
 
+test("a handler over its time on a host has one deadline, and its client keeps the connection", () =>
+  withPool(async (hub) => {
+    const client = await hub.connect();
+    await client.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET /inline HTTP/1.1\r\nHost: x\r\n\r\n");
+    await client.waitFor("\r\n\r\ninline");
+    const [late, next] = client.text.split("did not answer in time.\n");
+    expect(late).toStartWith("HTTP/1.1 503 ");
+    expect(late).toContain("\r\nRetry-After: 1\r\n");
+    expect(late).not.toContain("Connection: close");
+    expect(next).toStartWith("HTTP/1.1 200 ");
+    client.close();
+    await inFlight(hub, 0);
+    const [pool] = (await hub.status()).modules;
+    expect(pool?.errors).toBe(1);
+  }));
+
+test("middleware that never answers, before a route on the pool, is a 503 at the handler's deadline", () =>
+  withHub(
+    {
+      "modules/pool.ts": POOL,
+      "modules/gate.ts": `export default { routes: { GATE: () => "open" } };
+export const middleware = () => new Promise(() => {});`,
+      "hrmr.json": '{ "http": { "use": ["gate"] } }',
+    },
+    ["--threads", "1"],
+    async (hub) => {
+      const reply = await fetch(`${hub.url}/slow`);
+      expect([reply.status, await reply.text()]).toEqual([503, "The module did not answer in time.\n"]);
+    },
+  ));
+
 test("a throw is a 500 with the author's line in the log; so is no Response; a lost thread is a 503", () =>
   withPool(async (hub) => {
     expect((await fetch(`${hub.url}/throw`)).status).toBe(500);
