@@ -26,7 +26,6 @@ async function start(run: Run, candidate: Candidate): Promise<void> {
   try {
     if (previous !== null && takesOver(candidate)) await startExclusive(run, candidate, previous);
     else await startBeside(run, candidate, previous);
-    candidate.isStarted = true;
   } catch (error) {
     await drop(run, candidate, failure(describeFailure(error)));
   }

@@ -14,7 +14,6 @@ import type { ReloadOrder } from "./order";
 export interface Candidate {
   readonly entry: ModuleEntry;
   readonly generation: Generation;
-  isStarted: boolean;
   /** Of an exclusive one that was begun: the version that was ended for it, and what that handed over. */
   replaced: { readonly generation: Generation; readonly handoff: unknown } | null;
   /** What the module holds back once this serves; null: nothing. */

@@ -66,7 +66,7 @@ export async function takeOver(run: Run, module: ApprovedModule): Promise<void> 
     const bundle = findBundle(run.registry.options.stateDir, name, hash, file);
     const spec = specOf(run, bundle === null ? await buildAgain(run, entry, found, notes) : { ...found, file: bundle });
     const generation = await loadGeneration(run.registry, spec);
-    run.candidates.set(name, { entry, generation, isStarted: false, replaced: null, hold, notes });
+    run.candidates.set(name, { entry, generation, replaced: null, hold, notes });
   } catch (error) {
     run.failures.set(name, failure(describeFailure(error)));
   }

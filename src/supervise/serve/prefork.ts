@@ -12,6 +12,7 @@ import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
 import type { ServerLog } from "../../observe/log/log";
 import type { BoundSocket } from "../../system/bind";
 import type { Folders } from "../../server/folders";
+import { applyOptions } from "../../server/reconfigure";
 import type { Uplink } from "../../server/uplink";
 import { mergeOutcomes, refusedReport, reportOf } from "../../reload/verdict/report";
 import { Backoff } from "../../system/backoff";
@@ -198,7 +199,7 @@ export class Prefork implements Group, ChildOwner {
       settled.flatMap((each, at) => (each.status === "fulfilled" ? [[children[at]?.slot ?? 0, each.value]] : [])),
     );
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
-    if (order.next !== null) Object.assign(this.#setup.options, order.next);
+    if (order.next !== null) applyOptions(this.#setup.options, order.next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
     // A process that replaced a lost one has built nothing yet.
     this.#inputs = [...answers.values()]
