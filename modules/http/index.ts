@@ -22,14 +22,15 @@
  * the folder; names that begin with a dot are not served, but for `.well-known`. A file that changes while it is being
  * sent ends the connection.
  *
- *   index (what a path gets) -> site (finding and keeping) -> encoding (which form) -> reply, ranges -> file-body
+ *   index (what a path gets) -> site (finding and keeping) -> encoding (which form) -> conditions -> ranges -> reply -> file-body
  */
 import { defineModule } from "hrmr";
+import { replyWith } from "./conditions";
 import { chooseForm, readWeights } from "./encoding";
 import { OutOfDescriptors } from "./disk";
 import { listFolder } from "./listing";
 import { decodePath } from "./paths";
-import { plainReply, replyWith, wholeBody } from "./reply";
+import { plainReply, wholeBody } from "./reply";
 import { ASK_EACH_TIME, readSettings } from "./settings";
 import { cachedPage, fallbackPage, find, openSite, type Form, type Page, type Site } from "./site";
 

@@ -13,6 +13,7 @@ import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
 import accessSource from "../../modules/access.ts" with { type: "text" };
 import counterSource from "../../modules/counter.ts" with { type: "text" };
 import echoSource from "../../modules/echo.ts" with { type: "text" };
+import * as httpConditions from "../../modules/http/conditions.ts" with { type: "text" };
 import * as httpDisk from "../../modules/http/disk.ts" with { type: "text" };
 import * as httpEncoding from "../../modules/http/encoding.ts" with { type: "text" };
 import * as httpFileBody from "../../modules/http/file-body.ts" with { type: "text" };
@@ -40,6 +41,7 @@ const MODULES: Record<string, Record<string, unknown>> = {
   echo: { "echo.ts": echoSource },
   http: {
     "http/index.ts": textOf(httpIndex),
+    "http/conditions.ts": textOf(httpConditions),
     "http/disk.ts": textOf(httpDisk),
     "http/encoding.ts": textOf(httpEncoding),
     "http/file-body.ts": textOf(httpFileBody),
