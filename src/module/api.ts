@@ -1,4 +1,4 @@
-/** What `import ... from "hrmr"` gives at run time. */
+/** The run-time side of `import ... from "hrmr"`. */
 import { nativeModule } from "./c/native";
 
 /** A framing function's answer while later bytes could still change it. */
@@ -14,8 +14,8 @@ const exports = {
 let isRegistered = false;
 
 /**
- * Makes the virtual module "hrmr" importable in this thread; every Worker needs its own call. Idempotent. It stands
- * before a package of that name and before tsconfig paths, so these may hold the types.
+ * Makes the virtual module "hrmr" importable in this thread; every Worker needs its own call. Idempotent. It wins over
+ * a package of that name and over tsconfig paths, so these may hold the types.
  */
 export function registerHrmrModule(): void {
   if (isRegistered) return;
@@ -24,7 +24,7 @@ export function registerHrmrModule(): void {
     name: "hrmr",
     setup(build) {
       build.module("hrmr", () => ({ loader: "object", exports }));
-      // For the bundles of modules in C, which are the only ones to import it.
+      // Only the bundles of modules in C import it.
       build.module("hrmr/native", () => ({ loader: "object", exports: { nativeModule } }));
     },
   });

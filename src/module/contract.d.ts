@@ -1,8 +1,8 @@
 /**
- * What a module's author sees: `import { defineModule } from "hrmr"`.
+ * The types for authors of modules: `import { defineModule } from "hrmr"`.
  *
- * This file is the whole public surface. `hrmr init` writes it beside the modules as hrmr.d.ts, and the server's own
- * parts take their types from it, so the two cannot drift. It imports nothing.
+ * This file is the whole public surface. `hrmr init` writes it beside the modules as hrmr.d.ts, and the server uses the
+ * same types, so the two cannot differ. It imports nothing.
  */
 
 /** A framing function's answer while later bytes could still change it. */
@@ -17,9 +17,7 @@ export function defineModule<State = unknown, Key extends string = string>(
   definition: Omit<ModuleDefinition<State>, "routes"> & { routes: { [K in Key]: Route<State, ParamsOf<K>> } },
 ): ModuleDefinition<State>;
 
-/**
- * What the segments of a route's key match: `{ id: string }` for "GET /users/:id", `{ "*": string }` for "/files/*".
- */
+/** The params of a route's key: `{ id: string }` for "GET /users/:id", `{ "*": string }` for "/files/*". */
 export type ParamsOf<Key extends string> = string extends Key
   ? Record<string, string>
   : { readonly [Name in ParamNames<Key>]: string };
@@ -29,7 +27,7 @@ type ParamNames<Path extends string> = Path extends `${infer First}/${infer Rest
   : ParamName<Path>;
 type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? Name : Segment extends "*" ? "*" : never;
 
-/** One module: what its file exports by default. An object with a `fetch` of its own (hono's app) is a module too. */
+/** One module: the default export of its file. An object with a `fetch` of its own (hono's app) is a module too. */
 export interface ModuleDefinition<State = unknown> {
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
@@ -37,19 +35,19 @@ export interface ModuleDefinition<State = unknown> {
    * `middleware`.
    */
   routes: Record<string, Route<State>>;
-  /** What stands before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
+  /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
   use?: Middleware<State>[];
   /**
-   * Where the config's `http.use` names this module: stands before every HTTP route and WebSocket upgrade of every
-   * module. A named export, `export const middleware = ...`, is the same. Runs inline.
+   * If the config's `http.use` names this module: runs before every HTTP route and WebSocket upgrade of every module. A
+   * named export, `export const middleware = ...`, is the same. Runs inline.
    */
   middleware?: Middleware<State>;
   /**
-   * How a reload replaces this module. "swap" (default): nobody waits. "exclusive": the old one is gone before the new
-   * one's setup.
+   * How a reload replaces this module. "swap" (default): no client waits. "exclusive": the old version is disposed
+   * before the new one's setup.
    */
   reload?: "swap" | "exclusive";
-  /** What those who are no HTTP clients are told while the module is being replaced. Default: an HTTP 503 message. */
+  /** The reply to clients other than HTTP while the module is being replaced. Default: an HTTP 503 message. */
   unavailable?: string | Uint8Array;
   /**
    * Runs once in each host that serves the module (the main thread; each pool thread; its process), before any message.
@@ -57,18 +55,18 @@ export interface ModuleDefinition<State = unknown> {
    */
   setup?(context: ModuleContext, handoff: unknown): State | Promise<State>;
   /**
-   * Runs after setup and before the first message. Throwing, or returning false, refuses this version: the old one goes
-   * on serving.
+   * Runs after setup and before the first message. If it throws or returns false, this version is refused: the old one
+   * still serves.
    */
   check?(context: ModuleContext<State>): void | boolean | Promise<void | boolean>;
   /**
-   * Called on the version that is about to leave. What it returns (structured-cloneable) is the next setup's second
+   * Called on the version that is about to leave. Its result (structured-cloneable) is the next setup's second
    * argument.
    */
   handoff?(state: State): unknown;
   /**
-   * Runs after the last message of this version. Timers, servers and sockets that the module opened are closed for it
-   * anyway.
+   * Runs after the last message of this version. The server closes timers, servers and sockets that the module opened
+   * in any case.
    */
   dispose?(state: State): void | Promise<void>;
 }
@@ -108,7 +106,7 @@ interface RawRouteOptions extends RouteOptions {
 /** Message in, reply out. */
 export interface HandleRoute<State = unknown> extends RawRouteOptions {
   handle: Handle<State>;
-  /** Where a message ends. Default "chunk": what one read delivered is the message. */
+  /** Where a message ends. Default "chunk": the bytes of one read are the message. */
   framing?: Framing;
   /**
    * Where the handler runs: "inline" (default) on the event loop, "pool" on a thread of the pool, "process" in a
@@ -127,7 +125,7 @@ export interface FetchRoute<State = unknown, Params = Record<string, string>> ex
   run?: "inline" | "pool" | "process";
 }
 
-/** The connection itself, as sequential code. Runs inline; it waits without a thread or a stack. */
+/** Handles the connection itself, as sequential code. Runs inline; waiting takes no thread. */
 export interface ConnectRoute<State = unknown> extends RawRouteOptions {
   connect(connection: Connection, context: ModuleContext<State>): void | Promise<void>;
 }
@@ -141,13 +139,13 @@ export interface WebSocketRoute<State = unknown, Params = Record<string, string>
 }
 
 /**
- * All are optional. A handler may be async: the version is kept until its promise settles. One that fails closes the
- * socket with 1011.
+ * All are optional. A handler may be async: the version is kept until its promise settles. A handler that fails closes
+ * the socket with 1011.
  */
 export interface WebSocketHandlers<State = unknown, Params = Record<string, string>> {
   /**
-   * Before the socket is opened. A Response refuses; an object says more about the socket to be; nothing accepts. May
-   * take as long as the route's timeoutMs.
+   * Before the socket is opened. A Response refuses; an object accepts with options for the socket; undefined accepts.
+   * Its limit is the route's timeoutMs.
    */
   upgrade?(
     request: Request,
@@ -156,14 +154,14 @@ export interface WebSocketHandlers<State = unknown, Params = Record<string, stri
   open?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
   /** One whole message: a string for text, bytes (yours to keep) for binary. */
   message?(socket: ServerWebSocket, data: string | Buffer, context: ModuleContext<State>): unknown;
-  /** The pong is sent already. */
+  /** The server has sent the pong. */
   ping?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State>): unknown;
   pong?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State>): unknown;
-  /** After a send that returned -1 or 0: everything was taken by the network, send on. */
+  /** After a send that returned -1 or 0: all bytes have left, so send on. */
   drain?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
   /**
-   * Once, when the socket is over. `code` is the client's, or the one that it was told; 1005: the client gave none;
-   * 1006: the connection ended without a closing handshake.
+   * Once, when the socket is over. `code` is the client's, or the server's own; 1005: the client gave none; 1006: the
+   * connection ended without a closing handshake.
    */
   close?(socket: ServerWebSocket, code: number, reason: string, context: ModuleContext<State>): unknown;
   /**
@@ -172,15 +170,16 @@ export interface WebSocketHandlers<State = unknown, Params = Record<string, stri
    */
   maxMessageBytes?: number;
   /**
-   * A socket that says nothing for that long is closed. It is pinged after half of it. In milliseconds. Default 120000.
-   * 0 waits for ever.
+   * A socket that is silent for so long is closed. It gets a ping after half of the time. In milliseconds. Default
+   * 120000. 0 waits for ever.
    */
   idleTimeoutMs?: number;
   /**
-   * Whether to compress with clients that can (RFC 7692): texts from 1 KB on, and what `send` is told to. Default true.
+   * Whether to compress with clients that can (RFC 7692): texts from 1 KB on, and messages that `send` is asked to
+   * compress. Default true.
    */
   perMessageDeflate?: boolean;
-  /** Subprotocols that are spoken: the first of the client's that stands here is chosen. Default: none. */
+  /** Supported subprotocols: the server chooses the first of the client's that is in this list. Default: none. */
   protocols?: string[];
   /**
    * Origins whose pages may open a socket here. Pages of this server's own origin always may. Write an origin as a
@@ -189,41 +188,41 @@ export interface WebSocketHandlers<State = unknown, Params = Record<string, stri
    */
   origins?: "*" | string[];
   /**
-   * What may wait to be sent to one client; what is over it is dropped, and `send` returns 0. In bytes. Default
+   * The most bytes that may wait for one client. Messages above it are dropped, and `send` returns 0. In bytes. Default
    * 16777216.
    */
   maxQueuedBytes?: number;
 }
 
-/** What `upgrade` may say about a socket. */
+/** Options for a socket, as `upgrade` may return them. */
 export interface WebSocketUpgrade {
-  /** `socket.data` from the start. */
+  /** The first value of `socket.data`. */
   data?: unknown;
-  /** Further header fields of the 101: cookies. */
+  /** Further header fields of the 101, such as cookies. */
   headers?: ConstructorParameters<typeof Headers>[0];
   /** The subprotocol: one of those that the client offers. */
   protocol?: string;
 }
 
 /**
- * One client's socket, as Bun.serve has it. The same object in every event of a connection, in every version of the
- * module. Sending to a socket that is closed does nothing and returns 0.
+ * One client's socket, like Bun.serve's. All events of a connection, and all versions of the module, get the same
+ * object. Sending to a closed socket does nothing and returns 0.
  */
 export interface ServerWebSocket<Data = unknown> {
-  /** Yours. Stays over reloads. Write `socket: ServerWebSocket<MyData>` in a handler to give it a type. */
+  /** For your own use. Stays over reloads. Write `socket: ServerWebSocket<MyData>` in a handler to give it a type. */
   data: Data;
   /** 1: open; 2: closing; 3: closed. */
   readonly readyState: 1 | 2 | 3;
   readonly client: Client;
   readonly remoteAddress: string;
-  /** The topics it is subscribed to. */
+  /** The topics that it is subscribed to. */
   readonly subscriptions: string[];
   /**
    * Sends one message: text for a string, else binary.
    *
    * @param compress  true: from 64 bytes on; false: never; default: text from 1 KB on
-   * @returns how many bytes were taken (1 for an empty message); -1 when they wait for the client to read, and `drain`
-   *   will be called; 0 when they were dropped
+   * @returns the number of bytes taken (1 for an empty message); -1 if they wait for the client to read, and `drain`
+   *   will be called; 0 if they were dropped
    */
   send(data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
   sendText(data: string, compress?: boolean): number;
@@ -244,19 +243,19 @@ export interface ServerWebSocket<Data = unknown> {
   subscribe(topic: string): boolean;
   unsubscribe(topic: string): boolean;
   isSubscribed(topic: string): boolean;
-  /** Sends to all that are subscribed to the topic but this one. @returns as `send`; 0 also when there is none */
+  /** Sends to all subscribers of the topic except this one. @returns as `send`; 0 also if there is none */
   publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
   publishText(topic: string, data: string, compress?: boolean): number;
   publishBinary(topic: string, data: ArrayBufferLike | ArrayBufferView, compress?: boolean): number;
-  /** What waits to be sent. In bytes. */
+  /** How much waits to be sent. In bytes. */
   getBufferedAmount(): number;
-  /** What is sent within `fn` leaves in one piece. Within a handler of an arriving message that is so anyway. */
+  /** Messages sent within `fn` leave in one piece. Within a handler of a message they always do. */
   cork<R>(fn: (socket: this) => R): R;
 }
 
 /**
- * Stands before HTTP routes: answers by itself, hands the request on, changed or not, or changes the Response that
- * comes back.
+ * Runs before HTTP routes: answers itself, passes the request on (changed or not), or changes the Response that comes
+ * back.
  *
  * @param context  as for `fetch`; in `middleware` that of the module with the middleware, with the client, params and
  *   id of the request
@@ -268,20 +267,19 @@ export type Middleware<State = unknown> = (
 ) => Response | Promise<Response>;
 
 /**
- * Calls what stands behind: the next middleware, or the route. Once at most: the second call fails. Rejects with what
- * that threw. Of a WebSocket upgrade that is accepted, the Response has the status 101: return that one.
+ * Calls the next middleware, or the route. Call it once at most: a second call fails. Rejects with the error of the
+ * call. For an accepted WebSocket upgrade the Response has the status 101: return that one.
  *
- * @param request  default: the one that this middleware got
+ * @param request default: the request that this middleware got
  */
 export type Next = (request?: Request) => Promise<Response>;
 
 export type Handle<State = unknown> = (message: Message, context: ModuleContext<State>) => Reply | Promise<Reply>;
 
 /**
- * "chunk": what one read delivered. "line": up to LF; LF and a CR before it are stripped. Length prefix: an unsigned
- * integer of `prefixBytes` stands at the start of the message (at `offset`) and counts the bytes behind it, or the
- * whole message with `includesPrefix`. A function: the message's length in bytes, counted from its first byte, or
- * NEED_MORE.
+ * "chunk": the bytes of one read. "line": up to LF; LF and a CR before it are stripped. Length prefix: an unsigned
+ * integer of `prefixBytes` near the start of the message (at `offset`) counts the bytes behind it, or the whole message
+ * with `includesPrefix`. A function: the message's length in bytes, counted from its first byte, or NEED_MORE.
  */
 export type Framing = "chunk" | "line" | { length: LengthPrefix } | ((bytes: Uint8Array) => number);
 
@@ -289,7 +287,7 @@ export interface LengthPrefix {
   prefixBytes: 1 | 2 | 4 | 8;
   /** Default "big". */
   endian?: "big" | "little";
-  /** Whether the number counts the prefix (and what stands before it) too. Default false. */
+  /** Whether the number also counts the prefix and the bytes before it. Default false. */
   includesPrefix?: boolean;
   /** Bytes before the number, such as the route's own key. Default: the length of the route's key. */
   offset?: number;
@@ -306,12 +304,12 @@ export type Reply =
   | undefined;
 
 export interface Message {
-  /** The whole message, the route's key included. Yours to keep. */
+  /** The whole message, the route's key included. You may keep it. */
   readonly bytes: Uint8Array;
   /** The same, decoded as UTF-8. */
   readonly text: string;
   readonly client: Client;
-  /** Aborted when nobody waits for the reply any more: the client went away, or the time was up. */
+  /** Aborted when nobody waits for the reply any more: the client left, or the time is over. */
   readonly signal: AbortSignal;
 }
 
@@ -320,11 +318,11 @@ export interface Client {
   readonly address: string;
   readonly port: number;
   readonly transport: "tcp" | "unix" | "udp";
-  /** On the same machine: a loopback address or a unix socket. */
+  /** Whether it is on the same machine: a loopback address or a unix socket. */
   readonly isLocal: boolean;
   /** The connection's number, as the log shows it. */
   readonly connection: number;
-  /** What the TLS handshake found out; null (or not there) for a client that speaks plain text. */
+  /** The result of the TLS handshake; null or missing for a client without TLS. */
   readonly tls?: ClientTls | null;
   /** The client's user, on a unix socket (Linux): the kernel vouches for it. Missing for other clients. */
   readonly uid?: number;
@@ -335,9 +333,7 @@ export interface ClientTls {
   readonly version: string;
   /** The protocol agreed on by ALPN: "http/1.1"; null if the client offered none. */
   readonly alpn: string | null;
-  /**
-   * The name the client asked for (SNI), in lower case. Its word only: it chose the certificate, and proves nothing.
-   */
+  /** The name that the client asked for (SNI), in lower case. It chose the certificate, but proves nothing. */
   readonly serverName: string | null;
   /**
    * Whether the client showed a certificate of one of the authorities in tls.clientCaFile. Check this before `peer`.
@@ -348,7 +344,7 @@ export interface ClientTls {
 }
 
 export interface ClientCertificate {
-  /** By short name: { CN: "bob", O: "Example" }. Of a name that occurs more than once, the values joined by ", ". */
+  /** By short name: { CN: "bob", O: "Example" }. The values of a repeated name are joined by ", ". */
   readonly subject: Record<string, string>;
   readonly issuer: Record<string, string>;
   /** "DNS:a.example, IP Address:10.0.0.1"; "" if it has none. */
@@ -365,50 +361,50 @@ export interface ClientCertificate {
 export interface ModuleContext<State = unknown> {
   /** The module's name, as in RELOAD name. */
   readonly name: string;
-  /** 1 for the first loaded version, one more for each that was swapped in. */
+  /** 1 for the first loaded version; each swap adds one. */
   readonly generation: number;
-  /** What setup returned in this host. */
+  /** The result of setup in this host. */
   readonly state: State;
   /** The module's own settings: `modules.NAME` of hrmr.json. */
   readonly config: Record<string, unknown>;
   /** The folder of the module's source file. */
   readonly dir: string;
-  /** A folder that is this module's own to write to. Made at the first use; it outlives reloads and restarts. */
+  /** This module's own folder for files. Made at the first use; it outlives reloads and restarts. */
   readonly dataDir: string;
   /** Where this copy runs: "main", "process", or the number of its pool thread. */
   readonly host: "main" | "process" | number;
   readonly log: Log;
-  /** What outlives this version: a database, a cache, a connection. */
+  /** Resources that outlive this version: a database, a cache, a connection. */
   readonly shared: SharedResources;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *
-   * @returns bytes taken; -1 when some wait for their client to read; 0 when nobody is subscribed, or all dropped it
+   * @returns bytes taken; -1 if some wait for their client to read; 0 if nobody is subscribed, or all dropped it
    */
   publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView): number;
 }
 
 /**
- * Things that the host keeps open over all versions of a module, and closes when the server ends. One store a host:
- * each pool thread has its own.
+ * Resources that the host keeps open over all versions of a module, and closes when the server ends. Each host has its
+ * own store, and so has each pool thread.
  */
 export interface SharedResources extends SharedScope {
-  /** The same for all modules of this host: whoever opens a name first, opens it for all. */
+  /** The same for all modules of this host: the first module to open a name opens it for all. */
   readonly global: SharedScope;
 }
 
 export interface SharedScope {
   /**
    * @param name  yours to choose
-   * @param open  called if nothing of that name is open in this host. What it opens belongs to the host: a reload does
-   *   not close it. If it fails, so does this call, and the next one tries again
-   * @param close called with the value when the server ends, after the last call; the last opened first. The newest one
-   *   that was given counts
-   * @returns what `open` returned, the same for every version. A database, a Map or a plain object is fine; a function,
+   * @param open called if nothing of that name is open in this host. The resource belongs to the host: a reload does
+   *   not close it. If `open` fails, so does this call, and the next one tries again
+   * @param close called with the value when the server ends, after the last call; the last opened first. The newest
+   *   `close` counts
+   * @returns the result of `open`, the same for every version. A database, a Map or a plain object is fine; a function,
    *   or an object of a class of yours, keeps the version that made it in memory
    */
   open<T>(name: string, open: () => T | Promise<T>, close?: (value: T) => void | Promise<void>): Promise<T>;
-  /** Closes it now; the next `open` opens it anew. @returns false: there was none */
+  /** Closes it now; the next `open` opens it again. @returns false: there was none */
   close(name: string): Promise<boolean>;
 }
 
@@ -442,10 +438,7 @@ export interface Log {
   error(...values: unknown[]): void;
 }
 
-/**
- * A connection in a `connect` handler's hands. It is closed when the handler returns, unless the handler was asked to
- * hand over.
- */
+/** The connection of a `connect` handler. It is closed when the handler returns, unless a new version takes it over. */
 export interface Connection extends AsyncIterable<Uint8Array> {
   readonly client: Client;
   /** Yours. Stays with the connection when a new version of the module takes it over. */
@@ -455,19 +448,18 @@ export interface Connection extends AsyncIterable<Uint8Array> {
   /** Aborted when the client is gone, the server shuts down or the drain deadline has passed. */
   readonly signal: AbortSignal;
   /**
-   * `count` bytes, or null if the client ended first or a new version waits. Without `count`: what has arrived, at
-   * least one byte.
+   * `count` bytes, or null if the client ended first or a new version waits. Without `count`: all bytes that have
+   * arrived, at least one.
    */
   read(count?: number): Promise<Uint8Array | null>;
-  /** Up to and with `delimiter`, or null as for read. Fails with a RangeError beyond maxMessageBytes. */
+  /** The bytes up to `delimiter`, with it; null as for read. Fails with a RangeError beyond maxMessageBytes. */
   readUntil(delimiter: string | Uint8Array): Promise<Uint8Array | null>;
   /** Lines as text, without their LF or CR LF. */
   lines(): AsyncIterableIterator<string>;
   /**
-   * Resolves when the bytes are accepted; under backpressure that is when there is room again. Rejects once the client
-   * is gone.
+   * Resolves when the bytes are accepted; under backpressure, when there is room again. Rejects if the client is gone.
    */
   write(data: string | Uint8Array): Promise<void>;
-  /** Sends what is queued, then closes. */
+  /** Sends the queued bytes, then closes. */
   end(data?: string | Uint8Array): Promise<void>;
 }

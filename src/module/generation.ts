@@ -1,6 +1,6 @@
 /**
- * A generation: one loaded version of one module in the main thread. It knows what is under way on it, so that it can
- * leave when the last of that is done, or be made to.
+ * A generation: one loaded version of one module in the main thread. It knows its open work, so that it can leave when
+ * the last of it is done or cut.
  */
 import type { LoadSpec } from "./version";
 import { CallFigures } from "../observe/figures";
@@ -19,15 +19,15 @@ export class Generation implements RouteOwner {
   readonly context: object;
   readonly unavailable: string | Uint8Array | null;
   readonly reload: "swap" | "exclusive";
-  /** Some route runs in this thread, so setup does too. */
+  /** A route runs in this thread, so setup does too. */
   readonly needsMain: boolean;
-  /** Some route runs on the pool. */
+  /** A route runs on the pool. */
   readonly needsPool: boolean;
-  /** Some route runs in a process of the module's own. */
+  /** A route runs in the module's own process. */
   readonly needsProcess: boolean;
   readonly routes: readonly BoundRoute[];
   readonly figures = new CallFigures();
-  /** For `http.use`: its handler is a Middleware. null: the module has none. */
+  /** The middleware for `http.use`, as a route. null: the module has none. */
   readonly middleware: BoundRoute | null;
   isDisposed = false;
   readonly #module: LoadedModule;
@@ -71,21 +71,21 @@ export class Generation implements RouteOwner {
     return this.#inFlight.size;
   }
 
-  /** What is under way, counted by kind. */
+  /** Open work, counted by kind. */
   get pinnedBy(): Partial<Record<InFlightKind, number>> {
     const counts: Partial<Record<InFlightKind, number>> = {};
     for (const { kind } of this.#inFlight) counts[kind] = (counts[kind] ?? 0) + 1;
     return counts;
   }
 
-  /** Nothing is under way but what may go on without end. */
+  /** Only work that may go on without end is open. */
   get isAllEndless(): boolean {
     for (const call of this.#inFlight) if (!call.isEndless) return false;
     return true;
   }
 
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
-    // The loaded module's `run` tells why.
+    // See `run` of the loaded module.
     const call = fn as (...args: unknown[]) => R;
     if (args.length === 2) return this.#module.run(call, args[0], args[1]);
     if (args.length === 3) return this.#module.run(call, args[0], args[1], args[2]);
@@ -117,17 +117,17 @@ export class Generation implements RouteOwner {
     return this.routes.map((route) => ({ ...route, isUnavailable: true }));
   }
 
-  /** A newer version serves: whoever can go over to it does so now. */
+  /** A newer version serves: work that can go over to it does so now. */
   announceReplacement(): void {
     for (const call of this.#inFlight) call.replaced?.();
   }
 
   /**
-   * Waits until nothing is under way any more. At the deadline what is not endless is cut; endless streams are waited
-   * for without limit, unless `cutAll` ends them.
+   * Waits until no work is open. At the deadline, work that is not endless is cut. Endless streams have no limit,
+   * unless `cutAll` ends them.
    *
    * @param drainMs in milliseconds; 0 waits for ever
-   * @param onCut   told how many were cut at the deadline, if any
+   * @param onCut gets the number of cuts at the deadline, if there were any
    */
   async drain(drainMs: number, onCut: (count: number) => void): Promise<void> {
     if (this.#inFlight.size === 0) return;
@@ -143,13 +143,16 @@ export class Generation implements RouteOwner {
     return this.#cut([...this.#inFlight], reason);
   }
 
-  /** dispose(state) and the end of everything the module opened. Idempotent. @returns what dispose had not put away */
+  /**
+   * Runs dispose(state) and closes everything that the module opened. Idempotent. @returns the things that dispose had
+   * left open
+   */
   dispose(): Promise<LeftBehind> {
     this.isDisposed = true;
     return this.#module.dispose();
   }
 
-  /** Gone as soon as its code is. null: its code is not in this process. */
+  /** Empty once its code is out of memory. null: its code is not in this process. */
   get remains(): WeakRef<object> | null {
     return this.#module.remains;
   }

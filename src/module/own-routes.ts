@@ -1,4 +1,4 @@
-/** What is the server's own among the routes: commands, endpoints, replies of its middleware. */
+/** The server's own routes: commands, endpoints, replies of its middleware. */
 import { CallFigures } from "../observe/figures";
 import type { RequestContext } from "./contract";
 import type { BoundRoute, RouteOwner } from "./route";
@@ -22,7 +22,7 @@ export const OWN_ROUTES: RouteOwner = {
 /**
  * An HTTP route of the server itself, inline.
  *
- * @param key       as in a module's `routes`; "" for one that no path leads to
+ * @param key as in a module's `routes`; "" for a route without a path
  * @param timeoutMs as in `RouteSpec`
  */
 export function ownFetchRoute(key: string, timeoutMs: number | undefined, handler: FetchHandler): BoundRoute {

@@ -1,4 +1,4 @@
-/** Everything that a host needs to load one generation. Structured-cloneable: it crosses to the pool's threads. */
+/** All facts that a host needs to load one generation. Structured-cloneable: it crosses to the pool's threads. */
 export interface LoadSpec {
   readonly name: string;
   /** Unique among the loads of one server; `?v=` of the import. Calls name a generation by it. */

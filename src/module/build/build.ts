@@ -1,4 +1,4 @@
-/** Makes one version of a module: one file with all that it imports, named by its content. */
+/** Makes one version of a module: one file with all its imports, named by its content. */
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -19,13 +19,13 @@ interface BuildOptions {
   readonly stateDir: string;
   /** Packages that must not be bundled. */
   readonly external: readonly string[];
-  /** Of a module in C: libraries to link, by name or path. Default: none but those that its files name. */
+  /** Of a module in C: libraries to link, by name or path. Default: the ones that its files name. */
   readonly libs?: readonly string[];
-  /** Of a module in C: folders with headers. Default: none but those that its files name. */
+  /** Of a module in C: folders with headers. Default: the ones that its files name. */
   readonly include?: readonly string[];
 }
 
-/** @param config  a module's settings, checked where the config was read: what has the wrong type counts as not said */
+/** @param config a module's settings. The config was checked when it was read: values of a wrong type are ignored */
 export function buildOptions(
   stateDir: string,
   { external, libs, include }: Readonly<Record<string, unknown>>,
@@ -43,7 +43,7 @@ export interface BuiltModule {
   readonly source: string;
   /** The bundle, absolute path. */
   readonly file: string;
-  /** 12 hexadecimal digits of the bundle's content: the version's identity. */
+  /** 12 hexadecimal digits, a hash of the bundle's content: the version's identity. */
   readonly hash: string;
   readonly inputs: InputSet;
   readonly buildMs: number;
@@ -53,17 +53,16 @@ interface Bundle {
   readonly text: string;
   readonly graph: BuildGraph;
   /**
-   * Further files that the bundle is made from, by absolute path: those it imports, those that would be taken if they
-   * were there.
+   * Further files that decide about the bundle, by absolute path: files that it imports, and missing files that it
+   * would import instead.
    */
   readonly externals: readonly string[];
 }
 
 /**
- * Builds `file` and all that it imports into one file in the state folder. A bundle that is there already is left as it
- * is.
+ * Builds `file` and all its imports into one file in the state folder. An existing bundle stays unchanged.
  *
- * @throws ModuleError for what is wrong with the module; a plain Error when the state folder cannot be written
+ * @throws ModuleError for a mistake in the module; a plain Error if the state folder cannot be written
  */
 export async function buildModule(file: ModuleFile, options: BuildOptions): Promise<BuiltModule> {
   const startedAt = Date.now();
@@ -81,23 +80,23 @@ function hashOf(text: string | Uint8Array): string {
   return new Bun.CryptoHasher("sha256").update(text).digest("hex").slice(0, 12);
 }
 
-/** Whether the bundle is there and holds what its hash says. */
+/** Whether the bundle exists and its content fits its hash. */
 export function isBundleWhole(path: string, hash: string): boolean {
   try {
     return hashOf(readFileSync(path)) === hash;
   } catch {
-    // Pruned, or its folder was cleared: it can be built anew.
+    // It was pruned, or its folder cleared: it can be built again.
     return false;
   }
 }
 
-/** Enough for what the server's other processes still load, and for a few steps back. */
+/** Enough for the server's other processes, which may still load older ones, and for a few steps back. */
 const KEPT_BUNDLES = 5;
 
 /**
- * Deletes old bundles of module `name`, but for the newest ones and those whose hashes are in `keep`. Each import lists
- * the bundle's folder anew and remembers it, so a folder of hundreds of bundles would cost hundreds of megabytes.
- * Several processes may do it at once.
+ * Deletes old bundles of module `name`, except the newest ones and those in `keep`. Each import lists the bundle's
+ * folder again and keeps the list in memory: hundreds of bundles would cost hundreds of megabytes. Several processes
+ * may call it at once.
  */
 export async function pruneBundles(
   stateDir: string,
@@ -127,7 +126,7 @@ async function bundleModule(file: ModuleFile, { stateDir, external }: BuildOptio
   return { text: code + (map === null ? "" : inlineMap(map)), graph, externals };
 }
 
-/** For the build of the binary. @param folder  that of all shipped modules, absolute path */
+/** For the build of the binary. @param folder the folder of all shipped modules, absolute path */
 export async function prebuild(file: ModuleFile, folder: string): Promise<Prebuilt> {
   const { code, map, graph, externals } = await bundleFiles(file, []);
   if (map === null || externals.length > 0) throw new Error(`${file.file} cannot be built beforehand`);
@@ -165,7 +164,7 @@ async function bundleFiles(file: ModuleFile, external: readonly string[]): Promi
   };
 }
 
-// What was found at last may import what is found next; each round must get further than the one before.
+// A file found in one round may import another one, found in the next. Each round must find something.
 const MAX_ROUNDS = 5;
 
 async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
@@ -180,14 +179,14 @@ async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun
     missing = missingOf(output);
     if (missing === before) break;
   }
-  // A failed build does not list its imports. One of them may pass a link that was switched after Bun had followed it.
+  // A failed build does not list its imports, of which one may pass a link that was switched after Bun had followed it.
   if (!output.success && followAgain(linksOfBuild(await importsOf(file, plugins), []).values()))
     output = await callBundler(file, plugins);
   if (!output.success) throw buildLogsError(file.name, file.file, output.logs);
   return output;
 }
 
-/** Collects the imports of the module's files, also from a build that fails. */
+/** Collects the imports of the module's files, even from a build that fails. */
 async function importsOf(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Import[]> {
   const imports: Import[] = [{ importer: file.file, specifier: file.file, target: null }];
   const noting: Bun.BunPlugin = {
@@ -216,7 +215,7 @@ function missingOf(output: Bun.BuildOutput): string {
 async function callBundler(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun.BuildOutput> {
   try {
     return await Bun.build({
-      // Resolve links here: Bun remembers where a link led for the life of the process.
+      // Resolve links here: for the life of the process, Bun remembers where a link led.
       entrypoints: [leadsTo(file.file) || file.file],
       target: "bun",
       format: "esm",
@@ -248,18 +247,18 @@ function entryOf(output: Bun.BuildOutput): Bun.BuildArtifact {
   return entry;
 }
 
-// The debug id names the map file, which is not kept.
+// The debug id names the map file, which is deleted.
 function stripComments(code: string): string {
   return code.replace(/\n\/\/# (?:debugId|sourceMappingURL)=.*/g, "");
 }
 
-// Sources are relative to the working folder, but stacks would take them as relative to the bundle.
+// Sources are relative to the working folder, but stacks would read them as relative to the bundle.
 function readMap(json: string): SourceMap {
   const map: SourceMap & { debugId?: string } = JSON.parse(json);
   delete map.debugId;
   map.sources = map.sources.map((source) => resolve(source));
   map.sourcesContent = map.sourcesContent?.map((text, index) => {
-    // Code frames are shown for the author's files; the text of packages would double the bundle for nothing.
+    // Code frames show only the author's files. The text of packages would double the bundle.
     if (text === null || map.sources[index]?.includes("/node_modules/")) return null;
     return withoutAddedImport(text);
   });
@@ -273,13 +272,12 @@ function inlineMap(map: SourceMap): string {
 let temporaryFiles = 0;
 
 /**
- * Written without waiting, like all that stands between a save and the swap: under load each wait is a turn of the
- * loop.
+ * Writes without waiting, like every step between a save and the swap: under load each wait costs a turn of the loop.
  */
 function writeBundle(stateDir: string, path: string, text: string): void {
   const bytes = Buffer.from(text);
   const existing = statSync(path, { throwIfNoEntry: false });
-  // A bundle is only ever put in place whole, so one of the same name and size is the same.
+  // Bundles are put in place whole, so a file of the same name and size has the same content.
   if (existing?.size === bytes.length) return;
   makePrivateFolder(resolve(path, ".."));
   const temporary = join(stateDir, "bundles", `.${process.pid}-${++temporaryFiles}.tmp`);

@@ -1,5 +1,5 @@
 /**
- * `import()` and `require()` of a path that is known only when they run. The bundler leaves them unchanged, so the path
+ * `import()` and `require()` of a path that is computed at run time. The bundler leaves them unchanged, so the path
  * would be resolved against the bundle in the state folder. The code here resolves it against the folder of the
  * author's file.
  */
@@ -22,16 +22,15 @@ const SOURCE = /\.[cm]?[jt]sx?$/;
 interface Rebased {
   readonly code: string;
   /**
-   * Files that a computed path may mean, where its folder is known. A change of one is a change of the module. Absolute
-   * paths.
+   * Files that a computed path may mean, if its folder is known. A change of one changes the module. Absolute paths.
    */
   readonly files: readonly string[];
 }
 
 /**
- * @param code  a bundle as the bundler gave it
- * @param map  its source map: it tells the file of a call, and tells calls from text in a string. Lines and columns do
- *   not change
+ * @param code the bundler's output
+ * @param map its source map: it gives the file of a call, and separates calls from text in a string. Lines and columns
+ *   do not change
  */
 export function rebaseImports(code: string, map: string): Rebased {
   const found = [...code.matchAll(CALL)].filter(({ 0: word, index }) => {
@@ -52,7 +51,7 @@ export function rebaseImports(code: string, map: string): Rebased {
     folders.set(folder, number);
     const prefix = FOLDER_OF_CALL.exec(code.slice(index + word.length, index + MAX_ARGUMENT))?.[1];
     if (prefix !== undefined) named.add(resolve(folder, prefix));
-    // Padded to the old length, so that the code behind it stays in its column.
+    // Padded to the old length, so that the following code stays in its column.
     text += code.slice(at, index) + nameOf(word, number).padEnd(word.length);
     at = index + word.length;
   }
@@ -111,10 +110,10 @@ function filesIn(folder: string): string[] {
   }
 }
 
-/** With what they import by a relative path, and what that imports. */
+/** These files, with their relative imports and the imports of those. */
 function withImports(files: readonly string[]): string[] {
   const all = new Set(files);
-  // A set goes on to what is added while it is walked through.
+  // The loop also visits entries that are added to the set meanwhile.
   for (const file of all)
     if (all.size < MAX_FILES && SOURCE.test(file)) for (const each of importsOf(file)) all.add(each);
   return [...all].sort();
@@ -127,7 +126,7 @@ function importsOf(file: string): string[] {
     const imports = new Bun.Transpiler({ loader }).scanImports(readFileSync(file, "utf8"));
     return imports.filter(({ path }) => path.startsWith(".")).flatMap(({ path }) => resolved(path, dirname(file)));
   } catch {
-    // It has a mistake, or is gone: the import tells.
+    // It has a mistake, or is gone: the import itself will fail with the reason.
     return [];
   }
 }
@@ -136,7 +135,7 @@ function resolved(path: string, folder: string): string[] {
   try {
     return [Bun.resolveSync(path, folder)];
   } catch {
-    // It may come later, or never.
+    // The file may appear later, or never.
     return [];
   }
 }

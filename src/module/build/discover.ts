@@ -1,4 +1,4 @@
-/** Which modules a folder holds. */
+/** Finds the modules of a folder. */
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join, parse } from "node:path";
 import { UserError } from "../../config/user-error";
@@ -15,18 +15,18 @@ interface RefusedModule extends ModuleFile {
   readonly error: UserError;
 }
 
-/** What lies in a modules folder. Each list is sorted by name. */
+/** The content of a modules folder. Each list is sorted by name. */
 export interface Discovered {
   readonly modules: readonly ModuleFile[];
   readonly refused: readonly RefusedModule[];
-  /** One sentence for each file that is no module though its author may think so: C++ and libraries. */
+  /** One sentence for each file that its author may take for a module, but is none: C++ and libraries. */
   readonly overlooked: readonly string[];
 }
 
 const MODULE_FILE = /^(.+)\.(?:[cm]?[jt]s|[jt]sx|c)$/s;
 const NOT_A_MODULE = /\.d\.[cm]?ts$|\.test\.[^.]+$/;
 const SKIPPED_NAMES = new Set(["lib", "node_modules"]);
-/** Characters that mean something else in an import, or that would break a line of the log. */
+/** Characters with another meaning in an import, or that would break a line of the log. */
 // oxlint-disable-next-line no-control-regex
 const UNFIT = /[\\?#\u0000-\u001f\u007f]/;
 const CPP_FILE = /\.(?:cc|cpp|cxx|c\+\+)$/i;
@@ -36,10 +36,10 @@ const LIBRARY_FILE = /\.(?:so|dylib|dll)(?:\.\d+)*$/i;
  * Lists the modules of `dir`: `NAME.{ts,tsx,mts,cts,js,jsx,mjs,cjs,c}` and `NAME/index.*` with one of these endings.
  * Names that begin with `_` or `.`, `lib`, `node_modules`, type declarations and tests are no modules.
  *
- * Reads without waiting: under load, each wait is a turn of the loop behind everybody's traffic, and a folder is read
- * in microseconds.
+ * Reads without waiting. A folder is read in microseconds, but under load each wait costs a turn of the loop behind all
+ * other traffic.
  *
- * @throws UserError when the folder itself cannot be read
+ * @throws UserError if the folder itself cannot be read
  */
 export async function discoverModules(dir: string): Promise<Discovered> {
   const found = new Map<string, string[]>();
@@ -76,7 +76,7 @@ function byName(a: ModuleFile, b: ModuleFile): number {
   return a.name < b.name ? -1 : 1;
 }
 
-/** @returns the name of the module that a file of this name would be in a modules folder; null: it would be none */
+/** @returns the name of the module that a file of this name makes in a modules folder; null: none */
 export function moduleNameOf(file: string): string | null {
   if (file.startsWith("_") || file.startsWith(".") || NOT_A_MODULE.test(file)) return null;
   const name = MODULE_FILE.exec(file)?.[1] ?? null;
@@ -107,7 +107,7 @@ function nameOfEntry(entry: string): string | null {
 /** The file itself, or the index files of a folder. */
 function moduleFilesAt(dir: string, entry: string): string[] {
   const path = join(dir, entry);
-  // A save by rename may take the file away between the listing and here; it is seen at the next look.
+  // A save by rename may remove the file between the listing and here. The next look sees it.
   const info = statSync(path, { throwIfNoEntry: false });
   if (info === undefined && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true)
     throw deadLinkError(path);
@@ -119,10 +119,10 @@ function moduleFilesAt(dir: string, entry: string): string[] {
     .map((each) => join(path, each));
 }
 
-/** A library that a module in C links is in its right place, and so is its source: no sentence for these. */
+/** No sentence for a library that a module in C links, or for its source: they belong there. */
 function overlookedText(dir: string, entry: string, linking: () => string): string | null {
   const isCpp = CPP_FILE.test(entry);
-  // Node puts U+FFFD in place of bytes that are no UTF-8, and no file has the name that results.
+  // Node puts U+FFFD in place of bytes that are no UTF-8, and no file has the resulting name.
   if (entry.includes("\ufffd") && lstatSync(join(dir, entry), { throwIfNoEntry: false }) === undefined)
     return `${displayPath(join(dir, entry))} has a name that is no UTF-8, and is passed over. Rename it.`;
   if (!isModuleFolder(entry) || (!isCpp && !LIBRARY_FILE.test(entry))) return null;
@@ -134,7 +134,7 @@ function overlookedText(dir: string, entry: string, linking: () => string): stri
   return `${shown} is a library, and no module by itself. Give it extern "C" functions, and ${way}`;
 }
 
-/** The texts of the modules in C that link something. */
+/** The texts of the modules in C that link a library. */
 function linkingModules(dir: string, entries: readonly string[]): string {
   const texts = entries.filter((entry) => entry.endsWith(".c")).map((entry) => readIfThere(join(dir, entry)));
   return texts.filter((text) => /#[ \t]*pragma[ \t]+hrmr[ \t]+link/.test(text)).join("\n");
@@ -177,7 +177,7 @@ function twoFilesError(name: string, one: string, other: string): UserError {
   });
 }
 
-/** A dead link is an error and no removal: the link's target may have been deleted by mistake. */
+/** A dead link is an error and does not remove the module: its target may have been deleted by mistake. */
 function deadLinkError(path: string): UserError {
   return new UserError(`${displayPath(path)} is a link to ${readlinkSync(path)}, which is not there.`, {
     code: "MODULE_LINK_DEAD",

@@ -1,39 +1,38 @@
-/** What a bundle was made from, so that a cheap look tells whether building it again could give anything else. */
+/** The inputs of a bundle. A cheap look at them decides whether another build could give another result. */
 import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { basename, dirname, extname, join, parse, resolve } from "node:path";
 import { aliasFolders, findLinks, type Import, leadsTo, type Link, linksOn } from "./links";
 
-/** What was seen when a bundle was built. Not for other threads: `hasChanged` refreshes the folders' signatures. */
+/**
+ * The state of the inputs when a bundle was built. Not for other threads: `hasChanged` refreshes the folders'
+ * signatures.
+ */
 export interface InputSet {
   /**
-   * Path to what a stat of it said, "" for a file that was not there: the inputs, and files that would change how
-   * imports resolve.
+   * By path, the result of a stat, "" for a missing file: the inputs, and files that would change how imports resolve.
    */
   readonly files: ReadonlyMap<string, string>;
-  /** The package.json and tsconfig.json among them, there or not, each with the folder that it is about. */
+  /** The package.json and tsconfig.json among them, even missing ones, each with the folder that it applies to. */
   readonly configs: ReadonlyMap<string, string>;
-  /** The symbolic links on the way to the module's file and to what it imports. */
+  /** The symbolic links on the way to the module's file and to its imports. */
   readonly links: ReadonlyMap<string, Link>;
   /** Folders of the author's own inputs, for new files that an import without extension would prefer. */
   readonly folders: Map<string, FolderView>;
-  /**
-   * False when a file was written so shortly before the build that a later write may bear the same time: build once
-   * more.
-   */
+  /** False if a file was written so shortly before the build that a later write may have the same time: build again. */
   readonly isSettled: boolean;
 }
 
 interface FolderView {
   signature: string;
-  /** The names an import could mean, as they were. */
+  /** The names that an import could mean, in their state at the build. */
   readonly stems: Map<string, string>;
 }
 
-/** Signatures taken during one look at many modules, which share most of their inputs. Use a fresh one each time. */
+/** Signatures taken during one look at many modules, which share most inputs. Use a new one for each look. */
 type SignatureMemo = Map<string, string>;
 
-/** The part of a metafile that tells what was read and why. Paths are relative to `cwd`. */
+/** The part of a metafile that says which files were read, and why. Paths are relative to `cwd`. */
 export interface BuildGraph {
   readonly inputs: Record<string, { imports: { path: string; original?: string; external?: boolean }[] }>;
 }
@@ -44,12 +43,12 @@ const CONFIG_FILES = ["package.json", "tsconfig.json", "jsconfig.json"];
 const CLOCK_TICK_MS = 10;
 
 /**
- * Notes the state of all that a build read.
+ * Records the state of all files that a build read.
  *
  * @param graph  the build's metafile
- * @param entry  the module's file as it was named (the metafile has it with symbolic links resolved)
+ * @param entry the module's file under its own name (the metafile has symbolic links resolved)
  * @param extra  further files that matter: the bundle itself, files of external packages
- * @param startedAt  Date.now() before the build: what changed since then counts as changed
+ * @param startedAt Date.now() before the build: later changes count
  */
 export function noteInputs(graph: BuildGraph, entry: string, extra: readonly string[], startedAt: number): InputSet {
   const inputs = Object.keys(graph.inputs).filter((path) => !isVirtual(path));
@@ -69,8 +68,7 @@ export function noteInputs(graph: BuildGraph, entry: string, extra: readonly str
   return { files, configs, links, folders, isSettled: newest < startedAt - CLOCK_TICK_MS };
 }
 
-// In milliseconds since 1970. A time in the future (a wrong clock) says nothing about when it happened, and is left
-// out.
+// In milliseconds since 1970. Times in the future (a wrong clock) are ignored.
 function newestChange(paths: readonly string[]): number {
   const now = Date.now() + CLOCK_TICK_MS;
   const times = paths.map((path) => statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? 0);
@@ -78,9 +76,9 @@ function newestChange(paths: readonly string[]): number {
 }
 
 /**
- * Whether a new build could give something else. Stats the inputs, builds nothing.
+ * Whether a new build could give another result. Stats the inputs; does not build.
  *
- * @param memo  share one over the modules of one look; must not outlive it
+ * @param memo share one among the modules of one look, and drop it afterwards
  */
 export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): boolean {
   if (!inputs.isSettled) return true;
@@ -95,7 +93,7 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
     for (const [stem, seen] of view.stems) {
       if (namesOf(names, stem) !== seen) return true;
     }
-    // A save by rename touches the folder too. Nothing that an import could mean has come or gone.
+    // A save by rename changes the folder too. No name that an import could mean has come or gone.
     view.signature = signature;
   }
   return false;
@@ -104,7 +102,7 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
 /**
  * Adds the names to watch for a change: the author's own files, and the links on the paths of imports.
  *
- * @param stateDir  files in there are the server's own, and are left out
+ * @param stateDir its files are the server's own, and are left out
  * @param into  names in a folder, by its absolute path
  */
 export function addWatched({ files, links }: InputSet, stateDir: string, into: Record<string, string[]>): void {
@@ -127,10 +125,10 @@ function currentSignature(path: string, memo: SignatureMemo): string {
   return signature;
 }
 
-/** What a stat of `path` says, "" when there is nothing. */
+/** The result of a stat of `path`, "" if it does not exist. */
 export function signatureAt(path: string): string {
   const info = statSync(path, { throwIfNoEntry: false });
-  // The change time catches what keeps the modification time: copies that restore it, a rename over the file.
+  // The change time detects changes that keep the modification time: copies that restore it, a rename over the file.
   return info === undefined ? "" : `${info.ino}:${info.size}:${info.mtimeMs}:${info.ctimeMs}`;
 }
 
@@ -138,8 +136,8 @@ function isVirtual(path: string): boolean {
   return /^[\w-]{2,}:/.test(path);
 }
 
-// A package.json says how a folder's files are understood, a tsconfig.json how its imports resolve; both apply
-// downward.
+// A package.json decides how a folder's files are read, a tsconfig.json how its imports resolve. Both apply to all
+// folders below.
 function addConfigFiles(configs: Map<string, string>, own: readonly string[]): void {
   for (const folder of new Set(own.flatMap((path) => foldersUpward(dirname(path))))) {
     for (const name of CONFIG_FILES) configs.set(join(folder, name), folder);
@@ -151,7 +149,7 @@ function addConfigFiles(configs: Map<string, string>, own: readonly string[]): v
 
 const MAX_EXTENDS = 8;
 
-// The files a tsconfig.json extends. Those in packages are left out: they change with their package.
+// The files that a tsconfig.json extends, except those in packages, which change with their package.
 function basesOf(path: string, depth: number): string[] {
   if (depth === MAX_EXTENDS || statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return [];
   const bases = [readExtends(path)].flat().filter((base) => typeof base === "string" && /^[./]/.test(base));
@@ -204,7 +202,7 @@ export function linksOfBuild(imports: readonly Import[], configFiles: Iterable<s
   return findLinks(imports, homeOf, tsconfigs.flatMap(aliasFolders));
 }
 
-// Each folder up to the one where a package was found, since an installation nearer by would be taken instead.
+// Each folder up to the one where a package was found: an installation in a nearer one would win.
 function addPackagePlaces(configs: Map<string, string>, graph: BuildGraph, inputs: readonly string[]): void {
   const seen = new Set<string>();
   for (const importer of inputs) {
@@ -222,7 +220,7 @@ function addPackagePlaces(configs: Map<string, string>, graph: BuildGraph, input
   }
 }
 
-/** The package that a specifier names, or null for paths and for what is built in. */
+/** The package that a specifier names, or null for paths and built-in modules. */
 export function packageName(specifier: string): string | null {
   if (!/^[@a-z0-9]/i.test(specifier) || isBuiltin(specifier) || specifier.startsWith("bun:") || specifier === "hrmr")
     return null;
@@ -245,7 +243,7 @@ function viewFolders(own: readonly string[]): Map<string, FolderView> {
   for (const path of own) {
     const stem = basename(path, extname(path));
     viewStem(folders, dirname(path), stem);
-    // NAME/index.ts gives way to NAME.ts.
+    // NAME.ts wins over NAME/index.ts.
     if (stem === "index") viewStem(folders, dirname(dirname(path)), basename(dirname(path)));
   }
   for (const [folder, view] of folders) {
@@ -266,7 +264,7 @@ function resolvableNames(folder: string): string[] {
   try {
     return readdirSync(folder).filter((name) => RESOLVABLE.has(extname(name)));
   } catch {
-    // The folder is gone, and with it every name.
+    // The folder is gone with all its names.
     return [];
   }
 }

@@ -1,11 +1,11 @@
 /**
  * The symbolic links that a module's imports pass. If a link is switched to another release, the next build differs
- * though no file has changed. Bun follows a link once, and remembers where it led for the life of the process.
+ * although no file has changed. Bun follows a link once, and remembers its target for the life of the process.
  */
 import { lstatSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, extname, join, parse, resolve, sep } from "node:path";
 
-/** One import as its author wrote it. */
+/** One import in its author's words. */
 export interface Import {
   /** Absolute path of the file with the import. */
   readonly importer: string;
@@ -14,13 +14,13 @@ export interface Import {
   readonly target: string | null;
 }
 
-/** A link, and where it leads. */
+/** A link and its target. */
 export interface Link {
-  /** Absolute path of the link, by the names in the import. */
+  /** Absolute path of the link, in the names of the import. */
   readonly path: string;
   /** Absolute path without links; "" for a dead link. */
   readonly leadsTo: string;
-  /** Folders behind the link, by the same names, the outermost first. */
+  /** Folders behind the link, in the same names, the outermost first. */
   readonly behind: readonly string[];
 }
 
@@ -28,8 +28,8 @@ export interface Link {
 const ENDINGS = ["", ".ts", ".tsx", ".js", ".jsx", ".mts", ".cts", ".mjs", ".cjs", ".json"];
 
 /**
- * Finds the links among imports. If the target lies where the specifier says, the import passes no link, and no file is
- * read.
+ * Finds the links among imports. If the target has the path in the specifier, the import passes no link. No file is
+ * read then.
  *
  * @param homeOf  finds the folder of the package that a specifier names, from a folder; null: it names no package, or
  *   none is installed
@@ -66,7 +66,9 @@ export function findLinks(
   return links;
 }
 
-/** Whether the target is where the name says: words.ts for `./words` and `./words.js`, words/index.ts for `./words`. */
+/**
+ * Whether the target has the path of the name: words.ts for `./words` and `./words.js`, words/index.ts for `./words`.
+ */
 function isPlainly(named: string, target: string): boolean {
   if (target.startsWith(named)) return [undefined, ".", sep].includes(target[named.length]);
   const ending = extname(named);
@@ -93,7 +95,7 @@ export function linksOn(path: string): Link[] {
     try {
       isLink = lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink();
     } catch {
-      // A file in place of a folder, or a folder that is not readable: the build reports it.
+      // A file in place of a folder, or an unreadable folder: the build reports it.
     }
     if (isLink === undefined) break;
     if (!isLink) continue;
@@ -112,7 +114,7 @@ export function leadsTo(path: string): string {
   }
 }
 
-/** The folders in which a tsconfig.json has imports looked up. None if the file cannot be read. */
+/** The folders where a tsconfig.json looks up imports. None if the file cannot be read. */
 export function aliasFolders(file: string): string[] {
   try {
     const config = Bun.JSONC.parse(readFileSync(file, "utf8")) as {

@@ -1,4 +1,4 @@
-/** What the bundler is told so that bundled code still knows the files it was written in. */
+/** Plugins of the bundler: bundled code still knows the file that it was written in. */
 import { statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
@@ -7,9 +7,9 @@ const META_PREFIX = "__hrmr_meta_";
 const META_MODULE = "hrmr-meta:";
 
 /**
- * Replacements for `import.meta.KEY`. Merged into one file, every input would be told the bundle's place; so each
- * becomes a name that `importMetaPlugin` gives each file for itself. `import.meta.main` is false: a module is never
- * what was started.
+ * Replacements for `import.meta.KEY`. Merged into one file, every input would get the bundle's path. Each value
+ * therefore becomes a name that `importMetaPlugin` defines for each file. `import.meta.main` is false: a module is
+ * never the started program.
  */
 export const IMPORT_META_DEFINES: Record<string, string> = {
   ...Object.fromEntries(META_KEYS.map((key) => [`import.meta.${key}`, META_PREFIX + key])),
@@ -17,7 +17,7 @@ export const IMPORT_META_DEFINES: Record<string, string> = {
 };
 
 /**
- * Whether a bundle made without `importMetaPlugin` needs it. Most do not, and are built without calls from the
+ * Whether a bundle made without `importMetaPlugin` needs it. Most do not, and their build needs no calls from the
  * bundler's threads.
  */
 export function needsImportMeta(bundle: string): boolean {
@@ -25,8 +25,8 @@ export function needsImportMeta(bundle: string): boolean {
 }
 
 /**
- * Imports the names of IMPORT_META_DEFINES into each file that says `import.meta`, behind its last line: no line or
- * column moves.
+ * Imports the names of IMPORT_META_DEFINES into each file that uses `import.meta`, behind its last line, so that no
+ * line or column moves.
  */
 export const importMetaPlugin: Bun.BunPlugin = {
   name: "hrmr import.meta",
@@ -51,7 +51,7 @@ export const importMetaPlugin: Bun.BunPlugin = {
 
 const IMPORT_MARK = "\n/* hrmr */ ";
 
-/** @returns the text as the author wrote it */
+/** @returns the author's text */
 export function withoutAddedImport(text: string): string {
   const at = text.lastIndexOf(IMPORT_MARK + "import { " + META_PREFIX);
   return at < 0 ? text : text.slice(0, at);
@@ -71,11 +71,11 @@ function metaModule(path: string): string {
 }
 
 /**
- * Leaves packages and native addons out of the bundle, by absolute path: the bundle lies in the state folder, where
- * their names would not resolve.
+ * Leaves packages and native addons out of the bundle, and imports them by absolute path: their names do not resolve
+ * from the state folder.
  *
- * @param external  package names; their subpaths are meant too
- * @param used  gets the files of those that were imported, and the package.json of each
+ * @param external package names; they include their subpaths
+ * @param used gets the files of the imported ones, and the package.json of each
  */
 export function externalPlugin(external: readonly string[], used: Set<string>): Bun.BunPlugin {
   const names = external.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
@@ -85,7 +85,7 @@ export function externalPlugin(external: readonly string[], used: Set<string>): 
     setup(build) {
       build.onResolve({ filter }, ({ path, importer }) => {
         const file = resolveFrom(path, dirname(importer));
-        // Not found: the bundler says so itself, with file, line and column.
+        // Not found: the bundler reports it with file, line and column.
         if (file === null) return undefined;
         used.add(file);
         const manifest = nearestManifest(file);

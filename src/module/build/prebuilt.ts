@@ -1,5 +1,5 @@
 /**
- * Bundles of the modules that ship with hrmr, made when the binary is built: a start then need not build them. From
+ * Bundles of the modules that ship with hrmr, made when the binary is built, so that a start need not build them. From
  * source there are none.
  */
 import { readFileSync } from "node:fs";
@@ -12,13 +12,13 @@ export const SHIPPED_FOLDER = "shipped";
 /** The build packs the bundles into this file: an object of `Prebuilt`, by the path of the module's file. */
 export const PREBUILT_FILE = "prebuilt.json";
 
-/** A source map as the bundler gives it, or as a bundle has it. */
+/** A source map of the bundler, or of a bundle. */
 export interface SourceMap {
   sources: string[];
   sourcesContent?: (string | null)[];
 }
 
-/** What the bundler made of a module. Paths are absolute. */
+/** The bundler's result for a module. Paths are absolute. */
 interface Bundled {
   readonly code: string;
   readonly map: SourceMap;
@@ -28,12 +28,12 @@ interface Bundled {
 /** A `Bundled` whose paths are relative to the folder of all shipped modules. */
 export type Prebuilt = Bundled;
 
-/** @param folder  that of all shipped modules, absolute path */
+/** @param folder the folder of all shipped modules, absolute path */
 export function toPrebuilt({ code, map, graph }: Bundled, folder: string): Prebuilt {
   return { code, ...movePaths({ map, graph }, (path) => relative(folder, path)) };
 }
 
-/** @returns null: the files in `folder` are not those that it was built from */
+/** @returns null: the files in `folder` are not the ones that it was built from */
 export function fromPrebuilt({ code, map, graph }: Prebuilt, folder: string): Bundled | null {
   const moved = movePaths({ map, graph }, (path) => join(folder, path));
   return isAsBuilt(moved.map) ? { code, ...moved } : null;
@@ -41,7 +41,7 @@ export function fromPrebuilt({ code, map, graph }: Prebuilt, folder: string): Bu
 
 let all: Record<string, Prebuilt> | null = null;
 
-/** @returns null: the file is none of the shipped ones, or it is not as it was when the binary was built */
+/** @returns null: the file is not a shipped one, or has changed since the binary was built */
 export function prebuiltOf({ file }: ModuleFile, stateDir: string): Bundled | null {
   const folder = join(stateDir, SHIPPED_FOLDER);
   if (!Bun.isStandaloneExecutable || !file.startsWith(`${folder}/`)) return null;

@@ -1,19 +1,19 @@
 /**
- * Makes the bundler look again. Bun remembers what it saw of a folder for the life of the process: its names, its
- * package.json and tsconfig.json, also that something was not there (oven-sh/bun#40105, open in 1.4.4). A package
- * installed after a failed build, or replaced by another version, would not be seen until a restart.
+ * Makes the bundler look again. For the life of the process, Bun remembers what it saw of a folder: its names, its
+ * package.json and tsconfig.json, and missing files (oven-sh/bun#40105, open in 1.4.4). It would not see a package that
+ * is installed after a failed build, or replaced by another version, until a restart.
  */
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { foldersUpward, type InputSet, packageName, signatureAt } from "./inputs";
 import { leadsTo, type Link } from "./links";
 
-// All of the process, as Bun's memory is.
+// For the whole process, like Bun's memory.
 const configs = new Map<string, { governs: string; signature: string }>();
 const folders = new Map<string, { signature: string; names: string }>();
 const links = new Map<string, { leadsTo: string; behind: Set<string> }>();
 
-/** Notes what a successful build looked at. @param bundle  the one input that is no source */
+/** Records the inputs of a successful build. @param bundle the only input that is no source */
 export function rememberView(inputs: InputSet, bundle: string): void {
   for (const [path, governs] of inputs.configs) configs.set(path, { governs, signature: inputs.files.get(path) ?? "" });
   rememberLinks(inputs.links.values());
@@ -35,7 +35,7 @@ function rememberLinks(found: Iterable<Link>): Link[] {
 /**
  * Makes Bun follow these links again, if they are new or lead elsewhere than before.
  *
- * @returns whether a build could give something else now
+ * @returns whether a build could give another result now
  */
 export function followAgain(found: Iterable<Link>): boolean {
   const news = rememberLinks(found);
@@ -48,8 +48,8 @@ function rememberFolder(folder: string): void {
 }
 
 /**
- * Before a build: forgets the folders in which names came or went, all below a changed package.json or tsconfig.json,
- * and all behind a switched link.
+ * Before a build: forgets the folders whose names have changed, all folders below a changed package.json or
+ * tsconfig.json, and all behind a switched link.
  */
 export function refreshView(): void {
   const stale = new Set<string>();
@@ -58,7 +58,7 @@ export function refreshView(): void {
     if (signature === config.signature) continue;
     config.signature = signature;
     for (const folder of foldersBelow(config.governs)) stale.add(folder);
-    // A package that has just been installed: the folders above it must be listed again too.
+    // A package that was just installed: list the folders above it again, too.
     for (const folder of foldersUpward(config.governs)) stale.add(folder);
   }
   for (const [folder, seen] of folders) {
@@ -93,16 +93,16 @@ export function forgetPlacesOf(importer: string, specifier: string): void {
       : [folder, packages, join(packages, name), join(packages, specifier), dirname(join(packages, specifier))];
   });
   const relative = resolve(from, specifier);
-  // Known ones too: the specifier may be an alias of tsconfig's `paths`.
+  // Known folders too: the specifier may be an alias of tsconfig's `paths`.
   forget(new Set([...places, relative, ...foldersUpward(dirname(relative)), ...folders.keys()]));
 }
 
-// From the top down, since a folder is looked at anew at once, and takes from the one above what that one knows.
+// From the top down: Bun lists a forgotten folder at once, and uses what it remembers of the one above.
 function forget(stale: ReadonlySet<string>): void {
   for (const folder of [...stale].sort((a, b) => a.length - b.length)) {
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) continue;
     try {
-      // When this fails, and it does, Bun drops what it remembers of the importer's folder and tries once more.
+      // This always fails. Bun then forgets the importer's folder and tries once more.
       Bun.resolveSync("./.hrmr-no-such-file", folder);
     } catch {
       // Expected.
@@ -123,7 +123,7 @@ function namesIn(folder: string): string {
   try {
     return readdirSync(folder).sort().join("/");
   } catch {
-    // Gone, and with it all names.
+    // The folder is gone with all its names.
     return "";
   }
 }

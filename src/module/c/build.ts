@@ -1,12 +1,12 @@
 /**
- * The bundle of a module in C: a script with the sources in it. They are compiled where it is loaded, in the module's
- * own process.
+ * The bundle of a module in C: a script with the sources in it. The module's own process compiles them when it loads
+ * the bundle.
  */
 import type { ModuleFile } from "../build/discover";
 import type { BuildGraph } from "../build/inputs";
 import { type CSettings, readSources } from "./sources";
 
-/** @throws ModuleError when the module's file cannot be read; what is wrong in it is told where it is compiled */
+/** @throws ModuleError if the module's file cannot be read. Mistakes in it show when it is compiled */
 export function bundleC(
   file: ModuleFile,
   { libs = [], include = [] }: Partial<CSettings>,

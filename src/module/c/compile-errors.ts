@@ -1,23 +1,23 @@
-/** What the compiler said, as errors of the author's files. */
+/** Turns the compiler's output into errors in the author's files. */
 import { ModuleError, type ModuleErrorPlace, placeInText, wholeFileError } from "../graph/describe-error";
 import { authorsPath, type CSources } from "./sources";
 
-/** One thing that the compiler said. */
+/** One message of the compiler. */
 interface Finding {
   readonly message: string;
-  /** By its path in the sources' root. null: none of the author's. */
+  /** The path in the sources' root. null: not a file of the author's. */
   readonly file: string | null;
   readonly line: number;
   readonly isError: boolean;
 }
 
-// Such a function is taken to return an int: half of a pointer, and the first use of it ends the process.
+// The compiler assumes that such a function returns an int: half of a pointer, whose first use ends the process.
 const FATAL_WARNING = /^implicit declaration of function '(\w+)'/;
 const UNRESOLVED = /^unresolved reference to '(\w+)'/;
 
 /**
- * @param text    an error's message, as `cc` gives it: lines like "FILE:3: error: why"
- * @param folder  where the sources were put for the compiler
+ * @param text the message of an error of `cc`: lines like "FILE:3: error: why"
+ * @param folder the folder of the sources for the compiler
  */
 function readFindings(text: string, folder: string): Finding[] {
   const findings: Finding[] = [];
@@ -34,7 +34,7 @@ function readFindings(text: string, folder: string): Finding[] {
   return findings;
 }
 
-/** The compiler's words where they say enough. */
+/** The compiler's words, or clearer ones. */
 function explain(message: string): string {
   const [, undeclared] = FATAL_WARNING.exec(message) ?? [];
   if (undeclared !== undefined)
@@ -46,10 +46,10 @@ function explain(message: string): string {
   return message;
 }
 
-/** @returns the first error, placed, with the others behind it; null if there is none */
+/** @returns the first error with its place, and the others behind it; null if there is none */
 export function compileError(sources: CSources, text: string, folder: string): ModuleError | null {
   const errors = readFindings(text, folder).filter((finding) => finding.isError);
-  // What stands in no line was often foretold by what stands in one.
+  // An error without a line often follows from one with a line.
   const [first, ...rest] = [
     ...errors.filter(({ file }) => file !== null),
     ...errors.filter(({ file }) => file === null),
@@ -59,7 +59,7 @@ export function compileError(sources: CSources, text: string, folder: string): M
   return new ModuleError(sources.name, first.message, placeOf(sources, first), others);
 }
 
-/** @returns what is no error, one line each: "hello.c:3: why" */
+/** @returns the warnings, one line each: "hello.c:3: why" */
 export function warnings(sources: CSources, text: string, folder: string): string[] {
   return readFindings(text, folder)
     .filter(({ isError, file }) => !isError && file !== null)
@@ -80,7 +80,7 @@ function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErr
   const found =
     file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
   if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
-  // The compiler tells no column, but often what it stumbled over.
+  // The compiler gives no column, but often the word that it failed at.
   const [, name] =
     /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared|: (\w+)$/.exec(message)?.filter(Boolean) ?? [];
   return placeAt(sources, found.file, found.line, name);
@@ -88,12 +88,12 @@ function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErr
 
 /** @param name a word or a sign of the line to point at */
 function placeAt(sources: CSources, file: string, line: number, name: string | undefined): ModuleErrorPlace {
-  // Of the version at hand: the file may have changed since.
+  // The text of this version: the file may have changed since.
   const text = Buffer.from(sources.files[file] ?? "", "latin1").toString();
   return placeInText(authorsPath(sources, file), text, line, columnOf(name, text.split("\n")[line - 1] ?? ""));
 }
 
-/** From 1. undefined: it is not there, or a sign that is there more than once. */
+/** From 1. undefined: it is missing, or a sign that occurs more than once. */
 function columnOf(name: string | undefined, text: string): number | undefined {
   if (name === undefined) return undefined;
   const isWord = /^\w+$/.test(name);
@@ -101,7 +101,7 @@ function columnOf(name: string | undefined, text: string): number | undefined {
   return at < 0 || (!isWord && at !== text.lastIndexOf(name)) ? undefined : at + 1;
 }
 
-/** Where a name that the linker misses is called; else where it is declared. */
+/** The place where a name that the linker misses is called, or else declared. */
 function findName({ files, entry }: CSources, name: string | undefined): { file: string; line: number } | null {
   if (name === undefined) return null;
   const ordered = [entry, ...Object.keys(files).filter((file) => file !== entry)];

@@ -1,6 +1,5 @@
 /**
- * From the sources of a module to functions that can be called: TinyCC by `cc` of bun:ffi. Only ever in the module's
- * own process.
+ * Compiles the sources of a module into functions, with TinyCC by `cc` of bun:ffi. Only in the module's own process.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +11,7 @@ import { compileError, warnings } from "./compile-errors";
 import { linkLibraries, withCLibrary } from "./libraries";
 import { authorsPath, type CSources } from "./sources";
 
-/** What bridge.c has for this side. */
+/** The functions of bridge.c. */
 const SYMBOLS = {
   hrmr__open: { args: ["ptr", "ptr"], returns: "ptr" },
   hrmr__declared: { args: [], returns: "int" },
@@ -25,9 +24,8 @@ const SYMBOLS = {
 } as const;
 
 /**
- * Before all headers: memory is the C library's own. Left to itself, the compiler's `malloc` and `free` are those of
- * the JavaScript engine, and to free what the library has allocated (strdup, getline, a call of any library) ends the
- * process. bridge.c has the other half.
+ * Before all headers: makes memory the C library's own. Otherwise `malloc` and `free` are the JavaScript engine's, and
+ * freeing memory that a library has allocated (strdup, getline) ends the process. bridge.c has the other half.
  */
 const MEMORY = `#ifdef __APPLE__
 #define hrmr__named(name) __asm__("_hrmr__" name)
@@ -41,16 +39,16 @@ void free(void *block) hrmr__named("free");
 int posix_memalign(void **block, __SIZE_TYPE__ alignment, __SIZE_TYPE__ size) hrmr__named("posix_memalign");
 `;
 
-/** Of the C library, where the machine has none: with what hrmr.h declares of them. */
+/** Headers of the C library for machines without them. hrmr.h declares their content. */
 const STANDARD_HEADERS = ["ctype.h", "math.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "strings.h"];
 
 export interface Compiled {
   readonly lib: Library<typeof SYMBOLS>;
-  /** What the compiler finds odd, one line each. */
+  /** The compiler's warnings, one line each. */
   readonly warnings: readonly string[];
 }
 
-/** @throws ModuleError for what is wrong with the sources, and for a library that cannot be linked */
+/** @throws ModuleError for a mistake in the sources, and for a library that cannot be linked */
 export function compileSources(sources: CSources): Compiled {
   const folder = writeUnit(sources);
   try {
@@ -61,10 +59,7 @@ export function compileSources(sources: CSources): Compiled {
   }
 }
 
-/**
- * The unit and the sources beside it, in a folder of their own: the compiler reads nothing but files. @returns the
- * folder
- */
+/** Writes the unit and the sources into a new folder: the compiler reads only files. @returns the folder */
 function writeUnit(sources: CSources): string {
   let folder: string | null = null;
   try {
@@ -81,7 +76,7 @@ function writeUnit(sources: CSources): string {
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, text, "latin1");
     }
-    // The bridge goes first, where the author's macros do not reach.
+    // The bridge comes first, before the author's macros.
     writeFileSync(
       join(folder, "unit.c"),
       `${MEMORY}#include "hrmr.h"\n#include "bridge.c"\n#include "src/${sources.entry}"\n`,
@@ -107,7 +102,7 @@ function compileUnit(sources: CSources, folder: string): Compiled {
     const error = compileError(sources, text, join(folder, "src"));
     if (error !== null) throw error;
     const odd = warnings(sources, text, join(folder, "src"));
-    // A warning fails a compilation, unless it is told not to warn at all.
+    // A warning makes `cc` fail unless warnings are off.
     return { lib: callQuietly(sources, folder), warnings: odd };
   }
 }
@@ -123,7 +118,7 @@ function callQuietly(sources: CSources, folder: string): Library<typeof SYMBOLS>
 }
 
 function callCompiler({ include, root }: CSources, folder: string, flags: string[]): Library<typeof SYMBOLS> {
-  // First the files as they were read, then what else lies in those folders.
+  // First the files that were read, then the other files of those folders.
   const copies = include.map((path) => join(folder, "src", relative(root, path)));
   const standard = existsSync("/usr/include/stdio.h") ? [] : [join(folder, "standard")];
   const source = join(folder, "unit.c");

@@ -5,7 +5,7 @@ import { cc, CString, type Pointer } from "bun:ffi";
 import { libraryError } from "./compile-errors";
 import type { CSources } from "./sources";
 
-/** The process has these anyway. */
+/** Every process has these. */
 const ALWAYS_THERE = new Set(["c", "m", "pthread", "dl", "rt"]);
 
 const FOLDERS: Partial<Record<NodeJS.Architecture, string>> = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" };
@@ -26,7 +26,7 @@ const NO_LIBRARY = "GROUP ( )\n";
 export function withCLibrary<T>(folder: string, compile: (flags: string[]) => T): T {
   if (process.platform !== "linux") return compile([]);
   writeFileSync(join(folder, "libc.so"), NO_LIBRARY);
-  // A blank would end the flag, and the temporary folder's path may have one.
+  // A space would end the flag, and the temporary folder's path may have one.
   const fd = openSync(folder, "r");
   try {
     return compile([`-L/proc/self/fd/${fd}`]);
@@ -36,11 +36,11 @@ export function withCLibrary<T>(folder: string, compile: (flags: string[]) => T)
 }
 
 /**
- * Loads the libraries that the sources name, for all that is compiled from now on in this process. The compiler's own
- * search wants files that only development packages have ("libz.so" without a number).
+ * Loads the libraries that the sources name, for all later compilations in this process. The compiler's own search
+ * needs files of development packages ("libz.so" without a number).
  *
- * @param folder  for a file of the compiler's
- * @throws ModuleError for one that is not there, or cannot be loaded
+ * @param folder for a temporary file of the compiler
+ * @throws ModuleError for a library that is missing, or cannot be loaded
  */
 export function linkLibraries(sources: CSources, folder: string): void {
   const wanted = sources.libs.filter(({ name }) => !ALWAYS_THERE.has(name));
@@ -56,7 +56,7 @@ export function linkLibraries(sources: CSources, folder: string): void {
   }
 }
 
-/** @returns why it could not be loaded; null: it is */
+/** @returns why it could not be loaded; null: it is loaded */
 function load(open: (path: string) => string | null, name: string): string | null {
   if (name.includes("/")) return open(name);
   const folders = libraryFolders();
@@ -86,14 +86,14 @@ function filesOf(folder: string, name: string): string[] {
   try {
     entries = readdirSync(folder);
   } catch {
-    // Few machines have all of these folders.
+    // The machine does not have this folder.
     return [];
   }
   const found = entries.filter((entry) => pattern.test(entry)).sort((a, b) => b.length - a.length || (a < b ? 1 : -1));
   return found.map((entry) => join(folder, entry));
 }
 
-/** `dlopen` of bun:ffi keeps a library to itself; what is compiled later finds only what is loaded for all. */
+/** `dlopen` of bun:ffi loads a library privately. Code that is compiled later finds only global ones. */
 const LOADER = `
 void *dlopen(const char *path, int how);
 const char *dlerror(void);

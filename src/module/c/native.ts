@@ -1,4 +1,4 @@
-/** A module in C as any other module: what a bundle of C sources exports by default. */
+/** Makes a module in C look like any other: the default export of a bundle of C sources. */
 import type { ModuleDefinition, Route } from "../contract";
 import { type ModuleError, wholeFileError } from "../graph/describe-error";
 import { compileSources } from "./compile";
@@ -9,16 +9,17 @@ import { authorsPath, type CSources } from "./sources";
 let isAllowed = false;
 
 /**
- * Nothing stops a loop in C, and a wrong pointer ends its process: only a process that serves nothing else may run it.
+ * Allows C in this process. Nothing stops a loop in C, and a wrong pointer ends the process, so only a process that
+ * serves nothing else may run it.
  */
 export function allowNativeModules(): void {
   isAllowed = true;
 }
 
 /**
- * Compiles the sources and asks what they declare.
+ * Compiles the sources and reads their declarations.
  *
- * @throws ModuleError for what is wrong with them; a plain Error where native code must not run
+ * @throws ModuleError for a mistake in them; a plain Error if native code must not run here
  */
 export function nativeModule(sources: CSources, respond: Respond): ModuleDefinition {
   if (!isAllowed)

@@ -1,11 +1,11 @@
-/** What `hrmr_module` declared. */
+/** Reads the declarations of `hrmr_module`. */
 import type { Framing } from "../contract";
 
 export interface CRoute {
   readonly key: string;
   readonly isHttp: boolean;
   readonly framing: Framing;
-  /** In milliseconds. 0: without limit. undefined: not said. */
+  /** In milliseconds. 0: no limit. undefined: not declared. */
   readonly timeoutMs: number | undefined;
   readonly description: string;
   readonly hasHandler: boolean;
@@ -40,10 +40,7 @@ export function readRoutes(text: string): CRoute[] {
 const LITTLE_ENDIAN = 4;
 const INCLUDES_PREFIX = 8;
 
-/**
- * @param framing as hrmr.h makes it: 0, 1, or a length prefix with its flags; what the prefix's size may be is for the
- * shape's check to say
- */
+/** @param framing as hrmr.h makes it: 0, 1, or a length prefix with its flags; the shape's check refuses wrong sizes */
 function readFraming(framing: number, offset: number): Framing {
   if (framing === 0) return "chunk";
   if (framing === 1) return "line";

@@ -1,11 +1,11 @@
-/** Calls of a compiled module: what crosses between JavaScript and C, and how. The other side is bridge.c. */
+/** Calls a compiled module, and passes values between JavaScript and C. The other side is bridge.c. */
 import { isAscii } from "node:buffer";
 import { CString, JSCallback, ptr, toArrayBuffer, type Pointer } from "bun:ffi";
 import type { Log, Message, ModuleContext, RequestContext } from "../contract";
 import type { Compiled } from "./compile";
 import { type CRoute, readRoutes } from "./routes";
 
-/** Makes a Response of the module's own kind: hosts have shortcuts for that. */
+/** Makes a Response of the module's own class, for which hosts have shortcuts. */
 export type Respond = (
   body: string | Uint8Array<ArrayBuffer> | null,
   init?: { status: number; headers: [string, string][] },
@@ -15,17 +15,17 @@ export type Respond = (
 const SHARED = { reply: 0, moves: 1, replyRoom: 2, headLength: 3, status: 4, failure: 5 } as const;
 const SHARED_BYTES = 6 * 8;
 
-/** What `hrmr__ask` may ask for, in the order of its enum. */
+/** The values that `hrmr__ask` may ask for, in the order of its enum. */
 const ASKS = ["header", "param", "queryParam", "client", "clientPort", "config", "dataDir"] as const;
 const LEVELS = ["debug", "info", "warn", "error"] as const satisfies (keyof Log)[];
 
 const INPUT_BYTES = 65_536;
-/** A buffer that grew larger for one message is given back. In bytes. */
+/** A larger buffer is freed after the message that needed it. In bytes. */
 const KEPT_INPUT_BYTES = 1_048_576;
-/** From here on a look at the bytes is cheaper than one at the text. */
+/** From this length on, checking the bytes is cheaper than checking the text. */
 const LONG_REPLY_BYTES = 256;
 
-/** What the call that runs now was made with. Read when C asks for it, which is seldom: these are made then. */
+/** The arguments of the current call. C seldom asks for them, so each value is made only when asked for. */
 type Current = Message | RequestContext;
 
 export class CRuntime {
@@ -36,15 +36,15 @@ export class CRuntime {
   readonly #say: JSCallback;
   #context: ModuleContext | null = null;
   #current: Current | null = null;
-  /** Of a call by HTTP. */
+  /** The request of a call by HTTP. */
   #request: Request | null = null;
-  /** Texts that C was given until the end of its call. */
+  /** Texts that C may use until the end of its call. */
   #lent: Buffer[] = [];
-  /** Texts that C was given for good, by what it asked for. */
+  /** Texts that C may keep, by its question. */
   readonly #given = new Map<string, Buffer>();
   #input = Buffer.allocUnsafeSlow(INPUT_BYTES);
   #inputAt = ptr(this.#input);
-  /** C's memory, as long as it is where it was: see `moves`. */
+  /** C's memory, valid while `moves` is unchanged. */
   #reply = Buffer.alloc(0);
   #moves = -1;
 
@@ -73,8 +73,8 @@ export class CRuntime {
   }
 
   /**
-   * @param handed  what `handoff` of another version gave; anything else: nothing was handed over
-   * @throws Error with the module's reason, when it refuses to start
+   * @param handed the result of another version's `handoff`; any other value: nothing was handed over
+   * @throws Error with the module's reason, if it refuses to start
    */
   start(context: ModuleContext, handed: unknown): void {
     this.#context = context;
@@ -86,7 +86,7 @@ export class CRuntime {
     this.#end(this.#symbols.hrmr__start(this.#inputAt, bytes?.length ?? -1));
   }
 
-  /** @throws Error when the handler called hrmr_fail */
+  /** @throws Error if the handler called hrmr_fail */
   call(route: number, message: Message): string | Uint8Array | undefined {
     const latin1 = latin1Of(message);
     const { length } = latin1;
@@ -123,7 +123,7 @@ export class CRuntime {
     this.#symbols.hrmr__stop();
   }
 
-  /** Nothing may be called any more. */
+  /** After this, call nothing. */
   close(): void {
     this.#lib.close();
     this.#ask.close();
@@ -131,15 +131,15 @@ export class CRuntime {
   }
 
   #makeRoom(length: number): void {
-    // One more for the 0 byte behind it.
+    // One more byte for the 0 at the end.
     const isTooSmall = length >= this.#input.length;
     if (!isTooSmall && this.#input.length <= KEPT_INPUT_BYTES) return;
-    // Not of Buffer's pool: C is told where it is once, so nothing else may lie in it, and it must not move.
+    // Not from Buffer's pool: C gets its address once, so it must not move or be shared.
     this.#input = Buffer.allocUnsafeSlow(Math.max(INPUT_BYTES, length + 1));
     this.#inputAt = ptr(this.#input);
   }
 
-  /** @param result  of a function of bridge.c: the reply's length, or -1. @throws Error */
+  /** @param result the result of a function of bridge.c: the reply's length, or -1. @throws Error */
   #end(result: number): number {
     this.#current = null;
     this.#request = null;
@@ -148,7 +148,7 @@ export class CRuntime {
     return result;
   }
 
-  /** The first bytes of the reply, in C's memory: gone with the next call. */
+  /** The first bytes of the reply, in C's memory: valid until the next call. */
   #bytes(length: number, from = 0): Buffer {
     const moves = this.#shared[SHARED.moves] as number;
     if (moves !== this.#moves) {
@@ -160,7 +160,7 @@ export class CRuntime {
     return this.#reply.subarray(from, from + length);
   }
 
-  /** Text crosses to the server faster than bytes, and ASCII is the same as either. */
+  /** Text crosses to the server faster than bytes. ASCII is the same as both. */
   #value(length: number): string | Uint8Array<ArrayBuffer> {
     const bytes = this.#bytes(length);
     if (length >= LONG_REPLY_BYTES) return isAscii(bytes) ? bytes.latin1Slice() : new Uint8Array(bytes);
@@ -175,11 +175,11 @@ export class CRuntime {
     if (value instanceof Uint8Array && !headers.some(([name]) => name.toLowerCase() === "content-type")) {
       headers.push(["Content-Type", "text/plain;charset=utf-8"]);
     }
-    // Most replies are plain ones, and a Response without more said about it is made in half the time.
+    // Most replies are plain. A Response without options is made in half the time.
     return status === 200 && headers.length === 0 ? respond(value) : respond(value, { status, headers });
   }
 
-  /** They stand behind the reply: name, value, name, value, each ended by a 0 byte. */
+  /** They follow the reply: name, value, name, value, each ended by a 0 byte. */
   #headers(replyLength: number): [string, string][] {
     const headLength = this.#shared[SHARED.headLength] as number;
     if (headLength === 0) return [];
@@ -215,7 +215,7 @@ export class CRuntime {
   #log(level: number, text: Pointer | null): void {
     const line = text === null ? "" : new CString(text).toString();
     const name = LEVELS[level] ?? "info";
-    // hrmr_module runs before there is a context; what it prints goes where printf does.
+    // hrmr_module runs before there is a context. Its lines go to the same place as printf.
     if (this.#context === null) console.log(line);
     else this.#context.log[name](line);
   }
@@ -241,19 +241,19 @@ function valueOf(
   }
 }
 
-/** Asked for what cannot be a field's name, Headers throws. */
+/** Headers throws for a name that no field can have. */
 function isToken(name: string): boolean {
   return /^[\w!#$%&'*+.^`|~-]+$/.test(name);
 }
 
 function targetOf(url: string): { path: string; query: string } {
-  // Behind "http://" and the host.
+  // The path begins behind "http://" and the host.
   const start = url.indexOf("/", url.indexOf("//") + 2);
   const end = url.indexOf("?", start);
   return end < 0 ? { path: url.slice(start), query: "" } : { path: url.slice(start, end), query: url.slice(end + 1) };
 }
 
-/** A message from another process is one already, and makes its bytes of it. */
+/** A message from another process has the text already. */
 function latin1Of(message: Message): string {
   if ("latin1" in message && typeof message.latin1 === "string") return message.latin1;
   const { bytes } = message;

@@ -1,10 +1,10 @@
-/** What a module in C is made of: its file, the files that it includes, and the libraries that it names. */
+/** The sources of a module in C: its file, the files that it includes, and the libraries that it names. */
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { wholeFileError } from "../graph/describe-error";
 import type { ModuleFile } from "../build/discover";
 
-/** Plain data: it is a bundle's content. */
+/** Plain data: the content of a bundle. */
 export interface CSources {
   readonly name: string;
   /** The folder that all files lie in, absolute. */
@@ -14,14 +14,14 @@ export interface CSources {
   /** By their paths in `root`. As latin1, so that every byte is kept, whatever the text's encoding. */
   readonly files: Readonly<Record<string, string>>;
   readonly libs: readonly LinkedLibrary[];
-  /** Folders with headers, absolute, the first one looked at first. */
+  /** Folders with headers, absolute, in the order of the search. */
   readonly include: readonly string[];
 }
 
 interface LinkedLibrary {
   /** "z", or the absolute path of a file. */
   readonly name: string;
-  /** Where a `#pragma` asked for it: the file by its path in `root`, and the line. null: the config did. */
+  /** The `#pragma` that names it: the file by its path in `root`, and the line. null: the config names it. */
   readonly place: { readonly file: string; readonly line: number } | null;
 }
 
@@ -34,13 +34,13 @@ export interface CSettings {
 
 interface ReadSources {
   readonly sources: CSources;
-  /** Absolute paths of what was read. */
+  /** Absolute paths of the files that were read. */
   readonly inputs: readonly string[];
-  /** Absolute paths of what was looked for in vain: were it there, the sources were others. */
+  /** Absolute paths of files that were missing. If one appears, the sources change. */
   readonly missing: readonly string[];
 }
 
-/** The server's own, wherever one of that name lies. */
+/** The server's own, even if another file has that name. */
 const OWN_HEADER = "hrmr.h";
 const INCLUDE = /^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)/gm;
 const PRAGMA = /^[ \t]*#[ \t]*pragma[ \t]+hrmr[ \t]+(link|include)[ \t]+"([^"\n]+)"/gm;
@@ -51,9 +51,10 @@ export function isC(file: string): boolean {
 }
 
 /**
- * Reads a module's file and all that it includes by name. What the system has (`<stdio.h>`) is left to the compiler.
+ * Reads a module's file and all files that it includes by name. The compiler finds the system's headers (`<stdio.h>`)
+ * itself.
  *
- * @throws ModuleError when the file itself cannot be read
+ * @throws ModuleError if the file itself cannot be read
  */
 export function readSources({ name, file }: ModuleFile, settings: CSettings): ReadSources {
   const reader = new SourceReader(dirname(file), settings);
@@ -78,14 +79,14 @@ class SourceReader {
   take(file: string, text: string): void {
     this.#texts.set(file, text);
     const code = withoutComments(text);
-    // Before the includes: they may be found by it.
+    // Before the includes, which it may help to find.
     for (const match of code.matchAll(PRAGMA)) this.#obey(file, code, match);
     for (const [, quoted, angled] of code.matchAll(INCLUDE)) this.#follow(file, quoted, angled);
   }
 
   finish(name: string, file: string): ReadSources {
     const inputs = [...this.#texts.keys()];
-    // The folders with headers too: files lie to each other as they did, and "../x.h" finds what it did.
+    // Includes the folders with headers, so that relative paths such as "../x.h" still lead to the same files.
     const root = commonFolder([
       ...inputs.map((path) => dirname(path)),
       ...this.#include.filter((dir) => !isSystems(dir)),
@@ -122,7 +123,7 @@ class SourceReader {
   }
 }
 
-/** What the system's packages own changes with them, and is theirs to keep. */
+/** Files of system packages change only with those, so they are not copied or watched. */
 function isSystems(folder: string): boolean {
   return /^\/(?:usr|Library)\//.test(`${folder}/`);
 }
@@ -131,18 +132,18 @@ function libraryName(folder: string, named: string): string {
   return named.includes("/") ? resolve(folder, named) : named;
 }
 
-/** @returns as latin1; null if it is not there, or no file */
+/** @returns as latin1; null if it is missing, or no file */
 function readText(path: string): string | null {
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return null;
   try {
     return readFileSync(path, "latin1");
   } catch {
-    // Taken away in between, or not to be read: the compiler says which line wants it.
+    // It was removed, or is not readable: the compiler names the line that needs it.
     return null;
   }
 }
 
-/** Of the same length, its lines where they were. */
+/** Keeps the length and the lines. */
 function withoutComments(code: string): string {
   return code.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/g, (part) =>
     part.startsWith("/") ? part.replace(/[^\n]/g, " ") : part,

@@ -1,6 +1,4 @@
-/**
- * What a module threw, as its author wants to see it: the reason and the lines of their own code, not the server's.
- */
+/** Shows an error to the module's author: the reason and the lines of their own code, without the server's. */
 import { OWN_ROOT } from "../../system/own-root";
 
 const FRAME_PATH = /(?:\(|at )((?:file:\/\/)?\/[^()]*:\d+)/;

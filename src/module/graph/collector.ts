@@ -1,7 +1,7 @@
 /**
- * Frees what disposed versions held. An old graph is garbage that only a full collection finds; without one memory
- * grows four- to sevenfold. A full one stops the loop for some 10 ms, so it waits until the reloads pause; within a
- * long burst of them it comes now and then.
+ * Frees the memory of disposed versions. Only a full collection finds an old graph; without one, memory grows four- to
+ * sevenfold. A full collection stops the loop for some 10 ms, so it waits for a pause between reloads. During a long
+ * burst of reloads it runs from time to time.
  */
 import { asHost } from "./leave-graph";
 import type { LeakSnapshot } from "../../observe/snapshot";
@@ -9,15 +9,15 @@ import { type DisposedVersion, type LeakHolders, LeakWatch } from "./leaks";
 
 const QUIET_MS = 300;
 const DISPOSALS_PER_GC = 250;
-/** Before the collection that decides whether what survived the last one is kept by something. */
+/** The pause before the second collection. A version that survives both is held by a reference. */
 const SECOND_LOOK_MS = 1000;
 
 interface CollectorOptions {
-  /** A version that was disposed stays in memory. Once for each. */
+  /** Called once for each disposed version that stays in memory. */
   leaked(leak: LeakSnapshot): void;
   /** Parts of the host that may hold an object of a load. */
   readonly holders: LeakHolders;
-  /** Without a disposal, before a collection. In milliseconds. Default 300. */
+  /** The time without a disposal before a collection. In milliseconds. Default 300. */
   readonly quietMs?: number;
 }
 
@@ -38,7 +38,7 @@ export class Collector {
     this.#leaks.watch(version);
     const { quietMs = QUIET_MS } = this.#options;
     this.#collectIn(++this.#uncollected >= DISPOSALS_PER_GC ? 0 : quietMs);
-    // The short, concurrent kind keeps a burst from piling up.
+    // Short, concurrent collections limit the memory of a burst.
     asHost(() => setTimeout(() => Bun.gc(false), 0));
   }
 
@@ -61,8 +61,7 @@ export class Collector {
     this.#timer = null;
     this.#uncollected = 0;
     Bun.gc(true);
-    // Whoever looks at a weak reference keeps what it refers to until the end of the turn: so not in this one, and not
-    // before.
+    // Reading a weak reference keeps its object alive until the end of the turn. Read it only in a later turn.
     setImmediate(() => this.#look());
   }
 

@@ -5,26 +5,26 @@ import { makePrivateFolder } from "../../system/private-files";
 import type { Log, ModuleContext } from "../contract";
 import { SharedStore } from "./shared";
 
-/** As ModuleContext.publish, for the module of that name. */
+/** Like ModuleContext.publish, for the module of that name. */
 export type Publish = (module: string, topic: string, data: unknown) => number;
 
-/** What the host gives to it. */
+/** The parts that the host provides. */
 export interface ContextSources {
   readonly host: "main" | "process" | number;
   readonly log: Log;
   /** Sends to a module's WebSockets. Default: none can be reached from here. */
   readonly publish?: Publish;
-  /** What `context.shared` opens. Default: a store that nobody else has, and nobody closes. */
+  /** The store behind `context.shared`. Default: a separate one that nobody closes. */
   readonly shared?: SharedStore;
 }
 
-/** @param state what setup returned, once it has */
+/** @param state returns the result of setup */
 export function makeContext(spec: LoadSpec, options: ContextSources, state: () => unknown): ModuleContext {
   let dataDir: string | null = null;
   return {
     name: spec.name,
     generation: spec.generation,
-    // The author may change it, and other hosts and versions must not notice.
+    // A copy: the author may change it, without effect on other hosts and versions.
     config: structuredClone(spec.config),
     dir: dirname(spec.source),
     host: options.host,

@@ -1,19 +1,19 @@
-/** What is wrong with a module, and where: one error class for builds, loads and lifecycle functions. */
+/** Errors of a module, with their place: one class for builds, loads and lifecycle functions. */
 import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { OWN_ROOT } from "../../system/own-root";
 
 /**
- * A place in an author's file. `file` is for people (relative to the working folder where it can be); lines and columns
- * count from 1.
+ * A place in an author's file. `file` is for people (relative to the working folder if it lies there); lines and
+ * columns count from 1.
  */
 export interface ModuleErrorPlace {
   readonly file: string;
   /** undefined: the file as a whole. */
   readonly line: number | undefined;
   readonly column: number | undefined;
-  /** The line before, the line, and a caret below it; "" when there is nothing to show. */
+  /** The line before, the line, and a caret below it; "" if there is nothing to show. */
   readonly frame: string;
 }
 
@@ -25,7 +25,8 @@ export interface ModuleErrorData extends ModuleErrorPlace {
 }
 
 /**
- * A version of a module that cannot be used. `message` is the reason alone; `describeError` adds where and the code.
+ * A version of a module that cannot be used. `message` is the reason alone; `describeError` adds the place and the
+ * code.
  */
 export class ModuleError extends Error {
   readonly module: string;
@@ -68,7 +69,7 @@ export class ModuleError extends Error {
   }
 }
 
-/** @returns the path relative to the working folder if it lies in it, else as it is */
+/** @returns the path relative to the working folder if it lies in it, otherwise unchanged */
 export function displayPath(path: string): string {
   const short = relative(process.cwd(), path);
   return short === "" || short.startsWith("..") || isAbsolute(short) ? path : short;
@@ -93,7 +94,7 @@ export function wholeFileError(module: string, source: string, message: string, 
   );
 }
 
-/** What `Bun.build` logged, as one error: the first is the error, the rest are `others`. */
+/** The log of `Bun.build` as one error: the first entry is the error, the rest are `others`. */
 export function buildLogsError(
   module: string,
   source: string,
@@ -107,16 +108,16 @@ export function buildLogsError(
 }
 
 /**
- * What an author's code threw, placed at the newest stack frame in a file of the author's own; without one (a thrown
- * string, an error made elsewhere) at the module's file as a whole.
+ * An error thrown by an author's code, placed at the newest stack frame in one of the author's files; without one (a
+ * thrown string, an error made elsewhere) at the module's file as a whole.
  *
- * @param doing  said before the reason: "setup failed"; "" for none
+ * @param doing put before the reason: "setup failed"; "" for none
  */
 export function thrownError(module: string, source: string, thrown: unknown, doing: string): ModuleError {
   if (thrown instanceof ModuleError) return thrown;
   const reason = thrown instanceof Error ? messageOf(thrown) : `threw ${Bun.inspect(thrown)}, which is no Error`;
   const message = doing === "" ? reason : `${doing}: ${reason}`;
-  // The thrown value is not kept as the cause: it would hold the whole graph of a version that is to be forgotten.
+  // The thrown value is not kept as the cause: it would keep the version's whole graph in memory.
   return new ModuleError(module, message, thrownPlace(source, thrown));
 }
 
@@ -140,7 +141,7 @@ function logPlace(source: string, log: BuildMessage | ResolveMessage): ModuleErr
   return placeAt(position.file, position.line, Math.max(1, position.column), position.lineText);
 }
 
-/** What a build's message says was not found, or undefined when it says something else. */
+/** The specifier that a build's message reports as not found; undefined for other messages. */
 export function unresolvedSpecifier(message: string): string | undefined {
   return /^Could not resolve: "(.+?)"/.exec(message)?.[1];
 }
@@ -163,7 +164,7 @@ function thrownPlace(source: string, thrown: unknown): ModuleErrorPlace {
   return { file: displayPath(source), line: undefined, column: undefined, frame: "" };
 }
 
-// Not the bundle (a stack that could not be mapped), not the server's own files, compiled or not.
+// False for the bundle (in a stack without a mapping) and for the server's own files, compiled or not.
 function isAuthorsFile(file: string): boolean {
   return (
     !file.startsWith(OWN_ROOT) &&
@@ -178,7 +179,7 @@ function placeAt(path: string, line: number, column: number, lineText?: string):
 }
 
 /**
- * A place in a file as it was when it was read.
+ * A place in a file's text at the time of the read.
  *
  * @param column  undefined: not known; the frame has no caret then
  */
@@ -213,7 +214,7 @@ function readLines(path: string): string[] {
   try {
     return readFileSync(path, "utf8").split(/\r?\n/);
   } catch {
-    // The file went away since: the error is told without its code.
+    // The file is gone: the error has no code frame.
     return [];
   }
 }

@@ -1,11 +1,11 @@
-/** The end of a module's graph: everything that the module opened goes with it, and what that was is told. */
+/** The end of a module's graph: closes everything that the module opened, and reports it. */
 import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { globalsOf, removeListenersOf } from "./globals-watch";
 import type { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
 import type { Mark } from "./running";
 
-/** A graph, and what is kept about it. */
+/** A graph and the records about it. */
 export interface GraphParts {
   readonly graph: Bun.ModuleGraph;
   readonly mark: Mark;
@@ -13,16 +13,21 @@ export interface GraphParts {
 }
 
 const DESCRIPTORS = "/proc/self/fd";
-/** Beside more open ones nobody looks at each: a look takes some microseconds, and the loop stands still for it. */
+/**
+ * With more open descriptors they are not compared: each takes some microseconds, and the loop stands still meanwhile.
+ */
 const MAX_DESCRIPTORS = 1000;
 /** Bun's threads read sources, folders and /proc at any time. */
 const SOURCE = /\.(?:[cm]?[jt]sx?|json)$/;
 
-/** @param ownsProcess it is on the process's main thread: beside a busy one, who closes what cannot be told */
+/**
+ * @param ownsProcess whether it runs on the process's main thread. On another one, a busy main thread may have closed
+ *   descriptors
+ */
 export function endGraph({ graph, mark, timers }: GraphParts, ownsProcess: boolean): LeftBehind {
   const armed = timers.armed;
   const before = ownsProcess ? openDescriptors() : [];
-  // All within this call: this thread opens and closes nothing else between the two looks.
+  // In one synchronous call: this thread opens and closes nothing else between the two looks.
   graph.dispose();
   const descriptors = before.filter(([number, target]) => targetOf(number) !== target && !isTransient(target)).length;
   timers.forget();
@@ -30,7 +35,7 @@ export function endGraph({ graph, mark, timers }: GraphParts, ownsProcess: boole
   return { listeners: removeListenersOf(graph), globals: globalsOf(mark.number), timers: armed, descriptors };
 }
 
-/** @returns number and target of each: `socket:[4711]`, the path of a file. None where it cannot be told */
+/** @returns number and target of each: `socket:[4711]`, the path of a file. Empty if they cannot be listed */
 function openDescriptors(): [number: string, target: string][] {
   try {
     const numbers = readdirSync(DESCRIPTORS);
@@ -41,7 +46,7 @@ function openDescriptors(): [number: string, target: string][] {
   }
 }
 
-/** @returns "" for one that is not open */
+/** @returns "" if it is not open */
 function targetOf(number: string): string {
   try {
     return readlinkSync(`${DESCRIPTORS}/${number}`);
@@ -50,7 +55,7 @@ function targetOf(number: string): string {
   }
 }
 
-/** Whether another thread may have had it open for a moment, or it was closed before it was looked at. */
+/** Whether another thread may have had it open for a moment, or it was closed before the look. */
 function isTransient(target: string): boolean {
   if (target === "" || target.startsWith("/proc/") || SOURCE.test(target)) return true;
   return target.startsWith("/") && statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;

@@ -1,4 +1,4 @@
-/** What module code does to things it shares with the server: the `process` object and the global object. */
+/** Watches what module code does to objects that it shares with the server: `process` and the global object. */
 
 interface Listener {
   readonly event: string | symbol;
@@ -10,8 +10,8 @@ const listeners = new WeakMap<Bun.ModuleGraph, Listener[]>();
 let isWatching = false;
 
 /**
- * Notes which graph puts which listener on `process`, and refuses to end the process for module code. Once a thread;
- * idempotent.
+ * Records which graph puts which listener on `process`, and refuses to let module code end the process. Once for each
+ * thread; idempotent.
  */
 export function watchSharedObjects(): void {
   if (isWatching) return;
@@ -31,8 +31,7 @@ function noteListener(event: string | symbol, listener: (...args: unknown[]) => 
   listeners.set(graph, noted);
 }
 
-// On the object itself rather than on a stand-in in the graph's globals: `node:process` and `globalThis.process` lead
-// here too.
+// On the object itself and not on a copy in the graph's globals: `node:process` and `globalThis.process` lead here too.
 function refuse(name: "exit" | "reallyExit" | "abort"): void {
   const original: unknown = Reflect.get(process, name);
   if (typeof original !== "function") return;
@@ -43,10 +42,9 @@ function refuse(name: "exit" | "reallyExit" | "abort"): void {
 }
 
 /**
- * Takes the graph's listeners off `process`. Without it they would go on being called, and keep the graph in memory.
+ * Removes the graph's listeners from `process`. Otherwise they would still be called, and keep the graph in memory.
  *
- * @returns the events that they were there for, one a listener; those that the module took off itself are not among
- *   them
+ * @returns the event of each removed listener. Listeners that the module has removed itself are not included
  */
 export function removeListenersOf(graph: Bun.ModuleGraph): string[] {
   const left: string[] = [];
@@ -60,13 +58,17 @@ export function removeListenersOf(graph: Bun.ModuleGraph): string[] {
 }
 
 /**
- * What the global object has beside the standard things, as far as it can be looked at without running code of others.
+ * The properties of the global object beside the standard ones, as far as they can be read without running foreign
+ * code.
  */
 type GlobalsSeen = ReadonlyMap<string | symbol, unknown>;
 
-// What was there before any module.
+// The names before any module was loaded.
 let standard: ReadonlySet<string | symbol> | null = null;
-/** By name: which load set it last, and to what. Objects weakly: a note must not be what keeps them. */
+/**
+ * By name: the load that set it last, and its value. Objects are held weakly, so that the record does not keep them in
+ * memory.
+ */
 const owners = new Map<string | symbol, { readonly owner: number; readonly value: unknown }>();
 
 export function globalsNow(): GlobalsSeen {
@@ -77,10 +79,10 @@ export function globalsNow(): GlobalsSeen {
 }
 
 /**
- * Takes down what has changed on the global object since `before` as that load's doing.
+ * Records changes of the global object since `before` as made by that load.
  *
  * @param owner the load's number
- * @returns names that were not there before
+ * @returns the new names
  */
 export function claimGlobals(owner: number, before: GlobalsSeen): string[] {
   const added: string[] = [];
@@ -93,8 +95,8 @@ export function claimGlobals(owner: number, before: GlobalsSeen): string[] {
 }
 
 /**
- * Names on the global object that still have what this load set there, for a version that goes. What nobody is known to
- * have set is put down to it too.
+ * Names on the global object that still have this load's values, for a version that leaves. Names of unknown origin are
+ * included.
  */
 export function globalsOf(owner: number): string[] {
   const left: string[] = [];

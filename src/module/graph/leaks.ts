@@ -1,27 +1,27 @@
 /**
- * What a version leaves behind when it goes: what the host had to take away, and versions that stay in memory because
- * something else still refers to them.
+ * Things that a version leaves behind: resources that the host had to close, and versions that stay in memory because
+ * something still refers to them.
  */
 import type { LeakSnapshot } from "../../observe/snapshot";
 import { isAuthors } from "./globals-watch";
 
-/** What the host knows of a load that is over. */
+/** The host's knowledge of a load that is over. */
 export interface LeakHolders {
-  /** A resource that it opened by `context.shared` is still open: the load is meant to stay in memory. */
+  /** Whether a resource that it opened by `context.shared` is still open, so that the load has to stay in memory. */
   isMeant(id: number): boolean;
   /** The shared resources that a module can put objects into, in words: `context.shared "rooms" of chat`. */
   reachable(module: string): readonly string[];
 }
 
-/** What a version had not put away itself. */
+/** Resources that a version has not closed itself. */
 export interface LeftBehind {
-  /** Events of listeners on `process`, one a listener. The host took them off. */
+  /** The event of each listener on `process`. The host removed them. */
   readonly listeners: readonly string[];
-  /** Names on globalThis that still have what it set there. They stay. */
+  /** Names on globalThis that still have its values. They stay. */
   readonly globals: readonly string[];
-  /** Armed ones. The host stopped them. */
+  /** Armed timers. The host stopped them. */
   readonly timers: number;
-  /** Descriptors that closed with it: sockets, servers, files. 0 where that cannot be told. */
+  /** Descriptors that closed with it: sockets, servers, files. 0 if not known. */
   readonly descriptors: number;
 }
 
@@ -45,7 +45,7 @@ export interface DisposedVersion {
   readonly generation: number;
   /** The load's number. */
   readonly id: number;
-  /** Something that its code keeps alive, and nothing else. null: its code is not in this process. */
+  /** An object that only its code keeps alive. null: its code is not in this process. */
   readonly remains: WeakRef<object> | null;
   readonly left: LeftBehind;
 }
@@ -55,9 +55,9 @@ interface Watched extends DisposedVersion {
   collections: number;
 }
 
-/** A stale pointer on the stack may keep anything over one collection; nothing but a reference does it over two. */
+/** A stale pointer on the stack may keep an object over one collection. Only a reference does so over two. */
 const COLLECTIONS_SURVIVED = 2;
-/** Of more than that, the oldest are forgotten. */
+/** Above this number, the oldest are forgotten. */
 const MAX_WATCHED = 200;
 
 export class LeakWatch {
@@ -75,9 +75,9 @@ export class LeakWatch {
   }
 
   /**
-   * To be called a turn of the loop after each full collection.
+   * Call it a turn of the loop after each full collection.
    *
-   * @returns `leaked`: those that are known to stay from now on. `isOpen`: some can only be told by one more collection
+   * @returns `leaked`: versions that are now known to stay. `isOpen`: some need one more collection to decide
    */
   collected(): { leaked: LeakSnapshot[]; isOpen: boolean } {
     this.#watched = this.#watched.filter(({ remains }) => remains?.deref() !== undefined);

@@ -22,10 +22,10 @@ interface LoadOptions extends ContextSources {
   readonly timeoutMs: number;
 }
 
-/** What `handoff` gave: data for the next setup, or why there is none. */
+/** The result of `handoff`: data for the next setup, or why there is none. */
 export type Handoff = { readonly data: unknown } | { readonly error: string };
 
-/** One version of a module in one host. Drop all references to it, and to what came from it, after `dispose`. */
+/** One version of a module in one host. Drop all references to it, and to its values, after `dispose`. */
 export interface LoadedModule {
   readonly shape: ModuleShape;
   /** The authors' context argument. `state` is undefined before `start`. */
@@ -40,12 +40,12 @@ export interface LoadedModule {
    * Runs the author's dispose, then closes what the module opened. Idempotent. Never rejects: a failing dispose is
    * logged.
    *
-   * @returns what dispose had not put away
+   * @returns the things that dispose had left open
    */
   dispose(): Promise<LeftBehind>;
-  /** Gone as soon as nothing of the module's code is in memory any more. null: its code is not in this process. */
+  /** Empty once the module's code is out of memory. null: its code is not in this process. */
   readonly remains: WeakRef<object> | null;
-  /** @param count of calls that have not answered yet, for who looks at this thread from another one (`running.ts`) */
+  /** @param count the number of calls that have not answered yet, for the watchdog in another thread (`running.ts`) */
   noteUnderWay(count: number): void;
 }
 
@@ -61,7 +61,7 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
   const timers = new GraphTimers(mark);
   const graph = new Bun.ModuleGraph({ globals: { ...timers.globals, ...options.globals }, onError: options.onError });
   const before = globalsNow();
-  // Bun remembers where a link led when it first followed it: one above the state folder may have been switched since.
+  // Bun remembers the first target of a link. A link above the state folder may have been switched since.
   const file = leadsTo(spec.file) || spec.file;
   try {
     const imported = mark.during(() => graph.import<ModuleExports>(`${file}?v=${spec.id}`));
@@ -76,13 +76,13 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
   }
 }
 
-/** What a load came to. */
+/** The result of a load. */
 interface Parts extends GraphParts {
   readonly shape: ModuleShape;
   readonly remains: WeakRef<object>;
 }
 
-/** What is looked at of a module's exports. */
+/** The exports of a module that count. */
 interface ModuleExports {
   readonly default?: unknown;
   readonly middleware?: unknown;
@@ -104,12 +104,15 @@ class Loaded implements LoadedModule {
   readonly context: ModuleContext;
   readonly remains: WeakRef<object>;
   readonly #parts: GraphParts;
-  /** Out of `#parts`, for `run`. */
+  /** From `#parts`, for `run`. */
   readonly #graph: Bun.ModuleGraph;
   readonly #number: number;
   readonly #spec: LoadSpec;
   readonly #options: LoadOptions;
-  /** What the context knows of this load. It may be kept for long after it, and must not keep the module's code. */
+  /**
+   * The part of this load that the context refers to. The context may live long after the load, and must not keep the
+   * module's code in memory.
+   */
   readonly #cell: { state: unknown } = { state: undefined };
   #hasStarted = false;
   #ending: Promise<LeftBehind> | null = null;
@@ -126,7 +129,7 @@ class Loaded implements LoadedModule {
     this.context = makeContext(spec, options, () => cell.state);
   }
 
-  /** Every call of every message: `Mark.run`, written out, with the route that the caller has noted. */
+  /** Every message's call passes here. It is `Mark.run`, written out, with the route that the caller has noted. */
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     const before = RUNNING[MODULE] as number;
     RUNNING[MODULE] = this.#number;
@@ -180,7 +183,7 @@ class Loaded implements LoadedModule {
   async #dispose(): Promise<LeftBehind> {
     const { definition } = this.shape;
     try {
-      // What setup did not finish making, dispose must not be asked to undo.
+      // dispose must not undo a setup that did not finish.
       if (definition.dispose !== undefined && this.#hasStarted) {
         await this.#call("dispose", this.#options.timeoutMs, () => definition.dispose?.(this.#cell.state));
       }
@@ -194,7 +197,7 @@ class Loaded implements LoadedModule {
     return left;
   }
 
-  // Rejects with a ModuleError. The deadline's timer is the host's: one of the graph's would end with it.
+  // Rejects with a ModuleError. The deadline's timer is the host's: a timer of the graph would end with it.
   async #call<R>(what: string, timeoutMs: number, fn: () => R | Promise<R>): Promise<Awaited<R>> {
     const { name, source } = this.#spec;
     const before = globalsNow();

@@ -1,7 +1,4 @@
-/**
- * A version of a module that the main thread knows by its shape only: its code is in another process, and never comes
- * here.
- */
+/** A version of a module whose code is only in another process. The main thread knows its shape alone. */
 import type { LoadSpec } from "../version";
 import { makeContext, type Publish } from "./context";
 import type { Framing, Log } from "../contract";
@@ -12,7 +9,10 @@ import type { ModuleShape } from "../shape/shape";
 
 /** A shape without its functions: it crosses processes. */
 export interface RemoteShape {
-  /** Every route runs in the process, and is told whole here. Else the main thread has to load the module too. */
+  /**
+   * Whether every route runs in the process, and is described here completely. Otherwise the main thread has to load
+   * the module too.
+   */
   readonly isWhole: boolean;
   /** Empty unless `isWhole`. */
   readonly routes: readonly {
@@ -31,7 +31,7 @@ export function remoteShapeOf({ routes, reload, unavailable, middleware }: Modul
   return { isWhole, routes: isWhole ? told : [], reload, unavailable };
 }
 
-/** @param shape one that is whole */
+/** @param shape a whole one */
 export function remoteModule(
   spec: LoadSpec,
   shape: RemoteShape,

@@ -1,11 +1,8 @@
-/**
- * What module code hands back, looked at in the same way wherever it runs: in this thread, on the pool, over any
- * version of HTTP.
- */
+/** Checks of the values that module code returns: the same in every host, and for every version of HTTP. */
 
 /**
- * Whether it has to be waited for. What throws when it is looked at counts: waiting for it rejects with that. Never
- * throws.
+ * Whether the value is a promise. A value that throws when it is checked counts as one: awaiting it rejects with that
+ * error. Never throws.
  */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   try {
@@ -15,7 +12,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   }
 }
 
-/** @returns a part of a Response's body stream as bytes. Throws a TypeError for what is neither bytes nor text. */
+/** @returns a part of a Response's body stream as bytes. Throws a TypeError if it is neither bytes nor text. */
 export function toBytes(part: unknown): Uint8Array {
   if (part instanceof Uint8Array) return part;
   if (typeof part === "string") return Buffer.from(part);
@@ -26,7 +23,7 @@ export function toBytes(part: unknown): Uint8Array {
   );
 }
 
-/** A reply that nobody waits for any more: its source is told. */
+/** Drops a reply that nobody waits for any more, and cancels its source. */
 export function discard(value: unknown): void {
   if (value instanceof Response && value.body !== null && !value.body.locked)
     value.body.cancel().catch(() => undefined);

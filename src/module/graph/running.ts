@@ -1,12 +1,12 @@
 /**
- * Which module's code this thread is in the middle of, in memory that another thread can read while this one is
- * blocked. Written with every call of a module: plain stores, so that it costs some 3 ns. The watchdog reads it.
+ * Says whose code this thread is running, in memory that the watchdog's thread can read while this one is blocked.
+ * Every call of a module writes it, with plain stores of some 3 ns.
  */
 
 // Words of `RUNNING`.
 /** The number of the module whose code is on the stack; 0: none. */
 export const MODULE = 0;
-/** Which of its routes, if it is one. */
+/** The route, if the code is a route's. */
 export const ROUTE = 1;
 /** The module that is being loaded, started or disposed, whose code may go on after an await; 0: none. */
 export const WORK = 2;
@@ -16,15 +16,15 @@ const HEADER_WORDS = 3;
 export const NO_ROUTE = -1;
 export const TIMER = -2;
 
-/** Modules whose calls under way are told. Those above it are not. */
+/** How many modules have their open calls counted. Further ones do not. */
 const SEATS = 256;
-/** Behind the header, for each seat: the module's number, and how many calls of it are under way. */
+/** Behind the header, for each seat: the module's number, and the number of its open calls. */
 const SEAT_WORDS = 2;
 
 export const RUNNING = new Int32Array(new SharedArrayBuffer(4 * (HEADER_WORDS + SEATS * SEAT_WORDS)));
 RUNNING[ROUTE] = NO_ROUTE;
 
-/** What a number stands for. Structured-cloneable. */
+/** The module behind a number. Structured-cloneable. */
 export interface MarkedModule {
   readonly module: string;
   readonly generation: number;
@@ -32,10 +32,7 @@ export interface MarkedModule {
   readonly routes: readonly string[];
 }
 
-/**
- * Told of each module of this thread: when it is about to be loaded, when its routes are known, and (null) when it is
- * gone.
- */
+/** Called for each module of this thread: before its load, when its routes are known, and (null) when it is gone. */
 type MarkListener = (number: number, marked: MarkedModule | null) => void;
 
 const known = new Map<number, MarkedModule>();
@@ -45,7 +42,7 @@ let lastNumber = 0;
 
 /** One load of a module in this thread. */
 export class Mark {
-  /** No other load of this thread has had it. */
+  /** Unique among the loads of this thread. */
   readonly number = ++lastNumber;
   readonly #seat = freeSeats.pop();
   readonly #module: Omit<MarkedModule, "routes">;
@@ -60,12 +57,12 @@ export class Mark {
     tell(this.number, { ...this.#module, routes });
   }
 
-  /** @param count of calls that have not answered yet: their code may go on at any time */
+  /** @param count the number of calls that have not answered yet: their code may continue at any time */
   noteUnderWay(count: number): void {
     if (this.#seat !== undefined) RUNNING[this.#seat + 1] = count;
   }
 
-  /** Calls `fn`, some code of the module. @param route an index in its routes, or NO_ROUTE or TIMER */
+  /** Calls `fn`, which is code of the module. @param route an index in its routes, or NO_ROUTE or TIMER */
   run<A extends unknown[], R>(route: number, fn: (...args: A) => R, args: A): R {
     const before = RUNNING[MODULE] as number;
     RUNNING[ROUTE] = route;
@@ -78,14 +75,14 @@ export class Mark {
     }
   }
 
-  /** Marks work of the module that may wait in between; such works come one after another. */
+  /** Marks work of the module that may wait in between. Such works follow one another. */
   async during<R>(work: () => Promise<R>): Promise<R> {
     const before = RUNNING[WORK] as number;
     RUNNING[WORK] = this.number;
     try {
       return await work();
     } finally {
-      // Others may have begun meanwhile.
+      // Another load may have begun meanwhile.
       if (RUNNING[WORK] === this.number) RUNNING[WORK] = before;
     }
   }
@@ -100,7 +97,7 @@ export class Mark {
   }
 }
 
-/** The module of this thread whose code is on the stack. null: none, or code that runs on after an await. */
+/** The module of this thread whose code is on the stack. null: none, or code that continues after an await. */
 export function runningModule(): Omit<MarkedModule, "routes"> | null {
   const marked = known.get((RUNNING[MODULE] as number) || (RUNNING[WORK] as number));
   return marked === undefined ? null : { module: marked.module, generation: marked.generation };
@@ -114,7 +111,7 @@ export function underWay(running: Int32Array): number[] {
   return numbers;
 }
 
-/** Tells of all that there are, then of each change. @returns ends it */
+/** Reports all present marks, then each change. @returns a function that ends it */
 export function watchMarks(listener: MarkListener): () => void {
   for (const [number, marked] of known) listener(number, marked);
   listeners.add(listener);

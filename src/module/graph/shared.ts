@@ -1,6 +1,6 @@
 /**
- * Things that the host keeps for modules, over their versions: `context.shared`. What is opened here belongs to no
- * version, stays open when the version that asked for it goes, and is closed when the server ends.
+ * Resources that the host keeps for modules, over their versions: `context.shared`. A resource belongs to no version,
+ * stays open when its version leaves, and is closed when the server ends.
  */
 import type { LoadSpec } from "../version";
 import type { SharedSnapshot } from "../../observe/snapshot";
@@ -9,7 +9,7 @@ import { asHost } from "./leave-graph";
 
 type Close = (value: unknown) => unknown;
 
-/** Who opens: a load of a module. */
+/** The load of a module that opens it. */
 type SharedUser = Pick<LoadSpec, "name" | "generation" | "id">;
 
 interface Resource {
@@ -18,19 +18,19 @@ interface Resource {
   readonly opener: SharedUser;
   readonly since: Date;
   isOpen: boolean;
-  /** Loads that wait for it to open. */
+  /** The loads that wait for it. */
   readonly waiting: Set<number>;
   value: Promise<unknown>;
-  /** Of the newest version that asked, so that the one before can be freed. */
+  /** The newest version's, so that the version before can be freed. */
   close: { readonly by: SharedUser; readonly run: Close } | null;
 }
 
-/** All of one thread. */
+/** All resources of one thread. */
 export class SharedStore {
   /** By module and name, in the order of their opening. */
   readonly #resources = new Map<string, Resource>();
   readonly #log: Log;
-  /** Of those that are being closed: their names may be open only once. */
+  /** Resources that are being closed: a name may be open only once. */
   readonly #closing = new Map<string, Promise<unknown>>();
   #isClosed = false;
 
@@ -84,7 +84,8 @@ export class SharedStore {
   }
 
   /**
-   * Closes all, the last opened first. Never rejects: one that fails, or does not end within `timeoutMs`, is logged.
+   * Closes all, the last opened first. Never rejects: a failure, or one that does not end within `timeoutMs`, is
+   * logged.
    *
    * @param timeoutMs for each. In milliseconds. 0 waits for ever.
    */
@@ -93,7 +94,7 @@ export class SharedStore {
     for (const key of [...this.#resources.keys()].reverse()) await this.#close(key, timeoutMs);
   }
 
-  /** The load is over. What only it waited for, and what may never come, is not waited for by the next one. */
+  /** The load is over. If only it waited for a resource, which may never open, the next load does not wait for that. */
   leave(id: number): void {
     for (const [key, { isOpen, waiting }] of this.#resources) {
       if (!waiting.delete(id) || isOpen || waiting.size > 0) continue;
@@ -138,12 +139,12 @@ export class SharedStore {
 
   #begin(key: string, open: () => unknown): Promise<unknown> {
     const before = this.#closing.get(key);
-    // In the host's own context: what is opened in the module's would be closed with its version.
+    // In the host's own context: in the module's, it would be closed with its version.
     const value = asHost(async () => (before === undefined ? open() : before.then(open)));
     value.then(
       () => this.#opened(key, value),
       () => {
-        // The next one who asks tries again.
+        // The next request tries again.
         if (this.#resources.get(key)?.value === value) this.#resources.delete(key);
       },
     );
@@ -173,7 +174,7 @@ export class SharedStore {
         this.#log.warn(`${labelOf(resource)} did not close within ${timeoutMs} ms, and is left`);
       }
     } catch (error) {
-      // What never opened has told so already, to who asked for it.
+      // A failed `open` was already reported to its caller.
       if (resource.isOpen) this.#log.warn(`${labelOf(resource)} could not be closed:`, error);
     } finally {
       this.#closing.delete(key);

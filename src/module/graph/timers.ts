@@ -1,13 +1,13 @@
 /**
- * A module's own setTimeout and setInterval. They are the standard ones; besides, what their callbacks do is known to
- * be the module's, and what it leaves running can be counted.
+ * A module's own setTimeout and setInterval. They are the standard ones, with two additions: the watchdog knows whose
+ * callback runs, and running timers can be counted.
  */
 import { type Mark, TIMER } from "./running";
 
 type TimerFunction = typeof setTimeout | typeof setInterval;
 type Callback = (...args: unknown[]) => unknown;
 
-/** Of so many timers on, those that are over are forgotten before one more is kept. */
+/** From this number of timers on, ended ones are dropped before another is added. */
 const FIRST_SWEEP = 256;
 
 export class GraphTimers {
@@ -35,14 +35,14 @@ export class GraphTimers {
   #wrap(original: TimerFunction): TimerFunction {
     const make = original as (...args: unknown[]) => NodeJS.Timeout;
     const wrapped = (callback: unknown, ...rest: unknown[]): NodeJS.Timeout => {
-      // What is no function is for the original to refuse.
+      // The original refuses a value that is no function.
       const timer =
         typeof callback === "function" ? make(this.#marked(callback as Callback), ...rest) : make(callback, ...rest);
-      // One that is made in the host's context, for `context.shared`, does not go with the version.
+      // A timer made in the host's context, for `context.shared`, does not end with the version.
       if (Bun.ModuleGraph.current !== undefined) this.#keep(timer);
       return timer;
     };
-    // Its name, and what util.promisify makes of it.
+    // Copies its name and its util.promisify form.
     return Object.defineProperties(wrapped, Object.getOwnPropertyDescriptors(original)) as unknown as TimerFunction;
   }
 
@@ -66,7 +66,7 @@ export class GraphTimers {
   }
 }
 
-/** As Node has it: fired for the last time, or cleared, by whatever way. */
+/** Whether it has fired for the last time, or was cleared. */
 function isOver(timer: NodeJS.Timeout): boolean {
   return (timer as NodeJS.Timeout & { readonly _destroyed?: boolean })._destroyed === true;
 }

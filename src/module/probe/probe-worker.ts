@@ -1,4 +1,4 @@
-/** The thread in which a new version is loaded for the first time. An entry of its own in the compiled binary. */
+/** The thread that loads a new version for the first time. A separate entry in the compiled binary. */
 import { registerHrmrModule } from "../api";
 import { serveProbe, type ProbePort } from "./probe";
 

@@ -1,6 +1,6 @@
 /**
- * Loads a new version where it can do no harm first: an endless loop at top level would stop the thread that imports
- * it, and nothing could stop it there. A Worker can be ended.
+ * Loads a new version first in a Worker, where it can do no harm. An endless loop at top level stops its thread for
+ * ever, but a Worker can be ended.
  */
 import type { LoadSpec } from "../version";
 import { ModuleError, thrownError, wholeFileError, type ModuleErrorData } from "../graph/describe-error";
@@ -27,8 +27,7 @@ interface ProbeAnswer {
 
 interface ProbeOptions {
   /**
-   * From the request to the answer, the thread's own start not counted. In milliseconds. Default 5000. 0 waits for
-   * ever.
+   * From the request to the answer, without the thread's own start. In milliseconds. Default 5000. 0 waits for ever.
    */
   readonly loadTimeoutMs?: number;
   /**
@@ -43,16 +42,17 @@ interface ProbeOptions {
 const DEFAULT_TIMEOUT_MS = 5000;
 /** Limit for the thread's own start, which runs only hrmr's code. In milliseconds. */
 const START_MS = 10_000;
-// The Worker's own deadline tells a top-level await with the module's name; this much later only a loop can be the
+// The Worker's own deadline reports a top-level await with the module's name. This much later, only a loop can be the
 // reason.
 const GRACE_MS = 250;
-// A collection stops the thread for some milliseconds: after a burst of checks, or within a long one now and then.
+// A collection stops the thread for some milliseconds. It comes after a burst of checks, and from time to time during a
+// long one.
 const IDLE_GC_MS = 200;
 const CHECKS_PER_GC = 20;
 
 /**
- * Loads bundles in one Worker, one after another. The Worker starts with the first check, stays, and keeps no process
- * alive.
+ * Loads bundles in one Worker, one after another. The Worker starts with the first check and stays. It does not keep
+ * the process alive.
  */
 export class Probe {
   readonly #timeoutMs: number;
@@ -71,8 +71,8 @@ export class Probe {
   /**
    * Imports the bundle and checks its shape; runs none of its lifecycle functions.
    *
-   * @throws ModuleError why this version must not be loaded; a plain Error when the Worker cannot be started or the
-   *   probe was closed
+   * @throws ModuleError why this version must not be loaded; a plain Error if the Worker cannot be started or the probe
+   *   was closed
    */
   check(spec: LoadSpec): Promise<void> {
     const verdict = this.#last.then(() => this.#check(spec));
@@ -94,7 +94,7 @@ export class Probe {
     try {
       await askWorker(await starting, spec, spec.loadMs ?? this.#timeoutMs);
     } catch (error) {
-      // The Worker outlives its own verdicts, and nothing else.
+      // The Worker survives only its own answers.
       if (!(error instanceof Verdict)) await this.#discard(starting);
       throw error instanceof Verdict || error instanceof WorkerGone ? error.cause : error;
     }
@@ -109,7 +109,7 @@ export class Probe {
 /** The Worker's answer about a version that it could not load. */
 class Verdict extends Error {}
 
-/** The Worker gave no answer; what that says about the version is the cause. */
+/** The Worker gave no answer. `cause` is the conclusion about the version. */
 class WorkerGone extends Error {}
 
 async function startWorker(url: string, startMs: number): Promise<Worker> {
@@ -119,7 +119,7 @@ async function startWorker(url: string, startMs: number): Promise<Worker> {
     started.reject(new Error(`Cannot start the probe thread: it did not begin within ${startMs} ms`));
     worker.terminate();
   }, startMs);
-  // Not "open": that comes even when the file is not found.
+  // Not "open": that comes even if the file is missing.
   worker.addEventListener("message", () => started.resolve(worker), { once: true });
   worker.addEventListener(
     "error",
@@ -139,12 +139,12 @@ async function startWorker(url: string, startMs: number): Promise<Worker> {
 
 function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<void> {
   const answered = Promise.withResolvers<void>();
-  // It may be rejected while nobody waits for it: the thread was never asked.
+  // It may be rejected before anybody waits for it.
   answered.promise.catch(() => {});
   const gone = (message: string): void =>
     answered.reject(new WorkerGone(message, { cause: wholeFileError(spec.name, spec.source, message) }));
   const onMessage = ({ data }: MessageEvent<ProbeAnswer>): void => {
-    // An answer to a check that was given up.
+    // The answer to an abandoned check.
     if (data.id !== spec.id) return;
     if (data.error === null) answered.resolve();
     else answered.reject(new Verdict(data.error.message, { cause: ModuleError.fromData(data.error) }));
@@ -156,7 +156,7 @@ function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<v
   const timer = timeoutMs === 0 ? undefined : setTimeout(onDeadline, timeoutMs + GRACE_MS);
   worker.addEventListener("message", onMessage);
   worker.addEventListener("close", onClose);
-  // A thread that waits for work keeps no process alive, but one whose answer is awaited does.
+  // An idle thread does not keep the process alive. A thread that owes an answer does.
   worker.ref();
   worker.postMessage({ spec, timeoutMs } satisfies ProbeRequest);
   return answered.promise.finally(() => {
@@ -168,14 +168,14 @@ function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<v
 }
 
 /**
- * The Worker's side: answers each request in its turn. For a Worker that does other things too, use `probeLoad`.
+ * The Worker's side: answers each request in its turn.
  *
  * @param globals  as for `loadModule`
  */
 export function serveProbe(port: ProbePort, globals: Record<string, unknown>): void {
   let idle: Timer | undefined;
   let checks = 0;
-  // What module code leaves behind (a rejection after its graph is gone) must not end the thread.
+  // Remains of module code (a rejection after its graph is gone) must not end the thread.
   process.on("uncaughtException", () => undefined);
   process.on("unhandledRejection", () => undefined);
   port.addEventListener("message", async ({ data }) => {
@@ -188,7 +188,7 @@ export function serveProbe(port: ProbePort, globals: Record<string, unknown>): v
   port.postMessage(READY);
 }
 
-/** Loads a version in this thread and drops it. @returns what is wrong with it, or null */
+/** Loads a version in this thread and drops it. @returns its error, or null */
 async function probeLoad(
   spec: LoadSpec,
   options: { globals: Record<string, unknown>; timeoutMs: number },
@@ -215,6 +215,6 @@ async function probeLoad(
 
 const NOTHING = Symbol("nothing");
 const ignore = (): void => undefined;
-// What a module prints at top level is printed when it is loaded in earnest.
+// Lines that a module prints at top level appear when it is really loaded.
 const SILENT_CONSOLE = Object.fromEntries(Object.keys(console).map((name) => [name, ignore]));
 const SILENT = { debug: ignore, info: ignore, warn: ignore, error: ignore };

@@ -1,8 +1,8 @@
-/** What the checks of a module's shape have in common: how they look at values, and how they say what is wrong. */
+/** Shared by the checks of a module's shape: tests of values, and the words of errors. */
 
 export type Fields = Record<string, unknown>;
 
-/** @throws Error for a field that is none of `known`, naming the one that was probably meant */
+/** @throws Error for a field that is not in `known`, with the most similar name */
 export function refuseUnknown(name: string, where: string, fields: Fields, known: readonly string[]): void {
   const unknown = Object.keys(fields).find((field) => !known.includes(field));
   if (unknown === undefined) return;
@@ -11,7 +11,7 @@ export function refuseUnknown(name: string, where: string, fields: Fields, known
   throw shapeError(name, `${where} has the unknown option "${unknown}". ${hint}`);
 }
 
-/** The name that is meant by a misspelt one, or undefined when none is near. */
+/** The known name that is most similar, or undefined if none is near. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const ranked = known.map((candidate) => ({
     candidate,
@@ -47,13 +47,13 @@ export function isObject(value: unknown): value is Fields {
   return typeof value === "object" && value !== null;
 }
 
-/** Written as a literal, and no instance of a class. */
+/** Whether it is an object literal, and no instance of a class. */
 export function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
 
-/** What a value is, in words: "a number", "missing". */
+/** The kind of a value in words: "a number", "missing". */
 export function kindOf(value: unknown): string {
   if (value === undefined) return "missing";
   if (value === null) return "null";

@@ -1,18 +1,18 @@
-/** Functions before a route's own: `use` of a definition, and what the `middleware` of other modules shares with it. */
+/** Middleware before a route's own function: `use` of a definition, and the part that it shares with `http.use`. */
 import { isThenable } from "../graph/returned";
 import type { Middleware, Next, RequestContext } from "../contract";
 
 type Upgrade = (request: Request, context: RequestContext) => unknown;
 
 /**
- * One handler of several.
+ * Makes one handler of several.
  *
  * @param use     in their order; not empty
- * @param handler the route's own: `fetch`, or `upgrade` of a WebSocket route, which may return something that is no
+ * @param handler the route's own: `fetch`, or `upgrade` of a WebSocket route, which may return another value than a
  *   Response
- * @param kind    what `handler` is
- * @returns a handler of the same kind. It throws, or rejects with, what they throw, and a TypeError for one that
- *   returns no Response
+ * @param kind the kind of `handler`
+ * @returns a handler of the same kind. It throws, or rejects with, their errors, and a TypeError if one returns no
+ *   Response
  */
 export function composeUse(use: readonly Middleware[], handler: Upgrade, kind: "fetch" | "websocket"): Upgrade {
   if (kind === "fetch") return (request, context) => callFrom(use, 0, request, context, handler);
@@ -36,9 +36,9 @@ function callFrom(
 }
 
 /**
- * A `next` that can be called once. What goes wrong behind it rejects its promise, and is never thrown.
+ * A `next` that can be called once. Errors behind it reject its promise; it never throws.
  *
- * @param proceed called with the request that was handed on
+ * @param proceed called with the request that was passed on
  */
 export function makeNext(request: Request, proceed: (request: Request) => unknown): Next {
   let isCalled = false;
@@ -52,10 +52,10 @@ export function makeNext(request: Request, proceed: (request: Request) => unknow
 }
 
 /**
- * @param value what a middleware returned
+ * @param value the result of a middleware
  * @param who   its name, for the error
  * @returns the same, or a promise that rejects if it settles with no Response
- * @throws TypeError at once for what is neither a Response nor a promise
+ * @throws TypeError at once if it is neither a Response nor a promise
  */
 export function checkResponse(value: unknown, who: () => string): Response | Promise<Response> {
   if (value instanceof Response) return value;
@@ -74,8 +74,8 @@ function noResponse(value: unknown, who: () => string): TypeError {
 }
 
 /**
- * Lets middleware stand before a WebSocket's `upgrade`: an accepted upgrade passes through it as a Response with status
- * 101, and what `upgrade` said waits here.
+ * Lets middleware run before a WebSocket's `upgrade`: an accepted upgrade passes through it as a Response with status
+ * 101, and the result of `upgrade` waits here.
  */
 export class Acceptance {
   #isGiven = false;
@@ -89,7 +89,7 @@ export class Acceptance {
     };
   }
 
-  /** @returns what `upgrade` returned if `response` is the 101 that stands for it, else the Response that refuses */
+  /** @returns the result of `upgrade` if `response` is its 101, otherwise the Response that refuses */
   read(response: unknown): unknown {
     if (isThenable(response)) return Promise.resolve(response).then((value) => this.read(value));
     if (!(response instanceof Response) || response.status !== 101) return response;

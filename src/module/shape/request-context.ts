@@ -1,23 +1,22 @@
 /**
- * `fetch`'s second argument: the module's context, with what belongs to one request. The same for every version of
- * HTTP, and on the pool.
+ * `fetch`'s second argument: the module's context with the parts of one request. The same for every version of HTTP,
+ * and on the pool.
  */
 import { logWith } from "../../observe/log/fields";
 import type { Client, Log, RequestContext } from "../contract";
 
 /**
- * What a client or a proxy may give as X-Request-Id: printable, without spaces, at most 128 characters. It ends up in
- * logs.
+ * An X-Request-Id of a client or a proxy that is accepted for logs: printable, without spaces, at most 128 characters.
  */
 const SANE_ID = /^[\w.:;,@+/=~-]{1,128}$/;
 
-// Ids of two runs, or of two servers behind one proxy, must not meet in one log.
+// Two runs, or two servers behind one proxy, must not use the same ids.
 const idPrefix = crypto.randomUUID().slice(0, 8);
 let lastId = 0;
 
 /**
  * @param given  the request's X-Request-Id; null: it has none
- * @returns the given one if it is sane, else a new one, unique among all servers as far as 32 random bits go
+ * @returns the given one if it is sane, otherwise a new one; its prefix of 32 random bits makes it unique among servers
  */
 function requestIdFrom(given: string | null): string {
   if (given !== null && SANE_ID.test(given)) return given;
@@ -25,7 +24,7 @@ function requestIdFrom(given: string | null): string {
   return `${idPrefix}-${lastId.toString(36)}`;
 }
 
-/** Where a request's id comes from: its X-Request-Id, or who has decided already. */
+/** The source of a request's id: its X-Request-Id, or another context of the same request. */
 type IdSource = { readonly headers: Headers } | { readonly requestId: string };
 
 type ContextClass = new (
@@ -36,19 +35,19 @@ type ContextClass = new (
   id: IdSource,
 ) => RequestContext;
 
-// One class a generation: an Object.create() a request costs more than the call itself.
+// One class for each generation: an Object.create() for each request costs more than the call itself.
 const contextClasses = new WeakMap<object, ContextClass>();
 let lastContext: object | null = null;
 let lastClass: ContextClass | null = null;
 
 /**
- * Makes the context of one request. The parameters are not an object, since that would be one more a request.
+ * Makes the context of one request. The parameters are not an object, to save an allocation for each request.
  *
  * @param context the module's own, which it inherits from
- * @param wire    its client is asked for when the module asks, since making it costs
+ * @param wire gives the client, but only when the module reads it
  * @param path    in its canonical spelling
  * @param route   the route's key; "": no route matched
- * @param id      the request, or another context of the same request; asked likewise
+ * @param id the request, or another context of the same request; read as late
  */
 export function requestContext(
   context: object,
@@ -93,7 +92,7 @@ function makeContextClass(context: object): ContextClass {
       return this.#wire.client;
     }
 
-    /** What is logged while a request is answered tells its connection. */
+    /** Lines that are logged while a request is answered name its connection. */
     get log(): Log | undefined {
       return log && logWith(log, { connection: this.#wire.client.connection });
     }

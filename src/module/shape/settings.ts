@@ -1,28 +1,25 @@
-/**
- * `modules.NAME` of the config as loading looks at it: what of it is the server's, and whether two of them are the
- * same.
- */
+/** `modules.NAME` of the config for loading: the server's part of it, and whether two of them are equal. */
 import type { ModuleSettings } from "../../config/options";
 import type { RunsOn } from "../route";
 
-/** Of a module that the config does not name. */
+/** The settings of a module that the config does not name. */
 export const NO_SETTINGS: ModuleSettings = Object.freeze({});
 
-/** The server's part of a module's settings. undefined: they don't say it. */
+/** The server's part of a module's settings. undefined: not set. */
 export interface HostSettings {
-  /** Of routes that can run elsewhere and don't say where they run. */
+  /** For routes without a `run` that can run elsewhere. */
   readonly run: RunsOn | undefined;
-  /** Instead of the module's own. */
+  /** Overrides the module's own. */
   readonly reload: "swap" | "exclusive" | undefined;
-  /** Of routes without a `timeoutMs`. In milliseconds. 0 waits for ever. */
+  /** For routes without a `timeoutMs`. In milliseconds. 0 waits for ever. */
   readonly handlerMs: number | undefined;
   /** In milliseconds. 0 waits for ever. */
   readonly loadMs: number | undefined;
   /** In milliseconds. 0 waits for ever. */
   readonly drainMs: number | undefined;
-  /** Of its process. 0: no limit. */
+  /** For its process. 0: no limit. */
   readonly maxMemoryMb: number | undefined;
-  /** Within `crashWindowMs`, before it is put in quarantine. 0: it never is. */
+  /** Crashes within `crashWindowMs` that put it in quarantine. 0: never. */
   readonly maxCrashes: number | undefined;
   /** In milliseconds. */
   readonly crashWindowMs: number | undefined;
@@ -31,7 +28,7 @@ export interface HostSettings {
 /**
  * Reads the server's part of a module's settings.
  *
- * @param config  checked where the config was read: what has the wrong type here counts as not said
+ * @param config the config was checked when it was read: values of a wrong type are ignored
  */
 export function hostSettings(config: Readonly<Record<string, unknown>>): HostSettings {
   const { run, reload, timeouts } = config;
@@ -53,16 +50,16 @@ function numberIn(times: object, name: string): number | undefined {
   return typeof value === "number" && value >= 0 ? value : undefined;
 }
 
-/** Whether two modules' settings hold the same, in whatever order. */
+/** Whether two modules' settings are equal, in any order. */
 export function isSameSettings(
   one: Readonly<Record<string, unknown>>,
   other: Readonly<Record<string, unknown>>,
 ): boolean {
-  // A config that was not read anew is the same object.
+  // A config that was not read again is the same object.
   return one === other || canonical(one) === canonical(other);
 }
 
-/** @returns what tells one version from another: the bundle's hash and, if there are settings, a digest of them */
+/** @returns the identity of a version: the bundle's hash and, if there are settings, a digest of them */
 export function identityOf(hash: string, config: Readonly<Record<string, unknown>>): string {
   const text = canonical(config);
   return text === "{}" ? hash : `${hash}+${new Bun.CryptoHasher("sha256").update(text).digest("hex").slice(0, 8)}`;

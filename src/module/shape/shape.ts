@@ -1,4 +1,4 @@
-/** Checks what a module's file exports and puts it into one form. */
+/** Checks the exports of a module's file and brings them into one form. */
 import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "../contract";
 import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
@@ -11,7 +11,7 @@ interface ShapedRoute {
   readonly spec: RouteSpec;
   /** handle, fetch or connect; of a WebSocket route, its `upgrade`. */
   readonly handler: (...args: never[]) => unknown;
-  /** "chunk" for those that have no messages of their own. */
+  /** "chunk" for routes without messages. */
   readonly framing: Framing;
   /** Of a WebSocket route only. */
   readonly websocket?: WebSocketSpec;
@@ -19,26 +19,23 @@ interface ShapedRoute {
 
 export interface ModuleShape {
   readonly routes: readonly ShapedRoute[];
-  /**
-   * What the author exported; for an app, a definition with the app as its only route. Its functions are called as its
-   * methods.
-   */
+  /** The author's export; for an app, a definition with the app as its only route. Call its functions as methods. */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
   /** null: the HTTP 503 message. */
   readonly unavailable: string | Uint8Array | null;
-  /** For the modules that `http.use` names. null: the module has none. */
+  /** For modules in `http.use`. null: the module has none. */
   readonly middleware: Middleware | null;
 }
 
 const MAX_KEY_BYTES = 256;
-// What a timer can hold.
+// The longest time of a timer.
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "handoff", "dispose", "use", "middleware"];
 const HOOKS = ["setup", "check", "handoff", "dispose"];
 const KINDS = ["handle", "fetch", "connect", "websocket"];
 const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
-/** Of routes whose key is first bytes. */
+/** For routes whose key is the first bytes of a message. */
 const RAW_ROUTE_OPTIONS = ["takesHttp", ...COMMON_ROUTE_OPTIONS];
 const ROUTE_OPTIONS: Record<string, string[]> = {
   handle: ["handle", "framing", "run", ...RAW_ROUTE_OPTIONS],
@@ -50,12 +47,11 @@ const LENGTH_OPTIONS = ["prefixBytes", "endian", "includesPrefix", "offset"];
 const EXAMPLE = 'export default defineModule({ routes: { "PING": () => "PONG\\n" } })';
 
 /**
- * Reads a module's default export. Touches getters of the author's: run it inside the module's graph.
+ * Reads a module's default export. Calls the author's getters: run it inside the module's graph.
  *
- * @param named   the module's export `middleware`, which stands for that of a definition
- * @param config  the module's settings: where routes run, and how long their calls may take, that don't say it; how it
- *   is reloaded
- * @throws Error whose message names the module and the key, and says what to write instead
+ * @param named the module's export `middleware`, used like that of a definition
+ * @param config the module's settings: defaults for routes without `run` or `timeoutMs`, and how it is reloaded
+ * @throws Error whose message names the module and the key, and says what to write
  */
 export function readShape(
   name: string,
@@ -84,7 +80,7 @@ export function readShape(
   };
 }
 
-/** As a method of its definition, since it may use `this`. */
+/** Called as a method of its definition, since it may use `this`. */
 function readMiddleware(name: string, definition: Fields, named: unknown): Middleware | null {
   const { middleware } = definition;
   if (middleware === undefined) return typeof named === "function" ? (named as Middleware) : null;
@@ -103,7 +99,7 @@ function readUse(name: string, use: unknown): Middleware[] {
   return [...(use as Middleware[])];
 }
 
-/** Once a version, so that hosts and protocols find one handler as ever. */
+/** Once for each version, so that hosts and protocols see one handler. */
 function behindUse(use: readonly Middleware[], route: ShapedRoute): ShapedRoute {
   const { kind } = route.spec;
   if (use.length === 0 || (kind !== "fetch" && kind !== "websocket")) return route;
@@ -111,13 +107,13 @@ function behindUse(use: readonly Middleware[], route: ShapedRoute): ShapedRoute 
   return { ...route, handler: handler as unknown as ShapedRoute["handler"] };
 }
 
-// Before `routes` is looked at: hono's app has an array of that name.
+// Checked before `routes`: hono's app has an array of that name.
 function isApp(exported: Fields): boolean {
   return typeof exported.fetch === "function";
 }
 
 function appDefinition(name: string, app: Fields): Fields {
-  // For apps of every kind: hrmr never opens these sockets, so the author must hear of it.
+  // For apps of every kind: hrmr never opens these sockets, so the author must know.
   if (app.websocket !== undefined) {
     throw shapeError(
       name,
@@ -137,7 +133,7 @@ function appDefinition(name: string, app: Fields): Fields {
   return { routes: { "/": { fetch: appFetch(app as unknown as FetchRoute) } } };
 }
 
-// As a method, since an app's fetch may use `this`. The second argument is what hono shows as `c.env`.
+// As a method, since an app's fetch may use `this`. hono shows the second argument as `c.env`.
 function appFetch(app: FetchRoute): FetchRoute["fetch"] {
   return (request, context) => app.fetch(request, context);
 }
@@ -214,7 +210,7 @@ function upgradeOf({ handlers }: WebSocketSpec): ShapedRoute["handler"] {
 function readKind(name: string, where: string, options: Fields): RouteKind {
   const kinds = KINDS.filter((kind) => options[kind] !== undefined);
   const [kind] = kinds;
-  // An app mounted on a path has methods of its own, which may bear these names.
+  // An app mounted on a path may have methods with these names.
   if (!isPlain(options) && typeof options.fetch === "function") return "fetch";
   if (kind === undefined) {
     const wrong = Object.keys(options).find(

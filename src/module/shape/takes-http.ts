@@ -1,4 +1,4 @@
-/** Words about raw routes that take HTTP requests: operators must see such a route. */
+/** Describes raw routes that take HTTP requests, since operators must see them. */
 import type { RouteSpec } from "../route";
 
 /** @returns words such as `"GET " takes HTTP requests`; "" if no route does */

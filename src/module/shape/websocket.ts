@@ -15,7 +15,7 @@ const OPTIONS = [
 ];
 const DEFAULT_MAX_QUEUED_BYTES = 16_777_216;
 const DEFAULT_IDLE_TIMEOUT_MS = 120_000;
-/** What one buffer can surely hold. */
+/** The longest buffer on every platform. */
 const MAX_BYTES = 2 ** 31 - 1;
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** RFC 6455 section 4.1: a token of HTTP. */
@@ -32,7 +32,7 @@ export function readWebSocket(name: string, where: string, websocket: unknown): 
       `${where}: "websocket" is ${kindOf(websocket)}. Write { message(socket, data) { socket.send(data); } }`,
     );
   }
-  // An instance of a class may have fields of its own beside the handlers.
+  // An instance of a class may have other fields beside the handlers.
   if (isPlain(websocket)) refuseUnknown(name, `${where}: "websocket"`, websocket, OPTIONS);
   for (const event of EVENTS) {
     const handler = websocket[event];
