@@ -560,6 +560,25 @@ describe("links and paths", () => {
     ).toEqual([]);
   });
 
+  test("a recipe of CONTRIBUTING.md names functions and types that are in its files", () => {
+    const page = read("CONTRIBUTING.md");
+    const recipes = page.slice(page.indexOf("## Recipes"), page.indexOf("## Beside src"));
+    // A step is an item of a list, with the lines and items that are indented below it.
+    const steps = recipes
+      .split(/^(?=\d+\. |- |#)/m)
+      .map((step) => [...step.matchAll(/`([^`\n]+)`/g)].map(([, code = ""]) => code));
+    const missing = steps.flatMap((step) => {
+      const paths = step.filter((code) => /^(?:src|examples)\/[\w./-]+$/.test(code));
+      const files = paths.flatMap((path) =>
+        /\.\w+$/.test(path) ? [path] : [...new Bun.Glob(`${path}/*.ts`).scanSync(ROOT)],
+      );
+      const text = files.map((path) => read(path)).join("\n");
+      return files.length === 0 ? [] : step.filter((code) => /^#?[A-Za-z_]\w+$/.test(code) && !text.includes(code));
+    });
+    expect(steps.flat().length).toBeGreaterThan(80);
+    expect(missing).toEqual([]);
+  });
+
   test("every folder of src is in the table of docs/architecture.md", () => {
     const rows = rowsOf(section(page["docs/architecture.md"] ?? "", "## The folders"));
     const told = rows.map(([name = ""]) => name.replaceAll("`", "")).filter((name) => name !== "src/main.ts");
