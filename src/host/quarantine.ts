@@ -23,25 +23,28 @@ export interface QuarantineFacts {
   readonly nextTryAtMs: number | null;
 }
 
-export interface QuarantineOptions {
+export interface QuarantineSettings {
   /**
    * The module has crashed too often: another version of it may be put in its place before it is shut out.
    *
-   * @returns whether that was done. Must not reject.
+   * @returns whether that was done. Must not reject. Default: no other version is looked for.
    */
-  readonly onCrashLoop: (spec: LoadSpec, reason: string) => Promise<boolean>;
+  readonly onCrashLoop?: (spec: LoadSpec, reason: string) => Promise<boolean>;
   /** A generation has ended its host, whether that is too often or not. Default: nobody is told. */
   readonly onCrash?: (spec: LoadSpec, reason: string) => void;
+  /** The first wait; each further one is twice as long, up to 5 minutes. In milliseconds. Default 5000. */
+  readonly firstQuarantineMs?: number;
+  readonly log: Log;
+}
+
+interface QuarantineOwner {
   /** Calls of this generation are refused from now on. */
-  began(id: number): void;
+  shutOut(id: number): void;
   /**
    * The time is up. @returns true: it is free again; false: it is being tried, and `lift` or `noteCrash` tells how that
    * went
    */
-  try(id: number): boolean;
-  readonly log: Log;
-  /** The first wait; each further one is twice as long, up to 5 minutes. In milliseconds. Default 5000. */
-  readonly firstWaitMs?: number;
+  tryAgain(id: number): boolean;
 }
 
 interface Patient {
@@ -56,12 +59,14 @@ interface Patient {
 }
 
 export class Quarantine {
-  readonly #options: QuarantineOptions;
+  readonly #settings: QuarantineSettings;
+  readonly #owner: QuarantineOwner;
   readonly #patients = new Map<number, Patient>();
   #shutCount = 0;
 
-  constructor(options: QuarantineOptions) {
-    this.#options = options;
+  constructor(settings: QuarantineSettings, owner: QuarantineOwner) {
+    this.#settings = settings;
+    this.#owner = owner;
   }
 
   /** Nothing is shut out: asked for with every call. */
@@ -93,7 +98,7 @@ export class Quarantine {
    * @returns whether it is shut out from now on
    */
   noteCrash(spec: LoadSpec, reason: string, isItsFault: boolean): boolean {
-    if (isItsFault) this.#options.onCrash?.(spec, reason);
+    if (isItsFault) this.#settings.onCrash?.(spec, reason);
     const now = performance.now();
     const { maxCrashes = MAX_CRASHES, crashWindowMs = CRASH_WINDOW_MS } = hostSettings(spec.config);
     if (maxCrashes === 0) return false;
@@ -154,14 +159,14 @@ export class Quarantine {
     if (patient.shut === null) this.#shutCount++;
     else if (patient.shut.timer !== null) clearTimeout(patient.shut.timer);
     const shut = (patient.shut = { reason, nextTryAtMs: null as number | null, timer: null as Timer | null });
-    this.#options.began(id);
-    if (mayBeReplaced && (await this.#options.onCrashLoop(patient.spec, reason))) {
+    this.#owner.shutOut(id);
+    if (mayBeReplaced && (await this.#settings.onCrashLoop?.(patient.spec, reason)) === true) {
       this.#logOf(patient).warn(`${reason}: another version takes its place`);
     }
     // Gone meanwhile, as a rule because another version has taken its place.
     if (patient.shut !== shut || this.#patients.get(id) !== patient) return;
-    const { firstWaitMs = FIRST_WAIT_MS } = this.#options;
-    const waitMs = Math.min(LONGEST_WAIT_MS, firstWaitMs * 2 ** patient.stays++);
+    const { firstQuarantineMs = FIRST_WAIT_MS } = this.#settings;
+    const waitMs = Math.min(LONGEST_WAIT_MS, firstQuarantineMs * 2 ** patient.stays++);
     shut.nextTryAtMs = Date.now() + waitMs;
     shut.timer = asHost(() => setTimeout(() => this.#try(patient), waitMs));
     this.#logOf(patient).error(
@@ -172,10 +177,10 @@ export class Quarantine {
   #try(patient: Patient): void {
     if (patient.shut === null) return;
     patient.shut = { ...patient.shut, nextTryAtMs: null, timer: null };
-    if (this.#options.try(patient.spec.id)) this.lift(patient.spec.id);
+    if (this.#owner.tryAgain(patient.spec.id)) this.lift(patient.spec.id);
   }
 
   #logOf({ spec }: Patient): Log {
-    return logWith(this.#options.log, { module: spec.name, generation: spec.generation });
+    return logWith(this.#settings.log, { module: spec.name, generation: spec.generation });
   }
 }

@@ -1,7 +1,7 @@
 /** Modules whose code ends its thread or process again and again. */
 import { describe, expect, test } from "bun:test";
 import { HostLostError, UnavailableError } from "../../src/host/errors";
-import { Quarantine, type QuarantineOptions } from "../../src/host/quarantine";
+import { Quarantine, type QuarantineSettings } from "../../src/host/quarantine";
 import type { LoadSpec } from "../../src/module/version";
 import { type Hub, moduleSource, withHub } from "../support/hub";
 import { withPool } from "../support/pool-fixture";
@@ -18,15 +18,18 @@ class Watched {
   readonly events: string[] = [];
   readonly quarantine: Quarantine;
 
-  constructor(options: Partial<QuarantineOptions> = {}) {
-    this.quarantine = new Quarantine({
-      onCrashLoop: () => Promise.resolve(false),
-      began: (id) => this.events.push(`began ${id}`),
-      try: (id) => this.events.push(`try ${id}`) > 0,
-      log: SILENT,
-      firstWaitMs: 20,
-      ...options,
-    });
+  /** @param isFree what a try says */
+  constructor(options: Partial<QuarantineSettings> = {}, isFree = true) {
+    this.quarantine = new Quarantine(
+      { log: SILENT, firstQuarantineMs: 20, ...options },
+      {
+        shutOut: (id) => this.events.push(`began ${id}`),
+        tryAgain: (id) => {
+          this.events.push(`try ${id}`);
+          return isFree;
+        },
+      },
+    );
   }
 
   crash(times: number, spec = specOf()): boolean[] {
@@ -36,7 +39,7 @@ class Watched {
 
 describe("a quarantine", () => {
   test("begins at the fifth crash within a minute, and calls are refused with the time of the next try", async () => {
-    const { quarantine, events, crash } = bound(new Watched({ firstWaitMs: 5000 }));
+    const { quarantine, events, crash } = bound(new Watched({ firstQuarantineMs: 5000 }));
     expect(crash(4)).toEqual([false, false, false, false]);
     expect([quarantine.isEmpty, quarantine.refusal(1)]).toEqual([true, null]);
     expect(crash(1)).toEqual([true]);
@@ -77,13 +80,13 @@ describe("a quarantine", () => {
   });
 
   test("goes on while a try is under way, until it is lifted or the try fails", async () => {
-    const tried: number[] = [];
-    const { quarantine, crash } = bound(new Watched({ try: (id) => tried.push(id) < 0 }));
+    const { quarantine, events, crash } = bound(new Watched({}, false));
+    const tries = (): number => events.filter((event) => event === "try 1").length;
     crash(5);
-    await until("a try", () => tried.length === 1);
+    await until("a try", () => tries() === 1);
     expect(quarantine.facts(1)).toMatchObject({ nextTryAtMs: null });
     expect(crash(1)).toEqual([true]);
-    await until("a second try", () => tried.length === 2);
+    await until("a second try", () => tries() === 2);
     quarantine.lift(1);
     expect(quarantine.isEmpty).toBe(true);
   });

@@ -40,7 +40,7 @@ function threadPolicy({ threads, onThreadLost }: PoolThreads, log: Log): HostPol
       gone: "is on no pool thread any more",
       closed: "The pool is closed: the server shuts down.",
     },
-    nameOf: (index) => `pool thread ${index}`,
+    nameOf: (index) => `Pool thread ${index}`,
     lost: (reason, index, suspect) => {
       onThreadLost(reason, index, suspect);
       return suspect;

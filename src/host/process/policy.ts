@@ -7,16 +7,16 @@ import type { HostPolicy } from "../remote/policy";
 
 /** @param log with the module's fields */
 export function processPolicy({ name }: LoadSpec, open: OpenPlace, log: Log): HostPolicy {
-  const own = `the process of module "${name}"`;
+  const own = `The process of module "${name}"`;
   return {
     count: 1,
     open,
     isTrusted: false,
     texts: {
-      name: `The process of module "${name}"`,
+      name: own,
       cure: "raise limits.maxQueued",
       gone: "has no process any more",
-      closed: `The process of module "${name}" is closed.`,
+      closed: `${own} is closed.`,
     },
     nameOf: () => own,
     lost: (reason, _index, _suspect, [only = null]) => {

@@ -53,9 +53,10 @@ export class CallQueue implements CallSource {
     return removed;
   }
 
-  /** The time of the handlers of all calls here has not begun. */
-  noteWaiting(now: number): void {
+  /** Takes those calls out that have waited too long. The time of the others has not begun. */
+  expire(now: number, killGraceMs: number): RemoteCall[] {
     for (const call of this.#calls) call.beganAt = now;
+    return this.remove(({ timeoutMs, askedAt }) => timeoutMs > 0 && now - askedAt > 2 * (timeoutMs + killGraceMs));
   }
 
   #scheduleFlush(): void {

@@ -7,6 +7,7 @@ import type { RemoteShape } from "../../module/graph/remote";
 import { HandlerError, HostLostError } from "../errors";
 import type { StoredState } from "../process/handoff-file";
 import type { TaskDone, FromPlace, ToPlace } from "./messages";
+import type { HostPolicy, KeptPlace } from "./policy";
 import type { LoadSpec } from "../../module/version";
 
 interface Task {
@@ -16,12 +17,11 @@ interface Task {
   readonly done: PromiseWithResolvers<TaskDone> | null;
 }
 
-interface TasksOwner {
+export interface TasksOwner {
+  readonly policy: Pick<HostPolicy, "notRestored">;
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
-  /** What was loaded before could not be loaded again. */
-  notRestored(spec: LoadSpec, error: Error): void;
-  /** It is loaded again. */
+  /** A generation was loaded again into a place that had started anew. */
   restored(id: number): void;
 }
 
@@ -31,6 +31,7 @@ export class KeeperTasks {
   /** Ids of the generations that the place can run. */
   readonly loaded = new Set<number>();
   readonly #owner: TasksOwner;
+  readonly #place: KeptPlace;
   readonly #post: (message: ToPlace) => void;
   /** The first one is under way if `#sentAt` is set. */
   #queue: Task[] = [];
@@ -42,8 +43,9 @@ export class KeeperTasks {
   #isUp = false;
   #closed: Error | null = null;
 
-  constructor(owner: TasksOwner, post: (message: ToPlace) => void) {
+  constructor(owner: TasksOwner, place: KeptPlace, post: (message: ToPlace) => void) {
     this.#owner = owner;
+    this.#place = place;
     this.#post = post;
   }
 
@@ -158,28 +160,20 @@ export class KeeperTasks {
    *              null: no task is to blame, and the next place runs them again
    */
   interrupt(blame: HostLostError | null): void {
-    const current = this.#sentAt === null ? undefined : this.#queue[0];
-    const waiting =
-      this.#isUp || blame === null ? [] : this.#queue.filter((task) => task !== current && task.done !== null);
+    const queue = this.#queue;
+    const current = this.isUnderWay ? queue[0] : undefined;
+    const wasUp = this.#isUp;
     this.loaded.clear();
     this.#isUp = false;
     this.#sentAt = null;
-    if (current !== undefined && blame !== null) {
-      this.#queue.shift();
-      this.#fail(current, blame);
-    }
-    if (blame !== null && waiting.length > 0) {
-      this.#queue = this.#queue.filter((task) => !waiting.includes(task));
-      for (const task of waiting) {
-        if (task.message.type === "retire") task.done?.resolve(NOTHING);
-        else this.#fail(task, blame);
-      }
-    }
-    const gone = this.#queue.filter(({ message }) => message.type === "retire" || message.type === "handoff");
-    this.#queue = this.#queue.filter((task) => !gone.includes(task) && task.done !== null);
-    for (const { message, done } of gone) {
-      if (message.type === "retire") done?.resolve(NOTHING);
-      else done?.reject(new HostLostError("its state was lost"));
+    this.#queue = [];
+    for (const task of queue) {
+      const { message, done } = task;
+      const isBlamed = task === current || (!wasUp && done !== null && message.type !== "retire");
+      if (blame !== null && isBlamed) this.#fail(task, blame);
+      else if (message.type === "retire") done?.resolve(NOTHING);
+      else if (message.type === "handoff") done?.reject(new HostLostError("its state was lost"));
+      else if (done !== null) this.#queue.push(task);
     }
   }
 
@@ -233,7 +227,7 @@ export class KeeperTasks {
   #fail({ message, id, done }: Task, error: Error): void {
     if (message.type === "load") this.#refused.add(id);
     if (done !== null) done.reject(error);
-    else if (message.type === "load") this.#owner.notRestored(message.spec, error);
+    else if (message.type === "load") this.#owner.policy.notRestored(message.spec, error, this.#place);
   }
 }
 

@@ -9,7 +9,7 @@ import { boundedWith, logWith } from "../../observe/log/fields";
 import { Backoff } from "../../system/backoff";
 import { HostLostError } from "../errors";
 import type { RemoteCall } from "./call";
-import { KeeperTasks } from "./keeper-tasks";
+import { KeeperTasks, type TasksOwner } from "./keeper-tasks";
 import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "./messages";
 import type { Place, PlaceState, PlaceStatus } from "./place";
 import type { HostPolicy, KeptPlace } from "./policy";
@@ -27,10 +27,8 @@ export interface CallSource {
 }
 
 /** What keepers need of their host. */
-export interface KeeperOwner {
+export interface KeeperOwner extends TasksOwner {
   readonly policy: HostPolicy;
-  readonly loadTimeoutMs: number;
-  readonly killGraceMs: number;
   readonly log: Log;
   readonly queue: CallSource;
   /**
@@ -45,8 +43,6 @@ export interface KeeperOwner {
    * @returns whether the place is to start anew; else it waits for `resume`
    */
   lost(reason: string, index: number, culprit: number | null, hadBegun: boolean): boolean;
-  /** A generation was loaded again into a place that had started anew. */
-  restored(id: number): void;
 }
 
 /** Waits before a place that ends again and again starts anew; one that lived for `STABLE_MS` did not fail to start. */
@@ -74,15 +70,7 @@ export class Keeper implements KeptPlace {
     this.#owner = owner;
     this.sent = new SentCalls(post);
     this.#suspicion = new Suspicion((ping) => post({ type: "ping", ping }));
-    this.tasks = new KeeperTasks(
-      {
-        loadTimeoutMs: owner.loadTimeoutMs,
-        killGraceMs: owner.killGraceMs,
-        notRestored: (spec, error) => owner.policy.notRestored(spec, error, this),
-        restored: (id) => owner.restored(id),
-      },
-      post,
-    );
+    this.tasks = new KeeperTasks(owner, this, post);
   }
 
   get status(): PlaceStatus {
@@ -269,7 +257,7 @@ export class Keeper implements KeptPlace {
     this.#suspicion.drop();
     this.#state = "restarting";
     this.#restarts++;
-    const name = capitalised(policy.nameOf(this.index));
+    const name = policy.nameOf(this.index);
     this.tasks.interrupt(blame === "call" ? null : new HostLostError(`${name} was lost: ${reason}.`, reason));
     queue.takeBack(waiting);
     if (!this.#owner.lost(reason, this.index, culprit, this.#isReady)) this.#state = "stopped";
@@ -289,8 +277,4 @@ export class Keeper implements KeptPlace {
       if (this.#owner.policy.isTrusted) throw error;
     }
   }
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

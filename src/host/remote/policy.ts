@@ -19,7 +19,7 @@ export interface HostPolicy {
   /** False: a place may send and write anything. It is ended for that, and the server goes on. */
   readonly isTrusted: boolean;
   readonly texts: HostTexts;
-  /** For messages: "pool thread 3". */
+  /** A place, at the beginning of a sentence: "Pool thread 3". */
   nameOf(index: number): string;
   /**
    * A place was lost.
@@ -31,7 +31,7 @@ export interface HostPolicy {
   lost(reason: string, index: number, suspect: LoadSpec | null, loaded: readonly LoadSpec[]): LoadSpec | null;
   /** Whether a lost place starts anew at once. @param isShutOut its culprit is in quarantine from now on */
   startsAnew(isShutOut: boolean): boolean;
-  /** As `QuarantineOptions.try`. */
+  /** The time of a quarantine is up. See `QuarantineOwner.tryAgain`. */
   tryAgain(places: readonly KeptPlace[]): boolean;
   /** A place that started anew has loaded a generation again. */
   restored(id: number, quarantine: Quarantine): void;

@@ -11,7 +11,7 @@ import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
 import { HostBusyError, HostLostError } from "../errors";
 import type { Host, HostStatus } from "../host";
 import type { StoredState } from "../process/handoff-file";
-import { Quarantine, type QuarantineOptions } from "../quarantine";
+import { Quarantine, type QuarantineSettings } from "../quarantine";
 import { type CallHandle, RemoteCall, type RemoteOrder } from "./call";
 import { CallQueue } from "./call-queue";
 import { Keeper, type KeeperOwner } from "./keeper";
@@ -21,7 +21,7 @@ import type { HostPolicy, HostTexts } from "./policy";
 import { Ticker } from "./ticker";
 
 /** What the pool and the processes are given alike. */
-export interface RemoteSettings extends Partial<Pick<QuarantineOptions, "onCrashLoop" | "onCrash">> {
+export interface RemoteSettings extends QuarantineSettings {
   /**
    * Calls without an answer, waiting or running, above which a call is refused. Streams that have begun do not count.
    */
@@ -32,9 +32,6 @@ export interface RemoteSettings extends Partial<Pick<QuarantineOptions, "onCrash
    * How long a place with a handler over its time may stay silent before it is killed. In milliseconds. Default 250.
    */
   readonly killGraceMs?: number;
-  /** `QuarantineOptions.firstWaitMs`. */
-  readonly firstQuarantineMs?: number;
-  readonly log: Log;
 }
 
 const KILL_GRACE_MS = 250;
@@ -65,19 +62,14 @@ export class RemoteHost implements Host, KeeperOwner {
   #closed: HostLostError | null = null;
 
   constructor(policy: HostPolicy, settings: RemoteSettings) {
-    const { loadTimeoutMs, killGraceMs = KILL_GRACE_MS, log, onCrash, onCrashLoop, firstQuarantineMs } = settings;
     this.policy = policy;
-    this.loadTimeoutMs = loadTimeoutMs;
-    this.killGraceMs = killGraceMs;
-    this.log = log;
+    this.loadTimeoutMs = settings.loadTimeoutMs;
+    this.killGraceMs = settings.killGraceMs ?? KILL_GRACE_MS;
+    this.log = settings.log;
     this.#settings = settings;
-    this.#quarantine = new Quarantine({
-      onCrashLoop: onCrashLoop ?? (() => Promise.resolve(false)),
-      ...(onCrash === undefined ? null : { onCrash }),
-      began: (id) => this.#shutOut(id),
-      try: (id) => this.#tryAgain(id),
-      log,
-      ...(firstQuarantineMs === undefined ? null : { firstWaitMs: firstQuarantineMs }),
+    this.#quarantine = new Quarantine(settings, {
+      shutOut: (id) => this.#shutOut(id),
+      tryAgain: (id) => this.#tryAgain(id),
     });
     this.#keepers = Array.from({ length: policy.count }, (_, index) => new Keeper(index + 1, this));
     this.queue = new CallQueue(this.#keepers, (call) => this.#mayBeServed(call));
@@ -230,11 +222,7 @@ export class RemoteHost implements Host, KeeperOwner {
   /** @returns whether there is any deadline left */
   #scan(now: number): boolean {
     for (const keeper of this.#keepers) keeper.scan(now);
-    const late = this.queue.remove(
-      ({ timeoutMs, askedAt }) => timeoutMs > 0 && now - askedAt > 2 * (timeoutMs + this.killGraceMs),
-    );
-    this.queue.noteWaiting(now);
-    for (const call of late)
+    for (const call of this.queue.expire(now, this.killGraceMs))
       call.fail(busy(`the call has waited ${Math.round(now - call.askedAt)} ms`, this.policy.texts));
     return this.queue.size > 0 || this.#keepers.some((keeper) => !keeper.isIdle);
   }
