@@ -1,4 +1,4 @@
-/** What a row is given, and what it gives back. */
+/** The input and the output of a row. */
 import type { Generator } from "./generator";
 import type { Program } from "./server";
 
@@ -8,14 +8,14 @@ export interface Bench {
   readonly program: Program;
   /** Rounds of a comparison. */
   readonly rounds: number;
-  /** Also what takes minutes. */
+  /** Whether to run rows that take minutes. */
   readonly isFull: boolean;
 }
 
 /** One line of the table. */
 export interface Line {
   readonly title: string;
-  /** What was measured of hrmr, and of what bounds it ("" if nothing does). */
+  /** The figures of hrmr, and of its bound ("" if there is none). */
   readonly hrmr: string;
   readonly bound: string;
   /** The figure that has a target, its spread, and the target. */

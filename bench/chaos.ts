@@ -1,8 +1,8 @@
 /**
  * `bun run chaos [--operations 500] [--seed N] [--processes 2]`: edits, breaks, deletes, restores, pushes and rolls
  * back modules of a server under load, and kills its processes, by kill -9, the server itself among them. After each
- * operation what runs must be what was acknowledged last, in every process. Ends with a table, and 1 when anything in
- * it is off.
+ * operation, every process must run the versions that were acknowledged last. Ends with a table, and with 1 if anything
+ * in it is wrong.
  *
  * Starts the source, or the binary that HRMR_BIN names.
  */

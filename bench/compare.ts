@@ -1,6 +1,6 @@
 /**
- * hrmr against what bounds it: short rounds in turn, so that a noisy machine disturbs both alike, and the median of the
- * rounds' ratios.
+ * Compares hrmr with its bound: short alternating rounds, so that a noisy machine disturbs both alike, and the median
+ * of the rounds' ratios.
  */
 import type { Bench } from "./bench";
 import type { LoadResult, LoadSpec } from "./load";
@@ -36,9 +36,7 @@ const WARM_UP_MS = 900;
 /** A side whose load is not the generator's. */
 export interface Loaded {
   readonly server: Started;
-  /**
-   * Full speed for about that long; all replies are in when this resolves. @throws Error on a wrong or missing reply
-   */
+  /** Full speed for about that long; resolves after the last reply. @throws Error on a wrong or missing reply */
   run(ms: number): Promise<Pick<LoadResult, "requests" | "elapsedMs">>;
 }
 
@@ -62,7 +60,7 @@ export async function compareLoads(rounds: number, hrmr: Loaded, bound: Loaded):
   for (const side of [hrmr, bound]) await side.run(WARM_UP_MS);
   const results: [SideResult, SideResult][] = [];
   for (let round = 0; round < rounds; round++) {
-    // Each goes first in turn.
+    // They take turns at being first.
     const first = round % 2 === 0 ? await measure(hrmr) : null;
     const second = await measure(bound);
     results.push([first ?? (await measure(hrmr)), second]);

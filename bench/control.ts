@@ -9,7 +9,7 @@ export class Control {
 
   private constructor(socket: Bun.Socket) {
     this.#socket = socket;
-    // Nobody waits yet: closed before the first question is no failure.
+    // Nobody waits yet: a close before the first question is no failure.
     this.#changed.promise.catch(() => {});
   }
 
@@ -30,7 +30,7 @@ export class Control {
   /**
    * Sends a line and waits for one.
    *
-   * @returns the reply and the milliseconds until it was here
+   * @returns the reply and its time in milliseconds
    */
   async ask(line: string): Promise<{ reply: string; ms: number }> {
     this.#text = "";

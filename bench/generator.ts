@@ -27,7 +27,7 @@ export class Generator {
     await this.#order({ do: "open", load, spec });
   }
 
-  /** Full speed for that long; all replies are in when this resolves. @throws Error on a wrong or missing reply */
+  /** Full speed for that long; resolves after the last reply. @throws Error on a wrong or missing reply */
   async run(load: string, ms: number): Promise<LoadResult> {
     const result = (await this.#order({ do: "run", load, ms })) as LoadResult;
     if (result.problem !== null) throw new Error(`${load}: ${result.problem}`);
@@ -39,12 +39,12 @@ export class Generator {
     await this.#order({ do: "start", load });
   }
 
-  /** Never rejects for what the server did: that is in the result. */
+  /** Never rejects for errors of the server: they are in the result. */
   async stop(load: string): Promise<LoadResult> {
     return (await this.#order({ do: "stop", load })) as LoadResult;
   }
 
-  /** Connections that say nothing, or nothing more than `opening`. @returns how many are open */
+  /** Opens connections that send nothing, or only `opening`. @returns how many are open */
   async hold(port: number, connections: number, opening?: Opening): Promise<number> {
     return ((await this.#order({ do: "hold", port, connections, opening })) as LoadResult).requests;
   }

@@ -5,7 +5,7 @@ const STREAMS = 32;
 const FIRST_REQUESTS = 5000;
 const DEADLINE_MS = 20_000;
 
-/** null: it is here. */
+/** null: it is installed. */
 export function whyNoH2load(): string | null {
   return Bun.which("h2load") === null ? "h2load is not installed (Debian: nghttp2-client)" : null;
 }
@@ -16,7 +16,7 @@ export class H2load {
   /** Requests in a millisecond, as the last run found. */
   #rate = 0;
 
-  /** @param bodyBytes of each reply */
+  /** @param bodyBytes the bytes of each reply */
   constructor(url: string, bodyBytes: number) {
     this.#url = url;
     this.#bodyBytes = bodyBytes;
@@ -25,7 +25,7 @@ export class H2load {
   /** @throws Error if a reply failed, was missing, had another status or length, or was not HTTP/2 */
   async run(ms: number): Promise<{ requests: number; elapsedMs: number }> {
     if (this.#rate === 0) await this.#request(FIRST_REQUESTS);
-    // A number, not a time: with a time h2load leaves the last requests alone, and they would not be counted.
+    // A number, not a time: with a time, h2load drops the last requests without counting them.
     return await this.#request(Math.ceil(this.#rate * ms));
   }
 

@@ -1,7 +1,4 @@
-/**
- * A reply that is too large to be kept whole: its head is looked at, and each byte of its body is compared when it
- * comes.
- */
+/** A reply that is too large to keep: checks its head, and compares each byte of its body as it comes. */
 import { type HttpExpectation, headProblem, splitHead } from "./reply";
 
 const NONE: Buffer = Buffer.alloc(0);
@@ -9,7 +6,7 @@ const NONE: Buffer = Buffer.alloc(0);
 export class LargeReply {
   readonly #file: Buffer;
   readonly #expected: HttpExpectation;
-  /** Of a head that is not whole. */
+  /** The bytes of an incomplete head. */
   #held: Buffer = NONE;
   /** Bytes of the body so far; -1: in the head. */
   #at = -1;
@@ -20,7 +17,9 @@ export class LargeReply {
     this.#expected = expected;
   }
 
-  /** @returns "incomplete", null after the last byte of a right reply (the next one may follow), else what is wrong */
+  /**
+   * @returns "incomplete", null after the last byte of a right reply (the next one may follow), otherwise the mistake
+   */
   receive(bytes: Buffer): string | null {
     return this.#at === -1
       ? this.#readHead(this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]))

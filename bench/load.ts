@@ -2,9 +2,9 @@
  * The load generator, in a process of its own so that its CPU is not the server's. Takes orders by IPC (generator.ts
  * sends them).
  *
- * A load is a number of connections with one request in flight each (or `pipeline` of them in one write). Its replies
- * are all of one length, which the first reply shows. Each is compared byte for byte with the last one that was looked
- * at in full; what differs from it (another Date, another version, a mistake) is looked at in full itself. Long ones
+ * A load is a number of connections with one request in flight each (or `pipeline` of them in one write). All its
+ * replies have one length, which the first reply shows. Each is compared byte for byte with the last one that was
+ * checked in full. A different one (another Date, another version, a mistake) is checked in full itself. Long replies
  * are compared with a file as they come.
  */
 import { readFileSync } from "node:fs";
@@ -33,7 +33,7 @@ export interface Opening {
   readonly status: number;
 }
 
-/** What a load met. */
+/** The result of a load. */
 export interface LoadResult {
   requests: number;
   elapsedMs: number;
@@ -42,9 +42,9 @@ export interface LoadResult {
   wrong: number;
   /** Connections that the server closed. */
   closed: number;
-  /** Requests that got no reply: the connection was closed, or the time was up. */
+  /** Requests without a reply: the connection was closed, or the time was over. */
   lost: number;
-  /** The first thing that went wrong, in words; null: nothing did. */
+  /** The first failure, in words; null: none. */
   problem: string | null;
 }
 
@@ -71,7 +71,7 @@ class Client {
   opening: PromiseWithResolvers<void> | null = null;
   /** Waits for the end of the TLS handshake. */
   handshake: PromiseWithResolvers<void> | null = null;
-  /** For what is compared as it comes; null: a reply is compared when it is whole. */
+  /** For replies that are compared as they come; null: a reply is compared when it is complete. */
   large: LargeReply | null = null;
   constructor(readonly load: Load) {}
 }
@@ -86,7 +86,7 @@ class Load {
   #waiting = 0;
   #idle = Promise.withResolvers<void>();
   #replyBytes = 0;
-  /** The replies to one write that were last found right. Empty before the first. */
+  /** The last right replies to one write. Empty before the first. */
   #known = Buffer.alloc(0);
 
   constructor(readonly spec: LoadSpec) {
@@ -325,7 +325,7 @@ async function obey(order: Order): Promise<LoadResult | null> {
   return null;
 }
 
-/** Connections that say nothing, until "close". @returns how many the server has accepted and kept, as `requests` */
+/** Opens silent connections, until "close". @returns how many the server has accepted and kept, as `requests` */
 async function hold({ port, connections, opening }: Extract<Order, { do: "hold" }>): Promise<LoadResult> {
   const load = new Load({ port, connections: 0, request: "", reply: { pattern: "" }, opening });
   for (let i = 0; i < connections; i++) load.clients.push(new Client(load));

@@ -2,10 +2,9 @@
  * `bun run bench [--only NAME]... [--rounds N] [--full]`: starts each server itself, checks the replies while it
  * measures, prints one table.
  *
- * A ratio compares the CPU time of the server's process for a request with that of the bare thing that bounds it, in
- * the same minute on the same machine; requests a second are told too, but depend on who else uses the machine. Ends
- * with 1 if a row met a wrong reply (the others still run), and with 0 when a target is missed: that is what the table
- * is for.
+ * A ratio compares the CPU time of the server's process for a request with that of its bound, in the same minute on the
+ * same machine. Requests per second are printed too, but depend on other load of the machine. Ends with 1 if a row got
+ * a wrong reply (the others still run). A missed target ends with 0: the table shows it.
  */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";

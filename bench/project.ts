@@ -10,7 +10,7 @@ const folders = new Set<string>();
 export function makeProject(files: Record<string, string>): string {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), "hrmr-bench-")));
   folders.add(dir);
-  // hono and zod in reach of the modules.
+  // Lets the modules import hono and zod.
   symlinkSync(PACKAGES, join(dir, "node_modules"));
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(dir, name)), { recursive: true });

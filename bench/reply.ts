@@ -1,4 +1,4 @@
-/** What a reply has to be, and whether it is. Pure: the generator and the rows share it. */
+/** Expectations about replies, and their check. Pure: the generator and the rows share it. */
 
 /**
  * The reply is an HTTP/1.1 response with status 200, a Date, a Content-Length that is true, and this Content-Type
@@ -10,11 +10,11 @@ export interface HttpExpectation {
 
 /** JSON, so that it can be sent to the generator's process. */
 export interface Expectation {
-  /** Regular expression of the whole reply; with `http`, of the body. Anchored by itself. Of no meaning with `file`. */
+  /** Regular expression of the whole reply; with `http`, of the body. Anchored by itself. Ignored with `file`. */
   readonly pattern: string;
   readonly http?: HttpExpectation;
   /**
-   * Path of a file that the body has to be, byte for byte: for what is too large to be kept. Needs `http`; no
+   * Path of a file that the body must equal, byte for byte, for bodies that are too large to keep. Needs `http`; no
    * pipelining.
    */
   readonly file?: string;
@@ -25,13 +25,13 @@ interface Head {
   readonly statusLine: string;
   /** By name in lower case. */
   readonly headers: ReadonlyMap<string, string>;
-  /** Of the body, as the head says; NaN: it does not. */
+  /** The body's length in the head; NaN: not given. */
   readonly length: number;
   /** Where the body begins. */
   readonly end: number;
 }
 
-/** @returns null: not whole yet */
+/** @returns null: incomplete */
 export function splitHead(text: string): Head | null {
   const end = text.indexOf("\r\n\r\n");
   if (end === -1) return null;
@@ -50,7 +50,7 @@ export function headProblem({ statusLine, headers }: Head, expected: HttpExpecta
   return type === expected.type ? null : `Content-Type ${type}`;
 }
 
-/** @returns null if the reply is right, "incomplete" if it may become so, else what is wrong */
+/** @returns null if the reply is right, "incomplete" if it may become so, otherwise the mistake */
 export function checkReply(text: string, expected: Expectation): string | null {
   if (expected.http === undefined) return matches(text, expected.pattern) ? null : "incomplete";
   const head = splitHead(text);

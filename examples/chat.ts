@@ -1,6 +1,5 @@
 /**
- * A chat room in sequential code. Edit the file and RELOAD in the middle of a talk: nobody is disconnected, and names
- * stay.
+ * A chat room in sequential code. Edit the file and RELOAD in the middle of a talk: all stay connected, and names stay.
  *
  *   nc -N localhost 8080       # in two terminals: type CHAT ada, CHAT bob, then talk; /who lists, /bye leaves
  */
@@ -9,7 +8,7 @@ import { defineModule, type Connection } from "hrmr";
 type Room = Map<Connection, string>;
 
 function say(room: Room, from: Connection, text: string): void {
-  // Each member is written to on its own: whoever reads slowly or is gone holds up nobody else.
+  // Do not wait for each write: a member that reads slowly or is gone must not delay the others.
   for (const member of room.keys()) if (member !== from) member.write(text + "\n").catch(() => room.delete(member));
 }
 
@@ -23,15 +22,13 @@ async function enter(connection: Connection, room: Room): Promise<string | null>
 }
 
 export default defineModule({
-  // Each version has a room of its own, and it fills by itself: `connect` runs anew for every connection that is handed
-  // over.
+  // Each version has its own room. It fills by itself: `connect` runs again for every connection that is handed over.
   setup: (): Room => new Map(),
   routes: {
     CHAT: {
       description: "CHAT name: come into the room",
       async connect(connection, { state: room }) {
-        // `data` stays with the connection over reloads, so a name that is there already means: this one was handed
-        // over.
+        // `data` stays with the connection over reloads. If it has a name already, the connection was handed over.
         const name = typeof connection.data === "string" ? connection.data : await enter(connection, room);
         if (name === null) return;
         connection.data = name;
@@ -44,7 +41,7 @@ export default defineModule({
           }
         } finally {
           room.delete(connection);
-          // When a new version takes over, the loop ends too, but nobody leaves.
+          // The loop also ends when a new version takes over, but then nobody leaves.
           if (!connection.replaced) say(room, connection, `* ${name} left`);
         }
       },

@@ -8,7 +8,7 @@ import { defineModule } from "hrmr";
 
 export default defineModule({
   routes: {
-    // A bare function: what one read delivered is the message.
+    // A bare function: the bytes of one read are the message.
     PING: () => "PONG\n",
 
     // With framing "line" a message ends at its LF, however the bytes are cut up on the way; several lines in one

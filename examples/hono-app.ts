@@ -1,6 +1,6 @@
 /**
- * An existing web app is a module as it is: a default export with a `fetch` gets every HTTP path that no other module
- * claims. Install the package beside the modules first: npm install hono
+ * An existing web app is a module without changes: a default export with a `fetch` gets every HTTP path that no other
+ * module claims. Install the package beside the modules first: npm install hono
  *
  *   curl localhost:8080/
  *   curl localhost:8080/users/42

@@ -1,6 +1,6 @@
 /**
- * Binary messages with a length in front, as many device and database protocols have them: here the key "SUM!", a count
- * of bytes as a 32-bit big-endian number, then that many bytes of 16-bit numbers. The reply is built alike.
+ * Binary messages with a length in front, as in many protocols of devices and databases: here the key "SUM!", a count
+ * of bytes as a 32-bit big-endian number, then that many bytes of 16-bit numbers. The reply has the same form.
  *
  *   printf 'SUM!\0\0\0\4\0\1\0\2' | nc -N localhost 8080 | od -An -tx1    # -> 53 55 4d 21 00 00 00 04 00 00 00 03
  */
@@ -12,7 +12,7 @@ const HEADER_BYTES = KEY.length + 4;
 export default defineModule({
   routes: {
     [KEY]: {
-      // The length stands behind the key unless `offset` says otherwise. The handler runs once all of it has arrived.
+      // The length follows the key unless `offset` says otherwise. The handler runs once the whole message has arrived.
       framing: { length: { prefixBytes: 4, endian: "big" } },
       description: "SUM! length numbers: their sum",
       handle: ({ bytes }) => {

@@ -1,7 +1,7 @@
 /**
- * A framing function for a protocol that exists: RESP, as clients of Redis speak it. A message is an array of words,
- * each with its length in front: `*2\r\n$3\r\nGET\r\n$5\r\ncolor\r\n`. It has four commands, and Redis's own errors for
- * all others: most clients that begin with HELLO, CLIENT or INFO then go on without them (node-redis with RESP: 2). The
+ * A framing function for an existing protocol: RESP, which clients of Redis speak. A message is an array of words, each
+ * with its length in front: `*2\r\n$3\r\nGET\r\n$5\r\ncolor\r\n`. It has four commands, and Redis's own errors for all
+ * others: most clients that begin with HELLO, CLIENT or INFO then go on without them (node-redis with RESP: 2). The
  * data survives a reload.
  *
  *   redis-cli -p 8080 set color blue      # OK
@@ -9,11 +9,11 @@
  */
 import { NEED_MORE, defineModule } from "hrmr";
 
-/** Words are latin1, a character a byte: Redis's values are any bytes. */
+/** Words are latin1, one character for each byte: Redis's values may be any bytes. */
 const toWord = (bytes: Uint8Array) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
 const toBytes = (text: string) => Uint8Array.from(text, (character) => character.charCodeAt(0));
 
-/** @returns the words, and where the message ends; null: it is not complete yet */
+/** @returns the words, and the end of the message; null: it is not complete yet */
 function parse(bytes: Uint8Array): { words: string[]; end: number } | null {
   let at = 0;
   const length = (mark: string) => {
@@ -40,7 +40,7 @@ const bulk = (word: string | undefined) => (word === undefined ? "$-1\r\n" : `$$
 /** An error is one line, whatever the client sent. */
 const error = (text: string) => `-ERR ${text.replace(/[\r\n]/g, " ")}\r\n`;
 
-/** By name: how many words it takes, its name among them, and what it answers. */
+/** By name: the number of words, its name included, and its answer. */
 const COMMANDS: Record<
   string,
   { min: number; max: number; run: (words: string[], data: Map<string, string>) => string }
@@ -56,7 +56,7 @@ function answer(words: string[], data: Map<string, string>): string {
   const command = Object.hasOwn(COMMANDS, name.toUpperCase()) ? COMMANDS[name.toUpperCase()] : undefined;
   if (words.length === 0) return "";
   const given = rest.map((word) => `'${word.slice(0, 128)}' `).join("");
-  // ioredis begins with INFO, and goes on without it where the error says NOPERM.
+  // ioredis begins with INFO. If the error says NOPERM, it continues without it.
   if (name.toUpperCase() === "INFO") return error("unknown command 'INFO' (NOPERM)");
   if (command === undefined)
     return error(`unknown command '${name.slice(0, 128)}', with args beginning with: ${given.slice(0, 128)}`);

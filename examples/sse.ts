@@ -1,7 +1,6 @@
 /**
- * Server-sent events: a reply that goes on. It ends politely when the browser leaves, and after a while by itself; the
- * browser then comes back and says with Last-Event-ID where it was, so a reload or a restart of the server loses
- * nothing.
+ * Server-sent events: a long reply. It ends when the browser leaves, and after a while by itself. The browser then
+ * connects again, and Last-Event-ID says which event it saw last, so a reload or a restart of the server loses nothing.
  *
  *   curl -N 'localhost:8080/events?count=3'      # without ?count=3 it goes on for an hour
  */
@@ -11,7 +10,7 @@ const INTERVAL_MS = 1000;
 const MAX_EVENTS = 3600;
 
 async function* ticks(first: number, count: number, signal: AbortSignal): AsyncGenerator<string> {
-  // Where the browser should begin again, and after how long. In milliseconds.
+  // When the browser should connect again. In milliseconds.
   yield "retry: 2000\n\n";
   for (let id = first; id < first + count && !signal.aborted; id++) {
     yield `id: ${id}\nevent: tick\ndata: ${JSON.stringify({ id, at: new Date().toISOString() })}\n\n`;
@@ -27,7 +26,7 @@ function toStream(source: AsyncGenerator<string>): ReadableStream<Uint8Array> {
       if (done) controller.close();
       else controller.enqueue(encoder.encode(value));
     },
-    // The client is gone: without this the generator would wait in memory for a reader that never comes.
+    // The client is gone: otherwise the generator would stay in memory and wait for a reader.
     cancel: async () => void (await source.return(undefined)),
   });
 }

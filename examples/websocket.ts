@@ -1,6 +1,6 @@
 /**
- * A room of WebSockets: what one says, all others hear. Edit the file and RELOAD in the middle of a talk: nobody is
- * disconnected, names stay, and the next message is handled by the new version.
+ * A room of WebSockets: a message goes to all others. Edit the file and RELOAD in the middle of a talk: all stay
+ * connected, names stay, and the new version handles the next message.
  *
  *   In a browser's console on http://localhost:8080/:
  *     room = new WebSocket("ws://localhost:8080/room?name=ada"); room.onmessage = ({ data }) => console.log(data)
@@ -35,7 +35,7 @@ export default defineModule({
           else socket.close(1003, "this room takes text");
         },
         close(socket: ServerWebSocket<Member>, _code, _reason, context) {
-          // The socket has left the room already, so it cannot publish to it by itself.
+          // The socket has already left the room, so it cannot publish to it.
           context.publish("room", `* ${socket.data.name} left`);
         },
       },

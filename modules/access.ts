@@ -1,7 +1,6 @@
 /**
- * Guards all modules: every HTTP request must bring a token, and gets an id that logs and other services can share.
- * It ships with hrmr and guards nothing by being there; hrmr.json says that every request passes it, and which tokens
- * are good:
+ * Guards all modules: every HTTP request must bring a token, and gets an id that logs and other services can share. It
+ * ships with hrmr, and does nothing until hrmr.json sends every request through it and lists the good tokens:
  *
  *   "http": { "use": ["access"] },
  *   "modules": { "access": { "tokens": ["a long random text"], "open": ["/favicon.svg"] } }
@@ -12,9 +11,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { defineModule, type Log } from "hrmr";
 
-/**
- * The first refusal gets a line at once, further ones a number each second: strangers must not be able to fill the log.
- */
+/** Logs the first refusal at once, and the number of further ones each second: strangers must not fill the log. */
 class Refusals {
   readonly #log: Log;
   #untold = 0;
@@ -35,7 +32,7 @@ class Refusals {
     this.#last = text;
   }
 
-  /** Logs the number that is not logged yet, and ends the timer. */
+  /** Logs the remaining number, and stops the timer. */
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -74,14 +71,14 @@ function isKnown(authorization: string | null, tokens: readonly Buffer[]): boole
   const token = /^Bearer +(\S.*)$/i.exec(authorization ?? "")?.[1];
   if (token === undefined) return false;
   const hash = hashOf(token.trimEnd());
-  // All of them are looked at, whichever fits.
+  // Compares all of them, even after a match.
   return tokens.filter((known) => timingSafeEqual(known, hash)).length > 0;
 }
 
 export default defineModule({
   routes: {},
   setup({ config, log }) {
-    // Compare hashes, which have one length: else the comparison's time would tell a token's length.
+    // Compare hashes, which have one length: the comparison's time would otherwise reveal a token's length.
     const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
     // People write paths without escapes: "/café" is "/caf%C3%A9" in a request.
     const open = textsOf(config.open ?? [], "open").map((path) => new URL(path, "http://localhost").pathname);
@@ -99,14 +96,14 @@ export default defineModule({
           : "it had no good token";
       refusals.note(`${context.requestId}: ${context.client.address} was refused: ${why}`);
     }
-    // A WebSocket's 101 has no headers to add to: they are made by the module that takes it.
+    // A WebSocket's 101 takes no headers here: its module sets them.
     if (response.status !== 101) response.headers.set("x-request-id", context.requestId);
     return response;
   },
 });
 
 function refusal(): Response {
-  // RFC 6750 section 3: the challenge, and nothing about why.
+  // RFC 6750 section 3: the challenge, without the reason.
   const headers = { "www-authenticate": 'Bearer realm="hrmr"', "cache-control": "no-store" };
   return new Response("A token is needed: Authorization: Bearer ...\n", { status: 401, headers });
 }

@@ -1,6 +1,6 @@
 /**
- * State that survives reloads, and slow work that stops nobody. It ships with hrmr and is off until hrmr.json names it:
- * "modules": { "counter": {} }
+ * State that survives reloads, and slow work that does not block others. It ships with hrmr and is off until hrmr.json
+ * names it: "modules": { "counter": {} }
  *
  *   printf 'COUNT\n' | nc -N localhost 8080          # 1, then 2, then 3; edit this file, RELOAD, and it goes on with 4
  *   printf 'HASH hello\n' | nc -N localhost 8080     # some 100 ms of work on a thread of the pool
@@ -12,37 +12,37 @@ interface State {
   count: number;
 }
 
-/** So many that one HASH takes a moment: while it runs, everything else is answered as fast as ever. */
+/** Enough to make one HASH take a moment. Meanwhile other messages are answered as fast as ever. */
 const ROUNDS = 100_000;
 
 export default defineModule({
-  // Runs once in each host: in the main thread and in each thread of the pool. These are separate worlds: a State each,
-  // and no variable is shared. `handoff` is what the version before left behind; it may be from an older shape of this
-  // file, so look first.
+  // Runs once in each host: in the main thread and in each thread of the pool. Each has a State of its own, and they
+  // share no variables. `handoff` is the state of the version before. An older version of this file may have written
+  // it, so check its form.
   setup(context, handoff) {
     const count = isState(handoff) ? handoff.count : 0;
     context.log.debug(`counting on from ${count} in host ${context.host}`);
     return { count };
   },
 
-  // Called on the version that leaves. Return plain data (what structuredClone takes), never functions or class
+  // Called on the version that leaves. Return plain data that structuredClone takes, never functions or class
   // instances.
   handoff: (state) => state,
 
-  // The last question before this version takes traffic. Throw, or return false, and the old one goes on serving.
+  // The last check before this version gets traffic. Throw, or return false, and the old version still serves.
   check(context) {
     if (!Number.isSafeInteger(context.state.count)) throw new Error(`the count is ${context.state.count}`);
   },
 
   routes: {
-    // Inline, the default: on the event loop. Right for whatever is quick, and one place only, so that counting is
+    // Inline, the default: on the event loop. Right for quick work. There is only one event loop, so the count is
     // exact.
     COUNT: {
       description: "how many times COUNT was sent",
       handle: (_message, { state }) => `${++state.count}\n`,
     },
 
-    // On the pool: a loop like this would hold up every other connection of the event loop.
+    // On the pool: on the event loop, this computation would delay every other connection.
     "HASH ": {
       description: `HASH text: its SHA-256, ${ROUNDS} times over`,
       framing: "line",
@@ -51,8 +51,8 @@ export default defineModule({
       handle: (message, context) => `${slowHash(message.text.slice("HASH ".length))} (thread ${context.host})\n`,
     },
 
-    // A call that outlives its time is cut off with its thread, and the thread is replaced: even an endless loop harms
-    // only its own caller.
+    // A call that takes too long is ended with its thread, which is then replaced: an endless loop harms only its own
+    // caller.
     "PRIME ": {
       description: "PRIME n: whether n is a prime number",
       framing: "line",

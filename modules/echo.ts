@@ -1,6 +1,6 @@
 /**
- * What you send comes back, in three ways: a message, an HTTP request, a conversation. It ships with hrmr and is off
- * until hrmr.json names it: "modules": { "echo": {} }
+ * Sends your input back, in three ways: as a message, as an HTTP request, as a conversation. It ships with hrmr and is
+ * off until hrmr.json names it: "modules": { "echo": {} }
  *
  *   printf 'ECHO hello\n' | nc -N localhost 8080     # hello
  *   curl -d hello localhost:8080/echo                # hello
@@ -20,7 +20,7 @@ export default defineModule({
       description: "the body comes back, with its type",
       fetch: async (request) => {
         const type = request.headers.get("content-type") ?? "application/octet-stream";
-        // nosniff and the sandbox: what a stranger posts must not run as a page of this host.
+        // nosniff and the sandbox: a stranger's input must not run as a page of this host.
         const headers = {
           "content-type": type,
           "x-content-type-options": "nosniff",
@@ -33,8 +33,8 @@ export default defineModule({
     TALK: {
       description: "a conversation: each line comes back until BYE",
       async connect(connection) {
-        // After a reload the next version continues here with the same connection. `data` stays with it, and tells that
-        // the greeting is over.
+        // After a reload the next version continues here with the same connection. `data` stays with it, and shows that
+        // the greeting was sent.
         if (connection.data === undefined) {
           await connection.readUntil("\n"); // the word TALK itself
           await connection.write("Talk to me. BYE ends it.\n");
@@ -46,8 +46,8 @@ export default defineModule({
           talk.lines += 1;
           await connection.write(`${talk.lines}: ${line}\n`);
         }
-        // The loop ends for three reasons: BYE, the client's end, or a new version that waits. The last one must not
-        // say good-bye.
+        // The loop ends for three reasons: BYE, the client's end, or a new version that waits. In the last case, send
+        // no good-bye.
         if (!connection.replaced) await connection.end(`Bye after ${talk.lines} lines.\n`);
       },
     },

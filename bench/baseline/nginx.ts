@@ -1,6 +1,6 @@
 /**
- * nginx with one worker: `bun nginx.ts ROOT FOLDER`. Serves the files below ROOT; what it writes goes into FOLDER.
- * Tells the worker's process.
+ * nginx with one worker: `bun nginx.ts ROOT FOLDER`. Serves the files below ROOT and writes into FOLDER. Prints the
+ * worker's process.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 const [root = "", folder = ""] = process.argv.slice(2);
 const START_DEADLINE_MS = 5000;
 
-/** nginx does not tell which port it got, so it has to be told one. */
+/** nginx does not report its port, so choose one. */
 function freePort(): number {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   listener.stop(true);
@@ -54,7 +54,7 @@ async function untilListening(port: number): Promise<void> {
 const port = freePort();
 const file = join(folder, "nginx.conf");
 writeFileSync(file, settings(port));
-// -e: also what it says before it has read its settings.
+// -e: also shows errors before it has read its settings.
 const child = Bun.spawn(["nginx", "-e", "stderr", "-c", file], { stdio: ["ignore", "inherit", "inherit"] });
 process.on("SIGTERM", () => child.kill("SIGTERM"));
 void child.exited.then((code) => process.exit(code));

@@ -1,4 +1,4 @@
-/** The least a text server can do: a constant for whatever arrives. */
+/** The smallest text server: it answers everything with a constant. */
 const reply = "PONG\n";
 const listener = Bun.listen({
   hostname: "127.0.0.1",

@@ -1,10 +1,10 @@
-/** What may be answered at which time, and clients that ask without a pause and hold each answer against it. */
+/** The allowed answers at each time, and clients that ask without a pause and check each answer. */
 import { RawClient } from "../../test/support/client";
 
 export const NAMES = ["alpha", "beta", "gamma", "delta"] as const;
 export type Name = (typeof NAMES)[number];
 
-/** What a module answers: the number of its version; null: there is no such module. */
+/** A module's answer: the number of its version; null: there is no such module. */
 export type Value = number | null;
 
 interface Span {
@@ -18,13 +18,13 @@ export class Truth {
   /** In which calls of this module, or of all, may be lost. */
   readonly #losses: (Span & { name: Name | null })[] = [];
 
-  /** From now on this may be answered, until `only` says something else. */
+  /** Allows this answer until the next `only`. */
   may(name: Name, value: Value): void {
     const spans = this.#of(name, value);
     if (spans.at(-1)?.until !== Infinity) spans.push({ from: performance.now(), until: Infinity });
   }
 
-  /** Acknowledged: from now on this and nothing else. */
+  /** Acknowledged: from now on only this answer is right. */
   only(name: Name, value: Value): void {
     this.may(name, value);
     const kept = key(name, value);
@@ -38,7 +38,7 @@ export class Truth {
     return this.#of(name, value).some(({ until }) => until >= askedAt);
   }
 
-  /** Calls may be lost until the returned function is called. @param name  of which module. null: of all */
+  /** Calls may be lost until the returned function is called. @param name the module. null: all */
   lose(name: Name | null): () => void {
     const span = { name, from: performance.now(), until: Infinity };
     this.#losses.push(span);
@@ -60,9 +60,9 @@ export class Truth {
 
 export interface LoadTally {
   answered: number;
-  /** Lost around a kill, as is allowed. */
+  /** Calls lost around a kill, which is allowed. */
   lost: number;
-  /** What nobody may answer, or was lost without a kill. */
+  /** Wrong answers, and calls lost without a kill. */
   readonly wrong: string[];
 }
 
@@ -70,7 +70,7 @@ const PACE_MS = 3;
 const ANSWER_MS = 8000;
 const MAX_WRONG = 50;
 
-/** Clients of every module: by HTTP, and by raw lines where the module is never away. */
+/** Clients of every module: by HTTP, and by raw lines if the module is always present. */
 export class Load {
   readonly tally: LoadTally = { answered: 0, lost: 0, wrong: [] };
   #isStopped = false;
@@ -113,7 +113,7 @@ export class Load {
 }
 
 interface Asker {
-  /** @returns what was answered; a text: what else came instead. Rejects when the connection is lost. */
+  /** @returns the answer; a text: another reply. Rejects if the connection is lost. */
   ask(): Promise<Value | string>;
   close(): void;
 }
@@ -143,7 +143,7 @@ class RawAsker implements Asker {
   }
 }
 
-/** @returns a number, null for a 404, or what else came */
+/** @returns a number, null for a 404, or the text of another reply */
 export async function askHttp(port: number, name: Name): Promise<Value | string> {
   const response = await fetch(`http://127.0.0.1:${port}/${name}`, { signal: AbortSignal.timeout(ANSWER_MS) });
   const text = await response.text();

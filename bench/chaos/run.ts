@@ -1,6 +1,6 @@
 /**
- * Random operations on a server under load. After each that was acknowledged, every process of the server is asked what
- * it runs.
+ * Random operations on a server under load. After each acknowledged one, it asks every process of the server which
+ * versions it runs.
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -35,7 +35,7 @@ interface Report {
   readonly text: string;
 }
 
-/** What is known of a module. */
+/** The known state of a module. */
 interface Known {
   /** The last acknowledged one. */
   running: Value;
@@ -100,7 +100,7 @@ class Chaos {
   }
 
   static async start(random: Random, processes: number): Promise<Chaos> {
-    // Kills are this script's doing: nothing is to be rolled back or shut out because of them.
+    // This script kills processes: that must not cause rollbacks or quarantine.
     const config = {
       versions: { probationMs: 0, keep: 10 },
       timeouts: { drainMs: 2000 },
@@ -232,7 +232,7 @@ class Chaos {
     restored();
   }
 
-  /** Of beta's processes that run. One that is starting has no number yet, and 0 would be this script's own group. */
+  /** The ids of beta's running processes. A starting process has no id yet, and 0 would be this script's own group. */
   async #hostPids(): Promise<number[]> {
     const processes = (await this.#status()).modules.find(({ name }) => name === "beta")?.processes ?? [];
     return processes.flatMap(({ pid, state }) => (state === "running" && pid !== null && pid > 1 ? [pid] : []));
@@ -264,7 +264,7 @@ class Chaos {
 
   // ---- what is so ----
 
-  /** Every process of the server runs what was acknowledged last, of every module. */
+  /** Checks that every process of the server runs the last acknowledged version of every module. */
   async #check(): Promise<void> {
     const status = await this.#status();
     const wanted = new Set(status.processes.filter(({ isDraining }) => !isDraining).map(({ pid }) => pid));

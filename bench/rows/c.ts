@@ -1,6 +1,4 @@
-/**
- * A module in C and the same in TypeScript, each in a process of its own: what the way between JavaScript and C costs.
- */
+/** A module in C and the same in TypeScript, each in its own process: the cost of the way between JavaScript and C. */
 import type { Bench, Line, Row } from "../bench";
 import { compare, type Side } from "../compare";
 import { makeProject, moduleSource } from "../project";

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import type { Control } from "../control";
 import { moduleSource } from "../project";
 
-/** The time of one RELOAD: at the client, and as the verdict tells it. In milliseconds. */
+/** The time of one RELOAD: at the client, and in the verdict. In milliseconds. */
 export interface ReloadTime {
   readonly clientMs: number;
   readonly serverMs: number;
 }
 
-/** Always the same number of digits, so that replies of all versions are of one length. */
+/** Always the same number of digits, so that the replies of all versions have one length. */
 export function padVersion(version: number): string {
   return String(version).padStart(6, "0");
 }
@@ -27,9 +27,7 @@ export function versionModule(version: number, run: "inline" | "pool" = "inline"
 
 export const VERSION_PATTERN = "v\\d{6}";
 
-/**
- * Counts how long the event loop stood still at the longest: a timer each millisecond. STALL tells, and begins anew.
- */
+/** Measures the longest stall of the event loop, with a timer each millisecond. STALL answers it, and starts again. */
 export const STALL_MODULE = moduleSource(`{
   setup() {
     const state = { last: performance.now(), longest: 0 };

@@ -10,11 +10,11 @@ import { comparisonLine } from "../table";
 import { startArguments } from "./start-arguments";
 
 const CONNECTIONS = 64;
-/** Of what a handler makes of a string. */
+/** The Content-Type of a Response with a string. */
 export const TEXT_TYPE = "text/plain;charset=utf-8";
 
 export const HELLO_TEXT = "Hello, World!";
-/** A module, and what it replies to every path. */
+/** A module with one reply to every path. */
 export const HELLO = moduleSource(`{ routes: { "/": { fetch: () => new Response("${HELLO_TEXT}") } } }`);
 
 const HONO = `import { Hono } from "hono";
@@ -25,7 +25,7 @@ app.get("/json", (c) => c.json({ message: "Hello, World!" }));
 export default app;
 `;
 
-/** As a plain client sends it. */
+/** The request of a plain client. */
 export function httpRequest(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: hrmr-bench\r\nAccept: */*\r\n\r\n`;
 }

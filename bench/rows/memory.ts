@@ -1,4 +1,4 @@
-/** Memory: over many reloads, and of connections that do nothing. */
+/** Memory: over many reloads, and of idle connections. */
 import { readFileSync } from "node:fs";
 import type { Row } from "../bench";
 import { Control } from "../control";
@@ -67,7 +67,7 @@ export const idleRow: Row = {
     const server = await startProcess("hrmr", startArguments(bench), dir);
     const control = await Control.connect(server.port);
     try {
-      // What the first connections make the allocator take once for all is not theirs.
+      // The first connections make the allocator grow once. That memory does not count.
       await bench.generator.hold(server.port, 500);
       await bench.generator.close();
       await control.ask("COLLECT");

@@ -24,7 +24,7 @@ const OTHER = moduleSource(`{ routes: { PING: () => "PONG\\n" } }`);
 /** Longer files are compared as they come. */
 const MAX_KEPT_BYTES = 65_536;
 
-/** Text that is nowhere the same, or bytes. */
+/** Text without repetition, or bytes. */
 function content({ file, bytes }: Case): Buffer {
   if (file.endsWith(".txt"))
     return Buffer.from(Array.from({ length: bytes / 16 }, (_, i) => `${String(i).padStart(15, ".")}\n`).join(""));
@@ -42,7 +42,7 @@ async function againstNginx(bench: Bench, one: Case): Promise<Line[]> {
   const root = join(dir, "static_html");
   const path = join(root, one.file);
   const body = content(one);
-  // Flushed: else the kernel would write to the disk while it is measured.
+  // Flushed, so that the kernel does not write to the disk during the measurement.
   writeFileSync(path, body, { flush: true });
   // A file that was written just now is not cached, for it may still be being written.
   utimesSync(path, new Date("2026-01-01"), new Date("2026-01-01"));

@@ -1,4 +1,4 @@
-/** What clients lose when a process is killed, the server ends, or a new one takes over. */
+/** The losses of clients when a process is killed, the server ends, or a new one takes over. */
 import type { Bench, Line, Row } from "../bench";
 import { makeSoakProject } from "../soak/project";
 import { SoakServer, lives, until } from "../soak/server";
@@ -12,7 +12,7 @@ const WRK_SECONDS = 4;
 
 const PROCESSES = 4;
 const CONNECTIONS = 64;
-/** Each with a server of its own: a process that is killed soon after its start is forgiven once. */
+/** Each with its own server: only the first end soon after a start is followed by no wait. */
 const KILLS = 3;
 
 interface Killed {
@@ -64,7 +64,7 @@ export const killRow: Row = {
       figureLine({
         title: `kill -9 of one of ${PROCESSES}: lost requests`,
         value: worst.lost,
-        // Each of its connections has one under way at the most.
+        // Each of its connections has at most one open request.
         most: worst.held,
         unit: "",
         digits: 0,
@@ -141,8 +141,8 @@ export const upgradeRow: Row = {
 };
 
 /**
- * A client of another hand, if it is there. It counts an end between two requests as a read error. @returns what it
- * says of errors
+ * An independent client, if it is installed. It counts an end between two requests as a read error. @returns its lines
+ * about errors
  */
 async function runWrk(port: number): Promise<string> {
   if (Bun.which("wrk") === null) return "(there is no wrk)";

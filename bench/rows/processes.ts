@@ -1,4 +1,4 @@
-/** What a second process is worth, and what figures and logs cost. */
+/** The gain of a second process, and the cost of figures and logs. */
 import type { Bench, Line, Row } from "../bench";
 import { compare } from "../compare";
 import { makeProject, moduleSource } from "../project";

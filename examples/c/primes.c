@@ -1,5 +1,5 @@
 /*
- * Work for a core: how many primes there are up to a number, by a sieve.
+ * Work for a core: counts the primes up to a number, with a sieve.
  *
  *     $ hrmr send 'PRIMES 1000000'
  *     78498 primes up to 1000000

@@ -1,4 +1,4 @@
-/** From a form of a file to the reply: preconditions first, then ranges (RFC 9110 sections 13.2.2 and 14.2). */
+/** Makes the reply from a form of a file: preconditions first, then ranges (RFC 9110 sections 13.2.2 and 14.2). */
 import { rangeReply } from "./ranges";
 import { plainReply, wholeBody, withLength } from "./reply";
 import type { Form } from "./site";
@@ -16,7 +16,7 @@ export function replyWith(form: Form, headers: Headers, method: string, range: s
   return withLength(form, wholeBody(form), 200, form.bytes);
 }
 
-/** @returns 304 or 412, or null when the request goes on */
+/** @returns 304 or 412, or null if the request continues */
 function checkConditions(form: Form, headers: Headers): Response | null {
   const wanted = headers.get("if-match");
   const unmodified = headers.get("if-unmodified-since");
@@ -47,8 +47,8 @@ function isCurrent(form: Form, since: string): boolean {
 }
 
 /**
- * The three forms of RFC 9110 section 5.6.7. NaN for anything else, with which every comparison is false: the header is
- * ignored.
+ * The three forms of RFC 9110 section 5.6.7. NaN for any other text: every comparison with it is false, so the header
+ * is ignored.
  */
 function seconds(date: string): number {
   if (/^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/.test(date)) return Date.parse(`${date} GMT`);

@@ -13,8 +13,8 @@ import {
 import { diskPath } from "./names";
 
 /**
- * What tells one state of a file from another. ctime as well: mtime can be set back. Inode and device: a link may point
- * elsewhere now.
+ * The facts that identify a state of a file. They include ctime, since mtime can be set back, and inode and device,
+ * since a link may point elsewhere later.
  */
 export interface FileFacts {
   readonly size: number;
@@ -27,7 +27,7 @@ export interface FileFacts {
 const STAT_OPTIONS = { throwIfNoEntry: false } as const;
 
 /**
- * undefined for whatever cannot be had: absent, a file in place of a folder, a name that is too long, no permission.
+ * undefined if the file is not available: missing, a file in place of a folder, a name that is too long, no permission.
  */
 export function stat(path: string): Stats | undefined {
   try {
@@ -66,8 +66,8 @@ export const READ_FLAGS: number = constants.O_RDONLY | (constants.O_NONBLOCK ?? 
 const isLinux = process.platform === "linux";
 
 /**
- * A file or folder that lies in the site's folder. It is opened first and checked then: between a check of a name and
- * opening it, the name may be swapped for a link to the outside.
+ * A file or folder in the site's folder. It is opened first and then checked: between a check and the opening, its name
+ * could be replaced by a link to the outside.
  */
 export class Entry implements Disposable {
   readonly stats: Stats;
@@ -86,7 +86,7 @@ export class Entry implements Disposable {
     return openInside(root, `${this.path}/${name}`);
   }
 
-  /** @returns null when it cannot be read. Throws OutOfDescriptors. */
+  /** @returns null if it cannot be read. Throws OutOfDescriptors. */
   read(): Buffer | null {
     const fd = this.open();
     if (fd === null) return null;
@@ -135,7 +135,7 @@ function openOnLinux(root: string, path: string): Entry | null {
   if (fd === null) return null;
   let isKept = false;
   try {
-    // The kernel tells where the opened file lies now. Latin-1, one letter a byte: names need not be UTF-8.
+    // The kernel gives the opened file's present path. Latin-1, one letter for each byte: names need not be UTF-8.
     const real = readlinkSync(`/proc/self/fd/${fd}`, "latin1");
     isKept = isBelow(realRoot(root), real);
     return isKept ? new Entry(fd, path) : null;
@@ -160,7 +160,7 @@ function openElsewhere(root: string, path: string): Entry | null {
   return fd === null ? null : new Entry(fd, real);
 }
 
-/** @returns a descriptor, which the caller closes. Throws what node:fs throws */
+/** @returns a descriptor, which the caller closes. Throws the error of node:fs */
 export function openToRead(path: string): number {
   return openSync(diskPath(path), READ_FLAGS);
 }

@@ -1,6 +1,6 @@
 /**
- * Which coding a client gets (RFC 9110 section 12.5.3): a compressed file beside the file, or one compressed here,
- * once.
+ * Chooses the coding for a client (RFC 9110 section 12.5.3): a compressed file beside the file, or the file compressed
+ * here, once.
  */
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -21,15 +21,15 @@ import {
 } from "./site";
 
 /**
- * In the order of what compressing costs here: 1.2, 2.3 and 3.3 ms for 100 KB of source text, and 31, 29 and 28 % of
- * it.
+ * Ordered by the cost of compressing: 1.2, 2.3 and 3.3 ms for 100 KB of source text. The results have 31, 29 and 28 %
+ * of its size.
  */
 const CHEAPEST_FIRST: readonly Coding[] = ["zstd", "gzip", "br"];
 
 // Loaded with the first page that is compressed: a start does not wait for it.
 const zlib = (): typeof import("node:zlib") => process.getBuiltinModule("node:zlib");
 
-// Off the main thread, each of them.
+// Each runs off the main thread.
 const COMPRESSORS: Record<Coding, (bytes: Uint8Array) => Promise<Buffer>> = {
   zstd: (bytes) => promisify(zlib().zstdCompress)(bytes),
   gzip: (bytes) => promisify(zlib().gzip)(bytes),
@@ -44,15 +44,15 @@ const COMPRESSORS: Record<Coding, (bytes: Uint8Array) => Promise<Buffer>> = {
 const SUFFIXES: Record<Coding, string> = { br: ".br", zstd: ".zst", gzip: ".gz" };
 
 /**
- * How old the look for siblings may be: a new one is noticed after this, a changed or deleted one at once. In
+ * How old the list of siblings may be: a new one is noticed after this time, a changed or deleted one at once. In
  * milliseconds.
  */
 const SIBLINGS_MS = 1000;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
 
-/** What an Accept-Encoding header says. */
+/** An Accept-Encoding header, parsed. */
 interface Wishes {
-  /** What is liked at least as much as no coding, best first; in one list what is liked equally. */
+  /** Codings that are preferred to none, or equal to it, best first; each list has codings of equal weight. */
   readonly groups: readonly (readonly Coding[])[];
   readonly refusesPlain: boolean;
 }
@@ -61,7 +61,7 @@ interface Wishes {
  * The form for a client.
  *
  * @param header  its Accept-Encoding
- * @returns null when it takes none of what there is; a promise while the form is being made for the first time
+ * @returns null if the client takes none of the forms; a promise while the form is being made for the first time
  */
 export function chooseForm(site: Site, page: Page, header: string): Form | null | Promise<Form | null> {
   // The file exists only in this coding, so send it whatever the client accepts.
@@ -75,7 +75,7 @@ export function chooseForm(site: Site, page: Page, header: string): Form | null 
     if (coding === undefined || !mayPack(site, page, wishes.refusesPlain)) continue;
     const packed = pack(site, page, coding, wishes.refusesPlain);
     if (packed instanceof Promise) return packed.then((form) => form ?? plainIfTaken(page, wishes));
-    // What one coding cannot make smaller, none can.
+    // If one coding cannot make it smaller, no coding can.
     return packed ?? plainIfTaken(page, wishes);
   }
   return plainIfTaken(page, wishes);
@@ -94,7 +94,7 @@ function readWishes(header: string): Wishes {
   const known = wishesByHeader.get(header);
   if (known !== undefined) return known;
   const wishes = parseWishes(header);
-  // All browsers together send a handful. Whoever sends thousands must not fill the memory.
+  // All browsers together send a handful. A client that sends thousands must not fill the memory.
   if (wishesByHeader.size >= MAX_HEADERS) wishesByHeader.clear();
   wishesByHeader.set(header, wishes);
   return wishes;
@@ -105,17 +105,14 @@ function parseWishes(header: string): Wishes {
   const others = weights.get("*");
   const weightOf = (name: Coding): number =>
     weights.get(name) ?? (name === "gzip" ? weights.get("x-gzip") : undefined) ?? others ?? 0;
-  // Without a word about it, no coding is good enough, and anything that was named is better.
+  // If the header does not mention it, no coding is acceptable, and every named coding is better.
   const plain = weights.get("identity") ?? others ?? Number.MIN_VALUE;
   const liked = CHEAPEST_FIRST.filter((name) => weightOf(name) > 0 && weightOf(name) >= plain);
   const levels = [...new Set(liked.map(weightOf))].sort((a, b) => b - a);
   return { groups: levels.map((level) => liked.filter((name) => weightOf(name) === level)), refusesPlain: plain === 0 };
 }
 
-/**
- * Names of a list with their weights (RFC 9110 section 12.4.2), in lower case. A weight that cannot be read counts as
- * 0: a client can do without what it did not ask for properly.
- */
+/** Names of a list with their weights (RFC 9110 section 12.4.2), in lower case. An invalid weight counts as 0. */
 export function readWeights(header: string): Map<string, number> {
   const weights = new Map<string, number>();
   for (const element of header.toLowerCase().split(",")) {
@@ -132,7 +129,7 @@ export function readWeights(header: string): Map<string, number> {
 
 function currentSiblings(site: Site, page: Page): ReadonlyMap<Coding, FileFacts> {
   const now = Date.now();
-  // Also when the clock was set back.
+  // Also right if the clock was set back.
   if (Math.abs(now - page.siblingsSeenAt) < SIBLINGS_MS) return page.siblings;
   page.siblingsSeenAt = now;
   let found: Map<Coding, FileFacts> | null = null;
@@ -145,7 +142,7 @@ function currentSiblings(site: Site, page: Page): ReadonlyMap<Coding, FileFacts>
   return page.siblings;
 }
 
-/** @returns null when there is none, or one that is older than the file: it holds another version */
+/** @returns null if there is none, or it is older than the file and so holds another version */
 function openSibling(site: Site, page: Page, coding: Coding): Entry | null {
   const entry = openInside(site.settings.root, page.plain.path + SUFFIXES[coding]);
   if (entry === null || (entry.stats.isFile() && entry.stats.mtimeMs >= page.plain.facts.mtimeMs)) return entry;
@@ -197,7 +194,7 @@ function discharge(site: Site, page: Page, form: Form): void {
 
 // ---- compressed here ----
 
-/** Only what is kept is compressed, so that it is paid for once. */
+/** Only kept forms are compressed, so that each is compressed once. */
 function mayPack(site: Site, page: Page, isTheOnlyWay: boolean): boolean {
   if (site.settings.compress !== true || !isKept(site, page)) return false;
   return page.isCompressible || (isTheOnlyWay && page.plain.bytes <= site.settings.compressMaxBytes);
@@ -221,12 +218,12 @@ async function makePacked(site: Site, page: Page, coding: Coding, isTheOnlyWay: 
     const { name, vary } = page;
     const body = new Blob([packed as Buffer<ArrayBuffer>]);
     const form = describe(site.settings, { path, facts, name, type, body, vary, coding, bytes: body.size });
-    // What the cache has no room for would be made again and again.
+    // A form without room in the cache would be made again and again.
     const isRoom = isKept(site, page) && charge(site, page, sizeInMemory(body));
     remember(page, coding, isRoom ? form : null);
     return form;
   } catch {
-    // It was changed or deleted meanwhile. The plain form's reply finds out what became of it.
+    // It was changed or deleted meanwhile. The reply with the plain form finds that out.
     page.packed.delete(coding);
     return null;
   }
@@ -237,7 +234,7 @@ function remember(page: Page, coding: Coding, form: Form | null): Form | null {
   return form;
 }
 
-/** The name may lead elsewhere by now, so check the opened file before and after reading it. */
+/** The name may now lead elsewhere, so check the opened file before and after reading it. */
 async function readUnchanged(path: string, facts: FileFacts): Promise<Buffer> {
   await using file = await open(diskPath(path), READ_FLAGS);
   const isUnchanged = async (): Promise<boolean> => isSame(facts, factsOf(await file.stat()));

@@ -5,7 +5,7 @@ import { isSame, openToRead, type FileFacts } from "./disk";
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Where a server that can send a file without reading it finds the file behind a stream. */
+/** The file behind a stream, for a server that can send a file without reading it. */
 const FILE = Symbol.for("hrmr.file");
 
 const readAt = promisify(read);
@@ -17,9 +17,9 @@ const readAt = promisify(read);
 const opened = new Map<string, { readonly fd: number; users: number }>();
 const keys = new Map<number, string>();
 
-/** Bytes `start` to before `end` of a file, as one stat saw it. */
+/** The bytes from `start` to before `end` of a file in the state of one stat. */
 export class FilePiece {
-  /** The stream is exactly these bytes. */
+  /** The stream has exactly these bytes. */
   readonly isWhole = true;
 
   constructor(
@@ -31,8 +31,7 @@ export class FilePiece {
 
   /**
    * @returns a descriptor, shared by all replies with this state of the file: return it by `close`. Throws if the file
-   *   is gone or was
-   * replaced: the name may lead outside by now.
+   *   is gone or was replaced: the name may now lead outside.
    */
   open(): number {
     const { dev, ino, size, mtimeMs, ctimeMs } = this.facts;
@@ -64,9 +63,8 @@ export class FilePiece {
   }
 
   /**
-   * Throws when the file was written to since: bytes read before this call may belong to another version. Being
-   * deleted, or replaced by a rename as a careful deployment does it, is no change: the descriptor still leads to the
-   * old file.
+   * Throws if the file was written to since: bytes read before this call may belong to another version. Deleting it, or
+   * replacing it by a rename, is no change: the descriptor still leads to the old file.
    */
   check(fd: number): void {
     const { size, mtimeMs } = fstatSync(fd);
@@ -91,7 +89,7 @@ export class FilePiece {
         // A new buffer each time: the one before may still wait to be sent.
         const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, this.end - position));
         const { bytesRead } = await readAt(fd, buffer, 0, buffer.length, position);
-        // The promised length can no longer be kept. Only a broken connection tells the client so.
+        // The announced length is no longer true. Only a broken connection tells the client so.
         if (bytesRead === 0) throw this.changed();
         this.check(fd);
         position += bytesRead;
@@ -103,12 +101,12 @@ export class FilePiece {
   }
 }
 
-/** Tells the server the file of a stream. */
+/** Attaches its file to a stream, for the server. */
 export function withFile(stream: ReadableStream<Uint8Array>, file: object): ReadableStream<Uint8Array> {
   return Object.assign(stream, { [FILE]: file });
 }
 
-/** @param chunks  runs only as far as the reader asks */
+/** @param chunks runs only as far as the reader reads */
 export function toStream(chunks: AsyncGenerator<Uint8Array, void>): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {

@@ -5,24 +5,33 @@
  *   root              the folder, absolute. The server sets it: `static_html` beside the modules folder.
  *   index             what a folder answers with. Default "index.html".
  *   listing           true: a folder without an index answers with a page that lists it. Default false: 404.
- *   notFound          the page for what is missing, a path below the folder. Default "404.html"; a line of text if there is none.
- *   fallback          the page of a single-page application, a path below the folder: "/index.html". It answers with 200 for what is missing, if the
+ *   notFound          the page for what is missing, a path below the folder. Default "404.html"; a line of text if
+ *   there is none.
+ *   fallback          the page of a single-page application, a path below the folder: "/index.html". It answers with
+ *   200 for what is missing, if the
  *                     client takes text/html and the path's last name has no extension. Default: none.
- *   cacheControl      the Cache-Control header: a text, or an object of glob pattern and text, of which the first that matches the file's path below
- *                     the folder counts: { "/assets/**": "public, max-age=31536000, immutable", "*.html": "no-cache" }. A pattern without a
- *                     slash holds at every depth. Default "no-cache", also for what no pattern matches, and always for redirects and 404.
- *   cacheBytes        memory for files that are kept ready, their compressed forms included. In bytes. Default 33554432. 0 keeps none.
+ *   cacheControl      the Cache-Control header: a text, or an object of glob pattern and text, of which the first that
+ *   matches the file's path below
+ *                     the folder counts: { "/assets/**": "public, max-age=31536000, immutable", "*.html": "no-cache" }.
+ *                     A pattern without a
+ *                     slash holds at every depth. Default "no-cache", also for what no pattern matches, and always for
+ *                     redirects and 404.
+ *   cacheBytes        memory for files that are kept ready, their compressed forms included. In bytes. Default
+ *   33554432. 0 keeps none.
  *   cacheFileBytes    the largest file that is kept ready; larger ones are streamed. In bytes. Default 262144.
- *   compress          true: what `file.br`, `file.zst` and `file.gz` hold is sent for `file` to clients that take it, unless it is older than `file`;
- *                     text without them is compressed here, once, and kept with the file. "siblings": only the former. false: neither. Default true.
+ *   compress          true: what `file.br`, `file.zst` and `file.gz` hold is sent for `file` to clients that take it,
+ *   unless it is older than `file`;
+ *                     text without them is compressed here, once, and kept with the file. "siblings": only the former.
+ *                     false: neither. Default true.
  *   compressMinBytes  the smallest file that is compressed here. In bytes. Default 1024.
  *   compressMaxBytes  the largest one. In bytes. Default 4194304.
  *
- * What is asked for often costs one Map lookup, one stat and one Response. Links are followed as long as they stay in
- * the folder; names that begin with a dot are not served, but for `.well-known`. A file that changes while it is being
- * sent ends the connection.
+ * A frequently requested file costs one Map lookup, one stat and one Response. Links are followed as long as they stay
+ * in the folder. Names that begin with a dot are not served, except `.well-known`. A file that changes while it is
+ * being sent ends the connection.
  *
- *   index (what a path gets) -> site (finding and keeping) -> encoding (which form) -> conditions -> ranges -> reply -> file-body
+ *   index (what a path gets) -> site (finding and keeping) -> encoding (which form) -> conditions -> ranges -> reply ->
+ *   file-body
  */
 import { defineModule } from "hrmr";
 import { replyWith } from "./conditions";
@@ -80,7 +89,7 @@ function answer(site: Site, request: Request): Response | Promise<Response> {
 function sendPage(site: Site, page: Page, request: Request, method: string): Response | Promise<Response> {
   const { headers } = request;
   const range = method === "GET" ? headers.get("range") : null;
-  // A range is one of the plain bytes: parts of a coded form could not be told from parts of another one.
+  // Ranges are cut from the plain bytes: parts of different coded forms could not be told apart.
   const encodings = range === null && site.settings.compress !== false ? headers.get("accept-encoding") : null;
   if (encodings === null) return replyWith(page.plain, headers, method, range);
   const form = chooseForm(site, page, encodings);
@@ -96,7 +105,7 @@ function sendForm(form: Form | null, headers: Headers, method: string): Response
   });
 }
 
-/** Whether a page of the application is behind the path, and no forgotten picture or script. */
+/** Whether the path may be a page of the application, and not a missing picture or script. */
 function takesFallback(site: Site, path: string, request: Request): boolean {
   if (site.settings.fallback === "" || path.slice(path.lastIndexOf("/") + 1).includes(".")) return false;
   const accept = request.headers.get("accept");

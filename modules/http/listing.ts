@@ -34,13 +34,13 @@ export function listFolder(site: Site, folder: string, name: string, method: str
     "content-length": String(Buffer.byteLength(html)),
     "cache-control": ASK_EACH_TIME,
     "x-content-type-options": "nosniff",
-    // A name that got past the escaping still could not run anything.
+    // Even a name that escaped the escaping could not run a script.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
   };
   return new Response(method === "HEAD" ? null : html, { headers });
 }
 
-/** @returns null when it is no folder, or cannot be read */
+/** @returns null if it is no folder, or cannot be read */
 function namesIn(folder: Entry): string[] | null {
   try {
     return readdirSync(folder.path, { encoding: "buffer" }).map(nameOf);
@@ -49,7 +49,7 @@ function namesIn(folder: Entry): string[] | null {
   }
 }
 
-/** @returns nothing for what would not be served: pipes, devices, links that lead out of the root */
+/** @returns an empty list for entries that are not served: pipes, devices, links that lead out of the root */
 function look(root: string, folder: Entry, name: string): Row[] {
   using entry = folder.below(root, name);
   if (entry === null || !(entry.stats.isFile() || entry.stats.isDirectory())) return [];
@@ -61,7 +61,7 @@ function render(name: string, entries: readonly Row[], missing: number): string 
   const up = name === "/" ? "" : row("../", "../", "");
   const rows = entries.map((entry) => {
     const slash = entry.isFolder ? "/" : "";
-    // "./" keeps a name like "a:b" from being read as a URL of its own.
+    // Without "./", a name like "a:b" would be read as a complete URL.
     return row(
       `./${encodeName(entry.name)}${slash}`,
       Bun.escapeHTML(shownName(entry.name)) + slash,

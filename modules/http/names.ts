@@ -1,13 +1,15 @@
 /**
- * Names of files as text. A name is bytes, and they need not be UTF-8: a byte that is none stands in the text as a
- * surrogate without its other half (U+DC80 to U+DCFF), which no proper text has. So each name has one text, and each
+ * Names of files as text. A name is bytes, which need not be UTF-8. In the text, a byte that is not UTF-8 becomes a
+ * surrogate without its other half (U+DC80 to U+DCFF), which proper text never has. Each name has one text, and each
  * text one name.
  */
 
-/** Proper UTF-8 (RFC 3629 section 4) in bytes that are a letter each; and single bytes that are none. */
+/**
+ * Matches proper UTF-8 (RFC 3629 section 4) in text with one letter for each byte, and single bytes that are not UTF-8.
+ */
 const LETTERS =
   /[\0-\x7f]+|[\xc2-\xdf][\x80-\xbf]|(?:\xe0[\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|\xed[\x80-\x9f])[\x80-\xbf]|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]{2}|[\x80-\xff]/g;
-/** With the u flag, one half of a pair is not met alone. */
+/** With the u flag, the halves of a proper pair do not match. */
 const LONE_BYTE = /([\udc80-\udcff])/u;
 const LONE_BASE = 0xdc00;
 
@@ -21,7 +23,7 @@ export function nameOf(bytes: Uint8Array): string {
   });
 }
 
-/** The path for node:fs: the text itself if it is proper, as nearly all are; else its bytes. */
+/** The path for node:fs: the text itself if it is proper, as nearly all are; otherwise its bytes. */
 export function diskPath(path: string): string | Buffer {
   return path.isWellFormed()
     ? path

@@ -1,12 +1,12 @@
-/** From a request's URL to names below the folder. */
+/** Turns a request's URL into names below the folder. */
 import { nameOf } from "./names";
 
 /**
- * Decodes once: what was encoded twice stays a literal "%2e". What is no UTF-8 becomes the text of such a name, see
- * `nameOf`.
+ * Decodes once: a part that was encoded twice stays a literal "%2e". Bytes that are not UTF-8 become the text of such a
+ * name, see `nameOf`.
  *
- * @returns null for bad encoding, and for an encoded separator, which is no separator (RFC 3986 section 2.2): such a
- *   name cannot exist
+ * @returns null for bad encoding, and for an encoded separator, which does not separate (RFC 3986 section 2.2): no file
+ *   can have such a name
  */
 export function decodePath(path: string): string | null {
   if (/%(?:2f|5c|00)/i.test(path)) return null;
@@ -42,7 +42,10 @@ export function segments(path: string): string[] | null {
   return names;
 }
 
-/** Names that begin with a dot, but for `.well-known` (RFC 8615); and what no name can hold on every system. */
+/**
+ * Whether a name begins with a dot, except `.well-known` (RFC 8615), or holds characters that some systems do not
+ * allow.
+ */
 export function isHidden(name: string): boolean {
   return (name.startsWith(".") && name !== ".well-known") || /[\\\0]/.test(name);
 }

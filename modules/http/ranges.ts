@@ -1,12 +1,12 @@
 /**
- * Range requests (RFC 9110 section 14). Several ranges get multipart/byteranges, unless they overlap or are more than
- * MAX_RANGES: then the whole file is the answer, as section 14.2 allows, so that a small request cannot ask for much.
+ * Range requests (RFC 9110 section 14). Several ranges get multipart/byteranges. If they overlap or are more than
+ * MAX_RANGES, the whole file is the answer, as section 14.2 allows: a small request must not cost much.
  */
 import { FilePiece, toStream, withFile } from "./file-body";
 import { plainReply, withLength } from "./reply";
 import type { Form } from "./site";
 
-/** Readers of documents ask for a handful at once. */
+/** Document viewers ask for a handful at once. */
 const MAX_RANGES = 16;
 
 /** From `start` to before `end`. */
@@ -41,10 +41,10 @@ function isUnchanged(form: Form, condition: string | null): boolean {
   return !form.etag.startsWith("W/") && (condition === form.etag || condition === form.lastModified);
 }
 
-/** @returns those that hold bytes of the file, in the order asked for; null if the header is to be ignored */
+/** @returns the ranges that hold bytes of the file, in their order; null if the header must be ignored */
 function readRanges(header: string, bytes: number): Range[] | null {
   const list = /^bytes=(.*)$/i.exec(header.trim())?.[1]?.split(",") ?? [];
-  // Empty elements count for nothing (RFC 9110 section 5.6.1.2).
+  // Empty elements do not count (RFC 9110 section 5.6.1.2).
   const texts = list.map((text) => text.trim()).filter((text) => text !== "");
   if (texts.length === 0 || texts.length > MAX_RANGES) return null;
   const ranges: Range[] = [];
@@ -85,7 +85,7 @@ function cut(
 
 /** RFC 9110 section 14.6. */
 function multipart(form: Form, ranges: readonly Range[]): Response {
-  // Not to be foreseen, so that no file can hold it.
+  // Unpredictable, so that no file can hold it.
   const boundary = crypto.randomUUID();
   const heads = ranges.map((range, index) => {
     const line = `${index === 0 ? "" : "\r\n"}--${boundary}\r\n`;

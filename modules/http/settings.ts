@@ -1,8 +1,8 @@
-/** What `modules.http` of hrmr.json says, checked. The list of all settings stands in index.ts. */
+/** Reads and checks `modules.http` of hrmr.json. index.ts lists all settings. */
 
 import { shownName } from "./names";
 
-/** What compression may do: everything, only send the files beside a file, or nothing. */
+/** The allowed compression: all, only sending the files beside a file, or none. */
 export type Compress = true | false | "siblings";
 
 /** One line of `cacheControl`. */
@@ -26,13 +26,10 @@ export interface Settings {
   readonly compressMaxBytes: number;
 }
 
-/**
- * Browsers ask each time and mostly get a 304, so an edit shows at once. Also what says whether a file is there goes
- * out with it.
- */
+/** Browsers ask each time and mostly get a 304, so an edit shows at once. Replies about missing files carry it too. */
 export const ASK_EACH_TIME = "no-cache";
 
-/** @throws Error that names the setting and shows what it should look like */
+/** @throws Error that names the setting and shows a right value */
 export function readSettings(config: Record<string, unknown>): Settings {
   return {
     root: readText(config, "root", "static_html"),
@@ -100,10 +97,10 @@ function readCacheControl(value: unknown): CacheRule[] {
 }
 
 function cacheRule(pattern: string, value: unknown): CacheRule {
-  // A header value of one line (RFC 9110 section 5.5): found out here, and not by the first request.
+  // A header value of one line (RFC 9110 section 5.5): checked here, and not by the first request.
   if (typeof value !== "string" || !/^[ -~]+$/.test(value))
     throw refused(`cacheControl[${JSON.stringify(pattern)}]`, value, "a text", ASK_EACH_TIME);
-  // "*.css" is meant at every depth, as in an ignore file; "assets/**" from the root.
+  // "*.css" matches at every depth, as in an ignore file; "assets/**" from the root.
   const anchored = pattern.startsWith("/") ? pattern : pattern.includes("/") ? `/${pattern}` : `/**/${pattern}`;
   return { glob: new Bun.Glob(anchored), value };
 }

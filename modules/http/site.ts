@@ -1,4 +1,4 @@
-/** The folder and what of it is kept ready in memory. */
+/** The folder, and its files that are kept in memory. */
 import { isUtf8 } from "node:buffer";
 import type { Stats } from "node:fs";
 import { type Entry, factsOf, isSame, openInside, stat, type FileFacts } from "./disk";
@@ -7,7 +7,7 @@ import { meansFolder, segments } from "./paths";
 import { cacheControlOf, type Settings } from "./settings";
 import { contentCoding, contentType, isCompressible } from "./types";
 
-/** Content codings that are spoken (RFC 9110 section 8.4.1, RFC 7932, RFC 8878). */
+/** The supported content codings (RFC 9110 section 8.4.1, RFC 7932, RFC 8878). */
 export type Coding = "br" | "zstd" | "gzip";
 
 export interface Site {
@@ -17,11 +17,11 @@ export interface Site {
   cachedBytes: number;
 }
 
-/** One representation of a file: as it is, or in one coding. */
+/** One representation of a file: unchanged, or in one coding. */
 export interface Form {
-  /** The file that holds its bytes; for what was compressed here, the file it was made of. */
+  /** The file that holds its bytes; for a form compressed here, the original file. */
   readonly path: string;
-  /** That file, as one stat saw it. */
+  /** The stat of that file. */
   readonly facts: FileFacts;
   /** The length of its bytes. */
   readonly bytes: number;
@@ -32,10 +32,7 @@ export interface Form {
    */
   readonly etag: string;
   readonly lastModified: string;
-  /**
-   * Made once and frozen, so that the server may remember what it made of them: a reply costs no more than its
-   * Response.
-   */
+  /** Made once and frozen, so that the server may cache its header lines: a reply costs no more than its Response. */
   readonly init: { readonly headers: Readonly<Record<string, string>> };
   /**
    * null: streamed from the disk. Short text is a string, which the server sends in one write with the head; a Blob's
@@ -46,23 +43,23 @@ export interface Form {
 
 /** A file with all the forms it can be sent in. */
 export interface Page {
-  /** In the cache; null for one that is not kept. */
+  /** Its key in the cache; null if it is not kept. */
   readonly key: string | null;
   /** Below the root, with its slash: "/assets/app.js". */
   readonly name: string;
   plain: Form;
-  /** What a reply depends on besides the path: "" for nothing. */
+  /** The Vary header: what a reply depends on besides the path. "" for nothing. */
   vary: string;
   readonly isCompressible: boolean;
-  /** Files beside it that hold it compressed, as the last look found them. */
+  /** Compressed files beside it, as found by the last look. */
   siblings: ReadonlyMap<Coding, FileFacts>;
   /** Date.now() of that look. */
   siblingsSeenAt: number;
-  /** Of the siblings, those that were asked for. */
+  /** The forms of siblings that were requested. */
   readonly siblingForms: Map<Coding, Form>;
   /** Compressed here. null: not worth it. */
   readonly packed: Map<Coding, Form | null | Promise<Form | null>>;
-  /** Memory that it is counted with. In bytes. */
+  /** The memory that it counts for. In bytes. */
   cost: number;
 }
 
@@ -87,7 +84,7 @@ export function openSite(settings: Settings): Site {
   return { settings, cache: new Map(), cachedBytes: 0 };
 }
 
-/** @returns the page that is kept for a path, if it still is what is on the disk */
+/** @returns the page that is kept for a path, if its file is unchanged */
 export function cachedPage(site: Site, key: string): Page | undefined {
   const page = site.cache.get(key);
   if (page === undefined || isSame(page.plain.facts, stat(page.plain.path))) return page;
@@ -107,7 +104,7 @@ export function find(site: Site, path: string): Found {
   if (!meansFolder(path)) {
     const file = root + name;
     const stats = stat(file);
-    // The path is built anew from its segments: "//evil.example" could not leave this host (CWE-601).
+    // The path is built again from its segments, so that "//evil.example" cannot lead to another host (CWE-601).
     if (stats?.isDirectory()) return isFolder(root, file) ? { redirect: `/${names.map(encodeName).join("/")}/` } : null;
     return pageAt(site, name, name, file, stats);
   }
@@ -123,7 +120,9 @@ function isFolder(root: string, path: string): boolean {
   return entry !== null && entry.stats.isDirectory();
 }
 
-/** The page that `fallback` names, kept apart from the same file under its own path: its replies depend on Accept. */
+/**
+ * The page in `fallback`. It is kept apart from the same file under its own path, since its replies depend on Accept.
+ */
 export function fallbackPage(site: Site): Page | null {
   const kept = cachedPage(site, FALLBACK_KEY);
   if (kept !== undefined) return kept;
@@ -134,14 +133,14 @@ export function fallbackPage(site: Site): Page | null {
 }
 
 function pageAt(site: Site, key: string, name: string, file: string, stats: Stats | undefined): Found {
-  // Another spelling of a path that is kept: it gets that page, so that spellings cannot fill the cache.
+  // Another spelling of a kept path gets that page, so that spellings cannot fill the cache.
   const kept = site.cache.get(key);
   if (kept !== undefined && isSame(kept.plain.facts, stats)) return { page: kept };
   const page = load(site, key, name, file, stats, "");
   return page === null ? null : { page };
 }
 
-/** @param seen  the stat of the path; undefined: there is nothing. It may be out of date. */
+/** @param seen the stat of the path; undefined: it does not exist. It may be out of date. */
 function load(site: Site, key: string, name: string, path: string, seen: Stats | undefined, vary: string): Page | null {
   const { settings } = site;
   if (!seen?.isFile()) return null;
@@ -174,7 +173,7 @@ function load(site: Site, key: string, name: string, path: string, seen: Stats |
   return page;
 }
 
-/** @returns null for what is streamed; undefined for what cannot be read */
+/** @returns null if it is streamed; undefined if it cannot be read */
 export function readBody(settings: Settings, entry: Entry, type: string): Form["body"] | undefined {
   const { size } = entry.stats;
   if (size > settings.cacheFileBytes) return entry.isReadable() ? null : undefined;
@@ -185,11 +184,11 @@ export function readBody(settings: Settings, entry: Entry, type: string): Form["
     : new Blob([body]);
 }
 
-/** What a form is made of. */
+/** The source of a form. */
 interface FormSource {
   readonly path: string;
   readonly facts: FileFacts;
-  /** Of the page: it decides about Cache-Control, whatever the form. */
+  /** The page's name. It decides about Cache-Control for all forms. */
   readonly name: string;
   readonly type: string;
   readonly body: Form["body"];
@@ -209,7 +208,7 @@ export function describe(settings: Settings, source: FormSource): Form {
   headers["cache-control"] = cacheControlOf(settings, name);
   headers["x-content-type-options"] = "nosniff";
   if (vary !== "") headers["vary"] = vary;
-  // Ranges are cut from the plain form only, so that a client that puts parts together never mixes two codings.
+  // Only the plain form has ranges, so that a client never combines parts of two codings.
   if (coding === null) headers["accept-ranges"] = "bytes";
   const sentAs = coding ?? contentCoding(path);
   if (sentAs !== null) headers["content-encoding"] = sentAs;
@@ -278,8 +277,8 @@ function forget(site: Site, page: Page): void {
 }
 
 /**
- * In bytes. Twice its length: the server keeps what it sends often as one message, and letters of a string may take
- * two.
+ * In bytes. Twice its length: the server also keeps frequent replies as one message, and a letter of a string may take
+ * two bytes.
  */
 export function sizeInMemory(body: Form["body"]): number {
   if (body === null) return 0;

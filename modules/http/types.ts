@@ -1,6 +1,6 @@
 /** Media types by extension. */
 
-/** For a file's name or path; bytes for what is unknown. */
+/** For a file's name or path. Unknown extensions are application/octet-stream. */
 export function contentType(path: string): string {
   const name = path.slice(path.lastIndexOf("/") + 1);
   const dot = name.lastIndexOf(".");
@@ -11,7 +11,7 @@ export function contentType(path: string): string {
 
 /**
  * The coding that a file's bytes are in by its type (RFC 9110 section 8.4): null for nearly all. An .svgz is an SVG
- * that was compressed by its author, and only with this header a browser draws it.
+ * that its author has compressed. Browsers draw it only with this header.
  */
 export function contentCoding(path: string): "gzip" | null {
   return /\.svgz$/i.test(path) ? "gzip" : null;
@@ -42,7 +42,7 @@ const COMPRESSIBLE = new Set([
 
 const TYPES = new Map<string, string>(
   Object.entries({
-    // Pages and what they load.
+    // Pages and their parts.
     html: "text/html",
     htm: "text/html",
     xhtml: "application/xhtml+xml",
@@ -167,7 +167,7 @@ const TYPES = new Map<string, string>(
     flv: "video/x-flv",
     "3gp": "video/3gpp",
     "3g2": "video/3gpp2",
-    // TypeScript too ends so; what a site serves by this name is a part of an .m3u8.
+    // TypeScript has this ending too, but a site serves parts of an .m3u8 by it.
     ts: "video/mp2t",
     mts: "video/mp2t",
     m2ts: "video/mp2t",

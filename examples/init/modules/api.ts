@@ -5,7 +5,7 @@
  *   curl -d 'buy milk' localhost:8080/api/notes
  *   curl localhost:8080/api/notes/1                 # -> buy milk
  *
- * 8080 is the default; `hrmr` says at its start where it listens.
+ * 8080 is the default; `hrmr` prints its address at the start.
  */
 import { defineModule } from "hrmr";
 
@@ -36,7 +36,7 @@ export default defineModule({
       },
     },
 
-    // What stands in place of `:id` is in `params`, percent-decoded.
+    // The text in place of `:id` is in `params`, percent-decoded.
     "GET /api/notes/:id": {
       fetch(_request, { state: notes, params }) {
         const text = notes[Number(params.id) - 1];

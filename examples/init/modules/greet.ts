@@ -11,8 +11,8 @@ interface State {
 }
 
 export default defineModule({
-  // Runs once in each host, the main thread and each thread of the pool, before the first message.
-  // `handoff` is what the version before this one left behind: undefined at the first start.
+  // Runs once in each host, the main thread and each thread of the pool, before the first message. `handoff` is the
+  // state of the version before this one: undefined at the first start.
   setup: (_context, handoff) => ({ greeted: (handoff as State | undefined)?.greeted ?? 0 }),
 
   // Called on the version that leaves. Plain data only: numbers, texts, arrays, objects, Maps.
@@ -27,7 +27,7 @@ export default defineModule({
         `Hello, ${message.text.slice("GREET ".length)}. You are number ${++state.greeted}.\n`,
     },
 
-    // run "pool": on a thread, so that nobody else waits for it. What takes longer than timeoutMs is cut off.
+    // run "pool": on a thread, so that nobody else waits for it. A call that takes longer than timeoutMs is cut off.
     "FIB ": {
       framing: "line",
       run: "pool",

@@ -12,7 +12,7 @@
 import { defineModule } from "hrmr";
 
 export default defineModule({
-  // A key is the first bytes of a message. The longest key that fits wins, whatever module it is in.
+  // A key is the first bytes of a message. The longest key that fits wins, in whichever module it is.
   routes: {
     HELLO: () => "Hello from hrmr\n",
   },
