@@ -53,10 +53,10 @@ const most = (unit: string, description: string) => key(COUNT, description, { un
 const mostOrNoLimit = (unit: string, description: string) =>
   key(COUNT_OR_NONE, `${description}. 0: no limit`, { unit });
 
-const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
+const limits = group(DEFAULT_LIMITS, "Limits of everything that a client or a module can make grow", {
   maxConnections: most(
     "connections",
-    "Open connections in all. Lowered at the start to what the limit of open files leaves; one too many is closed at once",
+    "Open connections in all. The start lowers it if the limit of open files is too small. Further connections are closed at once",
   ),
   maxConnectionsPerAddress: mostOrNoLimit(
     "connections",
@@ -75,7 +75,7 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
     "bytes",
     "One WebSocket message, after decompression. A route's `maxMessageBytes` goes before it",
   ),
-  maxMessageBytes: most("bytes", "One raw message; also what a `connect` handler's read may wait for"),
+  maxMessageBytes: most("bytes", "One raw message; also the most that a `connect` handler's read may wait for"),
   maxHeaderBytes: most("bytes", "An HTTP request line and its headers together"),
   maxHeaderFields: most("fields", "Header fields of one HTTP request"),
   maxBodyBytes: most("bytes", "An HTTP request's body, after de-chunking"),
@@ -92,10 +92,10 @@ const limits = group(DEFAULT_LIMITS, "What a peer or a module may make grow", {
   maxLiveGenerations: most("versions", "Versions of one module in memory at once; the oldest is cut"),
 });
 
-const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ever", {
+const timeouts = group(DEFAULT_TIMEOUTS, "Timeouts. 0 waits for ever", {
   idleMs: timeout("A connection between messages, before it is closed"),
   prefixWaitMs: timeout(
-    "A complete short key while a longer one still could match; a command, or what matches nothing, without a line end",
+    "A complete short key while a longer one still could match; a command, or bytes that match nothing, without a line end",
   ),
   requestMs: timeout("From a raw message's first byte to its last"),
   headMs: timeout("From an HTTP request's first byte to the end of its header"),
@@ -103,15 +103,13 @@ const timeouts = group(DEFAULT_TIMEOUTS, "How long what may take. 0 waits for ev
     "For each KB, or the last part, of an HTTP request's body that the handler reads; also of a WebSocket message",
   ),
   handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` goes before it"),
-  writeMs: timeout("A client that takes nothing of what was written to it, before it is cut"),
-  drainMs: timeout("What is still under way on a replaced version, or at a shutdown, before it is cut"),
+  writeMs: timeout("A client that reads nothing of its reply, before it is cut"),
+  drainMs: timeout("Calls and replies under way on a replaced version, or at a shutdown, before they are cut"),
   loadMs: timeout("A module's import; its setup and check together; handoff and dispose each"),
-  blockedMs: timeout(
-    "Inline code that keeps the event loop for itself, before the log says who it is. 0: nobody looks",
-  ),
+  blockedMs: timeout("Inline code that keeps the event loop for itself, before the log names it. 0: nobody looks"),
 });
 
-const log = group(DEFAULT_LOG, "What the server tells of itself, and where", {
+const log = group(DEFAULT_LOG, "The log: what, how and where", {
   level: key(choice(LOG_LEVELS), "The least that is told. Flag `--log-level`"),
   format: key(
     choice(LOG_FORMATS),
@@ -125,10 +123,10 @@ const log = group(DEFAULT_LOG, "What the server tells of itself, and where", {
   accessSample: key(COUNT, "Of how many of them one is told", { unit: "answers" }),
 });
 
-const control = group(DEFAULT_CONTROL, "How a running server is told what to do", {
+const control = group(DEFAULT_CONTROL, "Ways to control a running server", {
   commands: key(
     choice(COMMAND_POLICIES),
-    "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: clients of this machine. `token`: they, and whoever ends the command with `token:` and the token. `off`: nobody, and their words stay reserved. Flag `--commands`",
+    "Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: those of this machine. `token`: these, and clients that end the command with `token:` and the token. `off`: none, and the words stay reserved. Flag `--commands`",
   ),
   tokenFile: key(
     PATH_OR_NULL,
@@ -152,16 +150,16 @@ const endpoint = (description: string) => key(ENDPOINT, description);
 
 const http = group(
   DEFAULT_HTTP,
-  "Endpoints of the server itself, asked before any module, and what stands before all modules",
+  "Endpoints of the server itself, which come before any module, and middleware for all modules",
   {
     health: endpoint(
-      "Who sees GET /health: the server lives. `local`: clients of this machine. `off`: it is left to the modules",
+      "Clients that see GET /health: the server lives. `local`: clients of this machine. `off`: it is left to the modules",
     ),
     ready: endpoint(
-      "Who sees GET /ready: every module is loaded, and the server does not drain. Names are told to this machine only",
+      "Clients that see GET /ready: every module is loaded, and the server does not drain. It tells names only to this machine",
     ),
-    stats: endpoint("Who sees GET /stats: figures as JSON"),
-    metrics: endpoint("Who sees GET /metrics: figures for Prometheus"),
+    stats: endpoint("Clients that see GET /stats: figures as JSON"),
+    metrics: endpoint("Clients that see GET /metrics: figures for Prometheus"),
     localNames: key(
       TEXTS,
       "More host names, without a port, that /stats and /metrics accept while they are `local`. Always accepted: localhost, names below it, 127.0.0.0/8 and [::1]",
@@ -204,15 +202,15 @@ const versions = group(DEFAULT_VERSIONS, "Which versions of modules are kept, an
   ),
   probationMs: key(
     TIMEOUT,
-    "How long a new version is on trial: if it fails, the one before it comes back by itself. 0: none is rolled back by itself",
+    "Probation of a new version: if it fails within this time, the version before comes back by itself. 0: no probation",
     ms,
   ),
   maxErrorShare: key(
     part.SHARE,
-    "Share of a version's calls that may fail while it is on trial, unless the one before failed alike",
+    "Share of a version's calls that may fail on probation, unless the version before failed as often",
   ),
   minCalls: key(COUNT, "Calls below which nothing is said about that share", { unit: "calls" }),
-  maxCrashes: key(COUNT, "Crashes of its threads or its process while it is on trial, at which it is rolled back", {
+  maxCrashes: key(COUNT, "Crashes of its threads or its process on probation, at which it is rolled back", {
     unit: "crashes",
   }),
 });
@@ -329,7 +327,7 @@ export const KEY_SCHEMA = part.object(
       ),
       staticDir: key(
         PATH_OR_NULL,
-        "What the http module serves. `null`: `static_html` beside the modules folder if there is one, else the pages in the binary. Flag `--static`",
+        "The folder that the http module serves. `null`: `static_html` beside the modules folder if there is one, else the pages in the binary. Flag `--static`",
         restart,
       ),
       stateDir: key(
@@ -350,7 +348,7 @@ export const KEY_SCHEMA = part.object(
           ...restart,
         },
       ),
-      watch: key(FLAG, "Reload what changed on disk, 50 ms after the last change. Flag `--watch`"),
+      watch: key(FLAG, "Reload changed files, 50 ms after the last change. Flag `--watch`"),
       processes: key(
         integer(PROCESSES_RANGE),
         "Server processes on the same listeners. 0: one a core. Flag `--processes`",
