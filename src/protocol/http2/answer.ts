@@ -18,7 +18,7 @@ import {
   SERVER_OPTIONS,
   noRoute,
 } from "../web/own-reply";
-import { Call, type CallOwner } from "./call";
+import { Exchange, type ExchangeOwner } from "./exchange";
 import { knownRoute, rememberRoute } from "./known-urls";
 import { adoptRequest, askedOf, hasBeenReset, restateUrl } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } from "./response";
@@ -31,7 +31,7 @@ type Answer = Response | Promise<Response>;
 const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
 
 /** Answers one request of the connection `owner`. Never throws or rejects. */
-export function answer(owner: CallOwner, request: Request): Answer {
+export function answer(owner: ExchangeOwner, request: Request): Answer {
   const { dispatch } = owner.wire;
   dispatch.counters.httpRequests++;
   const { url, method } = request;
@@ -61,14 +61,14 @@ export function answer(owner: CallOwner, request: Request): Answer {
 
 type Params = Record<string, string>;
 
-function answerRoute(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
+function answerRoute(owner: ExchangeOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   if (route.isUnavailable) return plain(owner, request, beingReplaced(route.module), route);
   // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
   if (route.kind === "websocket") return plain(owner, request, NEEDS_HTTP1, route);
   return callHandler(owner, request, route, path, params);
 }
 
-function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
+function callHandler(owner: ExchangeOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
   const { wire } = owner;
   const startedAt = beginCall(route, wire.dispatch.access !== null);
   adoptRequest(request, wire.isSecure);
@@ -79,11 +79,12 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has its answer already.
       if (Bun.peek.status(promise) !== "fulfilled")
-        return new Call(owner, route, request, startedAt || performance.now()).awaitHandler(promise);
+        return new Exchange(owner, route, request, startedAt || performance.now()).awaitHandler(promise);
       value = Bun.peek(promise);
     }
     const response = checkedResponse(wire.dispatch, route, request, value);
-    if (isStreamed(response)) return new Call(owner, route, request, startedAt || performance.now()).stream(response);
+    if (isStreamed(response))
+      return new Exchange(owner, route, request, startedAt || performance.now()).stream(response);
     endCall(route, startedAt);
     return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
   } catch (error) {
@@ -100,7 +101,7 @@ function callHandler(owner: CallOwner, request: Request, route: BoundRoute, path
 
 /** A reply of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called */
 function plain(
-  owner: CallOwner,
+  owner: ExchangeOwner,
   request: Request,
   reply: OwnReply,
   route: BoundRoute | null = null,
@@ -111,7 +112,7 @@ function plain(
 
 /** @returns the same response, once the access log knows of it */
 function told(
-  { wire }: CallOwner,
+  { wire }: ExchangeOwner,
   request: Request,
   route: BoundRoute | null,
   response: Response,

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { Server } from "bun";
 import type { Dispatch } from "../wire";
 import { answer } from "./answer";
-import type { CallOwner } from "./call";
+import type { ExchangeOwner } from "./exchange";
 
 /** Where an engine is reached. */
 type EngineAddress = { unix: string } | { hostname: string; port: number };
@@ -18,9 +18,9 @@ type EngineAddress = { unix: string } | { hostname: string; port: number };
 export interface Engine {
   readonly address: EngineAddress;
   /** Before the first byte is written to it. @param port  the local port of the connection to it, where it has one */
-  connected(owner: CallOwner, port: number): void;
+  connected(owner: ExchangeOwner, port: number): void;
   /** The connection is closed, or never was there. */
-  left(owner: CallOwner, port: number): void;
+  left(owner: ExchangeOwner, port: number): void;
   /** Sends GOAWAY, and ends each connection behind the streams that are under way. */
   drain(): void;
   close(): Promise<void>;
@@ -71,7 +71,7 @@ class OwnEngine implements Engine {
 
   constructor(
     host: EngineHost,
-    owner: CallOwner,
+    owner: ExchangeOwner,
     private readonly path: string,
   ) {
     this.server = serve(host, { unix: path }, (request) => answer(owner, request));
@@ -103,7 +103,7 @@ class OwnEngine implements Engine {
 class SharedEngine implements Engine {
   readonly address: EngineAddress;
   private readonly server: Server<undefined>;
-  private readonly owners = new Map<number, CallOwner>();
+  private readonly owners = new Map<number, ExchangeOwner>();
 
   constructor(host: EngineHost) {
     this.server = serve(host, { hostname: "127.0.0.1", port: 0 }, (request, server) => {
@@ -114,11 +114,11 @@ class SharedEngine implements Engine {
     this.address = { hostname: "127.0.0.1", port: this.server.port as number };
   }
 
-  connected(owner: CallOwner, port: number): void {
+  connected(owner: ExchangeOwner, port: number): void {
     this.owners.set(port, owner);
   }
 
-  left(owner: CallOwner, port: number): void {
+  left(owner: ExchangeOwner, port: number): void {
     if (this.owners.get(port) === owner) this.owners.delete(port);
   }
 
@@ -133,7 +133,7 @@ class SharedEngine implements Engine {
 
 /** All engines of a server. They start with the first client. */
 export class Engines {
-  private readonly own = new Map<CallOwner, OwnEngine>();
+  private readonly own = new Map<ExchangeOwner, OwnEngine>();
   private shared: SharedEngine | null = null;
   private dir: string | null = null;
   private lastNumber = 0;
@@ -145,7 +145,7 @@ export class Engines {
   ) {}
 
   /** @throws when there is no port, or no descriptor, left */
-  engineFor(owner: CallOwner): Engine {
+  engineFor(owner: ExchangeOwner): Engine {
     if (this.own.size < this.maxOwn) {
       const engine = this.tryOwn(owner);
       if (engine !== null) return engine;
@@ -153,7 +153,7 @@ export class Engines {
     return (this.shared ??= new SharedEngine(this.host));
   }
 
-  left(engine: Engine, owner: CallOwner, port: number): void {
+  left(engine: Engine, owner: ExchangeOwner, port: number): void {
     this.own.delete(owner);
     engine.left(owner, port);
   }
@@ -171,7 +171,7 @@ export class Engines {
     this.dir = null;
   }
 
-  private tryOwn(owner: CallOwner): OwnEngine | null {
+  private tryOwn(owner: ExchangeOwner): OwnEngine | null {
     try {
       // mkdtemp's folders are closed to all other users.
       this.dir ??= mkdtempSync(join(tmpdir(), "hrmr-h2-"));

@@ -2,7 +2,7 @@
  * HTTP/2 for all connections of a server. Bun's own engine speaks it, in this process; a connection's bytes are spliced
  * to it, and its requests come back by the same routing table as those of HTTP/1.1.
  *
- *   front -> splice -> (engine) -> answer -> call
+ *   front -> splice -> (engine) -> answer -> exchange
  */
 import type { SocketHandler } from "bun";
 import type { Http2Options } from "../../config/options";

@@ -5,7 +5,7 @@
 import type { Socket } from "bun";
 import type { Http2Options } from "../../config/options";
 import type { Protocol, Wire } from "../wire";
-import type { Call, CallOwner } from "./call";
+import type { Exchange, ExchangeOwner } from "./exchange";
 import type { Engine } from "./engine";
 import { ReceivedFrames } from "./floods";
 import { EMPTY_SETTINGS, ErrorCode, goawayFrame, SentFrames } from "./frames";
@@ -25,7 +25,7 @@ export interface SpliceHome {
 /** How long a client that was cut for a flood has to take note of it; it is not read meanwhile. */
 const GOODBYE_MS = 200;
 
-export class Splice implements Protocol, CallOwner {
+export class Splice implements Protocol, ExchangeOwner {
   readonly speaks = "http2";
   /** Chosen by the front, before it connects. */
   engine: Engine | null = null;
@@ -36,7 +36,7 @@ export class Splice implements Protocol, CallOwner {
   private readonly home: SpliceHome;
   private readonly sent = new SentFrames();
   private readonly received: ReceivedFrames;
-  private readonly calls = new Set<Call>();
+  private readonly exchanges = new Set<Exchange>();
   private socket: Socket<Splice> | null = null;
   /** Bytes that the engine's socket has not taken yet; all bytes, before it is connected. */
   private unsent: Uint8Array[];
@@ -155,18 +155,14 @@ export class Splice implements Protocol, CallOwner {
     if (this.isOver) return;
     this.armedFor = 0;
     const now = performance.now();
-    // The wheel fires on whole milliseconds.
-    for (const call of this.calls) if (call.deadlineAt !== 0 && call.deadlineAt <= now + 1) call.expired();
     const idleAt = this.idleDeadline();
-    if (this.calls.size === 0 && idleAt !== 0 && idleAt <= now + 1) {
+    // The wheel fires on whole milliseconds.
+    if (this.exchanges.size === 0 && idleAt !== 0 && idleAt <= now + 1) {
       this.sayGoodbye(ErrorCode.none);
       return this.end();
     }
-    // As long as there are calls the connection is not idle.
-    let next = this.calls.size === 0 || idleAt === 0 ? idleAt : now + this.wire.dispatch.timeouts.idleMs;
-    for (const { deadlineAt } of this.calls)
-      if (deadlineAt !== 0 && (next === 0 || deadlineAt < next)) next = deadlineAt;
-    this.arm(next);
+    // As long as there are exchanges the connection is not idle.
+    this.arm(this.exchanges.size === 0 || idleAt === 0 ? idleAt : now + this.wire.dispatch.timeouts.idleMs);
   }
 
   draining(): void {
@@ -177,19 +173,17 @@ export class Splice implements Protocol, CallOwner {
       return;
     }
     this.home.drain();
-    for (const call of Array.from(this.calls)) call.draining();
+    for (const exchange of Array.from(this.exchanges)) exchange.draining();
   }
 
-  // ---- CallOwner ----
+  // ---- ExchangeOwner ----
 
-  callBegan(call: Call): void {
-    this.calls.add(call);
-    if (this.isOver) return;
-    this.arm(call.deadlineAt);
+  exchangeBegan(exchange: Exchange): void {
+    this.exchanges.add(exchange);
   }
 
-  callEnded(call: Call): void {
-    this.calls.delete(call);
+  exchangeEnded(exchange: Exchange): void {
+    this.exchanges.delete(exchange);
     this.lastActiveAt = performance.now();
   }
 
@@ -235,7 +229,7 @@ export class Splice implements Protocol, CallOwner {
     this.isOver = true;
     this.unsent = [];
     this.socket?.end();
-    for (const call of this.calls) call.dropped();
+    for (const exchange of this.exchanges) exchange.dropped();
     this.home.spliceClosed(this);
   }
 }

@@ -2,9 +2,10 @@
  * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
  * the reply's last byte is with the engine.
  */
-import { handlerMs, runInline, tellAccess } from "../../host/inline";
+import { Call, type CallOwner } from "../../host/call";
+import { countError } from "../../host/inline";
 import { discard, toBytes } from "../../module/graph/returned";
-import type { BoundRoute, InFlight, InFlightKind } from "../../module/route";
+import type { BoundRoute } from "../../module/route";
 import { answeredHttp } from "../access";
 import { BODY_TOO_LARGE, HANDLER_FAILED, HANDLER_LATE, MODULE_REPLACED, TOO_MANY_FILES } from "../web/own-reply";
 import { clientGone } from "../web/client-left";
@@ -13,50 +14,41 @@ import type { Wire } from "../wire";
 import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
 import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } from "./response";
 
-/** The parts of its connection that a call needs. */
-export interface CallOwner {
+/** The parts of its connection that an exchange needs. */
+export interface ExchangeOwner {
   readonly wire: Wire;
-  /** A call is under way: it keeps the connection from being idle, and its deadline is watched. */
-  callBegan(call: Call): void;
-  callEnded(call: Call): void;
+  /** An exchange is under way: it keeps the connection from being idle. */
+  exchangeBegan(exchange: Exchange): void;
+  exchangeEnded(exchange: Exchange): void;
 }
 
 type Reader = ReadableStreamDefaultReader<unknown>;
 
-export class Call implements InFlight {
-  /** An event stream: the drain deadline does not apply to it. */
-  isEndless = false;
-  /** By performance.now(). 0: none. */
-  deadlineAt = 0;
+export class Exchange implements CallOwner {
+  private readonly call: Call;
   private isOver = false;
   private isCounted = false;
   private holdsFile = false;
   private waiting: ((response: Response) => void) | null = null;
   private reader: Reader | null = null;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  private isTimed = false;
-  private isTold = false;
   private status = 0;
   private sentBytes = 0;
 
   /** @param startedAt  when the handler was called, by performance.now() */
   constructor(
-    private readonly owner: CallOwner,
+    private readonly owner: ExchangeOwner,
     private readonly route: BoundRoute,
     private readonly request: Request,
-    private readonly startedAt: number,
-  ) {}
-
-  get kind(): InFlightKind {
-    return this.reader === null ? "call" : "stream";
+    startedAt: number,
+  ) {
+    this.call = new Call(owner.wire.dispatch, route, owner.wire, startedAt, this);
   }
 
   /** @returns the reply, once the handler has one or its time is up; never rejects */
   awaitHandler(result: Promise<unknown>): Promise<Response> {
-    const ms = handlerMs(this.owner.wire.dispatch, this.route);
-    // Another host keeps the deadline itself.
-    if (ms > 0 && this.route.run === "inline") this.deadlineAt = this.startedAt + ms;
     this.enter();
+    this.call.awaitHandler();
     result.then(
       (value) => this.settle(value),
       (error: unknown) => this.fail(error),
@@ -66,7 +58,7 @@ export class Call implements InFlight {
 
   /** @returns the same reply, with a body that tells when it has ended */
   stream(response: Response): Response {
-    this.time();
+    this.call.answered();
     if (!this.takeFile(response)) return this.refuseFile(response);
     const { body } = response;
     this.status = response.status;
@@ -85,7 +77,7 @@ export class Call implements InFlight {
       this.leave();
       return new Response("", { status, statusText, headers });
     }
-    this.isEndless = /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
+    this.call.streams(/^text\/event-stream\b/i.test(headers.get("content-type") ?? ""));
     this.reader = body.getReader() as Reader;
     this.enter();
     const counted = new ReadableStream<Uint8Array>(
@@ -119,19 +111,17 @@ export class Call implements InFlight {
   }
 
   /** The handler's time is up. */
-  expired(): void {
+  late(): void {
     if (this.hasClientLeft) return this.leaveUnanswered();
-    const { route, owner } = this;
-    route.generation.figures.fail();
-    const ms = handlerMs(owner.wire.dispatch, route);
-    const error = new DOMException(`The handler did not answer within ${ms} ms.`, "TimeoutError");
-    owner.wire.dispatch.handlerFailed(route, owner.wire.client, error);
+    const { call, owner } = this;
+    const error = new DOMException(`The handler did not answer within ${call.timeoutMs} ms.`, "TimeoutError");
+    call.failed(error);
     this.abandon(error, ownResponse(owner.wire.dispatch, HANDLER_LATE));
   }
 
   /** The server shuts down: an event stream ends where it is, and its client comes back by itself. */
   draining(): void {
-    if (this.isOver || !this.isEndless || this.reader === null) return;
+    if (this.isOver || !this.call.isEndless || this.reader === null) return;
     this.controller?.close();
     this.end(new DOMException("The server shuts down.", "AbortError"));
   }
@@ -139,7 +129,7 @@ export class Call implements InFlight {
   /** The generation is going. */
   cut(reason: string): void {
     if (this.hasClientLeft) return this.leaveUnanswered();
-    this.route.generation.figures.fail();
+    countError(this.route);
     const error = new DOMException(`The module's version was ended: ${reason}.`, "AbortError");
     this.abandon(error, ownResponse(this.owner.wire.dispatch, MODULE_REPLACED));
   }
@@ -165,8 +155,7 @@ export class Call implements InFlight {
 
   private settle(value: unknown): void {
     if (this.isOver) return discard(value);
-    this.deadlineAt = 0;
-    this.time();
+    this.call.answered();
     try {
       const response = checkedResponse(this.owner.wire.dispatch, this.route, this.request, value);
       if (isStreamed(response)) return this.reply(this.stream(response));
@@ -179,16 +168,15 @@ export class Call implements InFlight {
 
   private fail(error: unknown): void {
     if (this.isOver) return;
-    const { dispatch, client } = this.owner.wire;
+    const { dispatch } = this.owner.wire;
     if (this.hasClientLeft) {
-      dispatch.handlerFailed(this.route, client, error, true);
+      this.call.failed(error, true);
       return this.leaveUnanswered();
     }
-    this.time();
+    this.call.answered();
     this.leave();
     if (isBodyTooLarge(error)) return this.reply(ownResponse(dispatch, BODY_TOO_LARGE));
-    this.route.generation.figures.fail();
-    dispatch.handlerFailed(this.route, client, error);
+    this.call.failed(error);
     this.reply(ownResponse(dispatch, HANDLER_FAILED));
   }
 
@@ -209,7 +197,7 @@ export class Call implements InFlight {
     try {
       for (;;) {
         // Inside the graph: what the source opens while it is pulled is the module's.
-        const part = await runInline(this.route, () => reader.read());
+        const part = await this.call.run(() => reader.read());
         if (this.isOver) return;
         if (part.done) {
           controller.close();
@@ -222,13 +210,9 @@ export class Call implements InFlight {
       }
     } catch (error) {
       if (this.isOver) return;
-      const { dispatch, client } = this.owner.wire;
       const hasLeft = this.hasClientLeft;
-      if (!hasLeft) {
-        dispatch.counters.errors++;
-        this.route.generation.figures.fail();
-      }
-      dispatch.handlerFailed(this.route, client, error, hasLeft);
+      if (!hasLeft) this.owner.wire.dispatch.counters.errors++;
+      this.call.failed(error, hasLeft);
       this.end(error);
       // Resets the stream: the client must not take what it has for the whole.
       controller.error(error);
@@ -239,16 +223,16 @@ export class Call implements InFlight {
   private end(reason: unknown): void {
     this.tell();
     this.leave();
-    this.inGraph(() => void this.reader?.cancel(reason).catch(() => undefined));
+    this.call.inGraph(() => void this.reader?.cancel(reason).catch(() => undefined));
   }
 
   /** Nobody waits for the handler, or the rest of its reply, any more. */
   private abandon(reason: unknown, response: Response): void {
     if (this.isOver) return;
-    this.time();
+    this.call.answered();
     if (this.waiting === null) this.tell();
     this.leave();
-    this.inGraph(() => {
+    this.call.inGraph(() => {
       abortRequest(this.request, reason);
       this.reader?.cancel(reason).catch(() => undefined);
     });
@@ -256,28 +240,17 @@ export class Call implements InFlight {
     else this.reply(response);
   }
 
-  /** The handler has answered, or nobody waits for it any more. */
-  private time(): void {
-    if (this.isTimed) return;
-    this.isTimed = true;
-    this.route.generation.figures.record(performance.now() - this.startedAt);
-  }
-
   /** The reply has ended, whole or not. */
   private tell(): void {
-    const { wire } = this.owner;
-    const { access } = wire.dispatch;
-    if (access === null || this.isTold) return;
-    this.isTold = true;
-    const answered = answeredHttp("h2", askedOf(this.request), this.status, this.sentBytes);
-    tellAccess(access, wire.client, this.route, this.startedAt, answered);
+    if (this.owner.wire.dispatch.access === null) return;
+    this.call.tell(answeredHttp("h2", askedOf(this.request), this.status, this.sentBytes));
   }
 
   private enter(): void {
     if (this.isCounted) return;
     this.isCounted = true;
-    this.route.generation.enter(this);
-    this.owner.callBegan(this);
+    this.call.enter();
+    this.owner.exchangeBegan(this);
   }
 
   private leave(): void {
@@ -286,16 +259,7 @@ export class Call implements InFlight {
     this.holdsFile = false;
     if (!this.isCounted) return;
     this.isCounted = false;
-    this.route.generation.leave(this);
-    this.owner.callEnded(this);
-  }
-
-  /** Runs what calls the module's listeners, so that what they throw is the module's. */
-  private inGraph(action: () => void): void {
-    try {
-      runInline(this.route, action);
-    } catch (error) {
-      this.owner.wire.dispatch.handlerFailed(this.route, this.owner.wire.client, error);
-    }
+    this.call.over();
+    this.owner.exchangeEnded(this);
   }
 }
