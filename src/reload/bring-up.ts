@@ -1,6 +1,6 @@
 /**
- * The second half of a version's way in: setup and check, in this thread and then on the pool and in its process. And
- * the way back of a version that is left out, with the one before it, where that had to go first.
+ * The second half of bringing a version up: setup and check, in this thread and then on the pool and in its process.
+ * Also drops a version that is left out, and restores the one before it if that had to go first.
  */
 import { loadGeneration } from "./prepare";
 import type { Generation } from "../module/generation";
@@ -10,7 +10,8 @@ import { type Candidate, describeFailure, type Failure, failure, planOf, serveWi
 /** Starts the candidates, one after another; those that fail are left out. */
 export async function startAll(run: Run): Promise<void> {
   const candidates = [...run.candidates.values()];
-  // An exclusive one answers 503 from its start to the swap: the others' starts must not make that longer.
+  // An exclusive module answers 503 from its start to the swap. It starts last, so that other starts do not prolong
+  // that.
   candidates.sort((a, b) => Number(takesOver(a)) - Number(takesOver(b)));
   for (const candidate of candidates) await start(run, candidate);
 }
@@ -38,7 +39,7 @@ async function startBeside({ registry }: Run, candidate: Candidate, previous: Ge
 }
 
 /**
- * The old version is gone before the new one's setup; whoever asks meanwhile gets a 503. If the new one is dropped, the
+ * The old version is disposed before the new one's setup. Clients get a 503 meanwhile. If the new one is dropped, the
  * old one comes back.
  */
 async function startExclusive(run: Run, candidate: Candidate, previous: Generation): Promise<void> {
@@ -55,7 +56,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   if (generation.needsHost) await prepareInHost(registry, candidate, previous);
 }
 
-/** Where both run elsewhere, the state goes from one to the other there. */
+/** If both run on another host, the state is handed over there. */
 async function prepareInHost(
   { options }: ModuleSet,
   { generation, notes }: Candidate,
@@ -77,7 +78,8 @@ async function handoffOf(previous: Generation | null, notes: string[]): Promise<
 // ---- the way back ----
 
 /**
- * Finds who claims what another has, and leaves it out; what stays in its place may clash in turn, so until none does.
+ * Drops candidates that claim the routes of another module. The version that stays instead may conflict in turn, so it
+ * repeats until nothing conflicts.
  */
 export async function refuseConflicts(run: Run): Promise<void> {
   for (;;) {
@@ -90,17 +92,14 @@ export async function refuseConflicts(run: Run): Promise<void> {
   }
 }
 
-/**
- * Ends a candidate. Where an exclusive one's predecessor had to go for it, resolves when that serves again; never
- * rejects.
- */
+/** Ends a candidate. If it was exclusive, resolves when its predecessor serves again. Never rejects. */
 export async function drop(run: Run, candidate: Candidate, reason: Failure): Promise<void> {
   run.candidates.delete(candidate.entry.name);
   run.failures.set(candidate.entry.name, reason);
   run.plan = null;
   const ended = end(run, candidate);
   if (candidate.replaced === null) return;
-  // What only one may own is free again by then.
+  // By then, resources that only one version may own are free again.
   await ended;
   await bringBack(run, candidate, candidate.replaced);
 }
@@ -131,7 +130,7 @@ async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<C
   }
 }
 
-/** Gives the reload up as a whole: everything serves as before it. */
+/** Gives the whole reload up: everything serves as before. */
 export async function dropAll(run: Run, reason: string): Promise<void> {
   const candidates = [...run.candidates.values()];
   for (const candidate of candidates) await drop(run, candidate, failure(reason, "refused"));

@@ -1,6 +1,4 @@
-/**
- * A module in memory, from its first sight to its removal: where its versions stand.
- */
+/** A module in memory, from its discovery to its removal, with its versions. */
 import type { BuiltModule } from "../module/build/build";
 import type { ModuleFile } from "../module/build/discover";
 import type { Generation } from "../module/generation";
@@ -9,43 +7,43 @@ import { CallFigures } from "../observe/figures";
 import type { ApprovedModule } from "./versions/approved";
 import type { Hold } from "./versions/hold";
 
-/** A module's file, as a reload finds it. */
+/** A module's file as found by a reload. */
 export type FoundModule = ModuleFile & { readonly isImplicit: boolean };
 
-/** A module's place in the registry. */
+/** A module's entry in the registry. */
 export interface ModuleEntry {
   readonly name: string;
   source: string;
-  /** Ships with hrmr and is on without having been asked for: it gives way to whoever claims its routes. */
+  /** It ships with hrmr and is on by default: it gives way to any module that claims its routes. */
   isImplicit: boolean;
   /** The version that gets new messages. */
   live: Generation | null;
-  /** What serves while there is no live version, because an exclusive reload failed: 503s. */
+  /** The routes that answer 503 while there is no live version, after a failed exclusive reload. */
   unavailable: readonly BoundRoute[];
-  /** Replaced versions that still have something under way, oldest first. */
+  /** Replaced versions that still have open work, oldest first. */
   readonly old: Set<Generation>;
-  /** Calls of its versions that are gone. */
+  /** The calls of its disposed versions. */
   readonly gone: CallFigures;
   built: BuiltModule | null;
-  /** Of the last reload that failed; null once one succeeded. */
+  /** The error of the last failed reload; null once one has succeeded. */
   error: string | null;
   lastNumber: number;
-  /** What was rolled back from and must not come back by itself; null: nothing. */
+  /** The versions that were rolled back and must not come back by themselves; null: none. */
   hold: Hold | null;
-  /** What served last before the module was in memory; null: nothing is known of that. */
+  /** The version that served last before the module was in memory; null: not known. */
   past: ApprovedModule["version"];
-  /** What served before `live`, whose figures go on with what is under way on it; null: nothing. */
+  /** The version that served before `live`. Its figures still grow with its open work. null: none. */
   former: { readonly number: number; readonly figures: CallFigures } | null;
 }
 
-/** Where modules have their places. */
+/** The entries of all modules. */
 export interface Entries {
   readonly entries: Map<string, ModuleEntry>;
-  /** Modules that are not in memory and have served: their numbers go on. */
+  /** Modules that have served but are not in memory. Their version numbers continue. */
   readonly remembered: Map<string, ApprovedModule>;
 }
 
-/** @returns the module's place in the registry, made if it had none */
+/** @returns the module's entry, made if it had none */
 export function entryFor({ entries, remembered }: Entries, file: FoundModule): ModuleEntry {
   const known = entries.get(file.name);
   if (known !== undefined) {
@@ -72,7 +70,7 @@ export function entryFor({ entries, remembered }: Entries, file: FoundModule): M
   return entry;
 }
 
-/** What another process has to know to serve the same. */
+/** The facts that another process needs to serve the same. */
 export function approvedModule({
   name,
   source,

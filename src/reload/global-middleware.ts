@@ -1,6 +1,6 @@
 /**
- * The modules that the config's `http.use` names: their `middleware` stands before every HTTP route of every module.
- * Composed when a routing table is planned, so that a reload of such a module is a swap like any other.
+ * The modules in the config's `http.use`: their `middleware` runs before every HTTP route of every module. The chain is
+ * composed when a routing table is planned, so that a reload of such a module is an ordinary swap.
  */
 import type { Middleware, RequestContext } from "../module/contract";
 import { asHost } from "../module/graph/leave-graph";
@@ -23,18 +23,18 @@ export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundR
   const handler = ({ method, url }: Request): Response => {
     const path = readPath(splitUrl(url).path);
     const match = typeof path === "string" ? table.matchHttp(method, path) : NO_MATCH;
-    // A middleware may have changed the path to one that a route takes; it is not routed anew.
+    // A middleware may have changed the path to one that has a route. It is not routed again.
     return asResponse(noRoute(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match));
   };
   const route = ownFetchRoute("", undefined, handler);
   return behindMiddleware(links, route, home);
 }
 
-/** One place in the chain. */
+/** One link of the chain. */
 export interface Link {
   /** The module's name. */
   readonly name: string;
-  /** Its `middleware` as a route of its generation; null while it has none to offer: then nobody gets past it. */
+  /** Its `middleware` as a route of its generation; null while it has none: then no request passes. */
   readonly route: BoundRoute | null;
 }
 
@@ -44,7 +44,7 @@ type Handler = (request: Request, context: RequestContext) => unknown;
  * The route behind the chain.
  *
  * @param links   in their order; not empty
- * @param home    of the calls of middleware: told what they threw, with the route of the one that threw
+ * @param home of the calls of middleware: gets their errors, with the route of the middleware that threw
  */
 export function behindMiddleware(links: readonly Link[], route: BoundRoute, home: CallHome): BoundRoute {
   const isUpgrade = route.kind === "websocket";
@@ -53,7 +53,7 @@ export function behindMiddleware(links: readonly Link[], route: BoundRoute, home
       const passage = new Passage(links, route, home, request, context);
       return isUpgrade ? passage.upgrade(request) : passage.fetch(request);
     });
-  // The chain runs here, and so its deadline is kept here, wherever the route behind it runs.
+  // The chain runs inline, so its deadline is kept here, on whichever host the route runs.
   return { ...route, run: "inline", handler: handler as unknown as BoundRoute["handler"] };
 }
 
@@ -64,7 +64,7 @@ class Passage {
   readonly #home: CallHome;
   readonly #context: RequestContext;
   readonly #request: Request;
-  /** The last error that came up, and whose it was: it may pass through middleware in front of its maker. */
+  /** The last error with its owner: it may pass through the middleware in front of that. */
   #error: unknown = this;
   #culprit: BoundRoute | null = null;
 
@@ -134,7 +134,9 @@ class Passage {
     }
   }
 
-  /** A middleware that waits: counted on its own generation, and answered for if that has to go before it is done. */
+  /**
+   * A waiting middleware counts as a call of its own generation. If that has to go first, the request is answered here.
+   */
   #await(route: BoundRoute, result: Promise<Response>, finish: (response: Response) => Response): Promise<Response> {
     const answered = Promise.withResolvers<Response>();
     let isCut = false;
@@ -148,7 +150,7 @@ class Passage {
     result.then(
       (response) => {
         if (isCut) return discard(response);
-        // First the stream, if there is one, so that the generation is never without anything under way between the two.
+        // First the stream, if there is one, so that the generation always has open work between the two.
         answered.resolve(finish(response));
         call.over();
       },
@@ -182,10 +184,9 @@ class Passage {
 }
 
 /**
- * Whether a middleware streams the body itself. One that came through it is counted by the protocol, on the generation
- * of the route that made it.
+ * Whether a middleware streams the body itself. The protocol counts other bodies, on the generation of their route.
  *
- * @param given what next() gave, if anything
+ * @param given the result of next(), if it was called
  */
 function ownsBody(given: unknown, response: Response): boolean {
   if (response === given || GraphResponse.kindOf(response) !== "stream" || response.bodyUsed) return false;
@@ -194,9 +195,9 @@ function ownsBody(given: unknown, response: Response): boolean {
   return !(given instanceof Response && GraphResponse.kindOf(given) === "stream" && given.body === body);
 }
 
-/** A stream that may need the module that made it, to its end. */
+/** A stream that may need its module until its end. */
 class PinnedBody implements CallOwner {
-  /** The same response, with a body that tells when it has ended. */
+  /** The same response, with a body that reports its end. */
   readonly response: Response;
   readonly #call: Call;
   readonly #reader: ReadableStreamDefaultReader<unknown>;

@@ -1,4 +1,4 @@
-/** Which modules there are to load, by the modules folder and the settings, and which are gone. */
+/** Finds the modules to load, from the modules folder and the settings, and the modules that are gone. */
 import { existsSync } from "node:fs";
 import { type Discovered, discoverModules } from "../module/build/discover";
 import { leadsTo } from "../module/build/links";
@@ -6,10 +6,10 @@ import type { ModuleSet } from "./module-set";
 import { entryFor, type FoundModule } from "./entry";
 import { describeFailure, failure, isAsked, isUsed, type Run } from "./state";
 
-/** Notes what is there in `run.files`, and what is not any more. @throws UserError as `discoverModules` */
+/** Fills `run.files` and `run.removed`. @throws UserError as `discoverModules` */
 export async function look(run: Run): Promise<void> {
   const { options } = run.registry;
-  // Follow the links on the folder's path anew: one may have been switched to another release.
+  // Follow the links on the folder's path again: one may have been switched to another release.
   const own = isAwaited(options) ? NOTHING : await discoverModules(leadsTo(options.modulesDir) || options.modulesDir);
   options.mayLackModulesDir &&= own.modules.length === 0;
   run.files = filesOf(run, own);
@@ -28,7 +28,7 @@ function filesOf({ wanted }: Run, { modules, refused }: Discovered): FoundModule
   return [...found, ...wanted.shipped.filter(({ name }) => isOn(name) && !names.has(name))];
 }
 
-/** A module that is not readable or not distinct fails alone, and its serving version goes on. */
+/** An unreadable or ambiguous module fails alone. Its serving version stays. */
 function noteRefused(run: Run, { refused }: Discovered): void {
   for (const { name, file, error } of refused) {
     if (!isAsked(run, name) || run.wanted.settings[name]?.enabled === false || Object.hasOwn(run.order.versions, name))
@@ -40,7 +40,7 @@ function noteRefused(run: Run, { refused }: Discovered): void {
 }
 
 /**
- * The default folder may come later (`hrmr init .`); once it was there, its absence is a mistake and unloads nothing.
+ * The default folder may appear later (`hrmr init .`). Once it existed, its absence is a mistake and unloads nothing.
  */
 function isAwaited({ modulesDir, mayLackModulesDir }: ModuleSet["options"]): boolean {
   return mayLackModulesDir && !existsSync(modulesDir);
@@ -50,10 +50,10 @@ function noteRemoved(run: Run): void {
   const { registry, removed, failures, files } = run;
   const there = new Set(files.map((file) => file.name));
   for (const [name, entry] of registry.entries) {
-    // One that gets a stored version does not go by its file.
+    // A module that gets a stored version does not depend on its file.
     if (there.has(name) || failures.has(name) || !isAsked(run, name) || Object.hasOwn(run.order.versions, name))
       continue;
-    // Taking a guard away by deleting its file would open every door.
+    // Deleting the file of a guard must not remove the protection.
     if (isUsed(run, name)) failures.set(name, failure(goneText(run, name)));
     else removed.add(entry);
   }
@@ -69,7 +69,7 @@ function goneText({ wanted }: Run, name: string): string {
     : "its file is gone, and http.use names it. Put it back, or take it out of http.use.";
 }
 
-/** RELOAD NAME of what is neither there nor loaded. */
+/** RELOAD NAME of a module that neither exists nor is loaded. */
 function noteUnknown({ registry, names, files, failures }: Run): void {
   for (const name of names ?? []) {
     const isKnown = registry.entries.has(name) || files.some((file) => file.name === name);

@@ -1,15 +1,12 @@
-/**
- * What an operator can have a running hrmr do, whether it is one process or many: the control socket, signals and
- * systemd all act through this.
- */
+/** The operations on a running server, of one process or many. The control socket, signals and systemd all use them. */
 import type { ModuleContent } from "./upload/names";
 import type { ServerStatus } from "../observe/snapshot";
 import type { ReloadOrder } from "./order";
 
-/** What RELOAD, `hrmr reload`, SIGHUP and POST /v1/reload answer. */
+/** The answer of RELOAD, `hrmr reload`, SIGHUP and POST /v1/reload. */
 export interface ReloadReport {
   readonly ok: boolean;
-  /** First word OK or ERR, then a line a module; ends with a line end. */
+  /** First word OK or ERR, then a line for each module; ends with a line end. */
   readonly text: string;
   /** Modules that changed or failed. */
   readonly modules: readonly {
@@ -27,24 +24,24 @@ export interface ReloadReport {
   readonly hasChanged?: boolean;
 }
 
-/** What restart and upgrade answer. */
+/** The answer of restart and upgrade. */
 export interface RestartReport {
   readonly ok: boolean;
   /** One line, first word OK or ERR; ends with a line end. */
   readonly text: string;
-  /** Of the process in charge from now on. */
+  /** The new master's process id. */
   readonly pid: number;
 }
 
-/** What `hrmr push` and `hrmr remove` answer. */
+/** The answer of `hrmr push` and `hrmr remove`. */
 export interface PushReport extends ReloadReport {
-  /** The hash of the version that serves now, as in the status; null: none. */
+  /** The hash of the version that serves now, like in the status; null: none. */
   readonly hash: string | null;
-  /** SHA-256 of the files that were sent; null: none were. */
+  /** SHA-256 of the sent files; null: none. */
   readonly sha256: string | null;
 }
 
-/** What `hrmr pull` asks for. */
+/** The answer of `hrmr pull`. */
 export interface ModuleFiles {
   readonly module: string;
   readonly files: readonly {
@@ -53,27 +50,26 @@ export interface ModuleFiles {
     readonly encoding: "utf8" | "base64";
     readonly content: string;
   }[];
-  /** Entries that are left out: node_modules, names that begin with a dot, and everything but plain files. */
+  /** Entries that are left out: node_modules, names that begin with a dot, and all that are no plain files. */
   readonly skipped: readonly string[];
 }
 
 export interface UploadLimits {
-  /** Of all files of one upload together. */
+  /** All files of one upload together. */
   readonly maxBytes: number;
   readonly maxFiles: number;
 }
 
-/** Modules' files over the wire. Whatever fails leaves files and versions as they were. */
+/** Operations on modules' files over the wire. A failure leaves files and versions unchanged. */
 export interface UploadOperations {
   limits(): UploadLimits;
   /**
-   * Puts the files in the place of the module's, and loads it.
+   * Replaces the module's files, and loads it.
    *
-   * @throws UserError for names and paths that are not taken, a place that cannot be written, and a server that starts
-   *   or stops
+   * @throws UserError for refused names and paths, a place that cannot be written, and a server that starts or stops
    */
   push(module: string, files: readonly ModuleContent[]): Promise<PushReport>;
-  /** Takes the module's files away, and unloads it. @throws UserError NO_SUCH_MODULE and as `push` */
+  /** Deletes the module's files, and unloads it. @throws UserError NO_SUCH_MODULE and as `push` */
   remove(module: string): Promise<PushReport>;
   /** @throws UserError NO_SUCH_MODULE, UPLOAD_TARGET */
   pull(module: string): Promise<ModuleFiles>;
@@ -84,11 +80,11 @@ export interface VersionReport {
   readonly number: number;
   /** Of its bundle. */
   readonly hash: string;
-  /** ISO 8601: when it came to serve. */
+  /** ISO 8601: the time when it began to serve. */
   readonly at: string;
-  /** How it came: from the modules folder, by `hrmr push`, by a rollback, or built anew by a start with --resume. */
+  /** Its origin: the modules folder, `hrmr push`, a rollback, or a new build by a start with --resume. */
   readonly from: "disk" | "push" | "rollback" | "resume";
-  /** For a rollback: the version that it repeats; else null. */
+  /** For a rollback: the version that it repeats; otherwise null. */
   readonly of: number | null;
   /** The author's file. */
   readonly source: string;
@@ -97,37 +93,40 @@ export interface VersionReport {
   readonly reason: string | null;
   /** It serves. */
   readonly isLive: boolean;
-  /** Its bundle is there: it can be gone back to without its files. */
+  /** Whether its bundle is kept, so that a rollback needs no files. */
   readonly isKept: boolean;
 }
 
 export interface Operations {
   readonly uploads: UploadOperations;
   status(): Promise<ServerStatus>;
-  /** One about all modules reads the config file and opens the log files anew. Never rejects for what the user can mend. */
+  /**
+   * A reload of all modules also reads the config file and opens the log files again. Never rejects for errors that the
+   * user can mend.
+   */
   reload(order: ReloadOrder): Promise<ReloadReport>;
   /**
-   * Versions that have served, oldest first, by module. @param name null: of all modules @throws UserError for a module
-   * of which there are none
+   * Versions that have served, oldest first, by module. @param name null: all modules @throws UserError for a module
+   * without versions
    */
   versions(name: string | null): Promise<Readonly<Record<string, readonly VersionReport[]>>>;
   /**
-   * Has an earlier version serve again, in all processes or in none. What it replaces is held back until its files
+   * Lets an earlier version serve again, in all processes or in none. The replaced version is held back until its files
    * change.
    *
-   * @param version a number or a hash; null: the last good one before what serves. Never rejects for what the user can
-   *   mend.
+   * @param version a number or a hash; null: the last good one before the serving one. Never rejects for errors that
+   *   the user can mend.
    */
   rollback(name: string, version: string | null): Promise<ReloadReport>;
-  /** Begins the drain and returns; the process ends when it is done. `force` cuts at once what is under way. */
+  /** Begins the drain and returns; the process ends when it is done. `force` cuts open work at once. */
   stop(reason: string, force: boolean): void;
   /** Replaces every process, one after another, without a refused connection. */
   restart(): Promise<RestartReport>;
-  /** Starts the binary anew, hands it the listeners, and drains this one once that serves. */
+  /** Starts the binary on disk, hands it the listeners, and drains this process once the new one serves. */
   upgrade(): Promise<RestartReport>;
   /**
-   * The effective configuration with the origin of each value, secrets masked: what `hrmr config --json --origins`
-   * prints.
+   * The effective configuration with the origin of each value, secrets masked: the output of `hrmr config --json
+   * --origins`.
    */
   config(): unknown;
   /** GET /metrics' body. */

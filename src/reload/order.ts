@@ -1,12 +1,12 @@
 /**
- * A reload as it is asked for: one object from the command, the signal or the saved file to every process of the server
- * and into the history.
+ * An order for a reload: one object on its way from the command, the signal or the saved file to every process of the
+ * server and into the history.
  */
 import type { Options } from "../config/options";
 import type { StoredVersion } from "./versions/versions";
 
 /**
- * What a reload comes from, in the words that begin its log line. Of two that are joined, the one further behind holds.
+ * The source of a reload, in the words that begin its log line. If two are joined, the later one in this list holds.
  * "tried again": modules that failed at the start. "saved": a file in the modules folder; "--watch": the config file.
  */
 const SOURCES = [
@@ -29,20 +29,20 @@ export interface ReloadOrder {
   /** Only these modules; null: all, and the certificates too. */
   readonly names: readonly string[] | null;
   /**
-   * The configuration from then on, which has all modules looked at; null: as it is. What needs a restart must be the
-   * same in it.
+   * The new configuration, which makes the reload look at all modules; null: unchanged. Keys that need a restart must
+   * be the same in it.
    */
   readonly next: Options | null;
-  /** By module: loaded in place of what is on the disk, and that is held back from then on. */
+  /** By module: the version to load in place of the files on disk, which are then held back. */
   readonly versions: Readonly<Record<string, StoredVersion>>;
-  /** Modules whose files are loaded even if that version is held back; null: all. */
+  /** Modules whose files are loaded even if their version is held back; null: all. */
   readonly forced: readonly string[] | null;
   readonly source: Source;
-  /** Who asked, for the audit log; null: it is noted there already, or by nobody. */
+  /** The sender, for the audit log; null: it is noted already, or there is none. */
   readonly by: string | null;
 }
 
-/** All modules, by the disk and by what is held back. */
+/** All modules, from the disk, without held-back versions. */
 export const EVERYTHING: ReloadOrder = {
   names: null,
   next: null,
@@ -57,7 +57,7 @@ export function orderFor(names: readonly string[] | null, rest: Partial<ReloadOr
   return { ...EVERYTHING, names, ...rest };
 }
 
-/** Has a version come back, because somebody asked for it or because the one in its place failed. */
+/** Brings a version back, by request or because its successor failed. */
 export function rollbackTo(stored: StoredVersion): ReloadOrder {
   const who = stored.condemned === null ? ({ source: "rollback" } as const) : PROBATION;
   return orderFor([stored.name], { versions: { [stored.name]: stored }, ...who });
@@ -82,17 +82,17 @@ function joinNames(earlier: ReloadOrder["names"], later: ReloadOrder["names"]): 
   return earlier === null || later === null ? null : [...new Set([...earlier, ...later])];
 }
 
-/** Whether the module's files are loaded even if that version is held back. */
+/** Whether the module's files are loaded even if their version is held back. */
 export function isForced({ forced }: ReloadOrder, name: string): boolean {
   return forced === null || forced.includes(name);
 }
 
-/** Whether the config file is read for it, and log files are opened anew. A saved module concerns modules only. */
+/** Whether it reads the config file, and opens the log files again. A saved module concerns modules only. */
 export function isForConfig({ names, source }: ReloadOrder): boolean {
   return names === null && source !== "saved";
 }
 
-/** @returns what begins the log line, before the verdict; "": nothing does */
+/** @returns the start of the log line, before the verdict; "" for none */
 export function logPrefix({ source }: ReloadOrder): string {
   return source === "client" || source === "saved" || source === "probation" ? "" : `${source}: `;
 }

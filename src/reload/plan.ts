@@ -1,6 +1,4 @@
-/**
- * From modules to the routing of a server: built-in commands first, then modules in order of precedence.
- */
+/** Makes a server's routing from its modules: built-in commands first, then modules in order of precedence. */
 import type { Hosts } from "../host/hosts";
 import { displayPath } from "../module/graph/describe-error";
 import type { BoundRoute } from "../module/route";
@@ -21,25 +19,25 @@ export interface PlannedModule {
   readonly middleware: BoundRoute | null;
 }
 
-/** The parts of a server that its routing is made with and for. */
+/** The parts of a server that its routing needs, or goes to. */
 export interface RoutingParts {
   readonly dispatch: Dispatch;
   /** The built-in commands. */
   readonly commands: readonly BoundRoute[];
-  /** Where `fetch` routes that do not run inline are called. */
+  /** The hosts of `fetch` routes that do not run inline. */
   readonly hosts: Hosts;
-  /** The server's own, which give way to modules that claim their paths. */
+  /** The server's own endpoints, which give way to modules that claim their paths. */
   readonly endpoints: OwnEndpoints;
 }
 
-/** A routing that may come to serve. */
+/** A routing that may be served. */
 export interface RoutePlan {
   readonly routing: Routing;
-  /** Modules that claim what another has, with both files named. */
+  /** Modules that claim another's routes, with both files named. */
   readonly conflicts: readonly { readonly module: string; readonly text: string }[];
 }
 
-/** Puts the routing in the place of the one in use, and has the open WebSockets follow it. Synchronous. */
+/** Replaces the routing in use, and lets the open WebSockets follow it. Synchronous. */
 export function serveRouting({ dispatch, endpoints }: RoutingParts, routing: Routing): void {
   dispatch.routing = routing;
   SocketHub.of(dispatch).follow(routing);
@@ -64,8 +62,8 @@ export function planRouting(
   }));
   const entries: TableEntry<BoundRoute>[] = commands.map(commandEntry);
   const implicit = new Set<string>();
-  // What is on only by default serves pages, and gives way to an app. With every method its "/" would take what no
-  // other route has the method for, and a POST to a GET route would end there instead of as a 405.
+  // A module that is on by default serves pages, and gives way to an app. If its "/" had every method, it would take a
+  // POST to a GET route, which must get a 405.
   const hasApp = modules.some(
     ({ isImplicit, routes }) => !isImplicit && routes.some((route) => isHttp(route) && route.key === "/"),
   );

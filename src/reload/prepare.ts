@@ -1,4 +1,4 @@
-/** The first half of a version's way in: build, trial, and the import in this thread. Nothing of it runs yet. */
+/** The first half of bringing a version up: build, probe, and the import in this thread. Its setup does not run yet. */
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
 import { authorStack } from "../module/graph/author-stack";
@@ -33,13 +33,13 @@ export async function prepare(run: Run, file: FoundModule): Promise<void> {
   }
 }
 
-/** The version that is to serve, and what is held back beside it. */
+/** The version to serve, and the versions to hold back. */
 interface Next {
   readonly version: Version;
   readonly hold: Hold | null;
 }
 
-/** @returns null: what serves is what a build would give, or what a build would give is held back */
+/** @returns null: a build would give the serving version, or one that is held back */
 async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promise<Next | null> {
   const { name } = file;
   const { live, hold } = entry;
@@ -47,7 +47,7 @@ async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promis
   const isSame = live !== null && live.spec.source === file.file && isSameSettings(live.spec.config, settings);
   const built = await buildIfChanged(run, entry, file, isSame);
   if (isSame && live.hash === built.hash) {
-    // Back to what serves: a failed edit was undone.
+    // The files match the serving version again: a failed edit was undone.
     entry.error = null;
     return null;
   }
@@ -80,14 +80,14 @@ async function buildIfChanged(
   return entry.built;
 }
 
-/** What served before the start, if its bundle is still there. */
+/** The version that served before the start, if its bundle still exists. */
 function pastVersion({ registry: { options } }: Run, { name, source, past }: ModuleEntry): Version | null {
   const file = past === null ? null : findBundle(options.stateDir, name, past.hash, past.file);
   if (past === null || file === null) return null;
   return { name, source, file, hash: past.hash, number: past.number, config: { ...past.config } };
 }
 
-/** The next one; that of the last version if the server was started anew with the very same. */
+/** The next number; the last one again if the restarted server has the same version. */
 function numberFor(
   { live, past, lastNumber }: ModuleEntry,
   hash: string,
@@ -98,7 +98,7 @@ function numberFor(
   return isAgain ? lastNumber : lastNumber + 1;
 }
 
-/** Trial and import of a version in this thread: it is a candidate from then on. @throws ModuleError */
+/** Probes a version and imports it in this thread, which makes it a candidate. @throws ModuleError */
 export async function loadVersion(
   run: Run,
   entry: ModuleEntry,
@@ -108,7 +108,7 @@ export async function loadVersion(
   const { registry } = run;
   const { name } = entry;
   const spec = specOf(run, version);
-  // What ships with hrmr is trusted to come back from its own loading.
+  // Modules that ship with hrmr are trusted not to loop while loading.
   const generation = await timed(run, "load", () => loadGeneration(registry, spec, entry.isImplicit));
   if (isUsed(run, name) && generation.middleware === null) {
     await generation.dispose();
@@ -126,7 +126,7 @@ function settingsOf({ wanted }: Run, name: string): NonNullable<Run["wanted"]["s
   return wanted.settings[name] ?? NO_SETTINGS;
 }
 
-/** A version of a module: a bundle, its number, and the settings it is loaded with. */
+/** A version of a module: its bundle, its number, and its settings. */
 export type Version = Pick<BuiltModule, "name" | "source" | "file" | "hash"> & {
   readonly number: number;
   readonly config: Record<string, unknown>;
@@ -151,9 +151,9 @@ export function specOf(
 }
 
 /**
- * Imports a version: in its process, if it is meant for one, and in this thread unless all of it is there.
+ * Imports a version: in its process, if it is meant for one, and in this thread unless all its routes run there.
  *
- * @param isTrusted false: it is tried where an endless loop hurts nobody before this thread imports it
+ * @param isTrusted false: it is probed in another thread before this one imports it
  * @throws ModuleError
  */
 export async function loadGeneration(

@@ -1,6 +1,6 @@
 /**
- * One after another: what loads modules, changes their files or the processes that serve them, and what reads all that.
- * None of it may see half of what another one does.
+ * Runs one after another all work that loads modules, changes their files or processes, or reads their state. No work
+ * may see half of another's changes.
  */
 import type { ReloadReport } from "./operations";
 import { join, type ReloadOrder } from "./order";
@@ -17,7 +17,7 @@ export class ReloadQueue {
   #length = 0;
   #next: Waiting | null = null;
 
-  /** @param reload called in its turn, for orders that were given to `reload` */
+  /** @param reload called in turn, for the orders given to `reload` */
   constructor(reload: (order: ReloadOrder) => Promise<ReloadReport>) {
     this.#reload = reload;
   }
@@ -28,8 +28,7 @@ export class ReloadQueue {
   }
 
   /**
-   * @returns what `action` gives; it begins when all before it have ended, well or not. It must not wait for another
-   * one's turn.
+   * @returns the result of `action`, which begins when all earlier ones have ended. It must not wait for another turn.
    */
   run<T>(action: () => Promise<T>): Promise<T> {
     this.#length++;

@@ -1,6 +1,6 @@
 /**
- * All modules of a server: which version of each serves, and how the next set comes to serve (docs/reloads.md).
- * One reload runs at a time; `ReloadQueue` sees to that.
+ * All modules of a server: the serving version of each, and the way to the next set (docs/reloads.md). `ReloadQueue`
+ * lets one reload run at a time.
  */
 import type { ServerLog } from "../observe/log/log";
 import type { LeakSnapshot } from "../observe/snapshot";
@@ -36,7 +36,7 @@ export class Registry implements ModuleSet {
   readonly #retiring = new Map<Generation, Promise<void>>();
   readonly shared: SharedStore;
   readonly #collector: Collector;
-  /** What versions left behind that no verdict has told yet, by module. */
+  /** The things that versions left behind and no verdict has reported yet, by module. */
   readonly #left = new Map<string, string[]>();
 
   constructor(options: RegistryOptions) {
@@ -55,13 +55,13 @@ export class Registry implements ModuleSet {
   }
 
   /**
-   * Loads what is new or changed, unloads what is gone. One at a time: the caller queues.
+   * Loads new and changed modules, unloads removed ones. One at a time: the caller queues.
    *
-   * @param next  the settings by `order.next`, each module's taken over by the version that is loaded with them: one
-   *   that fails keeps its old version and settings, and is tried again at the next reload. null: as they are
+   * @param next the settings of `order.next`. A module gets its new settings with its new version. One that fails keeps
+   *   its old version and settings, and the next reload tries it again. null: unchanged
    * @returns the verdict; it never rejects for a module's fault
-   * @throws UserError when the modules folder cannot be read, `next.use` names one more module and that has no
-   *   middleware, or another process refuses the whole: nothing has changed then, the settings included
+   * @throws UserError if the modules folder cannot be read, if a new module in `next.use` has no middleware, or if
+   *   another process refuses the whole reload. Nothing has changed then, settings included
    */
   async reload(order: ReloadOrder = EVERYTHING, next: LoadSettings | null = null): Promise<Verdict> {
     if (this.#isReloading) throw new Error("A reload is under way already.");
@@ -81,19 +81,18 @@ export class Registry implements ModuleSet {
   }
 
   /**
-   * Instead of the first reload: serves exactly these versions, whatever lies on the disk, without asking the other
-   * processes. What is on the disk is looked at by the next reload.
+   * In place of the first reload: serves exactly these versions, without a look at the disk or the other processes. The
+   * next reload looks at the disk.
    *
-   * @param approved what another process of this server told by `approved`, or the server itself before it was started
-   *   anew
-   * @param isResumed it was the server itself: what ships with hrmr is taken from this hrmr
+   * @param approved the result of `approved` in another process of this server, or in the server before its restart
+   * @param isResumed it was the server before its restart: shipped modules come from this hrmr
    * @returns the verdict; not ok if a version that serves elsewhere could not be started here
    */
   load(approved: readonly ApprovedModule[], isResumed = false): Promise<Verdict> {
     return loadApproved(this, approved, isResumed);
   }
 
-  /** What serves now, in the order in which it came, for a process that is to serve the same. Plain data. */
+  /** The serving versions, in the order of their arrival, for a process that has to serve the same. Plain data. */
   approved(): ApprovedModule[] {
     return [...this.entries.values()].map(approvedModule);
   }
@@ -125,7 +124,7 @@ export class Registry implements ModuleSet {
     return retired;
   }
 
-  /** Disposes everything at once: the server has drained. */
+  /** Disposes all modules at once, after the drain. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#collector.close();
@@ -161,7 +160,7 @@ export class Registry implements ModuleSet {
     return notes;
   }
 
-  /** What a version left whose reload has been told already. */
+  /** Logs things left by versions whose reload has been reported already. */
   #tellLeft(): void {
     for (const [name, notes] of this.#left) this.options.log.withFields({ module: name }).warn(notes.join("; "));
     this.#left.clear();
@@ -172,13 +171,13 @@ export class Registry implements ModuleSet {
   }
 
   /**
-   * Sees to it that one more version may come: a client that never leaves must not collect versions. The oldest gets a
-   * moment to finish what has an end, so that reloads in quick succession fail no request; then it is cut.
+   * Makes room for one more version: a client that never leaves must not collect versions. The oldest one gets a moment
+   * to finish its calls, so that reloads in quick succession fail no request. Then it is cut.
    */
   async makeRoom(entry: ModuleEntry): Promise<void> {
     const { maxLiveGenerations } = this.current;
     for (const oldest of entry.old) {
-      // The live version becomes an old one, and the next one comes.
+      // The swap makes the live version an old one, and adds the next.
       if (entry.old.size + 2 <= maxLiveGenerations) return;
       const retired = this.#retiring.get(oldest) ?? Promise.resolve();
       if (!oldest.isAllEndless) await Promise.race([retired, Bun.sleep(ROOM_WAIT_MS)]);

@@ -1,6 +1,6 @@
 /**
- * A first reload's first half, for `hrmr validate`: what would be loaded and what not, while nothing is started. No
- * setup, check or dispose of a module runs; what stands at its top level does.
+ * The first half of a first reload, for `hrmr validate`: finds out which modules would load, without starting them. It
+ * runs a module's top level, but no setup, check or dispose.
  */
 import { refuseConflicts } from "./bring-up";
 import { look } from "./look";
@@ -10,7 +10,7 @@ import { EVERYTHING } from "./order";
 import { beginRun, type Failure, type Run } from "./state";
 import { takesHttpText } from "../module/shape/takes-http";
 
-/** A module that a start would load, or that it would miss. */
+/** A module that a start would load, or would fail to load. */
 export interface RehearsedModule {
   readonly name: string;
   /** The author's file; null: there is none. */
@@ -20,7 +20,7 @@ export interface RehearsedModule {
   readonly takesHttp: string;
   /** Why it cannot be loaded: cause, place and code frame, in several lines. null: it can. */
   readonly error: string | null;
-  /** It claims what another module has. */
+  /** It claims another module's routes. */
   readonly isConflict: boolean;
 }
 

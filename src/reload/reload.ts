@@ -1,6 +1,6 @@
 /**
- * One reload from start to end: build, load everywhere, check the routes, set up, agree, swap, retire. Nothing that
- * serves is touched before the swap, which is one assignment; what fails on the way leaves its old version in place.
+ * One reload from start to end: build, load everywhere, check the routes, set up, agree, swap, retire. Serving versions
+ * stay unchanged until the swap, which is one assignment. A module that fails keeps its old version.
  */
 import { UserError } from "../config/user-error";
 import { look } from "./look";
@@ -16,17 +16,17 @@ import { commit, settle } from "./swap";
 import type { Verdict } from "./verdict/verdict";
 
 /**
- * @returns the verdict; a module that cannot be loaded with its new files or settings keeps its old ones, and the
- *   others go on
- * @throws UserError when the reload is refused as a whole, here or in another process, and nothing has changed, the
- *   settings included
+ * @returns the verdict; a module that cannot be loaded with its new files or settings keeps its old ones; the others
+ *   are reloaded
+ * @throws UserError if the whole reload is refused, here or in another process. Nothing has changed then, settings
+ *   included
  */
 export async function runReload(registry: ModuleSet, order: ReloadOrder, next: LoadSettings | null): Promise<Verdict> {
   const run = beginRun(registry, order, next);
   try {
     await prepareAll(run);
   } catch (error) {
-    // The others wait for this process, and it must not wait for them with an old version still away.
+    // The others wait for this process, and it must not wait for them while an old version is away.
     await Promise.all([tellRefusal(run, error), dropAll(run, describeFailure(error))]);
     throw error;
   }
@@ -40,8 +40,8 @@ export async function runReload(registry: ModuleSet, order: ReloadOrder, next: L
 }
 
 /**
- * Loads these versions as they are: no look at the modules folder, no build, no trial, no new numbers. A bundle that is
- * gone or damaged is built from the author's file, and the verdict says so.
+ * Loads these versions unchanged: no look at the modules folder, no build, no probe, no new numbers. A missing or
+ * damaged bundle is built from the author's file, and the verdict says so.
  */
 export async function loadApproved(
   registry: ModuleSet,
@@ -51,7 +51,7 @@ export async function loadApproved(
   const order = orderFor(approved.map(({ name }) => name));
   const run = beginRun(registry, order, null);
   for (const module of approved) {
-    // Another hrmr than the one that served last has another version of what ships with it.
+    // This may be another hrmr than the one that served last, with other shipped modules.
     const shipped = isResumed
       ? run.wanted.shipped.find(({ name, file }) => name === module.name && file === module.source)
       : undefined;
@@ -70,9 +70,9 @@ export async function loadApproved(
   return verdict;
 }
 
-/** The last part of a run: what is left of its candidates serves from here on. */
+/** The last part of a run: the remaining candidates serve from here on. */
 async function finish(run: Run): Promise<Verdict> {
-  // What was refused stays with the routes it had, and others may have counted on them.
+  // Refused modules keep their routes, which others may have claimed.
   await refuseConflicts(run);
   const settled = await timed(run, "swap", () => {
     commit(run);
@@ -92,21 +92,18 @@ async function prepareAll(run: Run): Promise<void> {
 }
 
 /**
- * Before the starts, so that no module is started in vain; and behind them, because a module that did not start keeps
- * the routes and the middleware that it had.
+ * Runs before the starts, so that no module starts in vain, and after them, because a module that did not start keeps
+ * its routes and middleware.
  */
 async function checkRoutes(run: Run): Promise<void> {
   await refuseConflicts(run);
   mustHaveMiddleware(run);
 }
 
-/**
- * A module that new settings put before all requests is refused with them if it cannot stand there, as it would be at
- * the start.
- */
+/** New settings are refused, as at a start, if a new module in `http.use` has no middleware. */
 function mustHaveMiddleware(run: Run): void {
   const { use = [] } = run.registry.current;
-  // One that stands there already fails for itself, and its old version goes on.
+  // A module that is in use already fails alone, and its old version stays.
   const added = run.wanted.use?.filter((name) => !use.includes(name)) ?? [];
   if (added.length === 0) return;
   const there = new Set(run.files.map(({ name }) => name));

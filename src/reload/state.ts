@@ -1,6 +1,4 @@
-/**
- * A reload on its way: what it found, what it has made of that so far, and what would serve if it ended now.
- */
+/** The state of a running reload: its findings, its candidates so far, and the routing if it ended now. */
 import type { FoundModule, ModuleEntry } from "./entry";
 import type { Generation } from "../module/generation";
 import type { Hold } from "./versions/hold";
@@ -10,13 +8,13 @@ import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from ".
 import { type FailureCode, noTimes, type Phase, type PhaseTimes } from "./verdict/verdict";
 import type { ReloadOrder } from "./order";
 
-/** A version on its way in. */
+/** A version that may be swapped in. */
 export interface Candidate {
   readonly entry: ModuleEntry;
   readonly generation: Generation;
-  /** Of an exclusive one that was begun: the version that was ended for it, and what that handed over. */
+  /** For a started exclusive one: the version that was ended for it, and its handoff. */
   replaced: { readonly generation: Generation; readonly handoff: unknown } | null;
-  /** What the module holds back once this serves; null: nothing. */
+  /** The versions that the module holds back once this one serves; null: none. */
   readonly hold: Hold | null;
   readonly notes: string[];
 }
@@ -30,30 +28,30 @@ export interface Failure {
 export interface Run {
   readonly registry: ModuleSet;
   readonly order: ReloadOrder;
-  /** Only these modules are looked at; null: all. */
+  /** Only these modules are reloaded; null: all. */
   readonly names: ReadonlySet<string> | null;
-  /** What the candidates are loaded with, and what holds from the swap on. */
+  /** The settings of the candidates, in force from the swap on. */
   readonly wanted: LoadSettings;
-  /** Modules whose files would have given what is held back. */
+  /** Modules whose files would give a held-back version. */
   readonly heldBack: Set<string>;
   files: readonly FoundModule[];
   readonly candidates: Map<string, Candidate>;
   readonly failures: Map<string, Failure>;
   readonly removed: Set<ModuleEntry>;
-  /** What `planOf` gave last; null: it does not hold any more. */
+  /** The last result of `planOf`; null: out of date. */
   plan: RoutePlan | null;
   /** For each removed module, sentences about its shared resources: which close, and which stay open. */
   readonly farewells: Map<string, string[]>;
   /** The versions that served, by module. */
   readonly before: ReadonlyMap<string, number | null>;
-  /** What the modules share, they look at once. */
+  /** Signatures of files that modules share, so that each is read once. */
   readonly seen: Map<string, string>;
   readonly startedMs: number;
   readonly cutBefore: number;
   readonly phases: PhaseTimes;
 }
 
-/** @param next the settings from then on; null: as they are */
+/** @param next the new settings; null: unchanged */
 export function beginRun(registry: ModuleSet, order: ReloadOrder, next: LoadSettings | null): Run {
   return {
     registry,
@@ -94,8 +92,8 @@ export function describeFailure(error: unknown): string {
 }
 
 /**
- * The routing of a reload that ended now. It is planned once, and again only after something was left out of the
- * reload, which has to set `run.plan` to null.
+ * The routing if the reload ended now. It is planned once, and again after a candidate was dropped, which has to set
+ * `run.plan` to null.
  */
 export function planOf(run: Run): RoutePlan {
   const { registry, wanted } = run;
@@ -105,7 +103,10 @@ export function planOf(run: Run): RoutePlan {
 
 type Planned = Pick<Run, "registry" | "candidates" | "removed">;
 
-/** What would serve if the reload ended now: those that serve already first, so that a newcomer is the one refused. */
+/**
+ * The modules that would serve if the reload ended now. Serving ones come first, so that a conflict refuses the
+ * newcomer.
+ */
 export function plannedModules({ registry, candidates, removed }: Planned): PlannedModule[] {
   const planned = [...registry.entries.values()]
     .filter((entry) => !removed.has(entry))
@@ -120,14 +121,14 @@ export function plannedModules({ registry, candidates, removed }: Planned): Plan
   return planned.sort((a, b) => a.rank - b.rank);
 }
 
-/** Has the routing without the reload serve, while a module has no version or when the reload is given up. */
+/** Serves the routing without the reload, while a module has no version or after the reload is given up. */
 export function serveWithout({ registry }: Run): void {
   const { options, current } = registry;
   const modules = plannedModules({ registry, candidates: new Map(), removed: new Set() });
   serveRouting(options.routing, planRouting(options.routing, modules, current.use ?? []).routing);
 }
 
-/** Adds what `work` takes to the phase, also when it fails. */
+/** Adds the time of `work` to the phase, even if it fails. */
 export async function timed<T>({ phases }: Run, phase: Phase, work: () => Promise<T>): Promise<T> {
   const startedMs = performance.now();
   try {

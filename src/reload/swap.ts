@@ -7,7 +7,7 @@ import { isAsked, planOf, type Failure, type Run } from "./state";
 import { takesHttpText } from "../module/shape/takes-http";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict/verdict";
 
-/** The next routing in one assignment, then the bookkeeping. Synchronous, so that no message falls between. */
+/** Swaps the routing in one assignment, then does the bookkeeping. Synchronous, so that no message comes in between. */
 export function commit(run: Run): void {
   const { registry, candidates, removed, failures, wanted } = run;
   serveRouting(registry.options.routing, planOf(run).routing);
@@ -15,7 +15,7 @@ export function commit(run: Run): void {
   for (const entry of removed) {
     run.farewells.set(entry.name, farewellOf(run, entry));
     registry.entries.delete(entry.name);
-    // A file that is put back was put there by somebody: it is tried.
+    // If the file comes back, somebody wanted it: no hold remains.
     registry.remembered.set(entry.name, { ...approvedModule(entry), hold: null });
     if (entry.live !== null) void registry.retire(entry, entry.live);
     entry.live = null;
@@ -52,10 +52,7 @@ function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string
   ];
 }
 
-/**
- * Tells what the reload came to, a turn of the loop after the swap: a version that had nothing under way is freed by
- * then.
- */
+/** Makes the verdict a turn of the loop after the swap: by then, a version without open work is freed. */
 export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
   await new Promise((resolve) => setImmediate(resolve));
   pruneAll(run);

@@ -1,19 +1,19 @@
 /**
- * Which names a module that comes over the wire may have, and its files: none that could leave the modules folder, or
- * mean something else on another system.
+ * The names allowed for an uploaded module and its files. None may leave the modules folder, or mean something else on
+ * another system.
  */
 import { UserError } from "../../config/user-error";
 import { isModuleFolder, moduleNameOf } from "../../module/build/discover";
 
-/** A file as it comes or goes: its path from the modules folder, or within the module's own, with "/" between. */
+/** A file as it comes or goes: its path from the modules folder, or from the module's own, with "/" between. */
 export interface ModuleContent {
   readonly path: string;
   readonly bytes: Uint8Array;
 }
 
-/** How a module lies in a modules folder. */
+/** The files of a module in a modules folder. */
 export interface Layout {
-  /** What stands in the modules folder: "greet.ts", or "greet". */
+  /** The entry in the modules folder: "greet.ts", or "greet". */
   readonly entry: string;
   readonly isFolder: boolean;
   /** Their paths from the modules folder: "greet.ts", or "greet/index.ts". */
@@ -21,9 +21,9 @@ export interface Layout {
 }
 
 const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$/;
-/** Of Windows, where they are devices, with any ending. */
+/** Names of devices on Windows, with any ending. */
 const DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(?:\.|$)/i;
-/** Controls are what this looks for; the rest means something to Windows or to a URL. */
+/** Control characters, and characters with a meaning on Windows or in a URL. */
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\\:*?"<>|]|[ .]$|^ /;
 const MAX_PATH_BYTES = 512;
@@ -43,7 +43,7 @@ export function checkModuleName(name: string): void {
 
 /**
  * @param path  "index.ts", "lib/words.json"
- * @throws UserError UPLOAD_PATH for a path that leaves its folder, or that not every system takes for the same
+ * @throws UserError UPLOAD_PATH for a path that leaves its folder, or that means something else on some systems
  */
 export function checkPath(path: string): void {
   const segments = path.split("/");
@@ -70,7 +70,7 @@ function reasonAgainst(segment: string): string | null {
 }
 
 /**
- * Finds out what was sent: one file `NAME.ts`, or a folder's files with an `index.ts` among them. Their paths may all
+ * Recognizes the upload: one file `NAME.ts`, or a folder's files with an `index.ts` among them. Their paths may all
  * begin with `NAME/`.
  *
  * @throws UserError UPLOAD_NAME, UPLOAD_PATH or UPLOAD_SHAPE
@@ -93,7 +93,7 @@ export function layOut(name: string, sent: readonly ModuleContent[]): Layout {
   return { entry: name, isFolder: true, files: files.map(({ path, bytes }) => ({ path: prefix + path, bytes })) };
 }
 
-/** Two files at one place, also where "A" and "a" are one, or where one would have to be a folder for the other. */
+/** Refuses two files at one path, even if they differ only in case, or one would have to be a folder of the other. */
 function mustNotMeet(paths: readonly string[]): void {
   const folded = new Map<string, string>();
   for (const path of paths) {
@@ -115,7 +115,7 @@ function mustNotMeet(paths: readonly string[]): void {
   mustSpellAlike(paths);
 }
 
-/** "Lib/a.ts" and "lib/b.ts" lie in one folder here, and in two there. */
+/** "Lib/a.ts" and "lib/b.ts" lie in one folder on some systems, and in two on others. */
 function mustSpellAlike(paths: readonly string[]): void {
   const spellings = new Map<string, string>();
   for (const folder of paths.flatMap((path) => path.split("/").map((_, at, all) => all.slice(0, at).join("/")))) {
@@ -141,7 +141,7 @@ function mustHaveIndex(name: string, paths: readonly string[]): void {
   throw shapeError(what, `Send one file, ${name}.ts, or the files of a folder with an index.ts.`);
 }
 
-/** Equal for names that a file system may take for the same. */
+/** Gives the same result for names that a file system may treat as equal. */
 export function fold(name: string): string {
   return name.normalize("NFC").toLowerCase();
 }

@@ -1,6 +1,4 @@
-/**
- * Where in a modules folder a module's files are, and whether others may take their place.
- */
+/** Finds a module's files in a modules folder, and checks whether others may replace them. */
 import { lstatSync, readdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../config/user-error";
@@ -13,16 +11,16 @@ export interface Place {
   /** "greet.ts", or "greet". */
   readonly entry: string;
   readonly isFolder: boolean;
-  /** Of a folder: last access and last change, in seconds. */
+  /** A folder's last access and last change, in seconds. */
   readonly times: readonly [number, number] | null;
 }
 
 /**
  * Finds the file `NAME.ts` or the folder `NAME` with an `index.ts`: both of them if two claim the name.
  *
- * @param next  what is to take its place. Default: nothing
- * @throws UserError UPLOAD_TARGET for a symbolic link, for what is neither file nor folder, and for what is in the way
- *   of `next`
+ * @param next the replacement. Default: none
+ * @throws UserError UPLOAD_TARGET for a symbolic link, for an entry that is neither file nor folder, and for one that
+ *   blocks `next`
  */
 export function findPlaces(modulesDir: string, module: string, next: Layout | null = null): Place[] {
   const places: Place[] = [];
@@ -43,7 +41,7 @@ function readEntries(modulesDir: string): string[] {
   try {
     return readdirSync(modulesDir).sort();
   } catch (error) {
-    // The default folder may come later.
+    // The default folder may not exist yet.
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
@@ -51,7 +49,7 @@ function readEntries(modulesDir: string): string[] {
 
 /** The module that an entry is, or could be. */
 function nameOf(entry: string, info: Stats): string | null {
-  // A folder `greet.ts` is where a file of that name has to go.
+  // A folder `greet.ts` blocks a file of that name.
   if (info.isDirectory()) return moduleNameOf(entry) ?? (isModuleFolder(entry) ? entry : null);
   return moduleNameOf(entry) ?? (isModuleFolder(entry) && !entry.includes(".") ? entry : null);
 }
@@ -64,7 +62,7 @@ function placeAt(modulesDir: string, entry: string, info: Stats, next: Layout | 
     if (next?.isFolder !== true && entry === next?.entry) throw inTheWay(modulesDir, entry, "it is a folder");
     const isModule = readdirSync(join(modulesDir, entry)).some((file) => moduleNameOf(file) === "index");
     if (isModule) return { entry, isFolder: true, times: [info.atimeMs / 1000, info.mtimeMs / 1000] };
-    // What a module in a file keeps beside itself.
+    // A folder beside a module that is a file may hold the module's data.
     if (next?.isFolder !== true) return null;
     throw inTheWay(modulesDir, entry, "it is a folder without an index.ts, which is no module");
   }

@@ -1,6 +1,4 @@
-/**
- * A module's files as they are on the disk, for `hrmr pull` and `hrmr push`.
- */
+/** Reads a module's files from the disk, for `hrmr pull` and `hrmr push`. */
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../../config/user-error";
@@ -9,17 +7,19 @@ import { checkPath, type ModuleContent } from "./names";
 export interface ReadFiles {
   /** Sorted by path. */
   readonly files: readonly ModuleContent[];
-  /** Paths of what was left out: packages, what begins with a dot, symbolic links, what is no plain file. */
+  /**
+   * Paths that were left out: packages, names that begin with a dot, symbolic links, and entries that are no plain
+   * files.
+   */
   readonly skipped: readonly string[];
 }
 
 /**
- * Reads a file, or a folder with all that is in it but packages and what begins with a dot. No symbolic link is
- * followed.
+ * Reads a file, or a folder without packages and names that begin with a dot. Follows no symbolic link.
  *
- * @param folder  what the paths start from
+ * @param folder the base of the paths
  * @param entry   "greet.ts", or "greet"
- * @throws UserError UPLOAD_LARGE when there is more than that, UPLOAD_PATH for a name that could not be sent
+ * @throws UserError UPLOAD_LARGE above the limits, UPLOAD_PATH for a name that cannot be sent
  */
 export function readFiles(
   folder: string,

@@ -1,7 +1,7 @@
 /**
- * Exchanges a module's files for others, so that what is in the modules folder is the old ones or the new ones, whole,
- * whatever happens: new files are written beside, the old ones are kept aside until the new ones are known to load, and
- * a journal tells a server that starts after a crash what to put back.
+ * Exchanges a module's files. The modules folder always holds the old files or the new ones, complete. New files are
+ * written beside it, old ones are kept until the new ones have loaded, and after a crash a journal says what to put
+ * back.
  */
 import {
   chmodSync,
@@ -29,18 +29,18 @@ export interface StagingFolders {
   readonly stateDir: string;
 }
 
-/** One entry of the modules folder that is replaced, made or taken away. */
+/** One entry of the modules folder that is replaced, made or removed. */
 interface Slot {
   /** "greet.ts", or "greet". */
   readonly entry: string;
   readonly isFolder: boolean;
   readonly hadOld: boolean;
   readonly hasNew: boolean;
-  /** Of an old folder, whose time changes when its packages move: last access and last change, in seconds. */
+  /** The last access and last change of an old folder, in seconds. Moving its packages changes them. */
   readonly times: readonly [number, number] | null;
 }
 
-/** What stands in the journal. */
+/** The content of the journal. */
 interface Journal {
   readonly module: string;
   readonly modulesDir: string;
@@ -49,14 +49,12 @@ interface Journal {
 }
 
 const JOURNAL = "upload.json";
-/**
- * In the modules folder, since only there a rename is sure to be possible. No module, and of no interest to `--watch`.
- */
+/** In the modules folder, since only there a rename always works. It is no module, and `--watch` ignores it. */
 const STAGING_HOME = ".hrmr";
-/** Of a folder module: never sent, and kept. */
+/** The packages of a folder module: never sent, and kept. */
 const PACKAGES = "node_modules";
 
-/** Files that are ready to take the place of a module's, or its removal. One at a time in a server. */
+/** A prepared exchange of a module's files, or their removal. A server has one at a time. */
 export class Exchange {
   readonly #folders: StagingFolders;
   readonly #journal: Journal;
@@ -68,9 +66,9 @@ export class Exchange {
   }
 
   /**
-   * Writes the new files beside the module's. Nothing that is there is touched.
+   * Writes the new files beside the module's, which stay unchanged.
    *
-   * @param layout  null: the module is to be taken away
+   * @param layout null: remove the module
    * @throws UserError UPLOAD_TARGET for a place that must not be replaced; UPLOAD_UNWRITABLE
    */
   static async prepare(
@@ -78,7 +76,7 @@ export class Exchange {
     module: string,
     layout: Layout | null,
   ): Promise<Exchange> {
-    // Of one that could not be undone: its old files must not be lost.
+    // An earlier exchange could not be undone: its old files must not be lost.
     recoverExchange({ modulesDir: named, stateDir });
     // Follow links once, here: files that are put back must not land in another release.
     const modulesDir = leadsTo(named) || named;
@@ -95,7 +93,7 @@ export class Exchange {
       await writeJournal(folders, journal);
       return new Exchange(folders, journal);
     } catch (cause) {
-      // What it leaves is cleared by the next one; what is told is the first failure.
+      // The next exchange removes remains. Report the first failure.
       await clear(folders).catch(() => {});
       throw cause instanceof UserError ? cause : unwritable(modulesDir, cause as NodeJS.ErrnoException);
     }
@@ -111,10 +109,7 @@ export class Exchange {
     }
   }
 
-  /**
-   * Puts the old files back, the very same ones. @throws UserError UPLOAD_STUCK when that cannot be done: they are kept
-   * where they are
-   */
+  /** Puts the old files back, the same inodes. @throws UserError UPLOAD_STUCK if it fails: the old files are kept */
   undo(): void {
     try {
       putBack(this.#journal);
@@ -124,7 +119,7 @@ export class Exchange {
     }
   }
 
-  /** The end of it, whichever way: what is in place stays. Not where old files wait to be put back. */
+  /** Ends the exchange; the files in place stay. Does nothing while old files wait to be put back. */
   async close(): Promise<void> {
     if (this.#isStuck) return;
     // First the folders, then the journal: without a journal, the old files cannot be put back.
@@ -134,10 +129,10 @@ export class Exchange {
 }
 
 /**
- * At the start, with the state folder's lock held: what a server that was killed in the middle of an exchange left
- * behind. The old files are put back.
+ * Call it at the start, with the state folder's lock held. Puts the old files back if a server was killed in the middle
+ * of an exchange.
  *
- * @returns the module whose files were put back; null: nothing was left behind
+ * @returns the module whose files were put back; null: none
  * @throws UserError UPLOAD_STUCK
  */
 export function recoverExchange(folders: StagingFolders): string | null {
@@ -155,7 +150,7 @@ export function recoverExchange(folders: StagingFolders): string | null {
   return journal?.module ?? null;
 }
 
-/** Servers that share a modules folder have each a place of their own in it. */
+/** Each server that shares a modules folder has its own place in it. */
 function stagingOf({ modulesDir, stateDir }: StagingFolders): string {
   const owner = new Bun.CryptoHasher("sha256").update(stateDir).digest("hex").slice(0, 8);
   return join(modulesDir, STAGING_HOME, `upload-${owner}`);
@@ -174,8 +169,7 @@ function slotsFor(places: readonly Place[], layout: Layout | null): Slot[] {
 }
 
 /**
- * With the rights of the file that it replaces; a server that runs as root leaves it to whom the modules folder
- * belongs.
+ * With the permissions of the replaced file. A server that runs as root gives it to the owner of the modules folder.
  */
 async function writeNew(
   { modulesDir }: StagingFolders,
@@ -199,7 +193,7 @@ async function writeNew(
   for (const at of steps.keys()) await chown(join(staging, "new", ...steps.slice(0, at + 1)), uid, gid);
 }
 
-/** In this order, which `putBack` counts on: the old away, its packages over, the new in. */
+/** `putBack` relies on this order: move the old away, its packages over, the new in. */
 function exchange({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, hasNew }: Slot): void {
   const path = join(modulesDir, entry);
   const old = join(staging, "old", entry);
@@ -213,10 +207,7 @@ function exchange({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, h
   renameSync(fresh, path);
 }
 
-/**
- * @param isReplaced  a file that another one is about to be renamed over: its name need not be without a file for an
- * instant
- */
+/** @param isReplaced another file will be renamed over it, so that its name always has a file */
 function putAside(path: string, old: string, isReplaced: boolean): void {
   if (isReplaced) {
     try {
@@ -228,7 +219,7 @@ function putAside(path: string, old: string, isReplaced: boolean): void {
   renameSync(path, old);
 }
 
-/** Takes back whatever part of it was done. May be called again when it was cut short. */
+/** Undoes the part that was done. May be called again after an interruption. */
 function putBack(journal: Journal): void {
   for (const slot of [...journal.slots].reverse()) putSlotBack(journal, slot);
 }
@@ -237,7 +228,7 @@ function putSlotBack({ modulesDir, staging }: Journal, { entry, isFolder, hadOld
   const path = join(modulesDir, entry);
   const old = join(staging, "old", entry);
   const fresh = join(staging, "new", entry);
-  // The old one was not moved yet, or is back already.
+  // The old one was not moved, or is already back.
   if (hadOld && !isThere(old)) return;
   const isIn = hasNew && isThere(path) && !isThere(fresh);
   // An old file is renamed over the new one.
@@ -295,7 +286,7 @@ function touchedBy({ modulesDir, staging, slots }: Journal): string[] {
   return [modulesDir, join(staging, "old"), join(staging, "new"), ...packages].filter((folder) => isThere(folder));
 }
 
-/** It is this user's own, and whole or not there. */
+/** It belongs to this user, and is complete or missing. */
 function readJournal({ stateDir }: StagingFolders): Journal | null {
   try {
     return JSON.parse(readFileSync(join(stateDir, JOURNAL), "utf8")) as Journal;
@@ -305,7 +296,7 @@ function readJournal({ stateDir }: StagingFolders): Journal | null {
   }
 }
 
-/** The journal first: from then on what is in place counts. */
+/** The journal first: from then on the files in place count. */
 async function clear(folders: StagingFolders): Promise<void> {
   const staging = stagingOf(folders);
   await rm(join(folders.stateDir, JOURNAL), { force: true });

@@ -1,6 +1,6 @@
 /**
- * What `hrmr push`, `hrmr remove` and `hrmr pull` have a server do: a module's files are exchanged, the module is
- * reloaded, and when that fails the old files are put back.
+ * The server's side of `hrmr push`, `hrmr remove` and `hrmr pull`: exchanges a module's files, reloads the module, and
+ * puts the old files back if that fails.
  */
 import type { ControlOptions, ModuleSettings } from "../../config/options";
 import { UserError } from "../../config/user-error";
@@ -13,21 +13,21 @@ import { layOut, type ModuleContent } from "./names";
 import type { ModuleFiles, PushReport, ReloadReport, UploadLimits, UploadOperations } from "../operations";
 
 interface UploadHost {
-  /** null: nothing may be changed now, since the server starts, stops or is being replaced. */
+  /** null: no change is allowed now, since the server starts, stops or is being replaced. */
   folders(): StagingFolders | null;
-  /** As they are at that moment. */
+  /** The present options. */
   options(): { readonly control: ControlOptions; readonly modules: Readonly<Record<string, ModuleSettings>> };
-  /** Of all that reads modules' files or changes them. */
+  /** The queue of all work on modules' files. */
   readonly queue: Pick<ReloadQueue, "run" | "length">;
   /** Reloads in the caller's turn. */
   reload(order: ReloadOrder): Promise<ReloadReport>;
-  /** Of the version that serves; null: none does. */
+  /** The hash of the serving version; null: none. */
   hashOf(module: string): Promise<string | null>;
 }
 
 type What = "push" | "remove";
 
-/** Each has its files in memory. */
+/** Each waiting upload has its files in memory. */
 const MAX_WAITING = 8;
 
 export class Uploads implements UploadOperations {
@@ -82,7 +82,7 @@ export class Uploads implements UploadOperations {
     }
   }
 
-  /** Loads what is in place now, or has the old files back. */
+  /** Loads the files in place, or puts the old ones back. */
   async #load(exchange: Exchange, module: string, what: What): Promise<ReloadReport> {
     let report: ReloadReport | null = null;
     try {
@@ -92,7 +92,7 @@ export class Uploads implements UploadOperations {
     } finally {
       if (report?.ok !== true) {
         exchange.undo();
-        // What serves is what is on the disk again, and nothing has failed.
+        // The serving version is on the disk again, and nothing has failed.
         await this.#host.reload(orderFor([module], { source: `${what} undone` }));
       }
     }
@@ -135,7 +135,7 @@ export class Uploads implements UploadOperations {
   }
 }
 
-/** Tells one upload from another: of the paths and the contents. */
+/** Identifies an upload by its paths and contents. */
 function digestOf(files: readonly ModuleContent[]): string {
   const hash = new Bun.CryptoHasher("sha256");
   const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -155,7 +155,7 @@ function toModuleFiles(module: string, read: readonly ReadFiles[]): ModuleFiles 
 function encode(bytes: Uint8Array): { encoding: "utf8" | "base64"; content: string } {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const text = buffer.toString();
-  // A byte order mark would be lost on the way.
+  // Text would lose a byte order mark.
   const isText = !text.startsWith("\ufeff") && Buffer.from(text).equals(buffer);
   return isText ? { encoding: "utf8", content: text } : { encoding: "base64", content: buffer.toString("base64") };
 }

@@ -1,6 +1,4 @@
-/**
- * What a reload of one server process, or of all of them, came to, and how it is told.
- */
+/** The outcome of a reload in one server process, or in all of them, and the report about it. */
 import { UserError } from "../../config/user-error";
 import type { ReloadReport } from "../operations";
 import type { ReloadOrder, Source } from "../order";
@@ -19,16 +17,16 @@ import {
 /** Plain data: it crosses processes. */
 export interface ReloadOutcome {
   readonly verdict: Verdict;
-  /** null: none are in use, or they were not looked at. */
+  /** null: none are in use, or they were not checked. */
   readonly certificates: PartOutcome | null;
   /** The result for the policy "token"; null: it was not checked. */
   readonly token: PartOutcome | null;
 }
 
-/** Of what a reload about everything reads anew besides the modules. */
+/** The outcome of a part that a full reload reads again besides the modules. */
 export type PartOutcome = "unchanged" | "reloaded" | { readonly error: string; readonly hint: string };
 
-/** What to do about a module that fails, where that is not to mend the file here. */
+/** What to do about a failed module, if it is not to mend the file here. */
 const ADVICE: Partial<Record<Source, string>> = { push: "Mend it and push it again.", remove: "" };
 
 /** @returns the report; the first word of its text is OK or ERR */
@@ -48,7 +46,7 @@ export function reportOf({ verdict, certificates, token }: ReloadOutcome, { sour
   return told(withCertificates, token, "the token of the commands", "was not reloaded", "The old one stays in use.");
 }
 
-/** The report, with what there is to tell about one thing more. */
+/** The report, extended by one part. */
 function told(
   report: ReloadReport,
   outcome: PartOutcome | null,
@@ -63,10 +61,10 @@ function told(
 }
 
 /**
- * Reads a part anew. Never rejects: the old one stays in use where the new one cannot be.
+ * Reads a part again. Never rejects: if the new one is bad, the old one stays in use.
  *
- * @param read whether anything is different. A file that is being replaced can be anything for an instant, so an error
- *   that is a bug in hrmr is told like the user's
+ * @param read returns whether it has changed. A file that is being replaced can have any content for a moment, so every
+ *   error is reported like the user's
  */
 export async function partOutcome(read: () => boolean | Promise<boolean>): Promise<PartOutcome> {
   try {
@@ -78,7 +76,7 @@ export async function partOutcome(read: () => boolean | Promise<boolean>): Promi
   }
 }
 
-/** @returns the report of a reload that was refused before anything was touched */
+/** @returns the report of a reload that was refused before any change */
 export function refusedReport(message: string, hint: string): ReloadReport {
   return {
     ok: false,
@@ -89,7 +87,7 @@ export function refusedReport(message: string, hint: string): ReloadReport {
   };
 }
 
-/** @returns what `reload` gives; a report of its UserError: nothing was changed then */
+/** @returns the result of `reload`, or a report of its UserError: nothing was changed then */
 export async function orRefused(reload: () => Promise<ReloadReport>): Promise<ReloadReport> {
   try {
     return await reload();
@@ -99,7 +97,7 @@ export async function orRefused(reload: () => Promise<ReloadReport>): Promise<Re
   }
 }
 
-/** @returns what the outcomes of several processes, by number, come to together. At least one. */
+/** @returns the combined outcome of several processes, by number. At least one. */
 export function mergeOutcomes(bySlot: ReadonlyMap<number, ReloadOutcome>): ReloadOutcome {
   const outcomes = [...bySlot.values()];
   const worst = <T>(values: readonly T[]): T =>
@@ -117,8 +115,8 @@ export function mergeOutcomes(bySlot: ReadonlyMap<number, ReloadOutcome>): Reloa
 const WORST_FIRST: readonly Outcome[] = ["failed", "unloaded", "swapped", "loaded", "unchanged"];
 
 /**
- * Adds up the verdicts of one reload. Each module has its worst outcome; times are those of the slowest process;
- * connections dropped and what still drains are sums.
+ * Adds up the verdicts of one reload. Each module has its worst outcome; times are the slowest process's; dropped
+ * connections and draining work are sums.
  *
  * @param bySlot by process number; at least one
  */
@@ -140,14 +138,14 @@ export function mergeVerdicts(bySlot: ReadonlyMap<number, Verdict>): Verdict {
 function mergeModule(modules: readonly ModuleVerdict[]): ModuleVerdict {
   const rank = ({ outcome }: ModuleVerdict): number => WORST_FIRST.indexOf(outcome);
   const worst = modules.filter((module) => rank(module) === Math.min(...modules.map(rank)));
-  // What was refused here for another process's sake names that process.
+  // A module refused because of another process names that process.
   const shown = worst.find(({ code }) => code === "refused") ?? worst[0];
   if (shown === undefined) throw new Error("There is no verdict to merge.");
   return {
     ...shown,
     notes: [...new Set(modules.flatMap(({ notes }) => notes))],
     draining: sumDraining(modules),
-    // It is refused only for others' sake: one of them has a reason of its own.
+    // "refused" is about others: a process with its own reason counts.
     code: worst.map(({ code }) => code).find((code) => code !== "refused") ?? shown.code,
   };
 }

@@ -1,6 +1,4 @@
-/**
- * What all reloads of this process came to, for STATUS and metrics.
- */
+/** The totals of all reloads of this process, for STATUS and metrics. */
 import type { ReloadSnapshot } from "../../observe/snapshot";
 import { noTimes, PHASES, type PhaseTimes, type Verdict, verdictText } from "./verdict";
 

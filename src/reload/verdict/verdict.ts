@@ -1,12 +1,10 @@
-/**
- * What a reload came to: the same text for RELOAD, the log and the command line.
- */
-/** Where a reload's time goes. */
+/** The verdict of a reload: the same text for RELOAD, the log and the command line. */
+/** The phases of a reload. */
 export const PHASES = ["build", "load", "start", "agree", "swap"] as const;
 /**
- * build: looking for changes and bundling. load: the trial and the import. start: setup and check, in this thread and
- * on the pool. agree: waiting for the server's other processes. swap: the routing table, and the beginning of the old
- * versions' end.
+ * build: looking for changes and bundling. load: the probe and the import. start: setup and check, in this thread and
+ * on the pool. agree: waiting for the server's other processes. swap: the routing table, and the start of the old
+ * versions' drain.
  */
 export type Phase = (typeof PHASES)[number];
 
@@ -21,7 +19,7 @@ export type Outcome = "loaded" | "swapped" | "unchanged" | "unloaded" | "failed"
 
 /**
  * Why a module was not loaded. broken: its files, its setup or its check. conflict: another module has its key or its
- * name. refused: it failed in another process, and could have been swapped in this one. unknown: no module has the name.
+ * name. refused: it failed in another process, but not in this one. unknown: no module has the name.
  */
 export type FailureCode = "broken" | "conflict" | "refused" | "unknown";
 
@@ -33,11 +31,11 @@ export interface ModuleVerdict {
   version: number | null;
   /** The version that served before; null: none. */
   previous: number | null;
-  /** When the version that serves was loaded; for a failed reload, whose last good copy goes on. */
+  /** When the serving version was loaded. For a failed reload, whose last good version still serves. */
   servingSince: Date | null;
-  /** What else is worth a line, such as state that was not handed over. */
+  /** Further facts, such as state that was not handed over. */
   notes: string[];
-  /** Replaced versions that are not gone yet. */
+  /** Replaced versions that are still in memory. */
   draining: { version: number; inFlight: number }[];
   /** Cause, place and code frame of a failure. Several lines. */
   error: string | null;
@@ -52,21 +50,21 @@ export interface Verdict {
   /** Connections cut so that this reload could happen. */
   dropped: number;
   phases: PhaseTimes;
-  /** How many processes it is the verdict of. */
+  /** How many processes the verdict covers. */
   processes: number;
 }
 
 const MEND = "Mend the file and send RELOAD again.";
 
 /**
- * The first word is OK or ERR; one line a module that changed or failed; a failure's frame is indented below it.
+ * The first word is OK or ERR; one line for each module that changed or failed; a failure's frame is indented below it.
  *
- * @param advice what to do about a module that failed; "": nothing
+ * @param advice what to do about a failed module; "" for nothing
  */
 export function verdictText(verdict: Verdict, advice = MEND): string {
   const told = verdict.modules.filter(isTold);
   const isSingle = told.length === 1 && verdict.ok;
-  // A line of its own says it of one that there is something to say of, but not of many.
+  // One unchanged module with notes gets a line of its own; several share one.
   const unchanged = isSingle
     ? verdict.modules.length - 1
     : verdict.modules.filter(({ outcome }) => outcome === "unchanged").length;
@@ -91,15 +89,12 @@ export function verdictText(verdict: Verdict, advice = MEND): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Of what has not changed, only what there is something to say of. */
+/** Whether the module gets a line. An unchanged one does only if it has notes. */
 export function isTold({ outcome, notes }: ModuleVerdict): boolean {
   return outcome !== "unchanged" || notes.length > 0;
 }
 
-/**
- * What stands behind a module's line, each in a few words: its notes, and the old versions that still have something
- * under way.
- */
+/** The end of a module's line: its notes, and the old versions that still have open work, each in a few words. */
 export function notesOf({ notes, draining }: ModuleVerdict): string[] {
   return [...notes, ...draining.map(({ version, inFlight }) => `v${version} drains, ${inFlight} under way`)];
 }

@@ -1,7 +1,6 @@
 /**
- * What one process of a server serves, told so that another can serve the same: for a process that is started in place
- * of a lost one, and must not be the only one with a newer version, or without a module that is broken on the disk by
- * now.
+ * The modules that one process of a server serves, as data for another process that has to serve the same. A process
+ * that replaces a lost one must not be the only one with a newer version, or lack a module whose file is broken by now.
  */
 import type { Hold } from "./hold";
 
@@ -10,9 +9,9 @@ export interface ApprovedModule {
   readonly name: string;
   /** The author's file, absolute path. */
   readonly source: string;
-  /** Ships with hrmr and is on without having been asked for. */
+  /** It ships with hrmr and is on by default. */
   readonly isImplicit: boolean;
-  /** null: nothing of it serves. */
+  /** null: no version serves. */
   readonly version: {
     readonly number: number;
     readonly hash: string;
@@ -21,10 +20,10 @@ export interface ApprovedModule {
     /** The settings it was loaded with. */
     readonly config: Readonly<Record<string, unknown>>;
   } | null;
-  /** The last number that served: the next version's is one more. */
+  /** The last number that served; the next version gets one more. */
   readonly lastNumber: number;
   /** Why the newest version does not serve; null: it does. */
   readonly error: string | null;
-  /** What was rolled back from; null: nothing is held back. */
+  /** The versions that are held back; null: none. */
   readonly hold: Hold | null;
 }

@@ -1,6 +1,5 @@
 /**
- * The files of the version store: where they are, and how they are written so that a crash leaves the old or the new
- * whole.
+ * The files of the version store: their paths, and writes that leave the old or the new file complete after a crash.
  */
 import { copyFileSync, existsSync, linkSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
@@ -9,7 +8,7 @@ import { syncFolderLater } from "../../system/durable";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
 import { isBundleWhole } from "../../module/build/build";
 
-/** What served last, of all modules. */
+/** The file with the versions that served last, of all modules. */
 export function approvedPath(stateDir: string): string {
   return join(stateDir, "approved.json");
 }
@@ -19,17 +18,17 @@ export function versionsDir(stateDir: string): string {
   return join(stateDir, "versions");
 }
 
-/** What is known of a module's versions. */
+/** The file about a module's versions. */
 export function indexPath(stateDir: string, name: string): string {
   return join(versionsDir(stateDir), name, "index.json");
 }
 
-/** The kept bundle of a version: it has a folder that is not pruned like that of fresh ones. */
+/** The kept bundle of a version, in a folder that is not pruned like the one of new bundles. */
 export function keptPath(stateDir: string, name: string, hash: string): string {
   return join(versionsDir(stateDir), name, `${hash}.js`);
 }
 
-/** @param file  where the bundle was @returns where it is, whole; null: nowhere */
+/** @param file its last known path @returns the path of the undamaged bundle; null: none */
 export function findBundle(stateDir: string, name: string, hash: string, file: string): string | null {
   return [file, keptPath(stateDir, name, hash)].find((path) => isBundleWhole(path, hash)) ?? null;
 }
@@ -44,7 +43,7 @@ export async function readJson(path: string): Promise<unknown> {
   }
 }
 
-/** Settings of a TOML or YAML file may hold what JSON has no word for. */
+/** Settings of a TOML or YAML file may hold values that JSON cannot express. */
 const BIG = "$bigint";
 const DATE = "$date";
 
@@ -63,10 +62,10 @@ function replace(this: Record<string, unknown>, key: string, value: unknown): un
 let temporaryFiles = 0;
 
 /**
- * Puts `value` at `path` whole. Readable for this user only.
+ * Writes `value` to `path` in one step. Readable for this user only.
  *
- * @param behind  writes that must be on the disk before the file is at its place. The file and its name are then on the
- *   disk, too, when this resolves. null: a power cut may lose the file, and leaves the one before
+ * @param behind writes that must be on the disk before the file is in place. The file and its name are then on the
+ *   disk, too, when this resolves. null: a power cut may lose the new file, and leaves the old one
  */
 export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
@@ -82,7 +81,7 @@ export async function writeJson(path: string, value: unknown, behind: Promise<un
   }
 }
 
-/** Keeps a bundle beyond the pruning of its folder. Costs no space where the file system has links. @returns where */
+/** Keeps a bundle beyond the pruning of its folder. With hard links it costs no space. @returns its path */
 export function keepBundle(stateDir: string, name: string, hash: string, file: string): string {
   const kept = keptPath(stateDir, name, hash);
   if (file === kept || isBundleWhole(kept, hash)) return kept;
@@ -97,16 +96,13 @@ export function keepBundle(stateDir: string, name: string, hash: string, file: s
   return kept;
 }
 
-/**
- * Resolves once what was written to the file is on the disk. The one thing here that may take long: the rest is done
- * without waiting.
- */
+/** Resolves once the file's content is on the disk. Only this may take long: the rest is synchronous. */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, "r");
   await handle.sync().finally(() => handle.close());
 }
 
-/** Deletes the kept bundles of a module but for those of these hashes, and what a crash has left. */
+/** Deletes the kept bundles of a module except those of these hashes, and remains of a crash. */
 export function pruneKept(stateDir: string, name: string, hashes: ReadonlySet<string>): void {
   const folder = join(versionsDir(stateDir), name);
   for (const entry of existsSync(folder) ? readdirSync(folder) : []) {

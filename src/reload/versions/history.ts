@@ -1,6 +1,6 @@
 /**
- * The versions that this server serves and has served: written down when they change, asked for by operators, and gone
- * back to. It belongs to the process in charge, so that there is one writer.
+ * The versions that this server serves and has served. Writes changes down, answers operators, and chooses versions for
+ * rollbacks. Only the master has it, so that there is one writer.
  */
 import type { Options } from "../../config/options";
 import { UserError } from "../../config/user-error";
@@ -28,7 +28,7 @@ interface HistorySetup {
   readonly stateDir: string;
   readonly log: ServerLog;
   snapshots(): Promise<ProcessSnapshot[]>;
-  /** Has version `number` of a module replaced by the one before it, if it serves still. */
+  /** Replaces version `number` of a module by the one before it, if it still serves. */
   bringBack(condemned: Condemned): Promise<boolean>;
 }
 
@@ -38,7 +38,7 @@ export class History {
   readonly #setup: HistorySetup;
   readonly #store: VersionStore;
   readonly #trials: Trials;
-  /** By module: the number of what serves. */
+  /** The number of the serving version, by module. */
   readonly #serving = new Map<string, number>();
   readonly #rollbacks = { asked: 0, automatic: 0 };
 
@@ -54,12 +54,15 @@ export class History {
     });
   }
 
-  /** Reads what is kept in the state folder. */
+  /** Reads the records in the state folder. */
   static async open(setup: HistorySetup): Promise<History> {
     return new History(setup, await VersionStore.open(setup.stateDir, (text) => setup.log.warn(text)));
   }
 
-  /** What a process that starts must know of modules that have served before: their numbers, and what is held back. */
+  /**
+   * The facts that a starting process needs about modules that have served before: their numbers, and held-back
+   * versions.
+   */
   remembered(): Record<string, ApprovedModule> {
     const approved = new Map(this.#store.approved?.map((module) => [module.name, module]));
     const names = new Set([...approved.keys(), ...this.#store.names]);
@@ -85,7 +88,7 @@ export class History {
 
   // ---- writing down ----
 
-  /** Notes what a start came to. What was on trial when the server ended is so again, if it serves. */
+  /** Records the result of a start. A version that was on probation when the server ended is so again, if it serves. */
   async begin(approved: readonly ApprovedModule[]): Promise<void> {
     await this.note(approved, EVERYTHING);
     if (this.#setup.options.versions.probationMs === 0) return;
@@ -96,8 +99,8 @@ export class History {
   }
 
   /**
-   * Notes what serves after a reload. When this resolves, a crash cannot lose it. Never rejects: a disk that is full
-   * stops no reload.
+   * Records the serving versions after a reload. When this resolves, a crash cannot lose the record. Never rejects: a
+   * full disk stops no reload.
    */
   async note(approved: readonly ApprovedModule[], order: ReloadOrder): Promise<void> {
     try {
@@ -150,7 +153,7 @@ export class History {
     if (isOnTrial) this.#trials.begin(name, version.number);
   }
 
-  /** The record of a version that is gone, with its verdict. */
+  /** The record of a replaced version, with its verdict. */
   #settle(name: string, record: VersionRecord, again: StoredVersion | undefined): VersionRecord {
     if (again !== undefined) {
       const { condemned } = again;
@@ -179,9 +182,9 @@ export class History {
   /**
    * The version that `hrmr rollback` means.
    *
-   * @param wanted  a number or a hash; null: the last good one before what serves
-   * @param condemned  what is wrong with what serves; null: somebody asked for another one
-   * @throws UserError NO_VERSION, or SAME_VERSION when it serves already
+   * @param wanted a number or a hash; null: the last good one before the serving one
+   * @param condemned the failure of the serving version; null: a user asked for another one
+   * @throws UserError NO_VERSION, or SAME_VERSION if it serves already
    */
   choose(name: string, wanted: string | null, condemned: Condemned | null = null): StoredVersion {
     const records = this.#store.records(name);
@@ -217,8 +220,8 @@ export class History {
   }
 
   /**
-   * What comes in place of a version that failed, if that serves still and did not itself come by a rollback: no to and
-   * fro.
+   * The replacement of a failed version, if that still serves and is not itself the result of a rollback: no going back
+   * and forth.
    */
   chooseFor(condemned: Condemned): StoredVersion | null {
     const { name, number } = condemned;
@@ -229,9 +232,9 @@ export class History {
   }
 
   /**
-   * The host of a version has died.
+   * Call it when the host of a version has died.
    *
-   * @param isLoop  it dies again and again: the version has to go, on trial or not
+   * @param isLoop it dies again and again: the version has to go even without probation
    * @returns whether another version serves in its place now
    */
   async crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean> {

@@ -1,15 +1,15 @@
 /**
- * What was rolled back from: a reload finds it on the disk still, and must not bring it back by itself.
+ * Versions that were rolled back. Their files are still on the disk, but a reload must not bring them back by itself.
  */
 import { identityOf } from "../../module/shape/settings";
 
-/** Of one module. Plain data: it crosses processes, and is kept as JSON. */
+/** The held-back versions of one module. Plain data: it crosses processes, and is kept as JSON. */
 export interface Hold {
-  /** Versions that stay out, each as `identityOf` has it. Edited files are another version. */
+  /** The held-back versions, by `identityOf`. Edited files are another version. */
   readonly identities: readonly string[];
-  /** The number of the one that was rolled back from last. */
+  /** The number of the last version that was rolled back. */
   readonly from: number;
-  /** Why; null: somebody asked for it. */
+  /** The reason; null: a user asked for it. */
   readonly reason: string | null;
 }
 
@@ -20,9 +20,9 @@ interface Version {
 }
 
 /**
- * @param hold  what was held back before; null: nothing
+ * @param hold the earlier hold; null: none
  * @param from  the version that has to go
- * @param to    the one that comes in its place, which is not held back any more
+ * @param to its replacement, which is no longer held back
  */
 export function holdBack(hold: Hold | null, from: Version, to: Omit<Version, "number">, reason: string | null): Hold {
   const identities = new Set(hold?.identities);
@@ -31,12 +31,12 @@ export function holdBack(hold: Hold | null, from: Version, to: Omit<Version, "nu
   return { identities: [...identities], from: from.number, reason };
 }
 
-/** Whether a version with this bundle and these settings stays out. */
+/** Whether a version with this bundle and these settings is held back. */
 export function isHeldBack(hold: Hold | null, hash: string, config: Readonly<Record<string, unknown>>): boolean {
   return hold !== null && hold.identities.includes(identityOf(hash, config));
 }
 
-/** @returns what a verdict and `hrmr status` say of it, and what to do */
+/** @returns its words for a verdict and `hrmr status`, with what to do */
 export function holdText(name: string, { from, reason }: Hold): string {
   const why = reason === null ? "" : ` (${reason})`;
   return `held back: rolled back from v${from}${why}; edit the file or \`hrmr reload --force ${name}\``;

@@ -1,6 +1,4 @@
-/**
- * Whether a version that has just come to serve does so well enough. Pure: the figures are handed in.
- */
+/** Judges a version during its probation. Pure: the caller passes the figures. */
 import type { VersionOptions } from "../../config/options";
 
 export interface Counts {
@@ -8,14 +6,14 @@ export interface Counts {
   readonly errors: number;
 }
 
-/** What a version has done since its swap, in all processes together. */
+/** The figures of a version since its swap, in all processes together. */
 interface TrialFigures {
   readonly ageMs: number;
   readonly total: Counts;
-  /** Of the last seconds: a version may go bad after it has begun well. */
+  /** The figures of the last seconds: a version may begin well and then fail. */
   readonly recent: Counts;
   readonly crashes: number;
-  /** Of the version before; no calls: nothing is known of how it did. */
+  /** The figures of the version before; no calls: not known. */
   readonly former: Counts;
 }
 
@@ -24,14 +22,14 @@ type Judgement =
   | { readonly verdict: "good" }
   | { readonly verdict: "rolled back" | "crashed"; /** "18 of 30 calls failed" */ readonly reason: string };
 
-/** A version that fails no more than this much as often as the one before is not what is wrong. */
+/** A version is at fault only if it fails more than this many times as often as the one before. */
 const CLEARLY = 2;
 
 /**
  * - At `maxCrashes` crashes it goes.
  * - It goes when, of at least `minCalls` calls, a share above `maxErrorShare` failed, and that is clearly more than
- *   before: twice the former version's share. A service behind both that is down is not mended by a rollback.
- * - What is left after `probationMs` is good. With 0 everything is.
+ *   before: twice the former version's share. A rollback cannot mend a failed service behind both versions.
+ * - A version that is left after `probationMs` is good. With 0 every version is.
  */
 export function judge(
   { ageMs, total, recent, crashes, former }: TrialFigures,

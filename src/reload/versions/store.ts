@@ -1,6 +1,6 @@
 /**
  * The versions that have served, on the disk: `versions/MODULE/` with an index and bundles, and `approved.json` with
- * what serves. One process of a server writes it; the others are told what they need.
+ * the serving ones. One process of a server writes it, and passes the facts on to the others.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname } from "node:path";
@@ -19,7 +19,7 @@ import {
   writeJson,
 } from "./files";
 
-/** Of the files. Another one is not read: numbers begin anew, and everything else goes by the disk. */
+/** The format of the files. Files of another format are ignored: numbers begin again, and the disk decides the rest. */
 const FORMAT = 1;
 
 interface Index {
@@ -36,7 +36,7 @@ interface ApprovedFile {
 
 export class VersionStore {
   readonly stateDir: string;
-  /** What served last; null: nothing has been kept yet. */
+  /** The versions that served last; null: nothing has been kept yet. */
   approved: readonly ApprovedModule[] | null = null;
   readonly #indexes = new Map<string, Index>();
   #written: readonly ApprovedModule[] | null = null;
@@ -47,7 +47,7 @@ export class VersionStore {
     this.stateDir = stateDir;
   }
 
-  /** @param warn  told of files that are damaged, which count as missing */
+  /** @param warn called for damaged files, which count as missing */
   static async open(stateDir: string, warn: (text: string) => void): Promise<VersionStore> {
     const store = new VersionStore(stateDir);
     const folder = versionsDir(stateDir);
@@ -59,7 +59,7 @@ export class VersionStore {
     return store;
   }
 
-  /** Modules of which versions are kept, loaded now or not. */
+  /** Modules with kept versions, loaded or not. */
   get names(): string[] {
     return [...this.#indexes.keys()];
   }
@@ -76,9 +76,9 @@ export class VersionStore {
   }
 
   /**
-   * Replaces what is known of a module's versions. Older ones than the last `keep` are forgotten, with their bundles.
+   * Replaces the records of a module's versions. Keeps the last `keep` of them, with their bundles.
    *
-   * @param bundles  of new versions, by hash: where they are now
+   * @param bundles the present paths of new versions' bundles, by hash
    */
   async save(
     name: string,
@@ -94,18 +94,18 @@ export class VersionStore {
     const lastNumber = Math.max(this.lastNumber(name), ...versions.map(({ number }) => number));
     const index = { format: FORMAT, lastNumber, versions };
     this.#indexes.set(name, index);
-    // Without it the numbers still go on: `approved.json` has the last one too.
+    // If this write is lost, the numbers still continue: `approved.json` has the last one too.
     await writeJson(indexPath(this.stateDir, name), index, null);
     this.#fresh.add(indexPath(this.stateDir, name));
     pruneKept(this.stateDir, name, new Set(versions.map(({ hash }) => hash)));
   }
 
-  /** Notes what serves from now on. When this resolves, a start with --resume begins with it. */
+  /** Records the serving versions. When this resolves, a start with --resume begins with them. */
   async approve(approved: readonly ApprovedModule[]): Promise<void> {
     this.approved = approved;
     if (Bun.deepEquals(approved, this.#written, true)) return;
     const synced = syncAll([...this.#fresh], versionsDir(this.stateDir));
-    // Told by the write that waits for it, unless that fails before.
+    // The write that waits for it reports a failure, unless that fails first.
     synced.catch(() => {});
     this.#fresh.clear();
     await writeJson(approvedPath(this.stateDir), { format: FORMAT, modules: approved }, synced);

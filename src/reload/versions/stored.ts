@@ -1,4 +1,4 @@
-/** Versions that have served before, on their way in again: the first half, as `prepare` is for files on the disk. */
+/** Brings versions up that have served before: the first half, like `prepare` for files on the disk. */
 import { buildModule, buildOptions } from "../../module/build/build";
 import { wholeFileError } from "../../module/graph/describe-error";
 import { holdBack } from "./hold";
@@ -10,7 +10,7 @@ import { describeFailure, failure, type Run } from "../state";
 import { findBundle } from "./files";
 import type { StoredVersion } from "./versions";
 
-/** Leaves a candidate or a failure. What serves now is held back once the candidate serves. */
+/** Results in a candidate or a failure. The serving version is held back once the candidate serves. */
 export async function prepareStored(run: Run, stored: StoredVersion): Promise<void> {
   const { name, source, hash, config, of, condemned } = stored;
   // There is no such module.
@@ -38,7 +38,7 @@ export async function prepareStored(run: Run, stored: StoredVersion): Promise<vo
   }
 }
 
-/** Where the version's bundle is; built again where it is gone, if the files are still those that it was built from. */
+/** The path of the version's bundle. A missing one is built again if its files are unchanged. */
 async function bundleOf(
   { registry: { options } }: Run,
   { name, source, hash, file, config, of }: StoredVersion,
@@ -54,7 +54,7 @@ async function bundleOf(
   );
 }
 
-/** A version as another process serves it, or as the server did before it was started anew: no trial, no new number. */
+/** Loads a version that another process serves, or that served before a restart: no probe, no new number. */
 export async function takeOver(run: Run, module: ApprovedModule): Promise<void> {
   const { name, source, version, isImplicit, hold } = module;
   const entry = entryFor(run.registry, { name, file: source, isImplicit });
@@ -70,7 +70,7 @@ export async function takeOver(run: Run, module: ApprovedModule): Promise<void> 
   } catch (error) {
     run.failures.set(name, failure(describeFailure(error)));
   }
-  // If a later try succeeds, it is the version that the other processes serve, under the same number.
+  // If a later try succeeds, it has the number of the other processes' version.
   entry.past = version;
 }
 
@@ -81,7 +81,7 @@ async function buildAgain(
   notes: string[],
 ): Promise<Version> {
   const { name, source, config, number } = version;
-  // A damaged one of the right size would be taken for the real one.
+  // A damaged file of the right size would be taken for the bundle.
   rmSync(version.file, { force: true });
   entry.built = await buildModule({ name, file: source }, buildOptions(options.stateDir, config));
   const isSame = entry.built.hash === version.hash;

@@ -1,6 +1,4 @@
-/**
- * Versions on trial: looks at their figures twice a second, until they have served long enough or must go.
- */
+/** Versions on probation: checks their figures twice a second, until they have served long enough or must go. */
 import type { VersionOptions } from "../../config/options";
 import { asHost } from "../../module/graph/leave-graph";
 import { type Counts, judge } from "./probation";
@@ -12,7 +10,7 @@ interface TrialsSetup {
   limits(): VersionOptions;
   snapshots(): Promise<ProcessSnapshot[]>;
   passed(name: string, number: number): void;
-  /** Told once for each version. */
+  /** Called once for each version. */
   failed(condemned: Condemned): void;
 }
 
@@ -26,7 +24,7 @@ interface Trial {
 }
 
 const LOOK_MS = 500;
-/** A version that went bad after a good begin is judged by this much. */
+/** The recent time that a version is also judged by, in case it begins well and then fails. */
 const RECENT_MS = 3000;
 const NONE: Counts = { calls: 0, errors: 0 };
 
@@ -45,7 +43,7 @@ export class Trials {
     this.#timer ??= asHost(() => setInterval(() => void this.#look(), LOOK_MS));
   }
 
-  /** Does nothing where there is none. */
+  /** Does nothing if it is not on probation. */
   end(name: string): void {
     this.#trials.delete(name);
     if (this.#trials.size > 0 || this.#timer === null) return;
@@ -57,7 +55,7 @@ export class Trials {
     for (const name of this.#trials.keys()) this.end(name);
   }
 
-  /** @returns how often the version has crashed while on trial; 0: it is not */
+  /** @returns how often the version has crashed during its probation; 0: it is not on probation */
   crashed(name: string, number: number): number {
     const trial = this.#trials.get(name);
     return trial?.number === number ? ++trial.crashes : 0;
@@ -69,7 +67,7 @@ export class Trials {
     return trial?.number === number ? trial.counts : NONE;
   }
 
-  /** @returns for status; null: the module is not on trial */
+  /** @returns for status; null: the module is not on probation */
   textOf(name: string): string | null {
     const trial = this.#trials.get(name);
     if (trial === undefined) return null;
@@ -78,7 +76,7 @@ export class Trials {
   }
 
   async #look(): Promise<void> {
-    // A process that does not answer makes a look last longer than the time between two.
+    // If a process does not answer, one check takes longer than the interval.
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
@@ -91,13 +89,13 @@ export class Trials {
 
   #judge(name: string, trial: Trial, module: MergedModule | undefined): void {
     const now = performance.now();
-    // Another version is on its way in; whoever brings it ends the trial.
+    // Another version is being swapped in, which ends the probation.
     if (module !== undefined && module.live?.number !== trial.number) return;
     if (module?.live != null) trial.counts = { calls: module.live.figures.calls, errors: module.live.figures.errors };
     trial.looks.push({ atMs: now, counts: trial.counts });
     while ((trial.looks[1]?.atMs ?? now) < now - RECENT_MS) trial.looks.shift();
     const since = trial.looks[0]?.counts ?? NONE;
-    // A process that was lost has taken its figures with it.
+    // The figures of a lost process are missing.
     const recent = {
       calls: Math.max(0, trial.counts.calls - since.calls),
       errors: Math.max(0, trial.counts.errors - since.errors),

@@ -1,39 +1,37 @@
-/**
- * The versions of a module that have served: what is kept of each, and which of them a rollback goes to. Pure.
- */
+/** The records of versions that have served, and the choice of the one that a rollback goes to. Pure. */
 import { UserError } from "../../config/user-error";
 import { identityOf } from "../../module/shape/settings";
 
 /**
- * How a version came to serve: `rollback` is a stored one again, `resume` one that a start without its bundle had to
- * build anew.
+ * How a version came to serve: `rollback` is a stored version again, `resume` one that a start without its bundle had
+ * to build again.
  */
 type VersionOrigin = "disk" | "push" | "rollback" | "resume";
 
-/** `probation`: it serves on trial, or was replaced while it did and had failed too often. */
+/** `probation`: it is on probation, or was replaced during it after too many failures. */
 type VersionVerdict = "good" | "probation" | "rolled back" | "crashed";
 
-/** What is kept of a version. Plain data. */
+/** The record of a version. Plain data. */
 export interface VersionRecord {
-  /** Counts up over all starts, and is never given to another version. */
+  /** Counts up over all starts. No two versions share one. */
   readonly number: number;
   /** Of the bundle. */
   readonly hash: string;
-  /** ISO 8601: when it came to serve. */
+  /** ISO 8601: the time when it began to serve. */
   readonly at: string;
   readonly from: VersionOrigin;
-  /** Of a rollback: the number of the version that it is again. null: it is the first of its kind. */
+  /** For a rollback: the number of the version that it repeats. null: it is new. */
   readonly of: number | null;
   /** The author's file, absolute path. */
   readonly source: string;
   /** The settings that it was loaded with. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly verdict: VersionVerdict;
-  /** Of a verdict that is not good: why. */
+  /** The reason of a verdict other than good. */
   readonly reason: string | null;
 }
 
-/** A version that is loaded in place of what is on the disk. Plain data: it crosses processes. */
+/** A version that is loaded in place of the files on disk. Plain data: it crosses processes. */
 export interface StoredVersion {
   readonly name: string;
   /** The number that it had when it served. */
@@ -43,7 +41,7 @@ export interface StoredVersion {
   /** Its bundle, absolute path. */
   readonly file: string;
   readonly config: Readonly<Record<string, unknown>>;
-  /** What is wrong with the version that serves; null: nothing, somebody asked for this one. */
+  /** The failure of the serving version; null: a user asked for this one. */
   readonly condemned: Condemned | null;
 }
 
@@ -55,18 +53,18 @@ export interface Condemned {
   readonly reason: string;
 }
 
-/** What tells two versions apart. */
+/** The identity of a version. */
 export function identityOfRecord({ hash, config }: VersionRecord): string {
   return identityOf(hash, config);
 }
 
 /**
- * The version that comes back when none is named: the last good one before the one that serves. After a rollback that
- * is the one before the version it went to, so that one rollback after another goes on into the past. Where none before
- * was found good, the last that nothing was said against.
+ * The version that comes back by default: the last good one before the serving one. After a rollback it is the one
+ * before that rollback's target, so that repeated rollbacks go further into the past. If no earlier one was found good,
+ * the last one without a bad verdict.
  *
  * @param records  oldest first
- * @param live     the number of what serves; null: nothing does
+ * @param live the number of the serving version; null: none
  */
 export function versionBefore(records: readonly VersionRecord[], live: number | null): VersionRecord | null {
   const serving = records.find(({ number }) => number === live);
@@ -81,7 +79,7 @@ export function versionBefore(records: readonly VersionRecord[], live: number | 
   return earlier.find(({ verdict }) => verdict === "good") ?? earlier[0] ?? null;
 }
 
-/** What was found bad stays bad when it is loaded under another number. */
+/** A bad version stays bad under another number. */
 function isCondemned(records: readonly VersionRecord[], record: VersionRecord): boolean {
   const isBad = ({ verdict, reason }: VersionRecord): boolean =>
     verdict === "crashed" || (verdict === "rolled back" && reason !== null);
@@ -90,13 +88,13 @@ function isCondemned(records: readonly VersionRecord[], record: VersionRecord): 
 }
 
 const NUMBER = /^v?(\d+)$/;
-/** Of a hash: fewer digits could be a number as well as not be one. */
+/** The fewest digits of a hash: fewer could be a number. */
 const MIN_HASH_DIGITS = 4;
-/** Characters of what somebody asked for. */
+/** The most characters of the requested version in a message. */
 const MAX_SHOWN = 32;
 
 /**
- * The version that somebody means.
+ * Finds the requested version.
  *
  * @param wanted  "7", "v7", or a hash or its first digits; a number goes before a hash that looks like one
  * @throws UserError NO_VERSION

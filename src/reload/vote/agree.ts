@@ -1,53 +1,52 @@
-/**
- * What the processes of one server tell each other before any of them swaps, and how it is decided: a module is swapped
- * in all of them or in none.
- */
+/** The vote of a server's processes before any of them swaps: a module is swapped in all of them or in none. */
 
-/** What one process would do about one module. Plain data. */
+/** One process's proposal for one module. Plain data. */
 export interface ModuleProposal {
   readonly name: string;
   /** candidate: a version is started and waits for the swap. removed: it is to be unloaded. */
   readonly outcome: "candidate" | "failed" | "removed" | "unchanged";
-  /** What it would serve from then on, as `identityOf` has it; of a failure, what serves still. null: nothing. */
+  /**
+   * The identity (`identityOf`) of the version that it would serve; after a failure, of the version that still serves.
+   * null: none.
+   */
   readonly hash: string | null;
-  /** Of a failure: cause, place and code frame. */
+  /** For a failure: cause, place and code frame. */
   readonly error: string | null;
 }
 
-/** What one process would do. Plain data: it crosses processes. */
+/** One process's proposal. Plain data: it crosses processes. */
 export interface Proposal {
   /** Why this process refuses the reload as a whole; `modules` is empty then. null: it does not. */
   readonly error: string | null;
-  /** Those that were looked at. */
+  /** The modules of the reload. */
   readonly modules: readonly ModuleProposal[];
 }
 
-/** What all processes are to do, each the same. Plain data. */
+/** The decision for all processes. Plain data. */
 export interface Agreement {
-  /** Why nothing at all is changed. null: what is not refused is swapped. */
+  /** Why nothing at all changes. null: modules that are not refused are swapped. */
   readonly error: string | null;
-  /** Modules that stay as they are, each with the reason. */
+  /** Modules that stay unchanged, each with the reason. */
   readonly refused: Readonly<Record<string, string>>;
 }
 
 const MOVED = "its files changed while it was being loaded; reload again";
 
 /**
- * Decides what is swapped.
+ * Decides which modules are swapped.
  *
- * - A module is swapped, or unloaded, where that leaves every process with the same version of it. A process that has
- *   this version already (it was started in place of a lost one, or the rest were left behind) does not stand in the
- *   way.
+ * - A module is swapped, or unloaded, if every process then has the same version of it. A process that has this version
+ *   already (it replaced a lost one, or the rest fell behind) does not prevent it.
  * - One failure to prepare refuses the module everywhere, with the process named.
- * - Processes that would end up with different versions keep what they have: the files changed between their looks.
- * - What no process would change, and is not the same everywhere, is told as a failure: a process serves something else
+ * - If processes would get different versions, all keep theirs: the files changed between their looks.
+ * - If no process would change a module, but their versions differ, that is a failure: a process serves another version
  *   than the rest.
  * - One process that refuses the whole reload refuses it for all.
- * - A process that died while preparing has no proposal and no say: the others decide alone, and what is started in its
- *   place takes over what they serve (`Registry.load`). The same holds for one that did not answer in time, if it is
- *   ended: left alive, it would go on serving what it has.
+ * - A process that died while preparing has no vote: the others decide, and its replacement takes over their versions
+ *   (`Registry.load`). The same holds for a process that did not answer in time, if it is ended; otherwise it would
+ *   keep serving its old versions.
  *
- * @param proposals by process number, of the same reload; the numbers stand in the reasons
+ * @param proposals by process number, of the same reload; the reasons name the numbers
  */
 export function decide(proposals: ReadonlyMap<number, Proposal>): Agreement {
   for (const [slot, { error }] of proposals)
@@ -68,7 +67,7 @@ interface View {
   readonly error: string | null;
 }
 
-/** A process that does not speak of a module neither has it nor found it. */
+/** A process without a proposal for a module neither has nor found it. */
 function viewsOf(name: string, proposals: ReadonlyMap<number, Proposal>): View[] {
   return [...proposals].map(([slot, { modules }]) => {
     const { outcome, hash, error } = modules.find((module) => module.name === name) ?? ABSENT;
@@ -80,7 +79,7 @@ const ABSENT = { outcome: "removed", hash: null, error: null } as const;
 
 function refusalOf(views: readonly View[]): string | null {
   const failed = views.filter(({ outcome }) => outcome === "failed");
-  // Where it failed everywhere, everybody knows their own reason.
+  // If it failed in all processes, each has its own reason.
   if (failed.length === views.length) return null;
   if (failed.length > 0) return failureText(failed);
   if (views.every(({ hash }) => hash === views[0]?.hash)) return null;
@@ -93,7 +92,7 @@ function failureText(failed: readonly View[]): string {
   return `${processes(failed.filter((view) => view.error === error))}: ${error}`;
 }
 
-/** Names those that most others don't agree with; between equals, the first ones count as the rest. */
+/** Names the processes of the minority. In a tie, the first ones count as the majority. */
 function strangersText(views: readonly View[]): string {
   const votes = (hash: string | null): number => views.filter((view) => view.hash === hash).length;
   const most = views.reduce((best, view) => (votes(view.hash) > votes(best.hash) ? view : best));
@@ -106,7 +105,7 @@ function processes(views: readonly View[]): string {
   return views.length === 1 ? `process ${slots}` : `processes ${slots}`;
 }
 
-/** The vote in the middle of a reload: waits until each process has said what it could load, then tells each what to leave. */
+/** The vote in the middle of a reload: waits for the proposals of all processes, then gives each the decision. */
 export class Round {
   readonly #awaited: Set<number>;
   readonly #proposals = new Map<number, Proposal>();
@@ -117,14 +116,14 @@ export class Round {
     this.#awaited = new Set(slots);
   }
 
-  /** @returns what process `slot` must not swap to, once all have proposed or are gone */
+  /** @returns the decision, once all have proposed or are gone */
   propose(slot: number, proposal: Proposal): Promise<Agreement> {
     this.#proposals.set(slot, proposal);
     this.lost(slot);
     return this.#decided.promise;
   }
 
-  /** Process `slot` will say nothing (more). */
+  /** Process `slot` will not propose any more. */
   lost(slot: number): void {
     if (!this.#awaited.delete(slot) || this.#awaited.size > 0) return;
     this.#decided.resolve(decide(this.#proposals));

@@ -1,4 +1,4 @@
-/** A reload's word to the server's other processes, and theirs to it. */
+/** A reload's exchange with the server's other processes. */
 import { UserError } from "../../config/user-error";
 import type { Agreement, ModuleProposal, Proposal } from "./agree";
 import { drop } from "../bring-up";
@@ -6,9 +6,9 @@ import { describeFailure, failure, isAsked, type Run } from "../state";
 import { identityOf } from "../../module/shape/settings";
 
 /**
- * Tells what would be swapped here, and leaves out what the others refuse.
+ * Sends this process's proposal, and drops candidates that the others refuse.
  *
- * @throws UserError when nothing at all may be changed; the caller then gives the reload up
+ * @throws UserError if nothing at all may change; the caller then gives the reload up
  */
 export async function agreeWithOthers(run: Run): Promise<void> {
   const { agree } = run.registry.options;
@@ -18,7 +18,7 @@ export async function agreeWithOthers(run: Run): Promise<void> {
   for (const [name, text] of Object.entries(agreement.refused)) await refuse(run, name, text);
 }
 
-/** Lets the others know that this process refuses the whole reload, so that they do too. Never rejects. */
+/** Tells the others that this process refuses the whole reload, so that they do too. Never rejects. */
 export async function tellRefusal({ registry: { options } }: Run, error: unknown): Promise<void> {
   try {
     await options.agree?.({ error: describeFailure(error), modules: [] });
@@ -69,7 +69,7 @@ function moduleProposal({ registry, candidates, failures, removed }: Run, name: 
 }
 
 async function refuse(run: Run, name: string, text: string): Promise<void> {
-  // Its own reason says more.
+  // Its own reason is more specific.
   if (run.failures.has(name)) return;
   const reason = failure(text, "refused");
   const candidate = run.candidates.get(name);
