@@ -75,7 +75,6 @@ export class ControlPort implements ConnectionHome, Acceptor {
   readonly trace = null;
   readonly hosts: ConnectionHome["hosts"] = { call: () => unreachable() };
   readonly dispatch: Dispatch;
-  readonly wheel: DeadlineWheel;
   tls: TlsContexts | null;
   readonly #options: ControlPortOptions;
   readonly #bearer: Bearer;
@@ -106,7 +105,6 @@ export class ControlPort implements ConnectionHome, Acceptor {
     this.tls = tls;
     if (!options.isTakeover) mustBeFree(options.url);
     this.#listener = this.#listen(address.port);
-    this.wheel = new DeadlineWheel(() => this.#onSecond());
     this.dispatch = {
       routing: {
         ...NO_ROUTES,
@@ -114,7 +112,7 @@ export class ControlPort implements ConnectionHome, Acceptor {
       },
       limits: { ...DEFAULT_LIMITS, maxBodyBytes: NO_BODY_LIMIT },
       timeouts: TIMEOUTS,
-      wheel: this.wheel,
+      wheel: new DeadlineWheel(() => this.#onSecond()),
       isDraining: false,
       httpDate: "",
       counters: newCounters(),
@@ -177,7 +175,7 @@ export class ControlPort implements ConnectionHome, Acceptor {
     this.dispatch.isDraining = true;
     await this.#open.drain(deadlineMs);
     this.#open.cut();
-    this.wheel.close();
+    this.dispatch.wheel.close();
   }
 
   #listen(port: number): Listener {

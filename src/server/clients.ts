@@ -32,7 +32,6 @@ const MAX_NAMED = 10;
 export class Clients implements ConnectionHome, Acceptor {
   readonly dispatch: Dispatch;
   readonly http2: Http2Front | null;
-  readonly wheel = new DeadlineWheel(() => this.#onSecond());
   readonly hosts: Hosts;
   readonly admission: Admission;
   tls: TlsContexts | null = null;
@@ -56,7 +55,7 @@ export class Clients implements ConnectionHome, Acceptor {
       routing: NO_ROUTES,
       limits: options.limits,
       timeouts: options.timeouts,
-      wheel: this.wheel,
+      wheel: new DeadlineWheel(() => this.#onSecond()),
       offersHttp2: options.http2.enabled,
       isDraining: false,
       httpDate: "",
@@ -147,7 +146,7 @@ export class Clients implements ConnectionHome, Acceptor {
   }
 
   close(): void {
-    this.wheel.close();
+    this.dispatch.wheel.close();
     this.admission.descriptors.close();
   }
 

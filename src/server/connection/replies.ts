@@ -1,12 +1,12 @@
 /**
- * The answering part of a connection: has a message handled, here or elsewhere, and sends the replies in the order of
- * their messages.
+ * The replies of a connection: has a message handled, here or elsewhere, and sends the replies in the order of their
+ * messages.
  */
-import { asBuffer } from "../../protocol/wire";
+import { asBuffer, type Dispatch } from "../../protocol/wire";
 import { Call } from "../../host/call";
 import { beginCall, endCall, NOT_TIMED, runInline, tellAccess } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
-import type { Client, Handle, ModuleContext } from "../../module/contract";
+import type { Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { parcelOf } from "../../host/remote/messages";
 import { byteLength } from "../../protocol/access";
@@ -14,88 +14,80 @@ import { RawMessage } from "../../protocol/raw/message";
 import { isThenable } from "../../module/graph/returned";
 import { unavailableReply } from "../../protocol/web/unavailable";
 import { CLOSE_CONNECTION, failRaw, ReplySlot, type ReplyOwner } from "../../protocol/raw/reply-queue";
-import { SendingConnection, type SendingHome } from "./sending";
+import type { Sender } from "./sender";
 
-/** What answering needs of the server. */
-interface AnsweringHome extends SendingHome {
-  readonly hosts: Pick<Hosts, "call">;
-}
-
-export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
-  extends SendingConnection<Home, Data>
-  implements ReplyOwner
-{
+export class Replies {
+  readonly #connection: ReplyOwner;
+  readonly #sender: Sender;
+  readonly #dispatch: Dispatch;
+  readonly #hosts: Pick<Hosts, "call">;
   /** Replies that are owed, oldest first; null: none. */
   #slots: ReplySlot[] | null = null;
 
-  abstract get client(): Client;
+  constructor(connection: ReplyOwner, sender: Sender, hosts: Pick<Hosts, "call">) {
+    this.#connection = connection;
+    this.#sender = sender;
+    this.#dispatch = connection.dispatch;
+    this.#hosts = hosts;
+  }
 
-  /** Sends what is queued and ends the connection. */
-  abstract finish(): void;
-
-  /** Nothing is owed any more, and the server shuts down. */
-  protected abstract finishSoon(): void;
-
-  /** Replies have left: what waited for them may go on. */
-  protected abstract answered(): void;
-
-  protected get owesReplies(): boolean {
+  get areOwed(): boolean {
     return this.#slots !== null;
   }
 
-  protected get owedReplies(): number {
+  /** How many are owed. */
+  get count(): number {
     return this.#slots === null ? 0 : this.#slots.length;
   }
 
   /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
-  protected answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
-    this.dispatch.counters.messages++;
+  answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
+    this.#dispatch.counters.messages++;
     if (route.isUnavailable) return this.#send(route, unavailableReply(route), NOT_TIMED);
     if (route.run !== "inline") return this.#callElsewhere(route, asBuffer(bytes).latin1Slice(from, end));
-    const message = new RawMessage(bytes, from, end, this);
-    const startedAt = beginCall(route, this.dispatch.access !== null);
+    const message = new RawMessage(bytes, from, end, this.#connection);
+    const startedAt = beginCall(route, this.#dispatch.access !== null);
     let result: unknown;
     try {
       result = runInline(route, route.handler as unknown as Handle, message, route.generation.context as ModuleContext);
     } catch (error) {
-      return this.#reply(route, failRaw(this.dispatch, route, this, error), startedAt);
+      return this.#reply(route, failRaw(this.#dispatch, route, this.#connection, error), startedAt);
     }
     if (isThenable(result)) this.#await(route, message, result, startedAt);
     else this.#reply(route, result, startedAt);
   }
 
   /** Says something of the server's own, behind the replies that are owed. */
-  protected say(reply: string | Uint8Array): void {
-    if (this.dispatch.access !== null) this.#tell(null, byteLength(reply), NOT_TIMED);
-    if (this.#slots === null) this.write(reply);
+  say(reply: string | Uint8Array): void {
+    if (this.#dispatch.access !== null) this.#tell(null, byteLength(reply), NOT_TIMED);
+    if (this.#slots === null) this.#sender.write(reply);
     else this.#addSlot(null).resolve(reply);
   }
 
   /** Ends the connection behind the replies that are owed. */
-  protected finishInTurn(): void {
-    if (this.#slots === null) this.finish();
+  finish(): void {
+    if (this.#slots === null) this.#connection.finish();
     else this.#addSlot(null).resolve(CLOSE_CONNECTION);
   }
 
   /** The client is gone: nobody waits for what is owed. */
-  protected dropReplies(): void {
+  drop(): void {
     const slots = this.#slots;
     this.#slots = null;
     if (slots !== null) for (const slot of slots) slot.drop();
   }
 
-  /** Sends what is ready, in order, and goes on with what waited for it. */
-  advance(): void {
+  /** Sends what is ready, in order. @returns whether any has left, and the connection has not ended by it */
+  sendReady(): boolean {
     const slots = this.#slots;
-    if (slots === null) return;
+    if (slots === null) return false;
     let sent = 0;
     while (sent < slots.length && (slots[sent] as ReplySlot).send()) sent++;
     // Sending may have ended the connection, and dropped them all.
-    if (this.#slots !== slots || sent === 0) return;
+    if (this.#slots !== slots || sent === 0) return false;
     if (sent === slots.length) this.#slots = null;
     else slots.splice(0, sent);
-    if (this.#slots === null && this.dispatch.isDraining) this.finishSoon();
-    this.answered();
+    return true;
   }
 
   #await(route: BoundRoute, message: RawMessage, result: PromiseLike<unknown>, startedAt: number): void {
@@ -111,8 +103,8 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
     const slot = this.#addSlot(null);
     const call = this.#callOf(slot, route, performance.now());
     call.awaitHandler();
-    const parcel = parcelOf(this.client, latin1);
-    slot.remote = this.home.hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, sink: slot });
+    const parcel = parcelOf(this.#connection.client, latin1);
+    slot.remote = this.#hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, sink: slot });
   }
 
   /** Sends a reply that is there already, or has it wait behind those that are still owed. */
@@ -124,11 +116,11 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
   #send(route: BoundRoute, value: unknown, startedAt: number): void {
     if (this.#slots === null) {
       if (typeof value === "string") {
-        if (value !== "") this.write(value);
-        if (this.dispatch.access !== null) this.#tell(route, byteLength(value), startedAt);
+        if (value !== "") this.#sender.write(value);
+        if (this.#dispatch.access !== null) this.#tell(route, byteLength(value), startedAt);
         return;
       }
-      if (value === CLOSE_CONNECTION) return this.finish();
+      if (value === CLOSE_CONNECTION) return this.#connection.finish();
     }
     const slot = this.#addSlot(null);
     this.#callOf(slot, route, startedAt).timed().enter();
@@ -136,16 +128,16 @@ export abstract class AnsweringConnection<Home extends AnsweringHome, Data>
   }
 
   #tell(route: BoundRoute | null, bytes: number, startedAt: number): void {
-    const { access } = this.dispatch;
-    if (access !== null) tellAccess(access, this.client, route, startedAt, { protocol: "raw", bytes });
+    const { access } = this.#dispatch;
+    if (access !== null) tellAccess(access, this.#connection.client, route, startedAt, { protocol: "raw", bytes });
   }
 
   #callOf(slot: ReplySlot, route: BoundRoute, startedAt: number): Call {
-    return (slot.call = new Call(this.dispatch, route, this, startedAt, slot));
+    return (slot.call = new Call(this.#dispatch, route, this.#connection, startedAt, slot));
   }
 
   #addSlot(message: RawMessage | null): ReplySlot {
-    const slot = new ReplySlot(this, message);
+    const slot = new ReplySlot(this.#connection, message);
     (this.#slots ??= []).push(slot);
     return slot;
   }

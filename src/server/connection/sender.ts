@@ -4,16 +4,9 @@
  */
 import type { Socket } from "bun";
 import { readSync } from "node:fs";
-import type { Dispatch } from "../../protocol/wire";
-import type { DeadlineWheel } from "../../host/deadlines";
+import type { Dispatch, Wire } from "../../protocol/wire";
 import { Outbox } from "./outbox";
 import { sendFileTo } from "../../system/send-file";
-
-/** What sending needs of the server. */
-export interface SendingHome {
-  readonly dispatch: Dispatch;
-  readonly wheel: DeadlineWheel;
-}
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
 /** How much of a file is sent before other connections get their turn. In bytes. */
@@ -27,17 +20,21 @@ const MAX_CORKED_BYTES = 262_144;
 
 // Writes of the connection that is being read are collected and leave in one system call. Reading is synchronous, so
 // there is one at a time, and idle connections need no list of their own.
-const cork: { owner: object | null; readonly parts: (string | Uint8Array)[]; bytes: number } = {
+const cork: { owner: Sender | null; readonly parts: (string | Uint8Array)[]; bytes: number } = {
   owner: null,
   parts: [],
   bytes: 0,
 };
 
-export abstract class SendingConnection<Home extends SendingHome, Data> {
+export class Sender {
   isClosed = false;
-  protected readonly home: Home;
-  /** With TLS, its socket takes the raw one's place. */
-  protected socket: Socket<Data>;
+  /** Bytes are encrypted on their way to the socket. */
+  isSecure = false;
+  /** A protocol has the connection, and decides itself when to stop reading. */
+  isTaken = false;
+  socket: Socket<unknown>;
+  readonly #dispatch: Dispatch;
+  readonly #connection: Pick<Wire, "abort">;
   #outbox: Outbox | null = null;
   #isPaused = false;
   /** The kernel takes nothing any more, and the close event is still to come: it needs a turn of the event loop. */
@@ -45,29 +42,17 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   #drainWaiters: (() => void)[] | null = null;
   #emptyWaiters: (() => void)[] | null = null;
 
-  constructor(home: Home, socket: Socket<Data>) {
-    this.home = home;
+  /** @param connection  is cut when its peer takes nothing for `writeMs` */
+  constructor(dispatch: Dispatch, connection: Pick<Wire, "abort">, socket: Socket<unknown>) {
+    this.#dispatch = dispatch;
+    this.#connection = connection;
     this.socket = socket;
   }
 
-  /** Bytes are encrypted on their way to the socket. */
-  abstract isSecure: boolean;
-
-  /** A protocol has the connection, and decides itself when to stop reading. */
-  protected abstract get isTaken(): boolean;
-
-  /** Everything that was collected has been handed to the kernel or to the outbox. */
-  protected abstract flushed(): void;
-
-  /** Ends the connection without sending what is queued. */
-  abstract abort(): void;
-
-  get dispatch(): Dispatch {
-    return this.home.dispatch;
-  }
-
-  get wheel(): DeadlineWheel {
-    return this.home.wheel;
+  /** The TLS socket takes the raw one's place. */
+  secure(socket: Socket<unknown>): void {
+    this.socket = socket;
+    this.isSecure = true;
   }
 
   get queuedBytes(): number {
@@ -75,11 +60,11 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   }
 
   /** More is queued than the peer may leave unread. */
-  protected get isOverfull(): boolean {
-    return this.#outbox !== null && this.#outbox.bytes > this.home.dispatch.limits.maxWriteBufferBytes;
+  get isOverfull(): boolean {
+    return this.#outbox !== null && this.#outbox.bytes > this.#dispatch.limits.maxWriteBufferBytes;
   }
 
-  protected get isPaused(): boolean {
+  get isPaused(): boolean {
     return this.#isPaused;
   }
 
@@ -180,45 +165,43 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
 
   /**
    * From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at
-   * once
+   * once, and `uncork` is not for it
    */
-  protected cork(): boolean {
+  cork(): boolean {
     if (cork.owner !== null) return false;
     cork.owner = this;
     return true;
   }
 
-  /** @param isOurs what `cork` answered */
-  protected uncork(isOurs: boolean): void {
-    if (!isOurs) return;
+  /** Hands what was collected to the kernel, or to the outbox. */
+  uncork(): void {
     cork.owner = null;
     if (cork.parts.length > 0) this.#sendCorked();
-    this.flushed();
   }
 
-  protected get isCorked(): boolean {
+  get isCorked(): boolean {
     return cork.owner === this;
   }
 
   /** The kernel has room again. @returns whether protocols and handlers may go on writing */
-  protected flushOutbox(): boolean {
+  flush(): boolean {
     const outbox = this.#outbox;
     if (outbox === null) return true;
     const taken = outbox.flush(this.socket);
-    if (taken > 0) this.home.wheel.arm(outbox, this.home.dispatch.timeouts.writeMs);
-    if (outbox.bytes === 0) this.dropUnsent();
+    if (taken > 0) this.#dispatch.wheel.arm(outbox, this.#dispatch.timeouts.writeMs);
+    if (outbox.bytes === 0) this.#dropUnsent();
     if (this.isOverfull) return false;
     this.#wakeWriters();
     return true;
   }
 
   /** Forgets what was not sent. */
-  protected dropUnsent(): void {
+  #dropUnsent(): void {
     if (this.isCorked) {
       cork.parts.length = 0;
       cork.bytes = 0;
     }
-    if (this.#outbox !== null) this.home.wheel.disarm(this.#outbox);
+    if (this.#outbox !== null) this.#dispatch.wheel.disarm(this.#outbox);
     this.#outbox = null;
     const waiters = this.#emptyWaiters;
     this.#emptyWaiters = null;
@@ -226,9 +209,9 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
   }
 
   /** The socket is gone: nobody need wait for room. */
-  protected closeSending(): void {
+  close(): void {
     this.isClosed = true;
-    this.dropUnsent();
+    this.#dropUnsent();
     this.#wakeWriters();
   }
 
@@ -241,9 +224,9 @@ export abstract class SendingConnection<Home extends SendingHome, Data> {
       // A closed socket (-1) tells itself by its close event. Who writes on until then must wait, or that event never
       // gets its turn.
       if (taken < 0) return !(this.#isLost = true);
-      this.#outbox = new Outbox(() => this.abort());
+      this.#outbox = new Outbox(() => this.#connection.abort());
       this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
-      this.home.wheel.arm(this.#outbox, this.home.dispatch.timeouts.writeMs);
+      this.#dispatch.wheel.arm(this.#outbox, this.#dispatch.timeouts.writeMs);
     }
     if (!this.isOverfull) return true;
     // A client that does not read its replies is not read either.

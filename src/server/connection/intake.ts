@@ -1,0 +1,438 @@
+/**
+ * The intake of a connection: holds bytes until they are a message, has a route chosen for each, and hands it to its
+ * handler, or the whole connection to a protocol. Start reading at `receive`.
+ */
+import type { BoundRoute } from "../../module/route";
+import { contentEnd, FramingError, messageLength } from "../../protocol/raw/framing";
+import { HeldBytes } from "../../protocol/raw/held";
+import { beginHttp1 } from "../../protocol/http1/http1";
+import type { OwnReply } from "../../protocol/web/own-reply";
+import { BAD_START_LINE, TOO_SLOW } from "../../protocol/http1/refusal";
+import { refuse } from "../../protocol/http1/reply";
+import type { Http2Front } from "../../protocol/http2/front";
+import { matchPreface } from "../../protocol/http2/preface";
+import { SecondWindow } from "../../protocol/rates";
+import { HandedConnection } from "../../protocol/raw/connect";
+import { unavailableReply } from "../../protocol/web/unavailable";
+import type { ConnectionKind, Dispatch } from "../../protocol/wire";
+import { noModuleError } from "../../router/escape";
+import { NEED_MORE, NO_MATCH } from "../../router/match";
+import {
+  beginsWithMethod,
+  endsLikeRequest,
+  HTTP,
+  LINE_PENDING,
+  looksLikeField,
+  looksLikeTls,
+  mayBecomeAnyMethod,
+  mayBecomeMethod,
+  NOT_HTTP,
+  readOpening,
+} from "../../router/sniff";
+import type { Replies } from "./replies";
+import type { Sender } from "./sender";
+import { type ConnectionState, type Holding, isBetweenMessages } from "./states";
+import { failRaw, type ReplyOwner } from "../../protocol/raw/reply-queue";
+import type { TlsContexts } from "../tls/contexts";
+import { TlsOpening, type Upgradable } from "../tls/upgrade";
+
+/** A connection on which this many messages matched nothing is ended: its client speaks something else. */
+const MAX_MISSES = 16;
+const NOTHING = new Uint8Array(0);
+
+const LF = 10;
+const CR = 13;
+
+/** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
+const STOP = -1;
+
+/** A connection, as its intake sees it. */
+export interface IntakeConnection extends Upgradable, ReplyOwner {
+  /** The server's own. `http2` null: HTTP/2 is off. `tls` null: TLS is off. */
+  readonly home: { readonly http2: Http2Front | null; readonly tls: TlsContexts | null };
+  readonly kind: ConnectionKind;
+  readonly state: ConnectionState;
+  /** It ends once nothing is owed; what the peer still sends is nobody's. */
+  readonly isFinishing: boolean;
+  /** On the wheel's clock. In milliseconds. */
+  lastActiveAt: number;
+  /** Sets the connection's protocol, for the figures. */
+  become(kind: ConnectionKind): void;
+  enter(state: ConnectionState): void;
+  /** Enters a state and arms the deadline anew. 0: disarms it. In milliseconds. */
+  wait(state: ConnectionState, ms: number): void;
+  /** Nothing is under way. */
+  waitIdle(): void;
+}
+
+export class Intake {
+  readonly #connection: IntakeConnection;
+  readonly #sender: Sender;
+  readonly #replies: Replies;
+  readonly #dispatch: Dispatch;
+  #held: HeldBytes | null = null;
+  #misses = 0;
+  /** An HTTP/1 request came. From then on all bytes are HTTP: a request's body must never be taken for messages. */
+  #speaksHttp = false;
+  /** null: no limit was asked for so far. */
+  #messageRate: SecondWindow | null = null;
+  /** No message has come: what looks like TLS is TLS. */
+  #isFresh = true;
+
+  constructor(connection: IntakeConnection, sender: Sender, replies: Replies) {
+    this.#connection = connection;
+    this.#sender = sender;
+    this.#replies = replies;
+    this.#dispatch = connection.dispatch;
+  }
+
+  /** Bytes are held that are no whole message, or must wait. */
+  get isHolding(): boolean {
+    return this.#held !== null;
+  }
+
+  /** This client must speak HTTP from its first byte on. */
+  expectHttp(): void {
+    this.#speaksHttp = true;
+  }
+
+  /** TLS is there: it does not begin a second time. */
+  secured(): void {
+    this.#isFresh = false;
+  }
+
+  /** Bytes from the socket. */
+  receive(bytes: Uint8Array): void {
+    if (this.#held === null) this.#route(bytes, false);
+    else this.#routeHeld(bytes);
+  }
+
+  /** Routes what is held again: the peer has ended, or what it waited for is over. */
+  goOn(): void {
+    if (this.#held !== null) this.#routeHeld(NOTHING);
+  }
+
+  /** Holds what came behind a protocol's last message, for `goOn`. */
+  keep(bytes: Uint8Array): void {
+    this.#held = new HeldBytes(bytes);
+  }
+
+  /** Forgets what is held. */
+  drop(): void {
+    this.#held = null;
+  }
+
+  // ---- routing ----
+
+  #routeHeld(more: Uint8Array): void {
+    const held = this.#held as HeldBytes;
+    if (more.length > 0) held.append(more);
+    this.#route(held.view(), this.#connection.hasEnded);
+  }
+
+  /** Routes message after message. @param isFinal nothing will follow these bytes, or waiting for more is over */
+  #route(bytes: Uint8Array, isFinal: boolean): void {
+    let at = 0;
+    for (;;) {
+      if (this.#connection.isFinishing || this.#sender.isClosed) return;
+      at = this.#skipLineEnds(bytes, at);
+      // Line ends between messages are no activity: a client must not keep a connection open by them.
+      if (at >= bytes.length) return this.#holdNothing();
+      this.#connection.lastActiveAt = this.#dispatch.wheel.now;
+      if (this.#isBlocked()) return this.#holdBlocked(bytes, at);
+      if (at > 0 && this.#held !== null) this.#held = null;
+      const behind = this.#routeOne(bytes, at, isFinal);
+      if (behind === STOP) return;
+      at = behind;
+      isFinal = this.#connection.hasEnded;
+    }
+  }
+
+  /** Too many replies are owed, or the client does not read those that it got. */
+  #isBlocked(): boolean {
+    const { limits } = this.#dispatch;
+    return this.#replies.count >= limits.maxPipelined || this.#sender.isOverfull;
+  }
+
+  /** CR and LF between messages are nobody's, unless a route's key begins with one. */
+  #skipLineEnds(bytes: Uint8Array, from: number): number {
+    let at = from;
+    while (at < bytes.length && (bytes[at] === LF || bytes[at] === CR) && this.#isNobodys(bytes[at] as number)) at++;
+    return at;
+  }
+
+  #isNobodys(byte: number): boolean {
+    return this.#speaksHttp || !this.#dispatch.routing.table.mayStartWith(byte);
+  }
+
+  /**
+   * @returns the offset behind the message at `at`, or STOP when it is held, handed over or refused with the connection
+   */
+  #routeOne(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    if (this.#speaksHttp) return this.#routeRequest(bytes, at, isFinal);
+    const table = this.#dispatch.routing.table;
+    const settled = this.#held === null ? 0 : this.#held.settledBytes;
+    const found =
+      settled > 0 ? table.matchBytes(bytes.subarray(0, at + settled), at, true) : table.matchBytes(bytes, at, isFinal);
+    if (found === NEED_MORE) {
+      const hasShorter = table.matchBytes(bytes, at, true) !== NO_MATCH;
+      return this.#hold(bytes, at, hasShorter ? "prefix" : "message");
+    }
+    if (found !== NO_MATCH) return this.#routeMatched(found, bytes, at, isFinal);
+    // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its
+    // way.
+    if (this.#isFresh && this.#connection.home.tls !== null && looksLikeTls(bytes, at))
+      return this.#beginTls(this.#connection.home.tls, bytes, at);
+    return this.#routeUnmatched(bytes, at, isFinal);
+  }
+
+  /** A raw route's key fits. An HTTP request stays HTTP even so, unless the route asks for it (docs/modules.md). */
+  #routeMatched(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {
+    const held = this.#held;
+    if (route.takesHttp === true || (held !== null && held.isNotHttp)) return this.#frame(route, bytes, at, isFinal);
+    const opening = readOpening(bytes, at, held === null ? 0 : held.scanned);
+    if (opening === HTTP) return this.#routeHttp(bytes, at);
+    // When the wait is over, the route gets the bytes so far. A route that needs a line end goes on waiting for it.
+    if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0))
+      return this.#awaitLine(bytes, at, "quiet");
+    const behind = this.#frame(route, bytes, at, isFinal);
+    if (behind === STOP && opening === NOT_HTTP && this.#held !== null) (this.#held as HeldBytes).isNotHttp = true;
+    return behind;
+  }
+
+  #routeUnmatched(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    if (beginsWithMethod(bytes, at)) return this.#routeHttp(bytes, at);
+    if (bytes.length - at > 1 && looksLikeTls(bytes, at)) return this.#drop();
+    const opening = readOpening(bytes, at);
+    if (opening === HTTP) return this.#routeHttp(bytes, at);
+    // An HTTP/2 preface or a request may have begun, byte by byte: wait for the rest.
+    const holding = mayBecomeMethod(bytes, at) ? "message" : "quiet";
+    if (opening === LINE_PENDING && !isFinal) return this.#awaitLine(bytes, at, holding);
+    // Each line gets one error, so wait for the line's end.
+    const isWhole =
+      isFinal || bytes.length - at >= this.#dispatch.limits.maxPrefixBytes || bytes.indexOf(LF, at) !== -1;
+    if (!isWhole) return this.#hold(bytes, at, holding);
+    // A badly malformed request looks like a message. No route claims it, so answer in HTTP.
+    return endsLikeRequest(bytes, at) ? this.#routeHttp(bytes, at) : this.#refuse(bytes, at);
+  }
+
+  /** The message begins like a request. It is one if its line says so; beyond maxHeaderBytes the answer is a 414. */
+  #awaitLine(bytes: Uint8Array, at: number, holding: Holding): number {
+    if (bytes.length - at > this.#dispatch.limits.maxHeaderBytes) return this.#routeHttp(bytes, at);
+    return this.#hold(bytes, at, holding);
+  }
+
+  /** HTTP was spoken on this connection: the next message is a request, or ends it. */
+  #routeRequest(bytes: Uint8Array, at: number, isFinal: boolean): number {
+    const opening = beginsWithMethod(bytes, at) ? HTTP : readOpening(bytes, at);
+    if (opening === HTTP) {
+      const found = this.#dispatch.routing.table.matchBytes(bytes, at, true);
+      if (found !== NO_MATCH && found !== NEED_MORE && found.takesHttp === true)
+        return this.#frame(found, bytes, at, isFinal);
+      return this.#routeHttp(bytes, at);
+    }
+    if (opening === LINE_PENDING) return this.#routeHttp(bytes, at);
+    if (looksLikeTls(bytes, at)) return this.#drop();
+    if (opening !== NOT_HTTP && !isFinal && bytes.length - at <= this.#dispatch.limits.maxHeaderBytes)
+      return this.#hold(bytes, at, mayBecomeAnyMethod(bytes, at) ? "message" : "quiet");
+    return this.#refuseRequest(BAD_START_LINE, bytes, at);
+  }
+
+  #beginTls(tls: TlsContexts, bytes: Uint8Array, at: number): number {
+    TlsOpening.begin(this.#connection, tls, bytes.subarray(at));
+    return STOP;
+  }
+
+  #routeHttp(bytes: Uint8Array, at: number): number {
+    // HTTP writes its reply itself, so the raw replies before it must be out.
+    if (this.#replies.areOwed) {
+      this.#holdBlocked(bytes, at);
+      return STOP;
+    }
+    const http2 = this.#connection.home.http2;
+    if (http2 !== null && !this.#connection.hasEnded) {
+      const preface = matchPreface(bytes, at);
+      if (preface === NEED_MORE) return this.#hold(bytes, at, "message");
+      if (preface) return this.#beginHttp2(http2, bytes, at);
+    }
+    if (this.#isTooFast(bytes, at)) return STOP;
+    if (this.#connection.kind !== "http1") this.#connection.become("http1");
+    this.#speaksHttp = true;
+    this.#heldIsOver();
+    const behind = beginHttp1(this.#connection, bytes, at);
+    return this.#sender.isTaken || this.#connection.isFinishing ? STOP : behind;
+  }
+
+  #beginHttp2(http2: Http2Front, bytes: Uint8Array, at: number): number {
+    this.#heldIsOver();
+    http2.begin(this.#connection, bytes.subarray(at));
+    return STOP;
+  }
+
+  #frame(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {
+    if (route.kind === "connect") return this.#handOver(route, bytes, at);
+    const limit = this.#dispatch.limits.maxMessageBytes;
+    const framing = route.kind === "command" ? "line" : route.framing;
+    let length: number | typeof NEED_MORE;
+    try {
+      length = messageLength(framing, route.keyBytes, bytes, at, this.#held?.scanned ?? 0);
+    } catch (error) {
+      if (!(error instanceof FramingError))
+        return this.#refuseMessage(failRaw(this.#dispatch, route, this.#connection, error));
+      this.#dispatch.handlerFailed(route, this.#connection.client, error);
+      return this.#refuseMessage("ERR malformed message\n");
+    }
+    const arrived = bytes.length - at;
+    // The end of input, or of waiting, ends a line too. Other framings can only be cut short by it.
+    if (
+      length === NEED_MORE &&
+      framing === "line" &&
+      (this.#connection.hasEnded || (isFinal && route.kind === "command"))
+    )
+      length = arrived;
+    if ((length === NEED_MORE ? arrived : length) > limit)
+      return this.#refuseMessage(`ERR message over ${limit} bytes\n`);
+    if (length === NEED_MORE || length > arrived) {
+      if (this.#connection.hasEnded) return this.#refuseMessage("ERR message incomplete\n");
+      this.#hold(bytes, at, route.kind === "command" ? "quiet" : "message");
+      (this.#held as unknown as HeldBytes).scanned = arrived;
+      return STOP;
+    }
+    if (this.#isTooFast(bytes, at)) return STOP;
+    if (this.#connection.kind !== "raw") this.#connection.become("raw");
+    const end = at + length;
+    this.#heldIsOver();
+    this.#replies.answer(route, bytes, at, contentEnd(framing, bytes, at, end));
+    return end;
+  }
+
+  /** A `connect` route: the connection is the handler's from here on, the bytes so far included. */
+  #handOver(route: BoundRoute, bytes: Uint8Array, at: number): number {
+    if (this.#replies.areOwed) {
+      this.#holdBlocked(bytes, at);
+      return STOP;
+    }
+    if (route.isUnavailable) return this.#refuseMessage(unavailableReply(route));
+    if (this.#isTooFast(bytes, at)) return STOP;
+    this.#heldIsOver();
+    this.#dispatch.counters.messages++;
+    HandedConnection.begin(this.#connection, route, bytes.subarray(at));
+    return STOP;
+  }
+
+  /**
+   * Whether the message at `at`, which is complete, must wait for the next second. Then it is held and the peer is not
+   * read: TCP pushes it back, and nothing is lost.
+   */
+  #isTooFast(bytes: Uint8Array, at: number): boolean {
+    const limit = this.#dispatch.limits.maxMessagesPerSecond;
+    // A shutdown must not lose messages that wait here.
+    if (limit === 0 || this.#dispatch.isDraining) return false;
+    // The wheel's own clock is up to a second old.
+    const waitMs = (this.#messageRate ??= new SecondWindow()).take(limit, performance.now());
+    if (waitMs === 0) return false;
+    this.#holdBlocked(bytes, at);
+    this.#connection.wait("throttled", waitMs);
+    return true;
+  }
+
+  // ---- refusing ----
+
+  /** Nothing is bound to these bytes: says so, and goes on behind the line. */
+  #refuse(bytes: Uint8Array, at: number): number {
+    if (looksLikeTls(bytes, at)) return this.#drop();
+    if (this.#isTooFast(bytes, at)) return STOP;
+    if (this.#connection.kind !== "raw") this.#connection.become("raw");
+    const lineEnd = bytes.indexOf(LF, at);
+    const end = lineEnd === -1 ? bytes.length : lineEnd + 1;
+    this.#dispatch.counters.errors++;
+    const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
+    const { maxPrefixBytes } = this.#dispatch.limits;
+    // The end of so long a beginning is not known. Behind a header field come others, and a body that must not be taken
+    // for messages.
+    if (++this.#misses >= MAX_MISSES || end - at > maxPrefixBytes || looksLikeField(bytes, at))
+      return this.#refuseMessage(reply);
+    this.#heldIsOver();
+    this.#replies.say(reply);
+    return end;
+  }
+
+  /**
+   * Cuts a client that speaks TLS while TLS is off, or too late: it cannot read an error in plain text. @returns STOP
+   */
+  #drop(): number {
+    this.#connection.abort();
+    return STOP;
+  }
+
+  /** Refuses bytes that are no HTTP request where one must come, and ends the connection. @returns STOP */
+  #refuseRequest(refusal: OwnReply, bytes: Uint8Array, at: number): number {
+    if (this.#replies.areOwed) this.#holdBlocked(bytes, at);
+    else refuse(this.#connection, refusal);
+    return STOP;
+  }
+
+  /** An error after which nobody can tell where the next message begins. */
+  #refuseMessage(reply: string | Uint8Array): number {
+    this.#held = null;
+    this.#replies.say(reply);
+    this.#replies.finish();
+    return STOP;
+  }
+
+  // ---- holding and waiting ----
+
+  /** Keeps an unfinished message. @returns STOP */
+  #hold(bytes: Uint8Array, at: number, holding: Holding): number {
+    if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
+    const { timeouts } = this.#dispatch;
+    // Only what is blocked stays paused: this message cannot get on without more bytes.
+    this.#sender.resume();
+    // Each byte restarts the wait for a pause. The other waits last as long as they were given at first.
+    if (holding === "quiet") this.#connection.wait("quiet", timeouts.prefixWaitMs);
+    else if (this.#connection.state !== holding && (holding !== "message" || this.#connection.state !== "last-call"))
+      this.#connection.wait(holding, holding === "prefix" ? timeouts.prefixWaitMs : timeouts.requestMs);
+    return STOP;
+  }
+
+  /** Keeps what cannot be routed before a reply is out; the peer is not read meanwhile. */
+  #holdBlocked(bytes: Uint8Array, at: number): void {
+    if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
+    this.#connection.waitIdle();
+    this.#sender.pause();
+  }
+
+  #holdNothing(): void {
+    this.#held = null;
+    if (!isBetweenMessages(this.#connection.state)) this.#connection.waitIdle();
+  }
+
+  /** A held message is complete; what is behind it in the same bytes is looked at afresh. */
+  #heldIsOver(): void {
+    this.#isFresh = false;
+    if (this.#held === null) return;
+    this.#held = null;
+    if (!isBetweenMessages(this.#connection.state)) this.#connection.waitIdle();
+  }
+
+  /** The rest of the held message did not come in time. */
+  refuseLate(): void {
+    if (this.#held === null) return;
+    const bytes = this.#held.view();
+    if (this.#speaksHttp) return void this.#refuseRequest(TOO_SLOW, bytes, 0);
+    const isBound = this.#dispatch.routing.table.matchBytes(bytes, 0, true) !== NO_MATCH;
+    this.#dispatch.counters.errors++;
+    this.#refuseMessage(
+      isBound ? `ERR message incomplete after ${this.#dispatch.timeouts.requestMs} ms\n` : noModuleError(bytes),
+    );
+  }
+
+  /** The wait is over. Only the bytes so far count now: the route is chosen, and later bytes cannot make a longer key fit. */
+  settle(): void {
+    const held = this.#held;
+    if (held === null) return;
+    held.settledBytes = held.length;
+    this.#connection.enter("settled");
+    this.#route(held.view(), true);
+  }
+}
