@@ -351,7 +351,7 @@ describe("docs/errors.md, WebSocket", () => {
   const codes = new Map(
     [...codec.matchAll(/^export const ([A-Z_]+) = (1\d{3});/gm)].map(([, name = "", code = ""]) => [name, code]),
   );
-  const given = [...codec.matchAll(/(?:#violate|beginClose|encodeClose)\(([A-Z_]+), (?:"([^"\n]*)")?/g)];
+  const given = [...codec.matchAll(/(?:#violate|#fail|beginClose|encodeClose)\(([A-Z_]+), (?:"([^"\n]*)")?/g)];
 
   test("has every close code that the server gives, and no other", () => {
     expect(given.length).toBeGreaterThan(9);

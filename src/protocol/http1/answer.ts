@@ -13,7 +13,7 @@ import { countStatus, noResponse } from "../web/handler-reply";
 import { beingReplaced, HANDLER_FAILED, misspelled, OwnReply, SERVER_OPTIONS, noRoute } from "../web/own-reply";
 import { LightRequest } from "../web/request";
 import { LightHeaders } from "../web/request-headers";
-import type { HostSocket } from "../websocket/connection";
+import type { WebSocketConnection } from "../websocket/connection";
 import { readHandshake, refuseOrigin } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
@@ -28,7 +28,7 @@ import { Waiting } from "./replying";
  */
 export const KEEP = 0;
 export const CLOSE = 1;
-export type Verdict = typeof KEEP | typeof CLOSE | Waiting | HostSocket;
+export type Verdict = typeof KEEP | typeof CLOSE | Waiting | WebSocketConnection;
 
 type FetchHandler = (request: LightRequest, context: object) => unknown;
 

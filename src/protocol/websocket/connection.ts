@@ -5,98 +5,79 @@
 import { Call, type CallOwner } from "../../host/call";
 import { beginCall, endCall, failCall, NOT_TIMED, runInline } from "../../host/inline";
 import type { BoundRoute } from "../../module/route";
-import { asHost } from "../../module/graph/leave-graph";
 import { isThenable } from "../../module/graph/returned";
 import { asBuffer, type Protocol, type Wire } from "../wire";
 import type { Deflate } from "./deflate";
 import {
   ABNORMAL,
+  CLOSE,
+  CLOSED,
+  CLOSING,
   encodeClose,
   encodeFrame,
   FIN,
   GOING_AWAY,
   isSendable,
-  MAX_CONTROL_BYTES,
   MAX_REASON_BYTES,
   NO_STATUS,
+  OPEN,
   PING,
   POLICY,
-  PONG,
   SERVER_ERROR,
 } from "./frames";
 import type { WebSocketBound } from "../routing";
 import type { Endpoint } from "./hub";
 import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
-import { type Outgoing, plainFrame } from "./outgoing";
 import { SecondWindow } from "../rates";
 import { type FrameSink, FrameReader } from "./reader";
+import { SocketClock } from "./clock";
+import { ReadGate } from "./gate";
+import { FrameSender } from "./sender";
+import { SocketTopics } from "./topics";
 import { AuthorSocket } from "./socket";
-
-const OPEN = 1;
-const CLOSING = 2;
-const CLOSED = 3;
 
 /** How long the peer's answer to our close frame is awaited. */
 const CLOSE_MS = 5000;
 /** The same while the server shuts down. */
 const DRAIN_CLOSE_MS = 1000;
-/** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
-const MAX_BEFORE_PONG_BYTES = 65_536;
-/** Within bodyMs, this much of a message must come, or its end. Single bytes do not extend the deadline. In bytes. */
-const MIN_PROGRESS_BYTES = 1024;
 const EMPTY = Buffer.alloc(0);
 /** Instead of when it began: a handler that is no call, but for a message. */
 const NOT_COUNTED = -1;
 
-export class HostSocket implements Protocol, FrameSink, CallOwner {
+export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   readonly speaks = "websocket";
   readyState: 1 | 2 | 3 = OPEN;
-  readonly wire: Wire;
-  readonly endpoint: Endpoint;
-  readonly author: AuthorSocket;
   readonly isDeflating: boolean;
-  /** Of our messages; 0: sent as they are. */
-  readonly #windowBits: number;
-  readonly #reader: FrameReader;
-  #topics: Set<string> | null = null;
-  #corked: Buffer[] | null = null;
-  #corkedBytes = 0;
-  #latePong: Buffer | null = null;
-  /** A send said -1 or 0: `drain` is due. */
-  #owesDrain = false;
-  #isStopped = false;
-  /** It sent as many messages as it may within a second, and is not read until the next. */
-  #isHeldBack = false;
+  readonly sender: FrameSender;
+  readonly topics: SocketTopics;
+  readonly #wire: Wire;
+  readonly #endpoint: Endpoint;
+  readonly #author: AuthorSocket;
+  readonly #reader = new FrameReader(this);
+  readonly #gate: ReadGate;
+  readonly #clock: SocketClock;
   #messageRate: SecondWindow | null = null;
-  /** The deadline of the idle clock, by performance.now(). In milliseconds. 0: none. */
-  #idleAt = 0;
-  /** The deadline for the next MIN_PROGRESS_BYTES of a message. In milliseconds. 0: no message has begun. */
-  #messageAt = 0;
-  /** How much of it had come when the deadline was set. In bytes. */
-  #seenBytes = 0;
-  /** Something came since the last tick of the idle clock. */
-  #isHeard = true;
-  #isPinged = false;
-  #hasClosed = false;
+  #hasToldClose = false;
 
   private constructor(wire: Wire, endpoint: Endpoint, deflate: Deflate | null, data: unknown) {
-    this.wire = wire;
-    this.endpoint = endpoint;
     this.isDeflating = deflate !== null;
-    this.#windowBits = deflate?.windowBits ?? 0;
-    this.#reader = new FrameReader(this);
+    this.sender = new FrameSender(wire, endpoint, deflate);
+    this.topics = new SocketTopics(endpoint, this.sender);
+    this.#wire = wire;
+    this.#endpoint = endpoint;
+    this.#gate = new ReadGate(wire, this.#reader);
+    this.#clock = new SocketClock(wire, this.#reader, this.#gate);
     // Its address cannot be asked for once the connection is gone.
-    this.author = new AuthorSocket(this, wire.client, data);
+    this.#author = new AuthorSocket(this, wire.client, data);
   }
 
   /** The 101 is written: takes the connection and tells the module. Bytes behind the request go to `hold`. */
-  static open(wire: Wire, endpoint: Endpoint, deflate: Deflate | null, data: unknown): HostSocket {
-    const socket = new HostSocket(wire, endpoint, deflate, data);
+  static open(wire: Wire, endpoint: Endpoint, deflate: Deflate | null, data: unknown): WebSocketConnection {
+    const socket = new WebSocketConnection(wire, endpoint, deflate, data);
     wire.take(socket);
     endpoint.add(socket);
-    socket.#armIdle();
-    const route = endpoint.route;
-    if (route?.websocket.handlers.open !== undefined) socket.#call(route, callOpen, undefined);
+    socket.restartIdle();
+    socket.#tell("open");
     return socket;
   }
 
@@ -115,31 +96,28 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
 
   /** @returns whether anyone keeps the bytes */
   #read(bytes: Uint8Array): boolean {
-    this.#isHeard = true;
+    this.#clock.peer = "heard";
     if (this.readyState === CLOSED) return false;
     const isKept = this.#reader.read(asBuffer(bytes));
-    if (this.#reader.isInside || this.#messageAt !== 0) this.#noteMessage();
-    if (this.wire.queuedBytes > this.wire.dispatch.limits.maxWriteBufferBytes) this.stopReading();
+    if (this.#reader.isInside || this.#clock.messageAt !== 0) this.#clock.noteMessage(this.readyState === OPEN);
+    if (this.#wire.queuedBytes > this.#wire.dispatch.limits.maxWriteBufferBytes) this.stopReading();
     return isKept;
   }
 
   ended(): void {
     if (this.readyState === CLOSED) return;
     // What waits for the module came before the FIN; it is answered if there is still someone to answer.
-    this.#end(ABNORMAL, "");
-    this.wire.finish();
+    this.#finish(ABNORMAL, "");
   }
 
   drained(): void {
-    const pong = this.#latePong;
-    this.#latePong = null;
-    if (pong !== null && this.readyState === OPEN) this.wire.write(encodeFrame(FIN | PONG, pong));
-    if (this.#owesDrain && this.wire.queuedBytes === 0 && this.readyState === OPEN && !this.endpoint.isUnavailable) {
-      this.#owesDrain = false;
-      const route = this.endpoint.route;
-      if (route?.websocket.handlers.drain !== undefined) this.#call(route, callDrain, undefined);
-    }
+    this.sender.sendLatePong();
+    this.#tellDrain();
     this.goOn();
+  }
+
+  #tellDrain(): void {
+    if (this.sender.takeDrain()) this.#tell("drain");
   }
 
   closed(): void {
@@ -147,10 +125,22 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
   }
 
   expired(): void {
-    if (this.readyState === OPEN) return this.#tick(performance.now());
     // The peer does not answer our close frame.
-    this.#end(ABNORMAL, "");
-    this.wire.finish();
+    if (this.readyState !== OPEN) return this.#finish(ABNORMAL, "");
+    switch (this.#clock.tick()) {
+      case "slow":
+        return this.#fail(POLICY, "the message did not arrive in time");
+      case "silent":
+        return this.#fail(GOING_AWAY, "idle for too long");
+      case "ping":
+        this.#wire.write(encodeFrame(FIN | PING, EMPTY));
+    }
+  }
+
+  /** Says why, and waits for no answer. */
+  #fail(code: number, reason: string): void {
+    this.#wire.write(encodeClose(code, reason));
+    this.#finish(ABNORMAL, "");
   }
 
   draining(): void {
@@ -165,12 +155,14 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
   // ---- reading ----
 
   get isReading(): boolean {
-    return !this.#isStopped && !this.#isHeldBack && this.readyState !== CLOSED;
+    return this.#gate.isOpen;
   }
 
   get maxMessageBytes(): number {
-    const { route } = this.endpoint;
-    return route === null ? 0 : (route.websocket.maxMessageBytes ?? this.wire.dispatch.limits.maxWebSocketMessageBytes);
+    const { route } = this.#endpoint;
+    return route === null
+      ? 0
+      : (route.websocket.maxMessageBytes ?? this.#wire.dispatch.limits.maxWebSocketMessageBytes);
   }
 
   /**
@@ -179,16 +171,13 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
    */
   stopReading(): void {
     if (this.readyState !== OPEN) return;
-    this.#isStopped = true;
-    this.wire.pause();
+    this.#gate.stop();
   }
 
   goOn(): void {
-    if (!this.#isStopped || this.endpoint.isUnavailable) return;
-    this.#isStopped = false;
-    if (this.#owesDrain && this.wire.queuedBytes === 0) this.drained();
-    this.#reader.resume();
-    if (this.isReading) this.wire.resume();
+    if (!this.#gate.isStopped || this.#endpoint.isUnavailable) return;
+    this.#tellDrain();
+    this.#gate.goOn();
   }
 
   text(text: string): void {
@@ -200,11 +189,11 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
   }
 
   #message(data: string | Buffer): void {
-    const route = this.endpoint.route;
+    const route = this.#endpoint.route;
     // Another may begin in the same read.
-    this.#messageAt = 0;
+    this.#clock.messageAt = 0;
     if (route === null || this.readyState !== OPEN) return;
-    const { counters, limits } = this.wire.dispatch;
+    const { counters, limits } = this.#wire.dispatch;
     counters.messages++;
     if (limits.maxMessagesPerSecond !== 0) this.#countMessage(limits.maxMessagesPerSecond);
     if (route.websocket.handlers.message !== undefined) this.#callTimed(route, data);
@@ -215,142 +204,29 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
     const now = performance.now();
     rate.take(limit, now);
     const waitMs = rate.waitMs(limit, now);
-    if (waitMs === 0 || this.#isHeldBack) return;
-    this.#isHeldBack = true;
-    this.wire.pause();
-    asHost(() => setTimeout(() => this.#letOn(), waitMs));
-  }
-
-  #letOn(): void {
-    this.#isHeldBack = false;
-    if (this.#isStopped) return;
-    this.#reader.resume();
-    if (this.isReading) this.wire.resume();
+    if (waitMs > 0) this.#gate.throttle(waitMs);
   }
 
   ping(payload: Buffer): void {
     if (this.readyState !== OPEN) return;
-    if (this.wire.queuedBytes > MAX_BEFORE_PONG_BYTES) this.#latePong = Buffer.from(payload);
-    else this.wire.write(encodeFrame(FIN | PONG, payload));
-    const route = this.endpoint.route;
-    if (route?.websocket.handlers.ping !== undefined) this.#call(route, callPing, Buffer.from(payload));
+    this.sender.answerPing(payload);
+    this.#tellBytes("ping", payload);
   }
 
   pong(payload: Buffer): void {
-    const route = this.endpoint.route;
-    if (this.readyState === OPEN && route?.websocket.handlers.pong !== undefined)
-      this.#call(route, callPong, Buffer.from(payload));
+    if (this.readyState === OPEN) this.#tellBytes("pong", payload);
   }
 
   close(code: number, reason: string): void {
     // An answer to ours, or the peer's own, which is answered with the same code (section 5.5.1).
     if (this.readyState === OPEN)
-      this.wire.write(code === NO_STATUS ? encodeFrame(FIN | 8, EMPTY) : encodeClose(code, reason));
-    this.#end(code, reason);
-    this.wire.finish();
+      this.#wire.write(code === NO_STATUS ? encodeFrame(FIN | CLOSE, EMPTY) : encodeClose(code, reason));
+    this.#finish(code, reason);
   }
 
   violation(code: number, reason: string): void {
-    if (this.readyState === OPEN) this.wire.write(encodeClose(code, reason));
-    this.#end(code, reason);
-    this.wire.finish();
-  }
-
-  // ---- sending ----
-
-  /** @returns as ServerWebSocket.send */
-  sendMessage(message: Outgoing): number {
-    return this.sendFrame(message.frame(this.#windowBits), message.bytes);
-  }
-
-  /** Whether a frame made without regard to compression would do. */
-  get isPlain(): boolean {
-    return this.#windowBits === 0;
-  }
-
-  /** The same for a message that only this socket gets, uncompressed. */
-  sendPlain(data: string | Uint8Array): number {
-    if (this.readyState !== OPEN) return 0;
-    // What is corked is kept for a while; all else is written now.
-    const frame = plainFrame(data, this.#corked === null ? this.wire : null);
-    return this.sendFrame(frame, typeof data === "string" ? payloadBytes(frame) : data.length);
-  }
-
-  sendFrame(frame: Buffer, bytes: number): number {
-    if (this.readyState !== OPEN) return 0;
-    const { wire } = this;
-    const waiting = this.queuedBytes;
-    if (waiting > 0 && waiting + frame.length > (this.endpoint.route?.websocket.maxQueuedBytes ?? 0)) {
-      this.#owesDrain = true;
-      return 0;
-    }
-    if (this.#corked !== null) {
-      this.#corked.push(frame);
-      this.#corkedBytes += frame.length;
-      return bytes || 1;
-    }
-    wire.write(frame);
-    if (wire.queuedBytes === 0) return bytes || 1;
-    this.#owesDrain = true;
-    return -1;
-  }
-
-  /** @param opcode  PING or PONG. @throws RangeError over 125 bytes */
-  sendControl(opcode: number, payload: Uint8Array): number {
-    if (payload.length > MAX_CONTROL_BYTES)
-      throw new RangeError(`A ping or pong holds at most ${MAX_CONTROL_BYTES} bytes, not ${payload.length}.`);
-    return this.sendFrame(encodeFrame(FIN | opcode, payload), payload.length);
-  }
-
-  get queuedBytes(): number {
-    return this.wire.queuedBytes + this.#corkedBytes;
-  }
-
-  cork<R>(fn: () => R): R {
-    if (this.#corked !== null) return fn();
-    const corked: Buffer[] = [];
-    this.#corked = corked;
-    try {
-      return fn();
-    } finally {
-      this.#uncork();
-    }
-  }
-
-  #uncork(): void {
-    const corked = this.#corked;
-    this.#corked = null;
-    this.#corkedBytes = 0;
-    if (corked === null || corked.length === 0 || this.wire.isClosed) return;
-    this.wire.write(corked.length === 1 ? (corked[0] as Buffer) : Buffer.concat(corked));
-    if (this.wire.queuedBytes > 0) this.#owesDrain = true;
-  }
-
-  // ---- topics ----
-
-  get topics(): string[] {
-    return this.#topics === null ? [] : [...this.#topics];
-  }
-
-  isSubscribed(topic: string): boolean {
-    return this.#topics?.has(topic) ?? false;
-  }
-
-  subscribe(topic: string): boolean {
-    if (this.readyState !== OPEN || this.isSubscribed(topic)) return false;
-    (this.#topics ??= new Set()).add(topic);
-    this.endpoint.module.subscribe(topic, this);
-    return true;
-  }
-
-  unsubscribe(topic: string): boolean {
-    if (this.#topics === null || !this.#topics.delete(topic)) return false;
-    this.endpoint.module.unsubscribe(topic, this);
-    return true;
-  }
-
-  publish(topic: string, message: Outgoing): number {
-    return this.readyState === CLOSED ? 0 : this.endpoint.module.publishFrom(this, topic, message);
+    if (this.readyState === OPEN) this.#wire.write(encodeClose(code, reason));
+    this.#finish(code, reason);
   }
 
   // ---- ending ----
@@ -362,22 +238,16 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
     if (reason.length > MAX_REASON_BYTES || Buffer.byteLength(reason) > MAX_REASON_BYTES)
       throw new RangeError(`A close reason holds at most ${MAX_REASON_BYTES} bytes.`);
     if (this.readyState !== OPEN) return;
-    this.#uncork();
-    this.wire.write(encodeClose(code, reason));
+    this.sender.close(encodeClose(code, reason));
     this.readyState = CLOSING;
-    this.#leaveTopics();
+    this.topics.leave();
     this.#reader.discardMessages();
-    this.wire.armDeadline(this.wire.dispatch.isDraining ? DRAIN_CLOSE_MS : CLOSE_MS);
-    // The peer's answer must be read, whatever reading was stopped for.
-    if (!this.#isStopped && !this.#isHeldBack) return;
-    this.#isStopped = false;
-    this.#isHeldBack = false;
-    this.#reader.resume();
-    if (this.isReading) this.wire.resume();
+    this.#wire.armDeadline(this.#wire.dispatch.isDraining ? DRAIN_CLOSE_MS : CLOSE_MS);
+    this.#gate.openForClose();
   }
 
   terminate(): void {
-    this.wire.abort();
+    this.#wire.abort();
   }
 
   /** The module has no such route any more. Its handlers are told while they are there. */
@@ -386,99 +256,47 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
     this.#tellClosed(GOING_AWAY, "the module is gone");
   }
 
+  #finish(code: number, reason: string): void {
+    this.#end(code, reason);
+    this.#wire.finish();
+  }
+
   #end(code: number, reason: string): void {
     if (this.readyState === CLOSED) return;
     this.readyState = CLOSED;
+    this.sender.isOpen = false;
+    this.#gate.end();
     this.#reader.drop();
-    this.#leaveTopics();
-    this.wire.armDeadline(0);
-    if (this.endpoint.isUnavailable) this.endpoint.whenAvailable(() => this.#tellClosed(code, reason));
+    this.topics.leave();
+    this.#wire.armDeadline(0);
+    if (this.#endpoint.isUnavailable) this.#endpoint.whenAvailable(() => this.#tellClosed(code, reason));
     else this.#tellClosed(code, reason);
-    this.endpoint.delete(this);
+    this.#endpoint.delete(this);
   }
 
   #tellClosed(code: number, reason: string): void {
-    if (this.#hasClosed) return;
-    this.#hasClosed = true;
-    const route = this.endpoint.route;
-    if (route?.websocket.handlers.close !== undefined) this.#call(route, callClose, { code, reason });
+    if (this.#hasToldClose) return;
+    this.#hasToldClose = true;
+    this.#tell("close", code, reason);
   }
-
-  #leaveTopics(): void {
-    if (this.#topics === null) return;
-    for (const topic of this.#topics) this.endpoint.module.unsubscribe(topic, this);
-    this.#topics = null;
-  }
-
-  // ---- the deadline of a message that has begun: so much of it, or its end, within bodyMs ----
-
-  #noteMessage(): void {
-    const reader = this.#reader;
-    if (!reader.isInside || this.readyState !== OPEN) {
-      this.#messageAt = 0;
-      return;
-    }
-    const isNew = this.#messageAt === 0;
-    if (!isNew && reader.messageBytes - this.#seenBytes < MIN_PROGRESS_BYTES) return;
-    const { bodyMs } = this.wire.dispatch.timeouts;
-    this.#seenBytes = reader.messageBytes;
-    if (bodyMs === 0) return;
-    this.#messageAt = performance.now() + bodyMs;
-    // A deadline that only moves needs no new alarm: `#tick` sets it.
-    if (isNew) this.#arm();
-  }
-
-  #tick(now: number): void {
-    // While the server does not read, the client cannot send: move the deadline.
-    if (this.#messageAt !== 0 && this.#messageAt <= now && !this.isReading)
-      this.#messageAt = now + this.wire.dispatch.timeouts.bodyMs;
-    if (this.#messageAt !== 0 && this.#messageAt <= now) {
-      this.wire.write(encodeClose(POLICY, "the message did not arrive in time"));
-      this.#end(ABNORMAL, "");
-      return this.wire.finish();
-    }
-    if (this.#idleAt !== 0 && this.#idleAt <= now) this.#tickIdle();
-    else this.#arm();
-  }
-
-  /** Sets the connection's one alarm to the nearer deadline. */
-  #arm(): void {
-    const { wire } = this;
-    const next =
-      this.#messageAt === 0 || (this.#idleAt !== 0 && this.#idleAt < this.#messageAt) ? this.#idleAt : this.#messageAt;
-    wire.armDeadline(next === 0 ? 0 : Math.max(1, Math.ceil(next - performance.now())));
-  }
-
-  // ---- the idle clock: half the time without a word brings a ping, another half the end ----
 
   /** The new version has another idleTimeoutMs. */
   restartIdle(): void {
-    if (this.readyState === OPEN) this.#armIdle();
-  }
-
-  #armIdle(): void {
-    const ms = this.endpoint.route?.websocket.idleTimeoutMs ?? 0;
-    this.#idleAt = ms === 0 ? 0 : performance.now() + ms / 2;
-    this.#arm();
-  }
-
-  #tickIdle(): void {
-    // A peer that is not read cannot be heard.
-    if (this.#isHeard || this.#isStopped || this.#isHeldBack) this.#isPinged = false;
-    else if (this.#isPinged) {
-      this.wire.write(encodeClose(GOING_AWAY, "idle for too long"));
-      this.#end(ABNORMAL, "");
-      this.wire.finish();
-      return;
-    } else {
-      this.#isPinged = true;
-      this.wire.write(encodeFrame(FIN | PING, EMPTY));
-    }
-    this.#isHeard = false;
-    this.#armIdle();
+    if (this.readyState === OPEN) this.#clock.restartIdle(this.#endpoint.route?.websocket.idleTimeoutMs ?? 0);
   }
 
   // ---- calling the module ----
+
+  /** Every event but a message. */
+  #tell(event: Exclude<keyof Handlers, "message">, ...values: unknown[]): void {
+    const route = this.#endpoint.route;
+    if (route?.websocket.handlers[event] !== undefined) this.#call(route, callEvent, { event, values });
+  }
+
+  /** With a copy: the memory of a read is used again. */
+  #tellBytes(event: "ping" | "pong", payload: Buffer): void {
+    if (this.#endpoint.route?.websocket.handlers[event] !== undefined) this.#tell(event, Buffer.from(payload));
+  }
 
   /** A message: the one event that counts as a call. */
   #callTimed(route: WebSocketBound, data: string | Buffer): void {
@@ -492,7 +310,7 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
   #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = NOT_COUNTED): boolean {
     let result: unknown;
     try {
-      result = runInline(route, call, route, this.author, argument);
+      result = runInline(route, call, route, this.#author, argument);
     } catch (error) {
       this.#failed(route, error);
       return true;
@@ -505,7 +323,7 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
     // An async handler that never waited is done.
     if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") return false;
     const beganAt = startedAt === NOT_COUNTED ? NOT_TIMED : startedAt || performance.now();
-    const call = new Call(this.wire.dispatch, route, this.wire, beganAt, this);
+    const call = new Call(this.#wire.dispatch, route, this.#wire, beganAt, this);
     call.kind = "websocket";
     call.enter();
     const end = (): void => {
@@ -523,39 +341,21 @@ export class HostSocket implements Protocol, FrameSink, CallOwner {
   }
 
   #failed(route: BoundRoute, error: unknown): void {
-    const { dispatch } = this.wire;
+    const { dispatch } = this.#wire;
     dispatch.counters.errors++;
-    failCall(dispatch, route, this.wire, error);
+    failCall(dispatch, route, this.#wire, error);
     this.beginClose(SERVER_ERROR, "internal error");
   }
 }
 
-/** Of an uncompressed frame, which knows better than its text how many bytes it became. */
-function payloadBytes(frame: Buffer): number {
-  return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
-}
-
+type Handlers = WebSocketBound["websocket"]["handlers"];
+type AuthorContext = Parameters<NonNullable<Handlers["message"]>>[2];
 type HandlerCall<A> = (route: WebSocketBound, socket: AuthorSocket, argument: A) => unknown;
 
 // Run inside the graph; as methods, since handlers may use `this`.
-const callOpen: HandlerCall<undefined> = ({ websocket, generation }, socket) =>
-  websocket.handlers.open?.(socket, contextOf(generation));
 const callMessage: HandlerCall<string | Buffer> = ({ websocket, generation }, socket, data) =>
-  websocket.handlers.message?.(socket, data, contextOf(generation));
-const callPing: HandlerCall<Buffer> = ({ websocket, generation }, socket, data) =>
-  websocket.handlers.ping?.(socket, data, contextOf(generation));
-const callPong: HandlerCall<Buffer> = ({ websocket, generation }, socket, data) =>
-  websocket.handlers.pong?.(socket, data, contextOf(generation));
-const callDrain: HandlerCall<undefined> = ({ websocket, generation }, socket) =>
-  websocket.handlers.drain?.(socket, contextOf(generation));
-const callClose: HandlerCall<{ code: number; reason: string }> = (
-  { websocket, generation },
-  socket,
-  { code, reason },
-) => websocket.handlers.close?.(socket, code, reason, contextOf(generation));
-
-type AuthorContext = Parameters<NonNullable<WebSocketBound["websocket"]["handlers"]["open"]>>[1];
-
-function contextOf(generation: BoundRoute["generation"]): AuthorContext {
-  return generation.context as AuthorContext;
-}
+  websocket.handlers.message?.(socket, data, generation.context as AuthorContext);
+const callEvent: HandlerCall<{ event: keyof Handlers; values: unknown[] }> = (route, socket, { event, values }) => {
+  const handlers = route.websocket.handlers as Record<string, ((...values: unknown[]) => unknown) | undefined>;
+  return handlers[event]?.(socket, ...values, route.generation.context);
+};

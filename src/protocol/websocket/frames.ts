@@ -5,6 +5,11 @@
 import type { Wire } from "../wire";
 import { frameMemory } from "./memory";
 
+// The values of `readyState`, as the WebSocket API has them (its section 2.2). There is no CONNECTING on this side.
+export const OPEN = 1;
+export const CLOSING = 2;
+export const CLOSED = 3;
+
 // Opcodes (section 5.2). From 8 on they are control frames.
 export const CONTINUATION = 0;
 export const TEXT = 1;

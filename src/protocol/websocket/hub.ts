@@ -4,44 +4,55 @@
  */
 import { type Routing, socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch } from "../wire";
-import type { HostSocket } from "./connection";
 import { type Outgoing, prepare } from "./outgoing";
+import type { FrameSender } from "./sender";
+
+/** A WebSocket of an endpoint: told when its handlers change. */
+interface Follower {
+  /** The module has no such route any more. Its handlers are told while they are there. */
+  moduleGone(): void;
+  /** The new version has another idleTimeoutMs. */
+  restartIdle(): void;
+  /** The module is being replaced: nothing more is taken from the peer until `goOn`. */
+  stopReading(): void;
+  goOn(): void;
+}
 
 /** One module's sockets: what its topics reach. */
 class ModuleSockets {
   readonly endpoints = new Map<string, Endpoint>();
-  readonly #topics = new Map<string, Set<HostSocket>>();
+  readonly #topics = new Map<string, Set<FrameSender>>();
   readonly #tellOthers: (topic: string, data: string | Uint8Array) => void;
 
   constructor(tellOthers: (topic: string, data: string | Uint8Array) => void) {
     this.#tellOthers = tellOthers;
   }
 
-  subscribe(topic: string, socket: HostSocket): void {
+  subscribe(topic: string, sender: FrameSender): void {
     const subscribers = this.#topics.get(topic);
-    if (subscribers === undefined) this.#topics.set(topic, new Set([socket]));
-    else subscribers.add(socket);
+    if (subscribers === undefined) this.#topics.set(topic, new Set([sender]));
+    else subscribers.add(sender);
   }
 
-  unsubscribe(topic: string, socket: HostSocket): void {
+  unsubscribe(topic: string, sender: FrameSender): void {
     const subscribers = this.#topics.get(topic);
-    if (subscribers?.delete(socket) && subscribers.size === 0) this.#topics.delete(topic);
+    if (subscribers?.delete(sender) && subscribers.size === 0) this.#topics.delete(topic);
   }
 
   /** @returns as ServerWebSocket.publish */
-  publishFrom(socket: HostSocket, topic: string, message: Outgoing): number {
+  publishFrom(sender: FrameSender, topic: string, message: Outgoing): number {
     this.#tellOthers(topic, message.data);
-    return this.publish(topic, message, socket);
+    return this.publish(topic, message, sender);
   }
 
   /** To those of this process. @returns as ServerWebSocket.publish */
-  publish(topic: string, message: Outgoing, except: HostSocket | null): number {
+  publish(topic: string, message: Outgoing, except: FrameSender | null): number {
     const subscribers = this.#topics.get(topic);
     if (subscribers === undefined) return 0;
     let result = 0;
-    for (const socket of subscribers) {
-      if (socket === except) continue;
-      const sent = socket.sendMessage(message);
+    for (const sender of subscribers) {
+      if (sender === except) continue;
+      const sent = sender.sendMessage(message);
       if (sent < 0 || result < 0) result = -1;
       else result = Math.max(result, sent);
     }
@@ -56,7 +67,7 @@ export class Endpoint {
   /** What happens meanwhile waits. */
   isUnavailable = false;
   readonly module: ModuleSockets;
-  readonly #sockets = new Set<HostSocket>();
+  readonly #sockets = new Set<Follower>();
   readonly #remove: (endpoint: Endpoint) => void;
   #waiting: (() => void)[] = [];
 
@@ -66,11 +77,11 @@ export class Endpoint {
     this.#remove = remove;
   }
 
-  add(socket: HostSocket): void {
+  add(socket: Follower): void {
     this.#sockets.add(socket);
   }
 
-  delete(socket: HostSocket): void {
+  delete(socket: Follower): void {
     this.#sockets.delete(socket);
     if (this.#sockets.size === 0 && this.#waiting.length === 0) this.#remove(this);
   }

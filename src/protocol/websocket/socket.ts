@@ -1,18 +1,31 @@
 /** A WebSocket as a module's handlers see it. */
 import type { Client, ServerWebSocket } from "../../module/contract";
-import type { HostSocket } from "./connection";
-import { NORMAL, PING, PONG } from "./frames";
+import { CLOSED, NORMAL, PING, PONG } from "./frames";
 import { prepare, toBytes, toData, toText } from "./outgoing";
+import type { FrameSender } from "./sender";
+import type { SocketTopics } from "./topics";
 
 const EMPTY = Buffer.alloc(0);
+
+/** The host's side of it. */
+interface SocketHost {
+  readonly readyState: 1 | 2 | 3;
+  readonly sender: FrameSender;
+  readonly topics: SocketTopics;
+  /** Sends a close frame and waits for the peer's. @throws RangeError for a code or a reason that cannot be sent */
+  beginClose(code: number, reason: string): void;
+  terminate(): void;
+}
 
 export class AuthorSocket implements ServerWebSocket {
   data: unknown;
   readonly client: Client;
-  readonly #host: HostSocket;
+  readonly #host: SocketHost;
+  readonly #sender: FrameSender;
 
-  constructor(host: HostSocket, client: Client, data: unknown) {
+  constructor(host: SocketHost, client: Client, data: unknown) {
     this.#host = host;
+    this.#sender = host.sender;
     this.client = client;
     this.data = data;
   }
@@ -24,11 +37,13 @@ export class AuthorSocket implements ServerWebSocket {
     return this.client.address;
   }
   get subscriptions(): string[] {
-    return this.#host.topics;
+    return this.#host.topics.names;
   }
 
   send(data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number {
-    return this.#host.isPlain ? this.#host.sendPlain(toData(data)) : this.#host.sendMessage(prepare(data, compress));
+    return this.#sender.isPlain
+      ? this.#sender.sendPlain(toData(data))
+      : this.#sender.sendMessage(prepare(data, compress));
   }
 
   sendText(data: string, compress?: boolean): number {
@@ -40,11 +55,11 @@ export class AuthorSocket implements ServerWebSocket {
   }
 
   ping(data: string | ArrayBufferLike | ArrayBufferView = EMPTY): number {
-    return this.#host.sendControl(PING, controlBytes(data));
+    return this.#sender.sendControl(PING, controlBytes(data));
   }
 
   pong(data: string | ArrayBufferLike | ArrayBufferView = EMPTY): number {
-    return this.#host.sendControl(PONG, controlBytes(data));
+    return this.#sender.sendControl(PONG, controlBytes(data));
   }
 
   close(code: number = NORMAL, reason = ""): void {
@@ -56,19 +71,20 @@ export class AuthorSocket implements ServerWebSocket {
   }
 
   subscribe(topic: string): boolean {
-    return this.#host.subscribe(topic);
+    return this.#host.topics.subscribe(topic);
   }
 
   unsubscribe(topic: string): boolean {
-    return this.#host.unsubscribe(topic);
+    return this.#host.topics.unsubscribe(topic);
   }
 
   isSubscribed(topic: string): boolean {
-    return this.#host.isSubscribed(topic);
+    return this.#host.topics.has(topic);
   }
 
   publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number {
-    return this.#host.publish(topic, prepare(data, compress));
+    const message = prepare(data, compress);
+    return this.readyState === CLOSED ? 0 : this.#host.topics.publish(topic, message);
   }
 
   publishText(topic: string, data: string, compress?: boolean): number {
@@ -80,11 +96,11 @@ export class AuthorSocket implements ServerWebSocket {
   }
 
   getBufferedAmount(): number {
-    return this.#host.queuedBytes;
+    return this.#sender.queuedBytes;
   }
 
   cork<R>(fn: (socket: this) => R): R {
-    return this.#host.cork(() => fn(this));
+    return this.#sender.cork(() => fn(this));
   }
 }
 

@@ -9,7 +9,7 @@ import type { RequestHead } from "../http1/head";
 import { OwnReply } from "../web/own-reply";
 import { socketRoute } from "../routing";
 import type { Wire } from "../wire";
-import { HostSocket } from "./connection";
+import { WebSocketConnection } from "./connection";
 import { composeSwitch, readHandshake } from "./handshake";
 import { SocketHub } from "./hub";
 
@@ -29,7 +29,7 @@ export function switchProtocols(
   route: BoundRoute,
   answer: unknown,
   startedAt: number,
-): HostSocket | OwnReply {
+): WebSocketConnection | OwnReply {
   const { dispatch } = wire;
   const handshake = readHandshake(head);
   if (handshake instanceof OwnReply) return handshake;
@@ -43,7 +43,7 @@ export function switchProtocols(
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 101, reply.length));
   const endpoint = SocketHub.of(dispatch).endpointOf(current);
-  return HostSocket.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
+  return WebSocketConnection.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
 }
 
 function checkAnswer(answer: unknown, route: BoundRoute): WebSocketUpgrade | null {

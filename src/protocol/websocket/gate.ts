@@ -1,0 +1,65 @@
+/**
+ * Whether a WebSocket is read. It is stopped while its module is being replaced or its peer does not read, and throttled
+ * for the rest of a second in which too many messages came; each for itself.
+ */
+import { asHost } from "../../module/graph/leave-graph";
+import type { Wire } from "../wire";
+import type { FrameReader } from "./reader";
+
+export class ReadGate {
+  isStopped = false;
+  isThrottled = false;
+  readonly #wire: Wire;
+  readonly #reader: FrameReader;
+  #isOver = false;
+
+  constructor(wire: Wire, reader: FrameReader) {
+    this.#wire = wire;
+    this.#reader = reader;
+  }
+
+  get isOpen(): boolean {
+    return !this.isStopped && !this.isThrottled && !this.#isOver;
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    this.#wire.pause();
+  }
+
+  /** The end of `stop`. */
+  goOn(): void {
+    this.isStopped = false;
+    this.#read();
+  }
+
+  throttle(ms: number): void {
+    if (this.isThrottled) return;
+    this.isThrottled = true;
+    this.#wire.pause();
+    asHost(() => setTimeout(() => this.#letOn(), ms));
+  }
+
+  #letOn(): void {
+    this.isThrottled = false;
+    this.#read();
+  }
+
+  /** The peer's close frame must be read, whatever reading was stopped for. */
+  openForClose(): void {
+    if (!this.isStopped && !this.isThrottled) return;
+    this.isThrottled = false;
+    this.goOn();
+  }
+
+  /** Nothing is read any more. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  #read(): void {
+    this.#reader.resume();
+    // What was kept back may have stopped it again.
+    if (this.isOpen) this.#wire.resume();
+  }
+}

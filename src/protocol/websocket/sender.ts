@@ -1,0 +1,139 @@
+/**
+ * The sending half of a WebSocket: frames on their way to the connection, what a `cork` holds back, and the pong that
+ * waits for room.
+ */
+import type { WebSocketBound } from "../routing";
+import type { Wire } from "../wire";
+import type { Deflate } from "./deflate";
+import { encodeFrame, FIN, MAX_CONTROL_BYTES, PONG } from "./frames";
+import { type Outgoing, plainFrame } from "./outgoing";
+
+/** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
+const MAX_BEFORE_PONG_BYTES = 65_536;
+
+/** For whom it sends. `Endpoint` is one. */
+interface SendingEndpoint {
+  /** null: the module has no such route any more. */
+  readonly route: WebSocketBound | null;
+  /** The module is being replaced. */
+  readonly isUnavailable: boolean;
+}
+
+export class FrameSender {
+  /** False once our close frame is sent: no other frame may follow it (section 5.5.1). */
+  isOpen = true;
+  readonly #wire: Wire;
+  readonly #endpoint: SendingEndpoint;
+  /** Of our messages; 0: sent as they are. */
+  readonly #windowBits: number;
+  #corked: Buffer[] | null = null;
+  #corkedBytes = 0;
+  #latePong: Buffer | null = null;
+  /** A send said -1 or 0: `drain` is due. */
+  #owesDrain = false;
+
+  constructor(wire: Wire, endpoint: SendingEndpoint, deflate: Deflate | null) {
+    this.#wire = wire;
+    this.#endpoint = endpoint;
+    this.#windowBits = deflate?.windowBits ?? 0;
+  }
+
+  /** @returns as ServerWebSocket.send */
+  sendMessage(message: Outgoing): number {
+    return this.sendFrame(message.frame(this.#windowBits), message.bytes);
+  }
+
+  /** Whether a frame made without regard to compression would do. */
+  get isPlain(): boolean {
+    return this.#windowBits === 0;
+  }
+
+  /** The same for a message that only this socket gets, uncompressed. */
+  sendPlain(data: string | Uint8Array): number {
+    if (!this.isOpen) return 0;
+    // What is corked is kept for a while; all else is written now.
+    const frame = plainFrame(data, this.#corked === null ? this.#wire : null);
+    return this.sendFrame(frame, typeof data === "string" ? payloadBytes(frame) : data.length);
+  }
+
+  sendFrame(frame: Buffer, bytes: number): number {
+    if (!this.isOpen) return 0;
+    const wire = this.#wire;
+    const waiting = this.queuedBytes;
+    if (waiting > 0 && waiting + frame.length > (this.#endpoint.route?.websocket.maxQueuedBytes ?? 0)) {
+      this.#owesDrain = true;
+      return 0;
+    }
+    if (this.#corked !== null) {
+      this.#corked.push(frame);
+      this.#corkedBytes += frame.length;
+      return bytes || 1;
+    }
+    wire.write(frame);
+    if (wire.queuedBytes === 0) return bytes || 1;
+    this.#owesDrain = true;
+    return -1;
+  }
+
+  /** @param opcode  PING or PONG. @throws RangeError over 125 bytes */
+  sendControl(opcode: number, payload: Uint8Array): number {
+    if (payload.length > MAX_CONTROL_BYTES)
+      throw new RangeError(`A ping or pong holds at most ${MAX_CONTROL_BYTES} bytes, not ${payload.length}.`);
+    return this.sendFrame(encodeFrame(FIN | opcode, payload), payload.length);
+  }
+
+  /** The answer to a ping: at once, or when there is room. */
+  answerPing(payload: Buffer): void {
+    if (this.#wire.queuedBytes > MAX_BEFORE_PONG_BYTES) this.#latePong = Buffer.from(payload);
+    else this.#wire.write(encodeFrame(FIN | PONG, payload));
+  }
+
+  /** There is room again. */
+  sendLatePong(): void {
+    const pong = this.#latePong;
+    this.#latePong = null;
+    if (pong !== null && this.isOpen) this.#wire.write(encodeFrame(FIN | PONG, pong));
+  }
+
+  /** @returns whether `drain` is to be told, which is so once */
+  takeDrain(): boolean {
+    if (!this.#owesDrain || !this.isOpen || this.#wire.queuedBytes > 0 || this.#endpoint.isUnavailable) return false;
+    this.#owesDrain = false;
+    return true;
+  }
+
+  get queuedBytes(): number {
+    return this.#wire.queuedBytes + this.#corkedBytes;
+  }
+
+  cork<R>(fn: () => R): R {
+    if (this.#corked !== null) return fn();
+    this.#corked = [];
+    try {
+      return fn();
+    } finally {
+      this.#uncork();
+    }
+  }
+
+  /** Sends our close frame behind all others, and nothing after it. */
+  close(frame: Buffer): void {
+    this.#uncork();
+    this.#wire.write(frame);
+    this.isOpen = false;
+  }
+
+  #uncork(): void {
+    const corked = this.#corked;
+    this.#corked = null;
+    this.#corkedBytes = 0;
+    if (corked === null || corked.length === 0 || this.#wire.isClosed) return;
+    this.#wire.write(corked.length === 1 ? (corked[0] as Buffer) : Buffer.concat(corked));
+    if (this.#wire.queuedBytes > 0) this.#owesDrain = true;
+  }
+}
+
+/** Of an uncompressed frame, which knows better than its text how many bytes it became. */
+function payloadBytes(frame: Buffer): number {
+  return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
+}

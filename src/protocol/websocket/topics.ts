@@ -1,0 +1,50 @@
+/**
+ * The topics of one WebSocket: which it has subscribed to, and what it publishes.
+ */
+import type { Endpoint } from "./hub";
+import type { Outgoing } from "./outgoing";
+import type { FrameSender } from "./sender";
+
+export class SocketTopics {
+  readonly #endpoint: Endpoint;
+  readonly #sender: FrameSender;
+  /** null: none. */
+  #names: Set<string> | null = null;
+
+  constructor(endpoint: Endpoint, sender: FrameSender) {
+    this.#endpoint = endpoint;
+    this.#sender = sender;
+  }
+
+  get names(): string[] {
+    return this.#names === null ? [] : [...this.#names];
+  }
+
+  has(topic: string): boolean {
+    return this.#names?.has(topic) ?? false;
+  }
+
+  subscribe(topic: string): boolean {
+    if (!this.#sender.isOpen || this.has(topic)) return false;
+    (this.#names ??= new Set()).add(topic);
+    this.#endpoint.module.subscribe(topic, this.#sender);
+    return true;
+  }
+
+  unsubscribe(topic: string): boolean {
+    if (this.#names === null || !this.#names.delete(topic)) return false;
+    this.#endpoint.module.unsubscribe(topic, this.#sender);
+    return true;
+  }
+
+  /** To all others that have subscribed. @returns as ServerWebSocket.publish */
+  publish(topic: string, message: Outgoing): number {
+    return this.#endpoint.module.publishFrom(this.#sender, topic, message);
+  }
+
+  leave(): void {
+    if (this.#names === null) return;
+    for (const topic of this.#names) this.#endpoint.module.unsubscribe(topic, this.#sender);
+    this.#names = null;
+  }
+}
