@@ -72,6 +72,7 @@ function crowdOf(
       isClosed: false,
       dispatch: {
         limits: { maxMessageBytes: 1000 },
+        wheel: { arm() {}, disarm() {} },
         isDraining: false,
         routing: { table: { entries: [{ value: { ...route, module: undefined } }] } },
       },
