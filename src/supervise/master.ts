@@ -5,20 +5,17 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { version } from "../../package.json";
-import { defaultOptions, type Options } from "../config/options";
-import { effectiveConfig, type ResolvedConfig, restartOnlyChanges } from "../config/resolve/resolved";
+import type { Options } from "../config/options";
+import { effectiveConfig, type ResolvedConfig } from "../config/resolve/resolved";
 import { UserError } from "../config/user-error";
 import type { ControlApi } from "../control/api";
-import { CONFIG_FILES, workingFolder } from "../config/working-folder";
-import { AuditLog, noteOutcome } from "../control/audit";
+import { AuditLog } from "../control/audit";
 import type { Operations, ReloadReport, RestartReport, VersionReport } from "../reload/operations";
 import { controlPath } from "../control/paths";
 import { type ControlServer, openControlSocket } from "../control/server";
 import { ControlPort } from "../control/tcp";
-import { Uploads } from "../reload/upload/uploads";
 import { recoverExchange } from "../reload/upload/staging";
-import { EVERYTHING, isForConfig, logPrefix, orderFor, type ReloadOrder, rollbackTo } from "../reload/order";
-import { ReloadQueue } from "../reload/queue";
+import { EVERYTHING, orderFor, type ReloadOrder } from "../reload/order";
 import type { ProcessLog } from "../observe/log/log";
 import { Departed } from "../observe/departed";
 import { metricsText } from "../observe/metrics";
@@ -26,12 +23,10 @@ import { failingModules, readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, Readiness, ServerInfo, ServerStatus } from "../observe/snapshot";
 import { noPrefork } from "../system/bind";
 import { findFolders, type Folders } from "../server/folders";
-import { orRefused, refusedReport } from "../reload/verdict/report";
 import type { Uplink } from "../server/uplink";
 import { Alone } from "./serve/alone";
 import type { Group, StartSummary } from "./serve/group";
 import { History } from "../reload/versions/history";
-import type { Condemned } from "../reload/versions/versions";
 import { dataIn, moveData } from "./data-move";
 import { Holdings } from "./takeover/holdings";
 import { Notifier } from "./takeover/notify";
@@ -39,8 +34,8 @@ import { letSecondSignalEnd } from "./last-signal";
 import { Prefork } from "./serve/prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover";
+import { Reloads } from "./reloads";
 import { Retries } from "./retries";
-import { Watch, watchedConfigFiles } from "./watch";
 
 interface MasterSetup {
   /** Reads the configuration; at each reload again. */
@@ -55,8 +50,6 @@ interface MasterSetup {
 
 /** 128 and the signal's number, as a shell tells it. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
-/** In the audit log. */
-const WATCHER = "--watch";
 /** While a drain lasts, systemd is asked for this much more time, again and again. */
 const EXTEND_MS = 10_000;
 
@@ -91,15 +84,23 @@ class Master implements Operations {
   readonly #startedAtMs = Date.now();
   readonly #beganAt = performance.now();
   readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
-  /** Reloads, uploads, new processes and take-overs: none of them may see half of what another one does. */
-  readonly #queue = new ReloadQueue((order) => this.#reload(order));
+  readonly #reloads = new Reloads({
+    running: () => this.#running,
+    isStopping: () => this.#isStopping,
+    resolve: () => this.#setup.resolve(),
+    notifier: this.#notifier,
+    // Modules that ship with hrmr are files in the state folder: one that is gone would be taken for a removed module.
+    prepare: async () => await this.#keeper?.look(),
+    reconfigured: async () => await this.#controlPort?.refresh(),
+    audit: () => this.#audit,
+    hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
+  });
   readonly #departed = new Departed();
   #running: Running | null = null;
   #control: ControlServer | null = null;
   #openControl: (() => Promise<ControlServer>) | null = null;
   #controlPort: ControlPort | null = null;
   #audit: AuditLog | null = null;
-  #watch: Watch | null = null;
   /** null: the log goes to stderr. */
   #logFile: ProcessLog | null = null;
   #keeper: StateKeeper | null = null;
@@ -124,9 +125,8 @@ class Master implements Operations {
       await running.history.begin(running.group.approved());
       running.retries.add(summary.retried);
       running.log.onRotate(() => running.group.reopenLogs());
-      this.#watchIfWanted(running);
       // What failed has been told, and is tried again anyway.
-      if (summary.failed.length === 0) this.#watch?.begun();
+      this.#reloads.begin(running, summary.failed.length === 0);
       this.#keeper = this.#keepState(running);
       this.#notifier.ready(statusLine(summary));
       // Until the old process is gone systemd shows its last word, or hears none but its.
@@ -172,7 +172,7 @@ class Master implements Operations {
       stateDir: folders.stateDir,
       log,
       snapshots: () => this.#snapshots(),
-      bringBack: (condemned) => this.#bringBack(condemned),
+      bringBack: (condemned) => this.#reloads.bringBack(condemned),
     });
     if (options.resume && history.resumed === null)
       folders.notes.push("There is nothing to resume: the modules folder is loaded.");
@@ -209,7 +209,7 @@ class Master implements Operations {
         ...past,
         processes,
         sockets,
-        queue: this.#queue,
+        queue: this.#reloads.queue,
         reload,
         crashed,
         stop,
@@ -258,27 +258,6 @@ class Master implements Operations {
     snapshots: async () => await this.#everything(),
     publish: () => {},
   };
-
-  #watchIfWanted(running: Running): void {
-    const isWanted = running.config.options.watch && !this.#isStopping;
-    if (!isWanted) this.#watch?.close();
-    if (isWanted && this.#watch !== null) return;
-    this.#watch = isWanted ? this.#beginWatch(running) : null;
-  }
-
-  #beginWatch(running: Running): Watch {
-    const { folders, group, log } = running;
-    const reload = (source: "saved" | "--watch"): void => void this.reload({ ...EVERYTHING, source, by: WATCHER });
-    const cwd = workingFolder();
-    return new Watch({
-      modulesDir: folders.modulesDir,
-      inputs: () => group.inputs(),
-      configFiles: () => watchedConfigFiles(running.config.file, cwd, CONFIG_FILES),
-      modulesChanged: () => reload("saved"),
-      configChanged: () => reload("--watch"),
-      failed: (folder, error) => log.error(`Cannot watch ${folder}: ${error.message}. Send RELOAD after a change.`),
-    });
-  }
 
   #keepState({ folders, holdings, config, log, group, history }: Running): StateKeeper {
     const keeper = new StateKeeper({
@@ -347,105 +326,20 @@ class Master implements Operations {
     };
   }
 
-  // ---- Operations: reloading ----
+  // ---- Operations: reloading, modules over the wire, going back ----
 
-  async reload(order: ReloadOrder): Promise<ReloadReport> {
-    return this.#audited(order, await this.#queue.reload(order));
+  readonly uploads = this.#reloads.uploads;
+
+  reload(order: ReloadOrder): Promise<ReloadReport> {
+    return this.#reloads.reload(order);
   }
-
-  /** In its turn. */
-  async #reload(order: ReloadOrder): Promise<ReloadReport> {
-    const isRetry = order.source === "tried again";
-    const running = this.#running;
-    if (running === null) return STARTING;
-    if (this.#isStopping) return refusedReport("The server is stopping.", "There is nothing to be done.");
-    // Modules that ship with hrmr are files there: one that is gone would be taken for a module that was removed.
-    await this.#keeper?.look();
-    if (!isRetry) this.#notifier.reloading();
-    let told = "ERR the reload failed by a bug in hrmr; the log has it";
-    let report: ReloadReport;
-    try {
-      report = await orRefused(() => this.#reloadRunning(running, order));
-      await running.history.note(running.group.approved(), order);
-      told = report.text.split("\n", 1)[0] ?? "";
-    } finally {
-      // Whatever came of it: else systemd waits for its end for ever.
-      if (!isRetry) this.#notifier.ready(told);
-    }
-    await running.retries.reloaded();
-    this.#watch?.reloaded();
-    // The retries log a failed try in one line.
-    if (isRetry && !report.ok) return report;
-    if (order.source === "saved" && report.ok && report.modules.length === 0) return report;
-    const text = `${logPrefix(order)}${report.text}`;
-    if (report.ok && report.modules.length > 0) running.log.info(text);
-    // Clients may send RELOAD without end. Numbers (of connections, of milliseconds) must not make new kinds.
-    else running.log.bounded(report.ok ? "info" : "error", text.replaceAll(/\d+/g, "N"))?.(text);
-    return report;
-  }
-
-  /** @throws UserError when nothing was reloaded */
-  async #reloadRunning(running: Running, order: ReloadOrder): Promise<ReloadReport> {
-    const next = isForConfig(order) ? await this.#setup.resolve() : null;
-    const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
-    if (refused.length > 0) return cannotChange(refused);
-    // The modules need not be looked at again when nothing is new.
-    const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
-    const report = await running.group.reload(isNew ? { ...order, next: next.options } : order);
-    if (next !== null) await this.#reconfigured(running, next);
-    return isNew ? { ...report, hasChanged: true } : report;
-  }
-
-  /** The group has put the new values into the options that everybody reads from. */
-  async #reconfigured(running: Running, next: ResolvedConfig): Promise<void> {
-    running.config = { ...next, options: running.config.options };
-    const { log, config } = running;
-    log.reconfigure(config.options.log);
-    log.reopen();
-    this.#watchIfWanted(running);
-    await this.#controlPort?.refresh();
-  }
-
-  // ---- Operations: modules over the wire ----
-
-  readonly uploads: Uploads = new Uploads({
-    queue: this.#queue,
-    folders: () => (this.#isStopping ? null : (this.#running?.folders ?? null)),
-    options: () => this.#running?.config.options ?? defaultOptions(),
-    reload: (order) => this.#reload(order),
-    hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
-  });
-
-  // ---- Operations: going back ----
 
   async versions(name: string | null): Promise<Record<string, VersionReport[]>> {
     return this.#running?.history.versions(name) ?? {};
   }
 
   rollback(name: string, version: string | null): Promise<ReloadReport> {
-    return this.#queue.run(() =>
-      orRefused(async () => {
-        const stored = this.#running?.history.choose(name, version);
-        return stored === undefined ? STARTING : await this.#reload(rollbackTo(stored));
-      }),
-    );
-  }
-
-  /** A version has failed. @returns whether another one serves in its place */
-  #bringBack(condemned: Condemned): Promise<boolean> {
-    return this.#queue.run(async () => {
-      const { log, history } = this.#running as Running;
-      const { name, number, reason } = condemned;
-      const stored = history.chooseFor(condemned);
-      const about = log.withFields({ module: name, generation: number });
-      if (stored === null) {
-        if (history.serves(name, number)) about.error(`${reason}; there is no version to go back to`);
-        return !history.serves(name, number);
-      }
-      about.error(`${reason}: v${stored.of} comes back`);
-      const order = rollbackTo(stored);
-      return this.#audited(order, await this.#reload(order)).ok;
-    });
+    return this.#reloads.rollback(name, version);
   }
 
   // ---- Operations: replacing ----
@@ -453,7 +347,7 @@ class Master implements Operations {
   async restart(): Promise<RestartReport> {
     const restart = this.#running?.group.restart ?? null;
     if (restart === null) return await this.upgrade();
-    return await this.#queue.run(async () => (this.#isStopping ? BEING_REPLACED : await restart()));
+    return await this.#reloads.queue.run(async () => (this.#isStopping ? BEING_REPLACED : await restart()));
   }
 
   async upgrade(): Promise<RestartReport> {
@@ -463,7 +357,7 @@ class Master implements Operations {
     }
     this.#isHandingOver = true;
     try {
-      return await this.#queue.run(() => this.#upgrade(running));
+      return await this.#reloads.queue.run(() => this.#upgrade(running));
     } catch (error) {
       running.holdings.reclaim();
       const { message, hint } = error instanceof UserError ? error : { message: Bun.inspect(error), hint: "" };
@@ -523,7 +417,7 @@ class Master implements Operations {
   async #drain(reason: string, successor: number | null): Promise<void> {
     const running = this.#running;
     if (running === null) return;
-    this.#watch?.close();
+    this.#reloads.close();
     running.history.close();
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
     await running.group.drain(reason);
@@ -556,12 +450,6 @@ class Master implements Operations {
 
   // ---- the audit log: what does not come by the control API, which keeps its own ----
 
-  #audited({ by, names, source }: ReloadOrder, report: ReloadReport): ReloadReport {
-    const action = source === "probation" ? "rollback" : "reload";
-    if (by !== null && this.#audit !== null) noteOutcome(this.#audit, { by, action, modules: names }, report);
-    return report;
-  }
-
   async #upgradeBySignal(): Promise<void> {
     const { ok, text } = await this.upgrade();
     this.#audit?.note({ by: "SIGUSR2", action: "upgrade", modules: null, ok, verdict: text, hash: null, upload: null });
@@ -584,16 +472,6 @@ const BEING_REPLACED: RestartReport = {
   pid: process.pid,
   text: "ERR the server is starting, stopping or being replaced already\n",
 };
-const STARTING = refusedReport("The server is starting.", "Try again.");
-
-function cannotChange(keys: readonly string[]): ReloadReport {
-  const names = keys.join(", ");
-  return refusedReport(
-    `the configuration was not reloaded: ${names} cannot change while the server runs, and nothing was changed.`,
-    `Put ${keys.length === 1 ? "it" : "them"} back, or stop the server and start it again.`,
-  );
-}
-
 /** @param isTakeover  the predecessor listens there still */
 async function openControlPort(
   { config, log }: Running,
