@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { dependencies, version } from "../package.json";
 import { ask } from "./support/client";
-import { until } from "./support/until";
+import { startProgram } from "./support/program";
 
 const ROOT = resolve(import.meta.dir, "..");
 const PACKAGES = join(ROOT, "node_modules");
@@ -69,25 +69,13 @@ test("npx hrmr prints the version, and passes on the exit code of a mistake", ()
 
 test("it makes a project, serves it, and ends by SIGTERM when what is under way is done", async () => {
   expect(run(["npx", "--offline", "hrmr", "init", "hub"], app).exitCode).toBe(0);
-  const child = Bun.spawn([NODE, join(app, "node_modules/.bin/hrmr"), "start", "--port", "0"], {
-    cwd: join(app, "hub"),
-    env,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  const gather = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> => {
-    for await (const piece of stream.pipeThrough(new TextDecoderStream())) output += piece;
-  };
-  const read = Promise.all([gather(child.stdout), gather(child.stderr)]);
+  const command = [NODE, join(app, "node_modules/.bin/hrmr")];
+  const program = await startProgram(["start", "--port", "0"], { cwd: join(app, "hub"), env, command });
   try {
-    const url = /http:\/\/127\.0\.0\.1:(\d+)\/ .*ready in/;
-    await until("the start", () => url.test(output));
-    expect(await ask(Number(url.exec(output)?.[1]), "HELLO")).toBe("Hello from hrmr\n");
+    expect(await ask(program.port, "HELLO")).toBe("Hello from hrmr\n");
   } finally {
-    child.kill("SIGTERM");
+    expect(await program.stop()).toBe(0);
   }
-  expect(await child.exited).toBe(0);
-  await read;
 });
 
 test("where npm may not run install scripts, the platform's package is found", () => {

@@ -26,7 +26,13 @@ export class TestProcess {
   readonly registry: Registry;
   /** What was logged. */
   readonly logged: string[] = [];
-  readonly #dispatch = { routing: NO_ROUTES, handlerFailed: () => {} } as unknown as Dispatch;
+  readonly #dispatch = {
+    routing: NO_ROUTES,
+    timeouts: { handlerMs: 0 },
+    wheel: { arm: () => {}, disarm: () => {} },
+    access: null,
+    handlerFailed: () => {},
+  } as unknown as Dispatch;
 
   constructor(fixture: Fixture, options: Partial<RegistryOptions> = {}) {
     this.registry = new Registry({

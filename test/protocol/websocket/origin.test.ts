@@ -13,7 +13,7 @@ const MODULE = moduleSource(`{
     "/all": { websocket: { origins: "*" } },
     "/patient": { websocket: { idleTimeoutMs: 0, message: (socket, data) => socket.send(data) } },
     "/upgrade": { websocket: { upgrade() { console.log("upgrade was called"); } } },
-    "/late": { websocket: { async message(socket) { await Bun.sleep(100); throw new Error("nobody there"); } } },
+    "/late": { websocket: { async message() { while (!(await Bun.file(import.meta.dir + "/../fail").exists())) await Bun.sleep(5); throw new Error("nobody there"); } } },
   },
 }`);
 
@@ -161,7 +161,10 @@ test("an asynchronous handler that fails after its client has left is no failure
     const socket = await RawWebSocket.open(hub.port, "/late");
     await socket.send(text("x"));
     await until("the call to begin", async () => (await hub.status()).modules[0]?.inFlight === 1);
+    const open = (await hub.status()).openConnections;
     socket.close();
+    await until("the client has left", async () => (await hub.status()).openConnections < open);
+    hub.write("fail", "");
     await hub.program.waitFor("failed after its client had left");
     expect((await hub.status()).modules[0]?.errors).toBe(0);
     const waits = await RawWebSocket.open(hub.port, "/late");

@@ -166,7 +166,7 @@ const SLOW = (version: number): string =>
       "/slow": {
         websocket: {
           async message(socket, text) {
-            await new Promise((resolve) => setTimeout(resolve, text === "long" ? 60000 : 250));
+            while (text === "long" || !(await Bun.file(import.meta.dir + "/../go").exists())) await Bun.sleep(5);
             socket.send("v${version} " + text);
           },
         },
@@ -175,13 +175,14 @@ const SLOW = (version: number): string =>
   }`);
 
 test("an async handler finishes on the version it began on; one that outlives the drain closes its socket with 1001", async () => {
-  await withHub({ "modules/slow.ts": SLOW(1), "hrmr.json": '{ "timeouts": { "drainMs": 600 } }' }, [], async (hub) => {
+  await withHub({ "modules/slow.ts": SLOW(1), "hrmr.json": '{ "timeouts": { "drainMs": 5000 } }' }, [], async (hub) => {
     const [quick, late] = [await RawWebSocket.open(hub.port, "/slow"), await RawWebSocket.open(hub.port, "/slow")];
     try {
       await quick.send(text("short"));
       await late.send(text("long"));
       await Promise.all([quick.sync(), late.sync()]);
       expect(await reload(hub, SLOW(2), "slow")).toContain("drains, 2 under way");
+      hub.write("go", "");
       expect(await quick.waitForFrames(2)).toContain("text:v1 short");
       await late.client.waitFor("the module was replaced");
       await late.send(close(1001));
