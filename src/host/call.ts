@@ -1,22 +1,19 @@
-/**
- * A call that has to be waited for: it keeps its generation, and has a deadline. See inline.ts for those that are over
- * at once.
- */
+/** A call that has to wait: it keeps its generation, and has a deadline. For calls that end at once, see inline.ts. */
 import type { BoundRoute, InFlight, InFlightKind } from "../module/route";
 import type { Deadline } from "./deadlines";
 import { type Answered, type CallHome, type Caller, failCall, handlerMs, runInline, tellAccess } from "./inline";
 
-/** The protocol's side of a call: what happens to it from outside. Must not throw. */
+/** The protocol's side of a call: gets events from outside. Must not throw. */
 export interface CallOwner {
   /** The generation is going: abort the signal, end the reply. `reason` is for the log. */
   cut(reason: string): void;
-  /** The handler's time is up. Only of a call by `awaitHandler`. */
+  /** The handler's time is over. Only after `awaitHandler`. */
   late?(): void;
   /** See `InFlight`. */
   replaced?(): void;
 }
 
-/** One handler that is waited for, or whose reply is still being sent. */
+/** One handler that has not answered, or whose reply is still being sent. */
 export class Call implements InFlight, Deadline {
   /** The wheel's. */
   deadlineAt = 0;
@@ -45,12 +42,12 @@ export class Call implements InFlight, Deadline {
     return handlerMs(this.#home, this.route);
   }
 
-  /** Counts it as under way, until `over`. */
+  /** Counts it as open, until `over`. */
   enter(): void {
     this.route.generation.enter(this);
   }
 
-  /** The handler has to be waited for. A host other than this thread keeps the deadline itself. */
+  /** The handler has not answered yet. A host other than this thread keeps the deadline itself. */
   awaitHandler(): void {
     this.enter();
     if (this.route.run === "inline") this.#home.wheel.arm(this, this.timeoutMs);
@@ -62,7 +59,7 @@ export class Call implements InFlight, Deadline {
     this.left();
   }
 
-  /** Nobody waits for the handler any more: its time is taken. The deadline goes on, if it has one. */
+  /** Nobody waits for the handler any more: its time is taken. A deadline still counts. */
   left(): void {
     if (this.#isTimed || this.startedAt === 0) return;
     this.#isTimed = true;
@@ -86,7 +83,7 @@ export class Call implements InFlight, Deadline {
     failCall(this.#home, this.route, this.#caller, error, hasLeft);
   }
 
-  /** The reply has ended, whole or not: the access log is told, once. */
+  /** The reply has ended, complete or not. Writes to the access log, once. */
   tell(answered: Answered): void {
     const { access } = this.#home;
     if (access === null || this.#isTold) return;
@@ -94,18 +91,18 @@ export class Call implements InFlight, Deadline {
     tellAccess(access, this.#caller.client, this.route, this.startedAt, answered);
   }
 
-  /** Nothing of it is under way any more. Idempotent. */
+  /** The call is over. Idempotent. */
   over(): void {
     this.#home.wheel.disarm(this);
     this.route.generation.leave(this);
   }
 
-  /** Runs what pulls the module's stream: what that opens and throws is the module's. */
+  /** Runs work that reads the module's stream: its resources and errors are the module's. */
   run<R>(work: () => R): R {
     return runInline(this.route, work);
   }
 
-  /** The same for what calls the module's listeners: what they throw is logged, and nobody else hears of it. */
+  /** The same for work that calls the module's listeners: their errors are only logged. */
   inGraph(work: () => void): void {
     try {
       runInline(this.route, work);

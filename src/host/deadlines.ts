@@ -5,7 +5,7 @@
 
 import { asHost } from "../module/graph/leave-graph";
 
-/** Something that can be late. The wheel owns `deadlineAt`. */
+/** An object that can be late. The wheel owns `deadlineAt`. */
 export interface Deadline {
   /** On the wheel's clock, in milliseconds; 0: not armed. */
   deadlineAt: number;
@@ -26,7 +26,7 @@ export class DeadlineWheel {
   #nearTimer: ReturnType<typeof setInterval> | null = null;
   readonly #onSecond: () => void;
 
-  /** @param onSecond called at each far tick, for what else is renewed once a second */
+  /** @param onSecond called at each far tick, for other work of each second */
   constructor(onSecond: () => void = () => {}) {
     this.#onSecond = onSecond;
     this.#farTimer = setInterval(() => this.#tickFar(), FAR_TICK_MS);

@@ -1,8 +1,8 @@
 /** Why a call of a handler that runs elsewhere has no answer. */
 
 /**
- * The host has more calls under way than it may, or the call waited too long for a thread or process. It never began:
- * it can be repeated.
+ * The host has too many open calls, or the call waited too long for a thread or process. It never began, so it can be
+ * repeated.
  */
 export class HostBusyError extends Error {
   override readonly name = "HostBusyError";
@@ -14,11 +14,11 @@ export class HandlerTimeoutError extends Error {
 }
 
 /**
- * The handler threw or rejected, or answered with something that is no reply. `stack` is that of the thread or
- * process, with the author's lines.
+ * The handler threw or rejected, or its answer was no reply. `stack` is that of the thread or process, with the
+ * author's lines.
  */
 export class HandlerError extends Error {
-  /** The name of what was thrown: "TypeError". */
+  /** The name of the thrown error: "TypeError". */
   override readonly name: string;
 
   constructor(name: string, message: string, stack: string) {
@@ -30,7 +30,7 @@ export class HandlerError extends Error {
 
 /**
  * The call's thread or process was lost after the handler had begun, through no fault of this call. It is not repeated,
- * because what the handler did so far may not bear repeating.
+ * because the handler's work so far may not be safe to repeat.
  */
 export class HostLostError extends Error {
   override readonly name = "HostLostError";

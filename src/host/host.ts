@@ -1,9 +1,9 @@
 /**
- * A host: where handlers run. There are three: the event loop (`inline.ts`), the threads of the pool
- * (`pool/pool.ts`) and the processes of modules (`process/processes.ts`).
+ * A host: where handlers run. There are three: the event loop (`inline.ts`), the threads of the pool (`pool/pool.ts`)
+ * and the processes of modules (`process/processes.ts`).
  *
- * This is the contract of the two that are not here. The event loop has no object of its own: it loads a version first,
- * to find out where its routes run, and a call there is one function call that returns the reply.
+ * This is the contract of the two remote ones. The event loop has no object: it loads a version first, to find out
+ * where its routes run, and a call on it is one function call that returns the reply.
  */
 import type { RemoteShape } from "../module/graph/remote";
 import type { LoadSpec } from "../module/version";
@@ -12,7 +12,7 @@ import type { CallHandle, RemoteOrder } from "./remote/call";
 import type { PlaceStatus } from "./remote/place";
 
 export interface Host {
-  /** Runs the top level of a generation and nothing else of it; `prepare` goes on from there. Rejects as that. */
+  /** Runs only the top level of a generation; `prepare` continues from there. Rejects like that. */
   import(spec: LoadSpec): Promise<RemoteShape>;
 
   /**
@@ -27,11 +27,11 @@ export interface Host {
   /** Calls the handler of a route that runs here. */
   call(order: RemoteOrder): CallHandle;
 
-  /** Keeps what the generation hands over, for a `prepare` with its id after it is retired. Never rejects. */
+  /** Keeps the generation's handoff, for a `prepare` with its id after it is retired. Never rejects. */
   handOver(id: number): Promise<unknown>;
 
   /**
-   * Disposes a generation; it need not be here. It has no calls under way, or they are given up.
+   * Disposes a generation; it need not be here. It has no open calls, or they are given up.
    *
    * @param isGone the module was removed, so its shared resources close. Default false
    */
@@ -40,11 +40,11 @@ export interface Host {
   /** null: the generation is not here. */
   status(id: number): HostStatus | null;
 
-  /** Fails what is under way and ends all threads or processes, within a second whatever they do. */
+  /** Fails open calls and ends all threads or processes, within a second in any case. */
   close(): Promise<void>;
 }
 
-/** What a host knows of one generation. */
+/** A host's state of one generation. */
 export interface HostStatus {
   /** null: its calls are taken. */
   readonly quarantine: QuarantineFacts | null;

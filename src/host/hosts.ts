@@ -1,4 +1,4 @@
-/** The hosts of routes that do not run on the event loop, each generation where its routes say. */
+/** The hosts of routes that do not run on the event loop. Each generation is loaded where its routes run. */
 import { readFileSync } from "node:fs";
 import { isC } from "../module/c/sources";
 import type { RemoteShape } from "../module/graph/remote";
@@ -17,8 +17,8 @@ interface HostNeeds {
 }
 
 /**
- * A route that names a process, in a bundle. What hides it from this is loaded in the main thread first, as the pool's
- * modules are.
+ * Finds a route with `run: "process"` in a bundle's text. If a module hides it, it is loaded in the main thread first,
+ * like the pool's modules.
  */
 const NAMES_PROCESS = /\brun["']?\s*:\s*["'`]process["'`]/;
 
@@ -32,10 +32,10 @@ export class Hosts {
   }
 
   /**
-   * Loads a generation that may be meant for a process there first: what its top level does is done to that process.
+   * Loads a generation that may be meant for a process there first, so that its top level can only harm that process.
    *
-   * @returns null: nothing says that it is, and nothing was done. Else its shape: if that is whole, the main thread
-   *   need not load it at all. Rejects with a ModuleError. In any case but null and a rejection, it is to be retired.
+   * @returns null: it is not meant for a process, and nothing was done. Otherwise its shape: if that is whole, the main
+   *   thread need not load it at all. After a shape, retire it. Rejects with a ModuleError.
    */
   async import(spec: LoadSpec): Promise<RemoteShape | null> {
     return isForProcess(spec) ? await this.processes.import(spec) : null;
@@ -45,8 +45,7 @@ export class Hosts {
    * Loads, sets up and checks a generation wherever its routes run.
    *
    * @param previousId the generation that hands over to it, host by host; null: none
-   * @returns what the verdict should say besides. Rejects with the first failure, when the generation is gone from all
-   *   of them again.
+   * @returns notes for the verdict. Rejects with the first failure, after the generation is gone from all hosts.
    */
   async prepare(
     spec: LoadSpec,
@@ -65,7 +64,7 @@ export class Hosts {
     return { notes };
   }
 
-  /** Has a generation hand over before it is retired, to whoever is prepared with its id later. Never rejects. */
+  /** Lets a generation hand over before it is retired, for a later `prepare` with its id. Never rejects. */
   async handOver(id: number): Promise<void> {
     await Promise.all([this.pool.handOver(id), this.processes.handOver(id)]);
   }
@@ -80,7 +79,7 @@ export class Hosts {
     return (order.route.run === "pool" ? this.pool : this.processes).call(order);
   }
 
-  /** @returns of a generation: why its calls are refused, and its process. null: they are taken; it has none */
+  /** @returns why the generation's calls are refused, and its process. null: they are taken; it has none */
   status(id: number): { quarantine: QuarantineFacts | null; process: PlaceStatus | null } {
     const ofProcess = this.processes.status(id);
     return {

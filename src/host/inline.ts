@@ -1,10 +1,9 @@
 /**
- * The first of the places where a handler runs: this thread, now. A handler that answers at once needs no more than
- * `beginCall`, `runInline` and `endCall`, and no object; one that has to be waited for becomes a `Call` (call.ts).
+ * The first host: this thread, now. A handler that answers at once needs only `beginCall`, `runInline` and `endCall`,
+ * and no object. A call that has to wait becomes a `Call` (call.ts).
  *
- * All code of a module that a client's message or request calls is called here, and what is known of a call is noted
- * here and in call.ts alone: the generation's figures and count, the access log, the word that tells the watchdog who
- * runs.
+ * All of a module's code that a client's message or request calls is called here. Only this file and call.ts touch the
+ * generation's figures and count, the access log, and the word that tells the watchdog who runs.
  */
 import type { Timeouts } from "../config/options";
 import type { Client } from "../module/contract";
@@ -15,12 +14,12 @@ import type { AccessLog } from "../observe/log/access";
 import type { AccessEntry } from "../observe/log/access-entry";
 import type { DeadlineWheel } from "./deadlines";
 
-/** What all calls of a server share. `Dispatch` is one. */
+/** Shared by all calls of a server. `Dispatch` is one. */
 export interface CallHome {
   readonly timeouts: Timeouts;
   /** Keeps the deadlines of handlers that run inline. */
   readonly wheel: DeadlineWheel;
-  /** Told of each reply when it has ended. null: nobody wants to know. */
+  /** Gets each reply when it has ended. null: no access log. */
   access: AccessLog | null;
   /**
    * A handler failed: one log line with module, generation and connection.
@@ -31,31 +30,31 @@ export interface CallHome {
   handlerFailed(route: BoundRoute, client: Client, error: unknown, hasLeft?: boolean): void;
 }
 
-/** Whose message it is. A connection makes its Client only when somebody asks. */
+/** The sender of a message. A connection makes its Client only on demand. */
 export interface Caller {
   readonly client: Client;
 }
 
 /**
- * What the access log is told of a reply. `method` and `path` are missing if the request could not be read that far;
- * `status` is missing if there is no reply: the client had left.
+ * The facts about a reply for the access log. `method` and `path` are missing if the request could not be read that
+ * far; `status` is missing if there is no reply: the client had left.
  */
 export type Answered = Pick<AccessEntry, "protocol" | "bytes" | "method" | "path" | "status">;
 
-/** `startedAt` of what is no call for the figures: a `connect` handler, a middleware, an event of a WebSocket. */
+/** `startedAt` of work that is no call for the figures: a `connect` handler, a middleware, an event of a WebSocket. */
 export const NOT_TIMED = 0;
 
 /**
- * @param isTold  the access log will be told of it, and wants the time
- * @returns when it began, by performance.now(); 0: not timed, unless it has to be waited for
+ * @param isTold the access log will get it, and needs the time
+ * @returns when it began, by performance.now(); 0: not timed, unless it has to wait
  */
 export function beginCall(route: BoundRoute, isTold: boolean): number {
   return route.generation.figures.begins(isTold);
 }
 
 /**
- * Calls `fn`, code of the route's module, inside its graph, and tells the watchdog which route is running. It costs no
- * allocation, and is on the way of every message.
+ * Calls `fn`, code of the route's module, inside its graph, and tells the watchdog which route is running. Every
+ * message passes here, so it allocates nothing.
  *
  * @param fn   the route's handler, or another part of the module that works for this route
  * @returns what `fn` returns. Throws what it throws.
@@ -63,7 +62,7 @@ export function beginCall(route: BoundRoute, isTold: boolean): number {
 export function runInline<A extends unknown[], R>(route: BoundRoute, fn: (...args: A) => R, ...args: A): R {
   RUNNING[ROUTE] = route.index;
   const { generation } = route;
-  // Spread arguments would cost an array a call: see `run` in module/graph/load.ts.
+  // Spread arguments would cost an array for each call: see `run` in module/graph/load.ts.
   const call = fn as (...args: unknown[]) => R;
   if (args.length === 2) return generation.run(call, args[0], args[1]);
   if (args.length === 3) return generation.run(call, args[0], args[1], args[2]);

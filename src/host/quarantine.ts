@@ -1,6 +1,6 @@
 /**
  * Modules whose code ends its host again and again: they get no calls for a while, then one more try, and a longer
- * while if that fails too. Nobody else has to wait for them, and no core is spent on starting what cannot live.
+ * pause if that fails too. Other modules do not wait for them, and hopeless starts do not take a core.
  */
 import { hostSettings } from "../module/shape/settings";
 import { logWith } from "../observe/log/fields";
@@ -19,18 +19,18 @@ const LONGEST_WAIT_MS = 300_000;
 /** For status. */
 export interface QuarantineFacts {
   readonly reason: string;
-  /** Of the next try. In milliseconds since 1970. null: one is under way, or another version is looked for. */
+  /** The next try. In milliseconds since 1970. null: a try is running, or another version is being chosen. */
   readonly nextTryAtMs: number | null;
 }
 
 export interface QuarantineSettings {
   /**
-   * The module has crashed too often: another version of it may be put in its place before it is shut out.
+   * The module has crashed too often: another version may replace it before it is shut out.
    *
-   * @returns whether that was done. Must not reject. Default: no other version is looked for.
+   * @returns whether that was done. Must not reject. Default: no other version.
    */
   readonly onCrashLoop?: (spec: LoadSpec, reason: string) => Promise<boolean>;
-  /** A generation has ended its host, whether that is too often or not. Default: nobody is told. */
+  /** Called each time a generation has ended its host. Default: not called. */
   readonly onCrash?: (spec: LoadSpec, reason: string) => void;
   /** The first wait; each further one is twice as long, up to 5 minutes. In milliseconds. Default 5000. */
   readonly firstQuarantineMs?: number;
@@ -41,19 +41,19 @@ interface QuarantineOwner {
   /** Calls of this generation are refused from now on. */
   shutOut(id: number): void;
   /**
-   * The time is up. @returns true: it is free again; false: it is being tried, and `lift` or `noteCrash` tells how that
-   * went
+   * The time is over. @returns true: it is free again; false: it is being tried, and `lift` or `noteCrash` reports the
+   * result
    */
   tryAgain(id: number): boolean;
 }
 
 interface Patient {
   readonly spec: LoadSpec;
-  /** When it crashed, by performance.now(); those that count. */
+  /** The times of crashes that count, by performance.now(). */
   crashes: number[];
-  /** Times in quarantine since it last lived for long. */
+  /** The number of quarantines since it last lived for long. */
   stays: number;
-  /** By performance.now(); until then one crash is enough. */
+  /** Until this time by performance.now(), one crash is enough. */
   onProbationUntil: number;
   shut: { reason: string; nextTryAtMs: number | null; timer: Timer | null } | null;
 }
@@ -69,7 +69,7 @@ export class Quarantine {
     this.#owner = owner;
   }
 
-  /** Nothing is shut out: asked for with every call. */
+  /** Whether nothing is shut out. Read at every call. */
   get isEmpty(): boolean {
     return this.#shutCount === 0;
   }
@@ -95,7 +95,7 @@ export class Quarantine {
    * Counts a crash: the generation ended its host, or its host could not be started again.
    *
    * @param isItsFault  false: none of its code had run there, so another version would fail too
-   * @returns whether it is shut out from now on
+   * @returns whether it is now shut out
    */
   noteCrash(spec: LoadSpec, reason: string, isItsFault: boolean): boolean {
     if (isItsFault) this.#settings.onCrash?.(spec, reason);
@@ -163,7 +163,7 @@ export class Quarantine {
     if (mayBeReplaced && (await this.#settings.onCrashLoop?.(patient.spec, reason)) === true) {
       this.#logOf(patient).warn(`${reason}: another version takes its place`);
     }
-    // Gone meanwhile, as a rule because another version has taken its place.
+    // It is gone, mostly because another version has replaced it.
     if (patient.shut !== shut || this.#patients.get(id) !== patient) return;
     const { firstQuarantineMs = FIRST_WAIT_MS } = this.#settings;
     const waitMs = Math.min(LONGEST_WAIT_MS, firstQuarantineMs * 2 ** patient.stays++);

@@ -17,7 +17,7 @@ import { HostedResponse } from "./response";
 
 type Fetch = (request: Request, context: RequestContext) => unknown;
 
-/** @returns the handler that is called in place of the module's `fetch` */
+/** @returns the handler that replaces the module's `fetch` */
 export function fetchHandler(
   key: string,
   fetch: Fetch,
@@ -42,7 +42,7 @@ function callFetch(key: string, fetch: Fetch, message: HostedMessage, context: M
   return fetch(makeRequest(url, init, method), requestContext(context, message, path, key, params, { requestId }));
 }
 
-/** Of a method that it does not know (QUERY, say) the standard class silently makes GET. */
+/** The standard class silently turns unknown methods (such as QUERY) into GET. */
 function makeRequest(url: string, init: RequestInit, method: string): Request {
   const request = new Request(url, init);
   return request.method === method ? request : Object.defineProperty(request, "method", { value: method });
@@ -59,7 +59,7 @@ function replyOf(response: Response): string | ResponseParts {
     throw new TypeError(
       "The handler returned a Response whose body was read already. Return response.clone(), or make a new one.",
     );
-  // Before the body is looked at: behind it they would lack the Content-Type that comes from it.
+  // Before the body is read: afterwards they would lack its Content-Type.
   const fields = fieldsOf(response.headers);
   const body = HostedResponse.bodyOf(response);
   if (typeof body === "string") return encode(response, fields, BODY.text, body);
@@ -69,7 +69,7 @@ function replyOf(response: Response): string | ResponseParts {
   return new ResponseParts(encode(response, framed(response, fields), BODY.stream, ""), response.body);
 }
 
-/** A body's length, where known, goes with the head. The server then need not send the body in chunks. */
+/** Adds the body's length to the head, if known. The server then need not send the body in chunks. */
 function framed(response: Response, fields: Fields): Fields {
   const size = HostedResponse.sizeOf(response);
   if (HostedResponse.isDecoded(response))
@@ -92,7 +92,7 @@ function encode(
 class ResponseParts implements AsyncIterableIterator<string | Uint8Array> {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
   #head: string | null;
-  /** Of a part that was too large for one message. */
+  /** The rest of a part that was too large for one message. */
   #rest: Uint8Array | null = null;
 
   constructor(head: string, body: ReadableStream) {

@@ -27,7 +27,7 @@ import { type Resident, HostedCalls } from "./calls";
 import { fetchHandler } from "./fetch";
 import { hostedFetch, HostedResponse } from "./response";
 
-/** The way to the server. What comes from there goes to `HostedModules.receive`. */
+/** Posts to the server. Messages from the server go to `HostedModules.receive`. */
 export type PostToServer = (data: ReplyBatch | FromPlace) => void;
 
 interface HostedPlace {
@@ -35,7 +35,7 @@ interface HostedPlace {
   readonly host: number | "process";
   readonly loadTimeoutMs: number;
   readonly post: PostToServer;
-  /** Between processes. null: in a thread, versions hand over among themselves. */
+  /** The file for handoffs between processes. null: in a thread, versions hand over directly. */
   readonly handoffs: HandoffFile | null;
 }
 
@@ -46,8 +46,8 @@ interface HostedLog extends Log {
 }
 
 /**
- * @param place  stands before each message
- * @param budget of lines; null: each is sent
+ * @param place put before each message
+ * @param budget the limit of lines; null: none
  */
 function makeLog(post: PostToServer, fields: LogFields, place: string, budget: LineBudget | null): HostedLog {
   const say =
@@ -55,7 +55,7 @@ function makeLog(post: PostToServer, fields: LogFields, place: string, budget: L
     (...values: unknown[]): void => {
       if (budget !== null && !budget.take()) return;
       const thrown = fields.error ?? values.find((value) => value instanceof Error);
-      // Copied here: on its way to the server an error would lose what it has of its own.
+      // Copied here: on its way to the server an error would lose its own properties.
       const error = thrown === undefined ? {} : { error: errorData(thrown) };
       const text = place + values.map((value) => showValue(value, false)).join(" ");
       post({ type: "log", level, text: cut(text), fields: { ...fields, ...error } });
@@ -76,7 +76,7 @@ function makeLog(post: PostToServer, fields: LogFields, place: string, budget: L
 
 const GLOBALS = { Response: HostedResponse, fetch: hostedFetch };
 
-/** So that a reload of many modules pays for one collection. */
+/** Lets a reload of many modules share one collection. */
 const COLLECT_AFTER_MS = 20;
 
 /**
@@ -97,11 +97,11 @@ export class HostedModules {
   readonly #place: HostedPlace;
   readonly #where: string;
   readonly #calls: HostedCalls;
-  /** Their imports are done, and nothing else of them. */
+  /** Loads that are imported but not set up. */
   readonly #imported = new Map<number, LoadedModule>();
-  /** What versions have handed over before they were retired, by their id; until someone has started with it. */
+  /** The handoffs of retired versions, by their id, until a version has started with them. */
   readonly #kept = new Map<number, Handoff>();
-  /** A process that logs without end must not keep its server busy with that. */
+  /** A process that logs without end must not keep its server busy. */
   readonly #budget: LineBudget | null;
   readonly #shared: SharedStore;
   readonly #collector: Collector;
@@ -132,8 +132,8 @@ export class HostedModules {
       quietMs: COLLECT_AFTER_MS,
     });
     if (host === "process") allowNativeModules();
-    // What escapes a module's graph (a listener on `process`, say) must not end the thread and other modules' calls
-    // with it.
+    // Errors that escape a module's graph (from a listener on `process`, for example) must not end the thread with
+    // other modules' calls.
     const log = makeLog(post, {}, "", null);
     process.on("uncaughtException", (error) => log.stray(`uncaught ${this.#where}: ${describeThrown(error)}`, error));
     process.on("unhandledRejection", (error) =>
@@ -230,7 +230,7 @@ export class HostedModules {
     const { handoffs } = this.#place;
     if (handed === null) return { notes: [], handoff: null };
     if (handoffs === null) {
-      // A thread, which will have the next version too.
+      // In a thread, which will also get the next version.
       this.#kept.set(id, handed);
       return { notes: [], handoff: null };
     }

@@ -1,9 +1,9 @@
-/** A message as a handler sees it: everything but the bytes' string is made at its first use. */
+/** The message that a handler gets. All its properties are made at their first use, from one string of its bytes. */
 import type { Client, Message } from "../../module/contract";
 import { type BodyPart, type CancelReason, decodeClient, fromLatin1, parcelMark } from "../remote/messages";
 import { HostedBody } from "./body";
 
-/** Asks the server for parts of a call's body; 0: no more are wanted. */
+/** Asks the server for parts of a call's body; 0: it needs no more. */
 export type WantBody = (seq: number, parts: number) => void;
 
 export class HostedMessage implements Message {
@@ -24,7 +24,7 @@ export class HostedMessage implements Message {
     this.#wantBody = wantBody;
   }
 
-  /** The message, a character a byte. */
+  /** The message, one character for each byte. */
   get latin1(): string {
     return this.#parcel.slice(parcelMark(this.#parcel) + 1);
   }
@@ -57,7 +57,7 @@ export class HostedMessage implements Message {
     this.#controller?.abort(abortReason(reason));
   }
 
-  /** The body of an HTTP request that does not come with the call. Once. */
+  /** The body of an HTTP request that does not come with the call. Call it once. */
   openBody(): ReadableStream<Uint8Array> {
     this.#body = new HostedBody((parts) => this.#wantBody(this.#seq, parts));
     return this.#body.stream;
@@ -67,7 +67,7 @@ export class HostedMessage implements Message {
     this.#body?.receive(part);
   }
 
-  /** The reply is complete, and with it the call: a body that is still read breaks off. */
+  /** The reply is complete, and so is the call: a body that is still being read breaks off. */
   over(): void {
     this.#body?.fail(new Error("The request is over: its reply was sent."));
   }

@@ -1,7 +1,4 @@
-/**
- * What this program does as a module's process (role "module"): the same as a pool thread, with its server behind a
- * pipe.
- */
+/** This program in its role "module", a module's process: the same as a pool thread, with its server behind a pipe. */
 import { writeFileSync } from "node:fs";
 import { HandoffFile } from "../process/handoff-file";
 import { HostedModules } from "./hosted-modules";
@@ -17,9 +14,9 @@ const OWN_VARIABLES = [
   "NODE_CHANNEL_SERIALIZATION_MODE",
   "NODE_UNIQUE_ID",
 ];
-/** Those that are sent to all of a service's or a terminal's processes. The server decides, and ends this one. */
+/** Signals that all processes of a service or a terminal get. The server decides, and ends this process. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
-/** When the machine has no memory left, a module's process goes before the server. 0 to 1000. */
+/** If the machine has no memory left, the kernel kills a module's process before the server. 0 to 1000. */
 const KILLED_FIRST = 500;
 
 /** Runs until the server ends it, or is gone. */
@@ -42,7 +39,7 @@ export function runModuleProcess(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** A module that calls `process.send` means a parent of its own, and has none. */
+/** Takes the IPC channel away: a module that calls `process.send` has no parent of its own. */
 function takeChannel(): (data: ReplyBatch | FromPlace | typeof READY) => void {
   const send = process.send?.bind(process);
   if (send === undefined) throw new Error("A module's process is started by its server: this is no command.");
@@ -54,6 +51,6 @@ function offerToKernel(): void {
   try {
     writeFileSync("/proc/self/oom_score_adj", String(KILLED_FIRST));
   } catch {
-    // No Linux, or no /proc: then the kernel chooses by itself.
+    // No Linux, or no /proc: the kernel chooses by itself.
   }
 }

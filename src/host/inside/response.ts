@@ -1,6 +1,6 @@
 /**
- * The Response of modules on the pool and in processes: the standard class, which remembers what its body was made of,
- * if that is at hand.
+ * The Response of modules on the pool and in processes: the standard class, which also remembers a body that is in
+ * memory.
  */
 const NativeResponse = Response;
 
@@ -44,7 +44,7 @@ export const hostedFetch: typeof fetch = Object.assign(
 Object.defineProperty(hostedFetch, "name", { value: "fetch" });
 
 export class HostedResponse extends StandardResponse {
-  /** undefined: it has to be read as a stream. */
+  /** undefined: read it as a stream. */
   #body: AtHand | undefined;
   #blob: Blob | undefined;
 
@@ -53,20 +53,20 @@ export class HostedResponse extends StandardResponse {
     super(whole ?? body, init);
     if (whole !== undefined) this.#body = whole;
     else if (typeof body === "string") this.#body = body;
-    // A copy, as the standard class makes one: the module may change its own.
+    // A copy, like the standard class makes: the module may change its own.
     else if (body instanceof ArrayBuffer) this.#body = new Uint8Array(body.slice(0));
     else if (ArrayBuffer.isView(body))
       this.#body = new Uint8Array(new Uint8Array(body.buffer, body.byteOffset, body.byteLength));
     else if (body instanceof Blob) this.#blob = body;
     else if (body instanceof URLSearchParams || body instanceof FormData) {
-      // Their bytes are known at once. Read the headers before the body: later they would lack the body's Content-Type.
+      // The bytes are known at once. Read the headers before the body: later they would lack the body's Content-Type.
       void super.headers;
       const bytes = Bun.peek(super.clone().bytes());
       if (!(bytes instanceof Promise)) this.#body = bytes as Uint8Array<ArrayBuffer>;
     }
   }
 
-  // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
+  // Responses of other makers (fetch, HTMLRewriter) are Responses too.
   static override [Symbol.hasInstance](value: unknown): boolean {
     return this === HostedResponse
       ? value instanceof NativeResponse
@@ -75,7 +75,7 @@ export class HostedResponse extends StandardResponse {
 
   static override json(data: unknown, init?: ResponseInit | number): Response {
     const text = JSON.stringify(data) as string | undefined;
-    // The standard one throws the right error for what has no JSON.
+    // The standard one throws the right error for values without JSON.
     if (text === undefined || typeof init === "number") return NativeResponse.json(data, init as ResponseInit);
     const headers = new Headers(init?.headers as Bun.HeadersInit | undefined);
     if (!headers.has("content-type")) headers.set("content-type", "application/json;charset=utf-8");
@@ -86,7 +86,7 @@ export class HostedResponse extends StandardResponse {
     });
   }
 
-  /** What the body was made of, while nobody has read it; undefined: read it as a stream. */
+  /** The body's content, while nobody has read it; undefined: read it as a stream. */
   static bodyOf(response: Response): string | Uint8Array | undefined {
     return #body in response ? response.#body : undefined;
   }

@@ -1,6 +1,6 @@
 /**
  * Starts worker.ts as a Bun Worker. The URL must name a file beside this one: in the binary all entries lie in one
- * folder, so a path to another folder would name nothing there.
+ * folder, so a path to another folder would not exist there.
  */
 export function spawnWorker(): Worker {
   return new Worker(new URL("./worker.ts", import.meta.url).href);

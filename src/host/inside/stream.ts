@@ -1,4 +1,4 @@
-/** A streamed reply where its handler runs: a source that is read only as fast as the server asks for more. */
+/** A streamed reply on its handler's side: a source that is read only as fast as the server asks for more. */
 import { STREAM_WINDOW } from "../remote/messages";
 
 export type Source = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
@@ -50,13 +50,12 @@ export class StreamSource {
   }
 
   /**
-   * Nobody reads on: nothing more is said, and the source is told to stop (`return` of an iterator, `cancel` of a
-   * stream).
+   * Nobody reads any more: sends nothing more, and stops the source (`return` of an iterator, `cancel` of a stream).
    */
   cancel(): void {
     this.#isCancelled = true;
     this.#onCredit?.();
-    // What a source says about being stopped concerns nobody any more.
+    // Errors of a stopped source do not matter any more.
     this.#enter(() => this.#iterator.return?.()).catch(() => {});
   }
 

@@ -9,7 +9,7 @@ interface WorkerScope {
 }
 
 const scope = globalThis as unknown as WorkerScope;
-// Once: a module has this object too.
+// Read once: a module can change this object too.
 const post: PostToServer = (data) => scope.postMessage(data);
 
 scope.onmessage = ({ data }) => {

@@ -1,7 +1,7 @@
 /**
- * `run: "pool"`: handlers on threads of their own. A handler that loops for ever costs its own caller an error within
- * its time, and nobody else anything, save those whose handlers had begun on the same thread and wait there: they can't
- * be repeated safely.
+ * `run: "pool"`: handlers on separate threads. An endless loop costs its own caller an error within its time. Other
+ * callers lose nothing, unless their handlers had begun on the same thread and wait there: those cannot be repeated
+ * safely.
  */
 import type { Log } from "../../module/contract";
 import type { LoadSpec } from "../../module/version";
@@ -13,22 +13,22 @@ import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
 import { createShared } from "../remote/saved-replies";
 
 interface PoolThreads {
-  /** How many. At least 1. */
+  /** The number of threads. At least 1. */
   readonly threads: number;
   /**
    * A thread died or was killed; its replacement is on its way.
    *
-   * @param culprit whose code it was lost to, as far as that can be told; null: it cannot
+   * @param culprit the version whose code ended it, if known; null: not known
    */
   onThreadLost(reason: string, thread: number, culprit: LoadSpec | null): void;
 }
 
-/** @param settings read with each call: `maxQueued` may change */
+/** @param settings read at each call: `maxQueued` may change */
 export function openPool(settings: RemoteSettings, threads: PoolThreads): RemoteHost {
   return new RemoteHost(threadPolicy(threads, settings.log), settings);
 }
 
-/** Modules share the threads: the crash of one must not keep the others from theirs. */
+/** Modules share the threads: the crash of one module must not take them from the others. */
 function threadPolicy({ threads, onThreadLost }: PoolThreads, log: Log): HostPolicy {
   return {
     count: Math.max(1, threads),

@@ -18,7 +18,7 @@ const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 interface ChannelEvents {
   received(message: unknown): void;
   /**
-   * The process sent something that is no message. Nothing more is read. Called at most once, never from within `send`.
+   * The process sent bytes that are no message. Nothing more is read. Called at most once, never from within `send`.
    */
   broken(reason: string): void;
 }
@@ -42,7 +42,7 @@ type ConnectOnDescriptor = (options: {
 }) => Promise<Socket<undefined>>;
 
 export class ProcessChannel {
-  /** The process's end of the channel. `given` closes it here. */
+  /** The process's end of the channel. `given` closes our copy. */
   readonly processFd: number;
   /** Resolves when the process's end is closed and all its messages were received. */
   readonly ended: Promise<void>;
@@ -52,7 +52,7 @@ export class ProcessChannel {
   #unsent: Uint8Array[] = [];
   #isOver = false;
 
-  /** @throws Error when there is no descriptor left */
+  /** @throws Error if there is no descriptor left */
   constructor(events: ChannelEvents) {
     this.#events = events;
     this.#reader = new MessageReader((bytes) => events.received(deserialize(bytes)));
@@ -79,7 +79,7 @@ export class ProcessChannel {
     );
   }
 
-  /** Closes the process's end here: the process has its own copy by now, or could not be started. */
+  /** Closes our copy of the process's end: the process has its own copy now, or could not be started. */
   given(): void {
     closeSync(this.processFd);
   }
@@ -120,7 +120,7 @@ export class ProcessChannel {
 /** Cuts the received bytes into messages. */
 export class MessageReader {
   readonly #received: (message: Uint8Array) => void;
-  /** Pieces of the message that is not complete. */
+  /** Pieces of the incomplete message. */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   /** Length of the message that is arriving. 0: its header is not complete. In bytes. */

@@ -1,11 +1,11 @@
 /**
- * How the state of a version gets from its process to the next version's: by a file that both have open and no folder
- * lists. Through the server it would stop the event loop for as long as it takes to copy it.
+ * Passes the state of a version from its process to the next version's, in a nameless file that both have open. Through
+ * the server, copying it would block the event loop.
  */
 import { readSync, writeSync } from "node:fs";
 import { deserialize, serialize } from "bun:jsc";
 
-/** What is in the file. */
+/** The content of the file. */
 export interface StoredState {
   readonly bytes: number;
 }
@@ -17,10 +17,10 @@ export class HandoffFile {
     this.#fd = fd;
   }
 
-  /** @param data structured-cloneable. @throws Error when there is no room, or it cannot be copied */
+  /** @param data structured-cloneable. @throws Error if there is no room, or it cannot be copied */
   store(data: unknown): StoredState {
     const buffer = serialize(data, { binaryType: "nodebuffer" });
-    // By position: the processes share the descriptor's own.
+    // By explicit position: the processes share the descriptor's own.
     for (let at = 0; at < buffer.length;) at += writeSync(this.#fd, buffer, at, buffer.length - at, at);
     return { bytes: buffer.length };
   }

@@ -1,6 +1,6 @@
 /**
- * How much memory a module's process has, looked at from outside: it cannot be trusted to look itself, and when it has
- * taken too much it does nothing any more.
+ * Watches the memory of a module's process from outside: the process cannot be trusted, and may hang when it has taken
+ * too much.
  */
 import { readFileSync } from "node:fs";
 import { asHost } from "../../module/graph/leave-graph";
@@ -8,18 +8,18 @@ import { asHost } from "../../module/graph/leave-graph";
 /** Default of `modules.NAME.maxMemoryMb`. */
 export const MAX_MEMORY_MB = 512;
 
-/** While it has something to do, and when it has not: what runs away does so in a call, as a rule. */
+/** The interval while it works, and while it is idle: runaway memory mostly grows in a call. */
 const BUSY_MS = 100;
 const QUIET_MS = 1000;
-/** At its rate so far it would be over the limit before the next look. */
+/** The interval if, at its present rate, it would pass the limit before the next look. */
 const HURRIED_MS = 10;
 const QUIET_LOOKS = 10;
 
-/** 4 KB, but on some ARM machines. */
+/** 4 KB, except on some ARM machines. */
 const PAGE_BYTES = pageBytes();
 
 export class MemoryWatch {
-  /** At the last look; 0 where it cannot be told. */
+  /** The memory at the last look; 0 if not known. */
   bytes = 0;
   readonly #pid: number;
   readonly #maxBytes: number;
@@ -28,7 +28,7 @@ export class MemoryWatch {
   #nextMs = BUSY_MS;
   #quietLooks = 0;
 
-  /** @param maxBytes 0: it is looked at, and never over */
+  /** @param maxBytes 0: no limit; only watched */
   constructor(pid: number, maxBytes: number, onOver: (bytes: number) => void) {
     this.#pid = pid;
     this.#maxBytes = maxBytes;
@@ -37,7 +37,7 @@ export class MemoryWatch {
     this.#arm(BUSY_MS);
   }
 
-  /** It gets something to do. */
+  /** It gets work. */
   noteWork(): void {
     this.#quietLooks = 0;
     if (this.#nextMs === QUIET_MS) this.#arm(BUSY_MS);
@@ -83,7 +83,7 @@ function pageBytes(): number {
     const words = new BigUint64Array(new Uint8Array(readFileSync("/proc/self/auxv")).buffer);
     for (let at = 0; at + 1 < words.length; at += 2) if (words[at] === 6n) return Number(words[at + 1]);
   } catch {
-    // No /proc: nothing is counted there either.
+    // There is no /proc, so nothing is counted.
   }
   return 4096;
 }

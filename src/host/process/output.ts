@@ -1,21 +1,20 @@
 /**
- * Turns the output of a module's process into lines of the server's log. A flood costs the module time, and this
- * process next to nothing: most lines are left out and counted, and beyond what can be read cheaply the process waits
- * for its pipe.
+ * Turns the output of a module's process into lines of the server's log. A flood costs the module time, but hardly any
+ * of the server's: most lines are only counted, and above a cheap rate the module waits for its pipe.
  */
 import { asHost } from "../../module/graph/leave-graph";
 
 /** The rest of a longer line is left out. */
 const MAX_LINE_BYTES = 4096;
-/** A process that starts or ends may have much to say at once. */
+/** A process that starts or ends may print much at once. */
 const BURST_LINES = 400;
 const LINES_PER_SECOND = 200;
-/** Read at most so much within a tick. */
+/** The most bytes read within a tick. */
 const TICK_BYTES = 1_048_576;
 const TICK_MS = 100;
 const NEWLINE = 10;
 
-/** How many lines may be told: of what one process prints, or of what it logs. */
+/** The limit of lines that one process prints, or logs. */
 export class LineBudget {
   #left = BURST_LINES;
   #filledAt = performance.now();
@@ -23,12 +22,12 @@ export class LineBudget {
   #timer: Timer | null = null;
   readonly #tellDropped: (count: number) => void;
 
-  /** @param tellDropped called a second after the first line that was left out, with how many they were until then */
+  /** @param tellDropped called a second after the first dropped line, with the number of dropped lines */
   constructor(tellDropped: (count: number) => void) {
     this.#tellDropped = tellDropped;
   }
 
-  /** @returns whether a line may be told; else it is counted */
+  /** @returns whether a line may be logged; otherwise it is counted */
   take(): boolean {
     const now = performance.now();
     this.#left = Math.min(BURST_LINES, this.#left + ((now - this.#filledAt) * LINES_PER_SECOND) / 1000);
@@ -53,7 +52,7 @@ export class LineBudget {
 /**
  * Reads a stream to its end.
  *
- * @param say takes a line, without its end and cut
+ * @param say gets a line, cut, without its end
  * @returns resolves at the end; never rejects
  */
 export async function readLines(
@@ -73,7 +72,7 @@ export async function readLines(
       else if (left <= 0) await Bun.sleep(TICK_MS - (now - tickAt));
     }
   } catch {
-    // The process is gone, and what it had not said yet with it.
+    // The process is gone with its last output.
   }
   lines.end();
 }
@@ -82,7 +81,7 @@ class Lines {
   readonly #budget: LineBudget;
   readonly #say: (line: string) => void;
   readonly #decoder = new TextDecoder();
-  /** The beginning of a line whose end has not come yet. */
+  /** The beginning of an incomplete line. */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
 

@@ -1,6 +1,6 @@
 /**
- * A process of a module's own, as the server sees it: this program once more, in its role "module" (process-main.ts). A
- * crash, an endless loop or all memory taken there end that process and nothing else.
+ * The server's side of a module's process, which is this program in its role "module" (process-main.ts). A crash, an
+ * endless loop or a lack of memory ends that process and nothing else.
  */
 import { closeSync } from "node:fs";
 import type { Subprocess } from "bun";
@@ -15,7 +15,7 @@ import { LineBudget, readLines } from "./output";
 import type { LoadSpec } from "../../module/version";
 import { mapShared, openSharedFile } from "./shared-file";
 
-/** How a process of this program is started that is to play this part. */
+/** How to start this program as a module's process. */
 export interface ProcessStart {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -23,9 +23,9 @@ export interface ProcessStart {
 
 /** The first message of the process: it listens. */
 export const READY = "ready";
-/** The descriptor of the shared memory there: the one behind stdin, stdout and stderr. */
+/** The descriptor of the shared memory in the process: the first behind stdin, stdout and stderr. */
 export const SHARED_FD = 3;
-/** The file by which its module's versions hand over. */
+/** The file for handoffs between versions. */
 export const HANDOFF_FD = 4;
 /** The channel to the server, by Bun's IPC. */
 const CHANNEL_FD = 5;
@@ -34,15 +34,15 @@ const CHANNEL_FD = 5;
  * milliseconds.
  */
 const LAST_WORDS_MS = 500;
-/** What stays here of the environment: only systemd's own child may speak to it, and be asked for its descriptors. */
+/** Variables that a module's process does not get: only systemd's own child may use them. */
 const NOT_PASSED = /^(?:NOTIFY_SOCKET|WATCHDOG_|LISTEN_)/;
 const MB = 1_048_576;
 
 type Posted = CallBatch | ToPlace;
 
 /**
- * @param handoffFd see HandoffFile; the caller's, and open as long as there are places
- * @param log       with the module's fields: it gets what the process prints
+ * @param handoffFd see HandoffFile; it belongs to the caller, and stays open as long as there are places
+ * @param log with the module's fields: it gets the process's output
  */
 export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: number, log: Log): OpenPlace {
   const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
@@ -68,11 +68,11 @@ class ProcessPlace implements Place {
   readonly #memory: MemoryWatch;
   readonly #budget: LineBudget;
   readonly #ended: Promise<void>;
-  /** Posted before it listened; null: it listens. */
+  /** Messages posted before it listened; null: it listens. */
   #waiting: Posted[] | null = [];
   #onReady: (() => void) | null = null;
   #isGone = false;
-  /** Why it was ended from here; null: it was not. */
+  /** Why the server ended it; null: it did not. */
   #verdict: string | null = null;
 
   constructor(options: ProcessPlaceOptions) {
@@ -136,8 +136,8 @@ class ProcessPlace implements Place {
         NODE_CHANNEL_SERIALIZATION_MODE: "advanced",
       },
       stdio: ["ignore", "pipe", "pipe", fd, this.#options.handoffFd, this.#channel.processFd],
-      // A group of its own: a terminal's Ctrl-C is for the server, which lets it finish its calls; and it is killed
-      // with what it started.
+      // A separate group: a terminal's Ctrl-C must reach only the server, which lets the process finish its calls.
+      // Killing the group also ends the programs that the process has started.
       detached: true,
     }) as Subprocess<"ignore", "pipe", "pipe">;
   }
@@ -160,8 +160,8 @@ class ProcessPlace implements Place {
     try {
       this.#channel.send(data);
     } catch (error) {
-      // This cannot be sent to anybody, and whoever wanted it must know. Else the process has just ended, and `#follow`
-      // tells.
+      // The message cannot be cloned: its sender must know. Otherwise the process has just ended, and `#follow` reports
+      // it.
       if (error instanceof Error && error.name === "DataCloneError") throw error;
     }
   }
@@ -172,7 +172,7 @@ class ProcessPlace implements Place {
     try {
       process.kill(-this.#process.pid, "SIGKILL");
     } catch {
-      // It has no group yet, or is gone.
+      // The process has no group yet, or is gone.
       this.#process.kill("SIGKILL");
     }
   }

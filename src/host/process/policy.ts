@@ -1,4 +1,6 @@
-/** A process is its module's own: each end of it is the module's crash, and in quarantine there is no process. */
+/**
+ * The policy of a module's process: each unexpected end is the module's crash, and in quarantine there is no process.
+ */
 import type { Log } from "../../module/contract";
 import type { LoadSpec } from "../../module/version";
 import { boundedWith } from "../../observe/log/fields";

@@ -1,4 +1,4 @@
-/** `run: "process"`: each generation that has such routes has a process of its own. */
+/** `run: "process"`: each generation with such routes has its own process. */
 import { closeSync, ftruncateSync } from "node:fs";
 import { dirname } from "node:path";
 import { wholeFileError } from "../../module/graph/describe-error";
@@ -25,14 +25,14 @@ export class Processes implements Host {
   readonly #settings: RemoteSettings;
   readonly #start: ProcessStart;
   readonly #homes = new Map<number, Home>();
-  /** Descriptors of files by which versions hand over, by module. */
+  /** Descriptors of the files for handoffs, by module. */
   readonly #handoffFds = new Map<string, number>();
-  /** What generations have handed over before they were retired, by their id; until someone has started with it. */
+  /** The handoffs of retired generations, by their id, until a generation has started with them. */
   readonly #kept = new Map<number, { readonly name: string; readonly handed: Handed }>();
   #isClosed = false;
 
   /**
-   * @param settings of each process; read with each call: `maxQueued` may change
+   * @param settings of each process; read at each call: `maxQueued` may change
    * @param start    how this program is started as a module's process
    */
   constructor(settings: RemoteSettings, start: ProcessStart) {
@@ -48,8 +48,8 @@ export class Processes implements Host {
   /**
    * Sets up and checks a generation in its process, which is started if it is not there yet.
    *
-   * @param previousId the generation whose process hands over to this one; null, or one that has none: nobody does
-   * @returns what the verdict should say besides. Rejects with a ModuleError; the process is gone then.
+   * @param previousId the generation whose process hands over to this one; null, or one without a process: none
+   * @returns notes for the verdict. Rejects with a ModuleError; the process is gone then.
    */
   async prepare(spec: LoadSpec, previousId: number | null): Promise<{ notes: string[] }> {
     const notes: string[] = [];
@@ -64,7 +64,7 @@ export class Processes implements Host {
     }
   }
 
-  /** Has a generation's process hand over now: for a `prepare` with its id after it is retired. Never rejects. */
+  /** Lets a generation's process hand over now, for a `prepare` with its id after it is retired. Never rejects. */
   async handOver(id: number): Promise<void> {
     const home = this.#homes.get(id);
     if (home === undefined) return;
@@ -119,7 +119,7 @@ export class Processes implements Host {
   #handoffFd({ name, file }: LoadSpec): number {
     const known = this.#handoffFds.get(name);
     if (known !== undefined) return known;
-    // Where the bundle is there is room for more than in memory.
+    // The disk of the bundle has more room than memory.
     const fd = openNameless(dirname(file));
     this.#handoffFds.set(name, fd);
     return fd;
@@ -138,7 +138,7 @@ export class Processes implements Host {
     return [...this.#kept.values()].some((kept) => kept.name === name);
   }
 
-  /** What costs a process its life on its way in is its module's fault. */
+  /** If the process ends during a load, that is its module's fault. */
   async #orRetire<T>(spec: LoadSpec, when: string, work: (host: RemoteHost) => Promise<T>): Promise<T> {
     const home = this.#homes.get(spec.id) ?? this.#openFor(spec);
     try {

@@ -1,30 +1,30 @@
-/** Files that processes share: without a name, so that nothing is left of them, however the processes end. */
+/** Nameless files that processes share: nothing remains of them, however the processes end. */
 import { closeSync, constants, openSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SharedMemory } from "../remote/messages";
 import { SHARED_BYTES } from "../remote/saved-replies";
 
-/** Of Linux; node:fs has no name for it. */
+/** A flag of Linux that node:fs has no name for. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
 /** For the memory shared with a process: in memory, if there is a folder for that. @returns its descriptor: close it */
 export function openSharedFile(): number {
   const fd = openNameless("/dev/shm");
-  // Written and not just made that long: room that is missing is an error here, and a crash at the first use of a page.
+  // Written and not only extended: a lack of room is an error here, and would be a crash at the first use of a page.
   writeSync(fd, Buffer.alloc(SHARED_BYTES));
   return fd;
 }
 
 /**
- * An empty file that no folder lists. @param folder the first choice; else the temporary folder. @returns its
+ * An empty file that no folder lists. @param folder the first choice; otherwise the temporary folder. @returns its
  * descriptor: close it
  */
 export function openNameless(folder: string): number {
   return (process.platform === "linux" ? (openUnnamed(folder) ?? openUnnamed(tmpdir())) : null) ?? openUnlinked();
 }
 
-/** @param fd of `openSharedFile`, or the same in another process. It may be closed then. */
+/** @param fd of `openSharedFile`, or the same in another process. It may be closed afterwards. */
 export function mapShared(fd: number): SharedMemory {
   const folder = process.platform === "linux" ? "/proc/self/fd" : "/dev/fd";
   const { buffer, byteOffset, byteLength } = Bun.mmap(`${folder}/${fd}`, { shared: true });
@@ -47,7 +47,7 @@ function openUnlinked(): number {
   return fd;
 }
 
-/** For the side that needs it no more once it is mapped. */
+/** For the side that does not need the descriptor after mapping. */
 export function mapAndClose(fd: number): SharedMemory {
   const shared = mapShared(fd);
   closeSync(fd);

@@ -1,8 +1,8 @@
-/** A request's body on its way to the handler's host: read no faster than the handler there asks for it. */
+/** A request's body on its way to the handler's host. It is read only as fast as the handler asks for it. */
 import { failureText, PART_BYTES } from "./fetch-messages";
 import { toLatin1, type BodyPart } from "./messages";
 
-/** A smaller part costs more to carry than its bytes are worth. In bytes. */
+/** Smaller parts cost more as messages than as bytes. In bytes. */
 const SMALL_BYTES = 1024;
 /** This many small parts in a row are sent at once. After them, parts are collected before they are sent. */
 const MAX_SMALL_PARTS = 64;
@@ -25,7 +25,7 @@ export class RemoteBody {
   /**
    * The handler asks for more.
    *
-   * @param parts how many; 0: it wants no more at all
+   * @param parts how many; 0: it needs no more
    * @param send  takes one part to the place that asked
    */
   want(parts: number, send: (part: BodyPart) => void): void {
@@ -34,7 +34,7 @@ export class RemoteBody {
     if (!this.#isPumping && !this.#isOver) void this.#pump(send);
   }
 
-  /** Nobody reads on. Idempotent. */
+  /** Nobody reads any more. Idempotent. */
   cancel(): void {
     if (this.#isOver) return;
     this.#isOver = true;

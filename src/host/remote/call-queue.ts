@@ -3,7 +3,7 @@ import { asHost } from "../../module/graph/leave-graph";
 import type { RemoteCall } from "./call";
 import type { CallSource, Keeper } from "./keeper";
 
-/** A batch should hold about this much work: cheap handlers share a message, dear ones spread over the places. */
+/** The amount of work in a batch: cheap handlers share a message, expensive ones spread over the places. */
 const BATCH_US = 200;
 const MAX_BATCH = 32;
 
@@ -17,7 +17,7 @@ export class CallQueue implements CallSource {
 
   /**
    * @param keepers      of the places that take the calls
-   * @param mayBeServed  whether some place will take the call later. It has failed the call if none can
+   * @param mayBeServed whether a place will take the call later. If none can, it has failed the call
    */
   constructor(keepers: readonly Keeper[], mayBeServed: (call: RemoteCall) => boolean) {
     this.#keepers = keepers;
@@ -46,14 +46,14 @@ export class CallQueue implements CallSource {
     if (calls > 0) this.#averageUs = this.#averageUs * 0.8 + (us / calls) * 0.2;
   }
 
-  /** Takes those calls out for which `isMeant` says so. */
+  /** Removes the calls for which `isMeant` is true. */
   remove(isMeant: (call: RemoteCall) => boolean): RemoteCall[] {
     const removed = this.#calls.filter(isMeant);
     if (removed.length > 0) this.#calls = this.#calls.filter((call) => !isMeant(call));
     return removed;
   }
 
-  /** Takes those calls out that have waited too long. The time of the others has not begun. */
+  /** Removes calls that have waited too long. The handlers' time of the others has not begun. */
   expire(now: number, killGraceMs: number): RemoteCall[] {
     for (const call of this.#calls) call.beganAt = now;
     return this.remove(({ timeoutMs, askedAt }) => timeoutMs > 0 && now - askedAt > 2 * (timeoutMs + killGraceMs));
@@ -62,7 +62,7 @@ export class CallQueue implements CallSource {
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return;
     this.#isFlushScheduled = true;
-    // Behind all sockets that this turn of the loop reads: their calls share messages.
+    // After all sockets that this turn of the loop reads, so that their calls share messages.
     asHost(() => setImmediate(this.#flush));
   }
 
@@ -96,8 +96,8 @@ export class CallQueue implements CallSource {
   };
 
   /**
-   * Cheap calls stay with the place that had the last ones, as long as it answers promptly: another one would have to
-   * be woken, and that costs as much as many of them. All others go where the least is under way.
+   * Cheap calls stay with the place that had the last ones, as long as it answers promptly: waking another one costs as
+   * much as many of them. Other calls go to the place with the fewest open ones.
    */
   #choose(loadId: number, batchSize: number): Keeper | null {
     const last = this.#last;

@@ -1,23 +1,24 @@
-/** One call of a handler that runs elsewhere, from the caller's order to its answer. */
+/** One call of a handler on another host, from the caller's order to its answer. */
 import type { BoundRoute } from "../../module/route";
 import { RemoteBody } from "./body";
 import type { RemoteStream } from "./stream";
 
-/** What a caller wants of a host. */
+/** A caller's order to a host. */
 export interface RemoteOrder {
   readonly route: BoundRoute;
   /** Client and message: see `parcelOf`. */
   readonly parcel: string;
   /**
-   * The handler may ask for it besides. Taken: it is read only as it is asked for, and cancelled when the call is over.
+   * The rest of the body, for a handler that asks for it. The order owns it: it is read on demand, and cancelled when
+   * the call is over.
    */
   readonly body: ReadableStream<Uint8Array> | null;
   /**
-   * For the handler, from its begin. A call that does not get to begin within twice this time, and the grace of a kill,
-   * is refused as busy. In milliseconds. 0 waits for ever.
+   * The handler's limit, from its begin. A call that has not begun after twice this time and the grace of a kill is
+   * refused as busy. In milliseconds. 0 waits for ever.
    */
   readonly timeoutMs: number;
-  /** Never called before the order is taken. */
+  /** Not called before the order is taken. */
   readonly sink: CallSink;
 }
 
@@ -25,19 +26,17 @@ export interface RemoteOrder {
  * Takes a call's answer: exactly one of the two is called, once, and never after `CallHandle.cancel`. Must not throw.
  */
 export interface CallSink {
-  /** A stream is to be read to its end or left by `return`. It rejects if its source fails or its place is lost. */
+  /** Read a stream to its end, or leave it by `return`. It rejects if its source fails or its place is lost. */
   resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void;
   /** HostBusyError, UnavailableError, HandlerTimeoutError, HandlerError or HostLostError. */
   reject(error: Error): void;
 }
 
-/** In the caller's hand. */
+/** The caller's handle of a call. */
 export interface CallHandle {
   /** By performance.now(). */
   readonly askedAt: number;
-  /**
-   * The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called any more. Idempotent.
-   */
+  /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called again. Idempotent. */
   cancel(): void;
   /** The client has sent its FIN: `signal` aborts, but the reply is still sent. */
   clientEnded(): void;
@@ -51,19 +50,19 @@ export interface CallHolder {
 
 export class RemoteCall implements CallHandle {
   readonly route: BoundRoute;
-  /** The generation's, as hosts name it. */
+  /** The generation's id on hosts. */
   readonly loadId: number;
   readonly parcel: string;
   readonly timeoutMs: number;
   /** When the caller asked. Of performance.now(). */
   readonly askedAt: number;
-  /** The handler's time counts from here: the last moment at which the call was seen not to have begun. */
+  /** The start of the handler's time: the last moment at which the call had not begun. */
   beganAt: number;
-  /** null: nobody waits any more. */
+  /** null: nobody waits for the answer. */
   sink: CallSink | null;
   holder: CallHolder | null = null;
   seq = 0;
-  /** The client ended before a place had the call: the place is told when it gets it. */
+  /** The client ended before a place had the call. The place learns it with the call. */
   hasClientEnded = false;
   stream: RemoteStream | null = null;
   /** The request's body, if it is not in the parcel. */
@@ -86,7 +85,7 @@ export class RemoteCall implements CallHandle {
     const { sink } = this;
     this.sink = null;
     this.over();
-    // A stream may go on reading the request while it answers.
+    // A streamed reply may still read the request.
     if (this.stream === null) this.body?.cancel();
     sink?.resolve(reply);
   }

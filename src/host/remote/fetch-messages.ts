@@ -1,12 +1,12 @@
 /**
- * HTTP requests and responses as they cross between the server and a place: a head in lines, an empty line, and the
- * body behind it when it is small or at hand.
+ * The form of HTTP requests and responses between the server and a place: a head in lines, an empty line, and the body
+ * if it is small or in memory.
  */
 import { failureOf } from "./messages";
 
 /** Request bodies up to this travel with their call. In bytes. */
 export const WHOLE_REQUEST_BYTES = 65_536;
-/** Response bodies that are at hand travel whole up to this, and so keep their Content-Length. In bytes. */
+/** Response bodies in memory travel whole up to this size, and so keep their Content-Length. In bytes. */
 export const WHOLE_RESPONSE_BYTES = 1_048_576;
 /** Larger ones travel in parts of at most this. In bytes. */
 export const PART_BYTES = 262_144;
@@ -14,11 +14,11 @@ export const PART_BYTES = 262_144;
 /** How a message's body travels. */
 export const BODY = {
   none: "n",
-  /** Of a response: behind the head, as it is. */
+  /** Responses: behind the head, as text. */
   text: "t",
   /** Behind the head, as latin1. */
   bytes: "b",
-  /** Of a request: its parts come when they are asked for. Of a response: they follow in the reply's stream. */
+  /** Requests: its parts come on demand. Responses: they follow in the reply's stream. */
   stream: "s",
 } as const;
 type BodyWay = (typeof BODY)[keyof typeof BODY];
@@ -35,7 +35,7 @@ interface CarriedRequest {
   readonly params: Record<string, string>;
   readonly fields: Fields;
   readonly way: BodyWay;
-  /** As latin1; "" unless `way` says that it is here. */
+  /** As latin1; "" unless `way` says that the body is here. */
   readonly body: string;
 }
 
@@ -60,7 +60,7 @@ export function decodeRequest(text: string): CarriedRequest {
     url,
     requestId,
     path,
-    // As the router makes them: without a prototype.
+    // Without a prototype, like the router's.
     params: Object.assign(Object.create(null), JSON.parse(params)) as Record<string, string>,
     fields,
     body,
@@ -68,7 +68,7 @@ export function decodeRequest(text: string): CarriedRequest {
 }
 
 export function encodeResponse({ status, statusText, fields, way, body }: CarriedResponse): string {
-  // The standard class lets any text pass for a reason, line ends included.
+  // The standard class accepts any text as the reason, even with line ends.
   const reason = /^[ -~]*$/.test(statusText) ? statusText : "";
   return `${way}${status} ${reason}\n${linesOf(fields)}\n${body}`;
 }
@@ -94,7 +94,7 @@ export function fieldsOf(headers: Headers): Fields {
   );
 }
 
-/** A body's failure on its way to the side that reads it. */
+/** The text of a body's failure, for the side that reads it. */
 export function failureText(error: unknown): string {
   return failureOf(error).message;
 }

@@ -1,6 +1,6 @@
 /**
- * Loading into and retiring from one place, one after another: which generations it has, and how that survives its
- * replacement.
+ * Loads generations into one place and retires them, one after another. Knows which ones the place has, and loads them
+ * again after its replacement.
  */
 import { ModuleError } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
@@ -13,7 +13,7 @@ import type { LoadSpec } from "../../module/version";
 interface Task {
   readonly message: Extract<ToPlace, { type: "import" | "load" | "handoff" | "retire" }>;
   readonly id: number;
-  /** null: the place starts anew and loads what it had. */
+  /** null: the place starts again and loads its old generations. */
   readonly done: PromiseWithResolvers<TaskDone> | null;
 }
 
@@ -21,7 +21,7 @@ export interface TasksOwner {
   readonly policy: Pick<HostPolicy, "notRestored">;
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
-  /** A generation was loaded again into a place that had started anew. */
+  /** A generation was loaded again into a restarted place. */
   restored(id: number): void;
 }
 
@@ -33,12 +33,12 @@ export class KeeperTasks {
   readonly #owner: TasksOwner;
   readonly #place: KeptPlace;
   readonly #post: (message: ToPlace) => void;
-  /** The first one is under way if `#sentAt` is set. */
+  /** The first one is running if `#sentAt` is set. */
   #queue: Task[] = [];
   #sentAt: number | null = null;
-  /** What failed to load here; a place that starts anew does not try again, unless it is asked to. */
+  /** Generations that failed to load here. A restarted place does not try them again by itself. */
   readonly #refused = new Set<number>();
-  /** What a step of these generations may take, where they say it. In milliseconds. */
+  /** The limits for steps of generations that have their own. In milliseconds. */
   readonly #loadMs = new Map<number, number>();
   #isUp = false;
   #closed: Error | null = null;
@@ -57,7 +57,7 @@ export class KeeperTasks {
     return this.#sentAt !== null;
   }
 
-  /** What could not be loaded is to be tried again by the next place. */
+  /** Lets the next place try again a generation that could not be loaded. */
   forgive(id: number): void {
     this.#refused.delete(id);
   }
@@ -76,9 +76,8 @@ export class KeeperTasks {
   }
 
   /**
-   * @param handed what the version before gave, in another process; undefined: nothing
-   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load cost the place its
-   *   life.
+   * @param handed the state of the version before, from another process; undefined: none
+   * @returns notes for the verdict. Rejects with a ModuleError, or a HostLostError if the load ended the place.
    */
   async load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<readonly string[]> {
     const message = { type: "load", spec, previousId, ...(handed === undefined ? null : { handed }) } as const;
@@ -101,7 +100,7 @@ export class KeeperTasks {
     try {
       await this.#add({ type: "retire", id, isGone }, id);
     } catch (error) {
-      // A place that is lost has no generations any more.
+      // A lost place has no generations any more.
       if (!(error instanceof HostLostError)) throw error;
     } finally {
       this.#refused.delete(id);
@@ -109,7 +108,7 @@ export class KeeperTasks {
     }
   }
 
-  /** The place has started (again). @param generations what it must load besides what is to be done anyway */
+  /** The place has started (again). @param generations generations to load besides the waiting tasks */
   restore(generations: readonly LoadSpec[]): void {
     const pending = new Set(this.#queue.map((task) => task.id));
     const restored: Task[] = [];
@@ -136,16 +135,16 @@ export class KeeperTasks {
     this.#next();
   }
 
-  /** @param isCallRunning a handler is on the place's stack, so that the task had no chance yet */
+  /** @param isCallRunning a handler is on the place's stack, so the task has had no chance yet */
   isOverdue(now: number, isCallRunning: boolean): boolean {
     const task = this.#queue[0];
     if (this.#sentAt === null || task === undefined) return false;
     if (isCallRunning) this.#sentAt = now;
-    // The place keeps the deadline itself, as long as it is not stuck.
+    // The place keeps the deadline itself unless it is stuck.
     return now - this.#sentAt >= this.#limitMs(task) + 2 * this.#owner.killGraceMs;
   }
 
-  /** For each of a task's steps: the version before hands over in its own time. */
+  /** The limit for each step of a task. The handoff has the limit of the version before. */
   #limitMs({ message, id }: Task): number {
     const ids = message.type === "load" && message.previousId !== null ? [id, message.previousId] : [id];
     return Math.max(
@@ -195,7 +194,7 @@ export class KeeperTasks {
     return done.promise;
   }
 
-  /** What was to be put back and is not wanted any more. */
+  /** Drops a waiting load that is not needed any more. */
   #dropUnsent(id: number): void {
     const current = this.#sentAt === null ? undefined : this.#queue[0];
     this.#queue = this.#queue.filter((task) => task === current || task.id !== id || task.done !== null);
@@ -210,7 +209,7 @@ export class KeeperTasks {
     try {
       this.#post(message);
     } catch (error) {
-      // It cannot be sent, to anybody.
+      // The message cannot be cloned for any place.
       this.#sentAt = null;
       this.#queue.shift();
       this.#fail(task, error instanceof Error ? error : new Error(String(error)));

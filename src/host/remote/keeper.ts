@@ -1,6 +1,6 @@
 /**
- * Looks after one place, a thread of the pool or the process of a module: starts it, sends it calls and tasks, sees
- * whether it is alive, and replaces it when it is not.
+ * Looks after one place, a thread of the pool or the process of a module: starts it, sends it calls and tasks, watches
+ * whether it is alive, and replaces it if not.
  */
 import type { Log } from "../../module/contract";
 import { asHost } from "../../module/graph/leave-graph";
@@ -16,9 +16,9 @@ import type { HostPolicy, KeptPlace } from "./policy";
 import { SentCalls } from "./sent-calls";
 import { Suspicion } from "./suspicion";
 
-/** Where a keeper gets its calls from. */
+/** The source of a keeper's calls. */
 export interface CallSource {
-  /** Takes calls back that had not begun, oldest first: for other places. */
+  /** Takes calls back that had not begun, oldest first, for other places. */
   takeBack(calls: RemoteCall[]): void;
   /** The place may have room for calls. */
   noteRoom(): void;
@@ -26,26 +26,29 @@ export interface CallSource {
   noteCost(us: number, calls: number): void;
 }
 
-/** What keepers need of their host. */
+/** The keepers' view of their host. */
 export interface KeeperOwner extends TasksOwner {
   readonly policy: HostPolicy;
   readonly log: Log;
   readonly queue: CallSource;
   /**
-   * Writes the bundles that are gone from the state folder again.
+   * Writes missing bundles of the state folder again.
    *
    * @returns the generations that a place must load when it starts (again), oldest first
    */
   restoreBundles(): LoadSpec[];
   /**
-   * @param culprit the generation whose code the place was lost to, as far as that can be told; null: it cannot
-   * @param hadBegun whether any module's code can have run there
-   * @returns whether the place is to start anew; else it waits for `resume`
+   * @param culprit the generation whose code ended the place, if known; null: not known
+   * @param hadBegun whether any module's code may have run there
+   * @returns whether the place starts again; otherwise it waits for `resume`
    */
   lost(reason: string, index: number, culprit: number | null, hadBegun: boolean): boolean;
 }
 
-/** Waits before a place that ends again and again starts anew; one that lived for `STABLE_MS` did not fail to start. */
+/**
+ * The longest wait before a place that ends again and again starts again. A place that lived for `STABLE_MS` did not
+ * fail to start.
+ */
 const MAX_BACKOFF_MS = 5000;
 const STABLE_MS = 10_000;
 
@@ -79,7 +82,7 @@ export class Keeper implements KeptPlace {
     return { index: this.index, state: this.#state, inFlight: open.size, calls, restarts: this.#restarts, facts };
   }
 
-  /** Starts the place and has it load all generations there are. Does nothing to one that has started. */
+  /** Starts the place, which loads all generations. Does nothing if it has started. */
   start(): void {
     if (this.#state === "idle") this.#spawn();
   }
@@ -98,13 +101,13 @@ export class Keeper implements KeptPlace {
     return this.#state === "running" && this.tasks.loaded.has(loadId) ? this.sent.room : 0;
   }
 
-  /** Nothing is under way, and no sign of life is awaited: `scan` would find nothing. */
+  /** Whether `scan` would find nothing: no open work, and no question about life. */
   get isIdle(): boolean {
     const isStarting = this.#state === "restarting" || (this.#place !== null && !this.#isReady);
     return this.sent.open.size === 0 && !this.#suspicion.isOpen && this.tasks.isIdle && !isStarting;
   }
 
-  /** Looks at every deadline. To be called every few dozen milliseconds while there is something under way. */
+  /** Checks every deadline. Call it every few dozen milliseconds while there is open work. */
   scan(now: number): void {
     if (this.#place === null) return;
     if (this.#isLateToStart(now))
@@ -117,7 +120,7 @@ export class Keeper implements KeptPlace {
       this.#lose("a module's load or dispose did not give the thread back", "task");
   }
 
-  /** Ends the place. Resolves when it is gone, or after `timeoutMs`: native code can't be interrupted. */
+  /** Ends the place. Resolves when it is gone, or after `timeoutMs`: native code cannot be interrupted. */
   async close(timeoutMs: number, reason: HostLostError): Promise<void> {
     const place = this.#place;
     this.#state = "closed";
@@ -151,8 +154,8 @@ export class Keeper implements KeptPlace {
   }
 
   /**
-   * @returns null when the system cannot start one: no program, memory, process or descriptor. The place then counts as
-   * lost.
+   * @returns null if the system cannot start one: no program, memory, process or descriptor. The place then counts as
+   *   lost.
    */
   #open(): Place | null {
     const { policy, loadTimeoutMs } = this.#owner;
@@ -169,7 +172,7 @@ export class Keeper implements KeptPlace {
     } catch (error) {
       const reason = `it cannot be started: ${error instanceof Error ? error.message : String(error)}`;
       this.#state = "restarting";
-      // Later, not now: the caller has yet to queue its task, and the loss must fail that task too.
+      // Later, not now: the caller will still queue its task, and the loss must fail that task too.
       asHost(() =>
         setImmediate(() => {
           if (this.#place === null && this.#state === "restarting") this.#lose(reason, "itself");
@@ -187,7 +190,7 @@ export class Keeper implements KeptPlace {
 
   // ---- what the place says ----
 
-  /** A thread's messages are well formed. A process may send anything, and must not harm this one by that. */
+  /** A thread's messages are well formed. A process may send anything, which must not harm this one. */
   #receiveFrom(data: ReplyBatch | FromPlace): void {
     try {
       this.#receive(data);
@@ -226,13 +229,15 @@ export class Keeper implements KeptPlace {
 
   #isStuck(now: number, running: number): boolean {
     if (!this.#suspicion.isOverdue(now)) return false;
-    // A load may take the place for longer than a handler that is over its time is given; it has a deadline of its own.
+    // A load may hold the place longer than a late handler may. It has its own deadline.
     if (running === 0 && this.tasks.isUnderWay) return false;
-    // A handler that has its time still may keep the place for itself: another one was suspected.
+    // A handler whose time is not over may hold the place: another one was suspected.
     return running === 0 || !this.sent.open.has(running);
   }
 
-  /** Something holds the place. What waits behind it goes elsewhere, and it gets nothing new until it shows life. */
+  /**
+   * Something holds the place. Calls that wait in it go to other places, and it gets no new ones until it shows life.
+   */
   #block(now: number): void {
     if (this.#state !== "running") return;
     this.#state = "blocked";
@@ -242,8 +247,8 @@ export class Keeper implements KeptPlace {
   }
 
   /**
-   * @param blame what the place was lost to: a call (the place was killed, and starts anew at once), the task under way
-   *   (which fails), or the place itself (which also fails the task under way, and waits before it starts anew)
+   * @param blame the cause: a call (the place was killed, and starts again at once), the running task (which fails), or
+   *   the place itself (which also fails the running task, and waits before it starts again)
    */
   #lose(reason: string, blame: "call" | "task" | "itself"): void {
     const { policy, queue } = this.#owner;

@@ -1,11 +1,11 @@
 /**
- * What crosses between the server and a place where handlers run: a thread of the pool or the process of a module. "The
+ * Messages between the server and a place where handlers run: a thread of the pool or the process of a module. "The
  * server" is the thread that has the connections.
  *
- * Calls and replies travel in flat arrays, one postMessage a tick each way: an array of primitives is cloned many times
- * faster than objects, and a message costs more than what is in it. Bytes travel as latin1 strings: a Uint8Array in a
- * message costs 27 times as much, a transferred buffer nine times, and a string can be sent again to another place
- * when the first is lost.
+ * Calls and replies travel in flat arrays, with one postMessage for each tick and direction: an array of primitives is
+ * cloned many times faster than objects, and a message costs more than its content. Bytes travel as latin1 strings: a
+ * Uint8Array costs 27 times as much, a transferred buffer nine times. A string can also be sent again to another place
+ * if the first is lost.
  */
 import type { Client } from "../../module/contract";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
@@ -20,9 +20,9 @@ export type SharedMemory = Int32Array<ArrayBufferLike>;
 /**
  * Words of the SharedMemory of a place and the server.
  *
- * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it: the place from n
- * to n + 1 to begin call n, the server from where it stands to the end of what it sent, to take back all that has
- * not begun. Whoever succeeds owns the call, so none runs twice and none is lost. Numbers wrap at 2^31.
+ * HEAD is the sequence number of the next call that may begin. Only a compare-and-exchange moves it. The place moves it
+ * from n to n + 1 to begin call n. The server moves it to the end of the sent calls, to take back all that have not
+ * begun. The side that succeeds owns the call, so no call runs twice or is lost. Numbers wrap at 2^31.
  */
 export const HEAD = 0;
 /** The call whose handler is on the stack now, in its first synchronous stretch; 0: none. */
@@ -31,19 +31,22 @@ export const ON_STACK = 1;
 export const SAVED = 2;
 export const SHARED_WORDS = 4;
 
-/** @returns whether call `seq` was begun (or taken back) where HEAD is `head` */
+/** @returns whether call `seq` has begun, or was taken back, if HEAD is `head` */
 export function isBefore(seq: number, head: number): boolean {
   return ((head - seq) | 0) > 0;
 }
 
-/** First element: the first call's number; the others have the numbers after it. Then CALL_FIELDS elements a call. */
+/**
+ * First element: the first call's number; the others have the numbers after it. Then CALL_FIELDS elements for each
+ * call.
+ */
 export type CallBatch = (number | string)[];
-/** A target (`targetOf`) and a parcel (`parcelOf`): each element costs some 50 ns on its way, so there are few. */
+/** A target (`targetOf`) and a parcel (`parcelOf`): each element costs some 50 ns, so there are few. */
 export const CALL_FIELDS = 2;
 
 /**
- * First element: microseconds spent in handlers since the last batch, and the number of calls; then REPLY_FIELDS a
- * reply.
+ * First element: microseconds spent in handlers since the last batch, and the number of calls; then REPLY_FIELDS for
+ * each reply.
  */
 export type ReplyBatch = (number | string | null | FailureData)[];
 export const REPLY_HEADER = 2;
@@ -81,7 +84,7 @@ export function readTarget(target: number): { loadId: number; routeIndex: number
   return { loadId, routeIndex: target - loadId * MAX_ROUTES };
 }
 
-/** A call's number and what its reply is, as one number. */
+/** A call's number and the kind of its reply, as one number. */
 export function labelOf(seq: number, kind: number): number {
   return seq * MAX_KINDS + kind;
 }
@@ -97,12 +100,12 @@ export function kindOf(label: number): number {
 
 const PARCEL_MARK = "\n";
 
-/** @returns the client, a mark, and the message, a character a byte */
+/** @returns the client, a mark, and the message, one character for each byte */
 export function parcelOf(client: Client, latin1: string): string {
   return encodeClient(client) + PARCEL_MARK + latin1;
 }
 
-/** @returns where the client ends in a parcel; the message begins one behind it */
+/** @returns the end of the client in a parcel; the message begins one character later */
 export function parcelMark(parcel: string): number {
   return parcel.indexOf(PARCEL_MARK);
 }
@@ -113,18 +116,18 @@ export interface FailureData {
   readonly stack: string;
 }
 
-/** "ended": the client has sent its FIN; the reply is still wanted. */
+/** "ended": the client has sent its FIN, but still waits for the reply. */
 export type CancelReason = "gone" | "timeout" | "ended";
 
 /** A part of a request's body, server to place. */
 export interface BodyPart {
   /** As latin1. null: there are no more. */
   readonly text: string | null;
-  /** With null: the body broke off, and why. */
+  /** With null: why the body broke off. */
   readonly error?: string;
 }
 
-/** Parts of a stream that may be on their way before the reader has taken one. */
+/** How many parts of a stream may be sent ahead of the reader. */
 export const STREAM_WINDOW = 4;
 
 /** Server to place, beside call batches. */
@@ -136,9 +139,11 @@ export type ToPlace =
       readonly loadTimeoutMs: number;
       readonly maxMemoryMb?: number;
     }
-  /** The import alone: nothing of the module runs but its top level. The "load" that follows goes on with it. */
+  /** The import alone: only the module's top level runs. The following "load" continues with it. */
   | { readonly type: "import"; readonly spec: LoadSpec }
-  /** `previousId`: hands over from this generation, in the same place. `handed`: what one in another process gave. */
+  /**
+   * `previousId`: hands over from this generation, in the same place. `handed`: the state of one in another process.
+   */
   | {
       readonly type: "load";
       readonly spec: LoadSpec;
@@ -146,7 +151,7 @@ export type ToPlace =
       readonly handed?: StoredState;
     }
   | { readonly type: "handoff"; readonly id: number }
-  /** isGone: the whole module is taken away. */
+  /** isGone: the whole module is removed. */
   | { readonly type: "retire"; readonly id: number; readonly isGone: boolean }
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
   | { readonly type: "credit"; readonly seq: number }
@@ -160,7 +165,7 @@ export interface TaskDone {
   readonly notes: readonly string[];
   /** Of an import. */
   readonly shape?: RemoteShape;
-  /** Of a handoff: what is in the file for that, or why nothing is. null: the module has none. */
+  /** Of a handoff: the content of its file, or why there is none. null: the module has none. */
   readonly handoff?: StoredState | { readonly error: string } | null;
 }
 
@@ -173,7 +178,7 @@ export type FromPlace =
   | TaskDone
   | { readonly type: "failed"; readonly module: ModuleErrorData | null; readonly error: FailureData }
   | { readonly type: "pong"; readonly ping: number }
-  /** A handler reads its request's body. 0: it wants no more of it. */
+  /** A handler reads its request's body. 0: it needs no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
   | {
       readonly type: "log";
@@ -186,7 +191,7 @@ export type FromPlace =
 
 const encodedClients = new WeakMap<Client, string>();
 
-/** @returns the client as one string; made once a client */
+/** @returns the client as one string; made once for each client */
 function encodeClient(client: Client): string {
   let text = encodedClients.get(client);
   if (text === undefined) {
@@ -216,13 +221,13 @@ export function toLatin1(bytes: Uint8Array): string {
 }
 
 export function fromLatin1(text: string): Uint8Array {
-  // A buffer of its own and not a piece of Buffer's pool: authors may keep, transfer or resize it.
+  // A separate buffer and not a piece of Buffer's pool: authors may keep, transfer or resize it.
   const bytes = new Uint8Array(text.length);
   Buffer.from(bytes.buffer).latin1Write(text);
   return bytes;
 }
 
-/** @param thrown anything a handler threw */
+/** @param thrown any value that a handler threw */
 export function failureOf(thrown: unknown): FailureData {
   if (thrown instanceof Error)
     return { name: String(thrown.name), message: String(thrown.message), stack: String(thrown.stack) };

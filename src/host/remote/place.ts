@@ -1,32 +1,29 @@
 /**
- * A place where handlers run, as the server sees it: a thread (a Worker of this process), or a process. Both
- * get the same messages and share memory of the same layout.
+ * The server's view of a place where handlers run: a thread (a Worker of this process), or a process. Both get the same
+ * messages and share memory of the same layout.
  */
 import type { CallBatch, ReplyBatch, SharedMemory, FromPlace, ToPlace } from "./messages";
 
 export interface Place {
   readonly shared: SharedMemory;
   post(data: CallBatch | ToPlace): void;
-  /** Calls `fn` when what is posted is read: at once, if it is. */
+  /** Calls `fn` as soon as posted messages are read; at once if they are already. */
   whenReady(fn: () => void): void;
-  /**
-   * Ends it, whatever it does. Resolves when it is gone: a Worker in the middle of native code may take long.
-   * Idempotent.
-   */
+  /** Ends it in any state. Resolves when it is gone: a Worker in native code may take long. Idempotent. */
   end(): Promise<void>;
-  /** What runs there, for status. null: nothing of its own to tell. */
+  /** Facts for status. null: none. */
   facts(): PlaceFacts | null;
 }
 
 export interface PlaceFacts {
   readonly pid: number;
-  /** As last seen; 0 where that cannot be told. */
+  /** At the last look; 0 if not known. */
   readonly memoryBytes: number;
 }
 
 export type PlaceState = "idle" | "running" | "blocked" | "restarting" | "stopped" | "closed";
 
-/** For status: a place, or where there is to be one. */
+/** For status: a place, even one that has not started. */
 export interface PlaceStatus {
   /** From 1: `context.host` of the modules in a thread. */
   readonly index: number;
@@ -43,7 +40,7 @@ export interface PlaceStatus {
 /** Events of a place. They never come from within the call that opens it. */
 export interface PlaceEvents {
   received(data: ReplyBatch | FromPlace): void;
-  /** It ended by itself, or had to be ended by the place: "it was ended by SIGSEGV". At most once. */
+  /** It ended by itself, or its owner had to end it: "it was ended by SIGSEGV". At most once. */
   ended(reason: string): void;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A host that is not the event loop: its places, the generations that are loaded in them, the calls that wait for one,
- * and who gets none for a while because its code ended a place again and again.
+ * A host other than the event loop: its places, the generations loaded in them, the waiting calls, and the modules in
+ * quarantine.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -20,17 +20,13 @@ import type { PlaceStatus } from "./place";
 import type { HostPolicy, HostTexts } from "./policy";
 import { Ticker } from "./ticker";
 
-/** What the pool and the processes are given alike. */
+/** Settings of both the pool and the processes. */
 export interface RemoteSettings extends QuarantineSettings {
-  /**
-   * Calls without an answer, waiting or running, above which a call is refused. Streams that have begun do not count.
-   */
+  /** The most calls without an answer, waiting or running. Further calls are refused. Open streams do not count. */
   readonly maxQueued: number;
   /** For each step of a module's load. In milliseconds. 0 waits for ever. */
   readonly loadTimeoutMs: number;
-  /**
-   * How long a place with a handler over its time may stay silent before it is killed. In milliseconds. Default 250.
-   */
+  /** How long a place with a late handler may stay silent before it is killed. In milliseconds. Default 250. */
   readonly killGraceMs?: number;
 }
 
@@ -40,7 +36,7 @@ const CLOSE_MS = 900;
 interface Loaded {
   readonly spec: LoadSpec;
   /**
-   * A place may have to load it again when its file is long gone: the state folder cleared, or pruned by another
+   * A place may have to load it again after its file is gone: the state folder was cleared, or pruned by another
    * server.
    */
   readonly bundle: Uint8Array;
@@ -83,7 +79,7 @@ export class RemoteHost implements Host, KeeperOwner {
     return { quarantine: this.#quarantine.facts(id), places: this.places };
   }
 
-  /** Imports it in the first place, which is started for that. */
+  /** Imports it in the first place, and starts that. */
   async import(spec: LoadSpec): Promise<RemoteShape> {
     if (this.#closed !== null) throw this.#closed;
     const keeper = this.#keepers[0] as Keeper;
@@ -95,7 +91,7 @@ export class RemoteHost implements Host, KeeperOwner {
   /**
    * Loads it in every place, in parallel; the first use starts the places.
    *
-   * @param handed what a process before it has stored for the `setup`; undefined: nothing
+   * @param handed the state that another process has stored for the `setup`; undefined: none
    */
   async prepare(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<{ notes: string[] }> {
     if (this.#closed !== null) throw this.#closed;
@@ -116,9 +112,9 @@ export class RemoteHost implements Host, KeeperOwner {
   }
 
   /**
-   * Each place keeps its own state, but for a process, which stores it.
+   * Each place keeps its own state; a process stores it.
    *
-   * @returns what the first place has stored, or why it has not; null: nothing
+   * @returns the stored state of the first place, or why there is none; null: no handoff
    */
   async handOver(id: number): Promise<NonNullable<TaskDone["handoff"]> | null> {
     if (!this.#generations.has(id)) return null;

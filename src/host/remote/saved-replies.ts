@@ -1,6 +1,6 @@
 /**
- * Replies that a place has but has not sent yet, in memory that the server shares: when the next handler of the
- * batch never ends and the place is killed, the answers of those before it are not lost with it.
+ * Finished replies that a place has not sent yet, in memory that the server shares. If the next handler of the batch
+ * never ends and the place is killed, the earlier answers are not lost.
  */
 import { labelOf, REPLY_HEADER, type ReplyBatch, SAVED, SHARED_WORDS, type SharedMemory } from "./messages";
 
@@ -29,7 +29,7 @@ export class SavedReplies {
     this.#text = textOf(shared);
   }
 
-  /** @returns false if there is no room: the caller sends what it has, now */
+  /** @returns false if there is no room: the caller then sends its replies at once */
   add(seq: number, kind: number, value: ReplyBatch[number]): boolean {
     const text = typeof value === "string" ? value : value === null ? "" : JSON.stringify(value);
     const end = this.#at + HEADER_BYTES + ((text.length * 2 + 3) & ~3);
@@ -58,8 +58,8 @@ function textOf({ buffer, byteOffset, byteLength }: SharedMemory): Buffer<ArrayB
 /**
  * The server's side, once the place is lost.
  *
- * @returns the replies that it did not send
- * @throws Error when a process that went astray has written something else there
+ * @returns the unsent replies
+ * @throws Error if a broken process has written something else there
  */
 export function readSaved(shared: SharedMemory): ReplyBatch {
   const text = textOf(shared);

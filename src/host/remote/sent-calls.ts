@@ -1,6 +1,6 @@
 /**
- * The calls that one place was sent: which of them have begun, which can still be taken back, whose time is up, and
- * their replies.
+ * The calls that one place was sent: which of them have begun, which can still be taken back, which are late, and their
+ * replies.
  */
 import { HandlerError, HandlerTimeoutError } from "../errors";
 import type { CallHolder, RemoteCall } from "./call";
@@ -24,27 +24,30 @@ import {
 import { Sequence } from "./sequence";
 import { RemoteStream } from "./stream";
 
-/** Calls sent ahead of the running one. More would make larger batches, and more to take back from a slow handler. */
+/**
+ * How many calls are sent ahead of the running one. More would make larger batches, but more to take back from a slow
+ * handler.
+ */
 const MAX_AHEAD = 64;
-/** A place with calls waiting in it that begins none for this long is blocked by a slow handler: others get them. */
+/** If a place with waiting calls begins none for this long, a slow handler blocks it: other places get the calls. */
 const QUIET_MS = 50;
-/** How long a place may be silent that has begun no call. */
+/** How long a place without a begun call may be silent. */
 const STARVED_MS = 5000;
 const PROMPT_MS = 1;
 
 export class SentCalls implements CallHolder {
-  /** Sent, and not over. By number. */
+  /** Sent calls that are not over, by number. */
   readonly open = new Map<number, RemoteCall>();
-  /** Sent since the start, and not taken back. */
+  /** The number of calls sent since the start and not taken back. */
   count = 0;
   readonly #post: (message: CallBatch | ToPlace) => void;
   readonly #sequence = new Sequence();
-  /** Calls whose time ran out while the place showed no life: one of them may hold it. Load ids by call. */
+  /** Calls that became late while the place showed no life: one of them may hold it. Load ids by call. */
   readonly #overdue = new Map<number, number>();
   #outgoing: CallBatch = [];
-  /** How many calls may wait in the place; 1 after it was found blocked, doubled by each sign of life. */
+  /** How many calls may wait in the place: 1 after a block, doubled by each sign of life. */
   #maxAhead = MAX_AHEAD;
-  /** The last answer, or the first call since there was nothing to answer. */
+  /** The time of the last answer, or of the first call after an idle time. */
   #promptSince = 0;
   #lastHead = 0;
   #quietSince = 0;
@@ -73,12 +76,12 @@ export class SentCalls implements CallHolder {
     return this.#sequence.running;
   }
 
-  /** Nothing waits in the place, or it has answered within the last millisecond. */
+  /** Whether nothing waits in the place, or it has answered within the last millisecond. */
   isPrompt(now: number): boolean {
     return this.open.size === 0 || now - this.#promptSince < PROMPT_MS;
   }
 
-  /** Something holds the place: it begins none of the calls that wait in it. */
+  /** Whether something holds the place, so that it begins none of its waiting calls. */
   isBlocked(now: number): boolean {
     return now - this.#quietSince >= QUIET_MS && (this.running !== 0 || this.#sequence.waiting !== 0);
   }
@@ -110,7 +113,7 @@ export class SentCalls implements CallHolder {
 
   cancel(call: RemoteCall): void {
     this.#postCancel(call.seq, "gone");
-    // A handler that runs on is watched until its time is up. A stream ends at once.
+    // A handler that still runs is watched until its time is over. A stream ends at once.
     if (call.stream !== null) this.open.delete(call.seq);
   }
 
@@ -118,18 +121,18 @@ export class SentCalls implements CallHolder {
     if (this.open.has(call.seq)) this.#postCancel(call.seq, "ended");
   }
 
-  /** The place said something. */
+  /** The place has sent a message. */
   noteLife(now: number): void {
     this.#quietSince = this.#promptSince = now;
     this.#maxAhead = Math.min(MAX_AHEAD, this.#maxAhead * 2);
   }
 
-  /** It has answered a question: no call holds it. */
+  /** It has answered the question about life: no call holds it. */
   clearOverdue(): void {
     this.#overdue.clear();
   }
 
-  /** Fails the calls whose time is up. @returns whether there were any */
+  /** Fails late calls. @returns whether there were any */
   expire(now: number): boolean {
     const { head } = this.#sequence;
     if (head !== this.#lastHead) this.#quietSince = now;
@@ -148,21 +151,21 @@ export class SentCalls implements CallHolder {
     return hasExpired;
   }
 
-  /** How long something may hold the place that has no deadline of its own, like a stream. In milliseconds. */
+  /** How long work without its own deadline, such as a stream, may hold the place. In milliseconds. */
   longestMs(): number {
-    // With no call begun it may just be starved, on a machine that is too busy; it harms nobody meanwhile.
+    // Without a begun call it may only be starved, on a busy machine. It harms nobody meanwhile.
     let longestMs = this.open.size === 0 ? STARVED_MS : 0;
     for (const { timeoutMs } of this.open.values()) longestMs = Math.max(longestMs, timeoutMs || Infinity);
     return longestMs;
   }
 
-  /** The place gets no more than one call at a time until it shows life. @returns those that had not begun */
+  /** Limits the place to one call at a time until it shows life. @returns the calls that had not begun */
   hold(): RemoteCall[] {
     this.#maxAhead = 1;
     return this.takeBack();
   }
 
-  /** @returns the calls that had not begun, which can't begin here any more */
+  /** @returns the calls that had not begun, and now cannot begin here */
   takeBack(): RemoteCall[] {
     const calls: RemoteCall[] = [];
     for (const seq of this.#sequence.takeBack()) {
@@ -178,7 +181,7 @@ export class SentCalls implements CallHolder {
     return calls;
   }
 
-  /** The generation whose handler is on the stack; with none there, the only one that has anything under way. */
+  /** The generation whose handler is on the stack; if none is, the only one with open calls. */
   culprit(): number | null {
     const { running } = this;
     const called = this.open.get(running)?.loadId ?? this.#overdue.get(running);
@@ -189,7 +192,7 @@ export class SentCalls implements CallHolder {
     return suspects.size === 1 ? (only ?? null) : null;
   }
 
-  /** The place is gone, or will be. @returns the calls that are lost with it */
+  /** The place is gone, or will be. @returns the lost calls */
   drop(): RemoteCall[] {
     const calls = [...this.open.values()];
     this.open.clear();

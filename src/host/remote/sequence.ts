@@ -1,30 +1,32 @@
-/** The numbers of the calls that are sent to one place, and how far it has begun them: see HEAD in messages.ts. */
+/** The numbers of the calls that were sent to one place, and how many it has begun: see HEAD in messages.ts. */
 import { HEAD, isBefore, type ReplyBatch, ON_STACK, SHARED_WORDS, type SharedMemory } from "./messages";
 import { readSaved } from "./saved-replies";
 
 const NO_MEMORY: SharedMemory = new Int32Array(SHARED_WORDS);
-/** More than ever wait in a place. */
+/** More calls than a place ever holds. */
 const MOST_AHEAD = 65_536;
 
 export class Sequence {
-  /** Of the next call that is sent. */
+  /** The number of the next call. */
   next = 1;
   #shared: SharedMemory = NO_MEMORY;
 
-  /** A place has started. Numbers go on, so that a late cancel of a call of the last place means none of this one's. */
+  /**
+   * A place has started. Numbers continue, so that a late cancel of a call of the last place hits none of this one's.
+   */
   begin(shared: SharedMemory): void {
     this.#shared = shared;
     Atomics.store(shared, HEAD, this.next);
   }
 
-  /** A process that went astray may write anything there: what no head can be means that everything has begun. */
+  /** A broken process may write any value there. An impossible head means that every call has begun. */
   get head(): number {
     const head = Atomics.load(this.#shared, HEAD);
     const ahead = (this.next - head) | 0;
     return ahead >= 0 && ahead <= MOST_AHEAD ? head : this.next;
   }
 
-  /** Calls that were sent and have not begun. */
+  /** How many sent calls have not begun. */
   get waiting(): number {
     return (this.next - this.head) | 0;
   }
@@ -38,17 +40,17 @@ export class Sequence {
     return isBefore(seq, this.head);
   }
 
-  /** @returns the number of a call that is being sent */
+  /** @returns the number for a call that is being sent */
   take(): number {
     const seq = this.next;
     this.next = (seq + 1) | 0;
     return seq;
   }
 
-  /** Keeps the place from beginning any call that waits. @returns their numbers */
+  /** Prevents the place from beginning its waiting calls. @returns their numbers */
   takeBack(): number[] {
     let head = this.head;
-    // What is no head has no calls behind it that could be taken back.
+    // An impossible head leaves no calls to take back.
     while (head !== this.next) {
       const seen = Atomics.compareExchange(this.#shared, HEAD, head, this.next);
       if (seen === head) break;
@@ -59,7 +61,7 @@ export class Sequence {
     return taken;
   }
 
-  /** @returns replies that a lost place had and has not sent. @throws Error when it has written something else */
+  /** @returns the unsent replies of a lost place. @throws Error if it has written something else */
   saved(): ReplyBatch {
     return readSaved(this.#shared);
   }

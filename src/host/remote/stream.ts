@@ -1,4 +1,4 @@
-/** A streamed reply on the server's side: what has arrived and was not taken yet, and the asking for more. */
+/** A streamed reply on the server's side: holds parts until the reader takes them, and asks for more. */
 
 export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> {
   readonly #taken: () => void;
@@ -10,7 +10,7 @@ export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> 
 
   /**
    * @param taken the reader has taken one part
-   * @param left  the reader wants no more; not called once the stream is over
+   * @param left the reader has left; not called once the stream is over
    */
   constructor(taken: () => void, left: () => void) {
     this.#taken = taken;

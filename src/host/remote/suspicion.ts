@@ -1,4 +1,4 @@
-/** Whether a place that may be stuck still lives: it is asked, and has until a deadline to answer. */
+/** Finds out whether a place that may be stuck is alive: asks it, and waits for the answer until a deadline. */
 
 export class Suspicion {
   readonly #ask: (ping: number) => void;
@@ -15,7 +15,7 @@ export class Suspicion {
     return this.#until !== null;
   }
 
-  /** Asks for a sign of life: until then the place has time to give it. The nearest deadline counts. */
+  /** Asks for a sign of life, with a deadline. The nearest deadline counts. */
   raise(until: number): void {
     if (this.#until === null) this.#ask(++this.#lastPing);
     this.#until = Math.min(this.#until ?? Infinity, until);
@@ -25,14 +25,14 @@ export class Suspicion {
     return this.#until !== null && now >= this.#until;
   }
 
-  /** @returns whether this answers the last question; if so, nothing is suspected any more */
+  /** @returns whether this answers the last question, which ends the suspicion */
   answered(ping: number): boolean {
     if (ping !== this.#lastPing) return false;
     this.#until = null;
     return true;
   }
 
-  /** There is another place. */
+  /** The place was replaced. */
   drop(): void {
     this.#until = null;
   }

@@ -1,4 +1,4 @@
-/** Looks at deadlines again and again, as long as there are any: one timer for all of them. */
+/** Checks deadlines repeatedly while there are any, with one timer for all. */
 import { asHost } from "../../module/graph/leave-graph";
 
 const TICK_MS = 25;
@@ -9,12 +9,12 @@ export class Ticker {
   #tickedAt = 0;
   #isClosed = false;
 
-  /** @param look  gets performance.now() and returns whether it is to be called again */
+  /** @param look gets performance.now() and returns whether to call it again */
   constructor(look: (now: number) => boolean) {
     this.#look = look;
   }
 
-  /** There is something to look at. Idempotent. */
+  /** There is a deadline to check. Idempotent. */
   start(): void {
     if (this.#timer !== null || this.#isClosed) return;
     this.#tickedAt = performance.now();
@@ -29,7 +29,7 @@ export class Ticker {
   readonly #tick = (): void => {
     const now = performance.now();
     const isLate = now - this.#tickedAt > 3 * TICK_MS;
-    // This thread was busy itself. Answers and signs of life may lie in its own queue: they are looked at first.
+    // This thread itself was busy. Answers and signs of life may be in its queue: read them first.
     this.#tickedAt = isLate ? Infinity : now;
     if (!isLate && !this.#look(now)) this.#stop();
   };

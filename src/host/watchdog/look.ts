@@ -1,26 +1,26 @@
-/** How a watchdog sees that the event loop is blocked, and by whom. Pure, but for the memory it reads. */
+/** Decides whether the event loop is blocked, and by whom. Pure, except for the memory that it reads. */
 import { escapeText } from "../../observe/log/escape";
 import type { LogFields } from "../../observe/log/fields";
 import { type MarkedModule, MODULE, NO_ROUTE, ROUTE, TIMER, underWay, WORK } from "../../module/graph/running";
 import type { Culprit } from "./messages";
 
-/** The characters of a route's key that are told. */
+/** The most characters of a route's key in a message. */
 const MAX_KEY = 40;
 
-/** Adds up how long the main thread has not come by. */
+/** Adds up how long the main thread has not beaten. */
 export class StallClock {
   #lastBeat: number | null = null;
   #stalledMs = 0;
 
   /**
-   * A look at the beat.
+   * Looks at the beat.
    *
    * @param elapsedMs since the look before
-   * @param stepMs    as it should be. A look that is much later says that the watchdog stood still too: the machine was
-   *   suspended or is too busy, and nobody was blocked by anybody.
-   * @param waitedMs  how long in that time the main thread was ready but got no processor: the machine is to blame, and
-   *   no module
-   * @returns how long the main thread has not come by, at the least; 0: it may have
+   * @param stepMs the intended time between looks. After a much longer time the watchdog stood still too: the machine
+   *   was suspended or is too busy, and no module is to blame.
+   * @param waitedMs how long in that time the main thread was ready but got no processor: the machine is to blame, and
+   *   not a module
+   * @returns the least time without a beat; 0: there may have been one
    */
   look(beat: number, elapsedMs: number, stepMs: number, waitedMs: number): number {
     if (beat === this.#lastBeat) this.#stalledMs += Math.max(0, Math.min(elapsedMs, 2 * stepMs) - waitedMs);
@@ -74,12 +74,12 @@ function named({ module, generation }: MarkedModule, what: string): Culprit {
   return { module, generation, what, candidates: [] };
 }
 
-/** @returns what the log's events about it carry */
+/** @returns the fields of the log's events about it */
 export function fieldsOf({ module, generation }: Culprit): LogFields {
   return module === null ? {} : { module, generation };
 }
 
-/** @returns the event while it lasts */
+/** @returns the event during a block */
 export function blockedText(culprit: Culprit, ms: number): string {
   const { module } = culprit;
   const what = whatBlocks(culprit);
@@ -95,7 +95,7 @@ export function whatBlocks(culprit: Culprit): string {
   return culprit.module === null ? unknownText(culprit) : culprit.what;
 }
 
-/** @returns the event when it is over */
+/** @returns the event after a block */
 export function unblockedText(culprit: Culprit, ms: number): string {
   return `${whatBlocks(culprit)} blocked the event loop for ${seconds(ms)} s`;
 }

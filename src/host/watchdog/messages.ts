@@ -8,7 +8,7 @@ export interface WatchdogSettings {
   readonly format: LogFormat;
   /** null: stderr. */
   readonly file: string | null;
-  /** Of this process among several; 0: it is alone. */
+  /** The number of this process among several; 0: it is the only one. */
   readonly slot: number;
   /** The file that notes a block for `hrmr status`. null: none, since another process has the control socket. */
   readonly blockedFile: string | null;
@@ -20,26 +20,26 @@ export type ToWatchdog =
   /** null: it is gone. */
   | { readonly type: "module"; readonly number: number; readonly marked: MarkedModule | null };
 
-/** The event loop goes round again. */
+/** The event loop runs again. */
 export interface Unblocked {
   readonly culprit: Culprit;
-  /** As far as the watchdog saw it. In milliseconds. */
+  /** The time that the watchdog saw. In milliseconds. */
   readonly ms: number;
 }
 
-/** Whose code blocks the event loop, as far as that can be told from outside. */
+/** The code that blocks the event loop, as far as the watchdog can see. */
 export interface Culprit {
   /** null: it is not known, or one of `candidates`. */
   readonly module: string | null;
   /** 0 without a module. */
   readonly generation: number;
-  /** What it is in the middle of: `"SLOW "`, `a timer`. */
+  /** The running code: `"SLOW "`, `a timer`. */
   readonly what: string;
-  /** "greet v3": those that have calls under way. Empty where `module` is known. */
+  /** "greet v3": the modules with open calls. Empty if `module` is known. */
   readonly candidates: readonly string[];
 }
 
-/** How often the main thread tells that it has come by, and the watchdog looks. In milliseconds. */
+/** The interval of the main thread's beats, and of the watchdog's looks. In milliseconds. */
 export function stepOf(blockedMs: number): number {
   return Math.min(200, Math.max(5, Math.floor(blockedMs / 5)));
 }

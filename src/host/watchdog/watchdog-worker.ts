@@ -1,6 +1,6 @@
 /**
- * Entry of the watchdog: a Worker that sees when the main thread's event loop is blocked, and says so while it is. It
- * writes to the log by itself, since who is blocked cannot.
+ * Entry of the watchdog: a Worker that notices when the main thread's event loop is blocked, and logs it during the
+ * block. It writes to the log itself, since the blocked thread cannot.
  */
 import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
 import type { MarkedModule } from "../../module/graph/running";
@@ -33,7 +33,7 @@ let timer: Timer | null = null;
 let lookedAt = performance.now();
 /** The main thread's total wait at the last look. In milliseconds. */
 let waitedBefore = 0;
-/** What blocks now, and has been told. */
+/** The present block, once it was logged. */
 let blocked: { readonly culprit: Culprit; ms: number } | null = null;
 
 scope.onmessage = ({ data }) => {
@@ -64,7 +64,7 @@ function look(): void {
   if (stalledMs === 0) return over();
   suspects.note(running);
   if (blocked !== null) blocked.ms = stalledMs;
-  // Timers come some milliseconds early or late.
+  // Timers may fire some milliseconds early or late.
   else if (stalledMs >= settings.blockedMs * 0.98) {
     blocked = { culprit: suspects.culprit(running, modules), ms: stalledMs };
     tell(settings, blocked.culprit, stalledMs);
@@ -73,8 +73,8 @@ function look(): void {
 }
 
 /**
- * @returns how long the main thread has waited for a processor since it began; 0 where the kernel does not tell. In
- * milliseconds.
+ * @returns how long the main thread has waited for a processor since it began; 0 if the kernel does not say it. In
+ *   milliseconds.
  */
 function waitedMs(): number {
   try {
@@ -110,7 +110,7 @@ function tell({ format, file, slot }: WatchdogSettings, culprit: Culprit, ms: nu
 function write(line: string, file: string | null): void {
   if (file === null) return writeAll(2, line);
   try {
-    // The name, and not what is open under it: the main thread may have put that aside.
+    // Opens the file by name: the main thread may have rotated the one that is open.
     const fd = openSync(file, FLAGS, logFileMode(file));
     try {
       writeAll(fd, line);
@@ -122,7 +122,7 @@ function write(line: string, file: string | null): void {
   }
 }
 
-/** stderr may be a pipe that does not block: a reader that is slow is waited for, one that is gone is not. */
+/** stderr may be a pipe that does not block: waits for a slow reader, but not for one that is gone. */
 function writeAll(fd: number, line: string): void {
   let rest = Buffer.from(line);
   const deadline = performance.now() + WRITE_WAIT_MS;

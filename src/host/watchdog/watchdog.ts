@@ -1,6 +1,6 @@
 /**
- * Watches the event loop of this process: inline code that keeps it for itself is named in the log while it does, and
- * counted. Nothing can stop it there.
+ * Watches the event loop of this process: names inline code that blocks it in the log, during the block, and counts it.
+ * Nothing can stop such code.
  */
 import { asHost } from "../../module/graph/leave-graph";
 import { RUNNING, watchMarks } from "../../module/graph/running";
@@ -10,12 +10,12 @@ import { fieldsOf, unblockedText } from "./look";
 import { stepOf, type ToWatchdog, type Unblocked, type WatchdogSettings } from "./messages";
 
 interface WatchdogOptions {
-  /** Asked by `configure`. `blockedMs` of 0: nothing is watched. */
+  /** Called by `configure`. `blockedMs` of 0: nothing is watched. */
   settings(): WatchdogSettings;
   readonly log: ServerLog;
 }
 
-/** What is there while something is watched. */
+/** The parts of an active watch. */
 interface Watch {
   readonly worker: Worker;
   heart: Timer;
@@ -36,7 +36,7 @@ export class Watchdog {
     this.#options = options;
   }
 
-  /** Begins, goes on with other settings, or ends, as these say. */
+  /** Starts, changes or ends the watch by the present settings. */
   configure(): void {
     const settings = this.#options.settings();
     if (settings.blockedMs === 0) return this.close();
@@ -64,7 +64,7 @@ export class Watchdog {
   }
 
   #open(): Watch {
-    // An own entry of the compiled binary: build.ts names it.
+    // A separate entry of the compiled binary: build.ts names it.
     const worker = new Worker(new URL("./watchdog-worker.ts", import.meta.url).href, { smol: true });
     worker.unref();
     worker.onmessage = ({ data }: { data: Unblocked }) => this.#count(data);
@@ -86,10 +86,7 @@ export class Watchdog {
     Atomics.add(this.#beats, 0, 1);
   }
 
-  /**
-   * The block began somewhere between two beats: on an average, half a step behind the last one. The watchdog has seen
-   * less of it.
-   */
+  /** The block began between two beats: on average half a step after the last one. The watchdog has seen less of it. */
   #count({ culprit, ms }: Unblocked): void {
     const seenMs = Math.max(ms, Math.min(this.#longestGapMs - this.#stepMs / 2, ms + 3 * this.#stepMs));
     this.#longestGapMs = 0;
