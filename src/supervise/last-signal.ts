@@ -19,7 +19,7 @@ let libc: ReturnType<typeof openLibc<typeof SYMBOLS>> | undefined;
 
 /**
  * Makes the next signal of this kind the last one for the event loop (SA_RESETHAND): the kernel ends the process at the
- * one after it. Call it when there is a listener, and again in the listener: then a running event loop gets all
+ * one after it. Call it when there is a listener, and again in the listener: A running event loop then gets all
  * signals. Does nothing without sigaction(2).
  */
 export function letSecondSignalEnd(signal: keyof typeof NUMBERS): void {

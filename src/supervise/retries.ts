@@ -1,5 +1,5 @@
 /**
- * Tries modules that failed at a start again until they serve: their database may start after the server. A reload
+ * Tries modules that failed at a start again, until they serve: their database may start after the server. A reload
  * tries them at once.
  */
 import type { Log } from "../module/contract";
@@ -20,7 +20,7 @@ interface Waiting {
 interface RetriesSetup {
   /** Reloads these modules, in all processes. Never rejects. */
   tryAgain(names: readonly string[]): Promise<void>;
-  /** Modules without a serving version in some process, with the reason. */
+  /** Modules that at least one process has no serving version of, with the reason. */
   failing(): Promise<ReadonlyMap<string, string>>;
   readonly log: Log;
 }

@@ -44,7 +44,7 @@ export class StateKeeper {
   readonly #state: KeptState;
   #timer: Timer | null = null;
   #looking: Promise<void> | null = null;
-  /** The last line, so that it is logged once. */
+  /** The last logged line, so that it is not repeated. */
   #told = "";
 
   constructor(state: KeptState) {
@@ -62,7 +62,7 @@ export class StateKeeper {
     return (this.#looking ??= this.#restore().finally(() => (this.#looking = null)));
   }
 
-  /** Looks no more until `begin`. Resolves once a look that is under way is over. Never rejects. */
+  /** Stops the checks until `begin`. Resolves after a running check. Never rejects. */
   async pause(): Promise<void> {
     this.close();
     await this.#looking;

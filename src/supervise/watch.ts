@@ -37,7 +37,7 @@ interface Wanted {
 }
 
 interface Watched {
-  /** Tells the watched folder from another one of its name. */
+  /** Identifies the watched folder, since another one may get its name. */
   readonly identity: string;
   readonly watcher: FSWatcher;
   wanted: Wanted;
@@ -142,7 +142,7 @@ export class Watch {
     this.#setup.failed(folder, error);
   }
 
-  /** @param name  null, or against its type undefined, of the folder itself: it was moved away, say */
+  /** @param name null, or undefined against its type: an event of the folder itself, such as a move */
   #heard(folder: string, name: string | null | undefined): void {
     const wanted = this.#watched.get(folder)?.wanted;
     if (wanted === undefined) return;
@@ -176,7 +176,7 @@ function identityOf(folder: string): string {
   return info?.isDirectory() === true ? `${info.dev}:${info.ino}` : "";
 }
 
-/** Files of editors and package managers beside the modules are no modules. */
+/** Whether it is a file of an editor or a package manager. */
 function isIgnored(path: string): boolean {
   const parts = path.split(sep);
   const name = parts.at(-1) ?? "";
@@ -189,7 +189,7 @@ function isIgnored(path: string): boolean {
   );
 }
 
-/** The config file that was read, or all names under which one would be found. */
+/** The config file that was read, or all names that a config file may have. */
 export function watchedConfigFiles(file: string | null, folder: string, names: readonly string[]): string[] {
   return file === null ? names.map((name) => join(folder, name)) : [file];
 }

@@ -1,6 +1,4 @@
-/**
- * Whether the files that a server makes could be made, without making them: its locks, its log and its control socket.
- */
+/** Checks whether a server could make its files, without making them: its locks, its log and its control socket. */
 import { accessSync, constants, lstatSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { UserError } from "../../config/user-error";
@@ -46,7 +44,7 @@ export function lookAtLock(path: string): number | null {
 }
 
 /**
- * @param stateDir  which need not be there yet
+ * @param stateDir need not exist yet
  * @returns the socket's path
  * @throws UserError CONTROL_PATH_LONG or CANNOT_CONTROL, as opening it would
  */
@@ -70,12 +68,12 @@ export function mustTakeFiles(folder: string): void {
   accessSync(folder, W_OK | X_OK);
 }
 
-/** As the system would say it. */
+/** An error in the system's words. */
 function errno(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(code), { code });
 }
 
-/** What is a UserError already says it better. */
+/** A UserError is already clearer. */
 function isErrno(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && !(error instanceof UserError);
 }

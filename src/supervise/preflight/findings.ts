@@ -1,6 +1,4 @@
-/**
- * What `hrmr validate` has found, check by check.
- */
+/** The findings of `hrmr validate`, check by check. */
 import { UserError } from "../../config/user-error";
 
 export type FindingState = "ok" | "warning" | "error";
@@ -9,15 +7,15 @@ export interface Finding {
   /** The checked thing: "configuration", "listener tcp://127.0.0.1:8080", "module greet". */
   readonly check: string;
   readonly state: FindingState;
-  /** What is, or what is wrong. May have several lines. */
+  /** The state, or the mistake. May have several lines. */
   readonly text: string;
-  /** What to do about it; "": nothing, or it is said already. */
+  /** What to do about it; "": nothing, or the text says it. */
   readonly hint: string;
-  /** Of an error: as in docs/errors.md. */
+  /** The code of an error, as in docs/errors.md. */
   readonly code: string | null;
 }
 
-/** Collects findings: one mistake does not keep the next one from being found. */
+/** Collects findings: after a mistake, the next checks still run. */
 export class Findings {
   readonly list: Finding[] = [];
 
@@ -37,8 +35,7 @@ export class Findings {
   }
 
   /**
-   * @param look  its answer is the text of what is in order; "": there is nothing to be said. A UserError becomes a
-   *   finding.
+   * @param look its answer is the text of a good finding; "": no finding. A UserError becomes a finding.
    * @returns whether it was in order
    */
   async look(check: string, look: () => string | Promise<string>): Promise<boolean> {

@@ -1,6 +1,6 @@
 /**
- * What `hrmr start` would come to with a configuration, without starting: every mistake at once. Nothing is made,
- * locked or left open.
+ * Checks what `hrmr start` would do with a configuration, without starting, and finds every mistake at once. Makes,
+ * locks and leaves open nothing.
  */
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -24,10 +24,10 @@ import { checkModules } from "./modules";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A server that does not answer by then is busy, and its listeners are not asked about. */
+/** A server that does not answer in this time is busy, and its listeners stay unknown. */
 const STATUS_TIMEOUT_MS = 2000;
 
-/** @param env  of the server: RUNTIME_DIRECTORY */
+/** @param env the server's environment: RUNTIME_DIRECTORY */
 export async function preflight({ options, file, notes }: ResolvedConfig, env: Environment): Promise<Findings> {
   const findings = new Findings();
   findings.ok("configuration", file ?? "there is no config file: defaults, environment and flags");
@@ -99,7 +99,7 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
   }
 }
 
-/** Whether clients of other machines can come in there. */
+/** Whether clients of other machines can connect to it. */
 function isOpen(url: string): boolean {
   const address = parseListen(url);
   return address !== null && address.transport !== "unix" && address.host !== "localhost" && !isLoopback(address.host);
@@ -143,7 +143,7 @@ async function listeningOf(path: string): Promise<readonly string[] | null> {
     return (await controlRequest<ServerStatus>(path, "GET", "/v1/status", undefined, { timeoutMs: STATUS_TIMEOUT_MS }))
       .body.listening;
   } catch {
-    // It is starting or ending, or another user's: whatever is busy is taken for its own.
+    // It is starting or ending, or another user's: busy addresses count as its own.
     return null;
   }
 }

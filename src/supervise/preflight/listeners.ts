@@ -1,6 +1,6 @@
 /**
- * Whether the listeners could be opened: each is bound, all together as a start does it, and closed again. A unix
- * socket is looked at only: to bind it would make a file.
+ * Checks whether the listeners could be opened: binds them all, like a start, and closes them. A unix socket is only
+ * looked at, since binding it makes a file.
  */
 import { existsSync, lstatSync } from "node:fs";
 import { dirname } from "node:path";
@@ -16,11 +16,11 @@ import { mustTakeFiles } from "./files";
 /** The server that has this state folder already. */
 export interface RunningServer {
   readonly pid: number;
-  /** Its URLs; null: it did not tell. */
+  /** Its URLs; null: not known. */
   readonly listening: readonly string[] | null;
 }
 
-/** @param running  what is busy because it listens there is no mistake */
+/** @param running an address where it listens is no mistake */
 export async function checkListeners(
   findings: Findings,
   options: Options,
@@ -79,7 +79,7 @@ function isBusy(error: unknown): boolean {
   return error instanceof UserError && (error.cause as { code?: string } | undefined)?.code === "EADDRINUSE";
 }
 
-/** Where it listens on all addresses, it has each of them. */
+/** A server that listens on all addresses has each of them. */
 function isOf({ listening }: RunningServer, wanted: ListenAddress): boolean {
   if (listening === null) return true;
   return listening.map(parseListen).some((address) => {

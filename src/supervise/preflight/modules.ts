@@ -1,6 +1,6 @@
 /**
- * Whether the modules could be loaded: each is built and loaded as a start would, in a folder of its own, and none is
- * started.
+ * Checks whether the modules could be loaded: builds and loads each like a start, in a temporary folder, without
+ * starting it.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -47,7 +47,7 @@ export async function checkModules(findings: Findings, options: Options, folders
   });
 }
 
-/** It is gone whatever happens, also when the process is told to end. */
+/** Removes the folder in any case, even if a signal ends the process. */
 async function inTemporaryFolder<T>(use: (dir: string) => Promise<T>): Promise<T> {
   const dir = makeTemporaryFolder();
   const remove = (): void => rmSync(dir, { recursive: true, force: true });
@@ -87,7 +87,7 @@ function tell(findings: Findings, module: FoundModule, use: readonly string[]): 
   findings.error(check, { message: error, hint, code });
 }
 
-/** A misspelt name is no mistake of the file's: the module may come later. */
+/** An unknown name is no mistake: the module may come later. */
 function tellUnknown(findings: Findings, modules: readonly RehearsedModule[], { modules: settings }: Options): void {
   const known = new Set(modules.map(({ name }) => name));
   for (const [name, { enabled }] of Object.entries(settings)) {

@@ -50,7 +50,7 @@ export class Alone implements Group {
   }
 
   kill(): void {
-    // There are no others.
+    // There are no other processes.
   }
 
   reopenLogs(): void {

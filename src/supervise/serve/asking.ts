@@ -19,7 +19,7 @@ export class Asking<T extends Calls<T>> {
     this.#send = send;
   }
 
-  /** @throws UserError if the other end answered with one; Error when it is gone, or could not answer */
+  /** @throws UserError if the other end answered with one; Error if it is gone, or could not answer */
   ask<K extends keyof T>(what: K, ...args: Args<T[K]>): Promise<Result<T[K]>> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
     const waiting = Promise.withResolvers<unknown>();
@@ -37,7 +37,7 @@ export class Asking<T extends Calls<T>> {
     else waiting?.reject(toError(answer.error));
   }
 
-  /** The other end is gone: what it was asked is not answered any more. */
+  /** The other end is gone: open questions get no answer. */
   end(error: Error): void {
     this.#ended = error;
     for (const { reject } of this.#waiting.values()) reject(error);
@@ -45,7 +45,7 @@ export class Asking<T extends Calls<T>> {
   }
 }
 
-/** The answering end: calls `fn`, whose failure is an answer too. */
+/** The answering end: calls `fn`. A failure is an answer too. */
 export async function answerOf(fn: () => unknown): Promise<Answer> {
   try {
     return { value: await fn() };
@@ -55,7 +55,7 @@ export async function answerOf(fn: () => unknown): Promise<Answer> {
   }
 }
 
-/** `hint` is null for what is no UserError. */
+/** `hint` is null unless it was a UserError. */
 function toError({ message, hint }: Extract<Answer, { error: unknown }>["error"]): Error {
   return hint === null ? new Error(message) : new UserError(message, { code: "REMOTE", hint });
 }

@@ -1,6 +1,4 @@
-/**
- * One server process, as its supervisor sees it.
- */
+/** The supervisor's side of one server process. */
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { Subprocess } from "bun";
 import { UserError } from "../../config/user-error";
@@ -35,12 +33,12 @@ const SELF = { command: selfCommand([]), helloMs: HELLO_MS };
 export class ServerProcess {
   readonly slot: number;
   readonly startedAt = performance.now();
-  /** Resolves once it serves. Rejects with a UserError if it cannot, or with an Error when it ends before. */
+  /** Resolves once it serves. Rejects with a UserError if it cannot, or with an Error if it ends before. */
   readonly ready: Promise<Begun>;
   readonly exited: Promise<void>;
   isReady = false;
   #readyAt = 0;
-  /** It was told to end. */
+  /** The supervisor has told it to end. */
   isLeaving = false;
   readonly #owner: ChildOwner;
   readonly #ready = Promise.withResolvers<Begun>();
@@ -76,7 +74,7 @@ export class ServerProcess {
     }, program.helloMs);
   }
 
-  /** How long it has served. 0: it does not yet. In milliseconds. */
+  /** How long it has served. 0: not yet. In milliseconds. */
   get servedMs(): number {
     return this.isReady ? performance.now() - this.#readyAt : 0;
   }
@@ -85,19 +83,19 @@ export class ServerProcess {
     return this.#process.pid;
   }
 
-  /** Rejects when the process ends before it has answered. */
+  /** Rejects if the process ends before it has answered. */
   ask<K extends keyof ChildCalls>(what: K, ...args: Parameters<ChildCalls[K]>): Promise<ReturnType<ChildCalls[K]>> {
     return this.#asking.ask(what, ...(args as never)) as Promise<ReturnType<ChildCalls[K]>>;
   }
 
-  /** Has it finish what is under way and end. */
+  /** Lets it finish its open work and end. */
   drain(reason: string): void {
     this.isLeaving = true;
     if (this.isReady) this.#send({ type: "drain", reason });
     else this.kill();
   }
 
-  /** After `drain`: has it end at once. */
+  /** After `drain`: ends it at once. */
   cut(reason: string): void {
     this.#send({ type: "cut", reason });
   }
@@ -145,7 +143,7 @@ export class ServerProcess {
     try {
       this.#process.send(message);
     } catch {
-      // It has just ended, and whoever waits for an answer is told so by `exited`.
+      // It has just ended: `exited` tells callers who wait for an answer.
     }
   }
 

@@ -1,6 +1,4 @@
-/**
- * A server process of many: its whole life is what the supervisor tells it.
- */
+/** A server process of many. The supervisor directs its whole life. */
 import { systemError } from "../../config/system-errors";
 import { UserError } from "../../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
@@ -38,7 +36,7 @@ class Child {
       void this.#drain("the supervisor is gone");
     });
     process.on("SIGTERM", () => void this.#drain("SIGTERM"));
-    // Those of a terminal go to all its processes, and the supervisor knows what to do about them.
+    // A terminal sends signals to all its processes. The supervisor handles them.
     for (const signal of ["SIGINT", "SIGHUP", "SIGUSR2"] as const) process.on(signal, () => {});
     send({ type: "begun" });
   }
@@ -107,7 +105,7 @@ class Child {
       send({ type: "ready", summary: server.summary, approved: server.approved(), inputs: server.inputs() });
     } catch (error) {
       send(failure(error));
-      // The message leaves before the process does.
+      // Sends the message before the process ends.
       setImmediate(() => this.#ended.resolve(1));
     }
   }
@@ -117,7 +115,7 @@ class Child {
     crashed: (...crash) => this.#master.ask("crashed", ...crash),
     stop: (reason) => send({ type: "stop", reason }),
     snapshots: () => this.#master.ask("snapshots"),
-    // Of a view the whole buffer behind it would be sent.
+    // For a view, IPC would send the whole buffer behind it.
     publish: (module, topic, data) =>
       send({ type: "published", module, topic, data: data instanceof Uint8Array ? new Uint8Array(data) : data }),
   };
@@ -144,7 +142,7 @@ function failure(thrown: unknown): ToMaster {
   return { type: "failed", message, code: null, exitCode: 70, hint: null };
 }
 
-/** Without a channel the supervisor is gone, and "disconnect" says what is to be done. */
+/** Without a channel the supervisor is gone: the handler of "disconnect" acts. */
 function send(message: ToMaster): void {
   if (process.connected) process.send?.(message);
 }

@@ -1,6 +1,4 @@
-/**
- * The process or the processes that serve: what the master acts on, without having to know how many there are.
- */
+/** The one or more processes that serve. The master uses them through this, whatever their number. */
 import type { ReloadReport, RestartReport } from "../../reload/operations";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
@@ -13,35 +11,35 @@ export interface StartSummary {
   readonly routes: number;
   /** For the person who started the server. */
   readonly notes: readonly string[];
-  /** Modules that should be served and are not. */
+  /** Modules that should serve and do not. */
   readonly failed: readonly string[];
-  /** The failed modules that are tried again by themselves: all but those that claim a taken key. */
+  /** The failed modules that are tried again automatically: all except those that claim a taken key. */
   readonly retried: readonly string[];
 }
 
 export interface Group {
-  /** Loads the modules and accepts. @throws UserError for what the user can mend */
+  /** Loads the modules and accepts. @throws UserError for errors that the user can mend */
   start(): Promise<StartSummary>;
   /**
-   * Loads what changed, everywhere or nowhere. One at a time, in the turn of the caller.
+   * Loads changes, in all processes or in none. One at a time, in the caller's turn.
    *
-   * @throws UserError when it is refused as a whole: nothing has changed then
+   * @throws UserError if the whole reload is refused: nothing has changed then
    */
   reload(order: ReloadOrder): Promise<ReloadReport>;
-  /** What serves now, in all processes alike. */
+  /** The serving versions, the same in all processes. */
   approved(): readonly ApprovedModule[];
   /** The files that the modules were built from at the last reload: names in a folder, by its absolute path. */
   inputs(): Readonly<Record<string, readonly string[]>>;
   snapshots(): Promise<ProcessSnapshot[]>;
-  /** Replaces each process in turn. null: there is only this one, which cannot replace itself. */
+  /** Replaces each process in turn. null: there is only this process, which cannot replace itself. */
   readonly restart: (() => Promise<RestartReport>) | null;
-  /** Stops accepting, finishes what is under way up to drainMs, then cuts. Resolves when all is over. Idempotent. */
+  /** Stops accepting, finishes open work up to drainMs, then cuts it. Resolves at the end. Idempotent. */
   drain(reason: string): Promise<void>;
-  /** Cuts at once what is still under way. */
+  /** Cuts open work at once. */
   cut(reason: string): void;
-  /** Ends other processes without further ado: this one is about to end. */
+  /** Kills other processes, since this one is about to end. */
   kill(): void;
-  /** Log files were put aside, or the level changed: whoever writes a file of its own opens it anew. */
+  /** Log files were rotated, or the level changed: processes with files of their own open them again. */
   reopenLogs(): void;
   readonly wantedProcesses: number;
   /** Processes started in place of lost ones. */

@@ -12,21 +12,21 @@ import type { Folders } from "../../server/folders";
 import type { ReloadOutcome } from "../../reload/verdict/report";
 import type { StartSummary } from "./group";
 
-/** A process that is to serve; it says `begun`, and gets this. */
+/** The first message to a process that will serve, in answer to its `begun`. */
 export interface ChildStart {
   /** 1 to N. */
   readonly slot: number;
   readonly options: Options;
   readonly folders: Folders;
-  /** The descriptors that it was born with. */
+  /** The listening descriptors that it has inherited. */
   readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
-  /** The versions that the others serve. null: it is the first, and reads the modules folder. */
+  /** The versions of the other processes. null: it is the first, and reads the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
-  /** `approved` is what the server served before it was started anew: this is its first process. */
+  /** `approved` are the versions before the server's restart: this is its first process. */
   readonly isResumed: boolean;
   /** Known facts about modules that have served before, by name. */
   readonly remembered: Readonly<Record<string, ApprovedModule>>;
-  /** As ServerSetup has it. */
+  /** See ServerSetup. */
   readonly mayFail: readonly string[] | undefined;
 }
 
@@ -36,18 +36,18 @@ interface Served {
   readonly inputs: Record<string, string[]>;
 }
 
-/** Asked of a process, by number; answered by `answer`. */
+/** Questions to a process, by number; `answer` has the answers. */
 export interface ChildCalls {
   reload(order: ReloadOrder): { outcome: ReloadOutcome } & Served;
   snapshot(): ProcessSnapshot;
 }
 
-/** Asked of the supervisor. */
+/** Questions to the supervisor. */
 export interface MasterCalls {
   reload(order: ReloadOrder): ReloadReport;
   crashed(name: string, number: number, reason: string, isLoop: boolean): boolean;
   snapshots(): { info: ServerInfo; processes: ProcessSnapshot[] };
-  /** The middle of a reload: what this process could load. The answer is what it must not swap to. */
+  /** The vote of a reload: sends this process's proposal, and returns the decision. */
   agree(proposal: Proposal): Agreement;
 }
 

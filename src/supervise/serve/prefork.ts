@@ -1,6 +1,6 @@
 /**
- * A server of many processes on the same listening descriptors: a lost one is replaced, and all of them change to a new
- * version together or not at all.
+ * A server of many processes on the same listening descriptors: replaces lost ones, and swaps a new version in all of
+ * them or in none.
  */
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
@@ -25,20 +25,18 @@ interface PreforkSetup {
   readonly processes: number;
   readonly options: Options;
   readonly folders: Folders;
-  /** Kept open here for those that come later; the processes get copies. */
+  /** Kept open for later processes. The processes get copies. */
   readonly sockets: readonly BoundSocket[];
   readonly log: ServerLog;
-  /** As ServerSetup has it, for the first process. */
+  /** See ServerSetup; for the first process. */
   readonly mayFail: readonly string[] | undefined;
-  /**
-   * What the server served before it was started anew, for the first process. null: that goes by the modules folder.
-   */
+  /** The versions before the server's restart, for the first process. null: it reads the modules folder. */
   readonly resumed: readonly ApprovedModule[] | null;
   /** Known facts about modules that have served before, by name. */
   remembered(): Record<string, ApprovedModule>;
-  /** Starts and reloads come one after another: each must know who there is. */
+  /** Starts and reloads run one after another: each must know all processes. */
   readonly queue: Pick<ReloadQueue, "run">;
-  /** Of the master: what a process asks for on behalf of its clients. */
+  /** The master's reload, for clients of a process. */
   readonly reload: Uplink["reload"];
   readonly crashed: Uplink["crashed"];
   stop(reason: string): void;
@@ -47,22 +45,22 @@ interface PreforkSetup {
   failed(names: readonly string[]): void;
 }
 
-/** After the first three descriptors. */
+/** The descriptor behind the first three. */
 const FIRST_FD = 3;
-/** A process that does not tell its figures in that time is left out of them. */
+/** The figures leave out a process that does not answer in this time. */
 const SNAPSHOT_MS = 1000;
 /** How long a process may take to end after its calls were cut. In milliseconds. */
 const CUT_MS = 2000;
-/** Over drainMs: a process that has not ended by then will not. */
+/** The time beyond drainMs. A process that has not ended by then will not end. */
 const DRAIN_GRACE_MS = 5000;
 
 export class Prefork implements Group, ChildOwner {
   restarts = 0;
   readonly #setup: PreforkSetup;
   readonly #log: ServerLog;
-  /** Those that serve or are about to, by slot. */
+  /** Processes that serve or are about to, by slot. */
   readonly #serving = new Map<number, ServerProcess>();
-  /** All that live, those that drain included. */
+  /** All living processes, draining ones included. */
   readonly #alive = new Set<ServerProcess>();
   readonly #backoff = new Map<number, Backoff>();
   readonly #timers = new Set<Timer>();
@@ -84,7 +82,7 @@ export class Prefork implements Group, ChildOwner {
 
   async start(): Promise<StartSummary> {
     try {
-      // The first one builds; the others load what it has built, so that all serve the same.
+      // The first one builds. The others load its bundles, so that all serve the same.
       const { summary, approved, inputs } = await this.#begin(1);
       this.#approved = approved;
       this.#inputs = inputs;
@@ -189,7 +187,7 @@ export class Prefork implements Group, ChildOwner {
       try {
         return await child.ask("reload", order);
       } finally {
-        // Whoever has answered without having proposed anything must not be waited for.
+        // A process that has answered without a proposal must not hold up the vote.
         round.lost(child.slot);
       }
     });
@@ -201,7 +199,7 @@ export class Prefork implements Group, ChildOwner {
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
     if (order.next !== null) applyOptions(this.#setup.options, order.next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
-    // A process that replaced a lost one has built nothing yet.
+    // A replacement process has built nothing yet.
     this.#inputs = [...answers.values()]
       .map(({ inputs }) => inputs)
       .reduce((most, each) => (sizeOf(each) > sizeOf(most) ? each : most), {});
@@ -267,7 +265,7 @@ export class Prefork implements Group, ChildOwner {
 
   async #drain(reason: string): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
-    // Their queues would go on taking connections that nobody accepts.
+    // Otherwise their queues would still take connections that nobody accepts.
     for (const { fd } of this.#setup.sockets) closeSync(fd);
     for (const child of this.#alive) child.drain(reason);
     const { drainMs } = this.#setup.options.timeouts;

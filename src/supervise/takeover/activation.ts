@@ -1,13 +1,13 @@
 /**
- * Listeners that systemd opened and handed over (socket activation, sd_listen_fds(3)): which descriptors they are,
- * where each listens, and which of the configured listeners it stands for.
+ * Listeners that systemd opened and handed over (socket activation, sd_listen_fds(3)): finds their descriptors, their
+ * addresses, and the configured listener that each one serves.
  */
 import { formatListen, type ListenAddress, parseListen } from "../../config/listen";
 import { UserError } from "../../config/user-error";
 import { openLibc } from "../../system/libc";
 
 const FIRST_FD = 3;
-/** More are a mistake in the environment, and no unit's. */
+/** More are a mistake in the environment, not in a unit. */
 const MAX_DESCRIPTORS = 4096;
 /** FileDescriptorName= of a stream socket that takes TLS only. */
 export const TLS_NAME = "tls";
@@ -36,8 +36,8 @@ export interface InheritedListener {
 }
 
 /**
- * A descriptor, and where it listens. `path` of an abstract unix socket begins with "@". Never `tls`: that is the
- * server's choice.
+ * A descriptor and its address. `path` of an abstract unix socket begins with "@". Never `tls`: that is the server's
+ * choice.
  */
 interface DescribedListener extends InheritedListener {
   readonly address: ListenAddress;
@@ -66,8 +66,8 @@ function openSymbols(): NonNullable<typeof libc> {
 }
 
 /**
- * The descriptors that LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES speak of. Empty if there are none, or if they are
- * another process's. None of them is inherited by the programs that this process starts from here on.
+ * The descriptors in LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. Empty if there are none, or if they are another
+ * process's. Programs that this process starts later do not inherit them.
  *
  * @throws UserError BAD_DESCRIPTOR for one that is not open, NO_SOCKET_ACTIVATION
  */
@@ -86,7 +86,7 @@ export function inheritedListeners(
 }
 
 /**
- * Asks the kernel what each of them is.
+ * Asks the kernel for the kind and address of each.
  *
  * @throws UserError BAD_DESCRIPTOR for one that is neither a listening stream socket nor a UDP one
  */
@@ -100,7 +100,7 @@ export function describeListeners(listeners: readonly InheritedListener[]): Desc
   });
 }
 
-/** @returns where a listening stream socket (`tcp`, `unix`) or a UDP socket is bound; null for any other descriptor */
+/** @returns the address of a listening stream socket (`tcp`, `unix`) or a UDP socket; null for any other descriptor */
 export function describeDescriptor(fd: number): ListenAddress | null {
   const type = option(fd, SOL_SOCKET, SO_TYPE);
   const isListening = type === SOCK_STREAM && option(fd, SOL_SOCKET, SO_ACCEPTCONN) === 1;
@@ -144,21 +144,21 @@ function option(fd: number, level: number, name: number): number | null {
   return openSymbols().getsockopt(fd, level, name, value, length) === 0 ? (value[0] ?? null) : null;
 }
 
-/** A listener of the server: `fd` is the descriptor that serves it, null if it has yet to be opened. */
+/** A listener of the server: `fd` is the descriptor that serves it, null if it is not open yet. */
 export interface PlannedListener {
   readonly url: string;
-  /** null for a configured URL that is none. */
+  /** null for an invalid URL. */
   readonly address: ListenAddress | null;
   readonly fd: number | null;
 }
 
 /**
- * Brings the configured listeners and the inherited descriptors together: each descriptor is served, under its own
- * address; a configured listener whose address (or a wildcard that holds it) is inherited is not opened again, and
- * gives the descriptor its transport: tls:// stays tls://. So does the descriptor's name "tls". The other configured
- * ones follow with `fd` null.
+ * Combines configured listeners and inherited descriptors. Each descriptor is served under its own address. A
+ * configured listener whose address is inherited (or a wildcard that includes it) is not opened again, and gives the
+ * descriptor its transport: tls:// stays tls://. The descriptor's name "tls" does so too. The other configured
+ * listeners follow with `fd` null.
  *
- * @param listen  listen URLs. [] where they are only the default: then what systemd opened is all
+ * @param listen listen URLs. [] if they are only the default: systemd's descriptors are then all
  */
 export function matchDescriptors(listen: readonly string[], found: readonly DescribedListener[]): PlannedListener[] {
   const configured = listen.map((url) => ({ url, address: parseListen(url) }));
@@ -191,7 +191,7 @@ function isHeldBy(wanted: ListenAddress, { address, isV6Only }: DescribedListene
   });
 }
 
-/** A name other than localhost would have to be asked for: it matches wildcards only. */
+/** A name other than localhost would need a lookup, so it matches only wildcards. */
 function literalHosts(host: string): string[] {
   if (host === "localhost") return ["127.0.0.1", "::1"];
   return [host.includes(":") && !host.includes("%") && URL.canParse(`http://[${host}]/`) ? shortenIpv6(host) : host];

@@ -1,5 +1,5 @@
 /**
- * `hrmr start -d`: a server of its own session that survives its terminal, started by a launcher that stays until it
+ * `hrmr start -d`: a server in its own session, which survives its terminal. A launcher starts it and stays until it
  * serves.
  */
 import type { ChildProcess } from "node:child_process";
@@ -10,24 +10,24 @@ import type { Readable } from "node:stream";
 import { UserError } from "../../config/user-error";
 import { logFileMode, PRIVATE_FILE, setFileMode } from "../../system/private-files";
 
-/** Tells the server who launched it, by process id: what inherits the variable from the server has another parent. */
+/** The launcher's process id, for the server. Programs that inherit the variable have another parent. */
 const LAUNCHER_VARIABLE = "HRMR_INTERNAL_LAUNCHER";
 /** The server's end of the pipe to its launcher. */
 const LAUNCHER_FD = 3;
-/** Lines of the log that are shown if the server ends without a message. */
+/** How much of the log's end is shown if the server ends without a message. */
 const MAX_TAIL_BYTES = 16_384;
 const MAX_TAIL_LINES = 20;
-/** As a shell tells it. */
+/** Like a shell's. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The server's one message to its launcher. */
 type LauncherMessage =
   /**
-   * It serves; `summary` is what a start in the foreground prints, `failures` what it logs of modules that do not
+   * It serves; `summary` is the output of a start in the foreground, `failures` its log lines about modules that do not
    * serve.
    */
   | { readonly type: "ready"; readonly summary: string; readonly failures?: readonly string[] }
-  /** It does not, and ends. The fields are a `UserError`'s. */
+  /** It cannot serve, and ends. The fields are a `UserError`'s. */
   | {
       readonly type: "failed";
       readonly message: string;
@@ -44,18 +44,18 @@ interface Launched {
 }
 
 interface DaemonOptions {
-  /** Takes what the server writes to stdout and stderr; appended to, and made with its folder where it is missing. */
+  /** Takes the server's stdout and stderr. It is appended to, and made with its folder if it is missing. */
   readonly logFile: string;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /**
- * Starts `command` in a session of its own, without a terminal and in this working directory, and waits until it says
- * that it serves. There is no deadline: SIGINT and SIGTERM give up, and end it.
+ * Starts `command` in a new session, without a terminal and in this working directory, and waits until it reports that
+ * it serves. There is no deadline: SIGINT and SIGTERM end it.
  *
  * @param command  the program and its arguments, without -d
- * @throws UserError what the server said; DAEMON_ENDED with the end of its log when it said nothing; CANNOT_WRITE the
- *   log file
+ * @throws UserError the server's error; DAEMON_ENDED with the end of its log if it reported nothing; CANNOT_WRITE for
+ *   the log file
  */
 export async function daemonize(command: readonly string[], options: DaemonOptions): Promise<Launched> {
   const log = openLog(options.logFile);
@@ -71,19 +71,15 @@ export async function daemonize(command: readonly string[], options: DaemonOptio
   }
 }
 
-/**
- * Whether this process was started by a launcher that has not been told anything yet: it tells the person what there is
- * to tell.
- */
+/** Whether a launcher started this process and still waits for its message, which it shows to the user. */
 export function hasLauncher(): boolean {
   return process.env[LAUNCHER_VARIABLE] === String(process.ppid);
 }
 
 /**
- * Tells the launcher, if this process was started by one and has not told it anything yet. At once: the process may end
- * right after.
+ * Sends the message to the launcher, if there is one that waits. Synchronous: the process may end right after.
  *
- * @returns whether the launcher has been told
+ * @returns whether the launcher got it
  */
 export function tellLauncher(message: LauncherMessage): boolean {
   const launcher = process.env[LAUNCHER_VARIABLE];
@@ -95,7 +91,7 @@ export function tellLauncher(message: LauncherMessage): boolean {
     closeSync(LAUNCHER_FD);
     return true;
   } catch {
-    // The launcher is gone: the server goes on, and nobody asks for the answer.
+    // The launcher is gone. The server stays.
     return false;
   }
 }
@@ -118,14 +114,14 @@ function openLog(path: string): number {
 
 function launch([program = "", ...args]: readonly string[], env: DaemonOptions["env"], log: number): ChildProcess {
   const own: Record<string, string | undefined> = { ...env, [LAUNCHER_VARIABLE]: String(process.pid) };
-  // It would have the server end with its launcher.
+  // It would end the server with its launcher.
   delete own["BUN_FEATURE_FLAG_NO_ORPHANS"];
-  // Only the launcher starts something: no server waits for node:child_process.
+  // Loaded late: only the launcher needs node:child_process.
   const { spawn } = process.getBuiltinModule("node:child_process");
   return spawn(program, args, { detached: true, stdio: ["ignore", log, log, "pipe"], env: own });
 }
 
-/** @returns `answer` is null when the server ended and had said nothing */
+/** @returns `answer` is null if the server ended without a message */
 async function startAndWait(
   start: () => ChildProcess,
 ): Promise<{ child: ChildProcess; answer: LauncherMessage | null }> {
@@ -135,7 +131,7 @@ async function startAndWait(
     interrupted = signal;
     child?.kill("SIGTERM");
   };
-  // Before the start: a signal right behind it would end the launcher, and leave a server that nobody knows of.
+  // Before the start: a signal right after it would end the launcher, and leave an unknown server.
   process.on("SIGINT", giveUp).on("SIGTERM", giveUp);
   let ended: Promise<unknown> | null = null;
   try {
@@ -144,7 +140,7 @@ async function startAndWait(
     const line = await firstLine(child.stdio[LAUNCHER_FD] as Readable);
     const answer = line === null ? null : (JSON.parse(line) as LauncherMessage);
     if (answer?.type === "ready" && interrupted === null) return { child, answer };
-    // Its locks and ports are free when this returns.
+    // After its end its locks and ports are free.
     await ended;
     if (interrupted !== null) throw gaveUp(interrupted);
     return { child, answer };
@@ -154,7 +150,7 @@ async function startAndWait(
   }
 }
 
-/** @returns null if the pipe ends before a line does, which it also does with the process */
+/** @returns null if the pipe ends before a line, as it does with the process */
 async function firstLine(pipe: Readable): Promise<string | null> {
   let text = "";
   try {
@@ -186,7 +182,7 @@ function endedSilently(child: ChildProcess, logFile: string, tail: string): User
   });
 }
 
-/** The last lines that were written behind `fromBytes`, indented. */
+/** The last lines behind `fromBytes`, indented. */
 function readTail(log: number, fromBytes: number): string {
   const size = fstatSync(log).size;
   const from = Math.max(fromBytes, size - MAX_TAIL_BYTES);

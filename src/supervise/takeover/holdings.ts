@@ -1,6 +1,6 @@
 /**
- * What the process in charge holds: the locks on its state folder and its pid file, and the listening sockets. All of
- * it is given back at the end, or handed over to a successor.
+ * The master's locks on its state folder and its pid file, and its listening sockets. It releases them at the end, or
+ * hands them over to a successor.
  */
 import { existsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -25,18 +25,18 @@ interface WantedLock {
   readonly path: string;
   readonly text: string;
   readonly kind: LockKind;
-  /** Somebody has it: what to do. */
+  /** Makes the error for a lock that another process has. */
   readonly refused: (held: Pick<HeldLock, "holder"> & Partial<HeldLock>) => UserError;
 }
 
 export class Holdings {
-  /** null: this platform cannot bind apart from listening. */
+  /** null: this platform cannot bind without listening. */
   readonly sockets: readonly HeldSocket[] | null;
   readonly #folders: Folders;
   readonly #locks: FileLock[];
   readonly #wanted: readonly WantedLock[];
   readonly #isSuccessor: boolean;
-  /** Still the old process's: taken once this one serves. */
+  /** Locks that the old process has until this one serves. */
   readonly #promised: { path: string; fd: number; text: string }[];
 
   private constructor(
@@ -56,10 +56,9 @@ export class Holdings {
   }
 
   /**
-   * Locks and binds, or goes on with what `estate` has of it.
+   * Locks and binds, or uses the locks and sockets in `estate`.
    *
-   * @throws UserError for a lock that another server holds, or an address that cannot be listened on; nothing is held
-   *   then
+   * @throws UserError for a lock that another server holds, or an address that cannot be opened; nothing is held then
    */
   static async take(options: Options, folders: Folders, estate: Estate | null): Promise<Holdings> {
     const locks: FileLock[] = [];
@@ -86,18 +85,18 @@ export class Holdings {
     }
   }
 
-  /** This process serves now: what was promised to it is its own. */
+  /** This process serves now, and takes the promised locks. */
   takeLocks(): void {
     for (const { path, fd, text } of this.#promised) this.#locks.push(adoptLock(fd, path, text));
     this.#promised.length = 0;
   }
 
-  /** For a successor. @param failing modules that are not served */
+  /** For a successor. @param failing modules that do not serve */
   estate(failing: readonly string[]): Estate {
     return { failing, locks: this.#locks.map(({ path, fd }) => ({ path, fd })), sockets: this.sockets ?? [] };
   }
 
-  /** A successor that had begun to take over is gone: the files name this process again. */
+  /** The successor is gone: writes this process's id into the files again. */
   reclaim(): void {
     for (const held of this.#locks) held.rewrite(held.path.endsWith(LOCK_FILE) ? lockText() : pidText());
   }
@@ -108,7 +107,7 @@ export class Holdings {
   }
 
   /**
-   * Makes and locks deleted lock files again. @throws UserError if another server has the lock by now, or the folder is
+   * Makes and locks deleted lock files again. @throws UserError if another server has the lock now, or the folder is
    * gone
    */
   renewLocks(): void {
@@ -121,7 +120,10 @@ export class Holdings {
     }
   }
 
-  /** No client shall find a server that is about to end. What systemd listens on stays open: it starts another one. */
+  /**
+   * Closes the sockets: clients must not find a server that is about to end. Systemd's sockets stay open, since it
+   * starts another server.
+   */
   closeDoors(): void {
     for (const socket of this.sockets ?? []) {
       const { address, isForeign } = socket;
@@ -130,14 +132,14 @@ export class Holdings {
     }
   }
 
-  /** The last act: the files are removed, unless a successor has made them its own. */
+  /** At the end: removes the files, unless a successor has taken them. */
   release(): void {
     for (const held of this.#locks) held.release();
   }
 
   /** The start has failed. */
   abandon(): void {
-    // The old server's listeners are its own again.
+    // The old server keeps its listeners.
     if (!this.#isSuccessor) this.closeDoors();
     emptyMadeFolder(this.#folders);
     this.release();
@@ -147,7 +149,7 @@ export class Holdings {
 
 const LOCK_FILE = "lock";
 
-/** The files that a server of these options locks. Makes none. */
+/** The files that a server with these options locks. Does not make them. */
 export function wantedLocks(
   { pidFile }: Options,
   { stateDir }: Pick<Folders, "stateDir">,
@@ -180,7 +182,7 @@ function stateLocked(stateDir: string, holder: string): UserError {
   });
 }
 
-/** Another container's server holds it, or another user's program that opened the file when that was possible. */
+/** A server in another container holds it, or another user's program that could open the file earlier. */
 function stateHeld(stateDir: string, endedPid: number): UserError {
   const path = join(stateDir, LOCK_FILE);
   return new UserError(
@@ -198,10 +200,11 @@ function lock({ path, text, kind, refused }: WantedLock): FileLock {
   return held;
 }
 
-/** What systemd opened, what a predecessor leaves, and what else is configured. */
+/** The sockets of systemd, of a predecessor, and the other configured ones. */
 async function openSockets(options: Options, estate: Estate | null): Promise<HeldSocket[]> {
   const left = estate?.sockets ?? [];
-  // Who takes over got what systemd once handed to the first one: it is served on, configured or not.
+  // A successor gets the sockets that systemd handed to the first process. It serves them even if they are not
+  // configured.
   const activated = describeListeners(estate === null ? inheritedListeners(process.env, process.pid) : foreignOf(left));
   const isDefault = activated.length > 0 && Bun.deepEquals(options.listen, defaultOptions().listen);
   const planned = matchDescriptors(isDefault ? [] : options.listen, activated);
@@ -232,16 +235,16 @@ function takeOwn(own: HeldSocket[], address: ListenAddress, asked: string): Held
   return { ...taken, address, asked };
 }
 
-/** The sockets that systemd opened, as it described them. */
+/** The sockets that systemd opened, with their names. */
 function foreignOf(sockets: readonly HeldSocket[]): InheritedListener[] {
   return sockets
     .filter(({ isForeign }) => isForeign)
     .map(({ fd, asked }) => ({ fd, name: asked.startsWith("tls:") ? TLS_NAME : "" }));
 }
 
-/** @throws UserError for a URL that is none, and for a tls:// listener without a certificate */
+/** @throws UserError for an invalid URL, and for a tls:// listener without a certificate */
 function addressOf({ url, address, fd }: PlannedListener, options: Options): ListenAddress {
-  // An abstract unix socket can be inherited, and has no URL that could be configured.
+  // An abstract unix socket can be inherited, but no URL configures one.
   if (fd !== null && address?.transport === "unix") return address;
   return listenAddresses({ ...options, listen: [url] })[0] as ListenAddress;
 }

@@ -1,9 +1,9 @@
 /**
- * A file that one process at a time holds: the state folder's lock, and the pid file.
+ * A lock file, held by one process at a time: the state folder's lock, and the pid file.
  *
- * It is flock(2) that holds, and not that the file is there: the kernel lets go of it when its holder dies, however it
- * dies, so a file that a killed server left behind is in nobody's way. Where the C library has no flock (Windows), or
- * is not found, the pid in the file decides, which a reused pid can deceive.
+ * The lock is flock(2), not the existence of the file: the kernel releases it when its holder dies in any way, so the
+ * file of a killed server is no obstacle. If the C library has no flock (Windows), or is not found, the pid in the file
+ * decides; a reused pid can deceive it.
  */
 import {
   closeSync,
@@ -22,72 +22,69 @@ import { openLibc } from "../../system/libc";
 
 export interface FileLock {
   readonly path: string;
-  /**
-   * The lock belongs to the open file, not to this process: a child that gets this descriptor as one of its own holds
-   * it too.
-   */
+  /** The lock belongs to the open file, not to this process: a child that inherits this descriptor holds it too. */
   readonly fd: number;
-  /** Whether the file is still at its path: a lock on a deleted file keeps no other server out. */
+  /** Whether the file is still at its path: a lock on a deleted file does not stop another server. */
   isInPlace(): boolean;
-  /** Writes other content: after a take-over that came to nothing. Its first line must be this process's id. */
+  /** Writes other content, after a failed take-over. Its first line must be this process's id. */
   rewrite(text: string): void;
   /**
-   * Removes the file and lets go. Once another process has adopted the lock, only this process's descriptor is closed.
-   * Safe to call twice.
+   * Removes the file and releases the lock. If another process has adopted the lock, only closes this process's
+   * descriptor. Safe to call twice.
    */
   release(): void;
 }
 
-/** Somebody else holds the file. */
+/** Another process holds the file. */
 export interface HeldLock {
-  /** "pid 123", or "another process" where the file does not say which. */
+  /** "pid 123", or "another process" if the file does not say which. */
   readonly holder: string;
   /**
-   * The process that the file names, if it has ended, so that another one holds the lock. null: it lives, or none is
-   * named.
+   * The process that the file names, if it has ended: another one then holds the lock. null: it lives, or the file
+   * names none.
    */
   readonly endedPid: number | null;
 }
 
 /**
  * "private": other users cannot open the file, so they cannot hold the lock. "public": they may read it (0644 less the
- * umask), which is enough for flock(2). So their lock is ignored once the process that the file names has ended.
+ * umask), which is enough for flock(2). Their lock is therefore ignored once the named process has ended.
  */
 export type LockKind = "private" | "public";
 
-/** `flock` looks once; someone who only asks for the holder (`readHolder`) may be in the way for an instant. */
+/** `flock` tries once, and a `readHolder` of another process may hold the lock for a moment. */
 const ATTEMPTS = 5;
 const ATTEMPT_PAUSE_MS = 10;
 const PUBLIC_FILE = 0o644;
 const LOCK_SHARED = 1;
 const LOCK_EXCLUSIVE = 2;
 const LOCK_NOT_WAITING = 4;
-/** A lock file is a few lines. */
+/** A lock file has a few lines. */
 const MAX_CONTENT_BYTES = 256;
 
 const libc = openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } });
-/** @returns what a lock file holds: the process id, and since when (ISO 8601); a line each */
+/** @returns the content of a lock file: the process id, and its start (ISO 8601), one line each */
 export function lockText(): string {
   return `${pidText()}${new Date().toISOString()}\n`;
 }
 
-/** @returns what a pid file holds: the process id, and a line end */
+/** @returns the content of a pid file: the process id, and a line end */
 export function pidText(): string {
   return `${process.pid}\n`;
 }
 
 /**
- * Takes the file, which is made if it is missing, and writes `text` into it. Its folder must be there.
+ * Locks the file, which is made if it is missing, and writes `text` into it. Its folder must exist.
  *
  * @param text  its first line must be this process's id
  * @param kind  who may read the file. Default "private"
- * @returns who holds it, if somebody does: then nothing was changed
- * @throws UserError CANNOT_LOCK when the file cannot be opened or is no plain file
+ * @returns the holder, if another process has it: nothing was changed then
+ * @throws UserError CANNOT_LOCK if the file cannot be opened or is no plain file
  */
 export function lockFile(path: string, text: string = lockText(), kind: LockKind = "private"): FileLock | HeldLock {
   for (let attempt = 1; ; attempt++) {
     const fd = openPlain(path);
-    // A holder removes its file before it lets go: a lock on a file that is no longer at its path keeps nobody out.
+    // A holder removes its file before it releases the lock: a lock on a removed file is worthless.
     if (tryLock(fd, LOCK_EXCLUSIVE) && isAt(fd, path)) {
       const held = holdOrClose(fd, path, text);
       // Only now, when it is locked and names this process, may other users open it.
@@ -104,7 +101,7 @@ export function lockFile(path: string, text: string = lockText(), kind: LockKind
   }
 }
 
-/** @throws UserError CANNOT_LOCK when the file cannot be written: the disk is full */
+/** @throws UserError CANNOT_LOCK if the file cannot be written: the disk is full */
 function holdOrClose(fd: number, path: string, text: string): FileLock {
   try {
     return holdFile(fd, path, text);
@@ -116,21 +113,19 @@ function holdOrClose(fd: number, path: string, text: string): FileLock {
 }
 
 /**
- * Goes on with the lock of the process that handed over `fd`: writes `text`, and from now on `release` is this
- * process's to call.
+ * Adopts the lock of the process that handed over `fd`: writes `text`. From now on this process calls `release`.
  *
- * @throws Error when `fd` is not that file, or its lock is somebody else's
+ * @throws Error if `fd` is not that file, or another process has its lock
  */
 export function adoptLock(fd: number, path: string, text: string = lockText()): FileLock {
   if (!isAt(fd, path)) throw new Error(`Descriptor ${fd} is not ${path}.`);
-  // The same open file, so this succeeds exactly if it holds the lock, or nobody does.
+  // It is the same open file, so this succeeds exactly if it holds the lock, or nobody does.
   if (!tryLock(fd, LOCK_EXCLUSIVE)) throw new Error(`Descriptor ${fd} does not hold the lock of ${path}.`);
   return holdFile(fd, path, text);
 }
 
 /**
- * @returns the id of the living process that holds the file; null: nobody does, or the file does not say who. Never
- * throws.
+ * @returns the id of the living process that holds the file; null: none, or the file does not name it. Never throws.
  */
 export function readHolder(path: string): number | null {
   let fd: number;
@@ -168,13 +163,16 @@ function holdFile(fd: number, path: string, text: string): FileLock {
   };
 }
 
-/** Opens for reading and writing without emptying it: until the lock is held the content is somebody else's. */
+/**
+ * Opens for reading and writing without emptying the file: until the lock is held, the content belongs to another
+ * process.
+ */
 function openPlain(path: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   let fd: number;
   try {
-    // Bun opens everything with O_CLOEXEC, and a child gets no descriptor that it was not given. O_NONBLOCK: a pipe in
-    // its place must not make us wait for its other end.
+    // Bun opens every file with O_CLOEXEC, so a child gets only the descriptors that it was given. O_NONBLOCK: opening
+    // a pipe must not wait for its other end.
     fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, PRIVATE_FILE);
   } catch (cause) {
     throw cannotLock(path, cause as NodeJS.ErrnoException);
@@ -192,7 +190,7 @@ export function notPlain(path: string): UserError {
   });
 }
 
-/** @param cause  of which only the code is looked at */
+/** @param cause only its code is used */
 export function cannotLock(path: string, cause: NodeJS.ErrnoException): UserError {
   const [what, hint] = {
     ELOOP: ["it is a symbolic link", "Remove it, or name the file that it points to."],
@@ -231,7 +229,7 @@ function readPid(fd: number): number | null {
   return digits === null ? null : Number(digits[0]);
 }
 
-/** Whether there is a process of this id, whoever's it is. */
+/** Whether a process with this id exists, of any user. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

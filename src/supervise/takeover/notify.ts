@@ -1,5 +1,5 @@
 /**
- * Tells systemd how the server is doing, by the datagrams of sd_notify(3): ready, reloading, a line of status, alive,
+ * Reports the server's state to systemd, by the datagrams of sd_notify(3): ready, reloading, a line of status, alive,
  * stopping.
  */
 import { openLibc } from "../../system/libc";
@@ -45,7 +45,7 @@ const SYMBOLS = {
 
 type Libc = NonNullable<ReturnType<typeof openLibc<typeof SYMBOLS>>>;
 
-/** @returns a copy of `env` for a child process: one that told systemd anything would speak for the server */
+/** @returns a copy of `env` for a child process: a message of its to systemd would count as the server's */
 export function withoutSystemd(env: Environment): Record<string, string | undefined> {
   const kept = { ...env };
   for (const name of SYSTEMD_VARIABLES) delete kept[name];
@@ -53,9 +53,8 @@ export function withoutSystemd(env: Environment): Record<string, string | undefi
 }
 
 /**
- * @returns a copy of `env` for the process that takes this one's place in an upgrade: it may speak to systemd. What
- *   names this
- * process's id is taken out, WATCHDOG_PID too, without which the watchdog's interval is meant for whoever reads it.
+ * @returns a copy of `env` for the process that takes this one's place in an upgrade: it may talk to systemd. Removes
+ *   variables with this process's id; without WATCHDOG_PID, the watchdog's interval holds for any process.
  */
 export function systemdForSuccessor(env: Environment): Record<string, string | undefined> {
   const kept = withoutSystemd(env);
@@ -63,10 +62,7 @@ export function systemdForSuccessor(env: Environment): Record<string, string | u
   return kept;
 }
 
-/**
- * The line to systemd. Without one (`isActive` false) every method does nothing, so that nobody has to ask. Never
- * throws.
- */
+/** The connection to systemd. Without one (`isActive` false) every method does nothing. Never throws. */
 export class Notifier {
   readonly #libc: Libc | null;
   readonly #address: Uint8Array;
@@ -86,7 +82,7 @@ export class Notifier {
   /**
    * Reads NOTIFY_SOCKET (a path, or "@" and an abstract name), WATCHDOG_USEC and WATCHDOG_PID.
    *
-   * @param warn  is told once, should systemd not be reached
+   * @param warn called once if systemd cannot be reached
    */
   static fromEnvironment(env: Environment, warn: (text: string) => void = () => {}): Notifier {
     const name = env["NOTIFY_SOCKET"];
@@ -109,12 +105,12 @@ export class Notifier {
     return this.#watchdogMs;
   }
 
-  /** The server serves; also ends a reload, good or not: the status tells which. */
+  /** The server serves. Also ends a reload; the status has its result. */
   ready(status: string): void {
     this.#send(`READY=1\n${statusLine(status)}`, true);
   }
 
-  /** A reload begins. The time is in the same message: systemd waits for one that is not older than its signal. */
+  /** A reload begins. The time is in the same message, since systemd ignores one that is older than its signal. */
   reloading(): void {
     if (this.#libc !== null) this.#send(`RELOADING=1\nMONOTONIC_USEC=${monotonicUsec(this.#libc)}`, true);
   }
@@ -129,22 +125,22 @@ export class Notifier {
     this.#send(`STOPPING=1\n${statusLine(status)}`, true);
   }
 
-  /** From now on `pid` is the service's main process; sent before this one may end. */
+  /** From now on `pid` is the service's main process. Sent before this process may end. */
   mainPid(pid: number): void {
     this.#send(`MAINPID=${pid}`, true);
   }
 
   /**
-   * The current step (start, reload or stop) may take so much longer, from now. To be sent again before it has passed.
+   * Gives the current step (start, reload or stop) this much time from now. Send it again before the time has passed.
    */
   extendTimeout(ms: number): void {
     this.#send(`EXTEND_TIMEOUT_USEC=${Math.ceil(ms * USEC_PER_MS)}`, true);
   }
 
   /**
-   * Says "alive" at half of systemd's interval, and at once, as long as `isAlive`; after an interval of silence systemd
-   * kills and restarts the server. An event loop that is stuck says nothing by itself. Nothing happens where systemd
-   * does not watch.
+   * Sends "alive" at once and at each half of systemd's interval, as long as `isAlive` is true. After an interval of
+   * silence systemd kills and restarts the server. A stuck event loop is silent by itself. Does nothing if systemd does
+   * not watch.
    */
   startWatchdog(isAlive: () => boolean): void {
     if (this.#watchdogMs === 0 || this.#timer !== undefined) return;
@@ -164,11 +160,11 @@ export class Notifier {
     this.#fd = -1;
   }
 
-  /** @param mustArrive  waits for room in systemd's queue, where losing it would have the service taken for failed */
+  /** @param mustArrive waits for room in systemd's queue, if a lost message would make the service count as failed */
   #send(message: string, mustArrive: boolean): void {
     const libc = this.#libc;
     if (libc === null) return;
-    // Kept open: a server that has no descriptor left must be able to say that it lives.
+    // Kept open: a server without free descriptors must still be able to say that it is alive.
     if (this.#fd < 0) this.#fd = openSocket(libc);
     const bytes = Buffer.from(message);
     const flags = MSG_NOSIGNAL | (mustArrive ? 0 : MSG_DONTWAIT);
@@ -189,8 +185,8 @@ function openSocket(libc: Libc): number {
 }
 
 /**
- * struct sockaddr_un; of an abstract name ("@") without an end. @returns null for what is neither an absolute path nor
- * such a name
+ * struct sockaddr_un; an abstract name ("@") has no end mark. @returns null if it is neither an absolute path nor such
+ * a name
  */
 function socketAddress(name: string): Uint8Array | null {
   const path = Buffer.from(name);
@@ -203,7 +199,7 @@ function socketAddress(name: string): Uint8Array | null {
   return address;
 }
 
-/** @returns 0 where systemd does not watch, or watches another process */
+/** @returns 0 if systemd does not watch, or watches another process */
 function watchdogMs(env: Environment): number {
   const usec = env["WATCHDOG_USEC"] ?? "";
   const pid = env["WATCHDOG_PID"];
@@ -211,7 +207,7 @@ function watchdogMs(env: Environment): number {
   return isOurs && /^\d{1,15}$/.test(usec) ? Number(usec) / USEC_PER_MS : 0;
 }
 
-/** A line end in it would begin another assignment. */
+/** Removes line ends, which would begin another assignment. */
 function statusLine(text: string): string {
   return `STATUS=${text
     .replace(/\p{Cc}+/gu, " ")
@@ -219,7 +215,7 @@ function statusLine(text: string): string {
     .slice(0, MAX_STATUS_CHARACTERS)}`;
 }
 
-/** The clock that systemd compares with. process.hrtime counts from another point. */
+/** systemd's clock. process.hrtime has another starting point. */
 function monotonicUsec(libc: Libc): bigint {
   const timespec = new BigInt64Array(2);
   libc.clock_gettime(CLOCK_MONOTONIC, timespec);

@@ -1,9 +1,8 @@
 /**
- * A new process of this program takes a running server's listeners over, and the old one leaves: how the binary is
- * upgraded.
+ * Upgrades the binary: a new process of this program takes a running server's listeners over, and the old one leaves.
  *
- * The old one starts the new one with its descriptors, and goes on serving until the new one says that it serves too.
- * From then on both accept on the same sockets, so that at no moment a client is refused.
+ * The old one starts the new one with its descriptors, and serves until the new one reports that it serves too. Both
+ * then accept on the same sockets, so that no client is refused at any moment.
  */
 import { closeSync } from "node:fs";
 import type { Subprocess } from "bun";
@@ -13,32 +12,29 @@ import type { BoundSocket } from "../../system/bind";
 import { systemdForSuccessor } from "./notify";
 import { selfCommand } from "../../system/self";
 
-/** Tells a new process what it was born with, as JSON. */
+/** The estate for a new process, as JSON. */
 const TAKEOVER_VARIABLE = "HRMR_INTERNAL_TAKEOVER";
 
 export interface HeldSocket extends BoundSocket {
-  /** The URL as it was configured, which a port of 0 differs from. */
+  /** The configured URL. Its port may be 0, unlike the real one. */
   readonly asked: string;
-  /** systemd's: the file of a unix one is not ours to remove. */
+  /** It is systemd's: we must not remove the file of a unix socket. */
   readonly isForeign: boolean;
 }
 
-/**
- * What is handed over: descriptors, and what was wrong with the modules already. Of `fds`, each is one of the new
- * process's own.
- */
+/** The handed-over descriptors, and the modules that failed already. Each descriptor is the new process's own copy. */
 export interface Estate {
   /** Lock files by path. */
   readonly locks: readonly { readonly path: string; readonly fd: number }[];
   readonly sockets: readonly HeldSocket[];
-  /** Modules that the old one does not serve either. */
+  /** Modules that failed in the old process, too. */
   readonly failing: readonly string[];
 }
 
 /** The messages of the new process. */
 type ToOld = { readonly type: "serving" } | { readonly type: "failed"; readonly message: string };
 
-/** A module may take its time to load, and there may be many. */
+/** Loading many modules may take long. */
 const TAKEOVER_MS = 120_000;
 const FIRST_FD = 3;
 const FIRST_PROCESS = 1;
@@ -48,7 +44,8 @@ const FIRST_PROCESS = 1;
  *
  * @param args  of the command line
  * @returns its process id
- * @throws UserError FIRST_PROCESS, or TAKEOVER_FAILED with its reason; it is gone then, and this process serves on
+ * @throws UserError FIRST_PROCESS, or TAKEOVER_FAILED with its reason; the new process is gone then, and this one still
+ *   serves
  */
 export async function handOver(estate: Estate, args: readonly string[]): Promise<number> {
   if (process.pid === FIRST_PROCESS) {
@@ -107,7 +104,7 @@ function spawnSuccessor(
 }
 
 function takeoverFailed(reason: string, cause?: unknown): UserError {
-  // Another line follows, and the reason may be a sentence of its own.
+  // Another line follows, and the reason may be a complete sentence.
   const end = /[.!?]$/.test(reason) ? "" : ".";
   return new UserError(`The new process did not take over: ${reason}${end}`, {
     code: "TAKEOVER_FAILED",
@@ -116,14 +113,14 @@ function takeoverFailed(reason: string, cause?: unknown): UserError {
   });
 }
 
-/** @returns what this process was born with, taken out of `env`; null: it was started by itself */
+/** @returns the estate of this process, removed from `env`; null: it was not started by an old server */
 export function takeEstate(env: Record<string, string | undefined>): Estate | null {
   const text = env[TAKEOVER_VARIABLE];
   delete env[TAKEOVER_VARIABLE];
   return text === undefined || !process.connected ? null : (JSON.parse(text) as Estate);
 }
 
-/** Tells the old process that it may leave, or why this one will not do. */
+/** Tells the old process that it may leave, or why this one failed. */
 export function tellOld(message: ToOld): void {
   if (process.connected) process.send?.(message);
 }
@@ -134,7 +131,7 @@ export function takeSocket(sockets: HeldSocket[], asked: string): HeldSocket | n
   return at === -1 ? null : (sockets.splice(at, 1)[0] ?? null);
 }
 
-/** Closes what the new configuration has no use for. */
+/** Closes sockets that the new configuration does not have. */
 export function closeUnused(sockets: readonly BoundSocket[]): void {
   for (const { fd } of sockets) closeSync(fd);
 }
