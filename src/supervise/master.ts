@@ -77,6 +77,12 @@ interface Running {
   listening: readonly string[];
 }
 
+/**
+ * What the master is about. While it hands over, it serves on: if the new process fails, it is back at "serving". From
+ * "stopping" no way leads back: reloads and upgrades are refused, and a second signal ends the process at once.
+ */
+type MasterState = "starting" | "serving" | "handing over" | "stopping";
+
 class Master implements Operations {
   readonly ended: Promise<number>;
   readonly #setup: MasterSetup;
@@ -104,12 +110,24 @@ class Master implements Operations {
   /** null: the log goes to stderr. */
   #logFile: ProcessLog | null = null;
   #keeper: StateKeeper | null = null;
-  #isStopping = false;
-  #isHandingOver = false;
+  #state: MasterState = "starting";
 
   constructor(setup: MasterSetup) {
     this.#setup = setup;
     this.ended = this.#ended.promise;
+  }
+
+  get #isStopping(): boolean {
+    return this.#state === "stopping";
+  }
+
+  get #isHandingOver(): boolean {
+    return this.#state === "handing over";
+  }
+
+  #enter(state: MasterState): void {
+    if (state !== this.#state) this.#running?.log.debug(`the server turns from ${this.#state} to ${state}`);
+    this.#state = state;
   }
 
   // ---- starting ----
@@ -122,6 +140,7 @@ class Master implements Operations {
       const running = await this.#open(await this.#setup.resolve(), estate);
       const summary = withControlPort(await this.#serve(running, estate), this.#controlPort);
       this.#running = running;
+      this.#enter("serving");
       await running.history.begin(running.group.approved());
       running.retries.add(summary.retried);
       running.log.onRotate(() => running.group.reopenLogs());
@@ -352,10 +371,10 @@ class Master implements Operations {
 
   async upgrade(): Promise<RestartReport> {
     const running = this.#running;
-    if (running === null || this.#isStopping || this.#isHandingOver) {
+    if (running === null || this.#state !== "serving") {
       return BEING_REPLACED;
     }
-    this.#isHandingOver = true;
+    this.#enter("handing over");
     try {
       return await this.#reloads.queue.run(() => this.#upgrade(running));
     } catch (error) {
@@ -364,8 +383,10 @@ class Master implements Operations {
       running.log.error(`${message} ${hint ?? ""}`);
       return { ok: false, pid: process.pid, text: `ERR ${message} ${hint ?? ""}\n` };
     } finally {
-      this.#isHandingOver = false;
-      if (!this.#isStopping) this.#keeper?.begin();
+      if (this.#isHandingOver) {
+        this.#enter("serving");
+        this.#keeper?.begin();
+      }
     }
   }
 
@@ -386,7 +407,7 @@ class Master implements Operations {
     // The log file is the new process's to put aside.
     log.reconfigure({ ...config.options.log, role: "shared" });
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
-    this.#isStopping = true;
+    this.#enter("stopping");
     this.#keeper?.close();
     this.#running?.retries.close();
     // Of the two that share it, only the successor shall be asked.
@@ -400,7 +421,7 @@ class Master implements Operations {
   stop(reason: string, force: boolean): void {
     if (this.#running === null) return;
     if (!this.#isStopping) {
-      this.#isStopping = true;
+      this.#enter("stopping");
       this.#keeper?.close();
       this.#running.retries.close();
       this.#running.log.info(

@@ -22,7 +22,7 @@ test("each level tells what is as grave, or graver", () => {
   }
 });
 
-test("trace tells a connection's states by name, with its number, and debug does not", async () => {
+test("trace tells a connection's states by name, with its number, and debug those of the server", async () => {
   await withHub(MODULES, ["--log-level", "trace"], async (hub) => {
     expect(await hub.ask("PING\n")).toBe("PONG\n");
     await hub.program.waitFor(/ is closed, after raw/);
@@ -45,6 +45,9 @@ test("trace tells a connection's states by name, with its number, and debug does
   await withHub(MODULES, ["--log-level", "debug"], async (hub) => {
     expect(await hub.ask("PING\n")).toBe("PONG\n");
     expect(hub.program.output()).not.toContain("trace");
+    expect(hub.program.output()).toContain("debug the server turns from starting to serving");
+    hub.program.signal("SIGTERM");
+    await hub.program.waitFor("debug the server turns from serving to stopping");
   });
 });
 
