@@ -18,6 +18,7 @@ import {
 const WEB = moduleSource(`{ routes: {
   "/hello": { fetch: () => new Response("hello") },
   "/slow": { fetch: async () => { console.log("began"); await Bun.sleep(400); return new Response("done"); } },
+  "/slower": { fetch: async () => { await Bun.sleep(2500); return new Response("done"); } },
   "/hang": { fetch: (request) => { console.log("began"); return new Promise(() => {}); } },
   "/live": { fetch: () => new Response(new ReadableStream({ async pull(c) { c.enqueue("data: VERSION\\n\\n"); await Bun.sleep(20); } }),
     { headers: { "Content-Type": "text/event-stream" } }) },
@@ -149,8 +150,8 @@ test("a connection above those with an engine of their own knows its client too"
   ));
 
 test("an idle connection is closed with GOAWAY, one with a request under way is not", () =>
-  withHub({ ...FILES, "hrmr.json": '{ "timeouts": { "idleMs": 150 } }' }, [], async (hub) => {
-    const busy = await connectFrames(hub.port, Buffer.concat([OPENING, getFrame(1, "/slow")]));
+  withHub({ ...FILES, "hrmr.json": '{ "timeouts": { "idleMs": 1000 } }' }, [], async (hub) => {
+    const busy = await connectFrames(hub.port, Buffer.concat([OPENING, getFrame(1, "/slower")]));
     const idle = await connectFrames(hub.port, Buffer.concat([OPENING, ASK]));
     await idle.waitForEnd();
     expect(goawayCodes(idle.bytes)).toEqual([0]);
