@@ -1,18 +1,16 @@
-/**
- * What the access log is told of a reply that has ended.
- */
+/** The facts about an ended reply for the access log. */
 import type { Answered } from "../host/inline";
 import type { AccessProtocol } from "../observe/log/access-entry";
 
-/** What an HTTP request asked for. */
+/** The method and target of an HTTP request. */
 interface Asked {
   readonly method: string;
   readonly target: string;
 }
 
 /**
- * @param asked  null when the request could not be read that far
- * @param status 0 when there is no reply: the client had gone
+ * @param asked null if the request could not be read that far
+ * @param status 0 if there is no reply: the client had left
  */
 export function answeredHttp(protocol: AccessProtocol, asked: Asked | null, status: number, bytes: number): Answered {
   return {
@@ -23,7 +21,7 @@ export function answeredHttp(protocol: AccessProtocol, asked: Asked | null, stat
   };
 }
 
-/** @returns the bytes that a reply's text or bytes take on the wire */
+/** @returns the number of bytes on the wire */
 export function byteLength(data: string | Uint8Array): number {
   return typeof data === "string" ? Buffer.byteLength(data) : data.length;
 }

@@ -1,25 +1,22 @@
-/**
- * How fast is too fast: counts within a second, decided on a clock that is passed in. Nothing here reads a clock or
- * arms a timer.
- */
+/** Limits of rates: counts within a second. Pure: the caller passes the time. */
 
 /** In milliseconds. */
 const SECOND_MS = 1000;
 
-/** Addresses that are remembered within one second. Each of them is a client that has just connected. */
+/** The most addresses remembered within one second. Each belongs to a client that has just connected. */
 const MAX_ADDRESSES = 10_000;
 
-/** Counts what one peer does. A second begins with the first thing that is done after the last one was over. */
+/** Counts one peer's events. A second begins with the first event after the last second. */
 export class SecondWindow {
   #startedMs = -SECOND_MS;
   #count = 0;
 
   /**
-   * Asks for one more, and counts it if it may be.
+   * Asks for one more event, and counts it if allowed.
    *
    * @param limit  at least 1
    * @param nowMs  never less than on an earlier call
-   * @returns 0: it may be; else the milliseconds until it may be asked for again, at most 1000
+   * @returns 0: allowed; otherwise the milliseconds until the next attempt, at most 1000
    */
   take(limit: number, nowMs: number): number {
     const waitMs = this.waitMs(limit, nowMs);
@@ -32,20 +29,20 @@ export class SecondWindow {
     return 0;
   }
 
-  /** As `take`, and counts nothing. */
+  /** Like `take`, without counting. */
   waitMs(limit: number, nowMs: number): number {
     const elapsedMs = nowMs - this.#startedMs;
     return elapsedMs >= SECOND_MS || this.#count < limit ? 0 : Math.max(1, Math.ceil(SECOND_MS - elapsedMs));
   }
 }
 
-/** Counts what comes from each address. Remembers at most 10000 addresses, and those no longer than a second. */
+/** Counts events of each address. Remembers at most 10000 addresses, for a second at most. */
 export class AddressRates {
   readonly #maxAddresses: number;
   readonly #counts = new Map<string, number>();
   #startedMs = -SECOND_MS;
 
-  /** @param maxAddresses  beyond it the one that was seen first is forgotten. Default 10000. */
+  /** @param maxAddresses above it the oldest is forgotten. Default 10000. */
   constructor(maxAddresses = MAX_ADDRESSES) {
     this.#maxAddresses = maxAddresses;
   }
@@ -56,7 +53,7 @@ export class AddressRates {
   }
 
   /**
-   * Asks for one more of `address`, and counts it if it may be.
+   * Asks for one more event of `address`, and counts it if allowed.
    *
    * @param limit  of one address within a second; at least 1
    * @param nowMs  never less than on an earlier call

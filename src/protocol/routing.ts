@@ -1,21 +1,21 @@
 /**
- * Where every message of a server goes. A reload makes the next Routing beside the one in use and puts it in its place
- * with one assignment, `dispatch.routing = next`: no message meets half of each.
+ * The routing of all messages of a server. A reload makes the next Routing and swaps it in one assignment,
+ * `dispatch.routing = next`: no message sees a mixture.
  */
 import type { Client } from "../module/contract";
 import type { BoundRoute, WebSocketSpec } from "../module/route";
 import { RouteTable } from "../router/table";
 
-/** Immutable. Read it anew for each message, and never keep it over an await. */
+/** Immutable. Read it again for each message, and never keep it over an await. */
 export interface Routing {
   /** All routes, those of HTTP with the middleware of `http.use` in front of them. */
   readonly table: RouteTable<BoundRoute>;
   /**
-   * With `http.use`: where HTTP requests go that no route takes; its handler runs the middleware, then answers with
+   * With `http.use`: the route for HTTP requests without a route. Its handler runs the middleware, then answers with
    * 404, 405 or the 204 of OPTIONS. null: the protocol answers by `describeMismatch`.
    */
   readonly unmatched: BoundRoute | null;
-  /** The server's own HTTP endpoints, by path, as far as they are on and no module has their path. */
+  /** The server's own HTTP endpoints, by path, that are on and whose path no module has. */
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   /** The WebSocket routes of `table`. Ask `socketRoute`. */
   readonly sockets: ReadonlyMap<string, WebSocketBound>;
@@ -38,9 +38,9 @@ export interface Endpoint {
 
 /** The server's own endpoints, over all its reloads. */
 export interface OwnEndpoints {
-  /** @returns those whose path none of these routes claims as its own key */
+  /** @returns the endpoints whose path none of these routes claims as its own key */
   beside(routes: readonly BoundRoute[]): ReadonlyMap<string, Endpoint>;
-  /** Tells, once each, which paths the modules answer by these routes, which serve from now on. */
+  /** Logs, once each, the paths of endpoints that modules answer from now on. */
   noteClaims(routes: readonly BoundRoute[]): void;
 }
 
@@ -61,14 +61,14 @@ export function routingOf(
   };
 }
 
-/** Of a server that has loaded nothing yet. */
+/** The routing of a server that has loaded nothing yet. */
 export const NO_ROUTES: Routing = routingOf(RouteTable.empty<BoundRoute>());
 
-/** Paths of the server's own endpoints, which stand before the modules. */
+/** Paths of the server's own endpoints, which come before the modules. */
 export const ENDPOINT_PATHS = ["/health", "/ready", "/stats", "/metrics"] as const;
 export type EndpointPath = (typeof ENDPOINT_PATHS)[number];
 
-// Nearly all other paths are told by their length, for next to nothing.
+// The length alone rules out many other paths, at almost no cost.
 const SHORTEST = Math.min(...ENDPOINT_PATHS.map((path) => path.length));
 const LONGEST = Math.max(...ENDPOINT_PATHS.map((path) => path.length));
 
@@ -82,7 +82,7 @@ export function endpointAt({ endpoints }: Routing, method: string, path: string)
   return endpoints.get(path) ?? null;
 }
 
-/** @returns null when the module has no WebSocket route of that key (any more) */
+/** @returns null if the module has no such WebSocket route (any more) */
 export function socketRoute({ sockets }: Routing, module: string, key: string): WebSocketBound | null {
   return sockets.get(socketKey(module, key)) ?? null;
 }

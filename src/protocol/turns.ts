@@ -1,6 +1,6 @@
 /**
- * Spreads work that comes all at once over turns of the event loop. Thousands of clients may leave at once, and the
- * others must not wait for the last of them.
+ * Spreads a burst of work over turns of the event loop. Thousands of clients may leave at once, and others must not
+ * wait for all of them.
  */
 
 import { asHost } from "../module/graph/leave-graph";
@@ -62,19 +62,19 @@ export function takeInTurn(taker: TurnTaker): void {
   turns.take(taker);
 }
 
-/** So many pieces of a reply, or bytes, are written within one turn of the loop. */
+/** The most pieces, or bytes, of a reply written within one turn of the loop. */
 const PIECES_PER_TURN = 256;
 const BYTES_PER_TURN = 1_048_576;
 
 /**
- * Has whoever writes piece after piece come back to the event loop now and then. A source that always has the next
- * piece, and a client that takes each at once, or is gone, would keep all others waiting for ever.
+ * Makes a writer of many pieces return to the event loop from time to time. Otherwise a source that always has the next
+ * piece, with a client that takes each at once, would block all others for ever.
  */
 export class WriteTurns {
   #pieces = 0;
   #bytes = 0;
 
-  /** To be called for each piece. @returns whether it is time for `nextTurn` */
+  /** Call it for each piece. @returns whether it is time for `nextTurn` */
   count(bytes: number): boolean {
     this.#bytes += bytes;
     if (++this.#pieces < PIECES_PER_TURN && this.#bytes < BYTES_PER_TURN) return false;

@@ -1,6 +1,4 @@
-/**
- * From a request to its reply: finds the route, calls the handler, and sends what is at hand at once.
- */
+/** Answers a request: finds the route, calls the handler, and sends a reply that is ready at once. */
 import { type Answered, beginCall, endCall, failCall, runInline, tellAccess } from "../../host/inline";
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
@@ -23,8 +21,8 @@ import { composeReply, keepsAlive, dateOf, tailLines, composeOwn } from "./reply
 import { Waiting } from "./replying";
 
 /**
- * What became of a request. KEEP: answered; CLOSE: answered, and the connection ends with it; else what is waited for,
- * or who has the connection from here on.
+ * The result of a request. KEEP: answered; CLOSE: answered, and the connection ends with it. Otherwise the waiting
+ * reply, or the new owner of the connection.
  */
 export const KEEP = 0;
 export const CLOSE = 1;
@@ -50,7 +48,7 @@ export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null)
     return callHandler(wire, head, request, endpoint.route, {});
   const match = routing.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
-    // Middleware of all modules sees what no route takes too: it may answer a preflight, or hide what there is from
+    // Global middleware also sees requests without a route: it may answer a preflight, or hide the routes from
     // strangers.
     if (routing.unmatched !== null) return callHandler(wire, head, request, routing.unmatched, {});
     return say(wire, head, noRoute(head.method, match));
@@ -81,7 +79,7 @@ function callHandler(
     value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
-      // An async handler that never waited has its answer already.
+      // An async handler that never waited has answered already.
       if (Bun.peek.status(promise) !== "fulfilled")
         return new Waiting(head, request, route, startedAt || performance.now(), promise);
       value = Bun.peek(promise);

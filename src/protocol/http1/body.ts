@@ -1,34 +1,29 @@
-/**
- * A request's body on its way from the connection to the handler, with the handler's pace carried back to the peer.
- */
+/** A request's body on its way from the connection to the handler. A slow handler slows the peer down. */
 import { GatheredBytes } from "./gathered";
 
-/** What a body asks of the exchange it belongs to. */
+/** A body's requests to its exchange. */
 export interface BodySource {
-  /** The handler wants the body now: send `100 Continue` if the client waits for it, and read on. */
+  /** The handler reads the body now: send `100 Continue` if the client waits for it, and continue to read. */
   wanted(): void;
-  /** More is held than the handler takes: read no further until `wanted`. */
+  /** The handler is slow, and enough is held: stop reading until `wanted`. */
   sated(): void;
 }
 
-/** Bytes held for a handler that does not read yet, above which the peer is no longer read. */
+/** The most bytes held for a handler that does not read yet. At this number the server stops reading the peer. */
 const HIGH_WATER_BYTES = 65_536;
 
 /**
  * The same bytes as a plain Uint8Array with a buffer of its own, copied unless it has one: a read's buffer also holds
- * what stands behind the body, and a handler may transfer or change what it is given.
+ * bytes behind the body, and a handler may transfer or change its bytes.
  */
 export function ownBytes(part: Uint8Array): Uint8Array<ArrayBuffer> {
   const isOwn = part.constructor === Uint8Array && part.byteLength === part.buffer.byteLength;
   return isOwn ? (part as Uint8Array<ArrayBuffer>) : new Uint8Array(part);
 }
 
-/**
- * One body. Complete from the start when the read that brought the head brought all of it; else parts are pushed as
- * they come.
- */
+/** One body. Complete from the start if one read brought head and body; otherwise parts are pushed as they come. */
 export class IncomingBody {
-  /** Taken by a reader or a stream: `bodyUsed`. */
+  /** Whether a reader or a stream took it: `bodyUsed`. */
   isUsed = false;
   /** Bytes that no reader has taken yet. */
   private readonly held = new GatheredBytes();
@@ -43,7 +38,7 @@ export class IncomingBody {
   /** The bodies of the request's clones: they get the same bytes. */
   private copies: IncomingBody[] | null = null;
 
-  /** @param source  null: `whole` is all of it */
+  /** @param source null: `whole` is the complete body */
   constructor(
     private readonly source: BodySource | null,
     whole: Uint8Array | null = null,
@@ -77,7 +72,7 @@ export class IncomingBody {
     for (const copy of this.copies ?? []) copy.fail(reason);
   }
 
-  /** Nobody will read it: what still comes is dropped. */
+  /** Nobody will read it: drops further bytes. */
   discard(): void {
     this.isDiscarded = true;
     this.held.clear();
@@ -87,8 +82,8 @@ export class IncomingBody {
   /**
    * The whole body, once it is there.
    *
-   * @returns the bytes themselves where they are at hand: a view of the read, the receiver copies what it hands on
-   * Throws or rejects with the reason of `fail`.
+   * @returns the bytes themselves if they are here: a view of the read, which the receiver must copy before passing it
+   *   on Throws or rejects with the reason of `fail`.
    */
   collect(): Uint8Array | Promise<Uint8Array> {
     this.isUsed = true;
@@ -126,7 +121,7 @@ export class IncomingBody {
     return this.readable;
   }
 
-  /** Whether the stream was read from, or something else took the body. */
+  /** Whether the stream was read, or another reader took the body. */
   get isDisturbed(): boolean {
     return this.isUsed || (this.readable !== null && (this.readable.locked || new Response(this.readable).bodyUsed));
   }

@@ -1,8 +1,8 @@
 /**
  * The chunked transfer coding (RFC 9112 section 7.1), strictly: no bare LF, no white space around a size.
  *
- * llhttp decodes it too, but cannot be told to stop behind the message: it reads on into the next request, and where an
- * upgrade makes it stop, it no longer tells all its errors.
+ * llhttp decodes it too, but cannot stop behind the message: it reads into the next request, and if an upgrade makes it
+ * stop, it misses some errors.
  */
 
 const CR = 13;
@@ -42,7 +42,7 @@ const MAX_NAME = 20;
 /** Decodes one body, in as many pieces as it comes. Trailers are checked and dropped. */
 export class ChunkedDecoder {
   private state = SIZE_START;
-  /** Of the current chunk: its size while that is read, then what is missing of it. */
+  /** The current chunk: first its size so far, then the number of missing bytes. */
   private remaining = 0;
   private sizeDigits = 0;
   private overheadBytes = 0;
@@ -57,11 +57,11 @@ export class ChunkedDecoder {
   }
 
   /**
-   * Reads on at `from`, to the body's end or that of the bytes.
+   * Reads from `from` on, to the end of the body or of the bytes.
    *
    * @param push  gets the body's bytes in `bytes` as one part; a view of `bytes` if they are of one chunk. Not called
    *   for an empty part
-   * @returns the offset behind what belongs to the body; -1 if it is malformed, or its extensions and trailers too
+   * @returns the offset behind the bytes of the body; -1 if it is malformed, or its extensions and trailers are too
    *   large
    */
   decode(bytes: Uint8Array, from: number, push: (part: Uint8Array) => void): number {
@@ -81,7 +81,7 @@ export class ChunkedDecoder {
     return at;
   }
 
-  /** Takes one byte outside a chunk's data. @returns false if it cannot stand there */
+  /** Takes one byte outside a chunk's data. @returns false if it is not allowed there */
   private step(byte: number): boolean {
     switch (this.state) {
       case SIZE_START:
@@ -177,7 +177,7 @@ function hexValue(byte: number): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
-/** What a field's value and a chunk's extension may hold: visible characters, space, tab, and high bytes. */
+/** The characters of a field's value and a chunk's extension: visible characters, space, tab, and high bytes. */
 function isText(byte: number): boolean {
   return (byte >= 0x20 && byte !== 0x7f) || byte === 9;
 }

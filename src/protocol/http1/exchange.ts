@@ -1,6 +1,6 @@
 /**
- * One request and its reply, when they take more than one read or a handler that waits: the connection's protocol for
- * that time. The plain case never makes one; see http1.ts.
+ * One request and its reply that take more than one read, or a handler that waits. It is the connection's protocol
+ * meanwhile. The plain case does not need one; see http1.ts.
  */
 import type { CallOwner } from "../../host/call";
 import { countError } from "../../host/inline";
@@ -22,13 +22,13 @@ import { composeReply, keepsAlive, dateOf, refuse } from "./reply";
 import { Replying, Waiting } from "./replying";
 import type { ReplyStream } from "./stream";
 
-/** Bytes of requests that wait behind this one, above which the connection is no longer read. */
+/** The most bytes of later requests. At this number the server stops reading the connection. */
 const MAX_HELD_BYTES = 65_536;
 const NOTHING = new Uint8Array(0);
 
 /**
  * "receiving": nothing is answered yet. "calling": the handler waits. "streaming": its reply's body is being sent.
- * "replied": the reply has been sent, and the request's body still arrives. "over": whatever still comes is ignored.
+ * "replied": the reply has been sent, and the request's body still arrives. "over": later bytes are ignored.
  */
 type State = "receiving" | "calling" | "streaming" | "replied" | "over";
 
@@ -40,7 +40,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
   #receiving: Receiving | null = null;
   /** null: no handler waits. */
   #replying: Replying | null = null;
-  /** Whether the connection goes on behind the reply. */
+  /** Whether the connection stays open after the reply. */
   #keepAlive = true;
   /** The bytes of requests behind this one. One buffer: a client may send them byte by byte. */
   #held: HeldBytes | null = null;
@@ -77,7 +77,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     return this;
   }
 
-  /** Takes what came behind the request. */
+  /** Takes the bytes behind the request. */
   hold(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     if (this.#held === null) this.#held = new HeldBytes(bytes);
@@ -114,7 +114,8 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
   }
 
   draining(): void {
-    // What is under way is finished; `#replied` then closes. An event stream never is: its client comes back by itself.
+    // Finishes the open reply; `#replied` then closes. An event stream has no end, so it is ended: its client comes
+    // back by itself.
     const stream = this.#replying?.stream;
     if (this.#state !== "streaming" || stream == null || !stream.isEndless || !stream.hasBegun) return;
     stream.endNow();
@@ -215,12 +216,12 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     this.#replied(false);
   }
 
-  /** The handler has answered with a body that is not at hand. */
+  /** The handler has answered with a streamed body. */
   #stream(replying: Replying, response: Response): void {
     const stream = replying.begin(response);
     this.#state = "streaming";
     void this.#pump(replying, stream);
-    // Later, so that the parts which are ready go out first.
+    // Later, so that finished parts go out first.
     if (this.#wire.hasEnded) asHost(() => setImmediate(() => this.#clientEnded()));
   }
 
@@ -231,7 +232,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     } catch (error) {
       if (this.#isOver()) return;
       if (!stream.hasBegun) return this.#failed(replying, error);
-      // Half a reply is on its way. Only a reset tells the client that it is not whole.
+      // A part of the reply has been sent. Only a reset tells the client that it is incomplete.
       if (!this.#wire.hasEnded) dispatch.counters.errors++;
       replying.failed(error);
       this.#abandon(error);
@@ -259,7 +260,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     this.#replying?.call.over();
     const receiving = this.#receiving;
     if (receiving === null || receiving.isComplete) return this.#complete();
-    // A client that still waits for its 100 Continue may send the body or not: nobody knows what comes next.
+    // A client that still waits for its 100 Continue may send the body or not, so the next bytes are ambiguous.
     if (keepAlive && !receiving.awaitsContinue) return receiving.discard();
     this.#state = "over";
     receiving.drop();
@@ -274,7 +275,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     else wire.finish();
   }
 
-  /** The connection is another protocol's from here on, with what came behind the request. */
+  /** Gives the connection to another protocol, with the bytes behind the request. */
   #handOver(next: { hold(bytes: Uint8Array): void }): void {
     this.#state = "over";
     this.#replying?.call.over();
@@ -302,7 +303,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     replying.call.inGraph(() => replying.abort(reason));
   }
 
-  /** Ends where it is, and closes the connection. */
+  /** Ends the exchange, and closes the connection. */
   #finish(reason: unknown): void {
     this.#abandon(reason);
     this.#close(false);
@@ -325,7 +326,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     replying.call.over();
   }
 
-  /** @param isBroken  half a reply is out */
+  /** @param isBroken a part of the reply has been sent */
   #close(isBroken: boolean): void {
     this.#replying?.tell();
     if (isBroken) this.#wire.abort();

@@ -1,14 +1,13 @@
 /**
- * The fast path: a plain GET that one read delivered whole. Nearly all requests are that, and one regular expression
- * reads them at a fifth of llhttp's cost. It takes only what llhttp and `checkHead` would take the same way; test
- * `http1-table` sends everything through both.
+ * The fast path: a plain GET that arrives in one read, like nearly all requests. One regular expression reads it at a
+ * fifth of llhttp's cost. It takes only requests that llhttp and `checkHead` read the same way; the test `table` sends
+ * every request through both.
  */
 import type { Limits } from "../../config/options";
 import { isValidHost, readOrigin, type RequestHead } from "./head";
 
-// Host must come first, as all common clients send it: so no second look is needed for it. The fields in the lookahead
-// change framing, routing or the connection, and go to llhttp; `Connection: keep-alive` says what HTTP/1.1 means
-// anyway.
+// Host must come first, as in all common clients, so that one expression finds it. The fields in the lookahead change
+// framing, routing or the connection, and go to llhttp; `Connection: keep-alive` is the default of HTTP/1.1.
 const TARGET = /\/[!"$-~]*/.source;
 const HOST = /Host: ?([\w.:[\]-]+)/.source;
 const NOT_PLAIN = /(?!(?:Host|Connection|Content-Length|Transfer-Encoding|Upgrade|Expect):)/.source;
@@ -24,7 +23,7 @@ let lastText = "";
 let lastLimits: Limits | null = null;
 let lastHead: RequestHead | null = null;
 
-/** @returns null when llhttp has to look at it */
+/** @returns null if llhttp has to read it */
 export function readPlainGet(bytes: Buffer, from: number, limits: Limits): RequestHead | null {
   const length = bytes.length - from;
   if (length > limits.maxHeaderBytes) return null;

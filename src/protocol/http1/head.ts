@@ -1,6 +1,4 @@
-/**
- * A request's head: what it says once it was checked, and the checks that llhttp leaves to its user.
- */
+/** A request's head: its checked content, and the checks that llhttp leaves to its user. */
 import type { Limits } from "../../config/options";
 import { type PathFault, readPath, splitTarget } from "../../router/paths";
 import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
@@ -21,7 +19,7 @@ export interface RequestHead {
   /** Names and values in turn, as sent; or the lines themselves, each with its CR LF. Host is `host`. */
   readonly fields: readonly string[] | string;
   readonly isHttp11: boolean;
-  /** What the client asks for (RFC 9112 section 9.3). */
+  /** The client's wish (RFC 9112 section 9.3). */
   readonly keepAlive: boolean;
   /** 0: none; CHUNKED. */
   readonly bodyBytes: number;
@@ -50,7 +48,7 @@ const UNKNOWN_ENCODING = new OwnReply(501, "The only Transfer-Encoding supported
 const UNKNOWN_EXPECT = new OwnReply(417, "The only Expect supported is 100-continue.");
 
 /**
- * Checks what llhttp let through (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 10.1.1).
+ * Checks heads that llhttp has accepted (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 10.1.1).
  *
  * @param fields  names and values in turn, kept
  * @param minor  0 or 1, of HTTP/1.x
@@ -102,7 +100,7 @@ function withHost(fields: readonly string[], host: string): string[] {
   return ["Host", host, ...others];
 }
 
-/** @returns null when Content-Length or Transfer-Encoding stands there twice */
+/** @returns null if Content-Length or Transfer-Encoding occurs twice */
 function readFraming(fields: readonly string[]): Framing | null {
   const found: Framing = { hosts: 0, host: "", contentLength: null, transferEncoding: null, expect: null };
   for (let i = 0; i + 1 < fields.length; i += 2) {
@@ -143,7 +141,7 @@ function readBodyLength(framing: Framing, minor: number, maxBodyBytes: number): 
 
 // ---- the Host field and the request target (RFC 9112 section 3.2) ----
 
-// What a registered name, an IPv4 address or a bracketed IPv6 address may hold. Userinfo has no place in Host.
+// The characters of a registered name, an IPv4 address or a bracketed IPv6 address. Userinfo is not allowed in Host.
 const HOST = /^(?:[\w.~!$&'()*+,;=%-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i;
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
 
@@ -151,8 +149,8 @@ const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)(.*)$/i;
 let lastValid: string | null = null;
 
 /**
- * Whether `host` is a host with an optional port that a URL can be built from: handlers do `new URL(request.url)`, and
- * that must not fail for what the server let in.
+ * Whether `host` is a host with an optional port that a URL can be built from: `new URL(request.url)` in a handler must
+ * not fail for an accepted request.
  */
 export function isValidHost(host: string): boolean {
   if (host === lastValid) return true;
@@ -163,7 +161,7 @@ export function isValidHost(host: string): boolean {
 
 /** The parts of a request target. */
 interface Target {
-  /** From absolute-form, else "". */
+  /** From absolute-form, otherwise "". */
   readonly host: string;
   /** Path and query without a fragment: the path as it was read, or as sent if it is a PathFault. */
   readonly target: string;
@@ -172,8 +170,8 @@ interface Target {
 }
 
 /**
- * Reads origin-form, absolute-form (only http and https) and, for OPTIONS, asterisk-form (path "*"). authority-form is
- * CONNECT's, which is refused before this.
+ * Reads origin-form, absolute-form (only http and https) and, for OPTIONS, asterisk-form (path "*"). authority-form
+ * belongs to CONNECT, which is refused earlier.
  *
  * @returns null for anything else
  */

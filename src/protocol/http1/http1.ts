@@ -1,5 +1,5 @@
 /**
- * HTTP/1.1 on a connection (RFC 9112): the way of a request through this folder begins here.
+ * HTTP/1.1 on a connection (RFC 9112). A request enters this folder here.
  *
  *   fast, parser -> head (checked) -> answer -> reply         the plain request: one read, one write, nothing kept
  *                                  -> exchange -> stream      a body or a reply that has to be waited for
@@ -18,11 +18,11 @@ import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
 import { INCOMPLETE, MALFORMED } from "./refusal";
 
 /**
- * Takes one request from a connection that is between messages. All earlier replies were written.
+ * Reads one request of a connection that is between messages. All earlier replies are written.
  *
  * @param bytes  what has arrived; the request begins at `from`
- * @returns the offset behind the request, when it was complete and its reply was written entirely. Otherwise
- *   bytes.length: the connection was taken by a protocol, which releases it behind the reply, or it is being finished.
+ * @returns the offset behind the request, if its reply is completely written. Otherwise bytes.length: a protocol has
+ *   the connection until the end of the reply, or the connection is ending.
  */
 export function beginHttp1(wire: Wire, bytes: Uint8Array, from: number): number {
   const buffer = asBuffer(bytes);

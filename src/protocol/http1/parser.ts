@@ -1,6 +1,4 @@
-/**
- * llhttp, pooled: reads a request's head, to the exact byte where it ends.
- */
+/** llhttp, pooled: reads a request's head up to its exact last byte. */
 import { HTTPParser } from "node:_http_common";
 import type { Limits } from "../../config/options";
 import { HTTP_METHODS } from "../../router/methods";
@@ -22,7 +20,7 @@ const CR = 0x0d;
 const MAX_POOLED = 64;
 const pool: RequestParser[] = [];
 
-/** kOnHeadersComplete's answer: the head is all; stop behind it. */
+/** kOnHeadersComplete's answer: stop behind the head. */
 const STOP_BEHIND_HEAD = 2;
 
 /** One parser in use. 1.9 KB of native memory, so a connection holds one only while a head arrives. */
@@ -50,7 +48,7 @@ export class RequestParser {
   /** A parser at the start of a request's head. Give it back with `release`. */
   static acquire(limits: Limits): RequestParser {
     const parser = pool.pop() ?? new RequestParser();
-    // Room to spare: the limit is counted here, to the byte; llhttp's is only a net below it.
+    // The exact limit is counted here; llhttp's larger one is only a safety net.
     parser.llhttp.initialize(HTTPParser.REQUEST, {}, limits.maxHeaderBytes + 256, 0);
     parser.consumed = 0;
     parser.headBytes = 0;
@@ -75,9 +73,9 @@ export class RequestParser {
   }
 
   /**
-   * Reads on in the head.
+   * Reads more of the head.
    *
-   * @returns the head once it is complete (`consumed` then is its length), null while it is not, or why it is refused
+   * @returns the head once it is complete (`consumed` is then its length), null before, or the refusal
    */
   readHead(bytes: Buffer, from: number, limits: Limits): RequestHead | OwnReply | null {
     let at = from;
@@ -115,7 +113,7 @@ export class RequestParser {
       return bytes.length;
     }
     this.startLine = null;
-    // Not by llhttp's number: node's list of names has a gap, and gives none for QUERY.
+    // Not from llhttp's number: node's list of names has a gap, and lacks QUERY.
     this.method = line.slice(0, line.indexOf(" "));
     const minor = readStartLine(line);
     if (minor instanceof OwnReply) return minor;

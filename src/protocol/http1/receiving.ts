@@ -1,6 +1,4 @@
-/**
- * A request that takes more than one read: its head, then its body, each with a deadline of its own.
- */
+/** Receives a request that takes more than one read: its head, then its body, each with its own deadline. */
 import { BODY_TOO_LARGE, OwnReply } from "../web/own-reply";
 import type { Wire } from "../wire";
 import { type BodySource, IncomingBody } from "./body";
@@ -9,18 +7,18 @@ import { CHUNKED, type RequestHead } from "./head";
 import type { RequestParser } from "./parser";
 import { MALFORMED, TOO_SLOW } from "./refusal";
 
-/** So much of a body must come within bodyMs, or its end. */
+/** Within bodyMs, this much of a body must come, or its end. */
 const MIN_PROGRESS_BYTES = 1024;
 
-/** Who has the request answered. */
+/** The owner of the request. */
 export interface RequestOwner {
-  /** The reply's body is being sent: the client knows all it needs to know. */
+  /** Whether the reply's body is being sent: the client then needs no other reply. */
   readonly isStreaming: boolean;
-  /** The head is complete. @param body  null: there is none; else it may still be arriving */
+  /** The head is complete. @param body null: none; otherwise it may still be arriving */
   headRead(head: RequestHead, body: IncomingBody | null): void;
-  /** The request is complete. @param rest  what came behind it, may be empty */
+  /** The request is complete. @param rest the bytes behind it, may be empty */
   received(rest: Buffer): void;
-  /** The request will not be complete, and `drop` is called. @param isHead  whether it is one to HEAD */
+  /** The request will not be complete, and `drop` is called. @param isHead whether the method is HEAD */
   refuse(refusal: OwnReply, isHead: boolean): void;
 }
 
@@ -37,7 +35,7 @@ export class Receiving implements BodySource {
   /** `#bodyBytes` when the deadline was last put off. */
   #progressBytes = 0;
   #awaitsContinue = false;
-  /** Read no further, since the handler has more than it takes. */
+  /** Reading is paused, since the handler is slow. */
   #isSated = false;
   /** By performance.now(), in milliseconds. 0: none. */
   #deadline = 0;
@@ -47,12 +45,12 @@ export class Receiving implements BodySource {
     this.#owner = owner;
   }
 
-  /** Nothing more of the request comes, or is wanted. */
+  /** Whether the rest of the request has come, or is not needed. */
   get isComplete(): boolean {
     return this.#state === "complete";
   }
 
-  /** The client sends the body only once it is asked for it. */
+  /** Whether the client waits for `100 Continue` before it sends the body. */
   get awaitsContinue(): boolean {
     return this.#awaitsContinue;
   }
@@ -64,7 +62,7 @@ export class Receiving implements BodySource {
   /** The first read held a part of the head. */
   awaitHead(parser: RequestParser): void {
     this.#parser = parser;
-    // It may have been paused by the one before, for what waited behind that.
+    // The exchange before may have paused it for waiting bytes.
     this.#wire.resume();
     this.#armDeadline(this.#wire.dispatch.timeouts.headMs);
   }
@@ -100,19 +98,19 @@ export class Receiving implements BodySource {
     this.#wire.armDeadline(Math.max(1, Math.ceil(leftMs)));
   }
 
-  /** Nobody reads the body any more, but what comes behind it is wanted. */
+  /** Nobody reads the body any more, but the bytes behind it are needed. */
   discard(): void {
     this.#body?.discard();
     this.#wire.resume();
   }
 
-  /** Nothing more is wanted. Idempotent. */
+  /** Drops the rest of the request. Idempotent. */
   drop(): void {
     this.#state = "complete";
     this.#releaseParser();
   }
 
-  /** Who still reads the body gets the error. */
+  /** A reader of the body gets the error. */
   fail(reason: unknown): void {
     this.#body?.fail(reason);
   }
@@ -134,7 +132,7 @@ export class Receiving implements BodySource {
 
   sated(): void {
     if (this.#state === "complete") return;
-    // It is the handler that is slow now, and has a deadline of its own.
+    // The handler is slow now, and it has its own deadline.
     this.#isSated = true;
     this.#armDeadline(0);
     this.#wire.pause();
@@ -169,7 +167,7 @@ export class Receiving implements BodySource {
     return true;
   }
 
-  /** A byte now and then is no progress. The wheel is not armed anew: `expired` looks again. */
+  /** Single bytes are no progress. Does not arm the wheel again: `expired` checks the time. */
   #noteProgress(): void {
     if (this.#deadline === 0 || this.#bodyBytes - this.#progressBytes < MIN_PROGRESS_BYTES) return;
     this.#progressBytes = this.#bodyBytes;

@@ -13,15 +13,14 @@ import { STATUS_CODES } from "./status-codes";
 export const MAX_WHOLE_BYTES = 262_144;
 
 /**
- * Length of the Date field's value. A longer text has a Keep-Alive line behind it, and a prepared reply has no room for
- * that.
+ * Length of the Date field's value. A longer text includes a Keep-Alive line, and a prepared reply has no room for it.
  */
 const DATE_LENGTH = 29;
 
-/** The Content-Type line of bytes whose type nobody has named. */
+/** The Content-Type line for bytes without a type. */
 export const BYTES_LINE = "Content-Type: application/octet-stream\r\n";
 
-/** How a body is framed. "none": there is none, and no length of one. */
+/** How a body is framed. "none": no body and no length. */
 export type BodyFraming = number | "chunked" | "until-close" | "none";
 
 /** Fields that a handler cannot set: the server frames the message, and owns the connection. */
@@ -46,16 +45,14 @@ export function dateOf({ httpDate, keepAliveDate }: Dispatch, keepAlive: boolean
  * The Connection and Date lines, each with its CR LF.
  *
  * @param date      see `dateOf`
- * @param isHttp11  of the request. A connection of HTTP/1.1 stays open without a word, one of HTTP/1.0 does not
+ * @param isHttp11 of the request. HTTP/1.1 keeps a connection open by default, HTTP/1.0 does not
  */
 export function tailLines(date: string, keepAlive: boolean, isHttp11 = true): string {
   const connection = keepAlive ? (isHttp11 ? "" : "Connection: keep-alive\r\n") : "Connection: close\r\n";
   return `${connection}Date: ${date}\r\n`;
 }
 
-/**
- * Whether the connection goes on behind this reply, as far as the request and the handler's own Connection field go.
- */
+/** Whether the request and the handler's own Connection field let the connection stay open. */
 export function keepsAlive(head: RequestHead, response: Response): boolean {
   if (!head.keepAlive) return false;
   if (GraphResponse.linesOf(response) !== null || GraphResponse.readyOf(response) !== undefined) return true;
@@ -63,10 +60,10 @@ export function keepsAlive(head: RequestHead, response: Response): boolean {
 }
 
 /**
- * The whole reply, where the body is at hand.
+ * The whole reply, if the body is in memory.
  *
- * @returns null when the body has to be waited for: a stream, or a file
- * Throws for what cannot be sent: a body that was read already, a status that is no final one.
+ * @returns null if the body has to wait: a stream, or a file Throws for a reply that cannot be sent: its body was read,
+ *   or its status is not final.
  */
 export function composeReply(
   head: RequestHead,
@@ -91,9 +88,9 @@ export function composeReply(
     return whole === undefined ? null : composeText(head, response, whole, keepAlive, date);
   }
   if (kind === "blob") return null;
-  // Asked for behind the body, the headers would lack the Content-Type that comes from it.
+  // Read the headers before the body: later they would lack its Content-Type.
   if (GraphResponse.linesOf(response) === null) void GraphResponse.headersOf(response);
-  // Of such a body the bytes are there at once.
+  // The bytes of such a body are there at once.
   const bytes = Bun.peek(response.bytes());
   return bytes instanceof Promise ? null : composeBytes(head, response, bytes, BYTES_LINE, tail);
 }
@@ -106,7 +103,7 @@ function composeText(
   date: string,
 ): string | Uint8Array {
   const lines = GraphResponse.linesOf(response);
-  // The one that nearly all replies are.
+  // Nearly all replies are of this kind.
   if (lines !== null && keepAlive && head.isHttp11 && response.status === 200 && head.method !== "HEAD") {
     return `HTTP/1.1 200 OK\r\n${lines}Date: ${date}\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
   }
@@ -138,7 +135,7 @@ export function composeBytes(
  *
  * @param defaultType  the Content-Type line for a response that has none
  * @param tail         see `tailLines`
- * @returns a string, or bytes when a value has characters that are not ASCII: those are Latin-1 on the wire
+ * @returns a string, or bytes if a value has characters that are not ASCII: they are Latin-1 on the wire
  */
 export function composeHead(
   response: Response,
@@ -158,7 +155,7 @@ export function composeHead(
  * A reply of the server's own, complete.
  *
  * @param tail  see `tailLines`
- * @param isHead  the reply to HEAD: as it would be to GET, without the body
+ * @param isHead the reply to HEAD: like the reply to GET, without the body
  */
 export function composeOwn(reply: OwnReply, tail: string, isHead: boolean): string {
   const { status, text, headers } = reply;
@@ -174,7 +171,7 @@ export function composeOwn(reply: OwnReply, tail: string, isHead: boolean): stri
   );
 }
 
-/** Answers with the refusal and ends the connection: where the next request would begin is not known any more. */
+/** Answers with the refusal and ends the connection: the start of the next request is not known any more. */
 export function refuse(wire: Wire, refusal: OwnReply, isHead = false): void {
   const { dispatch } = wire;
   dispatch.counters.httpRequests++;
@@ -197,7 +194,7 @@ export function isBodiless(head: RequestHead, response: Response): boolean {
   return head.method === "HEAD" || response.status === 204 || response.status === 304;
 }
 
-/** Throws when the response's body was taken: there is nothing left to send. */
+/** Throws if the response's body was taken: nothing is left to send. */
 export function checkUnread(response: Response): void {
   if (response.bodyUsed)
     throw new TypeError(
@@ -218,7 +215,7 @@ function emptyFraming(head: RequestHead, response: Response): BodyFraming {
       ? GraphResponse.headersOf(response).get("content-length")
       : null;
   if (told !== null && /^\d{1,15}$/.test(told)) return Number(told);
-  // The length of GET's body is not known. No length is allowed; a wrong one is not (RFC 9110 section 8.6).
+  // The length of GET's body is not known. It may be missing, but not wrong (RFC 9110 section 8.6).
   return head.method === "HEAD" ? "none" : 0;
 }
 
@@ -237,7 +234,7 @@ function fieldLines(response: Response, defaultType: string): string {
 
 function reasonOf(response: Response): string {
   const given = response.statusText;
-  // The standard class lets anything pass here, line ends included.
+  // The standard class accepts any text here, even line ends.
   return given !== "" && /^[ -~]*$/.test(given) ? given : (STATUS_CODES[response.status] ?? "");
 }
 

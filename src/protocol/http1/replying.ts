@@ -1,6 +1,4 @@
-/**
- * The reply to a request whose handler, or whose reply's body, has to be waited for.
- */
+/** A reply that has to wait for its handler, or for its body. */
 import { dateOf, tailLines, composeOwn } from "./reply";
 import { Call, type CallOwner } from "../../host/call";
 import type { BoundRoute } from "../../module/route";
@@ -11,7 +9,7 @@ import type { Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { ReplyStream } from "./stream";
 
-/** A handler that waits, or has answered with a body that is not at hand. */
+/** A handler that waits, or has answered with a streamed body. */
 export class Waiting {
   /** @param startedAt  when the handler was called, by performance.now() */
   constructor(
@@ -48,13 +46,13 @@ export class Replying {
     return this.stream !== null && this.stream.hasBegun;
   }
 
-  /** The handler has answered with a body that is not at hand. */
+  /** The handler has answered with a streamed body. */
   begin(response: Response): ReplyStream {
     const stream = new ReplyStream(this.#wire, this.head, response);
     this.stream = stream;
     this.call.answered();
     this.call.streams(stream.isEndless);
-    // A stream may be silent for hours. Only the kernel can tell then that the client is gone.
+    // A stream may be silent for hours. Only the kernel then notices that the client is gone.
     if (stream.isEndless) this.#wire.probePeer();
     return stream;
   }
@@ -86,7 +84,7 @@ export class Replying {
     LightRequest.abort(this.#request, reason);
   }
 
-  /** The reply has ended, whole or not. Once. */
+  /** The reply has ended, complete or not. Call it once. */
   tell(): void {
     if (this.#wire.dispatch.access === null) return;
     const { stream } = this;

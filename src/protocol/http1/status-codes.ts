@@ -1,6 +1,6 @@
 /**
- * The reason phrase of each status (RFC 9110 section 15, and the registry of IANA), in node:http's words. A table of its
- * own: each start would wait some 10 ms for node:http, of which nothing else is needed.
+ * The reason phrase of each status (RFC 9110 section 15, and the registry of IANA), in node:http's words. A separate
+ * table, since loading node:http would cost each start some 10 ms.
  */
 export const STATUS_CODES: Readonly<Record<number, string>> = {
   100: "Continue",

@@ -1,6 +1,4 @@
-/**
- * A reply whose body is not at hand: a stream or a file, sent at the client's pace.
- */
+/** A reply with a streamed body: a stream or a file, sent at the client's pace. */
 import { toBytes } from "../../module/graph/returned";
 import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
@@ -26,8 +24,8 @@ type Part = Awaited<ReturnType<Reader["read"]>>;
 const NOTHING = new Uint8Array(0);
 
 /**
- * @returns the length that the handler gave its stream, which is then held to it; NaN for none, and for one that was of
- * another body
+ * @returns the length that the handler declared for its stream, which must then be right; NaN for none, and for the
+ *   length of another body
  */
 function toldLength(response: Response): number {
   const told = GraphResponse.headersOf(response).get("content-length") ?? "";
@@ -37,9 +35,9 @@ function toldLength(response: Response): number {
 export class ReplyStream {
   /** Something of the reply was written: an error can no longer become a 500. */
   hasBegun = false;
-  /** Whether the connection goes on behind the reply. */
+  /** Whether the connection stays open after the reply. */
   readonly keepAlive: boolean;
-  /** An event stream: it ends when the client or the server wants it. */
+  /** An event stream: only the client or the server ends it. */
   readonly isEndless: boolean;
   private framing: BodyFraming;
   private reader: Reader | null = null;
@@ -85,8 +83,8 @@ export class ReplyStream {
   }
 
   /**
-   * Resolves when the last byte was accepted, or after `cancel`. Rejects when the body fails, or is not as long as was
-   * said.
+   * Resolves when the last byte was accepted, or after `cancel`. Rejects if the body fails, or has another length than
+   * declared.
    */
   async send(): Promise<void> {
     const { head, response } = this;
@@ -122,7 +120,7 @@ export class ReplyStream {
     if (first.done) return this.sendWhole(NOTHING);
     const second = settled(reader.read());
     const bytes = toBytes(first.value);
-    // One part and the end: no different from bytes.
+    // One part and the end are the same as bytes.
     if (!(second instanceof Promise) && second.done && this.framing === "chunked") return this.sendWhole(bytes);
     this.begin(bytes);
     return this.pump(reader, second);
@@ -139,13 +137,13 @@ export class ReplyStream {
     }
   }
 
-  /** The reply is not wanted any more: tells the body's source. */
+  /** The reply is not needed any more: cancels the body's source. */
   cancel(reason: unknown): void {
     this.isCancelled = true;
     this.reader?.cancel(reason).catch(() => undefined);
   }
 
-  /** Ends the body where it is, as if its source had. */
+  /** Ends the body here, as if its source had ended. */
   endNow(): void {
     if (this.framing === "chunked") this.wire.write("0\r\n\r\n");
   }
@@ -185,7 +183,7 @@ export class ReplyStream {
   private begin(bytes: Uint8Array): void {
     const message = this.composeHead();
     this.write(bytes.length === 0 ? message : joinMessage(message, this.frame(bytes)));
-    // Told apart from the parts, of which this one is counted already.
+    // Counted apart from the parts, which include this one.
     this.headBytes = message.length;
   }
 
@@ -231,7 +229,7 @@ function openFile(file: FilePiece): number {
   }
 }
 
-/** The part itself, where the read has it already. */
+/** The part itself, if the read has it already. */
 function settled(reading: Promise<Part>): Part | Promise<Part> {
   return Bun.peek.status(reading) === "fulfilled" ? (Bun.peek(reading) as Part) : reading;
 }

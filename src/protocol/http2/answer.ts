@@ -1,6 +1,4 @@
-/**
- * From an HTTP/2 request to its reply: the same table, the same handlers and the same words as in HTTP/1.1.
- */
+/** Answers an HTTP/2 request, with the same table, handlers and texts as HTTP/1.1. */
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
@@ -54,7 +52,7 @@ export function answer(owner: ExchangeOwner, request: Request): Answer {
     if (unmatched !== null) return callHandler(owner, request, unmatched, path, NO_PARAMS);
     return plain(owner, request, noRoute(method, match));
   }
-  // What an endpoint has for some clients depends on more than the URL.
+  // An endpoint's reply depends on the client, and not only on the URL.
   if (method === "GET" && routed === url && !endpoints.has(path)) rememberRoute(table, url, path, match);
   return answerRoute(owner, request, match.value, path, match.params);
 }
@@ -77,7 +75,7 @@ function callHandler(owner: ExchangeOwner, request: Request, route: BoundRoute, 
     let value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
-      // An async handler that never waited has its answer already.
+      // An async handler that never waited has answered already.
       if (Bun.peek.status(promise) !== "fulfilled")
         return new Exchange(owner, route, request, startedAt || performance.now()).awaitHandler(promise);
       value = Bun.peek(promise);
@@ -110,7 +108,7 @@ function plain(
   return told(owner, request, route, ownResponse(owner.wire.dispatch, reply), startedAt);
 }
 
-/** @returns the same response, once the access log knows of it */
+/** @returns the same response, after the access log has it */
 function told(
   { wire }: ExchangeOwner,
   request: Request,

@@ -1,8 +1,8 @@
 /**
  * The engines: Bun's own HTTP/2 on sockets that only this process connects to.
  *
- * To ask whose connection a request came by (`requestIP`) costs a third of a request. So the first connections get an
- * engine each, which has one client and need not ask; those above that share one.
+ * Asking for the connection of a request (`requestIP`) costs a third of a request. The first connections therefore get
+ * an engine each, which has one client and need not ask. The others share one.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,21 +12,21 @@ import type { Dispatch } from "../wire";
 import { answer } from "./answer";
 import type { ExchangeOwner } from "./exchange";
 
-/** Where an engine is reached. */
+/** The address of an engine. */
 type EngineAddress = { unix: string } | { hostname: string; port: number };
 
 export interface Engine {
   readonly address: EngineAddress;
-  /** Before the first byte is written to it. @param port  the local port of the connection to it, where it has one */
+  /** Call it before the first byte is written. @param port the local port of the connection to it, where it has one */
   connected(owner: ExchangeOwner, port: number): void;
-  /** The connection is closed, or never was there. */
+  /** The connection is closed, or was never open. */
   left(owner: ExchangeOwner, port: number): void;
-  /** Sends GOAWAY, and ends each connection behind the streams that are under way. */
+  /** Sends GOAWAY, and ends each connection after its open streams. */
   drain(): void;
   close(): Promise<void>;
 }
 
-/** What engines need of the server. */
+/** The parts of the server that engines need. */
 export interface EngineHost {
   readonly dispatch: Dispatch;
   /**
@@ -48,7 +48,7 @@ function serve(
   return Bun.serve({
     ...where,
     http2: true,
-    // Deadlines are the splice's.
+    // The splice keeps the deadlines.
     idleTimeout: 0,
     maxRequestBodySize: host.dispatch.limits.maxBodyBytes,
     development: false,
@@ -63,9 +63,7 @@ function serve(
   } as Parameters<typeof Bun.serve<undefined>>[0]);
 }
 
-/**
- * For one connection. Its socket lies in a folder of this process's own, and is removed as soon as it is connected to.
- */
+/** For one connection. Its socket lies in this process's own folder, and is removed as soon as it is connected. */
 class OwnEngine implements Engine {
   private readonly server: Server<undefined>;
 
@@ -144,7 +142,7 @@ export class Engines {
     private readonly maxOwn: number,
   ) {}
 
-  /** @throws when there is no port, or no descriptor, left */
+  /** @throws if no port or descriptor is left */
   engineFor(owner: ExchangeOwner): Engine {
     if (this.own.size < this.maxOwn) {
       const engine = this.tryOwn(owner);
@@ -173,13 +171,13 @@ export class Engines {
 
   private tryOwn(owner: ExchangeOwner): OwnEngine | null {
     try {
-      // mkdtemp's folders are closed to all other users.
+      // mkdtemp makes folders that are closed to other users.
       this.dir ??= mkdtempSync(join(tmpdir(), "hrmr-h2-"));
       const engine = new OwnEngine(this.host, owner, join(this.dir, String(++this.lastNumber)));
       this.own.set(owner, engine);
       return engine;
     } catch {
-      // No such folder, or a path that is too long for a socket: the shared engine does it too.
+      // The folder is missing, or the path is too long for a socket: use the shared engine.
       return null;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * One request whose reply is not at hand: a handler that waits, or a body that streams. Counted on its generation until
- * the reply's last byte is with the engine.
+ * One request with a handler that waits, or a streamed body. It counts on its generation until the engine has the
+ * reply's last byte.
  */
 import { Call, type CallOwner } from "../../host/call";
 import { countError } from "../../host/inline";
@@ -17,7 +17,7 @@ import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } f
 /** The parts of its connection that an exchange needs. */
 export interface ExchangeOwner {
   readonly wire: Wire;
-  /** An exchange is under way: it keeps the connection from being idle. */
+  /** An open exchange: the connection is not idle. */
   exchangeBegan(exchange: Exchange): void;
   exchangeEnded(exchange: Exchange): void;
 }
@@ -45,7 +45,7 @@ export class Exchange implements CallOwner {
     this.call = new Call(owner.wire.dispatch, route, owner.wire, startedAt, this);
   }
 
-  /** @returns the reply, once the handler has one or its time is up; never rejects */
+  /** @returns the reply, once the handler has answered or its time is over; never rejects */
   awaitHandler(result: Promise<unknown>): Promise<Response> {
     this.enter();
     this.call.awaitHandler();
@@ -56,7 +56,7 @@ export class Exchange implements CallOwner {
     return new Promise((resolve) => (this.waiting = resolve));
   }
 
-  /** @returns the same reply, with a body that tells when it has ended */
+  /** @returns the same reply, with a body that reports its end */
   stream(response: Response): Response {
     this.call.answered();
     if (!this.takeFile(response)) return this.refuseFile(response);
@@ -67,7 +67,7 @@ export class Exchange implements CallOwner {
       return response;
     }
     const headers = new Headers(response.headers);
-    // The engine frames the body, and would cut or miss what is not as long as was said.
+    // The engine frames the body. With a wrong length it would cut it, or wait for more.
     headers.delete("content-length");
     if (decodedResponses.has(response)) headers.delete("content-encoding");
     const { status, statusText } = response;
@@ -110,7 +110,7 @@ export class Exchange implements CallOwner {
     return refusal;
   }
 
-  /** The handler's time is up. */
+  /** The handler's time is over. */
   late(): void {
     if (this.hasClientLeft) return this.leaveUnanswered();
     const { call, owner } = this;
@@ -119,7 +119,7 @@ export class Exchange implements CallOwner {
     this.abandon(error, ownResponse(owner.wire.dispatch, HANDLER_LATE));
   }
 
-  /** The server shuts down: an event stream ends where it is, and its client comes back by itself. */
+  /** The server shuts down: an event stream ends here, and its client comes back by itself. */
   draining(): void {
     if (this.isOver || !this.call.isEndless || this.reader === null) return;
     this.controller?.close();
@@ -148,7 +148,7 @@ export class Exchange implements CallOwner {
   }
 
   private leaveUnanswered(): void {
-    // Before the reply that nobody gets.
+    // Before the reply, which nobody gets.
     this.tell();
     this.abandon(clientGone(), new Response(null, { status: 204 }));
   }
@@ -196,7 +196,7 @@ export class Exchange implements CallOwner {
     if (reader === null || controller === null) return;
     try {
       for (;;) {
-        // Inside the graph: what the source opens while it is pulled is the module's.
+        // Inside the graph: resources that the source opens are the module's.
         const part = await this.call.run(() => reader.read());
         if (this.isOver) return;
         if (part.done) {
@@ -214,7 +214,7 @@ export class Exchange implements CallOwner {
       if (!hasLeft) this.owner.wire.dispatch.counters.errors++;
       this.call.failed(error, hasLeft);
       this.end(error);
-      // Resets the stream: the client must not take what it has for the whole.
+      // Resets the stream: the client must not take a part for the whole.
       controller.error(error);
     }
   }
@@ -240,7 +240,7 @@ export class Exchange implements CallOwner {
     else this.reply(response);
   }
 
-  /** The reply has ended, whole or not. */
+  /** The reply has ended, complete or not. */
   private tell(): void {
     if (this.owner.wire.dispatch.access === null) return;
     this.call.tell(answeredHttp("h2", askedOf(this.request), this.status, this.sentBytes));

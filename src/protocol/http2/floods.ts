@@ -1,7 +1,7 @@
 /**
- * What a client may send that costs it little and the server much: frames that carry nothing. The engine itself cuts
- * some floods (PING, SETTINGS, CONTINUATION) and swallows others for ever (empty DATA, PRIORITY, WINDOW_UPDATE,
- * RST_STREAM of closed streams), so they are counted here, on the way to it.
+ * Counts frames without content, which cost a client little and the server much. The engine cuts some floods (PING,
+ * SETTINGS, CONTINUATION), but accepts others for ever (empty DATA, PRIORITY, WINDOW_UPDATE, RST_STREAM of closed
+ * streams).
  */
 import type { Http2Options } from "../../config/options";
 import { FrameReader, FrameType, type SentFrames } from "./frames";
@@ -14,8 +14,7 @@ const WINDOW_MS = 1000;
  */
 const PER_REQUEST = 4;
 /**
- * The same for each DATA frame that the client was sent: window updates of stream and connection, however small its
- * steps are.
+ * The same for each DATA frame that the client was sent: window updates of stream and connection, in steps of any size.
  */
 const PER_DATA_FRAME = 4;
 
@@ -41,7 +40,7 @@ export class ReceivedFrames extends FrameReader {
    * Counts the frames in `bytes`.
    *
    * @param now  in milliseconds, on any clock
-   * @returns what is too much, as the end of a sentence; null if nothing is
+   * @returns the exceeded limit, as the end of a sentence; null if there is none
    */
   excess(bytes: Uint8Array, now: number): string | null {
     if (now - this.windowStart >= WINDOW_MS) this.openWindow(now);

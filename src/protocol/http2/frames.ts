@@ -1,6 +1,6 @@
 /**
- * Frame headers of HTTP/2 (RFC 9113 section 4.1), read from bytes that pass by. Payloads are skipped. Nothing is
- * allocated, and frames may be cut at any byte.
+ * Frame headers of HTTP/2 (RFC 9113 section 4.1), read from passing bytes. Skips payloads and allocates nothing. Frames
+ * may be cut at any byte.
  */
 
 export const FrameType = {
@@ -23,7 +23,7 @@ const PADDED = 0x8;
 
 export abstract class FrameReader {
   private readonly header = new Uint8Array(HEADER_BYTES);
-  /** Of `header`, while a header is cut. */
+  /** How much of `header` is filled, while a header is cut. */
   private filled = 0;
   /** Bytes of the current payload that are still to come. */
   private skip: number;
@@ -110,10 +110,10 @@ export class SentFrames extends FrameReader {
   }
 }
 
-/** The SETTINGS frame that says nothing: a server's first frame must be one (RFC 9113 section 3.4). */
+/** An empty SETTINGS frame: a server's first frame must be one (RFC 9113 section 3.4). */
 export const EMPTY_SETTINGS: Uint8Array = Uint8Array.of(0, 0, 0, FrameType.settings, 0, 0, 0, 0, 0);
 
-/** A GOAWAY frame (RFC 9113 section 6.8). @param lastStream  the highest stream that was or will be looked at */
+/** A GOAWAY frame (RFC 9113 section 6.8). @param lastStream the highest stream that was or will be processed */
 export function goawayFrame(lastStream: number, code: number): Uint8Array {
   const frame = Buffer.alloc(HEADER_BYTES + 8);
   frame[2] = 8;

@@ -1,6 +1,6 @@
 /**
- * HTTP/2 for all connections of a server. Bun's own engine speaks it, in this process; a connection's bytes are spliced
- * to it, and its requests come back by the same routing table as those of HTTP/1.1.
+ * HTTP/2 for all connections of a server. Bun's own engine speaks it, in this process; a connection's bytes are passed
+ * to it, and its requests go through the same routing table as those of HTTP/1.1.
  *
  *   front -> splice -> (engine) -> answer -> exchange
  */
@@ -20,12 +20,12 @@ interface Http2Host extends EngineHost {
 const MAX_OWN_ENGINES = 64;
 /** An engine's backlog is 512, and it accepts nothing before the current tick ends. */
 const MAX_CONNECTING = 128;
-/** A connect that is refused is tried again after this long, and up to as long again. In milliseconds. */
+/** A refused connect is tried again after this time, plus a random time of up to the same length. In milliseconds. */
 const RETRY_MS = 10;
 const MAX_ATTEMPTS = 200;
 /**
- * A spliced connection's descriptors, beside the client's: both ends of the one to the engine, and what an own engine
- * listens on.
+ * A spliced connection's descriptors, beside the client's: both ends of the connection to the engine, and the engine's
+ * listening socket.
  */
 const EXTRA_DESCRIPTORS = 3;
 
@@ -77,7 +77,7 @@ export class Http2Front implements SpliceHome {
     this.engines.drain();
   }
 
-  /** Ends everything. */
+  /** Closes all connections and engines. */
   async close(): Promise<void> {
     this.isDraining = true;
     for (const splice of this.waiting.splice(0)) splice.failed();
@@ -126,7 +126,7 @@ export class Http2Front implements SpliceHome {
       splice.engine = engine;
       for (let count = 0; count < MAX_ATTEMPTS; count++) {
         if (await connectTo(engine, splice)) return true;
-        // ECONNREFUSED: the backlog is full, or, told alike, there is no descriptor left.
+        // ECONNREFUSED: the backlog is full, or no descriptor is left, which gives the same error.
         await Bun.sleep(RETRY_MS * (1 + Math.random()));
         if (splice.isOver || this.isDraining) return false;
       }

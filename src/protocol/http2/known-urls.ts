@@ -17,15 +17,15 @@ interface KnownUrl {
 }
 
 const known = new Map<string, KnownUrl>();
-/** The one that `known` holds for; a reload brings another. */
+/** The table that `known` is valid for; a reload brings another. */
 let table: RouteTable<BoundRoute> | null = null;
 
-/** @returns where GET of this URL goes, if that is remembered */
+/** @returns the route of GET for this URL, if it is remembered */
 export function knownRoute(current: RouteTable<BoundRoute>, url: string): KnownUrl | undefined {
   return table === current ? known.get(url) : undefined;
 }
 
-/** Remembers where GET of this URL goes, unless that depends on more than its path, or has params. */
+/** Remembers the route of GET for this URL, unless it depends on more than the path, or has params. */
 export function rememberRoute(
   current: RouteTable<BoundRoute>,
   url: string,

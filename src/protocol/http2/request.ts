@@ -1,6 +1,6 @@
 /**
- * The engine's Request with what the engine cannot know: the client spoke TLS; the handler's time is up. Everything
- * else of it stays native.
+ * Adds to the engine's Request the facts that the engine cannot know: the client used TLS; the handler's time is over.
+ * The rest stays native.
  */
 const nativeSignal = getterOf<AbortSignal>("signal");
 const nativeUrl = getterOf<string>("url");
@@ -56,7 +56,7 @@ export function restateUrl(request: Request, url: string, isSecure: boolean): vo
 /** The method and target of a request, for the access log. */
 export function askedOf(request: Request): { method: string; target: string } {
   const url = nativeUrl.call(request);
-  // Behind "http://" and the host.
+  // The path begins behind "http://" and the host.
   const at = url.indexOf("/", url.indexOf("//") + 2);
   return { method: request.method, target: at < 0 ? url : url.slice(at) };
 }

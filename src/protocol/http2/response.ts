@@ -1,7 +1,4 @@
-/**
- * Responses on their way to the engine: what may not be sent is found here, where the handler can still be blamed for
- * it.
- */
+/** Responses on their way to the engine. Invalid ones are found here, where the error still belongs to the handler. */
 import type { BoundRoute } from "../../module/route";
 import { GraphResponse } from "../web/response";
 import { countStatus, noResponse } from "../web/handler-reply";
@@ -10,9 +7,9 @@ import type { Dispatch } from "../wire";
 import { hasBeenReset } from "./request";
 
 /**
- * What a handler returned, if the engine can send it.
+ * A handler's response, if the engine can send it.
  *
- * @throws TypeError for what is no Response, or was read already; RangeError for a status that is no final one
+ * @throws TypeError if it is no Response, or was already read; RangeError for a status that is not final
  */
 export function checkedResponse(dispatch: Dispatch, route: BoundRoute, request: Request, value: unknown): Response {
   if (!(value instanceof Response)) throw noResponse(route, value);
@@ -26,14 +23,14 @@ export function checkedResponse(dispatch: Dispatch, route: BoundRoute, request: 
   return value;
 }
 
-/** Of a body that is at hand, for the access log; what the handler said of others, else 0. */
+/** The body's length for the access log: the real one if it is in memory, otherwise the handler's, or 0. */
 export function bodyBytes(response: Response): number {
   const text = GraphResponse.textOf(response);
   if (text !== undefined) return Buffer.byteLength(text);
   return GraphResponse.blobOf(response)?.size ?? (Number(GraphResponse.headersOf(response).get("content-length")) || 0);
 }
 
-/** Whether the body is made while it is sent. */
+/** Whether the body is produced while it is sent. */
 export function isStreamed(response: Response): boolean {
   return GraphResponse.textOf(response) === undefined && GraphResponse.kindOf(response) === "stream";
 }
@@ -44,9 +41,7 @@ export function ownResponse(dispatch: Dispatch, reply: OwnReply): Response {
   return asResponse(reply);
 }
 
-/**
- * Whether a handler failed since the engine refused to read on in a body above maxBodyBytes: the client is to blame.
- */
+/** Whether a handler failed because the engine stopped reading a body above maxBodyBytes: the client is to blame. */
 export function isBodyTooLarge(error: unknown): boolean {
   return error instanceof Error && error.message === "Request body exceeded maxRequestBodySize";
 }

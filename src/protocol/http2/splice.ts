@@ -1,6 +1,6 @@
 /**
- * One HTTP/2 connection: its bytes, untouched, to the engine and back. What it does itself: it pushes back either side
- * when the other does not read, watches deadlines, and cuts floods.
+ * One HTTP/2 connection: its bytes, untouched, to the engine and back. It pauses either side while the other does not
+ * read, keeps deadlines, and cuts floods.
  */
 import type { Socket } from "bun";
 import type { Http2Options } from "../../config/options";
@@ -13,16 +13,16 @@ import { EMPTY_SETTINGS, ErrorCode, goawayFrame, SentFrames } from "./frames";
 /** The parts of the front that a splice needs. */
 export interface SpliceHome {
   readonly settings: Http2Options;
-  /** The engine is to end: with GOAWAY, behind the streams that are under way. */
+  /** Ends the engine: with GOAWAY, after its open streams. */
   drain(): void;
   spliceClosed(splice: Splice): void;
-  /** Something of our own threw. */
+  /** Our own code threw. */
   spliceBroke(splice: Splice, error: Error): void;
-  /** A client was cut for what it sent. */
+  /** A client was cut for a flood. */
   floodCut(splice: Splice, what: string): void;
 }
 
-/** How long a client that was cut for a flood has to take note of it; it is not read meanwhile. */
+/** How long a client that is cut for a flood has to read our GOAWAY. It is not read meanwhile. */
 const GOODBYE_MS = 200;
 
 export class Splice implements Protocol, ExchangeOwner {
@@ -52,7 +52,7 @@ export class Splice implements Protocol, ExchangeOwner {
     this.received = new ReceivedFrames(home.settings, this.sent);
     this.unsent = [bytes];
     wire.take(this);
-    // What follows waits in the kernel until the engine is there.
+    // Later bytes wait in the kernel until the engine is connected.
     wire.pause();
     this.arm(this.idleDeadline());
     const excess = this.received.excess(bytes, this.lastActiveAt);
@@ -61,7 +61,7 @@ export class Splice implements Protocol, ExchangeOwner {
 
   // ---- the engine's side ----
 
-  /** The connection to the engine is there. */
+  /** The connection to the engine is open. */
   connected(socket: Socket<Splice>): void {
     if (this.isOver) return void socket.end();
     this.socket = socket;
@@ -76,7 +76,7 @@ export class Splice implements Protocol, ExchangeOwner {
     this.wire.abort();
   }
 
-  /** There is no engine to be reached. */
+  /** No engine can be reached. */
   failed(): void {
     this.sayGoodbye(ErrorCode.internal);
     this.end();
@@ -134,8 +134,7 @@ export class Splice implements Protocol, ExchangeOwner {
   }
 
   /**
-   * The engine takes it as the end of the connection, with streams under way too: a client that has gone looks the
-   * same.
+   * The engine takes it as the end of the connection, even with open streams: a client that has gone looks the same.
    */
   ended(): void {
     if (!this.isOver && this.unsent.length === 0) this.socket?.shutdown();
@@ -166,7 +165,7 @@ export class Splice implements Protocol, ExchangeOwner {
   }
 
   draining(): void {
-    // One that is not connected yet has nothing under way.
+    // A splice that is not connected has no open streams.
     if (this.socket === null) {
       this.sayGoodbye(ErrorCode.none);
       this.end();
@@ -194,7 +193,7 @@ export class Splice implements Protocol, ExchangeOwner {
     return idleMs === 0 ? 0 : this.lastActiveAt + idleMs;
   }
 
-  /** Sees to it that `expired` is called at `at` at the latest. Most requests cost no more than the comparison. */
+  /** Makes sure that `expired` is called at `at` at the latest. For most requests it is one comparison. */
   private arm(at: number): void {
     if (at === 0 || (this.armedFor !== 0 && this.armedFor <= at)) return;
     this.armedFor = at;
@@ -206,13 +205,12 @@ export class Splice implements Protocol, ExchangeOwner {
     this.sayGoodbye(ErrorCode.calm);
     this.end();
     const { wire } = this;
-    // Whoever sends without end must not be read for as long as a client that listens: not a byte more, and not for
-    // long.
+    // A client that sends without end is not read any more, and gets little time.
     queueMicrotask(() => wire.pause());
     setTimeout(() => wire.abort(), GOODBYE_MS);
   }
 
-  /** GOAWAY, if the client can tell it from what came before. */
+  /** Sends GOAWAY if the bytes so far end with a whole frame. */
   private sayGoodbye(code: number): void {
     if (!this.sent.isBetweenFrames) return;
     if (!this.sent.hasBegun) this.wire.write(EMPTY_SETTINGS);

@@ -1,6 +1,6 @@
 /**
- * `connect`: a connection in a handler's hands, as sequential code (docs/modules.md). It costs a few objects while it
- * waits, no thread and no stack, and it outlives the module's version: a reload asks the handler to hand over.
+ * `connect`: a handler owns the connection, as sequential code (docs/modules.md). Waiting costs a few objects and no
+ * thread. The connection outlives the module's version: a reload asks the handler to hand over.
  */
 import type { Client, Connection } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
@@ -10,12 +10,12 @@ import { HeldBytes } from "./held";
 import { nextTurn, takeInTurn, type TurnTaker, WriteTurns } from "../turns";
 import { asBuffer, type Protocol, type Wire } from "../wire";
 
-/** Unread bytes above which the peer is pushed back. */
+/** The most unread bytes. At this number the server stops reading the peer. */
 const MAX_UNREAD_BYTES = 262_144;
 const LF = 10;
 const CR = 13;
 
-/** A pending read: how many bytes it wants to take now, or -1 while it needs more. */
+/** A pending read: how many bytes it takes now, or -1 while it needs more. */
 interface Waiter {
   measure(unread: Buffer): number;
   resolve(bytes: Buffer | null): void;
@@ -47,11 +47,11 @@ export class HandedConnection implements Protocol, CallOwner, TurnTaker {
     this.#unread = bytes.length > 0 ? new HeldBytes(bytes) : null;
   }
 
-  /** Takes the connection and starts the handler. @param bytes what has arrived, the route's key first */
+  /** Takes the connection and starts the handler. @param bytes the bytes so far, the route's key first */
   static begin(wire: Wire, route: BoundRoute, bytes: Uint8Array): void {
     const handed = new HandedConnection(wire, bytes);
     wire.take(handed);
-    // Its handler may wait for ever; only the kernel can tell that nobody is there any more.
+    // Its handler may wait for ever. Only the kernel notices that the client is gone.
     wire.probePeer();
     handed.#start(route);
   }
@@ -84,7 +84,7 @@ export class HandedConnection implements Protocol, CallOwner, TurnTaker {
     });
   }
 
-  /** The bytes left without a delimiter when the client ends, else null. */
+  /** The bytes without a delimiter at the client's end; null: none. */
   readRest(): Buffer | null {
     if (this.isReplaced || this.#unread === null) return null;
     return this.#consume(this.#unread.length);
@@ -266,7 +266,7 @@ export class HandedConnection implements Protocol, CallOwner, TurnTaker {
     this.wire.finish();
   }
 
-  /** The same key of the same module in the table of now, if it still is a `connect` route. */
+  /** The same key of the same module in the present table, if it is still a `connect` route. */
   #successor(route: BoundRoute): BoundRoute | null {
     for (const { value } of this.wire.dispatch.routing.table.entries) {
       if (value.module === route.module && value.key === route.key && value.kind === "connect" && !value.isUnavailable)
@@ -317,7 +317,7 @@ class AuthorConnection implements Connection {
       if (line === null) break;
       yield line.utf8Slice(0, line.length - (line.length > 1 && line[line.length - 2] === CR ? 2 : 1));
     }
-    // A last line without its LF counts, as everywhere in text processing.
+    // A last line without LF counts too.
     const rest = this.#handed.hasEnded ? this.#handed.readRest() : null;
     if (rest !== null) yield rest.toString();
   }

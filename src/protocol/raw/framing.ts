@@ -1,6 +1,4 @@
-/**
- * Where a raw message ends (docs/modules.md). Pure: bytes in, an offset out.
- */
+/** Finds the end of a raw message (docs/modules.md). Pure: bytes in, an offset out. */
 import type { Framing, LengthPrefix } from "../../module/contract";
 import { NEED_MORE } from "../../router/match";
 
@@ -9,16 +7,16 @@ const AUTHOR_NEED_MORE = -1;
 const LF = 10;
 const CR = 13;
 
-/** A message that can't be framed: the stream behind it has no known beginning, so the connection ends with this. */
+/** A message without a usable length: the start of the next one is not known, so the connection ends. */
 export class FramingError extends Error {}
 
 /**
  * @param framing  the route's framing
- * @param keyBytes length of the route's key in bytes: where a length prefix stands unless the author says otherwise
+ * @param keyBytes length of the route's key in bytes: the default offset of a length prefix
  * @param bytes    what has arrived
  * @param from     where the message begins
- * @param scanned  how many bytes from `from` on an earlier call has seen already; a line end is looked for behind them
- * @returns the message's length in bytes, which may be more than has arrived; NEED_MORE if it cannot be told yet
+ * @param scanned how many bytes from `from` on an earlier call has seen; the search for a line end begins behind them
+ * @returns the message's length in bytes, which may be more than has arrived; NEED_MORE if it is not known yet
  * @throws FramingError if the author's function or the length prefix gives no usable number
  */
 export function messageLength(
@@ -40,7 +38,7 @@ export function messageLength(
   return length === AUTHOR_NEED_MORE ? NEED_MORE : length;
 }
 
-/** @returns where what the handler gets ends: a line is given without its LF and the CR before it */
+/** @returns the end of the handler's part: a line loses its LF and the CR before it */
 export function contentEnd(framing: Framing, bytes: Uint8Array, from: number, end: number): number {
   if (framing !== "line" || end === from || bytes[end - 1] !== LF) return end;
   return end - 1 > from && bytes[end - 2] === CR ? end - 2 : end - 1;
@@ -48,7 +46,7 @@ export function contentEnd(framing: Framing, bytes: Uint8Array, from: number, en
 
 function callFraming(framing: (bytes: Uint8Array) => number, bytes: Uint8Array, from: number): number {
   const length = framing(from === 0 ? bytes : bytes.subarray(from));
-  // 0 would never consume anything: the same message would be found for ever.
+  // 0 would consume nothing: the same message would be found for ever.
   if (!Number.isInteger(length) || length < AUTHOR_NEED_MORE || length === 0) {
     throw new FramingError(
       `The framing function answered ${String(length)}; it must answer a length of at least 1, or NEED_MORE.`,

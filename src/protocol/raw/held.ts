@@ -1,13 +1,13 @@
 /**
  * The bytes of an unfinished message. Appending is amortised: a peer that sends a long message byte by byte must not
- * make the server copy it once a byte.
+ * make the server copy it for each byte.
  */
 export class HeldBytes {
   #buffer: Uint8Array;
   #length: number;
-  /** How many of the held bytes the framing has looked at already. */
+  /** How many of the held bytes the framing has seen. */
   scanned = 0;
-  /** Not 0: the route was chosen by these many bytes when waiting for a longer key was over. */
+  /** Not 0: after the wait for a longer key, these bytes have chosen the route. */
   settledBytes = 0;
   /** The first line was judged: the message is not HTTP, whatever follows. */
   isNotHttp = false;
@@ -25,7 +25,7 @@ export class HeldBytes {
   append(more: Uint8Array): void {
     const needed = this.#length + more.length;
     if (needed > this.#buffer.length) {
-      // Buffer, not Uint8Array: what is cut from it goes to code that reads latin1 and UTF-8 slices.
+      // Buffer, not Uint8Array: its parts go to code that reads latin1 and UTF-8 slices.
       const grown = Buffer.allocUnsafeSlow(
         Math.max(needed, Math.min(this.#buffer.length * 2, this.#buffer.length + 1_048_576), 64),
       );
@@ -36,7 +36,7 @@ export class HeldBytes {
     this.#length = needed;
   }
 
-  /** @returns all that is held; valid until the next append */
+  /** @returns all held bytes; valid until the next append */
   view(): Uint8Array {
     return this.#length === this.#buffer.length ? this.#buffer : this.#buffer.subarray(0, this.#length);
   }

@@ -1,10 +1,8 @@
-/**
- * A raw message as a handler sees it. Decoding and the abort signal are made only when they are asked for.
- */
+/** The raw message that a handler gets. Its text and its abort signal are made only on demand. */
 import type { Client, Message } from "../../module/contract";
 import { asBuffer } from "../wire";
 
-/** Who can say whose message it is; a connection makes its Client only when somebody asks. */
+/** The source of a message's Client, which is made only on demand. */
 interface Sender {
   readonly client: Client;
 }
@@ -20,8 +18,8 @@ export class RawMessage implements Message {
   #abortReason: Error | undefined;
 
   /**
-   * @param buffer holds the message from `from` to before `end`; handed over, not copied: cutting it costs as much as
-   * many a handler
+   * @param buffer holds the message from `from` to before `end`; taken over, not copied: cutting it costs as much as
+   *   many handlers
    */
   constructor(buffer: Uint8Array, from: number, end: number, sender: Sender) {
     this.#buffer = asBuffer(buffer);

@@ -37,20 +37,20 @@ const READY = 1;
 const STREAMING = 2;
 const SENT = 3;
 
-/** One reply on its way: of a call elsewhere, of an asynchronous inline handler, or a finished one behind such. */
+/** One waiting reply: of a call on another host, of an asynchronous inline handler, or a finished one behind these. */
 export class ReplySlot implements CallSink, CallOwner {
   readonly #owner: ReplyOwner;
   readonly #message: RawMessage | null;
-  /** The call whose reply it is; null: the reply is the server's own. */
+  /** Its call; null: the reply is the server's own. */
   call: Call | null = null;
-  /** What answers here, if the handler runs elsewhere. */
+  /** The handle of a call on another host. */
   remote: CallHandle | null = null;
   #state = WAITING;
   #isLast = false;
   #reply: Exclude<Reply, void | undefined> | typeof CLOSE_CONNECTION = null;
   #pump: StreamPump | null = null;
 
-  /** @param message  whose handler runs here, and may have asked for its signal; null: none does */
+  /** @param message the message, if its handler runs here and may use its signal; null: none */
   constructor(owner: ReplyOwner, message: RawMessage | null) {
     this.#owner = owner;
     this.#message = message;
@@ -135,7 +135,7 @@ export class ReplySlot implements CallSink, CallOwner {
     this.call?.answered();
     this.#reply = reply;
     this.#state = READY;
-    // A stream may wait in line; from here on it is its source that keeps the generation, not a deadline.
+    // A stream may wait in line. From here on its source keeps the generation, and no deadline holds.
     if (isStream(reply)) this.call?.streams(true);
     this.#owner.advance();
   }
@@ -148,7 +148,7 @@ export class ReplySlot implements CallSink, CallOwner {
 
   async #stream(call: Call, source: StreamReply): Promise<void> {
     try {
-      // Inside the graph: what the source opens while it is pulled is the module's.
+      // Inside the graph: resources that the source opens are the module's.
       await call.run(() => {
         this.#pump = new StreamPump(source);
         return this.#pump.run(this.#owner);
@@ -156,7 +156,7 @@ export class ReplySlot implements CallSink, CallOwner {
     } catch (error) {
       if (!this.#owner.isClosed) {
         call.failed(error);
-        // Half a reply is out: the client must not take what follows for the rest of it.
+        // A part of the reply has been sent: the client must not take later bytes for the rest.
         this.#owner.abort();
       }
     }
@@ -170,8 +170,8 @@ export class ReplySlot implements CallSink, CallOwner {
 /**
  * A handler failed, or its host did not take the call.
  *
- * @returns what the caller gets instead of a reply: a line, or what a module in quarantine says; never what the handler
- * threw, which is for the log
+ * @returns the caller's reply: an error line, or the text of a module in quarantine. The handler's own error only goes
+ *   to the log
  */
 export function failRaw(dispatch: Dispatch, route: BoundRoute, caller: Caller, error: unknown): string | Uint8Array {
   dispatch.counters.errors++;

@@ -1,6 +1,4 @@
-/**
- * What a handler's result is, and how a streamed one is sent at the client's pace.
- */
+/** Checks a handler's result, and sends a streamed one at the client's pace. */
 import type { Reply } from "../../module/contract";
 import { nextTurn, WriteTurns } from "../turns";
 
@@ -14,10 +12,10 @@ export function isStream(value: unknown): value is StreamReply {
 }
 
 /**
- * Checks what an author's handler returned.
+ * Checks the result of an author's handler.
  *
  * @returns the reply; null for nothing
- * @throws TypeError for anything that cannot be sent, saying what to return instead
+ * @throws TypeError if it cannot be sent; the message says what to return
  */
 export function checkReply(value: unknown): Exclude<Reply, void | undefined> {
   if (typeof value === "string" || value instanceof Uint8Array) return value;
@@ -29,19 +27,19 @@ export function checkReply(value: unknown): Exclude<Reply, void | undefined> {
   );
 }
 
-/** Where a stream's pieces go. */
+/** The destination of a stream's pieces. */
 export interface StreamTarget {
   readonly isClosed: boolean;
   write(piece: string | Uint8Array): boolean;
   waitForDrain(): Promise<void>;
 }
 
-/** Pulls a stream dry, waiting for the client; `stop` ends it from outside, also while its next piece never comes. */
+/** Reads a stream to its end, at the client's pace. `stop` ends it, even if its next piece never comes. */
 export class StreamPump {
   readonly #iterator: AsyncIterator<string | Uint8Array>;
   readonly #turns = new WriteTurns();
   #isStopped = false;
-  /** Of all pieces so far. */
+  /** The bytes of all pieces so far. */
   sentBytes = 0;
 
   constructor(source: StreamReply) {
@@ -49,8 +47,8 @@ export class StreamPump {
   }
 
   /**
-   * @returns true when the source ended and every piece was accepted; false when it was stopped or the client is gone
-   * @throws what the source throws, or TypeError for a piece that is neither text nor bytes
+   * @returns true if the source ended and every piece was accepted; false if it was stopped or the client is gone
+   * @throws the source's error, or TypeError for a piece that is neither text nor bytes
    */
   async run(target: StreamTarget): Promise<boolean> {
     for (;;) {
@@ -72,11 +70,11 @@ export class StreamPump {
     }
   }
 
-  /** Tells the source that nobody reads on. Idempotent. */
+  /** Stops the source. Idempotent. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    // The source may be suspended in code that never resumes: its answer is of no interest.
+    // The source may be suspended for ever, so its answer is ignored.
     void Promise.resolve(this.#iterator.return?.()).catch(() => undefined);
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Whether a request's client has left. A call whose client left first is no failure of its module, whatever the handler
- * makes of it.
+ * Whether a request's client has left. A call whose client left first is no failure of its module, even if its handler
+ * fails.
  */
 import { LightRequest } from "./request";
 import { hasBeenReset } from "../http2/request";
 
-/** A half-closed connection does not tell whether the client has gone or waits for the reply. */
+/** A half-closed connection does not show whether the client has gone or waits for the reply. */
 const ended = new WeakSet<object>();
 const left = new WeakSet<object>();
 

@@ -1,6 +1,6 @@
 /**
- * `fetch` routes with `run: "pool"` or `run: "process"`, on the main thread's side: to the protocols they are handlers
- * like any other, which answer with a promise.
+ * `fetch` routes with `run: "pool"` or `run: "process"`, on the main thread's side: for the protocols they are ordinary
+ * handlers that return a promise.
  */
 import {
   BODY,
@@ -26,7 +26,7 @@ type Reply = Parameters<CallSink["resolve"]>[0];
 type Parts = AsyncIterator<string | Uint8Array>;
 
 /**
- * The route as the routing table has it.
+ * The route for the routing table.
  *
  * @param home  of its calls: who is told when there is no answer in time
  */
@@ -99,10 +99,7 @@ class RemoteFetch implements CallSink {
     void readReply(reply).then(this.#answered.resolve, this.#answered.reject);
   }
 
-  /**
-   * What the handler threw, or cost its host its life, is the route's own failure; that there was no answer is told
-   * here.
-   */
+  /** An error of the handler, or the end of its host, is the route's own failure. A missing answer is reported here. */
   reject(error: Error): void {
     const { resolve, reject } = this.#answered;
     if (error instanceof HandlerError || error instanceof HostLostError) return reject(error);

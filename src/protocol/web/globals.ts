@@ -3,16 +3,16 @@ import { decodedResponses, GraphResponse } from "./response";
 
 const nativeFetch = fetch;
 
-/** What Bun's fetch decodes by itself. */
+/** The codings that Bun's fetch decodes. */
 const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
 
-/** The `fetch` of modules: takes a server's request where the standard one takes a Request. */
+/** The `fetch` of modules: also takes a server's request in place of a Request. */
 const graphFetch: typeof fetch = Object.assign(
   async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
     const response = await (LightRequest.is(input)
       ? nativeFetch(...LightRequest.toNative(input, init))
       : nativeFetch(input, init));
-    // Passed on as it is, such a response would promise a coding that its body no longer has.
+    // The header of such a response names a coding that its body no longer has.
     if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? ""))
       decodedResponses.add(response);
     return response;

@@ -1,6 +1,6 @@
 /**
  * Whether a request comes from a page of another site. A page can make a browser on this machine send requests here,
- * also under a name that leads to this machine (DNS rebinding). The client's address does not tell then; Host and
+ * also under a name that leads to this machine (DNS rebinding). The client's address does not show that; Host and
  * Origin do.
  */
 

@@ -1,4 +1,4 @@
-/** The server's own replies to HTTP requests: one text an event, the same in all versions of HTTP. */
+/** The server's own replies to HTTP requests: one text for each event, the same in all versions of HTTP. */
 import type { NO_MATCH } from "../../router/match";
 import { describeMismatch, type MethodMismatch, type PathFault } from "../../router/paths";
 import { describeFault } from "./paths";
@@ -10,7 +10,7 @@ export class OwnReply {
     readonly status: number,
     /** The body, without its line end; a 204 has none. */
     readonly text: string,
-    /** undefined: none besides those that every reply has. */
+    /** undefined: only those of every reply. */
     readonly headers?: Readonly<Record<string, string>>,
   ) {}
 }
@@ -25,7 +25,7 @@ export const SERVER_OPTIONS = new OwnReply(200, "OK", { Allow: "DELETE, GET, HEA
 export const HANDLER_FAILED = new OwnReply(500, "Internal Server Error");
 /** The handler's deadline passed. */
 export const HANDLER_LATE = new OwnReply(503, "The module did not answer in time.");
-/** The same where the client is told to try again. */
+/** The same, with the advice to try again. */
 export const HOST_LATE = new OwnReply(503, HANDLER_LATE.text, SOON);
 export const HOST_BUSY = new OwnReply(503, "The server is busy. Try again.", SOON);
 export const MODULE_REPLACED = new OwnReply(
@@ -33,7 +33,7 @@ export const MODULE_REPLACED = new OwnReply(
   "The module was replaced while it worked on this request. Try again.",
   SOON,
 );
-/** The same of a module that stands before the request's own, by `http.use`. */
+/** The same for a module in `http.use`. */
 export const MIDDLEWARE_REPLACED = new OwnReply(
   503,
   "A module was replaced while it worked on this request. Try again.",

@@ -1,6 +1,6 @@
 /**
- * The headers of a request: the standard interface over the text that came, so that asking for a field which is not
- * there, as most questions do, makes nothing. Anything else makes the native Headers, once.
+ * The headers of a request: the standard interface over the received text. Asking for a missing field, which is the
+ * usual case, allocates nothing. All else makes the native Headers, once.
  */
 
 /** Makes native headers. @param fields names and values in turn, or header lines */
@@ -21,7 +21,7 @@ function makeHeaders(fields: readonly string[] | string): Headers {
   return headers;
 }
 
-/** By the name asked for: modules ask for the same few. */
+/** By the requested name: modules ask for the same few. */
 const fieldPatterns = new Map<string, RegExp>();
 const MAX_PATTERNS = 256;
 const FIELD_NAME = /^[\w-]+$/;
@@ -51,7 +51,7 @@ export class LightHeaders {
     return (this.#native ??= makeHeaders(this.#fields));
   }
 
-  /** Whether the text alone tells that there is no such field. */
+  /** Whether the text alone shows that there is no such field. */
   #lacks(name: string): boolean {
     if (this.#native !== null || typeof this.#fields !== "string") return false;
     const pattern = patternOf(name);

@@ -1,6 +1,6 @@
 /**
- * The Request that handlers get: light, made of the parsed head, with everything costly made when it is asked for.
- * Its prototype is chained to the standard one's, so `instanceof Request` holds.
+ * The Request that handlers get: light, made of the parsed head. Costly parts are made on demand. Its prototype is
+ * chained to the standard one's, so `instanceof Request` holds.
  */
 import { type IncomingBody, ownBytes } from "../http1/body";
 import type { RequestHead } from "../http1/head";
@@ -19,7 +19,7 @@ async function attempt<T>(convert: (bytes: Uint8Array) => T | Promise<T>, bytes:
   return convert(bytes);
 }
 
-/** One request. It is the standard interface, but for being constructed by the server only. */
+/** One request. It has the standard interface, but only the server constructs it. */
 export class LightRequest {
   readonly #head: RequestHead;
   #body: IncomingBody | null;
@@ -57,8 +57,8 @@ export class LightRequest {
   }
 
   /**
-   * The native equal of a request, `init` going before what the request says, as `new Request(request, init)` does it.
-   * Takes the body, unless `init` has one.
+   * The native equivalent of a request, overridden by `init` as in `new Request(request, init)`. Takes the body, unless
+   * `init` has one.
    */
   static toNative(request: LightRequest, init: RequestInit | undefined): [url: string, init: RequestInit] {
     const { method } = request;
@@ -127,7 +127,7 @@ export class LightRequest {
     if (this.bodyUsed) throw new TypeError("The request's body was read already; clone it before reading.");
     const copy = new LightRequest(this.#head, this.#body?.fork() ?? null, this.#isSecure);
     copy.#headers = this.#headers === null ? null : new Headers(this.#headers);
-    // One signal for both: the client that vanishes is the same.
+    // One signal for both, since they have the same client.
     copy.#abortion = this.#abortionController();
     return copy as unknown as Request;
   }
@@ -178,14 +178,14 @@ export class LightRequest {
 }
 Object.setPrototypeOf(LightRequest.prototype, NativeRequest.prototype);
 
-/** The `Request` of modules: takes a server's request where the standard one takes a Request. */
+/** The `Request` of modules: also takes a server's request in place of a Request. */
 export class GraphRequest extends Request {
   constructor(input: string | URL | Request, init?: RequestInit) {
     if (LightRequest.is(input)) super(...LightRequest.toNative(input, init));
     else super(input as Request, init);
   }
 
-  // Requests made elsewhere are Requests too; only subclasses of the module's own keep the strict meaning.
+  // Requests of other makers are Requests too. Only the module's own subclasses keep the strict meaning.
   static override [Symbol.hasInstance](value: unknown): boolean {
     return this === GraphRequest
       ? value instanceof NativeRequest

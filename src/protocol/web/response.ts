@@ -1,6 +1,6 @@
 /**
- * The Response of modules: the standard class, which remembers a string body. So the common reply is one synchronous
- * write, where the standard one has to be asked for its body through a promise or a stream.
+ * The Response of modules: the standard class, which also remembers a string body. The common reply is then one
+ * synchronous write; the standard class gives its body only through a promise or a stream.
  */
 import { STATUS_CODES } from "../http1/status-codes";
 
@@ -17,12 +17,12 @@ const StandardResponse = Response as unknown as {
   json(data: unknown, init?: ResponseInit | number): Response;
 };
 
-/** What a response's body was made of. */
+/** The kind of a response's body. */
 type BodyKind = "none" | "text" | "static" | "blob" | "stream";
 
 /**
- * What a stream holds that a `body` getter made of a string, for `new Response(response.body, response)`: hono does
- * that after each middleware. Kept on the stream itself: a WeakMap costs half as much again as making the stream.
+ * The text of a stream that a `body` getter made of a string, for `new Response(response.body, response)`, which hono
+ * calls after each middleware. Kept on the stream itself: a WeakMap costs half as much again as making the stream.
  */
 const TEXT = Symbol("text");
 
@@ -30,14 +30,14 @@ interface TextStream extends ReadableStream {
   [TEXT]?: string;
 }
 
-/** Responses of `fetch` whose body was decoded, though their Content-Encoding still stands there. */
+/** Responses of `fetch` with a decoded body, although their Content-Encoding remains. */
 export const decodedResponses = new WeakSet<Response>();
 
 const JSON_INIT: ResponseInit = { headers: { "Content-Type": "application/json;charset=utf-8" } };
 const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
 export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
 
-/** A stream that is a piece of a file, as its maker says by a property of this name. */
+/** The property with which its maker marks a stream that is a piece of a file. */
 const FILE = Symbol.for("hrmr.file");
 
 export interface FilePiece {
@@ -53,7 +53,7 @@ export interface FilePiece {
    */
   open(): number;
   close(fd: number): void;
-  /** Throws when the file was written to since. */
+  /** Throws if the file was written to since. */
   check(fd: number): void;
 }
 
@@ -99,11 +99,11 @@ function isDeeplyFrozen(init: ResponseInit | undefined): init is ResponseInit {
 export class GraphResponse extends StandardResponse {
   /** The body, when it was a string. */
   #text: string | undefined;
-  /** All header lines, each with its CR LF; null when `headers` has to be asked. */
+  /** All header lines, each with its CR LF; null: read `headers`. */
   #lines: string | null;
   #kind: BodyKind;
   #blob: Blob | undefined;
-  /** Its init, when that is frozen and nobody has asked for the headers or the body. */
+  /** Its init, if that is frozen and nobody has read the headers or the body. */
   #init: object | null = null;
   #file: FilePiece | undefined;
 
@@ -129,7 +129,7 @@ export class GraphResponse extends StandardResponse {
     } else if (this.#kind === "stream" && text === undefined) this.#file = (body as { [FILE]?: FilePiece })[FILE];
   }
 
-  // Responses made elsewhere (by fetch, by HTMLRewriter) are Responses too.
+  // Responses of other makers (fetch, HTMLRewriter) are Responses too.
   static override [Symbol.hasInstance](value: unknown): boolean {
     return this === GraphResponse
       ? value instanceof NativeResponse
@@ -138,7 +138,7 @@ export class GraphResponse extends StandardResponse {
 
   static override json(data: unknown, init?: ResponseInit | number): Response {
     const text = JSON.stringify(data) as string | undefined;
-    // The standard one throws the right error for what has no JSON.
+    // The standard one throws the right error for values without JSON.
     if (text === undefined || typeof init === "number") return NativeResponse.json(data, init as ResponseInit);
     if (init === undefined) return new GraphResponse(text, JSON_INIT);
     const headers = new Headers(init.headers as Bun.HeadersInit | undefined);
@@ -151,12 +151,12 @@ export class GraphResponse extends StandardResponse {
     return #text in response && response.#text !== undefined && !response.bodyUsed ? response.#text : undefined;
   }
 
-  /** All header lines; null: ask `headers`. Only for a response with `textOf`. */
+  /** All header lines; null: read `headers`. Only for a response with `textOf`. */
   static linesOf(response: Response): string | null {
     return #lines in response ? response.#lines : null;
   }
 
-  /** "stream" for responses of the standard class with a body: what it was made of is not to be seen. */
+  /** "stream" for responses of the standard class with a body: its source is not visible. */
   static kindOf(response: Response): BodyKind {
     if (#kind in response) return response.#kind;
     return response.body === null ? "none" : "stream";
@@ -189,7 +189,7 @@ export class GraphResponse extends StandardResponse {
     return ready ?? undefined;
   }
 
-  /** To look at, not to change: what was remembered of the response stays true. */
+  /** For reading only: the remembered lines must stay right. */
   static headersOf(response: Response): Headers {
     return #lines in response ? response.#ownHeaders() : response.headers;
   }
@@ -207,7 +207,7 @@ export class GraphResponse extends StandardResponse {
   }
 
   override get headers(): Headers {
-    // Whoever holds them may change them.
+    // The caller may change them.
     this.#lines = null;
     this.#init = null;
     return super.headers;
@@ -278,10 +278,7 @@ function readLines(init: ResponseInit, text: string): string | null {
   return typeof value === "string" ? readLine(only, value, defaultLines) : null;
 }
 
-/**
- * The lines of header objects that can't change any more: a module that sends the same fields again and again may
- * freeze them.
- */
+/** The lines of frozen header objects: a module that sends the same fields again and again may freeze them. */
 const linesOfFrozen = new WeakMap<object, { lines: string | null }>();
 
 /** @returns the lines of a frozen record with a Content-Type and plain values; null for anything else */
@@ -306,7 +303,7 @@ function joinLines(fields: [string, unknown][]): string | null {
   return isTyped ? lines : null;
 }
 
-/** @returns null when one of them is the server's own, or is no plain text */
+/** @returns null if one of them is the server's own, or is no plain text */
 function allLines(fields: Record<string, unknown>): string | null {
   let lines = "";
   let isTyped = false;

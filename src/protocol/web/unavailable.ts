@@ -5,8 +5,8 @@ import type { BoundRoute } from "../../module/route";
 import { inQuarantine, RETRY_AFTER_SECONDS } from "./own-reply";
 
 /**
- * @param retryAfterSeconds of a module in quarantine: until its next try; undefined: it is being reloaded
- * @returns the reply to a raw message: the module's own bytes, else the HTTP message that the original sent to everyone
+ * @param retryAfterSeconds for a module in quarantine: the time until its next try; undefined: it is being reloaded
+ * @returns the reply to a raw message: the module's own bytes, or an HTTP message
  */
 export function unavailableReply(route: BoundRoute, retryAfterSeconds?: number): string | Uint8Array {
   const { unavailable, name } = route.generation;

@@ -1,7 +1,6 @@
 /**
- * The two deadlines of a WebSocket: of a message that has begun, so much of which must come within bodyMs, and of
- * silence: half of idleTimeoutMs without a word brings a ping, another half the end. Both share the connection's one
- * alarm.
+ * The two deadlines of a WebSocket. A message that has begun must progress within bodyMs. After half of idleTimeoutMs
+ * without a frame the peer gets a ping, after the other half the socket ends. Both share the connection's one alarm.
  */
 import type { Wire } from "../wire";
 import type { ReadGate } from "./gate";
@@ -10,18 +9,18 @@ import type { FrameReader } from "./reader";
 /** Within bodyMs, this much of a message must come, or its end. Single bytes do not extend the deadline. In bytes. */
 const MIN_PROGRESS_BYTES = 1024;
 
-/** What is to be done when the alarm goes: nothing; send a ping; end for a slow message; end for silence. */
+/** The action at the alarm: nothing; send a ping; end for a slow message; end for silence. */
 type Alarm = "none" | "ping" | "slow" | "silent";
 
 export class SocketClock {
   /** The deadline for the next MIN_PROGRESS_BYTES of a message. In milliseconds. 0: no message has begun. */
   messageAt = 0;
-  /** What came since the last tick of the idle clock: something; nothing; nothing, and a ping was sent before. */
+  /** Since the last tick of the idle clock the peer has sent: something; nothing; nothing after a ping. */
   peer: "heard" | "quiet" | "pinged" = "heard";
   readonly #wire: Wire;
   readonly #reader: FrameReader;
   readonly #gate: ReadGate;
-  /** How much of it had come when the deadline was set. In bytes. */
+  /** How much of it had come at the time of the deadline. In bytes. */
   #seenBytes = 0;
   #idleTimeoutMs = 0;
   /** The next tick of the idle clock, by performance.now(). In milliseconds. 0: none. */
@@ -57,7 +56,7 @@ export class SocketClock {
     if (isNew) this.#arm();
   }
 
-  /** The alarm went. */
+  /** The alarm has fired. */
   tick(): Alarm {
     const now = performance.now();
     if (this.messageAt !== 0 && this.messageAt <= now) {
@@ -71,7 +70,7 @@ export class SocketClock {
   }
 
   #tickIdle(): Alarm {
-    // A peer that is not read cannot be heard.
+    // A peer that is not being read counts as heard.
     const wasHeard = this.peer === "heard" || !this.#gate.isOpen;
     if (!wasHeard && this.peer === "pinged") return "silent";
     this.peer = wasHeard ? "quiet" : "pinged";

@@ -1,6 +1,6 @@
 /**
- * One WebSocket, the host's side: stays with the connection over reloads and turns frames into events, each for the
- * newest version's handlers. The author's side is socket.ts.
+ * One WebSocket, the server's side: stays with the connection over reloads and turns frames into events for the newest
+ * version's handlers. The author's side is socket.ts.
  */
 import { Call, type CallOwner } from "../../host/call";
 import { beginCall, endCall, failCall, NOT_TIMED, runInline } from "../../host/inline";
@@ -36,12 +36,12 @@ import { FrameSender } from "./sender";
 import { SocketTopics } from "./topics";
 import { AuthorSocket } from "./socket";
 
-/** How long the peer's answer to our close frame is awaited. */
+/** How long to wait for the peer's answer to our close frame. */
 const CLOSE_MS = 5000;
 /** The same while the server shuts down. */
 const DRAIN_CLOSE_MS = 1000;
 const EMPTY = Buffer.alloc(0);
-/** Instead of when it began: a handler that is no call, but for a message. */
+/** Stands for the start of an event that is not counted as a call: any except a message. */
 const NOT_COUNTED = -1;
 
 export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
@@ -67,7 +67,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     this.#endpoint = endpoint;
     this.#gate = new ReadGate(wire, this.#reader);
     this.#clock = new SocketClock(wire, this.#reader, this.#gate);
-    // Its address cannot be asked for once the connection is gone.
+    // Read now: the address is gone with the connection.
     this.#author = new AuthorSocket(this, wire.client, data);
   }
 
@@ -94,7 +94,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     if (!isKept && bytes.length >= MIN_FREED_BYTES) freeRead(bytes);
   }
 
-  /** @returns whether anyone keeps the bytes */
+  /** @returns whether the bytes were kept */
   #read(bytes: Uint8Array): boolean {
     this.#clock.peer = "heard";
     if (this.readyState === CLOSED) return false;
@@ -106,7 +106,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
 
   ended(): void {
     if (this.readyState === CLOSED) return;
-    // What waits for the module came before the FIN; it is answered if there is still someone to answer.
+    // Messages that wait for the module came before the FIN. They are answered if possible.
     this.#finish(ABNORMAL, "");
   }
 
@@ -137,7 +137,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     }
   }
 
-  /** Says why, and waits for no answer. */
+  /** Sends the reason, and waits for no answer. */
   #fail(code: number, reason: string): void {
     this.#wire.write(encodeClose(code, reason));
     this.#finish(ABNORMAL, "");
@@ -165,10 +165,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
       : (route.websocket.maxMessageBytes ?? this.#wire.dispatch.limits.maxWebSocketMessageBytes);
   }
 
-  /**
-   * The module is being replaced, or the peer does not read what it is sent: nothing more is taken from it until
-   * `goOn`.
-   */
+  /** Stops reading until `goOn`: the module is being replaced, or the peer does not read. */
   stopReading(): void {
     if (this.readyState !== OPEN) return;
     this.#gate.stop();
@@ -190,7 +187,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
 
   #message(data: string | Buffer): void {
     const route = this.#endpoint.route;
-    // Another may begin in the same read.
+    // Another message may begin in the same read.
     this.#clock.messageAt = 0;
     if (route === null || this.readyState !== OPEN) return;
     const { counters, limits } = this.#wire.dispatch;
@@ -250,7 +247,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     this.#wire.abort();
   }
 
-  /** The module has no such route any more. Its handlers are told while they are there. */
+  /** The module has no such route any more. Calls its handlers a last time. */
   moduleGone(): void {
     this.beginClose(GOING_AWAY, "the module is gone");
     this.#tellClosed(GOING_AWAY, "the module is gone");
@@ -287,7 +284,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
 
   // ---- calling the module ----
 
-  /** Every event but a message. */
+  /** Calls the handler of any event except a message. */
   #tell(event: Exclude<keyof Handlers, "message">, ...values: unknown[]): void {
     const route = this.#endpoint.route;
     if (route?.websocket.handlers[event] !== undefined) this.#call(route, callEvent, { event, values });
