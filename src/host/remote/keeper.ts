@@ -231,8 +231,11 @@ export class Keeper implements KeptPlace {
     if (!this.#suspicion.isOverdue(now)) return false;
     // A load may hold the place longer than a late handler may. It has its own deadline.
     if (running === 0 && this.tasks.isUnderWay) return false;
-    // A handler whose time is not over may hold the place: another one was suspected.
-    return running === 0 || !this.sent.open.has(running);
+    if (running === 0 || !this.sent.open.has(running)) return true;
+    // A handler that has its time still may keep the place for itself: another one was suspected. Once it has ended, its
+    // reply and the answer to the question are on their way, and must have time to arrive.
+    this.#suspicion.postpone(now + this.#owner.killGraceMs);
+    return false;
   }
 
   /**

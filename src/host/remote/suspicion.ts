@@ -21,6 +21,10 @@ export class Suspicion {
     this.#until = Math.min(this.#until ?? Infinity, until);
   }
 
+  postpone(until: number): void {
+    this.#until = until;
+  }
+
   isOverdue(now: number): boolean {
     return this.#until !== null && now >= this.#until;
   }
