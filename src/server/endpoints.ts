@@ -1,6 +1,6 @@
 /**
- * The server's own HTTP endpoints: /health, /ready, /stats and /metrics. To the protocols they are fetch routes that
- * stand before the modules; a module that claims exactly one of their paths has it.
+ * The server's own HTTP endpoints: /health, /ready, /stats and /metrics. For the protocols they are fetch routes that
+ * come before the modules. A module that claims exactly one of their paths gets it.
  */
 import type { EndpointPolicy, HttpOptions } from "../config/options";
 import type { RequestContext } from "../module/contract";
@@ -37,14 +37,14 @@ type Answer = (isLocal: boolean) => Response | Promise<Response>;
 export class Endpoints implements OwnEndpoints {
   readonly #sources: EndpointSources;
   readonly #all: ReadonlyMap<EndpointPath, Endpoint>;
-  /** Modules that were told of, with the path they have. */
+  /** Reported modules, with their paths. */
   readonly #noted = new Set<string>();
 
   constructor(sources: EndpointSources) {
     this.#sources = sources;
     const { policies } = sources;
     this.#all = new Map([
-      // Load balancers ask for these two with any Host.
+      // Load balancers request these two with any Host.
       [
         "/health",
         this.#endpoint(
@@ -119,19 +119,19 @@ export class Endpoints implements OwnEndpoints {
   #health(): Response {
     const { version } = this.#sources;
     const status = this.#sources.isDraining() ? "draining" : "ok";
-    // One line, for whoever looks for a text in it.
+    // One line, for programs that search it for a text.
     const text = JSON.stringify({ status, version, uptimeSeconds: this.#sources.uptimeSeconds() });
     return reply(200, JSON_TYPE, `${text}\n`);
   }
 
   async #ready(isLocal: boolean): Promise<Response> {
-    // This process takes nothing new any more, whatever the others do.
+    // This process takes no new work, whatever the others do.
     const { processes, nextTries } = this.#sources.isDraining() ? NOBODY : await this.#told();
     // The drain may have begun meanwhile.
     const readiness = this.#sources.isDraining()
       ? { isReady: false, reasons: ["draining"], modules: [] }
       : readinessOf(processes, nextTries);
-    // Names of modules, and why they failed, are none of a stranger's business.
+    // Strangers must not see names of modules, and why they failed.
     const told = { status: readiness.isReady ? "ready" : "not ready", ...(isLocal ? readiness : null) };
     return reply(readiness.isReady ? 200 : 503, JSON_TYPE, toJson(told));
   }
@@ -146,10 +146,7 @@ export class Endpoints implements OwnEndpoints {
     return reply(200, EXPOSITION_TYPE, metricsText(info, processes));
   }
 
-  /**
-   * A supervisor that does not answer is no reason to be called broken: there is nobody who knows better than "not
-   * ready".
-   */
+  /** If the supervisor does not answer, the server is "not ready", and not an error: nothing else is known. */
   async #told(): Promise<typeof NOBODY> {
     try {
       const { info, processes } = await this.#sources.snapshots();
@@ -172,7 +169,7 @@ function endpointRoute(
   return ownFetchRoute(path, TIMEOUT_MS, handler);
 }
 
-/** @returns endpoints' paths that modules claim, with the first module that does */
+/** @returns endpoints' paths that modules claim, with the first module that claims each */
 function claimedPaths(routes: readonly BoundRoute[]): ReadonlyMap<EndpointPath, string> {
   const claims = new Map<EndpointPath, string>();
   for (const { key, kind, module } of routes) {
@@ -182,7 +179,7 @@ function claimedPaths(routes: readonly BoundRoute[]): ReadonlyMap<EndpointPath, 
   return claims;
 }
 
-/** @returns the endpoint's path that a key stands for by itself: "/metrics" or "GET /metrics", but not "/*" */
+/** @returns the endpoint's path that a key means exactly: "/metrics" or "GET /metrics", but not "/*" */
 function claimedPath(key: string): EndpointPath | null {
   const path = key.startsWith("GET ") ? key.slice("GET ".length) : key;
   return ENDPOINT_PATHS.find((each) => each === path) ?? null;

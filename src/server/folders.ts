@@ -1,6 +1,4 @@
-/**
- * Which folders a server works with, from its options and from what is there.
- */
+/** Finds a server's folders, from its options and from the existing folders. */
 import {
   accessSync,
   chmodSync,
@@ -27,21 +25,21 @@ export const STATE_README = "README";
 
 export interface Folders {
   modulesDir: string;
-  /** False: it is the default folder, and it is not there. */
+  /** False: it is the default folder, and does not exist. */
   hasModulesDir: boolean;
   stateDir: string;
-  /** The folder of modules' data. It is made when a module first asks for its own folder in it. */
+  /** The folder of modules' data. It is made when a module first uses its own folder in it. */
   dataDir: string;
   /** null: serve the embedded pages. */
   staticDir: string | null;
   /** For the person who started the server. */
   notes: string[];
-  /** The outermost folder that had to be made for the state. Default: none, it was there. */
+  /** The outermost folder that was made for the state. Default: none, it existed. */
   madeDir?: string;
 }
 
 /**
- * Finds the folders, and makes that of the state.
+ * Finds the folders, and makes the state folder.
  *
  * @throws UserError for a named folder that is missing, unreadable or no folder, and for a state folder that cannot be
  *   written
@@ -72,8 +70,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const REPLACEABLE = ["bundles", SHIPPED_FOLDER, "static_html", STATE_README];
 
 /**
- * After a failed start, with the state folder's lock still held: empties a folder that was made for it, but for what
- * modules put there.
+ * After a failed start, with the state folder's lock still held: removes the server's files from a folder that was made
+ * for it, and keeps those of modules.
  */
 export function emptyMadeFolder({ stateDir, madeDir }: Folders): void {
   if (madeDir === undefined) return;
@@ -81,15 +79,14 @@ export function emptyMadeFolder({ stateDir, madeDir }: Folders): void {
 }
 
 /**
- * The same once the lock is gone: removes what was made, as far as it is empty. Another server may have come to use it
- * by now.
+ * The same once the lock is released: removes the made folders if they are empty. Another server may use them by now.
  */
 export function removeMadeFolder({ stateDir, madeDir }: Folders): void {
   if (madeDir === undefined) return;
   try {
     for (let dir = stateDir; dir.length >= madeDir.length; dir = dirname(dir)) rmdirSync(dir);
   } catch {
-    // Somebody's file is in it, and stays.
+    // The folder holds a file of somebody else, and stays.
   }
 }
 
@@ -98,7 +95,7 @@ function baseOf({ modulesDir }: Options): string {
   return modulesDir === null ? workingFolder() : dirname(resolve(modulesDir));
 }
 
-/** The real path: the state stays there when a link on the path is switched later. */
+/** The real path: the state stays there if a link on the path is switched later. */
 function stateBaseOf(options: Options): string {
   const base = baseOf(options);
   return base === workingFolder() ? process.cwd() : base;
@@ -166,10 +163,9 @@ function mustBeFolder(dir: string, what: string, hint: string): void {
 }
 
 /**
- * `.hrmr` beside the modules; where that cannot be written and nobody named one, a folder of this user's in the
- * temporary folder.
+ * `.hrmr` beside the modules; if that cannot be written and none was named, this user's folder in the temporary folder.
  *
- * @param make  sees to a folder that is there and can be written, or throws
+ * @param make makes the folder writable, or throws
  * @throws UserError STATE_UNWRITABLE or STATE_FOREIGN
  */
 export function findState(options: Options, notes: string[], make: (dir: string) => void): string {
@@ -222,7 +218,7 @@ export function findData(options: Options, stateDir: string, notes: string[], en
         cause,
       });
     }
-    // No note if the state folder was named: it is there to stay.
+    // No note if the state folder was named: it is meant to stay.
     if (options.stateDir === null)
       notes.push(`${dir} cannot be written, so modules' data is kept in ${inState} (--data DIR names another).`);
     return inState;
@@ -311,7 +307,7 @@ function modeText(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, "0");
 }
 
-/** For these causes hrmr does not fall back to another folder: that would only hide them. */
+/** With these causes hrmr does not use another folder: that would only hide them. */
 const UNWRITABLE: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   ENOSPC: ["the disk is full", "Make room on it, or name a folder on another disk with --state DIR."],
   EDQUOT: [
@@ -340,7 +336,7 @@ export function couldMakeFolder(dir: string): void {
 
 /**
  * @returns the state folder of a project that cannot be written: in the temporary folder, of this user's. @param base
- * what the modules folder is in
+ *   the folder around the modules folder
  */
 export function fallbackStateDir(base: string): string {
   const user = process.getuid?.() ?? 0;

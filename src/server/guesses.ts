@@ -7,10 +7,7 @@ import { networkOf } from "../system/address";
 
 /** Delay of the answer to a wrong token, the same for every mistake. In milliseconds. */
 const DELAY_MS = 500;
-/**
- * Delayed answers of one network. Above it, its tokens are not compared, right or wrong: a quick answer would tell
- * which.
- */
+/** Delayed answers of one network. Above it, its tokens are not compared: a quick answer would reveal a right one. */
 const MAX_DELAYED = 32;
 /** Pause between two lines of the log. In milliseconds. */
 const LOG_PAUSE_MS = 10_000;
@@ -48,7 +45,7 @@ export class Guesses {
     else this.#delayed.delete(network);
   }
 
-  /** Logs the number that is not logged yet. */
+  /** Logs the remaining number. */
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#tell();

@@ -1,6 +1,4 @@
-/**
- * What handlers threw, in the log: each failure with its author's lines, and a flood of equal ones as a number.
- */
+/** Logs the failures of handlers: each with its author's lines, and a flood of equal ones as a number. */
 import { authorStack } from "../module/graph/author-stack";
 import type { BoundRoute } from "../module/route";
 import type { ServerLog } from "../observe/log/log";

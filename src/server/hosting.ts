@@ -1,6 +1,4 @@
-/**
- * The hosts of a server: its pool and its modules' processes, with its options, its log and its uplink.
- */
+/** Makes the hosts of a server: its pool and its modules' processes, with its options, its log and its uplink. */
 import { Hosts } from "../host/hosts";
 import { openPool } from "../host/pool/pool";
 import { Processes } from "../host/process/processes";
@@ -42,10 +40,7 @@ export function openHosts(setup: HostsSetup): Hosts {
   return new Hosts(pool, processes);
 }
 
-/**
- * Another version of the module may be brought in its place, in all processes. @returns whether that was done. Never
- * rejects.
- */
+/** Another version may replace the module's, in all processes. @returns whether that was done. Never rejects. */
 async function crashed(
   { uplink, log }: HostsSetup,
   { name, generation }: LoadSpec,

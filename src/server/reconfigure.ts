@@ -1,11 +1,9 @@
-/**
- * A new configuration for a running server: what can change takes its place in the objects that everybody reads from.
- */
+/** Applies a new configuration to a running server: changes the shared option objects in place. */
 import type { Options } from "../config/options";
 
 /**
- * Puts what a reload may change into `options`, in place. What needs a restart is left as it is: whoever asks for the
- * reload has refused it (`restartOnlyChanges` of the configuration).
+ * Writes the keys that a reload may change into `options`, in place. Keys that need a restart stay: the caller has
+ * refused such changes (`restartOnlyChanges` of the configuration).
  */
 export function applyOptions(options: Options, next: Options): void {
   Object.assign(options.limits, next.limits);

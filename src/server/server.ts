@@ -1,6 +1,4 @@
-/**
- * The server: ties listeners, connections, the routing table, hosts and modules together, and takes them apart again.
- */
+/** The server: connects listeners, connections, the routing table, hosts and modules, and closes them again. */
 import { version } from "../../package.json";
 import type { ListenAddress } from "../config/listen";
 import type { Options } from "../config/options";
@@ -41,33 +39,31 @@ import { TlsContexts, tlsNotes } from "./tls/contexts";
 import { reloadTls } from "./tls/reload";
 import type { Uplink } from "./uplink";
 
-/** A module that fails ends the start: a test's server must not be green over a module that is not there. */
+/** A module that fails ends the start: a test must not pass without one of its modules. */
 const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
 
-/** The parts that a server is made of. */
+/** The input of a server. */
 export interface ServerSetup {
   readonly options: Options;
   readonly folders: Folders;
   readonly log: ServerLog;
-  /** Bound beforehand, the server's own from here on: it closes them. null: it opens its listeners itself. */
+  /** Bound sockets, which the server owns from here on and closes. null: it opens its listeners itself. */
   readonly sockets: readonly BoundSocket[] | null;
   /** 0 for a server alone, 1 to N for one process of many. */
   readonly slot: number;
   readonly uplink: Uplink;
-  /**
-   * What the other processes serve, to be served here too, or what the server served before it ended. null: what is in
-   * the modules folder.
-   */
+  /** The versions of the other processes, or of the server before its restart. null: read the modules folder. */
   readonly approved: readonly ApprovedModule[] | null;
-  /** `approved` is what the server served before it ended. Default false. */
+  /** `approved` are the versions before the server's restart. Default false. */
   readonly isResumed?: boolean;
   /** Known facts about modules that have served before, by name. Default: none. */
   readonly remembered?: Readonly<Record<string, ApprovedModule>>;
   /**
-   * Modules that may fail to load; another one that does fails the start before anything is served. Default: all may.
+   * Modules that may fail to load. A failure of another one ends the start before anything is served. Default: all may
+   * fail.
    */
   readonly mayFail?: readonly string[] | undefined;
-  /** The vote before a swap, where there are other processes. */
+  /** The vote before a swap, if there are other processes. */
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
 }
 
@@ -76,9 +72,9 @@ interface ServerSummary {
   readonly listening: string[];
   modules: number;
   routes: number;
-  /** Modules that should be served and are not. */
+  /** Modules that should serve and do not. */
   failed: string[];
-  /** The failed modules that are tried again by themselves: all but those that claim a taken key. */
+  /** The failed modules that are tried again automatically: all except those that claim a taken key. */
   retried: string[];
   /** For the person who started the server. */
   readonly notes: string[];
@@ -87,27 +83,27 @@ interface ServerSummary {
 /** A server that listens. */
 export interface RunningServer {
   readonly summary: ServerSummary;
-  /** What this process knows about itself. */
+  /** The state of this process. */
   snapshot(): ProcessSnapshot;
-  /** What serves now, for a process that is to serve the same. */
+  /** The serving versions, for a process that has to serve the same. */
   approved(): ApprovedModule[];
   /** The files that its modules were built from, for `--watch`: names in a folder, by its absolute path. Plain data. */
   inputs(): Record<string, string[]>;
-  /** A module told its WebSockets something in another process: those of this one get it too. */
+  /** A module in another process has published a message: sends it to its WebSockets here too. */
   publish(module: string, topic: string, data: unknown): void;
-  /** Loads what changed. One at a time. @throws UserError when it is refused as a whole: nothing has changed then */
+  /** Loads changes. One at a time. @throws UserError if the whole reload is refused: nothing has changed then */
   reload(order: ReloadOrder): Promise<ReloadOutcome>;
-  /** Stops listening, finishes what is under way up to drainMs, then cuts. Resolves when all is closed. Idempotent. */
+  /** Stops listening, finishes open work up to drainMs, then cuts it. Resolves when all is closed. Idempotent. */
   shutdown(reason: string): Promise<void>;
-  /** Cuts what is still under way after `shutdown`. */
+  /** Cuts the work that is still open after `shutdown`. */
   cutAll(reason: string): void;
 }
 
 /**
  * Loads the modules, then accepts.
  *
- * @throws UserError for what the user can mend: addresses, certificates. A module that is broken, or claims what
- *   another one has, is logged, and the others are served.
+ * @throws UserError for errors that the user can mend: addresses, certificates. A module that is broken, or claims
+ *   another's routes, is logged, and the others serve.
  */
 export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   const server = new HrmrServer(setup);
@@ -125,7 +121,7 @@ export async function startServer(setup: ServerSetup): Promise<RunningServer> {
   return server;
 }
 
-/** A process that takes over must be no worse than the one it replaces, and no client may find out that it is. */
+/** A process that takes over must not be worse than the one that it replaces. Check before any client notices. */
 function mustServeAsMuch(failed: readonly string[], mayFail: readonly string[] | undefined): void {
   const worse = mayFail === undefined ? [] : failed.filter((name) => !mayFail.includes(name));
   if (worse.length === 0) return;
@@ -136,10 +132,10 @@ function mustServeAsMuch(failed: readonly string[], mayFail: readonly string[] |
 }
 
 /**
- * Builds and loads the modules as a start would, and starts none of them: no setup runs, and nothing is listened on.
+ * Builds and loads the modules like a start, without starting them: no setup runs, and no listener opens.
  *
  * @param setup  its state folder is written to: name a temporary one
- * @throws UserError when there are no modules where some were named, or their folder cannot be read
+ * @throws UserError if a named folder has no modules, or cannot be read
  */
 export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModule[]> {
   const server = new HrmrServer(setup);
@@ -150,7 +146,7 @@ export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModul
   }
 }
 
-/** Puts the parts together, and takes them apart again. */
+/** Assembles the parts, and closes them again. */
 class HrmrServer implements RunningServer {
   readonly summary: ServerSummary;
   readonly #setup: ServerSetup;
@@ -342,7 +338,7 @@ class HrmrServer implements RunningServer {
 
   async reload(order: ReloadOrder): Promise<ReloadOutcome> {
     const { names, next } = order;
-    // What refuses the reload as a whole throws here, before anything else is touched.
+    // If the whole reload is refused, this throws before any other change.
     const settings = next === null ? null : await loadSettings(next, this.#setup.folders);
     const verdict = await this.registry.reload(order, settings);
     if (names !== null) return { verdict, certificates: null, token: null };

@@ -1,6 +1,6 @@
 /**
- * What the binary carries: the modules and the site that ship with hrmr, as text. They are written to the state folder
- * and loaded from there like anybody's.
+ * The modules and the site that ship with hrmr, as text in the binary. They are written to the state folder and loaded
+ * from there like any module.
  */
 import { existsSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
@@ -32,8 +32,8 @@ import indexPage from "../../static_html/index.html" with { type: "text" };
 import styleSheet from "../../static_html/style.css" with { type: "text" };
 
 /**
- * By module, its files as they lie in a modules folder, the one to load first. The types of text imports follow the
- * file's own kind; what arrives is its text.
+ * By module, its files in the layout of a modules folder; the first is the one to load. The types of text imports
+ * follow the file's own kind, but the value is its text.
  */
 const MODULES: Record<string, Record<string, unknown>> = {
   access: { "access.ts": accessSource },
@@ -62,12 +62,12 @@ const PAGES: Record<string, unknown> = {
   "style.css": styleSheet,
 };
 
-/** For files without a default export, of which the types do not know that their text is imported. */
+/** For files without a default export: the types do not know that their text is imported. */
 function textOf(imported: object): unknown {
   return (imported as { default?: unknown }).default;
 }
 
-/** On without being asked for, and the first to give way. */
+/** On by default, and the first to give way. */
 const IMPLICIT = new Set(["http"]);
 
 /** A module that ships with hrmr and is on. */
@@ -78,7 +78,7 @@ interface ShippedModule {
 }
 
 /**
- * Writes those that are on to the state folder.
+ * Writes the modules that are on to the state folder.
  *
  * @param settings `modules` of the config: naming one switches it on, `enabled: false` off
  */
@@ -116,7 +116,7 @@ export async function unpackPages(stateDir: string): Promise<string> {
   return dir;
 }
 
-/** Whole or not at all: another server may be starting from the same folder. */
+/** Writes each file in one step: another server may be starting from the same folder. */
 async function writeIfDifferent(file: string, text: string): Promise<void> {
   const there = await readFile(file, "utf8").catch(() => null);
   if (there === text) return;

@@ -1,6 +1,4 @@
-/**
- * What this process knows about itself, as plain data for `observe/report.ts` and the processes beside it.
- */
+/** The state of this process, as plain data for `observe/report.ts` and other processes. */
 import type { Hosts } from "../host/hosts";
 import type { QuarantineFacts } from "../host/quarantine";
 import type { PlaceStatus } from "../host/remote/place";

@@ -1,6 +1,4 @@
-/**
- * What STATUS and HELP tell.
- */
+/** The answers of STATUS and HELP. */
 import { statusOf } from "../observe/report";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import type { BoundRoute } from "../module/route";
@@ -12,9 +10,9 @@ export function statusText(info: ServerInfo, processes: readonly ProcessSnapshot
   return `${JSON.stringify(statusOf(info, processes), null, 2)}\n`;
 }
 
-/** @returns HELP's answer: a line a route, with its module and description */
+/** @returns HELP's answer: a line for each route, with its module and description */
 export function helpText(dispatch: Dispatch): string {
-  // Commands that are off have no description, and are none of the client's business.
+  // Commands that are off have no description, and stay hidden.
   const entries = dispatch.routing.table.entries.filter(
     ({ value }) => value.kind !== "command" || value.description !== "",
   );

@@ -1,6 +1,6 @@
 /**
- * The secret by which a client from elsewhere may send the built-in commands (control.commands "token"): its file, and
- * the comparison. The token itself is in no message, log line or error; what is kept of it is its digest.
+ * The secret that lets remote clients send the built-in commands (control.commands "token"): its file, and the
+ * comparison. The token is in no message, log line or error; only its digest is kept.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import type { ControlOptions } from "../config/options";
@@ -9,9 +9,9 @@ import { UserError } from "../config/user-error";
 type TokenOptions = Pick<ControlOptions, "commands" | "tokenFile">;
 
 const MIN_TOKEN_CHARS = 16;
-/** Whatever is longer was not meant to be a token. */
+/** The most bytes of a token's file: a longer one is not a token. */
 const MAX_FILE_BYTES = 4096;
-/** What rights of the group and of others a token's file must not have. */
+/** Permissions of the group and of others that a token's file must not have. */
 const OTHERS_MAY = 0o077;
 /** Printable, and without spaces: it ends a command's line. */
 const TOKEN = /^[\x21-\x7e]+$/;
@@ -19,7 +19,7 @@ const GIVEN_TOKEN = /(?:^|\s)token:(\S*)$/;
 
 const HOW_TO_MAKE = "Make one: (umask 077 && openssl rand -hex 24 > FILE).";
 
-/** A server's token; none until `load`, and none while the policy is another. */
+/** A server's token; none before `load`, or with another policy. */
 export class CommandToken {
   #digest: Buffer | null = null;
 
@@ -30,8 +30,8 @@ export class CommandToken {
   /**
    * Reads the file that `control` names, if its policy is "token".
    *
-   * @returns whether anything is different now
-   * @throws UserError as `findToken`; then the old token stays
+   * @returns whether it has changed
+   * @throws UserError as `findToken`; the old token then stays
    */
   load(control: TokenOptions): boolean {
     const token = findToken(control);
@@ -42,7 +42,7 @@ export class CommandToken {
     return hasChanged;
   }
 
-  /** Takes the same time for every wrong one: digests are of one length, whatever was given. */
+  /** Takes the same time for every wrong token, since digests have one length. */
   isRight(given: string): boolean {
     return this.#digest !== null && crypto.timingSafeEqual(digestOf(given), this.#digest);
   }
@@ -62,10 +62,9 @@ export function findToken({ commands, tokenFile }: TokenOptions): string | null 
 }
 
 /**
- * Reads a token's file: one line of at least 16 printable characters without spaces, which nobody but its owner may
- * read.
+ * Reads a token's file: one line of at least 16 printable characters without spaces, which only its owner may read.
  *
- * @throws UserError TOKEN_FILE naming the file, and never what is in it
+ * @throws UserError TOKEN_FILE naming the file, but not its content
  */
 export function readToken(file: string): string {
   const token = readPrivateFile(file).replace(/\r?\n$/, "");
@@ -85,9 +84,7 @@ export function readToken(file: string): string {
   return token;
 }
 
-/**
- * Cuts `token:SECRET` off a command's end. @returns what stands before it, trimmed; `token` is null if there is none
- */
+/** Cuts `token:SECRET` off a command's end. @returns the text before it, trimmed; `token` is null if there is none */
 export function splitToken(argument: string): { rest: string; token: string | null } {
   const given = GIVEN_TOKEN.exec(argument);
   return given === null
@@ -99,7 +96,7 @@ export function splitToken(argument: string): { rest: string; token: string | nu
 function readPrivateFile(file: string): string {
   let fd: number;
   try {
-    // A pipe that nobody writes to would hang the start.
+    // A pipe without a writer would block the start.
     fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;

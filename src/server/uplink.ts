@@ -1,7 +1,4 @@
-/**
- * To whom a server turns for what concerns the whole of it: to itself when it is alone, to the supervisor when it is
- * one process of many.
- */
+/** A server's way to operations on the whole: itself if it is the only process, or the supervisor. */
 import type { ReloadReport } from "../reload/operations";
 import type { ReloadOrder } from "../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
@@ -12,8 +9,8 @@ export interface Uplink {
   /**
    * The host of a module's version has died: a thread, or its process.
    *
-   * @param isLoop  again and again: the version is to go, if there is one before it
-   * @returns whether another version serves in its place now
+   * @param isLoop it dies again and again: the version has to go, if there is one before it
+   * @returns whether another version now serves instead
    */
   crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean>;
   /** SHUTDOWN: begins the drain of all processes and returns at once. @param reason  the sender, in words */

@@ -43,25 +43,25 @@ const NOTHING = new Uint8Array(0);
 const LF = 10;
 const CR = 13;
 
-/** What `#routeOne` answers when the bytes from here on are no longer its own to route. */
+/** `#routeOne`'s answer: it must not route the bytes from here on. */
 const STOP = -1;
 
-/** A connection, as its intake sees it. */
+/** The intake's view of its connection. */
 export interface IntakeConnection extends Upgradable, ReplyOwner {
   /** The server's own. `http2` null: HTTP/2 is off. `tls` null: TLS is off. */
   readonly home: { readonly http2: Http2Front | null; readonly tls: TlsContexts | null };
   readonly kind: ConnectionKind;
   readonly state: ConnectionState;
-  /** It ends once nothing is owed; what the peer still sends is nobody's. */
+  /** It ends once no reply is owed; further bytes of the peer are ignored. */
   readonly isFinishing: boolean;
   /** On the wheel's clock. In milliseconds. */
   lastActiveAt: number;
   /** Sets the connection's protocol, for the figures. */
   become(kind: ConnectionKind): void;
   enter(state: ConnectionState): void;
-  /** Enters a state and arms the deadline anew. 0: disarms it. In milliseconds. */
+  /** Enters a state and sets the deadline. 0: none. In milliseconds. */
   wait(state: ConnectionState, ms: number): void;
-  /** Nothing is under way. */
+  /** Whether no work is open. */
   waitIdle(): void;
 }
 
@@ -72,11 +72,11 @@ export class Intake {
   readonly #dispatch: Dispatch;
   #held: HeldBytes | null = null;
   #misses = 0;
-  /** An HTTP/1 request came. From then on all bytes are HTTP: a request's body must never be taken for messages. */
+  /** Set by an HTTP/1 request. From then on all bytes are HTTP: a request's body must never be taken for messages. */
   #speaksHttp = false;
   /** null: no limit was asked for so far. */
   #messageRate: SecondWindow | null = null;
-  /** No message has come: what looks like TLS is TLS. */
+  /** No message has come: bytes that look like TLS are TLS. */
   #isFresh = true;
 
   constructor(connection: IntakeConnection, sender: Sender, replies: Replies) {
@@ -86,7 +86,7 @@ export class Intake {
     this.#dispatch = connection.dispatch;
   }
 
-  /** Bytes are held that are no whole message, or must wait. */
+  /** Holds bytes that are an incomplete message, or must wait. */
   get isHolding(): boolean {
     return this.#held !== null;
   }
@@ -96,7 +96,7 @@ export class Intake {
     this.#speaksHttp = true;
   }
 
-  /** TLS is there: it does not begin a second time. */
+  /** TLS is active: it must not begin a second time. */
   secured(): void {
     this.#isFresh = false;
   }
@@ -107,17 +107,17 @@ export class Intake {
     else this.#routeHeld(bytes);
   }
 
-  /** Routes what is held again: the peer has ended, or what it waited for is over. */
+  /** Routes the held bytes again: the peer has ended, or the wait is over. */
   goOn(): void {
     if (this.#held !== null) this.#routeHeld(NOTHING);
   }
 
-  /** Holds what came behind a protocol's last message, for `goOn`. */
+  /** Holds the bytes behind a protocol's last message, for `goOn`. */
   keep(bytes: Uint8Array): void {
     this.#held = new HeldBytes(bytes);
   }
 
-  /** Forgets what is held. */
+  /** Drops the held bytes. */
   drop(): void {
     this.#held = null;
   }
@@ -130,13 +130,13 @@ export class Intake {
     this.#route(held.view(), this.#connection.hasEnded);
   }
 
-  /** Routes message after message. @param isFinal nothing will follow these bytes, or waiting for more is over */
+  /** Routes message after message. @param isFinal no more bytes will follow, or the wait for them is over */
   #route(bytes: Uint8Array, isFinal: boolean): void {
     let at = 0;
     for (;;) {
       if (this.#connection.isFinishing || this.#sender.isClosed) return;
       at = this.#skipLineEnds(bytes, at);
-      // Line ends between messages are no activity: a client must not keep a connection open by them.
+      // Line ends between messages are no activity: a client must not keep a connection open with them.
       if (at >= bytes.length) return this.#holdNothing();
       this.#connection.lastActiveAt = this.#dispatch.wheel.now;
       if (this.#isBlocked()) return this.#holdBlocked(bytes, at);
@@ -148,13 +148,13 @@ export class Intake {
     }
   }
 
-  /** Too many replies are owed, or the client does not read those that it got. */
+  /** Whether too many replies are owed, or the client does not read them. */
   #isBlocked(): boolean {
     const { limits } = this.#dispatch;
     return this.#replies.count >= limits.maxPipelined || this.#sender.isOverfull;
   }
 
-  /** CR and LF between messages are nobody's, unless a route's key begins with one. */
+  /** CR and LF between messages are ignored, unless a route's key begins with one. */
   #skipLineEnds(bytes: Uint8Array, from: number): number {
     let at = from;
     while (at < bytes.length && (bytes[at] === LF || bytes[at] === CR) && this.#isNobodys(bytes[at] as number)) at++;
@@ -179,20 +179,20 @@ export class Intake {
       return this.#hold(bytes, at, hasShorter ? "prefix" : "message");
     }
     if (found !== NO_MATCH) return this.#routeMatched(found, bytes, at, isFinal);
-    // Only what no route claims, and only in front of everything else: a peer cannot turn to TLS with plain text on its
-    // way.
+    // Only if no route claims the bytes, and only before the first message: a peer cannot switch to TLS after plain
+    // text.
     if (this.#isFresh && this.#connection.home.tls !== null && looksLikeTls(bytes, at))
       return this.#beginTls(this.#connection.home.tls, bytes, at);
     return this.#routeUnmatched(bytes, at, isFinal);
   }
 
-  /** A raw route's key fits. An HTTP request stays HTTP even so, unless the route asks for it (docs/modules.md). */
+  /** A raw route's key fits. An HTTP request still stays HTTP, unless the route asks for it (docs/modules.md). */
   #routeMatched(route: BoundRoute, bytes: Uint8Array, at: number, isFinal: boolean): number {
     const held = this.#held;
     if (route.takesHttp === true || (held !== null && held.isNotHttp)) return this.#frame(route, bytes, at, isFinal);
     const opening = readOpening(bytes, at, held === null ? 0 : held.scanned);
     if (opening === HTTP) return this.#routeHttp(bytes, at);
-    // When the wait is over, the route gets the bytes so far. A route that needs a line end goes on waiting for it.
+    // After the wait, the route gets the bytes so far. A route that needs a line end waits on for it.
     if (opening === LINE_PENDING && !isFinal && (held === null || held.settledBytes === 0))
       return this.#awaitLine(bytes, at, "quiet");
     const behind = this.#frame(route, bytes, at, isFinal);
@@ -216,13 +216,13 @@ export class Intake {
     return endsLikeRequest(bytes, at) ? this.#routeHttp(bytes, at) : this.#refuse(bytes, at);
   }
 
-  /** The message begins like a request. It is one if its line says so; beyond maxHeaderBytes the answer is a 414. */
+  /** The message begins like a request. Its line decides; beyond maxHeaderBytes the answer is a 414. */
   #awaitLine(bytes: Uint8Array, at: number, holding: Holding): number {
     if (bytes.length - at > this.#dispatch.limits.maxHeaderBytes) return this.#routeHttp(bytes, at);
     return this.#hold(bytes, at, holding);
   }
 
-  /** HTTP was spoken on this connection: the next message is a request, or ends it. */
+  /** The connection has carried HTTP: the next message is a request, or ends it. */
   #routeRequest(bytes: Uint8Array, at: number, isFinal: boolean): number {
     const opening = beginsWithMethod(bytes, at) ? HTTP : readOpening(bytes, at);
     if (opening === HTTP) {
@@ -244,7 +244,7 @@ export class Intake {
   }
 
   #routeHttp(bytes: Uint8Array, at: number): number {
-    // HTTP writes its reply itself, so the raw replies before it must be out.
+    // HTTP writes its reply itself, so the raw replies before it must be sent.
     if (this.#replies.areOwed) {
       this.#holdBlocked(bytes, at);
       return STOP;
@@ -283,7 +283,7 @@ export class Intake {
       return this.#refuseMessage("ERR malformed message\n");
     }
     const arrived = bytes.length - at;
-    // The end of input, or of waiting, ends a line too. Other framings can only be cut short by it.
+    // The end of input, or of the wait, also ends a line. Other framings are then incomplete.
     if (
       length === NEED_MORE &&
       framing === "line" &&
@@ -306,7 +306,7 @@ export class Intake {
     return end;
   }
 
-  /** A `connect` route: the connection is the handler's from here on, the bytes so far included. */
+  /** A `connect` route: gives the connection to the handler, with the bytes so far. */
   #handOver(route: BoundRoute, bytes: Uint8Array, at: number): number {
     if (this.#replies.areOwed) {
       this.#holdBlocked(bytes, at);
@@ -321,8 +321,8 @@ export class Intake {
   }
 
   /**
-   * Whether the message at `at`, which is complete, must wait for the next second. Then it is held and the peer is not
-   * read: TCP pushes it back, and nothing is lost.
+   * Whether the message at `at`, which is complete, must wait for the next second. It is then held and the peer is not
+   * read: TCP slows it down, and nothing is lost.
    */
   #isTooFast(bytes: Uint8Array, at: number): boolean {
     const limit = this.#dispatch.limits.maxMessagesPerSecond;
@@ -338,7 +338,7 @@ export class Intake {
 
   // ---- refusing ----
 
-  /** Nothing is bound to these bytes: says so, and goes on behind the line. */
+  /** No route takes these bytes: replies with the error, and continues behind the line. */
   #refuse(bytes: Uint8Array, at: number): number {
     if (looksLikeTls(bytes, at)) return this.#drop();
     if (this.#isTooFast(bytes, at)) return STOP;
@@ -348,8 +348,8 @@ export class Intake {
     this.#dispatch.counters.errors++;
     const reply = noModuleError(bytes.subarray(at, contentEnd("line", bytes, at, end)));
     const { maxPrefixBytes } = this.#dispatch.limits;
-    // The end of so long a beginning is not known. Behind a header field come others, and a body that must not be taken
-    // for messages.
+    // The end of such a long beginning is not known. Behind a header field come others, and a body that must not be
+    // taken for messages.
     if (++this.#misses >= MAX_MISSES || end - at > maxPrefixBytes || looksLikeField(bytes, at))
       return this.#refuseMessage(reply);
     this.#heldIsOver();
@@ -372,7 +372,7 @@ export class Intake {
     return STOP;
   }
 
-  /** An error after which nobody can tell where the next message begins. */
+  /** An error after which the start of the next message is not known. */
   #refuseMessage(reply: string | Uint8Array): number {
     this.#held = null;
     this.#replies.say(reply);
@@ -386,16 +386,16 @@ export class Intake {
   #hold(bytes: Uint8Array, at: number, holding: Holding): number {
     if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
     const { timeouts } = this.#dispatch;
-    // Only what is blocked stays paused: this message cannot get on without more bytes.
+    // Resumes reading unless something else blocks it: this message needs more bytes.
     this.#sender.resume();
-    // Each byte restarts the wait for a pause. The other waits last as long as they were given at first.
+    // Each byte restarts the wait for a pause. The other waits keep their first deadline.
     if (holding === "quiet") this.#connection.wait("quiet", timeouts.prefixWaitMs);
     else if (this.#connection.state !== holding && (holding !== "message" || this.#connection.state !== "last-call"))
       this.#connection.wait(holding, holding === "prefix" ? timeouts.prefixWaitMs : timeouts.requestMs);
     return STOP;
   }
 
-  /** Keeps what cannot be routed before a reply is out; the peer is not read meanwhile. */
+  /** Holds bytes that must wait for a reply; the peer is not read meanwhile. */
   #holdBlocked(bytes: Uint8Array, at: number): void {
     if (this.#held === null || at > 0) this.#held = new HeldBytes(at === 0 ? bytes : bytes.subarray(at));
     this.#connection.waitIdle();
@@ -407,7 +407,7 @@ export class Intake {
     if (!isBetweenMessages(this.#connection.state)) this.#connection.waitIdle();
   }
 
-  /** A held message is complete; what is behind it in the same bytes is looked at afresh. */
+  /** A held message is complete. The bytes behind it are read from the start. */
   #heldIsOver(): void {
     this.#isFresh = false;
     if (this.#held === null) return;
@@ -427,7 +427,7 @@ export class Intake {
     );
   }
 
-  /** The wait is over. Only the bytes so far count now: the route is chosen, and later bytes cannot make a longer key fit. */
+  /** The wait is over. The bytes so far choose the route now; later bytes cannot make a longer key fit. */
   settle(): void {
     const held = this.#held;
     if (held === null) return;

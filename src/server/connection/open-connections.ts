@@ -1,6 +1,4 @@
-/**
- * The open connections of a server or of a port, and how all of them end.
- */
+/** The open connections of a server or of a port, and their end. */
 import type { ServerConnection } from "./connection";
 
 export class OpenConnections {
@@ -21,10 +19,10 @@ export class OpenConnections {
   }
 
   /**
-   * Has each connection finish what is under way and begin nothing new. `isDraining` must be set before.
+   * Lets each connection finish its open work and begin nothing new. Set `isDraining` first.
    *
-   * @param ms  0: for as long as it takes
-   * @returns whether all are closed; false when the time is over
+   * @param ms 0: no limit
+   * @returns whether all are closed; false if the time is over
    */
   async drain(ms: number): Promise<boolean> {
     for (const connection of this.#open) connection.draining();

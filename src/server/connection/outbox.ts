@@ -1,12 +1,12 @@
 /**
- * What the kernel has not taken yet. Bun queues nothing itself: a short write leaves the rest with the caller, and
- * `drain` comes once when there is room again. Made at the first short write, dropped when it is empty.
+ * Bytes that the kernel has not taken yet. Bun queues nothing itself: a short write leaves the rest with the caller,
+ * and `drain` comes once when there is room again. Made at the first short write, dropped when it is empty.
  */
 import type { Deadline } from "../../host/deadlines";
 
 /** The part of a Bun socket that sending needs. */
 interface SendingSocket {
-  /** @returns bytes taken; 0 when the kernel is full; -1 once the socket is closed */
+  /** @returns bytes taken; 0 if the kernel is full; -1 if the socket is closed */
   write(data: string | Uint8Array): number;
 }
 
@@ -16,7 +16,7 @@ export class Outbox implements Deadline {
   readonly #pieces: Uint8Array[] = [];
   readonly #onExpired: () => void;
 
-  /** @param onExpired the client has taken nothing for as long as the deadline was armed */
+  /** @param onExpired called if the client takes nothing until the deadline */
   constructor(onExpired: () => void) {
     this.#onExpired = onExpired;
   }

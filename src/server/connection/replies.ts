@@ -1,6 +1,6 @@
 /**
- * The replies of a connection: has a message handled, here or elsewhere, and sends the replies in the order of their
- * messages.
+ * The replies of a connection: calls a message's handler, here or on another host, and sends the replies in the order
+ * of their messages.
  */
 import { asBuffer, type Dispatch } from "../../protocol/wire";
 import { Call } from "../../host/call";
@@ -40,7 +40,7 @@ export class Replies {
     return this.#slots === null ? 0 : this.#slots.length;
   }
 
-  /** Has the message from `from` to before `end` handled, and its reply sent or awaited. */
+  /** Handles the message from `from` to before `end`, and sends its reply or waits for it. */
   answer(route: BoundRoute, bytes: Uint8Array, from: number, end: number): void {
     this.#dispatch.counters.messages++;
     if (route.isUnavailable) return this.#send(route, unavailableReply(route), NOT_TIMED);
@@ -57,14 +57,14 @@ export class Replies {
     else this.#reply(route, result, startedAt);
   }
 
-  /** Says something of the server's own, behind the replies that are owed. */
+  /** Sends a reply of the server's own, after the replies that are owed. */
   say(reply: string | Uint8Array): void {
     if (this.#dispatch.access !== null) this.#tell(null, byteLength(reply), NOT_TIMED);
     if (this.#slots === null) this.#sender.write(reply);
     else this.#addSlot(null).resolve(reply);
   }
 
-  /** Ends the connection behind the replies that are owed. */
+  /** Ends the connection after the replies that are owed. */
   finish(): void {
     if (this.#slots === null) this.#connection.finish();
     else this.#addSlot(null).resolve(CLOSE_CONNECTION);
@@ -77,7 +77,7 @@ export class Replies {
     if (slots !== null) for (const slot of slots) slot.drop();
   }
 
-  /** Sends what is ready, in order. @returns whether any has left, and the connection has not ended by it */
+  /** Sends finished replies, in order. @returns whether any was sent without ending the connection */
   sendReady(): boolean {
     const slots = this.#slots;
     if (slots === null) return false;
@@ -107,7 +107,7 @@ export class Replies {
     slot.remote = this.#hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, sink: slot });
   }
 
-  /** Sends a reply that is there already, or has it wait behind those that are still owed. */
+  /** Sends a finished reply, or queues it behind those that are still owed. */
   #reply(route: BoundRoute, value: unknown, startedAt: number): void {
     this.#send(route, value, startedAt);
     endCall(route, startedAt);

@@ -1,6 +1,6 @@
 /**
- * The sending half of a connection: writes collected into one system call, what the kernel did not take kept in an
- * outbox, and the peer pushed back while it does not read.
+ * The sending half of a connection: collects writes into one system call, keeps the bytes that the kernel did not take
+ * in an outbox, and stops reading a peer that does not read.
  */
 import type { Socket } from "bun";
 import { readSync } from "node:fs";
@@ -11,9 +11,9 @@ import { sendFileTo } from "../../system/send-file";
 const KEEP_ALIVE_DELAY_MS = 60_000;
 /** How much of a file is sent before other connections get their turn. In bytes. */
 const FILE_TURN_BYTES = 1_048_576;
-/** A file's last bytes are read and checked before they are sent: a reply that is whole is of one version. */
+/** A file's last bytes are read and checked before they are sent: a complete reply has only one version of the file. */
 const FILE_TAIL_BYTES = 65_536;
-/** Enough to overfill a socket that has just been full: the short write makes Bun tell when there is room. */
+/** Enough to fill a socket that was just full: after the short write, Bun reports when there is room. */
 const FILE_WAKE_BYTES = 16_384;
 /** Beyond this, one more system call costs less than the memory. */
 const MAX_CORKED_BYTES = 262_144;
@@ -28,7 +28,7 @@ const cork: { owner: Sender | null; readonly parts: (string | Uint8Array)[]; byt
 
 export class Sender {
   isClosed = false;
-  /** Bytes are encrypted on their way to the socket. */
+  /** Whether bytes are encrypted on their way to the socket. */
   isSecure = false;
   /** A protocol has the connection, and decides itself when to stop reading. */
   isTaken = false;
@@ -37,19 +37,19 @@ export class Sender {
   readonly #connection: Pick<Wire, "abort">;
   #outbox: Outbox | null = null;
   #isPaused = false;
-  /** The kernel takes nothing any more, and the close event is still to come: it needs a turn of the event loop. */
+  /** The kernel takes no more bytes. The close event follows in a later turn of the event loop. */
   #isLost = false;
   #drainWaiters: (() => void)[] | null = null;
   #emptyWaiters: (() => void)[] | null = null;
 
-  /** @param connection  is cut when its peer takes nothing for `writeMs` */
+  /** @param connection is cut if its peer takes nothing for `writeMs` */
   constructor(dispatch: Dispatch, connection: Pick<Wire, "abort">, socket: Socket<unknown>) {
     this.#dispatch = dispatch;
     this.#connection = connection;
     this.socket = socket;
   }
 
-  /** The TLS socket takes the raw one's place. */
+  /** The TLS socket replaces the raw one. */
   secure(socket: Socket<unknown>): void {
     this.socket = socket;
     this.isSecure = true;
@@ -59,7 +59,7 @@ export class Sender {
     return this.#outbox === null ? 0 : this.#outbox.bytes;
   }
 
-  /** More is queued than the peer may leave unread. */
+  /** Whether more is queued than the peer may leave unread. */
   get isOverfull(): boolean {
     return this.#outbox !== null && this.#outbox.bytes > this.#dispatch.limits.maxWriteBufferBytes;
   }
@@ -77,7 +77,7 @@ export class Sender {
     return !this.isOverfull && !this.#isLost;
   }
 
-  /** sendfile(2) needs the bare socket. A connection that encrypts says no. */
+  /** sendfile(2) needs the bare socket, so a connection with TLS cannot use it. */
   get canSendFile(): boolean {
     return sendFileTo !== null && !this.isSecure;
   }
@@ -86,10 +86,10 @@ export class Sender {
    * Sends bytes `start` to before `end` of an open file, at the peer's pace. Resolves when the last was accepted, or
    * the socket is gone.
    *
-   * @param check  called before the last bytes go out; throws when the file is not what it was
+   * @param check called before the last bytes go out; throws if the file has changed
    */
   async sendFile(fd: number, start: number, end: number, check: () => void): Promise<void> {
-    // The head must not stay behind.
+    // The head must go out first.
     if (this.isCorked && cork.parts.length > 0) this.#sendCorked();
     const offset = new BigInt64Array([BigInt(start)]);
     const tail = Math.max(start, end - FILE_TAIL_BYTES);
@@ -111,7 +111,7 @@ export class Sender {
           await new Promise<void>((resolve) => setImmediate(resolve));
         }
         if (sent === count) continue;
-        // Less than asked for: the socket is full. Trying on at once would move a few pages a call.
+        // Less than asked for: the socket is full. Further attempts at once would move only a few pages each.
       }
       if (position >= tail) break;
       turn = 0;
@@ -164,8 +164,8 @@ export class Sender {
   }
 
   /**
-   * From here to `uncork`, writes are collected. @returns false if another connection collects: then this one writes at
-   * once, and `uncork` is not for it
+   * From here to `uncork`, writes are collected. @returns false if another connection collects: this one then writes at
+   * once, and must not call `uncork`
    */
   cork(): boolean {
     if (cork.owner !== null) return false;
@@ -173,7 +173,7 @@ export class Sender {
     return true;
   }
 
-  /** Hands what was collected to the kernel, or to the outbox. */
+  /** Passes the collected bytes to the kernel, or to the outbox. */
   uncork(): void {
     cork.owner = null;
     if (cork.parts.length > 0) this.#sendCorked();
@@ -183,7 +183,7 @@ export class Sender {
     return cork.owner === this;
   }
 
-  /** The kernel has room again. @returns whether protocols and handlers may go on writing */
+  /** The kernel has room again. @returns whether protocols and handlers may continue to write */
   flush(): boolean {
     const outbox = this.#outbox;
     if (outbox === null) return true;
@@ -195,7 +195,7 @@ export class Sender {
     return true;
   }
 
-  /** Forgets what was not sent. */
+  /** Drops unsent bytes. */
   #dropUnsent(): void {
     if (this.isCorked) {
       cork.parts.length = 0;
@@ -221,8 +221,8 @@ export class Sender {
       const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
       const taken = this.socket.write(data);
       if (taken === length) return true;
-      // A closed socket (-1) tells itself by its close event. Who writes on until then must wait, or that event never
-      // gets its turn.
+      // A closed socket (-1) is reported by its close event. Writers must wait until then, or the event never gets its
+      // turn.
       if (taken < 0) return !(this.#isLost = true);
       this.#outbox = new Outbox(() => this.#connection.abort());
       this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));

@@ -1,6 +1,4 @@
-/**
- * UDP: each datagram is one message, its reply one datagram. There is no order to keep and no connection to hold.
- */
+/** UDP: each datagram is one message, its reply one datagram. It has no order and no connection. */
 import { formatListen, type ListenAddress } from "../../config/listen";
 import { Call, type CallOwner } from "../../host/call";
 import { runInline } from "../../host/inline";
@@ -50,8 +48,7 @@ export async function openDatagramListener(
           const client: Client = { address, port, transport: "udp", isLocal: isLoopback(address), connection: 0 };
           answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
         },
-        // A client that did not wait for its reply: ICMP says so (RFC 1122 section 4.1.3.3), and there is nothing to be
-        // done.
+        // The client did not wait for its reply, as ICMP reports (RFC 1122 section 4.1.3.3). Nothing has to be done.
         error() {},
       },
     });
@@ -70,7 +67,7 @@ function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client,
   const { dispatch } = home;
   const { counters } = dispatch;
   const route = dispatch.routing.table.matchBytes(bytes, 0, true);
-  // The symbols' types overlap, but a final match is never NEED_MORE.
+  // The types of the symbols overlap, but a final match is never NEED_MORE.
   if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return void counters.datagramsIgnored++;
   const end = wholeMessage(dispatch, route, bytes, client);
   if (end === null) return void counters.datagramsIgnored++;
@@ -103,7 +100,7 @@ function lineEnd(bytes: Uint8Array): number {
   return at === -1 ? bytes.length : at + 1;
 }
 
-/** One datagram's reply on its way. */
+/** One datagram's pending reply. */
 class DatagramReply implements CallSink, CallOwner {
   readonly #home: ConnectionHome;
   readonly #call: Call;

@@ -1,6 +1,4 @@
-/**
- * Where clients come in: TCP (with or without TLS) and unix stream sockets. Datagrams are `datagrams.ts`.
- */
+/** Listeners: TCP (with or without TLS) and unix stream sockets. See `datagrams.ts` for UDP. */
 import type { Socket } from "bun";
 import { formatListen, LISTEN_FORMS, type ListenAddress, parseListen } from "../../config/listen";
 import type { Options } from "../../config/options";
@@ -10,9 +8,9 @@ import { removeStaleSocket, setMode } from "../../system/bind";
 import type { Transport } from "../connection/client";
 import { listenError } from "../../system/listen-error";
 
-/** Accepts connections; decides about each before it costs anything. */
+/** Accepts connections. It decides about each before any cost. */
 export interface Acceptor {
-  /** null: TLS is off. Asked at each connection, since a reload may change it. */
+  /** null: TLS is off. Read at each connection, since a reload may change it. */
   readonly tls: { readonly isGate: boolean } | null;
   /** @returns the connection, or null if it is one too many: the socket is then closed */
   accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null;
@@ -20,13 +18,13 @@ export interface Acceptor {
 
 /** An open listener. */
 export interface Listener {
-  /** As a user would write it, with the real port. */
+  /** Its URL, with the real port. */
   readonly url: string;
-  /** No new clients from here on; those that are connected stay. */
+  /** Accepts no more clients; connected ones stay. */
   stop(): void;
 }
 
-/** @throws UserError for a URL that is none, and for a tls:// listener without a certificate */
+/** @throws UserError for an invalid URL, and for a tls:// listener without a certificate */
 export function listenAddresses({ listen, tls }: Options): ListenAddress[] {
   return listen.map((url) => {
     const address = parseListen(url);
@@ -92,7 +90,7 @@ export async function openStreamListener(
 /**
  * The handlers of a listener's sockets: they pass each event to the connection.
  *
- * @param isTls whether clients must speak TLS; else they may, by their first byte, unless they must have a certificate
+ * @param isTls whether clients must use TLS; otherwise their first byte decides, unless they must have a certificate
  */
 export function socketHandlers(
   acceptor: Acceptor,
@@ -109,7 +107,7 @@ export function socketHandlers(
       }
     },
     data(socket, bytes) {
-      // None: a TLS socket has taken this one's place, and these bytes are ciphertext.
+      // None: a TLS socket has replaced this one, and these bytes are ciphertext.
       socket.data?.receive(bytes);
     },
     end(socket) {

@@ -1,6 +1,4 @@
-/**
- * The client's TLS facts from the handshake, as modules see them.
- */
+/** The client's TLS facts from the handshake, for modules. */
 import type { Socket } from "bun";
 import type { ClientCertificate, ClientTls } from "../../module/contract";
 
@@ -10,19 +8,19 @@ export function tlsOf(socket: Socket<unknown>): ClientTls {
     version: socket.getTLSVersion(),
     alpn: socket.alpnProtocol || null,
     serverName: serverNameOf(socket),
-    // Also true of a resumed session: the engine keeps with it what it found.
+    // Also right for a resumed session: the engine keeps the result with it.
     authorized: socket.authorized,
     peer: peerOf(socket),
   };
 }
 
-/** As the certificate was picked by it. */
+/** In the form that picked the certificate. */
 function serverNameOf(socket: Socket<unknown>): string | null {
   const name: unknown = socket.getServername();
   return typeof name === "string" && name !== "" ? name.toLowerCase().replace(/\.$/, "") : null;
 }
 
-/** A name of which there is more than one is joined with ", ". */
+/** Joins the values of a repeated name with ", ". */
 type Names = Record<string, string | string[]>;
 
 function peerOf(socket: Socket<unknown>): ClientCertificate | null {

@@ -1,7 +1,6 @@
 /**
- * The server's certificates: read from their files, checked, and picked by the name a client asks for. A reload builds
- * all of them anew and puts them in place in one assignment, so that a handshake sees the old or the new ones and never
- * a mixture.
+ * The server's certificates: read from their files, checked, and picked by the client's server name. A reload builds
+ * all of them again and swaps them in one assignment, so that a handshake never sees a mixture.
  */
 import type { KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -13,15 +12,15 @@ import type { Dispatch } from "../../protocol/wire";
 /** Loaded with the first certificate: a start without TLS does not wait for it. */
 const nodeCrypto = (): typeof import("node:crypto") => process.getBuiltinModule("node:crypto");
 
-/** The engine's own context, as upgradeTLS takes it: `context` of node:tls's wrapper. */
+/** The engine's own context for upgradeTLS: `context` of node:tls's wrapper. */
 type SecureContext = object;
 
-/** What one certificate is made of. */
+/** The files and settings of one certificate. */
 interface CertificateFiles {
   readonly certFile: string;
   readonly keyFile: string;
   readonly minVersion: TlsVersion;
-  /** null: the one for whoever asks for no other. */
+  /** null: the default one. */
   readonly serverNames: readonly string[] | null;
 }
 
@@ -29,7 +28,7 @@ interface ContextSet {
   readonly fallback: SecureContext;
   /** By host name; "*.b.example" under ".b.example". */
   readonly byName: ReadonlyMap<string, SecureContext>;
-  /** All that was read: what is the same again need not be swapped. */
+  /** All contents that were read: equal ones need no swap. */
   readonly contents: string;
   /** The end of validity of the certificate that expires first. */
   readonly expiresAt: Date;
@@ -38,16 +37,13 @@ interface ContextSet {
 
 const PROTOCOL_NAMES = { "1.2": "TLSv1.2", "1.3": "TLSv1.3" } as const;
 const CERTIFICATE_BLOCK = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
-/**
- * ALPN protocol names in wire format (RFC 7301 section 3.1): Bun takes a list for an error and a text for something
- * else.
- */
+/** ALPN protocol names in wire format (RFC 7301 section 3.1): Bun refuses a list, and misreads a plain text. */
 const HTTP1_ONLY = Buffer.from("\x08http/1.1", "latin1");
 const HTTP2_FIRST = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
 /**
  * The protocols offered by ALPN, best first. Nothing else decides this. A server that shuts down does not offer HTTP/2:
- * no connection of it may begin then, and HTTP/1.1 answers one more request.
+ * no new one may begin then, and HTTP/1.1 answers one more request.
  */
 export function alpnProtocols({ offersHttp2, isDraining }: Dispatch): Buffer {
   return offersHttp2 === true && !isDraining ? HTTP2_FIRST : HTTP1_ONLY;
@@ -74,16 +70,14 @@ export class TlsContexts {
   static async load(settings: TlsOptions): Promise<TlsContexts | null> {
     checkSettings(settings);
     if (settings.certFile === null && settings.ciphers === null) return null;
-    // Not before: loading node:tls takes longer than all else that a start without TLS does here.
+    // Loaded late: loading node:tls takes longer than the rest of a start without TLS.
     const { createSecureContext } = await import("node:tls");
     if (settings.ciphers !== null) checkCiphers(settings.ciphers, createSecureContext);
     if (settings.certFile === null) return null;
     return new TlsContexts(settings, createSecureContext);
   }
 
-  /**
-   * Whether every stream listener takes TLS only, as a tls:// one does: clients without a certificate are not served.
-   */
+  /** Whether every stream listener takes only TLS, like tls://, since clients need a certificate. */
   get isGate(): boolean {
     return this.settings.clientCert === "require";
   }
@@ -97,10 +91,10 @@ export class TlsContexts {
   }
 
   /**
-   * Reads all files again. Handshakes from here on get the new certificates; what is connected stays.
+   * Reads all files again. Later handshakes get the new certificates; open connections stay.
    *
-   * @returns whether anything was different
-   * @throws UserError as `load`; then the old ones stay
+   * @returns whether anything has changed
+   * @throws UserError as `load`; the old ones then stay
    */
   reload(): boolean {
     const next = buildSet(this.settings, this.#make, this.#set);
@@ -183,7 +177,7 @@ function isUsable(ciphers: string, make: MakeContext): boolean {
   }
 }
 
-/** @param old returned as it is when every file still holds the same */
+/** @param old returned unchanged if every file has the same content */
 function buildSet(settings: TlsOptions, make: MakeContext, old?: ContextSet): ContextSet {
   const { clientCert, clientCaFile, ciphers } = settings;
   const read = new Map<string, string>();
@@ -200,7 +194,7 @@ function buildSet(settings: TlsOptions, make: MakeContext, old?: ContextSet): Co
   return { ...buildContexts(files, read, (options) => make({ ...common, ...options })), contents };
 }
 
-/** The one for all others first. */
+/** The default one first. */
 function listFiles({ certFile, keyFile, minVersion, sni }: TlsOptions): CertificateFiles[] {
   const first = { certFile: certFile as string, keyFile: keyFile as string, minVersion, serverNames: null };
   return [first, ...sni.map((one) => ({ minVersion, ...one }))];
@@ -221,7 +215,7 @@ function buildContexts(
     const certificate = checkPair(one, cert, key);
     const context = makeContext(one, () => make({ cert, key, minVersion: PROTOCOL_NAMES[one.minVersion] }));
     fallback ??= context;
-    // Of two that claim one name the first has it, as with modules.
+    // If two claim one name, the first gets it, as with modules.
     for (const name of one.serverNames ?? []) {
       const suffix = name.replace(/^\*/, "");
       if (!byName.has(suffix)) byName.set(suffix, context);
@@ -234,7 +228,7 @@ function buildContexts(
 
 function makeContext({ certFile }: CertificateFiles, make: () => ReturnType<MakeContext>): SecureContext {
   try {
-    // The wrapper itself is refused by upgradeTLS.
+    // upgradeTLS refuses the wrapper itself.
     return make().context as SecureContext;
   } catch (cause) {
     throw new UserError(`The certificate ${certFile} cannot be used: ${(cause as Error).message}.`, {
@@ -247,7 +241,7 @@ function makeContext({ certFile }: CertificateFiles, make: () => ReturnType<Make
 
 // ---- files ----
 
-/** Reads a file once, however often it is named. @param into by path */
+/** Reads a file once, even if it is named several times. @param into by path */
 function readPem(path: string, what: string, into: Map<string, string>): string {
   try {
     const text = into.get(path) ?? readFileSync(path, "latin1");

@@ -1,7 +1,6 @@
 /**
  * Reads the server name out of a TLS ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3), before the TLS engine
- * sees it: the certificate is chosen by it. A pure function over bytes. Strict: what is not exactly a ClientHello is
- * MALFORMED.
+ * sees it: it chooses the certificate. Pure. Strict: any other bytes are MALFORMED.
  */
 import { NEED_MORE } from "../../router/match";
 
@@ -11,7 +10,7 @@ export const MALFORMED: unique symbol = Symbol("MALFORMED");
 /** A ClientHello with its record headers may be this long. In bytes; real ones have 200 to 2000. */
 const MAX_HELLO_BYTES = 16_384;
 
-/** The most records of one ClientHello. Clients that split it, to pass a middlebox, make a few. */
+/** The most records of one ClientHello. Clients that split it to pass a middlebox make a few. */
 const MAX_RECORDS = 16;
 
 const HANDSHAKE_RECORD = 22;

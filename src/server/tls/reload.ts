@@ -6,9 +6,9 @@ import { type PartOutcome, partOutcome } from "../../reload/verdict/report";
 import { TlsContexts } from "./contexts";
 
 /**
- * Reads the certificates anew, or takes over other settings. The old ones stay in use when the new ones cannot be.
+ * Reads the certificates again, or takes over other settings. The old ones stay in use if the new ones are bad.
  *
- * @param home     whose `tls` is replaced when the settings are others
+ * @param home its `tls` is replaced if the settings have changed
  * @param before   the settings so far
  * @param listening  the URLs of the open listeners
  * @returns null without any certificates
@@ -22,7 +22,7 @@ export async function reloadTls(
   const { tls } = home;
   if (tls !== null && Bun.deepEquals(settings, before)) return await partOutcome(() => tls.reload());
   if (tls === null && settings.certFile === null) return null;
-  // Listeners that take TLS only would be mute without.
+  // Listeners that take only TLS would be useless without.
   if (settings.certFile === null && listening.some((url) => url.startsWith("tls:"))) {
     return {
       error: "there are none any more, and a tls:// listener needs one",

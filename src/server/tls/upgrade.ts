@@ -1,6 +1,6 @@
 /**
- * From a connection's first bytes to TLS: holds the ClientHello until it is whole, has the certificate chosen by it,
- * and puts the TLS socket in the place of the raw one. From then on the connection works as any other.
+ * Starts TLS on a connection: holds the ClientHello until it is complete, chooses the certificate by it, and replaces
+ * the raw socket by the TLS socket. The connection then works like any other.
  */
 import type { Socket } from "bun";
 import { HeldBytes } from "../../protocol/raw/held";
@@ -11,8 +11,8 @@ import { HelloReader, MALFORMED } from "./hello";
 
 const NOTHING = new Uint8Array(0);
 /**
- * A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that it was its
- * ClientHello.
+ * A fatal decode_error alert in a record of its own (RFC 8446 section 6.2): the client learns that its ClientHello was
+ * wrong.
  */
 const DECODE_ERROR = new Uint8Array([21, 3, 1, 0, 2, 2, 50]);
 const TLS_HANDSHAKE = 22;
@@ -21,11 +21,11 @@ const TLS_HANDSHAKE = 22;
  */
 const SILENT_MS = 300;
 
-/** A connection whose socket TLS may replace. From then on the TLS socket tells the connection what happens. */
+/** A connection whose socket TLS may replace. The TLS socket then sends events to the connection. */
 export interface Upgradable extends Wire {
-  /** Hands the raw socket out. It is of no use to the connection afterwards. */
+  /** Gives the raw socket away. The connection must not use it afterwards. */
   upgrade(start: (raw: Socket<Upgradable>) => void): void;
-  /** The TLS socket is there; its handshake may still fail. */
+  /** The TLS socket exists; its handshake may still fail. */
   secured(socket: Socket<Upgradable>): void;
   /** The TLS handshake is over. */
   shook(socket: Socket<Upgradable>, isGood: boolean): void;
@@ -50,7 +50,7 @@ export class TlsOpening implements Protocol {
     this.#contexts = contexts;
   }
 
-  /** Takes the connection, which must not have said anything yet. @param bytes what has arrived, may be empty */
+  /** Takes the connection, which must not have sent anything yet. @param bytes the bytes so far, may be empty */
   static begin(connection: Upgradable, contexts: TlsContexts, bytes: Uint8Array): void {
     const opening = new TlsOpening(connection, contexts);
     connection.take(opening);
@@ -59,12 +59,12 @@ export class TlsOpening implements Protocol {
   }
 
   receive(bytes: Uint8Array): void {
-    // The raw socket's bytes are the TLS engine's from then on.
+    // The raw socket's bytes now belong to the TLS engine.
     if (this.#isUpgraded) return;
     if (this.#held === null) this.#held = new HeldBytes(bytes);
     else this.#held.append(bytes);
     const hello = this.#held.view();
-    // Plain text on a tls:// listener: whoever sent it can make nothing of an alert.
+    // Plain text on a tls:// listener: its sender cannot read an alert.
     if (hello[0] !== TLS_HANDSHAKE) return this.#connection.abort();
     const serverName = this.#reader.read(hello);
     if (serverName === NEED_MORE) return;
@@ -79,7 +79,7 @@ export class TlsOpening implements Protocol {
     const connection = this.#connection;
     // The engine has sent an alert and closes; a reset by us could overtake it.
     if (!isGood) return this.#fail();
-    // The engine closes too, but not before it has delivered what came with the handshake.
+    // The engine closes too, but first delivers the bytes that came with the handshake.
     if (this.#contexts.settings.clientCert === "require" && !socket.authorized) {
       this.#fail();
       return connection.abort();
@@ -126,7 +126,7 @@ export class TlsOpening implements Protocol {
   }
 }
 
-/** @param hello everything received so far: without `initialData` the engine would never see it */
+/** @param hello all bytes so far: without `initialData` the engine would never see them */
 function startTls(
   socket: Socket<Upgradable>,
   connection: Upgradable,
@@ -147,10 +147,10 @@ function startTls(
     },
     socket: TLS_HANDLERS,
   };
-  // The raw socket goes on telling the listener's handlers of every read, as ciphertext: without a connection they do
-  // nothing, also while this runs. (`reload` of the raw socket would take the handlers from the listener itself.)
+  // The raw socket still calls the listener's handlers for every read, with ciphertext. Without a connection they do
+  // nothing, even while this runs. (`reload` of the raw socket would take the handlers from the listener itself.)
   socket.data = undefined as unknown as Upgradable;
-  // Bun's types know neither secureContext nor initialData.
+  // Bun's types lack secureContext and initialData.
   socket.upgradeTLS(options as unknown as Bun.TLSUpgradeOptions<Upgradable>);
 }
 
