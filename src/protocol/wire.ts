@@ -8,7 +8,7 @@ import type { CallHome } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { Routing } from "./routing";
 
-/** What all connections of a server share. */
+/** Shared by all connections of a server. */
 export interface Dispatch extends CallHome {
   /** Replaced as a whole by a reload; never keep it over an await. */
   routing: Routing;
@@ -44,7 +44,7 @@ export class OutOfDescriptors extends Error {
   }
 }
 
-/** By what it spoke last, which for a connection may change. "new" and "tls" have not said anything yet. */
+/** By the last protocol, which may change. "new" and "tls" have sent no message yet. */
 const CONNECTION_KINDS = ["new", "tls", "raw", "http1", "http2", "websocket", "connect"] as const;
 export type ConnectionKind = (typeof CONNECTION_KINDS)[number];
 
@@ -67,11 +67,11 @@ export function newCounters(): Counters {
   return { messages: 0, httpRequests: 0, errors: 0, openDatagrams: 0, datagramsDropped: 0, datagramsIgnored: 0, open };
 }
 
-/** A connection as a protocol sees it. */
+/** A protocol's view of its connection. */
 export interface Wire {
   readonly client: Client;
   readonly dispatch: Dispatch;
-  /** The peer speaks TLS: URLs are https, and its socket must be written to by `write` alone. */
+  /** The peer uses TLS: URLs are https, and only `write` may write to its socket. */
   readonly isSecure: boolean;
   /** True once the socket is gone; writes are dropped silently. */
   readonly isClosed: boolean;
@@ -80,47 +80,43 @@ export interface Wire {
   /** Bytes that the kernel has not taken yet. */
   readonly queuedBytes: number;
   /**
-   * Sends, or queues behind what is queued. Strings go out as UTF-8. Writes within one `receive` leave in one system
+   * Sends, or queues behind earlier writes. Strings go out as UTF-8. Writes within one `receive` leave in one system
    * call.
    * @returns false above maxWriteBufferBytes: wait for `Protocol.drained` (or `waitForDrain`) before writing more
    */
   write(data: string | Uint8Array): boolean;
   /** Whether `sendFile` can be used. */
   readonly canSendFile: boolean;
-  /**
-   * Sends a piece of an open file without reading it. `check` is called before its last bytes; what it throws is
-   * thrown.
-   */
+  /** Sends a piece of an open file without reading it. `check` is called before its last bytes; its error is thrown. */
   sendFile(fd: number, start: number, end: number, check: () => void): Promise<void>;
   /** Resolves when the queue is below its mark again, or when the socket is gone. */
   waitForDrain(): Promise<void>;
-  /** Stops reading; the peer is pushed back by TCP. Idempotent. */
+  /** Stops reading; TCP slows the peer down. Idempotent. */
   pause(): void;
   resume(): void;
   /**
-   * Has the kernel probe a peer that is silent for a minute, so that one that vanished is noticed. For connections that
-   * have no deadline.
+   * Lets the kernel probe a peer that is silent for a minute, to notice one that vanished. For connections without a
+   * deadline.
    */
   probePeer(): void;
   /** From now on bytes go to `protocol`, until `release`. */
   take(protocol: Protocol): void;
-  /** The message is over and answered: what follows (`rest`, may be empty) is routed anew. Ends `take`. */
+  /** The message is over and answered: later bytes (`rest`, may be empty) are routed again. Ends `take`. */
   release(rest: Uint8Array): void;
   /** Arms the one deadline of this connection; the protocol's `expired` is called. 0: none. Replaces the former one. */
   armDeadline(ms: number): void;
   /**
-   * Sends what is queued, then FIN; goes on discarding what the peer sends until its FIN, so that the reply is not lost
-   * to a reset.
+   * Sends queued bytes, then FIN. Discards the peer's bytes until its FIN, so that the reply is not lost to a reset.
    */
   finish(): void;
-  /** Drops what is queued and resets the connection. */
+  /** Drops queued bytes and resets the connection. */
   abort(): void;
 }
 
 /** Takes a connection's bytes for as long as a message, or a handed-over connection, lasts. */
 export interface Protocol {
   readonly speaks: ConnectionKind;
-  /** Bytes from the socket, in order. Not reused by anyone else: may be kept. */
+  /** Bytes from the socket, in order. Not reused, so they may be kept. */
   receive(bytes: Uint8Array): void;
   /** The peer's FIN. */
   ended(): void;
@@ -130,7 +126,7 @@ export interface Protocol {
   closed(): void;
   /** The deadline of `armDeadline` has passed. */
   expired(): void;
-  /** The server drains: finish what is under way, begin nothing new. */
+  /** The server drains: finish open work, begin nothing new. */
   draining(): void;
 }
 

@@ -1,6 +1,6 @@
 /**
- * All clients of a server: who is let in, what their connections share, what the log is told of those that were refused,
- * and the drain that ends them.
+ * All clients of a server: admits them, holds the state that their connections share, logs refusals, and ends them in
+ * the drain.
  */
 import { setImmediate as immediate } from "node:timers/promises";
 import type { Socket } from "bun";
@@ -77,7 +77,7 @@ export class Clients implements ConnectionHome, Acceptor {
     this.#renewTrace();
   }
 
-  /** @returns null: replies are not told */
+  /** @returns null: replies are not logged */
   #accessLog(): AccessLog | null {
     const { access, accessSample } = this.#options.log;
     return access ? createAccessLog(this.#log, { sample: accessSample }) : null;
@@ -129,7 +129,7 @@ export class Clients implements ConnectionHome, Acceptor {
     // Accept the clients in the queue: closing the socket would cut them.
     if (listeners.length > 0) for (let turn = 0; turn < ACCEPTING_TURNS; turn++) await immediate();
     for (const listener of listeners) listener.stop();
-    // Not before: whoever is told to close asks on another connection, and must find out at once that nobody listens.
+    // Not earlier: a client that is told to close connects again, and must find no listener then.
     this.dispatch.isDraining = true;
     const { drainMs } = this.dispatch.timeouts;
     if (!(await this.#open.drain(drainMs))) this.cutAll(`${reason}, and ${drainMs} ms later`);

@@ -147,7 +147,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     this.beginClose(GOING_AWAY, "the server shuts down");
   }
 
-  /** A handler that waits never goes on: a client that expects what it would send is told, and can come back. */
+  /** A waiting handler will never continue, so its socket closes: the client learns it, and can come back. */
   cut(): void {
     this.beginClose(GOING_AWAY, "the module was replaced");
   }
@@ -215,7 +215,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   }
 
   close(code: number, reason: string): void {
-    // An answer to ours, or the peer's own, which is answered with the same code (section 5.5.1).
+    // It answers our close frame, or is the peer's own, which gets the same code (section 5.5.1).
     if (this.readyState === OPEN)
       this.#wire.write(code === NO_STATUS ? encodeFrame(FIN | CLOSE, EMPTY) : encodeClose(code, reason));
     this.#finish(code, reason);
@@ -290,7 +290,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     if (route?.websocket.handlers[event] !== undefined) this.#call(route, callEvent, { event, values });
   }
 
-  /** With a copy: the memory of a read is used again. */
+  /** Passes a copy: the memory of a read is used again. */
   #tellBytes(event: "ping" | "pong", payload: Buffer): void {
     if (this.#endpoint.route?.websocket.handlers[event] !== undefined) this.#tell(event, Buffer.from(payload));
   }
@@ -302,7 +302,8 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   }
 
   /**
-   * @param startedAt of what is counted, may be 0. @returns whether the handler is done; else it is counted when it is
+   * @param startedAt of a counted event, may be 0. @returns whether the handler is done; otherwise it counts when it is
+   *   done
    */
   #call<A>(route: WebSocketBound, call: HandlerCall<A>, argument: A, startedAt = NOT_COUNTED): boolean {
     let result: unknown;
@@ -315,7 +316,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     return typeof result !== "object" || !isThenable(result) || !this.#await(route, result, startedAt);
   }
 
-  /** @returns whether there is something to wait for */
+  /** @returns whether the handler still waits */
   #await(route: WebSocketBound, result: PromiseLike<unknown>, startedAt: number): boolean {
     // An async handler that never waited is done.
     if (result instanceof Promise && Bun.peek.status(result) === "fulfilled") return false;
@@ -330,7 +331,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     const wasOpen = this.readyState !== CLOSED;
     result.then(end, (error: unknown) => {
       end();
-      // No failure if the client left meanwhile. An error of `close` is a failure.
+      // It is no failure if the client has left. An error of `close` is a failure.
       if (wasOpen && this.readyState === CLOSED) call.failed(error, true);
       else this.#failed(route, error);
     });
@@ -349,7 +350,7 @@ type Handlers = WebSocketBound["websocket"]["handlers"];
 type AuthorContext = Parameters<NonNullable<Handlers["message"]>>[2];
 type HandlerCall<A> = (route: WebSocketBound, socket: AuthorSocket, argument: A) => unknown;
 
-// Run inside the graph; as methods, since handlers may use `this`.
+// Called inside the graph and as methods, since handlers may use `this`.
 const callMessage: HandlerCall<string | Buffer> = ({ websocket, generation }, socket, data) =>
   websocket.handlers.message?.(socket, data, generation.context as AuthorContext);
 const callEvent: HandlerCall<{ event: keyof Handlers; values: unknown[] }> = (route, socket, { event, values }) => {

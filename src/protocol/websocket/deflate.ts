@@ -4,7 +4,7 @@
 
 /** The parameters that both sides agreed on. */
 export interface Deflate {
-  /** The window our messages may use: 9 to 15; 0: none that zlib can make, so ours go out uncompressed. */
+  /** The window for our messages: 9 to 15; 0: zlib cannot make it, so they go out uncompressed. */
   readonly windowBits: number;
   /** The value of the reply's Sec-WebSocket-Extensions. */
   readonly header: string;
@@ -20,11 +20,11 @@ const zlib = (): typeof import("node:zlib") => process.getBuiltinModule("node:zl
 /** The end of each compressed message, which is not sent (section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const EMPTY = Buffer.alloc(0);
-/** Under this many bytes a text is not worth the time. */
+/** Shorter texts are not worth the time. */
 const MIN_TEXT_BYTES = 1024;
-/** Under this many bytes nothing becomes smaller. */
+/** Shorter messages do not become smaller. */
 const MIN_WANTED_BYTES = 64;
-/** On the event loop, where everyone waits: half the time of zlib's default for a tenth more bytes. */
+/** Compression blocks the event loop: this level takes half the time of zlib's default for a tenth more bytes. */
 const LEVEL = 1;
 const ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const WINDOW = /^(?:[89]|1[0-5])$/;
@@ -35,7 +35,7 @@ const OFFER_PART =
  * Chooses the first offer that can be accepted (section 5.1).
  *
  * @param header  the value of Sec-WebSocket-Extensions, several joined by commas
- * @returns null when there is none; "malformed" when the field breaks its grammar (RFC 6455 section 9.1)
+ * @returns null if there is none; "malformed" if the field breaks its grammar (RFC 6455 section 9.1)
  */
 export function negotiate(header: string): Deflate | null | "malformed" {
   const offers = parseOffers(header);
@@ -47,10 +47,7 @@ export function negotiate(header: string): Deflate | null | "malformed" {
   return null;
 }
 
-/**
- * @returns null for parameters that the extension does not have, that stand there twice or have values out of their
- * range
- */
+/** @returns null for unknown or repeated parameters, and values out of their range */
 function accept(parameters: Offer["parameters"]): Deflate | null {
   let windowBits = 15;
   let header = ANSWER;
@@ -58,7 +55,7 @@ function accept(parameters: Offer["parameters"]): Deflate | null {
     if (name === "server_no_context_takeover" || name === "client_no_context_takeover") {
       if (value !== null) return null;
     } else if (name === "client_max_window_bits") {
-      // Without a value it only says that the client would follow a limit of ours. Any window of its can be read.
+      // Without a value it only says that the client would follow our limit. We can read any window.
       if (value !== null && !WINDOW.test(value)) return null;
     } else if (name === "server_max_window_bits") {
       if (value === null || !WINDOW.test(value)) return null;
@@ -66,7 +63,7 @@ function accept(parameters: Offer["parameters"]): Deflate | null {
       header = `${ANSWER}; server_max_window_bits=${value}`;
     } else return null;
   }
-  // zlib makes 9 of 8, which the client could not read.
+  // zlib turns 8 into 9, which the client could not read.
   return { windowBits: windowBits === 8 ? 0 : windowBits, header };
 }
 
@@ -98,12 +95,12 @@ function parseOffers(header: string): Offer[] | null {
   return offers;
 }
 
-// No parameter's name, so that the offer is declined and the next one looked at.
+// This is no parameter's name, so the offer is declined and the next one is read.
 const TWICE = "=";
 
 /**
  * @param payload  a message's, without the tail
- * @returns the message; "invalid" when it is no DEFLATE; "too big" above `maxBytes`, where inflating stopped
+ * @returns the message; "invalid" if it is no DEFLATE; "too big" above `maxBytes`, where inflating stops
  */
 export function inflate(payload: Uint8Array, maxBytes: number): Buffer | "invalid" | "too big" {
   if (payload.length === 0) return EMPTY;
@@ -116,13 +113,13 @@ export function inflate(payload: Uint8Array, maxBytes: number): Buffer | "invali
   }
 }
 
-/** Whether a message is to be compressed. @param wanted  what the author said; undefined: text from 1 KB on */
+/** Whether to compress a message. @param wanted the author's choice; undefined: text from 1 KB on */
 export function isWorthIt(isText: boolean, bytes: number, wanted: boolean | undefined): boolean {
   if (wanted === undefined) return isText && bytes >= MIN_TEXT_BYTES;
   return wanted && bytes >= MIN_WANTED_BYTES;
 }
 
-/** @returns the payload of a compressed message; null when it would not be smaller */
+/** @returns the payload of a compressed message; null if it would not be smaller */
 export function deflate(payload: Uint8Array, windowBits: number): Buffer | null {
   const { constants, deflateRawSync } = zlib();
   const packed = deflateRawSync(payload, { finishFlush: constants.Z_SYNC_FLUSH, level: LEVEL, windowBits });

@@ -1,11 +1,9 @@
-/**
- * Frames on the wire (RFC 6455 section 5): what the two directions share, and the writing of them.
- */
+/** Frames on the wire (RFC 6455 section 5): the parts that both directions share, and writing. */
 
 import type { Wire } from "../wire";
 import { frameMemory } from "./memory";
 
-// The values of `readyState`, as the WebSocket API has them (its section 2.2). There is no CONNECTING on this side.
+// The values of `readyState` in the WebSocket API (its section 2.2). There is no CONNECTING on this side.
 export const OPEN = 1;
 export const CLOSING = 2;
 export const CLOSED = 3;
@@ -39,7 +37,7 @@ export const POLICY = 1008;
 export const TOO_BIG = 1009;
 export const SERVER_ERROR = 1011;
 
-/** Whether a client may send this close code (section 7.4). 1012 to 1014 are a server's to say. */
+/** Whether a client may send this close code (section 7.4). Only a server may send 1012 to 1014. */
 export function isValidFromClient(code: number): boolean {
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1011) || (code >= 3000 && code <= 4999);
 }
@@ -51,7 +49,7 @@ export function isSendable(code: number): boolean {
 
 /**
  * @param flags  the first byte: FIN, RSV1 and the opcode
- * @param wire   the one that the frame is written to at once, and nobody keeps it; null: the frame may be kept
+ * @param wire the frame is written to it at once and not kept; null: the frame may be kept
  */
 export function encodeFrame(flags: number, payload: Uint8Array, wire: Wire | null = null): Buffer {
   const length = payload.length;
@@ -68,13 +66,13 @@ export function encodeText(text: string, wire: Wire | null = null): Buffer {
   const length = Buffer.byteLength(text);
   const frame = allocate(wire, headerBytes(length) + length);
   const at = writeHeader(frame, FIN | TEXT, length);
-  // As many bytes as characters: all of them are ASCII.
+  // If there are as many bytes as characters, all are ASCII.
   if (length === text.length) frame.latin1Write(text, at);
   else frame.utf8Write(text, at);
   return frame;
 }
 
-/** @param reason  cut to what a control frame holds, at a character's end */
+/** @param reason cut to the size of a control frame, at a character's end */
 export function encodeClose(code: number, reason: string): Buffer {
   let text = Buffer.from(reason);
   if (text.length > MAX_REASON_BYTES) {

@@ -1,6 +1,6 @@
 /**
- * Whether a WebSocket is read. It is stopped while its module is being replaced or its peer does not read, and throttled
- * for the rest of a second in which too many messages came; each for itself.
+ * Decides whether a WebSocket is read. Reading stops while its module is being replaced or its peer does not read. It
+ * is throttled for the rest of a second with too many messages. Each reason holds for itself.
  */
 import { asHost } from "../../module/graph/leave-graph";
 import type { Wire } from "../wire";
@@ -45,7 +45,7 @@ export class ReadGate {
     this.#read();
   }
 
-  /** The peer's close frame must be read, whatever reading was stopped for. */
+  /** The peer's close frame must be read, even while reading is stopped. */
   openForClose(): void {
     if (!this.isStopped && !this.isThrottled) return;
     this.isThrottled = false;
@@ -59,7 +59,7 @@ export class ReadGate {
 
   #read(): void {
     this.#reader.resume();
-    // What was kept back may have stopped it again.
+    // The kept bytes may have stopped it again.
     if (this.isOpen) this.#wire.resume();
   }
 }

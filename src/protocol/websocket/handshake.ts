@@ -1,13 +1,11 @@
-/**
- * The opening handshake (RFC 6455 section 4.2): what a client must ask for, and the 101 that it gets.
- */
+/** The opening handshake (RFC 6455 section 4.2): checks the client's request, and makes the 101. */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { RequestHead } from "../http1/head";
 import { OwnReply } from "../web/own-reply";
 import { isForeignOrigin } from "../web/origin";
 import { type Deflate, negotiate } from "./deflate";
 
-/** A request to speak WebSocket that is in order. */
+/** A valid request to open a WebSocket. */
 interface Handshake {
   readonly key: string;
   /** The client's subprotocols, in its order of preference. */
@@ -45,9 +43,9 @@ const WRONG_VERSION = new OwnReply(426, "The only Sec-WebSocket-Version supporte
 const BAD_PROTOCOLS = new OwnReply(400, "Sec-WebSocket-Protocol is not a list of different names.", VERSION);
 const BAD_EXTENSIONS = new OwnReply(400, "Sec-WebSocket-Extensions is malformed.", VERSION);
 
-/** @returns why not, when the request is no proper one */
+/** @returns the refusal of an invalid request */
 export function readHandshake(head: RequestHead): Handshake | OwnReply {
-  // The fast path takes no request with Upgrade, and is the only one that leaves the fields as text.
+  // Only the fast path leaves the fields as text, and it takes no request with Upgrade.
   if (typeof head.fields === "string") return NO_UPGRADE;
   if (!listHas(valuesOf(head.fields, "upgrade"), "websocket")) return NO_UPGRADE;
   // Upgrade means nothing on HTTP/1.0 (RFC 9110 section 7.8).
@@ -68,7 +66,7 @@ export function readHandshake(head: RequestHead): Handshake | OwnReply {
 
 /**
  * Checks the page's origin (RFC 6455 section 10.2). A browser lets every page open a socket to every server, with the
- * user's cookies. Only the Origin field tells a foreign page from the server's own.
+ * user's cookies. Only the Origin field separates a foreign page from the server's own.
  *
  * @param allowed  the route's `origins`
  * @returns the refusal; null: the page may open a socket
@@ -86,9 +84,9 @@ export function refuseOrigin(head: RequestHead, allowed: "*" | readonly string[]
 /**
  * The 101, complete.
  *
- * @param answer  what the module's `upgrade` returned, if anything
+ * @param answer the result of the module's `upgrade`
  * @param listed  the route's `protocols`
- * @throws TypeError for a protocol that the client does not speak, and for header fields that are none
+ * @throws TypeError for a protocol that the client does not offer, and for invalid header fields
  */
 export function composeSwitch(
   handshake: Handshake,
@@ -134,7 +132,7 @@ function listHas(values: string[], token: string): boolean {
   return values.some((value) => value.split(",").some((part) => part.trim().toLowerCase() === token));
 }
 
-/** @returns null for what is no token, or stands there twice (section 4.1, item 10) */
+/** @returns null for a value that is no token, or occurs twice (section 4.1, item 10) */
 function readProtocols(values: string[]): string[] | null {
   const names = values.flatMap((value) => value.split(",").map((part) => part.trim())).filter((name) => name !== "");
   return names.every((name) => TOKEN.test(name)) && new Set(names).size === names.length ? names : null;

@@ -1,24 +1,24 @@
 /**
- * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the handlers
- * of now at its endpoint, which follows the routing table, so that no socket keeps an old version in memory.
+ * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the present
+ * handlers at its endpoint, which follows the routing table. No socket keeps an old version in memory.
  */
 import { type Routing, socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch } from "../wire";
 import { type Outgoing, prepare } from "./outgoing";
 import type { FrameSender } from "./sender";
 
-/** A WebSocket of an endpoint: told when its handlers change. */
+/** A WebSocket of an endpoint. Gets changes of its handlers. */
 interface Follower {
-  /** The module has no such route any more. Its handlers are told while they are there. */
+  /** The module has no such route any more. Calls its handlers a last time. */
   moduleGone(): void;
   /** The new version has another idleTimeoutMs. */
   restartIdle(): void;
-  /** The module is being replaced: nothing more is taken from the peer until `goOn`. */
+  /** The module is being replaced: stops reading until `goOn`. */
   stopReading(): void;
   goOn(): void;
 }
 
-/** One module's sockets: what its topics reach. */
+/** One module's sockets, which its topics reach. */
 class ModuleSockets {
   readonly endpoints = new Map<string, Endpoint>();
   readonly #topics = new Map<string, Set<FrameSender>>();
@@ -60,11 +60,11 @@ class ModuleSockets {
   }
 }
 
-/** The sockets of one module and key. There is one only while there are such sockets. */
+/** The sockets of one module and key. It exists only while there are such sockets. */
 export class Endpoint {
-  /** The route of the version that serves now; null once the module has no such route. */
+  /** The serving version's route; null once the module has no such route. */
   route: WebSocketBound | null;
-  /** What happens meanwhile waits. */
+  /** Events wait meanwhile. */
   isUnavailable = false;
   readonly module: ModuleSockets;
   readonly #sockets = new Set<Follower>();
@@ -86,14 +86,14 @@ export class Endpoint {
     if (this.#sockets.size === 0 && this.#waiting.length === 0) this.#remove(this);
   }
 
-  /** Runs `action` once the module is there again; never, if it does not come back. */
+  /** Runs `action` once the module is back; never, if it does not come back. */
   whenAvailable(action: () => void): void {
     this.#waiting.push(action);
   }
 
   follow(next: WebSocketBound | null): void {
     if (next === null) {
-      // While the old handlers can still be called; those of a module that was being replaced cannot.
+      // Now, while the old handlers can still be called. Those of a module that was being replaced cannot.
       if (this.isUnavailable) this.route = null;
       this.isUnavailable = false;
       for (const socket of Array.from(this.#sockets)) socket.moduleGone();
@@ -124,18 +124,18 @@ export class Endpoint {
 const hubs = new WeakMap<Dispatch, SocketHub>();
 
 export class SocketHub {
-  /** Has the server's other processes publish the same. Default: there are none. */
+  /** Publishes the same in the server's other processes. Default: there are none. */
   tellOthers: (module: string, topic: string, data: string | Uint8Array) => void = () => {};
   readonly #modules = new Map<string, ModuleSockets>();
 
-  /** A server's one. */
+  /** The only hub of a server. */
   static of(dispatch: Dispatch): SocketHub {
     let hub = hubs.get(dispatch);
     if (hub === undefined) hubs.set(dispatch, (hub = new SocketHub()));
     return hub;
   }
 
-  /** The endpoint of a route that is in the table of now. Add a socket to it, or it stays for ever. */
+  /** The endpoint of a route in the present table. Add a socket to it, or it stays for ever. */
   endpointOf(route: WebSocketBound): Endpoint {
     const module = this.#moduleOf(route.module);
     const known = module.endpoints.get(route.key);
@@ -154,9 +154,7 @@ export class SocketHub {
     return module;
   }
 
-  /**
-   * Knows names only: the endpoint outlives the version with whose route it was made, and must not keep it in memory.
-   */
+  /** Refers to names only: the endpoint outlives the version that it was made with, and must not keep it in memory. */
   #remover(module: ModuleSockets, name: string, key: string): (endpoint: Endpoint) => void {
     const { endpoints } = module;
     return (endpoint) => {
@@ -165,7 +163,7 @@ export class SocketHub {
     };
   }
 
-  /** The routing was replaced: tells the open sockets which handlers are theirs now. Call it in the same turn. */
+  /** The routing was replaced: gives the open sockets their new handlers. Call it in the same turn. */
   follow(routing: Routing): void {
     for (const [name, { endpoints }] of Array.from(this.#modules)) {
       for (const [key, endpoint] of Array.from(endpoints)) endpoint.follow(socketRoute(routing, name, key));
@@ -179,7 +177,7 @@ export class SocketHub {
     return this.#modules.get(module)?.publish(topic, message, null) ?? 0;
   }
 
-  /** What another process of the server has published, for the sockets of this one. */
+  /** Sends another process's published message to the sockets of this one. */
   deliver(module: string, topic: string, data: unknown): void {
     this.#modules.get(module)?.publish(topic, prepare(data, undefined), null);
   }

@@ -1,6 +1,4 @@
-/**
- * Unmasking (RFC 6455 section 5.3), in place and by 32-bit words: the one thing done to each byte that a client sends.
- */
+/** Unmasking (RFC 6455 section 5.3), in place and by 32-bit words: the only work for each byte of a client. */
 
 /** Below this, making the view of words costs more than it saves. In bytes. */
 const MIN_WORD_BYTES = 64;
@@ -15,7 +13,7 @@ export function readKey(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** The key for what follows `count` bytes of a frame. */
+/** The key behind `count` bytes of a frame. */
 export function rotateKey(key: number, count: number): number {
   const bits = (count & 3) * 8;
   return bits === 0 ? key : (key >>> bits) | (key << (32 - bits));
@@ -24,8 +22,8 @@ export function rotateKey(key: number, count: number): number {
 /**
  * Unmasks `bytes` from `from` to `to`.
  *
- * @param key  whose lowest byte is for the byte at `from`
- * @returns bits of which 0x80808080 is clear when all the bytes are ASCII
+ * @param key its lowest byte is for the byte at `from`
+ * @returns bits; 0x80808080 is clear if all bytes are ASCII
  */
 export function unmask(bytes: Uint8Array, from: number, to: number, key: number): number {
   if (to - from < MIN_WORD_BYTES) return unmaskBytes(bytes, from, to, key);
@@ -33,13 +31,13 @@ export function unmask(bytes: Uint8Array, from: number, to: number, key: number)
   let seen = unmaskBytes(bytes, from, from + lead, key);
   const begin = from + lead;
   const rotated = rotateKey(key, lead);
-  // Little-endian, as everything that Bun runs on.
+  // Little-endian, like all platforms of Bun.
   const words = new Int32Array(bytes.buffer, bytes.byteOffset + begin, (to - begin) >>> 2);
   seen |= unmaskWords(words, rotated);
   return seen | unmaskBytes(bytes, begin + words.length * 4, to, rotated);
 }
 
-// Four at a time: two thirds of the time of one by one.
+// Four words at a time take two thirds of the time.
 function unmaskWords(words: Int32Array, key: number): number {
   const { length } = words;
   let seen = 0;

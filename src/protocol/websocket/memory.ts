@@ -5,7 +5,7 @@
 import type { Wire } from "../wire";
 
 const ARENA_BYTES = 262_144;
-/** A larger frame gets memory of its own. */
+/** A larger frame gets its own memory. */
 const MAX_FRAME_BYTES = 65_536;
 
 let arena = Buffer.allocUnsafeSlow(ARENA_BYTES);
@@ -13,8 +13,8 @@ let used = 0;
 const wires: Wire[] = [];
 
 /**
- * Call it where no frame can be on its way within a cork: at the start of a read. What was written before has then been
- * sent, or is kept by a wire that has something queued.
+ * Call it when no frame can be inside a cork: at the start of a read. Earlier frames are then sent, or queued by their
+ * wire.
  */
 export function reuseFrameMemory(): void {
   if (used === 0) return;
@@ -37,12 +37,12 @@ export function frameMemory(wire: Wire, bytes: number): Buffer {
   return arena.subarray(from, used);
 }
 
-/** Of smaller reads the memory is not worth the call. */
+/** For smaller reads the memory is not worth the call. */
 export const MIN_FREED_BYTES = 8192;
 
 /**
- * Gives a read's memory back at once, so that the next read finds it warm, and not after the next collection. Nobody
- * may look at the bytes any more.
+ * Frees a read's memory at once and not at the next collection, so that the next read finds it warm. The bytes must not
+ * be used afterwards.
  */
 export function freeRead({ buffer, length }: Uint8Array): void {
   if (buffer.byteLength === length && buffer instanceof ArrayBuffer) buffer.transfer(0);

@@ -1,13 +1,12 @@
 /**
- * A message on its way out: its frame is made once, compressed at most once for each window, however many sockets get
- * it.
+ * An outgoing message: its frame is made once, and compressed at most once for each window, for any number of sockets.
  */
 import type { Wire } from "../wire";
 import { deflate, isWorthIt } from "./deflate";
 import { BINARY, encodeFrame, encodeText, FIN, RSV1, TEXT } from "./frames";
 
 export class Outgoing {
-  /** Of the message, not of its frame. */
+  /** The length of the message, not of its frame. */
   readonly bytes: number;
   readonly data: string | Uint8Array;
   readonly #isWorthIt: boolean;
@@ -46,7 +45,7 @@ export function plainFrame(data: string | Uint8Array, wire: Wire | null = null):
   return typeof data === "string" ? encodeText(data, wire) : encodeFrame(FIN | BINARY, data, wire);
 }
 
-/** @throws TypeError for what is neither text nor bytes */
+/** @throws TypeError if it is neither text nor bytes */
 export function prepare(data: unknown, compress: boolean | undefined): Outgoing {
   return new Outgoing(toData(data), compress);
 }

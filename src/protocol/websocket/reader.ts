@@ -1,6 +1,6 @@
 /**
- * From a client's bytes to messages (RFC 6455 sections 5 and 6.2): finds the frames, unmasks them in place, puts
- * fragments together, and checks all that a peer may get wrong. A message that came whole in one read is not copied.
+ * Turns a client's bytes into messages (RFC 6455 sections 5 and 6.2): finds the frames, unmasks them in place, joins
+ * fragments, and checks for every violation. A message that comes in one read is not copied.
  */
 import { isAscii, isUtf8 } from "node:buffer";
 import { inflate } from "./deflate";
@@ -22,21 +22,21 @@ import {
 } from "./frames";
 import { readKey, rotateKey, unmask } from "./mask";
 
-/** Where messages go. Whatever is called may end the socket: `isReading` tells whether to go on. */
+/** The receiver of messages. Each call may end the socket: `isReading` says whether to continue. */
 export interface FrameSink {
-  /** False: stop behind this frame; what is left is kept for `resume`. */
+  /** False: stop behind this frame, and keep the rest for `resume`. */
   readonly isReading: boolean;
   /** The peer may compress. */
   readonly isDeflating: boolean;
-  /** Of one message, after inflating too. */
+  /** The limit of one message, even after inflating. */
   readonly maxMessageBytes: number;
   text(text: string): void;
   binary(bytes: Buffer): void;
   ping(payload: Buffer): void;
   pong(payload: Buffer): void;
-  /** @param code  NO_STATUS when the frame had none */
+  /** @param code NO_STATUS if the frame had none */
   close(code: number, reason: string): void;
-  /** The peer broke the protocol: the connection is to be failed with this close code. */
+  /** The peer broke the protocol: fail the connection with this close code. */
   violation(code: number, reason: string): void;
 }
 
@@ -45,7 +45,7 @@ const RESERVED = 0x70;
 const MASKED = 0x80;
 const HIGH_BITS = 0x80808080;
 const MAX_HEADER_BYTES = 14;
-/** Room made at once for an announced frame; beyond it, room grows with what has really come. In bytes. */
+/** Room made at once for an announced frame; above it, room grows with the received bytes. In bytes. */
 const MAX_TRUSTED_BYTES = 65_536;
 const EMPTY = Buffer.alloc(0);
 
@@ -63,11 +63,11 @@ export class FrameReader {
   // The frame whose payload is arriving.
   #flags = 0;
   #key = 0;
-  /** The rest of its payload that is still to come. In bytes. */
+  /** The missing part of its payload. In bytes. */
   #left = 0;
   #control: Buffer | null = null;
 
-  // The message of which a part has come. 0: none.
+  // The incomplete message. 0: none.
   #opcode = CONTINUATION;
   #isCompressed = false;
   #message = EMPTY;
@@ -79,8 +79,8 @@ export class FrameReader {
   }
 
   /**
-   * @param bytes  changed in place, and kept by whoever gets the message
-   * @returns whether anyone keeps them
+   * @param bytes changed in place, and kept by the receiver of the message
+   * @returns whether the bytes were kept
    */
   read(bytes: Buffer): boolean {
     if (this.#unread !== null) {
@@ -102,7 +102,7 @@ export class FrameReader {
     return this.#opcode !== CONTINUATION || this.#left > 0 || this.#header !== null;
   }
 
-  /** Goes on with what was left when the sink stopped reading. */
+  /** Continues with the bytes left when the sink stopped reading. */
   resume(): void {
     while (this.#unread !== null && this.#sink.isReading) {
       const unread = this.#unread;
@@ -118,7 +118,7 @@ export class FrameReader {
     this.#messageBytes = 0;
   }
 
-  /** Forgets everything: the socket is over. */
+  /** Drops everything: the socket is over. */
   drop(): void {
     this.#unread = null;
     this.#forgetMessage();
@@ -139,7 +139,7 @@ export class FrameReader {
     }
   }
 
-  /** @returns the offset behind what was taken; -1 after a violation */
+  /** @returns the offset behind the taken bytes; -1 after a violation */
   #readFrame(bytes: Buffer, at: number): number {
     const headerBytes = this.#parseHeader(bytes, at, bytes.length - at);
     if (headerBytes < 0) return -1;
@@ -168,7 +168,8 @@ export class FrameReader {
   }
 
   /**
-   * Checks as early as the bytes are there. @returns the header's length; 0 when more is needed; -1 after a violation
+   * Checks each byte as soon as it comes. @returns the header's length; 0 if more bytes are needed; -1 after a
+   * violation
    */
   #parseHeader(bytes: Buffer, at: number, available: number): number {
     if (available < 2) return 0;
@@ -239,10 +240,10 @@ export class FrameReader {
         this.#opcode = opcode;
         this.#isCompressed = (flags & RSV1) !== 0;
       }
-      // An announced length takes no memory beyond a first piece.
+      // An announced length reserves only a first piece of memory.
       if (!this.#isDiscarding) this.#makeRoom(Math.min(length, MAX_TRUSTED_BYTES));
     }
-    // Also for an empty frame, which has nothing more to come.
+    // Also for an empty frame, which needs no more bytes.
     return this.#readPayload(bytes, at);
   }
 
@@ -314,7 +315,7 @@ export class FrameReader {
     if (opcode === TEXT) return this.#takeText(bytes, from, to, (seenBits & HIGH_BITS) === 0);
     const message = bytes.subarray(from, to);
     this.#isKept = true;
-    // The author may give the memory away, and then what stands behind it would be gone.
+    // The author may transfer the memory, and the bytes behind it would be gone.
     this.#sink.binary(to === bytes.length ? message : Buffer.from(message));
     return true;
   }

@@ -1,6 +1,6 @@
 /**
- * The sending half of a WebSocket: frames on their way to the connection, what a `cork` holds back, and the pong that
- * waits for room.
+ * The sending half of a WebSocket: writes frames to the connection, holds those of a `cork`, and a pong that waits for
+ * room.
  */
 import type { WebSocketBound } from "../routing";
 import type { Wire } from "../wire";
@@ -11,7 +11,7 @@ import { type Outgoing, plainFrame } from "./outgoing";
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
 
-/** For whom it sends. `Endpoint` is one. */
+/** The owner of the sender. `Endpoint` is one. */
 interface SendingEndpoint {
   /** null: the module has no such route any more. */
   readonly route: WebSocketBound | null;
@@ -24,12 +24,12 @@ export class FrameSender {
   isOpen = true;
   readonly #wire: Wire;
   readonly #endpoint: SendingEndpoint;
-  /** Of our messages; 0: sent as they are. */
+  /** The window for our messages; 0: no compression. */
   readonly #windowBits: number;
   #corked: Buffer[] | null = null;
   #corkedBytes = 0;
   #latePong: Buffer | null = null;
-  /** A send said -1 or 0: `drain` is due. */
+  /** A send returned -1 or 0: `drain` is due. */
   #owesDrain = false;
 
   constructor(wire: Wire, endpoint: SendingEndpoint, deflate: Deflate | null) {
@@ -43,7 +43,7 @@ export class FrameSender {
     return this.sendFrame(message.frame(this.#windowBits), message.bytes);
   }
 
-  /** Whether a frame made without regard to compression would do. */
+  /** Whether an uncompressed frame is right. */
   get isPlain(): boolean {
     return this.#windowBits === 0;
   }
@@ -51,7 +51,7 @@ export class FrameSender {
   /** The same for a message that only this socket gets, uncompressed. */
   sendPlain(data: string | Uint8Array): number {
     if (!this.isOpen) return 0;
-    // What is corked is kept for a while; all else is written now.
+    // Corked frames are kept for a while; others are written now.
     const frame = plainFrame(data, this.#corked === null ? this.#wire : null);
     return this.sendFrame(frame, typeof data === "string" ? payloadBytes(frame) : data.length);
   }
@@ -95,7 +95,7 @@ export class FrameSender {
     if (pong !== null && this.isOpen) this.#wire.write(encodeFrame(FIN | PONG, pong));
   }
 
-  /** @returns whether `drain` is to be told, which is so once */
+  /** @returns whether to call `drain`, which is true once */
   takeDrain(): boolean {
     if (!this.#owesDrain || !this.isOpen || this.#wire.queuedBytes > 0 || this.#endpoint.isUnavailable) return false;
     this.#owesDrain = false;
@@ -133,7 +133,7 @@ export class FrameSender {
   }
 }
 
-/** Of an uncompressed frame, which knows better than its text how many bytes it became. */
+/** The length of an uncompressed frame's message, which its text does not give in bytes. */
 function payloadBytes(frame: Buffer): number {
   return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
 }

@@ -1,4 +1,4 @@
-/** A WebSocket as a module's handlers see it. */
+/** The WebSocket that a module's handlers get. */
 import type { Client, ServerWebSocket } from "../../module/contract";
 import { CLOSED, NORMAL, PING, PONG } from "./frames";
 import { prepare, toBytes, toData, toText } from "./outgoing";
@@ -7,7 +7,7 @@ import type { SocketTopics } from "./topics";
 
 const EMPTY = Buffer.alloc(0);
 
-/** The host's side of it. */
+/** The server's side of it. */
 interface SocketHost {
   readonly readyState: 1 | 2 | 3;
   readonly sender: FrameSender;

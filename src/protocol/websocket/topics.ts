@@ -1,6 +1,4 @@
-/**
- * The topics of one WebSocket: which it has subscribed to, and what it publishes.
- */
+/** The topics of one WebSocket: its subscriptions, and publishing. */
 import type { Endpoint } from "./hub";
 import type { Outgoing } from "./outgoing";
 import type { FrameSender } from "./sender";
@@ -37,7 +35,7 @@ export class SocketTopics {
     return true;
   }
 
-  /** To all others that have subscribed. @returns as ServerWebSocket.publish */
+  /** Sends to all other subscribers. @returns as ServerWebSocket.publish */
   publish(topic: string, message: Outgoing): number {
     return this.#endpoint.module.publishFrom(this.#sender, topic, message);
   }

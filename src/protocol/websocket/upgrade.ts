@@ -1,6 +1,4 @@
-/**
- * From an HTTP request to a WebSocket: what `protocol/http1` calls for a route of kind "websocket".
- */
+/** Turns an HTTP request into a WebSocket. `protocol/http1` calls it for a route of kind "websocket". */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { tellAccess } from "../../host/inline";
@@ -18,9 +16,9 @@ const GONE = new OwnReply(503, "The module was replaced meanwhile. Try again.");
 /**
  * Answers 101 and makes the connection a WebSocket.
  *
- * @param answer  what the module's `upgrade` returned, if it is no Response
+ * @param answer the result of the module's `upgrade`, if it is no Response
  * @param startedAt  of the call of `upgrade`, by performance.now()
- * @returns the socket, which wants what came behind the request; or why there is none: the route may be gone by now
+ * @returns the socket, which takes the bytes behind the request; or the refusal: the route may be gone
  * @throws TypeError for an answer that cannot be sent
  */
 export function switchProtocols(

@@ -18,7 +18,7 @@ import { tlsOf } from "../tls/client";
 import type { TlsContexts } from "../tls/contexts";
 import { TlsOpening } from "../tls/upgrade";
 
-/** What all connections of a server share. */
+/** Shared by all connections of a server. */
 export interface ConnectionHome {
   readonly dispatch: Dispatch;
   /** null: HTTP/2 is off. */
@@ -26,23 +26,22 @@ export interface ConnectionHome {
   readonly hosts: Pick<Hosts, "call">;
   /** null: TLS is off. */
   readonly tls: TlsContexts | null;
-  /** Told of a connection's changes of state. null: nobody wants to know. */
+  /** Gets a connection's changes of state. null: no trace. */
   readonly trace: ((connection: ServerConnection, change: string) => void) | null;
   connectionClosed(connection: ServerConnection): void;
-  /** Something in the server itself threw: logged as our bug, and the connection is cut. */
+  /** The server's own code threw: logged as our bug, and the connection is cut. */
   connectionBroke(connection: ServerConnection, error: unknown): void;
 }
 
 /**
- * A client that has no way to know that the server shuts down gets so long for what it is sending: closing at once
- * would lose it.
+ * A client that cannot know about the shutdown gets this time for a message on its way: closing at once would lose it.
  */
 const LAST_CALL_MS = 300;
 /** The same for a client right after its TLS handshake: its first message needs a round trip. */
 const FIRST_CALL_MS = 2000;
-/** How long a peer may go on sending after we said all we had to say. */
+/** How long a peer may send after our FIN. */
 const LINGER_MS = 5000;
-/** The same while the server shuts down: nobody's silence may hold it up. */
+/** The same while the server shuts down: a silent peer must not delay it. */
 const DRAIN_LINGER_MS = 300;
 const NOTHING = new Uint8Array(0);
 
@@ -65,7 +64,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   state: ConnectionState = "idle";
   lastActiveAt = 0;
   isFinishing = false;
-  /** It waits for its turn to send its FIN or to be closed. */
+  /** Whether it waits for its turn to send its FIN or to close. */
   #isLeaving = false;
 
   constructor(home: ConnectionHome, socket: Socket<ServerConnection>, transport: Transport, number: number) {
@@ -143,12 +142,12 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     this.home.connectionClosed(this);
   }
 
-  /** A handler of the socket's threw: our own bug. */
+  /** A handler of the socket threw: our own bug. */
   broke(error: unknown): void {
     this.home.connectionBroke(this, error);
   }
 
-  /** The server shuts down: what is under way is finished, nothing new begins. */
+  /** The server shuts down: finishes open work, begins nothing new. */
   draining(): void {
     if (this.state === "lingering") this.wait("lingering", DRAIN_LINGER_MS);
     else if (this.#protocol !== null) this.#protocol.draining();
@@ -246,8 +245,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   }
 
   /**
-   * Nothing under way: waits for the next message, during a shutdown only for one that the client may have sent
-   * already.
+   * No open work: waits for the next message; during a shutdown, only for one that the client may have sent already.
    */
   waitIdle(): void {
     if (this.dispatch.isDraining) this.wait("last-call", this.#lastCallMs);
