@@ -1,4 +1,4 @@
-/** What happens to the server while it is asked: one thing after another, drawn by a seed. */
+/** Events for the server under load, one after another, drawn by a seed. */
 import type { Random } from "../../test/support/random";
 import { MISCHIEF } from "./hostile";
 import { Link, wholeLine } from "./link";
@@ -22,9 +22,9 @@ export interface ChaosSetup {
 }
 
 export class Chaos {
-  /** How often what was done, by name. */
+  /** The number of events, by name. */
   readonly counts = new Map<string, number>();
-  /** What did not come out as it should. */
+  /** The failures. */
   readonly problems: string[] = [];
   kills = 0;
   /** From a kill to the full number of processes, in milliseconds. */
@@ -151,7 +151,7 @@ export class Chaos {
     this.recoveriesMs.push(performance.now() - killedAt);
   }
 
-  /** What takes the lost one's place must serve what the others serve. */
+  /** The replacement of a lost process must serve the same as the others. */
   async #killWithBrokenFile(): Promise<void> {
     const { world, random } = this.#setup;
     const name = random.pick(EDITED);

@@ -1,4 +1,4 @@
-/** Chromium without a window, told what to do over its debugging protocol: no package needed. */
+/** Chromium without a window, driven over its debugging protocol: no package needed. */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,12 +12,12 @@ const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/go
 export const NO_BROWSER: string | null =
   CHROMIUM === undefined ? "no chromium in /usr/bin (apt-get install chromium)" : null;
 
-/** What happened while a page was loaded. */
+/** The events while a page was loaded. */
 export interface LoadedPage {
   readonly status: number;
   /** By path: the status of everything that the page asked for, itself included. */
   readonly requests: Map<string, number>;
-  /** What the console shows as an error: scripts that threw, files that are missing, what the page said itself. */
+  /** Errors in the console: scripts that threw, missing files, the page's own lines. */
   readonly errors: string[];
   /** Runs an expression in the page. Promises are awaited. */
   evaluate(expression: string): Promise<unknown>;

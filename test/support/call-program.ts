@@ -50,7 +50,7 @@ async function call(args: string[], options: CallOptions): Promise<ProgramResult
   }
 }
 
-/** What `fail` of src/cli/fail.ts says, and with which code it ends the program. */
+/** The output of `fail` in src/cli/fail.ts, and its exit code. */
 function told(thrown: unknown): { text: string; exitCode: number } {
   const error = systemError(thrown) ?? thrown;
   if (!(error instanceof UserError)) {

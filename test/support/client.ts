@@ -1,8 +1,8 @@
-/** A raw TCP or unix client that waits for what it expects, under a deadline. */
+/** A raw TCP or unix client that waits for expected bytes, under a deadline. */
 import { UNTIL_MS } from "./until";
 
 export class RawClient {
-  /** What has come, in parts: they are joined when somebody looks, and not at each of thousands of reads. */
+  /** The received bytes, in parts: they are joined on demand, and not at each of thousands of reads. */
   #parts: Uint8Array[] = [];
   #count = 0;
   #hasEnded = false;
@@ -74,7 +74,7 @@ export class RawClient {
     return this;
   }
 
-  /** Writes what the kernel takes at once. @returns how many bytes that was */
+  /** Writes as much as the kernel takes at once. @returns the number of bytes */
   offer(data: Uint8Array): number {
     const taken = this.#socket.write(data);
     if (taken < 0) throw new Error("the server closed the connection while this client was sending");
@@ -95,7 +95,7 @@ export class RawClient {
     this.#socket.resume();
   }
 
-  /** Resolves once what was received holds `pattern`; fails at the deadline with what there is. */
+  /** Resolves once the received text holds `pattern`; fails at the deadline with the text so far. */
   async waitFor(pattern: string | RegExp): Promise<string> {
     await this.#wait(
       () => (typeof pattern === "string" ? this.text.includes(pattern) : pattern.test(this.text)),
@@ -115,7 +115,7 @@ export class RawClient {
     return this.text;
   }
 
-  /** Forgets what was received so far. */
+  /** Drops the received bytes. */
   clear(): this {
     this.#parts = [];
     this.#count = 0;

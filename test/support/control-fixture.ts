@@ -1,4 +1,4 @@
-/** A control socket with operations that answer what a test wants, and note what they were asked. */
+/** A control socket with operations that answer for a test, and record their calls. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,9 +16,9 @@ export interface Fixture {
   /** A folder of the test's own. */
   readonly dir: string;
   readonly path: string;
-  /** What the operations were asked, in order: "reload greet", "stop hrmr stop force". */
+  /** The calls of operations, in order: "reload greet", "stop hrmr stop force". */
   readonly asked: string[];
-  /** What the server logged. */
+  /** The server's log. */
   readonly logged: unknown[];
   readonly server: ControlServer;
 }

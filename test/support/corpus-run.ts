@@ -11,7 +11,7 @@ import { Hub, makeProject } from "./hub";
 import { startProgram } from "./program";
 import { until, UNTIL_MS } from "./until";
 
-/** What the load of the neighbours came to. */
+/** The result of the load on the neighbours. */
 interface Tally {
   answered: number;
   wrong: string[];
@@ -137,7 +137,7 @@ class NearClients implements Tally {
       const answer = await question(n).catch(String);
       if (answer === `here ${n}`) this.answered++;
       else this.wrong.push(`${n}: ${answer}`);
-      // A client that is cut is told of once, and not without end.
+      // A cut client is logged once, and not without end.
       if (this.wrong.length > 10) return;
       await Bun.sleep(PACE_MS);
     }

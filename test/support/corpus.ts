@@ -5,23 +5,23 @@
 
 /** One bad module. */
 export interface BadModule {
-  /** What is wrong with it. */
+  /** The mistake. */
   readonly title: string;
   /** Its file in the modules folder. */
   readonly file: string;
   readonly source: string;
   /** `modules.NAME` of the config. */
   readonly settings?: Record<string, unknown>;
-  /** What RELOAD answers. It begins with OK for one that loads: what is wrong with it shows later. */
+  /** RELOAD's answer. It begins with OK for a module that loads, whose mistake shows later. */
   readonly verdict: RegExp;
   /**
    * Sent to it once it serves, each on a connection of its own, with what has to come back: "/path" by HTTP, else a
    * line.
    */
   readonly asked?: readonly (readonly [string, RegExp])[];
-  /** What the log says by then. */
+  /** The log at that time. */
   readonly log?: RegExp;
-  /** What the log says once its file is gone and RELOAD was sent. */
+  /** The log after its file is gone and RELOAD was sent. */
   readonly logAfter?: RegExp;
 }
 
@@ -35,7 +35,7 @@ const PATIENT_MS = 20_000;
 const OK = /^OK/;
 const FAILED = /^ERR "BAD" failed$/m;
 const LATE = new RegExp(`^ERR "BAD" did not answer within ${HANDLER_MS} ms$`, "m");
-/** What never ends its load is given up so soon. A thread or a process must be up by then. */
+/** The limit of a load that never ends. A thread or a process must be able to start in this time. */
 const IMPATIENT = { timeouts: { loadMs: 1000 } };
 /** The same of a loop, which costs a core for as long. */
 const BRIEF = { timeouts: { loadMs: 400 } };
@@ -78,7 +78,7 @@ function inC(title: string, body: string, verdict: RegExp, rest: Rest = {}): Bad
   return { title, source, file: `bad${++lastNumber}.c`, verdict, ...rest };
 }
 
-/** A module with a right route beside what is wrong with it. */
+/** A module with a right route beside its mistake. */
 const beside = (wrong: string): string => `{ ${wrong}, routes: { BAD: () => "bad\\n" } }`;
 const optioned = (option: string): string => `{ routes: { BAD: { ${option}, handle: () => "bad\\n" } } }`;
 
@@ -403,10 +403,10 @@ const C: readonly BadModule[] = [
   ),
 ];
 
-/** What is wrong with the files, the definitions, setup and dispose, and what is left over. */
+/** Mistakes in files, definitions, setup and dispose, and things left over. */
 export const BAD_LOADS: readonly BadModule[] = [...SOURCES, ...SHAPES, ...HOOKS, ...LEAKS];
 
-/** What handlers do, and what ends the process. */
+/** Bad handlers, and ends of the process. */
 export const BAD_CALLS: readonly BadModule[] = [...ENDINGS, ...CALLS];
 
 /** Floods of bytes, lines and memory, and modules in C. */

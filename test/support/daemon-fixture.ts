@@ -8,7 +8,7 @@ import { daemonize, tellLauncher } from "../../src/supervise/takeover/daemon";
 
 const [kind = "", logFile = "", ...rest] = process.argv.slice(2);
 
-/** In the background until it is told to stop. */
+/** In the background until it is stopped. */
 function stay(): void {
   setInterval(() => {}, 1000);
 }

@@ -1,4 +1,4 @@
-/** A strict reader of Prometheus' text format 0.0.4: what it takes, Prometheus takes. */
+/** A strict reader of Prometheus' text format 0.0.4: Prometheus accepts every text that it accepts. */
 
 export interface Sample {
   readonly name: string;

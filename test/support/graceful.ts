@@ -1,4 +1,4 @@
-/** How a server ends, and what a SIGHUP changes: of one process and of several. */
+/** Tests of a server's end, and of SIGHUP: with one process and with several. */
 import { expect, test } from "bun:test";
 import { moduleSource, type Hub } from "./hub";
 import { ask, RawClient } from "./client";
@@ -61,12 +61,12 @@ const PATIENT = JSON.stringify({
   timeouts: { drainMs: 60_000, requestMs: 60_000, handlerMs: 60_000, prefixWaitMs: 60_000, idleMs: 60_000 },
 });
 
-/** Process ids of the server, whoever serves. */
+/** The process ids of the server. */
 async function allPids(hub: Hub): Promise<number[]> {
   return [...new Set([hub.program.pid, ...(await servingPids(hub))])];
 }
 
-/** Defines the tests of one file: how a server of so many processes ends, and what a SIGHUP changes. */
+/** Defines the tests of one file: the end of a server of so many processes, and SIGHUP. */
 export function testGraceful(processes: number): void {
   const server = processes === 1 ? "one process" : "several processes";
 

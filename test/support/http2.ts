@@ -3,7 +3,7 @@ import http2 from "node:http2";
 import { RawClient } from "./client";
 
 export const PREFACE: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** What a client begins with: the preface and empty SETTINGS. */
+/** A client's first bytes: the preface and empty SETTINGS. */
 export const OPENING: Buffer = Buffer.concat([PREFACE, frame(4, 0, 0)]);
 
 /** One frame (RFC 9113 section 4.1). */

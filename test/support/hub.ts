@@ -65,7 +65,7 @@ export class Hub {
   }
 }
 
-/** What STATUS tells, with short names for what tests ask for most. */
+/** The answer of STATUS, with short names for frequent questions. */
 export interface Status extends Omit<ServerStatus, "modules"> {
   openConnections: number;
   modules: (ModuleStatus & { draining: ModuleStatus["old"] })[];
@@ -127,7 +127,7 @@ async function startHub(files: Record<string, string>, args: string[]): Promise<
   return new Hub(dir, await startProgram(args.includes("--listen") ? args : ["--port", "0", ...args], { cwd: dir }));
 }
 
-/** What the test throws is told with what the server said. */
+/** Errors of the test get the server's output. */
 async function telling(hub: Hub, test: (hub: Hub) => Promise<void>): Promise<void> {
   try {
     await test(hub);

@@ -139,7 +139,7 @@ export class PageShell {
   /**
    * Types a command. One that starts a server in the foreground goes on behind it, once it is ready.
    *
-   * @returns what it printed
+   * @returns its output
    * @throws Error if it fails, or does not end
    */
   async type(command: string): Promise<string> {
@@ -178,7 +178,7 @@ export class PageShell {
     clearTimeout(late);
     if (child.signalCode === "SIGKILL") throw new Error(`"${line}" did not end. It printed: ${output}`);
     await read;
-    // A verdict that begins with ERR is what the page is about.
+    // The page is about a verdict that begins with ERR.
     if (code !== 0 && !output.startsWith("ERR ")) throw new Error(`"${line}" ended with ${code}: ${output}`);
     if (existsSync(place)) this.#cwd = readFileSync(place, "utf8").trim();
     return output;
@@ -189,7 +189,7 @@ export class PageShell {
     await until("the end of the server", () => this.#server === null || this.#server.exitCode !== null);
   }
 
-  /** Ends what was started, also in the background, and deletes the folder. */
+  /** Ends all started programs, also in the background, and deletes the folder. */
   async close(): Promise<void> {
     if (this.#server !== null) {
       this.#server.kill("SIGTERM");

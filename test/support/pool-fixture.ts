@@ -96,7 +96,7 @@ export class PoolFixture {
   }
 }
 
-/** As much of a route as a host looks at. */
+/** The part of a route that a host reads. */
 export function routeOf(id: number, index: number): BoundRoute {
   return { index, generation: { id, name: "demo", number: 1 } } as BoundRoute;
 }

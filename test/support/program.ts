@@ -19,12 +19,12 @@ export interface ProgramOptions {
   env?: Record<string, string>;
   /** In milliseconds. Default 60000. */
   deadlineMs?: number;
-  /** What runs hrmr. Default: `program()`. */
+  /** The command that runs hrmr. Default: `program()`. */
   command?: string[];
 }
 
 export interface RunOptions extends ProgramOptions {
-  /** What the program reads on stdin. Default: nothing, stdin is closed. */
+  /** The program's stdin. Default: closed. */
   stdin?: string;
 }
 
@@ -37,9 +37,9 @@ export interface ProgramResult {
 
 export interface StartedProgram {
   readonly pid: number;
-  /** Of the first TCP listener; 0 if there is none. */
+  /** The port of the first TCP listener; 0 if there is none. */
   readonly port: number;
-  /** What it says it listens on: `tcp://127.0.0.1:40001`, one for each listener. */
+  /** The listeners that it prints: `tcp://127.0.0.1:40001`, one for each listener. */
   readonly listening: string[];
   /** stdout and stderr so far, in the order of arrival. */
   output(): string;

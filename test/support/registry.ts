@@ -24,7 +24,7 @@ export const DEFAULT_SETTINGS: LoadSettings = {
 
 export class TestProcess {
   readonly registry: Registry;
-  /** What was logged. */
+  /** The log. */
   readonly logged: string[] = [];
   readonly #dispatch = {
     routing: NO_ROUTES,
@@ -55,7 +55,7 @@ export class TestProcess {
     });
   }
 
-  /** What a client of this process gets; null: nobody has the key; 503 while the module is unavailable. */
+  /** The reply to a client of this process; null: no module has the key; 503 while the module is unavailable. */
   ask(key: string): string | number | null {
     const route = this.#route(key);
     if (route === undefined) return null;
@@ -90,7 +90,7 @@ export class TestProcess {
   }
 }
 
-/** The lead's part: collects what all say of one reload, and answers with what is decided. */
+/** The supervisor's part: collects all proposals of one reload, and answers with the decision. */
 export class TestRound {
   readonly proposals = new Map<number, Proposal>();
   readonly #first = Promise.withResolvers<void>();

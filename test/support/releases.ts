@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { Hub, makeProject } from "./hub";
 import { startProgram } from "./program";
 
-/** As a deployment does it: in one step, so that the path never leads to nothing. */
+/** Like a deployment: in one step, so that the path always leads to a release. */
 export function point(link: string, target: string): void {
   mkdirSync(dirname(link), { recursive: true });
   symlinkSync(target, `${link}.new`);
@@ -35,7 +35,7 @@ export function writeRelease(dir: string, n: number): void {
   }
 }
 
-/** What a test has of a server of releases. */
+/** A test's view of a server of releases. */
 export interface Deployment {
   readonly hub: Hub;
   /** Asks on fresh connections until every process has answered some. @returns the distinct answers */

@@ -26,7 +26,7 @@ export class Project {
     return this.#hub;
   }
 
-  /** As a crash or a power cut would end it, its processes with it. */
+  /** Ends it with its processes, like a crash or a power cut. */
   async kill(): Promise<void> {
     this.hub.program.signal("SIGKILL");
     await this.hub.program.exited;
@@ -80,7 +80,7 @@ export async function historyOf(dir: string, name: string): Promise<string[]> {
   });
 }
 
-/** `hrmr rollback …`. @returns its exit code and what it printed */
+/** `hrmr rollback …`. @returns its exit code and output */
 export async function rollback(dir: string, ...args: string[]): Promise<{ exitCode: number | null; text: string }> {
   const { exitCode, stdout, stderr } = await runProgram(["rollback", ...args], { cwd: dir });
   return { exitCode, text: stdout + stderr };

@@ -39,13 +39,13 @@ export function withProcesses(
       await test(hub);
     } finally {
       const left = processesIn(hub.dir).filter((pid) => pid !== hub.program.pid);
-      // Of a supervisor that lives, the processes are its own to end.
+      // A living supervisor ends its processes itself.
       if (!lives(hub.program.pid)) for (const pid of left) process.kill(pid, "SIGKILL");
     }
   });
 }
 
-/** What `whoModule` answers. */
+/** The answer of `whoModule`. */
 export interface Who {
   readonly version: number;
   readonly pid: number;
@@ -86,7 +86,7 @@ export async function connectToEach(hub: Hub, pids: readonly number[]): Promise<
   while (found.size < pids.length) {
     if (performance.now() > end)
       throw new Error(`Of the processes ${pids.join(", ")} only ${[...found.keys()].join(", ")} answered.`);
-    // At once: whoever is busy accepting one leaves the next to another.
+    // At once: a process that is busy accepting leaves the next client to another.
     const clients = await Promise.all(Array.from({ length: 8 }, () => hub.connect()));
     for (const client of clients) {
       const { pid } = await askWho(client);
@@ -123,7 +123,7 @@ function workingDirectory(pid: number): string | null {
   }
 }
 
-/** What clients met that asked again and again. */
+/** The results of clients that ask without a pause. */
 export interface Tally {
   answered: number;
   /** Connects that were refused: fresh ones, each for itself. */

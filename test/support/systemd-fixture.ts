@@ -1,6 +1,4 @@
-/**
- * What systemd is to a service, for tests: a notify socket to read from, and listening sockets to hand over.
- */
+/** systemd's part for tests: a notify socket to read from, and listening sockets to hand over. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,7 +34,7 @@ export interface NotifySocket {
   readonly name: string;
   /** The next message, as it came. Fails when none comes within 10 s, and once the socket is closed. */
   next(): Promise<string>;
-  /** What is there already. */
+  /** The messages so far. */
   takeAll(): string[];
   /** The next message that `pattern` is in; those before it are dropped. */
   waitFor(pattern: RegExp): Promise<string>;

@@ -32,8 +32,8 @@ export function pairFiles(certificate: Issued, prefix = ""): Record<string, stri
 export const TLS_FLAGS = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
 
 /**
- * A TLS client that waits for what it expects, under a deadline. It trusts nobody unless `ca` is given, and does not
- * ask who it is.
+ * A TLS client that waits for expected bytes, under a deadline. It trusts nobody unless `ca` is given, and does not ask
+ * who it is.
  */
 export class TlsClient {
   readonly socket: TLSSocket;

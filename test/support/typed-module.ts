@@ -3,7 +3,7 @@
  * would.
  */
 import { defineModule, NEED_MORE, type Framing } from "hrmr";
-/** Refuses what is not exactly a string: any, undefined beside it, a literal. */
+/** Refuses types other than exactly a string: any, a union with undefined, a literal. */
 const exact = <T>(value: T, isExact: [T] extends [string] ? ([string] extends [T] ? true : false) : false): unknown => [
   value,
   isExact,

@@ -1,4 +1,4 @@
-/** A UDP client that keeps what it receives. */
+/** A UDP client that keeps received datagrams. */
 import { until } from "./until";
 
 export class UdpClient {

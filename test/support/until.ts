@@ -12,7 +12,7 @@ const SLOW_POLL_MS = 50;
 /**
  * Waits until `isTrue` answers with something truthy, and gives that back.
  *
- * @param what   what is waited for, as a sentence for the error: "the old version has drained"
+ * @param what the awaited event, as a sentence for the error: "the old version has drained"
  * @param isTrue asked every 10 ms, and less often after a while; may be asynchronous. What it throws ends the wait
  * @throws Error when it did not come true within 20 s
  */

@@ -1,4 +1,4 @@
-/** A WebSocket client that sends frames as they are told, right or wrong, and reads what comes back frame by frame. */
+/** A WebSocket client that sends any frames, right or wrong, and reads the replies frame by frame. */
 import { expect } from "bun:test";
 import { constants, inflateRawSync } from "node:zlib";
 import { RawClient } from "./client";
@@ -86,10 +86,10 @@ export function parseFrames(bytes: Buffer): { frames: ServerFrame[]; rest: Buffe
   return { frames, rest: bytes.subarray(at) };
 }
 
-/** What came of a conversation: messages ("text:…", "binary:hex"), pongs, and the close code. */
+/** The result of a conversation: messages ("text:…", "binary:hex"), pongs, and the close code. */
 export interface Outcome {
   readonly frames: string[];
-  /** Of the server's close frame; 1005 when it had none; null when there was no close frame. */
+  /** The code of the server's close frame; 1005 if it had none; null if there was no close frame. */
   readonly code: number | null;
   readonly reason: string;
 }
@@ -156,7 +156,7 @@ export class RawWebSocket {
     }
   }
 
-  /** Sends a ping behind all else and waits for its pong: whatever was to come before has come. */
+  /** Sends a ping last and waits for its pong: all earlier replies have then come. */
   async sync(): Promise<string[]> {
     const marker = `sync${Math.random()}`;
     await this.send(ping(marker));

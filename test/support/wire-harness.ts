@@ -30,9 +30,9 @@ export interface HarnessOptions {
 export interface Harness {
   readonly port: number;
   readonly dispatch: Dispatch;
-  /** What handlerFailed was told. */
+  /** The calls of handlerFailed. */
   readonly failures: unknown[];
-  /** What has entered the generation and not left it. */
+  /** The open work of the generation. */
   readonly inFlight: Set<InFlight>;
   /** How often a connection was read no further. */
   pauses: number;
@@ -245,7 +245,7 @@ class HarnessWire implements Wire {
     this.protocol = null;
     this.armDeadline(0);
     if (rest.length > 0) this.receive(rest);
-    // Whoever has taken the connection by now decides for himself.
+    // The present owner of the connection decides itself.
     if (this.protocol === null) this.resume();
     this.endIfDone();
   }
