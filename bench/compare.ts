@@ -5,7 +5,7 @@
 import type { Bench } from "./bench";
 import type { LoadResult, LoadSpec } from "./load";
 import { familyCpuMicros, type Started } from "./server";
-import { median } from "./table";
+import { median } from "./statistics";
 
 /** One side of a comparison. */
 export interface Side {

@@ -1,19 +1,10 @@
 /** Figures and the table they go into. */
 import type { Line } from "./bench";
 import type { Comparison, SideResult } from "./compare";
+import { percentile } from "./statistics";
 
 const COLUMNS = ["what", "hrmr", "bound", "result", "spread", "target", ""] as const;
 const WIDTHS = [46, 22, 22, 10, 15, 8, 6];
-
-/** The middle value; of an even number the lower of the two middle ones. NaN of none. */
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? Number.NaN;
-}
-
-/** @param share 0 to 1 */
-export function percentile(values: readonly number[], share: number): number {
-  return values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
-}
 
 export function tableHead(): string {
   return `${row(COLUMNS)}\n${row(WIDTHS.map((width) => "-".repeat(width)))}`;

@@ -2,7 +2,8 @@
 import type { Bench, Line, Row } from "../bench";
 import { makeSoakProject } from "../soak/project";
 import { SoakServer, lives, until } from "../soak/server";
-import { figureLine, median, spreadText } from "../table";
+import { median } from "../statistics";
+import { figureLine, spreadText } from "../table";
 import { httpRequest, TEXT_TYPE } from "./http";
 import { withReconnecting } from "./reconnecting";
 

@@ -4,7 +4,8 @@ import { compare } from "../compare";
 import { makeProject, moduleSource } from "../project";
 import { exactly } from "../reply";
 import { type Started, startProcess } from "../server";
-import { comparisonLine, median } from "../table";
+import { median } from "../statistics";
+import { comparisonLine } from "../table";
 import { HELLO, HELLO_TEXT, httpRequest, TEXT_TYPE } from "./http";
 import { startArguments } from "./start-arguments";
 

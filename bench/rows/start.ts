@@ -2,7 +2,8 @@
 import type { Row } from "../bench";
 import { makeProject } from "../project";
 import { buildBinary, startProcess } from "../server";
-import { figureLine, median, spreadText } from "../table";
+import { median } from "../statistics";
+import { figureLine, spreadText } from "../table";
 import { startArguments } from "./start-arguments";
 
 const STARTS = 10;
