@@ -57,6 +57,8 @@ export class Keeper implements KeptPlace {
   readonly tasks: KeeperTasks;
   readonly sent: SentCalls;
   readonly #owner: KeeperOwner;
+  /** The call whose handler was on the stack at the last look. 0: none. */
+  #lastRunning = 0;
   readonly #suspicion: Suspicion;
   readonly #backoff = new Backoff(MAX_BACKOFF_MS, STABLE_MS);
   #state: PlaceState = "idle";
@@ -228,12 +230,16 @@ export class Keeper implements KeptPlace {
   // ---- when it is stuck or lost ----
 
   #isStuck(now: number, running: number): boolean {
+    const goesOn = running !== this.#lastRunning;
+    this.#lastRunning = running;
     if (!this.#suspicion.isOverdue(now)) return false;
     // A load may hold the place longer than a late handler may. It has its own deadline.
     if (running === 0 && this.tasks.isUnderWay) return false;
-    if (running === 0 || !this.sent.open.has(running)) return true;
-    // A handler that has its time still may keep the place for itself: another one was suspected. Once it has ended, its
-    // reply and the answer to the question are on their way, and must have time to arrive.
+    const isInTime = running !== 0 && this.sent.open.has(running);
+    if (!goesOn && !isInTime) return true;
+    // A handler that has its time still may keep the place for itself: another one was suspected. If it has ended since
+    // the last look, its reply and the answer to the question are on their way. This thread may have slept meanwhile, so
+    // no time that has passed shows that they do not come.
     this.#suspicion.postpone(now + this.#owner.killGraceMs);
     return false;
   }
