@@ -4,13 +4,13 @@
 import { ptr } from "bun:ffi";
 import { readdirSync } from "node:fs";
 import { openLibc } from "../system/libc";
+import { userOf } from "../system/peer-user";
 
 /** If the user is not known. */
 const UNKNOWN = "control socket";
 
 /** Values of Linux, <sys/socket.h>. */
 const SOL_SOCKET = 1;
-const SO_PEERCRED = 17;
 const SO_ACCEPTCONN = 30;
 const AF_UNIX = 1;
 /** sizeof(sockaddr_un). */
@@ -36,7 +36,7 @@ export function peerOf(bound: string): string {
   if (libc === null) return UNKNOWN;
   const users = new Set<number>();
   for (const fd of openDescriptors()) {
-    const user = userOf(fd, bound);
+    const user = isConnectionTo(bound, fd) ? userOf(fd) : null;
     if (user !== null) users.add(user);
   }
   const [user] = users;
@@ -52,20 +52,17 @@ function openDescriptors(): number[] {
   }
 }
 
-/** @returns the user of this connection to the socket; null: the descriptor is no connection to it */
-function userOf(fd: number, bound: string): number | null {
+function isConnectionTo(bound: string, fd: number): boolean {
   const address = new Uint8Array(ADDRESS_BYTES);
   const length = new Uint32Array([ADDRESS_BYTES]);
   if (libc?.getsockname(fd, ptr(address), ptr(length)) !== 0 || new Uint16Array(address.buffer, 0, 1)[0] !== AF_UNIX)
-    return null;
+    return false;
   const path = Buffer.from(address.subarray(2, length[0])).toString().replace(/\0.*$/s, "");
-  if (path !== bound || option(fd, SO_ACCEPTCONN, 1)?.[0] !== 0) return null;
-  // struct ucred: process, user, group.
-  return option(fd, SO_PEERCRED, 3)?.[1] ?? null;
+  return path === bound && !isListener(fd);
 }
 
-function option(fd: number, name: number, words: number): Uint32Array | null {
-  const value = new Uint32Array(words);
+function isListener(fd: number): boolean {
+  const value = new Uint32Array(1);
   const length = new Uint32Array([value.byteLength]);
-  return libc?.getsockopt(fd, SOL_SOCKET, name, ptr(value), ptr(length)) === 0 ? value : null;
+  return libc?.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ptr(value), ptr(length)) !== 0 || value[0] !== 0;
 }

@@ -677,7 +677,7 @@ const runAsNobody: typeof runProgram = async (args, { cwd = "/", env = {} } = {}
     stdout: "pipe",
     stderr: "pipe",
   });
-  const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   await child.exited;
   clearTimeout(timer);
