@@ -34,8 +34,6 @@ export interface CallSink {
 
 /** The caller's handle of a call. */
 export interface CallHandle {
-  /** By performance.now(). */
-  readonly askedAt: number;
   /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called again. Idempotent. */
   cancel(): void;
   /** The client has sent its FIN: `signal` aborts, but the reply is still sent. */
