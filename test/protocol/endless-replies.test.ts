@@ -79,35 +79,67 @@ for (const key of ["CONNECTED", "GENERATOR", "STREAM", "/generator", "/stream"])
   });
 }
 
-/** A sender whose kernel says "closed", and whose close event has not come. */
-function lostSender(): { sender: Sender; tries: () => number } {
-  const dispatch = { limits: { maxWriteBufferBytes: 1000 }, timeouts: { writeMs: 1000 } } as unknown as Dispatch;
-  let tries = 0;
-  const socket = { write: () => (tries++, -1), pause() {}, resume() {}, fd: -1 } as unknown as Socket<unknown>;
-  return { sender: new Sender(dispatch, { abort() {} }, socket), tries: () => tries };
+/** A sender whose kernel takes `room` bytes and then says "closed", and that hears of no close event. */
+function lostSender(room: number) {
+  const dispatch = {
+    limits: { maxWriteBufferBytes: 1000 },
+    timeouts: { writeMs: 1000 },
+    wheel: { arm() {}, disarm() {} },
+  } as unknown as Dispatch;
+  const calls = { writes: 0, pauses: 0, aborts: 0 };
+  let left = room;
+  const socket = {
+    write(data: string | Uint8Array) {
+      calls.writes++;
+      const taken = left > 0 ? Math.min(left, data.length) : -1;
+      left -= taken;
+      return taken;
+    },
+    pause: () => void calls.pauses++,
+    resume() {},
+    fd: -1,
+  };
+  const sender: Sender = new Sender(
+    dispatch,
+    {
+      abort() {
+        calls.aborts++;
+        sender.close();
+      },
+    },
+    socket as unknown as Socket<unknown>,
+  );
+  return { sender, calls };
 }
 
-test("what writes to a socket that the kernel has closed waits until the connection is told so", async () => {
-  const { sender } = lostSender();
+test("what writes to a socket that the kernel has closed waits until the connection is told, in a turn of its own", async () => {
+  const { sender, calls } = lostSender(0);
   expect(sender.write("a")).toBe(false);
-  let isOver = false;
-  const waiting = sender.waitForDrain().then(() => (isOver = true));
-  await new Promise((resolve) => setImmediate(resolve));
-  expect(isOver).toBe(false);
-  sender.close();
+  expect(sender.write("a")).toBe(false);
+  const waiting = sender.waitForDrain();
+  await Promise.resolve();
+  expect(calls).toEqual({ writes: 1, pauses: 0, aborts: 0 });
   await waiting;
+  expect(calls).toEqual({ writes: 1, pauses: 0, aborts: 1 });
+});
+
+test("a socket that turns out to be closed at a drain event is told too, and nobody writes on", async () => {
+  const { sender, calls } = lostSender(10);
+  expect(sender.write("x".repeat(2000))).toBe(false);
+  const waiting = sender.waitForDrain();
+  expect(sender.flush()).toBe(false);
+  expect(sender.write("more")).toBe(false);
+  await waiting;
+  expect(calls).toEqual({ writes: 2, pauses: 1, aborts: 1 });
 });
 
 test("a file is not read to its end for a socket that the kernel has closed", async () => {
-  const { sender, tries } = lostSender();
+  const { sender, calls } = lostSender(0);
   const fd = openSync("/dev/zero", "r");
   try {
     const sent = sender.sendFile(fd, 0, 2 ** 40, () => {});
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(tries()).toBe(1);
-    sender.close();
     await sent;
-    expect(tries()).toBe(1);
+    expect(calls).toEqual({ writes: 1, pauses: 0, aborts: 1 });
   } finally {
     closeSync(fd);
   }

@@ -402,14 +402,11 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
 
   #leave(): void {
     // end() is a close(2): with unread data in the kernel it would reset the connection and lose the reply.
-    if (this.hasEnded) {
-      this.#sender.socket.end();
-      return;
-    }
+    if (this.hasEnded) return this.#sender.leave(true);
     this.isFinishing = true;
     this.home.trace?.(this, "has had its last reply");
     this.resume();
-    this.#sender.socket.shutdown();
+    this.#sender.leave(false);
     this.wait("lingering", this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);
   }
 }

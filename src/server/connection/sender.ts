@@ -4,6 +4,7 @@
  */
 import type { Socket } from "bun";
 import { readSync } from "node:fs";
+import { asHost } from "../../module/graph/leave-graph";
 import type { Dispatch, Wire } from "../../protocol/wire";
 import { Outbox } from "./outbox";
 import { sendFileTo } from "../../system/send-file";
@@ -37,12 +38,12 @@ export class Sender {
   readonly #connection: Pick<Wire, "abort">;
   #outbox: Outbox | null = null;
   #isPaused = false;
-  /** The kernel takes no more bytes. The close event follows in a later turn of the event loop. */
+  /** The kernel takes no more bytes: the peer has reset the connection, or `leave` was called. */
   #isLost = false;
   #drainWaiters: (() => void)[] | null = null;
   #emptyWaiters: (() => void)[] | null = null;
 
-  /** @param connection is cut if its peer takes nothing for `writeMs` */
+  /** @param connection is cut if its peer takes nothing for `writeMs`, or has reset it */
   constructor(dispatch: Dispatch, connection: Pick<Wire, "abort">, socket: Socket<unknown>) {
     this.#dispatch = dispatch;
     this.#connection = connection;
@@ -186,8 +187,10 @@ export class Sender {
   /** The kernel has room again. @returns whether protocols and handlers may continue to write */
   flush(): boolean {
     const outbox = this.#outbox;
+    if (this.#isLost) return false;
     if (outbox === null) return true;
     const taken = outbox.flush(this.socket);
+    if (taken < 0) return this.#lose();
     if (taken > 0) this.#dispatch.wheel.arm(outbox, this.#dispatch.timeouts.writeMs);
     if (outbox.bytes === 0) this.#dropUnsent();
     if (this.isOverfull) return false;
@@ -208,6 +211,14 @@ export class Sender {
     if (waiters !== null) for (const wake of waiters) wake();
   }
 
+  /** Sends FIN. @param isLast  closes the socket too: the peer has sent its FIN */
+  leave(isLast: boolean): void {
+    // What is written from here on must not cut what the kernel still holds for the peer.
+    this.#isLost = true;
+    if (isLast) this.socket.end();
+    else this.socket.shutdown();
+  }
+
   /** The socket is gone: nobody need wait for room. */
   close(): void {
     this.isClosed = true;
@@ -216,14 +227,13 @@ export class Sender {
   }
 
   #send(data: string | Uint8Array): boolean {
+    if (this.#isLost) return false;
     if (this.#outbox !== null) this.#outbox.push(data);
     else {
       const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
       const taken = this.socket.write(data);
       if (taken === length) return true;
-      // A closed socket (-1) is reported by its close event. Writers must wait until then, or the event never gets its
-      // turn.
-      if (taken < 0) return !(this.#isLost = true);
+      if (taken < 0) return this.#lose();
       this.#outbox = new Outbox(() => this.#connection.abort());
       this.#outbox.push(taken === 0 ? data : (typeof data === "string" ? Buffer.from(data) : data).subarray(taken));
       this.#dispatch.wheel.arm(this.#outbox, this.#dispatch.timeouts.writeMs);
@@ -231,6 +241,18 @@ export class Sender {
     if (!this.isOverfull) return true;
     // A client that does not read its replies is not read either.
     if (!this.isTaken) this.pause();
+    return false;
+  }
+
+  /**
+   * The socket is closed. Writers wait until the connection is told, in a later turn: a reply without end would leave
+   * no turn for it. Bun has a close event for that, but none for a paused socket whose error this write has consumed.
+   *
+   * @returns false: nobody may write
+   */
+  #lose(): false {
+    this.#isLost = true;
+    asHost(() => setImmediate(() => this.#connection.abort()));
     return false;
   }
 
