@@ -146,7 +146,7 @@ export class Endpoints implements OwnEndpoints {
     return reply(200, EXPOSITION_TYPE, metricsText(info, processes));
   }
 
-  /** If the supervisor does not answer, the server is "not ready", and not an error: nothing else is known. */
+  /** If the master does not answer, the server is "not ready", and not an error: nothing else is known. */
   async #told(): Promise<typeof NOBODY> {
     try {
       const { info, processes } = await this.#sources.snapshots();

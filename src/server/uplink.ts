@@ -1,4 +1,4 @@
-/** A server's way to operations on the whole: itself if it is the only process, or the supervisor. */
+/** A server process asks here for operations on all processes. The master answers; alone, the server does itself. */
 import type { ReloadReport } from "../reload/operations";
 import type { ReloadOrder } from "../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";

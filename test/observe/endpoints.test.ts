@@ -270,7 +270,7 @@ function readyOf(sources: Partial<ConstructorParameters<typeof Endpoints>[0]>): 
   return handler(new Request("http://localhost/ready"), { client: { isLocal: true } });
 }
 
-test("/ready refuses during a drain, and when the supervisor does not answer", async () => {
+test("/ready refuses during a drain, and when the master does not answer", async () => {
   const [drains, alone] = await Promise.all([readyOf({ isDraining: () => true }), readyOf({})]);
   expect([drains.status, ((await drains.json()) as Readiness).reasons]).toEqual([503, ["draining"]]);
   expect([alone.status, ((await alone.json()) as Readiness).reasons]).toEqual([503, ["no server process answers"]]);

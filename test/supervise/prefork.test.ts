@@ -281,7 +281,7 @@ function openRoom(port: number): Room {
   return { socket, next };
 }
 
-test("a supervisor that is killed leaves no process and no port behind, and what is under way is finished", () =>
+test("a master that is killed leaves no process and no port behind, and what is under way is finished", () =>
   withProcesses(3, async (hub) => {
     const pids = await servingPids(hub);
     const clients = await connectToEach(hub, pids);

@@ -90,7 +90,7 @@ export class TestProcess {
   }
 }
 
-/** The supervisor's part: collects all proposals of one reload, and answers with the decision. */
+/** The master's part: collects all proposals of one reload, and answers with the decision. */
 export class TestRound {
   readonly proposals = new Map<number, Proposal>();
   readonly #first = Promise.withResolvers<void>();

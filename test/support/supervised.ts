@@ -39,7 +39,7 @@ export function withProcesses(
       await test(hub);
     } finally {
       const left = processesIn(hub.dir).filter((pid) => pid !== hub.program.pid);
-      // A living supervisor ends its processes itself.
+      // A living master ends its processes itself.
       if (!lives(hub.program.pid)) for (const pid of left) process.kill(pid, "SIGKILL");
     }
   });

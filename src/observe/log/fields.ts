@@ -17,7 +17,7 @@ export interface LogFields {
   /** A connection's number. Text: `#17`. */
   readonly connection?: number;
   /**
-   * A process's number among several, 1 to N; 0 is the supervisor, or a server of one process. Text: `[3]`; none for 0.
+   * A process's number among several, 1 to N; 0 is the master, or a server of one process. Text: `[3]`; none for 0.
    */
   readonly slot?: number;
   /** The thrown value, if the message has it in other words. JSON only: an object beside the message's first line. */

@@ -1,4 +1,4 @@
-/** The supervisor's side of one server process. */
+/** The master's side of one server process. */
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { Subprocess } from "bun";
 import { UserError } from "../../config/user-error";
@@ -8,7 +8,7 @@ import type { StartSummary } from "./group";
 import type { ChildCalls, ChildStart, MasterCalls, Published, ToChild, ToMaster } from "./messages";
 import { ROLE_VARIABLE, selfCommand } from "../../system/self";
 
-/** The supervisor's services for its processes. */
+/** The master's services for its processes. */
 export interface ChildOwner {
   readonly calls: { [K in keyof MasterCalls]: (child: ServerProcess, ...args: Parameters<MasterCalls[K]>) => unknown };
   /** SHUTDOWN. */
@@ -38,7 +38,7 @@ export class ServerProcess {
   readonly exited: Promise<void>;
   isReady = false;
   #readyAt = 0;
-  /** The supervisor has told it to end. */
+  /** The master has told it to end. */
   isLeaving = false;
   readonly #owner: ChildOwner;
   readonly #ready = Promise.withResolvers<Begun>();

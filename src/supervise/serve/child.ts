@@ -1,4 +1,4 @@
-/** A server process of many. The supervisor directs its whole life. */
+/** A server process of many. The master directs its whole life. */
 import { systemError } from "../../config/system-errors";
 import { UserError } from "../../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
@@ -29,14 +29,14 @@ class Child {
     this.ended = this.#ended.promise;
     this.#master = new Asking((id, what, args) => send({ type: "ask", id, what, args }));
     process.on("message", (message: ToChild) => void this.#receive(message));
-    // A supervisor that was killed must not leave its port in use.
+    // A master that was killed must not leave its port in use.
     process.on("disconnect", () => {
       if (!this.#isDraining)
-        this.#log?.critical("the supervisor is gone: this process finishes what is under way, and ends");
-      void this.#drain("the supervisor is gone");
+        this.#log?.critical("the master is gone: this process finishes what is under way, and ends");
+      void this.#drain("the master is gone");
     });
     process.on("SIGTERM", () => void this.#drain("SIGTERM"));
-    // A terminal sends signals to all its processes. The supervisor handles them.
+    // A terminal sends signals to all its processes. The master handles them.
     for (const signal of ["SIGINT", "SIGHUP", "SIGUSR2"] as const) process.on(signal, () => {});
     send({ type: "begun" });
   }
@@ -142,7 +142,7 @@ function failure(thrown: unknown): ToMaster {
   return { type: "failed", message, code: null, exitCode: 70, hint: null };
 }
 
-/** Without a channel the supervisor is gone: the handler of "disconnect" acts. */
+/** Without a channel the master is gone: the handler of "disconnect" acts. */
 function send(message: ToMaster): void {
   if (process.connected) process.send?.(message);
 }

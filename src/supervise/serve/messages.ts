@@ -1,5 +1,5 @@
 /**
- * Messages between the supervisor and its server processes: plain data, structured-cloned over Bun's IPC.
+ * Messages between the master and its server processes: plain data, structured-cloned over Bun's IPC.
  */
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ListenAddress } from "../../config/listen";
@@ -42,7 +42,7 @@ export interface ChildCalls {
   snapshot(): ProcessSnapshot;
 }
 
-/** Questions to the supervisor. */
+/** Questions to the master. */
 export interface MasterCalls {
   reload(order: ReloadOrder): ReloadReport;
   crashed(name: string, number: number, reason: string, isLoop: boolean): boolean;

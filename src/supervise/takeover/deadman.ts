@@ -1,5 +1,5 @@
 /**
- * Ends a server process whose event loop hangs. Without its supervisor, nobody else would, and its port would stay in
+ * Ends a server process whose event loop hangs. Without its master, nobody else would, and its port would stay in
  * use.
  */
 import type { Options } from "../../config/options";

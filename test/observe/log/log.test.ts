@@ -47,10 +47,10 @@ describe("the log", () => {
   test("writes one line an event: time, level, tags, text", () => {
     const { lines, log } = capture();
     log.withFields({ module: "greet", generation: 2 }).withFields({ connection: 17 }).warn("slow call:", 31, { ms: 5 });
-    log.withTag("supervisor").info("here");
+    log.withTag("master").info("here");
     expect(lines).toEqual([
       expect.stringMatching(new RegExp(`^${TIME} warn  greet v2 #17 slow call: 31 \\{ ms: 5 \\}\\n$`)),
-      expect.stringMatching(new RegExp(`^${TIME} info  supervisor here\\n$`)),
+      expect.stringMatching(new RegExp(`^${TIME} info  master here\\n$`)),
     ]);
   });
 
