@@ -139,7 +139,7 @@ describe("timeouts", () => {
     ),
   );
 
-  test("a trial that does not end takes this module's loadMs, too", () =>
+  test("a probe that does not end takes this module's loadMs, too", () =>
     withHub(
       {
         "modules/stuck.ts": "for (;;) {}",

@@ -20,7 +20,7 @@ import {
 } from "./versions";
 import type { ServerLog } from "../../observe/log/log";
 import type { ProcessSnapshot, RollbackCounts } from "../../observe/snapshot";
-import { Trials } from "./trials";
+import { Probations } from "./probations";
 import { EVERYTHING, type ReloadOrder } from "../order";
 
 interface HistorySetup {
@@ -37,7 +37,7 @@ export class History {
   readonly resumed: readonly ApprovedModule[] | null;
   readonly #setup: HistorySetup;
   readonly #store: VersionStore;
-  readonly #trials: Trials;
+  readonly #probations: Probations;
   /** The number of the serving version, by module. */
   readonly #serving = new Map<string, number>();
   readonly #rollbacks = { asked: 0, automatic: 0 };
@@ -46,7 +46,7 @@ export class History {
     this.#setup = setup;
     this.#store = store;
     this.resumed = setup.options.resume ? store.approved : null;
-    this.#trials = new Trials({
+    this.#probations = new Probations({
       limits: () => setup.options.versions,
       snapshots: setup.snapshots,
       passed: (name, number) => void this.#passed(name, number),
@@ -94,7 +94,7 @@ export class History {
     if (this.#setup.options.versions.probationMs === 0) return;
     for (const [name, number] of this.#serving) {
       const record = this.#store.records(name).find((each) => each.number === number);
-      if (record?.verdict === "probation") this.#trials.begin(name, number);
+      if (record?.verdict === "probation") this.#probations.begin(name, number);
     }
   }
 
@@ -124,7 +124,7 @@ export class History {
 
   #forget(name: string): void {
     this.#serving.delete(name);
-    this.#trials.end(name);
+    this.#probations.end(name);
   }
 
   async #noteModule({ name, source, version }: ApprovedModule, order: ReloadOrder): Promise<void> {
@@ -135,7 +135,7 @@ export class History {
     const again = order.versions[name];
     const isPushed = order.source === "push" && order.names?.includes(name) === true;
     const isResume = this.#serving.size === 0 && this.resumed !== null;
-    const isOnTrial = former !== null && again === undefined && probationMs > 0;
+    const isOnProbation = former !== null && again === undefined && probationMs > 0;
     const record: VersionRecord = {
       number: version.number,
       hash: version.hash,
@@ -144,13 +144,13 @@ export class History {
       of: again?.of ?? null,
       source,
       config: version.config,
-      verdict: isOnTrial ? "probation" : "good",
+      verdict: isOnProbation ? "probation" : "good",
       reason: null,
     };
     const settled = records.map((each) => (each.number === former ? this.#settle(name, each, again) : each));
-    this.#trials.end(name);
+    this.#probations.end(name);
     await this.#store.save(name, [...settled, record], keep, { [version.hash]: version.file });
-    if (isOnTrial) this.#trials.begin(name, version.number);
+    if (isOnProbation) this.#probations.begin(name, version.number);
   }
 
   /** The record of a replaced version, with its verdict. */
@@ -161,7 +161,7 @@ export class History {
       return { ...record, verdict: condemned?.verdict ?? "rolled back", reason: condemned?.reason ?? null };
     }
     if (record.verdict !== "probation") return record;
-    const counts = this.#trials.countsOf(name, record.number);
+    const counts = this.#probations.countsOf(name, record.number);
     const isBad = share(counts) > this.#setup.options.versions.maxErrorShare;
     return isBad
       ? { ...record, reason: `${counts.errors} of ${counts.calls} calls failed` }
@@ -238,7 +238,7 @@ export class History {
    * @returns whether another version serves in its place now
    */
   async crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean> {
-    const count = this.#trials.crashed(name, number);
+    const count = this.#probations.crashed(name, number);
     if (!isLoop && count < this.#setup.options.versions.maxCrashes) return false;
     const times = isLoop ? "it crashed again and again" : `it crashed ${count} times`;
     return await this.#setup.bringBack({ name, number, verdict: "crashed", reason: `${times}: ${reason}` });
@@ -271,13 +271,13 @@ export class History {
   /** For status, by module. */
   notes(): Record<string, string[]> {
     const notes = (this.#store.approved ?? []).map(({ name, hold }): [string, string[]] => {
-      const trial = this.#trials.textOf(name);
-      return [name, [...(hold === null ? [] : [holdText(name, hold)]), ...(trial === null ? [] : [trial])]];
+      const probation = this.#probations.textOf(name);
+      return [name, [...(hold === null ? [] : [holdText(name, hold)]), ...(probation === null ? [] : [probation])]];
     });
     return Object.fromEntries(notes.filter(([, texts]) => texts.length > 0));
   }
 
   close(): void {
-    this.#trials.close();
+    this.#probations.close();
   }
 }

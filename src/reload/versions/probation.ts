@@ -7,7 +7,7 @@ export interface Counts {
 }
 
 /** The figures of a version since its swap, in all processes together. */
-interface TrialFigures {
+interface ProbationFigures {
   readonly ageMs: number;
   readonly total: Counts;
   /** The figures of the last seconds: a version may begin well and then fail. */
@@ -32,7 +32,7 @@ const CLEARLY = 2;
  * - A version that is left after `probationMs` is good. With 0 every version is.
  */
 export function judge(
-  { ageMs, total, recent, crashes, former }: TrialFigures,
+  { ageMs, total, recent, crashes, former }: ProbationFigures,
   { probationMs, maxErrorShare, minCalls, maxCrashes }: Omit<VersionOptions, "keep">,
 ): Judgement {
   if (probationMs === 0) return { verdict: "good" };

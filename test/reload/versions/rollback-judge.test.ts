@@ -14,7 +14,7 @@ function verdictOn(figures: Partial<Parameters<typeof judge>[0]>, limits = {}): 
   return "reason" in judgement ? `${judgement.verdict}: ${judgement.reason}` : judgement.verdict;
 }
 
-describe("a version on trial", () => {
+describe("a version on probation", () => {
   test.each<[string, Partial<Parameters<typeof judge>[0]>, string]>([
     ["without calls waits", {}, "wait"],
     ["without calls is good in the end", { ageMs: 30_000 }, "good"],
@@ -43,7 +43,7 @@ describe("a version on trial", () => {
     ["crashes a third time and goes", { crashes: 3 }, "crashed: it crashed 3 times"],
   ])("%s", (_, figures, expected) => expect(verdictOn(figures)).toBe(expected));
 
-  test("is good at once where there are no trials", () => {
+  test("is good at once where there is no probation", () => {
     expect(verdictOn({ total: counts(100, 100), crashes: 9 }, { probationMs: 0 })).toBe("good");
   });
 
@@ -79,12 +79,12 @@ describe("the version that comes back", () => {
   test.each<[string, string[], number | null, number | null]>([
     ["is the one before", ["1 aaaa good", "2 bbbb good", "3 cccc probation"], 3, 2],
     [
-      "is the last good one, not one that was on trial to its end",
+      "is the last good one, not one that was on probation to its end",
       ["1 aaaa good", "2 bbbb probation", "3 cccc good"],
       3,
       1,
     ],
-    ["is one that was on trial, if there is no other", ["1 aaaa probation", "2 bbbb good"], 2, 1],
+    ["is one that was on probation, if there is no other", ["1 aaaa probation", "2 bbbb good"], 2, 1],
     ["is none of the same code", ["1 aaaa good", "2 bbbb good", "3 bbbb good"], 3, 1],
     ["is none that failed", ["1 aaaa good", "2 bbbb failed", "3 aaaa good of 1", "4 cccc good"], 4, 3],
     [

@@ -108,7 +108,7 @@ test("a stored version that does not load any more leaves what serves, and is to
     expect(await hub.ask("PING\n")).toBe("3\n");
     // Nothing was rolled back from.
     expect((await hub.status()).modules.find(({ name }) => name === "greet")?.notes).toEqual([
-      expect.stringMatching(/^v3 is on trial for another \d+ s$/),
+      expect.stringMatching(/^v3 is on probation for another \d+ s$/),
     ]);
   }));
 

@@ -13,7 +13,7 @@ async function withPair(
   fixture: Fixture,
   test: (old: TestProcess, fresh: TestProcess) => Promise<void>,
 ): Promise<void> {
-  const probe = { check: () => Promise.reject(new Error("what serves elsewhere needs no trial")) };
+  const probe = { check: () => Promise.reject(new Error("what serves elsewhere needs no probe")) };
   const [old, fresh] = [new TestProcess(fixture), new TestProcess(fixture, { probe })];
   try {
     await test(old, fresh);

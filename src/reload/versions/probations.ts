@@ -6,7 +6,7 @@ import { type MergedModule, mergeModules } from "../../observe/report";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { Condemned } from "./versions";
 
-interface TrialsSetup {
+interface ProbationsSetup {
   limits(): VersionOptions;
   snapshots(): Promise<ProcessSnapshot[]>;
   passed(name: string, number: number): void;
@@ -14,7 +14,7 @@ interface TrialsSetup {
   failed(condemned: Condemned): void;
 }
 
-interface Trial {
+interface Probation {
   readonly number: number;
   readonly startedMs: number;
   crashes: number;
@@ -28,51 +28,51 @@ const LOOK_MS = 500;
 const RECENT_MS = 3000;
 const NONE: Counts = { calls: 0, errors: 0 };
 
-export class Trials {
-  readonly #setup: TrialsSetup;
-  readonly #trials = new Map<string, Trial>();
+export class Probations {
+  readonly #setup: ProbationsSetup;
+  readonly #probations = new Map<string, Probation>();
   #timer: Timer | null = null;
   #isLooking = false;
 
-  constructor(setup: TrialsSetup) {
+  constructor(setup: ProbationsSetup) {
     this.#setup = setup;
   }
 
   begin(name: string, number: number): void {
-    this.#trials.set(name, { number, startedMs: performance.now(), crashes: 0, looks: [], counts: NONE });
+    this.#probations.set(name, { number, startedMs: performance.now(), crashes: 0, looks: [], counts: NONE });
     this.#timer ??= asHost(() => setInterval(() => void this.#look(), LOOK_MS));
   }
 
   /** Does nothing if it is not on probation. */
   end(name: string): void {
-    this.#trials.delete(name);
-    if (this.#trials.size > 0 || this.#timer === null) return;
+    this.#probations.delete(name);
+    if (this.#probations.size > 0 || this.#timer === null) return;
     clearInterval(this.#timer);
     this.#timer = null;
   }
 
   close(): void {
-    for (const name of this.#trials.keys()) this.end(name);
+    for (const name of this.#probations.keys()) this.end(name);
   }
 
   /** @returns how often the version has crashed during its probation; 0: it is not on probation */
   crashed(name: string, number: number): number {
-    const trial = this.#trials.get(name);
-    return trial?.number === number ? ++trial.crashes : 0;
+    const probation = this.#probations.get(name);
+    return probation?.number === number ? ++probation.crashes : 0;
   }
 
   /** A version's figures at the last look. */
   countsOf(name: string, number: number): Counts {
-    const trial = this.#trials.get(name);
-    return trial?.number === number ? trial.counts : NONE;
+    const probation = this.#probations.get(name);
+    return probation?.number === number ? probation.counts : NONE;
   }
 
   /** @returns for status; null: the module is not on probation */
   textOf(name: string): string | null {
-    const trial = this.#trials.get(name);
-    if (trial === undefined) return null;
-    const leftMs = this.#setup.limits().probationMs - (performance.now() - trial.startedMs);
-    return `v${trial.number} is on trial for another ${Math.max(1, Math.ceil(leftMs / 1000))} s`;
+    const probation = this.#probations.get(name);
+    if (probation === undefined) return null;
+    const leftMs = this.#setup.limits().probationMs - (performance.now() - probation.startedMs);
+    return `v${probation.number} is on probation for another ${Math.max(1, Math.ceil(leftMs / 1000))} s`;
   }
 
   async #look(): Promise<void> {
@@ -81,31 +81,32 @@ export class Trials {
     this.#isLooking = true;
     try {
       const modules = new Map(mergeModules(await this.#setup.snapshots()).map((module) => [module.name, module]));
-      for (const [name, trial] of this.#trials) this.#judge(name, trial, modules.get(name));
+      for (const [name, probation] of this.#probations) this.#judge(name, probation, modules.get(name));
     } finally {
       this.#isLooking = false;
     }
   }
 
-  #judge(name: string, trial: Trial, module: MergedModule | undefined): void {
+  #judge(name: string, probation: Probation, module: MergedModule | undefined): void {
     const now = performance.now();
     // Another version is being swapped in, which ends the probation.
-    if (module !== undefined && module.live?.number !== trial.number) return;
-    if (module?.live != null) trial.counts = { calls: module.live.figures.calls, errors: module.live.figures.errors };
-    trial.looks.push({ atMs: now, counts: trial.counts });
-    while ((trial.looks[1]?.atMs ?? now) < now - RECENT_MS) trial.looks.shift();
-    const since = trial.looks[0]?.counts ?? NONE;
+    if (module !== undefined && module.live?.number !== probation.number) return;
+    if (module?.live != null)
+      probation.counts = { calls: module.live.figures.calls, errors: module.live.figures.errors };
+    probation.looks.push({ atMs: now, counts: probation.counts });
+    while ((probation.looks[1]?.atMs ?? now) < now - RECENT_MS) probation.looks.shift();
+    const since = probation.looks[0]?.counts ?? NONE;
     // The figures of a lost process are missing.
     const recent = {
-      calls: Math.max(0, trial.counts.calls - since.calls),
-      errors: Math.max(0, trial.counts.errors - since.errors),
+      calls: Math.max(0, probation.counts.calls - since.calls),
+      errors: Math.max(0, probation.counts.errors - since.errors),
     };
     const former = module?.former ?? NONE;
-    const { crashes, counts: total, startedMs } = trial;
+    const { crashes, counts: total, startedMs } = probation;
     const judgement = judge({ ageMs: now - startedMs, total, recent, crashes, former }, this.#setup.limits());
     if (judgement.verdict === "wait") return;
     this.end(name);
-    if (judgement.verdict === "good") this.#setup.passed(name, trial.number);
-    else this.#setup.failed({ name, number: trial.number, verdict: judgement.verdict, reason: judgement.reason });
+    if (judgement.verdict === "good") this.#setup.passed(name, probation.number);
+    else this.#setup.failed({ name, number: probation.number, verdict: judgement.verdict, reason: judgement.reason });
   }
 }

@@ -1,4 +1,4 @@
-/** A version that fails while it is on trial gives way to the one before it, by itself. */
+/** A version that fails while it is on probation gives way to the one before it, by itself. */
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource } from "../../support/hub";
 import { historyOf, versionsOf, withProject } from "../../support/restarts";
@@ -53,7 +53,7 @@ describe.each([1, 2])("with %d processes", (processes) => {
       expect(await askTimes(hub, 30)).toEqual({ "200 good": 30 });
       hub.write(GREET, failing("bad", 0.6));
       expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v2");
-      expect((await greetOf(hub)).notes).toEqual([expect.stringMatching(/^v2 is on trial for another \d+ s$/)]);
+      expect((await greetOf(hub)).notes).toEqual([expect.stringMatching(/^v2 is on probation for another \d+ s$/)]);
       const seen = await askUntil(hub, hasCome(hub, "OK greet v3 (was v2) swapped"));
       expect(seen["500"]).toBeGreaterThanOrEqual(12);
       expect(await askTimes(hub, 50)).toEqual({ "200 good": 50 });
