@@ -89,7 +89,7 @@ export interface VersionReport {
   /** The author's file. */
   readonly source: string;
   readonly verdict: "good" | "probation" | "rolled back" | "crashed";
-  /** The reason of a verdict that is not good. */
+  /** The reason of a standing that is not good. */
   readonly reason: string | null;
   /** It serves. */
   readonly isLive: boolean;

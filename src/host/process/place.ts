@@ -73,7 +73,7 @@ class ProcessPlace implements Place {
   #onReady: (() => void) | null = null;
   #isGone = false;
   /** Why the server ended it; null: it did not. */
-  #verdict: string | null = null;
+  #killReason: string | null = null;
 
   constructor(options: ProcessPlaceOptions) {
     const { start, log, loadTimeoutMs, maxMemoryMb } = options;
@@ -166,9 +166,9 @@ class ProcessPlace implements Place {
     }
   }
 
-  #kill(verdict: string): void {
+  #kill(reason: string): void {
     if (this.#isGone) return;
-    this.#verdict ??= verdict;
+    this.#killReason ??= reason;
     try {
       process.kill(-this.#process.pid, "SIGKILL");
     } catch {
@@ -189,7 +189,7 @@ class ProcessPlace implements Place {
     this.#channel.close();
     this.#isGone = true;
     this.#memory.stop();
-    events.ended(this.#verdict ?? this.#exitText());
+    events.ended(this.#killReason ?? this.#exitText());
     await read;
     this.#budget.flush();
   }

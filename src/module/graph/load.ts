@@ -160,8 +160,8 @@ class Loaded implements LoadedModule {
     this.#hasStarted = true;
     if (definition.check === undefined) return;
     const leftMs = timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - (performance.now() - startedMs));
-    const verdict = await this.#call("check", leftMs, () => definition.check?.(this.context));
-    if (verdict === false) throw wholeFileError(this.#spec.name, this.#spec.source, "check returned false");
+    const isAccepted = await this.#call("check", leftMs, () => definition.check?.(this.context));
+    if (isAccepted === false) throw wholeFileError(this.#spec.name, this.#spec.source, "check returned false");
   }
 
   async handoff(): Promise<Handoff | null> {

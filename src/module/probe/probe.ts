@@ -75,9 +75,9 @@ export class Probe {
    *   was closed
    */
   check(spec: LoadSpec): Promise<void> {
-    const verdict = this.#last.then(() => this.#check(spec));
-    this.#last = verdict.catch(() => undefined);
-    return verdict;
+    const checked = this.#last.then(() => this.#check(spec));
+    this.#last = checked.catch(() => undefined);
+    return checked;
   }
 
   /** Ends the Worker; a check under way is rejected. */
@@ -95,8 +95,8 @@ export class Probe {
       await askWorker(await starting, spec, spec.loadMs ?? this.#timeoutMs);
     } catch (error) {
       // The Worker survives only its own answers.
-      if (!(error instanceof Verdict)) await this.#discard(starting);
-      throw error instanceof Verdict || error instanceof WorkerGone ? error.cause : error;
+      if (!(error instanceof LoadRefused)) await this.#discard(starting);
+      throw error instanceof LoadRefused || error instanceof WorkerGone ? error.cause : error;
     }
   }
 
@@ -107,7 +107,7 @@ export class Probe {
 }
 
 /** The Worker's answer about a version that it could not load. */
-class Verdict extends Error {}
+class LoadRefused extends Error {}
 
 /** The Worker gave no answer. `cause` is the conclusion about the version. */
 class WorkerGone extends Error {}
@@ -147,7 +147,7 @@ function askWorker(worker: Worker, spec: LoadSpec, timeoutMs: number): Promise<v
     // The answer to an abandoned check.
     if (data.id !== spec.id) return;
     if (data.error === null) answered.resolve();
-    else answered.reject(new Verdict(data.error.message, { cause: ModuleError.fromData(data.error) }));
+    else answered.reject(new LoadRefused(data.error.message, { cause: ModuleError.fromData(data.error) }));
   };
   const onClose = (event: CloseEvent): void =>
     gone(`ended its thread while loading, with exit code ${event.code} (process.exit?)`);

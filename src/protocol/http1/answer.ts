@@ -21,12 +21,12 @@ import { composeReply, keepsAlive, dateOf, tailLines, composeOwn } from "./reply
 import { Waiting } from "./replying";
 
 /**
- * The result of a request. KEEP: answered; CLOSE: answered, and the connection ends with it. Otherwise the waiting
- * reply, or the new owner of the connection.
+ * The connection's next step after a request. KEEP: answered; CLOSE: answered, and the connection ends with it.
+ * Otherwise the waiting reply, or the new owner of the connection.
  */
 export const KEEP = 0;
 export const CLOSE = 1;
-export type Verdict = typeof KEEP | typeof CLOSE | Waiting | WebSocketConnection;
+export type NextStep = typeof KEEP | typeof CLOSE | Waiting | WebSocketConnection;
 
 type FetchHandler = (request: LightRequest, context: object) => unknown;
 
@@ -35,7 +35,7 @@ type FetchHandler = (request: LightRequest, context: object) => unknown;
  *
  * @param body  null when it has none; it may still be arriving
  */
-export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null): Verdict {
+export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null): NextStep {
   const { dispatch } = wire;
   dispatch.counters.httpRequests++;
   if (head.target === "*") return say(wire, head, SERVER_OPTIONS);
@@ -71,7 +71,7 @@ function callHandler(
   request: LightRequest,
   route: BoundRoute,
   params: Record<string, string>,
-): Verdict {
+): NextStep {
   const startedAt = beginCall(route, wire.dispatch.access !== null);
   const context = requestContext(route.generation.context, wire, head.path as string, route.key, params, request);
   let value: unknown;

@@ -153,10 +153,10 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
 
   headRead(head: RequestHead, body: IncomingBody | null): void {
     this.#state = "calling";
-    const verdict = answer(this.#wire, head, body);
-    if (verdict === KEEP || verdict === CLOSE) this.#replied(verdict === KEEP);
-    else if (verdict instanceof Waiting) this.awaitReply(verdict);
-    else this.#handOver(verdict);
+    const next = answer(this.#wire, head, body);
+    if (next === KEEP || next === CLOSE) this.#replied(next === KEEP);
+    else if (next instanceof Waiting) this.awaitReply(next);
+    else this.#handOver(next);
   }
 
   received(rest: Buffer): void {

@@ -6,7 +6,7 @@
  */
 import { refuse } from "./reply";
 import { asBuffer, type Wire } from "../wire";
-import { answer, CLOSE, KEEP, type Verdict } from "./answer";
+import { answer, CLOSE, KEEP, type NextStep } from "./answer";
 import { IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
@@ -81,9 +81,9 @@ function refused(wire: Wire, refusal: OwnReply, head: RequestHead, bytes: Buffer
 }
 
 /** @param end  the offset behind the request */
-function conclude(wire: Wire, verdict: Verdict, bytes: Buffer, end: number): number {
-  if (verdict === KEEP) return end;
-  if (verdict === CLOSE) wire.finish();
-  else (verdict instanceof Waiting ? new Exchange(wire).awaitReply(verdict) : verdict).hold(bytes.subarray(end));
+function conclude(wire: Wire, next: NextStep, bytes: Buffer, end: number): number {
+  if (next === KEEP) return end;
+  if (next === CLOSE) wire.finish();
+  else (next instanceof Waiting ? new Exchange(wire).awaitReply(next) : next).hold(bytes.subarray(end));
   return bytes.length;
 }

@@ -153,12 +153,12 @@ export class History {
     if (isOnProbation) this.#probations.begin(name, version.number);
   }
 
-  /** The record of a replaced version, with its verdict. */
+  /** The record of a replaced version, with its standing. */
   #settle(name: string, record: VersionRecord, again: StoredVersion | undefined): VersionRecord {
     if (again !== undefined) {
       const { condemned } = again;
       this.#rollbacks[condemned === null ? "asked" : "automatic"]++;
-      return { ...record, verdict: condemned?.verdict ?? "rolled back", reason: condemned?.reason ?? null };
+      return { ...record, verdict: condemned?.standing ?? "rolled back", reason: condemned?.reason ?? null };
     }
     if (record.verdict !== "probation") return record;
     const counts = this.#probations.countsOf(name, record.number);
@@ -173,7 +173,7 @@ export class History {
       .records(name)
       .map((each) => (each.number === number ? { ...each, verdict: "good" as const } : each));
     await this.#store.save(name, records, this.#setup.options.versions.keep).catch((error: unknown) => {
-      this.#setup.log.error(`The verdict on ${name} v${number} could not be written:`, error);
+      this.#setup.log.error(`The standing of ${name} v${number} could not be written:`, error);
     });
   }
 
@@ -241,7 +241,7 @@ export class History {
     const count = this.#probations.crashed(name, number);
     if (!isLoop && count < this.#setup.options.versions.maxCrashes) return false;
     const times = isLoop ? "it crashed again and again" : `it crashed ${count} times`;
-    return await this.#setup.bringBack({ name, number, verdict: "crashed", reason: `${times}: ${reason}` });
+    return await this.#setup.bringBack({ name, number, standing: "crashed", reason: `${times}: ${reason}` });
   }
 
   serves(name: string, number: number): boolean {

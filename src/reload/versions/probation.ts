@@ -18,9 +18,9 @@ interface ProbationFigures {
 }
 
 type Judgement =
-  | { readonly verdict: "wait" }
-  | { readonly verdict: "good" }
-  | { readonly verdict: "rolled back" | "crashed"; /** "18 of 30 calls failed" */ readonly reason: string };
+  | { readonly standing: "probation" }
+  | { readonly standing: "good" }
+  | { readonly standing: "rolled back" | "crashed"; /** "18 of 30 calls failed" */ readonly reason: string };
 
 /** A version is at fault only if it fails more than this many times as often as the one before. */
 const CLEARLY = 2;
@@ -35,14 +35,14 @@ export function judge(
   { ageMs, total, recent, crashes, former }: ProbationFigures,
   { probationMs, maxErrorShare, minCalls, maxCrashes }: Omit<VersionOptions, "keep">,
 ): Judgement {
-  if (probationMs === 0) return { verdict: "good" };
+  if (probationMs === 0) return { standing: "good" };
   if (crashes >= maxCrashes)
-    return { verdict: "crashed", reason: `it crashed ${crashes} ${crashes === 1 ? "time" : "times"}` };
+    return { standing: "crashed", reason: `it crashed ${crashes} ${crashes === 1 ? "time" : "times"}` };
   const worst = [total, recent].find((counts) => {
     return counts.calls >= minCalls && share(counts) > maxErrorShare && share(counts) >= CLEARLY * share(former);
   });
-  if (worst !== undefined) return { verdict: "rolled back", reason: `${worst.errors} of ${worst.calls} calls failed` };
-  return { verdict: ageMs >= probationMs ? "good" : "wait" };
+  if (worst !== undefined) return { standing: "rolled back", reason: `${worst.errors} of ${worst.calls} calls failed` };
+  return { standing: ageMs >= probationMs ? "good" : "probation" };
 }
 
 /** 0 without calls. */

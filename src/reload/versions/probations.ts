@@ -104,9 +104,9 @@ export class Probations {
     const former = module?.former ?? NONE;
     const { crashes, counts: total, startedMs } = probation;
     const judgement = judge({ ageMs: now - startedMs, total, recent, crashes, former }, this.#setup.limits());
-    if (judgement.verdict === "wait") return;
+    if (judgement.standing === "probation") return;
     this.end(name);
-    if (judgement.verdict === "good") this.#setup.passed(name, probation.number);
-    else this.#setup.failed({ name, number: probation.number, verdict: judgement.verdict, reason: judgement.reason });
+    if (judgement.standing === "good") this.#setup.passed(name, probation.number);
+    else this.#setup.failed({ name, number: probation.number, standing: judgement.standing, reason: judgement.reason });
   }
 }

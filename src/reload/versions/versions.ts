@@ -8,8 +8,11 @@ import { identityOf } from "../../module/shape/settings";
  */
 type VersionOrigin = "disk" | "push" | "rollback" | "resume";
 
-/** `probation`: it is on probation, or was replaced during it after too many failures. */
-type VersionVerdict = "good" | "probation" | "rolled back" | "crashed";
+/**
+ * `probation`: it is on probation, or was replaced during it after too many failures. The key in the records and in the
+ * JSON of `hrmr versions` is `verdict`.
+ */
+type Standing = "good" | "probation" | "rolled back" | "crashed";
 
 /** The record of a version. Plain data. */
 export interface VersionRecord {
@@ -26,8 +29,8 @@ export interface VersionRecord {
   readonly source: string;
   /** The settings that it was loaded with. */
   readonly config: Readonly<Record<string, unknown>>;
-  readonly verdict: VersionVerdict;
-  /** The reason of a verdict other than good. */
+  readonly verdict: Standing;
+  /** The reason of a standing other than good. */
   readonly reason: string | null;
 }
 
@@ -49,7 +52,7 @@ export interface StoredVersion {
 export interface Condemned {
   readonly name: string;
   readonly number: number;
-  readonly verdict: "rolled back" | "crashed";
+  readonly standing: "rolled back" | "crashed";
   readonly reason: string;
 }
 
@@ -61,7 +64,7 @@ export function identityOfRecord({ hash, config }: VersionRecord): string {
 /**
  * The version that comes back by default: the last good one before the serving one. After a rollback it is the one
  * before that rollback's target, so that repeated rollbacks go further into the past. If no earlier one was found good,
- * the last one without a bad verdict.
+ * the last one without a bad standing.
  *
  * @param records  oldest first
  * @param live the number of the serving version; null: none

@@ -8,20 +8,20 @@ import { findVersion, versionBefore, type VersionRecord } from "../../../src/rel
 const NONE: Counts = { calls: 0, errors: 0 };
 const counts = (calls: number, errors: number): Counts => ({ calls, errors });
 
-function verdictOn(figures: Partial<Parameters<typeof judge>[0]>, limits = {}): string {
+function standingOn(figures: Partial<Parameters<typeof judge>[0]>, limits = {}): string {
   const all = { ageMs: 1000, total: NONE, recent: NONE, crashes: 0, former: NONE, ...figures };
   const judgement = judge(all, { ...DEFAULT_VERSIONS, ...limits });
-  return "reason" in judgement ? `${judgement.verdict}: ${judgement.reason}` : judgement.verdict;
+  return "reason" in judgement ? `${judgement.standing}: ${judgement.reason}` : judgement.standing;
 }
 
 describe("a version on probation", () => {
   test.each<[string, Partial<Parameters<typeof judge>[0]>, string]>([
-    ["without calls waits", {}, "wait"],
+    ["without calls waits", {}, "probation"],
     ["without calls is good in the end", { ageMs: 30_000 }, "good"],
-    ["that fails seldom waits", { total: counts(1000, 100) }, "wait"],
-    ["that fails half of its calls stays", { total: counts(20, 10) }, "wait"],
+    ["that fails seldom waits", { total: counts(1000, 100) }, "probation"],
+    ["that fails half of its calls stays", { total: counts(20, 10) }, "probation"],
     ["that fails more than half of them goes", { total: counts(20, 11) }, "rolled back: 11 of 20 calls failed"],
-    ["is not judged by fewer calls than minCalls", { total: counts(19, 19) }, "wait"],
+    ["is not judged by fewer calls than minCalls", { total: counts(19, 19) }, "probation"],
     [
       "that fails goes, however old it is",
       { total: counts(20, 20), ageMs: 30_000 },
@@ -32,35 +32,35 @@ describe("a version on probation", () => {
       { total: counts(9000, 40), recent: counts(50, 40) },
       "rolled back: 40 of 50 calls failed",
     ],
-    ["that fails as the one before did stays", { total: counts(100, 80), former: counts(1000, 790) }, "wait"],
-    ["that fails not even twice as often stays", { total: counts(100, 60), former: counts(100, 31) }, "wait"],
+    ["that fails as the one before did stays", { total: counts(100, 80), former: counts(1000, 790) }, "probation"],
+    ["that fails not even twice as often stays", { total: counts(100, 60), former: counts(100, 31) }, "probation"],
     [
       "that fails twice as often goes",
       { total: counts(100, 60), former: counts(100, 30) },
       "rolled back: 60 of 100 calls failed",
     ],
-    ["crashes twice and stays", { crashes: 2 }, "wait"],
+    ["crashes twice and stays", { crashes: 2 }, "probation"],
     ["crashes a third time and goes", { crashes: 3 }, "crashed: it crashed 3 times"],
-  ])("%s", (_, figures, expected) => expect(verdictOn(figures)).toBe(expected));
+  ])("%s", (_, figures, expected) => expect(standingOn(figures)).toBe(expected));
 
   test("is good at once where there is no probation", () => {
-    expect(verdictOn({ total: counts(100, 100), crashes: 9 }, { probationMs: 0 })).toBe("good");
+    expect(standingOn({ total: counts(100, 100), crashes: 9 }, { probationMs: 0 })).toBe("good");
   });
 
   test("with maxErrorShare 0 goes at the first failure that makes minCalls calls", () => {
-    expect(verdictOn({ total: counts(1, 1) }, { maxErrorShare: 0, minCalls: 1 })).toBe(
+    expect(standingOn({ total: counts(1, 1) }, { maxErrorShare: 0, minCalls: 1 })).toBe(
       "rolled back: 1 of 1 calls failed",
     );
-    expect(verdictOn({ total: counts(1, 0) }, { maxErrorShare: 0, minCalls: 1 })).toBe("wait");
+    expect(standingOn({ total: counts(1, 0) }, { maxErrorShare: 0, minCalls: 1 })).toBe("probation");
   });
 });
 
-/** "3 bbbb good", "4 aaaa good of 1": number, hash and verdict. */
+/** "3 bbbb good", "4 aaaa good of 1": number, hash and standing. */
 function records(...lines: string[]): VersionRecord[] {
   return lines.map((line) => {
-    const [, number, hash = "", verdict, of] =
+    const [, number, hash = "", standing, of] =
       /^(\d+) (\w+) (good|probation|rolled back|crashed|failed)(?: of (\d+))?$/.exec(line) ?? [];
-    const isFailed = verdict === "failed";
+    const isFailed = standing === "failed";
     return {
       number: Number(number),
       hash,
@@ -69,7 +69,7 @@ function records(...lines: string[]): VersionRecord[] {
       of: of === undefined ? null : Number(of),
       source: "/srv/modules/greet.ts",
       config: {},
-      verdict: (isFailed ? "rolled back" : verdict) as VersionRecord["verdict"],
+      verdict: (isFailed ? "rolled back" : standing) as VersionRecord["verdict"],
       reason: isFailed ? "20 of 20 calls failed" : null,
     };
   });

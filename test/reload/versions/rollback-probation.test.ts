@@ -110,7 +110,7 @@ test("a version that was brought back and fails too stays: there is no second ro
       hub.write(bad, "");
       await askUntil(hub, hasCome(hub, "OK greet v4 (was v3) swapped"));
       await askTimes(hub, 50);
-      // A version of another module, whose verdict comes later than a second rollback would.
+      // A version of another module, whose probation ends later than a second rollback would.
       hub.write("modules/who.ts", whoModule(1));
       hub.write("hrmr.json", '{ "versions": { "minCalls": 5, "probationMs": 1000 } }');
       await hub.ask("RELOAD\n");

@@ -35,7 +35,7 @@ test("each version that served is listed, with where it came from, since when, a
 
     const { stdout } = await runProgram(["versions"], { cwd: hub.dir });
     expect(stdout).toMatch(
-      /^greet\n.*VERSION +HASH +SINCE +FROM +VERDICT\n\* +v2 +[0-9a-f]{12} .* disk +probation\n +v1 .* good\n$/,
+      /^greet\n.*VERSION +HASH +SINCE +FROM +STANDING\n\* +v2 +[0-9a-f]{12} .* disk +probation\n +v1 .* good\n$/,
     );
     const missing = await runProgram(["versions", "nobody"], { cwd: hub.dir });
     expect([missing.exitCode, missing.stdout]).toEqual([1, ""]);

@@ -28,11 +28,11 @@ const COLUMNS: readonly Column[] = [
   { title: "HASH" },
   { title: "SINCE" },
   { title: "FROM" },
-  { title: "VERDICT" },
+  { title: "STANDING" },
   { title: "", canShrink: true },
 ];
 
-const VERDICT_COLOURS: Record<VersionReport["verdict"], Colour> = {
+const STANDING_COLOURS: Record<VersionReport["verdict"], Colour> = {
   good: "green",
   probation: "yellow",
   "rolled back": "red",
@@ -40,7 +40,7 @@ const VERDICT_COLOURS: Record<VersionReport["verdict"], Colour> = {
 };
 
 export const versionsCommand = defineCommand({
-  meta: { name: "versions", description: "List the versions of modules that have served, with their verdicts" },
+  meta: { name: "versions", description: "List the versions of modules that have served, with their standings" },
   args,
   async run({ args: flags }) {
     const { module } = flags;
@@ -69,7 +69,7 @@ function row({ number, hash, at, from, of, verdict, reason, isLive, isKept }: Ve
     hash,
     shownTime(at),
     origin,
-    paint(verdict, VERDICT_COLOURS[verdict]),
+    paint(verdict, STANDING_COLOURS[verdict]),
     notes.join("; "),
   ];
 }
