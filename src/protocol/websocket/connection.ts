@@ -26,7 +26,7 @@ import {
   SERVER_ERROR,
 } from "./frames";
 import type { WebSocketBound } from "../routing";
-import type { Endpoint } from "./hub";
+import type { RouteSockets } from "./hub";
 import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
 import { SecondWindow } from "../rates";
 import { type FrameSink, FrameReader } from "./reader";
@@ -51,7 +51,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   readonly sender: FrameSender;
   readonly topics: SocketTopics;
   readonly #wire: Wire;
-  readonly #endpoint: Endpoint;
+  readonly #sockets: RouteSockets;
   readonly #author: AuthorSocket;
   readonly #reader = new FrameReader(this);
   readonly #gate: ReadGate;
@@ -59,12 +59,12 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   #messageRate: SecondWindow | null = null;
   #hasToldClose = false;
 
-  private constructor(wire: Wire, endpoint: Endpoint, deflate: Deflate | null, data: unknown) {
+  private constructor(wire: Wire, sockets: RouteSockets, deflate: Deflate | null, data: unknown) {
     this.isDeflating = deflate !== null;
-    this.sender = new FrameSender(wire, endpoint, deflate);
-    this.topics = new SocketTopics(endpoint, this.sender);
+    this.sender = new FrameSender(wire, sockets, deflate);
+    this.topics = new SocketTopics(sockets, this.sender);
     this.#wire = wire;
-    this.#endpoint = endpoint;
+    this.#sockets = sockets;
     this.#gate = new ReadGate(wire, this.#reader);
     this.#clock = new SocketClock(wire, this.#reader, this.#gate);
     // Read now: the address is gone with the connection.
@@ -72,10 +72,10 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   }
 
   /** The 101 is written: takes the connection and tells the module. Bytes behind the request go to `hold`. */
-  static open(wire: Wire, endpoint: Endpoint, deflate: Deflate | null, data: unknown): WebSocketConnection {
-    const socket = new WebSocketConnection(wire, endpoint, deflate, data);
+  static open(wire: Wire, sockets: RouteSockets, deflate: Deflate | null, data: unknown): WebSocketConnection {
+    const socket = new WebSocketConnection(wire, sockets, deflate, data);
     wire.take(socket);
-    endpoint.add(socket);
+    sockets.add(socket);
     socket.restartIdle();
     socket.#tell("open");
     return socket;
@@ -159,7 +159,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   }
 
   get maxMessageBytes(): number {
-    const { route } = this.#endpoint;
+    const { route } = this.#sockets;
     return route === null
       ? 0
       : (route.websocket.maxMessageBytes ?? this.#wire.dispatch.limits.maxWebSocketMessageBytes);
@@ -172,7 +172,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   }
 
   goOn(): void {
-    if (!this.#gate.isStopped || this.#endpoint.isUnavailable) return;
+    if (!this.#gate.isStopped || this.#sockets.isUnavailable) return;
     this.#tellDrain();
     this.#gate.goOn();
   }
@@ -186,7 +186,7 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
   }
 
   #message(data: string | Buffer): void {
-    const route = this.#endpoint.route;
+    const route = this.#sockets.route;
     // Another message may begin in the same read.
     this.#clock.messageAt = 0;
     if (route === null || this.readyState !== OPEN) return;
@@ -266,9 +266,9 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
     this.#reader.drop();
     this.topics.leave();
     this.#wire.armDeadline(0);
-    if (this.#endpoint.isUnavailable) this.#endpoint.whenAvailable(() => this.#tellClosed(code, reason));
+    if (this.#sockets.isUnavailable) this.#sockets.whenAvailable(() => this.#tellClosed(code, reason));
     else this.#tellClosed(code, reason);
-    this.#endpoint.delete(this);
+    this.#sockets.delete(this);
   }
 
   #tellClosed(code: number, reason: string): void {
@@ -279,20 +279,20 @@ export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
 
   /** The new version has another idleTimeoutMs. */
   restartIdle(): void {
-    if (this.readyState === OPEN) this.#clock.restartIdle(this.#endpoint.route?.websocket.idleTimeoutMs ?? 0);
+    if (this.readyState === OPEN) this.#clock.restartIdle(this.#sockets.route?.websocket.idleTimeoutMs ?? 0);
   }
 
   // ---- calling the module ----
 
   /** Calls the handler of any event except a message. */
   #tell(event: Exclude<keyof Handlers, "message">, ...values: unknown[]): void {
-    const route = this.#endpoint.route;
+    const route = this.#sockets.route;
     if (route?.websocket.handlers[event] !== undefined) this.#call(route, callEvent, { event, values });
   }
 
   /** Passes a copy: the memory of a read is used again. */
   #tellBytes(event: "ping" | "pong", payload: Buffer): void {
-    if (this.#endpoint.route?.websocket.handlers[event] !== undefined) this.#tell(event, Buffer.from(payload));
+    if (this.#sockets.route?.websocket.handlers[event] !== undefined) this.#tell(event, Buffer.from(payload));
   }
 
   /** A message: the one event that counts as a call. */

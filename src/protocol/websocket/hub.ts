@@ -1,13 +1,13 @@
 /**
  * All WebSockets of a server. A socket belongs to a module and a key, not to a version: each event finds the present
- * handlers at its endpoint, which follows the routing table. No socket keeps an old version in memory.
+ * handlers of its route, which follow the routing table. No socket keeps an old version in memory.
  */
 import { type Routing, socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch } from "../wire";
 import { type Outgoing, prepare } from "./outgoing";
 import type { FrameSender } from "./sender";
 
-/** A WebSocket of an endpoint. Gets changes of its handlers. */
+/** A WebSocket among those of its route. Gets changes of its handlers. */
 interface Follower {
   /** The module has no such route any more. Calls its handlers a last time. */
   moduleGone(): void;
@@ -20,7 +20,8 @@ interface Follower {
 
 /** One module's sockets, which its topics reach. */
 class ModuleSockets {
-  readonly endpoints = new Map<string, Endpoint>();
+  /** By key. */
+  readonly routes = new Map<string, RouteSockets>();
   readonly #topics = new Map<string, Set<FrameSender>>();
   readonly #tellOthers: (topic: string, data: string | Uint8Array) => void;
 
@@ -61,17 +62,17 @@ class ModuleSockets {
 }
 
 /** The sockets of one module and key. It exists only while there are such sockets. */
-export class Endpoint {
+export class RouteSockets {
   /** The serving version's route; null once the module has no such route. */
   route: WebSocketBound | null;
   /** Events wait meanwhile. */
   isUnavailable = false;
   readonly module: ModuleSockets;
   readonly #sockets = new Set<Follower>();
-  readonly #remove: (endpoint: Endpoint) => void;
+  readonly #remove: (sockets: RouteSockets) => void;
   #waiting: (() => void)[] = [];
 
-  constructor(route: WebSocketBound, module: ModuleSockets, remove: (endpoint: Endpoint) => void) {
+  constructor(route: WebSocketBound, module: ModuleSockets, remove: (sockets: RouteSockets) => void) {
     this.route = route;
     this.module = module;
     this.#remove = remove;
@@ -135,14 +136,14 @@ export class SocketHub {
     return hub;
   }
 
-  /** The endpoint of a route in the present table. Add a socket to it, or it stays for ever. */
-  endpointOf(route: WebSocketBound): Endpoint {
+  /** The sockets of a route in the present table. Add one, or the object stays for ever. */
+  socketsOf(route: WebSocketBound): RouteSockets {
     const module = this.#moduleOf(route.module);
-    const known = module.endpoints.get(route.key);
+    const known = module.routes.get(route.key);
     if (known !== undefined) return known;
-    const endpoint = new Endpoint(route, module, this.#remover(module, route.module, route.key));
-    module.endpoints.set(route.key, endpoint);
-    return endpoint;
+    const sockets = new RouteSockets(route, module, this.#remover(module, route.module, route.key));
+    module.routes.set(route.key, sockets);
+    return sockets;
   }
 
   #moduleOf(name: string): ModuleSockets {
@@ -154,19 +155,19 @@ export class SocketHub {
     return module;
   }
 
-  /** Refers to names only: the endpoint outlives the version that it was made with, and must not keep it in memory. */
-  #remover(module: ModuleSockets, name: string, key: string): (endpoint: Endpoint) => void {
-    const { endpoints } = module;
-    return (endpoint) => {
-      if (endpoints.get(key) === endpoint) endpoints.delete(key);
-      if (endpoints.size === 0 && this.#modules.get(name) === module) this.#modules.delete(name);
+  /** Refers to names only: the sockets outlive the version that they began with, and must not keep it in memory. */
+  #remover(module: ModuleSockets, name: string, key: string): (sockets: RouteSockets) => void {
+    const { routes } = module;
+    return (sockets) => {
+      if (routes.get(key) === sockets) routes.delete(key);
+      if (routes.size === 0 && this.#modules.get(name) === module) this.#modules.delete(name);
     };
   }
 
   /** The routing was replaced: gives the open sockets their new handlers. Call it in the same turn. */
   follow(routing: Routing): void {
-    for (const [name, { endpoints }] of Array.from(this.#modules)) {
-      for (const [key, endpoint] of Array.from(endpoints)) endpoint.follow(socketRoute(routing, name, key));
+    for (const [name, { routes }] of Array.from(this.#modules)) {
+      for (const [key, sockets] of Array.from(routes)) sockets.follow(socketRoute(routing, name, key));
     }
   }
 

@@ -11,8 +11,8 @@ import { type Outgoing, plainFrame } from "./outgoing";
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
 
-/** The owner of the sender. `Endpoint` is one. */
-interface SendingEndpoint {
+/** The owner of the sender. `RouteSockets` is one. */
+interface SenderOwner {
   /** null: the module has no such route any more. */
   readonly route: WebSocketBound | null;
   /** The module is being replaced. */
@@ -23,7 +23,7 @@ export class FrameSender {
   /** False once our close frame is sent: no other frame may follow it (section 5.5.1). */
   isOpen = true;
   readonly #wire: Wire;
-  readonly #endpoint: SendingEndpoint;
+  readonly #owner: SenderOwner;
   /** The window for our messages; 0: no compression. */
   readonly #windowBits: number;
   #corked: Buffer[] | null = null;
@@ -32,9 +32,9 @@ export class FrameSender {
   /** A send returned -1 or 0: `drain` is due. */
   #owesDrain = false;
 
-  constructor(wire: Wire, endpoint: SendingEndpoint, deflate: Deflate | null) {
+  constructor(wire: Wire, owner: SenderOwner, deflate: Deflate | null) {
     this.#wire = wire;
-    this.#endpoint = endpoint;
+    this.#owner = owner;
     this.#windowBits = deflate?.windowBits ?? 0;
   }
 
@@ -60,7 +60,7 @@ export class FrameSender {
     if (!this.isOpen) return 0;
     const wire = this.#wire;
     const waiting = this.queuedBytes;
-    if (waiting > 0 && waiting + frame.length > (this.#endpoint.route?.websocket.maxQueuedBytes ?? 0)) {
+    if (waiting > 0 && waiting + frame.length > (this.#owner.route?.websocket.maxQueuedBytes ?? 0)) {
       this.#owesDrain = true;
       return 0;
     }
@@ -97,7 +97,7 @@ export class FrameSender {
 
   /** @returns whether to call `drain`, which is true once */
   takeDrain(): boolean {
-    if (!this.#owesDrain || !this.isOpen || this.#wire.queuedBytes > 0 || this.#endpoint.isUnavailable) return false;
+    if (!this.#owesDrain || !this.isOpen || this.#wire.queuedBytes > 0 || this.#owner.isUnavailable) return false;
     this.#owesDrain = false;
     return true;
   }

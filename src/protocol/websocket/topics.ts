@@ -1,16 +1,16 @@
 /** The topics of one WebSocket: its subscriptions, and publishing. */
-import type { Endpoint } from "./hub";
+import type { RouteSockets } from "./hub";
 import type { Outgoing } from "./outgoing";
 import type { FrameSender } from "./sender";
 
 export class SocketTopics {
-  readonly #endpoint: Endpoint;
+  readonly #sockets: RouteSockets;
   readonly #sender: FrameSender;
   /** null: none. */
   #names: Set<string> | null = null;
 
-  constructor(endpoint: Endpoint, sender: FrameSender) {
-    this.#endpoint = endpoint;
+  constructor(sockets: RouteSockets, sender: FrameSender) {
+    this.#sockets = sockets;
     this.#sender = sender;
   }
 
@@ -25,24 +25,24 @@ export class SocketTopics {
   subscribe(topic: string): boolean {
     if (!this.#sender.isOpen || this.has(topic)) return false;
     (this.#names ??= new Set()).add(topic);
-    this.#endpoint.module.subscribe(topic, this.#sender);
+    this.#sockets.module.subscribe(topic, this.#sender);
     return true;
   }
 
   unsubscribe(topic: string): boolean {
     if (this.#names === null || !this.#names.delete(topic)) return false;
-    this.#endpoint.module.unsubscribe(topic, this.#sender);
+    this.#sockets.module.unsubscribe(topic, this.#sender);
     return true;
   }
 
   /** Sends to all other subscribers. @returns as ServerWebSocket.publish */
   publish(topic: string, message: Outgoing): number {
-    return this.#endpoint.module.publishFrom(this.#sender, topic, message);
+    return this.#sockets.module.publishFrom(this.#sender, topic, message);
   }
 
   leave(): void {
     if (this.#names === null) return;
-    for (const topic of this.#names) this.#endpoint.module.unsubscribe(topic, this.#sender);
+    for (const topic of this.#names) this.#sockets.module.unsubscribe(topic, this.#sender);
     this.#names = null;
   }
 }

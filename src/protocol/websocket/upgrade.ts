@@ -40,8 +40,8 @@ export function switchProtocols(
   wire.write(Buffer.from(reply, "latin1"));
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 101, reply.length));
-  const endpoint = SocketHub.of(dispatch).endpointOf(current);
-  return WebSocketConnection.open(wire, endpoint, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
+  const sockets = SocketHub.of(dispatch).socketsOf(current);
+  return WebSocketConnection.open(wire, sockets, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
 }
 
 function checkAnswer(answer: unknown, route: BoundRoute): WebSocketUpgrade | null {
