@@ -20,11 +20,11 @@ function place(format: string, text: string, path: KeyPath): string {
   return found === null ? "none" : `${found.line}:${found.column}`;
 }
 
-async function placesOf(name: string, text: string): Promise<string[]> {
+async function positionsOf(name: string, text: string): Promise<string[]> {
   const path = join(root, name);
   writeFileSync(path, text);
   const file = await readConfigFile(root, path);
-  return (file?.mistakes ?? []).map((mistake) => `${file?.placeOf(mistake.path)}: ${mistake.message}`);
+  return (file?.mistakes ?? []).map((mistake) => `${file?.positionOf(mistake.path)}: ${mistake.message}`);
 }
 
 const TLS_ITEM: KeyPath = ["tls", "sni", 1, "certFile"];
@@ -214,7 +214,7 @@ describe("the mistakes of a file", () => {
   ] }
 }
 `;
-    expect(await placesOf("order.json", text)).toEqual([
+    expect(await positionsOf("order.json", text)).toEqual([
       "order.json:3:3: threads must be a whole number from 1 to 256, not 0",
       "order.json:5:5: limits.maxBodyByts: there is no such key. Did you mean limits.maxBodyBytes?",
       "order.json:5:23: limits.maxQueued must be a whole number from 1, not 1.5",
@@ -224,7 +224,7 @@ describe("the mistakes of a file", () => {
 
   test("of TOML and YAML have theirs too", async () => {
     expect(
-      await placesOf("bad.toml", 'threads = 0\n[limits]\nmaxBodyByts = 1\n[[tls.sni]]\nserverNames = ["B"]\n'),
+      await positionsOf("bad.toml", 'threads = 0\n[limits]\nmaxBodyByts = 1\n[[tls.sni]]\nserverNames = ["B"]\n'),
     ).toEqual([
       "bad.toml:1:1: threads must be a whole number from 1 to 256, not 0",
       "bad.toml:3:1: limits.maxBodyByts: there is no such key. Did you mean limits.maxBodyBytes?",
@@ -232,22 +232,24 @@ describe("the mistakes of a file", () => {
       "bad.toml:4:1: tls.sni[0].keyFile is missing",
       'bad.toml:5:16: tls.sni[0].serverNames[0] must be a lower-case host name, not "B"',
     ]);
-    expect(await placesOf("bad.yaml", "# x\nthreads: 0\nlimits:\n  maxBodyByts: 1\n")).toEqual([
+    expect(await positionsOf("bad.yaml", "# x\nthreads: 0\nlimits:\n  maxBodyByts: 1\n")).toEqual([
       "bad.yaml:2:1: threads must be a whole number from 1 to 256, not 0",
       "bad.yaml:4:3: limits.maxBodyByts: there is no such key. Did you mean limits.maxBodyBytes?",
     ]);
   });
 
   test("a key that stands twice is one, and so is what follows the end", async () => {
-    expect(await placesOf("twice.json", '{ "threads": 1,\n  "limits": { "maxQueued": 1 }, "threads": 2 }\n}')).toEqual([
+    expect(
+      await positionsOf("twice.json", '{ "threads": 1,\n  "limits": { "maxQueued": 1 }, "threads": 2 }\n}'),
+    ).toEqual([
       "twice.json:1:3: threads stands twice, in line 1 and in line 2",
       "twice.json: line 3 has something behind the end of the object",
     ]);
-    expect(await placesOf("twice.yaml", "threads: 1\nlimits:\n  maxQueued: 1\nthreads: 2\n")).toEqual([
+    expect(await positionsOf("twice.yaml", "threads: 1\nlimits:\n  maxQueued: 1\nthreads: 2\n")).toEqual([
       "twice.yaml:1:1: threads stands twice, in line 1 and in line 4",
     ]);
     expect(
-      await placesOf(
+      await positionsOf(
         "same.json",
         '{ "limits": { "maxQueued": 1 }, "modules": { "a": { "maxQueued": 1 }, "b": { "maxQueued": 1 } } }',
       ),

@@ -45,7 +45,7 @@ type Environment = Record<string, string | undefined>;
 /** The socket of the systemd unit that `hrmr service` writes. */
 const SYSTEM_SOCKET = "/run/hrmr/control.sock";
 
-interface Places {
+interface SocketPaths {
   /** Possible paths of the socket, the likeliest first. */
   readonly sockets: readonly string[];
   /** State folders whose lock shows that a server runs. */
@@ -58,7 +58,7 @@ interface Places {
  * Finds the server: --server, or the control socket: --control, HRMR_CONTROL, then as `hrmr start` places it with the
  * same config file and flags here; if nothing looks like a server's folder, the system's server.
  *
- * A mistake in the config file must not prevent a stop. It is an error only if the default place has no socket.
+ * A mistake in the config file must not prevent a stop. It is an error only if there is no socket at the default path.
  * @throws UserError NO_SERVER naming the searched paths, SERVER_UNREACHABLE, or the mistakes of the config file; as
  *   `readServer`; BAD_VALUE for flags that name two servers
  */
@@ -75,15 +75,15 @@ export async function findServer(
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
   if (named !== undefined) return resolve(cwd, named);
   let mistake: UserError | null = null;
-  const places = await findPlaces(flags, env, cwd).catch((error: unknown) => {
+  const paths = await findSocketPaths(flags, env, cwd).catch((error: unknown) => {
     if (!(error instanceof UserError) || error.code === "NO_CONFIG") throw error;
     mistake = error;
-    return defaultPlaces(flags, env, cwd);
+    return defaultSocketPaths(flags, env, cwd);
   });
-  const sockets = places.isProject ? places.sockets : [...places.sockets, SYSTEM_SOCKET];
+  const sockets = paths.isProject ? paths.sockets : [...paths.sockets, SYSTEM_SOCKET];
   const found = sockets.find(isThere);
   if (found !== undefined) return found;
-  throw mistake ?? notFound(places, sockets);
+  throw mistake ?? notFound(paths, sockets);
 }
 
 /** The process that holds the lock of this folder's server, even if it does not answer. */
@@ -102,7 +102,8 @@ export async function findHolder(
   cwd: string = process.cwd(),
 ): Promise<Holder | null> {
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
-  const find = (): Promise<Places> => findPlaces(flags, env, cwd).catch(() => defaultPlaces(flags, env, cwd));
+  const find = (): Promise<SocketPaths> =>
+    findSocketPaths(flags, env, cwd).catch(() => defaultSocketPaths(flags, env, cwd));
   const stateDirs =
     flags.server !== undefined ? [] : named === undefined ? (await find()).stateDirs : [dirname(resolve(cwd, named))];
   for (const stateDir of stateDirs) {
@@ -112,18 +113,18 @@ export async function findHolder(
   return null;
 }
 
-async function findPlaces(flags: ControlFlags, env: Environment, cwd: string): Promise<Places> {
+async function findSocketPaths(flags: ControlFlags, env: Environment, cwd: string): Promise<SocketPaths> {
   const { config, modules, state } = flags;
   if (isPlain(flags, env, cwd)) {
-    const places = defaultPlaces(flags, env, cwd);
+    const paths = defaultSocketPaths(flags, env, cwd);
     const base = modules === undefined ? cwd : dirname(resolve(cwd, modules));
-    return { ...places, isProject: modules !== undefined || state !== undefined || looksLikeProject(base) };
+    return { ...paths, isProject: modules !== undefined || state !== undefined || looksLikeProject(base) };
   }
   const { resolveConfig } = await import("../start/options");
   const { options, file } = await resolveConfig({ config, modules, state, listen: [] }, env, cwd);
   const base = options.modulesDir === null ? cwd : dirname(options.modulesDir);
   const isProject = file !== null || modules !== undefined || state !== undefined || looksLikeProject(base);
-  return placesOf(options.stateDir, base, env, options.control.socket, isProject);
+  return socketPathsOf(options.stateDir, base, env, options.control.socket, isProject);
 }
 
 /** Whether only flags with paths say where the server is. No configuration has to be read then. */
@@ -134,20 +135,20 @@ function isPlain({ config, modules, state }: ControlFlags, env: Environment, cwd
   return !CONFIG_FILES.some((name) => existsSync(join(cwd, name)));
 }
 
-/** The places of a server whose config file cannot be read. */
-function defaultPlaces({ config, modules, state }: ControlFlags, env: Environment, cwd: string): Places {
+/** The paths for a server whose config file cannot be read. */
+function defaultSocketPaths({ config, modules, state }: ControlFlags, env: Environment, cwd: string): SocketPaths {
   const base =
     modules !== undefined ? dirname(resolve(cwd, modules)) : config === undefined ? cwd : dirname(resolve(cwd, config));
-  return placesOf(state === undefined ? null : resolve(cwd, state), base, env, null, true);
+  return socketPathsOf(state === undefined ? null : resolve(cwd, state), base, env, null, true);
 }
 
-function placesOf(
+function socketPathsOf(
   stateDir: string | null,
   base: string,
   env: Environment,
   configured: string | null,
   isProject: boolean,
-): Places {
+): SocketPaths {
   // If the project's folder is read-only, the server uses another one.
   const fallback = fallbackStateDir(base);
   const stateDirs = stateDir !== null ? [stateDir] : [join(base, ".hrmr"), ...(existsSync(fallback) ? [fallback] : [])];
@@ -158,7 +159,7 @@ function placesOf(
   return { sockets: [...runtime, ...sockets], stateDirs, isProject };
 }
 
-/** If the path is too long, the place depends on the server's user: this one, or the owner of the folder. */
+/** If the path is too long, the path depends on the server's user: this one, or the owner of the folder. */
 function socketsIn(stateDir: string): string[] {
   const owner = lstatSync(stateDir, { throwIfNoEntry: false })?.uid;
   return [
@@ -182,12 +183,12 @@ function isThere(path: string): boolean {
   }
 }
 
-function notFound({ stateDirs }: Places, sockets: readonly string[]): UserError {
+function notFound({ stateDirs }: SocketPaths, sockets: readonly string[]): UserError {
   const pid = stateDirs.map((dir) => readHolder(join(dir, "lock"))).find((holder) => holder !== null);
   if (pid !== undefined) {
     return new UserError(`The server of this folder, pid ${pid}, has no control socket at ${sockets[0]}.`, {
       code: "SERVER_UNREACHABLE",
-      hint: "It is starting or ending; or it was told another place: name that with --control PATH.",
+      hint: "It is starting or ending; or its configuration names another path: pass that as --control PATH.",
     });
   }
   if (!sockets.includes(SYSTEM_SOCKET) && isThere(SYSTEM_SOCKET)) {

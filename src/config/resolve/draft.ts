@@ -2,7 +2,7 @@
  * A configuration in the making: the values of file, environment and flags, one over the other, and the origin of each.
  */
 import { CONFIG_KEYS, flattenOptions, formatPath, isGroup, valueAt } from "../schema/key-list";
-import { type ConfigFile, mistakesError, placed, setPaths } from "./load";
+import { type ConfigFile, mistakesError, withPositions, setPaths } from "./load";
 import type { Mistake } from "../mistakes";
 import { findContradictions } from "./contradictions";
 import type { Options } from "../options";
@@ -59,11 +59,11 @@ export class ConfigDraft {
     const contradictions = findContradictions(this.#value).map(({ path, message }) => {
       const origin = this.#origins.get(formatPath(path)) ?? null;
       const isInFile = file !== null && origin === file.lineOf(path);
-      return { isInFile, place: isInFile ? file.placeOf(path) : origin, message };
+      return { isInFile, position: isInFile ? file.positionOf(path) : origin, message };
     });
     const isOfFile = file !== null && (ofFile.length > 0 || contradictions.some(({ isInFile }) => isInFile));
     return mistakesError(
-      [...(file === null ? [] : placed(file, ofFile)), ...contradictions],
+      [...(file === null ? [] : withPositions(file, ofFile)), ...contradictions],
       isOfFile ? file.path : null,
     );
   }

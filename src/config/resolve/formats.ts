@@ -51,7 +51,7 @@ export async function parseText(path: string, text: string): Promise<unknown> {
     const where = await findSyntaxError(path, format);
     const line = maskLine(where?.lineText ?? "");
     const message = where === null ? `this is not ${format.name}` : maskParserMessage(where.message);
-    throw new UserError(`${path}${where?.place ?? ""}: ${message}.`, {
+    throw new UserError(`${path}${where?.position ?? ""}: ${message}.`, {
       code: "BAD_CONFIG_SYNTAX",
       hint: line === "" ? "Correct the file and try again." : `There: ${line}`,
       cause,
@@ -63,13 +63,13 @@ export async function parseText(path: string, text: string): Promise<unknown> {
 async function findSyntaxError(
   path: string,
   { loader }: Format,
-): Promise<{ place: string; message: string; lineText?: string } | null> {
+): Promise<{ position: string; message: string; lineText?: string } | null> {
   try {
     // Without the query, a second attempt at the same path would get the cached failure of the first.
     await import(`${pathToFileURL(path).href}?at=${performance.now()}`, { with: { type: loader } });
     return null;
   } catch (error) {
     const { message, position } = error as BuildMessage;
-    return position ? { place: `:${position.line}:${position.column}`, message, lineText: position.lineText } : null;
+    return position ? { position: `:${position.line}:${position.column}`, message, lineText: position.lineText } : null;
   }
 }

@@ -25,7 +25,7 @@ export interface ConfigFile {
   /** `hrmr.json:12`, or `hrmr.json` if the line is not known. */
   lineOf(path: KeyPath): string;
   /** `hrmr.json:12:5`, or `hrmr.json`. */
-  placeOf(path: KeyPath): string;
+  positionOf(path: KeyPath): string;
 }
 
 /**
@@ -40,7 +40,7 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
   const text = readText(path);
   const value = await parseText(path, text);
   const positions = formatOf(path).locate(text);
-  const place = (at: KeyPath, withColumn: boolean): string => {
+  const position = (at: KeyPath, withColumn: boolean): string => {
     const found = positions.find(at);
     if (found === null) return basename(path);
     return `${basename(path)}:${found.line}${withColumn ? `:${found.column}` : ""}`;
@@ -51,9 +51,9 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
   return {
     path,
     value: keys,
-    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byPlace(positions)),
-    lineOf: (at) => place(at, false),
-    placeOf: (at) => place(at, true),
+    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byPosition(positions)),
+    lineOf: (at) => position(at, false),
+    positionOf: (at) => position(at, true),
   };
 }
 
@@ -64,13 +64,13 @@ export async function loadConfig(
 ): Promise<{ file: string | null; options: Partial<Options> }> {
   const config = await readConfigFile(cwd, file);
   if (config === null) return { file: null, options: {} };
-  if (config.mistakes.length > 0) throw mistakesError(placed(config, config.mistakes), config.path);
+  if (config.mistakes.length > 0) throw mistakesError(withPositions(config, config.mistakes), config.path);
   return { file: config.path, options: config.value };
 }
 
-/** Mistakes of a file with their places. */
-export function placed(file: ConfigFile, mistakes: readonly Mistake[]): { place: string; message: string }[] {
-  return mistakes.map(({ path, message }) => ({ place: file.placeOf(path), message }));
+/** Mistakes of a file with their positions. */
+export function withPositions(file: ConfigFile, mistakes: readonly Mistake[]): { position: string; message: string }[] {
+  return mistakes.map(({ path, message }) => ({ position: file.positionOf(path), message }));
 }
 
 /** The paths of all keys that have a value in a file, or in another part of a configuration. */
@@ -82,14 +82,14 @@ export function setPaths(value: Record<string, unknown>): KeyPath[] {
 /**
  * All mistakes as one error, a line each.
  *
- * @param mistakes  each with its place, "hrmr.json:12:5" or "--tls-cert"; null: it has none
+ * @param mistakes  each with its position, "hrmr.json:12:5" or "--tls-cert"; null: it has none
  * @param file  the path of the file that they are in; null: they are not in a file
  */
 export function mistakesError(
-  mistakes: readonly { place: string | null; message: string }[],
+  mistakes: readonly { position: string | null; message: string }[],
   file: string | null,
 ): UserError {
-  const lines = mistakes.map(({ place, message }) => `\n  ${place === null ? "" : `${place}: `}${message}`);
+  const lines = mistakes.map(({ position, message }) => `\n  ${position === null ? "" : `${position}: `}${message}`);
   const count = mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`;
   return new UserError(`${file ?? "The configuration"} has ${count}:${lines.join("")}`, {
     code: "BAD_CONFIG",
@@ -133,11 +133,11 @@ function doubleKeys({ duplicates, trailing }: Positions): Mistake[] {
   return [...found, ...behind];
 }
 
-function byPlace(positions: Positions): (a: Mistake, b: Mistake) => number {
-  const placeOf = ({ path }: Mistake) => positions.find(path) ?? { line: Infinity, column: 0 };
+function byPosition(positions: Positions): (a: Mistake, b: Mistake) => number {
+  const positionOf = ({ path }: Mistake) => positions.find(path) ?? { line: Infinity, column: 0 };
   return (a, b) => {
-    const [first, second] = [placeOf(a), placeOf(b)];
-    // Subtraction alone fails: Infinity - Infinity, for two without a place, is NaN.
+    const [first, second] = [positionOf(a), positionOf(b)];
+    // Subtraction alone fails: Infinity - Infinity, for two without a position, is NaN.
     return first.line === second.line ? first.column - second.column : first.line - second.line;
   };
 }

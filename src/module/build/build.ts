@@ -12,7 +12,7 @@ import type { ModuleFile } from "./discover";
 import { linksOfBuild, noteInputs, type BuildGraph, type InputSet } from "./inputs";
 import { type Import, leadsTo } from "./links";
 import { type Prebuilt, prebuiltOf, type SourceMap, toPrebuilt } from "./prebuilt";
-import { followAgain, forgetPlacesOf, refreshView, rememberView } from "./resolver-view";
+import { followAgain, forgetFoldersOf, refreshView, rememberView } from "./resolver-view";
 
 interface BuildOptions {
   /** Absolute path of the state folder; bundles go to `bundles/MODULE/HASH.js` in it. */
@@ -172,7 +172,7 @@ async function runBuild(file: ModuleFile, plugins: Bun.BunPlugin[]): Promise<Bun
   for (let round = 1, missing = missingOf(output); missing !== "" && round < MAX_ROUNDS; round++) {
     for (const { message, position } of output.logs) {
       const specifier = unresolvedSpecifier(message);
-      if (specifier !== undefined) forgetPlacesOf(position?.file || file.file, specifier);
+      if (specifier !== undefined) forgetFoldersOf(position?.file || file.file, specifier);
     }
     output = await callBundler(file, plugins);
     const before = missing;

@@ -56,7 +56,7 @@ export function noteInputs(graph: BuildGraph, entry: string, extra: readonly str
   const own = [...paths].filter((path) => !path.includes("/node_modules/"));
   const configs = new Map<string, string>();
   addConfigFiles(configs, own);
-  addPackagePlaces(configs, graph, inputs);
+  addPackageFolders(configs, graph, inputs);
   for (const path of extra) if (basename(path) === "package.json") configs.set(path, dirname(path));
 
   const links = linksOfBuild(importsOf(graph, inputs), configs.keys());
@@ -193,8 +193,8 @@ export function linksOfBuild(imports: readonly Import[], configFiles: Iterable<s
     const known = homes.get(key);
     if (known !== undefined) return known;
     const home = foldersUpward(folder)
-      .map((place) => join(place, "node_modules", name))
-      .find((place) => lstatSync(place, { throwIfNoEntry: false }) !== undefined);
+      .map((each) => join(each, "node_modules", name))
+      .find((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);
     homes.set(key, home ?? null);
     return home ?? null;
   };
@@ -203,7 +203,7 @@ export function linksOfBuild(imports: readonly Import[], configFiles: Iterable<s
 }
 
 // Each folder up to the one where a package was found: an installation in a nearer one would win.
-function addPackagePlaces(configs: Map<string, string>, graph: BuildGraph, inputs: readonly string[]): void {
+function addPackageFolders(configs: Map<string, string>, graph: BuildGraph, inputs: readonly string[]): void {
   const seen = new Set<string>();
   for (const importer of inputs) {
     for (const { path, original } of graph.inputs[importer]?.imports ?? []) {
@@ -211,8 +211,8 @@ function addPackagePlaces(configs: Map<string, string>, graph: BuildGraph, input
       const folder = dirname(resolve(importer));
       if (name === null || seen.has(`${folder}\0${name}`)) continue;
       seen.add(`${folder}\0${name}`);
-      for (const place of foldersUpward(folder)) {
-        const home = join(place, "node_modules", name);
+      for (const above of foldersUpward(folder)) {
+        const home = join(above, "node_modules", name);
         configs.set(join(home, "package.json"), home);
         if (statSync(join(home, "package.json"), { throwIfNoEntry: false }) !== undefined) break;
       }

@@ -83,10 +83,10 @@ export function refreshView(): void {
  *
  * @param importer  absolute path of the file with the import
  */
-export function forgetPlacesOf(importer: string, specifier: string): void {
+export function forgetFoldersOf(importer: string, specifier: string): void {
   const from = dirname(importer);
   const name = packageName(specifier);
-  const places = foldersUpward(from).flatMap((folder) => {
+  const possible = foldersUpward(from).flatMap((folder) => {
     const packages = join(folder, "node_modules");
     return name === null
       ? [folder]
@@ -94,7 +94,7 @@ export function forgetPlacesOf(importer: string, specifier: string): void {
   });
   const relative = resolve(from, specifier);
   // Known folders too: the specifier may be an alias of tsconfig's `paths`.
-  forget(new Set([...places, relative, ...foldersUpward(dirname(relative)), ...folders.keys()]));
+  forget(new Set([...possible, relative, ...foldersUpward(dirname(relative)), ...folders.keys()]));
 }
 
 // From the top down: Bun lists a forgotten folder at once, and uses what it remembers of the one above.

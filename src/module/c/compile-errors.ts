@@ -1,5 +1,5 @@
 /** Turns the compiler's output into errors in the author's files. */
-import { ModuleError, type ModuleErrorPlace, placeInText, wholeFileError } from "../graph/describe-error";
+import { ModuleError, type SourcePosition, positionInText, wholeFileError } from "../graph/describe-error";
 import { authorsPath, type CSources } from "./sources";
 
 /** One message of the compiler. */
@@ -21,9 +21,9 @@ const UNRESOLVED = /^unresolved reference to '(\w+)'/;
  */
 function readFindings(text: string, folder: string): Finding[] {
   const findings: Finding[] = [];
-  for (const [, place = "", line, kind, message = ""] of text.matchAll(/^(.*?):(?:(\d+):)? (error|warning): (.*)$/gm)) {
-    const isAuthors = line !== undefined && place.startsWith(`${folder}/`);
-    const file = isAuthors ? place.slice(folder.length + 1) : null;
+  for (const [, path = "", line, kind, message = ""] of text.matchAll(/^(.*?):(?:(\d+):)? (error|warning): (.*)$/gm)) {
+    const isAuthors = line !== undefined && path.startsWith(`${folder}/`);
+    const file = isAuthors ? path.slice(folder.length + 1) : null;
     findings.push({
       message: explain(message),
       file,
@@ -46,7 +46,7 @@ function explain(message: string): string {
   return message;
 }
 
-/** @returns the first error with its place, and the others behind it; null if there is none */
+/** @returns the first error with its position, and the others behind it; null if there is none */
 export function compileError(sources: CSources, text: string, folder: string): ModuleError | null {
   const errors = readFindings(text, folder).filter((finding) => finding.isError);
   // An error without a line often follows from one with a line.
@@ -55,42 +55,42 @@ export function compileError(sources: CSources, text: string, folder: string): M
     ...errors.filter(({ file }) => file === null),
   ];
   if (first === undefined) return null;
-  const others = rest.map((finding) => `${placeText(placeOf(sources, finding))}: ${finding.message}`);
-  return new ModuleError(sources.name, first.message, placeOf(sources, first), others);
+  const others = rest.map((finding) => `${positionText(positionOf(sources, finding))}: ${finding.message}`);
+  return new ModuleError(sources.name, first.message, positionOf(sources, first), others);
 }
 
 /** @returns the warnings, one line each: "hello.c:3: why" */
 export function warnings(sources: CSources, text: string, folder: string): string[] {
   return readFindings(text, folder)
     .filter(({ isError, file }) => !isError && file !== null)
-    .map((finding) => `${placeText(placeOf(sources, finding))}: ${finding.message}`);
+    .map((finding) => `${positionText(positionOf(sources, finding))}: ${finding.message}`);
 }
 
 export function libraryError(
   sources: CSources,
-  { name, place }: CSources["libs"][number],
+  { name, position }: CSources["libs"][number],
   reason: string,
 ): ModuleError {
   const message = `cannot link "${name}": ${reason}`;
-  if (place === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
-  return new ModuleError(sources.name, message, placeAt(sources, place.file, place.line, name));
+  if (position === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  return new ModuleError(sources.name, message, positionAt(sources, position.file, position.line, name));
 }
 
-function placeOf(sources: CSources, { file, line, message }: Finding): ModuleErrorPlace {
+function positionOf(sources: CSources, { file, line, message }: Finding): SourcePosition {
   const found =
     file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
   if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
   // The compiler gives no column, but often the word that it failed at.
   const [, name] =
     /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared|: (\w+)$/.exec(message)?.filter(Boolean) ?? [];
-  return placeAt(sources, found.file, found.line, name);
+  return positionAt(sources, found.file, found.line, name);
 }
 
 /** @param name a word or a sign of the line to point at */
-function placeAt(sources: CSources, file: string, line: number, name: string | undefined): ModuleErrorPlace {
+function positionAt(sources: CSources, file: string, line: number, name: string | undefined): SourcePosition {
   // The text of this version: the file may have changed since.
   const text = Buffer.from(sources.files[file] ?? "", "latin1").toString();
-  return placeInText(authorsPath(sources, file), text, line, columnOf(name, text.split("\n")[line - 1] ?? ""));
+  return positionInText(authorsPath(sources, file), text, line, columnOf(name, text.split("\n")[line - 1] ?? ""));
 }
 
 /** From 1. undefined: it is missing, or a sign that occurs more than once. */
@@ -101,7 +101,7 @@ function columnOf(name: string | undefined, text: string): number | undefined {
   return at < 0 || (!isWord && at !== text.lastIndexOf(name)) ? undefined : at + 1;
 }
 
-/** The place where a name that the linker misses is called, or else declared. */
+/** The position where a name that the linker misses is called, or else declared. */
 function findName({ files, entry }: CSources, name: string | undefined): { file: string; line: number } | null {
   if (name === undefined) return null;
   const ordered = [entry, ...Object.keys(files).filter((file) => file !== entry)];
@@ -117,6 +117,6 @@ function findName({ files, entry }: CSources, name: string | undefined): { file:
   return null;
 }
 
-function placeText({ file, line }: ModuleErrorPlace): string {
+function positionText({ file, line }: SourcePosition): string {
   return line === undefined ? file : `${file}:${line}`;
 }

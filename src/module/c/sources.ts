@@ -22,7 +22,7 @@ interface LinkedLibrary {
   /** "z", or the absolute path of a file. */
   readonly name: string;
   /** The `#pragma` that names it: the file by its path in `root`, and the line. null: the config names it. */
-  readonly place: { readonly file: string; readonly line: number } | null;
+  readonly position: { readonly file: string; readonly line: number } | null;
 }
 
 export interface CSettings {
@@ -67,12 +67,12 @@ export function readSources({ name, file }: ModuleFile, settings: CSettings): Re
 class SourceReader {
   readonly #texts = new Map<string, string>();
   readonly #missing = new Set<string>();
-  /** Their places with absolute paths. */
+  /** Their positions with absolute paths. */
   readonly #libs: LinkedLibrary[];
   readonly #include: string[];
 
   constructor(folder: string, { libs, include }: CSettings) {
-    this.#libs = libs.map((lib) => ({ name: libraryName(folder, lib), place: null }));
+    this.#libs = libs.map((lib) => ({ name: libraryName(folder, lib), position: null }));
     this.#include = include.map((dir) => resolve(folder, dir));
   }
 
@@ -95,7 +95,7 @@ class SourceReader {
     const files = inputs.map((path): [string, string] => [inRoot(path), this.#texts.get(path) ?? ""]);
     const libs = this.#libs.map((lib) => ({
       ...lib,
-      place: lib.place === null ? null : { ...lib.place, file: inRoot(lib.place.file) },
+      position: lib.position === null ? null : { ...lib.position, file: inRoot(lib.position.file) },
     }));
     const sources = { name, root, entry: inRoot(file), files: Object.fromEntries(files), libs, include: this.#include };
     return { sources, inputs, missing: [...this.#missing] };
@@ -103,7 +103,7 @@ class SourceReader {
 
   #obey(file: string, code: string, { 1: what, 2: value = "", index }: RegExpExecArray): void {
     if (what === "include") this.#include.push(resolve(dirname(file), value));
-    else this.#libs.push({ name: libraryName(dirname(file), value), place: { file, line: lineAt(code, index) } });
+    else this.#libs.push({ name: libraryName(dirname(file), value), position: { file, line: lineAt(code, index) } });
   }
 
   #follow(file: string, quoted: string | undefined, angled: string | undefined): void {

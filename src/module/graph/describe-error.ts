@@ -1,14 +1,14 @@
-/** Errors of a module, with their place: one class for builds, loads and lifecycle functions. */
+/** Errors of a module, with their position: one class for builds, loads and lifecycle functions. */
 import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { OWN_ROOT } from "../../system/own-root";
 
 /**
- * A place in an author's file. `file` is for people (relative to the working folder if it lies there); lines and
+ * A position in an author's file. `file` is for people (relative to the working folder if it lies there); lines and
  * columns count from 1.
  */
-export interface ModuleErrorPlace {
+export interface SourcePosition {
   readonly file: string;
   /** undefined: the file as a whole. */
   readonly line: number | undefined;
@@ -18,14 +18,14 @@ export interface ModuleErrorPlace {
 }
 
 /** A ModuleError's fields, to cross from one thread to another. */
-export interface ModuleErrorData extends ModuleErrorPlace {
+export interface ModuleErrorData extends SourcePosition {
   readonly module: string;
   readonly message: string;
   readonly others: readonly string[];
 }
 
 /**
- * A version of a module that cannot be used. `message` is the reason alone; `describeError` adds the place and the
+ * A version of a module that cannot be used. `message` is the reason alone; `describeError` adds the position and the
  * code.
  */
 export class ModuleError extends Error {
@@ -40,23 +40,23 @@ export class ModuleError extends Error {
   constructor(
     module: string,
     message: string,
-    place: ModuleErrorPlace,
+    position: SourcePosition,
     others: readonly string[] = [],
     cause?: unknown,
   ) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "ModuleError";
     this.module = module;
-    this.file = place.file;
-    this.line = place.line;
-    this.column = place.column;
-    this.frame = place.frame;
+    this.file = position.file;
+    this.line = position.line;
+    this.column = position.column;
+    this.frame = position.frame;
     this.others = others;
   }
 
   /** file:line:column, as far as known. */
-  get place(): string {
-    return formatPlace(this);
+  get position(): string {
+    return formatPosition(this);
   }
 
   toData(): ModuleErrorData {
@@ -75,10 +75,10 @@ export function displayPath(path: string): string {
   return short === "" || short.startsWith("..") || isAbsolute(short) ? path : short;
 }
 
-/** Several lines for a person: place and reason, the code frame, further errors. Not ended by a newline. */
+/** Several lines for a person: position and reason, the code frame, further errors. Not ended by a newline. */
 export function describeError(error: unknown): string {
   if (!(error instanceof ModuleError)) return messageOf(error);
-  const lines = [`${error.place}: ${error.message}`];
+  const lines = [`${error.position}: ${error.message}`];
   if (error.frame !== "") lines.push(error.frame);
   return [...lines, ...error.others].join("\n");
 }
@@ -103,8 +103,8 @@ export function buildLogsError(
   const errors = logs.filter((log) => log.level === "error");
   const [first, ...rest] = errors.length > 0 ? errors : logs;
   if (first === undefined) return wholeFileError(module, source, "the build failed and gave no reason");
-  const others = rest.map((log) => `${formatPlace(logPlace(source, log))}: ${buildMessage(log.message)}`);
-  return new ModuleError(module, buildMessage(first.message), logPlace(source, first), others, first);
+  const others = rest.map((log) => `${formatPosition(logPosition(source, log))}: ${buildMessage(log.message)}`);
+  return new ModuleError(module, buildMessage(first.message), logPosition(source, first), others, first);
 }
 
 /**
@@ -118,7 +118,7 @@ export function thrownError(module: string, source: string, thrown: unknown, doi
   const reason = thrown instanceof Error ? messageOf(thrown) : `threw ${Bun.inspect(thrown)}, which is no Error`;
   const message = doing === "" ? reason : `${doing}: ${reason}`;
   // The thrown value is not kept as the cause: it would keep the version's whole graph in memory.
-  return new ModuleError(module, message, thrownPlace(source, thrown));
+  return new ModuleError(module, message, thrownPosition(source, thrown));
 }
 
 function messageOf(thrown: unknown): string {
@@ -128,17 +128,17 @@ function messageOf(thrown: unknown): string {
   return thrown.cause instanceof Error ? `${named} (caused by ${messageOf(thrown.cause)})` : named;
 }
 
-function formatPlace(place: ModuleErrorPlace): string {
-  if (place.line === undefined) return place.file;
-  return place.column === undefined ? `${place.file}:${place.line}` : `${place.file}:${place.line}:${place.column}`;
+function formatPosition({ file, line, column }: SourcePosition): string {
+  if (line === undefined) return file;
+  return column === undefined ? `${file}:${line}` : `${file}:${line}:${column}`;
 }
 
-function logPlace(source: string, log: BuildMessage | ResolveMessage): ModuleErrorPlace {
+function logPosition(source: string, log: BuildMessage | ResolveMessage): SourcePosition {
   const position = log.position;
   if (position === null || position.file === "" || position.line < 1) {
     return { file: displayPath(source), line: undefined, column: undefined, frame: "" };
   }
-  return placeAt(position.file, position.line, Math.max(1, position.column), position.lineText);
+  return positionAt(position.file, position.line, Math.max(1, position.column), position.lineText);
 }
 
 /** The specifier that a build's message reports as not found; undefined for other messages. */
@@ -154,12 +154,12 @@ function buildMessage(message: string): string {
   return `Cannot find package "${specifier}": install it in the module's folder or above (npm install ${name})`;
 }
 
-function thrownPlace(source: string, thrown: unknown): ModuleErrorPlace {
+function thrownPosition(source: string, thrown: unknown): SourcePosition {
   const stack = thrown instanceof Error ? String(thrown.stack) : "";
   for (const [, path, line, column] of stack.matchAll(/^\s+at .*?((?:file:\/\/)?\/[^()\n]*?):(\d+):(\d+)\)?$/gm)) {
     const file = path?.startsWith("file://") ? fileURLToPath(path) : path;
     if (file === undefined || file.includes("/node_modules/") || !isAuthorsFile(file)) continue;
-    return placeAt(file, Number(line), Number(column));
+    return positionAt(file, Number(line), Number(column));
   }
   return { file: displayPath(source), line: undefined, column: undefined, frame: "" };
 }
@@ -174,16 +174,16 @@ function isAuthorsFile(file: string): boolean {
   );
 }
 
-function placeAt(path: string, line: number, column: number, lineText?: string): ModuleErrorPlace {
+function positionAt(path: string, line: number, column: number, lineText?: string): SourcePosition {
   return { file: displayPath(path), line, column, frame: codeFrame(path, line, column, lineText) };
 }
 
 /**
- * A place in a file's text at the time of the read.
+ * A position in a file's text at the time of the read.
  *
  * @param column  undefined: not known; the frame has no caret then
  */
-export function placeInText(path: string, text: string, line: number, column: number | undefined): ModuleErrorPlace {
+export function positionInText(path: string, text: string, line: number, column: number | undefined): SourcePosition {
   const lines = text.split(/\r?\n/);
   return { file: displayPath(path), line, column, frame: frameOf(lines, lines[line - 1], line, column) };
 }

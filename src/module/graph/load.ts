@@ -189,7 +189,7 @@ class Loaded implements LoadedModule {
       }
     } catch (error) {
       const failed = thrownError(this.#spec.name, this.#spec.source, error, "");
-      this.#options.log.warn(`${failed.message} (${failed.place})`);
+      this.#options.log.warn(`${failed.message} (${failed.position})`);
     }
     this.#options.shared?.leave(this.#spec.id);
     const left = endGraph(this.#parts, typeof this.#options.host === "string");

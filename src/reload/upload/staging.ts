@@ -21,7 +21,7 @@ import { UserError } from "../../config/user-error";
 import { syncFolder, syncFolderLater } from "../../system/durable";
 import { makePrivateFolder } from "../../system/private-files";
 import { leadsTo } from "../../module/build/links";
-import { findPlaces, type Place } from "./places";
+import { findEntries, type FolderEntry } from "./entries";
 import type { Layout, ModuleContent } from "./names";
 
 export interface StagingFolders {
@@ -69,7 +69,7 @@ export class Exchange {
    * Writes the new files beside the module's, which stay unchanged.
    *
    * @param layout null: remove the module
-   * @throws UserError UPLOAD_TARGET for a place that must not be replaced; UPLOAD_UNWRITABLE
+   * @throws UserError UPLOAD_TARGET for an entry that must not be replaced; UPLOAD_UNWRITABLE
    */
   static async prepare(
     { modulesDir: named, stateDir }: StagingFolders,
@@ -84,7 +84,7 @@ export class Exchange {
     const staging = stagingOf(folders);
     try {
       await mkdir(modulesDir, { recursive: true });
-      const slots = slotsFor(findPlaces(modulesDir, module, layout), layout);
+      const slots = slotsFor(findEntries(modulesDir, module, layout), layout);
       makePrivateFolder(join(staging, "old"));
       makePrivateFolder(join(staging, "new"));
       for (const file of layout?.files ?? []) await writeNew(folders, staging, file);
@@ -156,8 +156,8 @@ function stagingOf({ modulesDir, stateDir }: StagingFolders): string {
   return join(modulesDir, STAGING_HOME, `upload-${owner}`);
 }
 
-function slotsFor(places: readonly Place[], layout: Layout | null): Slot[] {
-  const old = places.map(({ entry, isFolder, times }) => ({
+function slotsFor(entries: readonly FolderEntry[], layout: Layout | null): Slot[] {
+  const old = entries.map(({ entry, isFolder, times }) => ({
     entry,
     isFolder,
     hadOld: true,

@@ -4,7 +4,7 @@
  */
 import type { ControlOptions, ModuleSettings } from "../../config/options";
 import { UserError } from "../../config/user-error";
-import { findPlaces } from "./places";
+import { findEntries } from "./entries";
 import { type ReadFiles, readFiles } from "./read-files";
 import { Exchange, type StagingFolders } from "./staging";
 import { orderFor, type ReloadOrder } from "../order";
@@ -60,7 +60,7 @@ export class Uploads implements UploadOperations {
   async pull(module: string): Promise<ModuleFiles> {
     return await this.#inTurn(async (folders) => {
       this.#mustBeThere(folders, module);
-      const read = findPlaces(folders.modulesDir, module).map(({ entry }) =>
+      const read = findEntries(folders.modulesDir, module).map(({ entry }) =>
         readFiles(folders.modulesDir, entry, this.limits()),
       );
       return toModuleFiles(module, read);
@@ -127,7 +127,7 @@ export class Uploads implements UploadOperations {
   }
 
   #mustBeThere({ modulesDir }: StagingFolders, module: string): void {
-    if (findPlaces(modulesDir, module).length > 0) return;
+    if (findEntries(modulesDir, module).length > 0) return;
     throw new UserError(`There is no module ${JSON.stringify(module)} in the modules folder.`, {
       code: "NO_SUCH_MODULE",
       hint: "`hrmr modules` lists those that are served; one that ships with hrmr has no files there.",

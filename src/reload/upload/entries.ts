@@ -7,7 +7,7 @@ import { isModuleFolder, moduleNameOf } from "../../module/build/discover";
 import { fold, type Layout } from "./names";
 
 /** An entry of the modules folder. */
-export interface Place {
+export interface FolderEntry {
   /** "greet.ts", or "greet". */
   readonly entry: string;
   readonly isFolder: boolean;
@@ -22,8 +22,8 @@ export interface Place {
  * @throws UserError UPLOAD_TARGET for a symbolic link, for an entry that is neither file nor folder, and for one that
  *   blocks `next`
  */
-export function findPlaces(modulesDir: string, module: string, next: Layout | null = null): Place[] {
-  const places: Place[] = [];
+export function findEntries(modulesDir: string, module: string, next: Layout | null = null): FolderEntry[] {
+  const found: FolderEntry[] = [];
   for (const entry of readEntries(modulesDir)) {
     const info = lstatSync(join(modulesDir, entry), { throwIfNoEntry: false });
     const name = info === undefined ? null : nameOf(entry, info);
@@ -31,10 +31,10 @@ export function findPlaces(modulesDir: string, module: string, next: Layout | nu
     if (name !== module && fold(name) === fold(module))
       throw inTheWay(modulesDir, entry, "its name differs only in upper and lower case");
     if (name !== module) continue;
-    const place = placeAt(modulesDir, entry, info, next);
-    if (place !== null) places.push(place);
+    const replaced = entryAt(modulesDir, entry, info, next);
+    if (replaced !== null) found.push(replaced);
   }
-  return places;
+  return found;
 }
 
 function readEntries(modulesDir: string): string[] {
@@ -54,7 +54,7 @@ function nameOf(entry: string, info: Stats): string | null {
   return moduleNameOf(entry) ?? (isModuleFolder(entry) && !entry.includes(".") ? entry : null);
 }
 
-function placeAt(modulesDir: string, entry: string, info: Stats, next: Layout | null): Place | null {
+function entryAt(modulesDir: string, entry: string, info: Stats, next: Layout | null): FolderEntry | null {
   if (info.isSymbolicLink())
     throw inTheWay(modulesDir, entry, "it is a symbolic link, and what it points to is not the server's to replace");
   if (info.isDirectory()) {
