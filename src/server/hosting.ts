@@ -9,22 +9,22 @@ import type { Options } from "../config/options";
 import type { ServerLog } from "../observe/log/log";
 import type { Uplink } from "./uplink";
 
-interface HostsSetup {
+interface HostsOwner {
   readonly options: Options;
   readonly log: ServerLog;
   readonly uplink: Pick<Uplink, "crashed">;
 }
 
-export function openHosts(setup: HostsSetup): Hosts {
-  const { options, log } = setup;
+export function openHosts(owner: HostsOwner): Hosts {
+  const { options, log } = owner;
   const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
     get maxQueued() {
       return options.limits.maxQueued;
     },
     log,
-    onCrash: (spec, reason) => void crashed(setup, spec, reason, false),
-    onCrashLoop: (spec, reason) => crashed(setup, spec, reason, true),
+    onCrash: (spec, reason) => void crashed(owner, spec, reason, false),
+    onCrashLoop: (spec, reason) => crashed(owner, spec, reason, true),
   };
   const pool = openPool(settings, {
     threads: options.threads,
@@ -42,7 +42,7 @@ export function openHosts(setup: HostsSetup): Hosts {
 
 /** Another version may replace the module's, in all processes. @returns whether that was done. Never rejects. */
 async function crashed(
-  { uplink, log }: HostsSetup,
+  { uplink, log }: HostsOwner,
   { name, generation }: LoadSpec,
   reason: string,
   isLoop: boolean,

@@ -43,7 +43,7 @@ import type { Uplink } from "./uplink";
 const STRICT_VARIABLE = "HRMR_INTERNAL_STRICT";
 
 /** The input of a server. */
-export interface ServerSetup {
+export interface ServerStart {
   readonly options: Options;
   readonly folders: Folders;
   readonly log: ServerLog;
@@ -105,13 +105,13 @@ export interface RunningServer {
  * @throws UserError for errors that the user can mend: addresses, certificates. A module that is broken, or claims
  *   another's routes, is logged, and the others serve.
  */
-export async function startServer(setup: ServerSetup): Promise<RunningServer> {
-  const server = new HrmrServer(setup);
-  const sockets = setup.sockets ?? listenAddresses(setup.options).map((address) => ({ address, fd: null }));
+export async function startServer(start: ServerStart): Promise<RunningServer> {
+  const server = new HrmrServer(start);
+  const sockets = start.sockets ?? listenAddresses(start.options).map((address) => ({ address, fd: null }));
   try {
     await server.loadTls();
     await server.load();
-    mustServeAsMuch(server.summary.failed, setup.mayFail);
+    mustServeAsMuch(server.summary.failed, start.mayFail);
     for (const { address, fd } of sockets) await server.listen(address, fd);
   } catch (error) {
     await server.shutdown("the start failed");
@@ -134,11 +134,11 @@ function mustServeAsMuch(failed: readonly string[], mayFail: readonly string[] |
 /**
  * Builds and loads the modules like a start, without starting them: no setup runs, and no listener opens.
  *
- * @param setup  its state folder is written to: name a temporary one
+ * @param start  its state folder is written to: name a temporary one
  * @throws UserError if a named folder has no modules, or cannot be read
  */
-export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModule[]> {
-  const server = new HrmrServer(setup);
+export async function rehearseServer(start: ServerStart): Promise<RehearsedModule[]> {
+  const server = new HrmrServer(start);
   try {
     return await server.rehearse();
   } finally {
@@ -149,7 +149,7 @@ export async function rehearseServer(setup: ServerSetup): Promise<RehearsedModul
 /** Assembles the parts, and closes them again. */
 class HrmrServer implements RunningServer {
   readonly summary: ServerSummary;
-  readonly #setup: ServerSetup;
+  readonly #start: ServerStart;
   readonly #options: Options;
   readonly #log: ServerLog;
   readonly #startedAtMs = Date.now();
@@ -166,13 +166,13 @@ class HrmrServer implements RunningServer {
   #registry: Registry | null = null;
   #shutdown: Promise<void> | null = null;
 
-  constructor(setup: ServerSetup) {
-    const { options, folders, log, slot } = setup;
-    this.#setup = setup;
+  constructor(start: ServerStart) {
+    const { options, folders, log, slot } = start;
+    this.#start = start;
     this.#options = options;
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
-    this.#hosts = openHosts(setup);
+    this.#hosts = openHosts(start);
     this.#clients = new Clients(options, log, this.#hosts, slot === 0);
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
@@ -182,7 +182,7 @@ class HrmrServer implements RunningServer {
       version,
       isDraining: () => this.#clients.dispatch.isDraining,
       uptimeSeconds: () => Math.floor((performance.now() - this.#beganAt) / 1000),
-      snapshots: () => setup.uplink.snapshots(),
+      snapshots: () => start.uplink.snapshots(),
       note: (text) => log.info(text),
     });
     this.#probe = new Probe({ loadTimeoutMs: options.timeouts.loadMs });
@@ -211,7 +211,7 @@ class HrmrServer implements RunningServer {
     this.#token.load(this.#options.control);
     this.#watchdog.configure();
     this.#registry = await this.#openRegistry(moduleGlobals());
-    const { approved, isResumed } = this.#setup;
+    const { approved, isResumed } = this.#start;
     const verdict = await (approved === null ? this.#registry.reload() : this.#registry.load(approved, isResumed));
     if (!verdict.ok) this.#tellFailures(verdict);
     for (const { name, live } of this.registry.entries.values()) {
@@ -237,12 +237,12 @@ class HrmrServer implements RunningServer {
   async #openRegistry(globals: Record<string, unknown>): Promise<Registry> {
     registerHrmrModule();
     catchPrints(this.#log);
-    const { options, folders, uplink, agree, remembered } = this.#setup;
+    const { options, folders, uplink, agree, remembered } = this.#start;
     const { modulesDir, hasModulesDir, stateDir, dataDir } = folders;
     const { dispatch } = this.#clients;
     const sockets = SocketHub.of(dispatch);
     sockets.tellOthers = (module, topic, data) => uplink.publish(module, topic, data);
-    if (hasModulesDir && this.#setup.approved === null) {
+    if (hasModulesDir && this.#start.approved === null) {
       const { modules, refused } = await discoverModules(modulesDir);
       mustHaveModules(options, modules.length + refused.length);
     }
@@ -311,7 +311,7 @@ class HrmrServer implements RunningServer {
 
   snapshot(): ProcessSnapshot {
     return takeSnapshot({
-      slot: this.#setup.slot,
+      slot: this.#start.slot,
       startedAtMs: this.#startedAtMs,
       uptimeMs: performance.now() - this.#beganAt,
       dispatch: this.#clients.dispatch,
@@ -339,7 +339,7 @@ class HrmrServer implements RunningServer {
   async reload(order: ReloadOrder): Promise<ReloadOutcome> {
     const { names, next } = order;
     // If the whole reload is refused, this throws before any other change.
-    const settings = next === null ? null : await loadSettings(next, this.#setup.folders);
+    const settings = next === null ? null : await loadSettings(next, this.#start.folders);
     const verdict = await this.registry.reload(order, settings);
     if (names !== null) return { verdict, certificates: null, token: null };
     const { tls } = this.#options;

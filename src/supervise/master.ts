@@ -37,7 +37,7 @@ import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover"
 import { Reloads } from "./reloads";
 import { Retries } from "./retries";
 
-interface MasterSetup {
+interface MasterOwner {
   /** Reads the configuration; at each reload again. */
   resolve(): Promise<ResolvedConfig>;
   /** Makes the log that the configuration asks for. */
@@ -59,8 +59,8 @@ const EXTEND_MS = 10_000;
  * @returns the exit code
  * @throws UserError for what the user can mend; nothing is left open then
  */
-export async function runMaster(setup: MasterSetup): Promise<number> {
-  const master = new Master(setup);
+export async function runMaster(owner: MasterOwner): Promise<number> {
+  const master = new Master(owner);
   await master.start();
   return await master.ended;
 }
@@ -85,7 +85,7 @@ type MasterState = "starting" | "serving" | "handing over" | "stopping";
 
 class Master implements Operations {
   readonly ended: Promise<number>;
-  readonly #setup: MasterSetup;
+  readonly #owner: MasterOwner;
   readonly #ended = Promise.withResolvers<number>();
   readonly #startedAtMs = Date.now();
   readonly #beganAt = performance.now();
@@ -93,7 +93,7 @@ class Master implements Operations {
   readonly #reloads = new Reloads({
     running: () => this.#running,
     isStopping: () => this.#isStopping,
-    resolve: () => this.#setup.resolve(),
+    resolve: () => this.#owner.resolve(),
     notifier: this.#notifier,
     // Modules that ship with hrmr are files in the state folder: one that is gone would be taken for a removed module.
     prepare: async () => await this.#keeper?.look(),
@@ -112,8 +112,8 @@ class Master implements Operations {
   #keeper: StateKeeper | null = null;
   #state: MasterState = "starting";
 
-  constructor(setup: MasterSetup) {
-    this.#setup = setup;
+  constructor(owner: MasterOwner) {
+    this.#owner = owner;
     this.ended = this.#ended.promise;
   }
 
@@ -137,7 +137,7 @@ class Master implements Operations {
     const estate = takeEstate(process.env);
     this.#handleSignals();
     try {
-      const running = await this.#open(await this.#setup.resolve(), estate);
+      const running = await this.#open(await this.#owner.resolve(), estate);
       const summary = withControlPort(await this.#serve(running, estate), this.#controlPort);
       this.#running = running;
       this.#enter("serving");
@@ -152,7 +152,7 @@ class Master implements Operations {
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
       this.#notifier.startWatchdog(() => true);
       const readyMs = performance.now() - startedAt;
-      await this.#setup.ready(summary, readyMs, () => this.#failures());
+      await this.#owner.ready(summary, readyMs, () => this.#failures());
       tellOld({ type: "serving" });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -172,7 +172,7 @@ class Master implements Operations {
 
   async #open(config: ResolvedConfig, estate: Estate | null): Promise<Running> {
     const { options } = config;
-    const log = this.#setup.makeLog(options);
+    const log = this.#owner.makeLog(options);
     if (options.log.file !== null) this.#logFile = log;
     const folders = findFolders(options);
     folders.notes.push(...config.notes);
@@ -402,7 +402,7 @@ class Master implements Operations {
     log.info("starting a new process to take over");
     // The new process puts its own control socket in the place of this one's. That is no deletion to be made good.
     await this.#keeper?.pause();
-    const pid = await handOver(holdings.estate(failing), this.#setup.args);
+    const pid = await handOver(holdings.estate(failing), this.#owner.args);
     this.#notifier.mainPid(pid);
     // The log file is the new process's to put aside.
     log.reconfigure({ ...config.options.log, role: "shared" });

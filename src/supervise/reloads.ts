@@ -31,7 +31,7 @@ interface Reloadable {
   readonly retries: Retries;
 }
 
-interface ReloadsSetup {
+interface ReloadsOwner {
   /** null: the server is starting. */
   running(): Reloadable | null;
   /** It ends, or another process has taken over. */
@@ -57,12 +57,12 @@ export class Reloads {
   /** Of new processes and take-overs, too: none of them may see half of what another one does. */
   readonly queue = new ReloadQueue((order) => this.#reload(order));
   readonly uploads: Uploads;
-  readonly #setup: ReloadsSetup;
+  readonly #owner: ReloadsOwner;
   #watch: Watch | null = null;
 
-  constructor(setup: ReloadsSetup) {
-    this.#setup = setup;
-    const { running, isStopping, hashOf } = setup;
+  constructor(owner: ReloadsOwner) {
+    this.#owner = owner;
+    const { running, isStopping, hashOf } = owner;
     this.uploads = new Uploads({
       queue: this.queue,
       folders: () => (isStopping() ? null : (running()?.folders ?? null)),
@@ -88,7 +88,7 @@ export class Reloads {
 
   /** In its turn. */
   async #reload(order: ReloadOrder): Promise<ReloadReport> {
-    const { notifier, isStopping, running: find, prepare } = this.#setup;
+    const { notifier, isStopping, running: find, prepare } = this.#owner;
     const isRetry = order.source === "tried again";
     const running = find();
     if (running === null) return STARTING;
@@ -119,7 +119,7 @@ export class Reloads {
 
   /** @throws UserError when nothing was reloaded */
   async #reloadRunning(running: Reloadable, order: ReloadOrder): Promise<ReloadReport> {
-    const next = isForConfig(order) ? await this.#setup.resolve() : null;
+    const next = isForConfig(order) ? await this.#owner.resolve() : null;
     const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
     if (refused.length > 0) return cannotChange(refused);
     // The modules need not be looked at again when nothing is new.
@@ -136,7 +136,7 @@ export class Reloads {
     log.reconfigure(config.options.log);
     log.reopen();
     this.#watchIfWanted(running);
-    await this.#setup.reconfigured();
+    await this.#owner.reconfigured();
   }
 
   // ---- going back ----
@@ -144,7 +144,7 @@ export class Reloads {
   rollback(name: string, version: string | null): Promise<ReloadReport> {
     return this.queue.run(() =>
       orRefused(async () => {
-        const stored = this.#setup.running()?.history.choose(name, version);
+        const stored = this.#owner.running()?.history.choose(name, version);
         return stored === undefined ? STARTING : await this.#reload(rollbackTo(stored));
       }),
     );
@@ -153,7 +153,7 @@ export class Reloads {
   /** A version has failed. @returns whether another one serves in its place */
   bringBack(condemned: Condemned): Promise<boolean> {
     return this.queue.run(async () => {
-      const { log, history } = this.#setup.running() as Reloadable;
+      const { log, history } = this.#owner.running() as Reloadable;
       const { name, number, reason } = condemned;
       const stored = history.chooseFor(condemned);
       const about = log.withFields({ module: name, generation: number });
@@ -170,7 +170,7 @@ export class Reloads {
   // ---- watching ----
 
   #watchIfWanted(running: Reloadable): void {
-    const isWanted = running.config.options.watch && !this.#setup.isStopping();
+    const isWanted = running.config.options.watch && !this.#owner.isStopping();
     if (!isWanted) this.#watch?.close();
     if (isWanted && this.#watch !== null) return;
     this.#watch = isWanted ? this.#beginWatch(running) : null;
@@ -192,7 +192,7 @@ export class Reloads {
 
   /** Notes a reload that the control API does not note itself. */
   #audited({ by, names, source }: ReloadOrder, report: ReloadReport): ReloadReport {
-    const audit = this.#setup.audit();
+    const audit = this.#owner.audit();
     const action = source === "probation" ? "rollback" : "reload";
     if (by !== null && audit !== null) noteOutcome(audit, { by, action, modules: names }, report);
     return report;

@@ -17,7 +17,7 @@ interface Waiting {
   told: string | null;
 }
 
-interface RetriesSetup {
+interface RetriesOwner {
   /** Reloads these modules, in all processes. Never rejects. */
   tryAgain(names: readonly string[]): Promise<void>;
   /** Modules that at least one process has no serving version of, with the reason. */
@@ -26,13 +26,13 @@ interface RetriesSetup {
 }
 
 export class Retries {
-  readonly #setup: RetriesSetup;
+  readonly #owner: RetriesOwner;
   readonly #waiting = new Map<string, Waiting>();
   #timer: ReturnType<typeof setTimeout> | null = null;
   #isClosed = false;
 
-  constructor(setup: RetriesSetup) {
-    this.#setup = setup;
+  constructor(owner: RetriesOwner) {
+    this.#owner = owner;
   }
 
   /** Adds modules that could not be started, here or in a process that replaced a lost one. */
@@ -40,14 +40,14 @@ export class Retries {
     const added = names.filter((name) => !this.#waiting.has(name));
     for (const name of added) this.#waiting.set(name, { tries: 0, nextTryAtMs: Date.now() + DELAYS_MS[0], told: null });
     if (added.length > 0)
-      this.#setup.log.info(`tried again in ${DELAYS_MS[0] / 1000} s, then later each time: ${added.join(", ")}`);
+      this.#owner.log.info(`tried again in ${DELAYS_MS[0] / 1000} s, then later each time: ${added.join(", ")}`);
     this.#arm();
   }
 
   /** Call it after every reload: it drops modules that serve by now. Never rejects. */
   async reloaded(): Promise<void> {
     if (this.#waiting.size === 0) return;
-    const failing = await this.#setup.failing();
+    const failing = await this.#owner.failing();
     for (const [name, waiting] of this.#waiting) {
       const reason = failing.get(name);
       if (reason === undefined) this.#waiting.delete(name);
@@ -76,7 +76,7 @@ export class Retries {
     // After the first tries, an unchanged reason is not logged again: a module may fail for days.
     if (waiting.tries >= DELAYS_MS.length && reason === waiting.told) return;
     waiting.told = reason;
-    this.#setup.log.warn(
+    this.#owner.log.warn(
       `Module "${name}" was tried again and failed, the next try is in ${delayMs / 1000} s: ${reason}`,
     );
   }
@@ -94,7 +94,7 @@ export class Retries {
     const due = [...this.#waiting].filter(([, { nextTryAtMs }]) => nextTryAtMs <= until).map(([name]) => name);
     // Set the next time before the try: if the try does not take place, it must not repeat at once.
     for (const name of due) this.#postpone(name);
-    if (due.length > 0) await this.#setup.tryAgain(due);
+    if (due.length > 0) await this.#owner.tryAgain(due);
     this.#arm();
   }
 

@@ -14,7 +14,7 @@ const MAX_WAIT_MS = 1000;
 /** Time between checks for replaced folders: the kernel watches a folder, and not its name. In milliseconds. */
 const LOOK_MS = 1000;
 
-interface WatchSetup {
+interface WatchOwner {
   /** The modules folder, by the name that the user gave. It need not exist. */
   readonly modulesDir: string;
   /**
@@ -45,7 +45,7 @@ interface Watched {
 
 /** Watches folders, and no single file: a watch on a file ends with the first save by rename. */
 export class Watch {
-  readonly #setup: WatchSetup;
+  readonly #owner: WatchOwner;
   readonly #watched = new Map<string, Watched>();
   readonly #told = new Set<string>();
   readonly #looks: ReturnType<typeof setInterval>;
@@ -53,8 +53,8 @@ export class Watch {
   #firstAtMs = 0;
   #isConfigDue = false;
 
-  constructor(setup: WatchSetup) {
-    this.#setup = setup;
+  constructor(owner: WatchOwner) {
+    this.#owner = owner;
     this.#follow();
     this.#looks = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -94,7 +94,7 @@ export class Watch {
   }
 
   #wanted(): Map<string, Wanted> {
-    const { modulesDir, inputs, configFiles } = this.#setup;
+    const { modulesDir, inputs, configFiles } = this.#owner;
     const wanted = new Map<string, Wanted>();
     const add = (folder: string, name: string, isConfig = false): void => {
       const each = wanted.get(folder) ?? { names: new Set(), isConfig: new Set() };
@@ -139,7 +139,7 @@ export class Watch {
     const key = `${folder}: ${error.message}`;
     if (this.#told.has(key)) return;
     this.#told.add(key);
-    this.#setup.failed(folder, error);
+    this.#owner.failed(folder, error);
   }
 
   /** @param name null, or undefined against its type: an event of the folder itself, such as a move */
@@ -162,7 +162,7 @@ export class Watch {
 
   #fire(): void {
     this.#quiet = null;
-    const { modulesChanged, configChanged } = this.#setup;
+    const { modulesChanged, configChanged } = this.#owner;
     const change = this.#isConfigDue ? configChanged : modulesChanged;
     this.#isConfigDue = false;
     this.#follow();

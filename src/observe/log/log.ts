@@ -66,7 +66,7 @@ interface LogSettings extends Omit<LogOptions, "access" | "accessSample"> {
   role: LogFileRole;
 }
 
-interface LogSetup extends Partial<LogSettings> {
+interface NewLogSettings extends Partial<LogSettings> {
   /** Fields of all events, such as this process's number. */
   fields?: LogFields;
   /** Whether to use colours on stderr. Default: it is a terminal. NO_COLOR (any text but the empty one) wins. */
@@ -85,7 +85,7 @@ const NAMES = { critical: "fatal" } as const;
  *
  * @throws UserError LOG_FILE when the file cannot be opened
  */
-export function createLog({ fields = {}, isTty, write, ...settings }: LogSetup = {}): ProcessLog {
+export function createLog({ fields = {}, isTty, write, ...settings }: NewLogSettings = {}): ProcessLog {
   const output = new LogOutput(
     isTty ?? (write === undefined && process.stderr.isTTY === true),
     write ?? ((text) => stderrSink().write(text)),

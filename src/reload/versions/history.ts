@@ -23,7 +23,7 @@ import type { ProcessSnapshot, RollbackCounts } from "../../observe/snapshot";
 import { Probations } from "./probations";
 import { EVERYTHING, type ReloadOrder } from "../order";
 
-interface HistorySetup {
+interface HistoryOwner {
   readonly options: Options;
   readonly stateDir: string;
   readonly log: ServerLog;
@@ -35,28 +35,28 @@ interface HistorySetup {
 export class History {
   /** The versions that the start begins with; null: it reads the modules folder. */
   readonly resumed: readonly ApprovedModule[] | null;
-  readonly #setup: HistorySetup;
+  readonly #owner: HistoryOwner;
   readonly #store: VersionStore;
   readonly #probations: Probations;
   /** The number of the serving version, by module. */
   readonly #serving = new Map<string, number>();
   readonly #rollbacks = { asked: 0, automatic: 0 };
 
-  private constructor(setup: HistorySetup, store: VersionStore) {
-    this.#setup = setup;
+  private constructor(owner: HistoryOwner, store: VersionStore) {
+    this.#owner = owner;
     this.#store = store;
-    this.resumed = setup.options.resume ? store.approved : null;
+    this.resumed = owner.options.resume ? store.approved : null;
     this.#probations = new Probations({
-      limits: () => setup.options.versions,
-      snapshots: setup.snapshots,
+      limits: () => owner.options.versions,
+      snapshots: owner.snapshots,
       passed: (name, number) => void this.#passed(name, number),
-      failed: (condemned) => void setup.bringBack(condemned),
+      failed: (condemned) => void owner.bringBack(condemned),
     });
   }
 
   /** Reads the records in the state folder. */
-  static async open(setup: HistorySetup): Promise<History> {
-    return new History(setup, await VersionStore.open(setup.stateDir, (text) => setup.log.warn(text)));
+  static async open(owner: HistoryOwner): Promise<History> {
+    return new History(owner, await VersionStore.open(owner.stateDir, (text) => owner.log.warn(text)));
   }
 
   /**
@@ -91,7 +91,7 @@ export class History {
   /** Records the result of a start. A version that was on probation when the server ended is so again, if it serves. */
   async begin(approved: readonly ApprovedModule[]): Promise<void> {
     await this.note(approved, EVERYTHING);
-    if (this.#setup.options.versions.probationMs === 0) return;
+    if (this.#owner.options.versions.probationMs === 0) return;
     for (const [name, number] of this.#serving) {
       const record = this.#store.records(name).find((each) => each.number === number);
       if (record?.verdict === "probation") this.#probations.begin(name, number);
@@ -107,7 +107,7 @@ export class History {
       for (const module of approved) if (!module.isImplicit) await this.#noteModule(module, order);
       await this.#store.approve(approved);
     } catch (error) {
-      this.#setup.log.error(
+      this.#owner.log.error(
         `What serves could not be written to ${this.#store.stateDir}, and a start with --resume will not find it:`,
         error,
       );
@@ -130,7 +130,7 @@ export class History {
   async #noteModule({ name, source, version }: ApprovedModule, order: ReloadOrder): Promise<void> {
     const records = this.#store.records(name);
     if (version === null || records.some(({ number }) => number === version.number)) return;
-    const { keep, probationMs } = this.#setup.options.versions;
+    const { keep, probationMs } = this.#owner.options.versions;
     const former = this.#serving.get(name) ?? null;
     const again = order.versions[name];
     const isPushed = order.source === "push" && order.names?.includes(name) === true;
@@ -162,7 +162,7 @@ export class History {
     }
     if (record.verdict !== "probation") return record;
     const counts = this.#probations.countsOf(name, record.number);
-    const isBad = share(counts) > this.#setup.options.versions.maxErrorShare;
+    const isBad = share(counts) > this.#owner.options.versions.maxErrorShare;
     return isBad
       ? { ...record, reason: `${counts.errors} of ${counts.calls} calls failed` }
       : { ...record, verdict: "good" };
@@ -172,8 +172,8 @@ export class History {
     const records = this.#store
       .records(name)
       .map((each) => (each.number === number ? { ...each, verdict: "good" as const } : each));
-    await this.#store.save(name, records, this.#setup.options.versions.keep).catch((error: unknown) => {
-      this.#setup.log.error(`The standing of ${name} v${number} could not be written:`, error);
+    await this.#store.save(name, records, this.#owner.options.versions.keep).catch((error: unknown) => {
+      this.#owner.log.error(`The standing of ${name} v${number} could not be written:`, error);
     });
   }
 
@@ -239,9 +239,9 @@ export class History {
    */
   async crashed(name: string, number: number, reason: string, isLoop: boolean): Promise<boolean> {
     const count = this.#probations.crashed(name, number);
-    if (!isLoop && count < this.#setup.options.versions.maxCrashes) return false;
+    if (!isLoop && count < this.#owner.options.versions.maxCrashes) return false;
     const times = isLoop ? "it crashed again and again" : `it crashed ${count} times`;
-    return await this.#setup.bringBack({ name, number, standing: "crashed", reason: `${times}: ${reason}` });
+    return await this.#owner.bringBack({ name, number, standing: "crashed", reason: `${times}: ${reason}` });
   }
 
   serves(name: string, number: number): boolean {

@@ -6,7 +6,7 @@ import { type MergedModule, mergeModules } from "../../observe/report";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { Condemned } from "./versions";
 
-interface ProbationsSetup {
+interface ProbationsOwner {
   limits(): VersionOptions;
   snapshots(): Promise<ProcessSnapshot[]>;
   passed(name: string, number: number): void;
@@ -29,13 +29,13 @@ const RECENT_MS = 3000;
 const NONE: Counts = { calls: 0, errors: 0 };
 
 export class Probations {
-  readonly #setup: ProbationsSetup;
+  readonly #owner: ProbationsOwner;
   readonly #probations = new Map<string, Probation>();
   #timer: Timer | null = null;
   #isLooking = false;
 
-  constructor(setup: ProbationsSetup) {
-    this.#setup = setup;
+  constructor(owner: ProbationsOwner) {
+    this.#owner = owner;
   }
 
   begin(name: string, number: number): void {
@@ -71,7 +71,7 @@ export class Probations {
   textOf(name: string): string | null {
     const probation = this.#probations.get(name);
     if (probation === undefined) return null;
-    const leftMs = this.#setup.limits().probationMs - (performance.now() - probation.startedMs);
+    const leftMs = this.#owner.limits().probationMs - (performance.now() - probation.startedMs);
     return `v${probation.number} is on probation for another ${Math.max(1, Math.ceil(leftMs / 1000))} s`;
   }
 
@@ -80,7 +80,7 @@ export class Probations {
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
-      const modules = new Map(mergeModules(await this.#setup.snapshots()).map((module) => [module.name, module]));
+      const modules = new Map(mergeModules(await this.#owner.snapshots()).map((module) => [module.name, module]));
       for (const [name, probation] of this.#probations) this.#judge(name, probation, modules.get(name));
     } finally {
       this.#isLooking = false;
@@ -103,10 +103,10 @@ export class Probations {
     };
     const former = module?.former ?? NONE;
     const { crashes, counts: total, startedMs } = probation;
-    const judgement = judge({ ageMs: now - startedMs, total, recent, crashes, former }, this.#setup.limits());
+    const judgement = judge({ ageMs: now - startedMs, total, recent, crashes, former }, this.#owner.limits());
     if (judgement.standing === "probation") return;
     this.end(name);
-    if (judgement.standing === "good") this.#setup.passed(name, probation.number);
-    else this.#setup.failed({ name, number: probation.number, standing: judgement.standing, reason: judgement.reason });
+    if (judgement.standing === "good") this.#owner.passed(name, probation.number);
+    else this.#owner.failed({ name, number: probation.number, standing: judgement.standing, reason: judgement.reason });
   }
 }

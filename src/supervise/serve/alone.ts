@@ -6,22 +6,22 @@ import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { ReloadReport } from "../../reload/operations";
 import { reportOf } from "../../reload/verdict/report";
-import { type RunningServer, type ServerSetup, startServer } from "../../server/server";
+import { type RunningServer, type ServerStart, startServer } from "../../server/server";
 import type { Group, StartSummary } from "./group";
 
 export class Alone implements Group {
   readonly wantedProcesses = 1;
   readonly restarts = 0;
   readonly restart = null;
-  readonly #setup: ServerSetup;
+  readonly #start: ServerStart;
   #server: RunningServer | null = null;
 
-  constructor(setup: ServerSetup) {
-    this.#setup = setup;
+  constructor(start: ServerStart) {
+    this.#start = start;
   }
 
   async start(): Promise<StartSummary> {
-    this.#server = await startServer(this.#setup);
+    this.#server = await startServer(this.#start);
     return this.#server.summary;
   }
 

@@ -26,7 +26,7 @@ export interface ChildStart {
   readonly isResumed: boolean;
   /** Known facts about modules that have served before, by name. */
   readonly remembered: Readonly<Record<string, ApprovedModule>>;
-  /** See ServerSetup. */
+  /** See ServerStart. */
   readonly mayFail: readonly string[] | undefined;
 }
 

@@ -21,14 +21,14 @@ import type { Group, StartSummary } from "./group";
 import type { Published } from "./messages";
 import { Round } from "../../reload/vote/agree";
 
-interface PreforkSetup {
+interface PreforkOwner {
   readonly processes: number;
   readonly options: Options;
   readonly folders: Folders;
   /** Kept open for later processes. The processes get copies. */
   readonly sockets: readonly BoundSocket[];
   readonly log: ServerLog;
-  /** See ServerSetup; for the first process. */
+  /** See ServerStart; for the first process. */
   readonly mayFail: readonly string[] | undefined;
   /** The versions before the server's restart, for the first process. null: it reads the modules folder. */
   readonly resumed: readonly ApprovedModule[] | null;
@@ -56,7 +56,7 @@ const DRAIN_GRACE_MS = 5000;
 
 export class Prefork implements Group, ChildOwner {
   restarts = 0;
-  readonly #setup: PreforkSetup;
+  readonly #owner: PreforkOwner;
   readonly #log: ServerLog;
   /** Processes that serve or are about to, by slot. */
   readonly #serving = new Map<number, ServerProcess>();
@@ -69,13 +69,13 @@ export class Prefork implements Group, ChildOwner {
   #round: Round | null = null;
   #draining: Promise<void> | null = null;
 
-  constructor(setup: PreforkSetup) {
-    this.#setup = setup;
-    this.#log = setup.log;
+  constructor(owner: PreforkOwner) {
+    this.#owner = owner;
+    this.#log = owner.log;
   }
 
   get wantedProcesses(): number {
-    return this.#setup.processes;
+    return this.#owner.processes;
   }
 
   // ---- starting ----
@@ -86,7 +86,7 @@ export class Prefork implements Group, ChildOwner {
       const { summary, approved, inputs } = await this.#begin(1);
       this.#approved = approved;
       this.#inputs = inputs;
-      const others = Array.from({ length: this.#setup.processes - 1 }, (_, at) => this.#begin(at + 2));
+      const others = Array.from({ length: this.#owner.processes - 1 }, (_, at) => this.#begin(at + 2));
       const all = [summary, ...(await Promise.all(others)).map((begun) => begun.summary)];
       const union = (key: "failed" | "retried"): string[] => [...new Set(all.flatMap((each) => each[key]))];
       return { ...summary, failed: union("failed"), retried: union("retried") };
@@ -98,7 +98,7 @@ export class Prefork implements Group, ChildOwner {
   }
 
   async #begin(slot: number): Promise<Begun> {
-    const { options, folders, sockets, mayFail, resumed, remembered } = this.#setup;
+    const { options, folders, sockets, mayFail, resumed, remembered } = this.#owner;
     const given = sockets.map(({ address }, at) => ({ address, fd: FIRST_FD + at }));
     const start = {
       slot,
@@ -143,7 +143,7 @@ export class Prefork implements Group, ChildOwner {
     if (delayMs > 0) this.#log.warn(`process ${slot} is started again in ${delayMs} ms`);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      void this.#setup.queue.run(() => this.#replace(slot));
+      void this.#owner.queue.run(() => this.#replace(slot));
     }, delayMs);
     this.#timers.add(timer);
   }
@@ -153,7 +153,7 @@ export class Prefork implements Group, ChildOwner {
     const startedAt = performance.now();
     try {
       const { summary } = await this.#begin(slot);
-      this.#setup.failed(summary.retried);
+      this.#owner.failed(summary.retried);
       this.restarts++;
       this.#log.info(
         `process ${slot} (pid ${this.#serving.get(slot)?.pid}) serves in its place, ${Math.round(performance.now() - startedAt)} ms later`,
@@ -197,7 +197,7 @@ export class Prefork implements Group, ChildOwner {
       settled.flatMap((each, at) => (each.status === "fulfilled" ? [[children[at]?.slot ?? 0, each.value]] : [])),
     );
     if (answers.size === 0) throw (settled[0] as PromiseRejectedResult).reason;
-    if (order.next !== null) applyOptions(this.#setup.options, order.next);
+    if (order.next !== null) applyOptions(this.#owner.options, order.next);
     this.#approved = [...answers.values()][0]?.approved ?? this.#approved;
     // A replacement process has built nothing yet.
     this.#inputs = [...answers.values()]
@@ -209,17 +209,17 @@ export class Prefork implements Group, ChildOwner {
   // ---- what processes ask ----
 
   readonly calls: ChildOwner["calls"] = {
-    reload: (_, order) => this.#setup.reload(order),
-    crashed: (_, ...crash) => this.#setup.crashed(...crash),
+    reload: (_, order) => this.#owner.reload(order),
+    crashed: (_, ...crash) => this.#owner.crashed(...crash),
     snapshots: async () => {
       const processes = await this.snapshots();
-      return { info: this.#setup.info(processes), processes };
+      return { info: this.#owner.info(processes), processes };
     },
     agree: (child, proposal) => this.#round?.propose(child.slot, proposal) ?? { error: null, refused: {} },
   };
 
   stop(reason: string): void {
-    this.#setup.stop(reason);
+    this.#owner.stop(reason);
   }
 
   published(from: ServerProcess, message: Published): void {
@@ -242,7 +242,7 @@ export class Prefork implements Group, ChildOwner {
       const old = this.#serving.get(slot);
       try {
         const { summary } = await this.#begin(slot);
-        this.#setup.failed(summary.retried);
+        this.#owner.failed(summary.retried);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         return {
@@ -266,9 +266,9 @@ export class Prefork implements Group, ChildOwner {
   async #drain(reason: string): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
     // Otherwise their queues would still take connections that nobody accepts.
-    for (const { fd } of this.#setup.sockets) closeSync(fd);
+    for (const { fd } of this.#owner.sockets) closeSync(fd);
     for (const child of this.#alive) child.drain(reason);
-    const { drainMs } = this.#setup.options.timeouts;
+    const { drainMs } = this.#owner.options.timeouts;
     const late = drainMs === 0 ? null : setTimeout(() => this.#killAll(reason), drainMs + DRAIN_GRACE_MS);
     await Promise.all([...this.#alive].map((child) => child.exited));
     if (late !== null) clearTimeout(late);
