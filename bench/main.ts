@@ -15,7 +15,16 @@ import { Generator } from "./generator";
 import { removeProjects } from "./project";
 import { cRow } from "./rows/c";
 import { http2PlainRow, http2TlsRow, httpsRow } from "./rows/encrypted";
-import { helloRow, honoJsonRow, honoTextRow, pipelinedRow, staticRow } from "./rows/http";
+import {
+  helloRow,
+  honoJsonRow,
+  honoTextRow,
+  parameterRow,
+  pipelinedRow,
+  postIgnoredRow,
+  postJsonRow,
+  staticRow,
+} from "./rows/http";
 import { idleRow, reloadMemoryRow } from "./rows/memory";
 import { nginxLargeRow, nginxMiddleRow, nginxSmallRow } from "./rows/nginx";
 import { drainRow, killRow, upgradeRow } from "./rows/operations";
@@ -37,6 +46,9 @@ const ROWS: readonly Row[] = [
   cRow,
   helloRow,
   pipelinedRow,
+  postJsonRow,
+  postIgnoredRow,
+  parameterRow,
   honoTextRow,
   honoJsonRow,
   staticRow,

@@ -30,11 +30,26 @@ export function httpRequest(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: hrmr-bench\r\nAccept: */*\r\n\r\n`;
 }
 
+/** The handlers of baseline/rest.ts, as a module. */
+const REST = moduleSource(`{ routes: {
+  "POST /json": { fetch: async (request) => new Response("id " + (await request.json()).id) },
+  "POST /text": { fetch: async (request) => new Response("n " + (await request.text()).length) },
+  "POST /ignore": { fetch: () => new Response("${HELLO_TEXT}") },
+  "GET /x/:id": { fetch: (request, { params }) => new Response("id " + params.id) },
+} }`);
+const JSON_BODY = '{"id":12345,"name":"a name","tags":["one","two"],"isOn":true}';
+
+/** The POST of a plain client. */
+function postRequest(path: string, body: string): string {
+  const fields = `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`;
+  return `${httpRequest(path).replace("GET", "POST").slice(0, -2)}${fields}\r\n${body}`;
+}
+
 interface Case {
   title: string;
   files: Record<string, string>;
   baseline: [script: string, ...args: string[]];
-  path: string;
+  request: string;
   type: string;
   body: string;
   /** null: no target. */
@@ -45,7 +60,7 @@ interface Case {
 
 async function againstServe(
   bench: Bench,
-  { title, files, baseline, path, type, body, most, pipeline = 1 }: Case,
+  { title, files, baseline, request, type, body, most, pipeline = 1 }: Case,
 ): Promise<Line[]> {
   const server = await startProcess("hrmr", startArguments(bench), makeProject(files));
   let bound: Started | null = null;
@@ -53,7 +68,7 @@ async function againstServe(
     bound = await startBaseline(...baseline);
     const spec = {
       connections: CONNECTIONS,
-      request: httpRequest(path),
+      request,
       reply: { http: { type }, pattern: exactly(body) },
       pipeline,
     };
@@ -70,7 +85,7 @@ export const helloRow: Row = {
       title: "HTTP hello, fetch module : Bun.serve",
       files: { "modules/hello.ts": HELLO },
       baseline: ["hello.ts"],
-      path: "/",
+      request: httpRequest("/"),
       type: TEXT_TYPE,
       body: HELLO_TEXT,
       most: 1,
@@ -85,7 +100,7 @@ export const pipelinedRow: Row = {
       title: "HTTP hello, 16 pipelined : Bun.serve",
       files: { "modules/hello.ts": HELLO },
       baseline: ["hello.ts"],
-      path: "/",
+      request: httpRequest("/"),
       type: TEXT_TYPE,
       body: HELLO_TEXT,
       most: null,
@@ -101,7 +116,7 @@ export const honoTextRow: Row = {
       title: "hono c.text : hono on Bun.serve",
       files: { "modules/app.ts": HONO },
       baseline: ["hono.ts"],
-      path: "/text",
+      request: httpRequest("/text"),
       type: TEXT_TYPE,
       body: HELLO_TEXT,
       most: 1.05,
@@ -115,10 +130,53 @@ export const honoJsonRow: Row = {
       title: "hono c.json : hono on Bun.serve",
       files: { "modules/app.ts": HONO },
       baseline: ["hono.ts"],
-      path: "/json",
+      request: httpRequest("/json"),
       type: "application/json",
       body: '{"message":"Hello, World!"}',
       most: 1.15,
+    }),
+};
+
+export const postJsonRow: Row = {
+  name: "post-json",
+  run: (bench) =>
+    againstServe(bench, {
+      title: "POST json, read by the handler : Bun.serve",
+      files: { "modules/rest.ts": REST },
+      baseline: ["rest.ts"],
+      request: postRequest("/json", JSON_BODY),
+      type: TEXT_TYPE,
+      body: "id 12345",
+      most: 1.15,
+    }),
+};
+
+export const postIgnoredRow: Row = {
+  name: "post-ignored",
+  isExtra: true,
+  run: (bench) =>
+    againstServe(bench, {
+      title: "POST, the body is not read : Bun.serve",
+      files: { "modules/rest.ts": REST },
+      baseline: ["rest.ts"],
+      request: postRequest("/ignore", JSON_BODY),
+      type: TEXT_TYPE,
+      body: HELLO_TEXT,
+      most: 1.15,
+    }),
+};
+
+export const parameterRow: Row = {
+  name: "http-parameter",
+  run: (bench) =>
+    againstServe(bench, {
+      title: "GET /x/:id : Bun.serve with routes",
+      files: { "modules/rest.ts": REST },
+      baseline: ["rest.ts"],
+      request: httpRequest("/x/a1b2c3d4"),
+      type: TEXT_TYPE,
+      body: "id a1b2c3d4",
+      most: 1,
     }),
 };
 

@@ -169,13 +169,19 @@ class PathNode<T> {
 
 /** A request on its way through the tree. */
 interface Search {
-  readonly method: string;
-  readonly segments: readonly string[];
+  method: string;
+  path: string;
   /** The values of the `:name` segments on the way to the current node. */
   readonly captured: string[];
-  /** The methods of the patterns that fit the path. */
-  readonly allow: Set<string>;
+  /** The methods of the patterns that fit the path; null: none so far. */
+  allow: Set<string> | null;
 }
+
+/** Matching is synchronous, so that all requests can use the same. */
+const SEARCH: Search = { method: "", path: "", captured: [], allow: null };
+
+/** The position behind the last segment. */
+const END = -1;
 
 /**
  * HTTP routes by method and path.
@@ -231,9 +237,11 @@ export class PathTable<T> {
   match(method: string, path: string): HttpMatch<T> | MethodMismatch | typeof NO_MATCH {
     const cached = path.length <= MAX_CACHED_PATH ? this.#cache.get(method)?.get(path) : undefined;
     if (cached !== undefined) return cached;
-    const search: Search = { method, segments: path.slice(1).split("/"), captured: [], allow: new Set() };
-    const found = find(this.#root, 0, search);
-    if (found === null) return search.allow.size === 0 ? NO_MATCH : { allow: [...search.allow].sort() };
+    SEARCH.method = method;
+    SEARCH.path = path;
+    SEARCH.allow = null;
+    const found = find(this.#root, 1);
+    if (found === null) return mismatch(SEARCH.allow);
     if (found.params === NO_PARAMS && path.length <= MAX_CACHED_PATH) this.#remember(method, path, found);
     return found;
   }
@@ -251,45 +259,55 @@ export class PathTable<T> {
   }
 }
 
-/** Visits each node at most once: no request costs more than the table's size. */
-function find<T>(node: PathNode<T>, depth: number, search: Search): HttpMatch<T> | null {
-  const segment = search.segments[depth];
-  const { nothing, anything, subtree } = node.leaves;
-  if (segment === undefined) return takeLeaf(nothing, depth, search) ?? takeLeaf(subtree, depth, search);
-  const fixed = node.fixed.get(segment);
-  let found = fixed === undefined ? null : find(fixed, depth + 1, search);
-  if (found === null && node.any !== null && segment !== "") {
-    search.captured.push(segment);
-    found = find(node.any, depth + 1, search);
-    search.captured.pop();
-  }
-  if (found === null && !segment.startsWith("%2F")) found = takeLeaf(anything, depth, search, true);
-  return found ?? takeLeaf(subtree, depth, search);
+/** @param allow  see `Search` */
+function mismatch(allow: Set<string> | null): MethodMismatch | typeof NO_MATCH {
+  return allow === null ? NO_MATCH : { allow: [...allow].sort() };
 }
 
-function takeLeaf<T>(
-  leaves: Leaves<T> | undefined,
-  depth: number,
-  search: Search,
-  hasRest = false,
-): HttpMatch<T> | null {
+/**
+ * Visits each node at most once: no request costs more than the table's size.
+ *
+ * @param at  where the next segment of the path begins; END behind the last one
+ */
+function find<T>(node: PathNode<T>, at: number): HttpMatch<T> | null {
+  const { nothing, anything, subtree } = node.leaves;
+  if (at === END) return takeLeaf(nothing, at) ?? takeLeaf(subtree, at);
+  const { path, captured } = SEARCH;
+  const slash = path.indexOf("/", at);
+  const segment = slash < 0 ? path.slice(at) : path.slice(at, slash);
+  const behind = slash < 0 ? END : slash + 1;
+  const fixed = node.fixed.get(segment);
+  let found = fixed === undefined ? null : find(fixed, behind);
+  if (found === null && node.any !== null && segment !== "") {
+    captured.push(segment);
+    found = find(node.any, behind);
+    captured.pop();
+  }
+  if (found === null && !segment.startsWith("%2F")) found = takeLeaf(anything, at, true);
+  return found ?? takeLeaf(subtree, at);
+}
+
+function takeLeaf<T>(leaves: Leaves<T> | undefined, at: number, hasRest = false): HttpMatch<T> | null {
   if (leaves === undefined) return null;
-  const leaf =
-    leaves.get(search.method) ?? (search.method === "HEAD" ? leaves.get("GET") : undefined) ?? leaves.get(null);
-  if (leaf !== undefined) return { value: leaf.value, params: paramsOf(leaf, depth, search, hasRest) };
-  for (const method of leaves.keys()) {
-    if (method !== null) search.allow.add(method);
-    if (method === "GET") search.allow.add("HEAD");
+  const { method } = SEARCH;
+  const leaf = leaves.get(method) ?? (method === "HEAD" ? leaves.get("GET") : undefined) ?? leaves.get(null);
+  if (leaf !== undefined) return { value: leaf.value, params: paramsOf(leaf.names, at, hasRest) };
+  for (const other of leaves.keys()) {
+    if (other === null) continue;
+    SEARCH.allow ??= new Set();
+    SEARCH.allow.add(other);
+    if (other === "GET") SEARCH.allow.add("HEAD");
   }
   return null;
 }
 
-function paramsOf<T>(leaf: Leaf<T>, depth: number, search: Search, hasRest: boolean): Record<string, string> {
-  if (leaf.names.length === 0 && !hasRest) return NO_PARAMS;
+function paramsOf(names: readonly string[], at: number, hasRest: boolean): Record<string, string> {
+  if (names.length === 0 && !hasRest) return NO_PARAMS;
   // Without a prototype "__proto__" is a name like any other.
   const params = Object.create(null) as Record<string, string>;
-  leaf.names.forEach((name, index) => (params[name] = decoded(search.captured[index] ?? "")));
-  if (hasRest) params["*"] = search.segments.slice(depth).map(decoded).join("/");
+  for (let index = 0; index < names.length; index++)
+    params[names[index] as string] = decoded(SEARCH.captured[index] ?? "");
+  if (hasRest) params["*"] = SEARCH.path.slice(at).split("/").map(decoded).join("/");
   return params;
 }
 

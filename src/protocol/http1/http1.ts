@@ -10,7 +10,7 @@ import { answer, CLOSE, KEEP, type NextStep } from "./answer";
 import { IncomingBody } from "./body";
 import { ChunkedDecoder } from "./chunked";
 import { Exchange } from "./exchange";
-import { readPlainGet } from "./fast";
+import { plainBody, readPlainBody, readPlainGet } from "./fast";
 import { CHUNKED, type RequestHead } from "./head";
 import { RequestParser } from "./parser";
 import { Waiting } from "./replying";
@@ -26,8 +26,11 @@ import { INCOMPLETE, MALFORMED } from "./refusal";
  */
 export function beginHttp1(wire: Wire, bytes: Uint8Array, from: number): number {
   const buffer = asBuffer(bytes);
-  const head = readPlainGet(buffer, from, wire.dispatch.limits);
+  const { limits } = wire.dispatch;
+  const head = readPlainGet(buffer, from, limits);
   if (head !== null) return conclude(wire, answer(wire, head, null), buffer, buffer.length);
+  const withBody = readPlainBody(buffer, from, limits);
+  if (withBody !== null) return beginCounted(wire, withBody, buffer, plainBody.start);
   return beginParsed(wire, buffer, from);
 }
 

@@ -142,6 +142,22 @@ const accepted: Record<string, Case> = {
     status: 200,
     echo: { method: "POST", body: "hello" },
   },
+  "PUT with a body": {
+    request: post("Content-Length: 5\r\n", "hello").replace("POST", "PUT"),
+    status: 200,
+    echo: { method: "PUT", body: "hello" },
+  },
+  "PATCH with a body": {
+    request: post("X-Extra: 1\r\nContent-Length: 2\r\nConnection: keep-alive\r\n", "hi").replace("POST", "PATCH"),
+    status: 200,
+    echo: { method: "PATCH", body: "hi", extra: "1" },
+  },
+  "white space around a length": { request: post("Content-Length: \t2 \r\n", "hi"), status: 200, echo: { body: "hi" } },
+  "a body that is no UTF-8": {
+    request: post("Content-Length: 2\r\n", "\xff\xfe"),
+    status: 200,
+    echo: { body: "\ufffd\ufffd" },
+  },
   "an empty body": { request: post("Content-Length: 0\r\n", ""), status: 200, echo: { body: "" } },
   "a POST without a length": { request: post("", ""), status: 200, echo: { body: "" } },
   "a length with leading zeros": {
@@ -274,6 +290,10 @@ const refused: Record<string, Case> = {
   "an endless target": { request: `GET /${"a".repeat(20_000)}`, status: 414 },
   "length and chunked": { request: post(`Content-Length: 3\r\n${CHUNKED}`, "0\r\n\r\n"), status: 400 },
   "chunked and length": { request: post(`${CHUNKED}Content-Length: 3\r\n`, "0\r\n\r\n"), status: 400 },
+  "two lengths around another field": {
+    request: post("Content-Length: 3\r\nA: b\r\ncontent-length: 3\r\n", "abc"),
+    status: 400,
+  },
   "two lengths": { request: post("Content-Length: 3\r\nContent-Length: 4\r\n", "abc"), status: 400 },
   "two equal lengths": { request: post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), status: 400 },
   "a list of lengths": { request: post("Content-Length: 3, 3\r\n", "abc"), status: 400 },
