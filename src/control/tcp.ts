@@ -16,7 +16,7 @@ import { newCounters, type Dispatch } from "../protocol/wire";
 import { isLoopback, plainAddress } from "../system/address";
 import type { Transport } from "../server/connection/client";
 import { ownFetchRoute } from "../module/own-routes";
-import { type ConnectionHome, ServerConnection } from "../server/connection/connection";
+import { type ConnectionOwner, ServerConnection } from "../server/connection/connection";
 import { OpenConnections } from "../server/connection/open-connections";
 import { DeadlineWheel } from "../host/deadlines";
 import { descriptorLimit } from "../system/descriptors";
@@ -70,10 +70,10 @@ type Listener = Bun.TCPSocketListener<ServerConnection> & { readonly fd: number 
 /** A successor binds the port before this server closes it. The types of Bun.listen lack the option. */
 const SHARED: object = { reusePort: true };
 
-export class ControlPort implements ConnectionHome, Acceptor {
+export class ControlPort implements ConnectionOwner, Acceptor {
   readonly http2 = null;
   readonly trace = null;
-  readonly hosts: ConnectionHome["hosts"] = { call: () => unreachable() };
+  readonly hosts: ConnectionOwner["hosts"] = { call: () => unreachable() };
   readonly dispatch: Dispatch;
   tls: TlsContexts | null;
   readonly #options: ControlPortOptions;
@@ -193,7 +193,7 @@ export class ControlPort implements ConnectionHome, Acceptor {
     }
   }
 
-  // ---- ConnectionHome and Acceptor ----
+  // ---- ConnectionOwner and Acceptor ----
 
   accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null {
     const address = plainAddress(socket.remoteAddress);

@@ -1,7 +1,7 @@
 /** A call that has to wait: it keeps its generation, and has a deadline. For calls that end at once, see inline.ts. */
 import type { BoundRoute, InFlight, InFlightKind } from "../module/route";
 import type { Deadline } from "./deadlines";
-import { type Answered, type CallHome, type Caller, failCall, handlerMs, runInline, tellAccess } from "./inline";
+import { type Answered, type CallServer, type Caller, failCall, handlerMs, runInline, tellAccess } from "./inline";
 
 /** The protocol's side of a call: gets events from outside. Must not throw. */
 export interface CallOwner {
@@ -22,15 +22,15 @@ export class Call implements InFlight, Deadline {
   readonly route: BoundRoute;
   /** When the handler was called, by performance.now(); or NOT_TIMED. */
   readonly startedAt: number;
-  readonly #home: CallHome;
+  readonly #server: CallServer;
   readonly #caller: Caller;
   readonly #owner: CallOwner;
   #isTimed = false;
   #isTold = false;
 
   /** @param startedAt  see the field */
-  constructor(home: CallHome, route: BoundRoute, caller: Caller, startedAt: number, owner: CallOwner) {
-    this.#home = home;
+  constructor(server: CallServer, route: BoundRoute, caller: Caller, startedAt: number, owner: CallOwner) {
+    this.#server = server;
     this.route = route;
     this.#caller = caller;
     this.startedAt = startedAt;
@@ -39,7 +39,7 @@ export class Call implements InFlight, Deadline {
 
   /** How long the handler may take. In milliseconds. 0: for ever. */
   get timeoutMs(): number {
-    return handlerMs(this.#home, this.route);
+    return handlerMs(this.#server, this.route);
   }
 
   /** Counts it as open, until `over`. */
@@ -50,12 +50,12 @@ export class Call implements InFlight, Deadline {
   /** The handler has not answered yet. A host other than this thread keeps the deadline itself. */
   awaitHandler(): void {
     this.enter();
-    if (this.route.run === "inline") this.#home.wheel.arm(this, this.timeoutMs);
+    if (this.route.run === "inline") this.#server.wheel.arm(this, this.timeoutMs);
   }
 
   /** The handler has answered: its time is taken, and its deadline is off. */
   answered(): void {
-    this.#home.wheel.disarm(this);
+    this.#server.wheel.disarm(this);
     this.left();
   }
 
@@ -80,12 +80,12 @@ export class Call implements InFlight, Deadline {
 
   /** The handler, or the rest of its reply, failed. @param hasLeft  its client had left before: it is no error */
   failed(error: unknown, hasLeft = false): void {
-    failCall(this.#home, this.route, this.#caller, error, hasLeft);
+    failCall(this.#server, this.route, this.#caller, error, hasLeft);
   }
 
   /** The reply has ended, complete or not. Writes to the access log, once. */
   tell(answered: Answered): void {
-    const { access } = this.#home;
+    const { access } = this.#server;
     if (access === null || this.#isTold) return;
     this.#isTold = true;
     tellAccess(access, this.#caller.client, this.route, this.startedAt, answered);
@@ -93,7 +93,7 @@ export class Call implements InFlight, Deadline {
 
   /** The call is over. Idempotent. */
   over(): void {
-    this.#home.wheel.disarm(this);
+    this.#server.wheel.disarm(this);
     this.route.generation.leave(this);
   }
 
@@ -107,7 +107,7 @@ export class Call implements InFlight, Deadline {
     try {
       runInline(this.route, work);
     } catch (error) {
-      this.#home.handlerFailed(this.route, this.#caller.client, error);
+      this.#server.handlerFailed(this.route, this.#caller.client, error);
     }
   }
 

@@ -15,7 +15,7 @@ import type { AccessEntry } from "../observe/log/access-entry";
 import type { DeadlineWheel } from "./deadlines";
 
 /** Shared by all calls of a server. `Dispatch` is one. */
-export interface CallHome {
+export interface CallServer {
   readonly timeouts: Timeouts;
   /** Keeps the deadlines of handlers that run inline. */
   readonly wheel: DeadlineWheel;
@@ -75,9 +75,9 @@ export function endCall(route: BoundRoute, startedAt: number): void {
 }
 
 /** The handler failed. @param hasLeft  its client had left before: it is no error */
-export function failCall(home: CallHome, route: BoundRoute, caller: Caller, error: unknown, hasLeft = false): void {
+export function failCall(server: CallServer, route: BoundRoute, caller: Caller, error: unknown, hasLeft = false): void {
   if (!hasLeft) route.generation.figures.fail();
-  home.handlerFailed(route, caller.client, error, hasLeft);
+  server.handlerFailed(route, caller.client, error, hasLeft);
 }
 
 /** Counts an error of the module that is none of the handler's own: no line is logged. */
@@ -86,12 +86,12 @@ export function countError(route: BoundRoute): void {
 }
 
 /** How long a route's handler may take. In milliseconds. 0: for ever. */
-export function handlerMs({ timeouts }: CallHome, { timeoutMs }: BoundRoute): number {
+export function handlerMs({ timeouts }: CallServer, { timeoutMs }: BoundRoute): number {
   return timeoutMs ?? timeouts.handlerMs;
 }
 
 /**
- * Tells the access log of a reply that has ended. Ask before whether `home.access` is there.
+ * Tells the access log of a reply that has ended. Ask before whether `server.access` is there.
  *
  * @param route      null: none took the message
  * @param startedAt  by performance.now(); 0: nothing was called

@@ -4,12 +4,12 @@
  * Protocol.
  */
 import type { Limits } from "../config/options";
-import type { CallHome } from "../host/inline";
+import type { CallServer } from "../host/inline";
 import type { Client } from "../module/contract";
 import type { Routing } from "./routing";
 
 /** Shared by all connections of a server. */
-export interface Dispatch extends CallHome {
+export interface Dispatch extends CallServer {
   /** Replaced as a whole by a reload; never keep it over an await. */
   routing: Routing;
   readonly limits: Limits;

@@ -9,7 +9,7 @@ import { discard, isThenable } from "../module/graph/returned";
 import { requestContext } from "../module/shape/request-context";
 import type { BoundRoute } from "../module/route";
 import { Call, type CallOwner } from "../host/call";
-import { type Caller, type CallHome, failCall, NOT_TIMED, runInline } from "../host/inline";
+import { type Caller, type CallServer, failCall, NOT_TIMED, runInline } from "../host/inline";
 import { hasClientLeft } from "../protocol/web/client-left";
 import { decodedResponses, GraphResponse, textOfStream } from "../protocol/web/response";
 import { NO_MATCH } from "../router/match";
@@ -19,7 +19,7 @@ import { ownFetchRoute } from "../module/own-routes";
 import { asResponse, beingReplaced, HANDLER_FAILED, MIDDLEWARE_REPLACED, noRoute } from "../protocol/web/own-reply";
 
 /** The handler for `Routing.unmatched`: requests without a route, behind the chain. */
-export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundRoute>, home: CallHome): BoundRoute {
+export function unmatchedBehind(links: Links, table: RouteTable<BoundRoute>, server: CallServer): BoundRoute {
   const handler = ({ method, url }: Request): Response => {
     const path = readPath(splitUrl(url).path);
     const match = typeof path === "string" ? table.matchHttp(method, path) : NO_MATCH;
@@ -27,7 +27,7 @@ export function unmatchedBehind(links: readonly Link[], table: RouteTable<BoundR
     return asResponse(noRoute(method, match !== NO_MATCH && "value" in match ? NO_MATCH : match));
   };
   const route = ownFetchRoute("", undefined, handler);
-  return behindMiddleware(links, route, home);
+  return behindMiddleware(links, route, server);
 }
 
 /** One link of the chain. */
@@ -39,18 +39,19 @@ export interface Link {
 }
 
 type Handler = (request: Request, context: RequestContext) => unknown;
+type Links = readonly Link[];
 
 /**
  * The route behind the chain.
  *
  * @param links   in their order; not empty
- * @param home of the calls of middleware: gets their errors, with the route of the middleware that threw
+ * @param server  gets the errors of middleware, with the route of the middleware that threw
  */
-export function behindMiddleware(links: readonly Link[], route: BoundRoute, home: CallHome): BoundRoute {
+export function behindMiddleware(links: Links, route: BoundRoute, server: CallServer): BoundRoute {
   const isUpgrade = route.kind === "websocket";
   const handler: Handler = (request, context) =>
     asHost(() => {
-      const passage = new Passage(links, route, home, request, context);
+      const passage = new Passage(links, route, server, request, context);
       return isUpgrade ? passage.upgrade(request) : passage.fetch(request);
     });
   // The chain runs inline, so its deadline is kept here, on whichever host the route runs.
@@ -59,20 +60,20 @@ export function behindMiddleware(links: readonly Link[], route: BoundRoute, home
 
 /** One request on its way through the chain. */
 class Passage {
-  readonly #links: readonly Link[];
+  readonly #links: Links;
   readonly #route: BoundRoute;
-  readonly #home: CallHome;
+  readonly #server: CallServer;
   readonly #context: RequestContext;
   readonly #request: Request;
   /** The last error with its owner: it may pass through the middleware in front of that. */
   #error: unknown = this;
   #culprit: BoundRoute | null = null;
 
-  constructor(links: readonly Link[], route: BoundRoute, home: CallHome, request: Request, context: RequestContext) {
+  constructor(links: Links, route: BoundRoute, server: CallServer, request: Request, context: RequestContext) {
     this.#request = request;
     this.#links = links;
     this.#route = route;
-    this.#home = home;
+    this.#server = server;
     this.#context = context;
   }
 
@@ -104,7 +105,7 @@ class Passage {
     const culprit = this.#error === error ? this.#culprit : null;
     if (culprit === null || culprit === this.#route) throw error;
     const hasLeft = hasClientLeft(this.#request);
-    failCall(this.#home, culprit, this.#context, error, hasLeft);
+    failCall(this.#server, culprit, this.#context, error, hasLeft);
     return asResponse(HANDLER_FAILED);
   }
 
@@ -119,7 +120,7 @@ class Passage {
       async (changed) => (given = await asHost(() => this.#callFrom(at + 1, changed, last))),
     );
     const finish = (response: Response): Response =>
-      ownsBody(given, response) ? new PinnedBody(this.#home, route, this.#context, response).response : response;
+      ownsBody(given, response) ? new PinnedBody(this.#server, route, this.#context, response).response : response;
     try {
       const { path, route: key, params } = this.#context;
       const context = requestContext(route.generation.context, this.#context, path, key, params, this.#context);
@@ -140,7 +141,7 @@ class Passage {
   #await(route: BoundRoute, result: Promise<Response>, finish: (response: Response) => Response): Promise<Response> {
     const answered = Promise.withResolvers<Response>();
     let isCut = false;
-    const call = new Call(this.#home, route, this.#context, NOT_TIMED, {
+    const call = new Call(this.#server, route, this.#context, NOT_TIMED, {
       cut: () => {
         isCut = true;
         answered.resolve(asResponse(MIDDLEWARE_REPLACED));
@@ -203,8 +204,8 @@ class PinnedBody implements CallOwner {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
   #controller: ReadableStreamDefaultController<unknown> | null = null;
 
-  constructor(home: CallHome, route: BoundRoute, caller: Caller, response: Response) {
-    this.#call = new Call(home, route, caller, NOT_TIMED, this);
+  constructor(server: CallServer, route: BoundRoute, caller: Caller, response: Response) {
+    this.#call = new Call(server, route, caller, NOT_TIMED, this);
     this.#call.streams(/^text\/event-stream\b/i.test(response.headers.get("content-type") ?? ""));
     this.#reader = (response.body as ReadableStream<unknown>).getReader() as ReadableStreamDefaultReader<unknown>;
     const stream = new ReadableStream<unknown>(

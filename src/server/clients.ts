@@ -18,7 +18,7 @@ import { type Dispatch, newCounters } from "../protocol/wire";
 import { FairShare } from "../system/fair-share";
 import { Admission } from "./connection/admission";
 import type { Transport } from "./connection/client";
-import { type ConnectionHome, ServerConnection } from "./connection/connection";
+import { type ConnectionOwner, ServerConnection } from "./connection/connection";
 import { OpenConnections } from "./connection/open-connections";
 import { tellFailure } from "./handler-failures";
 import type { Acceptor, Listener } from "./listen/listeners";
@@ -29,14 +29,14 @@ const ACCEPTING_TURNS = 2;
 /** At most this many of the connections that a shutdown cuts are named in the log. */
 const MAX_NAMED = 10;
 
-export class Clients implements ConnectionHome, Acceptor {
+export class Clients implements ConnectionOwner, Acceptor {
   readonly dispatch: Dispatch;
   readonly http2: Http2Front | null;
   readonly hosts: Hosts;
   readonly admission: Admission;
   tls: TlsContexts | null = null;
   /** Renewed once a second, so that a connection reads one field and no log level. */
-  trace: ConnectionHome["trace"] = null;
+  trace: ConnectionOwner["trace"] = null;
   readonly #options: Options;
   readonly #log: ServerLog;
   readonly #open = new OpenConnections();
@@ -88,7 +88,7 @@ export class Clients implements ConnectionHome, Acceptor {
     this.dispatch.access = this.#accessLog();
   }
 
-  // ---- ConnectionHome and Acceptor ----
+  // ---- ConnectionOwner and Acceptor ----
 
   accept(socket: Socket<ServerConnection>, transport: Transport): ServerConnection | null {
     const address = this.admission.enter(socket.remoteAddress, transport);

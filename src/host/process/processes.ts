@@ -14,7 +14,7 @@ import { RemoteHost, type RemoteSettings } from "../remote/remote-host";
 import { openNameless } from "./shared-file";
 import type { LoadSpec } from "../../module/version";
 
-interface Home {
+interface ModuleHost {
   readonly spec: LoadSpec;
   readonly host: RemoteHost;
 }
@@ -24,7 +24,7 @@ type Handed = Awaited<ReturnType<RemoteHost["handOver"]>>;
 export class Processes implements Host {
   readonly #settings: RemoteSettings;
   readonly #start: ProcessStart;
-  readonly #homes = new Map<number, Home>();
+  readonly #hosts = new Map<number, ModuleHost>();
   /** Descriptors of the files for handoffs, by module. */
   readonly #handoffFds = new Map<string, number>();
   /** The handoffs of retired generations, by their id, until a generation has started with them. */
@@ -66,50 +66,50 @@ export class Processes implements Host {
 
   /** Lets a generation's process hand over now, for a `prepare` with its id after it is retired. Never rejects. */
   async handOver(id: number): Promise<void> {
-    const home = this.#homes.get(id);
-    if (home === undefined) return;
-    const handed = await home.host.handOver(id);
-    this.#kept.set(id, { name: home.spec.name, handed });
+    const module = this.#hosts.get(id);
+    if (module === undefined) return;
+    const handed = await module.host.handOver(id);
+    this.#kept.set(id, { name: module.spec.name, handed });
   }
 
   /** Disposes a generation and ends its process. Does nothing for one that has none. */
   async retire(id: number, isGone = false): Promise<void> {
-    const home = this.#homes.get(id);
-    if (home === undefined) return;
-    await home.host.retire(id, isGone);
-    await this.#leave(home);
+    const module = this.#hosts.get(id);
+    if (module === undefined) return;
+    await module.host.retire(id, isGone);
+    await this.#leave(module);
   }
 
   call(order: RemoteOrder): CallHandle {
     const { id, name, number } = order.route.generation;
-    const home = this.#homes.get(id);
-    if (home !== undefined) return home.host.call(order);
+    const module = this.#hosts.get(id);
+    if (module !== undefined) return module.host.call(order);
     const call = new RemoteCall(order, () => {});
     queueMicrotask(() => call.fail(new HostLostError(`Module "${name}" v${number} has no process any more.`)));
     return call;
   }
 
   status(id: number): HostStatus | null {
-    return this.#homes.get(id)?.host.status(id) ?? null;
+    return this.#hosts.get(id)?.host.status(id) ?? null;
   }
 
   /** Fails what is under way and ends all processes. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#kept.clear();
-    const homes = [...this.#homes.values()];
-    this.#homes.clear();
-    await Promise.all(homes.map((home) => this.#leave(home)));
+    const hosts = [...this.#hosts.values()];
+    this.#hosts.clear();
+    await Promise.all(hosts.map((module) => this.#leave(module)));
   }
 
-  async #leave({ spec, host }: Home): Promise<void> {
-    this.#homes.delete(spec.id);
+  async #leave({ spec, host }: ModuleHost): Promise<void> {
+    this.#hosts.delete(spec.id);
     await host.close();
     const fd = this.#handoffFds.get(spec.name);
     if (
       fd === undefined ||
       this.#isKept(spec.name) ||
-      [...this.#homes.values()].some((other) => other.spec.name === spec.name)
+      [...this.#hosts.values()].some((other) => other.spec.name === spec.name)
     )
       return;
     this.#handoffFds.delete(spec.name);
@@ -128,7 +128,7 @@ export class Processes implements Host {
   async #handoffFrom(previousId: number | null, notes: string[]): Promise<StoredState | undefined> {
     if (previousId === null) return undefined;
     const handed =
-      this.#kept.get(previousId)?.handed ?? (await this.#homes.get(previousId)?.host.handOver(previousId)) ?? null;
+      this.#kept.get(previousId)?.handed ?? (await this.#hosts.get(previousId)?.host.handOver(previousId)) ?? null;
     if (handed === null || "bytes" in handed) return handed ?? undefined;
     notes.push(`its state was not handed over: ${handed.error}`);
     return undefined;
@@ -140,17 +140,17 @@ export class Processes implements Host {
 
   /** If the process ends during a load, that is its module's fault. */
   async #orRetire<T>(spec: LoadSpec, when: string, work: (host: RemoteHost) => Promise<T>): Promise<T> {
-    const home = this.#homes.get(spec.id) ?? this.#openFor(spec);
+    const module = this.#hosts.get(spec.id) ?? this.#openFor(spec);
     try {
-      return await work(home.host);
+      return await work(module.host);
     } catch (error) {
-      await this.#leave(home);
+      await this.#leave(module);
       if (!(error instanceof HostLostError) || this.#isClosed) throw error;
       throw wholeFileError(spec.name, spec.source, `its process was lost ${when}: ${error.reason}`);
     }
   }
 
-  #openFor(spec: LoadSpec): Home {
+  #openFor(spec: LoadSpec): ModuleHost {
     try {
       return this.#open(spec);
     } catch (error) {
@@ -159,11 +159,11 @@ export class Processes implements Host {
     }
   }
 
-  #open(spec: LoadSpec): Home {
+  #open(spec: LoadSpec): ModuleHost {
     const log = logWith(this.#settings.log, { module: spec.name, generation: spec.generation });
     const open = processPlaces(spec, this.#start, this.#handoffFd(spec), log);
-    const home = { spec, host: new RemoteHost(processPolicy(spec, open, log), this.#settings) };
-    this.#homes.set(spec.id, home);
-    return home;
+    const module = { spec, host: new RemoteHost(processPolicy(spec, open, log), this.#settings) };
+    this.#hosts.set(spec.id, module);
+    return module;
   }
 }

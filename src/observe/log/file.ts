@@ -16,7 +16,7 @@ interface LogFileSettings extends RotationRules {
   readonly role: LogFileRole;
 }
 
-export interface LogFileHome {
+export interface LogFileOwner {
   /** Takes events that cannot be written to the file. */
   fallback(text: string): void;
   /** A line about the file itself. It must not come back to the file. */
@@ -50,7 +50,7 @@ const REASONS: Record<string, string> = {
 
 export class LogFile {
   readonly path: string;
-  readonly #home: LogFileHome;
+  readonly #owner: LogFileOwner;
   readonly #now: () => number;
   #settings: LogFileSettings;
   #fd: number | null = null;
@@ -67,11 +67,11 @@ export class LogFile {
   #timer: Timer | null = null;
 
   /** @throws UserError LOG_FILE */
-  constructor(settings: LogFileSettings, home: LogFileHome) {
+  constructor(settings: LogFileSettings, owner: LogFileOwner) {
     this.path = settings.path;
     this.#settings = settings;
-    this.#home = home;
-    this.#now = home.now?.bind(home) ?? Date.now;
+    this.#owner = owner;
+    this.#now = owner.now?.bind(owner) ?? Date.now;
     try {
       this.#open();
     } catch (error) {
@@ -94,12 +94,12 @@ export class LogFile {
   write(text: string): void {
     const nowMs = this.#now();
     if (nowMs >= this.#checkAtMs) this.check();
-    if (this.#fd === null) return this.#home.fallback(text);
+    if (this.#fd === null) return this.#owner.fallback(text);
     try {
       this.#append(this.#fd, text);
     } catch (error) {
       this.#fail(error);
-      return this.#home.fallback(text);
+      return this.#owner.fallback(text);
     }
     this.#rotateIfDue(nowMs);
   }
@@ -116,7 +116,7 @@ export class LogFile {
     } catch (error) {
       return this.#fail(error);
     }
-    if (hadFailed) this.#home.tell("info", `The log goes to ${this.path} again.`);
+    if (hadFailed) this.#owner.tell("info", `The log goes to ${this.path} again.`);
   }
 
   /** Follows a file that was renamed or removed, tries again after a failure, and rotates it when that is due. */
@@ -188,7 +188,7 @@ export class LogFile {
     this.#fd = null;
     this.#checkAtMs = this.#now() + RETRY_MS;
     if (!hadFailed)
-      this.#home.tell(
+      this.#owner.tell(
         "warn",
         `Cannot write to the log file ${this.path}: ${reasonOf(error)}. The log goes to stderr until it can.`,
       );
@@ -213,10 +213,10 @@ export class LogFile {
       if (maxFiles === 0 && this.#fd !== null) ftruncateSync(this.#fd, 0);
       else await putAside(this.path, maxFiles);
       this.reopen();
-      this.#home.rotated();
+      this.#owner.rotated();
     } catch (error) {
       this.#rotateAtMs = this.#now() + RETRY_MS;
-      this.#home.tell("warn", `Cannot put the log file ${this.path} aside: ${reasonOf(error)}. It grows on.`);
+      this.#owner.tell("warn", `Cannot put the log file ${this.path} aside: ${reasonOf(error)}. It grows on.`);
     } finally {
       this.#isRotating = false;
     }

@@ -225,7 +225,7 @@ class LogOutput {
     );
   }
 
-  // ---- LogFileHome ----
+  // ---- LogFileOwner ----
 
   fallback(text: string): void {
     this.#write(text);

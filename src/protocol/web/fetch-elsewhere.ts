@@ -10,7 +10,7 @@ import {
   fieldsOf,
   WHOLE_REQUEST_BYTES,
 } from "../../host/remote/fetch-messages";
-import { type CallHome, handlerMs } from "../../host/inline";
+import { type CallServer, handlerMs } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
 import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
@@ -28,24 +28,24 @@ type Parts = AsyncIterator<string | Uint8Array>;
 /**
  * The route for the routing table.
  *
- * @param home  of its calls: who is told when there is no answer in time
+ * @param server  is told when there is no answer in time
  */
-export function onHost(hosts: Hosts, route: BoundRoute, home: CallHome): BoundRoute {
+export function onHost(hosts: Hosts, route: BoundRoute, server: CallServer): BoundRoute {
   const handler = (request: Request, context: RequestContext): Promise<Response> =>
-    asHost(() => new RemoteFetch(home, route, request, context).call(hosts));
+    asHost(() => new RemoteFetch(server, route, request, context).call(hosts));
   return { ...route, handler: handler as unknown as BoundRoute["handler"] };
 }
 
 /** One request on its way to a host and back. */
 class RemoteFetch implements CallSink {
-  readonly #home: CallHome;
+  readonly #server: CallServer;
   readonly #route: BoundRoute;
   readonly #request: Request;
   readonly #context: RequestContext;
   readonly #answered = Promise.withResolvers<Response>();
 
-  constructor(home: CallHome, route: BoundRoute, request: Request, context: RequestContext) {
-    this.#home = home;
+  constructor(server: CallServer, route: BoundRoute, request: Request, context: RequestContext) {
+    this.#server = server;
     this.#route = route;
     this.#request = request;
     this.#context = context;
@@ -65,7 +65,7 @@ class RemoteFetch implements CallSink {
       route: this.#route,
       parcel: parcelOf(this.#context.client, this.#encode(whole, body !== null)),
       body,
-      timeoutMs: handlerMs(this.#home, this.#route),
+      timeoutMs: handlerMs(this.#server, this.#route),
       sink: this,
     });
     const giveUp = (): void => {
@@ -106,7 +106,7 @@ class RemoteFetch implements CallSink {
     if (error instanceof UnavailableError)
       return resolve(asResponse(inQuarantine(this.#route.module, error.retryAfterSeconds)));
     if (error instanceof HostBusyError) return resolve(asResponse(HOST_BUSY));
-    this.#home.handlerFailed(this.#route, this.#context.client, error, hasClientLeft(this.#request));
+    this.#server.handlerFailed(this.#route, this.#context.client, error, hasClientLeft(this.#request));
     resolve(asResponse(HOST_LATE));
   }
 }

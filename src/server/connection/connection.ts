@@ -19,7 +19,7 @@ import type { TlsContexts } from "../tls/contexts";
 import { TlsOpening } from "../tls/upgrade";
 
 /** Shared by all connections of a server. */
-export interface ConnectionHome {
+export interface ConnectionOwner {
   readonly dispatch: Dispatch;
   /** null: HTTP/2 is off. */
   readonly http2: Http2Front | null;
@@ -53,7 +53,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   countedAddress = "";
   readonly number: number;
   readonly dispatch: Dispatch;
-  readonly home: ConnectionHome;
+  readonly owner: ConnectionOwner;
   readonly #sender: Sender;
   readonly #replies: Replies;
   readonly #intake: Intake;
@@ -67,19 +67,19 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   /** Whether it waits for its turn to send its FIN or to close. */
   #isLeaving = false;
 
-  constructor(home: ConnectionHome, socket: Socket<ServerConnection>, transport: Transport, number: number) {
-    const { dispatch } = home;
-    this.home = home;
+  constructor(owner: ConnectionOwner, socket: Socket<ServerConnection>, transport: Transport, number: number) {
+    const { dispatch } = owner;
+    this.owner = owner;
     this.dispatch = dispatch;
     this.#sender = new Sender(dispatch, this, socket);
-    this.#replies = new Replies(this, this.#sender, home.hosts);
+    this.#replies = new Replies(this, this.#sender, owner.hosts);
     this.#intake = new Intake(this, this.#sender, this.#replies);
     this.#transport = transport;
     this.number = number;
     dispatch.counters.open.new++;
     this.lastActiveAt = dispatch.wheel.now;
     dispatch.wheel.arm(this, dispatch.timeouts.idleMs);
-    home.trace?.(this, `was accepted over ${transport}`);
+    owner.trace?.(this, `was accepted over ${transport}`);
   }
 
   get client(): Client {
@@ -103,7 +103,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
         this.#protocol.receive(bytes);
       } else this.#intake.receive(bytes);
     } catch (error) {
-      this.home.connectionBroke(this, error);
+      this.owner.connectionBroke(this, error);
     }
     if (isOurs) this.#uncork();
   }
@@ -111,7 +111,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   /** The peer's FIN: no more messages, but replies still go out. */
   ended(): void {
     this.hasEnded = true;
-    this.home.trace?.(this, "has ended its side");
+    this.owner.trace?.(this, "has ended its side");
     this.#corkedly(() => {
       if (this.#protocol !== null) this.#protocol.ended();
       else if (!this.isFinishing) this.#intake.goOn();
@@ -131,7 +131,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   closed(): void {
     if (this.isClosed) return;
     this.#sender.close();
-    this.home.trace?.(this, `is closed, after ${this.kind}`);
+    this.owner.trace?.(this, `is closed, after ${this.kind}`);
     this.dispatch.wheel.disarm(this);
     this.dispatch.counters.open[this.kind]--;
     this.#intake.drop();
@@ -139,12 +139,12 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     const protocol = this.#protocol;
     this.#protocol = null;
     protocol?.closed();
-    this.home.connectionClosed(this);
+    this.owner.connectionClosed(this);
   }
 
   /** A handler of the socket threw: our own bug. */
   broke(error: unknown): void {
-    this.home.connectionBroke(this, error);
+    this.owner.connectionBroke(this, error);
   }
 
   /** The server shuts down: finishes open work, begins nothing new. */
@@ -166,7 +166,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
 
   /** A client that must speak TLS, from its first byte on. */
   expectTls(): void {
-    if (this.home.tls !== null) TlsOpening.begin(this, this.home.tls, NOTHING);
+    if (this.owner.tls !== null) TlsOpening.begin(this, this.owner.tls, NOTHING);
   }
 
   upgrade(start: (raw: Socket<ServerConnection>) => void): void {
@@ -179,7 +179,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   }
 
   shook(socket: Socket<ServerConnection>, isGood: boolean): void {
-    this.home.trace?.(this, isGood ? "has finished its TLS handshake" : "has failed its TLS handshake");
+    this.owner.trace?.(this, isGood ? "has finished its TLS handshake" : "has failed its TLS handshake");
     if (this.#protocol instanceof TlsOpening) this.#protocol.shook(socket, isGood);
   }
 
@@ -189,7 +189,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     const { open } = this.dispatch.counters;
     open[this.kind]--;
     open[kind]++;
-    this.home.trace?.(this, `goes from ${this.kind} to ${kind}`);
+    this.owner.trace?.(this, `goes from ${this.kind} to ${kind}`);
     const isFirstCall = this.kind === "tls" && this.state === "last-call";
     this.kind = kind;
     if (isFirstCall) this.waitIdle();
@@ -202,7 +202,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
 
   enter(state: ConnectionState): void {
     if (state === this.state) return;
-    this.home.trace?.(this, `turns from ${this.state} to ${state}`);
+    this.owner.trace?.(this, `turns from ${this.state} to ${state}`);
     this.state = state;
   }
 
@@ -369,7 +369,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     try {
       action();
     } catch (error) {
-      this.home.connectionBroke(this, error);
+      this.owner.connectionBroke(this, error);
     }
     if (isOurs) this.#uncork();
   }
@@ -396,7 +396,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     try {
       if (this.#mayEnd()) this.#leave();
     } catch (error) {
-      this.home.connectionBroke(this, error);
+      this.owner.connectionBroke(this, error);
     }
   }
 
@@ -404,7 +404,7 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     // end() is a close(2): with unread data in the kernel it would reset the connection and lose the reply.
     if (this.hasEnded) return this.#sender.leave(true);
     this.isFinishing = true;
-    this.home.trace?.(this, "has had its last reply");
+    this.owner.trace?.(this, "has had its last reply");
     this.resume();
     this.#sender.leave(false);
     this.wait("lingering", this.dispatch.isDraining ? DRAIN_LINGER_MS : LINGER_MS);

@@ -49,7 +49,7 @@ const STOP = -1;
 /** The intake's view of its connection. */
 export interface IntakeConnection extends Upgradable, ReplyOwner {
   /** The server's own. `http2` null: HTTP/2 is off. `tls` null: TLS is off. */
-  readonly home: { readonly http2: Http2Front | null; readonly tls: TlsContexts | null };
+  readonly owner: { readonly http2: Http2Front | null; readonly tls: TlsContexts | null };
   readonly kind: ConnectionKind;
   readonly state: ConnectionState;
   /** It ends once no reply is owed; further bytes of the peer are ignored. */
@@ -181,8 +181,8 @@ export class Intake {
     if (found !== NO_MATCH) return this.#routeMatched(found, bytes, at, isFinal);
     // Only if no route claims the bytes, and only before the first message: a peer cannot switch to TLS after plain
     // text.
-    if (this.#isFresh && this.#connection.home.tls !== null && looksLikeTls(bytes, at))
-      return this.#beginTls(this.#connection.home.tls, bytes, at);
+    if (this.#isFresh && this.#connection.owner.tls !== null && looksLikeTls(bytes, at))
+      return this.#beginTls(this.#connection.owner.tls, bytes, at);
     return this.#routeUnmatched(bytes, at, isFinal);
   }
 
@@ -249,7 +249,7 @@ export class Intake {
       this.#holdBlocked(bytes, at);
       return STOP;
     }
-    const http2 = this.#connection.home.http2;
+    const http2 = this.#connection.owner.http2;
     if (http2 !== null && !this.#connection.hasEnded) {
       const preface = matchPreface(bytes, at);
       if (preface === NEED_MORE) return this.#hold(bytes, at, "message");

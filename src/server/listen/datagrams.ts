@@ -15,7 +15,7 @@ import { unavailableReply } from "../../protocol/web/unavailable";
 import type { Dispatch } from "../../protocol/wire";
 import { NEED_MORE, NO_MATCH } from "../../router/match";
 import { isLoopback, plainAddress } from "../../system/address";
-import type { ConnectionHome } from "../connection/connection";
+import type { ConnectionOwner } from "../connection/connection";
 import { listenError } from "../../system/listen-error";
 import type { Listener } from "./listeners";
 import { CLOSE_CONNECTION, failRaw, timeoutError } from "../../protocol/raw/reply-queue";
@@ -33,7 +33,7 @@ type DatagramAddress = Extract<ListenAddress, { host: string }>;
  */
 export async function openDatagramListener(
   address: DatagramAddress,
-  home: ConnectionHome,
+  owner: ConnectionOwner,
   fd: number | null,
 ): Promise<Listener> {
   // Bun.udpSocket takes a bound descriptor too, though its types don't say so.
@@ -46,7 +46,7 @@ export async function openDatagramListener(
         data(self, bytes, port, remoteAddress) {
           const address = plainAddress(remoteAddress);
           const client: Client = { address, port, transport: "udp", isLocal: isLoopback(address), connection: 0 };
-          answerDatagram(home, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
+          answerDatagram(owner, bytes, client, (reply) => void self.send(reply, port, remoteAddress));
         },
         // The client did not wait for its reply, as ICMP reports (RFC 1122 section 4.1.3.3). Nothing has to be done.
         error() {},
@@ -63,8 +63,8 @@ export async function openDatagramListener(
  * is not exactly one message, gets no answer: its sender may be forged, and two servers would answer each other's
  * errors for ever.
  */
-function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client, send: Send): void {
-  const { dispatch } = home;
+function answerDatagram(owner: ConnectionOwner, bytes: Uint8Array, client: Client, send: Send): void {
+  const { dispatch } = owner;
   const { counters } = dispatch;
   const route = dispatch.routing.table.matchBytes(bytes, 0, true);
   // The types of the symbols overlap, but a final match is never NEED_MORE.
@@ -75,7 +75,7 @@ function answerDatagram(home: ConnectionHome, bytes: Uint8Array, client: Client,
   counters.messages++;
   if (route.isUnavailable) return send(unavailableReply(route));
   const message = new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client });
-  const reply = new DatagramReply(home, route, message, send);
+  const reply = new DatagramReply(owner, route, message, send);
   try {
     reply.start();
   } catch (error) {
@@ -102,15 +102,15 @@ function lineEnd(bytes: Uint8Array): number {
 
 /** One datagram's pending reply. */
 class DatagramReply implements CallSink, CallOwner {
-  readonly #home: ConnectionHome;
+  readonly #owner: ConnectionOwner;
   readonly #call: Call;
   readonly #message: RawMessage;
   readonly #send: Send;
   #isDone = false;
 
-  constructor(home: ConnectionHome, route: BoundRoute, message: RawMessage, send: Send) {
-    this.#home = home;
-    this.#call = new Call(home.dispatch, route, message, performance.now(), this);
+  constructor(owner: ConnectionOwner, route: BoundRoute, message: RawMessage, send: Send) {
+    this.#owner = owner;
+    this.#call = new Call(owner.dispatch, route, message, performance.now(), this);
     this.#message = message;
     this.#send = send;
   }
@@ -118,11 +118,11 @@ class DatagramReply implements CallSink, CallOwner {
   start(): void {
     const { route, timeoutMs } = this.#call;
     const { client, bytes } = this.#message;
-    this.#home.dispatch.counters.openDatagrams++;
+    this.#owner.dispatch.counters.openDatagrams++;
     this.#call.enter();
     if (route.run !== "inline") {
       const parcel = parcelOf(client, toLatin1(bytes));
-      this.#home.hosts.call({ route, parcel, body: null, timeoutMs, sink: this });
+      this.#owner.hosts.call({ route, parcel, body: null, timeoutMs, sink: this });
       return;
     }
     const result: unknown = runInline(
@@ -153,7 +153,7 @@ class DatagramReply implements CallSink, CallOwner {
   reject(error: unknown): void {
     if (this.#isDone) return;
     this.#message.abort(error instanceof Error ? error : new Error("the handler failed", { cause: error }));
-    this.#finish(failRaw(this.#home.dispatch, this.#call.route, this.#message, error));
+    this.#finish(failRaw(this.#owner.dispatch, this.#call.route, this.#message, error));
   }
 
   late(): void {
@@ -183,7 +183,7 @@ class DatagramReply implements CallSink, CallOwner {
   #finish(reply: string | Uint8Array): void {
     if (this.#isDone) return;
     this.#isDone = true;
-    this.#home.dispatch.counters.openDatagrams--;
+    this.#owner.dispatch.counters.openDatagrams--;
     if (reply.length > 0) this.#send(reply);
     this.#call.answered();
     this.#call.over();

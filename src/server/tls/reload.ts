@@ -8,18 +8,18 @@ import { TlsContexts } from "./contexts";
 /**
  * Reads the certificates again, or takes over other settings. The old ones stay in use if the new ones are bad.
  *
- * @param home its `tls` is replaced if the settings have changed
+ * @param owner its `tls` is replaced if the settings have changed
  * @param before   the settings so far
  * @param listening  the URLs of the open listeners
  * @returns null without any certificates
  */
 export async function reloadTls(
-  home: { tls: TlsContexts | null },
+  owner: { tls: TlsContexts | null },
   settings: TlsOptions,
   before: TlsOptions,
   listening: readonly string[],
 ): Promise<PartOutcome | null> {
-  const { tls } = home;
+  const { tls } = owner;
   if (tls !== null && Bun.deepEquals(settings, before)) return await partOutcome(() => tls.reload());
   if (tls === null && settings.certFile === null) return null;
   // Listeners that take only TLS would be useless without.
@@ -30,7 +30,7 @@ export async function reloadTls(
     };
   }
   return await partOutcome(async () => {
-    home.tls = await TlsContexts.load({ ...settings });
+    owner.tls = await TlsContexts.load({ ...settings });
     return true;
   });
 }

@@ -68,7 +68,7 @@ type LogFileParameters = ConstructorParameters<typeof LogFile>;
 function openAt(startMs: number, settings: Partial<LogFileParameters[0]> = {}) {
   const seen = { nowMs: startMs, fallen: [] as string[], told: [] as string[], rotated: 0 };
   let wake = Promise.withResolvers<void>();
-  const home: LogFileParameters[1] = {
+  const owner: LogFileParameters[1] = {
     now: () => seen.nowMs,
     fallback: (text) => seen.fallen.push(text),
     tell: (level, text) => seen.told.push(`${level} ${text}`),
@@ -78,7 +78,7 @@ function openAt(startMs: number, settings: Partial<LogFileParameters[0]> = {}) {
       wake = Promise.withResolvers<void>();
     },
   };
-  const file = new LogFile({ path, role: "owner", maxFileBytes: 0, maxFiles: 3, rotate: "never", ...settings }, home);
+  const file = new LogFile({ path, role: "owner", maxFileBytes: 0, maxFiles: 3, rotate: "never", ...settings }, owner);
   closers.push(() => file.close());
   return { seen, file, nextRotation: () => wake.promise };
 }
