@@ -502,7 +502,7 @@ test("a reader that leaves stops the source, by return and by cancel", async () 
   });
 });
 
-test("a cancelled call's signal aborts, and its sink stays silent", async () => {
+test("a cancelled call's signal aborts, and its owner stays silent", async () => {
   await withPool({ threads: 1 }, async (f) => {
     const id = await f.load([
       "(m) => new Promise((resolve) => m.signal.addEventListener('abort', () => resolve(m.signal.reason.name)))",

@@ -130,8 +130,8 @@ test("a call that a process does not take is told why, with the name and version
   const spec = fixture.module('export default { routes: { "A": { run: "process", handle: () => "a" } } };');
   const refusal = (): Promise<Error> =>
     new Promise((refused, taken) => {
-      const sink = { resolve: taken, reject: refused };
-      host.call({ route: routeOf(spec.id, 0), parcel: parcelOf(CLIENT, "A"), body: null, timeoutMs: 1000, sink });
+      const owner = { resolve: taken, reject: refused };
+      host.call({ route: routeOf(spec.id, 0), parcel: parcelOf(CLIENT, "A"), body: null, timeoutMs: 1000, owner });
     });
   try {
     const loaded = host.import(spec).catch(() => "failed");

@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openPool } from "../../src/host/pool/pool";
-import type { CallHandle, CallSink } from "../../src/host/remote/call";
+import type { CallHandle, RemoteCallOwner } from "../../src/host/remote/call";
 import type { RemoteHost, RemoteSettings } from "../../src/host/remote/remote-host";
 import type { LoadSpec } from "../../src/module/version";
 import type { Client } from "../../src/module/contract";
 import type { BoundRoute } from "../../src/module/route";
 
-export type Answer = Parameters<CallSink["resolve"]>[0];
+export type Answer = Parameters<RemoteCallOwner["resolve"]>[0];
 
 type PoolOptions = RemoteSettings & Parameters<typeof openPool>[1];
 
@@ -77,7 +77,7 @@ export class PoolFixture {
     answer.promise.catch(() => {});
     const bytes = typeof message === "string" ? Buffer.from(message) : message;
     const parcel = parcelOf(CLIENT, toLatin1(bytes));
-    const order = { route: routeOf(id, route), parcel, body: null, timeoutMs, sink: answer };
+    const order = { route: routeOf(id, route), parcel, body: null, timeoutMs, owner: answer };
     return { call: this.pool.call(order), answer: answer.promise };
   }
 

@@ -59,16 +59,16 @@ function notRestored(log: Log, { name, generation }: LoadSpec, error: Error, ind
 }
 
 /** A Worker of this process. */
-const openThread: OpenPlace = (index, loadTimeoutMs, events) => {
+const openThread: OpenPlace = (index, loadTimeoutMs, owner) => {
   const worker = spawnWorker();
   const shared = createShared();
   const closed = Promise.withResolvers<void>();
   let lastError = "";
-  worker.onmessage = ({ data }: { data: ReplyBatch | FromPlace }) => events.received(data);
+  worker.onmessage = ({ data }: { data: ReplyBatch | FromPlace }) => owner.received(data);
   worker.onerror = (event) => (lastError = event.message.split("\n", 1)[0] ?? "");
   worker.addEventListener("close", (event) => {
     closed.resolve();
-    events.ended(describeExit(event, lastError));
+    owner.ended(describeExit(event, lastError));
   });
   worker.postMessage({ type: "init", shared, host: index, loadTimeoutMs } satisfies ToPlace);
   return {

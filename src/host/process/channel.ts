@@ -15,7 +15,7 @@ import { openLibc } from "../../system/libc";
 /** The largest message that a process may send. In bytes. */
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
-interface ChannelEvents {
+interface ChannelOwner {
   received(message: unknown): void;
   /**
    * The process sent bytes that are no message. Nothing more is read. Called at most once, never from within `send`.
@@ -46,16 +46,16 @@ export class ProcessChannel {
   readonly processFd: number;
   /** Resolves when the process's end is closed and all its messages were received. */
   readonly ended: Promise<void>;
-  readonly #events: ChannelEvents;
+  readonly #owner: ChannelOwner;
   readonly #reader: MessageReader;
   #socket: Socket<undefined> | null = null;
   #unsent: Uint8Array[] = [];
   #isOver = false;
 
   /** @throws Error if there is no descriptor left */
-  constructor(events: ChannelEvents) {
-    this.#events = events;
-    this.#reader = new MessageReader((bytes) => events.received(deserialize(bytes)));
+  constructor(owner: ChannelOwner) {
+    this.#owner = owner;
+    this.#reader = new MessageReader((bytes) => owner.received(deserialize(bytes)));
     const [own, processFd] = openPair();
     this.processFd = processFd;
     const ended = Promise.withResolvers<void>();
@@ -105,7 +105,7 @@ export class ProcessChannel {
       this.#reader.read(bytes);
     } catch (error) {
       this.close();
-      this.#events.broken(error instanceof Error ? error.message : String(error));
+      this.#owner.broken(error instanceof Error ? error.message : String(error));
     }
   }
 

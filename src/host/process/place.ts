@@ -8,7 +8,7 @@ import type { Log } from "../../module/contract";
 import { asHost } from "../../module/graph/leave-graph";
 import { hostSettings } from "../../module/shape/settings";
 import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
-import type { OpenPlace, Place, PlaceEvents, PlaceFacts } from "../remote/place";
+import type { OpenPlace, Place, PlaceOwner, PlaceFacts } from "../remote/place";
 import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
 import { LineBudget, readLines } from "./output";
@@ -46,8 +46,8 @@ type Posted = CallBatch | ToPlace;
  */
 export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: number, log: Log): OpenPlace {
   const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
-  return (_index, loadTimeoutMs, events) =>
-    new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, events });
+  return (_index, loadTimeoutMs, owner) =>
+    new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, owner });
 }
 
 interface ProcessPlaceOptions {
@@ -57,7 +57,7 @@ interface ProcessPlaceOptions {
   readonly loadTimeoutMs: number;
   /** 0: no limit. */
   readonly maxMemoryMb: number;
-  readonly events: PlaceEvents;
+  readonly owner: PlaceOwner;
 }
 
 class ProcessPlace implements Place {
@@ -144,7 +144,7 @@ class ProcessPlace implements Place {
 
   #receive(message: ReplyBatch | FromPlace | typeof READY): void {
     if (message === READY) this.#listens();
-    else this.#options.events.received(message);
+    else this.#options.owner.received(message);
   }
 
   #listens(): void {
@@ -179,7 +179,7 @@ class ProcessPlace implements Place {
 
   async #follow(): Promise<void> {
     const { stdout, stderr, exited } = this.#process;
-    const { log, events } = this.#options;
+    const { log, owner } = this.#options;
     const read = Promise.all([
       readLines(stdout, this.#budget, (line) => log.info(line)),
       readLines(stderr, this.#budget, (line) => log.warn(line)),
@@ -189,7 +189,7 @@ class ProcessPlace implements Place {
     this.#channel.close();
     this.#isGone = true;
     this.#memory.stop();
-    events.ended(this.#killReason ?? this.#exitText());
+    owner.ended(this.#killReason ?? this.#exitText());
     await read;
     this.#budget.flush();
   }

@@ -76,7 +76,7 @@ export class CallQueue implements CallSource {
     let full = -1;
     for (let at = 0; at < calls.length; at++) {
       const call = calls[at] as RemoteCall;
-      if (call.sink === null) continue;
+      if (call.owner === null) continue;
       if (call.loadId === full) {
         this.#calls.push(call);
         continue;

@@ -19,13 +19,13 @@ export interface RemoteOrder {
    */
   readonly timeoutMs: number;
   /** Not called before the order is taken. */
-  readonly sink: CallSink;
+  readonly owner: RemoteCallOwner;
 }
 
 /**
  * Takes a call's answer: exactly one of the two is called, once, and never after `CallHandle.cancel`. Must not throw.
  */
-export interface CallSink {
+export interface RemoteCallOwner {
   /** Read a stream to its end, or leave it by `return`. It rejects if its source fails or its place is lost. */
   resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void;
   /** HostBusyError, UnavailableError, HandlerTimeoutError, HandlerError or HostLostError. */
@@ -34,14 +34,16 @@ export interface CallSink {
 
 /** The caller's handle of a call. */
 export interface CallHandle {
-  /** The caller went away: `message.signal` aborts, a streamed reply ends, the sink is not called again. Idempotent. */
+  /**
+   * The caller went away: `message.signal` aborts, a streamed reply ends, its owner is not called again. Idempotent.
+   */
   cancel(): void;
   /** The client has sent its FIN: `signal` aborts, but the reply is still sent. */
   clientEnded(): void;
 }
 
 /** The keeper of the place that has the call. */
-export interface CallHolder {
+export interface CallKeeper {
   cancel(call: RemoteCall): void;
   clientEnded(call: RemoteCall): void;
 }
@@ -57,8 +59,8 @@ export class RemoteCall implements CallHandle {
   /** The start of the handler's time: the last moment at which the call had not begun. */
   beganAt: number;
   /** null: nobody waits for the answer. */
-  sink: CallSink | null;
-  holder: CallHolder | null = null;
+  owner: RemoteCallOwner | null;
+  keeper: CallKeeper | null = null;
   seq = 0;
   /** The client ended before a place had the call. The place learns it with the call. */
   hasClientEnded = false;
@@ -68,24 +70,24 @@ export class RemoteCall implements CallHandle {
   #onOver: (() => void) | null;
 
   /** @param onOver called once, when the call is answered or given up */
-  constructor({ route, parcel, body, timeoutMs, sink }: RemoteOrder, onOver: () => void) {
+  constructor({ route, parcel, body, timeoutMs, owner }: RemoteOrder, onOver: () => void) {
     this.route = route;
     this.loadId = route.generation.id;
     this.parcel = parcel;
     this.body = body === null ? null : new RemoteBody(body);
     this.timeoutMs = timeoutMs;
     this.askedAt = this.beganAt = performance.now();
-    this.sink = sink;
+    this.owner = owner;
     this.#onOver = onOver;
   }
 
   resolve(reply: string | Uint8Array | AsyncIterable<string | Uint8Array> | null): void {
-    const { sink } = this;
-    this.sink = null;
+    const { owner } = this;
+    this.owner = null;
     this.over();
     // A streamed reply may still read the request.
     if (this.stream === null) this.body?.cancel();
-    sink?.resolve(reply);
+    owner?.resolve(reply);
   }
 
   /** The streamed reply has ended. */
@@ -96,25 +98,25 @@ export class RemoteCall implements CallHandle {
 
   /** For a streamed reply that is open: its reader gets the error. */
   fail(error: Error): void {
-    const { sink } = this;
-    this.sink = null;
+    const { owner } = this;
+    this.owner = null;
     this.over();
     this.body?.cancel();
     this.stream?.fail(error);
-    sink?.reject(error);
+    owner?.reject(error);
   }
 
   cancel(): void {
-    if (this.sink === null && this.stream === null) return;
-    this.sink = null;
+    if (this.owner === null && this.stream === null) return;
+    this.owner = null;
     this.streamEnded();
-    if (this.holder === null) this.over();
-    else this.holder.cancel(this);
+    if (this.keeper === null) this.over();
+    else this.keeper.cancel(this);
   }
 
   clientEnded(): void {
     this.hasClientEnded = true;
-    this.holder?.clientEnded(this);
+    this.keeper?.clientEnded(this);
   }
 
   over(): void {

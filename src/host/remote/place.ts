@@ -38,7 +38,7 @@ export interface PlaceStatus {
 }
 
 /** Events of a place. They never come from within the call that opens it. */
-export interface PlaceEvents {
+export interface PlaceOwner {
   received(data: ReplyBatch | FromPlace): void;
   /** It ended by itself, or its owner had to end it: "it was ended by SIGSEGV". At most once. */
   ended(reason: string): void;
@@ -48,4 +48,4 @@ export interface PlaceEvents {
  * @param index         the place's number, from 1
  * @param loadTimeoutMs for each step of a module's load. In milliseconds. 0 waits for ever.
  */
-export type OpenPlace = (index: number, loadTimeoutMs: number, events: PlaceEvents) => Place;
+export type OpenPlace = (index: number, loadTimeoutMs: number, owner: PlaceOwner) => Place;

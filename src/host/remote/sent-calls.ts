@@ -3,7 +3,7 @@
  * replies.
  */
 import { HandlerError, HandlerTimeoutError } from "../errors";
-import type { CallHolder, RemoteCall } from "./call";
+import type { CallKeeper, RemoteCall } from "./call";
 import {
   CALL_FIELDS,
   type CallBatch,
@@ -35,7 +35,7 @@ const QUIET_MS = 50;
 const STARVED_MS = 5000;
 const PROMPT_MS = 1;
 
-export class SentCalls implements CallHolder {
+export class SentCalls implements CallKeeper {
   /** Sent calls that are not over, by number. */
   readonly open = new Map<number, RemoteCall>();
   /** The number of calls sent since the start and not taken back. */
@@ -92,7 +92,7 @@ export class SentCalls implements CallHolder {
     const seq = this.#sequence.take();
     if (this.#outgoing.length === 0) this.#outgoing.push(seq);
     this.#outgoing.push(targetOf(call.loadId, call.route.index), call.parcel);
-    call.holder = this;
+    call.keeper = this;
     call.seq = seq;
     this.open.set(seq, call);
     this.count++;
@@ -172,8 +172,8 @@ export class SentCalls implements CallHolder {
       const call = this.open.get(seq);
       this.open.delete(seq);
       if (call === undefined) continue;
-      call.holder = null;
-      if (call.sink === null) call.over();
+      call.keeper = null;
+      if (call.owner === null) call.over();
       else calls.push(call);
     }
     this.count -= calls.length;
@@ -243,7 +243,7 @@ export class SentCalls implements CallHolder {
   }
 
   #openStream(call: RemoteCall): void {
-    if (call.sink === null) {
+    if (call.owner === null) {
       this.open.delete(call.seq);
       call.over();
       return this.#postCancel(call.seq, "gone");

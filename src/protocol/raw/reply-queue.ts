@@ -5,7 +5,7 @@
 import type { Call, CallOwner } from "../../host/call";
 import { type Caller, countError, failCall, handlerMs } from "../../host/inline";
 import { HandlerTimeoutError, HostBusyError, UnavailableError } from "../../host/errors";
-import type { CallHandle, CallSink } from "../../host/remote/call";
+import type { CallHandle, RemoteCallOwner } from "../../host/remote/call";
 import type { Reply } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { byteLength } from "../access";
@@ -38,7 +38,7 @@ const STREAMING = 2;
 const SENT = 3;
 
 /** One waiting reply: of a call on another host, of an asynchronous inline handler, or a finished one behind these. */
-export class ReplySlot implements CallSink, CallOwner {
+export class ReplySlot implements RemoteCallOwner, CallOwner {
   readonly #owner: ReplyOwner;
   readonly #message: RawMessage | null;
   /** Its call; null: the reply is the server's own. */

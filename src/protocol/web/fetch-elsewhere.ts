@@ -14,7 +14,7 @@ import { type CallServer, handlerMs } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
 import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
-import type { CallSink } from "../../host/remote/call";
+import type { RemoteCallOwner } from "../../host/remote/call";
 import type { RequestContext } from "../../module/contract";
 import { asHost } from "../../module/graph/leave-graph";
 import type { BoundRoute } from "../../module/route";
@@ -22,7 +22,7 @@ import { hasClientLeft, mayStillRead } from "./client-left";
 import { GraphResponse } from "./response";
 import { asResponse, HOST_BUSY, HOST_LATE, inQuarantine } from "./own-reply";
 
-type Reply = Parameters<CallSink["resolve"]>[0];
+type Reply = Parameters<RemoteCallOwner["resolve"]>[0];
 type Parts = AsyncIterator<string | Uint8Array>;
 
 /**
@@ -37,7 +37,7 @@ export function onHost(hosts: Hosts, route: BoundRoute, server: CallServer): Bou
 }
 
 /** One request on its way to a host and back. */
-class RemoteFetch implements CallSink {
+class RemoteFetch implements RemoteCallOwner {
   readonly #server: CallServer;
   readonly #route: BoundRoute;
   readonly #request: Request;
@@ -66,7 +66,7 @@ class RemoteFetch implements CallSink {
       parcel: parcelOf(this.#context.client, this.#encode(whole, body !== null)),
       body,
       timeoutMs: handlerMs(this.#server, this.#route),
-      sink: this,
+      owner: this,
     });
     const giveUp = (): void => {
       if (mayStillRead(signal.reason)) return call.clientEnded();
@@ -93,7 +93,7 @@ class RemoteFetch implements CallSink {
     });
   }
 
-  // ---- CallSink ----
+  // ---- RemoteCallOwner ----
 
   resolve(reply: Reply): void {
     void readReply(reply).then(this.#answered.resolve, this.#answered.reject);

@@ -29,7 +29,7 @@ import type { WebSocketBound } from "../routing";
 import type { RouteSockets } from "./hub";
 import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
 import { SecondWindow } from "../rates";
-import { type FrameSink, FrameReader } from "./reader";
+import { FrameReader, type FrameReaderOwner } from "./reader";
 import { SocketClock } from "./clock";
 import { ReadGate } from "./gate";
 import { FrameSender } from "./sender";
@@ -44,7 +44,7 @@ const EMPTY = Buffer.alloc(0);
 /** Stands for the start of an event that is not counted as a call: any except a message. */
 const NOT_COUNTED = -1;
 
-export class WebSocketConnection implements Protocol, FrameSink, CallOwner {
+export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwner {
   readonly speaks = "websocket";
   readyState: 1 | 2 | 3 = OPEN;
   readonly isDeflating: boolean;

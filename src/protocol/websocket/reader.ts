@@ -23,7 +23,7 @@ import {
 import { readKey, rotateKey, unmask } from "./mask";
 
 /** The receiver of messages. Each call may end the socket: `isReading` says whether to continue. */
-export interface FrameSink {
+export interface FrameReaderOwner {
   /** False: stop behind this frame, and keep the rest for `resume`. */
   readonly isReading: boolean;
   /** The peer may compress. */
@@ -50,9 +50,9 @@ const MAX_TRUSTED_BYTES = 65_536;
 const EMPTY = Buffer.alloc(0);
 
 export class FrameReader {
-  readonly #sink: FrameSink;
+  readonly #owner: FrameReaderOwner;
   #isDiscarding = false;
-  /** Bytes that came while the sink was not reading. */
+  /** Bytes that came while the owner was not reading. */
   #unread: Buffer[] | null = null;
   #isKept = false;
 
@@ -74,8 +74,8 @@ export class FrameReader {
   #messageBytes = 0;
   #seenBits = 0;
 
-  constructor(sink: FrameSink) {
-    this.#sink = sink;
+  constructor(owner: FrameReaderOwner) {
+    this.#owner = owner;
   }
 
   /**
@@ -102,9 +102,9 @@ export class FrameReader {
     return this.#opcode !== CONTINUATION || this.#left > 0 || this.#header !== null;
   }
 
-  /** Continues with the bytes left when the sink stopped reading. */
+  /** Continues with the bytes left when the owner stopped reading. */
   resume(): void {
-    while (this.#unread !== null && this.#sink.isReading) {
+    while (this.#unread !== null && this.#owner.isReading) {
       const unread = this.#unread;
       this.#unread = null;
       this.#readFrom(unread.length === 1 ? (unread[0] as Buffer) : Buffer.concat(unread), 0);
@@ -127,7 +127,7 @@ export class FrameReader {
   #readFrom(bytes: Buffer, from: number): void {
     let at = from;
     while (at < bytes.length) {
-      if (!this.#sink.isReading) {
+      if (!this.#owner.isReading) {
         this.#unread = [at === 0 ? bytes : bytes.subarray(at)];
         this.#isKept = true;
         return;
@@ -189,8 +189,8 @@ export class FrameReader {
       length = bytes.readUInt32BE(at + 2) * 0x1_0000_0000 + bytes.readUInt32BE(at + 6);
       keyAt = at + 10;
     }
-    if ((flags & 8) === 0 && !this.#isDiscarding && this.#messageBytes + length > this.#sink.maxMessageBytes) {
-      return this.#violate(TOO_BIG, `a message is over ${this.#sink.maxMessageBytes} bytes`);
+    if ((flags & 8) === 0 && !this.#isDiscarding && this.#messageBytes + length > this.#owner.maxMessageBytes) {
+      return this.#violate(TOO_BIG, `a message is over ${this.#owner.maxMessageBytes} bytes`);
     }
     const headerBytes = keyAt + 4 - at;
     if (available < headerBytes) return 0;
@@ -205,7 +205,7 @@ export class FrameReader {
     const opcode = flags & OPCODE;
     const reserved = flags & RESERVED;
     if ((opcode > BINARY && opcode < CLOSE) || opcode > PONG) return `opcode ${opcode} is reserved`;
-    if (reserved !== 0 && !(reserved === RSV1 && this.#sink.isDeflating && (opcode === TEXT || opcode === BINARY)))
+    if (reserved !== 0 && !(reserved === RSV1 && this.#owner.isDeflating && (opcode === TEXT || opcode === BINARY)))
       return "a reserved bit is set";
     if (second < MASKED) return "a frame is not masked";
     if (opcode >= CLOSE) {
@@ -316,30 +316,30 @@ export class FrameReader {
     const message = bytes.subarray(from, to);
     this.#isKept = true;
     // The author may transfer the memory, and the bytes behind it would be gone.
-    this.#sink.binary(to === bytes.length ? message : Buffer.from(message));
+    this.#owner.binary(to === bytes.length ? message : Buffer.from(message));
     return true;
   }
 
   #takeCompressed(opcode: number, payload: Buffer): boolean {
-    const { maxMessageBytes } = this.#sink;
+    const { maxMessageBytes } = this.#owner;
     const message = inflate(payload, maxMessageBytes);
     if (message === "too big") return this.#violate(TOO_BIG, `a message is over ${maxMessageBytes} bytes`) >= 0;
     if (message === "invalid") return this.#violate(INVALID_DATA, "a compressed message is damaged") >= 0;
     if (opcode === TEXT) return this.#takeText(message, 0, message.length, isAscii(message));
-    this.#sink.binary(message);
+    this.#owner.binary(message);
     return true;
   }
 
   #takeText(bytes: Buffer, from: number, to: number, isPlain: boolean): boolean {
-    if (isPlain) this.#sink.text(bytes.latin1Slice(from, to));
-    else if (isUtf8(bytes.subarray(from, to))) this.#sink.text(bytes.utf8Slice(from, to));
+    if (isPlain) this.#owner.text(bytes.latin1Slice(from, to));
+    else if (isUtf8(bytes.subarray(from, to))) this.#owner.text(bytes.utf8Slice(from, to));
     else return this.#violate(INVALID_DATA, "a text is not UTF-8") >= 0;
     return true;
   }
 
   #takeControl(opcode: number, payload: Buffer): boolean {
-    if (opcode === PING) this.#sink.ping(payload);
-    else if (opcode === PONG) this.#sink.pong(payload);
+    if (opcode === PING) this.#owner.ping(payload);
+    else if (opcode === PONG) this.#owner.pong(payload);
     else return this.#takeClose(payload);
     return true;
   }
@@ -347,7 +347,7 @@ export class FrameReader {
   /** Section 5.5.1. */
   #takeClose(payload: Buffer): boolean {
     if (payload.length === 0) {
-      this.#sink.close(NO_STATUS, "");
+      this.#owner.close(NO_STATUS, "");
       return true;
     }
     if (payload.length === 1) return this.#violate(PROTOCOL_ERROR, "a close frame has half a code") >= 0;
@@ -355,13 +355,13 @@ export class FrameReader {
     if (!isValidFromClient(code)) return this.#violate(PROTOCOL_ERROR, `close code ${code} is not one to send`) >= 0;
     const reason = payload.subarray(2);
     if (!isUtf8(reason)) return this.#violate(INVALID_DATA, "a close reason is not UTF-8") >= 0;
-    this.#sink.close(code, reason.utf8Slice());
+    this.#owner.close(code, reason.utf8Slice());
     return true;
   }
 
   #violate(code: number, reason: string): -1 {
     this.drop();
-    this.#sink.violation(code, reason);
+    this.#owner.violation(code, reason);
     return -1;
   }
 }

@@ -8,7 +8,7 @@ import type { SocketTopics } from "./topics";
 const EMPTY = Buffer.alloc(0);
 
 /** The server's side of it. */
-interface SocketHost {
+interface SocketOwner {
   readonly readyState: 1 | 2 | 3;
   readonly sender: FrameSender;
   readonly topics: SocketTopics;
@@ -20,24 +20,24 @@ interface SocketHost {
 export class AuthorSocket implements ServerWebSocket {
   data: unknown;
   readonly client: Client;
-  readonly #host: SocketHost;
+  readonly #owner: SocketOwner;
   readonly #sender: FrameSender;
 
-  constructor(host: SocketHost, client: Client, data: unknown) {
-    this.#host = host;
-    this.#sender = host.sender;
+  constructor(owner: SocketOwner, client: Client, data: unknown) {
+    this.#owner = owner;
+    this.#sender = owner.sender;
     this.client = client;
     this.data = data;
   }
 
   get readyState(): 1 | 2 | 3 {
-    return this.#host.readyState;
+    return this.#owner.readyState;
   }
   get remoteAddress(): string {
     return this.client.address;
   }
   get subscriptions(): string[] {
-    return this.#host.topics.names;
+    return this.#owner.topics.names;
   }
 
   send(data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number {
@@ -63,28 +63,28 @@ export class AuthorSocket implements ServerWebSocket {
   }
 
   close(code: number = NORMAL, reason = ""): void {
-    this.#host.beginClose(code, reason);
+    this.#owner.beginClose(code, reason);
   }
 
   terminate(): void {
-    this.#host.terminate();
+    this.#owner.terminate();
   }
 
   subscribe(topic: string): boolean {
-    return this.#host.topics.subscribe(topic);
+    return this.#owner.topics.subscribe(topic);
   }
 
   unsubscribe(topic: string): boolean {
-    return this.#host.topics.unsubscribe(topic);
+    return this.#owner.topics.unsubscribe(topic);
   }
 
   isSubscribed(topic: string): boolean {
-    return this.#host.topics.has(topic);
+    return this.#owner.topics.has(topic);
   }
 
   publish(topic: string, data: string | ArrayBufferLike | ArrayBufferView, compress?: boolean): number {
     const message = prepare(data, compress);
-    return this.readyState === CLOSED ? 0 : this.#host.topics.publish(topic, message);
+    return this.readyState === CLOSED ? 0 : this.#owner.topics.publish(topic, message);
   }
 
   publishText(topic: string, data: string, compress?: boolean): number {

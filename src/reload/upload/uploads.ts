@@ -12,7 +12,7 @@ import type { ReloadQueue } from "../queue";
 import { layOut, type ModuleContent } from "./names";
 import type { ModuleFiles, PushReport, ReloadReport, UploadLimits, UploadOperations } from "../operations";
 
-interface UploadHost {
+interface UploadsOwner {
   /** null: no change is allowed now, since the server starts, stops or is being replaced. */
   folders(): StagingFolders | null;
   /** The present options. */
@@ -31,14 +31,14 @@ type What = "push" | "remove";
 const MAX_WAITING = 8;
 
 export class Uploads implements UploadOperations {
-  readonly #host: UploadHost;
+  readonly #owner: UploadsOwner;
 
-  constructor(host: UploadHost) {
-    this.#host = host;
+  constructor(owner: UploadsOwner) {
+    this.#owner = owner;
   }
 
   limits(): UploadLimits {
-    const { maxUploadBytes, maxUploadFiles } = this.#host.options().control;
+    const { maxUploadBytes, maxUploadFiles } = this.#owner.options().control;
     return { maxBytes: maxUploadBytes, maxFiles: maxUploadFiles };
   }
 
@@ -46,7 +46,7 @@ export class Uploads implements UploadOperations {
     const layout = layOut(module, files);
     this.#mustBeOn(module);
     const report = await this.#inTurn((folders) => this.#change(folders, module, layout, "push"));
-    return { ...report, hash: await this.#host.hashOf(module), sha256: digestOf(layout.files) };
+    return { ...report, hash: await this.#owner.hashOf(module), sha256: digestOf(layout.files) };
   }
 
   async remove(module: string): Promise<PushReport> {
@@ -54,7 +54,7 @@ export class Uploads implements UploadOperations {
       this.#mustBeThere(folders, module);
       return this.#change(folders, module, null, "remove");
     });
-    return { ...report, hash: await this.#host.hashOf(module), sha256: null };
+    return { ...report, hash: await this.#owner.hashOf(module), sha256: null };
   }
 
   async pull(module: string): Promise<ModuleFiles> {
@@ -87,20 +87,20 @@ export class Uploads implements UploadOperations {
     let report: ReloadReport | null = null;
     try {
       // A version that was rolled back may be pushed again: the push is on purpose.
-      report = await this.#host.reload(orderFor([module], { source: what, forced: what === "push" ? [module] : [] }));
+      report = await this.#owner.reload(orderFor([module], { source: what, forced: what === "push" ? [module] : [] }));
       if (report.ok) return report;
     } finally {
       if (report?.ok !== true) {
         exchange.undo();
         // The serving version is on the disk again, and nothing has failed.
-        await this.#host.reload(orderFor([module], { source: `${what} undone` }));
+        await this.#owner.reload(orderFor([module], { source: `${what} undone` }));
       }
     }
     return { ...report, text: `${report.text}  No file was changed: the modules folder is as it was before.\n` };
   }
 
   #inTurn<T>(action: (folders: StagingFolders) => Promise<T>): Promise<T> {
-    const { queue } = this.#host;
+    const { queue } = this.#owner;
     if (queue.length >= MAX_WAITING) {
       throw new UserError(`${queue.length} uploads and reloads wait already.`, {
         code: "UPLOAD_BUSY",
@@ -108,7 +108,7 @@ export class Uploads implements UploadOperations {
       });
     }
     return queue.run(async () => {
-      const folders = this.#host.folders();
+      const folders = this.#owner.folders();
       if (folders !== null) return await action(folders);
       throw new UserError("The server is starting, stopping or being replaced.", {
         code: "UPLOAD_CLOSED",
@@ -118,7 +118,7 @@ export class Uploads implements UploadOperations {
   }
 
   #mustBeOn(module: string): void {
-    const { modules } = this.#host.options();
+    const { modules } = this.#owner.options();
     if (!Object.hasOwn(modules, module) || modules[module]?.enabled !== false) return;
     throw new UserError(`modules.${module}.enabled is false in the server's configuration.`, {
       code: "MODULE_OFF",

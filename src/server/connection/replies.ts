@@ -104,7 +104,7 @@ export class Replies {
     const call = this.#callOf(slot, route, performance.now());
     call.awaitHandler();
     const parcel = parcelOf(this.#connection.client, latin1);
-    slot.remote = this.#hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, sink: slot });
+    slot.remote = this.#hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, owner: slot });
   }
 
   /** Sends a finished reply, or queues it behind those that are still owed. */

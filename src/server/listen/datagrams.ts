@@ -3,7 +3,7 @@ import { formatListen, type ListenAddress } from "../../config/listen";
 import { Call, type CallOwner } from "../../host/call";
 import { runInline } from "../../host/inline";
 import { parcelOf, toLatin1 } from "../../host/remote/messages";
-import type { CallSink } from "../../host/remote/call";
+import type { RemoteCallOwner } from "../../host/remote/call";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import { isThenable } from "../../module/graph/returned";
 import type { BoundRoute } from "../../module/route";
@@ -101,7 +101,7 @@ function lineEnd(bytes: Uint8Array): number {
 }
 
 /** One datagram's pending reply. */
-class DatagramReply implements CallSink, CallOwner {
+class DatagramReply implements RemoteCallOwner, CallOwner {
   readonly #owner: ConnectionOwner;
   readonly #call: Call;
   readonly #message: RawMessage;
@@ -122,7 +122,7 @@ class DatagramReply implements CallSink, CallOwner {
     this.#call.enter();
     if (route.run !== "inline") {
       const parcel = parcelOf(client, toLatin1(bytes));
-      this.#owner.hosts.call({ route, parcel, body: null, timeoutMs, sink: this });
+      this.#owner.hosts.call({ route, parcel, body: null, timeoutMs, owner: this });
       return;
     }
     const result: unknown = runInline(
