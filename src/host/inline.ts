@@ -7,7 +7,7 @@
  */
 import type { Timeouts } from "../config/options";
 import type { Client } from "../module/contract";
-import { ROUTE, RUNNING } from "../module/graph/running";
+import { ROUTE, MARKS } from "../module/graph/marks";
 import { OWN_ID } from "../module/own-routes";
 import type { BoundRoute } from "../module/route";
 import type { AccessLog } from "../observe/log/access";
@@ -60,7 +60,7 @@ export function beginCall(route: BoundRoute, isTold: boolean): number {
  * @returns what `fn` returns. Throws what it throws.
  */
 export function runInline<A extends unknown[], R>(route: BoundRoute, fn: (...args: A) => R, ...args: A): R {
-  RUNNING[ROUTE] = route.index;
+  MARKS[ROUTE] = route.index;
   const { generation } = route;
   // Spread arguments would cost an array for each call: see `run` in module/graph/load.ts.
   const call = fn as (...args: unknown[]) => R;

@@ -65,8 +65,8 @@ export async function runMaster(owner: MasterOwner): Promise<number> {
   return await master.ended;
 }
 
-/** What there is once the configuration has been read. */
-interface Running {
+/** The parts of the master, once the configuration has been read. */
+interface MasterParts {
   config: ResolvedConfig;
   readonly log: ProcessLog;
   readonly folders: Folders;
@@ -91,7 +91,7 @@ class Master implements Operations {
   readonly #beganAt = performance.now();
   readonly #notifier = Notifier.fromEnvironment(process.env, (text) => console.error(text));
   readonly #reloads = new Reloads({
-    running: () => this.#running,
+    running: () => this.#parts,
     isStopping: () => this.#isStopping,
     resolve: () => this.#owner.resolve(),
     notifier: this.#notifier,
@@ -102,7 +102,7 @@ class Master implements Operations {
     hashOf: async (name) => (await this.status()).modules.find((module) => module.name === name)?.hash ?? null,
   });
   readonly #departed = new Departed();
-  #running: Running | null = null;
+  #parts: MasterParts | null = null;
   #control: ControlServer | null = null;
   #openControl: (() => Promise<ControlServer>) | null = null;
   #controlPort: ControlPort | null = null;
@@ -126,7 +126,7 @@ class Master implements Operations {
   }
 
   #enter(state: MasterState): void {
-    if (state !== this.#state) this.#running?.log.debug(`the server turns from ${this.#state} to ${state}`);
+    if (state !== this.#state) this.#parts?.log.debug(`the server turns from ${this.#state} to ${state}`);
     this.#state = state;
   }
 
@@ -137,16 +137,16 @@ class Master implements Operations {
     const estate = takeEstate(process.env);
     this.#handleSignals();
     try {
-      const running = await this.#open(await this.#owner.resolve(), estate);
-      const summary = withControlPort(await this.#serve(running, estate), this.#controlPort);
-      this.#running = running;
+      const parts = await this.#open(await this.#owner.resolve(), estate);
+      const summary = withControlPort(await this.#serve(parts, estate), this.#controlPort);
+      this.#parts = parts;
       this.#enter("serving");
-      await running.history.begin(running.group.approved());
-      running.retries.add(summary.retried);
-      running.log.onRotate(() => running.group.reopenLogs());
+      await parts.history.begin(parts.group.approved());
+      parts.retries.add(summary.retried);
+      parts.log.onRotate(() => parts.group.reopenLogs());
       // What failed has been told, and is tried again anyway.
-      this.#reloads.begin(running, summary.failed.length === 0);
-      this.#keeper = this.#keepState(running);
+      this.#reloads.begin(parts, summary.failed.length === 0);
+      this.#keeper = this.#keepState(parts);
       this.#notifier.ready(statusLine(summary));
       // Until the old process is gone systemd shows its last word, or hears none but its.
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
@@ -170,7 +170,7 @@ class Master implements Operations {
     return modules.flatMap(({ name, error }) => (error === null ? [] : [`Module "${name}" was not loaded: ${error}`]));
   }
 
-  async #open(config: ResolvedConfig, estate: Estate | null): Promise<Running> {
+  async #open(config: ResolvedConfig, estate: Estate | null): Promise<MasterParts> {
     const { options } = config;
     const log = this.#owner.makeLog(options);
     if (options.log.file !== null) this.#logFile = log;
@@ -233,26 +233,26 @@ class Master implements Operations {
         crashed,
         stop,
         info: (all) => this.#info(all),
-        failed: (names) => this.#running?.retries.add(names),
+        failed: (names) => this.#parts?.retries.add(names),
       });
     }
     throw noPrefork(processes);
   }
 
-  async #serve(running: Running, estate: Estate | null): Promise<StartSummary> {
-    const { group, holdings, config, folders } = running;
+  async #serve(parts: MasterParts, estate: Estate | null): Promise<StartSummary> {
+    const { group, holdings, config, folders } = parts;
     try {
       const summary = await group.start();
-      running.listening = summary.listening;
+      parts.listening = summary.listening;
       const path = controlPath(folders.stateDir, process.env["RUNTIME_DIRECTORY"], config.options.control.socket);
-      const audit = new AuditLog(folders.stateDir, (error) => running.log.error(`the audit log: ${error.message}`));
+      const audit = new AuditLog(folders.stateDir, (error) => parts.log.error(`the audit log: ${error.message}`));
       this.#audit = audit;
-      this.#controlPort = await openControlPort(running, estate !== null, {
+      this.#controlPort = await openControlPort(parts, estate !== null, {
         operations: this,
         audit,
-        report: reportTo(running.log),
+        report: reportTo(parts.log),
       });
-      this.#openControl = () => openControlSocket({ path, operations: this, log: running.log, audit });
+      this.#openControl = () => openControlSocket({ path, operations: this, log: parts.log, audit });
       this.#control = await this.#openControl();
       // The last step that is taken from the old process: nothing fails behind it.
       holdings.takeLocks();
@@ -273,12 +273,12 @@ class Master implements Operations {
       this.stop(reason, false);
     },
     crashed: async (name, number, reason, isLoop) =>
-      (await this.#running?.history.crashed(name, number, reason, isLoop)) ?? false,
+      (await this.#parts?.history.crashed(name, number, reason, isLoop)) ?? false,
     snapshots: async () => await this.#everything(),
     publish: () => {},
   };
 
-  #keepState({ folders, holdings, config, log, group, history }: Running): StateKeeper {
+  #keepState({ folders, holdings, config, log, group, history }: MasterParts): StateKeeper {
     const keeper = new StateKeeper({
       folders,
       options: config.options,
@@ -313,15 +313,15 @@ class Master implements Operations {
   }
 
   async readiness(): Promise<Readiness> {
-    return readinessOf(await this.#snapshots(), this.#running?.retries.nextTries());
+    return readinessOf(await this.#snapshots(), this.#parts?.retries.nextTries());
   }
 
   config(): unknown {
-    return this.#running === null ? null : effectiveConfig(this.#running.config);
+    return this.#parts === null ? null : effectiveConfig(this.#parts.config);
   }
 
   async #snapshots(): Promise<ProcessSnapshot[]> {
-    return (await this.#running?.group.snapshots()) ?? [];
+    return (await this.#parts?.group.snapshots()) ?? [];
   }
 
   async #everything(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }> {
@@ -330,7 +330,7 @@ class Master implements Operations {
   }
 
   #info(processes: readonly ProcessSnapshot[]): ServerInfo {
-    const { group, history, listening, retries } = this.#running ?? {};
+    const { group, history, listening, retries } = this.#parts ?? {};
     return {
       version,
       pid: process.pid,
@@ -354,7 +354,7 @@ class Master implements Operations {
   }
 
   async versions(name: string | null): Promise<Record<string, VersionReport[]>> {
-    return this.#running?.history.versions(name) ?? {};
+    return this.#parts?.history.versions(name) ?? {};
   }
 
   rollback(name: string, version: string | null): Promise<ReloadReport> {
@@ -364,23 +364,23 @@ class Master implements Operations {
   // ---- Operations: replacing ----
 
   async restart(): Promise<RestartReport> {
-    const restart = this.#running?.group.restart ?? null;
+    const restart = this.#parts?.group.restart ?? null;
     if (restart === null) return await this.upgrade();
     return await this.#reloads.queue.run(async () => (this.#isStopping ? BEING_REPLACED : await restart()));
   }
 
   async upgrade(): Promise<RestartReport> {
-    const running = this.#running;
-    if (running === null || this.#state !== "serving") {
+    const parts = this.#parts;
+    if (parts === null || this.#state !== "serving") {
       return BEING_REPLACED;
     }
     this.#enter("handing over");
     try {
-      return await this.#reloads.queue.run(() => this.#upgrade(running));
+      return await this.#reloads.queue.run(() => this.#upgrade(parts));
     } catch (error) {
-      running.holdings.reclaim();
+      parts.holdings.reclaim();
       const { message, hint } = error instanceof UserError ? error : { message: Bun.inspect(error), hint: "" };
-      running.log.error(`${message} ${hint ?? ""}`);
+      parts.log.error(`${message} ${hint ?? ""}`);
       return { ok: false, pid: process.pid, text: `ERR ${message} ${hint ?? ""}\n` };
     } finally {
       if (this.#isHandingOver) {
@@ -390,7 +390,7 @@ class Master implements Operations {
     }
   }
 
-  async #upgrade({ holdings, log, config }: Running): Promise<RestartReport> {
+  async #upgrade({ holdings, log, config }: MasterParts): Promise<RestartReport> {
     if (holdings.sockets === null) {
       throw new UserError("This platform does not let a new process take over the listeners.", {
         code: "NO_TAKEOVER",
@@ -409,7 +409,7 @@ class Master implements Operations {
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
     this.#enter("stopping");
     this.#keeper?.close();
-    this.#running?.retries.close();
+    this.#parts?.retries.close();
     // Of the two that share it, only the successor shall be asked.
     void this.#controlPort?.handOn();
     void this.#drain("upgrade", pid);
@@ -419,33 +419,33 @@ class Master implements Operations {
   // ---- Operations: stopping ----
 
   stop(reason: string, force: boolean): void {
-    if (this.#running === null) return;
+    if (this.#parts === null) return;
     if (!this.#isStopping) {
       this.#enter("stopping");
       this.#keeper?.close();
-      this.#running.retries.close();
-      this.#running.log.info(
+      this.#parts.retries.close();
+      this.#parts.log.info(
         force ? `${reason}: stopping at once` : `${reason}: finishing what is under way; a second one ends at once`,
       );
       this.#notifier.stopping(reason);
-      this.#running.holdings.closeDoors();
+      this.#parts.holdings.closeDoors();
       void this.#drain(reason, null);
     }
-    if (force) this.#running.group.cut(reason);
+    if (force) this.#parts.group.cut(reason);
   }
 
   /** @param successor the process that has taken over; null: none */
   async #drain(reason: string, successor: number | null): Promise<void> {
-    const running = this.#running;
-    if (running === null) return;
+    const parts = this.#parts;
+    if (parts === null) return;
     this.#reloads.close();
-    running.history.close();
+    parts.history.close();
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
-    await running.group.drain(reason);
+    await parts.group.drain(reason);
     clearInterval(extending);
     await Promise.all([this.#control?.close(), this.#controlPort?.close()]);
     this.#audit?.close();
-    if (successor === null) running.holdings.release();
+    if (successor === null) parts.holdings.release();
     this.#notifier.close();
     this.#ended.resolve(0);
   }
@@ -457,7 +457,7 @@ class Master implements Operations {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
         letSecondSignalEnd(signal);
-        if (this.#isStopping || this.#running === null) this.#endNow(EXIT_CODES[signal], signal);
+        if (this.#isStopping || this.#parts === null) this.#endNow(EXIT_CODES[signal], signal);
         else {
           this.#auditStop(signal);
           this.stop(signal, false);
@@ -481,9 +481,9 @@ class Master implements Operations {
   }
 
   #endNow(exitCode: number, signal: string): never {
-    this.#running?.log.critical(`${signal} again: the server ends at once, and cuts what is under way`);
-    this.#running?.group.kill();
-    this.#running?.holdings.release();
+    this.#parts?.log.critical(`${signal} again: the server ends at once, and cuts what is under way`);
+    this.#parts?.group.kill();
+    this.#parts?.holdings.release();
     process.exit(exitCode);
   }
 }
@@ -495,7 +495,7 @@ const BEING_REPLACED: RestartReport = {
 };
 /** @param isTakeover  the predecessor listens there still */
 async function openControlPort(
-  { config, log }: Running,
+  { config, log }: MasterParts,
   isTakeover: boolean,
   api: ControlApi,
 ): Promise<ControlPort | null> {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { StallClock } from "../../src/host/watchdog/look";
-import { NO_ROUTE, ROUTE, RUNNING } from "../../src/module/graph/running";
+import { NO_ROUTE, ROUTE, MARKS } from "../../src/module/graph/marks";
 import { type Hub, shareHub, withHub } from "../support/hub";
 import { until } from "../support/until";
 
@@ -334,6 +334,6 @@ describe("the clock", () => {
 });
 
 test("a call leaves nothing in the memory that others read", () => {
-  expect(RUNNING[0]).toBe(0);
-  expect(RUNNING[ROUTE]).toBe(NO_ROUTE);
+  expect(MARKS[0]).toBe(0);
+  expect(MARKS[ROUTE]).toBe(NO_ROUTE);
 });

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { endGraph } from "../../src/module/graph/ending";
 import { GraphTimers } from "../../src/module/graph/timers";
 import { type LeftBehind, leftBehindText, NOTHING_LEFT } from "../../src/module/graph/leaks";
-import { Mark } from "../../src/module/graph/running";
+import { Mark } from "../../src/module/graph/marks";
 import type { LeakSnapshot } from "../../src/observe/snapshot";
 import { conductLines } from "../../src/cli/screen/conduct-lines";
 import { STATUS } from "../support/control-fixture";

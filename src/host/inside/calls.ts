@@ -34,7 +34,7 @@ export interface Resident {
   readonly context: ModuleContext;
 }
 
-interface Running {
+interface CallUnderWay {
   readonly resident: Resident;
   readonly message: HostedMessage;
   stream: StreamSource | null;
@@ -51,7 +51,7 @@ export class HostedCalls {
   readonly #wantBody: WantBody;
   readonly #maxLetters: number;
   /** Calls that answered with a promise or a stream. */
-  readonly #running = new Map<number, Running>();
+  readonly #underWay = new Map<number, CallUnderWay>();
   #replies: ReplyBatch = [0, 0];
   #isFlushScheduled = false;
 
@@ -82,26 +82,26 @@ export class HostedCalls {
     this.#countTime(performance.now() - flushedAt, began);
     // An async function that never waited answers in the microtasks behind this one: one more turn, and it is in the
     // same message.
-    if (this.#running.size > 0) this.#scheduleFlush();
+    if (this.#underWay.size > 0) this.#scheduleFlush();
     else this.#flush();
   }
 
   /** Nobody waits for the call any more: its signal aborts, its stream stops. */
   cancel(seq: number, reason: CancelReason): void {
-    const running = this.#running.get(seq);
-    if (running === undefined) return;
-    if (reason === "ended") return running.resident.module.run(() => running.message.cancel(reason));
-    if (reason === "timeout" || running.stream !== null) this.#running.delete(seq);
-    running.stream?.cancel();
-    running.resident.module.run(() => running.message.cancel(reason));
+    const call = this.#underWay.get(seq);
+    if (call === undefined) return;
+    if (reason === "ended") return call.resident.module.run(() => call.message.cancel(reason));
+    if (reason === "timeout" || call.stream !== null) this.#underWay.delete(seq);
+    call.stream?.cancel();
+    call.resident.module.run(() => call.message.cancel(reason));
   }
 
   addCredit(seq: number): void {
-    this.#running.get(seq)?.stream?.addCredit();
+    this.#underWay.get(seq)?.stream?.addCredit();
   }
 
   receiveBody(seq: number, part: BodyPart): void {
-    this.#running.get(seq)?.message.receiveBody(part);
+    this.#underWay.get(seq)?.message.receiveBody(part);
   }
 
   #begin(seq: number, batch: CallBatch, at: number): boolean {
@@ -136,25 +136,25 @@ export class HostedCalls {
     }
   }
 
-  #await(seq: number, result: PromiseLike<unknown>, running: Running): void {
-    this.#running.set(seq, running);
+  #await(seq: number, result: PromiseLike<unknown>, call: CallUnderWay): void {
+    this.#underWay.set(seq, call);
     result.then(
       (value) => {
-        this.#answer(seq, value, running);
+        this.#answer(seq, value, call);
         this.#scheduleFlush();
       },
       (error) => {
-        this.#running.delete(seq);
+        this.#underWay.delete(seq);
         this.#fail(seq, error);
         this.#scheduleFlush();
       },
     );
   }
 
-  #answer(seq: number, value: unknown, running: Running): void {
-    if (isSource(value)) return this.#open(seq, value, running);
-    this.#running.delete(seq);
-    running.message.over();
+  #answer(seq: number, value: unknown, call: CallUnderWay): void {
+    if (isSource(value)) return this.#open(seq, value, call);
+    this.#underWay.delete(seq);
+    call.message.over();
     if (typeof value === "string") this.#reply(seq, REPLY.text, value);
     else if (value === undefined || value === null) this.#reply(seq, REPLY.nothing, null);
     else if (value instanceof Uint8Array) this.#reply(seq, REPLY.bytes, toLatin1(value));
@@ -167,9 +167,9 @@ export class HostedCalls {
       );
   }
 
-  #open(seq: number, source: Source, running: Running): void {
+  #open(seq: number, source: Source, call: CallUnderWay): void {
     try {
-      running.stream = new StreamSource(source, (fn) => running.resident.module.run(fn), {
+      call.stream = new StreamSource(source, (fn) => call.resident.module.run(fn), {
         part: (value) => {
           if (typeof value === "string") this.#reply(seq, REPLY.streamText, value);
           else this.#reply(seq, REPLY.streamBytes, toLatin1(value));
@@ -179,17 +179,17 @@ export class HostedCalls {
         failed: (error) => this.#closeStream(seq, REPLY.streamFailed, failureOf(error)),
       });
     } catch (error) {
-      this.#running.delete(seq);
+      this.#underWay.delete(seq);
       return this.#fail(seq, error);
     }
-    this.#running.set(seq, running);
+    this.#underWay.set(seq, call);
     this.#reply(seq, REPLY.streamOpen, null);
-    void running.stream.pump();
+    void call.stream.pump();
   }
 
   #closeStream(seq: number, kind: number, value: ReplyBatch[number]): void {
-    this.#running.get(seq)?.message.over();
-    this.#running.delete(seq);
+    this.#underWay.get(seq)?.message.over();
+    this.#underWay.delete(seq);
     this.#reply(seq, kind, value);
     this.#scheduleFlush();
   }

@@ -1,7 +1,7 @@
 /** Decides whether the event loop is blocked, and by whom. Pure, except for the memory that it reads. */
 import { escapeText } from "../../observe/log/escape";
 import type { LogFields } from "../../observe/log/fields";
-import { type MarkedModule, MODULE, NO_ROUTE, ROUTE, TIMER, underWay, WORK } from "../../module/graph/running";
+import { type MarkedModule, MODULE, NO_ROUTE, ROUTE, TIMER, underWay, WORK } from "../../module/graph/marks";
 import type { Culprit } from "./messages";
 
 /** The most characters of a route's key in a message. */
@@ -35,9 +35,9 @@ export class StallClock {
 export class Suspects {
   readonly #seen = new Map<string, { readonly number: number; readonly route: number; count: number }>();
 
-  note(running: Int32Array): void {
-    const number = Atomics.load(running, MODULE);
-    const route = Atomics.load(running, ROUTE);
+  note(marks: Int32Array): void {
+    const number = Atomics.load(marks, MODULE);
+    const route = Atomics.load(marks, ROUTE);
     const key = `${number} ${route}`;
     const known = this.#seen.get(key);
     if (known === undefined) this.#seen.set(key, { number, route, count: 1 });
@@ -49,13 +49,13 @@ export class Suspects {
   }
 
   /** @param modules by number */
-  culprit(running: Int32Array, modules: ReadonlyMap<number, MarkedModule>): Culprit {
+  culprit(marks: Int32Array, modules: ReadonlyMap<number, MarkedModule>): Culprit {
     const [top] = [...this.#seen.values()].sort((a, b) => b.count - a.count);
     const known = modules.get(top?.number ?? 0);
     if (known !== undefined) return named(known, whatOf(known, top?.route ?? NO_ROUTE));
-    const worked = modules.get(Atomics.load(running, WORK));
+    const worked = modules.get(Atomics.load(marks, WORK));
     if (worked !== undefined) return named(worked, "its top level, setup, check, handoff or dispose");
-    const candidates = underWay(running).flatMap((number) => modules.get(number) ?? []);
+    const candidates = underWay(marks).flatMap((number) => modules.get(number) ?? []);
     const [only] = candidates;
     if (only !== undefined && candidates.length === 1)
       return named(only, "a handler that went on after an await, it seems,");

@@ -1,6 +1,6 @@
-/** Messages between the main thread and its watchdog (a Worker), and the memory that they share besides `RUNNING`. */
+/** Messages between the main thread and its watchdog (a Worker), and the memory that they share besides `MARKS`. */
 import type { LogFormat } from "../../config/options";
-import type { MarkedModule } from "../../module/graph/running";
+import type { MarkedModule } from "../../module/graph/marks";
 
 export interface WatchdogSettings {
   /** In milliseconds; more than 0. */
@@ -15,7 +15,7 @@ export interface WatchdogSettings {
 }
 
 export type ToWatchdog =
-  | { readonly type: "init"; readonly beats: Int32Array; readonly running: Int32Array }
+  | { readonly type: "init"; readonly beats: Int32Array; readonly marks: Int32Array }
   | { readonly type: "settings"; readonly settings: WatchdogSettings }
   /** null: it is gone. */
   | { readonly type: "module"; readonly number: number; readonly marked: MarkedModule | null };

@@ -3,7 +3,7 @@
  * block. It writes to the log itself, since the blocked thread cannot.
  */
 import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
-import type { MarkedModule } from "../../module/graph/running";
+import type { MarkedModule } from "../../module/graph/marks";
 import { removeBlocked, writeBlocked } from "../../observe/blocked-file";
 import { tagsOf } from "../../observe/log/fields";
 import { formatEvent } from "../../observe/log/format";
@@ -27,7 +27,7 @@ const clock = new StallClock();
 const suspects = new Suspects();
 
 let beats: Int32Array | null = null;
-let running: Int32Array | null = null;
+let marks: Int32Array | null = null;
 let settings: WatchdogSettings | null = null;
 let timer: Timer | null = null;
 let lookedAt = performance.now();
@@ -37,7 +37,7 @@ let waitedBefore = 0;
 let blocked: { readonly culprit: Culprit; ms: number } | null = null;
 
 scope.onmessage = ({ data }) => {
-  if (data.type === "init") ({ beats, running } = data);
+  if (data.type === "init") ({ beats, marks } = data);
   else if (data.type === "settings") configure(data.settings);
   else if (data.marked === null) modules.delete(data.number);
   else modules.set(data.number, data.marked);
@@ -50,7 +50,7 @@ function configure(next: WatchdogSettings): void {
 }
 
 function look(): void {
-  if (beats === null || running === null || settings === null) return;
+  if (beats === null || marks === null || settings === null) return;
   const now = performance.now();
   const waited = waitedMs();
   const stalledMs = clock.look(
@@ -62,11 +62,11 @@ function look(): void {
   lookedAt = now;
   waitedBefore = waited;
   if (stalledMs === 0) return over();
-  suspects.note(running);
+  suspects.note(marks);
   if (blocked !== null) blocked.ms = stalledMs;
   // Timers may fire some milliseconds early or late.
   else if (stalledMs >= settings.blockedMs * 0.98) {
-    blocked = { culprit: suspects.culprit(running, modules), ms: stalledMs };
+    blocked = { culprit: suspects.culprit(marks, modules), ms: stalledMs };
     tell(settings, blocked.culprit, stalledMs);
     note(settings.blockedFile, blocked.culprit, stalledMs);
   }

@@ -3,7 +3,7 @@
  * Nothing can stop such code.
  */
 import { asHost } from "../../module/graph/leave-graph";
-import { RUNNING, watchMarks } from "../../module/graph/running";
+import { MARKS, watchMarks } from "../../module/graph/marks";
 import type { ServerLog } from "../../observe/log/log";
 import type { BlockedSnapshot } from "../../observe/snapshot";
 import { fieldsOf, unblockedText } from "./look";
@@ -69,7 +69,7 @@ export class Watchdog {
     worker.unref();
     worker.onmessage = ({ data }: { data: Unblocked }) => this.#count(data);
     worker.onerror = (event) => this.#options.log.warn(`the event loop is not watched any more: ${event.message}`);
-    post(worker, { type: "init", beats: this.#beats, running: RUNNING });
+    post(worker, { type: "init", beats: this.#beats, marks: MARKS });
     const stopMarks = watchMarks((number, marked) => post(worker, { type: "module", number, marked }));
     return { worker, heart: this.#beatEvery(this.#stepMs), stopMarks };
   }

@@ -5,7 +5,7 @@
 import { Console } from "node:console";
 import type { Log } from "../contract";
 import { logWith } from "../../observe/log/fields";
-import { runningModule } from "./running";
+import { moduleOnStack } from "./marks";
 
 type Level = "debug" | "info" | "warn" | "error";
 
@@ -65,7 +65,7 @@ export function catchPrints(log: Log): void {
   ] as const) {
     stream.write = ((chunk: unknown, encoding?: unknown, done?: unknown): boolean => {
       const text = typeof chunk === "string" ? chunk : Buffer.from(chunk as Uint8Array).toString();
-      logWith(log, runningModule() ?? {})[level](text.endsWith("\n") ? text.slice(0, -1) : text);
+      logWith(log, moduleOnStack() ?? {})[level](text.endsWith("\n") ? text.slice(0, -1) : text);
       const callback = [encoding, done].find((each) => typeof each === "function") as (() => void) | undefined;
       if (callback !== undefined) queueMicrotask(callback);
       return true;

@@ -3,7 +3,7 @@ import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { globalsOf, removeListenersOf } from "./globals-watch";
 import type { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
-import type { Mark } from "./running";
+import type { Mark } from "./marks";
 
 /** A graph and the records about it. */
 export interface GraphParts {

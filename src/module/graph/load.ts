@@ -8,7 +8,7 @@ import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
 import { leadsTo } from "../build/links";
-import { Mark, NO_ROUTE, RUNNING, MODULE, ROUTE } from "./running";
+import { Mark, NO_ROUTE, MARKS, MODULE, ROUTE } from "./marks";
 import { readShape, type ModuleShape } from "../shape/shape";
 
 interface LoadOptions extends ContextSources {
@@ -131,8 +131,8 @@ class Loaded implements LoadedModule {
 
   /** Every message's call passes here. It is `Mark.run`, written out, with the route that the caller has noted. */
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
-    const before = RUNNING[MODULE] as number;
-    RUNNING[MODULE] = this.#number;
+    const before = MARKS[MODULE] as number;
+    MARKS[MODULE] = this.#number;
     try {
       // Spread arguments cost two arrays a call until the function is optimised fully. Handlers have two arguments;
       // middleware and the handlers of WebSockets have three.
@@ -141,8 +141,8 @@ class Loaded implements LoadedModule {
       if (args.length === 3) return this.#graph.run(call, args[0], args[1], args[2]);
       return this.#graph.run(fn, ...args);
     } finally {
-      RUNNING[MODULE] = before;
-      RUNNING[ROUTE] = NO_ROUTE;
+      MARKS[MODULE] = before;
+      MARKS[ROUTE] = NO_ROUTE;
     }
   }
 

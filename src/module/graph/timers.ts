@@ -2,7 +2,7 @@
  * A module's own setTimeout and setInterval. They are the standard ones, with two additions: the watchdog knows whose
  * callback runs, and running timers can be counted.
  */
-import { type Mark, TIMER } from "./running";
+import { type Mark, TIMER } from "./marks";
 
 type TimerFunction = typeof setTimeout | typeof setInterval;
 type Callback = (...args: unknown[]) => unknown;

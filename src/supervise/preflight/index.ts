@@ -19,7 +19,7 @@ import { findToken, readToken } from "../../server/token";
 import { Findings } from "./findings";
 import { wantedLocks } from "../takeover/holdings";
 import { lookAtControl, lookAtLock, lookAtLogFile } from "./files";
-import { checkListeners, type RunningServer } from "./listeners";
+import { checkListeners, type PresentServer } from "./listeners";
 import { checkModules } from "./modules";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -34,8 +34,8 @@ export async function preflight({ options, file, notes }: ResolvedConfig, env: E
   for (const note of notes) findings.warn("configuration", note);
   const folders = await checkFolders(findings, options, env);
   await checkSecrets(findings, options);
-  const running = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
-  await checkListeners(findings, options, running);
+  const present = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
+  await checkListeners(findings, options, present);
   checkSizes(findings, options);
   if (folders.modulesDir !== undefined) {
     const { modulesDir, hasModulesDir = false, staticDir = null } = folders;
@@ -111,29 +111,29 @@ async function checkHoldings(
   options: Options,
   stateDir: string,
   env: Environment,
-): Promise<RunningServer | null> {
+): Promise<PresentServer | null> {
   const { control, log, pidFile } = options;
   const logFile = log.file;
   if (logFile !== null) await findings.look("log file", () => (lookAtLogFile(logFile), logFile));
   await findings.look("control socket", () => lookAtControl(stateDir, env["RUNTIME_DIRECTORY"], control.socket));
   const [state, pid] = wantedLocks(options, { stateDir });
-  let running: number | null = null;
+  let present: number | null = null;
   await findings.look("state folder", () => {
-    running = existsSync(stateDir) ? lookAtLock(state.path) : null;
-    return running === null
+    present = existsSync(stateDir) ? lookAtLock(state.path) : null;
+    return present === null
       ? ""
-      : `a server (pid ${running}) runs with it: that one can be reloaded, and no second one be started`;
+      : `a server (pid ${present}) runs with it: that one can be reloaded, and no second one be started`;
   });
   if (pidFile !== null) {
     await findings.look("pid file", () => {
       const holder = lookAtLock(pidFile);
-      if (holder !== null && holder !== running) throw pid?.refused({ holder: `pid ${holder}` });
+      if (holder !== null && holder !== present) throw pid?.refused({ holder: `pid ${holder}` });
       return pidFile;
     });
   }
-  if (running === null) return null;
+  if (present === null) return null;
   return {
-    pid: running,
+    pid: present,
     listening: await listeningOf(controlPath(stateDir, env["RUNTIME_DIRECTORY"], control.socket)),
   };
 }

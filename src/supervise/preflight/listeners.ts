@@ -14,17 +14,17 @@ import type { Findings } from "./findings";
 import { mustTakeFiles } from "./files";
 
 /** The server that has this state folder already. */
-export interface RunningServer {
+export interface PresentServer {
   readonly pid: number;
   /** Its URLs; null: not known. */
   readonly listening: readonly string[] | null;
 }
 
-/** @param running an address where it listens is no mistake */
+/** @param present an address where it listens is no mistake */
 export async function checkListeners(
   findings: Findings,
   options: Options,
-  running: RunningServer | null,
+  present: PresentServer | null,
 ): Promise<void> {
   const bound: BoundSocket[] = [];
   const paths = new Set<string>();
@@ -39,8 +39,8 @@ export async function checkListeners(
             ? await lookAtUnix(address, paths)
             : await tryBinding(address, all, bound);
         } catch (error) {
-          if (running !== null && isBusy(error) && isOf(running, address))
-            return `in use by the server with pid ${running.pid}, which is this one's`;
+          if (present !== null && isBusy(error) && isOf(present, address))
+            return `in use by the server with pid ${present.pid}, which is this one's`;
           throw error;
         }
       });
@@ -80,7 +80,7 @@ function isBusy(error: unknown): boolean {
 }
 
 /** A server that listens on all addresses has each of them. */
-function isOf({ listening }: RunningServer, wanted: ListenAddress): boolean {
+function isOf({ listening }: PresentServer, wanted: ListenAddress): boolean {
   if (listening === null) return true;
   return listening.map(parseListen).some((address) => {
     if (address === null) return false;

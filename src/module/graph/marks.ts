@@ -3,7 +3,7 @@
  * Every call of a module writes it, with plain stores of some 3 ns.
  */
 
-// Words of `RUNNING`.
+// Words of `MARKS`.
 /** The number of the module whose code is on the stack; 0: none. */
 export const MODULE = 0;
 /** The route, if the code is a route's. */
@@ -12,7 +12,7 @@ export const ROUTE = 1;
 export const WORK = 2;
 const HEADER_WORDS = 3;
 
-/** `RUNNING[ROUTE]`, where it is no index in the module's `routes`. */
+/** `MARKS[ROUTE]`, where it is no index in the module's `routes`. */
 export const NO_ROUTE = -1;
 export const TIMER = -2;
 
@@ -21,8 +21,8 @@ const SEATS = 256;
 /** Behind the header, for each seat: the module's number, and the number of its open calls. */
 const SEAT_WORDS = 2;
 
-export const RUNNING = new Int32Array(new SharedArrayBuffer(4 * (HEADER_WORDS + SEATS * SEAT_WORDS)));
-RUNNING[ROUTE] = NO_ROUTE;
+export const MARKS = new Int32Array(new SharedArrayBuffer(4 * (HEADER_WORDS + SEATS * SEAT_WORDS)));
+MARKS[ROUTE] = NO_ROUTE;
 
 /** The module behind a number. Structured-cloneable. */
 export interface MarkedModule {
@@ -49,7 +49,7 @@ export class Mark {
 
   constructor({ module, generation }: Omit<MarkedModule, "routes">) {
     this.#module = { module, generation };
-    if (this.#seat !== undefined) RUNNING[this.#seat] = this.number;
+    if (this.#seat !== undefined) MARKS[this.#seat] = this.number;
     this.nameRoutes([]);
   }
 
@@ -59,38 +59,38 @@ export class Mark {
 
   /** @param count the number of calls that have not answered yet: their code may continue at any time */
   noteUnderWay(count: number): void {
-    if (this.#seat !== undefined) RUNNING[this.#seat + 1] = count;
+    if (this.#seat !== undefined) MARKS[this.#seat + 1] = count;
   }
 
   /** Calls `fn`, which is code of the module. @param route an index in its routes, or NO_ROUTE or TIMER */
   run<A extends unknown[], R>(route: number, fn: (...args: A) => R, args: A): R {
-    const before = RUNNING[MODULE] as number;
-    RUNNING[ROUTE] = route;
-    RUNNING[MODULE] = this.number;
+    const before = MARKS[MODULE] as number;
+    MARKS[ROUTE] = route;
+    MARKS[MODULE] = this.number;
     try {
       return fn(...args);
     } finally {
-      RUNNING[MODULE] = before;
-      RUNNING[ROUTE] = NO_ROUTE;
+      MARKS[MODULE] = before;
+      MARKS[ROUTE] = NO_ROUTE;
     }
   }
 
   /** Marks work of the module that may wait in between. Such works follow one another. */
   async during<R>(work: () => Promise<R>): Promise<R> {
-    const before = RUNNING[WORK] as number;
-    RUNNING[WORK] = this.number;
+    const before = MARKS[WORK] as number;
+    MARKS[WORK] = this.number;
     try {
       return await work();
     } finally {
       // Another load may have begun meanwhile.
-      if (RUNNING[WORK] === this.number) RUNNING[WORK] = before;
+      if (MARKS[WORK] === this.number) MARKS[WORK] = before;
     }
   }
 
   /** The module is gone. Once. */
   drop(): void {
     if (this.#seat !== undefined) {
-      RUNNING.fill(0, this.#seat, this.#seat + SEAT_WORDS);
+      MARKS.fill(0, this.#seat, this.#seat + SEAT_WORDS);
       freeSeats.push(this.#seat);
     }
     tell(this.number, null);
@@ -98,16 +98,16 @@ export class Mark {
 }
 
 /** The module of this thread whose code is on the stack. null: none, or code that continues after an await. */
-export function runningModule(): Omit<MarkedModule, "routes"> | null {
-  const marked = known.get((RUNNING[MODULE] as number) || (RUNNING[WORK] as number));
+export function moduleOnStack(): Omit<MarkedModule, "routes"> | null {
+  const marked = known.get((MARKS[MODULE] as number) || (MARKS[WORK] as number));
   return marked === undefined ? null : { module: marked.module, generation: marked.generation };
 }
 
 /** Numbers of the modules with calls under way. */
-export function underWay(running: Int32Array): number[] {
+export function underWay(marks: Int32Array): number[] {
   const numbers: number[] = [];
-  for (let at = HEADER_WORDS; at < running.length; at += SEAT_WORDS)
-    if (running[at + 1] !== 0) numbers.push(running[at] as number);
+  for (let at = HEADER_WORDS; at < marks.length; at += SEAT_WORDS)
+    if (marks[at + 1] !== 0) numbers.push(marks[at] as number);
   return numbers;
 }
 
