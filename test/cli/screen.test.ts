@@ -34,6 +34,35 @@ describe("the screen of hrmr status", () => {
     expect(Bun.stripANSI(coloured)).toBe(statusScreen(status, 80, plain, 0));
   });
 
+  test("breaks long lines between words, and never those of code", () => {
+    const words = "a note that says why this version is held back until somebody edits its file or forces it";
+    const code = `4 | ${"x ".repeat(60)}`;
+    const troubled = { ...MODULE, notes: [words], error: `modules/greet.ts:4:1: ${words}\n${code}\n  | ^` };
+    const last = {
+      at: new Date(0).toISOString(),
+      ok: true,
+      elapsedMs: 1,
+      dropped: 0,
+      text: `OK ${words}\n`,
+      phases: {},
+    };
+    const status = {
+      ...STATUS,
+      listening: ["tcp://127.0.0.1:7000"],
+      modules: [troubled],
+      leaked: [{ module: "greet", generation: 1, since: last.at, why: words }],
+      reloads: { ...STATUS.reloads, last },
+    };
+    const red: Paint = (text) => `\u001b[31m${text}\u001b[39m`;
+    for (const paint of [plain, red]) {
+      const whole = Bun.stripANSI(statusScreen(status, Infinity, paint, 0));
+      const narrow = Bun.stripANSI(statusScreen(status, 72, paint, 0));
+      expect(narrow.split("\n").filter((line) => Bun.stringWidth(line) > 72)).toEqual([`  ${code}`]);
+      expect(narrow.split(/\s+/)).toEqual(whole.split(/\s+/));
+      expect(narrow).toMatch(/^last reload {2}0 s ago: OK a note .*\n {13}[a-z]/m);
+    }
+  });
+
   test("says so when there are no modules", () => {
     expect(statusScreen({ ...STATUS, modules: [] }, 80, plain, 0)).toContain("\n\nno modules\n\n");
   });
@@ -55,6 +84,16 @@ test("a table measures wide characters and colours as a terminal shows them", ()
   ]);
   const [, cut = ""] = tableLines(columns, [["日本語日本語", "1"]], 12, plain);
   expect(cut).toBe("日本語日…  1");
+});
+
+test("notes stand behind the rows of a table, or below them where the line is too short", () => {
+  const columns = [{ title: "VERSION" }, { title: "", isNote: true }];
+  const rows = [
+    ["v2", "23 of 31 calls failed"],
+    ["v1", ""],
+  ];
+  expect(tableLines(columns, rows, 40, plain)).toEqual(["VERSION", "v2       23 of 31 calls failed", "v1"]);
+  expect(tableLines(columns, rows, 20, plain)).toEqual(["VERSION", "v2\n   23 of 31 calls\n     failed", "v1"]);
 });
 
 test("colours are for terminals, and NO_COLOR takes them away", () => {
@@ -130,4 +169,9 @@ test("hrmr validate breaks its lines between words at the width of the terminal,
   ).toBe(true);
   expect(findingLines(list, 60, plain)).toContain(`         ${code.trimEnd()}`);
   expect(findingLines(list, Infinity, plain)[0]).toEndWith("and there is more to say");
+  expect(findingLines([{ ...list[0]!, check: "module ".padEnd(40, "x"), text }], 60, plain).slice(0, 3)).toEqual([
+    `error    module ${"x".repeat(33)}`,
+    "         modules/greet.ts:1:17: Expected identifier but",
+    "         found end of file, and there is more to say",
+  ]);
 });

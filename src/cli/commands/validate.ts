@@ -6,7 +6,17 @@ import { onStray } from "../fail";
 import type { Flags } from "../flags";
 import { readStartFlags, START_ARGS } from "../start/flags";
 import { resolveConfig } from "../start/options";
-import { cleanText, type Colour, lineWidth, type Paint, paintFor, plural, printJson, wrap } from "../screen/terminal";
+import {
+  cleanText,
+  type Colour,
+  fitText,
+  lineWidth,
+  type Paint,
+  paintFor,
+  plural,
+  printJson,
+  wrap,
+} from "../screen/terminal";
 
 const { daemonize: _, ...CONFIG_ARGS } = START_ARGS;
 
@@ -15,7 +25,7 @@ const args = {
   json: { type: "boolean", description: "Print JSON: all findings, and how many of them are mistakes" },
 } as const satisfies Flags;
 
-/** In columns. Beside a long listener, a narrow terminal breaks the line itself, instead of one word on each line. */
+/** Texts stand below their checks if they would have less room than this behind them. In columns. */
 const MIN_TEXT_WIDTH = 30;
 const COLOURS: Record<FindingState, Colour> = { ok: "green", warning: "yellow", error: "red" };
 const STATE_WIDTH = "warning".length;
@@ -76,15 +86,15 @@ function endTidily(): void {
 export function findingLines(list: readonly Finding[], width: number, paint: Paint): string[] {
   const checkWidth = Math.max(...list.map(({ check }) => check.length));
   const indent = " ".repeat(STATE_WIDTH + 2);
-  const textIndent = `${indent}${" ".repeat(checkWidth + 2)}`;
+  const isNarrow = width < indent.length + checkWidth + 2 + MIN_TEXT_WIDTH;
+  const textIndent = isNarrow ? indent : indent + " ".repeat(checkWidth + 2);
   return list.flatMap(({ check, state, text, hint }) => {
     const [first = "", ...rest] = cleanText(text).trimEnd().split("\n");
-    const [head = "", ...tail] = wrap(first, Math.max(MIN_TEXT_WIDTH, width - textIndent.length));
-    const hints = hint === "" ? [] : wrap(hint, width - indent.length);
+    const [head = "", ...tail] = [...(isNarrow ? [""] : []), ...wrap(first, width - textIndent.length)];
     return [
-      `${paint(state.padEnd(STATE_WIDTH), COLOURS[state])}  ${check.padEnd(checkWidth)}  ${head}`,
+      `${paint(state.padEnd(STATE_WIDTH), COLOURS[state])}  ${check.padEnd(checkWidth)}  ${head}`.trimEnd(),
       ...tail.map((line) => `${textIndent}${line}`),
-      ...[...rest, ...hints].map((line) => `${indent}${line}`),
+      ...[...rest, ...(hint === "" ? [] : [hint])].map((line) => fitText(`${indent}${line}`, width, 0)),
     ];
   });
 }

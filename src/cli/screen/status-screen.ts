@@ -5,6 +5,7 @@ import {
   cleanText,
   type Colour,
   type Column,
+  fitText,
   formatBytes,
   formatCount,
   formatDuration,
@@ -57,24 +58,27 @@ export function paintState(state: ModuleState | ServerStatus["state"], paint: Pa
 }
 
 /**
- * @param width  of a line; Infinity: nothing is cut
+ * @param width  of a line; Infinity: nothing is cut, no line broken
  * @param nowMs milliseconds since 1970, to show how long ago something was
  * @returns the screen, without a line end behind the last line
  */
 export function statusScreen(status: ServerStatus, width: number, paint: Paint, nowMs: number): string {
   const { version, pid, state, uptimeSeconds } = status;
   const head = `${paint(`hrmr ${version}`, "bold")}  pid ${pid}  ${paintState(state, paint)}  up ${formatDuration(uptimeSeconds)}`;
+  const fit = (lines: readonly string[], indent?: number) => lines.map((line) => fitText(line, width, indent));
   const blocks = [
-    [head, ...figureLines(status, paint)],
+    fit([head, ...figureLines(status, paint)], LABEL_WIDTH),
     processLines(status, width, paint),
     moduleTable(status.modules, width, paint),
-    status.modules.flatMap((module) => [
-      ...apartLines(module, paint),
-      ...quarantineLines(module, paint, nowMs),
-      ...troubleLines(module, paint, nowMs),
-    ]),
-    conductLines(status, paint, nowMs),
-    [lastReloadLine(status, paint, nowMs)],
+    fit(
+      status.modules.flatMap((module) => [
+        ...apartLines(module, paint),
+        ...quarantineLines(module, paint, nowMs),
+        ...troubleLines(module, paint, nowMs),
+      ]),
+    ),
+    fit(conductLines(status, paint, nowMs)),
+    fit([lastReloadLine(status, paint, nowMs)], LABEL_WIDTH),
   ];
   return blocks
     .filter((lines) => lines.length > 0)

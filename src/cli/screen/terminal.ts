@@ -20,9 +20,9 @@ export function paintFor(stream: { readonly isTTY?: boolean }): Paint {
   return (text, colour) => `\u001b[${CODES[colour][0]}m${text}\u001b[${CODES[colour][1]}m`;
 }
 
-/** Columns that fit on a line of stdout; Infinity if it is no terminal: nothing is cut then. */
-export function lineWidth(): number {
-  return process.stdout.isTTY === true ? process.stdout.columns || 80 : Infinity;
+/** Columns that fit on a line of a stream; Infinity if it is no terminal: nothing is cut then. Default: stdout. */
+export function lineWidth(stream: { isTTY?: boolean; columns?: number } = process.stdout): number {
+  return stream.isTTY === true ? stream.columns || 80 : Infinity;
 }
 
 /** JSON on stdout, indented if a person looks. */
@@ -42,15 +42,27 @@ export function cleanText(text: string): string {
   );
 }
 
-/** Lines of at most `width` columns, broken between words. A longer word gets a line of its own. */
+/** Lines of at most `width` columns, broken between words. A longer word gets a line of its own. Colours go on. */
 export function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
+  return Bun.wrapAnsi(text, width).split("\n");
+}
+
+/** The lines of a code frame, which are not broken: `4 | return 1;`, and `  |    ^` below it. */
+const CODE_FRAME = /^ *(\d+ )?\|/;
+
+/**
+ * Breaks the long lines of a text between words.
+ *
+ * @param width  of a line, in columns. Infinity: no line is broken
+ * @param indent how far the rest of a broken line stands to the right of its beginning. In columns. Default 2
+ */
+export function fitText(text: string, width: number, indent = 2): string {
+  return text.replace(/^( *)(.*)$/gm, (line, begin: string, words: string) => {
+    if (Bun.stringWidth(line) <= width || CODE_FRAME.test(line)) return line;
+    const [first = "", ...rest] = wrap(words, width - begin.length);
+    const behind = begin + " ".repeat(indent);
+    return [begin + first, ...wrap(rest.join(" "), width - behind.length).map((each) => behind + each)].join("\n");
+  });
 }
 
 export interface Column {
@@ -59,6 +71,8 @@ export interface Column {
   readonly align?: "left" | "right";
   /** Its cells may be cut if the line is too short. They must have no colours. */
   readonly canShrink?: boolean;
+  /** The last column only: if the line is too short, its cells stand below their rows. */
+  readonly isNote?: boolean;
 }
 
 /** The smallest width of a cut column. */
@@ -67,7 +81,7 @@ const GAP = "  ";
 
 /**
  * @param rows  a cell for each column; cells may be coloured
- * @param width of a line, in columns of the terminal; lines are longer if no column can shrink
+ * @param width of a line, in columns of the terminal; lines are longer if no column can give way
  * @returns the lines: the titles, then one for each row
  */
 export function tableLines(
@@ -80,6 +94,10 @@ export function tableLines(
     Math.max(...[column.title, ...rows.map((row) => row[at] ?? "")].map((cell) => Bun.stringWidth(cell))),
   );
   let surplus = widths.reduce((sum, each) => sum + each, GAP.length * (columns.length - 1)) - width;
+  if (surplus > 0 && columns.at(-1)?.isNote === true)
+    return tableLines(columns.slice(0, -1), rows, width, paint).map((line, at) =>
+      fitText(`${line}\n   ${rows[at - 1]?.at(-1) ?? ""}`.trimEnd(), Math.max(width, Bun.stringWidth(line))),
+    );
   for (const [at, column] of columns.entries()) {
     const full = widths[at] as number;
     if (column.canShrink !== true || surplus <= 0) continue;

@@ -5,7 +5,7 @@ import { controlRequest } from "../../../control/client";
 import type { ModuleStatus } from "../../../observe/snapshot";
 import { CONTROL_ARGS, findServer } from "../../remote/control-target";
 import { paintState } from "../../screen/status-screen";
-import { cleanText, type Paint, paintFor, printJson } from "../../screen/terminal";
+import { cleanText, fitText, lineWidth, type Paint, paintFor, printJson } from "../../screen/terminal";
 
 export const modulesCommand = defineCommand({
   meta: { name: "modules", description: "List the server's modules with their sources, states and routes" },
@@ -23,7 +23,8 @@ function moduleLines(module: ModuleStatus, paint: Paint): string[] {
   const version = generation === null ? "" : `  v${generation}`;
   const head = `${paint(cleanText(name), "bold")}${version}  ${paintState(state, paint)}  ${paint(shownSource(source), "dim")}`;
   const cause = error === null ? [] : [`  ${paint(cleanText(error).split("\n")[0] ?? "", "red")}`];
-  return [head, ...cause, ...routes.map((key) => `  ${JSON.stringify(key)}`)];
+  const about = fitText([head, ...cause].join("\n"), lineWidth());
+  return [about, ...routes.map((key) => `  ${JSON.stringify(key)}`)];
 }
 
 /** Relative to the working directory if it is below. */

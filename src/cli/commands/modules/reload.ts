@@ -4,7 +4,7 @@ import { controlRequest } from "../../../control/client";
 import type { ReloadReport } from "../../../reload/operations";
 import { CONTROL_ARGS, findServer } from "../../remote/control-target";
 import { type Flags, positionals } from "../../flags";
-import { cleanText, printJson } from "../../screen/terminal";
+import { cleanText, fitText, lineWidth, printJson } from "../../screen/terminal";
 
 const args = {
   module: {
@@ -31,8 +31,9 @@ export const reloadCommand = defineCommand({
 
 /** Prints a report's text, or the report as JSON; a failure goes to stderr. @returns the exit code */
 export function tellReport(report: { readonly ok: boolean; readonly text: string }, isJson: boolean): number {
+  const shownOn = (stream: NodeJS.WriteStream) => fitText(cleanText(report.text).trimEnd(), lineWidth(stream));
   if (isJson) printJson(report);
-  else if (report.ok) console.log(cleanText(report.text).trimEnd());
-  else console.error(cleanText(report.text).trimEnd());
+  else if (report.ok) console.log(shownOn(process.stdout));
+  else console.error(shownOn(process.stderr));
   return report.ok ? 0 : 1;
 }

@@ -29,7 +29,7 @@ const COLUMNS: readonly Column[] = [
   { title: "SINCE" },
   { title: "FROM" },
   { title: "STANDING" },
-  { title: "", canShrink: true },
+  { title: "", isNote: true },
 ];
 
 const STANDING_COLOURS: Record<VersionReport["verdict"], Colour> = {
