@@ -92,6 +92,14 @@ export function isForConfig({ names, source }: ReloadOrder): boolean {
   return names === null && source !== "saved";
 }
 
+/**
+ * Whether its result must survive a power cut before it is answered: it changed files, or goes by what was stored. Any
+ * other reload could be sent again, since it goes by the files on the disk.
+ */
+export function mustLast({ source }: ReloadOrder): boolean {
+  return SOURCES.indexOf(source) >= SOURCES.indexOf("push");
+}
+
 /** @returns the start of the log line, before the verdict; "" for none */
 export function logPrefix({ source }: ReloadOrder): string {
   return source === "client" || source === "saved" || source === "probation" ? "" : `${source}: `;

@@ -390,7 +390,7 @@ class Master implements Operations {
     }
   }
 
-  async #upgrade({ holdings, log, config }: MasterParts): Promise<RestartReport> {
+  async #upgrade({ holdings, log, config, history }: MasterParts): Promise<RestartReport> {
     if (holdings.sockets === null) {
       throw new UserError("This platform does not let a new process take over the listeners.", {
         code: "NO_TAKEOVER",
@@ -402,6 +402,7 @@ class Master implements Operations {
     log.info("starting a new process to take over");
     // The new process puts its own control socket in the place of this one's. That is no deletion to be made good.
     await this.#keeper?.pause();
+    await history.settle(true);
     const pid = await handOver(holdings.estate(failing), this.#owner.args);
     this.#notifier.mainPid(pid);
     // The log file is the new process's to put aside.
@@ -443,6 +444,8 @@ class Master implements Operations {
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
     await parts.group.drain(reason);
     clearInterval(extending);
+    // After a take-over these files are the successor's.
+    if (successor === null) await parts.history.settle(true);
     await Promise.all([this.#control?.close(), this.#controlPort?.close()]);
     this.#audit?.close();
     if (successor === null) parts.holdings.release();

@@ -1,7 +1,8 @@
 /**
  * A project whose server is started, killed and started again in the same folder.
  */
-import { rmSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import type { VersionReport } from "../../src/reload/operations";
 import { Hub, makeProject } from "./hub";
 import { runProgram, startProgram } from "./program";
@@ -59,6 +60,11 @@ export async function withProject(
   } finally {
     await project.end();
   }
+}
+
+/** Waits until the journal of the version store is empty: its other files have everything. */
+export async function untilWritten(dir: string): Promise<void> {
+  await until("the version store to be written", () => statSync(join(dir, ".hrmr/approved.log")).size === 0);
 }
 
 /** Answers PING with `text`, and /ping too. */

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { syncFolderLater } from "../../system/durable";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
 import { isBundleWhole } from "../../module/build/build";
+import { fromJson, toJson } from "./json";
 
 /** The file with the versions that served last, of all modules. */
 export function approvedPath(stateDir: string): string {
@@ -36,27 +37,11 @@ export function findBundle(stateDir: string, name: string, hash: string, file: s
 /** @returns the parsed file; null: there is none. @throws SyntaxError for a damaged one */
 export async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, "utf8"), revive) as unknown;
+    return fromJson(await readFile(path, "utf8"));
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
     throw error;
   }
-}
-
-/** Settings of a TOML or YAML file may hold values that JSON cannot express. */
-const BIG = "$bigint";
-const DATE = "$date";
-
-function revive(_key: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (BIG in value && typeof value[BIG] === "string") return BigInt(value[BIG]);
-  return DATE in value && typeof value[DATE] === "string" ? new Date(value[DATE]) : value;
-}
-
-function replace(this: Record<string, unknown>, key: string, value: unknown): unknown {
-  const raw = this[key];
-  if (typeof raw === "bigint") return { [BIG]: String(raw) };
-  return raw instanceof Date ? { [DATE]: raw.toISOString() } : value;
 }
 
 let temporaryFiles = 0;
@@ -66,15 +51,18 @@ let temporaryFiles = 0;
  *
  * @param behind writes that must be on the disk before the file is in place. The file and its name are then on the
  *   disk, too, when this resolves. null: a power cut may lose the new file, and leaves the old one
+ * @returns the file's length in bytes
  */
-export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<void> {
+export async function writeJson(path: string, value: unknown, behind: Promise<unknown> | null): Promise<number> {
   const temporary = `${path}.${process.pid}-${++temporaryFiles}.tmp`;
+  const bytes = Buffer.from(`${toJson(value, 1)}\n`);
   try {
     makePrivateFolder(dirname(path));
-    writeFileSync(temporary, `${JSON.stringify(value, replace, 1)}\n`, { mode: PRIVATE_FILE });
+    writeFileSync(temporary, bytes, { mode: PRIVATE_FILE });
     if (behind !== null) await Promise.all([syncFile(temporary), behind]);
     renameSync(temporary, path);
     if (behind !== null) await syncFolderLater(dirname(path));
+    return bytes.length;
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;

@@ -21,7 +21,7 @@ import {
 import type { ServerLog } from "../../observe/log/log";
 import type { ProcessSnapshot, RollbackCounts } from "../../observe/snapshot";
 import { Probations } from "./probations";
-import { EVERYTHING, type ReloadOrder } from "../order";
+import { EVERYTHING, mustLast, type ReloadOrder } from "../order";
 
 interface HistoryOwner {
   readonly options: Options;
@@ -32,6 +32,9 @@ interface HistoryOwner {
   bringBack(condemned: Condemned): Promise<boolean>;
 }
 
+/** The answer of a reload leaves first. In milliseconds. */
+const FLUSH_AFTER_MS = 10;
+
 export class History {
   /** The versions that the start begins with; null: it reads the modules folder. */
   readonly resumed: readonly ApprovedModule[] | null;
@@ -41,6 +44,7 @@ export class History {
   /** The number of the serving version, by module. */
   readonly #serving = new Map<string, number>();
   readonly #rollbacks = { asked: 0, automatic: 0 };
+  #flushTimer: Timer | null = null;
 
   private constructor(owner: HistoryOwner, store: VersionStore) {
     this.#owner = owner;
@@ -49,7 +53,7 @@ export class History {
     this.#probations = new Probations({
       limits: () => owner.options.versions,
       snapshots: owner.snapshots,
-      passed: (name, number) => void this.#passed(name, number),
+      passed: (name, number) => this.#passed(name, number),
       failed: (condemned) => void owner.bringBack(condemned),
     });
   }
@@ -91,6 +95,7 @@ export class History {
   /** Records the result of a start. A version that was on probation when the server ended is so again, if it serves. */
   async begin(approved: readonly ApprovedModule[]): Promise<void> {
     await this.note(approved, EVERYTHING);
+    await this.settle();
     if (this.#owner.options.versions.probationMs === 0) return;
     for (const [name, number] of this.#serving) {
       const record = this.#store.records(name).find((each) => each.number === number);
@@ -99,22 +104,48 @@ export class History {
   }
 
   /**
-   * Records the serving versions after a reload. When this resolves, a crash cannot lose the record. Never rejects: a
-   * full disk stops no reload.
+   * Records the serving versions after a reload. When this resolves, the end of this process cannot lose the record. For
+   * an order that `mustLast`, a power cut cannot either. Never rejects: a full disk stops no reload.
    */
   async note(approved: readonly ApprovedModule[], order: ReloadOrder): Promise<void> {
     try {
-      for (const module of approved) if (!module.isImplicit) await this.#noteModule(module, order);
-      await this.#store.approve(approved);
+      for (const module of approved) if (!module.isImplicit) this.#noteModule(module, order);
+      this.#store.approve(approved);
+      if (mustLast(order)) await this.#store.flush();
     } catch (error) {
-      this.#owner.log.error(
-        `What serves could not be written to ${this.#store.stateDir}, and a start with --resume will not find it:`,
-        error,
-      );
+      this.#tellUnwritten(error);
     }
+    this.#flushSoon();
     const there = new Set(approved.map(({ name }) => name));
     for (const name of this.#serving.keys()) if (!there.has(name)) this.#forget(name);
     for (const { name, version } of approved) if (version !== null) this.#serving.set(name, version.number);
+  }
+
+  #tellUnwritten(error: unknown): void {
+    this.#owner.log.error(
+      `What serves could not be written to ${this.#store.stateDir}, and a start with --resume will not find it:`,
+      error,
+    );
+  }
+
+  /** Writes the store's files behind the answer. Several reloads share one write. */
+  #flushSoon(): void {
+    this.#flushTimer ??= setTimeout(() => void this.settle(), FLUSH_AFTER_MS);
+  }
+
+  /**
+   * Everything noted so far is on the disk when this resolves. Never rejects: a failure is logged.
+   *
+   * @param isLast  true: the process ends, or another one reads the files. Default false
+   */
+  async settle(isLast = false): Promise<void> {
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
+    try {
+      await this.#store.flush(isLast);
+    } catch (error) {
+      this.#tellUnwritten(error);
+    }
   }
 
   /** The state folder was deleted. @throws Error as writing does */
@@ -127,7 +158,7 @@ export class History {
     this.#probations.end(name);
   }
 
-  async #noteModule({ name, source, version }: ApprovedModule, order: ReloadOrder): Promise<void> {
+  #noteModule({ name, source, version }: ApprovedModule, order: ReloadOrder): void {
     const records = this.#store.records(name);
     if (version === null || records.some(({ number }) => number === version.number)) return;
     const { keep, probationMs } = this.#owner.options.versions;
@@ -149,7 +180,7 @@ export class History {
     };
     const settled = records.map((each) => (each.number === former ? this.#settle(name, each, again) : each));
     this.#probations.end(name);
-    await this.#store.save(name, [...settled, record], keep, { [version.hash]: version.file });
+    this.#store.save(name, [...settled, record], keep, { [version.hash]: version.file });
     if (isOnProbation) this.#probations.begin(name, version.number);
   }
 
@@ -168,13 +199,17 @@ export class History {
       : { ...record, verdict: "good" };
   }
 
-  async #passed(name: string, number: number): Promise<void> {
+  #passed(name: string, number: number): void {
     const records = this.#store
       .records(name)
       .map((each) => (each.number === number ? { ...each, verdict: "good" as const } : each));
-    await this.#store.save(name, records, this.#owner.options.versions.keep).catch((error: unknown) => {
+    try {
+      this.#store.save(name, records, this.#owner.options.versions.keep);
+      this.#store.approve(this.#store.approved ?? []);
+    } catch (error) {
       this.#owner.log.error(`The standing of ${name} v${number} could not be written:`, error);
-    });
+    }
+    this.#flushSoon();
   }
 
   // ---- going back ----
@@ -277,7 +312,10 @@ export class History {
     return Object.fromEntries(notes.filter(([, texts]) => texts.length > 0));
   }
 
+  /** Nothing is written any more, except by `settle`. */
   close(): void {
     this.#probations.close();
+    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    this.#flushTimer = null;
   }
 }

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runProgram } from "../../support/program";
-import { historyOf, pong, versionsOf, withProject } from "../../support/restarts";
+import { historyOf, pong, untilWritten, versionsOf, withProject } from "../../support/restarts";
 
 const GREET = "modules/greet.ts";
 
@@ -80,6 +80,7 @@ test("more versions than versions.keep are forgotten, with their bundles, and th
       hub.write(GREET, pong(String(edit)));
       await hub.ask("RELOAD\n");
     }
+    await untilWritten(hub.dir);
     const kept = await versionsOf(hub.dir, "greet");
     expect(kept.map(({ number, isKept }) => `${number} ${isKept}`)).toEqual(["4 true", "5 true", "6 true"]);
     const folder = join(hub.dir, ".hrmr/versions/greet");
@@ -93,6 +94,7 @@ test("a damaged index is passed over with a warning, and no number is given twic
     const hub = await project.start();
     hub.write(GREET, pong("two"));
     await hub.ask("RELOAD\n");
+    await untilWritten(hub.dir);
     await project.kill();
     writeFileSync(join(hub.dir, ".hrmr/versions/greet/index.json"), '{ "format": 1, "vers');
     hub.write(GREET, pong("three"));
