@@ -179,8 +179,8 @@ function siblingForm(site: Site, page: Page, coding: Coding): Form | null {
   const facts = factsOf(entry.stats);
   const body = readBody(site.settings, entry, "");
   if (body === undefined) return null;
-  const { name, vary } = page;
-  const form = describe(site.settings, { path, facts, name, type: page.plain.type, body, vary, coding });
+  const { name, vary, look } = page;
+  const form = describe(site.settings, { path, facts, name, type: page.plain.type, body, vary, coding, look });
   const isYoung = form.etag.startsWith("W/");
   if (!isYoung && isKept(site, page) && charge(site, page, sizeInMemory(body))) page.siblingForms.set(coding, form);
   return form;
@@ -215,9 +215,9 @@ async function makePacked(site: Site, page: Page, coding: Coding, isTheOnlyWay: 
     const packed = await COMPRESSORS[coding](bytes);
     const isSmaller = packed.length < bytes.length;
     if (!isSmaller && !isTheOnlyWay) return remember(page, coding, null);
-    const { name, vary } = page;
+    const { name, vary, look } = page;
     const body = new Blob([packed as Buffer<ArrayBuffer>]);
-    const form = describe(site.settings, { path, facts, name, type, body, vary, coding, bytes: body.size });
+    const form = describe(site.settings, { path, facts, name, type, body, vary, coding, bytes: body.size, look });
     // A form without room in the cache would be made again and again.
     const isRoom = isKept(site, page) && charge(site, page, sizeInMemory(body));
     remember(page, coding, isRoom ? form : null);

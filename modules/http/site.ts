@@ -10,6 +10,26 @@ import { contentCoding, contentType, isCompressible } from "./types";
 /** The supported content codings (RFC 9110 section 8.4.1, RFC 7932, RFC 8878). */
 export type Coding = "br" | "zstd" | "gzip";
 
+/**
+ * A page's last look at the disk. While a page is asked for again and again, one look serves all requests of the next
+ * millisecond: a reply is then at most that far behind the disk, less than a request's way here. Fewer requests have a
+ * look each.
+ */
+export interface Look {
+  /** By performance.now(), in milliseconds. */
+  at: number;
+  /** Requests since the first look of this millisecond, that one included. */
+  asked: number;
+  /** Until then no request needs another look. By performance.now(), in milliseconds. 0: each needs one. */
+  until: number;
+}
+
+/**
+ * The mark on an init for the server: until `Look.until`, the same request gets the same reply, and the server may
+ * repeat it without asking this module.
+ */
+const REPEATABLE = Symbol.for("hrmr.repeatable");
+
 export interface Site {
   readonly settings: Settings;
   /** By decoded path, oldest first. */
@@ -33,7 +53,7 @@ export interface Form {
   readonly etag: string;
   readonly lastModified: string;
   /** Made once and frozen, so that the server may cache its header lines: a reply costs no more than its Response. */
-  readonly init: { readonly headers: Readonly<Record<string, string>> };
+  readonly init: { readonly headers: Readonly<Record<string, string>>; readonly [REPEATABLE]: Look };
   /**
    * null: streamed from the disk. Short text is a string, which the server sends in one write with the head; a Blob's
    * bytes are never copied.
@@ -47,6 +67,7 @@ export interface Page {
   readonly key: string | null;
   /** Below the root, with its slash: "/assets/app.js". */
   readonly name: string;
+  readonly look: Look;
   plain: Form;
   /** The Vary header: what a reply depends on besides the path. "" for nothing. */
   vary: string;
@@ -70,6 +91,13 @@ export interface Page {
 const SETTLE_MS = 1000;
 /** Memory of a page besides its bodies, roughly. Without it, a million empty files would count as nothing. In bytes. */
 const PAGE_OVERHEAD_BYTES = 1024;
+/** How long one look at the disk may serve. In milliseconds. */
+const LOOK_MS = 1;
+/**
+ * From this many requests in a millisecond on, one look serves the next. One client that changes a file and asks for
+ * it, turn by turn, is slower: it always gets its change.
+ */
+const HOT_REQUESTS = 8;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
 /** Longer texts cost less as a Blob: a Response copies its string. */
 const MAX_STRING_BYTES = 16_384;
@@ -87,9 +115,27 @@ export function openSite(settings: Settings): Site {
 /** @returns the page that is kept for a path, if its file is unchanged */
 export function cachedPage(site: Site, key: string): Page | undefined {
   const page = site.cache.get(key);
-  if (page === undefined || isSame(page.plain.facts, stat(page.plain.path))) return page;
+  if (page === undefined || !needsLook(page.look, performance.now())) return page;
+  if (isSame(page.plain.facts, stat(page.plain.path))) return page;
   forget(site, page);
   return undefined;
+}
+
+/**
+ * Counts a request.
+ *
+ * @param now  by performance.now()
+ * @returns false if the last look serves for this request, too
+ */
+export function needsLook(look: Look, now: number): boolean {
+  if (now < look.until || now - look.at < LOOK_MS) {
+    look.asked++;
+    return now >= look.until;
+  }
+  look.until = look.asked >= HOT_REQUESTS ? now + LOOK_MS : 0;
+  look.at = now;
+  look.asked = 1;
+  return true;
 }
 
 /** The target of a path. `folder`: it exists, and has no index. */
@@ -155,11 +201,13 @@ function load(site: Site, key: string, name: string, path: string, seen: Stats |
   const isWorthIt = mayPack && stats.size >= settings.compressMinBytes && stats.size <= settings.compressMaxBytes;
   const dependsOn = isWorthIt ? joinNames(vary, "Accept-Encoding") : vary;
   const facts = factsOf(stats);
-  const plain = describe(settings, { path, facts, name, type, body, vary: dependsOn, coding: null });
+  const look: Look = { at: 0, asked: 0, until: 0 };
+  const plain = describe(settings, { path, facts, name, type, body, vary: dependsOn, coding: null, look });
   const isKept = isSettled(facts) && PAGE_OVERHEAD_BYTES + sizeInMemory(body) <= settings.cacheBytes;
   const page: Page = {
     key: isKept ? key : null,
     name,
+    look,
     plain,
     vary: dependsOn,
     isCompressible: isWorthIt,
@@ -195,12 +243,14 @@ interface FormSource {
   readonly vary: string;
   /** The negotiated coding; null: none, the file unchanged. */
   readonly coding: Coding | null;
+  /** The page's. */
+  readonly look: Look;
   /** Default: the file's size. */
   readonly bytes?: number;
 }
 
 export function describe(settings: Settings, source: FormSource): Form {
-  const { path, facts, name, type, body, vary, coding } = source;
+  const { path, facts, name, type, body, vary, coding, look } = source;
   const etag = etagOf(facts, coding);
   // Not later than now: RFC 9110 section 8.8.2.1.
   const lastModified = new Date(Math.min(facts.mtimeMs, Date.now())).toUTCString();
@@ -220,7 +270,7 @@ export function describe(settings: Settings, source: FormSource): Form {
     type,
     etag,
     lastModified,
-    init: Object.freeze({ headers: Object.freeze(headers) }),
+    init: Object.freeze({ headers: Object.freeze(headers), [REPEATABLE]: look }),
     body,
   };
 }
@@ -236,7 +286,8 @@ export function makeNegotiated(site: Site, page: Page): void {
   if (page.vary.includes("Accept-Encoding")) return;
   page.vary = joinNames(page.vary, "Accept-Encoding");
   const { path, facts, type, body } = page.plain;
-  page.plain = describe(site.settings, { path, facts, name: page.name, type, body, vary: page.vary, coding: null });
+  const { name, vary, look } = page;
+  page.plain = describe(site.settings, { path, facts, name, type, body, vary, coding: null, look });
 }
 
 function joinNames(first: string, second: string): string {

@@ -19,6 +19,24 @@ export interface Routing {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   /** The WebSocket routes of `table`. Ask `socketRoute`. */
   readonly sockets: ReadonlyMap<string, WebSocketBound>;
+  /**
+   * Replies that may be repeated for a moment, by the request's head. Here, so that none outlives its route. For
+   * http1/repeat.ts only.
+   */
+  readonly repeats: Map<object, Repeat>;
+}
+
+/** A reply that a route's module lets the server repeat. */
+export interface Repeat {
+  readonly route: BoundRoute;
+  readonly message: Uint8Array;
+  /** Its maker's mark, which counts repeats. */
+  readonly repeatable: { asked: number };
+  /** The text behind `Date: ` in the message. */
+  readonly date: string;
+  readonly isSecure: boolean;
+  /** By performance.now(), in milliseconds. */
+  readonly until: number;
 }
 
 /** A route of kind "websocket". */
@@ -58,6 +76,7 @@ export function routingOf(
     unmatched,
     endpoints,
     sockets: new Map(sockets.map((route) => [socketKey(route.module, route.key), route])),
+    repeats: new Map(),
   };
 }
 

@@ -55,7 +55,7 @@ export function behindMiddleware(links: Links, route: BoundRoute, server: CallSe
       return isUpgrade ? passage.upgrade(request) : passage.fetch(request);
     });
   // The chain runs inline, so its deadline is kept here, on whichever host the route runs.
-  return { ...route, run: "inline", handler: handler as unknown as BoundRoute["handler"] };
+  return { ...route, run: "inline", handler: handler as unknown as BoundRoute["handler"], isBehindMiddleware: true };
 }
 
 /** One request on its way through the chain. */

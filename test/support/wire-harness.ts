@@ -18,13 +18,18 @@ export type FetchHandler = (
 ) => unknown;
 
 export interface HarnessOptions {
-  routes: Record<string, FetchHandler | { fetch: FetchHandler; timeoutMs?: number; isUnavailable?: boolean }>;
+  routes: Record<
+    string,
+    FetchHandler | { fetch: FetchHandler; timeoutMs?: number; isUnavailable?: boolean; isBehindMiddleware?: boolean }
+  >;
   limits?: Partial<Limits>;
   timeouts?: Partial<Timeouts>;
   /** false: every request is read by llhttp. Default true. */
   mayBeFast?: boolean;
   /** The server's own endpoints, by path, for every client. */
   endpoints?: Record<string, FetchHandler>;
+  /** Whether the next client may see them. Default: every client. */
+  endpointsAreFor?: () => boolean;
 }
 
 export interface Harness {
@@ -45,7 +50,7 @@ export function startHarness(options: HarnessOptions): Harness {
   const failures: unknown[] = [];
   const wheel = new DeadlineWheel();
   const dispatch: Dispatch = {
-    routing: routingOf(buildTable(options.routes, inFlight), null, buildEndpoints(options.endpoints ?? {}, inFlight)),
+    routing: routingOf(buildTable(options.routes, inFlight), null, buildEndpoints(options, inFlight)),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     wheel,
@@ -93,11 +98,14 @@ function buildTable(routes: HarnessOptions["routes"], inFlight: Set<InFlight>): 
   return RouteTable.build(entries).table;
 }
 
-function buildEndpoints(handlers: Record<string, FetchHandler>, inFlight: Set<InFlight>): Routing["endpoints"] {
+function buildEndpoints(
+  { endpoints = {}, endpointsAreFor = () => true }: HarnessOptions,
+  inFlight: Set<InFlight>,
+): Routing["endpoints"] {
   return new Map(
-    Object.entries(handlers).map(([path, fetch]) => [
+    Object.entries(endpoints).map(([path, fetch]) => [
       path,
-      { route: buildRoute(path, fetch, 0, inFlight), isFor: () => true },
+      { route: buildRoute(path, fetch, 0, inFlight), isFor: endpointsAreFor },
     ]),
   );
 }
@@ -112,6 +120,7 @@ function buildRoute(
     fetch,
     timeoutMs = undefined,
     isUnavailable = false,
+    isBehindMiddleware = false,
   } = typeof route === "function" ? { fetch: route } : route;
   const owner: RouteOwner = {
     name: "test",
@@ -137,6 +146,7 @@ function buildRoute(
     handler: fetch as BoundRoute["handler"],
     generation: owner,
     isUnavailable,
+    isBehindMiddleware,
   };
 }
 

@@ -104,7 +104,8 @@ function behindUse(use: readonly Middleware[], route: ShapedRoute): ShapedRoute 
   const { kind } = route.spec;
   if (use.length === 0 || (kind !== "fetch" && kind !== "websocket")) return route;
   const handler = composeUse(use, route.handler as Parameters<typeof composeUse>[1], kind);
-  return { ...route, handler: handler as unknown as ShapedRoute["handler"] };
+  const spec: RouteSpec = { ...route.spec, isBehindMiddleware: true };
+  return { ...route, spec, handler: handler as unknown as ShapedRoute["handler"] };
 }
 
 // Checked before `routes`: hono's app has an array of that name.

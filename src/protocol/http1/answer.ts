@@ -17,6 +17,7 @@ import { switchProtocols } from "../websocket/upgrade";
 import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
 import type { RequestHead } from "./head";
+import { noteReply, repeatReply } from "./repeat";
 import { composeReply, keepsAlive, dateOf, tailLines, composeOwn } from "./reply";
 import { Waiting } from "./replying";
 
@@ -38,6 +39,7 @@ type FetchHandler = (request: LightRequest, context: object) => unknown;
 export function answer(wire: Wire, head: RequestHead, body: IncomingBody | null): NextStep {
   const { dispatch } = wire;
   dispatch.counters.httpRequests++;
+  if (body === null && repeatReply(wire, head)) return KEEP;
   if (head.target === "*") return say(wire, head, SERVER_OPTIONS);
   const { path } = head;
   if (typeof path !== "string") return say(wire, head, misspelled(head.method, path, splitTarget(head.target).query));
@@ -96,6 +98,8 @@ function callHandler(
     wire.write(reply);
     endCall(route, startedAt);
     countStatus(wire.dispatch, route, value.status);
+    // Only a reply that is kept ready is bytes.
+    if (keepAlive && typeof reply !== "string") noteReply(wire, head, route, value, reply);
     if (wire.dispatch.access !== null)
       tellAccess(wire.dispatch.access, wire.client, route, startedAt, answered(head, value.status, reply));
     return keepAlive ? KEEP : CLOSE;

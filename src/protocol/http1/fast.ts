@@ -27,22 +27,37 @@ const G = 0x47;
 /** "P" of POST, PUT and PATCH, and of no other method whose requests often have a body. */
 const P = 0x50;
 
-/** The last head that was read, by its text: clients send the same again and again, and those of one kind the same. */
+/** A head that was read, by its text: clients send the same again and again, and those of one kind the same. */
 interface Remembered {
   text: string;
   limits: Limits | null;
   head: RequestHead | null;
 }
 
-const lastGet: Remembered = { text: "", limits: null, head: null };
-const lastBody: Remembered = { text: "", limits: null, head: null };
+const nothing = (): Remembered => ({ text: "", limits: null, head: null });
 
-/** @returns null if llhttp has to read it */
+/**
+ * The heads of GETs, each in one place that its length and two of its characters choose. To hash a whole head would
+ * cost more than it saves when all heads are different.
+ */
+const gets = Array.from({ length: 64 }, nothing);
+/** Longer heads are not remembered. */
+const MAX_REMEMBERED = 2048;
+const lastBody = nothing();
+
+function placeOf(text: string): Remembered {
+  // Two of the first characters of the path, behind "GET /"; NaN behind the end of an incomplete head counts as 0.
+  const place = (text.length + 3 * text.charCodeAt(5) + 7 * text.charCodeAt(8)) & (gets.length - 1);
+  return gets[place] as Remembered;
+}
+
+/** @returns the same object for the same bytes, as long as it is remembered; null if llhttp has to read it */
 export function readPlainGet(bytes: Buffer, from: number, limits: Limits): RequestHead | null {
   if (bytes[from] !== G || bytes.length - from > limits.maxHeaderBytes) return null;
   const text = bytes.latin1Slice(from, bytes.length);
-  if (text === lastGet.text && limits === lastGet.limits) return lastGet.head;
-  return remember(lastGet, text, limits, PLAIN_GET);
+  const known = placeOf(text);
+  if (text === known.text && limits === known.limits) return known.head;
+  return remember(known, text, limits, PLAIN_GET);
 }
 
 /** Where the body of the last request of `readPlainBody` begins. A result of its own would be one object a request. */
@@ -71,12 +86,12 @@ export function readPlainBody(bytes: Buffer, from: number, limits: Limits): Requ
   return head;
 }
 
-function remember(last: Remembered, text: string, limits: Limits, pattern: RegExp): RequestHead | null {
+function remember(place: Remembered, text: string, limits: Limits, pattern: RegExp): RequestHead | null {
   const head = readHead(text, limits, pattern);
-  if (head === null) return null;
-  last.text = text;
-  last.limits = limits;
-  last.head = head;
+  if (head === null || text.length > MAX_REMEMBERED) return head;
+  place.text = text;
+  place.limits = limits;
+  place.head = head;
   return head;
 }
 

@@ -7,7 +7,7 @@ import type { OwnReply } from "../web/own-reply";
 import type { Dispatch, Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "../web/response";
-import { STATUS_CODES } from "./status-codes";
+import { STATUS_CODES } from "../web/status-codes";
 
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */
 export const MAX_WHOLE_BYTES = 262_144;

@@ -2,7 +2,7 @@
  * The Response of modules: the standard class, which also remembers a string body. The common reply is then one
  * synchronous write; the standard class gives its body only through a promise or a stream.
  */
-import { STATUS_CODES } from "../http1/status-codes";
+import { STATUS_CODES } from "./status-codes";
 
 const NativeResponse = Response;
 
@@ -39,6 +39,18 @@ export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
 
 /** The property with which its maker marks a stream that is a piece of a file. */
 const FILE = Symbol.for("hrmr.file");
+
+/**
+ * The property of a frozen init with which its maker lets the server repeat the reply: until `until` (by
+ * performance.now(), in milliseconds) the same request gets the same reply, whoever asks. It counts repeats in `asked`.
+ */
+const REPEATABLE = Symbol.for("hrmr.repeatable");
+
+/** See REPEATABLE. */
+interface Repeatable {
+  readonly until: number;
+  asked: number;
+}
 
 export interface FilePiece {
   readonly start: number;
@@ -170,6 +182,12 @@ export class GraphResponse extends StandardResponse {
     if (ready === undefined)
       return response.#text === undefined ? undefined : response.#makeReady(Buffer.from(response.#text));
     return ready.body === (response.#text ?? response.#blob) ? ready : undefined;
+  }
+
+  /** Only for a response with `readyOf`. undefined: its maker does not let it be repeated. */
+  static repeatableOf(response: Response): Repeatable | undefined {
+    if (!(#init in response) || response.#init === null) return undefined;
+    return (response.#init as { [REPEATABLE]?: Repeatable })[REPEATABLE];
   }
 
   /** Remembers the bytes of a Blob that was sent with a frozen init. */

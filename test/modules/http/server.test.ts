@@ -1,6 +1,6 @@
 /** The static site through hrmr itself: curl as its client, and raw connections where a broken reply has to be seen. */
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync, readlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, renameSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Hub, moduleSource, withHub } from "../../support/hub";
 import { until } from "../../support/until";
@@ -43,7 +43,75 @@ function openFiles(hub: Hub, name: string): number {
   }).length;
 }
 
+/** Asks for a path on eight connections at once, again and again, until `isDone` says so of a reply. */
+async function hammer(hub: Hub, path: string, isDone: (body: string) => boolean): Promise<void> {
+  const request = `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+  const done = Promise.withResolvers<void>();
+  const sockets = await Promise.all(
+    Array.from({ length: 8 }, () =>
+      Bun.connect<{ text: string }>({
+        hostname: "127.0.0.1",
+        port: hub.port,
+        data: { text: "" },
+        socket: {
+          data(socket, bytes) {
+            socket.data.text += bytes.toString("latin1");
+            const end = socket.data.text.indexOf("\r\n\r\n") + 4;
+            const length = Number(/content-length: (\d+)/i.exec(socket.data.text)?.[1]);
+            if (end < 4 || socket.data.text.length < end + length) return;
+            const body = socket.data.text.slice(end);
+            socket.data.text = "";
+            if (isDone(body)) done.resolve();
+            else socket.write(request);
+          },
+          close: () => done.reject(new Error("The server closed a connection.")),
+          error: (_, error) => done.reject(error),
+        },
+      }),
+    ),
+  );
+  for (const socket of sockets) socket.write(request);
+  try {
+    await done.promise;
+  } finally {
+    done.promise.catch(() => undefined);
+    for (const socket of sockets) socket.terminate();
+  }
+}
+
 describe("over hrmr", () => {
+  test("a file that changes while many ask for it is sent in its new version, and in no other", async () => {
+    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+      const versions = ["first", "second, longer", "third"];
+      for (const [index, version] of versions.entries()) {
+        const file = put(hub, "next.txt", version);
+        // In one step, as a deployment does it: each reply is of one version.
+        renameSync(file, join(hub.dir, "static_html", "hot.txt"));
+        let count = 0;
+        await hammer(hub, "/hot.txt", (body) => {
+          expect(versions.slice(0, index + 1)).toContain(body);
+          // Enough to be repeated, and then the new one.
+          return ++count > 300 && body === version;
+        });
+      }
+    });
+  });
+
+  test("middleware in front of the site sees each request, however many there are", async () => {
+    const guard = moduleSource(`{
+      setup: () => ({ seen: 0 }),
+      middleware: (request, { state }, next) => { state.seen++; return next(); },
+      routes: { SEEN: (message, { state }) => state.seen + "\\n" },
+    }`);
+    const files = { "modules/guard.ts": guard, "hrmr.json": JSON.stringify({ http: { use: ["guard"] } }) };
+    await withHub({ ...files, "static_html/index.html": "home" }, [], async (hub) => {
+      put(hub, "hot.txt", "hot");
+      let count = 0;
+      await hammer(hub, "/hot.txt", () => ++count > 400);
+      expect(Number(await hub.ask("SEEN"))).toBeGreaterThanOrEqual(count);
+    });
+  });
+
   test("curl --compressed gets every coding, unpacked the same", async () => {
     await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       put(hub, "a.txt", TEXT);

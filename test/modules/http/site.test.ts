@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { type Look, needsLook } from "../../../modules/http/site";
 import { StaticFolder } from "../../support/static-fixture";
 
 const YEAR = "public, max-age=31536000, immutable";
@@ -271,5 +272,44 @@ describe("the fallback page", () => {
     expect((await (await folder.site({ fallback: "/.env" }))("/x")).status).toBe(404);
     await expect(folder.site({ fallback: 5 })).rejects.toThrow(/modules\.http\.fallback/);
     await expect(folder.site({ listing: "yes" })).rejects.toThrow(/modules\.http\.listing/);
+  });
+});
+
+describe("a look at the disk", () => {
+  /** The requests at these times, in milliseconds, that need a look. */
+  function looks(times: readonly number[], look: Look = { at: 0, asked: 0, until: 0 }): number[] {
+    return times.filter((time) => needsLook(look, 1000 + time));
+  }
+
+  test("comes with each request of a client that asks and changes in turn", () => {
+    const times = Array.from({ length: 40 }, (_, index) => index * 0.3);
+    expect(looks(times)).toEqual(times);
+  });
+
+  test("serves all requests of a millisecond, once they are many", () => {
+    const times = Array.from({ length: 1000 }, (_, index) => index / 50);
+    const needed = looks(times);
+    // The first millisecond shows that they are many.
+    expect(needed.filter((time) => time < 1)).toEqual(times.filter((time) => time < 1));
+    expect(needed.filter((time) => time >= 1).length).toBe(19);
+  });
+
+  test("is never older than a millisecond", () => {
+    const look: Look = { at: 0, asked: 0, until: 0 };
+    let last = 0;
+    for (let time = 0; time < 100; time += 0.07) {
+      if (needsLook(look, 1000 + time)) last = time;
+      else expect(time - last).toBeLessThan(1);
+    }
+  });
+
+  test("comes with each request again when fewer come", () => {
+    const look: Look = { at: 0, asked: 0, until: 0 };
+    looks(
+      Array.from({ length: 100 }, (_, index) => index / 50),
+      look,
+    );
+    const later = [10, 11.5, 13, 14.5];
+    expect(looks(later, look)).toEqual(later);
   });
 });
