@@ -120,10 +120,10 @@ export class Reloads {
   /** @throws UserError when nothing was reloaded */
   async #reloadRunning(running: Reloadable, order: ReloadOrder): Promise<ReloadReport> {
     const next = isForConfig(order) ? await this.#owner.resolve() : null;
-    const refused = next === null ? [] : restartOnlyChanges(running.config.options, next.options);
-    if (refused.length > 0) return cannotChange(refused);
     // The modules need not be looked at again when nothing is new.
     const isNew = next !== null && !Bun.deepEquals(next.options, running.config.options);
+    const refused = isNew ? restartOnlyChanges(running.config.options, next.options) : [];
+    if (refused.length > 0) return cannotChange(refused);
     const report = await running.group.reload(isNew ? { ...order, next: next.options } : order);
     if (next !== null) await this.#reconfigured(running, next);
     return isNew ? { ...report, hasChanged: true } : report;

@@ -4,6 +4,7 @@
 import { readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { defineCommand } from "citty";
+import { keepConfig } from "../../config/resolve/kept-config";
 import type { ResolvedConfig } from "../../config/resolve/resolved";
 import { systemError } from "../../config/system-errors";
 import { UserError } from "../../config/user-error";
@@ -25,7 +26,11 @@ export const startCommand = defineCommand({
   async run({ args: flags, rawArgs }) {
     const startFlags = readStartFlags(flags, rawArgs);
     const cwd = workingFolder();
-    const resolve = () => resolveConfig(startFlags, process.env, cwd);
+    const resolve = keepConfig(() => resolveConfig(startFlags, process.env, cwd), {
+      env: process.env,
+      cwd,
+      file: startFlags.config,
+    });
     const args = ["start", ...rawArgs.filter((word) => !DAEMON_WORDS.includes(word))];
     if (startFlags.daemonize === true) return await startDaemon(await resolve(), args);
     // Imported late: help and wrong usage need no server.
