@@ -1,6 +1,7 @@
 /*
- * hrmr.h: what a module in C is written with. It is part of hrmr: no file of this name, no compiler and no headers of the C library have
- * to be on the machine. `hrmr new NAME --c` puts a copy beside the modules for editors; the server always takes its own.
+ * hrmr.h: the interface for modules in C. It is part of hrmr: the machine needs neither this file, nor a compiler, nor
+ * the headers of the C library. `hrmr new NAME --c` puts a copy beside the modules for editors. The server always takes
+ * its own.
  *
  *     #include "hrmr.h"
  *
@@ -8,13 +9,13 @@
  *
  *     void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "PING", HRMR_LINE, ping); }
  *
- * The code runs in a process of its own, one call at a time. Static variables are kept from call to call, until the module is reloaded.
- * C11 without _Thread_local and vector types, compiled without optimization.
+ * The code runs in a process of its own, one call at a time. Static variables are kept from call to call, until the
+ * module is reloaded. C11 without _Thread_local and vector types, compiled without optimization.
  */
 #ifndef HRMR_H
 #define HRMR_H
 
-/* Goes up when something here changes its meaning. */
+/* Goes up when something in this file changes its meaning. */
 #define HRMR_API 1
 
 #include <stdarg.h>
@@ -27,19 +28,26 @@ typedef struct hrmr_setup hrmr_setup;
 typedef struct hrmr_route hrmr_route;
 typedef struct hrmr_request hrmr_request;
 
-/* Answers one message or HTTP request. What it wrote with hrmr_reply and its like is sent when it returns. */
+/*
+ * Answers one message or HTTP request. The reply, written with hrmr_reply and the like, is sent when the handler
+ * returns.
+ */
 typedef void hrmr_handler(hrmr_request *request);
 
-/* Yours to write. Declares the routes and hooks and does nothing else: it also runs when a version is only tried. */
+/*
+ * Write this function. It declares the routes and hooks, and does nothing else: it also runs when a version is only
+ * checked.
+ */
 void hrmr_module(hrmr_setup *setup);
 
 /* Where a message ends. */
-#define HRMR_CHUNK 0 /* What one read delivered is the message. */
+#define HRMR_CHUNK 0 /* The bytes of one read are the message. */
 #define HRMR_LINE 1  /* Up to LF; LF and a CR before it are stripped. */
 /* An unsigned integer of 1, 2, 4 or 8 bytes behind the key, highest byte first, counts the bytes behind it. */
 #define HRMR_LENGTH(prefix_bytes) (2 | (prefix_bytes) << 8)
-#define HRMR_LITTLE_ENDIAN 4   /* | with HRMR_LENGTH: lowest byte first. */
-#define HRMR_INCLUDES_PREFIX 8 /* | with HRMR_LENGTH: the number counts the prefix and what stands before it too. */
+/* Combine with HRMR_LENGTH by |. */
+#define HRMR_LITTLE_ENDIAN 4   /* Lowest byte first. */
+#define HRMR_INCLUDES_PREFIX 8 /* The number also counts itself and the bytes before it. */
 
 /* A message that begins with `key` goes to `handler`. */
 hrmr_route *hrmr_command(hrmr_setup *setup, const char *key, int framing, hrmr_handler *handler);
@@ -50,54 +58,59 @@ hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler)
 /* Shown by HELP. */
 void hrmr_describe(hrmr_route *route, const char *description);
 
-/* How long a call may take; then its process is ended, and a new one started. Default: the server's. 0: without limit. */
+/*
+ * How long a call may take. Then its process is ended, and a new one started. Default: the server's timeout. 0: no
+ * limit.
+ */
 void hrmr_timeout(hrmr_route *route, int milliseconds);
 
-/* With HRMR_LENGTH: how many bytes stand before the number. Default: the key's length. */
+/* With HRMR_LENGTH: how many bytes come before the number. Default: the key's length. */
 void hrmr_prefix_offset(hrmr_route *route, int bytes);
 
 /*
- * For hrmr_command: HTTP/1 requests that begin with the key are its messages too, with their header lines and bodies.
- * Default: HTTP requests go to HTTP routes, whatever the key.
+ * For hrmr_command: the route also takes HTTP/1 requests that begin with the key, as messages, with their header lines
+ * and bodies. Default: HTTP requests go to HTTP routes, whatever the key is.
  */
 void hrmr_takes_http(hrmr_route *route);
 
 /* ---- Hooks; all are optional ---- */
 
 /*
- * Runs before the first call. `handed` is what the version before handed over, or NULL; it is gone when start returns.
- * Returns NULL, or why this version must not serve: the one before goes on.
+ * Runs before the first call. `handed` is the handoff of the version before, or NULL. It is freed when start returns.
+ * Returns NULL, or the reason why this version must not serve. Then the version before goes on.
  */
 void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, size_t length));
 
-/* What it writes with hrmr_reply is handed to the next version's start. */
+/* Writes a handoff with hrmr_reply. The next version's start gets it. */
 void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next));
 
-/* Runs after the last call. Memory and files need not be given back: the process ends. */
+/* Runs after the last call. It need not free memory or close files: the process ends. */
 void hrmr_on_stop(hrmr_setup *setup, void (*stop)(void));
 
-/* ---- The request. All texts and bytes are there until the handler returns: copy what you keep ---- */
+/* ---- The request. Its texts and bytes are valid until the handler returns: copy them to keep them ---- */
 
 struct hrmr_request {
-  /* The whole message, the key included; of an HTTP request, its body. A 0 byte stands behind it, so a text can be read as a string. */
+  /*
+   * The whole message with its key; for HTTP, the request's body. A 0 byte follows, so a text can be read as a string.
+   */
   const char *bytes;
   size_t length;
-  /* HTTP; "" for messages. The path as it was sent, and what stands behind its "?". */
+  /* For HTTP; "" for messages. The path as it was sent, and the query behind its "?". */
   const char *method;
   const char *path;
   const char *query;
 };
 
-/* These ask the server's side for what is seldom wanted, some 0.5 us each. NULL: there is none. */
+/* Each of these asks the server's side, which takes some 0.5 us. NULL: there is none. */
 const char *hrmr_header(hrmr_request *request, const char *name);      /* A field of the HTTP head, its case ignored. */
-const char *hrmr_param(hrmr_request *request, const char *name);       /* What ":name" in the route's key matched, decoded. */
+const char *hrmr_param(hrmr_request *request, const char *name);       /* The text for ":name" in the key, decoded. */
 const char *hrmr_query_param(hrmr_request *request, const char *name); /* "name=value" of the query, decoded. */
-const char *hrmr_client(hrmr_request *request);                        /* The client's address; "unix" for a unix socket's. */
+const char *hrmr_client(hrmr_request *request);                        /* Its address; "unix" on a unix socket. */
 int hrmr_client_port(hrmr_request *request);
 
 /* ---- The reply ---- */
 
-/* Adds to the reply. What is added in several steps is sent as one. */
+/* Adds to the reply. All parts are sent as one. */
 void hrmr_reply(hrmr_request *request, const void *bytes, size_t length);
 void hrmr_reply_text(hrmr_request *request, const char *text);
 void hrmr_reply_format(hrmr_request *request, const char *format, ...); /* As printf. */
@@ -108,7 +121,10 @@ void hrmr_status(hrmr_request *request, int status);
 /* HTTP: a field of the reply's head. Content-Type is text/plain unless it is set. */
 void hrmr_set_header(hrmr_request *request, const char *name, const char *value);
 
-/* The call failed: the client gets a 500 or ERR, the log the reason, and what was written is dropped. Return after it. */
+/*
+ * Fails the call: the client gets a 500 or ERR, the log gets the reason, and the reply so far is dropped. Return after
+ * it.
+ */
 void hrmr_fail(hrmr_request *request, const char *reason);
 
 /* ---- The rest ---- */
@@ -122,22 +138,26 @@ void hrmr_fail(hrmr_request *request, const char *reason);
 void hrmr_log(int level, const char *text);
 void hrmr_log_format(int level, const char *format, ...); /* As printf. */
 
-/* A setting of the module, `modules.NAME.KEY` of hrmr.json: a text as it is, anything else as JSON. NULL: not set. Not in hrmr_module. */
+/*
+ * A setting of the module, `modules.NAME.KEY` of hrmr.json: a text as it is, other values as JSON. NULL: not set. Not
+ * for hrmr_module.
+ */
 const char *hrmr_config(const char *key);
 
-/* A folder that is this module's own to write to; it outlives reloads and restarts. Not in hrmr_module. */
+/* A folder for this module's own files. It outlives reloads and restarts. Not for hrmr_module. */
 const char *hrmr_data_dir(void);
 
 /*
- * Libraries, where they are installed: a line
+ * Installed libraries: the line
  *
  *     #pragma hrmr link "z"
  *
- * links libz, and "/opt/x/libx.so" that file; `modules.NAME.libs` of hrmr.json does the same. Declare what you call, or include the
- * library's header if it is there: `#pragma hrmr include "/opt/x/include"`, or `modules.NAME.include`.
+ * links libz; with "/opt/x/libx.so" it links that file. `modules.NAME.libs` of hrmr.json does the same. Declare the
+ * functions that you call, or include the library's header: `#pragma hrmr include "/opt/x/include"`, or
+ * `modules.NAME.include`.
  */
 
-/* ---- Of the C library, so that its headers are not needed. They may be included beside this one ---- */
+/* ---- Parts of the C library, so that its headers are not needed. You may include them too ---- */
 
 typedef signed char int8_t;
 typedef short int16_t;
@@ -164,7 +184,8 @@ long long strtoll(const char *text, char **end, int base);
 unsigned long long strtoull(const char *text, char **end, int base);
 double strtod(const char *text, char **end);
 void qsort(void *items, size_t count, size_t size, int (*compare)(const void *, const void *));
-void *bsearch(const void *key, const void *items, size_t count, size_t size, int (*compare)(const void *, const void *));
+void *bsearch(const void *key, const void *items, size_t count, size_t size,
+              int (*compare)(const void *, const void *));
 int rand(void);
 void srand(unsigned seed);
 char *getenv(const char *name);

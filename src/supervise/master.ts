@@ -1,6 +1,6 @@
 /**
- * The process in charge: it opens the listeners, serves or has others serve, and is who signals, the control socket and
- * systemd talk to.
+ * The process in charge. It opens the listeners, and serves or has other processes serve. Signals, the control socket
+ * and systemd reach the server through it.
  */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -44,11 +44,11 @@ interface MasterOwner {
   makeLog(options: Options): ProcessLog;
   /** The arguments of the command line, for a successor. */
   readonly args: readonly string[];
-  /** Told once it serves. @param failures  asks for those of modules that do not, a text each */
+  /** Called once it serves. @param failures  returns a text for each module that does not serve */
   ready(summary: StartSummary, readyMs: number, failures: () => Promise<readonly string[]>): Promise<void>;
 }
 
-/** 128 and the signal's number, as a shell tells it. */
+/** 128 and the signal's number, like a shell. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 /** While a drain lasts, systemd is asked for this much more time, again and again. */
 const EXTEND_MS = 10_000;
@@ -57,7 +57,7 @@ const EXTEND_MS = 10_000;
  * Starts the server and stays until it has stopped.
  *
  * @returns the exit code
- * @throws UserError for what the user can mend; nothing is left open then
+ * @throws UserError for a mistake that the user can mend; nothing is left open then
  */
 export async function runMaster(owner: MasterOwner): Promise<number> {
   const master = new Master(owner);
@@ -78,8 +78,8 @@ interface MasterParts {
 }
 
 /**
- * What the master is about. While it hands over, it serves on: if the new process fails, it is back at "serving". From
- * "stopping" no way leads back: reloads and upgrades are refused, and a second signal ends the process at once.
+ * The master's state. It goes on serving while it hands over; if the new process fails, it is "serving" again. No state
+ * follows "stopping": reloads and upgrades are refused, and a second signal ends the process at once.
  */
 type MasterState = "starting" | "serving" | "handing over" | "stopping";
 
@@ -95,7 +95,7 @@ class Master implements Operations {
     isStopping: () => this.#isStopping,
     resolve: () => this.#owner.resolve(),
     notifier: this.#notifier,
-    // Modules that ship with hrmr are files in the state folder: one that is gone would be taken for a removed module.
+    // Modules that ship with hrmr are files in the state folder. A reload would take a lost one for a removed module.
     prepare: async () => await this.#keeper?.look(),
     reconfigured: async () => await this.#controlPort?.refresh(),
     audit: () => this.#audit,
@@ -144,11 +144,11 @@ class Master implements Operations {
       await parts.history.begin(parts.group.approved());
       parts.retries.add(summary.retried);
       parts.log.onRotate(() => parts.group.reopenLogs());
-      // What failed has been told, and is tried again anyway.
+      // Failures have been reported, and failed modules are tried again anyway.
       this.#reloads.begin(parts, summary.failed.length === 0);
       this.#keeper = this.#keepState(parts);
       this.#notifier.ready(statusLine(summary));
-      // Until the old process is gone systemd shows its last word, or hears none but its.
+      // Until the old process is gone, systemd may listen to that one only, and shows its last status.
       if (estate !== null) process.once("disconnect", () => this.#notifier.ready(statusLine(summary)));
       this.#notifier.startWatchdog(() => true);
       const readyMs = performance.now() - startedAt;
@@ -156,8 +156,7 @@ class Master implements Operations {
       tellOld({ type: "serving" });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      // On stderr the person who started it is told. The log of a state folder that another server holds is that
-      // server's.
+      // stderr tells the person who started it. If another server has the state folder, the log there is that server's.
       if (this.#logFile !== null && !isHeldByAnother(error))
         this.#logFile.critical(`the server does not start: ${message}`);
       tellOld({ type: "failed", message });
@@ -177,7 +176,7 @@ class Master implements Operations {
     const folders = findFolders(options);
     folders.notes.push(...config.notes);
     const holdings = await Holdings.take(options, folders, estate);
-    // Who takes over has a living predecessor, whose files these are.
+    // In a takeover the files belong to the old process, which still runs.
     if (estate === null) recoverUpload(folders, log);
     try {
       writeStateReadme(folders.stateDir);
@@ -204,7 +203,7 @@ class Master implements Operations {
     return { config, log, folders, holdings, history, group, retries, listening: [] };
   }
 
-  /** @param mayFail for who takes over: what the old server does not serve either */
+  /** @param mayFail in a takeover: modules that the old process does not serve either */
   #makeGroup(
     { options }: ResolvedConfig,
     log: ProcessLog,
@@ -254,7 +253,7 @@ class Master implements Operations {
       });
       this.#openControl = () => openControlSocket({ path, operations: this, log: parts.log, audit });
       this.#control = await this.#openControl();
-      // The last step that is taken from the old process: nothing fails behind it.
+      // The last step of a takeover: nothing can fail after it.
       holdings.takeLocks();
       return summary;
     } catch (error) {
@@ -300,7 +299,7 @@ class Master implements Operations {
     return keeper;
   }
 
-  // ---- Operations: telling ----
+  // ---- Operations: status ----
 
   async status(): Promise<ServerStatus> {
     const { info, processes } = await this.#everything();
@@ -371,9 +370,7 @@ class Master implements Operations {
 
   async upgrade(): Promise<RestartReport> {
     const parts = this.#parts;
-    if (parts === null || this.#state !== "serving") {
-      return BEING_REPLACED;
-    }
+    if (parts === null || this.#state !== "serving") return BEING_REPLACED;
     this.#enter("handing over");
     try {
       return await this.#reloads.queue.run(() => this.#upgrade(parts));
@@ -400,18 +397,18 @@ class Master implements Operations {
     const { modules } = await this.status();
     const failing = modules.filter(({ state }) => state === "failed").map(({ name }) => name);
     log.info("starting a new process to take over");
-    // The new process puts its own control socket in the place of this one's. That is no deletion to be made good.
+    // The new process replaces this one's control socket by its own. The keeper must not take that for a deletion.
     await this.#keeper?.pause();
     await history.settle(true);
     const pid = await handOver(holdings.estate(failing), this.#owner.args);
     this.#notifier.mainPid(pid);
-    // The log file is the new process's to put aside.
+    // From now on the new process rotates the log file.
     log.reconfigure({ ...config.options.log, role: "shared" });
     log.info(`pid ${pid} has taken over; this process finishes what is under way`);
     this.#enter("stopping");
     this.#keeper?.close();
     this.#parts?.retries.close();
-    // Of the two that share it, only the successor shall be asked.
+    // Both processes share the port, and only the new one may answer.
     void this.#controlPort?.handOn();
     void this.#drain("upgrade", pid);
     return { ok: true, pid, text: `OK pid ${pid} serves, and pid ${process.pid} finishes what is under way\n` };
@@ -455,7 +452,7 @@ class Master implements Operations {
 
   // ---- signals ----
 
-  /** The first SIGTERM or SIGINT drains, the second ends at once; so does the first before the server is up. */
+  /** The first SIGTERM or SIGINT drains. The second ends at once, and so does one before the server serves. */
   #handleSignals(): void {
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.on(signal, () => {
@@ -472,7 +469,7 @@ class Master implements Operations {
     process.on("SIGUSR2", () => void this.#upgradeBySignal());
   }
 
-  // ---- the audit log: what does not come by the control API, which keeps its own ----
+  // ---- the audit log, for orders that do not come by the control API ----
 
   async #upgradeBySignal(): Promise<void> {
     const { ok, text } = await this.upgrade();
@@ -496,7 +493,8 @@ const BEING_REPLACED: RestartReport = {
   pid: process.pid,
   text: "ERR the server is starting, stopping or being replaced already\n",
 };
-/** @param isTakeover  the predecessor listens there still */
+
+/** @param isTakeover  the old process still listens there */
 async function openControlPort(
   { config, log }: MasterParts,
   isTakeover: boolean,
@@ -511,14 +509,14 @@ function reportTo(log: ProcessLog): (error: unknown) => void {
   return (error) => log.error("control.listen:", error);
 }
 
-/** The person who starts the server is told of the port. */
+/** Adds a note on the control port for the person who starts the server. */
 function withControlPort(summary: StartSummary, port: ControlPort | null): StartSummary {
   if (port === null) return summary;
-  const risk = port.isRisky ? ", without TLS: whoever is on the way can read the token" : "";
-  return { ...summary, notes: [...summary.notes, `control on ${port.url} for who has the token${risk}`] };
+  const risk = port.isRisky ? ", without TLS: others on the network can read the token" : "";
+  return { ...summary, notes: [...summary.notes, `control on ${port.url} for holders of the token${risk}`] };
 }
 
-/** @throws UserError UPLOAD_STUCK when it cannot be put back */
+/** @throws UserError UPLOAD_STUCK if the old files cannot be put back */
 function recoverUpload(folders: Folders, log: ProcessLog): void {
   const module = recoverExchange(folders);
   if (module !== null)
@@ -528,7 +526,7 @@ function recoverUpload(folders: Folders, log: ProcessLog): void {
 /**
  * Moves modules' data of an older version from the state folder to the data folder, with a note.
  *
- * @param isTakeover  true: the predecessor's modules have it open, so it stays until the next start
+ * @param isTakeover  true: the old process's modules have it open, so it stays until the next start
  * @throws UserError DATA_NOT_MOVED
  */
 function bringData(folders: Folders, isTakeover: boolean): void {
@@ -544,7 +542,7 @@ function bringData(folders: Folders, isTakeover: boolean): void {
     notes.push(`The data of ${moved.join(", ")} was moved from ${old} to ${dataDir}, where it is kept from now on.`);
   if (left.length > 0) {
     notes.push(
-      `${old} still holds data of ${left.join(", ")}: ${dataDir} has folders of that name, which are used. Name another with --data DIR.`,
+      `${old} still holds data of ${left.join(", ")}: ${dataDir} has folders with these names, and they are used. Pass --data DIR to use another folder.`,
     );
   }
 }

@@ -60,7 +60,7 @@ const limits = group(DEFAULT_LIMITS, "Limits of everything that a client or a mo
   ),
   maxConnectionsPerAddress: mostOrNoLimit(
     "connections",
-    "Open connections of one remote address; for IPv6, of one /64. Loopback clients are counted only if another number than the default is set; unix clients never",
+    "Open connections of one remote address; for IPv6, of one /64. Loopback clients are counted only if the number is not the default, unix clients never",
   ),
   maxNewConnectionsPerSecond: mostOrNoLimit(
     "connections",
@@ -68,59 +68,62 @@ const limits = group(DEFAULT_LIMITS, "Limits of everything that a client or a mo
   ),
   maxMessagesPerSecond: mostOrNoLimit(
     "messages",
-    "Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second. Above it the connection is read again in the next one",
+    "Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second. Above it the connection is read again in the next second",
   ),
-  maxPrefixBytes: most("bytes", "First bytes that match no route and are kept to see whether they will"),
+  maxPrefixBytes: most("bytes", "First bytes that are kept while they match no route yet"),
   maxWebSocketMessageBytes: most(
     "bytes",
-    "One WebSocket message, after decompression. A route's `maxMessageBytes` goes before it",
+    "One WebSocket message, after decompression. A route's `maxMessageBytes` wins over it",
   ),
-  maxMessageBytes: most("bytes", "One raw message; also the most that a `connect` handler's read may wait for"),
+  maxMessageBytes: most("bytes", "One raw message, or the bytes that one read of a `connect` handler waits for"),
   maxHeaderBytes: most("bytes", "An HTTP request line and its headers together"),
   maxHeaderFields: most("fields", "Header fields of one HTTP request"),
   maxBodyBytes: most("bytes", "An HTTP request's body, after de-chunking"),
-  maxPipelined: most("messages", "Raw messages of one connection that wait for a reply, before it is no longer read"),
+  maxPipelined: most(
+    "messages",
+    "Raw messages of one connection that wait for a reply. Above it the connection is not read",
+  ),
   maxWriteBufferBytes: most(
     "bytes",
-    "Waiting to be sent on one connection, above which it is no longer read and streams wait",
+    "Bytes that wait to be sent on one connection. Above it the connection is not read, and streams wait",
   ),
-  maxQueued: most("calls", "Calls on the pool without an answer, above which a caller gets `ERR busy`"),
+  maxQueued: most("calls", "Calls on the pool without an answer. Above it a client gets `ERR busy`"),
   maxDatagramCalls: most(
     "calls",
-    "Calls for UDP datagrams at once in one process. Further datagrams are dropped and counted",
+    "Calls for UDP datagrams in one process at the same time. Further datagrams are dropped and counted",
   ),
-  maxLiveGenerations: most("versions", "Versions of one module in memory at once; the oldest is cut"),
+  maxLiveGenerations: most("versions", "Versions of one module in memory at the same time. Above it the oldest is cut"),
 });
 
 const timeouts = group(DEFAULT_TIMEOUTS, "Timeouts. 0 waits for ever", {
-  idleMs: timeout("A connection between messages, before it is closed"),
+  idleMs: timeout("A connection without a message, until it is closed"),
   prefixWaitMs: timeout(
-    "A complete short key while a longer one still could match; a command, or bytes that match nothing, without a line end",
+    "A complete key while a longer one could still match. Also a command, or bytes that match no key, without a line end",
   ),
   requestMs: timeout("From a raw message's first byte to its last"),
   headMs: timeout("From an HTTP request's first byte to the end of its header"),
   bodyMs: timeout(
-    "For each KB, or the last part, of an HTTP request's body that the handler reads; also of a WebSocket message",
+    "For each KB of an HTTP request's body that the handler reads, and for its last part. Also for those of a WebSocket message",
   ),
-  handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` goes before it"),
-  writeMs: timeout("A client that reads nothing of its reply, before it is cut"),
-  drainMs: timeout("Calls and replies under way on a replaced version, or at a shutdown, before they are cut"),
-  loadMs: timeout("A module's import; its setup and check together; handoff and dispose each"),
-  blockedMs: timeout("Inline code that keeps the event loop for itself, before the log names it. 0: nobody looks"),
+  handlerMs: timeout("A handler's call, until it answers. A route's `timeoutMs` wins over it"),
+  writeMs: timeout("A client that reads nothing of its reply, until it is cut"),
+  drainMs: timeout("Calls and replies under way on a replaced version, or at a shutdown, until they are cut"),
+  loadMs: timeout("Each of these: a module's import; its setup and check together; its handoff; its dispose"),
+  blockedMs: timeout("Inline code that blocks the event loop, until the log names it. 0: it is never named"),
 });
 
-const log = group(DEFAULT_LOG, "The log: what, how and where", {
-  level: key(choice(LOG_LEVELS), "The least that is told. Flag `--log-level`"),
+const log = group(DEFAULT_LOG, "The log: its level, format and files", {
+  level: key(choice(LOG_LEVELS), "The lowest level that is logged. Flag `--log-level`"),
   format: key(
     choice(LOG_FORMATS),
     "`text`: one line an event for people. `json`: one object a line for machines. Flag `--log-format`",
   ),
-  file: key(PATH_OR_NULL, "The log file; it is opened anew by SIGHUP. `null`: stderr. Flag `--log-file`"),
+  file: key(PATH_OR_NULL, "The log file. SIGHUP opens it anew. `null`: stderr. Flag `--log-file`"),
   maxFileBytes: key(COUNT_OR_NONE, "A log file of this size is put aside and a new one begun. 0: never", bytes),
-  maxFiles: key(integer({ min: 0, max: 1000 }), "Log files put aside that are kept", { unit: "files" }),
-  rotate: key(choice(LOG_ROTATIONS), "When a new log file is begun, besides at `log.maxFileBytes`"),
-  access: key(FLAG, "Tell of each answered message and request, with status, bytes and time. Flag `--access-log`"),
-  accessSample: key(COUNT, "Of how many of them one is told", { unit: "answers" }),
+  maxFiles: key(integer({ min: 0, max: 1000 }), "How many log files that were put aside are kept", { unit: "files" }),
+  rotate: key(choice(LOG_ROTATIONS), "When a new log file is begun, in addition to `log.maxFileBytes`"),
+  access: key(FLAG, "Log each answered message and request, with status, bytes and time. Flag `--access-log`"),
+  accessSample: key(COUNT, "Log one of this many answers", { unit: "answers" }),
 });
 
 const control = group(DEFAULT_CONTROL, "Ways to control a running server", {
@@ -142,7 +145,7 @@ const control = group(DEFAULT_CONTROL, "Ways to control a running server", {
     "The control socket's API on a port of its own, for clients that have the token (see [upload.md](upload.md)). `null`: on no port",
     restart,
   ),
-  maxUploadBytes: most("bytes", "All files of one `hrmr push` to a module together"),
+  maxUploadBytes: most("bytes", "All files of one `hrmr push` to a module, in total"),
   maxUploadFiles: most("files", "Files of one `hrmr push` to a module"),
 });
 
@@ -150,13 +153,13 @@ const endpoint = (description: string) => key(ENDPOINT, description);
 
 const http = group(
   DEFAULT_HTTP,
-  "Endpoints of the server itself, which come before any module, and middleware for all modules",
+  "The server's own endpoints, which come before any module, and middleware for all modules",
   {
     health: endpoint(
-      "Clients that see GET /health: the server lives. `local`: clients of this machine. `off`: it is left to the modules",
+      "Clients that see GET /health: the server lives. `local`: clients of this machine. `off`: the path goes to the modules",
     ),
     ready: endpoint(
-      "Clients that see GET /ready: every module is loaded, and the server does not drain. It tells names only to this machine",
+      "Clients that see GET /ready: every module is loaded, and the server does not drain. Only clients of this machine see module names",
     ),
     stats: endpoint("Clients that see GET /stats: figures as JSON"),
     metrics: endpoint("Clients that see GET /metrics: figures for Prometheus"),
@@ -166,25 +169,21 @@ const http = group(
     ),
     use: key(
       TEXTS,
-      "Modules whose `middleware` stands before every HTTP route of every module, in this order. Each must be there: without one of them the server does not start",
+      "Modules whose `middleware` stands before every HTTP route of every module, in this order. The server does not start if one is missing",
     ),
   },
 );
 
 const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and timeouts of HTTP/1.1", {
-  enabled: key(
-    FLAG,
-    "Speak HTTP/2 with clients that begin with its preface, and offer it to those that speak TLS",
-    restart,
-  ),
+  enabled: key(FLAG, "Speak HTTP/2 with clients that begin with its preface, and offer it to TLS clients", restart),
   maxControlFramesPerSecond: key(
     COUNT_OR_NONE,
-    "Frames of one connection that carry nothing (pings, window updates, priorities, empty DATA), beyond those that belong to its requests. 0: no limit",
+    "Frames of one connection that carry nothing (pings, window updates, priorities, empty DATA), without those that its requests need. 0: no limit",
     { unit: "frames", ...restart },
   ),
   maxResetsPerSecond: key(
     COUNT_OR_NONE,
-    "Streams of one HTTP/2 connection that its client resets, before it is cut. 0: no limit",
+    "Streams of one HTTP/2 connection that its client may reset. Above it the connection is cut. 0: no limit",
     {
       unit: "streams",
       ...restart,
@@ -192,33 +191,37 @@ const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and tim
   ),
 });
 
-const versions = group(DEFAULT_VERSIONS, "Which versions of modules are kept, and when one that fails is rolled back", {
-  keep: key(
-    integer({ min: 2, max: 100 }),
-    "Versions of each module that are kept, to go back to with `hrmr rollback`",
-    {
+const versions = group(
+  DEFAULT_VERSIONS,
+  "How many versions of a module are kept, and when a failing one is rolled back",
+  {
+    keep: key(integer({ min: 2, max: 100 }), "Versions of each module that are kept for `hrmr rollback`", {
       unit: "versions",
-    },
-  ),
-  probationMs: key(
-    TIMEOUT,
-    "Probation of a new version: if it fails within this time, the version before comes back by itself. 0: no probation",
-    ms,
-  ),
-  maxErrorShare: key(
-    part.SHARE,
-    "Share of a version's calls that may fail on probation, unless the version before failed as often",
-  ),
-  minCalls: key(COUNT, "Calls below which nothing is said about that share", { unit: "calls" }),
-  maxCrashes: key(COUNT, "Crashes of its threads or its process on probation, at which it is rolled back", {
-    unit: "crashes",
-  }),
-});
+    }),
+    probationMs: key(
+      TIMEOUT,
+      "Probation of a new version: if it fails within this time, the version before it comes back automatically. 0: no probation",
+      ms,
+    ),
+    maxErrorShare: key(
+      part.SHARE,
+      "Share of calls that may fail during probation. More roll the version back, unless the version before it failed as often",
+    ),
+    minCalls: key(COUNT, "Fewest calls from which that share is computed", { unit: "calls" }),
+    maxCrashes: key(
+      COUNT,
+      "A version is rolled back at this many crashes of its threads or its process during probation",
+      {
+        unit: "crashes",
+      },
+    ),
+  },
+);
 
 const sniItem = part.object(
   z.strictObject({
     serverNames: required(
-      key(part.SERVER_NAMES, '`"a.example"`, or `"*.b.example"` for one label in its place. An exact name goes before'),
+      key(part.SERVER_NAMES, '`"a.example"`, or `"*.b.example"` for one label in place of `*`. An exact name wins'),
     ),
     certFile: required(key(PATH, "The certificate for these names (PEM)")),
     keyFile: required(key(PATH, "Its private key (PEM, not encrypted)")),
@@ -229,22 +232,22 @@ const sniItem = part.object(
 const tls = group(DEFAULT_TLS, "TLS. Its files are read anew at each reload", {
   certFile: key(
     PATH_OR_NULL,
-    "The certificate (PEM), then those between it and its authority. `null`: no TLS. Flag `--tls-cert`",
+    "The certificate (PEM), followed by its intermediate certificates. `null`: no TLS. Flag `--tls-cert`",
   ),
   keyFile: key(PATH_OR_NULL, "Its private key (PEM, not encrypted). Both or neither. Flag `--tls-key`"),
-  minVersion: key(TLS_VERSION, "The oldest version that is spoken"),
+  minVersion: key(TLS_VERSION, "The oldest version that is accepted"),
   ciphers: key(
     CIPHERS_OR_NULL,
-    "The ciphers of TLS 1.2, best first; those of TLS 1.3 cannot be chosen. `null`: the engine's choice",
+    "The ciphers of TLS 1.2, best first. Those of TLS 1.3 cannot be chosen. `null`: the engine's choice",
   ),
-  sni: key(part.objects(sniItem), "Further certificates, by the name that the client asks for (see [TLS](#tls))"),
-  clientCaFile: key(PATH_OR_NULL, "The authorities that clients' certificates must come from (PEM)"),
+  sni: key(part.objects(sniItem), "More certificates, chosen by the name that the client asks for (see [TLS](#tls))"),
+  clientCaFile: key(PATH_OR_NULL, "The authorities (PEM) that may issue clients' certificates"),
   clientCert: key(
     choice(CLIENT_CERT_POLICIES),
-    "Whether clients are asked for a certificate. `request` also serves clients without one; modules see the difference in `client.tls`. `require` cuts them, and plain text too: then every listener but `udp://` takes TLS only",
+    "Whether clients are asked for a certificate. `request` also serves clients without one; modules see the difference in `client.tls`. `require` cuts clients without one, and plain text: every listener except `udp://` then takes TLS only",
   ),
   handshakeTimeoutMs: timeout(
-    "From the first byte (on `tls://` from the connection) to the end of the handshake, before the client is cut. 0 waits for ever",
+    "From the first byte (on `tls://` from the connection) to the end of the handshake. Then the client is cut. 0 waits for ever",
   ),
 });
 
@@ -263,20 +266,20 @@ const moduleSettings = part.object(
     enabled: optional(
       key(
         FLAG,
-        "Whether the module is served. Default `true`. A module that ships with hrmr and is off is switched on by being named at all (see [modules.md](modules.md#what-ships-with-hrmr))",
+        "Whether the module is served. Default `true`. To switch on a module that ships with hrmr, it is enough to name it here (see [modules.md](modules.md#what-ships-with-hrmr))",
       ),
     ),
     external: optional(
       key(TEXTS, "Packages that are not bundled: native addons, packages that read files of their own folder"),
     ),
     libs: optional(
-      key(TEXTS, "Of a module in C: libraries to link, by name (`z`) or by path. Default: those that its files name"),
+      key(TEXTS, "For a module in C: libraries to link, by name (`z`) or path. Default: those that its files name"),
     ),
-    include: optional(key(TEXTS, "Of a module in C: folders with headers. Default: those that its files name")),
+    include: optional(key(TEXTS, "For a module in C: folders with headers. Default: those that its files name")),
     run: optional(
       key(
         choice(["inline", "pool", "process"]),
-        'Where those routes run that do not say it themselves. Default `"inline"`',
+        'Where routes run that have no `run` of their own. Default `"inline"`',
       ),
     ),
     reload: optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
@@ -284,14 +287,14 @@ const moduleSettings = part.object(
     maxMemoryMb: optional(
       key(
         COUNT_OR_NONE,
-        "Memory of its process, above which that is ended and started anew. Default 512. 0: no limit",
+        "Memory of its process. Above it the process is ended and started again. Default 512. 0: no limit",
         { unit: "MB" },
       ),
     ),
     maxCrashes: optional(
       key(
         COUNT_OR_NONE,
-        "How often it may end its process, or a thread of the pool, within `crashWindowMs` before it is put in quarantine. Default 5. 0: it never is",
+        "How often it may end its process, or a thread of the pool, within `crashWindowMs`. Then it is put in quarantine. Default 5. 0: no limit",
       ),
     ),
     crashWindowMs: optional(timeout("See `maxCrashes`. Default 60000")),
@@ -313,16 +316,18 @@ const {
 /** Without the rules between two keys: for one file or one layer of the configuration alone. */
 export const KEY_SCHEMA = part.object(
   z.strictObject({
-    $schema: optional(key(part.TEXT, "Ignored. For editors: `hrmr init` writes the schema beside the file")),
+    $schema: optional(
+      key(part.TEXT, "For editors; the server ignores it. `hrmr init` writes the schema beside the file"),
+    ),
     ...part.withDefaults(single, {
       listen: key(
         part.LISTEN_URLS,
-        "Where to listen; several are possible. `tls://` takes TLS only, the other streams take it too once there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. See [addresses](#addresses). Flags `--listen`, `--port`, `--host`",
+        "Where to listen; several are possible. `tls://` takes TLS only. The other streams take it too if there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. See [addresses](#addresses). Flags `--listen`, `--port`, `--host`",
         restart,
       ),
       modulesDir: key(
         PATH_OR_NULL,
-        "Folder of the modules. `null`: `modules` beside the config file or in the working directory, which may be missing, and come later. A folder that is named must exist; that one, and one beside the config file, must not be empty. Flag `--modules`",
+        "Folder of the modules. `null`: `modules` beside the config file or in the working directory. That folder may be made later; a folder that is named here must exist. A named folder, or one beside the config file, must not be empty. Flag `--modules`",
         restart,
       ),
       staticDir: key(
@@ -332,12 +337,12 @@ export const KEY_SCHEMA = part.object(
       ),
       stateDir: key(
         PATH_OR_NULL,
-        "Folder for files that hrmr can rebuild, 0700: bundles, versions, unpacked modules, the lock and the control socket. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user's in the temporary folder. Flag `--state`",
+        "Folder (mode 0700) for files that hrmr can rebuild: bundles, versions, unpacked modules, the lock and the control socket. `null`: `.hrmr` beside the modules folder; if that cannot be written, a folder of this user in the temporary folder. Flag `--state`",
         restart,
       ),
       dataDir: key(
         PATH_OR_NULL,
-        "Folder for modules' data, 0700; keep it. Each module has its own in it, `context.dataDir`. `null`: in a systemd unit `$STATE_DIRECTORY/data`, else `data` beside the modules folder; if that cannot be written, `data` in the state folder. Flag `--data`",
+        "Folder (mode 0700) for modules' data; keep it. Each module has a folder of its own in it, `context.dataDir`. `null`: in a systemd unit `$STATE_DIRECTORY/data`, else `data` beside the modules folder; if that cannot be written, `data` in the state folder. Flag `--data`",
         restart,
       ),
       threads: key(
@@ -351,7 +356,7 @@ export const KEY_SCHEMA = part.object(
       watch: key(FLAG, "Reload changed files, 50 ms after the last change. Flag `--watch`"),
       processes: key(
         integer(PROCESSES_RANGE),
-        "Server processes on the same listeners. 0: one a core. Flag `--processes`",
+        "Server processes on the same listeners. 0: one for each core. Flag `--processes`",
         {
           unit: "processes",
           ...restart,
@@ -359,12 +364,12 @@ export const KEY_SCHEMA = part.object(
       ),
       pidFile: key(
         PATH_OR_NULL,
-        "Where the process id is written; the file is locked while the server runs. `null`: nowhere. Flag `--pid-file`",
+        "File for the process id, locked while the server runs. `null`: none. Flag `--pid-file`",
         restart,
       ),
       resume: key(
         FLAG,
-        "Start with the versions that served last, even if the files have changed or are broken. A reload then goes by the files. Flag `--resume`",
+        "Start with the versions that served last, even if the files have changed or are broken. The next reload loads the files. Flag `--resume`",
         restart,
       ),
       modules: key(part.object(z.record(z.string(), moduleSettings)), "Settings of a module, by its name"),

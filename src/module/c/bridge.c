@@ -1,11 +1,11 @@
 /*
- * The C side of the way between a module in C and its process: compiled with each module, behind hrmr.h and before the author's file.
- * Its own names begin with hrmr__. The other side is calls.ts.
+ * The C side between a module in C and its process. It is compiled with each module, behind hrmr.h and before the
+ * author's file. Its own names begin with hrmr__. The TypeScript side is calls.ts.
  */
 
 /* ---- Memory ---- */
 
-/* MEMORY in compile.ts renames malloc and its like to these functions. dlsym finds those of the C library. */
+/* MEMORY in compile.ts renames malloc and the like to these functions. dlsym finds the C library's own. */
 void *dlsym(void *handle, const char *name);
 #ifdef __APPLE__
 #define HRMR__DEFAULT ((void *)-2)
@@ -13,7 +13,9 @@ void *dlsym(void *handle, const char *name);
 #define HRMR__DEFAULT ((void *)0)
 #endif
 
-/* Looked up at the first call, which may come before `hrmr__open`: a constructor runs when the code is loaded. */
+/*
+ * Finds the function at the first call. That may come before `hrmr__open`: a constructor runs when the code is loaded.
+ */
 #define HRMR__LIBRARYS(own, name) \
   if (own == NULL) own = dlsym(HRMR__DEFAULT, name)
 
@@ -47,24 +49,24 @@ void hrmr__free(void *block) {
   own(block);
 }
 
-/* ---- What the other side is asked ---- */
+/* ---- Questions to the TypeScript side ---- */
 
 enum { HRMR__HEADER, HRMR__PARAM, HRMR__QUERY_PARAM, HRMR__CLIENT, HRMR__CLIENT_PORT, HRMR__CONFIG, HRMR__DATA_DIR };
 
-/* Gives a string that ends with a 0 byte, or NULL. */
+/* Returns a string that ends with a 0 byte, or NULL. */
 static const char *(*hrmr__ask)(int what, const char *name);
 static void (*hrmr__say)(int level, const char *text);
 
-/* Shared with the other side, which reads it after a call. Doubles, because that is what it has numbers in. */
+/* The TypeScript side reads it after a call. These are doubles, as all its numbers are. */
 static struct {
   double reply, moves, reply_room, head_length, status, failure;
 } hrmr__shared;
 
 /* ---- Memory that grows ---- */
 
-/* More is refused: lengths cross as 32-bit numbers. */
+/* A longer reply is refused: lengths cross as 32-bit numbers. */
 #define HRMR__MAX_BYTES ((size_t)1 << 30)
-/* What a large reply leaves behind is given back. */
+/* A buffer that a reply made larger than this is freed. */
 #define HRMR__KEPT_BYTES ((size_t)1 << 20)
 
 typedef struct {
@@ -72,7 +74,7 @@ typedef struct {
   size_t length, capacity;
 } hrmr__buffer;
 
-/* Fields of the reply's head wait apart until the reply is complete. */
+/* The fields of the reply's head wait in a buffer of their own until the reply is complete. */
 static hrmr__buffer hrmr__reply, hrmr__head;
 static char hrmr__failure[512];
 
@@ -82,7 +84,7 @@ static void hrmr__fail(const char *reason) {
   hrmr__shared.failure = (double)(size_t)hrmr__failure;
 }
 
-/* One more byte than asked for, for a 0 byte that nobody counts. */
+/* Makes room for one more byte than `length`: the 0 byte at the end, which is not counted. */
 static char *hrmr__room(hrmr__buffer *buffer, size_t length) {
   size_t capacity = buffer->capacity == 0 ? 4096 : buffer->capacity;
   char *bytes;
@@ -150,7 +152,7 @@ void hrmr_status(hrmr_request *request, int status) { hrmr__shared.status = stat
 
 void hrmr_set_header(hrmr_request *request, const char *name, const char *value) {
   if (name == NULL || value == NULL) return;
-  /* With their 0 bytes: name, value, name, value. */
+  /* Each with its 0 byte: name, value, name, value. */
   hrmr__add(&hrmr__head, name, strlen(name) + 1);
   hrmr__add(&hrmr__head, value, strlen(value) + 1);
 }
@@ -198,7 +200,7 @@ struct hrmr_setup {
 };
 
 static hrmr_setup hrmr__setup;
-/* What is declared beyond memory's end, or by a caller that passed NULL. */
+/* Takes declarations when there is no memory for a route. */
 static hrmr_route hrmr__nowhere;
 
 static char *hrmr__copy(const char *text) { return strdup(text == NULL ? "" : text); }
@@ -223,7 +225,9 @@ hrmr_route *hrmr_command(hrmr_setup *setup, const char *key, int framing, hrmr_h
   return hrmr__declare(setup, key, 0, framing, handler);
 }
 
-hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler) { return hrmr__declare(setup, key, 1, 0, handler); }
+hrmr_route *hrmr_http(hrmr_setup *setup, const char *key, hrmr_handler *handler) {
+  return hrmr__declare(setup, key, 1, 0, handler);
+}
 
 void hrmr_describe(hrmr_route *route, const char *description) { route->description = hrmr__copy(description); }
 void hrmr_timeout(hrmr_route *route, int milliseconds) { route->timeout_ms = milliseconds < 0 ? 0 : milliseconds; }
@@ -234,7 +238,7 @@ void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, s
 void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next)) { setup->handoff = handoff; }
 void hrmr_on_stop(hrmr_setup *setup, void (*stop)(void)) { setup->stop = stop; }
 
-/* ---- What the other side calls ---- */
+/* ---- Functions that the TypeScript side calls ---- */
 
 static void hrmr__begin(void) {
   hrmr__reset(&hrmr__reply);
@@ -244,8 +248,8 @@ static void hrmr__begin(void) {
 }
 
 /*
- * The reply's length; -1: it failed. The head's fields stand behind the reply. `moves` is another number when the bytes are elsewhere,
- * or have more room, than at the last call.
+ * Returns the reply's length; -1: it failed. The head's fields follow the reply. `moves` changes when the bytes have
+ * moved, or have more room, since the last call.
  */
 static int hrmr__end(void) {
   static char *bytes;
@@ -266,7 +270,7 @@ static int hrmr__end(void) {
 void (*signal(int number, void (*handler)(int)))(int);
 
 void *hrmr__open(void *ask, void *say) {
-  /* SIGILL, SIGABRT, SIGFPE, SIGSEGV, SIGBUS. Else the runtime would print that it has crashed, and to whom to report that. */
+  /* SIGILL, SIGABRT, SIGFPE, SIGSEGV, SIGBUS. Otherwise the runtime would print a crash report of its own. */
   static const int crashes[] = {4, 6, 8, 11,
 #ifdef __APPLE__
                                 10
@@ -281,22 +285,22 @@ void *hrmr__open(void *ask, void *say) {
   return &hrmr__shared;
 }
 
-/* Runs hrmr_module. The reply: for each route its eight parts, each ended by a 0 byte. */
+/* Runs hrmr_module. The reply holds eight parts for each route, each with a 0 byte at its end. */
 int hrmr__declared(void) {
   int at;
   hrmr__begin();
   hrmr_module(&hrmr__setup);
   for (at = 0; at < hrmr__setup.count; at++) {
     hrmr_route *route = hrmr__setup.routes[at];
-    hrmr_reply_format(NULL, "%d%c%d%c%d%c%d%c", route->is_http, 0, route->framing, 0, route->timeout_ms, 0, route->prefix_offset, 0);
-    hrmr_reply_format(NULL, "%d%c%d%c", route->handler == NULL ? 0 : 1, 0, route->takes_http, 0);
+    hrmr_reply_format(NULL, "%d%c%d%c%d%c", route->is_http, 0, route->framing, 0, route->timeout_ms, 0);
+    hrmr_reply_format(NULL, "%d%c%d%c%d%c", route->prefix_offset, 0, route->handler != NULL, 0, route->takes_http, 0);
     hrmr__add(&hrmr__reply, route->key, strlen(route->key) + 1);
     hrmr__add(&hrmr__reply, route->description, strlen(route->description) + 1);
   }
   return hrmr__end();
 }
 
-/* 1: handoff. */
+/* Returns 1 if the module has a handoff. */
 int hrmr__hooks(void) { return hrmr__setup.handoff == NULL ? 0 : 1; }
 
 /* `input` holds `length` bytes and a 0 byte. */

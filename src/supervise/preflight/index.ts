@@ -87,7 +87,7 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
   if (controlListen !== null && tokenFile !== null) {
     await findings.look("control port", () => (readToken(tokenFile), `a token is in ${tokenFile}`));
     if (controlListen.startsWith("tcp:") && isOpen(controlListen)) {
-      findings.warn("control port", "whoever is on the way can read the token", "Make control.listen a tls:// URL.");
+      findings.warn("control port", "others on the network can read the token", "Make control.listen a tls:// URL.");
     }
   }
   if (control.commands === "anyone" && listen.some(isOpen)) {

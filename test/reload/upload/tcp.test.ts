@@ -528,7 +528,7 @@ test("hrmr validate looks at the token, and warns where it would travel in the c
     expect(await validate("tcp://127.0.0.1:0", "right")).toEqual([0, expect.not.stringContaining("on the way")]);
     expect(await validate("tcp://0.0.0.0:0", "right")).toEqual([
       0,
-      expect.stringContaining("whoever is on the way can read the token"),
+      expect.stringContaining("others on the network can read the token"),
     ]);
     expect(await validate("tcp://127.0.0.1:0", "short")).toEqual([
       1,
