@@ -1,4 +1,4 @@
-/** h2load of nghttp2 as a load: HTTP/2, and its own count of what came back. */
+/** h2load of nghttp2 as a load: HTTP/2, and its own count of the replies. */
 
 const CONNECTIONS = 8;
 const STREAMS = 32;

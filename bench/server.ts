@@ -24,7 +24,7 @@ export interface Started {
   stop(): Promise<void>;
 }
 
-/** What of hrmr is run. */
+/** The hrmr that runs: the binary or the source. */
 export interface Program {
   readonly argv: string[];
   /** For the table's head. */
@@ -80,7 +80,7 @@ export async function startProcess(name: string, argv: string[], cwd: string): P
   const listening = Promise.withResolvers<number>();
   const gather = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
     for await (const piece of stream.pipeThrough(new TextDecoderStream())) {
-      // hrmr logs a line a reload: only the end is of interest.
+      // hrmr logs a line for each reload. Only the end is kept.
       text = (text + piece).slice(-20_000);
       const port = /(?:listening on |^hrmr \S+ {2})\S+?:(\d+)\b/m.exec(text)?.[1];
       if (port !== undefined) listening.resolve(Number(port));
@@ -133,12 +133,12 @@ export function startBaseline(script: string, ...args: string[]): Promise<Starte
   );
 }
 
-/** Whatever is still running, for the end of the program. */
+/** All processes that still run, to end them with the program. */
 export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((started) => started.stop()));
 }
 
-/** Settings of whoever runs the benchmark must not reach the servers. */
+/** The servers must not see the settings of the user who runs the benchmark. */
 function environment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(([name]) => !name.startsWith("HRMR_") && name !== "NODE_ENV");
   return { ...(Object.fromEntries(kept) as Record<string, string>), NO_COLOR: "1" };
@@ -153,15 +153,14 @@ export function cpuMicros(pid: number): number {
 }
 
 /**
- * The same of a process and of those that it has started, with theirs: what a module's process uses is used for its
- * server.
+ * The same for a process and all its descendants: CPU time of a module's process counts for its server.
  */
 export function familyCpuMicros(pid: number): number {
   return childrenOf(pid).reduce((sum, child) => sum + familyCpuMicros(child), cpuMicros(pid));
 }
 
 function childrenOf(pid: number): number[] {
-  // Only the main thread starts processes; those of a Worker's would be its own.
+  // Only the main thread starts processes. Children of a Worker's thread would be listed under that thread.
   const list = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1");
   return list.split(" ").filter(Boolean).map(Number);
 }

@@ -1,10 +1,10 @@
 /**
  * `bun run soak [--minutes 5] [--processes 2] [--seed N]`: asks a server over all its protocols, checks every answer,
- * and meanwhile reloads, breaks and mends its modules, kills, restarts and upgrades its processes, and lets bad clients
- * at it. Ends with a table and 1 when anything in it is off. In the last part no process is replaced: there it is seen
- * whether memory grows.
+ * and meanwhile reloads, breaks and mends its modules, kills, restarts and upgrades its processes, and sends bad
+ * clients to it. Ends with a table, and with 1 if anything in it is wrong. In the last part no process is replaced: it
+ * shows whether memory grows.
  *
- * Starts the source, or the binary that HRMR_BIN names. Ctrl-C ends it early, with the table of what there was.
+ * Starts the source, or the binary that HRMR_BIN names. Ctrl-C ends it early, with the table so far.
  */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -23,9 +23,9 @@ import { descriptors, SoakServer, until } from "./soak/server";
 import { Fates, Tally } from "./soak/tally";
 import type { World } from "./soak/world";
 
-/** Of the run: before, processes are replaced; after, memory is watched. */
+/** Share of the run in which processes are replaced. After it, memory is watched. */
 const ROUGH_SHARE = 0.55;
-/** Of what follows: until then everything has been used, and memory may still grow. */
+/** Share of the rest in which memory may still grow: by its end, everything has been used once. */
 const WARM_UP_SHARE = 0.3;
 const PAUSE_MS = 300;
 const PROGRESS_MS = 15_000;
@@ -132,8 +132,8 @@ async function runPhases(server: SoakServer, world: World, chaos: Chaos, totalMs
 }
 
 /**
- * @returns how many connections the server still knows of, once there are none or time is up; the control socket's own
- * not counted
+ * @returns how many connections the server still has, without those of the control socket. Waits until there are none,
+ * or time is up
  */
 async function waitForNoClients(server: SoakServer): Promise<number> {
   const open = async () => (await server.status()).connections.open;

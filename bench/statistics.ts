@@ -1,4 +1,4 @@
-/** What a row makes of the values of its rounds. */
+/** Statistics over the rounds of a row. */
 
 /** The middle value; of an even number the lower of the two middle ones. NaN of none. */
 export function median(values: readonly number[]): number {

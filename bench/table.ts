@@ -35,7 +35,7 @@ export function comparisonLine(
     result: ratio.toFixed(2),
     spread: `${lowest.toFixed(2)}..${highest.toFixed(2)}`,
     target: most === null ? "" : `<= ${most.toFixed(2)}`,
-    // As it is printed: a 1.10 that misses 1.10 would be a riddle.
+    // Compares the rounded number, as it is printed: a 1.10 that misses 1.10 would puzzle the reader.
     isMet: most === null ? null : Number(ratio.toFixed(2)) <= most,
   };
 }

@@ -19,7 +19,9 @@ const WORK = moduleSource(`{ routes: { "/work": { fetch() {
 } } } }`);
 const ROUND_MS = 2000;
 const ROUNDS = 3;
-/** Enough that each process has some, however the kernel deals them out; so few requests cost the generator nothing. */
+/**
+ * Enough that each process has some, however the kernel deals them out; the generator needs no CPU for so few requests.
+ */
 const FEW_CONNECTIONS = 16;
 const LEAST_GAIN = 1.8;
 

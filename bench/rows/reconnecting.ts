@@ -1,5 +1,5 @@
 /**
- * Clients that reconnect when they are told to, as browsers and proxies do: what they lose while a server ends or is
+ * The losses of clients that reconnect when they are told to, as browsers and proxies do, while a server ends or is
  * replaced.
  */
 import { makeSoakProject } from "../soak/project";

@@ -10,7 +10,7 @@ import { httpRequest } from "./http";
 import { startArguments } from "./start-arguments";
 
 const RELOADS = 40;
-/** The first ones pay for what is compiled and started once. */
+/** The first reloads also compile and start things once. */
 const WARM_UP = 5;
 /** So that one reload's collection does not fall into the next. In milliseconds. */
 const PAUSE_MS = 25;

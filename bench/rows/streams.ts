@@ -1,4 +1,7 @@
-/** WebSockets and event streams that stay open over reloads: each hears from the newest version after each. */
+/**
+ * WebSockets and event streams that stay open over reloads: after each reload, each of them hears from the newest
+ * version.
+ */
 import type { Socket } from "bun";
 import type { Row } from "../bench";
 import { Control } from "../control";
@@ -16,7 +19,7 @@ const RELOADS = 200;
 const CONNECTS_AT_ONCE = 200;
 const DEADLINE_MS = 10_000;
 
-/** Answers WebSockets with its version, and at NEWS tells it to all event streams. */
+/** Answers WebSockets with its version, and NEWS sends the version to all event streams. */
 function editedModule(version: number): string {
   return moduleSource(`{
   routes: {
@@ -73,7 +76,7 @@ class Listener {
     await heard;
   }
 
-  /** @param expected of all that comes from now on, up to its end */
+  /** @param expected pattern for the end of all bytes that come from now on */
   expect(expected: RegExp): Promise<void> {
     this.#text = "";
     this.#expected = expected;
@@ -89,7 +92,7 @@ class Listener {
     this.#socket?.terminate();
   }
 
-  /** What came instead, for a message. */
+  /** The bytes that came instead, for a message. */
   get heard(): string {
     return JSON.stringify(this.#text.slice(0, 200));
   }
@@ -139,7 +142,7 @@ async function openAll(count: number, port: number, request: string, reply: RegE
 const EVENTS_REQUEST = "GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n";
 const QUESTION = frame(TEXT, Buffer.from("version"), [1, 2, 3, 4]);
 
-/** Every WebSocket asks for the version, every event stream is told it. */
+/** Every WebSocket asks for the version. Every event stream gets it. */
 async function hearVersion(control: Control, sockets: Listener[], streams: Listener[], version: number): Promise<void> {
   const answer = new RegExp(`^${frame(TEXT, Buffer.from(`v${padVersion(version)}`), null)}$`);
   const event = new RegExp(`^f\\r\\ndata: v${padVersion(version)}\\n\\n\\r\\n$`);

@@ -24,7 +24,7 @@ export const trafficRow: Row = {
       for (const load of ["text", "HTTP"]) await generator.start(load);
       await Bun.sleep(CALM_MS);
       await longestStall(control);
-      // The same load without a reload: what of a stall is the machine's.
+      // The same load without a reload: its stalls are the machine's.
       await Bun.sleep(CALM_MS);
       const calmMs = await longestStall(control);
       const startedAt = performance.now();

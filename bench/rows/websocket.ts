@@ -81,7 +81,7 @@ export const websocketIdleRow: Row = {
     const server = await startProcess("hrmr", startArguments(bench), makeProject(files));
     const control = await Control.connect(server.port);
     try {
-      // What the first sockets make the allocator take once for all is not theirs.
+      // The first sockets make the allocator grow once. That memory does not count.
       await bench.generator.hold(server.port, 500, OPENING);
       await bench.generator.close();
       await control.ask("COLLECT");

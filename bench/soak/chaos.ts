@@ -35,7 +35,7 @@ export class Chaos {
   constructor(setup: ChaosSetup) {
     this.#setup = setup;
     setup.server.expect(/^process \d+ \(pid \d+\) ended: SIGKILL/);
-    // Bad clients ask for it.
+    // Bad clients cause it.
     setup.server.expect(/there is no module "nobody"/);
   }
 
@@ -106,7 +106,7 @@ export class Chaos {
     if (!verdict.startsWith("OK")) this.problems.push(`a reload was refused: ${verdict}`);
   }
 
-  /** By one of the ways there are. @returns the verdict's first line */
+  /** In one of several ways. @returns the verdict's first line */
   async #reload(): Promise<string> {
     const { server, world, random } = this.#setup;
     const way = random.below(3);

@@ -1,6 +1,5 @@
 /**
- * Clients that mean no good, or know no better. Each is bounded in time; what they are answered does not matter, that
- * others are served does.
+ * Hostile and faulty clients. Each has a time limit. Their answers do not matter, but others must be served.
  */
 import { randomBytes } from "node:crypto";
 import { Link } from "./link";

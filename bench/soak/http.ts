@@ -10,7 +10,7 @@ import { checkAnswer, type World } from "./world";
 interface Exchange {
   readonly request: string;
   /**
-   * @returns what is wrong with the body, or null; who answered; and whether the server ended it before it was whole
+   * @returns the mistake in the body, or null; the process that answered; whether the server ended the reply too early
    */
   check(body: string): { readonly problem: string | null; readonly pid: number | null; readonly isCut?: boolean };
 }
@@ -57,7 +57,7 @@ class HttpSession implements Session {
 
 const LAST_CHUNK = "0\r\n\r\n";
 
-/** By Content-Length, or else chunked, whose end can stand nowhere else in what is sent here. */
+/** By Content-Length, or else chunked: the end mark of chunks occurs nowhere else in these replies. */
 function wholeReply(text: string): number | null {
   const head = splitHead(text);
   if (head === null) return null;
@@ -82,8 +82,8 @@ function get(path: string): string {
 }
 
 /**
- * All HTTP/1.1 protocols. A client that is kept alive is told by `Connection: close`: nothing may be lost when a
- * process leaves.
+ * All HTTP/1.1 protocols. `Connection: close` tells a client that is kept alive, so nothing may be lost when a process
+ * leaves.
  */
 export function httpProtocols(world: World): Protocol[] {
   const ask = (path: string) => (n: number) => {

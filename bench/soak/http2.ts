@@ -13,7 +13,7 @@ class Http2Session implements Session {
   constructor(world: World, session: http2.ClientHttp2Session) {
     this.#world = world;
     this.#session = session;
-    // From then on a request needs another connection.
+    // After it a request needs another connection.
     for (const event of ["goaway", "close", "error"]) session.on(event, () => void (this.isOver = true));
   }
 
@@ -48,7 +48,7 @@ class Http2Session implements Session {
   }
 }
 
-/** A request that crosses the GOAWAY is not handled, and asked again. */
+/** A request that crosses the GOAWAY is not handled, and is sent again. */
 export function http2Protocols(world: World): Protocol[] {
   const open = (url: string) => () =>
     within(

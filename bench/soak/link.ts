@@ -6,7 +6,7 @@ export type Target = { readonly port: number; readonly isTls?: boolean } | { rea
 /** The server ended the connection before it had answered. */
 export class Ended extends Error {}
 
-/** How long an answer may take: longer than any handler here, and than a machine under load stands still. */
+/** How long an answer may take: longer than any handler here, and than a pause of a loaded machine. */
 const DEADLINE_MS = 10_000;
 
 export class Link {
@@ -97,7 +97,7 @@ export class Link {
   }
 }
 
-/** @throws Error after a deadline, naming what did not come */
+/** @throws Error after a deadline, which names the missing answer */
 export async function within<T>(promise: Promise<T>, what: string, ms: number = DEADLINE_MS): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`no ${what} in ${ms} ms`)), ms);

@@ -5,10 +5,10 @@
 import { Link, wholeLine } from "./link";
 import { memoryBytes } from "./server";
 
-/** A collection may come at any time: of so many samples only the lowest counts. */
+/** A collection may come at any time, so only the lowest of this many samples counts. */
 const WINDOW_SAMPLES = 5;
 const SAMPLE_MS = 1000;
-/** Fewer windows say nothing. */
+/** Fewer windows show no trend. */
 const LEAST_WINDOWS = 4;
 
 export interface Slope {
@@ -17,18 +17,18 @@ export interface Slope {
   readonly fromMb: number;
   readonly toMb: number;
   readonly mbPerMinute: number;
-  /** What a collection left at the begin and at the end, in MB. null: the process was not reached. */
+  /** Memory after a collection, at the begin and at the end, in MB. null: the process was not reached. */
   readonly live: { readonly fromMb: number; readonly toMb: number } | null;
 }
 
-/** Connections to reach all processes by: which of them accepts one is the kernel's choice. */
+/** Connections for reaching all processes: the kernel chooses the process that accepts one. */
 const MOST_ASKED = 200;
 
-/** @returns by process what a collection left there, in MB; without those that were not reached */
+/** @returns memory after a collection by process, in MB, without processes that were not reached */
 export async function liveHeaps(port: number, pids: readonly number[]): Promise<Map<number, number>> {
   const found = new Map<number, number>();
   for (let asked = 0; asked < MOST_ASKED && pids.some((pid) => !found.has(pid)); asked += 8) {
-    // At once: whoever is busy accepting one leaves the next to another.
+    // All at the same time: a process that is busy accepting one leaves the next to another.
     const links = await Promise.all(Array.from({ length: 8 }, () => Link.open({ port })));
     for (const link of links) {
       const [pid = 0, bytes = 0] = (await link.ask("HEAP\n", wholeLine)).trim().split(" ").map(Number);
@@ -49,7 +49,7 @@ export class MemorySampler {
     this.#port = port;
   }
 
-  /** @param pids of all processes; those that serve are asked for their heap */
+  /** @param pids of all processes; the serving ones are asked for their heap */
   async start(pids: readonly number[], serving: readonly number[]): Promise<void> {
     this.#live = await liveHeaps(this.#port, serving);
     this.#timer = setInterval(() => {
@@ -63,7 +63,7 @@ export class MemorySampler {
     }, SAMPLE_MS);
   }
 
-  /** @returns a line through the lowest of each window; nothing for a process that was seen for too short */
+  /** @returns a line through the lowest of each window; nothing for a process that was not seen for long enough */
   async stop(): Promise<Slope[]> {
     if (this.#timer !== null) clearInterval(this.#timer);
     const ends = await liveHeaps(this.#port, [...this.#live.keys()]);

@@ -1,4 +1,4 @@
-/** What the soaked server serves: modules that are edited while it runs, and some that stay. */
+/** The modules of the soaked server: some are edited while it runs, some stay. */
 import { randomBytes } from "node:crypto";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ export const EDITED = ["asked", "talk"] as const;
 export type Edited = (typeof EDITED)[number];
 
 const MODULES: Record<Edited, (version: number) => string> = {
-  // What is asked comes back with the version and the process: "17 v3 4711".
+  // Answers with the question, the version and the process: "17 v3 4711".
   asked: (version) =>
     moduleSource(`{
   routes: {
@@ -95,7 +95,7 @@ export function configText(maxBodyBytes: number): string {
   });
 }
 
-/** Of a body that is refused, whatever a SIGHUP has set. */
+/** Size of a body that is refused under every limit that a SIGHUP sets. */
 export const MOST_BODY_BYTES = 1_000_000;
 
 export async function makeSoakProject(program: Program): Promise<{ project: Project; flags: string[] }> {

@@ -4,9 +4,9 @@ import type { World } from "./world";
 export interface Session {
   /** The server's process; null: not known. */
   readonly pid: number | null;
-  /** It takes no more questions, and the client was told in time. */
+  /** It takes no more questions, and has told the client in time. */
   readonly isOver: boolean;
-  /** @returns what is wrong with the answer, or null. Rejects when there is none. */
+  /** @returns the mistake in the answer, or null. Rejects if no answer came. */
   ask(n: number): Promise<string | null>;
   close(): void;
 }

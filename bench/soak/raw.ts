@@ -1,6 +1,6 @@
 /**
- * Clients of raw lines, chunks, the pool, `connect` streams, WebSockets and datagrams. None can be told before the
- * server ends.
+ * Clients of raw lines, chunks, the pool, `connect` streams, WebSockets and datagrams. Their protocols cannot tell them
+ * that the server will end.
  */
 import { Ended, Link, within, wholeLine } from "./link";
 import type { Protocol, Session } from "./protocol";
@@ -54,7 +54,7 @@ class TalkSession implements Session {
 
   async ask(n: number): Promise<string | null> {
     const text = await this.#link.ask(`${n}\n`, wholeLine);
-    // The handler of before finishes the line that it has read: here an old version may still answer.
+    // The old handler finishes the line that it has read, so an old version may still answer here.
     const { problem, pid } = checkAnswer(this.#world, "talk", text.trimEnd(), `${n}/${++this.#lines}`, 0);
     this.pid = pid ?? this.pid;
     return problem;

@@ -1,4 +1,4 @@
-/** The table at the end, and whether all in it is as it should be. */
+/** The table at the end, and its faults. */
 import type { Chaos } from "./chaos";
 import type { Slope } from "./memory";
 import type { LogCounts } from "./server";
@@ -15,17 +15,17 @@ export interface Findings {
   readonly leftOpen: number;
 }
 
-/** Growth of a process in a minute that is no leak: the collector is in no hurry. In MB. */
+/** Growth of a process in a minute that is no leak: the collector may run late. In MB. */
 const MOST_MB_PER_MINUTE = 15;
 /**
  * Live objects after a collection may differ by this much, such as compiled code and bodies. More growth is a leak. In
  * MB.
  */
 const MOST_LIVE_MB = 16;
-/** A thread or a cache that came into being later. Of each process. */
+/** Descriptors that each process may gain: a later thread, a cache. */
 const MORE_DESCRIPTORS = 6;
 
-/** @returns what is off, a line each; nothing: all is well */
+/** @returns the faults, a line each; empty: all is well */
 export function verdictOf({ tally, chaos, log, slopes, descriptors, leftOpen }: Findings): string[] {
   const off: string[] = [];
   const say = (isOff: boolean, text: string) => void (isOff && off.push(text));

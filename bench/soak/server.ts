@@ -1,4 +1,7 @@
-/** The soaked server, whichever process is in charge of it: started, asked, told, and its log read. */
+/**
+ * The soaked server: starts it, asks it, gives it orders and reads its log, also when another process has become its
+ * master.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { controlRequest } from "../../src/control/client";
@@ -13,9 +16,9 @@ const POLL_MS = 10;
 export interface LogCounts {
   /** Lines by level. */
   readonly levels: Map<string, number>;
-  /** Lines of level error that nothing here has brought about, and what is no line of the log: how often, by text. */
+  /** Counts by text: lines of level error that nothing here has caused, and output that is no line of the log. */
   readonly strange: Map<string, number>;
-  /** Processes that ended and were not told to. */
+  /** Processes that ended without being told to. */
   deaths: number;
 }
 
@@ -64,7 +67,7 @@ export class SoakServer {
     return (await controlRequest<ServerStatus>(this.#control, "GET", "/v1/status")).body;
   }
 
-  /** What an operator asks for by `hrmr reload`, `restart` or `upgrade`. */
+  /** Runs `hrmr reload`, `restart` or `upgrade`. */
   async order(route: "reload" | "restart" | "upgrade"): Promise<{ ok: boolean; text: string }> {
     return (
       await controlRequest<{ ok: boolean; text: string }>(
@@ -77,7 +80,7 @@ export class SoakServer {
     ).body;
   }
 
-  /** Lines of level error that match are no surprise from here on. */
+  /** From here on, matching lines of level error are expected. */
   expect(pattern: RegExp): void {
     this.#expected.push(pattern);
   }
@@ -107,7 +110,7 @@ export class SoakServer {
     await until(() => !all.some(lives), "the end of the server", 15_000);
   }
 
-  /** Whatever is left of it, at once. */
+  /** Kills all processes that are left. */
   async kill(): Promise<void> {
     for (const pid of this.#seen) if (lives(pid)) process.kill(pid, "SIGKILL");
     await this.#child.exited;
@@ -152,7 +155,7 @@ function environment(): Record<string, string> {
   return { ...(Object.fromEntries(kept) as Record<string, string>), NO_COLOR: "1" };
 }
 
-/** Waits under a deadline for what sends no event. */
+/** Waits under a deadline for a condition without an event. */
 export async function until(isThere: () => boolean | Promise<boolean>, what: string, ms = 20_000): Promise<void> {
   const end = performance.now() + ms;
   while (!(await isThere())) {

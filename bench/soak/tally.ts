@@ -1,4 +1,4 @@
-/** What was asked and what came of it. */
+/** The questions and their results. */
 
 /**
  * - right, wrong: the answer was looked at.
@@ -14,7 +14,7 @@ export const OUTCOMES: readonly Outcome[] = ["right", "wrong", "killed", "again"
 export class Tally {
   /** By protocol. */
   readonly counts = new Map<string, Record<Outcome, number>>();
-  /** What was wrong or lost, in words, and how often. */
+  /** Wrong and lost answers in words, and how often. */
   readonly problems = new Map<string, number>();
   longestMs = 0;
 
@@ -33,7 +33,7 @@ export class Tally {
   }
 }
 
-/** Longer than it takes a client to hear of a process's end. */
+/** Longer than a client needs to notice the end of a process. */
 const HEARD_MS = 1000;
 
 interface Span {
@@ -42,7 +42,7 @@ interface Span {
 }
 
 /**
- * Which processes were killed, or told to end, and when: what excuses a question without an answer. Times of
+ * The processes that were killed, or told to end, and when: this excuses a question without an answer. Times of
  * performance.now().
  */
 export class Fates {
@@ -55,7 +55,7 @@ export class Fates {
     this.#killed.set(pid, { fromMs: now, untilMs: now + HEARD_MS });
   }
 
-  /** Call it before they are told. @returns to be called once they have ended */
+  /** Call it before they are told. @returns a function to call once they have ended */
   leave(pids: readonly number[]): () => void {
     const span = { fromMs: performance.now(), untilMs: Number.POSITIVE_INFINITY };
     for (const pid of pids) this.#leaving.set(pid, span);
@@ -71,7 +71,7 @@ export class Fates {
    * Why a question got no answer.
    *
    * @param pid whose connection it was on; null: nobody knows
-   * @param isTold whether the protocol tells a client before the process ends: then there is no excuse in that
+   * @param isTold whether the protocol tells a client before the process ends: then its end is no excuse
    */
   excuse(pid: number | null, askedAtMs: number, isTold: boolean): "killed" | "again" | null {
     if (happened(this.#killed, pid, askedAtMs)) return "killed";

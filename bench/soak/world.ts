@@ -1,4 +1,4 @@
-/** What the clients know of the server: where it is, and what it may answer at the moment. */
+/** The clients' knowledge of the server: its address, and the answers that are right at the moment. */
 import type { Edited, Project } from "./project";
 import type { Fates, Tally } from "./tally";
 
@@ -8,7 +8,7 @@ export interface World {
   readonly project: Project;
   readonly tally: Tally;
   readonly fates: Fates;
-  /** The versions that all processes serve at the least: what is asked from now on is not answered by an older one. */
+  /** The oldest versions that may answer a question from now on: all processes serve these or newer ones. */
   readonly least: Record<Edited, number>;
   /** The newest that was ever written: nothing newer can answer. */
   readonly newest: Record<Edited, number>;

@@ -1,5 +1,5 @@
 /**
- * One server, and bad modules of corpus.ts one after another: what is next door answers throughout, the
+ * One server, and the bad modules of corpus.ts one after another. A good module beside them answers all the time, the
  * cause is named, and the process is the same at the end. Also run against the binary (HRMR_BIN).
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
@@ -17,7 +17,7 @@ interface Tally {
   wrong: string[];
 }
 
-/** Between two questions of one client: the machine is for the server. In milliseconds. */
+/** Between two questions of one client, so that the server has the machine. In milliseconds. */
 const PACE_MS = 20;
 
 /** Defines the tests of one file: one server, and all of `corpus` one after another. */
@@ -62,7 +62,7 @@ export function testCorpus(corpus: readonly BadModule[]): void {
         for (const [question, reply] of module.asked ?? []) expect(await answerTo(hub, question)).toMatch(reply);
         if (module.log !== undefined) await saidSince(hub, said, module.log);
       } catch (error) {
-        // The next one must not find what this one left.
+        // The next module must not find anything that this one left.
         await takeAway(hub, module);
         throw error;
       }
@@ -137,7 +137,7 @@ class NearClients implements Tally {
       const answer = await question(n).catch(String);
       if (answer === `here ${n}`) this.answered++;
       else this.wrong.push(`${n}: ${answer}`);
-      // A cut client is logged once, and not without end.
+      // The log tells once of a cut client, not again and again.
       if (this.wrong.length > 10) return;
       await Bun.sleep(PACE_MS);
     }

@@ -1,6 +1,6 @@
 /**
- * Modules that do everything a module must not do, with what the server has to say of each. Each in the cheapest host
- * that contains it: on the event loop, else on the pool, else in a process of its own.
+ * Modules that do everything a module must not do, with the right message of the server for each. Each runs in the
+ * cheapest host that contains it: on the event loop, else on the pool, else in a process of its own.
  */
 
 /** One bad module. */
@@ -15,7 +15,7 @@ export interface BadModule {
   /** RELOAD's answer. It begins with OK for a module that loads, whose mistake shows later. */
   readonly verdict: RegExp;
   /**
-   * Sent to it once it serves, each on a connection of its own, with what has to come back: "/path" by HTTP, else a
+   * Questions once it serves, each on a connection of its own, with the right answer: "/path" by HTTP, else a
    * line.
    */
   readonly asked?: readonly (readonly [string, RegExp])[];
@@ -28,18 +28,18 @@ export interface BadModule {
 type Host = "inline" | "pool" | "process";
 type Rest = Partial<Omit<BadModule, "title" | "source">>;
 
-/** How long a handler may take that never answers. In milliseconds. */
+/** The time limit of handlers that never answer. In milliseconds. */
 const HANDLER_MS = 300;
-/** The same of all others: they answer or end, on a loaded machine too. */
+/** The time limit of all other handlers: they answer or end, on a loaded machine too. */
 const PATIENT_MS = 20_000;
 const OK = /^OK/;
 const FAILED = /^ERR "BAD" failed$/m;
 const LATE = new RegExp(`^ERR "BAD" did not answer within ${HANDLER_MS} ms$`, "m");
-/** The limit of a load that never ends. A thread or a process must be able to start in this time. */
+/** The time limit of loads that never end. A thread or a process must be able to start in this time. */
 const IMPATIENT = { timeouts: { loadMs: 1000 } };
-/** The same of a loop, which costs a core for as long. */
+/** The same for an endless loop, which takes a core for that time. */
 const BRIEF = { timeouts: { loadMs: 400 } };
-/** The same of a module that must load, on a loaded machine too, before its dispose takes as long. */
+/** The same for a module that must load on a loaded machine, before its dispose uses up the limit. */
 const PATIENT = { timeouts: { loadMs: 3000 } };
 const SMALL = { maxMemoryMb: 200, maxCrashes: 100 };
 
@@ -412,7 +412,7 @@ export const BAD_CALLS: readonly BadModule[] = [...ENDINGS, ...CALLS];
 /** Floods of bytes, lines and memory, and modules in C. */
 export const BAD_FLOODS: readonly BadModule[] = [...FLOODS, ...C];
 
-/** The module next door: a line is answered with what stands behind its word, and so is a path. */
+/** The good module: it answers a line with the text behind its key, and a path likewise. */
 export const NEAR = `export default { routes: {
   "NEAR ": { framing: "line", handle: (message) => "here " + message.text.slice(5) + "\\n" },
   "/near": { fetch: (request) => new Response("here " + new URL(request.url).search) },

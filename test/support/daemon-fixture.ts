@@ -16,7 +16,7 @@ function stay(): void {
 const kinds: Record<string, () => unknown> = {
   launch: async () => {
     try {
-      // What a supervised process has in its environment; one that outlives its parent must not.
+      // A supervised process has it in its environment. A process that outlives its parent must not.
       const env = { ...process.env, BUN_FEATURE_FLAG_NO_ORPHANS: "1" };
       const { pid, summary } = await daemonize([process.execPath, import.meta.path, ...rest], { logFile, env });
       console.log(`${summary}\npid ${pid}`);
@@ -33,7 +33,7 @@ const kinds: Record<string, () => unknown> = {
     process.on("SIGHUP", () => console.log("got SIGHUP"));
     process.on("SIGTERM", () => process.exit(0));
     stay();
-    // Last: from here on it is sent signals.
+    // Last: from here on the test sends signals.
     tellLauncher({ type: "ready", summary: 'up:\n"two lines"' });
     tellLauncher({ type: "failed", message: "never heard", code: "X", exitCode: 9 });
   },

@@ -56,7 +56,7 @@ async function connectToSelf(port, half) {
 }
 `);
 
-/** No wait of the server ends while a loaded machine gets from one step of a test to the next. */
+/** So long that no wait of the server ends between two steps of a test on a loaded machine. */
 const PATIENT = JSON.stringify({
   timeouts: { drainMs: 60_000, requestMs: 60_000, handlerMs: 60_000, prefixWaitMs: 60_000, idleMs: 60_000 },
 });

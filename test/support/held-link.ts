@@ -48,7 +48,7 @@ export class HeldLink implements Disposable {
     return this.#isReached.promise;
   }
 
-  /** Everything passes from here on. */
+  /** From here on everything passes. */
   release(): void {
     this.#mayPass = ({ length }) => length;
     for (const ends of this.#ends) this.#pump(ends);

@@ -45,7 +45,7 @@ export class Fixture {
     return buildModule({ name, file }, { stateDir: this.stateDir, external: options.external ?? [] });
   }
 
-  /** Builds until no input was written so shortly before that the next look would build again. */
+  /** Builds again until the inputs are old enough: the next look would otherwise build once more. */
   async buildSettled(name: string, options: { external?: string[]; file?: string } = {}): Promise<BuiltModule> {
     for (const deadline = Date.now() + 3000; Date.now() < deadline;) {
       const built = await this.build(name, options);
@@ -99,7 +99,7 @@ export async function withFixture(
 const ignore = (): void => undefined;
 export const SILENT_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-/** @returns what `promise` is rejected with; fails when it is fulfilled */
+/** @returns the reason of `promise`'s rejection; fails if it is fulfilled */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   const fulfilled = Symbol("fulfilled");
   const result = await promise.then(

@@ -15,7 +15,7 @@ import { dirname, join, resolve } from "node:path";
 import { program } from "./program";
 import { until, UNTIL_MS } from "./until";
 
-/** One command as it stands there, and the reply that stands behind it; null: none does. */
+/** One command of a page, and the reply that the page shows; null: none. */
 export interface PageCommand {
   readonly text: string;
   readonly reply: string | null;
@@ -145,7 +145,7 @@ export class PageShell {
   async type(command: string): Promise<string> {
     const line = command
       .replaceAll(/\b(localhost|127\.0\.0\.1)([: ])80(?:80|81)\b/g, `$1$2${this.port}`)
-      // What init prints names another port where somebody listens on 8080.
+      // If port 8080 is in use, init prints another port.
       .replaceAll(/( --port| -p) 80\d\d\b/g, `$1 ${this.port}`);
     const isServer =
       /(?:^|&& )(?:\S*\/)?hrmr(?: start)?(?: +(?!-d\b)-\S+(?: [^\s#-]\S*)?)*\s*(?:#.*)?$/.test(line) &&
@@ -208,7 +208,7 @@ export class PageShell {
   }
 }
 
-/** A port that nothing listened on a moment ago: a server's own choice comes too late for a command that names it. */
+/** A port that was free a moment ago. A port that the server chooses would come too late for commands that name it. */
 function freePort(): number {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const { port } = listener;

@@ -4,8 +4,8 @@
 import { resolve } from "node:path";
 
 /**
- * For a start, a stop or a whole run. They are much work, which a loaded machine may take long over: none passes or fails
- * by this otherwise. In milliseconds.
+ * Deadline for a start, a stop or a whole run. Long, for a loaded machine: it decides no test otherwise. In
+ * milliseconds.
  */
 const PROGRAM_MS = 60_000;
 
@@ -167,7 +167,7 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
 }
 
 /**
- * The listeners that a start has told of, as `listen` of hrmr.json names them: `tcp://127.0.0.1:8080` for
+ * The listeners that a start has printed, as `listen` of hrmr.json names them: `tcp://127.0.0.1:8080` for
  * `http://127.0.0.1:8080/`.
  */
 export function listenersIn(output: string): string[] {

@@ -1,5 +1,5 @@
 /**
- * Random cases that can be had again: each property runs over seeds, and a failure names its seed.
+ * Random cases that can be repeated: each property runs over seeds, and a failure names its seed.
  */
 
 /** Numbers from a seed (mulberry32). */

@@ -113,7 +113,7 @@ export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
   }
 }
 
-/** One turn of the event loop: what was written is read by the other side as a piece of its own. */
+/** One turn of the event loop, so that the other side reads the bytes so far as one piece. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -20,7 +20,7 @@ export class StaticFolder implements Disposable {
     return file;
   }
 
-  /** @returns what answers a request for a path below the folder */
+  /** @returns a function that answers a request for a path below the folder */
   async site(
     config: Record<string, unknown> = {},
   ): Promise<(target: string, headers?: Record<string, string>, method?: string) => Promise<Response>> {

@@ -33,7 +33,7 @@ export async function traceFiles(pid: number, dir: string, act: () => Promise<vo
   return wholeCalls(readFileSync(file, "utf8")).flatMap((line) => readCall(line, dir));
 }
 
-/** A call that another thread's interrupts is two lines; it stands where it ended. */
+/** A call that another thread's call interrupts is two lines. It is listed where it ended. */
 function wholeCalls(text: string): string[] {
   const begun = new Map<string, string>();
   return text.split("\n").flatMap((line) => {

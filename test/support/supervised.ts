@@ -22,7 +22,7 @@ export function whoModule(version: number): string {
 }
 
 /**
- * `withHub`, and at the end nothing of it lives on: a server that has taken over is nobody's child.
+ * `withHub`, and at the end none of its processes is left: a server that has taken over is nobody's child.
  *
  * @param processes null: the config file says it
  * @param files beside `whoModule(1)` as modules/who.ts
@@ -65,8 +65,8 @@ export async function askWho(client: RawClient, question = "WHO"): Promise<Who> 
 }
 
 /**
- * Process ids of those that serve. STATUS leaves out a process that does not tell of itself within a second, which is
- * short on a busy machine: so this waits until there are so many.
+ * Process ids of the serving processes. STATUS leaves out a process that does not answer within a second, which is
+ * short on a busy machine. So this waits until there are enough.
  *
  * @param count default: as many as the server is to have
  */
@@ -86,7 +86,7 @@ export async function connectToEach(hub: Hub, pids: readonly number[]): Promise<
   while (found.size < pids.length) {
     if (performance.now() > end)
       throw new Error(`Of the processes ${pids.join(", ")} only ${[...found.keys()].join(", ")} answered.`);
-    // At once: a process that is busy accepting leaves the next client to another.
+    // All at the same time: a process that is busy accepting leaves the next client to another.
     const clients = await Promise.all(Array.from({ length: 8 }, () => hub.connect()));
     for (const client of clients) {
       const { pid } = await askWho(client);
@@ -126,14 +126,14 @@ function workingDirectory(pid: number): string | null {
 /** The results of clients that ask without a pause. */
 export interface Tally {
   answered: number;
-  /** Connects that were refused: fresh ones, each for itself. */
+  /** Refused connections. */
   refused: number;
   /**
-   * Raw lines that met the end of their connection: without a protocol nobody can be told beforehand. They are not
-   * handled, and asked again.
+   * Raw lines that met the end of their connection: raw clients cannot be told beforehand. The lines were not handled,
+   * and are sent again.
    */
   cutOff: number;
-  /** Asked and not answered as it should be, in words. */
+  /** Wrong and missing answers, in words. */
   readonly failures: string[];
   readonly pids: Set<number>;
   readonly versions: Set<number>;
@@ -148,7 +148,7 @@ export type AskingKind = "http" | "fresh" | "line";
 const HTTP_REQUEST = "GET /who HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const LAST_REQUEST = HTTP_REQUEST.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
 
-/** A client without a pause takes a processor for itself, and what is tested has to start processes meanwhile. */
+/** A client without a pause takes a whole processor, and the server has to start processes meanwhile. */
 const PAUSE_MS = 5;
 
 /** Clients that ask who answers, each soon after it has its answer, until `stop` or until nobody listens any more. */
@@ -188,7 +188,7 @@ export class Askers {
   async #loop(kind: AskingKind): Promise<void> {
     let client: RawClient | null = null;
     while (!this.#isStopped) {
-      // Between two messages the server may end a connection: nothing is lost with it.
+      // The server may end a connection between two messages. Nothing is lost then.
       if (client?.hasEnded) client = closed(client);
       client ??= await this.#connect();
       if (client === null) return;

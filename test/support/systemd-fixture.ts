@@ -50,7 +50,7 @@ export function openNotifySocket({ isAbstract = false }: { isAbstract?: boolean 
   call((c) => c.bind(fd, address, address.length));
   let isClosed = false;
   const take = (): string | null => {
-    // The descriptor's number may be another socket's by now.
+    // By now the descriptor's number may belong to another socket.
     if (isClosed) throw new Error("The notify socket is closed.");
     const bytes = new Uint8Array(MAX_MESSAGE_BYTES);
     const count = Number(libc?.recv(fd, bytes, bytes.length, MSG_DONTWAIT) ?? -1);

@@ -197,7 +197,7 @@ export async function captureHello(options: ConnectionOptions = {}): Promise<Buf
   }
 }
 
-/** A ClientHello built by hand: what real clients send no two of. */
+/** A ClientHello built by hand: no two real clients send the same. */
 export function buildHello({
   extensions = [] as Uint8Array[],
   sessionId = Buffer.alloc(0),

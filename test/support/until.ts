@@ -1,7 +1,7 @@
 /** The one wait of the tests: for something to become true, never for a time to pass. */
 
 /**
- * How long a test waits before it says what did not come. Long, for a loaded machine: no test passes or fails by it
+ * How long a test waits until it fails and names the missing event. Long, for a loaded machine: it decides no test
  * otherwise.
  */
 export const UNTIL_MS = 20_000;

@@ -55,7 +55,10 @@ export interface ServerFrame {
   readonly payload: Buffer;
 }
 
-/** Takes the server's bytes apart. Fails on what no server may send: masks, fragments of ours, long control frames. */
+/**
+ * Takes the server's bytes apart. Fails on frames that no server may send: masks, fragments of ours, long control
+ * frames.
+ */
 export function parseFrames(bytes: Buffer): { frames: ServerFrame[]; rest: Buffer } {
   const frames: ServerFrame[] = [];
   let at = 0;

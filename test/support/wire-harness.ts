@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 without the server around it: the protocol on a plain listener, with fetch handlers for modules. What it
- * answers, holds and counts can be looked at from the test.
+ * HTTP/1.1 without the server around it: the protocol on a plain listener, with fetch handlers for modules. The test
+ * sees its answers, its held bytes and its counts.
  */
 import type { Socket } from "bun";
 import { CallFigures } from "../../src/observe/figures";
@@ -39,7 +39,7 @@ export interface Harness {
   readonly failures: unknown[];
   /** The open work of the generation. */
   readonly inFlight: Set<InFlight>;
-  /** How often a connection was read no further. */
+  /** How often reading of a connection was stopped. */
   pauses: number;
   stop(): void;
 }
