@@ -10,15 +10,27 @@ import { UserError } from "../config/user-error";
 const STDERR = 2;
 const EXIT_BUG = 70;
 
+interface Failure {
+  readonly message: string;
+  /** "" if nothing is to be said. */
+  readonly hint: string;
+  readonly code: string;
+  readonly exitCode: number;
+}
+
+export function failureOf(thrown: unknown): Failure {
+  const error = systemError(thrown) ?? thrown;
+  if (error instanceof UserError)
+    return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
+  const message = `This is a bug in hrmr. Please report it with these lines:\n${inspect(error)}`;
+  return { message, hint: "", code: "BUG", exitCode: EXIT_BUG };
+}
+
 /** Prints what happened and what to do, and ends the process. */
 export function fail(thrown: unknown): never {
-  const error = systemError(thrown) ?? thrown;
-  if (error instanceof UserError) {
-    tell(error.hint === undefined ? `${error.message}\n` : `${error.message}\n${error.hint}\n`);
-    process.exit(error.exitCode);
-  }
-  tell(`This is a bug in hrmr. Please report it with these lines:\n${inspect(error)}\n`);
-  process.exit(EXIT_BUG);
+  const { message, hint, exitCode } = failureOf(thrown);
+  tell(hint === "" ? `${message}\n` : `${message}\n${hint}\n`);
+  process.exit(exitCode);
 }
 
 let handleStray: (error: unknown) => void = fail;

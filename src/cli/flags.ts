@@ -26,9 +26,40 @@ export type Flag = ArgDef & {
 
 export type Flags = Readonly<Record<string, Flag>>;
 
+/** What citty gives for `Args`: undefined for a flag that is not there. */
+export type Given<Args extends Flags> = {
+  [Name in keyof Args]?: Args[Name] extends { type: "boolean" } ? boolean : string;
+};
+
+type Extras = Pick<Flag, "integer" | "canRepeat" | "isNeeded"> & {
+  readonly alias?: string;
+  readonly required?: boolean;
+  readonly negativeDescription?: string;
+};
+
+/** `--name VALUE`. @param valueHint stands for the value in `--help`, and says what completion offers: "file", "dir" */
+export function valueFlag<const More extends Extras>(valueHint: string, description: string, more = {} as More) {
+  return { type: "string", valueHint, description, ...more } as const;
+}
+
+/** `--name`, and `--no-name` if `negativeDescription` is there. */
+export function switchFlag<const More extends Extras>(description: string, more = {} as More) {
+  return { type: "boolean", description, ...more } as const;
+}
+
+/** An argument without a name. Required by default. */
+export function argument<const More extends Extras>(description: string, more = {} as More) {
+  return { type: "positional", description, ...more } as const;
+}
+
 /** A mistake in the command line: exit code 2. */
 export function usageError(code: string, message: string, hint: string): UserError {
   return new UserError(message, { code, hint, exitCode: 2 });
+}
+
+/** A flag or an argument with a value that it cannot take: exit code 2. */
+export function badValue(message: string, hint: string): UserError {
+  return usageError("BAD_VALUE", message, hint);
 }
 
 /**
@@ -127,24 +158,16 @@ function checkValue(command: string, word: string, flag: Flag, value: string | u
   const spelled = word.replace(/=.*$/s, "");
   if (flag.type === "boolean") {
     if (value === undefined) return;
-    throw usageError("BAD_VALUE", `${spelled} takes no value, and was given ${quoted(value)}.`, seeHelp(command));
+    throw badValue(`${spelled} takes no value, and was given ${quoted(value)}.`, seeHelp(command));
   }
   if (value === "") throw usageError("MISSING_VALUE", `${spelled} needs a value.`, seeHelp(command));
   if (flag.integer !== undefined && !isInteger(value, flag.integer)) {
     const { min, max } = flag.integer;
-    throw usageError(
-      "BAD_VALUE",
-      `${spelled} takes a whole number from ${min} to ${max}, not ${quoted(value)}.`,
-      seeHelp(command),
-    );
+    throw badValue(`${spelled} takes a whole number from ${min} to ${max}, not ${quoted(value)}.`, seeHelp(command));
   }
   if (flag.type === "enum" && value !== undefined && !flag.options?.includes(value)) {
     const near = suggest(value, flag.options ?? []);
-    throw usageError(
-      "BAD_VALUE",
-      `${spelled} takes ${flag.options?.join(", ")}, not ${quoted(value)}.`,
-      near || seeHelp(command),
-    );
+    throw badValue(`${spelled} takes ${flag.options?.join(", ")}, not ${quoted(value)}.`, near || seeHelp(command));
   }
 }
 

@@ -2,13 +2,13 @@ import { statSync } from "node:fs";
 import { type CommandDef, defineCommand, type SubCommandsDef } from "citty";
 import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
-import { type Flag, type Flags, isRequired, usageError } from "./flags";
+import { argument, type Flag, type Flags, isRequired, usageError } from "./flags";
 import { type Paint, paintFor, wrap } from "./screen/terminal";
 
 /** `hrmr help [COMMAND]`. `showHelp` checks the name. */
 export const helpCommand = defineCommand({
   meta: { name: "help", description: "Show how hrmr, or one of its commands, is used" },
-  args: { command: { type: "positional", required: false, description: "The command to explain" } },
+  args: { command: argument("The command to explain", { required: false }) },
 });
 
 /** Columns of a line if stdout is no terminal. Wider terminals get longer lines, up to MAX_WIDTH. */

@@ -1,81 +1,78 @@
 /** The server's options with their defaults. `config/resolve/load.ts` loads them from a file and from flags. */
 
+export const DEFAULT_PORT = 8080;
+export const DEFAULT_HOST = "127.0.0.1";
+
 /** Limits on everything that a client or a module can make grow. */
-export interface Limits {
-  /** Open connections in all. Default 10000, or fewer if the descriptor limit is lower. */
-  maxConnections: number;
+export const DEFAULT_LIMITS = {
+  /** Open connections in all; fewer if the descriptor limit is lower. */
+  maxConnections: 10_000,
   /**
-   * Open connections of one remote address; for IPv6, of one /64. Default 1000. 0: no limit. Unix clients do not count.
-   * Loopback clients count only if the number differs from the default.
+   * Open connections of one remote address; for IPv6, of one /64. 0: no limit. Unix clients do not count. Loopback
+   * clients count only if the number differs from the default.
    */
-  maxConnectionsPerAddress: number;
+  maxConnectionsPerAddress: 1000,
   /**
-   * New connections of one remote address (of one /64 for IPv6) in a second; loopback and unix clients excepted.
-   * Default 0: no limit.
+   * New connections of one remote address (of one /64 for IPv6) in a second; loopback and unix clients excepted. 0: no
+   * limit.
    */
-  maxNewConnectionsPerSecond: number;
+  maxNewConnectionsPerSecond: 0,
   /**
    * Raw messages, HTTP/1.1 requests and WebSocket messages of one connection within a second. Above it, the server
-   * reads the connection again in the next second. Default 0: no limit.
+   * reads the connection again in the next second. 0: no limit.
    */
-  maxMessagesPerSecond: number;
-  /** First bytes that match no key yet, kept until more bytes come. Default 8192. */
-  maxPrefixBytes: number;
-  /** Bytes of one WebSocket message, after decompression, unless its route has a limit. Default 16777216. */
-  maxWebSocketMessageBytes: number;
-  /** Bytes of one raw message. Default 1048576. */
-  maxMessageBytes: number;
-  /** Bytes of an HTTP/1.1 request line and its headers together. Default 8192. */
-  maxHeaderBytes: number;
-  /** Header fields of one HTTP request. Default 100. */
-  maxHeaderFields: number;
-  /** Bytes of an HTTP request's body, after de-chunking. Default 1048576. */
-  maxBodyBytes: number;
-  /** Raw messages of one connection that wait for a reply. At this number the server stops reading it. Default 64. */
-  maxPipelined: number;
-  /**
-   * Bytes waiting to be sent on a connection. Above it, the server stops reading it and streams wait. Default 262144.
-   */
-  maxWriteBufferBytes: number;
-  /** Calls waiting for a pool thread. Further callers get "busy". Default 1024. */
-  maxQueued: number;
-  /** Calls for UDP datagrams at once. Further datagrams are dropped. Default 1024. */
-  maxDatagramCalls: number;
-  /** Versions of one module that may be in memory at once. Default 3. */
-  maxLiveGenerations: number;
-}
+  maxMessagesPerSecond: 0,
+  /** First bytes that match no key yet, kept until more bytes come. */
+  maxPrefixBytes: 8192,
+  /** Bytes of one WebSocket message, after decompression, unless its route has a limit. */
+  maxWebSocketMessageBytes: 16_777_216,
+  /** Bytes of one raw message. */
+  maxMessageBytes: 1_048_576,
+  /** Bytes of an HTTP/1.1 request line and its headers together. */
+  maxHeaderBytes: 8192,
+  /** Header fields of one HTTP request. */
+  maxHeaderFields: 100,
+  /** Bytes of an HTTP request's body, after de-chunking. */
+  maxBodyBytes: 1_048_576,
+  /** Raw messages of one connection that wait for a reply. At this number the server stops reading it. */
+  maxPipelined: 64,
+  /** Bytes waiting to be sent on a connection. Above it, the server stops reading it and streams wait. */
+  maxWriteBufferBytes: 262_144,
+  /** Calls waiting for a pool thread. Further callers get "busy". */
+  maxQueued: 1024,
+  /** Calls for UDP datagrams at once. Further datagrams are dropped. */
+  maxDatagramCalls: 1024,
+  /** Versions of one module that may be in memory at once. */
+  maxLiveGenerations: 3,
+};
+export type Limits = typeof DEFAULT_LIMITS;
 
 /** In milliseconds each. 0 waits for ever. */
-export interface Timeouts {
-  /** How long a connection may be idle between messages. A line end alone is no message. Default 300000. */
-  idleMs: number;
+export const DEFAULT_TIMEOUTS = {
+  /** How long a connection may be idle between messages. A line end alone is no message. */
+  idleMs: 300_000,
   /**
    * How long a complete route waits while a longer one could still match; also an unfinished line that matches nothing.
-   * Default 100.
    */
-  prefixWaitMs: number;
-  /** From a raw message's first byte to its last. Default 30000. */
-  requestMs: number;
-  /** From an HTTP request's first byte to the end of its header. Default 30000. */
-  headMs: number;
-  /**
-   * For each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message.
-   * Default 30000.
-   */
-  bodyMs: number;
-  /** A handler's call. Default 30000. */
-  handlerMs: number;
-  /** How long a client may leave a reply unread. Default 30000. */
-  writeMs: number;
-  /** How long an old version's calls, or a shutdown, may still take. Default 30000. */
-  drainMs: number;
-  /** A module's load, setup and check together. Default 5000. */
-  loadMs: number;
-  /**
-   * How long inline code may block the event loop before the log says so, while it lasts. Default 1000. 0: not watched.
-   */
-  blockedMs: number;
-}
+  prefixWaitMs: 100,
+  /** From a raw message's first byte to its last. */
+  requestMs: 30_000,
+  /** From an HTTP request's first byte to the end of its header. */
+  headMs: 30_000,
+  /** For each KB, or the last part, of an HTTP request's body that the handler reads, and of a WebSocket message. */
+  bodyMs: 30_000,
+  /** A handler's call. */
+  handlerMs: 30_000,
+  /** How long a client may leave a reply unread. */
+  writeMs: 30_000,
+  /** How long an old version's calls, or a shutdown, may still take. */
+  drainMs: 30_000,
+  /** A module's load, setup and check together. */
+  loadMs: 5000,
+  /** How long inline code may block the event loop before the log says so, while it lasts. 0: not watched. */
+  blockedMs: 1000,
+};
+export type Timeouts = typeof DEFAULT_TIMEOUTS;
 
 export const TLS_VERSIONS = ["1.2", "1.3"] as const;
 export type TlsVersion = (typeof TLS_VERSIONS)[number];
@@ -98,29 +95,30 @@ interface SniOptions {
 }
 
 /** Paths are absolute. Each reload reads the files again. The settings are read only at the start. */
-export interface TlsOptions {
+export const DEFAULT_TLS = {
   /** PEM: the certificate, then the intermediate ones. null: no TLS. */
-  certFile: string | null;
+  certFile: null as string | null,
   /** PEM, not encrypted. */
-  keyFile: string | null;
-  /** The oldest version that is accepted. Default "1.2". */
-  minVersion: TlsVersion;
+  keyFile: null as string | null,
+  /** The oldest version that is accepted. */
+  minVersion: "1.2" as TlsVersion,
   /**
    * Ciphers of TLS 1.2, as OpenSSL writes them: "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256". null: the
    * engine's choice.
    */
-  ciphers: string | null;
-  sni: SniOptions[];
+  ciphers: null as string | null,
+  sni: [] as SniOptions[],
   /** PEM: the authorities that clients' certificates must come from. */
-  clientCaFile: string | null;
-  /** Whether clients are asked for a certificate. Default "none". */
-  clientCert: ClientCertPolicy;
+  clientCaFile: null as string | null,
+  /** Whether clients are asked for a certificate. */
+  clientCert: "none" as ClientCertPolicy,
   /**
-   * From the first byte (on tls:// from the start of the connection) to the end of the handshake. In milliseconds.
-   * Default 10000. 0 waits for ever.
+   * From the first byte (on tls:// from the start of the connection) to the end of the handshake. In milliseconds. 0
+   * waits for ever.
    */
-  handshakeTimeoutMs: number;
-}
+  handshakeTimeoutMs: 10_000,
+};
+export type TlsOptions = typeof DEFAULT_TLS;
 
 /**
  * Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. "token": clients of this machine, and those that send
@@ -136,42 +134,37 @@ type CommandPolicy = (typeof COMMAND_POLICIES)[number];
 export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
 export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
-export interface HttpOptions {
-  /** GET /health: the server is alive. Default "anyone". */
-  health: EndpointPolicy;
-  /**
-   * GET /ready: every module is loaded, and the server is not draining. Default "anyone"; only this machine gets names.
-   */
-  ready: EndpointPolicy;
-  /** GET /stats: figures as JSON. Default "local". */
-  stats: EndpointPolicy;
-  /** GET /metrics: figures for Prometheus. Default "local". */
-  metrics: EndpointPolicy;
+export const DEFAULT_HTTP = {
+  /** GET /health: the server is alive. */
+  health: "anyone" as EndpointPolicy,
+  /** GET /ready: every module is loaded, and the server is not draining. Only this machine gets names. */
+  ready: "anyone" as EndpointPolicy,
+  /** GET /stats: figures as JSON. */
+  stats: "local" as EndpointPolicy,
+  /** GET /metrics: figures for Prometheus. */
+  metrics: "local" as EndpointPolicy,
   /**
    * More host names, without a port, that /stats and /metrics accept while they are "local". Always accepted:
-   * localhost, *.localhost, 127.0.0.0/8 and [::1]. Default: none.
+   * localhost, *.localhost, 127.0.0.0/8 and [::1].
    */
-  localNames: string[];
-  /**
-   * Modules whose `middleware` runs before every HTTP route of every module, in this order. Each must exist. Default:
-   * none.
-   */
-  use: string[];
-}
+  localNames: [] as string[],
+  /** Modules whose `middleware` runs before every HTTP route of every module, in this order. Each must exist. */
+  use: [] as string[],
+};
+export type HttpOptions = typeof DEFAULT_HTTP;
 
 /** HTTP/2, with prior knowledge and, under TLS, by ALPN. Its streams share the limits and timeouts of HTTP/1.1. */
-export interface Http2Options {
-  /** Default true. */
-  enabled: boolean;
+export const DEFAULT_HTTP2 = {
+  enabled: true,
   /**
    * Frames of one connection within a second that carry nothing: window updates, priorities, pings, settings, empty
-   * DATA. Above it the client is cut. Frames that its requests and replies need do not count. Default 10000. 0: no
-   * limit.
+   * DATA. Above it the client is cut. Frames that its requests and replies need do not count. 0: no limit.
    */
-  maxControlFramesPerSecond: number;
-  /** Streams that one connection may reset within a second. Default 1000. 0: no limit. */
-  maxResetsPerSecond: number;
-}
+  maxControlFramesPerSecond: 10_000,
+  /** Streams that one connection may reset within a second. 0: no limit. */
+  maxResetsPerSecond: 1000,
+};
+export type Http2Options = typeof DEFAULT_HTTP2;
 
 export const LOG_LEVELS = ["critical", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -184,62 +177,60 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 export const LOG_ROTATIONS = ["never", "hourly", "daily"] as const;
 export type LogRotation = (typeof LOG_ROTATIONS)[number];
 
-export interface LogOptions {
-  /** The lowest level that is logged. Default "info". */
-  level: LogLevel;
-  /** Default "text". */
-  format: LogFormat;
+export const DEFAULT_LOG = {
+  /** The lowest level that is logged. */
+  level: "info" as LogLevel,
+  format: "text" as LogFormat,
   /** null: stderr. */
-  file: string | null;
-  /** A log file of this size is put aside and a new one begun. Default 10485760. 0: never. */
-  maxFileBytes: number;
-  /** How many old log files are kept. Default 3. */
-  maxFiles: number;
-  /** Default "never". */
-  rotate: LogRotation;
-  /** Whether each answered message and request is logged, with status, bytes and time. Default false. */
-  access: boolean;
-  /** One of this many is logged. Default 1: each. */
-  accessSample: number;
-}
+  file: null as string | null,
+  /** A log file of this size is put aside and a new one begun. 0: never. */
+  maxFileBytes: 10_485_760,
+  /** How many old log files are kept. */
+  maxFiles: 3,
+  rotate: "never" as LogRotation,
+  /** Whether each answered message and request is logged, with status, bytes and time. */
+  access: false,
+  /** One of this many is logged. 1: each. */
+  accessSample: 1,
+};
+export type LogOptions = typeof DEFAULT_LOG;
 
 /** How a running server gets its orders. */
-export interface ControlOptions {
-  /** The commands on the server's own listeners. Default "loopback". */
-  commands: CommandPolicy;
+export const DEFAULT_CONTROL = {
+  /** The commands on the server's own listeners. */
+  commands: "loopback" as CommandPolicy,
   /** The file with the token of the policy "token": one line, at least 16 characters. */
-  tokenFile: string | null;
+  tokenFile: null as string | null,
   /**
    * The control socket. null: control.sock in the runtime directory ($RUNTIME_DIRECTORY), or in the state folder if
    * there is none.
    */
-  socket: string | null;
+  socket: null as string | null,
   /**
    * A separate port for the same API, for clients that have the token: tcp://host:port or tls://host:port. null: none.
    */
-  listen: string | null;
-  /** All files of one upload together. Default 8388608. */
-  maxUploadBytes: number;
-  /** Files of one upload. Default 500. */
-  maxUploadFiles: number;
-}
+  listen: null as string | null,
+  /** All files of one upload together. */
+  maxUploadBytes: 8_388_608,
+  /** Files of one upload. */
+  maxUploadFiles: 500,
+};
+export type ControlOptions = typeof DEFAULT_CONTROL;
 
 /** How many versions of modules are kept, and when a failing version is rolled back. */
-export interface VersionOptions {
-  /** How many versions of each module are kept for a rollback. Default 10. */
-  keep: number;
-  /**
-   * How long a version is on probation after its swap. In milliseconds. Default 30000. 0: no probation, no automatic
-   * rollback.
-   */
-  probationMs: number;
-  /** Share of a version's calls that may fail during probation, from 0 to 1. Default 0.5. */
-  maxErrorShare: number;
-  /** The share is judged from this many calls on. Default 20. */
-  minCalls: number;
-  /** Crashes of its host during probation that roll it back. Default 3. */
-  maxCrashes: number;
-}
+export const DEFAULT_VERSIONS = {
+  /** How many versions of each module are kept for a rollback. */
+  keep: 10,
+  /** How long a version is on probation after its swap. In milliseconds. 0: no probation, no automatic rollback. */
+  probationMs: 30_000,
+  /** Share of a version's calls that may fail during probation, from 0 to 1. */
+  maxErrorShare: 0.5,
+  /** The share is judged from this many calls on. */
+  minCalls: 20,
+  /** Crashes of its host during probation that roll it back. */
+  maxCrashes: 3,
+};
+export type VersionOptions = typeof DEFAULT_VERSIONS;
 
 export interface ModuleSettings {
   /**
@@ -272,159 +263,52 @@ export interface ModuleSettings {
   [key: string]: unknown;
 }
 
-export interface Options {
+const DEFAULT_OPTIONS = {
   /** URLs: tcp://host:port, tls://host:port, unix:///path, udp://host:port. */
-  listen: string[];
+  listen: [`tcp://${DEFAULT_HOST}:${DEFAULT_PORT}`],
   /** null: `modules` in the working directory, which may be missing. A folder that is set must exist. */
-  modulesDir: string | null;
+  modulesDir: null as string | null,
   /**
    * The folder that the http module serves. null: `static_html` beside the modules folder if there is one, else the
    * embedded pages.
    */
-  staticDir: string | null;
+  staticDir: null as string | null,
   /**
    * Folder for files that hrmr can rebuild: bundles, versions, the lock, the control socket. null: `.hrmr` beside the
    * modules folder.
    */
-  stateDir: string | null;
+  stateDir: null as string | null,
   /**
    * Folder for the modules' data. Keep it. null: $STATE_DIRECTORY/data in a systemd unit, else `data` beside the
    * modules folder.
    */
-  dataDir: string | null;
-  /** Threads of the pool. Default 4. They start when the first module needs them. */
-  threads: number;
-  /** Reload what changed on disk. Default false. */
-  watch: boolean;
-  /** Server processes on the same listeners. Default 1; 0: one per core. */
-  processes: number;
+  dataDir: null as string | null,
+  /** Threads of the pool. They start when the first module needs them. */
+  threads: 4,
+  /** Reload what changed on disk. */
+  watch: false,
+  /** Server processes on the same listeners. 0: one per core. */
+  processes: 1,
   /** The file for the process id, which is locked while the server runs. null: none. */
-  pidFile: string | null;
-  /** Start with the versions that served last, whatever is in the modules folder. Default false. */
-  resume: boolean;
-  log: LogOptions;
-  control: ControlOptions;
-  limits: Limits;
-  timeouts: Timeouts;
+  pidFile: null as string | null,
+  /** Start with the versions that served last, whatever is in the modules folder. */
+  resume: false,
+  log: DEFAULT_LOG,
+  control: DEFAULT_CONTROL,
+  limits: DEFAULT_LIMITS,
+  timeouts: DEFAULT_TIMEOUTS,
   /**
    * With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones accept clients that begin with TLS.
    */
-  tls: TlsOptions;
-  http: HttpOptions;
-  http2: Http2Options;
-  versions: VersionOptions;
-  modules: Record<string, ModuleSettings>;
-}
-
-export const DEFAULT_PORT = 8080;
-export const DEFAULT_HOST = "127.0.0.1";
-
-export const DEFAULT_LIMITS: Limits = {
-  maxConnections: 10_000,
-  maxConnectionsPerAddress: 1000,
-  maxNewConnectionsPerSecond: 0,
-  maxMessagesPerSecond: 0,
-  maxPrefixBytes: 8192,
-  maxWebSocketMessageBytes: 16_777_216,
-  maxMessageBytes: 1_048_576,
-  maxHeaderBytes: 8192,
-  maxHeaderFields: 100,
-  maxBodyBytes: 1_048_576,
-  maxPipelined: 64,
-  maxWriteBufferBytes: 262_144,
-  maxQueued: 1024,
-  maxDatagramCalls: 1024,
-  maxLiveGenerations: 3,
+  tls: DEFAULT_TLS,
+  http: DEFAULT_HTTP,
+  http2: DEFAULT_HTTP2,
+  versions: DEFAULT_VERSIONS,
+  modules: {} as Record<string, ModuleSettings>,
 };
-
-export const DEFAULT_TIMEOUTS: Timeouts = {
-  idleMs: 300_000,
-  prefixWaitMs: 100,
-  requestMs: 30_000,
-  headMs: 30_000,
-  bodyMs: 30_000,
-  handlerMs: 30_000,
-  writeMs: 30_000,
-  drainMs: 30_000,
-  loadMs: 5000,
-  blockedMs: 1000,
-};
-
-export const DEFAULT_TLS: TlsOptions = {
-  certFile: null,
-  keyFile: null,
-  minVersion: "1.2",
-  ciphers: null,
-  sni: [],
-  clientCaFile: null,
-  clientCert: "none",
-  handshakeTimeoutMs: 10_000,
-};
-
-export const DEFAULT_HTTP2: Http2Options = {
-  enabled: true,
-  maxControlFramesPerSecond: 10_000,
-  maxResetsPerSecond: 1000,
-};
-
-export const DEFAULT_HTTP: HttpOptions = {
-  health: "anyone",
-  ready: "anyone",
-  stats: "local",
-  metrics: "local",
-  localNames: [],
-  use: [],
-};
-
-export const DEFAULT_LOG: LogOptions = {
-  level: "info",
-  format: "text",
-  file: null,
-  maxFileBytes: 10_485_760,
-  maxFiles: 3,
-  rotate: "never",
-  access: false,
-  accessSample: 1,
-};
-
-export const DEFAULT_CONTROL: ControlOptions = {
-  commands: "loopback",
-  tokenFile: null,
-  socket: null,
-  listen: null,
-  maxUploadBytes: 8_388_608,
-  maxUploadFiles: 500,
-};
-
-export const DEFAULT_VERSIONS: VersionOptions = {
-  keep: 10,
-  probationMs: 30_000,
-  maxErrorShare: 0.5,
-  minCalls: 20,
-  maxCrashes: 3,
-};
+export type Options = typeof DEFAULT_OPTIONS;
 
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {
-  return {
-    listen: [`tcp://${DEFAULT_HOST}:${DEFAULT_PORT}`],
-    modulesDir: null,
-    staticDir: null,
-    stateDir: null,
-    dataDir: null,
-    threads: 4,
-    watch: false,
-    processes: 1,
-    pidFile: null,
-    resume: false,
-    log: { ...DEFAULT_LOG },
-    control: { ...DEFAULT_CONTROL },
-    limits: { ...DEFAULT_LIMITS },
-    timeouts: { ...DEFAULT_TIMEOUTS },
-    tls: { ...DEFAULT_TLS, sni: [] },
-    http: { ...DEFAULT_HTTP, localNames: [], use: [] },
-    http2: { ...DEFAULT_HTTP2 },
-    versions: { ...DEFAULT_VERSIONS },
-    modules: {},
-  };
+  return structuredClone(DEFAULT_OPTIONS);
 }

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
-import { bareSchema, fieldsOf, isGroup, valueFacts } from "./schema/key-list";
+import { bareSchema, fieldsOf, valueFacts } from "./schema/key-list";
+import { isGroup } from "./quoted";
 import type { Schema } from "./schema/parts";
 import type * as z from "zod/mini";
 

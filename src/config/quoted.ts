@@ -45,7 +45,7 @@ function maskUrl(text: string): string {
     );
 }
 
-/** A copy of `isGroup` in the key list, so that commands without a configuration need not load that file. */
-function isGroup(value: unknown): value is Record<string, unknown> {
+/** Whether it is an object with keys: no list, not null. */
+export function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -6,10 +6,11 @@ import { isIP } from "node:net";
 import { join, relative, resolve } from "node:path";
 import { domainToASCII } from "node:url";
 import { defineCommand } from "citty";
+import { quoteForShell } from "../screen/terminal";
 import { isServerName } from "../../config/server-name";
 import { UserError } from "../../config/user-error";
 import { createFile } from "../../system/durable";
-import { type Flags, repeated, usageError } from "../flags";
+import { badValue, type Flags, repeated, valueFlag } from "../flags";
 import { issueCertificate } from "../certificate/x509";
 
 const CERTIFICATE_FILE = "cert.pem";
@@ -20,19 +21,13 @@ const LOCAL_NAMES = ["localhost", "127.0.0.1", "::1"];
 const OWNER_ONLY = 0o600;
 
 const args = {
-  host: {
-    type: "string",
-    valueHint: "name",
-    canRepeat: true,
-    description: "A further name or IP address to be valid for. May be repeated",
-  },
-  out: { type: "string", valueHint: "dir", description: "Folder to write to; made if missing. Default: this one" },
-  days: {
-    type: "string",
-    valueHint: "number",
-    integer: { min: 1, max: 36_500 },
-    description: `Days it is valid. Default ${DEFAULT_DAYS}; browsers refuse more than 398 unless they trust it explicitly`,
-  },
+  host: valueFlag("name", "A further name or IP address to be valid for. May be repeated", { canRepeat: true }),
+  out: valueFlag("dir", "Folder to write to; made if missing. Default: this one"),
+  days: valueFlag(
+    "number",
+    `Days it is valid. Default ${DEFAULT_DAYS}; browsers refuse more than 398 unless they trust it explicitly`,
+    { integer: { min: 1, max: 36_500 } },
+  ),
 } as const satisfies Flags;
 
 export const certCommand = defineCommand({
@@ -69,8 +64,7 @@ function readName(text: string): string {
   const name = wildcard + domainToASCII(text.slice(wildcard.length));
   // URL accepts other spellings of an IP address; clients that read certificates do not.
   if (isServerName(name) && isIP(name) === 0) return name;
-  throw usageError(
-    "BAD_VALUE",
+  throw badValue(
     `--host cannot take ${JSON.stringify(text)}.`,
     "Pass a name, *.name or an IP address, without a port.",
   );
@@ -113,8 +107,4 @@ function fileExists(path: string): UserError {
     code: "CERT_EXISTS",
     hint: "Move it away, or choose another folder with --out DIR.",
   });
-}
-
-function quoteForShell(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -11,18 +11,15 @@ import {
   type ResolvedConfig,
 } from "../../config/resolve/resolved";
 import { MASK } from "../../config/quoted";
-import { type Flags, usageError } from "../flags";
+import { badValue, type Flags, switchFlag } from "../flags";
 import { readStartFlags, START_ARGS } from "../start/flags";
 import { resolveConfig } from "../start/options";
 
 const args = {
-  json: {
-    type: "boolean",
-    description: "Print it as JSON, in the form of hrmr.json, without module settings that may be secret",
-  },
-  origins: { type: "boolean", description: "With --json: print each key with its value and origin instead" },
-  "show-secrets": { type: "boolean", description: "Also show module settings that may be secret" },
-  schema: { type: "boolean", description: "Print the JSON Schema of the config file, for editors" },
+  json: switchFlag("Print it as JSON, in the form of hrmr.json, without module settings that may be secret"),
+  origins: switchFlag("With --json: print each key with its value and origin instead"),
+  "show-secrets": switchFlag("Also show module settings that may be secret"),
+  schema: switchFlag("Print the JSON Schema of the config file, for editors"),
   ...START_ARGS,
 } as const satisfies Flags;
 
@@ -34,7 +31,7 @@ export const configCommand = defineCommand({
   args,
   async run({ args: { json, origins, schema, "show-secrets": showSecrets = false, ...flags }, rawArgs }) {
     if (origins === true && json !== true)
-      throw usageError("BAD_VALUE", "--origins goes with --json.", "Without --json the origins are shown anyway.");
+      throw badValue("--origins goes with --json.", "Without --json the origins are shown anyway.");
     if (schema === true) {
       console.log(JSON.stringify(jsonSchema(), null, 2));
       return;

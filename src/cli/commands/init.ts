@@ -2,20 +2,17 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
+import { quoteForShell } from "../screen/terminal";
 import { assetPath } from "../../config/assets";
 import { JSON_SCHEMA_FILE, jsonSchema } from "../../config/schema/json-schema";
 import { DEFAULT_HOST, DEFAULT_PORT } from "../../config/options";
 import { UserError } from "../../config/user-error";
 import { selfCommand } from "../../system/self";
 import { bunTypeFiles } from "../bun-types";
-import type { Flags } from "../flags";
+import { argument, type Flags } from "../flags";
 
 const args = {
-  dir: {
-    type: "positional",
-    required: true,
-    description: "Folder of the project; made if it is missing; `.` for this one",
-  },
+  dir: argument("Folder of the project; made if it is missing; `.` for this one", { required: true }),
 } as const satisfies Flags;
 
 export const initCommand = defineCommand({
@@ -130,8 +127,4 @@ function nextSteps(dir: string): string {
 /** The command that starts this program. */
 function ownCommand(): string {
   return selfCommand([]).map(quoteForShell).join(" ");
-}
-
-function quoteForShell(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

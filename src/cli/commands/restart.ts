@@ -2,10 +2,8 @@
  * `hrmr restart`: has the server replace its processes, one after another.
  */
 import { defineCommand } from "citty";
-import { controlRequest } from "../../control/client";
-import type { RestartReport } from "../../reload/operations";
-import { CONTROL_ARGS, findServer } from "../remote/control-target";
-import { tellReport } from "./modules/reload";
+import { CONTROL_ARGS } from "../remote/control-target";
+import { orderServer } from "./modules/reload";
 
 export const restartCommand = defineCommand({
   meta: {
@@ -13,8 +11,5 @@ export const restartCommand = defineCommand({
     description: "Replace the server's processes, one after another, without a refused connection",
   },
   args: CONTROL_ARGS,
-  async run({ args: flags }) {
-    const { body } = await controlRequest<RestartReport>(await findServer(flags), "POST", "/v1/restart", {});
-    return tellReport(body, flags.json === true);
-  },
+  run: ({ args: flags }) => orderServer(flags, "/v1/restart", {}),
 });

@@ -10,7 +10,7 @@ import type { ServerStatus } from "../../observe/snapshot";
 import { isLoopback } from "../../system/address";
 import { readToken } from "../../server/token";
 import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
-import { type Flags, positionals, usageError } from "../flags";
+import { argument, badValue, type Flags, positionals, usageError, valueFlag } from "../flags";
 import {
   type ClientTls,
   handshakeError,
@@ -31,29 +31,20 @@ const { control, config, modules, state } = CONTROL_ARGS;
 const PROJECT_ARGS = { control, config, modules, state };
 
 const args = {
-  address: {
-    type: "positional",
-    required: false,
-    description:
-      "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
-  },
-  text: {
-    type: "positional",
-    required: false,
-    isNeeded: true,
-    description: "The text to send, unchanged; - sends stdin",
-  },
-  wait: {
-    type: "string",
-    valueHint: "ms",
-    integer: { min: 0, max: MAX_WAIT_MS },
-    description: `Stop after the server has been quiet for this long. In milliseconds. Default ${DEFAULT_WAIT_MS}. 0 waits for ever`,
-  },
-  "token-file": {
-    type: "string",
-    valueHint: "file",
-    description: "End the text with the token that this file holds: for the built-in commands of a server elsewhere",
-  },
+  address: argument(
+    "HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH. Default: the server of this folder, as hrmr status finds it",
+    { required: false },
+  ),
+  text: argument("The text to send, unchanged; - sends stdin", { required: false, isNeeded: true }),
+  wait: valueFlag(
+    "ms",
+    `Stop after the server has been quiet for this long. In milliseconds. Default ${DEFAULT_WAIT_MS}. 0 waits for ever`,
+    { integer: { min: 0, max: MAX_WAIT_MS } },
+  ),
+  "token-file": valueFlag(
+    "file",
+    "End the text with the token that this file holds: for the built-in commands of a server elsewhere",
+  ),
   ...TLS_ARGS,
   ...PROJECT_ARGS,
 } as const satisfies Flags;
@@ -162,7 +153,7 @@ function parseTarget(text: string): ListenAddress {
   const target: ListenAddress | null = hostAndPort === null ? parseListen(text) : { transport: "tcp", ...hostAndPort };
   if (target === null || target.transport === "udp") {
     const hint = "Write HOST:PORT, [IPv6]:PORT, tls://HOST:PORT or unix:PATH.";
-    throw usageError("BAD_VALUE", `hrmr send cannot reach ${quoted(text)}.`, hint);
+    throw badValue(`hrmr send cannot reach ${quoted(text)}.`, hint);
   }
   return target;
 }

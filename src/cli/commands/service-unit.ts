@@ -3,7 +3,7 @@
  */
 import { type ListenAddress, parseListen } from "../../config/listen";
 import type { Options } from "../../config/options";
-import { usageError } from "../flags";
+import { badValue } from "../flags";
 
 /** The version of systemd that introduced Type=notify-reload. */
 export const NOTIFY_RELOAD_VERSION = 253;
@@ -184,8 +184,7 @@ function socketLine(url: string): string {
   const host = address === null ? "" : address.host === "localhost" ? "127.0.0.1" : address.host;
   const isLiteral = /^[\d.]+$/.test(host) || host.includes(":");
   if (address === null || !isLiteral || address.port === 0) {
-    throw usageError(
-      "BAD_VALUE",
+    throw badValue(
       `A .socket unit cannot listen on ${url}: it needs an IP address and a port, or a path.`,
       "Change `listen`, or leave out --socket: then hrmr opens its listeners itself.",
     );

@@ -7,7 +7,7 @@ import { defineCommand } from "citty";
 import { UserError } from "../../config/user-error";
 import { replaceFile } from "../../system/durable";
 import { selfCommand } from "../../system/self";
-import { type Flags, usageError } from "../flags";
+import { badValue, type Flags, switchFlag, usageError, valueFlag } from "../flags";
 import { NOTIFY_RELOAD_VERSION, serviceUnit, socketUnit, type UnitSettings } from "./service-unit";
 import { resolveConfig } from "../start/options";
 
@@ -16,34 +16,23 @@ const DEFAULT_NAME = "hrmr";
 const MAX_NAME_LENGTH = 64;
 
 const args = {
-  name: {
-    type: "string",
-    valueHint: "name",
-    description: `The unit's name, and that of its folders in /var/lib, /run and /var/log. Default ${DEFAULT_NAME}`,
-  },
-  user: {
-    type: "string",
-    valueHint: "user",
-    description: "The user that runs it. Default: one that systemd makes (DynamicUser)",
-  },
-  dir: { type: "string", valueHint: "dir", description: "The project's folder. Default: this one" },
-  config: {
-    type: "string",
-    alias: "c",
-    valueHint: "file",
-    description: "Config file. Default: hrmr.json of the project, if there is one",
-  },
-  exec: { type: "string", valueHint: "file", description: "The program to start. Default: this one" },
-  socket: { type: "boolean", description: "Also a .socket unit: systemd opens the listeners" },
-  systemd: {
-    type: "string",
-    valueHint: "number",
-    integer: { min: 240, max: 9999 },
-    description: `For this version of systemd. Default: that of this machine, or ${NOTIFY_RELOAD_VERSION}`,
-  },
-  install: { type: "boolean", description: "Write the units instead of printing them" },
-  "unit-dir": { type: "string", valueHint: "dir", description: `Where --install writes. Default ${UNIT_DIR}` },
-  force: { type: "boolean", description: "Replace existing units that differ" },
+  name: valueFlag(
+    "name",
+    `The unit's name, and that of its folders in /var/lib, /run and /var/log. Default ${DEFAULT_NAME}`,
+  ),
+  user: valueFlag("user", "The user that runs it. Default: one that systemd makes (DynamicUser)"),
+  dir: valueFlag("dir", "The project's folder. Default: this one"),
+  config: valueFlag("file", "Config file. Default: hrmr.json of the project, if there is one", { alias: "c" }),
+  exec: valueFlag("file", "The program to start. Default: this one"),
+  socket: switchFlag("Also a .socket unit: systemd opens the listeners"),
+  systemd: valueFlag(
+    "number",
+    `For this version of systemd. Default: that of this machine, or ${NOTIFY_RELOAD_VERSION}`,
+    { integer: { min: 240, max: 9999 } },
+  ),
+  install: switchFlag("Write the units instead of printing them"),
+  "unit-dir": valueFlag("dir", `Where --install writes. Default ${UNIT_DIR}`),
+  force: switchFlag("Replace existing units that differ"),
 } as const satisfies Flags;
 
 export const serviceCommand = defineCommand({
@@ -157,11 +146,7 @@ function readName(name: string): string {
 /** @throws UserError BAD_VALUE, exit code 2 */
 function readUser(user: string): string {
   if (/^[A-Za-z_][\w.-]*\$?$/.test(user) || /^\d+$/.test(user)) return user;
-  throw usageError(
-    "BAD_VALUE",
-    `--user cannot take ${JSON.stringify(user)}.`,
-    "Pass the name or the number of a user.",
-  );
+  throw badValue(`--user cannot take ${JSON.stringify(user)}.`, "Pass the name or the number of a user.");
 }
 
 /** The version of this machine's systemd; without one, the oldest that supports the whole unit. */

@@ -6,18 +6,16 @@ import { basename, dirname, join } from "node:path";
 import { defineCommand } from "citty";
 import { keepConfig } from "../../config/resolve/kept-config";
 import type { ResolvedConfig } from "../../config/resolve/resolved";
-import { systemError } from "../../config/system-errors";
-import { UserError } from "../../config/user-error";
 import { workingFolder } from "../../config/working-folder";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
 import { hasLauncher, tellLauncher } from "../../supervise/takeover/daemon";
 import type { StartSummary } from "../../supervise/serve/group";
 import { reapOrphans } from "../../system/reaper";
 import { selfCommand } from "../../system/self";
-import { onStray } from "../fail";
+import { failureOf, onStray } from "../fail";
 import { readStartFlags, START_ARGS } from "../start/flags";
 import { resolveConfig } from "../start/options";
-import { cleanText } from "../screen/terminal";
+import { cleanText, plural } from "../screen/terminal";
 import { VERSION } from "./version";
 
 export const startCommand = defineCommand({
@@ -108,18 +106,6 @@ function isLogOnStdout(logFile: string | null): boolean {
   }
 }
 
-function failureOf(thrown: unknown): { message: string; hint: string; code: string; exitCode: number } {
-  const error = systemError(thrown) ?? thrown;
-  if (error instanceof UserError)
-    return { message: error.message, hint: error.hint ?? "", code: error.code, exitCode: error.exitCode };
-  return {
-    message: `This is a bug in hrmr. Please report it with these lines:\n${Bun.inspect(error)}`,
-    hint: "",
-    code: "BUG",
-    exitCode: 70,
-  };
-}
-
 /**
  * `hrmr 1.0.0  http://127.0.0.1:8080/   4 modules, 9 routes, ready in 41 ms`: one line for each listener, then notes.
  */
@@ -136,8 +122,4 @@ function summarize({ listening, modules, routes, notes }: StartSummary, readyMs:
 function webUrl(url: string): string {
   const scheme = { "tcp:": "http:", "tls:": "https:" }[url.slice(0, 4)];
   return scheme === undefined ? url : `${scheme}${url.slice(4)}/`;
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

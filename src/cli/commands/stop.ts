@@ -6,7 +6,7 @@ import { type ControlTarget, controlRequest } from "../../control/client";
 import type { ServerStatus } from "../../observe/snapshot";
 import { isAlive } from "../../supervise/takeover/lock";
 import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
-import type { Flags } from "../flags";
+import { type Flags, type Given, switchFlag, valueFlag } from "../flags";
 import { PID_FILE_ARGS, readPidFile } from "../remote/pid-file";
 import { cannotKill, killHolder } from "../remote/silent-server";
 import { printJson } from "../screen/terminal";
@@ -24,18 +24,15 @@ const MAX_TIMEOUT_S = 86_400;
 const args = {
   ...CONTROL_ARGS,
   ...PID_FILE_ARGS,
-  force: { type: "boolean", description: "Cut open work; kill a server that does not answer" },
-  timeout: {
-    type: "string",
-    valueHint: "seconds",
-    integer: { min: 0, max: MAX_TIMEOUT_S },
-    description: "Fail if the server has not ended by then; it goes on ending. Default 0: wait as long as it takes",
-  },
+  force: switchFlag("Cut open work; kill a server that does not answer"),
+  timeout: valueFlag(
+    "seconds",
+    "Fail if the server has not ended by then; it goes on ending. Default 0: wait as long as it takes",
+    { integer: { min: 0, max: MAX_TIMEOUT_S } },
+  ),
 } as const satisfies Flags;
 
-interface StopFlags extends ControlFlags {
-  force?: boolean;
-}
+type StopFlags = Given<typeof args>;
 
 export const stopCommand = defineCommand({
   meta: { name: "stop", description: "Stop the server: it finishes its open work first" },

@@ -3,7 +3,7 @@ import { defineCommand } from "citty";
 import { UserError } from "../../config/user-error";
 import { type Finding, Findings, type FindingState } from "../../supervise/preflight/findings";
 import { onStray } from "../fail";
-import type { Flags } from "../flags";
+import { type Flags, switchFlag } from "../flags";
 import { readStartFlags, START_ARGS } from "../start/flags";
 import { resolveConfig } from "../start/options";
 import {
@@ -22,7 +22,7 @@ const { daemonize: _, ...CONFIG_ARGS } = START_ARGS;
 
 const args = {
   ...CONFIG_ARGS,
-  json: { type: "boolean", description: "Print JSON: all findings, and how many of them are mistakes" },
+  json: switchFlag("Print JSON: all findings, and how many of them are mistakes"),
 } as const satisfies Flags;
 
 /** Texts stand below their checks if they would have less room than this behind them. In columns. */

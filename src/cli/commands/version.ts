@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import { version } from "../../../package.json";
-import type { Flags } from "../flags";
+import { type Flags, switchFlag } from "../flags";
 
 /** The program's version, from package.json; the build embeds it. */
 export const VERSION: string = version;
@@ -14,11 +14,8 @@ export const VERSION: string = version;
 declare const BUILD_COMMIT: string | undefined;
 
 const args = {
-  verbose: {
-    type: "boolean",
-    description: "Also print the commit, Bun's version and the target platform. -V is the same",
-  },
-  json: { type: "boolean", description: "Print all of it as JSON" },
+  verbose: switchFlag("Also print the commit, Bun's version and the target platform. -V is the same"),
+  json: switchFlag("Print all of it as JSON"),
 } as const satisfies Flags;
 
 /** The output of `hrmr version --json`. */

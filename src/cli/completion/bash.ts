@@ -94,12 +94,7 @@ function argumentLines({ name, args }: CompletionCommand): string[] {
 
 /** @returns null: nothing to offer */
 function offer(what: Offer): string | null {
-  switch (what.kind) {
-    case "any":
-      return null;
-    case "words":
-      return `_hrmr_offer ${what.isOpen === true ? "open" : "words"} ${what.words.join(" ")}`;
-    default:
-      return `_hrmr_offer ${what.kind}`;
-  }
+  if (what.kind === "any") return null;
+  if (what.kind !== "words") return `_hrmr_offer ${what.kind}`;
+  return `_hrmr_offer ${what.isOpen === true ? "open" : "words"} ${what.words.join(" ")}`;
 }

@@ -55,19 +55,15 @@ function flagWords({ name, short, description, value }: CompletionFlag): string 
   return `${spelled} ${value === null ? "" : `-r ${offer(value)} `}-d ${quote(description)}`;
 }
 
+const OFFERS = {
+  any: "-f",
+  file: "-F",
+  dir: "-f -a '(__fish_complete_directories)'",
+  modules: "-f -a '(__hrmr_modules)'",
+};
+
 function offer(what: Offer): string {
-  switch (what.kind) {
-    case "any":
-      return "-f";
-    case "file":
-      return "-F";
-    case "dir":
-      return "-f -a '(__fish_complete_directories)'";
-    case "modules":
-      return "-f -a '(__hrmr_modules)'";
-    case "words":
-      return `-f -a ${quote(what.words.join(" "))}`;
-  }
+  return what.kind === "words" ? `-f -a ${quote(what.words.join(" "))}` : OFFERS[what.kind];
 }
 
 function quote(text: string): string {

@@ -9,7 +9,7 @@ import { bashScript } from "./bash";
 import { fishScript } from "./fish";
 import type { CompletionCommand, CompletionFlag, Offer } from "./offers";
 import { zshScript } from "./zsh";
-import { type Flag, type Flags, usageError } from "../flags";
+import { argument, badValue, type Flag, type Flags } from "../flags";
 import { findCommand } from "../help";
 
 const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
@@ -19,11 +19,7 @@ const SHELLS = Object.keys(SCRIPTS);
 export const completionCommand = defineCommand({
   meta: { name: "completion", description: "Print a script that lets your shell complete hrmr's commands and flags" },
   args: {
-    shell: {
-      type: "positional",
-      required: true,
-      description: `${SHELLS.join(", ")}. Its first lines say where to put it`,
-    },
+    shell: argument(`${SHELLS.join(", ")}. Its first lines say where to put it`, { required: true }),
   },
 });
 
@@ -31,7 +27,7 @@ export const completionCommand = defineCommand({
 export async function renderCompletion(commands: SubCommandsDef, shell: string): Promise<string> {
   if (!isShell(shell)) {
     const hint = suggest(shell, SHELLS) || `It knows ${SHELLS.join(", ")}.`;
-    throw usageError("BAD_VALUE", `hrmr completion has no script for ${JSON.stringify(shell)}.`, hint);
+    throw badValue(`hrmr completion has no script for ${JSON.stringify(shell)}.`, hint);
   }
   const names = Object.keys(commands);
   const described = names.map(async (name) =>

@@ -60,21 +60,13 @@ function argumentSpec(argument: CompletionCommand["args"][number], at: number): 
   return `${argument.canRepeat ? "*" : at + 1}${action(argument, argument.name)}`;
 }
 
+const ACTIONS = { file: ":file:_files", dir: ":folder:_files -/", modules: ":module:_hrmr_modules" };
+
 function action(what: Offer, name: string): string {
-  switch (what.kind) {
-    case "any":
-      return `:${name}: `;
-    case "file":
-      return ":file:_files";
-    case "dir":
-      return ":folder:_files -/";
-    case "modules":
-      return ":module:_hrmr_modules";
-    case "words":
-      return what.isOpen === true
-        ? `:${name}:compadd -S "" -- ${what.words.join(" ")}`
-        : `:${name}:(${what.words.join(" ")})`;
-  }
+  if (what.kind === "any") return `:${name}: `;
+  if (what.kind !== "words") return ACTIONS[what.kind];
+  const words = what.words.join(" ");
+  return what.isOpen === true ? `:${name}:compadd -S "" -- ${words}` : `:${name}:(${words})`;
 }
 
 function quote(text: string): string {

@@ -3,42 +3,24 @@ import { existsSync, lstatSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../../config/user-error";
 import { CONFIG_FILES } from "../../config/working-folder";
-import { type ControlTarget, noServer } from "../../control/client";
+import { type ControlTarget, controlRequest, noServer } from "../../control/client";
 import { controlPath } from "../../control/paths";
 import { fallbackStateDir } from "../../server/folders";
 import { readHolder } from "../../supervise/takeover/lock";
-import { type Flags, usageError } from "../flags";
-import { readServer, type RemoteFlags, REMOTE_ARGS } from "./remote";
+import { badValue, type Flags, type Given, switchFlag, valueFlag } from "../flags";
+import { readServer, REMOTE_ARGS } from "./remote";
 
 /** The flags of every command that talks to a running server. */
 export const CONTROL_ARGS = {
-  control: {
-    type: "string",
-    valueHint: "path",
-    description: "The server's control socket. Default HRMR_CONTROL, else that of this folder's server",
-  },
-  config: {
-    type: "string",
-    alias: "c",
-    valueHint: "file",
-    description: "Config file of the server. Default hrmr.json, if there is one",
-  },
-  modules: { type: "string", valueHint: "dir", description: "Folder of the server's modules. Default modules" },
-  state: {
-    type: "string",
-    valueHint: "dir",
-    description: "Folder of the server's state. Default .hrmr beside the modules folder",
-  },
+  control: valueFlag("path", "The server's control socket. Default HRMR_CONTROL, else that of this folder's server"),
+  config: valueFlag("file", "Config file of the server. Default hrmr.json, if there is one", { alias: "c" }),
+  modules: valueFlag("dir", "Folder of the server's modules. Default modules"),
+  state: valueFlag("dir", "Folder of the server's state. Default .hrmr beside the modules folder"),
   ...REMOTE_ARGS,
-  json: { type: "boolean", description: "Print the control socket's JSON" },
+  json: switchFlag("Print the control socket's JSON"),
 } as const satisfies Flags;
 
-export interface ControlFlags extends RemoteFlags {
-  control?: string;
-  config?: string;
-  modules?: string;
-  state?: string;
-}
+export type ControlFlags = Omit<Given<typeof CONTROL_ARGS>, "json">;
 
 type Environment = Record<string, string | undefined>;
 
@@ -69,7 +51,7 @@ export async function findServer(
 ): Promise<ControlTarget> {
   const remote = readServer(flags, cwd);
   if (remote !== null && flags.control !== undefined) {
-    throw usageError("BAD_VALUE", "--server and --control name two servers.", "Pass one of them.");
+    throw badValue("--server and --control name two servers.", "Pass one of them.");
   }
   if (remote !== null) return remote;
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
@@ -87,6 +69,14 @@ export async function findServer(
 }
 
 /** The process that holds the lock of this folder's server, even if it does not answer. */
+/** Asks the server that `flags` name. @returns the body of its reply. @throws UserError if it refuses or is not there */
+export async function askServer<Body>(
+  flags: ControlFlags,
+  ...[method, route, body]: [method: "GET" | "POST" | "DELETE", route: string, body?: object]
+): Promise<Body> {
+  return (await controlRequest<Body>(await findServer(flags), method, route, body)).body;
+}
+
 interface Holder {
   readonly pid: number;
   readonly stateDir: string;

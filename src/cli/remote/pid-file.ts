@@ -9,18 +9,13 @@ import { controlRequest } from "../../control/client";
 import { controlPath } from "../../control/paths";
 import type { ServerStatus } from "../../observe/snapshot";
 import { readHolder } from "../../supervise/takeover/lock";
-import type { Flags } from "../flags";
+import { type Flags, valueFlag } from "../flags";
 
 /** How long a possible socket of the server has to answer. In milliseconds. */
 const LOOK_MS = 2000;
 
 export const PID_FILE_ARGS = {
-  "pid-file": {
-    type: "string",
-    alias: "P",
-    valueHint: "file",
-    description: "The pid file of the server: as in hrmr start -P FILE",
-  },
+  "pid-file": valueFlag("file", "The pid file of the server: as in hrmr start -P FILE", { alias: "P" }),
 } as const satisfies Flags;
 
 /**

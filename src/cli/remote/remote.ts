@@ -4,45 +4,21 @@ import { parseHostPort } from "../../config/listen";
 import { maskUrls, quoted } from "../../config/quoted";
 import type { ControlTarget } from "../../control/client";
 import { readToken } from "../../server/token";
-import { type Flags, usageError } from "../flags";
+import { badValue, type Flags, type Given, valueFlag } from "../flags";
 import { readAuthorities, readTlsFile } from "./send-tls";
 
 export const REMOTE_ARGS = {
-  server: {
-    type: "string",
-    valueHint: "host:port",
-    description:
-      "A server elsewhere, by its control.listen: HOST:PORT, tcp:// or tls://. unix:PATH is a control socket",
-  },
-  "token-file": {
-    type: "string",
-    valueHint: "file",
-    description: "For --server: file with the token, as control.tokenFile has it there",
-  },
-  "tls-ca": {
-    type: "string",
-    valueHint: "file",
-    description: "For --server: trust certificates of this authority (PEM), or this certificate itself",
-  },
-  "client-cert": {
-    type: "string",
-    valueHint: "file",
-    description: "For --server: the client certificate (PEM), if the server asks for one",
-  },
-  "client-key": {
-    type: "string",
-    valueHint: "file",
-    description: "For --server: the private key of --client-cert (PEM)",
-  },
+  server: valueFlag(
+    "host:port",
+    "A server elsewhere, by its control.listen: HOST:PORT, tcp:// or tls://. unix:PATH is a control socket",
+  ),
+  "token-file": valueFlag("file", "For --server: file with the token, as control.tokenFile has it there"),
+  "tls-ca": valueFlag("file", "For --server: trust certificates of this authority (PEM), or this certificate itself"),
+  "client-cert": valueFlag("file", "For --server: the client certificate (PEM), if the server asks for one"),
+  "client-key": valueFlag("file", "For --server: the private key of --client-cert (PEM)"),
 } as const satisfies Flags;
 
-export interface RemoteFlags {
-  server?: string;
-  "token-file"?: string;
-  "tls-ca"?: string;
-  "client-cert"?: string;
-  "client-key"?: string;
-}
+type RemoteFlags = Given<typeof REMOTE_ARGS>;
 
 const FORMS = "HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:PATH";
 
@@ -56,30 +32,24 @@ export function readServer(flags: RemoteFlags, cwd: string): ControlTarget | nul
   const [extra] = Object.entries(files).flatMap(([name, file]) => (file === undefined ? [] : [name]));
   if (server === undefined || server.startsWith("unix:")) {
     if (extra !== undefined)
-      throw usageError("BAD_VALUE", `${extra} goes with --server HOST:PORT.`, "A control socket needs neither.");
+      throw badValue(`${extra} goes with --server HOST:PORT.`, "A control socket needs neither.");
     return server === undefined ? null : resolve(cwd, server.replace(/^unix:(?:\/\/(?=\/))?/, ""));
   }
   const [, scheme = "tcp", rest = ""] = /^(?:(tcp|tls|https?):\/\/)?(.*?)\/?$/.exec(server) ?? [];
   const address = parseHostPort(rest);
   if (address === null || address.port === 0) {
-    throw usageError(
-      "BAD_VALUE",
-      `--server takes ${FORMS}, not ${quoted(server)}.`,
-      "It is what control.listen has on the server.",
-    );
+    throw badValue(`--server takes ${FORMS}, not ${quoted(server)}.`, "It is what control.listen has on the server.");
   }
   if (tokenFile === undefined)
-    throw usageError(
-      "BAD_VALUE",
+    throw badValue(
       `--server ${maskUrls(server)} needs --token-file FILE.`,
       "The file holds what control.tokenFile has there.",
     );
   if ((certFile === undefined) !== (keyFile === undefined))
-    throw usageError("BAD_VALUE", "--client-cert and --client-key go together.", "Name both files, or neither.");
+    throw badValue("--client-cert and --client-key go together.", "Name both files, or neither.");
   const isTls = scheme === "tls" || scheme === "https" || caFile !== undefined || certFile !== undefined;
   if (isTls && (scheme === "http" || (scheme === "tcp" && server.includes("://")))) {
-    throw usageError(
-      "BAD_VALUE",
+    throw badValue(
       `${caFile === undefined ? "--client-cert" : "--tls-ca"} and --server ${maskUrls(server)} say different things.`,
       "Write tls:// for a server that speaks TLS.",
     );

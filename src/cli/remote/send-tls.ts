@@ -2,23 +2,15 @@
 import { readFileSync } from "node:fs";
 import { formatListen, type ListenAddress } from "../../config/listen";
 import { UserError } from "../../config/user-error";
-import { type Flags, usageError } from "../flags";
+import { badValue, type Flags, type Given, switchFlag, valueFlag } from "../flags";
 
 export const TLS_ARGS = {
-  tls: { type: "boolean", description: "Speak TLS, as with tls://HOST:PORT" },
-  "tls-ca": {
-    type: "string",
-    valueHint: "file",
-    description: "Speak TLS, and trust certificates of this authority (PEM), or this certificate itself",
-  },
-  "tls-insecure": { type: "boolean", description: "Speak TLS, and trust any server" },
+  tls: switchFlag("Speak TLS, as with tls://HOST:PORT"),
+  "tls-ca": valueFlag("file", "Speak TLS, and trust certificates of this authority (PEM), or this certificate itself"),
+  "tls-insecure": switchFlag("Speak TLS, and trust any server"),
 } as const satisfies Flags;
 
-export interface TlsFlags {
-  tls?: boolean;
-  "tls-ca"?: string;
-  "tls-insecure"?: boolean;
-}
+export type TlsFlags = Given<typeof TLS_ARGS>;
 
 /** Options for Bun.connect. */
 export interface ClientTls {
@@ -33,7 +25,7 @@ export interface ClientTls {
 export function readTlsFlags(flags: TlsFlags, isTlsAddress: boolean): ClientTls | null {
   const { "tls-ca": caFile, "tls-insecure": isInsecure = false } = flags;
   if (caFile !== undefined && isInsecure)
-    throw usageError("BAD_VALUE", "--tls-ca and --tls-insecure say different things.", "Pass one of them.");
+    throw badValue("--tls-ca and --tls-insecure say different things.", "Pass one of them.");
   if (caFile !== undefined) return { ca: readAuthorities(caFile), rejectUnauthorized: true };
   return isInsecure || isTlsAddress || flags.tls === true ? { rejectUnauthorized: !isInsecure } : null;
 }

@@ -1,15 +1,8 @@
 /** Output of the commands: tables, colours, numbers and times for people, JSON for programs. */
+import { styleText } from "node:util";
 
 export type Colour = "bold" | "dim" | "red" | "green" | "yellow";
 export type Paint = (text: string, colour: Colour) => string;
-
-const CODES: Record<Colour, readonly [number, number]> = {
-  bold: [1, 22],
-  dim: [2, 22],
-  red: [31, 39],
-  green: [32, 39],
-  yellow: [33, 39],
-};
 
 /**
  * @returns a function that colours text for a stream. It does nothing unless that is a terminal, and NO_COLOR is empty
@@ -17,7 +10,7 @@ const CODES: Record<Colour, readonly [number, number]> = {
  */
 export function paintFor(stream: { readonly isTTY?: boolean }): Paint {
   if (stream.isTTY !== true || process.env.NO_COLOR) return (text) => text;
-  return (text, colour) => `\u001b[${CODES[colour][0]}m${text}\u001b[${CODES[colour][1]}m`;
+  return (text, colour) => styleText(colour, text, { validateStream: false });
 }
 
 /** Columns that fit on a line of a stream; Infinity if it is no terminal: nothing is cut then. Default: stdout. */
@@ -167,4 +160,9 @@ export function formatLatency(ms: number | null): string {
   if (ms < 0.1) return "<0.1 ms";
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   return ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** Quoted if the shell would take it apart. */
+export function quoteForShell(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

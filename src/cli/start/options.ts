@@ -17,7 +17,7 @@ import type { ResolvedConfig } from "../../config/resolve/resolved";
 import { quoted } from "../../config/quoted";
 import { fromText } from "../../config/resolve/text-values";
 import type { UserError } from "../../config/user-error";
-import { isInteger, usageError } from "../flags";
+import { badValue, isInteger, usageError } from "../flags";
 import { applySet } from "./set-flag";
 import type { StartFlags } from "./flags";
 
@@ -114,7 +114,7 @@ function applyFlags(draft: ConfigDraft, flags: StartFlags, cwd: string): void {
 function setKey(draft: ConfigDraft, key: ConfigKey, flag: string, given: string | boolean, cwd: string): void {
   const value = typeof given === "string" ? fromText(key.schema, given) : given;
   const wrong = violation(key.schema, value);
-  if (wrong !== null) throw usageError("BAD_VALUE", `--${flag} ${wrong}.`, "`hrmr help start` shows how it is used.");
+  if (wrong !== null) throw badValue(`--${flag} ${wrong}.`, "`hrmr help start` shows how it is used.");
   draft.set(key.path, withAbsolutePaths(value, key.schema, cwd), spelled(flag, given));
 }
 
@@ -124,27 +124,18 @@ function spelled(flag: string, given: string | boolean): string {
 
 function checkListenFlags(flags: StartFlags): void {
   for (const url of flags.listen) {
-    if (parseListen(url) === null)
-      throw usageError("BAD_VALUE", `--listen cannot take ${quoted(url)}.`, `Write ${LISTEN_FORMS}.`);
+    if (parseListen(url) === null) throw badValue(`--listen cannot take ${quoted(url)}.`, `Write ${LISTEN_FORMS}.`);
   }
   const other = flags.port === undefined ? (flags.host === undefined ? null : "--host") : "--port";
   if (flags.listen.length > 0 && other !== null)
-    throw usageError(
-      "BAD_VALUE",
-      `${other} and --listen say different things.`,
-      `Put it into the URL: ${LISTEN_FORMS}.`,
-    );
+    throw badValue(`${other} and --listen say different things.`, `Put it into the URL: ${LISTEN_FORMS}.`);
 }
 
 /** Both or neither: the file's key belongs to another certificate. */
 function checkTlsFlags({ "tls-cert": cert, "tls-key": key }: StartFlags): void {
   if ((cert === undefined) === (key === undefined)) return;
   const [given, missing] = cert === undefined ? ["--tls-key", "--tls-cert"] : ["--tls-cert", "--tls-key"];
-  throw usageError(
-    "BAD_VALUE",
-    `${given} needs ${missing} beside it.`,
-    "`hrmr cert` writes both files for development.",
-  );
+  throw badValue(`${given} needs ${missing} beside it.`, "`hrmr cert` writes both files for development.");
 }
 
 /**
@@ -172,6 +163,6 @@ function setAddress(
     port: port === undefined ? (old?.port ?? DEFAULT_PORT) : Number(port),
   });
   if (parseListen(url) === null)
-    throw usageError("BAD_VALUE", `${names[0]} cannot take ${quoted(host)}.`, "Pass a name or an IP address.");
+    throw badValue(`${names[0]} cannot take ${quoted(host)}.`, "Pass a name or an IP address.");
   draft.set(["listen"], at === -1 ? [url, ...listen] : listen.with(at, url), port === undefined ? names[0] : names[1]);
 }

@@ -2,21 +2,13 @@
  * `--set key.path=value`: any key of the configuration from the command line.
  */
 import type { ConfigDraft } from "../../config/resolve/draft";
-import {
-  CONFIG_KEYS,
-  fieldsOf,
-  isGroup,
-  MODULE_KEYS,
-  modulePaths,
-  schemaAt,
-  valueAt,
-} from "../../config/schema/key-list";
+import { CONFIG_KEYS, fieldsOf, MODULE_KEYS, modulePaths, schemaAt, valueAt } from "../../config/schema/key-list";
 import { suggestKey, violation } from "../../config/mistakes";
 import { nearest } from "../../config/nearest";
 import { withAbsolutePaths } from "../../config/paths";
-import { quoted } from "../../config/quoted";
+import { isGroup, quoted } from "../../config/quoted";
 import { fromText, jsonOrText } from "../../config/resolve/text-values";
-import { usageError } from "../flags";
+import { badValue } from "../flags";
 
 const ORIGIN = "--set";
 
@@ -28,11 +20,7 @@ const ORIGIN = "--set";
 export function applySet(draft: ConfigDraft, given: readonly string[], cwd: string): void {
   const mistakes = given.flatMap((text) => setOne(draft, text, cwd) ?? []);
   if (mistakes.length === 0) return;
-  throw usageError(
-    "BAD_VALUE",
-    mistakes.join("\n"),
-    "`hrmr config` lists the keys; modules.NAME.KEY is a setting of a module.",
-  );
+  throw badValue(mistakes.join("\n"), "`hrmr config` lists the keys; modules.NAME.KEY is a setting of a module.");
 }
 
 /** @returns the mistake; null: it was set */

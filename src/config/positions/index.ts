@@ -56,3 +56,22 @@ export class Positions {
 function keyOf(path: KeyPath): string {
   return path.join("\0");
 }
+
+/** Reads a text pattern by pattern, and notes what it finds in `positions`. */
+export class Scanner {
+  protected at = 0;
+
+  constructor(
+    protected readonly text: string,
+    protected readonly positions: Positions,
+  ) {}
+
+  /** @param pattern sticky. @returns the match, which is behind it then; null if there is none */
+  protected take(pattern: RegExp): string | null {
+    pattern.lastIndex = this.at;
+    const [found] = pattern.exec(this.text) ?? [];
+    if (found === undefined) return null;
+    this.at += found.length;
+    return found;
+  }
+}

@@ -3,7 +3,7 @@
  * at syntax that it does not know.
  */
 import type { KeyPath } from "../schema/key-list";
-import { Positions } from "./index";
+import { Positions, Scanner } from "./index";
 
 export function locateJson(text: string): Positions {
   const positions = new Positions(text);
@@ -15,66 +15,47 @@ export function locateJson(text: string): Positions {
   return positions;
 }
 
-class JsonScanner {
-  #at = 0;
-  readonly #text: string;
-  readonly #positions: Positions;
-
-  constructor(text: string, positions: Positions) {
-    this.#text = text;
-    this.#positions = positions;
-  }
-
+class JsonScanner extends Scanner {
   /** Skips spaces and comments. @returns the position behind them */
   skip(): number {
-    const blank = /(?:[\s\ufeff]+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y;
-    blank.lastIndex = this.#at;
-    blank.exec(this.#text);
-    return (this.#at = blank.lastIndex);
+    this.take(/(?:[\s\ufeff]+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)*/y);
+    return this.at;
   }
 
   /** Skips one value. @returns false if it was not understood */
   value(path: KeyPath): boolean {
-    const first = this.#text[this.skip()];
+    const first = this.text[this.skip()];
     if (first === "{") return this.#members(path);
     if (first === "[") return this.#items(path);
-    return this.#take(/"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'|[^\s,\]}/]+/y) !== null;
+    return this.take(/"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'|[^\s,\]}/]+/y) !== null;
   }
 
   #members(path: KeyPath): boolean {
-    this.#at++;
+    this.at++;
     for (;;) {
       const start = this.skip();
-      if (this.#take(/\}/y) !== null) return true;
-      const name = this.#take(/"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'/y);
+      if (this.take(/\}/y) !== null) return true;
+      const name = this.take(/"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'/y);
       if (name === null) return false;
       const inner = [...path, decode(name)];
-      this.#positions.note(inner, start);
+      this.positions.note(inner, start);
       this.skip();
-      if (this.#take(/:/y) === null || !this.value(inner)) return false;
+      if (this.take(/:/y) === null || !this.value(inner)) return false;
       this.skip();
-      this.#take(/,/y);
+      this.take(/,/y);
     }
   }
 
   #items(path: KeyPath): boolean {
-    this.#at++;
+    this.at++;
     for (let index = 0; ; index++) {
       const start = this.skip();
-      if (this.#take(/\]/y) !== null) return true;
-      this.#positions.note([...path, index], start);
+      if (this.take(/\]/y) !== null) return true;
+      this.positions.note([...path, index], start);
       if (!this.value([...path, index])) return false;
       this.skip();
-      this.#take(/,/y);
+      this.take(/,/y);
     }
-  }
-
-  #take(pattern: RegExp): string | null {
-    pattern.lastIndex = this.#at;
-    const [found] = pattern.exec(this.#text) ?? [];
-    if (found === undefined) return null;
-    this.#at += found.length;
-    return found;
   }
 }
 

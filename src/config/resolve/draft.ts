@@ -1,7 +1,8 @@
 /**
  * A configuration in the making: the values of file, environment and flags, one over the other, and the origin of each.
  */
-import { CONFIG_KEYS, flattenOptions, formatPath, isGroup, valueAt } from "../schema/key-list";
+import { CONFIG_KEYS, flattenOptions, formatPath, valueAt } from "../schema/key-list";
+import { isGroup } from "../quoted";
 import { type ConfigFile, mistakesError, withPositions, setPaths } from "./load";
 import type { Mistake } from "../mistakes";
 import { findContradictions } from "./contradictions";

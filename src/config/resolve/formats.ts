@@ -20,20 +20,11 @@ interface Format {
   locate(text: string): Positions;
 }
 
-const JSON_FORMAT: Format = {
-  name: "JSON",
-  loader: "jsonc",
-  parse: (text) => Bun.JSONC.parse(text),
-  locate: locateJson,
-};
-const TOML_FORMAT: Format = { name: "TOML", loader: "toml", parse: (text) => Bun.TOML.parse(text), locate: locateToml };
+const JSON_FORMAT: Format = { name: "JSON", loader: "jsonc", parse: Bun.JSONC.parse, locate: locateJson };
+const TOML_FORMAT: Format = { name: "TOML", loader: "toml", parse: Bun.TOML.parse, locate: locateToml };
 // A file of comments alone is empty.
-const YAML_FORMAT: Format = {
-  name: "YAML",
-  loader: "yaml",
-  parse: (text) => Bun.YAML.parse(text) ?? {},
-  locate: locateYaml,
-};
+const parseYaml = (text: string): unknown => Bun.YAML.parse(text) ?? {};
+const YAML_FORMAT: Format = { name: "YAML", loader: "yaml", parse: parseYaml, locate: locateYaml };
 
 /** By the end of a file's name; any other is JSON. */
 export function formatOf(path: string): Format {

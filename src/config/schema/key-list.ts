@@ -2,6 +2,7 @@
  * The keys of the schema as a list, and the way from a key's path to its part of the schema.
  */
 import type * as z from "zod/mini";
+import { isGroup } from "../quoted";
 import { defaultOptions, type Options } from "../options";
 import { KEY_SCHEMA } from "./schema";
 import { KEYS, type KeyFacts, type Schema, VALUES, type ValueFacts } from "./parts";
@@ -126,9 +127,4 @@ export function modulePaths(modules: unknown): string[][] {
 
 function entriesOf(value: unknown): [string, unknown][] {
   return isGroup(value) ? Object.entries(value) : [];
-}
-
-/** Whether `value` is a JSON object, and neither an array nor null. */
-export function isGroup(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -120,10 +120,10 @@ type Shape<Defaults> = { [Name in keyof Defaults]: Key<z.ZodMiniType<Defaults[Na
 type Defaulted<Keys> = { [Name in keyof Keys]: Keys[Name] extends Key<infer S> ? z.ZodMiniDefault<S> : never };
 
 /**
- * Gives each key of `keys` its default from `defaults`. The types refuse a key that one of the two lacks, or a value
+ * Gives each key of `keys` its default from `defaults`. The types refuse a key that `defaults` lacks, or a default
  * that does not fit its schema.
  */
-export function withDefaults<Defaults extends object, Keys extends Shape<Defaults>>(
+export function withDefaults<Defaults extends object, Keys extends Partial<Shape<Defaults>>>(
   defaults: Defaults,
   keys: Keys,
 ): Defaulted<Keys> {

@@ -301,25 +301,13 @@ const moduleSettings = part.object(
   }),
 );
 
-const {
-  log: _log,
-  control: _control,
-  limits: _limits,
-  timeouts: _timeouts,
-  tls: _tls,
-  http: _http,
-  http2: _http2,
-  versions: _versions,
-  ...single
-} = defaultOptions();
-
 /** Without the rules between two keys: for one file or one layer of the configuration alone. */
 export const KEY_SCHEMA = part.object(
   z.strictObject({
     $schema: optional(
       key(part.TEXT, "For editors; the server ignores it. `hrmr init` writes the schema beside the file"),
     ),
-    ...part.withDefaults(single, {
+    ...part.withDefaults(defaultOptions(), {
       listen: key(
         part.LISTEN_URLS,
         "Where to listen; several are possible. `tls://` takes TLS only. The other streams take it too if there is a certificate (see [TLS](#tls)). `udp://` takes raw messages only. See [addresses](#addresses). Flags `--listen`, `--port`, `--host`",

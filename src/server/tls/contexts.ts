@@ -68,7 +68,6 @@ export class TlsContexts {
    *   unreadable or no PEM; TLS_MISMATCH naming a key that belongs to another certificate
    */
   static async load(settings: TlsOptions): Promise<TlsContexts | null> {
-    checkSettings(settings);
     if (settings.certFile === null && settings.ciphers === null) return null;
     // Loaded late: loading node:tls takes longer than the rest of a start without TLS.
     const { createSecureContext } = await import("node:tls");
@@ -120,28 +119,6 @@ export function tlsNotes({ expiryNote, isGate }: TlsContexts, listen: readonly s
   if (listen.some((url) => url.startsWith("udp:")))
     notes.push('udp:// takes no TLS: tls.clientCert "require" does not guard it.');
   return notes;
-}
-
-function checkSettings({ certFile, keyFile, sni, clientCert, clientCaFile }: TlsOptions): void {
-  const say = (message: string, hint: string) => new UserError(message, { code: "TLS_CONFIG", hint });
-  if ((certFile === null) !== (keyFile === null)) {
-    const [given, missing] = certFile === null ? ["keyFile", "certFile"] : ["certFile", "keyFile"];
-    throw say(
-      `tls.${given} (${certFile ?? keyFile}) is set, and tls.${missing} is not.`,
-      "Name both files, or neither.",
-    );
-  }
-  if (certFile === null && sni.length > 0)
-    throw say(
-      "tls.sni has certificates, and tls.certFile names none for all other clients.",
-      "Name one in tls.certFile and its key in tls.keyFile.",
-    );
-  if (clientCert !== "none" && clientCaFile === null) {
-    throw say(
-      `tls.clientCert is "${clientCert}", and tls.clientCaFile is not set.`,
-      "Name the file with the authorities of the clients.",
-    );
-  }
 }
 
 /**

@@ -5,17 +5,13 @@ import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../../../config/user-error";
-import { type Flags, positionals } from "../../flags";
+import { argument, type Flags, positionals, switchFlag, valueFlag } from "../../flags";
 import { runOwnBun } from "../../own-bun";
 
 const args = {
-  package: { type: "positional", required: true, canRepeat: true, description: "hono, hono@4.6.0, or a path" },
-  dir: {
-    type: "string",
-    valueHint: "dir",
-    description: "Folder of the project, or of one module that has its own packages. Default .",
-  },
-  dev: { type: "boolean", description: "For tests and types only" },
+  package: argument("hono, hono@4.6.0, or a path", { required: true, canRepeat: true }),
+  dir: valueFlag("dir", "Folder of the project, or of one module that has its own packages. Default ."),
+  dev: switchFlag("For tests and types only"),
 } as const satisfies Flags;
 
 export const addCommand = defineCommand({

@@ -1,9 +1,8 @@
 /** `hrmr modules`: each module that the server has, with its source, state and routes. */
 import { relative } from "node:path";
 import { defineCommand } from "citty";
-import { controlRequest } from "../../../control/client";
 import type { ModuleStatus } from "../../../observe/snapshot";
-import { CONTROL_ARGS, findServer } from "../../remote/control-target";
+import { askServer, CONTROL_ARGS } from "../../remote/control-target";
 import { paintState } from "../../screen/status-screen";
 import { cleanText, fitText, lineWidth, type Paint, paintFor, printJson } from "../../screen/terminal";
 
@@ -11,7 +10,7 @@ export const modulesCommand = defineCommand({
   meta: { name: "modules", description: "List the server's modules with their sources, states and routes" },
   args: CONTROL_ARGS,
   async run({ args: flags }) {
-    const { body } = await controlRequest<readonly ModuleStatus[]>(await findServer(flags), "GET", "/v1/modules");
+    const body = await askServer<readonly ModuleStatus[]>(flags, "GET", "/v1/modules");
     if (flags.json === true) return printJson(body);
     if (body.length === 0) return console.log("The server has no modules.");
     console.log(body.flatMap((module) => moduleLines(module, paintFor(process.stdout))).join("\n"));

@@ -8,7 +8,7 @@ import { assetPath } from "../../../config/assets";
 import { loadConfig } from "../../../config/resolve/load";
 import { UserError } from "../../../config/user-error";
 import { moduleNameOf } from "../../../module/build/discover";
-import { type Flags, usageError } from "../../flags";
+import { argument, type Flags, switchFlag, usageError, valueFlag } from "../../flags";
 import { writeNewFile } from "../init";
 
 const MAX_NAME_LENGTH = 64;
@@ -18,13 +18,9 @@ const METHODS = ["get", "head", "post", "put", "delete", "connect", "options", "
 const COMMANDS = ["reload", "close", "shutdown", "help", "status"];
 
 const args = {
-  name: {
-    type: "positional",
-    required: true,
-    description: "The module's name: letters, digits, - and _, a letter first",
-  },
-  modules: { type: "string", valueHint: "dir", description: "Folder of the modules. Default: the project's" },
-  c: { type: "boolean", description: "A module in C, and hrmr.h for editors. Default: in TypeScript" },
+  name: argument("The module's name: letters, digits, - and _, a letter first", { required: true }),
+  modules: valueFlag("dir", "Folder of the modules. Default: the project's"),
+  c: switchFlag("A module in C, and hrmr.h for editors. Default: in TypeScript"),
 } as const satisfies Flags;
 
 export const newCommand = defineCommand({

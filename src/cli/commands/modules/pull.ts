@@ -6,21 +6,16 @@ import { dirname, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { UserError } from "../../../config/user-error";
 import { replaceFile } from "../../../system/durable";
-import { controlRequest } from "../../../control/client";
 import type { ModuleFiles } from "../../../reload/operations";
 import { checkPath } from "../../../reload/upload/names";
-import { CONTROL_ARGS, findServer } from "../../remote/control-target";
-import type { Flags } from "../../flags";
+import { askServer, CONTROL_ARGS } from "../../remote/control-target";
+import { argument, type Flags, switchFlag } from "../../flags";
 import { cleanText, printJson } from "../../screen/terminal";
 
 const args = {
-  module: { type: "positional", required: true, description: "The module to fetch" },
-  dir: {
-    type: "positional",
-    required: false,
-    description: "The folder to write to, as into a modules folder. Default: this one",
-  },
-  force: { type: "boolean", description: "Overwrite files that differ" },
+  module: argument("The module to fetch", { required: true }),
+  dir: argument("The folder to write to, as into a modules folder. Default: this one", { required: false }),
+  force: switchFlag("Overwrite files that differ"),
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
@@ -34,12 +29,7 @@ export const pullCommand = defineCommand({
   meta: { name: "pull", description: "Fetch a module's files from a running server" },
   args,
   async run({ args: flags }) {
-    const server = await findServer(flags);
-    const { body } = await controlRequest<ModuleFiles>(
-      server,
-      "GET",
-      `/v1/modules/${encodeURIComponent(flags.module)}/files`,
-    );
+    const body = await askServer<ModuleFiles>(flags, "GET", `/v1/modules/${encodeURIComponent(flags.module)}/files`);
     if (flags.json === true) return printJson(body);
     const dir = flags.dir ?? ".";
     const arrivals = body.files.map(({ path, encoding, content }) => {

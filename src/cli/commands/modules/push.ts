@@ -8,17 +8,15 @@ import type { PushReport } from "../../../reload/operations";
 import { discoverModules, moduleNameOf } from "../../../module/build/discover";
 import { type ReadFiles, readFiles } from "../../../reload/upload/read-files";
 import { CONTROL_ARGS, findServer } from "../../remote/control-target";
-import { type Flags, positionals, usageError } from "../../flags";
+import { argument, badValue, type Flags, positionals } from "../../flags";
 import { tellReport } from "./reload";
 import { cleanText, printJson } from "../../screen/terminal";
 
 const args = {
-  file: {
-    type: "positional",
-    canRepeat: true,
-    description:
-      "A module: greet.ts, or a folder with an index.ts; or a folder of modules. Packages (node_modules) are not sent",
-  },
+  file: argument(
+    "A module: greet.ts, or a folder with an index.ts; or a folder of modules. Packages (node_modules) are not sent",
+    { canRepeat: true },
+  ),
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
@@ -69,7 +67,7 @@ async function modulesAt(path: string, given: string): Promise<{ module: string;
     const module = moduleNameOf(name);
     if (module === null) throw notModule(given, "its name is not that of a module");
     if (module === "index")
-      throw usageError("BAD_VALUE", `${given} is a part of the module ${basename(dirname(path))}.`, "Push its folder.");
+      throw badValue(`${given} is a part of the module ${basename(dirname(path))}.`, "Push its folder.");
     return [{ module, path }];
   }
   const { modules: found, refused } = await discoverModules(path);

@@ -3,12 +3,12 @@ import { defineCommand } from "citty";
 import { controlRequest } from "../../../control/client";
 import type { PushReport } from "../../../reload/operations";
 import { CONTROL_ARGS, findServer } from "../../remote/control-target";
-import { type Flags, positionals } from "../../flags";
+import { argument, type Flags, positionals } from "../../flags";
 import { tellReport } from "./reload";
 import { printJson } from "../../screen/terminal";
 
 const args = {
-  module: { type: "positional", canRepeat: true, description: "The modules to remove" },
+  module: argument("The modules to remove", { canRepeat: true }),
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 

@@ -5,19 +5,14 @@ import { join } from "node:path";
 import { defineCommand } from "citty";
 import { assetPath } from "../../../config/assets";
 import { selfCommand } from "../../../system/self";
-import { type Flags, positionals } from "../../flags";
+import { argument, type Flags, positionals, switchFlag, valueFlag } from "../../flags";
 import { runOwnBun } from "../../own-bun";
 import { SELF_VARIABLE } from "../../testing/test-kit";
 
 const args = {
-  pattern: {
-    type: "positional",
-    required: false,
-    canRepeat: true,
-    description: "Only test files whose path holds this",
-  },
-  name: { type: "string", alias: "t", valueHint: "regex", description: "Only tests whose name matches" },
-  watch: { type: "boolean", description: "Run again whenever a file is saved" },
+  pattern: argument("Only test files whose path holds this", { required: false, canRepeat: true }),
+  name: valueFlag("regex", "Only tests whose name matches", { alias: "t" }),
+  watch: switchFlag("Run again whenever a file is saved"),
 } as const satisfies Flags;
 
 export const testCommand = defineCommand({

@@ -1,9 +1,8 @@
 /** `hrmr versions [MODULE]`: the kept versions that have served, newest first. */
 import { defineCommand } from "citty";
-import { controlRequest } from "../../../control/client";
 import type { VersionReport } from "../../../reload/operations";
-import { CONTROL_ARGS, findServer } from "../../remote/control-target";
-import type { Flags } from "../../flags";
+import { askServer, CONTROL_ARGS } from "../../remote/control-target";
+import { argument, type Flags } from "../../flags";
 import {
   cleanText,
   type Colour,
@@ -16,21 +15,14 @@ import {
 } from "../../screen/terminal";
 
 const args = {
-  module: { type: "positional", required: false, description: "Only this module. Default: all" },
+  module: argument("Only this module. Default: all", { required: false }),
   ...CONTROL_ARGS,
 } as const satisfies Flags;
 
 type Versions = Readonly<Record<string, readonly VersionReport[]>>;
 
-const COLUMNS: readonly Column[] = [
-  { title: "" },
-  { title: "VERSION" },
-  { title: "HASH" },
-  { title: "SINCE" },
-  { title: "FROM" },
-  { title: "STANDING" },
-  { title: "", isNote: true },
-];
+const TITLES = ["", "VERSION", "HASH", "SINCE", "FROM", "STANDING"];
+const COLUMNS: readonly Column[] = [...TITLES.map((title) => ({ title })), { title: "", isNote: true }];
 
 const STANDING_COLOURS: Record<VersionReport["verdict"], Colour> = {
   good: "green",
@@ -45,7 +37,7 @@ export const versionsCommand = defineCommand({
   async run({ args: flags }) {
     const { module } = flags;
     const route = module === undefined ? "/v1/versions" : `/v1/modules/${encodeURIComponent(module)}/versions`;
-    const { body } = await controlRequest<Versions>(await findServer(flags), "GET", route);
+    const body = await askServer<Versions>(flags, "GET", route);
     if (flags.json === true) return printJson(body);
     console.log(versionsScreen(body, lineWidth(), paintFor(process.stdout)));
   },
