@@ -2,8 +2,9 @@
  * What modules do besides answering, over all processes: blocked event loops, versions that stay in memory, shared
  * resources. Pure.
  */
-import type { Exposition } from "./exposition";
+import type { Exposition, Sample } from "./exposition";
 import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, SharedSnapshot } from "./snapshot";
+import { sumOf } from "./sums";
 
 /** The modules that blocked an event loop of any process. */
 export function mergeBlocked(processes: readonly ProcessSnapshot[]): BlockedSnapshot[] {
@@ -13,9 +14,9 @@ export function mergeBlocked(processes: readonly ProcessSnapshot[]): BlockedSnap
   );
   return [...byModule].map(([module, same]) => ({
     module,
-    count: same.reduce((sum, { count }) => sum + count, 0),
+    count: sumOf(same, ({ count }) => count),
     longestMs: Math.max(...same.map(({ longestMs }) => longestMs)),
-    totalMs: same.reduce((sum, { totalMs }) => sum + totalMs, 0),
+    totalMs: sumOf(same, ({ totalMs }) => totalMs),
   }));
 }
 
@@ -36,12 +37,12 @@ export function mergeShared(processes: readonly ProcessSnapshot[]): SharedSnapsh
 }
 
 /** For the present processes: a replaced process starts at 0 again. */
-export function writeBlocked(out: Exposition, inSlots: Iterable<ProcessSnapshot>): void {
-  const name = "hrmr_event_loop_blocked_seconds_total";
-  out.begin(name, "counter", "Time that the event loop stood still for longer than timeouts.blockedMs.");
-  for (const { slot, blocked = [] } of inSlots) {
-    for (const { module, totalMs } of blocked) out.sample(name, { module: module ?? "", slot }, totalMs / 1000);
-  }
+export function writeBlocked(out: Exposition, inSlots: readonly ProcessSnapshot[]): void {
+  const samples = inSlots.flatMap(({ slot, blocked = [] }) =>
+    blocked.map(({ module, totalMs }): Sample => [{ module: module ?? "", slot }, totalMs / 1000]),
+  );
+  const help = "Time that the event loop stood still for longer than timeouts.blockedMs.";
+  out.counter("hrmr_event_loop_blocked_seconds_total", help, samples);
 }
 
 function firstOfEach<T>(all: readonly T[], keyOf: (each: T) => string): T[] {

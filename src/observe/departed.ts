@@ -2,8 +2,9 @@
  * The counts of processes that are gone, or do not answer now. Counters of the whole server must never go back:
  * Prometheus would take that for a restart and count everything twice.
  */
-import { addCalls } from "./figures";
+import { addCalls, callsOf } from "./figures";
 import type { CallSnapshot, DepartedCounts, ProcessSnapshot } from "./snapshot";
+import { sumEach } from "./sums";
 
 /** How many processes are remembered one by one: recently dead ones, and those too busy to answer. */
 const MAX_REMEMBERED = 64;
@@ -48,9 +49,7 @@ function identityOf({ pid, startedAtMs }: ProcessSnapshot): string {
 }
 
 function countsOf({ counters, connections, modules }: ProcessSnapshot): DepartedCounts {
-  const calls = modules.map(({ name, live, old, gone }): [string, CallSnapshot] => {
-    return [name, addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])])];
-  });
+  const calls = modules.map((module) => [module.name, callsOf(module)] as const);
   return { counters, accepted: connections.accepted, refused: connections.refused, calls: Object.fromEntries(calls) };
 }
 
@@ -59,13 +58,7 @@ function addCounts(a: DepartedCounts, b: DepartedCounts): DepartedCounts {
   for (const [name, each] of Object.entries(b.calls))
     calls[name] = Object.hasOwn(calls, name) ? addCalls([calls[name] as typeof each, each]) : each;
   return {
-    counters: {
-      messages: a.counters.messages + b.counters.messages,
-      httpRequests: a.counters.httpRequests + b.counters.httpRequests,
-      errors: a.counters.errors + b.counters.errors,
-      datagramsDropped: a.counters.datagramsDropped + b.counters.datagramsDropped,
-      datagramsIgnored: a.counters.datagramsIgnored + b.counters.datagramsIgnored,
-    },
+    counters: sumEach([a.counters, b.counters]),
     accepted: a.accepted + b.accepted,
     refused: a.refused + b.refused,
     calls,

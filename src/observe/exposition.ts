@@ -3,18 +3,28 @@
  */
 
 type Labels = Readonly<Record<string, string | number>>;
-type MetricType = "counter" | "gauge" | "histogram" | "summary";
 
 /** The Content-Type of the text. */
 export const EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** Collects metrics: `begin` each once, then add its samples. */
+/** A value, with the labels that tell it from the metric's others. */
+export type Sample = readonly [labels: Labels, value: number];
+
+/** Collects metrics: each once, with all of its samples. */
 export class Exposition {
   readonly #lines: string[] = [];
 
-  /** The samples up to the next `begin` belong to this metric. */
-  begin(name: string, type: MetricType, help: string): void {
-    this.#lines.push(`# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}`, `# TYPE ${name} ${type}`);
+  counter(name: string, help: string, samples: number | Iterable<Sample>): void {
+    this.#write(name, "counter", help, samples);
+  }
+
+  gauge(name: string, help: string, samples: number | Iterable<Sample>): void {
+    this.#write(name, "gauge", help, samples);
+  }
+
+  /** Its samples follow, by `sample`. */
+  begin(name: string, type: "histogram" | "summary", help: string): void {
+    this.#write(name, type, help, []);
   }
 
   /** @param name the metric's name, or that with _bucket, _sum or _count behind it */
@@ -22,14 +32,14 @@ export class Exposition {
     this.#lines.push(`${name}${formatLabels(labels)} ${formatNumber(value)}`);
   }
 
-  /** A metric of one sample. */
-  single(name: string, type: MetricType, help: string, value: number, labels: Labels = {}): void {
-    this.begin(name, type, help);
-    this.sample(name, labels, value);
-  }
-
   get text(): string {
     return this.#lines.map((line) => `${line}\n`).join("");
+  }
+
+  #write(name: string, type: string, help: string, samples: number | Iterable<Sample>): void {
+    this.#lines.push(`# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}`, `# TYPE ${name} ${type}`);
+    const all: Iterable<Sample> = typeof samples === "number" ? [[{}, samples]] : samples;
+    for (const [labels, value] of all) this.sample(name, labels, value);
   }
 }
 

@@ -2,7 +2,8 @@
  * Figures of calls: how many, how they ended, how long they took. Every message passes here: counting allocates
  * nothing, and under load most calls do not read the clock.
  */
-import type { CallSnapshot } from "./snapshot";
+import type { CallSnapshot, GenerationSnapshot, ModuleSnapshot } from "./snapshot";
+import { sumOf } from "./sums";
 
 /** Upper bounds of the latency buckets, each inclusive. In seconds. Slower calls have a bucket of their own. */
 export const LATENCY_BOUNDS: readonly number[] = [
@@ -117,13 +118,21 @@ export class CallFigures {
 export function addCalls(all: readonly CallSnapshot[]): CallSnapshot {
   if (all.length === 1) return all[0] as CallSnapshot;
   return {
-    calls: all.reduce((sum, { calls }) => sum + calls, 0),
-    errors: all.reduce((sum, { errors }) => sum + errors, 0),
-    totalSeconds: all.reduce((sum, { totalSeconds }) => sum + totalSeconds, 0),
-    buckets: [...BOUNDS_MS, Infinity].map((_, index) =>
-      all.reduce((sum, { buckets }) => sum + (buckets[index] ?? 0), 0),
-    ),
+    calls: sumOf(all, ({ calls }) => calls),
+    errors: sumOf(all, ({ errors }) => errors),
+    totalSeconds: sumOf(all, ({ totalSeconds }) => totalSeconds),
+    buckets: [...BOUNDS_MS, Infinity].map((_, index) => sumOf(all, ({ buckets }) => buckets[index] ?? 0)),
   };
+}
+
+/** A module's versions in memory, the one that serves last. */
+export function generationsOf({ live, old }: Pick<ModuleSnapshot, "live" | "old">): readonly GenerationSnapshot[] {
+  return live === null ? old : [...old, live];
+}
+
+/** The figures of all versions of a module together. */
+export function callsOf(module: Pick<ModuleSnapshot, "live" | "old" | "gone">): CallSnapshot {
+  return addCalls([module.gone, ...generationsOf(module).map(({ figures }) => figures)]);
 }
 
 /**

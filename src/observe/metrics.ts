@@ -1,7 +1,7 @@
 /** GET /metrics: the figures of all processes for Prometheus. Pure. docs/metrics.md says what each one means. */
 import { writeBlocked } from "./conduct";
-import { Exposition } from "./exposition";
-import { addCalls, LATENCY_BOUNDS } from "./figures";
+import { Exposition, type Sample } from "./exposition";
+import { addCalls, callsOf, generationsOf, LATENCY_BOUNDS } from "./figures";
 import {
   addConnections,
   addCounters,
@@ -12,6 +12,7 @@ import {
   readinessOf,
 } from "./report";
 import type { CallSnapshot, ProcessSnapshot, ServerInfo } from "./snapshot";
+import { sumOf } from "./sums";
 
 /** How many modules have series of their own. The rest share the module "other". */
 const MAX_MODULES = 200;
@@ -43,50 +44,40 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
 }
 
 function writeServer(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {
-  out.single("hrmr_build_info", "gauge", "Always 1; the version is in the label.", 1, { version: info.version });
-  out.single("hrmr_up", "gauge", "Always 1: the server answers.", 1);
-  out.single("hrmr_ready", "gauge", "1 when /ready says so, else 0.", readinessOf(processes).isReady ? 1 : 0);
-  out.single(
-    "hrmr_start_time_seconds",
-    "gauge",
-    "When the server was started, in seconds since 1970.",
-    info.startedAtMs / 1000,
-  );
-  out.single("hrmr_processes", "gauge", "Server processes that answer.", processes.length);
-  out.single("hrmr_processes_wanted", "gauge", "Server processes that there should be.", info.wantedProcesses);
-  out.single(
-    "hrmr_process_restarts_total",
-    "counter",
-    "Server processes started in place of lost ones.",
-    info.restarts,
-  );
+  out.gauge("hrmr_build_info", "Always 1; the version is in the label.", [[{ version: info.version }, 1]]);
+  out.gauge("hrmr_up", "Always 1: the server answers.", 1);
+  out.gauge("hrmr_ready", "1 when /ready says so, else 0.", readinessOf(processes).isReady ? 1 : 0);
+  const started = "When the server was started, in seconds since 1970.";
+  out.gauge("hrmr_start_time_seconds", started, info.startedAtMs / 1000);
+  out.gauge("hrmr_processes", "Server processes that answer.", processes.length);
+  out.gauge("hrmr_processes_wanted", "Server processes that there should be.", info.wantedProcesses);
+  out.counter("hrmr_process_restarts_total", "Server processes started in place of lost ones.", info.restarts);
   const { messages, httpRequests, datagramsDropped, datagramsIgnored } = addCounters(info, processes);
-  out.single(
-    "hrmr_messages_total",
-    "counter",
-    "Raw and WebSocket messages, and datagrams, whoever took them.",
-    messages,
-  );
-  out.single("hrmr_http_requests_total", "counter", "HTTP requests, whoever answered them.", httpRequests);
-  out.begin(
-    "hrmr_datagrams_dropped_total",
-    "counter",
-    "Datagrams without an answer: too many calls were under way, or they were no message.",
-  );
-  out.sample("hrmr_datagrams_dropped_total", { reason: "busy" }, datagramsDropped);
-  out.sample("hrmr_datagrams_dropped_total", { reason: "no message" }, datagramsIgnored);
+  out.counter("hrmr_messages_total", "Raw and WebSocket messages, and datagrams, whoever took them.", messages);
+  out.counter("hrmr_http_requests_total", "HTTP requests, whoever answered them.", httpRequests);
+  const dropped = "Datagrams without an answer: too many calls were under way, or they were no message.";
+  out.counter("hrmr_datagrams_dropped_total", dropped, [
+    [{ reason: "busy" }, datagramsDropped],
+    [{ reason: "no message" }, datagramsIgnored],
+  ]);
 }
 
 function writeCalls(out: Exposition, modules: readonly MergedModule[]): void {
   const all = seriesOf(modules);
-  out.begin("hrmr_requests_total", "counter", "Messages and HTTP requests that a module was called for.");
-  for (const { labels, figures } of all) out.sample("hrmr_requests_total", labels, figures.calls);
-  out.begin(
-    "hrmr_errors_total",
-    "counter",
-    "Those that ended badly: it threw, was too late, cut or busy, or answered with a 5xx.",
+  const samples = (of: (figures: CallSnapshot) => number): Sample[] =>
+    all.map(({ labels, figures }) => [labels, of(figures)]);
+  const called = "Messages and HTTP requests that a module was called for.";
+  out.counter(
+    "hrmr_requests_total",
+    called,
+    samples(({ calls }) => calls),
   );
-  for (const { labels, figures } of all) out.sample("hrmr_errors_total", labels, figures.errors);
+  const failed = "Those that ended badly: it threw, was too late, cut or busy, or answered with a 5xx.";
+  out.counter(
+    "hrmr_errors_total",
+    failed,
+    samples(({ errors }) => errors),
+  );
   const name = "hrmr_request_duration_seconds";
   out.begin(name, "histogram", "From a message to its module's answer.");
   for (const series of all) writeHistogram(out, name, series);
@@ -105,116 +96,101 @@ function writeHistogram(out: Exposition, name: string, { labels, figures }: Seri
 
 /** One series for each live generation, and one for all retired ones. */
 function seriesOf(modules: readonly MergedModule[]): Series[] {
-  const own = modules.slice(0, MAX_MODULES).flatMap(({ name, live, old, gone }) => [
-    ...[...old, ...(live === null ? [] : [live])].map(({ number, figures }) => series(name, String(number), figures)),
+  const own = modules.slice(0, MAX_MODULES).flatMap((module) => [
+    ...generationsOf(module).map(({ number, figures }) => series(module.name, String(number), figures)),
     // Written from the start on: Prometheus does not see the rise of a counter that appears with a value.
-    series(name, GONE, gone),
+    series(module.name, GONE, module.gone),
   ]);
   const rest = modules.slice(MAX_MODULES);
-  if (rest.length === 0) return own;
-  const figures = rest.flatMap(({ live, old, gone }) => [
-    gone,
-    ...[...old, ...(live === null ? [] : [live])].map((each) => each.figures),
-  ]);
-  return [...own, series(OTHER, "all", addCalls(figures))];
+  return rest.length === 0 ? own : [...own, series(OTHER, "all", addCalls(rest.map(callsOf)))];
 }
 
 function series(module: string, generation: string, figures: CallSnapshot): Series {
   return { labels: { module, generation }, figures };
 }
 
-function writeGenerations(out: Exposition, modules: readonly MergedModule[]): void {
-  const name = "hrmr_live_generations";
-  out.begin(
-    name,
-    "gauge",
-    "Versions of a module in memory: the one that serves, and replaced ones with something under way.",
-  );
-  const count = ({ live, old }: MergedModule): number => old.length + (live === null ? 0 : 1);
-  for (const module of modules.slice(0, MAX_MODULES)) out.sample(name, { module: module.name }, count(module));
+/** A sample for each module, and one for all beyond `MAX_MODULES`. */
+function perModule(modules: readonly MergedModule[], of: (module: MergedModule) => number): Sample[] {
+  const own = modules.slice(0, MAX_MODULES).map((module): Sample => [{ module: module.name }, of(module)]);
   const rest = modules.slice(MAX_MODULES);
-  if (rest.length === 0) return;
-  out.sample(
-    name,
-    { module: OTHER },
-    rest.reduce((sum, each) => sum + count(each), 0),
-  );
+  return rest.length === 0 ? own : [...own, [{ module: OTHER }, sumOf(rest, of)]];
+}
+
+function writeGenerations(out: Exposition, modules: readonly MergedModule[]): void {
+  const help = "Versions of a module in memory: the one that serves, and replaced ones with something under way.";
+  const samples = perModule(modules, (module) => generationsOf(module).length);
+  out.gauge("hrmr_live_generations", help, samples);
 }
 
 function writeModuleProcesses(out: Exposition, modules: readonly MergedModule[]): void {
   const apart = modules.filter(({ processes }) => processes.length > 0);
-  const name = "hrmr_module_process_memory_bytes";
-  const bytes = (some: readonly MergedModule[]): number =>
-    some.flatMap(({ processes }) => processes).reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
-  out.begin(name, "gauge", "Resident memory of a module's own processes, of the version that serves.");
-  for (const module of apart.slice(0, MAX_MODULES)) out.sample(name, { module: module.name }, bytes([module]));
-  if (apart.length > MAX_MODULES) out.sample(name, { module: OTHER }, bytes(apart.slice(MAX_MODULES)));
+  const samples = perModule(apart, ({ processes }) => sumOf(processes, ({ memoryBytes }) => memoryBytes));
+  const help = "Resident memory of a module's own processes, of the version that serves.";
+  out.gauge("hrmr_module_process_memory_bytes", help, samples);
 }
 
 function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): void {
   const { ok, failed, last, lastSuccessAt, phaseSeconds } = mergeReloads(processes);
-  out.begin("hrmr_reloads_total", "counter", "Reloads, the load at the start included.");
-  out.sample("hrmr_reloads_total", { result: "ok" }, ok);
-  out.sample("hrmr_reloads_total", { result: "failed" }, failed);
+  out.counter("hrmr_reloads_total", "Reloads, the load at the start included.", [
+    [{ result: "ok" }, ok],
+    [{ result: "failed" }, failed],
+  ]);
   const name = "hrmr_reload_duration_seconds";
   out.begin(name, "summary", "Time that the phases of reloads have taken together.");
   for (const [phase, seconds] of Object.entries(phaseSeconds)) {
     out.sample(`${name}_sum`, { phase }, seconds);
     out.sample(`${name}_count`, { phase }, ok + failed);
   }
-  if (last !== null)
-    out.single("hrmr_last_reload_ok", "gauge", "1 when the last reload succeeded, else 0.", last.ok ? 1 : 0);
+  if (last !== null) out.gauge("hrmr_last_reload_ok", "1 when the last reload succeeded, else 0.", last.ok ? 1 : 0);
   if (lastSuccessAt === null) return;
   const help = "When a reload last succeeded, in seconds since 1970.";
-  out.single("hrmr_last_reload_success_timestamp_seconds", "gauge", help, Date.parse(lastSuccessAt) / 1000);
+  out.gauge("hrmr_last_reload_success_timestamp_seconds", help, Date.parse(lastSuccessAt) / 1000);
 }
 
 function writeRollbacks(out: Exposition, { rollbacks }: ServerInfo): void {
-  out.begin(
-    "hrmr_rollbacks_total",
-    "counter",
-    "Versions brought back: asked for by hand, or automatic because a new one failed.",
-  );
-  out.sample("hrmr_rollbacks_total", { kind: "asked" }, rollbacks?.asked ?? 0);
-  out.sample("hrmr_rollbacks_total", { kind: "automatic" }, rollbacks?.automatic ?? 0);
+  const help = "Versions brought back: asked for by hand, or automatic because a new one failed.";
+  out.counter("hrmr_rollbacks_total", help, [
+    [{ kind: "asked" }, rollbacks?.asked ?? 0],
+    [{ kind: "automatic" }, rollbacks?.automatic ?? 0],
+  ]);
 }
 
 function writeConnections(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {
   const { accepted, refused, byProtocol } = addConnections(info, processes);
-  out.begin("hrmr_connections", "gauge", "Open connections by what they spoke last.");
-  for (const protocol of PROTOCOLS) out.sample("hrmr_connections", { protocol }, byProtocol[protocol] ?? 0);
-  out.single("hrmr_connections_accepted_total", "counter", "Connections accepted.", accepted);
-  out.single(
-    "hrmr_connections_refused_total",
-    "counter",
-    "Connections closed at once, for they were too many.",
-    refused,
-  );
+  const open = PROTOCOLS.map((protocol): Sample => [{ protocol }, byProtocol[protocol] ?? 0]);
+  out.gauge("hrmr_connections", "Open connections by what they spoke last.", open);
+  out.counter("hrmr_connections_accepted_total", "Connections accepted.", accepted);
+  out.counter("hrmr_connections_refused_total", "Connections closed at once, for they were too many.", refused);
 }
 
 function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void {
   const { threads, busy, queued } = addPools(processes);
-  out.single("hrmr_pool_threads", "gauge", "Threads of the pool.", threads);
-  out.single("hrmr_pool_busy", "gauge", "Threads of the pool with a call under way.", busy);
-  out.single("hrmr_pool_queued", "gauge", "Calls that no thread has taken yet.", queued);
+  out.gauge("hrmr_pool_threads", "Threads of the pool.", threads);
+  out.gauge("hrmr_pool_busy", "Threads of the pool with a call under way.", busy);
+  out.gauge("hrmr_pool_queued", "Calls that no thread has taken yet.", queued);
 }
 
 function writeProcesses(out: Exposition, processes: readonly ProcessSnapshot[]): void {
   // A process that is being replaced shares its slot with its successor, but a series may occur only once: the newer
   // process gets it.
   const byAge = processes.toSorted((a, b) => a.startedAtMs - b.startedAtMs);
-  const inSlots = new Map(byAge.map((each) => [each.slot, each]));
-  const write = (
-    name: string,
-    type: "gauge" | "counter",
-    help: string,
-    of: (each: ProcessSnapshot) => number,
-  ): void => {
-    out.begin(name, type, help);
-    for (const each of inSlots.values()) out.sample(name, { slot: each.slot }, of(each));
-  };
-  write("hrmr_process_resident_memory_bytes", "gauge", "Memory in use.", ({ memoryBytes }) => memoryBytes);
-  write("hrmr_process_cpu_seconds_total", "counter", "CPU time used.", ({ cpuSeconds }) => cpuSeconds);
-  write("hrmr_process_open_fds", "gauge", "Open file descriptors.", ({ openDescriptors }) => openDescriptors);
-  writeBlocked(out, inSlots.values());
+  const inSlots = [...new Map(byAge.map((each) => [each.slot, each])).values()];
+  const samples = (of: (each: ProcessSnapshot) => number): Sample[] =>
+    inSlots.map((each) => [{ slot: each.slot }, of(each)]);
+  out.gauge(
+    "hrmr_process_resident_memory_bytes",
+    "Memory in use.",
+    samples(({ memoryBytes }) => memoryBytes),
+  );
+  out.counter(
+    "hrmr_process_cpu_seconds_total",
+    "CPU time used.",
+    samples(({ cpuSeconds }) => cpuSeconds),
+  );
+  out.gauge(
+    "hrmr_process_open_fds",
+    "Open file descriptors.",
+    samples(({ openDescriptors }) => openDescriptors),
+  );
+  writeBlocked(out, inSlots);
 }

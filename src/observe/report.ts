@@ -3,7 +3,7 @@
  * Pure.
  */
 import { mergeBlocked, mergeLeaked, mergeShared } from "./conduct";
-import { addCalls, percentileMs } from "./figures";
+import { addCalls, callsOf, generationsOf, percentileMs } from "./figures";
 import type {
   BlockedSnapshot,
   CallSnapshot,
@@ -19,9 +19,11 @@ import type {
   ServerInfo,
   ServerStatus,
 } from "./snapshot";
+import { sumEach, sumOf } from "./sums";
 
 /** From best to worst. The server's state of a module is the worst of its processes. */
 const STATES: readonly ModuleState[] = ["serving", "degraded", "unavailable", "quarantined", "failed"];
+const NO_COUNTS = { messages: 0, httpRequests: 0, errors: 0, datagramsDropped: 0, datagramsIgnored: 0 };
 /** How many characters of a failure's first line /ready shows. */
 const MAX_REASON = 200;
 
@@ -57,7 +59,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     httpRequests,
     errors,
     datagrams: { dropped: datagramsDropped, ignored: datagramsIgnored },
-    memoryBytes: sum(processes.map(({ memoryBytes }) => memoryBytes)),
+    memoryBytes: sumOf(processes, ({ memoryBytes }) => memoryBytes),
     pool: addPools(processes),
     modules,
     reloads: mergeReloads(processes),
@@ -123,14 +125,10 @@ export interface MergedModule {
  * @returns the modules of all processes, each once, in the order of the first process that has them
  */
 export function mergeModules(processes: readonly ProcessSnapshot[], departed?: DepartedCounts): MergedModule[] {
-  const byName = new Map<string, ModuleSnapshot[]>();
-  for (const { modules } of processes) {
-    for (const module of modules) {
-      const same = byName.get(module.name);
-      if (same === undefined) byName.set(module.name, [module]);
-      else same.push(module);
-    }
-  }
+  const byName = Map.groupBy(
+    processes.flatMap(({ modules }) => modules),
+    ({ name }) => name,
+  );
   return [...byName.values()].map((same) => {
     const module = mergeModule(same);
     const calls = own(departed?.calls, module.name);
@@ -142,7 +140,7 @@ function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
   const first = same[0] as ModuleSnapshot;
   // While a reload goes from process to process, the newest version is the one that will serve.
   const newest = Math.max(...same.map(({ live }) => live?.number ?? 0));
-  const generations = mergeGenerations(same.flatMap(({ live, old }) => (live === null ? old : [...old, live])));
+  const generations = mergeGenerations(same.flatMap(generationsOf));
   return {
     name: first.name,
     source: first.source,
@@ -164,7 +162,7 @@ function mergeFormer(same: readonly ModuleSnapshot[]): MergedModule["former"] {
   const alike = all.filter((each) => each.number === number);
   return all.length === 0
     ? null
-    : { number, calls: sum(alike.map(({ calls }) => calls)), errors: sum(alike.map(({ errors }) => errors)) };
+    : { number, calls: sumOf(alike, ({ calls }) => calls), errors: sumOf(alike, ({ errors }) => errors) };
 }
 
 type Generations = ModuleSnapshot["old"];
@@ -175,7 +173,7 @@ function mergeGenerations(all: Generations): Generations {
   return [...byNumber.values()]
     .map((same) => ({
       ...(same[0] as Generations[number]),
-      inFlight: sum(same.map(({ inFlight }) => inFlight)),
+      inFlight: sumOf(same, ({ inFlight }) => inFlight),
       pinnedBy: sumEach(same.map(({ pinnedBy }) => pinnedBy)),
       figures: addCalls(same.map(({ figures }) => figures)),
     }))
@@ -189,7 +187,7 @@ function moduleStatus(
   nextTryAt: string | undefined,
 ): ModuleStatus {
   const block = blocked.find((each) => each.module === module.name);
-  const all = addCalls([gone, ...old.map(({ figures }) => figures), ...(live === null ? [] : [live.figures])]);
+  const all = callsOf({ live, old, gone });
   return {
     name: module.name,
     source: module.source,
@@ -226,36 +224,28 @@ export function addCounters(
   { departed }: ServerInfo,
   processes: readonly ProcessSnapshot[],
 ): ProcessSnapshot["counters"] {
-  const all = [...processes.map(({ counters }) => counters), ...(departed === undefined ? [] : [departed.counters])];
-  return {
-    messages: sum(all.map(({ messages }) => messages)),
-    httpRequests: sum(all.map(({ httpRequests }) => httpRequests)),
-    errors: sum(all.map(({ errors }) => errors)),
-    datagramsDropped: sum(all.map((each) => each.datagramsDropped)),
-    datagramsIgnored: sum(all.map((each) => each.datagramsIgnored)),
-  };
+  return sumEach([NO_COUNTS, ...processes.map(({ counters }) => counters), departed?.counters ?? NO_COUNTS]);
 }
 
 export function addConnections(
   { departed }: ServerInfo,
   processes: readonly ProcessSnapshot[],
 ): ProcessSnapshot["connections"] {
-  const all = processes.map(({ connections }) => connections);
+  const total = (name: "open" | "accepted" | "refused") => sumOf(processes, ({ connections }) => connections[name]);
   return {
-    open: sum(all.map(({ open }) => open)),
-    accepted: sum(all.map(({ accepted }) => accepted)) + (departed?.accepted ?? 0),
-    refused: sum(all.map(({ refused }) => refused)) + (departed?.refused ?? 0),
-    byProtocol: sumEach(all.map(({ byProtocol }) => byProtocol)),
+    open: total("open"),
+    accepted: total("accepted") + (departed?.accepted ?? 0),
+    refused: total("refused") + (departed?.refused ?? 0),
+    byProtocol: sumEach(processes.map(({ connections }) => connections.byProtocol)),
   };
 }
 
 export function addPools(processes: readonly ProcessSnapshot[]): ProcessSnapshot["pool"] {
-  const all = processes.map(({ pool }) => pool);
   return {
-    threads: sum(all.map(({ threads }) => threads)),
-    busy: sum(all.map(({ busy }) => busy)),
-    queued: sum(all.map(({ queued }) => queued)),
-    workers: all.flatMap(({ workers }) => workers),
+    threads: sumOf(processes, ({ pool }) => pool.threads),
+    busy: sumOf(processes, ({ pool }) => pool.busy),
+    queued: sumOf(processes, ({ pool }) => pool.queued),
+    workers: processes.flatMap(({ pool }) => pool.workers),
   };
 }
 
@@ -271,17 +261,6 @@ function reasonOf({ name, state, error, quarantine }: MergedModule): string {
   if (state === "unavailable")
     return `module "${name}" is unavailable${first === "" ? "" : `: ${first.slice(0, MAX_REASON)}`}`;
   return `module "${name}" failed to load: ${first === "" ? "nothing of it serves" : first.slice(0, MAX_REASON)}`;
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, each) => total + each, 0);
-}
-
-function sumEach(records: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const total: Record<string, number> = {};
-  for (const record of records)
-    for (const [name, count] of Object.entries(record)) total[name] = (total[name] ?? 0) + count;
-  return total;
 }
 
 function wholeSeconds(ms: number): number {

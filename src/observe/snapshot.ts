@@ -236,12 +236,7 @@ export interface ServerStatus {
   /** See ProcessSnapshot. */
   readonly datagrams: { readonly dropped: number; readonly ignored: number };
   readonly memoryBytes: number;
-  readonly pool: {
-    readonly threads: number;
-    readonly busy: number;
-    readonly queued: number;
-    readonly workers: readonly unknown[];
-  };
+  readonly pool: ProcessSnapshot["pool"];
   readonly modules: readonly ModuleStatus[];
   readonly reloads: ReloadSnapshot;
   /** Modules that blocked an event loop for longer than timeouts.blockedMs. */
