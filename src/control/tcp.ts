@@ -23,7 +23,7 @@ import { descriptorLimit } from "../system/descriptors";
 import { renewDate } from "../protocol/web/http-date";
 import { listenError } from "../system/listen-error";
 import { type Acceptor, socketHandlers } from "../server/listen/listeners";
-import { passArrivalsOn } from "../system/reuse-port";
+import { passArrivalsOn } from "../system/bind";
 import { TlsContexts } from "../server/tls/contexts";
 import { answerControl, type ControlApi } from "./api";
 import { Bearer, mustNotBeBrowser } from "./bearer";

@@ -5,10 +5,24 @@
 import { ptr } from "bun:ffi";
 import { chmodSync, closeSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import { formatListen, type ListenAddress } from "../config/listen";
-import { openLibc } from "./libc";
 import { UserError } from "../config/user-error";
 import { groupsOf, ipVersion } from "./address";
 import { listenError } from "./listen-error";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  attachFilter,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  socketAddress,
+  socketCalls,
+  SOL_SOCKET,
+} from "./sockets";
 
 /**
  * A bound socket. If it is a stream socket, it listens. Its descriptor is closed on exec, unless a child gets it
@@ -20,19 +34,9 @@ export interface BoundSocket {
   readonly fd: number;
 }
 
-// Values of Linux, on all architectures that Bun runs on.
-const AF_UNIX = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_STREAM = 1;
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ATTACH_FILTER = 26;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
+const SO_ATTACH_REUSEPORT_CBPF = 51;
 
 /** Connections that wait to be accepted; the kernel lowers it to net.core.somaxconn. */
 const BACKLOG = 4096;
@@ -41,29 +45,12 @@ const UNIX_PATH_BYTES = 108;
 /** Default mode of a unix socket: only its owner, and root, may connect. */
 const OWNER_ONLY = 0o600;
 
-const SYMBOLS = {
-  socket: { args: ["i32", "i32", "i32"], returns: "i32" },
-  setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
-  bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
-  listen: { args: ["i32", "i32"], returns: "i32" },
-  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
-} as const;
-
-type Libc = NonNullable<ReturnType<typeof openSymbols>>;
-let libc: Libc | null | undefined;
-
-function openSymbols() {
-  return openLibc(SYMBOLS);
-}
-
 /**
  * Whether this platform has the calls that `bindSockets` needs. Otherwise Bun.listen opens listeners, for one process
  * alone.
  */
 export function canBind(): boolean {
-  if (process.platform !== "linux") return false;
-  libc ??= openSymbols();
-  return libc !== null;
+  return socketCalls() !== null;
 }
 
 /** Several processes need listeners that they can share. */
@@ -107,19 +94,21 @@ const DROP_SYN = [
  */
 export function stopArrivals({ address, fd }: BoundSocket): void {
   if (address.transport !== "tcp" && address.transport !== "tls") return;
-  const filter = Buffer.alloc(8 * DROP_SYN.length);
-  for (const [at, { code, jt, jf, k }] of DROP_SYN.entries()) {
-    filter.writeUInt16LE(code, 8 * at);
-    filter[8 * at + 2] = jt;
-    filter[8 * at + 3] = jf;
-    filter.writeUInt32LE(k, 8 * at + 4);
-  }
-  // struct sock_fprog: the number of instructions, and where they are.
-  const program = Buffer.alloc(16);
-  program.writeUInt16LE(DROP_SYN.length);
-  program.writeBigUInt64LE(BigInt(ptr(filter)), 8);
   // If the kernel does not allow it, a client that connects at the moment of closing is cut off.
-  libc?.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(program), program.length);
+  attachFilter(fd, SO_ATTACH_FILTER, DROP_SYN);
+}
+
+/** "Return 1." If no socket has the index, the kernel picks one by its hash. */
+const RETURN_SECOND = [{ code: 0x06, k: 1 }];
+
+/**
+ * Several sockets may listen on one port (SO_REUSEPORT). Each has a queue of its own, and closing a socket cuts the
+ * clients in its queue. This sends all new clients of a port to the second of two. Clients in the queue of the first
+ * stay there: once they are accepted, the first can be closed without cutting a client. Without a second socket nothing
+ * changes.
+ */
+export function passArrivalsOn(first: number): void {
+  attachFilter(first, SO_ATTACH_REUSEPORT_CBPF, RETURN_SECOND);
 }
 
 /**
@@ -131,8 +120,8 @@ export function closeSocket({ address, fd }: BoundSocket): void {
 }
 
 async function bindSocket(address: ListenAddress, beside: readonly ListenAddress[]): Promise<BoundSocket> {
-  const c = libc;
-  if (c == null) throw new Error("bindSockets needs canBind().");
+  const c = socketCalls();
+  if (c === null) throw new Error("bindSockets needs canBind().");
   if (address.transport === "unix") await removeStaleSocket(address.path);
   const name = await socketName(address);
   const type = (address.transport === "udp" ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -148,7 +137,7 @@ async function bindSocket(address: ListenAddress, beside: readonly ListenAddress
   // Before it listens: until then nobody can connect, whatever mode the umask gave the file.
   if (isNamed && address.transport === "unix") setMode(address);
   const isBound = isNamed && (address.transport === "udp" || c.listen(fd, BACKLOG) === 0);
-  if (isBound) return { fd, address: address.transport === "unix" ? address : { ...address, port: portOf(c, fd) } };
+  if (isBound) return { fd, address: address.transport === "unix" ? address : { ...address, port: portOf(fd) } };
   closeSync(fd);
   return await refused(address);
 }
@@ -251,12 +240,8 @@ function scopeId(scope: string): number {
   return existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
 }
 
-function portOf(c: Libc, fd: number): number {
-  const name = Buffer.alloc(28);
-  const length = new Uint32Array([name.length]);
-  c.getsockname(fd, ptr(name), ptr(length));
-  // At the same place in sockaddr_in and sockaddr_in6.
-  return name.readUInt16BE(2);
+function portOf(fd: number): number {
+  return socketAddress(fd)?.readUInt16BE(2) ?? 0;
 }
 
 /**

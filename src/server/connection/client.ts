@@ -3,7 +3,7 @@
  */
 import type { Client, ClientTls } from "../../module/contract";
 import { isLoopback, plainAddress } from "../../system/address";
-import { userOf } from "../../system/peer-user";
+import { userOf } from "../../system/sockets";
 
 export type Transport = Client["transport"];
 

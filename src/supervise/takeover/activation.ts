@@ -4,7 +4,20 @@
  */
 import { formatListen, type ListenAddress, parseListen } from "../../config/listen";
 import { UserError } from "../../config/user-error";
-import { openLibc } from "../../system/libc";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  SO_ACCEPTCONN,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  socketAddress,
+  socketCalls,
+  socketOption,
+  SOL_SOCKET,
+} from "../../system/sockets";
 
 const FIRST_FD = 3;
 /** More are a mistake in the environment, not in a unit. */
@@ -13,20 +26,9 @@ const MAX_DESCRIPTORS = 4096;
 export const TLS_NAME = "tls";
 
 // Linux, all architectures that Bun runs on.
-const AF_UNIX = 1;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_STREAM = 1;
-const SOCK_DGRAM = 2;
-const SOL_SOCKET = 1;
 const SO_TYPE = 3;
-const SO_ACCEPTCONN = 30;
-const IPPROTO_IPV6 = 41;
-const IPV6_V6ONLY = 26;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
-/** sizeof(struct sockaddr_storage). */
-const ADDRESS_BYTES = 128;
 const FAMILY_BYTES = 2;
 
 export interface InheritedListener {
@@ -45,17 +47,9 @@ interface DescribedListener extends InheritedListener {
   readonly isV6Only: boolean;
 }
 
-const SYMBOLS = {
-  getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
-  getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
-  fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
-} as const;
-
-let libc: ReturnType<typeof openLibc<typeof SYMBOLS>> | undefined;
-
-function openSymbols(): NonNullable<typeof libc> {
-  libc ??= process.platform === "linux" ? openLibc(SYMBOLS) : null;
-  if (libc !== null) return libc;
+function openSymbols(): NonNullable<ReturnType<typeof socketCalls>> {
+  const calls = socketCalls();
+  if (calls !== null) return calls;
   throw new UserError(
     "This system's C library cannot be called, so that inherited sockets (LISTEN_FDS) cannot be taken over.",
     {
@@ -105,10 +99,8 @@ export function describeDescriptor(fd: number): ListenAddress | null {
   const type = option(fd, SOL_SOCKET, SO_TYPE);
   const isListening = type === SOCK_STREAM && option(fd, SOL_SOCKET, SO_ACCEPTCONN) === 1;
   if (!isListening && type !== SOCK_DGRAM) return null;
-  const bytes = Buffer.alloc(ADDRESS_BYTES);
-  const length = new Uint32Array([ADDRESS_BYTES]);
-  if (openSymbols().getsockname(fd, bytes, length) !== 0) return null;
-  return readAddress(bytes.subarray(0, length[0]), isListening ? "tcp" : "udp");
+  const address = socketAddress(fd);
+  return address === null ? null : readAddress(address, isListening ? "tcp" : "udp");
 }
 
 /** Reads a struct sockaddr of any family that hrmr serves. */
@@ -139,9 +131,7 @@ function shortenIpv6(address: string): string {
 }
 
 function option(fd: number, level: number, name: number): number | null {
-  const value = new Int32Array(1);
-  const length = new Uint32Array([value.byteLength]);
-  return openSymbols().getsockopt(fd, level, name, value, length) === 0 ? (value[0] ?? null) : null;
+  return socketOption(fd, level, name)?.[0] ?? null;
 }
 
 /** A listener of the server: `fd` is the descriptor that serves it, null if it is not open yet. */

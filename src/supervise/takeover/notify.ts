@@ -3,12 +3,9 @@
  * stopping.
  */
 import { openLibc } from "../../system/libc";
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET } from "../../system/sockets";
 
 // Linux, all architectures that Bun runs on.
-const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_SNDTIMEO = 21;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
