@@ -2,7 +2,7 @@
  * The server's own HTTP endpoints: /health, /ready, /stats and /metrics. For the protocols they are fetch routes that
  * come before the modules. A module that claims exactly one of their paths gets it.
  */
-import type { EndpointPolicy, HttpOptions } from "../config/options";
+import type { HttpOptions } from "../config/options";
 import type { RequestContext } from "../module/contract";
 import type { BoundRoute } from "../module/route";
 import { EXPOSITION_TYPE } from "../observe/exposition";
@@ -15,9 +15,11 @@ import { isForeignOrigin, isLocalHost } from "../protocol/web/origin";
 import { splitUrl } from "../router/paths";
 import { ownFetchRoute } from "../module/own-routes";
 
+type PolicyName = "health" | "ready" | "stats" | "metrics";
+
 interface EndpointSources {
   /** Read at each request: a reload may change it in place. */
-  readonly policies: Pick<HttpOptions, "health" | "ready" | "stats" | "metrics" | "localNames">;
+  readonly policies: Pick<HttpOptions, PolicyName | "localNames">;
   readonly version: string;
   isDraining(): boolean;
   uptimeSeconds(): number;
@@ -42,59 +44,27 @@ export class Endpoints implements OwnEndpoints {
 
   constructor(sources: EndpointSources) {
     this.#sources = sources;
-    const { policies } = sources;
     this.#all = new Map([
       // Load balancers request these two with any Host.
-      [
-        "/health",
-        this.#endpoint(
-          "/health",
-          () => policies.health,
-          true,
-          () => this.#health(),
-        ),
-      ],
-      [
-        "/ready",
-        this.#endpoint(
-          "/ready",
-          () => policies.ready,
-          true,
-          (isLocal) => this.#ready(isLocal),
-        ),
-      ],
-      [
-        "/stats",
-        this.#endpoint(
-          "/stats",
-          () => policies.stats,
-          false,
-          () => this.#stats(),
-        ),
-      ],
-      [
-        "/metrics",
-        this.#endpoint(
-          "/metrics",
-          () => policies.metrics,
-          false,
-          () => this.#metrics(),
-        ),
-      ],
+      ["/health", this.#endpoint("/health", true, () => this.#health())],
+      ["/ready", this.#endpoint("/ready", true, (isLocal) => this.#ready(isLocal))],
+      ["/stats", this.#endpoint("/stats", false, () => this.#stats())],
+      ["/metrics", this.#endpoint("/metrics", false, () => this.#metrics())],
     ]);
   }
 
   /** @param takesAnyHost  true: the policy "local" checks only the client's address */
-  #endpoint(path: EndpointPath, policy: () => EndpointPolicy, takesAnyHost: boolean, answer: Answer): Endpoint {
+  #endpoint(path: `/${PolicyName}`, takesAnyHost: boolean, answer: Answer): Endpoint {
     const handler = (request: Request, { client }: RequestContext): Response | Promise<Response> => {
       const { origin } = splitUrl(request.url);
-      return answer(
-        client.isLocal && this.#isOwn(origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")),
-      );
+      const host = origin.slice(origin.indexOf("//") + 2);
+      return answer(client.isLocal && this.#isOwn(host, request.headers.get("origin")));
     };
-    const isFor: Endpoint["isFor"] = ({ isLocal }, host, origin) =>
-      policy() === "anyone" || (policy() === "local" && isLocal && (takesAnyHost || this.#isOwn(host, origin)));
-    return { route: endpointRoute(path, handler), isFor };
+    const isFor: Endpoint["isFor"] = ({ isLocal }, host, origin) => {
+      const policy = this.#sources.policies[path.slice(1) as PolicyName];
+      return policy === "anyone" || (policy === "local" && isLocal && (takesAnyHost || this.#isOwn(host, origin)));
+    };
+    return { route: ownFetchRoute(path, TIMEOUT_MS, handler), isFor };
   }
 
   /** A local browser or proxy may send requests for others, so the address is not enough. */
@@ -161,13 +131,6 @@ const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Recor
   processes: [],
   nextTries: {},
 };
-
-function endpointRoute(
-  path: EndpointPath,
-  handler: (request: Request, context: RequestContext) => unknown,
-): BoundRoute {
-  return ownFetchRoute(path, TIMEOUT_MS, handler);
-}
 
 /** @returns endpoints' paths that modules claim, with the first module that claims each */
 function claimedPaths(routes: readonly BoundRoute[]): ReadonlyMap<EndpointPath, string> {

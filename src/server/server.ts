@@ -67,7 +67,7 @@ export interface ServerStart {
   readonly agree?: (proposal: Proposal) => Promise<Agreement>;
 }
 
-interface ServerSummary {
+export interface ServerSummary {
   /** URLs with the real ports. */
   readonly listening: string[];
   modules: number;

@@ -24,32 +24,20 @@ interface SnapshotSources {
   readonly watchdog: Watchdog;
 }
 
-export function takeSnapshot({
-  slot,
-  startedAtMs,
-  uptimeMs,
-  dispatch,
-  admission,
-  registry,
-  hosts,
-  watchdog,
-}: SnapshotSources): ProcessSnapshot {
+export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
+  const { dispatch, admission, registry, hosts } = sources;
   const { open, messages, httpRequests, errors, datagramsDropped, datagramsIgnored } = dispatch.counters;
+  const { accepted, refused } = admission;
   const { user, system } = process.cpuUsage();
   const { pool } = hosts;
   const workers = pool.places.map(({ index, facts: _facts, ...place }) => ({ worker: index, ...place }));
   return {
-    slot,
+    slot: sources.slot,
     pid: process.pid,
-    startedAtMs,
-    uptimeMs,
+    startedAtMs: sources.startedAtMs,
+    uptimeMs: sources.uptimeMs,
     isDraining: dispatch.isDraining,
-    connections: {
-      open: admission.open,
-      accepted: admission.accepted,
-      refused: admission.refused,
-      byProtocol: { ...open },
-    },
+    connections: { open: admission.open, accepted, refused, byProtocol: { ...open } },
     counters: { messages, httpRequests, errors, datagramsDropped, datagramsIgnored },
     memoryBytes: process.memoryUsage.rss(),
     cpuSeconds: (user + system) / 1e6,
@@ -62,7 +50,7 @@ export function takeSnapshot({
     },
     modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
     reloads: registry.totals.snapshot(),
-    blocked: watchdog.snapshot(),
+    blocked: sources.watchdog.snapshot(),
     leaked: registry.leaks(),
     shared: registry.shared.snapshot(),
   };
@@ -97,10 +85,9 @@ function quarantineSnapshot({ reason, nextTryAtMs }: QuarantineFacts): ModuleSna
   return { reason, nextTryAt: nextTryAtMs === null ? null : new Date(nextTryAtMs).toISOString() };
 }
 
-function formerSnapshot({
-  number,
-  figures,
-}: NonNullable<ModuleEntry["former"]>): NonNullable<ModuleSnapshot["former"]> {
+type Former = NonNullable<ModuleEntry["former"]>;
+
+function formerSnapshot({ number, figures }: Former): NonNullable<ModuleSnapshot["former"]> {
   const { calls, errors } = figures.snapshot();
   return { number, calls, errors };
 }

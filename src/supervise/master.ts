@@ -34,7 +34,7 @@ import { letSecondSignalEnd } from "./last-signal";
 import { Prefork } from "./serve/prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover";
-import { Reloads } from "./reloads";
+import { type Reloadable, Reloads } from "./reloads";
 import { Retries } from "./retries";
 
 interface MasterOwner {
@@ -66,14 +66,8 @@ export async function runMaster(owner: MasterOwner): Promise<number> {
 }
 
 /** The parts of the master, once the configuration has been read. */
-interface MasterParts {
-  config: ResolvedConfig;
-  readonly log: ProcessLog;
-  readonly folders: Folders;
+interface MasterParts extends Reloadable {
   readonly holdings: Holdings;
-  readonly group: Group;
-  readonly history: History;
-  readonly retries: Retries;
   listening: readonly string[];
 }
 

@@ -21,7 +21,7 @@ import type { Notifier } from "./takeover/notify";
 import { Watch, watchedConfigFiles } from "./watch";
 
 /** A server that has started, as reloads act on it. */
-interface Reloadable {
+export interface Reloadable {
   /** Replaced by a reload that reads the configuration. */
   config: ResolvedConfig;
   readonly log: ProcessLog;

@@ -106,21 +106,11 @@ export function socketHandlers(
         if (isTls || acceptor.tls?.isGate === true) connection.expectTls();
       }
     },
-    data(socket, bytes) {
-      // None: a TLS socket has replaced this one, and these bytes are ciphertext.
-      socket.data?.receive(bytes);
-    },
-    end(socket) {
-      socket.data?.ended();
-    },
-    drain(socket) {
-      socket.data?.drained();
-    },
-    close(socket) {
-      socket.data?.closed();
-    },
-    error(socket, error) {
-      socket.data?.broke(error);
-    },
+    // None: a TLS socket has replaced this one, and these bytes are ciphertext.
+    data: (socket, bytes) => socket.data?.receive(bytes),
+    end: (socket) => socket.data?.ended(),
+    drain: (socket) => socket.data?.drained(),
+    close: (socket) => socket.data?.closed(),
+    error: (socket, error) => socket.data?.broke(error),
   };
 }

@@ -156,26 +156,12 @@ function startTls(
 
 /** One object for all connections. A handshake that fails at once closes before upgradeTLS has returned. */
 const TLS_HANDLERS: Bun.SocketHandler<Upgradable> = {
-  open(socket) {
-    socket.data.secured(socket);
-  },
+  open: (socket) => socket.data.secured(socket),
   // Bun reports an error of the certificate for every client that has none: only `isGood` and `authorized` count.
-  handshake(socket, isGood) {
-    socket.data.shook(socket, isGood);
-  },
-  data(socket, bytes) {
-    socket.data.receive(bytes);
-  },
-  end(socket) {
-    socket.data.ended();
-  },
-  drain(socket) {
-    socket.data.drained();
-  },
-  close(socket) {
-    socket.data.closed();
-  },
-  error(socket, error) {
-    socket.data.broke(error);
-  },
+  handshake: (socket, isGood) => socket.data.shook(socket, isGood),
+  data: (socket, bytes) => socket.data.receive(bytes),
+  end: (socket) => socket.data.ended(),
+  drain: (socket) => socket.data.drained(),
+  close: (socket) => socket.data.closed(),
+  error: (socket, error) => socket.data.broke(error),
 };

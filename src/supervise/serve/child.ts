@@ -3,6 +3,7 @@ import { systemError } from "../../config/system-errors";
 import { UserError } from "../../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
 import { isForConfig } from "../../reload/order";
+import type { Proposal } from "../../reload/vote/agree";
 import { type RunningServer, startServer } from "../../server/server";
 import type { Uplink } from "../../server/uplink";
 import { answerOf, Asking } from "./asking";
@@ -73,32 +74,13 @@ class Child {
     snapshot: () => this.#running.snapshot(),
   };
 
-  async #start({
-    slot,
-    options,
-    folders,
-    sockets,
-    approved,
-    isResumed,
-    remembered,
-    mayFail,
-  }: ChildStart): Promise<void> {
+  async #start(start: ChildStart): Promise<void> {
+    const { options, slot } = start;
     const log = createLog({ ...options.log, role: "shared", fields: { slot } });
     this.#log = log;
     try {
-      const server = await startServer({
-        options,
-        folders,
-        log,
-        sockets,
-        slot,
-        uplink: this.#uplink,
-        approved,
-        isResumed,
-        remembered,
-        mayFail,
-        agree: (proposal) => this.#master.ask("agree", proposal),
-      });
+      const agree = (proposal: Proposal) => this.#master.ask("agree", proposal);
+      const server = await startServer({ ...start, log, uplink: this.#uplink, agree });
       this.#server = server;
       this.#onStray((error) => tellStray(log, error));
       armDeadman(options);

@@ -3,19 +3,9 @@ import type { ReloadReport, RestartReport } from "../../reload/operations";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
+import type { ServerSummary } from "../../server/server";
 
-export interface StartSummary {
-  /** URLs with the real ports. */
-  readonly listening: readonly string[];
-  readonly modules: number;
-  readonly routes: number;
-  /** For the person who started the server. */
-  readonly notes: readonly string[];
-  /** Modules that should serve and do not. */
-  readonly failed: readonly string[];
-  /** The failed modules that are tried again automatically: all except those that claim a taken key. */
-  readonly retried: readonly string[];
-}
+export type StartSummary = Readonly<ServerSummary>;
 
 export interface Group {
   /** Loads the modules and accepts. @throws UserError for errors that the user can mend */

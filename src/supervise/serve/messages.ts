@@ -2,33 +2,16 @@
  * Messages between the master and its server processes: plain data, structured-cloned over Bun's IPC.
  */
 import type { ApprovedModule } from "../../reload/versions/approved";
-import type { ListenAddress } from "../../config/listen";
-import type { Options } from "../../config/options";
 import type { ReloadReport } from "../../reload/operations";
 import type { Agreement, Proposal } from "../../reload/vote/agree";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
-import type { Folders } from "../../server/folders";
+import type { ServerStart } from "../../server/server";
 import type { ReloadOutcome } from "../../reload/verdict/report";
 import type { StartSummary } from "./group";
 
-/** The first message to a process that will serve, in answer to its `begun`. */
-export interface ChildStart {
-  /** 1 to N. */
-  readonly slot: number;
-  readonly options: Options;
-  readonly folders: Folders;
-  /** The listening descriptors that it has inherited. */
-  readonly sockets: readonly { readonly address: ListenAddress; readonly fd: number }[];
-  /** The versions of the other processes. null: it is the first, and reads the modules folder. */
-  readonly approved: readonly ApprovedModule[] | null;
-  /** `approved` are the versions before the server's restart: this is its first process. */
-  readonly isResumed: boolean;
-  /** Known facts about modules that have served before, by name. */
-  readonly remembered: Readonly<Record<string, ApprovedModule>>;
-  /** See ServerStart. */
-  readonly mayFail: readonly string[] | undefined;
-}
+/** The first message to a process that will serve, in answer to its `begun`. The descriptors are those it inherits. */
+export type ChildStart = Omit<ServerStart, "log" | "uplink" | "agree">;
 
 /** The modules that a process serves, and the files that they were built from (`RunningServer`). */
 interface Served {
