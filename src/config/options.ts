@@ -132,7 +132,7 @@ type CommandPolicy = (typeof COMMAND_POLICIES)[number];
  * too.
  */
 export const ENDPOINT_POLICIES = ["anyone", "local", "off"] as const;
-export type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
+type EndpointPolicy = (typeof ENDPOINT_POLICIES)[number];
 
 export const DEFAULT_HTTP = {
   /** GET /health: the server is alive. */

@@ -11,7 +11,8 @@ import type { Operations } from "../reload/operations";
 import { orderFor } from "../reload/order";
 import { VERSION_ROUTES } from "./routes/versions";
 import type { ActRoute, ControlCall, LookRoute, Route } from "./route";
-import { HEADERS, Refused, reply, replyRefused, underDeadline } from "./reply";
+import { badRequest, HEADERS, Refused, reply, replyRefused } from "./reply";
+import { underDeadline } from "../system/deadline";
 
 /**
  * Deadline of requests that only look at the server: a process that hangs must not make its operator wait. In
@@ -49,7 +50,7 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
     keys: ["modules", "force"],
     act: (operations, { modules, force = false }) => {
       if (typeof force !== "boolean") {
-        throw new Refused(400, '"force" is neither true nor false.', "Leave it out to keep to what is held back.");
+        throw badRequest('"force" is neither true nor false.', "Leave it out to keep to what is held back.");
       }
       const names = readNames(modules);
       return operations.reload(orderFor(names, force ? { forced: names } : {}));
@@ -61,22 +62,13 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
     keys: ["force"],
     status: 202,
     act: (operations, { force = false }) => {
-      if (typeof force !== "boolean")
-        throw new Refused(400, '"force" is neither true nor false.', "Leave it out to drain.");
+      if (typeof force !== "boolean") throw badRequest('"force" is neither true nor false.', "Leave it out to drain.");
       operations.stop("hrmr stop", force);
       return BEGUN;
     },
   },
-  "/v1/restart": {
-    method: "POST",
-    action: "restart",
-    act: (operations) => operations.restart(),
-  },
-  "/v1/upgrade": {
-    method: "POST",
-    action: "upgrade",
-    act: (operations) => operations.upgrade(),
-  },
+  "/v1/restart": { method: "POST", action: "restart", act: (operations) => operations.restart() },
+  "/v1/upgrade": { method: "POST", action: "upgrade", act: (operations) => operations.upgrade() },
   ...MODULE_ROUTES,
   ...VERSION_ROUTES,
 };
@@ -145,11 +137,7 @@ function readNames(modules: unknown): string[] | null {
   const isList =
     Array.isArray(modules) && modules.length > 0 && modules.every((name) => typeof name === "string" && name !== "");
   if (isList) return modules as string[];
-  throw new Refused(
-    400,
-    '"modules" is not a list of names.',
-    'Write {"modules": ["greet"]}, or leave it out to reload all.',
-  );
+  throw badRequest('"modules" is not a list of names.', 'Write {"modules": ["greet"]}, or leave it out to reload all.');
 }
 
 /** @throws Refused 404 or 405, or 400 for a name with a broken encoding */
@@ -178,8 +166,7 @@ function decodeName(encoded: string): string {
   try {
     return decodeURIComponent(encoded);
   } catch {
-    throw new Refused(
-      400,
+    throw badRequest(
       "The module's name in the path is not encoded well.",
       "Write it as in `hrmr modules`, each byte but letters as %XX.",
     );

@@ -2,7 +2,8 @@
 import { asBuffer } from "../protocol/wire";
 import { suggest } from "../config/nearest";
 import { GatheredBytes } from "../protocol/http1/gathered";
-import { Refused, underDeadline } from "./reply";
+import { badRequest, Refused } from "./reply";
+import { underDeadline } from "../system/deadline";
 
 /** The most bytes of a request's body, except an upload's. */
 const MAX_BODY_BYTES = 65_536;
@@ -26,20 +27,18 @@ export async function readJson(request: Request, keys: readonly string[]): Promi
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new Refused(
-      400,
+    throw badRequest(
       `The body is not JSON: ${(cause as Error).message}.`,
       'Send an object like {"modules": ["greet"]}, or nothing.',
     );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new Refused(400, "The body is not a JSON object.", 'Send an object like {"modules": ["greet"]}, or nothing.');
+    throw badRequest("The body is not a JSON object.", 'Send an object like {"modules": ["greet"]}, or nothing.');
   }
   const unknown = Object.keys(value).find((key) => !keys.includes(key));
   if (unknown === undefined) return value as Body;
   const known = keys.length === 0 ? "It takes none." : `It takes ${keys.map((key) => `"${key}"`).join(", ")}.`;
-  throw new Refused(
-    400,
+  throw badRequest(
     `The body has a key that is not known, ${JSON.stringify(unknown)}.`,
     suggest(unknown, keys) || known,
   );

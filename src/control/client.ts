@@ -167,11 +167,7 @@ function unanswered(target: ControlTarget, cause: NodeJS.ErrnoException, timeout
   if (code === "ECONNREFUSED") {
     return new UserError(
       `No hrmr server runs here: nobody answers at ${target}, which a server that was killed left behind.`,
-      {
-        code: "SERVER_DEAD",
-        hint: "`hrmr start` starts one; the file that is left is no obstacle.",
-        cause,
-      },
+      { code: "SERVER_DEAD", hint: "`hrmr start` starts one; the file that is left is no obstacle.", cause },
     );
   }
   return notHrmr(target);

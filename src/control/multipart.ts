@@ -2,7 +2,7 @@
  * Files in a multipart/form-data body (RFC 7578), as `curl -F file=@greet.ts` sends them.
  */
 import type { ModuleContent } from "../reload/upload/names";
-import { Refused } from "./reply";
+import { badRequest, type Refused } from "./reply";
 
 const HINT =
   "Send files as `curl -F file=@greet.ts` does; a path in a folder module as -F 'file=@lib/words.json;filename=lib/words.json'.";
@@ -62,5 +62,5 @@ function filenameOf(disposition: string): string | null {
 }
 
 function malformed(why: string): Refused {
-  return new Refused(400, `The body is not multipart/form-data as it should be: ${why}.`, HINT);
+  return badRequest(`The body is not multipart/form-data as it should be: ${why}.`, HINT);
 }

@@ -31,10 +31,7 @@ export function controlPath(
     if (fits(path)) return path;
     throw new UserError(
       `The control socket's path ${path} is too long: a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes.`,
-      {
-        code: "CONTROL_PATH_LONG",
-        hint: "Name a shorter one as control.socket, or leave it out.",
-      },
+      { code: "CONTROL_PATH_LONG", hint: "Name a shorter one as control.socket, or leave it out." },
     );
   }
   const folder = runtimeDir?.split(":")[0] || stateDir;

@@ -18,6 +18,11 @@ export class Refused extends Error {
   }
 }
 
+/** A request that cannot be understood. */
+export function badRequest(message: string, hint: string): Refused {
+  return new Refused(400, message, hint);
+}
+
 /** A line of JSON. */
 export function reply(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   const type = { "Content-Type": "application/json; charset=utf-8" };
@@ -26,19 +31,4 @@ export function reply(status: number, body: unknown, headers: Record<string, str
 
 export function replyRefused({ status, message, hint, headers }: Refused): Response {
   return reply(status, { error: message, hint }, headers);
-}
-
-/** @returns the result of `work`; throws `late` if it takes longer */
-export async function underDeadline<Value>(
-  work: Promise<Value> | Value,
-  deadlineMs: number,
-  late: Refused,
-): Promise<Value> {
-  const passed = Promise.withResolvers<never>();
-  const timer = setTimeout(() => passed.reject(late), deadlineMs);
-  try {
-    return await Promise.race([work, passed.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -106,10 +106,7 @@ export class ControlPort implements ConnectionOwner, Acceptor {
     if (!options.isTakeover) mustBeFree(options.url);
     this.#listener = this.#listen(address.port);
     this.dispatch = {
-      routing: {
-        ...NO_ROUTES,
-        unmatched: routeOf((request, context) => this.#answer(request, context)),
-      },
+      routing: { ...NO_ROUTES, unmatched: routeOf((request, context) => this.#answer(request, context)) },
       limits: { ...DEFAULT_LIMITS, maxBodyBytes: NO_BODY_LIMIT },
       timeouts: TIMEOUTS,
       wheel: new DeadlineWheel(() => this.#onSecond()),

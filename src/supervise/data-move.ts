@@ -47,11 +47,7 @@ export function moveData(from: string, to: string): MovedData {
   } catch (cause) {
     throw new UserError(
       `Modules' data could not be moved from ${from} to ${to} (${(cause as NodeJS.ErrnoException).code ?? String(cause)}).`,
-      {
-        code: "DATA_NOT_MOVED",
-        hint: `Move it yourself, or have it stay with --data ${from}`,
-        cause,
-      },
+      { code: "DATA_NOT_MOVED", hint: `Move it yourself, or have it stay with --data ${from}`, cause },
     );
   }
   return { moved, left };

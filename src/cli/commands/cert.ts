@@ -31,10 +31,7 @@ const args = {
 } as const satisfies Flags;
 
 export const certCommand = defineCommand({
-  meta: {
-    name: "cert",
-    description: "Write a self-signed TLS certificate for development; existing files are kept",
-  },
+  meta: { name: "cert", description: "Write a self-signed TLS certificate for development; existing files are kept" },
   args,
   run({ args: flags, rawArgs }) {
     const names = [...new Set([...LOCAL_NAMES, ...repeated(rawArgs, "host").map(readName)])];

@@ -8,6 +8,7 @@ import { UserError } from "../../config/user-error";
 import { controlRequest, type ControlTarget } from "../../control/client";
 import type { ServerStatus } from "../../observe/snapshot";
 import { isLoopback } from "../../system/address";
+import { underDeadline } from "../../system/deadline";
 import { readToken } from "../../server/token";
 import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
 import { argument, badValue, type Flags, positionals, usageError, valueFlag } from "../flags";
@@ -242,15 +243,13 @@ function noReply(target: ListenAddress, waitMs: number): UserError {
 }
 
 async function connect({ target, tls }: Peer, socket: Bun.SocketHandler<undefined>): Promise<Bun.Socket<undefined>> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error("no answer", { cause: "ETIMEDOUT" })), CONNECT_TIMEOUT_MS);
   const options = { allowHalfOpen: true, socket, ...(tls === null ? {} : { tls: { ...tls } }) };
   try {
     const opened =
       target.transport === "unix"
         ? Bun.connect({ unix: target.path, ...options })
         : Bun.connect({ hostname: target.host, port: target.port, ...options });
-    return await Promise.race([opened, late.promise]);
+    return await underDeadline(opened, CONNECT_TIMEOUT_MS, new Error("no answer", { cause: "ETIMEDOUT" }));
   } catch (cause) {
     const hint = "Is the server running, and is the address right? `hrmr` starts one here.";
     throw new UserError(`Cannot connect to ${formatListen(target)} (${codeOf(cause)}).`, {
@@ -258,8 +257,6 @@ async function connect({ target, tls }: Peer, socket: Bun.SocketHandler<undefine
       hint,
       cause,
     });
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -110,10 +110,7 @@ async function waitUntilGone(path: ControlTarget | null, pid: number | null, tim
     if (timeoutMs > 0 && waitedMs >= timeoutMs) {
       throw new UserError(
         `The server${pid === null ? "" : `, pid ${pid},`} still finishes what is under way, after ${timeoutMs / 1000} s.`,
-        {
-          code: "STOP_TIMEOUT",
-          hint: "`hrmr status` shows what that is; `hrmr stop --force` cuts it.",
-        },
+        { code: "STOP_TIMEOUT", hint: "`hrmr status` shows what that is; `hrmr stop --force` cuts it." },
       );
     }
     if (isPatient && waitedMs > PATIENCE_MS) {

@@ -33,10 +33,7 @@ const STATE_WIDTH = "warning".length;
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 export const validateCommand = defineCommand({
-  meta: {
-    name: "validate",
-    description: "Check what start would do, with every mistake at once, without starting",
-  },
+  meta: { name: "validate", description: "Check what start would do, with every mistake at once, without starting" },
   args,
   async run({ args: { json, ...flags }, rawArgs }) {
     endTidily();

@@ -18,9 +18,7 @@ const SHELLS = Object.keys(SCRIPTS);
 /** `hrmr completion SHELL`. `renderCompletion` makes the text. */
 export const completionCommand = defineCommand({
   meta: { name: "completion", description: "Print a script that lets your shell complete hrmr's commands and flags" },
-  args: {
-    shell: argument(`${SHELLS.join(", ")}. Its first lines say where to put it`, { required: true }),
-  },
+  args: { shell: argument(`${SHELLS.join(", ")}. Its first lines say where to put it`, { required: true }) },
 });
 
 /** @throws UserError BAD_VALUE for a shell that is not known, exit code 2 */

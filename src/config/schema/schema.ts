@@ -47,6 +47,8 @@ const COUNT_OR_NONE = integer({ min: 0 });
 const TLS_VERSION = choice(TLS_VERSIONS);
 const ENDPOINT = choice(ENDPOINT_POLICIES);
 
+const optionalKey = <S extends part.Schema>(schema: S, description: string, facts = {}) =>
+  optional(key(schema, description, facts));
 const timeout = (description: string) => key(TIMEOUT, description, ms);
 const most = (unit: string, description: string) => key(COUNT, description, { unit });
 /** 0 means "no limit" here; other limits must be at least 1. */
@@ -184,10 +186,7 @@ const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and tim
   maxResetsPerSecond: key(
     COUNT_OR_NONE,
     "Streams of one HTTP/2 connection that its client may reset. Above it the connection is cut. 0: no limit",
-    {
-      unit: "streams",
-      ...restart,
-    },
+    { unit: "streams", ...restart },
   ),
 });
 
@@ -211,9 +210,7 @@ const versions = group(
     maxCrashes: key(
       COUNT,
       "A version is rolled back at this many crashes of its threads or its process during probation",
-      {
-        unit: "crashes",
-      },
+      { unit: "crashes" },
     ),
   },
 );
@@ -225,7 +222,7 @@ const sniItem = part.object(
     ),
     certFile: required(key(PATH, "The certificate for these names (PEM)")),
     keyFile: required(key(PATH, "Its private key (PEM, not encrypted)")),
-    minVersion: optional(key(TLS_VERSION, "Default: `tls.minVersion`")),
+    minVersion: optionalKey(TLS_VERSION, "Default: `tls.minVersion`"),
   }),
 );
 
@@ -263,39 +260,33 @@ const moduleTimeouts = part.object(
 
 const moduleSettings = part.object(
   z.looseObject({
-    enabled: optional(
-      key(
-        FLAG,
-        "Whether the module is served. Default `true`. To switch on a module that ships with hrmr, it is enough to name it here (see [modules.md](modules.md#what-ships-with-hrmr))",
-      ),
+    enabled: optionalKey(
+      FLAG,
+      "Whether the module is served. Default `true`. To switch on a module that ships with hrmr, it is enough to name it here (see [modules.md](modules.md#what-ships-with-hrmr))",
     ),
-    external: optional(
-      key(TEXTS, "Packages that are not bundled: native addons, packages that read files of their own folder"),
+    external: optionalKey(
+      TEXTS,
+      "Packages that are not bundled: native addons, packages that read files of their own folder",
     ),
-    libs: optional(
-      key(TEXTS, "For a module in C: libraries to link, by name (`z`) or path. Default: those that its files name"),
+    libs: optionalKey(
+      TEXTS,
+      "For a module in C: libraries to link, by name (`z`) or path. Default: those that its files name",
     ),
-    include: optional(key(TEXTS, "For a module in C: folders with headers. Default: those that its files name")),
-    run: optional(
-      key(
-        choice(["inline", "pool", "process"]),
-        'Where routes run that have no `run` of their own. Default `"inline"`',
-      ),
+    include: optionalKey(TEXTS, "For a module in C: folders with headers. Default: those that its files name"),
+    run: optionalKey(
+      choice(["inline", "pool", "process"]),
+      'Where routes run that have no `run` of their own. Default `"inline"`',
     ),
-    reload: optional(key(choice(["swap", "exclusive"]), "Instead of the module's own `reload`")),
-    timeouts: optional(key(moduleTimeouts, "Instead of the server's")),
-    maxMemoryMb: optional(
-      key(
-        COUNT_OR_NONE,
-        "Memory of its process. Above it the process is ended and started again. Default 512. 0: no limit",
-        { unit: "MB" },
-      ),
+    reload: optionalKey(choice(["swap", "exclusive"]), "Instead of the module's own `reload`"),
+    timeouts: optionalKey(moduleTimeouts, "Instead of the server's"),
+    maxMemoryMb: optionalKey(
+      COUNT_OR_NONE,
+      "Memory of its process. Above it the process is ended and started again. Default 512. 0: no limit",
+      { unit: "MB" },
     ),
-    maxCrashes: optional(
-      key(
-        COUNT_OR_NONE,
-        "How often it may end its process, or a thread of the pool, within `crashWindowMs`. Then it is put in quarantine. Default 5. 0: no limit",
-      ),
+    maxCrashes: optionalKey(
+      COUNT_OR_NONE,
+      "How often it may end its process, or a thread of the pool, within `crashWindowMs`. Then it is put in quarantine. Default 5. 0: no limit",
     ),
     crashWindowMs: optional(timeout("See `maxCrashes`. Default 60000")),
   }),
@@ -304,8 +295,9 @@ const moduleSettings = part.object(
 /** Without the rules between two keys: for one file or one layer of the configuration alone. */
 export const KEY_SCHEMA = part.object(
   z.strictObject({
-    $schema: optional(
-      key(part.TEXT, "For editors; the server ignores it. `hrmr init` writes the schema beside the file"),
+    $schema: optionalKey(
+      part.TEXT,
+      "For editors; the server ignores it. `hrmr init` writes the schema beside the file",
     ),
     ...part.withDefaults(defaultOptions(), {
       listen: key(
@@ -336,19 +328,13 @@ export const KEY_SCHEMA = part.object(
       threads: key(
         integer(THREADS_RANGE),
         "Threads of the pool. They start when the first module needs them. Flag `--threads`",
-        {
-          unit: "threads",
-          ...restart,
-        },
+        { unit: "threads", ...restart },
       ),
       watch: key(FLAG, "Reload changed files, 50 ms after the last change. Flag `--watch`"),
       processes: key(
         integer(PROCESSES_RANGE),
         "Server processes on the same listeners. 0: one for each core. Flag `--processes`",
-        {
-          unit: "processes",
-          ...restart,
-        },
+        { unit: "processes", ...restart },
       ),
       pidFile: key(
         PATH_OR_NULL,

@@ -23,11 +23,7 @@ export const MODULE_ROUTES: Readonly<Record<string, Route | readonly Route[]>> =
       action: "push",
       act: async ({ uploads }, _, call) => uploads.push(call.module, await readUpload(call, uploads.limits())),
     },
-    {
-      method: "DELETE",
-      action: "remove",
-      act: ({ uploads }, _, { module }) => uploads.remove(module),
-    },
+    { method: "DELETE", action: "remove", act: ({ uploads }, _, { module }) => uploads.remove(module) },
   ],
   "/v1/modules/NAME/files": {
     method: "GET",

@@ -1,6 +1,6 @@
 /** The routes for the versions of modules. */
 import type { Route } from "../route";
-import { Refused, reply } from "../reply";
+import { badRequest, Refused, reply } from "../reply";
 
 /** By path; NAME stands for a module's name. */
 export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
@@ -24,7 +24,7 @@ export const VERSION_ROUTES: Readonly<Record<string, Route>> = {
     act: (operations, { version = null }, { module }) => {
       const isRight = version === null || typeof version === "string" || Number.isSafeInteger(version);
       if (!isRight)
-        throw new Refused(400, '"version" is neither a number nor a hash.', "Leave it out for the last good one.");
+        throw badRequest('"version" is neither a number nor a hash.', "Leave it out for the last good one.");
       return operations.rollback(module, version === null ? null : String(version));
     },
   },

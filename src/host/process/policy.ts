@@ -14,12 +14,7 @@ export function processPolicy({ name }: LoadSpec, open: OpenPlace, log: Log): Ho
     count: 1,
     open,
     isTrusted: false,
-    texts: {
-      name: own,
-      cure: "raise limits.maxQueued",
-      gone: "has no process any more",
-      closed: `${own} is closed.`,
-    },
+    texts: { name: own, cure: "raise limits.maxQueued", gone: "has no process any more", closed: `${own} is closed.` },
     nameOf: () => own,
     lost: (reason, _index, _suspect, [only = null]) => {
       const text = `its process was lost: ${reason}`;

@@ -1,6 +1,6 @@
 /** Turns the compiler's output into errors in the author's files. */
-import { ModuleError, type SourcePosition, positionInText, wholeFileError } from "../graph/describe-error";
-import { authorsPath, type CSources } from "./sources";
+import { ModuleError, type SourcePosition, positionInText } from "../graph/describe-error";
+import { authorsPath, type CSources, sourcesError } from "./sources";
 
 /** One message of the compiler. */
 interface Finding {
@@ -72,14 +72,14 @@ export function libraryError(
   reason: string,
 ): ModuleError {
   const message = `cannot link "${name}": ${reason}`;
-  if (position === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  if (position === null) return sourcesError(sources, message);
   return new ModuleError(sources.name, message, positionAt(sources, position.file, position.line, name));
 }
 
 function positionOf(sources: CSources, { file, line, message }: Finding): SourcePosition {
   const found =
     file === null ? findName(sources, /^\w+(?= is declared and nowhere)/.exec(message)?.[0]) : { file, line };
-  if (found === null) return wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  if (found === null) return sourcesError(sources, message);
   // The compiler gives no column, but often the word that it failed at.
   const [, name] =
     /.*'([^']+)'/.exec(message) ?? /^(\w+) is (?:not )?declared|: (\w+)$/.exec(message)?.filter(Boolean) ?? [];

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { cc, type Library } from "bun:ffi";
 import { assetPath } from "../../config/assets";
-import { type ModuleError, wholeFileError } from "../graph/describe-error";
+import type { ModuleError } from "../graph/describe-error";
 import { compileError, warnings } from "./compile-errors";
 import { linkLibraries, withCLibrary } from "./libraries";
-import { authorsPath, type CSources } from "./sources";
+import { type CSources, sourcesError } from "./sources";
 
 /** The functions of bridge.c. */
 const SYMBOLS = {
@@ -85,12 +85,7 @@ function writeUnit(sources: CSources): string {
   } catch (cause) {
     if (folder !== null) rmSync(folder, { recursive: true, force: true });
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw wholeFileError(
-      sources.name,
-      authorsPath(sources, sources.entry),
-      `the compiler needs a temporary folder: ${reason}`,
-      cause,
-    );
+    throw sourcesError(sources, `the compiler needs a temporary folder: ${reason}`, cause);
   }
 }
 
@@ -112,7 +107,7 @@ function callQuietly(sources: CSources, folder: string): Library<typeof SYMBOLS>
     return callCompiler(sources, folder, ["-w"]);
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
-    const whole = (): ModuleError => wholeFileError(sources.name, authorsPath(sources, sources.entry), text, cause);
+    const whole = (): ModuleError => sourcesError(sources, text, cause);
     throw compileError(sources, text, join(folder, "src")) ?? whole();
   }
 }

@@ -1,10 +1,10 @@
 /** Makes a module in C look like any other: the default export of a bundle of C sources. */
 import type { ModuleDefinition, Route } from "../contract";
-import { type ModuleError, wholeFileError } from "../graph/describe-error";
+import type { ModuleError } from "../graph/describe-error";
 import { compileSources } from "./compile";
 import { CRuntime, type Respond } from "./runtime";
 import type { CRoute } from "./routes";
-import { authorsPath, type CSources } from "./sources";
+import { type CSources, sourcesError } from "./sources";
 
 let isAllowed = false;
 
@@ -42,8 +42,7 @@ function definitionOf(
   warnings: readonly string[],
   respond: Respond,
 ): ModuleDefinition {
-  const wrong = (message: string): ModuleError =>
-    wholeFileError(sources.name, authorsPath(sources, sources.entry), message);
+  const wrong = (message: string): ModuleError => sourcesError(sources, message);
   const routes: Record<string, Route> = {};
   for (const [index, route] of runtime.declare().entries()) {
     if (Object.hasOwn(routes, route.key)) throw wrong(`two routes have the key "${route.key}"`);

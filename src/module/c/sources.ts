@@ -1,7 +1,7 @@
 /** The sources of a module in C: its file, the files that it includes, and the libraries that it names. */
 import { readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
-import { wholeFileError } from "../graph/describe-error";
+import { type ModuleError, wholeFileError } from "../graph/describe-error";
 import type { ModuleFile } from "../build/discover";
 
 /** Plain data: the content of a bundle. */
@@ -165,4 +165,9 @@ function commonFolder(folders: readonly string[]): string {
 /** @returns absolute path of one of the sources */
 export function authorsPath({ root }: Pick<CSources, "root">, file: string): string {
   return join(root, file);
+}
+
+/** An error of the whole module, at its first file. */
+export function sourcesError(sources: CSources, message: string, cause?: unknown): ModuleError {
+  return wholeFileError(sources.name, authorsPath(sources, sources.entry), message, cause);
 }

@@ -2,7 +2,8 @@
 import type { LoadSpec } from "../version";
 import type { ModuleContext } from "../contract";
 import { makeContext, type ContextSources } from "./context";
-import { thrownError, wholeFileError, type ModuleError } from "./describe-error";
+import { underDeadline } from "../../system/deadline";
+import { thrownError, wholeFileError } from "./describe-error";
 import { endGraph, type GraphParts } from "./ending";
 import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./timers";
@@ -223,21 +224,8 @@ function copyOf(data: unknown): unknown {
   }
 }
 
-async function inTime<T>(
-  promise: Promise<T>,
-  timeoutMs: number,
-  spec: LoadSpec,
-  late: string,
-  hint: string,
-): Promise<T> {
-  if (timeoutMs === 0) return promise;
-  const deadline = Promise.withResolvers<never>();
-  const expired = (): ModuleError =>
-    wholeFileError(spec.name, spec.source, `${late} within ${Math.round(timeoutMs)} ms${hint}`);
-  const timer = setTimeout(() => deadline.reject(expired()), timeoutMs);
-  try {
-    return await Promise.race([promise, deadline.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+function inTime<T>(work: Promise<T>, timeoutMs: number, spec: LoadSpec, late: string, hint: string): Promise<T> {
+  if (timeoutMs === 0) return work;
+  const message = `${late} within ${Math.round(timeoutMs)} ms${hint}`;
+  return underDeadline(work, timeoutMs, wholeFileError(spec.name, spec.source, message));
 }

@@ -1,41 +1,19 @@
 /** Shared by the checks of a module's shape: tests of values, and the words of errors. */
 
+import { nearest } from "../../config/nearest";
+
 export type Fields = Record<string, unknown>;
 
+/** Makes the error of a part of a module. `problem` goes on behind the part's name: `: "run" is 3`, ` is empty`. */
+export type Wrong = (problem: string) => Error;
+
 /** @throws Error for a field that is not in `known`, with the most similar name */
-export function refuseUnknown(name: string, where: string, fields: Fields, known: readonly string[]): void {
+export function refuseUnknown(wrong: Wrong, fields: Fields, known: readonly string[]): void {
   const unknown = Object.keys(fields).find((field) => !known.includes(field));
   if (unknown === undefined) return;
   const similar = nearest(unknown, known);
-  const hint = similar === undefined ? `Known are ${known.join(", ")}` : `Did you mean "${similar}"?`;
-  throw shapeError(name, `${where} has the unknown option "${unknown}". ${hint}`);
-}
-
-/** The known name that is most similar, or undefined if none is near. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const ranked = known.map((candidate) => ({
-    candidate,
-    distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
-  }));
-  ranked.sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(1, Math.floor(best.candidate.length / 3))
-    ? best.candidate
-    : undefined;
-}
-
-// Levenshtein, one row at a time.
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  const hint = similar === null ? `Known are ${known.join(", ")}` : `Did you mean "${similar}"?`;
+  throw wrong(` has the unknown option "${unknown}". ${hint}`);
 }
 
 /** The error for a module of a wrong shape. @param problem  without a full stop at its end */

@@ -1,8 +1,9 @@
 /** Checks the exports of a module's file and brings them into one form. */
+import { nearest } from "../../config/nearest";
 import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "../contract";
 import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
-import { type Fields, isObject, isPlain, kindOf, nearest, refuseUnknown, shapeError, shown } from "./errors";
+import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
 import { readWebSocket } from "./websocket";
 
@@ -140,7 +141,7 @@ function appFetch(app: FetchRoute): FetchRoute["fetch"] {
 }
 
 function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean): void {
-  refuseUnknown(name, "the module", definition, MODULE_OPTIONS);
+  refuseUnknown((problem) => shapeError(name, `the module${problem}`), definition, MODULE_OPTIONS);
   if (!isObject(definition.routes) || Array.isArray(definition.routes)) {
     throw shapeError(name, `"routes" is ${kindOf(definition.routes)}. Write ${EXAMPLE}`);
   }
@@ -161,7 +162,7 @@ function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean):
 }
 
 function readRoute(name: string, key: string, route: unknown, index: number, settings: HostSettings): ShapedRoute {
-  const where = `route ${shown(key)}`;
+  const wrong: Wrong = (problem) => shapeError(name, `route ${shown(key)}${problem}`);
   if (key === "")
     throw shapeError(name, 'a route has an empty key. A key is the first bytes of its messages, such as "PING"');
   const keyBytes = Buffer.byteLength(key);
@@ -173,33 +174,22 @@ function readRoute(name: string, key: string, route: unknown, index: number, set
   }
   const options = typeof route === "function" ? { handle: route } : route;
   if (!isObject(options)) {
-    throw shapeError(
-      name,
-      `${where} is ${kindOf(route)}. Write a function, or an object with handle, fetch, connect or websocket`,
-    );
+    throw wrong(` is ${kindOf(route)}. Write a function, or an object with handle, fetch, connect or websocket`);
   }
-  const kind = readKind(name, where, options);
-  if (isPlain(options)) refuseUnknown(name, where, options, ROUTE_OPTIONS[kind] ?? []);
-  checkKey(name, key, kind);
+  const kind = readKind(wrong, options);
+  if (isPlain(options)) refuseUnknown(wrong, options, ROUTE_OPTIONS[kind] ?? []);
+  checkKey(wrong, key, kind);
   const isMounted = kind === "fetch" && !isPlain(options);
   const said = isMounted ? {} : options;
-  const run = readRun(name, where, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
-  const { timeoutMs = settings.handlerMs, description } = readCommon(name, where, said);
-  const spec: RouteSpec = {
-    key,
-    index,
-    kind,
-    run,
-    timeoutMs,
-    description,
-    ...readTakesHttp(name, where, said.takesHttp),
-  };
+  const run = readRun(wrong, kind, said.run) ?? (mayRunElsewhere(kind) ? settings.run : undefined) ?? "inline";
+  const { timeoutMs = settings.handlerMs, description } = readCommon(wrong, said);
+  const spec: RouteSpec = { key, index, kind, run, timeoutMs, description, ...readTakesHttp(wrong, said.takesHttp) };
   if (kind === "websocket") {
-    const websocket = readWebSocket(name, where, options.websocket);
+    const websocket = readWebSocket(wrong, options.websocket);
     return { spec, handler: upgradeOf(websocket), framing: "chunk", websocket };
   }
   if (isMounted) return { spec, handler: appFetch(options as unknown as FetchRoute), framing: "chunk" };
-  return { spec, handler: options[kind] as ShapedRoute["handler"], framing: readFraming(name, where, options.framing) };
+  return { spec, handler: options[kind] as ShapedRoute["handler"], framing: readFraming(wrong, options.framing) };
 }
 
 // As a method, since handlers may use `this`.
@@ -208,100 +198,84 @@ function upgradeOf({ handlers }: WebSocketSpec): ShapedRoute["handler"] {
     handlers.upgrade?.(request, context);
 }
 
-function readKind(name: string, where: string, options: Fields): RouteKind {
+function readKind(wrong: Wrong, options: Fields): RouteKind {
   const kinds = KINDS.filter((kind) => options[kind] !== undefined);
   const [kind] = kinds;
   // An app mounted on a path may have methods with these names.
   if (!isPlain(options) && typeof options.fetch === "function") return "fetch";
   if (kind === undefined) {
-    const wrong = Object.keys(options).find(
-      (option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== undefined,
+    const misspelt = Object.keys(options).find(
+      (option) => !COMMON_ROUTE_OPTIONS.includes(option) && nearest(option, KINDS) !== null,
     );
-    const hint = wrong === undefined ? "" : ` (it has "${wrong}": did you mean "${nearest(wrong, KINDS)}"?)`;
-    throw shapeError(name, `${where} has none of handle, fetch, connect and websocket${hint}`);
+    const hint = misspelt === undefined ? "" : ` (it has "${misspelt}": did you mean "${nearest(misspelt, KINDS)}"?)`;
+    throw wrong(` has none of handle, fetch, connect and websocket${hint}`);
   }
   if (kinds.length > 1)
-    throw shapeError(
-      name,
-      `${where} has ${kinds.join(" and ")}. Write exactly one of handle, fetch, connect and websocket`,
-    );
+    throw wrong(` has ${kinds.join(" and ")}. Write exactly one of handle, fetch, connect and websocket`);
   if (kind !== "websocket" && typeof options[kind] !== "function")
-    throw shapeError(name, `${where}: "${kind}" is ${kindOf(options[kind])}, and must be a function`);
+    throw wrong(`: "${kind}" is ${kindOf(options[kind])}, and must be a function`);
   return kind as RouteKind;
 }
 
-function checkKey(name: string, key: string, kind: RouteKind): void {
+function checkKey(wrong: Wrong, key: string, kind: RouteKind): void {
   if (kind !== "fetch" && kind !== "websocket") {
     if (!key.startsWith("/")) return;
-    throw shapeError(
-      name,
-      `route ${shown(key)} is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`,
-    );
+    throw wrong(` is an HTTP path. Give it a "fetch": { fetch: (request) => new Response(...) }`);
   }
   const method = /^([A-Z][A-Z-]*) (?:$|\/)/.exec(key)?.[1];
   if (kind === "websocket" && method !== undefined && method !== "GET")
-    throw shapeError(name, `route ${shown(key)}: a WebSocket begins with a GET. Write "/path" or "GET /path"`);
+    throw wrong(`: a WebSocket begins with a GET. Write "/path" or "GET /path"`);
   if (/^(?:[A-Z][A-Z-]* )?\//.test(key) || /^[A-Z][A-Z-]* $/.test(key)) return;
   const hint = /^[A-Za-z][A-Za-z-]*$/.test(key)
     ? `. For every path of one method write "${key.toUpperCase()} ", with a space at its end`
     : "";
-  throw shapeError(
-    name,
-    `route ${shown(key)} has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`,
-  );
+  throw wrong(` has a "${kind}", so its key must be an HTTP path: "/path", "GET /path" or "GET "${hint}`);
 }
 
 function mayRunElsewhere(kind: RouteKind): boolean {
   return kind === "handle" || kind === "fetch";
 }
 
-function readRun(name: string, where: string, kind: RouteKind, run: unknown): RunsOn | undefined {
+function readRun(wrong: Wrong, kind: RouteKind, run: unknown): RunsOn | undefined {
   if (run === undefined || run === "inline") return run;
   if (run !== "pool" && run !== "process") {
-    throw shapeError(name, `${where}: "run" is ${shown(run)}, and must be "inline", "pool" or "process"`);
+    throw wrong(`: "run" is ${shown(run)}, and must be "inline", "pool" or "process"`);
   }
   if (!mayRunElsewhere(kind))
-    throw shapeError(name, `${where}: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
+    throw wrong(`: run: "${run}" is possible with "handle" and "fetch" only. Leave out "run"`);
   return run;
 }
 
-function readCommon(
-  name: string,
-  where: string,
-  options: Fields,
-): { timeoutMs: number | undefined; description: string } {
+function readCommon(wrong: Wrong, options: Fields): { timeoutMs: number | undefined; description: string } {
   const { timeoutMs, description } = options;
   const isTimeout = typeof timeoutMs === "number" && timeoutMs >= 0 && timeoutMs <= MAX_TIMEOUT_MS;
   if (timeoutMs !== undefined && !isTimeout) {
-    throw shapeError(
-      name,
-      `${where}: "timeoutMs" is ${shown(timeoutMs)}, and must be a number from 0 (no limit) to ${MAX_TIMEOUT_MS}`,
-    );
+    throw wrong(`: "timeoutMs" is ${shown(timeoutMs)}, and must be a number from 0 (no limit) to ${MAX_TIMEOUT_MS}`);
   }
   if (description !== undefined && typeof description !== "string") {
-    throw shapeError(name, `${where}: "description" is ${kindOf(description)}, and must be a string`);
+    throw wrong(`: "description" is ${kindOf(description)}, and must be a string`);
   }
   return { timeoutMs: isTimeout ? timeoutMs : undefined, description: description ?? "" };
 }
 
-function readTakesHttp(name: string, where: string, takesHttp: unknown): Pick<RouteSpec, "takesHttp"> {
+function readTakesHttp(wrong: Wrong, takesHttp: unknown): Pick<RouteSpec, "takesHttp"> {
   if (takesHttp === undefined || takesHttp === false) return {};
   if (takesHttp === true) return { takesHttp };
-  throw shapeError(name, `${where}: "takesHttp" is ${shown(takesHttp)}, and must be true or false`);
+  throw wrong(`: "takesHttp" is ${shown(takesHttp)}, and must be true or false`);
 }
 
-function readFraming(name: string, where: string, framing: unknown): Framing {
+function readFraming(wrong: Wrong, framing: unknown): Framing {
   if (framing === undefined) return "chunk";
   if (framing === "chunk" || framing === "line" || typeof framing === "function") return framing as Framing;
   if (!isObject(framing) || !isObject(framing.length)) {
     const allowed = '"chunk", "line", { length: { prefixBytes: 4 } } or a function';
-    throw shapeError(name, `${where}: "framing" is ${shown(framing)}, and must be ${allowed}`);
+    throw wrong(`: "framing" is ${shown(framing)}, and must be ${allowed}`);
   }
-  refuseUnknown(name, `${where}: "framing"`, framing, ["length"]);
+  refuseUnknown((problem) => wrong(`: "framing"${problem}`), framing, ["length"]);
   const prefix = framing.length;
-  refuseUnknown(name, `${where}: "framing.length"`, prefix, LENGTH_OPTIONS);
+  refuseUnknown((problem) => wrong(`: "framing.length"${problem}`), prefix, LENGTH_OPTIONS);
   const bad = (option: string, rule: string): Error =>
-    shapeError(name, `${where}: "framing.length.${option}" is ${shown(prefix[option])}, and must be ${rule}`);
+    wrong(`: "framing.length.${option}" is ${shown(prefix[option])}, and must be ${rule}`);
   if (![1, 2, 4, 8].includes(prefix.prefixBytes as number)) throw bad("prefixBytes", "1, 2, 4 or 8");
   if (![undefined, "big", "little"].includes(prefix.endian as undefined)) throw bad("endian", '"big" or "little"');
   if (!["undefined", "boolean"].includes(typeof prefix.includesPrefix)) throw bad("includesPrefix", "true or false");

@@ -1,7 +1,7 @@
 /** Checks a route's `websocket`. */
 import type { WebSocketHandlers } from "../contract";
 import type { WebSocketSpec } from "../route";
-import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown } from "./errors";
+import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shown, type Wrong } from "./errors";
 
 const EVENTS = ["upgrade", "open", "message", "ping", "pong", "drain", "close"];
 const OPTIONS = [
@@ -25,69 +25,51 @@ const PROTOCOL = /^[!#$%&'*+.^_`|~\w-]+$/;
  * @param where  the route, for messages
  * @throws Error as `readShape`
  */
-export function readWebSocket(name: string, where: string, websocket: unknown): WebSocketSpec {
+export function readWebSocket(wrong: Wrong, websocket: unknown): WebSocketSpec {
   if (!isObject(websocket) || Array.isArray(websocket)) {
-    throw shapeError(
-      name,
-      `${where}: "websocket" is ${kindOf(websocket)}. Write { message(socket, data) { socket.send(data); } }`,
-    );
+    throw wrong(`: "websocket" is ${kindOf(websocket)}. Write { message(socket, data) { socket.send(data); } }`);
   }
   // An instance of a class may have other fields beside the handlers.
-  if (isPlain(websocket)) refuseUnknown(name, `${where}: "websocket"`, websocket, OPTIONS);
+  if (isPlain(websocket)) refuseUnknown((problem) => wrong(`: "websocket"${problem}`), websocket, OPTIONS);
   for (const event of EVENTS) {
     const handler = websocket[event];
     if (handler !== undefined && typeof handler !== "function")
-      throw shapeError(name, `${where}: "websocket.${event}" is ${kindOf(handler)}, and must be a function`);
+      throw wrong(`: "websocket.${event}" is ${kindOf(handler)}, and must be a function`);
   }
   const { perMessageDeflate } = websocket;
   if (perMessageDeflate !== undefined && typeof perMessageDeflate !== "boolean")
-    throw shapeError(
-      name,
-      `${where}: "websocket.perMessageDeflate" is ${shown(perMessageDeflate)}, and must be true or false`,
-    );
+    throw wrong(`: "websocket.perMessageDeflate" is ${shown(perMessageDeflate)}, and must be true or false`);
   return {
     handlers: websocket as WebSocketHandlers,
-    maxMessageBytes: readNumber(name, where, websocket, "maxMessageBytes", 1, MAX_BYTES),
-    maxQueuedBytes: readNumber(name, where, websocket, "maxQueuedBytes", 1, MAX_BYTES) ?? DEFAULT_MAX_QUEUED_BYTES,
-    idleTimeoutMs: readNumber(name, where, websocket, "idleTimeoutMs", 0, MAX_TIMEOUT_MS) ?? DEFAULT_IDLE_TIMEOUT_MS,
+    maxMessageBytes: readNumber(wrong, websocket, "maxMessageBytes", 1, MAX_BYTES),
+    maxQueuedBytes: readNumber(wrong, websocket, "maxQueuedBytes", 1, MAX_BYTES) ?? DEFAULT_MAX_QUEUED_BYTES,
+    idleTimeoutMs: readNumber(wrong, websocket, "idleTimeoutMs", 0, MAX_TIMEOUT_MS) ?? DEFAULT_IDLE_TIMEOUT_MS,
     perMessageDeflate: perMessageDeflate ?? true,
-    protocols: readProtocols(name, where, websocket.protocols),
-    origins: readOrigins(name, where, websocket.origins),
+    protocols: readProtocols(wrong, websocket.protocols),
+    origins: readOrigins(wrong, websocket.origins),
   };
 }
 
-function readNumber(
-  name: string,
-  where: string,
-  websocket: Fields,
-  option: string,
-  least: number,
-  most: number,
-): number | undefined {
+function readNumber(wrong: Wrong, websocket: Fields, option: string, least: number, most: number): number | undefined {
   const value = websocket[option];
   if (value === undefined) return undefined;
   if (typeof value === "number" && value >= least && value <= most) return value;
-  throw shapeError(
-    name,
-    `${where}: "websocket.${option}" is ${shown(value)}, and must be a number from ${least} to ${most}`,
-  );
+  throw wrong(`: "websocket.${option}" is ${shown(value)}, and must be a number from ${least} to ${most}`);
 }
 
-function readOrigins(name: string, where: string, origins: unknown): "*" | readonly string[] {
+function readOrigins(wrong: Wrong, origins: unknown): "*" | readonly string[] {
   if (origins === undefined) return [];
   if (origins === "*") return origins;
   if (!Array.isArray(origins)) {
-    throw shapeError(
-      name,
-      `${where}: "websocket.origins" is ${shown(origins)}, and must be a list such as ["https://app.example.com"], or "*"`,
+    throw wrong(
+      `: "websocket.origins" is ${shown(origins)}, and must be a list such as ["https://app.example.com"], or "*"`,
     );
   }
   return origins.map((origin: unknown) => {
     const read = typeof origin === "string" ? readOrigin(origin) : null;
     if (read !== null) return read;
-    throw shapeError(
-      name,
-      `${where}: "websocket.origins" holds ${shown(origin)}, which is no origin. Write it as "https://app.example.com"`,
+    throw wrong(
+      `: "websocket.origins" holds ${shown(origin)}, which is no origin. Write it as "https://app.example.com"`,
     );
   });
 }
@@ -99,15 +81,12 @@ function readOrigin(text: string): string | null {
   return url !== null && /^[a-z][a-z\d+.-]*:\/\/[^/?#@\s]+$/i.test(text) ? `${url.protocol}//${url.host}` : null;
 }
 
-function readProtocols(name: string, where: string, protocols: unknown): readonly string[] {
+function readProtocols(wrong: Wrong, protocols: unknown): readonly string[] {
   if (protocols === undefined) return [];
   if (
     Array.isArray(protocols) &&
     protocols.every((protocol) => typeof protocol === "string" && PROTOCOL.test(protocol))
   )
     return protocols;
-  throw shapeError(
-    name,
-    `${where}: "websocket.protocols" is ${shown(protocols)}, and must be a list of names such as ["chat.v2"]`,
-  );
+  throw wrong(`: "websocket.protocols" is ${shown(protocols)}, and must be a list of names such as ["chat.v2"]`);
 }

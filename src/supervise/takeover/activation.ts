@@ -52,10 +52,7 @@ function openSymbols(): NonNullable<ReturnType<typeof socketCalls>> {
   if (calls !== null) return calls;
   throw new UserError(
     "This system's C library cannot be called, so that inherited sockets (LISTEN_FDS) cannot be taken over.",
-    {
-      code: "NO_SOCKET_ACTIVATION",
-      hint: "Start hrmr without a .socket unit: it opens its listeners itself.",
-    },
+    { code: "NO_SOCKET_ACTIVATION", hint: "Start hrmr without a .socket unit: it opens its listeners itself." },
   );
 }
 
