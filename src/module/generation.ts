@@ -8,6 +8,7 @@ import type { Middleware } from "./contract";
 import type { LeftBehind } from "./graph/leaks";
 import type { LoadedModule } from "./graph/load";
 import type { BoundRoute, InFlight, InFlightKind, RouteOwner } from "./route";
+import { tellBug } from "../observe/tell-bug";
 
 export class Generation implements RouteOwner {
   readonly spec: LoadSpec;
@@ -185,7 +186,12 @@ export class Generation implements RouteOwner {
 
   #cut(calls: InFlight[], reason: string): number {
     for (const call of calls) {
-      call.cut(reason);
+      try {
+        call.cut(reason);
+      } catch (error) {
+        // The other calls, and a shutdown that waits for them, go on.
+        tellBug(error);
+      }
       this.leave(call);
     }
     return calls.length;

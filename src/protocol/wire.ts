@@ -52,8 +52,6 @@ interface Counters {
   messages: number;
   httpRequests: number;
   errors: number;
-  /** Running calls for datagrams. */
-  openDatagrams: number;
   /** Datagrams dropped because too many calls were running. */
   datagramsDropped: number;
   /** Datagrams without an answer: they matched nothing, or did not hold exactly one message. */
@@ -64,7 +62,7 @@ interface Counters {
 
 export function newCounters(): Counters {
   const open = { new: 0, tls: 0, raw: 0, http1: 0, http2: 0, websocket: 0, connect: 0 };
-  return { messages: 0, httpRequests: 0, errors: 0, openDatagrams: 0, datagramsDropped: 0, datagramsIgnored: 0, open };
+  return { messages: 0, httpRequests: 0, errors: 0, datagramsDropped: 0, datagramsIgnored: 0, open };
 }
 
 /** A protocol's view of its connection. */

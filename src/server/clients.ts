@@ -20,6 +20,7 @@ import { Admission } from "./connection/admission";
 import type { Transport } from "./connection/client";
 import { type ConnectionOwner, ServerConnection } from "./connection/connection";
 import { OpenConnections } from "./connection/open-connections";
+import { OpenDatagrams } from "./connection/open-datagrams";
 import { tellFailure } from "./handler-failures";
 import type { Acceptor, Listener } from "./listen/listeners";
 import type { TlsContexts } from "./tls/contexts";
@@ -34,6 +35,7 @@ export class Clients implements ConnectionOwner, Acceptor {
   readonly http2: Http2Front | null;
   readonly hosts: Hosts;
   readonly admission: Admission;
+  readonly datagrams = new OpenDatagrams();
   tls: TlsContexts | null = null;
   /** Renewed once a second, so that a connection reads one field and no log level. */
   trace: ConnectionOwner["trace"] = null;
@@ -132,11 +134,13 @@ export class Clients implements ConnectionOwner, Acceptor {
     // Not earlier: a client that is told to close connects again, and must find no listener then.
     this.dispatch.isDraining = true;
     const { drainMs } = this.dispatch.timeouts;
-    if (!(await this.#open.drain(drainMs))) this.cutAll(`${reason}, and ${drainMs} ms later`);
+    const [areGone] = await Promise.all([this.#open.drain(drainMs), this.datagrams.drain(drainMs)]);
+    if (!areGone) this.cutAll(`${reason}, and ${drainMs} ms later`);
     await this.http2?.close();
   }
 
   cutAll(reason: string): void {
+    this.datagrams.cut();
     const cut = this.#open.all();
     if (cut.length === 0) return;
     const named = cut.slice(0, MAX_NAMED).map(({ number, client }) => `#${number} ${client.address}:${client.port}`);

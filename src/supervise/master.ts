@@ -36,6 +36,7 @@ import { StateKeeper, writeStateReadme } from "./state-keeper";
 import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover";
 import { type Reloadable, Reloads } from "./reloads";
 import { Retries } from "./retries";
+import { tellBug } from "../observe/tell-bug";
 
 interface MasterOwner {
   /** Reads the configuration; at each reload again. */
@@ -433,7 +434,7 @@ class Master implements Operations {
     this.#reloads.close();
     parts.history.close();
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
-    await parts.group.drain(reason);
+    await parts.group.drain(reason).catch(tellBug);
     clearInterval(extending);
     // After a take-over these files are the successor's.
     if (successor === null) await parts.history.settle(true);

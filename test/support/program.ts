@@ -50,7 +50,7 @@ export interface StartedProgram {
   signal(signal: NodeJS.Signals): void;
   /** How it ended: the exit code, or 128 and the signal's number. */
   readonly exited: Promise<number>;
-  /** SIGTERM, then SIGKILL after the deadline. Resolves with how it ended; safe to call twice. */
+  /** SIGTERM. Resolves with how it ended; rejects after the deadline, with SIGKILL. Safe to call twice. */
   stop(): Promise<number>;
 }
 
@@ -136,12 +136,15 @@ export async function startProgram(args: string[], options: ProgramOptions = {})
 
   const stop = async () => {
     if (!hasEnded) child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
-    try {
-      return await exited;
-    } finally {
-      clearTimeout(timer);
-    }
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      child.kill("SIGKILL");
+    }, deadlineMs);
+    const code = await exited;
+    clearTimeout(timer);
+    if (isLate) throw new Error(`hrmr ${args.join(" ")} did not end in ${deadlineMs} ms after SIGTERM.\n${text}`);
+    return code;
   };
 
   try {

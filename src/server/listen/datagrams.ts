@@ -16,12 +16,17 @@ import type { Dispatch } from "../../protocol/wire";
 import { NEED_MORE, NO_MATCH } from "../../router/match";
 import { isLoopback, plainAddress } from "../../system/address";
 import type { ConnectionOwner } from "../connection/connection";
+import type { OpenDatagrams } from "../connection/open-datagrams";
 import { listenError } from "../../system/listen-error";
 import type { Listener } from "./listeners";
 import { CLOSE_CONNECTION, failRaw, timeoutError } from "../../protocol/raw/reply-queue";
 
 /** The largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
 const MAX_DATAGRAM_BYTES = 65_507;
+
+interface DatagramOwner extends ConnectionOwner {
+  readonly datagrams: OpenDatagrams;
+}
 
 type Send = (reply: string | Uint8Array) => void;
 
@@ -33,7 +38,7 @@ type DatagramAddress = Extract<ListenAddress, { host: string }>;
  */
 export async function openDatagramListener(
   address: DatagramAddress,
-  owner: ConnectionOwner,
+  owner: DatagramOwner,
   fd: number | null,
 ): Promise<Listener> {
   // Bun.udpSocket takes a bound descriptor too, though its types don't say so.
@@ -52,7 +57,11 @@ export async function openDatagramListener(
         error() {},
       },
     });
-    return { url: formatListen(fd === null ? { ...address, port: socket.port } : address), stop: () => socket.close() };
+    return {
+      url: formatListen(fd === null ? { ...address, port: socket.port } : address),
+      // A reply must come from the address that was asked. Until the last is sent, what arrives is served as before.
+      stop: () => owner.datagrams.whenAnswered(() => socket.close()),
+    };
   } catch (error) {
     throw listenError(address, error);
   }
@@ -63,15 +72,15 @@ export async function openDatagramListener(
  * is not exactly one message, gets no answer: its sender may be forged, and two servers would answer each other's
  * errors for ever.
  */
-function answerDatagram(owner: ConnectionOwner, bytes: Uint8Array, client: Client, send: Send): void {
-  const { dispatch } = owner;
+function answerDatagram(owner: DatagramOwner, bytes: Uint8Array, client: Client, send: Send): void {
+  const { dispatch, datagrams } = owner;
   const { counters } = dispatch;
   const route = dispatch.routing.table.matchBytes(bytes, 0, true);
   // The types of the symbols overlap, but a final match is never NEED_MORE.
   if (route === NO_MATCH || route === NEED_MORE || route.kind === "connect") return void counters.datagramsIgnored++;
   const end = wholeMessage(dispatch, route, bytes, client);
   if (end === null) return void counters.datagramsIgnored++;
-  if (counters.openDatagrams >= dispatch.limits.maxDatagramCalls) return void counters.datagramsDropped++;
+  if (datagrams.count >= dispatch.limits.maxDatagramCalls) return void counters.datagramsDropped++;
   counters.messages++;
   if (route.isUnavailable) return send(unavailableReply(route));
   const message = new RawMessage(bytes, 0, contentEnd(route.framing, bytes, 0, end), { client });
@@ -102,13 +111,13 @@ function lineEnd(bytes: Uint8Array): number {
 
 /** One datagram's pending reply. */
 class DatagramReply implements RemoteCallOwner, CallOwner {
-  readonly #owner: ConnectionOwner;
+  readonly #owner: DatagramOwner;
   readonly #call: Call;
   readonly #message: RawMessage;
   readonly #send: Send;
   #isDone = false;
 
-  constructor(owner: ConnectionOwner, route: BoundRoute, message: RawMessage, send: Send) {
+  constructor(owner: DatagramOwner, route: BoundRoute, message: RawMessage, send: Send) {
     this.#owner = owner;
     this.#call = new Call(owner.dispatch, route, message, performance.now(), this);
     this.#message = message;
@@ -118,7 +127,7 @@ class DatagramReply implements RemoteCallOwner, CallOwner {
   start(): void {
     const { route, timeoutMs } = this.#call;
     const { client, bytes } = this.#message;
-    this.#owner.dispatch.counters.openDatagrams++;
+    this.#owner.datagrams.begin();
     this.#call.enter();
     if (route.run !== "inline") {
       const parcel = parcelOf(client, toLatin1(bytes));
@@ -183,8 +192,8 @@ class DatagramReply implements RemoteCallOwner, CallOwner {
   #finish(reply: string | Uint8Array): void {
     if (this.#isDone) return;
     this.#isDone = true;
-    this.#owner.dispatch.counters.openDatagrams--;
     if (reply.length > 0) this.#send(reply);
+    this.#owner.datagrams.end();
     this.#call.answered();
     this.#call.over();
     this.#call.tell({ protocol: "raw", bytes: byteLength(reply) });

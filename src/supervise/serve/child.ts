@@ -9,6 +9,7 @@ import type { Uplink } from "../../server/uplink";
 import { answerOf, Asking } from "./asking";
 import { armDeadman } from "../takeover/deadman";
 import type { ChildCalls, ChildStart, MasterCalls, ToChild, ToMaster } from "./messages";
+import { tellBug } from "../../observe/tell-bug";
 
 /** Serves until it is told to end. @returns the exit code */
 export async function runChild(onStray: (handler: (error: unknown) => void) => void): Promise<number> {
@@ -104,7 +105,7 @@ class Child {
 
   async #drain(reason: string): Promise<void> {
     this.#isDraining = true;
-    await this.#server?.shutdown(reason);
+    await this.#server?.shutdown(reason).catch(tellBug);
     this.#ended.resolve(0);
   }
 

@@ -1,4 +1,6 @@
 /** UDP: each datagram is a message, the reply a datagram. */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "../../support/hub";
 import { UdpClient } from "../../support/udp";
@@ -21,6 +23,20 @@ const TEXT = moduleSource(`{ routes: {
   "HELD": () => String((globalThis.held ?? []).length),
   "LET GO": () => { for (const done of globalThis.held.splice(0)) done("done\\n"); return "gone\\n"; },
 } }`);
+
+/** Calls that write the file "begun", and wait for the file "go". */
+const HELD = `import { defineModule } from "hrmr";
+import { existsSync, writeFileSync } from "node:fs";
+async function go() {
+  writeFileSync("begun", "");
+  while (!existsSync("go")) await Bun.sleep(10);
+  return "done\\n";
+}
+export default defineModule({ routes: {
+  "HOLD": { framing: "line", handle: go },
+  "POOL HOLD": { framing: "line", run: "pool", handle: go },
+  "STREAM": { framing: "line", handle: async function* () { yield await go(); } },
+} });`;
 
 const BOTH = ["--listen", "udp://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0"];
 
@@ -88,13 +104,47 @@ for (const word of ["HOLD", "STREAM", "POOLED"]) {
         expect(await (await fetch(`${hub.url}/metrics`)).text()).toContain(
           'hrmr_datagrams_dropped_total{reason="busy"} 17',
         );
+        // It never answers: withUdp's stop cuts it.
         if (word === "POOLED") return;
         expect(await hub.ask("HELD")).toBe("3");
         expect(await hub.ask("LET GO")).toBe("gone\n");
         await until("the answers of those under way", () => client.received.length === 3);
         expect(await client.ask("PING")).toBe("PONG\n");
       },
-      { "hrmr.json": JSON.stringify({ limits: { maxDatagramCalls: 3 } }) },
+      { "hrmr.json": JSON.stringify({ limits: { maxDatagramCalls: 3 }, timeouts: { drainMs: 500 } }) },
+    ));
+}
+
+for (const processes of [1, 2])
+  for (const word of ["HOLD", "STREAM", "POOL HOLD"]) {
+    test(`a server of ${processes} that stops answers what is under way, and ends: ${word}`, () =>
+      withUdp(
+        async (client, hub) => {
+          client.send(`${word}\n`);
+          await until("the call", () => existsSync(join(hub.dir, "begun")));
+          hub.program.signal("SIGTERM");
+          await hub.program.waitFor(/SIGTERM: finishing what is under way/);
+          writeFileSync(join(hub.dir, "go"), "");
+          await until("the answer", () => client.received.length === 1);
+          expect(client.received).toEqual(["done\n"]);
+          expect(await hub.program.exited).toBe(0);
+        },
+        { "modules/text.ts": HELD },
+        [...BOTH, "--processes", String(processes)],
+      ));
+  }
+
+for (const word of ["HOLD", "POOL HOLD"]) {
+  test(`a UDP call that never answers is cut at drainMs, and the server ends: ${word}`, () =>
+    withUdp(
+      async (client, hub) => {
+        client.send(`${word}\n`);
+        await until("the call", () => existsSync(join(hub.dir, "begun")));
+        hub.program.signal("SIGTERM");
+        expect(await hub.program.exited).toBe(0);
+        expect(hub.program.output()).not.toContain("a bug in hrmr");
+      },
+      { "modules/text.ts": HELD, "hrmr.json": JSON.stringify({ timeouts: { drainMs: 200 } }) },
     ));
 }
 
