@@ -2,7 +2,7 @@
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
 import { authorStack } from "../module/graph/author-stack";
-import { type BuiltModule, buildModule, buildOptions } from "../module/build/build";
+import { type BuiltModule, buildModule, buildOptions, keptBuild } from "../module/build/build";
 import { wholeFileError } from "../module/graph/describe-error";
 import { entryFor, type FoundModule, type ModuleEntry } from "./entry";
 import { Generation } from "../module/generation";
@@ -75,8 +75,9 @@ async function buildIfChanged(
 ): Promise<BuiltModule> {
   if (isSame && entry.error === null && entry.built !== null && !hasChanged(entry.built.inputs, seen))
     return entry.built;
-  const settings = wanted.settings[file.name] ?? NO_SETTINGS;
-  entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings));
+  const options = buildOptions(registry.options.stateDir, wanted.settings[file.name] ?? NO_SETTINGS);
+  const kept = entry.built === null ? keptBuild(file, options, seen) : null;
+  entry.built = kept ?? (await buildModule(file, options));
   return entry.built;
 }
 
@@ -108,8 +109,9 @@ export async function loadVersion(
   const { registry } = run;
   const { name } = entry;
   const spec = specOf(run, version);
-  // Modules that ship with hrmr are trusted not to loop while loading.
-  const generation = await timed(run, "load", () => loadGeneration(registry, spec, entry.isImplicit));
+  // Modules that ship with hrmr are trusted not to loop while loading, and so is the code that served last.
+  const isTrusted = entry.isImplicit || (entry.live === null && entry.past?.hash === spec.hash);
+  const generation = await timed(run, "load", () => loadGeneration(registry, spec, isTrusted));
   if (isUsed(run, name) && generation.middleware === null) {
     await generation.dispose();
     if (generation.needsHost) await registry.options.host.retire(spec.id);

@@ -9,7 +9,8 @@ import { isC } from "../c/sources";
 import { buildLogsError, unresolvedSpecifier, wholeFileError } from "../graph/describe-error";
 import { rebaseImports } from "./computed-imports";
 import type { ModuleFile } from "./discover";
-import { linksOfBuild, noteInputs, type BuildGraph, type InputSet } from "./inputs";
+import { linksOfBuild, noteInputs, type BuildGraph, type InputSet, type SignatureMemo } from "./inputs";
+import { findKeptBuild, keepBuild } from "./kept-build";
 import { type Import, leadsTo } from "./links";
 import { type Prebuilt, prebuiltOf, type SourceMap, toPrebuilt } from "./prebuilt";
 import { followAgain, forgetFoldersOf, refreshView, rememberView } from "./resolver-view";
@@ -73,7 +74,24 @@ export async function buildModule(file: ModuleFile, options: BuildOptions): Prom
   writeBundle(options.stateDir, path, bundle.text);
   const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
   rememberView(inputs, path);
-  return { name: file.name, source: file.file, file: path, hash, inputs, buildMs: performance.now() - startedMs };
+  const built = { name: file.name, source: file.file, file: path, hash, inputs };
+  // A bundle of C code also depends on the compiler and on the system's libraries.
+  if (!isC(file.file)) keepBuild(built, JSON.stringify(options));
+  return { ...built, buildMs: performance.now() - startedMs };
+}
+
+/**
+ * The build of an earlier process, if its bundle is whole and no input has changed since.
+ *
+ * @param memo as for `hasChanged`
+ * @returns null: the module has to be built
+ */
+export function keptBuild(file: ModuleFile, options: BuildOptions, memo: SignatureMemo): BuiltModule | null {
+  const startedMs = performance.now();
+  const folder = join(options.stateDir, "bundles", file.name);
+  const kept = findKeptBuild(folder, file.file, JSON.stringify(options), memo);
+  if (kept === null || !isBundleWhole(kept.file, kept.hash)) return null;
+  return { name: file.name, ...kept, buildMs: performance.now() - startedMs };
 }
 
 function hashOf(text: string | Uint8Array): string {

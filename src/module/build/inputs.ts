@@ -30,7 +30,7 @@ interface FolderView {
 }
 
 /** Signatures taken during one look at many modules, which share most inputs. Use a new one for each look. */
-type SignatureMemo = Map<string, string>;
+export type SignatureMemo = Map<string, string>;
 
 /** The part of a metafile that says which files were read, and why. Paths are relative to `cwd`. */
 export interface BuildGraph {
