@@ -34,7 +34,13 @@ import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
 import { chunkRow, lineRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
-import { websocketBinaryRow, websocketIdleRow, websocketLongTextRow, websocketTextRow } from "./rows/websocket";
+import {
+  websocketBinaryRow,
+  websocketIdleRow,
+  websocketLongTextRow,
+  websocketMiddleRow,
+  websocketTextRow,
+} from "./rows/websocket";
 import { findProgram, stopAll } from "./server";
 import { failedLine, tableHead, tableLine } from "./table";
 
@@ -59,6 +65,7 @@ const ROWS: readonly Row[] = [
   http2PlainRow,
   http2TlsRow,
   websocketTextRow,
+  websocketMiddleRow,
   websocketBinaryRow,
   websocketLongTextRow,
   trafficRow,

@@ -148,6 +148,8 @@ const TESTED_ALONE: Record<string, string> = {
   "protocol/http2/hpack/encoder encodeLines": "the same",
   "protocol/http2/hpack/encoder encodeStatus": "the same",
   "protocol/turns Turns": "needs a clock that stands still",
+  "protocol/websocket/mask unmaskBySimd": "must answer like unmaskByWords, whatever the platform has",
+  "protocol/websocket/mask unmaskByWords": "the way of platforms without SIMD",
   "reload/upload/names checkModuleName": "a table of names",
   "reload/verdict/report mergeVerdicts": "the answers of many processes, in any order",
   "reload/vote/agree decide": "the proposals of many processes, in any order",

@@ -81,7 +81,7 @@ export const nginxSmallRow = nginxRow({
   file: "file.txt",
   bytes: 1024,
   connections: 64,
-  most: 1,
+  most: 0.5,
 });
 export const nginxMiddleRow = nginxRow({
   name: "nginx-100k",
@@ -89,7 +89,7 @@ export const nginxMiddleRow = nginxRow({
   file: "file.txt",
   bytes: 102_400,
   connections: 64,
-  most: 1.1,
+  most: 0.95,
 });
 export const nginxLargeRow = nginxRow({
   name: "nginx-100m",
@@ -97,5 +97,5 @@ export const nginxLargeRow = nginxRow({
   file: "file.bin",
   bytes: 104_857_600,
   connections: 4,
-  most: 1.5,
+  most: 0.85,
 });

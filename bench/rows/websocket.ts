@@ -62,16 +62,20 @@ async function echo(bench: Bench, title: string, first: number, bytes: number, m
 
 export const websocketTextRow: Row = {
   name: "websocket-text",
-  run: (bench) => echo(bench, "32 B text", TEXT, 32, 1.15),
+  run: (bench) => echo(bench, "32 B text", TEXT, 32, 1.1),
+};
+export const websocketMiddleRow: Row = {
+  name: "websocket-1k",
+  run: (bench) => echo(bench, "1 KB text", TEXT, 1024, 1.15),
 };
 export const websocketBinaryRow: Row = {
   name: "websocket-binary",
   isExtra: true,
-  run: (bench) => echo(bench, "16 KB binary", BINARY, 16_384, 1.15),
+  run: (bench) => echo(bench, "16 KB binary", BINARY, 16_384, 1),
 };
 export const websocketLongTextRow: Row = {
   name: "websocket-long-text",
-  run: (bench) => echo(bench, "16 KB text", TEXT, 16_384, 1.5),
+  run: (bench) => echo(bench, "16 KB text", TEXT, 16_384, 1.35),
 };
 
 export const websocketIdleRow: Row = {

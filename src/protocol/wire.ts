@@ -83,6 +83,14 @@ export interface Wire {
    * @returns false above maxWriteBufferBytes: wait for `Protocol.drained` (or `waitForDrain`) before writing more
    */
   write(data: string | Uint8Array): boolean;
+  /**
+   * The same for a message that `encode` writes straight into the memory that is sent: without a buffer of its own.
+   *
+   * @param maxBytes  the most that `encode` writes. In bytes
+   * @param encode    writes `value` into the memory from `at` on, and returns its end there. Must not throw
+   * @returns the number of bytes; 0: there is no room now, and nothing was written; use `write`
+   */
+  writeInPlace<T>(maxBytes: number, encode: Encode<T>, value: T): number;
   /** Whether `sendFile` can be used. */
   readonly canSendFile: boolean;
   /** Sends a piece of an open file without reading it. `check` is called before its last bytes; its error is thrown. */
@@ -110,6 +118,9 @@ export interface Wire {
   /** Drops queued bytes and resets the connection. */
   abort(): void;
 }
+
+/** See `Wire.writeInPlace`. */
+export type Encode<T> = (memory: Buffer, at: number, value: T) => number;
 
 /** Takes a connection's bytes for as long as a message, or a handed-over connection, lasts. */
 export interface Protocol {

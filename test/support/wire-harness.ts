@@ -215,6 +215,10 @@ class HarnessWire implements Wire {
     return this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes;
   }
 
+  writeInPlace(): number {
+    return 0;
+  }
+
   flush(): void {
     while (this.queue.length > 0) {
       const next = this.queue[0] as Uint8Array;

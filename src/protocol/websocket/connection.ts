@@ -27,7 +27,7 @@ import {
 } from "./frames";
 import type { WebSocketBound } from "../routing";
 import type { RouteSockets } from "./hub";
-import { freeRead, MIN_FREED_BYTES, reuseFrameMemory } from "./memory";
+import { freeRead, MIN_FREED_BYTES } from "./memory";
 import { SecondWindow } from "../rates";
 import { FrameReader, type FrameReaderOwner } from "./reader";
 import { SocketClock } from "./clock";
@@ -89,7 +89,6 @@ export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwne
   // ---- Protocol ----
 
   receive(bytes: Uint8Array): void {
-    reuseFrameMemory();
     const isKept = this.#read(bytes);
     if (!isKept && bytes.length >= MIN_FREED_BYTES) freeRead(bytes);
   }

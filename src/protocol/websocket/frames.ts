@@ -1,7 +1,6 @@
 /** Frames on the wire (RFC 6455 section 5): the parts that both directions share, and writing. */
 
-import type { Wire } from "../wire";
-import { frameMemory } from "./memory";
+import type { Encode } from "../wire";
 
 // The values of `readyState` in the WebSocket API (its section 2.2). There is no CONNECTING on this side.
 export const OPEN = 1;
@@ -47,29 +46,42 @@ export function isSendable(code: number): boolean {
   return isValidFromClient(code) || (code >= 1012 && code <= 1014);
 }
 
-/**
- * @param flags  the first byte: FIN, RSV1 and the opcode
- * @param wire the frame is written to it at once and not kept; null: the frame may be kept
- */
-export function encodeFrame(flags: number, payload: Uint8Array, wire: Wire | null = null): Buffer {
+/** @param flags  the first byte: FIN, RSV1 and the opcode */
+export function encodeFrame(flags: number, payload: Uint8Array): Buffer {
   const length = payload.length;
-  const frame = allocate(wire, headerBytes(length) + length);
-  frame.set(payload, writeHeader(frame, flags, length));
+  const frame = Buffer.allocUnsafe(headerBytes(length) + length);
+  frame.set(payload, writeHeader(frame, 0, flags, length));
   return frame;
 }
 
-/**
- * A whole, uncompressed text message, written into its frame without a copy in between. @param wire  as for
- * `encodeFrame`
- */
-export function encodeText(text: string, wire: Wire | null = null): Buffer {
+/** A whole, uncompressed text message, written into its frame without a copy in between. */
+export function encodeText(text: string): Buffer {
   const length = Buffer.byteLength(text);
-  const frame = allocate(wire, headerBytes(length) + length);
-  const at = writeHeader(frame, FIN | TEXT, length);
-  // If there are as many bytes as characters, all are ASCII.
-  if (length === text.length) frame.latin1Write(text, at);
-  else frame.utf8Write(text, at);
+  const frame = Buffer.allocUnsafe(headerBytes(length) + length);
+  writeText(frame, 0, text, length);
   return frame;
+}
+
+/** A frame's bytes besides its payload are at most so many. */
+export const MAX_HEADER_BYTES = 10;
+
+/** A text message's frame, for `Wire.writeInPlace`: at most 3 bytes for each character, and its header. */
+export const encodeTextAt: Encode<string> = (memory, at, text) => writeText(memory, at, text, Buffer.byteLength(text));
+
+/** The frame of a message of bytes, for `Wire.writeInPlace`. */
+export const encodeBinaryAt: Encode<Uint8Array> = (memory, at, payload) => {
+  const begin = writeHeader(memory, at, FIN | BINARY, payload.length);
+  memory.set(payload, begin);
+  return begin + payload.length;
+};
+
+/** @param length  of the text in UTF-8. In bytes. @returns the frame's end */
+function writeText(memory: Buffer, at: number, text: string, length: number): number {
+  const begin = writeHeader(memory, at, FIN | TEXT, length);
+  // If there are as many bytes as characters, all are ASCII.
+  if (length === text.length) memory.latin1Write(text, begin);
+  else memory.utf8Write(text, begin);
+  return begin + length;
 }
 
 /** @param reason cut to the size of a control frame, at a character's end */
@@ -86,29 +98,25 @@ export function encodeClose(code: number, reason: string): Buffer {
   return encodeFrame(FIN | CLOSE, payload);
 }
 
-function allocate(wire: Wire | null, bytes: number): Buffer {
-  return wire === null ? Buffer.allocUnsafe(bytes) : frameMemory(wire, bytes);
-}
-
 function headerBytes(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
 /** @returns where the payload begins */
-function writeHeader(frame: Buffer, flags: number, length: number): number {
-  frame[0] = flags;
+function writeHeader(memory: Buffer, at: number, flags: number, length: number): number {
+  memory[at] = flags;
   if (length < 126) {
-    frame[1] = length;
-    return 2;
+    memory[at + 1] = length;
+    return at + 2;
   }
   if (length < 65_536) {
-    frame[1] = 126;
-    frame[2] = length >>> 8;
-    frame[3] = length & 0xff;
-    return 4;
+    memory[at + 1] = 126;
+    memory[at + 2] = length >>> 8;
+    memory[at + 3] = length & 0xff;
+    return at + 4;
   }
-  frame[1] = 127;
-  frame.writeUInt32BE(Math.floor(length / 0x1_0000_0000), 2);
-  frame.writeUInt32BE(length >>> 0, 6);
-  return 10;
+  memory[at + 1] = 127;
+  memory.writeUInt32BE(Math.floor(length / 0x1_0000_0000), at + 2);
+  memory.writeUInt32BE(length >>> 0, at + 6);
+  return at + 10;
 }

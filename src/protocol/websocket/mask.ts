@@ -1,7 +1,11 @@
-/** Unmasking (RFC 6455 section 5.3), in place and by 32-bit words: the only work for each byte of a client. */
+/**
+ * Unmasking (RFC 6455 section 5.3), the only work for each byte of a client: by WebAssembly (mask-simd.ts), or where
+ * there is none, and for short payloads, in place by 32-bit words.
+ */
+import { makeSimd, type Simd, SIMD_BYTES } from "./mask-simd";
 
-/** Below this, making the view of words costs more than it saves. In bytes. */
-const MIN_WORD_BYTES = 64;
+/** Of the bits of `unmask`: clear if all bytes are ASCII. */
+export const HIGH_BITS = 0x80808080;
 
 /** The masking key as one number, its first byte in the lowest bits. */
 export function readKey(bytes: Uint8Array, at: number): number {
@@ -19,14 +23,75 @@ export function rotateKey(key: number, count: number): number {
   return bits === 0 ? key : (key >>> bits) | (key << (32 - bits));
 }
 
+/** Below this, the call costs more than it saves. In bytes. */
+const MIN_SIMD_BYTES = 64;
+/** The same if the bytes have to come back. In bytes. */
+const MIN_IN_PLACE_BYTES = 1024;
+/** Below this, making the view of words costs more than it saves. In bytes. */
+const MIN_WORD_BYTES = 64;
+/** undefined: not made yet. A server without WebSockets needs none. */
+let simd: Simd | null | undefined;
+
 /**
- * Unmasks `bytes` from `from` to `to`.
+ * Unmasks `bytes` from `from` to `to`, in place.
  *
  * @param key its lowest byte is for the byte at `from`
  * @returns bits; 0x80808080 is clear if all bytes are ASCII
  */
 export function unmask(bytes: Uint8Array, from: number, to: number, key: number): number {
-  if (to - from < MIN_WORD_BYTES) return unmaskBytes(bytes, from, to, key);
+  const length = to - from;
+  if (length < MIN_WORD_BYTES) return unmaskBytes(bytes, from, to, key);
+  if (length < MIN_IN_PLACE_BYTES) return unmaskByWords(bytes, from, to, key);
+  if (simd === undefined) simd = makeSimd();
+  return simd === null ? unmaskByWords(bytes, from, to, key) : unmaskBySimd(simd, bytes, from, to, key);
+}
+
+/** The content of a text message: in `bytes`, from 0 to before its length. */
+interface Unmasked {
+  bytes: Buffer;
+  isAscii: boolean;
+}
+
+const unmasked: Unmasked = { bytes: Buffer.alloc(0), isAscii: true };
+
+/**
+ * The same for a payload that is only read and not kept: spares the way back from WebAssembly.
+ *
+ * @returns null: use `unmask`. The result is good until the next call
+ */
+export function unmaskApart(bytes: Uint8Array, from: number, to: number, key: number): Unmasked | null {
+  const length = to - from;
+  if (length < MIN_SIMD_BYTES || length > SIMD_BYTES) return null;
+  if (simd === undefined) simd = makeSimd();
+  if (simd === null) return null;
+  unmasked.bytes = simd.memory;
+  unmasked.isAscii = (unmaskInside(simd, bytes, from, to, key) & HIGH_BITS) === 0;
+  return unmasked;
+}
+
+/** As `unmask`, by SIMD. For payloads of any length. */
+export function unmaskBySimd(by: Simd, bytes: Uint8Array, from: number, to: number, key: number): number {
+  let seen = 0;
+  for (let at = from; at < to; at += SIMD_BYTES) {
+    const end = Math.min(to, at + SIMD_BYTES);
+    // A piece is a multiple of 4 bytes, so that the key needs no rotation.
+    seen |= unmaskInside(by, bytes, at, end, key);
+    bytes.set(by.memory.subarray(0, end - at), at);
+  }
+  return seen;
+}
+
+/** Copies at most SIMD_BYTES into its memory, and unmasks them there. */
+function unmaskInside({ memory, unmask: run }: Simd, bytes: Uint8Array, from: number, to: number, key: number): number {
+  const length = to - from;
+  memory.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to), 0);
+  const whole = length & ~15;
+  const isAscii = whole === 0 || run(0, whole, key) === 0;
+  return unmaskBytes(memory, whole, length, key) | (isAscii ? 0 : HIGH_BITS);
+}
+
+/** As `unmask`, in JavaScript alone. For payloads of 3 bytes or more. */
+export function unmaskByWords(bytes: Uint8Array, from: number, to: number, key: number): number {
   const lead = -(bytes.byteOffset + from) & 3;
   let seen = unmaskBytes(bytes, from, from + lead, key);
   const begin = from + lead;

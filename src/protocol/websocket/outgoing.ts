@@ -1,7 +1,6 @@
 /**
  * An outgoing message: its frame is made once, and compressed at most once for each window, for any number of sockets.
  */
-import type { Wire } from "../wire";
 import { deflate, isWorthIt } from "./deflate";
 import { BINARY, encodeFrame, encodeText, FIN, RSV1, TEXT } from "./frames";
 
@@ -40,9 +39,9 @@ export class Outgoing {
   }
 }
 
-/** A message's frame, uncompressed. @param wire  as for `encodeFrame` */
-export function plainFrame(data: string | Uint8Array, wire: Wire | null = null): Buffer {
-  return typeof data === "string" ? encodeText(data, wire) : encodeFrame(FIN | BINARY, data, wire);
+/** A message's frame, uncompressed. */
+export function plainFrame(data: string | Uint8Array): Buffer {
+  return typeof data === "string" ? encodeText(data) : encodeFrame(FIN | BINARY, data);
 }
 
 /** @throws TypeError if it is neither text nor bytes */

@@ -20,7 +20,7 @@ import {
   TEXT,
   TOO_BIG,
 } from "./frames";
-import { readKey, rotateKey, unmask } from "./mask";
+import { HIGH_BITS, readKey, rotateKey, unmask, unmaskApart } from "./mask";
 
 /** The receiver of messages. Each call may end the socket: `isReading` says whether to continue. */
 export interface FrameReaderOwner {
@@ -43,7 +43,6 @@ export interface FrameReaderOwner {
 const OPCODE = 0x0f;
 const RESERVED = 0x70;
 const MASKED = 0x80;
-const HIGH_BITS = 0x80808080;
 const MAX_HEADER_BYTES = 14;
 /** Room made at once for an announced frame; above it, room grows with the received bytes. In bytes. */
 const MAX_TRUSTED_BYTES = 65_536;
@@ -87,9 +86,21 @@ export class FrameReader {
       this.#unread.push(bytes);
       return true;
     }
+    if (this.#readSmallText(bytes)) return false;
     this.#isKept = false;
     this.#readFrom(bytes, 0);
     return this.#isKept;
+  }
+
+  /** A read that is one short, whole, plain text: nearly all reads. @returns false if it is anything else */
+  #readSmallText(bytes: Buffer): boolean {
+    const length = (bytes[1] as number) - MASKED;
+    if (bytes[0] !== (FIN | TEXT) || bytes.length !== length + 6 || length > 125 || length < 0) return false;
+    if (this.isInside || this.#isDiscarding || !this.#owner.isReading || length > this.#owner.maxMessageBytes)
+      return false;
+    const seenBits = unmask(bytes, 6, bytes.length, readKey(bytes, 2));
+    this.#takeText(bytes, 6, bytes.length, (seenBits & HIGH_BITS) === 0);
+    return true;
   }
 
   /** How much content of the current message has come. In bytes. */
@@ -232,6 +243,11 @@ export class FrameReader {
       this.#control = Buffer.allocUnsafe(length);
     } else {
       if (isWhole && opcode !== CONTINUATION && (flags & FIN) !== 0 && !this.#isDiscarding) {
+        if (opcode === TEXT && (flags & RSV1) === 0) {
+          const text = unmaskApart(bytes, at, end, this.#key);
+          this.#left = 0;
+          if (text !== null) return this.#takeText(text.bytes, 0, length, text.isAscii) ? end : -1;
+        }
         const seenBits = unmask(bytes, at, end, this.#key);
         this.#left = 0;
         return this.#takeMessage(opcode, (flags & RSV1) !== 0, bytes, at, end, seenBits) ? end : -1;

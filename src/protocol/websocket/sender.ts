@@ -5,11 +5,13 @@
 import type { WebSocketBound } from "../routing";
 import type { Wire } from "../wire";
 import type { Deflate } from "./deflate";
-import { encodeFrame, FIN, MAX_CONTROL_BYTES, PONG } from "./frames";
+import { encodeBinaryAt, encodeFrame, encodeTextAt, FIN, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, PONG } from "./frames";
 import { type Outgoing, plainFrame } from "./outgoing";
 
 /** Above this much unsent, pongs wait, and only the latest one is sent (section 5.5.3). In bytes. */
 const MAX_BEFORE_PONG_BYTES = 65_536;
+/** Longer messages get memory of their own. In characters or bytes. */
+const MAX_IN_PLACE = 65_536;
 
 /** The owner of the sender. `RouteSockets` is one. */
 interface SenderOwner {
@@ -52,8 +54,17 @@ export class FrameSender {
   sendPlain(data: string | Uint8Array): number {
     if (!this.isOpen) return 0;
     // Corked frames are kept for a while; others are written now.
-    const frame = plainFrame(data, this.#corked === null ? this.#wire : null);
-    return this.sendFrame(frame, typeof data === "string" ? payloadBytes(frame) : data.length);
+    const bytes = this.#corked === null && data.length <= MAX_IN_PLACE ? this.#writeInPlace(data) : 0;
+    if (bytes > 0) return this.#tellSent(payloadBytes(bytes));
+    const frame = plainFrame(data);
+    return this.sendFrame(frame, payloadBytes(frame.length));
+  }
+
+  /** @returns the length of the frame; 0 if it is not sent */
+  #writeInPlace(data: string | Uint8Array): number {
+    return typeof data === "string"
+      ? this.#wire.writeInPlace(3 * data.length + MAX_HEADER_BYTES, encodeTextAt, data)
+      : this.#wire.writeInPlace(data.length + MAX_HEADER_BYTES, encodeBinaryAt, data);
   }
 
   sendFrame(frame: Buffer, bytes: number): number {
@@ -70,7 +81,11 @@ export class FrameSender {
       return bytes || 1;
     }
     wire.write(frame);
-    if (wire.queuedBytes === 0) return bytes || 1;
+    return this.#tellSent(bytes);
+  }
+
+  #tellSent(bytes: number): number {
+    if (this.#wire.queuedBytes === 0) return bytes || 1;
     this.#owesDrain = true;
     return -1;
   }
@@ -133,7 +148,7 @@ export class FrameSender {
   }
 }
 
-/** The length of an uncompressed frame's message, which its text does not give in bytes. */
-function payloadBytes(frame: Buffer): number {
-  return frame.length - (frame.length < 128 ? 2 : frame.length < 65_540 ? 4 : 10);
+/** The length of the message in an uncompressed frame of so many bytes. */
+function payloadBytes(frameBytes: number): number {
+  return frameBytes - (frameBytes < 128 ? 2 : frameBytes < 65_540 ? 4 : MAX_HEADER_BYTES);
 }

@@ -7,7 +7,7 @@ import type { Hosts } from "../../host/hosts";
 import type { Client } from "../../module/contract";
 import type { Http2Front } from "../../protocol/http2/front";
 import { takeInTurn, type TurnTaker } from "../../protocol/turns";
-import type { ConnectionKind, Dispatch, Protocol } from "../../protocol/wire";
+import type { ConnectionKind, Dispatch, Encode, Protocol } from "../../protocol/wire";
 import { Intake, type IntakeConnection } from "./intake";
 import { clientOf, type Transport } from "./client";
 import { Replies } from "./replies";
@@ -288,6 +288,10 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
 
   write(data: string | Uint8Array): boolean {
     return this.#sender.write(data);
+  }
+
+  writeInPlace<T>(maxBytes: number, encode: Encode<T>, value: T): number {
+    return this.#sender.writeInPlace(maxBytes, encode, value);
   }
 
   sendFile(fd: number, start: number, end: number, check: () => void): Promise<void> {
