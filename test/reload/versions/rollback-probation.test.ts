@@ -153,7 +153,8 @@ const FATAL = {
 describe.each(["pool", "process"] as const)('with run: "%s"', (run) => {
   test("a version whose code ends its host again and again is rolled back, and its neighbour serves on", () =>
     withProject({ [GREET]: failing("good", 0, `run: "${run}",`), "modules/who.ts": whoModule(1) }, async (project) => {
-      const hub = await project.start("--processes", "2", "--threads", "1");
+      // The share of failed calls must not decide first, while the host is away.
+      const hub = await project.start("--processes", "2", "--threads", "1", "--set", "versions.minCalls=1000000");
       const clients = await connectToEach(hub, await servingPids(hub));
       expect(await askTimes(hub, 5)).toEqual({ "200 good": 5 });
       hub.write(GREET, moduleSource(`{ routes: { "/ping": { ${FATAL[run]} } } }`));
