@@ -32,7 +32,7 @@ import { figuresRow, processesRow } from "./rows/processes";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
-import { chunkRow, lineRow, poolRow, processRow } from "./rows/text";
+import { chunkRow, lineRow, poolAloneRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
 import {
   websocketBinaryRow,
@@ -48,6 +48,7 @@ const ROWS: readonly Row[] = [
   chunkRow,
   lineRow,
   poolRow,
+  poolAloneRow,
   processRow,
   cRow,
   helloRow,

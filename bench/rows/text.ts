@@ -53,7 +53,22 @@ export const poolRow: Row = {
     const server = await startText(bench);
     try {
       const result = await compare(bench, side(server, "POOL\n"), side(server, "LINE\n"));
-      return [comparisonLine("text on the pool, 4 threads : the same inline", result, 1.6)];
+      return [comparisonLine("text on the pool, 4 threads : the same inline", result, 1.35)];
+    } finally {
+      await server.stop();
+    }
+  },
+};
+
+export const poolAloneRow: Row = {
+  name: "text-pool-alone",
+  isExtra: true,
+  async run(bench) {
+    const server = await startText(bench);
+    const alone = (request: string): Side => ({ server, spec: { ...PONG, connections: 1, request } });
+    try {
+      const result = await compare(bench, alone("POOL\n"), alone("LINE\n"));
+      return [comparisonLine("the same with one connection", result, 2.7)];
     } finally {
       await server.stop();
     }

@@ -18,6 +18,8 @@ export class Call implements InFlight, Deadline {
   /** The wheel's. */
   deadlineAt = 0;
   kind: InFlightKind = "call";
+  /** The generation's. */
+  inFlightAt = -1;
   isEndless = false;
   readonly route: BoundRoute;
   /** When the handler was called, by performance.now(); or NOT_TIMED. */

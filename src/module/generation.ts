@@ -32,7 +32,8 @@ export class Generation implements RouteOwner {
   readonly middleware: BoundRoute | null;
   isDisposed = false;
   readonly #module: LoadedModule;
-  readonly #inFlight = new Set<InFlight>();
+  /** In no order. Each knows its place, so that a call costs no hashing. */
+  readonly #inFlight: InFlight[] = [];
   #onIdle: (() => void) | null = null;
 
   constructor(spec: LoadSpec, module: LoadedModule) {
@@ -69,7 +70,7 @@ export class Generation implements RouteOwner {
 
   /** Calls, streams and connections under way. */
   get inFlight(): number {
-    return this.#inFlight.size;
+    return this.#inFlight.length;
   }
 
   /** Open work, counted by kind. */
@@ -94,14 +95,23 @@ export class Generation implements RouteOwner {
   }
 
   enter(call: InFlight): void {
-    this.#inFlight.add(call);
-    this.#module.noteUnderWay(this.#inFlight.size);
+    if (call.inFlightAt >= 0) return;
+    call.inFlightAt = this.#inFlight.length;
+    this.#inFlight.push(call);
+    this.#module.noteUnderWay(this.#inFlight.length);
   }
 
   leave(call: InFlight): void {
-    if (!this.#inFlight.delete(call)) return;
-    this.#module.noteUnderWay(this.#inFlight.size);
-    if (this.#inFlight.size === 0) this.#onIdle?.();
+    const at = call.inFlightAt;
+    if (at < 0) return;
+    call.inFlightAt = -1;
+    const last = this.#inFlight.pop() as InFlight;
+    if (last !== call) {
+      this.#inFlight[at] = last;
+      last.inFlightAt = at;
+    }
+    this.#module.noteUnderWay(this.#inFlight.length);
+    if (this.#inFlight.length === 0) this.#onIdle?.();
   }
 
   /** setup and check. @throws ModuleError */
@@ -120,7 +130,9 @@ export class Generation implements RouteOwner {
 
   /** A newer version serves: work that can go over to it does so now. */
   announceReplacement(): void {
-    for (const call of this.#inFlight) call.replaced?.();
+    // One that leaves gives its place to another.
+    const calls = [...this.#inFlight];
+    for (const call of calls) call.replaced?.();
   }
 
   /**
@@ -131,7 +143,7 @@ export class Generation implements RouteOwner {
    * @param onCut gets the number of cuts at the deadline, if there were any
    */
   async drain(drainMs: number, onCut: (count: number) => void): Promise<void> {
-    if (this.#inFlight.size === 0) return;
+    if (this.#inFlight.length === 0) return;
     const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
     const timer = drainMs > 0 ? setTimeout(() => this.#cutAtDeadline(drainMs, onCut), drainMs) : null;
     await idle;
@@ -176,7 +188,7 @@ export class Generation implements RouteOwner {
   }
 
   #cutAtDeadline(drainMs: number, onCut: (count: number) => void): void {
-    const late = [...this.#inFlight].filter((call) => !call.isEndless);
+    const late = this.#inFlight.filter((call) => !call.isEndless);
     const count = this.#cut(
       late,
       `${this.name} v${this.number} was replaced, and ${drainMs} ms later this was still under way.`,

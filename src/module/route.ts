@@ -64,6 +64,8 @@ export type InFlightKind = "call" | "stream" | "connection" | "websocket";
 /** Open work that keeps a generation alive. */
 export interface InFlight {
   readonly kind: InFlightKind;
+  /** Its place among the open work of its generation, which keeps it. -1: it is not open. */
+  inFlightAt: number;
   /** True for a reply that streams without end and for a connection: the drain deadline does not apply to it. */
   readonly isEndless: boolean;
   /** The generation is going: abort the signal, end the socket. `reason` is for the log. Must not throw. */
