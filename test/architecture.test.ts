@@ -136,11 +136,13 @@ test("the imports of the source tree are found", () => {
  */
 const TESTED_ALONE: Record<string, string> = {
   "cli/commands/validate findingLines": "the layout at any width of the terminal",
+  "cli/screen/status-screen conductLines": "what it tells of harmful modules, at any time",
   "config/resolve/environment VARIABLES": "compared with the table in docs/configuration.md",
   "config/resolve/resolved changedKeys": "shows that every variable reaches its key",
   "config/resolve/secrets HARMLESS_SETTINGS": "compared with the settings of the http module",
   "host/process/channel MessageReader": "bytes cut at every point, and broken ones",
   "module/build/prebuilt fromPrebuilt": "takes a build that was made elsewhere, or refuses it",
+  "module/graph/load endGraph": "a graph that no module was loaded in",
   "protocol/http1/http1 beginParsed": "llhttp alone, which must answer like the fast path",
   "protocol/http2/hpack/decoder HpackDecoder": "header blocks in, fields out; the codec of HTTP/2 comes to stand on it",
   "protocol/http2/hpack/decoder HpackError": "the same",

@@ -4,8 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import { inspect } from "node:util";
-import { systemError } from "../config/system-errors";
-import { UserError } from "../config/user-error";
+import { systemError, UserError } from "../config/user-error";
 
 const STDERR = 2;
 const EXIT_BUG = 70;

@@ -1,4 +1,5 @@
 /** Where the server listens, or a client connects. */
+
 export type ListenAddress =
   | { readonly transport: "tcp" | "tls" | "udp"; readonly host: string; readonly port: number }
   | {
@@ -45,4 +46,16 @@ export function formatListen(address: ListenAddress): string {
     return `unix://${address.path}${address.mode === undefined ? "" : `?mode=${address.mode.toString(8).padStart(4, "0")}`}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${address.transport}://${host}:${address.port}`;
+}
+
+const LABEL = /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/;
+const MAX_NAME_BYTES = 253;
+
+/**
+ * @returns whether `name` is a host name in lower-case ASCII, or one with "*." in front; false for an IP address in
+ *   brackets
+ */
+export function isServerName(name: string): boolean {
+  const host = name.startsWith("*.") ? name.slice(2) : name;
+  return host.length > 0 && name.length <= MAX_NAME_BYTES && host.split(".").every((label) => LABEL.test(label));
 }

@@ -6,11 +6,9 @@ import { suggest } from "../config/nearest";
 import { UserError } from "../config/user-error";
 import { type Answered, type Audit, noteOutcome } from "./audit";
 import { readJson } from "./body";
-import { MODULE_ROUTES } from "./routes/modules";
+import { type ActRoute, type ControlCall, type LookRoute, MODULE_ROUTES, type Route } from "./routes";
 import type { Operations } from "../reload/operations";
 import { orderFor } from "../reload/order";
-import { VERSION_ROUTES } from "./routes/versions";
-import type { ActRoute, ControlCall, LookRoute, Route } from "./route";
 import { badRequest, HEADERS, Refused, reply, replyRefused } from "./reply";
 import { underDeadline } from "../system/deadline";
 
@@ -70,7 +68,6 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
   "/v1/restart": { method: "POST", action: "restart", act: (operations) => operations.restart() },
   "/v1/upgrade": { method: "POST", action: "upgrade", act: (operations) => operations.upgrade() },
   ...MODULE_ROUTES,
-  ...VERSION_ROUTES,
 };
 
 /** Statuses other than 422 for errors that the user can mend. */

@@ -2,7 +2,7 @@
  * The control socket: HTTP on a unix socket that only its owner may open, for `hrmr status`, `hrmr reload` and the
  * like.
  */
-import { chmodSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { UserError } from "../config/user-error";
 import type { ServerLog } from "../observe/log/log";
@@ -10,7 +10,7 @@ import { answerControl } from "./api";
 import type { Audit } from "./audit";
 import type { Operations } from "../reload/operations";
 import { currentUser, shortFolder, temporaryPath } from "./paths";
-import { peerOf } from "./peer";
+import { AF_UNIX, SO_ACCEPTCONN, socketAddress, socketOption, SOL_SOCKET, userOf } from "../system/sockets";
 
 interface ControlOptions {
   /** From `controlPath`. Its folder must exist. */
@@ -139,4 +139,41 @@ export function cannotControl(path: string, cause: NodeJS.ErrnoException): UserE
       : "Make the folder, or name another socket as control.socket.",
     cause,
   });
+}
+
+/** If the user is not known. */
+const UNKNOWN = "control socket";
+
+/**
+ * Asks the kernel for the users of all open connections to a socket. Bun does not say which connection a request came
+ * on, so the user is known only if all have the same one. They nearly always do: the file's mode lets in only the
+ * server's user and root.
+ *
+ * @param bound  the path that the socket was bound at
+ * @returns "uid 1000 by the control socket", or "control socket"
+ */
+function peerOf(bound: string): string {
+  const users = new Set<number>();
+  for (const fd of openDescriptors()) {
+    const user = isConnectionTo(bound, fd) ? userOf(fd) : null;
+    if (user !== null) users.add(user);
+  }
+  const [user] = users;
+  return users.size === 1 ? `uid ${user} by the control socket` : UNKNOWN;
+}
+
+function openDescriptors(): number[] {
+  try {
+    return readdirSync("/proc/self/fd").map(Number);
+  } catch {
+    // There is no /proc.
+    return [];
+  }
+}
+
+function isConnectionTo(bound: string, fd: number): boolean {
+  const address = socketAddress(fd);
+  if (address === null || address.readUInt16LE(0) !== AF_UNIX) return false;
+  const path = address.subarray(2).toString().replace(/\0.*$/s, "");
+  return path === bound && socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN)?.[0] === 0;
 }

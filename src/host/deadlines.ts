@@ -3,7 +3,7 @@
  * no timer; far deadlines are looked at once a second, near ones every 20 ms and only while there are any.
  */
 
-import { asHost } from "../module/graph/leave-graph";
+import { asHost } from "../system/leave-graph";
 
 /** An object that can be late. The wheel owns `deadlineAt`. */
 export interface Deadline {

@@ -11,7 +11,7 @@ import { ROUTE, MARKS } from "../module/graph/marks";
 import { OWN_ID } from "../module/own-routes";
 import type { BoundRoute } from "../module/route";
 import type { AccessLog } from "../observe/log/access";
-import type { AccessEntry } from "../observe/log/access-entry";
+import type { AccessEntry } from "../observe/log/fields";
 import type { DeadlineWheel } from "./deadlines";
 
 /** Shared by all calls of a server. `Dispatch` is one. */

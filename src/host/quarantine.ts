@@ -5,7 +5,7 @@
 import { hostSettings } from "../module/shape/settings";
 import { logWith } from "../observe/log/fields";
 import type { Log } from "../module/contract";
-import { asHost } from "../module/graph/leave-graph";
+import { asHost } from "../system/leave-graph";
 import { UnavailableError } from "./errors";
 import type { LoadSpec } from "../module/version";
 

@@ -118,3 +118,9 @@ export interface RouteOwner {
   /** The reply's last byte was accepted, or the client is gone. Idempotent. */
   leave(call: InFlight): void;
 }
+
+/** @returns words such as `"GET " takes HTTP requests`; "" if no route does */
+export function takesHttpText(routes: readonly RouteSpec[]): string {
+  const keys = routes.filter(({ takesHttp }) => takesHttp === true).map(({ key }) => JSON.stringify(key));
+  return keys.length === 0 ? "" : `${keys.join(" and ")} take${keys.length === 1 ? "s" : ""} HTTP requests`;
+}

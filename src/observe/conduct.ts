@@ -2,7 +2,6 @@
  * What modules do besides answering, over all processes: blocked event loops, versions that stay in memory, shared
  * resources. Pure.
  */
-import type { Exposition, Sample } from "./exposition";
 import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, SharedSnapshot } from "./snapshot";
 import { sumOf } from "./sums";
 
@@ -34,15 +33,6 @@ export function mergeShared(processes: readonly ProcessSnapshot[]): SharedSnapsh
     processes.flatMap(({ shared = [] }) => shared),
     ({ module, name }) => `${module ?? ""}\0${name}`,
   );
-}
-
-/** For the present processes: a replaced process starts at 0 again. */
-export function writeBlocked(out: Exposition, inSlots: readonly ProcessSnapshot[]): void {
-  const samples = inSlots.flatMap(({ slot, blocked = [] }) =>
-    blocked.map(({ module, totalMs }): Sample => [{ module: module ?? "", slot }, totalMs / 1000]),
-  );
-  const help = "Time that the event loop stood still for longer than timeouts.blockedMs.";
-  out.counter("hrmr_event_loop_blocked_seconds_total", help, samples);
 }
 
 function firstOfEach<T>(all: readonly T[], keyOf: (each: T) => string): T[] {

@@ -1,14 +1,12 @@
 /** GET /metrics: the figures of all processes for Prometheus. Pure. docs/metrics.md says what each one means. */
-import { writeBlocked } from "./conduct";
-import { Exposition, type Sample } from "./exposition";
 import { addCalls, callsOf, generationsOf, LATENCY_BOUNDS } from "./figures";
 import {
   addConnections,
   addCounters,
   addPools,
+  type MergedModule,
   mergeModules,
   mergeReloads,
-  type MergedModule,
   readinessOf,
 } from "./report";
 import type { CallSnapshot, ProcessSnapshot, ServerInfo } from "./snapshot";
@@ -193,4 +191,71 @@ function writeProcesses(out: Exposition, processes: readonly ProcessSnapshot[]):
     samples(({ openDescriptors }) => openDescriptors),
   );
   writeBlocked(out, inSlots);
+}
+
+type Labels = Readonly<Record<string, string | number>>;
+
+/** The Content-Type of the text. */
+export const EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** A value, with the labels that tell it from the metric's others. */
+type Sample = readonly [labels: Labels, value: number];
+
+/**
+ * Collects metrics in Prometheus' text format, version 0.0.4, each once with all of its samples:
+ * https://prometheus.io/docs/instrumenting/exposition_formats/
+ */
+class Exposition {
+  readonly #lines: string[] = [];
+
+  counter(name: string, help: string, samples: number | Iterable<Sample>): void {
+    this.#write(name, "counter", help, samples);
+  }
+
+  gauge(name: string, help: string, samples: number | Iterable<Sample>): void {
+    this.#write(name, "gauge", help, samples);
+  }
+
+  /** Its samples follow, by `sample`. */
+  begin(name: string, type: "histogram" | "summary", help: string): void {
+    this.#write(name, type, help, []);
+  }
+
+  /** @param name the metric's name, or that with _bucket, _sum or _count behind it */
+  sample(name: string, labels: Labels, value: number): void {
+    this.#lines.push(`${name}${formatLabels(labels)} ${formatNumber(value)}`);
+  }
+
+  get text(): string {
+    return this.#lines.map((line) => `${line}\n`).join("");
+  }
+
+  #write(name: string, type: string, help: string, samples: number | Iterable<Sample>): void {
+    this.#lines.push(`# HELP ${name} ${help.replace(/\\/g, "\\\\").replace(/\n/g, "\\n")}`, `# TYPE ${name} ${type}`);
+    const all: Iterable<Sample> = typeof samples === "number" ? [[{}, samples]] : samples;
+    for (const [labels, value] of all) this.sample(name, labels, value);
+  }
+}
+
+function formatLabels(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeValue(String(value))}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+function escapeValue(value: string): string {
+  return value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n");
+}
+
+function formatNumber(value: number): string {
+  if (Number.isNaN(value)) return "NaN";
+  return Number.isFinite(value) ? String(value) : value > 0 ? "+Inf" : "-Inf";
+}
+
+/** For the present processes: a replaced process starts at 0 again. */
+function writeBlocked(out: Exposition, inSlots: readonly ProcessSnapshot[]): void {
+  const samples = inSlots.flatMap(({ slot, blocked = [] }) =>
+    blocked.map(({ module, totalMs }): Sample => [{ module: module ?? "", slot }, totalMs / 1000]),
+  );
+  const help = "Time that the event loop stood still for longer than timeouts.blockedMs.";
+  out.counter("hrmr_event_loop_blocked_seconds_total", help, samples);
 }

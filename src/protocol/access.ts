@@ -1,6 +1,6 @@
 /** The facts about an ended reply for the access log. */
 import type { Answered } from "../host/inline";
-import type { AccessProtocol } from "../observe/log/access-entry";
+import type { AccessProtocol } from "../observe/log/fields";
 
 /** The method and target of an HTTP request. */
 interface Asked {

@@ -3,7 +3,7 @@
  * wait for all of them.
  */
 
-import { asHost } from "../module/graph/leave-graph";
+import { asHost } from "../system/leave-graph";
 
 /** Work that may wait for a turn of its own. */
 export interface TurnTaker {

@@ -3,7 +3,7 @@
  * composed when a routing table is planned, so that a reload of such a module is an ordinary swap.
  */
 import type { Middleware, RequestContext } from "../module/contract";
-import { asHost } from "../module/graph/leave-graph";
+import { asHost } from "../system/leave-graph";
 import { Acceptance, checkResponse, makeNext } from "../module/shape/middleware";
 import { discard, isThenable } from "../module/graph/returned";
 import { requestContext } from "../module/shape/request-context";

@@ -1,9 +1,8 @@
 /** The first half of bringing a version up: build, probe, and the import in this thread. Its setup does not run yet. */
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
-import { authorStack } from "../module/graph/author-stack";
+import { authorStack, wholeFileError } from "../module/graph/describe-error";
 import { type BuiltModule, buildModule, buildOptions, keptBuild } from "../module/build/build";
-import { wholeFileError } from "../module/graph/describe-error";
 import { entryFor, type FoundModule, type ModuleEntry } from "./entry";
 import { Generation } from "../module/generation";
 import { type Hold, isHeldBack } from "./versions/hold";

@@ -8,7 +8,7 @@ import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
 import { EVERYTHING } from "./order";
 import { beginRun, type Failure, type Run } from "./state";
-import { takesHttpText } from "../module/shape/takes-http";
+import { takesHttpText } from "../module/route";
 
 /** A module that a start would load, or would fail to load. */
 export interface RehearsedModule {

@@ -4,7 +4,7 @@ import { holdText } from "./versions/hold";
 import { approvedModule, type ModuleEntry } from "./entry";
 import { serveRouting } from "./plan";
 import { isAsked, planOf, type Failure, type Run } from "./state";
-import { takesHttpText } from "../module/shape/takes-http";
+import { takesHttpText } from "../module/route";
 import type { ModuleVerdict, Outcome, Verdict } from "./verdict/verdict";
 
 /** Swaps the routing in one assignment, then does the bookkeeping. Synchronous, so that no message comes in between. */

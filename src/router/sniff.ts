@@ -3,8 +3,18 @@
  * in, an answer out.
  */
 import { NEED_MORE, NO_MATCH } from "./match";
-import { HTTP_METHODS } from "./methods";
 import { PrefixTrie } from "./trie";
+
+/**
+ * The methods that llhttp parses (RFC 9110 section 9.1, RFC 5789, WebDAV). A key with another word is no HTTP key; a
+ * request gets 501.
+ */
+export const HTTP_METHODS: ReadonlySet<string> = new Set(
+  (
+    "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL " +
+    "MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
+  ).split(" "),
+);
 
 const HTAB = 0x09;
 const LF = 0x0a;

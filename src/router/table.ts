@@ -1,10 +1,8 @@
 import type { NEED_MORE, NO_MATCH } from "./match";
-import { HTTP_METHODS } from "./methods";
-import { PathTable } from "./paths";
-import type { HttpMatch, MethodMismatch, PathEntry } from "./paths";
+import { HTTP_METHODS } from "./sniff";
+import { type HttpMatch, type MethodMismatch, type PathEntry, PathTable } from "./paths";
 import { parsePattern } from "./pattern";
-import { PrefixTrie } from "./trie";
-import type { TrieEntry } from "./trie";
+import { PrefixTrie, type TrieEntry } from "./trie";
 
 /**
  * One route on its way into a table.

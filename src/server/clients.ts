@@ -21,9 +21,11 @@ import type { Transport } from "./connection/client";
 import { type ConnectionOwner, ServerConnection } from "./connection/connection";
 import { OpenConnections } from "./connection/open-connections";
 import { OpenDatagrams } from "./connection/open-datagrams";
-import { tellFailure } from "./handler-failures";
 import type { Acceptor, Listener } from "./listen/listeners";
 import type { TlsContexts } from "./tls/contexts";
+import { authorStack } from "../module/graph/describe-error";
+import type { BoundRoute } from "../module/route";
+import { escapeBytes } from "../router/escape";
 
 /** Turns of the event loop: each accepts all waiting clients, but the first turn may be half over. */
 const ACCEPTING_TURNS = 2;
@@ -195,4 +197,22 @@ export class Clients implements ConnectionOwner, Acceptor {
       `${dropped} datagrams dropped: ${this.#options.limits.maxDatagramCalls} calls are under way (limits.maxDatagramCalls)`,
     );
   }
+}
+
+/** Errors that follow from an abort or a deadline after the client left. */
+const LEFT_ALONE = /^(?:AbortError|TimeoutError|HandlerTimeoutError)$/;
+
+/**
+ * @param hasLeft  its client had left before, which may be the cause: logged as info, and only if the handler threw an
+ * error of its own
+ */
+function tellFailure(log: ServerLog, route: BoundRoute, connection: number, error: unknown, hasLeft: boolean): void {
+  if (hasLeft && error instanceof Error && LEFT_ALONE.test(error.name)) return;
+  const { module, generation } = route;
+  const tell = log
+    .withFields({ module, generation: generation.number, connection, error })
+    .bounded(hasLeft ? "info" : "error", kindOfError(error));
+  if (tell === null) return;
+  const key = escapeBytes(Buffer.from(route.key), 32);
+  tell(`"${key}": ${hasLeft ? "failed after its client had left: " : ""}${authorStack(error)}`);
 }

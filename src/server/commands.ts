@@ -12,9 +12,9 @@ import type { Dispatch } from "../protocol/wire";
 import { orderFor } from "../reload/order";
 import { whoIs } from "./connection/client";
 import type { Guesses } from "./guesses";
-import { helpText, statusText } from "./status";
 import { type CommandToken, splitToken } from "./token";
 import type { Uplink } from "./uplink";
+import { statusOf } from "../observe/report";
 
 /** What the commands act on and tell of. */
 interface CommandTarget {
@@ -126,11 +126,33 @@ async function reload({ uplink }: CommandTarget, name: string, client: Client): 
 
 async function status({ uplink }: CommandTarget): Promise<string> {
   const { info, processes } = await uplink.snapshots();
-  return statusText(info, processes);
+  return `${JSON.stringify(statusOf(info, processes), null, 2)}\n`;
 }
 
 /** After the reply is written: the client that asked is told before its connection is closed. */
 function shutdown({ uplink }: CommandTarget, client: Client): string {
   setImmediate(() => uplink.stop(`SHUTDOWN of ${whoIs(client)}`));
   return "OK shutting down\n";
+}
+
+/** @returns HELP's answer: a line for each route, with its module and description */
+function helpText(dispatch: Dispatch): string {
+  // Commands that are off have no description, and stay hidden.
+  const entries = dispatch.routing.table.entries.filter(
+    ({ value }) => value.kind !== "command" || value.description !== "",
+  );
+  const rows = entries.map(({ value }) => [shownKey(value), value.module, shownText(value)]);
+  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)));
+  const lines = rows.map(([key, module, text]) =>
+    `${(key as string).padEnd(widths[0] as number)}  ${(module as string).padEnd(widths[1] as number)}  ${text}`.trimEnd(),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+function shownText({ description, takesHttp }: BoundRoute): string {
+  return takesHttp === true ? `${description} (takes HTTP requests)`.trimStart() : description;
+}
+
+function shownKey(route: BoundRoute): string {
+  return `"${escapeBytes(Buffer.from(route.key), 64)}"`;
 }

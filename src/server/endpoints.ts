@@ -5,8 +5,7 @@
 import type { HttpOptions } from "../config/options";
 import type { RequestContext } from "../module/contract";
 import type { BoundRoute } from "../module/route";
-import { EXPOSITION_TYPE } from "../observe/exposition";
-import { metricsText } from "../observe/metrics";
+import { EXPOSITION_TYPE, metricsText } from "../observe/metrics";
 import { readinessOf, statusOf } from "../observe/report";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
 import { type Endpoint, ENDPOINT_PATHS, type EndpointPath, type OwnEndpoints } from "../protocol/routing";

@@ -78,3 +78,14 @@ export function attachFilter(fd: number, option: number, program: readonly Instr
   whole.writeBigUInt64LE(BigInt(ptr(filter)), 8);
   socketCalls()?.setsockopt(fd, SOL_SOCKET, option, ptr(whole), whole.length);
 }
+
+type SendFile = (socket: number, file: number, offset: BigInt64Array, count: number) => number;
+
+/** null: not available. Returns the number of bytes sent, 0 at the file's end, -1 when the socket is full. */
+export const sendFileTo: SendFile | null = load();
+
+function load(): SendFile | null {
+  if (process.platform !== "linux") return null;
+  const libc = openLibc({ sendfile: { args: ["i32", "i32", "ptr", "u64"], returns: "i64" } });
+  return libc === null ? null : (socket, file, offset, count) => Number(libc.sendfile(socket, file, offset, count));
+}

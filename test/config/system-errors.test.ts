@@ -3,10 +3,9 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, openSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemError } from "../../src/config/system-errors";
-import { UserError } from "../../src/config/user-error";
 import { makeProject, moduleSource } from "../support/hub";
 import { program, runProgram } from "../support/program";
+import { systemError, UserError } from "../../src/config/user-error";
 
 const LONG = "x".repeat(300);
 

@@ -5,12 +5,12 @@
 import { expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
-import { endGraph } from "../../src/module/graph/ending";
+import { endGraph } from "../../src/module/graph/load";
 import { GraphTimers } from "../../src/module/graph/timers";
 import { type LeftBehind, leftBehindText, NOTHING_LEFT } from "../../src/module/graph/leaks";
 import { Mark } from "../../src/module/graph/marks";
 import type { LeakSnapshot } from "../../src/observe/snapshot";
-import { conductLines } from "../../src/cli/screen/conduct-lines";
+import { conductLines } from "../../src/cli/screen/status-screen";
 import { STATUS } from "../support/control-fixture";
 import { type Hub, moduleSource, shareHub, withHub } from "../support/hub";
 import { withFixture } from "../support/module-fixture";

@@ -4,11 +4,10 @@
  * a command reaches the user alike.
  */
 import { inspect } from "node:util";
-import { runCli } from "../../src/cli/run";
-import { systemError } from "../../src/config/system-errors";
-import { UserError } from "../../src/config/user-error";
-import { childEnvironment, ROOT, type ProgramOptions, type ProgramResult } from "./program";
+import { childEnvironment, type ProgramOptions, type ProgramResult, ROOT } from "./program";
 import { UNTIL_MS } from "./until";
+import { runCli } from "../../src/cli/run";
+import { systemError, UserError } from "../../src/config/user-error";
 
 /** The exit code of src/cli/fail.ts for a bug. */
 const EXIT_BUG = 70;

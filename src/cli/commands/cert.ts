@@ -7,7 +7,7 @@ import { join, relative, resolve } from "node:path";
 import { domainToASCII } from "node:url";
 import { defineCommand } from "citty";
 import { quoteForShell } from "../screen/terminal";
-import { isServerName } from "../../config/server-name";
+import { isServerName } from "../../config/listen";
 import { UserError } from "../../config/user-error";
 import { createFile } from "../../system/durable";
 import { badValue, type Flags, repeated, valueFlag } from "../flags";

@@ -2,9 +2,8 @@
  * The parts of the schema: values, with the text of what they take, and groups of keys, with the meaning of each key.
  */
 import * as z from "zod/mini";
-import { LISTEN_FORMS, parseListen } from "../listen";
+import { isServerName, LISTEN_FORMS, parseListen } from "../listen";
 import type { Range } from "./ranges";
-import { isServerName } from "../server-name";
 
 export type Schema = z.ZodMiniType;
 

@@ -5,7 +5,7 @@
 import { isThenable } from "../../module/graph/returned";
 import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../../module/contract";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { LoadedModule } from "../../module/graph/load";
 import {
   type BodyPart,

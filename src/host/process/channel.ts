@@ -9,7 +9,7 @@ import { closeSync } from "node:fs";
 import type { Socket } from "bun";
 import { ptr } from "bun:ffi";
 import { deserialize, serialize } from "bun:jsc";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import { openLibc } from "../../system/libc";
 
 /** The largest message that a process may send. In bytes. */

@@ -3,7 +3,7 @@
  * too much.
  */
 import { readFileSync } from "node:fs";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 
 /** Default of `modules.NAME.maxMemoryMb`. */
 export const MAX_MEMORY_MB = 512;

@@ -2,7 +2,7 @@
  * Turns the output of a module's process into lines of the server's log. A flood costs the module time, but hardly any
  * of the server's: most lines are only counted, and above a cheap rate the module waits for its pipe.
  */
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 
 /** The rest of a longer line is left out. */
 const MAX_LINE_BYTES = 4096;

@@ -5,7 +5,7 @@
 import { closeSync } from "node:fs";
 import type { Subprocess } from "bun";
 import type { Log } from "../../module/contract";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import { hostSettings } from "../../module/shape/settings";
 import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "../remote/messages";
 import type { OpenPlace, Place, PlaceOwner, PlaceFacts } from "../remote/place";

@@ -1,5 +1,5 @@
 /** Calls that no place has taken yet, and the choice of the place that gets them. */
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { RemoteCall } from "./call";
 import type { CallSource, Keeper } from "./keeper";
 

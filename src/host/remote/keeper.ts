@@ -3,7 +3,7 @@
  * whether it is alive, and replaces it if not.
  */
 import type { Log } from "../../module/contract";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { LoadSpec } from "../../module/version";
 import { boundedWith, logWith } from "../../observe/log/fields";
 import { Backoff } from "../../system/backoff";

@@ -1,5 +1,5 @@
 /** Checks deadlines repeatedly while there are any, with one timer for all. */
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 
 const TICK_MS = 25;
 

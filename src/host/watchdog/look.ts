@@ -1,5 +1,5 @@
 /** Decides whether the event loop is blocked, and by whom. Pure, except for the memory that it reads. */
-import { escapeText } from "../../observe/log/escape";
+import { escapeText } from "../../observe/log/format";
 import type { LogFields } from "../../observe/log/fields";
 import { type MarkedModule, MODULE, NO_ROUTE, ROUTE, TIMER, underWay, WORK } from "../../module/graph/marks";
 import type { Culprit } from "./messages";

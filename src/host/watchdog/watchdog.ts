@@ -2,7 +2,7 @@
  * Watches the event loop of this process: names inline code that blocks it in the log, during the block, and counts it.
  * Nothing can stop such code.
  */
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import { MARKS, watchMarks } from "../../module/graph/marks";
 import type { ServerLog } from "../../observe/log/log";
 import type { BlockedSnapshot } from "../../observe/snapshot";

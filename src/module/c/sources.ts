@@ -3,6 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { type ModuleError, wholeFileError } from "../graph/describe-error";
 import type { ModuleFile } from "../build/discover";
+import type { BuildGraph } from "../build/inputs";
 
 /** Plain data: the content of a bundle. */
 export interface CSources {
@@ -25,7 +26,7 @@ interface LinkedLibrary {
   readonly position: { readonly file: string; readonly line: number } | null;
 }
 
-export interface CSettings {
+interface CSettings {
   /** Names of libraries, or paths: relative ones from the module's folder. */
   readonly libs: readonly string[];
   /** Folders with headers; relative ones from the module's folder. */
@@ -56,7 +57,7 @@ export function isC(file: string): boolean {
  *
  * @throws ModuleError if the file itself cannot be read
  */
-export function readSources({ name, file }: ModuleFile, settings: CSettings): ReadSources {
+function readSources({ name, file }: ModuleFile, settings: CSettings): ReadSources {
   const reader = new SourceReader(dirname(file), settings);
   const text = readText(file);
   if (text === null) throw wholeFileError(name, file, "the file cannot be read");
@@ -170,4 +171,21 @@ export function authorsPath({ root }: Pick<CSources, "root">, file: string): str
 /** An error of the whole module, at its first file. */
 export function sourcesError(sources: CSources, message: string, cause?: unknown): ModuleError {
   return wholeFileError(sources.name, authorsPath(sources, sources.entry), message, cause);
+}
+
+/** @throws ModuleError if the module's file cannot be read. Mistakes in it show when it is compiled */
+export function bundleC(
+  file: ModuleFile,
+  { libs = [], include = [] }: Partial<CSettings>,
+): { text: string; graph: BuildGraph; externals: readonly string[] } {
+  const { sources, inputs, missing } = readSources(file, { libs, include });
+  const text = `// ${JSON.stringify(file.file)}: compiled when it is loaded.
+import { nativeModule } from "hrmr/native";
+export default nativeModule(${JSON.stringify(sources)}, (body, init) => new Response(body, init));
+`;
+  return {
+    text,
+    graph: { inputs: Object.fromEntries(inputs.map((path) => [path, { imports: [] }])) },
+    externals: missing,
+  };
 }

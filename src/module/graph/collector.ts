@@ -3,7 +3,7 @@
  * sevenfold. A full collection stops the loop for some 10 ms, so it waits for a pause between reloads. During a long
  * burst of reloads it runs from time to time.
  */
-import { asHost } from "./leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { LeakSnapshot } from "../../observe/snapshot";
 import { type DisposedVersion, type LeakHolders, LeakWatch } from "./leaks";
 

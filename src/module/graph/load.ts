@@ -1,16 +1,16 @@
 /** Loads one version of a module into a graph of its own, and ends it again. */
+import { readdirSync, readlinkSync, statSync } from "node:fs";
 import type { LoadSpec } from "../version";
 import type { ModuleContext } from "../contract";
-import { makeContext, type ContextSources } from "./context";
+import { type ContextSources, makeContext } from "./context";
 import { underDeadline } from "../../system/deadline";
 import { thrownError, wholeFileError } from "./describe-error";
-import { endGraph, type GraphParts } from "./ending";
-import { claimGlobals, globalsNow, watchSharedObjects } from "./globals-watch";
+import { claimGlobals, globalsNow, globalsOf, removeListenersOf, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
 import { leadsTo } from "../build/links";
-import { Mark, NO_ROUTE, MARKS, MODULE, ROUTE } from "./marks";
-import { readShape, type ModuleShape } from "../shape/shape";
+import { Mark, MARKS, MODULE, NO_ROUTE, ROUTE } from "./marks";
+import { type ModuleShape, readShape } from "../shape/shape";
 
 interface LoadOptions extends ContextSources {
   /** Global names of the module that differ from the server's: Request, Response, fetch. */
@@ -228,4 +228,62 @@ function inTime<T>(work: Promise<T>, timeoutMs: number, spec: LoadSpec, late: st
   if (timeoutMs === 0) return work;
   const message = `${late} within ${Math.round(timeoutMs)} ms${hint}`;
   return underDeadline(work, timeoutMs, wholeFileError(spec.name, spec.source, message));
+}
+
+/** A graph and the records about it. */
+interface GraphParts {
+  readonly graph: Bun.ModuleGraph;
+  readonly mark: Mark;
+  readonly timers: GraphTimers;
+}
+
+const DESCRIPTORS = "/proc/self/fd";
+/**
+ * With more open descriptors they are not compared: each takes some microseconds, and the loop stands still meanwhile.
+ */
+const MAX_DESCRIPTORS = 1000;
+/** Bun's threads read sources, folders and /proc at any time. */
+const SOURCE = /\.(?:[cm]?[jt]sx?|json)$/;
+
+/**
+ * Closes everything that the module opened, and reports it.
+ *
+ * @param ownsProcess whether it runs on the process's main thread. On another one, a busy main thread may have closed
+ *   descriptors
+ */
+export function endGraph({ graph, mark, timers }: GraphParts, ownsProcess: boolean): LeftBehind {
+  const armed = timers.armed;
+  const before = ownsProcess ? openDescriptors() : [];
+  // In one synchronous call: this thread opens and closes nothing else between the two looks.
+  graph.dispose();
+  const descriptors = before.filter(([number, target]) => targetOf(number) !== target && !isTransient(target)).length;
+  timers.forget();
+  mark.drop();
+  return { listeners: removeListenersOf(graph), globals: globalsOf(mark.number), timers: armed, descriptors };
+}
+
+/** @returns number and target of each: `socket:[4711]`, the path of a file. Empty if they cannot be listed */
+function openDescriptors(): [number: string, target: string][] {
+  try {
+    const numbers = readdirSync(DESCRIPTORS);
+    if (numbers.length > MAX_DESCRIPTORS) return [];
+    return numbers.map((number) => [number, targetOf(number)]);
+  } catch {
+    return [];
+  }
+}
+
+/** @returns "" if it is not open */
+function targetOf(number: string): string {
+  try {
+    return readlinkSync(`${DESCRIPTORS}/${number}`);
+  } catch {
+    return "";
+  }
+}
+
+/** Whether another thread may have had it open for a moment, or it was closed before the look. */
+function isTransient(target: string): boolean {
+  if (target === "" || target.startsWith("/proc/") || SOURCE.test(target)) return true;
+  return target.startsWith("/") && statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
 }

@@ -5,7 +5,7 @@
 import type { LoadSpec } from "../version";
 import type { SharedSnapshot } from "../../observe/snapshot";
 import type { Log, SharedResources, SharedScope } from "../contract";
-import { asHost } from "./leave-graph";
+import { asHost } from "../../system/leave-graph";
 
 type Close = (value: unknown) => unknown;
 

@@ -1,5 +1,5 @@
 /** The access log: one line for each answered message or request, through the server's log. */
-import type { AccessEntry } from "./access-entry";
+import type { AccessEntry } from "./fields";
 import type { ServerLog } from "./log";
 
 /** Takes an entry. `dispatch.access` is one if there is an access log. */

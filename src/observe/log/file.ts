@@ -5,7 +5,7 @@
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync, type Stats } from "node:fs";
 import { UserError } from "../../config/user-error";
 import { logFileMode, PRIVATE_FILE, setFileMode } from "../../system/private-files";
-import { outsideModules } from "./context";
+import { asHost } from "../../system/leave-graph";
 import { isRotationDue, periodOf, putAside, type RotationRules } from "./rotate";
 
 /** "owner" rotates the file when that is due; "shared" follows the owner. A file has one owner. */
@@ -87,7 +87,7 @@ export class LogFile {
     const mayRotate = settings.role === "owner" && (settings.maxFileBytes > 0 || settings.rotate !== "never");
     if (this.#timer !== null) clearInterval(this.#timer);
     // Midnight passes without a line, and other processes that share the file fill it.
-    this.#timer = mayRotate ? outsideModules(() => setInterval(() => this.check(), CHECK_MS).unref()) : null;
+    this.#timer = mayRotate ? asHost(() => setInterval(() => this.check(), CHECK_MS).unref()) : null;
   }
 
   /** @param text one event with its line feed */
@@ -112,7 +112,7 @@ export class LogFile {
     if (this.#isClosed) return;
     const hadFailed = this.#fd === null;
     try {
-      outsideModules(() => this.#open());
+      asHost(() => this.#open());
     } catch (error) {
       return this.#fail(error);
     }
@@ -202,7 +202,7 @@ export class LogFile {
     // Another program has rotated it: the large or old file no longer has the name.
     if (!this.#isCurrent()) return this.reopen();
     this.#isRotating = true;
-    void outsideModules(() => this.#rotate());
+    void asHost(() => this.#rotate());
   }
 
   async #rotate(): Promise<void> {

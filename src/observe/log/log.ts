@@ -4,7 +4,7 @@
  * In text, further lines (a stack, a code frame) are indented, so that only an event's first line begins with a time.
  * Control characters from any source are escaped here.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
+import { asHost } from "../../system/leave-graph";
 import { createConsola, type ConsolaInstance, type LogObject } from "consola/core";
 import { DEFAULT_LOG, type LogFormat, type LogLevel, type LogOptions } from "../../config/options";
 import { kindOfError, type Log, type LogFields, tagsOf } from "./fields";
@@ -118,8 +118,6 @@ type Binding = Pick<LogEvent, "fields" | "tags" | "tag">;
 
 /** A little more than a second, so that the second is over. In milliseconds. */
 const FLUSH_MS = 1010;
-/** A timer made while a module's code is on the stack would end with that module. */
-const asHost = AsyncLocalStorage.snapshot();
 
 /** The destination and form of a process's events. */
 class LogOutput {

@@ -6,7 +6,7 @@
  * (64 KB). The rest is therefore kept here, and written at the exit.
  */
 import { writeSync } from "node:fs";
-import { outsideModules } from "./context";
+import { asHost } from "../../system/leave-graph";
 
 /** The most bytes kept for a reader that does not read. */
 const MAX_WAITING_BYTES = 4_194_304;
@@ -26,7 +26,7 @@ class StderrSink {
   /** @param fd  where to write. Default 2. */
   constructor(fd = 2) {
     this.#fd = fd;
-    outsideModules(() => {
+    asHost(() => {
       // The first access to `process.stderr` makes a pipe non-blocking. A reader that closes it must not end the
       // server.
       if (fd === 2) process.stderr.on("error", () => {});
@@ -57,14 +57,13 @@ class StderrSink {
   #keep(bytes: Buffer): void {
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
-    if (this.#timer === null) outsideModules(() => (this.#timer = setTimeout(() => this.#retry(), RETRY_MS).unref()));
+    if (this.#timer === null) asHost(() => (this.#timer = setTimeout(() => this.#retry(), RETRY_MS).unref()));
   }
 
   #retry(): void {
     this.#timer = null;
     this.#writeWaiting();
-    if (this.#waiting.length > 0)
-      outsideModules(() => (this.#timer = setTimeout(() => this.#retry(), RETRY_MS).unref()));
+    if (this.#waiting.length > 0) asHost(() => (this.#timer = setTimeout(() => this.#retry(), RETRY_MS).unref()));
   }
 
   #writeWaiting(): void {

@@ -4,7 +4,7 @@
  */
 import type { CallOwner } from "../../host/call";
 import { countError } from "../../host/inline";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import { discard } from "../../module/graph/returned";
 import { HeldBytes } from "../raw/held";
 import { clientEnded, clientGone } from "../web/client-left";

@@ -1,7 +1,7 @@
 /** llhttp, pooled: reads a request's head up to its exact last byte. */
 import { HTTPParser } from "node:_http_common";
 import type { Limits } from "../../config/options";
-import { HTTP_METHODS } from "../../router/methods";
+import { HTTP_METHODS } from "../../router/sniff";
 import { checkHead, type RequestHead } from "./head";
 import { OwnReply } from "../web/own-reply";
 import {

@@ -16,7 +16,7 @@ import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
 import type { RemoteCallOwner } from "../../host/remote/call";
 import type { RequestContext } from "../../module/contract";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { BoundRoute } from "../../module/route";
 import { hasClientLeft, mayStillRead } from "./client-left";
 import { GraphResponse } from "./response";

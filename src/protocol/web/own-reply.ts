@@ -1,7 +1,6 @@
 /** The server's own replies to HTTP requests: one text for each event, the same in all versions of HTTP. */
 import type { NO_MATCH } from "../../router/match";
 import { describeMismatch, type MethodMismatch, type PathFault } from "../../router/paths";
-import { describeFault } from "./paths";
 import { GraphResponse } from "./response";
 
 /** A reply that no handler made. Each version of HTTP writes it in one place. */
@@ -70,4 +69,26 @@ export function misspelled(method: string, fault: PathFault, query: string): Own
 export function asResponse({ status, text, headers }: OwnReply): Response {
   const init: ResponseInit = headers === undefined ? { status } : { status, headers };
   return new GraphResponse(status === 204 ? null : `${text}\n`, init);
+}
+
+/** `location`: for a 308, relative to the request; "" for a 400. */
+interface FaultReply {
+  readonly status: 308 | 400;
+  readonly text: string;
+  readonly location: string;
+}
+
+/**
+ * GET and HEAD are redirected to the canonical form (RFC 9110 section 15.4.9). Other methods are refused: their clients
+ * are programs that can correct the path, and a redirect would send the body twice.
+ *
+ * @param query  as it came, with its "?"; "" for none
+ */
+function describeFault(method: string, { why, canonical }: PathFault, query: string): FaultReply {
+  if (why === "encoding") return { status: 400, text: "The path is not properly encoded.", location: "" };
+  if (why === "unsafe")
+    return { status: 400, text: "The path has a backslash or an encoded dot segment.", location: "" };
+  if (method === "GET" || method === "HEAD")
+    return { status: 308, text: "The path is served in its canonical form.", location: canonical + query };
+  return { status: 400, text: `The path is not in its canonical form. Ask for ${canonical}`, location: "" };
 }

@@ -2,7 +2,7 @@
  * Decides whether a WebSocket is read. Reading stops while its module is being replaced or its peer does not read. It
  * is throttled for the rest of a second with too many messages. Each reason holds for itself.
  */
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { Wire } from "../wire";
 import type { FrameReader } from "./reader";
 

@@ -1,6 +1,6 @@
 /** Versions on probation: checks their figures twice a second, until they have served long enough or must go. */
 import type { VersionOptions } from "../../config/options";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import { type Counts, judge } from "./probation";
 import { type MergedModule, mergeModules } from "../../observe/report";
 import type { ProcessSnapshot } from "../../observe/snapshot";

@@ -4,10 +4,10 @@
  */
 import type { Socket } from "bun";
 import { readSync } from "node:fs";
-import { asHost } from "../../module/graph/leave-graph";
+import { asHost } from "../../system/leave-graph";
 import type { Dispatch, Encode, Wire } from "../../protocol/wire";
 import { Outbox } from "./outbox";
-import { sendFileTo } from "../../system/send-file";
+import { sendFileTo } from "../../system/sockets";
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
 /** How much of a file is sent before other connections get their turn. In bytes. */

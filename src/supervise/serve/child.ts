@@ -1,15 +1,15 @@
 /** A server process of many. The master directs its whole life. */
-import { systemError } from "../../config/system-errors";
-import { UserError } from "../../config/user-error";
+import { systemError, UserError } from "../../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
 import { isForConfig } from "../../reload/order";
 import type { Proposal } from "../../reload/vote/agree";
 import { type RunningServer, startServer } from "../../server/server";
 import type { Uplink } from "../../server/uplink";
 import { answerOf, Asking } from "./asking";
-import { armDeadman } from "../takeover/deadman";
 import type { ChildCalls, ChildStart, MasterCalls, ToChild, ToMaster } from "./messages";
 import { tellBug } from "../../observe/tell-bug";
+import type { Options } from "../../config/options";
+import { openLibc } from "../../system/libc";
 
 /** Serves until it is told to end. @returns the exit code */
 export async function runChild(onStray: (handler: (error: unknown) => void) => void): Promise<number> {
@@ -128,4 +128,21 @@ function failure(thrown: unknown): ToMaster {
 /** Without a channel the master is gone: the handler of "disconnect" acts. */
 function send(message: ToMaster): void {
   if (process.connected) process.send?.(message);
+}
+
+/** A process that hangs for so long has lost all its clients. */
+const LEAST_SECONDS = 60;
+const REARM_MS = 5000;
+
+/**
+ * Lets the kernel end this process by SIGALRM unless the event loop keeps postponing it (alarm(2)). Without
+ * its master nobody else would, and its port would stay in use. Does nothing without that call.
+ */
+function armDeadman({ timeouts }: Options): void {
+  const libc = openLibc({ alarm: { args: ["u32"], returns: "u32" } });
+  if (libc === null) return;
+  // A handler may block for as long as handlerMs.
+  const seconds = Math.max(LEAST_SECONDS, Math.ceil((2 * timeouts.handlerMs) / 1000));
+  libc.alarm(seconds);
+  setInterval(() => libc.alarm(seconds), REARM_MS).unref();
 }

@@ -12,7 +12,7 @@ import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
 import type { ServerLog } from "../../observe/log/log";
 import type { BoundSocket } from "../../system/bind";
 import type { Folders } from "../../server/folders";
-import { applyOptions } from "../../server/reconfigure";
+import { applyOptions } from "../../config/resolve/resolved";
 import type { Uplink } from "../../server/uplink";
 import { mergeOutcomes, refusedReport, reportOf } from "../../reload/verdict/report";
 import { Backoff } from "../../system/backoff";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createAccessLog } from "../../../src/observe/log/access";
-import type { AccessEntry } from "../../../src/observe/log/access-entry";
+import type { AccessEntry } from "../../../src/observe/log/fields";
 import { createLog } from "../../../src/observe/log/log";
 
 const ENTRY: AccessEntry = {
