@@ -103,7 +103,7 @@ function allHelp(commands: readonly { name: string; description: string }[], wid
     ...entryLines(entries, width),
     "",
     ...wrap(
-      "hrmr help COMMAND tells the arguments and flags of a command. hrmr version (-v), hrmr version --verbose (-V).",
+      "hrmr help COMMAND shows the arguments and flags of a command. hrmr version (-v), hrmr version --verbose (-V).",
       width,
     ),
   ];

@@ -48,7 +48,7 @@ const ROUTES: Readonly<Record<string, Route | readonly Route[]>> = {
     keys: ["modules", "force"],
     act: (operations, { modules, force = false }) => {
       if (typeof force !== "boolean") {
-        throw badRequest('"force" is neither true nor false.', "Leave it out to keep to what is held back.");
+        throw badRequest('"force" is neither true nor false.', "Leave it out to pass over held-back versions.");
       }
       const names = readNames(modules);
       return operations.reload(orderFor(names, force ? { forced: names } : {}));

@@ -140,12 +140,12 @@ function denied(path: string, cause: unknown): UserError {
 
 function notHrmr(target: ControlTarget): UserError {
   if (typeof target !== "string") {
-    return new UserError(`What answers at ${target.url} is not the control port of hrmr.`, {
+    return new UserError(`The program at ${target.url} is not the control port of hrmr.`, {
       code: "NOT_HRMR",
-      hint: "Name the address that control.listen has in the server's configuration; its ordinary listeners don't take this.",
+      hint: "Name the address that control.listen has in the server's configuration; its other listeners do not take orders.",
     });
   }
-  return new UserError(`What is at ${target} is not the control socket of hrmr.`, {
+  return new UserError(`The socket ${target} is not the control socket of hrmr.`, {
     code: "NOT_HRMR",
     hint: "Check the path; `hrmr status` in the server's folder finds it by itself.",
   });
@@ -166,8 +166,8 @@ function unanswered(target: ControlTarget, cause: NodeJS.ErrnoException, timeout
   if (code === "EACCES" || code === "EPERM") return denied(target, cause);
   if (code === "ECONNREFUSED") {
     return new UserError(
-      `No hrmr server runs here: nobody answers at ${target}, which a server that was killed left behind.`,
-      { code: "SERVER_DEAD", hint: "`hrmr start` starts one; the file that is left is no obstacle.", cause },
+      `No hrmr server runs here: nobody answers at ${target}. A server that was killed has left it behind.`,
+      { code: "SERVER_DEAD", hint: "`hrmr start` starts one, and replaces that file.", cause },
     );
   }
   return notHrmr(target);

@@ -65,11 +65,7 @@ export const MODULE_ROUTES: Readonly<Record<string, Route | readonly Route[]>> =
     answer: async (operations, { module }) => {
       const versions = await operations.versions(module);
       if (versions[module]?.length) return reply(200, versions);
-      throw new Refused(
-        404,
-        `No version of a module "${module}" is kept.`,
-        "`hrmr versions` lists those that there are.",
-      );
+      throw new Refused(404, `No version of a module "${module}" is kept.`, "`hrmr versions` lists the kept ones.");
     },
   },
   "/v1/modules/NAME/rollback": {
@@ -92,12 +88,12 @@ async function readUpload(
   const tooLarge = new Refused(
     413,
     `The upload is larger than ${maxBytes} bytes.`,
-    "control.maxUploadBytes says how large one may be.",
+    "Send less, or raise control.maxUploadBytes on the server.",
   );
   const tooMany = new Refused(
     413,
     `The upload has more than ${maxFiles} files.`,
-    "control.maxUploadFiles says how many there may be.",
+    "Send fewer, or raise control.maxUploadFiles on the server.",
   );
   const boundary = boundaryOf(request.headers.get("Content-Type") ?? "");
   if (boundary === null)

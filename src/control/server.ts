@@ -110,7 +110,7 @@ function bindOwnerOnly<Server extends { stop(isForced: boolean): Promise<void> }
 export function mustBeFree(path: string): void {
   const there = lstatSync(path, { throwIfNoEntry: false });
   if (there === undefined || there.isSocket()) return;
-  throw new UserError(`Cannot open the control socket ${path}: there is something else, which is not a socket.`, {
+  throw new UserError(`Cannot open the control socket ${path}: a file that is not a socket is there.`, {
     code: "CANNOT_CONTROL",
     hint: "Remove it, or name another path as control.socket.",
   });

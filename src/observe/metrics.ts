@@ -44,15 +44,19 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
 function writeServer(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {
   out.gauge("hrmr_build_info", "Always 1; the version is in the label.", [[{ version: info.version }, 1]]);
   out.gauge("hrmr_up", "Always 1: the server answers.", 1);
-  out.gauge("hrmr_ready", "1 when /ready says so, else 0.", readinessOf(processes).isReady ? 1 : 0);
+  out.gauge(
+    "hrmr_ready",
+    "1 if the server is ready, as /ready tells it, else 0.",
+    readinessOf(processes).isReady ? 1 : 0,
+  );
   const started = "When the server was started, in seconds since 1970.";
   out.gauge("hrmr_start_time_seconds", started, info.startedAtMs / 1000);
   out.gauge("hrmr_processes", "Server processes that answer.", processes.length);
-  out.gauge("hrmr_processes_wanted", "Server processes that there should be.", info.wantedProcesses);
+  out.gauge("hrmr_processes_wanted", "Server processes that are wanted.", info.wantedProcesses);
   out.counter("hrmr_process_restarts_total", "Server processes started in place of lost ones.", info.restarts);
   const { messages, httpRequests, datagramsDropped, datagramsIgnored } = addCounters(info, processes);
-  out.counter("hrmr_messages_total", "Raw and WebSocket messages, and datagrams, whoever took them.", messages);
-  out.counter("hrmr_http_requests_total", "HTTP requests, whoever answered them.", httpRequests);
+  out.counter("hrmr_messages_total", "All raw messages, WebSocket messages and datagrams.", messages);
+  out.counter("hrmr_http_requests_total", "All HTTP requests.", httpRequests);
   const dropped = "Datagrams without an answer: too many calls were under way, or they were no message.";
   out.counter("hrmr_datagrams_dropped_total", dropped, [
     [{ reason: "busy" }, datagramsDropped],
@@ -64,13 +68,13 @@ function writeCalls(out: Exposition, modules: readonly MergedModule[]): void {
   const all = seriesOf(modules);
   const samples = (of: (figures: CallSnapshot) => number): Sample[] =>
     all.map(({ labels, figures }) => [labels, of(figures)]);
-  const called = "Messages and HTTP requests that a module was called for.";
+  const called = "Calls of modules, for messages and HTTP requests.";
   out.counter(
     "hrmr_requests_total",
     called,
     samples(({ calls }) => calls),
   );
-  const failed = "Those that ended badly: it threw, was too late, cut or busy, or answered with a 5xx.";
+  const failed = "Failed calls: the handler threw, was late, cut or busy, or answered with a 5xx.";
   out.counter(
     "hrmr_errors_total",
     failed,
@@ -139,7 +143,7 @@ function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): v
     out.sample(`${name}_sum`, { phase }, seconds);
     out.sample(`${name}_count`, { phase }, ok + failed);
   }
-  if (last !== null) out.gauge("hrmr_last_reload_ok", "1 when the last reload succeeded, else 0.", last.ok ? 1 : 0);
+  if (last !== null) out.gauge("hrmr_last_reload_ok", "1 if the last reload succeeded, else 0.", last.ok ? 1 : 0);
   if (lastSuccessAt === null) return;
   const help = "When a reload last succeeded, in seconds since 1970.";
   out.gauge("hrmr_last_reload_success_timestamp_seconds", help, Date.parse(lastSuccessAt) / 1000);
@@ -156,9 +160,13 @@ function writeRollbacks(out: Exposition, { rollbacks }: ServerInfo): void {
 function writeConnections(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {
   const { accepted, refused, byProtocol } = addConnections(info, processes);
   const open = PROTOCOLS.map((protocol): Sample => [{ protocol }, byProtocol[protocol] ?? 0]);
-  out.gauge("hrmr_connections", "Open connections by what they spoke last.", open);
+  out.gauge("hrmr_connections", "Open connections by the protocol that they spoke last.", open);
   out.counter("hrmr_connections_accepted_total", "Connections accepted.", accepted);
-  out.counter("hrmr_connections_refused_total", "Connections closed at once, for they were too many.", refused);
+  out.counter(
+    "hrmr_connections_refused_total",
+    "Connections that were closed at once because there were too many.",
+    refused,
+  );
 }
 
 function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void {

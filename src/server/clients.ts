@@ -176,7 +176,7 @@ export class Clients implements ConnectionOwner, Acceptor {
       ? ""
       : `, with ${descriptors.used} of ${descriptors.limit} descriptors in use,`;
     this.#log.warn(
-      `${refused} connections refused: ${open} of ${maxConnections} are open${files} or one address has or makes too many`,
+      `${refused} connections refused: ${open} of ${maxConnections} are open${files} or one address has too many, or opens them too fast`,
     );
   }
 

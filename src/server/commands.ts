@@ -41,7 +41,7 @@ export function commandRoutes(
   const commands: [string, string, boolean, Command][] = [
     [
       "RELOAD",
-      "Load what changed in the modules folder; RELOAD NAME: only that module",
+      "Load changed modules; RELOAD NAME: only that module",
       true,
       (name, client) => reload(target, name, client),
     ],
@@ -96,13 +96,13 @@ function refusalFor(key: string, gate: Gate, given: string | null, client: Clien
   const { commands: policy } = control;
   const needsToken = policy === "token" && token.isSet;
   // A datagram's sender can be forged, and a small question gets a large answer.
-  if (client.transport === "udp") return `ERR ${key} is not taken over UDP\n`;
+  if (client.transport === "udp") return `ERR ${key} is not accepted over UDP\n`;
   if (policy === "anyone" || key === "CLOSE") return null;
   // Also to clients of this machine: who tries a token must not think that it works when it does not.
   if (needsToken && given !== null) return judgeToken(gate, given, client);
   if (client.isLocal) return null;
   return needsToken
-    ? `ERR ${key} is for clients on this machine, and for those that end it with token: and the server's token\n`
+    ? `ERR ${key} is for clients on this machine, and for clients that end it with token: and the server's token\n`
     : `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;
 }
 

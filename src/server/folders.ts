@@ -141,7 +141,7 @@ export function findStatic(options: Options): string | null {
 
 function mustBeFolder(dir: string, what: string, hint: string): void {
   const stat = statOf(dir, (cause) => {
-    throw new UserError(`The ${what} folder ${dir} cannot be looked at (${cause.code ?? cause.message}).`, {
+    throw new UserError(`The ${what} folder ${dir} cannot be checked (${cause.code ?? cause.message}).`, {
       code: "FOLDER_UNREADABLE",
       hint,
       cause,

@@ -125,9 +125,9 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
 function mustServeAsMuch(failed: readonly string[], mayFail: readonly string[] | undefined): void {
   const worse = mayFail === undefined ? [] : failed.filter((name) => !mayFail.includes(name));
   if (worse.length === 0) return;
-  throw new UserError(`the new process cannot load what the old one serves: ${worse.join(", ")}.`, {
+  throw new UserError(`the new process cannot load modules that the old one serves: ${worse.join(", ")}.`, {
     code: "TAKEOVER_WORSE",
-    hint: "Mend it first; the log tells what is wrong.",
+    hint: "Mend them first; the log has the errors.",
   });
 }
 

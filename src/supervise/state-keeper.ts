@@ -108,7 +108,7 @@ export class StateKeeper {
     this.#told = "";
     log.warn(
       wasDeleted
-        ? `The state folder ${stateDir} was deleted and is made again, with lock and control socket. The versions to go back to are gone.`
+        ? `The state folder ${stateDir} was deleted and is made again, with lock and control socket. The stored versions are gone.`
         : `Files were deleted from the state folder ${stateDir} and are made again.`,
     );
   }

@@ -256,7 +256,7 @@ describe("what is a mistake for validate is none less for start", () => {
       "a control socket where a file is",
       {
         args: [...FREE, "--control", "modules/greet.ts"],
-        mistake: /^control socket: .*something else, which is not a socket/,
+        mistake: /^control socket: .*a file that is not a socket is there/,
       },
     ],
     [
@@ -443,11 +443,11 @@ test("what the running server of this folder holds is no mistake, and another's 
       expect(same.findings).toContainEqual(
         expect.objectContaining({
           check: "state folder",
-          text: `a server (pid ${server.pid}) runs with it: that one can be reloaded, and no second one be started`,
+          text: `a server (pid ${server.pid}) runs with it: reload that one; a second one cannot be started`,
         }),
       );
       expect(same.findings.find(({ check }) => check.startsWith("listener"))?.text).toBe(
-        `in use by the server with pid ${server.pid}, which is this one's`,
+        `in use by the server of this state folder, pid ${server.pid}`,
       );
       const other = await validate(dir, ["--port", String(server.port), "--pid-file", "x.pid", "--state", "other"]);
       expect(mistakesOf(other)).toEqual([

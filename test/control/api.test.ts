@@ -310,9 +310,7 @@ describe("the control socket's file", () => {
           await codeOf(() =>
             openControlSocket({ path, operations: fakeOperations({}), log: { error: () => {} }, audit: NO_AUDIT }),
           ),
-        ).toBe(
-          `CANNOT_CONTROL: Cannot open the control socket ${path}: there is something else, which is not a socket.`,
-        );
+        ).toBe(`CANNOT_CONTROL: Cannot open the control socket ${path}: a file that is not a socket is there.`);
       }
       expect(readFileSync(file, "utf8")).toBe("precious");
     }));
@@ -431,7 +429,7 @@ describe("a request to the control socket", () => {
       const path = join(dir, "other");
       make(path);
       expect(await codeOf(() => controlRequest(path, "GET", "/v1/status"))).toBe(
-        `NOT_HRMR: What is at ${path} is not the control socket of hrmr.`,
+        `NOT_HRMR: The socket ${path} is not the control socket of hrmr.`,
       );
     }),
   );

@@ -110,7 +110,7 @@ describe("a server in this folder", () => {
       expect(existsSync(join(hub.dir, ".hrmr/control.sock"))).toBe(true);
       const dead = await call(hub, "stop");
       expect([dead.exitCode, dead.stdout]).toEqual([1, ""]);
-      expect(dead.stderr).toStartWith(`No hrmr server runs here: nobody answers at ${hub.dir}/.hrmr/control.sock, `);
+      expect(dead.stderr).toStartWith(`No hrmr server runs here: nobody answers at ${hub.dir}/.hrmr/control.sock. `);
 
       const next = await startProgram(["--port", "0"], { cwd: hub.dir });
       try {

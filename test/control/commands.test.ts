@@ -196,7 +196,7 @@ describe("a command without its server exits with 1 and one clear message", () =
     const { exitCode, stderr } = await callProgram(["stop", "--control", path]);
     expect([exitCode, stderr]).toEqual([
       1,
-      `No hrmr server runs here: nobody answers at ${path}, which a server that was killed left behind.\n\`hrmr start\` starts one; the file that is left is no obstacle.\n`,
+      `No hrmr server runs here: nobody answers at ${path}. A server that was killed has left it behind.\n\`hrmr start\` starts one, and replaces that file.\n`,
     ]);
   });
 
@@ -219,7 +219,7 @@ describe("a command without its server exits with 1 and one clear message", () =
     const path = join(freshDir(), "file");
     writeFileSync(path, "");
     const { exitCode, stderr } = await callProgram(["status", "--control", path]);
-    expect([exitCode, stderr.split("\n")[0]]).toEqual([1, `What is at ${path} is not the control socket of hrmr.`]);
+    expect([exitCode, stderr.split("\n")[0]]).toEqual([1, `The socket ${path} is not the control socket of hrmr.`]);
   });
 
   test.each([

@@ -160,7 +160,7 @@ describe("a server with the policy token", () => {
     async (command) => {
       const word = command.split(" ")[0];
       expect(await from(command)).toBe(
-        `ERR ${word} is for clients on this machine, and for those that end it with token: and the server's token\n`,
+        `ERR ${word} is for clients on this machine, and for clients that end it with token: and the server's token\n`,
       );
       expect(await from(`${command} token:${OTHER}`)).toBe("ERR the token is wrong\n");
       expect(await from(`${command} token:`)).toBe("ERR the token is wrong\n");
@@ -213,7 +213,7 @@ describe("a server with the policy token", () => {
     const reply = Promise.withResolvers<string>();
     const client = await Bun.udpSocket({ socket: { data: (_, bytes) => reply.resolve(bytes.toString()) } });
     client.send(`STATUS token:${TOKEN}`, port, "127.0.0.1");
-    expect(await reply.promise).toBe("ERR STATUS is not taken over UDP\n");
+    expect(await reply.promise).toBe("ERR STATUS is not accepted over UDP\n");
     client.close();
   });
 

@@ -146,6 +146,6 @@ test("names that differ only in case, and names that an import cannot have, are 
     expect(Object.keys(said).sort()).toEqual(bad.map((name) => name.replace(/\.ts$/, "")).sort());
     expect(said["UPPER"]).toContain("differ only in upper and lower case");
     expect(said["que?st"]).toContain("cannot be a module");
-    expect(found.overlooked.join()).toContain("no UTF-8");
+    expect(found.overlooked.join()).toContain("not UTF-8");
   });
 });

@@ -96,7 +96,7 @@ describe.skipIf(process.platform !== "linux")("a server in the background (reads
     const { stderr, exitCode } = await startLauncher("crashes", { logFile }).outcome;
     expect(exitCode).toBe(70);
     expect(stderr).toStartWith(
-      "The server ended before it was ready (exit code 70).\nThe end of what it wrote:\n    line 11\n",
+      "The server ended before it was ready (exit code 70).\nThe end of its output:\n    line 11\n",
     );
     expect(stderr).toEndWith(`    line 30\nThis is to ${logFile}. Start it without -d to see more.\n`);
     expect(stderr).not.toContain("earlier");

@@ -44,7 +44,7 @@ const args = {
   ),
   "token-file": valueFlag(
     "file",
-    "End the text with the token that this file holds: for the built-in commands of a server elsewhere",
+    "End the text with the token in this file, for the built-in commands of a remote server",
   ),
   ...TLS_ARGS,
   ...PROJECT_ARGS,
@@ -221,7 +221,7 @@ async function exchange({ target, tls }: Peer, bytes: Uint8Array, waitMs: number
         done.reject(
           new UserError(message, {
             code: "CONNECTION_LOST",
-            hint: "What is printed above may be only a part of its reply.",
+            hint: "The output above may be only a part of its reply.",
             cause: error,
           }),
         );

@@ -58,14 +58,14 @@ function running(settings: UnitSettings): string[] {
     "NotifyAccess=main",
     `ExecStart=${start.map(quoteWord).join(" ")} --state %S/${name}`,
     `WorkingDirectory=${escapeSpecifiers(dir)}`,
-    "# The server says that it lives twice in this time; one whose event loop hangs does not, and is started anew.",
+    "# The server tells systemd twice in this time that it lives. If its event loop hangs, systemd starts it again.",
     "WatchdogSec=30",
     "Restart=on-failure",
     "RestartSec=1",
-    "# Wrong usage stays wrong; ended before it was up is no failure.",
+    "# Wrong usage is not tried again. A stop before the server is up is no failure.",
     "RestartPreventExitStatus=2",
     "SuccessExitStatus=130 143",
-    "# The main process has the others finish what is under way (timeouts.drainMs); what is left after that is killed.",
+    "# The main process lets the others finish their work (timeouts.drainMs). Then systemd kills the rest.",
     "KillMode=mixed",
     `TimeoutStopSec=${stopSeconds(settings.options)}`,
     "# A server process that is killed for its memory is replaced; the others go on.",
@@ -76,7 +76,7 @@ function running(settings: UnitSettings): string[] {
 function reloading({ systemdVersion, command, configFile, name }: UnitSettings): string[] {
   if (systemdVersion >= NOTIFY_RELOAD_VERSION) {
     return [
-      "# `systemctl reload` sends SIGHUP and waits for the end of the reload; `systemctl status` shows what came of it.",
+      "# `systemctl reload` sends SIGHUP and waits for the end of the reload; `systemctl status` shows the result.",
       "Type=notify-reload",
     ];
   }

@@ -27,7 +27,7 @@ const args = {
   force: switchFlag("Cut open work; kill a server that does not answer"),
   timeout: valueFlag(
     "seconds",
-    "Fail if the server has not ended by then; it goes on ending. Default 0: wait as long as it takes",
+    "Fail if the server has not ended by then (it goes on ending). Default 0: wait as long as it takes",
     { integer: { min: 0, max: MAX_TIMEOUT_S } },
   ),
 } as const satisfies Flags;

@@ -63,7 +63,7 @@ async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Fin
     findings.error("configuration", {
       message: error.message,
       code: error.code,
-      hint: "Nothing else was looked at so far.",
+      hint: "Nothing else was checked so far.",
     });
     return findings;
   }
@@ -72,7 +72,7 @@ async function validate(flags: Parameters<typeof resolveConfig>[0]): Promise<Fin
 /** Ends the process: resources of the modules must not outlive it, and their late errors are not hrmr's. */
 function endTidily(): void {
   for (const [signal, exitCode] of Object.entries(EXIT_CODES)) process.on(signal, () => process.exit(exitCode));
-  onStray((error) => console.error("a module threw what nobody caught:", error));
+  onStray((error) => console.error("a module threw an error that nobody caught:", error));
 }
 
 /**

@@ -18,7 +18,7 @@ const REMOTE_ARGS = {
     "host:port",
     "A server elsewhere, by its control.listen: HOST:PORT, tcp:// or tls://. unix:PATH is a control socket",
   ),
-  "token-file": valueFlag("file", "For --server: file with the token, as control.tokenFile has it there"),
+  "token-file": valueFlag("file", "For --server: file with the token that control.tokenFile has there"),
   "tls-ca": valueFlag("file", "For --server: trust certificates of this authority (PEM), or this certificate itself"),
   "client-cert": valueFlag("file", "For --server: the client certificate (PEM), if the server asks for one"),
   "client-key": valueFlag("file", "For --server: the private key of --client-cert (PEM)"),
@@ -224,12 +224,15 @@ function readServer(flags: RemoteFlags, cwd: string): ControlTarget | null {
   const [, scheme = "tcp", rest = ""] = /^(?:(tcp|tls|https?):\/\/)?(.*?)\/?$/.exec(server) ?? [];
   const address = parseHostPort(rest);
   if (address === null || address.port === 0) {
-    throw badValue(`--server takes ${FORMS}, not ${quoted(server)}.`, "It is what control.listen has on the server.");
+    throw badValue(
+      `--server takes ${FORMS}, not ${quoted(server)}.`,
+      "Pass the value that control.listen has on the server.",
+    );
   }
   if (tokenFile === undefined)
     throw badValue(
       `--server ${maskUrls(server)} needs --token-file FILE.`,
-      "The file holds what control.tokenFile has there.",
+      "The file holds the token that control.tokenFile has there.",
     );
   if ((certFile === undefined) !== (keyFile === undefined))
     throw badValue("--client-cert and --client-key go together.", "Name both files, or neither.");

@@ -35,18 +35,18 @@ export const START_ARGS = {
     canRepeat: true,
   }),
   watch: switchFlag("Reload modules when their files change", {
-    negativeDescription: "Do not, whatever the config file says",
+    negativeDescription: "Do not, even if the config file says so",
   }),
   resume: switchFlag("Start with the versions that served last, even if the files have changed", {
-    negativeDescription: "Do not, whatever the config file says",
+    negativeDescription: "Do not, even if the config file says so",
   }),
   daemonize: switchFlag("Go on in the background, once the server is ready", { alias: "d" }),
-  "pid-file": valueFlag("file", "Write the process id there", { alias: "P" }),
+  "pid-file": valueFlag("file", "Write the process id to this file", { alias: "P" }),
   control: valueFlag("path", "Control socket. Default control.sock in the state folder"),
   commands: {
     type: "enum",
     options: [...COMMAND_POLICIES],
-    description: "Who may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. Default loopback",
+    description: "Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. Default loopback",
   },
   "log-level": {
     type: "enum",
@@ -55,8 +55,8 @@ export const START_ARGS = {
     description: "The lowest level that is logged. Default info",
   },
   "log-format": { type: "enum", options: [...LOG_FORMATS], description: "For people or for machines. Default text" },
-  "log-file": valueFlag("file", "Log there and not to stderr"),
-  "access-log": switchFlag("Log each answer", { negativeDescription: "Do not, whatever the config file says" }),
+  "log-file": valueFlag("file", "Log to this file, not to stderr"),
+  "access-log": switchFlag("Log each answer", { negativeDescription: "Do not, even if the config file says so" }),
   "health-endpoint": endpoint("/health"),
   "ready-endpoint": endpoint("/ready"),
   "stats-endpoint": endpoint("/stats"),

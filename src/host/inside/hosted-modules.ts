@@ -117,7 +117,7 @@ export class HostedModules {
       host === "process" ? MAX_REPLY_LETTERS : Infinity,
     );
     const tooMuch = (count: number): void =>
-      log.warn(`${count} lines that were logged ${this.#where} were left out: it says too much`);
+      log.warn(`${count} lines that were logged ${this.#where} were left out: it prints too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
     registerHrmrModule();
     if (host !== "process") catchPrints(makeLog(post, {}, `${this.#where}: `, null));
@@ -238,7 +238,10 @@ export class HostedModules {
     try {
       return { notes: [], handoff: handoffs.store(handed.data) };
     } catch (error) {
-      return { notes: [], handoff: { error: `handoff returned what cannot be stored: ${describeError(error)}` } };
+      return {
+        notes: [],
+        handoff: { error: `handoff returned a value that cannot be stored: ${describeError(error)}` },
+      };
     }
   }
 

@@ -79,7 +79,7 @@ class ProcessPlace implements Place {
     const { start, log, loadTimeoutMs, maxMemoryMb } = options;
     this.#options = options;
     this.#budget = new LineBudget((count) =>
-      log.warn(`${count} lines that its process printed were left out: it says too much`),
+      log.warn(`${count} lines that its process printed were left out: it prints too much`),
     );
     const fd = openSharedFile();
     try {

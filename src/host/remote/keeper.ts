@@ -199,7 +199,7 @@ export class Keeper implements KeptPlace {
     } catch (error) {
       if (this.#owner.policy.isTrusted) throw error;
       this.#lose(
-        `it said what cannot be understood (${error instanceof Error ? error.message : String(error)})`,
+        `it sent a message that cannot be read (${error instanceof Error ? error.message : String(error)})`,
         "itself",
       );
     }
@@ -238,8 +238,8 @@ export class Keeper implements KeptPlace {
     const isInTime = running !== 0 && this.sent.open.has(running);
     if (!goesOn && !isInTime) return true;
     // A handler that has its time still may keep the place for itself: another one was suspected. If it has ended since
-    // the last look, its reply and the answer to the question are on their way. This thread may have slept meanwhile, so
-    // no time that has passed shows that they do not come.
+    // the last look, its reply and the answer to the question are on their way. This thread may have slept meanwhile,
+    // so no time that has passed shows that they do not come.
     this.#suspicion.postpone(now + this.#owner.killGraceMs);
     return false;
   }

@@ -124,7 +124,7 @@ function overlookedText(dir: string, entry: string, linking: () => string): stri
   const isCpp = CPP_FILE.test(entry);
   // Node puts U+FFFD in place of bytes that are no UTF-8, and no file has the resulting name.
   if (entry.includes("\ufffd") && lstatSync(join(dir, entry), { throwIfNoEntry: false }) === undefined)
-    return `${displayPath(join(dir, entry))} has a name that is no UTF-8, and is passed over. Rename it.`;
+    return `${displayPath(join(dir, entry))} has a name that is not UTF-8, and is left out. Rename it.`;
   if (!isModuleFolder(entry) || (!isCpp && !LIBRARY_FILE.test(entry))) return null;
   if (linking().includes(isCpp ? parse(entry).name : entry)) return null;
   const shown = displayPath(join(dir, entry));
@@ -181,7 +181,7 @@ function twoFilesError(name: string, one: string, other: string): UserError {
 function deadLinkError(path: string): UserError {
   return new UserError(`${displayPath(path)} is a link to ${readlinkSync(path)}, which is not there.`, {
     code: "MODULE_LINK_DEAD",
-    hint: "Point it to what there is, or remove it.",
+    hint: "Point it to an existing file or folder, or remove it.",
   });
 }
 

@@ -42,7 +42,7 @@ function explain(message: string): string {
   const [, unresolved] = UNRESOLVED.exec(message) ?? [];
   if (unresolved === "hrmr_module") return "there is no hrmr_module. Write void hrmr_module(hrmr_setup *setup) { ... }";
   if (unresolved !== undefined)
-    return `${unresolved} is declared and nowhere defined. Is it in a library? Write #pragma hrmr link "NAME"`;
+    return `${unresolved} is declared, and defined nowhere. Is it in a library? Write #pragma hrmr link "NAME"`;
   return message;
 }
 

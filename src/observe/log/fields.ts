@@ -85,7 +85,7 @@ export function kindOfError(thrown: unknown): string {
   try {
     return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : `threw ${typeof thrown}`;
   } catch {
-    return "threw what cannot be shown";
+    return "threw a value that cannot be shown";
   }
 }
 

@@ -73,7 +73,7 @@ export function showValue(value: unknown, colors: boolean): string {
     return inspect(value, { colors, breakLength: Infinity, compact: true, depth: 4 });
   } catch {
     // A getter or an inspect method may throw. Logging must not become an error of the module.
-    return "[what cannot be shown]";
+    return "[a value that cannot be shown]";
   }
 }
 

@@ -340,7 +340,5 @@ class AuthorConnection implements Connection {
 }
 
 function tooLong(maxBytes: number): RangeError {
-  return new RangeError(
-    `The client sent over ${maxBytes} bytes (maxMessageBytes) without completing what was read for.`,
-  );
+  return new RangeError(`The client sent over ${maxBytes} bytes (maxMessageBytes) before the read was complete.`);
 }

@@ -124,7 +124,7 @@ async function readReply(reply: Reply): Promise<Response> {
     return new GraphResponse(way === BODY.text ? body : (fromLatin1(body) as Uint8Array<ArrayBuffer>), initOf(carried));
   }
   if (reply === null || reply instanceof Uint8Array)
-    throw new Error("The module's host answered an HTTP request with what is no Response.");
+    throw new Error("The module's host answered an HTTP request with a value that is not a Response.");
   const parts = reply[Symbol.asyncIterator]();
   const head = await parts.next();
   if (head.done === true || typeof head.value !== "string")

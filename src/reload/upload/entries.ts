@@ -56,7 +56,7 @@ function nameOf(entry: string, info: Stats): string | null {
 
 function entryAt(modulesDir: string, entry: string, info: Stats, next: Layout | null): FolderEntry | null {
   if (info.isSymbolicLink())
-    throw inTheWay(modulesDir, entry, "it is a symbolic link, and what it points to is not the server's to replace");
+    throw inTheWay(modulesDir, entry, "it is a symbolic link, and the server does not replace a link's target");
   if (info.isDirectory()) {
     if (entry !== next?.entry && moduleNameOf(entry) !== null) return null;
     if (next?.isFolder !== true && entry === next?.entry) throw inTheWay(modulesDir, entry, "it is a folder");

@@ -52,7 +52,7 @@ export function checkPath(path: string): void {
       ? "it is empty or too long"
       : segments.map(reasonAgainst).find((reason) => reason !== null);
   if (why === null || why === undefined) return;
-  throw new UserError(`The path ${shown(path)} is not taken: ${why}.`, {
+  throw new UserError(`The path ${shown(path)} is refused: ${why}.`, {
     code: "UPLOAD_PATH",
     hint: "Name files by their paths within the module's own folder, such as index.ts or lib/words.json.",
   });

@@ -50,6 +50,6 @@ export function readFiles(
 function tooLarge(path: string, maxBytes: number, maxFiles: number): UserError {
   return new UserError(`${path} holds more than ${maxFiles} files, or ${maxBytes} bytes.`, {
     code: "UPLOAD_LARGE",
-    hint: "Take out what is no code; control.maxUploadFiles and control.maxUploadBytes say how much the server takes.",
+    hint: "Take out files that are not code, or raise control.maxUploadFiles and control.maxUploadBytes on the server.",
   });
 }

@@ -101,8 +101,7 @@ export function notesOf({ notes, draining }: ModuleVerdict): string[] {
 
 function moduleLines(module: ModuleVerdict, advice: string): string[] {
   if (module.outcome !== "failed") return [`  ${[summarise(module), ...notesOf(module)].join("; ")}`];
-  const stays =
-    module.code === "unknown" ? "HELP lists the modules that there are." : `${staysText(module)} ${advice}`.trimEnd();
+  const stays = module.code === "unknown" ? "HELP lists the modules." : `${staysText(module)} ${advice}`.trimEnd();
   const [cause, ...frame] = (module.error ?? "unknown error").trimEnd().split("\n");
   return [`  ${module.name} was not loaded: ${cause}`, ...frame.map((line) => `    ${line}`), `    ${stays}`];
 }

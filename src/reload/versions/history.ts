@@ -104,8 +104,8 @@ export class History {
   }
 
   /**
-   * Records the serving versions after a reload. When this resolves, the end of this process cannot lose the record. For
-   * an order that `mustLast`, a power cut cannot either. Never rejects: a full disk stops no reload.
+   * Records the serving versions after a reload. When this resolves, the end of this process cannot lose the record.
+   * For an order that `mustLast`, a power cut cannot either. Never rejects: a full disk stops no reload.
    */
   async note(approved: readonly ApprovedModule[], order: ReloadOrder): Promise<void> {
     try {
@@ -123,7 +123,7 @@ export class History {
 
   #tellUnwritten(error: unknown): void {
     this.#owner.log.error(
-      `What serves could not be written to ${this.#store.stateDir}, and a start with --resume will not find it:`,
+      `The serving versions could not be written to ${this.#store.stateDir}, and a start with --resume will not find them:`,
       error,
     );
   }

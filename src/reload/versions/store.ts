@@ -89,10 +89,10 @@ export class VersionStore {
       for (const lost of changes.slice(whole.length)) if (isChange(lost)) this.#keepNumbers(lost);
       const lost = changes.length - whole.length;
       warn(
-        `${path}: the bundles of the last ${lost === 1 ? "reload" : `${lost} reloads`} did not reach the disk. The versions from before count.`,
+        `${path}: the bundles of the last ${lost === 1 ? "reload" : `${lost} reloads`} did not reach the disk. The versions before them are used.`,
       );
     }
-    if (droppedBytes > 0) warn(`${path}: the last ${droppedBytes} bytes were not written whole, and are dropped.`);
+    if (droppedBytes > 0) warn(`${path}: the last ${droppedBytes} bytes were not written completely, and are dropped.`);
   }
 
   /** After a power cut a line may be on the disk, and its bundles may not. */
@@ -301,9 +301,9 @@ async function readWhole<T>(
   try {
     const value = await readJson(path);
     if (value === null || isWhole(value)) return value;
-    warn(`${path} is not what this version of hrmr writes, and is passed over.`);
+    warn(`${path} was not written by this version of hrmr, and is left out.`);
   } catch (error) {
-    warn(`${path} cannot be read, and is passed over: ${error instanceof Error ? error.message : String(error)}`);
+    warn(`${path} cannot be read, and is left out: ${error instanceof Error ? error.message : String(error)}`);
   }
   return null;
 }

@@ -50,7 +50,7 @@ async function bundleOf(
   throw wholeFileError(
     name,
     source,
-    `the bundle of v${of} is gone or damaged, and the files are not those that it was built from`,
+    `the bundle of v${of} is gone or damaged, and its files have changed since it was built`,
   );
 }
 

@@ -93,7 +93,7 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
   if (control.commands === "anyone" && listen.some(isOpen)) {
     findings.warn(
       "commands",
-      "whoever reaches a listener can stop the server",
+      "every client that reaches a listener can stop the server",
       'Set control.commands to "loopback" or "token".',
     );
   }
@@ -122,7 +122,7 @@ async function checkHoldings(
     present = existsSync(stateDir) ? lookAtLock(state.path) : null;
     return present === null
       ? ""
-      : `a server (pid ${present}) runs with it: that one can be reloaded, and no second one be started`;
+      : `a server (pid ${present}) runs with it: reload that one; a second one cannot be started`;
   });
   if (pidFile !== null) {
     await findings.look("pid file", () => {

@@ -40,7 +40,7 @@ export async function checkListeners(
             : await tryBinding(address, all, bound);
         } catch (error) {
           if (present !== null && isBusy(error) && isOf(present, address))
-            return `in use by the server with pid ${present.pid}, which is this one's`;
+            return `in use by the server of this state folder, pid ${present.pid}`;
           throw error;
         }
       });
@@ -55,7 +55,7 @@ async function tryBinding(
   all: readonly ListenAddress[],
   bound: BoundSocket[],
 ): Promise<string> {
-  if (!canBind()) return "was not tried: on this platform it cannot be without accepting clients";
+  if (!canBind()) return "was not tried: on this platform a try would accept clients";
   bound.push(...(await bindSockets([address], all)));
   return "can be listened on";
 }

@@ -174,7 +174,7 @@ function gaveUp(signal: keyof typeof EXIT_CODES): UserError {
 
 function endedSilently(child: ChildProcess, logFile: string, tail: string): UserError {
   const how = child.signalCode ?? `exit code ${child.exitCode}`;
-  const lines = tail === "" ? "It wrote nothing" : `The end of what it wrote:\n${tail}\nThis is`;
+  const lines = tail === "" ? "It wrote nothing" : `The end of its output:\n${tail}\nThis is`;
   return new UserError(`The server ended before it was ready (${how}).`, {
     code: "DAEMON_ENDED",
     hint: `${lines} to ${logFile}. Start it without -d to see more.`,

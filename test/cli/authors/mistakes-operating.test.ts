@@ -302,7 +302,7 @@ const FILES: [string, Row][] = [
     "a control socket where a file is",
     {
       args: start("--control", "modules/greet.ts"),
-      says: "Cannot open the control socket DIR/modules/greet.ts: there is something else, which is not a socket.\nRemove it, or name another path as control.socket.\n",
+      says: "Cannot open the control socket DIR/modules/greet.ts: a file that is not a socket is there.\nRemove it, or name another path as control.socket.\n",
     },
   ],
   [
@@ -473,7 +473,7 @@ const TALKING: [string, Row][] = [
     "stop at what is no socket",
     {
       args: ["stop", "--control", "modules/greet.ts"],
-      says: "What is at DIR/modules/greet.ts is not the control socket of hrmr.\nCheck the path; `hrmr status` in the server's folder finds it by itself.\n",
+      says: "The socket DIR/modules/greet.ts is not the control socket of hrmr.\nCheck the path; `hrmr status` in the server's folder finds it by itself.\n",
     },
   ],
   [
@@ -621,7 +621,7 @@ test("a server that was killed: stop says that nobody answers, and what it left 
     expect(listing(dir)).toEqual(expect.arrayContaining(["s.sock", "x.pid", ".hrmr/lock", ".hrmr/control.sock"]));
     const { exitCode, stdout, stderr } = await runProgram(["stop"], { cwd: dir });
     expect(stderr).toStartWith(
-      `No hrmr server runs here: nobody answers at ${dir}/.hrmr/control.sock, which a server that was killed left behind.\n`,
+      `No hrmr server runs here: nobody answers at ${dir}/.hrmr/control.sock. A server that was killed has left it behind.\n`,
     );
     expect([exitCode, stdout]).toEqual([1, ""]);
     const next = await startProgram(args, { cwd: dir });

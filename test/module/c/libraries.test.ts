@@ -41,7 +41,7 @@ describe.skipIf(!hasZlib)(`zlib${hasZlib ? "" : " (is not installed)"}`, () => {
 
   test("is linked where the config asks for it, and a reload of the config takes that in", async () => {
     await withHub({ "modules/crc.c": crcModule(""), "hrmr.json": "{}" }, [], async (hub) => {
-      await hub.program.waitFor(/crc32 is declared and nowhere defined\. Is it in a library\?/);
+      await hub.program.waitFor(/crc32 is declared, and defined nowhere\. Is it in a library\?/);
       hub.write("hrmr.json", `{ "modules": { "crc": { "libs": ["z"] } } }`);
       hub.program.signal("SIGHUP");
       await hub.program.waitFor(/crc v1 .*loaded/);

@@ -48,7 +48,7 @@ test("datagrams are answered by inline and pool handlers, with their transport t
     expect(await ask("UP abc")).toBe("ABC\n");
     expect(await ask("MANY")).toBe("ab");
     expect(await ask("NEVER")).toBe('ERR "NEVER" did not answer within 100 ms\n');
-    expect(await ask("HELP\n")).toBe("ERR HELP is not taken over UDP\n");
+    expect(await ask("HELP\n")).toBe("ERR HELP is not accepted over UDP\n");
     expect(await ask("PING")).toBe("PONG\n");
   }));
 

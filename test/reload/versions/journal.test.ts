@@ -134,7 +134,9 @@ test.each(DAMAGE)(
       const dir = await killedAfterTheAnswer(project);
       damage(join(dir, JOURNAL));
       const hub = await project.start("--resume");
-      expect(hub.program.output()).toMatch(/approved\.log: the last \d+ bytes were not written whole, and are dropped/);
+      expect(hub.program.output()).toMatch(
+        /approved\.log: the last \d+ bytes were not written completely, and are dropped/,
+      );
       expect(await hub.ask("PING\n")).toBe("1\n");
       hub.write(GREET, pong("3"));
       expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v2 (was v1)");

@@ -158,9 +158,7 @@ test("a damaged approved.json is told, and the files are loaded", () =>
     await project.kill();
     writeFileSync(join(hub.dir, ".hrmr/approved.json"), '{ "format": 1, "modules": [{}] }');
     const again = await project.start("--resume");
-    expect(again.program.output()).toContain(
-      "approved.json is not what this version of hrmr writes, and is passed over.",
-    );
+    expect(again.program.output()).toContain("approved.json was not written by this version of hrmr, and is left out.");
     expect(await again.ask("PING\n")).toBe("1\n");
   }));
 

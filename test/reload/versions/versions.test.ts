@@ -89,7 +89,7 @@ test("more versions than versions.keep are forgotten, with their bundles, and th
     expect(statSync(join(hub.dir, ".hrmr/approved.json")).mode & 0o777).toBe(0o600);
   }));
 
-test("a damaged index is passed over with a warning, and no number is given twice", () =>
+test("a damaged index is left out with a warning, and no number is given twice", () =>
   withProject({ [GREET]: pong("one") }, async (project) => {
     const hub = await project.start();
     hub.write(GREET, pong("two"));
@@ -99,7 +99,7 @@ test("a damaged index is passed over with a warning, and no number is given twic
     writeFileSync(join(hub.dir, ".hrmr/versions/greet/index.json"), '{ "format": 1, "vers');
     hub.write(GREET, pong("three"));
     const again = await project.start();
-    expect(again.program.output()).toContain("index.json cannot be read, and is passed over");
+    expect(again.program.output()).toContain("index.json cannot be read, and is left out");
     expect(await historyOf(hub.dir, "greet")).toEqual(["v3 disk good, live"]);
     expect(JSON.parse(readFileSync(join(hub.dir, ".hrmr/approved.json"), "utf8"))).toMatchObject({ format: 1 });
   }));

@@ -102,7 +102,7 @@ test("what to do about a failure goes by where the files came from, and by wheth
   expect(endOf(broken, "push")).toBe(`${SERVES} Mend it and push it again.`);
   expect(endOf(broken, "remove")).toBe(SERVES);
   expect(endOf(nothing, "push")).toBe("    Nothing of it is served. Mend it and push it again.");
-  expect(endOf(unknown, "client")).toBe("    HELP lists the modules that there are.");
+  expect(endOf(unknown, "client")).toBe("    HELP lists the modules.");
 });
 
 test("a failure of the first process is told with its number, too", () => {

@@ -14,7 +14,7 @@ import { cleanText, printJson } from "../../screen/terminal";
 
 const args = {
   module: argument("The module to fetch", { required: true }),
-  dir: argument("The folder to write to, as into a modules folder. Default: this one", { required: false }),
+  dir: argument("The folder to write to, like a modules folder. Default: this one", { required: false }),
   force: switchFlag("Overwrite files that differ"),
   ...CONTROL_ARGS,
 } as const satisfies Flags;

@@ -7,7 +7,7 @@ import { orderServer } from "./reload";
 const args = {
   module: argument("The module", { required: true }),
   version: argument(
-    "A number (7, v7) or a hash, as `hrmr versions` lists them. Default: the last good one before what serves",
+    "A number (7, v7) or a hash, as `hrmr versions` lists them. Default: the last good one before the serving version",
     { required: false },
   ),
   ...CONTROL_ARGS,
