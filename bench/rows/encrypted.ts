@@ -74,7 +74,7 @@ async function againstHttp2(bench: Bench, title: string, certificate: Certificat
 function http2Row(name: string, title: string, isTls: boolean): Row {
   return {
     name,
-    // The other row uses the same splice, with TLS.
+    // The other row has the same codec, under TLS.
     isExtra: !isTls,
     async run(bench) {
       const reason = whyNoH2load();

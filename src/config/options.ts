@@ -161,8 +161,16 @@ export const DEFAULT_HTTP2 = {
    * DATA. Above it the client is cut. Frames that its requests and replies need do not count. 0: no limit.
    */
   maxControlFramesPerSecond: 10_000,
-  /** Streams that one connection may reset within a second. 0: no limit. */
+  /** Streams that one connection may reset within a second, or make the server reset. 0: no limit. */
   maxResetsPerSecond: 1000,
+  /** Streams of one connection at once. Further ones are refused, and may be tried again. */
+  maxConcurrentStreams: 256,
+  /** Bytes of a request's body that a client may send ahead of the handler that reads it. At least 1024. */
+  initialWindowBytes: 262_144,
+  /** Bytes of the largest frame that a client may send: 16384 to 16777215. */
+  maxFrameBytes: 16_384,
+  /** Bytes of a request's header fields, each counted with 32 more. */
+  maxHeaderBytes: 16_384,
 };
 export type Http2Options = typeof DEFAULT_HTTP2;
 

@@ -11,7 +11,7 @@ import { type AccessLog, createAccessLog } from "../observe/log/access";
 import { kindOfError } from "../observe/log/fields";
 import type { ServerLog } from "../observe/log/log";
 import { DeadlineWheel } from "../host/deadlines";
-import { Http2Front } from "../protocol/http2/front";
+import type { Http2Owner } from "../protocol/http2/connection";
 import { NO_ROUTES } from "../protocol/routing";
 import { renewDate } from "../protocol/web/http-date";
 import { type Dispatch, newCounters } from "../protocol/wire";
@@ -34,7 +34,7 @@ const MAX_NAMED = 10;
 
 export class Clients implements ConnectionOwner, Acceptor {
   readonly dispatch: Dispatch;
-  readonly http2: Http2Front | null;
+  readonly http2: Http2Owner | null;
   readonly hosts: Hosts;
   readonly admission: Admission;
   readonly datagrams = new OpenDatagrams();
@@ -70,12 +70,10 @@ export class Clients implements ConnectionOwner, Acceptor {
         tellFailure(log, route, client.connection, error, hasLeft),
     };
     this.http2 = options.http2.enabled
-      ? new Http2Front(options.http2, {
-          dispatch: this.dispatch,
-          mayOpen: (count) => this.admission.takeSplice(count),
-          warn: (kind, text, connection) =>
-            (connection === undefined ? log : log.withFields({ connection })).bounded("warn", kind)?.(text),
-        })
+      ? {
+          settings: options.http2,
+          warn: (kind, text, connection) => log.withFields({ connection }).bounded("warn", kind)?.(text),
+        }
       : null;
     renewDate(this.dispatch);
     this.#renewTrace();
@@ -138,7 +136,6 @@ export class Clients implements ConnectionOwner, Acceptor {
     const { drainMs } = this.dispatch.timeouts;
     const [areGone] = await Promise.all([this.#open.drain(drainMs), this.datagrams.drain(drainMs)]);
     if (!areGone) this.cutAll(`${reason}, and ${drainMs} ms later`);
-    await this.http2?.close();
   }
 
   cutAll(reason: string): void {

@@ -62,11 +62,6 @@ export class Descriptors {
     this.#taken -= count;
   }
 
-  /** Like `took`, for descriptors without a later `gave`: holds until the next count. */
-  tookForNow(count: number): void {
-    if (this.#counted > 0) this.#taken += count;
-  }
-
   /** Like `gave`, for a descriptor that others may share: the next count decides. */
   gavePerhaps(count: number): void {
     if (this.#counted === 0) this.#taken -= count;

@@ -346,7 +346,16 @@ describe("at a reload", () => {
         "pidFile",
         "resume",
         "control.socket",
-      ].concat(["control.listen", "http2.enabled", "http2.maxControlFramesPerSecond", "http2.maxResetsPerSecond"]),
+      ].concat([
+        "control.listen",
+        "http2.enabled",
+        "http2.maxControlFramesPerSecond",
+        "http2.maxResetsPerSecond",
+        "http2.maxConcurrentStreams",
+        "http2.initialWindowBytes",
+        "http2.maxFrameBytes",
+        "http2.maxHeaderBytes",
+      ]),
     );
     const difference = changed((options) => {
       options.listen = ["tcp://a:1"];

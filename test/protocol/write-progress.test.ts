@@ -1,5 +1,5 @@
 /**
- * A client that reads nothing is cut after timeouts.writeMs, also if it goes on sending, in every protocol but HTTP/2.
+ * A client that reads nothing is cut after timeouts.writeMs, also if it goes on sending. HTTP/2: http2/stalls.test.ts.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";

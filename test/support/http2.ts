@@ -1,5 +1,6 @@
 /** HTTP/2 as bytes, and a client that asks for one thing after the other or many at once. */
 import http2 from "node:http2";
+import { HpackDecoder } from "../../src/protocol/http2/hpack/decoder";
 import { RawClient } from "./client";
 
 export const PREFACE: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
@@ -17,22 +18,71 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
   return Buffer.concat([head, content]);
 }
 
-/** A GET that needs no Huffman code and no table: fields as literals (RFC 7541 section 6.2.2). */
+/** A GET, or a POST whose body follows. */
 export function getFrame(stream: number, path: string, endsStream = true): Buffer {
-  const fields = [
-    [":method", endsStream ? "GET" : "POST"],
-    [":scheme", "http"],
-    [":authority", "a.example"],
-    [":path", path],
-  ];
-  const block = Buffer.concat(
-    fields.map(([name = "", value = ""]) => Buffer.concat([Buffer.from([0]), text(name), text(value)])),
-  );
-  return frame(1, endsStream ? 0x5 : 0x4, stream, block);
+  const fields = {
+    ":method": endsStream ? "GET" : "POST",
+    ":scheme": "http",
+    ":authority": "a.example",
+    ":path": path,
+  };
+  return headersFrame(stream, Object.entries(fields), endsStream);
+}
+
+export type Fields = readonly (readonly [name: string, value: string])[];
+
+/** HEADERS with END_HEADERS. */
+export function headersFrame(stream: number, fields: Fields, endsStream = true): Buffer {
+  return frame(1, endsStream ? 0x5 : 0x4, stream, blockOf(fields));
+}
+
+/** A header block that needs no Huffman code and no table: fields as literals (RFC 7541 section 6.2.2). */
+export function blockOf(fields: Fields): Buffer {
+  return Buffer.concat(fields.map(([name, value]) => Buffer.concat([Buffer.from([0]), text(name), text(value)])));
 }
 
 function text(value: string): Buffer {
-  return Buffer.concat([Buffer.from([value.length]), Buffer.from(value, "latin1")]);
+  const bytes = Buffer.from(value, "latin1");
+  const length: number[] = [];
+  if (bytes.length < 127) length.push(bytes.length);
+  else {
+    let rest = bytes.length - 127;
+    for (length.push(127); rest >= 128; rest >>>= 7) length.push((rest & 127) | 128);
+    length.push(rest);
+  }
+  return Buffer.concat([Buffer.from(length), bytes]);
+}
+
+/** The replies in `frames`, by stream: what came of each so far, and how it ended. */
+export function repliesIn(frames: readonly Frame[]): Map<number, FrameReply> {
+  const decoder = new HpackDecoder();
+  const replies = new Map<number, FrameReply>();
+  for (const { type, flags, stream, payload } of frames) {
+    if (stream === 0 || type === 8) continue;
+    const reply = replies.get(stream) ?? { status: 0, fields: {}, body: "", trailers: null, end: null };
+    replies.set(stream, reply);
+    if (type === 3) reply.end = payload.readUInt32BE(0);
+    else if ((flags & 1) === 1) reply.end = "whole";
+    if (type === 0) reply.body += payload.toString();
+    if (type !== 1) continue;
+    const { fields } = decoder.decode(payload, 0, payload.length, 1_000_000, 1_000_000);
+    const record: Record<string, string> = {};
+    for (let at = 0; at < fields.length; at += 2) record[fields[at] as string] = fields[at + 1] as string;
+    if (reply.status < 200) {
+      reply.status = Number(record[":status"]);
+      reply.fields = record;
+    } else reply.trailers = record;
+  }
+  return replies;
+}
+
+export interface FrameReply {
+  status: number;
+  fields: Record<string, string>;
+  body: string;
+  trailers: Record<string, string> | null;
+  /** "whole", or the code of its RST_STREAM; null: it goes on. */
+  end: "whole" | number | null;
 }
 
 export interface Frame {

@@ -33,7 +33,6 @@ describe("descriptors", () => {
   test("are estimated if they cannot be counted", () => {
     const descriptors = new Descriptors(100, () => 0);
     descriptors.took(60);
-    descriptors.tookForNow(10);
     expect([descriptors.maySpare(20, 20), descriptors.maySpare(21, 20)]).toEqual([true, false]);
     descriptors.gavePerhaps(10);
     expect(descriptors.maySpare(30, 20)).toBe(true);

@@ -185,8 +185,28 @@ const http2 = group(DEFAULT_HTTP2, "HTTP/2. Its streams share the limits and tim
   ),
   maxResetsPerSecond: key(
     COUNT_OR_NONE,
-    "Streams of one HTTP/2 connection that its client may reset. Above it the connection is cut. 0: no limit",
+    "Streams of one HTTP/2 connection that its client may reset, or make the server reset, within a second. Above it the connection is cut. 0: no limit",
     { unit: "streams", ...restart },
+  ),
+  maxConcurrentStreams: key(
+    integer({ min: 1, max: 100_000 }),
+    "Streams of one HTTP/2 connection at once. Further ones are refused, and the client may try them again",
+    { unit: "streams", ...restart },
+  ),
+  initialWindowBytes: key(
+    integer({ min: 1024, max: 1_073_741_824 }),
+    "Bytes of a request's body that an HTTP/2 client may send ahead of the handler that reads it",
+    { unit: "bytes", ...restart },
+  ),
+  maxFrameBytes: key(
+    integer({ min: 16_384, max: 16_777_215 }),
+    "Bytes of the largest HTTP/2 frame that a client may send",
+    { unit: "bytes", ...restart },
+  ),
+  maxHeaderBytes: key(
+    integer({ min: 1024, max: 1_048_576 }),
+    "Bytes of an HTTP/2 request's header fields. Each counts with 32 bytes more",
+    { unit: "bytes", ...restart },
   ),
 });
 

@@ -35,17 +35,17 @@ interface Framing {
   expect: string | null;
 }
 
-const TWO_HOSTS = new OwnReply(400, "There is more than one Host field.");
-const NO_HOST = new OwnReply(400, "The Host field is missing.");
-const BAD_HOST = new OwnReply(400, "The Host field is not a host name.");
-const BAD_TARGET = new OwnReply(400, "The request target is neither a path nor an http URL.");
-const NO_CONNECT = new OwnReply(501, "CONNECT is not supported: this server is no proxy.");
-const BAD_LENGTH = new OwnReply(400, "The Content-Length is not a number.");
+export const TWO_HOSTS = new OwnReply(400, "There is more than one Host field.");
+export const NO_HOST = new OwnReply(400, "The Host field is missing.");
+export const BAD_HOST = new OwnReply(400, "The Host field is not a host name.");
+export const BAD_TARGET = new OwnReply(400, "The request target is neither a path nor an http URL.");
+export const NO_CONNECT = new OwnReply(501, "CONNECT is not supported: this server is no proxy.");
+export const BAD_LENGTH = new OwnReply(400, "The Content-Length is not a number.");
 const TWO_ENCODINGS = new OwnReply(400, "Transfer-Encoding stands beside another framing field.");
 const OLD_ENCODING = new OwnReply(400, "HTTP/1.0 has no Transfer-Encoding.");
 const BAD_ENCODING = new OwnReply(400, "The last Transfer-Encoding is not chunked.");
 const UNKNOWN_ENCODING = new OwnReply(501, "The only Transfer-Encoding supported is chunked.");
-const UNKNOWN_EXPECT = new OwnReply(417, "The only Expect supported is 100-continue.");
+export const UNKNOWN_EXPECT = new OwnReply(417, "The only Expect supported is 100-continue.");
 
 /**
  * Checks heads that llhttp has accepted (RFC 9112 sections 3.2, 6.1, 6.3; RFC 9110 section 10.1.1).

@@ -209,7 +209,7 @@ function framingLine(status: number, framing: BodyFraming): string {
 }
 
 /** A reply to HEAD may tell the length of a body that it does not have (RFC 9110 section 8.6). */
-function emptyFraming(head: RequestHead, response: Response): BodyFraming {
+export function emptyFraming(head: RequestHead, response: Response): BodyFraming {
   const told =
     head.method === "HEAD" && GraphResponse.linesOf(response) === null
       ? GraphResponse.headersOf(response).get("content-length")
@@ -219,7 +219,7 @@ function emptyFraming(head: RequestHead, response: Response): BodyFraming {
   return head.method === "HEAD" ? "none" : 0;
 }
 
-function fieldLines(response: Response, defaultType: string): string {
+export function fieldLines(response: Response, defaultType: string): string {
   // toJSON() keeps each Set-Cookie apart, in half the time of iterating.
   const fields: Record<string, string | string[]> = GraphResponse.headersOf(response).toJSON();
   if (decodedResponses.has(response)) delete fields["content-encoding"];

@@ -1,124 +1,141 @@
-/** Answers an HTTP/2 request, with the same table, handlers and texts as HTTP/1.1. */
+/** Answers a request: finds the route, calls the handler, and sends a reply that is ready at once. */
+import { beginCall, endCall, failCall, runInline, tellAccess } from "../../host/inline";
 import { isThenable } from "../../module/graph/returned";
 import { requestContext } from "../../module/shape/request-context";
 import type { BoundRoute } from "../../module/route";
-import { beginCall, endCall, failCall, runInline, tellAccess } from "../../host/inline";
 import { NO_MATCH } from "../../router/match";
-import { readPath, splitUrl } from "../../router/paths";
+import { splitTarget } from "../../router/paths";
 import { answeredHttp } from "../access";
+import type { IncomingBody } from "../http1/body";
+import { Waiting } from "../http1/replying";
 import { endpointAt } from "../routing";
-import {
-  beingReplaced,
-  BODY_TOO_LARGE,
-  HANDLER_FAILED,
-  misspelled,
-  OwnReply,
-  SERVER_OPTIONS,
-  noRoute,
-} from "../web/own-reply";
-import { Exchange, type ExchangeOwner } from "./exchange";
-import { knownRoute, rememberRoute } from "./known-urls";
-import { adoptRequest, askedOf, hasBeenReset, restateUrl } from "./request";
-import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } from "./response";
+import { countStatus, noResponse } from "../web/handler-reply";
+import { beingReplaced, HANDLER_FAILED, misspelled, OwnReply, SERVER_OPTIONS, noRoute } from "../web/own-reply";
+import { LightRequest } from "../web/request";
+import { LightHeaders } from "../web/request-headers";
+import type { Wire } from "../wire";
+import type { Http2Head } from "./head";
+import { ownReply, readReply, type WholeReply } from "./reply";
+
+/** Where the reply goes. */
+export interface AnswerOwner {
+  readonly wire: Wire;
+  /** Sends the whole reply to the stream. */
+  reply(stream: number, whole: WholeReply): void;
+}
 
 const NEEDS_HTTP1 = new OwnReply(501, "This path speaks WebSocket, which needs HTTP/1.1 here.");
 
-type FetchHandler = (request: Request, context: object) => unknown;
-type Answer = Response | Promise<Response>;
+type FetchHandler = (request: LightRequest, context: object) => unknown;
 
-const NO_PARAMS: Record<string, string> = Object.freeze(Object.create(null) as Record<string, string>);
-
-/** Answers one request of the connection `owner`. Never throws or rejects. */
-export function answer(owner: ExchangeOwner, request: Request): Answer {
+/**
+ * Answers one request.
+ *
+ * @param body  null when it has none; it may still be arriving
+ * @returns null: the reply is sent; otherwise a handler that waits, or a streamed reply
+ */
+export function answer(owner: AnswerOwner, stream: number, head: Http2Head, body: IncomingBody | null): Waiting | null {
   const { dispatch } = owner.wire;
   dispatch.counters.httpRequests++;
-  const { url, method } = request;
-  if (method === "GET") {
-    const known = knownRoute(dispatch.routing.table, url);
-    if (known !== undefined) return answerRoute(owner, request, known.route, known.path, NO_PARAMS);
-  }
-  if (url === "*") return plain(owner, request, SERVER_OPTIONS);
-  const { origin, path: written, query } = splitUrl(url);
-  const path = readPath(written);
-  if (typeof path !== "string") return plain(owner, request, misspelled(method, path, query));
-  const routed = origin + path + query;
-  if (routed !== url) restateUrl(request, routed, owner.wire.isSecure);
-  const endpoint = endpointAt(dispatch.routing, method, path);
-  if (endpoint?.isFor(owner.wire.client, origin.slice(origin.indexOf("//") + 2), request.headers.get("origin")))
-    return callHandler(owner, request, endpoint.route, path, NO_PARAMS);
-  const { table, unmatched, endpoints } = dispatch.routing;
-  const match = table.matchHttp(method, path);
+  const { routing } = dispatch;
+  if (head.knownTable === routing.table)
+    return answerRoute(owner, stream, head, body, head.knownRoute as BoundRoute, head.knownParams ?? {});
+  if (head.target === "*") return say(owner, stream, head, SERVER_OPTIONS);
+  const { path } = head;
+  if (typeof path !== "string")
+    return say(owner, stream, head, misspelled(head.method, path, splitTarget(head.target).query));
+  const endpoint = endpointAt(routing, head.method, path);
+  if (endpoint?.isFor(owner.wire.client, head.host, new LightHeaders(head.fields).get("origin")))
+    return callHandler(owner, stream, head, body, endpoint.route, {});
+  const match = routing.table.matchHttp(head.method, path);
   if (match === NO_MATCH || !("value" in match)) {
-    if (unmatched !== null) return callHandler(owner, request, unmatched, path, NO_PARAMS);
-    return plain(owner, request, noRoute(method, match));
+    if (routing.unmatched !== null) return callHandler(owner, stream, head, body, routing.unmatched, {});
+    return say(owner, stream, head, noRoute(head.method, match));
   }
-  // An endpoint's reply depends on the client, and not only on the URL.
-  if (method === "GET" && routed === url && !endpoints.has(path)) rememberRoute(table, url, path, match);
-  return answerRoute(owner, request, match.value, path, match.params);
+  // An endpoint's reply depends on the client, and params that are not frozen were made for one request.
+  if (endpoint === null && Object.isFrozen(match.params)) {
+    head.knownTable = routing.table;
+    head.knownRoute = match.value;
+    head.knownParams = match.params;
+  }
+  return answerRoute(owner, stream, head, body, match.value, match.params);
 }
 
-type Params = Record<string, string>;
-
-function answerRoute(owner: ExchangeOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
-  if (route.isUnavailable) return plain(owner, request, beingReplaced(route.module), route);
-  // Extended CONNECT (RFC 8441) is not announced, so a client that wants a WebSocket takes HTTP/1.1.
-  if (route.kind === "websocket") return plain(owner, request, NEEDS_HTTP1, route);
-  return callHandler(owner, request, route, path, params);
+function answerRoute(
+  owner: AnswerOwner,
+  stream: number,
+  head: Http2Head,
+  body: IncomingBody | null,
+  route: BoundRoute,
+  params: Readonly<Record<string, string>>,
+): Waiting | null {
+  if (route.isUnavailable) return say(owner, stream, head, beingReplaced(route.module), route);
+  if (route.kind === "websocket") return say(owner, stream, head, NEEDS_HTTP1, route);
+  return callHandler(owner, stream, head, body, route, params);
 }
 
-function callHandler(owner: ExchangeOwner, request: Request, route: BoundRoute, path: string, params: Params): Answer {
+function callHandler(
+  owner: AnswerOwner,
+  stream: number,
+  head: Http2Head,
+  body: IncomingBody | null,
+  route: BoundRoute,
+  params: Readonly<Record<string, string>>,
+): Waiting | null {
   const { wire } = owner;
-  const startedAt = beginCall(route, wire.dispatch.access !== null);
-  adoptRequest(request, wire.isSecure);
-  const context = requestContext(route.generation.context, wire, path, route.key, params, request);
+  const { dispatch } = wire;
+  const startedAt = beginCall(route, dispatch.access !== null);
+  const request = new LightRequest(head, body, wire.isSecure);
+  const context = requestContext(route.generation.context, wire, head.path as string, route.key, params, request);
+  let value: unknown;
   try {
-    let value = runInline(route, route.handler as FetchHandler, request, context);
+    value = runInline(route, route.handler as FetchHandler, request, context);
     if (!(value instanceof Response) && isThenable(value)) {
       const promise = value instanceof Promise ? value : Promise.resolve(value);
       // An async handler that never waited has answered already.
       if (Bun.peek.status(promise) !== "fulfilled")
-        return new Exchange(owner, route, request, startedAt || performance.now()).awaitHandler(promise);
+        return new Waiting(head, request, route, startedAt || performance.now(), promise);
       value = Bun.peek(promise);
     }
-    const response = checkedResponse(wire.dispatch, route, request, value);
-    if (isStreamed(response))
-      return new Exchange(owner, route, request, startedAt || performance.now()).stream(response);
+    if (!(value instanceof Response)) throw noResponse(route, value);
+    const whole = readReply(head, value);
+    if (whole === null) return new Waiting(head, request, route, startedAt || performance.now(), value);
     endCall(route, startedAt);
-    return wire.dispatch.access === null ? response : told(owner, request, route, response, startedAt);
+    countStatus(dispatch, route, whole.status);
+    send(owner, stream, head, whole, route, startedAt);
+    return null;
   } catch (error) {
     endCall(route, startedAt);
-    if (isBodyTooLarge(error)) return plain(owner, request, BODY_TOO_LARGE, route, startedAt);
-    if (hasBeenReset(request)) {
-      failCall(wire.dispatch, route, wire, error, true);
-      return new Response(null, { status: 204 });
-    }
-    failCall(wire.dispatch, route, wire, error);
-    return plain(owner, request, HANDLER_FAILED, route, startedAt);
+    failCall(dispatch, route, wire, error);
+    return say(owner, stream, head, HANDLER_FAILED, route, startedAt);
   }
 }
 
 /** A reply of the server's own. @param route null: none took the request; @param startedAt 0: no handler was called */
-function plain(
-  owner: ExchangeOwner,
-  request: Request,
+function say(
+  owner: AnswerOwner,
+  stream: number,
+  head: Http2Head,
   reply: OwnReply,
   route: BoundRoute | null = null,
   startedAt = 0,
-): Response {
-  return told(owner, request, route, ownResponse(owner.wire.dispatch, reply), startedAt);
+): null {
+  if (reply.status >= 500) owner.wire.dispatch.counters.errors++;
+  send(owner, stream, head, ownReply(reply, head.method === "HEAD"), route, startedAt);
+  return null;
 }
 
-/** @returns the same response, after the access log has it */
-function told(
-  { wire }: ExchangeOwner,
-  request: Request,
+function send(
+  owner: AnswerOwner,
+  stream: number,
+  head: Http2Head,
+  whole: WholeReply,
   route: BoundRoute | null,
-  response: Response,
-  startedAt = 0,
-): Response {
-  const { access } = wire.dispatch;
-  if (access === null) return response;
-  const answered = answeredHttp("h2", askedOf(request), response.status, bodyBytes(response));
-  tellAccess(access, wire.client, route, startedAt, answered);
-  return response;
+  startedAt: number,
+): void {
+  owner.reply(stream, whole);
+  const { access } = owner.wire.dispatch;
+  if (access === null) return;
+  const bytes = typeof whole.body === "string" ? Buffer.byteLength(whole.body) : whole.body.length;
+  tellAccess(access, owner.wire.client, route, startedAt, answeredHttp("h2", head, whole.status, bytes));
 }

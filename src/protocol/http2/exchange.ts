@@ -1,265 +1,314 @@
 /**
- * One request with a handler that waits, or a streamed body. It counts on its generation until the engine has the
- * reply's last byte.
+ * One request and its reply that take more than one read, or a handler that waits. A request that is answered at once
+ * does not need one; see connection.ts.
  */
 import { Call, type CallOwner } from "../../host/call";
 import { countError } from "../../host/inline";
-import { discard, toBytes } from "../../module/graph/returned";
-import type { BoundRoute } from "../../module/route";
+import { discard } from "../../module/graph/returned";
 import { answeredHttp } from "../access";
-import { BODY_TOO_LARGE, HANDLER_FAILED, HANDLER_LATE, MODULE_REPLACED, TOO_MANY_FILES } from "../web/own-reply";
+import type { IncomingBody } from "../http1/body";
+import type { Waiting } from "../http1/replying";
+import { TOO_SLOW } from "../http1/refusal";
 import { clientGone } from "../web/client-left";
-import { decodedResponses, GraphResponse } from "../web/response";
-import type { Wire } from "../wire";
-import { abortRequest, askedOf, hasBeenReset, noteReset } from "./request";
-import { bodyBytes, checkedResponse, isBodyTooLarge, isStreamed, ownResponse } from "./response";
+import { countStatus, noResponse } from "../web/handler-reply";
+import { HANDLER_FAILED, HANDLER_LATE, MODULE_REPLACED, type OwnReply, TOO_MANY_FILES } from "../web/own-reply";
+import { LightRequest } from "../web/request";
+import { OutOfDescriptors, type Wire } from "../wire";
+import { ErrorCode } from "./frames/codes";
+import type { Http2Head } from "./head";
+import { Incoming, type IncomingOwner } from "./incoming";
+import { ownReply, readReply, type WholeReply } from "./reply";
+import { type ReplySink, ReplyStream } from "./reply-stream";
+import type { Http2Stream, StreamUser } from "./stream";
 
-/** The parts of its connection that an exchange needs. */
-export interface ExchangeOwner {
+/** The part of the connection that an exchange needs. */
+export interface ExchangeOwner extends ReplySink {
   readonly wire: Wire;
-  /** An open exchange: the connection is not idle. */
-  exchangeBegan(exchange: Exchange): void;
-  exchangeEnded(exchange: Exchange): void;
+  readonly isWindowClosed: boolean;
+  giveBack(stream: Http2Stream, bytes: number): void;
+  /** Resets a stream. @param isFault  the client's: it counts against it */
+  resetStream(stream: Http2Stream, code: number, isFault: boolean): void;
+  sendContinue(stream: Http2Stream): void;
+  /** The reply is complete. The client's body is dropped, if there is more of it. */
+  replied(stream: Http2Stream): void;
+  exchangeEnded(): void;
 }
 
-type Reader = ReadableStreamDefaultReader<unknown>;
+/**
+ * "called": the handler waits. "streaming": its reply's body is being sent. "replied": the reply has been sent. "over":
+ * later events are ignored.
+ */
+type State = "called" | "streaming" | "replied" | "over";
 
-export class Exchange implements CallOwner {
-  private readonly call: Call;
-  private isOver = false;
-  private isCounted = false;
-  private holdsFile = false;
-  private waiting: ((response: Response) => void) | null = null;
-  private reader: Reader | null = null;
-  private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  private status = 0;
-  private sentBytes = 0;
+export class Exchange implements StreamUser, IncomingOwner, CallOwner {
+  readonly stream: Http2Stream;
+  readonly #owner: ExchangeOwner;
+  readonly #head: Http2Head;
+  readonly #incoming: Incoming | null;
+  #state: State = "called";
+  #call: Call | null = null;
+  #request: LightRequest | null = null;
+  #reply: ReplyStream | null = null;
+  #status = 0;
+  #bytes = 0;
 
-  /** @param startedAt  when the handler was called, by performance.now() */
-  constructor(
-    private readonly owner: ExchangeOwner,
-    private readonly route: BoundRoute,
-    private readonly request: Request,
-    startedAt: number,
-  ) {
-    this.call = new Call(owner.wire.dispatch, route, owner.wire, startedAt, this);
+  constructor(owner: ExchangeOwner, stream: Http2Stream, head: Http2Head) {
+    this.#owner = owner;
+    this.stream = stream;
+    this.#head = head;
+    this.#incoming = stream.isReceiving ? new Incoming(this, stream, head) : null;
+    stream.user = this;
   }
 
-  /** @returns the reply, once the handler has answered or its time is over; never rejects */
-  awaitHandler(result: Promise<unknown>): Promise<Response> {
-    this.enter();
-    this.call.awaitHandler();
-    result.then(
-      (value) => this.settle(value),
-      (error: unknown) => this.fail(error),
-    );
-    return new Promise((resolve) => (this.waiting = resolve));
+  get wire(): Wire {
+    return this.#owner.wire;
   }
 
-  /** @returns the same reply, with a body that reports its end */
-  stream(response: Response): Response {
-    this.call.answered();
-    if (!this.takeFile(response)) return this.refuseFile(response);
-    const { body } = response;
-    this.status = response.status;
-    if (body === null) {
-      this.tell();
-      return response;
-    }
-    const headers = new Headers(response.headers);
-    // The engine frames the body. With a wrong length it would cut it, or wait for more.
-    headers.delete("content-length");
-    if (decodedResponses.has(response)) headers.delete("content-encoding");
-    const { status, statusText } = response;
-    if (this.request.method === "HEAD") {
-      body.cancel().catch(() => undefined);
-      this.tell();
-      this.leave();
-      return new Response("", { status, statusText, headers });
-    }
-    this.call.streams(/^text\/event-stream\b/i.test(headers.get("content-type") ?? ""));
-    this.reader = body.getReader() as Reader;
-    this.enter();
-    const counted = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => void (this.controller = controller),
-        pull: () => this.pull(),
-        cancel: (reason) => this.end(reason),
-      },
-      { highWaterMark: 0 },
-    );
-    return new Response(counted, { status, statusText, headers });
+  /** null: the request has none. */
+  get body(): IncomingBody | null {
+    return this.#incoming?.body ?? null;
   }
 
-  /** @returns false: the reply needs a file, and no descriptor is left */
-  private takeFile(response: Response): boolean {
-    const { files } = this.owner.wire.dispatch;
-    if (files === undefined || this.request.method === "HEAD") return true;
-    if (GraphResponse.fileOf(response) === undefined && GraphResponse.blobOf(response) === undefined) return true;
-    this.holdsFile = files.takeFile();
-    return this.holdsFile;
+  /** The handler waits, or its reply is a stream. */
+  awaitReply({ route, request, startedAt, value }: Waiting): void {
+    const call = new Call(this.wire.dispatch, route, this.wire, startedAt, this);
+    this.#call = call;
+    this.#request = request;
+    call.enter();
+    if (value instanceof Response) return this.#stream(call, value);
+    call.awaitHandler();
+    void this.#settle(call, value);
   }
 
-  private refuseFile(response: Response): Response {
-    response.body?.cancel().catch(() => undefined);
-    const { dispatch } = this.owner.wire;
-    const refusal = ownResponse(dispatch, TOO_MANY_FILES);
-    this.status = 503;
-    this.tell();
-    this.leave();
-    return refusal;
+  /** The handler has answered at once, and its reply is sent. */
+  answered(): void {
+    this.#state = "replied";
+    this.#end();
   }
 
-  /** The handler's time is over. */
+  // ---- StreamUser ----
+
+  received(content: Buffer, paddingBytes: number, endsStream: boolean): void {
+    if (this.#incoming === null) this.#owner.giveBack(this.stream, content.length + paddingBytes);
+    else this.#incoming.received(content, paddingBytes, endsStream);
+  }
+
+  trailers(_fields: readonly string[]): void {
+    if (this.#incoming !== null && !this.#incoming.end()) this.bodyMalformed();
+  }
+
+  gone(): void {
+    if (this.#state === "over") return;
+    const wasWaited = this.#state !== "replied";
+    this.#abandon(clientGone());
+    if (wasWaited) this.#tell();
+    this.#owner.exchangeEnded();
+  }
+
+  // ---- IncomingOwner ----
+
+  get isWindowClosed(): boolean {
+    return this.#owner.isWindowClosed;
+  }
+
+  giveBack(stream: Http2Stream, bytes: number): void {
+    this.#owner.giveBack(stream, bytes);
+  }
+
+  continues(): void {
+    if (this.#state === "called") this.#owner.sendContinue(this.stream);
+  }
+
+  bodyMalformed(): void {
+    const wasOver = this.#state === "over";
+    this.#abandon(new DOMException("The body is not as long as the request said.", "AbortError"));
+    this.#owner.resetStream(this.stream, ErrorCode.protocol, true);
+    if (!wasOver) this.#ended();
+  }
+
+  /** Answers, unless a reply has begun, and takes no more of the request. */
+  refuse(refusal: OwnReply): void {
+    const state = this.#state;
+    const hasBegun = this.#hasBegun;
+    this.#abandon(new DOMException(refusal.text, refusal === TOO_SLOW ? "TimeoutError" : "AbortError"));
+    if (state === "called" || (state === "streaming" && !hasBegun)) this.#say(refusal);
+    else this.#owner.resetStream(this.stream, ErrorCode.cancel, false);
+    this.#ended();
+  }
+
+  // ---- CallOwner ----
+
+  cut(reason: string): void {
+    const call = this.#call;
+    if (this.#state === "over" || call === null) return;
+    const hasBegun = this.#hasBegun;
+    this.#abandon(new DOMException(`The module's version was ended: ${reason}.`, "AbortError"));
+    countError(call.route);
+    this.#conclude(MODULE_REPLACED, hasBegun);
+  }
+
   late(): void {
-    if (this.hasClientLeft) return this.leaveUnanswered();
-    const { call, owner } = this;
+    const call = this.#call;
+    if (this.#state === "over" || call === null) return;
     const error = new DOMException(`The handler did not answer within ${call.timeoutMs} ms.`, "TimeoutError");
     call.failed(error);
-    this.abandon(error, ownResponse(owner.wire.dispatch, HANDLER_LATE));
+    this.#abandon(error);
+    this.#conclude(HANDLER_LATE, false);
   }
 
   /** The server shuts down: an event stream ends here, and its client comes back by itself. */
   draining(): void {
-    if (this.isOver || !this.call.isEndless || this.reader === null) return;
-    this.controller?.close();
-    this.end(new DOMException("The server shuts down.", "AbortError"));
+    const reply = this.#reply;
+    if (this.#state !== "streaming" || reply === null || !reply.isEndless || !reply.hasBegun) return;
+    reply.endNow();
+    this.#abandon(new DOMException("The server shuts down.", "AbortError"));
+    this.#ended();
   }
 
-  /** The generation is going. */
-  cut(reason: string): void {
-    if (this.hasClientLeft) return this.leaveUnanswered();
-    countError(this.route);
-    const error = new DOMException(`The module's version was ended: ${reason}.`, "AbortError");
-    this.abandon(error, ownResponse(this.owner.wire.dispatch, MODULE_REPLACED));
+  // ---- answering ----
+
+  get #hasBegun(): boolean {
+    return this.#reply !== null && this.#reply.hasBegun;
   }
 
-  /** The connection is gone. */
-  dropped(): void {
-    noteReset(this.request);
-    this.leaveUnanswered();
-  }
-
-  /**
-   * The client has reset the stream, or its connection is gone. The module is then not to blame if the handler fails.
-   */
-  private get hasClientLeft(): boolean {
-    return hasBeenReset(this.request);
-  }
-
-  private leaveUnanswered(): void {
-    // Before the reply, which nobody gets.
-    this.tell();
-    this.abandon(clientGone(), new Response(null, { status: 204 }));
-  }
-
-  private settle(value: unknown): void {
-    if (this.isOver) return discard(value);
-    this.call.answered();
+  async #settle(call: Call, result: Promise<unknown>): Promise<void> {
+    let value: unknown;
     try {
-      const response = checkedResponse(this.owner.wire.dispatch, this.route, this.request, value);
-      if (isStreamed(response)) return this.reply(this.stream(response));
-      this.leave();
-      this.reply(response);
+      value = await result;
     } catch (error) {
-      this.fail(error);
+      if (this.#state !== "over") this.#failed(call, error);
+      return;
     }
+    if (this.#state === "over") discard(value);
+    else this.#respond(call, value);
   }
 
-  private fail(error: unknown): void {
-    if (this.isOver) return;
-    const { dispatch } = this.owner.wire;
-    if (this.hasClientLeft) {
-      this.call.failed(error, true);
-      return this.leaveUnanswered();
-    }
-    this.call.answered();
-    this.leave();
-    if (isBodyTooLarge(error)) return this.reply(ownResponse(dispatch, BODY_TOO_LARGE));
-    this.call.failed(error);
-    this.reply(ownResponse(dispatch, HANDLER_FAILED));
-  }
-
-  private reply(response: Response): void {
-    const resolve = this.waiting;
-    this.waiting = null;
-    if (this.reader === null) {
-      this.status = response.status;
-      if (this.owner.wire.dispatch.access !== null) this.sentBytes = bodyBytes(response);
-      this.tell();
-    }
-    resolve?.(response);
-  }
-
-  private async pull(): Promise<void> {
-    const { reader, controller } = this;
-    if (reader === null || controller === null) return;
+  #respond(call: Call, value: unknown): void {
+    const { dispatch } = this.wire;
+    call.answered();
     try {
-      for (;;) {
-        // Inside the graph: resources that the source opens are the module's.
-        const part = await this.call.run(() => reader.read());
-        if (this.isOver) return;
-        if (part.done) {
-          controller.close();
-          this.tell();
-          return this.leave();
-        }
-        const bytes = toBytes(part.value);
-        this.sentBytes += bytes.length;
-        if (bytes.length > 0) return controller.enqueue(bytes);
-      }
+      if (!(value instanceof Response)) throw noResponse(call.route, value);
+      const whole = readReply(this.#head, value);
+      if (whole === null) return this.#stream(call, value);
+      countStatus(dispatch, call.route, value.status);
+      this.#write(whole);
+      this.#replied(call);
     } catch (error) {
-      if (this.isOver) return;
-      const hasLeft = this.hasClientLeft;
-      if (!hasLeft) this.owner.wire.dispatch.counters.errors++;
-      this.call.failed(error, hasLeft);
-      this.end(error);
-      // Resets the stream: the client must not take a part for the whole.
-      controller.error(error);
+      this.#failed(call, error);
     }
   }
 
-  /** The client has reset the stream, or it failed. */
-  private end(reason: unknown): void {
-    this.tell();
-    this.leave();
-    this.call.inGraph(() => void this.reader?.cancel(reason).catch(() => undefined));
+  /** The handler has answered with a streamed body. */
+  #stream(call: Call, response: Response): void {
+    const reply = new ReplyStream(this.#owner, this.stream, this.#head, response);
+    this.#reply = reply;
+    call.answered();
+    call.streams(reply.isEndless);
+    if (reply.isEndless) this.wire.probePeer();
+    this.#state = "streaming";
+    void this.#pump(call, reply);
   }
 
-  /** Nobody waits for the handler, or the rest of its reply, any more. */
-  private abandon(reason: unknown, response: Response): void {
-    if (this.isOver) return;
-    this.call.answered();
-    if (this.waiting === null) this.tell();
-    this.leave();
-    this.call.inGraph(() => {
-      abortRequest(this.request, reason);
-      this.reader?.cancel(reason).catch(() => undefined);
-    });
-    if (this.waiting === null) this.controller?.error(reason);
-    else this.reply(response);
+  async #pump(call: Call, reply: ReplyStream): Promise<void> {
+    try {
+      await reply.send();
+    } catch (error) {
+      if (this.#isOver()) return;
+      if (!reply.hasBegun) return this.#failed(call, error);
+      // A part of the reply has been sent. Only a reset tells the client that it is incomplete.
+      this.wire.dispatch.counters.errors++;
+      call.failed(error);
+      this.#abandon(error);
+      this.#owner.resetStream(this.stream, ErrorCode.internal, false);
+      return this.#ended();
+    }
+    if (this.#isOver()) return;
+    countStatus(this.wire.dispatch, call.route, reply.status);
+    // The last piece may still wait for the client's window.
+    await this.stream.waitForRoom();
+    if (!this.#isOver()) this.#replied(call);
   }
 
-  /** The reply has ended, complete or not. */
-  private tell(): void {
-    if (this.owner.wire.dispatch.access === null) return;
-    this.call.tell(answeredHttp("h2", askedOf(this.request), this.status, this.sentBytes));
+  #failed(call: Call, error: unknown): void {
+    call.answered();
+    // The server has no descriptors left: the module is not to blame.
+    const isExhausted = error instanceof OutOfDescriptors;
+    if (!isExhausted) call.failed(error);
+    this.#reply = null;
+    this.#say(isExhausted ? TOO_MANY_FILES : HANDLER_FAILED);
+    this.#replied(call);
   }
 
-  private enter(): void {
-    if (this.isCounted) return;
-    this.isCounted = true;
-    this.call.enter();
-    this.owner.exchangeBegan(this);
+  /** Sends a reply of the server's own. */
+  #say(reply: OwnReply): void {
+    if (reply.status >= 500) this.wire.dispatch.counters.errors++;
+    this.#reply = null;
+    this.#write(ownReply(reply, this.#head.method === "HEAD"));
   }
 
-  private leave(): void {
-    this.isOver = true;
-    if (this.holdsFile) this.owner.wire.dispatch.files?.giveFile();
-    this.holdsFile = false;
-    if (!this.isCounted) return;
-    this.isCounted = false;
-    this.call.over();
-    this.owner.exchangeEnded(this);
+  #write(whole: WholeReply): void {
+    this.#status = whole.status;
+    this.#bytes = typeof whole.body === "string" ? Buffer.byteLength(whole.body) : whole.body.length;
+    this.#owner.sendWhole(this.stream, whole);
+  }
+
+  /** The reply's last byte was accepted. */
+  #replied(call: Call): void {
+    this.#state = "replied";
+    this.#tell();
+    call.over();
+    this.#end();
+  }
+
+  /** The reply is complete: nobody reads the rest of the request. */
+  #end(): void {
+    this.#incoming?.drop();
+    this.#owner.replied(this.stream);
+    this.#owner.exchangeEnded();
+  }
+
+  // ---- ending early ----
+
+  /** @param isBroken  a part of the reply has been sent */
+  #conclude(reply: OwnReply, isBroken: boolean): void {
+    if (isBroken) this.#owner.resetStream(this.stream, ErrorCode.internal, false);
+    else this.#say(reply);
+    this.#ended();
+  }
+
+  #ended(): void {
+    this.#tell();
+    this.#owner.replied(this.stream);
+    this.#owner.exchangeEnded();
+  }
+
+  /** Nobody waits for the reply any more. */
+  #abandon(reason: unknown): void {
+    const call = this.#call;
+    const reply = this.#reply;
+    this.#state = "over";
+    const fail = (): void => {
+      this.#incoming?.body.fail(reason);
+      this.#incoming?.drop();
+      reply?.cancel(reason);
+      if (this.#request !== null) LightRequest.abort(this.#request, reason);
+    };
+    if (call === null) return fail();
+    call.answered();
+    call.inGraph(fail);
+    call.over();
+  }
+
+  #tell(): void {
+    if (this.wire.dispatch.access === null || this.#call === null) return;
+    const reply = this.#reply;
+    const [status, bytes] =
+      reply !== null && reply.hasBegun ? [reply.status, reply.sentBytes] : [this.#status, this.#bytes];
+    this.#call.tell(answeredHttp("h2", this.#head, status, bytes));
+  }
+
+  /** Asked behind an await. */
+  #isOver(): boolean {
+    return this.#state === "over";
   }
 }

@@ -1,11 +1,8 @@
 /**
- * Counts frames without content, which cost a client little and the server much. The engine cuts some floods (PING,
- * SETTINGS, CONTINUATION), but accepts others for ever (empty DATA, PRIORITY, WINDOW_UPDATE, RST_STREAM of closed
- * streams).
+ * Counts, by the second, frames that cost a client little and the server much. Above a limit the connection ends with
+ * ENHANCE_YOUR_CALM.
  */
 import type { Http2Options } from "../../config/options";
-import { FrameReader, FrameType, type SentFrames } from "./frames";
-import { PREFACE } from "./preface";
 
 const WINDOW_MS = 1000;
 /**
@@ -13,58 +10,63 @@ const WINDOW_MS = 1000;
  * a priority.
  */
 const PER_REQUEST = 4;
-/**
- * The same for each DATA frame that the client was sent: window updates of stream and connection, in steps of any size.
- */
-const PER_DATA_FRAME = 4;
+/** A client may update its windows for every so many bytes of DATA that it is sent. */
+const BYTES_PER_UPDATE = 1024;
+/** DATA with less content that does not end its stream counts as a frame without content. In bytes. */
+const SMALL_DATA_BYTES = 16;
 
-/** The client's frames, counted by the second. */
-export class ReceivedFrames extends FrameReader {
-  /** The highest stream that the client has opened. */
-  lastStream = 0;
-  private windowStart = 0;
-  private requests = 0;
-  private resets = 0;
-  /** Frames without content. */
-  private idle = 0;
-  private sentBefore = 0;
+export class FloodCounter {
+  readonly #limits: Http2Options;
+  #windowStart = 0;
+  #requests = 0;
+  #resets = 0;
+  #idle = 0;
+  #sentBytes = 0;
 
-  constructor(
-    private readonly limits: Http2Options,
-    private readonly sent: SentFrames,
-  ) {
-    super(PREFACE.length);
+  constructor(limits: Http2Options) {
+    this.#limits = limits;
   }
 
-  /**
-   * Counts the frames in `bytes`.
-   *
-   * @param now  in milliseconds, on any clock
-   * @returns the exceeded limit, as the end of a sentence; null if there is none
-   */
-  excess(bytes: Uint8Array, now: number): string | null {
-    if (now - this.windowStart >= WINDOW_MS) this.openWindow(now);
-    this.read(bytes);
-    const { maxControlFramesPerSecond: maxIdle, maxResetsPerSecond: maxResets } = this.limits;
-    if (this.resets > maxResets && maxResets > 0) return `${this.resets} streams reset within a second`;
-    if (this.idle <= maxIdle || maxIdle === 0) return null;
-    const earned = this.requests * PER_REQUEST + (this.sent.dataFrames - this.sentBefore) * PER_DATA_FRAME;
-    return this.idle > maxIdle + earned ? `${this.idle} frames without content within a second` : null;
+  /** Call it for each read. @param now  in milliseconds, on any clock */
+  at(now: number): void {
+    if (now - this.#windowStart < WINDOW_MS) return;
+    this.#windowStart = now;
+    this.#requests = 0;
+    this.#resets = 0;
+    this.#idle = 0;
+    this.#sentBytes = 0;
   }
 
-  protected frame(type: number, contentBytes: number, stream: number): void {
-    if (type === FrameType.headers) {
-      this.requests++;
-      if (stream > this.lastStream) this.lastStream = stream;
-    } else if (type === FrameType.rstStream) this.resets++;
-    else if (type !== FrameType.data || contentBytes <= 0) this.idle++;
+  request(): void {
+    this.#requests++;
   }
 
-  private openWindow(now: number): void {
-    this.windowStart = now;
-    this.requests = 0;
-    this.resets = 0;
-    this.idle = 0;
-    this.sentBefore = this.sent.dataFrames;
+  /** The client has reset a stream, or has made us reset one. */
+  reset(): void {
+    this.#resets++;
+  }
+
+  /** A frame without content. */
+  idle(): void {
+    this.#idle++;
+  }
+
+  /** A DATA frame of a request's body. */
+  data(contentBytes: number, endsStream: boolean): void {
+    if (contentBytes === 0 || (contentBytes < SMALL_DATA_BYTES && !endsStream)) this.#idle++;
+  }
+
+  /** DATA was sent, which the client answers by window updates. */
+  sent(bytes: number): void {
+    this.#sentBytes += bytes;
+  }
+
+  /** @returns the exceeded limit, as the end of a sentence; null if there is none */
+  get excess(): string | null {
+    const { maxControlFramesPerSecond: maxIdle, maxResetsPerSecond: maxResets } = this.#limits;
+    if (this.#resets > maxResets && maxResets > 0) return `${this.#resets} streams reset within a second`;
+    if (this.#idle <= maxIdle || maxIdle === 0) return null;
+    const earned = this.#requests * PER_REQUEST + PER_REQUEST * Math.ceil(this.#sentBytes / BYTES_PER_UPDATE);
+    return this.#idle > maxIdle + earned ? `${this.#idle} frames without content within a second` : null;
   }
 }

@@ -3,7 +3,6 @@
  * fails.
  */
 import { LightRequest } from "./request";
-import { hasBeenReset } from "../http2/request";
 
 /** A half-closed connection does not show whether the client has gone or waits for the reply. */
 const ended = new WeakSet<object>();
@@ -30,7 +29,7 @@ export function mayStillRead(reason: unknown): boolean {
 
 /** Whether a request's client has left, in any version of HTTP. */
 export function hasClientLeft(request: Request): boolean {
-  if (!LightRequest.is(request)) return hasBeenReset(request);
-  const reason = LightRequest.abortReasonOf(request);
+  // A middleware may pass on a request of its own, with the signal of the client's.
+  const reason: unknown = LightRequest.is(request) ? LightRequest.abortReasonOf(request) : request.signal.reason;
   return typeof reason === "object" && reason !== null && left.has(reason);
 }

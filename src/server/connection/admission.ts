@@ -88,13 +88,6 @@ export class Admission {
     return this.#most < 10 ? this.open < 10 : this.descriptors.maySpare(count, KEPT_FROM_CONNECTIONS);
   }
 
-  /** Takes further descriptors for a connection. @returns false: not enough are left */
-  takeSplice(count: number): boolean {
-    const isRoom = this.maySpare(count);
-    if (isRoom) this.descriptors.tookForNow(count);
-    return isRoom;
-  }
-
   /** See `FileBudget`. */
   takeFile(): boolean {
     if (!this.descriptors.maySpare(1, KEPT_FROM_FILES)) return false;

@@ -5,7 +5,7 @@
 import type { Socket } from "bun";
 import type { Hosts } from "../../host/hosts";
 import type { Client } from "../../module/contract";
-import type { Http2Front } from "../../protocol/http2/front";
+import type { Http2Owner } from "../../protocol/http2/connection";
 import { takeInTurn, type TurnTaker } from "../../protocol/turns";
 import type { ConnectionKind, Dispatch, Encode, Protocol } from "../../protocol/wire";
 import { Intake, type IntakeConnection } from "./intake";
@@ -22,7 +22,7 @@ import { TlsOpening } from "../tls/upgrade";
 export interface ConnectionOwner {
   readonly dispatch: Dispatch;
   /** null: HTTP/2 is off. */
-  readonly http2: Http2Front | null;
+  readonly http2: Http2Owner | null;
   readonly hosts: Pick<Hosts, "call">;
   /** null: TLS is off. */
   readonly tls: TlsContexts | null;

@@ -9,8 +9,8 @@ import { beginHttp1 } from "../../protocol/http1/http1";
 import type { OwnReply } from "../../protocol/web/own-reply";
 import { BAD_START_LINE, TOO_SLOW } from "../../protocol/http1/refusal";
 import { refuse } from "../../protocol/http1/reply";
-import type { Http2Front } from "../../protocol/http2/front";
-import { matchPreface } from "../../protocol/http2/preface";
+import { Http2Connection, type Http2Owner } from "../../protocol/http2/connection";
+import { matchPreface } from "../../protocol/http2/frames/preface";
 import { SecondWindow } from "../../protocol/rates";
 import { HandedConnection } from "../../protocol/raw/connect";
 import { unavailableReply } from "../../protocol/web/unavailable";
@@ -49,7 +49,7 @@ const STOP = -1;
 /** The intake's view of its connection. */
 export interface IntakeConnection extends Upgradable, ReplyOwner {
   /** The server's own. `http2` null: HTTP/2 is off. `tls` null: TLS is off. */
-  readonly owner: { readonly http2: Http2Front | null; readonly tls: TlsContexts | null };
+  readonly owner: { readonly http2: Http2Owner | null; readonly tls: TlsContexts | null };
   readonly kind: ConnectionKind;
   readonly state: ConnectionState;
   /** It ends once no reply is owed; further bytes of the peer are ignored. */
@@ -263,9 +263,9 @@ export class Intake {
     return this.#sender.isTaken || this.#connection.isFinishing ? STOP : behind;
   }
 
-  #beginHttp2(http2: Http2Front, bytes: Uint8Array, at: number): number {
+  #beginHttp2(http2: Http2Owner, bytes: Uint8Array, at: number): number {
     this.#heldIsOver();
-    http2.begin(this.#connection, bytes.subarray(at));
+    Http2Connection.begin(http2, this.#connection, bytes.subarray(at));
     return STOP;
   }
 

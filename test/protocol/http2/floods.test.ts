@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { type Hub, moduleSource, withHub } from "../../support/hub";
-import { connectFrames, frame, getFrame, goawayCodes, OPENING, withHttp2 } from "../../support/http2";
+import { blockOf, connectFrames, frame, getFrame, goawayCodes, OPENING, withHttp2 } from "../../support/http2";
 
 const FILES = {
   "modules/web.ts": moduleSource(`{ routes: {
@@ -27,6 +27,7 @@ const FLOODS: Record<string, [opening: Buffer, flood: Buffer]> = {
   ],
   PING: [Buffer.alloc(0), repeated(frame(6, 0, 0, "12345678"), 3000)],
   SETTINGS: [Buffer.alloc(0), repeated(frame(4, 0, 0), 3000)],
+  "DATA of a byte each": [OPEN_STREAM, repeated(frame(0, 0, 1, "x"), 3000)],
   "unknown frames": [Buffer.alloc(0), repeated(frame(0xbe, 0, 0, "x"), 3000)],
 };
 
@@ -58,6 +59,65 @@ for (const [name, [opening, part]] of Object.entries(FLOODS)) {
         /this HTTP\/2 client was cut: \d+ (frames without content|streams reset) within a second/,
       );
       expect(memoryOf(hub) - before).toBeLessThan(60_000);
+    }));
+}
+
+/** By what the client does: frames that make the server reset each stream, or that no limit by the second covers. */
+const OFFENCES: Record<string, [part: (first: number) => Buffer, log: RegExp]> = {
+  "makes the server reset streams, by window updates of 0": [
+    (first) => each(first, (stream) => [getFrame(stream, "/wait", false), frame(8, 0, stream, "\0\0\0\0")]),
+    /\d+ streams reset within a second/,
+  ],
+  "makes the server reset streams, by DATA behind their end": [
+    (first) => each(first, (stream) => [getFrame(stream, "/wait"), frame(0, 0, stream, "x")]),
+    /\d+ streams reset within a second/,
+  ],
+  "makes the server reset streams, by malformed requests": [
+    (first) => each(first, (stream) => [frame(1, 5, stream, blockOf([["BAD", "x"]]))]),
+    /\d+ streams reset within a second/,
+  ],
+  "opens streams above the limit": [
+    (first) => each(first, (stream) => [getFrame(stream, "/wait", false)]),
+    /\d+ streams reset within a second/,
+  ],
+  "sends CONTINUATIONs without end": [
+    (first) => Buffer.concat([frame(1, 1, first, "\0"), repeated(frame(9, 0, first), 200)]),
+    /\d+ frames of one header block/,
+  ],
+  "sends a header block without end": [
+    (first) => Buffer.concat([frame(1, 1, first, "\0"), repeated(frame(9, 0, first, Buffer.alloc(16_384)), 20)]),
+    /a header block of \d+ bytes/,
+  ],
+  "sends a bomb of table entries": [
+    (first) =>
+      Buffer.concat([
+        frame(1, 5, first, Buffer.concat([Buffer.from([0x40, 1, 0x61, 0x7f, 0x80, 0x1e]), Buffer.alloc(3967, "x")])),
+        frame(1, 5, first + 2, Buffer.alloc(16_000, 0xbe)),
+      ]),
+    /a header block that grows without bounds/,
+  ],
+};
+
+const each = (first: number, frames: (stream: number) => Buffer[]): Buffer =>
+  Buffer.concat(Array.from({ length: 1000 }, (_, at) => frames(first + at * 2)).flat());
+
+for (const [what, [part, log]] of Object.entries(OFFENCES)) {
+  test(`a client that ${what} is cut with ENHANCE_YOUR_CALM, and memory stays`, () =>
+    withHub(FILES, [], async (hub) => {
+      expect(await hello(hub)).toBe("hello");
+      const before = memoryOf(hub);
+      for (let round = 0; round < 3; round++) {
+        const client = await connectFrames(hub.port);
+        for (let first = 1; first < 20_000 && !client.hasEnded; first += 2000)
+          await client.send(part(first)).catch(() => undefined);
+        await client.waitForEnd();
+        expect(goawayCodes(client.bytes)).toEqual([11]);
+        client.close();
+      }
+      expect(await hello(hub)).toBe("hello");
+      await hub.program.waitFor(new RegExp(`this HTTP/2 client was cut: ${log.source}`));
+      expect(memoryOf(hub) - before).toBeLessThan(60_000);
+      expect((await hub.status()).modules.find(({ name }) => name === "web")?.inFlight).toBe(0);
     }));
 }
 

@@ -3,11 +3,13 @@ import { decodeHuffman } from "./huffman";
 import { STATIC_ENTRIES, STATIC_NAMES, STATIC_VALUES } from "./static-table";
 
 /** The size of our dynamic table: the default of SETTINGS_HEADER_TABLE_SIZE, which we do not change. In bytes. */
-const TABLE_BYTES = 4096;
+export const TABLE_BYTES = 4096;
 /** What each entry counts beside its name and its value (RFC 7541 section 4.1). In bytes. */
 const ENTRY_BYTES = 32;
 /** Longer numbers than 28 bits are an error: no index and no length comes near. */
 const MAX_SHIFT = 21;
+/** The names and values that are kept of a list that is too large: a request's method is one of them. */
+const MAX_FIRST = 8;
 /** Evicted entries are removed from the arrays in batches. */
 const MAX_EVICTED = 128;
 
@@ -16,7 +18,7 @@ export class HpackError extends Error {}
 
 /** A decoded block. */
 interface FieldList {
-  /** Names and values in turn, a character a byte. Empty if they are too large. */
+  /** Names and values in turn, a character a byte. Of a list that is too large, the first four. */
   readonly fields: readonly string[];
   /** The sum of RFC 9113 section 6.5.2 (SETTINGS_MAX_HEADER_LIST_SIZE). In bytes. */
   readonly bytes: number;
@@ -48,7 +50,7 @@ export class HpackDecoder {
     this.#at = from;
     this.#end = to;
     this.#readSizeUpdates();
-    let fields: string[] = [];
+    const fields: string[] = [];
     let size = 0;
     while (this.#at < to && size <= stopBytes) {
       const first = bytes[this.#at] as number;
@@ -69,9 +71,9 @@ export class HpackDecoder {
       }
       size += name.length + value.length + ENTRY_BYTES;
       if (size <= maxBytes) fields.push(name, value);
-      else if (fields.length > 0) fields = [];
     }
-    return { fields: size <= maxBytes ? fields : [], bytes: size };
+    if (size > maxBytes && fields.length > MAX_FIRST) fields.length = MAX_FIRST;
+    return { fields, bytes: size };
   }
 
   #readSizeUpdates(): void {

@@ -92,3 +92,6 @@ function continued(value: number): number[] {
   for (; rest >= 0x80; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
   return [...bytes, rest];
 }
+
+/** Says that our encoder uses no dynamic table (RFC 7541 section 6.3). It stands first in a block. */
+export const EMPTY_TABLE: Buffer = Buffer.from([0x20]);

@@ -1,5 +1,5 @@
 /** The beginning of an HTTP/2 connection (RFC 9113 section 3.4). */
-import { NEED_MORE } from "../../router/match";
+import { NEED_MORE } from "../../../router/match";
 
 /** The first bytes of an HTTP/2 client. No HTTP/1 request begins so. */
 export const PREFACE: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
