@@ -14,7 +14,7 @@ const BROKEN = [
   'import { defineModule } from "hrmr";\nexport default defineModule({ setup() { throw new Error("in setup"); }, routes: { "ASK ": () => "" } });\n',
 ];
 
-export interface ChaosSetup {
+export interface ChaosOptions {
   readonly server: SoakServer;
   readonly world: World;
   readonly random: Random;
@@ -29,19 +29,19 @@ export class Chaos {
   kills = 0;
   /** From a kill to the full number of processes, in milliseconds. */
   readonly recoveriesMs: number[] = [];
-  readonly #setup: ChaosSetup;
+  readonly #options: ChaosOptions;
   #extra = 0;
 
-  constructor(setup: ChaosSetup) {
-    this.#setup = setup;
-    setup.server.expect(/^process \d+ \(pid \d+\) ended: SIGKILL/);
+  constructor(options: ChaosOptions) {
+    this.#options = options;
+    options.server.expect(/^process \d+ \(pid \d+\) ended: SIGKILL/);
     // Bad clients cause it.
-    setup.server.expect(/there is no module "nobody"/);
+    options.server.expect(/there is no module "nobody"/);
   }
 
   /** One thing, drawn. @param isCalm whether no process is replaced meanwhile */
   async step(isCalm: boolean): Promise<void> {
-    const { random, processes } = this.#setup;
+    const { random, processes } = this.#options;
     const calm: [string, () => Promise<void>][] = [
       ["edit and reload", () => this.#edit()],
       ["edit and reload", () => this.#edit()],
@@ -73,8 +73,8 @@ export class Chaos {
 
   // ---- modules ----
 
-  async #edit(name: Edited = this.#setup.random.pick(EDITED)): Promise<void> {
-    const { world } = this.#setup;
+  async #edit(name: Edited = this.#options.random.pick(EDITED)): Promise<void> {
+    const { world } = this.#options;
     const version = ++world.newest[name];
     world.project.edit(name, version);
     const verdict = await this.#reload();
@@ -83,17 +83,17 @@ export class Chaos {
   }
 
   async #break(): Promise<void> {
-    const { world, random } = this.#setup;
+    const { world, random } = this.#options;
     const name = random.pick(EDITED);
     world.project.write(`modules/${name}.ts`, random.pick(BROKEN));
-    this.#setup.server.expect(new RegExp(`ERR[\\s\\S]*${name}`));
+    this.#options.server.expect(new RegExp(`ERR[\\s\\S]*${name}`));
     const verdict = await this.#reload();
     if (!verdict.startsWith("ERR")) this.problems.push(`a broken module was taken: ${verdict}`);
     await this.#edit(name);
   }
 
   async #comeAndGo(): Promise<void> {
-    const { world } = this.#setup;
+    const { world } = this.#options;
     const file = `modules/extra${++this.#extra}.ts`;
     world.project.write(file, `export default { routes: { "EXTRA${this.#extra} ": () => "here\\n" } };\n`);
     await this.#mustReload();
@@ -108,7 +108,7 @@ export class Chaos {
 
   /** In one of several ways. @returns the verdict's first line */
   async #reload(): Promise<string> {
-    const { server, world, random } = this.#setup;
+    const { server, world, random } = this.#options;
     const way = random.below(3);
     if (way === 0) return (await server.order("reload")).text.split("\n", 1)[0] ?? "";
     if (way === 1) return await this.#signalReload();
@@ -121,7 +121,7 @@ export class Chaos {
   }
 
   async #signalReload(): Promise<string> {
-    const { server } = this.#setup;
+    const { server } = this.#options;
     const { inCharge } = await server.pids();
     const line = server.nextLine(/^SIGHUP: (OK|ERR)/);
     process.kill(inCharge, "SIGHUP");
@@ -129,7 +129,7 @@ export class Chaos {
   }
 
   async #hangUp(): Promise<void> {
-    const { world, random } = this.#setup;
+    const { world, random } = this.#options;
     world.project.write("hrmr.json", configText(MOST_BODY_BYTES + random.below(1000)));
     const verdict = await this.#signalReload();
     if (!verdict.startsWith("OK")) this.problems.push(`a SIGHUP was refused: ${verdict}`);
@@ -138,7 +138,7 @@ export class Chaos {
   // ---- processes ----
 
   async #kill(): Promise<void> {
-    const { server, world, random, processes } = this.#setup;
+    const { server, world, random, processes } = this.#options;
     const victim = random.pick((await server.pids()).serving);
     world.fates.kill(victim);
     this.kills++;
@@ -153,7 +153,7 @@ export class Chaos {
 
   /** The replacement of a lost process must serve the same as the others. */
   async #killWithBrokenFile(): Promise<void> {
-    const { world, random } = this.#setup;
+    const { world, random } = this.#options;
     const name = random.pick(EDITED);
     world.project.write(`modules/${name}.ts`, random.pick(BROKEN));
     await this.#kill();
@@ -161,7 +161,7 @@ export class Chaos {
   }
 
   async #restart(): Promise<void> {
-    const { server, world } = this.#setup;
+    const { server, world } = this.#options;
     const { serving } = await server.pids();
     const ended = world.fates.leave(serving);
     const { ok, text } = await server.order("restart");
@@ -171,7 +171,7 @@ export class Chaos {
   }
 
   async #upgrade(): Promise<void> {
-    const { server, world, random } = this.#setup;
+    const { server, world, random } = this.#options;
     const { inCharge, all } = await server.pids();
     const ended = world.fates.leave(all);
     if (random.below(2) === 0) process.kill(inCharge, "SIGUSR2");
@@ -184,7 +184,7 @@ export class Chaos {
   // ---- clients ----
 
   async #beBad(): Promise<void> {
-    const { world, random } = this.#setup;
+    const { world, random } = this.#options;
     const [name, act] = random.pick(Object.entries(MISCHIEF));
     this.counts.set(`bad clients: ${name}`, (this.counts.get(`bad clients: ${name}`) ?? 0) + 1);
     await act(world);

@@ -121,7 +121,7 @@ function mustBeSocket(path: string): void {
   }
 }
 
-/** @param paths the places where the socket was not found */
+/** @param paths the paths where the socket was not found */
 export function noServer(paths: readonly string[], cause?: unknown): UserError {
   return new UserError(`No hrmr server runs here: there is no control socket at ${paths.join(" or ")}.`, {
     code: "NO_SERVER",

@@ -32,7 +32,7 @@ export class Generation implements RouteOwner {
   readonly middleware: BoundRoute | null;
   isDisposed = false;
   readonly #module: LoadedModule;
-  /** In no order. Each knows its place, so that a call costs no hashing. */
+  /** In no order. Each knows its index, so that a call costs no hashing. */
   readonly #inFlight: InFlight[] = [];
   #onIdle: (() => void) | null = null;
 
@@ -130,7 +130,7 @@ export class Generation implements RouteOwner {
 
   /** A newer version serves: work that can go over to it does so now. */
   announceReplacement(): void {
-    // One that leaves gives its place to another.
+    // A copy: when a call leaves, the last one takes its index.
     const calls = [...this.#inFlight];
     for (const call of calls) call.replaced?.();
   }

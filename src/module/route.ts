@@ -64,7 +64,7 @@ export type InFlightKind = "call" | "stream" | "connection" | "websocket";
 /** Open work that keeps a generation alive. */
 export interface InFlight {
   readonly kind: InFlightKind;
-  /** Its place among the open work of its generation, which keeps it. -1: it is not open. */
+  /** Its index in the open work of its generation, which keeps it. -1: it is not open. */
   inFlightAt: number;
   /** True for a reply that streams without end and for a connection: the drain deadline does not apply to it. */
   readonly isEndless: boolean;

@@ -66,7 +66,7 @@ export interface UploadOperations {
   /**
    * Replaces the module's files, and loads it.
    *
-   * @throws UserError for refused names and paths, a place that cannot be written, and a server that starts or stops
+   * @throws UserError for refused names and paths, a folder that cannot be written, and a server that starts or stops
    */
   push(module: string, files: readonly ModuleContent[]): Promise<PushReport>;
   /** Deletes the module's files, and unloads it. @throws UserError NO_SUCH_MODULE and as `push` */

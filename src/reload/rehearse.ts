@@ -18,7 +18,7 @@ export interface RehearsedModule {
   readonly routes: number;
   /** The words of `takesHttpText`. */
   readonly takesHttp: string;
-  /** Why it cannot be loaded: cause, place and code frame, in several lines. null: it can. */
+  /** Why it cannot be loaded: cause, position and code frame, in several lines. null: it can. */
   readonly error: string | null;
   /** It claims another module's routes. */
   readonly isConflict: boolean;

@@ -19,7 +19,7 @@ export interface Candidate {
   readonly notes: string[];
 }
 
-/** `text`: cause, place and code frame. */
+/** `text`: cause, position and code frame. */
 export interface Failure {
   readonly code: FailureCode;
   readonly text: string;

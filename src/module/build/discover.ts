@@ -10,7 +10,7 @@ export interface ModuleFile {
   readonly file: string;
 }
 
-/** A module that cannot be loaded because of its name or place, and why. Other modules load as usual. */
+/** A module that cannot be loaded because of its name or path, and why. Other modules load as usual. */
 interface RefusedModule extends ModuleFile {
   readonly error: UserError;
 }

@@ -114,11 +114,11 @@ export class LeakWatch {
   #describe({ module, generation, since, left }: Watched): LeakSnapshot {
     const globals = left.globals.filter(isAuthors).map((name) => `globalThis.${name}`);
     const reachable = this.#holders.reachable(module);
-    const places = reachable.length === 0 ? "" : `, or ${reachable.join(", ")},`;
+    const modules = reachable.length === 0 ? "" : `, or ${reachable.join(", ")},`;
     const why =
       globals.length > 0
         ? `${globals.join(", ")} may hold something of it: delete it in dispose`
-        : `another module${places} holds a function or an object of it: keep plain data there, or take it out in dispose`;
+        : `another module${modules} holds a function or an object of it: keep plain data there, or take it out in dispose`;
     return { module, generation, since: since.toISOString(), why };
   }
 }

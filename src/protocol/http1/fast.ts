@@ -15,7 +15,8 @@ const FIELD = /[!#$%&'*+.^`|~\w-]+:[\t -~\x80-\xff]*/.source;
 const LINES = `(?:(?:Connection: ?keep-alive|${NOT_PLAIN}${FIELD})\\r\\n)*`;
 const PLAIN_GET = new RegExp(`^(GET) (${TARGET}) HTTP/1\\.1\\r\\n(${HOST}\\r\\n${LINES})\\r\\n$`, "i");
 // One Content-Length, of few enough digits to be exact. Any other field of framing goes to llhttp: two readers of one
-// request must never disagree about its end, for that is how requests are smuggled past a proxy (RFC 9112 section 11.2).
+// request must never disagree about its end, for that is how requests are smuggled past a proxy (RFC 9112 section
+// 11.2).
 const PLAIN_BODY = new RegExp(
   `^(POST|PUT|PATCH) (${TARGET}) HTTP/1\\.1\\r\\n` +
     `(${HOST}\\r\\n${LINES}Content-Length: ?(\\d{1,15})\\r\\n${LINES})\\r\\n$`,
@@ -37,7 +38,7 @@ interface Remembered {
 const nothing = (): Remembered => ({ text: "", limits: null, head: null });
 
 /**
- * The heads of GETs, each in one place that its length and two of its characters choose. To hash a whole head would
+ * The heads of GETs, each in one cell that its length and two of its characters choose. To hash a whole head would
  * cost more than it saves when all heads are different.
  */
 const gets = Array.from({ length: 64 }, nothing);
@@ -47,8 +48,8 @@ const lastBody = nothing();
 
 function placeOf(text: string): Remembered {
   // Two of the first characters of the path, behind "GET /"; NaN behind the end of an incomplete head counts as 0.
-  const place = (text.length + 3 * text.charCodeAt(5) + 7 * text.charCodeAt(8)) & (gets.length - 1);
-  return gets[place] as Remembered;
+  const cell = (text.length + 3 * text.charCodeAt(5) + 7 * text.charCodeAt(8)) & (gets.length - 1);
+  return gets[cell] as Remembered;
 }
 
 /** @returns the same object for the same bytes, as long as it is remembered; null if llhttp has to read it */
@@ -86,12 +87,12 @@ export function readPlainBody(bytes: Buffer, from: number, limits: Limits): Requ
   return head;
 }
 
-function remember(place: Remembered, text: string, limits: Limits, pattern: RegExp): RequestHead | null {
+function remember(cell: Remembered, text: string, limits: Limits, pattern: RegExp): RequestHead | null {
   const head = readHead(text, limits, pattern);
   if (head === null || text.length > MAX_REMEMBERED) return head;
-  place.text = text;
-  place.limits = limits;
-  place.head = head;
+  cell.text = text;
+  cell.limits = limits;
+  cell.head = head;
   return head;
 }
 

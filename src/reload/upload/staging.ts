@@ -150,7 +150,7 @@ export function recoverExchange(folders: StagingFolders): string | null {
   return journal?.module ?? null;
 }
 
-/** Each server that shares a modules folder has its own place in it. */
+/** Each server that shares a modules folder has its own folder in it. */
 function stagingOf({ modulesDir, stateDir }: StagingFolders): string {
   const owner = new Bun.CryptoHasher("sha256").update(stateDir).digest("hex").slice(0, 8);
   return join(modulesDir, STAGING_HOME, `upload-${owner}`);

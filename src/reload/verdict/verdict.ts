@@ -37,7 +37,7 @@ export interface ModuleVerdict {
   notes: string[];
   /** Replaced versions that are still in memory. */
   draining: { version: number; inFlight: number }[];
-  /** Cause, place and code frame of a failure. Several lines. */
+  /** Cause, position and code frame of a failure. Several lines. */
   error: string | null;
   /** null: it did not fail. */
   code: FailureCode | null;

@@ -10,7 +10,7 @@ export interface ModuleProposal {
    * null: none.
    */
   readonly hash: string | null;
-  /** For a failure: cause, place and code frame. */
+  /** For a failure: cause, position and code frame. */
   readonly error: string | null;
 }
 
