@@ -9,6 +9,7 @@ import { approvedModule, type ModuleEntry } from "./entry";
 import type { ApprovedModule } from "./versions/approved";
 import { Collector } from "../module/graph/collector";
 import { addWatched } from "../module/build/inputs";
+import { writeKeptBuilds } from "../module/build/kept-build";
 import { type LeftBehind, leftBehindText } from "../module/graph/leaks";
 import type { LoadSettings, ModuleSet, RegistryOptions } from "./module-set";
 import { loadApproved, runReload } from "./reload";
@@ -128,6 +129,7 @@ export class Registry implements ModuleSet {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#collector.close();
+    writeKeptBuilds();
     for (const entry of this.entries.values()) {
       for (const generation of [...entry.old, ...(entry.live === null ? [] : [entry.live])]) {
         generation.cutAll("The server shuts down.");

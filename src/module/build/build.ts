@@ -71,8 +71,8 @@ export async function buildModule(file: ModuleFile, options: BuildOptions): Prom
   const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);
-  const inputs = noteInputs(bundle.graph, file.file, [path, ...bundle.externals], startedAt);
-  rememberView(inputs, path);
+  const inputs = noteInputs(bundle.graph, file.file, path, bundle.externals, startedAt);
+  rememberView(inputs);
   const built = { name: file.name, source: file.file, file: path, hash, inputs };
   // A bundle of C code also depends on the compiler and on the system's libraries.
   if (!isC(file.file)) keepBuild(built, JSON.stringify(options));

@@ -1,5 +1,5 @@
 /** The inputs of a bundle. A cheap look at them decides whether another build could give another result. */
-import { lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, type Stats, statSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { basename, dirname, extname, join, parse, resolve } from "node:path";
 import { aliasFolders, findLinks, type Import, leadsTo, type Link, linksOn } from "./links";
@@ -10,9 +10,11 @@ import { aliasFolders, findLinks, type Import, leadsTo, type Link, linksOn } fro
  */
 export interface InputSet {
   /**
-   * By path, the result of a stat, "" for a missing file: the inputs, and files that would change how imports resolve.
+   * By path, the result of a stat, "" for a missing file: the sources, and files that would change how imports resolve.
    */
   readonly files: ReadonlyMap<string, string>;
+  /** The path of the bundle, and its state. */
+  readonly bundle: readonly [path: string, signature: string];
   /** The package.json and tsconfig.json among them, even missing ones, each with the folder that it applies to. */
   readonly configs: ReadonlyMap<string, string>;
   /** The symbolic links on the way to the module's file and to its imports. */
@@ -47,10 +49,17 @@ const CLOCK_TICK_MS = 10;
  *
  * @param graph  the build's metafile
  * @param entry the module's file under its own name (the metafile has symbolic links resolved)
- * @param extra  further files that matter: the bundle itself, files of external packages
+ * @param bundle the path of the bundle
+ * @param extra  further files that matter: files of external packages
  * @param startedAt Date.now() before the build: later changes count
  */
-export function noteInputs(graph: BuildGraph, entry: string, extra: readonly string[], startedAt: number): InputSet {
+export function noteInputs(
+  graph: BuildGraph,
+  entry: string,
+  bundle: string,
+  extra: readonly string[],
+  startedAt: number,
+): InputSet {
   const inputs = Object.keys(graph.inputs).filter((path) => !isVirtual(path));
   const paths = new Set([entry, ...inputs.map((path) => resolve(path))]);
   const own = [...paths].filter((path) => !path.includes("/node_modules/"));
@@ -65,7 +74,8 @@ export function noteInputs(graph: BuildGraph, entry: string, extra: readonly str
   const files = new Map<string, string>();
   for (const path of [...paths, ...configs.keys(), ...extra]) files.set(path, signatureAt(path));
   const newest = newestChange([...paths, ...configs.keys(), ...folders.keys()]);
-  return { files, configs, links, folders, isSettled: newest < startedAt - CLOCK_TICK_MS };
+  const isSettled = newest < startedAt - CLOCK_TICK_MS;
+  return { files, bundle: [bundle, bundleSignature(bundle)], configs, links, folders, isSettled };
 }
 
 // In milliseconds since 1970. Times in the future (a wrong clock) are ignored.
@@ -82,6 +92,8 @@ function newestChange(paths: readonly string[]): number {
  */
 export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): boolean {
   if (!inputs.isSettled) return true;
+  const [bundle, made] = inputs.bundle;
+  if (bundleSignature(bundle) !== made) return true;
   for (const [path, signature] of inputs.files) {
     if (currentSignature(path, memo) !== signature) return true;
   }
@@ -89,10 +101,8 @@ export function hasChanged(inputs: InputSet, memo: SignatureMemo = new Map()): b
   for (const [folder, view] of inputs.folders) {
     const signature = currentSignature(folder, memo);
     if (signature === view.signature) continue;
-    const names = resolvableNames(folder);
-    for (const [stem, seen] of view.stems) {
-      if (namesOf(names, stem) !== seen) return true;
-    }
+    const names = namesByStem(folder);
+    for (const [stem, seen] of view.stems) if ((names.get(stem) ?? "") !== seen) return true;
     // A save by rename changes the folder too. No name that an import could mean has come or gone.
     view.signature = signature;
   }
@@ -128,8 +138,18 @@ function currentSignature(path: string, memo: SignatureMemo): string {
 /** The result of a stat of `path`, "" if it does not exist. */
 export function signatureAt(path: string): string {
   const info = statSync(path, { throwIfNoEntry: false });
-  // The change time detects changes that keep the modification time: copies that restore it, a rename over the file.
-  return info === undefined ? "" : `${info.ino}:${info.size}:${info.mtimeMs}:${info.ctimeMs}`;
+  return info === undefined ? "" : signatureOf(info);
+}
+
+// The change time detects changes that keep the modification time: copies that restore it, a rename over the file.
+function signatureOf({ ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${ino}:${size}:${mtimeMs}:${ctimeMs}`;
+}
+
+/** Without the change time: each link to the bundle, such as the one that keeps its version, changes it. */
+function bundleSignature(path: string): string {
+  const info = statSync(path, { throwIfNoEntry: false });
+  return info === undefined ? "" : `${info.ino}:${info.size}:${info.mtimeMs}`;
 }
 
 function isVirtual(path: string): boolean {
@@ -248,8 +268,8 @@ function viewFolders(own: readonly string[]): Map<string, FolderView> {
   }
   for (const [folder, view] of folders) {
     view.signature = signatureAt(folder);
-    const names = resolvableNames(folder);
-    for (const stem of view.stems.keys()) view.stems.set(stem, namesOf(names, stem));
+    const names = namesByStem(folder);
+    for (const stem of view.stems.keys()) view.stems.set(stem, names.get(stem) ?? "");
   }
   return folders;
 }
@@ -260,18 +280,39 @@ function viewStem(folders: Map<string, FolderView>, folder: string, stem: string
   folders.set(folder, view);
 }
 
-function resolvableNames(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter((name) => RESOLVABLE.has(extname(name)));
-  } catch {
-    // The folder is gone with all its names.
-    return [];
-  }
+/** Many modules share a folder, and a look at each asks for its names. */
+const listings = new Map<string, { readonly signature: string; readonly names: ReadonlyMap<string, string> }>();
+const MAX_LISTINGS = 100;
+
+/** @returns by stem, the files of a folder that an import of that stem could mean, in one string */
+function namesByStem(folder: string): ReadonlyMap<string, string> {
+  const now = Date.now();
+  const info = statSync(folder, { throwIfNoEntry: false });
+  const signature = info === undefined ? "" : signatureOf(info);
+  const known = listings.get(folder);
+  if (known?.signature === signature) return known.names;
+  const names = listNames(folder);
+  if (listings.size >= MAX_LISTINGS) listings.clear();
+  // After a change within this tick, the folder would look the same.
+  if (info !== undefined && info.ctimeMs < now - CLOCK_TICK_MS) listings.set(folder, { signature, names });
+  else listings.delete(folder);
+  return names;
 }
 
-function namesOf(names: readonly string[], stem: string): string {
-  return names
-    .filter((name) => name.startsWith(stem) && basename(name, extname(name)) === stem)
-    .sort()
-    .join("/");
+function listNames(folder: string): ReadonlyMap<string, string> {
+  let entries: string[] = [];
+  try {
+    entries = readdirSync(folder).sort();
+  } catch {
+    // The folder is gone with all its names.
+  }
+  const names = new Map<string, string>();
+  for (const name of entries) {
+    const ending = extname(name);
+    if (!RESOLVABLE.has(ending)) continue;
+    const stem = name.slice(0, -ending.length);
+    const before = names.get(stem);
+    names.set(stem, before === undefined ? name : `${before}/${name}`);
+  }
+  return names;
 }

@@ -36,22 +36,33 @@ let timer: Timer | null = null;
 export function keepBuild({ source, file, hash, inputs }: KeptBuild, options: string): void {
   // Its inputs changed while it was built: it will be built again anyway.
   if (!inputs.isSettled) return;
-  const { files, configs, links, folders } = inputs;
+  const { files, bundle, configs, links, folders } = inputs;
   const views = [...folders].map(([path, { signature, stems }]) => [path, signature, [...stems]]);
-  const plain = { builder: BUILDER, options, source, file, hash, files: [...files], configs: [...configs] };
-  waiting.set(pathBeside(file), JSON.stringify({ ...plain, links: [...links], folders: views }));
+  const plain = { builder: BUILDER, options, source, file, hash, bundle, files: [...files] };
+  waiting.set(pathBeside(file), JSON.stringify({ ...plain, configs: [...configs], links: [...links], folders: views }));
   if (timer !== null) clearTimeout(timer);
   timer = setTimeout(writeSome, WRITE_AFTER_MS).unref();
 }
 
 function writeSome(): void {
+  writeFor(TURN_MS);
+  timer = waiting.size === 0 ? null : setTimeout(writeSome, 1).unref();
+}
+
+/** Writes the builds that wait, before the process ends. */
+export function writeKeptBuilds(): void {
+  if (timer !== null) clearTimeout(timer);
+  timer = null;
+  writeFor(Infinity);
+}
+
+function writeFor(ms: number): void {
   const startedMs = performance.now();
   for (const [path, text] of waiting) {
     waiting.delete(path);
     writeWhole(path, text);
-    if (performance.now() - startedMs > TURN_MS) break;
+    if (performance.now() - startedMs > ms) break;
   }
-  timer = waiting.size === 0 ? null : setTimeout(writeSome, 1).unref();
 }
 
 /** Several processes of a server may write it at once. */
@@ -83,6 +94,7 @@ export function findKeptBuild(folder: string, source: string, options: string, m
     );
     const inputs: InputSet = {
       files: new Map(kept.files),
+      bundle: kept.bundle,
       configs: new Map(kept.configs),
       links: new Map(kept.links),
       folders: new Map(views),

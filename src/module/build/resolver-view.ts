@@ -13,12 +13,11 @@ const configs = new Map<string, { governs: string; signature: string }>();
 const folders = new Map<string, { signature: string; names: string }>();
 const links = new Map<string, { leadsTo: string; behind: Set<string> }>();
 
-/** Records the inputs of a successful build. @param bundle the only input that is no source */
-export function rememberView(inputs: InputSet, bundle: string): void {
+/** Records the inputs of a successful build. */
+export function rememberView(inputs: InputSet): void {
   for (const [path, governs] of inputs.configs) configs.set(path, { governs, signature: inputs.files.get(path) ?? "" });
   rememberLinks(inputs.links.values());
-  for (const path of inputs.files.keys())
-    if (path !== bundle && !inputs.configs.has(path)) rememberFolder(dirname(path));
+  for (const path of inputs.files.keys()) if (!inputs.configs.has(path)) rememberFolder(dirname(path));
 }
 
 /** @returns the links that are new or lead elsewhere than before */

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { chmodSync, rmSync, unlinkSync, utimesSync } from "node:fs";
+import { chmodSync, linkSync, rmSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hasChanged } from "../../../src/module/build/inputs";
 import { withFixture, type Fixture } from "../../support/module-fixture";
@@ -52,6 +52,16 @@ test.each<[string, (fixture: Fixture) => void]>([
     change(fixture);
     expect(hasChanged(inputs)).toBeFalse();
     fixture.write("m.ts", "export default 5;\n");
+    expect(hasChanged(inputs)).toBeTrue();
+  });
+});
+
+test("a module does not count as changed when its version is kept by a link to the bundle", async () => {
+  await withFixture(FILES, async (fixture) => {
+    const { inputs, file } = await fixture.buildSettled("m");
+    linkSync(file, `${file}.kept`);
+    expect(hasChanged(inputs)).toBeFalse();
+    writeFileSync(file, "another bundle");
     expect(hasChanged(inputs)).toBeTrue();
   });
 });

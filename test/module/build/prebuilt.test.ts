@@ -32,7 +32,7 @@ test("a bundle made beforehand has the inputs and the places of one that is buil
     const built = await buildModule({ name: "m", file }, { stateDir: fixture.stateDir, external: [] });
     const moved = fromPrebuilt(prebuilt, copy);
     if (moved === null) throw new Error("the files were taken for others");
-    expect(namesIn(noteInputs(moved.graph, file, [built.file], Date.now()))).toEqual(namesIn(built.inputs));
+    expect(namesIn(noteInputs(moved.graph, file, built.file, [], Date.now()))).toEqual(namesIn(built.inputs));
     expect(moved.map.sources.toSorted()).toEqual([join(copy, "lib/word.ts"), file]);
   }));
 
