@@ -5,8 +5,8 @@ import { join, posix } from "node:path";
 const SRC = join(import.meta.dir, "../src");
 
 /**
- * The folders of src/, lowest first. A file imports from its own folder and from those before it: types as well as code.
- * The first four may also import each other, since none of them stands on another.
+ * The folders of src/, lowest first. A file imports from its own folder and from those before it: types as well as
+ * code. The first four may also import each other, since none of them stands on another.
  */
 const FLOORS = [
   ["system", "config", "observe", "router"],

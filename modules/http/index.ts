@@ -26,9 +26,9 @@
  *   compressMinBytes  the smallest file that is compressed here. In bytes. Default 1024.
  *   compressMaxBytes  the largest one. In bytes. Default 4194304.
  *
- * A frequently requested file costs one Map lookup, one stat and one Response; above some thousand requests a second one
- * stat a millisecond, and the server repeats the reply for that millisecond. Links are followed as long as they stay
- * in the folder. Names that begin with a dot are not served, except `.well-known`. A file that changes while it is
+ * A frequently requested file costs one Map lookup, one stat and one Response; above some thousand requests a second
+ * one stat a millisecond, and the server repeats the reply for that millisecond. Links are followed as long as they
+ * stay in the folder. Names that begin with a dot are not served, except `.well-known`. A file that changes while it is
  * being sent ends the connection.
  *
  *   index (what a path gets) -> site (finding and keeping) -> encoding (which form) -> conditions -> ranges -> reply ->

@@ -142,7 +142,7 @@ function notHrmr(target: ControlTarget): UserError {
   if (typeof target !== "string") {
     return new UserError(`The program at ${target.url} is not the control port of hrmr.`, {
       code: "NOT_HRMR",
-      hint: "Name the address that control.listen has in the server's configuration; its other listeners do not take orders.",
+      hint: "Name the address in control.listen of the server's configuration; its other listeners take no orders.",
     });
   }
   return new UserError(`The socket ${target} is not the control socket of hrmr.`, {

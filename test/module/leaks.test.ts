@@ -182,7 +182,7 @@ test("a version that another module keeps a function of is told in the log and i
     // The first one opened the table, which is meant to stay.
     expect(others).toEqual([]);
     expect(leak?.why).toBe(
-      'another module, or context.shared.global "kept", holds a function or an object of it: keep plain data there, or take it out in dispose',
+      'another module, or context.shared.global "kept", holds a function or an object of it: keep plain data there, or remove it in dispose',
     );
     expect(Math.abs(Date.parse(leak?.since ?? "") - Date.now())).toBeLessThan(60_000);
     await hub.program.waitFor(

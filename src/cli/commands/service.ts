@@ -75,7 +75,7 @@ function install(units: readonly Unit[], settings: UnitSettings, isForced: boole
   if (taken !== undefined && !isForced) {
     throw new UserError(`${taken.path} is there already and says something else.`, {
       code: "UNIT_EXISTS",
-      hint: "Keep your changes in a drop-in (`systemctl edit`) and replace the unit with --force, or take another --name.",
+      hint: "Keep changes in a drop-in (`systemctl edit`) and replace the unit with --force, or take another --name.",
     });
   }
   for (const { path, text } of changed) write(path, text);

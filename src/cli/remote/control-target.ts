@@ -83,7 +83,9 @@ export async function findServer(
 }
 
 /** The process that holds the lock of this folder's server, even if it does not answer. */
-/** Asks the server that `flags` name. @returns the body of its reply. @throws UserError if it refuses or is not there */
+/**
+ * Asks the server that `flags` name. @returns the body of its reply. @throws UserError if it refuses or is not there
+ */
 export async function askServer<Body>(
   flags: ControlFlags,
   ...[method, route, body]: [method: "GET" | "POST" | "DELETE", route: string, body?: object]

@@ -50,7 +50,7 @@ async function blockedError(flags: ControlFlags): Promise<UserError | null> {
     `The server, pid ${holder.pid}, does not answer: ${who}${cleanText(what)} has been blocking its event loop for ${seconds} s.`,
     {
       code: "SERVER_BLOCKED",
-      hint: '`hrmr stop --force` ends it. What takes long belongs into run: "pool" or run: "process", where its deadline ends it.',
+      hint: '`hrmr stop --force` ends it. Give slow routes run: "pool" or run: "process", where their deadline ends them.',
     },
   );
 }

@@ -32,7 +32,7 @@ function tlsContradictions(tls: Record<string, unknown>): Contradiction[] {
   if ((clientCert === "request" || clientCert === "require") && !isSet(clientCaFile))
     say(
       "clientCert",
-      `tls.clientCert is "${clientCert}", and tls.clientCaFile is not set. Name the file with the authorities of the clients`,
+      `tls.clientCert is "${clientCert}", and tls.clientCaFile is not set. Name the file of the clients' authorities`,
     );
   return found;
 }

@@ -66,7 +66,7 @@ const limits = group(DEFAULT_LIMITS, "Limits of everything that a client or a mo
   ),
   maxNewConnectionsPerSecond: mostOrNoLimit(
     "connections",
-    "New connections of one remote address in a second; for IPv6, of one /64. Loopback and unix clients are not counted",
+    "New connections of one remote address in a second; for IPv6, of one /64. Loopback and unix clients do not count",
   ),
   maxMessagesPerSecond: mostOrNoLimit(
     "messages",
@@ -100,7 +100,7 @@ const limits = group(DEFAULT_LIMITS, "Limits of everything that a client or a mo
 const timeouts = group(DEFAULT_TIMEOUTS, "Timeouts. 0 waits for ever", {
   idleMs: timeout("A connection without a message, until it is closed"),
   prefixWaitMs: timeout(
-    "A complete key while a longer one could still match. Also a command, or bytes that match no key, without a line end",
+    "A complete key while a longer one could still match. Also a command, or bytes without a key, without a line end",
   ),
   requestMs: timeout("From a raw message's first byte to its last"),
   headMs: timeout("From an HTTP request's first byte to the end of its header"),
@@ -158,7 +158,7 @@ const http = group(
   "The server's own endpoints, which come before any module, and middleware for all modules",
   {
     health: endpoint(
-      "Clients that see GET /health: the server lives. `local`: clients of this machine. `off`: the path goes to the modules",
+      "Clients that see GET /health: the server lives. `local`: clients of this machine. `off`: modules get the path",
     ),
     ready: endpoint(
       "Clients that see GET /ready: every module is loaded, and the server does not drain. Only clients of this machine see module names",

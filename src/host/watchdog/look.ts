@@ -86,7 +86,7 @@ export function blockedText(culprit: Culprit, ms: number): string {
   const remedy =
     module === null
       ? ""
-      : '. It cannot be stopped here: let what takes long run with run: "pool" or run: "process", where its deadline ends it';
+      : '. It cannot be stopped here: give slow routes run: "pool" or run: "process", where their deadline ends them';
   return `${what} has been blocking the event loop for ${seconds(ms)} s, and nobody is answered meanwhile${remedy}`;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Builds that a later start can use again: beside a module's bundles lies `inputs.json` with the inputs of the last one.
- * While these are unchanged, a start needs some stats in place of a build.
+ * Builds that a later start can use again: beside a module's bundles lies `inputs.json` with the inputs of the last
+ * one. While these are unchanged, a start needs some stats in place of a build.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -118,7 +118,7 @@ export class LeakWatch {
     const why =
       globals.length > 0
         ? `${globals.join(", ")} may hold something of it: delete it in dispose`
-        : `another module${modules} holds a function or an object of it: keep plain data there, or take it out in dispose`;
+        : `another module${modules} holds a function or an object of it: keep plain data there, or remove it in dispose`;
     return { module, generation, since: since.toISOString(), why };
   }
 }

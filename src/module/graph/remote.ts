@@ -60,6 +60,6 @@ export function remoteModule(
 /** The hosts call a route by its number. */
 function notHere(): never {
   throw new Error(
-    "This route runs in its module's process, and was called in the main thread. This is a bug in hrmr; please report it.",
+    "This route of a module's process was called in the main thread. This is a bug in hrmr; please report it.",
   );
 }

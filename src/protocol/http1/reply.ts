@@ -1,5 +1,6 @@
 /**
- * Writing a Response, or a reply of the server's own, as an HTTP/1.1 message (RFC 9112 sections 6 and 9, RFC 9110 section 6.6.1).
+ * Writing a Response, or a reply of the server's own, as an HTTP/1.1 message (RFC 9112 sections 6 and 9, RFC 9110
+ * section 6.6.1).
  */
 import { tellAccess } from "../../host/inline";
 import { answeredHttp, byteLength } from "../access";

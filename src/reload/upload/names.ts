@@ -37,7 +37,7 @@ export function checkModuleName(name: string): void {
   if (NAME.test(name) && !isReserved && !isTaken) return;
   throw new UserError(`${shown(name)} is no name for a module.`, {
     code: "UPLOAD_NAME",
-    hint: "Take letters, digits, - and _, beginning with a letter or a digit: 64 at most, and no word that is reserved.",
+    hint: "Take letters, digits, - and _, beginning with a letter or a digit: 64 at most, and no reserved word.",
   });
 }
 

@@ -123,7 +123,7 @@ export class History {
 
   #tellUnwritten(error: unknown): void {
     this.#owner.log.error(
-      `The serving versions could not be written to ${this.#store.stateDir}, and a start with --resume will not find them:`,
+      `The serving versions could not be written to ${this.#store.stateDir}: a start with --resume will not find them.`,
       error,
     );
   }

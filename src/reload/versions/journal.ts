@@ -1,7 +1,7 @@
 /**
- * The journal of the version store, `approved.log`: one line for each reload, appended before the reload is answered. So
- * an answer waits for one write(2), and the store's other files are written behind it. A start adds the lines that it
- * finds to those files.
+ * The journal of the version store, `approved.log`: one line for each reload, appended before the reload is answered.
+ * So an answer waits for one write(2), and the store's other files are written behind it. A start adds the lines that
+ * it finds to those files.
  */
 import { appendFileSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -186,10 +186,10 @@ function stateLocked(stateDir: string, holder: string): UserError {
 function stateHeld(stateDir: string, endedPid: number): UserError {
   const path = join(stateDir, LOCK_FILE);
   return new UserError(
-    `Cannot start: the lock of the state folder ${stateDir} is held, and pid ${endedPid}, which it names, does not run here.`,
+    `Cannot start: the lock of the state folder ${stateDir} is held, and its pid ${endedPid} does not run here.`,
     {
       code: "STATE_LOCKED",
-      hint: `\`fuser ${path}\` names the process that holds it. If that is no hrmr server, remove ${path} and start again.`,
+      hint: `\`fuser ${path}\` names the process that holds it. If it is no hrmr server, remove ${path} and start again.`,
     },
   );
 }
