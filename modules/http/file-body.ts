@@ -5,8 +5,11 @@ import { isSame, openToRead, type FileFacts } from "./disk";
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** The file behind a stream, for a server that can send a file without reading it. */
-const FILE = Symbol.for("hrmr.file");
+/**
+ * The file behind a stream, for a server that can send a file without reading it. On the frozen init of a reply: the
+ * file with the bytes of its body.
+ */
+export const FILE = Symbol.for("hrmr.file");
 
 const readAt = promisify(read);
 

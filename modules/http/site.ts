@@ -2,6 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import type { Stats } from "node:fs";
 import { type Entry, factsOf, isSame, openInside, stat, type FileFacts } from "./disk";
+import { FILE, FilePiece } from "./file-body";
 import { encodeName } from "./names";
 import { meansFolder, segments } from "./paths";
 import { cacheControlOf, type Settings } from "./settings";
@@ -53,7 +54,11 @@ export interface Form {
   readonly etag: string;
   readonly lastModified: string;
   /** Made once and frozen, so that the server may cache its header lines: a reply costs no more than its Response. */
-  readonly init: { readonly headers: Readonly<Record<string, string>>; readonly [REPEATABLE]: Look };
+  readonly init: {
+    readonly headers: Readonly<Record<string, string>>;
+    readonly [REPEATABLE]: Look;
+    readonly [FILE]: FilePiece | undefined;
+  };
   /**
    * null: streamed from the disk. Short text is a string, which the server sends in one write with the head; a Blob's
    * bytes are never copied.
@@ -97,7 +102,9 @@ const LOOK_MS = 1;
  * From this many requests in a millisecond on, one look serves the next. One client that changes a file and asks for
  * it, turn by turn, is slower: it always gets its change.
  */
-const HOT_REQUESTS = 8;
+const HOT_REQUESTS = 6;
+/** This many in a millisecond are enough to go on so. */
+const WARM_REQUESTS = 3;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
 /** Longer texts cost less as a Blob: a Response copies its string. */
 const MAX_STRING_BYTES = 16_384;
@@ -132,7 +139,8 @@ export function needsLook(look: Look, now: number): boolean {
     look.asked++;
     return now >= look.until;
   }
-  look.until = look.asked >= HOT_REQUESTS ? now + LOOK_MS : 0;
+  const enough = look.until === 0 ? HOT_REQUESTS : WARM_REQUESTS;
+  look.until = look.asked >= enough && now - look.at < 2 * LOOK_MS ? now + LOOK_MS : 0;
   look.at = now;
   look.asked = 1;
   return true;
@@ -263,6 +271,8 @@ export function describe(settings: Settings, source: FormSource): Form {
   const sentAs = coding ?? contentCoding(path);
   if (sentAs !== null) headers["content-encoding"] = sentAs;
   const bytes = source.bytes ?? facts.size;
+  // What is compressed here is in no file.
+  const file = source.bytes === undefined ? new FilePiece(path, facts, 0, bytes) : undefined;
   return {
     path,
     facts,
@@ -270,7 +280,7 @@ export function describe(settings: Settings, source: FormSource): Form {
     type,
     etag,
     lastModified,
-    init: Object.freeze({ headers: Object.freeze(headers), [REPEATABLE]: look }),
+    init: Object.freeze({ headers: Object.freeze(headers), [REPEATABLE]: look, [FILE]: file }),
     body,
   };
 }

@@ -29,7 +29,11 @@ export interface Routing {
 /** A reply that a route's module lets the server repeat. */
 export interface Repeat {
   readonly route: BoundRoute;
-  readonly message: Uint8Array;
+  readonly message: Buffer;
+  /** The length of its head, if its body can be sent from `fd` as well. In bytes. */
+  readonly headBytes: number;
+  /** A descriptor of the file with its body; -1: none. */
+  readonly fd: number;
   /** Its maker's mark, which counts repeats. */
   readonly repeatable: { asked: number };
   /** The text behind `Date: ` in the message. */

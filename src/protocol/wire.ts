@@ -91,7 +91,12 @@ export interface Wire {
    * @returns the number of bytes; 0: there is no room now, and nothing was written; use `write`
    */
   writeInPlace<T>(maxBytes: number, encode: Encode<T>, value: T): number;
-  /** Whether `sendFile` can be used. */
+  /**
+   * The same for a message whose bytes from `headBytes` on are those of an open file: the kernel takes them from there,
+   * if it can. Only with `canSendFile`.
+   */
+  writeFile(message: Buffer, headBytes: number, fd: number): boolean;
+  /** Whether `sendFile` and `writeFile` can be used. */
   readonly canSendFile: boolean;
   /** Sends a piece of an open file without reading it. `check` is called before its last bytes; its error is thrown. */
   sendFile(fd: number, start: number, end: number, check: () => void): Promise<void>;

@@ -1,5 +1,5 @@
 /** Socket calls of Linux's C library, and the values that they take: the same on all architectures that Bun runs on. */
-import { ptr } from "bun:ffi";
+import { FFIType, ptr } from "bun:ffi";
 import { openLibc } from "./libc";
 
 export const AF_UNIX = 1;
@@ -79,13 +79,34 @@ export function attachFilter(fd: number, option: number, program: readonly Instr
   socketCalls()?.setsockopt(fd, SOL_SOCKET, option, ptr(whole), whole.length);
 }
 
+// ---- files (sendfile(2)): the kernel moves their bytes to a socket, and they never enter this process ----
+
 type SendFile = (socket: number, file: number, offset: BigInt64Array, count: number) => number;
+type SendMore = (socket: number, bytes: Uint8Array, count: number) => number;
+
+/** More follows: a packet may wait for it. */
+const MSG_MORE = 0x8000;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_DONTWAIT = 0x40;
+
+const sending =
+  process.platform === "linux"
+    ? openLibc({
+        sendfile: { args: ["i32", "i32", "ptr", "u64"], returns: FFIType.i64_fast },
+        send: { args: ["i32", "ptr", "u64", "i32"], returns: FFIType.i64_fast },
+      })
+    : null;
 
 /** null: not available. Returns the number of bytes sent, 0 at the file's end, -1 when the socket is full. */
-export const sendFileTo: SendFile | null = load();
+export const sendFileTo: SendFile | null =
+  sending === null ? null : (socket, file, offset, count) => Number(sending.sendfile(socket, file, offset, count));
 
-function load(): SendFile | null {
-  if (process.platform !== "linux") return null;
-  const libc = openLibc({ sendfile: { args: ["i32", "i32", "ptr", "u64"], returns: "i64" } });
-  return libc === null ? null : (socket, file, offset, count) => Number(libc.sendfile(socket, file, offset, count));
-}
+/**
+ * Sends the first `count` bytes, which more bytes follow at once.
+ *
+ * null: not available. Returns the number of bytes sent, -1 when the socket is full or broken.
+ */
+export const sendMore: SendMore | null =
+  sending === null
+    ? null
+    : (socket, bytes, count) => Number(sending.send(socket, bytes, count, MSG_MORE | MSG_NOSIGNAL | MSG_DONTWAIT));

@@ -181,6 +181,10 @@ class HarnessWire implements Wire {
     return this.harness.dispatch;
   }
 
+  writeFile(message: Buffer): boolean {
+    return this.write(message);
+  }
+
   sendFile(): Promise<void> {
     return Promise.reject(new Error("Files are read here, and not sent."));
   }

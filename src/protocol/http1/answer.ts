@@ -99,7 +99,7 @@ function callHandler(
     endCall(route, startedAt);
     countStatus(wire.dispatch, route, value.status);
     // Only a reply that is kept ready is bytes.
-    if (keepAlive && typeof reply !== "string") noteReply(wire, head, route, value, reply);
+    if (keepAlive && reply instanceof Buffer) noteReply(wire, head, route, value, reply);
     if (wire.dispatch.access !== null)
       tellAccess(wire.dispatch.access, wire.client, route, startedAt, answered(head, value.status, reply));
     return keepAlive ? KEEP : CLOSE;

@@ -7,13 +7,16 @@ import { beginCall, endCall, tellAccess } from "../../host/inline";
 import type { BoundRoute } from "../../module/route";
 import { answeredHttp } from "../access";
 import { endpointAt, type Repeat } from "../routing";
+import { keepOpen } from "../web/kept-files";
 import { GraphResponse } from "../web/response";
-import type { Wire } from "../wire";
+import type { Dispatch, Wire } from "../wire";
 import type { RequestHead } from "./head";
 import { dateOf } from "./reply";
 
 /** Only the most frequent heads are worth it. */
 const MAX_REPEATS = 256;
+/** Below this, copying a body costs the kernel less than the second system call. In bytes. */
+const MIN_FILE_BYTES = 65_536;
 
 /**
  * Answers a request without a body by the reply that an equal one got.
@@ -26,10 +29,11 @@ export function repeatReply(wire: Wire, head: RequestHead): boolean {
   if (repeats.size === 0) return false;
   const repeat = repeats.get(head);
   if (repeat === undefined || !isRight(repeat, wire)) return false;
-  const { route, message } = repeat;
+  const { route, message, headBytes, fd } = repeat;
   const startedAt = beginCall(route, dispatch.access !== null);
   repeat.repeatable.asked++;
-  wire.write(message);
+  if (fd >= 0 && wire.canSendFile) wire.writeFile(message, headBytes, fd);
+  else wire.write(message);
   endCall(route, startedAt);
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("http/1.1", head, 200, message.length));
@@ -48,13 +52,7 @@ function isRight({ date, isSecure, until }: Repeat, { dispatch, isSecure: isSecu
  * @param head     of a request without a body
  * @param message  the complete reply, which keeps the connection open
  */
-export function noteReply(
-  wire: Wire,
-  head: RequestHead,
-  route: BoundRoute,
-  response: Response,
-  message: Uint8Array,
-): void {
+export function noteReply(wire: Wire, head: RequestHead, route: BoundRoute, response: Response, message: Buffer): void {
   const repeatable = GraphResponse.repeatableOf(response);
   if (repeatable === undefined || response.status !== 200 || route.isBehindMiddleware === true) return;
   const { until } = repeatable;
@@ -65,5 +63,13 @@ export function noteReply(
   // Some clients get this path from the server itself.
   if (endpointAt(dispatch.routing, head.method, head.path as string) !== null) return;
   if (repeats.size >= MAX_REPEATS) repeats.clear();
-  repeats.set(head, { route, message, repeatable, date: dateOf(dispatch, true), isSecure, until });
+  const headBytes = GraphResponse.readyOf(response)?.headBytes ?? message.length;
+  const fd = fileOf(response, message.length - headBytes, until, dispatch);
+  repeats.set(head, { route, message, headBytes, fd, repeatable, date: dateOf(dispatch, true), isSecure, until });
+}
+
+/** @returns a descriptor of the file with the body; -1: none */
+function fileOf(response: Response, bodyBytes: number, until: number, { files }: Dispatch): number {
+  const file = bodyBytes < MIN_FILE_BYTES ? undefined : GraphResponse.repeatedFileOf(response);
+  return file === undefined || file.end - file.start !== bodyBytes ? -1 : keepOpen(file, until, files);
 }

@@ -37,7 +37,10 @@ const JSON_INIT: ResponseInit = { headers: { "Content-Type": "application/json;c
 const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
 export const TEXT_LINES = "Content-Type: text/plain;charset=utf-8\r\n";
 
-/** The property with which its maker marks a stream that is a piece of a file. */
+/**
+ * The property with which its maker marks a stream that is a piece of a file, and the frozen init of a reply whose body
+ * is the bytes of one.
+ */
 const FILE = Symbol.for("hrmr.file");
 
 /**
@@ -71,6 +74,7 @@ export interface FilePiece {
 
 /** A reply that is sent again and again: one frozen init, one body. */
 class ReadyReply {
+  readonly headBytes: number;
   #message: Buffer;
   #date = "";
   readonly #dateAt: number;
@@ -84,6 +88,7 @@ class ReadyReply {
     const before = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines}Date: `;
     this.#dateAt = before.length;
     const head = `${before}${" ".repeat(29)}\r\nContent-Length: ${bytes.length}\r\n\r\n`;
+    this.headBytes = head.length;
     this.#message = Buffer.concat([Buffer.from(head, "latin1"), bytes]);
   }
 
@@ -188,6 +193,12 @@ export class GraphResponse extends StandardResponse {
   static repeatableOf(response: Response): Repeatable | undefined {
     if (!(#init in response) || response.#init === null) return undefined;
     return (response.#init as { [REPEATABLE]?: Repeatable })[REPEATABLE];
+  }
+
+  /** The file that has exactly the body's bytes, if the init of the same response names one. */
+  static repeatedFileOf(response: Response): FilePiece | undefined {
+    if (!(#init in response) || response.#init === null) return undefined;
+    return (response.#init as { [FILE]?: FilePiece })[FILE];
   }
 
   /** Remembers the bytes of a Blob that was sent with a frozen init. */

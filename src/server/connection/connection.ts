@@ -294,6 +294,10 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     return this.#sender.writeInPlace(maxBytes, encode, value);
   }
 
+  writeFile(message: Buffer, headBytes: number, fd: number): boolean {
+    return this.#sender.writeFile(message, headBytes, fd);
+  }
+
   sendFile(fd: number, start: number, end: number, check: () => void): Promise<void> {
     return this.#sender.sendFile(fd, start, end, check);
   }

@@ -7,7 +7,7 @@ import { readSync } from "node:fs";
 import { asHost } from "../../system/leave-graph";
 import type { Dispatch, Encode, Wire } from "../../protocol/wire";
 import { Outbox } from "./outbox";
-import { sendFileTo } from "../../system/sockets";
+import { sendFileTo, sendMore } from "../../system/sockets";
 
 const KEEP_ALIVE_DELAY_MS = 60_000;
 /** How much of a file is sent before other connections get their turn. In bytes. */
@@ -109,6 +109,16 @@ export class Sender {
   /** sendfile(2) needs the bare socket, so a connection with TLS cannot use it. */
   get canSendFile(): boolean {
     return sendFileTo !== null && !this.isSecure;
+  }
+
+  writeFile(message: Buffer, headBytes: number, fd: number): boolean {
+    if (this.isClosed) return true;
+    if (this.isCorked) this.#sendAll();
+    const sent =
+      this.#outbox === null && !this.#isLost && this.canSendFile
+        ? sendHeadAndFile(this.socket, message, headBytes, fd)
+        : 0;
+    return sent === message.length || this.#send(sent === 0 ? message : message.subarray(sent));
   }
 
   /**
@@ -335,6 +345,19 @@ export class Sender {
     this.#drainWaiters = null;
     if (waiters !== null) for (const wake of waiters) wake();
   }
+}
+
+/** From the first byte on, for `sendHeadAndFile`. */
+const OFFSET = new BigInt64Array(1);
+
+/** @returns how many bytes of the message the kernel has taken */
+function sendHeadAndFile(socket: Socket<unknown>, message: Buffer, headBytes: number, fd: number): number {
+  if (sendFileTo === null || sendMore === null) return 0;
+  const to = (socket as unknown as { fd: number }).fd;
+  const head = sendMore(to, message, headBytes);
+  if (head < headBytes) return Math.max(0, head);
+  OFFSET[0] = 0n;
+  return head + Math.max(0, sendFileTo(to, fd, OFFSET, message.length - headBytes));
 }
 
 class CutShortError extends Error {

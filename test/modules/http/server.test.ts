@@ -97,6 +97,21 @@ describe("over hrmr", () => {
     });
   });
 
+  test("a file of 100 KB that many ask for is whole in each version, and closed when nobody asks", async () => {
+    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+      const versions = ["first", "second", "third"].map((word) => `${word} `.repeat(30_000).slice(0, 102_400));
+      for (const [index, version] of versions.entries()) {
+        renameSync(put(hub, "next.txt", version), join(hub.dir, "static_html", "hot.txt"));
+        let count = 0;
+        await hammer(hub, "/hot.txt", (body) => {
+          expect(versions.slice(0, index + 1).includes(body)).toBe(true);
+          return ++count > 150 && body === version;
+        });
+      }
+      await until("the file is closed", () => openFiles(hub, "hot.txt") === 0);
+    });
+  });
+
   test("middleware in front of the site sees each request, however many there are", async () => {
     const guard = moduleSource(`{
       setup: () => ({ seen: 0 }),

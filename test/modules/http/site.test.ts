@@ -309,7 +309,7 @@ describe("a look at the disk", () => {
       Array.from({ length: 100 }, (_, index) => index / 50),
       look,
     );
-    const later = [10, 11.5, 13, 14.5];
+    const later = [10, 10.4, 11.5, 13, 14.5];
     expect(looks(later, look)).toEqual(later);
   });
 });
