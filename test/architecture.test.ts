@@ -27,13 +27,13 @@ const FLOORS = [
 /** The most files of one folder, its folders not counted. */
 const MAX_FILES = 16;
 
-/** What authors of modules see. These import nothing of the rest. */
+/** Files that authors of modules see. They import nothing of the rest. */
 const CONTRACT = new Set(["module/contract", "module/route"]);
 
 interface Import {
   /** From src, without extension: "router/table". */
   file: string;
-  /** The same for what it imports; null if that is outside of src. */
+  /** The same for an import; null if it is outside of src. */
   target: string | null;
   isType: boolean;
 }

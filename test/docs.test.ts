@@ -1,4 +1,4 @@
-/** The pages say what is: facts that the code holds too are compared with it, and what is shown is run. */
+/** The pages are true: their facts are compared with the code, and their examples are run. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   cpSync,
@@ -64,7 +64,7 @@ function blocks(text: string, language: string): string[] {
 
 const sources = [...new Bun.Glob("src/**/*.ts").scanSync(ROOT)].map((path) => read(path));
 
-/** A template's text with … for what is put in. */
+/** A template's text with … for the inserted parts. */
 function withoutValues(template: string): string {
   return template.replace(/\$\{(?:[^{}]|\{[^{}]*\})*\}/g, "…");
 }
@@ -185,7 +185,7 @@ describe("commands and flags", () => {
 
   test("docs/configuration.md has every flag of start, in its table", () => {
     const rows = rowsOf(section(configuration, "## Flags of hrmr start")).filter(([first]) => first?.startsWith("`-"));
-    // What switches off stands beside what switches on.
+    // A flag that switches off stands beside the one that switches on.
     expect(flagsIn(rows.flat().join(" ")).filter((flag) => !flag.startsWith("--no-"))).toEqual(
       (flags.start ?? []).filter((flag) => !flag.startsWith("--no-")),
     );
@@ -225,7 +225,7 @@ describe("commands and flags", () => {
     for (const flag of ["--hot", "--preload", "--inspect", "--inspect-wait"]) known.add(flag);
     expect(
       PAGES.flatMap((path) =>
-        // What curl is called with is curl's.
+        // Flags of curl are not hrmr's.
         flagsIn((page[path] ?? "").replaceAll(/^curl .*$/gm, ""))
           .filter((flag) => !known.has(flag))
           .map((flag) => `${path}: ${flag}`),

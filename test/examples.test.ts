@@ -54,7 +54,7 @@ async function start(path: string, handoff?: unknown) {
   };
 }
 
-/** A client's side of a connection: what it types comes from `type`, what it reads is in `seen`. */
+/** A client's side of a connection: its input comes from `type`, its output is in `seen`. */
 class Client {
   readonly seen: string[] = [];
   data: unknown = undefined;

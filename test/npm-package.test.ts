@@ -44,7 +44,7 @@ beforeAll(() => {
   const unpacked = Bun.spawnSync(["tar", "-xzf", join(root, tarball), "-C", root]);
   expect(unpacked.exitCode).toBe(0);
   cpSync(join(root, "package"), join(app, "node_modules/hrmr"), { recursive: true });
-  // What npm would fetch is here already.
+  // The packages that npm would fetch are here already.
   for (const name of [...Object.keys(dependencies), "@oven"])
     symlinkSync(join(PACKAGES, name), join(app, "node_modules", name));
   symlinkSync("../hrmr/bin/hrmr.js", join(app, "node_modules/.bin/hrmr"));

@@ -57,7 +57,7 @@ function reasonNot(text: string): string | undefined {
   return key === undefined ? undefined : NOT_TYPED.get(key);
 }
 
-/** Types all of them in order; what a command says its reply is must be in what it prints. */
+/** Types all of them in order; the reply that the page shows must be in the output. */
 async function typeAll(shell: PageShell, commands: readonly PageCommand[]): Promise<void> {
   for (const { text, reply } of commands) {
     if (reasonNot(text) !== undefined) continue;
@@ -250,7 +250,7 @@ describe("the commands of", () => {
       }
     }));
 
-  /** What a reader has done before a block, by the block's number. */
+  /** The reader's earlier steps, by the number of the block. */
   type Before = Record<number, (shell: PageShell) => Promise<unknown>>;
   const CHAT = VERSION_2.replaceAll("GREET ", "CHAT ").replaceAll("FIB ", "CHATFIB ");
   const PAGES: [page: string, files: Record<string, string>, before: Before][] = [

@@ -26,7 +26,7 @@ export type Flag = ArgDef & {
 
 export type Flags = Readonly<Record<string, Flag>>;
 
-/** What citty gives for `Args`: undefined for a flag that is not there. */
+/** The values that citty gives for `Args`: undefined for a missing flag. */
 export type Given<Args extends Flags> = {
   [Name in keyof Args]?: Args[Name] extends { type: "boolean" } ? boolean : string;
 };

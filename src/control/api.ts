@@ -83,7 +83,7 @@ const STATUS_OF: Readonly<Record<string, number>> = {
  * Answers one request. Never rejects: a mistake of the client, and an error of the operation, become a reply of `{
  * error, hint }`.
  *
- * @param by  who asks, for the audit log
+ * @param by  the sender, for the audit log
  */
 export async function answerControl(request: Request, by: string, api: ControlApi): Promise<Response> {
   try {

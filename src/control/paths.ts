@@ -7,7 +7,7 @@ const SOCKET_NAME = "control.sock";
 /** sizeof(sockaddr_un.sun_path) of macOS without its NUL; Linux has 4 more. In bytes. */
 const MAX_SOCKET_PATH_BYTES = 103;
 
-/** What `temporaryPath` may add to the folder, its slash included. In bytes. */
+/** The most that `temporaryPath` adds to the folder, with its slash. In bytes. */
 const MAX_TEMPORARY_BYTES = "/.ctl-zzzzzz".length;
 
 /**

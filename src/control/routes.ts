@@ -9,7 +9,7 @@ import { badRequest, Refused, reply } from "./reply";
 /** A request with its sender. */
 export interface ControlCall {
   readonly request: Request;
-  /** Who asks, for the audit log. */
+  /** The sender, for the audit log. */
   readonly by: string;
   /** The NAME in the path, decoded; "": the path has none. */
   readonly module: string;

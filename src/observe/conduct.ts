@@ -1,5 +1,5 @@
 /**
- * What modules do besides answering, over all processes: blocked event loops, versions that stay in memory, shared
+ * Side effects of modules, over all processes: blocked event loops, versions that stay in memory, shared
  * resources. Pure.
  */
 import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, SharedSnapshot } from "./snapshot";

@@ -93,7 +93,7 @@ export function isForConfig({ names, source }: ReloadOrder): boolean {
 }
 
 /**
- * Whether its result must survive a power cut before it is answered: it changed files, or goes by what was stored. Any
+ * Whether its result must survive a power cut before it is answered: it changed files, or loads stored versions. Any
  * other reload could be sent again, since it goes by the files on the disk.
  */
 export function mustLast({ source }: ReloadOrder): boolean {

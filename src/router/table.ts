@@ -22,7 +22,7 @@ export interface TableEntry<R> {
   value: R;
 }
 
-/** `refused` is not in the table: `holder` has what it asks for. */
+/** `refused` is not in the table: `holder` has its key. */
 export interface Conflict<R> {
   refused: TableEntry<R>;
   holder: TableEntry<R>;

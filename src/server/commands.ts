@@ -16,7 +16,7 @@ import { type CommandToken, splitToken } from "./token";
 import type { Uplink } from "./uplink";
 import { statusOf } from "../observe/report";
 
-/** What the commands act on and tell of. */
+/** The objects that the commands act on and report. */
 interface CommandTarget {
   readonly uplink: Pick<Uplink, "reload" | "stop" | "snapshots">;
   readonly dispatch: Dispatch;
@@ -73,12 +73,12 @@ interface Gate {
   readonly control: ControlOptions;
   readonly token: CommandToken;
   readonly guesses: Guesses;
-  /** Whose connection is about to end for a wrong token: no further one on it is compared. */
+  /** Clients whose connection is about to end for a wrong token: no further token from them is compared. */
   readonly guessers: WeakSet<Client>;
 }
 
 function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Command, message: Message): unknown {
-  // Whatever the policy: a token must not be taken for a module's name, and be repeated in the log.
+  // Under every policy: a token must not be taken for a module's name and be repeated in the log.
   const { rest: argument, token } = splitToken(message.text.slice(key.length).trim());
   // "HELP me" is somebody's text, not the command.
   if (gate.control.commands === "off" || (argument !== "" && !takesArgument))
@@ -98,7 +98,7 @@ function refusalFor(key: string, gate: Gate, given: string | null, client: Clien
   // A datagram's sender can be forged, and a small question gets a large answer.
   if (client.transport === "udp") return `ERR ${key} is not accepted over UDP\n`;
   if (policy === "anyone" || key === "CLOSE") return null;
-  // Also to clients of this machine: who tries a token must not think that it works when it does not.
+  // Also to clients of this machine: a client that tries a wrong token must not believe that it works.
   if (needsToken && given !== null) return judgeToken(gate, given, client);
   if (client.isLocal) return null;
   return needsToken

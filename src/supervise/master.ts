@@ -542,7 +542,7 @@ function bringData(folders: Folders, isTakeover: boolean): void {
   }
 }
 
-/** What `systemctl status` shows. */
+/** The line that `systemctl status` shows. */
 function statusLine({ modules, routes, listening }: StartSummary): string {
   return `${modules} modules, ${routes} routes on ${listening.join(", ")}`;
 }

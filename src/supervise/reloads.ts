@@ -102,7 +102,7 @@ export class Reloads {
       await running.history.note(running.group.approved(), order);
       told = report.text.split("\n", 1)[0] ?? "";
     } finally {
-      // Whatever came of it: else systemd waits for its end for ever.
+      // In any case: systemd would otherwise wait for its end for ever.
       if (!isRetry) notifier.ready(told);
     }
     await running.retries.reloaded();

@@ -60,7 +60,7 @@ async function run(command: string[], stdin: string): Promise<string> {
   return stdout;
 }
 
-/** What is typed, and the words that are offered for the last word of it, in the order of the alphabet. */
+/** A typed line, and the words that are offered for its last word, in the order of the alphabet. */
 type Case = readonly [typed: string, offered: readonly string[]];
 
 const FILES = "completes files and folders";
@@ -118,7 +118,7 @@ const CASES: readonly (readonly [behaviour: string, cases: readonly Case[]])[] =
 
 const TYPED = CASES.flatMap(([, cases]) => cases.map(([typed]) => typed));
 
-/** What the shell offers for each of the lines, in their order: one shell for all of them, since its start is dear. */
+/** The shell's offers for each line, in their order. One shell for all of them, since its start is slow. */
 const completers: Record<Shell, (lines: readonly string[]) => Promise<string[][]>> = {
   bash: async (lines) => {
     const asked = lines.map((line) => {

@@ -116,7 +116,7 @@ describe("help and version", () => {
       expect(help.split("\n").filter((line) => line.length > 80)).toEqual([]);
       expect(help).toMatch(/^USAGE hrmr \S/m);
     }
-    // What stands in the table of flags is there word for word, wherever the lines break.
+    // The texts of the table of flags are there word for word, wherever lines break.
     const start = helps[commands.indexOf("start")]?.replaceAll(/\s+/g, " ");
     for (const flag of Object.values(START_ARGS)) expect(start).toContain(flag.description);
     expect(helps[commands.indexOf("send")]).toContain("USAGE hrmr send [OPTIONS] [ADDRESS] TEXT\n");

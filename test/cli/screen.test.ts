@@ -1,4 +1,4 @@
-/** What the commands print for people. */
+/** The output of commands for people. */
 import { describe, expect, test } from "bun:test";
 import { statusScreen } from "../../src/cli/screen/status-screen";
 import { findingLines } from "../../src/cli/commands/validate";

@@ -7,7 +7,7 @@ import { callProgram } from "../support/call-program";
 import { runProgram, startProgram } from "../support/program";
 import { serverCertificate } from "../support/tls";
 
-/** Answers at the client's FIN with what it got, then closes. */
+/** Answers the client's FIN with the received bytes, then closes. */
 const echo: Bun.SocketHandler<{ held: string }> = {
   open: (socket) => {
     socket.data = { held: "" };
@@ -134,7 +134,7 @@ describe("hrmr send with TLS", () => {
     writeFileSync(otherCa, stranger.certificatePem);
   });
 
-  /** Runs `hrmr send` against a TLS server that notes what it is sent. */
+  /** Runs `hrmr send` against a TLS server that notes the received bytes. */
   async function sendTls(flags: string[], { address = "127.0.0.1", names = certificate } = {}) {
     let received = "";
     const listener = Bun.listen({

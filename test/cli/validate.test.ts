@@ -63,7 +63,7 @@ const mistakesOf = ({ findings }: Validation): string[] =>
 interface Case {
   readonly files?: Record<string, string>;
   readonly args?: readonly string[];
-  /** Makes what stands in the way. @returns what takes it away again */
+  /** Makes the obstacle. @returns a function that removes it */
   readonly prepare?: (dir: string) => () => unknown;
 }
 

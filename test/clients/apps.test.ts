@@ -8,7 +8,7 @@ const ROOT = resolve(import.meta.dir, "../..");
 const example = (name: string) => readFileSync(join(ROOT, "examples", name), "utf8");
 
 /**
- * What hono users have in an app: routes, params, bodies, middleware before and after, cookies, streams, errors,
+ * The parts of a usual hono app: routes, params, bodies, middleware before and after, cookies, streams, errors,
  * groups.
  */
 const APP = `
@@ -192,7 +192,7 @@ describe("the examples", () => {
     ));
 });
 
-/** What an EventSource reads: blocks of lines up to an empty one; null at the end. */
+/** The events that an EventSource reads: blocks of lines up to an empty one; null at the end. */
 async function openEvents(
   hub: Hub,
   path: string,

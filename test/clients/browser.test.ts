@@ -38,7 +38,7 @@ describe.skipIf(NO_BROWSER !== null)(`chromium${NO_BROWSER === null ? "" : `, sk
       expect(await page.evaluate("document.querySelector('[data-port]').textContent")).toBe(String(hub.port));
       expect(await page.evaluate("document.querySelector('[data-next-port]').textContent")).toBe(String(hub.port + 1));
       expect(await page.evaluate("document.styleSheets[0].cssRules.length")).toBeGreaterThan(5);
-      // The page without its sheet looks otherwise: so the sheet is what it wears.
+      // The page without its style sheet looks different: so the sheet was used.
       const font = () => page.evaluate("getComputedStyle(document.body).fontFamily");
       const styled = await font();
       await page.evaluate("document.styleSheets[0].disabled = true");

@@ -1,6 +1,6 @@
 /**
- * curl as people use it: the static site, a hono app, uploads, ranges, what it does by itself (Expect, keep-alive,
- * retries of its own).
+ * curl as people use it: the static site, a hono app, uploads, ranges, the things that it does by itself (Expect,
+ * keep-alive, retries of its own).
  */
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";

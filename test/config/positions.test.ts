@@ -147,7 +147,7 @@ modules:
   );
 });
 
-/** What the text at a key's place begins with; an item of a list of texts has no name of its own. */
+/** The beginning of the text at a key's position. An item of a list of texts has no name of its own. */
 function endOf(path: KeyPath, name: string): string {
   return typeof path.at(-1) === "number" ? "" : name;
 }

@@ -1,6 +1,6 @@
 /**
- * Defaults, file, environment and flags, one over the other: what comes out, from where, and what a reload can make of
- * it.
+ * Defaults, file, environment and flags, one over the other: the result, its origins, and the parts that a reload can
+ * change.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -298,7 +298,7 @@ describe("the server is found", () => {
     writeFileSync(join(dir, "hrmr.json"), '{ "limits": ');
     expect(await reached(path, [], { cwd: dir })).toBe("reached");
     expect(await reached(path, ["-c", join(dir, "hrmr.json")], { cwd: freshDir() })).toBe("reached");
-    // Where there is no server, the mistake is what is told: it may say where the server is.
+    // Where there is no server, the mistake in the file is reported: the file may name the server's socket.
     const { exitCode, stderr } = await callProgram(["stop"], { cwd: dir });
     expect(exitCode).toBe(1);
     expect(stderr).toContain("hrmr.json");

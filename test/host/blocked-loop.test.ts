@@ -20,7 +20,7 @@ async function withBlocked(args: string[], test: (hub: Hub) => Promise<void>): P
     expect(await hub.ask("RELOAD")).toStartWith("OK ");
     const client = await hub.connect();
     await client.send("BLOCK");
-    // What comes behind it is not answered any more.
+    // Messages behind it are not answered any more.
     await hub.program.waitFor(/"BLOCK" has been blocking the event loop/);
     try {
       await test(hub);

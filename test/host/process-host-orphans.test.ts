@@ -1,5 +1,5 @@
 /**
- * Nothing is left of a module's process: not itself, not what it started, not a file, and it has nothing of the
+ * Nothing is left of a module's process: not itself, none of its children, no file; and it has no descriptor of the
  * server's.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";

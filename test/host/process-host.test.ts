@@ -54,7 +54,7 @@ const PATIENT = {
     modules: { apart: { maxCrashes: 100, maxMemoryMb: 256 } },
   }),
 };
-/** What no test changes: each begins with a process that serves. */
+/** No test changes these: each begins with a process that serves. */
 const shared = shareHub({ ...FILES, ...PATIENT });
 
 /** Asks the module next door again and again until `work` is done. @returns how often */
@@ -64,7 +64,7 @@ async function whileNearAnswers(hub: Hub, work: () => Promise<void>): Promise<nu
     let count = 0;
     for (; !isDone || count === 0; count++) {
       expect(await hub.ask("NEAR\n")).toBe("here\n");
-      // Without a pause this would take a processor away from what it waits for.
+      // Without a pause this would take a processor away from the awaited process.
       await Bun.sleep(5);
     }
     return count;
@@ -190,7 +190,7 @@ describe("a version that cannot be loaded", () => {
   const broken = (top: string): string => `${ALL_APART}\n${top}`;
   const settings = (loadMs: number) =>
     JSON.stringify({ timeouts: { loadMs }, modules: { apart: { maxCrashes: 100, maxMemoryMb: 256 } } });
-  // What is late is waited for; a machine that is busy takes its time to fill a memory.
+  // The test waits: a busy machine needs time to fill the memory.
   const inHurry = shareHub({ ...FILES, "hrmr.json": settings(1000) });
   const inTime = shareHub({ ...FILES, "hrmr.json": settings(15_000) });
 

@@ -13,7 +13,7 @@ function specOf(config: Record<string, unknown> = {}, id = 1): LoadSpec {
   return { name: "demo", id, generation: 1, hash: "h", file: "/none", source: "/none", config, dataDir: "/none" };
 }
 
-/** A quarantine that notes what it says. */
+/** A quarantine that notes its log lines. */
 class Watched {
   readonly events: string[] = [];
   readonly quarantine: Quarantine;
@@ -73,7 +73,7 @@ describe("a quarantine", () => {
     expect(crash(1)).toEqual([true]);
     await until("the next try is known", () => quarantine.facts(1)?.nextTryAtMs != null);
     const waitMs = (quarantine.facts(1)?.nextTryAtMs ?? 0) - Date.now();
-    // The first wait is 20 ms, the second 40: what is left of it lies between them only if nothing holds this test up.
+    // The first wait is 20 ms, the second 40: the rest of it lies between them only if nothing delays this test.
     expect(waitMs).toBeLessThanOrEqual(40);
     await until("a second try", () => events.filter((event) => event === "try 1").length === 2);
     quarantine.close();
@@ -104,7 +104,7 @@ describe("a quarantine", () => {
     expect(quarantine.facts(1)).toMatchObject({ nextTryAtMs: null });
     quarantine.forget(1);
     answer.resolve(true);
-    // What the answer sets going is a chain of promises: it has run when the event loop turns.
+    // The answer starts a chain of promises, which has run when the event loop turns.
     await new Promise((resolve) => setImmediate(resolve));
     expect(events).toEqual(["began 1"]);
     expect(quarantine.isEmpty).toBe(true);

@@ -7,7 +7,7 @@ import { NO_ROUTE, ROUTE, MARKS } from "../../src/module/graph/marks";
 import { type Hub, shareHub, withHub } from "../support/hub";
 import { until } from "../support/until";
 
-/** How long what blocks does so, and what is configured. */
+/** How long the code blocks, and the configured limit. */
 const SPIN_MS = 500;
 const BLOCKED_MS = 150;
 const ARGS = ["--set", `timeouts.blockedMs=${BLOCKED_MS}`];

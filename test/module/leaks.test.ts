@@ -1,6 +1,6 @@
 /**
- * What a version leaves behind is named: in the answer to the reload where it is known by then, else in the log and in
- * the status.
+ * The things that a version leaves behind are named: in the answer to the reload where it is known by then, else in the
+ * log and in the status.
  */
 import { expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
@@ -19,7 +19,7 @@ import { until } from "../support/until";
 /** One server for what needs none of its own: each test has a module, keys and names on globalThis of its own. */
 const withShared = shareHub({ "modules/idle.ts": moduleSource(`{ routes: { "IDLE": () => "" } }`) });
 
-/** Changes what is loaded with each number, so that each is another version. */
+/** Each number changes the file, so that each is another version. */
 const numbered = (number: number, code: string, definition: string): string =>
   `const number = ${number};\n${code}\nexport default ${definition};\n`;
 

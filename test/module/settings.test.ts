@@ -1,4 +1,7 @@
-/** New settings in a running registry: who is loaded anew for them, and what stays where they don't work. */
+/**
+ * New settings in a running registry: which modules are loaded again for them, and which versions stay if they do not
+ * work.
+ */
 import { expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { EVERYTHING, orderFor } from "../../src/reload/order";
@@ -129,7 +132,7 @@ test("settings say what the routes don't, where it is possible at all", () => {
   const unsaid = readShape("m", definition).routes.map(({ spec }) => `${spec.run} ${spec.timeoutMs}`);
   expect(unsaid).toEqual(["inline undefined", "inline 5", ...Array<string>(4).fill("inline undefined")]);
   expect(readShape("m", { routes, reload: "exclusive" }, undefined, { reload: "swap" }).reload).toBe("swap");
-  // What the config's own check would not have let through counts as not said.
+  // A value that the check of the configuration refuses counts as missing.
   expect(readShape("m", { routes }, undefined, { run: "pond", reload: 1, timeouts: { handlerMs: "9" } })).toMatchObject(
     { reload: "swap" },
   );

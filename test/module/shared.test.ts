@@ -281,7 +281,7 @@ describe("a store", () => {
   });
 });
 
-/** Says when what it keeps open is closed. HOLD answers once there is a file `go` in the project. */
+/** Says when its open resource is closed. HOLD answers once there is a file `go` in the project. */
 const keeper = (run: string): string => `
 import { existsSync } from "node:fs";
 export default {

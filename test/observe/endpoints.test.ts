@@ -1,4 +1,4 @@
-/** /health, /ready, /stats and /metrics: what they answer, to whom, and before which modules. */
+/** /health, /ready, /stats and /metrics: their answers, their clients, and the modules that they come before. */
 import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
@@ -77,7 +77,7 @@ test("/ready refuses while a module has never loaded, naming it, and not while a
     expect(readiness.reasons).toHaveLength(1);
     expect(readiness.reasons[0]).toStartWith('module "chat" failed to load: modules/chat.ts:1:');
     expect((await bodyOf<ServerStatus>(hub, "/stats")).state).toBe("degraded");
-    // What it says is no error of the server's.
+    // Its lines are not the server's errors.
     expect((await hub.status()).errors).toBe(0);
     hub.write("modules/chat.ts", moduleSource(`{ routes: { "CHAT": () => "" } }`));
     await hub.ask("RELOAD\n");

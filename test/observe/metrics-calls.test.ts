@@ -1,5 +1,5 @@
 /**
- * What a whole server counts, as STATUS and /metrics tell it: calls on every way, what keeps a version, connections.
+ * The counts of a whole server, as STATUS and /metrics tell it: calls on every way, what keeps a version, connections.
  */
 import { expect, test } from "bun:test";
 import { Http2Client, withHttp2 } from "../support/http2";
@@ -38,7 +38,7 @@ async function figuresOf(hub: Hub, name = "all"): Promise<{ calls: number; error
   return { calls: found?.calls ?? NaN, errors: found?.errors ?? NaN, p99Ms: found?.p99Ms ?? NaN };
 }
 
-/** What one action adds to the module's figures. */
+/** The change of a module's figures by one action. */
 async function added(hub: Hub, action: () => Promise<unknown>): Promise<[calls: number, errors: number]> {
   const before = await figuresOf(hub);
   await action();

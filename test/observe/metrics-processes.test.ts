@@ -1,4 +1,4 @@
-/** Figures of a server of several processes: the same whoever is asked, and none is lost with a process. */
+/** Figures of a server of several processes: the same from every process, and none is lost with one. */
 import { expect, test } from "bun:test";
 import { readExposition, type Sample } from "../support/exposition";
 import { type Hub, moduleSource, withHub } from "../support/hub";

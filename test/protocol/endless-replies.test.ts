@@ -1,4 +1,4 @@
-/** Replies that have always a next piece: whoever takes them, or leaves in the middle, keeps nobody waiting. */
+/** Replies that always have a next piece: a client that takes them, or leaves in the middle, keeps nobody waiting. */
 import { closeSync, openSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Socket } from "bun";

@@ -42,7 +42,7 @@ afterAll(() => hub.stop());
 const descriptors = (): number => readdirSync(`/proc/${hub.program.pid}/fd`).length;
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 
-/** What a deaf client asks for, and what it goes on sending. */
+/** The request of a client that does not read, and the bytes that it goes on sending. */
 const CASES: [what: string, ask: string | Uint8Array, drip: string | Uint8Array][] = [
   ...["inline", "pool", "process"].flatMap((run): [string, string, string][] => [
     [`a stream, ${run}`, get(`/${run}/stream`), get("/health")],
@@ -60,7 +60,7 @@ const CASES: [what: string, ask: string | Uint8Array, drip: string | Uint8Array]
   ["a connection in a handler's hands", "CONNECT-TO it", "more"],
 ];
 
-/** There what is queued is the same for all hosts. */
+/** There the queued bytes are the same for all hosts. */
 const TLS_CASES = CASES.filter(([what]) => !/pool|process|with pongs|with messages/.test(what));
 
 for (const isSecure of [false, true]) {

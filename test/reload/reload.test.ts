@@ -1,4 +1,4 @@
-/** Reload over real sockets: what changes, what stays, what is refused. */
+/** Reload over real sockets: changed, unchanged and refused modules. */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub, type Hub } from "../support/hub";
 import { until } from "../support/until";

@@ -34,7 +34,7 @@ test("the waits between tries are 1, 2, 5, 10 and 30 s, and 30 s from then on; a
     failing.delete("db");
     await retries.reloaded();
     expect(Object.keys(retries.nextTries())).toEqual(["queue"]);
-    // What failed once stands, and must not be asked for when a process fails with it anew from the beginning.
+    // The first failure stays known: it must not begin anew when a process fails with it again.
     retries.add(["db"]);
     expect(Date.parse(retries.nextTries()["db"] ?? "") - Date.now()).toBe(1000);
   } finally {
@@ -91,7 +91,7 @@ for (const processes of [1, 2]) {
         });
         expect((await servingPids(hub)).length).toBe(processes);
         for (const name of NAMES) expect(await (await fetch(`${hub.url}/${name}`)).text()).toBe("there");
-        // A try ends a moment after what it has loaded begins to serve.
+        // A try ends a moment after its version begins to serve.
         await until("no further try", async () =>
           (await ready(hub)).modules.every(({ nextTryAt }) => nextTryAt === undefined),
         );

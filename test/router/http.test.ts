@@ -4,7 +4,7 @@ import { PathTable, readPath, splitTarget, splitUrl } from "../../src/router/pat
 import { parsePattern } from "../../src/router/pattern";
 import { forSeeds, type Random } from "../support/random";
 
-/** What a path is read as: itself or another spelling; "-> PATH" for a redirect; null for a bad request. */
+/** The result of reading a path: itself or another spelling; "-> PATH" for a redirect; null for a bad request. */
 function read(path: string): string | null {
   const found = readPath(path);
   if (typeof found === "string") return found;
@@ -154,7 +154,7 @@ function split(key: string): { method: string | null; pattern: string } {
   return { method: space < 0 ? null : key.slice(0, space), pattern: key.slice(space + 1) };
 }
 
-/** What the table says, as plain data. */
+/** The table's answer, as plain data. */
 function answer(table: PathTable<string>, request: string): unknown {
   const { method, pattern } = split(request);
   const found = table.match(method ?? "GET", pattern);

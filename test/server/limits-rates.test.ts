@@ -1,4 +1,4 @@
-/** What is too fast, on a clock of the test's own. */
+/** Limits of rates, on a clock of the test's own. */
 import { describe, expect, test } from "bun:test";
 import { AddressRates, SecondWindow } from "../../src/protocol/rates";
 

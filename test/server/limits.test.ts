@@ -152,7 +152,7 @@ describe("limits.maxMessagesPerSecond", () => {
       try {
         await stalled.promise;
         for (let round = 0; round < 20; round++) await proveLife(hub);
-        // What the kernels take of each is some MB at most.
+        // The kernel takes some MB of each at most.
         expect(sent).toBeLessThan(8 * 12e6);
         expect((await memoryOf(hub)) / 1e6 - before).toBeLessThan(60);
       } finally {

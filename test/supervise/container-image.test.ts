@@ -1,6 +1,6 @@
 /**
- * The image is not built here. What its Dockerfile says about hrmr is run: the command, its environment and the health
- * check.
+ * The image is not built here. The lines of its Dockerfile about hrmr are run: the command, its environment and the
+ * health check.
  */
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

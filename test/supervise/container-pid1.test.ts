@@ -111,7 +111,7 @@ describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not 
     const orphans: string[] = [];
     for (let count = 0; count < 3; count++) orphans.push((await ask("ORPHAN")).trim());
     expect(orphans.join(" ")).toMatch(/^\d+ \d+ \d+$/);
-    // One that has ended is a child of the first process, until it is waited for.
+    // A process that has ended is a child of process 1 until that waits for it.
     await until(
       "the orphans are reaped",
       () => !childrenOf(pid).some((child) => orphans.includes(idInNamespace(child))),

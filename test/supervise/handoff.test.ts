@@ -1,6 +1,6 @@
 /**
- * State from one version to the next, in every host: what is handed over arrives, and what cannot be is told in the
- * verdict and is not there.
+ * State from one version to the next, in every host: plain data arrives; the verdict names data that cannot be handed
+ * over, and it is not there.
  */
 import { describe, expect, test } from "bun:test";
 import { type Hub, shareHub } from "../support/hub";
@@ -20,7 +20,10 @@ const describe = (value) => {
   return String(value);
 };`;
 
-/** A version that tells by its key what it got, and hands over what `gives` returns. `state` is { made: "state" }. */
+/**
+ * A version whose key answers with the handoff that it got, and which hands over the result of `gives`. `state` is {
+ * made: "state" }.
+ */
 function version(run: string, key: string, gives: string, rest = ""): string {
   return `${DESCRIBE}
 class Thing { constructor() { this.size = 1; } grow() { this.size++; } }
@@ -120,7 +123,7 @@ const REFUSED: [string, string, RegExp][] = [
 describe.each(HOSTS)("with run: %s", (run) => {
   const cases = [...GIVEN, ...REFUSED];
   let all: Promise<Handed[]> | null = null;
-  /** What became of one of them. They are handed over once for all tests. */
+  /** The result of one of them. They are handed over once for all tests. */
   const handedOf = async (hub: Hub, what: string): Promise<Handed> => {
     all ??= handOver(
       hub,

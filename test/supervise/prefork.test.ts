@@ -369,7 +369,7 @@ for (const [what, text] of [
       const { modules, state } = await hub.status();
       expect(modules.find(({ name }) => name === "who")).toMatchObject({ state: "serving" });
       expect(state).toBe("serving");
-      // And it takes part in what comes next.
+      // And it takes part in the next reload.
       hub.write("modules/who.ts", whoModule(8));
       expect(await hub.ask("RELOAD\n")).toMatch(/^OK who v\d+ \(was v\d+\)/);
       for (const client of clients.values()) expect((await askWho(client)).version).toBe(8);

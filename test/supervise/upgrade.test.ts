@@ -208,7 +208,7 @@ test("a restart that waited for an upgrade finds the server replaced, and starts
       const upgrade = ask("POST", "/v1/upgrade");
       await hub.program.waitFor("starting a new process to take over");
       const restart = ask("POST", "/v1/restart");
-      // Whoever asks later is answered, so the restart has arrived.
+      // A later request is answered, so the restart has arrived.
       expect((await ask("GET", "/v1/config")).status).toBe(200);
       rmSync(join(hub.dir, "hold"));
       const { ok, pid } = (await (await upgrade).json()) as { ok: boolean; pid: number };

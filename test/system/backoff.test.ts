@@ -12,6 +12,6 @@ test("one that never serves is started later each time, up to half a minute", ()
   const delays = Array.from({ length: 12 }, () => backoff.next(0));
   expect(delays.slice(0, 6)).toEqual([0, 100, 200, 400, 800, 1600]);
   expect(delays.at(-1)).toBe(30_000);
-  // It serves at last: what was before is forgotten.
+  // It serves at last: earlier failures are forgotten.
   expect(backoff.next(5000)).toBe(0);
 });

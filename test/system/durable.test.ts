@@ -44,7 +44,7 @@ async function hrmr(hub: Hub, ...args: string[]): Promise<void> {
   expect(`${exitCode} ${exitCode === 0 ? "" : stdout + stderr}`).toBe("0 ");
 }
 
-/** What serves is written down so that a start with --resume finds it. */
+/** The serving versions are written down so that a start with --resume finds them. */
 const APPROVED = [/^fsync \.hrmr\/approved\.json\.\S+\.tmp$/, /^rename \S+ \.hrmr\/approved\.json$/, "fsync .hrmr"];
 
 test.skipIf(!canTrace())(
@@ -69,7 +69,7 @@ test.skipIf(!canTrace())(
         "rename .hrmr/upload.json.new .hrmr/upload.json",
         "fsync .hrmr",
       );
-      // Nothing is moved before the journal is there, and it stays until what was moved is.
+      // Nothing is moved before the journal is on the disk, and the journal stays until the moves are.
       const journal = at(calls, "rename .hrmr/upload.json.new .hrmr/upload.json");
       const isJournal = at(calls, "fsync .hrmr", journal);
       inOrder(

@@ -64,7 +64,7 @@ export class HostedCalls {
     this.#post = post;
   }
 
-  /** Runs a batch's calls one after another; what they return later is sent later. */
+  /** Runs a batch's calls one after another. Later results are sent later. */
   receive(batch: CallBatch): void {
     let seq = batch[0] as number;
     let flushedAt = performance.now();

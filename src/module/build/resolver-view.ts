@@ -96,7 +96,7 @@ export function forgetFoldersOf(importer: string, specifier: string): void {
   forget(new Set([...possible, relative, ...foldersUpward(dirname(relative)), ...folders.keys()]));
 }
 
-// From the top down: Bun lists a forgotten folder at once, and uses what it remembers of the one above.
+// From the top down: Bun lists a forgotten folder at once, and uses its memory of the folder above.
 function forget(stale: ReadonlySet<string>): void {
   for (const folder of [...stale].sort((a, b) => a.length - b.length)) {
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) continue;

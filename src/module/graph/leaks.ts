@@ -90,7 +90,7 @@ export class LeakWatch {
     };
   }
 
-  /** Those known to stay, oldest first. */
+  /** Versions that are known to stay, oldest first. */
   snapshot(): LeakSnapshot[] {
     return this.#watched
       .filter((each) => each.collections >= COLLECTIONS_SURVIVED && this.#isLeak(each))

@@ -75,7 +75,7 @@ export class Mark {
     }
   }
 
-  /** Marks work of the module that may wait in between. Such works follow one another. */
+  /** Marks work of the module that may wait in between. As a rule, such works follow one another. */
   async during<R>(work: () => Promise<R>): Promise<R> {
     const before = MARKS[WORK] as number;
     MARKS[WORK] = this.number;

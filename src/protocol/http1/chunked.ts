@@ -10,7 +10,7 @@ const LF = 10;
 const SEMICOLON = 0x3b;
 const COLON = 0x3a;
 
-// What comes next.
+// The part that comes next.
 const SIZE_START = 0;
 const SIZE = 1;
 const EXTENSION = 2;

@@ -56,7 +56,7 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
     this.#receiving.awaitHead(parser);
   }
 
-  /** The head is complete, its body is not. @param bytes  what came behind the head, from `from` on */
+  /** The head is complete, its body is not. @param bytes  the bytes behind the head, from `from` on */
   awaitBody(head: RequestHead, bytes: Buffer, from: number): void {
     this.#receiving = new Receiving(this.#wire, this);
     this.#receiving.awaitBody(head, bytes, from);

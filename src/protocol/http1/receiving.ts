@@ -70,7 +70,7 @@ export class Receiving implements BodySource {
   /**
    * The head is complete, its body is not.
    *
-   * @param bytes  what came behind the head, from `from` on
+   * @param bytes  the bytes behind the head, from `from` on
    */
   awaitBody(head: RequestHead, bytes: Buffer, from: number): void {
     const { dispatch } = this.#wire;

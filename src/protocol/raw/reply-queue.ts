@@ -26,7 +26,7 @@ export const CLOSE_CONNECTION: unique symbol = Symbol("close the connection");
 /** The parts of its connection that a slot needs. */
 export interface ReplyOwner extends StreamTarget, Caller {
   readonly dispatch: Dispatch;
-  /** The slot is ready, or has sent its last byte: send what can be sent now, in order. */
+  /** The slot is ready, or has sent its last byte: send all that can be sent now, in order. */
   advance(): void;
   finish(): void;
   abort(): void;

@@ -45,7 +45,8 @@ const FILE = Symbol.for("hrmr.file");
 
 /**
  * The property of a frozen init with which its maker lets the server repeat the reply: until `until` (by
- * performance.now(), in milliseconds) the same request gets the same reply, whoever asks. It counts repeats in `asked`.
+ * performance.now(), in milliseconds) the same request gets the same reply, from any client. It counts repeats in
+ * `asked`.
  */
 const REPEATABLE = Symbol.for("hrmr.repeatable");
 

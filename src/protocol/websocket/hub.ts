@@ -94,7 +94,7 @@ export class RouteSockets {
 
   follow(next: WebSocketBound | null): void {
     if (next === null) {
-      // Now, while the old handlers can still be called. Those of a module that was being replaced cannot.
+      // Now, while the old handlers can still be called. The handlers of a module that is being replaced cannot.
       if (this.isUnavailable) this.route = null;
       this.isUnavailable = false;
       for (const socket of Array.from(this.#sockets)) socket.moduleGone();

@@ -26,7 +26,7 @@ export interface ReloadOutcome {
 /** The outcome of a part that a full reload reads again besides the modules. */
 export type PartOutcome = "unchanged" | "reloaded" | { readonly error: string; readonly hint: string };
 
-/** What to do about a failed module, if it is not to mend the file here. */
+/** Advice about a failed module, if the user cannot mend the file here. */
 const ADVICE: Partial<Record<Source, string>> = { push: "Mend it and push it again.", remove: "" };
 
 /** @returns the report; the first word of its text is OK or ERR */

@@ -70,7 +70,7 @@ export class Replies {
     else this.#addSlot(null).resolve(CLOSE_CONNECTION);
   }
 
-  /** The client is gone: nobody waits for what is owed. */
+  /** The client is gone: nobody waits for the owed replies. */
   drop(): void {
     const slots = this.#slots;
     this.#slots = null;

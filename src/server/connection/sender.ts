@@ -251,7 +251,7 @@ export class Sender {
 
   /** Sends FIN. @param isLast  closes the socket too: the peer has sent its FIN */
   leave(isLast: boolean): void {
-    // What is written from here on must not cut what the kernel still holds for the peer.
+    // Later writes must not cut bytes that the kernel still holds for the client.
     this.#isLost = true;
     if (isLast) this.socket.end();
     else this.socket.shutdown();

@@ -59,7 +59,8 @@ export async function openDatagramListener(
     });
     return {
       url: formatListen(fd === null ? { ...address, port: socket.port } : address),
-      // A reply must come from the address that was asked. Until the last is sent, what arrives is served as before.
+      // A reply must come from the address that was asked. Until the last reply is sent, new datagrams are served as
+      // before.
       stop: () => owner.datagrams.whenAnswered(() => socket.close()),
     };
   } catch (error) {

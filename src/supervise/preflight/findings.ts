@@ -9,7 +9,7 @@ export interface Finding {
   readonly state: FindingState;
   /** The state, or the mistake. May have several lines. */
   readonly text: string;
-  /** What to do about it; "": nothing, or the text says it. */
+  /** The advice; "": none, or the text has it. */
   readonly hint: string;
   /** The code of an error, as in docs/errors.md. */
   readonly code: string | null;

@@ -1,4 +1,4 @@
-/** What the author of a module sees of their mistakes, from source and in the binary alike (HRMR_BIN). */
+/** The messages about mistakes that the author of a module sees, from source and in the binary alike (HRMR_BIN). */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub } from "../../support/hub";
 

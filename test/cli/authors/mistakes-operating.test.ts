@@ -30,7 +30,7 @@ interface Row {
   readonly files?: Record<string, string>;
   readonly args?: readonly string[];
   readonly env?: Record<string, string>;
-  /** Makes what stands in the way. @returns what takes it away again */
+  /** Makes the obstacle. @returns a function that removes it */
   readonly prepare?: (dir: string) => () => unknown;
   /** Default 1. */
   readonly exitCode?: number;

@@ -44,7 +44,7 @@ test("state is inferred from setup and params from the key, without a type argum
   expect([exitCode, text]).toEqual([0, expect.any(String)]);
 });
 
-/** The definition on the second line of a module, and what is said of it. */
+/** The definition on the second line of a module, and the compiler's message about it. */
 const MISTAKES: Record<string, [definition: string, said: RegExp]> = {
   "handle and fetch in one route": [
     `{ routes: { "GET /x": { handle: () => "x", fetch: () => new Response() } } }`,

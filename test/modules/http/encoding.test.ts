@@ -1,6 +1,6 @@
 /**
- * modules/http: which content coding a client gets, of compressed files beside a file and of what is compressed on the
- * way.
+ * modules/http: which content coding a client gets, for compressed files beside a file, and for text that the server
+ * compresses.
  */
 import { describe, expect, test } from "bun:test";
 import { rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";

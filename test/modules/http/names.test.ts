@@ -63,7 +63,7 @@ describe("a name that is no UTF-8", () => {
   });
 
   test("has one text, and each text one name", () => {
-    // Not UTF-8: a lone surrogate, an overlong form, what is cut off, what is beyond Unicode.
+    // Not UTF-8: a lone surrogate, an overlong form, a cut character, a number beyond Unicode.
     const bytes = [
       "41",
       "e9",

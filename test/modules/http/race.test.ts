@@ -21,7 +21,7 @@ interface Way {
   /** Below the folder: it leads now inside, now outside. */
   readonly name: string;
   readonly leadsTo: "file" | "folder";
-  /** What is asked for. */
+  /** The requested paths. */
   readonly target: string;
   readonly headers?: Record<string, string>;
   readonly config?: Record<string, unknown>;
@@ -120,7 +120,7 @@ describe("a name that is swapped for a link to the outside during a request", ()
   }
 });
 
-/** Files that only a fault could serve. Those of a folder have names that tell of it. */
+/** Files that only a fault could serve. Files of a folder have names that say so. */
 class OutsideFolder implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), "hrmr-outside-"));
 

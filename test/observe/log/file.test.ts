@@ -64,7 +64,7 @@ function spawnLogger(code: string, options: Parameters<typeof createLog>[0] = {}
 
 type LogFileParameters = ConstructorParameters<typeof LogFile>;
 
-/** A LogFile whose clock stands still, with what it hands on. */
+/** A LogFile whose clock stands still, with the events that it hands on. */
 function openAt(startMs: number, settings: Partial<LogFileParameters[0]> = {}) {
   const seen = { nowMs: startMs, fallen: [] as string[], told: [] as string[], rotated: 0 };
   let wake = Promise.withResolvers<void>();

@@ -146,7 +146,7 @@ describe("hostile text", () => {
     for (const isTty of [false, true]) {
       const { lines, log } = capture({ isTty });
       for (const value of values) log.withFields({ module: `m${hostile}` }).info(value);
-      // What may stay: the line ends, and of colours those that are put there on purpose.
+      // These may stay: the line ends, and of colours those that are put there on purpose.
       const rest = withoutControls(lines.join("").replace(COLOUR, "")).replaceAll("\n", "");
       expect(rest).toBe("");
       expect(lines.join("")).toContain("peer said ");

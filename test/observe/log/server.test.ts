@@ -1,4 +1,4 @@
-/** The log of a whole server: what is told of requests, handlers and modules, and where it goes. */
+/** The log of a whole server: its lines on requests, handlers and modules, and where they go. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";

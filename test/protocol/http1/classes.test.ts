@@ -11,7 +11,7 @@ import { type FetchHandler, startHarness } from "../../support/wire-harness";
 const globals = moduleGlobals() as { Request: typeof Request; Response: typeof Response; fetch: typeof fetch };
 const NativeResponse = Response;
 
-/** What `handler` answers to `request`, whose first line and Host are given; the connection ends behind it. */
+/** The answer of `handler` to `request`, with the first line and the Host added. The connection ends behind it. */
 async function answerTo(handler: FetchHandler, request: string): Promise<RawReply> {
   const server = startHarness({ routes: { "/": handler } });
   try {
@@ -24,7 +24,7 @@ async function answerTo(handler: FetchHandler, request: string): Promise<RawRepl
   }
 }
 
-/** What `inspect` finds in the request that a handler gets. */
+/** The result of `inspect` on a handler's request. */
 async function inspect<T>(request: string, look: (request: Request) => T | Promise<T>): Promise<T> {
   const found: T[] = [];
   await answerTo(async (one) => {

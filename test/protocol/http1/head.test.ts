@@ -64,7 +64,7 @@ test("a reply to HEAD has no body, and no length but that of GET; 204 and 304 ha
         });
       }
     }
-    // What the handler does not tell is not made up.
+    // The server invents no length that the handler did not give.
     expect(lengthIn((await reply(hub, "HEAD", "/inline/own-head")).head)).toBeNull();
     expect(lengthIn((await reply(hub, "HEAD", "/inline/own-length")).head)).toBe("12");
     expect(lengthIn((await reply(hub, "GET", "/inline/empty")).head)).toBe("0");
@@ -85,7 +85,7 @@ test("a HEAD that is refused gets no body either", async () => {
       expect([lines.slice(0, 50), head.slice(9, 12), body]).toEqual([lines.slice(0, 50), status, ""]);
       expect((await reply(hub, "GET", "/inline/text", lines)).body).not.toBe("");
     }
-    // In two pieces, the second of which is what is wrong.
+    // In two pieces; the mistake is in the second.
     const client = await hub.connect();
     await client.send("HEAD / HTTP/1.1\r\nHost: a\r\n");
     await hub.ask("STATUS\n");

@@ -1,4 +1,4 @@
-/** The light headers of a request: what a native Headers would say, also to whoever copies them. */
+/** The light headers of a request: the same answers as a native Headers, also for code that copies them. */
 import { expect, test } from "bun:test";
 import { LightHeaders } from "../../../src/protocol/web/request-headers";
 

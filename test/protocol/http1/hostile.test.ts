@@ -41,7 +41,7 @@ const H = "Host: x\r\n";
 const post = (fields: string, body = "") => `POST /bad HTTP/1.1\r\n${H}${fields}\r\n${body}`;
 const get = (fields: string) => `GET /bad HTTP/1.1\r\n${H}${fields}\r\n`;
 
-/** What it is, the bytes, and the status. */
+/** The case, its bytes, and the status. */
 const REFUSED: [string, string, number][] = [
   // Framing: each of these has served to smuggle a request past some proxy.
   [
@@ -159,7 +159,7 @@ describe("a malformed request", () => {
       const wrong: string[] = [];
       for (const [what, request, status] of REFUSED) {
         const client = await hub.connect();
-        // What follows would be served if the connection went on.
+        // The next message would be served if the connection went on.
         await client.send(raw(`${request}GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n`)).catch(() => undefined);
         const reply = await client.waitForEnd();
         const replies = reply.match(/HTTP\/1\.1 \d{3} /g) ?? [];
@@ -192,7 +192,7 @@ describe("a malformed request", () => {
         if (!reply.startsWith(`HTTP/1.1 ${status} `)) wrong.push(`${what}: ${JSON.stringify(reply.slice(0, 200))}`);
         client.close();
       };
-      // What does not begin with a method is answered as a raw message if it pauses; its bytes may do so on a busy
+      // Bytes that do not begin with a method are answered as a raw message if they pause, which can happen on a busy
       // machine.
       const isHttp = ([, request]: [string, string, number]) =>
         /^(GET|POST|CONNECT) /.test(request) && request.length < 500;

@@ -16,7 +16,7 @@ test("a stream that is as long as was told has a Content-Length, and the connect
     const client = await hub.connect();
     await client.send("GET /length/15/3 HTTP/1.1\r\nHost: x\r\n\r\nGET /length/0/0 HTTP/1.1\r\nHost: x\r\n\r\nPING\n");
     const text = await client.waitForEnd();
-    // What is no request behind them ends the connection, and is no message.
+    // Other bytes behind them end the connection, and are no message.
     expect(text).toMatch(/Content-Length: 0\r\n\r\nHTTP\/1\.1 400 [^]*`METHOD target HTTP\/1\.1`\.\n$/);
     expect(text).not.toContain("PONG");
     expect(text).toMatch(/Content-Length: 15\r\n\r\n123451234512345HTTP\/1\.1 200 OK\r\n/);

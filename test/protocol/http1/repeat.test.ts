@@ -113,7 +113,7 @@ test("no reply is repeated beyond its time", async () => {
   using site = new Site();
   site.page.mark.until = 0;
   expect(await site.bodies(HEAD, HEAD)).toEqual(["call 1", "call 2"]);
-  // From here on it may be repeated; what was said before is not forgotten, but over.
+  // From here on it may be repeated; the earlier mark is not forgotten, but over.
   site.page.mark.until = performance.now() + 60_000;
   expect(await site.bodies(HEAD, HEAD)).toEqual(["call 3", "call 3"]);
 });

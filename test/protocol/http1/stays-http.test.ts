@@ -30,7 +30,7 @@ const FILES = { "modules/raw.ts": RAW, "modules/elsewhere.ts": ELSEWHERE };
 const withShared = shareHub(FILES);
 /** No raw message is sent to it. */
 const withHttpOnly = shareHub(FILES);
-/** Who sends a byte after a round trip is in no hurry. */
+/** A client that sends one byte after each round trip. */
 const withPatience = shareHub({ ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 15_000 } }) });
 
 const WORDS = [
@@ -100,7 +100,7 @@ test("a request is one wherever it is cut, for keys that wait for their line", (
       for (let cut = 1; cut < request.length; cut += cut < 24 ? 1 : 7) {
         const client = await hub.connect();
         await client.send(request.slice(0, cut));
-        // Round trips by another connection: what was sent before them has been read.
+        // Round trips by another connection: bytes that were sent before them have been read.
         expect(await hub.ask("PING")).toBe("PONG\n");
         await client.send(request.slice(cut)).catch(() => {});
         const text = await (method === "POST" ? client.waitFor("No module") : client.waitForEnd());

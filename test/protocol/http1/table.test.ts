@@ -1,4 +1,4 @@
-/** What is accepted and what is refused: every case by the fast path and by llhttp, in one piece and byte by byte. */
+/** Accepted and refused requests: every case by the fast path and by llhttp, in one piece and byte by byte. */
 import { expect, test } from "bun:test";
 import { GraphResponse } from "../../../src/protocol/web/response";
 import { connectRaw, parseReplies, type RawReply, talk } from "../../support/raw-client";
@@ -7,7 +7,7 @@ import { type Harness, startHarness } from "../../support/wire-harness";
 interface Case {
   request: string;
   status: number;
-  /** What the echo handler is to report, for 200. */
+  /** The expected report of the echo handler, for 200. */
   echo?: Partial<Echo>;
   reply?: (reply: RawReply) => void;
 }
@@ -388,7 +388,7 @@ for (const mayBeFast of [true, false]) {
     test(`${name} is refused with ${status} by ${reader}, whole and in bytes`, async () => {
       const server = start(mayBeFast);
       try {
-        // Byte by byte only what is short: the long ones differ by their length alone.
+        // Only short ones byte by byte: the long ones differ by their length alone.
         for (const pieceBytes of request.length > 1000 ? [1_000_000, 1000] : [1_000_000, 1]) {
           const replies = await talk(server.port, request, pieceBytes);
           expect(replies.map((one) => one.status)).toEqual([status]);

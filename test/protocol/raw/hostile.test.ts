@@ -338,7 +338,7 @@ test("endless loops, throws and exits on the pool in the middle of good traffic 
 test("a pool thread is replaced also when its modules' bundles are gone from the disk", () =>
   withHub(FILES, ["--threads", "1"], async (hub) => {
     expect(await hub.ask("POOL 1\n")).toBe("pool 1\n");
-    // By hand, by `git clean`, or by a second server in the same folder, which prunes what it does not use.
+    // By hand, by `git clean`, or by a second server in the same folder, which prunes files that it does not use.
     hub.remove(".hrmr");
     expect(await hub.ask("LOOP\n")).toStartWith('ERR "LOOP" did not answer within');
     await until("the thread is back", async () => (await hub.ask("POOL 2\n")) === "pool 2\n");

@@ -77,7 +77,7 @@ test("a datagram that matches nothing, or is not one whole message, gets no answ
 test("two servers that are made to talk to each other fall silent", () =>
   withUdp((one, first) =>
     withUdp(async (two, second) => {
-      // What each of them says to a client of its own is what a forged sender's address would have the other one get.
+      // With a forged sender's address, one of them would get the other's answers.
       for (const [from, to] of [
         [one, two],
         [two, one],

@@ -62,7 +62,7 @@ async function figuresOf(host: string): Promise<Figures> {
   return found;
 }
 
-/** A client that has asked for something: how it leaves, and that what it opened is closed in the end. */
+/** A client that has asked for something: how it leaves, and how its resources are closed. */
 interface Asked {
   leave(): void;
   close(): void;

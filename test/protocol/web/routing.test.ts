@@ -1,4 +1,4 @@
-/** Routing as HTTP authors expect it, what the context tells, and deadlines against slow clients, over real sockets. */
+/** Routing as HTTP authors expect it, the context's facts, and deadlines against slow clients, over real sockets. */
 import { describe, expect, test } from "bun:test";
 import { type Hub, moduleSource, shareHub } from "../../support/hub";
 

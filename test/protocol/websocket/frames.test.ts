@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 afterAll(() => hub.stop());
 
-/** Longer cases are not sent byte by byte: what they are about is not in each byte. */
+/** Longer cases are not sent byte by byte: single bytes do not matter there. */
 const MAX_SPLIT_BYTES = 400;
 
 type Case = [name: string, sent: Buffer[], frames: string[], code?: number];

@@ -197,7 +197,7 @@ test("upgrade sees the request and its path, and says what the socket is", async
     expect(await socket.sync()).toEqual(["text:blue t1 127.0.0.1"]);
     expect(socket.head).toContain("set-cookie: a=1\r\n");
     expect(socket.head).toContain("x-more: y\r\n");
-    // What belongs to the handshake is not the module's to say.
+    // A module must not set the fields of the handshake.
     expect(socket.head.match(/^connection:/gim)).toHaveLength(1);
     expect(socket.head.match(/^sec-websocket-accept:/gim)).toHaveLength(1);
   } finally {

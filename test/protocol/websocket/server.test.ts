@@ -348,9 +348,10 @@ test("a client that sends pings and never reads is not remembered for each", asy
     const flood = Buffer.concat(Array.from({ length: 4000 }, () => ping("p".repeat(125))));
     for (let rest = Buffer.alloc(0), round = 0; round < 40; round++) {
       if (rest.length === 0) rest = flood;
-      // What the kernel takes. A server that waits for its pongs to be taken reads no more, and then nothing fits.
+      // The most that the kernel takes. A server that waits for its pongs to be taken reads no more, and then nothing
+      // fits.
       rest = rest.subarray(socket.client.offer(rest));
-      // A marker: the server has read what came before it, as far as it does.
+      // A marker: the server has read all bytes before it that it reads.
       expect(await hub.ask("EVENTS\n")).toStartWith("[");
     }
     const rss = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${hub.program.pid}/status`, "utf8"))?.[1]);

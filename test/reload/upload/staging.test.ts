@@ -82,7 +82,7 @@ async function codeOf(act: () => unknown): Promise<string> {
   return "done";
 }
 
-/** What was there, what is sent (null: it is removed), and what is there then. */
+/** The files before, the sent files (null: it is removed), and the files after. */
 const CASES: [string, Record<string, string>, Record<string, string> | null, Record<string, string>][] = [
   ["a new file", {}, { "m.ts": "new" }, { "m.ts": "new" }],
   ["a file over a file", { "m.ts": "old" }, { "m.ts": "new" }, { "m.ts": "new" }],

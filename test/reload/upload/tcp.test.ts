@@ -1,4 +1,4 @@
-/** The control API over TCP: who has the token, and nobody else. */
+/** The control API over TCP: for clients that have the token, and for nobody else. */
 import { describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -327,7 +327,7 @@ describe("the control port", () => {
 describe("of two servers on the control port", () => {
   const CLIENTS = 64;
   /**
-   * As many clients at once, each of which prints what it was answered, or why it was not. `sent` is made when all have
+   * As many clients at once, each of which prints its answer, or why it got none. `sent` is made when all have
    * sent.
    */
   const ASKERS = `const [port, sent] = process.argv.slice(-2);

@@ -23,7 +23,7 @@ const greet = (text: string): string =>
   moduleSource(`{ routes: { "GREET": { framing: "line", handle: () => "${text}\\n" } } }`);
 const BROKEN = 'export default { routes: { "GREET": () => "v3\\n" } ;\n';
 
-/** Writes to a folder `out` beside the modules folder: what is going to be sent. @returns the path */
+/** Writes a file that will be sent to a folder `out` beside the modules folder. @returns the path */
 function draft(hub: Hub, name: string, text: string | Uint8Array): string {
   const path = join(hub.dir, "out", name);
   mkdirSync(dirname(path), { recursive: true });
@@ -134,7 +134,7 @@ describe("hrmr push", () => {
         const facts = ({ modules: all }: typeof before) =>
           all.map(({ name, state, generation, hash, error }) => [name, state, generation, hash, error]);
         expect(facts({ ...before, modules })).toEqual(facts(before));
-        // A reload finds nothing to do, and a push of what is right goes on with the next number.
+        // A reload finds nothing to do, and a push of a right file goes on with the next number.
         expect((await run(hub, "reload")).stdout).toContain("unchanged");
         expect((await run(hub, "push", draft(hub, "greet.ts", greet("v2")))).stdout).toStartWith(
           "OK greet v2 (was v1) swapped",
@@ -212,7 +212,7 @@ describe("hrmr push", () => {
         expect(everything(hub)).toEqual(was);
         expect(await hub.ask("CHAT")).toBe("from a package and here");
 
-        // What comes back is what was sent.
+        // The files that come back are the sent ones.
         expect((await run(hub, "pull", "chat", "back")).stdout).toBe(
           "back/chat/data.bin\nback/chat/index.ts\nback/chat/lib/here.ts\nback/chat/package.json\n",
         );

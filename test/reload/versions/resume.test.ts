@@ -176,7 +176,7 @@ test("killed at any moment of a reload, the server comes back with the old or th
       const killed = project.kill();
       if ((await answer).startsWith("OK")) acknowledged = round;
       await killed;
-      // What the next one must not look at.
+      // Files that the next server must not look at.
       for (const name of ["a", "b"]) hub.write(`modules/${name}.ts`, BROKEN);
       const again = await project.start("--resume");
       const both = [await again.ask("A\n"), await again.ask("B\n")].map((text) => Number(text));

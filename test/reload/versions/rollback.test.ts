@@ -72,7 +72,7 @@ test("one rollback after another goes into the past, a named one goes anywhere, 
     expect(await hub.ask("PING\n")).toBe("3\n");
     expect((await rollback(hub.dir, "greet", "v1")).text).toContain("the same as v1");
     expect(await hub.ask("PING\n")).toBe("1\n");
-    // Back to what is on the disk: that is held back no more.
+    // Back to the files on the disk: they are no longer held back.
     expect((await rollback(hub.dir, "greet", "3")).exitCode).toBe(0);
     expect(await hub.ask("RELOAD\n")).toMatch(/^OK 2 modules unchanged/);
   }));

@@ -1,4 +1,4 @@
-/** What is kept of the versions that served. */
+/** The stored versions. */
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** What the processes of a server decide together, before any of them swaps. */
+/** The decision of a server's processes, before any of them swaps. */
 import { expect, test } from "bun:test";
 import { decide, type ModuleProposal, type Proposal } from "../../../src/reload/vote/agree";
 
@@ -9,7 +9,7 @@ const unchanged = (hash = "old"): Said => ["unchanged", hash];
 const failed = (error: string, hash: string | null = "old"): Said => ["failed", hash, error];
 const removed: Said = ["removed", "old"];
 
-/** What is decided about one module, by what each process says of it; null: it does not speak of it. */
+/** The decision about one module, from each process's proposal; null: the process does not name it. */
 function decided(...said: (Said | null)[]): string | undefined {
   return decide(new Map(said.map((each, at) => [at + 1, proposal(each)]))).refused["greet"];
 }

@@ -32,7 +32,7 @@ const EXCLUSIVE = (word: string): string =>
      async dispose() { await Bun.sleep(25); globalThis.testOwners.push("${word} out"); },`,
   );
 
-/** What EXCLUSIVE modules did since the last look. */
+/** The events of EXCLUSIVE modules since the last look. */
 function ownersSeen(): string[] {
   const seen = (globalThis as { testOwners?: string[] }).testOwners ?? [];
   return seen.splice(0);

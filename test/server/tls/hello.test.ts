@@ -49,7 +49,7 @@ describe("the server name of a ClientHello", () => {
       for (let cut = 1; cut < bytes.length; cut++) {
         const reader = new HelloReader();
         expect(reader.read(bytes.subarray(0, cut))).toBe(NEED_MORE);
-        // Another buffer, as when what is held has grown.
+        // Another buffer, as when the held bytes have grown.
         expect(reader.read(Buffer.from(bytes))).toBe("a.example");
       }
       const reader = new HelloReader();

@@ -38,7 +38,7 @@ function withPolicy(clientCert: string, run: (hub: Hub) => Promise<void>, args: 
 }
 
 /**
- * What the server knows of the client; null if it cut the connection, in the handshake or behind it, without an answer.
+ * The server's facts about the client; null if it cut the connection, in the handshake or behind it, without an answer.
  */
 async function identify(
   port: number,

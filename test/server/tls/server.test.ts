@@ -218,7 +218,8 @@ describe("TLS", () => {
         [hub.port, broken, "15030100020232"],
         [tlsPort(hub), broken, "15030100020232"],
         [hub.port, Buffer.from([22, 3, 1, 0, 4, 2, 0, 0, 0]), "15030100020232"],
-        // A good ClientHello, then what is no record: the engine answers the first and ends; its alert is encrypted.
+        // A good ClientHello, then bytes that are no record: the engine answers the first and ends; its alert is
+        // encrypted.
         [hub.port, Buffer.concat([hello, Buffer.alloc(100, 0xff)]), "1603"],
       ];
       for (const [port, bytes, reply] of cases) {
@@ -251,7 +252,7 @@ describe("TLS", () => {
       const done = await TlsClient.connect(hub.port);
       await Promise.all([silent.waitForEnd(), half.waitForEnd(), unfinished.waitForEnd()]);
       expect([silent.text, half.text]).toEqual(["", ""]);
-      // Neither who speaks plain text nor who has shaken hands is under that deadline.
+      // The deadline is neither for clients of plain text nor for finished handshakes.
       await (await plain.send("PING")).waitFor("PONG\n");
       await done.send("PING").waitFor("PONG\n");
       done.close();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { program, runProgram } from "../../support/program";
 
-/** What `systemd-analyze security` may say of the unit, 0 to 10; docs/systemd.md tells what is left. */
+/** The highest exposure that `systemd-analyze security` may report, 0 to 10. docs/systemd.md lists the rest. */
 const MAX_EXPOSURE = 1.2;
 
 const cleanups: (() => void)[] = [];
