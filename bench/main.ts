@@ -32,6 +32,7 @@ import { figuresRow, processesRow } from "./rows/processes";
 import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./rows/reload";
 import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
+import { thousandRow } from "./rows/thousand";
 import { chunkRow, lineRow, poolAloneRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
 import {
@@ -74,6 +75,7 @@ const ROWS: readonly Row[] = [
   reloadPoolRow,
   reloadLoadRow,
   reloadManyRow,
+  thousandRow,
   reloadMemoryRow,
   idleRow,
   streamsRow,

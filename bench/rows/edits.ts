@@ -56,14 +56,20 @@ export async function longestStall(control: Control): Promise<number> {
   return Number((await control.ask("STALL")).reply);
 }
 
-/** Writes the next version, sends RELOAD and checks the verdict. @throws Error if the module was not swapped */
-export async function editAndReload(control: Control, dir: string, name: string, text: string): Promise<ReloadTime> {
+/** Writes the next version, sends RELOAD (or `command`) and checks the verdict. @throws Error if the module was not swapped */
+export async function editAndReload(
+  control: Control,
+  dir: string,
+  name: string,
+  text: string,
+  command = "RELOAD",
+): Promise<ReloadTime> {
   writeFileSync(join(dir, "modules", `${name}.ts`), text);
-  const { reply, ms } = await control.ask("RELOAD");
+  const { reply, ms } = await control.ask(command);
   const told = new RegExp(`^OK ${name} v\\d+ \\(was v\\d+\\) swapped in ([\\d.]+) ms, 0 connections dropped`).exec(
     reply,
   )?.[1];
-  if (told === undefined) throw new Error(`RELOAD after an edit of ${name}: ${reply}`);
+  if (told === undefined) throw new Error(`${command} after an edit of ${name}: ${reply}`);
   return { clientMs: ms, serverMs: Number(told) };
 }
 

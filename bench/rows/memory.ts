@@ -41,7 +41,7 @@ export const reloadMemoryRow: Row = {
         figureLine({
           title: `memory after ${last} reloads with hono${bench.isFull ? "" : " (--full: 2000)"}`,
           value: (late / early - 1) * 100,
-          most: 15,
+          most: 8,
           unit: " %",
           hrmr: `${(late / MEGABYTE).toFixed(1)} MB (${seconds.toFixed(0)} s)`,
           bound: `200th: ${(early / MEGABYTE).toFixed(1)} MB`,

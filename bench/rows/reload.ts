@@ -78,19 +78,19 @@ function timesLine(title: string, times: ReloadTime[], most: number): Line {
 export const reloadInlineRow: Row = {
   name: "reload-inline",
   run: (bench) =>
-    measureReloads(bench, { title: "RELOAD of a small module, inline", run: "inline", isLoaded: false, most: 6 }),
+    measureReloads(bench, { title: "RELOAD of a small module, inline", run: "inline", isLoaded: false, most: 5 }),
 };
 
 export const reloadPoolRow: Row = {
   name: "reload-pool",
   run: (bench) =>
-    measureReloads(bench, { title: "RELOAD of a small module, on the pool", run: "pool", isLoaded: false, most: 12 }),
+    measureReloads(bench, { title: "RELOAD of a small module, on the pool", run: "pool", isLoaded: false, most: 8 }),
 };
 
 export const reloadLoadRow: Row = {
   name: "reload-load",
   run: (bench) =>
-    measureReloads(bench, { title: "RELOAD of a small module, under load", run: "inline", isLoaded: true, most: 20 }),
+    measureReloads(bench, { title: "RELOAD of a small module, under load", run: "inline", isLoaded: true, most: 10 }),
 };
 
 const MANY = 20;
@@ -125,7 +125,7 @@ export const reloadManyRow: Row = {
         await mustServe(control, version);
         await Bun.sleep(2 * PAUSE_MS);
       }
-      return [timesLine(`RELOAD, one of ${MANY} modules with hono and zod`, times, 60)];
+      return [timesLine(`RELOAD, one of ${MANY} modules with hono and zod`, times, 35)];
     } finally {
       control.close();
       await server.stop();

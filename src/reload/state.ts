@@ -108,17 +108,19 @@ type Planned = Pick<Run, "registry" | "candidates" | "removed">;
  * newcomer.
  */
 export function plannedModules({ registry, candidates, removed }: Planned): PlannedModule[] {
-  const planned = [...registry.entries.values()]
-    .filter((entry) => !removed.has(entry))
-    .map((entry) => {
-      const candidate = candidates.get(entry.name);
-      const routes = candidate?.generation.routes ?? entry.live?.routes ?? entry.unavailable;
-      const source = candidate?.generation.spec.source ?? entry.live?.spec.source ?? entry.source;
-      const middleware = candidate?.generation.middleware ?? entry.live?.middleware ?? null;
-      const rank = entry.isImplicit ? 2 : candidate === undefined ? 0 : 1;
-      return { name: entry.name, source, isImplicit: entry.isImplicit, routes, middleware, rank };
-    });
-  return planned.sort((a, b) => a.rank - b.rank);
+  // By rank: modules that serve already, newcomers, and modules that are on only by default.
+  const planned: [PlannedModule[], PlannedModule[], PlannedModule[]] = [[], [], []];
+  for (const entry of registry.entries.values()) {
+    if (removed.has(entry)) continue;
+    const { name, isImplicit, live } = entry;
+    const candidate = candidates.get(name);
+    const next = candidate?.generation ?? live;
+    const routes = next?.routes ?? entry.unavailable;
+    const source = next?.spec.source ?? entry.source;
+    const module = { name, source, isImplicit, routes, middleware: next?.middleware ?? null };
+    planned[isImplicit ? 2 : candidate === undefined ? 0 : 1].push(module);
+  }
+  return planned.flat();
 }
 
 /** Serves the routing without the reload, while a module has no version or after the reload is given up. */

@@ -27,6 +27,19 @@ const ANYTHING = "\0*";
  *   twice
  */
 export function parsePattern(pattern: string): Pattern | null {
+  let parsed = parsedPatterns.get(pattern);
+  if (parsed !== undefined) return parsed;
+  if (parsedPatterns.size >= MAX_PARSED) parsedPatterns.clear();
+  parsed = parse(pattern);
+  parsedPatterns.set(pattern, parsed);
+  return parsed;
+}
+
+/** Each reload builds a table of all routes, most of which were in the one before. Only modules name patterns. */
+const parsedPatterns = new Map<string, Pattern | null>();
+const MAX_PARSED = 50_000;
+
+function parse(pattern: string): Pattern | null {
   if (!/^\/[^?#]*$/.test(pattern)) return null;
   const written = pattern.slice(1).split("/");
   const hasTrailingSlash = written.length > 1 && written.at(-1) === "";

@@ -135,8 +135,10 @@ function claimsWord(key: string, word: string): boolean {
   return key.startsWith(word) && (key.length === word.length || " \r\n".includes(key.charAt(word.length)));
 }
 
+const ENCODER = new TextEncoder();
+
 function trieEntry<R>(entry: TableEntry<R>): TrieEntry<R> {
-  return { key: new TextEncoder().encode(entry.key), value: entry.value, isWord: entry.kind === "word" };
+  return { key: ENCODER.encode(entry.key), value: entry.value, isWord: entry.kind === "word" };
 }
 
 function pathEntry<R>(entry: TableEntry<R>): PathEntry<R> {

@@ -141,10 +141,12 @@ function claimedPaths(routes: readonly BoundRoute[]): ReadonlyMap<EndpointPath, 
   return claims;
 }
 
+const BY_PATH: ReadonlyMap<string, EndpointPath> = new Map(ENDPOINT_PATHS.map((path) => [path, path]));
+
 /** @returns the endpoint's path that a key means exactly: "/metrics" or "GET /metrics", but not "/*" */
 function claimedPath(key: string): EndpointPath | null {
   const path = key.startsWith("GET ") ? key.slice("GET ".length) : key;
-  return ENDPOINT_PATHS.find((each) => each === path) ?? null;
+  return BY_PATH.get(path) ?? null;
 }
 
 function reply(status: number, type: string, text: string): Response {

@@ -1,5 +1,5 @@
 /** Finds the modules of a folder. */
-import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { type Dirent, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join, parse } from "node:path";
 import { UserError } from "../../config/user-error";
 import { displayPath } from "../graph/describe-error";
@@ -45,15 +45,17 @@ export async function discoverModules(dir: string): Promise<Discovered> {
   const found = new Map<string, string[]>();
   const unreadable: RefusedModule[] = [];
   const overlooked: string[] = [];
-  const entries = readModulesDir(dir);
+  const listed = readModulesDir(dir);
+  const entries = listed.map(({ name }) => name);
   let linking: string | null = null;
-  for (const entry of entries) {
+  for (const each of listed) {
+    const entry = each.name;
     const sentence = overlookedText(dir, entry, () => (linking ??= linkingModules(dir, entries)));
     if (sentence !== null) overlooked.push(sentence);
     const name = nameOfEntry(entry);
     if (name === null) continue;
     try {
-      for (const file of moduleFilesAt(dir, entry)) found.set(name, [...(found.get(name) ?? []), file]);
+      for (const file of moduleFilesAt(dir, each)) found.set(name, [...(found.get(name) ?? []), file]);
     } catch (cause) {
       const file = join(dir, entry);
       unreadable.push({ name, file, error: cause instanceof UserError ? cause : modulesDirError(file, cause) });
@@ -88,9 +90,9 @@ export function isModuleFolder(name: string): boolean {
   return !name.startsWith("_") && !name.startsWith(".") && !SKIPPED_NAMES.has(name);
 }
 
-function readModulesDir(dir: string): string[] {
+function readModulesDir(dir: string): Dirent[] {
   try {
-    return readdirSync(dir).sort();
+    return readdirSync(dir, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (cause) {
     throw modulesDirError(dir, cause);
   }
@@ -105,8 +107,11 @@ function nameOfEntry(entry: string): string | null {
 }
 
 /** The file itself, or the index files of a folder. */
-function moduleFilesAt(dir: string, entry: string): string[] {
+function moduleFilesAt(dir: string, listed: Dirent): string[] {
+  const entry = listed.name;
   const path = join(dir, entry);
+  // The listing tells plain files from links and folders. A name that is not UTF-8 is another file's, or none's.
+  if (listed.isFile() && !entry.includes("\ufffd")) return MODULE_FILE.test(entry) ? [path] : [];
   // A save by rename may remove the file between the listing and here. The next look sees it.
   const info = statSync(path, { throwIfNoEntry: false });
   if (info === undefined && lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true)

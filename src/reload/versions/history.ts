@@ -160,7 +160,7 @@ export class History {
 
   #noteModule({ name, source, version }: ApprovedModule, order: ReloadOrder): void {
     const records = this.#store.records(name);
-    if (version === null || records.some(({ number }) => number === version.number)) return;
+    if (version === null || records.findLast(({ number }) => number === version.number) !== undefined) return;
     const { keep, probationMs } = this.#owner.options.versions;
     const former = this.#serving.get(name) ?? null;
     const again = order.versions[name];
