@@ -34,13 +34,13 @@ export class HandlerError extends Error {
  */
 export class HostLostError extends Error {
   override readonly name = "HostLostError";
-  /** Why, without a full stop: "it was ended by SIGSEGV". */
-  readonly reason: string;
 
-  /** @param reason  Default: the message's words */
-  constructor(message: string, reason = message.replace(/\.$/, "")) {
+  constructor(
+    message: string,
+    /** Why, without a full stop: "it was ended by SIGSEGV". Default: the message's words. */
+    readonly reason = message.replace(/\.$/, ""),
+  ) {
     super(message);
-    this.reason = reason;
   }
 }
 
@@ -49,11 +49,12 @@ export class HostLostError extends Error {
  */
 export class UnavailableError extends Error {
   override readonly name = "UnavailableError";
-  /** Until the next try. At least 1. */
-  readonly retryAfterSeconds: number;
 
-  constructor(message: string, retryAfterSeconds: number) {
+  constructor(
+    message: string,
+    /** Until the next try. At least 1. */
+    readonly retryAfterSeconds: number,
+  ) {
     super(message);
-    this.retryAfterSeconds = retryAfterSeconds;
   }
 }

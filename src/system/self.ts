@@ -1,4 +1,5 @@
 /** How this program starts itself again: as a server process, or as its own successor. */
+import { dirname, sep } from "node:path";
 
 /** The role of a process. `main.ts` reads it and removes it from the environment. */
 export const ROLE_VARIABLE = "HRMR_ROLE";
@@ -13,3 +14,6 @@ const EXECUTABLE = process.execPath;
 export function selfCommand(args: readonly string[]): string[] {
   return Bun.isStandaloneExecutable ? [EXECUTABLE, ...args] : [EXECUTABLE, Bun.main, ...args];
 }
+
+/** The folder of the server's own code, with a separator at the end: src/, or the binary's own file system. */
+export const OWN_ROOT = dirname(import.meta.dir) + sep;

@@ -2,7 +2,7 @@
  * The calls of one place: begins what the server has not taken back, and sends the replies, one message a
  * batch.
  */
-import { isThenable } from "../../module/graph/returned";
+import { isStream, isThenable, type StreamReply } from "../../module/graph/returned";
 import { drainMicrotasks } from "bun:jsc";
 import type { Handle, ModuleContext } from "../../module/contract";
 import { asHost } from "../../system/leave-graph";
@@ -24,7 +24,7 @@ import {
 } from "../remote/messages";
 import { SavedReplies } from "../remote/saved-replies";
 import { HostedMessage, type WantBody } from "./message";
-import { isSource, type Source, StreamSource } from "./stream";
+import { StreamSource } from "./stream";
 
 /** One generation in this place. */
 export interface Resident {
@@ -152,7 +152,7 @@ export class HostedCalls {
   }
 
   #answer(seq: number, value: unknown, call: CallUnderWay): void {
-    if (isSource(value)) return this.#open(seq, value, call);
+    if (isStream(value)) return this.#open(seq, value, call);
     this.#underWay.delete(seq);
     call.message.over();
     if (typeof value === "string") this.#reply(seq, REPLY.text, value);
@@ -167,7 +167,7 @@ export class HostedCalls {
       );
   }
 
-  #open(seq: number, source: Source, call: CallUnderWay): void {
+  #open(seq: number, source: StreamReply, call: CallUnderWay): void {
     try {
       call.stream = new StreamSource(source, (fn) => call.resident.module.run(fn), {
         part: (value) => {

@@ -2,18 +2,9 @@
  * The Response of modules on the pool and in processes: the standard class, which also remembers a body that is in
  * memory.
  */
+import { decodedResponses, moduleFetch, StandardResponse } from "../../module/graph/standard";
+
 const NativeResponse = Response;
-
-/** The standard class's instances: an interface, so that its properties may be overridden by accessors. */
-interface StandardResponse extends Response {
-  readonly headers: Headers;
-  readonly body: Response["body"];
-}
-
-const StandardResponse = Response as unknown as {
-  new (body?: Bun.BodyInit | null, init?: ResponseInit): StandardResponse;
-  json(data: unknown, init?: ResponseInit | number): Response;
-};
 
 /** Marks a stream whose content is known. hono makes `new Response(response.body, response)` after each middleware. */
 const WHOLE = Symbol("whole");
@@ -24,24 +15,8 @@ interface WholeStream extends ReadableStream {
   [WHOLE]?: AtHand;
 }
 
-/**
- * Responses of `fetch` with a decoded body. Their Content-Encoding and Content-Length still describe the encoded one.
- */
-const decoded = new WeakSet<Response>();
-const DECODED = /^(?:gzip|x-gzip|deflate|br|zstd)$/i;
-const nativeFetch = fetch;
-
 /** `fetch` for the same modules. */
-export const hostedFetch: typeof fetch = Object.assign(
-  async (input: string | URL | Request, init?: RequestInit & { decompress?: boolean }): Promise<Response> => {
-    const response = await nativeFetch(input, init);
-    if (init?.decompress !== false && DECODED.test(response.headers.get("content-encoding") ?? ""))
-      decoded.add(response);
-    return response;
-  },
-  { preconnect: nativeFetch.preconnect },
-);
-Object.defineProperty(hostedFetch, "name", { value: "fetch" });
+export const hostedFetch = moduleFetch();
 
 export class HostedResponse extends StandardResponse {
   /** undefined: read it as a stream. */
@@ -100,7 +75,7 @@ export class HostedResponse extends StandardResponse {
 
   /** Whether its Content-Encoding and Content-Length describe the body before it was decoded. */
   static isDecoded(response: Response): boolean {
-    return decoded.has(response);
+    return decodedResponses.has(response);
   }
 
   override get body(): Response["body"] {

@@ -1,7 +1,6 @@
 /** A streamed reply on its handler's side: a source that is read only as fast as the server asks for more. */
+import type { StreamReply } from "../../module/graph/returned";
 import { STREAM_WINDOW } from "../remote/messages";
-
-export type Source = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
 
 interface StreamOutput {
   part(value: string | Uint8Array): void;
@@ -9,14 +8,8 @@ interface StreamOutput {
   failed(error: unknown): void;
 }
 
-export function isSource(value: unknown): value is Source {
-  return (
-    value instanceof ReadableStream || (typeof value === "object" && value !== null && Symbol.asyncIterator in value)
-  );
-}
-
 // A stream's own iterator lets `return` wait behind a pending read; its reader's `cancel` ends that read.
-function iteratorOf(source: Source): AsyncIterator<string | Uint8Array> {
+function iteratorOf(source: StreamReply): AsyncIterator<string | Uint8Array> {
   if (!(source instanceof ReadableStream)) return source[Symbol.asyncIterator]();
   const reader = source.getReader();
   return {
@@ -37,7 +30,7 @@ export class StreamSource {
   #isCancelled = false;
 
   /** @param run enters the module's graph: the source is the module's code */
-  constructor(source: Source, run: <R>(fn: () => R) => R, output: StreamOutput) {
+  constructor(source: StreamReply, run: <R>(fn: () => R) => R, output: StreamOutput) {
     this.#run = run;
     this.#output = output;
     this.#iterator = run(() => iteratorOf(source));

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { OWN_ROOT } from "../../system/own-root";
+import { OWN_ROOT } from "../../system/self";
 
 /**
  * A position in an author's file. `file` is for people (relative to the working folder if it lies there); lines and

@@ -28,3 +28,12 @@ export function discard(value: unknown): void {
   if (value instanceof Response && value.body !== null && !value.body.locked)
     value.body.cancel().catch(() => undefined);
 }
+
+/** A reply in parts. */
+export type StreamReply = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
+
+export function isStream(value: unknown): value is StreamReply {
+  return (
+    typeof value === "object" && value !== null && (Symbol.asyncIterator in value || value instanceof ReadableStream)
+  );
+}

@@ -7,7 +7,8 @@ import { answeredHttp, byteLength } from "../access";
 import type { OwnReply } from "../web/own-reply";
 import type { Dispatch, Wire } from "../wire";
 import type { RequestHead } from "./head";
-import { decodedResponses, GraphResponse, TEXT_LINES, textOfStream } from "../web/response";
+import { decodedResponses } from "../../module/graph/standard";
+import { GraphResponse, TEXT_LINES, textOfStream } from "../web/response";
 import { STATUS_CODES } from "../web/status-codes";
 
 /** Bodies up to this are read whole and leave with their head in one write. In bytes. */

@@ -16,7 +16,8 @@ import {
   dateOf,
   tailLines,
 } from "./reply";
-import { decodedResponses, type FilePiece, GraphResponse } from "../web/response";
+import { decodedResponses } from "../../module/graph/standard";
+import { type FilePiece, GraphResponse } from "../web/response";
 
 type Reader = ReadableStreamDefaultReader<unknown>;
 type Part = Awaited<ReturnType<Reader["read"]>>;

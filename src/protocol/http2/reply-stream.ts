@@ -2,7 +2,8 @@
 import { toBytes } from "../../module/graph/returned";
 import { checkUnread, isBodiless, MAX_WHOLE_BYTES } from "../http1/reply";
 import { nextTurn, WriteTurns } from "../turns";
-import { decodedResponses, GraphResponse } from "../web/response";
+import { decodedResponses } from "../../module/graph/standard";
+import { GraphResponse } from "../web/response";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { Http2Head } from "./head";
 import { bytesReply, linesOf, type WholeReply } from "./reply";

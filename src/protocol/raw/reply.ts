@@ -1,15 +1,7 @@
 /** Checks a handler's result, and sends a streamed one at the client's pace. */
 import type { Reply } from "../../module/contract";
+import { isStream, type StreamReply } from "../../module/graph/returned";
 import { nextTurn, WriteTurns } from "../turns";
-
-export type StreamReply = AsyncIterable<string | Uint8Array> | ReadableStream<string | Uint8Array>;
-
-/** @returns whether `value` is a reply that is sent piece by piece */
-export function isStream(value: unknown): value is StreamReply {
-  return (
-    typeof value === "object" && value !== null && (Symbol.asyncIterator in value || value instanceof ReadableStream)
-  );
-}
 
 /**
  * Checks the result of an author's handler.

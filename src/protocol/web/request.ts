@@ -132,34 +132,6 @@ export class LightRequest {
     return copy as unknown as Request;
   }
 
-  get cache(): Request["cache"] {
-    return "default";
-  }
-  get credentials(): Request["credentials"] {
-    return "include";
-  }
-  get destination(): Request["destination"] {
-    return "";
-  }
-  get integrity(): string {
-    return "";
-  }
-  get keepalive(): boolean {
-    return false;
-  }
-  get mode(): Request["mode"] {
-    return "navigate";
-  }
-  get redirect(): Request["redirect"] {
-    return "follow";
-  }
-  get referrer(): string {
-    return "";
-  }
-  get referrerPolicy(): Request["referrerPolicy"] {
-    return "";
-  }
-
   #abortionController(): AbortController {
     if (this.#abortion === null) {
       this.#abortion = new AbortController();
@@ -177,6 +149,21 @@ export class LightRequest {
   }
 }
 Object.setPrototypeOf(LightRequest.prototype, NativeRequest.prototype);
+
+/** The values of a request that a browser did not make. */
+const ALWAYS: Partial<Request> = {
+  cache: "default",
+  credentials: "include",
+  destination: "",
+  integrity: "",
+  keepalive: false,
+  mode: "navigate",
+  redirect: "follow",
+  referrer: "",
+  referrerPolicy: "",
+};
+for (const [name, value] of Object.entries(ALWAYS))
+  Object.defineProperty(LightRequest.prototype, name, { get: () => value, configurable: true });
 
 /** The `Request` of modules: also takes a server's request in place of a Request. */
 export class GraphRequest extends Request {

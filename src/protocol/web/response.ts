@@ -2,20 +2,10 @@
  * The Response of modules: the standard class, which also remembers a string body. The common reply is then one
  * synchronous write; the standard class gives its body only through a promise or a stream.
  */
+import { StandardResponse } from "../../module/graph/standard";
 import { STATUS_CODES } from "./status-codes";
 
 const NativeResponse = Response;
-
-/** The standard class's instances: an interface, so that its properties may be overridden by accessors. */
-interface StandardResponse extends Response {
-  readonly headers: Headers;
-  readonly body: Response["body"];
-}
-
-const StandardResponse = Response as unknown as {
-  new (body?: Bun.BodyInit | null, init?: ResponseInit): StandardResponse;
-  json(data: unknown, init?: ResponseInit | number): Response;
-};
 
 /** The kind of a response's body. */
 type BodyKind = "none" | "text" | "static" | "blob" | "stream";
@@ -29,9 +19,6 @@ const TEXT = Symbol("text");
 interface TextStream extends ReadableStream {
   [TEXT]?: string;
 }
-
-/** Responses of `fetch` with a decoded body, although their Content-Encoding remains. */
-export const decodedResponses = new WeakSet<Response>();
 
 const JSON_INIT: ResponseInit = { headers: { "Content-Type": "application/json;charset=utf-8" } };
 const JSON_LINES = "Content-Type: application/json;charset=utf-8\r\n";
@@ -211,7 +198,9 @@ export class GraphResponse extends StandardResponse {
     const init = this.#init as ResponseInit;
     const body = this.#text ?? this.#blob;
     const lines =
-      bytes.length > MAX_READY_BYTES || body === undefined ? null : allLines(init.headers as Record<string, unknown>);
+      bytes.length > MAX_READY_BYTES || body === undefined
+        ? null
+        : joinLines(Object.entries(init.headers as Record<string, unknown>));
     const status = init.status ?? 200;
     const isPlain = lines !== null && body !== undefined && !init.statusText && status !== 204 && status !== 304;
     const ready = isPlain ? new ReadyReply(body, lines, status, bytes) : null;
@@ -328,19 +317,6 @@ function joinLines(fields: [string, unknown][]): string | null {
   for (const [name, value] of fields) {
     if (OWN_FIELDS.test(name) || typeof value !== "string" || !PLAIN_VALUE.test(value)) return null;
     isTyped ||= /^content-type$/i.test(name);
-    lines += `${name}: ${value}\r\n`;
-  }
-  return isTyped ? lines : null;
-}
-
-/** @returns null if one of them is the server's own, or is no plain text */
-function allLines(fields: Record<string, unknown>): string | null {
-  let lines = "";
-  let isTyped = false;
-  for (const name of Object.keys(fields)) {
-    const value = fields[name];
-    if (typeof value !== "string" || OWN_FIELDS.test(name) || !PLAIN_VALUE.test(value)) return null;
-    if (/^content-type$/i.test(name)) isTyped = true;
     lines += `${name}: ${value}\r\n`;
   }
   return isTyped ? lines : null;
