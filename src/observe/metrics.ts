@@ -44,11 +44,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
 function writeServer(out: Exposition, info: ServerInfo, processes: readonly ProcessSnapshot[]): void {
   out.gauge("hrmr_build_info", "Always 1; the version is in the label.", [[{ version: info.version }, 1]]);
   out.gauge("hrmr_up", "Always 1: the server answers.", 1);
-  out.gauge(
-    "hrmr_ready",
-    "1 if the server is ready, as /ready tells it, else 0.",
-    readinessOf(processes).isReady ? 1 : 0,
-  );
+  out.gauge("hrmr_ready", "1 if the server is ready, else 0.", readinessOf(processes).isReady ? 1 : 0);
   const started = "When the server was started, in seconds since 1970.";
   out.gauge("hrmr_start_time_seconds", started, info.startedAtMs / 1000);
   out.gauge("hrmr_processes", "Server processes that answer.", processes.length);
@@ -162,11 +158,7 @@ function writeConnections(out: Exposition, info: ServerInfo, processes: readonly
   const open = PROTOCOLS.map((protocol): Sample => [{ protocol }, byProtocol[protocol] ?? 0]);
   out.gauge("hrmr_connections", "Open connections by the protocol that they spoke last.", open);
   out.counter("hrmr_connections_accepted_total", "Connections accepted.", accepted);
-  out.counter(
-    "hrmr_connections_refused_total",
-    "Connections that were closed at once because there were too many.",
-    refused,
-  );
+  out.counter("hrmr_connections_refused_total", "Connections closed at once: there were too many.", refused);
 }
 
 function writePool(out: Exposition, processes: readonly ProcessSnapshot[]): void {

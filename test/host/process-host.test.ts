@@ -309,7 +309,7 @@ describe("a reload", () => {
       expect(await hub.ask("RELOAD\n")).toContain("hold v3 (was v2) swapped");
       hub.write("modules/hold.ts", holder("four", "{ map: new Map([['a', 'new']]) }"));
       expect(await hub.ask("RELOAD\n")).toContain(
-        "its state was not handed over: handoff returned a value that cannot be copied",
+        "its state was not handed over: handoff returned data that cannot be copied",
       );
       expect(await hub.ask("SHOW\n")).toBe("four undefined undefined undefined new\n");
     }));

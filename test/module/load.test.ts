@@ -182,7 +182,7 @@ test.each([
 test.each([
   ["data", "{ n: new Map([[1, state.made]]) }", { data: { n: new Map([[1, "now"]]) } }],
   ["a promise of data", "Promise.resolve([1])", { data: [1] }],
-  ["a function", "{ f() {} }", { error: expect.stringContaining("handoff returned a value that cannot be copied") }],
+  ["a function", "{ f() {} }", { error: expect.stringContaining("handoff returned data that cannot be copied") }],
   ["a throw", '(() => { throw new Error("not now"); })()', { error: "handoff failed: not now" }],
   ["nothing in time", "new Promise(() => undefined)", { error: "handoff did not finish within 60 ms" }],
 ])("handoff gives a copy or the reason why not: %s", async (_, expression, expected) => {

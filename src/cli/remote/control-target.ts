@@ -226,10 +226,7 @@ function readServer(flags: RemoteFlags, cwd: string): ControlTarget | null {
   const [, scheme = "tcp", rest = ""] = /^(?:(tcp|tls|https?):\/\/)?(.*?)\/?$/.exec(server) ?? [];
   const address = parseHostPort(rest);
   if (address === null || address.port === 0) {
-    throw badValue(
-      `--server takes ${FORMS}, not ${quoted(server)}.`,
-      "Pass the value that control.listen has on the server.",
-    );
+    throw badValue(`--server takes ${FORMS}, not ${quoted(server)}.`, "Pass the server's control.listen.");
   }
   if (tokenFile === undefined)
     throw badValue(

@@ -69,13 +69,7 @@ export function statusScreen(status: ServerStatus, width: number, paint: Paint, 
     fit([head, ...figureLines(status, paint)], LABEL_WIDTH),
     processLines(status, width, paint),
     moduleTable(status.modules, width, paint),
-    fit(
-      status.modules.flatMap((module) => [
-        ...apartLines(module, paint),
-        ...quarantineLines(module, paint, nowMs),
-        ...troubleLines(module, paint, nowMs),
-      ]),
-    ),
+    fit(status.modules.flatMap((module) => aboutModule(module, paint, nowMs))),
     fit(conductLines(status, paint, nowMs)),
     fit([lastReloadLine(status, paint, nowMs)], LABEL_WIDTH),
   ];
@@ -160,30 +154,24 @@ function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs
 }
 
 /**
- * Facts about a module besides its figures: notes on its version, old versions and their open work, and why the newest
- * failed.
+ * Facts about a module besides its figures: its processes, its quarantine, notes on its version, old versions and their
+ * open work, and why the newest failed.
  */
-function troubleLines(
-  { name, generation, old, error, nextTryAt, notes = [] }: ModuleStatus,
-  paint: Paint,
-  nowMs: number,
-): string[] {
+function aboutModule(module: ModuleStatus, paint: Paint, nowMs: number): string[] {
+  const { name, generation, old, error, nextTryAt, notes = [] } = module;
   const shown = cleanText(name);
-  const noted = notes.map((note) => `${shown}: ${cleanText(note)}`);
-  const pinned = [
-    ...noted,
+  const facts = [
+    ...apartLines(module, paint),
+    ...quarantineLines(module, paint, nowMs),
+    ...notes.map((note) => `${shown}: ${cleanText(note)}`),
     ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`),
   ];
-  if (error === null) return pinned;
+  if (error === null) return facts;
   const next = nextTryAt === undefined ? "" : `, tried again ${soon(nextTryAt, nowMs)}`;
   const rest = generation === null ? `nothing of it is served${next}` : `v${generation} goes on serving`;
   const [cause = "", ...frame] = cleanText(error).trimEnd().split("\n");
   const cut = frame.length >= MAX_ERROR_LINES ? [...frame.slice(0, MAX_ERROR_LINES - 2), "…"] : frame;
-  return [
-    ...pinned,
-    `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`,
-    ...cut.map((line) => `  ${line}`),
-  ];
+  return [...facts, `${paint(`${shown} was not loaded`, "red")}, ${rest}: ${cause}`, ...cut.map((line) => `  ${line}`)];
 }
 
 /** "in 5 s"; "now" for a time that has come. */

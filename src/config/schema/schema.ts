@@ -81,10 +81,7 @@ const limits = group(DEFAULT_LIMITS, "Limits of everything that a client or a mo
   maxHeaderBytes: most("bytes", "An HTTP request line and its headers together"),
   maxHeaderFields: most("fields", "Header fields of one HTTP request"),
   maxBodyBytes: most("bytes", "An HTTP request's body, after de-chunking"),
-  maxPipelined: most(
-    "messages",
-    "Raw messages of one connection that wait for a reply. Above it the connection is not read",
-  ),
+  maxPipelined: most("messages", "Raw messages without a reply on one connection. Above it the connection is not read"),
   maxWriteBufferBytes: most(
     "bytes",
     "Bytes that wait to be sent on one connection. Above it the connection is not read, and streams wait",

@@ -238,10 +238,7 @@ export class HostedModules {
     try {
       return { notes: [], handoff: handoffs.store(handed.data) };
     } catch (error) {
-      return {
-        notes: [],
-        handoff: { error: `handoff returned a value that cannot be stored: ${describeError(error)}` },
-      };
+      return { notes: [], handoff: { error: `handoff returned data that cannot be stored: ${describeError(error)}` } };
     }
   }
 

@@ -218,7 +218,7 @@ function copyOf(data: unknown): unknown {
     return structuredClone(data);
   } catch (cause) {
     throw new Error(
-      `handoff returned a value that cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `handoff returned data that cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`,
       { cause },
     );
   }
