@@ -438,6 +438,10 @@ test("what the running server of this folder holds is no mistake, and another's 
     const args = ["--port", "0", "--pid-file", "x.pid", "--listen", "unix://DIR/s.sock"].slice(0, 4);
     const server = await startProgram(args, { cwd: dir });
     try {
+      // The last that it writes by itself. `validate` compares the folder before and after.
+      await until("the builds are kept", () =>
+        ["greet", "http"].every((name) => existsSync(join(dir, ".hrmr/bundles", name, "inputs.json"))),
+      );
       const same = await validate(dir, ["--port", String(server.port), "--pid-file", "x.pid"]);
       expect(mistakesOf(same)).toEqual([]);
       expect(same.findings).toContainEqual(
