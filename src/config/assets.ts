@@ -1,4 +1,5 @@
-import { basename, join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join, relative } from "node:path";
 
 /**
  * Files and folders that the build embeds, by their path in the repository. Their base names must differ: the binary
@@ -6,6 +7,8 @@ import { basename, join } from "node:path";
  */
 export const ASSETS = [
   "examples/init",
+  "modules",
+  "static_html",
   "src/module/contract.d.ts",
   "src/module/hrmr.h",
   "src/module/c/bridge.c",
@@ -17,4 +20,12 @@ export const ASSETS = [
 /** Where an asset is: in the repository, or inside the binary. Read it with node:fs; it cannot be written to. */
 export function assetPath(asset: (typeof ASSETS)[number]): string {
   return Bun.isStandaloneExecutable ? join(import.meta.dir, basename(asset)) : join(import.meta.dir, "..", "..", asset);
+}
+
+/** @returns path and text of each file of an asset that is a folder, in the order of the paths */
+export function assetFiles(asset: (typeof ASSETS)[number]): [path: string, text: string][] {
+  const folder = assetPath(asset);
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = entries.map((entry) => relative(folder, join(entry.parentPath, entry.name))).sort();
+  return paths.map((path) => [path, readFileSync(join(folder, path), "utf8")]);
 }

@@ -5,66 +5,26 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { assetFiles } from "../config/assets";
 import type { ModuleSettings, Options } from "../config/options";
 import { SHIPPED_FOLDER } from "../module/build/prebuilt";
 import type { LoadSettings } from "../reload/module-set";
 import type { Folders } from "./folders";
 import { makePrivateFolder, PRIVATE_FILE } from "../system/private-files";
-import accessSource from "../../modules/access.ts" with { type: "text" };
-import counterSource from "../../modules/counter.ts" with { type: "text" };
-import echoSource from "../../modules/echo.ts" with { type: "text" };
-import * as httpConditions from "../../modules/http/conditions.ts" with { type: "text" };
-import * as httpDisk from "../../modules/http/disk.ts" with { type: "text" };
-import * as httpEncoding from "../../modules/http/encoding.ts" with { type: "text" };
-import * as httpFileBody from "../../modules/http/file-body.ts" with { type: "text" };
-import * as httpIndex from "../../modules/http/index.ts" with { type: "text" };
-import * as httpListing from "../../modules/http/listing.ts" with { type: "text" };
-import * as httpNames from "../../modules/http/names.ts" with { type: "text" };
-import * as httpPaths from "../../modules/http/paths.ts" with { type: "text" };
-import * as httpRanges from "../../modules/http/ranges.ts" with { type: "text" };
-import * as httpReply from "../../modules/http/reply.ts" with { type: "text" };
-import * as httpSettings from "../../modules/http/settings.ts" with { type: "text" };
-import * as httpSite from "../../modules/http/site.ts" with { type: "text" };
-import * as httpTypes from "../../modules/http/types.ts" with { type: "text" };
-import notFoundPage from "../../static_html/404.html" with { type: "text" };
-import faviconImage from "../../static_html/favicon.svg" with { type: "text" };
-import indexPage from "../../static_html/index.html" with { type: "text" };
-import styleSheet from "../../static_html/style.css" with { type: "text" };
 
-/**
- * By module, its files in the layout of a modules folder; the first is the one to load. The types of text imports
- * follow the file's own kind, but the value is its text.
- */
-const MODULES: Record<string, Record<string, unknown>> = {
-  access: { "access.ts": accessSource },
-  counter: { "counter.ts": counterSource },
-  echo: { "echo.ts": echoSource },
-  http: {
-    "http/index.ts": textOf(httpIndex),
-    "http/conditions.ts": textOf(httpConditions),
-    "http/disk.ts": textOf(httpDisk),
-    "http/encoding.ts": textOf(httpEncoding),
-    "http/file-body.ts": textOf(httpFileBody),
-    "http/listing.ts": textOf(httpListing),
-    "http/names.ts": textOf(httpNames),
-    "http/paths.ts": textOf(httpPaths),
-    "http/ranges.ts": textOf(httpRanges),
-    "http/reply.ts": textOf(httpReply),
-    "http/settings.ts": textOf(httpSettings),
-    "http/site.ts": textOf(httpSite),
-    "http/types.ts": textOf(httpTypes),
-  },
-};
-const PAGES: Record<string, unknown> = {
-  "404.html": notFoundPage,
-  "favicon.svg": faviconImage,
-  "index.html": indexPage,
-  "style.css": styleSheet,
-};
+/** By module, its files in the layout of a modules folder: a file, or a folder with an index.ts. */
+let modules: Partial<Record<string, ShippedFile[]>> | null = null;
+let pages: ShippedFile[] | null = null;
 
-/** For files without a default export: the types do not know that their text is imported. */
-function textOf(imported: object): unknown {
-  return (imported as { default?: unknown }).default;
+type ShippedFile = readonly [path: string, text: string];
+
+function shippedModules(): [name: string, files: ShippedFile[]][] {
+  modules ??= Object.groupBy(assetFiles("modules"), ([path]) => path.replace(/(?:\.ts$|\/).*/, ""));
+  return Object.entries(modules).map(([name, files = []]) => [name, files]);
+}
+
+function shippedPages(): ShippedFile[] {
+  return (pages ??= assetFiles("static_html"));
 }
 
 /** On by default, and the first to give way. */
@@ -87,21 +47,20 @@ export async function unpackModules(
   settings: Record<string, ModuleSettings>,
 ): Promise<ShippedModule[]> {
   const shipped: ShippedModule[] = [];
-  for (const [name, files] of Object.entries(MODULES)) {
+  for (const [name, files] of shippedModules()) {
     if (!isOn(name, settings)) continue;
-    const paths = Object.keys(files).map((path) => join(stateDir, SHIPPED_FOLDER, path));
-    for (const [index, source] of Object.values(files).entries())
-      await writeIfDifferent(paths[index] ?? "", String(source));
-    shipped.push({ name, file: paths[0] ?? "", isImplicit: IMPLICIT.has(name) });
+    for (const [path, text] of files) await writeIfDifferent(join(stateDir, SHIPPED_FOLDER, path), text);
+    const entry = files.length === 1 ? `${name}.ts` : join(name, "index.ts");
+    shipped.push({ name, file: join(stateDir, SHIPPED_FOLDER, entry), isImplicit: IMPLICIT.has(name) });
   }
   return shipped;
 }
 
 /** @returns whether all files of `unpackModules` and, with `hasPages`, of `unpackPages` exist */
 export function isUnpacked(stateDir: string, settings: Record<string, ModuleSettings>, hasPages: boolean): boolean {
-  const modules = Object.entries(MODULES).filter(([name]) => isOn(name, settings));
-  const paths = modules.flatMap(([, files]) => Object.keys(files).map((path) => join(stateDir, SHIPPED_FOLDER, path)));
-  if (hasPages) paths.push(...Object.keys(PAGES).map((name) => join(stateDir, "static_html", name)));
+  const files = shippedModules().flatMap(([name, each]) => (isOn(name, settings) ? each : []));
+  const paths = files.map(([path]) => join(stateDir, SHIPPED_FOLDER, path));
+  if (hasPages) paths.push(...shippedPages().map(([path]) => join(stateDir, "static_html", path)));
   return paths.every((path) => existsSync(path));
 }
 
@@ -112,7 +71,7 @@ function isOn(name: string, settings: Record<string, ModuleSettings>): boolean {
 /** @returns the folder with the embedded site */
 export async function unpackPages(stateDir: string): Promise<string> {
   const dir = join(stateDir, "static_html");
-  for (const [name, text] of Object.entries(PAGES)) await writeIfDifferent(join(dir, name), String(text));
+  for (const [path, text] of shippedPages()) await writeIfDifferent(join(dir, path), text);
   return dir;
 }
 

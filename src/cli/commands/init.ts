@@ -1,9 +1,9 @@
 /** `hrmr init DIR`: writes a first project: the files of examples/init, and the types beside them. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { quoteForShell } from "../screen/terminal";
-import { assetPath } from "../../config/assets";
+import { assetFiles, assetPath } from "../../config/assets";
 import { JSON_SCHEMA_FILE, jsonSchema } from "../../config/schema/json-schema";
 import { DEFAULT_HOST, DEFAULT_PORT } from "../../config/options";
 import { UserError } from "../../config/user-error";
@@ -31,13 +31,11 @@ export const initCommand = defineCommand({
 
 /** Each file's path in the project and its text, in the order of their names. */
 function projectFiles(): [path: string, text: string][] {
-  const folder = assetPath("examples/init");
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const files = entries.map((entry): [string, string] => {
-    const path = join(entry.parentPath, entry.name);
-    // npm leaves .gitignore files out of packages, so its name has no dot there.
-    return [entry.name === "gitignore" ? ".gitignore" : relative(folder, path), readFileSync(path, "utf8")];
-  });
+  const files = assetFiles("examples/init").map(([path, text]): [string, string] => [
+    // A file of the name .gitignore would not be in the npm package.
+    path === "gitignore" ? ".gitignore" : path,
+    text,
+  ]);
   files.push(
     ["hrmr.d.ts", moduleTypes()],
     ["hrmr-test.d.ts", readFileSync(assetPath("src/cli/testing/test-contract.d.ts"), "utf8")],
