@@ -84,6 +84,11 @@ export interface Wire {
    */
   write(data: string | Uint8Array): boolean;
   /**
+   * Sends at once, behind earlier writes. The memory stays the caller's: bytes that the kernel does not take are copied.
+   * @returns as `write` does
+   */
+  writeShared(bytes: Uint8Array): boolean;
+  /**
    * The same for a message that `encode` writes straight into the memory that is sent: without a buffer of its own.
    *
    * @param maxBytes  the most that `encode` writes. In bytes

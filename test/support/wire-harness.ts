@@ -219,6 +219,10 @@ class HarnessWire implements Wire {
     return this.queuedBytes <= this.dispatch.limits.maxWriteBufferBytes;
   }
 
+  writeShared(bytes: Uint8Array): boolean {
+    return this.write(Buffer.from(bytes));
+  }
+
   writeInPlace(): number {
     return 0;
   }

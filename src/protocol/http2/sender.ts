@@ -186,11 +186,12 @@ export class Http2Sender {
       return stream?.sent();
     }
     const window = stream === undefined ? this.peer.initialWindowBytes : stream.window;
-    const room = Math.min(this.#window, window, DEFAULT_FRAME_BYTES);
-    if (typeof body === "string" && bytes <= room && !this.#isBlocked && lines.length < MAX_SHORT_LINES) {
+    const isShort = bytes === body.length || bytes <= DEFAULT_FRAME_BYTES;
+    const hasRoom = isShort && bytes <= this.#window && bytes <= window;
+    if (typeof body === "string" && hasRoom && !this.#isBlocked && lines.length < MAX_SHORT_LINES) {
       this.#window -= bytes;
       this.#owner.floods.sent(bytes);
-      this.#writer.textReply(id, blocks, body, bytes);
+      this.#writer.textReply(id, blocks, body, bytes, DEFAULT_FRAME_BYTES);
       return stream?.sent();
     }
     this.#writer.headers(id, Buffer.concat(blocks), false, DEFAULT_FRAME_BYTES);

@@ -290,6 +290,10 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
     return this.#sender.write(data);
   }
 
+  writeShared(bytes: Uint8Array): boolean {
+    return this.#sender.writeShared(bytes);
+  }
+
   writeInPlace<T>(maxBytes: number, encode: Encode<T>, value: T): number {
     return this.#sender.writeInPlace(maxBytes, encode, value);
   }

@@ -89,6 +89,19 @@ export class Sender {
     return !this.isOverfull && !this.#isLost;
   }
 
+  writeShared(bytes: Uint8Array): boolean {
+    if (this.isClosed) return true;
+    if (this.isCorked) this.#sendAll();
+    if (this.#isLost) return false;
+    const taken = this.#outbox === null ? this.socket.write(bytes) : 0;
+    if (taken === bytes.length) return true;
+    if (taken < 0) return this.#lose();
+    const rest = Buffer.from(bytes.subarray(taken));
+    if (this.#outbox === null) return this.#queue(rest);
+    this.#outbox.push(rest);
+    return this.#checkQueue();
+  }
+
   writeInPlace<T>(maxBytes: number, encode: Encode<T>, value: T): number {
     if (this.isClosed || this.#isLost || this.#outbox !== null || maxBytes > ARENA.length) return 0;
     const isCorked = cork.owner === this;

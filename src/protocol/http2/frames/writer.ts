@@ -5,17 +5,10 @@
 import type { Wire } from "../../wire";
 import { END_HEADERS, END_STREAM, FRAME_HEAD_BYTES, FrameType } from "./codes";
 
-const ARENA_BYTES = 131_072;
-
-/** The memory that writers use in turn. No frame or reply that is gathered in it is half as long. */
-const arena: {
-  bytes: Buffer;
-  used: number;
-  /** The writer of the used bytes. */
-  owner: FrameWriter | null;
-  /** The memory was given to this one's wire, which may keep it. */
-  lastOwner: FrameWriter | null;
-} = { bytes: Buffer.allocUnsafeSlow(ARENA_BYTES), used: 0, owner: null, lastOwner: null };
+/** The memory that writers use in turn. No frame that is gathered in it is half as long. */
+const ARENA = Buffer.allocUnsafeSlow(131_072);
+/** How much of it is used, and by which writer. */
+const gathered: { bytes: number; owner: FrameWriter | null } = { bytes: 0, owner: null };
 
 export class FrameWriter {
   /** Whether `flush` comes by itself: the connection is being read. */
@@ -36,56 +29,41 @@ export class FrameWriter {
 
   /** Passes what was gathered to the wire. */
   flush(): void {
-    if (arena.owner !== this || arena.used === 0) return;
-    const bytes = arena.bytes.subarray(0, arena.used);
-    arena.owner = null;
-    arena.lastOwner = this;
-    arena.used = 0;
-    if (!this.#wire.write(bytes)) this.#onFull();
+    const { bytes } = gathered;
+    if (gathered.owner !== this || bytes === 0) return;
+    gathered.owner = null;
+    gathered.bytes = 0;
+    if (!this.#wire.writeShared(ARENA.subarray(0, bytes))) this.#onFull();
   }
 
-  /** The wire has the arena, and may keep it: another one is needed for more. */
-  get #mayBeKept(): boolean {
-    return this.isGathering || this.#wire.queuedBytes > 0;
-  }
-
-  /** Makes room for `bytes`. The arena is then this writer's, from `used` on. */
-  #claim(bytes: number): Buffer {
-    if (arena.owner !== this) {
-      arena.owner?.flush();
-      this.#own();
-    } else if (arena.used + bytes > ARENA_BYTES) {
+  /** Makes room for `bytes`. @returns where they go */
+  #claim(bytes: number): number {
+    if (gathered.owner !== this) {
+      gathered.owner?.flush();
+      gathered.owner = this;
+    } else if (gathered.bytes + bytes > ARENA.length) {
       this.flush();
-      this.#own();
+      gathered.owner = this;
     }
     if (!this.isGathering && !this.#isScheduled) {
       this.#isScheduled = true;
       queueMicrotask(this.#flush);
     }
-    return arena.bytes;
-  }
-
-  #own(): void {
-    if (arena.lastOwner !== null && arena.lastOwner.#mayBeKept) arena.bytes = Buffer.allocUnsafeSlow(ARENA_BYTES);
-    arena.lastOwner = null;
-    arena.owner = this;
-    arena.used = 0;
+    return gathered.bytes;
   }
 
   /** A frame. Its payload is at most half of the arena. */
   frame(type: number, flags: number, stream: number, payload: Uint8Array): void {
-    const out = this.#claim(FRAME_HEAD_BYTES + payload.length);
-    const at = putHead(out, arena.used, payload.length, type, flags, stream);
-    out.set(payload, at);
-    arena.used = at + payload.length;
+    const at = putHead(this.#claim(FRAME_HEAD_BYTES + payload.length), payload.length, type, flags, stream);
+    ARENA.set(payload, at);
+    gathered.bytes = at + payload.length;
   }
 
   /** A frame whose payload is one number of 4 bytes: RST_STREAM and WINDOW_UPDATE. */
   number(type: number, stream: number, value: number): void {
-    const out = this.#claim(FRAME_HEAD_BYTES + 4);
-    const at = putHead(out, arena.used, 4, type, 0, stream);
-    out.writeUInt32BE(value, at);
-    arena.used = at + 4;
+    const at = putHead(this.#claim(FRAME_HEAD_BYTES + 4), 4, type, 0, stream);
+    ARENA.writeUInt32BE(value, at);
+    gathered.bytes = at + 4;
   }
 
   /**
@@ -105,37 +83,49 @@ export class FrameWriter {
   }
 
   /**
-   * A whole reply: HEADERS and one DATA frame. Each fits a frame.
+   * A whole reply: HEADERS and DATA.
    *
-   * @param text  a character a byte if `bytes` is its length
+   * @param blocks  together at most a frame
+   * @param text  a character a byte if `bytes` is its length; else it fits a frame
    * @param bytes  its length in UTF-8
+   * @param maxFrameBytes  of the client
    */
-  textReply(stream: number, blocks: readonly Uint8Array[], text: string, bytes: number): void {
+  textReply(stream: number, blocks: readonly Uint8Array[], text: string, bytes: number, maxFrameBytes: number): void {
     let blockBytes = 0;
     for (const block of blocks) blockBytes += block.length;
-    const out = this.#claim(2 * FRAME_HEAD_BYTES + blockBytes + bytes);
-    let at = putHead(out, arena.used, blockBytes, FrameType.headers, END_HEADERS, stream);
+    const first = Math.min(bytes, maxFrameBytes);
+    const from = this.#claim(2 * FRAME_HEAD_BYTES + blockBytes + first);
+    let at = putHead(from, blockBytes, FrameType.headers, END_HEADERS, stream);
     for (const block of blocks) {
       // Short blocks: a loop costs less than the call.
       const { length } = block;
-      for (let i = 0; i < length; i++) out[at++] = block[i] as number;
+      for (let i = 0; i < length; i++) ARENA[at++] = block[i] as number;
     }
-    at = putHead(out, at, bytes, FrameType.data, END_STREAM, stream);
-    if (bytes === text.length) out.latin1Write(text, at);
-    else out.utf8Write(text, at);
-    arena.used = at + bytes;
+    at = putHead(at, first, FrameType.data, first === bytes ? END_STREAM : 0, stream);
+    if (bytes !== text.length) ARENA.utf8Write(text, at);
+    else ARENA.latin1Write(first === bytes ? text : text.substring(0, first), at);
+    gathered.bytes = at + first;
+    for (let sent = first; sent < bytes; sent += maxFrameBytes) this.#textFrame(stream, text, sent, maxFrameBytes);
+  }
+
+  #textFrame(stream: number, text: string, from: number, most: number): void {
+    const count = Math.min(most, text.length - from);
+    const flags = from + count === text.length ? END_STREAM : 0;
+    const at = putHead(this.#claim(FRAME_HEAD_BYTES + count), count, FrameType.data, flags, stream);
+    ARENA.latin1Write(text.substring(from, from + count), at);
+    gathered.bytes = at + count;
   }
 }
 
-function putHead(out: Buffer, at: number, bytes: number, type: number, flags: number, stream: number): number {
-  out[at] = bytes >>> 16;
-  out[at + 1] = (bytes >>> 8) & 0xff;
-  out[at + 2] = bytes & 0xff;
-  out[at + 3] = type;
-  out[at + 4] = flags;
-  out[at + 5] = stream >>> 24;
-  out[at + 6] = (stream >>> 16) & 0xff;
-  out[at + 7] = (stream >>> 8) & 0xff;
-  out[at + 8] = stream & 0xff;
+function putHead(at: number, bytes: number, type: number, flags: number, stream: number): number {
+  ARENA[at] = bytes >>> 16;
+  ARENA[at + 1] = (bytes >>> 8) & 0xff;
+  ARENA[at + 2] = bytes & 0xff;
+  ARENA[at + 3] = type;
+  ARENA[at + 4] = flags;
+  ARENA[at + 5] = stream >>> 24;
+  ARENA[at + 6] = (stream >>> 16) & 0xff;
+  ARENA[at + 7] = (stream >>> 8) & 0xff;
+  ARENA[at + 8] = stream & 0xff;
   return at + FRAME_HEAD_BYTES;
 }
