@@ -13,9 +13,9 @@ export class ConnectionClock {
     this.#wire = wire;
   }
 
-  /** A request, a part of its body, or its end: only these are activity. */
-  active(): void {
-    this.#lastActiveAt = performance.now();
+  /** A request, a part of its body, or its end: only these are activity. @param now  by performance.now() */
+  active(now: number): void {
+    this.#lastActiveAt = now;
   }
 
   /** After each read. @param isInsideBlock  a header block has begun, and its end has not come */

@@ -69,6 +69,8 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   #dataStream: Http2Stream | null = null;
   #dataBytes = 0;
   #stalled = 0;
+  /** A request, or a part of one, has come with this read. */
+  #isActive = false;
 
   private constructor(owner: Http2Owner, wire: Wire) {
     const { settings } = owner;
@@ -104,6 +106,8 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     const now = performance.now();
     this.floods.at(now);
     this.#gather(() => this.#reader.read(asBuffer(bytes)));
+    if (this.#isActive) this.#clock.active(now);
+    this.#isActive = false;
     if (!this.#isOver) this.#clock.noteBlock(this.#reader.isInsideBlock, now);
   }
 
@@ -167,7 +171,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
       if (this.#state === "closing") return this.#resetUnopened(id, ErrorCode.refusedStream);
       this.#closed.skip(this.#lastStream, id);
       this.#lastStream = id;
-      this.#clock.active();
+      this.#isActive = true;
       this.floods.request();
       if (isWrong || head === MALFORMED) return this.#resetUnopened(id, ErrorCode.protocol);
       if (this.#streams.size >= this.settings.maxConcurrentStreams)
@@ -232,7 +236,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     if (fields === BOMB) return this.fails(ErrorCode.calm, "a header block that grows without bounds");
     if (!stream.isReceiving) return this.streamFails(stream.id, ErrorCode.streamClosed);
     if (!endsStream || isWrong || fields === null) return this.streamFails(stream.id, ErrorCode.protocol);
-    this.#clock.active();
+    this.#isActive = true;
     stream.isReceiving = false;
     stream.user?.trailers(fields);
     if (!stream.isSending && !stream.isGone) this.streamEnded(stream);
@@ -270,7 +274,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   // ---- FrameSink: DATA ----
 
   dataBegins(id: number, payloadBytes: number): void {
-    this.#clock.active();
+    this.#isActive = true;
     this.#dataBytes = 0;
     this.#dataStream = null;
     if (!this.#sender.take(payloadBytes))
@@ -495,7 +499,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   }
 
   exchangeEnded(): void {
-    this.#clock.active();
+    this.#clock.active(performance.now());
     if (this.#state === "closing" && this.#streams.size === 0) this.#end();
   }
 

@@ -16,33 +16,25 @@ export interface WholeReply {
   readonly length: number | null;
 }
 
-/** Lengths whose field is kept. */
-const MAX_KEPT_LENGTH = 4096;
-const lengthBlocks: (Buffer | undefined)[] = [];
-const statusBlocks: (Buffer | undefined)[] = [];
-let date = "";
-let dateBlock: Buffer = Buffer.alloc(0);
+/** The last block, and what it was made of: the same reply goes out again and again. */
+const last = { status: 0, lines: "", date: "", length: -1 as number | null, block: Buffer.alloc(0) };
 
 /**
- * The parts of a reply's header block.
+ * The header block of a reply.
  *
- * @param httpDate  the value of the Date field; "": none, as in trailers and interim replies
+ * @param length  null: it is not told
+ * @returns a kept buffer: do not change it
  */
-export function headBlocks(status: number, lines: string, httpDate: string, length: number | null): Buffer[] {
-  const statusBlock = (statusBlocks[status] ??= encodeStatus(status));
-  if (httpDate !== date) {
-    date = httpDate;
-    dateBlock = encodeField("date", httpDate);
-  }
-  const linesBlock = encodeLines(lines);
-  return length === null
-    ? [statusBlock, linesBlock, dateBlock]
-    : [statusBlock, linesBlock, dateBlock, lengthOf(length)];
-}
-
-function lengthOf(length: number): Buffer {
-  if (length >= MAX_KEPT_LENGTH) return encodeField("content-length", String(length));
-  return (lengthBlocks[length] ??= encodeField("content-length", String(length)));
+export function headBlock(status: number, lines: string, httpDate: string, length: number | null): Buffer {
+  if (length === last.length && lines === last.lines && status === last.status && httpDate === last.date)
+    return last.block;
+  const parts = [encodeStatus(status), encodeLines(lines), encodeField("date", httpDate)];
+  if (length !== null) parts.push(encodeField("content-length", String(length)));
+  last.status = status;
+  last.lines = lines;
+  last.date = httpDate;
+  last.length = length;
+  return (last.block = Buffer.concat(parts));
 }
 
 /**

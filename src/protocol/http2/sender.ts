@@ -17,7 +17,7 @@ import { ownSettings, PeerSettings } from "./frames/settings";
 import { FrameWriter } from "./frames/writer";
 import type { FloodCounter } from "./floods";
 import { EMPTY_TABLE } from "./hpack/encoder";
-import { headBlocks, type WholeReply } from "./reply";
+import { headBlock, type WholeReply } from "./reply";
 import type { Http2Stream } from "./stream";
 
 /** The part of the connection that sending needs. */
@@ -179,10 +179,10 @@ export class Http2Sender {
 
   /** Sends a whole reply. @param stream  undefined: none is open, since the request was answered at once */
   send(id: number, stream: Http2Stream | undefined, { status, lines, body, length }: WholeReply): void {
-    const blocks = this.#blocksOf(status, lines, length);
+    const block = this.#blockOf(status, lines, length);
     const bytes = body.length === 0 ? 0 : (length as number);
     if (bytes === 0) {
-      this.#writer.headers(id, Buffer.concat(blocks), true, DEFAULT_FRAME_BYTES);
+      this.#writer.headers(id, block, true, DEFAULT_FRAME_BYTES);
       return stream?.sent();
     }
     const window = stream === undefined ? this.peer.initialWindowBytes : stream.window;
@@ -191,25 +191,25 @@ export class Http2Sender {
     if (typeof body === "string" && hasRoom && !this.#isBlocked && lines.length < MAX_SHORT_LINES) {
       this.#window -= bytes;
       this.#owner.floods.sent(bytes);
-      this.#writer.textReply(id, blocks, body, bytes, DEFAULT_FRAME_BYTES);
+      this.#writer.textReply(id, block, body, bytes, DEFAULT_FRAME_BYTES);
       return stream?.sent();
     }
-    this.#writer.headers(id, Buffer.concat(blocks), false, DEFAULT_FRAME_BYTES);
+    this.#writer.headers(id, block, false, DEFAULT_FRAME_BYTES);
     (stream ?? this.#owner.openToSend(id)).send(typeof body === "string" ? Buffer.from(body) : body, true);
   }
 
   /** Sends the head of a reply. @param ends  no body follows */
   sendHead(stream: Http2Stream, status: number, lines: string, length: number | null, ends: boolean): void {
     if (stream.isGone) return;
-    this.#writer.headers(stream.id, Buffer.concat(this.#blocksOf(status, lines, length)), ends, DEFAULT_FRAME_BYTES);
+    this.#writer.headers(stream.id, this.#blockOf(status, lines, length), ends, DEFAULT_FRAME_BYTES);
     if (ends) stream.sent();
   }
 
-  #blocksOf(status: number, lines: string, length: number | null): Buffer[] {
-    const blocks = headBlocks(status, lines, this.#owner.wire.dispatch.httpDate, length);
-    if (!this.peer.hasSmallTable || this.#hasToldTable) return blocks;
+  #blockOf(status: number, lines: string, length: number | null): Buffer {
+    const block = headBlock(status, lines, this.#owner.wire.dispatch.httpDate, length);
+    if (!this.peer.hasSmallTable || this.#hasToldTable) return block;
     this.#hasToldTable = true;
-    return [EMPTY_TABLE, ...blocks];
+    return Buffer.concat([EMPTY_TABLE, block]);
   }
 
   /** `100 Continue` (RFC 9110 section 15.2.1). */

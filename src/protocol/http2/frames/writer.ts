@@ -85,22 +85,18 @@ export class FrameWriter {
   /**
    * A whole reply: HEADERS and DATA.
    *
-   * @param blocks  together at most a frame
+   * @param block  at most a frame
    * @param text  a character a byte if `bytes` is its length; else it fits a frame
    * @param bytes  its length in UTF-8
    * @param maxFrameBytes  of the client
    */
-  textReply(stream: number, blocks: readonly Uint8Array[], text: string, bytes: number, maxFrameBytes: number): void {
-    let blockBytes = 0;
-    for (const block of blocks) blockBytes += block.length;
+  textReply(stream: number, block: Uint8Array, text: string, bytes: number, maxFrameBytes: number): void {
+    const { length } = block;
     const first = Math.min(bytes, maxFrameBytes);
-    const from = this.#claim(2 * FRAME_HEAD_BYTES + blockBytes + first);
-    let at = putHead(from, blockBytes, FrameType.headers, END_HEADERS, stream);
-    for (const block of blocks) {
-      // Short blocks: a loop costs less than the call.
-      const { length } = block;
-      for (let i = 0; i < length; i++) ARENA[at++] = block[i] as number;
-    }
+    const from = this.#claim(2 * FRAME_HEAD_BYTES + length + first);
+    let at = putHead(from, length, FrameType.headers, END_HEADERS, stream);
+    ARENA.set(block, at);
+    at += length;
     at = putHead(at, first, FrameType.data, first === bytes ? END_STREAM : 0, stream);
     if (bytes !== text.length) ARENA.utf8Write(text, at);
     else ARENA.latin1Write(first === bytes ? text : text.substring(0, first), at);
