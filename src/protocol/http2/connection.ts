@@ -432,6 +432,10 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     return this.wire.dispatch.timeouts.writeMs;
   }
 
+  get hasRoom(): boolean {
+    return this.#sender.hasRoom;
+  }
+
   armDeadline(deadline: Deadline, ms: number): void {
     this.wire.dispatch.wheel.arm(deadline, ms);
   }

@@ -100,22 +100,37 @@ export class ReplyStream {
     }
     checkUnread(response);
     if (response.body === null) return this.#sendWhole(NOTHING);
+    if (this.#readsFile && !this.#stream.hasRoom) await this.#awaitWindow();
+    if (this.#isOver) return;
     const reader = response.body.getReader() as Reader;
     this.#reader = reader;
     const first = settled(reader.read());
     if (first instanceof Promise) {
       // The head does not wait for the first part: an event stream's may be minutes away.
-      this.#begin(false);
+      if (!this.hasBegun) this.#begin(false);
       return this.#pump(reader, first);
     }
-    if (first.done) return this.#sendWhole(NOTHING);
-    const second = settled(reader.read());
+    if (first.done && !this.hasBegun) return this.#sendWhole(NOTHING);
+    if (first.done) return this.#pump(reader, first);
     const bytes = toBytes(first.value);
+    if (this.hasBegun || this.#length !== null) {
+      if (!this.hasBegun) this.#begin(false);
+      await this.#sendPart(bytes);
+      return this.#pump(reader, reader.read());
+    }
+    const second = settled(reader.read());
     // One part and the end are the same as bytes.
-    if (!(second instanceof Promise) && second.done && this.#length === null) return this.#sendWhole(bytes);
+    if (!(second instanceof Promise) && second.done) return this.#sendWhole(bytes);
     this.#begin(false);
     await this.#sendPart(bytes);
     return this.#pump(reader, second);
+  }
+
+  /** A file is opened and read when its client has room for it: many streams must not hold a part each. */
+  async #awaitWindow(): Promise<void> {
+    this.#begin(false);
+    this.#stream.send(NOTHING, false);
+    await this.#stream.waitForRoom();
   }
 
   async #pump(reader: Reader, next: Part | Promise<Part>): Promise<void> {

@@ -114,6 +114,11 @@ export class Http2Sender {
     this.#owner.wire.pause();
   }
 
+  /** Whether the connection takes DATA now. */
+  get hasRoom(): boolean {
+    return this.#window > 0 && !this.#isBlocked;
+  }
+
   // ---- frames of the connection ----
 
   reset(id: number, code: number): void {
@@ -246,7 +251,7 @@ export class Http2Sender {
   /** @returns whether there was room for a frame */
   #sendFrame(stream: Http2Stream): boolean {
     const room = Math.min(DEFAULT_FRAME_BYTES, this.#window, stream.window);
-    if (room <= 0 && stream.pendingBytes > 0) return false;
+    if (room <= 0 && (stream.pendingBytes > 0 || !stream.endsBehind)) return false;
     const part = stream.take(Math.max(0, room));
     this.#window -= part.length;
     this.#owner.floods.sent(part.length);

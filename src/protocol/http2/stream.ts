@@ -14,6 +14,8 @@ export interface StreamOwner {
   timedOut(stream: Http2Stream): void;
   /** Both sides are over. */
   streamEnded(stream: Http2Stream): void;
+  /** Whether the connection has room for DATA. */
+  readonly hasRoom: boolean;
   armDeadline(deadline: Deadline, ms: number): void;
   readonly writeMs: number;
 }
@@ -80,7 +82,17 @@ export class Http2Stream implements Deadline {
     return this.#endsBehind;
   }
 
-  /** Sends bytes behind those before, in frames. At most one piece may wait. @param ends  nothing follows */
+  /** Whether bytes would leave now. */
+  get hasRoom(): boolean {
+    return this.#owner.hasRoom && this.window > 0;
+  }
+
+  /**
+   * Sends bytes behind those before, in frames. At most one piece may wait. A piece without bytes that ends nothing
+   * waits for room, and sends nothing.
+   *
+   * @param ends  nothing follows
+   */
   send(bytes: Uint8Array, ends: boolean): void {
     if (this.isGone || !this.isSending) return;
     this.#pending = bytes;
@@ -133,7 +145,7 @@ export class Http2Stream implements Deadline {
   expired(): void {
     if (this.isGone) return;
     if (this.#pending === null) return this.#owner.timedOut(this);
-    const isSlow = this.#progress < Math.min(MIN_PROGRESS_BYTES, this.#pending.length + this.#progress);
+    const isSlow = this.#progress < Math.min(MIN_PROGRESS_BYTES, Math.max(1, this.#pending.length + this.#progress));
     if (isSlow) return this.#owner.stalled(this);
     this.#progress = 0;
     this.#owner.armDeadline(this, this.#owner.writeMs);

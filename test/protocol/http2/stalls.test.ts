@@ -1,5 +1,5 @@
 /** Clients that begin something and do not go on: each loses its stream or its connection, in the server's time. */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { RawClient } from "../../support/client";
 import { Hub, makeProject, moduleSource, withHub } from "../../support/hub";
@@ -42,6 +42,9 @@ afterAll(() => hub.stop());
 /** A client whose windows are 0. */
 const CLOSED = Buffer.concat([OPENING, frame(4, 0, 0, "\0\x04\0\0\0\0")]);
 const PING = frame(6, 0, 0, "12345678");
+/** In KB. */
+const memoryOf = (): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${hub.program.pid}/status`, "utf8"))?.[1]);
 const descriptors = (): number => readdirSync(`/proc/${hub.program.pid}/fd`).length;
 
 /** Sends PINGs until the client is over. */
@@ -86,8 +89,21 @@ for (const path of [...PATHS, "/big.bin"]) {
   });
 }
 
+test("a file whose client opens its window later arrives whole", async () => {
+  for (const path of ["/big.bin", "/inline/file", "/pool/file"]) {
+    const client = await connectFrames(hub.port, Buffer.concat([CLOSED, getFrame(1, path), PING]));
+    await waitForFrames(client, (all) => all.some(({ type }) => type === 1) && all.some(({ type }) => type === 6));
+    await client.send(Buffer.concat([frame(8, 0, 0, "\x3f\xff\0\0"), frame(8, 0, 1, "\x3f\xff\0\0")]));
+    const frames = await waitForFrames(client, (all) => all.some(({ type, flags }) => type === 0 && (flags & 1) === 1));
+    const body = frames.filter(({ type }) => type === 0).map(({ payload }) => payload);
+    expect([path, Buffer.concat(body).equals(Buffer.alloc(5_000_000, "b"))]).toEqual([path, true]);
+    client.close();
+  }
+});
+
 test("several streams without a window end their connection with ENHANCE_YOUR_CALM, and leave nothing open", async () => {
   const before = descriptors();
+  const memory = memoryOf();
   const clients = await Promise.all(
     Array.from({ length: 4 }, () =>
       connectFrames(
@@ -103,6 +119,8 @@ test("several streams without a window end their connection with ENHANCE_YOUR_CA
       await client.waitForEnd();
       expect(goawayCodes(client.bytes)).toEqual([11]);
     }
+    // 800 parts of files would be 200 MB.
+    expect(memoryOf() - memory).toBeLessThan(80_000);
   } finally {
     isOver = true;
     for (const client of clients) client.close();
