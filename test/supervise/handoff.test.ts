@@ -90,17 +90,13 @@ const GIVEN: [string, string, string][] = [
 ];
 
 const REFUSED: [string, string, RegExp][] = [
-  ["a function", "return () => 1;", /its state was not handed over: handoff returned a value that cannot be copied: /],
+  ["a function", "return () => 1;", /its state was not handed over: handoff returned data that cannot be copied: /],
   [
     "a function deep within",
     "return { list: [{ call() {} }] };",
-    /its state was not handed over: handoff returned a value that cannot be copied: /,
+    /its state was not handed over: handoff returned data that cannot be copied: /,
   ],
-  [
-    "a symbol",
-    "return Symbol('x');",
-    /its state was not handed over: handoff returned a value that cannot be copied: /,
-  ],
+  ["a symbol", "return Symbol('x');", /its state was not handed over: handoff returned data that cannot be copied: /],
   [
     "a promise that fails",
     "return Promise.reject(new Error('not now'));",
@@ -111,7 +107,7 @@ const REFUSED: [string, string, RegExp][] = [
   [
     "a getter that throws",
     "return { get x() { throw new Error('trap'); } };",
-    /its state was not handed over: handoff returned a value that cannot be copied: trap/,
+    /its state was not handed over: handoff returned data that cannot be copied: trap/,
   ],
   [
     "a promise that never settles",
