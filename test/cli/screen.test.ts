@@ -84,6 +84,9 @@ test("a table measures wide characters and colours as a terminal shows them", ()
   ]);
   const [, cut = ""] = tableLines(columns, [["日本語日本語", "1"]], 12, plain);
   expect(cut).toBe("日本語日…  1");
+  expect(tableLines(columns, [["\u001b[31mmany words\u001b[39m", "1"]], 11, plain)[1]).toBe(
+    "\u001b[31mmany wo…\u001b[39m  1",
+  );
 });
 
 test("notes stand behind the rows of a table, or below them where the line is too short", () => {

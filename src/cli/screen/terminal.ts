@@ -62,7 +62,7 @@ export interface Column {
   readonly title: string;
   /** Default "left". */
   readonly align?: "left" | "right";
-  /** Its cells may be cut if the line is too short. They must have no colours. */
+  /** Its cells may be cut if the line is too short. */
   readonly canShrink?: boolean;
   /** The last column only: if the line is too short, its cells stand below their rows. */
   readonly isNote?: boolean;
@@ -106,18 +106,9 @@ export function tableLines(
 }
 
 function fitCell(cell: string, width: number, align: Column["align"]): string {
-  const shown = Bun.stringWidth(cell) > width ? `${cutToWidth(cell, width - 1)}…` : cell;
+  const shown = Bun.sliceAnsi(cell, 0, width, "…");
   const padding = " ".repeat(Math.max(0, width - Bun.stringWidth(shown)));
   return align === "right" ? padding + shown : shown + padding;
-}
-
-function cutToWidth(text: string, width: number): string {
-  let cut = "";
-  for (const char of text) {
-    if (Bun.stringWidth(cut + char) > width) break;
-    cut += char;
-  }
-  return cut;
 }
 
 /** `1 call`, `2 calls` */
