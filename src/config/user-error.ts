@@ -54,3 +54,8 @@ export function systemError(error: unknown): UserError | null {
     cause: error,
   });
 }
+
+/** What was thrown, in words: an error's message. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { version } from "../../package.json";
 import type { Options } from "../config/options";
 import { effectiveConfig, type ResolvedConfig } from "../config/resolve/resolved";
-import { UserError } from "../config/user-error";
+import { messageOf, UserError } from "../config/user-error";
 import type { ControlApi } from "../control/api";
 import { AuditLog } from "../control/audit";
 import type { Operations, ReloadReport, RestartReport, VersionReport } from "../reload/operations";
@@ -150,7 +150,7 @@ class Master implements Operations {
       await this.#owner.ready(summary, readyMs, () => this.#failures());
       tellOld({ type: "serving" });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       // stderr tells the person who started it. If another server has the state folder, the log there is that server's.
       if (this.#logFile !== null && !isHeldByAnother(error))
         this.#logFile.critical(`the server does not start: ${message}`);

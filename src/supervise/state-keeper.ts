@@ -1,6 +1,7 @@
 /**
  * Makes deleted files of the state folder again: a user may delete the folder under a running server.
  */
+import { messageOf } from "../config/user-error";
 import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Options } from "../config/options";
@@ -101,9 +102,7 @@ export class StateKeeper {
       if (this.#state.control()?.isInPlace() === false) await this.#state.openControl();
       await this.#state.renewed();
     } catch (error) {
-      return this.#tell(
-        `Deleted files of the state folder ${stateDir} could not be made again: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      return this.#tell(`Deleted files of the state folder ${stateDir} could not be made again: ${messageOf(error)}`);
     }
     this.#told = "";
     log.warn(

@@ -1,6 +1,6 @@
 /** The error of an address that the server cannot listen on. */
 import { formatListen, type ListenAddress } from "../config/listen";
-import { UserError } from "../config/user-error";
+import { messageOf, UserError } from "../config/user-error";
 
 /** @returns two lines for the user: what happened where, and what to do */
 export function listenError(address: ListenAddress, error: unknown): Error {
@@ -23,10 +23,7 @@ export function listenError(address: ListenAddress, error: unknown): Error {
     ],
     ENOENT: ["there is no such folder", "Make the folder first, or choose another path."],
   };
-  const [reason, hint] = reasons[code] ?? [
-    error instanceof Error ? error.message : String(error),
-    "Check the address.",
-  ];
+  const [reason, hint] = reasons[code] ?? [messageOf(error), "Check the address."];
   return new UserError(`Cannot listen on ${formatListen(address)}: ${reason}${code === "" ? "" : ` (${code})`}.`, {
     code: "LISTEN_FAILED",
     hint,

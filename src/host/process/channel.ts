@@ -5,6 +5,7 @@
  *
  * On the wire: a byte for the kind, the length in four bytes (little-endian), then as many bytes of a structured clone.
  */
+import { messageOf } from "../../config/user-error";
 import { closeSync } from "node:fs";
 import type { Socket } from "bun";
 import { ptr } from "bun:ffi";
@@ -105,7 +106,7 @@ export class ProcessChannel {
       this.#reader.read(bytes);
     } catch (error) {
       this.close();
-      this.#owner.broken(error instanceof Error ? error.message : String(error));
+      this.#owner.broken(messageOf(error));
     }
   }
 

@@ -1,4 +1,5 @@
 /** `run: "process"`: each generation with such routes has its own process. */
+import { messageOf } from "../../config/user-error";
 import { closeSync, ftruncateSync } from "node:fs";
 import { dirname } from "node:path";
 import { wholeFileError } from "../../module/graph/describe-error";
@@ -154,7 +155,7 @@ export class Processes implements Host {
     try {
       return this.#open(spec);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       throw wholeFileError(spec.name, spec.source, `its process cannot be started: ${reason}`, error);
     }
   }

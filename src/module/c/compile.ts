@@ -1,6 +1,7 @@
 /**
  * Compiles the sources of a module into functions, with TinyCC by `cc` of bun:ffi. Only in the module's own process.
  */
+import { messageOf } from "../../config/user-error";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -84,7 +85,7 @@ function writeUnit(sources: CSources): string {
     return folder;
   } catch (cause) {
     if (folder !== null) rmSync(folder, { recursive: true, force: true });
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw sourcesError(sources, `the compiler needs a temporary folder: ${reason}`, cause);
   }
 }
@@ -93,7 +94,7 @@ function compileUnit(sources: CSources, folder: string): Compiled {
   try {
     return { lib: callCompiler(sources, folder, []), warnings: [] };
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = messageOf(cause);
     const error = compileError(sources, text, join(folder, "src"));
     if (error !== null) throw error;
     const odd = warnings(sources, text, join(folder, "src"));
@@ -106,7 +107,7 @@ function callQuietly(sources: CSources, folder: string): Library<typeof SYMBOLS>
   try {
     return callCompiler(sources, folder, ["-w"]);
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = messageOf(cause);
     const whole = (): ModuleError => sourcesError(sources, text, cause);
     throw compileError(sources, text, join(folder, "src")) ?? whole();
   }

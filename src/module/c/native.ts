@@ -1,4 +1,5 @@
 /** Makes a module in C look like any other: the default export of a bundle of C sources. */
+import { messageOf } from "../../config/user-error";
 import type { ModuleDefinition, Route } from "../contract";
 import type { ModuleError } from "../graph/describe-error";
 import { compileSources } from "./compile";
@@ -58,7 +59,7 @@ function definitionOf(
       try {
         runtime.start(context, handed);
       } catch (error) {
-        throw wrong(`refused to start: ${error instanceof Error ? error.message : String(error)}`);
+        throw wrong(`refused to start: ${messageOf(error)}`);
       }
     },
     ...(runtime.hasHandoff ? { handoff: () => runtime.handoff() } : null),

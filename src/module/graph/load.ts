@@ -1,4 +1,5 @@
 /** Loads one version of a module into a graph of its own, and ends it again. */
+import { messageOf } from "../../config/user-error";
 import { readdirSync, readlinkSync, statSync } from "node:fs";
 import type { LoadSpec } from "../version";
 import type { ModuleContext } from "../contract";
@@ -172,7 +173,7 @@ class Loaded implements LoadedModule {
       const data = await this.#call("handoff", this.#options.timeoutMs, () => definition.handoff?.(this.#cell.state));
       return { data: copyOf(data) };
     } catch (error) {
-      return { error: error instanceof Error ? error.message : String(error) };
+      return { error: messageOf(error) };
     }
   }
 
@@ -217,10 +218,7 @@ function copyOf(data: unknown): unknown {
   try {
     return structuredClone(data);
   } catch (cause) {
-    throw new Error(
-      `handoff returned data that cannot be copied: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    throw new Error(`handoff returned data that cannot be copied: ${messageOf(cause)}`, { cause });
   }
 }
 

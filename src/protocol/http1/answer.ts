@@ -8,9 +8,8 @@ import { splitTarget } from "../../router/paths";
 import { answeredHttp, byteLength } from "../access";
 import { endpointAt } from "../routing";
 import { countStatus, noResponse } from "../web/handler-reply";
-import { beingReplaced, HANDLER_FAILED, misspelled, OwnReply, SERVER_OPTIONS, noRoute } from "../web/own-reply";
-import { LightRequest } from "../web/request";
-import { LightHeaders } from "../web/request-headers";
+import { beingReplaced, HANDLER_FAILED, misspelled, noRoute, OwnReply, SERVER_OPTIONS } from "../web/own-reply";
+import { LightHeaders, LightRequest } from "../web/request";
 import type { WebSocketConnection } from "../websocket/connection";
 import { readHandshake, refuseOrigin } from "../websocket/handshake";
 import { switchProtocols } from "../websocket/upgrade";
@@ -18,7 +17,7 @@ import type { Wire } from "../wire";
 import type { IncomingBody } from "./body";
 import type { RequestHead } from "./head";
 import { noteReply, repeatReply } from "./repeat";
-import { composeReply, keepsAlive, dateOf, tailLines, composeOwn } from "./reply";
+import { composeOwn, composeReply, dateOf, keepsAlive, tailLines } from "./reply";
 import { Waiting } from "./replying";
 
 /**

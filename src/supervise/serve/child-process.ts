@@ -1,11 +1,19 @@
 /** The master's side of one server process. */
-import type { ApprovedModule } from "../../reload/versions/approved";
 import type { Subprocess } from "bun";
+import type { ApprovedModule } from "../../reload/versions/approved";
 import { UserError } from "../../config/user-error";
 import { withoutSystemd } from "../takeover/notify";
-import { answerOf, Asking } from "./asking";
+import {
+  answerOf,
+  Asking,
+  type ChildCalls,
+  type ChildStart,
+  type MasterCalls,
+  type Published,
+  type ToChild,
+  type ToMaster,
+} from "./messages";
 import type { StartSummary } from "./group";
-import type { ChildCalls, ChildStart, MasterCalls, Published, ToChild, ToMaster } from "./messages";
 import { ROLE_VARIABLE, selfCommand } from "../../system/self";
 
 /** The master's services for its processes. */

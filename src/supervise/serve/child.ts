@@ -5,8 +5,15 @@ import { isForConfig } from "../../reload/order";
 import type { Proposal } from "../../reload/vote/agree";
 import { type RunningServer, startServer } from "../../server/server";
 import type { Uplink } from "../../server/uplink";
-import { answerOf, Asking } from "./asking";
-import type { ChildCalls, ChildStart, MasterCalls, ToChild, ToMaster } from "./messages";
+import {
+  answerOf,
+  Asking,
+  type ChildCalls,
+  type ChildStart,
+  type MasterCalls,
+  type ToChild,
+  type ToMaster,
+} from "./messages";
 import { tellBug } from "../../observe/tell-bug";
 import type { Options } from "../../config/options";
 import { openLibc } from "../../system/libc";

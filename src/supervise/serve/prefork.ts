@@ -2,6 +2,7 @@
  * A server of many processes on the same listening descriptors: replaces lost ones, and swaps a new version in all of
  * them or in none.
  */
+import { messageOf } from "../../config/user-error";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
 import type { ReloadQueue } from "../../reload/queue";
@@ -160,9 +161,7 @@ export class Prefork implements Group, ChildOwner {
       );
     } catch (error) {
       if (this.#draining !== null) return;
-      this.#log.error(
-        `process ${slot} could not be started: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      this.#log.error(`process ${slot} could not be started: ${messageOf(error)}`);
       this.#replaceSoon(slot, 0);
     }
   }
@@ -244,7 +243,7 @@ export class Prefork implements Group, ChildOwner {
         const { summary } = await this.#begin(slot);
         this.#owner.failed(summary.retried);
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         return {
           ok: false,
           pid: process.pid,

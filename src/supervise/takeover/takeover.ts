@@ -6,7 +6,7 @@
  */
 import { closeSync } from "node:fs";
 import type { Subprocess } from "bun";
-import { UserError } from "../../config/user-error";
+import { messageOf, UserError } from "../../config/user-error";
 import { FOLDER_VARIABLE, workingFolder } from "../../config/working-folder";
 import type { BoundSocket } from "../../system/bind";
 import { systemdForSuccessor } from "./notify";
@@ -99,7 +99,7 @@ function spawnSuccessor(
       ipc: told,
     });
   } catch (cause) {
-    throw takeoverFailed(`it cannot be started: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+    throw takeoverFailed(`it cannot be started: ${messageOf(cause)}`, cause);
   }
 }
 

@@ -5,7 +5,7 @@ import { plainBody, readPlainBody, readPlainGet } from "../../../src/protocol/ht
 import type { RequestHead } from "../../../src/protocol/http1/head";
 import { RequestParser } from "../../../src/protocol/http1/parser";
 import { OwnReply } from "../../../src/protocol/web/own-reply";
-import { LightHeaders } from "../../../src/protocol/web/request-headers";
+import { LightHeaders } from "../../../src/protocol/web/request";
 import { forSeeds, type Random } from "../../support/random";
 
 const LIMITS = { ...DEFAULT_LIMITS, maxHeaderBytes: 400, maxHeaderFields: 8, maxBodyBytes: 20 };

@@ -1,6 +1,6 @@
 /** The light headers of a request: the same answers as a native Headers, also for code that copies them. */
 import { expect, test } from "bun:test";
-import { LightHeaders } from "../../../src/protocol/web/request-headers";
+import { LightHeaders } from "../../../src/protocol/web/request";
 
 const TEXT = "Host: a\r\nX-Twice: 1\r\nx-twice: 2\r\nCookie: q=1\r\nEmpty:\r\n";
 const light = () => new LightHeaders(TEXT) as unknown as Headers;
