@@ -25,10 +25,6 @@ export function rotateKey(key: number, count: number): number {
 
 /** Below this, the call costs more than it saves. In bytes. */
 const MIN_SIMD_BYTES = 64;
-/** The same if the bytes have to come back. In bytes. */
-const MIN_IN_PLACE_BYTES = 1024;
-/** Below this, making the view of words costs more than it saves. In bytes. */
-const MIN_WORD_BYTES = 64;
 /** undefined: not made yet. A server without WebSockets needs none. */
 let simd: Simd | null | undefined;
 
@@ -38,10 +34,8 @@ let simd: Simd | null | undefined;
  * @param key its lowest byte is for the byte at `from`
  * @returns bits; 0x80808080 is clear if all bytes are ASCII
  */
-export function unmask(bytes: Uint8Array, from: number, to: number, key: number): number {
-  const length = to - from;
-  if (length < MIN_WORD_BYTES) return unmaskBytes(bytes, from, to, key);
-  if (length < MIN_IN_PLACE_BYTES) return unmaskByWords(bytes, from, to, key);
+export function unmask(bytes: Buffer, from: number, to: number, key: number): number {
+  if (to - from < MIN_SIMD_BYTES) return unmaskBytes(bytes, from, to, key);
   if (simd === undefined) simd = makeSimd();
   return simd === null ? unmaskByWords(bytes, from, to, key) : unmaskBySimd(simd, bytes, from, to, key);
 }
@@ -59,7 +53,7 @@ const unmasked: Unmasked = { bytes: Buffer.alloc(0), isAscii: true };
  *
  * @returns null: use `unmask`. The result is good until the next call
  */
-export function unmaskApart(bytes: Uint8Array, from: number, to: number, key: number): Unmasked | null {
+export function unmaskApart(bytes: Buffer, from: number, to: number, key: number): Unmasked | null {
   const length = to - from;
   if (length < MIN_SIMD_BYTES || length > SIMD_BYTES) return null;
   if (simd === undefined) simd = makeSimd();
@@ -70,21 +64,22 @@ export function unmaskApart(bytes: Uint8Array, from: number, to: number, key: nu
 }
 
 /** As `unmask`, by SIMD. For payloads of any length. */
-export function unmaskBySimd(by: Simd, bytes: Uint8Array, from: number, to: number, key: number): number {
+export function unmaskBySimd(by: Simd, bytes: Buffer, from: number, to: number, key: number): number {
   let seen = 0;
   for (let at = from; at < to; at += SIMD_BYTES) {
     const end = Math.min(to, at + SIMD_BYTES);
     // A piece is a multiple of 4 bytes, so that the key needs no rotation.
     seen |= unmaskInside(by, bytes, at, end, key);
-    bytes.set(by.memory.subarray(0, end - at), at);
+    by.memory.copy(bytes, at, 0, end - at);
   }
   return seen;
 }
 
 /** Copies at most SIMD_BYTES into its memory, and unmasks them there. */
-function unmaskInside({ memory, unmask: run }: Simd, bytes: Uint8Array, from: number, to: number, key: number): number {
+function unmaskInside({ memory, unmask: run }: Simd, bytes: Buffer, from: number, to: number, key: number): number {
   const length = to - from;
-  memory.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to), 0);
+  // Not by `set`, which would need a view of a part.
+  bytes.copy(memory, 0, from, to);
   const whole = length & ~15;
   const isAscii = whole === 0 || run(0, whole, key) === 0;
   return unmaskBytes(memory, whole, length, key) | (isAscii ? 0 : HIGH_BITS);
