@@ -1,7 +1,7 @@
 /** The first half of bringing a version up: build, probe, and the import in this thread. Its setup does not run yet. */
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
-import { authorStack, wholeFileError } from "../module/graph/describe-error";
+import { authorStack, ModuleError, wholeFileError } from "../module/graph/describe-error";
 import { type BuiltModule, buildModule, buildOptions, keptBuild } from "../module/build/build";
 import { entryFor, type FoundModule, type ModuleEntry } from "./entry";
 import { Generation } from "../module/generation";
@@ -26,10 +26,36 @@ export async function prepare(run: Run, file: FoundModule): Promise<void> {
       entry.live === null || isSameSettings(entry.live.spec.config, next.version.config)
         ? []
         : ["its settings changed"];
-    await loadVersion(run, entry, next.version, { hold: next.hold, notes });
+    const beside = { hold: next.hold, notes };
+    try {
+      await loadVersion(run, entry, next.version, beside);
+    } catch (error) {
+      const version = await bundledInstead(run, entry, file, next.version, error);
+      await loadVersion(run, entry, version, beside);
+    }
   } catch (error) {
     run.failures.set(file.name, failure(describeFailure(error)));
   }
+}
+
+/**
+ * The version as the bundler builds it, after one that was built without it has failed to load: errors are told in the
+ * bundler's words, and at its places.
+ *
+ * @throws `error` if these would not differ: a load that does not end would take its whole time once more
+ */
+async function bundledInstead(
+  { registry, wanted }: Run,
+  entry: ModuleEntry,
+  file: FoundModule,
+  version: Version,
+  error: unknown,
+): Promise<Version> {
+  const differs = error instanceof ModuleError && (error.line !== undefined || error.message.startsWith("SyntaxError"));
+  if (!differs || entry.built?.isPlain !== true || entry.built.hash !== version.hash) throw error;
+  const settings = wanted.settings[file.name] ?? NO_SETTINGS;
+  entry.built = await buildModule(file, buildOptions(registry.options.stateDir, settings), true);
+  return { ...version, file: entry.built.file, hash: entry.built.hash };
 }
 
 /** The version to serve, and the versions to hold back. */

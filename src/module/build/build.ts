@@ -11,6 +11,7 @@ import type { ModuleFile } from "./discover";
 import { linksOfBuild, noteInputs, type BuildGraph, type InputSet, type SignatureMemo } from "./inputs";
 import { findKeptBuild, keepBuild } from "./kept-build";
 import { type Import, leadsTo } from "./links";
+import { transpilePlain } from "./plain";
 import { type Prebuilt, prebuiltOf, type SourceMap, toPrebuilt } from "./prebuilt";
 import { followAgain, forgetFoldersOf, refreshView, rememberView } from "./resolver-view";
 
@@ -46,6 +47,8 @@ export interface BuiltModule {
   /** 12 hexadecimal digits, a hash of the bundle's content: the version's identity. */
   readonly hash: string;
   readonly inputs: InputSet;
+  /** Whether it was built without the bundler. */
+  readonly isPlain: boolean;
   readonly buildMs: number;
 }
 
@@ -57,23 +60,28 @@ interface Bundle {
    * would import instead.
    */
   readonly externals: readonly string[];
+  /** Default false. */
+  readonly isPlain?: boolean;
 }
 
 /**
  * Builds `file` and all its imports into one file in the state folder. An existing bundle stays unchanged.
  *
+ * @param isExact true: by the bundler in any case. Its source map is the one that errors are worded by. Default false
  * @throws ModuleError for a mistake in the module; a plain Error if the state folder cannot be written
  */
-export async function buildModule(file: ModuleFile, options: BuildOptions): Promise<BuiltModule> {
+export async function buildModule(file: ModuleFile, options: BuildOptions, isExact = false): Promise<BuiltModule> {
   const startedAt = Date.now();
   const startedMs = performance.now();
-  const bundle = isC(file.file) ? bundleC(file, options) : await bundleModule(file, options);
+  const bundle: Bundle = isC(file.file)
+    ? bundleC(file, options)
+    : ((isExact ? null : bundlePlain(file)) ?? (await bundleModule(file, options)));
   const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);
   const inputs = noteInputs(bundle.graph, file.file, path, bundle.externals, startedAt);
   rememberView(inputs);
-  const built = { name: file.name, source: file.file, file: path, hash, inputs };
+  const built = { name: file.name, source: file.file, file: path, hash, inputs, isPlain: bundle.isPlain === true };
   // A bundle of C code also depends on the compiler and on the system's libraries.
   if (!isC(file.file)) keepBuild(built, JSON.stringify(options));
   return { ...built, buildMs: performance.now() - startedMs };
@@ -90,7 +98,19 @@ export function keptBuild(file: ModuleFile, options: BuildOptions, memo: Signatu
   const folder = join(options.stateDir, "bundles", file.name);
   const kept = findKeptBuild(folder, file.file, JSON.stringify(options), memo);
   if (kept === null || !isBundleWhole(kept.file, kept.hash)) return null;
-  return { name: file.name, ...kept, buildMs: performance.now() - startedMs };
+  return { name: file.name, ...kept, isPlain: false, buildMs: performance.now() - startedMs };
+}
+
+/**
+ * Builds like `buildModule`, for a version whose bundle is gone. If one way to build gives another version, it tries the
+ * other way.
+ *
+ * @param hash the version's hash
+ * @returns a build; its hash is another one if the files have changed since
+ */
+export async function buildAgain(file: ModuleFile, options: BuildOptions, hash: string): Promise<BuiltModule> {
+  const built = await buildModule(file, options);
+  return built.hash === hash || !built.isPlain ? built : await buildModule(file, options, true);
 }
 
 function hashOf(text: string | Uint8Array): string {
@@ -134,6 +154,14 @@ export async function pruneBundles(
   for (const { entry } of bundles.slice(newest)) {
     if (!keep.has(entry.slice(0, -3))) await rm(join(folder, entry), { force: true });
   }
+}
+
+function bundlePlain({ file }: ModuleFile): Bundle | null {
+  const path = leadsTo(file);
+  const plain = path === "" ? null : transpilePlain(path);
+  if (plain === null) return null;
+  const graph = { inputs: { [path]: { imports: [] } } };
+  return { text: plain.code + inlineMap(plain.map), graph, externals: [], isPlain: true };
 }
 
 async function bundleModule(file: ModuleFile, { stateDir, external }: BuildOptions): Promise<Bundle> {

@@ -1,5 +1,5 @@
 /** Brings versions up that have served before: the first half, like `prepare` for files on the disk. */
-import { buildModule, buildOptions } from "../../module/build/build";
+import { buildAgain, buildOptions } from "../../module/build/build";
 import { wholeFileError } from "../../module/graph/describe-error";
 import { holdBack } from "./hold";
 import { rmSync } from "node:fs";
@@ -45,7 +45,7 @@ async function bundleOf(
 ): Promise<string> {
   const found = findBundle(options.stateDir, name, hash, file);
   if (found !== null) return found;
-  const built = await buildModule({ name, file: source }, buildOptions(options.stateDir, config));
+  const built = await buildAgain({ name, file: source }, buildOptions(options.stateDir, config), hash);
   if (built.hash === hash) return built.file;
   throw wholeFileError(
     name,
@@ -64,7 +64,10 @@ export async function takeOver(run: Run, module: ApprovedModule): Promise<void> 
     const { file, hash, number, config } = version;
     const found: Version = { name, source, file, hash, number, config: { ...config } };
     const bundle = findBundle(run.registry.options.stateDir, name, hash, file);
-    const spec = specOf(run, bundle === null ? await buildAgain(run, entry, found, notes) : { ...found, file: bundle });
+    const spec = specOf(
+      run,
+      bundle === null ? await replaceBundle(run, entry, found, notes) : { ...found, file: bundle },
+    );
     const generation = await loadGeneration(run.registry, spec);
     run.candidates.set(name, { entry, generation, replaced: null, hold, notes });
   } catch (error) {
@@ -74,7 +77,7 @@ export async function takeOver(run: Run, module: ApprovedModule): Promise<void> 
   entry.past = version;
 }
 
-async function buildAgain(
+async function replaceBundle(
   { registry: { options } }: Run,
   entry: ModuleEntry,
   version: Version,
@@ -83,7 +86,7 @@ async function buildAgain(
   const { name, source, config, number } = version;
   // A damaged file of the right size would be taken for the bundle.
   rmSync(version.file, { force: true });
-  entry.built = await buildModule({ name, file: source }, buildOptions(options.stateDir, config));
+  entry.built = await buildAgain({ name, file: source }, buildOptions(options.stateDir, config), version.hash);
   const isSame = entry.built.hash === version.hash;
   notes.push(`its bundle was gone and was built again${isSame ? "" : ", from files that have changed since"}`);
   return { ...version, ...entry.built, number: isSame ? number : number + 1 };
