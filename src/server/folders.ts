@@ -178,13 +178,7 @@ export function findState(options: Options, notes: string[], make: (dir: string)
   } catch (cause) {
     const { code = "" } = cause as NodeJS.ErrnoException;
     if (Object.hasOwn(UNWRITABLE, code)) throw unwritableState(dir, code, cause);
-    if (options.stateDir !== null) {
-      throw new UserError(`The state folder ${dir} cannot be written.`, {
-        code: "STATE_UNWRITABLE",
-        hint: "Give this user the right to write to it, or name another with --state DIR.",
-        cause,
-      });
-    }
+    if (options.stateDir !== null) throw unwritable("STATE_UNWRITABLE", "state", dir, cause);
   }
   const fallback = fallbackStateDir(base);
   mustBeOwn(fallback);
@@ -211,13 +205,7 @@ export function findData(options: Options, stateDir: string, notes: string[], en
   } catch (cause) {
     const inState = join(stateDir, "data");
     if (dir === inState) return dir;
-    if (named !== null) {
-      throw new UserError(`The data folder ${dir} cannot be written.`, {
-        code: "DATA_UNWRITABLE",
-        hint: "Give this user the right to write to it, or name another with --data DIR.",
-        cause,
-      });
-    }
+    if (named !== null) throw unwritable("DATA_UNWRITABLE", "data", dir, cause);
     // No note if the state folder was named: it is meant to stay.
     if (options.stateDir === null)
       notes.push(`${dir} cannot be written, so modules' data is kept in ${inState} (--data DIR names another).`);
@@ -324,6 +312,11 @@ function unwritableState(dir: string, code: string, cause: unknown): UserError {
     hint,
     cause,
   });
+}
+
+function unwritable(code: string, what: "state" | "data", dir: string, cause: unknown): UserError {
+  const hint = `Give this user the right to write to it, or name another with --${what} DIR.`;
+  return new UserError(`The ${what} folder ${dir} cannot be written.`, { code, hint, cause });
 }
 
 /** For `findState`: makes nothing, and throws if it could not be made or written. */

@@ -33,19 +33,13 @@ function lengthBytes(length: number): number[] {
   return [0x80 | bytes.length, ...bytes];
 }
 
-export function sequence(...items: Uint8Array[]): Buffer {
-  return encode(SEQUENCE, ...items);
-}
+export const sequence = (...items: Uint8Array[]): Buffer => encode(SEQUENCE, ...items);
 
 /** A SET OF: one item needs no sorting. */
-export function setOf(item: Uint8Array): Buffer {
-  return encode(SET, item);
-}
+export const setOf = (item: Uint8Array): Buffer => encode(SET, item);
 
 /** Only true is needed: DER leaves out defaults, and in certificates the default is always false. */
-export function booleanTrue(): Buffer {
-  return encode(TAGS.boolean, Buffer.from([0xff]));
-}
+export const booleanTrue = (): Buffer => encode(TAGS.boolean, Buffer.from([0xff]));
 
 /** @param magnitude big-endian and not negative; leading zeros are removed, and one is added if the sign needs it */
 export function integer(magnitude: Uint8Array): Buffer {
@@ -71,18 +65,13 @@ function base128(value: number): number[] {
   return bytes;
 }
 
-export function octetString(...content: Uint8Array[]): Buffer {
-  return encode(TAGS.octetString, ...content);
-}
+export const octetString = (...content: Uint8Array[]): Buffer => encode(TAGS.octetString, ...content);
 
 /** @param unusedBits the number of unused bits in the last byte, 0 to 7; they are 0 */
-export function bitString(content: Uint8Array, unusedBits = 0): Buffer {
-  return encode(TAGS.bitString, Buffer.from([unusedBits]), content);
-}
+export const bitString = (content: Uint8Array, unusedBits = 0): Buffer =>
+  encode(TAGS.bitString, Buffer.from([unusedBits]), content);
 
-export function utf8String(text: string): Buffer {
-  return encode(TAGS.utf8, Buffer.from(text));
-}
+export const utf8String = (text: string): Buffer => encode(TAGS.utf8, Buffer.from(text));
 
 /** UTCTime up to 2049, GeneralizedTime from then on, as RFC 5280 section 4.1.2.5 requires; whole seconds. */
 export function time(date: Date): Buffer {
@@ -93,11 +82,7 @@ export function time(date: Date): Buffer {
 }
 
 /** `[number] EXPLICIT`: a complete encoding inside another tag. */
-export function explicit(number: number, item: Uint8Array): Buffer {
-  return encode(CONTEXT | CONSTRUCTED | number, item);
-}
+export const explicit = (number: number, item: Uint8Array): Buffer => encode(CONTEXT | CONSTRUCTED | number, item);
 
 /** `[number] IMPLICIT` of a primitive type: its content under another tag. */
-export function implicit(number: number, content: Uint8Array): Buffer {
-  return encode(CONTEXT | number, content);
-}
+export const implicit = (number: number, content: Uint8Array): Buffer => encode(CONTEXT | number, content);
