@@ -429,6 +429,16 @@ export interface RequestContext<State = unknown, Params = Record<string, string>
    * -_.:;,@+/=~), else a new one. The same in every middleware and handler of the request.
    */
   readonly requestId: string;
+  /**
+   * The request's trailers, once its body has been read: over HTTP/2, and over HTTP/1.1 with a chunked body. Empty if
+   * there are none. Rejects if the body breaks off.
+   */
+  readonly requestTrailers: Promise<Headers>;
+  /**
+   * Trailers of the reply. Set them before its body ends. They are sent over HTTP/2, and over HTTP/1.1 to a client that
+   * sends `TE: trailers`, if the reply's length is not told. Fields that frame a message are left out.
+   */
+  readonly responseTrailers: Headers;
 }
 
 export interface Log {

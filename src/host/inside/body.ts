@@ -10,11 +10,14 @@ export class HostedBody {
   #hasBegun = false;
   #isOver = false;
   #error: unknown = undefined;
+  readonly #trailers = Promise.withResolvers<Headers>();
   #wake: (() => void) | null = null;
 
   /** @param want asks the server for so many parts; 0: no more are wanted */
   constructor(want: (parts: number) => void) {
     this.#want = want;
+    // Nobody need ask for the trailers.
+    this.#trailers.promise.catch(() => undefined);
     this.stream = new ReadableStream<Uint8Array>(
       { pull: (controller) => this.#pull(controller), cancel: () => this.#cancel() },
       // Nothing is asked for before somebody reads.
@@ -22,18 +25,30 @@ export class HostedBody {
     );
   }
 
-  receive({ text, error }: BodyPart): void {
+  /** The request's trailers, behind the last part. */
+  get trailers(): Promise<Headers> {
+    return this.#trailers.promise;
+  }
+
+  receive({ text, error, trailers = [] }: BodyPart): void {
     if (text !== null) this.#parts.push(fromLatin1(text));
-    else if (error === undefined) this.#isOver = true;
-    else this.#error = new Error(error);
+    else if (error === undefined) {
+      this.#isOver = true;
+      this.#trailers.resolve(new Headers(trailers));
+    } else this.#fail(new Error(error));
     this.#wake?.();
   }
 
   /** The rest will not come. */
   fail(reason: unknown): void {
     if (this.#isOver) return;
-    this.#error ??= reason;
+    this.#fail(reason);
     this.#wake?.();
+  }
+
+  #fail(reason: unknown): void {
+    this.#error ??= reason;
+    this.#trailers.reject(reason);
   }
 
   async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {

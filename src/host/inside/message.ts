@@ -1,6 +1,7 @@
 /** The message that a handler gets. All its properties are made at their first use, from one string of its bytes. */
 import type { Client, Message } from "../../module/contract";
 import { type BodyPart, type CancelReason, decodeClient, fromLatin1, parcelMark } from "../remote/messages";
+import { noTrailers } from "../../module/shape/trailers";
 import { HostedBody } from "./body";
 
 /** Asks the server for parts of a call's body; 0: it needs no more. */
@@ -61,6 +62,11 @@ export class HostedMessage implements Message {
   openBody(): ReadableStream<Uint8Array> {
     this.#body = new HostedBody((parts) => this.#wantBody(this.#seq, parts));
     return this.#body.stream;
+  }
+
+  /** The request's trailers, once its body is over. */
+  get trailers(): Promise<Headers> {
+    return this.#body === null ? noTrailers() : this.#body.trailers;
   }
 
   receiveBody(part: BodyPart): void {

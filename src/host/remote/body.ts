@@ -1,5 +1,5 @@
 /** A request's body on its way to the handler's host. It is read only as fast as the handler asks for it. */
-import { failureText, PART_BYTES } from "./fetch-messages";
+import { failureText, type Fields, PART_BYTES } from "./fetch-messages";
 import { toLatin1, type BodyPart } from "./messages";
 
 /** Smaller parts cost more as messages than as bytes. In bytes. */
@@ -17,8 +17,14 @@ export class RemoteBody {
   /** Bytes that were read but not sent yet. */
   #rest: Uint8Array | null = null;
 
-  /** @param stream taken: it is read to its end, or cancelled */
-  constructor(stream: ReadableStream<Uint8Array>) {
+  readonly #trailers: (() => Promise<Fields>) | null;
+
+  /**
+   * @param stream taken: it is read to its end, or cancelled
+   * @param trailers  asked behind the last part; null: there are none
+   */
+  constructor(stream: ReadableStream<Uint8Array>, trailers: (() => Promise<Fields>) | null) {
+    this.#trailers = trailers;
     this.#reader = stream.getReader() as ReadableStreamDefaultReader<Uint8Array>;
   }
 
@@ -49,8 +55,9 @@ export class RemoteBody {
         const part = this.#rest ?? (await this.#read());
         if (this.#isOver) return;
         if (part === null) {
+          const trailers = this.#trailers === null ? [] : await this.#trailers();
           this.#isOver = true;
-          return send({ text: null });
+          return send(trailers.length === 0 ? { text: null } : { text: null, trailers });
         }
         this.#rest = part.length > PART_BYTES ? part.subarray(PART_BYTES) : null;
         this.#credit--;

@@ -13,6 +13,8 @@ export interface RemoteOrder {
    * the call is over.
    */
   readonly body: ReadableStream<Uint8Array> | null;
+  /** The request's trailers, once `body` is over. Default: there are none. */
+  readonly trailers?: () => Promise<[name: string, value: string][]>;
   /**
    * The handler's limit, from its begin. A call that has not begun after twice this time and the grace of a kill is
    * refused as busy. In milliseconds. 0 waits for ever.
@@ -70,11 +72,11 @@ export class RemoteCall implements CallHandle {
   #onOver: (() => void) | null;
 
   /** @param onOver called once, when the call is answered or given up */
-  constructor({ route, parcel, body, timeoutMs, owner }: RemoteOrder, onOver: () => void) {
+  constructor({ route, parcel, body, trailers, timeoutMs, owner }: RemoteOrder, onOver: () => void) {
     this.route = route;
     this.loadId = route.generation.id;
     this.parcel = parcel;
-    this.body = body === null ? null : new RemoteBody(body);
+    this.body = body === null ? null : new RemoteBody(body, trailers ?? null);
     this.timeoutMs = timeoutMs;
     this.askedAt = this.beganAt = performance.now();
     this.owner = owner;

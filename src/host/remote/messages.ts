@@ -125,6 +125,8 @@ export interface BodyPart {
   readonly text: string | null;
   /** With null: why the body broke off. */
   readonly error?: string;
+  /** With null: the request's trailers. */
+  readonly trailers?: [name: string, value: string][];
 }
 
 /** How many parts of a stream may be sent ahead of the reader. */

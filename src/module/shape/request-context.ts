@@ -4,6 +4,7 @@
  */
 import { logWith } from "../../observe/log/fields";
 import type { Client, Log, RequestContext } from "../contract";
+import { TRAILERS, type TrailerSource } from "./trailers";
 
 /**
  * An X-Request-Id of a client or a proxy that is accepted for logs: printable, without spaces, at most 128 characters.
@@ -24,8 +25,9 @@ function requestIdFrom(given: string | null): string {
   return `${idPrefix}-${lastId.toString(36)}`;
 }
 
-/** The source of a request's id: its X-Request-Id, or another context of the same request. */
-type IdSource = { readonly headers: Headers } | { readonly requestId: string };
+/** The source of a request's id and trailers: the request, or another context of it. */
+type IdSource = ({ readonly headers: Headers } | { readonly requestId: string }) &
+  ({ readonly [TRAILERS]: TrailerSource } | TrailerSource);
 
 type ContextClass = new (
   wire: { readonly client: Client },
@@ -72,7 +74,8 @@ function makeContextClass(context: object): ContextClass {
     readonly route: string;
     readonly params: Record<string, string>;
     readonly #wire: { readonly client: Client };
-    #id: IdSource | string;
+    readonly #source: IdSource;
+    #id: string | null = null;
 
     constructor(
       wire: { readonly client: Client },
@@ -85,7 +88,7 @@ function makeContextClass(context: object): ContextClass {
       this.path = path;
       this.route = route;
       this.params = params;
-      this.#id = id;
+      this.#source = id;
     }
 
     get client(): Client {
@@ -98,9 +101,21 @@ function makeContextClass(context: object): ContextClass {
     }
 
     get requestId(): string {
-      const id = this.#id;
-      if (typeof id === "string") return id;
-      return (this.#id = "headers" in id ? requestIdFrom(id.headers.get("x-request-id")) : id.requestId);
+      const source = this.#source;
+      return (this.#id ??= "headers" in source ? requestIdFrom(source.headers.get("x-request-id")) : source.requestId);
+    }
+
+    get requestTrailers(): Promise<Headers> {
+      return this.#trailers.requestTrailers;
+    }
+
+    get responseTrailers(): Headers {
+      return this.#trailers.responseTrailers;
+    }
+
+    get #trailers(): TrailerSource {
+      const source = this.#source;
+      return TRAILERS in source ? source[TRAILERS] : source;
     }
   }
   Object.setPrototypeOf(RequestContextOfModule.prototype, context);

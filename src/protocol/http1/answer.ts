@@ -18,7 +18,7 @@ import type { IncomingBody } from "./body";
 import type { RequestHead } from "./head";
 import { noteReply, repeatReply } from "./repeat";
 import { composeOwn, composeReply, dateOf, keepsAlive, tailLines } from "./reply";
-import { Waiting } from "./replying";
+import { trailersOf, Waiting } from "./replying";
 
 /**
  * The connection's next step after a request. KEEP: answered; CLOSE: answered, and the connection ends with it.
@@ -92,7 +92,10 @@ function callHandler(
     }
     if (!(value instanceof Response)) throw noResponse(route, value);
     const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
-    const reply = composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive));
+    const reply =
+      trailersOf(head, request) === null
+        ? composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive))
+        : null;
     if (reply === null) return new Waiting(head, request, route, startedAt || performance.now(), value);
     wire.write(reply);
     endCall(route, startedAt);

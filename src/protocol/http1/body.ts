@@ -35,14 +35,19 @@ export class IncomingBody {
   /** A reader of the stream waits. */
   private isPulled = false;
   private isDiscarded = false;
+  /** Names and values in turn. */
+  private trailers: readonly string[] = [];
+  private trailing: PromiseWithResolvers<Headers> | null = null;
   /** The bodies of the request's clones: they get the same bytes. */
   private copies: IncomingBody[] | null = null;
 
-  /** @param source null: `whole` is the complete body */
+  /** @param source null: `whole` is the complete body; @param trailers  of that */
   constructor(
     private readonly source: BodySource | null,
     whole: Uint8Array | null = null,
+    trailers: readonly string[] = [],
   ) {
+    this.trailers = trailers;
     this.isComplete = source === null;
     if (whole !== null && whole.length > 0) this.held.keep(whole);
   }
@@ -54,9 +59,11 @@ export class IncomingBody {
     if (this.isSated) this.source?.sated();
   }
 
-  /** All parts were pushed. */
-  complete(): void {
+  /** All parts were pushed. @param trailers  names and values in turn */
+  complete(trailers: readonly string[] = []): void {
     this.isComplete = true;
+    this.trailers = trailers;
+    this.trailing?.resolve(this.makeTrailers());
     this.collecting?.resolve(this.held.take());
     this.feed();
     for (const copy of this.copies ?? []) copy.complete();
@@ -67,9 +74,28 @@ export class IncomingBody {
     if (this.isComplete) return;
     this.isComplete = true;
     this.failure = reason;
+    this.trailing?.reject(reason);
     this.collecting?.reject(reason);
     this.feed();
     for (const copy of this.copies ?? []) copy.fail(reason);
+  }
+
+  get hasTrailers(): boolean {
+    return this.trailers.length > 0;
+  }
+
+  /** The trailers, once the body is over. Rejects with the reason of `fail`. */
+  awaitTrailers(): Promise<Headers> {
+    if (this.failure !== null) return Promise.reject(this.failure);
+    if (this.isComplete) return Promise.resolve(this.makeTrailers());
+    return (this.trailing ??= Promise.withResolvers<Headers>()).promise;
+  }
+
+  private makeTrailers(): Headers {
+    const headers = new Headers();
+    const { trailers } = this;
+    for (let at = 0; at < trailers.length; at += 2) headers.append(trailers[at] as string, trailers[at + 1] as string);
+    return headers;
   }
 
   /** Nobody will read it: drops further bytes. */

@@ -37,9 +37,8 @@ for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghi
 
 /** Fields that frame a message mean nothing behind it, and are a sign of smuggling. */
 const FRAMING_TRAILER = /^(?:content-length|transfer-encoding|host)$/i;
-const MAX_NAME = 20;
 
-/** Decodes one body, in as many pieces as it comes. Trailers are checked and dropped. */
+/** Decodes one body, in as many pieces as it comes. */
 export class ChunkedDecoder {
   private state = SIZE_START;
   /** The current chunk: first its size so far, then the number of missing bytes. */
@@ -47,6 +46,9 @@ export class ChunkedDecoder {
   private sizeDigits = 0;
   private overheadBytes = 0;
   private trailerName = "";
+  private trailerValue = "";
+  /** Names and values in turn, a character a byte. */
+  readonly trailers: string[] = [];
 
   /** @param maxOverheadBytes  extensions and trailers of the whole body together */
   constructor(private readonly maxOverheadBytes: number) {}
@@ -102,6 +104,7 @@ export class ChunkedDecoder {
       case TRAILER_START:
         if (byte === CR) return this.go(LAST_LF);
         this.trailerName = "";
+        this.trailerValue = "";
         this.state = TRAILER_NAME;
         return this.addToName(byte);
       case TRAILER_NAME:
@@ -109,8 +112,11 @@ export class ChunkedDecoder {
           ? !FRAMING_TRAILER.test(this.trailerName) && this.go(TRAILER_VALUE)
           : this.addToName(byte);
       case TRAILER_VALUE:
-        return byte === CR ? this.go(TRAILER_LF) : isText(byte) && this.addOverhead();
+        if (byte === CR) return this.go(TRAILER_LF);
+        this.trailerValue += String.fromCharCode(byte);
+        return isText(byte) && this.addOverhead();
       case TRAILER_LF:
+        this.trailers.push(this.trailerName, this.trailerValue.trim());
         return byte === LF && this.go(TRAILER_START);
       default:
         return byte === LF && this.go(DONE);
@@ -129,7 +135,7 @@ export class ChunkedDecoder {
   }
 
   private addToName(byte: number): boolean {
-    if (this.trailerName.length < MAX_NAME) this.trailerName += String.fromCharCode(byte);
+    this.trailerName += String.fromCharCode(byte);
     return IS_TOKEN[byte] === 1 && this.addOverhead();
   }
 

@@ -197,7 +197,8 @@ export class Exchange implements Protocol, RequestOwner, CallOwner {
       if (route.kind === "websocket" && !(value instanceof Response)) return this.#upgrade(replying, value);
       if (!(value instanceof Response)) throw noResponse(route, value);
       const keepAlive = keepsAlive(head, value) && !wire.dispatch.isDraining;
-      const message = composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive));
+      const message =
+        replying.trailers === null ? composeReply(head, value, keepAlive, dateOf(wire.dispatch, keepAlive)) : null;
       if (message === null) return this.#stream(replying, value);
       countStatus(wire.dispatch, route, value.status, wire.hasEnded);
       replying.write(message, value.status);

@@ -69,7 +69,7 @@ function beginChunked(wire: Wire, head: RequestHead, bytes: Buffer, from: number
   // Most chunked bodies take several reads; the exchange decodes them from their start.
   if (!decoder.isComplete) return awaitBody(wire, head, bytes, from);
   if (whole.length > limits.maxBodyBytes) return refused(wire, BODY_TOO_LARGE, head, bytes);
-  return conclude(wire, answer(wire, head, new IncomingBody(null, whole)), bytes, end);
+  return conclude(wire, answer(wire, head, new IncomingBody(null, whole, decoder.trailers)), bytes, end);
 }
 
 function awaitBody(wire: Wire, head: RequestHead, bytes: Buffer, from: number): number {

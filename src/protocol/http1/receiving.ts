@@ -160,7 +160,7 @@ export class Receiving implements BodySource {
     if (this.#state !== "body") return false;
     if (end < 0) this.#noteProgress();
     else {
-      this.#body?.complete();
+      this.#body?.complete(this.#decoder?.trailers);
       this.#body = null;
       this.#complete(bytes, end);
     }

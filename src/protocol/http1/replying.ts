@@ -21,6 +21,16 @@ export class Waiting {
   ) {}
 }
 
+/**
+ * The trailers of a reply, if a handler has asked for them, and the client takes them (RFC 9110 section 10.1.4): the
+ * reply is then sent in chunks.
+ */
+export function trailersOf(head: RequestHead, request: LightRequest): Headers | null {
+  const trailers = LightRequest.responseTrailersOf(request);
+  if (trailers === null || !head.isHttp11) return null;
+  return /(?:^|,)[ \t]*trailers[ \t]*(?:$|,)/i.test(request.headers.get("te") ?? "") ? trailers : null;
+}
+
 export class Replying {
   readonly head: RequestHead;
   readonly route: BoundRoute;
@@ -46,9 +56,14 @@ export class Replying {
     return this.stream !== null && this.stream.hasBegun;
   }
 
+  /** See `trailersOf`. */
+  get trailers(): Headers | null {
+    return trailersOf(this.head, this.#request);
+  }
+
   /** The handler has answered with a streamed body. */
   begin(response: Response): ReplyStream {
-    const stream = new ReplyStream(this.#wire, this.head, response);
+    const stream = new ReplyStream(this.#wire, this.head, response, () => this.trailers);
     this.stream = stream;
     this.call.answered();
     this.call.streams(stream.isEndless);

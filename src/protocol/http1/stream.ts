@@ -1,5 +1,6 @@
 /** A reply with a streamed body: a stream or a file, sent at the client's pace. */
 import { toBytes } from "../../module/graph/returned";
+import { trailerLines } from "../../module/shape/trailers";
 import { nextTurn, WriteTurns } from "../turns";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { RequestHead } from "./head";
@@ -50,10 +51,12 @@ export class ReplyStream {
   private sentBytes = 0;
   private headBytes = 0;
 
+  /** @param trailers  those to send behind a chunked body, as far as the handler has asked for them */
   constructor(
     private readonly wire: Wire,
     private readonly head: RequestHead,
     private readonly response: Response,
+    private readonly trailers: () => Headers | null,
   ) {
     const file = GraphResponse.fileOf(response);
     this.file = wire.canSendFile && file?.isWhole === true ? file : undefined;
@@ -146,7 +149,14 @@ export class ReplyStream {
 
   /** Ends the body here, as if its source had ended. */
   endNow(): void {
-    if (this.framing === "chunked") this.wire.write("0\r\n\r\n");
+    if (this.framing === "chunked") this.writeLastChunk();
+  }
+
+  private writeLastChunk(): void {
+    const trailers = this.trailers();
+    if (trailers === null) this.wire.write("0\r\n\r\n");
+    // Values are Latin-1 on the wire, and a string would leave as UTF-8.
+    else this.wire.write(Buffer.from(`0\r\n${trailerLines(trailers)}\r\n`, "latin1"));
   }
 
   private async pump(reader: Reader, next: Part | Promise<Part>): Promise<void> {
@@ -166,7 +176,7 @@ export class ReplyStream {
         `The body ended after ${this.sentBytes} bytes of the ${this.framing} that its Content-Length says.`,
       );
     }
-    if (this.framing === "chunked") this.wire.write("0\r\n\r\n");
+    if (this.framing === "chunked") this.writeLastChunk();
   }
 
   private sendHeadOnly(): void {
@@ -176,6 +186,10 @@ export class ReplyStream {
 
   private sendWhole(bytes: Uint8Array): void {
     if (this.isCancelled) return;
+    if (this.framing === "chunked" && this.trailers() !== null) {
+      this.begin(bytes);
+      return this.writeLastChunk();
+    }
     const type = GraphResponse.blobOf(this.response) === undefined ? "" : BYTES_LINE;
     this.write(composeBytes(this.head, this.response, bytes, type, this.tail));
   }

@@ -97,7 +97,7 @@ function callHandler(
       value = Bun.peek(promise);
     }
     if (!(value instanceof Response)) throw noResponse(route, value);
-    const whole = readReply(head, value);
+    const whole = LightRequest.responseTrailersOf(request) === null ? readReply(head, value) : null;
     if (whole === null) return new Waiting(head, request, route, startedAt || performance.now(), value);
     endCall(route, startedAt);
     countStatus(dispatch, route, whole.status);

@@ -93,8 +93,8 @@ export class Exchange implements StreamUser, IncomingOwner, CallOwner {
     else this.#incoming.received(content, paddingBytes, endsStream);
   }
 
-  trailers(_fields: readonly string[]): void {
-    if (this.#incoming !== null && !this.#incoming.end()) this.bodyMalformed();
+  trailers(fields: readonly string[]): void {
+    if (this.#incoming !== null && !this.#incoming.end(fields)) this.bodyMalformed();
   }
 
   gone(): void {
@@ -188,7 +188,7 @@ export class Exchange implements StreamUser, IncomingOwner, CallOwner {
     call.answered();
     try {
       if (!(value instanceof Response)) throw noResponse(call.route, value);
-      const whole = readReply(this.#head, value);
+      const whole = this.#trailers() === null ? readReply(this.#head, value) : null;
       if (whole === null) return this.#stream(call, value);
       countStatus(dispatch, call.route, value.status);
       this.#write(whole);
@@ -198,9 +198,14 @@ export class Exchange implements StreamUser, IncomingOwner, CallOwner {
     }
   }
 
+  /** Those of the reply, if the handler has asked for them. */
+  #trailers(): Headers | null {
+    return this.#request === null ? null : LightRequest.responseTrailersOf(this.#request);
+  }
+
   /** The handler has answered with a streamed body. */
   #stream(call: Call, response: Response): void {
-    const reply = new ReplyStream(this.#owner, this.stream, this.#head, response);
+    const reply = new ReplyStream(this.#owner, this.stream, this.#head, response, () => this.#trailers());
     this.#reply = reply;
     call.answered();
     call.streams(reply.isEndless);

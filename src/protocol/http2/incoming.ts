@@ -66,10 +66,15 @@ export class Incoming implements BodySource, Deadline {
     else this.#noteProgress();
   }
 
-  /** The request's trailers have come: the body is over. @returns false: it is shorter than it was told */
-  end(): boolean {
+  /**
+   * The request's trailers have come: the body is over.
+   *
+   * @param trailers  names and values in turn
+   * @returns false: it is shorter than it was told
+   */
+  end(trailers: readonly string[]): boolean {
     if (this.#toldBytes >= 0 && this.#bytes !== this.#toldBytes) return false;
-    if (!this.isComplete) this.#end();
+    if (!this.isComplete) this.#end(trailers);
     return true;
   }
 
@@ -110,11 +115,11 @@ export class Incoming implements BodySource, Deadline {
     this.#arm();
   }
 
-  #end(): void {
+  #end(trailers: readonly string[] = []): void {
     this.isComplete = true;
     this.#owner.wire.dispatch.wheel.disarm(this);
     this.#release();
-    this.body.complete();
+    this.body.complete(trailers);
   }
 
   #release(): void {

@@ -1,11 +1,13 @@
 /** A reply with a streamed body: a stream or a file, sent at the pace of the client's windows. */
 import { toBytes } from "../../module/graph/returned";
+import { trailerLines } from "../../module/shape/trailers";
 import { checkUnread, isBodiless, MAX_WHOLE_BYTES } from "../http1/reply";
 import { nextTurn, WriteTurns } from "../turns";
 import { decodedResponses } from "../../module/graph/standard";
 import { GraphResponse } from "../web/response";
 import { OutOfDescriptors, type Wire } from "../wire";
 import type { Http2Head } from "./head";
+import { encodeLines } from "./hpack/encoder";
 import { bytesReply, linesOf, type WholeReply } from "./reply";
 import type { Http2Stream } from "./stream";
 
@@ -21,6 +23,7 @@ export interface ReplySink {
 }
 
 const NOTHING = new Uint8Array(0);
+const NO_TRAILERS = new Headers();
 
 export class ReplyStream {
   /** Something of the reply was sent: an error can no longer become a 500. */
@@ -36,10 +39,19 @@ export class ReplyStream {
   readonly #readsFile: boolean;
   /** As the handler told it, which must then be right. null: not told. In bytes. */
   readonly #length: number | null;
+  readonly #trailers: () => Headers | null;
   #reader: Reader | null = null;
   #isOver = false;
 
-  constructor(sink: ReplySink, stream: Http2Stream, head: Http2Head, response: Response) {
+  /** @param trailers  those of the reply, if its handler has asked for them so far */
+  constructor(
+    sink: ReplySink,
+    stream: Http2Stream,
+    head: Http2Head,
+    response: Response,
+    trailers: () => Headers | null,
+  ) {
+    this.#trailers = trailers;
     this.#sink = sink;
     this.#stream = stream;
     this.#head = head;
@@ -87,7 +99,7 @@ export class ReplyStream {
 
   /** Ends the body here, as if its source had ended. */
   endNow(): void {
-    if (!this.#isOver && this.hasBegun) this.#stream.send(NOTHING, true);
+    if (!this.#isOver && this.hasBegun) this.#sendEnd();
   }
 
   async #sendBody(): Promise<void> {
@@ -148,6 +160,12 @@ export class ReplyStream {
         `The body ended after ${this.sentBytes} bytes of the ${this.#length} that its Content-Length says.`,
       );
     }
+    this.#sendEnd();
+  }
+
+  #sendEnd(): void {
+    const lines = trailerLines(this.#trailers() ?? NO_TRAILERS);
+    if (lines !== "") this.#stream.trailerBlock = encodeLines(lines);
     this.#stream.send(NOTHING, true);
   }
 
@@ -156,17 +174,27 @@ export class ReplyStream {
     this.sentBytes += bytes.length;
     if (this.#length !== null && this.sentBytes > this.#length)
       throw new Error(`The body is longer than the ${this.#length} bytes that its Content-Length says.`);
-    const ends = this.sentBytes === this.#length && this.#stream.trailerBlock === null;
+    // Behind a file nobody sets trailers any more.
+    const ends = this.#readsFile && this.sentBytes === this.#length && this.#trailers() === null;
     this.#stream.send(bytes, ends);
     if (this.#stream.isPending) await this.#stream.waitForRoom();
   }
 
   #sendWhole(bytes: Uint8Array): void {
     if (this.#isOver) return;
-    this.hasBegun = true;
     this.sentBytes = bytes.length;
+    if (this.#trailers() !== null) return this.#sendTrailed(bytes);
+    this.hasBegun = true;
     const type = GraphResponse.blobOf(this.#response) === undefined ? "" : "Content-Type: application/octet-stream\r\n";
     this.#sink.sendWhole(this.#stream, bytesReply(this.#head, this.#response, bytes, type));
+  }
+
+  /** A whole body, and trailers behind it. */
+  #sendTrailed(bytes: Uint8Array): void {
+    this.#begin(false);
+    const lines = trailerLines(this.#trailers() ?? NO_TRAILERS);
+    if (lines !== "") this.#stream.trailerBlock = encodeLines(lines);
+    this.#stream.send(bytes, true);
   }
 
   #begin(ends: boolean): void {

@@ -19,6 +19,7 @@ import type { RequestContext } from "../../module/contract";
 import { asHost } from "../../system/leave-graph";
 import type { BoundRoute } from "../../module/route";
 import { hasClientLeft, mayStillRead } from "./client-left";
+import { LightRequest } from "./request";
 import { GraphResponse } from "./response";
 import { asResponse, HOST_BUSY, HOST_LATE, inQuarantine } from "./own-reply";
 
@@ -59,12 +60,16 @@ class RemoteFetch implements RemoteCallOwner {
         "The request's body was read before it reached the module. Read request.clone() in the middleware instead.",
       );
     }
-    const whole = isSmall(request) ? await request.bytes() : null;
-    const body = whole === null ? request.body : null;
+    const read = isSmall(request) ? await request.bytes() : null;
+    // Trailers travel behind a streamed body.
+    const isTrailed = read !== null && LightRequest.is(request) && LightRequest.hasTrailers(request);
+    const whole = isTrailed ? null : read;
+    const body = isTrailed ? new Response(read).body : whole === null ? request.body : null;
     const call = hosts.call({
       route: this.#route,
       parcel: parcelOf(this.#context.client, this.#encode(whole, body !== null)),
       body,
+      trailers: async () => fieldsOf(await this.#context.requestTrailers),
       timeoutMs: handlerMs(this.#server, this.#route),
       owner: this,
     });
@@ -96,7 +101,7 @@ class RemoteFetch implements RemoteCallOwner {
   // ---- RemoteCallOwner ----
 
   resolve(reply: Reply): void {
-    void readReply(reply).then(this.#answered.resolve, this.#answered.reject);
+    void readReply(reply, this.#context).then(this.#answered.resolve, this.#answered.reject);
   }
 
   /** An error of the handler, or the end of its host, is the route's own failure. A missing answer is reported here. */
@@ -116,7 +121,7 @@ function isSmall({ headers }: Request): boolean {
   return length > 0 && length <= WHOLE_REQUEST_BYTES;
 }
 
-async function readReply(reply: Reply): Promise<Response> {
+async function readReply(reply: Reply, context: RequestContext): Promise<Response> {
   if (typeof reply === "string") {
     const carried = decodeResponse(reply);
     const { way, body } = carried;
@@ -129,7 +134,7 @@ async function readReply(reply: Reply): Promise<Response> {
   const head = await parts.next();
   if (head.done === true || typeof head.value !== "string")
     throw new Error("A reply of the module's host to an HTTP request has no head.");
-  return new GraphResponse(streamOf(parts), initOf(decodeResponse(head.value)));
+  return new GraphResponse(streamOf(parts, context), initOf(decodeResponse(head.value)));
 }
 
 function initOf({ status, statusText, fields }: CarriedResponse): ResponseInit {
@@ -140,16 +145,30 @@ function initOf({ status, statusText, fields }: CarriedResponse): ResponseInit {
   return { status, statusText, headers: fields };
 }
 
-function streamOf(parts: Parts): ReadableStream<Uint8Array> {
+/** @param context  its reply gets the trailers that come behind the last part, as text */
+function streamOf(parts: Parts, context: RequestContext): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         const { done, value } = await parts.next();
         if (done === true) controller.close();
-        else controller.enqueue(typeof value === "string" ? Buffer.from(value) : value);
+        else if (typeof value !== "string") controller.enqueue(value);
+        else {
+          takeTrailers(value, context.responseTrailers);
+          controller.close();
+          void parts.return?.();
+        }
       },
       cancel: async () => void (await parts.return?.()),
     },
     { highWaterMark: 0 },
   );
+}
+
+/** @param lines  names and values, each line with its CR LF */
+function takeTrailers(lines: string, trailers: Headers): void {
+  for (const line of lines.split("\r\n").slice(0, -1)) {
+    const colon = line.indexOf(": ");
+    trailers.append(line.slice(0, colon), line.slice(colon + 2));
+  }
 }

@@ -3,6 +3,7 @@
  * chained to the standard one's, so `instanceof Request` holds.
  */
 import { type IncomingBody, ownBytes } from "../http1/body";
+import { noTrailers, Trailers, TRAILERS } from "../../module/shape/trailers";
 import type { RequestHead } from "../http1/head";
 
 /** Makes native headers. @param fields names and values in turn, or header lines */
@@ -129,6 +130,7 @@ export class LightRequest {
   #headers: Headers | null = null;
   #abortion: AbortController | null = null;
   #abortReason: unknown = undefined;
+  #trailers: Trailers | null = null;
   readonly #isSecure: boolean;
 
   /**
@@ -156,6 +158,21 @@ export class LightRequest {
   /** The reason with which its signal was, or would be, aborted; undefined: not aborted. */
   static abortReasonOf(request: LightRequest): unknown {
     return request.#abortReason;
+  }
+
+  /** The trailers of its reply, if a handler has asked for them. */
+  static responseTrailersOf(request: LightRequest): Headers | null {
+    return request.#trailers === null ? null : request.#trailers.asked;
+  }
+
+  /** Whether trailers have come behind its body. */
+  static hasTrailers(request: LightRequest): boolean {
+    return request.#body !== null && request.#body.hasTrailers;
+  }
+
+  get [TRAILERS](): Trailers {
+    const body = this.#body;
+    return (this.#trailers ??= new Trailers(body === null ? noTrailers : () => body.awaitTrailers()));
   }
 
   /**
