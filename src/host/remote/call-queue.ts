@@ -72,7 +72,9 @@ export class CallQueue implements CallSource {
     const batchSize = Math.max(1, Math.min(MAX_BATCH, Math.floor(BATCH_US / this.#averageUs)));
     this.#calls = [];
     let keeper: Keeper | null = null;
+    /** How many more calls of the module `loadId` the keeper takes in this batch. */
     let left = 0;
+    let loadId = -1;
     let full = -1;
     for (let at = 0; at < calls.length; at++) {
       const call = calls[at] as RemoteCall;
@@ -81,9 +83,13 @@ export class CallQueue implements CallSource {
         this.#calls.push(call);
         continue;
       }
-      if (keeper === null || left === 0 || keeper.room(call.loadId) <= 0) {
-        keeper = this.#choose(call.loadId, batchSize);
-        left = batchSize;
+      if (left === 0 || call.loadId !== loadId) {
+        if (keeper === null || left === 0 || keeper.room(call.loadId) <= 0) {
+          keeper = this.#choose(call.loadId, batchSize);
+          left = batchSize;
+        }
+        loadId = call.loadId;
+        left = Math.min(left, keeper?.room(loadId) ?? 1);
       }
       left--;
       if (keeper !== null) keeper.sent.add(call);

@@ -21,7 +21,7 @@ import {
   targetOf,
   type ToPlace,
 } from "./messages";
-import { Sequence } from "./sequence";
+import { OpenCalls, Sequence } from "./sequence";
 import { RemoteStream } from "./stream";
 
 /**
@@ -37,7 +37,7 @@ const PROMPT_MS = 1;
 
 export class SentCalls implements CallKeeper {
   /** Sent calls that are not over, by number. */
-  readonly open = new Map<number, RemoteCall>();
+  readonly open = new OpenCalls();
   /** The number of calls sent since the start and not taken back. */
   count = 0;
   readonly #post: (message: CallBatch | ToPlace) => void;
@@ -94,7 +94,7 @@ export class SentCalls implements CallKeeper {
     this.#outgoing.push(targetOf(call.loadId, call.route.index), call.parcel);
     call.keeper = this;
     call.seq = seq;
-    this.open.set(seq, call);
+    this.open.add(call);
     this.count++;
   }
 
@@ -138,7 +138,7 @@ export class SentCalls implements CallKeeper {
     if (head !== this.#lastHead) this.#quietSince = now;
     this.#lastHead = head;
     let hasExpired = false;
-    for (const call of this.open.values()) {
+    for (const call of this.open.list()) {
       if (!isBefore(call.seq, head)) call.beganAt = now;
       else if (call.stream === null && call.timeoutMs > 0 && now - call.beganAt >= call.timeoutMs) {
         hasExpired = true;
@@ -155,7 +155,7 @@ export class SentCalls implements CallKeeper {
   longestMs(): number {
     // Without a begun call it may only be starved, on a busy machine. It harms nobody meanwhile.
     let longestMs = this.open.size === 0 ? STARVED_MS : 0;
-    for (const { timeoutMs } of this.open.values()) longestMs = Math.max(longestMs, timeoutMs || Infinity);
+    for (const { timeoutMs } of this.open.list()) longestMs = Math.max(longestMs, timeoutMs || Infinity);
     return longestMs;
   }
 
@@ -187,14 +187,14 @@ export class SentCalls implements CallKeeper {
     const called = this.open.get(running)?.loadId ?? this.#overdue.get(running);
     if (running !== 0 && called !== undefined) return called;
     const suspects = new Set(this.#overdue.values());
-    for (const { seq, loadId } of this.open.values()) if (this.#sequence.hasBegun(seq)) suspects.add(loadId);
+    for (const { seq, loadId } of this.open.list()) if (this.#sequence.hasBegun(seq)) suspects.add(loadId);
     const [only] = suspects;
     return suspects.size === 1 ? (only ?? null) : null;
   }
 
   /** The place is gone, or will be. @returns the lost calls */
   drop(): RemoteCall[] {
-    const calls = [...this.open.values()];
+    const calls = this.open.list();
     this.open.clear();
     this.#overdue.clear();
     return calls;

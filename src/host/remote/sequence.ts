@@ -1,4 +1,8 @@
-/** The numbers of the calls that were sent to one place, and how many it has begun: see HEAD in messages.ts. */
+/**
+ * The numbers of the calls that were sent to one place, how many it has begun (see HEAD in messages.ts), and the calls
+ * by their numbers.
+ */
+import type { RemoteCall } from "./call";
 import { HEAD, isBefore, type ReplyBatch, ON_STACK, SHARED_WORDS, type SharedMemory } from "./messages";
 import { readSaved } from "./saved-replies";
 
@@ -64,5 +68,58 @@ export class Sequence {
   /** @returns the unsent replies of a lost place. @throws Error if it has written something else */
   saved(): ReplyBatch {
     return readSaved(this.#shared);
+  }
+}
+
+/** More than a place is usually sent ahead. A power of two. */
+const RING = 256;
+
+/**
+ * Calls by number. Nearly all are answered before 255 more are sent, so each has a place of its own in a ring: a Map
+ * would be filled and emptied with each call, and made anew again and again.
+ */
+export class OpenCalls {
+  size = 0;
+  readonly #ring: (RemoteCall | null)[] = Array.from({ length: RING }, () => null);
+  /** Calls whose place was taken by an older one: a slow handler's, or a stream's. */
+  readonly #others = new Map<number, RemoteCall>();
+
+  get(seq: number): RemoteCall | undefined {
+    const call = this.#ring[seq & (RING - 1)] ?? null;
+    if (call !== null && call.seq === seq) return call;
+    return this.#others.size === 0 ? undefined : this.#others.get(seq);
+  }
+
+  has(seq: number): boolean {
+    return this.get(seq) !== undefined;
+  }
+
+  /** @param call  its `seq` is its number, which no other call here has, and stays so until it is deleted */
+  add(call: RemoteCall): void {
+    const at = call.seq & (RING - 1);
+    if (this.#ring[at] === null) this.#ring[at] = call;
+    else this.#others.set(call.seq, call);
+    this.size++;
+  }
+
+  delete(seq: number): void {
+    const at = seq & (RING - 1);
+    if (this.#ring[at]?.seq === seq) this.#ring[at] = null;
+    else if (!this.#others.delete(seq)) return;
+    this.size--;
+  }
+
+  /** Oldest first. */
+  list(): RemoteCall[] {
+    if (this.size === 0) return [];
+    const calls = [...this.#ring.filter((call) => call !== null), ...this.#others.values()];
+    // Numbers wrap.
+    return calls.sort((a, b) => (a.seq - b.seq) | 0);
+  }
+
+  clear(): void {
+    this.#ring.fill(null);
+    this.#others.clear();
+    this.size = 0;
   }
 }
