@@ -17,9 +17,9 @@ export type Coding = "br" | "zstd" | "gzip";
  * look each.
  */
 export interface Look {
-  /** By performance.now(), in milliseconds. */
+  /** The first of this millisecond, by performance.now(). In milliseconds. */
   at: number;
-  /** Requests since the first look of this millisecond, that one included. */
+  /** Requests since then, that one included. */
   asked: number;
   /** Until then no request needs another look. By performance.now(), in milliseconds. 0: each needs one. */
   until: number;
@@ -99,11 +99,11 @@ const PAGE_OVERHEAD_BYTES = 1024;
 /** How long one look at the disk may serve. In milliseconds. */
 const LOOK_MS = 1;
 /**
- * From this many requests in a millisecond on, one look serves the next. One client that changes a file and asks for
- * it, turn by turn, is slower: it always gets its change.
+ * From this request of a millisecond on, its look serves the next millisecond. One client that changes a file and asks
+ * for it, turn by turn, is slower: it always gets its change.
  */
 const HOT_REQUESTS = 6;
-/** This many in a millisecond are enough to go on so. */
+/** This many for one look are enough to go on so. */
 const WARM_REQUESTS = 3;
 const NO_SIBLINGS: ReadonlyMap<Coding, FileFacts> = new Map();
 /** Longer texts cost less as a Blob: a Response copies its string. */
@@ -135,12 +135,14 @@ export function cachedPage(site: Site, key: string): Page | undefined {
  * @returns false if the last look serves for this request, too
  */
 export function needsLook(look: Look, now: number): boolean {
-  if (now < look.until || now - look.at < LOOK_MS) {
-    look.asked++;
-    return now >= look.until;
+  look.asked++;
+  if (now < look.until) return false;
+  if (now - look.at < LOOK_MS) {
+    if (look.asked >= HOT_REQUESTS) look.until = now + LOOK_MS;
+    return true;
   }
-  const enough = look.until === 0 ? HOT_REQUESTS : WARM_REQUESTS;
-  look.until = look.asked >= enough && now - look.at < 2 * LOOK_MS ? now + LOOK_MS : 0;
+  const goesOn = look.asked > WARM_REQUESTS && now - look.until < LOOK_MS;
+  look.until = goesOn ? now + LOOK_MS : 0;
   look.at = now;
   look.asked = 1;
   return true;
