@@ -89,7 +89,9 @@ async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promis
     }
   }
   entry.source = file.file;
-  return { version: { ...built, number: numberFor(entry, built.hash, settings), config: settings }, hold: null };
+  const { source, file: bundle, hash } = built;
+  const version = { name, source, file: bundle, hash, number: numberFor(entry, hash, settings), config: settings };
+  return { version, hold: null };
 }
 
 async function buildIfChanged(

@@ -46,6 +46,7 @@ export interface BuiltModule {
   readonly file: string;
   /** 12 hexadecimal digits, a hash of the bundle's content: the version's identity. */
   readonly hash: string;
+  /** Noted a turn of the loop after the build, or when it is first read. @throws Error if an input cannot be looked at */
   readonly inputs: InputSet;
   /** Whether it was built without the bundler. */
   readonly isPlain: boolean;
@@ -71,6 +72,7 @@ interface Bundle {
  * @throws ModuleError for a mistake in the module; a plain Error if the state folder cannot be written
  */
 export async function buildModule(file: ModuleFile, options: BuildOptions, isExact = false): Promise<BuiltModule> {
+  noteNow();
   const startedAt = Date.now();
   const startedMs = performance.now();
   const bundle: Bundle = isC(file.file)
@@ -79,12 +81,57 @@ export async function buildModule(file: ModuleFile, options: BuildOptions, isExa
   const hash = hashOf(bundle.text);
   const path = join(options.stateDir, "bundles", file.name, `${hash}.js`);
   writeBundle(options.stateDir, path, bundle.text);
-  const inputs = noteInputs(bundle.graph, file.file, path, bundle.externals, startedAt);
-  rememberView(inputs);
-  const built = { name: file.name, source: file.file, file: path, hash, inputs, isPlain: bundle.isPlain === true };
-  // A bundle of C code also depends on the compiler and on the system's libraries.
-  if (!isC(file.file)) keepBuild(built, JSON.stringify(options));
-  return { ...built, buildMs: performance.now() - startedMs };
+  const buildMs = performance.now() - startedMs;
+  const isPlain = bundle.isPlain === true;
+  let noted: InputSet | null = null;
+  // Only this part, and until it is noted: the build stays as long as the module.
+  let facts: Pick<Bundle, "graph" | "externals"> | null = { graph: bundle.graph, externals: bundle.externals };
+  const inputsOf = (): InputSet => {
+    if (noted !== null) return noted;
+    const { graph, externals } = facts ?? { graph: { inputs: {} }, externals: [] };
+    noted = noteInputs(graph, file.file, path, externals, startedAt);
+    facts = null;
+    // Without the bundler, Bun has not resolved anything.
+    if (!isPlain) rememberView(noted);
+    // A bundle of C code also depends on the compiler and on the system's libraries.
+    if (!isC(file.file)) keepBuild({ source: file.file, file: path, hash, inputs: noted }, JSON.stringify(options));
+    return noted;
+  };
+  if (isPlain) noteSoon(inputsOf);
+  else inputsOf();
+  return {
+    name: file.name,
+    source: file.file,
+    file: path,
+    hash,
+    isPlain,
+    buildMs,
+    get inputs() {
+      return inputsOf();
+    },
+  };
+}
+
+let unnoted: (() => InputSet) | null = null;
+
+/**
+ * Notes a build's inputs in the next turn of the loop, while the probe loads the bundle. If a file changes before that,
+ * it is newer than the build, and the build counts as not settled.
+ */
+function noteSoon(inputsOf: () => InputSet): void {
+  unnoted = inputsOf;
+  setImmediate(noteNow);
+}
+
+/** Also before the next build, so that each of several in one turn is noted. */
+function noteNow(): void {
+  const inputsOf = unnoted;
+  unnoted = null;
+  try {
+    inputsOf?.();
+  } catch {
+    // An input cannot be looked at any more. The next look at the module throws that, too.
+  }
 }
 
 /**

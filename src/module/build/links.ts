@@ -2,7 +2,7 @@
  * The symbolic links that a module's imports pass. If a link is switched to another release, the next build differs
  * although no file has changed. Bun follows a link once, and remembers its target for the life of the process.
  */
-import { lstatSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, extname, join, parse, resolve, sep } from "node:path";
 
 /** One import in its author's words. */
@@ -116,6 +116,8 @@ export function leadsTo(path: string): string {
 
 /** The folders where a tsconfig.json looks up imports. None if the file cannot be read. */
 export function aliasFolders(file: string): string[] {
+  // Most folders have none, and an exception would take longer than the look.
+  if (!existsSync(file)) return [];
   try {
     const config = Bun.JSONC.parse(readFileSync(file, "utf8")) as {
       compilerOptions?: { baseUrl?: unknown; paths?: unknown };

@@ -2,7 +2,7 @@
  * Modules that need no bundler: one file that imports nothing but "hrmr" and built-in modules. The transpiler alone makes
  * the same of it in a twentieth of the time. Everything unusual is left to the bundler, mistakes included: it words them.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { mappingsOf } from "./align";
 import { foldersUpward } from "./inputs";
@@ -25,6 +25,11 @@ const UNUSUAL =
 /** Its members depend on settings of tsconfig.json. */
 const CLASS = /\bclass\b/;
 const DECORATOR = /@[\p{ID_Start}$_(]/u;
+// Without dead code elimination, constants stay where they are. With it, they would be put in where they are used.
+const OPTIONS = { target: "bun", deadCodeElimination: false } as const;
+const PLAIN = new Bun.Transpiler({ ...OPTIONS, loader: "js" });
+const TYPED = new Bun.Transpiler({ ...OPTIONS, loader: "ts", trimUnusedImports: true });
+const TYPED_AS_WRITTEN = new Bun.Transpiler({ ...OPTIONS, loader: "ts", trimUnusedImports: false });
 /** Settings that change how a file is compiled. With others, the result is the same. */
 const COMPILING = [
   "experimentalDecorators",
@@ -48,13 +53,7 @@ export function transpilePlain(path: string): PlainBundle | null {
     if (source.length > MAX_LENGTH || UNUSUAL.test(source)) return null;
     const keepsImports = importsStay(dirname(path), CLASS.test(source));
     if (keepsImports === null || (CLASS.test(source) && DECORATOR.test(source))) return null;
-    const transpiler = new Bun.Transpiler({
-      loader,
-      target: "bun",
-      // With it, constants would be put in where they are used.
-      deadCodeElimination: false,
-      trimUnusedImports: loader === "ts" && !keepsImports,
-    });
+    const transpiler = loader === "ts" ? (keepsImports ? TYPED_AS_WRITTEN : TYPED) : PLAIN;
     if (!transpiler.scanImports(source).every(({ path: imported }) => /^(?:hrmr$|node:|bun:)/.test(imported)))
       return null;
     const code = transpiler.transformSync(source);
@@ -105,11 +104,8 @@ function importsStay(folder: string, hasClass: boolean): boolean | null {
   return false;
 }
 
+/** @returns null: there is none */
 function textOf(path: string): string | null {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
+  // Most folders have none, and an exception would take longer than the look.
+  return existsSync(path) ? readFileSync(path, "utf8") : null;
 }

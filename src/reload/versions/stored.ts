@@ -89,5 +89,5 @@ async function replaceBundle(
   entry.built = await buildAgain({ name, file: source }, buildOptions(options.stateDir, config), version.hash);
   const isSame = entry.built.hash === version.hash;
   notes.push(`its bundle was gone and was built again${isSame ? "" : ", from files that have changed since"}`);
-  return { ...version, ...entry.built, number: isSame ? number : number + 1 };
+  return { ...version, file: entry.built.file, hash: entry.built.hash, number: isSame ? number : number + 1 };
 }
