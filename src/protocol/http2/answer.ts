@@ -12,6 +12,7 @@ import { endpointAt } from "../routing";
 import { countStatus, noResponse } from "../web/handler-reply";
 import { beingReplaced, HANDLER_FAILED, misspelled, noRoute, OwnReply, SERVER_OPTIONS } from "../web/own-reply";
 import { LightHeaders, LightRequest } from "../web/request";
+import { readStreamHandshake, refuseOrigin } from "../websocket/handshake";
 import type { Wire } from "../wire";
 import type { Http2Head } from "./head";
 import { ownReply, readReply, type WholeReply } from "./reply";
@@ -23,7 +24,8 @@ export interface AnswerOwner {
   reply(stream: number, whole: WholeReply): void;
 }
 
-const NEEDS_HTTP1 = new OwnReply(501, "This path speaks WebSocket, which needs HTTP/1.1 here.");
+const NEEDS_CONNECT = new OwnReply(501, "This path speaks WebSocket: over HTTP/2 it begins with CONNECT (RFC 8441).");
+const NO_WEBSOCKET = new OwnReply(400, "This path does not speak WebSocket.");
 
 type FetchHandler = (request: LightRequest, context: object) => unknown;
 
@@ -69,7 +71,13 @@ function answerRoute(
   params: Readonly<Record<string, string>>,
 ): Waiting | null {
   if (route.isUnavailable) return say(owner, stream, head, beingReplaced(route.module), route);
-  if (route.kind === "websocket") return say(owner, stream, head, NEEDS_HTTP1, route);
+  if (route.kind === "websocket") {
+    if (head.protocol === "") return say(owner, stream, head, NEEDS_CONNECT, route);
+    const handshake = readStreamHandshake(head);
+    if (handshake instanceof OwnReply) return say(owner, stream, head, handshake, route);
+    const foreign = refuseOrigin(head, route.websocket?.origins ?? []);
+    if (foreign !== null) return say(owner, stream, head, foreign, route);
+  } else if (head.protocol !== "") return say(owner, stream, head, NO_WEBSOCKET, route);
   return callHandler(owner, stream, head, body, route, params);
 }
 
@@ -96,6 +104,8 @@ function callHandler(
         return new Waiting(head, request, route, startedAt || performance.now(), promise);
       value = Bun.peek(promise);
     }
+    if (route.kind === "websocket" && !(value instanceof Response))
+      return new Waiting(head, request, route, startedAt || performance.now(), Promise.resolve(value));
     if (!(value instanceof Response)) throw noResponse(route, value);
     const whole = LightRequest.responseTrailersOf(request) === null ? readReply(head, value) : null;
     if (whole === null) return new Waiting(head, request, route, startedAt || performance.now(), value);

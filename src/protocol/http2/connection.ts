@@ -138,7 +138,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
       // Requests that are on their way are still answered; the answer to the PING comes behind them (RFC 9113 section 6.8).
       this.#sender.goaway(MAX_31_BITS, ErrorCode.none);
       this.#sender.ping(LAST_CALL, false);
-      for (const { user } of this.#streams.values()) if (user instanceof Exchange) user.draining();
+      for (const { user } of this.#streams.values()) user?.draining();
     });
     this.#clock.awaitAnswer(LAST_CALL_MS);
   }
@@ -298,7 +298,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     const stream = this.#dataStream;
     this.#dataBytes += content.length;
     if (isLast) {
-      this.floods.data(this.#dataBytes, endsStream);
+      if (stream === null || !stream.isTunnel) this.floods.data(this.#dataBytes, endsStream);
       this.#checkFlood();
       if (this.#state === "over") return;
     }
@@ -337,8 +337,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   }
 
   configures(bytes: Buffer, from: number, to: number): void {
-    this.floods.idle();
-    this.#checkFlood();
+    this.ignored();
     const before = this.#sender.peer.initialWindowBytes;
     const code = this.#sender.peer.read(bytes, from, to);
     if (code !== 0) return this.fails(code, "a setting has a value that it cannot have");
@@ -355,8 +354,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   pings(bytes: Buffer, from: number, isAck: boolean): void {
     const payload = bytes.subarray(from, from + LAST_CALL.length);
     if (isAck && this.#state === "warned" && LAST_CALL.equals(payload)) return this.#close();
-    this.floods.idle();
-    this.#checkFlood();
+    this.ignored();
     if (!isAck && this.#state !== "over") this.#sender.ping(payload, true);
   }
 
@@ -365,8 +363,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   }
 
   windowGrows(id: number, bytes: number): void {
-    this.floods.idle();
-    this.#checkFlood();
+    this.ignored();
     if (this.#state === "over") return;
     if (id === 0) {
       if (bytes === 0) return this.fails(ErrorCode.protocol, "a WINDOW_UPDATE of 0");
@@ -532,6 +529,8 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   #close(): void {
     this.#state = "closing";
     this.#sender.goaway(this.#lastStream, ErrorCode.none);
+    // Nobody waits for the rest of a request that is answered.
+    for (const stream of this.#streams.values()) if (!stream.isSending) this.timedOut(stream);
     if (this.#streams.size === 0) this.#end();
   }
 

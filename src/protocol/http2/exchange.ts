@@ -11,7 +11,8 @@ import type { Waiting } from "../http1/replying";
 import { TOO_SLOW } from "../http1/refusal";
 import { clientGone } from "../web/client-left";
 import { countStatus, noResponse } from "../web/handler-reply";
-import { HANDLER_FAILED, HANDLER_LATE, MODULE_REPLACED, type OwnReply, TOO_MANY_FILES } from "../web/own-reply";
+import { HANDLER_FAILED, HANDLER_LATE, MODULE_REPLACED, OwnReply, TOO_MANY_FILES } from "../web/own-reply";
+import { acceptStream } from "../websocket/upgrade";
 import { LightRequest } from "../web/request";
 import { OutOfDescriptors, type Wire } from "../wire";
 import { ErrorCode } from "./frames/codes";
@@ -20,6 +21,7 @@ import { Incoming, type IncomingOwner } from "./incoming";
 import { ownReply, readReply, type WholeReply } from "./reply";
 import { type ReplySink, ReplyStream } from "./reply-stream";
 import type { Http2Stream, StreamUser } from "./stream";
+import { Tunnel } from "./tunnel";
 
 /** The part of the connection that an exchange needs. */
 export interface ExchangeOwner extends ReplySink {
@@ -56,7 +58,7 @@ export class Exchange implements StreamUser, IncomingOwner, CallOwner {
     this.#owner = owner;
     this.stream = stream;
     this.#head = head;
-    this.#incoming = stream.isReceiving ? new Incoming(this, stream, head) : null;
+    this.#incoming = stream.isReceiving && head.protocol === "" ? new Incoming(this, stream, head) : null;
     stream.user = this;
   }
 
@@ -187,6 +189,7 @@ export class Exchange implements StreamUser, IncomingOwner, CallOwner {
     const { dispatch } = this.wire;
     call.answered();
     try {
+      if (call.route.kind === "websocket" && !(value instanceof Response)) return this.#upgrade(call, value);
       if (!(value instanceof Response)) throw noResponse(call.route, value);
       const whole = this.#trailers() === null ? readReply(this.#head, value) : null;
       if (whole === null) return this.#stream(call, value);
@@ -196,6 +199,25 @@ export class Exchange implements StreamUser, IncomingOwner, CallOwner {
     } catch (error) {
       this.#failed(call, error);
     }
+  }
+
+  /** The stream becomes a WebSocket (RFC 8441). */
+  #upgrade(call: Call, value: unknown): void {
+    const { stream } = this;
+    const tunnel = new Tunnel(this.#owner, stream);
+    const socket = acceptStream(tunnel, this.#head, call.route, value, call.startedAt, (lines) =>
+      this.#owner.sendHead(stream, 200, lines, null, false),
+    );
+    if (socket instanceof OwnReply) {
+      stream.isTunnel = false;
+      stream.user = this;
+      this.#say(socket);
+      return this.#replied(call);
+    }
+    this.#state = "over";
+    call.over();
+    // The client may have ended it meanwhile.
+    if (!stream.isReceiving) tunnel.trailers();
   }
 
   /** Those of the reply, if the handler has asked for them. */

@@ -42,6 +42,8 @@ export const MALFORMED = "malformed";
 const COLON = 0x3a;
 const DIFFERENT_HOSTS = new OwnReply(400, "The Host field differs from :authority.");
 
+const UNKNOWN_PROTOCOL = new OwnReply(501, "The only :protocol supported is websocket.");
+
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 // Without white space at its ends (RFC 9113 section 8.2.1).
 const VALUE = /^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?$/;
@@ -152,9 +154,11 @@ export function readHead(fields: readonly string[], limits: Limits): Http2Head |
   if (length !== null && !/^\d+$/.test(length)) return BAD_LENGTH;
   const target = readTarget(method, read.path, limits);
   if (target instanceof OwnReply) return target;
+  if (protocol !== "" && protocol.toLowerCase() !== "websocket") return UNKNOWN_PROTOCOL;
   if (read.cookie !== null) others.push("cookie", read.cookie);
   return {
-    method,
+    // To its route and to the module, a WebSocket begins as over HTTP/1.1.
+    method: protocol === "" ? method : "GET",
     target: target.target,
     path: target.path,
     host,

@@ -27,6 +27,8 @@ export interface StreamUser {
   trailers(fields: readonly string[]): void;
   /** The client has reset the stream, or its connection is gone. */
   gone(): void;
+  /** The server shuts down. */
+  draining(): void;
 }
 
 /** Within writeMs, this much of a body must leave, or its end. */
@@ -47,6 +49,8 @@ export class Http2Stream implements Deadline {
   /** Our side is open. */
   isSending = true;
   isGone = false;
+  /** It carries another protocol: small frames are that one's matter. */
+  isTunnel = false;
   /** null: what comes of the request is dropped. */
   user: StreamUser | null = null;
   /** Trailers to send behind the last byte, as a block. */

@@ -40,6 +40,8 @@ const NO_CONNECTION = new OwnReply(400, "The Connection field does not list upgr
 const BAD_KEY = new OwnReply(400, "There is not exactly one Sec-WebSocket-Key with 16 bytes in base64.", VERSION);
 const NO_VERSION = new OwnReply(400, "There is not exactly one Sec-WebSocket-Version.", VERSION);
 const WRONG_VERSION = new OwnReply(426, "The only Sec-WebSocket-Version supported is 13.", UPGRADE);
+/** Without an Upgrade field, which HTTP/2 has not. */
+const BAD_VERSION = new OwnReply(400, WRONG_VERSION.text, VERSION);
 const BAD_PROTOCOLS = new OwnReply(400, "Sec-WebSocket-Protocol is not a list of different names.", VERSION);
 const BAD_EXTENSIONS = new OwnReply(400, "Sec-WebSocket-Extensions is malformed.", VERSION);
 
@@ -57,9 +59,26 @@ export function readHandshake(head: RequestHead): Handshake | OwnReply {
   if (version !== "13") return WRONG_VERSION;
   const [key, ...otherKeys] = valuesOf(head.fields, "sec-websocket-key");
   if (key === undefined || otherKeys.length > 0 || !KEY.test(key)) return BAD_KEY;
-  const protocols = readProtocols(valuesOf(head.fields, "sec-websocket-protocol"));
+  return readOffers(head.fields, key);
+}
+
+/**
+ * The same for a stream of HTTP/2 (RFC 8441 section 5): CONNECT stands for the upgrade, and there is no key.
+ *
+ * @returns the refusal of an invalid request
+ */
+export function readStreamHandshake({ fields }: RequestHead): Handshake | OwnReply {
+  if (typeof fields === "string") return NO_UPGRADE;
+  const [version, ...others] = valuesOf(fields, "sec-websocket-version");
+  if (version === undefined || others.length > 0) return NO_VERSION;
+  return version === "13" ? readOffers(fields, "") : BAD_VERSION;
+}
+
+/** What the client offers: subprotocols and compression. */
+function readOffers(fields: readonly string[], key: string): Handshake | OwnReply {
+  const protocols = readProtocols(valuesOf(fields, "sec-websocket-protocol"));
   if (protocols === null) return BAD_PROTOCOLS;
-  const deflate = negotiate(valuesOf(head.fields, "sec-websocket-extensions").join(","));
+  const deflate = negotiate(valuesOf(fields, "sec-websocket-extensions").join(","));
   if (deflate === "malformed") return BAD_EXTENSIONS;
   return { key, protocols, deflate };
 }
@@ -94,12 +113,23 @@ export function composeSwitch(
   listed: readonly string[],
   isDeflating: boolean,
 ): string {
+  const accept = `Sec-WebSocket-Accept: ${acceptOf(handshake.key)}\r\n`;
+  const lines = accept + acceptLines(handshake, answer, listed, isDeflating);
+  return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${lines}\r\n`;
+}
+
+/** The header lines of an accepted handshake, in all versions of HTTP. Parameters and errors: see `composeSwitch`. */
+export function acceptLines(
+  handshake: Handshake,
+  answer: WebSocketUpgrade | null,
+  listed: readonly string[],
+  isDeflating: boolean,
+): string {
   const protocol = chooseProtocol(handshake, answer?.protocol, listed);
-  let lines = `Sec-WebSocket-Accept: ${acceptOf(handshake.key)}\r\n`;
+  let lines = "";
   if (protocol !== null) lines += `Sec-WebSocket-Protocol: ${protocol}\r\n`;
   if (isDeflating && handshake.deflate !== null) lines += `Sec-WebSocket-Extensions: ${handshake.deflate.header}\r\n`;
-  if (answer?.headers !== undefined) lines += moduleLines(new Headers(answer.headers));
-  return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${lines}\r\n`;
+  return answer?.headers === undefined ? lines : lines + moduleLines(new Headers(answer.headers));
 }
 
 /** @returns the value of Sec-WebSocket-Accept for a key */

@@ -5,11 +5,13 @@ import { tellAccess } from "../../host/inline";
 import { answeredHttp } from "../access";
 import type { RequestHead } from "../http1/head";
 import { OwnReply } from "../web/own-reply";
-import { socketRoute } from "../routing";
-import type { Wire } from "../wire";
+import { socketRoute, type WebSocketBound } from "../routing";
+import type { Dispatch, Wire } from "../wire";
 import { WebSocketConnection } from "./connection";
-import { composeSwitch, readHandshake } from "./handshake";
+import { acceptLines, composeSwitch, readHandshake, readStreamHandshake } from "./handshake";
 import { SocketHub } from "./hub";
+
+type Handshake = Exclude<ReturnType<typeof readHandshake>, OwnReply>;
 
 const GONE = new OwnReply(503, "The module was replaced meanwhile. Try again.");
 
@@ -31,8 +33,8 @@ export function switchProtocols(
   const { dispatch } = wire;
   const handshake = readHandshake(head);
   if (handshake instanceof OwnReply) return handshake;
-  const current = socketRoute(dispatch.routing, route.module, route.key);
-  if (current === null || current.isUnavailable || dispatch.isDraining) return GONE;
+  const current = currentRoute(dispatch, route);
+  if (current === null) return GONE;
   const { protocols, perMessageDeflate } = current.websocket;
   const upgrade = checkAnswer(answer, route);
   const reply = composeSwitch(handshake, upgrade, protocols, perMessageDeflate);
@@ -40,8 +42,51 @@ export function switchProtocols(
   wire.write(Buffer.from(reply, "latin1"));
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 101, reply.length));
-  const sockets = SocketHub.of(dispatch).socketsOf(current);
-  return WebSocketConnection.open(wire, sockets, perMessageDeflate ? handshake.deflate : null, upgrade?.data);
+  return open(wire, current, handshake, upgrade);
+}
+
+/**
+ * The same for a stream of HTTP/2 (RFC 8441): answers 200.
+ *
+ * @param wire  the stream
+ * @param send  sends the head of the reply, with these header lines
+ */
+export function acceptStream(
+  wire: Wire,
+  head: RequestHead,
+  route: BoundRoute,
+  answer: unknown,
+  startedAt: number,
+  send: (lines: string) => void,
+): WebSocketConnection | OwnReply {
+  const { dispatch } = wire;
+  const handshake = readStreamHandshake(head);
+  if (handshake instanceof OwnReply) return handshake;
+  const current = currentRoute(dispatch, route);
+  if (current === null) return GONE;
+  const { protocols, perMessageDeflate } = current.websocket;
+  const upgrade = checkAnswer(answer, route);
+  const lines = acceptLines(handshake, upgrade, protocols, perMessageDeflate);
+  send(lines);
+  if (dispatch.access !== null)
+    tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 200, lines.length));
+  return open(wire, current, handshake, upgrade);
+}
+
+/** @returns null: no WebSocket may begin on it any more */
+function currentRoute(dispatch: Dispatch, route: BoundRoute): WebSocketBound | null {
+  const current = socketRoute(dispatch.routing, route.module, route.key);
+  return current === null || current.isUnavailable || dispatch.isDraining ? null : current;
+}
+
+function open(
+  wire: Wire,
+  route: WebSocketBound,
+  { deflate }: Handshake,
+  upgrade: WebSocketUpgrade | null,
+): WebSocketConnection {
+  const sockets = SocketHub.of(wire.dispatch).socketsOf(route);
+  return WebSocketConnection.open(wire, sockets, route.websocket.perMessageDeflate ? deflate : null, upgrade?.data);
 }
 
 function checkAnswer(answer: unknown, route: BoundRoute): WebSocketUpgrade | null {

@@ -22,6 +22,8 @@ export function ownSettings(options: Http2Options): Buffer {
     [SETTING.initialWindowSize, options.initialWindowBytes],
     [SETTING.maxFrameSize, options.maxFrameBytes],
     [SETTING.maxHeaderListSize, options.maxHeaderBytes],
+    // WebSockets may begin on a stream (RFC 8441 section 3).
+    [SETTING.enableConnectProtocol, 1],
   ];
   const payload = Buffer.alloc(pairs.length * SETTING_BYTES);
   for (const [at, [setting, value]] of pairs.entries()) {
