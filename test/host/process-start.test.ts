@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
 import { Processes } from "../../src/host/process/processes";
-import { parcelOf } from "../../src/host/remote/messages";
 import type { RemoteSettings } from "../../src/host/remote/remote-host";
 import { ModuleError } from "../../src/module/graph/describe-error";
 import { ServerProcess } from "../../src/supervise/serve/child-process";
@@ -131,7 +130,7 @@ test("a call that a process does not take is told why, with the name and version
   const refusal = (): Promise<Error> =>
     new Promise((refused, taken) => {
       const owner = { resolve: taken, reject: refused };
-      host.call({ route: routeOf(spec.id, 0), parcel: parcelOf(CLIENT, "A"), body: null, timeoutMs: 1000, owner });
+      host.call({ route: routeOf(spec.id, 0), client: CLIENT, latin1: "A", body: null, timeoutMs: 1000, owner });
     });
   try {
     const loaded = host.import(spec).catch(() => "failed");

@@ -1,5 +1,6 @@
 /** Handlers on the pool, seen by clients of the server. */
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { moduleSource, withHub } from "../support/hub";
 import { until } from "../support/until";
 
@@ -12,6 +13,7 @@ const POOL = moduleSource(`{ routes: {
   "WAIT ": { framing: "line", run: "pool", handle: async (m) => { await Bun.sleep(Number(m.text.slice(5))); return m.text + "\\n"; } },
   "HOST": { framing: "line", run: "pool", handle: (m, context) => context.host + "\\n" },
   "MANY ": { framing: "line", run: "pool", handle: async function* (m) { for (let i = 0; i < Number(m.text.slice(5)); i++) yield "line " + i + "\\n"; } },
+  "HOLD ": { framing: "line", run: "pool", handle: async (m) => { while (!(await Bun.file(m.text.slice(5)).exists())) await Bun.sleep(5); return "held\\n"; } },
   "SIZE": { framing: { length: { prefixBytes: 4 } }, run: "pool", handle: (m) => m.bytes },
   "PING": () => "PONG\\n",
 } }`);
@@ -80,7 +82,7 @@ test("a pool module reloads in all threads or in none", () =>
 
 test("calls under way on the pool finish on the version that they began on", () =>
   withHub({ "modules/pool.ts": POOL }, ["--threads", "1"], async (hub) => {
-    const slow = hub.ask("WAIT 400\n");
+    const slow = hub.ask(`HOLD ${join(hub.dir, "go")}\n`);
     await until(
       "the call is under way on the pool",
       async () => (await hub.status()).modules.find((m) => m.name === "pool")?.inFlight === 1,
@@ -88,5 +90,6 @@ test("calls under way on the pool finish on the version that they began on", () 
     hub.write("modules/pool.ts", POOL.replace(`return m.text + "\\n"`, `return "new\\n"`));
     expect(await hub.ask("RELOAD")).toContain("v1 drains, 1 under way");
     expect(await hub.ask("WAIT 1\n")).toBe("new\n");
-    expect(await slow).toBe("WAIT 400\n");
+    hub.write("go", "");
+    expect(await slow).toBe("held\n");
   }));

@@ -1,5 +1,5 @@
 /** A pool with modules written for one test, and calls as promises. */
-import { parcelOf, toLatin1 } from "../../src/host/remote/messages";
+import { toLatin1 } from "../../src/host/remote/messages";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -76,8 +76,14 @@ export class PoolFixture {
     // A test may look at a failure later than it happens.
     answer.promise.catch(() => {});
     const bytes = typeof message === "string" ? Buffer.from(message) : message;
-    const parcel = parcelOf(CLIENT, toLatin1(bytes));
-    const order = { route: routeOf(id, route), parcel, body: null, timeoutMs, owner: answer };
+    const order = {
+      route: routeOf(id, route),
+      client: CLIENT,
+      latin1: toLatin1(bytes),
+      body: null,
+      timeoutMs,
+      owner: answer,
+    };
     return { call: this.pool.call(order), answer: answer.promise };
   }
 

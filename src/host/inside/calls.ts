@@ -20,6 +20,7 @@ import {
   type ReplyBatch,
   ON_STACK,
   type SharedMemory,
+  ToldClients,
   toLatin1,
 } from "../remote/messages";
 import { SavedReplies } from "../remote/saved-replies";
@@ -45,6 +46,7 @@ const MAX_REPLY_DELAY_MS = 1;
 
 export class HostedCalls {
   readonly residents = new Map<number, Resident>();
+  readonly #clients = new ToldClients();
   readonly #shared: SharedMemory;
   readonly #saved: SavedReplies;
   readonly #post: (batch: ReplyBatch) => void;
@@ -70,7 +72,8 @@ export class HostedCalls {
     let flushedAt = performance.now();
     let began = 0;
     for (let at = 1; at < batch.length; at += CALL_FIELDS, seq = (seq + 1) | 0) {
-      if (!this.#begin(seq, batch, at)) continue;
+      const client = this.#clients.textOf(batch[at + 1] as number | string);
+      if (!this.#begin(seq, batch[at] as number, client, batch[at + 2] as string)) continue;
       began++;
       const now = performance.now();
       if (now - flushedAt < MAX_REPLY_DELAY_MS) continue;
@@ -104,15 +107,15 @@ export class HostedCalls {
     this.#underWay.get(seq)?.message.receiveBody(part);
   }
 
-  #begin(seq: number, batch: CallBatch, at: number): boolean {
+  #begin(seq: number, target: number, client: string, latin1: string): boolean {
     if (Atomics.compareExchange(this.#shared, HEAD, seq, (seq + 1) | 0) !== seq) return false;
     Atomics.store(this.#shared, ON_STACK, seq);
-    this.#run(seq, batch[at] as number, batch[at + 1] as string);
+    this.#run(seq, target, client, latin1);
     Atomics.store(this.#shared, ON_STACK, 0);
     return true;
   }
 
-  #run(seq: number, target: number, parcel: string): void {
+  #run(seq: number, target: number, client: string, latin1: string): void {
     const { loadId, routeIndex } = readTarget(target);
     const resident = this.residents.get(loadId);
     const handler = resident?.handlers[routeIndex];
@@ -122,7 +125,7 @@ export class HostedCalls {
         new Error(`Route ${routeIndex} of its module is not here. This is a bug in hrmr; please report it.`),
       );
     }
-    const message = new HostedMessage(parcel, seq, this.#wantBody);
+    const message = new HostedMessage(client, latin1, seq, this.#wantBody);
     try {
       const result = resident.module.run(handler, message, resident.context);
       if (typeof result === "string") this.#reply(seq, REPLY.text, result);

@@ -1,6 +1,6 @@
 /** The message that a handler gets. All its properties are made at their first use, from one string of its bytes. */
 import type { Client, Message } from "../../module/contract";
-import { type BodyPart, type CancelReason, decodeClient, fromLatin1, parcelMark } from "../remote/messages";
+import { type BodyPart, type CancelReason, decodeClient, fromLatin1 } from "../remote/messages";
 import { noTrailers } from "../../module/shape/trailers";
 import { HostedBody } from "./body";
 
@@ -8,7 +8,8 @@ import { HostedBody } from "./body";
 export type WantBody = (seq: number, parts: number) => void;
 
 export class HostedMessage implements Message {
-  readonly #parcel: string;
+  readonly #latin1: string;
+  readonly #clientText: string;
   readonly #seq: number;
   readonly #wantBody: WantBody;
   #body: HostedBody | null = null;
@@ -18,28 +19,29 @@ export class HostedMessage implements Message {
   #controller: AbortController | null = null;
   #cancelled: CancelReason | null = null;
 
-  /** @param parcel see `parcelOf` */
-  constructor(parcel: string, seq: number, wantBody: WantBody) {
-    this.#parcel = parcel;
+  /** @param client  for `decodeClient` */
+  constructor(client: string, latin1: string, seq: number, wantBody: WantBody) {
+    this.#clientText = client;
+    this.#latin1 = latin1;
     this.#seq = seq;
     this.#wantBody = wantBody;
   }
 
   /** The message, one character for each byte. */
   get latin1(): string {
-    return this.#parcel.slice(parcelMark(this.#parcel) + 1);
+    return this.#latin1;
   }
 
   get bytes(): Uint8Array {
-    return (this.#bytes ??= fromLatin1(this.latin1));
+    return (this.#bytes ??= fromLatin1(this.#latin1));
   }
 
   get text(): string {
-    return (this.#text ??= decodeText(this.latin1));
+    return (this.#text ??= decodeText(this.#latin1));
   }
 
   get client(): Client {
-    return (this.#client ??= decodeClient(this.#parcel.slice(0, parcelMark(this.#parcel))));
+    return (this.#client ??= decodeClient(this.#clientText));
   }
 
   get signal(): AbortSignal {

@@ -1,4 +1,5 @@
 /** One call of a handler on another host, from the caller's order to its answer. */
+import type { Client } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { RemoteBody } from "./body";
 import type { RemoteStream } from "./stream";
@@ -6,8 +7,9 @@ import type { RemoteStream } from "./stream";
 /** A caller's order to a host. */
 export interface RemoteOrder {
   readonly route: BoundRoute;
-  /** Client and message: see `parcelOf`. */
-  readonly parcel: string;
+  readonly client: Client;
+  /** The message, one character for each byte. */
+  readonly latin1: string;
   /**
    * The rest of the body, for a handler that asks for it. The order owns it: it is read on demand, and cancelled when
    * the call is over.
@@ -54,7 +56,8 @@ export class RemoteCall implements CallHandle {
   readonly route: BoundRoute;
   /** The generation's id on hosts. */
   readonly loadId: number;
-  readonly parcel: string;
+  readonly client: Client;
+  readonly latin1: string;
   readonly timeoutMs: number;
   /** When the caller asked. Of performance.now(). */
   readonly askedAt: number;
@@ -67,15 +70,16 @@ export class RemoteCall implements CallHandle {
   /** The client ended before a place had the call. The place learns it with the call. */
   hasClientEnded = false;
   stream: RemoteStream | null = null;
-  /** The request's body, if it is not in the parcel. */
+  /** The request's body, if it is not in the message. */
   readonly body: RemoteBody | null;
   #onOver: (() => void) | null;
 
   /** @param onOver called once, when the call is answered or given up */
-  constructor({ route, parcel, body, trailers, timeoutMs, owner }: RemoteOrder, onOver: () => void) {
+  constructor({ route, client, latin1, body, trailers, timeoutMs, owner }: RemoteOrder, onOver: () => void) {
     this.route = route;
     this.loadId = route.generation.id;
-    this.parcel = parcel;
+    this.client = client;
+    this.latin1 = latin1;
     this.body = body === null ? null : new RemoteBody(body, trailers ?? null);
     this.timeoutMs = timeoutMs;
     this.askedAt = this.beganAt = performance.now();

@@ -16,6 +16,7 @@ import {
   REPLY_FIELDS,
   REPLY_HEADER,
   type ReplyBatch,
+  SentClients,
   seqOf,
   type SharedMemory,
   targetOf,
@@ -42,6 +43,7 @@ export class SentCalls implements CallKeeper {
   count = 0;
   readonly #post: (message: CallBatch | ToPlace) => void;
   readonly #sequence = new Sequence();
+  readonly #clients = new SentClients();
   /** Calls that became late while the place showed no life: one of them may hold it. Load ids by call. */
   readonly #overdue = new Map<number, number>();
   #outgoing: CallBatch = [];
@@ -60,6 +62,7 @@ export class SentCalls implements CallKeeper {
   /** A place has started. */
   begin(shared: SharedMemory, now: number): void {
     this.#sequence.begin(shared);
+    this.#clients.clear();
     this.#lastHead = this.#sequence.next;
     this.#quietSince = now;
     this.#outgoing = [];
@@ -91,7 +94,7 @@ export class SentCalls implements CallKeeper {
     if (this.#sequence.waiting === 0) this.#quietSince = call.beganAt;
     const seq = this.#sequence.take();
     if (this.#outgoing.length === 0) this.#outgoing.push(seq);
-    this.#outgoing.push(targetOf(call.loadId, call.route.index), call.parcel);
+    this.#outgoing.push(targetOf(call.loadId, call.route.index), this.#clients.fieldOf(call.client), call.latin1);
     call.keeper = this;
     call.seq = seq;
     this.open.add(call);

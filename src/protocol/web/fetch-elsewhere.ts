@@ -12,7 +12,7 @@ import {
 } from "../../host/remote/fetch-messages";
 import { type CallServer, handlerMs } from "../../host/inline";
 import type { Hosts } from "../../host/hosts";
-import { fromLatin1, parcelOf, toLatin1 } from "../../host/remote/messages";
+import { fromLatin1, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
 import type { RemoteCallOwner } from "../../host/remote/call";
 import type { RequestContext } from "../../module/contract";
@@ -67,7 +67,8 @@ class RemoteFetch implements RemoteCallOwner {
     const body = isTrailed ? new Response(read).body : whole === null ? request.body : null;
     const call = hosts.call({
       route: this.#route,
-      parcel: parcelOf(this.#context.client, this.#encode(whole, body !== null)),
+      client: this.#context.client,
+      latin1: this.#encode(whole, body !== null),
       body,
       trailers: async () => fieldsOf(await this.#context.requestTrailers),
       timeoutMs: handlerMs(this.#server, this.#route),

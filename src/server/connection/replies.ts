@@ -8,7 +8,6 @@ import { beginCall, endCall, NOT_TIMED, runInline, tellAccess } from "../../host
 import type { Hosts } from "../../host/hosts";
 import type { Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
-import { parcelOf } from "../../host/remote/messages";
 import { byteLength } from "../../protocol/access";
 import { RawMessage } from "../../protocol/raw/message";
 import { isThenable } from "../../module/graph/returned";
@@ -103,8 +102,8 @@ export class Replies {
     const slot = this.#addSlot(null);
     const call = this.#callOf(slot, route, performance.now());
     call.awaitHandler();
-    const parcel = parcelOf(this.#connection.client, latin1);
-    slot.remote = this.#hosts.call({ route, parcel, body: null, timeoutMs: call.timeoutMs, owner: slot });
+    const { client } = this.#connection;
+    slot.remote = this.#hosts.call({ route, client, latin1, body: null, timeoutMs: call.timeoutMs, owner: slot });
   }
 
   /** Sends a finished reply, or queues it behind those that are still owed. */

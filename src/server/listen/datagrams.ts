@@ -2,7 +2,7 @@
 import { formatListen, type ListenAddress } from "../../config/listen";
 import { Call, type CallOwner } from "../../host/call";
 import { runInline } from "../../host/inline";
-import { parcelOf, toLatin1 } from "../../host/remote/messages";
+import { toLatin1 } from "../../host/remote/messages";
 import type { RemoteCallOwner } from "../../host/remote/call";
 import type { Client, Handle, ModuleContext } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
@@ -131,8 +131,7 @@ class DatagramReply implements RemoteCallOwner, CallOwner {
     this.#owner.datagrams.begin();
     this.#call.enter();
     if (route.run !== "inline") {
-      const parcel = parcelOf(client, toLatin1(bytes));
-      this.#owner.hosts.call({ route, parcel, body: null, timeoutMs, owner: this });
+      this.#owner.hosts.call({ route, client, latin1: toLatin1(bytes), body: null, timeoutMs, owner: this });
       return;
     }
     const result: unknown = runInline(
