@@ -61,7 +61,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   readonly #streams = new Map<number, Http2Stream>();
   readonly #closed = new ClosedStreams();
   /** Requests that wait until the client has taken replies. */
-  #deferred: [Http2Stream, Http2Head][] = [];
+  #deferred: [Http2Stream, Http2Head, Exchange | null][] = [];
   #state: State = "serving";
   /** The highest stream that was begun. */
   #lastStream = 0;
@@ -185,19 +185,20 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
 
   /** A request's head has come. */
   #begin(id: number, head: Http2Head | OwnReply, endsStream: boolean): void {
-    if (head instanceof OwnReply) return this.#refuse(id, head, endsStream);
+    if (head instanceof OwnReply) return this.#refuse(id, head, this.#heads.isHead, endsStream);
     if (endsStream) {
       // A length without a body (RFC 9113 section 8.1.1).
       if (head.bodyBytes > 0) return this.#resetUnopened(id, ErrorCode.protocol);
-      if (this.#sender.isFull) return void this.#deferred.push([this.#openStream(id, false), head]);
+      if (this.#sender.isFull) return void this.#deferred.push([this.#openStream(id, false), head, null]);
       const waiting = answer(this, id, head, null);
       if (waiting !== null) new Exchange(this, this.#openStream(id, false), head).awaitReply(waiting);
       return;
     }
-    if (head.bodyBytes > this.wire.dispatch.limits.maxBodyBytes) return this.#refuse(id, BODY_TOO_LARGE, false);
+    if (head.bodyBytes > this.wire.dispatch.limits.maxBodyBytes)
+      return this.#refuse(id, BODY_TOO_LARGE, head.method === "HEAD", false);
     const stream = this.#openStream(id, true);
     const exchange = new Exchange(this, stream, head);
-    if (this.#sender.isFull) this.#deferred.push([stream, head]);
+    if (this.#sender.isFull) this.#deferred.push([stream, head, exchange]);
     else this.#call(exchange, head);
   }
 
@@ -209,9 +210,9 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
 
   #beginDeferred(): void {
     while (this.#deferred.length > 0 && !this.#sender.isFull) {
-      const [stream, head] = this.#deferred.shift() as [Http2Stream, Http2Head];
-      if (!stream.isGone)
-        this.#call(stream.user instanceof Exchange ? stream.user : new Exchange(this, stream, head), head);
+      const [stream, head, exchange] = this.#deferred.shift() as [Http2Stream, Http2Head, Exchange | null];
+      // One whose body was refused meanwhile is answered.
+      if (!stream.isGone && stream.user === exchange) this.#call(exchange ?? new Exchange(this, stream, head), head);
     }
   }
 
@@ -244,7 +245,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
 
   #headersOfClosed(id: number): void {
     const how = this.#closed.howClosed(id);
-    if (how === "reset") return;
+    if (how === "reset") return this.ignored();
     if (how === "skipped") return this.fails(ErrorCode.protocol, "a stream's number is lower than the last one's");
     if (how === "left") return this.#resetUnopened(id, ErrorCode.streamClosed);
     this.fails(ErrorCode.streamClosed, "HEADERS of a closed stream");
@@ -259,11 +260,11 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   }
 
   /** Answers a request that no handler gets. */
-  #refuse(id: number, reply: OwnReply, endsStream: boolean): void {
+  #refuse(id: number, reply: OwnReply, isHead: boolean, endsStream: boolean): void {
     const { dispatch, client } = this.wire;
     dispatch.counters.httpRequests++;
     if (reply.status >= 500) dispatch.counters.errors++;
-    const whole = ownReply(reply, this.#heads.isHead);
+    const whole = ownReply(reply, isHead);
     const stream = endsStream ? undefined : this.#openStream(id, true);
     this.#sender.send(id, stream, whole);
     if (stream !== undefined) this.replied(stream);

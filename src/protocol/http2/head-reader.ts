@@ -23,7 +23,7 @@ export class HeadReader {
   #changes = 0;
   #lastBlock = "";
   #lastHead: Http2Head | null = null;
-  /** Whether the method of the last block is HEAD, also if it was refused: a refusal of HEAD has no body. */
+  /** Whether the method of the last block that was refused is HEAD: a refusal of HEAD has no body. */
   isHead = false;
 
   /** @param maxBytes  of a field list, as RFC 9113 section 6.5.2 counts them */

@@ -132,7 +132,8 @@ class FieldReader {
 
   /** Whether the pseudo-fields belong together (RFC 9113 sections 8.3.1 and 8.5, RFC 8441 section 4). */
   get isComplete(): boolean {
-    if (this.method === "CONNECT" && this.protocol === "") return this.scheme === "" && this.path === "";
+    if (this.method === "CONNECT" && this.protocol === "")
+      return this.scheme === "" && this.path === "" && (this.authority ?? "") !== "";
     if (this.protocol !== "" && this.method !== "CONNECT") return false;
     return this.method !== "" && this.scheme !== "" && this.path !== "";
   }
@@ -187,7 +188,9 @@ function hostOf({ authority, host, hosts }: FieldReader): string | OwnReply {
 export function readTrailers(fields: readonly string[]): readonly string[] | null {
   for (let at = 0; at < fields.length; at += 2) {
     const name = fields[at] as string;
-    if (!NAME.test(name) || CONNECTION_FIELDS.has(name) || !VALUE.test(fields[at + 1] as string)) return null;
+    const value = fields[at + 1] as string;
+    if (!NAME.test(name) || CONNECTION_FIELDS.has(name) || !VALUE.test(value)) return null;
+    if (name === "te" && value.toLowerCase() !== "trailers") return null;
   }
   return fields;
 }

@@ -25,6 +25,7 @@ const FLOODS: Record<string, [opening: Buffer, flood: Buffer]> = {
     Buffer.concat([OPEN_STREAM, frame(3, 0, 1, "\0\0\0\x08")]),
     repeated(frame(3, 0, 1, "\0\0\0\x08"), 3000),
   ],
+  "HEADERS of a stream that was reset": [frame(1, 5, 1), repeated(frame(1, 5, 1), 3000)],
   PING: [Buffer.alloc(0), repeated(frame(6, 0, 0, "12345678"), 3000)],
   SETTINGS: [Buffer.alloc(0), repeated(frame(4, 0, 0), 3000)],
   "DATA of a byte each": [OPEN_STREAM, repeated(frame(0, 0, 1, "x"), 3000)],

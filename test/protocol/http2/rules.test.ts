@@ -1,7 +1,7 @@
 /** The rules of RFC 9113 for streams and requests: each offence gets the error that the RFC names, where it names it. */
 import { describe, expect, test } from "bun:test";
 import type { RawClient } from "../../support/client";
-import { type Hub, moduleSource, shareHub } from "../../support/hub";
+import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
 import {
   blockOf,
   connectFrames,
@@ -156,8 +156,11 @@ describe("the connection ends with the error that the RFC names for", () => {
   for (const [section, what, bytes, code] of CASES)
     test(`${what} (${section})`, () => withShared(async (hub) => expect(await endOf(hub, bytes)).toEqual([code])));
 
-  test("a first frame that is not SETTINGS (3.4)", () =>
-    withShared(async (hub) => expect(await endOf(hub, getFrame(1, "/hello"), PREFACE)).toEqual([PROTOCOL])));
+  test("a first frame that is not SETTINGS, or acknowledges some (3.4)", () =>
+    withShared(async (hub) => {
+      for (const first of [getFrame(1, "/hello"), frame(4, SETTINGS_ACK, 0)])
+        expect(await endOf(hub, first, PREFACE)).toEqual([PROTOCOL]);
+    }));
 });
 
 describe("the stream, and it alone, is reset for", () => {
@@ -227,6 +230,13 @@ describe("the stream, and it alone, is reset for", () => {
     ["8.3.1", "two :authority", headersFrame(1, [...GET, [":authority", "localhost"]]), PROTOCOL],
     ["8.3.1", "a :method that is no token", headersFrame(1, with1(":method", "GE T")), PROTOCOL],
     ["8.3.1", "a :scheme that is none", headersFrame(1, with1(":scheme", "1 2")), PROTOCOL],
+    [
+      "8.2.2",
+      "TE in trailers that is not trailers",
+      Buffer.concat([OPEN, headersFrame(1, [["te", "gzip"]])]),
+      PROTOCOL,
+    ],
+    ["8.5", "CONNECT without an authority", headersFrame(1, [[":method", "CONNECT"]]), PROTOCOL],
     ["8.5", "CONNECT with a :path", headersFrame(1, with1(":method", "CONNECT")), PROTOCOL],
     ["8.5", "an object's inherited name", headersFrame(1, [...GET, [":constructor", "x"]]), PROTOCOL],
   ];
@@ -344,6 +354,52 @@ describe("what HTTP refuses is refused in the words of HTTP/1.1:", () => {
       const head = await replyTo(hub, headersFrame(1, [...with1(":method", "HEAD"), ["expect", "miracles"]]));
       expect(head).toMatchObject({ status: 417, body: "", end: "whole" });
     }));
+
+  test("a POST that is refused behind a HEAD has its text, also if its block is known", () =>
+    withShared((hub) => {
+      const tooLarge = (stream: number) => headersFrame(stream, [...POST, ["content-length", "99999999"]], false);
+      const head = headersFrame(3, with1(":method", "HEAD"));
+      return ask(hub, Buffer.concat([tooLarge(1), head, tooLarge(5)]), async (client) => {
+        const frames = await waitForFrames(client, (all) => repliesIn(all).get(5)?.end === "whole");
+        const replies = repliesIn(frames);
+        expect(replies.get(5)).toEqual(replies.get(1) as FrameReply);
+        expect(replies.get(5)).toMatchObject({ status: 413, body: "The body is larger than this server accepts.\n" });
+      });
+    }));
+
+  test("a request that is refused while it waits for its turn does not reach its handler", () =>
+    withHub(
+      {
+        "modules/web.ts": moduleSource(`{ routes: {
+          "/large": { fetch: () => new Response("x".repeat(100_000)) },
+          "POST /called": { fetch: async (request) => { globalThis.called = true; return new Response(await request.text()); } },
+          "/called": { fetch: () => new Response(String(globalThis.called === true)) },
+        } }`),
+        "hrmr.json": '{ "limits": { "maxBodyBytes": 1000 } }',
+      },
+      [],
+      async (hub) => {
+        // The client takes nothing, so that requests behind these wait.
+        const streams = Array.from({ length: 12 }, (_, at) => at * 2 + 1);
+        const larges = Buffer.concat(streams.map((stream) => getFrame(stream, "/large")));
+        const refused = Buffer.concat([getFrame(101, "/called", false), frame(0, 0, 101, Buffer.alloc(2000))]);
+        const opening = Buffer.concat([OPENING, frame(4, 0, 0, "\0\x04\0\0\0\0")]);
+        await ask(
+          hub,
+          Buffer.concat([larges, refused]),
+          async (client) => {
+            await waitForFrames(client, (all) => repliesIn(all).get(101)?.status === 413);
+            const room = Buffer.concat([frame(8, 0, 0, "\x10\0\0\0"), frame(4, 0, 0, "\0\x04\x10\0\0\0")]);
+            await client.send(Buffer.concat([room, frame(0, 1, 101), getFrame(103, "/called")]));
+            const frames = await waitForFrames(client, (all) => (repliesIn(all).get(103)?.end ?? null) !== null);
+            expect(repliesIn(frames).get(103)?.body).toBe("false");
+            const heads = frames.filter(({ type, stream }) => type === 1 && stream === 101);
+            expect([heads.length, repliesIn(frames).get(101)?.end]).toEqual([1, "whole"]);
+          },
+          opening,
+        );
+      },
+    ));
 });
 
 /** HEADERS, with CONTINUATIONs if they need more than a frame. */

@@ -168,7 +168,8 @@ export class FrameReader {
     if (!this.#hasBegun) {
       this.#hasBegun = true;
       // RFC 9113 section 3.4.
-      if (type !== FrameType.settings) return this.#fail(ErrorCode.protocol, "the first frame is not SETTINGS");
+      if (type !== FrameType.settings || (flags & ACK) !== 0)
+        return this.#fail(ErrorCode.protocol, "the first frame is not SETTINGS");
     }
     if (length > this.#maxFrameBytes) return this.#fail(ErrorCode.frameSize, "a frame is too large");
     // Nothing may stand between the frames of a header block (RFC 9113 section 4.3).
