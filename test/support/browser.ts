@@ -40,7 +40,8 @@ export class Browser {
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(String(data)) as Params);
   }
 
-  static async start(): Promise<Browser> {
+  /** @param more  flags of Chromium */
+  static async start(more: readonly string[] = []): Promise<Browser> {
     if (CHROMIUM === undefined) throw new Error(NO_BROWSER ?? "");
     const profile = mkdtempSync(join(tmpdir(), "hrmr-browser-"));
     const flags = [
@@ -49,6 +50,7 @@ export class Browser {
       "--disable-gpu",
       "--disable-background-networking",
       "--disable-component-update",
+      ...more,
     ];
     const child = Bun.spawn(
       [CHROMIUM, ...flags, "--no-first-run", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
