@@ -160,7 +160,8 @@ test("a version that cannot be started here fails, and the others are served", (
 // ---- the bundles' folder ----
 
 function bundlesOf(fixture: Fixture): string[] {
-  return readdirSync(join(fixture.stateDir, "bundles", "greet")).sort();
+  const names = readdirSync(join(fixture.stateDir, "bundles", "greet"));
+  return names.filter((name) => name.endsWith(".js")).sort();
 }
 
 test("the newest five bundles are kept, and those that are in use however old", () =>
