@@ -11,6 +11,9 @@ export const BOMB = "bomb";
 /** Blocks of up to this length are kept, and this many of one connection. */
 const MAX_KEPT_BLOCK = 512;
 const MAX_KEPT = 128;
+/** Behind so many blocks in a row that were not kept, one of a few is. */
+const MAX_MISSES = 256;
+const KEPT_OF_MISSES = 16;
 /** A list this many times as large as the limit is a bomb; up to there it gets its 431. */
 const BOMB_FACTOR = 16;
 
@@ -21,6 +24,8 @@ export class HeadReader {
   readonly #kept = new Map<string, Http2Head>();
   /** Of the decoder's table when `#kept` was filled. */
   #changes = 0;
+  /** Since the last block that was kept. */
+  #misses = 0;
   #lastBlock = "";
   #lastHead: Http2Head | null = null;
   /** Whether the method of the last block that was refused is HEAD: a refusal of HEAD has no body. */
@@ -40,6 +45,7 @@ export class HeadReader {
     if (block === this.#lastBlock && this.#lastHead !== null) return this.#lastHead;
     const kept = this.#kept.get(block);
     if (kept !== undefined) {
+      this.#misses = 0;
       this.#lastBlock = block;
       this.#lastHead = kept;
       return kept;
@@ -48,6 +54,8 @@ export class HeadReader {
     const head = this.#decode(bytes, from, to);
     // The block has changed the table: it would mean something else the next time.
     if (this.#decoder.changes !== changes || typeof head === "string" || head instanceof OwnReply) return head;
+    // A client that asks for ever new paths would only fill and empty the map.
+    if (++this.#misses > MAX_MISSES && this.#misses % KEPT_OF_MISSES !== 0) return head;
     if (this.#kept.size >= MAX_KEPT) this.#kept.clear();
     this.#kept.set(block, head);
     this.#lastBlock = block;

@@ -28,8 +28,6 @@ export interface Http2Head extends RequestHead {
   readonly fields: string | readonly string[];
   /** The value of `:protocol` (RFC 8441 section 4); "": the request is no extended CONNECT. */
   readonly protocol: string;
-  /** The client takes trailers: `TE: trailers`. */
-  readonly takesTrailers: boolean;
   /** The table that `knownRoute` is of. null: none is known. */
   knownTable: RouteTable<BoundRoute> | null;
   knownRoute: BoundRoute | null;
@@ -49,6 +47,7 @@ const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const VALUE = /^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?$/;
 const METHOD = /^[!#$%&'*+.^_`|~\w-]+$/;
 const SCHEME = /^[a-z][a-z0-9+.-]*$/i;
+const ASCII_TARGET = /^[!-~]+$/;
 const TARGET = /^[!-~\x80-\xff]+$/;
 /** Fields of one connection only (RFC 9113 section 8.2.2). */
 const CONNECTION_FIELDS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
@@ -64,7 +63,6 @@ class FieldReader {
   host = "";
   length: string | null = null;
   expect: string | null = null;
-  takesTrailers = false;
   cookie: string | null = null;
   /** The others, names and values in turn. */
   readonly others: string[] = [];
@@ -86,8 +84,7 @@ class FieldReader {
         this.cookie = this.cookie === null ? value : `${this.cookie}; ${value}`;
         return true;
       case "te":
-        this.takesTrailers = value.toLowerCase() === "trailers";
-        if (!this.takesTrailers) return false;
+        if (value.toLowerCase() !== "trailers") return false;
         break;
       case "content-length":
         if (this.length !== null) return false;
@@ -112,11 +109,11 @@ class FieldReader {
       case ":method":
         if (this.method !== "") return false;
         this.method = value;
-        return METHOD.test(value);
+        return HTTP_METHODS.has(value) || METHOD.test(value);
       case ":scheme":
         if (this.scheme !== "") return false;
         this.scheme = value;
-        return SCHEME.test(value);
+        return value === "http" || value === "https" || SCHEME.test(value);
       case ":path":
         if (this.path !== "") return false;
         this.path = value;
@@ -157,24 +154,45 @@ export function readHead(fields: readonly string[], limits: Limits): Http2Head |
   if (target instanceof OwnReply) return target;
   if (protocol !== "" && protocol.toLowerCase() !== "websocket") return UNKNOWN_PROTOCOL;
   if (read.cookie !== null) others.push("cookie", read.cookie);
-  return {
-    // To its route and to the module, a WebSocket begins as over HTTP/1.1.
-    method: protocol === "" ? method : "GET",
-    target: target.target,
-    path: target.path,
-    host,
-    fields: protocol === "" ? linesOf(host, others) : ["host", host, ...others],
-    isHttp11: true,
-    keepAlive: true,
-    bodyBytes: length === null ? CHUNKED : Number(length),
-    expectsContinue: expect !== null,
-    protocol,
-    takesTrailers: read.takesTrailers,
-    knownTable: null,
-    knownRoute: null,
-    knownParams: null,
-  };
+  return new CheckedHead(read, target, host);
 }
+
+/** A head whose fields are put together when somebody reads them. */
+class CheckedHead implements Http2Head {
+  readonly method: string;
+  readonly target: string;
+  readonly path: RequestHead["path"];
+  readonly host: string;
+  readonly bodyBytes: number;
+  readonly protocol: string;
+  readonly expectsContinue: boolean;
+  readonly isHttp11 = true;
+  readonly keepAlive = true;
+  knownTable: Http2Head["knownTable"] = null;
+  knownRoute: Http2Head["knownRoute"] = null;
+  knownParams: Http2Head["knownParams"] = null;
+  readonly #others: readonly string[];
+  #fields: string | readonly string[] | null = null;
+
+  constructor({ method, protocol, length, expect, others }: FieldReader, { target, path }: Target, host: string) {
+    // To its route and to the module, a WebSocket begins as over HTTP/1.1.
+    this.method = protocol === "" ? method : "GET";
+    this.target = target;
+    this.path = path;
+    this.host = host;
+    this.bodyBytes = length === null ? CHUNKED : Number(length);
+    this.protocol = protocol;
+    this.#others = others;
+    this.expectsContinue = expect !== null;
+  }
+
+  get fields(): string | readonly string[] {
+    const { host, protocol } = this;
+    return (this.#fields ??= protocol === "" ? linesOf(host, this.#others) : ["host", host, ...this.#others]);
+  }
+}
+
+type Target = Pick<RequestHead, "target" | "path">;
 
 function hostOf({ authority, host, hosts }: FieldReader): string | OwnReply {
   if (hosts > 1) return TWO_HOSTS;
@@ -196,11 +214,12 @@ export function readTrailers(fields: readonly string[]): readonly string[] | nul
 }
 
 /** Origin-form, or "*" of OPTIONS; the path of CONNECT with a protocol is in origin-form, too. */
-function readTarget(method: string, raw: string, limits: Limits): Pick<RequestHead, "target" | "path"> | OwnReply {
+function readTarget(method: string, raw: string, limits: Limits): Target | OwnReply {
   if (raw.length > limits.maxHeaderBytes) return TARGET_TOO_LONG;
   if (raw === "*") return method === "OPTIONS" ? { target: "*", path: "*" } : BAD_TARGET;
-  if (raw.charCodeAt(0) !== 0x2f || !TARGET.test(raw)) return BAD_TARGET;
-  return /[\x80-\xff]/.test(raw) ? NOT_ENCODED : readOrigin("", raw);
+  if (raw.charCodeAt(0) !== 0x2f) return BAD_TARGET;
+  if (ASCII_TARGET.test(raw)) return readOrigin("", raw);
+  return TARGET.test(raw) ? NOT_ENCODED : BAD_TARGET;
 }
 
 /** Header lines, as those of HTTP/1.1: the form that is cheap to look a field up in. */
