@@ -28,8 +28,8 @@ const TLS_MAJOR_VERSION = 0x03;
 
 /** RFC 9110 section 9.1 and PATCH of RFC 5789. Other methods are recognized by their first line. */
 const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-/** The part of HTTP/2's preface (RFC 9113 section 3.4) that its first line is recognized by. */
-const HTTP2_PREFACE = "PRI * HTTP/";
+/** The first line of HTTP/2's preface (RFC 9113 section 3.4), by which a message becomes HTTP. */
+const HTTP2_PREFACE = "PRI * HTTP/2.0\r\n";
 
 const METHOD_TRIE = trieOf(METHODS.map((method) => `${method} `));
 const OPENING_TRIE = trieOf([...METHODS.map((method) => `${method} `), HTTP2_PREFACE]);

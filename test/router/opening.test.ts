@@ -236,7 +236,8 @@ describe("the opening of a message", () => {
   });
 
   test("a method and a space that have begun are told from what can no longer be one", () => {
-    for (const text of ["G", "GET", "P", "OPTIONS"]) expect(mayBecomeMethod(bytesOf(text), 0)).toBe(true);
+    for (const text of ["G", "GET", "P", "OPTIONS", "PRI * HTTP/2.0", "PRI * HTTP/2.0\r"])
+      expect(mayBecomeMethod(bytesOf(text), 0)).toBe(true);
     for (const text of ["", "GET ", "g", "GREET", "PING", "PROPF"])
       expect(mayBecomeMethod(bytesOf(text), 0)).toBe(false);
     expect(mayBecomeMethod(bytesOf("xxPU"), 2)).toBe(true);

@@ -59,6 +59,24 @@ test("the preface is known however it is split, and byte by byte with pauses", (
     await waitForFrames(slow, isAnswered(1));
   }));
 
+test("the preface may stop at any byte for longer than an unfinished command is waited for", () =>
+  withHub({ ...FILES, "hrmr.json": '{ "timeouts": { "prefixWaitMs": 20 } }' }, [], async (hub) => {
+    const bytes = Buffer.concat([OPENING, ASK]);
+    const clients = [];
+    for (let at = 1; at <= PREFACE.length; at++) clients.push(await connectFrames(hub.port, bytes.subarray(0, at)));
+    // Commands that begin later, one behind the other, are not waited for any more.
+    for (let count = 0; count < 3; count++) {
+      const unfinished = await hub.connect();
+      await unfinished.send("UNFINISHED");
+      await unfinished.waitFor("ERR no module is bound");
+    }
+    for (const [at, client] of clients.entries()) {
+      await client.send(bytes.subarray(at + 1));
+      await waitForFrames(client, isAnswered(1));
+      client.close();
+    }
+  }));
+
 test("what only begins like the preface is answered as HTTP/1.1 does it", () =>
   withShared(async (hub) => {
     expect(await hub.ask("PRI * HTTP/2.0\r\n\r\nSX\r\n\r\n")).toMatch(/^HTTP\/1\.1 505 /);
