@@ -11,9 +11,10 @@ const MAX_RANGES = 32;
 type HowClosed = "reset" | "left" | "skipped" | "ended";
 
 export class ClosedStreams {
-  readonly #resets = new Map<number, "reset" | "left">();
+  /** null: there were none. Most connections have none, and are idle. */
+  #resets: Map<number, "reset" | "left"> | null = null;
   /** Numbers between those of two streams, both ends excluded. */
-  readonly #ranges: [above: number, below: number][] = [];
+  #ranges: [above: number, below: number][] | null = null;
 
   /** We have reset a stream. */
   reset(id: number): void {
@@ -28,19 +29,21 @@ export class ClosedStreams {
   /** A stream was opened. @param before  the one that was opened before it */
   skip(before: number, id: number): void {
     if (id <= before + 2) return;
-    if (this.#ranges.length >= MAX_RANGES) this.#ranges.shift();
-    this.#ranges.push([before, id]);
+    const ranges = (this.#ranges ??= []);
+    if (ranges.length >= MAX_RANGES) ranges.shift();
+    ranges.push([before, id]);
   }
 
   /** @param id  of a stream that is not open, and not above the last one */
   howClosed(id: number): HowClosed {
-    const reset = this.#resets.get(id);
+    const reset = this.#resets?.get(id);
     if (reset !== undefined) return reset;
-    return this.#ranges.some(([above, below]) => id > above && id < below) ? "skipped" : "ended";
+    return this.#ranges?.some(([above, below]) => id > above && id < below) === true ? "skipped" : "ended";
   }
 
   #remember(id: number, how: "reset" | "left"): void {
-    if (this.#resets.size >= MAX_REMEMBERED) this.#resets.delete(this.#resets.keys().next().value as number);
-    this.#resets.set(id, how);
+    const resets = (this.#resets ??= new Map());
+    if (resets.size >= MAX_REMEMBERED) resets.delete(resets.keys().next().value as number);
+    resets.set(id, how);
   }
 }

@@ -61,8 +61,9 @@ export class FrameReader {
   readonly #maxFrameBytes: number;
   readonly #maxBlockBytes: number;
   #state: State = "head";
-  readonly #head: Buffer = Buffer.alloc(FRAME_HEAD_BYTES);
-  /** How much of `#head` has come, if it is cut. */
+  /** A frame's first bytes, if they are cut. */
+  #head: Buffer | null = null;
+  /** How much of `#head` has come. */
   #headBytes = 0;
   #type = 0;
   #flags = 0;
@@ -147,11 +148,13 @@ export class FrameReader {
       return at + FRAME_HEAD_BYTES;
     }
     const count = Math.min(FRAME_HEAD_BYTES - this.#headBytes, bytes.length - at);
-    bytes.copy(this.#head, this.#headBytes, at, at + count);
+    const head = (this.#head ??= Buffer.allocUnsafe(FRAME_HEAD_BYTES));
+    bytes.copy(head, this.#headBytes, at, at + count);
     this.#headBytes += count;
     if (this.#headBytes === FRAME_HEAD_BYTES) {
       this.#headBytes = 0;
-      this.#begin(this.#head, 0);
+      this.#head = null;
+      this.#begin(head, 0);
     }
     return at + count;
   }
