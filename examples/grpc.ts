@@ -10,6 +10,11 @@
  *     rpc Greet(Name) returns (Greeting);
  *     rpc GreetOften(Name) returns (stream Greeting);
  *   }
+ *
+ * Without a client of gRPC: 5 bytes in front of the message, whose field 1 is 3 bytes long.
+ *
+ *   printf '\0\0\0\0\5\n\3Ann' > ann
+ *   curl -s --http2-prior-knowledge --data-binary @ann localhost:8080/greet.Greeter/Greet | tail -c 11    # Hello, Ann!
  */
 import { defineModule } from "hrmr";
 
