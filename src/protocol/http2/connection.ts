@@ -18,7 +18,7 @@ import { type Http2Head, MALFORMED } from "./head";
 import { BOMB, HeadReader } from "./head-reader";
 import { HpackDecoder, HpackError } from "./hpack/decoder";
 import { PREFACE } from "./frames/preface";
-import { FrameReader, type FrameSink } from "./frames/reader";
+import { FrameReader, type FrameOwner } from "./frames/reader";
 import { ownReply, type WholeReply } from "./reply";
 import { Http2Sender, type SenderOwner } from "./sender";
 import { Http2Stream, type StreamOwner } from "./stream";
@@ -48,7 +48,7 @@ const BLOCK_FACTOR = 4;
 /** "serving", "warned" of a shutdown, "closing": no stream begins any more. "over": later events are ignored. */
 type State = "serving" | "warned" | "closing" | "over";
 
-export class Http2Connection implements Protocol, FrameSink, StreamOwner, SenderOwner, ExchangeOwner, AnswerOwner {
+export class Http2Connection implements Protocol, FrameOwner, StreamOwner, SenderOwner, ExchangeOwner, AnswerOwner {
   readonly speaks = "http2";
   readonly wire: Wire;
   readonly settings: Http2Options;
@@ -158,7 +158,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     }
   }
 
-  // ---- FrameSink: requests ----
+  // ---- FrameOwner: requests ----
 
   headers(id: number, bytes: Buffer, from: number, to: number, endsStream: boolean, isWrong: boolean): void {
     try {
@@ -272,7 +272,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     tellAccess(dispatch.access, client, null, 0, answeredHttp("h2", null, reply.status, whole.body.length));
   }
 
-  // ---- FrameSink: DATA ----
+  // ---- FrameOwner: DATA ----
 
   dataBegins(id: number, payloadBytes: number): void {
     this.#isActive = true;
@@ -325,7 +325,7 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
     return this.#sender.isWindowClosed;
   }
 
-  // ---- FrameSink: the rest ----
+  // ---- FrameOwner: the rest ----
 
   resets(id: number, _code: number): void {
     if (id > this.#lastStream || id % 2 === 0) return this.fails(ErrorCode.protocol, "a RST_STREAM of an idle stream");
@@ -338,7 +338,8 @@ export class Http2Connection implements Protocol, FrameSink, StreamOwner, Sender
   }
 
   configures(bytes: Buffer, from: number, to: number): void {
-    this.ignored();
+    this.floods.settings(to - from);
+    this.#checkFlood();
     const before = this.#sender.peer.initialWindowBytes;
     const code = this.#sender.peer.read(bytes, from, to);
     if (code !== 0) return this.fails(code, "a setting has a value that it cannot have");

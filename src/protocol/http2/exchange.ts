@@ -19,12 +19,12 @@ import { ErrorCode } from "./frames/codes";
 import type { Http2Head } from "./head";
 import { Incoming, type IncomingOwner } from "./incoming";
 import { ownReply, readReply, type WholeReply } from "./reply";
-import { type ReplySink, ReplyStream } from "./reply-stream";
+import { type ReplyOwner, ReplyStream } from "./reply-stream";
 import type { Http2Stream, StreamUser } from "./stream";
 import { Tunnel } from "./tunnel";
 
 /** The part of the connection that an exchange needs. */
-export interface ExchangeOwner extends ReplySink {
+export interface ExchangeOwner extends ReplyOwner {
   readonly wire: Wire;
   readonly isWindowClosed: boolean;
   giveBack(stream: Http2Stream, bytes: number): void;

@@ -3,6 +3,7 @@
  * ENHANCE_YOUR_CALM.
  */
 import type { Http2Options } from "../../config/options";
+import { SETTING_BYTES } from "./frames/settings";
 
 const WINDOW_MS = 1000;
 /**
@@ -49,6 +50,11 @@ export class FloodCounter {
   /** A frame without content. */
   idle(): void {
     this.#idle++;
+  }
+
+  /** A SETTINGS frame: each setting counts as a frame without content, since reading it costs as much. */
+  settings(bytes: number): void {
+    this.#idle += Math.max(1, bytes / SETTING_BYTES);
   }
 
   /** A DATA frame of a request's body. */

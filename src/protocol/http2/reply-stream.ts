@@ -15,7 +15,7 @@ type Reader = ReadableStreamDefaultReader<unknown>;
 type Part = Awaited<ReturnType<Reader["read"]>>;
 
 /** Sends a stream's frames. */
-export interface ReplySink {
+export interface ReplyOwner {
   readonly wire: Wire;
   /** @param ends  no body follows */
   sendHead(stream: Http2Stream, status: number, lines: string, length: number | null, ends: boolean): void;
@@ -31,7 +31,7 @@ export class ReplyStream {
   /** An event stream: only the client or the server ends it. */
   readonly isEndless: boolean;
   sentBytes = 0;
-  readonly #sink: ReplySink;
+  readonly #owner: ReplyOwner;
   readonly #stream: Http2Stream;
   readonly #head: Http2Head;
   readonly #response: Response;
@@ -45,14 +45,14 @@ export class ReplyStream {
 
   /** @param trailers  those of the reply, if its handler has asked for them so far */
   constructor(
-    sink: ReplySink,
+    owner: ReplyOwner,
     stream: Http2Stream,
     head: Http2Head,
     response: Response,
     trailers: () => Headers | null,
   ) {
     this.#trailers = trailers;
-    this.#sink = sink;
+    this.#owner = owner;
     this.#stream = stream;
     this.#head = head;
     this.#response = response;
@@ -82,7 +82,7 @@ export class ReplyStream {
       return;
     }
     if (!this.#readsFile) return await this.#sendBody();
-    const { files } = this.#sink.wire.dispatch;
+    const { files } = this.#owner.wire.dispatch;
     if (files !== undefined && !files.takeFile()) throw new OutOfDescriptors();
     try {
       await this.#sendBody();
@@ -186,7 +186,7 @@ export class ReplyStream {
     if (this.#trailers() !== null) return this.#sendTrailed(bytes);
     this.hasBegun = true;
     const type = GraphResponse.blobOf(this.#response) === undefined ? "" : "Content-Type: application/octet-stream\r\n";
-    this.#sink.sendWhole(this.#stream, bytesReply(this.#head, this.#response, bytes, type));
+    this.#owner.sendWhole(this.#stream, bytesReply(this.#head, this.#response, bytes, type));
   }
 
   /** A whole body, and trailers behind it. */
@@ -203,7 +203,7 @@ export class ReplyStream {
       throw new RangeError(`A Response with status ${status} cannot be sent: use 200 to 999.`);
     this.hasBegun = true;
     const length = status === 204 || status === 304 ? null : this.#length;
-    this.#sink.sendHead(this.#stream, status, linesOf(this.#response, ""), length, ends);
+    this.#owner.sendHead(this.#stream, status, linesOf(this.#response, ""), length, ends);
   }
 }
 

@@ -28,6 +28,7 @@ const FLOODS: Record<string, [opening: Buffer, flood: Buffer]> = {
   "HEADERS of a stream that was reset": [frame(1, 5, 1), repeated(frame(1, 5, 1), 3000)],
   PING: [Buffer.alloc(0), repeated(frame(6, 0, 0, "12345678"), 3000)],
   SETTINGS: [Buffer.alloc(0), repeated(frame(4, 0, 0), 3000)],
+  "settings in frames of 16 KB": [Buffer.alloc(0), frame(4, 0, 0, "\0\x04\0\0\xff\xff".repeat(2730))],
   "DATA of a byte each": [OPEN_STREAM, repeated(frame(0, 0, 1, "x"), 3000)],
   "unknown frames": [Buffer.alloc(0), repeated(frame(0xbe, 0, 0, "x"), 3000)],
 };

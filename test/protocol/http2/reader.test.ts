@@ -1,13 +1,13 @@
 /** Frames: read from bytes that are cut anywhere, and each error that one frame shows by itself. */
 import { describe, expect, test } from "bun:test";
 import { matchPreface } from "../../../src/protocol/http2/frames/preface";
-import { FrameReader, type FrameSink } from "../../../src/protocol/http2/frames/reader";
+import { FrameReader, type FrameOwner } from "../../../src/protocol/http2/frames/reader";
 import { NEED_MORE } from "../../../src/router/match";
 import { blockOf, frame, getFrame, PREFACE } from "../../support/http2";
 import { forSeeds } from "../../support/random";
 
 /** Notes the events as text; parts of one DATA frame are joined. */
-class Noted implements FrameSink {
+class Noted implements FrameOwner {
   readonly events: string[] = [];
   #content = "";
 

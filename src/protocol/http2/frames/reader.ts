@@ -15,7 +15,7 @@ import {
 } from "./codes";
 
 /** Gets the frames. Bytes belong to the read: copy what is kept. */
-export interface FrameSink {
+export interface FrameOwner {
   /** A DATA frame begins. @param payloadBytes  its length, with padding: what flow control counts */
   dataBegins(stream: number, payloadBytes: number): void;
   /**
@@ -57,7 +57,7 @@ const EMPTY = Buffer.alloc(0);
 type State = "head" | "pad" | "data" | "payload" | "skip" | "broken";
 
 export class FrameReader {
-  readonly #sink: FrameSink;
+  readonly #owner: FrameOwner;
   readonly #maxFrameBytes: number;
   readonly #maxBlockBytes: number;
   #state: State = "head";
@@ -88,8 +88,8 @@ export class FrameReader {
    * @param maxFrameBytes  of a payload: our SETTINGS_MAX_FRAME_SIZE
    * @param maxBlockBytes  of a header block, as it is on the wire
    */
-  constructor(sink: FrameSink, maxFrameBytes: number, maxBlockBytes: number) {
-    this.#sink = sink;
+  constructor(owner: FrameOwner, maxFrameBytes: number, maxBlockBytes: number) {
+    this.#owner = owner;
     this.#maxFrameBytes = maxFrameBytes;
     this.#maxBlockBytes = maxBlockBytes;
   }
@@ -137,7 +137,7 @@ export class FrameReader {
   #fail(code: number, why: string): void {
     if (this.#state === "broken") return;
     this.#state = "broken";
-    this.#sink.fails(code, why);
+    this.#owner.fails(code, why);
   }
 
   // ---- a frame's head ----
@@ -191,7 +191,7 @@ export class FrameReader {
         if (stream === 0) return this.#fail(ErrorCode.protocol, "a PRIORITY of no stream");
         if (length === 5) return this.#await(length);
         this.#skip();
-        return this.#sink.streamFails(stream, ErrorCode.frameSize);
+        return this.#owner.streamFails(stream, ErrorCode.frameSize);
       case FrameType.rstStream:
         if (stream === 0) return this.#fail(ErrorCode.protocol, "a RST_STREAM of no stream");
         return this.#awaitExactly(4);
@@ -206,7 +206,7 @@ export class FrameReader {
         return this.#beginOfConnection(length);
       default:
         this.#skip();
-        return this.#sink.ignored();
+        return this.#owner.ignored();
     }
   }
 
@@ -215,7 +215,7 @@ export class FrameReader {
     if (this.#type === FrameType.goaway) {
       if (length < 8) return this.#fail(ErrorCode.frameSize, "a GOAWAY is too short");
       this.#skip();
-      return this.#sink.goesAway();
+      return this.#owner.goesAway();
     }
     const isAck = (this.#flags & ACK) !== 0;
     if (isAck ? length !== 0 : length % 6 !== 0) return this.#fail(ErrorCode.frameSize, "SETTINGS of a wrong length");
@@ -241,7 +241,7 @@ export class FrameReader {
 
   #beginData(length: number): void {
     if (this.#stream === 0) return this.#fail(ErrorCode.protocol, "DATA of no stream");
-    this.#sink.dataBegins(this.#stream, length);
+    this.#owner.dataBegins(this.#stream, length);
     if ((this.#state as State) === "broken") return;
     this.#paddingBytes = 0;
     if ((this.#flags & PADDED) !== 0) {
@@ -276,7 +276,7 @@ export class FrameReader {
 
   #passData(content: Buffer, isLast: boolean): void {
     const padding = isLast ? this.#paddingBytes : 0;
-    this.#sink.data(this.#stream, content, padding, isLast, isLast && (this.#flags & END_STREAM) !== 0);
+    this.#owner.data(this.#stream, content, padding, isLast, isLast && (this.#flags & END_STREAM) !== 0);
   }
 
   // ---- other payloads, which are taken whole ----
@@ -302,7 +302,7 @@ export class FrameReader {
   }
 
   #take(bytes: Buffer, from: number, to: number): void {
-    const sink = this.#sink;
+    const owner = this.#owner;
     switch (this.#type) {
       case FrameType.headers:
         return this.#takeHeaders(bytes, from, to);
@@ -311,19 +311,19 @@ export class FrameReader {
       case FrameType.priority:
         return this.#takePriority(bytes, from);
       case FrameType.rstStream:
-        return sink.resets(this.#stream, bytes.readUInt32BE(from));
+        return owner.resets(this.#stream, bytes.readUInt32BE(from));
       case FrameType.settings:
-        return (this.#flags & ACK) !== 0 ? sink.ignored() : sink.configures(bytes, from, to);
+        return (this.#flags & ACK) !== 0 ? owner.ignored() : owner.configures(bytes, from, to);
       case FrameType.ping:
-        return sink.pings(bytes, from, (this.#flags & ACK) !== 0);
+        return owner.pings(bytes, from, (this.#flags & ACK) !== 0);
       default:
-        return sink.windowGrows(this.#stream, bytes.readUInt32BE(from) & MAX_31_BITS);
+        return owner.windowGrows(this.#stream, bytes.readUInt32BE(from) & MAX_31_BITS);
     }
   }
 
   #takePriority(bytes: Buffer, from: number): void {
-    if (this.#dependsOnItself(bytes, from)) this.#sink.streamFails(this.#stream, ErrorCode.protocol);
-    else this.#sink.ignored();
+    if (this.#dependsOnItself(bytes, from)) this.#owner.streamFails(this.#stream, ErrorCode.protocol);
+    else this.#owner.ignored();
   }
 
   #dependsOnItself(bytes: Buffer, from: number): boolean {
@@ -346,7 +346,7 @@ export class FrameReader {
     const endsStream = (this.#flags & END_STREAM) !== 0;
     const isWhole = (this.#flags & END_HEADERS) !== 0;
     const isWrong = hasPriority && this.#dependsOnItself(bytes, priorityAt);
-    if (isWhole) this.#sink.headers(this.#stream, bytes, start, end, endsStream, isWrong);
+    if (isWhole) this.#owner.headers(this.#stream, bytes, start, end, endsStream, isWrong);
     else this.#beginBlock(bytes, start, end, endsStream, isWrong);
   }
 
@@ -365,7 +365,7 @@ export class FrameReader {
     if ((this.#flags & END_HEADERS) === 0 || (this.#state as State) === "broken") return;
     const whole = Buffer.concat(block);
     this.#block = null;
-    this.#sink.headers(this.#blockStream, whole, 0, whole.length, this.#blockEndsStream, this.#blockIsWrong);
+    this.#owner.headers(this.#blockStream, whole, 0, whole.length, this.#blockEndsStream, this.#blockIsWrong);
   }
 
   #addToBlock(block: Buffer[], bytes: Buffer, from: number, to: number): void {

@@ -12,7 +12,7 @@ const SETTING = {
   maxHeaderListSize: 6,
   enableConnectProtocol: 8,
 } as const;
-const SETTING_BYTES = 6;
+export const SETTING_BYTES = 6;
 const MAX_FRAME_BYTES = 16_777_215;
 
 /** The payload of our SETTINGS. */
