@@ -228,7 +228,13 @@ export class Prefork implements Group, ChildOwner {
   async snapshots(): Promise<ProcessSnapshot[]> {
     const asked = [...this.#alive]
       .filter((child) => child.isReady)
-      .map((child) => child.ask("snapshot").catch(() => null));
+      .map((child) =>
+        child.ask("snapshot").then(
+          // One that was told to drain first accepts who is in its queue, and says so some turns later.
+          (snapshot) => (child.isLeaving ? { ...snapshot, isDraining: true } : snapshot),
+          () => null,
+        ),
+      );
     const told = await Promise.all(asked.map((each) => Promise.race([each, Bun.sleep(SNAPSHOT_MS).then(() => null)])));
     return told.filter((snapshot) => snapshot !== null).sort((a, b) => a.slot - b.slot);
   }
