@@ -273,7 +273,7 @@ export function describe(settings: Settings, source: FormSource): Form {
   const sentAs = coding ?? contentCoding(path);
   if (sentAs !== null) headers["content-encoding"] = sentAs;
   const bytes = source.bytes ?? facts.size;
-  // What is compressed here is in no file.
+  // Text that is compressed here has no file of its own.
   const file = source.bytes === undefined ? new FilePiece(path, facts, 0, bytes) : undefined;
   return {
     path,

@@ -437,7 +437,7 @@ class Master implements Operations {
     await parts.group.drain(reason).catch(tellBug);
     clearInterval(extending);
     // After a take-over these files are the successor's.
-    if (successor === null) await parts.history.settle(true);
+    if (successor === null) await parts.history.settle(true).catch(tellBug);
     await Promise.all([this.#control?.close(), this.#controlPort?.close()]);
     this.#audit?.close();
     if (successor === null) parts.holdings.release();
