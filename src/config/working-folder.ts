@@ -13,12 +13,12 @@ let folder: string | null = null;
 /**
  * The working directory in the shell's words ($PWD), with its links: after `cd /srv/current && hrmr` it is
  * /srv/current, even if that link is switched to another release. `process.cwd()` names the release. The answer is the
- * same for the life of the process.
+ * same for the life of the process, unless `env` names a folder in FOLDER_VARIABLE.
  *
  * @returns an absolute path; `process.cwd()` if $PWD is missing or names another folder
  */
 export function workingFolder(env: Record<string, string | undefined> = process.env): string {
-  folder ??= env[FOLDER_VARIABLE] ?? namedFolder(env["PWD"]);
+  folder = env[FOLDER_VARIABLE] ?? folder ?? namedFolder(env["PWD"]);
   delete env[FOLDER_VARIABLE];
   return folder;
 }

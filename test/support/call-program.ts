@@ -8,9 +8,12 @@ import { childEnvironment, type ProgramOptions, type ProgramResult, ROOT } from 
 import { UNTIL_MS } from "./until";
 import { runCli } from "../../src/cli/run";
 import { systemError, UserError } from "../../src/config/user-error";
+import { FOLDER_VARIABLE, workingFolder } from "../../src/config/working-folder";
 
 /** The exit code of src/cli/fail.ts for a bug. */
 const EXIT_BUG = 70;
+
+const SIGNALS = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 
 /** There is no stdin to be read. */
 export type CallOptions = Omit<ProgramOptions, "command">;
@@ -20,7 +23,7 @@ let last: Promise<unknown> = Promise.resolve();
 /**
  * As `runProgram`: the same options and the same result. Calls run one after another, since the working folder, the
  * environment and the console belong to the whole process. Only for commands that return: not `start` with right
- * usage, nor commands that take over signals.
+ * usage. A command's handlers of signals are removed when it has returned.
  */
 export function callProgram(args: string[], options: CallOptions = {}): Promise<ProgramResult> {
   const result = last.then(() => call(args, options));
@@ -77,9 +80,16 @@ function takeOver(output: { stdout: string; stderr: string }, options: CallOptio
   );
   Bun.write = ((target: unknown, piece: Uint8Array, ...more: []) =>
     target === Bun.stdout ? toStdout(piece) : write(target as string, piece, ...more)) as typeof write;
-  process.chdir(options.cwd ?? ROOT);
+  const handlers = new Map(SIGNALS.map((signal) => [signal, process.listeners(signal)]));
+  const folder = options.cwd ?? ROOT;
+  process.chdir(folder);
   setEnvironment(childEnvironment(options.env));
+  // A command asks for the folder once and keeps the answer. The next command has another one.
+  workingFolder({ [FOLDER_VARIABLE]: folder });
   return () => {
+    for (const [signal, before] of handlers) {
+      for (const added of process.listeners(signal)) if (!before.includes(added)) process.off(signal, added);
+    }
     Object.assign(console, { log, error });
     Bun.write = write;
     process.chdir(cwd);

@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import type { Finding } from "../../../src/supervise/preflight/findings";
 import { callProgram } from "../../support/call-program";
 import { makeProject, moduleSource } from "../../support/hub";
 import { program, runProgram, startProgram } from "../../support/program";
@@ -38,6 +39,8 @@ interface Row {
   readonly says: string | RegExp;
   /** Files that it may leave. */
   readonly leaves?: readonly string[];
+  /** The first line of the mistake that `validate` tells, if it is not that of stderr. null: it has no such flag. */
+  readonly validate?: RegExp | null;
 }
 
 const START = ["start", "--port", "PORT"];
@@ -226,6 +229,22 @@ const FILES: [string, Row][] = [
     },
   ],
   [
+    "a static folder that is a file",
+    {
+      files: { ...GREET, page: "" },
+      args: start("--static", "page"),
+      says: /^.*DIR\/page is not a folder/,
+    },
+  ],
+  [
+    "a state folder below a file",
+    {
+      files: { ...GREET, state: "" },
+      args: start("--state", "state/below"),
+      says: /^The state folder DIR\/state\/below cannot be written\.\n/,
+    },
+  ],
+  [
     "a certificate that is not there",
     {
       args: start(...TLS_FLAGS),
@@ -380,6 +399,7 @@ const PLACES: [string, Row][] = [
       args: ["start", "-d", "--port", "BUSY", "--pid-file", "x.pid"],
       says: "Cannot listen on tcp://127.0.0.1:BUSY: the port is in use (EADDRINUSE).\nStop the other program, or pass --port 0 to take any free port.\n",
       leaves: [".hrmr", ".hrmr/hrmr.log"],
+      validate: null,
     },
   ],
   [
@@ -446,6 +466,7 @@ const MODULES: [string, Row][] = [
         ...config({ http: { use: ["other"] } }),
       },
       says: /^Module "other" cannot be used: modules\/other\.ts claims the prefix "GREET"/,
+      validate: /^modules\/other\.ts claims the prefix "GREET"/,
     },
   ],
   [
@@ -453,6 +474,15 @@ const MODULES: [string, Row][] = [
     {
       files: { ...GREET, ...config({ http: { use: ["guard"] } }) },
       says: /^Module "guard" cannot be used: there is no such module, and http\.use names it\n/,
+      validate: /^there is no such module, and http\.use names it/,
+    },
+  ],
+  [
+    "http.use of a module without middleware",
+    {
+      files: { ...GREET, ...config({ http: { use: ["greet"] } }) },
+      says: /^Module "greet" cannot be used: .*it has no middleware/,
+      validate: /it has no middleware/,
     },
   ],
 ];
@@ -540,12 +570,24 @@ async function check(row: Row, run: typeof runProgram = runProgram): Promise<voi
       leaves.includes(name) || leaves.some((each) => each.endsWith("/") && name.startsWith(each));
     expect(listing(dir).filter((name) => !before.includes(name) && !mayStay(name))).toEqual([]);
     expect(await isOpen(free)).toBe(false);
+    if (run === runProgram && args[0] === "start") await checkValidate(row, args.slice(1), dir, stderr);
   } finally {
     await undo?.();
     busy.stop(true);
     udp.close();
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/** `validate` finds the mistake that `start` told on `stderr`, and no other. */
+async function checkValidate(row: Row, args: readonly string[], dir: string, stderr: string): Promise<void> {
+  if (row.validate === null) return;
+  const env = row.env === undefined ? {} : { env: row.env };
+  const { exitCode, stdout } = await callProgram(["validate", "--json", ...args], { cwd: dir, ...env });
+  const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+  const mistakes = findings.filter(({ state }) => state === "error").map(({ text }) => text.split("\n")[0]);
+  expect(mistakes).toEqual([row.validate === undefined ? stderr.split("\n")[0] : expect.stringMatching(row.validate)]);
+  expect(exitCode).toBe(1);
 }
 
 async function isOpen(port: number): Promise<boolean> {
@@ -563,7 +605,7 @@ describe("wrong usage is told with exit code 2:", () => {
   test.each(USAGE.slice(0, 1))("%s, by the program", (_, row) => check(row));
 });
 
-describe("a start is refused with exit code 1, and leaves nothing:", () => {
+describe("a start is refused with exit code 1, and leaves nothing; validate says the same:", () => {
   test.each([...FILES, ...PLACES, ...MODULES])("%s", (_, row) => check(row));
 });
 
@@ -802,26 +844,65 @@ describe.skipIf(!canBeNobody)("what this user may not read or write is told by n
     ),
   );
 
+  // A project with several obstacles, since one run finds them all, but for those that hide others.
+  interface Obstacles {
+    readonly rows: readonly string[];
+    readonly args?: readonly string[];
+    /** Root's files and folders with their modes. A name that no file has becomes a folder. */
+    readonly root: Record<string, number>;
+  }
+  const obstacles: Obstacles[] = [
+    { rows: ["a config file"], root: { "hrmr.json": 0o600 } },
+    { rows: ["a state folder"], args: ["--state", "state"], root: { state: 0o755 } },
+    {
+      rows: ["a modules folder", "a log file"],
+      args: ["--modules", "modules", "--log-file", "x.log"],
+      root: { modules: 0o700, "x.log": 0o644 },
+    },
+    {
+      rows: PROTECTED.map(([name]) => name).filter((name) => /static|key|token|'s folder/.test(name)),
+      args: [
+        ..."--static site --log-file logs/x.log --pid-file run/x.pid --control run/c.sock".split(" "),
+        "--listen",
+        "unix://DIR/run/s.sock",
+        ...TLS_FLAGS,
+      ],
+      root: { site: 0o700, logs: 0o755, run: 0o755, "key.pem": 0o600, token: 0o600 },
+    },
+  ];
   test("validate says the same", async () => {
-    for (const [, row] of PROTECTED) {
-      const dir = makeProject(row.files ?? GREET);
+    const files = {
+      ...GREET,
+      ...pairFiles(certificate),
+      token: TOKEN,
+      "x.log": "",
+      ...config({ control: { commands: "token", tokenFile: "token" } }),
+    };
+    for (const { rows, args = [], root } of obstacles) {
+      const dir = makeProject(files);
       try {
-        row.prepare?.(dir);
-        const args = (row.args ?? START).slice(1).map((arg) => arg.replaceAll("DIR", dir).replace(/^PORT$/, "0"));
-        const { exitCode, stdout } = await runAsNobody(["validate", ...args], { cwd: dir });
-        const told = stdout.replaceAll(dir, "DIR");
-        expect(told.split("\n").filter((line) => line.startsWith("error "))).toHaveLength(1);
-        const first =
-          typeof row.says === "string"
-            ? (row.says.split("\n")[0] ?? "")
-            : new RegExp(row.says.source.replace(/^\^|\\n$/g, ""));
-        if (typeof first === "string") expect(told).toContain(first);
-        else expect(told).toMatch(first);
-        expect(exitCode).toBe(1);
+        for (const name of Object.keys(root)) if (!existsSync(join(dir, name))) mkdirSync(join(dir, name));
+        chmodSync(join(dir, "token"), 0o600);
+        for (const each of ["", ...listing(dir)]) chownSync(join(dir, each), NOBODY, NOBODY);
+        for (const [name, mode] of Object.entries(root)) {
+          chownSync(join(dir, name), 0, 0);
+          chmodSync(join(dir, name), mode);
+        }
+        const given = args.map((arg) => arg.replaceAll("DIR", dir));
+        const { exitCode, stdout } = await runAsNobody(["validate", "--json", ...given], { cwd: dir });
+        const { findings } = JSON.parse(stdout.replaceAll(dir, "DIR")) as { findings: Finding[] };
+        const mistakes = findings.filter(({ state }) => state === "error").map(({ text }) => `${text}\n`);
+        for (const name of rows) {
+          const says = PROTECTED.find(([each]) => each === name)?.[1].says ?? "";
+          const isIt = (text: string) => (typeof says === "string" ? says.startsWith(text) : says.test(text));
+          expect([name, mistakes.filter(isIt).length, mistakes]).toEqual([name, 1, mistakes]);
+        }
+        expect([mistakes.length, exitCode]).toEqual([rows.length, 1]);
       } finally {
         rmSync(dir, { recursive: true, force: true });
       }
     }
+    expect(obstacles.flatMap(({ rows }) => rows).sort()).toEqual(PROTECTED.map(([name]) => name).sort());
   });
 
   test("the control socket of another user's server", async () => {

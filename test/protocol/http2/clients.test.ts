@@ -175,7 +175,8 @@ test("HTTP/2 opens no port and no descriptor besides its connection, and leaves 
     const clients = Array.from({ length: 10 }, () => new Http2Client(hub.url));
     try {
       for (const client of clients) await client.ask("/hello");
-      expect(descriptors() - open).toBeLessThanOrEqual(clients.length);
+      // A file that the server reads or writes meanwhile has a descriptor for a moment.
+      await until("no descriptor besides the connections", () => descriptors() - open <= clients.length);
       expect(found().filter((name) => !before.has(name))).toEqual([]);
     } finally {
       for (const client of clients) client.destroy();
