@@ -3,8 +3,11 @@
  * The entry: starts the command line and turns its end into an exit code. Or it is one of the server's processes: then
  * it loads what that needs, and nothing else.
  */
+import { dropVariablesOfBun } from "./system/environment";
 import { ROLE_VARIABLE } from "./system/self";
 
+// Run from source, Bun has read .env and its kin in the working directory. hrmr does it itself, as in the binary.
+if (!Bun.isStandaloneExecutable) dropVariablesOfBun();
 const role = takeRole();
 if (role === "module") {
   const { runModuleProcess } = await import("./host/inside/process-main");

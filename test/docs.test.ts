@@ -17,6 +17,7 @@ import { DEFAULT_HOST, DEFAULT_PORT, defaultOptions } from "../src/config/option
 import { messageLength } from "../src/protocol/raw/framing";
 import { readEnvironment, VARIABLES } from "../src/config/resolve/environment";
 import { type ConfigKey, CONFIG_KEYS, MODULE_KEYS } from "../src/config/schema/key-list";
+import { fillVariables } from "../src/config/resolve/variables";
 import { findMistakes } from "../src/config/mistakes";
 import { bunTypeFiles } from "../src/cli/bun-types";
 import { readSettings } from "../modules/http/settings";
@@ -511,7 +512,11 @@ describe("the examples of the pages", () => {
   test("of hrmr.json are valid", () => {
     const found = PAGES.flatMap((path) => blocks(page[path] ?? "", "json"));
     expect(found.length).toBeGreaterThan(2);
-    for (const text of found) expect(findMistakes(Bun.JSONC.parse(text))).toEqual([]);
+    const env = { THREADS: "4", MAIL_PASSWORD: "secret" };
+    for (const text of found) {
+      const { value, mistakes } = fillVariables(Bun.JSONC.parse(text), env);
+      expect([...mistakes, ...findMistakes(value)]).toEqual([]);
+    }
   });
 });
 

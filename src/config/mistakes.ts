@@ -20,6 +20,9 @@ export interface Mistake {
   message: string;
 }
 
+/** null: the value at `path` stands in the file. */
+type VariableOf = (path: KeyPath) => string | null;
+
 /** Names of earlier versions and of flags that do not resemble the right name. */
 const ALIASES = new Map([
   ["healthEndpoint", "http.health"],
@@ -27,14 +30,19 @@ const ALIASES = new Map([
   ["host", "listen"],
 ]);
 
-/** @returns the mistakes in a file's content; for each key only the first */
-export function findMistakes(value: unknown): Mistake[] {
+/**
+ * @param variableOf  the variable that the value at a path comes from: it is named, and its value is not shown
+ * @returns the mistakes in a file's content; for each key only the first
+ */
+export function findMistakes(value: unknown, variableOf: VariableOf = () => null): Mistake[] {
   const issues = KEY_SCHEMA.safeParse(value).error?.issues ?? [];
   const found = new Map<string, Mistake>();
   for (const issue of issues) {
     const path = issue.path as KeyPath;
     const mistakes =
-      issue.code === "unrecognized_keys" ? issue.keys.map((name) => unknownKey(path, name)) : [wrongValue(path, value)];
+      issue.code === "unrecognized_keys"
+        ? issue.keys.map((name) => unknownKey(path, name))
+        : [wrongValue(path, value, variableOf)];
     for (const mistake of mistakes) {
       const key = formatPath(mistake.path);
       if (!found.has(key)) found.set(key, mistake);
@@ -48,14 +56,16 @@ export function violation(schema: Schema, value: unknown): string | null {
   return schema.safeParse(value).success ? null : `must be ${valueFacts(schema).takes}, not ${shown(schema, value)}`;
 }
 
-function wrongValue(path: KeyPath, root: unknown): Mistake {
+function wrongValue(path: KeyPath, root: unknown, variableOf: VariableOf): Mistake {
   if (path.length === 0) return { path, message: "the file must hold an object, { ... }, and nothing else" };
   const value = valueAt(root, path);
   const schema = schemaAt(path);
+  const variable = variableOf(path);
+  const given = variable === null ? shown(schema, value) : `the value of the variable ${variable}`;
   const what =
     value === undefined
       ? "is missing"
-      : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${shown(schema, value)}`;
+      : `must be ${schema === null ? "another" : valueFacts(schema).takes}, not ${given}`;
   return { path, message: `${formatPath(path)} ${what}` };
 }
 

@@ -314,7 +314,10 @@ const DEFAULT_OPTIONS = {
   versions: DEFAULT_VERSIONS,
   modules: {} as Record<string, ModuleSettings>,
 };
-export type Options = typeof DEFAULT_OPTIONS;
+export type Options = typeof DEFAULT_OPTIONS & {
+  /** The variables of .env that the environment does not have: for the modules. No key of the config file. */
+  environment?: Readonly<Record<string, string>>;
+};
 
 /** @returns a fresh copy of all defaults; the caller may change it */
 export function defaultOptions(): Options {

@@ -5,6 +5,9 @@ import { isAbsolute, resolve } from "node:path";
 /** The names of a config file in the working directory, in the order of the search. */
 export const CONFIG_FILES = ["hrmr.json", "hrmr.toml", "hrmr.yaml", "hrmr.yml"] as const;
 
+/** The name of a file with variables, beside the config file or in the working directory. */
+export const ENV_FILE = ".env";
+
 /** Passes the folder's name to a process that takes over. */
 export const FOLDER_VARIABLE = "HRMR_INTERNAL_FOLDER";
 

@@ -18,4 +18,6 @@ export interface LoadSpec {
    */
   readonly loadMs?: number;
   readonly dataDir: string;
+  /** The variables of .env, for `process.env`. Default: none. */
+  readonly environment?: Readonly<Record<string, string>>;
 }

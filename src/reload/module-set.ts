@@ -57,6 +57,8 @@ export interface LoadSettings {
   /** For modules without a setting of their own. In milliseconds. 0 waits for ever. */
   readonly loadMs: number;
   readonly maxLiveGenerations: number;
+  /** The variables of .env. Default: none. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** The settings are those at the start. */

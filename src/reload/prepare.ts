@@ -1,4 +1,5 @@
 /** The first half of bringing a version up: build, probe, and the import in this thread. Its setup does not run yet. */
+import { readFileSync } from "node:fs";
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
 import { authorStack, ModuleError, wholeFileError } from "../module/graph/describe-error";
@@ -22,10 +23,7 @@ export async function prepare(run: Run, file: FoundModule): Promise<void> {
   try {
     const next = await timed(run, "build", () => findNext(run, entry, file));
     if (next === null) return;
-    const notes =
-      entry.live === null || isSameSettings(entry.live.spec.config, next.version.config)
-        ? []
-        : ["its settings changed"];
+    const notes = entry.live === null ? [] : notesOn(run, entry.live.spec, next.version);
     const beside = { hold: next.hold, notes };
     try {
       await loadVersion(run, entry, next.version, beside);
@@ -35,6 +33,37 @@ export async function prepare(run: Run, file: FoundModule): Promise<void> {
     }
   } catch (error) {
     run.failures.set(file.name, failure(describeFailure(error)));
+  }
+}
+
+/** Why an unchanged file has another version. */
+function notesOn(run: Run, live: Generation["spec"], { config }: Version): string[] {
+  const variables = changedVariables(live, run);
+  return [
+    ...(isSameSettings(live.config, config) ? [] : ["its settings changed"]),
+    ...(variables.length === 0 ? [] : [`${variables.join(", ")} changed in .env`]),
+  ];
+}
+
+/** The variables of .env that the version's code names, and that have another value now. */
+function changedVariables({ environment = {}, file }: Generation["spec"], { wanted }: Run): string[] {
+  const next = wanted.environment ?? {};
+  // A reload whose .env has not been read again has the same object.
+  if (environment === next) return [];
+  const changed = [...new Set([...Object.keys(environment), ...Object.keys(next)])].filter(
+    (name) => environment[name] !== next[name],
+  );
+  if (changed.length === 0) return [];
+  const words = wordsOf(file);
+  return changed.filter((name) => words?.has(name) !== false);
+}
+
+/** @returns null: the bundle is gone */
+function wordsOf(file: string): ReadonlySet<string> | null {
+  try {
+    return new Set(readFileSync(file, "utf8").match(/[A-Za-z_]\w*/g));
+  } catch {
+    return null;
   }
 }
 
@@ -69,7 +98,11 @@ async function findNext(run: Run, entry: ModuleEntry, file: FoundModule): Promis
   const { name } = file;
   const { live, hold } = entry;
   const settings = settingsOf(run, name);
-  const isSame = live !== null && live.spec.source === file.file && isSameSettings(live.spec.config, settings);
+  const isSame =
+    live !== null &&
+    live.spec.source === file.file &&
+    isSameSettings(live.spec.config, settings) &&
+    changedVariables(live.spec, run).length === 0;
   const built = await buildIfChanged(run, entry, file, isSame);
   if (isSame && live.hash === built.hash) {
     // The files match the serving version again: a failed edit was undone.
@@ -176,6 +209,7 @@ export function specOf(
     config,
     dataDir: `${registry.options.dataDir}/${name}`,
     loadMs: hostSettings(config).loadMs ?? wanted.loadMs,
+    ...(wanted.environment === undefined ? null : { environment: wanted.environment }),
   };
 }
 

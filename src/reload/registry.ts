@@ -51,8 +51,16 @@ export class Registry implements ModuleSet {
       },
     });
     this.remembered = new Map(Object.entries(options.remembered ?? {}));
-    const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations } = options;
-    this.current = { settings, shipped, ...(use === undefined ? null : { use }), drainMs, loadMs, maxLiveGenerations };
+    const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations, environment } = options;
+    this.current = {
+      settings,
+      shipped,
+      ...(use === undefined ? null : { use }),
+      drainMs,
+      loadMs,
+      maxLiveGenerations,
+      ...(environment === undefined ? null : { environment }),
+    };
   }
 
   /**

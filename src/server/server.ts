@@ -31,6 +31,7 @@ import { Guesses } from "./guesses";
 import { openHosts } from "./hosting";
 import { listenAddresses, openStreamListener, type Listener } from "./listen/listeners";
 import { applyOptions } from "../config/resolve/resolved";
+import { applyEnvironment } from "../system/environment";
 import { partOutcome, type ReloadOutcome } from "../reload/verdict/report";
 import { loadSettings } from "./shipped";
 import { takeSnapshot } from "./snapshot";
@@ -170,6 +171,7 @@ class HrmrServer implements RunningServer {
     const { options, folders, log, slot } = start;
     this.#start = start;
     this.#options = options;
+    applyEnvironment(options.environment);
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
     this.#hosts = openHosts(start);
@@ -345,7 +347,10 @@ class HrmrServer implements RunningServer {
     const { tls } = this.#options;
     const certificates = await reloadTls(this.#clients, next?.tls ?? tls, tls, this.summary.listening);
     const token = await partOutcome(() => this.#token.load(next?.control ?? this.#options.control));
-    if (next !== null) applyOptions(this.#options, next);
+    if (next !== null) {
+      applyOptions(this.#options, next);
+      applyEnvironment(next.environment);
+    }
     this.#watchdog.configure();
     this.#clients.reconfigured();
     return { verdict, certificates, token };

@@ -87,7 +87,7 @@ async function writeIfDifferent(file: string, text: string): Promise<void> {
 
 /** The part of the configuration for loading modules. */
 export async function loadSettings(
-  { modules, http, timeouts, limits }: Options,
+  { modules, http, timeouts, limits, environment }: Options,
   { staticDir, stateDir }: Folders,
 ): Promise<LoadSettings> {
   const root = staticDir ?? (await unpackPages(stateDir));
@@ -102,5 +102,6 @@ export async function loadSettings(
     drainMs: timeouts.drainMs,
     loadMs: timeouts.loadMs,
     maxLiveGenerations: limits.maxLiveGenerations,
+    ...(environment === undefined ? null : { environment }),
   };
 }

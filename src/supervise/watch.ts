@@ -3,6 +3,7 @@
  */
 import { type FSWatcher, statSync, watch } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
+import { ENV_FILE } from "../config/working-folder";
 import { leadsTo, linksOn } from "../module/build/links";
 
 /**
@@ -189,7 +190,8 @@ function isIgnored(path: string): boolean {
   );
 }
 
-/** The config file that was read, or all names that a config file may have. */
+/** The config file that was read, or all names that a config file may have; and .env beside it. */
 export function watchedConfigFiles(file: string | null, folder: string, names: readonly string[]): string[] {
-  return file === null ? names.map((name) => join(folder, name)) : [file];
+  const project = file === null ? folder : dirname(file);
+  return [...(file === null ? names.map((name) => join(folder, name)) : [file]), join(project, ENV_FILE)];
 }

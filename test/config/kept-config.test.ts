@@ -20,7 +20,13 @@ async function withConfig(file: string | undefined, act: (reads: Reads) => Promi
   let count = 0;
   const read = async () => {
     count++;
-    return { options: defaultOptions(), file: null, origins: new Map<string, string>(), notes: [] };
+    return {
+      options: defaultOptions(),
+      file: null,
+      origins: new Map<string, string>(),
+      variables: new Map(),
+      notes: [],
+    };
   };
   const config = keepConfig(read, { env, cwd: dir, file });
   try {
@@ -102,7 +108,7 @@ test("a configuration that cannot be read is read again each time, and options a
   const config = keepConfig(
     async () => {
       if (++count < 3) throw new Error(`read ${count}`);
-      return { options: defaultOptions(), file: null, origins: new Map(), notes: [] };
+      return { options: defaultOptions(), file: null, origins: new Map(), variables: new Map(), notes: [] };
     },
     { env: {}, cwd: dir, file: undefined },
   );

@@ -24,8 +24,10 @@ export const startCommand = defineCommand({
   async run({ args: flags, rawArgs }) {
     const startFlags = readStartFlags(flags, rawArgs);
     const cwd = workingFolder();
-    const resolve = keepConfig(() => resolveConfig(startFlags, process.env, cwd), {
-      env: process.env,
+    // A copy: the server adds the variables of .env to its environment, and another .env must be able to change them.
+    const env = { ...process.env };
+    const resolve = keepConfig(() => resolveConfig(startFlags, env, cwd), {
+      env,
       cwd,
       file: startFlags.config,
     });

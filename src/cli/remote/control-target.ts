@@ -2,7 +2,7 @@
 import { existsSync, lstatSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../../config/user-error";
-import { CONFIG_FILES } from "../../config/working-folder";
+import { CONFIG_FILES, ENV_FILE } from "../../config/working-folder";
 import { controlRequest, type ControlTarget, noServer } from "../../control/client";
 import { controlPath } from "../../control/paths";
 import { fallbackStateDir } from "../../server/folders";
@@ -138,7 +138,7 @@ function isPlain({ config, modules, state }: ControlFlags, env: Environment, cwd
   const isPath = (given: string | undefined): boolean => given !== "" && given !== "null";
   const isSet = (name: string): boolean => name.startsWith("HRMR_") && env[name] !== "";
   if (config !== undefined || !isPath(modules) || !isPath(state) || Object.keys(env).some(isSet)) return false;
-  return !CONFIG_FILES.some((name) => existsSync(join(cwd, name)));
+  return ![...CONFIG_FILES, ENV_FILE].some((name) => existsSync(join(cwd, name)));
 }
 
 /** The paths for a server whose config file cannot be read. */

@@ -3,11 +3,12 @@
  * flags.
  */
 import { existsSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { ConfigDraft } from "../../config/resolve/draft";
 import { type Environment, readEnvironment } from "../../config/resolve/environment";
 import { CONFIG_KEYS, type ConfigKey } from "../../config/schema/key-list";
 import { formatListen, type ListenAddress, LISTEN_FORMS, parseListen } from "../../config/listen";
+import { readEnvFile } from "../../config/resolve/env-file";
 import { readConfigFile } from "../../config/resolve/load";
 import { violation } from "../../config/mistakes";
 import { DEFAULT_HOST, DEFAULT_HTTP, DEFAULT_PORT, defaultOptions, type HttpOptions } from "../../config/options";
@@ -52,24 +53,29 @@ const ENDPOINT_FLAGS = {
 /**
  * The server's configuration. A reload calls it again, to read the file again.
  *
+ * `.env` beside the config file, or in `cwd`, adds to the environment `given`.
+ *
  * Relative paths of flags and variables start at `cwd`. Those of the file, and the default `modules`, start at the
  * file's folder.
  * @throws UserError for a bad file, environment or flag, with all of its mistakes
  */
-export async function resolveConfig(flags: StartFlags, env: Environment, cwd: string): Promise<ResolvedConfig> {
+export async function resolveConfig(flags: StartFlags, given: Environment, cwd: string): Promise<ResolvedConfig> {
   checkListenFlags(flags);
   checkTlsFlags(flags);
-  const environment = readEnvironment(env, cwd);
+  const named = flags.config ?? (given["HRMR_CONFIG"] || undefined);
+  const envFile = readEnvFile(named === undefined ? cwd : dirname(resolve(cwd, named)), given);
+  const env = { ...envFile.values, ...given };
+  const environment = readEnvironment(env, cwd, envFile.values);
   const mistakes = [...environment.mistakes, ...portMistakes(env)];
   if (mistakes.length > 0) throw environmentError(mistakes);
-  const file = await readConfigFile(cwd, flags.config ?? (env["HRMR_CONFIG"] || undefined));
+  const file = await readConfigFile(cwd, named, env);
   const draft = new ConfigDraft(file);
-  for (const { variable, key, value } of environment.values) draft.set(key.path, value, variable);
+  for (const { origin, key, value } of environment.values) draft.set(key.path, value, origin);
   setAddress(draft, env["HRMR_HOST"] || undefined, env["HRMR_PORT"] || undefined, ["HRMR_HOST", "HRMR_PORT"]);
   applyFlags(draft, flags, cwd);
-  draft.notes.push(...environment.notes);
+  draft.notes.push(...envFile.notes, ...environment.notes);
   setProjectModules(draft, file?.path ?? null, cwd);
-  return draft.finish();
+  return draft.finish(envFile.values);
 }
 
 function environmentError(mistakes: string[]): UserError {

@@ -10,17 +10,25 @@ import type { Options } from "../options";
 import type { ResolvedConfig } from "./resolved";
 import { CONFIG_SCHEMA } from "../schema/schema";
 import type { UserError } from "../user-error";
+import { type FilledText, textsAt } from "./variables";
 
 export class ConfigDraft {
   readonly #file: ConfigFile | null;
   readonly #value: Record<string, unknown>;
   readonly #origins = new Map<string, string>();
+  /** By key: the texts of the file that a value comes from, if they have variables. */
+  readonly #variables = new Map<string, readonly FilledText[]>();
   readonly notes: string[] = [];
 
   constructor(file: ConfigFile | null) {
     this.#file = file;
     this.#value = structuredClone(file?.value ?? {});
-    if (file !== null) for (const path of setPaths(file.value)) this.#origins.set(formatPath(path), file.lineOf(path));
+    if (file === null) return;
+    for (const path of setPaths(file.value)) {
+      this.#origins.set(formatPath(path), file.originOf(path));
+      const texts = textsAt(file.variables, path);
+      if (texts.length > 0) this.#variables.set(formatPath(path), texts);
+    }
   }
 
   /** The value so far; undefined: none. It may not fit the schema. */
@@ -37,21 +45,25 @@ export class ConfigDraft {
     }
     define(group, path.at(-1) ?? "", value);
     const name = flatName(path);
-    for (const old of this.#origins.keys()) if (old.startsWith(`${name}.`)) this.#origins.delete(old);
+    for (const kept of [this.#origins, this.#variables])
+      for (const old of kept.keys()) if (old === name || old.startsWith(`${name}.`)) kept.delete(old);
     this.#origins.set(name, origin);
   }
 
   /**
    * Checks the whole configuration.
    *
+   * @param environment the variables of .env, which go to the modules
    * @throws UserError BAD_CONFIG with every mistake of the file, and every pair of keys that do not agree
    */
-  finish(): ResolvedConfig {
+  finish(environment: Readonly<Record<string, string>> = {}): ResolvedConfig {
     const ofFile = this.#file?.mistakes ?? [];
     const { data, error } = CONFIG_SCHEMA.safeParse(this.#value);
     if (ofFile.length > 0 || error !== undefined) throw this.#error(ofFile);
-    const { $schema: _, ...options } = data;
-    return { options, file: this.#file?.path ?? null, origins: this.#allOrigins(options), notes: this.notes };
+    const { $schema: _, ...keys } = data;
+    const options: Options = Object.keys(environment).length === 0 ? keys : { ...keys, environment };
+    const file = this.#file?.path ?? null;
+    return { options, file, origins: this.#allOrigins(options), variables: this.#variables, notes: this.notes };
   }
 
   /** Flags and variables have been checked before, so mistakes other than `ofFile` are keys that do not agree. */
@@ -59,7 +71,7 @@ export class ConfigDraft {
     const file = this.#file;
     const contradictions = findContradictions(this.#value).map(({ path, message }) => {
       const origin = this.#origins.get(formatPath(path)) ?? null;
-      const isInFile = file !== null && origin === file.lineOf(path);
+      const isInFile = file !== null && origin === file.originOf(path);
       return { isInFile, position: isInFile ? file.positionOf(path) : origin, message };
     });
     const isOfFile = file !== null && (ofFile.length > 0 || contradictions.some(({ isInFile }) => isInFile));

@@ -34,32 +34,45 @@ export const VARIABLES: ReadonlyMap<string, ConfigKey> = new Map(
 );
 
 interface EnvironmentValues {
-  values: { variable: string; key: ConfigKey; value: unknown }[];
+  /** `origin` is for people: "HRMR_WATCH", "HRMR_WATCH in .env". */
+  values: { origin: string; key: ConfigKey; value: unknown }[];
   /** A line for each variable whose value does not fit its key. */
   mistakes: string[];
   /** A line for each HRMR_ variable that sets nothing. */
   notes: string[];
 }
 
-/** Reads the variables that set keys. An empty one does not count. Relative paths start at `cwd`. */
-export function readEnvironment(env: Environment, cwd: string): EnvironmentValues {
+/**
+ * Reads the variables that set keys. An empty one does not count. Relative paths start at `cwd`.
+ *
+ * @param ofFile the variables that come from .env
+ */
+export function readEnvironment(env: Environment, cwd: string, ofFile: Environment = {}): EnvironmentValues {
   const found: EnvironmentValues = { values: [], mistakes: [], notes: [] };
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(PREFIX) || text === undefined || text === "" || isForOthers(variable)) continue;
+    const isOfFile = Object.hasOwn(ofFile, variable);
+    const where = isOfFile ? ".env" : "the environment";
     const key = VARIABLES.get(variable);
     if (key === undefined) {
       const known = suggest(variable, [...VARIABLES.keys(), ...FLAG_VARIABLES]);
-      found.notes.push(`${variable} in the environment is no setting of hrmr, and is ignored. ${known}`.trim());
+      found.notes.push(`${variable} in ${where} is no setting of hrmr, and is ignored. ${known}`.trim());
       continue;
     }
     const value = fromText(key.schema, text);
     const wrong = violation(key.schema, value);
-    if (wrong === null) found.values.push({ variable, key, value: withAbsolutePaths(value, key.schema, cwd) });
-    else found.mistakes.push(`${variable} in the environment ${wrong}.`);
+    const origin = isOfFile ? `${variable} in .env` : variable;
+    if (wrong === null) found.values.push({ origin, key, value: withAbsolutePaths(value, key.schema, cwd) });
+    else found.mistakes.push(`${variable} in ${where} ${wrong}.`);
   }
   return found;
 }
 
 function isForOthers(variable: string): boolean {
   return FLAG_VARIABLES.includes(variable) || RESERVED.includes(variable) || variable.startsWith("HRMR_INTERNAL_");
+}
+
+/** Whether .env cannot set it: hrmr's own, and variables that say which file is read or what this program is. */
+export function isReserved(variable: string): boolean {
+  return RESERVED.includes(variable) || /^(?:HRMR_CONFIG|HRMR_INTERNAL_.*|BUN_BE_BUN|NODE_CHANNEL_.*)$/.test(variable);
 }

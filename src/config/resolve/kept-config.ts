@@ -1,7 +1,7 @@
 /** Keeps the configuration while the files and variables that it comes from stay the same. A reload asks for it. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { CONFIG_FILES } from "../working-folder";
+import { CONFIG_FILES, ENV_FILE } from "../working-folder";
 import type { Environment } from "./environment";
 import type { ResolvedConfig } from "./resolved";
 
@@ -38,7 +38,8 @@ export function keepConfig(read: () => Promise<ResolvedConfig>, sources: ConfigS
 /** `isSettled`: false if a file was changed so shortly before that a later change may look the same. */
 function factsOf({ env, cwd, file }: ConfigSources): { facts: string; isSettled: boolean } {
   const named = file ?? (env["HRMR_CONFIG"] || undefined);
-  const paths = (named === undefined ? CONFIG_FILES : [named]).map((name) => resolve(cwd, name));
+  const candidates = (named === undefined ? CONFIG_FILES : [named]).map((name) => resolve(cwd, name));
+  const paths = [...candidates, join(dirname(candidates[0] ?? cwd), ENV_FILE)];
   const now = Date.now();
   let isSettled = true;
   const files = paths.map((path) => {
@@ -49,6 +50,5 @@ function factsOf({ env, cwd, file }: ConfigSources): { facts: string; isSettled:
     // A config file in another folder may bring a modules folder with it.
     return `${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${existsSync(join(dirname(path), "modules"))}\n`;
   });
-  const variables = Object.entries(env).filter(([name]) => name.startsWith("HRMR_"));
-  return { facts: `${files.join("")}${JSON.stringify(variables)}`, isSettled };
+  return { facts: `${files.join("")}${JSON.stringify(env)}`, isSettled };
 }

@@ -10,6 +10,9 @@ import { findMistakes, type Mistake } from "../mistakes";
 import type { Options } from "../options";
 import { withAbsolutePaths } from "../paths";
 import type { Positions } from "../positions/index";
+import { readEnvFile } from "./env-file";
+import type { Environment } from "./environment";
+import { type FilledText, fillVariables, textsAt } from "./variables";
 import { KEY_SCHEMA } from "../schema/schema";
 import { UserError } from "../user-error";
 import { CONFIG_FILES } from "../working-folder";
@@ -23,8 +26,10 @@ export interface ConfigFile {
    */
   value: Record<string, unknown>;
   mistakes: Mistake[];
-  /** `hrmr.json:12`, or `hrmr.json` if the line is not known. */
-  lineOf(path: KeyPath): string;
+  /** The texts with `${NAME}` in them. `value` has the values of the variables. */
+  variables: readonly FilledText[];
+  /** `hrmr.json:12`, or `hrmr.json` if the line is not known. With variables: `environment variable NAME (hrmr.json:12)`. */
+  originOf(path: KeyPath): string;
   /** `hrmr.json:12:5`, or `hrmr.json`. */
   positionOf(path: KeyPath): string;
 }
@@ -32,14 +37,15 @@ export interface ConfigFile {
 /**
  * Reads the config file: `file` (relative to `cwd`; it must exist), or the one in `cwd` that is named in CONFIG_FILES.
  *
+ * @param env  for `${NAME}` in its texts
  * @returns null if `file` is missing and there is none
  * @throws UserError NO_CONFIG, TWO_CONFIGS or BAD_CONFIG_SYNTAX (with line and column)
  */
-export async function readConfigFile(cwd: string, file?: string): Promise<ConfigFile | null> {
+export async function readConfigFile(cwd: string, file?: string, env: Environment = {}): Promise<ConfigFile | null> {
   const path = file === undefined ? findConfigFile(cwd) : resolve(cwd, file);
   if (path === null) return null;
   const text = readText(path);
-  const value = await parseText(path, text);
+  const { value, texts, mistakes } = fillVariables(await parseText(path, text), env);
   const positions = formatOf(path).locate(text);
   const position = (at: KeyPath, withColumn: boolean): string => {
     const found = positions.find(at);
@@ -52,10 +58,29 @@ export async function readConfigFile(cwd: string, file?: string): Promise<Config
   return {
     path,
     value: keys,
-    mistakes: [...findMistakes(value), ...doubleKeys(positions)].sort(byPosition(positions)),
-    lineOf: (at) => position(at, false),
+    mistakes: [...mistakes, ...typeMistakes(value, texts, mistakes), ...doubleKeys(positions)].sort(
+      byPosition(positions),
+    ),
+    variables: texts,
+    originOf: (at) => withNames(namesAt(texts, at), position(at, false)),
     positionOf: (at) => position(at, true),
   };
+}
+
+/** A value that comes from a variable is not shown. A variable that is missing has its own mistake. */
+function typeMistakes(value: unknown, texts: readonly FilledText[], found: readonly Mistake[]): Mistake[] {
+  const isTold = ({ path }: Mistake): boolean => found.some((each) => Bun.deepEquals(each.path, path));
+  return findMistakes(value, (path) => namesAt(texts, path)[0] ?? null).filter((mistake) => !isTold(mistake));
+}
+
+/** The variables in the value at `path`, and in a text that `path` leads into. */
+function namesAt(texts: readonly FilledText[], path: KeyPath): string[] {
+  return [...new Set(textsAt(texts, path).flatMap(({ names }) => names))];
+}
+
+function withNames(names: readonly string[], line: string): string {
+  if (names.length === 0) return line;
+  return `environment variable${names.length === 1 ? "" : "s"} ${names.join(", ")} (${line})`;
 }
 
 /** The config file over the defaults. For commands that need only one or two keys of it. */
@@ -63,7 +88,8 @@ export async function loadConfig(
   cwd: string,
   file?: string,
 ): Promise<{ file: string | null; options: Partial<Options> }> {
-  const config = await readConfigFile(cwd, file);
+  const folder = file === undefined ? cwd : dirname(resolve(cwd, file));
+  const config = await readConfigFile(cwd, file, { ...readEnvFile(folder, process.env).values, ...process.env });
   if (config === null) return { file: null, options: {} };
   if (config.mistakes.length > 0) throw mistakesError(withPositions(config, config.mistakes), config.path);
   return { file: config.path, options: config.value };

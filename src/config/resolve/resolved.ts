@@ -4,15 +4,21 @@
  */
 import { CONFIG_KEYS, flattenOptions, formatPath, modulePaths, valueAt } from "../schema/key-list";
 import type { Options } from "../options";
-import { maskUrls } from "../quoted";
+import { MASK, maskUrls } from "../quoted";
 import { maskSetting } from "./secrets";
+import { type FilledText, isBareVariable, withoutVariables } from "./variables";
 
 export interface ResolvedConfig {
   readonly options: Options;
   /** The config file's absolute path; null: there is none. */
   readonly file: string | null;
-  /** By key, "limits.maxBodyBytes": "default", "hrmr.json:12", "HRMR_PORT" or "--port". */
+  /**
+   * By key, "limits.maxBodyBytes": "default", "hrmr.json:12", "environment variable NAME (hrmr.json:12)", "HRMR_PORT" or
+   * "--port".
+   */
   readonly origins: ReadonlyMap<string, string>;
+  /** By key: the texts in the config file that the value comes from, if they have variables. */
+  readonly variables: ReadonlyMap<string, readonly FilledText[]>;
   /** Hints about odd settings that are no mistakes, a line each. */
   readonly notes: readonly string[];
 }
@@ -27,11 +33,15 @@ export interface EffectiveConfig {
 /**
  * All values with their origins.
  *
- * @param withSecrets false: shows only module settings that are known to be harmless
+ * @param withSecrets false: shows only module settings that are known to be harmless, and no value of a variable
  */
-export function effectiveConfig({ options, file, origins }: ResolvedConfig, withSecrets = false): EffectiveConfig {
+export function effectiveConfig(
+  { options, file, origins, variables }: ResolvedConfig,
+  withSecrets = false,
+): EffectiveConfig {
   const shown = (path: readonly string[], value: unknown): unknown => {
     if (withSecrets) return value;
+    if (variables.has(formatPath(path))) return MASK;
     return path[0] === "modules" ? maskSetting(path, value) : maskUrls(value);
   };
   const paths = [...[...CONFIG_KEYS.values()].map(({ path }) => path), ...modulePaths(options.modules)];
@@ -47,21 +57,31 @@ export function effectiveConfig({ options, file, origins }: ResolvedConfig, with
  * file gives the same configuration.
  *
  * @param withSecrets  false: leaves out module settings that may be secret. A reader of the file would take a mask for
- *   a value.
+ *   a value. Of a value that is a variable, only its name is written: `"${NAME}"`.
  * @returns the file, and the names of the omitted settings: `modules.mail.password`
  */
 export function configFileOf(
-  { options }: ResolvedConfig,
+  { options, variables }: ResolvedConfig,
   withSecrets: boolean,
-): { config: Options; leftOut: string[] } {
-  const config = structuredClone(options);
+): { config: Omit<Options, "environment">; leftOut: string[] } {
+  const { environment: _, ...keys } = options;
+  const config = withoutVariables(keys);
   const leftOut: string[] = [];
   if (withSecrets) return { config, leftOut };
-  for (const path of modulePaths(config.modules)) {
+  for (const path of [...[...CONFIG_KEYS.values()].map((key) => key.path), ...modulePaths(config.modules)]) {
+    const name = formatPath(path);
+    const texts = variables.get(name);
     const value = valueAt(config, path);
-    if (path.length < 3 || Bun.deepEquals(maskSetting(path, value), value, true)) continue;
-    delete (valueAt(config, path.slice(0, -1)) as Record<string, unknown>)[path.at(-1) ?? ""];
-    leftOut.push(formatPath(path));
+    const isShown = path[0] !== "modules" || path.length < 3 || Bun.deepEquals(maskSetting(path, value), value, true);
+    if (texts === undefined && isShown) continue;
+    const group = (path.length === 1 ? config : valueAt(config, path.slice(0, -1))) as Record<string, unknown>;
+    const text = texts?.find((each) => Bun.deepEquals(each.path, path))?.text ?? "";
+    // A relative path in a variable starts at the file's folder, and the new file may lie elsewhere.
+    if (isBareVariable(text) && CONFIG_KEYS.get(name)?.isPath !== true) group[path.at(-1) ?? ""] = text;
+    else {
+      delete group[path.at(-1) ?? ""];
+      leftOut.push(name);
+    }
   }
   return { config, leftOut };
 }
@@ -94,6 +114,7 @@ export function applyOptions(options: Options, next: Options): void {
   const { commands, tokenFile, maxUploadBytes, maxUploadFiles } = next.control;
   Object.assign(options.control, { commands, tokenFile, maxUploadBytes, maxUploadFiles });
   options.watch = next.watch;
+  options.environment = next.environment ?? {};
   for (const name of Object.keys(options.modules)) delete options.modules[name];
   Object.assign(options.modules, next.modules);
 }

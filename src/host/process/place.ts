@@ -13,6 +13,7 @@ import { ProcessChannel } from "./channel";
 import { MAX_MEMORY_MB, MemoryWatch } from "./memory";
 import { LineBudget, readLines } from "./output";
 import type { LoadSpec } from "../../module/version";
+import { outerEnvironment } from "../../system/environment";
 import { mapShared, openSharedFile } from "./shared-file";
 
 /** How to start this program as a module's process. */
@@ -46,8 +47,10 @@ type Posted = CallBatch | ToPlace;
  */
 export function processPlaces(spec: LoadSpec, start: ProcessStart, handoffFd: number, log: Log): OpenPlace {
   const { maxMemoryMb = MAX_MEMORY_MB } = hostSettings(spec.config);
+  // Code in C reads the environment that its process is started with.
+  const inner = { ...start, env: { ...spec.environment, ...start.env } };
   return (_index, loadTimeoutMs, owner) =>
-    new ProcessPlace({ start, handoffFd, log, loadTimeoutMs, maxMemoryMb, owner });
+    new ProcessPlace({ start: inner, handoffFd, log, loadTimeoutMs, maxMemoryMb, owner });
 }
 
 interface ProcessPlaceOptions {
@@ -126,7 +129,7 @@ class ProcessPlace implements Place {
   }
 
   #spawn({ command, env }: ProcessStart, fd: number): Subprocess<"ignore", "pipe", "pipe"> {
-    const passed = Object.entries({ ...process.env, ...env }).filter(([name]) => !NOT_PASSED.test(name));
+    const passed = Object.entries({ ...outerEnvironment(), ...env }).filter(([name]) => !NOT_PASSED.test(name));
     return Bun.spawn([...command], {
       env: {
         ...Object.fromEntries(passed),

@@ -5,6 +5,7 @@ import type { LoadSpec } from "../version";
 import type { ModuleContext } from "../contract";
 import { type ContextSources, makeContext } from "./context";
 import { underDeadline } from "../../system/deadline";
+import { applyEnvironment } from "../../system/environment";
 import { thrownError, wholeFileError } from "./describe-error";
 import { claimGlobals, globalsNow, globalsOf, removeListenersOf, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./timers";
@@ -59,6 +60,7 @@ export interface LoadedModule {
  */
 export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
   watchSharedObjects();
+  applyEnvironment(spec.environment);
   const mark = new Mark({ module: spec.name, generation: spec.generation });
   const timers = new GraphTimers(mark);
   const graph = new Bun.ModuleGraph({ globals: { ...timers.globals, ...options.globals }, onError: options.onError });

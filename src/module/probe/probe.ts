@@ -114,7 +114,7 @@ class WorkerGone extends Error {}
 
 async function startWorker(url: string, startMs: number): Promise<Worker> {
   const started = Promise.withResolvers<Worker>();
-  const worker = new Worker(url, { name: "hrmr probe" });
+  const worker = new Worker(url, { name: "hrmr probe", env: { ...process.env } as Record<string, string> });
   const timer = setTimeout(() => {
     started.reject(new Error(`Cannot start the probe thread: it did not begin within ${startMs} ms`));
     worker.terminate();

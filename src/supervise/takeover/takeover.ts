@@ -9,6 +9,7 @@ import type { Subprocess } from "bun";
 import { messageOf, UserError } from "../../config/user-error";
 import { FOLDER_VARIABLE, workingFolder } from "../../config/working-folder";
 import type { BoundSocket } from "../../system/bind";
+import { outerEnvironment } from "../../system/environment";
 import { systemdForSuccessor } from "./notify";
 import { selfCommand } from "../../system/self";
 
@@ -91,7 +92,7 @@ function spawnSuccessor(
   try {
     return Bun.spawn(selfCommand(args), {
       env: {
-        ...systemdForSuccessor(process.env),
+        ...systemdForSuccessor(outerEnvironment()),
         [TAKEOVER_VARIABLE]: JSON.stringify(estate),
         [FOLDER_VARIABLE]: workingFolder(),
       },

@@ -1,0 +1,63 @@
+/** `.env` in the modules' process.env, in each host: at the start, after a reload and after an upgrade. */
+import { expect, test } from "bun:test";
+import { type Hub, moduleSource } from "../support/hub";
+import { runProgram } from "../support/program";
+import { withProcesses } from "../support/supervised";
+
+/** Answers with the variables at its load and now. */
+function reading(key: string, run: string): string {
+  const now = '[AT_LOAD, process.env.TOKEN, process.env.LOCAL, process.env.HOME === "/of/the/file"].join(" ")';
+  const route = `{ framing: "line", run: "${run}", handle: () => ${now} + "\\n" }`;
+  return `const AT_LOAD = process.env.TOKEN;\n${moduleSource(`{ routes: { "${key}": ${route} } }`)}`;
+}
+
+const FILES = {
+  ".env": "TOKEN=one\nHOME=/of/the/file\nBUN_BE_BUN=1\n",
+  // Bun reads it by itself when it runs from source.
+  ".env.local": "LOCAL=yes\nTOKEN=local\n",
+  "modules/here.ts": reading("HERE", "inline"),
+  "modules/there.ts": reading("THERE", "pool"),
+  "modules/away.ts": reading("AWAY", "process"),
+  "modules/other.ts": moduleSource('{ routes: { "OTHER": () => "other\\n" } }'),
+};
+
+async function expectToken(hub: Hub, token: string): Promise<void> {
+  for (const key of ["HERE\n", "THERE\n", "AWAY\n"]) expect(await hub.ask(key)).toBe(`${token} ${token}  false\n`);
+}
+
+test("modules in all hosts read the variables of .env, and those of another .env after a reload", () =>
+  withProcesses(
+    1,
+    async (hub) => {
+      await expectToken(hub, "one");
+      hub.write(".env", "TOKEN=two\n");
+      const verdict = await hub.ask("RELOAD");
+      expect(verdict).toMatch(/^OK/);
+      expect(verdict).toContain("TOKEN changed in .env");
+      // Its code does not name the variable.
+      expect(verdict).not.toContain("other v2");
+      await expectToken(hub, "two");
+      // The new process must not take the variables for those of its environment.
+      expect((await runProgram(["upgrade"], { cwd: hub.dir })).exitCode).toBe(0);
+      await expectToken(hub, "two");
+      hub.write(".env", "TOKEN=three\n");
+      expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+      await expectToken(hub, "three");
+      hub.remove(".env");
+      expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+      await expectToken(hub, "");
+    },
+    FILES,
+  ));
+
+test("several processes read them too", () =>
+  withProcesses(
+    2,
+    async (hub) => {
+      for (let at = 0; at < 4; at++) await expectToken(hub, "one");
+      hub.write(".env", "TOKEN=two\n");
+      expect(await hub.ask("RELOAD")).toMatch(/^OK/);
+      for (let at = 0; at < 4; at++) await expectToken(hub, "two");
+    },
+    FILES,
+  ));
