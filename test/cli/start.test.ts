@@ -74,7 +74,7 @@ describe("hrmr start", () => {
     const cwd = mkdtempSync(join(root, "empty-"));
     const server = await startProgram(["-p", "0"], { cwd });
     try {
-      expect(server.output()).toContain("hrmr init hub");
+      await server.waitFor("hrmr init hub");
       expect((await fetch(`http://127.0.0.1:${server.port}/`)).status).toBe(200);
     } finally {
       await server.stop();
@@ -105,7 +105,7 @@ describe("signals", () => {
     try {
       server.signal(signal);
       expect(await server.exited).toBe(0);
-      expect(server.output()).toContain(signal);
+      await server.waitFor(signal);
     } finally {
       await server.stop();
     }

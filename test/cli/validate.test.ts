@@ -209,8 +209,8 @@ describe("what is a mistake for validate is none less for start", () => {
       expect(mistakes.map(({ check }) => check).sort()).toEqual(Object.keys(broken).map((name) => `module ${name}`));
       for (const [name, [, reason]] of Object.entries(broken)) {
         expect(mistakes.find(({ check }) => check === `module ${name}`)?.text).toContain(reason);
-        expect(server.output()).toContain(`"${name}"`);
-        expect(server.output()).toContain(reason);
+        await server.waitFor(`"${name}"`);
+        await server.waitFor(reason);
       }
       await server.stop();
     });

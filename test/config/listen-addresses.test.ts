@@ -8,18 +8,12 @@ import { ask } from "../support/client";
 import { type Hub, makeProject, moduleSource, withHub } from "../support/hub";
 import { runProgram } from "../support/program";
 import { lives, processesIn, withProcesses } from "../support/supervised";
+import { freePort } from "../support/free-port";
 import { UdpClient } from "../support/udp";
 import { until } from "../support/until";
 
 const WHO = { "modules/who.ts": moduleSource(`{ routes: { "WHO": ({ client }) => client.address + "\\n" } }`) };
 const needsLinux = test.skipIf(process.platform !== "linux");
-
-/** Free in both families. */
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "::", port: 0, socket: { data: () => {} } });
-  listener.stop(true);
-  return listener.port;
-}
 
 const fromBoth = async (port: number): Promise<string[]> => [
   await ask({ hostname: "127.0.0.1", port }, "WHO"),

@@ -96,7 +96,8 @@ describe.skipIf(process.platform !== "linux")("connections to the control port w
       try {
         await until("all but the newest are closed", () => strangers.left() <= MOST);
         expect(strangers.left()).toBeGreaterThan(0);
-        expect(open()).toBeLessThanOrEqual(before + MOST + 4);
+        // A client may hear of its end before the descriptor is free.
+        await until("so many descriptors at most", () => open() <= before + MOST + 4);
         expect(await hub.ask("GREET\n")).toBe("v1\n");
         expect([await command("status"), await command("push", "modules/greet.ts")]).toEqual([0, 0]);
         await hub.program.waitFor(

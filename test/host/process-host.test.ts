@@ -150,7 +150,7 @@ describe("what a handler does to its process is its own caller's loss", () => {
         expect(await hub.ask("UP again\n")).toBe("AGAIN\n");
         expect(await hub.ask("PID\n")).not.toBe(before);
       });
-      expect(hub.program.output()).toContain(`its process was lost: ${reason}`);
+      await hub.program.waitFor(`its process was lost: ${reason}`);
       expect((await hub.status()).pid).toBe(pid);
       expect((await processOf(hub)).process?.restarts).toBe(restarts + 1);
     }),
@@ -338,8 +338,8 @@ describe("what it prints", () => {
     shared(async (hub) => {
       expect(await hub.ask("LONG\nGARBAGE\n")).toBe("long\nsaid\n");
       await hub.program.waitFor("an error line");
-      expect(hub.program.output()).toMatch(/info +apart v1 x{4096} \.\.\. and 904 bytes more\n/);
-      expect(hub.program.output()).toMatch(/warn +apart v1 an error line/);
+      await hub.program.waitFor(/info +apart v1 x{4096} \.\.\. and 904 bytes more\n/);
+      await hub.program.waitFor(/warn +apart v1 an error line/);
     }));
 
   test.each(["FLOOD", "LOGS"])("%s: a flood is cut, counted and told, and the neighbour is served", (word) =>

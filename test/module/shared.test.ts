@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { SharedStore } from "../../src/module/graph/shared";
 import { type Hub, withHub } from "../support/hub";
-import { until } from "../support/until";
+import { eventually, until } from "../support/until";
 
 /** A module of its own for each number. */
 const versionOf = (number: number, definition: string, code = ""): string =>
@@ -313,6 +313,8 @@ test.each(["inline", "pool", "process"])(
       hub.write("go", "");
       expect(await held).toBe("done");
       await until("both to be closed", () => closed() === "closed second,closed first");
-      expect((await hub.status()).shared.map(({ name }) => name)).toEqual(run === "inline" ? ["bus"] : []);
+      await eventually(async () =>
+        expect((await hub.status()).shared.map(({ name }) => name)).toEqual(run === "inline" ? ["bus"] : []),
+      );
     }),
 );

@@ -216,7 +216,7 @@ test("an exclusive module's old version is disposed before the new one's setup",
     hub.write("modules/owner.ts", exclusive("two"));
     expect(await hub.ask("RELOAD")).toStartWith("OK owner v2 (was v1) swapped");
     expect(await hub.ask("OWN")).toBe("two\n");
-    expect(hub.program.output()).toMatch(/setup one[\s\S]*disposed one[\s\S]*setup two/);
+    await hub.program.waitFor(/setup one[\s\S]*disposed one[\s\S]*setup two/);
     hub.write("modules/owner.ts", exclusive("three").replace("setup() {", `setup() { throw new Error("port taken");`));
     expect(await hub.ask("RELOAD")).toContain("port taken");
     expect(await hub.ask("OWN")).toBe("two\n");

@@ -6,7 +6,7 @@ import { type Hub, moduleSource, shareHub } from "../support/hub";
 import { runProgram, startProgram } from "../support/program";
 import { within } from "../support/raw-client";
 import { askWho, Askers, connectToEach, lives, servingPids, whoModule, withProcesses } from "../support/supervised";
-import { until } from "../support/until";
+import { eventually, until } from "../support/until";
 
 const inThree = shareHub({ "modules/who.ts": whoModule(1) }, ["--processes", "3"]);
 
@@ -68,7 +68,7 @@ test("a process that is killed loses what it held and nothing else, and is repla
     expect(now).toHaveLength(3);
     expect(now).toEqual([pids[0] as number, now[1] as number, pids[2] as number]);
     expect(now[1]).not.toBe(victim);
-    expect((await hub.status()).restarts).toBe(restarts + 1);
+    await eventually(async () => expect((await hub.status()).restarts).toBe(restarts + 1));
     await connectToEach(hub, now);
   }));
 
@@ -114,6 +114,7 @@ test("of two modules with one key the later one is left out by every process", (
         state: "failed",
         error: expect.stringContaining('"WHO"'),
       });
+      await hub.program.waitFor(/"zwei" was not loaded/);
       expect(hub.program.output().match(/"zwei" was not loaded/g)).toHaveLength(1);
     },
     { "modules/zwei.ts": moduleSource(`{ routes: { "WHO": () => "twice" } }`) },
@@ -127,6 +128,7 @@ test("a module that is broken from the start is told once, and the others are se
       const { modules, state } = await hub.status();
       expect(state).toBe("degraded");
       expect(modules.find(({ name }) => name === "broken")).toMatchObject({ state: "failed" });
+      await hub.program.waitFor(/Module "broken" was not loaded/);
       expect(hub.program.output().match(/Module "broken" was not loaded/g)).toHaveLength(1);
     },
     { "modules/broken.ts": "export default {" },

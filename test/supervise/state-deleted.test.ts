@@ -165,7 +165,7 @@ describe("modules' data", () => {
   test("that is in both places is used in the data folder, and the old copy stays", async () => {
     const files = { ...MODULES, ".hrmr/data/counter2/count": "41", "data/counter2/count": "7" };
     await withHub(files, [], async (hub) => {
-      expect(hub.program.output()).toContain(`.hrmr/data still holds data of counter2`);
+      await hub.program.waitFor(`.hrmr/data still holds data of counter2`);
       expect(await hub.ask("COUNT")).toBe("8\n");
       expect(readFileSync(join(hub.dir, ".hrmr/data/counter2/count"), "utf8")).toBe("41");
     });

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { freePort } from "./free-port";
 import { program } from "./program";
 import { until, UNTIL_MS } from "./until";
 
@@ -206,12 +207,4 @@ export class PageShell {
     }
     rmSync(this.dir, { recursive: true, force: true });
   }
-}
-
-/** A port that was free a moment ago. A port that the server chooses would come too late for commands that name it. */
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
 }

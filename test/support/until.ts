@@ -29,3 +29,26 @@ export async function until<T>(
     await Bun.sleep(Math.min(SLOW_POLL_MS, Math.max(POLL_MS, tookMs / 20)));
   }
 }
+
+/**
+ * Repeats the expectations of `check` until they hold, for figures that follow an answer: a connection that is being
+ * closed, a call that is being counted, a line on its way to the log. Not for what an answer promises: that holds at
+ * once, and is to be expected without this.
+ *
+ * @throws the last failure of `check` when it did not pass within 20 s
+ */
+export async function eventually(check: () => unknown): Promise<void> {
+  let failure: unknown = null;
+  const passes = async (): Promise<boolean> => {
+    try {
+      await check();
+      return true;
+    } catch (error) {
+      failure = error;
+      return false;
+    }
+  };
+  await until("the expectations to hold", passes).catch((late: unknown) => {
+    throw failure ?? late;
+  });
+}

@@ -17,6 +17,7 @@ import {
 import { join, resolve } from "node:path";
 import type { Finding } from "../../../src/supervise/preflight/findings";
 import { callProgram } from "../../support/call-program";
+import { freePort } from "../../support/free-port";
 import { makeProject, moduleSource } from "../../support/hub";
 import { program, runProgram, startProgram } from "../../support/program";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "../../support/tls";
@@ -540,9 +541,7 @@ async function check(row: Row, run: typeof runProgram = runProgram): Promise<voi
   const dir = makeProject(row.files ?? GREET);
   const busy = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const udp = await Bun.udpSocket({ hostname: "127.0.0.1" });
-  const spare = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const free = spare.port;
-  spare.stop(true);
+  const free = freePort();
   const words: [string, string][] = [
     ["BUSYUDP", String(udp.port)],
     ["BUSY", String(busy.port)],

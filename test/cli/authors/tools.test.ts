@@ -43,7 +43,7 @@ test("is routed, reloaded and served over HTTP", async () => {
 test("takes modules as text, and a server that does not start says why", async () => {
   const server = await startTestServer({ modules: { "ping.ts": "export default { routes: { PING: () => 'PONG' } }" } });
   expect(await server.send("PING")).toBe("PONG");
-  expect(startTestServer({ args: ["--prot"] })).rejects.toThrow("no flag --prot");
+  await expect(startTestServer({ args: ["--prot"] })).rejects.toThrow("no flag --prot");
 });
 `,
     },

@@ -81,7 +81,7 @@ test("a release that does not build is left by switching the link, though nothin
     );
   };
   return withReleases({ processes: 1, prepare }, async ({ hub, get, release }) => {
-    expect(hub.program.output()).toContain('"imports" was not loaded: releases/1/shared/said.ts:1');
+    await hub.program.waitFor('"imports" was not loaded: releases/1/shared/said.ts:1');
     release(2);
     await until("the other release to serve", async () => (await hub.ask("RELOAD")).startsWith("OK"));
     expect(await get("/x")).toEqual(["x 2"]);

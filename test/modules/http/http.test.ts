@@ -196,10 +196,10 @@ describe("files", () => {
     expect([bare.status, await bare.text()]).toEqual([404, "Not found\n"]);
   });
 
-  test("a root that does not exist is refused by name, as are settings of the wrong kind", () => {
-    expect(site({ root: join(base, "nowhere") })).rejects.toThrow(/nowhere does not exist/);
-    expect(site({ cacheBytes: "big" })).rejects.toThrow(/cacheBytes/);
-    expect(site({ index: 5 })).rejects.toThrow(/index/);
+  test("a root that does not exist is refused by name, as are settings of the wrong kind", async () => {
+    await expect(site({ root: join(base, "nowhere") })).rejects.toThrow(/nowhere does not exist/);
+    await expect(site({ cacheBytes: "big" })).rejects.toThrow(/cacheBytes/);
+    await expect(site({ index: 5 })).rejects.toThrow(/index/);
   });
 });
 

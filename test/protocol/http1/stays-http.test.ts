@@ -329,7 +329,7 @@ describe("a raw route with a method for its key", () => {
   test("gets requests with takesHttp: true, first or behind others, and the start, HELP and the verdict say so", () =>
     withHub({ "modules/raw.ts": moduleSource(routes("takesHttp: true,")) }, [], async (hub) => {
       const told = '"GET " and "POST /chat" and "PUT " take HTTP requests';
-      expect(hub.program.output()).toContain(`module raw: ${told}`);
+      await hub.program.waitFor(`module raw: ${told}`);
       expect(await hub.ask("HELP\n")).toMatch(/"GET " +raw +All of it \(takes HTTP requests\)\n/);
       for (const path of ["/page", "/health", "*"])
         expect(await hub.ask(request(`GET ${path}`))).toBe(`raw GET ${path} HTTP/1.1\n`);
@@ -359,7 +359,7 @@ describe("a raw route with a method for its key", () => {
       },
       [],
       async (hub) => {
-        expect(hub.program.output()).toContain('module raw: "PATCH " takes HTTP requests');
+        await hub.program.waitFor('module raw: "PATCH " takes HTTP requests');
         expect(await hub.ask("PATCH /x HTTP/1.1\n")).toBe("C: PATCH /x HTTP/1.1\n");
         expect(await hub.ask(request("TRACE /x"))).toStartWith("HTTP/1.1 ");
         expect(await hub.ask("TRACE x\n")).toBe("C: TRACE x\n");

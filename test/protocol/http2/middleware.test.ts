@@ -4,6 +4,7 @@ import http2 from "node:http2";
 import { type Ask, readReply, type Reply } from "../../support/http2";
 import { type Hub, moduleSource, withHub } from "../../support/hub";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "../../support/tls";
+import { eventually } from "../../support/until";
 
 const TOKEN = "a-long-random-text";
 const BEARER = { authorization: `Bearer ${TOKEN}` };
@@ -209,7 +210,7 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
         await fails("/api", { "x-throw": "1" }, /error .*\bapp v1\b.*the app's own middleware threw/);
         await fails("/boom", {}, /error .*\bapp v1\b.*the route threw/);
         await fails("/pool/throws", {}, /error .*\bpool v1\b.*the pool's route threw/);
-        expect((await hub.status()).errors).toBe(6);
+        await eventually(async () => expect((await hub.status()).errors).toBe(6));
         expect(statusAndText(await client.ask("/api"))).toEqual([200, "api null"]);
       },
     ));

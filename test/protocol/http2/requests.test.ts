@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { moduleSource, shareHub, withHub } from "../../support/hub";
 import { type Http2Client, readReply, withHttp2 } from "../../support/http2";
+import { eventually } from "../../support/until";
 
 const WEB = moduleSource(`{
   setup: () => ({ aborted: [] }),
@@ -173,7 +174,7 @@ test("a handler that takes too long gets its signal aborted and its client a 503
       const { status, body } = await slow;
       expect([status, body.toString()]).toEqual([503, "The module did not answer in time.\n"]);
       expect(await text(client, "/aborted")).toBe('["TimeoutError"]');
-      expect(hub.program.output()).toContain("did not answer within 50 ms");
+      await hub.program.waitFor("did not answer within 50 ms");
     }),
   ));
 
@@ -191,8 +192,10 @@ test("a stream that the client resets, and a connection that it closes, abort re
       await hub.program.waitFor(/waiting[^]*waiting/);
     });
     await hub.program.waitFor(/aborted[^]*aborted/);
-    const { modules } = await hub.status();
-    expect(modules.find(({ name }) => name === "web")?.inFlight).toBe(0);
+    await eventually(async () => {
+      const { modules } = await hub.status();
+      expect(modules.find(({ name }) => name === "web")?.inFlight).toBe(0);
+    });
   }));
 
 test("a streamed reply that the client resets is cancelled, and its source is not pulled far ahead of a client that does not read", () =>
@@ -206,7 +209,9 @@ test("a streamed reply that the client resets is cancelled, and its source is no
       expect(await text(client, "/hello")).toBe("hello");
       stream.close(8);
       await hub.program.waitFor("cancelled");
-      expect((await hub.status()).modules.find(({ name }) => name === "web")?.inFlight).toBe(0);
+      await eventually(async () =>
+        expect((await hub.status()).modules.find(({ name }) => name === "web")?.inFlight).toBe(0),
+      );
     }),
   ));
 

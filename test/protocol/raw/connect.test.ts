@@ -1,6 +1,7 @@
 /** `connect` handlers: a connection as sequential code, over reloads. */
 import { expect, test } from "bun:test";
 import { moduleSource, withHub } from "../../support/hub";
+import { eventually } from "../../support/until";
 
 const chat = (word: string) =>
   moduleSource(`{ routes: { "CHAT": { async connect(connection) {
@@ -40,7 +41,9 @@ test("a reload hands the open connection to the new version: nothing is closed, 
     }
     await client.send("lo\n");
     expect(await client.waitFor("hello\n")).toBe("one 1 CHAT\nthree 2 hello\n");
-    expect((await hub.status()).modules.find((m) => m.name === "chat")?.draining).toEqual([]);
+    await eventually(async () =>
+      expect((await hub.status()).modules.find((m) => m.name === "chat")?.draining).toEqual([]),
+    );
   }));
 
 test("500 open connections go over to each of 10 versions without a loss", () =>

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "../../support/hub";
 import { UdpClient } from "../../support/udp";
-import { until } from "../../support/until";
+import { eventually, until } from "../../support/until";
 
 const TEXT = moduleSource(`{ routes: {
   "PING": () => "PONG\\n",
@@ -88,7 +88,8 @@ test("two servers that are made to talk to each other fall silent", () =>
           expect([word, await to.ask("MANY")]).toEqual([word, "ab"]);
         }
       }
-      for (const hub of [first, second]) expect(await hub.status()).toMatchObject({ datagrams: { ignored: 4 } });
+      for (const hub of [first, second])
+        await eventually(async () => expect(await hub.status()).toMatchObject({ datagrams: { ignored: 4 } }));
     }),
   ));
 

@@ -4,7 +4,7 @@ import { readShape } from "../../../src/module/shape/shape";
 import { RawClient } from "../../support/client";
 import { type Hub, moduleSource, withHub } from "../../support/hub";
 import { binary, frame, more, PART, ping, RawWebSocket, text, upgradeRequest } from "../../support/websocket";
-import { until } from "../../support/until";
+import { eventually, until } from "../../support/until";
 
 const MODULE = moduleSource(`{
   routes: {
@@ -170,7 +170,7 @@ test("an asynchronous handler that fails after its client has left is no failure
     const waits = await RawWebSocket.open(hub.port, "/late");
     await waits.send(text("x"));
     expect((await waits.outcome()).code).toBe(1011);
-    expect((await hub.status()).modules[0]?.errors).toBe(1);
+    await eventually(async () => expect((await hub.status()).modules[0]?.errors).toBe(1));
     waits.close();
   });
 });

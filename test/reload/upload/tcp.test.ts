@@ -8,6 +8,7 @@ import { ControlPort } from "../../../src/control/tcp";
 import { ask, RawClient } from "../../support/client";
 import { fakeOperations, NO_AUDIT } from "../../support/control-fixture";
 import { type Hub, makeProject, moduleSource, withHub } from "../../support/hub";
+import { freePort } from "../../support/free-port";
 import { until, UNTIL_MS } from "../../support/until";
 
 import { callProgram } from "../../support/call-program";
@@ -216,7 +217,7 @@ describe("the control port", () => {
       const ran = await run(hub, "reload", "--server", `127.0.0.1:${port}`, "--token-file", "wrong");
       expect([ran.exitCode, ran.stderr]).toEqual([1, expect.stringContaining("The token is wrong.")]);
       expect(existsSync(join(hub.dir, ".hrmr/audit.log"))).toBe(false);
-      expect(hub.program.output()).toContain("with a wrong token, the last from 127.0.0.1");
+      await hub.program.waitFor("with a wrong token, the last from 127.0.0.1");
       expect(hub.program.output()).not.toContain(WRONG);
     }));
 
@@ -280,7 +281,7 @@ describe("the control port", () => {
       writeFileSync(file.control.tokenFile, "short\n");
       await run(hub, "reload");
       expect((await get(port, bearer(WRONG))).status).toBe(200);
-      expect(hub.program.output()).toContain("The old one stays in use.");
+      await hub.program.waitFor("The old one stays in use.");
     }));
 
   test("goes on without a gap over an upgrade", () =>
@@ -289,7 +290,7 @@ describe("the control port", () => {
       const config = JSON.parse(readFileSync(join(hub.dir, "hrmr.json"), "utf8")) as {
         control: Record<string, string>;
       };
-      const port = await freePort();
+      const port = freePort();
       hub.write("second/modules/greet.ts", greet("s1"));
       hub.write(
         "second/hrmr.json",
@@ -399,13 +400,6 @@ describe("of two servers on the control port", () => {
       }),
   );
 });
-
-async function freePort(): Promise<number> {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
-}
 
 describe("a start is refused", () => {
   const start = async (control: object, files: Record<string, string> = {}): Promise<ProgramResult> => {

@@ -134,9 +134,7 @@ test.each(DAMAGE)(
       const dir = await killedAfterTheAnswer(project);
       damage(join(dir, JOURNAL));
       const hub = await project.start("--resume");
-      expect(hub.program.output()).toMatch(
-        /approved\.log: the last \d+ bytes were not written completely, and are dropped/,
-      );
+      await hub.program.waitFor(/approved\.log: the last \d+ bytes were not written completely, and are dropped/);
       expect(await hub.ask("PING\n")).toBe("1\n");
       hub.write(GREET, pong("3"));
       expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v2 (was v1)");
@@ -153,7 +151,7 @@ test("a line whose bundle did not reach the disk is dropped, and nobody gets the
     const { changes } = new Journal(join(dir, ".hrmr")).read();
     truncateSync((changes as StoreChange[])[0]?.modules[0]?.version?.file ?? "", 10);
     const hub = await project.start("--resume");
-    expect(hub.program.output()).toContain("approved.log: the bundles of the last reload did not reach the disk.");
+    await hub.program.waitFor("approved.log: the bundles of the last reload did not reach the disk.");
     expect(await hub.ask("PING\n")).toBe("1\n");
     hub.write(GREET, pong("3"));
     expect(await hub.ask("RELOAD\n")).toStartWith("OK greet v3 (was v1)");

@@ -81,7 +81,7 @@ describe.each([1, 2])("with %d processes", (processes) => {
 test("without --resume the files count, and --resume says so where there is nothing to resume", () =>
   withProject({ [GREET]: pong("1") }, async (project) => {
     const hub = await project.start("--resume");
-    expect(hub.program.output()).toContain("There is nothing to resume: the modules folder is loaded.");
+    await hub.program.waitFor("There is nothing to resume: the modules folder is loaded.");
     await project.kill();
     hub.write(GREET, pong("2"));
     const again = await project.start();
@@ -131,7 +131,7 @@ test("a bundle that is gone or damaged is built again, or its module is told by 
       const again = await project.start("--resume");
       expect(await again.ask("PING\n")).toBe("1\n");
       expect(await again.ask("WHO\n")).toStartWith("v1 ");
-      expect(again.program.output()).toContain('Module "lost" was not loaded: ');
+      await again.program.waitFor('Module "lost" was not loaded: ');
       expect((await again.status()).modules.find(({ name }) => name === "lost")).toMatchObject({
         state: "failed",
         generation: null,
@@ -158,7 +158,7 @@ test("a damaged approved.json is told, and the files are loaded", () =>
     await project.kill();
     writeFileSync(join(hub.dir, ".hrmr/approved.json"), '{ "format": 1, "modules": [{}] }');
     const again = await project.start("--resume");
-    expect(again.program.output()).toContain("approved.json was not written by this version of hrmr, and is left out.");
+    await again.program.waitFor("approved.json was not written by this version of hrmr, and is left out.");
     expect(await again.ask("PING\n")).toBe("1\n");
   }));
 

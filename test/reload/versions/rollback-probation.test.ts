@@ -57,7 +57,7 @@ describe.each([1, 2])("with %d processes", (processes) => {
       const seen = await askUntil(hub, hasCome(hub, "OK greet v3 (was v2) swapped"));
       expect(seen["500"]).toBeGreaterThanOrEqual(12);
       expect(await askTimes(hub, 50)).toEqual({ "200 good": 50 });
-      expect(hub.program.output()).toMatch(/error greet v2 .*\d+ of \d+ calls failed: v1 comes back\n/);
+      await hub.program.waitFor(/error greet v2 .*\d+ of \d+ calls failed: v1 comes back\n/);
 
       const [, bad, back] = await versionsOf(hub.dir, "greet");
       const reason = bad?.reason;

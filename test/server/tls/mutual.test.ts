@@ -109,7 +109,7 @@ describe("client certificates", () => {
     await withPolicy(
       "require",
       async (hub) => {
-        expect(hub.program.output()).toContain('tls.clientCert is "require": every listener takes TLS only');
+        await hub.program.waitFor('tls.clientCert is "require": every listener takes TLS only');
         const tlsPort = Number(/tls:\/\/[^ ]+:(\d+)/.exec(hub.program.listening.join(" "))?.[1]);
         for (const address of [hub.port, tlsPort, unix]) {
           for (const text of [

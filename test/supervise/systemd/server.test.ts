@@ -3,12 +3,12 @@
  */
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeDescriptor } from "../../../src/supervise/takeover/activation";
 import { ask as askRaw } from "../../support/client";
 import { listenersIn, program, runProgram, startProgram } from "../../support/program";
+import { freePort } from "../../support/free-port";
 import { noLibc, openDescriptor, openNotifySocket } from "../../support/systemd-fixture";
 import { until } from "../../support/until";
 
@@ -187,14 +187,14 @@ describe.skipIf(noLibc !== null)(`inherited listeners${noLibc === null ? "" : ` 
 
   test("that are no listeners stop the start", async () => {
     const { fd } = open({ type: "stream", host: "127.0.0.1", listens: false });
-    expect(startWith([fd], { names: "web" })).rejects.toThrow(
+    await expect(startWith([fd], { names: "web" })).rejects.toThrow(
       /ended with 1: Descriptor 3 \("web"\), .* is neither a listening/,
     );
   });
 
   test("wait for a client with systemd-socket-activate", async () => {
     if (Bun.which("systemd-socket-activate") === null) return;
-    const port = await freePort();
+    const port = freePort();
     const child = Bun.spawn(["systemd-socket-activate", "-l", `127.0.0.1:${port}`, ...program(), "start"], {
       cwd: project(),
       stdio: ["ignore", "ignore", "pipe"],
@@ -212,14 +212,6 @@ async function ask(port: number): Promise<string> {
   const { stdout, stderr } = await runProgram(["send", `127.0.0.1:${port}`, "HI"]);
   if (stderr !== "") throw new Error(stderr);
   return stdout;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Whether a process is there, and not merely its exit code. */
