@@ -81,6 +81,7 @@ const MEANT = new Map(
     "hrmr new": "create generate module make",
     "hrmr add": "install i npm",
     "hrmr cert": "tls ssl certificate",
+    "hrmr token": "auth login access key user",
     "hrmr send": "nc call curl request ask",
     "hrmr service": "systemd unit enable",
     "hrmr reload": "refresh hup",

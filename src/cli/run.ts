@@ -23,6 +23,7 @@ const COMMANDS: SubCommandsDef = {
   new: () => import("./commands/modules/new").then((file) => file.newCommand),
   add: () => import("./commands/modules/add").then((file) => file.addCommand),
   test: () => import("./commands/modules/test").then((file) => file.testCommand),
+  token: () => import("./commands/token").then((file) => file.tokenCommand),
   cert: () => import("./commands/cert").then((file) => file.certCommand),
   send: () => import("./commands/send").then((file) => file.sendCommand),
   service: () => import("./commands/service").then((file) => file.serviceCommand),

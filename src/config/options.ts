@@ -225,6 +225,15 @@ export const DEFAULT_CONTROL = {
 };
 export type ControlOptions = typeof DEFAULT_CONTROL;
 
+/** Which clients need a token for what the server guards: procedures, events, the store. */
+export const DEFAULT_ACCESS = {
+  /** "auto": all except those of this machine. true: these too. false: none. */
+  required: "auto" as "auto" | boolean,
+  /** The file of `hrmr token`. null: tokens.json in the data folder. */
+  tokensFile: null as string | null,
+};
+export type AccessOptions = typeof DEFAULT_ACCESS;
+
 /** How many versions of modules are kept, and when a failing version is rolled back. */
 export const DEFAULT_VERSIONS = {
   /** How many versions of each module are kept for a rollback. */
@@ -309,6 +318,7 @@ const DEFAULT_OPTIONS = {
    * With a certificate, tls:// listeners can be opened, and tcp:// and unix:// ones accept clients that begin with TLS.
    */
   tls: DEFAULT_TLS,
+  access: DEFAULT_ACCESS,
   http: DEFAULT_HTTP,
   http2: DEFAULT_HTTP2,
   versions: DEFAULT_VERSIONS,

@@ -3,7 +3,7 @@
  */
 import type { ServerLog } from "../observe/log/log";
 import { ipVersion } from "../system/address";
-import { Guesses } from "../server/guesses";
+import { Guesses } from "../hub/access/guesses";
 import { readToken } from "../server/token";
 import { Refused } from "./reply";
 

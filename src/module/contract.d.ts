@@ -214,6 +214,8 @@ export interface ServerWebSocket<Data = unknown> {
   /** 1: open; 2: closing; 3: closed. */
   readonly readyState: 1 | 2 | 3;
   readonly client: Client;
+  /** Who the client has shown to be, when it opened the socket. */
+  readonly session: Session;
   readonly remoteAddress: string;
   /** The topics that it is subscribed to. */
   readonly subscriptions: string[];
@@ -309,8 +311,18 @@ export interface Message {
   /** The same, decoded as UTF-8. */
   readonly text: string;
   readonly client: Client;
+  /** Who the client has shown to be, with AUTH. */
+  readonly session: Session;
   /** Aborted when nobody waits for the reply any more: the client left, or the time is over. */
   readonly signal: AbortSignal;
+}
+
+/** Who a client has shown to be, by a token of `hrmr token add`. */
+export interface Session {
+  /** The token's name; null: the client has shown no token, or its token is not valid any more. */
+  readonly identity: string | null;
+  /** What the token allows: "rpc:accounts.*", "http". Empty without an identity. */
+  readonly scopes: readonly string[];
 }
 
 /** Who sent it. A unix socket's client has the address "unix" and port 0. */
@@ -411,6 +423,11 @@ export interface SharedScope {
 export interface RequestContext<State = unknown, Params = Record<string, string>> extends ModuleContext<State> {
   readonly client: Client;
   /**
+   * Who the client has shown to be: by the request's `Authorization: Bearer` (for a WebSocket, also by a subprotocol),
+   * else by AUTH on its connection. A token that is not of this server is nobody's, and for the module to judge.
+   */
+  readonly session: Session;
+  /**
    * The path that was routed, in its canonical spelling: no "//", "." or "..", no escapes of letters, digits and -._~,
    * other escapes in upper case. It is percent-encoded, as in `request.url`. To decide about access, look at this or at
    * `route`.
@@ -451,6 +468,8 @@ export interface Log {
 /** The connection of a `connect` handler. It is closed when the handler returns, unless a new version takes it over. */
 export interface Connection extends AsyncIterable<Uint8Array> {
   readonly client: Client;
+  /** Who the client has shown to be, with AUTH, before the handler got the connection. */
+  readonly session: Session;
   /** Yours. Stays with the connection when a new version of the module takes it over. */
   data: unknown;
   /** True once a new version waits for this connection: the iterators have ended; return, and its `connect` goes on. */

@@ -19,6 +19,8 @@ export interface RouteSpec {
   readonly description: string;
   /** For a raw route: HTTP requests that begin with its key are its messages too. Default false. */
   readonly takesHttp?: boolean;
+  /** Of a built-in command: it is there only while no module claims its word. Default false. */
+  readonly givesWay?: boolean;
   /** Middleware runs before its handler and must see each request. Default false. */
   readonly isBehindMiddleware?: boolean;
 }

@@ -5,7 +5,8 @@
  */
 import type { Limits } from "../config/options";
 import type { CallServer } from "../host/inline";
-import type { Client } from "../module/contract";
+import type { Client, Session } from "../module/contract";
+import type { AccessControl } from "../hub/access/access-control";
 import type { Routing } from "./routing";
 
 /** Shared by all connections of a server. */
@@ -26,6 +27,8 @@ export interface Dispatch extends CallServer {
    */
   keepAliveDate?: string;
   readonly counters: Counters;
+  /** Finds the sessions of clients. Default: all are anonymous. */
+  readonly sessions?: AccessControl;
   /** Default: files are not counted. */
   readonly files?: FileBudget;
 }
@@ -68,6 +71,8 @@ export function newCounters(): Counters {
 /** A protocol's view of its connection. */
 export interface Wire {
   readonly client: Client;
+  /** Who the client has shown to be, with AUTH. */
+  readonly session: Session;
   readonly dispatch: Dispatch;
   /** The peer uses TLS: URLs are https, and only `write` may write to its socket. */
   readonly isSecure: boolean;

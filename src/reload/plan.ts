@@ -5,7 +5,7 @@ import type { BoundRoute } from "../module/route";
 import { type OwnEndpoints, type Routing, routingOf } from "../protocol/routing";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { Dispatch } from "../protocol/wire";
-import { describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
+import { claimsWord, describeKey, RouteTable, type Conflict, type TableEntry } from "../router/table";
 import { behindMiddleware, unmatchedBehind, type Link } from "./global-middleware";
 import { onHost } from "../protocol/web/fetch-elsewhere";
 
@@ -60,7 +60,9 @@ export function planRouting(
     name,
     route: modules.find((module) => module.name === name)?.middleware ?? null,
   }));
-  const entries: TableEntry<BoundRoute>[] = commands.map(commandEntry);
+  const entries: TableEntry<BoundRoute>[] = commands
+    .filter((command) => command.givesWay !== true || !isClaimed(command.key, modules))
+    .map(commandEntry);
   const implicit = new Set<string>();
   // A module that is on by default serves pages, and gives way to an app. If its "/" had every method, it would take a
   // POST to a GET route, which must get a 405.
@@ -88,6 +90,11 @@ export function planRouting(
 
 function commandEntry(value: BoundRoute): TableEntry<BoundRoute> {
   return { key: value.key, kind: "word", owner: "hrmr", file: "built in", value };
+}
+
+/** Whether a module has a raw route for the word of a built-in command. */
+function isClaimed(word: string, modules: readonly PlannedModule[]): boolean {
+  return modules.some(({ routes }) => routes.some((route) => !isHttp(route) && claimsWord(route.key, word)));
 }
 
 function isHttp({ kind }: BoundRoute): boolean {

@@ -130,8 +130,8 @@ function claimOf(entry: TableEntry<unknown>): string {
   return `http ${method ?? "*"} ${parsePattern(pattern)?.shape}`;
 }
 
-/** The longer key "RELOAD " would take every RELOAD with an argument. */
-function claimsWord(key: string, word: string): boolean {
+/** Whether a raw key claims a word. The longer key "RELOAD " would take every RELOAD with an argument. */
+export function claimsWord(key: string, word: string): boolean {
   return key.startsWith(word) && (key.length === word.length || " \r\n".includes(key.charAt(word.length)));
 }
 

@@ -6,6 +6,7 @@ import { setImmediate as immediate } from "node:timers/promises";
 import type { Socket } from "bun";
 import type { Options } from "../config/options";
 import type { Hosts } from "../host/hosts";
+import type { AccessControl } from "../hub/access/access-control";
 import { nextSecond } from "../observe/figures";
 import { type AccessLog, createAccessLog } from "../observe/log/access";
 import { kindOfError } from "../observe/log/fields";
@@ -49,7 +50,7 @@ export class Clients implements ConnectionOwner, Acceptor {
   #lastNumber = 0;
   #droppedBefore = 0;
 
-  constructor(options: Options, log: ServerLog, hosts: Hosts, isAlone: boolean) {
+  constructor(options: Options, log: ServerLog, hosts: Hosts, sessions: AccessControl, isAlone: boolean) {
     this.#options = options;
     this.#log = log;
     this.hosts = hosts;
@@ -65,6 +66,7 @@ export class Clients implements ConnectionOwner, Acceptor {
       httpDate: "",
       files: this.admission,
       counters: newCounters(),
+      sessions,
       access: this.#accessLog(),
       handlerFailed: (route, client, error, hasLeft = false) =>
         tellFailure(log, route, client.connection, error, hasLeft),

@@ -11,7 +11,7 @@ import { CLOSE_CONNECTION, LastReply } from "../protocol/raw/reply-queue";
 import type { Dispatch } from "../protocol/wire";
 import { orderFor } from "../reload/order";
 import { whoIs } from "./connection/client";
-import type { Guesses } from "./guesses";
+import type { Guesses } from "../hub/access/guesses";
 import { type CommandToken, splitToken } from "./token";
 import type { Uplink } from "./uplink";
 import { statusOf } from "../observe/report";

@@ -23,11 +23,13 @@ import type { ReloadOrder } from "../reload/order";
 import { SocketHub } from "../protocol/websocket/hub";
 import type { BoundSocket } from "../system/bind";
 import { Clients } from "./clients";
+import { authRoute } from "./auth";
 import { commandRoutes } from "./commands";
 import { openDatagramListener } from "./listen/datagrams";
 import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
-import { Guesses } from "./guesses";
+import { Guesses } from "../hub/access/guesses";
+import { type Access, openAccess } from "./access";
 import { openHosts } from "./hosting";
 import { listenAddresses, openStreamListener, type Listener } from "./listen/listeners";
 import { applyOptions } from "../config/resolve/resolved";
@@ -163,6 +165,7 @@ class HrmrServer implements RunningServer {
   readonly #probe: Probe;
   readonly #token = new CommandToken();
   readonly #guesses: Guesses;
+  readonly #access: Access;
   readonly #watchdog: Watchdog;
   #registry: Registry | null = null;
   #shutdown: Promise<void> | null = null;
@@ -175,7 +178,8 @@ class HrmrServer implements RunningServer {
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
     this.#hosts = openHosts(start);
-    this.#clients = new Clients(options, log, this.#hosts, slot === 0);
+    this.#access = openAccess(options, folders.dataDir, log);
+    this.#clients = new Clients(options, log, this.#hosts, this.#access.control, slot === 0);
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
     this.summary = { listening: [], modules: 0, routes: 0, failed: [], retried: [], notes };
@@ -210,6 +214,7 @@ class HrmrServer implements RunningServer {
   }
 
   async load(): Promise<void> {
+    this.#access.tokens.load();
     this.#token.load(this.#options.control);
     this.#watchdog.configure();
     this.#registry = await this.#openRegistry(moduleGlobals());
@@ -248,7 +253,10 @@ class HrmrServer implements RunningServer {
       const { modules, refused } = await discoverModules(modulesDir);
       mustHaveModules(options, modules.length + refused.length);
     }
-    const commands = commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses);
+    const commands = [
+      ...commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses),
+      authRoute(this.#access.control),
+    ];
     return new Registry({
       ...(await loadSettings(options, folders)),
       modulesDir,
@@ -372,6 +380,7 @@ class HrmrServer implements RunningServer {
     this.#clients.close();
     this.#log.flush();
     this.#guesses.close();
+    this.#access.guesses.close();
   }
 
   cutAll(reason: string): void {

@@ -2,17 +2,15 @@
  * The secret that lets remote clients send the built-in commands (control.commands "token"): its file, and the
  * comparison. The token is in no message, log line or error; only its digest is kept.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import type { ControlOptions } from "../config/options";
 import { UserError } from "../config/user-error";
+import { readSecretFile, SecretFileError } from "../system/private-files";
 
 type TokenOptions = Pick<ControlOptions, "commands" | "tokenFile">;
 
 const MIN_TOKEN_CHARS = 16;
 /** The most bytes of a token's file: a longer one is not a token. */
 const MAX_FILE_BYTES = 4096;
-/** Permissions of the group and of others that a token's file must not have. */
-const OTHERS_MAY = 0o077;
 /** Printable, and without spaces: it ends a command's line. */
 const TOKEN = /^[\x21-\x7e]+$/;
 const GIVEN_TOKEN = /(?:^|\s)token:(\S*)$/;
@@ -92,38 +90,15 @@ export function splitToken(argument: string): { rest: string; token: string | nu
     : { rest: argument.slice(0, given.index).trim(), token: given[1] ?? "" };
 }
 
-/** Checks the opened file, not its name: another file may have that name a moment later. */
 function readPrivateFile(file: string): string {
-  let fd: number;
   try {
-    // A pipe without a writer would block the start.
-    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const hint =
-      code === "ENOENT" ? `Check the path. ${HOW_TO_MAKE}` : "Give this user the right to read it, and nobody else.";
-    throw tokenError(file, `cannot be read (${code})`, hint, cause);
+    return readSecretFile(file, MAX_FILE_BYTES).toString("latin1");
+  } catch (error) {
+    if (!(error instanceof SecretFileError)) throw error;
+    const { message, hint, code } = error;
+    const ownHint = code === "ENOENT" ? `Check the path. ${HOW_TO_MAKE}` : "Name the file that holds the token.";
+    throw tokenError(file, message, hint ?? ownHint, error);
   }
-  try {
-    const { mode, size, isFile } = statOf(fd);
-    if (!isFile) throw tokenError(file, "is not a file", "Name the file that holds the token.");
-    if ((mode & OTHERS_MAY) !== 0)
-      throw tokenError(
-        file,
-        `may be read or written by others than its owner (mode ${mode.toString(8)})`,
-        `Do: chmod 600 ${file}`,
-      );
-    if (size > MAX_FILE_BYTES)
-      throw tokenError(file, `is ${size} bytes long, which no token is`, "Name the file that holds the token.");
-    return readFileSync(fd, "latin1");
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function statOf(fd: number): { mode: number; size: number; isFile: boolean } {
-  const stat = fstatSync(fd);
-  return { mode: stat.mode & 0o777, size: stat.size, isFile: stat.isFile() };
 }
 
 function tokenError(file: string, what: string, hint: string, cause?: unknown): UserError {

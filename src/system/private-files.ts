@@ -1,7 +1,20 @@
 /**
  * Folders and files of this user alone. Their modes do not depend on the umask.
  */
-import { chmodSync, existsSync, fchmodSync, fstatSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 
 /** Mode of a folder that only its owner may enter. */
@@ -80,6 +93,54 @@ export function logFileMode(path: string): number {
 export function setFileMode(fd: number, mode: number): void {
   const stats = fstatSync(fd);
   if (stats.isFile() && (stats.mode & 0o777) !== mode && isMine(stats.uid)) fchmodSync(fd, mode);
+}
+
+/** A file with secrets cannot be used. The message ends a sentence that begins with the file. */
+export class SecretFileError extends Error {
+  /** What to do. undefined: it depends on the file. */
+  readonly hint: string | undefined;
+  /** Of opening it. "": it could be opened. */
+  readonly code: string;
+
+  constructor(message: string, hint?: string, cause?: NodeJS.ErrnoException) {
+    super(message, { cause });
+    this.hint = hint;
+    this.code = cause?.code ?? "";
+  }
+}
+
+/**
+ * Reads a file with secrets, which only its owner may read. Checks the opened file, not its name: another file may have
+ * that name a moment later.
+ *
+ * @param maxBytes  a larger file is refused
+ * @throws SecretFileError without the file's content
+ */
+export function readSecretFile(file: string, maxBytes: number): Buffer {
+  let fd: number;
+  try {
+    // A pipe without a writer would block.
+    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const cause = error as NodeJS.ErrnoException;
+    const hint = cause.code === "ENOENT" ? undefined : "Give this user the right to read it, and nobody else.";
+    throw new SecretFileError(`cannot be read (${cause.code})`, hint, cause);
+  }
+  try {
+    const stats = fstatSync(fd);
+    const mode = stats.mode & 0o777;
+    if (!stats.isFile()) throw new SecretFileError("is not a file");
+    if ((mode & OTHERS) !== 0)
+      throw new SecretFileError(
+        `may be read or written by others than its owner (mode ${mode.toString(8)})`,
+        `Do: chmod 600 ${file}`,
+      );
+    if (stats.size > maxBytes)
+      throw new SecretFileError(`is ${stats.size} bytes long, over the ${maxBytes} that it may have`);
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function isFolder(path: string): boolean {

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../src/config/user-error";
-import { Guesses } from "../../src/server/guesses";
+import { Guesses } from "../../src/hub/access/guesses";
 import { CommandToken, findToken, readToken, splitToken } from "../../src/server/token";
 import { ask } from "../support/client";
 import { Hub, makeProject, moduleSource } from "../support/hub";
@@ -50,7 +50,7 @@ describe("a token's file", () => {
     ["holds two lines", `${TOKEN}\n${OTHER}\n`, "holds more than one line"],
     ["holds a space", "correct horse battery staple\n", "holds a space, or a character that cannot be printed"],
     ["holds what cannot be printed", "0123456789\x00abcdef\n", "holds a space, or a character that cannot be printed"],
-    ["is a log", "x".repeat(5000), "is 5000 bytes long, which no token is"],
+    ["is a log", "x".repeat(5000), "is 5000 bytes long, over the 4096 that it may have"],
   ])("that %s is refused, and nothing of it is told", (_, text, what) => {
     const told = refusalOf(tokenFile(text));
     expect(told).toStartWith(`The token file FILE ${what}.`);

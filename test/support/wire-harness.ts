@@ -6,6 +6,7 @@ import type { Socket } from "bun";
 import { CallFigures } from "../../src/observe/figures";
 import { DeadlineWheel } from "../../src/host/deadlines";
 import { DEFAULT_LIMITS, DEFAULT_TIMEOUTS, type Limits, type Timeouts } from "../../src/config/options";
+import { ANONYMOUS } from "../../src/module/session";
 import type { BoundRoute, InFlight, RouteOwner } from "../../src/module/route";
 import { beginHttp1, beginParsed } from "../../src/protocol/http1/http1";
 import { type Routing, routingOf } from "../../src/protocol/routing";
@@ -152,6 +153,7 @@ function buildRoute(
 
 class HarnessWire implements Wire {
   readonly isSecure = false;
+  readonly session = ANONYMOUS;
   readonly canSendFile = false;
   isClosed = false;
   hasEnded = false;

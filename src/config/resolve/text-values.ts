@@ -16,6 +16,7 @@ export function fromText(schema: Schema, text: string): unknown {
     case "number":
       return /^-?\d{1,16}(?:\.\d{1,16})?$/.test(text) ? Number(text) : text;
     case "boolean":
+    case "union":
       return text === "true" ? true : text === "false" ? false : text;
     case "array":
       return listFromText((bare as z.ZodMiniArray)._zod.def.element as Schema, text);

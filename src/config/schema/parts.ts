@@ -43,6 +43,7 @@ function value<S extends Schema>(schema: S, takes: string, isPath = false): S {
 export const TEXT = value(z.string(), "a text");
 export const TEXTS = value(z.array(TEXT), "a list of texts");
 export const FLAG = value(z.boolean(), "true or false");
+export const FLAG_OR_AUTO = value(z.union([z.boolean(), z.literal("auto")]), 'true, false or "auto"');
 export const PATH = value(z.string().check(z.minLength(1)), "a path", true);
 export const CIPHERS_OR_NULL = value(
   z.nullable(z.string().check(z.minLength(1))),

@@ -7,6 +7,7 @@ import { findContradictions } from "../resolve/contradictions";
 import {
   CLIENT_CERT_POLICIES,
   COMMAND_POLICIES,
+  DEFAULT_ACCESS,
   DEFAULT_CONTROL,
   DEFAULT_HTTP,
   DEFAULT_HTTP2,
@@ -147,6 +148,21 @@ const control = group(DEFAULT_CONTROL, "Ways to control a running server", {
   maxUploadBytes: most("bytes", "All files of one `hrmr push` to a module, in total"),
   maxUploadFiles: most("files", "Files of one `hrmr push` to a module"),
 });
+
+const access = group(
+  DEFAULT_ACCESS,
+  "Tokens for what the server guards: procedures, events, the store (see [access.md](access.md))",
+  {
+    required: key(
+      part.FLAG_OR_AUTO,
+      "Which clients need a token. `auto`: all except those of this machine. `true`: these too. `false`: none",
+    ),
+    tokensFile: key(
+      PATH_OR_NULL,
+      "The file of `hrmr token`, mode 0600. A running server sees its changes by itself. `null`: `tokens.json` in the data folder",
+    ),
+  },
+);
 
 const endpoint = (description: string) => key(ENDPOINT, description);
 
@@ -369,6 +385,7 @@ export const KEY_SCHEMA = part.object(
     timeouts,
     log,
     control,
+    access,
     http,
     http2,
     versions,

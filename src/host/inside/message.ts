@@ -1,5 +1,6 @@
 /** The message that a handler gets. All its properties are made at their first use, from one string of its bytes. */
-import type { Client, Message } from "../../module/contract";
+import type { Client, Message, Session } from "../../module/contract";
+import { sessionOf } from "../../module/session";
 import { type BodyPart, type CancelReason, decodeClient, fromLatin1 } from "../remote/messages";
 import { noTrailers } from "../../module/shape/trailers";
 import { HostedBody } from "./body";
@@ -42,6 +43,10 @@ export class HostedMessage implements Message {
 
   get client(): Client {
     return (this.#client ??= decodeClient(this.#clientText));
+  }
+
+  get session(): Session {
+    return sessionOf(this.client);
   }
 
   get signal(): AbortSignal {

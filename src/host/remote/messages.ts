@@ -7,7 +7,8 @@
  * Uint8Array costs 27 times as much, a transferred buffer nine times. A string can also be sent again to another place
  * if the first is lost.
  */
-import type { Client } from "../../module/contract";
+import type { Client, Session } from "../../module/contract";
+import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import type { LogFields } from "../../observe/log/fields";
@@ -226,12 +227,14 @@ export class ToldClients {
 
 function encodeClient(client: Client): string {
   const tls = client.tls === undefined ? "" : encodeURIComponent(JSON.stringify(client.tls));
-  return `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${tls} ${client.address}`;
+  const session = sessionOf(client);
+  const shown = session.identity === null ? "" : encodeURIComponent(JSON.stringify(session));
+  return `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${tls} ${shown} ${client.address}`;
 }
 
 export function decodeClient(text: string): Client {
-  const [connection, port, transport, isLocal, tls, ...address] = text.split(" ");
-  return {
+  const [connection, port, transport, isLocal, tls, session = "", ...address] = text.split(" ");
+  const client: Client = {
     connection: Number(connection),
     port: Number(port),
     transport: transport as Client["transport"],
@@ -239,6 +242,7 @@ export function decodeClient(text: string): Client {
     address: address.join(" "),
     tls: tls === "" || tls === undefined ? undefined : (JSON.parse(decodeURIComponent(tls)) as Client["tls"]),
   };
+  return withSession(client, session === "" ? ANONYMOUS : (JSON.parse(decodeURIComponent(session)) as Session));
 }
 
 /** @returns the bytes as a string of the same length, one character a byte */

@@ -3,7 +3,8 @@
  * and on the pool.
  */
 import { logWith } from "../../observe/log/fields";
-import type { Client, Log, RequestContext } from "../contract";
+import type { Client, Log, RequestContext, Session } from "../contract";
+import { ANONYMOUS, type Sessions } from "../session";
 import { TRAILERS, type TrailerSource } from "./trailers";
 
 /**
@@ -29,8 +30,16 @@ function requestIdFrom(given: string | null): string {
 type IdSource = ({ readonly headers: Headers } | { readonly requestId: string }) &
   ({ readonly [TRAILERS]: TrailerSource } | TrailerSource);
 
+/** The source of a request's client and session: its connection, its message on a host, or another context of it. */
+interface Wire {
+  readonly client: Client;
+  /** The connection's, or the request's own if there is no `dispatch`. Default: ANONYMOUS. */
+  readonly session?: Session;
+  readonly dispatch?: { readonly sessions?: Sessions };
+}
+
 type ContextClass = new (
-  wire: { readonly client: Client },
+  wire: Wire,
   path: string,
   route: string,
   params: Record<string, string>,
@@ -53,7 +62,7 @@ let lastClass: ContextClass | null = null;
  */
 export function requestContext(
   context: object,
-  wire: { readonly client: Client },
+  wire: Wire,
   path: string,
   route: string,
   params: Record<string, string>,
@@ -73,17 +82,12 @@ function makeContextClass(context: object): ContextClass {
     readonly path: string;
     readonly route: string;
     readonly params: Record<string, string>;
-    readonly #wire: { readonly client: Client };
+    readonly #wire: Wire;
     readonly #source: IdSource;
     #id: string | null = null;
+    #session: Session | null = null;
 
-    constructor(
-      wire: { readonly client: Client },
-      path: string,
-      route: string,
-      params: Record<string, string>,
-      id: IdSource,
-    ) {
+    constructor(wire: Wire, path: string, route: string, params: Record<string, string>, id: IdSource) {
       this.#wire = wire;
       this.path = path;
       this.route = route;
@@ -93,6 +97,15 @@ function makeContextClass(context: object): ContextClass {
 
     get client(): Client {
       return this.#wire.client;
+    }
+
+    get session(): Session {
+      const wire = this.#wire;
+      const source = this.#source;
+      const sessions = wire.dispatch?.sessions;
+      if (sessions === undefined || !("headers" in source)) return wire.session ?? ANONYMOUS;
+      if (this.#session !== null) return (this.#session = sessions.current(this.#session));
+      return (this.#session = sessions.ofRequest(source.headers, wire.client, wire.session ?? ANONYMOUS));
     }
 
     /** Lines that are logged while a request is answered name its connection. */

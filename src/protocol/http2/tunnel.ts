@@ -3,7 +3,7 @@
  * windows. A WebSocket is told nothing of HTTP/2.
  */
 import type { Deadline } from "../../host/deadlines";
-import type { Client } from "../../module/contract";
+import type { Client, Session } from "../../module/contract";
 import type { Dispatch, Protocol, Wire } from "../wire";
 import { ErrorCode } from "./frames/codes";
 import type { Http2Stream, StreamUser } from "./stream";
@@ -82,6 +82,9 @@ export class Tunnel implements Wire, StreamUser, Deadline {
 
   get client(): Client {
     return this.#owner.wire.client;
+  }
+  get session(): Session {
+    return this.#owner.wire.session;
   }
 
   get dispatch(): Dispatch {

@@ -2,7 +2,7 @@
  * `connect`: a handler owns the connection, as sequential code (docs/modules.md). Waiting costs a few objects and no
  * thread. The connection outlives the module's version: a reload asks the handler to hand over.
  */
-import type { Client, Connection } from "../../module/contract";
+import type { Client, Connection, Session } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { Call, type CallOwner } from "../../host/call";
 import { NOT_TIMED, runInline } from "../../host/inline";
@@ -286,6 +286,9 @@ class AuthorConnection implements Connection {
 
   get client(): Client {
     return this.#handed.wire.client;
+  }
+  get session(): Session {
+    return this.#handed.wire.session;
   }
   get data(): unknown {
     return this.#handed.data;

@@ -1,10 +1,13 @@
 /** The raw message that a handler gets. Its text and its abort signal are made only on demand. */
-import type { Client, Message } from "../../module/contract";
+import type { Client, Message, Session } from "../../module/contract";
+import { ANONYMOUS } from "../../module/session";
 import { asBuffer } from "../wire";
 
 /** The source of a message's Client, which is made only on demand. */
 interface Sender {
   readonly client: Client;
+  /** Default: none can be opened, as for a datagram's. */
+  session?: Session;
 }
 
 export class RawMessage implements Message {
@@ -38,6 +41,15 @@ export class RawMessage implements Message {
 
   get client(): Client {
     return this.#sender.client;
+  }
+
+  get session(): Session {
+    return this.#sender.session ?? ANONYMOUS;
+  }
+
+  /** From now on, the messages of this one's connection have that session. */
+  openSession(session: Session): void {
+    this.#sender.session = session;
   }
 
   get signal(): AbortSignal {

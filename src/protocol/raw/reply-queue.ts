@@ -6,7 +6,7 @@ import type { Call, CallOwner } from "../../host/call";
 import { type Caller, countError, failCall, handlerMs } from "../../host/inline";
 import { HandlerTimeoutError, HostBusyError, UnavailableError } from "../../host/errors";
 import type { CallHandle, RemoteCallOwner } from "../../host/remote/call";
-import type { Reply } from "../../module/contract";
+import type { Reply, Session } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { byteLength } from "../access";
 import type { RawMessage } from "./message";
@@ -27,6 +27,7 @@ export const CLOSE_CONNECTION: unique symbol = Symbol("close the connection");
 /** The parts of its connection that a slot needs. */
 export interface ReplyOwner extends StreamTarget, Caller {
   readonly dispatch: Dispatch;
+  session: Session;
   /** The slot is ready, or has sent its last byte: send all that can be sent now, in order. */
   advance(): void;
   finish(): void;

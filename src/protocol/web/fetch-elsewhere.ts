@@ -16,6 +16,7 @@ import { fromLatin1, toLatin1 } from "../../host/remote/messages";
 import { HandlerError, HostBusyError, HostLostError, UnavailableError } from "../../host/errors";
 import type { RemoteCallOwner } from "../../host/remote/call";
 import type { RequestContext } from "../../module/contract";
+import { withSession } from "../../module/session";
 import { asHost } from "../../system/leave-graph";
 import type { BoundRoute } from "../../module/route";
 import { hasClientLeft, mayStillRead } from "./client-left";
@@ -67,7 +68,7 @@ class RemoteFetch implements RemoteCallOwner {
     const body = isTrailed ? new Response(read).body : whole === null ? request.body : null;
     const call = hosts.call({
       route: this.#route,
-      client: this.#context.client,
+      client: withSession(this.#context.client, this.#context.session),
       latin1: this.#encode(whole, body !== null),
       body,
       trailers: async () => fieldsOf(await this.#context.requestTrailers),

@@ -4,6 +4,7 @@
  */
 import { Call, type CallOwner } from "../../host/call";
 import { beginCall, endCall, failCall, NOT_TIMED, runInline } from "../../host/inline";
+import type { Session } from "../../module/contract";
 import type { BoundRoute } from "../../module/route";
 import { isThenable } from "../../module/graph/returned";
 import { asBuffer, type Protocol, type Wire } from "../wire";
@@ -44,6 +45,13 @@ const EMPTY = Buffer.alloc(0);
 /** Stands for the start of an event that is not counted as a call: any except a message. */
 const NOT_COUNTED = -1;
 
+/** What the handshake gives a socket. */
+interface Opening {
+  /** The first value of `socket.data`. */
+  readonly data: unknown;
+  readonly session: Session;
+}
+
 export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwner {
   readonly speaks = "websocket";
   readyState: 1 | 2 | 3 = OPEN;
@@ -58,8 +66,10 @@ export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwne
   readonly #clock: SocketClock;
   #messageRate: SecondWindow | null = null;
   #hasToldClose = false;
+  #session: Session;
 
-  private constructor(wire: Wire, sockets: RouteSockets, deflate: Deflate | null, data: unknown) {
+  private constructor(wire: Wire, sockets: RouteSockets, deflate: Deflate | null, { data, session }: Opening) {
+    this.#session = session;
     this.isDeflating = deflate !== null;
     this.sender = new FrameSender(wire, sockets, deflate);
     this.topics = new SocketTopics(sockets, this.sender);
@@ -72,13 +82,17 @@ export class WebSocketConnection implements Protocol, FrameReaderOwner, CallOwne
   }
 
   /** The 101 is written: takes the connection and tells the module. Bytes behind the request go to `hold`. */
-  static open(wire: Wire, sockets: RouteSockets, deflate: Deflate | null, data: unknown): WebSocketConnection {
-    const socket = new WebSocketConnection(wire, sockets, deflate, data);
+  static open(wire: Wire, sockets: RouteSockets, deflate: Deflate | null, opening: Opening): WebSocketConnection {
+    const socket = new WebSocketConnection(wire, sockets, deflate, opening);
     wire.take(socket);
     sockets.add(socket);
     socket.restartIdle();
     socket.#tell("open");
     return socket;
+  }
+
+  get session(): Session {
+    return (this.#session = this.#wire.dispatch.sessions?.current(this.#session) ?? this.#session);
   }
 
   /** Bytes that came behind the request. */

@@ -1,6 +1,7 @@
 /** The opening handshake (RFC 6455 section 4.2): checks the client's request, and makes the 101. */
 import type { WebSocketUpgrade } from "../../module/contract";
 import type { RequestHead } from "../http1/head";
+import { TOKEN_PROTOCOL } from "../../hub/access/access-control";
 import { OwnReply } from "../web/own-reply";
 import { isForeignOrigin } from "../web/origin";
 import { type Deflate, negotiate } from "./deflate";
@@ -8,7 +9,7 @@ import { type Deflate, negotiate } from "./deflate";
 /** A valid request to open a WebSocket. */
 interface Handshake {
   readonly key: string;
-  /** The client's subprotocols, in its order of preference. */
+  /** The client's subprotocols, in its order of preference, without a token. */
   readonly protocols: readonly string[];
   readonly deflate: Deflate | null;
 }
@@ -18,6 +19,11 @@ const VERSION = { "Sec-WebSocket-Version": "13" };
 /** Fields of a 426. */
 const UPGRADE = { Upgrade: "websocket", Connection: "Upgrade", ...VERSION };
 
+/**
+ * A subprotocol that every WebSocket route knows, for pages that show their token in another one: a browser closes a
+ * socket if it offers subprotocols and none is chosen.
+ */
+const OWN_PROTOCOL = "hrmr";
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
 /** 16 bytes in base64: the last of 22 characters has 4 bits to spare, which are 0. */
@@ -76,8 +82,10 @@ export function readStreamHandshake({ fields }: RequestHead): Handshake | OwnRep
 
 /** What the client offers: subprotocols and compression. */
 function readOffers(fields: readonly string[], key: string): Handshake | OwnReply {
-  const protocols = readProtocols(valuesOf(fields, "sec-websocket-protocol"));
-  if (protocols === null) return BAD_PROTOCOLS;
+  const offered = readProtocols(valuesOf(fields, "sec-websocket-protocol"));
+  if (offered === null) return BAD_PROTOCOLS;
+  // A token is never chosen: the reply would repeat it.
+  const protocols = offered.filter((name) => !name.startsWith(TOKEN_PROTOCOL));
   const deflate = negotiate(valuesOf(fields, "sec-websocket-extensions").join(","));
   if (deflate === "malformed") return BAD_EXTENSIONS;
   return { key, protocols, deflate };
@@ -138,7 +146,10 @@ function acceptOf(key: string): string {
 }
 
 function chooseProtocol({ protocols }: Handshake, named: string | undefined, listed: readonly string[]): string | null {
-  if (named === undefined) return protocols.find((protocol) => listed.includes(protocol)) ?? null;
+  if (named === undefined)
+    return (
+      protocols.find((protocol) => listed.includes(protocol)) ?? protocols.find((each) => each === OWN_PROTOCOL) ?? null
+    );
   if (protocols.includes(named)) return named;
   throw new TypeError(
     `upgrade chose the protocol ${JSON.stringify(named)}, but the client offers [${protocols.join(", ")}].`,

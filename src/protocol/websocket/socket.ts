@@ -1,5 +1,5 @@
 /** The WebSocket that a module's handlers get. */
-import type { Client, ServerWebSocket } from "../../module/contract";
+import type { Client, ServerWebSocket, Session } from "../../module/contract";
 import { CLOSED, NORMAL, PING, PONG } from "./frames";
 import { prepare, toBytes, toData, toText } from "./outgoing";
 import type { FrameSender } from "./sender";
@@ -15,6 +15,8 @@ interface SocketOwner {
   /** Sends a close frame and waits for the peer's. @throws RangeError for a code or a reason that cannot be sent */
   beginClose(code: number, reason: string): void;
   terminate(): void;
+  /** As it is now: its token may have been revoked. */
+  readonly session: Session;
 }
 
 export class AuthorSocket implements ServerWebSocket {
@@ -32,6 +34,9 @@ export class AuthorSocket implements ServerWebSocket {
 
   get readyState(): 1 | 2 | 3 {
     return this.#owner.readyState;
+  }
+  get session(): Session {
+    return this.#owner.session;
   }
   get remoteAddress(): string {
     return this.client.address;

@@ -5,6 +5,7 @@ import { tellAccess } from "../../host/inline";
 import { answeredHttp } from "../access";
 import type { RequestHead } from "../http1/head";
 import { OwnReply } from "../web/own-reply";
+import { LightHeaders } from "../web/request";
 import { socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch, Wire } from "../wire";
 import { WebSocketConnection } from "./connection";
@@ -42,7 +43,7 @@ export function switchProtocols(
   wire.write(Buffer.from(reply, "latin1"));
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 101, reply.length));
-  return open(wire, current, handshake, upgrade);
+  return open(wire, head, current, handshake, upgrade);
 }
 
 /**
@@ -70,7 +71,7 @@ export function acceptStream(
   send(lines);
   if (dispatch.access !== null)
     tellAccess(dispatch.access, wire.client, route, startedAt, answeredHttp("websocket", head, 200, lines.length));
-  return open(wire, current, handshake, upgrade);
+  return open(wire, head, current, handshake, upgrade);
 }
 
 /** @returns null: no WebSocket may begin on it any more */
@@ -81,12 +82,17 @@ function currentRoute(dispatch: Dispatch, route: BoundRoute): WebSocketBound | n
 
 function open(
   wire: Wire,
+  head: RequestHead,
   route: WebSocketBound,
   { deflate }: Handshake,
   upgrade: WebSocketUpgrade | null,
 ): WebSocketConnection {
   const sockets = SocketHub.of(wire.dispatch).socketsOf(route);
-  return WebSocketConnection.open(wire, sockets, route.websocket.perMessageDeflate ? deflate : null, upgrade?.data);
+  const session = wire.dispatch.sessions?.ofRequest(new LightHeaders(head.fields), wire.client, wire.session);
+  return WebSocketConnection.open(wire, sockets, route.websocket.perMessageDeflate ? deflate : null, {
+    data: upgrade?.data,
+    session: session ?? wire.session,
+  });
 }
 
 function checkAnswer(answer: unknown, route: BoundRoute): WebSocketUpgrade | null {

@@ -4,7 +4,8 @@
  */
 import type { Socket } from "bun";
 import type { Hosts } from "../../host/hosts";
-import type { Client } from "../../module/contract";
+import type { Client, Session } from "../../module/contract";
+import { ANONYMOUS, withSession } from "../../module/session";
 import type { Http2Owner } from "../../protocol/http2/connection";
 import { takeInTurn, type TurnTaker } from "../../protocol/turns";
 import type { ConnectionKind, Dispatch, Encode, Protocol } from "../../protocol/wire";
@@ -61,6 +62,8 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   #protocol: Protocol | null = null;
   kind: ConnectionKind = "new";
   #client: Client | null = null;
+  /** null: the client has shown no token. */
+  #session: Session | null = null;
   state: ConnectionState = "idle";
   lastActiveAt = 0;
   isFinishing = false;
@@ -83,12 +86,33 @@ export class ServerConnection implements IntakeConnection, Deadline, TurnTaker {
   }
 
   get client(): Client {
+    // Other hosts know a client by its Client, which has a session: it must be the present one.
+    if (this.#session !== null) this.#renewSession(this.#session);
     return (this.#client ??= clientOf(
       this.#sender.socket,
       this.#transport,
       this.number,
       this.isSecure ? tlsOf(this.#sender.socket) : null,
     ));
+  }
+
+  get session(): Session {
+    return this.#session === null ? ANONYMOUS : this.#renewSession(this.#session);
+  }
+
+  set session(session: Session) {
+    this.#session = session;
+    this.#client = withSession(this.client, session);
+  }
+
+  /** The token may have been revoked since. */
+  #renewSession(session: Session): Session {
+    const current = this.dispatch.sessions?.current(session) ?? session;
+    if (current !== session) {
+      this.#session = current;
+      this.#client = this.#client && withSession(this.#client, current);
+    }
+    return current;
   }
 
   // ---- what the socket tells ----

@@ -52,6 +52,7 @@ export interface IntakeConnection extends Upgradable, ReplyOwner {
   readonly owner: { readonly http2: Http2Owner | null; readonly tls: TlsContexts | null };
   readonly kind: ConnectionKind;
   readonly state: ConnectionState;
+  session: ReplyOwner["session"];
   /** It ends once no reply is owed; further bytes of the peer are ignored. */
   readonly isFinishing: boolean;
   /** On the wheel's clock. In milliseconds. */

@@ -2,8 +2,8 @@
  * Makes guessing tokens slow. A wrong token is answered late; after many from one network, its tokens are refused
  * unread for a while. The first wrong token is logged at once, further ones as a number.
  */
-import type { ServerLog } from "../observe/log/log";
-import { networkOf } from "../system/address";
+import type { ServerLog } from "../../observe/log/log";
+import { networkOf } from "../../system/address";
 
 /** Delay of the answer to a wrong token, the same for every mistake. In milliseconds. */
 const DELAY_MS = 500;
@@ -43,6 +43,11 @@ export class Guesses {
     const left = (this.#delayed.get(network) ?? 1) - 1;
     if (left > 0) this.#delayed.set(network, left);
     else this.#delayed.delete(network);
+  }
+
+  /** Notes a wrong token whose answer is not delayed. */
+  note(address: string): void {
+    this.#note(address);
   }
 
   /** Logs the remaining number. */
