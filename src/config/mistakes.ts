@@ -1,14 +1,6 @@
 /** The mistakes of a configuration in words: each with its key, and with the nearest known name for an unknown key. */
-import {
-  bareSchema,
-  CONFIG_KEYS,
-  fieldsOf,
-  formatPath,
-  type KeyPath,
-  schemaAt,
-  valueAt,
-  valueFacts,
-} from "./schema/key-list";
+import { bareSchema, CONFIG_KEYS, fieldsOf, schemaAt, valueFacts } from "./schema/key-list";
+import { formatPath, type KeyPath, valueAt } from "./key-path";
 import { nearest } from "./nearest";
 import { KEY_SCHEMA } from "./schema/schema";
 import type { Schema } from "./schema/parts";

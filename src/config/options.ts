@@ -1,4 +1,5 @@
 /** The server's options with their defaults. `config/resolve/load.ts` loads them from a file and from flags. */
+import type { Places } from "./places";
 
 export const DEFAULT_PORT = 8080;
 export const DEFAULT_HOST = "127.0.0.1";
@@ -327,6 +328,8 @@ const DEFAULT_OPTIONS = {
 export type Options = typeof DEFAULT_OPTIONS & {
   /** The variables of .env that the environment does not have: for the modules. No key of the config file. */
   environment?: Readonly<Record<string, string>>;
+  /** Where the modules' settings come from, for messages. No key of the config file. */
+  places?: Places;
 };
 
 /** @returns a fresh copy of all defaults; the caller may change it */

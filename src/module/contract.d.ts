@@ -13,9 +13,34 @@ export const NEED_MORE: -1;
  * `setup` returns (write `setup` before `routes`), and `context.params` that of the route's key. Leave the type
  * arguments out: TypeScript infers all of them or none.
  */
-export function defineModule<State = unknown, Key extends string = string>(
-  definition: Omit<ModuleDefinition<State>, "routes"> & { routes: { [K in Key]: Route<State, ParamsOf<K>> } },
-): ModuleDefinition<State>;
+export function defineModule<State = unknown, Key extends string = string, Config = Settings>(
+  definition: Omit<ModuleDefinition<State, Config>, "routes"> & {
+    routes: { [K in Key]: Route<State, ParamsOf<K>, Config> };
+  },
+): ModuleDefinition<State, Config>;
+
+/** A module's settings as they stand in hrmr.json. */
+export type Settings = Record<string, unknown>;
+
+/** A schema of zod, valibot, arktype or any other library that follows Standard Schema (https://standardschema.dev). */
+export interface StandardSchema<Output = unknown> {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>;
+    readonly types?: { readonly input: unknown; readonly output: Output } | undefined;
+  };
+}
+
+/** The result of a schema: the value, or what is wrong with it. */
+export type StandardResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | {
+      readonly issues: readonly {
+        readonly message: string;
+        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+      }[];
+    };
 
 /** The params of a route's key: `{ id: string }` for "GET /users/:id", `{ "*": string }` for "/files/*". */
 export type ParamsOf<Key extends string> = string extends Key
@@ -28,20 +53,26 @@ type ParamNames<Path extends string> = Path extends `${infer First}/${infer Rest
 type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? Name : Segment extends "*" ? "*" : never;
 
 /** One module: the default export of its file. An object with a `fetch` of its own (hono's app) is a module too. */
-export interface ModuleDefinition<State = unknown> {
+export interface ModuleDefinition<State = unknown, Config = Settings> {
+  /**
+   * Checks the module's settings, `modules.NAME` of hrmr.json without the server's own keys. Its output is
+   * `context.config`, and must be plain data. A version whose settings do not fit is refused. Write it before `setup`
+   * and `routes`.
+   */
+  config?: StandardSchema<Config>;
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
    * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be empty beside
    * `middleware`.
    */
-  routes: Record<string, Route<State>>;
+  routes: Record<string, Route<State, Record<string, string>, Config>>;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
-  use?: Middleware<State>[];
+  use?: Middleware<State, Config>[];
   /**
    * If the config's `http.use` names this module: runs before every HTTP route and WebSocket upgrade of every module. A
    * named export, `export const middleware = ...`, is the same. Runs inline.
    */
-  middleware?: Middleware<State>;
+  middleware?: Middleware<State, Config>;
   /**
    * How a reload replaces this module. "swap" (default): no client waits. "exclusive": the old version is disposed
    * before the new one's setup.
@@ -53,12 +84,12 @@ export interface ModuleDefinition<State = unknown> {
    * Runs once in each host that serves the module (the main thread; each pool thread; its process), before any message.
    * Its result is `context.state`.
    */
-  setup?(context: ModuleContext, handoff: unknown): State | Promise<State>;
+  setup?(context: ModuleContext<unknown, Config>, handoff: unknown): State | Promise<State>;
   /**
    * Runs after setup and before the first message. If it throws or returns false, this version is refused: the old one
    * still serves.
    */
-  check?(context: ModuleContext<State>): void | boolean | Promise<void | boolean>;
+  check?(context: ModuleContext<State, Config>): void | boolean | Promise<void | boolean>;
   /**
    * Called on the version that is about to leave. Its result (structured-cloneable) is the next setup's second
    * argument.
@@ -75,12 +106,12 @@ export interface ModuleDefinition<State = unknown> {
  * A route: a function (the whole read is the message), or an object with exactly one of handle, fetch, connect and
  * websocket.
  */
-export type Route<State = unknown, Params = Record<string, string>> =
-  | Handle<State>
-  | (HandleRoute<State> & Without<"fetch" | "connect" | "websocket">)
-  | (FetchRoute<State, Params> & Without<"handle" | "connect" | "websocket">)
-  | (ConnectRoute<State> & Without<"handle" | "fetch" | "websocket">)
-  | (WebSocketRoute<State, Params> & Without<"handle" | "fetch" | "connect">);
+export type Route<State = unknown, Params = Record<string, string>, Config = Settings> =
+  | Handle<State, Config>
+  | (HandleRoute<State, Config> & Without<"fetch" | "connect" | "websocket">)
+  | (FetchRoute<State, Params, Config> & Without<"handle" | "connect" | "websocket">)
+  | (ConnectRoute<State, Config> & Without<"handle" | "fetch" | "websocket">)
+  | (WebSocketRoute<State, Params, Config> & Without<"handle" | "fetch" | "connect">);
 
 type Without<Kinds extends string> = { [Kind in Kinds]?: never };
 
@@ -104,8 +135,8 @@ interface RawRouteOptions extends RouteOptions {
 }
 
 /** Message in, reply out. */
-export interface HandleRoute<State = unknown> extends RawRouteOptions {
-  handle: Handle<State>;
+export interface HandleRoute<State = unknown, Config = Settings> extends RawRouteOptions {
+  handle: Handle<State, Config>;
   /** Where a message ends. Default "chunk": the bytes of one read are the message. */
   framing?: Framing;
   /**
@@ -116,8 +147,8 @@ export interface HandleRoute<State = unknown> extends RawRouteOptions {
 }
 
 /** HTTP: a standard Request in, a standard Response out. */
-export interface FetchRoute<State = unknown, Params = Record<string, string>> extends RouteOptions {
-  fetch(request: Request, context: RequestContext<State, Params>): Response | Promise<Response>;
+export interface FetchRoute<State = unknown, Params = Record<string, string>, Config = Settings> extends RouteOptions {
+  fetch(request: Request, context: RequestContext<State, Params, Config>): Response | Promise<Response>;
   /**
    * Where it runs: "inline" (default) on the event loop, "pool" on a thread of the pool, "process" in a process of the
    * module's own, `use` with it. Bodies cross as they are read; small ones with the call.
@@ -126,44 +157,48 @@ export interface FetchRoute<State = unknown, Params = Record<string, string>> ex
 }
 
 /** Handles the connection itself, as sequential code. Runs inline; waiting takes no thread. */
-export interface ConnectRoute<State = unknown> extends RawRouteOptions {
-  connect(connection: Connection, context: ModuleContext<State>): void | Promise<void>;
+export interface ConnectRoute<State = unknown, Config = Settings> extends RawRouteOptions {
+  connect(connection: Connection, context: ModuleContext<State, Config>): void | Promise<void>;
 }
 
 /**
  * A WebSocket endpoint (RFC 6455). Sockets stay open when the module is reloaded: each event goes to the newest
  * version's handlers, and `socket.data` stays.
  */
-export interface WebSocketRoute<State = unknown, Params = Record<string, string>> extends RouteOptions {
-  websocket: WebSocketHandlers<State, Params>;
+export interface WebSocketRoute<
+  State = unknown,
+  Params = Record<string, string>,
+  Config = Settings,
+> extends RouteOptions {
+  websocket: WebSocketHandlers<State, Params, Config>;
 }
 
 /**
  * All are optional. A handler may be async: the version is kept until its promise settles. A handler that fails closes
  * the socket with 1011.
  */
-export interface WebSocketHandlers<State = unknown, Params = Record<string, string>> {
+export interface WebSocketHandlers<State = unknown, Params = Record<string, string>, Config = Settings> {
   /**
    * Before the socket is opened. A Response refuses; an object accepts with options for the socket; undefined accepts.
    * Its limit is the route's timeoutMs.
    */
   upgrade?(
     request: Request,
-    context: RequestContext<State, Params>,
+    context: RequestContext<State, Params, Config>,
   ): WebSocketUpgrade | Response | void | Promise<WebSocketUpgrade | Response | void>;
-  open?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
+  open?(socket: ServerWebSocket, context: ModuleContext<State, Config>): unknown;
   /** One whole message: a string for text, bytes (yours to keep) for binary. */
-  message?(socket: ServerWebSocket, data: string | Buffer, context: ModuleContext<State>): unknown;
+  message?(socket: ServerWebSocket, data: string | Buffer, context: ModuleContext<State, Config>): unknown;
   /** The server has sent the pong. */
-  ping?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State>): unknown;
-  pong?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State>): unknown;
+  ping?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State, Config>): unknown;
+  pong?(socket: ServerWebSocket, data: Buffer, context: ModuleContext<State, Config>): unknown;
   /** After a send that returned -1 or 0: all bytes have left, so send on. */
-  drain?(socket: ServerWebSocket, context: ModuleContext<State>): unknown;
+  drain?(socket: ServerWebSocket, context: ModuleContext<State, Config>): unknown;
   /**
    * Once, when the socket is over. `code` is the client's, or the server's own; 1005: the client gave none; 1006: the
    * connection ended without a closing handshake.
    */
-  close?(socket: ServerWebSocket, code: number, reason: string, context: ModuleContext<State>): unknown;
+  close?(socket: ServerWebSocket, code: number, reason: string, context: ModuleContext<State, Config>): unknown;
   /**
    * The longest message, after decompression too; a longer one closes the socket with 1009. In bytes. Default:
    * `limits.maxWebSocketMessageBytes`, which is 16777216.
@@ -262,9 +297,9 @@ export interface ServerWebSocket<Data = unknown> {
  * @param context  as for `fetch`; in `middleware` that of the module with the middleware, with the client, params and
  *   id of the request
  */
-export type Middleware<State = unknown> = (
+export type Middleware<State = unknown, Config = Settings> = (
   request: Request,
-  context: RequestContext<State>,
+  context: RequestContext<State, Record<string, string>, Config>,
   next: Next,
 ) => Response | Promise<Response>;
 
@@ -276,7 +311,10 @@ export type Middleware<State = unknown> = (
  */
 export type Next = (request?: Request) => Promise<Response>;
 
-export type Handle<State = unknown> = (message: Message, context: ModuleContext<State>) => Reply | Promise<Reply>;
+export type Handle<State = unknown, Config = Settings> = (
+  message: Message,
+  context: ModuleContext<State, Config>,
+) => Reply | Promise<Reply>;
 
 /**
  * "chunk": the bytes of one read. "line": up to LF; LF and a CR before it are stripped. Length prefix: an unsigned
@@ -370,15 +408,15 @@ export interface ClientCertificate {
   readonly validTo: string;
 }
 
-export interface ModuleContext<State = unknown> {
+export interface ModuleContext<State = unknown, Config = Settings> {
   /** The module's name, as in RELOAD name. */
   readonly name: string;
   /** 1 for the first loaded version; each swap adds one. */
   readonly generation: number;
   /** The result of setup in this host. */
   readonly state: State;
-  /** The module's own settings: `modules.NAME` of hrmr.json. */
-  readonly config: Record<string, unknown>;
+  /** The module's own settings: `modules.NAME` of hrmr.json; with a `config` schema, its output. */
+  readonly config: Config;
   /** The folder of the module's source file. */
   readonly dir: string;
   /** This module's own folder for files. Made at the first use; it outlives reloads and restarts. */
@@ -420,7 +458,11 @@ export interface SharedScope {
   close(name: string): Promise<boolean>;
 }
 
-export interface RequestContext<State = unknown, Params = Record<string, string>> extends ModuleContext<State> {
+export interface RequestContext<
+  State = unknown,
+  Params = Record<string, string>,
+  Config = Settings,
+> extends ModuleContext<State, Config> {
   readonly client: Client;
   /**
    * Who the client has shown to be: by the request's `Authorization: Bearer` (for a WebSocket, also by a subprotocol),

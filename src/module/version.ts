@@ -1,3 +1,5 @@
+import type { Places } from "../config/places";
+
 /** All facts that a host needs to load one generation. Structured-cloneable: it crosses to the pool's threads. */
 export interface LoadSpec {
   readonly name: string;
@@ -18,6 +20,8 @@ export interface LoadSpec {
    */
   readonly loadMs?: number;
   readonly dataDir: string;
+  /** Where its settings come from, for messages. Default: not known. */
+  readonly places?: Places;
   /** The variables of .env, for `process.env`. Default: none. */
   readonly environment?: Readonly<Record<string, string>>;
 }

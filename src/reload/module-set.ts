@@ -1,4 +1,5 @@
 /** The modules in memory, and the parts that a reload loads, checks and publishes them with. */
+import type { Places } from "../config/places";
 import type { ModuleSettings } from "../config/options";
 import type { LoadSpec } from "../module/version";
 import type { ServerLog } from "../observe/log/log";
@@ -57,6 +58,8 @@ export interface LoadSettings {
   /** For modules without a setting of their own. In milliseconds. 0 waits for ever. */
   readonly loadMs: number;
   readonly maxLiveGenerations: number;
+  /** Where the modules' settings come from. Default: not known. */
+  readonly places?: Places;
   /** The variables of .env. Default: none. */
   readonly environment?: Readonly<Record<string, string>>;
 }

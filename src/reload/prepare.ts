@@ -1,5 +1,6 @@
 /** The first half of bringing a version up: build, probe, and the import in this thread. Its setup does not run yet. */
 import { readFileSync } from "node:fs";
+import { placesIn } from "../config/places";
 import type { ServerLog } from "../observe/log/log";
 import { kindOfError } from "../observe/log/fields";
 import { authorStack, ModuleError, wholeFileError } from "../module/graph/describe-error";
@@ -209,6 +210,7 @@ export function specOf(
     config,
     dataDir: `${registry.options.dataDir}/${name}`,
     loadMs: hostSettings(config).loadMs ?? wanted.loadMs,
+    ...(wanted.places === undefined ? null : { places: placesIn(wanted.places, name) }),
     ...(wanted.environment === undefined ? null : { environment: wanted.environment }),
   };
 }

@@ -51,7 +51,7 @@ export class Registry implements ModuleSet {
       },
     });
     this.remembered = new Map(Object.entries(options.remembered ?? {}));
-    const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations, environment } = options;
+    const { settings, shipped, use, drainMs, loadMs, maxLiveGenerations, places, environment } = options;
     this.current = {
       settings,
       shipped,
@@ -59,6 +59,7 @@ export class Registry implements ModuleSet {
       drainMs,
       loadMs,
       maxLiveGenerations,
+      ...(places === undefined ? null : { places }),
       ...(environment === undefined ? null : { environment }),
     };
   }

@@ -87,7 +87,7 @@ async function writeIfDifferent(file: string, text: string): Promise<void> {
 
 /** The part of the configuration for loading modules. */
 export async function loadSettings(
-  { modules, http, timeouts, limits, environment }: Options,
+  { modules, http, timeouts, limits, places, environment }: Options,
   { staticDir, stateDir }: Folders,
 ): Promise<LoadSettings> {
   const root = staticDir ?? (await unpackPages(stateDir));
@@ -102,6 +102,7 @@ export async function loadSettings(
     drainMs: timeouts.drainMs,
     loadMs: timeouts.loadMs,
     maxLiveGenerations: limits.maxLiveGenerations,
+    ...(places === undefined ? null : { places }),
     ...(environment === undefined ? null : { environment }),
   };
 }

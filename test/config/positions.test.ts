@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatOf } from "../../src/config/resolve/formats";
-import type { KeyPath } from "../../src/config/schema/key-list";
+import type { KeyPath } from "../../src/config/key-path";
 import { readConfigFile } from "../../src/config/resolve/load";
 import type { UserError } from "../../src/config/user-error";
 

@@ -63,6 +63,8 @@ describe("the config file", () => {
   test.each(Object.entries(same))("may be %s, and means the same", async (name, text) => {
     const cwd = folder({ [name]: text });
     const { options, file } = await resolve({}, {}, cwd);
+    expect(options.places?.["modules.a"]).toStartWith(name);
+    delete options.places;
     const expected = defaultOptions();
     expected.tls.clientCaFile = join(cwd, "ca.pem");
     expected.limits.maxQueued = 7;

@@ -149,7 +149,7 @@ describe("a config file with variables", () => {
     expect(leftOut).toEqual(["listen", "watch", "modules.mail.server", "modules.mail.plain"]);
     for (const again of [configFileOf(config, true).config]) {
       const { options } = await resolve({ "hrmr.json": JSON.stringify(again) }, env);
-      expect(options).toEqual(config.options);
+      expect({ ...options, places: null }).toEqual({ ...config.options, places: null } as never);
     }
   });
 });

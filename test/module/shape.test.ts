@@ -20,7 +20,7 @@ const refused: [string, unknown, string][] = [
   [
     "an unknown module option",
     { routes: { A: handle }, zzz: 1 },
-    'unknown option "zzz". Known are routes, reload, unavailable, setup, check, handoff, dispose, use, middleware.',
+    'unknown option "zzz". Known are routes, reload, unavailable, setup, check, handoff, dispose, use, middleware, config.',
   ],
   ["a setup that is no function", { routes: { A: handle }, setup: 1 }, '"setup" is a number, and must be a function.'],
   ["a dispose that is no function", { routes: { A: handle }, dispose: "x" }, '"dispose" is a string'],

@@ -75,6 +75,12 @@ export async function resolveConfig(flags: StartFlags, given: Environment, cwd: 
   applyFlags(draft, flags, cwd);
   draft.notes.push(...envFile.notes, ...environment.notes);
   setProjectModules(draft, file?.path ?? null, cwd);
+  if (environment.ofModules.length > 0) {
+    // Imported late: it looks at the modules folder, and few use it.
+    const { applyModuleVariables } = await import("./module-variables");
+    const wrong = await applyModuleVariables(draft, environment.ofModules, cwd);
+    if (wrong.length > 0) throw environmentError(wrong);
+  }
   return draft.finish(envFile.values);
 }
 

@@ -2,12 +2,14 @@
  * `--set key.path=value`: any key of the configuration from the command line.
  */
 import type { ConfigDraft } from "../../config/resolve/draft";
-import { CONFIG_KEYS, fieldsOf, MODULE_KEYS, modulePaths, schemaAt, valueAt } from "../../config/schema/key-list";
+import { CONFIG_KEYS, fieldsOf, MODULE_KEYS, modulePaths, schemaAt } from "../../config/schema/key-list";
+import { valueAt } from "../../config/key-path";
 import { suggestKey, violation } from "../../config/mistakes";
 import { nearest } from "../../config/nearest";
 import { withAbsolutePaths } from "../../config/paths";
 import { isGroup, quoted } from "../../config/quoted";
-import { fromText, jsonOrText } from "../../config/resolve/text-values";
+import { fromText } from "../../config/resolve/text-values";
+import { jsonOrText } from "../../config/variable-names";
 import { badValue } from "../flags";
 
 const ORIGIN = "--set";

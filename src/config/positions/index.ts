@@ -1,5 +1,5 @@
 /** The position of each key in a config file's text. `JSONC.parse` and the other parsers do not give it. */
-import type { KeyPath } from "../schema/key-list";
+import type { KeyPath } from "../key-path";
 
 /** Both begin at 1. A column counts UTF-16 units. */
 interface Position {

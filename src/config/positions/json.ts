@@ -2,7 +2,7 @@
  * Finds the keys of JSON with comments. The text has been parsed before. This scanner only finds positions, and stops
  * at syntax that it does not know.
  */
-import type { KeyPath } from "../schema/key-list";
+import type { KeyPath } from "../key-path";
 import { Positions, Scanner } from "./index";
 
 export function locateJson(text: string): Positions {

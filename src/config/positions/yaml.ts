@@ -2,7 +2,7 @@
  * Finds the keys of YAML 1.2 in block style. The text has been parsed before. This scanner only finds positions. A
  * value in brackets is found as a whole; unknown syntax is skipped.
  */
-import type { KeyPath } from "../schema/key-list";
+import type { KeyPath } from "../key-path";
 import { Positions } from "./index";
 
 export function locateYaml(text: string): Positions {

@@ -1,12 +1,14 @@
 /**
  * A configuration in the making: the values of file, environment and flags, one over the other, and the origin of each.
  */
-import { CONFIG_KEYS, flattenOptions, formatPath, valueAt } from "../schema/key-list";
+import { CONFIG_KEYS, flattenOptions } from "../schema/key-list";
+import { formatPath, type KeyPath, valueAt } from "../key-path";
 import { isGroup } from "../quoted";
 import { type ConfigFile, mistakesError, withPositions, setPaths } from "./load";
 import type { Mistake } from "../mistakes";
 import { findContradictions } from "./contradictions";
 import type { Options } from "../options";
+import { placesOf } from "../places";
 import type { ResolvedConfig } from "./resolved";
 import { CONFIG_SCHEMA } from "../schema/schema";
 import type { UserError } from "../user-error";
@@ -36,6 +38,16 @@ export class ConfigDraft {
     return valueAt(this.#value, CONFIG_KEYS.get(name)?.path ?? [name]);
   }
 
+  /** The value so far at a path that need not be a key's; undefined: none. */
+  at(path: readonly string[]): unknown {
+    return valueAt(this.#value, path);
+  }
+
+  /** Whether the value at `path` has this origin. */
+  isFrom(path: readonly string[], origin: string): boolean {
+    return this.#origins.get(flatName(path)) === origin;
+  }
+
   /** Replaces an earlier value. `origin` is for people: "HRMR_PORT", "--port". */
   set(path: readonly string[], value: unknown, origin: string): void {
     let group = this.#value;
@@ -61,7 +73,12 @@ export class ConfigDraft {
     const { data, error } = CONFIG_SCHEMA.safeParse(this.#value);
     if (ofFile.length > 0 || error !== undefined) throw this.#error(ofFile);
     const { $schema: _, ...keys } = data;
-    const options: Options = Object.keys(environment).length === 0 ? keys : { ...keys, environment };
+    const places = placesOf(keys.modules, (path) => this.#placeOf(path));
+    const options: Options = {
+      ...keys,
+      ...(Object.keys(environment).length === 0 ? null : { environment }),
+      ...(Object.keys(places).length === 0 ? null : { places }),
+    };
     const file = this.#file?.path ?? null;
     return { options, file, origins: this.#allOrigins(options), variables: this.#variables, notes: this.notes };
   }
@@ -79,6 +96,15 @@ export class ConfigDraft {
       [...(file === null ? [] : withPositions(file, ofFile)), ...contradictions],
       isOfFile ? file.path : null,
     );
+  }
+
+  /** `hrmr.json:12:5`, or the flag or variable that says it. */
+  #placeOf(path: KeyPath): string {
+    const own = path.filter((step) => typeof step === "string");
+    const flat = own.slice(0, own[2] === "timeouts" ? 4 : 3);
+    const origin = this.#origins.get(formatPath(flat));
+    const isOfFile = this.#file !== null && (origin === undefined || origin === this.#file.originOf(flat));
+    return isOfFile ? (this.#file as ConfigFile).positionOf(path) : (origin ?? "hrmr.json");
   }
 
   #allOrigins(options: Options): Map<string, string> {

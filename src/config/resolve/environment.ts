@@ -4,6 +4,7 @@
 import { type ConfigKey, CONFIG_KEYS } from "../schema/key-list";
 import { violation } from "../mistakes";
 import { suggest } from "../nearest";
+import { MODULE_PREFIX } from "../variable-names";
 import { withAbsolutePaths } from "../paths";
 import { fromText } from "./text-values";
 
@@ -40,6 +41,18 @@ interface EnvironmentValues {
   mistakes: string[];
   /** A line for each HRMR_ variable that sets nothing. */
   notes: string[];
+  /** Those that set a module's setting. */
+  ofModules: ModuleVariable[];
+}
+
+/** HRMR_MODULES_NAME_KEY, before its module is known. */
+export interface ModuleVariable {
+  readonly variable: string;
+  readonly text: string;
+  /** For people, as that of a key. */
+  readonly origin: string;
+  /** "the environment" or ".env". */
+  readonly where: string;
 }
 
 /**
@@ -48,12 +61,16 @@ interface EnvironmentValues {
  * @param ofFile the variables that come from .env
  */
 export function readEnvironment(env: Environment, cwd: string, ofFile: Environment = {}): EnvironmentValues {
-  const found: EnvironmentValues = { values: [], mistakes: [], notes: [] };
+  const found: EnvironmentValues = { values: [], mistakes: [], notes: [], ofModules: [] };
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(PREFIX) || text === undefined || text === "" || isForOthers(variable)) continue;
     const isOfFile = Object.hasOwn(ofFile, variable);
     const where = isOfFile ? ".env" : "the environment";
     const key = VARIABLES.get(variable);
+    if (key === undefined && variable.startsWith(MODULE_PREFIX)) {
+      found.ofModules.push({ variable, text, origin: isOfFile ? `${variable} in .env` : variable, where });
+      continue;
+    }
     if (key === undefined) {
       const known = suggest(variable, [...VARIABLES.keys(), ...FLAG_VARIABLES]);
       found.notes.push(`${variable} in ${where} is no setting of hrmr, and is ignored. ${known}`.trim());

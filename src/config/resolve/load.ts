@@ -4,7 +4,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { formatOf, parseText } from "./formats";
-import { CONFIG_KEYS, formatPath, type KeyPath, modulePaths, valueAt } from "../schema/key-list";
+import { CONFIG_KEYS, modulePaths } from "../schema/key-list";
+import { formatPath, type KeyPath, valueAt } from "../key-path";
 import { isGroup } from "../quoted";
 import { findMistakes, type Mistake } from "../mistakes";
 import type { Options } from "../options";

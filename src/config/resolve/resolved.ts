@@ -2,7 +2,8 @@
  * The configuration of a server: defaults, config file, environment and flags put together. A reload compares it with
  * the one before; `hrmr config` shows it.
  */
-import { CONFIG_KEYS, flattenOptions, formatPath, modulePaths, valueAt } from "../schema/key-list";
+import { CONFIG_KEYS, flattenOptions, modulePaths } from "../schema/key-list";
+import { formatPath, valueAt } from "../key-path";
 import type { Options } from "../options";
 import { MASK, maskUrls } from "../quoted";
 import { maskSetting } from "./secrets";
@@ -63,8 +64,8 @@ export function effectiveConfig(
 export function configFileOf(
   { options, variables }: ResolvedConfig,
   withSecrets: boolean,
-): { config: Omit<Options, "environment">; leftOut: string[] } {
-  const { environment: _, ...keys } = options;
+): { config: Omit<Options, "environment" | "places">; leftOut: string[] } {
+  const { environment: _, places: _places, ...keys } = options;
   const config = withoutVariables(keys);
   const leftOut: string[] = [];
   if (withSecrets) return { config, leftOut };
@@ -116,6 +117,7 @@ export function applyOptions(options: Options, next: Options): void {
   Object.assign(options.control, { commands, tokenFile, maxUploadBytes, maxUploadFiles });
   options.watch = next.watch;
   options.environment = next.environment ?? {};
+  options.places = next.places ?? {};
   for (const name of Object.keys(options.modules)) delete options.modules[name];
   Object.assign(options.modules, next.modules);
 }

@@ -2,6 +2,7 @@
 import type * as z from "zod/mini";
 import { bareSchema } from "../schema/key-list";
 import type { Schema } from "../schema/parts";
+import { jsonOrText } from "../variable-names";
 
 /**
  * Reads `text` in the form that `schema` takes: a number, true or false, a list (with commas, or as JSON), JSON for
@@ -25,16 +26,6 @@ export function fromText(schema: Schema, text: string): unknown {
       return jsonOrText(text);
     default:
       return text;
-  }
-}
-
-/** `text` parsed as JSON: `42`, `true`, `{"a": 1}`; the text itself if it is no JSON. For a module's own settings. */
-export function jsonOrText(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // No JSON: a plain text needs no quotes here.
-    return text;
   }
 }
 

@@ -2,7 +2,8 @@
  * `${NAME}` in the texts of the config file: replaced by the value of an environment variable. `${NAME:-default}` has a
  * default for a variable that is missing or empty, as in a shell. `$${` is a plain `${`.
  */
-import { bareSchema, formatPath, type KeyPath, schemaAt } from "../schema/key-list";
+import { bareSchema, schemaAt } from "../schema/key-list";
+import { formatPath, type KeyPath } from "../key-path";
 import type { Mistake } from "../mistakes";
 import { isGroup } from "../quoted";
 import type { Environment } from "./environment";

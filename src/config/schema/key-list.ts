@@ -2,13 +2,11 @@
  * The keys of the schema as a list, and the way from a key's path to its part of the schema.
  */
 import type * as z from "zod/mini";
+import { formatPath, type KeyPath, valueAt } from "../key-path";
 import { isGroup } from "../quoted";
 import { defaultOptions, type Options } from "../options";
 import { KEY_SCHEMA } from "./schema";
 import { KEYS, type KeyFacts, type Schema, VALUES, type ValueFacts } from "./parts";
-
-/** Names from the outermost to the innermost; a number is an index of a list. */
-export type KeyPath = readonly (string | number)[];
 
 /** One key that holds a value: `limits.maxBodyBytes`. A list is one value. */
 export interface ConfigKey extends KeyFacts, ValueFacts {
@@ -17,21 +15,6 @@ export interface ConfigKey extends KeyFacts, ValueFacts {
   schema: Schema;
   /** undefined for a key of `modules.NAME`: the module's or the server's value holds instead. */
   default: unknown;
-}
-
-/** `tls.sni[0].keyFile` */
-export function formatPath(path: KeyPath): string {
-  return path.map((step, at) => (typeof step === "number" ? `[${step}]` : at === 0 ? step : `.${step}`)).join("");
-}
-
-/** The value at `path` in `value`; undefined if there is none. */
-export function valueAt(value: unknown, path: KeyPath): unknown {
-  let current = value;
-  for (const step of path) {
-    if (typeof current !== "object" || current === null || !Object.hasOwn(current, step)) return undefined;
-    current = (current as Record<string | number, unknown>)[step];
-  }
-  return current;
 }
 
 /** The schema inside of optional and nullable ones. */

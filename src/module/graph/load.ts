@@ -1,4 +1,5 @@
 /** Loads one version of a module into a graph of its own, and ends it again. */
+import { placeOf, readPlace } from "../../config/places";
 import { messageOf } from "../../config/user-error";
 import { readdirSync, readlinkSync, statSync } from "node:fs";
 import type { LoadSpec } from "../version";
@@ -6,12 +7,13 @@ import type { ModuleContext } from "../contract";
 import { type ContextSources, makeContext } from "./context";
 import { underDeadline } from "../../system/deadline";
 import { applyEnvironment } from "../../system/environment";
-import { thrownError, wholeFileError } from "./describe-error";
+import { ModuleError, thrownError, wholeFileError } from "./describe-error";
 import { claimGlobals, globalsNow, globalsOf, removeListenersOf, watchSharedObjects } from "./globals-watch";
 import { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
 import { leadsTo } from "../build/links";
 import { Mark, MARKS, MODULE, NO_ROUTE, ROUTE } from "./marks";
+import { readConfig, SettingsError } from "../shape/config";
 import { type ModuleShape, readShape } from "../shape/shape";
 
 interface LoadOptions extends ContextSources {
@@ -71,11 +73,13 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
     const imported = mark.during(() => graph.import<ModuleExports>(`${file}?v=${spec.id}`));
     const exported = await inTime(imported, options.timeoutMs, spec, "did not finish loading", " (top-level await?)");
     const shape = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
+    const config = mark.run(NO_ROUTE, () => graph.run(readConfig, spec.name, spec.config, shape.schema), []);
     warnOfGlobals(spec, options.log, claimGlobals(mark.number, before));
     mark.nameRoutes(shape.routes.map((route) => route.spec.key));
-    return new Loaded(spec, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
+    return new Loaded({ ...spec, config }, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
   } catch (error) {
     endGraph({ graph, mark, timers }, false);
+    if (error instanceof SettingsError) throw settingsError(spec, error);
     throw thrownError(spec.name, spec.source, error, "");
   }
 }
@@ -94,6 +98,19 @@ interface ModuleExports {
 
 function readShapeOf({ name, config }: LoadSpec, exported: ModuleExports): ModuleShape {
   return readShape(name, exported.default, exported.middleware, config);
+}
+
+/** Placed in the config file, not in the author's. */
+function settingsError({ name, places = {} }: LoadSpec, { mistakes }: SettingsError): ModuleError {
+  const lines = mistakes.map(({ path, message }) => ({ place: placeOf(places, ["modules", name, ...path]), message }));
+  const [first, ...others] = lines;
+  const { file, line, column } = readPlace(first?.place ?? "");
+  return new ModuleError(
+    name,
+    first?.message ?? "",
+    { file, line, column, frame: "" },
+    others.map(({ place, message }) => `${place}: ${message}`),
+  );
 }
 
 function warnOfGlobals(spec: LoadSpec, log: ContextSources["log"], names: readonly string[]): void {

@@ -46,6 +46,7 @@ export function remoteModule(
       reload,
       unavailable,
       middleware: null,
+      schema: null,
     },
     context: makeContext(spec, { host: "main", log, ...(publish === undefined ? null : { publish }) }, () => undefined),
     run: (fn, ...args) => fn(...args),

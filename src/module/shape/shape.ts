@@ -1,6 +1,7 @@
 /** Checks the exports of a module's file and brings them into one form. */
 import { nearest } from "../../config/nearest";
-import type { FetchRoute, Framing, Middleware, ModuleDefinition } from "../contract";
+import type { FetchRoute, Framing, Middleware, ModuleDefinition, StandardSchema } from "../contract";
+import { readSchema } from "./config";
 import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
@@ -27,12 +28,25 @@ export interface ModuleShape {
   readonly unavailable: string | Uint8Array | null;
   /** For modules in `http.use`. null: the module has none. */
   readonly middleware: Middleware | null;
+  /** For its settings. null: the module has none, and gets them as they are. */
+  readonly schema: StandardSchema | null;
 }
 
 const MAX_KEY_BYTES = 256;
 // The longest time of a timer.
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-const MODULE_OPTIONS = ["routes", "reload", "unavailable", "setup", "check", "handoff", "dispose", "use", "middleware"];
+const MODULE_OPTIONS = [
+  "routes",
+  "reload",
+  "unavailable",
+  "setup",
+  "check",
+  "handoff",
+  "dispose",
+  "use",
+  "middleware",
+  "config",
+];
 const HOOKS = ["setup", "check", "handoff", "dispose"];
 const KINDS = ["handle", "fetch", "connect", "websocket"];
 const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
@@ -78,6 +92,7 @@ export function readShape(
     reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
     middleware,
+    schema: readSchema(name, definition.config),
   };
 }
 

@@ -44,6 +44,11 @@ test("state is inferred from setup and params from the key, without a type argum
   expect([exitCode, text]).toEqual([0, expect.any(String)]);
 });
 
+test("config is inferred from the schema, beside state and params", () => {
+  const { text, exitCode } = check({ "good.ts": readFileSync(join(ROOT, "test/support/typed-config.ts"), "utf8") });
+  expect([exitCode, text]).toEqual([0, expect.any(String)]);
+});
+
 /** The definition on the second line of a module, and the compiler's message about it. */
 const MISTAKES: Record<string, [definition: string, said: RegExp]> = {
   "handle and fetch in one route": [
@@ -63,6 +68,11 @@ const MISTAKES: Record<string, [definition: string, said: RegExp]> = {
     `{ setup: () => ({ count: 1 }), routes: { "X": (_, { state }) => state.cuont } }`,
     /TS2551: Property 'cuont' does not exist on type '{ count: number; }'/,
   ],
+  "a setting that the schema has not": [
+    `{ config: (await import("zod")).z.object({ port: (await import("zod")).z.number() }), routes: { "X": (_, { config }) => config.prot } }`,
+    /TS2339: Property 'prot' does not exist on type '{ port: number; }'/,
+  ],
+  "settings in place of a schema": [`{ config: { port: 1 }, routes: { "X": () => "x" } }`, /TS2353|TS2322|TS2741/],
   "a fetch that gives a text": [`{ routes: { "GET /x": { fetch: () => "text" } } }`, /TS2322/],
   "an option that a route has not": [
     `{ routes: { "X": { frame: "line", handle: () => "x" } } }`,
