@@ -24,7 +24,10 @@ const FILES = FOLDERS.flatMap((folder) => readdirSync(join(ROOT, folder)).map((n
   (path) => path.endsWith(".ts"),
 );
 
-async function load(path: string): Promise<ModuleDefinition<never>> {
+/** They all have routes. */
+type Example = ModuleDefinition<never> & Required<Pick<ModuleDefinition<never>, "routes">>;
+
+async function load(path: string): Promise<Example> {
   return (await import(join(ROOT, path))).default;
 }
 

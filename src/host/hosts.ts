@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { isC } from "../module/c/sources";
 import type { RemoteShape } from "../module/graph/remote";
 import { hostSettings } from "../module/shape/settings";
-import type { Host } from "./host";
+import type { StopReason } from "../module/contract";
+import type { Processes } from "./process/processes";
 import type { QuarantineFacts } from "./quarantine";
 import type { CallHandle, RemoteOrder } from "./remote/call";
 import type { PlaceStatus } from "./remote/place";
@@ -24,9 +25,9 @@ const NAMES_PROCESS = /\brun["']?\s*:\s*["'`]process["'`]/;
 
 export class Hosts {
   readonly pool: RemoteHost;
-  readonly processes: Host;
+  readonly processes: Processes;
 
-  constructor(pool: RemoteHost, processes: Host) {
+  constructor(pool: RemoteHost, processes: Processes) {
     this.pool = pool;
     this.processes = processes;
   }
@@ -67,6 +68,16 @@ export class Hosts {
   /** Lets a generation hand over before it is retired, for a later `prepare` with its id. Never rejects. */
   async handOver(id: number): Promise<void> {
     await Promise.all([this.pool.handOver(id), this.processes.handOver(id)]);
+  }
+
+  /** Runs `start` of a generation whose `life.host` is "process". Rejects if it fails, or has no process. */
+  goLive(id: number): Promise<void> {
+    return this.processes.goLive(id);
+  }
+
+  /** Runs `stop` of a generation whose `life.host` is "process". Rejects if it fails. */
+  endLife(id: number, reason: StopReason): Promise<void> {
+    return this.processes.endLife(id, reason);
   }
 
   /** Disposes a generation wherever it is; it need not be anywhere. */

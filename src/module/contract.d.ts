@@ -15,9 +15,9 @@ export const NEED_MORE: -1;
  */
 export function defineModule<State = unknown, Key extends string = string, Config = Settings>(
   definition: Omit<ModuleDefinition<State, Config>, "routes"> & {
-    routes: { [K in Key]: Route<State, ParamsOf<K>, Config> };
+    routes?: { [K in Key]: Route<State, ParamsOf<K>, Config> };
   },
-): ModuleDefinition<State, Config>;
+): ModuleDefinition<State, Config> & { routes: Record<string, Route<State, Record<string, string>, Config>> };
 
 /** A module's settings as they stand in hrmr.json. */
 export type Settings = Record<string, unknown>;
@@ -62,10 +62,10 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
   config?: StandardSchema<Config>;
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
-   * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be empty beside
-   * `middleware`.
+   * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be missing beside
+   * `start` or `middleware`.
    */
-  routes: Record<string, Route<State, Record<string, string>, Config>>;
+  routes?: Record<string, Route<State, Record<string, string>, Config>>;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
   use?: Middleware<State, Config>[];
   /**
@@ -91,6 +91,27 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   check?(context: ModuleContext<State, Config>): void | boolean | Promise<void | boolean>;
   /**
+   * Runs when this version serves: open connections to others, begin timers, wire listeners here. Do not await work
+   * that goes on. If it fails, or takes longer than `timeouts.loadMs`, the version serves all the same, and `start` is
+   * tried again after 1, 2, 5, 10 and 30 s, then every 30 s.
+   */
+  start?(context: ModuleContext<State, Config>): unknown;
+  /**
+   * Runs when this version leaves, if its `start` has succeeded: end what `start` began. The next version's `start`
+   * waits for it, `timeouts.loadMs` at most.
+   */
+  stop?(context: ModuleContext<State, Config>, reason: StopReason): unknown;
+  /**
+   * Where `start` and `stop` run. "server" (default): in one process of the server; if it ends, another one takes over.
+   * "process": in each.
+   */
+  background?: "server" | "process";
+  /**
+   * Names of modules that must serve before this one. `setup` and `start` run after theirs. If one is missing, this
+   * version is refused.
+   */
+  needs?: string[];
+  /**
    * Called on the version that is about to leave. Its result (structured-cloneable) is the next setup's second
    * argument.
    */
@@ -101,6 +122,12 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   dispose?(state: State): void | Promise<void>;
 }
+
+/**
+ * Why a version has to stop. "replaced": another version of the module serves. "removed": the module is gone, or
+ * switched off. "moved": another process of the server takes the work over. "shutdown": the server ends.
+ */
+export type StopReason = "replaced" | "removed" | "moved" | "shutdown";
 
 /**
  * A route: a function (the whole read is the message), or an object with exactly one of handle, fetch, connect and

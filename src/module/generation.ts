@@ -4,10 +4,10 @@
  */
 import type { LoadSpec } from "./version";
 import { CallFigures } from "../observe/figures";
-import type { Middleware } from "./contract";
+import type { Middleware, StopReason } from "./contract";
 import type { LeftBehind } from "./graph/leaks";
 import type { LoadedModule } from "./graph/load";
-import type { BoundRoute, InFlight, InFlightKind, RouteOwner } from "./route";
+import type { BoundRoute, InFlight, InFlightKind, RouteOwner, RunsOn } from "./route";
 import { tellBug } from "../observe/tell-bug";
 
 export class Generation implements RouteOwner {
@@ -20,12 +20,16 @@ export class Generation implements RouteOwner {
   readonly context: object;
   readonly unavailable: string | Uint8Array | null;
   readonly reload: "swap" | "exclusive";
-  /** A route runs in this thread, so setup does too. */
+  /** A part of it runs in this thread, so setup does too. */
   readonly needsMain: boolean;
   /** A route runs on the pool. */
   readonly needsPool: boolean;
-  /** A route runs in the module's own process. */
+  /** A part of it runs in the module's own process. */
   readonly needsProcess: boolean;
+  /** null: it has neither `start` nor `stop`. */
+  readonly life: LoadedModule["shape"]["life"];
+  /** Names of the modules that it needs. */
+  readonly needs: readonly string[];
   readonly routes: readonly BoundRoute[];
   readonly figures = new CallFigures();
   /** The middleware for `http.use`, as a route. null: the module has none. */
@@ -47,9 +51,12 @@ export class Generation implements RouteOwner {
     this.unavailable = module.shape.definition?.unavailable ?? null;
     this.reload = module.shape.reload;
     const middleware = module.shape.middleware ?? null;
-    this.needsMain = middleware !== null || module.shape.routes.some((route) => route.spec.run === "inline");
-    this.needsPool = module.shape.routes.some((route) => route.spec.run === "pool");
-    this.needsProcess = module.shape.routes.some((route) => route.spec.run === "process");
+    this.life = module.shape.life;
+    this.needs = module.shape.needs;
+    const runsOn = (run: RunsOn): boolean => module.shape.routes.some((route) => route.spec.run === run);
+    this.needsMain = middleware !== null || runsOn("inline") || this.life?.host === "main";
+    this.needsPool = runsOn("pool");
+    this.needsProcess = runsOn("process") || this.life?.host === "process";
     this.routes = module.shape.routes.map(({ spec: route, handler, framing, websocket }) => ({
       ...route,
       module: spec.name,
@@ -117,6 +124,16 @@ export class Generation implements RouteOwner {
   /** setup and check. @throws ModuleError */
   start(handoff: unknown): Promise<void> {
     return this.#module.start(handoff);
+  }
+
+  /** The author's `start`, in this thread. @throws ModuleError */
+  goLive(): Promise<void> {
+    return this.#module.goLive();
+  }
+
+  /** The author's `stop`, in this thread. @throws ModuleError */
+  endLife(reason: StopReason): Promise<void> {
+    return this.#module.endLife(reason);
   }
 
   handoff(): ReturnType<LoadedModule["handoff"]> {

@@ -47,6 +47,16 @@ export interface QuarantineSnapshot {
   readonly nextTryAt: string | null;
 }
 
+/** The life of a module in the process that runs its `start`. */
+export interface LifeSnapshot {
+  /** waiting: for the start of a module that it needs. failed: its start is tried again; the version serves. */
+  readonly state: "waiting" | "starting" | "started" | "failed" | "stopping";
+  /** Why its last start failed; null: it did not. */
+  readonly error: string | null;
+  /** ISO 8601; null: no try is due. */
+  readonly nextTryAt: string | null;
+}
+
 export interface ModuleSnapshot {
   readonly name: string;
   readonly source: string;
@@ -69,6 +79,8 @@ export interface ModuleSnapshot {
   readonly process?: ModuleProcessSnapshot | null;
   /** null or missing: it is in none. */
   readonly quarantine?: QuarantineSnapshot | null;
+  /** Missing: it has no `start` and no `stop`, or another process runs them. */
+  readonly life?: LifeSnapshot;
 }
 
 /** How often and how long one module has blocked the event loop of a process. */

@@ -4,6 +4,7 @@
  */
 import { loadGeneration } from "./prepare";
 import type { Generation } from "../module/generation";
+import { inOrderOfNeeds, unmetNeeds } from "./life/needs";
 import type { ModuleSet } from "./module-set";
 import { type Candidate, describeFailure, type Failure, failure, planOf, serveWithout, type Run } from "./state";
 
@@ -13,7 +14,12 @@ export async function startAll(run: Run): Promise<void> {
   // An exclusive module answers 503 from its start to the swap. It starts last, so that other starts do not prolong
   // that.
   candidates.sort((a, b) => Number(takesOver(a)) - Number(takesOver(b)));
-  for (const candidate of candidates) await start(run, candidate);
+  for (const { name } of inOrderOfNeeds(candidates.map(({ generation }) => generation))) {
+    // One that it needs may have failed meanwhile.
+    await refuseUnmet(run);
+    const candidate = run.candidates.get(name);
+    if (candidate !== undefined) await start(run, candidate);
+  }
 }
 
 function takesOver({ entry, generation }: Candidate): boolean {
@@ -50,6 +56,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   serveWithout(run);
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;
   candidate.replaced = { generation: previous, handoff };
+  registry.lives.leave(new Map([[previous, "replaced"]]));
   if (previous.needsHost) await registry.options.host.handOver?.(previous.id);
   await registry.retire(entry, previous);
   if (generation.needsMain) await generation.start(handoff);
@@ -78,18 +85,37 @@ async function handoffOf(previous: Generation | null, notes: string[]): Promise<
 // ---- the way back ----
 
 /**
- * Drops candidates that claim the routes of another module. The version that stays instead may conflict in turn, so it
- * repeats until nothing conflicts.
+ * Drops candidates that claim the routes of another module, or need one that does not serve. The version that stays
+ * instead may conflict in turn, so it repeats until nothing does.
  */
-export async function refuseConflicts(run: Run): Promise<void> {
+export async function refuseUnfit(run: Run): Promise<void> {
   for (;;) {
+    await refuseUnmet(run);
     const refused = planOf(run).conflicts.filter(({ module }) => run.candidates.has(module));
     if (refused.length === 0) return;
-    for (const { module, text } of refused) {
-      const candidate = run.candidates.get(module);
-      if (candidate !== undefined) await drop(run, candidate, failure(text, "conflict"));
-    }
+    for (const { module, text } of refused) await dropNamed(run, module, failure(text, "conflict"));
   }
+}
+
+async function refuseUnmet(run: Run): Promise<void> {
+  for (;;) {
+    const unmet = [...unmetNeeds(needing(run))].filter(([name]) => run.candidates.has(name));
+    if (unmet.length === 0) return;
+    for (const [name, text] of unmet) await dropNamed(run, name, failure(text));
+  }
+}
+
+/** The modules that would serve if the reload ended now. */
+function needing({ registry, candidates, removed }: Run): Generation[] {
+  return [...registry.entries.values()].flatMap((entry) => {
+    const next = candidates.get(entry.name)?.generation ?? entry.live;
+    return next === null || removed.has(entry) ? [] : [next];
+  });
+}
+
+async function dropNamed(run: Run, name: string, reason: Failure): Promise<void> {
+  const candidate = run.candidates.get(name);
+  if (candidate !== undefined) await drop(run, candidate, reason);
 }
 
 /** Ends a candidate. If it was exclusive, resolves when its predecessor serves again. Never rejects. */
@@ -124,6 +150,7 @@ async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<C
     entry.live = again;
     entry.unavailable = [];
     run.plan = null;
+    registry.lives.swapped(() => false);
   } catch (error) {
     const log = registry.options.log.withFields({ module: entry.name, generation: previous.number, error });
     log.error(`could not be put back and answers 503: ${describeFailure(error)}`);

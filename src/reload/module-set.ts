@@ -1,6 +1,9 @@
 /** The modules in memory, and the parts that a reload loads, checks and publishes them with. */
 import type { Places } from "../config/places";
 import type { ModuleSettings } from "../config/options";
+import type { Background } from "../module/background";
+import type { StopReason } from "../module/contract";
+import type { Lives } from "./life/lives";
 import type { LoadSpec } from "../module/version";
 import type { ServerLog } from "../observe/log/log";
 import type { Entries, ModuleEntry } from "./entry";
@@ -43,6 +46,10 @@ interface GenerationHost {
    * @param isGone  true: the module was removed, so its shared resources close. Default false
    */
   retire(id: number, isGone?: boolean): Promise<void>;
+  /** Runs `start` of a generation whose `life.host` is "process". Rejects if it fails. */
+  goLive?(id: number): Promise<void>;
+  /** Runs its `stop`. Rejects if it fails. */
+  endLife?(id: number, reason: StopReason): Promise<void>;
 }
 
 /** The part of the configuration that modules are loaded with. */
@@ -77,6 +84,8 @@ export interface RegistryOptions extends LoadSettings {
   probe: { check(spec: LoadSpec): Promise<void> };
   /** The standard classes that the modules of this thread get. */
   globals: Record<string, unknown>;
+  /** Whether this process runs `start` of the modules. Default: another one does. */
+  background?: Background;
   /** Sends to a module's WebSockets. */
   publish?: Publish;
   /** Where the modules' routes go. */
@@ -110,6 +119,8 @@ export interface ModuleSet extends Entries {
   makeRoom(entry: ModuleEntry): Promise<void>;
   /** Resources that modules keep open over their versions. */
   readonly shared: SharedStore;
+  /** Calls `start` and `stop` of the modules. */
+  readonly lives: Lives;
   /** A version was disposed. */
   disposed(generation: Generation, left: LeftBehind): void;
   /**

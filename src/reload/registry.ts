@@ -4,6 +4,7 @@
  */
 import type { ServerLog } from "../observe/log/log";
 import type { LeakSnapshot } from "../observe/snapshot";
+import { BackgroundRole } from "../module/background";
 import type { Generation } from "../module/generation";
 import { approvedModule, type ModuleEntry } from "./entry";
 import type { ApprovedModule } from "./versions/approved";
@@ -11,6 +12,7 @@ import { Collector } from "../module/graph/collector";
 import { addWatched } from "../module/build/inputs";
 import { writeKeptBuilds } from "../module/build/kept-build";
 import { type LeftBehind, leftBehindText } from "../module/graph/leaks";
+import { Lives } from "./life/lives";
 import type { LoadSettings, ModuleSet, RegistryOptions } from "./module-set";
 import { loadApproved, runReload } from "./reload";
 import { ReloadTotals } from "./verdict/totals";
@@ -36,6 +38,7 @@ export class Registry implements ModuleSet {
   #isReloading = false;
   readonly #retiring = new Map<Generation, Promise<void>>();
   readonly shared: SharedStore;
+  readonly lives: Lives;
   readonly #collector: Collector;
   /** The things that versions left behind and no verdict has reported yet, by module. */
   readonly #left = new Map<string, string[]>();
@@ -43,6 +46,8 @@ export class Registry implements ModuleSet {
   constructor(options: RegistryOptions) {
     this.options = options;
     this.shared = new SharedStore(options.log);
+    const { host, log, background = new BackgroundRole() } = options;
+    this.lives = new Lives({ entries: this.entries, background, host, log });
     this.#collector = new Collector({
       leaked: (leak) => this.#tellLeak(leak),
       holders: {
@@ -134,7 +139,7 @@ export class Registry implements ModuleSet {
     return retired;
   }
 
-  /** Disposes all modules at once, after the drain. */
+  /** Disposes all modules at once, after the drain and after `lives.close`. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#collector.close();
@@ -210,6 +215,8 @@ export class Registry implements ModuleSet {
       this.#logOf(generation).warn(`${count} still under way after ${drainMs} ms were cut`);
     });
     const hadToWait = performance.now() - startedAt > 1;
+    // What its stop waits for would end with it.
+    await this.lives.left(generation);
     await this.#dispose(generation);
     entry.old.delete(generation);
     entry.gone.add(generation.figures);

@@ -2,7 +2,7 @@
  * The first half of a first reload, for `hrmr validate`: finds out which modules would load, without starting them. It
  * runs a module's top level, but no setup, check or dispose.
  */
-import { refuseConflicts } from "./bring-up";
+import { refuseUnfit } from "./bring-up";
 import { look } from "./look";
 import type { ModuleSet } from "./module-set";
 import { prepare } from "./prepare";
@@ -30,7 +30,7 @@ export async function rehearse(registry: ModuleSet): Promise<RehearsedModule[]> 
   try {
     await look(run);
     for (const file of run.files) await prepare(run, file);
-    await refuseConflicts(run);
+    await refuseUnfit(run);
     return listModules(run);
   } finally {
     for (const { generation } of run.candidates.values()) {

@@ -9,7 +9,7 @@ import { orderFor, type ReloadOrder } from "./order";
 import { prepare } from "./prepare";
 import { agreeWithOthers, tellRefusal } from "./vote/proposal";
 import { beginRun, describeFailure, isAsked, plannedModules, type Run, timed } from "./state";
-import { dropAll, refuseConflicts, startAll } from "./bring-up";
+import { dropAll, refuseUnfit, startAll } from "./bring-up";
 import type { ApprovedModule } from "./versions/approved";
 import { prepareStored, takeOver } from "./versions/stored";
 import { commit, settle } from "./swap";
@@ -58,7 +58,7 @@ export async function loadApproved(
     if (shipped === undefined) await timed(run, "load", () => takeOver(run, module));
     else await prepare(run, shipped);
   }
-  await refuseConflicts(run);
+  await refuseUnfit(run);
   await timed(run, "start", () => startAll(run));
   const verdict = await finish(run);
   for (const { name, error, lastNumber } of approved) {
@@ -73,12 +73,9 @@ export async function loadApproved(
 /** The last part of a run: the remaining candidates serve from here on. */
 async function finish(run: Run): Promise<Verdict> {
   // Refused modules keep their routes, which others may have claimed.
-  await refuseConflicts(run);
-  const settled = await timed(run, "swap", () => {
-    commit(run);
-    return settle(run);
-  });
-  return { ...settled, elapsedMs: performance.now() - run.startedMs };
+  await refuseUnfit(run);
+  await timed(run, "swap", async () => commit(run));
+  return await settle(run);
 }
 
 async function prepareAll(run: Run): Promise<void> {
@@ -96,7 +93,7 @@ async function prepareAll(run: Run): Promise<void> {
  * its routes and middleware.
  */
 async function checkRoutes(run: Run): Promise<void> {
-  await refuseConflicts(run);
+  await refuseUnfit(run);
   mustHaveMiddleware(run);
 }
 

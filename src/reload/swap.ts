@@ -2,6 +2,8 @@
 import { pruneBundles } from "../module/build/build";
 import { holdText } from "./versions/hold";
 import { approvedModule, type ModuleEntry } from "./entry";
+import type { StopReason } from "../module/contract";
+import type { Generation } from "../module/generation";
 import { serveRouting } from "./plan";
 import { isAsked, planOf, type Failure, type Run } from "./state";
 import { takesHttpText } from "../module/route";
@@ -10,6 +12,7 @@ import type { ModuleVerdict, Outcome, Verdict } from "./verdict/verdict";
 /** Swaps the routing in one assignment, then does the bookkeeping. Synchronous, so that no message comes in between. */
 export function commit(run: Run): void {
   const { registry, candidates, removed, failures, wanted } = run;
+  registry.lives.leave(leaving(run));
   serveRouting(registry.options.routing, planOf(run).routing);
   registry.current = wanted;
   for (const entry of removed) {
@@ -36,6 +39,14 @@ export function commit(run: Run): void {
     const entry = registry.entries.get(name);
     if (entry !== undefined) entry.error = text;
   }
+  registry.lives.swapped((name) => isAsked(run, name));
+}
+
+/** The versions that this reload takes out of service. */
+function leaving({ removed, candidates }: Run): Map<Generation, StopReason> {
+  const gone = [...removed].map(({ live }) => [live, "removed"] as const);
+  const replaced = [...candidates.values()].map(({ entry }) => [entry.live, "replaced"] as const);
+  return new Map([...gone, ...replaced].flatMap(([live, reason]) => (live === null ? [] : [[live, reason]])));
 }
 
 function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string[] {
@@ -52,11 +63,17 @@ function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string
   ];
 }
 
-/** Makes the verdict a turn of the loop after the swap: by then, a version without open work is freed. */
-export async function settle(run: Run): Promise<Omit<Verdict, "elapsedMs">> {
+/**
+ * Makes the verdict a turn of the loop after the swap: by then, a version without open work is freed. It waits a second
+ * at most for the stops and starts of the modules that have changed; their time does not count as the reload's.
+ */
+export async function settle(run: Run): Promise<Verdict> {
   await new Promise((resolve) => setImmediate(resolve));
+  const elapsedMs = performance.now() - run.startedMs;
+  await run.registry.lives.settle([...run.candidates.keys(), ...[...run.removed].map(({ name }) => name)]);
   pruneAll(run);
   return {
+    elapsedMs,
     ok: run.failures.size === 0,
     modules: verdicts(run),
     dropped: run.registry.cutCount - run.cutBefore,
@@ -77,7 +94,7 @@ function verdicts(run: Run): ModuleVerdict[] {
     const notes = heldBack.has(name) && entry.hold !== null ? [holdText(name, entry.hold)] : [];
     if (candidate !== undefined) {
       const taken = takesHttpText(candidate.generation.routes);
-      const said = [...candidate.notes, ...notes, ...(taken === "" ? [] : [taken])];
+      const said = [...candidate.notes, ...notes, ...(taken === "" ? [] : [taken]), ...lifeNotes(run, name)];
       return [verdictOf(entry, (before.get(name) ?? null) === null ? "loaded" : "swapped", run, said)];
     }
     return isAsked(run, name) ? [verdictOf(entry, "unchanged", run, notes)] : [];
@@ -86,6 +103,24 @@ function verdicts(run: Run): ModuleVerdict[] {
     .filter(([name]) => !registry.entries.has(name))
     .map(([name, failed]) => unknownVerdict(name, failed));
   return [...gone, ...there, ...unknown];
+}
+
+/** What became of the start of a version that serves from here on. */
+function lifeNotes({ registry }: Run, name: string): string[] {
+  const life = registry.lives.facts(name);
+  switch (life?.state) {
+    case "failed":
+      return [`its start is tried again: ${(life.error ?? "").split("\n", 1)[0]}`];
+    case "starting":
+      return ["its start is under way"];
+    case "stopping":
+      return ["the stop of the version before is under way"];
+    case "waiting":
+      return ["its start waits for the start of a module that it needs"];
+    case "started":
+    case undefined:
+      return [];
+  }
 }
 
 function verdictOf(

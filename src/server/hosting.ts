@@ -15,7 +15,8 @@ interface HostsOwner {
   readonly uplink: Pick<Uplink, "crashed">;
 }
 
-export function openHosts(owner: HostsOwner): Hosts {
+/** @param onRestored as for `Processes` */
+export function openHosts(owner: HostsOwner, onRestored: (id: number) => void): Hosts {
   const { options, log } = owner;
   const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
@@ -36,7 +37,8 @@ export function openHosts(owner: HostsOwner): Hosts {
           `pool thread: ${reason}`,
         )?.(`pool thread ${thread}: ${reason}`),
   });
-  const processes = new Processes(settings, { command: selfCommand([]), env: { [ROLE_VARIABLE]: "module" } });
+  const start = { command: selfCommand([]), env: { [ROLE_VARIABLE]: "module" } };
+  const processes = new Processes(settings, start, onRestored);
   return new Hosts(pool, processes);
 }
 

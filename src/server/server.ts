@@ -6,6 +6,7 @@ import { UserError } from "../config/user-error";
 import type { Hosts } from "../host/hosts";
 import { Watchdog } from "../host/watchdog/watchdog";
 import { registerHrmrModule } from "../module/api";
+import { BackgroundRole } from "../module/background";
 import { discoverModules } from "../module/build/discover";
 import { Probe } from "../module/probe/probe";
 import { catchPrints } from "../module/graph/console";
@@ -96,10 +97,24 @@ export interface RunningServer {
   publish(module: string, topic: string, data: unknown): void;
   /** Loads changes. One at a time. @throws UserError if the whole reload is refused: nothing has changed then */
   reload(order: ReloadOrder): Promise<ReloadOutcome>;
-  /** Stops listening, finishes open work up to drainMs, then cuts it. Resolves when all is closed. Idempotent. */
-  shutdown(reason: string): Promise<void>;
+  /** This process is the background process from now on: it runs `start` of the modules, and what else is done once. */
+  takeBackground(): void;
+  /**
+   * Stops listening, finishes open work up to drainMs, then cuts it. Resolves when all is closed. Idempotent.
+   *
+   * @param leaving default: the server ends
+   */
+  shutdown(reason: string, leaving?: Leaving): Promise<void>;
   /** Cuts the work that is still open after `shutdown`. */
   cutAll(reason: string): void;
+}
+
+/** How a process leaves. */
+export interface Leaving {
+  /** For `stop` of the modules. */
+  readonly why: "moved" | "shutdown";
+  /** Called once another process may be the background process. */
+  readonly released?: () => void;
 }
 
 /**
@@ -167,6 +182,7 @@ class HrmrServer implements RunningServer {
   readonly #guesses: Guesses;
   readonly #access: Access;
   readonly #watchdog: Watchdog;
+  readonly #background = new BackgroundRole();
   #registry: Registry | null = null;
   #shutdown: Promise<void> | null = null;
 
@@ -177,7 +193,7 @@ class HrmrServer implements RunningServer {
     applyEnvironment(options.environment);
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
-    this.#hosts = openHosts(start);
+    this.#hosts = openHosts(start, (id) => this.#registry?.lives.restored(id));
     this.#access = openAccess(options, folders.dataDir, log);
     this.#clients = new Clients(options, log, this.#hosts, this.#access.control, slot === 0);
     const { note } = this.#clients.admission;
@@ -266,6 +282,7 @@ class HrmrServer implements RunningServer {
       host: this.#hosts,
       probe: this.#probe,
       globals,
+      background: this.#background,
       publish: (module, topic, data) => sockets.publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
@@ -289,6 +306,11 @@ class HrmrServer implements RunningServer {
     const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
     this.summary.modules = entries.length;
     this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
+    this.registry.lives.begin();
+  }
+
+  takeBackground(): void {
+    this.#background.take();
   }
 
   get registry(): Registry {
@@ -366,13 +388,15 @@ class HrmrServer implements RunningServer {
 
   // ---- stopping ----
 
-  shutdown(reason: string): Promise<void> {
-    this.#shutdown ??= this.#stop(reason);
+  shutdown(reason: string, leaving: Leaving = { why: "shutdown" }): Promise<void> {
+    this.#shutdown ??= this.#stop(reason, leaving);
     return this.#shutdown;
   }
 
-  async #stop(reason: string): Promise<void> {
+  async #stop(reason: string, leaving: Leaving): Promise<void> {
+    const left = this.#leaveBackground(leaving);
     await this.#clients.drain(this.#listeners, reason);
+    await left;
     await this.#registry?.close();
     await this.#hosts.close();
     this.#probe.close();
@@ -381,6 +405,12 @@ class HrmrServer implements RunningServer {
     this.#log.flush();
     this.#guesses.close();
     this.#access.guesses.close();
+  }
+
+  async #leaveBackground({ why, released }: Leaving): Promise<void> {
+    await this.#background.release(why);
+    released?.();
+    await this.#registry?.lives.close(why);
   }
 
   cutAll(reason: string): void {

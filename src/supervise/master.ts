@@ -33,7 +33,8 @@ import { Notifier } from "./takeover/notify";
 import { letSecondSignalEnd } from "./last-signal";
 import { Prefork } from "./serve/prefork";
 import { StateKeeper, writeStateReadme } from "./state-keeper";
-import { type Estate, handOver, takeEstate, tellOld } from "./takeover/takeover";
+import type { Leaving } from "../server/server";
+import { type Successor, type Estate, handOver, oldHasStopped, takeEstate, tellOld } from "./takeover/takeover";
 import { type Reloadable, Reloads } from "./reloads";
 import { Retries } from "./retries";
 import { tellBug } from "../observe/tell-bug";
@@ -149,6 +150,7 @@ class Master implements Operations {
       const readyMs = performance.now() - startedAt;
       await this.#owner.ready(summary, readyMs, () => this.#failures());
       tellOld({ type: "serving" });
+      void (estate === null ? Promise.resolve() : oldHasStopped()).then(() => parts.group.takeBackground());
     } catch (error) {
       const message = messageOf(error);
       // stderr tells the person who started it. If another server has the state folder, the log there is that server's.
@@ -253,7 +255,7 @@ class Master implements Operations {
       return summary;
     } catch (error) {
       await this.#controlPort?.close();
-      await group.drain("the start failed");
+      await group.drain("the start failed", { why: "shutdown" });
       holdings.abandon();
       throw error;
     }
@@ -395,7 +397,8 @@ class Master implements Operations {
     // The new process replaces this one's control socket by its own. The keeper must not take that for a deletion.
     await this.#keeper?.pause();
     await history.settle(true);
-    const pid = await handOver(holdings.estate(failing), this.#owner.args);
+    const successor = await handOver(holdings.estate(failing), this.#owner.args);
+    const { pid } = successor;
     this.#notifier.mainPid(pid);
     // From now on the new process rotates the log file.
     log.reconfigure({ ...config.options.log, role: "shared" });
@@ -405,7 +408,7 @@ class Master implements Operations {
     this.#parts?.retries.close();
     // Both processes share the port, and only the new one may answer.
     void this.#controlPort?.handOn();
-    void this.#drain("upgrade", pid);
+    void this.#drain("upgrade", successor);
     return { ok: true, pid, text: `OK pid ${pid} serves, and pid ${process.pid} finishes what is under way\n` };
   }
 
@@ -428,13 +431,13 @@ class Master implements Operations {
   }
 
   /** @param successor the process that has taken over; null: none */
-  async #drain(reason: string, successor: number | null): Promise<void> {
+  async #drain(reason: string, successor: Successor | null): Promise<void> {
     const parts = this.#parts;
     if (parts === null) return;
     this.#reloads.close();
     parts.history.close();
     const extending = setInterval(() => this.#notifier.extendTimeout(EXTEND_MS), EXTEND_MS / 2);
-    await parts.group.drain(reason).catch(tellBug);
+    await parts.group.drain(reason, leavingTo(successor)).catch(tellBug);
     clearInterval(extending);
     // After a take-over these files are the successor's.
     if (successor === null) await parts.history.settle(true).catch(tellBug);
@@ -481,6 +484,10 @@ class Master implements Operations {
     this.#parts?.holdings.release();
     process.exit(exitCode);
   }
+}
+
+function leavingTo(successor: Successor | null): Leaving {
+  return successor === null ? { why: "shutdown" } : { why: "moved", released: () => successor.release() };
 }
 
 const BEING_REPLACED: RestartReport = {

@@ -3,9 +3,8 @@
  * tries them at once.
  */
 import type { Log } from "../module/contract";
+import { RETRY_DELAYS_MS as DELAYS_MS, retryDelayMs } from "../system/backoff";
 
-/** Waits between the tries; the last one repeats. In milliseconds. */
-const DELAYS_MS = [1000, 2000, 5000, 10_000, 30_000] as const;
 /** Tries due within this time share one reload. */
 const TOGETHER_MS = 200;
 
@@ -71,7 +70,7 @@ export class Retries {
 
   #wait(name: string, waiting: Waiting, reason: string): void {
     waiting.tries++;
-    const delayMs = delayAfter(waiting.tries);
+    const delayMs = retryDelayMs(waiting.tries);
     waiting.nextTryAtMs = Date.now() + delayMs;
     // After the first tries, an unchanged reason is not logged again: a module may fail for days.
     if (waiting.tries >= DELAYS_MS.length && reason === waiting.told) return;
@@ -100,10 +99,6 @@ export class Retries {
 
   #postpone(name: string): void {
     const waiting = this.#waiting.get(name);
-    if (waiting !== undefined) waiting.nextTryAtMs = Date.now() + delayAfter(waiting.tries);
+    if (waiting !== undefined) waiting.nextTryAtMs = Date.now() + retryDelayMs(waiting.tries);
   }
-}
-
-function delayAfter(tries: number): number {
-  return DELAYS_MS[Math.min(tries, DELAYS_MS.length - 1)] ?? 0;
 }

@@ -1,5 +1,5 @@
 /**
- * How long to wait before a process or a thread that ended is started again.
+ * How long to wait before a process or a thread that ended is started again, or a failed start is tried again.
  */
 
 const FIRST_MS = 100;
@@ -9,6 +9,14 @@ const LONGEST_MS = 30_000;
  * milliseconds.
  */
 const SERVED_MS = 1000;
+
+/** The waits between tries of something that fails by itself: 1, 2, 5, 10 and 30 s, then every 30 s. */
+export const RETRY_DELAYS_MS = [1000, 2000, 5000, 10_000, 30_000] as const;
+
+/** @param failures how many tries have failed before the one that has just failed @returns the wait in milliseconds */
+export function retryDelayMs(failures: number): number {
+  return RETRY_DELAYS_MS[Math.min(failures, RETRY_DELAYS_MS.length - 1)] ?? 0;
+}
 
 /**
  * No wait after a process that has served. Otherwise each wait is longer than the last, so that failing starts do not

@@ -150,6 +150,7 @@ test("a server process that says nothing is given up", async () => {
   const owner = {
     calls: {} as never,
     stop: () => {},
+    released: () => {},
     published: () => {},
     gone: (_: unknown, how: string) => void gone.push(how),
   };

@@ -20,8 +20,18 @@ const refused: [string, unknown, string][] = [
   [
     "an unknown module option",
     { routes: { A: handle }, zzz: 1 },
-    'unknown option "zzz". Known are routes, reload, unavailable, setup, check, handoff, dispose, use, middleware, config.',
+    'unknown option "zzz". Known are routes, reload, unavailable, setup, check, handoff, dispose, start, stop, use, middleware, config, background, needs.',
   ],
+  ["a start that is no function", { start: true }, '"start" is a boolean, and must be a function.'],
+  ["a stop without anything to stop", { stop: handle }, '"routes" is missing.'],
+  [
+    "another background",
+    { start: handle, background: "pool" },
+    '"background" is "pool", and must be "server" or "process".',
+  ],
+  ["needs that are no array", { routes: { A: handle }, needs: "kv" }, '"needs" is a string. Write needs: ["kv"].'],
+  ["a need that is no name", { routes: { A: handle }, needs: ["kv", 1] }, '"needs" holds 1, and must hold names'],
+  ["a module that needs itself", { routes: { A: handle }, needs: ["chat"] }, '"needs" names the module itself.'],
   ["a setup that is no function", { routes: { A: handle }, setup: 1 }, '"setup" is a number, and must be a function.'],
   ["a dispose that is no function", { routes: { A: handle }, dispose: "x" }, '"dispose" is a string'],
   [
@@ -223,6 +233,49 @@ test("a function is a handle route with the defaults", () => {
     },
   ]);
   expect({ reload, unavailable }).toEqual({ reload: "swap", unavailable: null });
+});
+
+test.each<[string, object, Record<string, unknown>, unknown]>([
+  ["no start and no stop", { routes: { A: handle } }, {}, null],
+  ["no routes", { start: handle }, {}, { background: "server", host: "main" }],
+  [
+    "no routes, and run: process in its settings",
+    { start: handle },
+    { run: "process" },
+    { background: "server", host: "process" },
+  ],
+  [
+    "an inline route",
+    { routes: { A: handle, B: { handle, run: "process" } }, stop: handle },
+    {},
+    { background: "server", host: "main" },
+  ],
+  [
+    "pool routes",
+    { routes: { A: { handle, run: "pool" } }, start: handle },
+    {},
+    { background: "server", host: "main" },
+  ],
+  [
+    "process routes",
+    { routes: { A: { handle, run: "process" } }, start: handle, background: "process" },
+    {},
+    { background: "process", host: "process" },
+  ],
+  [
+    "routes on pool and process",
+    { routes: { A: { handle, run: "pool" }, B: { handle, run: "process" } }, start: handle },
+    {},
+    { background: "server", host: "process" },
+  ],
+  ["middleware", { start: handle, middleware: handle }, { run: "process" }, { background: "server", host: "main" }],
+])("where start and stop run, with %s", (_, definition, config, life) => {
+  expect(readShape("m", definition, undefined, config).life as unknown).toEqual(life);
+});
+
+test("a module needs each other module once", () => {
+  expect(readShape("m", { routes: { A: handle }, needs: ["kv", "db", "kv"] }).needs).toEqual(["kv", "db"]);
+  expect(readShape("m", { routes: { A: handle } }).needs).toEqual([]);
 });
 
 test("all options of a definition are read", () => {

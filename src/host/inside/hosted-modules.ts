@@ -157,6 +157,10 @@ export class HostedModules {
         return this.#answer(this.#load(message.spec, message.previousId, message.handed));
       case "handoff":
         return this.#answer(this.#handoff(message.id));
+      case "goLive":
+        return this.#answer(this.#onResident(message.id, (module) => module.goLive()));
+      case "endLife":
+        return this.#answer(this.#onResident(message.id, (module) => module.endLife(message.reason)));
       case "retire":
         return this.#answer(this.#retire(message.id, message.isGone));
       case "cancel":
@@ -240,6 +244,12 @@ export class HostedModules {
     } catch (error) {
       return { notes: [], handoff: { error: `handoff returned data that cannot be stored: ${describeError(error)}` } };
     }
+  }
+
+  async #onResident(id: number, work: (module: LoadedModule) => Promise<void>): Promise<Omit<TaskDone, "type">> {
+    const resident = this.#calls.residents.get(id);
+    if (resident !== undefined) await work(resident.module);
+    return { notes: [] };
   }
 
   /** @param isGone  true: the whole module was removed, so its shared resources are closed */

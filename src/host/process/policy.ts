@@ -7,8 +7,16 @@ import { boundedWith } from "../../observe/log/fields";
 import type { OpenPlace } from "../remote/place";
 import type { HostPolicy } from "../remote/policy";
 
-/** @param log with the module's fields */
-export function processPolicy({ name }: LoadSpec, open: OpenPlace, log: Log): HostPolicy {
+/**
+ * @param log with the module's fields
+ * @param onRestored as for `Processes`
+ */
+export function processPolicy(
+  { name }: LoadSpec,
+  open: OpenPlace,
+  log: Log,
+  onRestored: (id: number) => void,
+): HostPolicy {
   const own = `The process of module "${name}"`;
   return {
     count: 1,
@@ -26,7 +34,10 @@ export function processPolicy({ name }: LoadSpec, open: OpenPlace, log: Log): Ho
       for (const place of places) place.resume();
       return false;
     },
-    restored: (id, quarantine) => quarantine.lift(id),
+    restored: (id, quarantine) => {
+      quarantine.lift(id);
+      onRestored(id);
+    },
     notRestored: ({ id }, error, place) => place.giveUp(id, `it could not be loaded again: ${error.message}`),
   };
 }

@@ -1,5 +1,6 @@
 /** `run: "process"`: each generation with such routes has its own process. */
 import { messageOf } from "../../config/user-error";
+import type { StopReason } from "../../module/contract";
 import { closeSync, ftruncateSync } from "node:fs";
 import { dirname } from "node:path";
 import { wholeFileError } from "../../module/graph/describe-error";
@@ -25,6 +26,7 @@ type Handed = Awaited<ReturnType<RemoteHost["handOver"]>>;
 export class Processes implements Host {
   readonly #settings: RemoteSettings;
   readonly #start: ProcessStart;
+  readonly #onRestored: (id: number) => void;
   readonly #hosts = new Map<number, ModuleHost>();
   /** Descriptors of the files for handoffs, by module. */
   readonly #handoffFds = new Map<string, number>();
@@ -35,9 +37,12 @@ export class Processes implements Host {
   /**
    * @param settings of each process; read at each call: `maxQueued` may change
    * @param start    how this program is started as a module's process
+   * @param onRestored called when a process that was lost has loaded its generation again: nothing of it is live there.
+   *   Default: nobody wants to know
    */
-  constructor(settings: RemoteSettings, start: ProcessStart) {
+  constructor(settings: RemoteSettings, start: ProcessStart, onRestored: (id: number) => void = () => {}) {
     this.#settings = settings;
+    this.#onRestored = onRestored;
     this.#start = start;
   }
 
@@ -71,6 +76,18 @@ export class Processes implements Host {
     if (module === undefined) return;
     const handed = await module.host.handOver(id);
     this.#kept.set(id, { name: module.spec.name, handed });
+  }
+
+  /** Runs the generation's `start` in its process. Rejects with a ModuleError, or if it has none. */
+  async goLive(id: number): Promise<void> {
+    const module = this.#hosts.get(id);
+    if (module === undefined) throw new HostLostError("it has no process any more");
+    await module.host.goLive(id);
+  }
+
+  /** Runs the generation's `stop` in its process, if it has one. Rejects with a ModuleError. */
+  async endLife(id: number, reason: StopReason): Promise<void> {
+    await this.#hosts.get(id)?.host.endLife(id, reason);
   }
 
   /** Disposes a generation and ends its process. Does nothing for one that has none. */
@@ -163,7 +180,7 @@ export class Processes implements Host {
   #open(spec: LoadSpec): ModuleHost {
     const log = logWith(this.#settings.log, { module: spec.name, generation: spec.generation });
     const open = processPlaces(spec, this.#start, this.#handoffFd(spec), log);
-    const module = { spec, host: new RemoteHost(processPolicy(spec, open, log), this.#settings) };
+    const module = { spec, host: new RemoteHost(processPolicy(spec, open, log, this.#onRestored), this.#settings) };
     this.#hosts.set(spec.id, module);
     return module;
   }

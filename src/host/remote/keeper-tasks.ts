@@ -6,12 +6,13 @@ import { ModuleError } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import { HandlerError, HostLostError } from "../errors";
 import type { StoredState } from "../process/handoff-file";
+import type { StopReason } from "../../module/contract";
 import type { TaskDone, FromPlace, ToPlace } from "./messages";
 import type { HostPolicy, KeptPlace } from "./policy";
 import type { LoadSpec } from "../../module/version";
 
 interface Task {
-  readonly message: Extract<ToPlace, { type: "import" | "load" | "handoff" | "retire" }>;
+  readonly message: Extract<ToPlace, { type: "import" | "load" | "handoff" | "goLive" | "endLife" | "retire" }>;
   readonly id: number;
   /** null: the place starts again and loads its old generations. */
   readonly done: PromiseWithResolvers<TaskDone> | null;
@@ -94,6 +95,22 @@ export class KeeperTasks {
     }
   }
 
+  /** Runs the generation's `start`. Rejects with a ModuleError, or a HostLostError if the place is not there. */
+  async goLive(id: number): Promise<void> {
+    if (!this.loaded.has(id)) throw new HostLostError("its process is not there");
+    await this.#add({ type: "goLive", id }, id);
+  }
+
+  /** Runs the generation's `stop`. A place that is lost has stopped. Rejects with a ModuleError. */
+  async endLife(id: number, reason: StopReason): Promise<void> {
+    if (!this.loaded.has(id)) return;
+    try {
+      await this.#add({ type: "endLife", id, reason }, id);
+    } catch (error) {
+      if (!(error instanceof HostLostError)) throw error;
+    }
+  }
+
   /** Resolves when the generation is gone from the place. */
   async retire(id: number, isGone = false): Promise<void> {
     this.loaded.delete(id);
@@ -172,6 +189,9 @@ export class KeeperTasks {
       if (blame !== null && isBlamed) this.#fail(task, blame);
       else if (message.type === "retire") done?.resolve(NOTHING);
       else if (message.type === "handoff") done?.reject(new HostLostError("its state was lost"));
+      // The next place begins anew: whoever wants it live there says so.
+      else if (message.type === "goLive" || message.type === "endLife")
+        done?.reject(new HostLostError("its process was lost"));
       else if (done !== null) this.#queue.push(task);
     }
   }

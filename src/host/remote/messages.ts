@@ -7,7 +7,7 @@
  * Uint8Array costs 27 times as much, a transferred buffer nine times. A string can also be sent again to another place
  * if the first is lost.
  */
-import type { Client, Session } from "../../module/contract";
+import type { Client, Session, StopReason } from "../../module/contract";
 import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
@@ -145,6 +145,10 @@ export type ToPlace =
       readonly handed?: StoredState;
     }
   | { readonly type: "handoff"; readonly id: number }
+  /** Runs the author's `start`. */
+  | { readonly type: "goLive"; readonly id: number }
+  /** Runs the author's `stop`. */
+  | { readonly type: "endLife"; readonly id: number; readonly reason: StopReason }
   /** isGone: the whole module is removed. */
   | { readonly type: "retire"; readonly id: number; readonly isGone: boolean }
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
@@ -164,8 +168,8 @@ export interface TaskDone {
 }
 
 /**
- * Place to server, beside reply batches. Imports, loads, handoffs and retirements are answered one by one,
- * in their order.
+ * Place to server, beside reply batches. Imports, loads, handoffs, starts, stops and retirements are answered one by
+ * one, in their order.
  */
 export type FromPlace =
   | { readonly type: "stage" }

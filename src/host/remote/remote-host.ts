@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Log } from "../../module/contract";
+import type { Log, StopReason } from "../../module/contract";
 import type { RemoteShape } from "../../module/graph/remote";
 import type { LoadSpec } from "../../module/version";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
@@ -121,6 +121,20 @@ export class RemoteHost implements Host, KeeperOwner {
     const handed = this.#keepers.map((keeper) => keeper.tasks.handoff(id));
     this.#ticker.start();
     return (await Promise.all(handed))[0] ?? null;
+  }
+
+  /** Runs the generation's `start` in the first place. Rejects with a ModuleError, or if the place is not there. */
+  async goLive(id: number): Promise<void> {
+    const begun = (this.#keepers[0] as Keeper).tasks.goLive(id);
+    this.#ticker.start();
+    await begun;
+  }
+
+  /** Runs the generation's `stop` in the first place. Rejects with a ModuleError. */
+  async endLife(id: number, reason: StopReason): Promise<void> {
+    const left = (this.#keepers[0] as Keeper).tasks.endLife(id, reason);
+    this.#ticker.start();
+    await left;
   }
 
   async retire(id: number, isGone = false): Promise<void> {

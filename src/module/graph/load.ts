@@ -3,7 +3,7 @@ import { placeOf, readPlace } from "../../config/places";
 import { messageOf } from "../../config/user-error";
 import { readdirSync, readlinkSync, statSync } from "node:fs";
 import type { LoadSpec } from "../version";
-import type { ModuleContext } from "../contract";
+import type { ModuleContext, StopReason } from "../contract";
 import { type ContextSources, makeContext } from "./context";
 import { underDeadline } from "../../system/deadline";
 import { applyEnvironment } from "../../system/environment";
@@ -12,6 +12,7 @@ import { claimGlobals, globalsNow, globalsOf, removeListenersOf, watchSharedObje
 import { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
 import { leadsTo } from "../build/links";
+import { isC } from "../c/sources";
 import { Mark, MARKS, MODULE, NO_ROUTE, ROUTE } from "./marks";
 import { readConfig, SettingsError } from "../shape/config";
 import { type ModuleShape, readShape } from "../shape/shape";
@@ -22,7 +23,8 @@ interface LoadOptions extends ContextSources {
   /** An error or a rejection that module code left unhandled. */
   readonly onError: (error: unknown, kind: string) => void;
   /**
-   * For the import, for setup and check together, for handoff and for dispose each. In milliseconds. 0 waits for ever.
+   * For the import, for setup and check together, for start, stop, handoff and dispose each. In milliseconds. 0 waits
+   * for ever.
    */
   readonly timeoutMs: number;
 }
@@ -39,6 +41,10 @@ export interface LoadedModule {
   run<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
   /** Runs setup, then check. Rejects with a ModuleError; the caller then disposes. */
   start(handoff: unknown): Promise<void>;
+  /** Runs the author's `start`, from the present turn of the loop on. Rejects with a ModuleError. */
+  goLive(): Promise<void>;
+  /** Runs the author's `stop`, from the present turn of the loop on. Rejects with a ModuleError. */
+  endLife(reason: StopReason): Promise<void>;
   /** null: the module has no `handoff`. Never rejects. */
   handoff(): Promise<Handoff | null>;
   /**
@@ -96,8 +102,10 @@ interface ModuleExports {
   readonly middleware?: unknown;
 }
 
-function readShapeOf({ name, config }: LoadSpec, exported: ModuleExports): ModuleShape {
-  return readShape(name, exported.default, exported.middleware, config);
+function readShapeOf({ name, config, source }: LoadSpec, exported: ModuleExports): ModuleShape {
+  // A module in C has no other host than its process, so its `start` needs no routes to find it.
+  const settings = isC(source) ? { ...config, run: "process" } : config;
+  return readShape(name, exported.default, exported.middleware, settings);
 }
 
 /** Placed in the config file, not in the author's. */
@@ -183,6 +191,18 @@ class Loaded implements LoadedModule {
     const leftMs = timeoutMs === 0 ? 0 : Math.max(1, timeoutMs - (performance.now() - startedMs));
     const isAccepted = await this.#call("check", leftMs, () => definition.check?.(this.context));
     if (isAccepted === false) throw wholeFileError(this.#spec.name, this.#spec.source, "check returned false");
+  }
+
+  async goLive(): Promise<void> {
+    const { definition } = this.shape;
+    if (definition.start === undefined) return;
+    await this.#call("start", this.#options.timeoutMs, () => definition.start?.(this.context));
+  }
+
+  async endLife(reason: StopReason): Promise<void> {
+    const { definition } = this.shape;
+    if (definition.stop === undefined) return;
+    await this.#call("stop", this.#options.timeoutMs, () => definition.stop?.(this.context, reason));
   }
 
   async handoff(): Promise<Handoff | null> {

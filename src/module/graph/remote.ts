@@ -10,8 +10,8 @@ import type { ModuleShape } from "../shape/shape";
 /** A shape without its functions: it crosses processes. */
 export interface RemoteShape {
   /**
-   * Whether every route runs in the process, and is described here completely. Otherwise the main thread has to load
-   * the module too.
+   * Whether all of it runs in the process, and every route is described here completely. Otherwise the main thread has
+   * to load the module too.
    */
   readonly isWhole: boolean;
   /** Empty unless `isWhole`. */
@@ -21,14 +21,16 @@ export interface RemoteShape {
   }[];
   readonly reload: "swap" | "exclusive";
   readonly unavailable: string | Uint8Array | null;
+  readonly life: ModuleShape["life"];
+  readonly needs: ModuleShape["needs"];
 }
 
-export function remoteShapeOf({ routes, reload, unavailable, middleware }: ModuleShape): RemoteShape {
+export function remoteShapeOf({ routes, reload, unavailable, middleware, life, needs }: ModuleShape): RemoteShape {
   const told: RemoteShape["routes"][number][] = [];
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
-  const isWhole = middleware === null && told.length === routes.length;
-  return { isWhole, routes: isWhole ? told : [], reload, unavailable };
+  const isWhole = middleware === null && told.length === routes.length && life?.host !== "main";
+  return { isWhole, routes: isWhole ? told : [], reload, unavailable, life, needs };
 }
 
 /** @param shape a whole one */
@@ -37,7 +39,7 @@ export function remoteModule(
   shape: RemoteShape,
   { log, publish }: { log: Log; publish?: Publish },
 ): LoadedModule {
-  const { reload, unavailable } = shape;
+  const { reload, unavailable, life, needs } = shape;
   const routes = shape.routes.map((route) => ({ ...route, handler: notHere }));
   return {
     shape: {
@@ -47,10 +49,14 @@ export function remoteModule(
       unavailable,
       middleware: null,
       schema: null,
+      life,
+      needs,
     },
     context: makeContext(spec, { host: "main", log, ...(publish === undefined ? null : { publish }) }, () => undefined),
     run: (fn, ...args) => fn(...args),
     start: () => Promise.resolve(),
+    goLive: () => Promise.resolve(),
+    endLife: () => Promise.resolve(),
     handoff: () => Promise.resolve(null),
     dispose: () => Promise.resolve(NOTHING_LEFT),
     remains: null,

@@ -2,6 +2,7 @@
 import { nearest } from "../../config/nearest";
 import type { FetchRoute, Framing, Middleware, ModuleDefinition, StandardSchema } from "../contract";
 import { readSchema } from "./config";
+import { hasWork, LIFE_OPTIONS, type LifeSpec, readLife, readNeeds } from "./life";
 import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
@@ -30,24 +31,17 @@ export interface ModuleShape {
   readonly middleware: Middleware | null;
   /** For its settings. null: the module has none, and gets them as they are. */
   readonly schema: StandardSchema | null;
+  /** null: it has neither `start` nor `stop`. */
+  readonly life: LifeSpec | null;
+  /** Names of the modules that it needs. */
+  readonly needs: readonly string[];
 }
 
 const MAX_KEY_BYTES = 256;
 // The longest time of a timer.
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-const MODULE_OPTIONS = [
-  "routes",
-  "reload",
-  "unavailable",
-  "setup",
-  "check",
-  "handoff",
-  "dispose",
-  "use",
-  "middleware",
-  "config",
-];
-const HOOKS = ["setup", "check", "handoff", "dispose"];
+const HOOKS = ["setup", "check", "handoff", "dispose", "start", "stop"];
+const MODULE_OPTIONS = ["routes", "reload", "unavailable", ...HOOKS, "use", "middleware", "config", ...LIFE_OPTIONS];
 const KINDS = ["handle", "fetch", "connect", "websocket"];
 const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
 /** For routes whose key is the first bytes of a message. */
@@ -80,12 +74,13 @@ export function readShape(
   if (!isObject(exported)) throw shapeError(name, `the default export is ${kindOf(exported)}. Write ${EXAMPLE}`);
   const definition = isApp(exported) ? appDefinition(name, exported) : exported;
   const middleware = readMiddleware(name, definition, named);
-  checkDefinition(name, definition, middleware !== null);
+  checkDefinition(name, definition, hasWork(definition, middleware !== null));
   const use = readUse(name, definition.use);
   const settings = hostSettings(config);
-  const routes = Object.entries(definition.routes as Fields).map(([key, route], index) =>
+  const routes = Object.entries((definition.routes ?? {}) as Fields).map(([key, route], index) =>
     behindUse(use, readRoute(name, key, route, index, settings)),
   );
+  const specs = routes.map(({ spec }) => spec);
   return {
     routes,
     definition: definition as unknown as ModuleDefinition,
@@ -93,6 +88,8 @@ export function readShape(
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
     middleware,
     schema: readSchema(name, definition.config),
+    life: readLife(name, definition, specs, { needsMain: middleware !== null, run: settings.run }),
+    needs: readNeeds(name, definition),
   };
 }
 
@@ -157,11 +154,11 @@ function appFetch(app: FetchRoute): FetchRoute["fetch"] {
 
 function checkDefinition(name: string, definition: Fields, mayBeEmpty: boolean): void {
   refuseUnknown((problem) => shapeError(name, `the module${problem}`), definition, MODULE_OPTIONS);
-  if (!isObject(definition.routes) || Array.isArray(definition.routes)) {
-    throw shapeError(name, `"routes" is ${kindOf(definition.routes)}. Write ${EXAMPLE}`);
+  const { routes = mayBeEmpty ? {} : undefined } = definition;
+  if (!isObject(routes) || Array.isArray(routes)) {
+    throw shapeError(name, `"routes" is ${kindOf(routes)}. Write ${EXAMPLE}`);
   }
-  if (Object.keys(definition.routes).length === 0 && !mayBeEmpty)
-    throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
+  if (Object.keys(routes).length === 0 && !mayBeEmpty) throw shapeError(name, `"routes" is empty. Write ${EXAMPLE}`);
   for (const hook of HOOKS) {
     const value = definition[hook];
     if (value !== undefined && typeof value !== "function")

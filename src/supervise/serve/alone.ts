@@ -6,7 +6,7 @@ import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
 import type { ReloadReport } from "../../reload/operations";
 import { reportOf } from "../../reload/verdict/report";
-import { type RunningServer, type ServerStart, startServer } from "../../server/server";
+import { type Leaving, type RunningServer, type ServerStart, startServer } from "../../server/server";
 import type { Group, StartSummary } from "./group";
 
 export class Alone implements Group {
@@ -41,8 +41,13 @@ export class Alone implements Group {
     return [this.#running.snapshot()];
   }
 
-  async drain(reason: string): Promise<void> {
-    await this.#server?.shutdown(reason);
+  takeBackground(): void {
+    this.#server?.takeBackground();
+  }
+
+  async drain(reason: string, leaving: Leaving): Promise<void> {
+    if (this.#server === null) leaving.released?.();
+    await this.#server?.shutdown(reason, leaving);
   }
 
   cut(reason: string): void {

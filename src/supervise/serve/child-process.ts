@@ -14,6 +14,7 @@ import {
   type ToMaster,
 } from "./messages";
 import type { StartSummary } from "./group";
+import type { Leaving } from "../../server/server";
 import { ROLE_VARIABLE, selfCommand } from "../../system/self";
 
 /** The master's services for its processes. */
@@ -21,6 +22,8 @@ export interface ChildOwner {
   readonly calls: { [K in keyof MasterCalls]: (child: ServerProcess, ...args: Parameters<MasterCalls[K]>) => unknown };
   /** SHUTDOWN. */
   stop(reason: string): void;
+  /** It leaves, and another process may be the background process. */
+  released(child: ServerProcess): void;
   published(child: ServerProcess, message: Published): void;
   /** It has ended, expected or not. `how`: "exit code 1", "SIGKILL". */
   gone(child: ServerProcess, how: string): void;
@@ -48,6 +51,8 @@ export class ServerProcess {
   #readyAt = 0;
   /** The master has told it to end. */
   isLeaving = false;
+  /** It ends, by itself or because it was told to, and cannot be the background process any more. */
+  hasReleased = false;
   readonly #owner: ChildOwner;
   readonly #ready = Promise.withResolvers<Begun>();
   readonly #asking: Asking<ChildCalls>;
@@ -97,9 +102,9 @@ export class ServerProcess {
   }
 
   /** Lets it finish its open work and end. */
-  drain(reason: string): void {
+  drain(reason: string, why: Leaving["why"]): void {
     this.isLeaving = true;
-    if (this.isReady) this.#send({ type: "drain", reason });
+    if (this.isReady) this.#send({ type: "drain", reason, why });
     else this.kill();
   }
 
@@ -112,7 +117,7 @@ export class ServerProcess {
     this.#process.kill("SIGKILL");
   }
 
-  tell(message: Extract<ToChild, { type: "reopenLogs" | "published" }>): void {
+  tell(message: Extract<ToChild, { type: "background" | "reopenLogs" | "published" }>): void {
     this.#send(message);
   }
 
@@ -142,6 +147,9 @@ export class ServerProcess {
         return this.#asking.answered(message.id, message.answer);
       case "stop":
         return this.#owner.stop(message.reason);
+      case "released":
+        this.hasReleased = true;
+        return this.#owner.released(this);
       case "published":
         return this.#owner.published(this, message);
     }

@@ -3,7 +3,7 @@ import { systemError, UserError } from "../../config/user-error";
 import { createLog, type ProcessLog, tellStray } from "../../observe/log/log";
 import { isForConfig } from "../../reload/order";
 import type { Proposal } from "../../reload/vote/agree";
-import { type RunningServer, startServer } from "../../server/server";
+import { type Leaving, type RunningServer, startServer } from "../../server/server";
 import type { Uplink } from "../../server/uplink";
 import {
   answerOf,
@@ -62,7 +62,9 @@ class Child {
       case "answer":
         return this.#master.answered(message.id, message.answer);
       case "drain":
-        return await this.#drain(message.reason);
+        return await this.#drain(message.reason, message.why);
+      case "background":
+        return this.#server?.takeBackground();
       case "cut":
         return this.#server?.cutAll(message.reason);
       case "reopenLogs":
@@ -110,9 +112,9 @@ class Child {
       send({ type: "published", module, topic, data: data instanceof Uint8Array ? new Uint8Array(data) : data }),
   };
 
-  async #drain(reason: string): Promise<void> {
+  async #drain(reason: string, why: Leaving["why"] = "shutdown"): Promise<void> {
     this.#isDraining = true;
-    await this.#server?.shutdown(reason).catch(tellBug);
+    await this.#server?.shutdown(reason, { why, released: () => send({ type: "released" }) }).catch(tellBug);
     this.#ended.resolve(0);
   }
 

@@ -3,7 +3,7 @@ import type { ReloadReport, RestartReport } from "../../reload/operations";
 import type { ApprovedModule } from "../../reload/versions/approved";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot } from "../../observe/snapshot";
-import type { ServerSummary } from "../../server/server";
+import type { Leaving, ServerSummary } from "../../server/server";
 
 export type StartSummary = Readonly<ServerSummary>;
 
@@ -23,8 +23,10 @@ export interface Group {
   snapshots(): Promise<ProcessSnapshot[]>;
   /** Replaces each process in turn. null: there is only this process, which cannot replace itself. */
   readonly restart: (() => Promise<RestartReport>) | null;
+  /** One of its processes is the background process from now on, as long as there is one. Once it serves. */
+  takeBackground(): void;
   /** Stops accepting, finishes open work up to drainMs, then cuts it. Resolves at the end. Idempotent. */
-  drain(reason: string): Promise<void>;
+  drain(reason: string, leaving: Leaving): Promise<void>;
   /** Cuts open work at once. */
   cut(reason: string): void;
   /** Kills other processes, since this one is about to end. */

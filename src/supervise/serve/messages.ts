@@ -7,7 +7,7 @@ import type { ReloadReport } from "../../reload/operations";
 import type { Agreement, Proposal } from "../../reload/vote/agree";
 import type { ReloadOrder } from "../../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../../observe/snapshot";
-import type { ServerStart } from "../../server/server";
+import type { Leaving, ServerStart } from "../../server/server";
 import type { ReloadOutcome } from "../../reload/verdict/report";
 import type { StartSummary } from "./group";
 import { messageOf, UserError } from "../../config/user-error";
@@ -43,7 +43,10 @@ export type ToChild =
   | { readonly type: "start"; readonly start: ChildStart }
   | { readonly type: "ask"; readonly id: number; readonly what: keyof ChildCalls; readonly args: readonly unknown[] }
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
-  | { readonly type: "drain"; readonly reason: string }
+  /** It is the background process from now on. */
+  | { readonly type: "background" }
+  /** `why`: for the modules. */
+  | { readonly type: "drain"; readonly reason: string; readonly why: Leaving["why"] }
   | { readonly type: "cut"; readonly reason: string }
   | { readonly type: "reopenLogs" }
   | Published;
@@ -61,6 +64,8 @@ export type ToMaster =
   | { readonly type: "ask"; readonly id: number; readonly what: keyof MasterCalls; readonly args: readonly unknown[] }
   | { readonly type: "answer"; readonly id: number; readonly answer: Answer }
   | { readonly type: "stop"; readonly reason: string }
+  /** Another process may be the background process. This one leaves. */
+  | { readonly type: "released" }
   | Published;
 
 /** A message that a module published to its WebSockets, on its way to other processes. */

@@ -14,9 +14,11 @@ import type { ServerLog } from "../../observe/log/log";
 import type { BoundSocket } from "../../system/bind";
 import type { Folders } from "../../server/folders";
 import { applyOptions } from "../../config/resolve/resolved";
+import type { Leaving } from "../../server/server";
 import type { Uplink } from "../../server/uplink";
 import { mergeOutcomes, refusedReport, reportOf } from "../../reload/verdict/report";
 import { Backoff } from "../../system/backoff";
+import { electBackground } from "./background";
 import { type Begun, type ChildOwner, ServerProcess } from "./child-process";
 import type { Group, StartSummary } from "./group";
 import type { Published } from "./messages";
@@ -65,9 +67,15 @@ export class Prefork implements Group, ChildOwner {
   readonly #alive = new Set<ServerProcess>();
   readonly #backoff = new Map<number, Backoff>();
   readonly #timers = new Set<Timer>();
+  /** Resolves when no process is the background process any more. */
+  readonly #leave = Promise.withResolvers<void>();
   #approved: readonly ApprovedModule[] | null = null;
   #inputs: Readonly<Record<string, readonly string[]>> = {};
   #round: Round | null = null;
+  /** The background process. null: there is none now. */
+  #background: ServerProcess | null = null;
+  /** The server before this one has given the background work up. */
+  #hasBackground = false;
   #draining: Promise<void> | null = null;
 
   constructor(owner: PreforkOwner) {
@@ -119,7 +127,27 @@ export class Prefork implements Group, ChildOwner {
     this.#alive.add(child);
     const begun = await child.ready;
     this.#serving.set(slot, child);
+    this.#elect();
     return begun;
+  }
+
+  // ---- the background process ----
+
+  takeBackground(): void {
+    this.#hasBackground = true;
+    this.#elect();
+  }
+
+  released(child: ServerProcess): void {
+    if (this.#background === child) this.#background = null;
+    if (this.#draining !== null && this.#background === null) this.#leave.resolve();
+    this.#elect();
+  }
+
+  #elect(): void {
+    if (!this.#hasBackground || this.#background !== null || this.#draining !== null) return;
+    this.#background = electBackground(this.#background, this.#serving.values());
+    this.#background?.tell({ type: "background" });
   }
 
   // ---- a process is lost ----
@@ -127,8 +155,10 @@ export class Prefork implements Group, ChildOwner {
   gone(child: ServerProcess, how: string): void {
     this.#alive.delete(child);
     this.#round?.lost(child.slot);
-    if (this.#serving.get(child.slot) !== child) return;
-    this.#serving.delete(child.slot);
+    const hasServed = this.#serving.get(child.slot) === child;
+    if (hasServed) this.#serving.delete(child.slot);
+    this.released(child);
+    if (!hasServed) return;
     if (this.#draining !== null || child.isLeaving) return;
     const livedMs = performance.now() - child.startedAt;
     this.#log.error(
@@ -256,23 +286,25 @@ export class Prefork implements Group, ChildOwner {
           text: `ERR process ${slot} could not be replaced, and the old one goes on: ${reason}\n`,
         };
       }
-      old?.drain("it is replaced");
+      old?.drain("it is replaced", "moved");
     }
     return { ok: true, pid: process.pid, text: `OK ${slots.length} processes replaced, one after another\n` };
   };
 
   // ---- stopping ----
 
-  drain(reason: string): Promise<void> {
-    this.#draining ??= this.#drain(reason);
+  drain(reason: string, leaving: Leaving): Promise<void> {
+    this.#draining ??= this.#drain(reason, leaving);
     return this.#draining;
   }
 
-  async #drain(reason: string): Promise<void> {
+  async #drain(reason: string, { why, released }: Leaving): Promise<void> {
+    void this.#leave.promise.then(released);
+    if (this.#background === null) this.#leave.resolve();
     for (const timer of this.#timers) clearTimeout(timer);
     // Otherwise their queues would still take connections that nobody accepts.
     for (const { fd } of this.#owner.sockets) closeSync(fd);
-    for (const child of this.#alive) child.drain(reason);
+    for (const child of this.#alive) child.drain(reason, why);
     const { drainMs } = this.#owner.options.timeouts;
     const late = drainMs === 0 ? null : setTimeout(() => this.#killAll(reason), drainMs + DRAIN_GRACE_MS);
     await Promise.all([...this.#alive].map((child) => child.exited));

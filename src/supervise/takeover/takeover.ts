@@ -35,6 +35,13 @@ export interface Estate {
 /** The messages of the new process. */
 type ToOld = { readonly type: "serving" } | { readonly type: "failed"; readonly message: string };
 
+/** The process that has taken over. */
+export interface Successor {
+  readonly pid: number;
+  /** This process has stopped the background work. Its end says so too. */
+  release(): void;
+}
+
 /** Loading many modules may take long. */
 const TAKEOVER_MS = 120_000;
 const FIRST_FD = 3;
@@ -44,11 +51,11 @@ const FIRST_PROCESS = 1;
  * Starts the new process and waits until it serves.
  *
  * @param args  of the command line
- * @returns its process id
+ * @returns its process id, and a function that lets it take over the background work
  * @throws UserError FIRST_PROCESS, or TAKEOVER_FAILED with its reason; the new process is gone then, and this one still
  *   serves
  */
-export async function handOver(estate: Estate, args: readonly string[]): Promise<number> {
+export async function handOver(estate: Estate, args: readonly string[]): Promise<Successor> {
   if (process.pid === FIRST_PROCESS) {
     throw new UserError("Process 1 cannot be replaced: a container ends with it, and the new process would end too.", {
       code: "FIRST_PROCESS",
@@ -73,9 +80,8 @@ export async function handOver(estate: Estate, args: readonly string[]): Promise
   const answer = await told.promise;
   clearTimeout(timer);
   if (answer.type === "serving") {
-    child.disconnect();
     child.unref();
-    return child.pid;
+    return { pid: child.pid, release: () => child.disconnect() };
   }
   child.kill("SIGKILL");
   await child.exited;
@@ -124,6 +130,12 @@ export function takeEstate(env: Record<string, string | undefined>): Estate | nu
 /** Tells the old process that it may leave, or why this one failed. */
 export function tellOld(message: ToOld): void {
   if (process.connected) process.send?.(message);
+}
+
+/** Resolves when the old process has stopped the background work, or is gone. */
+export function oldHasStopped(): Promise<void> {
+  if (!process.connected) return Promise.resolve();
+  return new Promise((resolve) => process.once("disconnect", resolve));
 }
 
 /** The inherited socket for a configured URL, taken out of `sockets`. */

@@ -1,0 +1,65 @@
+/** Reads what a definition says about its life in the server: `start`, `stop`, `background` and `needs`. */
+import { type Fields, kindOf, shapeError, shown } from "./errors";
+import type { RouteSpec } from "../route";
+
+/** A module that has `start` or `stop`. Plain data: it crosses processes. */
+export interface LifeSpec {
+  /** "server": they run in one process of the server. "process": in each. */
+  readonly background: "server" | "process";
+  /** Where they run: in the main thread, or in the module's process. */
+  readonly host: "main" | "process";
+}
+
+/** Options of a definition that are read here, besides the hooks. */
+export const LIFE_OPTIONS = ["background", "needs"];
+
+/**
+ * Whether a module has something to do besides answering messages, so that it may have no routes. This is the only place
+ * that decides it.
+ */
+export function hasWork({ start }: Fields, hasMiddleware: boolean): boolean {
+  return hasMiddleware || start !== undefined;
+}
+
+/** @throws Error for a wrong `background` */
+export function readLife(
+  name: string,
+  definition: Fields,
+  routes: readonly RouteSpec[],
+  place: LifePlace,
+): LifeSpec | null {
+  const { background = "server", start, stop } = definition;
+  if (background !== "server" && background !== "process")
+    throw shapeError(name, `"background" is ${shown(background)}, and must be "server" or "process"`);
+  if (start === undefined && stop === undefined) return null;
+  return { background, host: hostOf(routes, place) };
+}
+
+/** What else decides where `start` and `stop` run. */
+interface LifePlace {
+  /** A part of the module besides its routes runs in the main thread. */
+  readonly needsMain: boolean;
+  /** The `run` of its settings. */
+  readonly run: RouteSpec["run"] | undefined;
+}
+
+/** In the main thread, if `setup` runs there for another reason, or nothing of the module has a process. */
+function hostOf(routes: readonly RouteSpec[], { needsMain, run }: LifePlace): LifeSpec["host"] {
+  if (needsMain) return "main";
+  if (routes.length === 0) return run === "process" ? "process" : "main";
+  return routes.every((route) => route.run !== "inline") && routes.some((route) => route.run === "process")
+    ? "process"
+    : "main";
+}
+
+/** @returns names of modules, each once */
+export function readNeeds(name: string, { needs }: Fields): readonly string[] {
+  if (needs === undefined) return [];
+  if (!Array.isArray(needs)) throw shapeError(name, `"needs" is ${kindOf(needs)}. Write needs: ["kv"]`);
+  for (const need of needs as unknown[]) {
+    if (typeof need !== "string" || need === "")
+      throw shapeError(name, `"needs" holds ${shown(need)}, and must hold names of modules only`);
+    if (need === name) throw shapeError(name, `"needs" names the module itself`);
+  }
+  return [...new Set(needs as string[])];
+}
