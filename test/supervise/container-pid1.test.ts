@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ask } from "../support/client";
-import { program, runProgram } from "../support/program";
+import { program, runProgram, SOURCE_PROGRAM } from "../support/program";
 import { until } from "../support/until";
 
 const NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"];
@@ -21,7 +21,7 @@ afterEach(async () => {
  * A server with process id 1, whose module leaves a process behind at each ORPHAN, and answers its id in the namespace.
  * SLOW is answered once there is a file "go" in the project.
  */
-async function startFirst(...args: string[]) {
+async function startFirst(args: readonly string[] = [], command: readonly string[] = program()) {
   const dir = mkdtempSync(join(tmpdir(), "hrmr-pid1-"));
   cleanups.push(() => rmSync(dir, { recursive: true, force: true }));
   mkdirSync(join(dir, "modules"));
@@ -32,7 +32,7 @@ async function startFirst(...args: string[]) {
     join(dir, "modules/leaver.ts"),
     `import { defineModule } from "hrmr";\nexport default defineModule({ routes: ${routes} });\n`,
   );
-  const child = Bun.spawn([...NAMESPACE, ...program(), "start", "--port", "0", ...args], {
+  const child = Bun.spawn([...NAMESPACE, ...command, "start", "--port", "0", ...args], {
     cwd: dir,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -106,8 +106,12 @@ describe.skipIf(isRefused)(`as process 1${isRefused ? " (a PID namespace is not 
     expect(await ask("SLOW")).toBe("done\n");
   });
 
-  test.each([1, 2])("orphans that end do not stay in the process table (%p processes)", async (processes) => {
-    const { pid, ask } = await startFirst("--processes", String(processes));
+  test.each([
+    ["one process", ["--processes", "1"], program()],
+    ["two processes", ["--processes", "2"], program()],
+    ["from source", [], SOURCE_PROGRAM],
+  ])("orphans that end do not stay in the process table: %s", async (_, args, command) => {
+    const { pid, ask } = await startFirst(args, command);
     const orphans: string[] = [];
     for (let count = 0; count < 3; count++) orphans.push((await ask("ORPHAN")).trim());
     expect(orphans.join(" ")).toMatch(/^\d+ \d+ \d+$/);

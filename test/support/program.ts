@@ -20,7 +20,7 @@ export interface ProgramOptions {
   /** In milliseconds. Default 60000. */
   deadlineMs?: number;
   /** The command that runs hrmr. Default: `program()`. */
-  command?: string[];
+  command?: readonly string[];
 }
 
 export interface RunOptions extends ProgramOptions {
@@ -54,15 +54,18 @@ export interface StartedProgram {
   stop(): Promise<number>;
 }
 
+/** The argv prefix that runs hrmr from source, whatever HRMR_BIN says. */
+export const SOURCE_PROGRAM: readonly string[] = [process.execPath, resolve(ROOT, "src/main.ts")];
+
 /** @returns the argv prefix that runs hrmr: the interpreter and src/main.ts, or the binary in HRMR_BIN */
 export function program(): string[] {
   const binary = process.env.HRMR_BIN;
-  return binary ? [resolve(ROOT, binary)] : [process.execPath, resolve(ROOT, "src/main.ts")];
+  return binary ? [resolve(ROOT, binary)] : [...SOURCE_PROGRAM];
 }
 
 /** Runs hrmr to its end. Fails when it does not end by the deadline. */
 export async function runProgram(args: string[], options: RunOptions = {}): Promise<ProgramResult> {
-  const child = Bun.spawn([...program(), ...args], {
+  const child = Bun.spawn([...(options.command ?? program()), ...args], {
     cwd: options.cwd ?? ROOT,
     env: childEnvironment(options.env),
     stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
