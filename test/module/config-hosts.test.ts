@@ -87,13 +87,16 @@ test("a start serves the other modules and tells the mistake, and hrmr validate 
   withHub(
     {
       ...FILES,
+      ".env": "HRMR_MODULES_HERE_PORT=77\nHRMR_MODULES_THERE_PROT=1\n",
       "hrmr.json": '{ "modules": { "here": { "host": "a" }, "there": { "host": "a" },\n "away": { "port": "1" } } }',
     },
     [],
     async (hub) => {
       const told = "hrmr.json:2:12: modules.away.port: Invalid input: expected number, received string";
       expect(hub.program.output()).toContain(told);
-      expect(await hub.ask("HERE\n")).toBe(answerOf(25, "A"));
+      const unknown = "HRMR_MODULES_THERE_PROT in .env: HRMR_MODULES_THERE_PROT fits no setting of the module's config schema";
+      expect(hub.program.output()).toContain(unknown);
+      expect(await hub.ask("HERE\n")).toBe(answerOf(77, "A"));
       const { exitCode, stdout, stderr } = await runProgram(["validate"], { cwd: hub.dir });
       expect(exitCode).toBe(1);
       expect(stdout + stderr).toContain(told);
