@@ -122,6 +122,18 @@ describe("a server in this folder", () => {
     }));
 });
 
+test("is found from the folders of its project, and a new module lands in its modules folder", () =>
+  withHub({ ...FILES, "lib/deep/x.ts": "" }, [], async (hub) => {
+    for (const folder of ["modules", "lib/deep"]) {
+      const { stdout } = await callProgram(["status", "--json"], { cwd: join(hub.dir, folder) });
+      expect((JSON.parse(stdout) as ServerStatus).pid).toBe(hub.program.pid);
+    }
+    expect((await runProgram(["new", "fresh"], { cwd: join(hub.dir, "lib/deep") })).stdout).toContain(
+      "wrote  ../../modules/fresh.ts",
+    );
+    expect(existsSync(join(hub.dir, "modules/fresh.ts"))).toBe(true);
+  }));
+
 test("two servers on one machine do not get into each other's way", () =>
   withHub(FILES, [], (first) =>
     withHub({ "modules/greet.ts": GREET.replace("hello 1", "hello 2") }, [], async (second) => {

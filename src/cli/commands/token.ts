@@ -15,6 +15,8 @@ import { lockFile } from "../../supervise/takeover/lock";
 import { makePrivateFolder } from "../../system/private-files";
 import { argument, badValue, type Flags, repeated, switchFlag, usageError, valueFlag } from "../flags";
 import { type Column, lineWidth, type Paint, paintFor, printJson, tableLines } from "../screen/terminal";
+import { projectFolder } from "../remote/project-folder";
+import type { Options } from "../../config/options";
 import { resolveConfig } from "../start/options";
 
 export const TOKEN_ACTIONS = ["add", "list", "revoke"] as const;
@@ -179,10 +181,18 @@ interface Place {
 /** The file of a server that is started here with the same config file and folders. */
 async function tokensFile({ file, config, modules, data }: Place): Promise<string> {
   if (file !== undefined) return resolve(file);
-  const { options } = await resolveConfig({ config, modules, data, listen: [] }, process.env, process.cwd());
+  const isNamed = [config, modules, data].some((each) => each !== undefined);
+  const cwd = isNamed ? process.cwd() : projectFolder(process.cwd());
+  const resolved = await resolveConfig({ config, modules, data, listen: [] }, process.env, cwd);
+  const options = cwd === process.cwd() ? resolved.options : inProject(resolved.options, cwd);
   const notes: string[] = [];
   const { tokensFile: named } = options.access;
   return named ?? join(findData(options, findState(options, notes, couldMakeFolder), notes, process.env), TOKENS_FILE);
+}
+
+/** Default folders start at the working directory, which is another one here. */
+function inProject(options: Options, project: string): Options {
+  return { ...options, modulesDir: options.modulesDir ?? join(project, "modules") };
 }
 
 // ---- the command line ----

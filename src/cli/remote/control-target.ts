@@ -11,6 +11,7 @@ import { badValue, type Flags, type Given, switchFlag, valueFlag } from "../flag
 import { parseHostPort } from "../../config/listen";
 import { maskUrls, quoted } from "../../config/quoted";
 import { readToken } from "../../server/token";
+import { projectFolder } from "./project-folder";
 import { readAuthorities, readTlsFile } from "./send-tls";
 
 const REMOTE_ARGS = {
@@ -26,7 +27,7 @@ const REMOTE_ARGS = {
 
 /** The flags of every command that talks to a running server. */
 export const CONTROL_ARGS = {
-  control: valueFlag("path", "The server's control socket. Default HRMR_CONTROL, else that of this folder's server"),
+  control: valueFlag("path", "The server's control socket. Default HRMR_CONTROL, else that of this project's server"),
   config: valueFlag("file", "Config file of the server. Default hrmr.json, if there is one", { alias: "c" }),
   modules: valueFlag("dir", "Folder of the server's modules. Default modules"),
   state: valueFlag("dir", "Folder of the server's state. Default .hrmr beside the modules folder"),
@@ -71,10 +72,11 @@ export async function findServer(
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
   if (named !== undefined) return resolve(cwd, named);
   let mistake: UserError | null = null;
-  const paths = await findSocketPaths(flags, env, cwd).catch((error: unknown) => {
+  const folder = folderOf(flags, env, cwd);
+  const paths = await findSocketPaths(flags, env, folder).catch((error: unknown) => {
     if (!(error instanceof UserError) || error.code === "NO_CONFIG") throw error;
     mistake = error;
-    return defaultSocketPaths(flags, env, cwd);
+    return defaultSocketPaths(flags, env, folder);
   });
   const sockets = paths.isProject ? paths.sockets : [...paths.sockets, SYSTEM_SOCKET];
   const found = sockets.find(isThere);
@@ -108,8 +110,9 @@ export async function findHolder(
   cwd: string = process.cwd(),
 ): Promise<Holder | null> {
   const named = flags.control ?? (env.HRMR_CONTROL || undefined);
+  const folder = folderOf(flags, env, cwd);
   const find = (): Promise<SocketPaths> =>
-    findSocketPaths(flags, env, cwd).catch(() => defaultSocketPaths(flags, env, cwd));
+    findSocketPaths(flags, env, folder).catch(() => defaultSocketPaths(flags, env, folder));
   const stateDirs =
     flags.server !== undefined ? [] : named === undefined ? (await find()).stateDirs : [dirname(resolve(cwd, named))];
   for (const stateDir of stateDirs) {
@@ -117,6 +120,12 @@ export async function findHolder(
     if (pid !== null) return { pid, stateDir };
   }
   return null;
+}
+
+/** The project's folder, unless a flag or variable says where the server is: its path starts at `cwd`. */
+function folderOf({ config, modules, state }: ControlFlags, env: Environment, cwd: string): string {
+  const isNamed = [config, modules, state, env.HRMR_CONFIG, env.HRMR_MODULES_DIR, env.HRMR_STATE_DIR].some(Boolean);
+  return isNamed ? cwd : projectFolder(cwd);
 }
 
 async function findSocketPaths(flags: ControlFlags, env: Environment, cwd: string): Promise<SocketPaths> {

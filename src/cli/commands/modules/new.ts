@@ -6,6 +6,7 @@ import { join, relative, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { assetPath } from "../../../config/assets";
 import { loadConfig } from "../../../config/resolve/load";
+import { projectFolder } from "../../remote/project-folder";
 import { UserError } from "../../../config/user-error";
 import { moduleNameOf } from "../../../module/build/discover";
 import { argument, type Flags, switchFlag, usageError, valueFlag } from "../../flags";
@@ -28,7 +29,7 @@ export const newCommand = defineCommand({
   args,
   async run({ args: { name, modules, c } }) {
     checkName(name);
-    const folder = resolve(modules ?? (await loadConfig(process.cwd())).options.modulesDir ?? "modules");
+    const folder = modules === undefined ? await modulesFolder(projectFolder(process.cwd())) : resolve(modules);
     checkFolder(folder);
     const taken = readdirSync(folder).find((entry) => isModuleOf(name, entry));
     const file = `${name}${c === true ? ".c" : ".ts"}`;
@@ -50,6 +51,10 @@ export const newCommand = defineCommand({
     );
   },
 });
+
+async function modulesFolder(project: string): Promise<string> {
+  return (await loadConfig(project)).options.modulesDir ?? join(project, "modules");
+}
 
 function checkName(name: string): void {
   const why = whyNot(name);
