@@ -1,15 +1,18 @@
 /**
  * Guards all modules: every HTTP request must bring a token, and gets an id that logs and other services can share. It
- * ships with hrmr, and does nothing until hrmr.json sends every request through it and lists the good tokens:
+ * ships with hrmr, and does nothing until hrmr.json sends every request through it:
  *
  *   "http": { "use": ["access"] },
- *   "modules": { "access": { "tokens": ["a long random text"], "open": ["/favicon.svg"] } }
+ *   "modules": { "access": { "open": ["/favicon.svg"] } }
  *
- *   curl -i localhost:8080/                                                  # 401
- *   curl -i -H 'Authorization: Bearer a long random text' localhost:8080/    # 200
+ *   hrmr token add web --scope http                              # prints a token
+ *   curl -i localhost:8080/                                      # 401
+ *   curl -i -H 'Authorization: Bearer hrmr_...' localhost:8080/  # 200
+ *
+ * Good are the tokens of `hrmr token` with the scope "http", and the texts of the setting `tokens`.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { defineModule, type Log } from "hrmr";
+import { defineModule, type Log, type Session } from "hrmr";
 
 /** Logs the first refusal at once, and the number of further ones each second: strangers must not fill the log. */
 class Refusals {
@@ -87,20 +90,26 @@ export default defineModule({
   dispose: ({ refusals }) => refusals.close(),
   async middleware(request, context, next) {
     const { tokens, open, refusals } = context.state;
-    const isAllowed = open.has(context.path) || isKnown(request.headers.get("authorization"), tokens);
+    const isAllowed =
+      open.has(context.path) ||
+      isKnown(request.headers.get("authorization"), tokens) ||
+      context.session.scopes.includes("http");
     const response = isAllowed ? await next() : refusal();
     if (!isAllowed) {
-      const why =
-        tokens.length === 0
-          ? "no token is good, since modules.access.tokens of hrmr.json is empty"
-          : "it had no good token";
-      refusals.note(`${context.requestId}: ${context.client.address} was refused: ${why}`);
+      refusals.note(`${context.requestId}: ${context.client.address} was refused: ${whyRefused(context.session)}`);
     }
     // A WebSocket's 101 takes no headers here: its module sets them.
     if (response.status !== 101) response.headers.set("x-request-id", context.requestId);
     return response;
   },
 });
+
+/** A token without the scope is the most likely mistake of an operator. */
+function whyRefused({ identity }: Session): string {
+  return identity === null
+    ? "it had no good token (make one: hrmr token add NAME --scope http)"
+    : `its token "${identity}" has not the scope http`;
+}
 
 function refusal(): Response {
   // RFC 6750 section 3: the challenge, without the reason.

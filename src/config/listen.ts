@@ -1,4 +1,5 @@
 /** Where the server listens, or a client connects. */
+import { isLoopback } from "../system/address";
 
 export type ListenAddress =
   | { readonly transport: "tcp" | "tls" | "udp"; readonly host: string; readonly port: number }
@@ -46,6 +47,11 @@ export function formatListen(address: ListenAddress): string {
     return `unix://${address.path}${address.mode === undefined ? "" : `?mode=${address.mode.toString(8).padStart(4, "0")}`}`;
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   return `${address.transport}://${host}:${address.port}`;
+}
+
+/** Whether other machines can reach it: it is neither a unix socket nor loopback. */
+export function isReachable(address: ListenAddress): boolean {
+  return address.transport !== "unix" && address.host !== "localhost" && !isLoopback(address.host);
 }
 
 const LABEL = /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/;

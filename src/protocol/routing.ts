@@ -62,8 +62,12 @@ export interface Endpoint {
 export interface OwnEndpoints {
   /** @returns the endpoints whose path none of these routes claims as its own key */
   beside(routes: readonly BoundRoute[]): ReadonlyMap<string, Endpoint>;
-  /** Logs, once each, the paths of endpoints that modules answer from now on. */
-  noteClaims(routes: readonly BoundRoute[]): void;
+  /**
+   * Logs, once each, the paths of endpoints that modules answer from now on, and the built-in commands.
+   *
+   * @param words  of commands that give way to modules
+   */
+  noteClaims(routes: readonly BoundRoute[], words: readonly string[]): void;
 }
 
 const NO_ENDPOINTS: Routing["endpoints"] = new Map();

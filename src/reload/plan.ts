@@ -38,10 +38,14 @@ export interface RoutePlan {
 }
 
 /** Replaces the routing in use, and lets the open WebSockets follow it. Synchronous. */
-export function serveRouting({ dispatch, endpoints }: RoutingParts, routing: Routing): void {
+export function serveRouting({ dispatch, endpoints, commands }: RoutingParts, routing: Routing): void {
   dispatch.routing = routing;
   SocketHub.of(dispatch).follow(routing);
-  endpoints.noteClaims(routing.table.entries.map(({ value }) => value));
+  const words = commands.filter(({ givesWay }) => givesWay === true).map(({ key }) => key);
+  endpoints.noteClaims(
+    routing.table.entries.map(({ value }) => value),
+    words,
+  );
 }
 
 /**

@@ -83,7 +83,7 @@ function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Comman
   // "HELP me" is somebody's text, not the command.
   if (gate.control.commands === "off" || (argument !== "" && !takesArgument))
     return noModuleError(token === null ? message.bytes : Buffer.from(`${key} ${argument}`));
-  const refusal = refusalFor(key, gate, token, message.client);
+  const refusal = refusalFor(key, gate, token, message);
   if (refusal !== null) return refusal;
   if (/\s/.test(argument))
     return `ERR RELOAD takes one module's name, not "${escapeBytes(Buffer.from(argument), 64)}"\n`;
@@ -91,7 +91,12 @@ function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Comman
 }
 
 /** @returns null: the client may */
-function refusalFor(key: string, gate: Gate, given: string | null, client: Client): string | Promise<LastReply> | null {
+function refusalFor(
+  key: string,
+  gate: Gate,
+  given: string | null,
+  { client, session }: Message,
+): string | Promise<LastReply> | null {
   const { control, token } = gate;
   const { commands: policy } = control;
   const needsToken = policy === "token" && token.isSet;
@@ -100,7 +105,7 @@ function refusalFor(key: string, gate: Gate, given: string | null, client: Clien
   if (policy === "anyone" || key === "CLOSE") return null;
   // Also to clients of this machine: a client that tries a wrong token must not believe that it works.
   if (needsToken && given !== null) return judgeToken(gate, given, client);
-  if (client.isLocal) return null;
+  if (client.isLocal || (needsToken && token.isHeldBy(session))) return null;
   return needsToken
     ? `ERR ${key} is for clients on this machine, and for clients that end it with token: and the server's token\n`
     : `ERR ${key} is for clients on this machine only (start hrmr with --commands anyone to allow it)\n`;

@@ -12,6 +12,7 @@ import { type Endpoint, ENDPOINT_PATHS, type EndpointPath, type OwnEndpoints } f
 import { GraphResponse } from "../protocol/web/response";
 import { isForeignOrigin, isLocalHost } from "../protocol/web/origin";
 import { splitUrl } from "../router/paths";
+import { claimsWord } from "../router/table";
 import { ownFetchRoute } from "../module/own-routes";
 
 type PolicyName = "health" | "ready" | "stats" | "metrics";
@@ -77,9 +78,9 @@ export class Endpoints implements OwnEndpoints {
     return left;
   }
 
-  noteClaims(routes: readonly BoundRoute[]): void {
-    for (const [path, module] of claimedPaths(routes)) {
-      const text = `${path} is answered by the module "${module}", and not by the server`;
+  noteClaims(routes: readonly BoundRoute[], words: readonly string[]): void {
+    for (const [claimed, module] of [...claimedPaths(routes), ...claimedWords(routes, words)]) {
+      const text = `${claimed} is answered by the module "${module}", and not by the server`;
       if (!this.#noted.has(text)) this.#sources.note(text);
       this.#noted.add(text);
     }
@@ -130,6 +131,14 @@ const NOBODY: { processes: readonly ProcessSnapshot[]; nextTries: Readonly<Recor
   processes: [],
   nextTries: {},
 };
+
+/** @returns words of commands that modules claim, with the module of each */
+function claimedWords(routes: readonly BoundRoute[], words: readonly string[]): [word: string, module: string][] {
+  return words.flatMap((word) => {
+    const route = routes.find(({ key, kind }) => (kind === "handle" || kind === "connect") && claimsWord(key, word));
+    return route === undefined ? [] : [[word, route.module]];
+  });
+}
 
 /** @returns endpoints' paths that modules claim, with the first module that claims each */
 function claimedPaths(routes: readonly BoundRoute[]): ReadonlyMap<EndpointPath, string> {

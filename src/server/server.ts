@@ -30,6 +30,7 @@ import { openDatagramListener } from "./listen/datagrams";
 import { Endpoints } from "./endpoints";
 import { mustHaveModules, type Folders } from "./folders";
 import { Guesses } from "../hub/access/guesses";
+import { mustHaveToken } from "../hub/access/start";
 import { type Access, openAccess } from "./access";
 import { openHosts } from "./hosting";
 import { listenAddresses, openStreamListener, type Listener } from "./listen/listeners";
@@ -129,6 +130,7 @@ export async function startServer(start: ServerStart): Promise<RunningServer> {
   try {
     await server.loadTls();
     await server.load();
+    server.checkAccess(sockets.map(({ address }) => address));
     mustServeAsMuch(server.summary.failed, start.mayFail);
     for (const { address, fd } of sockets) await server.listen(address, fd);
   } catch (error) {
@@ -178,7 +180,7 @@ class HrmrServer implements RunningServer {
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #probe: Probe;
-  readonly #token = new CommandToken();
+  readonly #token: CommandToken;
   readonly #guesses: Guesses;
   readonly #access: Access;
   readonly #watchdog: Watchdog;
@@ -195,6 +197,7 @@ class HrmrServer implements RunningServer {
     this.#guesses = new Guesses("control.commands: a command", log);
     this.#hosts = openHosts(start, (id) => this.#registry?.lives.restored(id));
     this.#access = openAccess(options, folders.dataDir, log);
+    this.#token = new CommandToken(this.#access.control);
     this.#clients = new Clients(options, log, this.#hosts, this.#access.control, slot === 0);
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
@@ -230,7 +233,7 @@ class HrmrServer implements RunningServer {
   }
 
   async load(): Promise<void> {
-    this.#access.tokens.load();
+    if (this.#isFirst) this.#access.tokens.load();
     this.#token.load(this.#options.control);
     this.#watchdog.configure();
     this.#registry = await this.#openRegistry(moduleGlobals());
@@ -248,6 +251,32 @@ class HrmrServer implements RunningServer {
     const elsewhere = isResumed ? [] : (approved ?? []).filter(({ version }) => version === null);
     const others = [...verdict.modules.filter(({ code }) => code === "conflict"), ...elsewhere].map(({ name }) => name);
     this.summary.retried = this.summary.failed.filter((name) => !others.includes(name));
+  }
+
+  /**
+   * Whether the server starts with this process. One that replaces another, or joins it, serves whatever has become of
+   * the tokens since.
+   */
+  get #isFirst(): boolean {
+    const { approved, isResumed } = this.#start;
+    return approved === null || isResumed === true;
+  }
+
+  /** @throws UserError TOKENS_NEEDED */
+  checkAccess(listen: readonly ListenAddress[]): void {
+    if (!this.#isFirst) return;
+    const { tokens } = this.#access;
+    mustHaveToken({
+      required: this.#options.access.required,
+      listen,
+      guards: this.#guards(),
+      hasToken: tokens.hasAny(),
+    });
+  }
+
+  /** What needs a token and is in use, for people: "procedures". Modules' own routes never need one. */
+  #guards(): string[] {
+    return [];
   }
 
   /** Loads the modules without serving them. Their prints are dropped: the real load prints them. */

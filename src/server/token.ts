@@ -1,8 +1,10 @@
 /**
- * The secret that lets remote clients send the built-in commands (control.commands "token"): its file, and the
- * comparison. The token is in no message, log line or error; only its digest is kept.
+ * The secrets that let remote clients send the built-in commands (control.commands "token"), the file of one of them,
+ * and the comparison. A token is in no message, log line or error; only its digest is kept.
  */
 import type { ControlOptions } from "../config/options";
+import type { AccessControl } from "../hub/access/access-control";
+import type { Session } from "../module/contract";
 import { UserError } from "../config/user-error";
 import { readSecretFile, SecretFileError } from "../system/private-files";
 
@@ -17,12 +19,30 @@ const GIVEN_TOKEN = /(?:^|\s)token:(\S*)$/;
 
 const HOW_TO_MAKE = "Make one: (umask 077 && openssl rand -hex 24 > FILE).";
 
-/** A server's token; none before `load`, or with another policy. */
+/** The scope of tokens of `hrmr token` that may send commands. */
+const SCOPE = "admin";
+
+type AdminTokens = Pick<AccessControl, "isGood" | "isAllowed" | "hasTokenFor">;
+
+/**
+ * The tokens of a server's commands: that of `control.tokenFile` (none before `load`, or with another policy), and those
+ * of `hrmr token` that have the scope "admin".
+ */
 export class CommandToken {
+  readonly #access: AdminTokens;
   #digest: Buffer | null = null;
 
+  constructor(access: AdminTokens) {
+    this.#access = access;
+  }
+
   get isSet(): boolean {
-    return this.#digest !== null;
+    return this.#digest !== null || this.#access.hasTokenFor(SCOPE);
+  }
+
+  /** Whether the client has shown such a token before, with AUTH. */
+  isHeldBy(session: Session): boolean {
+    return this.#access.isAllowed(session, SCOPE);
   }
 
   /**
@@ -32,7 +52,7 @@ export class CommandToken {
    * @throws UserError as `findToken`; the old token then stays
    */
   load(control: TokenOptions): boolean {
-    const token = findToken(control);
+    const token = findToken(control, this.#access.hasTokenFor(SCOPE));
     const digest = token === null ? null : digestOf(token);
     const hasChanged =
       digest === null || this.#digest === null ? digest !== this.#digest : !digest.equals(this.#digest);
@@ -42,20 +62,23 @@ export class CommandToken {
 
   /** Takes the same time for every wrong token, since digests have one length. */
   isRight(given: string): boolean {
-    return this.#digest !== null && crypto.timingSafeEqual(digestOf(given), this.#digest);
+    if (this.#digest !== null && crypto.timingSafeEqual(digestOf(given), this.#digest)) return true;
+    return this.#access.isGood(given, SCOPE);
   }
 }
 
 /**
- * @returns the token; null unless the policy is "token"
- * @throws UserError TOKEN_MISSING if no file is named; TOKEN_FILE as `readToken`
+ * @param hasOthers  there are tokens of `hrmr token` for commands
+ * @returns the token; null unless the policy is "token", or if no file is named
+ * @throws UserError TOKEN_MISSING if there is none at all; TOKEN_FILE as `readToken`
  */
-export function findToken({ commands, tokenFile }: TokenOptions): string | null {
+export function findToken({ commands, tokenFile }: TokenOptions, hasOthers: boolean): string | null {
   if (commands !== "token") return null;
   if (tokenFile !== null) return readToken(tokenFile);
-  throw new UserError('control.commands is "token", and control.tokenFile is not set.', {
+  if (hasOthers) return null;
+  throw new UserError('control.commands is "token", and there is no token.', {
     code: "TOKEN_MISSING",
-    hint: `Name the file that holds the token. ${HOW_TO_MAKE}`,
+    hint: "Make one: hrmr token add NAME --scope admin. Or name the file of one in control.tokenFile.",
   });
 }
 

@@ -148,12 +148,12 @@ describe("hrmr config", () => {
   });
 
   test("tells mistakes as start does, and odd variables on stderr", async () => {
-    const set = ["--set", "control.commands=token"];
+    const set = ["--set", "control.listen=tcp://127.0.0.1:1"];
     const [shown, started] = await Promise.all([
       callProgram(["config", ...set], { cwd }),
       callProgram(["start", ...set], { cwd }),
     ]);
-    expect(shown.stderr).toContain('--set: control.commands is "token", and control.tokenFile is not set.');
+    expect(shown.stderr).toContain("--set: control.listen is set, and control.tokenFile is not.");
     expect([shown.exitCode, shown.stdout, shown.stderr]).toEqual([1, "", started.stderr]);
     const odd = await callProgram(["config"], { cwd, env: { HRMR_THREAD: "2" } });
     expect(odd.stderr).toBe(

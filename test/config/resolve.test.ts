@@ -277,8 +277,8 @@ describe("keys that must agree", () => {
       'hrmr.json:2:1: tls.clientCert is "require", and tls.clientCaFile is not set.',
     ],
     [
-      '{ "control": {\n"commands": "token" } }',
-      'hrmr.json:2:1: control.commands is "token", and control.tokenFile is not set.',
+      '{ "control": {\n"listen": "tcp://a:1" } }',
+      "hrmr.json:2:1: control.listen is set, and control.tokenFile is not.",
     ],
   ])("%j is told with its line, and beside all other mistakes", async (text, message) => {
     const cwd = folder({ "hrmr.json": text });
@@ -291,9 +291,10 @@ describe("keys that must agree", () => {
 
   test("may be completed from elsewhere, and name who asked for the other one", async () => {
     const cwd = folder({ "hrmr.json": '{ "control": { "tokenFile": "t" } }' });
-    expect((await resolve({ commands: "token" }, {}, cwd)).options.control.commands).toBe("token");
-    const error = await failure(resolve({ commands: "token" }));
-    expect(error.message).toStartWith('The configuration has a mistake:\n  --commands: control.commands is "token"');
+    const set = ["control.listen=tcp://a:1"];
+    expect((await resolve({ set }, {}, cwd)).options.control.listen).toBe("tcp://a:1");
+    const error = await failure(resolve({ set }));
+    expect(error.message).toStartWith("The configuration has a mistake:\n  --set: control.listen is set, and");
     const variable = await failure(resolve({}, { HRMR_TLS_KEY_FILE: "k" }, cwd));
     expect(variable.message).toContain("HRMR_TLS_KEY_FILE: tls.keyFile is set");
   });

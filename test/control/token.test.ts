@@ -4,6 +4,8 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../src/config/user-error";
+import { TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
+import { hashOf, makeToken, type TokenRecord } from "../../src/hub/access/tokens";
 import { Guesses } from "../../src/hub/access/guesses";
 import { CommandToken, findToken, readToken, splitToken } from "../../src/server/token";
 import { ask } from "../support/client";
@@ -86,8 +88,9 @@ describe("a token's file", () => {
   });
 
   test("is asked for by the policy, and by no other", () => {
-    expect(findToken({ commands: "loopback", tokenFile: "/nowhere" })).toBeNull();
-    expect(() => findToken({ commands: "token", tokenFile: null })).toThrow("control.tokenFile is not set");
+    expect(findToken({ commands: "loopback", tokenFile: "/nowhere" }, false)).toBeNull();
+    expect(findToken({ commands: "token", tokenFile: null }, true)).toBeNull();
+    expect(() => findToken({ commands: "token", tokenFile: null }, false)).toThrow("there is no token");
   });
 });
 
@@ -101,7 +104,7 @@ test("a token stands at a command's end, behind a space", () => {
 });
 
 test("the right token is told from every other, whatever its length", () => {
-  const token = new CommandToken();
+  const token = new CommandToken({ isGood: () => false, isAllowed: () => false, hasTokenFor: () => false });
   expect(token.isRight(TOKEN)).toBe(false);
   expect(token.load({ commands: "token", tokenFile: tokenFile(TOKEN) })).toBe(true);
   for (const wrong of [
@@ -132,6 +135,11 @@ test("wrong tokens of one network do not block another network's, and the log ha
     "a test: a command with a wrong token, 32 times, the last from 2001:db8::ffff",
   ]);
 });
+
+function recordOf(name: string, token: string, scope: string): TokenRecord {
+  const hash = hashOf(token).toString("hex");
+  return { name, hash, scopes: [scope], created: new Date().toISOString(), expires: null };
+}
 
 const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
 const outer = addresses.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "";
@@ -176,6 +184,20 @@ describe("a server with the policy token", () => {
     }
     expect(await from("GREET")).toBe("hello\n");
   });
+
+  fromElsewhere(
+    "takes a token of hrmr token with the scope admin, behind the command or by AUTH before it",
+    async () => {
+      const [admin, other] = [makeToken(), makeToken()];
+      const records = [recordOf("boss", admin, "admin"), recordOf("bot", other, "http")];
+      writeTokens(join(hub.dir, "data", TOKENS_FILE), records);
+      expect(await from(`STATUS token:${admin}\n`)).toStartWith("{\n");
+      expect(await from(`STATUS token:${other}\n`)).toBe("ERR the token is wrong\n");
+      expect(await from(`AUTH ${admin}\nRELOAD\n`)).toMatch(/^OK boss\nOK /);
+      expect(await from(`AUTH ${other}\nRELOAD\n`)).toMatch(/^OK bot\nERR RELOAD is for clients on this machine/);
+      expect(hub.program.output()).not.toContain(admin);
+    },
+  );
 
   test("takes commands of this machine as they are; a token that is given must be right all the same", async () => {
     expect(await hub.ask("RELOAD\n")).toStartWith("OK ");

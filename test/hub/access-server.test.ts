@@ -1,10 +1,12 @@
 /** Tokens on a running server: every way to show one, and what a module sees of it. */
 import { describe, expect, test } from "bun:test";
+import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { runCli } from "../../src/cli/run";
 import { readTokens, TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
-import { hashOf, makeToken } from "../../src/hub/access/tokens";
-import { type Hub, shareHub } from "../support/hub";
+import { hashOf, makeToken, type TokenRecord } from "../../src/hub/access/tokens";
+import { callProgram } from "../support/call-program";
+import { withHttp2 } from "../support/http2";
+import { type Hub, makeProject, shareHub } from "../support/hub";
 import { runProgram } from "../support/program";
 import { until } from "../support/until";
 
@@ -13,6 +15,7 @@ const WHO = `
   export default { routes: {
     "WHO": { framing: "line", handle: told },
     "POOLWHO": { framing: "line", run: "pool", handle: told },
+    "OWNWHO": { framing: "line", run: "process", handle: told },
     "HAND": { connect: async (connection) => { await connection.end(told(connection)); } },
     "GET /who": { fetch: (_, context) => new Response(told(context)) },
     "GET /pool-who": { run: "pool", fetch: (_, context) => new Response(told(context)) },
@@ -25,6 +28,10 @@ const WHO = `
 const NOBODY = '{"identity":null,"scopes":[]}\n';
 
 const onHub = shareHub({ "modules/who.ts": WHO });
+
+function recordOf(name: string, token: string, scopes: string[]): TokenRecord {
+  return { name, hash: hashOf(token).toString("hex"), scopes, created: new Date().toISOString(), expires: null };
+}
 
 const tokensFile = ({ dir }: Hub): string => join(dir, "data", TOKENS_FILE);
 
@@ -61,9 +68,11 @@ describe("a token", () => {
       };
       expect(await ask("WHO\n")).toBe(NOBODY);
       expect(await ask("POOLWHO\n")).toBe(NOBODY);
+      expect(await ask("OWNWHO\n")).toBe(NOBODY);
       expect(await ask(`AUTH ${token}\r\n`)).toBe("OK raw\n");
       expect(await ask("WHO\n")).toBe(known);
       expect(await ask("POOLWHO\n")).toBe(known);
+      expect(await ask("OWNWHO\n")).toBe(known);
       // Nobody else has it.
       expect(await hub.ask("WHO\n")).toBe(NOBODY);
       // In one read with the messages behind it, and handed over with the connection.
@@ -71,6 +80,7 @@ describe("a token", () => {
       revokeToken(hub, "raw");
       await until("the revoked token's session is over", async () => (await ask("WHO\n")) === NOBODY);
       expect(await ask("POOLWHO\n")).toBe(NOBODY);
+      expect(await ask("OWNWHO\n")).toBe(NOBODY);
     }));
 
   test("by Authorization holds for the request, and by AUTH for those that have none", () =>
@@ -87,6 +97,13 @@ describe("a token", () => {
         for (const other of ["Bearer a.b.c", `Basic ${token}`, `Bearer ${token}x`, "Bearer"])
           expect(await get(other)).toBe(NOBODY);
       }
+      await withHttp2(hub.url, async (client) => {
+        for (const path of ["/who", "/pool-who"]) {
+          const { body } = await client.ask(path, { headers: { authorization: `Bearer ${token}` } });
+          expect(body.toString()).toBe(known);
+          expect((await client.ask(path)).body.toString()).toBe(NOBODY);
+        }
+      });
       const reply = await hub.ask(`AUTH ${token}\nGET /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
       expect(reply).toStartWith("OK web\nHTTP/1.1 200 OK\r\n");
       expect(reply).toEndWith(known);
@@ -123,6 +140,32 @@ describe("a token", () => {
     }));
 });
 
+describe("a start", () => {
+  const open = ["--set", "access.required=true", "--listen", "tcp://0.0.0.0:0"];
+  const said =
+    " can be reached from other machines, and there is no token that their clients could show " +
+    "(access.required is true).\nMake one: hrmr token add NAME --scope 'rpc:*'. ";
+
+  test("without a token is refused where other machines come in and need one, as validate says, and goes on with one", async () => {
+    const dir = makeProject({ "modules/who.ts": WHO });
+    try {
+      const start = await runProgram(open, { cwd: dir });
+      expect(start.stderr).toContain(said);
+      expect(start.exitCode).toBe(1);
+      const validate = async () => (await callProgram(["validate", ...open], { cwd: dir })).stdout;
+      expect(await validate()).toContain("there is no token that");
+      writeTokens(join(dir, "data", TOKENS_FILE), [recordOf("x", makeToken(), ["http"])]);
+      expect(await validate()).not.toContain("there is no token that");
+      chmodSync(join(dir, "data", TOKENS_FILE), 0o644);
+      const loose = await runProgram(["--port", "0"], { cwd: dir });
+      expect(loose.stderr).toContain("may be read or written by others than its owner (mode 644)");
+      expect(loose.exitCode).toBe(1);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+});
+
 test("AUTH is a module's, if a module claims it", () =>
   onHub(async (hub) => {
     hub.write(
@@ -131,6 +174,7 @@ test("AUTH is a module's, if a module claims it", () =>
     );
     expect(await hub.ask("RELOAD\n")).toStartWith("OK");
     expect(await hub.ask("AUTH x\n")).toBe("mine\n");
+    await hub.program.waitFor('AUTH is answered by the module "own-auth", and not by the server');
     hub.remove("modules/own-auth.ts");
     expect(await hub.ask("RELOAD\n")).toStartWith("OK");
     expect(await hub.ask("AUTH\n")).toBe("ERR AUTH takes one token: AUTH TOKEN\n");
@@ -139,7 +183,7 @@ test("AUTH is a module's, if a module claims it", () =>
 describe("hrmr token", () => {
   test("adds, lists and revokes what a running server then knows, and never shows a token twice", () =>
     onHub(async (hub) => {
-      const run = async (...args: string[]) => (await runProgram(["token", ...args], { cwd: hub.dir })).stdout;
+      const run = async (...args: string[]) => (await callProgram(["token", ...args], { cwd: hub.dir })).stdout;
       const scopes = ["--scope", "rpc:a.*", "--scope", "http"];
       const added = JSON.parse(await run("add", "cli", ...scopes, "--expires", "30d", "--json"));
       expect(added).toMatchObject({ name: "cli", scopes: ["rpc:a.*", "http"], file: tokensFile(hub) });
@@ -181,9 +225,9 @@ describe("hrmr token", () => {
     [["revoke", "nobody"], 1, 'There is no token named "nobody"'],
   ])("%j fails and says why", async (args, exitCode, why) =>
     onHub(async (hub) => {
-      const failed = runCli(["token", ...args, "--file", tokensFile(hub)]);
-      await expect(failed).rejects.toThrow(why);
-      await expect(failed).rejects.toMatchObject({ exitCode });
+      const failed = await callProgram(["token", ...args], { cwd: hub.dir });
+      expect(failed.stderr).toContain(why);
+      expect(failed.exitCode).toBe(exitCode);
     }),
   );
 });

@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type ListenAddress, parseListen } from "../../src/config/listen";
 import { AccessControl } from "../../src/hub/access/access-control";
 import { Guesses } from "../../src/hub/access/guesses";
 import { KnownTokens } from "../../src/hub/access/known-tokens";
 import { allows, scopeMistake } from "../../src/hub/access/scopes";
+import { mustHaveToken } from "../../src/hub/access/start";
 import { readTokens, writeTokens } from "../../src/hub/access/token-file";
 import { expiryOf, hashOf, makeToken, nameMistake, type TokenRecord } from "../../src/hub/access/tokens";
 import type { Client } from "../../src/module/contract";
@@ -159,6 +161,37 @@ describe("the tokens' file", () => {
     writeFileSync(file, text);
     expect(() => readTokens(file)).toThrow(why);
   });
+});
+
+describe("a start without a token", () => {
+  const refusal = (required: "auto" | boolean, url: string, guards: string[], hasToken = false) => {
+    try {
+      mustHaveToken({ required, listen: [parseListen(url) as ListenAddress], guards, hasToken });
+      return null;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  test("is refused where other machines come in, for what it guards or if it must", () => {
+    expect(refusal("auto", "tcp://0.0.0.0:1", ["procedures", "events"])).toBe(
+      "tcp://0.0.0.0:1 can be reached from other machines, and there is no token that their clients could show (procedures, events).",
+    );
+    expect(refusal("auto", "tls://[::]:1", ["procedures"])).not.toBeNull();
+    expect(refusal(true, "tcp://a.example:1", [])).toContain("(access.required is true)");
+  });
+
+  test.each([
+    ["auto", "tcp://0.0.0.0:1", [], false],
+    ["auto", "tcp://127.0.0.1:1", ["procedures"], false],
+    [true, "tcp://localhost:1", ["procedures"], false],
+    ["auto", "unix:///x.sock", ["procedures"], false],
+    ["auto", "udp://0.0.0.0:1", ["procedures"], false],
+    [false, "tcp://0.0.0.0:1", ["procedures"], false],
+    ["auto", "tcp://0.0.0.0:1", ["procedures"], true],
+  ] as const)("goes on: %p, %s, %p, %p", (required, url, guards, hasToken) =>
+    expect(refusal(required, url, [...guards], hasToken)).toBeNull(),
+  );
 });
 
 const LOCAL: Client = { address: "127.0.0.1", port: 1, transport: "tcp", isLocal: true, connection: 1 };

@@ -1,5 +1,8 @@
 /** The shipped access module: which requests pass, and how many lines strangers can cause. */
 import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { TOKENS_FILE, writeTokens } from "../../src/hub/access/token-file";
+import { hashOf, makeToken, type TokenRecord } from "../../src/hub/access/tokens";
 import { withHttp2 } from "../support/http2";
 import { moduleSource, withHub, type Hub } from "../support/hub";
 import { talk } from "../support/raw-client";
@@ -88,3 +91,24 @@ test("refusals are one line in the log at once and a number for those that follo
     expect(lines()).toBeLessThan(100);
     expect((await fetch(`${hub.url}/secret/x`, { headers: { authorization: `Bearer ${TOKEN}` } })).status).toBe(200);
   }));
+
+test("tokens of hrmr token with the scope http are good, beside those of the setting, until they are revoked", () =>
+  withHub(FILES, [], async (hub) => {
+    const file = join(hub.dir, "data", TOKENS_FILE);
+    const [web, other] = [makeToken(), makeToken()];
+    const records = [recordOf("web", web, ["http"]), recordOf("other", other, ["rpc:*"])];
+    writeTokens(file, records);
+    const statusWith = async (token: string) =>
+      (await fetch(`${hub.url}/secret/x`, { headers: { authorization: `Bearer ${token}` } })).status;
+    expect(await statusWith(web)).toBe(200);
+    expect(await statusWith(TOKEN)).toBe(200);
+    expect(await statusWith(other)).toBe(401);
+    await hub.program.waitFor('its token "other" has not the scope http');
+    writeTokens(file, records.slice(1));
+    await until("the revoked token to be refused", async () => (await statusWith(web)) === 401);
+    expect(await statusWith(TOKEN)).toBe(200);
+  }));
+
+function recordOf(name: string, token: string, scopes: string[]): TokenRecord {
+  return { name, hash: hashOf(token).toString("hex"), scopes, created: new Date().toISOString(), expires: null };
+}

@@ -1,13 +1,12 @@
 /** `hrmr send [ADDRESS] TEXT`: a raw client for experiments, on machines without nc. */
 import { resolve } from "node:path";
 import { defineCommand } from "citty";
-import { formatListen, type ListenAddress, parseHostPort, parseListen } from "../../config/listen";
+import { formatListen, isReachable, type ListenAddress, parseHostPort, parseListen } from "../../config/listen";
 import { quoted } from "../../config/quoted";
 import type { EffectiveConfig } from "../../config/resolve/resolved";
 import { UserError } from "../../config/user-error";
 import { controlRequest, type ControlTarget } from "../../control/client";
 import type { ServerStatus } from "../../observe/snapshot";
-import { isLoopback } from "../../system/address";
 import { underDeadline } from "../../system/deadline";
 import { readToken } from "../../server/token";
 import { CONTROL_ARGS, type ControlFlags, findServer } from "../remote/control-target";
@@ -57,7 +56,7 @@ export const sendCommand = defineCommand({
     const { address, text } = readWords(positionals(rawArgs));
     const { target, tls } = address === null ? await findPeer(flags) : peerAt(address, flags);
     const token = tokenFile === undefined ? null : readToken(resolve(tokenFile));
-    if (token !== null && tls === null && isElsewhere(target)) {
+    if (token !== null && tls === null && isReachable(target)) {
       console.error(`The token goes to ${formatListen(target)} unencrypted: --tls encrypts it.`);
     }
     const plain = text === "-" ? await Bun.stdin.bytes() : new TextEncoder().encode(text);
@@ -80,10 +79,6 @@ function withToken(bytes: Uint8Array, token: string): Uint8Array {
     text.replace(/(?:\r?\n)?$/, (lineEnd) => ` token:${token}${lineEnd}`),
     "latin1",
   );
-}
-
-function isElsewhere(target: ListenAddress): boolean {
-  return target.transport !== "unix" && target.host !== "localhost" && !isLoopback(target.host);
 }
 
 /** `[ADDRESS] TEXT`. @throws UserError MISSING_ARGUMENT for an address alone, since the text is missing */

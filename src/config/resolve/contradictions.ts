@@ -12,11 +12,7 @@ interface Contradiction {
  */
 export function findContradictions(options: unknown): Contradiction[] {
   const { tls, control } = (options ?? {}) as { tls?: unknown; control?: unknown };
-  return [
-    ...tlsContradictions(fieldsOf(tls)),
-    ...controlContradictions(fieldsOf(control)),
-    ...listenContradictions(fieldsOf(control), fieldsOf(tls)),
-  ];
+  return [...tlsContradictions(fieldsOf(tls)), ...listenContradictions(fieldsOf(control), fieldsOf(tls))];
 }
 
 function tlsContradictions(tls: Record<string, unknown>): Contradiction[] {
@@ -35,16 +31,6 @@ function tlsContradictions(tls: Record<string, unknown>): Contradiction[] {
       `tls.clientCert is "${clientCert}", and tls.clientCaFile is not set. Name the file of the clients' authorities`,
     );
   return found;
-}
-
-function controlContradictions({ commands, tokenFile }: Record<string, unknown>): Contradiction[] {
-  if (commands !== "token" || isSet(tokenFile)) return [];
-  return [
-    {
-      path: ["control", "commands"],
-      message: 'control.commands is "token", and control.tokenFile is not set. Name the file with the token',
-    },
-  ];
 }
 
 function listenContradictions(

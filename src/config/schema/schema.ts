@@ -129,11 +129,11 @@ const log = group(DEFAULT_LOG, "The log: its level, format and files", {
 const control = group(DEFAULT_CONTROL, "Ways to control a running server", {
   commands: key(
     choice(COMMAND_POLICIES),
-    "Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: those of this machine. `token`: these, and clients that end the command with `token:` and the token. `off`: none, and the words stay reserved. Flag `--commands`",
+    "Clients that may send RELOAD, CLOSE, SHUTDOWN, HELP and STATUS. `loopback`: those of this machine. `token`: these, and clients that end the command with `token:` and the token, or have shown a token of `hrmr token` with the scope `admin`. `off`: none, and the words stay reserved. Flag `--commands`",
   ),
   tokenFile: key(
     PATH_OR_NULL,
-    'File with the token: one line, at least 16 characters. Needed by `commands: "token"` and by `control.listen`',
+    'File with the token: one line, at least 16 characters. For `commands: "token"`, and needed by `control.listen`',
   ),
   socket: key(
     PATH_OR_NULL,

@@ -108,9 +108,20 @@ export class AccessControl implements Sessions {
     return session.identity === null ? session : this.#tokens.current(session);
   }
 
+  /** Whether a session has a scope for an action. Unlike `refusalOf`, it gives nothing to clients without a token. */
+  isAllowed(session: Session, action: string): boolean {
+    return this.current(session).scopes.some((scope) => allows(scope, action));
+  }
+
+  /** Whether any token has this scope. */
+  hasTokenFor(scope: string): boolean {
+    return this.#tokens.hasAny(scope);
+  }
+
   /** Whether a token allows an action. For callers that count wrong tokens themselves. */
   isGood(token: string, action: string): boolean {
-    return this.#tokens.find(token)?.scopes.some((scope) => allows(scope, action)) === true;
+    const session = this.#tokens.find(token);
+    return session !== null && this.isAllowed(session, action);
   }
 }
 

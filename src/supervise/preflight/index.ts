@@ -3,16 +3,19 @@
  * locks and leaves open nothing.
  */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { availableParallelism } from "node:os";
-import { parseListen } from "../../config/listen";
+import { isReachable, parseListen } from "../../config/listen";
 import type { Options } from "../../config/options";
 import type { ResolvedConfig } from "../../config/resolve/resolved";
 import { controlRequest } from "../../control/client";
 import { controlPath } from "../../control/paths";
 import type { ServerStatus } from "../../observe/snapshot";
 import { Admission } from "../../server/connection/admission";
+import { mustHaveToken } from "../../hub/access/start";
+import { readTokens, TOKENS_FILE } from "../../hub/access/token-file";
+import { isExpired, type TokenRecord } from "../../hub/access/tokens";
 import { canBind, noPrefork } from "../../system/bind";
-import { isLoopback } from "../../system/address";
 import { couldMakeFolder, findData, findModules, findState, findStatic, type Folders } from "../../server/folders";
 import { TlsContexts, tlsNotes } from "../../server/tls/contexts";
 import { findToken, readToken } from "../../server/token";
@@ -33,7 +36,7 @@ export async function preflight({ options, file, notes }: ResolvedConfig, env: E
   findings.ok("configuration", file ?? "there is no config file: defaults, environment and flags");
   for (const note of notes) findings.warn("configuration", note);
   const folders = await checkFolders(findings, options, env);
-  await checkSecrets(findings, options);
+  await checkSecrets(findings, options, folders.dataDir ?? "");
   const present = folders.stateDir === undefined ? null : await checkHoldings(findings, options, folders.stateDir, env);
   await checkListeners(findings, options, present);
   checkSizes(findings, options);
@@ -70,19 +73,35 @@ async function checkFolders(findings: Findings, options: Options, env: Environme
     found.stateDir = dir;
     return existsSync(dir) ? dir : `${dir}, which a start makes`;
   });
-  await findings.look("data folder", () => findData(options, found.stateDir ?? "", [], env));
+  await findings.look("data folder", () => (found.dataDir = findData(options, found.stateDir ?? "", [], env)));
   for (const note of notes) findings.warn("state folder", note);
   return found;
 }
 
-async function checkSecrets(findings: Findings, options: Options): Promise<void> {
-  const { control, listen, tls } = options;
+async function checkSecrets(findings: Findings, options: Options, dataDir: string): Promise<void> {
+  const { control, listen, tls, access } = options;
+  let tokens: TokenRecord[] = [];
+  await findings.look("tokens", () => {
+    const file = access.tokensFile ?? join(dataDir, TOKENS_FILE);
+    const now = Date.now();
+    tokens = readTokens(file).filter((token) => !isExpired(token, now));
+    mustHaveToken({
+      required: access.required,
+      listen: listen.flatMap((url) => parseListen(url) ?? []),
+      guards: [],
+      hasToken: tokens.length > 0,
+    });
+    return tokens.length === 0 ? "" : `${tokens.length} in ${file}`;
+  });
   await findings.look("certificates", async () => {
     const contexts = await TlsContexts.load(tls);
     if (contexts !== null) for (const note of tlsNotes(contexts, listen)) findings.warn("certificates", note);
     return contexts === null ? "there are none: TLS is off" : (tls.certFile ?? "");
   });
-  await findings.look("commands", () => (findToken(control) === null ? "" : `a token is in ${control.tokenFile}`));
+  await findings.look("commands", () => {
+    const hasAdmin = tokens.some(({ scopes }) => scopes.includes("admin"));
+    return findToken(control, hasAdmin) === null ? "" : `a token is in ${control.tokenFile}`;
+  });
   const { listen: controlListen, tokenFile } = control;
   if (controlListen !== null && tokenFile !== null) {
     await findings.look("control port", () => (readToken(tokenFile), `a token is in ${tokenFile}`));
@@ -102,7 +121,7 @@ async function checkSecrets(findings: Findings, options: Options): Promise<void>
 /** Whether clients of other machines can connect to it. */
 function isOpen(url: string): boolean {
   const address = parseListen(url);
-  return address !== null && address.transport !== "unix" && address.host !== "localhost" && !isLoopback(address.host);
+  return address !== null && isReachable(address);
 }
 
 /** @returns the server that has this state folder already */

@@ -1,0 +1,34 @@
+/** Decides whether a server may start without tokens. A pure function. */
+import { formatListen, isReachable, type ListenAddress } from "../../config/listen";
+import type { AccessOptions } from "../../config/options";
+import { UserError } from "../../config/user-error";
+
+/** A server that is about to listen. */
+interface Start {
+  readonly required: AccessOptions["required"];
+  readonly listen: readonly ListenAddress[];
+  /** What needs a token and is in use: "procedures", "events", "the store". */
+  readonly guards: readonly string[];
+  /** Whether there is a token that is not expired. */
+  readonly hasToken: boolean;
+}
+
+/**
+ * Refuses a server that other machines reach and that guards something, but knows no token: none of their clients could
+ * use it, and its owner would only learn of it from them.
+ *
+ * @throws UserError TOKENS_NEEDED with what to do
+ */
+export function mustHaveToken({ required, listen, guards, hasToken }: Start): void {
+  // A datagram cannot show a token.
+  const open = listen.find((address) => address.transport !== "udp" && isReachable(address));
+  if (open === undefined || hasToken || required === false || (required === "auto" && guards.length === 0)) return;
+  const why = required === true ? ["access.required is true", ...guards] : guards;
+  throw new UserError(
+    `${formatListen(open)} can be reached from other machines, and there is no token that their clients could show (${why.join(", ")}).`,
+    {
+      code: "TOKENS_NEEDED",
+      hint: "Make one: hrmr token add NAME --scope 'rpc:*'. Or listen on 127.0.0.1 only. Or set access.required to false: then nobody needs one.",
+    },
+  );
+}
