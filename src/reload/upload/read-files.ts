@@ -1,6 +1,6 @@
 /** Reads a module's files from the disk, for `hrmr pull` and `hrmr push`. */
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { UserError } from "../../config/user-error";
 import { checkPath, type ModuleContent } from "./names";
 
@@ -29,22 +29,49 @@ export function readFiles(
   const files: ModuleContent[] = [];
   const skipped: string[] = [];
   let sum = 0;
-  const visit = (path: string): void => {
-    const info = lstatSync(join(folder, path));
+  /** `at` leads to the folder that `path` is in. */
+  const visit = (path: string, at: string): void => {
     const name = path.slice(path.lastIndexOf("/") + 1);
     if (name.startsWith(".") || name === "node_modules") return void skipped.push(path);
-    if (info.isDirectory())
-      return readdirSync(join(folder, path))
-        .sort()
-        .forEach((child) => visit(`${path}/${child}`));
-    if (!info.isFile()) return void skipped.push(path);
-    checkPath(path);
-    sum += info.size;
-    if (files.length === maxFiles || sum > maxBytes) throw tooLarge(join(folder, entry), maxBytes, maxFiles);
-    files.push({ path, bytes: readFileSync(join(folder, path)) });
+    const fd = openEntry(join(at, name));
+    if (fd === null) return void skipped.push(path);
+    try {
+      const info = fstatSync(fd);
+      const here = byDescriptor(fd, join(at, name));
+      if (info.isDirectory())
+        return readdirSync(here)
+          .sort()
+          .forEach((child) => visit(`${path}/${child}`, here));
+      if (!info.isFile()) return void skipped.push(path);
+      checkPath(path);
+      sum += info.size;
+      if (files.length === maxFiles || sum > maxBytes) throw tooLarge(join(folder, entry), maxBytes, maxFiles);
+      files.push({ path, bytes: readFileSync(fd) });
+    } finally {
+      closeSync(fd);
+    }
   };
-  visit(entry);
+  visit(entry, join(folder, dirname(entry)));
   return { files, skipped };
+}
+
+/**
+ * Opens it first: what is checked is then read, even if a link gets its name meanwhile. A pipe does not block.
+ *
+ * @returns null for a link, a socket, a device without a driver. @throws Error ENOENT, EACCES
+ */
+function openEntry(path: string): number | null {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (["ELOOP", "ENXIO", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return null;
+    throw error;
+  }
+}
+
+/** A path that leads to the open folder, whatever its name leads to by now. */
+function byDescriptor(fd: number, path: string): string {
+  return process.platform === "linux" ? `/proc/self/fd/${fd}` : path;
 }
 
 function tooLarge(path: string, maxBytes: number, maxFiles: number): UserError {

@@ -9,11 +9,10 @@ import {
   lstatSync,
   readdirSync,
   readFileSync,
+  lutimesSync,
   renameSync,
-  rmdirSync,
   rmSync,
   statSync,
-  utimesSync,
 } from "node:fs";
 import { chown, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -22,6 +21,7 @@ import { syncFolder, syncFolderLater } from "../../system/durable";
 import { makePrivateFolder } from "../../system/private-files";
 import { leadsTo } from "../../module/build/links";
 import { findEntries, type FolderEntry } from "./entries";
+import { StagingFolder } from "./staging-folder";
 import type { Layout, ModuleContent } from "./names";
 
 export interface StagingFolders {
@@ -57,12 +57,15 @@ const PACKAGES = "node_modules";
 /** A prepared exchange of a module's files, or their removal. A server has one at a time. */
 export class Exchange {
   readonly #folders: StagingFolders;
+  readonly #folder: StagingFolder;
+  /** `staging` leads to the open folder. */
   readonly #journal: Journal;
   #isStuck = false;
 
-  private constructor(folders: StagingFolders, journal: Journal) {
+  private constructor(folders: StagingFolders, folder: StagingFolder, journal: Journal) {
     this.#folders = folders;
-    this.#journal = journal;
+    this.#folder = folder;
+    this.#journal = { ...journal, staging: folder.path };
   }
 
   /**
@@ -81,20 +84,21 @@ export class Exchange {
     // Follow links once, here: files that are put back must not land in another release.
     const modulesDir = leadsTo(named) || named;
     const folders = { modulesDir, stateDir };
-    const staging = stagingOf(folders);
+    let staging: StagingFolder | null = null;
     try {
       await mkdir(modulesDir, { recursive: true });
       const slots = slotsFor(findEntries(modulesDir, module, layout), layout);
-      makePrivateFolder(join(staging, "old"));
-      makePrivateFolder(join(staging, "new"));
-      for (const file of layout?.files ?? []) await writeNew(folders, staging, file);
+      staging = StagingFolder.make(stagingOf(folders));
+      makePrivateFolder(join(staging.path, "old"));
+      makePrivateFolder(join(staging.path, "new"));
+      for (const file of layout?.files ?? []) await writeNew(folders, staging.path, file);
       await syncStaged(modulesDir, staging);
-      const journal = { module, modulesDir, staging, slots };
+      const journal = { module, modulesDir, staging: staging.named, slots };
       await writeJournal(folders, journal);
-      return new Exchange(folders, journal);
+      return new Exchange(folders, staging, journal);
     } catch (cause) {
       // The next exchange removes remains. Report the first failure.
-      await clear(folders).catch(() => {});
+      await clear(folders, staging).catch(() => {});
       throw cause instanceof UserError ? cause : unwritable(modulesDir, cause as NodeJS.ErrnoException);
     }
   }
@@ -115,16 +119,17 @@ export class Exchange {
       putBack(this.#journal);
     } catch (cause) {
       this.#isStuck = true;
-      throw stuck(this.#journal, cause as NodeJS.ErrnoException);
+      throw stuck({ ...this.#journal, staging: this.#folder.named }, cause as NodeJS.ErrnoException);
     }
   }
 
   /** Ends the exchange; the files in place stay. Does nothing while old files wait to be put back. */
   async close(): Promise<void> {
-    if (this.#isStuck) return;
+    // The journal tells the next exchange about the files.
+    if (this.#isStuck) return this.#folder.close();
     // First the folders, then the journal: without a journal, the old files cannot be put back.
     for (const folder of touchedBy(this.#journal)) await syncFolderLater(folder);
-    await clear(this.#folders);
+    await clear(this.#folders, this.#folder);
   }
 }
 
@@ -138,14 +143,17 @@ export class Exchange {
 export function recoverExchange(folders: StagingFolders): string | null {
   const journal = readJournal(folders);
   if (journal === null && !isThere(stagingOf(folders))) return null;
+  const named = journal?.staging ?? stagingOf(folders);
   try {
-    if (journal !== null) {
-      putBack(journal);
-      for (const folder of touchedBy(journal)) syncFolder(folder);
+    const staging = StagingFolder.find(named);
+    if (journal !== null && staging !== null) {
+      const opened = { ...journal, staging: staging.path };
+      putBack(opened);
+      for (const folder of touchedBy(opened)) syncFolder(folder);
     }
-    clearNow(folders, journal?.staging ?? stagingOf(folders));
+    clearNow(folders, staging);
   } catch (cause) {
-    throw stuck(journal ?? { module: "", staging: stagingOf(folders) }, cause as NodeJS.ErrnoException);
+    throw stuck({ module: journal?.module ?? "", staging: named }, cause as NodeJS.ErrnoException);
   }
   return journal?.module ?? null;
 }
@@ -201,6 +209,8 @@ function exchange({ modulesDir, staging }: Journal, { entry, isFolder, hadOld, h
   if (hadOld) putAside(path, old, !isFolder && hasNew);
   if (!hasNew) return;
   if (isFolder && hadOld) {
+    // Another user of the modules folder may have put a link in its place meanwhile.
+    if (!lstatSync(old).isDirectory()) throw new Error(`${entry} is no folder any more`);
     chmodSync(fresh, statSync(old).mode & 0o7777);
     move(join(old, PACKAGES), join(fresh, PACKAGES));
   }
@@ -236,7 +246,7 @@ function putSlotBack({ modulesDir, staging }: Journal, { entry, isFolder, hadOld
   if (!hadOld) return;
   if (isFolder && hasNew) move(join(fresh, PACKAGES), join(old, PACKAGES));
   renameSync(old, path);
-  if (times !== null) utimesSync(path, ...times);
+  if (times !== null) lutimesSync(path, ...times);
 }
 
 function move(from: string, to: string): void {
@@ -268,12 +278,12 @@ async function writeJournal({ stateDir }: StagingFolders, journal: Journal): Pro
 }
 
 /** Syncs the names of the staged files, up to the modules folder. Their bytes are on the disk already. */
-async function syncStaged(modulesDir: string, staging: string): Promise<void> {
+async function syncStaged(modulesDir: string, { path: staging, named }: StagingFolder): Promise<void> {
   const within = readdirSync(join(staging, "new"), { recursive: true, withFileTypes: true }).filter((entry) =>
     entry.isDirectory(),
   );
   const folders = within.map(({ parentPath, name }) => join(parentPath, name)).reverse();
-  for (const folder of [...folders, join(staging, "new"), staging, dirname(staging), modulesDir, dirname(modulesDir)]) {
+  for (const folder of [...folders, join(staging, "new"), staging, dirname(named), modulesDir, dirname(modulesDir)]) {
     await syncFolderLater(folder);
   }
 }
@@ -297,24 +307,24 @@ function readJournal({ stateDir }: StagingFolders): Journal | null {
 }
 
 /** The journal first: from then on the files in place count. */
-async function clear(folders: StagingFolders): Promise<void> {
-  const staging = stagingOf(folders);
-  await rm(join(folders.stateDir, JOURNAL), { force: true });
-  await syncFolderLater(folders.stateDir);
-  await rm(staging, { recursive: true, force: true });
-  removeIfEmpty(dirname(staging));
+async function clear({ stateDir }: StagingFolders, staging: StagingFolder | null): Promise<void> {
+  await rm(join(stateDir, JOURNAL), { force: true });
+  await syncFolderLater(stateDir);
+  end(staging);
 }
 
-function clearNow(folders: StagingFolders, staging: string): void {
-  rmSync(join(folders.stateDir, JOURNAL), { force: true });
-  syncFolder(folders.stateDir);
-  rmSync(staging, { recursive: true, force: true });
-  removeIfEmpty(dirname(staging));
+function clearNow({ stateDir }: StagingFolders, staging: StagingFolder | null): void {
+  rmSync(join(stateDir, JOURNAL), { force: true });
+  syncFolder(stateDir);
+  end(staging);
 }
 
-function removeIfEmpty(folder: string): void {
-  if (!isThere(folder) || readdirSync(folder).length > 0) return;
-  rmdirSync(folder);
+function end(staging: StagingFolder | null): void {
+  try {
+    staging?.remove();
+  } finally {
+    staging?.close();
+  }
 }
 
 function unwritable(modulesDir: string, cause: NodeJS.ErrnoException): UserError {

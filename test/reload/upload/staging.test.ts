@@ -18,6 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { UserError } from "../../../src/config/user-error";
+import { readFiles } from "../../../src/reload/upload/read-files";
 import { Exchange, recoverExchange } from "../../../src/reload/upload/staging";
 import { layOut } from "../../../src/reload/upload/names";
 
@@ -295,5 +296,114 @@ describe("what is in the way", () => {
     put({ "m/notes.txt": "mine" });
     expect(await codeOf(() => prepare("m", { "index.ts": "new" }))).toBe("UPLOAD_TARGET");
     expect(await codeOf(() => prepare("m", { "m.ts": "new" }))).toBe("done");
+  });
+});
+
+describe("another user of the modules folder puts a link in place of", () => {
+  const outside = (): string => {
+    const dir = join(root, "outside");
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(join(dir, "theirs.txt"), "theirs");
+    return dir;
+  };
+  /** The staging folder, by its name. */
+  const staging = (): string => join(modulesDir, ".hrmr", readdirSync(join(modulesDir, ".hrmr"))[0] ?? "");
+
+  test("the folder of uploads: it is refused, and nothing is written where the link leads", async () => {
+    const target = outside();
+    symlinkSync(target, join(modulesDir, ".hrmr"));
+    expect(await codeOf(() => prepare("m", { "m.ts": "new" }))).toBe("UPLOAD_TARGET");
+    expect(readdirSync(target)).toEqual(["theirs.txt"]);
+    expect(readdirSync(folders.stateDir)).toEqual([]);
+  });
+
+  test("the folder of this upload before it begins: the same", async () => {
+    const target = outside();
+    const first = await prepare("m", { "m.ts": "new" });
+    const named = staging();
+    await first.close();
+    mkdirSync(join(modulesDir, ".hrmr"));
+    symlinkSync(target, named);
+    // Remains are looked for first. What they are cannot be told.
+    expect(await codeOf(() => prepare("m", { "m.ts": "new" }))).toBe("UPLOAD_STUCK");
+    expect(readdirSync(target)).toEqual(["theirs.txt"]);
+  });
+
+  test.each([["done"], ["undone"]])(
+    "the folder of this upload while it runs: it is %s with the files of the opened folder",
+    async (end) => {
+      put({ "m.ts": "old" });
+      const target = outside();
+      mkdirSync(join(target, "new"));
+      writeFileSync(join(target, "new/m.ts"), "theirs");
+      const exchange = await prepare("m", { "m.ts": "new" });
+      const named = staging();
+      renameSync(named, `${named}-aside`);
+      symlinkSync(target, named);
+      exchange.apply();
+      expect(readFileSync(join(modulesDir, "m.ts"), "utf8")).toBe("new");
+      if (end === "undone") exchange.undo();
+      expect(readFileSync(join(modulesDir, "m.ts"), "utf8")).toBe(end === "done" ? "new" : "old");
+      await exchange.close();
+      expect(readFileSync(join(target, "new/m.ts"), "utf8")).toBe("theirs");
+      expect(existsSync(join(target, "old"))).toBe(false);
+    },
+  );
+
+  test("the module's folder: nothing changes where the link leads, and the link is back", async () => {
+    put({ "m/index.ts": "old" });
+    const target = outside();
+    mkdirSync(join(target, "node_modules"));
+    const exchange = await prepare("m", { "index.ts": "new" });
+    rmSync(join(modulesDir, "m"), { recursive: true });
+    symlinkSync(target, join(modulesDir, "m"));
+    expect(await codeOf(() => exchange.apply())).toBe("UPLOAD_UNWRITABLE");
+    await exchange.close();
+    expect(lstatSync(join(modulesDir, "m")).isSymbolicLink()).toBe(true);
+    expect(readdirSync(target).sort()).toEqual(["node_modules", "theirs.txt"]);
+    expect(statSync(target).mtimeMs).not.toBe(1_600_000_123_500);
+  });
+
+  test("a file, over and over, while it is read for a pull: never what the link leads to", async () => {
+    put({ "m/index.ts": "mine", "m/lib/a.ts": "mine" });
+    const secret = join(outside(), "secret");
+    mkdirSync(join(secret, "lib"), { recursive: true });
+    for (const file of ["index.ts", "lib/a.ts"]) writeFileSync(join(secret, file), "secret");
+    const flipper = Bun.spawn(
+      [
+        process.execPath,
+        "-e",
+        `const { renameSync, symlinkSync } = require("node:fs"); const [m, secret] = process.argv.slice(1);
+         symlinkSync(secret + "/index.ts", m + "/link"); symlinkSync(secret + "/lib", m + "/libs");
+         for (const end = Date.now() + 60_000; Date.now() < end; ) {
+           for (const [name, link] of [["index.ts", "link"], ["lib", "libs"]]) {
+             renameSync(m + "/" + name, m + "/aside"); renameSync(m + "/" + link, m + "/" + name);
+             renameSync(m + "/" + name, m + "/" + link); renameSync(m + "/aside", m + "/" + name);
+           } }`,
+        join(modulesDir, "m"),
+        secret,
+      ],
+      { stdio: ["ignore", "inherit", "inherit"] },
+    );
+    try {
+      const seen = { read: 0, skipped: 0 };
+      // Both ways often enough. The flipper ends by itself.
+      for (let at = 0; at < 200_000 && (seen.read < 500 || seen.skipped < 500) && flipper.exitCode === null; at++) {
+        try {
+          const { files, skipped } = readFiles(modulesDir, "m", { maxBytes: 1000, maxFiles: 100 });
+          for (const { bytes } of files) expect(Buffer.from(bytes).toString()).toBe("mine");
+          seen.read += files.length;
+          seen.skipped += skipped.length;
+        } catch (error) {
+          // It was away for a moment.
+          if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        }
+      }
+      expect(seen.read).toBeGreaterThan(0);
+      expect(seen.skipped).toBeGreaterThan(0);
+    } finally {
+      flipper.kill("SIGKILL");
+      await flipper.exited;
+    }
   });
 });
