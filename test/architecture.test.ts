@@ -153,6 +153,7 @@ const TESTED_ALONE: Record<string, string> = {
   "reload/vote/agree decide": "the proposals of many processes, in any order",
   "router/sniff UNDECIDED": "an answer of readOpening, as the others are",
   "router/table parseHttpKey": "a table of keys",
+  "supervise/data-move moveData": "between file systems, which a server does not see",
   "supervise/takeover/activation describeDescriptor": "real descriptors of every kind",
 };
 

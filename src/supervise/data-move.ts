@@ -2,6 +2,7 @@
 import { cpSync, existsSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../config/user-error";
+import type { Folders } from "../server/folders";
 import { syncFolder, syncTree } from "../system/durable";
 import { makePrivateFolder } from "../system/private-files";
 
@@ -12,8 +13,32 @@ interface MovedData {
   readonly left: readonly string[];
 }
 
+/**
+ * Moves modules' data of an older version from the state folder to the data folder, with a note.
+ *
+ * @param isTakeover  true: the old process's modules have it open, so it stays until the next start
+ * @throws UserError DATA_NOT_MOVED
+ */
+export function bringData(folders: Folders, isTakeover: boolean): void {
+  const { stateDir, dataDir, notes } = folders;
+  const old = join(stateDir, "data");
+  if (old === dataDir || dataIn(old).length === 0) return;
+  if (isTakeover) {
+    folders.dataDir = old;
+    return;
+  }
+  const { moved, left } = moveData(old, dataDir);
+  if (moved.length > 0)
+    notes.push(`The data of ${moved.join(", ")} was moved from ${old} to ${dataDir}, where it is kept from now on.`);
+  if (left.length > 0) {
+    notes.push(
+      `${old} still holds data of ${left.join(", ")}: ${dataDir} has folders with these names, and they are used. Pass --data DIR to use another folder.`,
+    );
+  }
+}
+
 /** @returns the names of the folders in `from`; none if it is no folder */
-export function dataIn(from: string): string[] {
+function dataIn(from: string): string[] {
   try {
     return readdirSync(from)
       .filter((name) => !name.endsWith(HALF))

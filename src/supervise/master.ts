@@ -12,6 +12,7 @@ import type { ControlApi } from "../control/api";
 import { AuditLog } from "../control/audit";
 import type { Operations, ReloadReport, RestartReport, VersionReport } from "../reload/operations";
 import { controlPath } from "../control/paths";
+import { TOKENS_FILE } from "../hub/access/token-file";
 import { type ControlServer, openControlSocket } from "../control/server";
 import { ControlPort } from "../control/tcp";
 import { recoverExchange } from "../reload/upload/staging";
@@ -27,7 +28,7 @@ import type { Uplink } from "../server/uplink";
 import { Alone } from "./serve/alone";
 import type { Group, StartSummary } from "./serve/group";
 import { History } from "../reload/versions/history";
-import { dataIn, moveData } from "./data-move";
+import { bringData } from "./data-move";
 import { Holdings } from "./takeover/holdings";
 import { Notifier } from "./takeover/notify";
 import { letSecondSignalEnd } from "./last-signal";
@@ -313,7 +314,13 @@ class Master implements Operations {
   }
 
   config(): unknown {
-    return this.#parts === null ? null : effectiveConfig(this.#parts.config);
+    if (this.#parts === null) return null;
+    const { config, folders } = this.#parts;
+    const effective = effectiveConfig(config);
+    // Where it is, for `hrmr token`: a command in another environment would look elsewhere.
+    const tokens = effective.values["access.tokensFile"];
+    if (tokens !== undefined) tokens.value ??= join(folders.dataDir, TOKENS_FILE);
+    return effective;
   }
 
   async #snapshots(): Promise<ProcessSnapshot[]> {
@@ -523,30 +530,6 @@ function recoverUpload(folders: Folders, log: ProcessLog): void {
   const module = recoverExchange(folders);
   if (module !== null)
     log.warn(`An upload of "${module}" was under way when the server was killed: the files from before it are back.`);
-}
-
-/**
- * Moves modules' data of an older version from the state folder to the data folder, with a note.
- *
- * @param isTakeover  true: the old process's modules have it open, so it stays until the next start
- * @throws UserError DATA_NOT_MOVED
- */
-function bringData(folders: Folders, isTakeover: boolean): void {
-  const { stateDir, dataDir, notes } = folders;
-  const old = join(stateDir, "data");
-  if (old === dataDir || dataIn(old).length === 0) return;
-  if (isTakeover) {
-    folders.dataDir = old;
-    return;
-  }
-  const { moved, left } = moveData(old, dataDir);
-  if (moved.length > 0)
-    notes.push(`The data of ${moved.join(", ")} was moved from ${old} to ${dataDir}, where it is kept from now on.`);
-  if (left.length > 0) {
-    notes.push(
-      `${old} still holds data of ${left.join(", ")}: ${dataDir} has folders with these names, and they are used. Pass --data DIR to use another folder.`,
-    );
-  }
 }
 
 /** The line that `systemctl status` shows. */

@@ -27,13 +27,14 @@ const WHO = `
 `;
 const NOBODY = '{"identity":null,"scopes":[]}\n';
 
-const onHub = shareHub({ "modules/who.ts": WHO });
+/** The data is not where a command in the folder would look for it without a server. */
+const onHub = shareHub({ "modules/who.ts": WHO }, ["--data", "kept"]);
 
 function recordOf(name: string, token: string, scopes: string[]): TokenRecord {
   return { name, hash: hashOf(token).toString("hex"), scopes, created: new Date().toISOString(), expires: null };
 }
 
-const tokensFile = ({ dir }: Hub): string => join(dir, "data", TOKENS_FILE);
+const tokensFile = ({ dir }: Hub): string => join(dir, "kept", TOKENS_FILE);
 
 /** @returns the new token */
 function addToken(hub: Hub, name: string, ...scopes: string[]): string {
@@ -125,6 +126,14 @@ describe("a token", () => {
       expect(await whoIs(new WebSocket(url, { headers } as never))).toEqual(['["ws","ws"]', ""]);
       expect(await whoIs(new WebSocket(url, ["hrmr", `hrmr.token.${token}`]))).toEqual(['["ws","ws"]', "hrmr"]);
       expect(await whoIs(new WebSocket(url))).toEqual(["[null,null]", ""]);
+      // An open socket keeps its data, and loses its identity.
+      const socket = new WebSocket(url, { headers } as never);
+      const said: string[] = [];
+      socket.onmessage = ({ data }) => said.push(String(data));
+      await new Promise((resolve) => (socket.onopen = resolve));
+      revokeToken(hub, "ws");
+      await until("the socket's session is over", () => (socket.send("?"), said.at(-1) === '["ws",null]'));
+      socket.close();
     }));
 
   test("that is wrong is answered late, ends the connection, and stands in the log once", () =>

@@ -233,6 +233,7 @@ describe("access control", () => {
     for (const client of [LOCAL, REMOTE])
       expect(control.refusalOf(session, client, "rpc:other.get")).toEqual({
         code: "FORBIDDEN",
+        status: 403,
         message: 'the token "bob" has no scope for "rpc:other.get"',
       });
   });
@@ -309,7 +310,7 @@ describe("access control", () => {
     const wrong = Array.from({ length: 33 }, () => control.admit(bearer("wrong"), REMOTE, ANONYMOUS));
     expect(control.admit(bearer(token), REMOTE, ANONYMOUS)).toMatchObject({ identity: "bob" });
     const [first, ...others] = await Promise.all(wrong);
-    expect(first).toEqual({ code: "UNAUTHENTICATED", message: "the token is wrong" });
-    expect(others.at(-1)).toMatchObject({ code: "TOO_MANY_GUESSES" });
+    expect(first).toEqual({ code: "UNAUTHENTICATED", status: 401, message: "the token is wrong" });
+    expect(others.at(-1)).toMatchObject({ code: "TOO_MANY_GUESSES", status: 429 });
   });
 });

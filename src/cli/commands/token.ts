@@ -6,13 +6,16 @@ import { dirname, join, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { nearest, suggest } from "../../config/nearest";
 import { quoted } from "../../config/quoted";
+import type { EffectiveConfig } from "../../config/resolve/resolved";
 import { UserError } from "../../config/user-error";
+import { controlRequest } from "../../control/client";
 import { scopeMistake, SCOPE_FORMS } from "../../hub/access/scopes";
 import { readTokens, TOKENS_FILE, writeTokens } from "../../hub/access/token-file";
 import { expiryOf, hashOf, isExpired, makeToken, nameMistake, type TokenRecord } from "../../hub/access/tokens";
 import { couldMakeFolder, findData, findState } from "../../server/folders";
 import { lockFile } from "../../supervise/takeover/lock";
 import { makePrivateFolder } from "../../system/private-files";
+import { findServer } from "../remote/control-target";
 import { argument, badValue, type Flags, repeated, switchFlag, usageError, valueFlag } from "../flags";
 import { type Column, lineWidth, type Paint, paintFor, printJson, tableLines } from "../screen/terminal";
 import { projectFolder } from "../remote/project-folder";
@@ -115,10 +118,9 @@ function row(record: TokenRecord, paint: Paint): string[] {
 }
 
 function revoke(file: string, name: string, isJson: boolean): void {
-  let revoked: TokenRecord | undefined;
-  change(file, (records) => {
-    revoked = records.find((record) => record.name === name);
-    if (revoked !== undefined) return records.filter((record) => record !== revoked);
+  const without = (records: readonly TokenRecord[]) => {
+    const left = records.filter((record) => record.name !== name);
+    if (left.length < records.length) return left;
     const near = nearest(
       name,
       records.map((record) => record.name),
@@ -127,7 +129,10 @@ function revoke(file: string, name: string, isJson: boolean): void {
       code: "TOKEN_MISSING",
       hint: near === null ? "`hrmr token list` shows them." : `Did you mean ${near}?`,
     });
-  });
+  };
+  // First, so that a mistake makes no folder.
+  without(readTokens(file));
+  change(file, without);
   if (isJson) return printJson({ revoked: name, file });
   console.log(`${name} is revoked.`);
 }
@@ -148,6 +153,8 @@ function shownTime(at: string): string {
 /** Another command that changes the file is waited for so long. In milliseconds. */
 const LOCK_MS = 5000;
 const LOCK_PAUSE_MS = 20;
+/** How long a running server may take to say where its file is. In milliseconds. */
+const ASK_MS = 2000;
 
 /** Reads, changes and replaces the file, while no other command does. */
 function change(file: string, edit: (records: readonly TokenRecord[]) => readonly TokenRecord[]): void {
@@ -178,9 +185,14 @@ interface Place {
   readonly data?: string;
 }
 
-/** The file of a server that is started here with the same config file and folders. */
+/**
+ * The file of the server that runs here, if there is one: a unit of systemd has its data elsewhere. Else that of a server
+ * that is started here with the same config file and folders.
+ */
 async function tokensFile({ file, config, modules, data }: Place): Promise<string> {
   if (file !== undefined) return resolve(file);
+  const running = data === undefined ? await runningFile({ config, modules }) : null;
+  if (running !== null) return running;
   const isNamed = [config, modules, data].some((each) => each !== undefined);
   const cwd = isNamed ? process.cwd() : projectFolder(process.cwd());
   const resolved = await resolveConfig({ config, modules, data, listen: [] }, process.env, cwd);
@@ -193,6 +205,21 @@ async function tokensFile({ file, config, modules, data }: Place): Promise<strin
 /** Default folders start at the working directory, which is another one here. */
 function inProject(options: Options, project: string): Options {
   return { ...options, modulesDir: options.modulesDir ?? join(project, "modules") };
+}
+
+/** @returns null: no server runs here, it does not answer, or it is too old to know */
+async function runningFile(place: Pick<Place, "config" | "modules">): Promise<string | null> {
+  try {
+    const server = await findServer(place);
+    const { body } = await controlRequest<Partial<EffectiveConfig>>(server, "GET", "/v1/config", undefined, {
+      timeoutMs: ASK_MS,
+    });
+    const file = body.values?.["access.tokensFile"]?.value;
+    return typeof file === "string" ? file : null;
+  } catch (error) {
+    if (error instanceof UserError) return null;
+    throw error;
+  }
 }
 
 // ---- the command line ----

@@ -13,8 +13,10 @@ import { TOKEN_PREFIX } from "./tokens";
 
 /** Why a client may not. */
 interface AccessRefusal {
-  /** HTTP: 401, 403, 429. A client that is not known must show a token; one that is known has not the scope. */
+  /** A client that is not known must show a token; one that is known has not the scope. */
   readonly code: "UNAUTHENTICATED" | "FORBIDDEN" | "TOO_MANY_GUESSES";
+  /** The same for HTTP. With 401 goes the header `WWW-Authenticate: Bearer` (RFC 6750 section 3). */
+  readonly status: 401 | 403 | 429;
   /** For the client: a sentence without its end, in lower case. */
   readonly message: string;
 }
@@ -22,11 +24,12 @@ interface AccessRefusal {
 /** A token among the subprotocols of a WebSocket begins with it: pages in browsers can set no header. */
 export const TOKEN_PROTOCOL = "hrmr.token.";
 
-const WRONG: AccessRefusal = { code: "UNAUTHENTICATED", message: "the token is wrong" };
-const OVER: AccessRefusal = { code: "UNAUTHENTICATED", message: "the token is not valid any more" };
-const NEEDED: AccessRefusal = { code: "UNAUTHENTICATED", message: "a token is needed" };
+const WRONG: AccessRefusal = { code: "UNAUTHENTICATED", status: 401, message: "the token is wrong" };
+const OVER: AccessRefusal = { code: "UNAUTHENTICATED", status: 401, message: "the token is not valid any more" };
+const NEEDED: AccessRefusal = { code: "UNAUTHENTICATED", status: 401, message: "a token is needed" };
 const TOO_MANY: AccessRefusal = {
   code: "TOO_MANY_GUESSES",
+  status: 429,
   message: "too many wrong tokens came from this address: try again in a second",
 };
 
@@ -54,7 +57,7 @@ export class AccessControl implements Sessions {
     if (identity !== null)
       return scopes.some((scope) => allows(scope, action))
         ? null
-        : { code: "FORBIDDEN", message: lacks(identity, action) };
+        : { code: "FORBIDDEN", status: 403, message: lacks(identity, action) };
     if (session.identity !== null || session === NOT_VALID) return OVER;
     return this.#needsToken(client) ? NEEDED : null;
   }

@@ -162,7 +162,8 @@ function moduleLines(headers: Headers): string {
   return lines;
 }
 
-function valuesOf(fields: readonly string[], name: string): string[] {
+/** @returns the values of a header field, in their order. @param name  in lower case */
+export function valuesOf(fields: readonly string[], name: string): string[] {
   const values: string[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2)
     if (fields[i]?.toLowerCase() === name) values.push(fields[i + 1] ?? "");

@@ -5,11 +5,10 @@ import { tellAccess } from "../../host/inline";
 import { answeredHttp } from "../access";
 import type { RequestHead } from "../http1/head";
 import { OwnReply } from "../web/own-reply";
-import { LightHeaders } from "../web/request";
 import { socketRoute, type WebSocketBound } from "../routing";
 import type { Dispatch, Wire } from "../wire";
 import { WebSocketConnection } from "./connection";
-import { acceptLines, composeSwitch, readHandshake, readStreamHandshake } from "./handshake";
+import { acceptLines, composeSwitch, readHandshake, readStreamHandshake, valuesOf } from "./handshake";
 import { SocketHub } from "./hub";
 
 type Handshake = Exclude<ReturnType<typeof readHandshake>, OwnReply>;
@@ -82,13 +81,16 @@ function currentRoute(dispatch: Dispatch, route: BoundRoute): WebSocketBound | n
 
 function open(
   wire: Wire,
-  head: RequestHead,
+  { fields }: RequestHead,
   route: WebSocketBound,
   { deflate }: Handshake,
   upgrade: WebSocketUpgrade | null,
 ): WebSocketConnection {
   const sockets = SocketHub.of(wire.dispatch).socketsOf(route);
-  const session = wire.dispatch.sessions?.ofRequest(new LightHeaders(head.fields), wire.client, wire.session);
+  const headers = {
+    get: (name: string) => (typeof fields === "string" ? null : valuesOf(fields, name).join(", ") || null),
+  };
+  const session = wire.dispatch.sessions?.ofRequest(headers, wire.client, wire.session);
   return WebSocketConnection.open(wire, sockets, route.websocket.perMessageDeflate ? deflate : null, {
     data: upgrade?.data,
     session: session ?? wire.session,
