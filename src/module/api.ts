@@ -1,4 +1,5 @@
 /** The run-time side of `import ... from "hrmr"`. */
+import { ServiceError } from "./service/error";
 import { nativeModule } from "./c/native";
 
 /** A framing function's answer while later bytes could still change it. */
@@ -6,6 +7,10 @@ const NEED_MORE = -1;
 
 const exports = {
   NEED_MORE,
+  ServiceError,
+  service<T>(options: T): T {
+    return options;
+  },
   defineModule<T>(definition: T): T {
     return definition;
   },

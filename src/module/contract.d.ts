@@ -13,11 +13,44 @@ export const NEED_MORE: -1;
  * `setup` returns (write `setup` before `routes`), and `context.params` that of the route's key. Leave the type
  * arguments out: TypeScript infers all of them or none.
  */
-export function defineModule<State = unknown, Key extends string = string, Config = Settings>(
-  definition: Omit<ModuleDefinition<State, Config>, "routes"> & {
+export function defineModule<
+  State = unknown,
+  Key extends string = string,
+  Config = Settings,
+  Offered extends Record<string, Service> = Record<never, never>,
+>(
+  definition: Omit<ModuleDefinition<State, Config>, "routes" | "services"> & {
     routes?: { [K in Key]: Route<State, ParamsOf<K>, Config> };
+    services?: Offered & Record<string, Service<NoInfer<State>, NoInfer<Config>>>;
   },
-): ModuleDefinition<State, Config> & { routes: Record<string, Route<State, Record<string, string>, Config>> };
+): ModuleDefinition<State, Config> & {
+  routes: Record<string, Route<State, Record<string, string>, Config>>;
+  readonly services: Offered;
+};
+
+/**
+ * The identity function, for the types of one service with options: `input` gets the type of the schema's output.
+ * `services: { add: service({ input: z.object({ n: z.number() }), call: ({ n }) => n + 1 }) }`.
+ */
+export function service<Input, Output, State = any>(
+  options: Omit<ServiceOptions<State>, "call" | "input" | "output"> & {
+    input?: StandardSchema<Input>;
+    output?: StandardSchema<any>;
+    call(input: Input, context: ServiceContext<State>): Output;
+  },
+): ServiceOptions<State> & { call(input: Input, context: ServiceContext<State>): Output };
+
+/**
+ * The failure of a service: throw it in one, and its caller gets code, message and data, but no stack. The codes of the
+ * server are MODULE_MISSING, SERVICE_MISSING, INVALID_INPUT, INVALID_OUTPUT, TIMEOUT, CANCELLED, BUSY, UNAVAILABLE,
+ * DEPTH (the calls go too deep, or one waits for itself) and FAILED (the service threw something else).
+ */
+export class ServiceError extends Error {
+  /** @param data for programs: anything that can be cloned. Default: none */
+  constructor(code: string, message: string, data?: unknown);
+  readonly code: string;
+  readonly data: unknown;
+}
 
 /** A module's settings as they stand in hrmr.json. */
 export type Settings = Record<string, unknown>;
@@ -29,6 +62,13 @@ export interface StandardSchema<Output = unknown> {
     readonly vendor: string;
     readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>;
     readonly types?: { readonly input: unknown; readonly output: Output } | undefined;
+    /** Standard JSON Schema: the library writes one. */
+    readonly jsonSchema?:
+      | {
+          readonly input: (options: { readonly target: any }) => Record<string, unknown>;
+          readonly output: (options: { readonly target: any }) => Record<string, unknown>;
+        }
+      | undefined;
   };
 }
 
@@ -63,9 +103,14 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
    * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be missing beside
-   * `start` or `middleware`.
+   * `start`, `middleware` or `services`.
    */
   routes?: Record<string, Route<State, Record<string, string>, Config>>;
+  /**
+   * Functions that other modules call, by name: `await context.services.NAME.SERVICE(input)`. The newest version of the
+   * module answers.
+   */
+  services?: Record<string, Service<State, Config>>;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
   use?: Middleware<State, Config>[];
   /**
@@ -317,6 +362,83 @@ export interface ServerWebSocket<Data = unknown> {
   cork<R>(fn: (socket: this) => R): R;
 }
 
+/** A service: a function, or an object with `call` and options. */
+export type Service<State = any, Config = any> = ServiceFunction<State, Config> | ServiceOptions<State, Config>;
+
+/**
+ * Input and result are structured clones, whichever hosts the two modules run in. Throw a ServiceError to tell the caller
+ * why. An async generator answers in parts: its caller gets an async iterable.
+ */
+export type ServiceFunction<State = any, Config = any> = (
+  input: any,
+  context: ServiceContext<State, Config>,
+) => unknown;
+
+export interface ServiceOptions<State = any, Config = any> {
+  call: ServiceFunction<State, Config>;
+  /** Checks the input before `call`, which gets the schema's value. A wrong one fails with INVALID_INPUT. */
+  input?: StandardSchema<any>;
+  /** Checks the result. A wrong one fails with INVALID_OUTPUT. */
+  output?: StandardSchema<any>;
+  /** Whether clients may call it, as the procedure "MODULE.SERVICE". Default false. */
+  public?: boolean;
+  /** Whether AI agents may call it, as a tool. Default false. */
+  mcp?: boolean;
+  description?: string;
+  /**
+   * How long a call may take, within the time that its caller has left. In milliseconds. Default: `timeouts.handlerMs`
+   * of the configuration, 30000. 0 waits for ever.
+   */
+  timeoutMs?: number;
+  /** Where it runs, as for a route. Default "inline". */
+  run?: "inline" | "pool" | "process";
+}
+
+/** The second argument of a service: the module's context, with the facts of one call. */
+export interface ServiceContext<State = unknown, Config = Settings> extends ModuleContext<State, Config> {
+  /** The module that calls, or "rpc" for a client. */
+  readonly caller: string;
+  /** Who the client at the beginning of the calls has proved to be; null: nobody, or there is none. */
+  readonly identity: string | null;
+  /** Aborted when nobody waits for the result any more: a caller gave up, or the time is over. */
+  readonly signal: AbortSignal;
+}
+
+/** Options of one call of a service. */
+export interface ServiceCallOptions {
+  /** At most this long, within the time that the caller has left itself. In milliseconds. */
+  timeoutMs?: number;
+  /** Cancels the call, which then fails with CANCELLED. */
+  signal?: AbortSignal;
+}
+
+/**
+ * The services of all modules, by module and name. `hrmr types` adds the types of this project's modules; others are
+ * possible, without types.
+ */
+export interface ModuleServices {
+  readonly [module: string]: any;
+}
+
+/** The services of a module as others call them: `ServicesOf<typeof import("./kv").default>`. */
+export type ServicesOf<Definition> = Definition extends { readonly services: infer Offered }
+  ? { readonly [Name in keyof Offered]: ServiceCall<Offered[Name]> }
+  : Record<never, never>;
+
+// A function has a `call` of its own.
+type ServiceCall<One> = One extends (...args: any[]) => unknown
+  ? CallOf<One>
+  : One extends { call: infer Call }
+    ? CallOf<Call>
+    : never;
+type CallOf<Call> = Call extends () => infer Output
+  ? (input?: undefined, options?: ServiceCallOptions) => Promise<Awaited<Output>>
+  : Call extends (input: infer Input, ...rest: any[]) => infer Output
+    ? undefined extends Input
+      ? (input?: Input, options?: ServiceCallOptions) => Promise<Awaited<Output>>
+      : (input: Input, options?: ServiceCallOptions) => Promise<Awaited<Output>>
+    : never;
+
 /**
  * Runs before HTTP routes: answers itself, passes the request on (changed or not), or changes the Response that comes
  * back.
@@ -453,6 +575,11 @@ export interface ModuleContext<State = unknown, Config = Settings> {
   readonly log: Log;
   /** Resources that outlive this version: a database, a cache, a connection. */
   readonly shared: SharedResources;
+  /**
+   * The services of all modules: `await context.services.kv.get("x")`. Rejects with a ServiceError. The call inherits the
+   * deadline and the cancellation of the message that it is made for.
+   */
+  readonly services: ModuleServices;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *

@@ -7,7 +7,8 @@ import { CallFigures } from "../observe/figures";
 import type { Middleware, StopReason } from "./contract";
 import type { LeftBehind } from "./graph/leaks";
 import type { LoadedModule } from "./graph/load";
-import type { BoundRoute, InFlight, InFlightKind, RouteOwner, RunsOn } from "./route";
+import type { ModuleShape } from "./shape/shape";
+import type { BoundRoute, BoundService, InFlight, InFlightKind, RouteOwner } from "./route";
 import { tellBug } from "../observe/tell-bug";
 
 export class Generation implements RouteOwner {
@@ -31,6 +32,8 @@ export class Generation implements RouteOwner {
   /** Names of the modules that it needs. */
   readonly needs: readonly string[];
   readonly routes: readonly BoundRoute[];
+  /** By name. */
+  readonly services: ReadonlyMap<string, BoundService>;
   readonly figures = new CallFigures();
   /** The middleware for `http.use`, as a route. null: the module has none. */
   readonly middleware: BoundRoute | null;
@@ -53,10 +56,10 @@ export class Generation implements RouteOwner {
     const middleware = module.shape.middleware ?? null;
     this.life = module.shape.life;
     this.needs = module.shape.needs;
-    const runsOn = (run: RunsOn): boolean => module.shape.routes.some((route) => route.spec.run === run);
-    this.needsMain = middleware !== null || runsOn("inline") || this.life?.host === "main";
-    this.needsPool = runsOn("pool");
-    this.needsProcess = runsOn("process") || this.life?.host === "process";
+    const places = new Set([...module.shape.routes, ...module.shape.services].map(({ spec: { run } }) => run));
+    this.needsMain = middleware !== null || places.has("inline") || this.life?.host === "main";
+    this.needsPool = places.has("pool");
+    this.needsProcess = places.has("process") || this.life?.host === "process";
     this.routes = module.shape.routes.map(({ spec: route, handler, framing, websocket }) => ({
       ...route,
       module: spec.name,
@@ -67,6 +70,7 @@ export class Generation implements RouteOwner {
       generation: this,
       isUnavailable: false,
     }));
+    this.services = new Map(module.shape.services.map((service) => [service.spec.name, this.#bindService(service)]));
     this.middleware = middleware === null ? null : this.#bindMiddleware(middleware);
   }
 
@@ -188,20 +192,19 @@ export class Generation implements RouteOwner {
   }
 
   #bindMiddleware(middleware: Middleware): BoundRoute {
-    return {
-      key: "middleware",
-      index: -1,
-      kind: "fetch",
-      run: "inline",
-      timeoutMs: undefined,
-      description: "",
-      module: this.name,
-      keyBytes: 0,
-      framing: "chunk",
-      handler: middleware,
-      generation: this,
-      isUnavailable: false,
-    };
+    const spec = { key: "middleware", index: -1, kind: "fetch", run: "inline", timeoutMs: undefined } as const;
+    return { ...spec, ...this.#bound, description: "", handler: middleware };
+  }
+
+  #bindService({ spec, handler }: ModuleShape["services"][number]): BoundService {
+    const { name, run, timeoutMs, description } = spec;
+    const index = this.routes.length + spec.index;
+    return { key: name, index, kind: "service", run, timeoutMs, description, ...this.#bound, handler, service: spec };
+  }
+
+  /** What is the same for all that is no route of the table. */
+  get #bound(): Pick<BoundRoute, "module" | "keyBytes" | "framing" | "generation" | "isUnavailable"> {
+    return { module: this.name, keyBytes: 0, framing: "chunk", generation: this, isUnavailable: false };
   }
 
   #cutAtDeadline(drainMs: number, onCut: (count: number) => void): void {

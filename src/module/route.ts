@@ -1,7 +1,7 @@
 /** A route in the server: one entry of a module's `routes`, checked and bound to its generation. */
 import type { Framing, WebSocketHandlers } from "./contract";
 
-export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command";
+export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command" | "service";
 
 /** Where a route's handler runs: on the event loop, on a thread of the pool, in a process of its module's own. */
 export type RunsOn = "inline" | "pool" | "process";
@@ -23,6 +23,29 @@ export interface RouteSpec {
   readonly givesWay?: boolean;
   /** Middleware runs before its handler and must see each request. Default false. */
   readonly isBehindMiddleware?: boolean;
+}
+
+/** A service without its functions: structured-cloneable, the same in every host. */
+export interface ServiceSpec {
+  readonly name: string;
+  /** Its position in the module's `services`. */
+  readonly index: number;
+  readonly run: RunsOn;
+  /** In milliseconds. undefined: the server's handlerMs. 0 waits for ever. */
+  readonly timeoutMs: number | undefined;
+  readonly description: string;
+  /** Clients may call it. */
+  readonly isPublic: boolean;
+  /** AI agents may call it. */
+  readonly isMcpTool: boolean;
+  /** JSON Schema (draft 2020-12). null: there is none. */
+  readonly input: Readonly<Record<string, unknown>> | null;
+  readonly output: Readonly<Record<string, unknown>> | null;
+}
+
+/** A service as hosts call it: like a route, with an index behind those of the module's routes. */
+export interface BoundService extends BoundRoute {
+  readonly service: ServiceSpec;
 }
 
 /** A WebSocket route's options, complete. Call the handlers through `generation.run`, as methods. */

@@ -2,8 +2,8 @@
  * Side effects of modules, over all processes: blocked event loops, versions that stay in memory, shared
  * resources. Pure.
  */
-import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, SharedSnapshot } from "./snapshot";
-import { sumOf } from "./sums";
+import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, ServiceCallSnapshot, SharedSnapshot } from "./snapshot";
+import { sumEach, sumOf } from "./sums";
 
 /** The modules that blocked an event loop of any process. */
 export function mergeBlocked(processes: readonly ProcessSnapshot[]): BlockedSnapshot[] {
@@ -33,6 +33,20 @@ export function mergeShared(processes: readonly ProcessSnapshot[]): SharedSnapsh
     processes.flatMap(({ shared = [] }) => shared),
     ({ module, name }) => `${module ?? ""}\0${name}`,
   );
+}
+
+/** Each pair of caller and callee once, with the sums of all processes; the most frequent first. */
+export function mergeServices(processes: readonly ProcessSnapshot[]): ServiceCallSnapshot[] {
+  const byPair = Map.groupBy(
+    processes.flatMap(({ services = [] }) => services),
+    ({ caller, callee }) => `${caller}\0${callee}`,
+  );
+  const merged = [...byPair.values()].map((same) => {
+    const { caller, callee } = same[0] as ServiceCallSnapshot;
+    const sums = sumEach(same.map(({ calls, errors, totalSeconds }) => ({ calls, errors, totalSeconds })));
+    return { caller, callee, ...sums };
+  });
+  return merged.sort((a, b) => b.calls - a.calls);
 }
 
 function firstOfEach<T>(all: readonly T[], keyOf: (each: T) => string): T[] {

@@ -57,6 +57,18 @@ export interface LifeSnapshot {
   readonly nextTryAt: string | null;
 }
 
+/** Calls of one service by one module. */
+export interface ServiceCallSnapshot {
+  /** The module that called; "rpc": clients. */
+  readonly caller: string;
+  /** "kv.get". */
+  readonly callee: string;
+  readonly calls: number;
+  readonly errors: number;
+  /** The time of all of them together, in seconds. */
+  readonly totalSeconds: number;
+}
+
 export interface ModuleSnapshot {
   readonly name: string;
   readonly source: string;
@@ -171,6 +183,8 @@ export interface ProcessSnapshot {
     readonly workers: readonly unknown[];
   };
   readonly modules: readonly ModuleSnapshot[];
+  /** Calls of services, by caller and callee. Default: none. */
+  readonly services?: readonly ServiceCallSnapshot[];
   readonly reloads: ReloadSnapshot;
   /** Blocks of its event loop, by module. Missing: none. */
   readonly blocked?: readonly BlockedSnapshot[];
@@ -250,6 +264,8 @@ export interface ServerStatus {
   readonly memoryBytes: number;
   readonly pool: ProcessSnapshot["pool"];
   readonly modules: readonly ModuleStatus[];
+  /** Calls of services, by caller and callee, the most frequent first. */
+  readonly services: readonly ServiceCallSnapshot[];
   readonly reloads: ReloadSnapshot;
   /** Modules that blocked an event loop for longer than timeouts.blockedMs. */
   readonly blocked: readonly BlockedSnapshot[];

@@ -15,6 +15,7 @@ import type { Generation } from "../module/generation";
 import type { LeftBehind } from "../module/graph/leaks";
 import type { RemoteShape } from "../module/graph/remote";
 import type { RoutingParts } from "./plan";
+import type { ServiceCalls } from "../module/service/calls";
 import type { SharedStore } from "../module/graph/shared";
 
 /** The other hosts of a generation: the pool, its own process. */
@@ -88,6 +89,8 @@ export interface RegistryOptions extends LoadSettings {
   background?: Background;
   /** Sends to a module's WebSockets. */
   publish?: Publish;
+  /** Carries the modules' calls of services. Default: there are none. */
+  services?: ServiceCalls;
   /** Where the modules' routes go. */
   routing: RoutingParts;
   /**

@@ -249,6 +249,7 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
   const module = await loadModule(spec, {
     globals: { console: moduleConsole(log), ...options.globals },
     publish: options.publish,
+    services: options.services,
     shared: registry.shared,
     host: "main",
     log,

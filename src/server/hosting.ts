@@ -3,6 +3,7 @@ import { Hosts } from "../host/hosts";
 import { openPool } from "../host/pool/pool";
 import { Processes } from "../host/process/processes";
 import type { RemoteSettings } from "../host/remote/remote-host";
+import type { ServiceAsks } from "../module/service/calls";
 import type { LoadSpec } from "../module/version";
 import { ROLE_VARIABLE, selfCommand } from "../system/self";
 import type { Options } from "../config/options";
@@ -15,8 +16,15 @@ interface HostsOwner {
   readonly uplink: Pick<Uplink, "crashed">;
 }
 
-/** @param onRestored as for `Processes` */
-export function openHosts(owner: HostsOwner, onRestored: (id: number) => void): Hosts {
+/** What the hosts tell and ask the rest of the server. */
+interface HostsListener {
+  /** As for `Processes`. */
+  readonly onRestored: (id: number) => void;
+  /** Takes the calls of services that modules make there. */
+  readonly services: ServiceAsks;
+}
+
+export function openHosts(owner: HostsOwner, { onRestored, services }: HostsListener): Hosts {
   const { options, log } = owner;
   const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
@@ -24,6 +32,7 @@ export function openHosts(owner: HostsOwner, onRestored: (id: number) => void): 
       return options.limits.maxQueued;
     },
     log,
+    services,
     onCrash: (spec, reason) => void crashed(owner, spec, reason, false),
     onCrashLoop: (spec, reason) => crashed(owner, spec, reason, true),
   };

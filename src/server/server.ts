@@ -4,6 +4,7 @@ import type { ListenAddress } from "../config/listen";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { Hosts } from "../host/hosts";
+import { Hub } from "../hub/services";
 import { Watchdog } from "../host/watchdog/watchdog";
 import { registerHrmrModule } from "../module/api";
 import { BackgroundRole } from "../module/background";
@@ -166,6 +167,10 @@ export async function rehearseServer(start: ServerStart): Promise<RehearsedModul
   }
 }
 
+function* namesWithServices(registry: Registry | null): Iterable<string> {
+  for (const { name, live } of registry?.entries.values() ?? []) if ((live?.services.size ?? 0) > 0) yield name;
+}
+
 /** Assembles the parts, and closes them again. */
 class HrmrServer implements RunningServer {
   readonly summary: ServerSummary;
@@ -177,6 +182,7 @@ class HrmrServer implements RunningServer {
   readonly #beganAt = performance.now();
   readonly #hosts: Hosts;
   readonly #clients: Clients;
+  readonly #hub: Hub;
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #probe: Probe;
@@ -195,10 +201,20 @@ class HrmrServer implements RunningServer {
     applyEnvironment(options.environment);
     this.#log = log;
     this.#guesses = new Guesses("control.commands: a command", log);
-    this.#hosts = openHosts(start, (id) => this.#registry?.lives.restored(id));
+    this.#hosts = openHosts(start, {
+      onRestored: (id) => this.#registry?.lives.restored(id),
+      services: { ask: (order, answer) => this.#hub.ask(order, answer) },
+    });
     this.#access = openAccess(options, folders.dataDir, log);
     this.#token = new CommandToken(this.#access.control);
     this.#clients = new Clients(options, log, this.#hosts, this.#access.control, slot === 0);
+    this.#hub = new Hub({
+      find: (name) => this.#registry?.entries.get(name),
+      modules: () => namesWithServices(this.#registry),
+      server: this.#clients.dispatch,
+      limits: options.limits,
+      callRemote: (order) => this.#hosts.call(order),
+    });
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
     this.summary = { listening: [], modules: 0, routes: 0, failed: [], retried: [], notes };
@@ -312,6 +328,7 @@ class HrmrServer implements RunningServer {
       probe: this.#probe,
       globals,
       background: this.#background,
+      services: this.#hub,
       publish: (module, topic, data) => sockets.publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
@@ -379,6 +396,7 @@ class HrmrServer implements RunningServer {
       admission: this.#clients.admission,
       registry: this.registry,
       hosts: this.#hosts,
+      services: this.#hub.totals,
       watchdog: this.#watchdog,
     });
   }

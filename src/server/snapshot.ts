@@ -4,6 +4,7 @@ import type { QuarantineFacts } from "../host/quarantine";
 import type { PlaceStatus } from "../host/remote/place";
 import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
+import type { CallTotals } from "../hub/totals";
 import type { ModuleEntry } from "../reload/entry";
 import type { Registry } from "../reload/registry";
 import type { BoundRoute } from "../module/route";
@@ -21,6 +22,7 @@ interface SnapshotSources {
   readonly admission: { readonly open: number; readonly accepted: number; readonly refused: number };
   readonly registry: Registry;
   readonly hosts: Hosts;
+  readonly services: CallTotals;
   readonly watchdog: Watchdog;
 }
 
@@ -49,6 +51,7 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
       workers,
     },
     modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
+    services: sources.services.snapshot(),
     reloads: registry.totals.snapshot(),
     blocked: sources.watchdog.snapshot(),
     leaked: registry.leaks(),

@@ -141,5 +141,6 @@ export const STATUS: ServerStatus = {
   reloads: { ok: 1, failed: 0, last: null, lastSuccessAt: null, phaseSeconds: {} },
   blocked: [],
   leaked: [],
+  services: [],
   shared: [],
 };

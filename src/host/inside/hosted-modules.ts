@@ -25,6 +25,8 @@ import {
 } from "../remote/messages";
 import { type Resident, HostedCalls } from "./calls";
 import { fetchHandler } from "./fetch";
+import { HostedServices } from "./asks";
+import { serviceHandler } from "./service";
 import { hostedFetch, HostedResponse } from "./response";
 
 /** Posts to the server. Messages from the server go to `HostedModules.receive`. */
@@ -97,6 +99,7 @@ export class HostedModules {
   readonly #place: HostedPlace;
   readonly #where: string;
   readonly #calls: HostedCalls;
+  readonly #services: HostedServices;
   /** Loads that are imported but not set up. */
   readonly #imported = new Map<number, LoadedModule>();
   /** The handoffs of retired versions, by their id, until a version has started with them. */
@@ -110,12 +113,9 @@ export class HostedModules {
     const { shared, host, post } = place;
     this.#place = place;
     this.#where = host === "process" ? "in its process" : `on pool thread ${host}`;
-    this.#calls = new HostedCalls(
-      shared,
-      post,
-      (seq, parts) => post({ type: "want", seq, parts }),
-      host === "process" ? MAX_REPLY_LETTERS : Infinity,
-    );
+    const maxLetters = host === "process" ? MAX_REPLY_LETTERS : Infinity;
+    this.#calls = new HostedCalls(shared, post, (seq, parts) => post({ type: "want", seq, parts }), maxLetters);
+    this.#services = new HostedServices(post, maxLetters);
     const tooMuch = (count: number): void =>
       log.warn(`${count} lines that were logged ${this.#where} were left out: it prints too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
@@ -169,6 +169,8 @@ export class HostedModules {
         return this.#calls.addCredit(message.seq);
       case "part":
         return this.#calls.receiveBody(message.seq, message.part);
+      case "told":
+        return this.#services.told(message);
       case "ping":
         return post({ type: "pong", ping: message.ping });
     }
@@ -196,7 +198,8 @@ export class HostedModules {
     const shared = this.#shared;
     // A module's process has a pipe for its output: the server reads all prints there.
     const globals = host === "process" ? GLOBALS : { ...GLOBALS, console: moduleConsole(log) };
-    return loadModule(spec, { globals, host, log, shared, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
+    const services = this.#services;
+    return loadModule(spec, { globals, host, log, shared, services, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
   }
 
   async #load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<Omit<TaskDone, "type">> {
@@ -285,6 +288,8 @@ export class HostedModules {
       else if (spec.kind === "fetch")
         handlers[spec.index] = fetchHandler(spec.key, handler as unknown as Parameters<typeof fetchHandler>[1]);
     }
+    for (const { spec, handler } of module.shape.services)
+      if (spec.run === run) handlers[module.shape.routes.length + spec.index] = serviceHandler(handler);
     return { module, handlers, context: module.context };
   }
 }

@@ -4,11 +4,13 @@
  */
 import type { Log } from "../../module/contract";
 import { asHost } from "../../system/leave-graph";
+import type { ServiceAsks } from "../../module/service/calls";
 import type { LoadSpec } from "../../module/version";
 import { boundedWith, logWith } from "../../observe/log/fields";
 import { Backoff } from "../../system/backoff";
 import { HostLostError } from "../errors";
 import type { RemoteCall } from "./call";
+import { PlaceAsks } from "../services/asks";
 import { KeeperTasks, type TasksOwner } from "./keeper-tasks";
 import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "./messages";
 import type { Place, PlaceState, PlaceStatus } from "./place";
@@ -31,6 +33,8 @@ export interface KeeperOwner extends TasksOwner {
   readonly policy: HostPolicy;
   readonly log: Log;
   readonly queue: CallSource;
+  /** Takes the calls of services that modules in a place make. */
+  readonly services: ServiceAsks;
   /**
    * Writes missing bundles of the state folder again.
    *
@@ -56,6 +60,7 @@ export class Keeper implements KeptPlace {
   readonly index: number;
   readonly tasks: KeeperTasks;
   readonly sent: SentCalls;
+  readonly #asks: PlaceAsks;
   readonly #owner: KeeperOwner;
   /** The call whose handler was on the stack at the last look. 0: none. */
   #lastRunning = 0;
@@ -74,6 +79,7 @@ export class Keeper implements KeptPlace {
     this.index = index;
     this.#owner = owner;
     this.sent = new SentCalls(post);
+    this.#asks = new PlaceAsks(owner.services, post);
     this.#suspicion = new Suspicion((ping) => post({ type: "ping", ping }));
     this.tasks = new KeeperTasks(owner, this, post);
   }
@@ -127,6 +133,7 @@ export class Keeper implements KeptPlace {
     const place = this.#place;
     this.#state = "closed";
     this.#place = null;
+    this.#asks.drop();
     if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
     this.tasks.close(reason);
     for (const call of this.sent.drop()) call.fail(reason);
@@ -218,7 +225,7 @@ export class Keeper implements KeptPlace {
       this.sent.open.get(seq)?.body?.want(parts, (part) => this.#place?.post({ type: "part", seq, part }));
     } else if (data.type === "pong") {
       if (this.#suspicion.answered(data.ping)) this.sent.clearOverdue();
-    } else this.tasks.receive(data);
+    } else if (!this.#asks.receive(data)) this.tasks.receive(data);
     queue.noteRoom();
   }
 
@@ -267,6 +274,7 @@ export class Keeper implements KeptPlace {
     const begun = this.sent.drop();
     const place = this.#place;
     this.#place = null;
+    this.#asks.drop();
     void place?.end();
     this.#suspicion.drop();
     this.#state = "restarting";

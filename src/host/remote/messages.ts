@@ -9,6 +9,8 @@
  */
 import type { Client, Session, StopReason } from "../../module/contract";
 import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
+import type { ServiceCaller } from "../../module/service/calls";
+import type { CallFrame } from "../../module/service/frame";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import type { LogFields } from "../../observe/log/fields";
@@ -124,6 +126,32 @@ export interface BodyPart {
 /** How many parts of a stream may be sent ahead of the reader. */
 export const STREAM_WINDOW = 4;
 
+/** A module in a place calls a service, place to server. */
+export interface AskedCall {
+  readonly type: "ask";
+  /** The place's number for it. */
+  readonly ask: number;
+  readonly caller: ServiceCaller;
+  readonly module: string;
+  readonly service: string;
+  /** An encoded value. */
+  readonly input: string;
+  /** What it inherits. null: it works for no call. */
+  readonly frame: Pick<CallFrame, "chain" | "identity" | "client"> | null;
+  /** How long its caller waits. In milliseconds; 0: for ever. */
+  readonly leftMs: number;
+}
+
+/** Its result, or a part of it, server to place. */
+export interface ToldResult {
+  readonly type: "told";
+  readonly ask: number;
+  /** "stream": parts follow. "end": there are no more. */
+  readonly kind: "value" | "failure" | "stream" | "part" | "end";
+  /** An encoded value or ServiceFailure; "" for "stream" and "end". */
+  readonly text: string;
+}
+
 /** Server to place, beside call batches. */
 export type ToPlace =
   | {
@@ -154,6 +182,7 @@ export type ToPlace =
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
   | { readonly type: "credit"; readonly seq: number }
   | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
+  | ToldResult
   | { readonly type: "ping"; readonly ping: number };
 
 /** The result of a task. */
@@ -178,6 +207,11 @@ export type FromPlace =
   | { readonly type: "pong"; readonly ping: number }
   /** A handler reads its request's body. 0: it needs no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
+  | AskedCall
+  /** Nobody in the place waits for this call any more. */
+  | { readonly type: "askCancel"; readonly ask: number }
+  /** The reader of a call's result has taken a part. */
+  | { readonly type: "askCredit"; readonly ask: number }
   | {
       readonly type: "log";
       readonly level: "debug" | "info" | "warn" | "error";

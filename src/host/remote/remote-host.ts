@@ -6,6 +6,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Log, StopReason } from "../../module/contract";
 import type { RemoteShape } from "../../module/graph/remote";
+import type { ServiceAsks } from "../../module/service/calls";
+import { ServiceError } from "../../module/service/error";
 import type { LoadSpec } from "../../module/version";
 import { makePrivateFolder, PRIVATE_FILE } from "../../system/private-files";
 import { HostBusyError, HostLostError } from "../errors";
@@ -28,7 +30,16 @@ export interface RemoteSettings extends QuarantineSettings {
   readonly loadTimeoutMs: number;
   /** How long a place with a late handler may stay silent before it is killed. In milliseconds. Default 250. */
   readonly killGraceMs?: number;
+  /** Takes the calls of services that modules make there. Default: there are none. */
+  readonly services?: ServiceAsks;
 }
+
+const NO_SERVICES: ServiceAsks = {
+  ask({ module }, answer) {
+    answer.reject(new ServiceError("MODULE_MISSING", `there is no module "${module}" here`));
+    return () => {};
+  },
+};
 
 const KILL_GRACE_MS = 250;
 const CLOSE_MS = 900;
@@ -47,6 +58,7 @@ export class RemoteHost implements Host, KeeperOwner {
   readonly loadTimeoutMs: number;
   readonly killGraceMs: number;
   readonly log: Log;
+  readonly services: ServiceAsks;
   readonly queue: CallQueue;
   readonly #settings: RemoteSettings;
   readonly #keepers: readonly Keeper[];
@@ -62,6 +74,7 @@ export class RemoteHost implements Host, KeeperOwner {
     this.loadTimeoutMs = settings.loadTimeoutMs;
     this.killGraceMs = settings.killGraceMs ?? KILL_GRACE_MS;
     this.log = settings.log;
+    this.services = settings.services ?? NO_SERVICES;
     this.#settings = settings;
     this.#quarantine = new Quarantine(settings, {
       shutOut: (id) => this.#shutOut(id),

@@ -1,12 +1,13 @@
-/** A streamed reply on the server's side: holds parts until the reader takes them, and asks for more. */
+/** A stream from the other side: holds parts until the reader takes them, and asks for more. */
 
-export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> {
+/** Of a reply's parts, on the server's side; of other values, on either side. */
+export class RemoteStream<Part = string | Uint8Array> implements AsyncIterableIterator<Part> {
   readonly #taken: () => void;
   readonly #left: () => void;
-  readonly #parts: (string | Uint8Array)[] = [];
+  readonly #parts: Part[] = [];
   #isOver = false;
   #error: Error | null = null;
-  #waiting: PromiseWithResolvers<IteratorResult<string | Uint8Array>> | null = null;
+  #waiting: PromiseWithResolvers<IteratorResult<Part>> | null = null;
 
   /**
    * @param taken the reader has taken one part
@@ -22,11 +23,11 @@ export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> 
   }
 
   /** One at a time. Rejects once if the source failed. */
-  async next(): Promise<IteratorResult<string | Uint8Array>> {
-    const part = this.#parts.shift();
-    if (part !== undefined) {
+  async next(): Promise<IteratorResult<Part>> {
+    if (this.#parts.length > 0) {
+      const value = this.#parts.shift() as Part;
       this.#taken();
-      return { done: false, value: part };
+      return { done: false, value };
     }
     if (this.#error !== null) {
       const error = this.#error;
@@ -38,7 +39,7 @@ export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> 
     return this.#waiting.promise;
   }
 
-  async return(): Promise<IteratorResult<string | Uint8Array>> {
+  async return(): Promise<IteratorResult<Part>> {
     if (!this.#isOver) {
       this.end();
       this.#left();
@@ -48,7 +49,7 @@ export class RemoteStream implements AsyncIterableIterator<string | Uint8Array> 
     return { done: true, value: undefined };
   }
 
-  push(part: string | Uint8Array): void {
+  push(part: Part): void {
     const waiting = this.#waiting;
     this.#waiting = null;
     if (waiting === null) {

@@ -3,6 +3,9 @@ import { dirname } from "node:path";
 import type { LoadSpec } from "../version";
 import { makePrivateFolder } from "../../system/private-files";
 import type { Log, ModuleContext } from "../contract";
+import type { ServiceCalls } from "../service/calls";
+import { ServiceError } from "../service/error";
+import { servicesFor } from "../service/proxy";
 import { SharedStore } from "./shared";
 
 /** Like ModuleContext.publish, for the module of that name. */
@@ -16,7 +19,13 @@ export interface ContextSources {
   readonly publish?: Publish;
   /** The store behind `context.shared`. Default: a separate one that nobody closes. */
   readonly shared?: SharedStore;
+  /** Carries the calls of `context.services`. Default: there is nobody to call. */
+  readonly services?: ServiceCalls;
 }
+
+const NO_SERVICES: ServiceCalls = {
+  call: ({ module }) => Promise.reject(new ServiceError("MODULE_MISSING", `there is no module "${module}" here`)),
+};
 
 /** @param state returns the result of setup */
 export function makeContext(spec: LoadSpec, options: ContextSources, state: () => unknown): ModuleContext {
@@ -30,6 +39,7 @@ export function makeContext(spec: LoadSpec, options: ContextSources, state: () =
     host: options.host,
     log: options.log,
     shared: (options.shared ?? new SharedStore(options.log)).for(spec),
+    services: servicesFor({ module: spec.name, generation: spec.generation }, options.services ?? NO_SERVICES),
     publish(topic, data) {
       if (options.publish !== undefined) return options.publish(spec.name, topic, data);
       throw new Error(

@@ -15,6 +15,7 @@ import { leadsTo } from "../build/links";
 import { isC } from "../c/sources";
 import { Mark, MARKS, MODULE, NO_ROUTE, ROUTE } from "./marks";
 import { readConfig, SettingsError } from "../shape/config";
+import { callsServices, withFrames } from "../service/framed";
 import { type ModuleShape, readShape } from "../shape/shape";
 
 interface LoadOptions extends ContextSources {
@@ -78,10 +79,14 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
   try {
     const imported = mark.during(() => graph.import<ModuleExports>(`${file}?v=${spec.id}`));
     const exported = await inTime(imported, options.timeoutMs, spec, "did not finish loading", " (top-level await?)");
-    const shape = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
-    const config = mark.run(NO_ROUTE, () => graph.run(readConfig, spec.name, spec.config, shape.schema), []);
+    const read = mark.run(NO_ROUTE, () => graph.run(readShapeOf, spec, exported), []);
+    const config = mark.run(NO_ROUTE, () => graph.run(readConfig, spec.name, spec.config, read.schema), []);
+    const shape = callsServices(file) ? withFrames(read) : read;
     warnOfGlobals(spec, options.log, claimGlobals(mark.number, before));
-    mark.nameRoutes(shape.routes.map((route) => route.spec.key));
+    mark.nameRoutes([
+      ...shape.routes.map(({ spec: { key } }) => key),
+      ...shape.services.map(({ spec: { name } }) => name),
+    ]);
     return new Loaded({ ...spec, config }, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
   } catch (error) {
     endGraph({ graph, mark, timers }, false);

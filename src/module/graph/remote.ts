@@ -4,14 +4,14 @@ import { makeContext, type Publish } from "./context";
 import type { Framing, Log } from "../contract";
 import { NOTHING_LEFT } from "./leaks";
 import type { LoadedModule } from "./load";
-import type { RouteSpec } from "../route";
+import type { RouteSpec, ServiceSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 
 /** A shape without its functions: it crosses processes. */
 export interface RemoteShape {
   /**
-   * Whether all of it runs in the process, and every route is described here completely. Otherwise the main thread has
-   * to load the module too.
+   * Whether all of it runs in the process, and every route and service is described here completely. Otherwise the main
+   * thread has to load the module too.
    */
   readonly isWhole: boolean;
   /** Empty unless `isWhole`. */
@@ -19,18 +19,23 @@ export interface RemoteShape {
     readonly spec: RouteSpec;
     readonly framing: Exclude<Framing, (...args: never[]) => unknown>;
   }[];
+  /** Empty unless `isWhole`. */
+  readonly services: readonly ServiceSpec[];
   readonly reload: "swap" | "exclusive";
   readonly unavailable: string | Uint8Array | null;
   readonly life: ModuleShape["life"];
   readonly needs: ModuleShape["needs"];
 }
 
-export function remoteShapeOf({ routes, reload, unavailable, middleware, life, needs }: ModuleShape): RemoteShape {
+export function remoteShapeOf(shape: ModuleShape): RemoteShape {
+  const { routes, services, reload, unavailable, middleware, life, needs } = shape;
   const told: RemoteShape["routes"][number][] = [];
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
-  const isWhole = middleware === null && told.length === routes.length && life?.host !== "main";
-  return { isWhole, routes: isWhole ? told : [], reload, unavailable, life, needs };
+  const areServicesThere = services.every(({ spec }) => spec.run === "process");
+  const isWhole = middleware === null && told.length === routes.length && areServicesThere && life?.host !== "main";
+  const offered = isWhole ? services.map(({ spec }) => spec) : [];
+  return { isWhole, routes: isWhole ? told : [], services: offered, reload, unavailable, life, needs };
 }
 
 /** @param shape a whole one */
@@ -44,6 +49,7 @@ export function remoteModule(
   return {
     shape: {
       routes,
+      services: shape.services.map((service) => ({ spec: service, handler: notHere })),
       definition: { routes: {}, ...(unavailable === null ? null : { unavailable }) },
       reload,
       unavailable,

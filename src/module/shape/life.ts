@@ -1,5 +1,5 @@
 /** Reads what a definition says about its life in the server: `start`, `stop`, `background` and `needs`. */
-import { type Fields, kindOf, shapeError, shown } from "./errors";
+import { type Fields, isObject, kindOf, shapeError, shown } from "./errors";
 import type { RouteSpec } from "../route";
 
 /** A module that has `start` or `stop`. Plain data: it crosses processes. */
@@ -17,22 +17,22 @@ export const LIFE_OPTIONS = ["background", "needs"];
  * Whether a module has something to do besides answering messages, so that it may have no routes. This is the only place
  * that decides it.
  */
-export function hasWork({ start }: Fields, hasMiddleware: boolean): boolean {
-  return hasMiddleware || start !== undefined;
+export function hasWork({ start, services }: Fields, hasMiddleware: boolean): boolean {
+  return hasMiddleware || start !== undefined || (isObject(services) && Object.keys(services).length > 0);
 }
 
-/** @throws Error for a wrong `background` */
+/** @param parts its routes and services. @throws Error for a wrong `background` */
 export function readLife(
   name: string,
   definition: Fields,
-  routes: readonly RouteSpec[],
+  parts: readonly Pick<RouteSpec, "run">[],
   place: LifePlace,
 ): LifeSpec | null {
   const { background = "server", start, stop } = definition;
   if (background !== "server" && background !== "process")
     throw shapeError(name, `"background" is ${shown(background)}, and must be "server" or "process"`);
   if (start === undefined && stop === undefined) return null;
-  return { background, host: hostOf(routes, place) };
+  return { background, host: hostOf(parts, place) };
 }
 
 /** What else decides where `start` and `stop` run. */
@@ -44,10 +44,10 @@ interface LifePlace {
 }
 
 /** In the main thread, if `setup` runs there for another reason, or nothing of the module has a process. */
-function hostOf(routes: readonly RouteSpec[], { needsMain, run }: LifePlace): LifeSpec["host"] {
+function hostOf(parts: readonly Pick<RouteSpec, "run">[], { needsMain, run }: LifePlace): LifeSpec["host"] {
   if (needsMain) return "main";
-  if (routes.length === 0) return run === "process" ? "process" : "main";
-  return routes.every((route) => route.run !== "inline") && routes.some((route) => route.run === "process")
+  if (parts.length === 0) return run === "process" ? "process" : "main";
+  return parts.every(({ run: each }) => each !== "inline") && parts.some(({ run: each }) => each === "process")
     ? "process"
     : "main";
 }

@@ -7,6 +7,7 @@ import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
 import { type Fields, isObject, isPlain, kindOf, refuseUnknown, shapeError, shown, type Wrong } from "./errors";
 import { hostSettings, NO_SETTINGS, type HostSettings } from "./settings";
+import { readServices, type ShapedService } from "./services";
 import { readWebSocket } from "./websocket";
 
 /** A route with the author's functions. Call them through the graph's `run`. */
@@ -22,6 +23,7 @@ interface ShapedRoute {
 
 export interface ModuleShape {
   readonly routes: readonly ShapedRoute[];
+  readonly services: readonly ShapedService[];
   /** The author's export; for an app, a definition with the app as its only route. Call its functions as methods. */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
@@ -41,7 +43,17 @@ const MAX_KEY_BYTES = 256;
 // The longest time of a timer.
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const HOOKS = ["setup", "check", "handoff", "dispose", "start", "stop"];
-const MODULE_OPTIONS = ["routes", "reload", "unavailable", ...HOOKS, "use", "middleware", "config", ...LIFE_OPTIONS];
+const MODULE_OPTIONS = [
+  "routes",
+  "services",
+  "reload",
+  "unavailable",
+  ...HOOKS,
+  "use",
+  "middleware",
+  "config",
+  ...LIFE_OPTIONS,
+];
 const KINDS = ["handle", "fetch", "connect", "websocket"];
 const COMMON_ROUTE_OPTIONS = ["description", "timeoutMs"];
 /** For routes whose key is the first bytes of a message. */
@@ -80,15 +92,17 @@ export function readShape(
   const routes = Object.entries((definition.routes ?? {}) as Fields).map(([key, route], index) =>
     behindUse(use, readRoute(name, key, route, index, settings)),
   );
-  const specs = routes.map(({ spec }) => spec);
+  const services = readServices(name, definition.services, settings);
+  const parts = [...routes, ...services].map(({ spec }) => spec);
   return {
     routes,
+    services,
     definition: definition as unknown as ModuleDefinition,
     reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
     middleware,
     schema: readSchema(name, definition.config),
-    life: readLife(name, definition, specs, { needsMain: middleware !== null, run: settings.run }),
+    life: readLife(name, definition, parts, { needsMain: middleware !== null, run: settings.run }),
     needs: readNeeds(name, definition),
   };
 }
@@ -136,7 +150,9 @@ function appDefinition(name: string, app: Fields): Fields {
     );
   }
   const lost = isPlain(app)
-    ? Object.keys(app).find((key) => HOOKS.includes(key) || (key === "routes" && isObject(app[key])))
+    ? Object.keys(app).find(
+        (key) => HOOKS.includes(key) || (["routes", "services"].includes(key) && isObject(app[key])),
+      )
     : undefined;
   if (lost !== undefined) {
     throw shapeError(

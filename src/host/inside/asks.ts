@@ -1,0 +1,104 @@
+/** `context.services` in a place: calls go to the server, which finds the callee, and the results come back. */
+import type { ServiceCalls, ServiceOrder } from "../../module/service/calls";
+import { errorOf, ServiceError, type ServiceFailure, uncopiedInput } from "../../module/service/error";
+import type { CallFrame } from "../../module/service/frame";
+import { decodeValue } from "../../module/service/values";
+import { asHost } from "../../system/leave-graph";
+import type { FromPlace, ToldResult } from "../remote/messages";
+import { RemoteStream } from "../remote/stream";
+
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+  /** Stops waiting for the caller's signals. */
+  over(): void;
+  parts: RemoteStream<unknown> | null;
+}
+
+export class HostedServices implements ServiceCalls {
+  readonly #post: (message: FromPlace) => void;
+  readonly #maxLetters: number;
+  readonly #waiting = new Map<number, Waiting>();
+  #last = 0;
+
+  /** @param maxLetters  limit for one input. Infinity: no limit */
+  constructor(post: (message: FromPlace) => void, maxLetters: number) {
+    this.#post = post;
+    this.#maxLetters = maxLetters;
+  }
+
+  call(order: ServiceOrder): Promise<unknown> {
+    const { caller, module, service, frame, timeoutMs, signal } = order;
+    if (signal?.aborted === true || frame?.cancellation()?.aborted === true)
+      return Promise.reject(new ServiceError("CANCELLED", `${module}.${service} was not called: nobody waits for it`));
+    const ask = ++this.#last;
+    let input: string;
+    try {
+      input = order.input.text;
+      if (input.length > this.#maxLetters) throw new RangeError(`it has ${Math.round(input.length / 1e6)} MB`);
+    } catch (error) {
+      return Promise.reject(uncopiedInput(`${module}.${service}`, error));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const over = this.#listen(ask, order);
+    this.#waiting.set(ask, { resolve, reject, over, parts: null });
+    const leftMs = leastMs(frame, timeoutMs);
+    asHost(() => this.#post({ type: "ask", ask, caller, module, service, input, frame: plainFrame(frame), leftMs }));
+    return promise;
+  }
+
+  told({ ask, kind, text }: ToldResult): void {
+    const waiting = this.#waiting.get(ask);
+    if (waiting === undefined) return;
+    if (kind === "stream") {
+      waiting.parts = new RemoteStream<unknown>(
+        () => this.#post({ type: "askCredit", ask }),
+        () => this.#leave(ask),
+      );
+      return waiting.resolve(waiting.parts);
+    }
+    if (kind === "part") return waiting.parts?.push(decodeValue(text));
+    this.#waiting.delete(ask);
+    waiting.over();
+    if (kind === "end") return waiting.parts?.end();
+    if (kind === "value") return waiting.resolve(decodeValue(text));
+    const error = errorOf(decodeValue(text) as ServiceFailure);
+    if (waiting.parts === null) waiting.reject(error);
+    else waiting.parts.fail(error);
+  }
+
+  /** Nobody waits for it any more. */
+  #cancel(ask: number, { module, service }: ServiceOrder): void {
+    const waiting = this.#waiting.get(ask);
+    if (waiting === undefined) return;
+    const error = new ServiceError("CANCELLED", `${module}.${service} was cancelled: nobody waits for it any more`);
+    this.#leave(ask);
+    if (waiting.parts === null) waiting.reject(error);
+    else waiting.parts.fail(error);
+  }
+
+  #leave(ask: number): void {
+    this.#waiting.get(ask)?.over();
+    if (this.#waiting.delete(ask)) asHost(() => this.#post({ type: "askCancel", ask }));
+  }
+
+  #listen(ask: number, order: ServiceOrder): () => void {
+    const giveUp = (): void => this.#cancel(ask, order);
+    const signals = [order.signal, order.frame?.cancellation()].filter((each) => each != null);
+    for (const each of signals) each.addEventListener("abort", giveUp, { once: true });
+    return () => {
+      for (const each of signals) each.removeEventListener("abort", giveUp);
+    };
+  }
+}
+
+function plainFrame(frame: CallFrame | null): Pick<CallFrame, "chain" | "identity" | "client"> | null {
+  return frame === null ? null : { chain: frame.chain, identity: frame.identity, client: frame.client };
+}
+
+/** @returns in milliseconds; 0: for ever */
+function leastMs(frame: CallFrame | null, timeoutMs: number | undefined): number {
+  const left = (frame?.deadlineAt ?? Infinity) - performance.now();
+  const least = Math.min(left, timeoutMs ?? Infinity);
+  return least === Infinity ? 0 : Math.max(1, Math.ceil(least));
+}

@@ -1,0 +1,38 @@
+/** How far calls between modules may go. Pure. */
+import type { CallFrame } from "../module/service/frame";
+
+/** The longest chain of services that wait for each other. A service that calls itself may fill it. */
+const MAX_DEPTH = 32;
+
+/**
+ * @param name "kv.get", which is about to be called
+ * @returns why it must not be; null: it may
+ */
+export function refusedChain(frame: CallFrame | null, name: string): string | null {
+  const chain = frame?.chain ?? [];
+  const at = chain.indexOf(name);
+  // A service that calls itself, such as one that walks a tree, is counted only.
+  if (at >= 0 && chain.slice(at).some((each) => each !== name))
+    return `${name} waits for itself: ${[...chain.slice(at), name].join(" -> ")}`;
+  if (chain.length < MAX_DEPTH) return null;
+  return `${name} would be number ${chain.length + 1} of services that wait for each other; ${MAX_DEPTH} are possible: ${shortened(chain)}`;
+}
+
+function shortened(chain: readonly string[]): string {
+  return chain.length <= 6
+    ? chain.join(" -> ")
+    : `${chain.slice(0, 3).join(" -> ")} -> … -> ${chain.slice(-2).join(" -> ")}`;
+}
+
+/**
+ * The time that a call has, the least of all limits.
+ *
+ * @param now    by performance.now()
+ * @param limits in milliseconds from now; 0 or undefined: none
+ * @returns when it is over, by performance.now(); Infinity: never
+ */
+export function deadlineOf(now: number, frame: CallFrame | null, limits: readonly (number | undefined)[]): number {
+  let at = frame?.deadlineAt ?? Infinity;
+  for (const limit of limits) if (limit !== undefined && limit > 0) at = Math.min(at, now + limit);
+  return at;
+}

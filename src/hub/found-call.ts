@@ -1,0 +1,61 @@
+/** A call whose callee is found: what the hub hands to the way that carries it. */
+import type { CallServer } from "../host/inline";
+import type { Client } from "../module/contract";
+import type { BoundService } from "../module/route";
+import type { ServiceOrder } from "../module/service/calls";
+import { ServiceError } from "../module/service/error";
+
+export interface FoundCall {
+  readonly order: ServiceOrder;
+  readonly service: BoundService;
+  /** "kv.get". */
+  readonly name: string;
+  /** By performance.now(); Infinity: never. */
+  readonly deadlineAt: number;
+  readonly server: CallServer;
+}
+
+/** The client of calls that no client has asked for. */
+const NO_CLIENT: Client = { address: "hrmr", port: 0, transport: "unix", isLocal: true, connection: 0 };
+
+export function clientOf({ order }: FoundCall): Client {
+  return order.frame?.client ?? NO_CLIENT;
+}
+
+/** The services that wait, the callee as the last of them. */
+export function chainOf({ order, name }: FoundCall): readonly string[] {
+  return [...(order.frame?.chain ?? []), name];
+}
+
+/** How long it may take from now on. In milliseconds, at least 1; 0: for ever. */
+export function leftMs({ deadlineAt }: FoundCall): number {
+  return deadlineAt === Infinity ? 0 : Math.max(1, Math.ceil(deadlineAt - performance.now()));
+}
+
+export function lateError({ name, order, service, server }: FoundCall): ServiceError {
+  const own = order.timeoutMs ?? service.timeoutMs ?? server.timeouts.handlerMs;
+  return new ServiceError("TIMEOUT", `${name} did not answer in time (${own} ms, or what its caller had left)`);
+}
+
+export function cancelledError({ name }: FoundCall): ServiceError {
+  return new ServiceError("CANCELLED", `${name} was cancelled: nobody waits for it any more`);
+}
+
+/** The callee threw something that is no ServiceError. The log has it; its text is not for others. */
+export function failedError({ name }: FoundCall, error: unknown): ServiceError {
+  const text = error instanceof Error ? error.message : String(error);
+  return new ServiceError("FAILED", `${name} failed: ${text}`);
+}
+
+/** Calls `giveUp` when the caller does not wait any more. @returns stops that */
+export function onCancelled({ order }: FoundCall, giveUp: () => void): () => void {
+  const signals = [order.signal, order.frame?.cancellation()].filter((each) => each != null);
+  for (const signal of signals) signal.addEventListener("abort", giveUp, { once: true });
+  return () => {
+    for (const signal of signals) signal.removeEventListener("abort", giveUp);
+  };
+}
+
+export function isCancelled({ order }: FoundCall): boolean {
+  return order.signal?.aborted === true;
+}

@@ -1,0 +1,119 @@
+/**
+ * Calls of services: from a module, or a client, to the newest version of the module that has it, whichever host it runs
+ * in. Every call is counted on its callee's generation until it settles.
+ */
+import { type CallServer, beginCall, endCall } from "../host/inline";
+import type { BoundService } from "../module/route";
+import type { ServiceAnswer, ServiceAsks, ServiceCalls, ServiceOrder } from "../module/service/calls";
+import { errorOf, ServiceError } from "../module/service/error";
+import type { CallHandle, RemoteOrder } from "../host/remote/call";
+import { InlineCall } from "./inline-call";
+import { RemoteServiceCall } from "./remote-call";
+import { deadlineOf, refusedChain } from "./chain";
+import { CallTotals } from "./totals";
+import { promised } from "./answer";
+import type { FoundCall } from "./found-call";
+
+/** A module, as the hub finds it. */
+interface Callee {
+  /** null: no version serves now. */
+  readonly live: { readonly services: ReadonlyMap<string, BoundService> } | null;
+  /** Why none serves. null: none is known, or it is being replaced */
+  readonly error: string | null;
+}
+
+interface HubOptions {
+  /** The module of that name. undefined: there is none. */
+  readonly find: (module: string) => Callee | undefined;
+  /** For the names in errors. */
+  readonly modules: () => Iterable<string>;
+  readonly server: CallServer;
+  readonly limits: { readonly maxQueued: number };
+  /** Calls a service that runs elsewhere. */
+  readonly callRemote: (order: RemoteOrder) => CallHandle;
+}
+
+export class Hub implements ServiceCalls, ServiceAsks {
+  readonly totals = new CallTotals();
+  readonly #options: HubOptions;
+  /** Calls that wait for their result. */
+  #open = 0;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+  }
+
+  call(order: ServiceOrder): Promise<unknown> {
+    return promised((answer) => this.ask(order, answer));
+  }
+
+  /** The same for those who pass the result on. @returns ends the call: nobody waits for it any more */
+  ask(order: ServiceOrder, to: ServiceAnswer): () => void {
+    const startedAt = performance.now();
+    const count = (isError: boolean): void => {
+      this.#open--;
+      this.totals.add(order, performance.now() - startedAt, isError);
+    };
+    this.#open++;
+    const answer: ServiceAnswer = {
+      resolve: (value) => (count(false), to.resolve(value)),
+      stream: (parts) => (count(false), to.stream(parts)),
+      reject: (error) => (count(true), to.reject(error)),
+    };
+    try {
+      return this.#begin(this.#find(order, startedAt), answer);
+    } catch (error) {
+      answer.reject(error instanceof ServiceError ? error : new ServiceError("FAILED", String(error)));
+      return NOTHING_TO_END;
+    }
+  }
+
+  #begin(found: FoundCall, answer: ServiceAnswer): () => void {
+    if (found.service.run !== "inline") return new RemoteServiceCall(found, answer).begin(this.#options.callRemote);
+    const { service } = found;
+    const startedAt = beginCall(service, false);
+    const call = new InlineCall(found, answer);
+    if (call.begin()) endCall(service, startedAt);
+    return call.giveUp;
+  }
+
+  /** @throws ServiceError */
+  #find(order: ServiceOrder, now: number): FoundCall {
+    const { server, limits } = this.#options;
+    const name = `${order.module}.${order.service}`;
+    const service = this.#service(order, name);
+    const refused = refusedChain(order.frame, name);
+    if (refused !== null) throw new ServiceError("DEPTH", refused);
+    if (this.#open > limits.maxQueued)
+      throw new ServiceError(
+        "BUSY",
+        `${name} was not called: ${limits.maxQueued} calls are under way (limits.maxQueued)`,
+      );
+    const own = service.timeoutMs ?? server.timeouts.handlerMs;
+    const deadlineAt = deadlineOf(now, order.frame, [own, order.timeoutMs]);
+    if (deadlineAt <= now) throw new ServiceError("TIMEOUT", `${name} was not called: no time is left`);
+    return { order, service, name, deadlineAt, server };
+  }
+
+  #service({ module, service }: ServiceOrder, name: string): BoundService {
+    const callee = this.#options.find(module);
+    if (callee === undefined) throw errorOf({ code: "MODULE_MISSING", message: this.#noModule(module) });
+    if (callee.live === null) {
+      const why = callee.error === null ? "it is being replaced" : `no version of it serves: ${callee.error}`;
+      throw errorOf({ code: "UNAVAILABLE", message: `${name} cannot be called now: ${why}` });
+    }
+    const found = callee.live.services.get(service);
+    if (found !== undefined) return found;
+    const others = [...callee.live.services.keys()];
+    const has = others.length === 0 ? "it has none" : `it has ${others.join(", ")}`;
+    throw errorOf({ code: "SERVICE_MISSING", message: `module "${module}" has no service "${service}"; ${has}` });
+  }
+
+  #noModule(module: string): string {
+    const able = [...this.#options.modules()];
+    const hint = able.length === 0 ? "" : `; modules with services are ${able.slice(0, 20).join(", ")}`;
+    return `there is no module "${module}"${hint}`;
+  }
+}
+
+function NOTHING_TO_END(): void {}

@@ -1,0 +1,44 @@
+/** The seam between `context.services` and who carries a call: the server's own thread, or the way to it. */
+import type { CallFrame } from "./frame";
+import type { ServiceError } from "./error";
+import type { Carried } from "./values";
+
+/** Who calls. */
+export interface ServiceCaller {
+  /** The module's name. */
+  readonly module: string;
+  readonly generation: number;
+}
+
+export interface ServiceOrder {
+  readonly caller: ServiceCaller;
+  /** The module that has the service. */
+  readonly module: string;
+  readonly service: string;
+  readonly input: Carried;
+  /** The call that this one works for. null: none. */
+  readonly frame: CallFrame | null;
+  /** The caller's own limit, besides the frame's. In milliseconds. undefined: none */
+  readonly timeoutMs: number | undefined;
+  /** The caller gives up. undefined: only with its frame */
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface ServiceCalls {
+  /** @returns the result, as the caller's own copy; for a stream, an AsyncIterable of such. Rejects with a ServiceError */
+  call(order: ServiceOrder): Promise<unknown>;
+}
+
+/** Where a call's result goes. Exactly one of the three is called, once. They must not throw. */
+export interface ServiceAnswer {
+  resolve(value: Carried): void;
+  /** The parts of a result that comes piece by piece. Read it to its end, or leave it by `return`. */
+  stream(parts: AsyncIterableIterator<Carried>): void;
+  reject(error: ServiceError): void;
+}
+
+/** Takes calls for those who pass the result on. */
+export interface ServiceAsks {
+  /** @returns ends it: nobody waits for it any more */
+  ask(order: ServiceOrder, answer: ServiceAnswer): () => void;
+}

@@ -1,0 +1,96 @@
+/** The second argument of a service: the module's context with the facts of one call. */
+import type { Client, ServiceContext } from "../contract";
+import type { CallFrame } from "./frame";
+
+/** The facts, in whatever host the service runs. */
+export interface CallFacts {
+  readonly caller: string;
+  readonly identity: string | null;
+  /** Made at its first use. */
+  readonly signal: AbortSignal;
+}
+
+type ContextClass = new (facts: CallFacts) => ServiceContext;
+
+// One class for each generation: an Object.create() for each call costs more.
+const classes = new WeakMap<object, ContextClass>();
+
+/** @param context the module's own, which it inherits from */
+export function serviceContext(context: object, facts: CallFacts): ServiceContext {
+  const known = classes.get(context);
+  if (known !== undefined) return new known(facts);
+  const made = makeClass(context);
+  classes.set(context, made);
+  return new made(facts);
+}
+
+function makeClass(context: object): ContextClass {
+  class ServiceContextOfModule {
+    readonly #facts: CallFacts;
+
+    constructor(facts: CallFacts) {
+      this.#facts = facts;
+    }
+
+    get caller(): string {
+      return this.#facts.caller;
+    }
+
+    get identity(): string | null {
+      return this.#facts.identity;
+    }
+
+    get signal(): AbortSignal {
+      return this.#facts.signal;
+    }
+  }
+  Object.setPrototypeOf(ServiceContextOfModule.prototype, context);
+  return ServiceContextOfModule as unknown as ContextClass;
+}
+
+interface FrameFacts {
+  readonly caller: string;
+  readonly identity: string | null;
+  readonly client: Client | null;
+  /** The services above it, and its own name as the last: its own calls come below all of them. */
+  readonly chain: readonly string[];
+  /** By performance.now(); Infinity: never. */
+  readonly deadlineAt: number;
+}
+
+/** One call of a service, as what it calls in turn sees it, and as its context tells it. */
+export class ServiceFrame implements CallFrame, CallFacts {
+  readonly caller: string;
+  readonly identity: string | null;
+  readonly client: Client | null;
+  readonly chain: readonly string[];
+  readonly deadlineAt: number;
+  #controller: AbortController | null = null;
+  #reason: Error | null = null;
+
+  constructor({ caller, identity, client, chain, deadlineAt }: FrameFacts) {
+    this.caller = caller;
+    this.identity = identity;
+    this.client = client;
+    this.chain = chain;
+    this.deadlineAt = deadlineAt;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#reason !== null) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  cancellation(): AbortSignal {
+    return this.signal;
+  }
+
+  /** Nobody waits any more. Runs the module's listeners: call it inside the module's graph. */
+  abort(reason: Error): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(this.#reason);
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * What a handler's calls inherit from the call that it answers: its deadline, its cancellation, its client, and the
+ * services on the way to it. It follows the handler over every await.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Client } from "../contract";
+
+export interface CallFrame {
+  /** The services that wait for this one, the first caller's first: ["stats.count", "kv.get"]. Empty for a route. */
+  readonly chain: readonly string[];
+  /** When the first of them stops waiting. By performance.now(). Infinity: never. */
+  readonly deadlineAt: number;
+  /** Whose message or request it is. null: nobody's, such as a schedule's. */
+  readonly client: Client | null;
+  /** Who the client has proved to be. */
+  readonly identity: string | null;
+  /** @returns aborted when nobody waits for the result any more. null: it never is. Costs something: ask late */
+  cancellation(): AbortSignal | null;
+}
+
+const frames = new AsyncLocalStorage<CallFrame>();
+
+/** @returns the frame of the running code. null: it answers no call, such as a timer's */
+export function currentFrame(): CallFrame | null {
+  return frames.getStore() ?? null;
+}
+
+/** Calls `fn` within the frame. */
+export function withinFrame<A extends unknown[], R>(frame: CallFrame, fn: (...args: A) => R, ...args: A): R {
+  return frames.run(frame, fn, ...args);
+}

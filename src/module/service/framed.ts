@@ -1,0 +1,57 @@
+/** Puts a frame around the routes of modules that call services, so that the calls inherit deadline and cancellation. */
+import { readFileSync } from "node:fs";
+import type { Client } from "../contract";
+import type { RouteSpec } from "../route";
+import type { ModuleShape } from "../shape/shape";
+import { type CallFrame, withinFrame } from "./frame";
+
+/** @param file a bundle. Modules that do not name them need no frames, and pay nothing for them */
+export function callsServices(file: string): boolean {
+  return readFileSync(file).includes("services");
+}
+
+export function withFrames(shape: ModuleShape): ModuleShape {
+  return { ...shape, routes: shape.routes.map(withFrame) };
+}
+
+type ShapedRoute = ModuleShape["routes"][number];
+type Handler = (...args: unknown[]) => unknown;
+/** The first argument of a handler: a message, a request or a connection. */
+interface Asked {
+  readonly signal: AbortSignal;
+  readonly client?: Client;
+}
+
+function withFrame(route: ShapedRoute): ShapedRoute {
+  const handler = route.handler as unknown as Handler;
+  const { spec } = route;
+  const framed: Handler = (asked, context) =>
+    withinFrame(new RouteFrame(spec, asked as Asked, context), handler, asked, context);
+  return { ...route, handler: framed as ShapedRoute["handler"] };
+}
+
+class RouteFrame implements CallFrame {
+  readonly chain = NOTHING;
+  readonly deadlineAt: number;
+  readonly identity = null;
+  readonly #asked: Asked;
+  readonly #context: unknown;
+
+  constructor({ timeoutMs = 0, kind }: RouteSpec, asked: Asked, context: unknown) {
+    this.#asked = asked;
+    this.#context = context;
+    const isEndless = timeoutMs === 0 || kind === "connect";
+    // The server's own limit aborts the signal.
+    this.deadlineAt = isEndless ? Infinity : performance.now() + timeoutMs;
+  }
+
+  get client(): Client | null {
+    return this.#asked.client ?? (this.#context as { readonly client?: Client }).client ?? null;
+  }
+
+  cancellation(): AbortSignal {
+    return this.#asked.signal;
+  }
+}
+
+const NOTHING: readonly string[] = [];
