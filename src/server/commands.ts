@@ -12,7 +12,7 @@ import type { Dispatch } from "../protocol/wire";
 import { orderFor } from "../reload/order";
 import { whoIs } from "./connection/client";
 import type { Guesses } from "../hub/access/guesses";
-import { type CommandToken, splitToken } from "./token";
+import { type CommandToken, type Guessers, splitToken } from "./token";
 import type { Uplink } from "./uplink";
 import { statusOf } from "../observe/report";
 
@@ -28,6 +28,7 @@ type Command = (argument: string, client: Client) => unknown;
  * @param control  asked at each call: a reload may change it in place
  * @param token    of the policy "token"; as long as it is not set, that is "loopback"
  * @param guesses  told of wrong tokens
+ * @param guessers  see `Guessers`
  * @returns one route a command; with the policy "off" they answer as if there were none, but no module can take their
  *   words
  */
@@ -36,8 +37,9 @@ export function commandRoutes(
   target: CommandTarget,
   token: CommandToken,
   guesses: Guesses,
+  guessers: Guessers,
 ): BoundRoute[] {
-  const gate: Gate = { control, token, guesses, guessers: new WeakSet() };
+  const gate: Gate = { control, token, guesses, guessers };
   const commands: [string, string, boolean, Command][] = [
     [
       "RELOAD",
@@ -73,8 +75,7 @@ interface Gate {
   readonly control: ControlOptions;
   readonly token: CommandToken;
   readonly guesses: Guesses;
-  /** Clients whose connection is about to end for a wrong token: no further token from them is compared. */
-  readonly guessers: WeakSet<Client>;
+  readonly guessers: Guessers;
 }
 
 function runCommand(key: string, takesArgument: boolean, gate: Gate, run: Command, message: Message): unknown {

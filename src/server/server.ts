@@ -40,7 +40,7 @@ import { applyEnvironment } from "../system/environment";
 import { partOutcome, type ReloadOutcome } from "../reload/verdict/report";
 import { loadSettings } from "./shipped";
 import { takeSnapshot } from "./snapshot";
-import { CommandToken } from "./token";
+import { CommandToken, type Guessers } from "./token";
 import { TlsContexts, tlsNotes } from "./tls/contexts";
 import { reloadTls } from "./tls/reload";
 import type { Uplink } from "./uplink";
@@ -314,9 +314,10 @@ class HrmrServer implements RunningServer {
       const { modules, refused } = await discoverModules(modulesDir);
       mustHaveModules(options, modules.length + refused.length);
     }
+    const guessers: Guessers = new WeakSet();
     const commands = [
-      ...commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses),
-      authRoute(this.#access.control),
+      ...commandRoutes(options.control, { uplink, dispatch }, this.#token, this.#guesses, guessers),
+      authRoute(this.#access.control, guessers),
     ];
     return new Registry({
       ...(await loadSettings(options, folders)),

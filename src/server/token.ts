@@ -4,7 +4,7 @@
  */
 import type { ControlOptions } from "../config/options";
 import type { AccessControl } from "../hub/access/access-control";
-import type { Session } from "../module/contract";
+import type { Client, Session } from "../module/contract";
 import { UserError } from "../config/user-error";
 import { readSecretFile, SecretFileError } from "../system/private-files";
 
@@ -18,6 +18,9 @@ const TOKEN = /^[\x21-\x7e]+$/;
 const GIVEN_TOKEN = /(?:^|\s)token:(\S*)$/;
 
 const HOW_TO_MAKE = "Make one: (umask 077 && openssl rand -hex 24 > FILE).";
+
+/** Clients whose connection is about to end for a wrong token: no further token from them is compared. */
+export type Guessers = WeakSet<Client>;
 
 /** The scope of tokens of `hrmr token` that may send commands. */
 const SCOPE = "admin";

@@ -14,6 +14,7 @@ const WHO = `
   const told = ({ session }) => JSON.stringify(session) + "\\n";
   export default { routes: {
     "WHO": { framing: "line", handle: told },
+    "MARK": { framing: "line", handle: ({ session }) => console.log("marked " + session.identity) },
     "POOLWHO": { framing: "line", run: "pool", handle: told },
     "OWNWHO": { framing: "line", run: "process", handle: told },
     "HAND": { connect: async (connection) => { await connection.end(told(connection)); } },
@@ -139,9 +140,14 @@ describe("a token", () => {
   test("that is wrong is answered late, ends the connection, and stands in the log once", () =>
     onHub(async (hub) => {
       const client = await hub.connect();
-      await client.send("AUTH nonsense\nWHO\n");
+      const right = addToken(hub, "late", "http");
+      const guesses = ["AUTH nonsense\n", `AUTH ${makeToken()}\n`.repeat(50), `AUTH ${right}\nMARK\n`];
+      await client.send(guesses.join(""));
       expect(await client.waitForEnd()).toBe("ERR the token is wrong\n");
       await hub.program.waitFor(/access: a client with a wrong token/);
+      // Nothing behind a wrong token is compared: the right one was not taken either.
+      await hub.program.waitFor("marked");
+      expect(hub.program.output()).toContain("marked null");
       expect(hub.program.output()).not.toContain("nonsense");
       expect(await hub.ask("AUTH\n")).toBe("ERR AUTH takes one token: AUTH TOKEN\n");
       expect(await hub.ask("AUTH a b\n")).toBe("ERR AUTH takes one token: AUTH TOKEN\n");

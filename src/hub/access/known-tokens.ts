@@ -6,7 +6,7 @@ import { statSync } from "node:fs";
 import type { Session } from "../../module/contract";
 import { NOT_VALID } from "../../module/session";
 import { readTokens } from "./token-file";
-import { hashOf, isExpired, type TokenRecord } from "./tokens";
+import { hashOf, isExpired, isToken, type TokenRecord } from "./tokens";
 
 /**
  * How often the file is looked at, at most, while tokens are checked. A look is one stat(2). In milliseconds. Short: a
@@ -59,6 +59,7 @@ export class KnownTokens {
 
   /** @returns the session of a client that shows this token; null: there is no such token, or it is expired */
   find(token: string): Session | null {
+    if (!isToken(token)) return null;
     this.#look();
     const hash = hashOf(token);
     let known = this.#knownBy(hash);

@@ -8,6 +8,13 @@ import { scopeMistake } from "./scopes";
 /** Begins every token, so that people and scanners for secrets know one when they see it. */
 export const TOKEN_PREFIX = "hrmr_";
 const TOKEN_BYTES = 32;
+/** Without the = at the end of base64. */
+const TOKEN_CHARS = TOKEN_PREFIX.length + Math.ceil((TOKEN_BYTES * 8) / 6);
+
+/** Whether a text has the form of a token. Others are wrong without a look at the file. */
+export function isToken(text: string): boolean {
+  return text.length === TOKEN_CHARS && text.startsWith(TOKEN_PREFIX);
+}
 
 /** A token as the file holds it: without the token itself. */
 export interface TokenRecord {

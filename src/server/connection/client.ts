@@ -2,6 +2,7 @@
  * The client at the other end of a socket.
  */
 import type { Client, ClientTls } from "../../module/contract";
+import { sessionOf } from "../../module/session";
 import { isLoopback, plainAddress } from "../../system/address";
 import { userOf } from "../../system/sockets";
 
@@ -28,10 +29,13 @@ export function clientOf(
 
 /**
  * For the log and the audit log: "10.0.0.7 (#12)", "uid 1000 by a unix socket (#3)", with the subject of a certificate
- * that was checked.
+ * that was checked, and the name of a token that was shown with AUTH.
  */
-export function whoIs({ address, transport, connection, tls, uid }: Client): string {
+export function whoIs(client: Client): string {
+  const { address, transport, connection, tls, uid } = client;
   const from = transport !== "unix" ? address : uid === undefined ? "a unix socket" : `uid ${uid} by a unix socket`;
   const subject = tls?.authorized === true ? tls.peer?.subject["CN"] : undefined;
-  return `${from}${subject === undefined ? "" : `, CN=${subject}`} (#${connection})`;
+  const { identity } = sessionOf(client);
+  const token = identity === null ? "" : `, token ${identity}`;
+  return `${from}${subject === undefined ? "" : `, CN=${subject}`}${token} (#${connection})`;
 }

@@ -14,6 +14,9 @@ import {
   waitForFrames,
 } from "../../support/http2";
 import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { join } from "node:path";
+import { TOKENS_FILE, writeTokens } from "../../../src/hub/access/token-file";
+import { hashOf, makeToken } from "../../../src/hub/access/tokens";
 import { close as closeFrame, ping, text } from "../../support/websocket";
 import { until } from "../../support/until";
 
@@ -27,6 +30,7 @@ const MODULE = (version: string): string =>
       message: (socket, data) => socket.send("${version} " + data),
       close: (socket, code) => console.log("closed", code),
     } },
+    "/who": { websocket: { open: (socket) => socket.send("I am " + socket.session.identity) } },
     "/topic": { websocket: { open: (socket) => socket.subscribe("all"), message: (socket, data) => socket.publish("all", data) } },
     "/large": { websocket: { open: (socket) => { for (let i = 0; i < 40; i++) socket.send("x".repeat(50_000)); } } },
     "/refuses": { websocket: { upgrade: () => new Response("not you", { status: 403 }) } },
@@ -63,6 +67,28 @@ test("a server says in its settings that WebSockets may begin on a stream", () =
     const [settings] = await waitForFrames(client, (frames) => frames.length > 0);
     expect(settings?.payload.includes(Buffer.from([0, 8, 0, 0, 0, 1]))).toBe(true);
     client.close();
+  }));
+
+test("a client shows a token by a header or a subprotocol, which no reply repeats", () =>
+  withShared(async (hub) => {
+    const token = makeToken();
+    const record = { name: "page", hash: hashOf(token).toString("hex"), scopes: ["http"] };
+    const file = join(hub.dir, "data", TOKENS_FILE);
+    writeTokens(file, [{ ...record, created: new Date().toISOString(), expires: null }]);
+    const ways: [Fields, string | undefined][] = [
+      [[["authorization", `Bearer ${token}`]], undefined],
+      [[["sec-websocket-protocol", `hrmr, hrmr.token.${token}`]], "hrmr"],
+    ];
+    for (const [fields, protocol] of ways) {
+      const client = await open(hub, "/who", fields);
+      await waitForFrames(client, has("I am page"));
+      const reply = repliesIn(framesIn(client.bytes).filter(({ type }) => type === 1)).get(1);
+      expect([reply?.status, reply?.fields["sec-websocket-protocol"]]).toEqual([200, protocol]);
+      client.close();
+    }
+    const stranger = await open(hub, "/who");
+    await waitForFrames(stranger, has("I am null"));
+    stranger.close();
   }));
 
 test("a socket is opened, talks, is pinged and is closed, beside requests on the same connection", () =>
