@@ -247,7 +247,7 @@ async function bundleFiles(file: ModuleFile, external: readonly string[]): Promi
   const map = output.outputs.find((artifact) => artifact.kind === "sourcemap");
   const mapText = map === undefined ? null : await map.text();
   const bundled = await entryOf(output).text();
-  const { code, files } = mapText === null ? { code: bundled, files: [] } : rebaseImports(bundled, mapText);
+  const { code, files } = mapText === null ? { code: bundled, files: [] } : rebaseImports(bundled, mapText, file.file);
   return {
     code: stripComments(code),
     map: mapText === null ? null : readMap(mapText),

@@ -3,27 +3,20 @@
  * would be resolved against the bundle in the state folder. The code here resolves it against the folder of the
  * author's file.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { SourceMap } from "node:module";
-import { dirname, extname, join, resolve } from "node:path";
+import { dirname, extname, resolve, sep } from "node:path";
+import { filesIn, folderOf, helpersOf, MAX_ARGUMENT, MAX_FILES } from "./computed-folder";
 
 /** In a bundle, `require` has Bun's name `__require`. */
 const CALL = /\bimport(?=\()|\b__require\.resolve\b|\b__require\b|\bimport\.meta\.require\b/g;
 /** The whole argument is one string: the bundler has resolved it, or it names a package that is not bundled. */
 const LITERAL_CALL = /^\s*\(\s*"(?:[^"\\\n]|\\.)*"\s*[,)]/;
-/** The folder at the start of an argument, in a template or a string. */
-const FOLDER_OF_CALL = /^\s*\(\s*[`"'](\.{1,2}\/(?:[^`"'$\\\n]*\/)?)/;
-/** Only this many characters of an argument are read. */
-const MAX_ARGUMENT = 2000;
-/** At most this many files of a folder count as the module's. */
-const MAX_FILES = 1000;
 const SOURCE = /\.[cm]?[jt]sx?$/;
 
 interface Rebased {
   readonly code: string;
-  /**
-   * Files that a computed path may mean, if its folder is known. A change of one changes the module. Absolute paths.
-   */
+  /** Files that a computed path may mean. A change of one changes the module. Absolute paths. */
   readonly files: readonly string[];
 }
 
@@ -31,8 +24,9 @@ interface Rebased {
  * @param code the bundler's output
  * @param map its source map: it gives the file of a call, and separates calls from text in a string. Lines and columns
  *   do not change
+ * @param entry the module's own file
  */
-export function rebaseImports(code: string, map: string): Rebased {
+export function rebaseImports(code: string, map: string, entry: string): Rebased {
   const found = [...code.matchAll(CALL)].filter(({ 0: word, index }) => {
     const isLiteral = LITERAL_CALL.test(code.slice(index + word.length, index + MAX_ARGUMENT));
     return !isLiteral && !code.startsWith("var __require", lineStart(code, index));
@@ -40,7 +34,7 @@ export function rebaseImports(code: string, map: string): Rebased {
   if (found.length === 0) return { code, files: [] };
   const sources = new SourceMap(JSON.parse(map));
   const folders = new Map<string, number>();
-  const named = new Set<string>();
+  const meant = new Set<string>();
   let text = "";
   let at = 0;
   for (const { 0: word, index } of found) {
@@ -49,13 +43,16 @@ export function rebaseImports(code: string, map: string): Rebased {
     const folder = dirname(source);
     const number = folders.get(folder) ?? folders.size;
     folders.set(folder, number);
-    const prefix = FOLDER_OF_CALL.exec(code.slice(index + word.length, index + MAX_ARGUMENT))?.[1];
-    if (prefix !== undefined) named.add(resolve(folder, prefix));
+    // A package may import anything, and does not change with the module: only its own folders count.
+    const isPackage = source.includes(`${sep}node_modules${sep}`);
+    const named = folderOf(code.slice(index + word.length, index + MAX_ARGUMENT), folder, isPackage ? "" : code);
+    if (named !== null) filesIn(named).forEach((file) => meant.add(file));
+    else if (!isPackage) helpersOf(entry).forEach((file) => meant.add(file));
     // Padded to the old length, so that the following code stays in its column.
     text += code.slice(at, index) + nameOf(word, number).padEnd(word.length);
     at = index + word.length;
   }
-  const files = withImports([...named].sort().flatMap(filesIn));
+  const files = withImports([...meant].sort());
   if (folders.size === 0) return { code, files: [] };
   return { code: `${text}${code.slice(at)}\n${helpers([...folders.keys()], contentHash(files))}`, files };
 }
@@ -93,21 +90,6 @@ function helpers(folders: readonly string[], hash: string): string {
     `function $hrmrPath(path, from) { return typeof path !== "string" || path === "hrmr" || /^[\\w-]{2,}:/.test(path) ? path : Bun.resolveSync(path, from); }\n` +
     `${each.join("")}// ${hash}\n`
   );
-}
-
-function filesIn(folder: string): string[] {
-  try {
-    const entries = readdirSync(folder, { withFileTypes: true }).filter(
-      (entry) => entry.isFile() || entry.isSymbolicLink(),
-    );
-    return entries
-      .slice(0, MAX_FILES)
-      .map(({ name }) => join(folder, name))
-      .sort();
-  } catch {
-    // The folder does not exist yet.
-    return [];
-  }
 }
 
 /** These files, with their relative imports and the imports of those. */

@@ -1,7 +1,9 @@
 /** Paths that are known only when they are used start at the file that their author wrote, wherever the bundle lies. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
+import { hasChanged } from "../../../src/module/build/inputs";
 import { type Hub, withHub } from "../../support/hub";
+import { withFixture } from "../../support/module-fixture";
 
 const route = (path: string, run: string, expression: string): string =>
   `"GET /${path}/:name": { run: "${run}", fetch: async (_, { params: { name } }) => new Response(String(${expression})) }`;
@@ -112,3 +114,54 @@ test("lines and columns in a stack stay those of the author's file", () => {
     expect(told).toBeLessThanOrEqual(column + "null.y".length);
   });
 });
+
+/** Paths that begin with a variable, and the file that counts as the module's. All end in the file parts/one.ts. */
+const BY_VARIABLE: Record<string, string> = {
+  "import.meta.dir with a text": 'import(import.meta.dir + "/parts/" + name + ".ts")',
+  "import.meta.dir in a template": "import(`${import.meta.dir}/parts/${name}.ts`)",
+  "import.meta.dirname": "import(`${import.meta.dirname}/parts/${name}.ts`)",
+  __dirname: 'require(__dirname + "/parts/" + name)',
+  "join()": 'import(join(import.meta.dir, "parts", name + ".ts"))',
+  "a path's resolve()": 'import(path.resolve(import.meta.dir, "parts", `${name}.ts`))',
+  "new URL()": "import(new URL(`./parts/${name}.ts`, import.meta.url).href)",
+  "a constant with a relative path": "import(`${PARTS}/${name}.ts`)",
+  "a constant with a slash at its end": "import(`${SLASH}${name}.ts`)",
+};
+const head = (key: string): string =>
+  `import path, { join } from "node:path";\nconst PARTS = "./parts"; const SLASH = "./parts/"; const name = "one" as string;\nvoid [path, join, PARTS, SLASH];\n// ${key}\n`;
+const moduleOf = (key: string, call: string): string =>
+  `${head(key)}export default { routes: { X: async () => (await ${call}).default } };\n`;
+
+test.each(Object.entries(BY_VARIABLE))("a change of a file that is imported by %s changes the module", (key, call) =>
+  withFixture(
+    { "m.ts": moduleOf(key, call), "parts/one.ts": "export default 1;\n", "_other.ts": "export default 1;\n" },
+    async (fixture) => {
+      const { inputs } = await fixture.buildSettled("m");
+      fixture.write("_other.ts", "export default 22;\n");
+      expect(hasChanged(inputs)).toBeFalse();
+      fixture.write("parts/one.ts", "export default 22;\n");
+      expect(hasChanged(inputs)).toBeTrue();
+    },
+  ),
+);
+
+test.each([
+  ["import(process.env.PART as string)", "m.ts", "_parts/one.ts", "other.ts"],
+  ["import(pick(name))", "m.ts", "lib/deep/one.ts", "other/index.ts"],
+  ["require(list[0] + name)", "m/index.ts", "m/words/one.ts", "_helper.ts"],
+])("if nothing is known of the path, as in %s, all helpers of the module count", (call, file, helper, other) =>
+  withFixture(
+    {
+      [file]: `const list = ["/x/"]; const pick = (name: string) => list[0] + name;\nvoid pick;\n${moduleOf("unknown", call)}`,
+      [helper]: "export default 1;\n",
+      [other]: "export default {};\n",
+    },
+    async (fixture) => {
+      const { inputs } = await fixture.buildSettled("m", { file });
+      fixture.write(other, "export default { a: 1 };\n");
+      expect(hasChanged(inputs)).toBeFalse();
+      fixture.write(helper, "export default 22;\n");
+      expect(hasChanged(inputs)).toBeTrue();
+    },
+  ),
+);
