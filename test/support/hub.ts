@@ -1,5 +1,5 @@
 /** A project folder with modules, and hrmr serving it: the source or the binary (see program.ts). */
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { afterAll } from "bun:test";
@@ -120,6 +120,64 @@ export function shareHub(
       throw error;
     }
   };
+}
+
+/**
+ * `withHub` for a file whose tests have modules of their own, but the same flags and the same other files: a test gets
+ * the server of the test before it, with its own modules loaded by a RELOAD. That costs a tenth of a start. Versions and
+ * counters go on from test to test. A test that needs their beginning, the output of a start or a server that it ends
+ * calls `withHub`.
+ *
+ * @returns what runs a test
+ */
+export function reuseHubs(): typeof withHub {
+  const running = new Map<string, Promise<Hub>>();
+  const end = async (key: string) => {
+    const hub = await running.get(key);
+    running.delete(key);
+    await hub?.stop();
+  };
+  afterAll(async () => {
+    for (const key of running.keys()) await end(key);
+  });
+  return async (files, args, test) => {
+    const key = JSON.stringify([args, Object.entries(files).filter(([name]) => !name.startsWith("modules/"))]);
+    const present = await running.get(key);
+    // A server that the test before has ended does not answer.
+    if (present !== undefined && !(await takesModules(present, files).catch(() => false))) await end(key);
+    const started = running.get(key) ?? startHub(files, args);
+    running.set(key, started);
+    const hub = await started;
+    try {
+      await telling(hub, test);
+      hub.closeClients();
+      hub.program.forgetOutput();
+    } catch (error) {
+      await end(key);
+      throw error;
+    }
+  };
+}
+
+/** @returns false if the server does not load them: then a new one has to show what it says */
+async function takesModules(hub: Hub, files: Record<string, string>): Promise<boolean> {
+  const reload = async (): Promise<boolean> => {
+    const unix = join(hub.dir, ".hrmr/control.sock");
+    const response = await fetch("http://hrmr/v1/reload", { unix, method: "POST" });
+    return ((await response.json()) as { ok: boolean }).ok;
+  };
+  for (const name of readdirSync(hub.dir)) {
+    if (![".hrmr", "node_modules"].includes(name)) rmSync(join(hub.dir, name), { recursive: true });
+  }
+  mkdirSync(join(hub.dir, "modules"));
+  for (const [name, text] of Object.entries(files)) if (!name.startsWith("modules/")) hub.write(name, text);
+  // Without the old modules first: nothing of theirs is handed over to the new ones. A middleware that hrmr.json names
+  // cannot be missing: then this is refused, and the second one swaps.
+  await reload();
+  for (const [name, text] of Object.entries(files)) hub.write(name, text);
+  const isLoaded = await reload();
+  hub.program.forgetOutput();
+  return isLoaded;
 }
 
 async function startHub(files: Record<string, string>, args: string[]): Promise<Hub> {

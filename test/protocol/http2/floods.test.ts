@@ -1,9 +1,11 @@
 /** Frames that cost a client little: each flood ends its own connection, and the server goes on. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { type Hub, moduleSource, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { blockOf, connectFrames, frame, getFrame, goawayCodes, OPENING, withHttp2 } from "../../support/http2";
 import { eventually } from "../../support/until";
+
+const reused = reuseHubs();
 
 const FILES = {
   "modules/web.ts": moduleSource(`{ routes: {
@@ -53,7 +55,7 @@ const hello = (hub: Hub): Promise<string> =>
 
 for (const [name, [opening, part]] of Object.entries(FLOODS)) {
   test(`a flood of ${name} is cut with ENHANCE_YOUR_CALM`, () =>
-    withHub(FILES, [], async (hub) => {
+    reused(FILES, [], async (hub) => {
       expect(await hello(hub)).toBe("hello");
       const before = memoryOf(hub);
       expect(await flood(hub, opening, part)).toEqual([11]);
@@ -106,7 +108,7 @@ const each = (first: number, frames: (stream: number) => Buffer[]): Buffer =>
 
 for (const [what, [part, log]] of Object.entries(OFFENCES)) {
   test(`a client that ${what} is cut with ENHANCE_YOUR_CALM, and memory stays`, () =>
-    withHub(FILES, [], async (hub) => {
+    reused(FILES, [], async (hub) => {
       expect(await hello(hub)).toBe("hello");
       const before = memoryOf(hub);
       for (let round = 0; round < 3; round++) {
@@ -127,7 +129,7 @@ for (const [what, [part, log]] of Object.entries(OFFENCES)) {
 }
 
 test("streams that are opened and reset at once are cut", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     const pairs = Array.from({ length: 5000 }, (_, at) => {
       const stream = at * 2 + 1;
       return Buffer.concat([getFrame(stream, "/wait", false), frame(3, 0, stream, "\0\0\0\x08")]);
@@ -141,7 +143,7 @@ test("streams that are opened and reset at once are cut", () =>
   }));
 
 test("a client with a small window that updates it for every frame is no flood", () =>
-  withHub({ ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 100 } }' }, [], async (hub) => {
+  reused({ ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 100 } }' }, [], async (hub) => {
     const client = await connectFrames(hub.port, Buffer.concat([OPENING, getFrame(1, "/large")]));
     let answered = 0;
     let read = 0;
@@ -171,7 +173,7 @@ test("a client with a small window that updates it for every frame is no flood",
   }));
 
 test("the limits can be set, and 0 is none", () =>
-  withHub(
+  reused(
     { ...FILES, "hrmr.json": '{ "http2": { "maxControlFramesPerSecond": 0, "maxResetsPerSecond": 10 } }' },
     [],
     async (hub) => {

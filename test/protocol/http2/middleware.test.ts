@@ -2,9 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import http2 from "node:http2";
 import { type Ask, readReply, type Reply } from "../../support/http2";
-import { type Hub, moduleSource, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { pairFiles, serverCertificate, TLS_FLAGS } from "../../support/tls";
 import { eventually } from "../../support/until";
+
+const reused = reuseHubs();
 
 const TOKEN = "a-long-random-text";
 const BEARER = { authorization: `Bearer ${TOKEN}` };
@@ -98,7 +100,7 @@ describe.each(WAYS)("HTTP/2 $way", ({ flags, url }) => {
   ): Promise<void> {
     const { use = [], ...rest } = config;
     const all = { ...files, ...SECURE, "hrmr.json": JSON.stringify({ http: { use }, ...rest }) };
-    return withHub(all, flags, async (hub) => {
+    return reused(all, flags, async (hub) => {
       const client = new Client(url(hub));
       try {
         await run(client, hub);

@@ -116,24 +116,28 @@ for (const word of ["HOLD", "STREAM", "POOLED"]) {
     ));
 }
 
-for (const processes of [1, 2])
-  for (const word of ["HOLD", "STREAM", "POOL HOLD"]) {
-    test(`a server of ${processes} that stops answers what is under way, and ends: ${word}`, () =>
-      withUdp(
-        async (client, hub) => {
-          client.send(`${word}\n`);
-          await until("the call", () => existsSync(join(hub.dir, "begun")));
-          hub.program.signal("SIGTERM");
-          await hub.program.waitFor(/SIGTERM: finishing what is under way/);
-          writeFileSync(join(hub.dir, "go"), "");
-          await until("the answer", () => client.received.length === 1);
-          expect(client.received).toEqual(["done\n"]);
-          expect(await hub.program.exited).toBe(0);
-        },
-        { "modules/text.ts": HELD },
-        [...BOTH, "--processes", String(processes)],
-      ));
-  }
+// How a call is held does not depend on the number of processes.
+test.each([
+  ["HOLD", 1],
+  ["STREAM", 1],
+  ["POOL HOLD", 1],
+  ["POOL HOLD", 2],
+])("a server that stops answers what is under way, and ends: %s, %p process(es)", (word, processes) =>
+  withUdp(
+    async (client, hub) => {
+      client.send(`${word}\n`);
+      await until("the call", () => existsSync(join(hub.dir, "begun")));
+      hub.program.signal("SIGTERM");
+      await hub.program.waitFor(/SIGTERM: finishing what is under way/);
+      writeFileSync(join(hub.dir, "go"), "");
+      await until("the answer", () => client.received.length === 1);
+      expect(client.received).toEqual(["done\n"]);
+      expect(await hub.program.exited).toBe(0);
+    },
+    { "modules/text.ts": HELD },
+    [...BOTH, "--processes", String(processes)],
+  ),
+);
 
 for (const word of ["HOLD", "POOL HOLD"]) {
   test(`a UDP call that never answers is cut at drainMs, and the server ends: ${word}`, () =>
