@@ -1,8 +1,10 @@
 /** context.shared: what the host keeps open over all versions of a module, and closes at its end. */
 import { describe, expect, test } from "bun:test";
 import { SharedStore } from "../../src/module/graph/shared";
-import { type Hub, withHub } from "../support/hub";
+import { type Hub, reuseHubs, withHub } from "../support/hub";
 import { eventually, until } from "../support/until";
+
+const reused = reuseHubs();
 
 /** A module of its own for each number. */
 const versionOf = (number: number, definition: string, code = ""): string =>
@@ -34,7 +36,7 @@ const database = (number: number): string =>
   );
 
 test("a database is opened once, stays open over 20 versions and is closed by the newest one's function when the server ends", () =>
-  withHub({ "modules/db.ts": database(1) }, [], async (hub) => {
+  reused({ "modules/db.ts": database(1) }, [], async (hub) => {
     expect(await hub.ask("ADD")).toBe("added");
     for (let number = 2; number <= 20; number++) {
       expect(await reload(hub, "db", database(number))).toStartWith(`OK db v${number}`);
@@ -61,7 +63,7 @@ const cache = (number: number): string =>
   );
 
 test("a Map keeps what versions put into it, until the module is taken away", () =>
-  withHub({ "modules/cache.ts": cache(1) }, [], async (hub) => {
+  reused({ "modules/cache.ts": cache(1) }, [], async (hub) => {
     expect(await hub.ask("PUT a")).toBe("put");
     await reload(hub, "cache", cache(2));
     expect(await hub.ask("PUT b")).toBe("put");
@@ -77,7 +79,7 @@ test("a Map keeps what versions put into it, until the module is taken away", ()
   }));
 
 test("a server and a timer that are opened so outlive their version", () =>
-  withHub({ "modules/server.ts": serving(1) }, [], async (hub) => {
+  reused({ "modules/server.ts": serving(1) }, [], async (hub) => {
     const port = await hub.ask("PORT");
     expect(await reload(hub, "server", serving(2))).not.toContain(" left ");
     expect(await hub.ask("PORT")).toBe(port);
@@ -108,7 +110,7 @@ test("names are each module's own, and those of shared.global are everybody's", 
       async setup({ shared, name }) { return { own: await shared.open("x", () => ({ by: name })), all: await shared.global.open("x", () => ({ by: name })) }; },
       routes: { "${key}": (_m, { state }) => state.own.by + " " + state.all.by },
     };\n`;
-  return withHub({ "modules/a.ts": sharing("AAA"), "modules/b.ts": sharing("BBB") }, [], async (hub) => {
+  return reused({ "modules/a.ts": sharing("AAA"), "modules/b.ts": sharing("BBB") }, [], async (hub) => {
     expect([await hub.ask("AAA"), await hub.ask("BBB")]).toEqual(["a a", "b a"]);
     const names = (await hub.status()).shared.map(
       ({ module, name, openedBy }) => `${module} ${name} ${openedBy.module}`,
@@ -138,7 +140,7 @@ test("one that fails to open refuses the version with its reason, and the next o
   }));
 
 test("one that never opens is waited for until loadMs, and the next version does not wait for the same", () =>
-  withHub(
+  reused(
     { "modules/thing.ts": versionOf(1, `{ routes: { "VALUE": () => "old" } }`) },
     ["--set", "timeouts.loadMs=300"],
     async (hub) => {
@@ -151,7 +153,7 @@ test("one that never opens is waited for until loadMs, and the next version does
   ));
 
 test("at the end all are closed, the last opened first, whatever some of them do", () =>
-  withHub(
+  reused(
     {
       "modules/many.ts": `export default {
         async setup({ shared, log }) {
@@ -182,7 +184,7 @@ test("at the end all are closed, the last opened first, whatever some of them do
   ));
 
 test("each pool thread has its own, over all versions", () =>
-  withHub({ "modules/pooled.ts": pooled(1) }, ["--threads", "2"], async (hub) => {
+  reused({ "modules/pooled.ts": pooled(1) }, ["--threads", "2"], async (hub) => {
     const before = await instances(hub);
     expect(before.size).toBe(2);
     expect(await reload(hub, "pooled", pooled(2))).toStartWith("OK");

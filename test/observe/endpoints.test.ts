@@ -8,8 +8,10 @@ import type { Readiness, ServerStatus } from "../../src/observe/snapshot";
 import { Endpoints } from "../../src/server/endpoints";
 import { readExposition } from "../support/exposition";
 import { withHttp2 } from "../support/http2";
-import { type Hub, moduleSource, shareHub, withHub } from "../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub, withHub } from "../support/hub";
 import { talk } from "../support/raw-client";
+
+const reused = reuseHubs();
 
 const GREET = moduleSource(
   `{ routes: { "GET /page": { fetch: () => new Response("page") }, "GREET": () => "hello" } }`,
@@ -70,7 +72,7 @@ test("/health says that the server lives, /stats is what STATUS tells, /metrics 
   }));
 
 test("/ready refuses while a module has never loaded, naming it, and not while an older version serves", () =>
-  withHub({ ...FILES, "modules/chat.ts": "export default 1 +;" }, [], async (hub) => {
+  reused({ ...FILES, "modules/chat.ts": "export default 1 +;" }, [], async (hub) => {
     const first = await fetch(`${hub.url}/ready`);
     expect(first.status).toBe(503);
     const readiness = (await first.json()) as Readiness;
@@ -94,7 +96,7 @@ test("/ready refuses while a module has never loaded, naming it, and not while a
   }));
 
 test("what is off is as if it were not there, and a reload of the config changes it", () =>
-  withHub({ ...FILES, "hrmr.json": everything("off") }, [], async (hub) => {
+  reused({ ...FILES, "hrmr.json": everything("off") }, [], async (hub) => {
     for (const path of PATHS) expect([path, (await fetch(hub.url + path)).status]).toEqual([path, 404]);
     hub.write("hrmr.json", http({ health: "off", ready: "local" }));
     expect(await hub.ask("RELOAD\n")).toStartWith("OK ");
@@ -134,7 +136,7 @@ test("a module that claims exactly such a path has it, told once; one that takes
 fromElsewhere("strangers see what is for anyone, and of /ready no more than the answer", () => {
   const any = moduleSource(`{ routes: { "GET /*": { fetch: () => new Response("any") } } }`);
   const files = { "modules/any.ts": any, "modules/chat.ts": "export default 1 +;" };
-  return withHub(files, ["--listen", "tcp://0.0.0.0:0"], async (hub) => {
+  return reused(files, ["--listen", "tcp://0.0.0.0:0"], async (hub) => {
     const there = `http://${outer}:${hub.port}`;
     const text = async (url: string): Promise<string> => (await fetch(url)).text();
     for (const path of ["/stats", "/metrics"]) expect(await text(there + path)).toBe("any");
@@ -247,7 +249,7 @@ test("what is for anyone is there under any name, and a unix socket is no way ro
   const files = { ...NAMED, "hrmr.json": http({ stats: "anyone", metrics: "local" }) };
   const folder = mkdtempSync(join(tmpdir(), "hrmr-endpoints-"));
   const unix = join(folder, "hub.sock");
-  return withHub(files, ["--listen", "tcp://127.0.0.1:0", "--listen", `unix://${unix}`], async () => {
+  return reused(files, ["--listen", "tcp://127.0.0.1:0", "--listen", `unix://${unix}`], async () => {
     const ask = (path: string, host: string) => fetch(`http://${host}${path}`, { unix });
     expect(await (await ask("/stats", "rebind.example")).json()).toHaveProperty("pid");
     expect(await (await ask("/metrics", "rebind.example")).text()).toBe("any");

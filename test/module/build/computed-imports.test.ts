@@ -2,8 +2,10 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { hasChanged } from "../../../src/module/build/inputs";
-import { type Hub, withHub } from "../../support/hub";
+import { type Hub, reuseHubs, withHub } from "../../support/hub";
 import { withFixture } from "../../support/module-fixture";
+
+const reused = reuseHubs();
 
 const route = (path: string, run: string, expression: string): string =>
   `"GET /${path}/:name": { run: "${run}", fetch: async (_, { params: { name } }) => new Response(String(${expression})) }`;
@@ -62,7 +64,7 @@ async function get(hub: Hub, path: string): Promise<string> {
 test.each(["inline", "pool", "process"])(
   "computed paths start at the author's file, with run: %s and a state folder elsewhere",
   (run) =>
-    withHub({ ...FILES, "modules/m.ts": moduleText(run) }, ["--state", "elsewhere/state"], async (hub) => {
+    reused({ ...FILES, "modules/m.ts": moduleText(run) }, ["--state", "elsewhere/state"], async (hub) => {
       for (const way of Object.keys(WAYS))
         expect([way, await get(hub, `${way}/one`)]).toEqual([way, RESULTS[way] ?? "one"]);
       expect(await get(hub, "text")).toBe("import(x) __require(x) import(1)");
@@ -70,7 +72,7 @@ test.each(["inline", "pool", "process"])(
 );
 
 test("what a computed path may mean is part of the module: a RELOAD takes its new text, and one that comes later is found", () =>
-  withHub({ ...FILES, "modules/m.ts": moduleText("inline") }, [], async (hub) => {
+  reused({ ...FILES, "modules/m.ts": moduleText("inline") }, [], async (hub) => {
     expect(await get(hub, "import/one")).toBe("one");
     hub.write("modules/_parts/one.ts", 'export default "edited";\n');
     expect(await hub.ask("RELOAD")).toMatch(/^OK m v2 \(was v1\) swapped/);
@@ -104,7 +106,7 @@ test("what such a file imports is part of the module, too: a RELOAD takes its ne
 
 test("lines and columns in a stack stay those of the author's file", () => {
   const text = `export default { routes: {\n"GET /x/:name": { fetch: async (_, { params }) => { const m = [await import(\`./_parts/\${params.name}\`), null.y]; return new Response(m); } },\n} };\n`;
-  return withHub({ ...FILES, "modules/m.ts": text }, [], async (hub) => {
+  return reused({ ...FILES, "modules/m.ts": text }, [], async (hub) => {
     const column = (text.split("\n")[1] ?? "").indexOf("null.y") + 1;
     await get(hub, "x/one");
     const found = new RegExp(`modules/m\\.ts:2:(\\d+)`);

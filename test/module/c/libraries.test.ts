@@ -6,8 +6,10 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ask } from "../../support/client";
-import { makeProject, shareHub, withHub } from "../../support/hub";
+import { makeProject, reuseHubs, shareHub, withHub } from "../../support/hub";
 import { program } from "../../support/program";
+
+const reused = reuseHubs();
 
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"];
 const hasZlib = LIBRARY_FOLDERS.some((folder) => namesIn(folder).some((name) => name.startsWith("libz.so")));
@@ -34,13 +36,13 @@ void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "CRC ", HRMR_LINE, crc
 
 describe.skipIf(!hasZlib)(`zlib${hasZlib ? "" : " (is not installed)"}`, () => {
   test("is linked where a #pragma asks for it, its development files installed or not", async () => {
-    await withHub({ "modules/crc.c": crcModule('#pragma hrmr link "z"') }, [], async (hub) => {
+    await reused({ "modules/crc.c": crcModule('#pragma hrmr link "z"') }, [], async (hub) => {
       expect(await hub.ask("CRC 123456789\n")).toBe("cbf43926\n");
     });
   });
 
   test("is linked where the config asks for it, and a reload of the config takes that in", async () => {
-    await withHub({ "modules/crc.c": crcModule(""), "hrmr.json": "{}" }, [], async (hub) => {
+    await reused({ "modules/crc.c": crcModule(""), "hrmr.json": "{}" }, [], async (hub) => {
       await hub.program.waitFor(/crc32 is declared, and defined nowhere\. Is it in a library\?/);
       hub.write("hrmr.json", `{ "modules": { "crc": { "libs": ["z"] } } }`);
       hub.program.signal("SIGHUP");
@@ -57,7 +59,7 @@ test("a library of one's own is linked by its path, and folders with headers are
 static void answer(hrmr_request *request) { hrmr_reply_format(request, "%d\\n", ANSWER); }
 void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "ANSWER", HRMR_LINE, answer); }
 `;
-  await withHub({ "modules/answer.c": source, "vendor/answer.h": "#define ANSWER 41\n" }, [], async (hub) => {
+  await reused({ "modules/answer.c": source, "vendor/answer.h": "#define ANSWER 41\n" }, [], async (hub) => {
     expect(await hub.ask("ANSWER\n")).toBe("41\n");
     hub.write("vendor/answer.h", "#define ANSWER 42\n");
     expect(await hub.ask("RELOAD\n")).toMatch(/answer v2 .*swapped/);
@@ -70,7 +72,7 @@ void hrmr_module(hrmr_setup *setup) { hrmr_command(setup, "ANSWER", HRMR_LINE, a
 });
 
 test("a library that is not there is told with the line that asks for it", async () => {
-  await withHub({ "modules/crc.c": crcModule('#pragma hrmr link "nonesuch"') }, [], async (hub) => {
+  await reused({ "modules/crc.c": crcModule('#pragma hrmr link "nonesuch"') }, [], async (hub) => {
     await hub.program.waitFor(/modules\/crc\.c:2:\d+: cannot link "nonesuch": there is no libnonesuch in /);
   });
 });

@@ -2,8 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, readlinkSync, renameSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Hub, moduleSource, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const OLD_SECONDS = 1_600_000_000;
 const LARGE_BYTES = 3_000_000;
@@ -81,7 +83,7 @@ async function hammer(hub: Hub, path: string, isDone: (body: string) => boolean)
 
 describe("over hrmr", () => {
   test("a file that changes while many ask for it is sent in its new version, and in no other", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       const versions = ["first", "second, longer", "third"];
       for (const [index, version] of versions.entries()) {
         const file = put(hub, "next.txt", version);
@@ -98,7 +100,7 @@ describe("over hrmr", () => {
   });
 
   test("a file of 100 KB that many ask for is whole in each version, and closed when nobody asks", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       const versions = ["first", "second", "third"].map((word) => `${word} `.repeat(30_000).slice(0, 102_400));
       for (const [index, version] of versions.entries()) {
         renameSync(put(hub, "next.txt", version), join(hub.dir, "static_html", "hot.txt"));
@@ -119,7 +121,7 @@ describe("over hrmr", () => {
       routes: { SEEN: (message, { state }) => state.seen + "\\n" },
     }`);
     const files = { "modules/guard.ts": guard, "hrmr.json": JSON.stringify({ http: { use: ["guard"] } }) };
-    await withHub({ ...files, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...files, "static_html/index.html": "home" }, [], async (hub) => {
       put(hub, "hot.txt", "hot");
       let count = 0;
       await hammer(hub, "/hot.txt", () => ++count > 400);
@@ -128,7 +130,7 @@ describe("over hrmr", () => {
   });
 
   test("curl --compressed gets every coding, unpacked the same", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       put(hub, "a.txt", TEXT);
       put(hub, "app.js", noise(1000).toString().repeat(100));
       for (const coding of ["gzip", "br", "zstd", "identity", "gzip;q=0.1, br"]) {
@@ -146,7 +148,7 @@ describe("over hrmr", () => {
   });
 
   test("curl puts a large file together from ranges, and resumes one", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       const bytes = noise(LARGE_BYTES);
       put(hub, "large.bin", bytes);
       const url = `${hub.url}/large.bin`;
@@ -168,7 +170,7 @@ describe("over hrmr", () => {
   });
 
   test("curl revalidates by tag and by time", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       const file = put(hub, "a.txt", TEXT);
       const tags = join(hub.dir, "tags");
       const code = async (...args: string[]) =>
@@ -183,7 +185,7 @@ describe("over hrmr", () => {
 
   test("settings of hrmr.json reach it: listing, fallback, Cache-Control", async () => {
     const settings = config({ listing: true, fallback: "/index.html", cacheControl: { "*.txt": "max-age=7" } });
-    await withHub(
+    await reused(
       { ...MODULE, ...settings, "static_html/index.html": "home", "static_html/f/a.txt": "a" },
       [],
       async (hub) => {
@@ -220,7 +222,7 @@ describe("a file that is being sent", () => {
     ["cut short", (file: string) => truncateSync(file, 1_000_000)],
     ["written over", (file: string) => writeFileSync(file, new Uint8Array(HUGE_BYTES).fill(1))],
   ])("and is %s meanwhile ends the connection: nobody takes two halves for a whole", async (_, change) => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       const { bytes, error } = await readAcross(hub, change);
       expect(error).not.toBeNull();
       expect(bytes).toBeLessThan(HUGE_BYTES);
@@ -231,7 +233,7 @@ describe("a file that is being sent", () => {
   });
 
   test("and is replaced by another meanwhile is sent to its end", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       const { bytes, error } = await readAcross(hub, (file) =>
         Bun.spawnSync(["sh", "-c", `echo new > "$1.new" && mv "$1.new" "$1"`, "sh", file]),
       );
@@ -240,7 +242,7 @@ describe("a file that is being sent", () => {
   });
 
   test("to a client that leaves is closed, and memory stays flat under slow clients", async () => {
-    await withHub({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
+    await reused({ ...MODULE, "static_html/index.html": "home" }, [], async (hub) => {
       put(hub, "huge.bin", new Uint8Array(HUGE_BYTES));
       const resident = (): number =>
         Number(readFileSync(`/proc/${hub.program.pid}/statm`, "latin1").split(" ")[1]) * 4096;

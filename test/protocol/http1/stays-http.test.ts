@@ -3,7 +3,9 @@
  * the raw keys.
  */
 import { describe, expect, test } from "bun:test";
-import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub, withHub } from "../../support/hub";
+
+const reused = reuseHubs();
 
 /** Tells by COUNT how many raw messages reached a handler, and by /count so over HTTP. */
 const RAW = moduleSource(`{
@@ -66,7 +68,7 @@ function requestOf(method: string, target = "/", version = "HTTP/1.1"): string {
 
 for (const commands of ["loopback", "off", "anyone"]) {
   test(`with commands: ${commands} a request whose method is a raw route's or a command's word is a 501, and nothing of it is run`, () =>
-    withHub(FILES, ["--commands", commands], async (hub) => {
+    reused(FILES, ["--commands", commands], async (hub) => {
       for (const word of WORDS) {
         for (const target of ["/", "/page", "*", "http://a/page", "/SHUTDOWN"]) {
           const reply = await hub.ask(requestOf(word, target));
@@ -142,7 +144,7 @@ describe("a raw line", () => {
     }));
 
   test("that cannot be a request is answered at once, without its line end", () =>
-    withHub(
+    reused(
       { ...FILES, "hrmr.json": JSON.stringify({ timeouts: { prefixWaitMs: 0, requestMs: 0 } }) },
       [],
       async (hub) => {
@@ -179,7 +181,7 @@ describe("a raw line", () => {
     }));
 
   test("that begins like a request and does not end gets a 414", () =>
-    withHub(
+    reused(
       { ...FILES, "hrmr.json": JSON.stringify({ limits: { maxHeaderBytes: 1024 }, timeouts: { prefixWaitMs: 0 } }) },
       [],
       async (hub) => {
@@ -233,7 +235,7 @@ describe("a connection that has spoken HTTP", () => {
   );
 
   test("skips line ends between requests, and reads requests byte by byte", () =>
-    withHub({ "modules/raw.ts": RAW.replace('"SAY":', '"\\n": () => "line feed\\n", "SAY":') }, [], async (hub) => {
+    reused({ "modules/raw.ts": RAW.replace('"SAY":', '"\\n": () => "line feed\\n", "SAY":') }, [], async (hub) => {
       const client = await hub.connect();
       await client.send(`${GET}\r\n\r\n${GET}\n`);
       for (const byte of GET) {
@@ -246,7 +248,7 @@ describe("a connection that has spoken HTTP", () => {
     }));
 
   test("ends a request that does not come in time with a 408", () =>
-    withHub(
+    reused(
       { ...FILES, "hrmr.json": JSON.stringify({ timeouts: { requestMs: 100, headMs: 100 } }) },
       [],
       async (hub) => {
@@ -315,7 +317,7 @@ describe("a raw route with a method for its key", () => {
   const request = (line: string) => `${line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
 
   test("gets no requests, but gets all other messages", () =>
-    withHub({ "modules/raw.ts": moduleSource(routes("")) }, [], async (hub) => {
+    reused({ "modules/raw.ts": moduleSource(routes("")) }, [], async (hub) => {
       expect(hub.program.output()).not.toContain("HTTP requests");
       expect(await hub.ask(request("GET /page"))).toMatch(/^HTTP\/1\.1 200 [^]*page$/);
       expect(await hub.ask(request("GET /health"))).toStartWith("HTTP/1.1 200 ");

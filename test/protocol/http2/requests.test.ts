@@ -1,8 +1,10 @@
 /** What a handler is told and what a client gets, over HTTP/2: the same as over HTTP/1.1. */
 import { expect, test } from "bun:test";
-import { moduleSource, shareHub, withHub } from "../../support/hub";
+import { moduleSource, reuseHubs, shareHub } from "../../support/hub";
 import { type Http2Client, readReply, withHttp2 } from "../../support/http2";
 import { eventually } from "../../support/until";
+
+const reused = reuseHubs();
 
 const WEB = moduleSource(`{
   setup: () => ({ aborted: [] }),
@@ -126,7 +128,7 @@ test("256 streams at once are each answered with their own", () =>
   ));
 
 test("what no module answers is answered by the server, in the same words as over HTTP/1.1", () =>
-  withHub(FILES, [], (hub) =>
+  reused(FILES, [], (hub) =>
     withHttp2(hub.url, async (client) => {
       const cases: [path: string, method: string][] = [
         ["/none/../nowhere%", "GET"],
@@ -157,7 +159,7 @@ test("what no module answers is answered by the server, in the same words as ove
   ));
 
 test("a body over maxBodyBytes gets a 413, announced or not, and the connection goes on", () =>
-  withHub({ ...FILES, "hrmr.json": '{ "limits": { "maxBodyBytes": 1000 } }' }, [], (hub) =>
+  reused({ ...FILES, "hrmr.json": '{ "limits": { "maxBodyBytes": 1000 } }' }, [], (hub) =>
     withHttp2(hub.url, async (client) => {
       const body = "x".repeat(1001);
       expect((await client.ask("/length", { body, headers: { "content-length": "1001" } })).status).toBe(413);
@@ -167,7 +169,7 @@ test("a body over maxBodyBytes gets a 413, announced or not, and the connection 
   ));
 
 test("a handler that takes too long gets its signal aborted and its client a 503; other streams go on", () =>
-  withHub(FILES, [], (hub) =>
+  reused(FILES, [], (hub) =>
     withHttp2(hub.url, async (client) => {
       const slow = client.ask("/slow");
       expect(await text(client, "/hello")).toBe("hello");
@@ -179,7 +181,7 @@ test("a handler that takes too long gets its signal aborted and its client a 503
   ));
 
 test("a stream that the client resets, and a connection that it closes, abort request.signal", () =>
-  withHub(FILES, [], async (hub) => {
+  reused(FILES, [], async (hub) => {
     await withHttp2(hub.url, async (client) => {
       const stream = client.begin("/wait");
       stream.on("error", () => {});
@@ -199,7 +201,7 @@ test("a stream that the client resets, and a connection that it closes, abort re
   }));
 
 test("a streamed reply that the client resets is cancelled, and its source is not pulled far ahead of a client that does not read", () =>
-  withHub(FILES, [], (hub) =>
+  reused(FILES, [], (hub) =>
     withHttp2(hub.url, async (client) => {
       const stream = client.begin("/pour");
       stream.on("error", () => {});
@@ -216,7 +218,7 @@ test("a streamed reply that the client resets is cancelled, and its source is no
   ));
 
 test("a reply that breaks off is reset, logged with its module, and costs nothing else", () =>
-  withHub(FILES, [], (hub) =>
+  reused(FILES, [], (hub) =>
     withHttp2(hub.url, async (client) => {
       const broken = client.begin("/breaks");
       broken.end();
@@ -228,7 +230,7 @@ test("a reply that breaks off is reset, logged with its module, and costs nothin
   ));
 
 test("what a handler's abort listener, or a timer of its stream, throws is the module's, and ends nothing", () =>
-  withHub(FILES, [], (hub) =>
+  reused(FILES, [], (hub) =>
     withHttp2(hub.url, async (client) => {
       expect((await client.ask("/listens")).status).toBe(503);
       await hub.program.waitFor("web v1 uncaughtException: Error: my listener");

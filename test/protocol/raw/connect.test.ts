@@ -1,7 +1,9 @@
 /** `connect` handlers: a connection as sequential code, over reloads. */
 import { expect, test } from "bun:test";
-import { moduleSource, withHub } from "../../support/hub";
+import { moduleSource, reuseHubs } from "../../support/hub";
 import { eventually } from "../../support/until";
+
+const reused = reuseHubs();
 
 const chat = (word: string) =>
   moduleSource(`{ routes: { "CHAT": { async connect(connection) {
@@ -23,12 +25,12 @@ const READS = moduleSource(`{ routes: {
 } }`);
 
 test("lines are echoed as sequential code, the key's line first, a last line without its end included", () =>
-  withHub({ "modules/chat.ts": chat("one") }, [], async (hub) => {
+  reused({ "modules/chat.ts": chat("one") }, [], async (hub) => {
     expect(await hub.ask("CHAT\nhello\r\nlast")).toBe("one 1 CHAT\none 2 hello\none 3 last\none ended\n");
   }));
 
 test("a reload hands the open connection to the new version: nothing is closed, data stays, half a line is not lost", () =>
-  withHub({ "modules/chat.ts": chat("one") }, [], async (hub) => {
+  reused({ "modules/chat.ts": chat("one") }, [], async (hub) => {
     const client = await hub.connect();
     await client.send("CHAT\nhel");
     await client.waitFor("one 1 CHAT\n");
@@ -47,7 +49,7 @@ test("a reload hands the open connection to the new version: nothing is closed, 
   }));
 
 test("500 open connections go over to each of 10 versions without a loss", () =>
-  withHub({ "modules/chat.ts": chat("v1") }, [], async (hub) => {
+  reused({ "modules/chat.ts": chat("v1") }, [], async (hub) => {
     const clients = await Promise.all(Array.from({ length: 500 }, () => hub.connect()));
     await Promise.all(clients.map(async (client) => (await client.send("CHAT\n")).waitFor("v1 1 CHAT\n")));
     for (let version = 2; version <= 11; version++) {
@@ -61,7 +63,7 @@ test("500 open connections go over to each of 10 versions without a loss", () =>
   }));
 
 test("a handler whose route is gone ends, and its connection is closed after what it said", () =>
-  withHub(
+  reused(
     { "modules/chat.ts": chat("one"), "modules/other.ts": moduleSource(`{ routes: { "PING": () => "PONG\\n" } }`) },
     [],
     async (hub) => {
@@ -75,7 +77,7 @@ test("a handler whose route is gone ends, and its connection is closed after wha
   ));
 
 test("read(n), readUntil and iteration give exact bytes however they arrive", () =>
-  withHub({ "modules/reads.ts": READS }, [], async (hub) => {
+  reused({ "modules/reads.ts": READS }, [], async (hub) => {
     const client = await hub.connect();
     for (const byte of Buffer.concat([Buffer.from("READ"), Buffer.from([1, 0]), Buffer.alloc(256, 7)]))
       await client.send(Buffer.from([byte]));
@@ -90,14 +92,14 @@ test("read(n), readUntil and iteration give exact bytes however they arrive", ()
   }));
 
 test("a handler that throws costs its own connection and nothing else", () =>
-  withHub({ "modules/reads.ts": READS }, [], async (hub) => {
+  reused({ "modules/reads.ts": READS }, [], async (hub) => {
     expect(await hub.ask("BREAK")).toBe("");
     await hub.program.waitFor("broken on purpose");
     expect(await hub.ask("UNTIL\nx\r\n\r\n")).toBe("x\r\n\r\n");
   }));
 
 test("a client that vanishes ends the pending read and aborts the signal", () =>
-  withHub({ "modules/reads.ts": READS }, [], async (hub) => {
+  reused({ "modules/reads.ts": READS }, [], async (hub) => {
     const client = await hub.connect();
     await client.send("GONE\n");
     await client.waitFor("ready");
@@ -107,7 +109,7 @@ test("a client that vanishes ends the pending read and aborts the signal", () =>
   }));
 
 test("a connection whose handler never reads is pushed back, and others are served", () =>
-  withHub(
+  reused(
     {
       "modules/deaf.ts": moduleSource(
         `{ routes: { "DEAF": { connect: () => new Promise(() => {}) }, "PING": () => "PONG\\n" } }`,

@@ -1,7 +1,9 @@
 /** Raw messages over real sockets: routing, framing, order, limits. */
 import { expect, test } from "bun:test";
-import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub } from "../../support/hub";
 import { until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const TEXT = {
   "modules/text.ts": moduleSource(`{
@@ -120,7 +122,7 @@ test("a client that only sends what matches nothing is told so a few times and t
   }));
 
 test("a message over the limit is refused as soon as its length is known, and the connection closed", () =>
-  withHub({ ...TEXT, "hrmr.json": '{ "limits": { "maxMessageBytes": 1000 } }' }, [], async (hub) => {
+  reused({ ...TEXT, "hrmr.json": '{ "limits": { "maxMessageBytes": 1000 } }' }, [], async (hub) => {
     const announced = await hub.connect();
     await announced.send("LEN\u0010\u0000");
     expect(await announced.waitForEnd()).toBe("ERR message over 1000 bytes\n");
@@ -131,7 +133,7 @@ test("a message over the limit is refused as soon as its length is known, and th
   }));
 
 test("a message that never completes is answered and closed at requestMs", () =>
-  withHub({ ...TEXT, "hrmr.json": '{ "timeouts": { "requestMs": 200 } }' }, [], async (hub) => {
+  reused({ ...TEXT, "hrmr.json": '{ "timeouts": { "requestMs": 200 } }' }, [], async (hub) => {
     const partial = await hub.connect();
     await partial.send("GREET bo");
     expect(await partial.waitForEnd()).toBe("ERR message incomplete after 200 ms\n");
@@ -142,14 +144,14 @@ test("a message that never completes is answered and closed at requestMs", () =>
   }));
 
 test("an idle connection is closed at idleMs, one that talks is not", () =>
-  withHub({ ...TEXT, "hrmr.json": '{ "timeouts": { "idleMs": 400 } }' }, [], async (hub) => {
+  reused({ ...TEXT, "hrmr.json": '{ "timeouts": { "idleMs": 400 } }' }, [], async (hub) => {
     const silent = await hub.connect();
     expect(await silent.waitForEnd()).toBe("");
     expect(await hub.ask("PING")).toBe("PONG\n");
   }));
 
 test("a client that never reads is cut at writeMs while others are served", () =>
-  withHub({ ...TEXT, "hrmr.json": '{ "timeouts": { "writeMs": 300 } }' }, [], async (hub) => {
+  reused({ ...TEXT, "hrmr.json": '{ "timeouts": { "writeMs": 300 } }' }, [], async (hub) => {
     const deaf = await hub.connect();
     deaf.pause();
     await deaf.send("BIG 30000000\n");
@@ -164,7 +166,7 @@ test("a reply of many megabytes arrives whole", () =>
   }));
 
 test("connections over the cap are closed, those below it are served", () =>
-  withHub({ ...TEXT, "hrmr.json": '{ "limits": { "maxConnections": 3 } }' }, [], async (hub) => {
+  reused({ ...TEXT, "hrmr.json": '{ "limits": { "maxConnections": 3 } }' }, [], async (hub) => {
     const open = [await hub.connect(), await hub.connect(), await hub.connect()];
     for (const client of open) {
       await client.send("GREET a\n");
@@ -176,7 +178,7 @@ test("connections over the cap are closed, those below it are served", () =>
   }));
 
 test("connections of one address over its cap are closed", () =>
-  withHub({ ...TEXT, "hrmr.json": '{ "limits": { "maxConnectionsPerAddress": 2 } }' }, [], async (hub) => {
+  reused({ ...TEXT, "hrmr.json": '{ "limits": { "maxConnectionsPerAddress": 2 } }' }, [], async (hub) => {
     const open = [await hub.connect(), await hub.connect()];
     for (const client of open) {
       await client.send("GREET a\n");
@@ -197,7 +199,7 @@ test("a TLS client is dropped without a word while TLS is off", () =>
 
 test("several listeners serve the same routes: two TCP ports, IPv6, a unix socket", async () => {
   const path = `/tmp/hrmr-test-${process.pid}.sock`;
-  await withHub(
+  await reused(
     TEXT,
     ["--listen", "tcp://127.0.0.1:0", "--listen", "tcp://[::1]:0", "--listen", `unix://${path}`],
     async (hub) => {

@@ -1,9 +1,11 @@
 /** Middleware: `use` of a module, and modules that `http.use` of hrmr.json names. */
 import { describe, expect, test } from "bun:test";
-import { moduleSource, shareHub, withHub, makeProject, type Hub } from "../../support/hub";
+import { type Hub, makeProject, moduleSource, reuseHubs, shareHub, withHub } from "../../support/hub";
 import { runProgram } from "../../support/program";
 import { rmSync } from "node:fs";
 import { until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const mark = (name: string) => `async (request, context, next) => {
   const response = await next();
@@ -91,7 +93,7 @@ describe("use of a module", () => {
   );
 
   test("may hand on another request, catch what the route throws, and replace its Response", () =>
-    withHub(
+    reused(
       {
         "modules/app.ts": moduleSource(`{
           use: [
@@ -153,7 +155,7 @@ describe("a module that http.use names", () => {
     }));
 
   test("sees what no route takes: it can answer a preflight, and else the 404, the 405 and the 204 are as ever", () =>
-    withHub(
+    reused(
       { ...FILES, "hrmr.json": '{ "http": { "use": ["guard"] }, "modules": { "http": { "enabled": false } } }' },
       [],
       async (hub) => {
@@ -180,7 +182,7 @@ describe("a module that http.use names", () => {
     ));
 
   test("several stand in the order they are named, and a pool route is behind them", () =>
-    withHub(
+    reused(
       {
         "modules/a.ts": moduleSource(`{ routes: {}, middleware: ${mark("a")} }`),
         "modules/b.ts": `export const middleware = ${mark("b")};\n`,
@@ -198,7 +200,7 @@ describe("a module that http.use names", () => {
     ));
 
   test("what it throws is a 500 logged as its own; what the route throws is the route's", () =>
-    withHub(
+    reused(
       {
         ...FILES,
         "modules/guard.ts": guard(
@@ -246,7 +248,7 @@ describe("a module that http.use names", () => {
     }));
 
   test("a broken one, one without middleware and one whose file is gone change nothing: the verdict is ERR, and the old one stays", () =>
-    withHub(FILES, [], async (hub) => {
+    reused(FILES, [], async (hub) => {
       for (const [source, said] of [
         ["not typescript at all", "guard.ts:1"],
         [moduleSource(`{ routes: { "X": () => "x" } }`), "http.use names it, and it has no middleware"],
@@ -306,7 +308,7 @@ describe("a module that http.use names", () => {
     }));
 
   test("one that waits while it is replaced is cut at drainMs, and its client gets a 503 and no silence", () =>
-    withHub(
+    reused(
       {
         ...FILES,
         "modules/guard.ts": guard(
@@ -327,7 +329,7 @@ describe("a module that http.use names", () => {
     ));
 
   test("a request that waits in it finishes on the version that it began on, and streams of routes outlive it", () =>
-    withHub(
+    reused(
       {
         ...FILES,
         "modules/guard.ts": guard(
@@ -430,7 +432,7 @@ describe("the access module", () => {
     }));
 
   test("without a token lets nobody in", () =>
-    withHub(
+    reused(
       { ...FILES, "hrmr.json": '{ "http": { "use": ["access"] }, "modules": { "access": {} } }' },
       [],
       async (hub) => {

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import type { ConnectionOptions } from "node:tls";
 import { RawClient } from "../../support/client";
-import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub } from "../../support/hub";
 import { askTls, captureHello, pairFiles, serverCertificate, TLS_FLAGS, TlsClient } from "../../support/tls";
 import { until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const MODULE = moduleSource(`{
   routes: {
@@ -115,7 +117,7 @@ describe("TLS", () => {
   );
 
   test("5 MB go both ways while the reader is slow, byte for byte", () =>
-    withHub(
+    reused(
       { ...FILES, "hrmr.json": `{ "limits": { "maxBodyBytes": 6000000, "maxMessageBytes": 6000000 } }` },
       BOTH,
       async (hub) => {
@@ -243,7 +245,7 @@ describe("TLS", () => {
     }));
 
   test("a handshake that is never finished, and a client of a tls:// listener that says nothing, are cut at the deadline", () =>
-    withHub({ ...FILES, "hrmr.json": `{ "tls": { "handshakeTimeoutMs": 200 } }` }, BOTH, async (hub) => {
+    reused({ ...FILES, "hrmr.json": `{ "tls": { "handshakeTimeoutMs": 200 } }` }, BOTH, async (hub) => {
       const hello = await captureHello();
       const silent = await hub.connect(tlsPort(hub));
       const half = await (await hub.connect(hub.port)).send(hello.subarray(0, 50));
@@ -259,7 +261,7 @@ describe("TLS", () => {
     }));
 
   test("a connection is counted once for its address, and once when it is gone", () =>
-    withHub({ ...FILES, "hrmr.json": `{ "limits": { "maxConnectionsPerAddress": 3 } }` }, BOTH, async (hub) => {
+    reused({ ...FILES, "hrmr.json": `{ "limits": { "maxConnectionsPerAddress": 3 } }` }, BOTH, async (hub) => {
       const ports = [hub.port, tlsPort(hub), hub.port];
       const clients = await Promise.all(ports.map((port) => TlsClient.connect(port)));
       for (let round = 0; round < 4; round++) {
@@ -273,7 +275,7 @@ describe("TLS", () => {
 
   test("a unix listener takes it too", async () => {
     const files = { ...FILES, "hrmr.json": "{}" };
-    await withHub(
+    await reused(
       files,
       ["--listen", "tcp://127.0.0.1:0", "--listen", `unix:///tmp/hrmr-tls-${process.pid}.sock`, ...TLS_FLAGS],
       async () => {
@@ -285,13 +287,13 @@ describe("TLS", () => {
   });
 
   test("while it is off, a TLS client is dropped as before", () =>
-    withHub({ "modules/m.ts": MODULE }, [], async (hub) => {
+    reused({ "modules/m.ts": MODULE }, [], async (hub) => {
       await expect(TlsClient.connect(hub.port)).rejects.toThrow();
       expect(await hub.ask("PING")).toBe("PONG\n");
     }));
 
   test("a route that claims a TLS client's first bytes gets them", () =>
-    withHub(
+    reused(
       {
         ...FILES,
         "modules/raw.ts": moduleSource(`{ routes: { "\\x16\\x03": (message) => "raw " + message.bytes.length } }`),
@@ -338,7 +340,7 @@ describe("TLS", () => {
 
 describe("versions and names", () => {
   test("a version below the minimum is refused, for all or for one certificate", () =>
-    withHub(
+    reused(
       {
         ...FILES,
         "hrmr.json": JSON.stringify({
@@ -374,7 +376,7 @@ describe("versions and names", () => {
       return name;
     };
     const both = `${other}:${strong}`;
-    return withHub({ ...FILES, "hrmr.json": config(strong) }, ["--port", "0"], async (hub) => {
+    return reused({ ...FILES, "hrmr.json": config(strong) }, ["--port", "0"], async (hub) => {
       expect([await spoken(hub.port, both), await spoken(hub.port, strong), await spoken(hub.port, other)]).toEqual([
         strong,
         strong,
@@ -419,7 +421,7 @@ describe("versions and names", () => {
         },
       }),
     };
-    return withHub(files, ["--port", "0"], async (hub) => {
+    return reused(files, ["--port", "0"], async (hub) => {
       const served = async (servername: string | undefined) => {
         const client = await TlsClient.connect(hub.port, { servername });
         const { serverName } = client;
