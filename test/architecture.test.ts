@@ -155,6 +155,7 @@ const TESTED_ALONE: Record<string, string> = {
   "router/table parseHttpKey": "a table of keys",
   "supervise/data-move moveData": "between file systems, which a server does not see",
   "supervise/takeover/activation describeDescriptor": "real descriptors of every kind",
+  "supervise/type-check typeErrors": "reads the output of the command, as --watch does",
 };
 
 test("an export is used by another file, or says here why it is one", () => {

@@ -1,7 +1,5 @@
-/** The Bun inside this program, used as Bun: its package manager and test runner need nothing else on the machine. */
-
-/** With this variable the binary acts as bun. From source, bun runs the program anyway. */
-const AS_BUN = "BUN_BE_BUN";
+/** The Bun inside this program, in the foreground. */
+import { ownBun } from "../system/self";
 
 /**
  * Runs `bun ARGS…` in the foreground of this terminal, and waits for its end.
@@ -14,9 +12,10 @@ export async function runOwnBun(
   cwd: string,
   env: Readonly<Record<string, string>> = {},
 ): Promise<number> {
-  const child = Bun.spawn([process.execPath, ...args], {
+  const own = ownBun(args, env);
+  const child = Bun.spawn([...own.command], {
     cwd,
-    env: { ...process.env, ...env, [AS_BUN]: "1" },
+    env: own.env,
     stdio: ["inherit", "inherit", "inherit"],
   });
   // A terminal's signals reach the child too. The child decides how it ends.

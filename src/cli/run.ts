@@ -22,6 +22,8 @@ const COMMANDS: SubCommandsDef = {
   init: () => import("./commands/init").then((file) => file.initCommand),
   new: () => import("./commands/modules/new").then((file) => file.newCommand),
   add: () => import("./commands/modules/add").then((file) => file.addCommand),
+  types: () => import("./commands/modules/types").then((file) => file.typesCommand),
+  check: () => import("./commands/modules/check").then((file) => file.checkCommand),
   test: () => import("./commands/modules/test").then((file) => file.testCommand),
   token: () => import("./commands/token").then((file) => file.tokenCommand),
   cert: () => import("./commands/cert").then((file) => file.certCommand),

@@ -18,6 +18,7 @@ import type { Folders } from "../server/folders";
 import type { Retries } from "./retries";
 import type { Group } from "./serve/group";
 import type { Notifier } from "./takeover/notify";
+import { TypeCheck } from "./type-check";
 import { Watch, watchedConfigFiles } from "./watch";
 
 /** A server that has started, as reloads act on it. */
@@ -59,6 +60,7 @@ export class Reloads {
   readonly uploads: Uploads;
   readonly #owner: ReloadsOwner;
   #watch: Watch | null = null;
+  #types: TypeCheck | null = null;
 
   constructor(owner: ReloadsOwner) {
     this.#owner = owner;
@@ -76,10 +78,17 @@ export class Reloads {
   begin(running: Reloadable, isWhole: boolean): void {
     this.#watchIfWanted(running);
     if (isWhole) this.#watch?.begun();
+    this.#renewTypes(running);
+  }
+
+  #renewTypes({ folders, log }: Reloadable): void {
+    this.#types ??= new TypeCheck(log);
+    this.#types.reloaded(folders.modulesDir, this.#watch !== null);
   }
 
   close(): void {
     this.#watch?.close();
+    this.#types?.close();
   }
 
   async reload(order: ReloadOrder): Promise<ReloadReport> {
@@ -107,6 +116,7 @@ export class Reloads {
     }
     await running.retries.reloaded();
     this.#watch?.reloaded();
+    this.#renewTypes(running);
     // The retries log a failed try in one line.
     if (isRetry && !report.ok) return report;
     if (order.source === "saved" && report.ok && report.modules.length === 0) return report;

@@ -4,6 +4,7 @@
 import { type FSWatcher, statSync, watch } from "node:fs";
 import { basename, dirname, join, sep } from "node:path";
 import { ENV_FILE } from "../config/working-folder";
+import { TYPES_FILE } from "../module/build/service-types";
 import { leadsTo, linksOn } from "../module/build/links";
 
 /**
@@ -185,6 +186,7 @@ function isIgnored(path: string): boolean {
     parts.includes(".hrmr") ||
     parts.includes("node_modules") ||
     parts.includes(".git") ||
+    name === TYPES_FILE ||
     name.endsWith("~") ||
     name.endsWith(".swp")
   );

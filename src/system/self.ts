@@ -17,3 +17,18 @@ export function selfCommand(args: readonly string[]): string[] {
 
 /** The folder of the server's own code, with a separator at the end: src/, or the binary's own file system. */
 export const OWN_ROOT = dirname(import.meta.dir) + sep;
+
+/** With this variable the binary acts as bun. From source, bun runs the program anyway. */
+const AS_BUN = "BUN_BE_BUN";
+
+/**
+ * The Bun inside this program, used as Bun: its package manager, test runner and type checker need nothing else.
+ *
+ * @returns `bun ARGS…`, and the environment that it needs
+ */
+export function ownBun(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): { command: readonly string[]; env: Record<string, string | undefined> } {
+  return { command: [process.execPath, ...args], env: { ...process.env, ...env, [AS_BUN]: "1" } };
+}

@@ -7,6 +7,7 @@ import { assetFiles, assetPath } from "../../config/assets";
 import { JSON_SCHEMA_FILE, jsonSchema } from "../../config/schema/json-schema";
 import { DEFAULT_HOST, DEFAULT_PORT } from "../../config/options";
 import { UserError } from "../../config/user-error";
+import { serviceTypes, TYPES_FILE } from "../../module/build/service-types";
 import { selfCommand } from "../../system/self";
 import { bunTypeFiles } from "../bun-types";
 import { argument, type Flags } from "../flags";
@@ -38,6 +39,7 @@ function projectFiles(): [path: string, text: string][] {
   ]);
   files.push(
     ["hrmr.d.ts", moduleTypes()],
+    [`modules/${TYPES_FILE}`, serviceTypes([])],
     ["hrmr-test.d.ts", readFileSync(assetPath("src/cli/testing/test-contract.d.ts"), "utf8")],
     [JSON_SCHEMA_FILE, `${JSON.stringify(jsonSchema(), null, 2)}\n`],
   );

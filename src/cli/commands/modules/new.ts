@@ -2,11 +2,10 @@
  * `hrmr new NAME`: adds a module to the project of the working directory.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { join, relative } from "node:path";
 import { defineCommand } from "citty";
 import { assetPath } from "../../../config/assets";
-import { loadConfig } from "../../../config/resolve/load";
-import { projectFolder } from "../../remote/project-folder";
+import { modulesFolder } from "../../remote/modules-folder";
 import { UserError } from "../../../config/user-error";
 import { moduleNameOf } from "../../../module/build/discover";
 import { argument, type Flags, switchFlag, usageError, valueFlag } from "../../flags";
@@ -29,7 +28,7 @@ export const newCommand = defineCommand({
   args,
   async run({ args: { name, modules, c } }) {
     checkName(name);
-    const folder = modules === undefined ? await modulesFolder(projectFolder(process.cwd())) : resolve(modules);
+    const { folder } = await modulesFolder(modules);
     checkFolder(folder);
     const taken = readdirSync(folder).find((entry) => isModuleOf(name, entry));
     const file = `${name}${c === true ? ".c" : ".ts"}`;
@@ -51,10 +50,6 @@ export const newCommand = defineCommand({
     );
   },
 });
-
-async function modulesFolder(project: string): Promise<string> {
-  return (await loadConfig(project)).options.modulesDir ?? join(project, "modules");
-}
 
 function checkName(name: string): void {
   const why = whyNot(name);

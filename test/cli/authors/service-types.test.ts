@@ -1,0 +1,88 @@
+/** `hrmr types` and `hrmr check`: who calls which service with what, and whether it is there. */
+import { expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { serviceTypes } from "../../../src/module/build/service-types";
+import { typeErrors } from "../../../src/supervise/type-check";
+import { callProgram } from "../../support/call-program";
+import { runProgram, startProgram } from "../../support/program";
+import { ask } from "../../support/client";
+
+const kv = (type: string): string => `import { defineModule, service } from "hrmr";
+export default defineModule({
+  setup: () => ({ rows: new Map<${type}, number>() }),
+  services: {
+    get: (key: ${type}, context) => context.state.rows.get(key) ?? null,
+    all: service({ description: "all keys", call: (_: undefined, context) => [context.name] }),
+  },
+});
+`;
+const ASK = `import { defineModule, ServiceError } from "hrmr";
+export default defineModule({
+  routes: {
+    "ASK ": {
+      framing: "line",
+      async handle(message, { services }) {
+        try {
+          const found: number | null = await services.kv.get(message.text);
+          const all: string[] = await services.kv.all(undefined, { timeoutMs: 10 });
+          return \`\${found} \${all.length} \${await services.elsewhere.any({ thing: 1 })}\\n\`;
+        } catch (error) {
+          return error instanceof ServiceError ? error.code : "";
+        }
+      },
+    },
+  },
+});
+`;
+
+test("a service's change that breaks a caller is an error of hrmr check, and a line of --watch", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "hrmr-types-"));
+  try {
+    await callProgram(["init", dir], { cwd: tmpdir() });
+    expect(readFileSync(join(dir, "modules/hrmr-env.d.ts"), "utf8")).toBe(serviceTypes([]));
+    writeFileSync(join(dir, "modules/kv.ts"), kv("string"));
+    writeFileSync(join(dir, "modules/ask.ts"), ASK);
+    expect((await callProgram(["types"], { cwd: dir })).stdout).toBe("wrote      modules/hrmr-env.d.ts (ask, kv)\n");
+    expect((await callProgram(["types"], { cwd: join(dir, "modules") })).stdout).toStartWith("unchanged");
+    const good = await runProgram(["check"], { cwd: dir });
+    expect(good.stdout + good.stderr).toContain("No type errors");
+    expect(good.exitCode).toBe(0);
+
+    const server = await startProgram(["--port", "0", "--watch"], { cwd: dir });
+    try {
+      writeFileSync(join(dir, "modules/kv.ts"), kv("number"));
+      await server.waitFor("types: modules/ask.ts(8,");
+      // Types are no reason to refuse a version.
+      expect(await ask(server.port, "ASK 1\n")).toBe("MODULE_MISSING");
+      writeFileSync(join(dir, "modules/kv.ts"), kv("string"));
+      await server.waitFor("types: all errors are mended");
+    } finally {
+      await server.stop();
+    }
+    writeFileSync(join(dir, "modules/kv.ts"), kv("number"));
+    const bad = await runProgram(["check"], { cwd: dir });
+    expect(typeErrors(bad.stdout + bad.stderr)).toEqual([expect.stringContaining("modules/ask.ts(8,")]);
+    expect(bad.exitCode).toBe(1);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test("the types name files as TypeScript finds them", () => {
+  const file = (name: string, path: string) => ({ name, file: `/p/modules/${path}` });
+  const text = serviceTypes([file("a-b", "a-b.tsx"), file("c", "c/index.ts"), file("d", "d.mts")]);
+  expect([...text.matchAll(/import\("(.*?)"\)/g)].map(([, path]) => path)).toEqual(["./a-b", "./c/index", "./d.mjs"]);
+  expect(text).toContain('readonly "a-b": ServicesOf<');
+});
+
+test("a folder without modules or tsconfig.json is told what to do", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "hrmr-types-"));
+  try {
+    expect((await callProgram(["types"], { cwd: dir })).stderr).toContain("--modules DIR");
+    expect((await callProgram(["check"], { cwd: dir })).stderr).toContain("hrmr init .");
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
