@@ -28,8 +28,26 @@ const WHO = `
 `;
 const NOBODY = '{"identity":null,"scopes":[]}\n';
 
+const CALLED = `export default { routes: {}, services: {
+  whoami: (_, { identity }) => String(identity),
+  deeper: (_, { services }) => services.called.whoami(),
+} };`;
+const CALLER = `
+  const ask = (_, { services }) => services.called.deeper();
+  export default { routes: {
+    "CALLING": { framing: "line", handle: async (message, context) => (await ask(message, context)) + "\\n" },
+    "POOLCALLING": { framing: "line", run: "pool", handle: async (message, context) => (await ask(message, context)) + "\\n" },
+    "HANDCALLING": { connect: async (connection, context) => { await connection.end(await ask(connection, context)); } },
+    "GET /calling": { fetch: async (request, context) => new Response(await ask(request, context)) },
+    "GET /pool-calling": { run: "pool", fetch: async (request, context) => new Response(await ask(request, context)) },
+  } };
+`;
+
 /** The data is not where a command in the folder would look for it without a server. */
-const onHub = shareHub({ "modules/who.ts": WHO }, ["--data", "kept"]);
+const onHub = shareHub({ "modules/who.ts": WHO, "modules/called.ts": CALLED, "modules/caller.ts": CALLER }, [
+  "--data",
+  "kept",
+]);
 
 function recordOf(name: string, token: string, scopes: string[]): TokenRecord {
   return { name, hash: hashOf(token).toString("hex"), scopes, created: new Date().toISOString(), expires: null };
@@ -135,6 +153,19 @@ describe("a token", () => {
       revokeToken(hub, "ws");
       await until("the socket's session is over", () => (socket.send("?"), said.at(-1) === '["ws",null]'));
       socket.close();
+    }));
+
+  test("is told to the services that its client's handlers call, and to those that these call", () =>
+    onHub(async (hub) => {
+      const token = addToken(hub, "caller", "http");
+      expect(await hub.ask(`CALLING\nAUTH ${token}\nCALLING\n`)).toBe("null\nOK caller\ncaller\n");
+      expect(await hub.ask(`POOLCALLING\nAUTH ${token}\nPOOLCALLING\n`)).toBe("null\nOK caller\ncaller\n");
+      expect(await hub.ask(`AUTH ${token}\nHANDCALLING`)).toBe("OK caller\ncaller");
+      for (const path of ["/calling", "/pool-calling"]) {
+        const headers = { authorization: `Bearer ${token}` };
+        expect(await (await fetch(hub.url + path, { headers })).text()).toBe("caller");
+        expect(await (await fetch(hub.url + path)).text()).toBe("null");
+      }
     }));
 
   test("that is wrong is answered late, ends the connection, and stands in the log once", () =>

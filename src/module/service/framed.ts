@@ -1,6 +1,6 @@
 /** Puts a frame around the routes of modules that call services, so that the calls inherit deadline and cancellation. */
 import { readFileSync } from "node:fs";
-import type { Client } from "../contract";
+import type { Client, Session } from "../contract";
 import type { RouteSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 import { type CallFrame, withinFrame } from "./frame";
@@ -20,6 +20,7 @@ type Handler = (...args: unknown[]) => unknown;
 interface Asked {
   readonly signal: AbortSignal;
   readonly client?: Client;
+  readonly session?: Session;
 }
 
 function withFrame(route: ShapedRoute): ShapedRoute {
@@ -33,7 +34,6 @@ function withFrame(route: ShapedRoute): ShapedRoute {
 class RouteFrame implements CallFrame {
   readonly chain = NOTHING;
   readonly deadlineAt: number;
-  readonly identity = null;
   readonly #asked: Asked;
   readonly #context: unknown;
 
@@ -47,6 +47,11 @@ class RouteFrame implements CallFrame {
 
   get client(): Client | null {
     return this.#asked.client ?? (this.#context as { readonly client?: Client }).client ?? null;
+  }
+
+  get identity(): string | null {
+    const session = this.#asked.session ?? (this.#context as { readonly session?: Session }).session;
+    return session?.identity ?? null;
   }
 
   cancellation(): AbortSignal {
