@@ -9,7 +9,8 @@ import {
   mergeReloads,
   readinessOf,
 } from "./report";
-import type { CallSnapshot, ProcessSnapshot, ServerInfo } from "./snapshot";
+import { mergeServices } from "./conduct";
+import type { CallSnapshot, ProcessSnapshot, ServerInfo, ServiceCallSnapshot } from "./snapshot";
 import { sumOf } from "./sums";
 
 /** How many modules have series of their own. The rest share the module "other". */
@@ -31,6 +32,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   const modules = mergeModules(processes, info.departed);
   writeServer(out, info, processes);
   writeCalls(out, modules);
+  writeServices(out, processes);
   writeGenerations(out, modules);
   writeModuleProcesses(out, modules);
   writeReloads(out, processes);
@@ -249,6 +251,28 @@ function escapeValue(value: string): string {
 function formatNumber(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   return Number.isFinite(value) ? String(value) : value > 0 ? "+Inf" : "-Inf";
+}
+
+/** For the present processes, like the calls of pool threads. */
+function writeServices(out: Exposition, processes: readonly ProcessSnapshot[]): void {
+  const all = mergeServices(processes);
+  const samples = (of: (one: ServiceCallSnapshot) => number): Sample[] =>
+    all.map((one) => [{ caller: one.caller, callee: one.callee }, of(one)]);
+  out.counter(
+    "hrmr_service_calls_total",
+    "Calls of services, by the module that called and by the service.",
+    samples(({ calls }) => calls),
+  );
+  out.counter(
+    "hrmr_service_errors_total",
+    "Those that failed.",
+    samples(({ errors }) => errors),
+  );
+  out.counter(
+    "hrmr_service_seconds_total",
+    "The time that callers waited for them.",
+    samples(({ totalSeconds }) => totalSeconds),
+  );
 }
 
 /** For the present processes: a replaced process starts at 0 again. */

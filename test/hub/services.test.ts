@@ -1,6 +1,7 @@
 /** Modules that call each other's services, in every host. */
 import { describe, expect, test } from "bun:test";
 import { type Hub, shareHub } from "../support/hub";
+import { callProgram } from "../support/call-program";
 import { until } from "../support/until";
 
 const HOSTS = ["inline", "pool", "process"] as const;
@@ -209,4 +210,9 @@ test("the status counts calls by caller and callee", () =>
       errors: expect.any(Number),
       totalSeconds: expect.any(Number),
     });
+    const metrics = await (await fetch(`${hub.url}/metrics`)).text();
+    expect(metrics).toMatch(/hrmr_service_calls_total\{caller="asker_pool",callee="callee_inline.echo"\} \d+\n/);
+    const { exitCode, stdout } = await callProgram(["status"], { cwd: hub.dir });
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/asker_\w+ called callee_\w+\.\w+ \d+ times/);
   }));

@@ -316,7 +316,12 @@ describe("the text for Prometheus", () => {
     });
     const metrics = readExposition(
       metricsText(INFO, [
-        processOf({ modules: [apart], reloads, blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }] }),
+        processOf({
+          modules: [apart],
+          reloads,
+          blocked: [{ module: "greet", count: 1, longestMs: 2, totalMs: 2 }],
+          services: [{ caller: "greet", callee: "kv.get", calls: 1, errors: 0, totalSeconds: 1 }],
+        }),
       ]),
     );
     const told = [...metrics].map(([name, { type, samples }]) => {

@@ -194,8 +194,12 @@ function lastReloadLine({ reloads: { last } }: ServerStatus, paint: Paint, nowMs
   return labelled("last reload", `${age} ago: ${paint(verdict, last.ok ? "green" : "red")}`, paint);
 }
 
+/** At most this many pairs of caller and callee are shown: the most frequent. */
+const MAX_SERVICES = 8;
+
 /** @param nowMs milliseconds since 1970 */
-export function conductLines({ blocked, leaked, shared }: ServerStatus, paint: Paint, nowMs: number): string[] {
+export function conductLines(status: ServerStatus, paint: Paint, nowMs: number): string[] {
+  const { blocked, leaked, shared, services } = status;
   const age = (since: string): string => formatDuration((nowMs - Date.parse(since)) / 1000);
   return [
     ...blocked.map(({ module, count, longestMs }) => {
@@ -210,6 +214,11 @@ export function conductLines({ blocked, leaked, shared }: ServerStatus, paint: P
       const whose = module === null ? "all modules" : cleanText(module);
       const opener = `${cleanText(openedBy.module)} v${openedBy.generation}`;
       return `${whose}: "${cleanText(name)}" is ${isOpen ? "open" : "being opened"}, by ${opener}, ${age(since)} ago`;
+    }),
+    ...services.slice(0, MAX_SERVICES).map(({ caller, callee, calls, errors, totalSeconds }) => {
+      const failed = errors === 0 ? "" : paint(`, ${errors} failed`, "yellow");
+      const ms = ((totalSeconds / calls) * 1000).toPrecision(2);
+      return `${cleanText(caller)} called ${cleanText(callee)} ${plural(calls, "time")}${failed}, ${ms} ms each`;
     }),
   ];
 }
