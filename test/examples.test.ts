@@ -359,6 +359,7 @@ describe("what hrmr init writes", () => {
       log: {},
       control: {},
       tls: {},
+      access: {},
       http: {},
       http2: {},
       versions: {},

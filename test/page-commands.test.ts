@@ -254,6 +254,7 @@ describe("the commands of", () => {
   type Before = Record<number, (shell: PageShell) => Promise<unknown>>;
   const CHAT = VERSION_2.replaceAll("GREET ", "CHAT ").replaceAll("FIB ", "CHATFIB ");
   const PAGES: [page: string, files: Record<string, string>, before: Before][] = [
+    ["docs/access.md", GREET, {}],
     [
       "docs/c-modules.md",
       {},

@@ -437,7 +437,7 @@ describe("the access module", () => {
       [],
       async (hub) => {
         expect((await get(hub, "/in", { authorization: "Bearer undefined" })).status).toBe(401);
-        await hub.program.waitFor("no token is good");
+        await hub.program.waitFor("it had no good token");
       },
     ));
 });
