@@ -35,6 +35,7 @@ export function metricsText(info: ServerInfo, processes: readonly ProcessSnapsho
   writeServices(out, processes);
   writeGenerations(out, modules);
   writeModuleProcesses(out, modules);
+  writeLives(out, modules);
   writeReloads(out, processes);
   writeRollbacks(out, info);
   writeConnections(out, info, processes);
@@ -127,6 +128,14 @@ function writeModuleProcesses(out: Exposition, modules: readonly MergedModule[])
   const samples = perModule(apart, ({ processes }) => sumOf(processes, ({ memoryBytes }) => memoryBytes));
   const help = "Resident memory of a module's own processes, of the version that serves.";
   out.gauge("hrmr_module_process_memory_bytes", help, samples);
+}
+
+function writeLives(out: Exposition, modules: readonly MergedModule[]): void {
+  const samples = perModule(
+    modules.filter(({ life }) => life !== undefined),
+    ({ life }) => (life?.state === "failed" ? 1 : 0),
+  );
+  out.gauge("hrmr_module_start_failed", "1 if the start of the module fails, else 0.", samples);
 }
 
 function writeReloads(out: Exposition, processes: readonly ProcessSnapshot[]): void {

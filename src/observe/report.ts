@@ -8,6 +8,7 @@ import type {
   BlockedSnapshot,
   CallSnapshot,
   DepartedCounts,
+  LifeSnapshot,
   ModuleProcessSnapshot,
   ModuleSnapshot,
   ModuleState,
@@ -23,6 +24,8 @@ import { sumEach, sumOf } from "./sums";
 
 /** From best to worst. The server's state of a module is the worst of its processes. */
 const STATES: readonly ModuleState[] = ["serving", "degraded", "unavailable", "quarantined", "failed"];
+/** From best to worst. */
+const LIFE_STATES: readonly LifeSnapshot["state"][] = ["started", "stopping", "starting", "waiting", "failed"];
 const NO_COUNTS = { messages: 0, httpRequests: 0, errors: 0, datagramsDropped: 0, datagramsIgnored: 0 };
 /** How many characters of a failure's first line /ready shows. */
 const MAX_REASON = 200;
@@ -49,6 +52,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
       requests: each.counters.messages + each.counters.httpRequests,
       memoryBytes: each.memoryBytes,
       isDraining: each.isDraining,
+      isBackground: each.isBackground === true,
     })),
     wantedProcesses: info.wantedProcesses,
     restarts: info.restarts,
@@ -102,7 +106,8 @@ export function readinessOf(
     const nextTryAt = own(nextTries, name);
     return { name, state, generation: live?.number ?? null, ...(nextTryAt === undefined ? null : { nextTryAt }) };
   });
-  return { isReady: reasons.length === 0, reasons, modules };
+  const notes = merged.flatMap(({ name, life }) => (life?.state === "failed" ? [startFails(name, life)] : []));
+  return { isReady: reasons.length === 0, reasons, ...(notes.length === 0 ? null : { notes }), modules };
 }
 
 /** One module over all processes. A value that is the same everywhere is the first process's. */
@@ -118,6 +123,7 @@ export interface MergedModule {
   readonly routes: ModuleSnapshot["routes"];
   readonly error: string | null;
   readonly processes: readonly ModuleProcessSnapshot[];
+  readonly life: LifeSnapshot | undefined;
   readonly quarantine: QuarantineSnapshot | null;
 }
 
@@ -153,8 +159,14 @@ function mergeModule(same: readonly ModuleSnapshot[]): MergedModule {
     routes: first.routes,
     error: same.find(({ error }) => error !== null)?.error ?? null,
     processes: same.flatMap((module) => module.process ?? []),
+    life: worstLife(same.flatMap(({ life }) => life ?? [])),
     quarantine: same.find((module) => module.quarantine)?.quarantine ?? null,
   };
+}
+
+function worstLife(lives: readonly LifeSnapshot[]): LifeSnapshot | undefined {
+  const ranks = lives.map(({ state }) => LIFE_STATES.indexOf(state));
+  return lives[ranks.indexOf(Math.max(...ranks))];
 }
 
 function mergeFormer(same: readonly ModuleSnapshot[]): MergedModule["former"] {
@@ -208,6 +220,7 @@ function moduleStatus(
     error: module.error,
     processes: module.processes,
     quarantine: module.quarantine,
+    ...(module.life === undefined ? null : { life: module.life }),
     ...(nextTryAt === undefined ? null : { nextTryAt }),
     ...(notes.length === 0 ? null : { notes }),
   };
@@ -262,6 +275,11 @@ function reasonOf({ name, state, error, quarantine }: MergedModule): string {
   if (state === "unavailable")
     return `module "${name}" is unavailable${first === "" ? "" : `: ${first.slice(0, MAX_REASON)}`}`;
   return `module "${name}" failed to load: ${first === "" ? "nothing of it serves" : first.slice(0, MAX_REASON)}`;
+}
+
+function startFails(name: string, { error, nextTryAt }: LifeSnapshot): string {
+  const reason = (error ?? "").split("\n", 1)[0]?.slice(0, MAX_REASON);
+  return `module "${name}" serves, but its start fails: ${reason} (the next try is at ${nextTryAt})`;
 }
 
 function wholeSeconds(ms: number): number {

@@ -73,8 +73,8 @@ export interface ModuleSnapshot {
   readonly name: string;
   readonly source: string;
   /**
-   * degraded: an older version serves, because the newest failed. failed: no version serves. unavailable: it answers
-   * 503.
+   * degraded: an older version serves, because the newest failed; or its `start` fails. failed: no version serves.
+   * unavailable: it answers 503.
    */
   readonly state: ModuleState;
   readonly live: GenerationSnapshot | null;
@@ -154,6 +154,8 @@ export interface ProcessSnapshot {
   /** The time since then by the monotonic clock. In milliseconds. */
   readonly uptimeMs: number;
   readonly isDraining: boolean;
+  /** It is the background process. Missing: it is not. */
+  readonly isBackground?: boolean;
   readonly connections: {
     readonly open: number;
     readonly accepted: number;
@@ -248,6 +250,8 @@ export interface ServerStatus {
     readonly requests: number;
     readonly memoryBytes: number;
     readonly isDraining: boolean;
+    /** Whether it is the background process: it runs `start` of the modules. */
+    readonly isBackground: boolean;
   }[];
   readonly wantedProcesses: number;
   readonly restarts: number;
@@ -301,6 +305,8 @@ export interface ModuleStatus {
   readonly error: string | null;
   /** The serving version's processes, one for each server process. Empty: it has none. */
   readonly processes: readonly ModuleProcessSnapshot[];
+  /** The worst of its processes. Missing: it has no `start` and no `stop`. */
+  readonly life?: LifeSnapshot;
   readonly quarantine: QuarantineSnapshot | null;
   /** The next try of a module that failed at the start. ISO 8601. Missing: there is none. */
   readonly nextTryAt?: string;
@@ -313,6 +319,8 @@ export interface Readiness {
   readonly isReady: boolean;
   /** Why not: "draining", or a line for each module that failed to load. Empty when ready. */
   readonly reasons: readonly string[];
+  /** What is wrong though it is ready: a line for each module whose `start` fails. Missing: nothing. */
+  readonly notes?: readonly string[];
   readonly modules: readonly {
     readonly name: string;
     readonly state: ModuleState;

@@ -101,7 +101,7 @@ async function refuseUnmet(run: Run): Promise<void> {
   for (;;) {
     const unmet = [...unmetNeeds(needing(run))].filter(([name]) => run.candidates.has(name));
     if (unmet.length === 0) return;
-    for (const [name, text] of unmet) await dropNamed(run, name, failure(text));
+    for (const [name, { text, missing }] of unmet) await dropNamed(run, name, { ...failure(text), lacks: missing });
   }
 }
 

@@ -27,6 +27,8 @@ export interface ModuleEntry {
   built: BuiltModule | null;
   /** The error of the last failed reload; null once one has succeeded. */
   error: string | null;
+  /** The module that it needs and that did not serve at its last failed reload. null: that was not the reason. */
+  lacks: string | null;
   lastNumber: number;
   /** The versions that were rolled back and must not come back by themselves; null: none. */
   hold: Hold | null;
@@ -61,6 +63,7 @@ export function entryFor({ entries, remembered }: Entries, file: FoundModule): M
     gone: new CallFigures(),
     built: null,
     error: null,
+    lacks: null,
     lastNumber: past?.lastNumber ?? 0,
     hold: past?.hold ?? null,
     past: past?.version ?? null,

@@ -3,6 +3,7 @@ import type { FoundModule, ModuleEntry } from "./entry";
 import type { Generation } from "../module/generation";
 import type { Hold } from "./versions/hold";
 import { describeError, ModuleError } from "../module/graph/describe-error";
+import { withWaiting } from "./life/needs";
 import type { LoadSettings, ModuleSet } from "./module-set";
 import { type PlannedModule, planRouting, type RoutePlan, serveRouting } from "./plan";
 import { type FailureCode, noTimes, type Phase, type PhaseTimes } from "./verdict/verdict";
@@ -23,6 +24,8 @@ export interface Candidate {
 export interface Failure {
   readonly code: FailureCode;
   readonly text: string;
+  /** The module that it needs and that does not serve. Default: that is not the reason. */
+  readonly lacks?: string | null;
 }
 
 export interface Run {
@@ -56,7 +59,7 @@ export function beginRun(registry: ModuleSet, order: ReloadOrder, next: LoadSett
   return {
     registry,
     order,
-    names: next !== null || order.names === null ? null : new Set(order.names),
+    names: next !== null || order.names === null ? null : withWaiting(order.names, lackingOf(registry)),
     wanted: next ?? registry.current,
     heldBack: new Set(),
     files: [],
@@ -71,6 +74,10 @@ export function beginRun(registry: ModuleSet, order: ReloadOrder, next: LoadSett
     cutBefore: registry.cutCount,
     phases: noTimes(),
   };
+}
+
+function lackingOf({ entries }: ModuleSet): Map<string, string> {
+  return new Map([...entries.values()].flatMap(({ name, lacks }) => (lacks === null ? [] : [[name, lacks]])));
 }
 
 /** Whether the reload looks at the module of this name. */

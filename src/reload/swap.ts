@@ -32,12 +32,13 @@ export function commit(run: Run): void {
     entry.unavailable = [];
     entry.lastNumber = generation.number;
     entry.error = null;
+    entry.lacks = null;
     if (previous !== null) void registry.retire(entry, previous);
     failures.delete(name);
   }
-  for (const [name, { text }] of failures) {
+  for (const [name, { text, lacks = null }] of failures) {
     const entry = registry.entries.get(name);
-    if (entry !== undefined) entry.error = text;
+    if (entry !== undefined) Object.assign(entry, { error: text, lacks });
   }
   registry.lives.swapped((name) => isAsked(run, name));
 }
@@ -49,7 +50,9 @@ function leaving({ removed, candidates }: Run): Map<Generation, StopReason> {
   return new Map([...gone, ...replaced].flatMap(([live, reason]) => (live === null ? [] : [[live, reason]])));
 }
 
-function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string[] {
+function farewellOf({ registry, candidates }: Run, { name, live, old }: ModuleEntry): string[] {
+  const left = [...registry.entries.values()].map((entry) => candidates.get(entry.name)?.generation ?? entry.live);
+  const needing = left.filter((each) => each !== live && each?.needs.includes(name) === true);
   const { own, global } = registry.shared.openOf(name);
   const isBusy = old.size > 0 || (live?.inFlight ?? 0) > 0;
   const listed = (names: readonly string[]): string => names.map((each) => JSON.stringify(each)).join(", ");
@@ -60,6 +63,7 @@ function farewellOf({ registry }: Run, { name, live, old }: ModuleEntry): string
     ...(global.length === 0
       ? []
       : [`context.shared.global ${listed(global)} stays open, since other modules may use it`]),
+    ...(needing.length === 0 ? [] : [`needed by ${needing.map((each) => each?.name).join(", ")}`]),
   ];
 }
 

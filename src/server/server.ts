@@ -399,6 +399,7 @@ class HrmrServer implements RunningServer {
       hosts: this.#hosts,
       services: this.#hub.totals,
       watchdog: this.#watchdog,
+      isBackground: this.#background.isHere,
     });
   }
 

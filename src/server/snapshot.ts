@@ -8,7 +8,13 @@ import type { CallTotals } from "../hub/totals";
 import type { ModuleEntry } from "../reload/entry";
 import type { Registry } from "../reload/registry";
 import type { BoundRoute } from "../module/route";
-import type { GenerationSnapshot, ModuleSnapshot, ModuleState, ProcessSnapshot } from "../observe/snapshot";
+import type {
+  GenerationSnapshot,
+  LifeSnapshot,
+  ModuleSnapshot,
+  ModuleState,
+  ProcessSnapshot,
+} from "../observe/snapshot";
 import type { Dispatch } from "../protocol/wire";
 import { countDescriptors } from "../system/descriptors";
 
@@ -24,6 +30,7 @@ interface SnapshotSources {
   readonly hosts: Hosts;
   readonly services: CallTotals;
   readonly watchdog: Watchdog;
+  readonly isBackground: boolean;
 }
 
 export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
@@ -39,6 +46,7 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
     startedAtMs: sources.startedAtMs,
     uptimeMs: sources.uptimeMs,
     isDraining: dispatch.isDraining,
+    isBackground: sources.isBackground,
     connections: { open: admission.open, accepted, refused, byProtocol: { ...open } },
     counters: { messages, httpRequests, errors, datagramsDropped, datagramsIgnored },
     memoryBytes: process.memoryUsage.rss(),
@@ -50,7 +58,9 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
       queued: pool.queue.size,
       workers,
     },
-    modules: [...registry.entries.values()].map((entry) => moduleSnapshot(entry, hosts)),
+    modules: [...registry.entries.values()].map((entry) =>
+      moduleSnapshot(entry, hosts, registry.lives.facts(entry.name)),
+    ),
     services: sources.services.snapshot(),
     reloads: registry.totals.snapshot(),
     blocked: sources.watchdog.snapshot(),
@@ -61,14 +71,14 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
 
 const NOT_SERVING = { quarantine: null, process: null };
 
-function moduleSnapshot(entry: ModuleEntry, hosts: Hosts): ModuleSnapshot {
+function moduleSnapshot(entry: ModuleEntry, hosts: Hosts, life: LifeSnapshot | null): ModuleSnapshot {
   const { live } = entry;
   const { quarantine, process } = live === null ? NOT_SERVING : hosts.status(live.id);
   const routes = live?.routes ?? entry.unavailable;
   return {
     name: entry.name,
     source: entry.source,
-    state: quarantine === null ? stateOf(entry) : "quarantined",
+    state: quarantine === null ? stateOf(entry, life) : "quarantined",
     live: live === null ? null : generationSnapshot(live),
     old: [...entry.old].map(generationSnapshot),
     ...(entry.former === null ? null : { former: formerSnapshot(entry.former) }),
@@ -77,6 +87,7 @@ function moduleSnapshot(entry: ModuleEntry, hosts: Hosts): ModuleSnapshot {
     error: entry.error,
     process: process === null ? null : processSnapshot(process),
     quarantine: quarantine === null ? null : quarantineSnapshot(quarantine),
+    ...(life === null ? null : { life }),
   };
 }
 
@@ -95,9 +106,9 @@ function formerSnapshot({ number, figures }: Former): NonNullable<ModuleSnapshot
   return { number, calls, errors };
 }
 
-function stateOf({ live, unavailable, error }: ModuleEntry): ModuleState {
+function stateOf({ live, unavailable, error }: ModuleEntry, life: LifeSnapshot | null): ModuleState {
   if (live === null) return unavailable.length > 0 ? "unavailable" : "failed";
-  return error === null ? "serving" : "degraded";
+  return error === null && life?.state !== "failed" ? "serving" : "degraded";
 }
 
 function generationSnapshot(generation: Generation): GenerationSnapshot {

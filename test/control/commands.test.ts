@@ -319,8 +319,26 @@ describe("hrmr status and hrmr modules", () => {
     wantedProcesses: 3,
     restarts: 2,
     processes: [
-      { slot: 1, pid: 41, uptimeSeconds: 90, connections: 1, requests: 2, memoryBytes: 50_000_000, isDraining: false },
-      { slot: 2, pid: 42, uptimeSeconds: 3, connections: 0, requests: 0, memoryBytes: 999, isDraining: true },
+      {
+        slot: 1,
+        pid: 41,
+        uptimeSeconds: 90,
+        connections: 1,
+        requests: 2,
+        memoryBytes: 50_000_000,
+        isDraining: false,
+        isBackground: false,
+      },
+      {
+        slot: 2,
+        pid: 42,
+        uptimeSeconds: 3,
+        connections: 0,
+        requests: 0,
+        memoryBytes: 999,
+        isDraining: true,
+        isBackground: false,
+      },
     ],
     modules: [
       {

@@ -1,6 +1,7 @@
 /** `needs`: the order of modules, and those whose needs are not met. */
 import { expect, test } from "bun:test";
-import { inOrderOfNeeds, unmetNeeds } from "../../src/reload/life/needs";
+import { inOrderOfNeeds, unmetNeeds, withWaiting } from "../../src/reload/life/needs";
+import { orderFor } from "../../src/reload/order";
 import { withFixture } from "../support/module-fixture";
 import { answering, TestProcess, told } from "../support/registry";
 
@@ -16,7 +17,8 @@ test("a module comes behind those that it needs, and otherwise stays where it wa
 });
 
 test("a missing need is named, and so is the whole of a circle", () => {
-  const unmet = (...modules: ReturnType<typeof module>[]) => Object.fromEntries(unmetNeeds(modules));
+  const unmet = (...modules: ReturnType<typeof module>[]) =>
+    Object.fromEntries([...unmetNeeds(modules)].map(([name, { text }]) => [name, text]));
   expect(unmet(module("a", "b"), module("b"))).toEqual({});
   expect(unmet(module("a", "kv"))).toEqual({ a: 'it needs the module "kv", which does not serve' });
   expect(unmet(module("a", "b"), module("b", "c"), module("c", "a"), module("d", "a"))).toEqual({
@@ -24,6 +26,16 @@ test("a missing need is named, and so is the whole of a circle", () => {
     b: "it needs itself in a circle: b -> c -> a -> b",
     c: "it needs itself in a circle: c -> a -> b -> c",
   });
+});
+
+test("modules that wait for one that is loaded are loaded with it, and so are those that wait for them", () => {
+  const lacking = new Map([
+    ["page", "app"],
+    ["app", "kv"],
+    ["other", "db"],
+  ]);
+  expect([...withWaiting(["kv"], lacking)].sort()).toEqual(["app", "kv", "page"]);
+  expect([...withWaiting(["page"], lacking)]).toEqual(["page"]);
 });
 
 const needing = (name: string, needs: string) => answering(name, `needs: ["${needs}"],`);
@@ -40,7 +52,8 @@ test("a module is refused without the one that it needs, and loaded once that is
       expect.stringContaining("no disk"),
     ]);
     fixture.write("kv.ts", answering("kv"));
-    expect(told(await server.registry.reload())).toEqual(["app loaded v1", "kv loaded v1"]);
+    // A reload of the one brings the other.
+    expect(told(await server.registry.reload(orderFor(["kv"])))).toEqual(["app loaded v1", "kv loaded v1"]);
     // The version that serves goes on without it.
     fixture.remove();
     await server.registry.close();

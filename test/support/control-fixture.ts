@@ -125,6 +125,7 @@ export const STATUS: ServerStatus = {
       requests: 1_234_567,
       memoryBytes: 61_300_000,
       isDraining: false,
+      isBackground: false,
     },
   ],
   wantedProcesses: 1,

@@ -113,7 +113,7 @@ function processLines({ processes, wantedProcesses, restarts }: ServerStatus, wi
     formatCount(each.connections),
     formatCount(each.requests),
     formatBytes(each.memoryBytes),
-    each.isDraining ? paint("draining", "yellow") : "",
+    each.isDraining ? paint("draining", "yellow") : each.isBackground ? "background" : "",
   ]);
   const serving = processes.filter((each) => !each.isDraining).length;
   const count = `${serving} of ${plural(wantedProcesses, "process").replace("processs", "processes")}, ${formatCount(restarts)} lost and replaced`;
@@ -146,6 +146,16 @@ function apartLines({ name, processes }: ModuleStatus, paint: Paint): string[] {
   });
 }
 
+/** Why its `start` has not run: it fails, or another module's does. */
+function lifeLines({ name, life, generation }: ModuleStatus, paint: Paint, nowMs: number): string[] {
+  const shown = cleanText(name);
+  if (life?.state === "waiting") return [`${shown} starts when the modules that it needs have started`];
+  if (life?.state !== "failed") return [];
+  const [cause = ""] = cleanText(life.error ?? "").split("\n");
+  const next = life.nextTryAt === null ? "is being tried" : `is tried again ${soon(life.nextTryAt, nowMs)}`;
+  return [`${paint(`the start of ${shown} failed`, "red")}, and ${next}; v${generation} serves: ${cause}`];
+}
+
 function quarantineLines({ name, quarantine }: ModuleStatus, paint: Paint, nowMs: number): string[] {
   if (quarantine === null) return [];
   const { reason, nextTryAt } = quarantine;
@@ -163,6 +173,7 @@ function aboutModule(module: ModuleStatus, paint: Paint, nowMs: number): string[
   const facts = [
     ...apartLines(module, paint),
     ...quarantineLines(module, paint, nowMs),
+    ...lifeLines(module, paint, nowMs),
     ...notes.map((note) => `${shown}: ${cleanText(note)}`),
     ...old.map((each) => `${shown} v${each.generation} was replaced and still has ${pinsText(each)}`),
   ];

@@ -27,20 +27,42 @@ export function inOrderOfNeeds<T extends Needing>(modules: readonly T[]): T[] {
   return [...ordered];
 }
 
+/** Why a module cannot serve. */
+interface Unmet {
+  readonly text: string;
+  /** The module that it needs and that does not serve; null: it needs itself in a circle. */
+  readonly missing: string | null;
+}
+
 /**
  * @param modules all that would serve
  * @returns modules that cannot serve, by name, each with the reason: a need that is not among them, or a circle
  */
-export function unmetNeeds(modules: readonly Needing[]): Map<string, string> {
+export function unmetNeeds(modules: readonly Needing[]): Map<string, Unmet> {
   const needsOf = new Map(modules.map(({ name, needs }) => [name, needs]));
-  const unmet = new Map<string, string>();
+  const unmet = new Map<string, Unmet>();
   for (const { name, needs } of modules) {
-    const missing = needs.find((need) => !needsOf.has(need));
-    const circle = missing === undefined ? circleFrom(name, needsOf) : null;
-    if (missing !== undefined) unmet.set(name, `it needs the module "${missing}", which does not serve`);
-    else if (circle !== null) unmet.set(name, `it needs itself in a circle: ${circle.join(" -> ")}`);
+    const missing = needs.find((need) => !needsOf.has(need)) ?? null;
+    const circle = missing === null ? circleFrom(name, needsOf) : null;
+    if (missing !== null) unmet.set(name, { text: `it needs the module "${missing}", which does not serve`, missing });
+    else if (circle !== null)
+      unmet.set(name, { text: `it needs itself in a circle: ${circle.join(" -> ")}`, missing: null });
   }
   return unmet;
+}
+
+/**
+ * Adds modules that are left out because one of `names` did not serve, and those that wait for them in turn.
+ *
+ * @param lacking  for each module that is left out, the module that it lacks
+ */
+export function withWaiting(names: readonly string[], lacking: ReadonlyMap<string, string>): Set<string> {
+  const all = new Set(names);
+  for (let size = 0; size < all.size;) {
+    size = all.size;
+    for (const [name, missing] of lacking) if (all.has(missing)) all.add(name);
+  }
+  return all;
 }
 
 /** @returns "a", "b", "a": the shortest way from a module over its needs to itself. null: there is none */
