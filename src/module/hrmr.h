@@ -84,6 +84,24 @@ void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, s
 /* Writes a handoff with hrmr_reply. The next version's start gets it. */
 void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next));
 
+/*
+ * Runs when this version serves: what acts on the world begins here. Returns NULL, or the reason why it failed. Then the
+ * version serves all the same, and live is tried again after 1, 2, 5, 10 and 30 s, then every 30 s.
+ */
+void hrmr_on_live(hrmr_setup *setup, const char *(*live)(void));
+
+/*
+ * Runs when this version leaves, if its live has succeeded: ends what live began. `reason` is "replaced", "removed",
+ * "moved" (another process of the server takes over) or "shutdown".
+ */
+void hrmr_on_leave(hrmr_setup *setup, void (*leave)(const char *reason));
+
+/* live and leave run in each process of the server. Default: in one; if it ends, another one takes over. */
+void hrmr_in_each_process(hrmr_setup *setup);
+
+/* A module that must serve before this one. start and live run after its own. */
+void hrmr_needs(hrmr_setup *setup, const char *module);
+
 /* Runs after the last call. It need not free memory or close files: the process ends. */
 void hrmr_on_stop(hrmr_setup *setup, void (*stop)(void));
 

@@ -368,11 +368,11 @@ function pooled(number: number): string {
 
 test("what is left is told in a few words, and nothing as nothing", () => {
   const left = (given: Partial<LeftBehind>): string | null =>
-    leftBehindText({ listeners: [], globals: [], timers: 0, descriptors: 0, ...given });
+    leftBehindText({ listeners: [], globals: [], timers: 0, requests: 0, descriptors: 0, ...given });
   expect(left({})).toBeNull();
   expect(left({ globals: ["__zod_globalRegistry"] })).toBeNull();
-  expect(left({ timers: 2, descriptors: 3, listeners: ["exit", "exit"], globals: ["a", "b"] })).toBe(
-    "2 listeners on process (exit; removed), 2 timers (stopped), 3 open sockets or files (closed), globalThis.a, globalThis.b (stays)",
+  expect(left({ timers: 2, requests: 1, descriptors: 3, listeners: ["exit", "exit"], globals: ["a", "b"] })).toBe(
+    "2 listeners on process (exit; removed), 2 timers (stopped), 1 request of node:http (cut), 3 open sockets or files (closed), globalThis.a, globalThis.b (stays)",
   );
 });
 

@@ -313,6 +313,7 @@ describe("the text for Prometheus", () => {
     const apart = moduleOf("greet", {
       live: generation(1, counted(1)),
       process: { pid: 3, memoryBytes: 40_000_000, restarts: 0, state: "running" },
+      life: { state: "started", error: null, nextTryAt: null },
     });
     const metrics = readExposition(
       metricsText(INFO, [

@@ -197,6 +197,12 @@ struct hrmr_setup {
   const char *(*start)(const void *handed, size_t length);
   void (*handoff)(hrmr_request *next);
   void (*stop)(void);
+  const char *(*live)(void);
+  void (*leave)(const char *reason);
+  int in_each_process;
+  /* Each with a 0 byte at its end. */
+  char *needs;
+  size_t needs_length;
 };
 
 static hrmr_setup hrmr__setup;
@@ -237,6 +243,18 @@ void hrmr_takes_http(hrmr_route *route) { route->takes_http = 1; }
 void hrmr_on_start(hrmr_setup *setup, const char *(*start)(const void *handed, size_t length)) { setup->start = start; }
 void hrmr_on_handoff(hrmr_setup *setup, void (*handoff)(hrmr_request *next)) { setup->handoff = handoff; }
 void hrmr_on_stop(hrmr_setup *setup, void (*stop)(void)) { setup->stop = stop; }
+void hrmr_on_live(hrmr_setup *setup, const char *(*live)(void)) { setup->live = live; }
+void hrmr_on_leave(hrmr_setup *setup, void (*leave)(const char *reason)) { setup->leave = leave; }
+void hrmr_in_each_process(hrmr_setup *setup) { setup->in_each_process = 1; }
+
+void hrmr_needs(hrmr_setup *setup, const char *module) {
+  size_t length = module == NULL ? 0 : strlen(module);
+  char *needs = length == 0 ? NULL : realloc(setup->needs, setup->needs_length + length + 1);
+  if (needs == NULL) return;
+  memcpy(needs + setup->needs_length, module, length + 1);
+  setup->needs = needs;
+  setup->needs_length += length + 1;
+}
 
 /* ---- Functions that the TypeScript side calls ---- */
 
@@ -300,8 +318,19 @@ int hrmr__declared(void) {
   return hrmr__end();
 }
 
-/* Returns 1 if the module has a handoff. */
-int hrmr__hooks(void) { return hrmr__setup.handoff == NULL ? 0 : 1; }
+/* Returns the sum of 1: it has a handoff, 2: live, 4: leave, 8: these run in each process. */
+int hrmr__hooks(void) {
+  hrmr_setup *setup = &hrmr__setup;
+  return (setup->handoff != NULL) | (setup->live != NULL) << 1 | (setup->leave != NULL) << 2 |
+         setup->in_each_process << 3;
+}
+
+/* The reply holds the names of the modules that it needs, each with a 0 byte at its end. */
+int hrmr__needed(void) {
+  hrmr__begin();
+  hrmr__add(&hrmr__reply, hrmr__setup.needs, hrmr__setup.needs_length);
+  return hrmr__end();
+}
 
 /* `input` holds `length` bytes and a 0 byte. */
 int hrmr__call(int route, const char *input, int length) {
@@ -335,6 +364,19 @@ int hrmr__handoff(void) {
   hrmr__begin();
   if (hrmr__setup.handoff != NULL) hrmr__setup.handoff(&next);
   return hrmr__end();
+}
+
+int hrmr__live(void) {
+  const char *reason;
+  hrmr__begin();
+  reason = hrmr__setup.live == NULL ? NULL : hrmr__setup.live();
+  if (reason != NULL) hrmr__fail(reason);
+  return hrmr__end();
+}
+
+/* `reason` is a text. */
+void hrmr__leave(const char *reason) {
+  if (hrmr__setup.leave != NULL) hrmr__setup.leave(reason);
 }
 
 void hrmr__stop(void) {

@@ -21,6 +21,9 @@ const SYMBOLS = {
   hrmr__fetch: { args: ["int", "ptr", "int", "int", "int", "int"], returns: "int" },
   hrmr__start: { args: ["ptr", "int"], returns: "int" },
   hrmr__handoff: { args: [], returns: "int" },
+  hrmr__needed: { args: [], returns: "int" },
+  hrmr__live: { args: [], returns: "int" },
+  hrmr__leave: { args: ["buffer"], returns: "void" },
   hrmr__stop: { args: [], returns: "void" },
 } as const;
 

@@ -1,6 +1,6 @@
 /** Makes a module in C look like any other: the default export of a bundle of C sources. */
 import { messageOf } from "../../config/user-error";
-import type { ModuleDefinition, Route } from "../contract";
+import type { ModuleContext, ModuleDefinition, Route, StopReason } from "../contract";
 import type { ModuleError } from "../graph/describe-error";
 import { compileSources } from "./compile";
 import { CRuntime, type Respond } from "./runtime";
@@ -50,7 +50,8 @@ function definitionOf(
     if (!route.hasHandler) throw wrong(`the route "${route.key}" has NULL for a handler`);
     routes[route.key] = routeOf(runtime, index, route, respond);
   }
-  if (Object.keys(routes).length === 0)
+  const { hooks, needs } = runtime;
+  if (Object.keys(routes).length === 0 && !hooks.live)
     throw wrong('hrmr_module declares no route. Write hrmr_http(setup, "GET /hello", hello), or hrmr_command');
   return {
     routes,
@@ -62,7 +63,11 @@ function definitionOf(
         throw wrong(`refused to start: ${messageOf(error)}`);
       }
     },
-    ...(runtime.hasHandoff ? { handoff: () => runtime.handoff() } : null),
+    ...(hooks.handoff ? { handoff: () => runtime.handoff() } : null),
+    ...(hooks.live ? { start: () => runtime.live() } : null),
+    ...(hooks.leave ? { stop: (_context: ModuleContext, reason: StopReason) => runtime.leave(reason) } : null),
+    background: hooks.inEach ? "process" : "server",
+    needs,
     dispose() {
       runtime.stop();
       runtime.close();

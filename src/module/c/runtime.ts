@@ -1,7 +1,7 @@
 /** Calls a compiled module, and passes values between JavaScript and C. The other side is bridge.c. */
 import { isAscii } from "node:buffer";
 import { CString, JSCallback, ptr, toArrayBuffer, type Pointer } from "bun:ffi";
-import type { Log, Message, ModuleContext, RequestContext } from "../contract";
+import type { Log, Message, ModuleContext, RequestContext, StopReason } from "../contract";
 import type { Compiled } from "./compile";
 import { type CRoute, readRoutes } from "./routes";
 
@@ -63,8 +63,21 @@ export class CRuntime {
     this.#shared = new Float64Array(toArrayBuffer(shared, 0, SHARED_BYTES));
   }
 
-  get hasHandoff(): boolean {
-    return this.#symbols.hrmr__hooks() !== 0;
+  /** After `declare`. */
+  get hooks(): {
+    readonly handoff: boolean;
+    readonly live: boolean;
+    readonly leave: boolean;
+    readonly inEach: boolean;
+  } {
+    const bits = this.#symbols.hrmr__hooks();
+    return { handoff: (bits & 1) !== 0, live: (bits & 2) !== 0, leave: (bits & 4) !== 0, inEach: (bits & 8) !== 0 };
+  }
+
+  /** The modules that it needs. After `declare`. */
+  get needs(): string[] {
+    const length = this.#end(this.#symbols.hrmr__needed());
+    return length === 0 ? [] : this.#bytes(length).toString().split("\0").slice(0, -1);
   }
 
   /** Runs `hrmr_module`. Once. */
@@ -117,6 +130,15 @@ export class CRuntime {
 
   handoff(): Uint8Array {
     return new Uint8Array(this.#bytes(this.#end(this.#symbols.hrmr__handoff())));
+  }
+
+  /** @throws Error with the module's reason, if it fails */
+  live(): void {
+    this.#end(this.#symbols.hrmr__live());
+  }
+
+  leave(reason: StopReason): void {
+    this.#symbols.hrmr__leave(Buffer.from(`${reason}\0`));
   }
 
   stop(): void {

@@ -21,18 +21,21 @@ export interface LeftBehind {
   readonly globals: readonly string[];
   /** Armed timers. The host stopped them. */
   readonly timers: number;
+  /** Requests of `node:http` under way. The host cut them. */
+  readonly requests: number;
   /** Descriptors that closed with it: sockets, servers, files. 0 if not known. */
   readonly descriptors: number;
 }
 
-export const NOTHING_LEFT: LeftBehind = { listeners: [], globals: [], timers: 0, descriptors: 0 };
+export const NOTHING_LEFT: LeftBehind = { listeners: [], globals: [], timers: 0, requests: 0, descriptors: 0 };
 
 /** @returns "2 timers (stopped), globalThis.cache (stays)"; null: nothing was left */
-export function leftBehindText({ listeners, globals, timers, descriptors }: LeftBehind): string | null {
+export function leftBehindText({ listeners, globals, timers, requests, descriptors }: LeftBehind): string | null {
   const parts: string[] = [];
   if (listeners.length > 0)
     parts.push(`${counted(listeners.length, "listener")} on process (${unique(listeners)}; removed)`);
   if (timers > 0) parts.push(`${counted(timers, "timer")} (stopped)`);
+  if (requests > 0) parts.push(`${counted(requests, "request")} of node:http (cut)`);
   if (descriptors > 0) parts.push(`${counted(descriptors, "open socket or file", "open sockets or files")} (closed)`);
   const own = globals.filter(isAuthors);
   if (own.length > 0) parts.push(`${own.map((name) => `globalThis.${name}`).join(", ")} (stays)`);

@@ -9,6 +9,7 @@ import { underDeadline } from "../../system/deadline";
 import { applyEnvironment } from "../../system/environment";
 import { ModuleError, thrownError, wholeFileError } from "./describe-error";
 import { claimGlobals, globalsNow, globalsOf, removeListenersOf, watchSharedObjects } from "./globals-watch";
+import { cutRequestsOf, watchRequests } from "./requests";
 import { GraphTimers } from "./timers";
 import type { LeftBehind } from "./leaks";
 import { leadsTo } from "../build/links";
@@ -69,6 +70,7 @@ export interface LoadedModule {
  */
 export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<LoadedModule> {
   watchSharedObjects();
+  watchRequests();
   applyEnvironment(spec.environment);
   const mark = new Mark({ module: spec.name, generation: spec.generation });
   const timers = new GraphTimers(mark);
@@ -295,13 +297,14 @@ const SOURCE = /\.(?:[cm]?[jt]sx?|json)$/;
  */
 export function endGraph({ graph, mark, timers }: GraphParts, ownsProcess: boolean): LeftBehind {
   const armed = timers.armed;
+  const requests = cutRequestsOf(graph);
   const before = ownsProcess ? openDescriptors() : [];
   // In one synchronous call: this thread opens and closes nothing else between the two looks.
   graph.dispose();
   const descriptors = before.filter(([number, target]) => targetOf(number) !== target && !isTransient(target)).length;
   timers.forget();
   mark.drop();
-  return { listeners: removeListenersOf(graph), globals: globalsOf(mark.number), timers: armed, descriptors };
+  return { listeners: removeListenersOf(graph), globals: globalsOf(mark.number), timers: armed, requests, descriptors };
 }
 
 /** @returns number and target of each: `socket:[4711]`, the path of a file. Empty if they cannot be listed */

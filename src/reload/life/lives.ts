@@ -91,7 +91,8 @@ export class Lives {
   /** The process of a module was lost, and the one in its place has loaded this version. */
   restored(id: number): void {
     const running = [...this.#running.values()].find(({ generation }) => generation.id === id);
-    if (running === undefined || running.isMoving) return;
+    // One whose start has just failed is tried again in its time: it may be what ended the process.
+    if (running?.phase !== "started") return;
     this.#forget(running);
     this.#look();
   }
