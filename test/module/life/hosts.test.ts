@@ -72,13 +72,9 @@ test("a module without routes runs in a process if its settings say so", () =>
     hub.remove("modules/bare.ts");
     hub.remove("hrmr.json");
     expect(await hub.ask("RELOAD\n")).toStartWith("OK");
-    expect(of(hub, "bare").map(({ text }) => text)).toEqual([
-      "setup",
-      "check",
-      "start v1",
-      "stop v1 removed",
-      "dispose",
-    ]);
+    await until("it to be disposed", () => of(hub, "bare").at(-1)?.text === "dispose");
+    const texts = of(hub, "bare").map(({ text }) => text);
+    expect(texts).toEqual(["setup", "check", "start v1", "stop v1 removed", "dispose"]);
   }));
 
 const c = (version: string, live = "NULL") => `#include "hrmr.h"
@@ -118,7 +114,7 @@ test("a module in C goes live and leaves, without routes, after the module that 
     ]);
     hub.remove("modules/inc.c");
     expect(await hub.ask("RELOAD inc\n")).toStartWith("OK");
-    expect(of(hub, "inc").at(-1)?.text).toBe("stop threeremoved");
+    await until("its stop", () => of(hub, "inc").at(-1)?.text === "stop threeremoved");
   }));
 
 test("a start that fails is told by the verdict, the status, /ready, hrmr status and the metrics, and the module serves", () =>
