@@ -12,7 +12,7 @@
  * Good are the tokens of `hrmr token` with the scope "http", and the texts of the setting `tokens`.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { defineModule, type Log, type Session } from "hrmr";
+import { defineModule, type Log, type RequestContext, type Session } from "hrmr";
 
 /** Logs the first refusal at once, and the number of further ones each second: strangers must not fill the log. */
 class Refusals {
@@ -61,6 +61,29 @@ class Refusals {
   }
 }
 
+/** Delay of the answer to a wrong token. In milliseconds. */
+const GUESS_MS = 500;
+/** Delayed answers of one address. Further ones are refused at once, so that they hold no connection. */
+const MAX_DELAYED = 32;
+
+/** Makes guessing slow. */
+class Guesses {
+  /** Delayed answers, by address. */
+  readonly #delayed = new Map<string, number>();
+
+  /** Resolves when the answer may be sent. @returns false, at once: too many wait already */
+  async wait(address: string): Promise<boolean> {
+    const count = this.#delayed.get(address) ?? 0;
+    if (count >= MAX_DELAYED) return false;
+    this.#delayed.set(address, count + 1);
+    await Bun.sleep(GUESS_MS);
+    const left = (this.#delayed.get(address) ?? 1) - 1;
+    if (left > 0) this.#delayed.set(address, left);
+    else this.#delayed.delete(address);
+    return true;
+  }
+}
+
 function hashOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
@@ -85,19 +108,19 @@ export default defineModule({
     const tokens = textsOf(config.tokens ?? [], "tokens").map(hashOf);
     // People write paths without escapes: "/café" is "/caf%C3%A9" in a request.
     const open = textsOf(config.open ?? [], "open").map((path) => new URL(path, "http://localhost").pathname);
-    return { tokens, open: new Set(open), refusals: new Refusals(log) };
+    return { tokens, open: new Set(open), refusals: new Refusals(log), guesses: new Guesses() };
   },
   dispose: ({ refusals }) => refusals.close(),
   async middleware(request, context, next) {
-    const { tokens, open, refusals } = context.state;
+    const { tokens, open, refusals, guesses } = context.state;
     const isAllowed =
       open.has(context.path) ||
       isKnown(request.headers.get("authorization"), tokens) ||
       context.session.scopes.includes("http");
-    const response = isAllowed ? await next() : refusal();
     if (!isAllowed) {
       refusals.note(`${context.requestId}: ${context.client.address} was refused: ${whyRefused(context.session)}`);
     }
+    const response = isAllowed ? await next() : await refuse(request, context, guesses);
     // A WebSocket's 101 takes no headers here: its module sets them.
     if (response.status !== 101) response.headers.set("x-request-id", context.requestId);
     return response;
@@ -111,8 +134,19 @@ function whyRefused({ identity }: Session): string {
     : `its token "${identity}" has not the scope http`;
 }
 
-function refusal(): Response {
-  // RFC 6750 section 3: the challenge, without the reason.
-  const headers = { "www-authenticate": 'Bearer realm="hrmr"', "cache-control": "no-store" };
-  return new Response("A token is needed: Authorization: Bearer ...\n", { status: 401, headers });
+/** A wrong token is refused late. A request without one, or with one that may do other things, is refused at once. */
+async function refuse(request: Request, { client, session }: RequestContext, guesses: Guesses): Promise<Response> {
+  // RFC 6750 section 3: the challenge. It says why only to a client that is known.
+  if (session.identity !== null)
+    return refusal(403, "The token has not the scope http.", {
+      "www-authenticate": 'Bearer realm="hrmr", error="insufficient_scope", scope="http"',
+    });
+  const isGuess = request.headers.has("authorization");
+  if (!isGuess || (await guesses.wait(client.address)))
+    return refusal(401, "A token is needed: Authorization: Bearer ...", { "www-authenticate": 'Bearer realm="hrmr"' });
+  return refusal(429, "Too many wrong tokens came from this address. Try again in a second.", { "retry-after": "1" });
+}
+
+function refusal(status: number, text: string, fields: Record<string, string>): Response {
+  return new Response(`${text}\n`, { status, headers: { ...fields, "cache-control": "no-store" } });
 }
