@@ -3,8 +3,10 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "bun:test";
 import { Http2Client } from "../support/http2";
-import { type Hub, withHub } from "../support/hub";
+import { type Hub, reuseHubs } from "../support/hub";
 import { UNTIL_MS } from "../support/until";
+
+const reused = reuseHubs();
 
 const SOURCE = readFileSync(join(import.meta.dir, "../../examples/grpc.ts"), "utf8");
 const hosted = (run: string): string =>
@@ -53,7 +55,7 @@ async function call(hub: Hub, method: string, body: Buffer): Promise<Answer> {
 
 for (const run of ["inline", "pool", "process"]) {
   test(`unary and streamed calls are answered with their status behind the messages, ${run}`, () =>
-    withHub({ "modules/grpc.ts": hosted(run) }, [], async (hub) => {
+    reused({ "modules/grpc.ts": hosted(run) }, [], async (hub) => {
       const ok = { status: "0", message: undefined };
       expect(await call(hub, "Greet", messageOf("Ann"))).toEqual({ texts: ["Hello, Ann!"], ...ok });
       const often = [1, 2, 3].map((count) => `Hello, Bert! (${count})`);
@@ -82,7 +84,7 @@ const PYTHON = "/usr/bin/python3";
 const hasPythonClient = existsSync(PYTHON) && Bun.spawnSync([PYTHON, "-c", "import grpc"]).exitCode === 0;
 
 test.skipIf(!hasPythonClient)("python3-grpcio calls and streams (skipped where it is not installed)", () =>
-  withHub({ "modules/grpc.ts": SOURCE }, [], async (hub) => {
+  reused({ "modules/grpc.ts": SOURCE }, [], async (hub) => {
     writeFileSync(
       join(hub.dir, "client.py"),
       `import grpc, sys
@@ -105,7 +107,7 @@ print(" | ".join(said))
 );
 
 test("@grpc/grpc-js calls and streams", () =>
-  withHub({ "modules/grpc.ts": SOURCE }, [], async (hub) => {
+  reused({ "modules/grpc.ts": SOURCE }, [], async (hub) => {
     writeFileSync(
       join(hub.dir, "client.cjs"),
       `const grpc = require(${JSON.stringify(dirname(Bun.resolveSync("@grpc/grpc-js/package.json", import.meta.dir)))});

@@ -2,8 +2,10 @@
 import { appendFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "bun:test";
-import { type Hub, moduleSource, shareHub, withHub } from "../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub, withHub } from "../support/hub";
 import { until } from "../support/until";
+
+const reused = reuseHubs();
 
 const APART = `import { defineModule } from "hrmr";
 import { read } from "bun:ffi";
@@ -109,13 +111,13 @@ test("bytes cross to the process and back unchanged, by raw messages and by HTTP
   }));
 
 test("routes inline and in a process share a module, each with its own copy", () =>
-  withHub({ "modules/apart.ts": APART }, [], async (hub) => {
+  reused({ "modules/apart.ts": APART }, [], async (hub) => {
     expect(await hub.ask("IN")).toBe(`inline ${hub.program.pid}\n`);
     expect(await hub.ask("HOST\n")).toBe("process\n");
   }));
 
 test("modules.NAME.run puts a whole module into a process, an app too", () =>
-  withHub(
+  reused(
     {
       "modules/app.ts":
         "export default { fetch: (request, context) => new Response(`${context.host} ${process.pid}`) };",
@@ -225,7 +227,7 @@ describe("a version that cannot be loaded", () => {
   });
 
   test("its top level runs in its process only", () =>
-    withHub({ "modules/near.ts": NEAR }, [], async (hub) => {
+    reused({ "modules/near.ts": NEAR }, [], async (hub) => {
       const pids = join(hub.dir, "pids");
       appendFileSync(pids, "");
       const note = `import { appendFileSync } from "node:fs"; appendFileSync(${JSON.stringify(pids)}, process.pid + "\\n");\n`;
@@ -260,7 +262,7 @@ describe("a reload", () => {
     }`);
 
   test("hands the state over from process to process, finishes what is under way, and ends the old process", () =>
-    withHub({ "modules/keep.ts": keeper("one") }, [], async (hub) => {
+    reused({ "modules/keep.ts": keeper("one") }, [], async (hub) => {
       const old = Number(await hub.ask("PID\n"));
       await hub.ask("KEEP a\nKEEP b\n");
       const slow = hub.ask("SLOW\n");
@@ -274,7 +276,7 @@ describe("a reload", () => {
     }));
 
   test("without a change leaves the process alone, and with a failing handoff tells so", () =>
-    withHub({ "modules/keep.ts": keeper("one") }, [], async (hub) => {
+    reused({ "modules/keep.ts": keeper("one") }, [], async (hub) => {
       const old = await hub.ask("PID\n");
       expect(await hub.ask("RELOAD\n")).toContain("unchanged");
       expect(await hub.ask("PID\n")).toBe(old);
@@ -291,7 +293,7 @@ describe("a reload", () => {
     }));
 
   test("hands over what is large and what is no JSON, and tells what cannot be copied", () =>
-    withHub({ "modules/near.ts": NEAR, "hrmr.json": '{ "timeouts": { "loadMs": 15000 } }' }, [], async (hub) => {
+    reused({ "modules/near.ts": NEAR, "hrmr.json": '{ "timeouts": { "loadMs": 15000 } }' }, [], async (hub) => {
       const holder = (version: string, state: string): string =>
         moduleSource(`{
           setup: (context, handed) => handed ?? ${state},
@@ -325,7 +327,7 @@ describe("a reload", () => {
     }));
 
   test("takes a module away with its process", () =>
-    withHub({ "modules/keep.ts": keeper("one"), "modules/near.ts": NEAR }, [], async (hub) => {
+    reused({ "modules/keep.ts": keeper("one"), "modules/near.ts": NEAR }, [], async (hub) => {
       const old = Number(await hub.ask("PID\n"));
       hub.remove("modules/keep.ts");
       expect(await hub.ask("RELOAD\n")).toContain("keep unloaded");
@@ -343,7 +345,7 @@ describe("what it prints", () => {
     }));
 
   test.each(["FLOOD", "LOGS"])("%s: a flood is cut, counted and told, and the neighbour is served", (word) =>
-    withHub(FILES, [], async (hub) => {
+    reused(FILES, [], async (hub) => {
       const asked = await whileNearAnswers(hub, async () => {
         expect(await hub.ask(`${word}\n`)).toBe(word === "FLOOD" ? "flooded\n" : "logged\n");
         await hub.program.waitFor(/\d+ lines .* were left out/);

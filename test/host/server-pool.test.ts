@@ -1,8 +1,10 @@
 /** Handlers on the pool, seen by clients of the server. */
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { moduleSource, withHub } from "../support/hub";
+import { moduleSource, reuseHubs } from "../support/hub";
 import { until } from "../support/until";
+
+const reused = reuseHubs();
 
 const POOL = moduleSource(`{ routes: {
   "UP ": { framing: "line", run: "pool", handle: (m) => m.text.slice(3).toUpperCase() + "\\n" },
@@ -19,14 +21,14 @@ const POOL = moduleSource(`{ routes: {
 } }`);
 
 test("a pool handler answers, in the order of the messages, beside inline ones", () =>
-  withHub({ "modules/pool.ts": POOL }, ["-threads", "2"], async (hub) => {
+  reused({ "modules/pool.ts": POOL }, ["-threads", "2"], async (hub) => {
     expect(await hub.ask("WAIT 60\nUP abc\nMANY 3\nUP x\n")).toBe("WAIT 60\nABC\nline 0\nline 1\nline 2\nX\n");
     expect(await hub.ask("HOST\n")).toMatch(/^[0-9]\n$/);
     expect((await hub.status()).pool.threads).toBe(2);
   }));
 
 test("bytes cross to the pool and back unchanged", () =>
-  withHub({ "modules/pool.ts": POOL }, [], async (hub) => {
+  reused({ "modules/pool.ts": POOL }, [], async (hub) => {
     const client = await hub.connect();
     for (const size of [0, 1, 255, 20_000, 900_000]) {
       const body = Buffer.from(Array.from({ length: size }, (_, i) => (i * 7) % 256));
@@ -41,7 +43,7 @@ test("bytes cross to the pool and back unchanged", () =>
   }));
 
 test("a handler that loops for ever, never answers, throws or exits costs its own caller an error; others never notice", () =>
-  withHub({ "modules/pool.ts": POOL }, ["--threads", "2"], async (hub) => {
+  reused({ "modules/pool.ts": POOL }, ["--threads", "2"], async (hub) => {
     const good = Array.from({ length: 40 }, async (_, i) => {
       for (let n = 0; n < 10; n++) expect(await hub.ask(`UP a${i}-${n}\n`)).toBe(`A${i}-${n}\n`);
     });
@@ -57,7 +59,7 @@ test("a handler that loops for ever, never answers, throws or exits costs its ow
   }));
 
 test("over maxQueued a caller is told that the pool is busy", () =>
-  withHub(
+  reused(
     { "modules/pool.ts": POOL, "hrmr.json": '{ "limits": { "maxQueued": 4 } }' },
     ["--threads", "1"],
     async (hub) => {
@@ -69,7 +71,7 @@ test("over maxQueued a caller is told that the pool is busy", () =>
   ));
 
 test("a pool module reloads in all threads or in none", () =>
-  withHub({ "modules/pool.ts": POOL }, ["--threads", "3"], async (hub) => {
+  reused({ "modules/pool.ts": POOL }, ["--threads", "3"], async (hub) => {
     hub.write("modules/pool.ts", POOL.replace("toUpperCase()", `toUpperCase() + "!"`));
     expect(await hub.ask("RELOAD")).toStartWith("OK pool v2 (was v1) swapped");
     const replies = await Promise.all(Array.from({ length: 30 }, () => hub.ask("UP a\n")));
@@ -81,7 +83,7 @@ test("a pool module reloads in all threads or in none", () =>
   }));
 
 test("calls under way on the pool finish on the version that they began on", () =>
-  withHub({ "modules/pool.ts": POOL }, ["--threads", "1"], async (hub) => {
+  reused({ "modules/pool.ts": POOL }, ["--threads", "1"], async (hub) => {
     const slow = hub.ask(`HOLD ${join(hub.dir, "go")}\n`);
     await until(
       "the call is under way on the pool",

@@ -1,7 +1,9 @@
 /** The server's part of `modules.NAME` in hrmr.json, where the modules run: in the main thread and on the pool. */
 import { describe, expect, test } from "bun:test";
-import { moduleSource, withHub, type Hub } from "../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../support/hub";
 import { until } from "../support/until";
+
+const reused = reuseHubs();
 
 /** A hub whose hrmr.json has these settings for its modules. */
 function withSettings(
@@ -12,7 +14,7 @@ function withSettings(
   const sources = Object.fromEntries(
     Object.entries(files).map(([name, definition]) => [`modules/${name}.ts`, moduleSource(definition)]),
   );
-  return withHub({ ...sources, "hrmr.json": JSON.stringify({ threads: 1, modules }) }, [], test);
+  return reused({ ...sources, "hrmr.json": JSON.stringify({ threads: 1, modules }) }, [], test);
 }
 
 async function get(hub: Hub, path: string): Promise<string> {
@@ -52,7 +54,7 @@ describe("run", () => {
     }));
 
   test("a whole app can be put on the pool", () =>
-    withHub(
+    reused(
       {
         "modules/app.ts": `export default { fetch: (request, context) => new Response(String(context.host)) };`,
         "hrmr.json": JSON.stringify({ threads: 1, modules: { app: { run: "pool" } } }),
@@ -125,7 +127,7 @@ describe("timeouts", () => {
   );
 
   test.each(["inline", "pool"])("loadMs may be longer than the server's, with run: %s", (run) =>
-    withHub(
+    reused(
       {
         "modules/late.ts": moduleSource(late(run)),
         "hrmr.json": JSON.stringify({
@@ -140,7 +142,7 @@ describe("timeouts", () => {
   );
 
   test("a probe that does not end takes this module's loadMs, too", () =>
-    withHub(
+    reused(
       {
         "modules/stuck.ts": "for (;;) {}",
         "modules/ping.ts": moduleSource(`{ routes: { "PING": () => "PONG\\n" } }`),

@@ -3,9 +3,11 @@
  */
 import { expect, test } from "bun:test";
 import { Http2Client, withHttp2 } from "../support/http2";
-import { type Hub, moduleSource, withHub } from "../support/hub";
+import { type Hub, moduleSource, reuseHubs, withHub } from "../support/hub";
 import { readExposition } from "../support/exposition";
 import { until } from "../support/until";
+
+const reused = reuseHubs();
 
 const WAIT = `(ms) => new Promise((done) => setTimeout(done, ms))`;
 const ALL = `const wait = ${WAIT};\n${moduleSource(`{ routes: {
@@ -47,7 +49,7 @@ async function added(hub: Hub, action: () => Promise<unknown>): Promise<[calls: 
 }
 
 test("a call is counted once on each way it can come, and an error once however it came about", () =>
-  withHub({ "modules/all.ts": ALL, "hrmr.json": '{ "threads": 1 }' }, [], async (hub) => {
+  reused({ "modules/all.ts": ALL, "hrmr.json": '{ "threads": 1 }' }, [], async (hub) => {
     for (const line of ["INLINE", "LATER", "POOL", "STREAM"])
       expect([line, ...(await added(hub, () => hub.ask(`${line}\n`)))]).toEqual([line, 1, 0]);
     expect(await added(hub, () => hub.ask("INLINE\n".repeat(5)))).toEqual([5, 0]);
@@ -72,7 +74,7 @@ test("a call is counted once on each way it can come, and an error once however 
   }));
 
 test("a WebSocket's opening and each of its messages are calls", () =>
-  withHub({ "modules/all.ts": ALL }, [], async (hub) => {
+  reused({ "modules/all.ts": ALL }, [], async (hub) => {
     let socket!: WebSocket;
     const open = (): Promise<unknown> =>
       new Promise((resolve) => ((socket = new WebSocket(`ws://127.0.0.1:${hub.port}/ws`)).onopen = resolve));
@@ -92,7 +94,7 @@ test("a WebSocket's opening and each of its messages are calls", () =>
   }));
 
 test("a slow call's latency is told, of calls that came together too", () =>
-  withHub({ "modules/all.ts": ALL }, [], async (hub) => {
+  reused({ "modules/all.ts": ALL }, [], async (hub) => {
     await hub.ask("INLINE\n".repeat(10));
     expect((await figuresOf(hub)).p99Ms).toBeLessThan(25);
     await hub.ask(`${"INLINE\n".repeat(3)}LATER\n`);
@@ -141,7 +143,7 @@ const PINS = (version: number): string =>
 } }`)}`;
 
 test("STATUS tells what keeps an old version, by kind", () =>
-  withHub({ "modules/pins.ts": PINS(1) }, [], async (hub) => {
+  reused({ "modules/pins.ts": PINS(1) }, [], async (hub) => {
     const call = await (await hub.connect()).send("CALL\n");
     const stream = await (await hub.connect()).send("STREAM\n");
     const taken = await (await hub.connect()).send("CONNECT");
@@ -168,7 +170,7 @@ test("STATUS tells what keeps an old version, by kind", () =>
   }));
 
 test("open connections are counted by what they speak, until they are gone", () =>
-  withHub({ "modules/all.ts": ALL }, [], async (hub) => {
+  reused({ "modules/all.ts": ALL }, [], async (hub) => {
     const silent = await hub.connect();
     const client = await (await hub.connect()).send("INLINE\n");
     await client.waitFor("a\n");

@@ -131,9 +131,9 @@ export function shareHub(
  * @returns what runs a test
  */
 export function reuseHubs(): typeof withHub {
-  const running = new Map<string, Promise<Hub>>();
+  const running = new Map<string, Hub>();
   const end = async (key: string) => {
-    const hub = await running.get(key);
+    const hub = running.get(key);
     running.delete(key);
     await hub?.stop();
   };
@@ -142,12 +142,11 @@ export function reuseHubs(): typeof withHub {
   });
   return async (files, args, test) => {
     const key = JSON.stringify([args, Object.entries(files).filter(([name]) => !name.startsWith("modules/"))]);
-    const present = await running.get(key);
+    const present = running.get(key);
     // A server that the test before has ended does not answer.
     if (present !== undefined && !(await takesModules(present, files).catch(() => false))) await end(key);
-    const started = running.get(key) ?? startHub(files, args);
-    running.set(key, started);
-    const hub = await started;
+    const hub = running.get(key) ?? (await startHub(files, args));
+    running.set(key, hub);
     try {
       await telling(hub, test);
       hub.closeClients();

@@ -5,7 +5,9 @@
 import { expect, test } from "bun:test";
 import type { Dispatch } from "../../../src/protocol/wire";
 import { renewDate } from "../../../src/protocol/web/http-date";
-import { moduleSource, withHub, type Hub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
+
+const reused = reuseHubs();
 
 const routes = (run: string) => `
   "/${run}/text": { run: "${run}", fetch: () => new Response("four") },
@@ -41,7 +43,7 @@ async function reply(
 const lengthIn = (head: string): string | null => /^content-length: (\d+)\r$/im.exec(head)?.[1] ?? null;
 
 test("a reply to HEAD has no body, and no length but that of GET; 204 and 304 have neither", async () => {
-  await withHub({ "modules/m.ts": MODULE, "static_html/page.html": "<p>page" }, ["--threads", "1"], async (hub) => {
+  await reused({ "modules/m.ts": MODULE, "static_html/page.html": "<p>page" }, ["--threads", "1"], async (hub) => {
     for (const path of [
       "/frozen",
       "/page.html",
@@ -72,7 +74,7 @@ test("a reply to HEAD has no body, and no length but that of GET; 204 and 304 ha
 });
 
 test("a HEAD that is refused gets no body either", async () => {
-  await withHub({ "modules/m.ts": MODULE }, [], async (hub) => {
+  await reused({ "modules/m.ts": MODULE }, [], async (hub) => {
     const wrong: [lines: string, status: string][] = [
       ["", "400"],
       ["Host: a\r\nHost: b\r\n", "400"],
@@ -95,7 +97,7 @@ test("a HEAD that is refused gets no body either", async () => {
 });
 
 test("a short idle time is told to clients that keep their connection", async () => {
-  await withHub({ "modules/m.ts": MODULE }, ["--set", "timeouts.idleMs=5000"], async (hub) => {
+  await reused({ "modules/m.ts": MODULE }, ["--set", "timeouts.idleMs=5000"], async (hub) => {
     for (const path of [
       "/frozen",
       "/inline/text",

@@ -3,10 +3,12 @@
  * serves the next one.
  */
 import { describe, expect, test } from "bun:test";
-import { type Hub, moduleSource, shareHub, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, shareHub } from "../../support/hub";
 import { Random } from "../../support/random";
 import { RawClient } from "../../support/client";
 import { eventually, until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const MODULE = moduleSource(`{
   routes: {
@@ -100,7 +102,7 @@ describe("garbage", () => {
 
   // On a server of its own: LOOP ends threads of the pool until the module is out of service.
   test("UDP garbage of any size is survived, and the next datagram answered", () =>
-    withHub(FILES, TCP_AND_UDP, async (hub) => {
+    reused(FILES, TCP_AND_UDP, async (hub) => {
       const port = Number(/udp:\/\/127\.0\.0\.1:(\d+)/.exec(hub.program.listening.join())?.[1]);
       const got = Promise.withResolvers<string>();
       const socket = await Bun.udpSocket({
@@ -270,7 +272,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
     }));
 
   test("thousands of silent connections leave room for one more client, and all of them end", () =>
-    withHub({ ...FILES, "hrmr.json": '{ "limits": { "maxConnections": 20000 } }' }, [], async (hub) => {
+    reused({ ...FILES, "hrmr.json": '{ "limits": { "maxConnections": 20000 } }' }, [], async (hub) => {
       const before = await hub.status();
       // This process and the server need a descriptor each for every one.
       const count = Math.min(10_000, descriptorLimit() - 500);
@@ -298,7 +300,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
     }));
 
   test("a flood above maxConnections is refused without harm to those who are in", () =>
-    withHub({ ...FILES, "hrmr.json": '{ "limits": { "maxConnections": 50 } }' }, [], async (hub) => {
+    reused({ ...FILES, "hrmr.json": '{ "limits": { "maxConnections": 50 } }' }, [], async (hub) => {
       const inside = await hub.connect();
       await inside.send("ECHO in\n");
       await inside.waitFor("in\n");
@@ -314,7 +316,7 @@ describe("clients that do not read, do not speak or do not stay", () => {
 
 test("endless loops, throws and exits on the pool in the middle of good traffic cost only their own callers", () =>
   // Quarantine is a test of its own: here the module stays, whatever it does to its threads.
-  withHub(FILES, ["--threads", "2", "--set", "modules.raw.maxCrashes=0"], async (hub) => {
+  reused(FILES, ["--threads", "2", "--set", "modules.raw.maxCrashes=0"], async (hub) => {
     const wrong: string[] = [];
     let isOver = false;
     const good = async (at: number) => {
@@ -338,7 +340,7 @@ test("endless loops, throws and exits on the pool in the middle of good traffic 
   }));
 
 test("a pool thread is replaced also when its modules' bundles are gone from the disk", () =>
-  withHub(FILES, ["--threads", "1"], async (hub) => {
+  reused(FILES, ["--threads", "1"], async (hub) => {
     expect(await hub.ask("POOL 1\n")).toBe("pool 1\n");
     // By hand, by `git clean`, or by a second server in the same folder, which prunes files that it does not use.
     hub.remove(".hrmr");

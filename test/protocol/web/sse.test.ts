@@ -4,9 +4,11 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { moduleSource, withHub, type Hub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import type { RawClient } from "../../support/client";
 import { until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const SSE = readFileSync(join(import.meta.dir, "../../../examples/sse.ts"), "utf8").replace(
   "INTERVAL_MS = 1000",
@@ -42,7 +44,7 @@ async function goOn(clients: RawClient[]): Promise<void> {
 }
 
 test(`${STREAMS} event streams stay open through ${RELOADS} reloads of their own module and of another, and go on receiving`, () =>
-  withHub(
+  reused(
     // Without the exemption of event streams the drain deadline would cut them.
     { "modules/sse.ts": SSE, "modules/page.ts": page(1), "hrmr.json": '{ "timeouts": { "drainMs": 100 } }' },
     [],
@@ -68,7 +70,7 @@ test(`${STREAMS} event streams stay open through ${RELOADS} reloads of their own
   ));
 
 test("a stream that comes back says where it was, and gets what follows", () =>
-  withHub({ "modules/sse.ts": SSE }, [], async (hub) => {
+  reused({ "modules/sse.ts": SSE }, [], async (hub) => {
     const client = await hub.connect();
     await client.send("GET /events?count=2 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 41\r\n\r\n");
     await client.waitFor("\r\n0\r\n\r\n");
@@ -83,7 +85,7 @@ async function drained(hub: Hub): Promise<void> {
 }
 
 test("a shutdown ends event streams whole and at once, over HTTP/1.1 and HTTP/2, and does not wait for drainMs", () =>
-  withHub({ "modules/events.ts": SSE, "hrmr.json": `{ "timeouts": { "drainMs": 600000 } }` }, [], async (hub) => {
+  reused({ "modules/events.ts": SSE, "hrmr.json": `{ "timeouts": { "drainMs": 600000 } }` }, [], async (hub) => {
     const [client] = await openStreams(hub, 1);
     const child = Bun.spawn(["curl", "-sN", "--http2-prior-knowledge", `${hub.url}/events`], {
       stdout: "pipe",

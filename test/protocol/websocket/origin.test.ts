@@ -2,9 +2,11 @@
 import { expect, test } from "bun:test";
 import { readShape } from "../../../src/module/shape/shape";
 import { RawClient } from "../../support/client";
-import { type Hub, moduleSource, withHub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs, withHub } from "../../support/hub";
 import { binary, frame, more, PART, ping, RawWebSocket, text, upgradeRequest } from "../../support/websocket";
 import { eventually, until } from "../../support/until";
+
+const reused = reuseHubs();
 
 const MODULE = moduleSource(`{
   routes: {
@@ -30,7 +32,7 @@ async function handshake(hub: Hub, path: string, origin: string | null, host = "
 }
 
 test("a page of another origin opens no WebSocket, unless the route lists it", async () => {
-  await withHub({ "modules/m.ts": MODULE }, [], async (hub) => {
+  await reused({ "modules/m.ts": MODULE }, [], async (hub) => {
     const cases: [path: string, origin: string | null, host: string, status: number][] = [
       ["/own", null, "hub.example:8080", 101],
       ["/own", "http://hub.example:8080", "hub.example:8080", 101],
@@ -103,7 +105,7 @@ const BEGUN: [what: string, bytes: Buffer][] = [
 ];
 
 test("a message that has begun and does not end is cut, whatever else comes meanwhile", async () => {
-  await withHub({ "modules/m.ts": MODULE }, ["--set", "timeouts.bodyMs=150"], async (hub) => {
+  await reused({ "modules/m.ts": MODULE }, ["--set", "timeouts.bodyMs=150"], async (hub) => {
     const between = await RawWebSocket.open(hub.port, "/patient");
     for (const path of ["/own", "/patient"]) {
       for (const [what, bytes] of BEGUN) {
@@ -141,7 +143,7 @@ test("a message that has begun and does not end is cut, whatever else comes mean
 });
 
 test("a message that goes on arriving has time", async () => {
-  await withHub({ "modules/m.ts": MODULE }, ["--set", "timeouts.bodyMs=2000"], async (hub) => {
+  await reused({ "modules/m.ts": MODULE }, ["--set", "timeouts.bodyMs=2000"], async (hub) => {
     const socket = await RawWebSocket.open(hub.port, "/patient");
     await socket.send(binary("a".repeat(1024), PART));
     let pieces = 1;

@@ -1,7 +1,9 @@
 /** WebSockets and reloads: nobody is closed, and each event goes to the newest version's handlers. */
 import { expect, test } from "bun:test";
-import { moduleSource, withHub, type Hub } from "../../support/hub";
+import { type Hub, moduleSource, reuseHubs } from "../../support/hub";
 import { close, RawWebSocket, text } from "../../support/websocket";
+
+const reused = reuseHubs();
 
 function versionModule(version: number | string, options = ""): string {
   return moduleSource(`{
@@ -36,7 +38,7 @@ async function openAll(hub: Hub, count: number, path = "/live"): Promise<RawWebS
 }
 
 test("300 sockets stay open through 50 reloads, and each is answered by the newest version after each", async () => {
-  await withHub({ "modules/live.ts": versionModule(0) }, [], async (hub) => {
+  await reused({ "modules/live.ts": versionModule(0) }, [], async (hub) => {
     const sockets = await openAll(hub, 300);
     try {
       for (let version = 1; version <= 50; version++) {
@@ -61,7 +63,7 @@ test("300 sockets stay open through 50 reloads, and each is answered by the newe
 });
 
 test("topics reach sockets that were opened under other versions, from sockets, commands and pages", async () => {
-  await withHub({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
+  await reused({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
     const [old] = await openAll(hub, 1);
     await reload(hub, versionModule(2));
     const [young] = await openAll(hub, 1);
@@ -83,7 +85,7 @@ test("topics reach sockets that were opened under other versions, from sockets, 
 });
 
 test("a close after a reload is told to the newest version, with the client's code and reason", async () => {
-  await withHub({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
+  await reused({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
     const [polite, rude] = await openAll(hub, 2);
     await reload(hub, versionModule(2));
     await polite?.send(close(4001, "enough"));
@@ -96,7 +98,7 @@ test("a close after a reload is told to the newest version, with the client's co
 });
 
 test("a module that is removed closes its sockets with 1001, and is told so; put back, it takes new ones", async () => {
-  await withHub(
+  await reused(
     { "modules/live.ts": versionModule(1), "modules/other.ts": moduleSource(`{ routes: { OTHER: () => "x" } }`) },
     [],
     async (hub) => {
@@ -118,7 +120,7 @@ test("a module that is removed closes its sockets with 1001, and is told so; put
 });
 
 test("a route that becomes another kind closes its sockets", async () => {
-  await withHub({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
+  await reused({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
     const [socket] = await openAll(hub, 1);
     await reload(hub, moduleSource(`{ routes: { "/live": { fetch: () => new Response("page") } } }`));
     await socket?.client.waitFor("the module is gone");
@@ -128,7 +130,7 @@ test("a route that becomes another kind closes its sockets", async () => {
 });
 
 test("a module that fails to load leaves its sockets with the old version", async () => {
-  await withHub({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
+  await reused({ "modules/live.ts": versionModule(1) }, [], async (hub) => {
     const [socket] = await openAll(hub, 1);
     expect(await reload(hub, "export default {")).toStartWith("ERR");
     await socket?.send(text("who"));
@@ -140,7 +142,7 @@ test("a module that fails to load leaves its sockets with the old version", asyn
 const EXCLUSIVE = `reload: "exclusive", setup: () => new Promise((resolve) => setTimeout(resolve, 300)),`;
 
 test("while an exclusive module is replaced, events wait, upgrades get 503, and nobody is closed", async () => {
-  await withHub({ "modules/live.ts": versionModule(1, EXCLUSIVE) }, [], async (hub) => {
+  await reused({ "modules/live.ts": versionModule(1, EXCLUSIVE) }, [], async (hub) => {
     const [socket, leaving] = await openAll(hub, 2);
     const reloading = reload(hub, versionModule(2, EXCLUSIVE));
     // The first 503 tells that the replacement is under way.
@@ -175,7 +177,7 @@ const SLOW = (version: number): string =>
   }`);
 
 test("an async handler finishes on the version it began on; one that outlives the drain closes its socket with 1001", async () => {
-  await withHub({ "modules/slow.ts": SLOW(1), "hrmr.json": '{ "timeouts": { "drainMs": 5000 } }' }, [], async (hub) => {
+  await reused({ "modules/slow.ts": SLOW(1), "hrmr.json": '{ "timeouts": { "drainMs": 5000 } }' }, [], async (hub) => {
     const [quick, late] = [await RawWebSocket.open(hub.port, "/slow"), await RawWebSocket.open(hub.port, "/slow")];
     try {
       await quick.send(text("short"));
@@ -200,7 +202,7 @@ test("an async handler finishes on the version it began on; one that outlives th
 test("a version that wants silent clients to be pinged pings those that the version before let be silent", async () => {
   const source = (idleTimeoutMs: number): string =>
     moduleSource(`{ routes: { "/idle": { websocket: { idleTimeoutMs: ${idleTimeoutMs} } } } }`);
-  await withHub({ "modules/live.ts": source(0) }, [], async (hub) => {
+  await reused({ "modules/live.ts": source(0) }, [], async (hub) => {
     const socket = await RawWebSocket.open(hub.port, "/idle");
     try {
       expect(await reload(hub, source(100))).toStartWith("OK");
