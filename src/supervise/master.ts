@@ -27,6 +27,7 @@ import { findFolders, type Folders } from "../server/folders";
 import type { Uplink } from "../server/uplink";
 import { Alone } from "./serve/alone";
 import type { Group, StartSummary } from "./serve/group";
+import { keepSecrets } from "../reload/versions/json";
 import { History } from "../reload/versions/history";
 import { bringData } from "./data-move";
 import { Holdings } from "./takeover/holdings";
@@ -183,6 +184,7 @@ class Master implements Operations {
       holdings.abandon();
       throw error;
     }
+    keepSecrets(config);
     const history = await History.open({
       options,
       stateDir: folders.stateDir,

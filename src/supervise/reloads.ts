@@ -12,6 +12,7 @@ import { EVERYTHING, isForConfig, logPrefix, type ReloadOrder, rollbackTo } from
 import { ReloadQueue } from "../reload/queue";
 import { Uploads } from "../reload/upload/uploads";
 import { orRefused, refusedReport } from "../reload/verdict/report";
+import { keepSecrets } from "../reload/versions/json";
 import type { History } from "../reload/versions/history";
 import type { Condemned } from "../reload/versions/versions";
 import type { Folders } from "../server/folders";
@@ -142,6 +143,7 @@ export class Reloads {
   /** The group has put the new values into the options that everybody reads from. */
   async #reconfigured(running: Reloadable, next: ResolvedConfig): Promise<void> {
     running.config = { ...next, options: running.config.options };
+    keepSecrets(running.config);
     const { log, config } = running;
     log.reconfigure(config.options.log);
     log.reopen();

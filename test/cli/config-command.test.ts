@@ -139,7 +139,11 @@ describe("hrmr config", () => {
     }
     const { limits, modules } = schema.properties;
     expect(limits?.additionalProperties).toBe(false);
-    expect(limits?.properties["maxQueued"]).toMatchObject({ type: "integer", minimum: 1 });
+    // A variable may stand for it.
+    const variable = { type: "string", pattern: expect.stringContaining("A-Z") };
+    expect(limits?.properties["maxQueued"]).toMatchObject({
+      anyOf: [{ type: "integer", minimum: 1, maximum: 2 ** 53 - 1 }, variable],
+    } as object);
     // A module's own settings are not the server's to judge.
     expect((modules?.additionalProperties as JsonSchema | undefined)?.additionalProperties).toEqual({});
     await callProgram(["init", "project"], { cwd });

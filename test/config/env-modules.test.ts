@@ -1,7 +1,10 @@
 /** `.env` in the modules' process.env, in each host: at the start, after a reload and after an upgrade. */
 import { expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Hub, moduleSource } from "../support/hub";
 import { runProgram } from "../support/program";
+import { rollback, withProject } from "../support/restarts";
 import { withProcesses } from "../support/supervised";
 
 /** Answers with the variables at its load and now. */
@@ -20,6 +23,11 @@ const FILES = {
   "modules/away.ts": reading("AWAY", "process"),
   "modules/other.ts": moduleSource('{ routes: { "OTHER": () => "other\\n" } }'),
 };
+
+/** Answers with its settings. */
+function showing(key: string): string {
+  return moduleSource(`{ routes: { "${key}": (_, { config }) => JSON.stringify(config) + "\\n" } }`);
+}
 
 async function expectToken(hub: Hub, token: string): Promise<void> {
   for (const key of ["HERE\n", "THERE\n", "AWAY\n"]) expect(await hub.ask(key)).toBe(`${token} ${token}  false\n`);
@@ -60,4 +68,36 @@ test("several processes read them too", () =>
       for (let at = 0; at < 4; at++) await expectToken(hub, "two");
     },
     FILES,
+  ));
+
+test("a setting from a variable is in no file of the state folder, and a start with the last versions fills it in", () =>
+  withProject(
+    {
+      ".env": "TOKEN=s3cret-one\nHRMR_MODULES_OTHER_KEY=s3cret-two\n",
+      "hrmr.json": JSON.stringify({
+        modules: { shown: { deep: [{ url: "http://me:${TOKEN}@host" }], plain: "$${TOKEN}" }, other: { key: "" } },
+      }),
+      "modules/shown.ts": showing("SHOWN"),
+      "modules/other.ts": showing("OTHER"),
+    },
+    async (project) => {
+      const shown = '{"deep":[{"url":"http://me:s3cret-one@host"}],"plain":"${TOKEN}"}\n';
+      const first = await project.start();
+      expect(await first.ask("SHOWN")).toBe(shown);
+      first.write("modules/shown.ts", `${showing("SHOWN")}export const next = 2;\n`);
+      expect(await first.ask("RELOAD")).toMatch(/^OK shown v2/);
+      first.write("modules/shown.ts", "broken");
+      const again = await project.restart("--resume");
+      expect(await again.ask("SHOWN")).toBe(shown);
+      expect(await again.ask("OTHER")).toBe('{"key":"s3cret-two"}\n');
+
+      const state = join(project.dir, ".hrmr");
+      const files = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+      const texts = files.map(({ parentPath, name }) => readFileSync(join(parentPath, name), "utf8"));
+      expect(texts.filter((text) => text.includes("s3cret"))).toEqual([]);
+      expect(texts.filter((text) => text.includes("http://me:${TOKEN}@host")).length).toBeGreaterThan(0);
+
+      expect((await rollback(project.dir, "shown", "1")).exitCode).toBe(0);
+      expect(await again.ask("SHOWN")).toBe(shown);
+    },
   ));

@@ -3,7 +3,7 @@
  * the one before; `hrmr config` shows it.
  */
 import { CONFIG_KEYS, flattenOptions, modulePaths } from "../schema/key-list";
-import { formatPath, valueAt } from "../key-path";
+import { formatPath, type KeyPath, valueAt } from "../key-path";
 import type { Options } from "../options";
 import { MASK, maskUrls } from "../quoted";
 import { maskSetting } from "./secrets";
@@ -22,6 +22,30 @@ export interface ResolvedConfig {
   readonly variables: ReadonlyMap<string, readonly FilledText[]>;
   /** Hints about odd settings that are no mistakes, a line each. */
   readonly notes: readonly string[];
+}
+
+/** A text among a module's settings that comes from variables. */
+interface SecretSetting {
+  /** In the module's settings. */
+  readonly path: KeyPath;
+  readonly value: string;
+  /** With the variables: `${MAIL_PASSWORD}`. */
+  readonly text: string;
+}
+
+/** The modules' texts that come from variables: by `${NAME}` in the file, or HRMR_MODULES_NAME_KEY. */
+export function secretSettings({ options, origins, variables }: ResolvedConfig): SecretSetting[] {
+  const inFile = [...variables.values()].flat().map(({ path, text }) => ({ path, text }));
+  const named = modulePaths(options.modules).flatMap((path) => {
+    const variable = /^(HRMR_MODULES_\w+)(?: in \.env)?$/.exec(origins.get(formatPath(path)) ?? "")?.[1];
+    return variable === undefined ? [] : [{ path, text: `\${${variable}}` }];
+  });
+  return [...inFile, ...named].flatMap(({ path, text }) => {
+    const value = valueAt(options, path);
+    return path[0] === "modules" && typeof value === "string" && value !== ""
+      ? [{ path: path.slice(2), value, text }]
+      : [];
+  });
 }
 
 /** The output of `hrmr config --origins --json`. */

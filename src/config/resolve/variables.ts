@@ -56,6 +56,12 @@ export function fillVariables(root: unknown, env: Environment): Filled {
   return { value: fill(root, []), texts, mistakes };
 }
 
+/** A text with the values of its variables; unchanged if one of them is missing. */
+export function filledText(text: string, env: Environment): string {
+  const filled = fillText(text, env);
+  return filled.mistakes.length === 0 ? filled.text : text;
+}
+
 function fillText(text: string, env: Environment): { text: string; names: string[]; mistakes: string[] } {
   const names: string[] = [];
   const mistakes: string[] = [];

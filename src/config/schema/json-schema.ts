@@ -1,5 +1,6 @@
 /** The schema as JSON Schema (draft 2020-12): editors check and complete a config file with it. */
 import * as z from "zod/mini";
+import { isGroup } from "../quoted";
 import { type KeyFacts, KEYS } from "./parts";
 import { KEY_SCHEMA } from "./schema";
 
@@ -26,7 +27,41 @@ export function jsonSchema(): Record<string, unknown> {
       if (json.type === "object" && Bun.deepEquals(initial, {})) delete json.default;
     },
   });
-  return { ...schema, title: "hrmr", description: "Configuration of hrmr" };
+  return { ...(withVariables(schema) as typeof schema), title: "hrmr", description: "Configuration of hrmr" };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** A text that is one variable, which stands for any value. */
+const VARIABLE: Json = { type: "string", pattern: "^\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}$" };
+
+/** Lets a variable stand for each value of a key that takes no text. */
+function withVariables(json: Json): Json {
+  const { properties, additionalProperties: others } = json;
+  if (json["type"] !== "object") return withVariable(json);
+  return {
+    ...json,
+    ...(isGroup(properties) ? { properties: mapValues(properties, (each) => withVariables(each as Json)) } : null),
+    ...(isGroup(others) ? { additionalProperties: withVariables(others) } : null),
+  };
+}
+
+function withVariable(json: Json): Json {
+  const { description, default: initial, ...form } = json;
+  const { anyOf } = form;
+  // It takes anything.
+  if (Object.keys(form).length === 0) return json;
+  const forms = (Array.isArray(anyOf) ? anyOf : [form]) as Json[];
+  if (forms.some(({ type, enum: choices }) => type === "string" && choices === undefined)) return json;
+  const about = {
+    ...(description === undefined ? null : { description }),
+    ...("default" in json ? { default: initial } : null),
+  };
+  return { ...about, anyOf: [...forms, VARIABLE] };
+}
+
+function mapValues(group: Json, change: (value: unknown) => unknown): Json {
+  return Object.fromEntries(Object.entries(group).map(([name, value]) => [name, change(value)]));
 }
 
 function describe({ description, unit, restart }: KeyFacts): string {
