@@ -16,7 +16,7 @@ export interface FoundCall {
 }
 
 /** The client of calls that no client has asked for. */
-const NO_CLIENT: Client = { address: "hrmr", port: 0, transport: "unix", isLocal: true, connection: 0 };
+export const NO_CLIENT: Client = { address: "hrmr", port: 0, transport: "unix", isLocal: true, connection: 0 };
 
 export function clientOf({ order }: FoundCall): Client {
   return order.frame?.client ?? NO_CLIENT;

@@ -103,7 +103,7 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
   /**
    * Key to route. A key is the first bytes of a message: "PING", "GREET ". With `fetch` it is an HTTP route instead:
    * "/api" (every method), "GET /users/:id", "GET /files/*" or "GET " (every path of that method). May be missing beside
-   * `start`, `middleware` or `services`.
+   * `start`, `middleware`, `services` or `on`.
    */
   routes?: Record<string, Route<State, Record<string, string>, Config>>;
   /**
@@ -111,6 +111,12 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    * module answers.
    */
   services?: Record<string, Service<State, Config>>;
+  /**
+   * Handlers of events, by topic: "user.created"; "user.*" for one name in place of `*`; "user.>" for one or more names
+   * at the end. Each runs once a server for an event, one event after another, on the newest version, in the host where
+   * `start` runs; with `background: "process"` in each process.
+   */
+  on?: Record<string, EventHandler<State, Config>>;
   /** Runs before the module's own `fetch` routes and the upgrades of its WebSocket routes, in this order. */
   use?: Middleware<State, Config>[];
   /**
@@ -147,7 +153,7 @@ export interface ModuleDefinition<State = unknown, Config = Settings> {
    */
   stop?(context: ModuleContext<State, Config>, reason: StopReason): unknown;
   /**
-   * Where `start` and `stop` run. "server" (default): in one process of the server; if it ends, another one takes over.
+   * Where `start`, `stop` and `on` run. "server" (default): in one process of the server; if it ends, another one takes over.
    * "process": in each.
    */
   background?: "server" | "process";
@@ -360,6 +366,42 @@ export interface ServerWebSocket<Data = unknown> {
   getBufferedAmount(): number;
   /** Messages sent within `fn` leave in one piece. Within a handler of a message they always do. */
   cork<R>(fn: (socket: this) => R): R;
+}
+
+/** An event, as each subscriber gets it: a copy of its own. */
+export interface HubEvent {
+  readonly topic: string;
+  /** A structured clone of what was emitted. */
+  readonly data: any;
+  /** The module that emitted it. */
+  readonly emitter: string;
+  /** Unique among the events of the server. */
+  readonly id: string;
+}
+
+/** A handler of events. If it fails, or takes longer than `timeouts.handlerMs`, that is logged, and the next event comes. */
+export type EventHandler<State = any, Config = any> = (
+  event: HubEvent,
+  context: ModuleContext<State, Config>,
+) => unknown;
+
+/** Events between the modules of the server. */
+export interface ModuleEvents {
+  /**
+   * Tells all subscribers, in all modules, hosts and processes of the server. It returns at once, and knows nothing of
+   * them.
+   *
+   * @param topic names with dots between: "user.created". At most 255 characters
+   * @param data  a structured clone of it is sent. At most 1 MB
+   */
+  emit(topic: string, data?: unknown): void;
+  /**
+   * The events from now on, here where it is called. It ends when another version of the module serves, or by `return`
+   * (`break` in a `for await`). Of a reader that is too slow, 1,000 events or 8 MB wait; further ones are dropped.
+   *
+   * @param topic as in `on`
+   */
+  subscribe(topic: string): AsyncIterableIterator<HubEvent>;
 }
 
 /** A service: a function, or an object with `call` and options. */
@@ -580,6 +622,8 @@ export interface ModuleContext<State = unknown, Config = Settings> {
    * deadline and the cancellation of the message that it is made for.
    */
   readonly services: ModuleServices;
+  /** Events of all modules: `context.events.emit("user.created", { id: 7 })`. */
+  readonly events: ModuleEvents;
   /**
    * Sends to every WebSocket of this module that is subscribed to the topic. On the main thread only.
    *

@@ -8,7 +8,7 @@ import type { Middleware, StopReason } from "./contract";
 import type { LeftBehind } from "./graph/leaks";
 import type { LoadedModule } from "./graph/load";
 import type { ModuleShape } from "./shape/shape";
-import type { BoundRoute, BoundService, InFlight, InFlightKind, RouteOwner } from "./route";
+import type { BoundHandler, BoundRoute, BoundService, InFlight, InFlightKind, RouteOwner } from "./route";
 import { tellBug } from "../observe/tell-bug";
 
 export class Generation implements RouteOwner {
@@ -34,6 +34,8 @@ export class Generation implements RouteOwner {
   readonly routes: readonly BoundRoute[];
   /** By name. */
   readonly services: ReadonlyMap<string, BoundService>;
+  /** Its handlers of events. */
+  readonly handlers: readonly BoundHandler[];
   readonly figures = new CallFigures();
   /** The middleware for `http.use`, as a route. null: the module has none. */
   readonly middleware: BoundRoute | null;
@@ -56,11 +58,12 @@ export class Generation implements RouteOwner {
     const middleware = module.shape.middleware ?? null;
     this.life = module.shape.life;
     this.needs = module.shape.needs;
-    const places = new Set([...module.shape.routes, ...module.shape.services].map(({ spec: { run } }) => run));
+    const { routes, services, handlers } = module.shape;
+    const places = new Set([...routes, ...services, ...handlers].map(({ spec: { run } }) => run));
     this.needsMain = middleware !== null || places.has("inline") || this.life?.host === "main";
     this.needsPool = places.has("pool");
     this.needsProcess = places.has("process") || this.life?.host === "process";
-    this.routes = module.shape.routes.map(({ spec: route, handler, framing, websocket }) => ({
+    this.routes = routes.map(({ spec: route, handler, framing, websocket }) => ({
       ...route,
       module: spec.name,
       keyBytes: Buffer.byteLength(route.key),
@@ -70,7 +73,8 @@ export class Generation implements RouteOwner {
       generation: this,
       isUnavailable: false,
     }));
-    this.services = new Map(module.shape.services.map((service) => [service.spec.name, this.#bindService(service)]));
+    this.services = new Map(services.map((service) => [service.spec.name, this.#bindService(service)]));
+    this.handlers = handlers.map((handler) => this.#bindHandler(handler));
     this.middleware = middleware === null ? null : this.#bindMiddleware(middleware);
   }
 
@@ -200,6 +204,12 @@ export class Generation implements RouteOwner {
     const { name, run, timeoutMs, description } = spec;
     const index = this.routes.length + spec.index;
     return { key: name, index, kind: "service", run, timeoutMs, description, ...this.#bound, handler, service: spec };
+  }
+
+  #bindHandler({ spec: on, handler }: ModuleShape["handlers"][number]): BoundHandler {
+    const index = this.routes.length + this.services.size + on.index;
+    const spec = { key: on.pattern, index, kind: "event", run: on.run, timeoutMs: undefined } as const;
+    return { ...spec, ...this.#bound, description: "", handler, on };
   }
 
   /** What is the same for all that is no route of the table. */

@@ -1,7 +1,7 @@
 /** A route in the server: one entry of a module's `routes`, checked and bound to its generation. */
 import type { Framing, WebSocketHandlers } from "./contract";
 
-export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command" | "service";
+export type RouteKind = "handle" | "fetch" | "connect" | "websocket" | "command" | "service" | "event";
 
 /** Where a route's handler runs: on the event loop, on a thread of the pool, in a process of its module's own. */
 export type RunsOn = "inline" | "pool" | "process";
@@ -46,6 +46,22 @@ export interface ServiceSpec {
 /** A service as hosts call it: like a route, with an index behind those of the module's routes. */
 export interface BoundService extends BoundRoute {
   readonly service: ServiceSpec;
+}
+
+/** A handler of events without its function: structured-cloneable, the same in every host. */
+export interface HandlerSpec {
+  /** The topics that it gets: "user.*". */
+  readonly pattern: string;
+  /** Its position in the module's `on`. */
+  readonly index: number;
+  readonly run: "inline" | "process";
+  /** "server": it runs in one process of the server. "process": in each. */
+  readonly background: "server" | "process";
+}
+
+/** A handler of events as hosts call it: like a route, with an index behind those of the module's services. */
+export interface BoundHandler extends BoundRoute {
+  readonly on: HandlerSpec;
 }
 
 /** A WebSocket route's options, complete. Call the handlers through `generation.run`, as methods. */

@@ -2,7 +2,16 @@
  * Side effects of modules, over all processes: blocked event loops, versions that stay in memory, shared
  * resources. Pure.
  */
-import type { BlockedSnapshot, LeakSnapshot, ProcessSnapshot, ServiceCallSnapshot, SharedSnapshot } from "./snapshot";
+import type {
+  BlockedSnapshot,
+  EmitterSnapshot,
+  EventsSnapshot,
+  SubscriberSnapshot,
+  LeakSnapshot,
+  ProcessSnapshot,
+  ServiceCallSnapshot,
+  SharedSnapshot,
+} from "./snapshot";
 import { sumEach, sumOf } from "./sums";
 
 /** The modules that blocked an event loop of any process. */
@@ -47,6 +56,30 @@ export function mergeServices(processes: readonly ProcessSnapshot[]): ServiceCal
     return { caller, callee, ...sums };
   });
   return merged.sort((a, b) => b.calls - a.calls);
+}
+
+/** The sums of all processes, the most frequent first. */
+export function mergeEvents(processes: readonly ProcessSnapshot[]): EventsSnapshot {
+  const all = processes.flatMap(({ events }) => events ?? []);
+  const emitters = Map.groupBy(
+    all.flatMap((each) => each.emitters),
+    ({ module }) => module,
+  );
+  const subscribers = Map.groupBy(
+    all.flatMap((each) => each.subscribers),
+    ({ module, topic }) => `${module}\0${topic}`,
+  );
+  return {
+    emitters: [...emitters]
+      .map(([module, same]) => ({ module, emitted: sumOf(same, ({ emitted }) => emitted) }) satisfies EmitterSnapshot)
+      .sort((a, b) => b.emitted - a.emitted),
+    subscribers: [...subscribers.values()]
+      .map((same) => {
+        const { module, topic } = same[0] as SubscriberSnapshot;
+        return { module, topic, ...sumEach(same.map(({ module: _module, topic: _topic, ...counts }) => counts)) };
+      })
+      .sort((a, b) => b.delivered - a.delivered),
+  };
 }
 
 function firstOfEach<T>(all: readonly T[], keyOf: (each: T) => string): T[] {

@@ -2,7 +2,7 @@
  * Combines the snapshots of all processes for an operator: the state of the whole server, and whether it is ready.
  * Pure.
  */
-import { mergeBlocked, mergeLeaked, mergeServices, mergeShared } from "./conduct";
+import { mergeBlocked, mergeLeaked, mergeEvents, mergeServices, mergeShared } from "./conduct";
 import { addCalls, callsOf, generationsOf, percentileMs } from "./figures";
 import type {
   BlockedSnapshot,
@@ -67,6 +67,7 @@ export function statusOf(info: ServerInfo, processes: readonly ProcessSnapshot[]
     pool: addPools(processes),
     modules,
     services: mergeServices(processes),
+    events: mergeEvents(processes),
     reloads: mergeReloads(processes),
     blocked,
     leaked: mergeLeaked(processes),

@@ -187,6 +187,8 @@ export interface ProcessSnapshot {
   readonly modules: readonly ModuleSnapshot[];
   /** Calls of services, by caller and callee. Default: none. */
   readonly services?: readonly ServiceCallSnapshot[];
+  /** Default: none. */
+  readonly events?: EventsSnapshot;
   readonly reloads: ReloadSnapshot;
   /** Blocks of its event loop, by module. Missing: none. */
   readonly blocked?: readonly BlockedSnapshot[];
@@ -270,6 +272,7 @@ export interface ServerStatus {
   readonly modules: readonly ModuleStatus[];
   /** Calls of services, by caller and callee, the most frequent first. */
   readonly services: readonly ServiceCallSnapshot[];
+  readonly events: EventsSnapshot;
   readonly reloads: ReloadSnapshot;
   /** Modules that blocked an event loop for longer than timeouts.blockedMs. */
   readonly blocked: readonly BlockedSnapshot[];
@@ -327,4 +330,30 @@ export interface Readiness {
     readonly generation: number | null;
     readonly nextTryAt?: string;
   }[];
+}
+
+/** Events since the start. */
+export interface EventsSnapshot {
+  readonly emitters: readonly EmitterSnapshot[];
+  readonly subscribers: readonly SubscriberSnapshot[];
+}
+
+/** A module that emits events. */
+export interface EmitterSnapshot {
+  readonly module: string;
+  readonly emitted: number;
+}
+
+/** The subscribers of one module to one topic: its handler, or its `subscribe`. */
+export interface SubscriberSnapshot {
+  readonly module: string;
+  /** As it was written: "user.*". */
+  readonly topic: string;
+  /** How many there are now. */
+  readonly subscribers: number;
+  readonly delivered: number;
+  /** Not delivered, because the subscriber was too slow and its queue full. */
+  readonly dropped: number;
+  /** Failures of the handler. */
+  readonly errors: number;
 }

@@ -54,6 +54,7 @@ async function startExclusive(run: Run, candidate: Candidate, previous: Generati
   entry.live = null;
   entry.unavailable = previous.unavailableRoutes();
   serveWithout(run);
+  registry.options.events?.follow(registry.entries.values());
   const handoff = previous.needsMain ? await handoffOf(previous, notes) : undefined;
   candidate.replaced = { generation: previous, handoff };
   registry.lives.leave(new Map([[previous, "replaced"]]));
@@ -150,6 +151,7 @@ async function bringBack(run: Run, { entry }: Candidate, replaced: NonNullable<C
     entry.live = again;
     entry.unavailable = [];
     run.plan = null;
+    registry.options.events?.follow(registry.entries.values());
     registry.lives.swapped(() => false);
   } catch (error) {
     const log = registry.options.log.withFields({ module: entry.name, generation: previous.number, error });

@@ -15,6 +15,7 @@ import type { Generation } from "../module/generation";
 import type { LeftBehind } from "../module/graph/leaks";
 import type { RemoteShape } from "../module/graph/remote";
 import type { RoutingParts } from "./plan";
+import type { EventHub } from "../module/event/events";
 import type { ServiceCalls } from "../module/service/calls";
 import type { SharedStore } from "../module/graph/shared";
 
@@ -72,6 +73,12 @@ export interface LoadSettings {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** The events of the modules, which follow each swap. */
+interface EventWiring extends EventHub {
+  /** @param modules all that serve, or are being replaced (`live` is null). Call it in the turn of the swap */
+  follow(modules: Iterable<Pick<ModuleEntry, "name" | "live">>): void;
+}
+
 /** The settings are those at the start. */
 export interface RegistryOptions extends LoadSettings {
   modulesDir: string;
@@ -91,6 +98,8 @@ export interface RegistryOptions extends LoadSettings {
   publish?: Publish;
   /** Carries the modules' calls of services. Default: there are none. */
   services?: ServiceCalls;
+  /** Carries the modules' events. Default: there are none. */
+  events?: EventWiring;
   /** Where the modules' routes go. */
   routing: RoutingParts;
   /**

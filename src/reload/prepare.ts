@@ -250,6 +250,7 @@ async function loadHere(registry: ModuleSet, spec: Generation["spec"]): Promise<
     globals: { console: moduleConsole(log), ...options.globals },
     publish: options.publish,
     services: options.services,
+    events: options.events,
     shared: registry.shared,
     host: "main",
     log,

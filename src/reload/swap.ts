@@ -40,6 +40,7 @@ export function commit(run: Run): void {
     const entry = registry.entries.get(name);
     if (entry !== undefined) Object.assign(entry, { error: text, lacks });
   }
+  registry.options.events?.follow(registry.entries.values());
   registry.lives.swapped((name) => isAsked(run, name));
 }
 

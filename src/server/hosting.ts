@@ -3,6 +3,7 @@ import { Hosts } from "../host/hosts";
 import { openPool } from "../host/pool/pool";
 import { Processes } from "../host/process/processes";
 import type { RemoteSettings } from "../host/remote/remote-host";
+import type { EventHub } from "../module/event/events";
 import type { ServiceAsks } from "../module/service/calls";
 import type { LoadSpec } from "../module/version";
 import { ROLE_VARIABLE, selfCommand } from "../system/self";
@@ -22,9 +23,11 @@ interface HostsListener {
   readonly onRestored: (id: number) => void;
   /** Takes the calls of services that modules make there. */
   readonly services: ServiceAsks;
+  /** Carries the events of modules there. */
+  readonly events: EventHub;
 }
 
-export function openHosts(owner: HostsOwner, { onRestored, services }: HostsListener): Hosts {
+export function openHosts(owner: HostsOwner, { onRestored, services, events }: HostsListener): Hosts {
   const { options, log } = owner;
   const settings: RemoteSettings = {
     loadTimeoutMs: options.timeouts.loadMs,
@@ -33,6 +36,7 @@ export function openHosts(owner: HostsOwner, { onRestored, services }: HostsList
     },
     log,
     services,
+    events,
     onCrash: (spec, reason) => void crashed(owner, spec, reason, false),
     onCrashLoop: (spec, reason) => crashed(owner, spec, reason, true),
   };

@@ -1,9 +1,11 @@
 /** The server: connects listeners, connections, the routing table, hosts and modules, and closes them again. */
 import { version } from "../../package.json";
+import type { EventRecord } from "../module/event/record";
 import type { ListenAddress } from "../config/listen";
 import type { Options } from "../config/options";
 import { UserError } from "../config/user-error";
 import type { Hosts } from "../host/hosts";
+import { EventBus } from "../hub/events/bus";
 import { Hub } from "../hub/services";
 import { Watchdog } from "../host/watchdog/watchdog";
 import { registerHrmrModule } from "../module/api";
@@ -97,6 +99,8 @@ export interface RunningServer {
   inputs(): Record<string, string[]>;
   /** A module in another process has published a message: sends it to its WebSockets here too. */
   publish(module: string, topic: string, data: unknown): void;
+  /** Events of another process, for the subscribers here. */
+  deliver(events: readonly EventRecord[]): void;
   /** Loads changes. One at a time. @throws UserError if the whole reload is refused: nothing has changed then */
   reload(order: ReloadOrder): Promise<ReloadOutcome>;
   /** This process is the background process from now on: it runs `start` of the modules, and what else is done once. */
@@ -183,6 +187,7 @@ class HrmrServer implements RunningServer {
   readonly #hosts: Hosts;
   readonly #clients: Clients;
   readonly #hub: Hub;
+  readonly #events: EventBus;
   readonly #endpoints: Endpoints;
   readonly #listeners: Listener[] = [];
   readonly #probe: Probe;
@@ -204,6 +209,10 @@ class HrmrServer implements RunningServer {
     this.#hosts = openHosts(start, {
       onRestored: (id) => this.#registry?.lives.restored(id),
       services: { ask: (order, answer) => this.#hub.ask(order, answer) },
+      events: {
+        emit: (...event) => this.#events.emit(...event),
+        subscribe: (...wish) => this.#events.subscribe(...wish),
+      },
     });
     this.#access = openAccess(options, folders.dataDir, log);
     this.#token = new CommandToken(this.#access.control);
@@ -214,6 +223,12 @@ class HrmrServer implements RunningServer {
       server: this.#clients.dispatch,
       limits: options.limits,
       callRemote: (order) => this.#hosts.call(order),
+    });
+    this.#events = new EventBus({
+      server: this.#clients.dispatch,
+      callRemote: (order) => this.#hosts.call(order),
+      background: this.#background,
+      tellOthers: (events) => start.uplink.events(events),
     });
     const { note } = this.#clients.admission;
     const notes = note === null ? [...folders.notes] : [...folders.notes, note];
@@ -330,6 +345,7 @@ class HrmrServer implements RunningServer {
       globals,
       background: this.#background,
       services: this.#hub,
+      events: this.#events,
       publish: (module, topic, data) => sockets.publish(module, topic, data),
       ...(agree === undefined ? null : { agree }),
       ...(remembered === undefined ? null : { remembered }),
@@ -353,6 +369,7 @@ class HrmrServer implements RunningServer {
     const entries = [...this.registry.entries.values()].filter((entry) => entry.live !== null);
     this.summary.modules = entries.length;
     this.summary.routes = entries.reduce((sum, entry) => sum + (entry.live?.routes.length ?? 0), 0);
+    this.#events.begin();
     this.registry.lives.begin();
   }
 
@@ -398,6 +415,7 @@ class HrmrServer implements RunningServer {
       registry: this.registry,
       hosts: this.#hosts,
       services: this.#hub.totals,
+      events: this.#events,
       watchdog: this.#watchdog,
       isBackground: this.#background.isHere,
     });
@@ -413,6 +431,10 @@ class HrmrServer implements RunningServer {
 
   publish(module: string, topic: string, data: unknown): void {
     SocketHub.of(this.#clients.dispatch).deliver(module, topic, data);
+  }
+
+  deliver(events: readonly EventRecord[]): void {
+    this.#events.deliver(events);
   }
 
   // ---- reloading ----
@@ -447,6 +469,7 @@ class HrmrServer implements RunningServer {
     await this.#clients.drain(this.#listeners, reason);
     await left;
     await this.#registry?.close();
+    this.#events.flush();
     await this.#hosts.close();
     this.#probe.close();
     this.#watchdog.close();

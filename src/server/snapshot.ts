@@ -4,6 +4,7 @@ import type { QuarantineFacts } from "../host/quarantine";
 import type { PlaceStatus } from "../host/remote/place";
 import type { Watchdog } from "../host/watchdog/watchdog";
 import type { Generation } from "../module/generation";
+import type { EventBus } from "../hub/events/bus";
 import type { CallTotals } from "../hub/totals";
 import type { ModuleEntry } from "../reload/entry";
 import type { Registry } from "../reload/registry";
@@ -29,6 +30,7 @@ interface SnapshotSources {
   readonly registry: Registry;
   readonly hosts: Hosts;
   readonly services: CallTotals;
+  readonly events: EventBus;
   readonly watchdog: Watchdog;
   readonly isBackground: boolean;
 }
@@ -62,6 +64,7 @@ export function takeSnapshot(sources: SnapshotSources): ProcessSnapshot {
       moduleSnapshot(entry, hosts, registry.lives.facts(entry.name)),
     ),
     services: sources.services.snapshot(),
+    events: sources.events.snapshot(),
     reloads: registry.totals.snapshot(),
     blocked: sources.watchdog.snapshot(),
     leaked: registry.leaks(),

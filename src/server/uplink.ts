@@ -1,4 +1,5 @@
 /** A server process asks here for operations on all processes. The master answers; alone, the server does itself. */
+import type { EventRecord } from "../module/event/record";
 import type { ReloadReport } from "../reload/operations";
 import type { ReloadOrder } from "../reload/order";
 import type { ProcessSnapshot, ServerInfo } from "../observe/snapshot";
@@ -17,6 +18,8 @@ export interface Uplink {
   stop(reason: string): void;
   /** The snapshots of all processes, this one included. */
   snapshots(): Promise<{ info: ServerInfo; processes: ProcessSnapshot[] }>;
+  /** Passes events of this process to the others. */
+  events(events: readonly EventRecord[]): void;
   /** Passes a module's published message to the WebSockets of the other processes. */
   publish(module: string, topic: string, data: unknown): void;
 }

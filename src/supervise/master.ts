@@ -275,6 +275,7 @@ class Master implements Operations {
       (await this.#parts?.history.crashed(name, number, reason, isLoop)) ?? false,
     snapshots: async () => await this.#everything(),
     publish: () => {},
+    events: () => {},
   };
 
   #keepState({ folders, holdings, config, log, group, history }: MasterParts): StateKeeper {

@@ -143,5 +143,6 @@ export const STATUS: ServerStatus = {
   blocked: [],
   leaked: [],
   services: [],
+  events: { emitters: [], subscribers: [] },
   shared: [],
 };

@@ -26,6 +26,8 @@ import {
 import { type Resident, HostedCalls } from "./calls";
 import { fetchHandler } from "./fetch";
 import { HostedServices } from "./asks";
+import { eventHandler } from "./event";
+import { HostedEvents } from "./events";
 import { serviceHandler } from "./service";
 import { hostedFetch, HostedResponse } from "./response";
 
@@ -100,6 +102,7 @@ export class HostedModules {
   readonly #where: string;
   readonly #calls: HostedCalls;
   readonly #services: HostedServices;
+  readonly #events: HostedEvents;
   /** Loads that are imported but not set up. */
   readonly #imported = new Map<number, LoadedModule>();
   /** The handoffs of retired versions, by their id, until a version has started with them. */
@@ -116,6 +119,7 @@ export class HostedModules {
     const maxLetters = host === "process" ? MAX_REPLY_LETTERS : Infinity;
     this.#calls = new HostedCalls(shared, post, (seq, parts) => post({ type: "want", seq, parts }), maxLetters);
     this.#services = new HostedServices(post, maxLetters);
+    this.#events = new HostedEvents(post);
     const tooMuch = (count: number): void =>
       log.warn(`${count} lines that were logged ${this.#where} were left out: it prints too much`);
     this.#budget = host === "process" ? new LineBudget(tooMuch) : null;
@@ -171,6 +175,8 @@ export class HostedModules {
         return this.#calls.receiveBody(message.seq, message.part);
       case "told":
         return this.#services.told(message);
+      case "event":
+        return this.#events.receive(message);
       case "ping":
         return post({ type: "pong", ping: message.ping });
     }
@@ -198,8 +204,8 @@ export class HostedModules {
     const shared = this.#shared;
     // A module's process has a pipe for its output: the server reads all prints there.
     const globals = host === "process" ? GLOBALS : { ...GLOBALS, console: moduleConsole(log) };
-    const services = this.#services;
-    return loadModule(spec, { globals, host, log, shared, services, onError, timeoutMs: spec.loadMs ?? loadTimeoutMs });
+    const beside = { services: this.#services, events: this.#events, timeoutMs: spec.loadMs ?? loadTimeoutMs };
+    return loadModule(spec, { globals, host, log, shared, onError, ...beside });
   }
 
   async #load(spec: LoadSpec, previousId: number | null, handed?: StoredState): Promise<Omit<TaskDone, "type">> {
@@ -290,6 +296,9 @@ export class HostedModules {
     }
     for (const { spec, handler } of module.shape.services)
       if (spec.run === run) handlers[module.shape.routes.length + spec.index] = serviceHandler(handler);
+    const behind = module.shape.routes.length + module.shape.services.length;
+    for (const { spec, handler } of module.shape.handlers)
+      if (spec.run === run) handlers[behind + spec.index] = eventHandler(handler) as Handle;
     return { module, handlers, context: module.context };
   }
 }

@@ -4,15 +4,17 @@
  */
 import type { Log } from "../../module/contract";
 import { asHost } from "../../system/leave-graph";
+import type { EventHub } from "../../module/event/events";
 import type { ServiceAsks } from "../../module/service/calls";
 import type { LoadSpec } from "../../module/version";
 import { boundedWith, logWith } from "../../observe/log/fields";
 import { Backoff } from "../../system/backoff";
 import { HostLostError } from "../errors";
 import type { RemoteCall } from "./call";
+import { PlaceEvents } from "../events/feeds";
 import { PlaceAsks } from "../services/asks";
 import { KeeperTasks, type TasksOwner } from "./keeper-tasks";
-import type { CallBatch, ReplyBatch, FromPlace, ToPlace } from "./messages";
+import type { CallBatch, EventMessage, ReplyBatch, FromPlace, ToPlace } from "./messages";
 import type { Place, PlaceState, PlaceStatus } from "./place";
 import type { HostPolicy, KeptPlace } from "./policy";
 import { SentCalls } from "./sent-calls";
@@ -35,6 +37,8 @@ export interface KeeperOwner extends TasksOwner {
   readonly queue: CallSource;
   /** Takes the calls of services that modules in a place make. */
   readonly services: ServiceAsks;
+  /** Takes the events of modules in a place, and has those that they subscribe to. */
+  readonly events: EventHub;
   /**
    * Writes missing bundles of the state folder again.
    *
@@ -61,6 +65,7 @@ export class Keeper implements KeptPlace {
   readonly tasks: KeeperTasks;
   readonly sent: SentCalls;
   readonly #asks: PlaceAsks;
+  readonly #events: PlaceEvents;
   readonly #owner: KeeperOwner;
   /** The call whose handler was on the stack at the last look. 0: none. */
   #lastRunning = 0;
@@ -80,6 +85,7 @@ export class Keeper implements KeptPlace {
     this.#owner = owner;
     this.sent = new SentCalls(post);
     this.#asks = new PlaceAsks(owner.services, post);
+    this.#events = new PlaceEvents(owner.events, post);
     this.#suspicion = new Suspicion((ping) => post({ type: "ping", ping }));
     this.tasks = new KeeperTasks(owner, this, post);
   }
@@ -134,6 +140,7 @@ export class Keeper implements KeptPlace {
     this.#state = "closed";
     this.#place = null;
     this.#asks.drop();
+    this.#events.drop();
     if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
     this.tasks.close(reason);
     for (const call of this.sent.drop()) call.fail(reason);
@@ -225,7 +232,8 @@ export class Keeper implements KeptPlace {
       this.sent.open.get(seq)?.body?.want(parts, (part) => this.#place?.post({ type: "part", seq, part }));
     } else if (data.type === "pong") {
       if (this.#suspicion.answered(data.ping)) this.sent.clearOverdue();
-    } else if (!this.#asks.receive(data)) this.tasks.receive(data);
+    } else if (isAboutEvents(data)) this.#events.receive(data);
+    else if (!this.#asks.receive(data)) this.tasks.receive(data);
     queue.noteRoom();
   }
 
@@ -275,6 +283,7 @@ export class Keeper implements KeptPlace {
     const place = this.#place;
     this.#place = null;
     this.#asks.drop();
+    this.#events.drop();
     void place?.end();
     this.#suspicion.drop();
     this.#state = "restarting";
@@ -299,4 +308,8 @@ export class Keeper implements KeptPlace {
       if (this.#owner.policy.isTrusted) throw error;
     }
   }
+}
+
+function isAboutEvents(data: FromPlace): data is EventMessage {
+  return data.type.startsWith("event");
 }

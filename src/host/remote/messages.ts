@@ -9,6 +9,7 @@
  */
 import type { Client, Session, StopReason } from "../../module/contract";
 import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
+import type { EventVersion } from "../../module/event/record";
 import type { ServiceCaller } from "../../module/service/calls";
 import type { CallFrame } from "../../module/service/frame";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
@@ -152,6 +153,23 @@ export interface ToldResult {
   readonly text: string;
 }
 
+/** About events of modules in a place, place to server. */
+export type EventMessage =
+  | { readonly type: "eventEmit"; readonly version: EventVersion; readonly topic: string; readonly text: string }
+  /** `feed`: the place's number for the subscription. */
+  | { readonly type: "eventSubscribe"; readonly feed: number; readonly version: EventVersion; readonly pattern: string }
+  /** Its reader has taken so many more events. */
+  | { readonly type: "eventTaken"; readonly feed: number; readonly count: number }
+  | { readonly type: "eventLeave"; readonly feed: number };
+
+/** An event for a subscription in a place, server to place. */
+export interface EventSent {
+  readonly type: "event";
+  readonly feed: number;
+  /** Encoded; null: there are no more. */
+  readonly text: string | null;
+}
+
 /** Server to place, beside call batches. */
 export type ToPlace =
   | {
@@ -183,6 +201,7 @@ export type ToPlace =
   | { readonly type: "credit"; readonly seq: number }
   | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
   | ToldResult
+  | EventSent
   | { readonly type: "ping"; readonly ping: number };
 
 /** The result of a task. */
@@ -208,6 +227,7 @@ export type FromPlace =
   /** A handler reads its request's body. 0: it needs no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
   | AskedCall
+  | EventMessage
   /** Nobody in the place waits for this call any more. */
   | { readonly type: "askCancel"; readonly ask: number }
   /** The reader of a call's result has taken a part. */

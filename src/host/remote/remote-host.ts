@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Log, StopReason } from "../../module/contract";
 import type { RemoteShape } from "../../module/graph/remote";
+import { type EventHub, NO_EVENTS } from "../../module/event/events";
 import type { ServiceAsks } from "../../module/service/calls";
 import { ServiceError } from "../../module/service/error";
 import type { LoadSpec } from "../../module/version";
@@ -32,6 +33,8 @@ export interface RemoteSettings extends QuarantineSettings {
   readonly killGraceMs?: number;
   /** Takes the calls of services that modules make there. Default: there are none. */
   readonly services?: ServiceAsks;
+  /** Carries the events of modules there. Default: there are none. */
+  readonly events?: EventHub;
 }
 
 const NO_SERVICES: ServiceAsks = {
@@ -59,6 +62,7 @@ export class RemoteHost implements Host, KeeperOwner {
   readonly killGraceMs: number;
   readonly log: Log;
   readonly services: ServiceAsks;
+  readonly events: EventHub;
   readonly queue: CallQueue;
   readonly #settings: RemoteSettings;
   readonly #keepers: readonly Keeper[];
@@ -75,6 +79,7 @@ export class RemoteHost implements Host, KeeperOwner {
     this.killGraceMs = settings.killGraceMs ?? KILL_GRACE_MS;
     this.log = settings.log;
     this.services = settings.services ?? NO_SERVICES;
+    this.events = settings.events ?? NO_EVENTS;
     this.#settings = settings;
     this.#quarantine = new Quarantine(settings, {
       shutOut: (id) => this.#shutOut(id),

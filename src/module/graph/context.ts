@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import type { LoadSpec } from "../version";
 import { makePrivateFolder } from "../../system/private-files";
 import type { Log, ModuleContext } from "../contract";
+import { type EventHub, eventsFor, NO_EVENTS } from "../event/events";
 import type { ServiceCalls } from "../service/calls";
 import { ServiceError } from "../service/error";
 import { servicesFor } from "../service/proxy";
@@ -21,6 +22,8 @@ export interface ContextSources {
   readonly shared?: SharedStore;
   /** Carries the calls of `context.services`. Default: there is nobody to call. */
   readonly services?: ServiceCalls;
+  /** Carries the events of `context.events`. Default: there are none. */
+  readonly events?: EventHub;
 }
 
 const NO_SERVICES: ServiceCalls = {
@@ -40,6 +43,7 @@ export function makeContext(spec: LoadSpec, options: ContextSources, state: () =
     log: options.log,
     shared: (options.shared ?? new SharedStore(options.log)).for(spec),
     services: servicesFor({ module: spec.name, generation: spec.generation }, options.services ?? NO_SERVICES),
+    events: eventsFor({ id: spec.id, module: spec.name }, options.events ?? NO_EVENTS),
     publish(topic, data) {
       if (options.publish !== undefined) return options.publish(spec.name, topic, data);
       throw new Error(

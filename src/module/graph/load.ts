@@ -88,6 +88,7 @@ export async function loadModule(spec: LoadSpec, options: LoadOptions): Promise<
     mark.nameRoutes([
       ...shape.routes.map(({ spec: { key } }) => key),
       ...shape.services.map(({ spec: { name } }) => name),
+      ...shape.handlers.map(({ spec: { pattern } }) => pattern),
     ]);
     return new Loaded({ ...spec, config }, options, { graph, mark, timers, shape, remains: new WeakRef(exported) });
   } catch (error) {

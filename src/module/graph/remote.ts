@@ -4,7 +4,7 @@ import { makeContext, type Publish } from "./context";
 import type { Framing, Log } from "../contract";
 import { NOTHING_LEFT } from "./leaks";
 import type { LoadedModule } from "./load";
-import type { RouteSpec, ServiceSpec } from "../route";
+import type { HandlerSpec, RouteSpec, ServiceSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 
 /** A shape without its functions: it crosses processes. */
@@ -21,6 +21,8 @@ export interface RemoteShape {
   }[];
   /** Empty unless `isWhole`. */
   readonly services: readonly ServiceSpec[];
+  /** Empty unless `isWhole`. */
+  readonly handlers: readonly HandlerSpec[];
   readonly reload: "swap" | "exclusive";
   readonly unavailable: string | Uint8Array | null;
   readonly life: ModuleShape["life"];
@@ -28,14 +30,18 @@ export interface RemoteShape {
 }
 
 export function remoteShapeOf(shape: ModuleShape): RemoteShape {
-  const { routes, services, reload, unavailable, middleware, life, needs } = shape;
+  const { routes, services, handlers, reload, unavailable, middleware, life, needs } = shape;
   const told: RemoteShape["routes"][number][] = [];
   for (const { spec, framing } of routes)
     if (spec.run === "process" && typeof framing !== "function") told.push({ spec, framing });
-  const areServicesThere = services.every(({ spec }) => spec.run === "process");
-  const isWhole = middleware === null && told.length === routes.length && areServicesThere && life?.host !== "main";
-  const offered = isWhole ? services.map(({ spec }) => spec) : [];
-  return { isWhole, routes: isWhole ? told : [], services: offered, reload, unavailable, life, needs };
+  const areOthersThere = [...services, ...handlers].every(({ spec }) => spec.run === "process");
+  const isWhole = middleware === null && told.length === routes.length && areOthersThere && life?.host !== "main";
+  const parts = {
+    routes: isWhole ? told : [],
+    services: isWhole ? services.map(({ spec }) => spec) : [],
+    handlers: isWhole ? handlers.map(({ spec }) => spec) : [],
+  };
+  return { isWhole, ...parts, reload, unavailable, life, needs };
 }
 
 /** @param shape a whole one */
@@ -50,6 +56,7 @@ export function remoteModule(
     shape: {
       routes,
       services: shape.services.map((service) => ({ spec: service, handler: notHere })),
+      handlers: shape.handlers.map((handler) => ({ spec: handler, handler: notHere })),
       definition: { routes: {}, ...(unavailable === null ? null : { unavailable }) },
       reload,
       unavailable,

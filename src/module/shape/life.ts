@@ -2,7 +2,7 @@
 import { type Fields, isObject, kindOf, shapeError, shown } from "./errors";
 import type { RouteSpec } from "../route";
 
-/** A module that has `start` or `stop`. Plain data: it crosses processes. */
+/** How `start`, `stop` and `on` of a module run. Plain data: it crosses processes. */
 export interface LifeSpec {
   /** "server": they run in one process of the server. "process": in each. */
   readonly background: "server" | "process";
@@ -17,21 +17,28 @@ export const LIFE_OPTIONS = ["background", "needs"];
  * Whether a module has something to do besides answering messages, so that it may have no routes. This is the only place
  * that decides it.
  */
-export function hasWork({ start, services }: Fields, hasMiddleware: boolean): boolean {
-  return hasMiddleware || start !== undefined || (isObject(services) && Object.keys(services).length > 0);
+export function hasWork({ start, services, on }: Fields, hasMiddleware: boolean): boolean {
+  return hasMiddleware || start !== undefined || isFilled(services) || isFilled(on);
 }
 
-/** @param parts its routes and services. @throws Error for a wrong `background` */
+function isFilled(named: unknown): boolean {
+  return isObject(named) && Object.keys(named).length > 0;
+}
+
+/**
+ * Where the work runs that nobody asks for: `start`, `stop`, `on`.
+ *
+ * @param parts its routes and services. @throws Error for a wrong `background`
+ */
 export function readLife(
   name: string,
   definition: Fields,
   parts: readonly Pick<RouteSpec, "run">[],
   place: LifePlace,
-): LifeSpec | null {
-  const { background = "server", start, stop } = definition;
+): LifeSpec {
+  const { background = "server" } = definition;
   if (background !== "server" && background !== "process")
     throw shapeError(name, `"background" is ${shown(background)}, and must be "server" or "process"`);
-  if (start === undefined && stop === undefined) return null;
   return { background, host: hostOf(parts, place) };
 }
 

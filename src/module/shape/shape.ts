@@ -2,6 +2,7 @@
 import { nearest } from "../../config/nearest";
 import type { FetchRoute, Framing, Middleware, ModuleDefinition, StandardSchema } from "../contract";
 import { readSchema } from "./config";
+import { readHandlers, type ShapedHandler } from "./events";
 import { hasWork, LIFE_OPTIONS, type LifeSpec, readLife, readNeeds } from "./life";
 import { composeUse } from "./middleware";
 import type { RouteKind, RouteSpec, RunsOn, WebSocketSpec } from "../route";
@@ -24,6 +25,8 @@ interface ShapedRoute {
 export interface ModuleShape {
   readonly routes: readonly ShapedRoute[];
   readonly services: readonly ShapedService[];
+  /** Its handlers of events. */
+  readonly handlers: readonly ShapedHandler[];
   /** The author's export; for an app, a definition with the app as its only route. Call its functions as methods. */
   readonly definition: ModuleDefinition;
   readonly reload: "swap" | "exclusive";
@@ -46,6 +49,7 @@ const HOOKS = ["setup", "check", "handoff", "dispose", "start", "stop"];
 const MODULE_OPTIONS = [
   "routes",
   "services",
+  "on",
   "reload",
   "unavailable",
   ...HOOKS,
@@ -94,15 +98,17 @@ export function readShape(
   );
   const services = readServices(name, definition.services, settings);
   const parts = [...routes, ...services].map(({ spec }) => spec);
+  const life = readLife(name, definition, parts, { needsMain: middleware !== null, run: settings.run });
   return {
     routes,
     services,
+    handlers: readHandlers(name, definition.on, life),
     definition: definition as unknown as ModuleDefinition,
     reload: settings.reload ?? (definition.reload === "exclusive" ? "exclusive" : "swap"),
     unavailable: (definition.unavailable as string | Uint8Array | undefined) ?? null,
     middleware,
     schema: readSchema(name, definition.config),
-    life: readLife(name, definition, parts, { needsMain: middleware !== null, run: settings.run }),
+    life: definition.start === undefined && definition.stop === undefined ? null : life,
     needs: readNeeds(name, definition),
   };
 }
@@ -151,7 +157,7 @@ function appDefinition(name: string, app: Fields): Fields {
   }
   const lost = isPlain(app)
     ? Object.keys(app).find(
-        (key) => HOOKS.includes(key) || (["routes", "services"].includes(key) && isObject(app[key])),
+        (key) => HOOKS.includes(key) || (["routes", "services", "on"].includes(key) && isObject(app[key])),
       )
     : undefined;
   if (lost !== undefined) {

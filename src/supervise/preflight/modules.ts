@@ -22,6 +22,7 @@ const NOBODY: Uplink = {
   stop: () => undefined,
   snapshots: () => Promise.reject(new Error("a rehearsal has no figures")),
   publish: () => undefined,
+  events: () => undefined,
 };
 
 /** @param folders  where the modules are; nothing is written to its state folder */

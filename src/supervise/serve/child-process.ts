@@ -10,6 +10,7 @@ import {
   type ChildStart,
   type MasterCalls,
   type Published,
+  type SentEvents,
   type ToChild,
   type ToMaster,
 } from "./messages";
@@ -24,7 +25,7 @@ export interface ChildOwner {
   stop(reason: string): void;
   /** It leaves, and another process may be the background process. */
   released(child: ServerProcess): void;
-  published(child: ServerProcess, message: Published): void;
+  published(child: ServerProcess, message: Published | SentEvents): void;
   /** It has ended, expected or not. `how`: "exit code 1", "SIGKILL". */
   gone(child: ServerProcess, how: string): void;
 }
@@ -117,7 +118,7 @@ export class ServerProcess {
     this.#process.kill("SIGKILL");
   }
 
-  tell(message: Extract<ToChild, { type: "background" | "reopenLogs" | "published" }>): void {
+  tell(message: Extract<ToChild, { type: "background" | "reopenLogs" | "published" | "events" }>): void {
     this.#send(message);
   }
 
@@ -151,6 +152,7 @@ export class ServerProcess {
         this.hasReleased = true;
         return this.#owner.released(this);
       case "published":
+      case "events":
         return this.#owner.published(this, message);
     }
   }

@@ -70,7 +70,9 @@ class Child {
       case "reopenLogs":
         return this.#log?.reopen();
       case "published":
-        this.#server?.publish(message.module, message.topic, message.data);
+        return this.#server?.publish(message.module, message.topic, message.data);
+      case "events":
+        this.#server?.deliver(message.events);
     }
   }
 
@@ -107,6 +109,7 @@ class Child {
     crashed: (...crash) => this.#master.ask("crashed", ...crash),
     stop: (reason) => send({ type: "stop", reason }),
     snapshots: () => this.#master.ask("snapshots"),
+    events: (events) => send({ type: "events", events }),
     // For a view, IPC would send the whole buffer behind it.
     publish: (module, topic, data) =>
       send({ type: "published", module, topic, data: data instanceof Uint8Array ? new Uint8Array(data) : data }),

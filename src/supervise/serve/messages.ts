@@ -3,6 +3,7 @@
  * numbered, and answered by number.
  */
 import type { ApprovedModule } from "../../reload/versions/approved";
+import type { EventRecord } from "../../module/event/record";
 import type { ReloadReport } from "../../reload/operations";
 import type { Agreement, Proposal } from "../../reload/vote/agree";
 import type { ReloadOrder } from "../../reload/order";
@@ -49,7 +50,8 @@ export type ToChild =
   | { readonly type: "drain"; readonly reason: string; readonly why: Leaving["why"] }
   | { readonly type: "cut"; readonly reason: string }
   | { readonly type: "reopenLogs" }
-  | Published;
+  | Published
+  | SentEvents;
 
 export type ToMaster =
   | { readonly type: "begun" }
@@ -66,7 +68,8 @@ export type ToMaster =
   | { readonly type: "stop"; readonly reason: string }
   /** Another process may be the background process. This one leaves. */
   | { readonly type: "released" }
-  | Published;
+  | Published
+  | SentEvents;
 
 /** A message that a module published to its WebSockets, on its way to other processes. */
 export interface Published {
@@ -74,6 +77,12 @@ export interface Published {
   readonly module: string;
   readonly topic: string;
   readonly data: unknown;
+}
+
+/** Events of one process's modules, on their way to the other processes. */
+export interface SentEvents {
+  readonly type: "events";
+  readonly events: readonly EventRecord[];
 }
 
 type Calls<T> = { [K in keyof T]: (...args: never[]) => unknown };

@@ -21,7 +21,7 @@ import { Backoff } from "../../system/backoff";
 import { electBackground } from "./background";
 import { type Begun, type ChildOwner, ServerProcess } from "./child-process";
 import type { Group, StartSummary } from "./group";
-import type { Published } from "./messages";
+import type { Published, SentEvents } from "./messages";
 import { Round } from "../../reload/vote/agree";
 
 interface PreforkOwner {
@@ -251,7 +251,7 @@ export class Prefork implements Group, ChildOwner {
     this.#owner.stop(reason);
   }
 
-  published(from: ServerProcess, message: Published): void {
+  published(from: ServerProcess, message: Published | SentEvents): void {
     for (const child of this.#alive) if (child !== from && child.isReady) child.tell(message);
   }
 

@@ -1,0 +1,86 @@
+/** The subscriptions of modules in one place, on the server's side: events go there as fast as they are taken. */
+import type { EventHub } from "../../module/event/events";
+import type { EventRecord, EventSink } from "../../module/event/record";
+import { EventQueue } from "../../module/event/queue";
+import type { EventMessage, EventSent } from "../remote/messages";
+import { encodeEvent } from "./messages";
+
+/** How many events may be on their way to one subscription. */
+const WINDOW = 64;
+
+export class PlaceEvents {
+  readonly #hub: EventHub;
+  readonly #post: (message: EventSent) => void;
+  readonly #feeds = new Map<number, Feed>();
+
+  constructor(hub: EventHub, post: (message: EventSent) => void) {
+    this.#hub = hub;
+    this.#post = post;
+  }
+
+  receive(message: EventMessage): void {
+    switch (message.type) {
+      case "eventEmit":
+        return this.#hub.emit(message.version, message.topic, message.text);
+      case "eventSubscribe": {
+        const { feed: number, version, pattern } = message;
+        const feed = new Feed((text) => this.#post({ type: "event", feed: number, text }));
+        this.#feeds.set(number, feed);
+        feed.leave = this.#hub.subscribe(version, pattern, feed);
+        return;
+      }
+      case "eventTaken":
+        return this.#feeds.get(message.feed)?.taken(message.count);
+      case "eventLeave":
+        this.#feeds.get(message.feed)?.leave();
+        this.#feeds.delete(message.feed);
+    }
+  }
+
+  /** The place is gone. */
+  drop(): void {
+    for (const { leave } of this.#feeds.values()) leave();
+    this.#feeds.clear();
+  }
+}
+
+class Feed implements EventSink {
+  onTaken = null;
+  leave = (): void => {};
+  readonly #send: (text: string | null) => void;
+  readonly #queue = new EventQueue();
+  #room = WINDOW;
+  #isEnding = false;
+
+  constructor(send: (text: string | null) => void) {
+    this.#send = send;
+  }
+
+  push(event: EventRecord): boolean {
+    if (!this.#queue.push(event)) return false;
+    this.#flush();
+    return true;
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    this.#flush();
+  }
+
+  taken(count: number): void {
+    this.#room += count;
+    this.#flush();
+  }
+
+  #flush(): void {
+    while (this.#room > 0) {
+      const event = this.#queue.shift();
+      if (event === undefined) break;
+      this.#room--;
+      this.#send(encodeEvent(event));
+    }
+    if (!this.#isEnding || this.#queue.size > 0) return;
+    this.#isEnding = false;
+    this.#send(null);
+  }
+}
