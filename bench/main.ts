@@ -33,6 +33,7 @@ import { reloadInlineRow, reloadLoadRow, reloadManyRow, reloadPoolRow } from "./
 import { startRow } from "./rows/start";
 import { streamsRow } from "./rows/streams";
 import { thousandRow } from "./rows/thousand";
+import { poolServiceRow, serviceRow } from "./rows/services";
 import { chunkRow, lineRow, poolAloneRow, poolRow, processRow } from "./rows/text";
 import { trafficRow } from "./rows/traffic";
 import {
@@ -50,6 +51,8 @@ const ROWS: readonly Row[] = [
   lineRow,
   poolRow,
   poolAloneRow,
+  serviceRow,
+  poolServiceRow,
   processRow,
   cRow,
   helloRow,
