@@ -40,12 +40,9 @@ export class InlineCall implements InFlight, Deadline {
     const { order, deadlineAt } = found;
     this.#found = found;
     this.#answer = answer;
-    const client = order.frame?.client ?? null;
-    const identity = order.frame?.identity ?? null;
     this.#frame = new ServiceFrame({
       caller: order.caller.module,
-      identity,
-      client,
+      parent: order.frame,
       chain: chainOf(found),
       deadlineAt,
     });

@@ -4,7 +4,16 @@ import { errorOf, ServiceError, type ServiceFailure, uncopiedInput } from "../..
 import type { CallFrame } from "../../module/service/frame";
 import { decodeValue } from "../../module/service/values";
 import { asHost } from "../../system/leave-graph";
-import type { FromPlace, ToldResult } from "../remote/messages";
+import { clientText, type FromPlace } from "../remote/messages";
+import {
+  type AskBatch,
+  askTarget,
+  encodeInherited,
+  TOLD,
+  TOLD_FIELDS,
+  type ToldBatch,
+  type ToldKind,
+} from "../services/messages";
 import { RemoteStream } from "../remote/stream";
 
 interface Waiting {
@@ -20,6 +29,9 @@ export class HostedServices implements ServiceCalls {
   readonly #maxLetters: number;
   readonly #waiting = new Map<number, Waiting>();
   #last = 0;
+  /** Calls of this turn: they leave in one message. */
+  #asks: AskBatch = [];
+  #isFlushScheduled = false;
 
   /** @param maxLetters  limit for one input. Infinity: no limit */
   constructor(post: (message: FromPlace) => void, maxLetters: number) {
@@ -42,26 +54,50 @@ export class HostedServices implements ServiceCalls {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const over = this.#listen(ask, order);
     this.#waiting.set(ask, { resolve, reject, over, parts: null });
-    const leftMs = leastMs(frame, timeoutMs);
-    asHost(() => this.#post({ type: "ask", ask, caller, module, service, input, frame: plainFrame(frame), leftMs }));
+    const inherited = frame === null ? "" : encodeInherited(frame);
+    const client = frame?.client ?? null;
+    const text = client === null ? "" : clientText(client);
+    const target = askTarget(caller, module, service);
+    this.#asks.push(ask, target, input, leastMs(frame, timeoutMs), inherited, text);
+    this.#scheduleFlush();
     return promise;
   }
 
-  told({ ask, kind, text }: ToldResult): void {
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    asHost(() => setImmediate(() => this.flush()));
+  }
+
+  /** Sends what has been called so far. */
+  flush(): void {
+    this.#isFlushScheduled = false;
+    if (this.#asks.length === 0) return;
+    const asks = this.#asks;
+    this.#asks = [];
+    this.#post({ type: "asks", asks });
+  }
+
+  told(batch: ToldBatch): void {
+    for (let at = 0; at < batch.length; at += TOLD_FIELDS)
+      this.#told(batch[at] as number, batch[at + 1] as ToldKind, batch[at + 2] as string);
+  }
+
+  #told(ask: number, kind: ToldKind, text: string): void {
     const waiting = this.#waiting.get(ask);
     if (waiting === undefined) return;
-    if (kind === "stream") {
+    if (kind === TOLD.stream) {
       waiting.parts = new RemoteStream<unknown>(
         () => this.#post({ type: "askCredit", ask }),
         () => this.#leave(ask),
       );
       return waiting.resolve(waiting.parts);
     }
-    if (kind === "part") return waiting.parts?.push(decodeValue(text));
+    if (kind === TOLD.part) return waiting.parts?.push(decodeValue(text));
     this.#waiting.delete(ask);
     waiting.over();
-    if (kind === "end") return waiting.parts?.end();
-    if (kind === "value") return waiting.resolve(decodeValue(text));
+    if (kind === TOLD.end) return waiting.parts?.end();
+    if (kind === TOLD.value) return waiting.resolve(decodeValue(text));
     const error = errorOf(decodeValue(text) as ServiceFailure);
     if (waiting.parts === null) waiting.reject(error);
     else waiting.parts.fail(error);
@@ -79,7 +115,12 @@ export class HostedServices implements ServiceCalls {
 
   #leave(ask: number): void {
     this.#waiting.get(ask)?.over();
-    if (this.#waiting.delete(ask)) asHost(() => this.#post({ type: "askCancel", ask }));
+    if (!this.#waiting.delete(ask)) return;
+    // It may not have left yet.
+    asHost(() => {
+      this.flush();
+      this.#post({ type: "askCancel", ask });
+    });
   }
 
   #listen(ask: number, order: ServiceOrder): () => void {
@@ -90,10 +131,6 @@ export class HostedServices implements ServiceCalls {
       for (const each of signals) each.removeEventListener("abort", giveUp);
     };
   }
-}
-
-function plainFrame(frame: CallFrame | null): Pick<CallFrame, "chain" | "identity" | "client"> | null {
-  return frame === null ? null : { chain: frame.chain, identity: frame.identity, client: frame.client };
 }
 
 /** @returns in milliseconds; 0: for ever */

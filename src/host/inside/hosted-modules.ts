@@ -146,8 +146,9 @@ export class HostedModules {
   }
 
   receive(data: CallBatch | ToPlace): void {
-    if (Array.isArray(data)) this.#calls.receive(data);
-    else this.#obey(data);
+    if (!Array.isArray(data)) return this.#obey(data);
+    this.#calls.receive(data);
+    this.#services.flush();
   }
 
   #obey(message: ToPlace): void {
@@ -174,7 +175,7 @@ export class HostedModules {
       case "part":
         return this.#calls.receiveBody(message.seq, message.part);
       case "told":
-        return this.#services.told(message);
+        return this.#services.told(message.told);
       case "event":
         return this.#events.receive(message);
       case "ping":

@@ -10,8 +10,7 @@
 import type { Client, Session, StopReason } from "../../module/contract";
 import { ANONYMOUS, sessionOf, withSession } from "../../module/session";
 import type { EventVersion } from "../../module/event/record";
-import type { ServiceCaller } from "../../module/service/calls";
-import type { CallFrame } from "../../module/service/frame";
+import type { AskBatch, ToldBatch } from "../services/messages";
 import type { ModuleErrorData } from "../../module/graph/describe-error";
 import type { RemoteShape } from "../../module/graph/remote";
 import type { LogFields } from "../../observe/log/fields";
@@ -127,32 +126,6 @@ export interface BodyPart {
 /** How many parts of a stream may be sent ahead of the reader. */
 export const STREAM_WINDOW = 4;
 
-/** A module in a place calls a service, place to server. */
-export interface AskedCall {
-  readonly type: "ask";
-  /** The place's number for it. */
-  readonly ask: number;
-  readonly caller: ServiceCaller;
-  readonly module: string;
-  readonly service: string;
-  /** An encoded value. */
-  readonly input: string;
-  /** What it inherits. null: it works for no call. */
-  readonly frame: Pick<CallFrame, "chain" | "identity" | "client"> | null;
-  /** How long its caller waits. In milliseconds; 0: for ever. */
-  readonly leftMs: number;
-}
-
-/** Its result, or a part of it, server to place. */
-export interface ToldResult {
-  readonly type: "told";
-  readonly ask: number;
-  /** "stream": parts follow. "end": there are no more. */
-  readonly kind: "value" | "failure" | "stream" | "part" | "end";
-  /** An encoded value or ServiceFailure; "" for "stream" and "end". */
-  readonly text: string;
-}
-
 /** About events of modules in a place, place to server. */
 export type EventMessage =
   | { readonly type: "eventEmit"; readonly version: EventVersion; readonly topic: string; readonly text: string }
@@ -200,8 +173,9 @@ export type ToPlace =
   | { readonly type: "cancel"; readonly seq: number; readonly reason: CancelReason }
   | { readonly type: "credit"; readonly seq: number }
   | { readonly type: "part"; readonly seq: number; readonly part: BodyPart }
-  | ToldResult
   | EventSent
+  /** Results of service calls, or parts of them: see services/messages.ts. */
+  | { readonly type: "told"; readonly told: ToldBatch }
   | { readonly type: "ping"; readonly ping: number };
 
 /** The result of a task. */
@@ -226,8 +200,9 @@ export type FromPlace =
   | { readonly type: "pong"; readonly ping: number }
   /** A handler reads its request's body. 0: it needs no more of it. */
   | { readonly type: "want"; readonly seq: number; readonly parts: number }
-  | AskedCall
   | EventMessage
+  /** Modules there call services: see services/messages.ts. */
+  | { readonly type: "asks"; readonly asks: AskBatch }
   /** Nobody in the place waits for this call any more. */
   | { readonly type: "askCancel"; readonly ask: number }
   /** The reader of a call's result has taken a part. */
@@ -290,6 +265,14 @@ function encodeClient(client: Client): string {
   return `${client.connection} ${client.port} ${client.transport} ${client.isLocal ? 1 : 0} ${tls} ${shown} ${client.address}`;
 }
 
+/** The text of a decoded client, which goes back to the server as it came. */
+const clientTexts = new WeakMap<Client, string>();
+
+/** @returns for `decodeClient`. @param client  of `decodeClient` in this place, or another one */
+export function clientText(client: Client): string {
+  return clientTexts.get(client) ?? encodeClient(client);
+}
+
 export function decodeClient(text: string): Client {
   const [connection, port, transport, isLocal, tls, session = "", ...address] = text.split(" ");
   const client: Client = {
@@ -300,7 +283,9 @@ export function decodeClient(text: string): Client {
     address: address.join(" "),
     tls: tls === "" || tls === undefined ? undefined : (JSON.parse(decodeURIComponent(tls)) as Client["tls"]),
   };
-  return withSession(client, session === "" ? ANONYMOUS : (JSON.parse(decodeURIComponent(session)) as Session));
+  const shown = withSession(client, session === "" ? ANONYMOUS : (JSON.parse(decodeURIComponent(session)) as Session));
+  clientTexts.set(shown, text);
+  return shown;
 }
 
 /** @returns the bytes as a string of the same length, one character a byte */

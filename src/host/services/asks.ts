@@ -1,9 +1,20 @@
 /** The calls of services that modules in one place make, on the server's side: asked, answered, and given up with it. */
 import type { ServiceAnswer, ServiceAsks } from "../../module/service/calls";
-import { type ServiceError, uncopiedResult } from "../../module/service/error";
+import { plainFailure, uncopiedResult } from "../../module/service/error";
 import type { CallFrame } from "../../module/service/frame";
 import { Carried, encodeValue } from "../../module/service/values";
-import { type AskedCall, type FromPlace, STREAM_WINDOW, type ToldResult } from "../remote/messages";
+import type { Client } from "../../module/contract";
+import { asHost } from "../../system/leave-graph";
+import { decodeClient, type FromPlace, STREAM_WINDOW } from "../remote/messages";
+import {
+  ASK_FIELDS,
+  type AskBatch,
+  decodeInherited,
+  readAskTarget,
+  TOLD,
+  type ToldBatch,
+  type ToldKind,
+} from "./messages";
 
 /** An open call. */
 interface Open {
@@ -11,19 +22,25 @@ interface Open {
   stream: SentStream | null;
 }
 
+const MAX_TARGETS = 1000;
+
 export class PlaceAsks {
   readonly #services: ServiceAsks;
-  readonly #post: (message: ToldResult) => void;
+  readonly #post: (message: { readonly type: "told"; readonly told: ToldBatch }) => void;
   readonly #open = new Map<number, Open>();
+  readonly #targets = new Map<string, ReturnType<typeof readAskTarget>>();
+  /** Results of this turn: they leave in one message. */
+  #told: ToldBatch = [];
+  #isFlushScheduled = false;
 
-  constructor(services: ServiceAsks, post: (message: ToldResult) => void) {
+  constructor(services: ServiceAsks, post: (message: { readonly type: "told"; readonly told: ToldBatch }) => void) {
     this.#services = services;
     this.#post = post;
   }
 
-  /** @returns whether it was a message about such a call */
+  /** @returns whether it was a message about such calls */
   receive<M extends Exclude<FromPlace, { type: "log" }>>(message: M): message is Extract<M, { type: `ask${string}` }> {
-    if (message.type === "ask") this.#ask(message);
+    if (message.type === "asks") this.#receiveAsks(message.asks);
     else if (message.type === "askCancel") this.#cancel(message.ask);
     else if (message.type === "askCredit") this.#open.get(message.ask)?.stream?.addCredit();
     else return false;
@@ -34,44 +51,63 @@ export class PlaceAsks {
   drop(): void {
     const open = [...this.#open.keys()];
     for (const ask of open) this.#cancel(ask);
+    this.#told = [];
   }
 
-  #ask({ ask, caller, module, service, input, frame, leftMs }: AskedCall): void {
+  #receiveAsks(asks: AskBatch): void {
+    for (let at = 0; at < asks.length; at += ASK_FIELDS) this.#ask(asks, at);
+    // What has answered at once is in one message.
+    this.#flush();
+  }
+
+  #ask(asks: AskBatch, at: number): void {
+    const [ask, target, input, leftMs, inherited, client] = asks.slice(at, at + ASK_FIELDS) as AskFields;
     const open: Open = { giveUp: () => {}, stream: null };
     this.#open.set(ask, open);
     const order = {
-      caller,
-      module,
-      service,
+      ...this.#targetOf(target),
       input: Carried.encoded(input),
-      frame: frame === null ? null : new AskedFrame(frame),
+      frame: inherited === "" && client === "" ? null : new AskedFrame(inherited, client),
       timeoutMs: leftMs === 0 ? undefined : leftMs,
       signal: undefined,
     };
-    const giveUp = this.#services.ask(order, this.#answerTo(ask, open));
-    open.giveUp = giveUp;
+    open.giveUp = this.#services.ask(order, this.#answerTo(ask, open));
+  }
+
+  /** Read once each: a module asks for few services, again and again. */
+  #targetOf(text: string): ReturnType<typeof readAskTarget> {
+    const known = this.#targets.get(text);
+    if (known !== undefined) return known;
+    const target = readAskTarget(text);
+    // A place may send any name.
+    if (this.#targets.size >= MAX_TARGETS) this.#targets.clear();
+    this.#targets.set(text, target);
+    return target;
   }
 
   #answerTo(ask: number, open: Open): ServiceAnswer {
     return {
-      resolve: (value) => this.#over(ask, () => ({ kind: "value", text: value.text })),
-      reject: ({ code, message, data }) =>
-        this.#over(ask, () => ({ kind: "failure", text: encodeValue({ code, message, data }) })),
+      resolve: (value) => {
+        if (!this.#open.delete(ask)) return;
+        try {
+          this.#tell(ask, TOLD.value, value.text);
+        } catch (error) {
+          this.#tell(ask, TOLD.failure, encodeValue(plainFailure(uncopiedResult(error))));
+        }
+      },
+      reject: (error) => {
+        if (this.#open.delete(ask)) this.#tell(ask, TOLD.failure, encodeValue(plainFailure(error)));
+      },
       stream: (parts) => {
         if (this.#open.get(ask) !== open) return void parts.return?.();
         open.stream = new SentStream(parts, (kind, text) => {
-          if (kind !== "part") this.#open.delete(ask);
-          this.#post({ type: "told", ask, kind, text });
+          if (kind !== TOLD.part) this.#open.delete(ask);
+          this.#tell(ask, kind, text);
         });
-        this.#post({ type: "told", ask, kind: "stream", text: "" });
+        this.#tell(ask, TOLD.stream, "");
         void open.stream.pump();
       },
     };
-  }
-
-  #over(ask: number, result: () => Pick<ToldResult, "kind" | "text">): void {
-    if (!this.#open.delete(ask)) return;
-    this.#post({ type: "told", ask, ...encoded(result) });
   }
 
   #cancel(ask: number): void {
@@ -81,19 +117,42 @@ export class PlaceAsks {
     open.stream?.cancel();
     open.giveUp();
   }
+
+  #tell(ask: number, kind: ToldKind, text: string): void {
+    this.#told.push(ask, kind, text);
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
+    // A module's code may be on the stack.
+    asHost(() => setImmediate(() => this.#flush()));
+  }
+
+  #flush(): void {
+    this.#isFlushScheduled = false;
+    if (this.#told.length === 0) return;
+    const told = this.#told;
+    this.#told = [];
+    this.#post({ type: "told", told });
+  }
 }
+
+type AskFields = [ask: number, target: string, input: string, leftMs: number, inherited: string, client: string];
 
 /** What the caller's own call hands down. Its end comes as a message. */
 class AskedFrame implements CallFrame {
   readonly chain: CallFrame["chain"];
   readonly identity: CallFrame["identity"];
-  readonly client: CallFrame["client"];
   readonly deadlineAt = Infinity;
+  readonly #client: string;
 
-  constructor({ chain, identity, client }: NonNullable<AskedCall["frame"]>) {
+  constructor(inherited: string, client: string) {
+    const { chain, identity } = decodeInherited(inherited);
     this.chain = chain;
     this.identity = identity;
-    this.client = client;
+    this.#client = client;
+  }
+
+  get client(): Client | null {
+    return this.#client === "" ? null : decodeClient(this.#client);
   }
 
   cancellation(): null {
@@ -101,25 +160,15 @@ class AskedFrame implements CallFrame {
   }
 }
 
-/** @returns the failure instead, if the value cannot be cloned */
-function encoded(result: () => Pick<ToldResult, "kind" | "text">): Pick<ToldResult, "kind" | "text"> {
-  try {
-    return result();
-  } catch (error) {
-    const { code, message } = uncopiedResult(error);
-    return { kind: "failure", text: encodeValue({ code, message }) };
-  }
-}
-
 /** A result in parts: sent as fast as its reader in the place takes them. */
 class SentStream {
   readonly #parts: AsyncIterableIterator<Carried>;
-  readonly #send: (kind: "part" | "end" | "failure", text: string) => void;
+  readonly #send: (kind: ToldKind, text: string) => void;
   #credit = STREAM_WINDOW;
   #onCredit: (() => void) | null = null;
   #isCancelled = false;
 
-  constructor(parts: AsyncIterableIterator<Carried>, send: (kind: "part" | "end" | "failure", text: string) => void) {
+  constructor(parts: AsyncIterableIterator<Carried>, send: (kind: ToldKind, text: string) => void) {
     this.#parts = parts;
     this.#send = send;
   }
@@ -143,15 +192,14 @@ class SentStream {
         if (this.#isCancelled) return;
         const next = await this.#parts.next();
         if (this.#isCancelled) return;
-        if (next.done === true) return this.#send("end", "");
+        if (next.done === true) return this.#send(TOLD.end, "");
         this.#credit--;
-        this.#send("part", next.value.text);
+        this.#send(TOLD.part, next.value.text);
       }
     } catch (error) {
       if (this.#isCancelled) return;
       void this.#parts.return?.();
-      const { code = "FAILED", message, data } = error as Partial<ServiceError>;
-      this.#send("failure", encodeValue({ code, message: String(message), data }));
+      this.#send(TOLD.failure, encodeValue(plainFailure(error)));
     }
   }
 }

@@ -35,7 +35,7 @@ export class InlineRun implements InFlight, Deadline {
     this.#over = over;
     // The emitter's frame must not reach the handler: it works for nobody's call.
     const deadlineAt = deadlineOf(this.#askedAt, null, [handlerMs(server, handler)]);
-    this.#frame = new ServiceFrame({ caller: "", identity: null, client: null, chain: NOTHING, deadlineAt });
+    this.#frame = new ServiceFrame({ caller: "", parent: null, chain: NOTHING, deadlineAt });
   }
 
   begin(event: EventRecord): void {

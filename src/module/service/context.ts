@@ -50,8 +50,8 @@ function makeClass(context: object): ContextClass {
 
 interface FrameFacts {
   readonly caller: string;
-  readonly identity: string | null;
-  readonly client: Client | null;
+  /** The caller's. null: it has none. */
+  readonly parent: CallFrame | null;
   /** The services above it, and its own name as the last: its own calls come below all of them. */
   readonly chain: readonly string[];
   /** By performance.now(); Infinity: never. */
@@ -61,19 +61,25 @@ interface FrameFacts {
 /** One call of a service, as what it calls in turn sees it, and as its context tells it. */
 export class ServiceFrame implements CallFrame, CallFacts {
   readonly caller: string;
-  readonly identity: string | null;
-  readonly client: Client | null;
   readonly chain: readonly string[];
   readonly deadlineAt: number;
+  readonly #parent: CallFrame | null;
   #controller: AbortController | null = null;
   #reason: Error | null = null;
 
-  constructor({ caller, identity, client, chain, deadlineAt }: FrameFacts) {
+  constructor({ caller, parent, chain, deadlineAt }: FrameFacts) {
     this.caller = caller;
-    this.identity = identity;
-    this.client = client;
+    this.#parent = parent;
     this.chain = chain;
     this.deadlineAt = deadlineAt;
+  }
+
+  get client(): Client | null {
+    return this.#parent?.client ?? null;
+  }
+
+  get identity(): string | null {
+    return this.#parent?.identity ?? null;
   }
 
   get signal(): AbortSignal {

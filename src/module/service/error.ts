@@ -46,3 +46,8 @@ export function uncopiedInput(name: string, error: unknown): ServiceError {
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Any error as plain data. */
+export function plainFailure(error: unknown): ServiceFailure {
+  return failureIn(error) ?? { code: "FAILED", message: textOf(error) };
+}
