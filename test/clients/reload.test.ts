@@ -3,7 +3,8 @@ import { expect, test } from "bun:test";
 import { type Hub, moduleSource, withHub } from "../support/hub";
 import { until } from "../support/until";
 
-const RELOADS = 15;
+/** More of them: npm run test:long. */
+const RELOADS = Number(process.env["HRMR_TEST_RELOADS"] ?? 8);
 const CONNECTIONS = 64;
 
 const inline = (version: number) =>

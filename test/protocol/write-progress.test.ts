@@ -12,10 +12,10 @@ import { until } from "../support/until";
 const routes = (run: string) => `
   "/${run}/stream": { run: "${run}", fetch: () => new Response(new ReadableStream({
     async pull(c) { await 0; c.enqueue(new Uint8Array(65536)); }, cancel() { console.log("${run} stream cancelled"); } })) },
-  "/${run}/whole": { run: "${run}", fetch: () => new Response("w".repeat(30_000_000)) },
+  "/${run}/whole": { run: "${run}", fetch: () => new Response("w".repeat(16_000_000)) },
   "/${run}/file": { run: "${run}", fetch: () => new Response(Bun.file("big.bin")) },
   "${run.toUpperCase()} STREAM": { run: "${run}", handle: async function* () { for (;;) { await 0; yield "y".repeat(65536); } } },
-  "${run.toUpperCase()} WHOLE": { run: "${run}", handle: () => "w".repeat(30_000_000) },`;
+  "${run.toUpperCase()} WHOLE": { run: "${run}", handle: () => "w".repeat(16_000_000) },`;
 
 const MODULE = moduleSource(`{ routes: {${["inline", "pool", "process"].map(routes).join("")}
   "/socket": { websocket: { idleTimeoutMs: 60_000, maxQueuedBytes: 50_000_000, open(socket) { for (let i = 0; i < 200; i++) socket.send(new Uint8Array(200_000)); } } },
@@ -28,8 +28,8 @@ let hub: Hub;
 beforeAll(async () => {
   const dir = makeProject({
     "modules/m.ts": MODULE,
-    "big.bin": "b".repeat(30_000_000),
-    "static_html/big.bin": "b".repeat(30_000_000),
+    "big.bin": "b".repeat(16_000_000),
+    "static_html/big.bin": "b".repeat(16_000_000),
     ...pairFiles(serverCertificate()),
   });
   hub = new Hub(

@@ -17,7 +17,8 @@ const SSE = readFileSync(join(import.meta.dir, "../../../examples/sse.ts"), "utf
 const page = (version: number) => moduleSource(`{ routes: { "/page": { fetch: () => new Response("v${version}") } } }`);
 
 const STREAMS = 100;
-const RELOADS = 20;
+/** More of them: npm run test:long. */
+const RELOADS = Number(process.env["HRMR_TEST_RELOADS"] ?? 8);
 
 /** The id of the newest whole event; 0: none came yet. */
 function lastId(client: RawClient): number {

@@ -290,7 +290,7 @@ describe("a push", () => {
         }
       };
       const asking = Promise.all([askOn(), askOn(), askOn(), askOn()]);
-      for (let version = 1; version <= 20; version++) {
+      for (let version = 1; version <= 8; version++) {
         sent = version;
         const { status, body } = await ask(hub, "POST", "/v1/modules/greet", { body: greet(`v${version}`) });
         expect([status, body.ok]).toEqual([200, true]);
@@ -300,7 +300,7 @@ describe("a push", () => {
       isOver = true;
       await asking;
       expect(wrong).toEqual([]);
-      expect(count).toBeGreaterThan(200);
+      expect(count).toBeGreaterThan(40);
     }));
 
   test("waits for the one before it: of many at once each has its own verdict, and the last files are those that serve", () =>
