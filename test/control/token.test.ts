@@ -1,6 +1,15 @@
 /** control.commands "token": who may send the built-in commands from elsewhere. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../src/config/user-error";
@@ -193,9 +202,14 @@ describe("a server with the policy token", () => {
       writeTokens(join(hub.dir, "data", TOKENS_FILE), records);
       expect(await from(`STATUS token:${admin}\n`)).toStartWith("{\n");
       expect(await from(`STATUS token:${other}\n`)).toBe("ERR the token is wrong\n");
+      hub.write("modules/greet.ts", moduleSource(`{ routes: { "GREET": () => "hello\\n", "GREETED": () => "" } }`));
       expect(await from(`AUTH ${admin}\nRELOAD\n`)).toMatch(/^OK boss\nOK /);
       expect(await from(`AUTH ${other}\nRELOAD\n`)).toMatch(/^OK bot\nERR RELOAD is for clients on this machine/);
       expect(hub.program.output()).not.toContain(admin);
+      // The audit log tells who it was.
+      const audit = join(hub.dir, ".hrmr/audit.log");
+      const by = /RELOAD of [\d.]+, token boss \(#\d+\)/;
+      await until("the reload to be noted", () => existsSync(audit) && by.test(readFileSync(audit, "utf8")));
     },
   );
 
@@ -232,10 +246,13 @@ describe("a server with the policy token", () => {
 
   test("takes none over UDP, token or not", async () => {
     const port = Number(/udp:\/\/127\.0\.0\.1:(\d+)/.exec(hub.program.output())?.[1]);
-    const reply = Promise.withResolvers<string>();
+    let reply = Promise.withResolvers<string>();
     const client = await Bun.udpSocket({ socket: { data: (_, bytes) => reply.resolve(bytes.toString()) } });
-    client.send(`STATUS token:${TOKEN}`, port, "127.0.0.1");
-    expect(await reply.promise).toBe("ERR STATUS is not accepted over UDP\n");
+    for (const word of ["STATUS", "AUTH"]) {
+      reply = Promise.withResolvers();
+      client.send(word === "AUTH" ? `AUTH ${TOKEN}` : `${word} token:${TOKEN}`, port, "127.0.0.1");
+      expect(await reply.promise).toBe(`ERR ${word} is not accepted over UDP\n`);
+    }
     client.close();
   });
 
