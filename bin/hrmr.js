@@ -15,7 +15,7 @@ const MIN_BUN_BYTES = 1_000_000;
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR2"];
 
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
-if (process.versions["bun"] === undefined) start(findBun(), [main, ...process.argv.slice(2)]);
+if (process.versions["bun"] === undefined) start(findBun(), ["--no-env-file", main, ...process.argv.slice(2)]);
 else await import(main);
 
 /** @returns {string} the path of Bun's program; ends the process if there is none */

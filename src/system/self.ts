@@ -10,9 +10,9 @@ export const ROLE_VARIABLE = "HRMR_ROLE";
  */
 const EXECUTABLE = process.execPath;
 
-/** @param args what follows the program's own name */
+/** @param args what follows the program's own name. From source, Bun is told not to read .env by itself. */
 export function selfCommand(args: readonly string[]): string[] {
-  return Bun.isStandaloneExecutable ? [EXECUTABLE, ...args] : [EXECUTABLE, Bun.main, ...args];
+  return Bun.isStandaloneExecutable ? [EXECUTABLE, ...args] : [EXECUTABLE, "--no-env-file", Bun.main, ...args];
 }
 
 /** The folder of the server's own code, with a separator at the end: src/, or the binary's own file system. */

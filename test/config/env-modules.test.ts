@@ -9,13 +9,13 @@ import { withProcesses } from "../support/supervised";
 
 /** Answers with the variables at its load and now. */
 function reading(key: string, run: string): string {
-  const now = '[AT_LOAD, process.env.TOKEN, process.env.LOCAL, process.env.HOME === "/of/the/file"].join(" ")';
+  const now = `[AT_LOAD, process.env.TOKEN, process.env.LOCAL, process.env.HOME === "/of/the/file", process.env.NODE_ENV].join(" ")`;
   const route = `{ framing: "line", run: "${run}", handle: () => ${now} + "\\n" }`;
   return `const AT_LOAD = process.env.TOKEN;\n${moduleSource(`{ routes: { "${key}": ${route} } }`)}`;
 }
 
 const FILES = {
-  ".env": "TOKEN=one\nHOME=/of/the/file\nBUN_BE_BUN=1\n",
+  ".env": "TOKEN=one\nHOME=/of/the/file\nNODE_ENV=one\nBUN_BE_BUN=1\n",
   // Bun reads it by itself when it runs from source.
   ".env.local": "LOCAL=yes\nTOKEN=local\n",
   "modules/here.ts": reading("HERE", "inline"),
@@ -30,7 +30,8 @@ function showing(key: string): string {
 }
 
 async function expectToken(hub: Hub, token: string): Promise<void> {
-  for (const key of ["HERE\n", "THERE\n", "AWAY\n"]) expect(await hub.ask(key)).toBe(`${token} ${token}  false\n`);
+  for (const key of ["HERE\n", "THERE\n", "AWAY\n"])
+    expect(await hub.ask(key)).toBe(`${token} ${token}  false ${token}\n`);
 }
 
 test("modules in all hosts read the variables of .env, and those of another .env after a reload", () =>
@@ -38,17 +39,17 @@ test("modules in all hosts read the variables of .env, and those of another .env
     1,
     async (hub) => {
       await expectToken(hub, "one");
-      hub.write(".env", "TOKEN=two\n");
+      hub.write(".env", "TOKEN=two\nNODE_ENV=two\n");
       const verdict = await hub.ask("RELOAD");
       expect(verdict).toMatch(/^OK/);
-      expect(verdict).toContain("TOKEN changed in .env");
+      expect(verdict).toContain("TOKEN, NODE_ENV changed in .env");
       // Its code does not name the variable.
       expect(verdict).not.toContain("other v2");
       await expectToken(hub, "two");
       // The new process must not take the variables for those of its environment.
       expect((await runProgram(["upgrade"], { cwd: hub.dir })).exitCode).toBe(0);
       await expectToken(hub, "two");
-      hub.write(".env", "TOKEN=three\n");
+      hub.write(".env", "TOKEN=three\nNODE_ENV=three\n");
       expect(await hub.ask("RELOAD")).toMatch(/^OK/);
       await expectToken(hub, "three");
       hub.remove(".env");
@@ -63,7 +64,7 @@ test("several processes read them too", () =>
     2,
     async (hub) => {
       for (let at = 0; at < 4; at++) await expectToken(hub, "one");
-      hub.write(".env", "TOKEN=two\n");
+      hub.write(".env", "TOKEN=two\nNODE_ENV=two\n");
       expect(await hub.ask("RELOAD")).toMatch(/^OK/);
       for (let at = 0; at < 4; at++) await expectToken(hub, "two");
     },

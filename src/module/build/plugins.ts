@@ -14,6 +14,8 @@ const META_MODULE = "hrmr-meta:";
 export const IMPORT_META_DEFINES: Record<string, string> = {
   ...Object.fromEntries(META_KEYS.map((key) => [`import.meta.${key}`, META_PREFIX + key])),
   "import.meta.main": "false",
+  // The bundler would write the value of the build's environment. It may come from .env, and change.
+  "process.env.NODE_ENV": "Bun.env.NODE_ENV",
 };
 
 /**
