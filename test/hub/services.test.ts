@@ -165,6 +165,33 @@ test("a client that leaves cancels what its call has called", () =>
       }
   }));
 
+test("an event of a WebSocket calls with the identity of its client", () =>
+  onHub(async (hub) => {
+    hub.write(
+      "modules/live.ts",
+      `import { defineModule } from "hrmr";
+       export default defineModule({ routes: { "/live": { websocket: {
+         close() {},
+         async message(socket, text, { services }) {
+           const { caller, identity } = await services.callee_pool.facts();
+           socket.send([typeof this.close, caller, identity, text].join(" "));
+         },
+       } } } });`,
+    );
+    expect(await hub.ask("RELOAD")).toStartWith("OK");
+    const { token } = JSON.parse(
+      (await callProgram(["token", "add", "bob", "--scope", "app:x", "--json"], { cwd: hub.dir })).stdout,
+    ) as { token: string };
+    const socket = new WebSocket(`${hub.url.replace("http", "ws")}/live`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const heard = Promise.withResolvers<unknown>();
+    socket.onmessage = ({ data }) => heard.resolve(data);
+    socket.onopen = () => socket.send("x");
+    expect(await heard.promise).toBe("function live bob x");
+    socket.close();
+  }));
+
 test("a reload of the callee loses no call, and the newest version answers", () =>
   onHub(async (hub) => {
     for (const to of HOSTS) {

@@ -1,6 +1,6 @@
 /** Puts a frame around the routes of modules that call services, so that the calls inherit deadline and cancellation. */
 import { readFileSync } from "node:fs";
-import type { Client, Session } from "../contract";
+import type { Client, ServerWebSocket, Session, WebSocketHandlers } from "../contract";
 import type { RouteSpec } from "../route";
 import type { ModuleShape } from "../shape/shape";
 import { type CallFrame, withinFrame } from "./frame";
@@ -13,6 +13,8 @@ export function callsServices(file: string): boolean {
 export function withFrames(shape: ModuleShape): ModuleShape {
   return { ...shape, routes: shape.routes.map(withFrame) };
 }
+
+const NOTHING: readonly string[] = [];
 
 type ShapedRoute = ModuleShape["routes"][number];
 type Handler = (...args: unknown[]) => unknown;
@@ -28,7 +30,46 @@ function withFrame(route: ShapedRoute): ShapedRoute {
   const { spec } = route;
   const framed: Handler = (asked, context) =>
     withinFrame(new RouteFrame(spec, asked as Asked, context), handler, asked, context);
-  return { ...route, handler: framed as ShapedRoute["handler"] };
+  const { websocket } = route;
+  const events =
+    websocket === undefined ? {} : { websocket: { ...websocket, handlers: withEventFrames(websocket.handlers) } };
+  return { ...route, handler: framed as ShapedRoute["handler"], ...events };
+}
+
+const EVENTS = ["open", "message", "ping", "pong", "drain", "close"] as const;
+
+/** Events have no deadline of their own, and nobody waits for them. As methods, since handlers may use `this`. */
+function withEventFrames(handlers: WebSocketHandlers): WebSocketHandlers {
+  const methods = handlers as Readonly<Record<string, Handler | undefined>>;
+  const framed: Record<string, Handler> = {};
+  for (const event of EVENTS) {
+    if (methods[event] === undefined) continue;
+    framed[event] = (...values) =>
+      withinFrame(new EventFrame(values[0] as ServerWebSocket), () => methods[event]?.(...values));
+  }
+  return framed as WebSocketHandlers;
+}
+
+class EventFrame implements CallFrame {
+  readonly chain = NOTHING;
+  readonly deadlineAt = Infinity;
+  readonly #socket: ServerWebSocket;
+
+  constructor(socket: ServerWebSocket) {
+    this.#socket = socket;
+  }
+
+  get client(): Client {
+    return this.#socket.client;
+  }
+
+  get identity(): string | null {
+    return this.#socket.session.identity;
+  }
+
+  cancellation(): null {
+    return null;
+  }
 }
 
 class RouteFrame implements CallFrame {
@@ -58,5 +99,3 @@ class RouteFrame implements CallFrame {
     return this.#asked.signal;
   }
 }
-
-const NOTHING: readonly string[] = [];
