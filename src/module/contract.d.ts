@@ -646,8 +646,8 @@ export interface SharedScope {
    * @param name  yours to choose
    * @param open called if nothing of that name is open in this host. The resource belongs to the host: a reload does
    *   not close it. If `open` fails, so does this call, and the next one tries again
-   * @param close called with the value when the server ends, after the last call; the last opened first. The newest
-   *   `close` counts
+   * @param close called with the value when the server ends or the module is removed, after the last call; the last
+   *   opened first. The newest `close` counts. Default: the value's own Symbol.asyncDispose, Symbol.dispose or `close`
    * @returns the result of `open`, the same for every version. A database, a Map or a plain object is fine; a function,
    *   or an object of a class of yours, keeps the version that made it in memory
    */

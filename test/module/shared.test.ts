@@ -215,6 +215,27 @@ describe("a store", () => {
   const user = (id: number) => ({ name: "user", generation: id, id });
   const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
+  test.each([
+    ["Symbol.asyncDispose", Symbol.asyncDispose],
+    ["Symbol.dispose", Symbol.dispose],
+    ["close", "close"],
+  ])("closes a value by its own %s, unless it was told how", async (_, name) => {
+    const closed: string[] = [];
+    const value = (own: string) => ({ [name]: () => void closed.push(own) });
+    const store = new SharedStore(silent);
+    const { open } = store.for(user(1));
+    await open("own", () => value("own"));
+    await open(
+      "told",
+      () => value("not this one"),
+      () => void closed.push("told"),
+    );
+    await open("plain", () => new Map());
+    await open("none", () => null);
+    await store.closeOf("user", 1000);
+    expect(closed).toEqual(["told", "own"]);
+  });
+
   test("opens once for all who ask at once, and answers all of them alike", async () => {
     const store = new SharedStore(silent);
     let opened = 0;

@@ -163,7 +163,7 @@ export class SharedStore {
     const resource = this.#resources.get(key);
     if (resource === undefined) return false;
     this.#resources.delete(key);
-    const closing = asHost(async () => resource.close?.run(await resource.value));
+    const closing = asHost(async () => (resource.close?.run ?? closeItself)(await resource.value));
     if (resource.isOpen)
       this.#closing.set(
         key,
@@ -181,6 +181,18 @@ export class SharedStore {
     }
     return true;
   }
+}
+
+/** A connection that nobody closes would go on calling the code of a module that is gone. */
+const CLOSERS = [Symbol.asyncDispose, Symbol.dispose, "close"] as const;
+
+function closeItself(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const name of CLOSERS) {
+    const close: unknown = Reflect.get(value, name);
+    if (typeof close === "function") return close.call(value) as unknown;
+  }
+  return undefined;
 }
 
 const LATE = Symbol("late");
